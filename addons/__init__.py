@@ -1,0 +1,16 @@
+"""What mitmproxy calls: the listener, its layers and its addons; installed as `ibcm_bridge.addons`.
+
+    listener               the proxy mode, and the connection handler that fails closed
+    front_door             the first layer: plaintext, ClientHello, routing
+    relay                  a tunneled connection
+    exchange               a bridged connection: one request after another
+    site_system_leg        the TLS connection to a site system
+    tls_contexts           OpenSSL contexts and the verify callback
+    client_authentication, request_authorization, body_inspection,
+    site_system_authentication, audit_trail
+                           addons: each turns mitmproxy's objects into values and calls one decision
+    runner                 puts it together and runs it
+
+Everything here that decides calls `ibcm_bridge`; what a hook does when it raises is the business
+of `listener`, not of the hook.
+"""

@@ -1,0 +1,161 @@
+"""Writes the audit: one JSON line per request, tunnel and refused connection.
+
+No addon else writes a record, and no record is written twice. A record that cannot be written is
+an exception in a hook, and so ends its connection like any other defect.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+from ibcm_bridge.addons.client_authentication import failed_handshake
+from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
+from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
+from mitmproxy.connection import Client
+from mitmproxy.tls import TlsData
+
+from ibcm_bridge import audit
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.policy import TunnelPublication
+
+logger = logging.getLogger(__name__)
+
+
+class AuditTrail:
+    """The audit file, or standard output."""
+
+    def __init__(self, connections: Connections, path: Path | None) -> None:
+        """Open the file for appending. OSError where that fails, before anything is served."""
+        self._connections = connections
+        self._stream: TextIO = path.open("a", encoding="utf-8") if path else sys.stdout
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._stream is not sys.stdout:
+            self._stream.close()
+
+    def tls_failed_client(self, data: TlsData) -> None:
+        """A handshake that the client did not finish."""
+        record = self._connections.of(data.context.client)
+        self.connection_refused(failed_handshake(record, data.conn.error))
+
+    def connection_refused(self, refused: RefusedConnection) -> None:
+        """A connection that carried nothing."""
+        connection = refused.connection
+        if connection.written:
+            return
+        connection.written = True
+        alert = audit.alert_field(refused.denial)
+        self._write(
+            {
+                **_of_connection(audit.Event.CONNECTION_REFUSED, connection, connection.reference),
+                **audit.denial_fields(refused.denial),
+                audit.NOTE: f"alert: {alert}" if alert else "",
+                audit.SECONDS: _seconds(connection.began),
+            }
+        )
+
+    def tunnel_ended(self, ended: EndedTunnel) -> None:
+        """A tunnel: how much passed, and that nothing else is known."""
+        connection = ended.connection
+        connection.written = True
+        assert isinstance(connection.publication, TunnelPublication)
+        host, port = connection.publication.site_system
+        self._write(
+            {
+                **_of_connection(audit.Event.TUNNEL, connection, connection.reference),
+                audit.VERDICT: audit.Verdict.ALLOW.value,
+                audit.SITE_SYSTEM: f"{host}:{port}",
+                audit.BYTES_IN: ended.bytes_from_client,
+                audit.BYTES_OUT: ended.bytes_to_client,
+                audit.DETAIL: ended.error,
+                audit.NOTE: audit.TUNNEL_NOTE,
+                audit.SECONDS: _seconds(connection.began),
+            }
+        )
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """A request, however it ended."""
+        if exchange.written:
+            return
+        exchange.written = True
+        self._write(_of_exchange(exchange))
+
+    def record_defect(self, client: Client, where: str, error: BaseException) -> None:
+        """Write down that the bridge failed. Never raises: it is the last thing that can be done.
+
+        The exception's type is named and its text is not, which may quote what a client sent.
+        """
+        try:
+            connection = self._connections.of(client)
+            defect = Deny(Reason.BRIDGE_DEFECT, where, type(error).__name__)
+            exchange = connection.exchange
+            if exchange is None:
+                self.connection_refused(RefusedConnection(connection, defect))
+            elif not exchange.written:
+                exchange.decision = defect
+                self.exchange_ended(exchange)
+        except Exception:
+            logger.critical("a defect in %s could not be written to the audit", where)
+
+    def _write(self, record: audit.Record) -> None:
+        self._stream.write(audit.Line(record).text())
+        self._stream.flush()
+
+
+def _of_connection(
+    event: audit.Event, connection: ConnectionRecord, reference: str
+) -> audit.Record:
+    host, port = connection.listener.address
+    client = connection.client
+    return {
+        audit.TIME: datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        audit.EVENT: event.value,
+        audit.REFERENCE: reference,
+        audit.VERDICT: None,
+        audit.LISTENER: f"{host}:{port}",
+        audit.PEER: f"{client.peername[0]}:{client.peername[1]}",
+        audit.SERVER_NAME: connection.server_name,
+        audit.TLS_VERSION: client.tls_version,
+        audit.CLIENT: connection.authenticated.computer if connection.authenticated else None,
+        audit.CERTIFICATE: (
+            audit.certificate_field(connection.certificate) if connection.certificate else None
+        ),
+    }
+
+
+def _of_exchange(exchange: Exchange) -> audit.Record:
+    record = _of_connection(audit.Event.REQUEST, exchange.connection, exchange.reference)
+    head, decision = exchange.head, exchange.decision
+    if head is not None:
+        record[audit.METHOD] = head.method[: audit.MAX_TEXT].decode("ascii")
+        record[audit.TARGET] = audit.target_field(head.target)
+    if isinstance(decision, Approved):
+        record[audit.VERDICT] = audit.Verdict.ALLOW.value
+        record[audit.INSPECTED] = decision.views
+        authorized: Authorized | None = decision.authorized
+    else:
+        # Whoever left before a decision was made was not allowed anything.
+        gone = Deny(Reason.BODY_INCOMPLETE, "exchange", "the client left before a decision")
+        record.update(audit.denial_fields(decision if isinstance(decision, Deny) else gone))
+        authorized = None
+    if authorized is not None:
+        record[audit.RULE] = authorized.rule
+        record[audit.ROLE] = authorized.role.name
+        record[audit.SITE_SYSTEM] = authorized.site_system.name
+        record[audit.DROPPED_HEADERS] = authorized.dropped[:32]
+    record[audit.STATUS] = int(exchange.status) if exchange.status else None
+    record[audit.BYTES_IN] = exchange.bytes_in
+    record[audit.BYTES_OUT] = exchange.bytes_out
+    record[audit.NOTE] = exchange.note
+    record[audit.SECONDS] = _seconds(exchange.began)
+    return record
+
+
+def _seconds(began: float) -> float:
+    return round(time.monotonic() - began, 4)

@@ -1,0 +1,93 @@
+"""What is known of each client connection and each request on it, while they last."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from mitmproxy.connection import Client
+from mitmproxy.http import HTTPFlow
+
+from ibcm_bridge.decisions import Deny
+from ibcm_bridge.gate import Decision
+from ibcm_bridge.identity import AuthenticatedClient, CertificateFacts
+from ibcm_bridge.policy import Address, Listener, Publication
+from ibcm_bridge.request_head import RequestHead
+
+_EXCHANGE = "ibcm_bridge.exchange"
+
+
+def new_reference() -> str:
+    """A name for a record that a client may be told. Random, so it says nothing."""
+    return uuid.uuid4().hex[:12]
+
+
+@dataclass(slots=True, eq=False)
+class ConnectionRecord:
+    """One client connection. Filled in as it goes; never reused."""
+
+    client: Client
+    listener: Listener
+    reference: str = field(default_factory=new_reference)
+    began: float = field(default_factory=time.monotonic)
+    server_name: str | None = None
+    publication: Publication | None = None
+    certificate: CertificateFacts | None = None
+    """What the client presented, accepted or not."""
+    handshake_refusal: Deny | None = None
+    """Why the verify callback refused."""
+    authenticated: AuthenticatedClient | None = None
+    may_dial: Address | None = None
+    """The one address that a decision has allowed to connect to, now."""
+    written: bool = False
+    """Whether the connection itself has its audit record."""
+    exchange: Exchange | None = None
+    """The request under way."""
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One request and its answer, on a connection."""
+
+    connection: ConnectionRecord
+    head: RequestHead | None
+    reference: str = field(default_factory=new_reference)
+    began: float = field(default_factory=time.monotonic)
+    decision: Decision = None
+    status: int | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    note: str = ""
+    written: bool = False
+
+
+class Connections:
+    """The records of the open connections, by mitmproxy's connection id."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, ConnectionRecord] = {}
+
+    def open(self, client: Client, listener: Listener) -> ConnectionRecord:
+        """Begin a record."""
+        record = self._records[client.id] = ConnectionRecord(client, listener)
+        return record
+
+    def of(self, client: Client) -> ConnectionRecord:
+        """The record of a connection. KeyError for one we did not accept: a defect."""
+        return self._records[client.id]
+
+    def close(self, client: Client) -> None:
+        """Forget a connection."""
+        self._records.pop(client.id, None)
+
+
+def attach_exchange(flow: HTTPFlow, exchange: Exchange) -> None:
+    """Let the addons find the exchange by the flow."""
+    flow.metadata[_EXCHANGE] = exchange
+
+
+def exchange_of(flow: HTTPFlow) -> Exchange:
+    """The exchange of a flow. KeyError for a flow that is not ours: a defect."""
+    exchange: Exchange = flow.metadata[_EXCHANGE]
+    return exchange

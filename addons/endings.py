@@ -1,0 +1,49 @@
+"""Hooks of our own, for what mitmproxy has none: how a connection, a tunnel or a request ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
+from mitmproxy.proxy import commands
+
+from ibcm_bridge.decisions import Deny
+
+
+@dataclass
+class RefusedConnection:
+    """A connection that carried no request and was not tunneled."""
+
+    connection: ConnectionRecord
+    denial: Deny
+
+
+@dataclass
+class ConnectionRefusedHook(commands.StartHook):
+    """A connection was refused before there was a request on it."""
+
+    data: RefusedConnection
+
+
+@dataclass
+class EndedTunnel:
+    """A tunnel, and what passed through it: bytes only, for nothing else is known of it."""
+
+    connection: ConnectionRecord
+    bytes_from_client: int
+    bytes_to_client: int
+    error: str | None
+
+
+@dataclass
+class TunnelEndedHook(commands.StartHook):
+    """A tunnel was closed, or could not be opened."""
+
+    data: EndedTunnel
+
+
+@dataclass
+class ExchangeEndedHook(commands.StartHook):
+    """A request has been answered, refused or given up."""
+
+    data: Exchange

@@ -1,0 +1,157 @@
+"""The first layer of a connection: what is it, and where does it belong?
+
+1. Bytes are kept until they hold a whole ClientHello, bounded in size and time.
+2. Bytes that do not begin like TLS get a short HTTP answer that says why, and the connection ends
+   (BRIDGE-HTTPS-ONLY).
+3. `routing.route` turns the server name into a publication or a refusal; a refusal is a TLS alert.
+4. A tunneled publication gets the relay, a bridged one TLS with client authentication and the
+   exchange layer; either is given the kept bytes, and this layer only passes events on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Callable
+
+from ibcm_bridge.addons.connections import ConnectionRecord
+from ibcm_bridge.addons.endings import ConnectionRefusedHook, RefusedConnection
+from ibcm_bridge.addons.exchange import ExchangeLayer
+from ibcm_bridge.addons.relay import RelayLayer
+from ibcm_bridge.addons.timers import Deadline
+from mitmproxy.net.tls import starts_like_tls_record
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator, Layer
+from mitmproxy.proxy.layers import tls
+from OpenSSL import SSL
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.policy import Limits, TunnelPublication
+from ibcm_bridge.responses import refusal, response_bytes
+from ibcm_bridge.routing import ClientHelloFacts, route
+
+_TLS_HANDSHAKE = 0x16
+_ENOUGH_TO_TELL = 3
+
+
+class FrontDoorLayer(Layer):
+    """Decides what a connection becomes."""
+
+    def __init__(self, context: Context, connection: ConnectionRecord, limits: Limits) -> None:
+        super().__init__(context)
+        self._connection = connection
+        self._limits = limits
+        self._received = bytearray()
+        self._deadline = Deadline()
+        self._child: Layer | None = None
+        self._closed = False
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, events.Wakeup) and (yield from self._deadline.passed(event)):
+            yield from self._time_is_up()
+        elif self._child is not None:
+            yield from self._child.handle_event(event)
+        elif isinstance(event, events.Start):
+            yield from self._deadline.move(self._limits.handshake_seconds)
+        elif self._closed:
+            pass
+        elif isinstance(event, events.DataReceived):
+            self._received += event.data
+            yield from self._decide()
+        elif isinstance(event, events.ConnectionClosed):
+            # Nothing was asked, so nothing is refused: a health check, or a change of mind.
+            yield from self._close()
+
+    def _decide(self) -> CommandGenerator[None]:
+        data = bytes(self._received)
+        if data[0] != _TLS_HANDSHAKE:
+            return (yield from self._refuse_plaintext())
+        if len(data) >= _ENOUGH_TO_TELL and not starts_like_tls_record(data):
+            return (yield from self._refuse(Deny(Reason.NOT_TLS, "listener", "not a TLS record")))
+        try:
+            hello = tls.parse_client_hello(data)
+        except (ValueError, EOFError):
+            return (yield from self._refuse(Deny(Reason.NOT_TLS, "listener", "not a ClientHello")))
+        if hello is None:
+            if len(data) > self._limits.client_hello:
+                size = f"more than {self._limits.client_hello} bytes"
+                too_large = Deny(Reason.CLIENT_HELLO_TOO_LARGE, "limits.client_hello", size)
+                yield from self._refuse(too_large)
+            return None
+        facts = ClientHelloFacts(hello.sni)
+        self._connection.server_name = facts.server_name
+        publication = route(self._connection.listener, facts)
+        if isinstance(publication, Deny):
+            return (yield from self._refuse(publication))
+        self._connection.publication = publication
+        if isinstance(publication, TunnelPublication):
+            self._deadline.lift()
+            child: Layer = RelayLayer(
+                self.context, self._connection, publication, self._limits.tunnel_idle_seconds
+            )
+        else:
+            child = BridgedClientTls(self.context, self._deadline.lift)
+            child.child_layer = ExchangeLayer(self.context, self._connection, self._limits)
+        self._child = child
+        yield from child.handle_event(events.Start())
+        yield from child.handle_event(events.DataReceived(self.context.client, data))
+        self._received.clear()
+        return None
+
+    def _time_is_up(self) -> CommandGenerator[None]:
+        if self._closed:
+            return
+        late = Deny(Reason.TOO_SLOW, "limits.handshake_seconds", "no handshake in time")
+        yield ConnectionRefusedHook(RefusedConnection(self._connection, late))
+        yield from self._close()
+
+    def _refuse_plaintext(self) -> CommandGenerator[None]:
+        plaintext = Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port")
+        yield ConnectionRefusedHook(RefusedConnection(self._connection, plaintext))
+        answer = response_bytes(plaintext, self._connection.reference)
+        yield commands.SendData(self.context.client, answer)
+        yield from self._close()
+
+    def _refuse(self, denial: Deny) -> CommandGenerator[None]:
+        yield ConnectionRefusedHook(RefusedConnection(self._connection, denial))
+        yield commands.SendData(self.context.client, _alert(denial))
+        yield from self._close()
+
+    def _close(self) -> CommandGenerator[None]:
+        self._closed = True
+        self._deadline.lift()
+        yield commands.CloseConnection(self.context.client)
+
+
+class BridgedClientTls(tls.ClientTLSLayer):
+    """mitmproxy's client TLS layer, ending as TLS should: with alerts sent and close_notify."""
+
+    def __init__(self, context: Context, finished: Callable[[], None]) -> None:
+        super().__init__(context)
+        self._finished = finished
+
+    def receive_handshake_data(self, data: bytes) -> CommandGenerator[tuple[bool, str | None]]:
+        """As mitmproxy's, and the handshake's deadline ends with it."""
+        done, error = yield from super().receive_handshake_data(data)
+        if done or error:
+            self._finished()
+        if error and self.tls:
+            # mitmproxy drops the alert that OpenSSL has prepared.
+            yield from self.tls_interact()
+        return done, error
+
+    def send_close(self, command: commands.CloseConnection) -> CommandGenerator[None]:
+        """Say close_notify first (RFC 8446 §6.1), so that a truncated answer can be told."""
+        if self.tls:
+            with contextlib.suppress(SSL.Error):
+                self.tls.shutdown()
+            yield from self.tls_interact()
+        yield from super().send_close(command)
+
+
+def _alert(denial: Deny) -> bytes:
+    """A fatal alert record, for refusals before there is an OpenSSL connection (RFC 8446 §6)."""
+    name = refusal(denial).alert or "handshake_failure"
+    description = ssl.AlertDescription[f"ALERT_DESCRIPTION_{name.upper()}"]
+    return b"\x15\x03\x03\x00\x02\x02" + bytes([description])

@@ -1,0 +1,319 @@
+"""The listener: a proxy mode of our own, and a connection handler that fails closed.
+
+mitmproxy logs an exception in a hook and goes on as if nothing had been decided. So hooks do not
+reach addons through its generic dispatch here:
+
+1. `Hooks` holds, for each hook name, the functions to call, and calls them directly.
+2. Whatever one of them raises, a panic of an extension module included, becomes a defect: the
+   hook's data is changed so that the layer waiting for it refuses (`_WITHDRAW`), the audit says
+   `bridge-defect`, and the connection ends.
+3. `BridgeConnectionHandler.server_event` replaces mitmproxy's: when a layer raises, nothing more
+   is processed and both legs are aborted, where mitmproxy would leave them open.
+
+Cancellation and interrupts close the connection in the same way and are then raised again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import errno
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from ibcm_bridge.addons.connections import Connections, exchange_of
+from mitmproxy import ctx
+from mitmproxy.connection import Client, ConnectionState
+from mitmproxy.http import HTTPFlow
+from mitmproxy.proxy import commands, events, mode_servers, mode_specs, server_hooks
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import Layer
+from mitmproxy.tls import TlsData
+from mitmproxy.utils import asyncio_utils
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.policy import Listener
+
+logger = logging.getLogger(__name__)
+
+Hook = Callable[[Any], Awaitable[None] | None]
+_MUST_PASS_ON = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
+
+READ_LIMIT = 262_144
+"""Bytes that asyncio buffers for a reader; larger reads make downloads cheaper."""
+
+BACKLOG = 1024
+
+
+class Hooks:
+    """Which functions are called for which hook; the addons' methods, found once."""
+
+    def __init__(self, addons: Sequence[object]) -> None:
+        self._by_name: dict[str, list[Hook]] = collections.defaultdict(list)
+        for addon in addons:
+            for name in dir(addon):
+                if not name.startswith("_") and callable(function := getattr(addon, name)):
+                    self._by_name[name].append(function)
+
+    def of(self, name: str) -> Sequence[Hook]:
+        """The functions for a hook, in the order of the addons."""
+        return self._by_name.get(name, ())
+
+
+class Runtime(Protocol):
+    """What a connection needs from whoever runs the bridge."""
+
+    hooks: Hooks
+    connections: Connections
+    listeners: Mapping[int, Listener]
+
+    def front_door(self, context: Context) -> Layer:
+        """The first layer of a new connection."""
+
+    def record_defect(self, client: Client, where: str, error: BaseException) -> None:
+        """Write down that the bridge itself failed. Must not raise."""
+
+
+def _runtime() -> Runtime:
+    runtime: Runtime = ctx.master.runtime  # type: ignore[attr-defined]
+    return runtime
+
+
+def _withdraw_request(data: HTTPFlow) -> None:
+    exchange_of(data).decision = Deny(Reason.BRIDGE_DEFECT, "hook", "a hook raised")
+
+
+def _withdraw_tls(data: TlsData) -> None:
+    data.ssl_conn = None
+
+
+def _withdraw_dial(data: server_hooks.ServerConnectionHookData) -> None:
+    data.server.error = "refused by the bridge"
+
+
+_WITHDRAW: Mapping[type[object], Callable[[Any], None]] = {
+    HTTPFlow: _withdraw_request,
+    TlsData: _withdraw_tls,
+    server_hooks.ServerConnectionHookData: _withdraw_dial,
+}
+"""How a hook's data says no. Hooks with other data only tell; for them the connection just ends."""
+
+_LAYER_REFUSES = frozenset(("requestheaders", "request", "responseheaders"))
+"""After these the layer itself can still answer: it finds the withdrawn decision, refuses and
+closes. After any other hook that raised, the handler aborts."""
+
+
+class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
+    """One client connection; fails closed."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._queue: collections.deque[events.Event] = collections.deque()
+        self._busy = False
+        self._ended = False
+
+    async def handle_hook(self, hook: commands.StartHook) -> None:
+        """Call the hook's functions, guarded. Used by mitmproxy for connection hooks."""
+        (data,) = hook.args()
+        for function in _runtime().hooks.of(hook.name):
+            try:
+                waiting = function(data)
+                if waiting is not None:
+                    await waiting
+            except BaseException as error:  # a panic passes `except Exception`
+                self._fail_hook(hook.name, data, error)
+                if isinstance(error, _MUST_PASS_ON):
+                    raise
+                return
+
+    async def server_event(self, event: events.Event) -> None:
+        """Process an event and everything that follows from it.
+
+        Replaces mitmproxy's method of this name, whose `except Exception` leaves the connection
+        open. Hooks that answer at once are called here rather than in a task of their own.
+        """
+        self._queue.append(event)
+        if self._busy:
+            # An eager task (a dial, a hook) got here while we were in the loop below.
+            return
+        self._busy = True
+        try:
+            while self._queue and not self._ended:
+                self.timeout_watchdog.register_activity()
+                for command in self.layer.handle_event(self._queue.popleft()):
+                    self._carry_out(command)
+        except BaseException as error:
+            self._fail("layer", error)
+            if isinstance(error, _MUST_PASS_ON):
+                raise
+        finally:
+            self._busy = False
+
+    def _carry_out(self, command: commands.Command) -> None:
+        if isinstance(command, commands.StartHook):
+            self._start_hook(command)
+        elif isinstance(command, commands.OpenConnection):
+            assert command.connection not in self.transports
+            task = self._task(self.open_connection(command), "site-system connection")
+            self.transports[command.connection] = _connection_io(task)
+        elif isinstance(command, commands.RequestWakeup):
+            self.wakeup_timer.add(self._task(self.wakeup(command), "timer"))
+        elif isinstance(command, commands.ConnectionCommand):
+            if command.connection in self.transports:
+                self._for_connection(command)
+        elif isinstance(command, commands.Log):
+            self.log(command.message, command.level)
+        else:
+            raise TypeError(f"not a command: {command!r}")
+
+    def _for_connection(self, command: commands.ConnectionCommand) -> None:
+        if isinstance(command, commands.SendData):
+            writer = self.transports[command.connection].writer
+            assert writer
+            if not writer.is_closing():
+                writer.write(command.data)
+        elif isinstance(command, commands.CloseTcpConnection):
+            self.close_connection(command.connection, command.half_close)
+        elif isinstance(command, commands.CloseConnection):
+            self.close_connection(command.connection, False)
+        else:
+            raise TypeError(f"not a command: {command!r}")
+
+    def _start_hook(self, hook: commands.StartHook) -> None:
+        (data,) = hook.args()
+        functions = _runtime().hooks.of(hook.name)
+        for index, function in enumerate(functions):
+            try:
+                waiting = function(data)
+            except BaseException as error:
+                self._fail_hook(hook.name, data, error)
+                if isinstance(error, _MUST_PASS_ON):
+                    raise
+                break
+            if waiting is not None:
+                self._task(self._finish_hook(hook, waiting, functions[index + 1 :]), hook.name)
+                return
+        if hook.blocking:
+            self._queue.append(events.HookCompleted(hook))
+
+    async def _finish_hook(
+        self, hook: commands.StartHook, waiting: Awaitable[None], rest: Sequence[Hook]
+    ) -> None:
+        (data,) = hook.args()
+        try:
+            await waiting
+            for function in rest:
+                more = function(data)
+                if more is not None:
+                    await more
+        except BaseException as error:
+            self._fail_hook(hook.name, data, error)
+            if isinstance(error, _MUST_PASS_ON):
+                raise
+        if hook.blocking:
+            await self.server_event(events.HookCompleted(hook))
+
+    def _fail_hook(self, name: str, data: object, error: BaseException) -> None:
+        withdraw = _WITHDRAW.get(type(data))
+        if withdraw is not None:
+            withdraw(data)
+        _runtime().record_defect(self.client, name, error)
+        logger.error("defect in the hook %s: the request is refused", name, exc_info=error)
+        if withdraw is None or name not in _LAYER_REFUSES:
+            self._abort()
+
+    def _fail(self, where: str, error: BaseException) -> None:
+        if self._ended:
+            return
+        _runtime().record_defect(self.client, where, error)
+        logger.error("defect in a %s: the connection is closed", where, exc_info=error)
+        self._abort()
+
+    def _abort(self) -> None:
+        """End both legs now. Nothing is flushed: what was queued has not been approved twice."""
+        self._ended = True
+        self._queue.clear()
+        self.client.error = "aborted by the bridge"
+        for connection, io in list(self.transports.items()):
+            # Else mitmproxy waits for ever for a half-closed connection to be closed.
+            connection.state = ConnectionState.CLOSED
+            if isinstance(io.writer, asyncio.StreamWriter):
+                io.writer.transport.abort()
+            if io.handler is not None:
+                io.handler.cancel("aborted by the bridge")
+
+    def _task(self, work: Any, name: str) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio_utils.create_task(
+            work, name=name, keep_ref=True, client=self.client.peername
+        )
+        return task
+
+    def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
+        """mitmproxy's running commentary, at debug level: what clients do is in the audit."""
+        if level < logging.ERROR:
+            level = logging.DEBUG
+        if logger.isEnabledFor(level):
+            logger.log(level, message, exc_info=exc_info)
+
+
+def _connection_io(task: asyncio.Task[None]) -> Any:
+    from mitmproxy.proxy.server import ConnectionIO  # noqa: PLC0415 - private, see test_contract
+
+    return ConnectionIO(handler=task)
+
+
+@dataclass(frozen=True)
+class BridgeMode(mode_specs.ProxyMode):
+    """`bridge:N@host:port`: the Nth listener of the policy."""
+
+    transport_protocol: ClassVar[str] = "tcp"  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if not self.data.isdecimal():
+            raise ValueError("bridge mode is made by ibcm-bridge run, from its policy")
+
+    @property
+    def description(self) -> str:
+        """For mitmproxy's own log lines."""
+        return "ibcm-bridge listener"
+
+
+class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
+    """Accepts connections for one listener."""
+
+    def make_top_layer(self, context: Context) -> Layer:
+        """The front door owns the connection from its first byte."""
+        return _runtime().front_door(context)
+
+    async def listen(self, host: str, port: int) -> list[Any]:
+        """As mitmproxy's, with a larger read limit and backlog, and without UDP."""
+        try:
+            return [
+                await asyncio.start_server(
+                    self.handle_stream, host, port, limit=READ_LIMIT, backlog=BACKLOG
+                )
+            ]
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise OSError(error.errno, f"{host}:{port} is already in use") from error
+            raise
+
+    async def handle_stream(self, reader: Any, writer: Any = None) -> None:
+        """Serve one connection, and close it whatever happens."""
+        runtime = _runtime()
+        handler = BridgeConnectionHandler(ctx.master, reader, writer, ctx.options, self.mode)
+        client = handler.client
+        runtime.connections.open(client, runtime.listeners[int(self.mode.data)])
+        try:
+            handler.layer = self.make_top_layer(handler.layer.context)
+            with self.manager.register_connection(client.id, handler):
+                await handler.handle_client()
+        except BaseException as error:
+            handler._fail("connection", error)
+            if isinstance(error, _MUST_PASS_ON):
+                raise
+        finally:
+            runtime.connections.close(client)
+            writer.close()

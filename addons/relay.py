@@ -1,0 +1,87 @@
+"""A tunneled connection (TUNNEL-PASS): bytes in, bytes out, counted and not kept.
+
+What is inside cannot be seen (TUNNEL-BLIND). Each direction closes by itself; a tunnel in which
+nothing moves is closed after a while.
+"""
+
+from __future__ import annotations
+
+from ibcm_bridge.addons.connections import ConnectionRecord
+from ibcm_bridge.addons.endings import EndedTunnel, TunnelEndedHook
+from ibcm_bridge.addons.timers import Deadline
+from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator, Layer
+
+from ibcm_bridge.policy import TunnelPublication
+
+
+class RelayLayer(Layer):
+    """Passes TLS from the Internet to the site system without termination."""
+
+    def __init__(
+        self,
+        context: Context,
+        connection: ConnectionRecord,
+        publication: TunnelPublication,
+        idle_seconds: float,
+    ) -> None:
+        super().__init__(context)
+        self._connection = connection
+        self._publication = publication
+        self._idle_seconds = idle_seconds
+        self._deadline = Deadline()
+        self._from_client = 0
+        self._to_client = 0
+        self._ended = False
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, events.Start):
+            yield from self._open()
+        elif self._ended:
+            return
+        elif isinstance(event, events.DataReceived):
+            yield from self._deadline.move(self._idle_seconds)
+            yield from self._pass_on(event)
+        elif isinstance(event, events.ConnectionClosed):
+            yield from self._close_direction(event)
+        elif isinstance(event, events.Wakeup) and (yield from self._deadline.passed(event)):
+            yield from self._end("idle")
+
+    def _open(self) -> CommandGenerator[None]:
+        server = self.context.server
+        server.address = self._publication.site_system
+        self._connection.may_dial = self._publication.site_system
+        error = yield commands.OpenConnection(server)
+        self._connection.may_dial = None
+        if error:
+            yield from self._end("the site system cannot be reached")
+        else:
+            yield from self._deadline.move(self._idle_seconds)
+
+    def _pass_on(self, event: events.DataReceived) -> CommandGenerator[None]:
+        if event.connection == self.context.client:
+            self._from_client += len(event.data)
+            yield commands.SendData(self.context.server, event.data)
+        else:
+            self._to_client += len(event.data)
+            yield commands.SendData(self.context.client, event.data)
+
+    def _close_direction(self, event: events.ConnectionClosed) -> CommandGenerator[None]:
+        client, server = self.context.client, self.context.server
+        if not (client.state | server.state) & ConnectionState.CAN_READ:
+            yield from self._end(None)
+        else:
+            other = server if event.connection == client else client
+            yield commands.CloseTcpConnection(other, half_close=True)
+
+    def _end(self, error: str | None) -> CommandGenerator[None]:
+        self._ended = True
+        self._deadline.lift()
+        yield TunnelEndedHook(
+            EndedTunnel(self._connection, self._from_client, self._to_client, error)
+        )
+        for connection in (self.context.server, self.context.client):
+            if connection.state is not ConnectionState.CLOSED:
+                yield commands.CloseConnection(connection)

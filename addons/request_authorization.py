@@ -1,0 +1,30 @@
+"""Decides on each request head: `requestheaders` -> `authorization.authorize`."""
+
+from __future__ import annotations
+
+from ibcm_bridge.addons.connections import exchange_of
+from mitmproxy.http import HTTPFlow
+
+from ibcm_bridge.authorization import authorize
+from ibcm_bridge.policy import BridgePublication
+
+
+class RequestAuthorization:
+    """Needs an `AuthenticatedClient`, whatever TLS did."""
+
+    def __init__(self, bypass_directories: frozenset[str]) -> None:
+        self._bypass_directories = bypass_directories
+
+    def requestheaders(self, flow: HTTPFlow) -> None:
+        """Decide on the head."""
+        exchange = exchange_of(flow)
+        connection = exchange.connection
+        assert isinstance(connection.publication, BridgePublication)
+        assert connection.authenticated is not None
+        assert exchange.head is not None
+        exchange.decision = authorize(
+            connection.authenticated,
+            connection.publication,
+            self._bypass_directories,
+            exchange.head,
+        )

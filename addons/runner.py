@@ -1,0 +1,186 @@
+"""Puts the bridge together and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+
+from ibcm_bridge.addons import listener
+from ibcm_bridge.addons.audit_trail import AuditTrail
+from ibcm_bridge.addons.body_inspection import BodyInspection
+from ibcm_bridge.addons.client_authentication import ClientAuthentication
+from ibcm_bridge.addons.connections import Connections
+from ibcm_bridge.addons.front_door import FrontDoorLayer
+from ibcm_bridge.addons.request_authorization import RequestAuthorization
+from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthentication
+from mitmproxy import options, version
+from mitmproxy.addons.core import Core
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.connection import Client
+from mitmproxy.master import Master
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import Layer
+
+from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.policy import Address, BridgePublication, Policy
+
+logger = logging.getLogger(__name__)
+
+TESTED_MITMPROXY = ("12.2.",)
+"""Versions the tests have run on: private parts of mitmproxy are leant on (test_contract)."""
+
+DRAIN_SECONDS = 5.0
+"""How long requests under way may take to finish when the bridge is told to stop."""
+
+
+class StartError(Exception):
+    """The bridge cannot start, and why, for the operator."""
+
+
+class Bridge:
+    """Everything one policy needs: the `Runtime` of `listener`."""
+
+    def __init__(self, policy: Policy) -> None:
+        """Build contexts, rules and the audit file; raises before anything is listened on."""
+        self.policy = policy
+        self.connections = Connections()
+        self.listeners = dict(enumerate(policy.listeners))
+        published = list(_bridged(policy))
+        self._audit = AuditTrail(self.connections, policy.audit_file)
+        self._addons = [
+            ClientAuthentication(self.connections, published),
+            RequestAuthorization(policy.bypass_directories),
+            BodyInspection([YaraEngine(_rules(policy.rule_files))]),
+            SiteSystemAuthentication(self.connections, published),
+            self._audit,
+        ]
+        self.hooks = listener.Hooks(self._addons)
+
+    def front_door(self, context: Context) -> Layer:
+        """The first layer of a connection."""
+        record = self.connections.of(context.client)
+        return FrontDoorLayer(context, record, self.policy.limits)
+
+    def record_defect(self, client: Client, where: str, error: BaseException) -> None:
+        """Write down that the bridge itself failed."""
+        self._audit.record_defect(client, where, error)
+
+    def close(self) -> None:
+        """Close the audit."""
+        self._audit.close()
+
+
+class BridgeMaster(Master):
+    """A lean master: mitmproxy's core and server, and none of its traffic-changing addons."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__(options.Options())
+        self.runtime = bridge
+        self.servers = Proxyserver()
+        self.addons.add(Core(), self.servers)
+        self.options.update(
+            mode=[
+                f"bridge:{index}@{_listen_spec(one.address)}"
+                for index, one in bridge.listeners.items()
+            ],
+            connection_strategy="lazy",
+            http2=False,
+            # Ours are shorter; this one is only mitmproxy's last resort.
+            tcp_timeout=86_400,
+        )
+
+    def addresses(self) -> list[Address]:
+        """What is listened on."""
+        return [(host, port) for host, port, *_ in self.servers.listen_addrs()]
+
+
+async def run(policy: Policy, ready: Callable[[list[Address]], None]) -> None:
+    """Run until SIGTERM or SIGINT. `ready` is told the addresses. Raises StartError."""
+    if not version.VERSION.startswith(TESTED_MITMPROXY):
+        tested = ", ".join(f"{prefix}x" for prefix in TESTED_MITMPROXY)
+        raise StartError(f"mitmproxy {version.VERSION} has not been tested with this; use {tested}")
+    bridge = Bridge(policy)
+    master = BridgeMaster(bridge)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt instead
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    serving = asyncio.create_task(master.run())
+    try:
+        await _until_listening(master, serving, len(bridge.listeners))
+        # What has been built lives as long as the process: collections need not look at it again.
+        gc.freeze()
+        ready(master.addresses())
+        await asyncio.wait(
+            [serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED
+        )
+        await _drain(master)
+    finally:
+        master.shutdown()
+        await serving
+        bridge.close()
+
+
+async def _until_listening(master: BridgeMaster, serving: asyncio.Task[None], count: int) -> None:
+    while not master.servers.is_running:
+        if serving.done():
+            serving.result()
+            raise StartError("mitmproxy stopped before it listened")
+        await asyncio.sleep(0.01)
+    failed = [
+        str(server.last_exception) for server in master.servers.servers if not server.is_running
+    ]
+    if failed or len(master.servers.servers) != count:
+        raise StartError("; ".join(failed) or "not every listener could be opened")
+
+
+async def _drain(master: BridgeMaster) -> None:
+    """Stop accepting, then let what is under way finish for a while."""
+    for server in master.servers.servers:
+        if server.is_running:
+            await server.stop()
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + DRAIN_SECONDS
+    while _under_way(master) and loop.time() < deadline:
+        await asyncio.sleep(0.05)
+    for handler in list(master.servers.connections.values()):
+        for io in list(handler.transports.values()):
+            if io.handler is not None:
+                io.handler.cancel("the bridge stops")
+    while master.servers.connections and loop.time() < deadline + 1.0:
+        await asyncio.sleep(0.01)
+
+
+def _under_way(master: BridgeMaster) -> bool:
+    return any(
+        master.runtime.connections.of(handler.client).exchange is not None
+        for handler in master.servers.connections.values()
+    )
+
+
+def _bridged(policy: Policy) -> Iterator[BridgePublication]:
+    for one in policy.listeners:
+        for publication in one.publications.values():
+            if isinstance(publication, BridgePublication):
+                yield publication
+
+
+def _rules(extra: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
+    for resource in files("ibcm_bridge.config.rules").iterdir():
+        if resource.name.endswith(".yar"):
+            yield resource.name, resource.read_text("utf-8")
+    for path in extra:
+        yield str(path), path.read_text("utf-8")
+
+
+def _listen_spec(address: Address) -> str:
+    host, port = address
+    return f"{host}:{port}"

@@ -1,0 +1,47 @@
+"""The site-system leg's TLS (BRIDGE-TERMINATE), and the gate for dialling.
+
+`server_connect` runs once per connection, so it is only the second gate: no connection is opened
+but to the one address that a decision has allowed at that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ibcm_bridge.addons import tls_contexts
+from ibcm_bridge.addons.connections import Connections
+from mitmproxy.connection import Server
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.tls import TlsData
+from OpenSSL import SSL
+
+from ibcm_bridge.policy import BridgePublication
+
+
+class SiteSystemAuthentication:
+    """Presents the bridge's certificate and has the site system verified, by anchor and name."""
+
+    def __init__(self, connections: Connections, publications: Iterable[BridgePublication]) -> None:
+        self._connections = connections
+        self._contexts = {
+            id(publication): tls_contexts.site_system_leg_context(
+                publication.site_system_credential, publication.site_system_trust
+            )
+            for publication in publications
+        }
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Let a connection be opened only where a decision has allowed it."""
+        allowed = self._connections.of(data.client).may_dial
+        if allowed is None or data.server.address != allowed:
+            raise PermissionError("a connection to a site system that no decision allows")
+
+    def tls_start_server(self, data: TlsData) -> None:
+        """Begin the handshake with the site system, its name demanded."""
+        record = self._connections.of(data.context.client)
+        assert isinstance(data.conn, Server)
+        assert data.conn.sni is not None
+        connection = SSL.Connection(self._contexts[id(record.publication)], None)
+        tls_contexts.expect_name(connection, data.conn.sni)
+        connection.set_connect_state()
+        data.ssl_conn = connection

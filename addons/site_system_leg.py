@@ -1,0 +1,101 @@
+"""The site-system leg: a new TLS connection, opened when a decision has allowed it.
+
+A leg belongs to one client connection and is never shared or pooled: Windows authentication
+authenticates the connection (protocol.md §10).
+
+A leg is a small stack of its own: mitmproxy's `ServerTLSLayer`, and on top `_End`, which turns
+what happens into news for the exchange layer. `wants` are events for it, `news` commands from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator, Layer
+from mitmproxy.proxy.layers.tls import ServerTLSLayer
+
+from ibcm_bridge.policy import Address
+
+
+@dataclass
+class Opened(commands.Command):
+    """News: the leg is open and verified, or why not."""
+
+    error: str | None
+
+
+@dataclass
+class Received(commands.Command):
+    """News: plaintext from the site system."""
+
+    data: bytes
+
+
+@dataclass
+class Closed(commands.Command):
+    """News: the site system has closed the leg."""
+
+
+@dataclass
+class _Send(events.Event):
+    data: bytes
+
+
+@dataclass
+class _Close(events.Event):
+    pass
+
+
+News = Opened | Received | Closed
+
+
+class SiteSystemLeg:
+    """One connection to one site system, for one client connection."""
+
+    def __init__(self, context: Context, address: Address, server_name: str) -> None:
+        self.server = Server(address=address)
+        self.server.tls = True
+        self.server.sni = server_name
+        self.context = context.fork()
+        self.context.server = self.server
+        self.stack = ServerTLSLayer(self.context, self.server)
+        self.stack.child_layer = _End(self.context)
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request can be sent on it."""
+        return self.server.state is ConnectionState.OPEN
+
+    def open(self) -> CommandGenerator[None]:
+        """Connect, shake hands, verify. Answered by `Opened`."""
+        yield from self.stack.handle_event(events.Start())
+
+    def send(self, data: bytes) -> CommandGenerator[None]:
+        """Send plaintext."""
+        yield from self.stack.handle_event(_Send(data))
+
+    def close(self) -> CommandGenerator[None]:
+        """Close the leg."""
+        yield from self.stack.handle_event(_Close())
+
+
+class _End(Layer):
+    """The top of a leg."""
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        server = self.context.server
+        if isinstance(event, events.Start):
+            error = yield commands.OpenConnection(server)
+            yield Opened(error)
+        elif isinstance(event, events.DataReceived):
+            yield Received(event.data)
+        elif isinstance(event, events.ConnectionClosed):
+            yield commands.CloseConnection(server)
+            yield Closed()
+        elif isinstance(event, _Send):
+            yield commands.SendData(server, event.data)
+        elif isinstance(event, _Close) and server.state is not ConnectionState.CLOSED:
+            yield commands.CloseConnection(server)

@@ -1,0 +1,202 @@
+"""OpenSSL contexts for both legs, and the verify callback that refuses with the right alert.
+
+How a client certificate is verified:
+
+1. OpenSSL builds the path to a trust anchor and calls `_verify` once per problem, or once per
+   certificate of a good path, the end-entity certificate last (depth 0).
+2. `_verify` notes what it sees, so that a refused handshake can be audited with its certificate.
+3. At a problem it sets the error that OpenSSL turns into the alert we mean, and refuses.
+4. At depth 0 of a good path it asks `identity.authenticate`.
+
+pyOpenSSL's own wrapper cannot do this: whatever the reason, its refusal becomes `internal_error`
+(measured), so the callback is given to OpenSSL directly. It never raises; an exception on our side
+is a refusal too. This leans on private parts of pyOpenSSL, each named in
+tests/addons/test_contract.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL, crypto
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.policy import Credential, Trust
+
+_lib: Any = SSL._lib  # type: ignore[attr-defined]
+_ffi: Any = SSL._ffi  # type: ignore[attr-defined]
+
+# Error numbers of X509_verify_cert (openssl/x509_vfy.h); stable since OpenSSL 1.0.
+UNSPECIFIED = 1
+REFUSED_NAME = 28  # X509_V_ERR_CERT_REJECTED -> bad_certificate
+WRONG_PURPOSE = 26  # X509_V_ERR_INVALID_PURPOSE -> unsupported_certificate
+NO_SUCH_ALERT = 44  # X509_V_ERR_DIFFERENT_CRL_SCOPE: in no row of OpenSSL's alert table, and so
+# certificate_unknown, which is what RFC 8446 has for "some other (unspecified) issue".
+
+_REASONS: dict[int, Reason] = {
+    2: Reason.CERTIFICATE_UNTRUSTED,  # unable to get issuer certificate
+    3: Reason.REVOCATION_UNKNOWN,  # unable to get CRL
+    9: Reason.CERTIFICATE_NOT_YET_VALID,
+    10: Reason.CERTIFICATE_EXPIRED,
+    11: Reason.REVOCATION_UNKNOWN,  # CRL not yet valid
+    12: Reason.REVOCATION_UNKNOWN,  # CRL has expired
+    18: Reason.CERTIFICATE_UNTRUSTED,  # self-signed
+    19: Reason.CERTIFICATE_UNTRUSTED,  # self-signed in the path
+    20: Reason.CERTIFICATE_UNTRUSTED,  # unable to get local issuer certificate
+    21: Reason.CERTIFICATE_UNTRUSTED,  # unable to verify the first certificate
+    23: Reason.CERTIFICATE_REVOKED,
+    24: Reason.CERTIFICATE_UNTRUSTED,  # invalid CA certificate
+    26: Reason.CERTIFICATE_PURPOSE,
+    33: Reason.REVOCATION_UNKNOWN,  # unable to get CRL issuer
+    8: Reason.REVOCATION_UNKNOWN,  # CRL signature failure
+}
+
+_ALERT_ERRORS: dict[Reason, int] = {
+    # Where OpenSSL's own choice would mislead: a CRL past its date would be announced as
+    # certificate_expired and a missing one as unknown_ca.
+    Reason.REVOCATION_UNKNOWN: NO_SUCH_ALERT,
+    Reason.CERTIFICATE_PURPOSE: WRONG_PURPOSE,
+    Reason.CERTIFICATE_NAME: REFUSED_NAME,
+    Reason.BRIDGE_DEFECT: UNSPECIFIED,
+}
+
+Judge = Callable[[SSL.Connection, x509.Certificate], Deny | None]
+"""Called with the end-entity certificate of a good path; a Deny refuses the handshake."""
+
+Note = Callable[[SSL.Connection, x509.Certificate | None, Deny | None], None]
+"""Called with the end-entity certificate seen, and the refusal if there is one."""
+
+
+def client_leg_context(
+    credential: Credential, trust: Trust, judge: Judge, note: Note
+) -> SSL.Context:
+    """A server-side context that demands and verifies a client certificate (BRIDGE-TERMINATE).
+
+    TLS 1.2 and 1.3, HTTP/1.1 only (HTTP-1.1). Sessions are not resumed: a resumed session would
+    skip the verification, revocation included.
+    """
+    context = _context(SSL.TLS_SERVER_METHOD, credential, trust)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | _CIPHER_PREFERENCE)
+    context.set_alpn_select_callback(_select_http_1_1)
+    _demand_certificate(context, judge, note)
+    return context
+
+
+def site_system_leg_context(credential: Credential, trust: Trust) -> SSL.Context:
+    """A client-side context that presents the bridge's certificate and verifies the peer's."""
+    context = _context(SSL.TLS_CLIENT_METHOD, credential, trust)
+    context.set_verify(SSL.VERIFY_PEER, None)
+    # IIS may ask for the certificate only after the request line (design of IIS; RFC 8446 §4.6.2).
+    _lib.SSL_CTX_set_post_handshake_auth(context._context, 1)
+    return context
+
+
+def expect_name(connection: SSL.Connection, name: str) -> None:
+    """Send `name` as SNI and have OpenSSL demand it in the certificate (RFC 9525 §6.3)."""
+    encoded = name.encode("ascii")
+    connection.set_tlsext_host_name(encoded)
+    parameters = _lib.SSL_get0_param(connection._ssl)
+    # X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS: "*.corp" yes, "mp*.corp" no.
+    _lib.X509_VERIFY_PARAM_set_hostflags(parameters, 0x4)
+    if _lib.X509_VERIFY_PARAM_set1_host(parameters, encoded, len(encoded)) != 1:
+        raise ValueError(f"{name!r} cannot be verified as a name")
+
+
+_CIPHER_PREFERENCE = SSL.OP_CIPHER_SERVER_PREFERENCE
+
+
+def _context(method: int, credential: Credential, trust: Trust) -> SSL.Context:
+    context = SSL.Context(method)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    chain = x509.load_pem_x509_certificates(credential.chain_pem)
+    context.use_certificate(chain[0])
+    for issuer in chain[1:]:
+        context.add_extra_chain_cert(issuer)
+    key = load_pem_private_key(credential.key_pem, None)
+    context.use_privatekey(key)  # type: ignore[arg-type]
+    context.check_privatekey()
+    store = context.get_cert_store()
+    assert store is not None
+    for certificate in (*trust.anchors, *trust.intermediates):
+        store.add_cert(crypto.X509.from_cryptography(certificate))
+    for crl in trust.crls:
+        store.add_crl(crl)
+    # protocol.md §9.2: unreachable CRL = revoked; so every certificate of the path must have one.
+    store.set_flags(
+        crypto.X509StoreFlags.CRL_CHECK
+        | crypto.X509StoreFlags.CRL_CHECK_ALL
+        | crypto.X509StoreFlags.X509_STRICT
+    )
+    return context
+
+
+def _select_http_1_1(_connection: SSL.Connection, offered: list[bytes]) -> Any:
+    return b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+def _demand_certificate(context: SSL.Context, judge: Judge, note: Note) -> None:
+    def _verify(preverified: int, store_context: Any) -> int:
+        try:
+            return _judge_certificate(preverified, store_context, judge, note)
+        except BaseException as error:  # an exception must not reach OpenSSL
+            _lib.X509_STORE_CTX_set_error(store_context, UNSPECIFIED)
+            with contextlib.suppress(BaseException):
+                defect = Deny(Reason.BRIDGE_DEFECT, "tls.verify", type(error).__name__)
+                note(_connection(store_context), None, defect)
+            return 0
+
+    callback = _ffi.callback("int(int, X509_STORE_CTX *)", _verify, error=0)
+    # VERIFY_FAIL_IF_NO_PEER_CERT: without a certificate the handshake ends too.
+    mode = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+    raw = context._context
+    _lib.SSL_CTX_set_verify(raw, mode, callback)
+    # OpenSSL keeps a bare pointer: the callback must live as long as the context does.
+    context._ibcm_bridge_verify = callback  # type: ignore[attr-defined]
+
+
+def _judge_certificate(preverified: int, store_context: Any, judge: Judge, note: Note) -> int:
+    connection = _connection(store_context)
+    error: int = _lib.X509_STORE_CTX_get_error(store_context)
+    depth: int = _lib.X509_STORE_CTX_get_error_depth(store_context)
+    if preverified and depth > 0:
+        return 1
+    try:
+        certificate = _certificate(_lib.X509_STORE_CTX_get0_cert(store_context))
+    except ValueError:
+        # OpenSSL parses what the stricter parser does not; nothing more can be said of it.
+        denial = Deny(Reason.CERTIFICATE_INVALID, "clients", "the certificate cannot be read")
+        note(connection, None, denial)
+        _lib.X509_STORE_CTX_set_error(store_context, REFUSED_NAME)
+        return 0
+    if not preverified:
+        text = _ffi.string(_lib.X509_verify_cert_error_string(error)).decode("ascii", "replace")
+        reason = _REASONS.get(error, Reason.CERTIFICATE_INVALID)
+        denial = Deny(reason, "clients.trust", f"{text} (depth {depth})")
+    else:
+        judged = judge(connection, certificate)
+        if judged is None:
+            note(connection, certificate, None)
+            return 1
+        denial = judged
+    note(connection, certificate, denial)
+    alert_error = _ALERT_ERRORS.get(denial.reason, error if not preverified else REFUSED_NAME)
+    _lib.X509_STORE_CTX_set_error(store_context, alert_error)
+    return 0
+
+
+def _connection(store_context: Any) -> SSL.Connection:
+    index = _lib.SSL_get_ex_data_X509_STORE_CTX_idx()
+    ssl = _lib.X509_STORE_CTX_get_ex_data(store_context, index)
+    return SSL.Connection._reverse_mapping[ssl]
+
+
+def _certificate(pointer: Any) -> x509.Certificate:
+    _lib.X509_up_ref(pointer)
+    wrapped = crypto.X509._from_raw_x509_ptr(pointer)
+    certificate: x509.Certificate = wrapped.to_cryptography()
+    return certificate

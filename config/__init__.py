@@ -1,0 +1,1 @@
+"""Role tables and shipped configurations; installed as `ibcm_bridge.config`."""

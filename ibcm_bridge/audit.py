@@ -1,0 +1,110 @@
+"""What is written down: one record per request, tunnel and refused connection.
+
+A record is a flat mapping whose keys are the constants below, in this order. Payload, signatures,
+tokens and credentials have no key and so cannot be written. Whatever a client can choose (a
+target, a name) is bounded and escaped by JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ibcm_bridge.decisions import Deny
+from ibcm_bridge.identity import CertificateFacts
+from ibcm_bridge.responses import refusal, requirement
+
+
+class Event(StrEnum):
+    """What a record is about."""
+
+    REQUEST = "request"
+    TUNNEL = "tunnel"
+    CONNECTION_REFUSED = "connection-refused"
+
+
+class Verdict(StrEnum):
+    """How it ended."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+TIME = "time"
+EVENT = "event"
+REFERENCE = "reference"
+VERDICT = "verdict"
+REASON = "reason"
+RULE = "rule"
+REQUIREMENT = "requirement"
+DETAIL = "detail"
+LISTENER = "listener"
+PEER = "peer"
+SERVER_NAME = "server_name"
+TLS_VERSION = "tls_version"
+CLIENT = "client"
+CERTIFICATE = "certificate"
+ROLE = "role"
+SITE_SYSTEM = "site_system"
+METHOD = "method"
+TARGET = "target"
+DROPPED_HEADERS = "dropped_headers"
+INSPECTED = "inspected"
+STATUS = "status"
+BYTES_IN = "bytes_from_client"
+BYTES_OUT = "bytes_to_client"
+SECONDS = "seconds"
+NOTE = "note"
+
+MAX_TEXT = 512
+"""Characters of anything a client chose."""
+
+TUNNEL_NOTE = "TUNNEL-BLIND: passed without inspection"
+
+Value = str | int | float | tuple[str, ...] | dict[str, str] | None
+Record = dict[str, Value]
+
+
+def denial_fields(deny: Deny) -> Record:
+    """The fields that say why something was refused."""
+    return {
+        VERDICT: Verdict.DENY.value,
+        REASON: deny.reason.value,
+        RULE: deny.rule[:MAX_TEXT],
+        REQUIREMENT: requirement(deny),
+        DETAIL: deny.detail[:MAX_TEXT],
+    }
+
+
+def alert_field(deny: Deny) -> str | None:
+    """The TLS alert a refused handshake was answered with."""
+    return refusal(deny).alert
+
+
+def certificate_field(facts: CertificateFacts) -> dict[str, str]:
+    """A certificate, by what finds it again."""
+    return {
+        "subject": facts.subject[:MAX_TEXT],
+        "issuer": facts.issuer[:MAX_TEXT],
+        "serial": facts.serial,
+        "sha256": facts.sha256,
+        "not_after": facts.not_after,
+    }
+
+
+def target_field(target: bytes) -> str:
+    """A request target. What follows a `?` names policies and files, not secrets, and is kept."""
+    return target[:MAX_TEXT].decode("ascii", "backslashreplace")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the audit file."""
+
+    record: Record
+
+    def text(self) -> str:
+        """JSON, without the fields that have nothing to say."""
+        said = {key: value for key, value in self.record.items() if value not in (None, "", ())}
+        return json.dumps(said, ensure_ascii=True, separators=(",", ":")) + "\n"

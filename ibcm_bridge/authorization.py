@@ -1,0 +1,153 @@
+"""May this client send this request head to this publication?
+
+The checks run in the order in which their answers are least surprising: what the request *is*
+before what it asks for. Each cites the requirement it enforces.
+"""
+
+from __future__ import annotations
+
+from ibcm_bridge.decisions import Authorized, Deny, Reason
+from ibcm_bridge.identity import AuthenticatedClient
+from ibcm_bridge.policy import BridgePublication, PublishedRole, UnlistedHeaders
+from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request_target import RequestTarget, read_request_target
+from ibcm_bridge.roles import BodyRule, RoleProfile
+from ibcm_bridge.routing import published_role
+
+_OF_THIS_LEG = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
+"""Fields for the bridge itself (RFC 9110 §7.6.1, §10.1.1): never sent on, and not counted as
+unlisted fields that were dropped."""
+
+_CONNECTION_OPTIONS = frozenset((b"close", b"keep-alive"))
+"""Any other option names a field to remove, and choosing that is not the client's business."""
+
+
+def authorize(
+    client: AuthenticatedClient,
+    publication: BridgePublication,
+    bypass_directories: frozenset[str],
+    head: RequestHead,
+) -> Authorized | Deny:
+    """Decide on a head. `client` is proof that its certificate was verified and accepted."""
+    # A client authenticated for one publication has not been authenticated for another.
+    if client.publication != publication.name:
+        return Deny(Reason.BRIDGE_DEFECT, "client.publication", "authenticated elsewhere")
+
+    # RFC 9112 §3.2; features.md "SNI = Host": one name for the certificate and for the request.
+    if (refusal := _check_host(publication, head)) is not None:
+        return refusal
+    if (refusal := _check_connection_fields(head)) is not None:
+        return refusal
+
+    target = read_request_target(head.target)
+    if isinstance(target, Deny):
+        return target
+    role = published_role(publication, target, bypass_directories)
+    if isinstance(role, Deny):
+        return role
+
+    body_rule = _body_rule(role.profile, target, head)
+    if isinstance(body_rule, Deny):
+        return body_rule
+    if (refusal := _check_body_announcement(body_rule, head)) is not None:
+        return refusal
+    return _with_listed_fields(publication, role, body_rule, head)
+
+
+def _check_host(publication: BridgePublication, head: RequestHead) -> Deny | None:
+    hosts = head.values(b"host")
+    if len(hosts) != 1:
+        return Deny(Reason.HOST_MISMATCH, "head.host", f"{len(hosts)} Host fields")
+    name, _, port = hosts[0].decode("latin-1").lower().partition(":")
+    if name != publication.name or not (port == "" or port.isdecimal()):
+        return Deny(
+            Reason.HOST_MISMATCH, "head.host", f"Host {name[:255]!r} is not the server name"
+        )
+    return None
+
+
+def _body_rule(profile: RoleProfile, target: RequestTarget, head: RequestHead) -> BodyRule | Deny:
+    # VERB-MP, VERB-DP: compared as bytes, so "ccm_post" is another verb.
+    body_rule = profile.bodies.get(head.method)
+    verb, cites = head.method[:32].decode("ascii"), profile.verbs_requirement
+    if body_rule is None:
+        return Deny(Reason.VERB, f"{profile.name}.verbs", f"{verb} is not a verb of this role")
+    directory = profile.directories[target.directory]
+    if head.method not in directory.methods:
+        return Deny(
+            Reason.VERB,
+            f"{profile.name}.directories.{directory.name}",
+            f"{verb} is not a verb of this directory",
+            cites,
+        )
+    # protocol.md §7: what the packages directory itself holds is not for clients to list.
+    if len(target.segments) > 1 and target.segments[1].lower() in directory.closed:
+        return Deny(
+            Reason.DIRECTORY, "roles.closed_directories", f"/{target.segments[1]} is not published"
+        )
+    return body_rule
+
+
+def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | None:
+    rule = f"bodies.{body_rule.name}"
+    length = head.length or 0
+    if length > body_rule.limit and body_rule.limit:
+        return Deny(
+            Reason.BODY_TOO_LARGE, f"{rule}.limit", f"{length} of at most {body_rule.limit} bytes"
+        )
+    if body_rule.media_types:
+        if head.length is None:
+            # protocol.md §1.2: clients always send it; without it the body cannot be bounded.
+            return Deny(Reason.LENGTH_REQUIRED, "head.content-length", "no Content-Length")
+        media_type = _media_type(head)
+        if media_type not in body_rule.media_types:
+            # HTTP-MULTIPART
+            named = media_type[:64].decode("latin-1") or "none"
+            return Deny(Reason.MEDIA_TYPE, f"{rule}.media_types", f"Content-Type is {named}")
+        # A coded body would have to be decoded to be inspected; no ConfigMgr client sends one.
+        if head.values(b"content-encoding"):
+            return Deny(Reason.MEDIA_TYPE, f"{rule}.content-encoding", "a coded request body")
+    return None
+
+
+def _check_connection_fields(head: RequestHead) -> Deny | None:
+    expectations = head.values(b"expect")
+    if expectations and [e.lower() for e in expectations] != [b"100-continue"]:
+        return Deny(Reason.EXPECTATION, "head.expect", "an expectation other than 100-continue")
+    # No protocol but HTTP/1.1 is bridged (HTTP-1.1): nothing could inspect what follows a 101.
+    if head.values(b"upgrade"):
+        return Deny(Reason.HEADER, "head.upgrade", "an Upgrade", "HTTP-1.1")
+    options = b",".join(head.values(b"connection")).lower().split(b",")
+    if {option.strip() for option in options} - _CONNECTION_OPTIONS - {b""}:
+        return Deny(Reason.HEADER, "head.connection", "an option but close or keep-alive")
+    return None
+
+
+def _media_type(head: RequestHead) -> bytes:
+    values = head.values(b"content-type")
+    if len(values) != 1:
+        return b""
+    return values[0].partition(b";")[0].strip().lower()
+
+
+def _with_listed_fields(
+    publication: BridgePublication, role: PublishedRole, body_rule: BodyRule, head: RequestHead
+) -> Authorized | Deny:
+    # HEADER-MP, HEADER-DP, and what HTTP needs.
+    kept, removed = head.keeping(role.profile.headers)
+    dropped = tuple(name for name in removed if name.lower().encode() not in _OF_THIS_LEG)
+    if dropped and publication.unlisted_headers is UnlistedHeaders.REFUSE:
+        return Deny(
+            Reason.HEADER,
+            f"{role.profile.name}.headers",
+            f"{dropped[0][:64]} is not listed",
+            role.profile.headers_requirement,
+        )
+    return Authorized(
+        role=role.profile,
+        site_system=role.site_system,
+        head=kept,
+        body_rule=body_rule,
+        rule=f"{role.profile.name}.verbs.{head.method.decode('ascii')}",
+        dropped=dropped,
+    )

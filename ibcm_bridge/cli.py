@@ -1,0 +1,116 @@
+"""The command line: parses, and hands over."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ibcm_bridge import __version__
+
+EXIT_PROBLEM = 1
+EXIT_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not hasattr(options, "command"):
+        parser.print_help()
+        return EXIT_USAGE
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    status: int = options.command(options)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ibcm-bridge",
+        description="SSL bridging with inspection for ConfigMgr Internet-based client management.",
+        epilog="Start with: ibcm-bridge demo",
+    )
+    parser.add_argument("--version", action="version", version=f"ibcm-bridge {__version__}")
+    parser.add_argument("--verbose", action="store_true", help="log what mitmproxy does")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo",
+        help="send ConfigMgr-shaped requests through a bridge and a tunnel, side by side",
+        description="Makes a lab on loopback (certificates, a management point, a distribution "
+        "point), runs the bridge in front of it, sends each request through the bridge and "
+        "through a tunnel, and shows what each let through and what each could see.",
+    )
+    demo.add_argument(
+        "--report", type=Path, metavar="DIR", help="write index.html and results.json"
+    )
+    demo.set_defaults(command=_demo)
+
+    run = commands.add_parser(
+        "run",
+        help="run the bridge",
+        description="Runs the bridge until Ctrl-C or SIGTERM. Nothing is listened on until the "
+        "whole policy has been read and checked.",
+    )
+    run.add_argument("--config", type=Path, required=True, metavar="FILE", help="the policy file")
+    run.set_defaults(command=_run)
+
+    pki = commands.add_parser(
+        "pki",
+        help="make the lab's certificates on disk",
+        description="Makes DIR/pki with a root, an issuing authority, revocation lists and the "
+        "certificates that the shipped bridge.yaml names, and DIR/bridge.yaml where there is "
+        "none. For a lab: the keys are worthless.",
+    )
+    pki.add_argument("directory", type=Path, metavar="DIR")
+    pki.set_defaults(command=_pki)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ibcm_bridge.addons.runner import StartError, run
+    from ibcm_bridge.inspection.engines import RuleError
+    from ibcm_bridge.policy_file import PolicyError, load_policy
+
+    try:
+        policy = load_policy(options.config)
+    except PolicyError as error:
+        count = len(error.problems)
+        print(error, file=sys.stderr)
+        print(f"{count} problem{'s' if count > 1 else ''}; nothing was started", file=sys.stderr)
+        return EXIT_PROBLEM
+
+    def ready(addresses: list[tuple[str, int]]) -> None:
+        for host, port in addresses:
+            print(f"ibcm-bridge: listening on {host}:{port}", file=sys.stderr, flush=True)
+        for listener in policy.listeners:
+            for publication in listener.publications.values():
+                print(f"ibcm-bridge: {publication.describe()}", file=sys.stderr, flush=True)
+
+    try:
+        asyncio.run(run(policy, ready))
+    except (StartError, RuleError, OSError) as error:
+        print(f"ibcm-bridge: cannot start: {error}", file=sys.stderr)
+        return EXIT_PROBLEM
+    print("ibcm-bridge: stopped", file=sys.stderr)
+    return 0
+
+
+def _pki(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.files import make_pki
+
+    return make_pki(options.directory)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.demo import run_demo
+
+    return run_demo(options.report)

@@ -1,0 +1,130 @@
+"""What the bridge can decide, as values.
+
+A decision is made once and carried along; it is never re-derived from its parts. There are two
+allowing values, each with one maker, and the later one can only be made from the earlier:
+
+    authorization.authorize -> Authorized   this head may be sent (once its body has been inspected)
+    inspection.inspect      -> Approved     this very head and this very body may be sent
+
+The gate in `addons.exchange` asks for an `Approved` and compares it with what is about to be sent.
+Everything else is a `Deny`. None of the three can be used as a truth value: code that writes
+`if decision:` is a defect and is told so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from ibcm_bridge.policy import SiteSystem
+    from ibcm_bridge.request_head import RequestHead
+    from ibcm_bridge.roles import BodyRule, RoleProfile
+
+
+class Reason(StrEnum):
+    """Every reason for which the bridge refuses; closed. `responses` says what each becomes."""
+
+    # the listener
+    PLAINTEXT = "plaintext"
+    NOT_TLS = "not-tls"
+    CLIENT_HELLO_TOO_LARGE = "client-hello-too-large"
+    UNKNOWN_NAME = "unknown-name"
+    TOO_SLOW = "too-slow"
+    # the client's certificate
+    CERTIFICATE_MISSING = "certificate-missing"
+    CERTIFICATE_UNTRUSTED = "certificate-untrusted"
+    CERTIFICATE_EXPIRED = "certificate-expired"
+    CERTIFICATE_NOT_YET_VALID = "certificate-not-yet-valid"
+    CERTIFICATE_REVOKED = "certificate-revoked"
+    CERTIFICATE_PURPOSE = "certificate-purpose"
+    CERTIFICATE_NAME = "certificate-name"
+    CERTIFICATE_INVALID = "certificate-invalid"
+    REVOCATION_UNKNOWN = "revocation-unknown"
+    HANDSHAKE_FAILED = "handshake-failed"
+    # the request head
+    MALFORMED_HEAD = "malformed-head"
+    HEAD_TOO_LARGE = "head-too-large"
+    HTTP_VERSION = "http-version"
+    FRAMING = "framing"
+    LENGTH_REQUIRED = "length-required"
+    HOST_MISMATCH = "host-mismatch"
+    TARGET_FORM = "target-form"
+    TARGET_UNSAFE = "target-unsafe"
+    DIRECTORY = "directory"
+    BYPASS_DIRECTORY = "bypass-directory"
+    VERB = "verb"
+    HEADER = "header"
+    MEDIA_TYPE = "media-type"
+    EXPECTATION = "expectation"
+    # the body
+    BODY_TOO_LARGE = "body-too-large"
+    BODY_INCOMPLETE = "body-incomplete"
+    BODY_NOT_INSPECTABLE = "body-not-inspectable"
+    MULTIPART = "multipart"
+    INNER_MEDIA_TYPE = "inner-media-type"
+    COMPRESSION = "compression"
+    INFLATED_TOO_LARGE = "inflated-too-large"
+    ENCODING = "encoding"
+    XML = "xml"
+    XML_DTD = "xml-dtd"
+    MALICIOUS_CONTENT = "malicious-content"
+    ENGINE_UNAVAILABLE = "engine-unavailable"
+    # the site-system leg
+    SITE_SYSTEM_UNREACHABLE = "site-system-unreachable"
+    SITE_SYSTEM_UNVERIFIED = "site-system-unverified"
+    SITE_SYSTEM_RESPONSE = "site-system-response"
+    # us
+    PIPELINED = "pipelined"
+    BRIDGE_DEFECT = "bridge-defect"
+
+
+class _NotATruthValue:
+    __slots__ = ()
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} is a decision, not a truth value; use isinstance(..., Deny)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Deny(_NotATruthValue):
+    """A refusal: why, by which rule, and what the audit may say about it.
+
+    `rule` names the line of policy or the check that refused, such as
+    ``management-point.verbs``. `detail` is bounded text for the operator; it never goes to the
+    client and never holds payload or credentials. `requirement` is given where it depends on the
+    role (VERB-MP, VERB-DP ...); otherwise the table in `responses` has it.
+    """
+
+    reason: Reason
+    rule: str
+    detail: str = ""
+    requirement: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorized(_NotATruthValue):
+    """This head may be sent to this site system, after its body has passed `body_rule`.
+
+    Made by `authorization.authorize` only. `head` is what will be sent: unlisted fields are gone.
+    """
+
+    role: RoleProfile
+    site_system: SiteSystem
+    head: RequestHead
+    body_rule: BodyRule
+    rule: str
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Approved(_NotATruthValue):
+    """This very head and this very body may be sent. Made by `inspection.inspect` only."""
+
+    authorized: Authorized
+    body: bytes
+    views: tuple[str, ...]
+    """What was looked at, for the audit: names and sizes such as ``inflated:28672``."""

@@ -1,0 +1,94 @@
+"""Is there malicious content in this body? (BRIDGE-INSPECT)
+
+`inspect` takes what `authorization` allowed and the whole body, and is the only maker of
+`Approved`. One function per kind of body, chosen by the role's table; each yields the *views* that
+the content engines then look at. A body that cannot be read is refused, never waved through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.inspection.engines import ContentEngine, EngineError
+from ibcm_bridge.messages.ccm import read_ccm_request
+from ibcm_bridge.messages.xml import check_xml
+from ibcm_bridge.roles import Inspection
+
+Views = dict[str, bytes]
+"""Name of a view -> its bytes."""
+
+
+def inspect(
+    authorized: Authorized, body: bytes, engines: Sequence[ContentEngine]
+) -> Approved | Deny:
+    """Look into a body, every view with every engine."""
+    announced = authorized.head.length or 0
+    if len(body) != announced:
+        # The framing said otherwise: forwarding would let the next parser split it elsewhere.
+        return Deny(Reason.BODY_INCOMPLETE, "bodies.length", f"{len(body)} of {announced} bytes")
+    views = _READERS[authorized.body_rule.inspection](authorized, body)
+    if isinstance(views, Deny):
+        return views
+    for name, data in views.items():
+        for engine in engines:
+            try:
+                finding = engine.scan(data)
+            except EngineError as failure:
+                return Deny(Reason.ENGINE_UNAVAILABLE, f"engines.{engine.name}", str(failure))
+            if finding is not None:
+                return Deny(
+                    Reason.MALICIOUS_CONTENT, f"engines.{engine.name}", f"{finding} in {name}"
+                )
+    return Approved(authorized, body, tuple(f"{name}:{len(data)}" for name, data in views.items()))
+
+
+def _no_body(_authorized: Authorized, body: bytes) -> Views | Deny:
+    if body:
+        return Deny(Reason.BODY_TOO_LARGE, "bodies.none", "a body where none belongs")
+    return {}
+
+
+def _not_inspectable(authorized: Authorized, _body: bytes) -> Views | Deny:
+    return Deny(
+        Reason.BODY_NOT_INSPECTABLE,
+        f"bodies.{authorized.body_rule.name}",
+        "this kind of body cannot be inspected yet, so it is not sent on",
+    )
+
+
+def _xml(_authorized: Authorized, body: bytes) -> Views | Deny:
+    if not body:
+        # RFC 4918 §9.1: a PROPFIND without a body asks for all properties.
+        return {}
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        return Deny(Reason.ENCODING, "bodies.xml", "not UTF-8")
+    refusal = check_xml(text.encode(), "bodies.xml")
+    return refusal if refusal is not None else {"sent": body}
+
+
+def _ccm_message(authorized: Authorized, body: bytes) -> Views | Deny:
+    message = read_ccm_request(
+        authorized.head.value(b"content-type") or b"",
+        body,
+        authorized.body_rule.inflated_limit,
+    )
+    if isinstance(message, Deny):
+        return message
+    # Signatures are mostly ASCII and the inflated bytes are UTF-16, so the text is looked at too.
+    return {
+        "sent": body,
+        "header": message.header_text.encode(),
+        "inflated": message.inflated,
+        "text": message.text.encode(),
+    }
+
+
+_READERS: dict[Inspection, Callable[[Authorized, bytes], Views | Deny]] = {
+    Inspection.NO_BODY: _no_body,
+    Inspection.CCM_MESSAGE: _ccm_message,
+    Inspection.XML: _xml,
+    Inspection.NOT_INSPECTABLE: _not_inspectable,
+}

@@ -1,0 +1,1 @@
+"""The lab: stand-ins on loopback to show the bridge at work. Never production."""

@@ -1,0 +1,216 @@
+"""The lab's client: one TLS connection that sends exactly what it is told to.
+
+How it works:
+
+1. The TCP connection goes to an address; SNI, host name verification and `Host` use another name,
+   as if the name resolved to loopback.
+2. A request is written by hand, so any method, any target and any field reaches the wire byte for
+   byte. Only Host and, with a body, Content-Length are added, and only when not given.
+3. The answer is read by http.client, one at a time, on a connection that is kept alive.
+4. What went wrong is named: `HandshakeRefused` (the other side's TLS said no) or `ConnectionEnded`
+   (it closed without a whole answer). In TLS 1.3 a client certificate is judged after the client
+   has finished its handshake, so the refusal arrives with the first read (RFC 8446, 4.4.2.4).
+
+A site system's certificate that this client does not trust is ssl.SSLCertVerificationError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import socket
+import ssl
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ibcm_bridge.lab.pki import Credential
+
+type Fields = Mapping[str, str] | Sequence[tuple[str, str]]
+
+CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer; `headers` in the order and the spelling of the wire."""
+
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The first value of a field, whatever its case."""
+        found = (value for field, value in self.headers if field.lower() == name.lower())
+        return next(found, None)
+
+
+class HandshakeRefused(Exception):
+    """The other side ended the TLS handshake; `alert` is its reason, None when it gave none."""
+
+    def __init__(self, alert: str | None) -> None:
+        super().__init__(alert or "the connection was closed during the handshake")
+        self.alert = alert
+
+
+class ConnectionEnded(Exception):
+    """The other side closed the connection without a whole answer."""
+
+
+class LabClient:
+    """One connection, made by the first request (or `connect`) and kept alive until the end."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        server_name: str,
+        *,
+        trust: x509.Certificate,
+        credential: Credential | None,
+        timeout: float = 10,
+        maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+    ) -> None:
+        self._address = address
+        self._server_name = server_name
+        self._timeout = timeout
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._context.maximum_version = maximum_version
+        self._context.set_alpn_protocols(["http/1.1"])
+        self._context.load_verify_locations(cadata=trust.public_bytes(Encoding.DER))
+        if credential:
+            load_credential(self._context, credential)
+        self._socket: ssl.SSLSocket | None = None
+        self._answered = False
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; closing twice is no accident."""
+        self._ended = True
+        if self._socket:
+            self._socket.close()
+
+    def connect(self) -> ssl.SSLSocket:
+        """The connection, made if it is not there yet; for a test that looks at TLS itself."""
+        if self._ended:
+            raise ConnectionEnded("the connection had ended before this request")
+        if self._socket is None:
+            plain = socket.create_connection(self._address, self._timeout)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                self._socket = self._context.wrap_socket(plain, server_hostname=self._server_name)
+            except ssl.SSLCertVerificationError:
+                plain.close()
+                raise
+            except (ssl.SSLError, ConnectionError) as error:
+                plain.close()
+                raise HandshakeRefused(_alert(error)) from error
+        return self._socket
+
+    def request(
+        self, method: str, target: str, headers: Fields = (), body: bytes | None = None
+    ) -> Reply:
+        """Send one request, wait for its whole answer."""
+        with self._exchange(method, target, headers, body) as response:
+            return _reply(response, response.read())
+
+    def download(self, target: str, headers: Fields = ()) -> tuple[Reply, str, int]:
+        """GET without keeping the body: the answer, the SHA-256 of its body, and its length."""
+        digest, length = hashlib.sha256(), 0
+        buffer = memoryview(bytearray(CHUNK))
+        with self._exchange("GET", target, headers, None) as response:
+            while count := response.readinto(buffer):
+                digest.update(buffer[:count])
+                length += count
+            # readinto ends quietly where read() would raise IncompleteRead.
+            if response.length:
+                raise ConnectionEnded(f"{response.length} bytes of the body are missing")
+            return _reply(response, b""), digest.hexdigest(), length
+
+    @contextlib.contextmanager
+    def _exchange(
+        self, method: str, target: str, headers: Fields, body: bytes | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = self.connect()
+        whole = False
+        try:
+            # A refusal may come before all is sent; its answer or alert is still there to read.
+            with contextlib.suppress(ssl.SSLError, ConnectionError):
+                connection.sendall(request_bytes(method, target, headers, body, self._server_name))
+            with http.client.HTTPResponse(connection, method=method) as response:
+                response.begin()
+                yield response
+                whole = not response.will_close
+            self._answered = True
+        except http.client.HTTPException as error:
+            raise ConnectionEnded(f"no whole answer: {error!r}") from error
+        except (ssl.SSLError, ConnectionError) as error:
+            alert = _alert(error)
+            if alert and not self._answered:
+                raise HandshakeRefused(alert) from error
+            raise ConnectionEnded(f"no answer: {error}") from error
+        finally:
+            if not whole:
+                self.close()
+
+
+def request_bytes(
+    method: str, target: str, headers: Fields, body: bytes | None, host: str
+) -> bytes:
+    """A request as it goes on the wire."""
+    fields = list(headers.items() if isinstance(headers, Mapping) else headers)
+    given = {name.lower() for name, _ in fields}
+    if "host" not in given:
+        fields.insert(0, ("Host", host))
+    if body is not None and not given & {"content-length", "transfer-encoding"}:
+        fields.append(("Content-Length", str(len(body))))
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
+
+
+def plaintext_request(address: tuple[str, int], data: bytes, timeout: float = 10) -> bytes:
+    """Send bytes over bare TCP and read until the other side closes, or resets."""
+    received = bytearray()
+    connection = socket.create_connection(address, timeout)
+    with connection, contextlib.suppress(ConnectionError):
+        connection.sendall(data)
+        while chunk := connection.recv(65536):
+            received += chunk
+    return bytes(received)
+
+
+def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
+    """Give a TLS context the certificate and its key, which the ssl module only takes by file."""
+    # NamedTemporaryFile makes the file with mode 0600 and removes it at the end of the block.
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(credential.key_pem() + credential.chain_pem())
+        file.flush()
+        context.load_cert_chain(file.name)
+
+
+def _reply(response: http.client.HTTPResponse, body: bytes) -> Reply:
+    return Reply(response.status, response.reason, tuple(response.getheaders()), body)
+
+
+def _alert(error: OSError) -> str | None:
+    """`TLSV13_ALERT_CERTIFICATE_REQUIRED` -> `certificate required`."""
+    reason = error.reason if isinstance(error, ssl.SSLError) else None
+    _, found, alert = (reason or "").partition("_ALERT_")
+    return alert.replace("_", " ").lower() if found else None

@@ -1,0 +1,30 @@
+"""The lab's files on disk: certificates, and a policy that names them."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from ibcm_bridge.lab.pki import LabPki
+
+
+def shipped_policy() -> str:
+    """The text of the shipped `bridge.yaml`."""
+    return files("ibcm_bridge.config").joinpath("bridge.yaml").read_text("utf-8")
+
+
+def make_pki(directory: Path) -> int:
+    """`ibcm-bridge pki DIR`: DIR/pki, and DIR/bridge.yaml where there is none."""
+    try:
+        LabPki.make(now=datetime.datetime.now(datetime.UTC)).write(directory / "pki")
+        policy = directory / "bridge.yaml"
+        if not policy.exists():
+            policy.write_text(shipped_policy(), "utf-8")
+    except OSError as error:
+        print(f"ibcm-bridge pki: {error}", file=sys.stderr)
+        return 1
+    print(f"Made {directory / 'pki'}: certificates for a lab, not for production.")
+    print(f"Next: ibcm-bridge run --config {policy}")
+    return 0

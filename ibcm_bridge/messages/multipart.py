@@ -1,0 +1,72 @@
+"""multipart/mixed as ConfigMgr sends it (RFC 2046 §5.1; protocol.md §1.3; HTTP-MULTIPART).
+
+Read strictly: nothing before the first delimiter, nothing after the closing one but a CRLF, no
+nested multipart, no field in a part but Content-Type. A part that another reader would split
+elsewhere must not exist.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ibcm_bridge.decisions import Deny, Reason
+
+_BOUNDARY_PARAMETER = re.compile(
+    rb"multipart/mixed[ \t]*;[ \t]*boundary=(?:\"([^\"]+)\"|([^\s;\"]+))[ \t]*", re.IGNORECASE
+)
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+"""RFC 2046 §5.1.1: 1 to 70 characters, the last not a space."""
+
+MAX_PARTS = 8
+"""A request has two parts and a reply two or three (protocol.md §1.3, §1.7)."""
+
+MAX_PART_HEAD = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One body part: its media type with parameters, in lower case, and its bytes as sent."""
+
+    media_type: bytes
+    body: bytes
+
+
+def read_multipart(content_type: bytes, body: bytes) -> tuple[Part, ...] | Deny:
+    """Split a multipart/mixed body into its parts."""
+    parameter = _BOUNDARY_PARAMETER.fullmatch(content_type)
+    if parameter is None:
+        return _broken("boundary", "no single boundary parameter in Content-Type")
+    boundary = parameter[1] or parameter[2]
+    if not _BOUNDARY.fullmatch(boundary):
+        return _broken("boundary", "not a boundary (RFC 2046)")
+    delimiter = b"--" + boundary
+    if not body.startswith(delimiter):
+        return _broken("preamble", "something before the first delimiter")
+    pieces = body[len(delimiter) :].split(b"\r\n" + delimiter, MAX_PARTS + 1)
+    if pieces[-1] not in (b"--", b"--\r\n"):
+        return _broken("close", "not closed, or something after the closing delimiter")
+    if not 1 < len(pieces) <= MAX_PARTS + 1:
+        return _broken("parts", "no part, or too many")
+    parts = []
+    for piece in pieces[:-1]:
+        part = _read_part(piece)
+        if isinstance(part, Deny):
+            return part
+        parts.append(part)
+    return tuple(parts)
+
+
+def _read_part(piece: bytes) -> Part | Deny:
+    end = piece.find(b"\r\n\r\n", 0, MAX_PART_HEAD)
+    if not piece.startswith(b"\r\n") or end < 2:
+        return _broken("part-head", "a part without a Content-Type line")
+    name, _, value = piece[2:end].partition(b":")
+    # Other fields (a transfer encoding, a disposition) would change what the body means.
+    if b"\r" in value or b"\n" in value or name.lower() != b"content-type":
+        return _broken("part-head", "a part with a field other than Content-Type")
+    return Part(value.strip(b" \t").lower(), piece[end + 4 :])
+
+
+def _broken(part: str, detail: str) -> Deny:
+    return Deny(Reason.MULTIPART, f"multipart.{part}", detail)

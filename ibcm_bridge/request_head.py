@@ -1,0 +1,140 @@
+"""The head of an HTTP/1.1 request, read strictly from its bytes (HTTP-1.1).
+
+1. The head is everything up to and including the first CRLF CRLF; its size is bounded by the
+   caller. A bare LF or CR anywhere is malformed, never a line end (RFC 9112 §2.2 lets a server
+   be lenient; a proxy in front of another parser must not be).
+2. The request line is ``method SP request-target SP HTTP-version``, single spaces (§3).
+3. Every other line is ``field-name ":" OWS field-value OWS``; a line that begins with a space or
+   a tab (obs-fold, §5.2) is malformed.
+4. Framing is settled here and nowhere else (§6): one Content-Length of digits or none, and no
+   Transfer-Encoding at all. ConfigMgr clients always send a length (protocol.md §1.2), so a
+   coding on a request is refused rather than understood.
+
+The order and the case of the fields are kept: what is forwarded is what was sent.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from ibcm_bridge.decisions import Deny, Reason
+
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""RFC 9110 §5.6.2."""
+
+FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+"""RFC 9110 §5.5: visible characters, SP and HTAB; obs-text is opaque to us."""
+
+TARGET = re.compile(rb"[\x21-\x7e]+")
+"""Visible ASCII. RFC 3986 allows less, but real clients send ``{`` and ``}`` raw (§3.3)."""
+
+LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
+"""Digits without sign, space or leading zero; 19 digits stay below 2^63 by the check below."""
+
+MAX_LENGTH = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A well-formed head.
+
+    `method` and `target` are the bytes as sent. `fields` are (name, value) in order, as sent.
+    `length` is the Content-Length in bytes, or None when the field is absent.
+    """
+
+    method: bytes
+    target: bytes
+    fields: tuple[tuple[bytes, bytes], ...]
+    length: int | None
+
+    def values(self, lower_name: bytes) -> list[bytes]:
+        """All values of a field, by its lower-case name."""
+        return [value for name, value in self.fields if name.lower() == lower_name]
+
+    def value(self, lower_name: bytes) -> bytes | None:
+        """The value of a field that occurs once; None when absent or repeated."""
+        found = self.values(lower_name)
+        return found[0] if len(found) == 1 else None
+
+    def keeping(self, lower_names: frozenset[bytes]) -> tuple[RequestHead, tuple[str, ...]]:
+        """This head with only the named fields, and the names of those left out."""
+        kept = tuple(field for field in self.fields if field[0].lower() in lower_names)
+        if len(kept) == len(self.fields):
+            return self, ()
+        dropped = tuple(
+            name.decode("ascii") for name, _ in self.fields if name.lower() not in lower_names
+        )
+        return replace(self, fields=kept), dropped
+
+    def to_bytes(self) -> bytes:
+        """The head as it goes on the wire, with the empty line that ends it."""
+        lines = [b"%b %b HTTP/1.1" % (self.method, self.target)]
+        lines += [b"%b: %b" % field for field in self.fields]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def read_request_head(raw: bytes) -> RequestHead | Deny:
+    """Read one complete head, CRLF CRLF included."""
+    if not raw.endswith(b"\r\n\r\n"):
+        return _malformed("end", "the head does not end with CRLF CRLF")
+    lines = raw[:-4].split(b"\r\n")
+    if any(b"\n" in line or b"\r" in line for line in lines):
+        return _malformed("line-end", "a bare CR or LF")
+
+    parts = lines[0].split(b" ")
+    if len(parts) != 3:
+        return _malformed("request-line", "not exactly: method SP target SP version")
+    method, target, version = parts
+    if not TOKEN.fullmatch(method):
+        return _malformed("method", "the method is not a token")
+    if not TARGET.fullmatch(target):
+        return _malformed("target", "the request target has a character that is not visible ASCII")
+    if version != b"HTTP/1.1":
+        if re.fullmatch(rb"HTTP/[0-9]\.[0-9]", version):
+            return Deny(Reason.HTTP_VERSION, "head.version", version.decode("ascii"))
+        return _malformed("version", "not an HTTP version")
+
+    fields = []
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        if not colon or not TOKEN.fullmatch(name):
+            return _malformed("field-name", "a line that is not field-name: value")
+        value = value.strip(b" \t")
+        if not FIELD_VALUE.fullmatch(value):
+            return _malformed("field-value", f"a control character in {_text(name)}")
+        fields.append((name, value))
+
+    return _with_framing(method, target, tuple(fields))
+
+
+def _with_framing(
+    method: bytes, target: bytes, fields: tuple[tuple[bytes, bytes], ...]
+) -> RequestHead | Deny:
+    lengths = []
+    for name, value in fields:
+        lower = name.lower()
+        if lower == b"content-length":
+            lengths.append(value)
+        elif lower == b"transfer-encoding":
+            # RFC 9112 §6.1: with Content-Length beside it this is a smuggling attempt.
+            reason = Reason.LENGTH_REQUIRED
+            if any(n.lower() == b"content-length" for n, _ in fields):
+                reason = Reason.FRAMING
+            return Deny(reason, "head.transfer-encoding", "Transfer-Encoding on a request")
+    if not lengths:
+        return RequestHead(method, target, fields, None)
+    # RFC 9112 §6.3: differing lengths are an error; equal ones may be merged, and we do not.
+    if len(lengths) > 1:
+        return Deny(Reason.FRAMING, "head.content-length", "more than one Content-Length")
+    if not LENGTH.fullmatch(lengths[0]) or int(lengths[0]) > MAX_LENGTH:
+        return Deny(Reason.FRAMING, "head.content-length", "Content-Length is not a number")
+    return RequestHead(method, target, fields, int(lengths[0]))
+
+
+def _malformed(part: str, detail: str) -> Deny:
+    return Deny(Reason.MALFORMED_HEAD, f"head.{part}", detail)
+
+
+def _text(name: bytes) -> str:
+    return name[:64].decode("ascii")

@@ -1,0 +1,91 @@
+"""The request target, read the way the site system's IIS will read it, or refused.
+
+A front that reads a path differently from the server behind it can be talked past. So the path
+and the query are percent-decoded exactly once, and whatever could be read in two ways is refused
+rather than interpreted: dot segments, empty segments, backslashes, encoded slashes, percent signs
+that survive decoding, controls and bytes outside ASCII.
+
+A distribution point's file names travel in the *query* (``/sccm?/dir/file``, protocol.md §7), so
+a query that begins with a slash is held to the rules of a path.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from ibcm_bridge.decisions import Deny, Reason
+
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_UNSAFE = re.compile(rb"[\x00-\x1f\x7f-\xff%\\]")
+"""After one decoding. A percent sign left over would be a second encoding."""
+
+_PATH_UNSAFE = re.compile(rb"[:;*?<>|\"#]")
+"""Meaningful to NTFS, to IIS or to a URL parser, and in no name ConfigMgr uses: alternate data
+streams, path parameters, wildcards, a query that was encoded into the path."""
+
+_SHORT_NAME = re.compile(rb"~[0-9]")
+"""8.3 names: another spelling of a longer name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTarget:
+    """An origin-form target: decoded path segments, and the query as sent (None when absent)."""
+
+    segments: tuple[str, ...]
+    query: bytes | None
+
+    @property
+    def directory(self) -> str:
+        """The whole first segment in lower case: IIS compares names without case."""
+        return self.segments[0].lower() if self.segments else ""
+
+
+def read_request_target(raw: bytes) -> RequestTarget | Deny:
+    """Read an origin-form target (RFC 9112 §3.2.1)."""
+    if not raw.startswith(b"/"):
+        return Deny(Reason.TARGET_FORM, "target.origin-form", "the target is not origin-form")
+    if b"#" in raw:
+        return _unsafe("fragment", "a fragment in the target")
+    path, question_mark, query = raw.partition(b"?")
+    segments = _segments(path, "path")
+    if isinstance(segments, Deny):
+        return segments
+    if not question_mark:
+        return RequestTarget(segments, None)
+    if _BROKEN_ESCAPE.search(query):
+        return _unsafe("escape", "a percent sign in the query that is not an escape")
+    decoded = unquote_to_bytes(query)
+    if _UNSAFE.search(decoded):
+        return _unsafe("query", "a query with a control, a backslash or a second encoding")
+    if decoded.startswith(b"/"):
+        # With a leading slash it is a file name, whichever way the slash was written.
+        named = _segments(query, "query")
+        if isinstance(named, Deny):
+            return named
+    elif re.search(rb"(^|[/=&])\.\.?(/|$)", decoded):
+        return _unsafe("dot-segment", "a dot segment in the query")
+    return RequestTarget(segments, query)
+
+
+def _segments(path: bytes, where: str) -> tuple[str, ...] | Deny:
+    if _BROKEN_ESCAPE.search(path):
+        return _unsafe("escape", f"a percent sign in the {where} that is not an escape")
+    if re.search(rb"%2f|%5c", path, re.IGNORECASE):
+        return _unsafe("separator", f"an encoded separator in the {where}")
+    decoded = unquote_to_bytes(path)
+    if _UNSAFE.search(decoded) or _PATH_UNSAFE.search(decoded) or _SHORT_NAME.search(decoded):
+        return _unsafe(where, f"a character in the {where} that can be read in two ways")
+    segments = decoded[1:].split(b"/")
+    if segments[-1] == b"":
+        segments.pop()
+    for segment in segments:
+        # Windows drops trailing dots and spaces, so "SMS_MP." would be another name for SMS_MP.
+        if segment.rstrip(b". ") != segment or not segment:
+            return _unsafe("segment", f"an empty or dotted segment in the {where}")
+    return tuple(segment.decode("ascii") for segment in segments)
+
+
+def _unsafe(part: str, detail: str) -> Deny:
+    return Deny(Reason.TARGET_UNSAFE, f"target.{part}", detail)

@@ -1,0 +1,185 @@
+"""What a refusal becomes: one table from reason to status, alert, requirement and words.
+
+The client is told the status, a fixed sentence and a reference number by which the operator finds
+the audit record. Nothing of the request and no name or address of the internal network is in it.
+
+`client_log` is the line an administrator will find on the client. It is inferred from how WinHTTP
+and BITS report a status (protocol.md §12 lists what no capture has confirmed).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from ibcm_bridge.decisions import Deny, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row. Either `status` (HTTP) or `alert` (TLS, RFC 8446 §6.2) says how it is told."""
+
+    requirement: str
+    status: HTTPStatus | None
+    alert: str | None
+    text: str
+    """One sentence: to the client for a status, and to people in reports for both."""
+    client_log: str
+
+
+def _http(requirement: str, status: HTTPStatus, text: str, client_log: str = "") -> Refusal:
+    seen = client_log or f"CcmMessaging.log: HTTP status {status.value} for the request"
+    return Refusal(requirement, status, None, text, seen)
+
+
+def _tls(requirement: str, alert: str, text: str) -> Refusal:
+    seen = "CcmMessaging.log: WinHTTP 12175 (ERROR_WINHTTP_SECURE_FAILURE)"
+    if alert.startswith("certificate") or alert.startswith("unsupported"):
+        seen = "CcmMessaging.log: WinHTTP 12175 or 12030, and a Schannel event with the alert"
+    return Refusal(requirement, None, alert, text, seen)
+
+
+_S = HTTPStatus
+_AUTH = "BRIDGE-AUTH-COMPUTER"
+_LOOK = "BRIDGE-INSPECT"
+
+REFUSALS: dict[Reason, Refusal] = {
+    # the listener
+    Reason.PLAINTEXT: _http(
+        "BRIDGE-HTTPS-ONLY",
+        _S.FORBIDDEN,
+        "This port speaks HTTPS only. Bridging between HTTP and HTTPS is not supported.",
+    ),
+    Reason.NOT_TLS: _tls("BRIDGE-HTTPS-ONLY", "unexpected_message", "Not a TLS ClientHello."),
+    Reason.CLIENT_HELLO_TOO_LARGE: _tls(
+        "BRIDGE-TERMINATE", "decode_error", "The ClientHello is too large."
+    ),
+    Reason.UNKNOWN_NAME: _tls(
+        "DNS-INTERNET-FQDN", "unrecognized_name", "Nothing is published under this name."
+    ),
+    Reason.TOO_SLOW: _http(
+        "BRIDGE-TERMINATE", _S.REQUEST_TIMEOUT, "The request did not arrive in time."
+    ),
+    # the client's certificate
+    Reason.CERTIFICATE_MISSING: _tls(
+        _AUTH, "certificate_required", "No client certificate was presented."
+    ),
+    Reason.CERTIFICATE_UNTRUSTED: _tls(
+        _AUTH, "unknown_ca", "The client certificate does not lead to a trust anchor."
+    ),
+    Reason.CERTIFICATE_EXPIRED: _tls(
+        _AUTH, "certificate_expired", "The client certificate has expired."
+    ),
+    Reason.CERTIFICATE_NOT_YET_VALID: _tls(
+        _AUTH, "bad_certificate", "The client certificate is not valid yet."
+    ),
+    Reason.CERTIFICATE_REVOKED: _tls(
+        _AUTH, "certificate_revoked", "The client certificate has been revoked."
+    ),
+    Reason.CERTIFICATE_PURPOSE: _tls(
+        "PKI-BOTH-ENDS",
+        "unsupported_certificate",
+        "The client certificate is not one for client authentication.",
+    ),
+    Reason.CERTIFICATE_NAME: _tls(
+        _AUTH, "bad_certificate", "The client certificate does not name a computer."
+    ),
+    Reason.CERTIFICATE_INVALID: _tls(
+        _AUTH, "bad_certificate", "The client certificate is not valid."
+    ),
+    Reason.REVOCATION_UNKNOWN: _tls(
+        _AUTH, "certificate_unknown", "Whether the client certificate is revoked cannot be told."
+    ),
+    Reason.HANDSHAKE_FAILED: _tls(
+        "BRIDGE-TERMINATE", "handshake_failure", "The TLS handshake failed."
+    ),
+    # the request head
+    Reason.MALFORMED_HEAD: _http("HTTP-1.1", _S.BAD_REQUEST, "The request is malformed."),
+    Reason.HEAD_TOO_LARGE: _http(
+        "HTTP-1.1", _S.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request head is too large."
+    ),
+    Reason.HTTP_VERSION: _http(
+        "HTTP-1.1", _S.HTTP_VERSION_NOT_SUPPORTED, "Only HTTP/1.1 is bridged."
+    ),
+    Reason.FRAMING: _http("HTTP-1.1", _S.BAD_REQUEST, "The length of the request is ambiguous."),
+    Reason.LENGTH_REQUIRED: _http("HTTP-1.1", _S.LENGTH_REQUIRED, "A Content-Length is required."),
+    Reason.HOST_MISMATCH: _http(
+        "DNS-INTERNET-FQDN", _S.MISDIRECTED_REQUEST, "Host is not the name of the TLS connection."
+    ),
+    Reason.TARGET_FORM: _http(
+        "HTTP-1.1", _S.BAD_REQUEST, "The request target is not in origin form."
+    ),
+    Reason.TARGET_UNSAFE: _http(_LOOK, _S.BAD_REQUEST, "The request target is not safe to read."),
+    Reason.DIRECTORY: _http(_LOOK, _S.NOT_FOUND, "This directory is not published."),
+    Reason.BYPASS_DIRECTORY: _http(
+        _AUTH, _S.NOT_FOUND, "This directory works without a client certificate: never published."
+    ),
+    Reason.VERB: _http(
+        "VERB-MP", _S.METHOD_NOT_ALLOWED, "This verb is not allowed for the site system role."
+    ),
+    Reason.HEADER: _http(
+        "HEADER-MP", _S.FORBIDDEN, "A header field is not allowed for the site system role."
+    ),
+    Reason.MEDIA_TYPE: _http(
+        "HTTP-MULTIPART", _S.UNSUPPORTED_MEDIA_TYPE, "This content type is not allowed here."
+    ),
+    Reason.EXPECTATION: _http("HTTP-1.1", _S.EXPECTATION_FAILED, "This expectation is not met."),
+    # the body
+    Reason.BODY_TOO_LARGE: _http(_LOOK, _S.REQUEST_ENTITY_TOO_LARGE, "The body is too large."),
+    Reason.BODY_INCOMPLETE: _http("HTTP-1.1", _S.BAD_REQUEST, "The body is incomplete."),
+    Reason.BODY_NOT_INSPECTABLE: _http(_LOOK, _S.FORBIDDEN, "The body cannot be inspected."),
+    Reason.MULTIPART: _http("HTTP-MULTIPART", _S.FORBIDDEN, "The multipart body is malformed."),
+    Reason.INNER_MEDIA_TYPE: _http(
+        "HTTP-MULTIPART", _S.FORBIDDEN, "A part has a content type that is not allowed."
+    ),
+    Reason.COMPRESSION: _http(_LOOK, _S.FORBIDDEN, "The compressed part is malformed."),
+    Reason.INFLATED_TOO_LARGE: _http(_LOOK, _S.FORBIDDEN, "The compressed part is too large."),
+    Reason.ENCODING: _http(_LOOK, _S.FORBIDDEN, "The text is not in the encoding it must be in."),
+    Reason.XML: _http(_LOOK, _S.FORBIDDEN, "The XML is not well-formed or not as it must be."),
+    Reason.XML_DTD: _http(_LOOK, _S.FORBIDDEN, "The XML declares a document type or entities."),
+    Reason.MALICIOUS_CONTENT: _http(_LOOK, _S.FORBIDDEN, "Malicious content was found."),
+    Reason.ENGINE_UNAVAILABLE: _http(
+        _LOOK, _S.SERVICE_UNAVAILABLE, "The content cannot be inspected at the moment."
+    ),
+    # the site-system leg
+    Reason.SITE_SYSTEM_UNREACHABLE: _http(
+        "BRIDGE-TERMINATE", _S.BAD_GATEWAY, "The site system cannot be reached."
+    ),
+    Reason.SITE_SYSTEM_UNVERIFIED: _http(
+        "BRIDGE-TERMINATE", _S.BAD_GATEWAY, "The site system could not be authenticated."
+    ),
+    Reason.SITE_SYSTEM_RESPONSE: _http(
+        "BRIDGE-TERMINATE", _S.BAD_GATEWAY, "The site system did not answer properly."
+    ),
+    # us
+    Reason.PIPELINED: _http("HTTP-1.1", _S.BAD_REQUEST, "Too much was sent ahead of an answer."),
+    Reason.BRIDGE_DEFECT: _http(
+        _LOOK, _S.INTERNAL_SERVER_ERROR, "The bridge could not decide, so nothing was sent on."
+    ),
+}
+
+
+def refusal(deny: Deny) -> Refusal:
+    """The row for a denial."""
+    return REFUSALS[deny.reason]
+
+
+def requirement(deny: Deny) -> str:
+    """The requirement a denial enforces: its own, or its reason's."""
+    return deny.requirement or REFUSALS[deny.reason].requirement
+
+
+def response_bytes(deny: Deny, reference: str, *, head_only: bool = False) -> bytes:
+    """The whole response to send before closing. `reference` leads to the audit record."""
+    row = refusal(deny)
+    status = row.status or HTTPStatus.FORBIDDEN
+    body = f"{row.text}\r\nRequirement: {requirement(deny)}\r\nReference: {reference}\r\n".encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        "Cache-Control: no-store\r\n"
+        "Connection: close\r\n"
+        "\r\n"
+    ).encode("ascii")
+    return head if head_only else head + body

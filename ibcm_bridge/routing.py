@@ -1,0 +1,58 @@
+"""Where a connection and a request belong.
+
+1. The ClientHello's server name, and nothing else, chooses the publication: bridged, tunneled, or
+   none (then nothing is answered but an alert).
+2. On a bridged publication the whole first path segment chooses the role, and so the site system.
+   Whole, because `/ccm_system` is a prefix of directories that need no certificate
+   (protocol.md §1.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.policy import BridgePublication, Listener, Publication, PublishedRole
+from ibcm_bridge.request_target import RequestTarget
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHelloFacts:
+    """What a ClientHello says that routing needs: the server name, if one was sent (RFC 6066)."""
+
+    server_name: str | None
+
+
+def route(listener: Listener, hello: ClientHelloFacts) -> Publication | Deny:
+    """The publication a connection asks for."""
+    if hello.server_name is None:
+        return Deny(Reason.UNKNOWN_NAME, "listener.publications", "no server name was sent")
+    publication = listener.publications.get(hello.server_name.lower())
+    if publication is None:
+        return Deny(
+            Reason.UNKNOWN_NAME,
+            "listener.publications",
+            f"nothing is published as {hello.server_name[:255]!r}",
+        )
+    return publication
+
+
+def published_role(
+    publication: BridgePublication, target: RequestTarget, bypass_directories: frozenset[str]
+) -> PublishedRole | Deny:
+    """The role whose virtual directory a request names."""
+    directory = target.directory
+    if directory in bypass_directories:
+        return Deny(
+            Reason.BYPASS_DIRECTORY,
+            "roles.bypass_directories",
+            f"/{directory} answers without a client certificate",
+        )
+    role = publication.directories.get(directory)
+    if role is None:
+        return Deny(
+            Reason.DIRECTORY,
+            f"{publication.name}.directories",
+            f"/{directory[:64]} is not published",
+        )
+    return role

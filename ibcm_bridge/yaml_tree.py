@@ -1,0 +1,110 @@
+"""YAML text -> plain values, with the line of each; nothing converted silently.
+
+YAML 1.1 turns ``no`` into False, ``1:30`` into 90 and ``2026-01-01`` into a date. In a policy each
+of these is a trap, so a plain scalar is a string unless it is ``true``, ``false`` or a decimal
+number, and the trapped spellings are refused with the spelling to use. A key that occurs twice is
+refused: YAML lets the last one win.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+Path = tuple[str | int, ...]
+"""Where a value stands: keys and list positions from the top."""
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*(_[0-9]+)*)(\.[0-9]+)?")
+_STRING_TAG = "tag:yaml.org,2002:str"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the text: where, what, and what to write instead."""
+
+    line: int
+    path: Path
+    message: str
+
+
+@dataclass(slots=True)
+class Tree:
+    """The values, the line of each, and every problem found."""
+
+    value: object = None
+    lines: dict[Path, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def line(self, path: Path) -> int:
+        """The line of a value; for one that is missing, of what it is missing from."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+def read_yaml(text: str) -> Tree:
+    """Read one YAML document."""
+    tree = Tree()
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        tree.problems.append(Problem(mark.line + 1 if mark else 1, (), f"not YAML: {problem}"))
+        return tree
+    if node is not None:
+        tree.value = _value(tree, node, ())
+    return tree
+
+
+def _value(tree: Tree, node: Node, path: Path) -> object:
+    # No setdefault: an alias is seen at each of its places, and each is a place of its own.
+    tree.lines[path] = node.start_mark.line + 1
+    if isinstance(node, MappingNode):
+        return _mapping(tree, node, path)
+    if isinstance(node, SequenceNode):
+        return [_value(tree, item, (*path, index)) for index, item in enumerate(node.value)]
+    assert isinstance(node, ScalarNode)
+    return _scalar(tree, node, path)
+
+
+def _mapping(tree: Tree, node: MappingNode, path: Path) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, ScalarNode) or key_node.value == "<<":
+            tree.problems.append(Problem(line, path, "only plain names can be keys"))
+            continue
+        key = key_node.value
+        if key in values:
+            first = tree.lines[(*path, key)]
+            tree.problems.append(
+                Problem(line, (*path, key), f"this key stands twice (first on line {first})")
+            )
+            continue
+        values[key] = _value(tree, value_node, (*path, key))
+        tree.lines[(*path, key)] = line
+    return values
+
+
+def _scalar(tree: Tree, node: ScalarNode, path: Path) -> object:
+    text: str = node.value
+    if node.style is not None or node.tag == _STRING_TAG:
+        return text
+    if node.tag.endswith((":bool", ":null")):
+        if text in ("true", "false"):
+            return text == "true"
+        if text == "":
+            return None
+    elif _NUMBER.fullmatch(text):
+        number = text.replace("_", "")
+        return float(number) if "." in number else int(number)
+    line = node.start_mark.line + 1
+    kind = node.tag.rpartition(":")[2]
+    tree.problems.append(
+        Problem(line, path, f'YAML reads {text} as a {kind}; write "{text}", true, false or digits')
+    )
+    return text

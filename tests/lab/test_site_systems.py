@@ -1,0 +1,384 @@
+"""The stand-ins, seen by the lab's client and by curl."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.client import (
+    ConnectionEnded,
+    HandshakeRefused,
+    LabClient,
+    Reply,
+    plaintext_request,
+)
+from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.site_systems import CHUNK, Address, Handshake, SiteSystems, content
+
+MP, DP = "mp01.corp.example", "dp01.corp.example"
+FILE = "/SMS_DP_SMSPKG$/Content_00000000-0000-0000-0000-000000000007.1/sccm?/dir/setup.exe"
+MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
+SIZE = 3 * CHUNK + 12345
+
+
+class Lab(NamedTuple):
+    pki: LabPki
+    computer: Credential
+    revoked: Credential
+    site: SiteSystems
+
+    def client(
+        self,
+        name: str = MP,
+        credential: Credential | None = None,
+        maximum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+    ) -> LabClient:
+        return LabClient(
+            self.address(name),
+            name,
+            trust=self.pki.root,
+            credential=credential,
+            maximum_version=maximum_version,
+        )
+
+    def address(self, name: str) -> Address:
+        return self.site.distribution_point if name == DP else self.site.management_point
+
+
+@pytest.fixture(scope="module")
+def running_lab() -> Iterator[Lab]:
+    pki = LabPki.make(now=datetime.now(UTC))
+    computer = pki.computer("pc1.corp.example")
+    revoked = pki.revoked_computer("pc2.corp.example")
+    with SiteSystems(pki, download_bytes=SIZE) as site:
+        yield Lab(pki, computer, revoked, site)
+
+
+@pytest.fixture
+def lab(running_lab: Lab) -> Lab:
+    running_lab.site.clear()
+    return running_lab
+
+
+def ccm_post(client: LabClient, body: bytes, directory: str = "ccm_system") -> Reply:
+    headers = {"User-Agent": "ccmhttp", "Content-Type": ccm.CONTENT_TYPE}
+    return client.request("CCM_POST", f"/{directory}/request", headers, body)
+
+
+# messages
+
+
+def test_a_client_registers_and_then_signs_with_the_registered_key(lab: Lab) -> None:
+    key, other = lab.computer.key, lab.revoked.key
+    assert isinstance(key, RSAPrivateKey)
+    assert isinstance(other, RSAPrivateKey)
+    request = ccm.registration_request(lab.computer.certificate, key, fqdn="pc1.corp.example")
+    with lab.client(credential=lab.computer) as client:
+        message = ccm.ccm_post_body(
+            endpoint="MP_ClientRegistration", body_xml=request, client_guid="", key=key
+        )
+        _, response = ccm.parse_reply(ccm_post(client, message).body)
+        guid = (response or "").partition('SMSID="')[2].partition('"')[0]
+        assert guid.startswith("GUID:")
+
+        report = ccm.inventory_report(guid)
+        for signing_key, answer in ((key, ccm.NO_REPLY), (other, b"")):
+            message = ccm.ccm_post_body(
+                endpoint="MP_HinvEndpoint", body_xml=report, client_guid=guid, key=signing_key
+            )
+            reply = ccm_post(client, message)
+            assert (reply.status, reply.body) == (200, answer)
+
+
+def test_a_registration_signed_with_another_key_gets_an_empty_answer(lab: Lab) -> None:
+    other = lab.revoked.key
+    assert isinstance(other, RSAPrivateKey)
+    request = ccm.registration_request(lab.computer.certificate, other, fqdn="pc1.corp.example")
+    message = ccm.ccm_post_body(endpoint="MP_ClientRegistration", body_xml=request, client_guid="")
+    with lab.client(credential=lab.computer) as client:
+        assert ccm_post(client, message).body == b""
+
+
+def test_a_malformed_message_is_answered_with_200_and_nothing(lab: Lab) -> None:
+    with lab.client(credential=lab.computer) as client:
+        reply = ccm_post(client, b"nonsense")
+    assert (reply.status, reply.body) == (200, b"")
+
+
+def test_what_was_sent_is_recorded_as_it_was_sent(lab: Lab) -> None:
+    fields = [("Host", MP), ("user-AGENT", "ccmhttp"), ("X-Twice", "1"), ("X-Twice", "2")]
+    with lab.client(credential=lab.computer) as client:
+        client.request("CCM_POST", "/CCM_System/request", fields, b"abc")
+    (received,) = lab.site.received()
+    assert received.site_system == "management-point"
+    assert (received.method, received.target) == ("CCM_POST", "/CCM_System/request")
+    assert received.headers == (*fields, ("Content-Length", "3"))
+    assert received.body == b"abc"
+    subject = lab.computer.certificate.subject.rfc4514_string()
+    assert received.certificate_subject == subject
+    assert received.certificate_sha256 == lab.computer.certificate.fingerprint(SHA256()).hex()
+    assert received.status == 200
+
+
+def test_of_a_large_body_the_first_mebibyte_is_recorded(lab: Lab) -> None:
+    with lab.client(credential=lab.computer) as client:
+        assert client.request("PUT", "/ccm_system/x", (), b"y" * 3_000_000).status == 200
+    assert len(lab.site.received()[0].body) == 1024 * 1024
+
+
+def test_requests_on_one_connection_share_a_peer_port_and_a_handshake(lab: Lab) -> None:
+    with lab.client(credential=lab.computer) as client:
+        client.request("GET", MP_LIST)
+        client.request("HEAD", MP_LIST)
+    with lab.client(credential=lab.computer) as client:
+        client.request("GET", MP_LIST)
+    first, second, third = (one.peer_port for one in lab.site.received())
+    assert first == second != third
+    assert lab.site.handshakes() == (Handshake("management-point", MP),) * 2
+
+
+def test_the_management_point_tells_who_it_is_and_what_the_policy_is(lab: Lab) -> None:
+    with lab.client(credential=lab.computer) as client:
+        mp_list = client.request("GET", MP_LIST)
+        policy = client.request("GET", "/SMS_MP/.sms_pol?{LAB00001}.1_00")
+    assert mp_list.header("Content-Type") == policy.header("Content-Type") == "text/xml"
+    assert mp_list.body.startswith(b"<MPList ")
+    assert policy.body.startswith(b"<Policy ")
+
+
+# certificates
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [(MP, MP_LIST), (MP, "/ccm_system/request"), (DP, FILE), (DP, "/SMS_DP_SMSPKG$/Datalib")],
+)
+def test_without_a_certificate_a_protected_directory_answers_403(
+    lab: Lab, name: str, target: str
+) -> None:
+    with lab.client(name) as client:
+        reply = client.request("GET", target)
+    assert (reply.status, reply.body) == (403, b"Client certificate required")
+    assert lab.site.received()[0].certificate_subject is None
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "target"),
+    [
+        (MP, "CCM_POST", "/ccm_system_AltAuth/request"),
+        (MP, "CCM_POST", "/ccm_system_tokenauth/request"),
+        (MP, "CCM_POST", "/ccm_system/../ccm_system_altauth/request"),
+        (MP, "CCM_POST", "/ccm_system%5Faltauth/request"),
+        (MP, "GET", "/SMS_MP_AltAuth/.sms_pol?{LAB}.1_00"),
+        (MP, "DELETE", "/SMS_MP_AltAuth/"),
+        (DP, "GET", "/NOCERT_SMS_DP_SMSPKG$/Content_7.1/sccm?/setup.exe"),
+        (DP, "GET", "/NOCERT_SMS_DP_SMSPKG$/Datalib"),
+        (DP, "GET", "/CCMTOKENAUTH_SMS_DP_SMSPKG$/FileLib/ABCD/ABCDEF"),
+    ],
+)
+def test_the_dangerous_siblings_answer_without_a_certificate(
+    lab: Lab, name: str, method: str, target: str
+) -> None:
+    with lab.client(name) as client:
+        assert client.request(method, target).status == 200
+    assert lab.site.received()[0].target == target
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_revoked_certificate_fails_the_handshake_which_is_recorded(
+    lab: Lab, version: ssl.TLSVersion
+) -> None:
+    with (
+        lab.client(credential=lab.revoked, maximum_version=version) as client,
+        pytest.raises(HandshakeRefused) as refusal,
+    ):
+        client.request("GET", MP_LIST)
+    assert refusal.value.alert == "certificate revoked"
+    assert lab.site.received() == ()
+    assert lab.site.handshakes() == (Handshake("management-point", MP),)
+
+
+def test_certificates_of_others_or_for_other_purposes_fail_the_handshake(lab: Lab) -> None:
+    strangers = {
+        "unknown ca": lab.pki.foreign_computer("pc1.corp.example"),
+        "unsupported certificate": lab.pki.wrong_purpose("pc1.corp.example"),
+    }
+    for alert, credential in strangers.items():
+        with (
+            lab.client(credential=credential) as client,
+            pytest.raises(HandshakeRefused) as refusal,
+        ):
+            client.request("GET", MP_LIST)
+        assert refusal.value.alert == alert
+
+
+def test_a_certificate_without_a_purpose_gets_403(lab: Lab) -> None:
+    with lab.client(credential=lab.pki.without_purpose("pc1.corp.example")) as client:
+        assert client.request("GET", MP_LIST).status == 403
+
+
+def test_both_names_of_a_site_system_are_in_its_certificate(lab: Lab) -> None:
+    for name in ("mp-tunnel.internet.example", MP):
+        with lab.client(name, lab.computer) as client:
+            assert client.request("GET", MP_LIST).status == 200
+    with lab.client("other.internet.example") as client, pytest.raises(ssl.SSLError):
+        client.connect()
+
+
+# downloads
+
+
+def test_a_download_is_what_content_says(lab: Lab) -> None:
+    with lab.client(DP, lab.computer) as client:
+        head = client.request("HEAD", FILE)
+        reply, digest, length = client.download(FILE)
+    whole = content(0, SIZE)
+    assert (head.header("Content-Length"), head.body) == (str(SIZE), b"")
+    assert (reply.status, length) == (200, SIZE)
+    assert digest == hashlib.sha256(whole).hexdigest()
+    assert reply.header("ETag") == head.header("ETag")
+
+
+def test_content_is_the_same_however_it_is_cut() -> None:
+    whole = content(0, 2 * CHUNK + 100)
+    assert content(CHUNK - 5, CHUNK + 5) == whole[CHUNK - 5 : CHUNK + 5]
+    assert b"".join(content(at, at + 1) for at in range(100)) == whole[:100]
+    assert whole[:CHUNK] != whole[CHUNK : 2 * CHUNK]
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=262140-262150", 262140, 262151),
+        ("bytes=700000-", 700000, SIZE),
+        ("bytes=-7", SIZE - 7, SIZE),
+        (f"bytes=5-{SIZE * 2}", 5, SIZE),
+    ],
+)
+def test_a_range_is_answered_with_that_part(lab: Lab, asked: str, start: int, stop: int) -> None:
+    with lab.client(DP, lab.computer) as client:
+        reply = client.request("GET", FILE, {"Range": asked})
+    assert reply.status == 206
+    assert reply.header("Content-Range") == f"bytes {start}-{stop - 1}/{SIZE}"
+    assert reply.header("Content-Length") == str(stop - start)
+    assert reply.body == content(start, stop)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Range": f"bytes={SIZE}-"}, 416),
+        ({"Range": "bytes=0-1", "If-Range": '"another"'}, 200),
+        ({"Range": "bytes=0-1,3-4"}, 200),
+    ],
+)
+def test_a_range_that_cannot_be_had_is_not_206(
+    lab: Lab, headers: dict[str, str], status: int
+) -> None:
+    with lab.client(DP, lab.computer) as client:
+        assert client.request("GET", FILE, headers).status == status
+
+
+def test_a_range_means_nothing_to_head(lab: Lab) -> None:
+    with lab.client(DP, lab.computer) as client:
+        reply = client.request("HEAD", FILE, {"Range": "bytes=0-1"})
+    assert (reply.status, reply.header("Content-Length")) == (200, str(SIZE))
+
+
+def test_propfind_lists_the_file_with_its_size(lab: Lab) -> None:
+    target = FILE.partition("/sccm")[0]
+    with lab.client(DP, lab.computer) as client:
+        reply = client.request("PROPFIND", target, {"Depth": "infinity"}, b"<propfind/>")
+    assert reply.status == 207
+    assert f"<D:getcontentlength>{SIZE}</D:getcontentlength>".encode() in reply.body
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "target", "status"),
+    [
+        (MP, "GET", "/nothing", 404),
+        (MP, "BITS_POST", "/CCM_Incoming/x.msg", 200),
+        (MP, "PUT", "/anything", 200),
+        (MP, "x-verb", "/anything", 200),
+        (DP, "GET", "/SMS_DP_SMSSIG$/LAB00001.1.tar", 200),
+        (DP, "GET", "/SMS_DP_SMSPKG$/Datalib", 200),
+        (DP, "DELETE", "/SMS_DP_SMSPKG$/Datalib", 200),
+        (DP, "GET", "/SMS_DP_SMSPKG$", 404),
+    ],
+)
+def test_other_requests(lab: Lab, name: str, method: str, target: str, status: int) -> None:
+    with lab.client(name, lab.computer) as client:
+        assert client.request(method, target).status == status
+    assert lab.site.received()[0].method == method
+
+
+# the client
+
+
+def test_plaintext_to_a_tls_port_gets_no_answer(lab: Lab) -> None:
+    data = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert not plaintext_request(lab.site.management_point, data).startswith(b"HTTP/")
+    assert lab.site.received() == ()
+
+
+def test_a_connection_that_the_other_side_ended_is_not_used_again(lab: Lab) -> None:
+    with lab.client(credential=lab.computer) as client:
+        assert client.request("GET", MP_LIST, {"Connection": "close"}).status == 200
+        with pytest.raises(ConnectionEnded):
+            client.request("GET", MP_LIST)
+
+
+def test_a_server_that_hangs_up_during_the_handshake_refuses_it(lab: Lab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            listener.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with (
+            LabClient(listener.getsockname(), MP, trust=lab.pki.root, credential=None) as client,
+            pytest.raises(HandshakeRefused) as refusal,
+        ):
+            client.connect()
+        thread.join()
+    assert refusal.value.alert is None
+
+
+def test_stopping_ends_open_connections_and_the_thread(lab: Lab) -> None:
+    before = set(threading.enumerate())
+    with SiteSystems(lab.pki) as site:
+        client = LabClient(site.management_point, MP, trust=lab.pki.root, credential=lab.computer)
+        client.request("GET", MP_LIST)
+    with client, pytest.raises(ConnectionEnded):
+        client.request("GET", MP_LIST)
+    assert set(threading.enumerate()) == before
+    assert len(site.received()) == 1
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_curl_downloads_a_range_with_its_certificate(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "root.pem").write_bytes(lab.pki.root.public_bytes(Encoding.PEM))
+    (tmp_path / "pc1.pem").write_bytes(lab.computer.chain_pem() + lab.computer.key_pem())
+    port = lab.site.distribution_point.port
+    command: list[str | Path] = ["curl", "--silent", "--http1.1", "--noproxy", "*"]
+    command += ["--cacert", tmp_path / "root.pem", "--cert", tmp_path / "pc1.pem"]
+    command += ["--resolve", f"{DP}:{port}:127.0.0.1", "--range", "100-400000"]
+    command += ["--output", tmp_path / "part", f"https://{DP}:{port}{FILE}"]
+    subprocess.run(command, check=True, timeout=20)
+    assert (tmp_path / "part").read_bytes() == content(100, 400_001)
