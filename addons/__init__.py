@@ -4,6 +4,9 @@
     front_door             the first layer: plaintext, ClientHello, routing
     relay                  a tunneled connection
     exchange               a bridged connection: one request after another
+    procedure, timers      what layers are written with
+    endings                hooks of our own, for how things end
+    connections            what is known of each connection and request
     site_system_leg        the TLS connection to a site system
     tls_contexts           OpenSSL contexts and the verify callback
     client_authentication, request_authorization, body_inspection,

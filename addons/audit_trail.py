@@ -17,6 +17,7 @@ from ibcm_bridge.addons.client_authentication import failed_handshake
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
 from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
 from mitmproxy.connection import Client
+from mitmproxy.http import HTTPFlow
 from mitmproxy.tls import TlsData
 
 from ibcm_bridge import audit
@@ -33,6 +34,12 @@ class AuditTrail:
         """Open the file for appending. OSError where that fails, before anything is served."""
         self._connections = connections
         self._stream: TextIO = path.open("a", encoding="utf-8") if path else sys.stdout
+        self._failed = False
+
+    def requestheaders(self, _flow: HTTPFlow) -> None:
+        """Refuse what could not be written down; the first hook of every request."""
+        if self._failed:
+            raise OSError("the audit cannot be written")
 
     def close(self) -> None:
         """Flush and close."""
@@ -55,7 +62,7 @@ class AuditTrail:
             {
                 **_of_connection(audit.Event.CONNECTION_REFUSED, connection, connection.reference),
                 **audit.denial_fields(refused.denial),
-                audit.NOTE: f"alert: {alert}" if alert else "",
+                audit.ALERT: alert,
                 audit.SECONDS: _seconds(connection.began),
             }
         )
@@ -104,8 +111,13 @@ class AuditTrail:
             logger.critical("a defect in %s could not be written to the audit", where)
 
     def _write(self, record: audit.Record) -> None:
-        self._stream.write(audit.Line(record).text())
-        self._stream.flush()
+        try:
+            self._stream.write(audit.Line(record).text())
+            self._stream.flush()
+        except OSError:
+            self._failed = True
+            raise
+        self._failed = False
 
 
 def _of_connection(

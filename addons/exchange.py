@@ -20,23 +20,18 @@ a normal mitmproxy flow, for addons that show traffic; nothing is ever sent from
 
 from __future__ import annotations
 
-import collections
-import enum
 import time
-from collections.abc import Generator
 from http import HTTPStatus
-from typing import Any
 
 import h11
 from ibcm_bridge.addons.connections import ConnectionRecord, Exchange, attach_exchange
 from ibcm_bridge.addons.endings import ExchangeEndedHook
-from ibcm_bridge.addons.site_system_leg import Closed, News, Opened, Received, SiteSystemLeg
-from ibcm_bridge.addons.timers import Deadline
+from ibcm_bridge.addons.procedure import Item, ProcedureLayer, Steps
+from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.http._hooks import (
     HttpErrorHook,
     HttpRequestHeadersHook,
@@ -48,11 +43,21 @@ from mitmproxy.proxy.layers.http._hooks import (
 from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
 from ibcm_bridge.gate import gate
 from ibcm_bridge.origination import Origination, originate
-from ibcm_bridge.policy import Address, BridgePublication, Limits
+from ibcm_bridge.policy import BridgePublication, Limits
 from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.response_head import (
+    BodyEnd,
+    asks_to_close,
+    body_end,
+    chunk,
+    content_length,
+    ends_connection,
+    head_for_client,
+    next_response,
+    response_reader,
+)
 from ibcm_bridge.responses import refusal, response_bytes
 
-MAX_RESPONSE_HEAD = 65_536
 MAX_AHEAD = 65_536
 """Bytes a client may send before the answer to its request has been given."""
 
@@ -60,23 +65,6 @@ LINGER_SECONDS = 2.0
 LINGER_BYTES = 1_048_576
 """How long and how much is read and thrown away after a refusal, so that a client still sending
 its body gets to read the answer (as nginx's lingering_close)."""
-
-_NOT_PASSED_BACK = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-"""RFC 9110 §7.6.1: the site-system leg's own."""
-
-Item = events.Event | News | None
-Steps = Generator[Any, Any, None]
-"""A part of the procedure: yields commands, or None to wait for the next item."""
 
 
 class _ConnectionEnded(Exception):
@@ -91,95 +79,26 @@ class _Refused(Exception):
         self.denial = denial
 
 
-class ExchangeLayer(Layer):
+class ExchangeLayer(ProcedureLayer):
     """Speaks HTTP/1.1 with the client, and with site systems on legs of its own."""
 
     def __init__(self, context: Context, connection: ConnectionRecord, limits: Limits) -> None:
-        super().__init__(context)
         self._connection = connection
         self._limits = limits
-        self._deadline = Deadline()
-        self._legs: dict[Address, SiteSystemLeg] = {}
-        self._current: SiteSystemLeg | None = None
-        """The leg that the request under way uses."""
-        self._waiting_legs: dict[commands.Command, SiteSystemLeg] = {}
-        self._procedure: Steps = self._serve()
-        self._inbox: collections.deque[Item] = collections.deque()
-        self._busy = False
         self._received = bytearray()
         self._answering = False
         """Whether a response head has been sent for the request under way."""
-        self._finished = False
-        next(self._procedure)
+        super().__init__(context)
 
-    # Events in, commands out
-
-    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
-        leg = self._leg_of(event)
-        if leg is not None:
-            yield from self._with_leg(leg.stack.handle_event(event), leg)
-        elif isinstance(event, events.Wakeup):
-            if (yield from self._deadline.passed(event)):
-                yield from self._feed(event)
-        else:
-            yield from self._feed(event)
-
-    def _leg_of(self, event: events.Event) -> SiteSystemLeg | None:
-        if isinstance(event, events.CommandCompleted):
-            return self._waiting_legs.pop(event.command, None)
-        if isinstance(event, events.ConnectionEvent):
-            for leg in self._legs.values():
-                if leg.server == event.connection:
-                    return leg
-        return None
-
-    def _with_leg(
-        self, from_leg: CommandGenerator[None], leg: SiteSystemLeg
-    ) -> CommandGenerator[None]:
-        for command in from_leg:
-            if isinstance(command, News):
-                if leg is self._current:
-                    yield from self._feed(command)
-                elif isinstance(command, Received):
-                    # Nothing was asked on this leg: an answer to nothing must answer nothing.
-                    yield from self._with_leg(leg.close(), leg)
-            else:
-                if command.blocking:
-                    self._waiting_legs[command] = leg
-                yield command
-
-    def _feed(self, item: Item) -> CommandGenerator[None]:
-        """Give the procedure its next item, and carry on until it waits for another."""
-        self._inbox.append(item)
-        if self._busy or self._finished:
-            return
-        self._busy = True
-        try:
-            while self._inbox and not self._finished:
-                command = self._advance(self._inbox.popleft())
-                while command is not None:
-                    reply = yield command
-                    command = self._advance(reply)
-        finally:
-            self._busy = False
-
-    def _advance(self, value: Any) -> Any:
-        try:
-            return self._procedure.send(value)
-        except StopIteration:
-            self._finished = True
-            return None
-
-    # The procedure
-
-    def _serve(self) -> Steps:
+    def serve(self) -> Steps[None]:
+        """Serve one request after another."""
         yield None  # Start
         keep_alive = True
         while keep_alive:
             keep_alive = yield from self._one_request()
         yield from self._close()
 
-    def _one_request(self) -> Generator[Any, Any, bool]:
+    def _one_request(self) -> Steps[bool]:
         if not (yield from self._await_request()):
             return False
         exchange = self._connection.exchange = Exchange(self._connection, None)
@@ -198,16 +117,17 @@ class ExchangeLayer(Layer):
             yield from self._refuse(exchange, flow, refused.denial)
         except _ConnectionEnded:
             yield from self._incomplete(exchange, flow, "the client closed the connection")
-        self._current = None
+        self.leg_in_use = None
+        self._connection.may_dial = None
         self._connection.exchange = None
         yield ExchangeEndedHook(exchange)
         if isinstance(exchange.decision, Deny) and not self._answering:
             yield from self._linger()
         return keep_alive
 
-    def _await_request(self) -> Generator[Any, Any, bool]:
+    def _await_request(self) -> Steps[bool]:
         """Wait for the first byte of a request; False when the client goes or falls silent."""
-        yield from self._deadline.move(self._limits.idle_seconds)
+        yield from self.deadline.move(self._limits.idle_seconds)
         while not self._received:
             item = yield None
             if isinstance(item, events.DataReceived):
@@ -216,8 +136,8 @@ class ExchangeLayer(Layer):
                 return False
         return True
 
-    def _read_head(self) -> Generator[Any, Any, RequestHead]:
-        yield from self._deadline.move(self._limits.head_seconds)
+    def _read_head(self) -> Steps[RequestHead]:
+        yield from self.deadline.move(self._limits.head_seconds)
         limit = self._limits.request_head
         while (end := self._received.find(b"\r\n\r\n", 0, limit + 4)) < 0:
             if len(self._received) > limit:
@@ -239,7 +159,7 @@ class ExchangeLayer(Layer):
 
     def _read_request(
         self, exchange: Exchange, flow: http.HTTPFlow, head: RequestHead
-    ) -> Generator[Any, Any, bytes]:
+    ) -> Steps[bytes]:
         yield HttpRequestHeadersHook(flow)
         if isinstance(exchange.decision, Deny):
             raise _Refused(exchange.decision)
@@ -248,29 +168,27 @@ class ExchangeLayer(Layer):
         length = head.length or 0
         if head.values(b"expect") and len(self._received) < length:
             yield commands.SendData(self.context.client, b"HTTP/1.1 100 Continue\r\n\r\n")
-        yield from self._deadline.move(self._limits.body_seconds)
+        yield from self.deadline.move(self._limits.body_seconds)
         while len(self._received) < length:
             yield from self._more_from_client("limits.body_seconds")
-        self._deadline.lift()
+        self.deadline.lift()
         body = bytes(self._received[:length])
         del self._received[:length]
         exchange.bytes_in = length
-        flow.request.content = body
+        flow.request.data.content = body
         flow.request.timestamp_end = time.time()
         yield HttpRequestHook(flow)
         return body
 
-    def _forward(
-        self, exchange: Exchange, flow: http.HTTPFlow, approved: Approved
-    ) -> Generator[Any, Any, bool]:
+    def _forward(self, exchange: Exchange, flow: http.HTTPFlow, approved: Approved) -> Steps[bool]:
         """Send what was approved, pass the response on; whether the connection can go on."""
         publication = self._connection.publication
         assert isinstance(publication, BridgePublication)
         leg = yield from self._open_leg(originate(publication, approved.authorized))
         flow.server_conn = leg.server
         head = approved.authorized.head
-        yield from self._with_leg(leg.send(head.to_bytes() + approved.body), leg)
-        reader = _response_reader(head, approved.body)
+        yield from self.with_leg(leg, leg.send(head.to_bytes() + approved.body))
+        reader = response_reader(head, approved.body)
         response = yield from self._read_response_head(reader)
         flow.response = _response_for_display(response)
         exchange.status = response.status_code
@@ -280,13 +198,15 @@ class ExchangeLayer(Layer):
 
         received_head = exchange.head
         assert received_head is not None
-        body = _body_of(response, head)
-        keep_alive = body is not _Body.UNTIL_CLOSE and not _asks_to_close(
+        end = body_end(response, head)
+        keep_alive = end is not BodyEnd.CLOSE and not asks_to_close(
             received_head.values(b"connection")
         )
         self._answering = True
-        yield commands.SendData(self.context.client, _response_head(response, body, keep_alive))
-        whole = yield from self._pass_body_on(exchange, reader, body, response)
+        yield commands.SendData(
+            self.context.client, head_for_client(response, end, keep_alive=keep_alive)
+        )
+        whole = yield from self._pass_body_on(exchange, reader, end, response)
         if not whole:
             yield from self._incomplete(
                 exchange, flow, "the site system closed the leg before its response was whole"
@@ -294,27 +214,27 @@ class ExchangeLayer(Layer):
             return False
         flow.response.timestamp_end = time.time()
         # More than the answer: whatever it is, it must not become the next one.
-        surplus = body is not _Body.COUNTED and reader.trailing_data[0]
-        if surplus or _leg_closes(response) or not keep_alive:
-            yield from self._with_leg(leg.close(), leg)
+        surplus = end is not BodyEnd.COUNTED and reader.trailing_data[0]
+        if surplus or ends_connection(response) or not keep_alive:
+            yield from self.with_leg(leg, leg.close())
         yield HttpResponseHook(flow)
         return keep_alive
 
-    def _open_leg(self, terms: Origination) -> Generator[Any, Any, SiteSystemLeg]:
-        leg = self._legs.get(terms.address)
+    def _open_leg(self, terms: Origination) -> Steps[SiteSystemLeg]:
+        leg = self.legs.get(terms.address)
         if leg is not None and leg.usable:
-            self._current = leg
+            self.leg_in_use = leg
             return leg
         leg = SiteSystemLeg(self.context, terms.address, terms.server_name)
-        self._legs[terms.address] = self._current = leg
+        self.legs[terms.address] = self.leg_in_use = leg
         self._connection.may_dial = terms.address
-        yield from self._deadline.move(self._limits.handshake_seconds)
-        yield from self._with_leg(leg.open(), leg)
+        yield from self.deadline.move(self._limits.handshake_seconds)
+        yield from self.with_leg(leg, leg.open())
         while not isinstance(item := (yield from self._next_item()), Opened):
             if isinstance(item, events.Wakeup):
                 unreachable = Deny(Reason.SITE_SYSTEM_UNREACHABLE, "limits.handshake_seconds")
                 raise _Refused(unreachable)
-        self._deadline.lift()
+        self.deadline.lift()
         self._connection.may_dial = None
         if item.error is not None:
             connected = leg.server.timestamp_tcp_setup is not None
@@ -322,20 +242,9 @@ class ExchangeLayer(Layer):
             raise _Refused(Deny(reason, "site_system", f"{terms.server_name}: {item.error}"))
         return leg
 
-    def _read_response_head(self, reader: h11.Connection) -> Generator[Any, Any, h11.Response]:
-        yield from self._deadline.move(self._limits.body_seconds)
-        while True:
-            try:
-                event = reader.next_event()
-            except h11.RemoteProtocolError as error:
-                raise _Refused(_bad_response(str(error))) from None
-            if isinstance(event, h11.Response):
-                self._deadline.lift()
-                return event
-            if isinstance(event, h11.InformationalResponse) and event.status_code != 101:
-                continue  # For whoever asked: the client's 100 was ours to give.
-            if event is not h11.NEED_DATA:
-                raise _Refused(_bad_response("101, or no response head"))
+    def _read_response_head(self, reader: h11.Connection) -> Steps[h11.Response]:
+        yield from self.deadline.move(self._limits.body_seconds)
+        while (response := next_response(reader)) is None:
             item = yield from self._next_item()
             if isinstance(item, Received):
                 reader.receive_data(item.data)
@@ -343,17 +252,22 @@ class ExchangeLayer(Layer):
                 # h11 tells an unfinished head from a connection closed without one.
                 reader.receive_data(b"")
             elif isinstance(item, events.Wakeup):
-                raise _Refused(_bad_response("no response in time"))
+                silent = Deny(Reason.SITE_SYSTEM_RESPONSE, "limits.body_seconds", "no response")
+                raise _Refused(silent)
+        self.deadline.lift()
+        if isinstance(response, Deny):
+            raise _Refused(response)
+        return response
 
     def _pass_body_on(
-        self, exchange: Exchange, reader: h11.Connection, body: _Body, response: h11.Response
-    ) -> Generator[Any, Any, bool]:
+        self, exchange: Exchange, reader: h11.Connection, end: BodyEnd, response: h11.Response
+    ) -> Steps[bool]:
         """Pass the body on as it comes; False when it ended before it was whole."""
-        if body is _Body.NONE:
+        if end is BodyEnd.NO_BODY:
             return True
-        if body is _Body.COUNTED:
+        if end is BodyEnd.COUNTED:
             # Past the head a counted body needs no parser: a download goes straight through.
-            return (yield from self._pass_counted(exchange, reader, _content_length(response)))
+            return (yield from self._pass_counted(exchange, reader, content_length(response)))
         while True:
             try:
                 event = reader.next_event()
@@ -362,8 +276,8 @@ class ExchangeLayer(Layer):
             if isinstance(event, h11.Data):
                 piece = bytes(event.data)
                 exchange.bytes_out += len(piece)
-                if body is _Body.CHUNKED:
-                    piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+                if end is BodyEnd.CHUNKED:
+                    piece = chunk(piece)
                 yield commands.SendData(self.context.client, piece)
             elif event is h11.NEED_DATA:
                 more = yield from self._response_piece()
@@ -371,20 +285,20 @@ class ExchangeLayer(Layer):
                     return False
                 reader.receive_data(more)
             else:
-                if body is _Body.CHUNKED:
-                    yield commands.SendData(self.context.client, b"0\r\n\r\n")
+                if end is BodyEnd.CHUNKED:
+                    yield commands.SendData(self.context.client, chunk(b""))
                 return True
 
     def _pass_counted(
         self, exchange: Exchange, reader: h11.Connection, remaining: int
-    ) -> Generator[Any, Any, bool]:
+    ) -> Steps[bool]:
         piece: bytes | None = reader.trailing_data[0]
         while piece is not None:
             if len(piece) > remaining:
                 # More than was announced; not ours to pass on, and the leg is not to be trusted.
                 piece = piece[:remaining]
-                assert self._current is not None
-                yield from self._with_leg(self._current.close(), self._current)
+                assert self.leg_in_use is not None
+                yield from self.with_leg(self.leg_in_use, self.leg_in_use.close())
             if piece:
                 remaining -= len(piece)
                 exchange.bytes_out += len(piece)
@@ -394,13 +308,13 @@ class ExchangeLayer(Layer):
             piece = (yield from self._response_piece()) or None
         return False
 
-    def _response_piece(self) -> Generator[Any, Any, bytes | None]:
+    def _response_piece(self) -> Steps[bytes | None]:
         """The next bytes from the site system; empty when it closed, None when it fell silent."""
-        yield from self._deadline.move(self._limits.idle_seconds)
+        yield from self.deadline.move(self._limits.idle_seconds)
         while True:
             item = yield from self._next_item()
             if isinstance(item, Received):
-                self._deadline.lift()
+                self.deadline.lift()
                 return item.data
             if isinstance(item, Closed):
                 return b""
@@ -409,7 +323,7 @@ class ExchangeLayer(Layer):
 
     # Waiting
 
-    def _next_item(self) -> Generator[Any, Any, Item]:
+    def _next_item(self) -> Steps[Item]:
         """The next item while a site system is busy; what the client sends ahead is kept."""
         while True:
             item: Item = yield None
@@ -423,7 +337,7 @@ class ExchangeLayer(Layer):
                 ahead = f"more than {MAX_AHEAD} bytes"
                 raise _Refused(Deny(Reason.PIPELINED, "exchange.ahead", ahead))
 
-    def _more_from_client(self, rule: str) -> Steps:
+    def _more_from_client(self, rule: str) -> Steps[None]:
         item = yield None
         if isinstance(item, events.DataReceived):
             self._received += item.data
@@ -434,9 +348,8 @@ class ExchangeLayer(Layer):
 
     # Ending
 
-    def _refuse(self, exchange: Exchange, flow: http.HTTPFlow, denial: Deny) -> Steps:
-        self._deadline.lift()
-        self._connection.may_dial = None
+    def _refuse(self, exchange: Exchange, flow: http.HTTPFlow, denial: Deny) -> Steps[None]:
+        self.deadline.lift()
         exchange.decision = denial
         if self._answering:
             # Half an answer cannot be taken back; closing is what tells the client.
@@ -448,20 +361,20 @@ class ExchangeLayer(Layer):
         yield commands.SendData(self.context.client, answer)
         yield from self._tell_error(exchange, flow, denial.reason.value)
 
-    def _incomplete(self, exchange: Exchange, flow: http.HTTPFlow, note: str) -> Steps:
+    def _incomplete(self, exchange: Exchange, flow: http.HTTPFlow, note: str) -> Steps[None]:
         exchange.note = note
         yield from self._tell_error(exchange, flow, note)
 
-    def _tell_error(self, exchange: Exchange, flow: http.HTTPFlow, message: str) -> Steps:
+    def _tell_error(self, exchange: Exchange, flow: http.HTTPFlow, message: str) -> Steps[None]:
         flow.live = False
         if exchange.head is not None:
             flow.error = mitmproxy_flow.Error(message)
             yield HttpErrorHook(flow)
 
-    def _linger(self) -> Steps:
+    def _linger(self) -> Steps[None]:
         """Let a client that is still sending read its refusal, for a bounded while."""
         yield commands.CloseTcpConnection(self.context.client, half_close=True)
-        yield from self._deadline.move(LINGER_SECONDS)
+        yield from self.deadline.move(LINGER_SECONDS)
         discarded = len(self._received)
         self._received.clear()
         while discarded < LINGER_BYTES:
@@ -471,72 +384,11 @@ class ExchangeLayer(Layer):
             if isinstance(item, events.DataReceived):
                 discarded += len(item.data)
 
-    def _close(self) -> Steps:
-        self._deadline.lift()
-        for leg in self._legs.values():
-            yield from self._with_leg(leg.close(), leg)
+    def _close(self) -> Steps[None]:
+        self.deadline.lift()
+        for leg in self.legs.values():
+            yield from self.with_leg(leg, leg.close())
         yield commands.CloseConnection(self.context.client)
-
-
-class _Body(enum.Enum):
-    """How the end of a response body is known (RFC 9112 §6.3)."""
-
-    NONE = "none"
-    COUNTED = "counted"
-    CHUNKED = "chunked"
-    UNTIL_CLOSE = "until close"
-
-
-def _body_of(response: h11.Response, head: RequestHead) -> _Body:
-    if head.method == b"HEAD" or response.status_code in (204, 304):
-        return _Body.NONE
-    names = {name for name, _ in response.headers}
-    if b"transfer-encoding" in names:
-        return _Body.CHUNKED
-    return _Body.COUNTED if b"content-length" in names else _Body.UNTIL_CLOSE
-
-
-def _content_length(response: h11.Response) -> int:
-    # h11 has refused repeated and malformed ones.
-    return next(int(value) for name, value in response.headers if name == b"content-length")
-
-
-def _asks_to_close(connection_values: list[bytes]) -> bool:
-    return any(b"close" in value.lower() for value in connection_values)
-
-
-def _leg_closes(response: h11.Response) -> bool:
-    values = [value for name, value in response.headers if name == b"connection"]
-    return _asks_to_close(values) or response.http_version < b"1.1"
-
-
-def _bad_response(detail: str) -> Deny:
-    return Deny(Reason.SITE_SYSTEM_RESPONSE, "site_system", detail[:200])
-
-
-def _response_reader(head: RequestHead, body: bytes) -> h11.Connection:
-    """h11 as the reader of one response; it needs to know the request to find its end."""
-    reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_RESPONSE_HEAD)
-    fields = [(b"Host", head.value(b"host") or b""), (b"Content-Length", b"%d" % len(body))]
-    reader.send(h11.Request(method=head.method, target=head.target, headers=fields))
-    if body:
-        reader.send(h11.Data(data=body))
-    reader.send(h11.EndOfMessage())
-    return reader
-
-
-def _response_head(response: h11.Response, body: _Body, keep_alive: bool) -> bytes:
-    lines = [b"HTTP/1.1 %d %b" % (response.status_code, response.reason)]
-    lines += [
-        b"%b: %b" % (name, value)
-        for name, value in response.headers.raw_items()
-        if name.lower() not in _NOT_PASSED_BACK
-    ]
-    if body is _Body.CHUNKED:
-        lines.append(b"Transfer-Encoding: chunked")
-    if not keep_alive:
-        lines.append(b"Connection: close")
-    return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 def _request_for_display(head: RequestHead, server_name: str | None) -> http.Request:

@@ -52,14 +52,14 @@ class Bridge:
         self.listeners = dict(enumerate(policy.listeners))
         published = list(_bridged(policy))
         self._audit = AuditTrail(self.connections, policy.audit_file)
-        self._addons = [
+        addons: list[object] = [
+            self._audit,
             ClientAuthentication(self.connections, published),
             RequestAuthorization(policy.bypass_directories),
             BodyInspection([YaraEngine(_rules(policy.rule_files))]),
             SiteSystemAuthentication(self.connections, published),
-            self._audit,
         ]
-        self.hooks = listener.Hooks(self._addons)
+        self.hooks = listener.Hooks(addons)
 
     def front_door(self, context: Context) -> Layer:
         """The first layer of a connection."""
@@ -100,28 +100,34 @@ class BridgeMaster(Master):
 
 
 async def run(policy: Policy, ready: Callable[[list[Address]], None]) -> None:
-    """Run until SIGTERM or SIGINT. `ready` is told the addresses. Raises StartError."""
-    if not version.VERSION.startswith(TESTED_MITMPROXY):
-        tested = ", ".join(f"{prefix}x" for prefix in TESTED_MITMPROXY)
-        raise StartError(f"mitmproxy {version.VERSION} has not been tested with this; use {tested}")
-    bridge = Bridge(policy)
-    master = BridgeMaster(bridge)
+    """Run until SIGTERM or Ctrl-C. `ready` is told the addresses. Raises StartError."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         try:
             loop.add_signal_handler(number, stop.set)
-        except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt instead
+        except NotImplementedError:  # Windows has no such loop
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    await serve(Bridge(policy), ready, stop)
+
+
+async def serve(
+    bridge: Bridge, ready: Callable[[list[Address]], None], stop: asyncio.Event
+) -> None:
+    """Serve until `stop` is set, then let what is under way finish. Raises StartError."""
+    if not version.VERSION.startswith(TESTED_MITMPROXY):
+        tested = ", ".join(f"{prefix}x" for prefix in TESTED_MITMPROXY)
+        raise StartError(f"mitmproxy {version.VERSION} has not been tested with this; use {tested}")
+    master = BridgeMaster(bridge)
     serving = asyncio.create_task(master.run())
     try:
         await _until_listening(master, serving, len(bridge.listeners))
         # What has been built lives as long as the process: collections need not look at it again.
         gc.freeze()
         ready(master.addresses())
-        await asyncio.wait(
-            [serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED
-        )
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
         await _drain(master)
     finally:
         master.shutdown()

@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # It misses an addon that we replace on purpose.
+    logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.ERROR)
     status: int = options.command(options)
     return status
 
