@@ -19,11 +19,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import os
+import re
 import socket
 import ssl
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -198,11 +201,14 @@ def plaintext_request(address: tuple[str, int], data: bytes, timeout: float = 10
 
 def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
     """Give a TLS context the certificate and its key, which the ssl module only takes by file."""
-    # NamedTemporaryFile makes the file with mode 0600 and removes it at the end of the block.
-    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        file.write(credential.key_pem() + credential.chain_pem())
-        file.flush()
-        context.load_cert_chain(file.name)
+    # mkstemp makes the file with mode 0600; Windows cannot read it while it is open.
+    handle, name = tempfile.mkstemp(suffix=".pem")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(credential.key_pem() + credential.chain_pem())
+        context.load_cert_chain(name)
+    finally:
+        Path(name).unlink()
 
 
 def _reply(response: http.client.HTTPResponse, body: bytes) -> Reply:
@@ -212,5 +218,6 @@ def _reply(response: http.client.HTTPResponse, body: bytes) -> Reply:
 def _alert(error: OSError) -> str | None:
     """`TLSV13_ALERT_CERTIFICATE_REQUIRED` -> `certificate required`."""
     reason = error.reason if isinstance(error, ssl.SSLError) else None
-    _, found, alert = (reason or "").partition("_ALERT_")
-    return alert.replace("_", " ").lower() if found else None
+    # OpenSSL's names of some alerts lack the word: TLSV1_UNRECOGNIZED_NAME.
+    named = re.fullmatch(r"(?:TLSV1\d?|SSLV3)_(?:ALERT_)?(.*)", reason or "")
+    return named[1].replace("_", " ").lower() if named else None

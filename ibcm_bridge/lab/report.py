@@ -1,0 +1,154 @@
+"""The demonstration as a page and as data: `index.html`, self-contained, and `results.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ibcm_bridge.lab.cases import Far
+
+if TYPE_CHECKING:
+    from ibcm_bridge.lab.demo import Outcome, Result
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #c8ccd0; --soft: #5b6570; --good: #0a6b2d;
+  --bad: #b00020; --warn: #8a5300; --card: #f6f7f8; }
+@media (prefers-color-scheme: dark) { :root { --line: #444b52; --soft: #a9b2bb; --good: #6fd08c;
+  --bad: #ff8a96; --warn: #f0b35c; --card: #1d2125; } }
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 2rem 1.2rem;
+  max-width: 76rem; }
+h1 { font-size: 1.7rem; margin: 0 0 .3rem; }
+p.lead { color: var(--soft); margin: 0 0 1.5rem; max-width: 48rem; }
+section { border: 1px solid var(--line); border-radius: .5rem; margin: 0 0 1rem; padding: 1rem;
+  background: var(--card); }
+h2 { font-size: 1.1rem; margin: 0; }
+h2 a { color: inherit; text-decoration: none; }
+.requirement { font: .85rem ui-monospace, monospace; color: var(--soft); }
+.lesson { margin: .2rem 0 .8rem; color: var(--soft); }
+.ways { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
+@media (max-width: 46rem) { .ways { grid-template-columns: 1fr; } }
+.way { border-left: .25rem solid var(--line); padding-left: .8rem; min-width: 0; }
+h3 { font-size: .8rem; margin: 0; text-transform: uppercase; letter-spacing: .05em;
+  color: var(--soft); }
+.verdict { font-weight: 600; margin: .1rem 0 .4rem; }
+.answered .verdict { color: var(--good); }
+.proxy .verdict { color: var(--bad); }
+.there .verdict { color: var(--warn); }
+.danger .verdict { color: var(--warn); }
+dl { margin: 0; } dt { font-size: .8rem; color: var(--soft); } dd { margin: 0 0 .4rem;
+  overflow-wrap: anywhere; }
+details { margin-top: .4rem; } summary { cursor: pointer; color: var(--soft); }
+pre { overflow-x: auto; font-size: .8rem; margin: .4rem 0 0; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
+.problem { color: var(--bad); font-weight: 600; }
+""".strip()
+
+_CLASSES = {
+    Far.ANSWERED: "answered",
+    Far.REFUSED_THERE: "there",
+    Far.REFUSED_BY_PROXY: "proxy",
+}
+_WORDS = {
+    Far.ANSWERED: "Passed, and answered by the site system",
+    Far.REFUSED_THERE: "Reached the site system, which refused it",
+    Far.REFUSED_BY_PROXY: "Refused at the perimeter",
+}
+
+
+def write_report(directory: Path, results: Sequence[Result]) -> Path:
+    """Write both files; the path of the page."""
+    directory.mkdir(parents=True, exist_ok=True)
+    data = {"cases": [_data(result) for result in results]}
+    (directory / "results.json").write_text(json.dumps(data, indent=2) + "\n", "utf-8")
+    page = directory / "index.html"
+    page.write_text(_page(results), "utf-8")
+    return page
+
+
+def _data(result: Result) -> dict[str, Any]:
+    case = result.case
+    return {
+        "id": case.id,
+        "title": case.title,
+        "requirement": case.requirement,
+        "lesson": case.lesson,
+        "client": case.client.value,
+        "request": f"{case.request.method} {case.request.target}",
+        "as_required": not result.problems,
+        "problems": list(result.problems),
+        "bridge": _outcome_data(result.bridge),
+        "tunnel": _outcome_data(result.tunnel),
+    }
+
+
+def _outcome_data(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "outcome": outcome.far.value,
+        "status": outcome.status,
+        "alert": outcome.alert,
+        "client_got": outcome.answered,
+        "site_system_received": outcome.arrived,
+        "proxy_could_see": outcome.saw,
+        "audit": outcome.audit,
+    }
+
+
+def _page(results: Sequence[Result]) -> str:
+    failed = sum(1 for result in results if result.problems)
+    summary = f"{len(results) - failed} of {len(results)} cases went as required."
+    return "\n".join(
+        (
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            "<title>ibcm-bridge: bridging and tunneling, side by side</title>",
+            f"<style>{_STYLE}</style></head><body><main>",
+            "<h1>SSL bridging and SSL tunneling, side by side</h1>",
+            '<p class="lead">The same requests of a ConfigMgr client on the Internet, sent to a '
+            "name that is bridged and to one that is tunneled. Everything here comes from one run "
+            f"of <code>ibcm-bridge demo</code> in a lab on loopback. {summary}</p>",
+            *(_section(result) for result in results),
+            "</main></body></html>\n",
+        )
+    )
+
+
+def _section(result: Result) -> str:
+    case = result.case
+    problems = "".join(
+        f'<p class="problem">Not as required: {escape(problem)}</p>' for problem in result.problems
+    )
+    request = f"{case.request.method} {case.request.target}"
+    return (
+        f'<section id="{escape(case.id)}">'
+        f'<h2><a href="#{escape(case.id)}">{escape(case.title[:1].upper() + case.title[1:])}</a> '
+        f'<span class="requirement">{escape(case.requirement)}</span></h2>'
+        f'<p class="lesson">{escape(case.lesson)}<br>'
+        f"<code>{escape(request)}</code> from a client with {escape(case.client.value)}.</p>"
+        f'{problems}<div class="ways">'
+        f"{_way('Through the bridge', result.bridge, safe=True)}"
+        f"{_way('Through the tunnel', result.tunnel, safe=result.bridge.far is Far.ANSWERED)}"
+        "</div></section>"
+    )
+
+
+def _way(title: str, outcome: Outcome, *, safe: bool) -> str:
+    classes = _CLASSES[outcome.far]
+    if outcome.far is Far.ANSWERED and not safe:
+        classes = "danger"
+    facts = (
+        ("The client got", outcome.answered),
+        ("The site system received", outcome.arrived),
+        ("The proxy could see", outcome.saw),
+    )
+    listed = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+    record = escape(json.dumps(outcome.audit, indent=1))
+    return (
+        f'<div class="way {classes}"><h3>{title}</h3>'
+        f'<p class="verdict">{_WORDS[outcome.far]}</p><dl>{listed}</dl>'
+        f"<details><summary>Audit record</summary><pre>{record}</pre></details></div>"
+    )
