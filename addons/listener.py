@@ -109,7 +109,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
     """One client connection; fails closed."""
 
     def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+        super().__init__(*arguments)  # type: ignore[no-untyped-call]
         self._queue: collections.deque[events.Event] = collections.deque()
         self._busy = False
         self._ended = False

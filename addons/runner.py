@@ -130,7 +130,7 @@ async def serve(
         stopping.cancel()
         await _drain(master)
     finally:
-        master.shutdown()
+        master.shutdown()  # type: ignore[no-untyped-call]
         await serving
         bridge.close()
 

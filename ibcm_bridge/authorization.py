@@ -11,7 +11,7 @@ from ibcm_bridge.identity import AuthenticatedClient
 from ibcm_bridge.policy import BridgePublication, PublishedRole, UnlistedHeaders
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.roles import BodyRule, RoleProfile
+from ibcm_bridge.roles import BodyRule, Inspection, RoleProfile
 from ibcm_bridge.routing import published_role
 
 _OF_THIS_LEG = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
@@ -71,7 +71,9 @@ def _body_rule(profile: RoleProfile, target: RequestTarget, head: RequestHead) -
     body_rule = profile.bodies.get(head.method)
     verb, cites = head.method[:32].decode("ascii"), profile.verbs_requirement
     if body_rule is None:
-        return Deny(Reason.VERB, f"{profile.name}.verbs", f"{verb} is not a verb of this role")
+        return Deny(
+            Reason.VERB, f"{profile.name}.verbs", f"{verb} is not a verb of this role", cites
+        )
     directory = profile.directories[target.directory]
     if head.method not in directory.methods:
         return Deny(
@@ -81,17 +83,23 @@ def _body_rule(profile: RoleProfile, target: RequestTarget, head: RequestHead) -
             cites,
         )
     # protocol.md §7: what the packages directory itself holds is not for clients to list.
-    if len(target.segments) > 1 and target.segments[1].lower() in directory.closed:
+    below = target.segments[1].lower() if len(target.segments) > 1 else ""
+    if directory.closed and (not below or below in directory.closed):
         return Deny(
-            Reason.DIRECTORY, "roles.closed_directories", f"/{target.segments[1]} is not published"
+            Reason.DIRECTORY,
+            "roles.closed_directories",
+            f"/{directory.name}/{below[:64]} is not published",
         )
     return body_rule
 
 
 def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | None:
     rule = f"bodies.{body_rule.name}"
+    if body_rule.inspection is Inspection.NOT_INSPECTABLE:
+        # Whatever the body is, it will be refused: it need not be read first.
+        return Deny(Reason.BODY_NOT_INSPECTABLE, rule, "this kind of body cannot be inspected yet")
     length = head.length or 0
-    if length > body_rule.limit and body_rule.limit:
+    if length > body_rule.limit:
         return Deny(
             Reason.BODY_TOO_LARGE, f"{rule}.limit", f"{length} of at most {body_rule.limit} bytes"
         )

@@ -37,6 +37,7 @@ class CertificateFacts:
     """Dotted extKeyUsage OIDs; None when the extension is absent."""
     dns_names: tuple[str, ...]
     common_name: str | None
+    """None where there is a subjectAltName: that is then what names the subject (RFC 9525 §2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,11 @@ def certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
     try:
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         dns_names = tuple(names.get_values_for_type(x509.DNSName))
+        # A user's certificate has a principal name there, and a CN that can look like a computer's.
+        common_names = []
     except x509.ExtensionNotFound:
         dns_names = ()
-    common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return CertificateFacts(
         subject=certificate.subject.rfc4514_string()[:512],
         issuer=certificate.issuer.rfc4514_string()[:512],

@@ -153,13 +153,15 @@ def load_policy(path: Path) -> Policy:
         raise PolicyError([f"{path}: cannot be read: {_why(error)}"]) from error
     tree = yaml_tree.read_yaml(text)
     reading = _Reading(path, tree)
-    if tree.problems:
+    if tree.value is None and tree.problems:
         raise PolicyError(reading.sorted_problems())
     try:
         row = PolicyRow.model_validate(tree.value)
     except ValidationError as error:
+        known = {problem.path for problem in tree.problems}
         for item in error.errors(include_url=False):
-            reading.report(_without_tags(item["loc"]), _plain(item["type"], item["msg"]))
+            if (where := _without_tags(item["loc"])) not in known:
+                reading.report(where, _plain(item["type"], item["msg"]))
         raise PolicyError(reading.sorted_problems()) from error
     policy = reading.policy(row, shipped_roles())
     if tree.problems:
@@ -178,7 +180,7 @@ class _Reading:
         self.tree.problems.append(yaml_tree.Problem(self.tree.line(where), where, message))
 
     def sorted_problems(self) -> list[str]:
-        ordered = sorted(set(self.tree.problems), key=lambda problem: problem.line)
+        ordered = sorted(dict.fromkeys(self.tree.problems), key=lambda problem: problem.line)
         return [
             f"{self.path}:{problem.line}: "
             + (f"{'.'.join(map(str, problem.path))}: " if problem.path else "")
@@ -196,7 +198,6 @@ class _Reading:
             )
             if name in published:
                 self.report((*where, "name"), f"{name} is published twice on {publication.listen}")
-                continue
             value = (
                 self._bridge(where, publication, table)
                 if isinstance(publication, BridgeRow)

@@ -25,6 +25,10 @@ _PATH_UNSAFE = re.compile(rb"[:;*?<>|\"#]")
 """Meaningful to NTFS, to IIS or to a URL parser, and in no name ConfigMgr uses: alternate data
 streams, path parameters, wildcards, a query that was encoded into the path."""
 
+_DOT_SEGMENT_OR_DRIVE = re.compile(rb"(^|[/=&])(\.[. ]*([/&]|$)|[A-Za-z]:)")
+"""In a query that does not begin like a file name, but may be joined to a path all the same.
+Windows drops trailing dots and spaces."""
+
 _SHORT_NAME = re.compile(rb"~[0-9]")
 """8.3 names: another spelling of a longer name."""
 
@@ -64,8 +68,8 @@ def read_request_target(raw: bytes) -> RequestTarget | Deny:
         named = _segments(query, "query")
         if isinstance(named, Deny):
             return named
-    elif re.search(rb"(^|[/=&])\.\.?(/|$)", decoded):
-        return _unsafe("dot-segment", "a dot segment in the query")
+    elif _DOT_SEGMENT_OR_DRIVE.search(decoded):
+        return _unsafe("dot-segment", "a dot segment or a drive letter in the query")
     return RequestTarget(segments, query)
 
 

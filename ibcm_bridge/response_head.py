@@ -95,11 +95,13 @@ def asks_to_close(connection_values: list[bytes]) -> bool:
 
 def head_for_client(response: h11.Response, end: BodyEnd, *, keep_alive: bool) -> bytes:
     """The head as the client gets it: the site system's, with the client leg's own framing."""
+    # RFC 9112 §6.3: of a length beside a coding, which h11 lets pass, only the coding counts.
+    left_out = _NOT_PASSED_BACK | ({b"content-length"} if end is BodyEnd.CHUNKED else set())
     lines = [b"HTTP/1.1 %d %b" % (response.status_code, response.reason)]
     lines += [
         b"%b: %b" % (name, value)
         for name, value in response.headers.raw_items()
-        if name.lower() not in _NOT_PASSED_BACK
+        if name.lower() not in left_out
     ]
     if end is BodyEnd.CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")

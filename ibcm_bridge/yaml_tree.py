@@ -21,6 +21,10 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]*(_[0-9]+)*)(\.[0-9]+)?")
 _STRING_TAG = "tag:yaml.org,2002:str"
 
 
+MAX_DEPTH = 16
+"""Nothing in a policy is nested deeper. An alias of what it stands in would be endless."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong with the text: where, what, and what to write instead."""
@@ -63,6 +67,9 @@ def read_yaml(text: str) -> Tree:
 def _value(tree: Tree, node: Node, path: Path) -> object:
     # No setdefault: an alias is seen at each of its places, and each is a place of its own.
     tree.lines[path] = node.start_mark.line + 1
+    if len(path) > MAX_DEPTH:
+        tree.problems.append(Problem(tree.lines[path], path[:1], "nested too deeply, or endlessly"))
+        return None
     if isinstance(node, MappingNode):
         return _mapping(tree, node, path)
     if isinstance(node, SequenceNode):

@@ -148,7 +148,7 @@ class _Lab:
             status=answer.status if isinstance(answer, Reply) else None,
             alert=answer.alert if isinstance(answer, HandshakeRefused) else None,
             answered=_answered(answer),
-            arrived=_arrived(received, reached),
+            arrived=_arrived(received, reached, case.dropped),
             saw=_saw(record),
             audit=record,
         )
@@ -200,12 +200,15 @@ def _answered(answer: Reply | HandshakeRefused | ConnectionEnded) -> str:
     return "the connection was closed"
 
 
-def _arrived(received: tuple[Received, ...], reached: bool) -> str:
+def _arrived(received: tuple[Received, ...], reached: bool, unlisted: tuple[str, ...]) -> str:
     if not received:
         return "a TLS handshake, which it refused" if reached else "nothing"
     last = received[-1]
     size = f", {len(last.body):,} bytes" if last.body else ""
-    return f"{last.method} {last.target[:60]}{size}, from {_name(last.certificate_subject)}"
+    arrived = {name for name, _ in last.headers}
+    fields = "".join(f", {'with' if n in arrived else 'without'} {n}" for n in unlisted)
+    sender = _name(last.certificate_subject)
+    return f"{last.method} {last.target}{size}{fields}, from {sender}"
 
 
 def _name(subject: str | None) -> str:
@@ -225,7 +228,7 @@ def _saw(record: dict[str, Any]) -> str:
     elif "certificate" in record:
         seen.append(_name(str(record["certificate"]["subject"])))
     if "method" in record:
-        seen.append(f"{record['method']} {record['target'].split('?')[0][:48]}")
+        seen.append(f"{record['method']} {record['target'].split('?')[0]}")
     for view in record.get("inspected", ()):
         name, _, size = str(view).partition(":")
         if name == "inflated":

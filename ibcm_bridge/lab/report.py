@@ -35,10 +35,14 @@ h2 a { color: inherit; text-decoration: none; }
 h3 { font-size: .8rem; margin: 0; text-transform: uppercase; letter-spacing: .05em;
   color: var(--soft); }
 .verdict { font-weight: 600; margin: .1rem 0 .4rem; }
-.answered .verdict { color: var(--good); }
-.proxy .verdict { color: var(--bad); }
-.there .verdict { color: var(--warn); }
-.danger .verdict { color: var(--warn); }
+.way.right { border-color: var(--good); } .right .verdict { color: var(--good); }
+.way.late { border-color: var(--warn); } .late .verdict { color: var(--warn); }
+.way.wrong { border-color: var(--bad); } .wrong .verdict { color: var(--bad); }
+code { overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; margin: 0 0 1.5rem; }
+th, td { text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; }
+td.right { color: var(--good); } td.late { color: var(--warn); } td.wrong { color: var(--bad); }
 dl { margin: 0; } dt { font-size: .8rem; color: var(--soft); } dd { margin: 0 0 .4rem;
   overflow-wrap: anywhere; }
 details { margin-top: .4rem; } summary { cursor: pointer; color: var(--soft); }
@@ -47,10 +51,10 @@ pre { overflow-x: auto; font-size: .8rem; margin: .4rem 0 0; white-space: pre-wr
 .problem { color: var(--bad); font-weight: 600; }
 """.strip()
 
-_CLASSES = {
-    Far.ANSWERED: "answered",
-    Far.REFUSED_THERE: "there",
-    Far.REFUSED_BY_PROXY: "proxy",
+_SHORT = {
+    Far.ANSWERED: "passed",
+    Far.REFUSED_THERE: "reached the site system",
+    Far.REFUSED_BY_PROXY: "refused",
 }
 _WORDS = {
     Far.ANSWERED: "Passed, and answered by the site system",
@@ -111,10 +115,35 @@ def _page(results: Sequence[Result]) -> str:
             '<p class="lead">The same requests of a ConfigMgr client on the Internet, sent to a '
             "name that is bridged and to one that is tunneled. Everything here comes from one run "
             f"of <code>ibcm-bridge demo</code> in a lab on loopback. {summary}</p>",
+            "<table><thead><tr><th>What the client sends</th><th>Through the bridge</th>"
+            "<th>Through the tunnel</th></tr></thead><tbody>",
+            *(_summary_row(result) for result in results),
+            "</tbody></table>",
             *(_section(result) for result in results),
             "</main></body></html>\n",
         )
     )
+
+
+def _summary_row(result: Result) -> str:
+    case = result.case
+    cells = "".join(
+        f'<td class="{_class(result, outcome)}">{_SHORT[outcome.far]}: '
+        f"{escape(outcome.answered)}</td>"
+        for outcome in (result.bridge, result.tunnel)
+    )
+    return f'<tr><td><a href="#{escape(case.id)}">{escape(case.title)}</a></td>{cells}</tr>'
+
+
+def _class(result: Result, outcome: Outcome) -> str:
+    """`right` where it went as a perimeter should have it, `late` or `wrong` otherwise."""
+    if outcome is result.bridge:
+        return "wrong" if result.problems else "right"
+    # What the bridge let through unchanged is nothing that a tunnel should have stopped.
+    harmless = result.bridge.far is Far.ANSWERED and not result.case.dropped
+    if outcome.far is Far.REFUSED_BY_PROXY or harmless:
+        return "right"
+    return "late" if outcome.far is Far.REFUSED_THERE else "wrong"
 
 
 def _section(result: Result) -> str:
@@ -130,16 +159,13 @@ def _section(result: Result) -> str:
         f'<p class="lesson">{escape(case.lesson)}<br>'
         f"<code>{escape(request)}</code> from a client with {escape(case.client.value)}.</p>"
         f'{problems}<div class="ways">'
-        f"{_way('Through the bridge', result.bridge, safe=True)}"
-        f"{_way('Through the tunnel', result.tunnel, safe=result.bridge.far is Far.ANSWERED)}"
+        f"{_way('Through the bridge', result.bridge, _class(result, result.bridge))}"
+        f"{_way('Through the tunnel', result.tunnel, _class(result, result.tunnel))}"
         "</div></section>"
     )
 
 
-def _way(title: str, outcome: Outcome, *, safe: bool) -> str:
-    classes = _CLASSES[outcome.far]
-    if outcome.far is Far.ANSWERED and not safe:
-        classes = "danger"
+def _way(title: str, outcome: Outcome, kind: str) -> str:
     facts = (
         ("The client got", outcome.answered),
         ("The site system received", outcome.arrived),
@@ -148,7 +174,7 @@ def _way(title: str, outcome: Outcome, *, safe: bool) -> str:
     listed = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts)
     record = escape(json.dumps(outcome.audit, indent=1))
     return (
-        f'<div class="way {classes}"><h3>{title}</h3>'
+        f'<div class="way {kind}"><h3>{title}</h3>'
         f'<p class="verdict">{_WORDS[outcome.far]}</p><dl>{listed}</dl>'
         f"<details><summary>Audit record</summary><pre>{record}</pre></details></div>"
     )

@@ -114,9 +114,10 @@ class RunningBridge:
     def _listen(self) -> None:
         assert self._process is not None
         assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self.lines.append(line)
-            self._said.put(line)
+        with self._process.stderr as said:
+            for line in said:
+                self.lines.append(line)
+                self._said.put(line)
         self._said.put(None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 _WIDTHS = (23, 36, 34)
 _RULE = "-+-".join("-" * width for width in _WIDTHS)
+
+_LONG = re.compile(r"(?<=Content_)[0-9a-f-]{30,}[.0-9]*")
+"""A content name's GUID; the report has it whole."""
 
 _WORDS = {
     Far.ANSWERED: "PASSED",
@@ -48,7 +52,7 @@ def row_lines(result: Result) -> list[str]:
 def _outcome(outcome: Outcome) -> list[str]:
     return [
         *_wrapped(f"{_WORDS[outcome.far]}: {outcome.answered}", 1),
-        *_wrapped(f"saw {outcome.saw}", 1),
+        *_wrapped(f"saw {_LONG.sub('...', outcome.saw)}", 1),
     ]
 
 

@@ -67,7 +67,8 @@ class _Header:
             self.element = name
             if name in ("Body", "Attachment"):
                 self._add_slice(attributes)
-        elif self.element == "Hooks" and name in ("Hook", "Hook2", "Hook3"):
+        elif self.element == "Hooks" and (self.depth == 3 or name.startswith("Hook")):
+            # Whatever stands in Hooks is one, also under a tag we have not seen yet.
             self.hooks.append(attributes.get("Name", ""))
 
     def end(self, _name: str) -> None:
@@ -167,7 +168,12 @@ def _inflate(stream: bytes, limit: int) -> bytes | Deny:
 def _check_slices(inflated: bytes, slices: list[tuple[int, int]]) -> str | Deny:
     """The text of all slices, each an XML document by itself; the refusal where one is not."""
     documents, rest = [], bytearray(inflated)
-    for offset, length in dict.fromkeys(slices):
+    distinct = dict.fromkeys(slices)
+    # A heartbeat's slices cover its payload not quite twice (protocol.md §1.3). Each is read, so
+    # many that overlap would be a bomb.
+    if sum(length for _, length in distinct) > 2 * len(inflated):
+        return Deny(Reason.XML, "ccm.slices", "slices that overlap too much")
+    for offset, length in distinct:
         if offset % 2 or offset + length > len(inflated):
             return Deny(Reason.XML, "ccm.slices", "a slice outside the payload")
         rest[offset : offset + length] = bytes(length)

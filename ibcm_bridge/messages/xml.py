@@ -20,8 +20,16 @@ EndElement = Callable[[str], None]
 Text = Callable[[str], None]
 
 
+_ENCODINGS = frozenset((None, "utf-8", "utf-16"))
+"""What an XML declaration may name: what the text was decoded from, or will be taken for."""
+
+
 class _DocumentTypeError(Exception):
     """Raised inside expat to stop at the declaration."""
+
+
+class _EncodingError(Exception):
+    """Raised inside expat to stop at the declaration of another encoding."""
 
 
 def check_xml(
@@ -33,10 +41,13 @@ def check_xml(
 ) -> Deny | None:
     """Refuse bytes that are not well-formed XML or that have a document type declaration.
 
-    The encoding is UTF-8 whatever the XML declaration says: the caller has decoded the text, and
-    the declaration still names what it was decoded from. The handlers are for readers.
+    The encoding is UTF-8 although the XML declaration may say UTF-16: the caller has decoded the
+    text, and the declaration still names what it was decoded from. A declaration of anything else
+    is refused, because a reader that believes it (UTF-7 ...) sees another document. The handlers
+    are for readers.
     """
     parser = expat.ParserCreate("utf-8")
+    parser.XmlDeclHandler = _refuse_other_encoding
     parser.StartDoctypeDeclHandler = _refuse_document_type
     if start is not None:
         parser.StartElementHandler = start
@@ -51,6 +62,8 @@ def check_xml(
         parser.Parse(b"", True)
     except _DocumentTypeError:
         return Deny(Reason.XML_DTD, f"{where}.dtd", "a document type declaration")
+    except _EncodingError:
+        return Deny(Reason.ENCODING, f"{where}.encoding", "an XML declaration of another encoding")
     except expat.ExpatError as error:
         problem = expat.ErrorString(error.code)
         return Deny(Reason.XML, f"{where}.xml", f"{problem} at line {error.lineno}")
@@ -59,3 +72,8 @@ def check_xml(
 
 def _refuse_document_type(*_: object) -> None:
     raise _DocumentTypeError
+
+
+def _refuse_other_encoding(_version: str, encoding: str | None, _standalone: int) -> None:
+    if (encoding.lower() if encoding else None) not in _ENCODINGS:
+        raise _EncodingError
