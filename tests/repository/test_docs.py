@@ -1,0 +1,51 @@
+"""What the documents say is what the code does.
+
+After a change of `responses`: WRITE_DOCS=1 pytest tests/repository writes the table anew.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.responses import REFUSALS
+
+ROOT = Path(__file__).parents[2]
+REFUSALS_PAGE = ROOT / "docs" / "refusals.md"
+_BETWEEN = re.compile(r"(<!-- table: [^\n]*-->\n).*?(<!-- /table -->)", re.DOTALL)
+
+
+def _table() -> str:
+    lines = ["| reason | told as | requirement | to the client |", "|---|---|---|---|"]
+    for reason, row in REFUSALS.items():
+        told = str(row.status.value) if row.status else f"alert `{row.alert}`"
+        lines.append(f"| `{reason.value}` | {told} | {row.requirement} | {row.text} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_of_refusals_is_the_table_of_responses() -> None:
+    page = REFUSALS_PAGE.read_text("utf-8")
+    expected = _BETWEEN.sub(lambda found: found[1] + _table() + found[2], page)
+    if os.environ.get("WRITE_DOCS"):
+        REFUSALS_PAGE.write_text(expected, "utf-8")
+    else:
+        assert page == expected, "run: WRITE_DOCS=1 pytest tests/repository"
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], key=str)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+        if not target.startswith("https://"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_refusal_of_the_shipped_limits_is_documented() -> None:
+    from ibcm_bridge.policy_file import LimitsRow  # noqa: PLC0415
+
+    page = (ROOT / "docs" / "policy-file.md").read_text("utf-8")
+    for name, field in LimitsRow.model_fields.items():
+        assert re.search(rf"\| `{name}` \| {field.default:g} \|", page), name

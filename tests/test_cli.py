@@ -1,0 +1,59 @@
+"""The command line, as far as it does not serve."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge import __version__
+from ibcm_bridge.cli import main
+
+
+def test_without_a_command_it_shows_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "ibcm-bridge demo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["demo", "run", "pki"])
+def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([command, "--help"])
+    assert exit_.value.code == 0
+    assert f"ibcm-bridge {command}" in capsys.readouterr().out
+
+
+def test_version_is_the_package_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"ibcm-bridge {__version__}\n"
+
+
+def test_help_does_not_load_mitmproxy() -> None:
+    code = (
+        "import sys; from ibcm_bridge.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit('mitmproxy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0
+
+
+def test_pki_makes_certificates_and_a_policy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pki", str(tmp_path)]) == 0
+    assert (tmp_path / "pki" / "root.pem").exists()
+    assert (tmp_path / "bridge.yaml").exists()
+    assert f"ibcm-bridge run --config {tmp_path / 'bridge.yaml'}" in capsys.readouterr().out
+
+
+def test_pki_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bridge.yaml").write_text("mine")
+    assert main(["pki", str(tmp_path)]) == 0
+    root = (tmp_path / "pki" / "root.pem").read_bytes()
+    assert main(["pki", str(tmp_path)]) == 1
+    assert (tmp_path / "bridge.yaml").read_text() == "mine"
+    assert (tmp_path / "pki" / "root.pem").read_bytes() == root
+    assert "ibcm-bridge pki: " in capsys.readouterr().err
