@@ -28,7 +28,7 @@ def test_the_wheel_has_every_file_of_the_checkout(tmp_path: Path) -> None:
     for name in _tracked():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy / name)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", ".", "copy"]
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", ".", "./copy"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
