@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import datetime
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ibcm_bridge import __version__
+
+if TYPE_CHECKING:
+    from ibcm_bridge.check import Finding
+    from ibcm_bridge.policy import Policy
 
 EXIT_PROBLEM = 1
 EXIT_USAGE = 2
@@ -75,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--config", type=Path, required=True, metavar="FILE", help="the policy file")
     run.set_defaults(command=_run)
 
+    check = commands.add_parser(
+        "check",
+        help="say what a policy publishes, and what is wrong with its certificates",
+        description="Reads a policy as `run` would and says what it publishes; then looks at its "
+        "certificates and revocation lists: purposes, names, dates, keys. Connects to nothing. "
+        "The exit status is 1 when there is a problem.",
+    )
+    check.add_argument("--config", type=Path, required=True, metavar="FILE", help="the policy file")
+    check.set_defaults(command=_check)
+
     pki = commands.add_parser(
         "pki",
         help="make the lab's certificates on disk",
@@ -90,22 +106,17 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.runner import StartError, run
     from ibcm_bridge.inspection.engines import RuleError
-    from ibcm_bridge.policy_file import PolicyError, load_policy
 
-    try:
-        policy = load_policy(options.config)
-    except PolicyError as error:
-        count = len(error.problems)
-        print(error, file=sys.stderr)
-        print(f"{count} problem{'s' if count > 1 else ''}; nothing was started", file=sys.stderr)
+    policy = _policy(options.config)
+    if policy is None:
         return EXIT_PROBLEM
+    findings = _findings(policy)
 
     def ready(addresses: list[tuple[str, int]]) -> None:
         for host, port in addresses:
-            print(f"ibcm-bridge: listening on {host}:{port}", file=sys.stderr, flush=True)
-        for listener in policy.listeners:
-            for publication in listener.publications.values():
-                print(f"ibcm-bridge: {publication.describe()}", file=sys.stderr, flush=True)
+            print(f"ibcm-bridge: listening on {host}:{port}", file=sys.stderr)
+        for finding in findings:
+            print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr, flush=True)
 
     try:
         asyncio.run(run(policy, ready))
@@ -114,6 +125,44 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_PROBLEM
     print("ibcm-bridge: stopped", file=sys.stderr)
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ibcm_bridge.check import Level
+
+    policy = _policy(options.config)
+    if policy is None:
+        return EXIT_PROBLEM
+    findings = _findings(policy)
+    for finding in findings:
+        print(_line(finding))
+    counts = {level: sum(1 for one in findings if one.level is level) for level in Level}
+    print(f"{counts[Level.PROBLEM]} problems, {counts[Level.WARNING]} warnings")
+    return EXIT_PROBLEM if counts[Level.PROBLEM] else 0
+
+
+def _policy(path: Path) -> Policy | None:
+    from ibcm_bridge.policy_file import PolicyError, load_policy
+
+    try:
+        return load_policy(path)
+    except PolicyError as error:
+        count = len(error.problems)
+        print(error, file=sys.stderr)
+        print(f"{count} problem{'s' if count > 1 else ''}; nothing was started", file=sys.stderr)
+        return None
+
+
+def _findings(policy: Policy) -> list[Finding]:
+    from ibcm_bridge.check import check_policy
+
+    return list(check_policy(policy, datetime.datetime.now(datetime.UTC)))
+
+
+def _line(finding: Finding) -> str:
+    cited = f" ({finding.requirement})" if finding.requirement else ""
+    level = "" if finding.level == "fact" else f"{finding.level.upper()}: "
+    return f"{level}{finding.where}: {finding.text}{cited}"
 
 
 def _pki(options: argparse.Namespace) -> int:

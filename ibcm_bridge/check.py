@@ -1,0 +1,240 @@
+"""What an engineer would want to know of a policy before it is run: `ibcm-bridge check`.
+
+The policy has been loaded by the same code that start-up uses, so what stands in it is well-formed.
+Here its certificates and revocation lists are held against protocol.md §9: purposes, names, dates,
+keys, the path to an anchor, and where a client on the Internet would look for revocation. Nothing
+is connected to, and the time is an argument.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import MD5, SHA1
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from ibcm_bridge.identity import CertificateFacts, certificate_facts
+from ibcm_bridge.policy import BridgePublication, Credential, Policy, Trust
+
+WARN_CERTIFICATE = datetime.timedelta(days=14)
+WARN_CRL = datetime.timedelta(days=1)
+"""A list that ends sooner is about to lock clients out; ConfigMgr sites publish at least weekly."""
+
+MIN_RSA_BITS = 2048
+MIN_EC_BITS = 256
+"""NIST SP 800-57 part 1, table 2: 112 bits of strength."""
+
+
+class Level(StrEnum):
+    """How bad it is: what does not work, what soon will not, what is so."""
+
+    PROBLEM = "problem"
+    WARNING = "warning"
+    FACT = "fact"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the check."""
+
+    level: Level
+    where: str
+    text: str
+    requirement: str = ""
+
+
+def check_policy(policy: Policy, now: datetime.datetime) -> Iterator[Finding]:
+    """All findings, in the order of the policy."""
+    for listener in policy.listeners:
+        host, port = listener.address
+        for publication in listener.publications.values():
+            yield Finding(Level.FACT, f"{host}:{port}", publication.describe())
+            if isinstance(publication, BridgePublication):
+                yield from _check_bridge(publication, now)
+
+
+def _check_bridge(publication: BridgePublication, now: datetime.datetime) -> Iterator[Finding]:
+    where = f"{publication.name}: certificate"
+    facts = _facts(publication.credential)
+    yield from _check_credential(where, publication.credential, now)
+    yield from _check_purpose(where, facts, ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth")
+    if not _names(facts, publication.name):
+        named = ", ".join(facts.dns_names) or "no DNS name"
+        text = f"it is for {named}, not for {publication.name}: clients will refuse it"
+        yield Finding(Level.PROBLEM, where, text, "DNS-INTERNET-FQDN")
+    yield from _check_distribution_points(where, publication.credential)
+
+    where = f"{publication.name}: site_systems.certificate"
+    facts = _facts(publication.site_system_credential)
+    yield from _check_credential(where, publication.site_system_credential, now)
+    yield from _check_purpose(where, facts, ExtendedKeyUsageOID.CLIENT_AUTH, "clientAuth")
+
+    yield from _check_trust(f"{publication.name}: clients.trust", publication.client_trust, now)
+    yield from _check_trust(
+        f"{publication.name}: site_systems.trust", publication.site_system_trust, now
+    )
+
+
+def _facts(credential: Credential) -> CertificateFacts:
+    return certificate_facts(x509.load_pem_x509_certificates(credential.chain_pem)[0])
+
+
+def _names(facts: CertificateFacts, name: str) -> bool:
+    """Whether a client that asks for `name` accepts these names (RFC 9525 §6.3)."""
+    wildcard = "*." + name.partition(".")[2]
+    return any(given.lower() in (name, wildcard) for given in facts.dns_names)
+
+
+def _check_purpose(
+    where: str, facts: CertificateFacts, oid: x509.ObjectIdentifier, name: str
+) -> Iterator[Finding]:
+    if facts.purposes is None or oid.dotted_string not in facts.purposes:
+        text = f"its extKeyUsage does not have {name}"
+        yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+
+
+def _check_credential(
+    where: str, credential: Credential, now: datetime.datetime
+) -> Iterator[Finding]:
+    chain = x509.load_pem_x509_certificates(credential.chain_pem)
+    for certificate in chain:
+        yield from _check_certificate(where, certificate, now)
+    for certificate, issuer in itertools.pairwise(chain):
+        try:
+            certificate.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature):
+            text = f"{_name(issuer)} did not issue {_name(certificate)}: the chain is out of order"
+            yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+
+
+def _check_certificate(
+    where: str, certificate: x509.Certificate, now: datetime.datetime
+) -> Iterator[Finding]:
+    name, ends = _name(certificate), certificate.not_valid_after_utc
+    if now > ends:
+        yield Finding(Level.PROBLEM, where, f"{name} expired on {ends:%Y-%m-%d}", "PKI-BOTH-ENDS")
+    elif now < certificate.not_valid_before_utc:
+        begins = certificate.not_valid_before_utc
+        text = f"{name} is not valid before {begins:%Y-%m-%d %H:%M} UTC"
+        yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+    elif ends - now < WARN_CERTIFICATE:
+        yield Finding(Level.WARNING, where, f"{name} expires on {ends:%Y-%m-%d}")
+    if (weak := _weak_key(certificate)) is not None:
+        yield Finding(Level.PROBLEM, where, f"{name} has {weak}", "PKI-BOTH-ENDS")
+    # protocol.md §9.1: SHA-2.
+    if isinstance(certificate.signature_hash_algorithm, SHA1 | MD5):
+        text = f"{name} is signed with {certificate.signature_hash_algorithm.name}"
+        yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+
+
+def _weak_key(certificate: x509.Certificate) -> str | None:
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        return f"an RSA key of {key.key_size} bits, fewer than {MIN_RSA_BITS}"
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < MIN_EC_BITS:
+        return f"an EC key of {key.key_size} bits, fewer than {MIN_EC_BITS}"
+    return None
+
+
+def _check_distribution_points(where: str, credential: Credential) -> Iterator[Finding]:
+    """A client on the Internet checks revocation by default (protocol.md §9.2)."""
+    certificate = x509.load_pem_x509_certificates(credential.chain_pem)[0]
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints)
+    except x509.ExtensionNotFound:
+        text = "it names no CRL distribution point; clients that check revocation will refuse it"
+        yield Finding(Level.WARNING, where, text)
+        return
+    urls = [
+        name.value
+        for point in extension.value
+        for name in point.full_name or ()
+        if isinstance(name, x509.UniformResourceIdentifier)
+    ]
+    if not any(_reachable_from_the_internet(url) for url in urls):
+        text = f"no CRL distribution point that an Internet client can reach: {', '.join(urls)}"
+        yield Finding(Level.WARNING, where, text)
+
+
+_INTERNAL_SUFFIXES = (".local", ".lan", ".internal", ".corp", ".home.arpa")
+
+
+def _reachable_from_the_internet(url: str) -> bool:
+    """Judged by the URL alone: HTTP, to a name or an address that can be public."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    if parts.scheme != "http" or not host:
+        return False  # ldap and file need the domain; https would need the CRL it is fetching
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith(_INTERNAL_SUFFIXES)
+
+
+def _check_trust(where: str, trust: Trust, now: datetime.datetime) -> Iterator[Finding]:
+    authorities = (*trust.anchors, *trust.intermediates)
+    for certificate in authorities:
+        yield from _check_certificate(where, certificate, now)
+        if not _is_authority(certificate):
+            text = f"{_name(certificate)} is not an authority (basicConstraints)"
+            yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+    for certificate in trust.anchors:
+        if certificate.subject != certificate.issuer:
+            text = f"{_name(certificate)} is not self-signed; it belongs under issuing"
+            yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+    for crl in trust.crls:
+        yield from _check_crl(where, crl, authorities, now)
+
+
+def _check_crl(
+    where: str,
+    crl: x509.CertificateRevocationList,
+    authorities: tuple[x509.Certificate, ...],
+    now: datetime.datetime,
+) -> Iterator[Finding]:
+    name = f"the revocation list of {crl.issuer.rfc4514_string()}"
+    issuers = [one for one in authorities if one.subject == crl.issuer]
+    if not any(_signed(crl, issuer) for issuer in issuers):
+        text = f"{name} is not signed by an authority of this list"
+        yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+    ends = crl.next_update_utc
+    if ends is None:
+        yield Finding(Level.PROBLEM, where, f"{name} has no nextUpdate", "PKI-BOTH-ENDS")
+    elif now > ends:
+        text = f"{name} ended on {ends:%Y-%m-%d %H:%M} UTC: every certificate is refused"
+        yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+    elif ends - now < WARN_CRL:
+        text = f"{name} ends on {ends:%Y-%m-%d %H:%M} UTC; renew it and start the bridge anew"
+        yield Finding(Level.WARNING, where, text)
+    if now < crl.last_update_utc:
+        text = f"{name} begins on {crl.last_update_utc:%Y-%m-%d %H:%M} UTC: is the clock right?"
+        yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+
+
+def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    key = issuer.public_key()
+    try:
+        return crl.is_signature_valid(key)  # type: ignore[arg-type]
+    except (TypeError, InvalidSignature):
+        return False
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except x509.ExtensionNotFound:
+        return False
+    return extension.value.ca
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string()[:200]

@@ -1,0 +1,182 @@
+"""`check` tells the truth about certificates and revocation lists."""
+
+import dataclasses
+import datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ibcm_bridge.check import Finding, Level, check_policy
+from ibcm_bridge.cli import main
+from ibcm_bridge.lab.files import make_pki
+from ibcm_bridge.lab.pki import Credential as LabCredential
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.policy import BridgePublication, Credential, Listener, Policy, Trust
+from ibcm_bridge.policy_file import load_policy
+
+DAY = datetime.timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    directory = tmp_path_factory.mktemp("check")
+    make_pki(directory)
+    return load_policy(directory / "bridge.yaml")
+
+
+@pytest.fixture(scope="module")
+def pki() -> LabPki:
+    """The lab's, valid today: `check` is told the time by the command line."""
+    return LabPki.make(now=datetime.datetime.now(datetime.UTC))
+
+
+@pytest.fixture
+def now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _with(policy: Policy, **changes: object) -> Policy:
+    """The policy, its bridged publication changed."""
+    (listener,) = policy.listeners
+    publications = {
+        name: dataclasses.replace(one, **changes) if isinstance(one, BridgePublication) else one
+        for name, one in listener.publications.items()
+    }
+    return dataclasses.replace(policy, listeners=(Listener(listener.address, publications),))
+
+
+def _bad(policy: Policy, now: datetime.datetime) -> list[Finding]:
+    return [one for one in check_policy(policy, now) if one.level is not Level.FACT]
+
+
+def _credential(made: LabCredential) -> Credential:
+    return Credential(made.chain_pem(), made.key_pem())
+
+
+def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.datetime) -> None:
+    findings = list(check_policy(policy, now))
+    assert [one.level for one in findings] == [Level.FACT] * 3
+    assert "is bridged: management-point at mp01.corp.example" in findings[0].text
+    assert all("nothing inside can be inspected" in one.text for one in findings[1:])
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "requirement"),
+    [
+        ("server-elsewhere", "not for bridge.internet.example", "DNS-INTERNET-FQDN"),
+        ("client", "extKeyUsage does not have serverAuth", "PKI-BOTH-ENDS"),
+        ("expired", "expired on", "PKI-BOTH-ENDS"),
+    ],
+)
+def test_a_certificate_that_clients_would_refuse_is_a_problem(
+    policy: Policy, pki: LabPki, now: datetime.datetime, kind: str, text: str, requirement: str
+) -> None:
+    made = {
+        "server-elsewhere": lambda: pki.server("other.internet.example"),
+        "client": lambda: pki.computer("bridge.internet.example"),
+        "expired": lambda: pki.expired_computer("bridge.internet.example"),
+    }[kind]()
+    found = _bad(_with(policy, credential=_credential(made)), now)
+    assert any(
+        one.level is Level.PROBLEM and text in one.text and one.requirement == requirement
+        for one in found
+    )
+
+
+def test_a_bridge_without_client_authentication_is_a_problem(
+    policy: Policy, pki: LabPki, now: datetime.datetime
+) -> None:
+    made = pki.server("bridge.perimeter.example")
+    (found,) = _bad(_with(policy, site_system_credential=_credential(made)), now)
+    assert (found.level, found.requirement) == (Level.PROBLEM, "PKI-BOTH-ENDS")
+    assert "clientAuth" in found.text
+
+
+def test_what_ends_soon_is_a_warning_and_what_has_ended_a_problem(
+    policy: Policy, now: datetime.datetime
+) -> None:
+    soon = _bad(policy, now + 6.5 * DAY)
+    assert {one.level for one in soon} == {Level.WARNING}
+    assert any("renew it" in one.text for one in soon)
+    late = _bad(policy, now + 8 * DAY)
+    assert any(
+        one.level is Level.PROBLEM and "every certificate is refused" in one.text for one in late
+    )
+
+
+def test_a_clock_that_is_behind_is_noticed(policy: Policy, now: datetime.datetime) -> None:
+    assert any("is the clock right?" in one.text for one in _bad(policy, now - DAY))
+
+
+def test_a_revocation_list_of_somebody_else_is_a_problem(
+    policy: Policy, pki: LabPki, now: datetime.datetime
+) -> None:
+    trust = Trust((pki.root,), (pki.issuing,), pki.crls())
+    assert _bad(_with(policy, client_trust=trust), now) == []
+    other = LabPki.make(now=now)
+    forged = Trust((pki.root,), (pki.issuing,), other.crls())
+    found = _bad(_with(policy, client_trust=forged), now)
+    assert {one.text.split(" ", 4)[4].split(" is ")[1] for one in found} == {
+        "not signed by an authority of this list"
+    }
+
+
+def test_an_end_entity_certificate_is_no_authority(
+    policy: Policy, pki: LabPki, now: datetime.datetime
+) -> None:
+    certificate = pki.computer("pc1.corp.example").certificate
+    trust = Trust((certificate,), (), ())
+    found = [one.text for one in _bad(_with(policy, client_trust=trust), now)]
+    assert any("is not an authority" in text for text in found)
+    assert any("is not self-signed" in text for text in found)
+
+
+def test_a_chain_out_of_order_is_a_problem(
+    policy: Policy, pki: LabPki, now: datetime.datetime
+) -> None:
+    made = pki.server("bridge.internet.example")
+    root = pki.root.public_bytes(Encoding.PEM)
+    leaf = made.certificate.public_bytes(Encoding.PEM)
+    changed = _with(policy, credential=Credential(leaf + root, made.key_pem()))
+    assert any("the chain is out of order" in one.text for one in _bad(changed, now))
+
+
+@pytest.mark.parametrize(
+    ("url", "reachable"),
+    [
+        ("http://pki.internet.example/issuing.crl", True),
+        ("http://192.0.2.1/issuing.crl", False),  # documentation range, never public
+        ("http://8.8.8.8/issuing.crl", True),
+        ("http://10.0.0.5/issuing.crl", False),
+        ("http://pki01/issuing.crl", False),
+        ("http://pki.corp.local/issuing.crl", False),
+        ("ldap:///CN=Issuing", False),
+        ("file://pki01/issuing.crl", False),
+    ],
+)
+def test_a_distribution_point_has_to_be_reachable_from_the_internet(
+    url: str, reachable: bool
+) -> None:
+    from ibcm_bridge.check import _reachable_from_the_internet  # noqa: PLC0415
+
+    assert _reachable_from_the_internet(url) is reachable
+
+
+def test_the_command_exits_with_0_or_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_pki(tmp_path)
+    assert main(["check", "--config", str(tmp_path / "bridge.yaml")]) == 0
+    assert "0 problems, 0 warnings" in capsys.readouterr().out
+    (tmp_path / "pki/bridge-server.pem").write_bytes(
+        (tmp_path / "pki/mp01.pem").read_bytes(),
+    )
+    (tmp_path / "pki/bridge-server.key").write_bytes((tmp_path / "pki/mp01.key").read_bytes())
+    assert main(["check", "--config", str(tmp_path / "bridge.yaml")]) == 1
+    assert "PROBLEM: bridge.internet.example: certificate: it is for" in capsys.readouterr().out
+
+
+def test_a_policy_that_does_not_load_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "--config", str(tmp_path / "none.yaml")]) == 1
+    assert "cannot be read" in capsys.readouterr().err
