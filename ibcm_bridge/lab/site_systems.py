@@ -45,6 +45,7 @@ from tornado.netutil import add_accept_handler, bind_sockets
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.client import load_credential
 from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.replies import MessageReplies
 
 NAMES = {
     "management-point": ("mp01.corp.example", "mp-tunnel.internet.example"),
@@ -132,7 +133,7 @@ class SiteSystems:
         self._download_bytes = download_bytes
         self._received: deque[Received] = deque(maxlen=KEPT)
         self._handshakes: deque[Handshake] = deque(maxlen=KEPT)
-        self._messages = ccm.MessageReplies()
+        self._messages = MessageReplies()
         self._tasks: set[asyncio.Future[None]] = set()
         self._contexts = {name: self._context(name, pki) for name in NAMES}
         ports = (management_point_port, distribution_point_port)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.replies import MessageReplies
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -138,7 +139,7 @@ def test_what_is_not_framed_as_a_message_is_refused(data: bytes) -> None:
 )
 def test_a_management_point_replies_in_two_parts(endpoint: str, body: str, root: str) -> None:
     request = message(endpoint=endpoint, body_xml=body, key=KEY)
-    _, text = ccm.parse_reply(ccm.MessageReplies().reply(request))
+    _, text = ccm.parse_reply(MessageReplies().reply(request))
     assert text is not None
     assert ET.fromstring(text).tag == root
 
@@ -148,20 +149,20 @@ def test_a_reply_is_compressed_only_when_that_was_asked() -> None:
     body = ccm.location_request().encode("utf-16-le") + b"\0\0"
     header = header.replace('Length="0"', f'Length="{len(body)}"').replace('"zlib"', '"none"')
     plain = b"text/plain; charset=UTF-16"
-    reply = ccm.MessageReplies().reply(ccm.raw_message(header, body, inner_type=plain))
+    reply = MessageReplies().reply(ccm.raw_message(header, body, inner_type=plain))
     payload = ccm.read_message(reply).payload or b""
     assert payload.decode("utf-16-le").startswith("<SiteInformationReply")
     assert (ccm.parse_reply(reply)[1] or "").startswith("<SiteInformationReply")
 
 
 def test_a_report_is_taken_in_without_a_reply() -> None:
-    assert ccm.MessageReplies().reply(message(key=KEY)) == ccm.NO_REPLY
+    assert MessageReplies().reply(message(key=KEY)) == ccm.NO_REPLY
 
 
 def test_a_payload_changed_under_its_signature_gets_an_empty_answer() -> None:
     sent = ccm.read_message(message(key=KEY))
     other = zlib.compress(zlib.decompress(sent.payload or b""), level=0)
-    assert ccm.MessageReplies().reply(ccm.raw_message(sent.header_xml, other)) == b""
+    assert MessageReplies().reply(ccm.raw_message(sent.header_xml, other)) == b""
 
 
 @pytest.mark.parametrize(
@@ -175,4 +176,4 @@ def test_a_payload_changed_under_its_signature_gets_an_empty_answer() -> None:
     ],
 )
 def test_a_message_nobody_understands_gets_an_empty_answer(data: bytes) -> None:
-    assert ccm.MessageReplies().reply(data) == b""
+    assert MessageReplies().reply(data) == b""
