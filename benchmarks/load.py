@@ -1,0 +1,186 @@
+"""The load client: plain TLS sockets and prepared bytes, in a process of its own.
+
+One job per line on standard input (`Job`, as JSON). For each:
+
+1. open what the job needs and, where connections are kept, send one request on each: its whole
+   answer is what every later one is compared with;
+2. say `ready`, and wait for a line: whoever measures reads the proxy's processor time now;
+3. do the job, then say what was done (`Done`, as JSON).
+
+An answer that is not the expected one ends the process: there would be nothing to compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import socket
+import ssl
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+PIECE = 262_144
+TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do, and at which proxy."""
+
+    kind: str
+    """`messages`: send `request` on kept connections, for `seconds`. `connections`: open one after
+    another, each for one `request`, for `seconds`. `download`: send `request` once."""
+    port: int
+    server_name: str
+    request: str
+    """A request as on the wire, in Latin-1."""
+    seconds: float = 0.0
+    connections: int = 1
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done: requests answered, bytes of bodies received, and how long it took."""
+
+    requests: int
+    body_bytes: int
+    seconds: float
+
+
+def main() -> None:
+    """Do jobs until standard input ends."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--chain", type=Path, required=True)
+    parser.add_argument("--key", type=Path, required=True)
+    parser.add_argument("--trust", type=Path, required=True)
+    options = parser.parse_args()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_cert_chain(options.chain, options.key)
+    context.load_verify_locations(options.trust)
+    context.set_alpn_protocols(["http/1.1"])
+    for line in sys.stdin:
+        job = Job(**json.loads(line))
+        done = _JOBS[job.kind](job, context)
+        print(json.dumps(dataclasses.asdict(done)), flush=True)
+
+
+def _messages(job: Job, context: ssl.SSLContext) -> Done:
+    request = job.request.encode("latin-1")
+    kept = [_open(job, context) for _ in range(job.connections)]
+    expected = {_ask(connection, request) for connection in kept}
+    if len(expected) != 1:
+        raise ValueError("answers differ, so they cannot be compared")
+    answer = expected.pop()
+    space = memoryview(bytearray(len(answer)))
+    body = len(answer) - answer.index(b"\r\n\r\n") - 4
+    _wait_for_start()
+    count, began = 0, time.perf_counter()
+    until = began + job.seconds
+    for connection in kept:
+        connection.sendall(request)
+    while time.perf_counter() < until:
+        for connection in kept:
+            _receive(connection, space)
+            connection.sendall(request)
+            if space != answer:
+                raise ValueError("not the answer expected")
+            count += 1
+    for connection in kept:
+        _receive(connection, space)
+        count += 1
+    seconds = time.perf_counter() - began
+    for connection in kept:
+        connection.close()
+    return Done(count, count * body, seconds)
+
+
+def _connections(job: Job, context: ssl.SSLContext) -> Done:
+    request = job.request.encode("latin-1")
+    with _open(job, context) as first:
+        answer = _ask(first, request)
+    _wait_for_start()
+    count, began = 0, time.perf_counter()
+    until = began + job.seconds
+    while time.perf_counter() < until:
+        # No session is kept, so every handshake is a full one.
+        with _open(job, context) as connection:
+            if _ask(connection, request) != answer:
+                raise ValueError("not the answer expected")
+        count += 1
+    return Done(count, 0, time.perf_counter() - began)
+
+
+def _download(job: Job, context: ssl.SSLContext) -> Done:
+    space = memoryview(bytearray(PIECE))
+    with _open(job, context) as connection:
+        _wait_for_start()
+        began = time.perf_counter()
+        connection.sendall(job.request.encode("latin-1"))
+        head, start = _read_head(connection)
+        length = remaining = _body_length(head)
+        remaining -= len(start)
+        while remaining:
+            if not (count := connection.recv_into(space)):
+                raise ValueError(f"{remaining} bytes of the body are missing")
+            remaining -= count
+        return Done(1, length, time.perf_counter() - began)
+
+
+_JOBS = {"messages": _messages, "connections": _connections, "download": _download}
+
+
+def _open(job: Job, context: ssl.SSLContext) -> ssl.SSLSocket:
+    plain = socket.create_connection(("127.0.0.1", job.port), TIMEOUT)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return context.wrap_socket(plain, server_hostname=job.server_name)
+
+
+def _ask(connection: ssl.SSLSocket, request: bytes) -> bytes:
+    """Send a request and read its whole answer."""
+    connection.sendall(request)
+    head, body = _read_head(connection)
+    length = _body_length(head)
+    while len(body) < length:
+        if not (more := connection.recv(PIECE)):
+            raise ValueError("the answer is not whole")
+        body += more
+    return head + body
+
+
+def _read_head(connection: ssl.SSLSocket) -> tuple[bytes, bytes]:
+    """A head with the empty line that ends it, and what of the body came with it."""
+    received = b""
+    while (end := received.find(b"\r\n\r\n")) < 0:
+        if not (more := connection.recv(PIECE)):
+            raise ValueError(f"no answer: {received[:200]!r}")
+        received += more
+    head = received[: end + 4]
+    if not head.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 206 ")):
+        raise ValueError(f"refused: {received[:400]!r}")
+    return head, received[end + 4 :]
+
+
+def _body_length(head: bytes) -> int:
+    _, _, rest = head.lower().partition(b"\r\ncontent-length:")
+    return int(rest.partition(b"\r\n")[0])
+
+
+def _receive(connection: ssl.SSLSocket, space: memoryview) -> None:
+    """Fill `space`."""
+    filled = 0
+    while filled < len(space):
+        if not (count := connection.recv_into(space[filled:])):
+            raise ValueError("the connection was closed within an answer")
+        filled += count
+
+
+def _wait_for_start() -> None:
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""The processes of a comparison: both proxies, the site system behind and the client in front.
+
+- The bridge as an operator runs it: the shipped policy, every check and content engine on, the
+  audit written to a file.
+- `mitmdump --mode reverse:...` with its default addons and no script: it terminates TLS on both
+  legs, asks for a client certificate without verifying it, verifies the site system, decides
+  nothing and logs nothing. Bodies over 1 MB are streamed, so that downloads are comparable.
+
+Both have the same certificates on both legs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, cast
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from benchmarks.load import Done, Job
+from benchmarks.processes import forget_peak_memory, memory, settled_processor_seconds
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.running import BRIDGED, TUNNELED, RunningBridge, free_port
+from ibcm_bridge.lab.site_systems import Address, SiteSystems
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a load goes, and the process that bears it."""
+
+    pid: int
+    port: int
+    server_name: str
+
+
+@dataclass(frozen=True)
+class Borne:
+    """What was done, and what it took the proxy."""
+
+    done: Done
+    processor_seconds: float
+    peak_growth: int
+    """Bytes by which the peak of memory exceeded what was in use before."""
+    in_use: int
+    """Bytes in use afterwards."""
+
+
+class Proxies:
+    """Both proxies, running, with a client to load them."""
+
+    def __init__(self, bridge: RunningBridge, mitmdump: _Mitmdump, client: _LoadClient) -> None:
+        self._client = client
+        self.bridge = Target(bridge.pid, bridge.address[1], BRIDGED)
+        self.tunnel = Target(bridge.pid, bridge.address[1], TUNNELED["distribution-point"])
+        self.mitmdump = Target(mitmdump.pid, mitmdump.port, BRIDGED)
+
+    def bear(self, target: Target, job: Job) -> Borne:
+        """Have a job done at a target, and see what it takes its process."""
+        self._client.begin(job)
+        forget_peak_memory(target.pid)
+        in_use, _ = memory(target.pid)
+        before = settled_processor_seconds(target.pid)
+        done = self._client.finish()
+        spent = settled_processor_seconds(target.pid) - before
+        in_use_now, peak = memory(target.pid)
+        return Borne(done, spent, peak - in_use, in_use_now)
+
+
+@contextlib.contextmanager
+def running_proxies(directory: Path, content_bytes: int) -> Iterator[Proxies]:
+    """Start everything, with certificates of its own, and stop it again.
+
+    Raises RuntimeError when something does not start, and at the end when the bridge refused a
+    request or let a message pass uninspected: that was not what was meant to be measured.
+    """
+    pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
+    with contextlib.ExitStack() as stack:
+        site_system = stack.enter_context(_SiteSystem(pki, directory, content_bytes))
+        (directory / "bridge").mkdir()
+        one_for_both = cast(SiteSystems, _Addresses(Address("127.0.0.1", site_system.port)))
+        bridge = stack.enter_context(RunningBridge(directory / "bridge", pki, one_for_both))
+        made = directory / "bridge" / "pki"
+        mitmdump = stack.enter_context(_Mitmdump(directory, made, site_system.port))
+        client = stack.enter_context(_LoadClient(made))
+        yield Proxies(bridge, mitmdump, client)
+    _check_audit(bridge)
+
+
+def _check_audit(bridge: RunningBridge) -> None:
+    requests = [record for record in bridge.audit() if record["event"] == "request"]
+    messages = [record for record in requests if record["method"] == "CCM_POST"]
+    for record in requests:
+        if record["verdict"] != "allow":
+            raise RuntimeError(f"the bridge refused a request: {record}")
+    for record in messages:
+        if not any(view.startswith("inflated:") for view in record["inspected"]):
+            raise RuntimeError(f"the bridge did not inspect a message: {record}")
+    if not messages:
+        raise RuntimeError("no message is in the bridge's audit")
+
+
+@dataclass(frozen=True)
+class _Addresses:
+    """What `RunningBridge` wants to know of site systems: here one stands in for both."""
+
+    management_point: Address
+
+    @property
+    def distribution_point(self) -> Address:
+        return self.management_point
+
+
+class _Child:
+    """A Python process that is spoken to in lines, and ended with the block."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.communicate(timeout=15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def say(self, line: str) -> None:
+        """Write a line to its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def hear(self) -> str:
+        """Read a line from its standard output."""
+        assert self._process.stdout is not None
+        if not (line := self._process.stdout.readline()):
+            raise RuntimeError(f"a process has ended: {self._process.args!r}")
+        return line.strip()
+
+
+class _SiteSystem(_Child):
+    def __init__(self, pki: LabPki, directory: Path, content_bytes: int) -> None:
+        # mitmdump asks for the name it was asked for itself; the bridge for the site system's own.
+        names = ("dp01.corp.example", BRIDGED, *TUNNELED.values())
+        pki.server("mp01.corp.example", *names).write(directory, "site-system")
+        trust = directory / "root.pem"
+        trust.write_bytes(pki.root.public_bytes(Encoding.PEM))
+        super().__init__(
+            *("-m", "benchmarks.site_system"),
+            *("--chain", directory / "site-system.pem"),
+            *("--key", directory / "site-system.key"),
+            *("--trust", trust),
+            *("--content", str(content_bytes)),
+        )
+        self.port = int(self.hear().removeprefix("port "))
+
+
+class _Mitmdump(_Child):
+    def __init__(self, directory: Path, made: Path, site_system_port: int) -> None:
+        self.port = free_port()
+        options = {
+            "confdir": directory / "mitmproxy",
+            "listen_host": "127.0.0.1",
+            "client_certs": _in_one_file(made, "bridge-client", directory),
+            "request_client_cert": "true",
+            "ssl_verify_upstream_trusted_ca": made / "root.pem",
+            "connection_strategy": "lazy",
+            "stream_large_bodies": "1m",
+            # As the bridge does; and else 127.0.0.1 would be the name to be verified.
+            "keep_host_header": "true",
+        }
+        super().__init__(
+            *("-c", "from mitmproxy.tools.main import mitmdump; mitmdump()", "-q"),
+            *("--mode", f"reverse:https://127.0.0.1:{site_system_port}"),
+            *("--listen-port", str(self.port)),
+            *("--certs", f"*={_in_one_file(made, 'bridge-server', directory)}"),
+            *(part for name, value in options.items() for part in ("--set", f"{name}={value}")),
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._is_listening():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise RuntimeError("mitmdump did not start")
+            time.sleep(0.05)
+
+    def _is_listening(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class _LoadClient(_Child):
+    def __init__(self, made: Path) -> None:
+        super().__init__(
+            *("-m", "benchmarks.load"),
+            *("--chain", made / "clients" / "computer.pem"),
+            *("--key", made / "clients" / "computer.key"),
+            *("--trust", made / "root.pem"),
+        )
+
+    def begin(self, job: Job) -> None:
+        """Have everything opened that the job needs."""
+        self.say(json.dumps(dataclasses.asdict(job)))
+        if (line := self.hear()) != "ready":
+            raise RuntimeError(f"the load client said {line!r}")
+
+    def finish(self) -> Done:
+        """Have it done."""
+        self.say("go")
+        return Done(**json.loads(self.hear()))
+
+
+def _in_one_file(made: Path, name: str, directory: Path) -> Path:
+    """Key and certificates together, as mitmproxy wants them."""
+    path = directory / f"{name}.both.pem"
+    path.touch(mode=0o600)
+    path.write_bytes((made / f"{name}.key").read_bytes() + (made / f"{name}.pem").read_bytes())
+    return path

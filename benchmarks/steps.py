@@ -1,0 +1,249 @@
+"""`python -m benchmarks.steps`: each step of one message through the deciding code, in process.
+
+The message is the one of the first load of `benchmarks`: 3 KB of payload that inflate to 28 KB;
+`--signed` puts the client's signatures into its header, as a registered client does. No socket, no
+TLS and no mitmproxy are involved: what `benchmarks` measures beyond the sum is theirs.
+
+Each step is called in batches of about 5 ms, one batch of every step in a round, so that drift
+falls on all; shown are the median and the lowest batch, in microseconds per call. Where a step is
+private to a module, the same call of the standard library is made. Lines set in by one level are
+parts of the line above them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import statistics
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import cast
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+
+from benchmarks.comparison import message_request
+from ibcm_bridge.authorization import authorize
+from ibcm_bridge.decisions import Approved, Authorized, Deny
+from ibcm_bridge.gate import gate
+from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
+from ibcm_bridge.inspection import inspect
+from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
+from ibcm_bridge.messages.multipart import Part, read_multipart
+from ibcm_bridge.messages.xml import check_xml
+from ibcm_bridge.origination import originate
+from ibcm_bridge.policy import BridgePublication
+from ibcm_bridge.policy_file import load_policy
+from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.response_head import (
+    body_end,
+    head_for_client,
+    next_response,
+    response_reader,
+)
+
+BATCH_SECONDS = 0.005
+ROUNDS = 60
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to be called over and over."""
+
+    level: int
+    name: str
+    call: Callable[[], object]
+    microseconds: list[float] = field(default_factory=list)
+    """One value per batch."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.steps", description=__doc__)
+    parser.add_argument("--signed", action="store_true", help="a message with signatures")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    key = generate_private_key(65537, 2048) if options.signed else None
+    steps = make_steps(key)
+    measure(steps, options.rounds)
+    print(f"{'microseconds per call':46}{'median':>9}{'lowest':>9}")
+    for step in steps:
+        name = "  " * step.level + step.name
+        median = statistics.median(step.microseconds)
+        print(f"{name:46}{median:9.1f}{min(step.microseconds):9.1f}")
+    if options.json:
+        values = {step.name: step.microseconds for step in steps}
+        options.json.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
+
+
+def measure(steps: list[Step], rounds: int) -> None:
+    """Call every step, in turns."""
+    calls = {id(step): _calls_per_batch(step) for step in steps}
+    for _ in range(rounds):
+        for step in steps:
+            count, call = calls[id(step)], step.call
+            began = time.perf_counter()
+            for _ in range(count):
+                call()
+            step.microseconds.append((time.perf_counter() - began) * 1e6 / count)
+
+
+def make_steps(key: RSAPrivateKey | None) -> list[Step]:
+    """The steps, in the order in which the bridge takes them."""
+    raw_head, body = _split(message_request(key))
+    client, publication, bypassed = _setting()
+    head = _the(RequestHead, read_request_head(raw_head))
+    authorized = _the(Authorized, authorize(client, publication, bypassed, head))
+    engine = YaraEngine([("benchmark", _default_rules())])
+    approved = _the(Approved, inspect(authorized, body, [engine]))
+    content_type = head.value(b"content-type") or b""
+    limit = authorized.body_rule.inflated_limit
+    header_part, payload_part = _parts(content_type, body)
+    message = _the(CcmRequest, read_ccm_request(content_type, body, limit))
+    header_xml = message.header_text.rstrip("\0").encode()
+    payload_xml = message.text.encode()
+    views = {
+        "sent": body,
+        "header": message.header_text.encode(),
+        "inflated": message.inflated,
+        "text": payload_xml,
+    }
+    response = _response()
+    return [
+        Step(0, "read_request_head", lambda: read_request_head(raw_head)),
+        Step(0, "authorize", lambda: authorize(client, publication, bypassed, head)),
+        Step(0, "inspect", lambda: inspect(authorized, body, [engine])),
+        Step(1, "read_ccm_request", lambda: read_ccm_request(content_type, body, limit)),
+        Step(2, "read_multipart", lambda: read_multipart(content_type, body)),
+        Step(
+            2,
+            f"header: UTF-16, {len(header_part.body):,} B",
+            lambda: header_part.body[2:].decode("utf-16-le").encode(),
+        ),
+        Step(
+            2,
+            "header: expat, three handlers",
+            lambda: check_xml(header_xml, "", _start, _end, _text),
+        ),
+        Step(
+            2,
+            f"payload: inflate, {len(payload_part.body):,} B",
+            lambda: zlib.decompressobj().decompress(payload_part.body, limit),
+        ),
+        Step(
+            2,
+            f"payload: UTF-16, {len(message.inflated):,} B",
+            lambda: message.inflated.decode("utf-16-le"),
+        ),
+        Step(2, f"payload: to UTF-8, {len(payload_xml):,} B", message.text.encode),
+        Step(2, "payload: expat, no handlers but for DTD", lambda: check_xml(payload_xml, "")),
+        *(
+            Step(1, f"YARA-X, {name}, {len(data):,} B", partial(engine.scan, data))
+            for name, data in views.items()
+        ),
+        Step(0, "gate", lambda: gate(approved, head, body)),
+        Step(0, "originate", lambda: originate(publication, authorized)),
+        Step(0, "head to bytes", authorized.head.to_bytes),
+        Step(
+            0,
+            "response head, read and written",
+            lambda: _read_response(authorized.head, body, response),
+        ),
+        Step(1, "response_reader", lambda: response_reader(authorized.head, body)),
+    ]
+
+
+def _read_response(head: RequestHead, body: bytes, response: bytes) -> bytes:
+    """From the response as received to the head as passed on, as the exchange layer does it."""
+    reader = response_reader(head, body)
+    reader.receive_data(response)
+    found = next_response(reader)
+    if found is None or isinstance(found, Deny):
+        raise RuntimeError(f"not a response: {found!r}")
+    return head_for_client(found, body_end(found, head), keep_alive=True)
+
+
+def _response() -> bytes:
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed\r\nServer: Microsoft-IIS/10.0\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(ccm.NO_REPLY), ccm.NO_REPLY)
+    )
+
+
+def _setting() -> tuple[AuthenticatedClient, BridgePublication, frozenset[str]]:
+    """The shipped policy with certificates of its own, and a client accepted by it."""
+    pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        pki.write(directory / "pki")
+        policy_file = directory / "bridge.yaml"
+        policy_file.write_text(shipped_policy(), "utf-8")
+        policy = load_policy(policy_file)
+    publication = next(
+        one
+        for listener in policy.listeners
+        for one in listener.publications.values()
+        if isinstance(one, BridgePublication)
+    )
+    facts = certificate_facts(pki.computer("pc1.corp.example").certificate)
+    client = _the(AuthenticatedClient, authenticate(publication, facts))
+    return client, publication, policy.bypass_directories
+
+
+def _default_rules() -> str:
+    return files("ibcm_bridge.config.rules").joinpath("default.yar").read_text("utf-8")
+
+
+def _parts(content_type: bytes, body: bytes) -> tuple[Part, ...]:
+    return cast(tuple[Part, ...], _the(tuple, read_multipart(content_type, body)))
+
+
+def _split(request: bytes) -> tuple[bytes, bytes]:
+    end = request.index(b"\r\n\r\n") + 4
+    return request[:end], request[end:]
+
+
+def _the[Wanted](kind: type[Wanted], value: object) -> Wanted:
+    if not isinstance(value, kind):
+        detail = f"{value.reason.value}: {value.detail}" if isinstance(value, Deny) else repr(value)
+        raise RuntimeError(f"not {kind.__name__}: {detail}")
+    return value
+
+
+def _calls_per_batch(step: Step) -> int:
+    count = 1
+    while True:
+        began = time.perf_counter()
+        for _ in range(count):
+            step.call()
+        took = time.perf_counter() - began
+        if took > BATCH_SECONDS / 2:
+            return max(1, round(count * BATCH_SECONDS / took))
+        count *= 2
+
+
+def _start(_name: str, _attributes: object) -> None:
+    pass
+
+
+def _end(_name: str) -> None:
+    pass
+
+
+def _text(_text: str) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main()
