@@ -127,7 +127,9 @@ def _check_connection_fields(head: RequestHead) -> Deny | None:
         return Deny(Reason.HEADER, "head.upgrade", "an Upgrade", "HTTP-1.1")
     options = b",".join(head.values(b"connection")).lower().split(b",")
     if {option.strip() for option in options} - _CONNECTION_OPTIONS - {b""}:
-        return Deny(Reason.HEADER, "head.connection", "an option but close or keep-alive")
+        return Deny(
+            Reason.HEADER, "head.connection", "an option but close or keep-alive", "HTTP-1.1"
+        )
     return None
 
 

@@ -277,7 +277,11 @@ class _Reading:
 
     def _rule_files(self, names: list[str]) -> list[Path]:
         for index, name in enumerate(names):
-            self._read(("rules", index), name)
+            data = self._read(("rules", index), name)
+            try:
+                (data or b"").decode("utf-8")
+            except UnicodeDecodeError as error:
+                self.report(("rules", index), f"{self._relative(name)}: {_why(error)}")
         return [self._relative(name) for name in names]
 
     def _credential(self, where: yaml_tree.Path, row: CertificateRow) -> Credential | None:

@@ -58,7 +58,8 @@ def next_response(reader: h11.Connection) -> h11.Response | Deny | None:
         except h11.RemoteProtocolError as error:
             return _bad(str(error))
         if isinstance(event, h11.Response):
-            return event
+            # h11 takes any version that is two digits (HTTP-1.1).
+            return event if event.http_version in (b"1.0", b"1.1") else _bad("not HTTP/1.1")
         if event is h11.NEED_DATA:
             return None
         if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:

@@ -46,6 +46,9 @@ def check_xml(
     is refused, because a reader that believes it (UTF-7 ...) sees another document. The handlers
     are for readers.
     """
+    if b"\0" in utf8:
+        # Not a character of XML; and told UTF-8 or not, expat takes "<" and NUL for UTF-16.
+        return Deny(Reason.XML, f"{where}.xml", "a NUL")
     parser = expat.ParserCreate("utf-8")
     parser.XmlDeclHandler = _refuse_other_encoding
     parser.StartDoctypeDeclHandler = _refuse_document_type

@@ -1,0 +1,318 @@
+"""Bodies and what is looked for in them: each view, every engine, and no body waved through."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.resources import files
+
+import pytest
+
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.inspection import inspect
+from ibcm_bridge.inspection.engines import ContentEngine, EngineError, YaraEngine
+from ibcm_bridge.lab import ccm
+from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.roles import RoleTable
+
+GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
+EICAR = "".join(("X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-", "ANTIVIRUS-TEST-FILE!$H+H*"))
+
+Allow = Callable[..., Authorized]
+
+
+@pytest.fixture(scope="module")
+def allow(
+    decide: Callable[[RequestHead], Authorized | Deny], request_head: Callable[..., RequestHead]
+) -> Allow:
+    """A head that authorization allowed, announcing `length` bytes."""
+
+    def make(method: str, target: str, content_type: str | None, length: int) -> Authorized:
+        lines = [f"Content-Length: {length}"]
+        if content_type is not None:
+            lines.append(f"Content-Type: {content_type}")
+        authorized = decide(request_head(method, target, *lines))
+        assert isinstance(authorized, Authorized), authorized
+        return authorized
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def look(allow: Allow) -> Callable[..., Approved | Deny]:
+    """inspect, for a CCM_POST of a body."""
+
+    def run(body: bytes, *engines: ContentEngine) -> Approved | Deny:
+        authorized = allow("CCM_POST", "/ccm_system/request", ccm.CONTENT_TYPE, len(body))
+        return inspect(authorized, body, engines)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def yara() -> YaraEngine:
+    source = files("ibcm_bridge.config.rules").joinpath("default.yar").read_text("utf-8")
+    return YaraEngine([("default.yar", source)])
+
+
+Look = Callable[..., Approved | Deny]
+
+
+class Recorder:
+    """An engine that finds nothing and keeps what it was shown."""
+
+    name = "recorder"
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    def scan(self, data: bytes) -> str | None:
+        self.seen.append(data)
+        return None
+
+
+class Finds:
+    """An engine that finds one thing in everything."""
+
+    name = "finds"
+
+    def scan(self, data: bytes) -> str | None:
+        return "something"
+
+
+class Fails:
+    """An engine that has no answer."""
+
+    name = "fails"
+
+    def scan(self, data: bytes) -> str | None:
+        raise EngineError("timed out")
+
+
+def report(xml: str = "<Report/>") -> bytes:
+    return ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID)
+
+
+def denied(result: Approved | Deny) -> Deny:
+    assert isinstance(result, Deny), result
+    return result
+
+
+# Approval
+
+
+def test_a_clean_message_is_approved_as_it_is(look: Look, yara: YaraEngine) -> None:
+    body = report(ccm.inventory_report(GUID))
+    approved = look(body, yara)
+    assert isinstance(approved, Approved)
+    assert approved.body == body
+    names = [view.partition(":")[0] for view in approved.views]
+    assert names == ["sent", "header", "inflated", "text"]
+    assert approved.views[0] == f"sent:{len(body)}"
+
+
+def test_every_engine_is_shown_every_view(look: Look) -> None:
+    one, two = Recorder(), Recorder()
+    body = report("<Report>ä</Report>")
+    assert isinstance(look(body, one, two), Approved)
+    message = ccm.read_message(body)
+    assert message.payload is not None
+    assert one.seen == two.seen
+    assert one.seen == [
+        body,
+        message.header_xml.encode(),
+        zlib.decompress(message.payload),
+        "<Report>ä</Report>".encode(),
+    ]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_request_without_a_body_is_approved(allow: Allow, method: str) -> None:
+    recorder = Recorder()
+    approved = inspect(allow(method, "/SMS_MP/.sms_aut?MPLIST", None, 0), b"", [recorder])
+    assert isinstance(approved, Approved)
+    assert (approved.body, approved.views, recorder.seen) == (b"", (), [])
+
+
+# Malware
+
+STORED = zlib.compress(
+    ("<Report>").encode("utf-16-le") + EICAR.encode() + "</Report>\0".encode("utf-16-le"), level=0
+)
+PACKED = zlib.compress(zlib.decompress(STORED), level=9)
+LENGTH = len(zlib.decompress(STORED))
+HEADER = ccm.message_header("MP_HinvEndpoint", LENGTH, client_guid=GUID)
+
+
+@pytest.mark.parametrize(
+    ("view", "body"),
+    [
+        # Stored, not compressed: the bytes are there for whoever reads the body as it is.
+        ("sent", ccm.raw_message(HEADER, STORED)),
+        ("header", report().replace("PC1".encode("utf-16-le"), EICAR.encode("utf-16-le"))),
+        # ASCII in the inflated bytes: letters of another script once decoded.
+        ("inflated", ccm.raw_message(HEADER, PACKED)),
+        # UTF-16 in the inflated bytes: ASCII once decoded.
+        ("text", report(f"<Report>{EICAR}</Report>")),
+        ("text", report(f"<Report><!-- {EICAR} --></Report>")),
+        ("text", report(f"<Report><![CDATA[{EICAR}]]></Report>")),
+        ("text", report(f'<Report Name="{EICAR}"/>')),
+    ],
+)
+def test_malware_is_found_in_each_view(
+    look: Look, yara: YaraEngine, view: str, body: bytes
+) -> None:
+    assert isinstance(look(body), Approved)  # nothing else is wrong with it
+    denial = denied(look(body, yara))
+    assert denial == Deny(Reason.MALICIOUS_CONTENT, "engines.yara-x", f"eicar_test_file in {view}")
+
+
+def test_malware_is_found_in_an_attachment(look: Look, yara: YaraEngine) -> None:
+    first, second = "<a/>\0", f"<b>{EICAR}</b>\0"
+    header = ccm.message_header("MP_DdrEndpoint", len(first) * 2, client_guid=GUID).replace(
+        "<CorrelationID>",
+        f'<Attachment Offset="{len(first) * 2}" Length="{len(second) * 2}"/><CorrelationID>',
+    )
+    payload = zlib.compress((first + second).encode("utf-16-le"))
+    denial = denied(look(ccm.raw_message(header, payload), yara))
+    assert (denial.reason, denial.detail) == (
+        Reason.MALICIOUS_CONTENT,
+        "eicar_test_file in text",
+    )
+
+
+def test_malware_is_found_in_a_message_that_is_not_compressed(look: Look, yara: YaraEngine) -> None:
+    plain = f"<Report>{EICAR}</Report>\0".encode("utf-16-le")
+    header = ccm.message_header("MP_HinvEndpoint", len(plain), hooks="", client_guid=GUID)
+    body = ccm.raw_message(header, plain, inner_type=b"text/plain; charset=UTF-16")
+    assert denied(look(body, yara)).reason is Reason.MALICIOUS_CONTENT
+
+
+def test_malware_is_found_in_a_listing(allow: Allow, yara: YaraEngine) -> None:
+    for xml, expected in ((f"<a>{EICAR}</a>", Deny), (f"<a>{EICAR[:-1]}</a>", Approved)):
+        body = xml.encode()
+        authorized = allow("PROPFIND", "/SMS_MP/x", "text/xml", len(body))
+        result = inspect(authorized, body, [yara])
+        assert type(result) is expected
+        if isinstance(result, Deny):
+            assert result.reason is Reason.MALICIOUS_CONTENT
+
+
+def test_half_a_signature_is_not_one(look: Look, yara: YaraEngine) -> None:
+    assert isinstance(look(report(f"<Report>{EICAR[:-1]}</Report>"), yara), Approved)
+
+
+@pytest.mark.parametrize("position", range(3))
+def test_one_engine_that_finds_something_is_enough(look: Look, position: int) -> None:
+    engines: list[ContentEngine] = [Recorder(), Recorder()]
+    engines.insert(position, Finds())
+    denial = denied(look(report(), *engines))
+    assert (denial.reason, denial.rule) == (Reason.MALICIOUS_CONTENT, "engines.finds")
+
+
+@pytest.mark.parametrize("position", range(3))
+def test_an_engine_without_an_answer_is_no_answer(look: Look, position: int) -> None:
+    engines: list[ContentEngine] = [Recorder(), Recorder()]
+    engines.insert(position, Fails())
+    denial = denied(look(report(), *engines))
+    assert denial == Deny(Reason.ENGINE_UNAVAILABLE, "engines.fails", "timed out")
+
+
+def test_an_engine_that_breaks_otherwise_is_not_taken_for_an_answer(look: Look) -> None:
+    class Breaks(Recorder):
+        def scan(self, data: bytes) -> str | None:
+            raise ZeroDivisionError
+
+    # The guard around every hook refuses; nothing here turns the accident into an approval.
+    with pytest.raises(ZeroDivisionError):
+        look(report(), Breaks())
+
+
+# Bodies that cannot be looked into
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (report()[:-4], Reason.MULTIPART),
+        (report("<Report>"), Reason.XML),
+        (report("<!DOCTYPE a><a/>"), Reason.XML_DTD),
+        (ccm.raw_message(HEADER, b"not zlib"), Reason.COMPRESSION),
+        (ccm.raw_message(HEADER, zlib.compress(bytes(33_554_433))), Reason.INFLATED_TOO_LARGE),
+        (b"", Reason.MULTIPART),
+        (b"\0" * 100, Reason.MULTIPART),
+    ],
+)
+def test_a_message_that_cannot_be_read_is_refused_before_any_engine(
+    look: Look, body: bytes, reason: Reason
+) -> None:
+    recorder = Recorder()
+    assert denied(look(body, recorder)).reason is reason
+    assert recorder.seen == []
+
+
+@pytest.mark.parametrize("difference", [-1, 1, 100])
+@pytest.mark.parametrize(
+    ("method", "target", "content_type", "body"),
+    [
+        ("CCM_POST", "/ccm_system/request", ccm.CONTENT_TYPE, report()),
+        ("PROPFIND", "/SMS_MP/x", "text/xml", b"<a/>"),
+    ],
+)
+def test_a_body_of_another_length_than_announced_is_refused(
+    allow: Allow, method: str, target: str, content_type: str, body: bytes, difference: int
+) -> None:
+    authorized = allow(method, target, content_type, len(body) + difference)
+    assert denied(inspect(authorized, body, [])).reason is Reason.BODY_INCOMPLETE
+
+
+def test_a_body_where_none_was_announced_is_refused(allow: Allow) -> None:
+    authorized = allow("GET", "/SMS_MP/.sms_aut?MPLIST", None, 0)
+    assert denied(inspect(authorized, b"x", [])).reason is Reason.BODY_INCOMPLETE
+
+
+def test_an_upload_is_refused_here_too(
+    allow: Allow, table: RoleTable, request_head: Callable[..., RequestHead]
+) -> None:
+    # Authorization refuses it already; should that change, nothing is waved through.
+    rule = table.roles["management-point"].bodies[b"BITS_POST"]
+    head = request_head("BITS_POST", "/CCM_Incoming/x.msg", "Content-Length: 3")
+    authorized = replace(
+        allow("GET", "/SMS_MP/.sms_aut?MPLIST", None, 0), head=head, body_rule=rule
+    )
+    assert denied(inspect(authorized, b"abc", [])).reason is Reason.BODY_NOT_INSPECTABLE
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"<a>\xff</a>", Reason.ENCODING),
+        ("<a/>".encode("utf-16"), Reason.ENCODING),
+        ("<a/>".encode("utf-16-le"), Reason.XML),
+        (b'<?xml version="1.0" encoding="utf-7"?><a/>', Reason.ENCODING),
+        (b"<a>", Reason.XML),
+        (b"Depth: 1", Reason.XML),
+        (b"<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///c:/x'>]><a>&x;</a>", Reason.XML_DTD),
+    ],
+)
+def test_a_listing_that_cannot_be_read_is_refused(
+    allow: Allow, body: bytes, reason: Reason
+) -> None:
+    authorized = allow("PROPFIND", "/SMS_MP/x", "text/xml", len(body))
+    assert denied(inspect(authorized, body, [])).reason is reason
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b'<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><allprop/></propfind>',
+        b"\xef\xbb\xbf<a/>",
+    ],
+)
+def test_a_listing_that_can_be_read_is_approved(allow: Allow, body: bytes) -> None:
+    authorized = allow("PROPFIND", "/SMS_DP_SMSPKG$/Content_1.1", "text/xml", len(body))
+    approved = inspect(authorized, body, [])
+    assert isinstance(approved, Approved)
+    assert approved.body == body

@@ -1,0 +1,158 @@
+"""XML that declares nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.messages.xml import PIECE, check_xml
+
+
+def reason(document: str | bytes) -> Reason:
+    raw = document.encode() if isinstance(document, str) else document
+    denial = check_xml(raw, "here")
+    assert isinstance(denial, Deny), denial
+    assert denial.rule.startswith("here.")
+    return denial.reason
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "<a/>",
+        "<a></a>\r\n",
+        "\ufeff<a/>",
+        '<?xml version="1.0"?><a/>',
+        '<?xml version="1.0" encoding="utf-8"?><a/>',
+        '<?xml version="1.0" encoding="UTF-16" standalone="yes"?><a/>',
+        '<a x="1">&lt;&amp;&gt;&quot;&apos;&#65;&#x42;</a>',
+        "<a><![CDATA[<!DOCTYPE x>]]></a>",
+        "<!-- <!DOCTYPE x> --><a/>",
+        "<a><?target <!DOCTYPE x> ?></a>",
+        '<propfind xmlns="DAV:"><prop><getcontentlength/></prop></propfind>',
+        "<a>\U0001f600 \u00e4</a>",
+    ],
+)
+def test_well_formed_xml_without_a_document_type_passes(document: str) -> None:
+    assert check_xml(document.encode(), "here") is None
+
+
+LAUGHS = "<!DOCTYPE r [<!ENTITY a 'ha'>" + "".join(
+    f"<!ENTITY {name} '{f'&{before};' * 10}'>"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "<!DOCTYPE a><a/>",
+        "<!DOCTYPE a []><a/>",
+        "<!DOCTYPE a SYSTEM 'http://x.example/x.dtd'><a/>",
+        "<!DOCTYPE a PUBLIC '-//x' 'x.dtd'><a/>",
+        "<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///c:/windows/win.ini'>]><a>&x;</a>",
+        "<!DOCTYPE a [<!ENTITY % x SYSTEM 'http://x.example/'> %x;]><a/>",
+        "<!DOCTYPE a [<!ATTLIST a x CDATA 'default'>]><a/>",
+        f"{LAUGHS}]><r>&i;</r>",
+        '<?xml version="1.0" standalone="no"?>\n<!-- x -->\n<!DOCTYPE a><a/>',
+        "\ufeff<!DOCTYPE a><a/>",
+        "<!DOCTYPE a [",  # refused at the declaration, whatever would follow
+    ],
+)
+def test_a_document_type_is_refused(document: str) -> None:
+    assert reason(document) is Reason.XML_DTD
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "",
+        " ",
+        "text",
+        "<a>",
+        "</a>",
+        "<a><b></a></b>",
+        "<a/><b/>",
+        "<a/>text",
+        "text<a/>",
+        " <?xml version='1.0'?><a/>",
+        "<a x=1/>",
+        "<a x='1' x='2'/>",
+        "<a>&unknown;</a>",
+        "<a>&nbsp;</a>",
+        "<a>&#0;</a>",
+        "<a>\0</a>",
+        "<a/>\0",
+        "<a>\x01</a>",
+        "<a>\uffff</a>",
+        "<a>]]></a>",
+        "<!doctype a><a/>",
+        "<a><!DOCTYPE a></a>",
+        "<a/><!DOCTYPE a>",
+        "<!ENTITY x 'y'><a/>",
+    ],
+)
+def test_xml_that_is_not_well_formed_is_refused(document: str) -> None:
+    assert reason(document) is Reason.XML
+
+
+@pytest.mark.parametrize("raw", [b"<a>\xff</a>", b"<a>\xc0\xbc</a>", b"<a>\xed\xa0\x80</a>"])
+def test_bytes_that_are_not_utf_8_are_refused(raw: bytes) -> None:
+    assert reason(raw) is Reason.XML
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "UTF-32", "iso-8859-1", "windows-1252", "x"])
+def test_a_declaration_of_another_encoding_is_refused(encoding: str) -> None:
+    # Read as UTF-7 the document below has a document type; read as UTF-8 it has text.
+    hidden = f'<?xml version="1.0" encoding="{encoding}"?><a>+ADwAIQ-DOCTYPE a+AD4-</a>'
+    assert reason(hidden) is Reason.ENCODING
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_text_of_another_width_is_refused_although_expat_would_find_out(encoding: str) -> None:
+    assert reason("<a>text</a>".encode(encoding)) is Reason.XML
+
+
+def test_a_document_is_read_in_pieces_and_a_refusal_may_be_in_any() -> None:
+    long = "<a>" + "x" * (2 * PIECE) + "</a>"
+    assert check_xml(long.encode(), "here") is None
+    assert reason(long[:-1]) is Reason.XML
+    assert reason(f"<!--{'x' * PIECE}--><!DOCTYPE a><a/>") is Reason.XML_DTD
+
+
+@pytest.mark.parametrize("shift", range(-4, 5))
+def test_a_character_may_lie_across_two_pieces(shift: int) -> None:
+    document = "<a>" + "x" * (PIECE - 3 + shift) + "\U0001f600</a>"
+    assert check_xml(document.encode(), "here") is None
+
+
+def test_many_levels_and_many_attributes_do_no_harm() -> None:
+    assert check_xml(b"<a>" * 50_000 + b"</a>" * 50_000, "here") is None
+
+
+def test_handlers_see_elements_and_text() -> None:
+    seen: list[object] = []
+
+    def start(name: str, attributes: Mapping[str, str]) -> None:
+        seen.append((name, dict(attributes)))
+
+    document = b"<a x='1&lt;'>one &amp; <b/><![CDATA[<two>]]></a>"
+    assert check_xml(document, "here", start, seen.append, seen.append) is None
+    assert seen == [("a", {"x": "1<"}), "one & ", ("b", {}), "b", "<two>", "a"]
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_accepted_or_refused(raw: bytes) -> None:
+    for document in (raw, b"<a>" + raw + b"</a>", b"<?xml " + raw):
+        denial = check_xml(document, "here")
+        assert denial is None or denial.reason in (Reason.XML, Reason.XML_DTD, Reason.ENCODING)
+
+
+@given(st.text(max_size=40))
+def test_no_document_type_is_ever_let_pass(text: str) -> None:
+    denial = check_xml(f"<!DOCTYPE a [{text}]><a/>".encode(errors="replace"), "here")
+    assert isinstance(denial, Deny)

@@ -1,0 +1,503 @@
+"""Each allowed head, and its refused twins with their reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.authorization import authorize
+from ibcm_bridge.decisions import Authorized, Deny, Reason
+from ibcm_bridge.identity import AuthenticatedClient
+from ibcm_bridge.policy import BridgePublication
+from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.responses import requirement
+from ibcm_bridge.roles import RoleTable
+
+Decide = Callable[[RequestHead], Authorized | Deny]
+Head = Callable[..., RequestHead]
+
+MULTIPART = 'Content-Type: multipart/mixed; boundary="aAbBcCdDv1234567890VxXyYzZ"'
+XML = "Content-Type: text/xml"
+MESSAGE = ("CCM_POST", "/ccm_system/request", MULTIPART, "Content-Length: 3000")
+POLICY = ("GET", "/SMS_MP/.sms_pol?{LAB00001}.1_00")
+LISTING = ("PROPFIND", "/SMS_DP_SMSPKG$/Content_1.1", XML, "Content-Length: 90")
+DOWNLOAD = ("GET", "/SMS_DP_SMSPKG$/Content_1.1/sccm?/dir/setup.exe")
+
+
+def allowed(result: Authorized | Deny) -> Authorized:
+    assert isinstance(result, Authorized), result
+    return result
+
+
+def denied(result: Authorized | Deny) -> Deny:
+    assert isinstance(result, Deny), result
+    return result
+
+
+@pytest.mark.parametrize(
+    ("line", "rule", "site_system", "body"),
+    [
+        (MESSAGE, "management-point.verbs.CCM_POST", "mp01.corp.example", "ccm-message"),
+        (POLICY, "management-point.verbs.GET", "mp01.corp.example", "none"),
+        (("HEAD", POLICY[1]), "management-point.verbs.HEAD", "mp01.corp.example", "none"),
+        (("GET", "/SMS_MP/.sms_aut?MPLIST1"), "management-point.verbs.GET", None, "none"),
+        (
+            ("PROPFIND", "/sms_mp", XML, "Content-Length: 90"),
+            "management-point.verbs.PROPFIND",
+            "mp01.corp.example",
+            "webdav",
+        ),
+        (DOWNLOAD, "distribution-point.verbs.GET", "dp01.corp.example", "none"),
+        (("HEAD", DOWNLOAD[1]), "distribution-point.verbs.HEAD", "dp01.corp.example", "none"),
+        (LISTING, "distribution-point.verbs.PROPFIND", "dp01.corp.example", "webdav"),
+        (("GET", "/SMS_DP_SMSSIG$/x.1.tar"), "distribution-point.verbs.GET", None, "none"),
+    ],
+)
+def test_what_clients_send_is_allowed(
+    decide: Decide,
+    decide_strictly: Decide,
+    request_head: Head,
+    line: tuple[str, ...],
+    rule: str,
+    site_system: str | None,
+    body: str,
+) -> None:
+    head = request_head(*line)
+    for result in (allowed(decide(head)), allowed(decide_strictly(head))):
+        assert result.rule == rule
+        assert site_system in (None, result.site_system.name)
+        assert result.body_rule.name == body
+        assert result.head == head
+        assert result.dropped == ()
+
+
+# The client
+
+
+def test_a_client_of_another_publication_is_refused(
+    client: AuthenticatedClient,
+    publication: BridgePublication,
+    table: RoleTable,
+    request_head: Head,
+) -> None:
+    elsewhere = replace(publication, name="other.internet.example")
+    head = request_head(*POLICY, host=elsewhere.name)
+    denial = denied(authorize(client, elsewhere, table.bypass_directories, head))
+    assert denial.reason is Reason.BRIDGE_DEFECT
+
+
+# Host
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["bridge.internet.example", "BRIDGE.Internet.Example", "bridge.internet.example:443"],
+)
+def test_host_is_the_server_name(decide: Decide, request_head: Head, host: str) -> None:
+    allowed(decide(request_head(*POLICY, host=host)))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        None,
+        "",
+        "mp01.corp.example",
+        "bridge.internet.example.",
+        "bridge.internet.example.evil.example",
+        "bridge.internet.example:80:80",
+        "bridge.internet.example:https",
+        "bridge.internet.example:-1",
+        "bridge.internet.example:\xb2",
+        "bridge.internet.example, mp01.corp.example",
+        "user@bridge.internet.example",
+        "https://bridge.internet.example",
+        "[::1]",
+        "127.0.0.1",
+    ],
+)
+def test_another_host_or_none_is_refused(
+    decide: Decide, request_head: Head, host: str | None
+) -> None:
+    denial = denied(decide(request_head(*POLICY, host=host)))
+    assert denial.reason is Reason.HOST_MISMATCH
+
+
+@pytest.mark.parametrize("second", ["bridge.internet.example", "mp01.corp.example", ""])
+def test_two_hosts_are_refused_even_if_they_agree(
+    decide: Decide, request_head: Head, second: str
+) -> None:
+    denial = denied(decide(request_head(*POLICY, f"host: {second}")))
+    assert denial.reason is Reason.HOST_MISMATCH
+
+
+# Target and directory
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("/ccm_system/../SMS_MP/.sms_pol", Reason.TARGET_UNSAFE),
+        ("/SMS_MP/%2e%2e/ccm_system", Reason.TARGET_UNSAFE),
+        ("/SMS_DP_SMSPKG$/Content_1.1/sccm?/../../x", Reason.TARGET_UNSAFE),
+        ("/SMS_DP_SMSPKG$/Content_1.1/sccm?C:/windows", Reason.TARGET_UNSAFE),
+        ("https://bridge.internet.example/SMS_MP/.sms_pol", Reason.TARGET_FORM),
+        ("*", Reason.TARGET_FORM),
+        ("bridge.internet.example:443", Reason.TARGET_FORM),
+        ("/", Reason.DIRECTORY),
+        ("/iisstart.htm", Reason.DIRECTORY),
+        ("/SMS_MP_AltAuth/.sms_pol?x", Reason.BYPASS_DIRECTORY),
+        ("/NOCERT_SMS_DP_SMSPKG$/Content_1.1", Reason.BYPASS_DIRECTORY),
+    ],
+)
+def test_a_target_that_is_not_published_is_refused(
+    decide: Decide, request_head: Head, target: str, reason: Reason
+) -> None:
+    assert denied(decide(request_head("GET", target))).reason is reason
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/SMS_DP_SMSPKG$",
+        "/SMS_DP_SMSPKG$/",
+        "/sms_dp_smspkg$?x",
+        "/SMS_DP_SMSPKG$/Datalib",
+        "/SMS_DP_SMSPKG$/datalib/Content_1.1.INI",
+        "/SMS_DP_SMSPKG$/FileLib/0A1B/0A1B2C",
+        "/SMS_DP_SMSPKG$/FILELIB?x",
+        "/SMS_DP_SMSPKG$/%46ileLib",
+        "/SMS_DP_SMSPKG$/SCCMContentLib/x",
+    ],
+)
+@pytest.mark.parametrize("line", [("GET",), ("HEAD",), ("PROPFIND", XML, "Content-Length: 90")])
+def test_what_the_packages_directory_itself_holds_is_not_listed(
+    decide: Decide, request_head: Head, target: str, line: tuple[str, ...]
+) -> None:
+    denial = denied(decide(request_head(line[0], target, *line[1:])))
+    assert (denial.reason, denial.rule) == (Reason.DIRECTORY, "roles.closed_directories")
+
+
+@pytest.mark.parametrize("name", ["Datalib1", "xFileLib", "Content_1.1/Datalib"])
+def test_a_package_may_be_named_nearly_like_a_closed_directory(
+    decide: Decide, request_head: Head, name: str
+) -> None:
+    allowed(decide(request_head("GET", f"/SMS_DP_SMSPKG$/{name}")))
+
+
+# Verbs
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "cites"),
+    [
+        ("DELETE", "/SMS_MP/.sms_pol", "VERB-MP"),
+        ("POST", "/SMS_MP/.sms_pol", "VERB-MP"),
+        ("OPTIONS", "/SMS_MP/.sms_pol", "VERB-MP"),
+        ("TRACE", "/SMS_MP/.sms_pol", "VERB-MP"),
+        ("CONNECT", "/SMS_MP/.sms_pol", "VERB-MP"),
+        ("get", "/SMS_MP/.sms_pol", "VERB-MP"),
+        ("Get", "/SMS_MP/.sms_pol", "VERB-MP"),
+        ("GETX", "/SMS_MP/.sms_pol", "VERB-MP"),
+        ("PUT", "/SMS_DP_SMSPKG$/x", "VERB-DP"),
+        ("POST", "/SMS_DP_SMSPKG$/x", "VERB-DP"),
+        ("CCM_POST", "/SMS_DP_SMSPKG$/x", "VERB-DP"),
+        ("propfind", "/SMS_DP_SMSPKG$/x", "VERB-DP"),
+        # verbs of the role, and not of the directory
+        ("GET", "/ccm_system/request", "VERB-MP"),
+        ("CCM_POST", "/SMS_MP/.sms_pol", "VERB-MP"),
+        ("BITS_POST", "/ccm_system/request", "VERB-MP"),
+        ("GET", "/CCM_Incoming/x.msg", "VERB-MP"),
+        ("PROPFIND", "/SMS_DP_SMSSIG$/x", "VERB-DP"),
+    ],
+)
+def test_another_verb_is_refused_and_cites_the_role(
+    decide: Decide, request_head: Head, method: str, target: str, cites: str
+) -> None:
+    denial = denied(decide(request_head(method, target, MULTIPART, "Content-Length: 1")))
+    assert denial.reason is Reason.VERB
+    assert requirement(denial) == cites
+
+
+def test_a_verb_in_lower_case_is_another_verb(decide: Decide, request_head: Head) -> None:
+    allowed(decide(request_head(*MESSAGE)))
+    denial = denied(decide(request_head("ccm_post", *MESSAGE[1:])))
+    assert denial.reason is Reason.VERB
+
+
+# Bodies
+
+
+@pytest.mark.parametrize("line", [POLICY, DOWNLOAD, ("HEAD", POLICY[1])])
+def test_a_body_where_none_belongs_is_refused_before_it_is_read(
+    decide: Decide, request_head: Head, line: tuple[str, ...]
+) -> None:
+    allowed(decide(request_head(*line, "Content-Length: 0")))
+    for length in (1, 10_000_000_000):
+        denial = denied(decide(request_head(*line, f"Content-Length: {length}")))
+        assert denial.reason is Reason.BODY_TOO_LARGE
+
+
+@pytest.mark.parametrize(("line", "limit"), [(MESSAGE, 4_194_304), (LISTING, 65_536)])
+def test_a_body_is_bounded_by_the_role_table(
+    decide: Decide, request_head: Head, line: tuple[str, ...], limit: int
+) -> None:
+    allowed(decide(request_head(*line[:3], f"Content-Length: {limit}")))
+    denial = denied(decide(request_head(*line[:3], f"Content-Length: {limit + 1}")))
+    assert denial.reason is Reason.BODY_TOO_LARGE
+
+
+@pytest.mark.parametrize("line", [MESSAGE, LISTING])
+def test_a_verb_with_a_body_needs_a_length(
+    decide: Decide, request_head: Head, line: tuple[str, ...]
+) -> None:
+    assert denied(decide(request_head(*line[:3]))).reason is Reason.LENGTH_REQUIRED
+
+
+@pytest.mark.parametrize("length", [0, 1, 10_000_000_000])
+def test_an_upload_that_cannot_be_inspected_is_refused_before_it_is_read(
+    decide: Decide, request_head: Head, length: int
+) -> None:
+    head = request_head("BITS_POST", "/CCM_Incoming/x.msg", f"Content-Length: {length}")
+    assert denied(decide(head)).reason is Reason.BODY_NOT_INSPECTABLE
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["multipart/mixed; boundary=x", "MULTIPART/Mixed ; boundary=x", "multipart/mixed"],
+)
+def test_a_message_is_multipart_mixed(
+    decide: Decide, request_head: Head, content_type: str
+) -> None:
+    line = (*MESSAGE[:2], f"Content-Type: {content_type}", MESSAGE[3])
+    allowed(decide(request_head(*line)))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (),
+        ("Content-Type: ",),
+        ("Content-Type: application/octet-stream",),
+        ("Content-Type: multipart/form-data; boundary=x",),
+        ("Content-Type: multipart/mixedx",),
+        ("Content-Type: text/xml, multipart/mixed",),
+        ("Content-Type: application/x-www-form-urlencoded",),
+        (MULTIPART, MULTIPART),
+        (MULTIPART, "content-type: text/plain"),
+        (MULTIPART, "Content-Encoding: gzip"),
+        (MULTIPART, "Content-Encoding: identity"),
+    ],
+)
+def test_a_message_of_another_media_type_is_refused(
+    decide: Decide, request_head: Head, lines: tuple[str, ...]
+) -> None:
+    denial = denied(decide(request_head(*MESSAGE[:2], *lines, MESSAGE[3])))
+    assert denial.reason is Reason.MEDIA_TYPE
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "multipart/mixed; boundary=x"])
+def test_a_listing_of_another_media_type_is_refused(
+    decide: Decide, request_head: Head, content_type: str
+) -> None:
+    denial = denied(decide(request_head(*LISTING[:2], f"Content-Type: {content_type}", LISTING[3])))
+    assert denial.reason is Reason.MEDIA_TYPE
+
+
+# Fields of this leg
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Connection: close",),
+        ("Connection: Keep-Alive", "Keep-Alive: timeout=5"),
+        ("Connection: keep-alive, close",),
+        ("Connection:",),
+        ("Expect: 100-continue",),
+        ("Expect: 100-Continue",),
+        ("Proxy-Connection: keep-alive",),
+    ],
+)
+def test_fields_for_the_bridge_itself_are_neither_sent_on_nor_counted(
+    decide: Decide, decide_strictly: Decide, request_head: Head, lines: tuple[str, ...]
+) -> None:
+    for result in (
+        allowed(decide(request_head(*MESSAGE, *lines))),
+        allowed(decide_strictly(request_head(*MESSAGE, *lines))),
+    ):
+        assert result.head == request_head(*MESSAGE)
+        assert result.dropped == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (("Expect: 200-ok",), Reason.EXPECTATION),
+        (("Expect:",), Reason.EXPECTATION),
+        (("Expect: 100-continue, x",), Reason.EXPECTATION),
+        (("Expect: 100-continue", "Expect: 100-continue"), Reason.EXPECTATION),
+        (("Upgrade: websocket",), Reason.HEADER),
+        (("Connection: Upgrade", "Upgrade: h2c"), Reason.HEADER),
+        (("Connection: upgrade",), Reason.HEADER),
+        (("Connection: close, CCMClientID",), Reason.HEADER),
+        (("Connection: Content-Length",), Reason.HEADER),
+        (("Connection: close", "connection: host"), Reason.HEADER),
+        (("Connection: close;x",), Reason.HEADER),
+    ],
+)
+def test_other_wishes_for_the_connection_are_refused(
+    decide: Decide, request_head: Head, lines: tuple[str, ...], reason: Reason
+) -> None:
+    denial = denied(decide(request_head(*MESSAGE, *lines)))
+    assert denial.reason is reason
+    assert requirement(denial) == "HTTP-1.1"
+
+
+# Listed and unlisted fields
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        (POLICY, "CCMClientID: GUID:1"),
+        (POLICY, "CCMClientIDSignature: 00"),
+        (POLICY, "CCMClientTimestamp: 2026-01-01T00:00:00Z"),
+        (POLICY, "CCMClientTimestampsSignature: 00"),
+        (POLICY, "CCMClientTimestampSignature: 00"),
+        (POLICY, "ClientToken: GUID:1;2026-01-01T00:00:00Z;2"),
+        (POLICY, "Range: bytes=0-1"),
+        (DOWNLOAD, "range: bytes=0-1,5-9"),
+        (DOWNLOAD, "IF-RANGE: x"),
+        (LISTING, "Depth: infinity"),
+        (LISTING, "Translate: f"),
+    ],
+)
+def test_a_listed_field_is_sent_on(
+    decide: Decide, decide_strictly: Decide, request_head: Head, line: tuple[str, ...], field: str
+) -> None:
+    head = request_head(*line, field)
+    assert allowed(decide(head)).head == head
+    assert allowed(decide_strictly(head)).head == head
+
+
+UNLISTED = [
+    (POLICY, "X-Original-URL: /SMS_MP_AltAuth/.sms_pol", "HEADER-MP"),
+    (POLICY, "X-Forwarded-For: 10.0.0.1", "HEADER-MP"),
+    (POLICY, "Authorization: Negotiate x", "HEADER-MP"),
+    (POLICY, "TE: trailers", "HEADER-MP"),
+    (POLICY, "Cookie: a=b", "HEADER-MP"),
+    (POLICY, "Content_Length: 5", "HEADER-MP"),
+    (POLICY, "BITS-Packet-Type: Ping", "HEADER-MP"),
+    (DOWNLOAD, "CCMClientID: GUID:1", "HEADER-DP"),
+    (DOWNLOAD, "X-HTTP-Method-Override: DELETE", "HEADER-DP"),
+]
+
+
+@pytest.mark.parametrize(("line", "field", "cites"), UNLISTED)
+def test_an_unlisted_field_is_dropped_and_named(
+    decide: Decide, request_head: Head, line: tuple[str, ...], field: str, cites: str
+) -> None:
+    result = allowed(decide(request_head(*line, field, "Range: bytes=0-1")))
+    assert result.dropped == (field.partition(":")[0],)
+    assert result.head == request_head(*line, "Range: bytes=0-1")
+
+
+@pytest.mark.parametrize(("line", "field", "cites"), UNLISTED)
+def test_where_the_policy_says_so_an_unlisted_field_is_refused(
+    decide_strictly: Decide, request_head: Head, line: tuple[str, ...], field: str, cites: str
+) -> None:
+    denial = denied(decide_strictly(request_head(*line, field)))
+    assert denial.reason is Reason.HEADER
+    assert requirement(denial) == cites
+
+
+# Algebra
+
+REFUSED = (
+    ("DELETE", "/SMS_MP/.sms_pol"),
+    ("GET", "/ccm_system/request"),
+    ("GET", "/SMS_MP_AltAuth/.sms_pol"),
+    ("GET", "/SMS_DP_SMSPKG$/Datalib"),
+    ("GET", "/x/../y"),
+    ("CCM_POST", "/ccm_system/request", "Content-Type: text/plain", "Content-Length: 3"),
+    ("CCM_POST", "/ccm_system/request", MULTIPART),
+    ("GET", "/SMS_MP/.sms_pol", "Content-Length: 9"),
+    ("BITS_POST", "/CCM_Incoming/x.msg", "Content-Length: 9"),
+)
+ALLOWED = (
+    (*MESSAGE, "CCMClientID: GUID:1", "User-Agent: ccmhttp"),
+    (*POLICY, "Range: bytes=0-1", "Accept: */*"),
+    (*LISTING, "Depth: infinity", "Connection: close"),
+    (*DOWNLOAD, "X-Unlisted: 1", "Accept: */*"),
+)
+NAMES = st.text("abcdefXYZ-_", min_size=1, max_size=12).map(lambda name: f"X-{name}")
+VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=20)
+
+
+@given(line=st.sampled_from(REFUSED), name=NAMES, value=VALUES)
+def test_an_unlisted_field_never_turns_a_denial_into_an_allowance(
+    decide: Decide,
+    decide_strictly: Decide,
+    request_head: Head,
+    line: tuple[str, ...],
+    name: str,
+    value: str,
+) -> None:
+    without, beside = request_head(*line), request_head(*line, f"{name}: {value}")
+    assert denied(decide(beside)) == denied(decide(without))
+    denied(decide_strictly(beside))
+
+
+@given(line=st.sampled_from(ALLOWED), name=NAMES, value=VALUES)
+def test_an_unlisted_field_changes_nothing_of_what_is_sent(
+    decide: Decide,
+    decide_strictly: Decide,
+    request_head: Head,
+    line: tuple[str, ...],
+    name: str,
+    value: str,
+) -> None:
+    without, beside = request_head(*line), request_head(*line, f"{name}: {value}")
+    assert allowed(decide(beside)).head == allowed(decide(without)).head
+    assert denied(decide_strictly(beside)).reason is Reason.HEADER
+
+
+@given(line=st.sampled_from(REFUSED + ALLOWED), data=st.data())
+def test_the_case_and_the_order_of_fields_never_change_a_verdict(
+    decide: Decide, request_head: Head, line: tuple[str, ...], data: st.DataObject
+) -> None:
+    def in_another_case(field: str) -> str:
+        name, colon, value = field.partition(":")
+        upper = data.draw(st.lists(st.booleans(), min_size=len(name), max_size=len(name)))
+        pairs = zip(name, upper, strict=True)
+        return "".join(c.upper() if up else c.lower() for c, up in pairs) + colon + value
+
+    method, target, *fields = line
+    fields.append("Host: bridge.internet.example")
+    other = [in_another_case(field) for field in data.draw(st.permutations(fields))]
+    before = decide(request_head(method, target, *fields, host=None))
+    after = decide(request_head(method, target, *other, host=None))
+    if isinstance(before, Deny):
+        assert denied(after) == before
+    else:
+        result = allowed(after)
+        assert (result.rule, result.site_system) == (before.rule, before.site_system)
+        assert len(result.head.fields) == len(before.head.fields)
+
+
+@given(
+    method=st.sampled_from(("GET", "HEAD", "CCM_POST", "PROPFIND", "BITS_POST")),
+    target=st.text(
+        st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=30
+    ).map(lambda text: f"/{text}"),
+)
+def test_only_a_published_directory_is_ever_allowed(
+    decide: Decide, request_head: Head, method: str, target: str
+) -> None:
+    result = decide(request_head(method, target, MULTIPART, "Content-Length: 0"))
+    assert isinstance(result, Deny)

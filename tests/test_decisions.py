@@ -1,0 +1,61 @@
+"""Decisions are values, and never truth values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.inspection import inspect
+from ibcm_bridge.request_head import RequestHead
+
+
+@pytest.fixture(scope="module")
+def decisions(
+    decide: Callable[[RequestHead], Authorized | Deny], request_head: Callable[..., RequestHead]
+) -> tuple[Authorized, Approved, Deny]:
+    authorized = decide(request_head("GET", "/SMS_MP/.sms_aut?MPLIST"))
+    assert isinstance(authorized, Authorized)
+    approved = inspect(authorized, b"", [])
+    assert isinstance(approved, Approved)
+    return authorized, approved, Deny(Reason.VERB, "management-point.verbs")
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_a_decision_is_not_a_truth_value(
+    decisions: tuple[Authorized, Approved, Deny], index: int
+) -> None:
+    with pytest.raises(TypeError, match="not a truth value"):
+        bool(decisions[index])
+    with pytest.raises(TypeError, match="not a truth value"):
+        _ = not decisions[index]
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_a_decision_cannot_be_changed(
+    decisions: tuple[Authorized, Approved, Deny], index: int
+) -> None:
+    decision = decisions[index]
+    name = next(iter(decision.__dataclass_fields__))
+    with pytest.raises(FrozenInstanceError):
+        setattr(decision, name, None)
+
+
+def test_the_three_kinds_share_nothing_that_isinstance_could_confuse() -> None:
+    kinds = (Authorized, Approved, Deny)
+    assert not any(issubclass(one, other) for one in kinds for other in kinds if one is not other)
+
+
+def test_reasons_are_written_in_lower_case_with_hyphens_and_each_once() -> None:
+    for name, reason in Reason.__members__.items():
+        assert reason.value == name.lower().replace("_", "-")
+    assert len(Reason) == len(Reason.__members__)
+
+
+def test_a_denial_needs_a_reason_and_a_rule() -> None:
+    with pytest.raises(TypeError):
+        Deny()  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        Deny(Reason.VERB)  # type: ignore[call-arg]

@@ -1,0 +1,115 @@
+"""The last gate: only what was approved passes, and only as it was approved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.gate import gate
+from ibcm_bridge.inspection import inspect
+from ibcm_bridge.request_head import RequestHead
+
+Decide = Callable[[RequestHead], Authorized | Deny]
+Head = Callable[..., RequestHead]
+
+BODY = b"<propfind/>"
+LINES = ("Content-Type: text/xml", f"Content-Length: {len(BODY)}", "Depth: 1", "X-Unlisted: 1")
+LISTING = ("PROPFIND", "/SMS_MP/x", *LINES)
+
+
+@pytest.fixture(scope="module")
+def head(request_head: Head) -> RequestHead:
+    return request_head(*LISTING)
+
+
+@pytest.fixture(scope="module")
+def approved(decide: Decide, head: RequestHead) -> Approved:
+    authorized = decide(head)
+    assert isinstance(authorized, Authorized)
+    decision = inspect(authorized, BODY, [])
+    assert isinstance(decision, Approved)
+    return decision
+
+
+def defect(result: Approved | Deny) -> str:
+    assert isinstance(result, Deny)
+    assert result.reason is Reason.BRIDGE_DEFECT
+    return result.detail
+
+
+def test_what_was_approved_passes(approved: Approved, head: RequestHead) -> None:
+    assert approved.authorized.dropped == ("X-Unlisted",)
+    assert gate(approved, head, BODY) is approved
+
+
+def test_without_a_decision_nothing_passes(head: RequestHead) -> None:
+    assert "never approved" in defect(gate(None, head, BODY))
+
+
+def test_an_allowed_head_alone_does_not_pass(approved: Approved, head: RequestHead) -> None:
+    assert "never approved" in defect(gate(approved.authorized, head, BODY))
+
+
+def test_a_denial_stays_the_denial_it_was(head: RequestHead) -> None:
+    denial = Deny(Reason.VERB, "rule")
+    assert gate(denial, head, BODY) is denial
+
+
+@pytest.mark.parametrize("body", [b"", BODY[:-1], BODY + b"x", b"<PROPFIND/>"])
+def test_another_body_does_not_pass(approved: Approved, head: RequestHead, body: bytes) -> None:
+    assert "another body" in defect(gate(approved, head, body))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("GET", *LISTING[1:]),
+        ("propfind", *LISTING[1:]),
+        ("PROPFIND", "/SMS_MP/y", *LINES),
+        ("PROPFIND", "/sms_mp/x", *LINES),
+        ("PROPFIND", "/SMS_MP/x", LINES[0], "Content-Length: 12", *LINES[2:]),
+        ("PROPFIND", "/SMS_MP/x", LINES[0], *LINES[2:]),
+    ],
+)
+def test_another_request_does_not_pass(
+    approved: Approved, request_head: Head, line: tuple[str, ...]
+) -> None:
+    assert "another request" in defect(gate(approved, request_head(*line), BODY))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        lambda fields: fields[1:],
+        lambda fields: fields[::-1],
+        lambda fields: tuple((name.lower(), value) for name, value in fields),
+        lambda fields: tuple((name, value + b"0") for name, value in fields),
+        lambda _: (),
+    ],
+)
+def test_other_header_fields_do_not_pass(
+    approved: Approved,
+    head: RequestHead,
+    fields: Callable[[tuple[tuple[bytes, bytes], ...]], tuple[tuple[bytes, bytes], ...]],
+) -> None:
+    received = replace(head, fields=fields(head.fields))
+    assert "other header fields" in defect(gate(approved, received, BODY))
+
+
+def test_an_approval_cannot_add_a_field(approved: Approved, head: RequestHead) -> None:
+    sent = approved.authorized.head
+    for added in ((b"X-Added", b"1"), sent.fields[0]):
+        wider = replace(sent, fields=(*sent.fields, added))
+        forged = replace(approved, authorized=replace(approved.authorized, head=wider))
+        assert "other header fields" in defect(gate(forged, head, BODY))
+
+
+def test_the_approval_of_one_request_is_not_one_for_the_next(
+    approved: Approved, head: RequestHead, request_head: Head
+) -> None:
+    assert gate(approved, head, BODY) is approved
+    second = request_head("PROPFIND", "/SMS_MP/second", *LINES)
+    assert "another request" in defect(gate(approved, second, BODY))

@@ -1,0 +1,210 @@
+"""From a verified certificate to a client, or to the reason why not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.identity import (
+    AuthenticatedClient,
+    CertificateFacts,
+    authenticate,
+    certificate_facts,
+)
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.policy import BridgePublication
+
+CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+
+PLAIN = CertificateFacts(
+    subject="CN=pc1.corp.example",
+    issuer="CN=Issuing",
+    serial="1f",
+    sha256="00" * 32,
+    not_after="2027-01-01T00:00:00+00:00",
+    purposes=frozenset((CLIENT_AUTH,)),
+    dns_names=("pc1.corp.example",),
+    common_name=None,
+)
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def certificate(
+    subject: list[tuple[x509.ObjectIdentifier, str]], *extensions: x509.ExtensionType
+) -> x509.Certificate:
+    """A self-signed one: whether a path is good is OpenSSL's to say, not what is tested here."""
+    name = x509.Name([x509.NameAttribute(oid, value) for oid, value in subject])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(KEY.public_key())
+        .serial_number(0x1F)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=1))
+    )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(KEY, hashes.SHA256())
+
+
+def reason(result: AuthenticatedClient | Deny) -> Reason:
+    assert isinstance(result, Deny), result
+    return result.reason
+
+
+# What a certificate says
+
+
+def test_the_facts_of_a_computer_certificate(pki: LabPki) -> None:
+    credential = pki.computer("PC1.corp.example")
+    facts = certificate_facts(credential.certificate)
+    assert facts.subject == "CN=PC1.corp.example,O=ibcm-bridge lab\\, not for production"
+    assert "Lab Issuing CA" in facts.issuer
+    assert facts.serial == f"{credential.certificate.serial_number:x}"
+    assert facts.sha256 == credential.certificate.fingerprint(hashes.SHA256()).hex()
+    assert facts.not_after == "2026-01-31T00:00:00+00:00"
+    assert facts.purposes == frozenset((CLIENT_AUTH,))
+    assert facts.dns_names == ("PC1.corp.example",)
+
+
+def test_absent_extensions_are_absent_and_not_empty() -> None:
+    facts = certificate_facts(certificate([(NameOID.COMMON_NAME, "PC1")]))
+    assert facts.purposes is None
+    assert facts.dns_names == ()
+    assert facts.common_name == "PC1"
+
+
+def test_a_common_name_counts_only_without_a_subject_alternative_name() -> None:
+    mail = x509.SubjectAlternativeName([x509.RFC822Name("jdoe@corp.example")])
+    facts = certificate_facts(certificate([(NameOID.COMMON_NAME, "jdoe")], mail))
+    assert (facts.dns_names, facts.common_name) == ((), None)
+
+
+def test_an_endless_subject_is_bounded() -> None:
+    units = [(NameOID.ORGANIZATIONAL_UNIT_NAME, "x" * 60)] * 50
+    assert len(certificate_facts(certificate(units)).subject) == 512
+
+
+# Who is accepted
+
+
+def test_a_computer_is_authenticated_for_the_publication(
+    pki: LabPki, publication: BridgePublication
+) -> None:
+    facts = certificate_facts(pki.computer("PC1.corp.example").certificate)
+    client = authenticate(publication, facts)
+    assert isinstance(client, AuthenticatedClient)
+    assert client == AuthenticatedClient(publication.name, facts, "pc1.corp.example")
+
+
+@pytest.mark.parametrize(
+    ("dns_names", "common_name", "computer"),
+    [
+        (("pc1.corp.example",), None, "pc1.corp.example"),
+        (("pc1.corp.example", "other.example"), None, "pc1.corp.example"),
+        ((), "PC1", "pc1"),
+        ((), "PC_1-2.corp.example", "pc_1-2.corp.example"),
+        (("PC1",), "Jane Doe", "pc1"),
+    ],
+)
+def test_the_first_dns_name_or_the_common_name_is_the_computer(
+    publication: BridgePublication,
+    dns_names: tuple[str, ...],
+    common_name: str | None,
+    computer: str,
+) -> None:
+    facts = replace(PLAIN, dns_names=dns_names, common_name=common_name)
+    client = authenticate(publication, facts)
+    assert isinstance(client, AuthenticatedClient)
+    assert client.computer == computer
+
+
+@pytest.mark.parametrize(
+    "purposes",
+    [
+        None,
+        frozenset(),
+        frozenset((SERVER_AUTH,)),
+        frozenset((ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string,)),
+        frozenset((CLIENT_AUTH + ".1",)),
+    ],
+)
+def test_without_the_client_authentication_purpose_nobody_is_authenticated(
+    publication: BridgePublication, purposes: frozenset[str] | None
+) -> None:
+    assert isinstance(authenticate(publication, PLAIN), AuthenticatedClient)
+    refused = authenticate(publication, replace(PLAIN, purposes=purposes))
+    assert reason(refused) is Reason.CERTIFICATE_PURPOSE
+
+
+def test_a_second_purpose_does_no_harm(publication: BridgePublication) -> None:
+    facts = replace(PLAIN, purposes=frozenset((CLIENT_AUTH, SERVER_AUTH)))
+    assert isinstance(authenticate(publication, facts), AuthenticatedClient)
+
+
+@pytest.mark.parametrize(
+    ("dns_names", "common_name"),
+    [
+        ((), None),
+        ((), ""),
+        ((), "Jane Doe"),
+        ((), "jane@corp.example"),
+        ((), "CORP\\jane"),
+        ((), "-pc1"),
+        ((), "pc1\n"),
+        ((), "pc1\0.corp.example"),
+        ((), "pc1..example"),
+        ((), "pć1"),
+        ((), "x" * 64),
+        (("*.corp.example",), "PC1"),
+        (("",), "PC1"),
+        (("jane doe", "pc1.corp.example"), None),
+    ],
+)
+def test_without_a_computer_name_nobody_is_authenticated(
+    publication: BridgePublication, dns_names: tuple[str, ...], common_name: str | None
+) -> None:
+    facts = replace(PLAIN, dns_names=dns_names, common_name=common_name)
+    assert reason(authenticate(publication, facts)) is Reason.CERTIFICATE_NAME
+
+
+@pytest.mark.parametrize(
+    ("twin", "expected"),
+    [
+        ("wrong_purpose", Reason.CERTIFICATE_PURPOSE),
+        ("without_purpose", Reason.CERTIFICATE_PURPOSE),
+        ("user", Reason.CERTIFICATE_NAME),
+    ],
+)
+def test_the_twins_of_the_lab_are_refused(
+    pki: LabPki, publication: BridgePublication, twin: str, expected: Reason
+) -> None:
+    # Expired, revoked, foreign and self-signed twins are OpenSSL's to refuse, in the handshake.
+    credential = getattr(pki, twin)("jdoe@corp.example" if twin == "user" else "pc4.corp.example")
+    denial = authenticate(publication, certificate_facts(credential.certificate))
+    assert reason(denial) is expected
+
+
+def test_a_user_whose_name_looks_like_a_computers_is_refused(
+    publication: BridgePublication,
+) -> None:
+    # BRIDGE-AUTH-COMPUTER: the principal name says whose it is, whatever the CN looks like.
+    principal = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), b"\x0c\x03j@c")
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    common_name = [(NameOID.COMMON_NAME, "jdoe")]
+    computer = certificate_facts(certificate(common_name, purpose))
+    assert isinstance(authenticate(publication, computer), AuthenticatedClient)
+    user = certificate(common_name, purpose, x509.SubjectAlternativeName([principal]))
+    denial = authenticate(publication, certificate_facts(user))
+    assert reason(denial) is Reason.CERTIFICATE_NAME

@@ -1,0 +1,250 @@
+"""Targets, read the way IIS reads them, or refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.request_target import RequestTarget, read_request_target
+
+
+def accepted(raw: bytes) -> RequestTarget:
+    result = read_request_target(raw)
+    assert isinstance(result, RequestTarget), result
+    return result
+
+
+def reason(raw: bytes) -> Reason:
+    result = read_request_target(raw)
+    assert isinstance(result, Deny), result
+    return result.reason
+
+
+@pytest.mark.parametrize(
+    ("raw", "segments", "query"),
+    [
+        (b"/", (), None),
+        (b"/?", (), b""),
+        (b"/ccm_system/request", ("ccm_system", "request"), None),
+        (b"/ccm_system/request/", ("ccm_system", "request"), None),
+        (b"/CCM_System/Request", ("CCM_System", "Request"), None),
+        (b"/SMS%5FMP/.sms_aut?MPLIST1&LAB", ("SMS_MP", ".sms_aut"), b"MPLIST1&LAB"),
+        (b"/SMS_MP/.sms_pol?{LAB1}.1_00", ("SMS_MP", ".sms_pol"), b"{LAB1}.1_00"),
+        (b"/SMS_MP/.sms_pol?%7BLAB1%7D.1_00", ("SMS_MP", ".sms_pol"), b"%7BLAB1%7D.1_00"),
+        (
+            b"/SMS_MP/.sms_dcm?Id&DocumentId=ScopeId_1/RequiredApplication_2/10/MANIFEST&Hash=a",
+            ("SMS_MP", ".sms_dcm"),
+            b"Id&DocumentId=ScopeId_1/RequiredApplication_2/10/MANIFEST&Hash=a",
+        ),
+        (
+            b"/SMS_DP_SMSPKG$/Content_1.1/sccm?/a%20b/setup.exe",
+            ("SMS_DP_SMSPKG$", "Content_1.1", "sccm"),
+            b"/a%20b/setup.exe",
+        ),
+        (b"/SMS_DP_SMSPKG%24/x", ("SMS_DP_SMSPKG$", "x"), None),
+        (b"/a?b?c", ("a",), b"b?c"),
+        (b"/a..b/c.d/..e", ("a..b", "c.d", "..e"), None),
+        (b"/a~b/~x", ("a~b", "~x"), None),
+    ],
+)
+def test_a_target_is_decoded_once_and_its_query_kept(
+    raw: bytes, segments: tuple[str, ...], query: bytes | None
+) -> None:
+    assert accepted(raw) == RequestTarget(segments, query)
+
+
+@pytest.mark.parametrize("spelling", [b"/SMS_MP/x", b"/sms_mp/x", b"/Sms_Mp", b"/%53ms%5fmP/"])
+def test_a_directory_is_named_without_case(spelling: bytes) -> None:
+    assert accepted(spelling).directory == "sms_mp"
+
+
+@pytest.mark.parametrize(
+    ("raw", "directory"),
+    [
+        (b"/", ""),
+        (b"/ccm_system_altauth/request", "ccm_system_altauth"),
+        (b"/ccm_systemx", "ccm_systemx"),
+        (b"/ccm", "ccm"),
+    ],
+)
+def test_a_directory_is_a_whole_segment(raw: bytes, directory: str) -> None:
+    assert accepted(raw).directory == directory
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"https://bridge.internet.example/SMS_MP/.sms_aut",
+        b"http://other.example/",
+        b"bridge.internet.example:443",
+        b"*",
+        b"",
+        b"SMS_MP/.sms_aut",
+        b"?MPLIST",
+        b"\\SMS_MP",
+        b"%2fSMS_MP",
+        b".",
+    ],
+)
+def test_a_target_that_is_not_in_origin_form_is_refused(raw: bytes) -> None:
+    assert reason(raw) is Reason.TARGET_FORM
+
+
+UNSAFE_IN_NAMES = [
+    # dot segments: plain, encoded, encoded twice, with what Windows drops
+    b"/x/../y",
+    b"/x/..",
+    b"/./x",
+    b"/x/./y",
+    b"/x/.",
+    b"/x/%2e%2e/y",
+    b"/x/.%2E/y",
+    b"/x/%2e/y",
+    b"/x/%252e%252e/y",
+    b"/x/.../y",
+    b"/x/..%20/y",
+    b"/x/.. ./y",
+    # separators in another spelling
+    b"/x%2fy",
+    b"/x%2Fy",
+    b"/x%5cy",
+    b"/x%5Cy",
+    b"/x\\y",
+    b"/x\\..\\y",
+    b"/x%252fy",
+    b"/x%255cy",
+    b"//x/y",
+    b"/x//y",
+    b"/x/y//",
+    # other names for the same file
+    b"/x./y",
+    b"/x%20/y",
+    b"/x/y.",
+    b"/x/y%20",
+    b"/x/y. .",
+    b"/SMS_DP~1/x",
+    b"/x/LONGNA~1.EXE",
+    b"/x/y::$DATA",
+    b"/x:y",
+    b"/C:/x",
+    b"/x%3ay",
+    b"/x;y=z/w",
+    b"/x%3By",
+    b"/x*y",
+    b"/x%3Fy",
+    b"/x%3Cy",
+    b"/x%7Cy",
+    b"/x%22y",
+    b"/x%23y",
+    # escapes that are none, or that some decoders read
+    b"/x%u002e%u002e/y",
+    b"/x%u002fy",
+    b"/x%",
+    b"/x%2",
+    b"/x%zz",
+    b"/x%%32e",
+    b"/x%25y",
+    b"/x%c0%ae%c0%ae/y",  # overlong UTF-8
+    b"/x%ef%bc%8fy",  # FULLWIDTH SOLIDUS
+    # bytes
+    b"/x%00y",
+    b"/x\x00y",
+    b"/x%0d%0ay",
+    b"/x%09y",
+    b"/x%7fy",
+    b"/x%80y",
+    b"/x\xe4y",
+    b"/x%c3%a4y",
+]
+
+
+@pytest.mark.parametrize("name", UNSAFE_IN_NAMES)
+def test_a_path_that_can_be_read_in_two_ways_is_refused(name: bytes) -> None:
+    assert reason(name) is Reason.TARGET_UNSAFE
+    assert reason(name + b"?query") is Reason.TARGET_UNSAFE
+
+
+@pytest.mark.parametrize("name", UNSAFE_IN_NAMES)
+def test_a_file_name_in_a_query_is_held_to_the_rules_of_a_path(name: bytes) -> None:
+    assert reason(b"/SMS_DP_SMSPKG$/Content_1.1/sccm?" + name) is Reason.TARGET_UNSAFE
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"..",
+        b".",
+        b"../../web.config",
+        b"..%2f..%2fweb.config",
+        b"dir/../file",
+        b"dir/..",
+        b"dir/.%2e/file",
+        b"file=../x",
+        b"a=1&../x",
+        b"a=..&b",
+        b"dir/..%20/file",
+        b"dir/.../file",
+        b"C:/windows/win.ini",
+        b"c%3a/windows",
+        b"file=C:/x",
+        b"%2fdir/file",  # a slash that was hidden from whoever looks for it in front
+        b"%2f..%2ffile",
+        b"dir\\file",
+        b"dir%5cfile",
+        b"%252e%252e/x",
+        b"%u002e",
+        b"100%",
+        b"a%00b",
+        b"a%0ab",
+        b"a\x7fb",
+        b"a%ffb",
+        b"a%25b",
+    ],
+)
+def test_a_query_that_could_name_another_file_is_refused(query: bytes) -> None:
+    assert reason(b"/SMS_DP_SMSPKG$/Content_1.1/sccm?" + query) is Reason.TARGET_UNSAFE
+
+
+@pytest.mark.parametrize("query", [b"a.b", b"a=.b", b"..a/b", b"a../b", b"v=1.00", b"x/.y", b"a+b"])
+def test_dots_that_are_part_of_a_name_are_left_alone(query: bytes) -> None:
+    assert accepted(b"/x?" + query).query == query
+
+
+@pytest.mark.parametrize("raw", [b"/x#y", b"/#", b"/x?y#z"])
+def test_a_fragment_is_refused(raw: bytes) -> None:
+    assert reason(raw) is Reason.TARGET_UNSAFE
+
+
+NAMES = st.text("abcXYZ019_-$.{} ()", min_size=1, max_size=10).filter(
+    lambda name: name.rstrip(". ") == name
+)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=5), st.data())
+def test_any_escaping_of_a_plain_path_is_the_same_path(
+    names: list[str], data: st.DataObject
+) -> None:
+    # Every letter may be escaped, in either case of the hex digits; slashes may not.
+    escaped = [
+        "".join(
+            data.draw(st.sampled_from((f"%{ord(c):02x}", f"%{ord(c):02X}", c.replace(" ", "%20"))))
+            for c in name
+        )
+        for name in names
+    ]
+    assert accepted(("/" + "/".join(escaped)).encode()).segments == tuple(names)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    for whole in (raw, b"/" + raw, b"/x?" + raw, b"/x?/" + raw):
+        result = read_request_target(whole)
+        if isinstance(result, RequestTarget):
+            for segment in result.segments:
+                assert segment not in ("", ".", "..")
+                assert segment.isascii()
+                assert not set(segment) & set("/\\%:;\0")
+        else:
+            assert result.reason in (Reason.TARGET_FORM, Reason.TARGET_UNSAFE)

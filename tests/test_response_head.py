@@ -1,0 +1,254 @@
+"""The site system's response head: read by h11, passed back with the client leg's framing."""
+
+from __future__ import annotations
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.response_head import (
+    MAX_HEAD,
+    BodyEnd,
+    asks_to_close,
+    body_end,
+    chunk,
+    content_length,
+    ends_connection,
+    head_for_client,
+    next_response,
+    response_reader,
+)
+
+
+def request(method: str = "GET", length: int | None = None) -> RequestHead:
+    lines = "" if length is None else f"Content-Length: {length}\r\n"
+    head = read_request_head(f"{method} /x HTTP/1.1\r\nHost: h\r\n{lines}\r\n".encode())
+    assert isinstance(head, RequestHead)
+    return head
+
+
+GET = request()
+
+
+def read(raw: bytes, head: RequestHead = GET, body: bytes = b"") -> h11.Response | Deny | None:
+    reader = response_reader(head, body)
+    reader.receive_data(raw)
+    return next_response(reader)
+
+
+def accepted(raw: bytes, head: RequestHead = GET) -> h11.Response:
+    response = read(raw, head)
+    assert isinstance(response, h11.Response), response
+    return response
+
+
+def refused(raw: bytes) -> None:
+    denial = read(raw)
+    assert isinstance(denial, Deny), denial
+    assert denial.reason is Reason.SITE_SYSTEM_RESPONSE
+    assert len(denial.detail) <= 200
+
+
+OK = b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: "x"\r\n\r\n'
+
+
+# Reading
+
+
+def test_a_head_is_read_whole_and_byte_by_byte() -> None:
+    whole = accepted(OK + b"hello")
+    reader = response_reader(GET, b"")
+    for position in range(len(OK)):
+        assert next_response(reader) is None
+        reader.receive_data(OK[position : position + 1])
+    response = next_response(reader)
+    assert isinstance(response, h11.Response)
+    assert response.headers == whole.headers
+    assert response.status_code == whole.status_code == 200
+
+
+def test_bytes_after_the_head_are_left_for_the_body() -> None:
+    reader = response_reader(GET, b"")
+    reader.receive_data(OK + b"hello, and more")
+    assert isinstance(next_response(reader), h11.Response)
+    assert reader.trailing_data[0] == b"hello, and more"
+
+
+@pytest.mark.parametrize("method", ["CCM_POST", "PROPFIND", "HEAD", "BITS_POST"])
+def test_the_verbs_of_configmgr_have_responses_too(method: str) -> None:
+    assert accepted(OK, request(method)).status_code == 200
+
+
+def test_a_request_with_a_body_has_a_response() -> None:
+    response = read(OK, request("CCM_POST", 3), b"abc")
+    assert isinstance(response, h11.Response)
+
+
+def test_interim_responses_are_passed_over() -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    assert accepted(interim + OK).status_code == 200
+    assert read(interim) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0x5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX : a\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n folded\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
+        b"ICY 200 OK\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 99 OK\r\n\r\n",
+        b"\x16\x03\x01\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_HEAD,
+    ],
+    ids=lambda raw: repr(raw[:60]),
+)
+def test_a_response_that_cannot_be_trusted_is_refused(raw: bytes) -> None:
+    refused(raw)
+
+
+@pytest.mark.parametrize("raw", [b"", OK[:20], b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_a_connection_closed_without_a_response_is_refused(raw: bytes) -> None:
+    reader = response_reader(GET, b"")
+    if raw:
+        reader.receive_data(raw)
+    assert next_response(reader) is None
+    reader.receive_data(b"")
+    denial = next_response(reader)
+    assert isinstance(denial, Deny)
+    assert denial.reason is Reason.SITE_SYSTEM_RESPONSE
+
+
+@given(st.binary(max_size=120))
+def test_any_bytes_are_read_awaited_or_refused(raw: bytes) -> None:
+    for whole in (raw, b"HTTP/1.1 " + raw, b"HTTP/1.1 200 OK\r\n" + raw + b"\r\n\r\n"):
+        result = read(whole)
+        assert result is None or isinstance(result, h11.Response | Deny)
+
+
+# How the body ends
+
+
+@pytest.mark.parametrize(
+    ("raw", "method", "end"),
+    [
+        (OK, "GET", BodyEnd.COUNTED),
+        (OK, "HEAD", BodyEnd.NO_BODY),
+        (b"HTTP/1.1 206 Partial\r\nContent-Length: 5\r\n\r\n", "GET", BodyEnd.COUNTED),
+        (b"HTTP/1.1 207 Multi\r\ntransfer-encoding: CHUNKED\r\n\r\n", "PROPFIND", BodyEnd.CHUNKED),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HEAD", BodyEnd.NO_BODY),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET",
+            BodyEnd.CHUNKED,
+        ),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "GET", BodyEnd.CLOSE),
+        (b"HTTP/1.0 200 OK\r\n\r\n", "GET", BodyEnd.CLOSE),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "GET", BodyEnd.NO_BODY),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "GET", BodyEnd.NO_BODY),
+    ],
+)
+def test_the_end_of_a_body_is_known_from_request_and_response(
+    raw: bytes, method: str, end: BodyEnd
+) -> None:
+    head = request(method)
+    response = accepted(raw, head)
+    assert body_end(response, head) is end
+    if end is BodyEnd.COUNTED:
+        assert content_length(response) == 5
+
+
+@pytest.mark.parametrize(
+    ("raw", "ends"),
+    [
+        (OK, False),
+        (b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nConnection: Close\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: x\r\nConnection: y, close\r\n\r\n", True),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", True),
+    ],
+)
+def test_whether_the_site_system_will_close(raw: bytes, ends: bool) -> None:
+    assert ends_connection(accepted(raw)) is ends
+
+
+@pytest.mark.parametrize(
+    ("values", "asks"),
+    [([], False), ([b"keep-alive"], False), ([b"CLOSE"], True), ([b"keep-alive", b"close"], True)],
+)
+def test_whether_a_connection_field_asks_to_close(values: list[bytes], asks: bool) -> None:
+    assert asks_to_close(values) is asks
+
+
+# What the client gets
+
+
+def for_client(raw: bytes, *, keep_alive: bool = True) -> bytes:
+    response = accepted(raw)
+    return head_for_client(response, body_end(response, GET), keep_alive=keep_alive)
+
+
+def test_the_head_is_passed_back_as_it_was_spelt() -> None:
+    assert for_client(OK) == OK
+
+
+def test_a_connection_that_will_close_says_so() -> None:
+    assert for_client(OK, keep_alive=False) == OK[:-2] + b"Connection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Connection: keep-alive",
+        b"Keep-Alive: timeout=5",
+        b"Proxy-Connection: keep-alive",
+        b"TE: x",
+        b"Trailer: x",
+        b"Upgrade: h2",
+    ],
+)
+def test_fields_of_the_site_systems_leg_are_left_out(line: bytes) -> None:
+    assert for_client(OK[:-2] + line + b"\r\n\r\n") == OK
+
+
+def test_a_chunked_body_is_announced_once_and_without_a_length() -> None:
+    # RFC 9112 §6.3: both would let client and bridge end the response in different places.
+    chunked = b"HTTP/1.1 200 OK\r\nX: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    both = b"HTTP/1.1 200 OK\r\nX: a\r\nContent-Length: 5\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert for_client(chunked) == for_client(both) == chunked
+
+
+def test_the_length_of_what_a_get_would_have_is_kept_for_a_head() -> None:
+    head = request("HEAD")
+    response = accepted(OK, head)
+    assert head_for_client(response, BodyEnd.NO_BODY, keep_alive=True) == OK
+
+
+def test_a_folded_field_is_passed_back_on_one_line() -> None:
+    assert for_client(b"HTTP/1.1 200 OK\r\nX: a\r\n  b\r\n\r\n").count(b"\r\n") == 3
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=5))
+def test_chunks_written_are_chunks_read(pieces: list[bytes]) -> None:
+    reader = response_reader(GET, b"")
+    reader.receive_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert isinstance(next_response(reader), h11.Response)
+    reader.receive_data(b"".join(map(chunk, pieces)) + chunk(b""))
+    body = b""
+    while isinstance(event := reader.next_event(), h11.Data):
+        body += event.data
+    assert isinstance(event, h11.EndOfMessage)
+    assert body == b"".join(pieces)

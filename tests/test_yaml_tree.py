@@ -1,0 +1,193 @@
+"""YAML without its conversions: what is read, and every trap on its line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.yaml_tree import MAX_DEPTH, Problem, read_yaml
+
+ABOVE = "# a comment\nversion: 1\n"
+"""Two lines before the one that is tried."""
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ("false", False),
+        ("0", 0),
+        ("-7", -7),
+        ("4_194_304", 4_194_304),
+        ("1.5", 1.5),
+        ("127.0.0.1:8443", "127.0.0.1:8443"),
+        ("'[::1]:8443'", "[::1]:8443"),
+        ("https://mp01.corp.example", "https://mp01.corp.example"),
+        ("SMS_DP_SMSPKG$", "SMS_DP_SMSPKG$"),
+        ("'no'", "no"),
+        ('"on"', "on"),
+        ('"1:30"', "1:30"),
+        ("'2026-01-01'", "2026-01-01"),
+        ("'017'", "017"),
+        ("!!str 017", "017"),
+        ("|\n  no\n", "no\n"),
+        ("", None),
+        ("[a, 1, true]", ["a", 1, True]),
+        ("{a: {b: c}}", {"a": {"b": "c"}}),
+        # YAML 1.1 has no such numbers: strings here and there
+        ("0o17", "0o17"),
+        ("1e3", "1e3"),
+        ("1,000", "1,000"),
+    ],
+)
+def test_a_value_is_what_it_looks_like(text: str, value: object) -> None:
+    tree = read_yaml(f"{ABOVE}key: {text}\n")
+    assert tree.problems == []
+    assert tree.value == {"version": 1, "key": value}
+    assert type(tree.value["key"]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("no", "bool"),
+        ("No", "bool"),
+        ("yes", "bool"),
+        ("on", "bool"),
+        ("OFF", "bool"),
+        ("True", "bool"),
+        ("FALSE", "bool"),
+        ("~", "null"),
+        ("null", "null"),
+        ("1:30", "int"),
+        ("12:30:45", "int"),
+        ("017", "int"),
+        ("0x1F", "int"),
+        ("0b11", "int"),
+        ("+5", "int"),
+        ("1__0", "int"),
+        ("1_", "int"),
+        ("1.", "float"),
+        (".5", "float"),
+        ("1.5e+3", "float"),
+        ("1:30.5", "float"),
+        (".inf", "float"),
+        (".NaN", "float"),
+        ("2026-01-01", "timestamp"),
+        ("2026-01-01T00:00:00Z", "timestamp"),
+        ("=", "value"),
+        ("<<", "merge"),
+    ],
+)
+def test_a_trap_is_refused_on_its_line_with_the_spelling_to_use(text: str, kind: str) -> None:
+    tree = read_yaml(f"{ABOVE}outer:\n  key: {text}\n")
+    [problem] = tree.problems
+    assert (problem.line, problem.path) == (4, ("outer", "key"))
+    assert problem.message.startswith(f"YAML reads {text} as a {kind}")
+    assert f'"{text}"' in problem.message
+
+
+def test_a_trap_in_a_list_is_refused_at_its_place() -> None:
+    tree = read_yaml("a:\n  - x\n  - no\n  - [on]\n")
+    assert [(p.line, p.path) for p in tree.problems] == [(3, ("a", 1)), (4, ("a", 2, 0))]
+
+
+def test_a_trapped_word_may_be_a_key() -> None:
+    tree = read_yaml("no: x\n1: y\n")
+    assert (tree.value, tree.problems) == ({"no": "x", "1": "y"}, [])
+
+
+def test_a_key_that_stands_twice_is_refused_and_the_first_one_shown() -> None:
+    tree = read_yaml(f"{ABOVE}a:\n  b: 1\n  c: 2\n  b: 3\n")
+    [problem] = tree.problems
+    assert (problem.line, problem.path) == (6, ("a", "b"))
+    assert problem.message == "this key stands twice (first on line 4)"
+    assert tree.value == {"version": 1, "a": {"b": 1, "c": 2}}
+
+
+def test_a_key_that_stands_twice_in_another_spelling_is_refused() -> None:
+    assert len(read_yaml("a: 1\n'a': 2\n\"a\": 3\n").problems) == 2
+
+
+@pytest.mark.parametrize(
+    "line", ["<<: *base", "'<<': *base", "<<: [*base]", "? [a]\n  : b", "? {a: b}\n  : c"]
+)
+def test_merge_keys_and_keys_that_are_no_names_are_refused(line: str) -> None:
+    tree = read_yaml(f"base: &base {{x: 1}}\nuse:\n  {line}\n")
+    assert [(p.line, p.path) for p in tree.problems] == [(3, ("use",))]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: 1\nb:\n\tc: 2\n", 3),
+        ("a: 1\n---\nb: 2\n", 2),
+        ("a: [1\nb: 2\n", 2),
+        ("a: 'x\n", 2),
+        ("a: 1\n b: 2\n", 2),
+        ("a: *nowhere\n", 1),
+        ("a: 1\nb: @x\n", 2),
+        ("a: \x00\n", 1),
+        ("}", 1),
+    ],
+)
+def test_text_that_is_not_one_document_of_yaml_has_one_problem(text: str, line: int) -> None:
+    tree = read_yaml(text)
+    [problem] = tree.problems
+    assert problem.line == line
+    assert problem.message.startswith("not YAML: ")
+    assert tree.value is None
+
+
+def test_nothing_is_ever_constructed() -> None:
+    tree = read_yaml("a: !!python/object/apply:os.getcwd []\n")
+    assert tree.value == {"a": []}
+    assert read_yaml("a: !!python/name:os.getcwd\n").value in ({"a": None}, {"a": ""})
+
+
+def test_all_problems_are_found_at_once() -> None:
+    tree = read_yaml("a: no\nb: 1:30\nb: 2\nc:\n  <<: x\n")
+    assert [problem.line for problem in tree.problems] == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n"])
+def test_an_empty_file_is_no_value(text: str) -> None:
+    tree = read_yaml(text)
+    assert (tree.value, tree.problems, tree.line(())) == (None, [], 1)
+
+
+def test_every_value_has_its_line_and_a_missing_one_that_of_what_it_is_missing_from() -> None:
+    tree = read_yaml("a:\n  b:\n    - x\n    - y: 1\nc: 2\n")
+    assert tree.line(("a",)) == 1
+    assert tree.line(("a", "b", 0)) == 3
+    assert tree.line(("a", "b", 1, "y")) == 4
+    assert tree.line(("c",)) == 5
+    assert tree.line(("a", "b", 1, "missing", "deeper")) == 4
+    assert tree.line(("missing",)) == 1
+
+
+def test_an_alias_is_a_value_at_each_of_its_places() -> None:
+    tree = read_yaml("a: &x {k: no}\nb: *x\n")
+    assert tree.value == {"a": {"k": "no"}, "b": {"k": "no"}}
+    assert [problem.path for problem in tree.problems] == [("a", "k"), ("b", "k")]
+
+
+@pytest.mark.parametrize("text", ["a: &x [*x]\n", "a: &x {b: *x}\n"])
+def test_an_endless_value_is_a_problem_and_not_a_crash(text: str) -> None:
+    assert read_yaml(text).problems == [Problem(1, ("a",), "nested too deeply, or endlessly")]
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    def nested(depth: int) -> str:
+        return "[" * depth + "]" * depth
+
+    assert read_yaml(nested(MAX_DEPTH + 1)).problems == []
+    assert len(read_yaml(nested(MAX_DEPTH + 2)).problems) == 1
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_has_problems(text: str) -> None:
+    for whole in (text, f"a: {text}", f"a:\n  - {text}"):
+        tree = read_yaml(whole)
+        assert all(problem.line >= 1 for problem in tree.problems)
