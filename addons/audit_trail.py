@@ -18,6 +18,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchan
 from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
 from mitmproxy.connection import Client
 from mitmproxy.http import HTTPFlow
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from ibcm_bridge import audit
@@ -38,13 +39,19 @@ class AuditTrail:
 
     def requestheaders(self, _flow: HTTPFlow) -> None:
         """Refuse what could not be written down; the first hook of every request."""
-        if self._failed:
-            raise OSError("the audit cannot be written")
+        self._demand_working()
+
+    def server_connect(self, _data: ServerConnectionHookData) -> None:
+        """Open no tunnel either; requests have been asked about by now."""
+        self._demand_working()
 
     def close(self) -> None:
-        """Flush and close."""
-        if self._stream is not sys.stdout:
-            self._stream.close()
+        """Flush and close. Who cannot write must still be able to stop."""
+        try:
+            if self._stream is not sys.stdout:
+                self._stream.close()
+        except OSError:
+            logger.critical("the last records could not be written to the audit")
 
     def tls_failed_client(self, data: TlsData) -> None:
         """A handshake that the client did not finish."""
@@ -110,13 +117,16 @@ class AuditTrail:
         except Exception:
             logger.critical("a defect in %s could not be written to the audit", where)
 
+    def _demand_working(self) -> None:
+        if self._failed:
+            # The refusal is written down, or tried to: so it is found out when it works again.
+            raise OSError("the audit cannot be written")
+
     def _write(self, record: audit.Record) -> None:
-        try:
-            self._stream.write(audit.Line(record).text())
-            self._stream.flush()
-        except OSError:
-            self._failed = True
-            raise
+        # Whatever is raised in between, an OSError or not, it has failed.
+        self._failed = True
+        self._stream.write(audit.Line(record).text())
+        self._stream.flush()
         self._failed = False
 
 
@@ -149,6 +159,7 @@ def _of_exchange(exchange: Exchange) -> audit.Record:
         record[audit.TARGET] = audit.target_field(head.target)
     if isinstance(decision, Approved):
         record[audit.VERDICT] = audit.Verdict.ALLOW.value
+        record[audit.ENDPOINT] = decision.endpoint[: audit.MAX_TEXT]
         record[audit.INSPECTED] = decision.views
         authorized: Authorized | None = decision.authorized
     else:

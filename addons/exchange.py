@@ -232,8 +232,10 @@ class ExchangeLayer(ProcedureLayer):
         yield from self.with_leg(leg, leg.open())
         while not isinstance(item := (yield from self._next_item()), Opened):
             if isinstance(item, events.Wakeup):
-                unreachable = Deny(Reason.SITE_SYSTEM_UNREACHABLE, "limits.handshake_seconds")
-                raise _Refused(unreachable)
+                late = f"{terms.server_name}: no connection in time"
+                raise _Refused(
+                    Deny(Reason.SITE_SYSTEM_UNREACHABLE, "limits.handshake_seconds", late)
+                )
         self.deadline.lift()
         self._connection.may_dial = None
         if item.error is not None:

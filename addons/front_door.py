@@ -19,6 +19,7 @@ from ibcm_bridge.addons.endings import ConnectionRefusedHook, RefusedConnection
 from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.relay import RelayLayer
 from ibcm_bridge.addons.timers import Deadline
+from ibcm_bridge.addons.tls_ending import TlsEnding
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
@@ -70,7 +71,9 @@ class FrontDoorLayer(Layer):
         if len(data) >= _ENOUGH_TO_TELL and not starts_like_tls_record(data):
             return (yield from self._refuse(Deny(Reason.NOT_TLS, "listener", "not a TLS record")))
         try:
-            hello = tls.parse_client_hello(data)
+            # The limit holds for a ClientHello that comes all at once, too.
+            hello = tls.parse_client_hello(data[: self._limits.client_hello])
+            facts = ClientHelloFacts(hello.sni if hello is not None else None)
         except (ValueError, EOFError):
             return (yield from self._refuse(Deny(Reason.NOT_TLS, "listener", "not a ClientHello")))
         if hello is None:
@@ -79,7 +82,6 @@ class FrontDoorLayer(Layer):
                 too_large = Deny(Reason.CLIENT_HELLO_TOO_LARGE, "limits.client_hello", size)
                 yield from self._refuse(too_large)
             return None
-        facts = ClientHelloFacts(hello.sni)
         self._connection.server_name = facts.server_name
         publication = route(self._connection.listener, facts)
         if isinstance(publication, Deny):
@@ -124,7 +126,7 @@ class FrontDoorLayer(Layer):
         yield commands.CloseConnection(self.context.client)
 
 
-class BridgedClientTls(tls.ClientTLSLayer):
+class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
     """mitmproxy's client TLS layer, ending as TLS should: with alerts sent and close_notify."""
 
     def __init__(self, context: Context, finished: Callable[[], None]) -> None:
@@ -140,6 +142,11 @@ class BridgedClientTls(tls.ClientTLSLayer):
             # mitmproxy drops the alert that OpenSSL has prepared.
             yield from self.tls_interact()
         return done, error
+
+    def on_handshake_error(self, err: str) -> CommandGenerator[None]:
+        """Keep OpenSSL's words for the audit: mitmproxy's give advice on its own options."""
+        yield from tls.TLSLayer.on_handshake_error(self, err)
+        self.event_to_child = self.errored  # type: ignore[method-assign]
 
     def send_close(self, command: commands.CloseConnection) -> CommandGenerator[None]:
         """Say close_notify first (RFC 8446 §6.1), so that a truncated answer can be told."""

@@ -19,7 +19,7 @@ import asyncio
 import collections
 import errno
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -143,6 +143,8 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             while self._queue and not self._ended:
                 self.timeout_watchdog.register_activity()
                 for command in self.layer.handle_event(self._queue.popleft()):
+                    if self._ended:
+                        break
                     self._carry_out(command)
         except BaseException as error:
             self._fail("layer", error)
@@ -216,20 +218,27 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             await self.server_event(events.HookCompleted(hook))
 
     def _fail_hook(self, name: str, data: object, error: BaseException) -> None:
-        withdraw = _WITHDRAW.get(type(data))
-        if withdraw is not None:
-            withdraw(data)
-        _runtime().record_defect(self.client, name, error)
-        logger.error("defect in the hook %s: the request is refused", name, exc_info=error)
-        if withdraw is None or name not in _LAYER_REFUSES:
-            self._abort()
+        layer_refuses = False
+        try:
+            _runtime().record_defect(self.client, name, error)
+            logger.error("defect in the hook %s: the request is refused", name, exc_info=error)
+            withdraw = _WITHDRAW.get(type(data))
+            if withdraw is not None:
+                withdraw(data)
+                # Who cancels or interrupts a hook does not let its layer go on, not even to refuse.
+                layer_refuses = name in _LAYER_REFUSES and not isinstance(error, _MUST_PASS_ON)
+        finally:
+            if not layer_refuses:
+                self._abort()
 
     def _fail(self, where: str, error: BaseException) -> None:
         if self._ended:
             return
-        _runtime().record_defect(self.client, where, error)
-        logger.error("defect in a %s: the connection is closed", where, exc_info=error)
-        self._abort()
+        try:
+            _runtime().record_defect(self.client, where, error)
+            logger.error("defect in a %s: the connection is closed", where, exc_info=error)
+        finally:
+            self._abort()
 
     def _abort(self) -> None:
         """End both legs now. Nothing is flushed: what was queued has not been approved twice."""
@@ -244,11 +253,22 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             if io.handler is not None:
                 io.handler.cancel("aborted by the bridge")
 
-    def _task(self, work: Any, name: str) -> asyncio.Task[None]:
+    def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio_utils.create_task(
-            work, name=name, keep_ref=True, client=self.client.peername
+            self._guarded(work, name), name=name, keep_ref=True, client=self.client.peername
         )
         return task
+
+    async def _guarded(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """A task that raises would leave its layer waiting for ever."""
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise  # how a connection is closed
+        except BaseException as error:
+            self._fail(name, error)
+            if isinstance(error, _MUST_PASS_ON):
+                raise
 
     def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
         """mitmproxy's running commentary, at debug level: what clients do is in the audit."""

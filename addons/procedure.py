@@ -68,7 +68,10 @@ class ProcedureLayer(Layer):
         elif isinstance(event, events.Wakeup):
             if (yield from self.deadline.passed(event)):
                 yield from self._feed(event)
-        else:
+        elif not (
+            isinstance(event, events.ConnectionEvent) and event.connection != self.context.client
+        ):
+            # What is still reported of a leg that has been replaced is nobody's.
             yield from self._feed(event)
 
     def _leg_of(self, event: events.Event) -> SiteSystemLeg | None:

@@ -1,7 +1,8 @@
 """A tunneled connection (TUNNEL-PASS): bytes in, bytes out, counted and not kept.
 
 What is inside cannot be seen (TUNNEL-BLIND). Each direction closes by itself; a tunnel in which
-nothing moves is closed after a while.
+nothing moves is closed after a while. Only what the client sends while the site system is being
+dialled is kept until then, and bounded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 
 from ibcm_bridge.policy import TunnelPublication
+
+MAX_AHEAD = 131_072
+"""Bytes a client may send before its site system has been reached: a ClientHello and one read."""
 
 
 class RelayLayer(Layer):
@@ -34,6 +38,8 @@ class RelayLayer(Layer):
         self._deadline = Deadline()
         self._from_client = 0
         self._to_client = 0
+        self._ahead: bytearray | None = bytearray()
+        """What the client has sent so far, while the site system is being dialled."""
         self._ended = False
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
@@ -41,6 +47,8 @@ class RelayLayer(Layer):
             yield from self._open()
         elif self._ended:
             return
+        elif isinstance(event, events.OpenConnectionCompleted):
+            yield from self._opened(event.reply)
         elif isinstance(event, events.DataReceived):
             yield from self._deadline.move(self._idle_seconds)
             yield from self._pass_on(event)
@@ -53,15 +61,28 @@ class RelayLayer(Layer):
         server = self.context.server
         server.address = self._publication.site_system
         self._connection.may_dial = self._publication.site_system
-        error = yield commands.OpenConnection(server)
+        dial = commands.OpenConnection(server)
+        # Not waited for: mitmproxy would keep whatever the client sends meanwhile, without limit.
+        dial.blocking = False
+        yield dial
+        yield from self._deadline.move(self._idle_seconds)
+
+    def _opened(self, error: str | None) -> CommandGenerator[None]:
         self._connection.may_dial = None
         if error:
             yield from self._end("the site system cannot be reached")
-        else:
-            yield from self._deadline.move(self._idle_seconds)
+            return
+        ahead, self._ahead = self._ahead, None
+        if ahead:
+            yield commands.SendData(self.context.server, bytes(ahead))
 
     def _pass_on(self, event: events.DataReceived) -> CommandGenerator[None]:
-        if event.connection == self.context.client:
+        if self._ahead is not None:
+            self._from_client += len(event.data)
+            self._ahead += event.data
+            if len(self._ahead) > MAX_AHEAD:
+                yield from self._end(f"more than {MAX_AHEAD} bytes ahead of the site system")
+        elif event.connection == self.context.client:
             self._from_client += len(event.data)
             yield commands.SendData(self.context.server, event.data)
         else:
@@ -70,7 +91,10 @@ class RelayLayer(Layer):
 
     def _close_direction(self, event: events.ConnectionClosed) -> CommandGenerator[None]:
         client, server = self.context.client, self.context.server
-        if not (client.state | server.state) & ConnectionState.CAN_READ:
+        # Closed both ways it is either the second to close or broken; passing on is over.
+        if self._ahead is not None:
+            yield from self._end("the client left before the site system was reached")
+        elif event.connection.state is ConnectionState.CLOSED:
             yield from self._end(None)
         else:
             other = server if event.connection == client else client
@@ -78,6 +102,8 @@ class RelayLayer(Layer):
 
     def _end(self, error: str | None) -> CommandGenerator[None]:
         self._ended = True
+        self._ahead = None
+        self._connection.may_dial = None
         self._deadline.lift()
         yield TunnelEndedHook(
             EndedTunnel(self._connection, self._from_client, self._to_client, error)

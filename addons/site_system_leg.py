@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ibcm_bridge.addons.tls_ending import TlsEnding
 from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
@@ -61,7 +62,7 @@ class SiteSystemLeg:
         self.server.sni = server_name
         self.context = context.fork()
         self.context.server = self.server
-        self.stack = ServerTLSLayer(self.context, self.server)
+        self.stack = _LegTls(self.context, self.server)
         self.stack.child_layer = _End(self.context)
 
     @property
@@ -80,6 +81,10 @@ class SiteSystemLeg:
     def close(self) -> CommandGenerator[None]:
         """Close the leg."""
         yield from self.stack.handle_event(_Close())
+
+
+class _LegTls(TlsEnding, ServerTLSLayer):
+    """mitmproxy's server TLS layer."""
 
 
 class _End(Layer):

@@ -9,20 +9,22 @@ from mitmproxy.proxy.layer import CommandGenerator
 
 
 class Deadline:
-    """A time by which something must have happened; moving it costs nothing.
+    """A time by which something must have happened; moving it on costs nothing.
 
-    mitmproxy's `RequestWakeup` cannot be taken back, so at most one is outstanding: when it fires
-    before the deadline that has moved meanwhile, another is asked for.
+    mitmproxy's `RequestWakeup` cannot be taken back, so at most one counts: when it fires before
+    the deadline that has moved meanwhile, another is asked for. One that would fire too late,
+    because the deadline was moved to an earlier time, is replaced, and its wake-up means nothing.
     """
 
     def __init__(self) -> None:
         self._due: float | None = None
         self._timer: commands.RequestWakeup | None = None
+        self._fires = 0.0
 
     def move(self, seconds: float) -> CommandGenerator[None]:
         """Set the deadline to `seconds` from now."""
         self._due = time.monotonic() + seconds
-        if self._timer is None:
+        if self._timer is None or self._due < self._fires:
             yield from self._arm(seconds)
 
     def lift(self) -> None:
@@ -43,5 +45,6 @@ class Deadline:
         return False
 
     def _arm(self, seconds: float) -> CommandGenerator[None]:
+        self._fires = time.monotonic() + seconds
         self._timer = commands.RequestWakeup(seconds)
         yield self._timer

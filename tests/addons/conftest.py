@@ -1,0 +1,488 @@
+"""An in-process bridge for tests that make it fail, and a driver for layers without a bridge.
+
+The real `Bridge` and `serve` run in a thread with an event loop of their own, on the shipped policy
+and in front of the lab's site systems. A test may replace hooks and functions at any time: the
+bridge looks them up when it calls them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+import ssl
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+with warnings.catch_warnings():
+    # mitmproxy 12.2's filter language uses names that pyparsing 3.3 has deprecated.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import mitmproxy.addons  # noqa: F401 - here so that the runner's import does not warn
+
+from ibcm_bridge.addons import exchange as exchange_module
+from ibcm_bridge.addons import site_system_leg, timers
+from ibcm_bridge.addons.body_inspection import BodyInspection
+from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
+from ibcm_bridge.addons.exchange import ExchangeLayer
+from ibcm_bridge.addons.request_authorization import RequestAuthorization
+from ibcm_bridge.addons.runner import Bridge, serve
+from mitmproxy.connection import Client, Connection, ConnectionState, Server
+from mitmproxy.options import Options
+from mitmproxy.proxy import commands, events, tunnel
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import Layer
+
+from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
+from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient, Reply, _alert
+from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.site_systems import SiteSystems
+from ibcm_bridge.policy import BridgePublication, Limits, Policy, TunnelPublication
+from ibcm_bridge.policy_file import load_policy
+
+BRIDGED, TUNNELED = "bridge.internet.example", "mp-tunnel.internet.example"
+GUID = "00000000-0000-0000-0000-00000000000a"
+GOOD = ("GET", "/SMS_MP/.sms_aut?MPLIST")
+DENIED = ("DELETE", "/SMS_MP/.sms_aut?MPLIST")
+FROM_DP = ("GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe")
+
+SOON = 2.0
+"""Seconds within which a client must have its refusal: nothing may hang."""
+
+
+class Panic(BaseException):
+    """As pyo3's PanicException: not an Exception."""
+
+
+def wait_for[T](condition: Callable[[], T], seconds: float = 5.0) -> T:
+    """What `condition` comes to, once it is true; the last value when time is up."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < deadline:
+        threading.Event().wait(0.002)
+    return value
+
+
+@dataclasses.dataclass
+class Lab:
+    """What stands on both sides of the bridge, for the whole session."""
+
+    pki: LabPki
+    computer: Credential
+    site: SiteSystems
+    policy: Policy
+
+
+@pytest.fixture(scope="session")
+def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    pki = LabPki.make(now=datetime.now(UTC))
+    directory = tmp_path_factory.mktemp("lab")
+    pki.write(directory / "pki")
+    with SiteSystems(pki, download_bytes=300_000) as site:
+        yield Lab(pki, pki.computer("pc1.corp.example"), site, write_policy(directory, site))
+
+
+@pytest.fixture
+def lab(running_lab: Lab) -> Lab:
+    running_lab.site.clear()
+    return running_lab
+
+
+def write_policy(directory: Path, site: SiteSystems) -> Policy:
+    """The shipped policy, on a free port and in front of these site systems."""
+    text = shipped_policy()
+    for shipped, port in (
+        ("127.0.0.1:8443", 0),
+        ("127.0.0.1:9443", site.management_point.port),
+        ("127.0.0.1:9444", site.distribution_point.port),
+    ):
+        text = text.replace(shipped, f"127.0.0.1:{port}")
+    path = directory / "bridge.yaml"
+    path.write_text(text.replace("../audit.jsonl", "audit.jsonl"), "utf-8")
+    return load_policy(path)
+
+
+def changed(policy: Policy, audit_file: Path, **changes: Any) -> Policy:
+    """The policy with another bridged publication."""
+    (listener,) = policy.listeners
+    publications = dict(listener.publications)
+    publications[BRIDGED] = dataclasses.replace(bridged_publication(policy), **changes)
+    changed_listener = dataclasses.replace(listener, publications=publications)
+    return dataclasses.replace(policy, audit_file=audit_file, listeners=(changed_listener,))
+
+
+def bridged_publication(policy: Policy) -> BridgePublication:
+    """The bridged publication of the lab."""
+    publication = policy.listeners[0].publications[BRIDGED]
+    assert isinstance(publication, BridgePublication)
+    return publication
+
+
+class Running:
+    """A bridge in a thread of its own. A context manager."""
+
+    def __init__(self, lab: Lab, policy: Policy) -> None:
+        self.lab = lab
+        self.policy = policy
+        self.bridge: Bridge
+        self.address = ("", 0)
+        self.unhandled: list[str] = []
+        self._started: Future[tuple[Any, ...]] = Future()
+        # Bridge and engines are made in the thread that uses them, as YARA-X wants it.
+        self._thread = threading.Thread(target=self._run, name="bridge")
+        self._log = _Unhandled(self.unhandled)
+
+    def __enter__(self) -> Self:
+        logging.getLogger().addHandler(self._log)
+        self._thread.start()
+        self.address, self._loop, self._stop = self._started.result(timeout=10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        logging.getLogger().removeHandler(self._log)
+        assert not self._thread.is_alive(), "the bridge does not stop"
+        assert not self.bridge.connections._records, "connections are left"
+        assert not self.unhandled, "an exception came up where nobody took it"
+
+    def hook(self, name: str, index: int, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Replace one function of a hook; the one that was there."""
+        functions = self.bridge.hooks._by_name[name]
+        before, functions[index] = functions[index], function
+        return before
+
+    def add_hook(self, name: str, function: Callable[[Any], Any], *, first: bool = False) -> None:
+        """Have one more function called for a hook."""
+        self.bridge.hooks._by_name[name].insert(0 if first else 1_000, function)
+
+    def client(
+        self, name: str = BRIDGED, credential: Credential | None = None, **options: Any
+    ) -> LabClient:
+        """A client that is let in, unless told otherwise."""
+        return LabClient(
+            self.address,
+            name,
+            trust=self.lab.pki.root,
+            credential=credential or self.lab.computer,
+            timeout=SOON,
+            **options,
+        )
+
+    def anonymous(self, name: str = BRIDGED, **options: Any) -> LabClient:
+        """A client without a certificate."""
+        return LabClient(
+            self.address, name, trust=self.lab.pki.root, credential=None, timeout=SOON, **options
+        )
+
+    def ask(self, method: str, target: str, name: str = BRIDGED) -> Reply | Exception:
+        """Send one request on a connection of its own: the answer, or how it ended. Never hangs."""
+        with self.client(name) as client:
+            return answer(client, method, target)
+
+    def alert(self, client: LabClient) -> str | None:
+        """The alert that a handshake is refused with, read before anything is sent."""
+        try:
+            with client:
+                assert not client.connect().recv(1)
+        except HandshakeRefused as refused:
+            return refused.alert
+        except ssl.SSLError as error:
+            return _alert(error)
+        except ConnectionError:
+            return None
+        return None
+
+    def assert_serves(self) -> None:
+        """Whatever happened, the next good client is served."""
+        reply = self.ask(*GOOD)
+        assert isinstance(reply, Reply), reply
+        assert reply.status == 200
+
+    def audit(self) -> list[dict[str, Any]]:
+        """The records written so far."""
+        assert self.policy.audit_file
+        lines = self.policy.audit_file.read_text("utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def reasons(self) -> list[str | None]:
+        """Why things were refused; None for what was not."""
+        return [record.get("reason") for record in self.audit()]
+
+    def wait_for_reason(self, reason: str) -> dict[str, Any]:
+        """The first record with this reason."""
+        found = wait_for(lambda: [one for one in self.audit() if one.get("reason") == reason], 2)
+        assert found, f"no {reason} in {self.audit()}"
+        return found[0]
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            if not self._started.done():
+                self._started.set_exception(error)
+            else:
+                self.unhandled.append(f"serve: {error!r}")
+
+    async def _serve(self) -> None:
+        self.bridge = Bridge(self.policy)
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        await serve(
+            self.bridge, lambda found: self._started.set_result((found[0], loop, stop)), stop
+        )
+
+
+class _Unhandled(logging.Handler):
+    """What asyncio and mitmproxy say of exceptions that nobody took."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._found = found
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        # Our own handler says "defect in"; asyncio and mitmproxy say these.
+        if any(word in text for word in ("Unhandled", "never retrieved", "crashed", "destroyed")):
+            self._found.append(text)
+
+
+@pytest.fixture
+def running(lab: Lab, tmp_path: Path) -> Iterator[Running]:
+    """A bridge of the test's own."""
+    with Running(lab, dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")) as one:
+        yield one
+
+
+def answer(client: LabClient, method: str, target: str, **more: Any) -> Reply | Exception:
+    """The answer to a request, or how it ended. A client that waits in vain fails the test."""
+    try:
+        return client.request(method, target, **more)
+    except (ConnectionEnded, HandshakeRefused) as ended:
+        return ended
+    except TimeoutError:
+        pytest.fail(f"the client was left hanging after {method} {target}")
+
+
+def message() -> dict[str, Any]:
+    """Headers and body of a CCM_POST to /ccm_system/request."""
+    body = ccm.ccm_post_body(
+        endpoint="MP_HinvEndpoint", body_xml=ccm.inventory_report(GUID), client_guid=GUID
+    )
+    return {"headers": {"Content-Type": ccm.CONTENT_TYPE}, "body": body}
+
+
+# Layers without sockets
+
+
+class Clock:
+    """Stands in for `time` in `timers`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Driver:
+    """Drives a layer: gives it events, carries out its commands on paper.
+
+    `to(connection)` is what was sent there. Connections open at once, unless `refuse_dial` says
+    why not; hooks are answered by `hooks`; timers fire when `advance` reaches them.
+    """
+
+    def __init__(self, layer: Layer, client: Client, clock: Clock) -> None:
+        self.layer = layer
+        self.client = client
+        self.clock = clock
+        self.hooks: dict[str, Callable[[Any], None]] = {}
+        self.told: list[tuple[str, Any]] = []
+        self.dialled: list[Server] = []
+        self.refuse_dial: str | None = None
+        self.hold_dial = False
+        self.dialling: list[commands.OpenConnection] = []
+        self.half_closed: list[Connection] = []
+        self.closed: list[Connection] = []
+        self._sent: dict[str, bytearray] = {}
+        self._timers: list[tuple[float, commands.RequestWakeup]] = []
+        self._queue: list[events.Event] = []
+
+    def start(self) -> Self:
+        self.feed(events.Start())
+        return self
+
+    def feed(self, event: events.Event) -> None:
+        self._queue.append(event)
+        while self._queue:
+            for command in self.layer.handle_event(self._queue.pop(0)):
+                self._carry_out(command)
+
+    def receive(self, data: bytes, connection: Connection | None = None) -> None:
+        self.feed(events.DataReceived(connection or self.client, data))
+
+    def close(self, connection: Connection | None = None) -> None:
+        """The other side closes."""
+        which = connection or self.client
+        which.state &= ~ConnectionState.CAN_READ
+        self.feed(events.ConnectionClosed(which))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and fire what falls due in it, in order."""
+        end = self.clock.now + seconds
+        while due := sorted((one for one in self._timers if one[0] <= end), key=lambda one: one[0]):
+            self._timers.remove(due[0])
+            self.clock.now = due[0][0]
+            self.feed(events.Wakeup(due[0][1]))
+        self.clock.now = end
+
+    def complete_dial(self, error: str | None = None) -> None:
+        self._dial(self.dialling.pop(0), error)
+        self.feed(self._queue.pop(0))
+
+    def to(self, connection: Connection) -> bytes:
+        return bytes(self._sent.get(connection.id, b""))
+
+    def to_client(self) -> bytes:
+        """What the client has been sent since the last time."""
+        return bytes(self._sent.pop(self.client.id, b""))
+
+    @property
+    def server(self) -> Server:
+        """The site-system connection opened last."""
+        return self.dialled[-1]
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client connection has been closed."""
+        return self.client in self.closed
+
+    def _carry_out(self, command: commands.Command) -> None:
+        if isinstance(command, commands.StartHook):
+            (data,) = command.args()
+            self.told.append((command.name, data))
+            if function := self.hooks.get(command.name):
+                function(data)
+            self._queue.append(events.HookCompleted(command))
+        elif isinstance(command, commands.OpenConnection):
+            if self.hold_dial:
+                self.dialling.append(command)
+            else:
+                self._dial(command, self.refuse_dial)
+        elif isinstance(command, commands.RequestWakeup):
+            self._timers.append((self.clock.now + command.delay, command))
+        elif isinstance(command, commands.SendData):
+            assert command.connection not in self.closed, "sent after it was closed"
+            self._sent.setdefault(command.connection.id, bytearray()).extend(command.data)
+        elif isinstance(command, commands.CloseTcpConnection) and command.half_close:
+            command.connection.state &= ~ConnectionState.CAN_WRITE
+            self.half_closed.append(command.connection)
+        elif isinstance(command, commands.CloseConnection):
+            command.connection.state = ConnectionState.CLOSED
+            self.closed.append(command.connection)
+        else:
+            assert isinstance(command, commands.Log), command
+
+    def _dial(self, command: commands.OpenConnection, error: str | None) -> None:
+        if error is None:
+            command.connection.state = ConnectionState.OPEN
+            command.connection.timestamp_tcp_setup = time.time()
+            self.dialled.append(command.connection)
+        self._queue.append(events.OpenConnectionCompleted(command, error))
+
+
+class PlainLeg(tunnel.TunnelLayer):
+    """Takes the place of `_LegTls`: what is sent to a site system can be read in a test."""
+
+    def __init__(self, context: Context, server: Server) -> None:
+        super().__init__(context, tunnel_connection=server, conn=server)
+
+
+class ExchangeDriver(Driver):
+    """An `ExchangeLayer`, with the addons that decide and a client that has been let in."""
+
+    def __init__(self, lab: Lab, clock: Clock) -> None:
+        context, self.record = open_connection(lab, BRIDGED)
+        self.record.certificate = certificate_facts(lab.computer.certificate)
+        assert isinstance(self.record.publication, BridgePublication)
+        client = authenticate(self.record.publication, self.record.certificate)
+        assert isinstance(client, AuthenticatedClient)
+        self.record.authenticated = client
+        layer = ExchangeLayer(context, self.record, LIMITS)
+        super().__init__(layer, context.client, clock)
+        self.hooks["requestheaders"] = RequestAuthorization(
+            lab.policy.bypass_directories
+        ).requestheaders
+        self.hooks["request"] = BodyInspection([]).request
+
+    @property
+    def ended(self) -> list[Exchange]:
+        """The exchanges that have ended."""
+        return [data for name, data in self.told if name == "exchange_ended"]
+
+    def names(self) -> list[str]:
+        """The hooks that were called."""
+        return [name for name, _ in self.told]
+
+    def reason(self) -> str:
+        """Why the last exchange was refused."""
+        decision = self.ended[-1].decision
+        assert isinstance(decision, exchange_module.Deny), decision
+        return decision.reason.value
+
+
+LIMITS = Limits(
+    client_hello=4096,
+    request_head=8192,
+    handshake_seconds=5,
+    head_seconds=10,
+    body_seconds=30,
+    idle_seconds=60,
+    tunnel_idle_seconds=120,
+)
+
+
+def open_connection(lab: Lab, name: str | None = None) -> tuple[Context, ConnectionRecord]:
+    """A client connection without a socket, and its record."""
+    client = Client(
+        peername=("127.0.0.1", 50_000),
+        sockname=("127.0.0.1", 443),
+        timestamp_start=1.0,
+        state=ConnectionState.OPEN,
+    )
+    listener = lab.policy.listeners[0]
+    record = ConnectionRecord(client, listener)
+    if name is not None:
+        record.server_name, record.publication = name, listener.publications[name]
+    return Context(client, Options()), record
+
+
+def tunnel_publication(lab: Lab) -> TunnelPublication:
+    """The management point, tunneled."""
+    publication = lab.policy.listeners[0].publications[TUNNELED]
+    assert isinstance(publication, TunnelPublication)
+    return publication
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(timers, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def exchange(lab: Lab, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ExchangeDriver:
+    """An exchange layer that has been started."""
+    monkeypatch.setattr(site_system_leg, "_LegTls", PlainLeg)
+    driver = ExchangeDriver(lab, clock)
+    driver.start()
+    return driver

@@ -1,0 +1,510 @@
+"""What the addons rely on in mitmproxy, pyOpenSSL and h11 without having been promised it.
+
+One test names each private or undocumented part, and shows that it behaves as relied on. Where one
+fails after an upgrade, the module it names has to be read again before the version is allowed
+(`runner.TESTED_MITMPROXY`). The second half is the table of TLS alerts, one test each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import inspect
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import h11
+import pytest
+from ibcm_bridge.addons import endings, exchange, listener, runner, tls_contexts
+from ibcm_bridge.addons.front_door import BridgedClientTls
+from ibcm_bridge.addons.listener import BridgeConnectionHandler, BridgeInstance, BridgeMode
+from mitmproxy import hooks, version
+from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.net.tls import starts_like_tls_record
+from mitmproxy.proxy import commands, events, mode_servers, mode_specs, server, server_hooks, tunnel
+from mitmproxy.proxy.layer import Layer
+from mitmproxy.proxy.layers import tls
+from mitmproxy.proxy.layers.http import _hooks
+from mitmproxy.tls import TlsData
+from mitmproxy.utils import asyncio_utils
+from OpenSSL import SSL, crypto
+
+from ibcm_bridge.decisions import Reason
+from ibcm_bridge.lab import pki as lab_pki
+from ibcm_bridge.lab.client import Reply
+from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.policy import Trust
+from ibcm_bridge.responses import REFUSALS
+
+from .conftest import GOOD, Lab, Running, bridged_publication, changed, open_connection, wait_for
+
+# mitmproxy's connection handler (listener)
+
+
+def parameters(function: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def test_these_tests_run_on_a_version_that_start_up_allows() -> None:
+    assert version.VERSION.startswith(runner.TESTED_MITMPROXY)
+
+
+def test_connection_io_has_a_handler_a_reader_and_a_writer() -> None:
+    names = [field.name for field in dataclasses.fields(server.ConnectionIO)]
+    assert names == ["handler", "reader", "writer"]
+    assert server.ConnectionIO() == server.ConnectionIO(None, None, None)
+
+
+def test_a_connection_handler_has_the_parts_that_ours_uses_and_replaces() -> None:
+    handler = server.ConnectionHandler
+    assert parameters(handler.open_connection) == ["self", "command"]
+    assert parameters(handler.handle_connection) == ["self", "connection"]
+    assert parameters(handler.close_connection) == ["self", "connection", "half_close"]
+    assert parameters(handler.wakeup) == ["self", "request"]
+    assert parameters(handler.server_event) == ["self", "event"]
+    assert parameters(handler.handle_hook) == ["self", "hook"]
+    assert parameters(handler.log) == ["self", "message", "level", "exc_info"]
+    for name in ("open_connection", "handle_connection", "wakeup", "server_event", "handle_hook"):
+        assert inspect.iscoroutinefunction(getattr(handler, name)), name
+    assert not inspect.iscoroutinefunction(handler.close_connection)
+    assert issubclass(BridgeConnectionHandler, handler)
+
+
+def test_a_running_connection_handler_has_transports_a_layer_a_watchdog_and_timers(
+    running: Running,
+) -> None:
+    seen: list[BridgeConnectionHandler] = []
+
+    def look(_: Any) -> None:
+        seen.extend(asyncio_handlers())
+
+    def asyncio_handlers() -> list[Any]:
+        from mitmproxy import ctx  # noqa: PLC0415 - bound when a master runs
+
+        return list(ctx.master.addons.get("proxyserver").connections.values())  # type: ignore[attr-defined]
+
+    running.add_hook("request", look)
+    running.assert_serves()
+    (handler,) = seen
+    assert isinstance(handler, BridgeConnectionHandler)
+    assert isinstance(handler.layer, Layer)
+    assert isinstance(handler.transports, dict)
+    assert isinstance(handler.wakeup_timer, set)
+    assert callable(handler.timeout_watchdog.register_activity)
+
+
+def test_server_event_is_the_only_way_to_a_layer() -> None:
+    """Ours replaces it; anything else of mitmproxy's that called the layer would go round it."""
+    source = inspect.getsource(server.ConnectionHandler)
+    assert source.count("layer.handle_event(") == 1
+    assert "layer.handle_event(" in inspect.getsource(server.ConnectionHandler.server_event)
+
+
+def test_open_connection_asks_the_hook_first_and_heeds_an_error_set_there() -> None:
+    source = inspect.getsource(server.ConnectionHandler.open_connection)
+    asked, heeded, dialled = (
+        source.index(part)
+        for part in (
+            "ServerConnectHook(",
+            "if err := command.connection.error",
+            "open_connection(\n",
+        )
+    )
+    assert asked < heeded < dialled
+
+
+def test_a_server_connection_hook_carries_the_client_and_the_server() -> None:
+    names = [field.name for field in dataclasses.fields(server_hooks.ServerConnectionHookData)]
+    assert names == ["server", "client"]
+
+
+def test_hook_data_have_the_exact_types_that_withdrawing_looks_up() -> None:
+    from mitmproxy.http import HTTPFlow  # noqa: PLC0415
+
+    assert set(listener._WITHDRAW) == {HTTPFlow, TlsData, server_hooks.ServerConnectionHookData}
+    for hook in (tls.TlsStartClientHook, tls.TlsStartServerHook, tls.TlsEstablishedClientHook):
+        assert inspect.get_annotations(hook, eval_str=True)["data"] is TlsData
+    for hook_class in (_hooks.HttpRequestHeadersHook, _hooks.HttpRequestHook):
+        assert inspect.get_annotations(hook_class, eval_str=True)["flow"] is HTTPFlow
+
+
+def test_a_mode_and_its_instance_register_by_being_defined() -> None:
+    mode = mode_specs.ProxyMode.parse("bridge:0@127.0.0.1:8443")
+    assert isinstance(mode, BridgeMode)
+    assert (mode.data, mode.listen_host(), mode.listen_port()) == ("0", "127.0.0.1", 8443)
+    assert type(mode_servers.ServerInstance.make(mode, None)) is BridgeInstance  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="ibcm-bridge run"):
+        mode_specs.ProxyMode.parse("bridge:x@8443")
+
+
+def test_an_instance_hands_each_connection_to_handle_stream() -> None:
+    assert parameters(mode_servers.AsyncioServerInstance.listen) == ["self", "host", "port"]
+    assert "handle_stream" in inspect.getsource(mode_servers.AsyncioServerInstance.listen)
+
+
+def test_create_task_keeps_a_reference_when_told() -> None:
+    assert parameters(asyncio_utils.create_task) == ["coro", "name", "keep_ref", "client"]
+
+
+# mitmproxy's layers (front_door, site_system_leg, tls_ending, procedure, relay)
+
+
+def test_the_tls_layer_has_the_parts_that_ours_uses_and_replaces() -> None:
+    for name in ("receive_handshake_data", "receive_data", "send_data", "send_close"):
+        assert len(parameters(getattr(tls.TLSLayer, name))) == 2, name
+    for name in ("tls_interact", "receive_close", "start_tls"):
+        assert parameters(getattr(tls.TLSLayer, name)) == ["self"], name
+    assert parameters(tls.TLSLayer.on_handshake_error) == ["self", "err"]
+    assert tls.TLSLayer.tls is None
+    assert callable(tls.ClientTLSLayer.errored)
+    assert issubclass(tls.ServerTLSLayer, tls.TLSLayer)
+    assert parameters(tls.ServerTLSLayer.__init__) == ["self", "context", "conn"]
+
+
+def test_a_tls_layer_without_an_openssl_connection_closes() -> None:
+    source = inspect.getsource(tls.TLSLayer.start_tls)
+    assert source.index("if not tls_start.ssl_conn") < source.index("CloseConnection(self.conn)")
+
+
+def test_a_client_tls_layer_needs_no_layer_below_but_the_front_door(lab: Lab) -> None:
+    context, _ = open_connection(lab)
+    Layer.__init__(BridgeLikeLayer.__new__(BridgeLikeLayer), context)
+    layer = BridgedClientTls(context, lambda: None)
+    assert context.client.tls
+    assert not layer.server_tls_available
+    assert layer.tunnel_state is tunnel.TunnelState.INACTIVE
+
+
+class BridgeLikeLayer(Layer):
+    def _handle_event(self, event: events.Event) -> Any:
+        yield from ()
+
+
+def test_a_child_layer_can_be_set_before_the_start(lab: Lab) -> None:
+    context, _ = open_connection(lab)
+    stack = tls.ServerTLSLayer(context.fork(), Server(address=("127.0.0.1", 1)))
+    stack.child_layer = child = BridgeLikeLayer(context)
+    assert stack.child_layer is child
+
+
+def test_a_layer_waits_only_for_a_command_that_is_blocking_for_nobody_else(lab: Lab) -> None:
+    context, _ = open_connection(lab)
+    server_connection = Server(address=("127.0.0.1", 1))
+
+    class Dials(BridgeLikeLayer):
+        def _handle_event(self, event: events.Event) -> Any:
+            command = commands.OpenConnection(server_connection)
+            command.blocking = self.blocking
+            yield command
+
+        blocking: Any = True
+
+    for blocking, waits in ((True, True), (False, False), (BridgeLikeLayer(context), False)):
+        layer = Dials(context)
+        layer.blocking = blocking
+        (command,) = layer.handle_event(events.Start())
+        assert bool(layer._paused) is waits
+        assert (command.blocking is layer) is waits
+
+
+def test_a_hook_is_blocking_and_an_open_connection_is_and_nothing_else_is() -> None:
+    assert commands.StartHook.blocking is True
+    assert commands.OpenConnection.blocking is True
+    for command in (commands.SendData, commands.CloseConnection, commands.RequestWakeup):
+        assert command.blocking is False
+
+
+def test_connection_states_are_flags() -> None:
+    assert ConnectionState.OPEN & ~ConnectionState.CAN_READ is ConnectionState.CAN_WRITE
+    assert ConnectionState.CAN_WRITE & ~ConnectionState.CAN_WRITE is ConnectionState.CLOSED
+
+
+def test_a_client_hello_is_found_in_its_first_bytes_and_not_looked_for_behind_them() -> None:
+    assert parameters(tls.parse_client_hello) == ["data"]
+    assert tls.parse_client_hello(b"\x16\x03\x01") is None
+    assert starts_like_tls_record(b"\x16\x03\x01")
+    assert not starts_like_tls_record(b"\x16\x03")
+    with pytest.raises(ValueError):
+        tls.parse_client_hello(b"\x16\x03\x01\x00\x04\x01\x00\x00\x00GET / HTTP")
+
+
+# Hooks
+
+
+def test_a_hook_of_our_own_registers_by_being_defined() -> None:
+    names = {
+        "connection_refused": endings.ConnectionRefusedHook,
+        "tunnel_ended": endings.TunnelEndedHook,
+        "exchange_ended": endings.ExchangeEndedHook,
+    }
+    for name, hook in names.items():
+        assert hook.name == name
+        assert hooks.all_hooks[name] is hook
+        assert len(dataclasses.fields(hook)) == 1
+
+
+@pytest.mark.parametrize(
+    ("hook", "name"),
+    [
+        (_hooks.HttpRequestHeadersHook, "requestheaders"),
+        (_hooks.HttpRequestHook, "request"),
+        (_hooks.HttpResponseHeadersHook, "responseheaders"),
+        (_hooks.HttpResponseHook, "response"),
+        (_hooks.HttpErrorHook, "error"),
+        (tls.TlsStartClientHook, "tls_start_client"),
+        (tls.TlsEstablishedClientHook, "tls_established_client"),
+        (tls.TlsFailedClientHook, "tls_failed_client"),
+        (tls.TlsStartServerHook, "tls_start_server"),
+        (server_hooks.ServerConnectHook, "server_connect"),
+        (server_hooks.ClientConnectedHook, "client_connected"),
+    ],
+)
+def test_a_hook_is_called_as_the_addons_call_it(hook: type[commands.StartHook], name: str) -> None:
+    assert hook.name == name
+    assert len(dataclasses.fields(hook)) == 1  # type: ignore[arg-type]
+
+
+# pyOpenSSL (tls_contexts, client_authentication)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SSL_CTX_set_post_handshake_auth",
+        "SSL_CTX_set_verify",
+        "SSL_get0_param",
+        "SSL_get_ex_data_X509_STORE_CTX_idx",
+        "X509_STORE_CTX_get0_cert",
+        "X509_STORE_CTX_get_error",
+        "X509_STORE_CTX_get_error_depth",
+        "X509_STORE_CTX_get_ex_data",
+        "X509_STORE_CTX_set_error",
+        "X509_VERIFY_PARAM_set1_host",
+        "X509_VERIFY_PARAM_set_hostflags",
+        "X509_up_ref",
+        "X509_verify_cert_error_string",
+    ],
+)
+def test_openssl_has_the_function(name: str) -> None:
+    assert callable(getattr(SSL._lib, name))  # type: ignore[attr-defined]
+
+
+def test_the_functions_tested_for_are_the_functions_used() -> None:
+    used = {
+        word.split("(")[0].removeprefix("_lib.")
+        for word in inspect.getsource(tls_contexts).split()
+        if word.startswith("_lib.")
+    }
+    used |= {
+        part.split("(")[0]
+        for part in inspect.getsource(tls_contexts).split("_lib.")[1:]
+        if part[0].isupper()
+    }
+    (mark,) = (
+        mark
+        for mark in test_openssl_has_the_function.pytestmark  # type: ignore[attr-defined]
+        if mark.name == "parametrize"
+    )
+    assert {name.strip() for name in used} == set(mark.args[1])
+
+
+def test_error_numbers_have_the_meaning_that_the_table_gives_them() -> None:
+    def text(number: int) -> str:
+        words = SSL._lib.X509_verify_cert_error_string(number)  # type: ignore[attr-defined]
+        return SSL._ffi.string(words).decode()  # type: ignore[attr-defined, no-any-return]
+
+    for number, reason in tls_contexts._REASONS.items():
+        if reason is Reason.REVOCATION_UNKNOWN:
+            assert "CRL" in text(number), number
+    assert text(10) == "certificate has expired"
+    assert text(9).startswith("certificate is not yet valid")
+    assert text(23) == "certificate revoked"
+    assert "purpose" in text(tls_contexts.WRONG_PURPOSE)
+    assert "rejected" in text(tls_contexts.REFUSED_NAME)
+    assert "unspecified" in text(tls_contexts.UNSPECIFIED)
+    assert "CRL scope" in text(tls_contexts.NO_SUCH_ALERT)
+
+
+def test_a_connection_can_be_found_by_its_ssl_and_keeps_its_context() -> None:
+    context = SSL.Context(SSL.TLS_METHOD)
+    connection = SSL.Connection(context, None)
+    assert SSL.Connection._reverse_mapping[connection._ssl] is connection
+    assert connection._context is context
+    assert context._context is not None
+
+
+def test_a_callback_of_ours_lives_as_long_as_its_context(lab: Lab) -> None:
+    publication = bridged_publication(lab.policy)
+    context = tls_contexts.client_leg_context(
+        publication.credential, publication.client_trust, lambda *_: None, lambda *_: None
+    )
+    assert context._ibcm_bridge_verify is not None  # type: ignore[attr-defined]
+    assert context._verify_helper is None, "pyOpenSSL's own would replace ours"
+    assert SSL.Connection(context, None)._verify_helper is None
+
+
+def test_a_certificate_can_be_taken_over_from_a_raw_pointer(lab: Lab) -> None:
+    original = crypto.X509.from_cryptography(lab.computer.certificate)
+    taken = tls_contexts._certificate(original._x509)
+    assert taken == lab.computer.certificate
+    del taken
+    assert original.to_cryptography() == lab.computer.certificate, "and is not freed with it"
+
+
+def test_app_data_stays_with_its_connection() -> None:
+    connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+    connection.set_app_data(self := object())
+    assert connection.get_app_data() is self
+
+
+# h11 (exchange, response_head)
+
+
+def test_h11_gives_back_what_follows_a_response() -> None:
+    reader = h11.Connection(h11.CLIENT)
+    reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    reader.send(h11.EndOfMessage())
+    reader.receive_data(b"HTTP/1.1 204 No Content\r\n\r\nsurplus")
+    assert isinstance(reader.next_event(), h11.Response)
+    assert reader.trailing_data == (b"surplus", False)
+
+
+def test_h11_gives_back_a_counted_body_when_its_head_has_been_read() -> None:
+    reader = h11.Connection(h11.CLIENT)
+    reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    reader.send(h11.EndOfMessage())
+    reader.receive_data(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
+    assert isinstance(reader.next_event(), h11.Response)
+    assert reader.trailing_data == (b"hel", False)
+    assert exchange.content_length is not None
+
+
+# asyncio
+
+
+def test_an_eager_task_runs_before_it_is_known_to_its_maker() -> None:
+    """mitmproxy's master makes all tasks eager; `server_event` is written for that."""
+    order = []
+
+    async def inner() -> None:
+        order.append("inner")
+
+    async def outer() -> None:
+        with asyncio_utils.set_eager_task_factory():
+            task = asyncio.create_task(inner())
+            order.append("outer")
+            await task
+
+    asyncio.run(outer())
+    assert order == ["inner", "outer"]
+
+
+# Alerts
+
+
+REFUSED: dict[str, tuple[Callable[[LabPki], Credential | None], Reason]] = {
+    "none": (lambda _: None, Reason.CERTIFICATE_MISSING),
+    "foreign": (lambda pki: pki.foreign_computer("a.example"), Reason.CERTIFICATE_UNTRUSTED),
+    "self-signed": (lambda pki: pki.self_signed("a.example"), Reason.CERTIFICATE_UNTRUSTED),
+    "expired": (lambda pki: pki.expired_computer("a.example"), Reason.CERTIFICATE_EXPIRED),
+    "revoked": (lambda pki: pki.revoked_computer("a.example"), Reason.CERTIFICATE_REVOKED),
+    "wrong purpose": (lambda pki: pki.wrong_purpose("a.example"), Reason.CERTIFICATE_PURPOSE),
+    "no purpose": (lambda pki: pki.without_purpose("a.example"), Reason.CERTIFICATE_PURPOSE),
+    "a person's": (lambda pki: pki.user("somebody@a.example"), Reason.CERTIFICATE_NAME),
+    "not yet valid": (
+        lambda pki: lab_pki._computer(pki._issuing, "a.example", tomorrow()),
+        Reason.CERTIFICATE_NOT_YET_VALID,
+    ),
+}
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+def tomorrow() -> tuple[datetime, datetime]:
+    now = datetime.now(UTC)
+    return now + timedelta(days=1), now + timedelta(days=2)
+
+
+@dataclasses.dataclass
+class Refusing:
+    """A bridge, and certificates that it must not accept."""
+
+    running: Running
+    credentials: dict[str, Credential | None]
+
+
+@pytest.fixture(scope="module")
+def refusing(running_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusing]:
+    credentials = {name: make(running_lab.pki) for name, (make, _) in REFUSED.items()}
+    trust = dataclasses.replace(
+        bridged_publication(running_lab.policy).client_trust, crls=running_lab.pki.crls()
+    )
+    audit_file = tmp_path_factory.mktemp("alerts") / "audit.jsonl"
+    policy = changed(running_lab.policy, audit_file, client_trust=trust)
+    with Running(running_lab, policy) as running:
+        yield Refusing(running, credentials)
+
+
+def assert_alert(
+    running: Running, credential: Credential | None, version: ssl.TLSVersion, reason: Reason
+) -> None:
+    before = len(running.audit())
+    options: dict[str, Any] = {"maximum_version": version}
+    client = running.client(credential=credential, **options) if credential else None
+    alert = REFUSALS[reason].alert
+    assert alert
+    if reason is Reason.CERTIFICATE_MISSING and version is ssl.TLSVersion.TLSv1_2:
+        alert = "handshake_failure"  # RFC 5246 §7.4.6: there is no certificate_required in 1.2
+    assert running.alert(client or running.anonymous(**options)) == alert.replace("_", " ")
+    assert wait_for(lambda: len(running.audit()) > before)
+    (record,) = running.audit()[before:]
+    assert record["reason"] == reason.value
+    assert record["verdict"] == "deny"
+    assert ("certificate" in record) is (credential is not None)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_certificate_that_is_not_accepted_gets_the_alert_of_the_table(
+    refusing: Refusing, name: str, version: ssl.TLSVersion
+) -> None:
+    assert_alert(refusing.running, refusing.credentials[name], version, REFUSED[name][1])
+    assert not refusing.running.lab.site.handshakes()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_its_twin_in_good_standing_is_let_in(
+    refusing: Refusing, lab: Lab, version: ssl.TLSVersion
+) -> None:
+    with refusing.running.client(maximum_version=version) as client:
+        assert isinstance(client.request(*GOOD), Reply)
+
+
+LISTS: dict[str, Callable[[LabPki], tuple[Any, ...]]] = {
+    "past their date": lambda pki: pki.crls(
+        this_update=datetime.now(UTC) - timedelta(days=9),
+        next_update=datetime.now(UTC) - timedelta(days=2),
+    ),
+    "not valid yet": lambda pki: pki.crls(
+        this_update=datetime.now(UTC) + timedelta(days=1),
+        next_update=datetime.now(UTC) + timedelta(days=9),
+    ),
+    "missing": lambda _: (),
+    "missing for the issuing authority": lambda pki: pki.crls()[:1],
+    "missing for the root": lambda pki: pki.crls()[1:],
+}
+
+
+@pytest.mark.parametrize("lists", LISTS)
+def test_without_a_current_revocation_list_nobody_is_let_in(
+    lab: Lab, tmp_path: Path, lists: str
+) -> None:
+    trust = bridged_publication(lab.policy).client_trust
+    trust = Trust(trust.anchors, trust.intermediates, LISTS[lists](lab.pki))
+    with Running(lab, changed(lab.policy, tmp_path / "audit.jsonl", client_trust=trust)) as running:
+        for version in VERSIONS:
+            assert_alert(running, lab.computer, version, Reason.REVOCATION_UNKNOWN)
+    assert not lab.site.handshakes()

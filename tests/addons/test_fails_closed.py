@@ -1,0 +1,593 @@
+"""Whatever raises, nothing passes: not one request reaches a site system that no decision allowed.
+
+mitmproxy logs an exception in a hook and forwards, and leaves a connection open when a layer
+raises (docs/architecture.md). Here every hook, layer, callback and engine is made to raise, in
+every way there is, and each time:
+
+1. nothing reaches the site system, not even a ClientHello where none had been sent before;
+2. the client is refused or its connection closed, soon, and nothing of it is left behind;
+3. the audit says bridge-defect;
+4. the next good client is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from ibcm_bridge.addons import (
+    client_authentication,
+    connections,
+    exchange,
+    front_door,
+    relay,
+    site_system_leg,
+    tls_contexts,
+)
+from ibcm_bridge.addons.exchange import ExchangeLayer
+from ibcm_bridge.addons.front_door import BridgedClientTls, FrontDoorLayer
+from ibcm_bridge.addons.listener import BridgeConnectionHandler
+from ibcm_bridge.addons.relay import RelayLayer
+from ibcm_bridge.addons.runner import Bridge
+from ibcm_bridge.addons.site_system_leg import SiteSystemLeg
+from mitmproxy.hooks import all_hooks
+from mitmproxy.proxy import commands
+
+from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.lab.client import Reply
+
+from .conftest import (
+    BRIDGED,
+    DENIED,
+    GOOD,
+    SOON,
+    TUNNELED,
+    Lab,
+    Panic,
+    Running,
+    answer,
+    message,
+    wait_for,
+)
+
+Outcome = Reply | Exception | None
+
+
+def good(running: Running) -> Outcome:
+    return running.ask(*GOOD)
+
+
+def denied(running: Running) -> Outcome:
+    return running.ask(*DENIED)
+
+
+def posted(running: Running) -> Outcome:
+    with running.client() as client:
+        return answer(client, "CCM_POST", "/ccm_system/request", **message())
+
+
+def unknown_name(running: Running) -> Outcome:
+    return running.ask(*GOOD, name="unknown.internet.example")
+
+
+def without_certificate(running: Running) -> Outcome:
+    with running.anonymous() as client:
+        return answer(client, *GOOD)
+
+
+def tunneled(running: Running) -> Outcome:
+    return running.ask(*GOOD, name=TUNNELED)
+
+
+def tunneled_and_left(running: Running) -> Outcome:
+    with running.client(TUNNELED) as client:
+        client.connect()
+    return None
+
+
+CALLED: dict[str, list[str]] = {
+    "requestheaders": ["AuditTrail", "RequestAuthorization"],
+    "request": ["BodyInspection"],
+    "tls_start_client": ["ClientAuthentication"],
+    "tls_established_client": ["ClientAuthentication"],
+    "tls_failed_client": ["AuditTrail"],
+    "connection_refused": ["AuditTrail"],
+    "tunnel_ended": ["AuditTrail"],
+    "exchange_ended": ["AuditTrail"],
+    "server_connect": ["AuditTrail", "SiteSystemAuthentication"],
+    "tls_start_server": ["SiteSystemAuthentication"],
+}
+"""Every hook, and the addons that have a function for it, in the order of the calls."""
+
+NOT_HOOKS = {"close", "record_defect"}
+"""Public methods of addons that are called by name; no hook of mitmproxy may be called so."""
+
+CAUSES: dict[str, Callable[[Running], Outcome]] = {
+    "requestheaders": good,
+    "request": good,
+    "tls_start_client": good,
+    "tls_established_client": good,
+    "tls_failed_client": without_certificate,
+    "connection_refused": unknown_name,
+    "tunnel_ended": tunneled_and_left,
+    "exchange_ended": denied,
+    "server_connect": good,
+    "tls_start_server": good,
+}
+"""What a client does for the hook to be called."""
+
+TELLS_ONLY = {"tls_failed_client", "connection_refused", "tunnel_ended", "exchange_ended"}
+"""Hooks that write the audit's record: one that has been written is not written again."""
+
+
+class Way(NamedTuple):
+    """A way to fail."""
+
+    error: type[BaseException]
+    allows_first: bool = False
+    waits_first: bool = False
+
+
+WAYS: dict[str, Way] = {
+    "an exception": Way(RuntimeError),
+    "a panic": Way(Panic),
+    "a cancellation": Way(asyncio.CancelledError),
+    "an exception after a wait": Way(RuntimeError, waits_first=True),
+    "a panic after a wait": Way(Panic, waits_first=True),
+    "a cancellation after a wait": Way(asyncio.CancelledError, waits_first=True),
+    "an exception after it has allowed": Way(RuntimeError, allows_first=True),
+    "a panic after it has allowed": Way(Panic, allows_first=True),
+    "a cancellation after it has allowed": Way(asyncio.CancelledError, allows_first=True),
+    "an exception after it has waited and allowed": Way(RuntimeError, True, True),
+    "a cancellation after it has waited and allowed": Way(asyncio.CancelledError, True, True),
+}
+
+
+def failing(way: Way, functions: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """A hook function that fails in this way; `functions` are what would have allowed."""
+
+    def fail(data: Any) -> None:
+        if way.allows_first:
+            for function in functions:
+                function(data)
+        raise way.error("made to fail")
+
+    async def fail_later(data: Any) -> None:
+        await asyncio.sleep(0)
+        fail(data)
+
+    return fail_later if way.waits_first else fail
+
+
+@contextmanager
+def nothing_passes(running: Running, *, handshakes: int = 0, requests: int = 0) -> Iterator[None]:
+    """Nothing reaches the site system in this block or later, but so many that were allowed."""
+    site = running.lab.site
+    yield
+    left = wait_for(lambda: not running.bridge.connections._records, SOON)
+    assert left, "something of the connection is left"
+    assert len(site.received()) <= requests
+    assert len(site.handshakes()) <= handshakes
+
+
+def assert_refused(outcome: Outcome) -> None:
+    if isinstance(outcome, Reply):
+        assert outcome.status in (405, 500), outcome
+
+
+def test_every_hook_that_has_a_function_is_in_the_table(running: Running) -> None:
+    found: dict[str, list[str]] = {}
+    for name, functions in running.bridge.hooks._by_name.items():
+        found[name] = [type(one.__self__).__name__ for one in functions]  # type: ignore[attr-defined]
+    assert {name: one for name, one in found.items() if name in all_hooks} == CALLED
+    # A function whose name is no hook's is never called: a slip there would open a gate.
+    assert found.keys() - all_hooks.keys() == NOT_HOOKS
+    assert CAUSES.keys() == CALLED.keys()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("name", "index"), [(name, i) for name, addons in CALLED.items() for i in range(len(addons))]
+)
+def test_a_hook_that_fails_lets_nothing_pass(
+    running: Running, name: str, index: int, way: str
+) -> None:
+    before = list(running.bridge.hooks.of(name))
+    running.hook(name, index, failing(WAYS[way], before))
+    with nothing_passes(running, handshakes=int(name == "tunnel_ended")):
+        assert_refused(CAUSES[name](running))
+    running.hook(name, index, before[index])
+    if not (WAYS[way].allows_first and name in TELLS_ONLY):
+        running.wait_for_reason("bridge-defect")
+    assert None not in running.reasons() or name == "tunnel_ended"
+    running.lab.site.clear()
+    running.assert_serves()
+    assert len(running.lab.site.received()) == 1, "something came late"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["requestheaders", "request", "responseheaders"])
+def test_a_hook_that_fails_after_the_others_takes_their_permission_back(
+    running: Running, name: str, way: str
+) -> None:
+    running.add_hook(name, failing(WAYS[way], []))
+    requests = int(name == "responseheaders")
+    with nothing_passes(running, handshakes=requests, requests=requests):
+        assert_refused(good(running))
+    running.wait_for_reason("bridge-defect")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["response", "error", "client_connected", "client_disconnected"])
+def test_a_hook_that_has_no_function_yet_fails_closed_too(
+    running: Running, name: str, way: str
+) -> None:
+    functions = running.bridge.hooks._by_name[name]
+    functions.append(failing(WAYS[way], []))
+    passed = int(name in ("response", "client_disconnected"))
+    with nothing_passes(running, handshakes=passed, requests=passed):
+        outcome = denied(running) if name == "error" else good(running)
+        assert passed or not isinstance(outcome, Reply) or outcome.status == 405
+    functions.clear()
+    running.assert_serves()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_hook_that_also_loses_the_exchange_leaves_nobody_hanging(
+    running: Running, way: str
+) -> None:
+    """Then there is no decision to withdraw, and the layer cannot be told."""
+    fail = failing(WAYS[way], [])
+
+    def lose(flow: Any) -> Any:
+        flow.metadata.clear()
+        return fail(flow)
+
+    running.add_hook("requestheaders", lose)
+    with nothing_passes(running):
+        assert_refused(good(running))
+
+
+def test_a_hook_that_returns_something_else_than_an_awaitable_is_a_defect(
+    running: Running,
+) -> None:
+    running.add_hook("request", lambda _: True)
+    with nothing_passes(running):
+        assert_refused(good(running))
+    running.wait_for_reason("bridge-defect")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["requestheaders", "request"])
+def test_a_decision_is_withdrawn_whether_or_not_the_defect_can_be_written_down(
+    running: Running, monkeypatch: pytest.MonkeyPatch, name: str, way: str
+) -> None:
+    monkeypatch.setattr(running.bridge._audit, "record_defect", lambda *_: None)
+    running.add_hook(name, failing(WAYS[way], []))
+    with nothing_passes(running):
+        assert_refused(good(running))
+
+
+def test_a_panic_in_the_audit_of_a_defect_still_ends_the_connection(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def panic(*_: object) -> None:
+        raise Panic
+
+    monkeypatch.setattr(running.bridge._audit, "record_defect", panic)
+    for way in WAYS.values():
+        running.add_hook("requestheaders", failing(way, []), first=True)
+        with nothing_passes(running):
+            assert_refused(good(running))
+        running.bridge.hooks._by_name["requestheaders"].pop(0)
+    # Nobody else can be told of it; that is the one case for asyncio's own log.
+    running.unhandled.clear()
+
+
+# Layers
+
+
+class Place(NamedTuple):
+    """A function of ours, what makes it run, and what the site system may have got by then."""
+
+    owner: Any
+    name: str
+    cause: Callable[[Running], Outcome] = good
+    handshakes: int = 0
+    requests: int = 0
+
+
+BEFORE_A_DECISION = [
+    Place(Bridge, "front_door"),
+    Place(FrontDoorLayer, "__init__"),
+    Place(FrontDoorLayer, "_handle_event"),
+    Place(FrontDoorLayer, "_decide"),
+    Place(front_door, "route"),
+    Place(front_door.tls, "parse_client_hello"),
+    Place(BridgedClientTls, "__init__"),
+    Place(BridgedClientTls, "receive_handshake_data"),
+    Place(BridgedClientTls, "receive_data"),
+    Place(RelayLayer, "__init__", tunneled),
+    Place(RelayLayer, "_handle_event", tunneled),
+    Place(ExchangeLayer, "__init__"),
+    Place(ExchangeLayer, "_one_request"),
+    Place(ExchangeLayer, "_read_head"),
+    Place(ExchangeLayer, "_read_request"),
+    Place(ExchangeLayer, "_forward"),
+    Place(ExchangeLayer, "_refuse", denied),
+    Place(exchange, "read_request_head"),
+    Place(exchange, "attach_exchange"),
+    Place(exchange, "gate"),
+    Place(exchange, "originate"),
+    Place(exchange, "response_bytes", denied),
+    Place(exchange, "refusal", denied),
+    Place(ExchangeLayer, "_open_leg"),
+    Place(SiteSystemLeg, "__init__"),
+    Place(SiteSystemLeg, "open"),
+    Place(BridgeConnectionHandler, "__init__"),
+    Place(BridgeConnectionHandler, "open_connection"),
+    Place(BridgeConnectionHandler, "open_connection", tunneled),
+]
+
+AFTER_A_DECISION = [
+    Place(relay.RelayLayer, "_pass_on", tunneled),
+    Place(site_system_leg._End, "_handle_event"),
+    Place(SiteSystemLeg, "send", handshakes=1),
+    Place(exchange, "response_reader", handshakes=1, requests=1),
+    Place(exchange, "next_response", handshakes=1, requests=1),
+    Place(exchange, "body_end", handshakes=1, requests=1),
+    Place(exchange, "head_for_client", handshakes=1, requests=1),
+    Place(ExchangeLayer, "_pass_body_on", handshakes=1, requests=1),
+]
+
+ERRORS = [RuntimeError, Panic, asyncio.CancelledError]
+
+
+def place_name(place: Place) -> str:
+    owner = getattr(place.owner, "__name__", "").rpartition(".")[2]
+    return f"{owner}.{place.name}, {place.cause.__name__}"
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("place", BEFORE_A_DECISION + AFTER_A_DECISION, ids=place_name)
+def test_a_layer_that_raises_closes_the_connection_and_lets_nothing_pass(
+    running: Running, monkeypatch: pytest.MonkeyPatch, place: Place, error: type[BaseException]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error("made to fail")
+
+    with nothing_passes(running, handshakes=place.handshakes, requests=place.requests):
+        with monkeypatch.context() as patch:
+            patch.setattr(place.owner, place.name, fail)
+            outcome = place.cause(running)
+        assert not isinstance(outcome, Reply), outcome
+    # Before there is a handler there is nobody to write a record, and nothing to write of. And a
+    # dial that is cancelled is how mitmproxy closes: no defect.
+    cancelled = place.name == "open_connection" and error is asyncio.CancelledError
+    if place.owner is not BridgeConnectionHandler and not cancelled:
+        running.wait_for_reason("bridge-defect")
+        assert len(running.audit()) == 1
+    running.lab.site.clear()
+    running.unhandled.clear() if place.name == "__init__" else None
+    running.assert_serves()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_record_that_cannot_be_opened_closes_the_connection(
+    running: Running, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("made to fail")
+
+    with nothing_passes(running), monkeypatch.context() as patch:
+        patch.setattr(connections.Connections, "open", fail)
+        assert not isinstance(good(running), Reply)
+    running.unhandled.clear()  # asyncio's word for it
+    running.assert_serves()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, UnicodeError, Panic])
+@pytest.mark.parametrize("cause", [good, tunneled])
+def test_a_dial_that_raises_closes_the_connection(
+    running: Running,
+    monkeypatch: pytest.MonkeyPatch,
+    cause: Callable[[Running], Outcome],
+    error: type[BaseException],
+) -> None:
+    """mitmproxy expects OSError; a name with too long a label is a UnicodeError."""
+
+    async def fail(*_: object, **__: object) -> None:
+        await asyncio.sleep(0)
+        raise error("made to fail")
+
+    with nothing_passes(running), monkeypatch.context() as patch:
+        patch.setattr(asyncio, "open_connection", fail)
+        assert not isinstance(cause(running), Reply)
+    running.wait_for_reason("bridge-defect")
+    running.assert_serves()
+
+
+def test_nothing_that_follows_from_the_same_event_is_done_after_a_failure(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hook fails, and the layer around it has more commands: to dial, say."""
+    dialled = []
+
+    def hook_and_dial(layer: RelayLayer) -> Iterator[commands.Command]:
+        for command in (
+            front_door.ConnectionRefusedHook(None),  # type: ignore[arg-type]
+            commands.OpenConnection(layer.context.server),
+        ):
+            command.blocking = layer
+            yield command
+
+    async def dial(_handler: BridgeConnectionHandler, command: commands.OpenConnection) -> None:
+        dialled.append(command)
+
+    monkeypatch.setattr(RelayLayer, "_open", hook_and_dial)
+    monkeypatch.setattr(BridgeConnectionHandler, "open_connection", dial)
+    with nothing_passes(running):
+        assert not isinstance(tunneled(running), Reply)
+    assert not dialled
+
+
+# Callbacks and engines
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("name", ["authenticate", "certificate_facts"])
+def test_what_judges_a_certificate_refuses_the_handshake_when_it_raises(
+    running: Running, monkeypatch: pytest.MonkeyPatch, name: str, error: type[BaseException]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("made to fail")
+
+    with nothing_passes(running), monkeypatch.context() as patch:
+        patch.setattr(client_authentication, name, fail)
+        assert running.alert(running.client()) == "internal error"
+    assert running.wait_for_reason("bridge-defect")["rule"] == "tls.verify"
+    running.assert_serves()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("name", ["_judge_certificate", "_connection", "_certificate"])
+def test_the_verify_callback_refuses_the_handshake_when_it_raises(
+    running: Running, monkeypatch: pytest.MonkeyPatch, name: str, error: type[BaseException]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("made to fail")
+
+    with nothing_passes(running), monkeypatch.context() as patch:
+        patch.setattr(tls_contexts, name, fail)
+        assert running.alert(running.client()) == "internal error"
+    # Without the connection there is nowhere to keep the reason.
+    reason = "handshake-failed" if name == "_connection" else "bridge-defect"
+    running.wait_for_reason(reason)
+    running.assert_serves()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_engine_that_raises_refuses_the_request(
+    running: Running, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("made to fail")
+
+    with nothing_passes(running), monkeypatch.context() as patch:
+        patch.setattr(YaraEngine, "scan", fail)
+        assert_refused(posted(running))
+    running.wait_for_reason("bridge-defect")
+    outcome = posted(running)
+    assert isinstance(outcome, Reply)
+    assert outcome.status == 200
+
+
+# The audit
+
+
+class FullDisk(io.StringIO):
+    """An audit file that can be filled up, and emptied again."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        super().__init__()
+        self.error = error
+        self.full = False
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise self.error("no space left on device")
+        return super().write(text)
+
+
+@pytest.fixture(params=[OSError, ValueError, UnicodeEncodeError], ids=lambda error: error.__name__)
+def disk(request: pytest.FixtureRequest, running: Running) -> Iterator[FullDisk]:
+    error = request.param
+    disk = FullDisk(error if error is not UnicodeEncodeError else _NotEncodable)
+    before, running.bridge._audit._stream = running.bridge._audit._stream, disk
+    yield disk
+    running.bridge._audit._stream = before
+
+
+class _NotEncodable(UnicodeEncodeError):
+    def __init__(self, reason: str) -> None:
+        super().__init__("ascii", "", 0, 1, reason)
+
+
+def test_when_the_audit_cannot_be_written_no_further_request_passes(
+    running: Running, disk: FullDisk
+) -> None:
+    site = running.lab.site
+    disk.full = True
+    good(running)
+    assert len(site.received()) <= 1, "the one whose record could not be written"
+    site.clear()
+    with nothing_passes(running):
+        for _ in range(3):
+            assert_refused(good(running))
+    disk.full = False
+    # Whoever comes next finds out that it works again.
+    assert_refused(good(running))
+    assert not site.received()
+    running.assert_serves()
+    written = [line for line in disk.getvalue().splitlines() if line]
+    assert wait_for(lambda: len(disk.getvalue().splitlines()) == 2), written
+
+
+def test_when_the_audit_cannot_be_written_the_next_request_on_a_warm_connection_is_refused(
+    running: Running, disk: FullDisk
+) -> None:
+    with running.client() as client:
+        assert isinstance(answer(client, *GOOD), Reply)
+        assert wait_for(disk.getvalue)
+        disk.full = True
+        assert not isinstance(good(running), Exception)  # its record fails
+        assert wait_for(lambda: running.bridge._audit._failed)
+        running.lab.site.clear()
+        assert_refused(answer(client, *GOOD))
+    assert not running.lab.site.received()
+
+
+def test_when_the_audit_cannot_be_written_no_tunnel_is_opened(
+    running: Running, disk: FullDisk
+) -> None:
+    disk.full = True
+    good(running)
+    assert wait_for(lambda: running.bridge._audit._failed)
+    running.lab.site.clear()
+    with nothing_passes(running):
+        assert not isinstance(tunneled(running), Reply)
+    disk.full = False
+    assert not isinstance(tunneled(running), Reply)  # finds out that it works again
+    outcome = tunneled(running)
+    assert isinstance(outcome, Reply)
+    assert outcome.status == 200
+
+
+def test_after_all_this_a_request_still_names_the_bridge_in_nothing(running: Running) -> None:
+    """The refusal for a defect says no more than that there is one."""
+    running.add_hook("request", failing(WAYS["an exception"], []))
+    outcome = good(running)
+    assert isinstance(outcome, Reply)
+    assert b"made to fail" not in outcome.body
+    assert BRIDGED.encode() not in outcome.body
+    record = running.wait_for_reason("bridge-defect")
+    assert "made to fail" not in str(record)
+    assert record["detail"] == "RuntimeError"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_on_a_disk_that_is_really_full_nothing_passes_and_the_bridge_still_stops(lab: Lab) -> None:
+    policy = dataclasses.replace(lab.policy, audit_file=Path("/dev/full"))
+    with Running(lab, policy) as running:
+        good(running)
+        lab.site.clear()
+        with nothing_passes(running):
+            assert_refused(good(running))
+            assert_refused(tunneled(running))
+    assert not lab.site.received()
