@@ -26,7 +26,7 @@ from mitmproxy.master import Master
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 
-from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.inspection.engines import ContentEngine, YaraEngine
 from ibcm_bridge.policy import Address, BridgePublication, Policy
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Bridge:
             self._audit,
             ClientAuthentication(self.connections, published),
             RequestAuthorization(policy.bypass_directories),
-            BodyInspection([YaraEngine(_rules(policy.rule_files))]),
+            BodyInspection(engines(policy)),
             SiteSystemAuthentication(self.connections, published),
         ]
         self.hooks = listener.Hooks(addons)
@@ -97,6 +97,11 @@ class BridgeMaster(Master):
     def addresses(self) -> list[Address]:
         """What is listened on."""
         return [(host, port) for host, port, *_ in self.servers.listen_addrs()]
+
+
+def engines(policy: Policy) -> list[ContentEngine]:
+    """The content engines of a policy. RuleError where rules do not compile."""
+    return [YaraEngine(_rules(policy.rule_files))]
 
 
 async def run(policy: Policy, ready: Callable[[list[Address]], None]) -> None:
@@ -141,11 +146,15 @@ async def _until_listening(master: BridgeMaster, serving: asyncio.Task[None], co
             serving.result()
             raise StartError("mitmproxy stopped before it listened")
         await asyncio.sleep(0.01)
-    failed = [
-        str(server.last_exception) for server in master.servers.servers if not server.is_running
-    ]
+    failed = [_why(one.last_exception) for one in master.servers.servers if not one.is_running]
     if failed or len(master.servers.servers) != count:
         raise StartError("; ".join(failed) or "not every listener could be opened")
+
+
+def _why(error: BaseException | None) -> str:
+    """In words, without what mitmproxy puts around them."""
+    cause = error.__cause__ or error if error else None
+    return (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
 
 
 async def _drain(master: BridgeMaster) -> None:

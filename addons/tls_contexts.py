@@ -17,7 +17,7 @@ tests/addons/test_contract.py.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cryptography import x509
@@ -87,6 +87,21 @@ def client_leg_context(
     return context
 
 
+def verify_path(trust: Trust, certificates: Sequence[x509.Certificate]) -> Deny | None:
+    """Verify a certification path without a connection, as the client leg would.
+
+    `certificates` are as a client presents them, the end-entity certificate first.
+    """
+    chain = [crypto.X509.from_cryptography(one) for one in certificates]
+    try:
+        crypto.X509StoreContext(_store(trust), chain[0], chain[1:]).verify_certificate()
+    except crypto.X509StoreContextError as error:
+        number, depth, text = error.errors
+        reason = _REASONS.get(number, Reason.CERTIFICATE_INVALID)
+        return Deny(reason, "clients.trust", f"{text} (depth {depth})")
+    return None
+
+
 def site_system_leg_context(credential: Credential, trust: Trust) -> SSL.Context:
     """A client-side context that presents the bridge's certificate and verifies the peer's."""
     context = _context(SSL.TLS_CLIENT_METHOD, credential, trust)
@@ -122,6 +137,17 @@ def _context(method: int, credential: Credential, trust: Trust) -> SSL.Context:
     context.check_privatekey()
     store = context.get_cert_store()
     assert store is not None
+    _fill(store, trust)
+    return context
+
+
+def _store(trust: Trust) -> crypto.X509Store:
+    store = crypto.X509Store()
+    _fill(store, trust)
+    return store
+
+
+def _fill(store: crypto.X509Store, trust: Trust) -> None:
     for certificate in (*trust.anchors, *trust.intermediates):
         store.add_cert(crypto.X509.from_cryptography(certificate))
     for crl in trust.crls:
@@ -132,7 +158,6 @@ def _context(method: int, credential: Credential, trust: Trust) -> SSL.Context:
         | crypto.X509StoreFlags.CRL_CHECK_ALL
         | crypto.X509StoreFlags.X509_STRICT
     )
-    return context
 
 
 def _select_http_1_1(_connection: SSL.Connection, offered: list[bytes]) -> Any:

@@ -6,6 +6,8 @@ before what it asks for. Each cites the requirement it enforces.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ibcm_bridge.decisions import Authorized, Deny, Reason
 from ibcm_bridge.identity import AuthenticatedClient
 from ibcm_bridge.policy import BridgePublication, PublishedRole, UnlistedHeaders
@@ -72,7 +74,11 @@ def _body_rule(profile: RoleProfile, target: RequestTarget, head: RequestHead) -
     verb, cites = head.method[:32].decode("ascii"), profile.verbs_requirement
     if body_rule is None:
         return Deny(
-            Reason.VERB, f"{profile.name}.verbs", f"{verb} is not a verb of this role", cites
+            Reason.VERB,
+            f"{profile.name}.verbs",
+            f"{verb} is not a verb of this role",
+            cites,
+            _names(profile.bodies),
         )
     directory = profile.directories[target.directory]
     if head.method not in directory.methods:
@@ -81,6 +87,7 @@ def _body_rule(profile: RoleProfile, target: RequestTarget, head: RequestHead) -
             f"{profile.name}.directories.{directory.name}",
             f"{verb} is not a verb of this directory",
             cites,
+            _names(directory.methods),
         )
     # protocol.md §7: what the packages directory itself holds is not for clients to list.
     below = target.segments[1].lower() if len(target.segments) > 1 else ""
@@ -93,6 +100,10 @@ def _body_rule(profile: RoleProfile, target: RequestTarget, head: RequestHead) -
     return body_rule
 
 
+def _names(methods: Iterable[bytes]) -> tuple[str, ...]:
+    return tuple(sorted(method.decode("ascii") for method in methods))
+
+
 def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | None:
     rule = f"bodies.{body_rule.name}"
     if body_rule.inspection is Inspection.NOT_INSPECTABLE:
@@ -103,7 +114,7 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
         return Deny(
             Reason.BODY_TOO_LARGE, f"{rule}.limit", f"{length} of at most {body_rule.limit} bytes"
         )
-    if body_rule.media_types:
+    if body_rule.media_types and (length or body_rule.required):
         if head.length is None:
             # protocol.md §1.2: clients always send it; without it the body cannot be bounded.
             return Deny(Reason.LENGTH_REQUIRED, "head.content-length", "no Content-Length")

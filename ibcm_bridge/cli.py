@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    # It misses an addon that we replace on purpose.
-    logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.ERROR)
+    # It misses an addon that we replace on purpose, and says what StartError says better.
+    logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.CRITICAL)
     try:
         status: int = options.command(options)
     except BrokenPipeError:
@@ -91,6 +91,32 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--config", type=Path, required=True, metavar="FILE", help="the policy file")
     check.set_defaults(command=_check)
 
+    explain = commands.add_parser(
+        "explain",
+        help="say what the bridge would do with a request, and why",
+        description="Follows a request through a policy without sending anything. "
+        "The exit status is 1 when it would be refused.",
+        epilog="Example: ibcm-bridge explain --config config/bridge.yaml --certificate "
+        "config/pki/clients/computer.pem DELETE https://bridge.internet.example/SMS_MP/",
+    )
+    explain.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="the policy file"
+    )
+    explain.add_argument(
+        "--certificate", type=Path, metavar="FILE", help="what the client presents (PEM)"
+    )
+    explain.add_argument("--body", type=Path, metavar="FILE", help="the request's body")
+    explain.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'",
+        help="a header field; may be given several times",
+    )
+    explain.add_argument("method", metavar="VERB")
+    explain.add_argument("url", metavar="URL")
+    explain.set_defaults(command=_explain)
+
     pki = commands.add_parser(
         "pki",
         help="make the lab's certificates on disk",
@@ -104,12 +130,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ibcm_bridge.addons.runner import StartError, run
-    from ibcm_bridge.inspection.engines import RuleError
-
     policy = _policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
+    # Only now, because they take a while: what is wrong with a policy is said at once.
+    from ibcm_bridge.addons.runner import StartError, run
+    from ibcm_bridge.inspection.engines import RuleError
+
     findings = _findings(policy)
 
     def ready(addresses: list[tuple[str, int]]) -> None:
@@ -139,6 +166,38 @@ def _check(options: argparse.Namespace) -> int:
     counts = {level: sum(1 for one in findings if one.level is level) for level in Level}
     print(f"{counts[Level.PROBLEM]} problems, {counts[Level.WARNING]} warnings")
     return EXIT_PROBLEM if counts[Level.PROBLEM] else 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from cryptography import x509
+
+    from ibcm_bridge.addons.runner import engines
+    from ibcm_bridge.addons.tls_contexts import verify_path
+    from ibcm_bridge.explain import Question, explain
+
+    policy = _policy(options.config)
+    if policy is None:
+        return EXIT_PROBLEM
+    headers = [tuple(part.strip() for part in one.split(":", 1)) for one in options.header]
+    if any(len(header) != 2 for header in headers):
+        print("ibcm-bridge explain: a header is 'NAME: VALUE'", file=sys.stderr)
+        return EXIT_USAGE
+    try:
+        presented = options.certificate.read_bytes() if options.certificate else b""
+        question = Question(
+            method=options.method,
+            url=options.url,
+            headers=tuple((name, value) for name, value in headers),
+            certificates=tuple(x509.load_pem_x509_certificates(presented)) if presented else (),
+            body=options.body.read_bytes() if options.body else None,
+        )
+        explanation = explain(policy, question, engines(policy), verify_path)
+    except (OSError, ValueError) as error:
+        print(f"ibcm-bridge explain: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    for step in explanation.steps:
+        print(step)
+    return EXIT_PROBLEM if explanation.denial is not None else 0
 
 
 def _policy(path: Path) -> Policy | None:

@@ -96,13 +96,15 @@ class Deny(_NotATruthValue):
     `rule` names the line of policy or the check that refused, such as
     ``management-point.verbs``. `detail` is bounded text for the operator; it never goes to the
     client and never holds payload or credentials. `requirement` is given where it depends on the
-    role (VERB-MP, VERB-DP ...); otherwise the table in `responses` has it.
+    role (VERB-MP, VERB-DP ...); otherwise the table in `responses` has it. `allowed_methods` is
+    for a refused verb: RFC 9110 §15.5.6 has the answer name those that would do.
     """
 
     reason: Reason
     rule: str
     detail: str = ""
     requirement: str = ""
+    allowed_methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +130,5 @@ class Approved(_NotATruthValue):
     body: bytes
     views: tuple[str, ...]
     """What was looked at, for the audit: names and sizes such as ``inflated:28672``."""
+    endpoint: str
+    """Of a CCM_POST, the endpoint its header names; empty otherwise. Text of the client's."""

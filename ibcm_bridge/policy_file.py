@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -161,7 +162,7 @@ def load_policy(path: Path) -> Policy:
         known = {problem.path for problem in tree.problems}
         for item in error.errors(include_url=False):
             if (where := _without_tags(item["loc"])) not in known:
-                reading.report(where, _plain(item["type"], item["msg"]))
+                reading.report(where, _plain(item["type"], item["msg"], where))
         raise PolicyError(reading.sorted_problems()) from error
     policy = reading.policy(row, shipped_roles())
     if tree.problems:
@@ -290,16 +291,17 @@ class _Reading:
             return None
         try:
             certificates = x509.load_pem_x509_certificates(chain)
-        except ValueError:
-            self.report((*where, "chain"), f"{row.chain} has no PEM certificate")
+            certified = certificates[0].public_key()
+        except (ValueError, UnsupportedAlgorithm):
+            self.report((*where, "chain"), f"{row.chain} has no PEM certificate that can be used")
             return None
         try:
             public = serialization.load_pem_private_key(key, None).public_key()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             # The library's message can quote the file; ours must not.
             self.report((*where, "key"), f"{row.key} is not a PEM private key without passphrase")
             return None
-        if public != certificates[0].public_key():
+        if public != certified:
             self.report((*where, "key"), f"{row.key} is not the key of {row.chain}")
             return None
         return Credential(chain, key)
@@ -344,6 +346,11 @@ def _without_tags(location: tuple[str | int, ...]) -> yaml_tree.Path:
     return location
 
 
+_SHAPES = {
+    "name": "a host name, such as bridge.internet.example",
+    "roles.site_system": "https://name or https://name:port; "
+    "bridging HTTPS to HTTP is not supported (BRIDGE-HTTPS-ONLY)",
+}
 _PLAIN = {
     "extra_forbidden": "no such key here",
     "missing": "this key is missing",
@@ -352,7 +359,11 @@ _PLAIN = {
 }
 
 
-def _plain(kind: str, message: str) -> str:
+def _plain(kind: str, message: str, where: yaml_tree.Path) -> str:
+    if kind == "string_pattern_mismatch":
+        # "roles" stands in the path of a bridged role's site system only.
+        key = f"{'roles.' if 'roles' in where else ''}{where[-1]}"
+        return _SHAPES.get(key, "a host name and a port, name:port")
     return _PLAIN.get(kind, message[:1].lower() + message[1:])
 
 

@@ -98,6 +98,10 @@ def head_for_client(response: h11.Response, end: BodyEnd, *, keep_alive: bool) -
     """The head as the client gets it: the site system's, with the client leg's own framing."""
     # RFC 9112 §6.3: of a length beside a coding, which h11 lets pass, only the coding counts.
     left_out = _NOT_PASSED_BACK | ({b"content-length"} if end is BodyEnd.CHUNKED else set())
+    # RFC 9110 §7.6.1: what the site system's Connection names is for its own leg.
+    for name, value in response.headers:
+        if name == b"connection":
+            left_out |= {option.strip().lower() for option in value.split(b",")}
     lines = [b"HTTP/1.1 %d %b" % (response.status_code, response.reason)]
     lines += [
         b"%b: %b" % (name, value)

@@ -174,8 +174,10 @@ def response_bytes(deny: Deny, reference: str, *, head_only: bool = False) -> by
     row = refusal(deny)
     status = row.status or HTTPStatus.FORBIDDEN
     body = f"{row.text}\r\nRequirement: {requirement(deny)}\r\nReference: {reference}\r\n".encode()
+    allow = f"Allow: {', '.join(deny.allowed_methods)}\r\n" if deny.allowed_methods else ""
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        f"{allow}"
         "Content-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(body)}\r\n"
         "Cache-Control: no-store\r\n"

@@ -28,10 +28,14 @@ class CertificatePolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BodyRule:
-    """What a request body may be. Sizes in bytes; `media_types` in lower case."""
+    """What a request body may be. Sizes in bytes; `media_types` in lower case.
+
+    `required`: whether there must be one.
+    """
 
     name: str
     inspection: Inspection
+    required: bool
     media_types: frozenset[bytes]
     limit: int
     inflated_limit: int
@@ -131,6 +135,7 @@ def _body_rule(name: str, row: object) -> BodyRule:
     return BodyRule(
         name=name,
         inspection=Inspection(str(fields["inspection"])),
+        required=fields["required"] is True,
         media_types=_lower_bytes(_strings(fields["media_types"])),
         limit=limit,
         inflated_limit=inflated,

@@ -14,7 +14,7 @@ from ibcm_bridge.decisions import Authorized, Deny, Reason
 from ibcm_bridge.identity import AuthenticatedClient
 from ibcm_bridge.policy import BridgePublication
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.responses import requirement
+from ibcm_bridge.responses import requirement, response_bytes
 from ibcm_bridge.roles import RoleTable
 
 Decide = Callable[[RequestHead], Authorized | Deny]
@@ -251,11 +251,39 @@ def test_a_body_is_bounded_by_the_role_table(
     assert denial.reason is Reason.BODY_TOO_LARGE
 
 
-@pytest.mark.parametrize("line", [MESSAGE, LISTING])
-def test_a_verb_with_a_body_needs_a_length(
-    decide: Decide, request_head: Head, line: tuple[str, ...]
+def test_a_message_needs_a_length(decide: Decide, request_head: Head) -> None:
+    assert denied(decide(request_head(*MESSAGE[:3]))).reason is Reason.LENGTH_REQUIRED
+
+
+@pytest.mark.parametrize("fields", [(), ("Content-Length: 0",), LISTING[2:3]])
+def test_a_listing_may_be_asked_for_without_a_body(
+    decide: Decide, request_head: Head, fields: tuple[str, ...]
 ) -> None:
-    assert denied(decide(request_head(*line[:3]))).reason is Reason.LENGTH_REQUIRED
+    allowed(decide(request_head(*LISTING[:2], *fields)))
+
+
+def test_a_listing_with_a_body_needs_its_media_type(decide: Decide, request_head: Head) -> None:
+    denial = denied(decide(request_head(*LISTING[:2], "Content-Length: 10")))
+    assert denial.reason is Reason.MEDIA_TYPE
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "allowed_methods"),
+    [
+        ("DELETE", "/SMS_MP/", ("BITS_POST", "CCM_POST", "GET", "HEAD", "PROPFIND")),
+        ("CCM_POST", "/SMS_MP/", ("GET", "HEAD", "PROPFIND")),
+    ],
+)
+def test_a_refused_verb_names_those_that_would_do(
+    decide: Decide,
+    request_head: Head,
+    method: str,
+    target: str,
+    allowed_methods: tuple[str, ...],
+) -> None:
+    denial = denied(decide(request_head(method, target)))
+    assert denial.allowed_methods == allowed_methods
+    assert f"Allow: {', '.join(allowed_methods)}\r\n".encode() in response_bytes(denial, "r")
 
 
 @pytest.mark.parametrize("length", [0, 1, 10_000_000_000])

@@ -13,6 +13,7 @@ from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import BridgePublication, Policy, TunnelPublication, UnlistedHeaders
 from ibcm_bridge.policy_file import PolicyError, load_policy
 
+HTTPS_ONLY = "bridging HTTPS to HTTP is not supported (BRIDGE-HTTPS-ONLY)"
 SHIPPED = shipped_policy()
 
 
@@ -167,15 +168,23 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         ("version: 1", "version: 1\nextra: 2", "extra: no such key here"),
         ("mode: bridge", "mode: terminate", "mode is bridge or tunnel"),
         ("mode: tunnel", "mode: bridging", "mode is bridge or tunnel"),
-        ("listen: 127.0.0.1:8443", "listen: 127.0.0.1", "string should match"),
+        ("listen: 127.0.0.1:8443", "listen: 127.0.0.1", "name:port"),
         ("listen: 127.0.0.1:8443", "listen: 127.0.0.1:99999", "99999 is not a port"),
         ("listen: 127.0.0.1:8443", "listen: 8443", "input should be a valid string"),
         ("listen: 127.0.0.1:8443", "listen:", "input should be a valid string"),
-        ("name: bridge.internet.example", "name: a b", "string should match"),
-        ("name: bridge.internet.example", "name: '*.internet.example'", "string should match"),
-        ("https://mp01.corp.example", "http://mp01.corp.example", "string should match"),
-        ("https://mp01.corp.example", "mp01.corp.example:443", "string should match"),
-        ("https://mp01.corp.example", "https://mp01.corp.example/x", "string should match"),
+        ("name: bridge.internet.example", "name: a b", "a host name, such as"),
+        ("name: bridge.internet.example", "name: '*.internet.example'", "a host name, such as"),
+        (
+            "https://mp01.corp.example",
+            "http://mp01.corp.example",
+            HTTPS_ONLY,
+        ),
+        ("https://mp01.corp.example", "mp01.corp.example:443", HTTPS_ONLY),
+        (
+            "https://mp01.corp.example",
+            "https://mp01.corp.example/x",
+            HTTPS_ONLY,
+        ),
         ("connect: 127.0.0.1:9443", "conect: 127.0.0.1:9443", "no such key here"),
         ("unlisted_headers: drop", "unlisted_headers: keep", "input should be 'drop' or 'refuse'"),
         ("unlisted_headers: drop", "unlisted_headers: no", "YAML reads no as a bool"),

@@ -252,3 +252,8 @@ def test_chunks_written_are_chunks_read(pieces: list[bytes]) -> None:
         body += event.data
     assert isinstance(event, h11.EndOfMessage)
     assert body == b"".join(pieces)
+
+
+def test_what_the_site_systems_connection_names_is_left_out() -> None:
+    raw = b"HTTP/1.1 200 OK\r\nConnection: X-Hop, close\r\nX-Hop: 1\r\nX-End: 2\r\n\r\n"
+    assert for_client(raw) == b"HTTP/1.1 200 OK\r\nX-End: 2\r\n\r\n"

@@ -8,15 +8,24 @@ the content engines then look at. A body that cannot be read is refused, never w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
 from ibcm_bridge.messages.ccm import read_ccm_request
-from ibcm_bridge.messages.xml import check_xml
+from ibcm_bridge.messages.xml import character_data, check_xml
 from ibcm_bridge.roles import Inspection
 
 Views = dict[str, bytes]
 """Name of a view -> its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a body holds: the views to look at, and the endpoint that a message is for."""
+
+    views: Views
+    endpoint: str = ""
 
 
 def inspect(
@@ -27,10 +36,10 @@ def inspect(
     if len(body) != announced:
         # The framing said otherwise: forwarding would let the next parser split it elsewhere.
         return Deny(Reason.BODY_INCOMPLETE, "bodies.length", f"{len(body)} of {announced} bytes")
-    views = _READERS[authorized.body_rule.inspection](authorized, body)
-    if isinstance(views, Deny):
-        return views
-    for name, data in views.items():
+    content = _READERS[authorized.body_rule.inspection](authorized, body)
+    if isinstance(content, Deny):
+        return content
+    for name, data in content.views.items():
         for engine in engines:
             try:
                 finding = engine.scan(data)
@@ -40,16 +49,17 @@ def inspect(
                 return Deny(
                     Reason.MALICIOUS_CONTENT, f"engines.{engine.name}", f"{finding} in {name}"
                 )
-    return Approved(authorized, body, tuple(f"{name}:{len(data)}" for name, data in views.items()))
+    looked_at = tuple(f"{name}:{len(data)}" for name, data in content.views.items())
+    return Approved(authorized, body, looked_at, content.endpoint)
 
 
-def _no_body(_authorized: Authorized, body: bytes) -> Views | Deny:
+def _no_body(_authorized: Authorized, body: bytes) -> Content | Deny:
     if body:
         return Deny(Reason.BODY_TOO_LARGE, "bodies.none", "a body where none belongs")
-    return {}
+    return Content({})
 
 
-def _not_inspectable(authorized: Authorized, _body: bytes) -> Views | Deny:
+def _not_inspectable(authorized: Authorized, _body: bytes) -> Content | Deny:
     return Deny(
         Reason.BODY_NOT_INSPECTABLE,
         f"bodies.{authorized.body_rule.name}",
@@ -57,19 +67,19 @@ def _not_inspectable(authorized: Authorized, _body: bytes) -> Views | Deny:
     )
 
 
-def _xml(_authorized: Authorized, body: bytes) -> Views | Deny:
+def _xml(_authorized: Authorized, body: bytes) -> Content | Deny:
     if not body:
         # RFC 4918 §9.1: a PROPFIND without a body asks for all properties.
-        return {}
+        return Content({})
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         return Deny(Reason.ENCODING, "bodies.xml", "not UTF-8")
     refusal = check_xml(text.encode(), "bodies.xml")
-    return refusal if refusal is not None else {"sent": body}
+    return refusal if refusal is not None else Content({"sent": body, **_as_read(text)})
 
 
-def _ccm_message(authorized: Authorized, body: bytes) -> Views | Deny:
+def _ccm_message(authorized: Authorized, body: bytes) -> Content | Deny:
     message = read_ccm_request(
         authorized.head.value(b"content-type") or b"",
         body,
@@ -78,15 +88,26 @@ def _ccm_message(authorized: Authorized, body: bytes) -> Views | Deny:
     if isinstance(message, Deny):
         return message
     # Signatures are mostly ASCII and the inflated bytes are UTF-16, so the text is looked at too.
-    return {
+    views = {
         "sent": body,
         "header": message.header_text.encode(),
         "inflated": message.inflated,
-        "text": message.text.encode(),
+        "text": "\n".join(message.documents).encode(),
+        **_as_read(message.header_text, *message.documents),
     }
+    return Content(views, message.target_endpoint)
 
 
-_READERS: dict[Inspection, Callable[[Authorized, bytes], Views | Deny]] = {
+def _as_read(*documents: str) -> Views:
+    """What a reader of the XML gets to see, where that is not what stands in it.
+
+    `&#88;`, a comment or a CDATA section in the middle would hide a text from the other views.
+    """
+    hidden = [one for one in documents if "&" in one or "<!" in one or "<?" in one[1:]]
+    return {"as-read": b"\n".join(map(character_data, hidden))} if hidden else {}
+
+
+_READERS: dict[Inspection, Callable[[Authorized, bytes], Content | Deny]] = {
     Inspection.NO_BODY: _no_body,
     Inspection.CCM_MESSAGE: _ccm_message,
     Inspection.XML: _xml,

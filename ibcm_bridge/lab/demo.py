@@ -229,6 +229,8 @@ def _saw(record: dict[str, Any]) -> str:
         seen.append(_name(str(record["certificate"]["subject"])))
     if "method" in record:
         seen.append(f"{record['method']} {record['target'].split('?')[0]}")
+    if "endpoint" in record:
+        seen.append(f"for {record['endpoint']}")
     for view in record.get("inspected", ()):
         name, _, size = str(view).partition(":")
         if name == "inflated":

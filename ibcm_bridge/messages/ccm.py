@@ -36,15 +36,13 @@ _READABLE_HOOKS = frozenset(("zlib-compress", "clientauth"))
 
 @dataclass(frozen=True, slots=True)
 class CcmRequest:
-    """A message as read. Bytes as sent, inflated bytes, and text; for inspection only."""
+    """A message as read; a copy, for inspection only. `inflated` is UTF-16LE."""
 
     header_text: str
     target_endpoint: str
-    payload: bytes
-    """The second part exactly as sent: what PayloadSignature covers."""
     inflated: bytes
-    """UTF-16LE."""
-    text: str
+    documents: tuple[str, ...]
+    """The slices, each an XML document."""
 
 
 @dataclass(slots=True)
@@ -115,10 +113,10 @@ def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> C
     inflated = _inflate(payload.body, inflated_limit) if compressed else payload.body
     if isinstance(inflated, Deny):
         return inflated
-    text = _check_slices(inflated, header.slices)
-    if isinstance(text, Deny):
-        return text
-    return CcmRequest(header_text, header.endpoint.strip(), payload.body, inflated, text)
+    documents = _check_slices(inflated, header.slices)
+    if isinstance(documents, Deny):
+        return documents
+    return CcmRequest(header_text, header.endpoint.strip(), inflated, documents)
 
 
 def _header_text(raw: bytes) -> str | Deny:
@@ -165,8 +163,8 @@ def _inflate(stream: bytes, limit: int) -> bytes | Deny:
     return inflated
 
 
-def _check_slices(inflated: bytes, slices: list[tuple[int, int]]) -> str | Deny:
-    """The text of all slices, each an XML document by itself; the refusal where one is not."""
+def _check_slices(inflated: bytes, slices: list[tuple[int, int]]) -> tuple[str, ...] | Deny:
+    """All slices, each an XML document by itself; the refusal where one is not."""
     documents, rest = [], bytearray(inflated)
     distinct = dict.fromkeys(slices)
     # A heartbeat's slices cover its payload not quite twice (protocol.md §1.3). Each is read, so
@@ -188,7 +186,7 @@ def _check_slices(inflated: bytes, slices: list[tuple[int, int]]) -> str | Deny:
     # A CRLF of two bytes after the last NUL is usual (protocol.md §1.3); text there is not.
     if rest.translate(None, _PADDING):
         return Deny(Reason.XML, "ccm.slices", "text that no Body or Attachment covers")
-    return "\n".join(documents)
+    return tuple(documents)
 
 
 def _utf16(raw: bytes, where: str) -> str | Deny:

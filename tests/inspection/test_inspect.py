@@ -199,6 +199,42 @@ def test_malware_is_found_in_a_listing(allow: Allow, yara: YaraEngine) -> None:
             assert result.reason is Reason.MALICIOUS_CONTENT
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "<Report>&#88;{rest}</Report>",
+        "<Report>&#x58;{rest}</Report>",
+        "<Report Name='&#88;{rest}'/>",
+        "<Report>X<!-- between -->{rest}</Report>",
+        "<Report>X<?between?>{rest}</Report>",
+        "<Report>X<![CDATA[{rest}]]></Report>",
+        "<Report><a>X</a><b><![CDATA[{rest}]]></b></Report>",
+    ],
+)
+def test_malware_that_only_a_reader_of_the_xml_would_see_is_found(
+    look: Look, yara: YaraEngine, hidden: str
+) -> None:
+    def denial(text: str) -> Approved | Deny:
+        xml = hidden.format(rest=text)
+        body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID)
+        return look(body, yara)
+
+    found = denial(EICAR[1:])
+    assert isinstance(found, Deny)
+    assert (found.reason, found.detail) == (
+        Reason.MALICIOUS_CONTENT,
+        "eicar_test_file in as-read",
+    )
+    assert isinstance(denial("harmless"), Approved)
+
+
+def test_an_approval_names_the_endpoint(look: Look) -> None:
+    body = ccm.ccm_post_body(endpoint="MP_DdrEndpoint", body_xml="<Report/>", client_guid=GUID)
+    approved = look(body)
+    assert isinstance(approved, Approved)
+    assert approved.endpoint == "MP_DdrEndpoint"
+
+
 def test_half_a_signature_is_not_one(look: Look, yara: YaraEngine) -> None:
     assert isinstance(look(report(f"<Report>{EICAR[:-1]}</Report>"), yara), Approved)
 

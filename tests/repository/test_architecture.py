@@ -15,7 +15,7 @@ from ibcm_bridge.decisions import Reason
 from ibcm_bridge.responses import REFUSALS
 from ibcm_bridge.roles import RoleTable
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
     path for folder in ("ibcm_bridge", "addons", "config") for path in (ROOT / folder).rglob("*.py")
 )

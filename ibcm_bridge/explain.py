@@ -1,0 +1,159 @@
+"""What the bridge would do with a request, and why: `ibcm-bridge explain`.
+
+The same functions as in the bridge, in the same order, on a request that is only described; nothing
+is connected to. What needs OpenSSL (the client certificate's path) is asked of a function that the
+command line gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from ibcm_bridge.authorization import authorize
+from ibcm_bridge.decisions import Approved, Deny, Reason
+from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
+from ibcm_bridge.inspection import inspect
+from ibcm_bridge.inspection.engines import ContentEngine
+from ibcm_bridge.origination import originate
+from ibcm_bridge.policy import BridgePublication, Policy, Publication, Trust, TunnelPublication
+from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.responses import refusal, requirement
+from ibcm_bridge.routing import ClientHelloFacts, route
+
+VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Deny | None]
+"""Verifies a certification path, end-entity certificate first; the refusal if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request as described. `body` None: not known, so not looked into."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    certificates: tuple[x509.Certificate, ...]
+    """What the client presents, end-entity certificate first; empty for no certificate."""
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The steps in order, and the refusal that ended them, if one did."""
+
+    steps: tuple[str, ...]
+    denial: Deny | None
+
+
+class _Refused(Exception):
+    def __init__(self, denial: Deny) -> None:
+        super().__init__(denial.reason.value)
+        self.denial = denial
+
+
+def explain(
+    policy: Policy,
+    question: Question,
+    engines: Sequence[ContentEngine],
+    verify_path: VerifyPath,
+) -> Explanation:
+    """Follow a request through the bridge. ValueError for a URL that is none."""
+    steps: list[str] = []
+    try:
+        for step in _follow(policy, question, engines, verify_path):
+            steps.append(step)  # what came before a refusal is kept
+    except _Refused as refused:
+        return Explanation((*steps, *_told(refused.denial)), refused.denial)
+    return Explanation(tuple(steps), None)
+
+
+def _follow(
+    policy: Policy,
+    question: Question,
+    engines: Sequence[ContentEngine],
+    verify_path: VerifyPath,
+) -> Iterator[str]:
+    parts = urlsplit(question.url)
+    if parts.scheme == "http":
+        raise _Refused(Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port"))
+    if parts.scheme != "https" or not parts.hostname:
+        raise ValueError(f"{question.url} is not an https:// URL")
+    publication = _route(policy, parts.hostname)
+    yield publication.describe()
+    if isinstance(publication, TunnelPublication):
+        yield "Everything passes unseen; only the site system can refuse it."
+        return
+
+    client = _client(publication, question.certificates, verify_path)
+    yield f"The client is authenticated as {client.computer}."
+    head = _allowed(_head(question, publication.name))
+    authorized = _allowed(authorize(client, publication, policy.bypass_directories, head))
+    yield f"The head is allowed by {authorized.rule} ({authorized.role.verbs_requirement})."
+    if authorized.dropped:
+        yield f"Not listed, and taken out: {', '.join(authorized.dropped)}."
+    terms = originate(publication, authorized)
+    to = f"{terms.server_name} at {terms.address[0]}:{terms.address[1]}"
+    if question.body is None and authorized.body_rule.media_types:
+        yield f"It would go to {to}, once its body has been inspected; give one with --body."
+        return
+    approved = _allowed(inspect(authorized, question.body or b"", engines))
+    assert isinstance(approved, Approved)
+    if approved.views:
+        yield f"The body was inspected: {', '.join(approved.views)} bytes; nothing found."
+    yield f"It would go to {to}, with the bridge's own certificate."
+
+
+def _route(policy: Policy, name: str) -> Publication:
+    denial = Deny(Reason.UNKNOWN_NAME, "listener.publications")
+    for listener in policy.listeners:
+        answer = route(listener, ClientHelloFacts(name))
+        if not isinstance(answer, Deny):
+            return answer
+        denial = answer
+    raise _Refused(denial)
+
+
+def _client(
+    publication: BridgePublication,
+    certificates: tuple[x509.Certificate, ...],
+    verify_path: VerifyPath,
+) -> AuthenticatedClient:
+    if not certificates:
+        raise _Refused(Deny(Reason.CERTIFICATE_MISSING, f"{publication.name}.clients"))
+    denial = verify_path(publication.client_trust, certificates)
+    if denial is not None:
+        raise _Refused(denial)
+    return _allowed(authenticate(publication, certificate_facts(certificates[0])))
+
+
+def _head(question: Question, host: str) -> RequestHead | Deny:
+    parts = urlsplit(question.url)
+    # What stands behind the name, byte for byte: urlsplit would lose an empty query.
+    target = question.url.split("://", 1)[1].removeprefix(parts.netloc).partition("#")[0] or "/"
+    fields = list(question.headers)
+    given = {name.lower() for name, _ in fields}
+    if "host" not in given:
+        fields.insert(0, ("Host", host))
+    if question.body is not None and "content-length" not in given:
+        fields.append(("Content-Length", str(len(question.body))))
+    lines = [f"{question.method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in fields), "", ""]
+    return read_request_head("\r\n".join(lines).encode("utf-8"))
+
+
+def _told(denial: Deny) -> Iterator[str]:
+    row = refusal(denial)
+    yield f"Refused: {denial.reason.value}, by {denial.rule} ({requirement(denial)})."
+    if denial.detail:
+        yield f"{denial.detail[:1].upper()}{denial.detail[1:]}."
+    told = f"status {row.status.value}" if row.status else f"the TLS alert {row.alert}"
+    yield f"The client is answered with {told}: {row.text}"
+    yield f"It would log (inferred): {row.client_log}."
+
+
+def _allowed[Value](value: Value | Deny) -> Value:
+    if isinstance(value, Deny):
+        raise _Refused(value)
+    return value
