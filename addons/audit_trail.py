@@ -173,7 +173,7 @@ def _of_exchange(exchange: Exchange) -> audit.Record:
         record[audit.SITE_SYSTEM] = authorized.site_system.name
         record[audit.DROPPED_HEADERS] = authorized.dropped[:32]
     record[audit.STATUS] = int(exchange.status) if exchange.status else None
-    record[audit.BYTES_IN] = exchange.bytes_in
+    record[audit.BYTES_IN] = len(exchange.body)
     record[audit.BYTES_OUT] = exchange.bytes_out
     record[audit.NOTE] = exchange.note
     record[audit.SECONDS] = _seconds(exchange.began)

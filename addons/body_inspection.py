@@ -23,4 +23,4 @@ class BodyInspection:
         exchange = exchange_of(flow)
         authorized = exchange.decision
         assert isinstance(authorized, Authorized)
-        exchange.decision = inspect(authorized, flow.request.data.content or b"", self._engines)
+        exchange.decision = inspect(authorized, exchange.body, self._engines)

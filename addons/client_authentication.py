@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cryptography import x509
 from ibcm_bridge.addons import tls_contexts
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections
 from ibcm_bridge.addons.endings import RefusedConnection
@@ -16,7 +15,7 @@ from mitmproxy.tls import TlsData
 from OpenSSL import SSL
 
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.identity import authenticate, certificate_facts
+from ibcm_bridge.identity import CertificateFacts, authenticate
 from ibcm_bridge.policy import BridgePublication
 
 
@@ -51,23 +50,23 @@ class ClientAuthentication:
             raise AssertionError("a handshake finished without an accepted certificate")
         record.authenticated = client
 
-    def _judge(self, connection: SSL.Connection, certificate: x509.Certificate) -> Deny | None:
+    def _judge(self, connection: SSL.Connection, certificate: CertificateFacts) -> Deny | None:
         record: ConnectionRecord = connection.get_app_data()
         assert isinstance(record.publication, BridgePublication)
-        client = authenticate(record.publication, certificate_facts(certificate))
+        client = authenticate(record.publication, certificate)
         return client if isinstance(client, Deny) else None
 
     def _note(
         self,
         connection: SSL.Connection,
-        certificate: x509.Certificate | None,
+        certificate: CertificateFacts | None,
         refusal: Deny | None,
     ) -> None:
         record: ConnectionRecord = connection.get_app_data()
         # The first refusal is the one that ended the handshake.
         record.handshake_refusal = record.handshake_refusal or refusal
         if certificate is not None:
-            record.certificate = certificate_facts(certificate)
+            record.certificate = certificate
 
 
 def failed_handshake(record: ConnectionRecord, error: str | None) -> RefusedConnection:

@@ -54,9 +54,9 @@ class Exchange:
     head: RequestHead | None
     reference: str = field(default_factory=new_reference)
     began: float = field(default_factory=time.monotonic)
+    body: bytes = b""
     decision: Decision = None
     status: int | None = None
-    bytes_in: int = 0
     bytes_out: int = 0
     note: str = ""
     written: bool = False

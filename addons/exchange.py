@@ -28,6 +28,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord, Exchange, attach_ex
 from ibcm_bridge.addons.endings import ExchangeEndedHook
 from ibcm_bridge.addons.procedure import Item, ProcedureLayer, Steps
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
+from ibcm_bridge.addons.tls_ending import CutOff
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
 from mitmproxy.proxy import commands, events
@@ -88,6 +89,8 @@ class ExchangeLayer(ProcedureLayer):
         self._received = bytearray()
         self._answering = False
         """Whether a response head has been sent for the request under way."""
+        self._cut_off = False
+        """Whether the last response could not be finished."""
         super().__init__(context)
 
     def serve(self) -> Steps[None]:
@@ -174,8 +177,7 @@ class ExchangeLayer(ProcedureLayer):
         self.deadline.lift()
         body = bytes(self._received[:length])
         del self._received[:length]
-        exchange.bytes_in = length
-        flow.request.data.content = body
+        exchange.body = flow.request.data.content = body
         flow.request.timestamp_end = time.time()
         yield HttpRequestHook(flow)
         return body
@@ -365,6 +367,7 @@ class ExchangeLayer(ProcedureLayer):
 
     def _incomplete(self, exchange: Exchange, flow: http.HTTPFlow, note: str) -> Steps[None]:
         exchange.note = note
+        self._cut_off = self._answering
         yield from self._tell_error(exchange, flow, note)
 
     def _tell_error(self, exchange: Exchange, flow: http.HTTPFlow, message: str) -> Steps[None]:
@@ -390,7 +393,9 @@ class ExchangeLayer(ProcedureLayer):
         self.deadline.lift()
         for leg in self.legs.values():
             yield from self.with_leg(leg, leg.close())
-        yield commands.CloseConnection(self.context.client)
+        # Half an answer must not look whole; close_notify would say that it is (RFC 8446 §6.1).
+        how = CutOff if self._cut_off else commands.CloseConnection
+        yield how(self.context.client)
 
 
 def _request_for_display(head: RequestHead, server_name: str | None) -> http.Request:

@@ -19,7 +19,7 @@ from ibcm_bridge.addons.endings import ConnectionRefusedHook, RefusedConnection
 from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.relay import RelayLayer
 from ibcm_bridge.addons.timers import Deadline
-from ibcm_bridge.addons.tls_ending import TlsEnding
+from ibcm_bridge.addons.tls_ending import CutOff, TlsEnding
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
@@ -150,7 +150,7 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
 
     def send_close(self, command: commands.CloseConnection) -> CommandGenerator[None]:
         """Say close_notify first (RFC 8446 §6.1), so that a truncated answer can be told."""
-        if self.tls:
+        if self.tls and not isinstance(command, CutOff):
             with contextlib.suppress(SSL.Error):
                 self.tls.shutdown()
             yield from self.tls_interact()

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Protocol
 from ibcm_bridge.addons.connections import Connections, exchange_of
 from mitmproxy import ctx
 from mitmproxy.connection import Client, ConnectionState
+from mitmproxy.hooks import all_hooks
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands, events, mode_servers, mode_specs, server_hooks
 from mitmproxy.proxy.context import Context
@@ -53,9 +54,8 @@ class Hooks:
     def __init__(self, addons: Sequence[object]) -> None:
         self._by_name: dict[str, list[Hook]] = collections.defaultdict(list)
         for addon in addons:
-            for name in dir(addon):
-                if not name.startswith("_") and callable(function := getattr(addon, name)):
-                    self._by_name[name].append(function)
+            for name in all_hooks.keys() & set(dir(addon)):
+                self._by_name[name].append(getattr(addon, name))
 
     def of(self, name: str) -> Sequence[Hook]:
         """The functions for a hook, in the order of the addons."""

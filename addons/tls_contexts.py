@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
 from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.identity import CertificateFacts, certificate_facts
 from ibcm_bridge.policy import Credential, Trust
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
@@ -61,13 +62,14 @@ _ALERT_ERRORS: dict[Reason, int] = {
     Reason.REVOCATION_UNKNOWN: NO_SUCH_ALERT,
     Reason.CERTIFICATE_PURPOSE: WRONG_PURPOSE,
     Reason.CERTIFICATE_NAME: REFUSED_NAME,
+    Reason.CERTIFICATE_INVALID: REFUSED_NAME,
     Reason.BRIDGE_DEFECT: UNSPECIFIED,
 }
 
-Judge = Callable[[SSL.Connection, x509.Certificate], Deny | None]
+Judge = Callable[[SSL.Connection, CertificateFacts], Deny | None]
 """Called with the end-entity certificate of a good path; a Deny refuses the handshake."""
 
-Note = Callable[[SSL.Connection, x509.Certificate | None, Deny | None], None]
+Note = Callable[[SSL.Connection, CertificateFacts | None, Deny | None], None]
 """Called with the end-entity certificate seen, and the refusal if there is one."""
 
 
@@ -190,26 +192,22 @@ def _judge_certificate(preverified: int, store_context: Any, judge: Judge, note:
     depth: int = _lib.X509_STORE_CTX_get_error_depth(store_context)
     if preverified and depth > 0:
         return 1
-    try:
-        certificate = _certificate(_lib.X509_STORE_CTX_get0_cert(store_context))
-    except ValueError:
-        # OpenSSL parses what the stricter parser does not; nothing more can be said of it.
+    facts = _facts(store_context)
+    if facts is None:
+        # OpenSSL reads what the stricter parser does not; nothing more can be said of it.
         denial = Deny(Reason.CERTIFICATE_INVALID, "clients", "the certificate cannot be read")
-        note(connection, None, denial)
-        _lib.X509_STORE_CTX_set_error(store_context, REFUSED_NAME)
-        return 0
-    if not preverified:
+    elif not preverified:
         text = _ffi.string(_lib.X509_verify_cert_error_string(error)).decode("ascii", "replace")
         reason = _REASONS.get(error, Reason.CERTIFICATE_INVALID)
         denial = Deny(reason, "clients.trust", f"{text} (depth {depth})")
     else:
-        judged = judge(connection, certificate)
+        judged = judge(connection, facts)
         if judged is None:
-            note(connection, certificate, None)
+            note(connection, facts, None)
             return 1
         denial = judged
-    note(connection, certificate, denial)
-    alert_error = _ALERT_ERRORS.get(denial.reason, error if not preverified else REFUSED_NAME)
+    note(connection, facts, denial)
+    alert_error = _ALERT_ERRORS.get(denial.reason, REFUSED_NAME if preverified else error)
     _lib.X509_STORE_CTX_set_error(store_context, alert_error)
     return 0
 
@@ -218,6 +216,14 @@ def _connection(store_context: Any) -> SSL.Connection:
     index = _lib.SSL_get_ex_data_X509_STORE_CTX_idx()
     ssl = _lib.X509_STORE_CTX_get_ex_data(store_context, index)
     return SSL.Connection._reverse_mapping[ssl]
+
+
+def _facts(store_context: Any) -> CertificateFacts | None:
+    """What the end-entity certificate says; None when it cannot be read."""
+    try:
+        return certificate_facts(_certificate(_lib.X509_STORE_CTX_get0_cert(store_context)))
+    except ValueError:
+        return None
 
 
 def _certificate(pointer: Any) -> x509.Certificate:

@@ -9,10 +9,14 @@ Here the layer above hears of every end, once, after the last plaintext before i
 from __future__ import annotations
 
 from mitmproxy.connection import ConnectionState
-from mitmproxy.proxy import events
+from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.tls import TLSLayer
 from OpenSSL import SSL
+
+
+class CutOff(commands.CloseConnection):
+    """Close without close_notify: what was sent is not whole, and the peer must be able to tell."""
 
 
 class TlsEnding(TLSLayer):

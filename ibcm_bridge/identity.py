@@ -51,7 +51,14 @@ class AuthenticatedClient:
 
 
 def certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
-    """Read a certificate. ValueError where an extension cannot be parsed."""
+    """Read a certificate. ValueError where it cannot be read in full."""
+    try:
+        return _certificate_facts(certificate)
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise ValueError(str(error)) from error
+
+
+def _certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
     extensions = certificate.extensions
     try:
         purposes = frozenset(

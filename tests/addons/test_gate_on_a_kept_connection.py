@@ -209,7 +209,7 @@ def test_a_body_changed_before_it_is_inspected_is_not_sent_in_either_form(
     sent = message()
 
     def change(flow: HTTPFlow) -> None:
-        flow.request.data.content = sent["body"]
+        exchange_of(flow).body = sent["body"]
 
     running.add_hook("request", only_second(change), first=True)
     harmful = b"x" * len(sent["body"])
