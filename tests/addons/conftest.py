@@ -35,6 +35,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
 from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.runner import Bridge, serve
+from ibcm_bridge.addons.tls_ending import CutOff
 from mitmproxy.connection import Client, Connection, ConnectionState, Server
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, tunnel
@@ -312,6 +313,7 @@ class Driver:
         self.dialling: list[commands.OpenConnection] = []
         self.half_closed: list[Connection] = []
         self.closed: list[Connection] = []
+        self.cut_off: list[Connection] = []
         self._sent: dict[str, bytearray] = {}
         self._timers: list[tuple[float, commands.RequestWakeup]] = []
         self._queue: list[events.Event] = []
@@ -388,6 +390,8 @@ class Driver:
         elif isinstance(command, commands.CloseConnection):
             command.connection.state = ConnectionState.CLOSED
             self.closed.append(command.connection)
+            if isinstance(command, CutOff):
+                self.cut_off.append(command.connection)
         else:
             assert isinstance(command, commands.Log), command
 

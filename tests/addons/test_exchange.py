@@ -555,6 +555,7 @@ def test_a_response_cut_short_is_not_made_whole(exchange: ExchangeDriver, respon
     assert exchange.gone
     assert exchange.ended[0].note
     assert len(exchange.dialled) == 1
+    assert exchange.cut_off == [exchange.client], "close_notify would say that it is whole"
 
 
 @pytest.mark.parametrize(
