@@ -6,9 +6,11 @@
     exchange               a bridged connection: one request after another
     procedure, timers      what layers are written with
     endings                hooks of our own, for how things end
+    display                what addons that show traffic get to see
     connections            what is known of each connection and request
     site_system_leg        the TLS connection to a site system
     tls_contexts           OpenSSL contexts and the verify callback
+    tls_ending             how a TLS connection ends
     client_authentication, request_authorization, body_inspection,
     site_system_authentication, audit_trail
                            addons: each turns mitmproxy's objects into values and calls one decision

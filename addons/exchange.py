@@ -25,6 +25,7 @@ from http import HTTPStatus
 
 import h11
 from ibcm_bridge.addons.connections import ConnectionRecord, Exchange, attach_exchange
+from ibcm_bridge.addons.display import shown_request, shown_response
 from ibcm_bridge.addons.endings import ExchangeEndedHook
 from ibcm_bridge.addons.procedure import Item, ProcedureLayer, Steps
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
@@ -89,6 +90,8 @@ class ExchangeLayer(ProcedureLayer):
         self._received = bytearray()
         self._answering = False
         """Whether a response head has been sent for the request under way."""
+        self._unsent = b""
+        """The response head, until there is something to send it with."""
         self._cut_off = False
         """Whether the last response could not be finished."""
         super().__init__(context)
@@ -110,7 +113,7 @@ class ExchangeLayer(ProcedureLayer):
         self._answering = keep_alive = False
         try:
             head = exchange.head = yield from self._read_head()
-            flow.request = _request_for_display(head, self._connection.server_name)
+            flow.request = shown_request(head, self._connection.server_name)
             body = yield from self._read_request(exchange, flow, head)
             approved = gate(exchange.decision, head, body)
             if isinstance(approved, Deny):
@@ -192,7 +195,7 @@ class ExchangeLayer(ProcedureLayer):
         yield from self.with_leg(leg, leg.send(head.to_bytes() + approved.body))
         reader = response_reader(head, approved.body)
         response = yield from self._read_response_head(reader)
-        flow.response = _response_for_display(response)
+        flow.response = shown_response(response)
         exchange.status = response.status_code
         yield HttpResponseHeadersHook(flow)
         if isinstance(exchange.decision, Deny):
@@ -205,10 +208,9 @@ class ExchangeLayer(ProcedureLayer):
             received_head.values(b"connection")
         )
         self._answering = True
-        yield commands.SendData(
-            self.context.client, head_for_client(response, end, keep_alive=keep_alive)
-        )
+        self._unsent = head_for_client(response, end, keep_alive=keep_alive)
         whole = yield from self._pass_body_on(exchange, reader, end, response)
+        yield from self._send(b"")
         if not whole:
             yield from self._incomplete(
                 exchange, flow, "the site system closed the leg before its response was whole"
@@ -282,7 +284,7 @@ class ExchangeLayer(ProcedureLayer):
                 exchange.bytes_out += len(piece)
                 if end is BodyEnd.CHUNKED:
                     piece = chunk(piece)
-                yield commands.SendData(self.context.client, piece)
+                yield from self._send(piece)
             elif event is h11.NEED_DATA:
                 more = yield from self._response_piece()
                 if more is None:
@@ -290,7 +292,7 @@ class ExchangeLayer(ProcedureLayer):
                 reader.receive_data(more)
             else:
                 if end is BodyEnd.CHUNKED:
-                    yield commands.SendData(self.context.client, chunk(b""))
+                    yield from self._send(chunk(b""))
                 return True
 
     def _pass_counted(
@@ -306,7 +308,7 @@ class ExchangeLayer(ProcedureLayer):
             if piece:
                 remaining -= len(piece)
                 exchange.bytes_out += len(piece)
-                yield commands.SendData(self.context.client, piece)
+                yield from self._send(piece)
             if not remaining:
                 return True
             piece = (yield from self._response_piece()) or None
@@ -314,6 +316,7 @@ class ExchangeLayer(ProcedureLayer):
 
     def _response_piece(self) -> Steps[bytes | None]:
         """The next bytes from the site system; empty when it closed, None when it fell silent."""
+        yield from self._send(b"")
         yield from self.deadline.move(self._limits.idle_seconds)
         while True:
             item = yield from self._next_item()
@@ -324,6 +327,13 @@ class ExchangeLayer(ProcedureLayer):
                 return b""
             if isinstance(item, events.Wakeup):
                 return None
+
+    def _send(self, data: bytes) -> Steps[None]:
+        """Send to the client, a response's head together with the first of its body."""
+        if self._unsent:
+            data, self._unsent = self._unsent + data, b""
+        if data:
+            yield commands.SendData(self.context.client, data)
 
     # Waiting
 
@@ -396,33 +406,3 @@ class ExchangeLayer(ProcedureLayer):
         # Half an answer must not look whole; close_notify would say that it is (RFC 8446 §6.1).
         how = CutOff if self._cut_off else commands.CloseConnection
         yield how(self.context.client)
-
-
-def _request_for_display(head: RequestHead, server_name: str | None) -> http.Request:
-    return http.Request(
-        host=server_name or "",
-        port=443,
-        method=head.method,
-        scheme=b"https",
-        authority=b"",
-        path=head.target,
-        http_version=b"HTTP/1.1",
-        headers=http.Headers(head.fields),
-        content=None,
-        trailers=None,
-        timestamp_start=time.time(),
-        timestamp_end=None,
-    )
-
-
-def _response_for_display(response: h11.Response) -> http.Response:
-    return http.Response(
-        http_version=b"HTTP/1.1",
-        status_code=response.status_code,
-        reason=response.reason,
-        headers=http.Headers(response.headers.raw_items()),
-        content=None,
-        trailers=None,
-        timestamp_start=time.time(),
-        timestamp_end=None,
-    )

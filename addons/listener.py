@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import dataclasses
 import errno
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,6 +78,17 @@ class Runtime(Protocol):
         """Write down that the bridge itself failed. Must not raise."""
 
 
+@functools.cache
+def _argument(kind: type[commands.StartHook]) -> str:
+    """The name of a hook's one field; mitmproxy looks it up anew for every hook."""
+    (field,) = dataclasses.fields(kind)  # type: ignore[arg-type]
+    return field.name
+
+
+def _data(hook: commands.StartHook) -> Any:
+    return getattr(hook, _argument(type(hook)))  # type: ignore[arg-type]
+
+
 def _runtime() -> Runtime:
     runtime: Runtime = ctx.master.runtime  # type: ignore[attr-defined]
     return runtime
@@ -116,7 +129,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Call the hook's functions, guarded. Used by mitmproxy for connection hooks."""
-        (data,) = hook.args()
+        data = _data(hook)
         for function in _runtime().hooks.of(hook.name):
             try:
                 waiting = function(data)
@@ -184,7 +197,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             raise TypeError(f"not a command: {command!r}")
 
     def _start_hook(self, hook: commands.StartHook) -> None:
-        (data,) = hook.args()
+        data = _data(hook)
         functions = _runtime().hooks.of(hook.name)
         for index, function in enumerate(functions):
             try:
@@ -203,7 +216,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
     async def _finish_hook(
         self, hook: commands.StartHook, waiting: Awaitable[None], rest: Sequence[Hook]
     ) -> None:
-        (data,) = hook.args()
+        data = _data(hook)
         try:
             await waiting
             for function in rest:

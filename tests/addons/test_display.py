@@ -1,0 +1,54 @@
+"""What addons that show traffic get is what mitmproxy would have made."""
+
+import time
+
+import h11
+import pytest
+from ibcm_bridge.addons import display
+from mitmproxy import http
+from mitmproxy.test import tflow
+
+from ibcm_bridge.request_head import RequestHead, read_request_head
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1.5)
+
+
+def test_a_request_is_as_mitmproxy_makes_it() -> None:
+    head = read_request_head(b"CCM_POST /a?b HTTP/1.1\r\nHost: x\r\nUser-Agent: ccmhttp\r\n\r\n")
+    assert isinstance(head, RequestHead)
+    shown = display.shown_request(head, "bridge.internet.example")
+    made = http.Request(
+        "bridge.internet.example",
+        443,
+        b"CCM_POST",
+        b"https",
+        b"",
+        b"/a?b",
+        b"HTTP/1.1",
+        http.Headers(head.fields),
+        None,
+        None,
+        1.5,
+        None,
+    )
+    assert shown.get_state() == made.get_state()
+    assert shown.pretty_url == made.pretty_url
+
+
+def test_a_response_is_as_mitmproxy_makes_it() -> None:
+    response = h11.Response(status_code=206, headers=[("ETag", "x")], reason="Partial Content")
+    shown = display.shown_response(response)
+    made = http.Response(
+        b"HTTP/1.1", 206, b"Partial Content", http.Headers([(b"ETag", b"x")]), None, None, 1.5, None
+    )
+    assert shown.get_state() == made.get_state()
+
+
+def test_a_flow_of_them_can_be_saved() -> None:
+    flow = tflow.tflow()
+    flow.request = display.shown_request(RequestHead(b"GET", b"/", (), None), None)
+    flow.response = display.shown_response(h11.Response(status_code=200, headers=[]))
+    assert http.HTTPFlow.from_state(flow.get_state()).request.path == "/"
