@@ -1,0 +1,195 @@
+"""Who gets in: real handshakes with openssl, curl and the ssl module (BRIDGE-AUTH-COMPUTER)."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from ibcm_bridge.decisions import Reason
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Lab
+
+VERSIONS = {"-tls1_2": "TLSv1.2", "-tls1_3": "TLSv1.3"}
+TRUST, POLICY = "clients.trust", "bridge.internet.example.clients"
+HANDSHAKE_FAILURE, PROTOCOL_VERSION = 40, 70
+
+REFUSED = {
+    "none": (Reason.CERTIFICATE_MISSING, "clients", 116),
+    "foreign": (Reason.CERTIFICATE_UNTRUSTED, TRUST, 48),
+    "self_signed": (Reason.CERTIFICATE_UNTRUSTED, TRUST, 48),
+    "expired": (Reason.CERTIFICATE_EXPIRED, TRUST, 45),
+    "revoked": (Reason.CERTIFICATE_REVOKED, TRUST, 44),
+    "wrong_purpose": (Reason.CERTIFICATE_PURPOSE, TRUST, 43),
+    "without_purpose": (Reason.CERTIFICATE_PURPOSE, POLICY, 43),
+    "user": (Reason.CERTIFICATE_NAME, POLICY, 42),
+}
+
+
+def alert_of(run: subprocess.CompletedProcess[str]) -> int | None:
+    found = re.search(r"SSL alert number (\d+)", run.stderr)
+    return int(found[1]) if found else None
+
+
+# A good client, the twin of all that follow
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_computer_gets_in_with_openssl(lab: Lab, version: str) -> None:
+    run = lab.s_client(version, credential=lab.credentials.computer)
+    assert (run.returncode, alert_of(run)) == (0, None)
+    assert "HTTP/1.1 200 OK" in run.stdout
+    assert '<MPList Query="MPLIST"/>' in run.stdout
+    record = lab.record()
+    assert (record["verdict"], record["status"]) == ("allow", 200)
+    assert record["tls_version"] == VERSIONS[version]
+    assert record["client"] == "pc1.corp.example"
+    good = lab.credentials.computer.certificate
+    assert record["certificate"]["sha256"] == good.fingerprint(SHA256()).hex()
+    assert lab.received().certificate_subject == (
+        "CN=bridge.perimeter.example,O=ibcm-bridge lab\\, not for production"
+    )
+
+
+@pytest.mark.parametrize("version", [("--tls-max", "1.2"), ("--tlsv1.3",)])
+def test_a_computer_gets_in_with_curl(lab: Lab, version: tuple[str, ...]) -> None:
+    run = lab.curl(*version, credential=lab.credentials.computer)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert run.stdout.endswith(b'\r\n\r\n<MPList Query="MPLIST"/>')
+    assert lab.record()["verdict"] == "allow"
+    assert lab.received().status == 200
+
+
+# Clients that are refused
+
+
+@pytest.mark.parametrize("who", REFUSED)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_openssl_is_told_by_an_alert_why_it_is_refused(lab: Lab, version: str, who: str) -> None:
+    credential = None if who == "none" else getattr(lab.credentials, who)
+    reason, rule, alert = REFUSED[who]
+    run = lab.s_client(version, credential=credential)
+    assert "HTTP/1.1" not in run.stdout
+    record = lab.check_refused_connection(reason, rule, alert=alert)
+    if (who, version) == ("none", "-tls1_2"):
+        alert = HANDSHAKE_FAILURE  # TLS 1.2 has no certificate_required (RFC 5246 §7.4.6)
+    assert alert_of(run) == alert
+    assert "client" not in record
+    if credential:
+        seen = credential.certificate.fingerprint(SHA256()).hex()
+        assert record["certificate"]["sha256"] == seen
+    else:
+        assert "certificate" not in record
+
+
+@pytest.mark.parametrize("who", REFUSED)
+def test_curl_is_refused(lab: Lab, who: str) -> None:
+    credential = None if who == "none" else getattr(lab.credentials, who)
+    reason, rule, alert = REFUSED[who]
+    run = lab.curl(credential=credential)
+    assert run.returncode == 56  # the connection failed while it was read
+    assert run.stdout == b""
+    assert b"alert" in run.stderr
+    lab.check_refused_connection(reason, rule, alert=alert)
+
+
+def test_a_request_sent_with_the_handshake_of_a_refused_client_goes_nowhere(lab: Lab) -> None:
+    # TLS 1.3 lets a client speak before its certificate has been judged.
+    with lab.connect(lab.credentials.revoked) as connection:
+        for _ in range(3):
+            try:
+                connection.sendall(lab.request())
+            except OSError:
+                break
+        with pytest.raises(ssl.SSLError, match="CERTIFICATE_REVOKED"):
+            lab.read_to_end(connection)
+    lab.check_refused_connection(Reason.CERTIFICATE_REVOKED, TRUST)
+
+
+def test_refused_clients_do_not_spoil_it_for_others(lab: Lab) -> None:
+    with lab.client() as good:
+        assert good.request("GET", "/SMS_MP/.sms_aut?MPLIST").status == 200
+        lab.s_client(credential=lab.credentials.foreign)
+        assert good.request("GET", "/SMS_MP/.sms_aut?MPLIST").status == 200
+    assert [one["verdict"] for one in lab.records(3)] == ["allow", "deny", "allow"]
+
+
+def test_a_computer_behind_a_user_name_is_no_computer(lab: Lab) -> None:
+    # One word can look like a computer's name; the principal name beside it says whose it is.
+    run = lab.s_client(credential=lab.pki.user("alice"))
+    assert alert_of(run) == 42
+    lab.check_refused_connection(Reason.CERTIFICATE_NAME, POLICY, alert=42)
+
+
+# The TLS that is spoken
+
+
+def test_tls_1_1_is_refused(lab: Lab) -> None:
+    old = ("-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0")
+    run = lab.s_client(*old, credential=lab.credentials.computer)
+    assert alert_of(run) == PROTOCOL_VERSION
+    record = lab.check_refused_connection(Reason.HANDSHAKE_FAILED, "listener.tls")
+    assert "unsupported protocol" in record["detail"]
+    assert "mitmproxy" not in record["detail"]
+
+
+@pytest.mark.parametrize(
+    ("offered", "negotiated"),
+    [
+        ("h2,http/1.1", "ALPN protocol: http/1.1"),
+        ("http/1.1", "ALPN protocol: http/1.1"),
+        ("h2", "No ALPN negotiated"),
+    ],
+)
+def test_nothing_but_http_1_1_is_negotiated(lab: Lab, offered: str, negotiated: str) -> None:
+    run = lab.s_client("-alpn", offered, credential=lab.credentials.computer)
+    assert negotiated in run.stdout
+    assert "HTTP/1.1 200 OK" in run.stdout
+    assert lab.record()["verdict"] == "allow"
+
+
+def test_curl_falls_back_from_http_2(lab: Lab) -> None:
+    run = lab.curl("--http2", credential=lab.credentials.computer)
+    assert run.stdout.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert lab.record()["verdict"] == "allow"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_saved_session_is_not_resumed(lab: Lab, version: ssl.TLSVersion) -> None:
+    context = lab.context()
+    context.minimum_version = context.maximum_version = version
+    request = lab.request(fields={"Connection": "close"})
+    session = None
+    for _ in range(3):
+        with lab.connect(context=context, session=session) as connection:
+            assert not connection.session_reused
+            connection.sendall(request)
+            assert lab.read_to_end(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+            session = connection.session
+    # Each was a full handshake: the certificate was seen, and judged, each time.
+    assert [one["client"] for one in lab.records(3)] == ["pc1.corp.example"] * 3
+
+
+def test_openssl_cannot_resume_either(lab: Lab) -> None:
+    run = lab.s_client("-tls1_2", "-reconnect", credential=lab.credentials.computer)
+    assert "Reused, " not in run.stdout
+    assert run.stdout.count("New, TLSv1.2") == 6
+    assert lab.record()["verdict"] == "allow"
+
+
+def test_renegotiation_is_refused(lab: Lab) -> None:
+    host, port = lab.bridge.address
+    command = ["openssl", "s_client", "-connect", f"{host}:{port}", "-tls1_2"]
+    command += ["-servername", "bridge.internet.example", "-CAfile", lab.root_file]
+    command += ["-cert", lab.pem(lab.credentials.computer)]
+    run = subprocess.run(
+        command, input="R\n", capture_output=True, text=True, timeout=10, check=False
+    )
+    assert "RENEGOTIATING" in run.stdout + run.stderr
+    assert "no renegotiation" in run.stderr
+    lab.check_nothing_arrived()

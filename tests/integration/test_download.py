@@ -1,0 +1,179 @@
+"""Downloads: streamed, byte for byte, and in little memory (CLIENT-RESUME; protocol.md §7)."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ibcm_bridge.lab.site_systems import CHUNK, SiteSystems, content
+
+if TYPE_CHECKING:
+    from ibcm_bridge.lab.pki import LabPki
+    from tests.integration.conftest import Credentials, Lab, Peer, RawSiteSystem
+
+MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
+FILE = "/SMS_DP_SMSPKG$/Content_00000000-0000-0000-0000-000000000007.1/sccm?/setup.exe"
+SIZE = 300 * 1024 * 1024 + 12_345
+GROWTH = 16 * 1024 * 1024
+WAYS = {"bridged": "bridge.internet.example", "tunneled": "dp-tunnel.internet.example"}
+
+
+@pytest.fixture(scope="module")
+def site_systems(pki: LabPki, credentials: Credentials) -> Iterator[SiteSystems]:
+    with SiteSystems(pki, download_bytes=SIZE) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def change_policy(policy: dict[str, Any], raw_site_system: RawSiteSystem) -> None:
+    """The management point is raw; the distribution point is the stand-in."""
+    host, port = raw_site_system.address
+    roles = policy["publications"][0]["roles"]
+    roles["management-point"]["connect"] = f"{host}:{port}"
+
+
+@pytest.fixture(scope="module")
+def digest() -> str:
+    """Of the whole download, from the stand-in's own noise."""
+    sha256 = hashlib.sha256()
+    for start in range(0, SIZE, CHUNK):
+        sha256.update(content(start, min(start + CHUNK, SIZE)))
+    return sha256.hexdigest()
+
+
+@pytest.mark.parametrize("name", WAYS.values(), ids=WAYS)
+def test_a_large_download_is_identical_and_the_bridge_stays_small(
+    lab: Lab, name: str, digest: str
+) -> None:
+    with lab.client(name=name) as client:
+        client.request("GET", FILE, {"Range": "bytes=0-9999999"})  # what it costs to begin
+    lab.records(1)
+    before = lab.reset_peak()
+    with lab.client(name=name) as client:
+        reply, received, length = client.download(FILE)
+    after = lab.bridge_memory("VmHWM")
+    assert (reply.status, length, received) == (200, SIZE, digest)
+    record = lab.records(2)[1]
+    assert record["verdict"] == "allow"
+    assert record["bytes_to_client"] >= SIZE
+    if before is None or after is None:
+        pytest.skip("the bridge's memory can only be measured on Linux")
+    assert after - before < GROWTH
+
+
+def test_curl_downloads_a_range_and_resumes(lab: Lab) -> None:
+    half = CHUNK + 77
+    end = 3 * CHUNK
+    credential = lab.credentials.computer
+    first = lab.curl("--range", f"0-{half - 1}", target=FILE, credential=credential)
+    second = lab.curl("--range", f"{half}-{end - 1}", target=FILE, credential=credential)
+    bodies = [lab.read_replies(run.stdout, ["GET"])[0] for run in (first, second)]
+    assert [one.status for one in bodies] == [206, 206]
+    assert b"".join(one.body for one in bodies) == content(0, end)
+    assert bodies[1].header("Content-Range") == f"bytes {half}-{end - 1}/{SIZE}"
+    assert len({one.header("ETag") for one in bodies}) == 1
+    assert [dict(one.headers)["Range"] for one in lab.site.received()] == [
+        f"bytes=0-{half - 1}",
+        f"bytes={half}-{end - 1}",
+    ]
+    assert [one["bytes_to_client"] for one in lab.records(2)] == [half, end - half]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "length"),
+    [
+        ({"Range": "bytes=0-0"}, 206, 1),
+        ({"Range": "bytes=-5"}, 206, 5),
+        ({"Range": f"bytes={SIZE}-"}, 416, 0),
+        ({"Range": "bytes=0-4", "If-Range": '"lab-1"'}, 206, 5),
+    ],
+)
+def test_ranges_are_the_site_systems_business(
+    lab: Lab, asked: dict[str, str], status: int, length: int
+) -> None:
+    with lab.client() as client:
+        reply = client.request("GET", FILE, asked)
+        assert (reply.status, len(reply.body)) == (status, length)
+        assert client.request("HEAD", FILE).status == 200  # the connection is still good
+    assert lab.site.received()[0].headers[1:] == tuple(asked.items())
+    lab.records(2)
+
+
+def test_head_gives_what_bits_asks_for(lab: Lab) -> None:
+    run = lab.curl("--head", target=FILE, credential=lab.credentials.computer)
+    (reply,) = lab.read_replies(run.stdout, ["HEAD"])
+    assert (reply.status, reply.body) == (200, b"")
+    assert reply.header("Content-Length") == str(SIZE)
+    assert reply.header("Accept-Ranges") == "bytes"
+    assert reply.header("ETag") == '"lab-1"'
+    assert reply.header("Last-Modified")
+    assert reply.header("Content-Encoding") is None
+    record = lab.record()
+    assert (record["verdict"], record["bytes_to_client"]) == ("allow", 0)
+
+
+# Clients that stop
+
+
+def endless(sent: list[int]) -> Any:
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+        block = bytes(65_536)
+        while True:
+            peer.send(block)
+            sent[0] += len(block)
+
+    return script
+
+
+def test_a_client_that_aborts_a_download_closes_the_leg(
+    lab: Lab, raw_site_system: RawSiteSystem
+) -> None:
+    raw_site_system.behave(endless([0]), lab.pki.server("mp01.corp.example"))
+    connection = lab.connect()
+    connection.sendall(lab.request(target=MP_LIST))
+    lab.read_exactly(connection, 5_000_000)
+    connection.close()
+    (peer,) = raw_site_system.peers
+    lab.until(peer.ended.is_set, "the end of the leg")
+    record = lab.record()
+    assert (record["verdict"], record["status"]) == ("allow", 200)
+    assert record["note"] == "the client closed the connection"
+    assert record["bytes_to_client"] > 4_000_000
+
+
+def test_a_client_that_stops_reading_does_not_fill_the_bridge(
+    lab: Lab, raw_site_system: RawSiteSystem
+) -> None:
+    sent = [0]
+    raw_site_system.behave(endless(sent), lab.pki.server("mp01.corp.example"))
+    before = lab.reset_peak()
+    with socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        plain.connect(lab.bridge.address)
+        with lab.context().wrap_socket(
+            plain, server_hostname="bridge.internet.example"
+        ) as connection:
+            connection.sendall(lab.request(target=MP_LIST))
+            assert connection.recv(1000)
+            # Until nothing has been taken from the site system for a quarter of a second.
+            while (seen := sent[0]) == 0 or not _still(sent, seen):
+                assert sent[0] < 200_000_000
+    after = lab.bridge_memory("VmHWM")
+    (peer,) = raw_site_system.peers
+    lab.until(peer.ended.is_set, "the end of the leg")
+    lab.records(1)
+    if before is None or after is None:
+        pytest.skip("the bridge's memory can only be measured on Linux")
+    assert after - before < GROWTH
+
+
+def _still(counter: list[int], seen: int) -> bool:
+    threading.Event().wait(0.25)
+    return counter[0] == seen

@@ -1,0 +1,201 @@
+"""Tunnels: TLS passed without termination, and without a look inside (TUNNEL-PASS, -BLIND)."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.client import HandshakeRefused
+from ibcm_bridge.lab.running import free_port
+from ibcm_bridge.lab.site_systems import Handshake
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Lab, Peer, RawSiteSystem
+
+MP_TUNNEL, DP_TUNNEL = "mp-tunnel.internet.example", "dp-tunnel.internet.example"
+RAW_TUNNEL, DOWN_TUNNEL = "raw-tunnel.internet.example", "down-tunnel.internet.example"
+MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
+NOTE = "TUNNEL-BLIND: passed without inspection"
+DOWN = ("127.0.0.1", free_port())
+
+
+@pytest.fixture(scope="module")
+def change_policy(policy: dict[str, Any], raw_site_system: RawSiteSystem) -> None:
+    for name, (host, port) in ((RAW_TUNNEL, raw_site_system.address), (DOWN_TUNNEL, DOWN)):
+        row = {"name": name, "mode": "tunnel", "listen": "127.0.0.1:8443"}
+        policy["publications"].append({**row, "site_system": f"{host}:{port}"})
+
+
+def check_blind(lab: Lab, record: dict[str, Any], name: str, **known: str) -> None:
+    """A tunnel's record: how much passed, and nothing of what."""
+    assert (record["event"], record["verdict"]) == ("tunnel", "allow")
+    assert record["server_name"] == name
+    assert record["note"] == NOTE
+    blind = {"client", "certificate", "method", "target", "status", "tls_version", "inspected"}
+    assert not blind & record.keys()
+    assert {key: record.get(key) for key in known} == known
+
+
+def test_the_site_system_sees_the_clients_own_certificate(lab: Lab) -> None:
+    with lab.client(name=MP_TUNNEL) as client:
+        assert client.request("GET", MP_LIST, lab.identification).status == 200
+        assert lab.ccm_post(client).body == ccm.NO_REPLY
+    own = lab.credentials.computer.certificate.fingerprint(SHA256()).hex()
+    assert [one.certificate_sha256 for one in lab.site.received()] == [own, own]
+    assert lab.site.handshakes() == (Handshake("management-point", MP_TUNNEL),)
+    record = lab.record()
+    host, port = lab.site.management_point
+    check_blind(lab, record, MP_TUNNEL, site_system=f"{host}:{port}")
+    assert record["bytes_from_client"] > 3000
+    assert record["bytes_to_client"] > 1000
+
+
+def test_curl_goes_through_a_tunnel(lab: Lab) -> None:
+    run = lab.curl(credential=lab.credentials.computer, name=MP_TUNNEL)
+    assert run.stdout.startswith(b"HTTP/1.1 200 OK\r\n")
+    check_blind(lab, lab.record(), MP_TUNNEL)
+
+
+def test_openssl_sees_the_certificate_of_the_site_system(lab: Lab) -> None:
+    request = lab.request(fields={"Connection": "close"}, host=MP_TUNNEL)
+    credential = lab.credentials.computer
+    run = lab.s_client(credential=credential, name=MP_TUNNEL, request=request)
+    assert "CN = mp01.corp.example" in run.stdout
+    assert "HTTP/1.1 200 OK" in run.stdout
+    check_blind(lab, lab.record(), MP_TUNNEL)
+
+
+def test_a_revoked_client_reaches_the_site_system_and_is_refused_there(lab: Lab) -> None:
+    with (
+        lab.client(lab.credentials.revoked, name=MP_TUNNEL) as client,
+        pytest.raises(HandshakeRefused, match="certificate revoked"),
+    ):
+        client.request("GET", MP_LIST)
+    assert lab.site.handshakes() == (Handshake("management-point", MP_TUNNEL),)
+    assert lab.site.received() == ()
+    # The bridge cannot tell: for it, this was a tunnel like any other.
+    check_blind(lab, lab.record(), MP_TUNNEL)
+
+
+def test_what_the_bridge_refuses_passes_through_a_tunnel(lab: Lab) -> None:
+    """Why tunneling is the less secure option: the twin of much that other tests see refused."""
+    with lab.client(name=MP_TUNNEL) as client:
+        for method, target in (
+            ("GET", "/SMS_MP_AltAuth/.sms_aut?MPLIST"),
+            ("DELETE", "/ccm_system/../ccm_system_altauth/request"),
+            ("ccm_post", "/ccm_system/request"),
+        ):
+            assert client.request(method, target, {"X-Original-URL": "/x"}).status == 200
+    assert len(lab.site.received()) == 3
+    assert ("X-Original-URL", "/x") in lab.site.received()[0].headers
+    check_blind(lab, lab.record(), MP_TUNNEL)
+
+
+def test_tunnels_lead_where_their_names_say(lab: Lab) -> None:
+    with lab.client(name=DP_TUNNEL) as client:
+        assert client.request("GET", "/SMS_DP_SMSSIG$/LAB00001.1.tar").status == 200
+    assert lab.received().site_system == "distribution-point"
+    check_blind(lab, lab.record(), DP_TUNNEL)
+
+
+def test_a_connection_cannot_change_its_publication(lab: Lab) -> None:
+    # A tunnel's name in a bridged connection is refused; see also test_plaintext_and_names.
+    reply = lab.send_one(lab.request(host=MP_TUNNEL))
+    assert reply.status == 421
+    assert lab.record()["verdict"] == "deny"
+    lab.check_nothing_arrived()
+
+
+# The bytes themselves
+
+
+def test_each_byte_is_passed_on_and_counted(lab: Lab, raw_site_system: RawSiteSystem) -> None:
+    hello = lab.client_hello(RAW_TUNNEL)
+    more, answer = bytes(range(256)) * 1000, bytes(reversed(range(256))) * 500
+
+    def script(peer: Peer) -> None:
+        peer.read_exactly(len(hello))
+        peer.send(answer[:100])
+        peer.read_exactly(len(more))
+        peer.send(answer[100:])
+        peer.wait_for_end()
+
+    raw_site_system.behave(script)
+    with socket.create_connection(lab.bridge.address, 10) as connection:
+        connection.sendall(hello)
+        assert lab.read_exactly(connection, 100) == answer[:100]
+        connection.sendall(more)
+        assert lab.read_exactly(connection, len(answer) - 100) == answer[100:]
+    record = lab.record()
+    assert bytes(raw_site_system.peers[0].received) == hello + more
+    check_blind(lab, record, RAW_TUNNEL)
+    counts = (record["bytes_from_client"], record["bytes_to_client"])
+    assert counts == (len(hello + more), len(answer))
+
+
+def test_a_client_may_close_its_direction_first(lab: Lab, raw_site_system: RawSiteSystem) -> None:
+    def script(peer: Peer) -> None:
+        peer.connection.recv(1)
+        peer.send(b"go on")
+        peer.wait_for_end()
+        peer.send(b"after the end of what you said")
+
+    raw_site_system.behave(script)
+    with socket.create_connection(lab.bridge.address, 10) as connection:
+        connection.sendall(lab.client_hello(RAW_TUNNEL))
+        assert lab.read_exactly(connection, 5) == b"go on"
+        connection.shutdown(socket.SHUT_WR)
+        assert lab.read_to_end(connection) == b"after the end of what you said"
+    check_blind(lab, lab.record(), RAW_TUNNEL)
+
+
+def test_a_site_system_may_close_its_direction_first(
+    lab: Lab, raw_site_system: RawSiteSystem
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.connection.recv(1)
+        peer.send(b"that is all")
+        peer.close_and_wait()
+
+    raw_site_system.behave(script)
+    with socket.create_connection(lab.bridge.address, 10) as connection:
+        connection.sendall(lab.client_hello(RAW_TUNNEL))
+        assert lab.read_to_end(connection) == b"that is all"
+        connection.sendall(b"and what I still have to say")
+    record = lab.record()
+    check_blind(lab, record, RAW_TUNNEL)
+    assert raw_site_system.peers[0].received.endswith(b"and what I still have to say")
+
+
+def test_a_client_that_vanishes_takes_the_site_systems_connection_with_it(
+    lab: Lab, raw_site_system: RawSiteSystem
+) -> None:
+    raw_site_system.behave(lambda peer: peer.wait_for_end())
+    connection = socket.create_connection(lab.bridge.address, 10)
+    connection.sendall(lab.client_hello(RAW_TUNNEL))
+    lab.until(lambda: raw_site_system.peers and raw_site_system.peers[0].received)
+    # A reset, not a close.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.close()
+    lab.until(raw_site_system.peers[0].ended.is_set)
+    check_blind(lab, lab.record(), RAW_TUNNEL)
+
+
+def test_a_tunnel_to_nowhere_is_closed_and_says_so_in_the_audit(lab: Lab) -> None:
+    with socket.create_connection(lab.bridge.address, 10) as connection:
+        connection.sendall(lab.client_hello(DOWN_TUNNEL))
+        assert lab.read_to_end(connection) == b""
+    record = lab.record()
+    check_blind(lab, record, DOWN_TUNNEL, detail="the site system cannot be reached")
+    assert record["bytes_to_client"] == 0
+
+
+def test_the_operator_is_told_that_a_tunnel_is_blind(lab: Lab) -> None:
+    said = "".join(lab.bridge.lines)
+    for name in (MP_TUNNEL, DP_TUNNEL, RAW_TUNNEL):
+        (line,) = (one for one in said.splitlines() if f" {name} is tunneled" in one)
+        assert line.endswith("nothing inside can be inspected")
