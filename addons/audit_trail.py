@@ -22,7 +22,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from ibcm_bridge import audit
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.decisions import Approved, Deny, Reason
 from ibcm_bridge.policy import TunnelPublication
 
 logger = logging.getLogger(__name__)
@@ -64,12 +64,11 @@ class AuditTrail:
         if connection.written:
             return
         connection.written = True
-        alert = audit.alert_field(refused.denial)
         self._write(
             {
                 **_of_connection(audit.Event.CONNECTION_REFUSED, connection, connection.reference),
                 **audit.denial_fields(refused.denial),
-                audit.ALERT: alert,
+                audit.ALERT: connection.alert,
                 audit.SECONDS: _seconds(connection.began),
             }
         )
@@ -161,17 +160,15 @@ def _of_exchange(exchange: Exchange) -> audit.Record:
         record[audit.VERDICT] = audit.Verdict.ALLOW.value
         record[audit.ENDPOINT] = decision.endpoint[: audit.MAX_TEXT]
         record[audit.INSPECTED] = decision.views
-        authorized: Authorized | None = decision.authorized
     else:
         # Whoever left before a decision was made was not allowed anything.
         gone = Deny(Reason.BODY_INCOMPLETE, "exchange", "the client left before a decision")
         record.update(audit.denial_fields(decision if isinstance(decision, Deny) else gone))
-        authorized = None
-    if authorized is not None:
-        record[audit.RULE] = authorized.rule
-        record[audit.ROLE] = authorized.role.name
-        record[audit.SITE_SYSTEM] = authorized.site_system.name
-        record[audit.DROPPED_HEADERS] = authorized.dropped[:32]
+    if exchange.authorized is not None:
+        record.setdefault(audit.RULE, exchange.authorized.rule)
+        record[audit.ROLE] = exchange.authorized.role.name
+        record[audit.SITE_SYSTEM] = exchange.authorized.site_system.name
+        record[audit.DROPPED_HEADERS] = exchange.authorized.dropped[:32]
     record[audit.STATUS] = int(exchange.status) if exchange.status else None
     record[audit.BYTES_IN] = len(exchange.body)
     record[audit.BYTES_OUT] = exchange.bytes_out

@@ -26,7 +26,7 @@ class ClientAuthentication:
         self._connections = connections
         self._contexts = {
             id(publication): tls_contexts.client_leg_context(
-                publication.credential, publication.client_trust, self._judge, self._note
+                publication.credential, publication.client_trust, self._judge, self._note, _alerted
             )
             for publication in publications
         }
@@ -67,6 +67,11 @@ class ClientAuthentication:
         record.handshake_refusal = record.handshake_refusal or refusal
         if certificate is not None:
             record.certificate = certificate
+
+
+def _alerted(connection: SSL.Connection, name: str) -> None:
+    record: ConnectionRecord = connection.get_app_data()
+    record.alert = name
 
 
 def failed_handshake(record: ConnectionRecord, error: str | None) -> RefusedConnection:

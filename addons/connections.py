@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from mitmproxy.connection import Client
 from mitmproxy.http import HTTPFlow
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions import Authorized, Deny
 from ibcm_bridge.gate import Decision
 from ibcm_bridge.identity import AuthenticatedClient, CertificateFacts
 from ibcm_bridge.policy import Address, Listener, Publication
@@ -35,6 +35,8 @@ class ConnectionRecord:
     publication: Publication | None = None
     certificate: CertificateFacts | None = None
     """What the client presented, accepted or not."""
+    alert: str | None = None
+    """The TLS alert that was sent to the client."""
     handshake_refusal: Deny | None = None
     """Why the verify callback refused."""
     authenticated: AuthenticatedClient | None = None
@@ -56,6 +58,8 @@ class Exchange:
     began: float = field(default_factory=time.monotonic)
     body: bytes = b""
     decision: Decision = None
+    authorized: Authorized | None = None
+    """What the head was allowed; kept when something later is refused."""
     status: int | None = None
     bytes_out: int = 0
     note: str = ""

@@ -116,8 +116,10 @@ class FrontDoorLayer(Layer):
         yield from self._close()
 
     def _refuse(self, denial: Deny) -> CommandGenerator[None]:
+        alert = refusal(denial).alert or "handshake_failure"
+        self._connection.alert = alert
         yield ConnectionRefusedHook(RefusedConnection(self._connection, denial))
-        yield commands.SendData(self.context.client, _alert(denial))
+        yield commands.SendData(self.context.client, _alert(alert))
         yield from self._close()
 
     def _close(self) -> CommandGenerator[None]:
@@ -157,8 +159,7 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
         yield from super().send_close(command)
 
 
-def _alert(denial: Deny) -> bytes:
+def _alert(name: str) -> bytes:
     """A fatal alert record, for refusals before there is an OpenSSL connection (RFC 8446 §6)."""
-    name = refusal(denial).alert or "handshake_failure"
     description = ssl.AlertDescription[f"ALERT_DESCRIPTION_{name.upper()}"]
     return b"\x15\x03\x03\x00\x02\x02" + bytes([description])

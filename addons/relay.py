@@ -74,11 +74,11 @@ class RelayLayer(Layer):
             return
         ahead, self._ahead = self._ahead, None
         if ahead:
+            self._from_client += len(ahead)
             yield commands.SendData(self.context.server, bytes(ahead))
 
     def _pass_on(self, event: events.DataReceived) -> CommandGenerator[None]:
         if self._ahead is not None:
-            self._from_client += len(event.data)
             self._ahead += event.data
             if len(self._ahead) > MAX_AHEAD:
                 yield from self._end(f"more than {MAX_AHEAD} bytes ahead of the site system")

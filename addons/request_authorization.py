@@ -6,6 +6,7 @@ from ibcm_bridge.addons.connections import exchange_of
 from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.authorization import authorize
+from ibcm_bridge.decisions import Authorized
 from ibcm_bridge.policy import BridgePublication
 
 
@@ -22,9 +23,12 @@ class RequestAuthorization:
         assert isinstance(connection.publication, BridgePublication)
         assert connection.authenticated is not None
         assert exchange.head is not None
-        exchange.decision = authorize(
+        decision = authorize(
             connection.authenticated,
             connection.publication,
             self._bypass_directories,
             exchange.head,
         )
+        exchange.decision = decision
+        if isinstance(decision, Authorized):
+            exchange.authorized = decision

@@ -17,6 +17,7 @@ tests/addons/test_contract.py.
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -73,8 +74,12 @@ Note = Callable[[SSL.Connection, CertificateFacts | None, Deny | None], None]
 """Called with the end-entity certificate seen, and the refusal if there is one."""
 
 
+Alerted = Callable[[SSL.Connection, str], None]
+"""Called with the name of an alert that was sent (RFC 8446 §6, as in `responses`)."""
+
+
 def client_leg_context(
-    credential: Credential, trust: Trust, judge: Judge, note: Note
+    credential: Credential, trust: Trust, judge: Judge, note: Note, alerted: Alerted
 ) -> SSL.Context:
     """A server-side context that demands and verifies a client certificate (BRIDGE-TERMINATE).
 
@@ -86,6 +91,7 @@ def client_leg_context(
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | _CIPHER_PREFERENCE)
     context.set_alpn_select_callback(_select_http_1_1)
     _demand_certificate(context, judge, note)
+    _report_alerts(context, alerted)
     return context
 
 
@@ -184,6 +190,24 @@ def _demand_certificate(context: SSL.Context, judge: Judge, note: Note) -> None:
     _lib.SSL_CTX_set_verify(raw, mode, callback)
     # OpenSSL keeps a bare pointer: the callback must live as long as the context does.
     context._ibcm_bridge_verify = callback  # type: ignore[attr-defined]
+
+
+_ALERTS = {
+    number.value: number.name.removeprefix("ALERT_DESCRIPTION_").lower()
+    for number in ssl.AlertDescription
+} | {116: "certificate_required", 120: "no_application_protocol"}
+"""RFC 8446 §6; Python's list ends before it."""
+
+
+def _report_alerts(context: SSL.Context, alerted: Alerted) -> None:
+    sent = SSL.SSL_CB_ALERT | SSL.SSL_CB_WRITE
+
+    def _info(connection: SSL.Connection, where: int, value: int) -> None:
+        # SSL_CTX_set_info_callback(3): the level is in the high byte, the description in the low.
+        if where & sent == sent and value & 0xFF:
+            alerted(connection, _ALERTS.get(value & 0xFF, f"alert {value & 0xFF}"))
+
+    context.set_info_callback(_info)
 
 
 def _judge_certificate(preverified: int, store_context: Any, judge: Judge, note: Note) -> int:

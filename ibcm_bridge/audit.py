@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from ibcm_bridge.decisions import Deny
 from ibcm_bridge.identity import CertificateFacts
-from ibcm_bridge.responses import refusal, requirement
+from ibcm_bridge.responses import requirement
 
 
 class Event(StrEnum):
@@ -77,11 +77,6 @@ def denial_fields(deny: Deny) -> Record:
         REQUIREMENT: requirement(deny),
         DETAIL: deny.detail[:MAX_TEXT],
     }
-
-
-def alert_field(deny: Deny) -> str | None:
-    """The TLS alert a refused handshake was answered with."""
-    return refusal(deny).alert
 
 
 def certificate_field(facts: CertificateFacts) -> dict[str, str]:

@@ -66,6 +66,7 @@ class RunningBridge:
             while True:
                 line = self._said.get(timeout=max(0.0, deadline - time.monotonic()))
                 if line is None:
+                    self.stop()
                     raise RuntimeError("the bridge did not start:\n" + "".join(self.lines))
                 if "listening on" in line:
                     return self

@@ -78,6 +78,7 @@ def check_502(lab: Lab, reply: Reply, reason: Reason, rule: str = "site_system")
     assert reply.header("Server") is None
     # What the client is not told, the operator is.
     assert "mitmproxy" not in record["detail"]
+    assert (record["role"], record["site_system"]) == ("management-point", "mp01.corp.example")
     return record
 
 
