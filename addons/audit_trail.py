@@ -13,15 +13,15 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from ibcm_bridge.addons.client_authentication import failed_handshake
-from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
-from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
 from mitmproxy.connection import Client
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from ibcm_bridge import audit
+from ibcm_bridge.addons.client_authentication import failed_handshake
+from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
+from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
 from ibcm_bridge.decisions import Approved, Deny, Reason
 from ibcm_bridge.policy import TunnelPublication
 
@@ -79,18 +79,19 @@ class AuditTrail:
         connection.written = True
         assert isinstance(connection.publication, TunnelPublication)
         host, port = connection.publication.site_system
-        self._write(
-            {
-                **_of_connection(audit.Event.TUNNEL, connection, connection.reference),
-                audit.VERDICT: audit.Verdict.ALLOW.value,
-                audit.SITE_SYSTEM: f"{host}:{port}",
-                audit.BYTES_IN: ended.bytes_from_client,
-                audit.BYTES_OUT: ended.bytes_to_client,
-                audit.DETAIL: ended.error,
-                audit.NOTE: audit.TUNNEL_NOTE,
-                audit.SECONDS: _seconds(connection.began),
-            }
-        )
+        record = _of_connection(audit.Event.TUNNEL, connection, connection.reference)
+        record[audit.SITE_SYSTEM] = f"{host}:{port}"
+        if ended.opened:
+            record[audit.VERDICT] = audit.Verdict.ALLOW.value
+            record[audit.DETAIL] = ended.error
+            record[audit.NOTE] = audit.TUNNEL_NOTE
+        else:
+            unreachable = Deny(Reason.SITE_SYSTEM_UNREACHABLE, "site_system", ended.error or "")
+            record.update(audit.denial_fields(unreachable))
+        record[audit.BYTES_IN] = ended.bytes_from_client
+        record[audit.BYTES_OUT] = ended.bytes_to_client
+        record[audit.SECONDS] = _seconds(connection.began)
+        self._write(record)
 
     def exchange_ended(self, exchange: Exchange) -> None:
         """A request, however it ended."""
@@ -169,6 +170,7 @@ def _of_exchange(exchange: Exchange) -> audit.Record:
         record[audit.ROLE] = exchange.authorized.role.name
         record[audit.SITE_SYSTEM] = exchange.authorized.site_system.name
         record[audit.DROPPED_HEADERS] = exchange.authorized.dropped[:32]
+        record[audit.FORWARDED] = exchange.forwarded
     record[audit.STATUS] = int(exchange.status) if exchange.status else None
     record[audit.BYTES_IN] = len(exchange.body)
     record[audit.BYTES_OUT] = exchange.bytes_out

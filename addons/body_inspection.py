@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ibcm_bridge.addons.connections import exchange_of
 from mitmproxy.http import HTTPFlow
 
+from ibcm_bridge.addons.connections import exchange_of
 from ibcm_bridge.decisions import Authorized
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.inspection.engines import ContentEngine

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ibcm_bridge.addons import tls_contexts
-from ibcm_bridge.addons.connections import ConnectionRecord, Connections
-from ibcm_bridge.addons.endings import RefusedConnection
 from mitmproxy.tls import TlsData
 from OpenSSL import SSL
 
+from ibcm_bridge.addons import tls_contexts
+from ibcm_bridge.addons.connections import ConnectionRecord, Connections
+from ibcm_bridge.addons.endings import RefusedConnection
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.identity import CertificateFacts, authenticate
 from ibcm_bridge.policy import BridgePublication

@@ -60,6 +60,8 @@ class Exchange:
     decision: Decision = None
     authorized: Authorized | None = None
     """What the head was allowed; kept when something later is refused."""
+    forwarded: bool = False
+    """Whether the site system was sent the request, whatever came of it."""
     status: int | None = None
     bytes_out: int = 0
     note: str = ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
 from mitmproxy.proxy import commands
 
+from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
 from ibcm_bridge.decisions import Deny
 
 
@@ -30,6 +30,8 @@ class EndedTunnel:
     """A tunnel, and what passed through it: bytes only, for nothing else is known of it."""
 
     connection: ConnectionRecord
+    opened: bool
+    """Whether the site system was reached; if not, nothing passed."""
     bytes_from_client: int
     bytes_to_client: int
     error: str | None

@@ -24,12 +24,6 @@ import time
 from http import HTTPStatus
 
 import h11
-from ibcm_bridge.addons.connections import ConnectionRecord, Exchange, attach_exchange
-from ibcm_bridge.addons.display import shown_request, shown_response
-from ibcm_bridge.addons.endings import ExchangeEndedHook
-from ibcm_bridge.addons.procedure import Item, ProcedureLayer, Steps
-from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
-from ibcm_bridge.addons.tls_ending import CutOff
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
 from mitmproxy.proxy import commands, events
@@ -42,6 +36,12 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHook,
 )
 
+from ibcm_bridge.addons.connections import ConnectionRecord, Exchange, attach_exchange
+from ibcm_bridge.addons.display import shown_request, shown_response
+from ibcm_bridge.addons.endings import ExchangeEndedHook
+from ibcm_bridge.addons.procedure import Item, ProcedureLayer, Steps
+from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
+from ibcm_bridge.addons.tls_ending import CutOff
 from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
 from ibcm_bridge.gate import gate
 from ibcm_bridge.origination import Origination, originate
@@ -154,7 +154,9 @@ class ExchangeLayer(ProcedureLayer):
             # of ConfigMgr sends one. And a head with bare LFs would never end in CRLF CRLF: there
             # is no need to wait for the deadline to say so.
             if b"\n\n" in self._received or self._received.startswith((b"\n", b"\r\n")):
-                raise _Refused(Deny(Reason.MALFORMED_HEAD, "head.line-end", "a bare LF"))
+                raise _Refused(
+                    Deny(Reason.MALFORMED_HEAD, "head.line-end", "a bare LF or an empty line")
+                )
             yield from self._more_from_client("limits.head_seconds")
         raw = bytes(self._received[: end + 4])
         del self._received[: end + 4]
@@ -192,6 +194,7 @@ class ExchangeLayer(ProcedureLayer):
         leg = yield from self._open_leg(originate(publication, approved.authorized))
         flow.server_conn = leg.server
         head = approved.authorized.head
+        exchange.forwarded = True
         yield from self.with_leg(leg, leg.send(head.to_bytes() + approved.body))
         reader = response_reader(head, approved.body)
         response = yield from self._read_response_head(reader)
@@ -213,7 +216,7 @@ class ExchangeLayer(ProcedureLayer):
         yield from self._send(b"")
         if not whole:
             yield from self._incomplete(
-                exchange, flow, "the site system closed the leg before its response was whole"
+                exchange, flow, "the response of the site system ended before it was whole"
             )
             return False
         flow.response.timestamp_end = time.time()
@@ -225,12 +228,15 @@ class ExchangeLayer(ProcedureLayer):
         return keep_alive
 
     def _open_leg(self, terms: Origination) -> Steps[SiteSystemLeg]:
-        leg = self.legs.get(terms.address)
+        key = (terms.address, terms.server_name)
+        leg = self.legs.get(key)
         if leg is not None and leg.usable:
             self.leg_in_use = leg
             return leg
+        if leg is not None:
+            yield from self.with_leg(leg, leg.close())
         leg = SiteSystemLeg(self.context, terms.address, terms.server_name)
-        self.legs[terms.address] = self.leg_in_use = leg
+        self.legs[key] = self.leg_in_use = leg
         self._connection.may_dial = terms.address
         yield from self.deadline.move(self._limits.handshake_seconds)
         yield from self.with_leg(leg, leg.open())
@@ -315,7 +321,10 @@ class ExchangeLayer(ProcedureLayer):
         return False
 
     def _response_piece(self) -> Steps[bytes | None]:
-        """The next bytes from the site system; empty when it closed, None when it fell silent."""
+        """The next bytes from the site system; empty at its clean end, None when there is no more.
+
+        None is for a leg that fell silent or was cut off.
+        """
         yield from self._send(b"")
         yield from self.deadline.move(self._limits.idle_seconds)
         while True:
@@ -324,7 +333,8 @@ class ExchangeLayer(ProcedureLayer):
                 self.deadline.lift()
                 return item.data
             if isinstance(item, Closed):
-                return b""
+                # A bare FIN may be anybody's: only close_notify ends a response (RFC 9112 §9.8).
+                return b"" if item.clean else None
             if isinstance(item, events.Wakeup):
                 return None
 

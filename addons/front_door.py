@@ -14,12 +14,6 @@ import contextlib
 import ssl
 from collections.abc import Callable
 
-from ibcm_bridge.addons.connections import ConnectionRecord
-from ibcm_bridge.addons.endings import ConnectionRefusedHook, RefusedConnection
-from ibcm_bridge.addons.exchange import ExchangeLayer
-from ibcm_bridge.addons.relay import RelayLayer
-from ibcm_bridge.addons.timers import Deadline
-from ibcm_bridge.addons.tls_ending import CutOff, TlsEnding
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
@@ -27,6 +21,12 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers import tls
 from OpenSSL import SSL
 
+from ibcm_bridge.addons.connections import ConnectionRecord
+from ibcm_bridge.addons.endings import ConnectionRefusedHook, RefusedConnection
+from ibcm_bridge.addons.exchange import ExchangeLayer
+from ibcm_bridge.addons.relay import RelayLayer
+from ibcm_bridge.addons.timers import Deadline
+from ibcm_bridge.addons.tls_ending import CutOff, TlsEnding
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.policy import Limits, TunnelPublication
 from ibcm_bridge.responses import refusal, response_bytes

@@ -21,11 +21,11 @@ import dataclasses
 import errno
 import functools
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from ibcm_bridge.addons.connections import Connections, exchange_of
 from mitmproxy import ctx
 from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.hooks import all_hooks
@@ -36,6 +36,7 @@ from mitmproxy.proxy.layer import Layer
 from mitmproxy.tls import TlsData
 from mitmproxy.utils import asyncio_utils
 
+from ibcm_bridge.addons.connections import Connections, exchange_of
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.policy import Listener
 
@@ -43,9 +44,6 @@ logger = logging.getLogger(__name__)
 
 Hook = Callable[[Any], Awaitable[None] | None]
 _MUST_PASS_ON = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
-
-READ_LIMIT = 262_144
-"""Bytes that asyncio buffers for a reader; larger reads make downloads cheaper."""
 
 BACKLOG = 1024
 
@@ -76,6 +74,13 @@ class Runtime(Protocol):
 
     def record_defect(self, client: Client, where: str, error: BaseException) -> None:
         """Write down that the bridge itself failed. Must not raise."""
+
+
+def _log_defect(where: str, error: BaseException) -> None:
+    """Say where and what, but not the exception's text, which may quote what a client sent."""
+    trace = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("defect in %s: %s; refused\n%s", where, type(error).__name__, trace)
+    logger.debug("its text: %s", error)
 
 
 @functools.cache
@@ -234,7 +239,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         layer_refuses = False
         try:
             _runtime().record_defect(self.client, name, error)
-            logger.error("defect in the hook %s: the request is refused", name, exc_info=error)
+            _log_defect(f"hook {name}", error)
             withdraw = _WITHDRAW.get(type(data))
             if withdraw is not None:
                 withdraw(data)
@@ -249,7 +254,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             return
         try:
             _runtime().record_defect(self.client, where, error)
-            logger.error("defect in a %s: the connection is closed", where, exc_info=error)
+            _log_defect(where, error)
         finally:
             self._abort()
 
@@ -321,13 +326,9 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         return _runtime().front_door(context)
 
     async def listen(self, host: str, port: int) -> list[Any]:
-        """As mitmproxy's, with a larger read limit and backlog, and without UDP."""
+        """As mitmproxy's, with a larger backlog and without UDP."""
         try:
-            return [
-                await asyncio.start_server(
-                    self.handle_stream, host, port, limit=READ_LIMIT, backlog=BACKLOG
-                )
-            ]
+            return [await asyncio.start_server(self.handle_stream, host, port, backlog=BACKLOG)]
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise OSError(error.errno, f"{host}:{port} is already in use") from error

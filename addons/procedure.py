@@ -16,12 +16,12 @@ import collections
 from collections.abc import Generator
 from typing import Any
 
-from ibcm_bridge.addons.site_system_leg import News, Received, SiteSystemLeg
-from ibcm_bridge.addons.timers import Deadline
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 
+from ibcm_bridge.addons.site_system_leg import News, Received, SiteSystemLeg
+from ibcm_bridge.addons.timers import Deadline
 from ibcm_bridge.policy import Address
 
 Item = events.Event | News
@@ -36,7 +36,8 @@ class ProcedureLayer(Layer):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.deadline = Deadline()
-        self.legs: dict[Address, SiteSystemLeg] = {}
+        self.legs: dict[tuple[Address, str], SiteSystemLeg] = {}
+        """By address and name: what was verified as one site system is not another."""
         self.leg_in_use: SiteSystemLeg | None = None
         self._asked_by: dict[commands.Command, SiteSystemLeg] = {}
         self._inbox: collections.deque[Item] = collections.deque()

@@ -7,14 +7,14 @@ dialled is kept until then, and bounded.
 
 from __future__ import annotations
 
-from ibcm_bridge.addons.connections import ConnectionRecord
-from ibcm_bridge.addons.endings import EndedTunnel, TunnelEndedHook
-from ibcm_bridge.addons.timers import Deadline
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 
+from ibcm_bridge.addons.connections import ConnectionRecord
+from ibcm_bridge.addons.endings import EndedTunnel, TunnelEndedHook
+from ibcm_bridge.addons.timers import Deadline
 from ibcm_bridge.policy import TunnelPublication
 
 MAX_AHEAD = 131_072
@@ -102,11 +102,11 @@ class RelayLayer(Layer):
 
     def _end(self, error: str | None) -> CommandGenerator[None]:
         self._ended = True
-        self._ahead = None
+        opened, self._ahead = self._ahead is None, None
         self._connection.may_dial = None
         self._deadline.lift()
         yield TunnelEndedHook(
-            EndedTunnel(self._connection, self._from_client, self._to_client, error)
+            EndedTunnel(self._connection, opened, self._from_client, self._to_client, error)
         )
         for connection in (self.context.server, self.context.client):
             if connection.state is not ConnectionState.CLOSED:

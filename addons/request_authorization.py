@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.addons.connections import exchange_of
 from mitmproxy.http import HTTPFlow
 
+from ibcm_bridge.addons.connections import exchange_of
 from ibcm_bridge.authorization import authorize
 from ibcm_bridge.decisions import Authorized
 from ibcm_bridge.policy import BridgePublication

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
+
+from mitmproxy import options, version
+from mitmproxy.addons.core import Core
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.connection import Client
+from mitmproxy.master import Master
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import Layer
+from OpenSSL import SSL
 
 from ibcm_bridge.addons import listener
 from ibcm_bridge.addons.audit_trail import AuditTrail
@@ -18,14 +28,6 @@ from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.front_door import FrontDoorLayer
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthentication
-from mitmproxy import options, version
-from mitmproxy.addons.core import Core
-from mitmproxy.addons.proxyserver import Proxyserver
-from mitmproxy.connection import Client
-from mitmproxy.master import Master
-from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layer import Layer
-
 from ibcm_bridge.inspection.engines import ContentEngine, YaraEngine
 from ibcm_bridge.policy import Address, BridgePublication, Policy
 
@@ -45,21 +47,33 @@ class StartError(Exception):
 class Bridge:
     """Everything one policy needs: the `Runtime` of `listener`."""
 
-    def __init__(self, policy: Policy) -> None:
-        """Build contexts, rules and the audit file; raises before anything is listened on."""
+    def __init__(self, policy: Policy, watching: Sequence[object] = ()) -> None:
+        """Build contexts, rules and the audit file; StartError, RuleError or OSError otherwise.
+
+        `watching` are addons that look on: their hooks are called after ours, guarded like ours,
+        with mitmproxy's flows. What they change in a flow is not sent.
+        """
         self.policy = policy
         self.connections = Connections()
         self.listeners = dict(enumerate(policy.listeners))
         published = list(_bridged(policy))
+        try:
+            client_leg = ClientAuthentication(self.connections, published)
+            site_system_leg = SiteSystemAuthentication(self.connections, published)
+        except SSL.Error as error:
+            reasons = "; ".join(reason for *_, reason in error.args[0]) if error.args else ""
+            raise StartError(f"OpenSSL does not take a certificate or key: {reasons}") from error
         self._audit = AuditTrail(self.connections, policy.audit_file)
-        addons: list[object] = [
-            self._audit,
-            ClientAuthentication(self.connections, published),
-            RequestAuthorization(policy.bypass_directories),
-            BodyInspection(engines(policy)),
-            SiteSystemAuthentication(self.connections, published),
-        ]
-        self.hooks = listener.Hooks(addons)
+        self.hooks = listener.Hooks(
+            [
+                self._audit,
+                client_leg,
+                RequestAuthorization(policy.bypass_directories),
+                BodyInspection(engines(policy)),
+                site_system_leg,
+                *watching,
+            ]
+        )
 
     def front_door(self, context: Context) -> Layer:
         """The first layer of a connection."""
@@ -120,24 +134,24 @@ async def serve(
     bridge: Bridge, ready: Callable[[list[Address]], None], stop: asyncio.Event
 ) -> None:
     """Serve until `stop` is set, then let what is under way finish. Raises StartError."""
-    if not version.VERSION.startswith(TESTED_MITMPROXY):
-        tested = ", ".join(f"{prefix}x" for prefix in TESTED_MITMPROXY)
-        raise StartError(f"mitmproxy {version.VERSION} has not been tested with this; use {tested}")
-    master = BridgeMaster(bridge)
-    serving = asyncio.create_task(master.run())
-    try:
-        await _until_listening(master, serving, len(bridge.listeners))
-        # What has been built lives as long as the process: collections need not look at it again.
-        gc.freeze()
-        ready(master.addresses())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        await _drain(master)
-    finally:
-        master.shutdown()  # type: ignore[no-untyped-call]
-        await serving
-        bridge.close()
+    with contextlib.closing(bridge):
+        if not version.VERSION.startswith(TESTED_MITMPROXY):
+            tested = ", ".join(f"{prefix}x" for prefix in TESTED_MITMPROXY)
+            raise StartError(f"mitmproxy {version.VERSION} has not been tested with; use {tested}")
+        master = BridgeMaster(bridge)
+        serving = asyncio.create_task(master.run())
+        try:
+            await _until_listening(master, serving, len(bridge.listeners))
+            # What has been built lives as long as the process: collections need not look at it.
+            gc.freeze()
+            ready(master.addresses())
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            await _drain(master)
+        finally:
+            master.shutdown()  # type: ignore[no-untyped-call]
+            await serving
 
 
 async def _until_listening(master: BridgeMaster, serving: asyncio.Task[None], count: int) -> None:

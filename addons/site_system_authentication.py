@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ibcm_bridge.addons import tls_contexts
-from ibcm_bridge.addons.connections import Connections
 from mitmproxy.connection import Server
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 from OpenSSL import SSL
 
+from ibcm_bridge.addons import tls_contexts
+from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.policy import BridgePublication
 
 

@@ -4,21 +4,26 @@ A leg belongs to one client connection and is never shared or pooled: Windows au
 authenticates the connection (protocol.md §10).
 
 A leg is a small stack of its own: mitmproxy's `ServerTLSLayer`, and on top `_End`, which turns
-what happens into news for the exchange layer. `wants` are events for it, `news` commands from it.
+what happens into news for the exchange layer, and what that layer asks for into commands.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
-from ibcm_bridge.addons.tls_ending import TlsEnding
 from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
+from ibcm_bridge.addons.tls_ending import TlsEnding
 from ibcm_bridge.policy import Address
+
+IDLE_SECONDS = 100.0
+"""Less than the 120 s after which HTTP.sys closes an idle connection: a request that meets its FIN
+could not be told from one that was carried out, and would have to be answered 502."""
 
 
 @dataclass
@@ -37,7 +42,9 @@ class Received(commands.Command):
 
 @dataclass
 class Closed(commands.Command):
-    """News: the site system has closed the leg."""
+    """News: the site system has closed the leg; `clean` with close_notify (RFC 8446 §6.1)."""
+
+    clean: bool
 
 
 @dataclass
@@ -57,18 +64,20 @@ class SiteSystemLeg:
     """One connection to one site system, for one client connection."""
 
     def __init__(self, context: Context, address: Address, server_name: str) -> None:
+        self._used = time.monotonic()
         self.server = Server(address=address)
         self.server.tls = True
         self.server.sni = server_name
         self.context = context.fork()
         self.context.server = self.server
         self.stack = _LegTls(self.context, self.server)
-        self.stack.child_layer = _End(self.context)
+        self.stack.child_layer = _End(self.context, self.stack)
 
     @property
     def usable(self) -> bool:
-        """Whether a request can be sent on it."""
-        return self.server.state is ConnectionState.OPEN
+        """Whether a request can be sent on it, of a leg that has been opened."""
+        fresh = time.monotonic() - self._used < IDLE_SECONDS
+        return fresh and self.server.state is ConnectionState.OPEN
 
     def open(self) -> CommandGenerator[None]:
         """Connect, shake hands, verify. Answered by `Opened`."""
@@ -76,6 +85,7 @@ class SiteSystemLeg:
 
     def send(self, data: bytes) -> CommandGenerator[None]:
         """Send plaintext."""
+        self._used = time.monotonic()
         yield from self.stack.handle_event(_Send(data))
 
     def close(self) -> CommandGenerator[None]:
@@ -90,6 +100,10 @@ class _LegTls(TlsEnding, ServerTLSLayer):
 class _End(Layer):
     """The top of a leg."""
 
+    def __init__(self, context: Context, tls: TlsEnding) -> None:
+        super().__init__(context)
+        self._tls = tls
+
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         server = self.context.server
         if isinstance(event, events.Start):
@@ -99,7 +113,7 @@ class _End(Layer):
             yield Received(event.data)
         elif isinstance(event, events.ConnectionClosed):
             yield commands.CloseConnection(server)
-            yield Closed()
+            yield Closed(self._tls.ended_cleanly)
         elif isinstance(event, _Send):
             yield commands.SendData(server, event.data)
         elif isinstance(event, _Close) and server.state is not ConnectionState.CLOSED:

@@ -53,8 +53,14 @@ _REASONS: dict[int, Reason] = {
     23: Reason.CERTIFICATE_REVOKED,
     24: Reason.CERTIFICATE_UNTRUSTED,  # invalid CA certificate
     26: Reason.CERTIFICATE_PURPOSE,
-    33: Reason.REVOCATION_UNKNOWN,  # unable to get CRL issuer
     8: Reason.REVOCATION_UNKNOWN,  # CRL signature failure
+    15: Reason.REVOCATION_UNKNOWN,  # CRL lastUpdate cannot be read
+    16: Reason.REVOCATION_UNKNOWN,  # CRL nextUpdate cannot be read
+    33: Reason.REVOCATION_UNKNOWN,  # unable to get CRL issuer
+    35: Reason.REVOCATION_UNKNOWN,  # the issuer may not sign CRLs
+    36: Reason.REVOCATION_UNKNOWN,  # unhandled critical CRL extension
+    44: Reason.REVOCATION_UNKNOWN,  # different CRL scope
+    54: Reason.REVOCATION_UNKNOWN,  # CRL path validation
 }
 
 _ALERT_ERRORS: dict[Reason, int] = {
@@ -88,21 +94,33 @@ def client_leg_context(
     """
     context = _context(SSL.TLS_SERVER_METHOD, credential, trust)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | _CIPHER_PREFERENCE)
-    context.set_alpn_select_callback(_select_http_1_1)
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
+    context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
+    _select_http_1_1(context)
     _demand_certificate(context, judge, note)
     _report_alerts(context, alerted)
     return context
 
 
-def verify_path(trust: Trust, certificates: Sequence[x509.Certificate]) -> Deny | None:
-    """Verify a certification path without a connection, as the client leg would.
+def verify_client_path(trust: Trust, certificates: Sequence[x509.Certificate]) -> Deny | None:
+    """Verify what a client presents, without a connection, as the client leg would.
 
-    `certificates` are as a client presents them, the end-entity certificate first.
+    `certificates` are in the order of the handshake, the end-entity certificate first.
     """
+    store = _store(trust)
+    _lib.X509_STORE_set_purpose(store._store, _lib.X509_PURPOSE_SSL_CLIENT)
+    return _verify_path(store, certificates)
+
+
+def verify_authority(trust: Trust, certificate: x509.Certificate) -> Deny | None:
+    """Verify that an issuing authority leads to an anchor, its revocation list included."""
+    return _verify_path(_store(trust), [certificate])
+
+
+def _verify_path(store: crypto.X509Store, certificates: Sequence[x509.Certificate]) -> Deny | None:
     chain = [crypto.X509.from_cryptography(one) for one in certificates]
     try:
-        crypto.X509StoreContext(_store(trust), chain[0], chain[1:]).verify_certificate()
+        crypto.X509StoreContext(store, chain[0], chain[1:]).verify_certificate()
     except crypto.X509StoreContextError as error:
         number, depth, text = error.errors
         reason = _REASONS.get(number, Reason.CERTIFICATE_INVALID)
@@ -128,9 +146,6 @@ def expect_name(connection: SSL.Connection, name: str) -> None:
     _lib.X509_VERIFY_PARAM_set_hostflags(parameters, 0x4)
     if _lib.X509_VERIFY_PARAM_set1_host(parameters, encoded, len(encoded)) != 1:
         raise ValueError(f"{name!r} cannot be verified as a name")
-
-
-_CIPHER_PREFERENCE = SSL.OP_CIPHER_SERVER_PREFERENCE
 
 
 def _context(method: int, credential: Credential, trust: Trust) -> SSL.Context:
@@ -168,8 +183,35 @@ def _fill(store: crypto.X509Store, trust: Trust) -> None:
     )
 
 
-def _select_http_1_1(_connection: SSL.Connection, offered: list[bytes]) -> Any:
-    return b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+_HTTP_1_1 = _ffi.new("unsigned char[]", b"http/1.1")
+
+
+def _select_http_1_1(context: SSL.Context) -> None:
+    """HTTP/1.1 or nothing (HTTP-1.1); a client that offers only others is refused.
+
+    pyOpenSSL's own wrapper can only say "go on without" (SSL_TLSEXT_ERR_NOACK), where RFC 7301
+    §3.2 wants the alert no_application_protocol.
+    """
+
+    def _select(
+        _ssl: Any, out: Any, out_length: Any, offered: Any, length: int, _argument: Any
+    ) -> int:
+        names = bytes(_ffi.buffer(offered, length))
+        while names:
+            name, names = names[1 : 1 + names[0]], names[1 + names[0] :]
+            if name == b"http/1.1":
+                out[0], out_length[0] = _HTTP_1_1, 8
+                return 0  # SSL_TLSEXT_ERR_OK
+        return 2  # SSL_TLSEXT_ERR_ALERT_FATAL
+
+    callback = _ffi.callback(
+        "int(SSL *, unsigned char **, unsigned char *,"
+        " const unsigned char *, unsigned int, void *)",
+        _select,
+        error=2,
+    )
+    _lib.SSL_CTX_set_alpn_select_cb(context._context, callback, _ffi.NULL)
+    context._ibcm_bridge_alpn = callback  # type: ignore[attr-defined]
 
 
 def _demand_certificate(context: SSL.Context, judge: Judge, note: Note) -> None:

@@ -23,6 +23,8 @@ class TlsEnding(TLSLayer):
     """Replaces what mitmproxy's TLS layers do once a handshake is done."""
 
     _ended = False
+    ended_cleanly = False
+    """Whether the peer said close_notify (RFC 8446 §6.1)."""
 
     def receive_data(self, data: bytes) -> CommandGenerator[None]:
         """Pass plaintext on, and then the end if there is one."""
@@ -35,7 +37,9 @@ class TlsEnding(TLSLayer):
                 plaintext.extend(self.tls.recv(65_535))
             except SSL.WantReadError:
                 break
-            except SSL.Error:  # close_notify (ZeroReturnError), an alert, or no TLS record
+            except SSL.ZeroReturnError:
+                ended = self.ended_cleanly = True
+            except SSL.Error:  # an alert, or no TLS record
                 ended = True
         # After recv(), which may have made OpenSSL say something: an alert, a certificate.
         yield from self.tls_interact()

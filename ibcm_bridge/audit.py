@@ -52,6 +52,7 @@ TARGET = "target"
 DROPPED_HEADERS = "dropped_headers"
 ENDPOINT = "endpoint"
 INSPECTED = "inspected"
+FORWARDED = "forwarded"
 STATUS = "status"
 ALERT = "alert"
 BYTES_IN = "bytes_from_client"
@@ -64,7 +65,7 @@ MAX_TEXT = 512
 
 TUNNEL_NOTE = "TUNNEL-BLIND: passed without inspection"
 
-Value = str | int | float | tuple[str, ...] | dict[str, str] | None
+Value = str | bool | int | float | tuple[str, ...] | dict[str, str] | None
 Record = dict[str, Value]
 
 

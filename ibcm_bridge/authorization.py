@@ -7,13 +7,14 @@ before what it asks for. Each cites the requirement it enforces.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import unquote
 
 from ibcm_bridge.decisions import Authorized, Deny, Reason
 from ibcm_bridge.identity import AuthenticatedClient
 from ibcm_bridge.policy import BridgePublication, PublishedRole, UnlistedHeaders
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.roles import BodyRule, Inspection, RoleProfile
+from ibcm_bridge.roles import BodyRule, Directory, Inspection, RoleProfile
 from ibcm_bridge.routing import published_role
 
 _OF_THIS_LEG = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
@@ -81,23 +82,33 @@ def _body_rule(profile: RoleProfile, target: RequestTarget, head: RequestHead) -
             _names(profile.bodies),
         )
     directory = profile.directories[target.directory]
-    if head.method not in directory.methods:
+    refusal = _resource_refusal(profile, directory, target, head)
+    return refusal if refusal is not None else body_rule
+
+
+def _resource_refusal(
+    profile: RoleProfile, directory: Directory, target: RequestTarget, head: RequestHead
+) -> Deny | None:
+    path = target.below
+    query = None if target.query is None else unquote(target.query.decode("ascii"))
+    rule = f"{profile.name}.directories.{directory.name}"
+    found = [one for one in directory.resources if one.has(path, query)]
+    if not found:
+        return Deny(Reason.RESOURCE, rule, f"/{directory.name}/{path[:128]} is not published")
+    refused = next((one.refused for one in found if one.refused), "")
+    if refused:
+        return Deny(Reason.RESOURCE, rule, "not over the Internet", refused)
+    methods = frozenset[bytes]().union(*(one.methods for one in found))
+    if head.method not in methods:
+        verb = head.method[:32].decode("ascii")
         return Deny(
             Reason.VERB,
-            f"{profile.name}.directories.{directory.name}",
-            f"{verb} is not a verb of this directory",
-            cites,
-            _names(directory.methods),
+            rule,
+            f"{verb} is not a verb of this resource",
+            profile.verbs_requirement,
+            _names(methods),
         )
-    # protocol.md §7: what the packages directory itself holds is not for clients to list.
-    below = target.segments[1].lower() if len(target.segments) > 1 else ""
-    if directory.closed and (not below or below in directory.closed):
-        return Deny(
-            Reason.DIRECTORY,
-            "roles.closed_directories",
-            f"/{directory.name}/{below[:64]} is not published",
-        )
-    return body_rule
+    return None
 
 
 def _names(methods: Iterable[bytes]) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 The policy has been loaded by the same code that start-up uses, so what stands in it is well-formed.
 Here its certificates and revocation lists are held against protocol.md §9: purposes, names, dates,
-keys, the path to an anchor, and where a client on the Internet would look for revocation. Nothing
-is connected to, and the time is an argument.
+keys, and where a client on the Internet would look for revocation. The path of every issuing
+authority is verified by the function the command line gives, which needs OpenSSL. Nothing is
+connected to, and the time is an argument.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from ibcm_bridge.decisions import Deny
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
 from ibcm_bridge.policy import BridgePublication, Credential, Policy, Trust
 
@@ -52,17 +54,25 @@ class Finding:
     requirement: str = ""
 
 
-def check_policy(policy: Policy, now: datetime.datetime) -> Iterator[Finding]:
-    """All findings, in the order of the policy."""
+VerifyAuthority = Callable[[Trust, x509.Certificate], Deny | None]
+"""Verifies that an issuing authority leads to an anchor; the refusal if it does not."""
+
+
+def check_policy(
+    policy: Policy, now: datetime.datetime, verify_authority: VerifyAuthority
+) -> Iterator[Finding]:
+    """All findings, in the order of the policy. `verify_authority` goes by the machine's clock."""
     for listener in policy.listeners:
         host, port = listener.address
         for publication in listener.publications.values():
             yield Finding(Level.FACT, f"{host}:{port}", publication.describe())
             if isinstance(publication, BridgePublication):
-                yield from _check_bridge(publication, now)
+                yield from _check_bridge(publication, now, verify_authority)
 
 
-def _check_bridge(publication: BridgePublication, now: datetime.datetime) -> Iterator[Finding]:
+def _check_bridge(
+    publication: BridgePublication, now: datetime.datetime, verify_authority: VerifyAuthority
+) -> Iterator[Finding]:
     where = f"{publication.name}: certificate"
     facts = _facts(publication.credential)
     yield from _check_credential(where, publication.credential, now)
@@ -78,10 +88,15 @@ def _check_bridge(publication: BridgePublication, now: datetime.datetime) -> Ite
     yield from _check_credential(where, publication.site_system_credential, now)
     yield from _check_purpose(where, facts, ExtendedKeyUsageOID.CLIENT_AUTH, "clientAuth")
 
-    yield from _check_trust(f"{publication.name}: clients.trust", publication.client_trust, now)
-    yield from _check_trust(
-        f"{publication.name}: site_systems.trust", publication.site_system_trust, now
-    )
+    for key, trust in (
+        ("clients.trust", publication.client_trust),
+        ("site_systems.trust", publication.site_system_trust),
+    ):
+        found = list(_check_trust(f"{publication.name}: {key}", trust, now))
+        yield from found
+        if not found:
+            # Where the parts are wrong the path is too, and saying so twice would not help.
+            yield from _check_paths(f"{publication.name}: {key}", trust, verify_authority)
 
 
 def _facts(credential: Credential) -> CertificateFacts:
@@ -193,6 +208,14 @@ def _check_trust(where: str, trust: Trust, now: datetime.datetime) -> Iterator[F
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
     for crl in trust.crls:
         yield from _check_crl(where, crl, authorities, now)
+
+
+def _check_paths(where: str, trust: Trust, verify_authority: VerifyAuthority) -> Iterator[Finding]:
+    for certificate in trust.intermediates:
+        denial = verify_authority(trust, certificate)
+        if denial is not None:
+            text = f"{_name(certificate)} cannot be verified: {denial.detail}"
+            yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
 
 
 def _check_crl(

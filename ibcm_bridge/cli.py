@@ -76,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="run the bridge",
         description="Runs the bridge until Ctrl-C or SIGTERM. Nothing is listened on until the "
-        "whole policy has been read and checked.",
+        "whole policy has been read; what `check` finds is printed, and does not stop it. "
+        "Exit status: 0 stopped, 1 could not start.",
     )
     run.add_argument("--config", type=Path, required=True, metavar="FILE", help="the policy file")
     run.set_defaults(command=_run)
@@ -137,13 +138,12 @@ def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.runner import StartError, run
     from ibcm_bridge.inspection.engines import RuleError
 
-    findings = _findings(policy)
+    for finding in _findings(policy):
+        print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr)
 
     def ready(addresses: list[tuple[str, int]]) -> None:
         for host, port in addresses:
-            print(f"ibcm-bridge: listening on {host}:{port}", file=sys.stderr)
-        for finding in findings:
-            print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr, flush=True)
+            print(f"ibcm-bridge: listening on {host}:{port}", file=sys.stderr, flush=True)
 
     try:
         asyncio.run(run(policy, ready))
@@ -164,7 +164,7 @@ def _check(options: argparse.Namespace) -> int:
     for finding in findings:
         print(_line(finding))
     counts = {level: sum(1 for one in findings if one.level is level) for level in Level}
-    print(f"{counts[Level.PROBLEM]} problems, {counts[Level.WARNING]} warnings")
+    print(f"{_count(counts[Level.PROBLEM], 'problem')}, {_count(counts[Level.WARNING], 'warning')}")
     return EXIT_PROBLEM if counts[Level.PROBLEM] else 0
 
 
@@ -172,7 +172,7 @@ def _explain(options: argparse.Namespace) -> int:
     from cryptography import x509
 
     from ibcm_bridge.addons.runner import engines
-    from ibcm_bridge.addons.tls_contexts import verify_path
+    from ibcm_bridge.addons.tls_contexts import verify_client_path
     from ibcm_bridge.explain import Question, explain
 
     policy = _policy(options.config)
@@ -191,7 +191,7 @@ def _explain(options: argparse.Namespace) -> int:
             certificates=tuple(x509.load_pem_x509_certificates(presented)) if presented else (),
             body=options.body.read_bytes() if options.body else None,
         )
-        explanation = explain(policy, question, engines(policy), verify_path)
+        explanation = explain(policy, question, engines(policy), verify_client_path)
     except (OSError, ValueError) as error:
         print(f"ibcm-bridge explain: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -206,16 +206,20 @@ def _policy(path: Path) -> Policy | None:
     try:
         return load_policy(path)
     except PolicyError as error:
-        count = len(error.problems)
         print(error, file=sys.stderr)
-        print(f"{count} problem{'s' if count > 1 else ''}; nothing was started", file=sys.stderr)
+        print(f"{_count(len(error.problems), 'problem')}; nothing was started", file=sys.stderr)
         return None
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _findings(policy: Policy) -> list[Finding]:
+    from ibcm_bridge.addons.tls_contexts import verify_authority
     from ibcm_bridge.check import check_policy
 
-    return list(check_policy(policy, datetime.datetime.now(datetime.UTC)))
+    return list(check_policy(policy, datetime.datetime.now(datetime.UTC), verify_authority))
 
 
 def _line(finding: Finding) -> str:

@@ -54,6 +54,7 @@ class Reason(StrEnum):
     TARGET_UNSAFE = "target-unsafe"
     DIRECTORY = "directory"
     BYPASS_DIRECTORY = "bypass-directory"
+    RESOURCE = "resource"
     VERB = "verb"
     HEADER = "header"
     MEDIA_TYPE = "media-type"

@@ -25,7 +25,7 @@ from ibcm_bridge.responses import refusal, requirement
 from ibcm_bridge.routing import ClientHelloFacts, route
 
 VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Deny | None]
-"""Verifies a certification path, end-entity certificate first; the refusal if there is one."""
+"""Verifies what a client presents as the client leg would; the refusal if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _follow(
         raise _Refused(Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port"))
     if parts.scheme != "https" or not parts.hostname:
         raise ValueError(f"{question.url} is not an https:// URL")
-    publication = _route(policy, parts.hostname)
+    publication = _route(policy, parts.hostname, parts.port)
     yield publication.describe()
     if isinstance(publication, TunnelPublication):
         yield "Everything passes unseen; only the site system can refuse it."
@@ -106,9 +106,12 @@ def _follow(
     yield f"It would go to {to}, with the bridge's own certificate."
 
 
-def _route(policy: Policy, name: str) -> Publication:
-    denial = Deny(Reason.UNKNOWN_NAME, "listener.publications")
+def _route(policy: Policy, name: str, port: int | None) -> Publication:
+    denial = Deny(Reason.UNKNOWN_NAME, "listener.publications", f"nothing listens on {port}")
+    # Without a port any listener will do: the public port and the listener's may differ.
     for listener in policy.listeners:
+        if port is not None and listener.address[1] != port:
+            continue
         answer = route(listener, ClientHelloFacts(name))
         if not isinstance(answer, Deny):
             return answer

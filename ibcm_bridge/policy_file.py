@@ -7,6 +7,7 @@ listened on until a whole policy stands. Paths in the file are relative to the f
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -65,7 +66,7 @@ class CertificateRow(_Row):
 
 
 class TrustRow(_Row):
-    """PEM files: trust anchors, issuing authorities, and the revocation lists of all of them."""
+    """Files, PEM or DER: trust anchors, issuing authorities, and the revocation lists of all."""
 
     anchors: list[str] = Field(min_length=1)
     issuing: list[str] = []
@@ -310,16 +311,19 @@ class _Reading:
         anchors = self._certificates((*where, "anchors"), row.anchors)
         issuing = self._certificates((*where, "issuing"), row.issuing)
         crls: list[x509.CertificateRevocationList] = []
+        unread = False
         for index, name in enumerate(row.crls):
             data = self._read((*where, "crls", index), name)
             if data is None:
+                unread = True
                 continue
             try:
-                crls.append(x509.load_pem_x509_crl(data))
+                crls += _revocation_lists(data)
             except ValueError:
-                self.report((*where, "crls", index), f"{name} is not a PEM revocation list")
+                self.report((*where, "crls", index), f"{name} is not a revocation list")
+                unread = True
         issuers = {crl.issuer for crl in crls}
-        for certificate in (*anchors, *issuing):
+        for certificate in () if unread else (*anchors, *issuing):
             # protocol.md §9.2: a list that cannot be had counts as revoked; better said now.
             if certificate.subject not in issuers:
                 subject = certificate.subject.rfc4514_string()
@@ -333,10 +337,27 @@ class _Reading:
             if data is None:
                 continue
             try:
-                found += x509.load_pem_x509_certificates(data)
+                found += _certificates(data)
             except ValueError:
-                self.report((*where, index), f"{name} has no PEM certificate")
+                self.report((*where, index), f"{name} has no certificate")
         return found
+
+
+_PEM_CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+
+
+def _revocation_lists(data: bytes) -> list[x509.CertificateRevocationList]:
+    """All lists of a file: PEM, one or several, or DER, as Windows authorities publish them."""
+    blocks = _PEM_CRL.findall(data)
+    if not blocks:
+        return [x509.load_der_x509_crl(data)]
+    return [x509.load_pem_x509_crl(block) for block in blocks]
+
+
+def _certificates(data: bytes) -> list[x509.Certificate]:
+    if b"-----BEGIN" in data:
+        return x509.load_pem_x509_certificates(data)
+    return [x509.load_der_x509_certificate(data)]
 
 
 def _without_tags(location: tuple[str | int, ...]) -> yaml_tree.Path:

@@ -39,6 +39,14 @@ class RequestTarget:
 
     segments: tuple[str, ...]
     query: bytes | None
+    trailing_slash: bool = False
+    """Whether the path ends in one; to some handlers that is path info."""
+
+    @property
+    def below(self) -> str:
+        """What follows the directory: the other segments, and a slash where one ends them."""
+        path = "/".join(self.segments[1:])
+        return f"{path}/" if path and self.trailing_slash else path
 
     @property
     def directory(self) -> str:
@@ -57,7 +65,7 @@ def read_request_target(raw: bytes) -> RequestTarget | Deny:
     if isinstance(segments, Deny):
         return segments
     if not question_mark:
-        return RequestTarget(segments, None)
+        return RequestTarget(segments, None, path.endswith(b"/"))
     if _BROKEN_ESCAPE.search(query):
         return _unsafe("escape", "a percent sign in the query that is not an escape")
     decoded = unquote_to_bytes(query)
@@ -70,7 +78,7 @@ def read_request_target(raw: bytes) -> RequestTarget | Deny:
             return named
     elif _DOT_SEGMENT_OR_DRIVE.search(decoded):
         return _unsafe("dot-segment", "a dot segment or a drive letter in the query")
-    return RequestTarget(segments, query)
+    return RequestTarget(segments, query, path.endswith(b"/"))
 
 
 def _segments(path: bytes, where: str) -> tuple[str, ...] | Deny:

@@ -114,6 +114,7 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.BYPASS_DIRECTORY: _http(
         _AUTH, _S.NOT_FOUND, "This directory works without a client certificate: never published."
     ),
+    Reason.RESOURCE: _http(_LOOK, _S.NOT_FOUND, "This resource is not published."),
     Reason.VERB: _http(
         "VERB-MP", _S.METHOD_NOT_ALLOWED, "This verb is not allowed for the site system role."
     ),

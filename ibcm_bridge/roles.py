@@ -6,6 +6,7 @@ directories, which kind of client certificate. Nothing in the code branches on a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,12 +43,32 @@ class BodyRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Resource:
+    """What is published below a virtual directory, or refused with a requirement of its own."""
+
+    path: re.Pattern[str]
+    """What follows the directory, whole; without a slash at either end."""
+    query: re.Pattern[str] | None
+    """The query, decoded; None where there must be none."""
+    methods: frozenset[bytes]
+    refused: str
+    """The requirement for which it is refused; empty where it is published."""
+
+    def has(self, path: str, query: str | None) -> bool:
+        """Whether this row is about that path and query."""
+        if not self.path.fullmatch(path):
+            return False
+        if self.query is None or query is None:
+            return self.query is None and query is None
+        return self.query.fullmatch(query) is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Directory:
-    """A virtual directory: its name in lower case, the methods it takes, what is closed below."""
+    """A virtual directory: its name in lower case, and what is published below it."""
 
     name: str
-    methods: frozenset[bytes]
-    closed: frozenset[str]
+    resources: tuple[Resource, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +102,9 @@ def read_role_table(data: Mapping[str, object]) -> RoleTable:
     """
     base = _lower_bytes(_strings(data["base_headers"]))
     bodies = {name: _body_rule(name, row) for name, row in _mapping(data["bodies"]).items()}
-    closed = {
-        name.lower(): frozenset(entry.lower() for entry in _strings(entries))
-        for name, entries in _mapping(data["closed_directories"]).items()
-    }
+    patterns = {name: str(text) for name, text in _mapping(data["patterns"]).items()}
     roles = {
-        name: _profile(name, _mapping(row), base, bodies, closed)
+        name: _profile(name, _mapping(row), base, bodies, patterns)
         for name, row in _mapping(data["roles"]).items()
     }
     bypass = frozenset(name.lower() for name in _strings(data["bypass_directories"]))
@@ -96,13 +114,24 @@ def read_role_table(data: Mapping[str, object]) -> RoleTable:
     return RoleTable(roles, bypass)
 
 
+_ROLE_KEYS = {"certificate", "requirements", "verbs", "headers", "directories"}
+_BODY_KEYS = {"inspection", "required", "media_types", "limit", "inflated_limit"}
+_RESOURCE_KEYS = {"path", "query", "verbs", "refused"}
+
+
+def _only(where: str, row: Mapping[str, object], keys: set[str]) -> None:
+    if unknown := row.keys() - keys:
+        raise ValueError(f"{where} has no {sorted(unknown)}")
+
+
 def _profile(
     name: str,
     row: Mapping[str, object],
     base: frozenset[bytes],
     bodies: Mapping[str, BodyRule],
-    closed: Mapping[str, frozenset[str]],
+    patterns: Mapping[str, str],
 ) -> RoleProfile:
+    _only(name, row, _ROLE_KEYS)
     by_method = {
         method.encode("ascii"): bodies[str(body)] for method, body in _mapping(row["verbs"]).items()
     }
@@ -110,12 +139,11 @@ def _profile(
     headers = _mapping(row["headers"])
     listed = _lower_bytes(_strings(headers["microsoft"]) + _strings(headers["observed"]))
     directories = {}
-    for directory, methods in _mapping(row["directories"]).items():
-        taken = frozenset(method.encode("ascii") for method in _strings(methods))
-        if not taken <= by_method.keys():
+    for directory, rows in _mapping(row["directories"]).items():
+        resources = tuple(_resource(_mapping(one), patterns) for one in _rows(rows))
+        if not frozenset().union(*(one.methods for one in resources)) <= by_method.keys():
             raise ValueError(f"{name}/{directory} takes verbs the role does not have")
-        lower = directory.lower()
-        directories[lower] = Directory(lower, taken, closed.get(lower, frozenset()))
+        directories[directory.lower()] = Directory(directory.lower(), resources)
     return RoleProfile(
         name=name,
         certificate=CertificatePolicy(str(row["certificate"])),
@@ -127,15 +155,42 @@ def _profile(
     )
 
 
+def _resource(row: Mapping[str, object], patterns: Mapping[str, str]) -> Resource:
+    _only("a resource", row, _RESOURCE_KEYS)
+    query = row.get("query")
+    return Resource(
+        path=_pattern(str(row["path"]), patterns),
+        query=None if query is None else _pattern(str(query), patterns),
+        methods=frozenset(method.encode("ascii") for method in _strings(row["verbs"])),
+        refused=str(row.get("refused", "")),
+    )
+
+
+def _pattern(text: str, patterns: Mapping[str, str]) -> re.Pattern[str]:
+    # One pattern may be made of those that stand after it.
+    for name, meaning in patterns.items():
+        text = text.replace(f"{{{name}}}", f"(?:{meaning})")
+    return re.compile(text, re.IGNORECASE | re.ASCII)
+
+
+def _rows(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list of rows, found {value!r}")
+    return value
+
+
 def _body_rule(name: str, row: object) -> BodyRule:
     fields = _mapping(row)
-    limit, inflated = fields["limit"], fields["inflated_limit"]
+    _only(f"bodies/{name}", fields, _BODY_KEYS)
+    limit, inflated, required = fields["limit"], fields["inflated_limit"], fields["required"]
     if not isinstance(limit, int) or not isinstance(inflated, int):
         raise TypeError(f"bodies/{name}: limits are whole numbers of bytes")
+    if not isinstance(required, bool):
+        raise TypeError(f"bodies/{name}: required is true or false")
     return BodyRule(
         name=name,
         inspection=Inspection(str(fields["inspection"])),
-        required=fields["required"] is True,
+        required=required,
         media_types=_lower_bytes(_strings(fields["media_types"])),
         limit=limit,
         inflated_limit=inflated,

@@ -24,8 +24,16 @@ MULTIPART = 'Content-Type: multipart/mixed; boundary="aAbBcCdDv1234567890VxXyYzZ
 XML = "Content-Type: text/xml"
 MESSAGE = ("CCM_POST", "/ccm_system/request", MULTIPART, "Content-Length: 3000")
 POLICY = ("GET", "/SMS_MP/.sms_pol?{LAB00001}.1_00")
-LISTING = ("PROPFIND", "/SMS_DP_SMSPKG$/Content_1.1", XML, "Content-Length: 90")
-DOWNLOAD = ("GET", "/SMS_DP_SMSPKG$/Content_1.1/sccm?/dir/setup.exe")
+LISTING = (
+    "PROPFIND",
+    "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1",
+    XML,
+    "Content-Length: 90",
+)
+DOWNLOAD = (
+    "GET",
+    "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1/sccm?/dir/setup.exe",
+)
 
 
 def allowed(result: Authorized | Deny) -> Authorized:
@@ -143,15 +151,24 @@ def test_two_hosts_are_refused_even_if_they_agree(
     [
         ("/ccm_system/../SMS_MP/.sms_pol", Reason.TARGET_UNSAFE),
         ("/SMS_MP/%2e%2e/ccm_system", Reason.TARGET_UNSAFE),
-        ("/SMS_DP_SMSPKG$/Content_1.1/sccm?/../../x", Reason.TARGET_UNSAFE),
-        ("/SMS_DP_SMSPKG$/Content_1.1/sccm?C:/windows", Reason.TARGET_UNSAFE),
+        (
+            "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1/sccm?/../../x",
+            Reason.TARGET_UNSAFE,
+        ),
+        (
+            "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1/sccm?C:/windows",
+            Reason.TARGET_UNSAFE,
+        ),
         ("https://bridge.internet.example/SMS_MP/.sms_pol", Reason.TARGET_FORM),
         ("*", Reason.TARGET_FORM),
         ("bridge.internet.example:443", Reason.TARGET_FORM),
         ("/", Reason.DIRECTORY),
         ("/iisstart.htm", Reason.DIRECTORY),
         ("/SMS_MP_AltAuth/.sms_pol?x", Reason.BYPASS_DIRECTORY),
-        ("/NOCERT_SMS_DP_SMSPKG$/Content_1.1", Reason.BYPASS_DIRECTORY),
+        (
+            "/NOCERT_SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1",
+            Reason.BYPASS_DIRECTORY,
+        ),
     ],
 )
 def test_a_target_that_is_not_published_is_refused(
@@ -167,7 +184,7 @@ def test_a_target_that_is_not_published_is_refused(
         "/SMS_DP_SMSPKG$/",
         "/sms_dp_smspkg$?x",
         "/SMS_DP_SMSPKG$/Datalib",
-        "/SMS_DP_SMSPKG$/datalib/Content_1.1.INI",
+        "/SMS_DP_SMSPKG$/datalib/Content_11111111-2222-3333-4444-555555555555.1.INI",
         "/SMS_DP_SMSPKG$/FileLib/0A1B/0A1B2C",
         "/SMS_DP_SMSPKG$/FILELIB?x",
         "/SMS_DP_SMSPKG$/%46ileLib",
@@ -182,7 +199,9 @@ def test_what_the_packages_directory_itself_holds_is_not_listed(
     assert (denial.reason, denial.rule) == (Reason.DIRECTORY, "roles.closed_directories")
 
 
-@pytest.mark.parametrize("name", ["Datalib1", "xFileLib", "Content_1.1/Datalib"])
+@pytest.mark.parametrize(
+    "name", ["Datalib1", "xFileLib", "Content_11111111-2222-3333-4444-555555555555.1/Datalib"]
+)
 def test_a_package_may_be_named_nearly_like_a_closed_directory(
     decide: Decide, request_head: Head, name: str
 ) -> None:

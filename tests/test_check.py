@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ibcm_bridge.addons.tls_contexts import verify_authority
 from ibcm_bridge.check import Finding, Level, check_policy
 from ibcm_bridge.cli import main
 from ibcm_bridge.lab.files import make_pki
@@ -47,7 +48,9 @@ def _with(policy: Policy, **changes: object) -> Policy:
 
 
 def _bad(policy: Policy, now: datetime.datetime) -> list[Finding]:
-    return [one for one in check_policy(policy, now) if one.level is not Level.FACT]
+    return [
+        one for one in check_policy(policy, now, verify_authority) if one.level is not Level.FACT
+    ]
 
 
 def _credential(made: LabCredential) -> Credential:
@@ -55,7 +58,7 @@ def _credential(made: LabCredential) -> Credential:
 
 
 def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.datetime) -> None:
-    findings = list(check_policy(policy, now))
+    findings = list(check_policy(policy, now, verify_authority))
     assert [one.level for one in findings] == [Level.FACT] * 3
     assert "is bridged: management-point at mp01.corp.example" in findings[0].text
     assert all("nothing inside can be inspected" in one.text for one in findings[1:])
@@ -180,3 +183,16 @@ def test_a_policy_that_does_not_load_is_a_problem(
 ) -> None:
     assert main(["check", "--config", str(tmp_path / "none.yaml")]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_an_issuing_authority_without_its_root_is_a_problem(
+    policy: Policy, pki: LabPki, now: datetime.datetime
+) -> None:
+    other = LabPki.make(now=now)
+    trust = Trust((other.root,), (pki.issuing,), (*pki.crls(), *other.crls()))
+    found = _bad(_with(policy, client_trust=trust), now)
+    assert any("not signed by an authority of this list" in one.text for one in found)
+    mended = Trust((other.root,), (pki.issuing,), (other.crls()[0], pki.crls()[1]))
+    (unverified,) = _bad(_with(policy, client_trust=mended), now)
+    assert "Lab Issuing CA" in unverified.text
+    assert "cannot be verified" in unverified.text

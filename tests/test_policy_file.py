@@ -210,7 +210,7 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
             "bridge-client.key is not the key of pki/bridge-server.pem",
         ),
         ("key: pki/bridge-client.key", "key: pki/bridge-server.key", "is not the key of"),
-        ("anchors: [pki/root.pem]", "anchors: [text.pem]", "text.pem has no PEM certificate"),
+        ("anchors: [pki/root.pem]", "anchors: [text.pem]", "text.pem has no certificate"),
         ("issuing: [pki/issuing.pem]", "issuing: [x.pem]", "cannot be read"),
         (
             "crls: [pki/root.crl, pki/issuing.crl]",
@@ -220,7 +220,7 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         (
             "crls: [pki/root.crl, pki/issuing.crl]",
             "crls: [pki/root.crl, pki/issuing.crl, text.pem]",
-            "text.pem is not a PEM revocation list",
+            "text.pem is not a revocation list",
         ),
         ("file: ../audit.jsonl", "file: [x]", "input should be a valid string"),
         (
@@ -395,3 +395,29 @@ def test_a_tunnel_says_that_nothing_inside_can_be_inspected(load: Load) -> None:
         "bridge.internet.example is bridged: management-point at mp01.corp.example, "
         "distribution-point at dp01.corp.example"
     )
+
+
+def test_lists_and_certificates_may_be_der_as_windows_writes_them(
+    load: Load, directory: Path, pki: LabPki
+) -> None:
+    der = serialization.Encoding.DER
+    (directory / "root.cer").write_bytes(pki.root.public_bytes(der))
+    for name, crl in zip(("root", "issuing"), pki.crls(), strict=True):
+        (directory / f"{name}-der.crl").write_bytes(crl.public_bytes(der))
+    text = changed(
+        ("anchors: [pki/root.pem]", "anchors: [root.cer]"),
+        ("crls: [pki/root.crl, pki/issuing.crl]", "crls: [root-der.crl, issuing-der.crl]"),
+    )
+    publication = load(text).listeners[0].publications["bridge.internet.example"]
+    assert isinstance(publication, BridgePublication)
+    assert publication.client_trust.anchors == (pki.root,)
+    assert len(publication.client_trust.crls) == 2
+
+
+def test_all_lists_of_a_file_are_read(load: Load, directory: Path) -> None:
+    both = (directory / "pki/root.crl").read_bytes() + (directory / "pki/issuing.crl").read_bytes()
+    (directory / "both.crl").write_bytes(both)
+    text = changed(("crls: [pki/root.crl, pki/issuing.crl]", "crls: [both.crl]"))
+    publication = load(text).listeners[0].publications["bridge.internet.example"]
+    assert isinstance(publication, BridgePublication)
+    assert len(publication.client_trust.crls) == 2

@@ -39,8 +39,8 @@ def reason(raw: bytes) -> Reason:
             b"Id&DocumentId=ScopeId_1/RequiredApplication_2/10/MANIFEST&Hash=a",
         ),
         (
-            b"/SMS_DP_SMSPKG$/Content_1.1/sccm?/a%20b/setup.exe",
-            ("SMS_DP_SMSPKG$", "Content_1.1", "sccm"),
+            b"/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1/sccm?/a%20b/setup.exe",
+            ("SMS_DP_SMSPKG$", "Content_11111111-2222-3333-4444-555555555555.1", "sccm"),
             b"/a%20b/setup.exe",
         ),
         (b"/SMS_DP_SMSPKG%24/x", ("SMS_DP_SMSPKG$", "x"), None),
@@ -168,7 +168,10 @@ def test_a_path_that_can_be_read_in_two_ways_is_refused(name: bytes) -> None:
 
 @pytest.mark.parametrize("name", UNSAFE_IN_NAMES)
 def test_a_file_name_in_a_query_is_held_to_the_rules_of_a_path(name: bytes) -> None:
-    assert reason(b"/SMS_DP_SMSPKG$/Content_1.1/sccm?" + name) is Reason.TARGET_UNSAFE
+    assert (
+        reason(b"/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1/sccm?" + name)
+        is Reason.TARGET_UNSAFE
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,7 +207,10 @@ def test_a_file_name_in_a_query_is_held_to_the_rules_of_a_path(name: bytes) -> N
     ],
 )
 def test_a_query_that_could_name_another_file_is_refused(query: bytes) -> None:
-    assert reason(b"/SMS_DP_SMSPKG$/Content_1.1/sccm?" + query) is Reason.TARGET_UNSAFE
+    assert (
+        reason(b"/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1/sccm?" + query)
+        is Reason.TARGET_UNSAFE
+    )
 
 
 @pytest.mark.parametrize("query", [b"a.b", b"a=.b", b"..a/b", b"a../b", b"v=1.00", b"x/.y", b"a+b"])

@@ -7,6 +7,9 @@ from typing import Protocol
 
 import yara_x
 
+SCAN_SECONDS = 10
+"""For one view. Rules that take longer on a message of a few MB are a defect of the rules."""
+
 
 class EngineError(Exception):
     """An engine gave no answer. What it was asked about is refused."""
@@ -45,7 +48,7 @@ class YaraEngine:
             except yara_x.CompileError as error:
                 raise RuleError(f"{origin}: {error}") from error
         self._scanner = yara_x.Scanner(compiler.build())
-        self._scanner.set_timeout(10)
+        self._scanner.set_timeout(SCAN_SECONDS)
 
     def scan(self, data: bytes) -> str | None:
         """The identifier of the first rule that matches, or None."""

@@ -60,9 +60,7 @@ def check_xml(
         parser.CharacterDataHandler = text
         parser.buffer_text = True
     try:
-        for offset in range(0, len(utf8), PIECE):
-            parser.Parse(utf8[offset : offset + PIECE], False)
-        parser.Parse(b"", True)
+        _parse(parser, utf8)
     except _DocumentTypeError:
         return Deny(Reason.XML_DTD, f"{where}.dtd", "a document type declaration")
     except _EncodingError:
@@ -71,6 +69,12 @@ def check_xml(
         problem = expat.ErrorString(error.code)
         return Deny(Reason.XML, f"{where}.xml", f"{problem} at line {error.lineno}")
     return None
+
+
+def _parse(parser: expat.XMLParserType, utf8: bytes) -> None:
+    for offset in range(0, len(utf8), PIECE):
+        parser.Parse(utf8[offset : offset + PIECE], False)
+    parser.Parse(b"", True)
 
 
 def character_data(document: str) -> bytes:
@@ -84,7 +88,7 @@ def character_data(document: str) -> bytes:
     parser = expat.ParserCreate("utf-8")
     parser.CharacterDataHandler = texts.append
     parser.StartElementHandler = lambda _name, values: attributes.extend(values.values())
-    parser.Parse(document.rstrip("\0\r\n").encode(), True)
+    _parse(parser, document.rstrip("\0\r\n").encode())
     return "\n".join(("".join(texts), *attributes)).encode()
 
 

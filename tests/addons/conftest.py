@@ -28,6 +28,12 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import mitmproxy.addons  # noqa: F401 - here so that the runner's import does not warn
 
+from mitmproxy.connection import Client, Connection, ConnectionState, Server
+from mitmproxy.options import Options
+from mitmproxy.proxy import commands, events, tunnel
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import Layer
+
 from ibcm_bridge.addons import exchange as exchange_module
 from ibcm_bridge.addons import site_system_leg, timers
 from ibcm_bridge.addons.body_inspection import BodyInspection
@@ -36,12 +42,6 @@ from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.runner import Bridge, serve
 from ibcm_bridge.addons.tls_ending import CutOff
-from mitmproxy.connection import Client, Connection, ConnectionState, Server
-from mitmproxy.options import Options
-from mitmproxy.proxy import commands, events, tunnel
-from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layer import Layer
-
 from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient, Reply, _alert
@@ -405,6 +405,8 @@ class Driver:
 
 class PlainLeg(tunnel.TunnelLayer):
     """Takes the place of `_LegTls`: what is sent to a site system can be read in a test."""
+
+    ended_cleanly = True
 
     def __init__(self, context: Context, server: Server) -> None:
         super().__init__(context, tunnel_connection=server, conn=server)

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from mitmproxy.connection import Server
+from mitmproxy.proxy import commands
+
 from ibcm_bridge.addons.connections import exchange_of
 from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.front_door import FrontDoorLayer
 from ibcm_bridge.addons.listener import BridgeConnectionHandler
 from ibcm_bridge.addons.relay import RelayLayer
-from mitmproxy.connection import Server
-from mitmproxy.proxy import commands
-
 from ibcm_bridge.lab.client import LabClient, Reply, plaintext_request
 from ibcm_bridge.policy import Credential, Policy
 

@@ -4,10 +4,10 @@ import time
 
 import h11
 import pytest
-from ibcm_bridge.addons import display
 from mitmproxy import http
 from mitmproxy.test import tflow
 
+from ibcm_bridge.addons import display
 from ibcm_bridge.request_head import RequestHead, read_request_head
 
 

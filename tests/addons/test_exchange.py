@@ -6,17 +6,20 @@ is followed by what must be refused beside it.
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from ibcm_bridge.addons import site_system_leg, timers
-from ibcm_bridge.addons.connections import exchange_of
-from ibcm_bridge.addons.exchange import LINGER_BYTES, LINGER_SECONDS, MAX_AHEAD
 from mitmproxy.connection import ConnectionState
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import events
 
+from ibcm_bridge.addons import site_system_leg, timers
+from ibcm_bridge.addons.connections import exchange_of
+from ibcm_bridge.addons.exchange import LINGER_BYTES, LINGER_SECONDS, MAX_AHEAD
 from ibcm_bridge.decisions import Approved
+from ibcm_bridge.policy import BridgePublication
 
 from .conftest import LIMITS, Clock, ExchangeDriver, Lab, PlainLeg, message
 
@@ -485,6 +488,7 @@ def test_a_response_that_ends_with_its_connection_ends_the_clients_too(
     exchange.close(exchange.server)
     assert exchange.to_client() == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok"
     assert exchange.gone
+    assert exchange.cut_off == []
 
 
 @pytest.mark.parametrize(
@@ -535,6 +539,18 @@ def test_an_unreachable_site_system_is_a_502_that_names_no_address(
     assert b"10.0.0.1" not in answer
     assert b"corp.example" not in answer
     assert exchange.reason() == "site-system-unreachable"
+
+
+def test_a_response_that_ends_without_close_notify_is_cut_off(
+    exchange: ExchangeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PlainLeg, "ended_cleanly", False)
+    exchange.receive(GET)
+    exchange.receive(b"HTTP/1.1 200 OK\r\n\r\nhal", exchange.server)
+    exchange.close(exchange.server)
+    assert exchange.gone
+    assert exchange.ended[0].note
+    assert exchange.cut_off == [exchange.client]
 
 
 @pytest.mark.parametrize(
@@ -607,6 +623,41 @@ def test_bytes_on_a_leg_that_was_not_asked_are_thrown_away_with_it(
 
 
 # Legs
+
+
+def test_two_site_systems_at_one_address_have_a_leg_each(exchange: ExchangeDriver) -> None:
+    # Behind a load balancer, say: each is verified by its own name.
+    publication = exchange.record.publication
+    assert isinstance(publication, BridgePublication)
+    together = {
+        name: dataclasses.replace(
+            role, site_system=dataclasses.replace(role.site_system, address=("10.0.0.1", 443))
+        )
+        for name, role in publication.directories.items()
+    }
+    exchange.record.publication = dataclasses.replace(publication, directories=together)
+    exchange.receive(GET)
+    exchange.receive(OK, exchange.server)
+    exchange.receive(FROM_DP)
+    exchange.receive(OK, exchange.server)
+    assert [(one.address, one.sni) for one in exchange.dialled] == [
+        (("10.0.0.1", 443), "mp01.corp.example"),
+        (("10.0.0.1", 443), "dp01.corp.example"),
+    ]
+
+
+def test_a_leg_that_has_long_been_idle_is_not_used_again(
+    exchange: ExchangeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange.receive(GET)
+    exchange.receive(OK, exchange.server)
+    monkeypatch.setattr(site_system_leg, "IDLE_SECONDS", 0.0)
+    first = exchange.server
+    exchange.receive(GET)
+    assert first in exchange.closed
+    assert exchange.server is not first
+    exchange.receive(OK, exchange.server)
+    assert exchange.to_client() == OK + OK
 
 
 def test_a_leg_closed_while_idle_is_replaced(exchange: ExchangeDriver) -> None:

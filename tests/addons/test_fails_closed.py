@@ -21,6 +21,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from mitmproxy.hooks import all_hooks
+from mitmproxy.proxy import commands
+
 from ibcm_bridge.addons import (
     client_authentication,
     connections,
@@ -36,9 +39,6 @@ from ibcm_bridge.addons.listener import BridgeConnectionHandler
 from ibcm_bridge.addons.relay import RelayLayer
 from ibcm_bridge.addons.runner import Bridge
 from ibcm_bridge.addons.site_system_leg import SiteSystemLeg
-from mitmproxy.hooks import all_hooks
-from mitmproxy.proxy import commands
-
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab.client import Reply
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ibcm_bridge.addons.connections import Exchange, attach_exchange, exchange_of
 from mitmproxy.http import Headers, HTTPFlow, Response
 
+from ibcm_bridge.addons.connections import Exchange, attach_exchange, exchange_of
 from ibcm_bridge.decisions import Approved, Authorized
 from ibcm_bridge.lab.client import LabClient, Reply
 from ibcm_bridge.request_head import RequestHead, read_request_head

@@ -6,11 +6,11 @@ import gc
 from typing import Any
 
 import pytest
-from ibcm_bridge.addons.endings import EndedTunnel
-from ibcm_bridge.addons.relay import MAX_AHEAD, RelayLayer
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import events
 
+from ibcm_bridge.addons.endings import EndedTunnel
+from ibcm_bridge.addons.relay import MAX_AHEAD, RelayLayer
 from ibcm_bridge.lab.client import Reply
 
 from .conftest import (

@@ -348,7 +348,12 @@ def test_a_listing_that_cannot_be_read_is_refused(
     ],
 )
 def test_a_listing_that_can_be_read_is_approved(allow: Allow, body: bytes) -> None:
-    authorized = allow("PROPFIND", "/SMS_DP_SMSPKG$/Content_1.1", "text/xml", len(body))
+    authorized = allow(
+        "PROPFIND",
+        "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1",
+        "text/xml",
+        len(body),
+    )
     approved = inspect(authorized, body, [])
     assert isinstance(approved, Approved)
     assert approved.body == body

@@ -52,7 +52,8 @@ PAYLOAD = "SECRET-PAYLOAD-1b77d4"
 ALERTS: dict[str, int] = {
     one.name.removeprefix("ALERT_DESCRIPTION_").lower(): one.value for one in ssl.AlertDescription
 }
-ALERTS["certificate_required"] = 116  # TLS 1.3 only, and not in the ssl module
+# Not in the ssl module.
+ALERTS |= {"certificate_required": 116, "no_application_protocol": 120}
 
 
 @dataclass(frozen=True)

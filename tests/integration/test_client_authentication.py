@@ -145,12 +145,24 @@ def test_tls_1_1_is_refused(lab: Lab) -> None:
     [
         ("h2,http/1.1", "ALPN protocol: http/1.1"),
         ("http/1.1", "ALPN protocol: http/1.1"),
-        ("h2", "No ALPN negotiated"),
     ],
 )
 def test_nothing_but_http_1_1_is_negotiated(lab: Lab, offered: str, negotiated: str) -> None:
     run = lab.s_client("-alpn", offered, credential=lab.credentials.computer)
     assert negotiated in run.stdout
+    assert "HTTP/1.1 200 OK" in run.stdout
+    assert lab.record()["verdict"] == "allow"
+
+
+def test_a_client_that_offers_only_another_protocol_is_refused(lab: Lab) -> None:
+    run = lab.s_client("-alpn", "h2", credential=lab.credentials.computer)
+    assert alert_of(run) == 120
+    lab.check_refused_connection(Reason.HANDSHAKE_FAILED, "listener.tls", alert=120)
+
+
+def test_a_client_that_offers_no_protocol_is_taken_to_speak_http_1_1(lab: Lab) -> None:
+    run = lab.s_client(credential=lab.credentials.computer)
+    assert "No ALPN negotiated" in run.stdout
     assert "HTTP/1.1 200 OK" in run.stdout
     assert lab.record()["verdict"] == "allow"
 
