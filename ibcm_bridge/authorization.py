@@ -36,7 +36,7 @@ def authorize(
     if client.publication != publication.name:
         return Deny(Reason.BRIDGE_DEFECT, "client.publication", "authenticated elsewhere")
 
-    # RFC 9112 §3.2; features.md "SNI = Host": one name for the certificate and for the request.
+    # RFC 9112 §3.2: one name for the certificate and for the request.
     if (refusal := _check_host(publication, head)) is not None:
         return refusal
     if (refusal := _check_connection_fields(head)) is not None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.request_target import RequestTarget, read_request_target
 
+PACKAGE = b"/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1"
+
 
 def accepted(raw: bytes) -> RequestTarget:
     result = read_request_target(raw)
@@ -27,6 +29,7 @@ def reason(raw: bytes) -> Reason:
     [
         (b"/", (), None),
         (b"/?", (), b""),
+        (b"/SMS_MP/?", ("SMS_MP",), b""),
         (b"/ccm_system/request", ("ccm_system", "request"), None),
         (b"/ccm_system/request/", ("ccm_system", "request"), None),
         (b"/CCM_System/Request", ("CCM_System", "Request"), None),
@@ -39,7 +42,7 @@ def reason(raw: bytes) -> Reason:
             b"Id&DocumentId=ScopeId_1/RequiredApplication_2/10/MANIFEST&Hash=a",
         ),
         (
-            b"/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1/sccm?/a%20b/setup.exe",
+            PACKAGE + b"/sccm?/a%20b/setup.exe",
             ("SMS_DP_SMSPKG$", "Content_11111111-2222-3333-4444-555555555555.1", "sccm"),
             b"/a%20b/setup.exe",
         ),
@@ -52,7 +55,29 @@ def reason(raw: bytes) -> Reason:
 def test_a_target_is_decoded_once_and_its_query_kept(
     raw: bytes, segments: tuple[str, ...], query: bytes | None
 ) -> None:
-    assert accepted(raw) == RequestTarget(segments, query)
+    ends_in_a_slash = raw.partition(b"?")[0].endswith(b"/")
+    assert accepted(raw) == RequestTarget(segments, query, ends_in_a_slash)
+
+
+@pytest.mark.parametrize(
+    ("raw", "below"),
+    [
+        (b"/", ""),
+        (b"/SMS_MP", ""),
+        (b"/SMS_MP/", ""),
+        (b"/SMS_MP?x/", ""),
+        (b"/SMS_MP/?x", ""),
+        (b"/SMS_MP/.sms_aut", ".sms_aut"),
+        (b"/SMS_MP/.sms_aut/", ".sms_aut/"),
+        (b"/SMS_MP/%2esms%5faut?MPLIST", ".sms_aut"),
+        (b"/SMS_MP/.sms_aut/?MPLIST", ".sms_aut/"),
+        (b"/SMS_MP/.sms_aut?MPLIST/", ".sms_aut"),
+        (b"/ccm_system/Request/x/y/", "Request/x/y/"),
+    ],
+)
+def test_what_is_below_the_directory_keeps_the_slash_at_its_end(raw: bytes, below: str) -> None:
+    # To an ISAPI handler a slash after its name is path info: another request.
+    assert accepted(raw).below == below
 
 
 @pytest.mark.parametrize("spelling", [b"/SMS_MP/x", b"/sms_mp/x", b"/Sms_Mp", b"/%53ms%5fmP/"])
@@ -169,7 +194,7 @@ def test_a_path_that_can_be_read_in_two_ways_is_refused(name: bytes) -> None:
 @pytest.mark.parametrize("name", UNSAFE_IN_NAMES)
 def test_a_file_name_in_a_query_is_held_to_the_rules_of_a_path(name: bytes) -> None:
     assert (
-        reason(b"/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1/sccm?" + name)
+        reason(PACKAGE + b"/sccm?" + name)
         is Reason.TARGET_UNSAFE
     )
 
@@ -208,7 +233,7 @@ def test_a_file_name_in_a_query_is_held_to_the_rules_of_a_path(name: bytes) -> N
 )
 def test_a_query_that_could_name_another_file_is_refused(query: bytes) -> None:
     assert (
-        reason(b"/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1/sccm?" + query)
+        reason(PACKAGE + b"/sccm?" + query)
         is Reason.TARGET_UNSAFE
     )
 

@@ -21,43 +21,10 @@ SOURCES = sorted(
 )
 
 REQUIREMENTS = frozenset(
-    (
-        "BRIDGE-TERMINATE",
-        "BRIDGE-AUTH-COMPUTER",
-        "BRIDGE-AUTH-USER",
-        "BRIDGE-INSPECT",
-        "BRIDGE-IDENTITY",
-        "BRIDGE-HTTPS-ONLY",
-        "BRIDGE-NOT-ENROLLED",
-        "TUNNEL-PASS",
-        "TUNNEL-BLIND",
-        "TUNNEL-NO-CERT",
-        "TUNNEL-ENROLLED",
-        "HTTP-1.1",
-        "HTTP-MULTIPART",
-        "VERB-MP",
-        "VERB-DP",
-        "VERB-FSP",
-        "VERB-APPCATALOG",
-        "HEADER-MP",
-        "HEADER-DP",
-        "SUP-WSUS",
-        "ROLE-PRIMARY",
-        "USER-WINDOWS-AUTH",
-        "CLIENT-MODE",
-        "CLIENT-CONNECTION",
-        "CLIENT-RESUME",
-        "CLIENT-PICK",
-        "CLIENT-UPDATES",
-        "NO-CLIENT-DEPLOYMENT",
-        "NO-SITE-ASSIGNMENT",
-        "NO-WAKE-ON-LAN",
-        "NO-OSD",
-        "NO-REMOTE-CONTROL",
-        "NO-USER-DEPLOYMENT",
-        "PKI-BOTH-ENDS",
-        "SITE-DOMAIN",
-        "DNS-INTERNET-FQDN",
+    re.findall(
+        r"^\| ([A-Z][A-Z0-9.-]+) \|",
+        (ROOT / "docs/requirements.md").read_text("utf-8"),
+        re.MULTILINE,
     )
 )
 """The ids of docs/requirements.md."""

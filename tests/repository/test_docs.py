@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ibcm_bridge.lab.cases import _ROWS
 from ibcm_bridge.responses import REFUSALS
 
 ROOT = Path(__file__).parents[2]
@@ -17,10 +18,15 @@ _BETWEEN = re.compile(r"(<!-- table: [^\n]*-->\n).*?(<!-- /table -->)", re.DOTAL
 
 
 def _table() -> str:
-    lines = ["| reason | told as | requirement | to the client |", "|---|---|---|---|"]
+    lines = [
+        "| reason | told as | requirement | to the client | in its log (inferred) |",
+        "|---|---|---|---|---|",
+    ]
     for reason, row in REFUSALS.items():
         told = str(row.status.value) if row.status else f"alert `{row.alert}`"
-        lines.append(f"| `{reason.value}` | {told} | {row.requirement} | {row.text} |")
+        lines.append(
+            f"| `{reason.value}` | {told} | {row.requirement} | {row.text} | {row.client_log} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -49,3 +55,23 @@ def test_every_refusal_of_the_shipped_limits_is_documented() -> None:
     page = (ROOT / "docs" / "policy-file.md").read_text("utf-8")
     for name, field in LimitsRow.model_fields.items():
         assert re.search(rf"\| `{name}` \| {field.default:g} \|", page), name
+
+
+def test_every_requirement_that_is_cited_is_described_and_shown() -> None:
+    page = (ROOT / "docs" / "requirements.md").read_text("utf-8")
+    described = dict(re.findall(r"^\| ([A-Z][A-Z0-9.-]+) \|.*\| ([^|]*) \|$", page, re.MULTILINE))
+    cited = {row.requirement for row in REFUSALS.values()}
+    cited |= {one.requirement for one in _ROWS}
+    assert cited <= described.keys()
+    for name in cited:
+        assert described[name], f"{name} is cited, and nothing shows it"
+    for shown in filter(None, described.values()):
+        for path in shown.split(", "):
+            assert (ROOT / path).exists(), path
+
+
+def test_every_module_has_its_place_in_the_architecture() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    for path in [*(ROOT / "ibcm_bridge").glob("*.py"), *(ROOT / "addons").glob("*.py")]:
+        if not path.stem.startswith("__"):
+            assert f"`{path.stem}`" in page, path.name
