@@ -112,7 +112,7 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
     header_part, payload_part = _parts(content_type, body)
     message = _the(CcmRequest, read_ccm_request(content_type, body, limit))
     header_xml = message.header_text.rstrip("\0").encode()
-    payload_xml = message.text.encode()
+    payload_xml = "\n".join(message.documents).encode()
     views = {
         "sent": body,
         "header": message.header_text.encode(),
@@ -146,7 +146,7 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
             f"payload: UTF-16, {len(message.inflated):,} B",
             lambda: message.inflated.decode("utf-16-le"),
         ),
-        Step(2, f"payload: to UTF-8, {len(payload_xml):,} B", message.text.encode),
+        Step(2, f"payload: to UTF-8, {len(payload_xml):,} B", payload_xml.decode().encode),
         Step(2, "payload: expat, no handlers but for DTD", lambda: check_xml(payload_xml, "")),
         *(
             Step(1, f"YARA-X, {name}, {len(data):,} B", partial(engine.scan, data))

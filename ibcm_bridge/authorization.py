@@ -122,9 +122,10 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
         return Deny(Reason.BODY_NOT_INSPECTABLE, rule, "this kind of body cannot be inspected yet")
     length = head.length or 0
     if length > body_rule.limit:
-        return Deny(
-            Reason.BODY_TOO_LARGE, f"{rule}.limit", f"{length} of at most {body_rule.limit} bytes"
-        )
+        detail = f"{length} of at most {body_rule.limit} bytes"
+        if not body_rule.limit:
+            detail = "a body where none belongs"
+        return Deny(Reason.BODY_TOO_LARGE, f"{rule}.limit", detail)
     if body_rule.media_types and (length or body_rule.required):
         if head.length is None:
             # protocol.md §1.2: clients always send it; without it the body cannot be bounded.

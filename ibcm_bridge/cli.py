@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return EXIT_USAGE
     logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.WARNING,
+        level=logging.DEBUG if getattr(options, "verbose", False) else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
@@ -57,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Start with: ibcm-bridge demo",
     )
     parser.add_argument("--version", action="version", version=f"ibcm-bridge {__version__}")
-    parser.add_argument("--verbose", action="store_true", help="log what mitmproxy does")
+    policy = argparse.ArgumentParser(add_help=False)
+    policy.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="the policy file"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     demo = commands.add_parser(
@@ -74,34 +77,33 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser(
         "run",
+        parents=[policy],
         help="run the bridge",
         description="Runs the bridge until Ctrl-C or SIGTERM. Nothing is listened on until the "
         "whole policy has been read; what `check` finds is printed, and does not stop it. "
         "Exit status: 0 stopped, 1 could not start.",
     )
-    run.add_argument("--config", type=Path, required=True, metavar="FILE", help="the policy file")
+    run.add_argument("--verbose", action="store_true", help="log what mitmproxy does")
     run.set_defaults(command=_run)
 
     check = commands.add_parser(
         "check",
+        parents=[policy],
         help="say what a policy publishes, and what is wrong with its certificates",
         description="Reads a policy as `run` would and says what it publishes; then looks at its "
         "certificates and revocation lists: purposes, names, dates, keys. Connects to nothing. "
         "The exit status is 1 when there is a problem.",
     )
-    check.add_argument("--config", type=Path, required=True, metavar="FILE", help="the policy file")
     check.set_defaults(command=_check)
 
     explain = commands.add_parser(
         "explain",
+        parents=[policy],
         help="say what the bridge would do with a request, and why",
         description="Follows a request through a policy without sending anything. "
         "The exit status is 1 when it would be refused.",
         epilog="Example: ibcm-bridge explain --config config/bridge.yaml --certificate "
         "config/pki/clients/computer.pem DELETE https://bridge.internet.example/SMS_MP/",
-    )
-    explain.add_argument(
-        "--config", type=Path, required=True, metavar="FILE", help="the policy file"
     )
     explain.add_argument(
         "--certificate", type=Path, metavar="FILE", help="what the client presents (PEM)"

@@ -78,13 +78,19 @@ def _certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
     return CertificateFacts(
         subject=certificate.subject.rfc4514_string()[:512],
         issuer=certificate.issuer.rfc4514_string()[:512],
-        serial=f"{certificate.serial_number:x}",
+        serial=_hexadecimal(certificate.serial_number),
         sha256=certificate.fingerprint(SHA256()).hex(),
         not_after=certificate.not_valid_after_utc.isoformat(),
         purposes=purposes,
         dns_names=dns_names,
         common_name=str(common_names[0].value) if common_names else None,
     )
+
+
+def _hexadecimal(number: int) -> str:
+    """As openssl and Windows show a serial number: whole bytes."""
+    digits = f"{number:x}"
+    return digits.zfill(len(digits) + len(digits) % 2)
 
 
 def authenticate(

@@ -212,7 +212,7 @@ class _Reading:
         return Policy(
             listeners=tuple(Listener(address, names) for address, names in by_address.items()),
             bypass_directories=table.bypass_directories,
-            audit_file=self._relative(row.audit.file) if row.audit else None,
+            audit_file=self._audit_file(row.audit),
             rule_files=tuple(self._rule_files(row.rules)),
             limits=Limits(**row.limits.model_dump()),
         )
@@ -269,6 +269,14 @@ class _Reading:
 
     def _relative(self, name: str) -> Path:
         return self.path.parent / name
+
+    def _audit_file(self, row: AuditRow | None) -> Path | None:
+        if row is None:
+            return None
+        path = self._relative(row.file)
+        if not path.parent.is_dir():
+            self.report(("audit", "file"), f"there is no folder {path.parent}")
+        return path
 
     def _read(self, where: yaml_tree.Path, name: str) -> bytes | None:
         try:
@@ -369,7 +377,7 @@ def _without_tags(location: tuple[str | int, ...]) -> yaml_tree.Path:
 
 _SHAPES = {
     "name": "a host name, such as bridge.internet.example",
-    "roles.site_system": "https://name or https://name:port; "
+    "roles.site_system": "https://name or https://name:port and no path; "
     "bridging HTTPS to HTTP is not supported (BRIDGE-HTTPS-ONLY)",
 }
 _PLAIN = {
@@ -377,6 +385,11 @@ _PLAIN = {
     "missing": "this key is missing",
     "union_tag_not_found": "mode is missing: bridge or tunnel",
     "union_tag_invalid": "mode is bridge or tunnel",
+    "model_type": "keys and values are wanted here; is it empty?",
+    "model_attributes_type": "keys and values are wanted here; is it empty?",
+    "dict_type": "keys and values are wanted here; is it empty?",
+    "list_type": "a list is wanted here: [one, two]",
+    "too_short": "this must not be empty",
 }
 
 
@@ -384,7 +397,9 @@ def _plain(kind: str, message: str, where: yaml_tree.Path) -> str:
     if kind == "string_pattern_mismatch":
         # "roles" stands in the path of a bridged role's site system only.
         key = f"{'roles.' if 'roles' in where else ''}{where[-1]}"
-        return _SHAPES.get(key, "a host name and a port, name:port")
+        return _SHAPES.get(key, "an address and a port number, such as 0.0.0.0:443, and no more")
+    if where == ("version",) and kind == "literal_error":
+        return "this is version 1: write version: 1, without quotes"
     return _PLAIN.get(kind, message[:1].lower() + message[1:])
 
 

@@ -82,7 +82,7 @@ def test_no_key_could_hold_payload_or_credentials() -> None:
         for name, value in vars(audit).items()
         if name.isupper() and isinstance(value, str) and name not in ("TUNNEL_NOTE",)
     }
-    assert len(keys) == 27
+    assert {"time", "reason", "forwarded"} < keys
     for word in ("body", "payload", "signature", "token", "authorization", "key", "cookie"):
         assert not any(word in key for key in keys)
 

@@ -46,7 +46,7 @@ def test_pki_makes_certificates_and_a_policy(
     assert main(["pki", str(tmp_path)]) == 0
     assert (tmp_path / "pki" / "root.pem").exists()
     assert (tmp_path / "bridge.yaml").exists()
-    assert f"ibcm-bridge run --config {tmp_path / 'bridge.yaml'}" in capsys.readouterr().out
+    assert f"ibcm-bridge check --config {tmp_path / 'bridge.yaml'}" in capsys.readouterr().out
 
 
 def test_pki_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,12 +163,12 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("version: 1", "version: 2", "version: input should be 1"),
-        ("version: 1", 'version: "1"', "version: input should be 1"),
+        ("version: 1", "version: 2", "this is version 1: write version: 1"),
+        ("version: 1", 'version: "1"', "this is version 1: write version: 1"),
         ("version: 1", "version: 1\nextra: 2", "extra: no such key here"),
         ("mode: bridge", "mode: terminate", "mode is bridge or tunnel"),
         ("mode: tunnel", "mode: bridging", "mode is bridge or tunnel"),
-        ("listen: 127.0.0.1:8443", "listen: 127.0.0.1", "name:port"),
+        ("listen: 127.0.0.1:8443", "listen: 127.0.0.1", "such as 0.0.0.0:443"),
         ("listen: 127.0.0.1:8443", "listen: 127.0.0.1:99999", "99999 is not a port"),
         ("listen: 127.0.0.1:8443", "listen: 8443", "input should be a valid string"),
         ("listen: 127.0.0.1:8443", "listen:", "input should be a valid string"),
@@ -188,9 +188,9 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         ("connect: 127.0.0.1:9443", "conect: 127.0.0.1:9443", "no such key here"),
         ("unlisted_headers: drop", "unlisted_headers: keep", "input should be 'drop' or 'refuse'"),
         ("unlisted_headers: drop", "unlisted_headers: no", "YAML reads no as a bool"),
-        ("anchors: [pki/root.pem]", "anchors: pki/root.pem", "input should be a valid list"),
-        ("anchors: [pki/root.pem]", "anchors: []", "list should have at least 1 item"),
-        ("crls: [pki/root.crl, pki/issuing.crl]", "crls: []", "list should have at least 1"),
+        ("anchors: [pki/root.pem]", "anchors: pki/root.pem", "a list is wanted here"),
+        ("anchors: [pki/root.pem]", "anchors: []", "must not be empty"),
+        ("crls: [pki/root.crl, pki/issuing.crl]", "crls: []", "must not be empty"),
         ("management-point:", "enrollment-proxy-point:", "not a role that can be bridged"),
         ("management-point:", "Management-Point:", "not a role that can be bridged"),
         ("chain: pki/bridge-server.pem", "chain: pki/missing.pem", "cannot be read: No such file"),
@@ -268,7 +268,7 @@ def test_a_missing_key_is_told_where_it_is_missing_from(
 
 def test_no_publication_is_a_problem(problems: Problems) -> None:
     head = SHIPPED.partition("publications:")[0]
-    assert "publications: list should have at least 1" in problems(head + "publications: []")[0][1]
+    assert "publications: this must not be empty" in problems(head + "publications: []")[0][1]
     assert "publications: this key is missing" in problems(head)[0][1]
 
 

@@ -271,12 +271,11 @@ _ROWS = (
     ),
     _Row(
         "alternate-directory",
-        "AltAuth directory, no certificate",
+        "AltAuth directory",
         "BRIDGE-AUTH-COMPUTER",
-        "A sibling directory that answers without a certificate, even where HTTPS demands one.",
+        "A sibling directory that would answer without any certificate, HTTPS or not.",
         _alternate_directory,
-        _alert("certificate required"),
-        client=Client.NOBODY,
+        _refused(404),
     ),
     _Row(
         "no-certificate",

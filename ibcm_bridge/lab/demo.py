@@ -147,7 +147,7 @@ class _Lab:
             far=_far(answer, reached=bool(received) if bridged else reached),
             status=answer.status if isinstance(answer, Reply) else None,
             alert=answer.alert if isinstance(answer, HandshakeRefused) else None,
-            answered=_answered(answer),
+            answered=_answered(answer) + _without(received, case.dropped),
             arrived=_arrived(received, reached, case.dropped),
             saw=_saw(record),
             audit=record,
@@ -198,6 +198,13 @@ def _answered(answer: Reply | HandshakeRefused | ConnectionEnded) -> str:
     if isinstance(answer, HandshakeRefused):
         return f"TLS alert: {answer.alert}"
     return "the connection was closed"
+
+
+def _without(received: tuple[Received, ...], dropped: tuple[str, ...]) -> str:
+    if not received or not dropped:
+        return ""
+    arrived = {name for name, _ in received[-1].headers}
+    return "".join(f", {'with' if name in arrived else 'without'} the header" for name in dropped)
 
 
 def _arrived(received: tuple[Received, ...], reached: bool, unlisted: tuple[str, ...]) -> str:

@@ -26,5 +26,5 @@ def make_pki(directory: Path) -> int:
         print(f"ibcm-bridge pki: {error}", file=sys.stderr)
         return 1
     print(f"Made {directory / 'pki'}: certificates for a lab, not for production.")
-    print(f"Next: ibcm-bridge run --config {policy}")
+    print(f"Next: ibcm-bridge check --config {policy}")
     return 0

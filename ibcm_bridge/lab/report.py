@@ -42,7 +42,9 @@ code { overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; margin: 0 0 1.5rem; }
 th, td { text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
-td.right { color: var(--good); } td.late { color: var(--warn); } td.wrong { color: var(--bad); }
+.lead .right, td.right { color: var(--good); }
+.lead .late, td.late { color: var(--warn); }
+.lead .wrong, td.wrong { color: var(--bad); }
 dl { margin: 0; } dt { font-size: .8rem; color: var(--soft); } dd { margin: 0 0 .4rem;
   overflow-wrap: anywhere; }
 details { margin-top: .4rem; } summary { cursor: pointer; color: var(--soft); }
@@ -115,6 +117,9 @@ def _page(results: Sequence[Result]) -> str:
             '<p class="lead">The same requests of a ConfigMgr client on the Internet, sent to a '
             "name that is bridged and to one that is tunneled. Everything here comes from one run "
             f"of <code>ibcm-bridge demo</code> in a lab on loopback. {summary}</p>",
+            '<p class="lead"><strong class="right">Green</strong>: as a perimeter should have it. '
+            '<strong class="late">Brown</strong>: stopped, but only on the internal network. '
+            '<strong class="wrong">Red</strong>: not stopped at all.</p>',
             "<table><thead><tr><th>What the client sends</th><th>Through the bridge</th>"
             "<th>Through the tunnel</th></tr></thead><tbody>",
             *(_summary_row(result) for result in results),
