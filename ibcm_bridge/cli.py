@@ -140,12 +140,18 @@ def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.runner import StartError, run
     from ibcm_bridge.inspection.engines import RuleError
 
-    for finding in _findings(policy):
-        print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr)
+    findings = _findings(policy)
+    for finding in findings:
+        if finding.level != "fact":
+            print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr)
 
     def ready(addresses: list[tuple[str, int]]) -> None:
         for host, port in addresses:
-            print(f"ibcm-bridge: listening on {host}:{port}", file=sys.stderr, flush=True)
+            print(f"ibcm-bridge: listening on {host}:{port}", file=sys.stderr)
+        for finding in findings:
+            if finding.level == "fact":
+                print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr)
+        sys.stderr.flush()
 
     try:
         asyncio.run(run(policy, ready))

@@ -24,16 +24,10 @@ MULTIPART = 'Content-Type: multipart/mixed; boundary="aAbBcCdDv1234567890VxXyYzZ
 XML = "Content-Type: text/xml"
 MESSAGE = ("CCM_POST", "/ccm_system/request", MULTIPART, "Content-Length: 3000")
 POLICY = ("GET", "/SMS_MP/.sms_pol?{LAB00001}.1_00")
-LISTING = (
-    "PROPFIND",
-    "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1",
-    XML,
-    "Content-Length: 90",
-)
-DOWNLOAD = (
-    "GET",
-    "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1/sccm?/dir/setup.exe",
-)
+PACKAGE = "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1"
+LISTING = ("PROPFIND", PACKAGE, XML, "Content-Length: 90")
+DOWNLOAD = ("GET", f"{PACKAGE}/sccm?/dir/setup.exe")
+SIGNATURE = ("GET", f"{PACKAGE.replace('PKG', 'SIG')}.1.tar")
 
 
 def allowed(result: Authorized | Deny) -> Authorized:
@@ -62,7 +56,8 @@ def denied(result: Authorized | Deny) -> Deny:
         (DOWNLOAD, "distribution-point.verbs.GET", "dp01.corp.example", "none"),
         (("HEAD", DOWNLOAD[1]), "distribution-point.verbs.HEAD", "dp01.corp.example", "none"),
         (LISTING, "distribution-point.verbs.PROPFIND", "dp01.corp.example", "webdav"),
-        (("GET", "/SMS_DP_SMSSIG$/x.1.tar"), "distribution-point.verbs.GET", None, "none"),
+        (SIGNATURE, "distribution-point.verbs.GET", "dp01.corp.example", "none"),
+        (("HEAD", SIGNATURE[1]), "distribution-point.verbs.HEAD", "dp01.corp.example", "none"),
     ],
 )
 def test_what_clients_send_is_allowed(
@@ -151,24 +146,17 @@ def test_two_hosts_are_refused_even_if_they_agree(
     [
         ("/ccm_system/../SMS_MP/.sms_pol", Reason.TARGET_UNSAFE),
         ("/SMS_MP/%2e%2e/ccm_system", Reason.TARGET_UNSAFE),
-        (
-            "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1/sccm?/../../x",
-            Reason.TARGET_UNSAFE,
-        ),
-        (
-            "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1/sccm?C:/windows",
-            Reason.TARGET_UNSAFE,
-        ),
+        (f"{PACKAGE}/sccm?/../../x", Reason.TARGET_UNSAFE),
+        (f"{PACKAGE}/sccm?C:/windows", Reason.TARGET_UNSAFE),
         ("https://bridge.internet.example/SMS_MP/.sms_pol", Reason.TARGET_FORM),
         ("*", Reason.TARGET_FORM),
         ("bridge.internet.example:443", Reason.TARGET_FORM),
         ("/", Reason.DIRECTORY),
         ("/iisstart.htm", Reason.DIRECTORY),
+        ("/SMS_MP/x", Reason.RESOURCE),
+        ("/ccm_system/x", Reason.RESOURCE),
         ("/SMS_MP_AltAuth/.sms_pol?x", Reason.BYPASS_DIRECTORY),
-        (
-            "/NOCERT_SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1",
-            Reason.BYPASS_DIRECTORY,
-        ),
+        (f"/NOCERT_{PACKAGE[1:]}", Reason.BYPASS_DIRECTORY),
     ],
 )
 def test_a_target_that_is_not_published_is_refused(
@@ -183,10 +171,14 @@ def test_a_target_that_is_not_published_is_refused(
         "/SMS_DP_SMSPKG$",
         "/SMS_DP_SMSPKG$/",
         "/sms_dp_smspkg$?x",
+        "/SMS_DP_SMSPKG$?/x",
         "/SMS_DP_SMSPKG$/Datalib",
+        "/SMS_DP_SMSPKG$/Datalib/",
         "/SMS_DP_SMSPKG$/datalib/Content_11111111-2222-3333-4444-555555555555.1.INI",
         "/SMS_DP_SMSPKG$/FileLib/0A1B/0A1B2C",
         "/SMS_DP_SMSPKG$/FILELIB?x",
+        "/SMS_DP_SMSPKG$/Datalib/sccm?/x",
+        "/SMS_DP_SMSPKG$/FileLib/sccm?/0A1B/0A1B2C",
         "/SMS_DP_SMSPKG$/%46ileLib",
         "/SMS_DP_SMSPKG$/SCCMContentLib/x",
     ],
@@ -196,16 +188,26 @@ def test_what_the_packages_directory_itself_holds_is_not_listed(
     decide: Decide, request_head: Head, target: str, line: tuple[str, ...]
 ) -> None:
     denial = denied(decide(request_head(line[0], target, *line[1:])))
-    assert (denial.reason, denial.rule) == (Reason.DIRECTORY, "roles.closed_directories")
+    rule = "distribution-point.directories.sms_dp_smspkg$"
+    assert (denial.reason, denial.rule) == (Reason.RESOURCE, rule)
+    assert requirement(denial) == "BRIDGE-INSPECT"
 
 
-@pytest.mark.parametrize(
-    "name", ["Datalib1", "xFileLib", "Content_11111111-2222-3333-4444-555555555555.1/Datalib"]
-)
-def test_a_package_may_be_named_nearly_like_a_closed_directory(
-    decide: Decide, request_head: Head, name: str
+@pytest.mark.parametrize("name", ["Datalib1", "xFileLib", "Content_1.1", "x", "DATALIB0"])
+@pytest.mark.parametrize("line", [("GET",), ("HEAD",), ("PROPFIND", XML, "Content-Length: 90")])
+def test_what_is_not_named_like_a_package_is_none(
+    decide: Decide, request_head: Head, name: str, line: tuple[str, ...]
 ) -> None:
-    allowed(decide(request_head("GET", f"/SMS_DP_SMSPKG$/{name}")))
+    for below in (name, f"{name}/sccm?/dir/setup.exe"):
+        target = f"/SMS_DP_SMSPKG$/{below}"
+        assert denied(decide(request_head(line[0], target, *line[1:]))).reason is Reason.RESOURCE
+
+
+@pytest.mark.parametrize("file", ["Datalib/x", "FileLib", "SCCMContentLib/Datalib.INI"])
+def test_a_file_of_a_package_may_be_named_like_what_is_not_listed(
+    decide: Decide, request_head: Head, file: str
+) -> None:
+    allowed(decide(request_head("GET", f"{PACKAGE}/sccm?/{file}")))
 
 
 # Verbs
@@ -226,12 +228,17 @@ def test_a_package_may_be_named_nearly_like_a_closed_directory(
         ("POST", "/SMS_DP_SMSPKG$/x", "VERB-DP"),
         ("CCM_POST", "/SMS_DP_SMSPKG$/x", "VERB-DP"),
         ("propfind", "/SMS_DP_SMSPKG$/x", "VERB-DP"),
-        # verbs of the role, and not of the directory
-        ("GET", "/ccm_system/request", "VERB-MP"),
-        ("CCM_POST", "/SMS_MP/.sms_pol", "VERB-MP"),
-        ("BITS_POST", "/ccm_system/request", "VERB-MP"),
+        # verbs of the role, and not of the resource
+        ("GET", MESSAGE[1], "VERB-MP"),
+        ("BITS_POST", MESSAGE[1], "VERB-MP"),
+        ("CCM_POST", POLICY[1], "VERB-MP"),
+        ("BITS_POST", POLICY[1], "VERB-MP"),
+        ("PROPFIND", POLICY[1], "VERB-MP"),
+        ("GET", "/SMS_MP/", "VERB-MP"),
         ("GET", "/CCM_Incoming/x.msg", "VERB-MP"),
-        ("PROPFIND", "/SMS_DP_SMSSIG$/x", "VERB-DP"),
+        ("GET", PACKAGE, "VERB-DP"),
+        ("PROPFIND", DOWNLOAD[1], "VERB-DP"),
+        ("PROPFIND", SIGNATURE[1], "VERB-DP"),
     ],
 )
 def test_another_verb_is_refused_and_cites_the_role(
@@ -290,7 +297,14 @@ def test_a_listing_with_a_body_needs_its_media_type(decide: Decide, request_head
     ("method", "target", "allowed_methods"),
     [
         ("DELETE", "/SMS_MP/", ("BITS_POST", "CCM_POST", "GET", "HEAD", "PROPFIND")),
-        ("CCM_POST", "/SMS_MP/", ("GET", "HEAD", "PROPFIND")),
+        ("DELETE", PACKAGE, ("GET", "HEAD", "PROPFIND")),
+        ("CCM_POST", "/SMS_MP/", ("PROPFIND",)),
+        ("CCM_POST", POLICY[1], ("GET", "HEAD")),
+        ("GET", MESSAGE[1], ("CCM_POST",)),
+        ("GET", "/CCM_Incoming/x.msg", ("BITS_POST",)),
+        ("GET", PACKAGE, ("PROPFIND",)),
+        ("PROPFIND", DOWNLOAD[1], ("GET", "HEAD")),
+        ("PROPFIND", SIGNATURE[1], ("GET", "HEAD")),
     ],
 )
 def test_a_refused_verb_names_those_that_would_do(
@@ -466,14 +480,16 @@ def test_where_the_policy_says_so_an_unlisted_field_is_refused(
 # Algebra
 
 REFUSED = (
-    ("DELETE", "/SMS_MP/.sms_pol"),
+    ("DELETE", POLICY[1]),
     ("GET", "/ccm_system/request"),
+    ("GET", "/SMS_MP/.sms_aut?SMSTRC"),
+    ("GET", "/SMS_MP/.sms_aut?MPLOCATION&ir=1&ip=2"),
     ("GET", "/SMS_MP_AltAuth/.sms_pol"),
     ("GET", "/SMS_DP_SMSPKG$/Datalib"),
     ("GET", "/x/../y"),
     ("CCM_POST", "/ccm_system/request", "Content-Type: text/plain", "Content-Length: 3"),
     ("CCM_POST", "/ccm_system/request", MULTIPART),
-    ("GET", "/SMS_MP/.sms_pol", "Content-Length: 9"),
+    (*POLICY, "Content-Length: 9"),
     ("BITS_POST", "/CCM_Incoming/x.msg", "Content-Length: 9"),
 )
 ALLOWED = (

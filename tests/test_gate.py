@@ -16,8 +16,9 @@ Decide = Callable[[RequestHead], Authorized | Deny]
 Head = Callable[..., RequestHead]
 
 BODY = b"<propfind/>"
+PACKAGE = "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1"
 LINES = ("Content-Type: text/xml", f"Content-Length: {len(BODY)}", "Depth: 1", "X-Unlisted: 1")
-LISTING = ("PROPFIND", "/SMS_MP/x", *LINES)
+LISTING = ("PROPFIND", PACKAGE, *LINES)
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +69,12 @@ def test_another_body_does_not_pass(approved: Approved, head: RequestHead, body:
     [
         ("GET", *LISTING[1:]),
         ("propfind", *LISTING[1:]),
-        ("PROPFIND", "/SMS_MP/y", *LINES),
-        ("PROPFIND", "/sms_mp/x", *LINES),
-        ("PROPFIND", "/SMS_MP/x", LINES[0], "Content-Length: 12", *LINES[2:]),
-        ("PROPFIND", "/SMS_MP/x", LINES[0], *LINES[2:]),
+        ("PROPFIND", f"{PACKAGE}0", *LINES),
+        ("PROPFIND", PACKAGE.lower(), *LINES),
+        ("PROPFIND", f"{PACKAGE}/", *LINES),
+        ("PROPFIND", f"{PACKAGE}?", *LINES),
+        ("PROPFIND", PACKAGE, LINES[0], "Content-Length: 12", *LINES[2:]),
+        ("PROPFIND", PACKAGE, LINES[0], *LINES[2:]),
     ],
 )
 def test_another_request_does_not_pass(
@@ -111,5 +114,5 @@ def test_the_approval_of_one_request_is_not_one_for_the_next(
     approved: Approved, head: RequestHead, request_head: Head
 ) -> None:
     assert gate(approved, head, BODY) is approved
-    second = request_head("PROPFIND", "/SMS_MP/second", *LINES)
+    second = request_head("PROPFIND", f"{PACKAGE}2", *LINES)
     assert "another request" in defect(gate(approved, second, BODY))

@@ -193,10 +193,7 @@ def test_a_path_that_can_be_read_in_two_ways_is_refused(name: bytes) -> None:
 
 @pytest.mark.parametrize("name", UNSAFE_IN_NAMES)
 def test_a_file_name_in_a_query_is_held_to_the_rules_of_a_path(name: bytes) -> None:
-    assert (
-        reason(PACKAGE + b"/sccm?" + name)
-        is Reason.TARGET_UNSAFE
-    )
+    assert reason(PACKAGE + b"/sccm?" + name) is Reason.TARGET_UNSAFE
 
 
 @pytest.mark.parametrize(
@@ -232,10 +229,7 @@ def test_a_file_name_in_a_query_is_held_to_the_rules_of_a_path(name: bytes) -> N
     ],
 )
 def test_a_query_that_could_name_another_file_is_refused(query: bytes) -> None:
-    assert (
-        reason(PACKAGE + b"/sccm?" + query)
-        is Reason.TARGET_UNSAFE
-    )
+    assert reason(PACKAGE + b"/sccm?" + query) is Reason.TARGET_UNSAFE
 
 
 @pytest.mark.parametrize("query", [b"a.b", b"a=.b", b"..a/b", b"a../b", b"v=1.00", b"x/.y", b"a+b"])

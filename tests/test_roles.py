@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
@@ -112,7 +113,7 @@ def test_no_role_sends_on_a_field_that_frames_routes_or_authenticates(
 
 def test_directories_and_their_verbs(table: RoleTable) -> None:
     taken = {
-        name: {method.decode() for method in directory.methods}
+        name: {method.decode() for one in directory.resources for method in one.methods}
         for role in table.roles.values()
         for name, directory in role.directories.items()
     }
@@ -125,10 +126,25 @@ def test_directories_and_their_verbs(table: RoleTable) -> None:
     }
 
 
-def test_the_closed_directories_belong_to_the_packages(table: RoleTable) -> None:
-    directories = table.roles["distribution-point"].directories
-    assert directories["sms_dp_smspkg$"].closed == {"datalib", "filelib", "sccmcontentlib"}
-    assert not directories["sms_dp_smssig$"].closed
+def test_every_verb_of_a_resource_is_one_of_the_role(table: RoleTable) -> None:
+    for role in table.roles.values():
+        for name, directory in role.directories.items():
+            assert directory.name == name
+            assert directory.resources
+            for one in directory.resources:
+                assert one.methods
+                assert one.methods <= role.bodies.keys()
+
+
+def test_what_is_refused_cites_why(table: RoleTable) -> None:
+    cited = {
+        (name, one.refused)
+        for role in table.roles.values()
+        for name, directory in role.directories.items()
+        for one in directory.resources
+        if one.refused
+    }
+    assert cited == {("sms_mp", "NO-OSD")}
 
 
 def test_every_body_that_is_inspected_is_bounded(table: RoleTable) -> None:
@@ -147,12 +163,31 @@ def test_no_role_publishes_a_bypass_directory(table: RoleTable) -> None:
 
 Change = Callable[[dict[str, Any]], object]
 
+ROW = {"path": "x", "verbs": ["GET"]}
+
+
+def directories(data: dict[str, Any]) -> dict[str, Any]:
+    """Those of the distribution point, to change them."""
+    found = data["roles"]["distribution-point"]["directories"]
+    assert isinstance(found, dict)
+    return found
+
 
 @pytest.mark.parametrize(
     ("change", "error"),
     [
         (lambda d: d["bypass_directories"].append("ccm_SYSTEM"), ValueError),
-        (lambda d: d["roles"]["distribution-point"]["directories"].update(x=["POST"]), ValueError),
+        (lambda d: directories(d).update(x=["POST"]), TypeError),
+        (lambda d: directories(d).update(x={"path": "x", "verbs": ["GET"]}), TypeError),
+        (lambda d: directories(d).update(x=[{"path": "x", "verbs": ["POST"]}]), ValueError),
+        (lambda d: directories(d).update(x=[{"path": "x", "verbs": ["get"]}]), ValueError),
+        (lambda d: directories(d).update(x=[{"path": "x", "verbs": "GET"}]), TypeError),
+        (lambda d: directories(d).update(x=[{"path": "x"}]), KeyError),
+        (lambda d: directories(d).update(x=[{"verbs": ["GET"]}]), KeyError),
+        (lambda d: directories(d).update(x=[{**ROW, "querry": "x"}]), ValueError),
+        (lambda d: directories(d).update(x=[{**ROW, "path": "("}]), re.error),
+        (lambda d: directories(d).update(x=[{**ROW, "query": "["}]), re.error),
+        (lambda d: directories(d).update(CCM_STS=[ROW]), ValueError),
         (lambda d: d["roles"]["management-point"].update(certificate="user"), ValueError),
         (lambda d: d["roles"]["management-point"].update(certificate="none"), ValueError),
         (lambda d: d["roles"]["management-point"].pop("certificate"), KeyError),
@@ -168,7 +203,8 @@ Change = Callable[[dict[str, Any]], object]
         (lambda d: d["base_headers"].append(1), TypeError),
         (lambda d: d["base_headers"].append("Häder"), ValueError),
         (lambda d: d.pop("bypass_directories"), KeyError),
-        (lambda d: d.pop("closed_directories"), KeyError),
+        (lambda d: d.pop("patterns"), KeyError),
+        (lambda d: d.update(patterns=["GUID"]), TypeError),
         (lambda d: d.update(roles=None), TypeError),
     ],
 )

@@ -17,6 +17,7 @@ from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.roles import RoleTable
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
+PACKAGE = "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1"
 EICAR = "".join(("X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-", "ANTIVIRUS-TEST-FILE!$H+H*"))
 
 Allow = Callable[..., Authorized]
@@ -192,7 +193,7 @@ def test_malware_is_found_in_a_message_that_is_not_compressed(look: Look, yara: 
 def test_malware_is_found_in_a_listing(allow: Allow, yara: YaraEngine) -> None:
     for xml, expected in ((f"<a>{EICAR}</a>", Deny), (f"<a>{EICAR[:-1]}</a>", Approved)):
         body = xml.encode()
-        authorized = allow("PROPFIND", "/SMS_MP/x", "text/xml", len(body))
+        authorized = allow("PROPFIND", "/SMS_MP/", "text/xml", len(body))
         result = inspect(authorized, body, [yara])
         assert type(result) is expected
         if isinstance(result, Deny):
@@ -293,7 +294,7 @@ def test_a_message_that_cannot_be_read_is_refused_before_any_engine(
     ("method", "target", "content_type", "body"),
     [
         ("CCM_POST", "/ccm_system/request", ccm.CONTENT_TYPE, report()),
-        ("PROPFIND", "/SMS_MP/x", "text/xml", b"<a/>"),
+        ("PROPFIND", "/SMS_MP/", "text/xml", b"<a/>"),
     ],
 )
 def test_a_body_of_another_length_than_announced_is_refused(
@@ -335,7 +336,7 @@ def test_an_upload_is_refused_here_too(
 def test_a_listing_that_cannot_be_read_is_refused(
     allow: Allow, body: bytes, reason: Reason
 ) -> None:
-    authorized = allow("PROPFIND", "/SMS_MP/x", "text/xml", len(body))
+    authorized = allow("PROPFIND", "/SMS_MP/", "text/xml", len(body))
     assert denied(inspect(authorized, body, [])).reason is reason
 
 
@@ -348,12 +349,7 @@ def test_a_listing_that_cannot_be_read_is_refused(
     ],
 )
 def test_a_listing_that_can_be_read_is_approved(allow: Allow, body: bytes) -> None:
-    authorized = allow(
-        "PROPFIND",
-        "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1",
-        "text/xml",
-        len(body),
-    )
+    authorized = allow("PROPFIND", PACKAGE, "text/xml", len(body))
     approved = inspect(authorized, body, [])
     assert isinstance(approved, Approved)
     assert approved.body == body

@@ -212,7 +212,7 @@ class Lab:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         if minimum:
-            context.set_alpn_protocols(["x" * 250] * (minimum // 250))
+            context.set_alpn_protocols(["http/1.1", *["x" * 250] * (minimum // 250)])
         received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = context.wrap_bio(received, sent, server_hostname=name)
         with contextlib.suppress(ssl.SSLWantReadError):

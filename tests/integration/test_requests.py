@@ -40,11 +40,14 @@ def change_policy(policy: dict[str, Any], strict_address: tuple[str, int]) -> No
 
 # Verbs
 
-DIRECTORIES = {
+RESOURCES = {
     "/ccm_system/request": (MP, "VERB-MP", ["CCM_POST"]),
-    MP_LIST: (MP, "VERB-MP", ["HEAD", "GET", "PROPFIND"]),
+    MP_LIST: (MP, "VERB-MP", ["HEAD", "GET"]),
+    "/SMS_MP/.sms_pol?{LAB00001}.1_00": (MP, "VERB-MP", ["HEAD", "GET"]),
+    "/SMS_MP/": (MP, "VERB-MP", ["PROPFIND"]),
     "/CCM_Incoming/upload": (MP, "VERB-MP", ["BITS_POST"]),
-    f"{CONTENT}/sccm?/setup.exe": (DP, "VERB-DP", ["HEAD", "GET", "PROPFIND"]),
+    CONTENT: (DP, "VERB-DP", ["PROPFIND"]),
+    f"{CONTENT}/sccm?/setup.exe": (DP, "VERB-DP", ["HEAD", "GET"]),
     "/SMS_DP_SMSSIG$/LAB00001.1.tar": (DP, "VERB-DP", ["HEAD", "GET"]),
 }
 ROLE_VERBS = {
@@ -68,7 +71,7 @@ def body_for(lab: Lab, method: str) -> tuple[dict[str, str], bytes | None]:
     ("target", "method"),
     [
         (target, method)
-        for target, (_, _, verbs) in DIRECTORIES.items()
+        for target, (_, _, verbs) in RESOURCES.items()
         for method in verbs
         if method != "BITS_POST"
     ],
@@ -81,7 +84,7 @@ def test_each_listed_verb_arrives(lab: Lab, target: str, method: str) -> None:
     assert (received.method, received.target) == (method, target)
     record = lab.record()
     assert (record["verdict"], record["method"], record["target"]) == ("allow", method, target)
-    role = DIRECTORIES[target][0]
+    role = RESOURCES[target][0]
     assert (record["role"], record["rule"]) == (role, f"{role}.verbs.{method}")
 
 
@@ -89,13 +92,13 @@ def test_each_listed_verb_arrives(lab: Lab, target: str, method: str) -> None:
     ("target", "method"),
     [
         (target, method)
-        for target, (_, _, verbs) in DIRECTORIES.items()
+        for target, (_, _, verbs) in RESOURCES.items()
         for method in EVERY_VERB
         if method not in verbs
     ],
 )
 def test_every_other_verb_is_refused(lab: Lab, target: str, method: str) -> None:
-    role, requirement, verbs = DIRECTORIES[target]
+    role, requirement, verbs = RESOURCES[target]
     directory = target.split("/")[1].lower()
     of_role = method in ROLE_VERBS[role]
     rule = f"{role}.directories.{directory}" if of_role else f"{role}.verbs"
@@ -348,7 +351,8 @@ def test_any_other_directory_is_not_published(lab: Lab, target: str) -> None:
 def test_what_a_distribution_point_holds_is_not_listed(lab: Lab, method: str, target: str) -> None:
     fields, body = body_for(lab, method)
     reply = lab.send_one(lab.request(method, target, fields, body))
-    lab.check_refused(reply, Reason.DIRECTORY, "roles.closed_directories", "BRIDGE-INSPECT")
+    rule = "distribution-point.directories.sms_dp_smspkg$"
+    lab.check_refused(reply, Reason.RESOURCE, rule, "BRIDGE-INSPECT")
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,9 @@ def test_one_with_no_proper_answer(lab: Lab, raw: RawSiteSystem, case: str) -> N
 # Answers that are passed on
 
 
-def answer_with(lab: Lab, raw: RawSiteSystem, answer: bytes, *pieces: int) -> None:
+def answer_with(
+    lab: Lab, raw: RawSiteSystem, answer: bytes, *pieces: int, close_notify: bool = False
+) -> None:
     """Let the site system answer every request with these bytes, then close."""
 
     def script(peer: Peer) -> None:
@@ -276,6 +278,10 @@ def answer_with(lab: Lab, raw: RawSiteSystem, answer: bytes, *pieces: int) -> No
                 peer.send(answer[index : index + pieces[0]])
         else:
             peer.send(answer)
+        if close_notify:
+            assert isinstance(peer.connection, ssl.SSLSocket)
+            with contextlib.suppress(OSError):
+                peer.connection.unwrap()
 
     raw.behave(script, lab.pki.server(MP_NAME))
 
@@ -313,11 +319,19 @@ def test_a_chunked_response_arrives_whole(lab: Lab, raw: RawSiteSystem, pieces: 
 def test_a_response_until_the_end_of_the_connection_arrives_whole(
     lab: Lab, raw: RawSiteSystem
 ) -> None:
-    answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n\r\nuntil the end")
+    answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n\r\nuntil the end", close_notify=True)
     reply = lab.send_one(lab.request(), address=address("raw"))
     assert (reply.status, reply.body) == (200, b"until the end")
     assert reply.header("Connection") == "close"
     assert lab.record()["bytes_to_client"] == 13
+
+
+def test_a_response_that_anybody_could_have_ended_is_cut_off(lab: Lab, raw: RawSiteSystem) -> None:
+    # A bare FIN, which needs no key (RFC 9112 §9.8).
+    answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n\r\nuntil the e")
+    with pytest.raises(ssl.SSLEOFError):
+        lab.send_one(lab.request(), address=address("raw"))
+    assert lab.record()["note"] == "the response of the site system ended before it was whole"
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -355,7 +369,7 @@ def test_half_an_answer_is_not_passed_off_as_a_whole_one(
     record = lab.record()
     # It was allowed; what it came to is in the note.
     assert (record["verdict"], record["status"], record["bytes_to_client"]) == ("allow", 200, 5)
-    assert record["note"] == "the site system closed the leg before its response was whole"
+    assert record["note"] == "the response of the site system ended before it was whole"
 
 
 # One leg for each client connection
