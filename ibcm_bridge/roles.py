@@ -47,7 +47,7 @@ class Resource:
     """What is published below a virtual directory, or refused with a requirement of its own."""
 
     path: re.Pattern[str]
-    """What follows the directory, whole; without a slash at either end."""
+    """What follows the directory and its slash, whole."""
     query: re.Pattern[str] | None
     """The query, decoded; None where there must be none."""
     methods: frozenset[bytes]
@@ -157,12 +157,14 @@ def _profile(
 
 def _resource(row: Mapping[str, object], patterns: Mapping[str, str]) -> Resource:
     _only("a resource", row, _RESOURCE_KEYS)
-    query = row.get("query")
+    methods = frozenset(method.encode("ascii") for method in _strings(row["verbs"]))
+    if not methods:
+        raise ValueError("a resource without verbs")
     return Resource(
-        path=_pattern(str(row["path"]), patterns),
-        query=None if query is None else _pattern(str(query), patterns),
-        methods=frozenset(method.encode("ascii") for method in _strings(row["verbs"])),
-        refused=str(row.get("refused", "")),
+        path=_pattern(_string(row["path"]), patterns),
+        query=_pattern(_string(row["query"]), patterns) if "query" in row else None,
+        methods=methods,
+        refused=_string(row.get("refused", "")),
     )
 
 
@@ -170,7 +172,12 @@ def _pattern(text: str, patterns: Mapping[str, str]) -> re.Pattern[str]:
     # One pattern may be made of those that stand after it.
     for name, meaning in patterns.items():
         text = text.replace(f"{{{name}}}", f"(?:{meaning})")
-    return re.compile(text, re.IGNORECASE | re.ASCII)
+    if re.search(r"\{[A-Z]", text):
+        raise ValueError(f"{text} names a pattern that there is not")
+    try:
+        return re.compile(text, re.IGNORECASE | re.ASCII)
+    except re.error as error:
+        raise ValueError(f"{text}: {error}") from error
 
 
 def _rows(value: object) -> list[object]:
@@ -200,6 +207,12 @@ def _body_rule(name: str, row: object) -> BodyRule:
 def _mapping(value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise TypeError(f"expected a mapping, found {value!r}")
+    return value
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, found {value!r}")
     return value
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
@@ -185,8 +184,12 @@ def directories(data: dict[str, Any]) -> dict[str, Any]:
         (lambda d: directories(d).update(x=[{"path": "x"}]), KeyError),
         (lambda d: directories(d).update(x=[{"verbs": ["GET"]}]), KeyError),
         (lambda d: directories(d).update(x=[{**ROW, "querry": "x"}]), ValueError),
-        (lambda d: directories(d).update(x=[{**ROW, "path": "("}]), re.error),
-        (lambda d: directories(d).update(x=[{**ROW, "query": "["}]), re.error),
+        (lambda d: directories(d).update(x=[{**ROW, "path": "("}]), ValueError),
+        (lambda d: directories(d).update(x=[{**ROW, "query": "["}]), ValueError),
+        (lambda d: directories(d).update(x=[{**ROW, "path": "{CONTNT}"}]), ValueError),
+        (lambda d: directories(d).update(x=[{**ROW, "path": None}]), TypeError),
+        (lambda d: directories(d).update(x=[{**ROW, "verbs": []}]), ValueError),
+        (lambda d: directories(d).update(x=[{**ROW, "refused": None}]), TypeError),
         (lambda d: directories(d).update(CCM_STS=[ROW]), ValueError),
         (lambda d: d["roles"]["management-point"].update(certificate="user"), ValueError),
         (lambda d: d["roles"]["management-point"].update(certificate="none"), ValueError),
