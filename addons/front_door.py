@@ -70,18 +70,22 @@ class FrontDoorLayer(Layer):
             return (yield from self._refuse_plaintext())
         if len(data) >= _ENOUGH_TO_TELL and not starts_like_tls_record(data):
             return (yield from self._refuse(Deny(Reason.NOT_TLS, "listener", "not a TLS record")))
-        try:
-            # The limit holds for a ClientHello that comes all at once, too.
-            hello = tls.parse_client_hello(data[: self._limits.client_hello])
-            facts = ClientHelloFacts(hello.sni if hello is not None else None)
-        except (ValueError, EOFError):
-            return (yield from self._refuse(Deny(Reason.NOT_TLS, "listener", "not a ClientHello")))
-        if hello is None:
+        # The limit holds for a ClientHello that comes all at once, too.
+        within = data[: self._limits.client_hello]
+        whole = _is_whole(within)
+        if isinstance(whole, Deny):
+            return (yield from self._refuse(whole))
+        if not whole:
             if len(data) > self._limits.client_hello:
                 size = f"more than {self._limits.client_hello} bytes"
                 too_large = Deny(Reason.CLIENT_HELLO_TOO_LARGE, "limits.client_hello", size)
                 yield from self._refuse(too_large)
             return None
+        try:
+            hello = tls.parse_client_hello(within)
+            facts = ClientHelloFacts(hello.sni if hello is not None else None)
+        except (ValueError, EOFError):
+            return (yield from self._refuse(Deny(Reason.NOT_TLS, "listener", "not a ClientHello")))
         self._connection.server_name = facts.server_name
         publication = route(self._connection.listener, facts)
         if isinstance(publication, Deny):
@@ -157,6 +161,33 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
                 self.tls.shutdown()
             yield from self.tls_interact()
         yield from super().send_close(command)
+
+
+MAX_RECORDS = 32
+"""TLS records that a ClientHello may be spread over; clients use one, or a few when it is large."""
+
+
+def _is_whole(data: bytes) -> bool | Deny:
+    """Whether all of a ClientHello is there, told from lengths alone (RFC 8446 §4, §5.1).
+
+    Parsing it is dear, so that is done once, and not for every byte that a client sends.
+    """
+    start = b""
+    offset = have = 0
+    for _ in range(MAX_RECORDS):
+        header = data[offset : offset + 5]
+        if len(header) < 5:
+            return False
+        if not starts_like_tls_record(header) or header[3:] == b"\0\0":
+            return Deny(Reason.NOT_TLS, "listener", "not a TLS handshake record")
+        length = int.from_bytes(header[3:])
+        payload = data[offset + 5 : offset + 5 + length]
+        start = (start + payload[:4])[:4]
+        have += len(payload)
+        if len(start) == 4 and have >= 4 + int.from_bytes(start[1:4]):
+            return True
+        offset += 5 + length
+    return Deny(Reason.NOT_TLS, "listener", f"a ClientHello in more than {MAX_RECORDS} records")
 
 
 def _alert(name: str) -> bytes:

@@ -47,6 +47,9 @@ _MUST_PASS_ON = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, Generato
 
 BACKLOG = 1024
 
+FLUSH_SECONDS = 10.0
+"""How long a connection that has been closed may take to flush."""
+
 
 class Hooks:
     """Which functions are called for which hook; the addons' methods, found once."""
@@ -351,3 +354,5 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         finally:
             runtime.connections.close(client)
             writer.close()
+            # A client that does not read would keep what is still to be flushed, and its socket.
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.transport.abort)

@@ -122,7 +122,9 @@ async def run(policy: Policy, ready: Callable[[list[Address]], None]) -> None:
     """Run until SIGTERM or Ctrl-C. `ready` is told the addresses. Raises StartError."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    # A hangup would otherwise end the process at once, audit and all.
+    names = ("SIGTERM", "SIGINT", "SIGHUP")  # Windows has no SIGHUP
+    for number in [getattr(signal, name) for name in names if hasattr(signal, name)]:
         try:
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:  # Windows has no such loop

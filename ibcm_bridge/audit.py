@@ -63,6 +63,10 @@ NOTE = "note"
 MAX_TEXT = 512
 """Characters of anything a client chose."""
 
+MAX_NAMES = 32
+MAX_NAME = 64
+"""Of the header fields that were dropped."""
+
 TUNNEL_NOTE = "TUNNEL-BLIND: passed without inspection"
 
 Value = str | bool | int | float | tuple[str, ...] | dict[str, str] | None
@@ -85,7 +89,7 @@ def certificate_field(facts: CertificateFacts) -> dict[str, str]:
     return {
         "subject": facts.subject[:MAX_TEXT],
         "issuer": facts.issuer[:MAX_TEXT],
-        "serial": facts.serial,
+        "serial": facts.serial[:MAX_TEXT],
         "sha256": facts.sha256,
         "not_after": facts.not_after,
     }

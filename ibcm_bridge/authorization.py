@@ -6,6 +6,7 @@ before what it asks for. Each cites the requirement it enforces.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
@@ -20,6 +21,11 @@ from ibcm_bridge.routing import published_role
 _OF_THIS_LEG = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
 """Fields for the bridge itself (RFC 9110 §7.6.1, §10.1.1): never sent on, and not counted as
 unlisted fields that were dropped."""
+
+_PORT = re.compile(r"[0-9]{0,5}")
+_ONE_RANGE = rb"(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})"
+_RANGE = re.compile(rb"bytes=%b(?:, ?%b){0,15}" % (_ONE_RANGE, _ONE_RANGE))
+"""RFC 9110 §14.1.2, bounded: BITS asks for a few ranges; numbers near 2^64 have broken HTTP.sys."""
 
 _CONNECTION_OPTIONS = frozenset((b"close", b"keep-alive"))
 """Any other option names a field to remove, and choosing that is not the client's business."""
@@ -62,7 +68,7 @@ def _check_host(publication: BridgePublication, head: RequestHead) -> Deny | Non
     if len(hosts) != 1:
         return Deny(Reason.HOST_MISMATCH, "head.host", f"{len(hosts)} Host fields")
     name, _, port = hosts[0].decode("latin-1").lower().partition(":")
-    if name != publication.name or not (port == "" or port.isdecimal()):
+    if name != publication.name or not _PORT.fullmatch(port):
         return Deny(
             Reason.HOST_MISMATCH, "head.host", f"Host {name[:255]!r} is not the server name"
         )
@@ -135,6 +141,9 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
             # HTTP-MULTIPART
             named = media_type[:64].decode("latin-1") or "none"
             return Deny(Reason.MEDIA_TYPE, f"{rule}.media_types", f"Content-Type is {named}")
+        # Inspected as UTF-8, so another encoding would be another document.
+        if body_rule.inspection is Inspection.XML and not _is_utf8(head):
+            return Deny(Reason.MEDIA_TYPE, f"{rule}.charset", "a parameter but charset=utf-8")
         # A coded body would have to be decoded to be inspected; no ConfigMgr client sends one.
         if head.values(b"content-encoding"):
             return Deny(Reason.MEDIA_TYPE, f"{rule}.content-encoding", "a coded request body")
@@ -148,12 +157,20 @@ def _check_connection_fields(head: RequestHead) -> Deny | None:
     # No protocol but HTTP/1.1 is bridged (HTTP-1.1): nothing could inspect what follows a 101.
     if head.values(b"upgrade"):
         return Deny(Reason.HEADER, "head.upgrade", "an Upgrade", "HTTP-1.1")
+    ranges = head.values(b"range")
+    if len(ranges) > 1 or any(not _RANGE.fullmatch(value) for value in ranges):
+        return Deny(Reason.HEADER, "head.range", "not one Range of up to 16 byte ranges")
     options = b",".join(head.values(b"connection")).lower().split(b",")
     if {option.strip() for option in options} - _CONNECTION_OPTIONS - {b""}:
         return Deny(
             Reason.HEADER, "head.connection", "an option but close or keep-alive", "HTTP-1.1"
         )
     return None
+
+
+def _is_utf8(head: RequestHead) -> bool:
+    parameters = (head.value(b"content-type") or b"").partition(b";")[2]
+    return parameters.strip().lower() in (b"", b"charset=utf-8", b'charset="utf-8"')
 
 
 def _media_type(head: RequestHead) -> bytes:

@@ -102,6 +102,8 @@ def head_for_client(response: h11.Response, end: BodyEnd, *, keep_alive: bool) -
     for name, value in response.headers:
         if name == b"connection":
             left_out |= {option.strip().lower() for option in value.split(b",")}
+    if end is BodyEnd.COUNTED:
+        left_out -= {b"content-length"}
     lines = [b"HTTP/1.1 %d %b" % (response.status_code, response.reason)]
     lines += [
         b"%b: %b" % (name, value)

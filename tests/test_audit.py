@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ibcm_bridge import audit
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.identity import AuthenticatedClient
+from ibcm_bridge.identity import AuthenticatedClient, CertificateFacts
 from ibcm_bridge.responses import REFUSALS
 
 
@@ -89,3 +89,8 @@ def test_no_key_could_hold_payload_or_credentials() -> None:
 
 def test_a_tunnel_is_said_to_be_blind() -> None:
     assert audit.TUNNEL_NOTE.startswith("TUNNEL-BLIND")
+
+
+def test_a_serial_number_is_bounded() -> None:
+    facts = CertificateFacts("CN=x", "CN=x", "f" * 180_000, "00", "2026", None, (), None)
+    assert len(audit.certificate_field(facts)["serial"]) == audit.MAX_TEXT

@@ -564,3 +564,53 @@ def test_only_a_published_directory_is_ever_allowed(
 ) -> None:
     result = decide(request_head(method, target, MULTIPART, "Content-Length: 0"))
     assert isinstance(result, Deny)
+
+
+@pytest.mark.parametrize(
+    ("value", "passes"),
+    [
+        ("bytes=0-99", True),
+        ("bytes=100-", True),
+        ("bytes=-100", True),
+        ("bytes=0-1,5-6, 9-10", True),
+        ("bytes=0-18446744073709551615", False),
+        ("bytes=" + ",".join(["0-1"] * 17), False),
+        ("bytes=", False),
+        ("bytes=a-b", False),
+        ("items=0-1", False),
+    ],
+)
+def test_a_range_is_bounded(decide: Decide, request_head: Head, value: str, passes: bool) -> None:
+    result = decide(request_head(*DOWNLOAD, f"Range: {value}"))
+    if passes:
+        allowed(result)
+    else:
+        assert (denied(result).reason, denied(result).rule) == (Reason.HEADER, "head.range")
+
+
+def test_two_ranges_are_refused(decide: Decide, request_head: Head) -> None:
+    head = request_head(*DOWNLOAD, "Range: bytes=0-1", "Range: bytes=2-3")
+    assert denied(decide(head)).rule == "head.range"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "passes"),
+    [
+        ("", True),
+        ("; charset=utf-8", True),
+        ('; charset="UTF-8"', True),
+        ("; charset=utf-7", False),
+        ("; charset=utf-16", False),
+        ("; charset=utf-8; x=y", False),
+    ],
+)
+def test_a_listing_is_in_the_encoding_it_is_inspected_in(
+    decide: Decide, request_head: Head, parameter: str, passes: bool
+) -> None:
+    head = request_head(*LISTING[:2], f"Content-Type: text/xml{parameter}", "Content-Length: 10")
+    result = decide(head)
+    if passes:
+        allowed(result)
+    else:
+        denial = denied(result)
+        assert (denial.reason, denial.rule) == (Reason.MEDIA_TYPE, "bodies.webdav.charset")

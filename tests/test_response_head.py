@@ -257,3 +257,8 @@ def test_chunks_written_are_chunks_read(pieces: list[bytes]) -> None:
 def test_what_the_site_systems_connection_names_is_left_out() -> None:
     raw = b"HTTP/1.1 200 OK\r\nConnection: X-Hop, close\r\nX-Hop: 1\r\nX-End: 2\r\n\r\n"
     assert for_client(raw) == b"HTTP/1.1 200 OK\r\nX-End: 2\r\n\r\n"
+
+
+def test_a_length_that_counts_is_not_left_out_whatever_connection_names() -> None:
+    raw = b"HTTP/1.1 200 OK\r\nConnection: keep-alive, content-length\r\nContent-Length: 3\r\n\r\n"
+    assert for_client(raw) == b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"

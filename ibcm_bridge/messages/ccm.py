@@ -45,6 +45,12 @@ class CcmRequest:
     """The slices, each an XML document."""
 
 
+_CHILDREN = {
+    name.lower(): name for name in ("Body", "Attachment", "Hooks", "Payload", "TargetEndpoint")
+}
+"""Children of Msg by which the payload is found, as they are spelt."""
+
+
 @dataclass(slots=True)
 class _Header:
     """What reading the Msg header collects."""
@@ -55,6 +61,7 @@ class _Header:
     endpoint: str = ""
     hooks: list[str] = field(default_factory=list)
     slices: list[tuple[int, int]] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
     problem: str = ""
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
@@ -63,11 +70,23 @@ class _Header:
             self.root = name
         elif self.depth == 2:
             self.element = name
-            if name in ("Body", "Attachment"):
-                self._add_slice(attributes)
         elif self.element == "Hooks" and (self.depth == 3 or name.startswith("Hook")):
             # Whatever stands in Hooks is one, also under a tag we have not seen yet.
             self.hooks.append(attributes.get("Name", ""))
+        # What decides how the payload is read stands where it belongs, spelt as it is, and once:
+        # a reader that is laxer about it would read another payload.
+        spelling = _CHILDREN.get(name.rpartition(":")[2].lower())
+        if spelling is None:
+            return
+        if name != spelling or self.depth != 2:
+            self.problem = f"{name[:32]} where it does not belong"
+        elif name in self.seen and name != "Attachment":
+            self.problem = f"{name} more than once"
+        self.seen.add(name)
+        if name in ("Body", "Attachment"):
+            self._add_slice(attributes)
+        elif name == "Payload" and attributes.get("Type", "inline").lower() != "inline":
+            self.problem = "a payload that is not inline"
 
     def end(self, _name: str) -> None:
         self.depth -= 1

@@ -46,6 +46,9 @@ def read_multipart(content_type: bytes, body: bytes) -> tuple[Part, ...] | Deny:
     pieces = body[len(delimiter) :].split(b"\r\n" + delimiter, MAX_PARTS + 1)
     if pieces[-1] not in (b"--", b"--\r\n"):
         return _broken("close", "not closed, or something after the closing delimiter")
+    if body.count(delimiter) != len(pieces):
+        # After a bare LF, say: other readers would split there (RFC 2046 §5.1.1 leaves no room).
+        return _broken("delimiter", "a delimiter that is not at the start of a line")
     if not 1 < len(pieces) <= MAX_PARTS + 1:
         return _broken("parts", "no part, or too many")
     parts = []

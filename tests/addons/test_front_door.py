@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ibcm_bridge.addons import front_door
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.front_door import FrontDoorLayer
@@ -126,7 +127,26 @@ def test_a_hello_is_read_byte_by_byte_and_passed_on_whole(door: FrontDoor, lab: 
     assert not door.to_client()
 
 
-@pytest.mark.parametrize("size", [1, 3, 4, 5, 100])
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_a_hello_in_very_many_records_is_refused(door: FrontDoor, lab: Lab, size: int) -> None:
+    door.receive(in_records(hello(lab), size))
+    door.assert_refused("not-tls", UNEXPECTED_MESSAGE)
+
+
+def test_a_hello_is_parsed_once_however_it_comes(
+    door: FrontDoor, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = []
+    original = front_door.tls.parse_client_hello
+    monkeypatch.setattr(
+        front_door.tls, "parse_client_hello", lambda data: parsed.append(data) or original(data)
+    )
+    for byte in hello(lab):
+        door.receive(bytes([byte]))
+    assert len(parsed) == 1
+
+
+@pytest.mark.parametrize("size", [20, 50, 100])
 def test_a_hello_may_be_split_over_records(door: FrontDoor, lab: Lab, size: int) -> None:
     sent = in_records(hello(lab), size)
     door.receive(sent)

@@ -353,3 +353,10 @@ def test_a_listing_that_can_be_read_is_approved(allow: Allow, body: bytes) -> No
     approved = inspect(authorized, body, [])
     assert isinstance(approved, Approved)
     assert approved.body == body
+
+
+def test_malware_behind_very_many_beginnings_of_it_is_found(yara: YaraEngine) -> None:
+    # An engine keeps a bounded number of matches of a pattern; a rule must not need all of them.
+    half = EICAR[:28].encode()
+    assert yara.scan(half * 1_100_000 + EICAR.encode()) == "eicar_test_file"
+    assert yara.scan(half * 1_100_000) is None

@@ -135,14 +135,26 @@ def test_elements_of_the_header_stand_in_any_order() -> None:
     assert accepted(ccm.raw_message(reordered, zlib.compress(ONE))).target_endpoint == "MP_X"
 
 
-def test_only_children_of_the_message_count() -> None:
-    # A Body, a hook or an endpoint somewhere below is text of somebody, not the message's own.
-    decoys = (
-        '<Property Name="x"><Body Offset="999" Length="999"/><Hooks><Hook2 Name="encrypt"/></Hooks>'
-        "<TargetEndpoint>other</TargetEndpoint></Property>"
-    )
-    message = accepted(ccm.raw_message(header(more=decoys), zlib.compress(ONE)))
-    assert message.target_endpoint == "MP_DdrEndpoint"
+@pytest.mark.parametrize(
+    "decoy",
+    [
+        '<Property Name="x"><Body Offset="0" Length="18"/></Property>',
+        "<Property><TargetEndpoint>MP_LocationManager</TargetEndpoint></Property>",
+        '<Property><Hooks><Hook2 Name="encrypt"/></Hooks></Property>',
+        '<body Offset="0" Length="18"/>',
+        '<m:Body xmlns:m="u" Offset="0" Length="18"/>',
+        '<hooks><Hook2 Name="encrypt"/></hooks>',
+        '<Body Offset="0" Length="18"/>',
+        "<TargetEndpoint>MP_LocationManager</TargetEndpoint>",
+        '<Payload Type="inline"/><Payload Type="inline"/>',
+        '<Payload Type="Http">http://elsewhere.example/</Payload>',
+        "<PAYLOAD/>",
+    ],
+)
+def test_what_another_reader_could_take_for_the_messages_own_is_refused(decoy: str) -> None:
+    harmless = '<Property Name="x"/><Payload Type="inline"/>'
+    accepted(ccm.raw_message(header(more=harmless), zlib.compress(ONE)))
+    assert reason(ccm.raw_message(header(more=decoy), zlib.compress(ONE))) is Reason.XML
 
 
 # The frame
@@ -283,10 +295,10 @@ def test_a_hook_that_hides_or_changes_the_payload_is_refused(hook: str) -> None:
         assert reason(body) is Reason.BODY_NOT_INSPECTABLE
 
 
-def test_a_second_list_of_hooks_counts_too() -> None:
-    more = '<Hooks><Hook2 Name="encrypt"/></Hooks>'
+def test_a_second_list_of_hooks_is_refused() -> None:
+    more = '<Hooks><Hook2 Name="clientauth"/></Hooks>'
     body = ccm.raw_message(header(more=more), zlib.compress(ONE))
-    assert reason(body) is Reason.BODY_NOT_INSPECTABLE
+    assert reason(body) is Reason.XML
 
 
 @pytest.mark.parametrize(

@@ -55,10 +55,17 @@ def test_the_boundary_may_be_quoted_or_not(content_type: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"\r\n", b"x--" + B, b"\r\n--", b"\r\n--a", b"\n--" + B, b"\r\n\r\n", b"\0" * 99]
+    "body", [b"", b"\r\n", B, b"\r\n--", b"\r\n--a", b"\n-" + B, b"\r\n\r\n", b"\0" * 99]
 )
 def test_a_part_may_hold_anything_but_a_delimiter(body: bytes) -> None:
     assert read_multipart(TYPE, built((b"a/b", body))) == (Part(b"a/b", body),)
+
+
+@pytest.mark.parametrize("body", [b"x--" + B, b"\n--" + B, b"\n--" + B + b"\nx\n--" + B + b"--"])
+def test_a_delimiter_that_only_another_reader_would_take_for_one_is_refused(body: bytes) -> None:
+    denial = read_multipart(TYPE, built((b"a/b", body)))
+    assert isinstance(denial, Deny)
+    assert (denial.reason, denial.rule) == (Reason.MULTIPART, "multipart.delimiter")
 
 
 @pytest.mark.parametrize("name", [b"content-type", b"Content-Type", b"CONTENT-TYPE"])
@@ -116,7 +123,7 @@ def test_a_preamble_is_refused(before: bytes) -> None:
     "after", [b"\n", b" ", b"\r\n\r\n", b"epilogue", b"\r\nepilogue", b"\0", b"-", WHOLE]
 )
 def test_an_epilogue_is_refused(after: bytes) -> None:
-    assert rule(WHOLE + after) in ("multipart.close", "multipart.part-head")
+    assert rule(WHOLE + after) in ("multipart.close", "multipart.part-head", "multipart.delimiter")
 
 
 def test_a_body_cut_anywhere_is_refused() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.messages.xml import PIECE, check_xml
+from ibcm_bridge.messages.xml import MAX_DEPTH, PIECE, check_xml
 
 
 def reason(document: str | bytes) -> Reason:
@@ -130,8 +130,21 @@ def test_a_character_may_lie_across_two_pieces(shift: int) -> None:
     assert check_xml(document.encode(), "here") is None
 
 
-def test_many_levels_and_many_attributes_do_no_harm() -> None:
-    assert check_xml(b"<a>" * 50_000 + b"</a>" * 50_000, "here") is None
+def test_many_elements_and_attributes_do_no_harm() -> None:
+    assert check_xml(b"<a>" + b"<b/>" * 50_000 + b"</a>", "here") is None
+    attributes = b" ".join(b'a%d=""' % number for number in range(10_000))
+    assert check_xml(b"<a " + attributes + b"/>", "here") is None
+
+
+def test_elements_may_be_nested_only_so_deeply() -> None:
+    def nested(depth: int) -> bytes:
+        inner = b"<c/>" * 50_000
+        return b"<b>" * (depth - 2) + inner + b"</b>" * (depth - 2)
+
+    assert check_xml(b"<a>" + nested(MAX_DEPTH) + b"</a>", "here") is None
+    denial = check_xml(b"<a>" + nested(MAX_DEPTH + 1) + b"</a>", "here")
+    assert denial is not None
+    assert (denial.reason, denial.rule) == (Reason.XML, "here.depth")
 
 
 def test_handlers_see_elements_and_text() -> None:
