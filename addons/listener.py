@@ -339,6 +339,17 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
 
     async def handle_stream(self, reader: Any, writer: Any = None) -> None:
         """Serve one connection, and close it whatever happens."""
+        try:
+            await self._serve(reader, writer)
+        except asyncio.CancelledError:
+            # Nobody waits for this task, and some versions of asyncio would call it unhandled.
+            logger.debug("a connection was cancelled")
+        finally:
+            writer.close()
+            # A client that does not read would keep what is still to be flushed, and its socket.
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.transport.abort)
+
+    async def _serve(self, reader: Any, writer: Any) -> None:
         runtime = _runtime()
         handler = BridgeConnectionHandler(ctx.master, reader, writer, ctx.options, self.mode)
         client = handler.client
@@ -353,6 +364,3 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
                 raise
         finally:
             runtime.connections.close(client)
-            writer.close()
-            # A client that does not read would keep what is still to be flushed, and its socket.
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.transport.abort)
