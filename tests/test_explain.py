@@ -1,5 +1,6 @@
 """`explain` says what the bridge does, by asking what the bridge asks."""
 
+import dataclasses
 import datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.cases import eicar
 from ibcm_bridge.lab.files import make_pki
 from ibcm_bridge.lab.pki import Credential, LabPki
-from ibcm_bridge.policy import BridgePublication, Policy, Trust
+from ibcm_bridge.policy import BridgePublication, Listener, Policy, Trust
 from ibcm_bridge.policy_file import load_policy
 
 MP = "https://bridge.internet.example"
@@ -36,13 +37,20 @@ def computer(pki: LabPki) -> Credential:
 def policy(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Policy:
     directory = tmp_path_factory.mktemp("explain")
     make_pki(directory)
-    policy = load_policy(directory / "bridge.yaml")
+    return trusting(load_policy(directory / "bridge.yaml"), pki)
+
+
+def trusting(policy: Policy, pki: LabPki) -> Policy:
+    """The policy, with an authority's clients let in by its revocation lists as they are now."""
     (listener,) = policy.listeners
-    for publication in listener.publications.values():
-        if isinstance(publication, BridgePublication):
-            trust = Trust((pki.root,), (pki.issuing,), pki.crls())
-            object.__setattr__(publication, "client_trust", trust)
-    return policy
+    trust = Trust((pki.root,), (pki.issuing,), pki.crls())
+    publications = {
+        name: dataclasses.replace(one, client_trust=trust)
+        if isinstance(one, BridgePublication)
+        else one
+        for name, one in listener.publications.items()
+    }
+    return dataclasses.replace(policy, listeners=(Listener(listener.address, publications),))
 
 
 def ask(
@@ -130,12 +138,9 @@ def test_a_certificate_is_judged_as_in_the_handshake(
 ) -> None:
     name = "bob@corp.example" if kind == "user" else "pc9.corp.example"
     presented = getattr(pki, kind)(name)
-    if kind == "revoked_computer":
-        (listener,) = policy.listeners
-        publication = listener.publications["bridge.internet.example"]
-        trust = Trust((pki.root,), (pki.issuing,), pki.crls())
-        object.__setattr__(publication, "client_trust", trust)
-    assert reason(ask(policy, "GET", f"{MP}/SMS_MP/.sms_aut?MPLIST", presented)) is KINDS[kind]
+    # The certificate is made first: a revoked one is on the lists only from then on.
+    current = trusting(policy, pki)
+    assert reason(ask(current, "GET", f"{MP}/SMS_MP/.sms_aut?MPLIST", presented)) is KINDS[kind]
 
 
 def test_no_certificate_is_refused(policy: Policy) -> None:

@@ -175,7 +175,7 @@ class _Lab:
         """What passed the bridge is what was sent, less what had to go."""
         if received.body != (case.request.body or b""):
             self.problems.append("the body did not arrive byte for byte (BRIDGE-IDENTITY)")
-        arrived = {name for name, _ in received.headers}
+        arrived = _field_names(received)
         for name, _ in case.request.headers:
             if (name in arrived) == (name in case.dropped):
                 self.problems.append(f"{name} should {'not ' * (name in arrived)}have arrived")
@@ -200,10 +200,14 @@ def _answered(answer: Reply | HandshakeRefused | ConnectionEnded) -> str:
     return "the connection was closed"
 
 
+def _field_names(received: Received) -> set[str]:
+    return {name for name, _ in received.headers}
+
+
 def _without(received: tuple[Received, ...], dropped: tuple[str, ...]) -> str:
     if not received or not dropped:
         return ""
-    arrived = {name for name, _ in received[-1].headers}
+    arrived = _field_names(received[-1])
     return "".join(f", {'with' if name in arrived else 'without'} the header" for name in dropped)
 
 
@@ -212,7 +216,7 @@ def _arrived(received: tuple[Received, ...], reached: bool, unlisted: tuple[str,
         return "a TLS handshake, which it refused" if reached else "nothing"
     last = received[-1]
     size = f", {len(last.body):,} bytes" if last.body else ""
-    arrived = {name for name, _ in last.headers}
+    arrived = _field_names(last)
     fields = "".join(f", {'with' if n in arrived else 'without'} {n}" for n in unlisted)
     sender = _name(last.certificate_subject)
     return f"{last.method} {last.target}{size}{fields}, from {sender}"
