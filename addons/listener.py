@@ -344,6 +344,11 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         except asyncio.CancelledError:
             # Nobody waits for this task, and some versions of asyncio would call it unhandled.
             logger.debug("a connection was cancelled")
+        except BaseException as error:
+            # Left to asyncio, the exception's text would be logged.
+            _log_defect("connection", error)
+            if isinstance(error, _MUST_PASS_ON):
+                raise
         finally:
             writer.close()
             # A client that does not read would keep what is still to be flushed, and its socket.
