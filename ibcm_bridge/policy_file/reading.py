@@ -1,0 +1,55 @@
+"""One policy file being read: its tree, the files it names, and every problem found so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ibcm_bridge import yaml_tree
+
+
+class PolicyError(Exception):
+    """A policy that cannot be used. `problems` are lines for people, in the order of the file."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(slots=True)
+class Reading:
+    """Collects what is wrong, and reads files relative to the policy's."""
+
+    path: Path
+    tree: yaml_tree.Tree
+
+    def report(self, where: yaml_tree.Path, message: str) -> None:
+        """Note a problem at this place."""
+        self.tree.problems.append(yaml_tree.Problem(self.tree.line(where), where, message))
+
+    def sorted_problems(self) -> list[str]:
+        """All problems as lines, in the order of the file."""
+        ordered = sorted(dict.fromkeys(self.tree.problems), key=lambda problem: problem.line)
+        return [
+            f"{self.path}:{problem.line}: "
+            + (f"{'.'.join(map(str, problem.path))}: " if problem.path else "")
+            + problem.message
+            for problem in ordered
+        ]
+
+    def relative(self, name: str) -> Path:
+        """A path of the file, which is relative to it."""
+        return self.path.parent / name
+
+    def read(self, where: yaml_tree.Path, name: str) -> bytes | None:
+        """The bytes of a file; None, and a problem, where it cannot be read."""
+        try:
+            return self.relative(name).read_bytes()
+        except OSError as error:
+            self.report(where, f"{self.relative(name)} cannot be read: {why(error)}")
+            return None
+
+
+def why(error: OSError | UnicodeDecodeError) -> str:
+    """An error in words, without the path."""
+    return error.strerror or "unknown" if isinstance(error, OSError) else "not UTF-8 text"
