@@ -23,6 +23,7 @@ from ibcm_bridge.addons.client_authentication import failed_handshake
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
 from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
 from ibcm_bridge.decisions import Approved, Deny, Reason
+from ibcm_bridge.identity import AuthenticatedClient
 from ibcm_bridge.policy import TunnelPublication
 
 logger = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ def _of_connection(
         audit.PEER: f"{client.peername[0]}:{client.peername[1]}",
         audit.SERVER_NAME: connection.server_name,
         audit.TLS_VERSION: client.tls_version,
-        audit.CLIENT: connection.authenticated.computer if connection.authenticated else None,
+        audit.CLIENT: _client(connection),
         audit.CERTIFICATE: (
             audit.certificate_field(connection.certificate) if connection.certificate else None
         ),
@@ -179,6 +180,11 @@ def _of_exchange(exchange: Exchange) -> audit.Record:
     record[audit.NOTE] = exchange.note
     record[audit.SECONDS] = _seconds(exchange.began)
     return record
+
+
+def _client(connection: ConnectionRecord) -> str | None:
+    client = connection.authenticated
+    return client.name if isinstance(client, AuthenticatedClient) else None
 
 
 def _seconds(began: float) -> float:

@@ -1,4 +1,4 @@
-"""Client authentication in the handshake (BRIDGE-AUTH-COMPUTER).
+"""Client authentication in the handshake (BRIDGE-AUTH-COMPUTER, BRIDGE-AUTH-USER).
 
 A client whose certificate is not accepted never finishes its handshake, and so never gets to send
 a request; `identity` says who is accepted, `tls_contexts` how the refusal is told.
@@ -15,7 +15,12 @@ from ibcm_bridge.addons import tls_contexts
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections
 from ibcm_bridge.addons.endings import RefusedConnection
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.identity import CertificateFacts, authenticate
+from ibcm_bridge.identity import (
+    CertificateFacts,
+    admit_anonymous,
+    authenticate,
+    may_be_anonymous,
+)
 from ibcm_bridge.policy import BridgePublication
 
 
@@ -26,7 +31,12 @@ class ClientAuthentication:
         self._connections = connections
         self._contexts = {
             id(publication): tls_contexts.client_leg_context(
-                publication.credential, publication.client_trust, self._judge, self._note, _alerted
+                publication.credential,
+                publication.client_trust,
+                self._judge,
+                self._note,
+                _alerted,
+                required=not may_be_anonymous(publication),
             )
             for publication in publications
         }
@@ -43,8 +53,11 @@ class ClientAuthentication:
         """The handshake is finished, so the client was accepted: keep who it is."""
         record = self._connections.of(data.context.client)
         assert isinstance(record.publication, BridgePublication)
-        assert record.certificate is not None
-        client = authenticate(record.publication, record.certificate)
+        client = (
+            admit_anonymous(record.publication)
+            if record.certificate is None
+            else authenticate(record.publication, record.certificate)
+        )
         if isinstance(client, Deny) or record.handshake_refusal is not None:
             # The callback has refused it; a handshake that finished all the same is a defect.
             raise AssertionError("a handshake finished without an accepted certificate")

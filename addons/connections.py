@@ -6,13 +6,19 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from mitmproxy.connection import Client
+from mitmproxy import connection
 from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.decisions import Authorized, Deny
 from ibcm_bridge.gate import Decision
-from ibcm_bridge.identity import AuthenticatedClient, CertificateFacts
-from ibcm_bridge.policy import Address, Listener, Publication
+from ibcm_bridge.identity import CertificateFacts, Client
+from ibcm_bridge.policy import (
+    Address,
+    Listener,
+    PlaintextListener,
+    PlaintextPublication,
+    Publication,
+)
 from ibcm_bridge.request_head import RequestHead
 
 _EXCHANGE = "ibcm_bridge.exchange"
@@ -27,19 +33,20 @@ def new_reference() -> str:
 class ConnectionRecord:
     """One client connection. Filled in as it goes; never reused."""
 
-    client: Client
-    listener: Listener
+    client: connection.Client
+    listener: Listener | PlaintextListener
     reference: str = field(default_factory=new_reference)
     began: float = field(default_factory=time.monotonic)
     server_name: str | None = None
-    publication: Publication | None = None
+    publication: Publication | PlaintextPublication | None = None
     certificate: CertificateFacts | None = None
     """What the client presented, accepted or not."""
     alert: str | None = None
     """The TLS alert that was sent to the client."""
     handshake_refusal: Deny | None = None
     """Why the verify callback refused."""
-    authenticated: AuthenticatedClient | None = None
+    authenticated: Client | None = None
+    """Whom `identity` has let in; by its certificate or, where none is needed, without."""
     may_dial: Address | None = None
     """The one address that a decision has allowed to connect to, now."""
     written: bool = False
@@ -74,16 +81,18 @@ class Connections:
     def __init__(self) -> None:
         self._records: dict[str, ConnectionRecord] = {}
 
-    def open(self, client: Client, listener: Listener) -> ConnectionRecord:
+    def open(
+        self, client: connection.Client, listener: Listener | PlaintextListener
+    ) -> ConnectionRecord:
         """Begin a record."""
         record = self._records[client.id] = ConnectionRecord(client, listener)
         return record
 
-    def of(self, client: Client) -> ConnectionRecord:
+    def of(self, client: connection.Client) -> ConnectionRecord:
         """The record of a connection. KeyError for one we did not accept: a defect."""
         return self._records[client.id]
 
-    def close(self, client: Client) -> None:
+    def close(self, client: connection.Client) -> None:
         """Forget a connection."""
         self._records.pop(client.id, None)
 

@@ -45,7 +45,7 @@ from ibcm_bridge.addons.tls_ending import CutOff
 from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
 from ibcm_bridge.gate import gate
 from ibcm_bridge.origination import Origination, originate
-from ibcm_bridge.policy import BridgePublication, Limits
+from ibcm_bridge.policy import HttpPublication, Limits
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.response_head import (
     BodyEnd,
@@ -144,7 +144,8 @@ class ExchangeLayer(ProcedureLayer):
 
     def _read_head(self) -> Steps[RequestHead]:
         yield from self.deadline.move(self._limits.head_seconds)
-        limit = self._limits.request_head
+        assert isinstance(self._connection.publication, HttpPublication)
+        limit = self._connection.publication.request_head
         while (end := self._received.find(b"\r\n\r\n", 0, limit + 4)) < 0:
             if len(self._received) > limit:
                 raise _Refused(
@@ -190,7 +191,7 @@ class ExchangeLayer(ProcedureLayer):
     def _forward(self, exchange: Exchange, flow: http.HTTPFlow, approved: Approved) -> Steps[bool]:
         """Send what was approved, pass the response on; whether the connection can go on."""
         publication = self._connection.publication
-        assert isinstance(publication, BridgePublication)
+        assert isinstance(publication, HttpPublication)
         leg = yield from self._open_leg(originate(publication, approved.authorized))
         flow.server_conn = leg.server
         head = approved.authorized.head
@@ -228,14 +229,15 @@ class ExchangeLayer(ProcedureLayer):
         return keep_alive
 
     def _open_leg(self, terms: Origination) -> Steps[SiteSystemLeg]:
-        key = (terms.address, terms.server_name)
+        verified = terms.tls.verify_name if terms.tls is not None else None
+        key = (terms.address, terms.server_name, verified)
         leg = self.legs.get(key)
         if leg is not None and leg.usable:
             self.leg_in_use = leg
             return leg
         if leg is not None:
             yield from self.with_leg(leg, leg.close())
-        leg = SiteSystemLeg(self.context, terms.address, terms.server_name)
+        leg = SiteSystemLeg(self.context, terms)
         self.legs[key] = self.leg_in_use = leg
         self._connection.may_dial = terms.address
         yield from self.deadline.move(self._limits.handshake_seconds)

@@ -2,7 +2,8 @@
 
 1. Bytes are kept until they hold a whole ClientHello, bounded in size and time.
 2. Bytes that do not begin like TLS get a short HTTP answer that says why, and the connection ends
-   (BRIDGE-HTTPS-ONLY).
+   (BRIDGE-HTTPS-ONLY). On a plaintext listener it is the other way round: TLS gets an alert, HTTP
+   the exchange layer, and the steps below do not apply.
 3. `routing.route` turns the server name into a publication or a refusal; a refusal is a TLS alert.
 4. A tunneled publication gets the relay, a bridged one TLS with client authentication and the
    exchange layer; either is given the kept bytes, and this layer only passes events on.
@@ -28,7 +29,8 @@ from ibcm_bridge.addons.relay import RelayLayer
 from ibcm_bridge.addons.timers import Deadline
 from ibcm_bridge.addons.tls_ending import CutOff, TlsEnding
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.policy import Limits, TunnelPublication
+from ibcm_bridge.identity import admit_anonymous
+from ibcm_bridge.policy import Limits, PlaintextListener, TunnelPublication
 from ibcm_bridge.responses import refusal, response_bytes
 from ibcm_bridge.routing import ClientHelloFacts, route
 
@@ -66,6 +68,8 @@ class FrontDoorLayer(Layer):
 
     def _decide(self) -> CommandGenerator[None]:
         data = bytes(self._received)
+        if isinstance(self._connection.listener, PlaintextListener):
+            return (yield from self._decide_plaintext(self._connection.listener, data))
         if data[0] != _TLS_HANDSHAKE:
             return (yield from self._refuse_plaintext())
         if len(data) >= _ENOUGH_TO_TELL and not starts_like_tls_record(data):
@@ -99,11 +103,27 @@ class FrontDoorLayer(Layer):
         else:
             child = BridgedClientTls(self.context, self._deadline.lift)
             child.child_layer = ExchangeLayer(self.context, self._connection, self._limits)
+        return (yield from self._become(child, data))
+
+    def _decide_plaintext(self, listener: PlaintextListener, data: bytes) -> CommandGenerator[None]:
+        """HTTP to HTTP, for the one publication of the listener (VERB-FSP)."""
+        if data[0] == _TLS_HANDSHAKE:
+            tls_here = Deny(Reason.TLS_ON_PLAINTEXT, "listener.plaintext", "TLS on an HTTP port")
+            return (yield from self._refuse(tls_here))
+        client = admit_anonymous(listener.publication)
+        if isinstance(client, Deny):
+            return (yield from self._refuse(client))
+        self._connection.publication = listener.publication
+        self._connection.authenticated = client
+        self._deadline.lift()
+        layer = ExchangeLayer(self.context, self._connection, self._limits)
+        return (yield from self._become(layer, data))
+
+    def _become(self, child: Layer, data: bytes) -> CommandGenerator[None]:
         self._child = child
         yield from child.handle_event(events.Start())
         yield from child.handle_event(events.DataReceived(self.context.client, data))
         self._received.clear()
-        return None
 
     def _time_is_up(self) -> CommandGenerator[None]:
         if self._closed:

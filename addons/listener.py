@@ -38,7 +38,7 @@ from mitmproxy.utils import asyncio_utils
 
 from ibcm_bridge.addons.connections import Connections, exchange_of
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.policy import Listener
+from ibcm_bridge.policy import Listener, PlaintextListener
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Runtime(Protocol):
 
     hooks: Hooks
     connections: Connections
-    listeners: Mapping[int, Listener]
+    listeners: Mapping[int, Listener | PlaintextListener]
 
     def front_door(self, context: Context) -> Layer:
         """The first layer of a new connection."""

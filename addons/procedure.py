@@ -36,8 +36,8 @@ class ProcedureLayer(Layer):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.deadline = Deadline()
-        self.legs: dict[tuple[Address, str], SiteSystemLeg] = {}
-        """By address and name: what was verified as one site system is not another."""
+        self.legs: dict[tuple[Address, str, str | None], SiteSystemLeg] = {}
+        """By address and names: what was verified as one site system is not another."""
         self.leg_in_use: SiteSystemLeg | None = None
         self._asked_by: dict[commands.Command, SiteSystemLeg] = {}
         self._inbox: collections.deque[Item] = collections.deque()

@@ -7,26 +7,27 @@ from mitmproxy.http import HTTPFlow
 from ibcm_bridge.addons.connections import exchange_of
 from ibcm_bridge.authorization import authorize
 from ibcm_bridge.decisions import Authorized
-from ibcm_bridge.policy import BridgePublication
+from ibcm_bridge.policy import HttpPublication
+from ibcm_bridge.roles import NeverPublished
 
 
 class RequestAuthorization:
-    """Needs an `AuthenticatedClient`, whatever TLS did."""
+    """Needs a client that `identity` has let in, whatever TLS did."""
 
-    def __init__(self, bypass_directories: frozenset[str]) -> None:
-        self._bypass_directories = bypass_directories
+    def __init__(self, never: NeverPublished) -> None:
+        self._never = never
 
     def requestheaders(self, flow: HTTPFlow) -> None:
         """Decide on the head."""
         exchange = exchange_of(flow)
         connection = exchange.connection
-        assert isinstance(connection.publication, BridgePublication)
+        assert isinstance(connection.publication, HttpPublication)
         assert connection.authenticated is not None
         assert exchange.head is not None
         decision = authorize(
             connection.authenticated,
             connection.publication,
-            self._bypass_directories,
+            self._never,
             exchange.head,
         )
         exchange.decision = decision

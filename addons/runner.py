@@ -29,7 +29,7 @@ from ibcm_bridge.addons.front_door import FrontDoorLayer
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.inspection.engines import ContentEngine, YaraEngine
-from ibcm_bridge.policy import Address, BridgePublication, Policy
+from ibcm_bridge.policy import Address, BridgePublication, PlaintextListener, Policy
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Bridge:
             [
                 self._audit,
                 client_leg,
-                RequestAuthorization(policy.bypass_directories),
+                RequestAuthorization(policy.never),
                 BodyInspection(engines(policy)),
                 site_system_leg,
                 *watching,
@@ -199,6 +199,8 @@ def _under_way(master: BridgeMaster) -> bool:
 
 def _bridged(policy: Policy) -> Iterator[BridgePublication]:
     for one in policy.listeners:
+        if isinstance(one, PlaintextListener):
+            continue
         for publication in one.publications.values():
             if isinstance(publication, BridgePublication):
                 yield publication

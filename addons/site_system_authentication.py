@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mitmproxy.connection import Server
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 from OpenSSL import SSL
 
 from ibcm_bridge.addons import tls_contexts
 from ibcm_bridge.addons.connections import Connections
+from ibcm_bridge.addons.site_system_leg import LegServer
 from ibcm_bridge.policy import BridgePublication
 
 
@@ -24,10 +24,11 @@ class SiteSystemAuthentication:
     def __init__(self, connections: Connections, publications: Iterable[BridgePublication]) -> None:
         self._connections = connections
         self._contexts = {
-            id(publication): tls_contexts.site_system_leg_context(
-                publication.site_system_credential, publication.site_system_trust
+            (id(publication), highest): tls_contexts.site_system_leg_context(
+                publication.site_system_credential, publication.site_system_trust, highest
             )
             for publication in publications
+            for highest in {one.site_system.highest_tls for one in publication.directories.values()}
         }
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
@@ -39,9 +40,11 @@ class SiteSystemAuthentication:
     def tls_start_server(self, data: TlsData) -> None:
         """Begin the handshake with the site system, its name demanded."""
         record = self._connections.of(data.context.client)
-        assert isinstance(data.conn, Server)
-        assert data.conn.sni is not None
-        connection = SSL.Connection(self._contexts[id(record.publication)], None)
-        tls_contexts.expect_name(connection, data.conn.sni)
+        assert isinstance(data.conn, LegServer)
+        terms = data.conn.terms.tls
+        assert terms is not None
+        context = self._contexts[id(record.publication), terms.highest]
+        connection = SSL.Connection(context, None)
+        tls_contexts.expect_name(connection, data.conn.terms.server_name, terms.verify_name)
         connection.set_connect_state()
         data.ssl_conn = connection

@@ -19,7 +19,7 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
 from ibcm_bridge.addons.tls_ending import TlsEnding
-from ibcm_bridge.policy import Address
+from ibcm_bridge.origination import Origination
 
 IDLE_SECONDS = 100.0
 """Less than the 120 s after which HTTP.sys closes an idle connection: a request that meets its FIN
@@ -60,18 +60,32 @@ class _Close(events.Event):
 News = Opened | Received | Closed
 
 
+class LegServer(Server):
+    """mitmproxy's server connection, with the terms by which its hooks find what to demand."""
+
+    def __init__(self, terms: Origination) -> None:
+        super().__init__(address=terms.address)
+        self.terms = terms
+        self.tls = terms.tls is not None
+        self.sni = terms.server_name if terms.tls is not None else None
+
+
 class SiteSystemLeg:
     """One connection to one site system, for one client connection."""
 
-    def __init__(self, context: Context, address: Address, server_name: str) -> None:
+    def __init__(self, context: Context, terms: Origination) -> None:
         self._used = time.monotonic()
-        self.server = Server(address=address)
-        self.server.tls = True
-        self.server.sni = server_name
+        self.terms = terms
+        self.server = LegServer(terms)
         self.context = context.fork()
         self.context.server = self.server
-        self.stack = _LegTls(self.context, self.server)
-        self.stack.child_layer = _End(self.context, self.stack)
+        self.stack: Layer
+        if terms.tls is None:
+            self.stack = _End(self.context, None)
+        else:
+            tls = _LegTls(self.context, self.server)
+            tls.child_layer = _End(self.context, tls)
+            self.stack = tls
 
     @property
     def usable(self) -> bool:
@@ -100,7 +114,7 @@ class _LegTls(TlsEnding, ServerTLSLayer):
 class _End(Layer):
     """The top of a leg."""
 
-    def __init__(self, context: Context, tls: TlsEnding) -> None:
+    def __init__(self, context: Context, tls: TlsEnding | None) -> None:
         super().__init__(context)
         self._tls = tls
 
@@ -113,7 +127,8 @@ class _End(Layer):
             yield Received(event.data)
         elif isinstance(event, events.ConnectionClosed):
             yield commands.CloseConnection(server)
-            yield Closed(self._tls.ended_cleanly)
+            # Without TLS a FIN is all there is to end a response by (RFC 9112 §6.3).
+            yield Closed(self._tls is None or self._tls.ended_cleanly)
         elif isinstance(event, _Send):
             yield commands.SendData(server, event.data)
         elif isinstance(event, _Close) and server.state is not ConnectionState.CLOSED:

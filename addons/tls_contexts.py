@@ -27,7 +27,7 @@ from OpenSSL import SSL, crypto
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
-from ibcm_bridge.policy import Credential, Trust
+from ibcm_bridge.policy import Credential, TlsVersion, Trust
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
@@ -85,19 +85,27 @@ Alerted = Callable[[SSL.Connection, str], None]
 
 
 def client_leg_context(
-    credential: Credential, trust: Trust, judge: Judge, note: Note, alerted: Alerted
+    credential: Credential,
+    asked: Trust | None,
+    judge: Judge,
+    note: Note,
+    alerted: Alerted,
+    *,
+    required: bool = True,
 ) -> SSL.Context:
     """A server-side context that demands and verifies a client certificate (BRIDGE-TERMINATE).
 
+    `asked` None: no CertificateRequest is sent. Not `required`: a client may answer it with none.
     TLS 1.2 and 1.3, HTTP/1.1 only (HTTP-1.1). Sessions are not resumed: a resumed session would
     skip the verification, revocation included.
     """
-    context = _context(SSL.TLS_SERVER_METHOD, credential, trust)
+    context = _context(SSL.TLS_SERVER_METHOD, credential, asked)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
     _select_http_1_1(context)
-    _demand_certificate(context, judge, note)
+    if asked is not None:
+        _ask_for_certificate(context, judge, note, required=required)
     _report_alerts(context, alerted)
     return context
 
@@ -128,27 +136,34 @@ def _verify_path(store: crypto.X509Store, certificates: Sequence[x509.Certificat
     return None
 
 
-def site_system_leg_context(credential: Credential, trust: Trust) -> SSL.Context:
+def site_system_leg_context(
+    credential: Credential, trust: Trust, highest: TlsVersion = TlsVersion.TLS_1_3
+) -> SSL.Context:
     """A client-side context that presents the bridge's certificate and verifies the peer's."""
     context = _context(SSL.TLS_CLIENT_METHOD, credential, trust)
+    context.set_max_proto_version(_VERSIONS[highest])
     context.set_verify(SSL.VERIFY_PEER, None)
     # IIS may ask for the certificate only after the request line (design of IIS; RFC 8446 §4.6.2).
     _lib.SSL_CTX_set_post_handshake_auth(context._context, 1)
     return context
 
 
-def expect_name(connection: SSL.Connection, name: str) -> None:
-    """Send `name` as SNI and have OpenSSL demand it in the certificate (RFC 9525 §6.3)."""
-    encoded = name.encode("ascii")
-    connection.set_tlsext_host_name(encoded)
+_VERSIONS = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION}
+
+
+def expect_name(connection: SSL.Connection, server_name: str, verify_name: str) -> None:
+    """Send `server_name` as SNI; have OpenSSL demand `verify_name` in the certificate (RFC 9525
+    §6.3)."""
+    connection.set_tlsext_host_name(server_name.encode("ascii"))
+    encoded = verify_name.encode("ascii")
     parameters = _lib.SSL_get0_param(connection._ssl)
     # X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS: "*.corp" yes, "mp*.corp" no.
     _lib.X509_VERIFY_PARAM_set_hostflags(parameters, 0x4)
     if _lib.X509_VERIFY_PARAM_set1_host(parameters, encoded, len(encoded)) != 1:
-        raise ValueError(f"{name!r} cannot be verified as a name")
+        raise ValueError(f"{verify_name!r} cannot be verified as a name")
 
 
-def _context(method: int, credential: Credential, trust: Trust) -> SSL.Context:
+def _context(method: int, credential: Credential, trust: Trust | None) -> SSL.Context:
     context = SSL.Context(method)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     chain = x509.load_pem_x509_certificates(credential.chain_pem)
@@ -158,9 +173,10 @@ def _context(method: int, credential: Credential, trust: Trust) -> SSL.Context:
     key = load_pem_private_key(credential.key_pem, None)
     context.use_privatekey(key)  # type: ignore[arg-type]
     context.check_privatekey()
-    store = context.get_cert_store()
-    assert store is not None
-    _fill(store, trust)
+    if trust is not None:
+        store = context.get_cert_store()
+        assert store is not None
+        _fill(store, trust)
     return context
 
 
@@ -214,7 +230,7 @@ def _select_http_1_1(context: SSL.Context) -> None:
     context._ibcm_bridge_alpn = callback  # type: ignore[attr-defined]
 
 
-def _demand_certificate(context: SSL.Context, judge: Judge, note: Note) -> None:
+def _ask_for_certificate(context: SSL.Context, judge: Judge, note: Note, *, required: bool) -> None:
     def _verify(preverified: int, store_context: Any) -> int:
         try:
             return _judge_certificate(preverified, store_context, judge, note)
@@ -227,7 +243,7 @@ def _demand_certificate(context: SSL.Context, judge: Judge, note: Note) -> None:
 
     callback = _ffi.callback("int(int, X509_STORE_CTX *)", _verify, error=0)
     # VERIFY_FAIL_IF_NO_PEER_CERT: without a certificate the handshake ends too.
-    mode = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+    mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
     raw = context._context
     _lib.SSL_CTX_set_verify(raw, mode, callback)
     # OpenSSL keeps a bare pointer: the callback must live as long as the context does.

@@ -198,7 +198,7 @@ def _setting() -> tuple[AuthenticatedClient, BridgePublication, frozenset[str]]:
     )
     facts = certificate_facts(pki.computer("pc1.corp.example").certificate)
     client = _the(AuthenticatedClient, authenticate(publication, facts))
-    return client, publication, policy.bypass_directories
+    return client, publication, policy.never
 
 
 def _default_rules() -> str:

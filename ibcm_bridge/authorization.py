@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from urllib.parse import unquote
 
 from ibcm_bridge.decisions import Authorized, Deny, Reason
-from ibcm_bridge.identity import AuthenticatedClient
-from ibcm_bridge.policy import BridgePublication, PublishedRole, UnlistedHeaders
+from ibcm_bridge.identity import AnonymousClient, Client, may_be_anonymous
+from ibcm_bridge.policy import HttpPublication, PublishedRole, UnlistedHeaders
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.roles import BodyRule, Directory, Inspection, RoleProfile
+from ibcm_bridge.roles import BodyRule, Directory, Inspection, NeverPublished, RoleProfile
 from ibcm_bridge.routing import published_role
 
 _OF_THIS_LEG = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
@@ -32,15 +32,20 @@ _CONNECTION_OPTIONS = frozenset((b"close", b"keep-alive"))
 
 
 def authorize(
-    client: AuthenticatedClient,
-    publication: BridgePublication,
-    bypass_directories: frozenset[str],
+    client: Client,
+    publication: HttpPublication,
+    never: NeverPublished,
     head: RequestHead,
 ) -> Authorized | Deny:
-    """Decide on a head. `client` is proof that its certificate was verified and accepted."""
+    """Decide on a head. `client` is proof that its certificate was verified and accepted.
+
+    Or, where the publication's certificate policy says so, that none was needed.
+    """
     # A client authenticated for one publication has not been authenticated for another.
     if client.publication != publication.name:
         return Deny(Reason.BRIDGE_DEFECT, "client.publication", "authenticated elsewhere")
+    if isinstance(client, AnonymousClient) and not may_be_anonymous(publication):
+        return Deny(Reason.BRIDGE_DEFECT, "client.certificate", "not authenticated")
 
     # RFC 9112 §3.2: one name for the certificate and for the request.
     if (refusal := _check_host(publication, head)) is not None:
@@ -51,7 +56,7 @@ def authorize(
     target = read_request_target(head.target)
     if isinstance(target, Deny):
         return target
-    role = published_role(publication, target, bypass_directories)
+    role = published_role(publication, target, never)
     if isinstance(role, Deny):
         return role
 
@@ -63,7 +68,7 @@ def authorize(
     return _with_listed_fields(publication, role, body_rule, head)
 
 
-def _check_host(publication: BridgePublication, head: RequestHead) -> Deny | None:
+def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
     hosts = head.values(b"host")
     if len(hosts) != 1:
         return Deny(Reason.HOST_MISMATCH, "head.host", f"{len(hosts)} Host fields")
@@ -139,7 +144,7 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
         media_type = _media_type(head)
         if media_type not in body_rule.media_types:
             # HTTP-MULTIPART
-            named = media_type[:64].decode("latin-1") or "none"
+            named = (media_type or b"none, or not one").decode("latin-1")[:64]
             return Deny(Reason.MEDIA_TYPE, f"{rule}.media_types", f"Content-Type is {named}")
         # Inspected as UTF-8, so another encoding would be another document.
         if body_rule.inspection is Inspection.XML and not _is_utf8(head):
@@ -173,15 +178,17 @@ def _is_utf8(head: RequestHead) -> bool:
     return parameters.strip().lower() in (b"", b"charset=utf-8", b'charset="utf-8"')
 
 
-def _media_type(head: RequestHead) -> bytes:
+def _media_type(head: RequestHead) -> bytes | None:
+    """Empty where there is none; None where there are several, or an empty one."""
     values = head.values(b"content-type")
-    if len(values) != 1:
+    if not values:
         return b""
-    return values[0].partition(b";")[0].strip().lower()
+    media_type = values[0].partition(b";")[0].strip().lower()
+    return media_type if len(values) == 1 and media_type else None
 
 
 def _with_listed_fields(
-    publication: BridgePublication, role: PublishedRole, body_rule: BodyRule, head: RequestHead
+    publication: HttpPublication, role: PublishedRole, body_rule: BodyRule, head: RequestHead
 ) -> Authorized | Deny:
     # HEADER-MP, HEADER-DP, and what HTTP needs.
     kept, removed = head.keeping(role.profile.headers)

@@ -25,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ibcm_bridge.decisions import Deny
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
-from ibcm_bridge.policy import BridgePublication, Credential, Policy, Trust
+from ibcm_bridge.policy import BridgePublication, Credential, PlaintextListener, Policy, Trust
 
 WARN_CERTIFICATE = datetime.timedelta(days=14)
 WARN_CRL = datetime.timedelta(days=1)
@@ -64,6 +64,15 @@ def check_policy(
     """All findings, in the order of the policy. `verify_authority` goes by the machine's clock."""
     for listener in policy.listeners:
         host, port = listener.address
+        if isinstance(listener, PlaintextListener):
+            plain = listener.publication
+            yield Finding(Level.FACT, f"{host}:{port}", plain.describe())
+            text = f"nothing is encrypted and nobody authenticated, because: {plain.because}"
+            yield Finding(Level.WARNING, plain.name, text, "BRIDGE-HTTPS-ONLY")
+            continue
+        if listener.without_sni is not None:
+            text = f"clients that send no server name get {listener.without_sni}"
+            yield Finding(Level.FACT, f"{host}:{port}", text)
         for publication in listener.publications.values():
             yield Finding(Level.FACT, f"{host}:{port}", publication.describe())
             if isinstance(publication, BridgePublication):
@@ -92,6 +101,8 @@ def _check_bridge(
         ("clients.trust", publication.client_trust),
         ("site_systems.trust", publication.site_system_trust),
     ):
+        if trust is None:
+            continue
         found = list(_check_trust(f"{publication.name}: {key}", trust, now))
         yield from found
         if not found:

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     # the listener
     PLAINTEXT = "plaintext"
     NOT_TLS = "not-tls"
+    TLS_ON_PLAINTEXT = "tls-on-plaintext"
     CLIENT_HELLO_TOO_LARGE = "client-hello-too-large"
     UNKNOWN_NAME = "unknown-name"
     TOO_SLOW = "too-slow"

@@ -15,11 +15,26 @@ from cryptography import x509
 
 from ibcm_bridge.authorization import authorize
 from ibcm_bridge.decisions import Approved, Deny, Reason
-from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
+from ibcm_bridge.identity import (
+    AuthenticatedClient,
+    Client,
+    admit_anonymous,
+    authenticate,
+    certificate_facts,
+)
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.origination import originate
-from ibcm_bridge.policy import BridgePublication, Policy, Publication, Trust, TunnelPublication
+from ibcm_bridge.policy import (
+    BridgePublication,
+    HttpPublication,
+    PlaintextListener,
+    PlaintextPublication,
+    Policy,
+    Publication,
+    Trust,
+    TunnelPublication,
+)
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.responses import refusal, requirement
 from ibcm_bridge.routing import ClientHelloFacts, route
@@ -77,20 +92,26 @@ def _follow(
     verify_path: VerifyPath,
 ) -> Iterator[str]:
     parts = urlsplit(question.url)
-    if parts.scheme == "http":
-        raise _Refused(Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port"))
-    if parts.scheme != "https" or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{question.url} is not an https:// URL")
-    publication = _route(policy, parts.hostname, parts.port)
+    if parts.scheme == "http":
+        publication: Publication | PlaintextPublication = _plaintext(
+            policy, parts.hostname, parts.port
+        )
+    else:
+        publication = _route(policy, parts.hostname, parts.port)
     yield publication.describe()
     if isinstance(publication, TunnelPublication):
         yield "Everything passes unseen; only the site system can refuse it."
         return
 
     client = _client(publication, question.certificates, verify_path)
-    yield f"The client is authenticated as {client.computer}."
+    if isinstance(client, AuthenticatedClient):
+        yield f"The client is authenticated as the {client.kind} {client.name}."
+    else:
+        yield "The client needs no certificate."
     head = _allowed(_head(question, publication.name))
-    authorized = _allowed(authorize(client, publication, policy.bypass_directories, head))
+    authorized = _allowed(authorize(client, publication, policy.never, head))
     yield f"The head is allowed by {authorized.rule} ({authorized.role.verbs_requirement})."
     if authorized.dropped:
         yield f"Not listed, and taken out: {', '.join(authorized.dropped)}."
@@ -103,29 +124,49 @@ def _follow(
     assert isinstance(approved, Approved)
     if approved.views:
         yield f"The body was inspected: {', '.join(approved.views)} bytes; nothing found."
-    yield f"It would go to {to}, with the bridge's own certificate."
+    how = "with the bridge's own certificate" if terms.tls is not None else "as plain HTTP"
+    yield f"It would go to {to}, {how}."
 
 
 def _route(policy: Policy, name: str, port: int | None) -> Publication:
     denial = Deny(Reason.UNKNOWN_NAME, "listener.publications", f"nothing listens on {port}")
     # Without a port any listener will do: the public port and the listener's may differ.
     for listener in policy.listeners:
-        if port is not None and listener.address[1] != port:
+        if isinstance(listener, PlaintextListener):
             continue
         answer = route(listener, ClientHelloFacts(name))
-        if not isinstance(answer, Deny):
+        if isinstance(answer, Deny):
+            if port in (None, listener.address[1]):
+                denial = answer
+        elif port in (None, listener.address[1], answer.public_port):
             return answer
-        denial = answer
     raise _Refused(denial)
 
 
+def _plaintext(policy: Policy, name: str, port: int | None) -> PlaintextPublication:
+    for listener in policy.listeners:
+        if isinstance(listener, PlaintextListener):
+            publication = listener.publication
+            if publication.name == name and port in (
+                None,
+                listener.address[1],
+                publication.public_port,
+            ):
+                return publication
+    raise _Refused(Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port"))
+
+
 def _client(
-    publication: BridgePublication,
+    publication: HttpPublication,
     certificates: tuple[x509.Certificate, ...],
     verify_path: VerifyPath,
-) -> AuthenticatedClient:
-    if not certificates:
-        raise _Refused(Deny(Reason.CERTIFICATE_MISSING, f"{publication.name}.clients"))
+) -> Client:
+    # Where nobody is asked for a certificate, none is presented.
+    asked = isinstance(publication, BridgePublication) and publication.client_trust
+    if not certificates or not asked:
+        return _allowed(admit_anonymous(publication))
+    assert isinstance(publication, BridgePublication)
+    assert publication.client_trust is not None
     denial = verify_path(publication.client_trust, certificates)
     if denial is not None:
         raise _Refused(denial)

@@ -3,25 +3,35 @@
 OpenSSL builds and verifies the path during the handshake (RFC 5280 §6: signatures, validity,
 basic constraints, revocation of every certificate in it). This room judges what OpenSSL does not:
 that the end-entity certificate says it is for client authentication at all, and that it names
-what the publication authenticates (BRIDGE-AUTH-COMPUTER). `authenticate` is the only maker of
-`AuthenticatedClient`.
+what the publication authenticates: a computer (BRIDGE-AUTH-COMPUTER) or a user
+(BRIDGE-AUTH-USER). `authenticate` is the only maker of `AuthenticatedClient`, and `admit_anonymous`
+of `AnonymousClient`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 from cryptography import x509
+from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.policy import BridgePublication
+from ibcm_bridge.policy import BridgePublication, HttpPublication
 from ibcm_bridge.roles import CertificatePolicy
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*")
 """A DNS name or a NetBIOS computer name; no spaces, so no person's name."""
+
+_PRINCIPAL_NAME = re.compile(r"[^\s@\x00-\x1f\x7f]{1,104}@[A-Za-z0-9_.-]{1,151}")
+"""user@domain, bounded as Active Directory bounds it (256 characters in all)."""
+
+_USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+"""Microsoft's szOID_NT_PRINCIPAL_NAME ([MS-WCCE])."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +46,17 @@ class CertificateFacts:
     purposes: frozenset[str] | None
     """Dotted extKeyUsage OIDs; None when the extension is absent."""
     dns_names: tuple[str, ...]
+    principal_names: tuple[str, ...]
+    """User principal names (an otherName of Microsoft's in the subjectAltName)."""
     common_name: str | None
     """None where there is a subjectAltName: that is then what names the subject (RFC 9525 §2)."""
+
+
+class ClientKind(StrEnum):
+    """What a client certificate names."""
+
+    COMPUTER = "computer"
+    USER = "user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +65,20 @@ class AuthenticatedClient:
 
     publication: str
     certificate: CertificateFacts
-    computer: str
-    """The computer's name: the first DNS name, else the common name (protocol.md §9.2)."""
+    kind: ClientKind
+    name: str
+    """In lower case. A computer's first DNS name, else its common name (protocol.md §9.2); a user's
+    principal name."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnonymousClient:
+    """A client of a publication that lets in clients without a certificate."""
+
+    publication: str
+
+
+Client = AuthenticatedClient | AnonymousClient
 
 
 def certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
@@ -70,10 +101,11 @@ def _certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
     try:
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         dns_names = tuple(names.get_values_for_type(x509.DNSName))
+        principal_names = tuple(_principal_names(names))
         # A user's certificate has a principal name there, and a CN that can look like a computer's.
         common_names = []
     except x509.ExtensionNotFound:
-        dns_names = ()
+        dns_names = principal_names = ()
         common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return CertificateFacts(
         subject=certificate.subject.rfc4514_string()[:512],
@@ -83,8 +115,15 @@ def _certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
         not_after=certificate.not_valid_after_utc.isoformat(),
         purposes=purposes,
         dns_names=dns_names,
+        principal_names=principal_names,
         common_name=str(common_names[0].value) if common_names else None,
     )
+
+
+def _principal_names(names: x509.SubjectAlternativeName) -> Iterator[str]:
+    for other in names.get_values_for_type(x509.OtherName):
+        if other.type_id == _USER_PRINCIPAL_NAME:
+            yield asn1.decode_der(str, other.value)
 
 
 def _hexadecimal(number: int) -> str:
@@ -106,19 +145,69 @@ def authenticate(
             f"{publication.name}.clients",
             "extKeyUsage does not have id-kp-clientAuth",
         )
-    return _NAMED[publication.certificate_policy](publication, certificate)
+    demand = _DEMANDS[publication.certificate_policy]
+    for kind, read_name in _NAMED:
+        name = read_name(certificate) if kind in demand.kinds else None
+        if name is not None:
+            return AuthenticatedClient(publication.name, certificate, kind, name.lower())
+    return Deny(
+        Reason.CERTIFICATE_NAME,
+        f"{publication.name}.clients",
+        demand.missing,
+        demand.requirement,
+    )
 
 
-def _computer(
-    publication: BridgePublication, certificate: CertificateFacts
-) -> AuthenticatedClient | Deny:
+def may_be_anonymous(publication: HttpPublication) -> bool:
+    """Whether a client needs no certificate."""
+    return publication.certificate_policy in (CertificatePolicy.OPTIONAL, CertificatePolicy.NONE)
+
+
+def admit_anonymous(publication: HttpPublication) -> AnonymousClient | Deny:
+    """Let in a client that presented no certificate, or refuse it."""
+    if may_be_anonymous(publication):
+        return AnonymousClient(publication.name)
+    return Deny(Reason.CERTIFICATE_MISSING, f"{publication.name}.clients")
+
+
+def _computer(certificate: CertificateFacts) -> str | None:
     # protocol.md §9.2: a unique name in Subject CN or SAN; only the first SAN value is used.
     name = certificate.dns_names[0] if certificate.dns_names else certificate.common_name
-    if not name or not _HOST_NAME.fullmatch(name):
-        return Deny(
-            Reason.CERTIFICATE_NAME, f"{publication.name}.clients", "no computer name in it"
-        )
-    return AuthenticatedClient(publication.name, certificate, name.lower())
+    if not name or not _HOST_NAME.fullmatch(name) or _user(certificate):
+        return None
+    return name
 
 
-_NAMED = {CertificatePolicy.COMPUTER: _computer}
+def _user(certificate: CertificateFacts) -> str | None:
+    # A computer's account has a principal name too, which ends in "$".
+    names = [n for n in certificate.principal_names if not n.partition("@")[0].endswith("$")]
+    if len(names) != 1 or not _PRINCIPAL_NAME.fullmatch(names[0]):
+        return None
+    return names[0]
+
+
+_NAMED: tuple[tuple[ClientKind, Callable[[CertificateFacts], str | None]], ...] = (
+    (ClientKind.COMPUTER, _computer),
+    (ClientKind.USER, _user),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    kinds: frozenset[ClientKind]
+    requirement: str
+    missing: str
+
+
+_BOTH = frozenset(ClientKind)
+_DEMANDS = {
+    CertificatePolicy.COMPUTER: _Demand(
+        frozenset({ClientKind.COMPUTER}), "BRIDGE-AUTH-COMPUTER", "no computer name in it"
+    ),
+    CertificatePolicy.USER: _Demand(
+        frozenset({ClientKind.USER}), "BRIDGE-AUTH-USER", "no user principal name in it"
+    ),
+    CertificatePolicy.EITHER: _Demand(_BOTH, "BRIDGE-AUTH-COMPUTER", "it names nobody"),
+    CertificatePolicy.OPTIONAL: _Demand(_BOTH, "BRIDGE-AUTH-COMPUTER", "it names nobody"),
+    CertificatePolicy.NONE: _Demand(frozenset(), "BRIDGE-AUTH-COMPUTER", "none was asked for"),
+}

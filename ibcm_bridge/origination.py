@@ -10,7 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ibcm_bridge.decisions import Authorized
-from ibcm_bridge.policy import Address, BridgePublication, Credential, Trust
+from ibcm_bridge.policy import (
+    Address,
+    BridgePublication,
+    Credential,
+    HttpPublication,
+    TlsVersion,
+    Trust,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LegTls:
+    """What is presented, and what is demanded of the site system."""
+
+    verify_name: str
+    """The reference identifier for its certificate."""
+    highest: TlsVersion
+    credential: Credential
+    trust: Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +37,20 @@ class Origination:
 
     address: Address
     server_name: str
-    """Sent as SNI, and the reference identifier for the certificate."""
-    credential: Credential
-    trust: Trust
+    """Sent as SNI."""
+    tls: LegTls | None
+    """None: HTTP, where the client leg is HTTP too (BRIDGE-HTTPS-ONLY)."""
 
 
-def originate(publication: BridgePublication, authorized: Authorized) -> Origination:
+def originate(publication: HttpPublication, authorized: Authorized) -> Origination:
     """The terms of the leg that an authorized request needs."""
-    return Origination(
-        address=authorized.site_system.address,
-        server_name=authorized.site_system.name,
-        credential=publication.site_system_credential,
-        trust=publication.site_system_trust,
-    )
+    site_system = authorized.site_system
+    tls = None
+    if isinstance(publication, BridgePublication):
+        tls = LegTls(
+            verify_name=site_system.verify_name,
+            highest=site_system.highest_tls,
+            credential=publication.site_system_credential,
+            trust=publication.site_system_trust,
+        )
+    return Origination(site_system.address, site_system.name, tls)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from ibcm_bridge.roles import CertificatePolicy, RoleProfile
+from ibcm_bridge.roles import CertificatePolicy, NeverPublished, RoleProfile
 
 Address = tuple[str, int]
 """Host (name or IP address) and TCP port."""
@@ -42,16 +42,26 @@ class Trust:
     crls: tuple[x509.CertificateRevocationList, ...]
 
 
+class TlsVersion(StrEnum):
+    """The highest version a site-system leg offers."""
+
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
 @dataclass(frozen=True, slots=True)
 class SiteSystem:
     """The far end of the site-system leg.
 
-    `name` is sent as server name and must stand in the site system's certificate; `address` is
-    where it is reached.
+    `name` is sent as server name, `verify_name` must stand in the site system's certificate, and
+    `address` is where it is reached. `highest_tls`: IIS that asks for a certificate late can need
+    an older version (design of HTTP.sys; RFC 8446 §4.6.2).
     """
 
     address: Address
     name: str
+    verify_name: str
+    highest_tls: TlsVersion = TlsVersion.TLS_1_3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +77,47 @@ class BridgePublication:
     """An Internet FQDN that is bridged (BRIDGE-TERMINATE)."""
 
     name: str
+    public_port: int
+    """What clients connect to; the listener's may differ."""
     credential: Credential
-    client_trust: Trust
+    client_trust: Trust | None
+    """None where nobody is asked for a certificate."""
     certificate_policy: CertificatePolicy
     directories: Mapping[str, PublishedRole]
     """First path segment in lower case -> the role that has it."""
     site_system_credential: Credential
     site_system_trust: Trust
     unlisted_headers: UnlistedHeaders
+    request_head: int
+    """Bytes."""
 
     def describe(self) -> str:
         """One line for an operator."""
-        roles = {role.profile.name: role.site_system.name for role in self.directories.values()}
-        to = ", ".join(f"{name} at {site_system}" for name, site_system in roles.items())
-        return f"{self.name} is bridged: {to}"
+        return (
+            f"{self.name} is bridged: {_roles(self.directories)}{_ASKED[self.certificate_policy]}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlaintextPublication:
+    """An Internet FQDN that is published over HTTP, to HTTP: a fallback status point (VERB-FSP)."""
+
+    name: str
+    public_port: int
+    directories: Mapping[str, PublishedRole]
+    unlisted_headers: UnlistedHeaders
+    request_head: int
+    because: str
+
+    @property
+    def certificate_policy(self) -> CertificatePolicy:
+        """Without TLS nobody can be asked."""
+        return CertificatePolicy.NONE
+
+    def describe(self) -> str:
+        """One line for an operator."""
+        to = _roles(self.directories)
+        return f"{self.name} is plain HTTP on both legs, readable by anybody: {to}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +125,36 @@ class TunnelPublication:
     """An Internet FQDN that is tunneled (TUNNEL-PASS). No certificate: TUNNEL-NO-CERT."""
 
     name: str
+    public_port: int
     site_system: Address
+    roles: tuple[str, ...]
+    """As the operator says; nobody can tell."""
 
     def describe(self) -> str:
         """One line for an operator; says what a tunnel is wherever there is one (TUNNEL-BLIND)."""
         host, port = self.site_system
-        return f"{self.name} is tunneled to {host}:{port}: nothing inside can be inspected"
+        roles = f" ({', '.join(self.roles)})" if self.roles else ""
+        return f"{self.name} is tunneled to {host}:{port}{roles}: nothing inside can be inspected"
 
+
+def _roles(directories: Mapping[str, PublishedRole]) -> str:
+    roles = {role.profile.name: role.site_system.name for role in directories.values()}
+    return ", ".join(f"{name} at {site_system}" for name, site_system in roles.items())
+
+
+_ASKED = {
+    CertificatePolicy.COMPUTER: "",
+    CertificatePolicy.USER: "; for users' certificates",
+    CertificatePolicy.EITHER: "; for computers' and users' certificates",
+    CertificatePolicy.OPTIONAL: "; clients without a certificate are let in",
+    CertificatePolicy.NONE: "; nobody is asked for a certificate",
+}
+
+HttpPublication = BridgePublication | PlaintextPublication
+"""Where requests are decided on."""
 
 Publication = BridgePublication | TunnelPublication
+"""What is published on a TLS port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +163,16 @@ class Listener:
 
     address: Address
     publications: Mapping[str, Publication]
+    without_sni: str | None = None
+    """The publication for clients that send no server name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaintextListener:
+    """One port without TLS, and the one publication on it: there is no SNI to choose by."""
+
+    address: Address
+    publication: PlaintextPublication
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +192,8 @@ class Limits:
 class Policy:
     """Everything the bridge was told."""
 
-    listeners: tuple[Listener, ...]
-    bypass_directories: frozenset[str]
+    listeners: tuple[Listener | PlaintextListener, ...]
+    never: NeverPublished
     audit_file: Path | None
     """None: standard output."""
     rule_files: tuple[Path, ...]

@@ -51,6 +51,9 @@ REFUSALS: dict[Reason, Refusal] = {
         "This port speaks HTTPS only. Bridging between HTTP and HTTPS is not supported.",
     ),
     Reason.NOT_TLS: _tls("BRIDGE-HTTPS-ONLY", "unexpected_message", "Not a TLS ClientHello."),
+    Reason.TLS_ON_PLAINTEXT: _tls(
+        "BRIDGE-HTTPS-ONLY", "handshake_failure", "This port speaks HTTP only."
+    ),
     Reason.CLIENT_HELLO_TOO_LARGE: _tls(
         "BRIDGE-TERMINATE", "decode_error", "The ClientHello is too large."
     ),

@@ -1,7 +1,8 @@
 """Where a connection and a request belong.
 
 1. The ClientHello's server name, and nothing else, chooses the publication: bridged, tunneled, or
-   none (then nothing is answered but an alert).
+   none (then nothing is answered but an alert). A client that sends none gets the publication that
+   the policy names for those, if it names one.
 2. On a bridged publication the whole first path segment chooses the role, and so the site system.
    Whole, because `/ccm_system` is a prefix of directories that need no certificate
    (protocol.md §1.1).
@@ -12,8 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.policy import BridgePublication, Listener, Publication, PublishedRole
+from ibcm_bridge.policy import HttpPublication, Listener, Publication, PublishedRole
 from ibcm_bridge.request_target import RequestTarget
+from ibcm_bridge.roles import NeverPublished
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +27,25 @@ class ClientHelloFacts:
 
 def route(listener: Listener, hello: ClientHelloFacts) -> Publication | Deny:
     """The publication a connection asks for."""
-    if hello.server_name is None:
+    name = hello.server_name if hello.server_name is not None else listener.without_sni
+    if name is None:
         return Deny(Reason.UNKNOWN_NAME, "listener.publications", "no server name was sent")
-    publication = listener.publications.get(hello.server_name.lower())
+    publication = listener.publications.get(name.lower())
     if publication is None:
         return Deny(
             Reason.UNKNOWN_NAME,
             "listener.publications",
-            f"nothing is published as {hello.server_name[:255]!r}",
+            f"nothing is published as {name[:255]!r}",
         )
     return publication
 
 
 def published_role(
-    publication: BridgePublication, target: RequestTarget, bypass_directories: frozenset[str]
+    publication: HttpPublication, target: RequestTarget, never: NeverPublished
 ) -> PublishedRole | Deny:
     """The role whose virtual directory a request names."""
     directory = target.directory
-    if directory in bypass_directories:
+    if directory in never.directories:
         return Deny(
             Reason.BYPASS_DIRECTORY,
             "roles.bypass_directories",
@@ -54,5 +57,11 @@ def published_role(
             Reason.DIRECTORY,
             f"{publication.name}.directories",
             f"/{directory[:64]} is not published",
+            never.explained.get(directory, ""),
+        )
+    # Whatever a policy adds: the content library lists and hands out everything there is.
+    if len(target.segments) > 1 and target.segments[1].lower() in never.below:
+        return Deny(
+            Reason.RESOURCE, "roles.never_below", f"/{target.segments[1]} is never published"
         )
     return role

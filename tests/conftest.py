@@ -70,7 +70,7 @@ def decide(
     client: AuthenticatedClient, publication: BridgePublication, table: RoleTable
 ) -> Callable[[RequestHead], Authorized | Deny]:
     """authorize, for `client` at `publication`."""
-    return lambda head: authorize(client, publication, table.bypass_directories, head)
+    return lambda head: authorize(client, publication, table.never, head)
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +78,7 @@ def decide_strictly(
     client: AuthenticatedClient, strict_publication: BridgePublication, table: RoleTable
 ) -> Callable[[RequestHead], Authorized | Deny]:
     """authorize, for `client` at `strict_publication`."""
-    return lambda head: authorize(client, strict_publication, table.bypass_directories, head)
+    return lambda head: authorize(client, strict_publication, table.never, head)
 
 
 @pytest.fixture(scope="session")
@@ -97,20 +97,28 @@ def request_head() -> Callable[..., RequestHead]:
 
 def _publication(table: RoleTable, unlisted_headers: UnlistedHeaders) -> BridgePublication:
     site_systems = {
-        "management-point": SiteSystem(("192.0.2.1", 443), "mp01.corp.example"),
-        "distribution-point": SiteSystem(("192.0.2.2", 443), "dp01.corp.example"),
+        "management-point": SiteSystem(
+            ("192.0.2.1", 443), "mp01.corp.example", "mp01.corp.example"
+        ),
+        "distribution-point": SiteSystem(
+            ("192.0.2.2", 443), "dp01.corp.example", "dp01.corp.example"
+        ),
     }
     return BridgePublication(
         name=NAME,
+        public_port=443,
         credential=Credential(b"", b""),
         client_trust=Trust((), (), ()),
-        certificate_policy=table.roles["management-point"].certificate,
+        certificate_policy=table.roles["management-point"].certificates[0],
         directories={
             directory: PublishedRole(profile, site_systems[profile.name])
-            for profile in table.roles.values()
+            for profile in (
+                table.roles[name].without_windows_authentication() for name in site_systems
+            )
             for directory in profile.directories
         },
         site_system_credential=Credential(b"", b""),
         site_system_trust=Trust((), (), ()),
         unlisted_headers=unlisted_headers,
+        request_head=65_536,
     )

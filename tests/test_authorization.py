@@ -89,7 +89,7 @@ def test_a_client_of_another_publication_is_refused(
 ) -> None:
     elsewhere = replace(publication, name="other.internet.example")
     head = request_head(*POLICY, host=elsewhere.name)
-    denial = denied(authorize(client, elsewhere, table.bypass_directories, head))
+    denial = denied(authorize(client, elsewhere, table.never, head))
     assert denial.reason is Reason.BRIDGE_DEFECT
 
 

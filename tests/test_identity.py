@@ -32,6 +32,7 @@ PLAIN = CertificateFacts(
     not_after="2027-01-01T00:00:00+00:00",
     purposes=frozenset((CLIENT_AUTH,)),
     dns_names=("pc1.corp.example",),
+    principal_names=(),
     common_name=None,
 )
 
@@ -127,7 +128,7 @@ def test_the_first_dns_name_or_the_common_name_is_the_computer(
     facts = replace(PLAIN, dns_names=dns_names, common_name=common_name)
     client = authenticate(publication, facts)
     assert isinstance(client, AuthenticatedClient)
-    assert client.computer == computer
+    assert client.name == computer
 
 
 @pytest.mark.parametrize(

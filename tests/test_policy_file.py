@@ -112,11 +112,13 @@ def test_the_shipped_policy_loads(load: Load, directory: Path) -> None:
     assert bridge.unlisted_headers is UnlistedHeaders.DROP
     assert len(bridge.client_trust.crls) == 2
     tunnel = listener.publications["mp-tunnel.internet.example"]
-    assert tunnel == TunnelPublication("mp-tunnel.internet.example", ("127.0.0.1", 9443))
+    assert tunnel == TunnelPublication(
+        "mp-tunnel.internet.example", 8443, ("127.0.0.1", 9443), ("management-point",)
+    )
     assert policy.audit_file == directory / "../audit.jsonl"
     assert policy.rule_files == ()
     assert policy.limits.request_head == 65_536
-    assert "ccm_system_altauth" in policy.bypass_directories
+    assert "ccm_system_altauth" in policy.never
 
 
 def test_without_an_audit_file_there_is_none(load: Load) -> None:

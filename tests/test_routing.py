@@ -16,7 +16,7 @@ from ibcm_bridge.request_target import RequestTarget, read_request_target
 from ibcm_bridge.roles import RoleTable
 from ibcm_bridge.routing import ClientHelloFacts, published_role, route
 
-TUNNEL = TunnelPublication("mp-tunnel.internet.example", ("192.0.2.1", 443))
+TUNNEL = TunnelPublication("mp-tunnel.internet.example", 443, ("192.0.2.1", 443), ())
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_an_endless_server_name_is_not_written_down_whole(listener: Listener) ->
 def role_of(publication: BridgePublication, table: RoleTable, raw: str) -> PublishedRole | Deny:
     target = read_request_target(raw.encode())
     assert isinstance(target, RequestTarget), target
-    return published_role(publication, target, table.bypass_directories)
+    return published_role(publication, target, table.never)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_directory_of_no_published_role_is_refused(
 def test_a_bypass_directory_stays_closed_even_if_a_publication_has_it(
     publication: BridgePublication, table: RoleTable
 ) -> None:
-    closed = table.bypass_directories | {"sms_mp"}
+    closed = table.never | {"sms_mp"}
     denial = published_role(publication, RequestTarget(("SMS_MP",), None), closed)
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.BYPASS_DIRECTORY

@@ -7,6 +7,7 @@ the content engines then look at. A body that cannot be read is refused, never w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,28 @@ def _xml(_authorized: Authorized, body: bytes) -> Content | Deny:
     return refusal if refusal is not None else Content({"sent": body, **_as_read(text)})
 
 
+def _xml_text(_authorized: Authorized, body: bytes) -> Content | Deny:
+    """XML that may be UTF-16, as Windows writes it (with or without a mark), or UTF-8."""
+    encoding = "utf-8-sig"
+    if body.startswith(b"\xff\xfe") or body[1:2] == b"\0":
+        encoding = "utf-16-le"
+    try:
+        text = body.decode(encoding).removeprefix("\ufeff").rstrip("\0")
+    except UnicodeDecodeError:
+        return Deny(Reason.ENCODING, "bodies.state-message", "neither UTF-8 nor UTF-16LE")
+    # A declaration of UTF-16 would be refused in what is now UTF-8, and says nothing new.
+    text = re.sub(r"""(^<\?xml[^>]*?)\sencoding=["']utf-16(le)?["']""", r"\1", text, flags=re.I)
+    refusal = check_xml(text.encode(), "bodies.state-message")
+    if refusal is not None:
+        return refusal
+    return Content({"sent": body, "text": text.encode(), **_as_read(text)})
+
+
+def _scanned(_authorized: Authorized, body: bytes) -> Content | Deny:
+    """What has no form that is known here: looked at as it is."""
+    return Content({"sent": body} if body else {})
+
+
 def _ccm_message(authorized: Authorized, body: bytes) -> Content | Deny:
     message = read_ccm_request(
         authorized.head.value(b"content-type") or b"",
@@ -111,5 +134,7 @@ _READERS: dict[Inspection, Callable[[Authorized, bytes], Content | Deny]] = {
     Inspection.NO_BODY: _no_body,
     Inspection.CCM_MESSAGE: _ccm_message,
     Inspection.XML: _xml,
+    Inspection.XML_TEXT: _xml_text,
+    Inspection.SCANNED: _scanned,
     Inspection.NOT_INSPECTABLE: _not_inspectable,
 }

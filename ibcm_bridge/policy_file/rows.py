@@ -12,6 +12,16 @@ HostPort = Annotated[
     str, StringConstraints(pattern=rf"^({_HOST}|\[[0-9A-Fa-f:.]+\]):[0-9]{{1,5}}$")
 ]
 HttpsUrl = Annotated[str, StringConstraints(pattern=rf"^https://{_HOST}(:[0-9]{{1,5}})?/?$")]
+HttpUrl = Annotated[str, StringConstraints(pattern=rf"^http://{_HOST}(:[0-9]{{1,5}})?/?$")]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Because = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=8, max_length=500),
+    Field(description="why, in words; shown by check and written to the log at start"),
+]
+# RFC 9110 section 5.6.2: what a method and a field name are made of.
+Token = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]
+Segment = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.$-]{1,64}$")]
 
 
 class _Row(BaseModel):
@@ -34,13 +44,65 @@ class TrustRow(_Row):
 
 
 class ClientsRow(_Row):
-    trust: TrustRow
+    """Whom the bridge lets in: which certificates it asks for, and which authorities issue them."""
+
+    certificate: Literal["computer", "user", "either", "optional", "none"] | None = None
+    trust: TrustRow | None = None
 
 
-class RoleRow(_Row):
+class ReasonRow(_Row):
+    """Something that is off unless the file says why it is wanted."""
+
+    because: Because
+
+
+class ExtraVerbRow(_Row):
+    """A verb more, on everything the role publishes. `body`: a kind of body of roles.yaml."""
+
+    verb: Token
+    body: str = "none"
+    because: Because
+
+
+class ExtraHeaderRow(_Row):
+    """A header field more that is sent on."""
+
+    name: Token
+    because: Because
+
+
+class ExtraPathRow(_Row):
+    """A resource more. `path` and `query` are regular expressions for the whole of what follows
+    the directory and the question mark; without `query` there must be none."""
+
+    directory: Segment
+    path: str
+    query: str | None = None
+    verbs: list[Token] = Field(min_length=1)
+    because: Because
+
+
+class _WidenedRow(_Row):
+    observed_headers: bool = True
+    windows_authentication: ReasonRow | None = None
+    extra_verbs: list[ExtraVerbRow] = []
+    extra_headers: list[ExtraHeaderRow] = []
+    extra_paths: list[ExtraPathRow] = []
+
+
+class RoleRow(_WidenedRow):
     """Where a role's site system is. `connect` where it is not reached under its own name."""
 
     site_system: HttpsUrl
+    connect: HostPort | None = None
+    verify_name: HostName | None = None
+    highest_tls: Literal["1.2", "1.3"] = "1.3"
+
+
+class PlaintextRoleRow(_WidenedRow):
+    """A role whose site system takes HTTP."""
+
+    site_system: HttpUrl
     connect: HostPort | None = None
 
 
@@ -52,9 +114,13 @@ class SiteSystemsRow(_Row):
 
 
 class BridgeRow(_Row):
+    """SSL bridging to SSL, for one Internet FQDN on one listener."""
+
     name: HostName
     mode: Literal["bridge"]
     listen: HostPort
+    public_port: Port | None = None
+    without_sni: bool = False
     certificate: CertificateRow
     clients: ClientsRow
     site_systems: SiteSystemsRow
@@ -63,10 +129,27 @@ class BridgeRow(_Row):
 
 
 class TunnelRow(_Row):
+    """SSL tunneling. `roles` is for people: nobody can tell what is inside."""
+
     name: HostName
     mode: Literal["tunnel"]
     listen: HostPort
+    public_port: Port | None = None
+    without_sni: bool = False
     site_system: HostPort
+    roles: list[str] = []
+
+
+class PlaintextRow(_Row):
+    """HTTP on both legs, for a role that takes nothing else."""
+
+    name: HostName
+    mode: Literal["plaintext"]
+    listen: HostPort
+    public_port: Port | None = None
+    because: Because
+    roles: dict[str, PlaintextRoleRow] = Field(min_length=1)
+    unlisted_headers: Literal["drop", "refuse"] = "drop"
 
 
 class AuditRow(_Row):
@@ -88,11 +171,14 @@ class LimitsRow(_Row):
     tunnel_idle_seconds: float = Field(default=600.0, gt=0, le=86_400)
 
 
+PublicationRow = Annotated[BridgeRow | TunnelRow | PlaintextRow, Field(discriminator="mode")]
+
+
 class PolicyRow(_Row):
+    """A policy of ibcm-bridge; docs/policy-file.md explains each key."""
+
     version: Literal[1]
     audit: AuditRow | None = None
     rules: list[str] = []
     limits: LimitsRow = LimitsRow()
-    publications: list[Annotated[BridgeRow | TunnelRow, Field(discriminator="mode")]] = Field(
-        min_length=1
-    )
+    publications: list[PublicationRow] = Field(min_length=1)

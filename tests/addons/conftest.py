@@ -424,9 +424,7 @@ class ExchangeDriver(Driver):
         self.record.authenticated = client
         layer = ExchangeLayer(context, self.record, LIMITS)
         super().__init__(layer, context.client, clock)
-        self.hooks["requestheaders"] = RequestAuthorization(
-            lab.policy.bypass_directories
-        ).requestheaders
+        self.hooks["requestheaders"] = RequestAuthorization(lab.policy.never).requestheaders
         self.hooks["request"] = BodyInspection([]).request
 
     @property

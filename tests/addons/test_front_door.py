@@ -308,7 +308,7 @@ def test_a_bridged_name_is_answered_by_the_bridge_and_nobody_is_dialled(
     client = TlsClient(lab, BRIDGED)
     complete(door, client)
     assert door.record.authenticated
-    assert door.record.authenticated.computer == "pc1.corp.example"
+    assert door.record.authenticated.name == "pc1.corp.example"
     assert not door.dialled
 
 

@@ -1,0 +1,260 @@
+"""Publications of a policy file, as values: rows and role tables -> listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ibcm_bridge import yaml_tree
+from ibcm_bridge.policy import (
+    Address,
+    BridgePublication,
+    Listener,
+    PlaintextListener,
+    PlaintextPublication,
+    Publication,
+    PublishedRole,
+    SiteSystem,
+    TlsVersion,
+    TunnelPublication,
+    UnlistedHeaders,
+)
+from ibcm_bridge.policy_file.certificates import read_credential, read_trust
+from ibcm_bridge.policy_file.reading import Reading
+from ibcm_bridge.policy_file.rows import (
+    BridgeRow,
+    LimitsRow,
+    PlaintextRoleRow,
+    PlaintextRow,
+    RoleRow,
+    TunnelRow,
+)
+from ibcm_bridge.policy_file.widening import read_profile
+from ibcm_bridge.policy_file.wording import not_published_so
+from ibcm_bridge.roles import CertificatePolicy, Mode, RoleProfile, RoleTable
+
+Row = BridgeRow | TunnelRow | PlaintextRow
+
+
+def read_listeners(
+    reading: Reading, rows: Sequence[Row], limits: LimitsRow, table: RoleTable
+) -> tuple[Listener | PlaintextListener, ...]:
+    """All listeners with what is published on them. Problems are noted in `reading`."""
+    by_address: dict[Address, _Opening] = {}
+    for index, row in enumerate(rows):
+        where = ("publications", index)
+        address = _address(reading, (*where, "listen"), row.listen)
+        opening = by_address.setdefault(address, _Opening(address))
+        name = row.name.lower()
+        if name in opening.names:
+            reading.report((*where, "name"), f"{name} is published twice on {row.listen}")
+        opening.names.add(name)
+        if isinstance(row, PlaintextRow):
+            opening.plaintext_rows.append(where)
+            opening.plaintext = _plaintext(reading, where, row, limits, table)
+        else:
+            opening.tls_rows.append(where)
+            if row.without_sni:
+                if opening.without_sni is not None:
+                    text = f"clients without SNI already get {opening.without_sni}"
+                    reading.report((*where, "without_sni"), text)
+                opening.without_sni = name
+            value = (
+                _bridge(reading, where, row, limits, table)
+                if isinstance(row, BridgeRow)
+                else _tunnel(reading, where, row, table)
+            )
+            if value is not None:
+                opening.publications[name] = value
+    return tuple(
+        listener
+        for opening in by_address.values()
+        if (listener := opening.listener(reading)) is not None
+    )
+
+
+class _Opening:
+    """One address, while its publications are read."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.names: set[str] = set()
+        self.publications: dict[str, Publication] = {}
+        self.without_sni: str | None = None
+        self.plaintext: PlaintextPublication | None = None
+        self.plaintext_rows: list[yaml_tree.Path] = []
+        self.tls_rows: list[yaml_tree.Path] = []
+
+    def listener(self, reading: Reading) -> Listener | PlaintextListener | None:
+        """The listener; without TLS there is no SNI, so one publication is all it can have."""
+        for where in self.plaintext_rows:
+            if self.tls_rows:
+                text = "plaintext and TLS cannot share a port (BRIDGE-HTTPS-ONLY)"
+                reading.report((*where, "listen"), text)
+        for where in self.plaintext_rows[1:]:
+            text = "one plaintext publication to a port: there is no SNI to choose by"
+            reading.report((*where, "listen"), text)
+        if self.plaintext_rows:
+            return PlaintextListener(self.address, self.plaintext) if self.plaintext else None
+        return Listener(self.address, self.publications, self.without_sni)
+
+
+def _tunnel(
+    reading: Reading, where: yaml_tree.Path, row: TunnelRow, table: RoleTable
+) -> TunnelPublication:
+    for index, role in enumerate(row.roles):
+        if Mode.TUNNEL not in table.modes.get(role, ()):
+            reading.report((*where, "roles", index), not_published_so(role, Mode.TUNNEL, table))
+    return TunnelPublication(
+        name=row.name.lower(),
+        public_port=_public_port(row),
+        site_system=_address(reading, (*where, "site_system"), row.site_system),
+        roles=tuple(row.roles),
+    )
+
+
+def _plaintext(
+    reading: Reading,
+    where: yaml_tree.Path,
+    row: PlaintextRow,
+    limits: LimitsRow,
+    table: RoleTable,
+) -> PlaintextPublication | None:
+    roles = _roles(reading, where, row.roles, Mode.PLAINTEXT, table)
+    if roles is None:
+        return None
+    return PlaintextPublication(
+        name=row.name.lower(),
+        public_port=_public_port(row),
+        directories=_directories(reading, where, roles),
+        unlisted_headers=UnlistedHeaders(row.unlisted_headers),
+        request_head=_request_head(roles, limits),
+        because=row.because,
+    )
+
+
+def _bridge(
+    reading: Reading, where: yaml_tree.Path, row: BridgeRow, limits: LimitsRow, table: RoleTable
+) -> BridgePublication | None:
+    credential = read_credential(reading, (*where, "certificate"), row.certificate)
+    legs = (*where, "site_systems")
+    leg_credential = read_credential(reading, (*legs, "certificate"), row.site_systems.certificate)
+    leg_trust = read_trust(reading, (*legs, "trust"), row.site_systems.trust)
+    clients = (*where, "clients")
+    trust = (
+        read_trust(reading, (*clients, "trust"), row.clients.trust) if row.clients.trust else None
+    )
+    roles = _roles(reading, where, row.roles, Mode.BRIDGE, table)
+    if roles is None:
+        return None
+    directories = _directories(reading, where, roles)
+    asked = _certificate_policy(reading, where, row, roles)
+    if asked is CertificatePolicy.NONE and row.clients.trust:
+        text = "nobody is asked for a certificate here (certificate: none); leave this out"
+        reading.report((*clients, "trust"), text)
+    if asked not in (None, CertificatePolicy.NONE) and not row.clients.trust:
+        reading.report(clients, "trust is missing: the authorities that issue client certificates")
+    if not (credential and leg_credential and leg_trust and asked):
+        return None
+    return BridgePublication(
+        name=row.name.lower(),
+        public_port=_public_port(row),
+        credential=credential,
+        client_trust=trust,
+        certificate_policy=asked,
+        directories=directories,
+        site_system_credential=leg_credential,
+        site_system_trust=leg_trust,
+        unlisted_headers=UnlistedHeaders(row.unlisted_headers),
+        request_head=_request_head(roles, limits),
+    )
+
+
+_Roles = Sequence[tuple[yaml_tree.Path, RoleProfile, SiteSystem]]
+
+
+def _roles(
+    reading: Reading,
+    where: yaml_tree.Path,
+    rows: Mapping[str, RoleRow] | Mapping[str, PlaintextRoleRow],
+    mode: Mode,
+    table: RoleTable,
+) -> _Roles | None:
+    found = []
+    for name, row in rows.items():
+        role_at = (*where, "roles", name)
+        if mode not in table.modes.get(name, ()):
+            reading.report(role_at, not_published_so(name, mode, table))
+            continue
+        profile = read_profile(reading, role_at, row, table.roles[name], table)
+        found.append((role_at, profile, _site_system(reading, role_at, row)))
+    return found if len(found) == len(rows) else None
+
+
+def _directories(
+    reading: Reading, where: yaml_tree.Path, roles: _Roles
+) -> Mapping[str, PublishedRole]:
+    directories: dict[str, PublishedRole] = {}
+    for role_at, profile, site_system in roles:
+        for directory in profile.directories:
+            if directory in directories:
+                other = directories[directory].profile.name
+                reading.report(role_at, f"/{directory} is already a directory of {other}")
+            directories[directory] = PublishedRole(profile, site_system)
+    return directories
+
+
+def _certificate_policy(
+    reading: Reading, where: yaml_tree.Path, row: BridgeRow, roles: _Roles
+) -> CertificatePolicy | None:
+    """What is asked of clients. One handshake, so one for all roles of a publication."""
+    if row.clients.certificate is None:
+        defaults = {profile.name: profile.certificates[0] for _, profile, _ in roles}
+        if len(set(defaults.values())) == 1:
+            return next(iter(defaults.values()))
+        named = ", ".join(f"{name} {policy.value}" for name, policy in defaults.items())
+        reading.report(
+            (*where, "roles"), f"these roles want different client certificates: {named}"
+        )
+        return None
+    asked = CertificatePolicy(row.clients.certificate)
+    for role_at, profile, _ in roles:
+        if asked not in profile.certificates:
+            allowed = ", ".join(policy.value for policy in profile.certificates)
+            text = f"client certificates of this role: {allowed}; not {asked.value}"
+            reading.report(role_at, text)
+    return asked
+
+
+def _request_head(roles: _Roles, limits: LimitsRow) -> int:
+    return max(limits.request_head, *(profile.request_head for _, profile, _ in roles))
+
+
+def _site_system(
+    reading: Reading, where: yaml_tree.Path, row: RoleRow | PlaintextRoleRow
+) -> SiteSystem:
+    scheme, _, rest = row.site_system.rstrip("/").partition("://")
+    name, _, port = rest.partition(":")
+    default = 443 if scheme == "https" else 80
+    key, text = (
+        ("connect", row.connect) if row.connect else ("site_system", f"{name}:{port or default}")
+    )
+    address = _address(reading, (*where, key), text)
+    if isinstance(row, PlaintextRoleRow):
+        return SiteSystem(address, name.lower(), name.lower())
+    return SiteSystem(
+        address,
+        name.lower(),
+        (row.verify_name or name).lower(),
+        TlsVersion(row.highest_tls),
+    )
+
+
+def _public_port(row: Row) -> int:
+    return row.public_port or int(row.listen.rpartition(":")[2])
+
+
+def _address(reading: Reading, where: yaml_tree.Path, text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    if int(port) > 65_535:
+        reading.report(where, f"{port} is not a port")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,128 @@
+"""What a policy file adds to a role: `extra_verbs`, `extra_headers`, `extra_paths`, each with why.
+
+There are things that no policy can add: the directories that answer without a certificate, a
+distribution point's content library, framing and hop-by-hop fields, fields by which a proxy speaks
+of its client (`never_headers` and the like in roles.yaml), TRACE and CONNECT.
+"""
+
+from __future__ import annotations
+
+from ibcm_bridge import yaml_tree
+from ibcm_bridge.policy_file.reading import Reading
+from ibcm_bridge.policy_file.rows import ExtraPathRow, PlaintextRoleRow, RoleRow
+from ibcm_bridge.role_table import resource_pattern
+from ibcm_bridge.roles import BodyRule, Inspection, Resource, RoleProfile, RoleTable, Widening
+
+_NEVER_VERBS = frozenset(("CONNECT", "TRACE", "TRACK", "DEBUG", "PRI"))
+"""RFC 9110 §9.3.6, §9.3.8: one makes a tunnel, the other gives back what it was sent, cookies and
+all, as IIS's TRACK does; DEBUG is ASP.NET's; PRI begins HTTP/2 (RFC 9113 §3.4)."""
+
+
+def read_profile(
+    reading: Reading,
+    where: yaml_tree.Path,
+    row: RoleRow | PlaintextRoleRow,
+    profile: RoleProfile,
+    table: RoleTable,
+) -> RoleProfile:
+    """The role as this policy publishes it."""
+    if not row.observed_headers:
+        profile = profile.without_observed_headers()
+    if row.windows_authentication is None:
+        profile = profile.without_windows_authentication()
+    elif profile.windows_authentication is None:
+        text = f"{profile.name} has no Windows authentication"
+        reading.report((*where, "windows_authentication"), text)
+    else:
+        profile = profile.with_windows_authentication()
+    verbs = _verbs(reading, where, row, profile, table)
+    methods = frozenset((*profile.bodies, *verbs))
+    return profile.widened(
+        Widening(
+            verbs=verbs,
+            headers=_headers(reading, where, row, table),
+            resources=tuple(
+                resource
+                for index, extra in enumerate(row.extra_paths)
+                for resource in _resource(
+                    reading, (*where, "extra_paths", index), extra, methods, table
+                )
+            ),
+        )
+    )
+
+
+def _verbs(
+    reading: Reading,
+    where: yaml_tree.Path,
+    row: RoleRow | PlaintextRoleRow,
+    profile: RoleProfile,
+    table: RoleTable,
+) -> dict[bytes, BodyRule]:
+    verbs = {}
+    for index, extra in enumerate(row.extra_verbs):
+        here = (*where, "extra_verbs", index)
+        body = table.bodies.get(extra.body)
+        if extra.verb.upper() in _NEVER_VERBS:
+            reading.report((*here, "verb"), f"{extra.verb} is never published")
+        elif extra.verb.encode("ascii") in profile.bodies:
+            reading.report((*here, "verb"), f"{extra.verb} is a verb of {profile.name} already")
+        elif body is None or body.inspection is Inspection.NOT_INSPECTABLE:
+            kinds = [
+                name
+                for name, rule in table.bodies.items()
+                if rule.inspection is not Inspection.NOT_INSPECTABLE
+            ]
+            reading.report((*here, "body"), f"a kind of body: {', '.join(kinds)}")
+        else:
+            verbs[extra.verb.encode("ascii")] = body
+    return verbs
+
+
+def _headers(
+    reading: Reading, where: yaml_tree.Path, row: RoleRow | PlaintextRoleRow, table: RoleTable
+) -> frozenset[bytes]:
+    headers = set()
+    for index, extra in enumerate(row.extra_headers):
+        name = extra.name.lower().encode("ascii")
+        if name in table.never.headers or name.startswith(b"x-forwarded-"):
+            text = f"{extra.name} is never sent on (framing, hop-by-hop, forwarding)"
+            reading.report((*where, "extra_headers", index, "name"), text)
+        elif name == b"authorization":
+            text = "Authorization is sent on by windows_authentication, and not otherwise"
+            reading.report((*where, "extra_headers", index, "name"), text)
+        else:
+            headers.add(name)
+    return frozenset(headers)
+
+
+def _resource(
+    reading: Reading,
+    where: yaml_tree.Path,
+    row: ExtraPathRow,
+    methods: frozenset[bytes],
+    table: RoleTable,
+) -> list[tuple[str, Resource]]:
+    directory = row.directory.lower()
+    problems = len(reading.tree.problems)
+    if directory in table.never.directories:
+        text = f"/{row.directory} answers without a client certificate and is never published"
+        reading.report((*where, "directory"), text)
+    if row.path.lower().partition("/")[0] in table.never.below:
+        text = f"{row.path} is a content library and is never published"
+        reading.report((*where, "path"), text)
+    for index, verb in enumerate(row.verbs):
+        if verb.encode("ascii") not in methods:
+            text = f"{verb} is not a verb of this role; extra_verbs can add it"
+            reading.report((*where, "verbs", index), text)
+    patterns = {}
+    for key, pattern in (("path", row.path), ("query", row.query)):
+        try:
+            patterns[key] = None if pattern is None else resource_pattern(pattern)
+        except ValueError as error:
+            reading.report((*where, key), f"not a regular expression: {error}")
+    path = patterns.get("path")
+    if path is None or len(reading.tree.problems) > problems:
+        return []
+    wanted = frozenset(verb.encode("ascii") for verb in row.verbs)
+    return [(directory, Resource(path, patterns["query"], wanted, ""))]

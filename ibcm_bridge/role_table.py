@@ -1,0 +1,249 @@
+"""`config/roles.yaml`, parsed -> `RoleTable`.
+
+The file is ours and ships with the code, so a mistake in it is a defect: KeyError, TypeError or
+ValueError, before any listener exists.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ibcm_bridge.roles import (
+    BodyRule,
+    CertificatePolicy,
+    Directory,
+    Inspection,
+    Mode,
+    NeverPublished,
+    Resource,
+    RoleProfile,
+    RoleTable,
+    WindowsAuthentication,
+)
+
+
+def read_role_table(data: Mapping[str, object]) -> RoleTable:
+    """Build the table from the parsed file."""
+    _only("roles.yaml", data, _TOP_KEYS)
+    base = _lower_bytes(data["base_headers"])
+    bodies = {name: _body_rule(name, row) for name, row in _mapping(data["bodies"]).items()}
+    patterns = {name: str(text) for name, text in _mapping(data["patterns"]).items()}
+    rows = {name: _mapping(row) for name, row in _mapping(data["roles"]).items()}
+    modes = {
+        name: frozenset(Mode(mode) for mode in _strings(row["publish"]))
+        for name, row in rows.items()
+    }
+    table = RoleTable(
+        modes=modes,
+        roles={
+            name: _profile(name, row, base, bodies, patterns)
+            for name, row in rows.items()
+            if modes[name] != {Mode.TUNNEL}
+        },
+        not_bridged={
+            name: _string(row["not_bridged"])
+            for name, row in rows.items()
+            if Mode.BRIDGE not in modes[name]
+        },
+        bodies=bodies,
+        never=NeverPublished(
+            directories=_lower(data["bypass_directories"]),
+            below=_lower(data["never_below"]),
+            headers=_lower_bytes(data["never_headers"]),
+            explained={
+                name.lower(): _string(why)
+                for name, why in _mapping(data["unpublished_directories"]).items()
+            },
+        ),
+    )
+    _check_never(table)
+    return table
+
+
+def resource_pattern(text: str) -> re.Pattern[str]:
+    """A path or query of a resource: without regard to case, as in IIS. ValueError for no pattern.
+
+    ASCII only: what `request_target` lets through is.
+    """
+    try:
+        return re.compile(text, re.IGNORECASE | re.ASCII)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{text}: {error}") from error
+
+
+_TOP_KEYS = {
+    "base_headers",
+    "never_headers",
+    "bodies",
+    "patterns",
+    "roles",
+    "bypass_directories",
+    "never_below",
+    "unpublished_directories",
+}
+_ROLE_KEYS = {
+    "publish",
+    "not_bridged",
+    "certificate",
+    "requirements",
+    "verbs",
+    "headers",
+    "request_head",
+    "directories",
+    "windows_authentication",
+}
+_BODY_KEYS = {"inspection", "required", "media_types", "limit", "inflated_limit"}
+_RESOURCE_KEYS = {"path", "query", "verbs", "refused"}
+_WINDOWS_KEYS = {"otherwise", "headers", "directories"}
+
+
+def _check_never(table: RoleTable) -> None:
+    for role in table.roles.values():
+        offered = role.windows_authentication
+        directories = {*role.directories, *(offered.directories if offered else ())}
+        if published := table.never.directories & directories:
+            raise ValueError(f"{role.name} publishes {sorted(published)}")
+        if passed := table.never.headers & role.headers:
+            raise ValueError(f"{role.name} lets {sorted(passed)} pass")
+
+
+def _only(where: str, row: Mapping[str, object], keys: set[str]) -> None:
+    if unknown := row.keys() - keys:
+        raise ValueError(f"{where} has no {sorted(unknown)}")
+
+
+def _profile(
+    name: str,
+    row: Mapping[str, object],
+    base: frozenset[bytes],
+    bodies: Mapping[str, BodyRule],
+    patterns: Mapping[str, str],
+) -> RoleProfile:
+    _only(name, row, _ROLE_KEYS)
+    by_method = {
+        method.encode("ascii"): bodies[str(body)] for method, body in _mapping(row["verbs"]).items()
+    }
+    requirements = _mapping(row["requirements"])
+    headers = _mapping(row["headers"])
+    _only(f"{name}/headers", headers, {"microsoft", "observed", "base"})
+    observed = _lower_bytes(headers["observed"])
+    return RoleProfile(
+        name=name,
+        certificates=tuple(CertificatePolicy(one) for one in _strings(row["certificate"])),
+        bodies=by_method,
+        headers=base
+        | _lower_bytes(headers["microsoft"])
+        | observed
+        | _lower_bytes(headers["base"]),
+        observed_headers=observed,
+        directories=_directories(name, row["directories"], frozenset(by_method), patterns),
+        windows_authentication=_windows_authentication(
+            name, row.get("windows_authentication"), frozenset(by_method), patterns
+        ),
+        request_head=_size(f"{name}/request_head", row.get("request_head", 0)),
+        verbs_requirement=_string(requirements["verbs"]),
+        headers_requirement=_string(requirements["headers"]),
+    )
+
+
+def _windows_authentication(
+    name: str, row: object, methods: frozenset[bytes], patterns: Mapping[str, str]
+) -> WindowsAuthentication | None:
+    if row is None:
+        return None
+    fields = _mapping(row)
+    _only(f"{name}/windows_authentication", fields, _WINDOWS_KEYS)
+    return WindowsAuthentication(
+        headers=_lower_bytes(fields["headers"]),
+        directories=_directories(name, fields["directories"], methods, patterns),
+        otherwise=_string(fields["otherwise"]),
+    )
+
+
+def _directories(
+    role: str, rows: object, methods: frozenset[bytes], patterns: Mapping[str, str]
+) -> Mapping[str, Directory]:
+    directories = {}
+    for name, resources in _mapping(rows).items():
+        read = tuple(_resource(_mapping(one), patterns) for one in _list(resources))
+        if not frozenset[bytes]().union(*(one.methods for one in read)) <= methods:
+            raise ValueError(f"{role}/{name} takes verbs the role does not have")
+        directories[name.lower()] = Directory(name.lower(), read)
+    return directories
+
+
+def _resource(row: Mapping[str, object], patterns: Mapping[str, str]) -> Resource:
+    _only("a resource", row, _RESOURCE_KEYS)
+    methods = frozenset(method.encode("ascii") for method in _strings(row["verbs"]))
+    if not methods:
+        raise ValueError("a resource without verbs")
+    return Resource(
+        path=_pattern(_string(row["path"]), patterns),
+        query=_pattern(_string(row["query"]), patterns) if "query" in row else None,
+        methods=methods,
+        refused=_string(row.get("refused", "")),
+    )
+
+
+def _pattern(text: str, patterns: Mapping[str, str]) -> re.Pattern[str]:
+    # One pattern may be made of those that stand after it.
+    for name, meaning in patterns.items():
+        text = text.replace(f"{{{name}}}", f"(?:{meaning})")
+    if re.search(r"\{[A-Z]", text):
+        raise ValueError(f"{text} names a pattern that there is not")
+    return resource_pattern(text)
+
+
+def _body_rule(name: str, row: object) -> BodyRule:
+    fields = _mapping(row)
+    _only(f"bodies/{name}", fields, _BODY_KEYS)
+    required = fields["required"]
+    if not isinstance(required, bool):
+        raise TypeError(f"bodies/{name}: required is true or false")
+    return BodyRule(
+        name=name,
+        inspection=Inspection(str(fields["inspection"])),
+        required=required,
+        media_types=_lower_bytes(fields["media_types"]),
+        limit=_size(f"bodies/{name}/limit", fields["limit"]),
+        inflated_limit=_size(f"bodies/{name}/inflated_limit", fields["inflated_limit"]),
+    )
+
+
+def _size(where: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{where}: limits are whole numbers of bytes")
+    return value
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected a mapping, found {value!r}")
+    return value
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list of rows, found {value!r}")
+    return value
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, found {value!r}")
+    return value
+
+
+def _strings(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"expected a list of names, found {value!r}")
+    return value
+
+
+def _lower(names: object) -> frozenset[str]:
+    return frozenset(name.lower() for name in _strings(names))
+
+
+def _lower_bytes(names: object) -> frozenset[bytes]:
+    return frozenset(name.lower().encode("ascii") for name in _strings(names))
