@@ -25,7 +25,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ibcm_bridge.decisions import Deny
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
-from ibcm_bridge.policy import BridgePublication, Credential, PlaintextListener, Policy, Trust
+from ibcm_bridge.policy import (
+    BridgePublication,
+    Credential,
+    HttpPublication,
+    PlaintextListener,
+    Policy,
+    Trust,
+)
 
 WARN_CERTIFICATE = datetime.timedelta(days=14)
 WARN_CRL = datetime.timedelta(days=1)
@@ -69,6 +76,7 @@ def check_policy(
             yield Finding(Level.FACT, f"{host}:{port}", plain.describe())
             text = f"nothing is encrypted and nobody authenticated, because: {plain.because}"
             yield Finding(Level.WARNING, plain.name, text, "BRIDGE-HTTPS-ONLY")
+            yield from _say_widening(plain)
             continue
         if listener.without_sni is not None:
             text = f"clients that send no server name get {listener.without_sni}"
@@ -76,7 +84,15 @@ def check_policy(
         for publication in listener.publications.values():
             yield Finding(Level.FACT, f"{host}:{port}", publication.describe())
             if isinstance(publication, BridgePublication):
+                yield from _say_widening(publication)
                 yield from _check_bridge(publication, now, verify_authority)
+
+
+def _say_widening(publication: HttpPublication) -> Iterator[Finding]:
+    roles = {role.profile.name: role for role in publication.directories.values()}
+    for name, role in roles.items():
+        for text in role.widened:
+            yield Finding(Level.FACT, f"{publication.name}: {name}", text)
 
 
 def _check_bridge(

@@ -70,6 +70,8 @@ class PublishedRole:
 
     profile: RoleProfile
     site_system: SiteSystem
+    widened: tuple[str, ...] = ()
+    """What the policy adds to the role's table and why, in words for `check`."""
 
 
 @dataclass(frozen=True, slots=True)

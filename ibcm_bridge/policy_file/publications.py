@@ -28,9 +28,9 @@ from ibcm_bridge.policy_file.rows import (
     RoleRow,
     TunnelRow,
 )
-from ibcm_bridge.policy_file.widening import read_profile
+from ibcm_bridge.policy_file.widening import in_words, read_profile
 from ibcm_bridge.policy_file.wording import not_published_so
-from ibcm_bridge.roles import CertificatePolicy, Mode, RoleProfile, RoleTable
+from ibcm_bridge.roles import CertificatePolicy, Mode, RoleTable
 
 Row = BridgeRow | TunnelRow | PlaintextRow
 
@@ -169,7 +169,7 @@ def _bridge(
     )
 
 
-_Roles = Sequence[tuple[yaml_tree.Path, RoleProfile, SiteSystem]]
+_Roles = Sequence[tuple[yaml_tree.Path, PublishedRole]]
 
 
 def _roles(
@@ -186,7 +186,8 @@ def _roles(
             reading.report(role_at, not_published_so(name, mode, table))
             continue
         profile = read_profile(reading, role_at, row, table.roles[name], table)
-        found.append((role_at, profile, _site_system(reading, role_at, row)))
+        published = PublishedRole(profile, _site_system(reading, role_at, row), in_words(row))
+        found.append((role_at, published))
     return found if len(found) == len(rows) else None
 
 
@@ -194,12 +195,12 @@ def _directories(
     reading: Reading, where: yaml_tree.Path, roles: _Roles
 ) -> Mapping[str, PublishedRole]:
     directories: dict[str, PublishedRole] = {}
-    for role_at, profile, site_system in roles:
-        for directory in profile.directories:
+    for role_at, role in roles:
+        for directory in role.profile.directories:
             if directory in directories:
                 other = directories[directory].profile.name
                 reading.report(role_at, f"/{directory} is already a directory of {other}")
-            directories[directory] = PublishedRole(profile, site_system)
+            directories[directory] = role
     return directories
 
 
@@ -208,7 +209,7 @@ def _certificate_policy(
 ) -> CertificatePolicy | None:
     """What is asked of clients. One handshake, so one for all roles of a publication."""
     if row.clients.certificate is None:
-        defaults = {profile.name: profile.certificates[0] for _, profile, _ in roles}
+        defaults = {role.profile.name: role.profile.certificates[0] for _, role in roles}
         if len(set(defaults.values())) == 1:
             return next(iter(defaults.values()))
         named = ", ".join(f"{name} {policy.value}" for name, policy in defaults.items())
@@ -217,16 +218,16 @@ def _certificate_policy(
         )
         return None
     asked = CertificatePolicy(row.clients.certificate)
-    for role_at, profile, _ in roles:
-        if asked not in profile.certificates:
-            allowed = ", ".join(policy.value for policy in profile.certificates)
+    for role_at, role in roles:
+        if asked not in role.profile.certificates:
+            allowed = ", ".join(policy.value for policy in role.profile.certificates)
             text = f"client certificates of this role: {allowed}; not {asked.value}"
             reading.report(role_at, text)
     return asked
 
 
 def _request_head(roles: _Roles, limits: LimitsRow) -> int:
-    return max(limits.request_head, *(profile.request_head for _, profile, _ in roles))
+    return max(limits.request_head, *(role.profile.request_head for _, role in roles))
 
 
 def _site_system(

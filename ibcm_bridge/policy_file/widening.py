@@ -52,6 +52,21 @@ def read_profile(
     )
 
 
+def in_words(row: RoleRow | PlaintextRoleRow) -> tuple[str, ...]:
+    """What a row adds to its role, and why, for whoever checks the policy."""
+    added = [
+        *((f"the verb {one.verb} is added", one.because) for one in row.extra_verbs),
+        *((f"the header {one.name} is added", one.because) for one in row.extra_headers),
+        *(
+            (f"/{one.directory}/{one.path} is added for {', '.join(one.verbs)}", one.because)
+            for one in row.extra_paths
+        ),
+    ]
+    if row.windows_authentication is not None:
+        added.append(("Windows authentication passes", row.windows_authentication.because))
+    return tuple(f"{what}, because: {why}" for what, why in added)
+
+
 def _verbs(
     reading: Reading,
     where: yaml_tree.Path,
