@@ -71,6 +71,7 @@ class Reason(StrEnum):
     ENCODING = "encoding"
     XML = "xml"
     XML_DTD = "xml-dtd"
+    MESSAGE = "message"
     MALICIOUS_CONTENT = "malicious-content"
     ENGINE_UNAVAILABLE = "engine-unavailable"
     # the site-system leg

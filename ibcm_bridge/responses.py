@@ -141,6 +141,9 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.ENCODING: _http(_LOOK, _S.FORBIDDEN, "The text is not in the encoding it must be in."),
     Reason.XML: _http(_LOOK, _S.FORBIDDEN, "The XML is not well-formed or not as it must be."),
     Reason.XML_DTD: _http(_LOOK, _S.FORBIDDEN, "The XML declares a document type or entities."),
+    Reason.MESSAGE: _http(
+        _LOOK, _S.FORBIDDEN, "This kind of message is not supported over the Internet."
+    ),
     Reason.MALICIOUS_CONTENT: _http(_LOOK, _S.FORBIDDEN, "Malicious content was found."),
     Reason.ENGINE_UNAVAILABLE: _http(
         _LOOK, _S.SERVICE_UNAVAILABLE, "The content cannot be inspected at the moment."

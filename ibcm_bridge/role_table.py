@@ -16,6 +16,7 @@ from ibcm_bridge.roles import (
     Inspection,
     Mode,
     NeverPublished,
+    RefusedMessage,
     Resource,
     RoleProfile,
     RoleTable,
@@ -93,7 +94,15 @@ _ROLE_KEYS = {
     "directories",
     "windows_authentication",
 }
-_BODY_KEYS = {"inspection", "required", "media_types", "limit", "inflated_limit"}
+_BODY_KEYS = {
+    "inspection",
+    "required",
+    "media_types",
+    "limit",
+    "inflated_limit",
+    "refused_messages",
+}
+_MESSAGE_KEYS = {"endpoint", "reply_to", "root", "element"}
 _RESOURCE_KEYS = {"path", "query", "verbs", "refused"}
 _WINDOWS_KEYS = {"otherwise", "headers", "directories"}
 
@@ -208,7 +217,18 @@ def _body_rule(name: str, row: object) -> BodyRule:
         media_types=_lower_bytes(fields["media_types"]),
         limit=_size(f"bodies/{name}/limit", fields["limit"]),
         inflated_limit=_size(f"bodies/{name}/inflated_limit", fields["inflated_limit"]),
+        refused_messages=tuple(
+            _refused_message(_mapping(one)) for one in _list(fields.get("refused_messages", []))
+        ),
     )
+
+
+def _refused_message(row: Mapping[str, object]) -> RefusedMessage:
+    _only("refused_messages", row, {"requirement", *_MESSAGE_KEYS})
+    if not row.keys() & _MESSAGE_KEYS:
+        raise ValueError("a row of refused_messages that is about every message")
+    named = {key: _string(row.get(key, "")).lower() for key in _MESSAGE_KEYS}
+    return RefusedMessage(requirement=_string(row["requirement"]), **named)
 
 
 def _size(where: str, value: object) -> int:

@@ -45,6 +45,20 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedMessage:
+    """A message that is refused, by what it says of itself; what is empty does not matter.
+
+    Names are compared without regard to case: management points do so (protocol.md §2.1).
+    """
+
+    requirement: str
+    endpoint: str
+    reply_to: str
+    root: str
+    element: str
+
+
+@dataclass(frozen=True, slots=True)
 class BodyRule:
     """What a request body may be. Sizes in bytes; `media_types` in lower case.
 
@@ -57,6 +71,7 @@ class BodyRule:
     media_types: frozenset[bytes]
     limit: int
     inflated_limit: int
+    refused_messages: tuple[RefusedMessage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

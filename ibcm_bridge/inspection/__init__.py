@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
-from ibcm_bridge.messages.ccm import read_ccm_request
-from ibcm_bridge.messages.xml import character_data, check_xml
-from ibcm_bridge.roles import Inspection
+from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
+from ibcm_bridge.messages.xml import character_data, check_xml, has_element, root_element
+from ibcm_bridge.roles import Inspection, RefusedMessage
 
 Views = dict[str, bytes]
 """Name of a view -> its bytes."""
@@ -110,6 +110,9 @@ def _ccm_message(authorized: Authorized, body: bytes) -> Content | Deny:
     )
     if isinstance(message, Deny):
         return message
+    refusal = _refused_message(authorized.body_rule.refused_messages, message)
+    if refusal is not None:
+        return refusal
     # Signatures are mostly ASCII and the inflated bytes are UTF-16, so the text is looked at too.
     views = {
         "sent": body,
@@ -119,6 +122,26 @@ def _ccm_message(authorized: Authorized, body: bytes) -> Content | Deny:
         **_as_read(message.header_text, *message.documents),
     }
     return Content(views, message.target_endpoint)
+
+
+def _refused_message(rows: Sequence[RefusedMessage], message: CcmRequest) -> Deny | None:
+    """What has no business on the Internet (protocol.md §2.4)."""
+    endpoint, reply_to = message.target_endpoint.lower(), message.reply_to.lower()
+    roots = [root_element(one).lower() for one in message.documents]
+    for row in rows:
+        if row.endpoint not in ("", endpoint) or row.reply_to not in ("", reply_to):
+            continue
+        about = [
+            document
+            for root, document in zip(roots, message.documents, strict=True)
+            if row.root in ("", root) and (not row.element or has_element(document, row.element))
+        ]
+        if about or not (row.root or row.element):
+            named = row.endpoint or row.reply_to or row.element or row.root
+            return Deny(
+                Reason.MESSAGE, "bodies.ccm-message.refused_messages", named, row.requirement
+            )
+    return None
 
 
 def _as_read(*documents: str) -> Views:

@@ -40,15 +40,17 @@ class CcmRequest:
 
     header_text: str
     target_endpoint: str
+    reply_to: str
     inflated: bytes
     documents: tuple[str, ...]
     """The slices, each an XML document."""
 
 
 _CHILDREN = {
-    name.lower(): name for name in ("Body", "Attachment", "Hooks", "Payload", "TargetEndpoint")
+    name.lower(): name
+    for name in ("Body", "Attachment", "Hooks", "Payload", "ReplyTo", "TargetEndpoint")
 }
-"""Children of Msg by which the payload is found, as they are spelt."""
+"""Children of Msg by which the payload is found or the message judged, as they are spelt."""
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class _Header:
     root: str = ""
     element: str = ""
     endpoint: str = ""
+    reply_to: str = ""
     hooks: list[str] = field(default_factory=list)
     slices: list[tuple[int, int]] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
@@ -96,6 +99,8 @@ class _Header:
     def text(self, text: str) -> None:
         if self.element == "TargetEndpoint":
             self.endpoint += text
+        elif self.element == "ReplyTo":
+            self.reply_to += text
 
     def _add_slice(self, attributes: Mapping[str, str]) -> None:
         offset, length = attributes.get("Offset", ""), attributes.get("Length", "")
@@ -135,7 +140,9 @@ def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> C
     documents = _check_slices(inflated, header.slices)
     if isinstance(documents, Deny):
         return documents
-    return CcmRequest(header_text, header.endpoint.strip(), inflated, documents)
+    return CcmRequest(
+        header_text, header.endpoint.strip(), header.reply_to.strip(), inflated, documents
+    )
 
 
 def _header_text(raw: bytes) -> str | Deny:

@@ -6,6 +6,7 @@ and no file to include (CWE-611, CWE-776). expat does the reading.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from xml.parsers import expat
 
@@ -103,6 +104,22 @@ def character_data(document: str) -> bytes:
     parser.StartElementHandler = lambda _name, values: attributes.extend(values.values())
     _parse(parser, document.rstrip("\0\r\n").encode())
     return "\n".join(("".join(texts), *attributes)).encode()
+
+
+_ROOT = re.compile(r"\ufeff?(?:\s|<\?.*?\?>|<!--.*?-->)*<([^\s/>]+)", re.DOTALL)
+"""XML 1.0 §2.8: before the root there are only white space, comments and instructions."""
+
+
+def root_element(document: str) -> str:
+    """The local name of the root of a document that `check_xml` has accepted."""
+    found = _ROOT.match(document)
+    return found[1].rpartition(":")[2] if found else ""
+
+
+def has_element(document: str, local_name: str) -> bool:
+    """Whether a document has such an element; also where it only looks like one, in a comment."""
+    tag = rf"<(?:[^\s<>/:]+:)?{re.escape(local_name)}[\s/>]"
+    return re.search(tag, document, re.IGNORECASE) is not None
 
 
 def _depth_counter() -> tuple[StartElement, EndElement]:

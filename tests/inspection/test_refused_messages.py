@@ -1,0 +1,122 @@
+"""Messages that have no business on the Internet, each beside one that has (protocol.md §2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.inspection import inspect
+from ibcm_bridge.lab import ccm
+from ibcm_bridge.request_head import RequestHead
+
+GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
+Look = Callable[[bytes], Approved | Deny]
+
+
+@pytest.fixture(scope="module")
+def look(
+    decide: Callable[[RequestHead], Authorized | Deny], request_head: Callable[..., RequestHead]
+) -> Look:
+    def run(body: bytes) -> Approved | Deny:
+        lines = (f"Content-Length: {len(body)}", f"Content-Type: {ccm.CONTENT_TYPE}")
+        authorized = decide(request_head("CCM_POST", "/ccm_system/request", *lines))
+        assert isinstance(authorized, Authorized)
+        return inspect(authorized, body, ())
+
+    return run
+
+
+def message(endpoint: str, xml: str) -> bytes:
+    return ccm.ccm_post_body(endpoint=endpoint, body_xml=xml, client_guid=GUID)
+
+
+def reply_to(where: str) -> bytes:
+    """A plain message, but for who is to get the answer."""
+    xml = "<Report/>"
+    payload = xml.encode("utf-16-le") + b"\0\0"
+    header = ccm.message_header("MP_HinvEndpoint", len(payload), "", GUID)
+    start = header.index("<ReplyTo>") + len("<ReplyTo>")
+    header = header[:start] + where + header[header.index("</ReplyTo>") :]
+    return ccm.raw_message(header, payload, inner_type=b"text/plain; charset=utf-16")
+
+
+CLIENT_PACKAGE = ccm.location_request("ContentLocationRequest").replace(
+    '<Package ID="LAB00001" Version="1"/>', "<ClientPackage/>"
+)
+
+REFUSED = [
+    ("MP_ClientIdManager", "<ClientIDRequest/>", "NO-OSD"),
+    ("mp_clientidmanager", "<ClientIDRequest/>", "NO-OSD"),
+    ("MP_DriverManager", "<Anything/>", "NO-OSD"),
+    ("MP_OOBMgr", "<Anything/>", "NO-WAKE-ON-LAN"),
+    ("MP_TokenManager", "<Anything/>", "BRIDGE-AUTH-COMPUTER"),
+    ("MP_LocationManager", ccm.location_request("AssignedSiteRequest"), "NO-SITE-ASSIGNMENT"),
+    ("MP_LocationManager", ccm.location_request("LocalMPLocationRequest"), "NO-SITE-ASSIGNMENT"),
+    ("MP_LocationManager", ccm.location_request("UpdateSFRequest"), "BRIDGE-INSPECT"),
+    ("MP_LocationManager", ccm.location_request("TokenServicesRequest"), "BRIDGE-AUTH-COMPUTER"),
+    ("MP_LocationManager", CLIENT_PACKAGE, "NO-CLIENT-DEPLOYMENT"),
+    # The root is the root, whatever stands before it and however it is written.
+    ("MP_LocationManager", "<!-- <Report> --><UpdateSFRequest/>", "BRIDGE-INSPECT"),
+    ("MP_LocationManager", '<?xml version="1.0"?>\r\n<updatesfrequest />', "BRIDGE-INSPECT"),
+    ("MP_LocationManager", '<x:UpdateSFRequest xmlns:x="urn:x"/>', "BRIDGE-INSPECT"),
+    # Another endpoint does not make it another message.
+    ("MP_HinvEndpoint", "<AssignedSiteRequest/>", "NO-SITE-ASSIGNMENT"),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "xml", "requirement"), REFUSED)
+def test_a_message_with_no_business_on_the_internet_is_refused(
+    look: Look, endpoint: str, xml: str, requirement: str
+) -> None:
+    denial = look(message(endpoint, xml))
+    assert isinstance(denial, Deny), denial
+    assert (denial.reason, denial.requirement) == (Reason.MESSAGE, requirement)
+    assert denial.rule == "bodies.ccm-message.refused_messages"
+
+
+ALLOWED = [
+    ("MP_LocationManager", ccm.location_request("ContentLocationRequest")),
+    ("MP_LocationManager", ccm.location_request("SiteInformationRequest")),
+    ("MP_LocationManager", ccm.location_request("EnumerateMPLocationRequest")),
+    ("MP_LocationManager", ccm.location_request("WSUSLocationRequest")),
+    ("MP_PolicyManager", ccm.policy_request(GUID)),
+    ("MP_HinvEndpoint", ccm.inventory_report(GUID)),
+    # A report that speaks of such a message is not one.
+    ("MP_HinvEndpoint", "<Report><AssignedSiteRequest/><ClientPackage/></Report>"),
+    ("MP_HinvEndpoint", "<Report><!-- <UpdateSFRequest/> --></Report>"),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "xml"), ALLOWED)
+def test_what_an_internet_client_needs_passes(look: Look, endpoint: str, xml: str) -> None:
+    assert isinstance(look(message(endpoint, xml)), Approved)
+
+
+def test_an_answer_for_boot_media_is_refused(look: Look) -> None:
+    denial = look(reply_to("direct:OSD"))
+    assert isinstance(denial, Deny)
+    assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-OSD")
+
+
+def test_an_answer_for_the_client_itself_passes(look: Look) -> None:
+    assert isinstance(look(reply_to("direct:PC1:SccmMessaging")), Approved)
+
+
+def test_a_second_reply_to_is_refused(look: Look) -> None:
+    """One reader would take the first, another the last."""
+    denial = look(reply_to("direct:PC1:x</ReplyTo><ReplyTo>direct:OSD"))
+    assert isinstance(denial, Deny)
+    assert denial.reason is Reason.XML
+
+
+def test_the_second_document_of_a_message_counts_too(look: Look) -> None:
+    first, second = "<Report/>".encode("utf-16-le"), "<UpdateSFRequest/>".encode("utf-16-le")
+    header = ccm.message_header("MP_LocationManager", len(first), "", GUID)
+    attachment = f'<Attachment Type="ByteRange" Offset="{len(first)}" Length="{len(second)}"/>'
+    header = header.replace("</Msg>", f"{attachment}</Msg>")
+    body = ccm.raw_message(header, first + second, inner_type=b"text/plain; charset=utf-16")
+    denial = look(body)
+    assert isinstance(denial, Deny)
+    assert denial.reason is Reason.MESSAGE
