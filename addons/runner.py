@@ -118,6 +118,16 @@ def engines(policy: Policy) -> list[ContentEngine]:
     return [YaraEngine(_rules(policy.rule_files))]
 
 
+def demand_tested_mitmproxy() -> None:
+    """Refuse a version of mitmproxy that the tests have not run on: StartError."""
+    if not version.VERSION.startswith(TESTED_MITMPROXY):
+        tested = ", ".join(f"{prefix}x" for prefix in TESTED_MITMPROXY)
+        raise StartError(
+            f"mitmproxy {version.VERSION} has not been tested with; use {tested}, or say "
+            "--untested-mitmproxy"
+        )
+
+
 async def run(policy: Policy, ready: Callable[[list[Address]], None]) -> None:
     """Run until SIGTERM or Ctrl-C. `ready` is told the addresses. Raises StartError."""
     loop = asyncio.get_running_loop()
@@ -137,9 +147,6 @@ async def serve(
 ) -> None:
     """Serve until `stop` is set, then let what is under way finish. Raises StartError."""
     with contextlib.closing(bridge):
-        if not version.VERSION.startswith(TESTED_MITMPROXY):
-            tested = ", ".join(f"{prefix}x" for prefix in TESTED_MITMPROXY)
-            raise StartError(f"mitmproxy {version.VERSION} has not been tested with; use {tested}")
         master = BridgeMaster(bridge)
         serving = asyncio.create_task(master.run())
         try:

@@ -84,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
         "Exit status: 0 stopped, 1 could not start.",
     )
     run.add_argument("--verbose", action="store_true", help="log what mitmproxy does")
+    run.add_argument(
+        "--untested-mitmproxy",
+        action="store_true",
+        help="run on a mitmproxy that the tests have not run on; run them on it first",
+    )
     run.set_defaults(command=_run)
 
     check = commands.add_parser(
@@ -137,7 +142,7 @@ def _run(options: argparse.Namespace) -> int:
     if policy is None:
         return EXIT_PROBLEM
     # Only now, because they take a while: what is wrong with a policy is said at once.
-    from ibcm_bridge.addons.runner import StartError, run
+    from ibcm_bridge.addons.runner import StartError, demand_tested_mitmproxy, run
     from ibcm_bridge.inspection.engines import RuleError
 
     findings = _findings(policy)
@@ -154,6 +159,8 @@ def _run(options: argparse.Namespace) -> int:
         sys.stderr.flush()
 
     try:
+        if not options.untested_mitmproxy:
+            demand_tested_mitmproxy()
         asyncio.run(run(policy, ready))
     except (StartError, RuleError, OSError) as error:
         print(f"ibcm-bridge: cannot start: {error}", file=sys.stderr)

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from mitmproxy import version
 
 from ibcm_bridge import __version__
+from ibcm_bridge.addons import runner
 from ibcm_bridge.cli import main
 
 
@@ -57,3 +59,24 @@ def test_pki_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert (tmp_path / "bridge.yaml").read_text() == "mine"
     assert (tmp_path / "pki" / "root.pem").read_bytes() == root
     assert "ibcm-bridge pki: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "begins"), [([], False), (["--untested-mitmproxy"], True)])
+def test_a_mitmproxy_the_tests_have_not_run_on_has_to_be_asked_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    begins: bool,
+) -> None:
+    begun = []
+
+    async def run(*_: object) -> None:
+        begun.append(True)
+
+    monkeypatch.setattr(version, "VERSION", "12.9.0")
+    monkeypatch.setattr(runner, "run", run)
+    assert main(["pki", str(tmp_path)]) == 0
+    status = main(["run", "--config", str(tmp_path / "bridge.yaml"), *arguments])
+    assert (status == 0) is bool(begun) is begins
+    assert ("mitmproxy 12.9.0 has not been tested with" in capsys.readouterr().err) is not begins
