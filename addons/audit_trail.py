@@ -1,17 +1,17 @@
 """Writes the audit: one JSON line per request, tunnel and refused connection.
 
 No addon else writes a record, and no record is written twice. A record that cannot be written is
-an exception in a hook, and so ends its connection like any other defect.
+an exception in a hook, and so ends its connection like any other defect; from then on requests are
+refused until one can be written. Where the policy says `when_unwritable: continue` they are not:
+that begins with a line in the log, and ends with a record that counts what was lost.
 """
 
 from __future__ import annotations
 
 import datetime
 import logging
-import sys
 import time
 from pathlib import Path
-from typing import TextIO
 
 from mitmproxy.connection import Client
 from mitmproxy.http import HTTPFlow
@@ -19,12 +19,13 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from ibcm_bridge import audit
+from ibcm_bridge.addons.audit_file import AuditFile
 from ibcm_bridge.addons.client_authentication import failed_handshake
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
 from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
 from ibcm_bridge.decisions import Approved, Deny, Reason
 from ibcm_bridge.identity import AuthenticatedClient
-from ibcm_bridge.policy import TunnelPublication
+from ibcm_bridge.policy import TunnelPublication, WhenUnwritable
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +33,18 @@ logger = logging.getLogger(__name__)
 class AuditTrail:
     """The audit file, or standard output."""
 
-    def __init__(self, connections: Connections, path: Path | None) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        path: Path | None,
+        when_unwritable: WhenUnwritable = WhenUnwritable.REFUSE,
+    ) -> None:
         """Open the file for appending. OSError where that fails, before anything is served."""
         self._connections = connections
-        self._stream: TextIO = path.open("a", encoding="utf-8") if path else sys.stdout
+        self._file = AuditFile(path)
+        self._when_unwritable = when_unwritable
         self._failed = False
+        self._lost = 0
 
     def requestheaders(self, _flow: HTTPFlow) -> None:
         """Refuse what could not be written down; the first hook of every request."""
@@ -48,11 +56,12 @@ class AuditTrail:
 
     def close(self) -> None:
         """Flush and close. Who cannot write must still be able to stop."""
+        if self._lost:
+            logger.critical("%d records could not be written to the audit", self._lost)
         try:
-            if self._stream is not sys.stdout:
-                self._stream.close()
+            self._file.close()
         except OSError:
-            logger.critical("the last records could not be written to the audit")
+            logger.critical("the audit could not be closed")
 
     def tls_failed_client(self, data: TlsData) -> None:
         """A handshake that the client did not finish."""
@@ -119,16 +128,41 @@ class AuditTrail:
             logger.critical("a defect in %s could not be written to the audit", where)
 
     def _demand_working(self) -> None:
-        if self._failed:
+        if self._failed and self._when_unwritable is WhenUnwritable.REFUSE:
             # The refusal is written down, or tried to: so it is found out when it works again.
             raise OSError("the audit cannot be written")
 
     def _write(self, record: audit.Record) -> None:
         # Whatever is raised in between, an OSError or not, it has failed.
-        self._failed = True
-        self._stream.write(audit.Line(record).text())
-        self._stream.flush()
-        self._failed = False
+        failed_before, self._failed = self._failed, True
+        try:
+            if self._lost:
+                self._file.write(audit.line(_gap(self._lost)))
+                logger.warning("the audit can be written again; %d records are lost", self._lost)
+                self._lost = 0
+            self._file.write(audit.line(record))
+        except OSError as error:
+            if self._when_unwritable is WhenUnwritable.REFUSE:
+                raise
+            self._lost += 1
+            if not failed_before:
+                why = error.strerror or type(error).__name__
+                logger.critical("the audit cannot be written: %s; going on without", why)
+        else:
+            self._failed = False
+
+
+def _gap(lost: int) -> audit.Record:
+    return {
+        audit.TIME: _now(),
+        audit.EVENT: audit.Event.RECORDS_LOST.value,
+        audit.LOST: lost,
+        audit.NOTE: "the audit could not be written",
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def _of_connection(
@@ -137,7 +171,7 @@ def _of_connection(
     host, port = connection.listener.address
     client = connection.client
     return {
-        audit.TIME: datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        audit.TIME: _now(),
         audit.EVENT: event.value,
         audit.REFERENCE: reference,
         audit.VERDICT: None,

@@ -63,7 +63,7 @@ class Bridge:
         except SSL.Error as error:
             reasons = "; ".join(reason for *_, reason in error.args[0]) if error.args else ""
             raise StartError(f"OpenSSL does not take a certificate or key: {reasons}") from error
-        self._audit = AuditTrail(self.connections, policy.audit_file)
+        self._audit = AuditTrail(self.connections, policy.audit_file, policy.when_unwritable)
         self.hooks = listener.Hooks(
             [
                 self._audit,

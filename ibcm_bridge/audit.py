@@ -8,7 +8,6 @@ target, a name) is bounded and escaped by JSON.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import StrEnum
 
 from ibcm_bridge.decisions import Deny
@@ -22,6 +21,7 @@ class Event(StrEnum):
     REQUEST = "request"
     TUNNEL = "tunnel"
     CONNECTION_REFUSED = "connection-refused"
+    RECORDS_LOST = "records-lost"
 
 
 class Verdict(StrEnum):
@@ -57,6 +57,7 @@ STATUS = "status"
 ALERT = "alert"
 BYTES_IN = "bytes_from_client"
 BYTES_OUT = "bytes_to_client"
+LOST = "lost"
 SECONDS = "seconds"
 NOTE = "note"
 
@@ -100,13 +101,7 @@ def target_field(target: bytes) -> str:
     return target[:MAX_TEXT].decode("ascii", "backslashreplace")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the audit file."""
-
-    record: Record
-
-    def text(self) -> str:
-        """JSON, without the fields that have nothing to say."""
-        said = {key: value for key, value in self.record.items() if value not in (None, "", ())}
-        return json.dumps(said, ensure_ascii=True, separators=(",", ":")) + "\n"
+def line(record: Record) -> str:
+    """One line of the audit file: JSON in ASCII, without the fields that have nothing to say."""
+    said = {key: value for key, value in record.items() if value not in (None, "", ())}
+    return json.dumps(said, ensure_ascii=True, separators=(",", ":")) + "\n"

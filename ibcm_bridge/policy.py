@@ -190,6 +190,13 @@ class Limits:
     tunnel_idle_seconds: float
 
 
+class WhenUnwritable(StrEnum):
+    """What happens to requests while the audit cannot be written."""
+
+    REFUSE = "refuse"
+    CONTINUE = "continue"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Everything the bridge was told."""
@@ -198,5 +205,6 @@ class Policy:
     never: NeverPublished
     audit_file: Path | None
     """None: standard output."""
+    when_unwritable: WhenUnwritable
     rule_files: tuple[Path, ...]
     limits: Limits

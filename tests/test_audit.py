@@ -44,7 +44,7 @@ def test_a_certificate_is_written_by_what_finds_it_again(client: AuthenticatedCl
 
 
 def test_a_record_is_one_line_of_json_in_its_order() -> None:
-    text = audit.Line({audit.TIME: "t", audit.EVENT: "request", audit.BYTES_IN: 0}).text()
+    text = audit.line({audit.TIME: "t", audit.EVENT: "request", audit.BYTES_IN: 0})
     assert text == '{"time":"t","event":"request","bytes_from_client":0}\n'
 
 
@@ -56,14 +56,14 @@ def test_fields_with_nothing_to_say_are_left_out_and_zero_says_something() -> No
         audit.BYTES_OUT: 0,
         audit.SECONDS: 0.0,
     }
-    assert json.loads(audit.Line(record).text()) == {"bytes_to_client": 0, "seconds": 0.0}
+    assert json.loads(audit.line(record)) == {"bytes_to_client": 0, "seconds": 0.0}
 
 
 @pytest.mark.parametrize(
     "text", ["a\nb", "a\r\nb", "\u2028", "\x1b[31m", "\x00", '"}{"', "ä\ud800"]
 )
 def test_a_client_cannot_begin_a_line_or_colour_a_terminal(text: str) -> None:
-    line = audit.Line({audit.SERVER_NAME: text}).text()
+    line = audit.line({audit.SERVER_NAME: text})
     assert line.isascii()
     assert line.removesuffix("\n").isprintable()
     assert json.loads(line) == {"server_name": text}
@@ -71,7 +71,7 @@ def test_a_client_cannot_begin_a_line_or_colour_a_terminal(text: str) -> None:
 
 @given(st.binary(max_size=600))
 def test_any_target_is_written_on_one_line(target: bytes) -> None:
-    line = audit.Line({audit.TARGET: audit.target_field(target)}).text()
+    line = audit.line({audit.TARGET: audit.target_field(target)})
     assert line.count("\n") == 1
     assert line.isascii()
 

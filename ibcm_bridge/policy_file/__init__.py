@@ -18,12 +18,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ibcm_bridge import yaml_tree
-from ibcm_bridge.policy import Limits, Policy
+from ibcm_bridge.policy import Limits, Policy, WhenUnwritable
 from ibcm_bridge.policy_file.certificates import read_credential, read_trust
 from ibcm_bridge.policy_file.publications import read_listeners
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, why
 from ibcm_bridge.policy_file.rows import (
-    AuditRow,
     CertificateRow,
     LimitsRow,
     PolicyRow,
@@ -69,7 +68,8 @@ def load_policy(path: Path) -> Policy:
     policy = Policy(
         listeners=read_listeners(reading, row.publications, row.limits, table),
         never=table.never,
-        audit_file=_audit_file(reading, row.audit),
+        audit_file=_audit_file(reading, row.audit.file),
+        when_unwritable=WhenUnwritable(row.audit.when_unwritable),
         rule_files=tuple(_rule_files(reading, row.rules)),
         limits=Limits(**row.limits.model_dump()),
     )
@@ -78,10 +78,10 @@ def load_policy(path: Path) -> Policy:
     return policy
 
 
-def _audit_file(reading: Reading, row: AuditRow | None) -> Path | None:
-    if row is None:
+def _audit_file(reading: Reading, name: str | None) -> Path | None:
+    if name is None:
         return None
-    path = reading.relative(row.file)
+    path = reading.relative(name)
     if not path.parent.is_dir():
         reading.report(("audit", "file"), f"there is no folder {path.parent}")
     return path

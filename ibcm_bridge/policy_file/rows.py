@@ -153,7 +153,11 @@ class PlaintextRow(_Row):
 
 
 class AuditRow(_Row):
-    file: str
+    """Where the audit is appended, standard output when left out; and what happens to requests
+    while it cannot be written."""
+
+    file: str | None = None
+    when_unwritable: Literal["refuse", "continue"] = "refuse"
 
 
 class LimitsRow(_Row):
@@ -178,7 +182,7 @@ class PolicyRow(_Row):
     """A policy of ibcm-bridge; docs/policy-file.md explains each key."""
 
     version: Literal[1]
-    audit: AuditRow | None = None
+    audit: AuditRow = AuditRow()
     rules: list[str] = []
     limits: LimitsRow = LimitsRow()
     publications: list[PublicationRow] = Field(min_length=1)

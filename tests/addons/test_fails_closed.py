@@ -529,9 +529,9 @@ class FullDisk(io.StringIO):
 def disk(request: pytest.FixtureRequest, running: Running) -> Iterator[FullDisk]:
     error = request.param
     disk = FullDisk(error if error is not UnicodeEncodeError else _NotEncodable)
-    before, running.bridge._audit._stream = running.bridge._audit._stream, disk
+    before, running.bridge._audit._file = running.bridge._audit._file, disk
     yield disk
-    running.bridge._audit._stream = before
+    running.bridge._audit._file = before
 
 
 class _NotEncodable(UnicodeEncodeError):

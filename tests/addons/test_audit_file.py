@@ -1,0 +1,142 @@
+"""The audit's file: whole lines, rotation, and what happens while it cannot be written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from ibcm_bridge.addons import audit_file
+from ibcm_bridge.addons.audit_file import AuditFile
+from ibcm_bridge.lab.client import Reply
+from ibcm_bridge.policy import WhenUnwritable
+from tests.addons.conftest import GOOD, Lab, Running, answer, wait_for
+
+
+@pytest.fixture(autouse=True)
+def looks_at_every_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_file, "LOOK_SECONDS", 0.0)
+
+
+class Disk:
+    """Takes so many bytes more, and then none."""
+
+    def __init__(self) -> None:
+        self.room = 1_000_000
+        self.data = b""
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        taken = data[: self.room]
+        self.room -= len(taken)
+        self.data += taken
+        return len(taken)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> tuple[AuditFile, Disk]:
+    file, disk = AuditFile(tmp_path / "audit.jsonl"), Disk()
+    file._stream.close()
+    file._stream = cast("audit_file.RawIOBase", disk)
+    file._path = None
+    return file, disk
+
+
+def test_lines_are_appended_to_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.write_text("earlier\n")
+    file = AuditFile(path)
+    file.write("one\n")
+    assert path.read_text() == "earlier\none\n", "at once, not when it is closed"
+    file.close()
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed"])
+def test_a_file_that_was_moved_away_is_opened_anew(tmp_path: Path, how: str) -> None:
+    path, old = tmp_path / "audit.jsonl", tmp_path / "audit.jsonl.1"
+    file = AuditFile(path)
+    file.write("one\n")
+    path.rename(old)
+    if how == "removed":
+        old.unlink()
+    file.write("two\n")
+    file.close()
+    assert path.read_text() == "two\n"
+    assert how == "removed" or old.read_text() == "one\n"
+
+
+def test_a_file_that_was_truncated_is_written_on(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    file = AuditFile(path)
+    file.write("one\n")
+    path.write_text("")
+    file.write("two\n")
+    file.close()
+    assert path.read_text() == "two\n"
+
+
+def test_where_no_new_file_can_be_opened_the_line_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "audit.jsonl"
+    path.parent.mkdir()
+    file = AuditFile(path)
+    path.unlink()
+    path.parent.rmdir()
+    with pytest.raises(OSError, match="No such file"):
+        file.write("lost\n")
+    path.parent.mkdir()
+    file.write("kept\n")
+    file.close()
+    assert path.read_text() == "kept\n"
+
+
+def test_a_line_that_was_cut_short_does_not_spoil_the_next(disk: tuple[AuditFile, Disk]) -> None:
+    file, disk_ = disk
+    disk_.room = 4
+    with pytest.raises(OSError, match="No space"):
+        file.write('{"lost":1}\n')
+    with pytest.raises(OSError, match="No space"):
+        file.write('{"lost":2}\n')
+    disk_.room = 1_000
+    file.write('{"kept":3}\n')
+    file.write('{"kept":4}\n')
+    assert disk_.data == b'{"lo\n{"kept":3}\n{"kept":4}\n'
+
+
+def test_where_the_policy_says_so_requests_go_on_and_what_was_lost_is_counted(
+    lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = dataclasses.replace(
+        lab.policy,
+        audit_file=tmp_path / "audit.jsonl",
+        when_unwritable=WhenUnwritable.CONTINUE,
+    )
+    caplog.set_level(logging.WARNING, "ibcm_bridge.addons.audit_trail")
+    with Running(lab, policy) as running:
+        trail, full = running.bridge._audit, Disk()
+        full.room = 0
+        before, trail._file = trail._file, cast("AuditFile", full)
+        for _ in range(3):
+            with running.client() as client:
+                assert isinstance(answer(client, *GOOD), Reply)
+        assert wait_for(lambda: trail._lost == 3)
+        trail._file = before
+        with running.client() as client:
+            assert isinstance(answer(client, *GOOD), Reply)
+        assert wait_for(lambda: len(running.audit()) == 2)
+    gap, request = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
+    assert (gap["event"], gap["lost"]) == ("records-lost", 3)
+    assert (request["event"], request["verdict"]) == ("request", "allow")
+    ours = "ibcm_bridge.addons.audit_trail"
+    said = [record.getMessage() for record in caplog.records if record.name == ours]
+    assert said == [
+        "the audit cannot be written: No space left on device; going on without",
+        "the audit can be written again; 3 records are lost",
+    ], "once each, and not for every request"
