@@ -44,16 +44,24 @@ from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSys
 from ibcm_bridge.addons.tls_ending import CutOff
 from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
 from ibcm_bridge.gate import gate
-from ibcm_bridge.origination import Origination, originate
+from ibcm_bridge.origination import (
+    Origination,
+    authentication_lost,
+    certificate_refused,
+    late,
+    originate,
+)
 from ibcm_bridge.policy import HttpPublication, Limits
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.response_head import (
     BodyEnd,
+    ResponseReader,
     asks_to_close,
     body_end,
     chunk,
     content_length,
     ends_connection,
+    fields_for_client,
     head_for_client,
     next_response,
     response_reader,
@@ -138,8 +146,8 @@ class ExchangeLayer(ProcedureLayer):
             item = yield None
             if isinstance(item, events.DataReceived):
                 self._received += item.data
-            elif isinstance(item, events.ConnectionClosed | events.Wakeup):
-                return False
+            elif isinstance(item, events.ConnectionClosed | events.Wakeup | Closed):
+                return False  # as the site system would close an authenticated connection
         return True
 
     def _read_head(self) -> Steps[RequestHead]:
@@ -196,9 +204,10 @@ class ExchangeLayer(ProcedureLayer):
         flow.server_conn = leg.server
         head = approved.authorized.head
         exchange.forwarded = True
+        leg.authenticates |= bool(head.values(b"authorization"))
         yield from self.with_leg(leg, leg.send(head.to_bytes() + approved.body))
         reader = response_reader(head, approved.body)
-        response = yield from self._read_response_head(reader)
+        response = yield from self._read_response_head(leg, reader)
         flow.response = shown_response(response)
         exchange.status = response.status_code
         yield HttpResponseHeadersHook(flow)
@@ -207,12 +216,20 @@ class ExchangeLayer(ProcedureLayer):
 
         received_head = exchange.head
         assert received_head is not None
+        scheme = b"https" if leg.terms.tls is not None else b"http"
+        origin = scheme + b"://" + (head.value(b"host") or b"")
+        passed = fields_for_client(response, origin, approved.authorized.site_system.names)
+        if isinstance(passed, Deny):
+            raise _Refused(passed)
+        exchange.note = passed.note
         end = body_end(response, head)
-        keep_alive = end is not BodyEnd.CLOSE and not asks_to_close(
-            received_head.values(b"connection")
+        keep_alive = (
+            end is not BodyEnd.CLOSE
+            and not asks_to_close(received_head.values(b"connection"))
+            and not (leg.authenticates and ends_connection(response))
         )
         self._answering = True
-        self._unsent = head_for_client(response, end, keep_alive=keep_alive)
+        self._unsent = head_for_client(response, passed, end, keep_alive=keep_alive)
         whole = yield from self._pass_body_on(exchange, reader, end, response)
         yield from self._send(b"")
         if not whole:
@@ -226,17 +243,20 @@ class ExchangeLayer(ProcedureLayer):
         if surplus or ends_connection(response) or not keep_alive:
             yield from self.with_leg(leg, leg.close())
         yield HttpResponseHook(flow)
-        return keep_alive
+        return keep_alive and (leg.usable or not leg.authenticates)
 
     def _open_leg(self, terms: Origination) -> Steps[SiteSystemLeg]:
-        verified = terms.tls.verify_name if terms.tls is not None else None
-        key = (terms.address, terms.server_name, verified)
+        # Two roles may name one site system and differ in what they demand of it.
+        demanded = (terms.tls.verify_name, terms.tls.highest) if terms.tls is not None else None
+        key = (terms.address, terms.server_name, demanded)
         leg = self.legs.get(key)
         if leg is not None and leg.usable:
             self.leg_in_use = leg
             return leg
         if leg is not None:
             yield from self.with_leg(leg, leg.close())
+            if leg.authenticates:
+                raise _Refused(authentication_lost(terms.server_name))
         leg = SiteSystemLeg(self.context, terms)
         self.legs[key] = self.leg_in_use = leg
         self._connection.may_dial = terms.address
@@ -244,29 +264,35 @@ class ExchangeLayer(ProcedureLayer):
         yield from self.with_leg(leg, leg.open())
         while not isinstance(item := (yield from self._next_item()), Opened):
             if isinstance(item, events.Wakeup):
-                late = f"{terms.server_name}: no connection in time"
-                raise _Refused(
-                    Deny(Reason.SITE_SYSTEM_UNREACHABLE, "limits.handshake_seconds", late)
-                )
+                connected = leg.server.timestamp_tcp_setup is not None
+                raise _Refused(late(terms.server_name, connected=connected))
         self.deadline.lift()
         self._connection.may_dial = None
         if item.error is not None:
+            refused = certificate_refused(terms.server_name, leg.alert)
+            if refused is not None:
+                raise _Refused(refused)
             connected = leg.server.timestamp_tcp_setup is not None
             reason = Reason.SITE_SYSTEM_UNVERIFIED if connected else Reason.SITE_SYSTEM_UNREACHABLE
             raise _Refused(Deny(reason, "site_system", f"{terms.server_name}: {item.error}"))
         return leg
 
-    def _read_response_head(self, reader: h11.Connection) -> Steps[h11.Response]:
-        yield from self.deadline.move(self._limits.body_seconds)
+    def _read_response_head(
+        self, leg: SiteSystemLeg, reader: ResponseReader
+    ) -> Steps[h11.Response]:
+        yield from self.deadline.move(self._limits.response_seconds)
         while (response := next_response(reader)) is None:
             item = yield from self._next_item()
             if isinstance(item, Received):
                 reader.receive_data(item.data)
             elif isinstance(item, Closed):
+                refused = certificate_refused(leg.server.sni or "", leg.alert)
+                if refused is not None:
+                    raise _Refused(refused)
                 # h11 tells an unfinished head from a connection closed without one.
                 reader.receive_data(b"")
             elif isinstance(item, events.Wakeup):
-                silent = Deny(Reason.SITE_SYSTEM_RESPONSE, "limits.body_seconds", "no response")
+                silent = Deny(Reason.SITE_SYSTEM_SLOW, "limits.response_seconds", "no response")
                 raise _Refused(silent)
         self.deadline.lift()
         if isinstance(response, Deny):
@@ -388,7 +414,7 @@ class ExchangeLayer(ProcedureLayer):
         yield from self._tell_error(exchange, flow, denial.reason.value)
 
     def _incomplete(self, exchange: Exchange, flow: http.HTTPFlow, note: str) -> Steps[None]:
-        exchange.note = note
+        exchange.note = f"{exchange.note}; {note}" if exchange.note else note
         self._cut_off = self._answering
         yield from self._tell_error(exchange, flow, note)
 

@@ -55,7 +55,7 @@ def change_policy(policy: dict[str, Any], raw_site_system: RawSiteSystem) -> Non
                 "roles": {**roles, "management-point": point},
             }
         )
-    policy["limits"] = {"body_seconds": SLOW_SECONDS, "handshake_seconds": SLOW_SECONDS}
+    policy["limits"] = {"response_seconds": SLOW_SECONDS, "handshake_seconds": SLOW_SECONDS}
 
 
 @pytest.fixture
@@ -68,10 +68,16 @@ def address(name: str) -> tuple[str, int]:
     return ("127.0.0.1", PORTS[name])
 
 
-def check_502(lab: Lab, reply: Reply, reason: Reason, rule: str = "site_system") -> dict[str, Any]:
+def check_refused(
+    lab: Lab,
+    reply: Reply,
+    reason: Reason,
+    rule: str = "site_system",
+    requirement: str = "BRIDGE-TERMINATE",
+) -> dict[str, Any]:
     """A refusal that says nothing of what is inside."""
-    record = lab.check_refused(reply, reason, rule, "BRIDGE-TERMINATE")
-    assert reply.status == 502
+    record = lab.check_refused(reply, reason, rule, requirement)
+    assert reply.status == (504 if reason is Reason.SITE_SYSTEM_SLOW else 502)
     said = f"{reply.headers} {reply.body!r}".lower()
     for inside in ("corp.example", "127.0.0.1", "mitmproxy", str(DOWN[1]), "openssl", "errno"):
         assert inside not in said
@@ -121,7 +127,7 @@ def test_an_impostor_gets_no_request(lab: Lab, raw: RawSiteSystem, who: str) -> 
     raw.behave(lambda peer: peer.wait_for_end(), impostors(lab)[who])
     data = lab.request("CCM_POST", "/ccm_system/request", lab.message_fields, lab.message())
     reply = lab.send_one(data, address=address("raw"))
-    record = check_502(lab, reply, Reason.SITE_SYSTEM_UNVERIFIED)
+    record = check_refused(lab, reply, Reason.SITE_SYSTEM_UNVERIFIED)
     assert MP_NAME in record["detail"]
     (peer,) = raw.peers
     lab.until(peer.ended.is_set)
@@ -175,7 +181,9 @@ def test_a_site_system_that_wants_another_certificate_is_not_reached(
     finally:
         raw.trust = lab.pki.root
     # In TLS 1.3 it says so after the handshake: as its answer, and not after a long silence.
-    record = check_502(lab, reply, Reason.SITE_SYSTEM_RESPONSE)
+    rule = "site_systems.certificate"
+    record = check_refused(lab, reply, Reason.SITE_SYSTEM_RESPONSE, rule)
+    assert record["detail"] == f"{MP_NAME} refused the bridge's certificate: unknown_ca"
     assert record["seconds"] < SLOW_SECONDS
 
 
@@ -184,7 +192,7 @@ def test_a_site_system_that_wants_another_certificate_is_not_reached(
 
 def test_one_that_is_down(lab: Lab) -> None:
     reply = lab.send_one(lab.request(), address=address("down"))
-    record = check_502(lab, reply, Reason.SITE_SYSTEM_UNREACHABLE)
+    record = check_refused(lab, reply, Reason.SITE_SYSTEM_UNREACHABLE)
     assert MP_NAME in record["detail"]
 
 
@@ -206,7 +214,7 @@ def test_head_to_one_that_is_down_gets_no_body(lab: Lab) -> None:
 def test_one_that_speaks_no_tls(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.send(OK))
     reply = lab.send_one(lab.request(fields=lab.identification), address=address("raw"))
-    check_502(lab, reply, Reason.SITE_SYSTEM_UNVERIFIED)
+    check_refused(lab, reply, Reason.SITE_SYSTEM_UNVERIFIED)
     (peer,) = raw.peers
     assert b"GET" not in peer.received
 
@@ -214,20 +222,20 @@ def test_one_that_speaks_no_tls(lab: Lab, raw: RawSiteSystem) -> None:
 def test_one_that_closes_in_the_handshake(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: None)
     reply = lab.send_one(lab.request(), address=address("raw"))
-    check_502(lab, reply, Reason.SITE_SYSTEM_UNVERIFIED)
+    check_refused(lab, reply, Reason.SITE_SYSTEM_UNVERIFIED)
 
 
 def test_one_that_accepts_and_says_nothing(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.wait_for_end())
     reply = lab.send_one(lab.request(), address=address("raw"))
-    record = check_502(lab, reply, Reason.SITE_SYSTEM_UNREACHABLE, "limits.handshake_seconds")
+    record = check_refused(lab, reply, Reason.SITE_SYSTEM_SLOW, "limits.handshake_seconds")
     assert SLOW_SECONDS <= record["seconds"] < SLOW_SECONDS + 1
 
 
 def test_one_that_never_answers(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.wait_for_end(), lab.pki.server(MP_NAME))
     reply = lab.send_one(lab.request(), address=address("raw"))
-    record = check_502(lab, reply, Reason.SITE_SYSTEM_RESPONSE, "limits.body_seconds")
+    record = check_refused(lab, reply, Reason.SITE_SYSTEM_SLOW, "limits.response_seconds")
     assert SLOW_SECONDS <= record["seconds"] < SLOW_SECONDS + 1
     (peer,) = raw.peers
     lab.until(peer.ended.is_set)  # the leg was closed, too
@@ -260,7 +268,7 @@ def test_one_with_no_proper_answer(lab: Lab, raw: RawSiteSystem, case: str) -> N
 
     raw.behave(script, lab.pki.server(MP_NAME))
     reply = lab.send_one(lab.request(), address=address("raw"))
-    check_502(lab, reply, Reason.SITE_SYSTEM_RESPONSE)
+    check_refused(lab, reply, Reason.SITE_SYSTEM_RESPONSE)
 
 
 # Answers that are passed on
@@ -288,14 +296,13 @@ def answer_with(
 
 def test_a_response_head_is_passed_on_as_it_was(lab: Lab, raw: RawSiteSystem) -> None:
     fields = [
-        ("server", "Microsoft-IIS/10.0"),
-        ("X-Powered-By", "ASP.NET"),
         ("Set-Cookie", "a=1"),
         ("Set-Cookie", "b=2"),
         ("eTAG", '"x"'),
         ("Content-Length", "2"),
     ]
     head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    head += "server: Microsoft-IIS/10.0\r\nX-Powered-By: ASP.NET\r\n"
     leg = "Keep-Alive: timeout=5\r\nProxy-Connection: x\r\nConnection: keep-alive\r\n"
     answer = f"HTTP/1.1 299 As you like\r\n{head}{leg}\r\nok".encode()
     answer_with(lab, raw, answer, 1)
