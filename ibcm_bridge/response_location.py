@@ -2,9 +2,9 @@
 
 A client on the Internet can follow a relative reference, and one to the publication itself. The
 site system's own name is of no use to it and none of its business, so there the publication's
-authority takes its place (as a reverse proxy's answer must, RFC 9110 §10.2.2 being about the
-reader). Whatever leads anywhere else is not passed back: to `http:` least of all
-(BRIDGE-HTTPS-ONLY) where the client spoke HTTPS, and not to another host, which would be a request that nobody has decided on.
+authority takes its place. Whatever leads anywhere else is not passed back: to `http:` least of all
+where the client spoke HTTPS (BRIDGE-HTTPS-ONLY), and not to another host, which no decision has
+said a client may know of.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ _PLAIN = re.compile(rb"[!-\[\]-~]*")
 """RFC 3986 §2: nothing but visible ASCII; the backslash, which some read as a slash, left out."""
 
 
-def location_for_client(
-    value: bytes, origin: bytes, own_names: Collection[str]
-) -> bytes | Deny:
+def location_for_client(value: bytes, origin: bytes, own_names: Collection[str]) -> bytes | Deny:
     """What the client is told instead of `value`; mostly itself.
 
     `origin` is where the client sent its request, such as https://bridge.internet.example, and

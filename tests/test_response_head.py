@@ -301,7 +301,8 @@ def test_what_the_client_needs_is_passed_back(line: bytes) -> None:
 def test_where_a_response_leads_is_looked_at(name: str) -> None:
     def fields(value: str) -> ClientFields | Deny:
         raw = f"HTTP/1.1 301 Moved\r\n{name}: {value}\r\nContent-Length: 0\r\n\r\n".encode()
-        return fields_for_client(accepted(raw), b"https://bridge.internet.example", ("mp01.corp.example",))
+        origin = b"https://bridge.internet.example"
+        return fields_for_client(accepted(raw), origin, ("mp01.corp.example",))
 
     same = fields("/x")
     assert isinstance(same, ClientFields)

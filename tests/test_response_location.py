@@ -52,8 +52,9 @@ def test_the_site_systems_own_name_becomes_the_publications(value: bytes, expect
 
 def test_the_authority_is_the_one_that_the_client_asked_for() -> None:
     there = b"https://bridge.internet.example:8443/x"
-    assert for_client(b"https://mp01.corp.example/x", b"https://bridge.internet.example:8443") == there
-    assert for_client(there, b"https://bridge.internet.example:8443") == there
+    origin = b"https://bridge.internet.example:8443"
+    assert for_client(b"https://mp01.corp.example/x", origin) == there
+    assert for_client(there, origin) == there
 
 
 @pytest.mark.parametrize(
