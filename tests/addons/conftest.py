@@ -492,3 +492,10 @@ def exchange(lab: Lab, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Exchang
     driver = ExchangeDriver(lab, clock)
     driver.start()
     return driver
+
+
+@pytest.fixture
+def leg_context(lab: Lab) -> Context:
+    """The context of a client connection, for a leg without an exchange."""
+    context, _ = open_connection(lab, BRIDGED)
+    return context
