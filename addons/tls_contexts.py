@@ -150,7 +150,7 @@ def site_system_leg_context(
     context.set_max_proto_version(_VERSIONS[highest])
     context.set_verify(SSL.VERIFY_PEER, None)
     _lib.SSL_CTX_set_post_handshake_auth(context._context, 1)
-    context.set_info_callback(_note_alert_received)
+    context.set_info_callback(note_alert_received)
     return context
 
 
@@ -163,10 +163,20 @@ def alert_received(connection: SSL.Connection) -> str | None:
     return alert
 
 
-def _note_alert_received(connection: SSL.Connection, where: int, value: int) -> None:
+def note_alert_received(connection: SSL.Connection, where: int, value: int) -> None:
+    """The info callback of site-system legs."""
     # As in _report_alerts; 1 is a warning, such as close_notify.
     if where & _ALERT_READ == _ALERT_READ and value >> 8 != 1:
         connection.set_app_data(_ALERTS.get(value & 0xFF, f"alert {value & 0xFF}"))
+
+
+def verification_failure(connection: SSL.Connection) -> str | None:
+    """Why the peer's certificate was not accepted, in OpenSSL's words; None where it was."""
+    number: int = _lib.SSL_get_verify_result(connection._ssl)
+    if number == 0:  # X509_V_OK
+        return None
+    text: str = _ffi.string(_lib.X509_verify_cert_error_string(number)).decode("ascii", "replace")
+    return text
 
 
 _ALERT_READ = SSL.SSL_CB_ALERT | SSL.SSL_CB_READ
