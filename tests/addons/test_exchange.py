@@ -17,7 +17,8 @@ from mitmproxy.proxy import events
 
 from ibcm_bridge.addons import site_system_leg, timers
 from ibcm_bridge.addons.connections import exchange_of
-from ibcm_bridge.addons.exchange import LINGER_BYTES, LINGER_SECONDS, MAX_AHEAD
+from ibcm_bridge.addons.exchange import LINGER_BYTES, LINGER_SECONDS
+from ibcm_bridge.addons.forwarding import MAX_AHEAD
 from ibcm_bridge.decisions import Approved
 from ibcm_bridge.policy import BridgePublication
 

@@ -38,6 +38,9 @@ class Wire:
         )
         server_context = SSL.Context(SSL.TLS_SERVER_METHOD)
         server_context.set_max_proto_version(SSL.TLS1_2_VERSION)
+        # Else the new handshake would resume the session, and show no certificate.
+        server_context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        server_context.set_options(SSL.OP_NO_TICKET)
         credential = lab.pki.server(NAME)
         server_context.use_certificate(credential.certificate)
         for issuer in credential.issuers:
@@ -176,5 +179,18 @@ def test_an_end_in_the_middle_of_it_is_an_end(wire: Wire) -> None:
     wire.carry_out(wire.leg.send(noise("a", 100_000)))
     wire.tell(events.DataReceived(wire.leg.server, b"\x15\x03\x03\x00\x02\x02\x28"))
     wire.tell(events.ConnectionClosed(wire.leg.server))
+    assert [type(one) for one in wire.news] == [Closed]
+    assert not wire.received
+
+
+def test_somebody_else_in_the_middle_of_it_gets_nothing(wire: Wire, lab: Lab) -> None:
+    # A renegotiation verifies anew: path, revocation and name.
+    other = lab.pki.server("dp01.corp.example")
+    wire.server.use_certificate(other.certificate)
+    wire.server.use_privatekey(other.key)
+    wire.ask_for_a_handshake()
+    wire.carry_out(wire.leg.send(noise("a", 100_000)))
+    with pytest.raises(SSL.Error, match="bad certificate"):  # the leg's alert
+        wire.until_quiet()
     assert [type(one) for one in wire.news] == [Closed]
     assert not wire.received
