@@ -7,7 +7,8 @@ deadline has passed, or the news of the leg in use.
 
 Legs are small layer stacks of their own (`site_system_leg`). Their events are found here and given
 to them; what they report comes back as items, but only from the leg in use: on any other nothing
-was asked, so an answer there is no answer, and that leg is closed.
+was asked, so an answer there is no answer, and that leg is closed. The one thing else that counts
+is the end of a leg on which the client is authenticated, between two requests.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 
-from ibcm_bridge.addons.site_system_leg import News, Received, SiteSystemLeg
+from ibcm_bridge.addons.site_system_leg import Closed, News, Received, SiteSystemLeg
 from ibcm_bridge.addons.timers import Deadline
-from ibcm_bridge.policy import Address
+from ibcm_bridge.policy import Address, TlsVersion
 
 Item = events.Event | News
+
+LegKey = tuple[Address, str, tuple[str, TlsVersion] | None]
+"""Address, names and what was demanded: what was verified as one site system is not another."""
 
 type Steps[Result] = Generator[Any, Any, Result]
 """A part of the procedure, and what it comes to."""
@@ -36,8 +40,7 @@ class ProcedureLayer(Layer):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.deadline = Deadline()
-        self.legs: dict[tuple[Address, str, str | None], SiteSystemLeg] = {}
-        """By address and names: what was verified as one site system is not another."""
+        self.legs: dict[LegKey, SiteSystemLeg] = {}
         self.leg_in_use: SiteSystemLeg | None = None
         self._asked_by: dict[commands.Command, SiteSystemLeg] = {}
         self._inbox: collections.deque[Item] = collections.deque()
@@ -61,6 +64,9 @@ class ProcedureLayer(Layer):
                 yield from self._feed(command)
             elif isinstance(command, Received):
                 yield from self.with_leg(leg, leg.close())
+            elif isinstance(command, Closed) and leg.authenticates and self.leg_in_use is None:
+                # It was a part of who the client is, who has to hear of it.
+                yield from self._feed(command)
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         leg = self._leg_of(event)

@@ -18,6 +18,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
+from ibcm_bridge.addons.tls_contexts import alert_received
 from ibcm_bridge.addons.tls_ending import TlsEnding
 from ibcm_bridge.origination import Origination
 
@@ -77,21 +78,27 @@ class SiteSystemLeg:
         self._used = time.monotonic()
         self.terms = terms
         self.server = LegServer(terms)
+        self.authenticates = False
+        """Whether the client has begun to authenticate itself on it (protocol.md §10): from then on
+        the leg is a part of who the client is, and no other can take its place."""
         self.context = context.fork()
         self.context.server = self.server
-        self.stack: Layer
-        if terms.tls is None:
-            self.stack = _End(self.context, None)
-        else:
-            tls = _LegTls(self.context, self.server)
-            tls.child_layer = _End(self.context, tls)
-            self.stack = tls
+        self._tls = _LegTls(self.context, self.server) if terms.tls is not None else None
+        self.stack: Layer = _End(self.context, self._tls)
+        if self._tls is not None:
+            self._tls.child_layer = self.stack
+            self.stack = self._tls
 
     @property
     def usable(self) -> bool:
         """Whether a request can be sent on it, of a leg that has been opened."""
-        fresh = time.monotonic() - self._used < IDLE_SECONDS
+        fresh = self.authenticates or time.monotonic() - self._used < IDLE_SECONDS
         return fresh and self.server.state is ConnectionState.OPEN
+
+    @property
+    def alert(self) -> str | None:
+        """The fatal alert by which the site system ended the leg, if it did."""
+        return self._tls.alert if self._tls is not None else None
 
     def open(self) -> CommandGenerator[None]:
         """Connect, shake hands, verify. Answered by `Opened`."""
@@ -109,6 +116,11 @@ class SiteSystemLeg:
 
 class _LegTls(TlsEnding, ServerTLSLayer):
     """mitmproxy's server TLS layer."""
+
+    @property
+    def alert(self) -> str | None:
+        """The fatal alert that was received, if one was."""
+        return alert_received(self.tls) if self.tls else None
 
 
 class _End(Layer):

@@ -139,16 +139,47 @@ def _verify_path(store: crypto.X509Store, certificates: Sequence[x509.Certificat
 def site_system_leg_context(
     credential: Credential, trust: Trust, highest: TlsVersion = TlsVersion.TLS_1_3
 ) -> SSL.Context:
-    """A client-side context that presents the bridge's certificate and verifies the peer's."""
+    """A client-side context that presents the bridge's certificate and verifies the peer's.
+
+    IIS may ask for the certificate only after it has read the request head: by renegotiation in
+    TLS 1.2, which OpenSSL's clients do unless told otherwise, and in 1.3 by a CertificateRequest
+    (RFC 8446 §4.6.2), which must be announced. Either way the peer is the one that was verified:
+    a renegotiation verifies it again, name included.
+    """
     context = _context(SSL.TLS_CLIENT_METHOD, credential, trust)
     context.set_max_proto_version(_VERSIONS[highest])
     context.set_verify(SSL.VERIFY_PEER, None)
-    # IIS may ask for the certificate only after the request line (design of IIS; RFC 8446 §4.6.2).
     _lib.SSL_CTX_set_post_handshake_auth(context._context, 1)
+    context.set_info_callback(note_alert_received)
     return context
 
 
 _VERSIONS = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION}
+
+
+def alert_received(connection: SSL.Connection) -> str | None:
+    """The fatal alert that ended a connection of a site-system leg, if one did."""
+    alert: str | None = connection.get_app_data()
+    return alert
+
+
+def note_alert_received(connection: SSL.Connection, where: int, value: int) -> None:
+    """The info callback of site-system legs."""
+    # As in _report_alerts; 1 is a warning, such as close_notify.
+    if where & _ALERT_READ == _ALERT_READ and value >> 8 != 1:
+        connection.set_app_data(_ALERTS.get(value & 0xFF, f"alert {value & 0xFF}"))
+
+
+def verification_failure(connection: SSL.Connection) -> str | None:
+    """Why the peer's certificate was not accepted, in OpenSSL's words; None where it was."""
+    number: int = _lib.SSL_get_verify_result(connection._ssl)
+    if number == 0:  # X509_V_OK
+        return None
+    text: str = _ffi.string(_lib.X509_verify_cert_error_string(number)).decode("ascii", "replace")
+    return text
+
+
+_ALERT_READ = SSL.SSL_CB_ALERT | SSL.SSL_CB_READ
 
 
 def expect_name(connection: SSL.Connection, server_name: str, verify_name: str) -> None:

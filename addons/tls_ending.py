@@ -25,6 +25,8 @@ class TlsEnding(TLSLayer):
     _ended = False
     ended_cleanly = False
     """Whether the peer said close_notify (RFC 8446 §6.1)."""
+    _untaken = b""
+    """What was sent and OpenSSL has not taken yet."""
 
     def receive_data(self, data: bytes) -> CommandGenerator[None]:
         """Pass plaintext on, and then the end if there is one."""
@@ -41,7 +43,10 @@ class TlsEnding(TLSLayer):
                 ended = self.ended_cleanly = True
             except SSL.Error:  # an alert, or no TLS record
                 ended = True
-        # After recv(), which may have made OpenSSL say something: an alert, a certificate.
+        # After recv(), which may have ended a renegotiation, or made OpenSSL say something: an
+        # alert, a certificate.
+        if self._untaken:
+            self._hand_over(self._untaken)
         yield from self.tls_interact()
         if plaintext:
             yield from self.event_to_child(events.DataReceived(self.conn, bytes(plaintext)))
@@ -57,11 +62,27 @@ class TlsEnding(TLSLayer):
             yield from self.event_to_child(events.ConnectionClosed(self.conn))
 
     def send_data(self, data: bytes) -> CommandGenerator[None]:
-        """Send; where TLS has ended there is nobody to send to, and the layer above will hear."""
-        try:
-            self.tls.sendall(data)
-        except SSL.WantReadError:
-            raise  # not an end: nothing must be lost without a word
-        except SSL.Error:
-            pass
+        """Send, or keep for later what cannot be sent now.
+
+        While a site system asks for the bridge's certificate by renegotiation (TLS 1.2), OpenSSL
+        takes nothing until more has come in. What it has not taken waits, in its order.
+        """
+        self._hand_over(self._untaken + data if self._untaken else data)
         yield from self.tls_interact()
+
+    def _hand_over(self, data: bytes) -> None:
+        """Give OpenSSL what it takes; the rest waits.
+
+        pyOpenSSL's contexts allow partial writes, so one call takes one record or nothing, and
+        says how much it was. Where TLS has ended there is nobody to send to, and the layer above
+        will hear of it.
+        """
+        waiting, taken = memoryview(data), 0
+        try:
+            while taken < len(data):
+                taken += self.tls.send(waiting[taken:])
+        except SSL.WantReadError:
+            pass
+        except SSL.Error:
+            taken = len(data)
+        self._untaken = data[taken:]

@@ -47,6 +47,7 @@ from ibcm_bridge.policy_file import load_policy
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.response_head import (
     body_end,
+    fields_for_client,
     head_for_client,
     next_response,
     response_reader,
@@ -171,7 +172,10 @@ def _read_response(head: RequestHead, body: bytes, response: bytes) -> bytes:
     found = next_response(reader)
     if found is None or isinstance(found, Deny):
         raise RuntimeError(f"not a response: {found!r}")
-    return head_for_client(found, body_end(found, head), keep_alive=True)
+    passed = fields_for_client(found, b"https://bridge.internet.example", ())
+    if isinstance(passed, Deny):
+        raise RuntimeError(f"not passed back: {passed!r}")
+    return head_for_client(found, passed, body_end(found, head), keep_alive=True)
 
 
 def _response() -> bytes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime
+import itertools
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,8 +97,14 @@ def _parser() -> argparse.ArgumentParser:
         parents=[policy],
         help="say what a policy publishes, and what is wrong with its certificates",
         description="Reads a policy as `run` would and says what it publishes; then looks at its "
-        "certificates and revocation lists: purposes, names, dates, keys. Connects to nothing. "
-        "The exit status is 1 when there is a problem.",
+        "certificates and revocation lists: purposes, names, dates, keys. Connects to nothing, "
+        "unless told to. The exit status is 1 when there is a problem.",
+    )
+    check.add_argument(
+        "--connect",
+        action="store_true",
+        help="speak to each site system too, with the bridge's own certificate: a HEAD request "
+        "for nothing in each directory",
     )
     check.set_defaults(command=_check)
 
@@ -175,12 +182,19 @@ def _check(options: argparse.Namespace) -> int:
     policy = _policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
-    findings = _findings(policy)
-    for finding in findings:
-        print(_line(finding))
+    findings = []
+    for finding in itertools.chain(_findings(policy), _connect(policy) if options.connect else ()):
+        print(_line(finding), flush=True)
+        findings.append(finding)
     counts = {level: sum(1 for one in findings if one.level is level) for level in Level}
     print(f"{_count(counts[Level.PROBLEM], 'problem')}, {_count(counts[Level.WARNING], 'warning')}")
     return EXIT_PROBLEM if counts[Level.PROBLEM] else 0
+
+
+def _connect(policy: Policy) -> Iterator[Finding]:
+    from ibcm_bridge.addons.connect_check import check_connections
+
+    return check_connections(policy)
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -78,6 +78,7 @@ class Reason(StrEnum):
     SITE_SYSTEM_UNREACHABLE = "site-system-unreachable"
     SITE_SYSTEM_UNVERIFIED = "site-system-unverified"
     SITE_SYSTEM_RESPONSE = "site-system-response"
+    SITE_SYSTEM_SLOW = "site-system-slow"
     # us
     PIPELINED = "pipelined"
     BRIDGE_DEFECT = "bridge-defect"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Authorized
+from ibcm_bridge.decisions import Authorized, Deny, Reason
 from ibcm_bridge.policy import (
     Address,
     BridgePublication,
@@ -54,3 +54,49 @@ def originate(publication: HttpPublication, authorized: Authorized) -> Originati
             trust=publication.site_system_trust,
         )
     return Origination(site_system.address, site_system.name, tls)
+
+
+_BLAMES_CERTIFICATE = frozenset(
+    (
+        "bad_certificate",
+        "unsupported_certificate",
+        "certificate_revoked",
+        "certificate_expired",
+        "certificate_unknown",
+        "unknown_ca",
+        "access_denied",
+        "certificate_required",
+    )
+)
+"""Alerts by which a peer says that the certificate it was shown will not do (RFC 8446 §6.2)."""
+
+
+def certificate_refused(server_name: str, alert: str | None) -> Deny | None:
+    """The denial where a site system refused the bridge's own certificate, at whatever moment.
+
+    It is an answer, and not one that the client can do anything about. What is to blame is not
+    who the site system is, but what this publication presents to it.
+    """
+    if alert not in _BLAMES_CERTIFICATE:
+        return None
+    detail = f"{server_name} refused the bridge's certificate: {alert}"
+    return Deny(Reason.SITE_SYSTEM_RESPONSE, "site_systems.certificate", detail)
+
+
+def late(server_name: str, *, connected: bool) -> Deny:
+    """The denial where there was no leg in time."""
+    if connected:
+        detail = f"{server_name}: no handshake in time"
+        return Deny(Reason.SITE_SYSTEM_SLOW, "limits.handshake_seconds", detail)
+    detail = f"{server_name}: no connection in time"
+    return Deny(Reason.SITE_SYSTEM_UNREACHABLE, "limits.handshake_seconds", detail)
+
+
+def authentication_lost(server_name: str) -> Deny:
+    """The denial where the leg that a client had authenticated is gone (protocol.md §10).
+
+    Another leg would not know the client; and half a conversation carried over to it would be
+    somebody's half. With this answer the connection ends, and the client begins anew.
+    """
+    detail = f"{server_name} closed the connection on which the client was authenticated"
+    return Deny(Reason.SITE_SYSTEM_RESPONSE, "site_system.windows_authentication", detail)

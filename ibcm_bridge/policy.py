@@ -63,6 +63,11 @@ class SiteSystem:
     verify_name: str
     highest_tls: TlsVersion = TlsVersion.TLS_1_3
 
+    @property
+    def names(self) -> frozenset[str]:
+        """All names it may call itself by."""
+        return frozenset((self.name, self.verify_name))
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedRole:
@@ -186,6 +191,7 @@ class Limits:
     handshake_seconds: float
     head_seconds: float
     body_seconds: float
+    response_seconds: float
     idle_seconds: float
     tunnel_idle_seconds: float
 

@@ -7,11 +7,14 @@ request and the head together.
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import h11
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.response_location import FIELDS, location_for_client
 
 MAX_HEAD = 65_536
 """Bytes; as for a request's head."""
@@ -29,6 +32,43 @@ _NOT_PASSED_BACK = frozenset(
 )
 """RFC 9110 §7.6.1: the site-system leg's own."""
 
+MAX_INFORMATIONAL = 16
+"""1xx heads before a response. RFC 9110 §15.2 allows any number; a server that waits for work to be
+done sends one now and then, and more of them would hold a client without an answer."""
+
+_INTERNAL = frozenset(
+    (
+        b"server",  # RFC 9110 §10.2.4 warns of it: it says which attacks would work
+        b"x-powered-by",
+        b"x-aspnet-version",
+        b"x-aspnetmvc-version",
+        b"alt-svc",  # RFC 7838: where else the site system is, past the bridge
+    )
+)
+"""What a site system says of itself. Nothing in protocol.md has a client read it."""
+
+
+class ResponseReader(h11.Connection):
+    """h11's reader, which counts the 1xx heads it has left out."""
+
+    informational = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFields:
+    """The fields of a response that the client gets, framing aside."""
+
+    fields: tuple[tuple[bytes, bytes], ...]
+    replaced: tuple[str, ...]
+    """Names of fields in which the site system's name became the publication's."""
+
+    @property
+    def note(self) -> str:
+        """What the audit says of it."""
+        if not self.replaced:
+            return ""
+        return f"{', '.join(self.replaced)}: the site system's name was replaced"
+
 
 class BodyEnd(enum.Enum):
     """How the end of a response body is known."""
@@ -39,9 +79,9 @@ class BodyEnd(enum.Enum):
     CLOSE = "close"
 
 
-def response_reader(head: RequestHead, body: bytes) -> h11.Connection:
+def response_reader(head: RequestHead, body: bytes) -> ResponseReader:
     """A reader for the one response to this request."""
-    reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+    reader = ResponseReader(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
     fields = [(b"Host", head.value(b"host") or b""), (b"Content-Length", b"%d" % len(body))]
     reader.send(h11.Request(method=head.method, target=head.target, headers=fields))
     if body:
@@ -50,7 +90,7 @@ def response_reader(head: RequestHead, body: bytes) -> h11.Connection:
     return reader
 
 
-def next_response(reader: h11.Connection) -> h11.Response | Deny | None:
+def next_response(reader: ResponseReader) -> h11.Response | Deny | None:
     """The response head, once the reader has been given all of it; None until then."""
     while True:
         try:
@@ -66,6 +106,9 @@ def next_response(reader: h11.Connection) -> h11.Response | Deny | None:
             # Nothing could inspect what follows a 101; and nobody asked for it.
             return _bad("101, or the connection closed without a response")
         # Other 1xx are for whoever asked: the client's 100 was ours to give.
+        reader.informational += 1
+        if reader.informational > MAX_INFORMATIONAL:
+            return _bad(f"more than {MAX_INFORMATIONAL} informational responses")
 
 
 def body_end(response: h11.Response, head: RequestHead) -> BodyEnd:
@@ -94,21 +137,45 @@ def asks_to_close(connection_values: list[bytes]) -> bool:
     return any(b"close" in value.lower() for value in connection_values)
 
 
-def head_for_client(response: h11.Response, end: BodyEnd, *, keep_alive: bool) -> bytes:
-    """The head as the client gets it: the site system's, with the client leg's own framing."""
-    # RFC 9112 §6.3: of a length beside a coding, which h11 lets pass, only the coding counts.
-    left_out = _NOT_PASSED_BACK | ({b"content-length"} if end is BodyEnd.CHUNKED else set())
-    # RFC 9110 §7.6.1: what the site system's Connection names is for its own leg.
+def fields_for_client(
+    response: h11.Response, origin: bytes, own_names: Collection[str]
+) -> ClientFields | Deny:
+    """The response's fields without those of its leg and those about the inside.
+
+    `origin` is where the client sent its request, `own_names` are the site system's.
+    """
+    left_out = _NOT_PASSED_BACK | _INTERNAL
+    # RFC 9110 §7.6.1: what the site system's Connection names is for its own leg. Not the length,
+    # which h11 reads whatever Connection says: the client must read the same.
     for name, value in response.headers:
         if name == b"connection":
-            left_out |= {option.strip().lower() for option in value.split(b",")}
-    if end is BodyEnd.COUNTED:
-        left_out -= {b"content-length"}
+            named = {option.strip().lower() for option in value.split(b",")}
+            left_out |= named - {b"content-length"}
+    fields, replaced = [], []
+    for name, value in response.headers.raw_items():
+        if name.lower() in left_out:
+            continue
+        if name.lower() in FIELDS:
+            location = location_for_client(value, origin, own_names)
+            if isinstance(location, Deny):
+                return location
+            if location != value:
+                replaced.append(name.decode("ascii"))
+                value = location  # noqa: PLW2901
+        fields.append((name, value))
+    return ClientFields(tuple(fields), tuple(replaced))
+
+
+def head_for_client(
+    response: h11.Response, passed: ClientFields, end: BodyEnd, *, keep_alive: bool
+) -> bytes:
+    """The head as the client gets it: the site system's, with the client leg's own framing."""
     lines = [b"HTTP/1.1 %d %b" % (response.status_code, response.reason)]
     lines += [
         b"%b: %b" % (name, value)
-        for name, value in response.headers.raw_items()
-        if name.lower() not in left_out
+        for name, value in passed.fields
+        # RFC 9112 §6.3: of a length beside a coding, which h11 lets pass, only the coding counts.
+        if not (end is BodyEnd.CHUNKED and name.lower() == b"content-length")
     ]
     if end is BodyEnd.CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")

@@ -158,6 +158,9 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.SITE_SYSTEM_RESPONSE: _http(
         "BRIDGE-TERMINATE", _S.BAD_GATEWAY, "The site system did not answer properly."
     ),
+    Reason.SITE_SYSTEM_SLOW: _http(
+        "BRIDGE-TERMINATE", _S.GATEWAY_TIMEOUT, "The site system did not answer in time."
+    ),
     # us
     Reason.PIPELINED: _http("HTTP-1.1", _S.BAD_REQUEST, "Too much was sent ahead of an answer."),
     Reason.BRIDGE_DEFECT: _http(

@@ -11,12 +11,15 @@ from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.response_head import (
     MAX_HEAD,
+    MAX_INFORMATIONAL,
     BodyEnd,
+    ClientFields,
     asks_to_close,
     body_end,
     chunk,
     content_length,
     ends_connection,
+    fields_for_client,
     head_for_client,
     next_response,
     response_reader,
@@ -198,7 +201,15 @@ def test_whether_a_connection_field_asks_to_close(values: list[bytes], asks: boo
 
 def for_client(raw: bytes, *, keep_alive: bool = True) -> bytes:
     response = accepted(raw)
-    return head_for_client(response, body_end(response, GET), keep_alive=keep_alive)
+    return head_for_client(
+        response, passed(response), body_end(response, GET), keep_alive=keep_alive
+    )
+
+
+def passed(response: h11.Response) -> ClientFields:
+    fields = fields_for_client(response, b"https://bridge.internet.example", ("mp01.corp.example",))
+    assert isinstance(fields, ClientFields)
+    return fields
 
 
 def test_the_head_is_passed_back_as_it_was_spelt() -> None:
@@ -234,7 +245,7 @@ def test_a_chunked_body_is_announced_once_and_without_a_length() -> None:
 def test_the_length_of_what_a_get_would_have_is_kept_for_a_head() -> None:
     head = request("HEAD")
     response = accepted(OK, head)
-    assert head_for_client(response, BodyEnd.NO_BODY, keep_alive=True) == OK
+    assert head_for_client(response, passed(response), BodyEnd.NO_BODY, keep_alive=True) == OK
 
 
 def test_a_folded_field_is_passed_back_on_one_line() -> None:
@@ -262,3 +273,57 @@ def test_what_the_site_systems_connection_names_is_left_out() -> None:
 def test_a_length_that_counts_is_not_left_out_whatever_connection_names() -> None:
     raw = b"HTTP/1.1 200 OK\r\nConnection: keep-alive, content-length\r\nContent-Length: 3\r\n\r\n"
     assert for_client(raw) == b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Server: Microsoft-IIS/10.0",
+        b"X-Powered-By: ASP.NET",
+        b"x-aspnet-version: 4.0.30319",
+        b"X-AspNetMvc-Version: 5.2",
+        b'Alt-Svc: h3=":443"',
+    ],
+)
+def test_what_the_site_system_says_of_itself_is_left_out(line: bytes) -> None:
+    assert for_client(OK[:-2] + line + b"\r\n\r\n") == OK
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"WWW-Authenticate: NTLM", b"Authentication-Info: x", b"DAV: 1,2", b"MS-Author-Via: DAV"],
+)
+def test_what_the_client_needs_is_passed_back(line: bytes) -> None:
+    assert for_client(OK[:-2] + line + b"\r\n\r\n") == OK[:-2] + line + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("name", ["Location", "content-location"])
+def test_where_a_response_leads_is_looked_at(name: str) -> None:
+    def fields(value: str) -> ClientFields | Deny:
+        raw = f"HTTP/1.1 301 Moved\r\n{name}: {value}\r\nContent-Length: 0\r\n\r\n".encode()
+        origin = b"https://bridge.internet.example"
+        return fields_for_client(accepted(raw), origin, ("mp01.corp.example",))
+
+    same = fields("/x")
+    assert isinstance(same, ClientFields)
+    assert (same.fields[0][1], same.note) == (b"/x", "")
+    replaced = fields("https://mp01.corp.example/x")
+    assert isinstance(replaced, ClientFields)
+    assert replaced.fields[0] == (name.encode(), b"https://bridge.internet.example/x")
+    assert replaced.note == f"{name}: the site system's name was replaced"
+    denial = fields("http://bridge.internet.example/x")
+    assert isinstance(denial, Deny)
+    assert (denial.reason, denial.rule) == (Reason.SITE_SYSTEM_RESPONSE, "site_system.location")
+
+
+def test_informational_responses_are_bounded_in_number() -> None:
+    hint = b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\n"
+    assert isinstance(read(hint * MAX_INFORMATIONAL + OK), h11.Response)
+    refused(hint * (MAX_INFORMATIONAL + 1) + OK)
+    # However they come.
+    reader = response_reader(GET, b"")
+    for _ in range(MAX_INFORMATIONAL):
+        reader.receive_data(hint)
+        assert next_response(reader) is None
+    reader.receive_data(hint)
+    assert isinstance(next_response(reader), Deny)

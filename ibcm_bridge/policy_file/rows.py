@@ -171,6 +171,7 @@ class LimitsRow(_Row):
     handshake_seconds: float = Field(default=30.0, gt=0, le=600)
     head_seconds: float = Field(default=60.0, gt=0, le=600)
     body_seconds: float = Field(default=300.0, gt=0, le=3_600)
+    response_seconds: float = Field(default=300.0, gt=0, le=3_600)
     idle_seconds: float = Field(default=120.0, gt=0, le=3_600)
     tunnel_idle_seconds: float = Field(default=600.0, gt=0, le=86_400)
 

@@ -407,6 +407,7 @@ class PlainLeg(tunnel.TunnelLayer):
     """Takes the place of `_LegTls`: what is sent to a site system can be read in a test."""
 
     ended_cleanly = True
+    alert = None
 
     def __init__(self, context: Context, server: Server) -> None:
         super().__init__(context, tunnel_connection=server, conn=server)
@@ -449,6 +450,7 @@ LIMITS = Limits(
     handshake_seconds=5,
     head_seconds=10,
     body_seconds=30,
+    response_seconds=20,
     idle_seconds=60,
     tunnel_idle_seconds=120,
 )
@@ -490,3 +492,10 @@ def exchange(lab: Lab, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Exchang
     driver = ExchangeDriver(lab, clock)
     driver.start()
     return driver
+
+
+@pytest.fixture
+def leg_context(lab: Lab) -> Context:
+    """The context of a client connection, for a leg without an exchange."""
+    context, _ = open_connection(lab, BRIDGED)
+    return context

@@ -30,7 +30,7 @@ from mitmproxy.tls import TlsData
 from mitmproxy.utils import asyncio_utils
 from OpenSSL import SSL, crypto
 
-from ibcm_bridge.addons import endings, exchange, listener, runner, tls_contexts
+from ibcm_bridge.addons import endings, forwarding, listener, runner, tls_contexts
 from ibcm_bridge.addons.front_door import BridgedClientTls
 from ibcm_bridge.addons.listener import BridgeConnectionHandler, BridgeInstance, BridgeMode
 from ibcm_bridge.decisions import Reason
@@ -279,6 +279,7 @@ def test_a_hook_is_called_as_the_addons_call_it(hook: type[commands.StartHook], 
         "SSL_CTX_set_verify",
         "SSL_get0_param",
         "SSL_get_ex_data_X509_STORE_CTX_idx",
+        "SSL_get_verify_result",
         "X509_STORE_CTX_get0_cert",
         "X509_STORE_CTX_get_error",
         "X509_STORE_CTX_get_error_depth",
@@ -373,7 +374,7 @@ def test_h11_gives_back_a_counted_body_when_its_head_has_been_read() -> None:
     reader.receive_data(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
     assert isinstance(reader.next_event(), h11.Response)
     assert reader.trailing_data == (b"hel", False)
-    assert exchange.content_length is not None
+    assert forwarding.content_length is not None
 
 
 # asyncio

@@ -17,7 +17,8 @@ from mitmproxy.proxy import events
 
 from ibcm_bridge.addons import site_system_leg, timers
 from ibcm_bridge.addons.connections import exchange_of
-from ibcm_bridge.addons.exchange import LINGER_BYTES, LINGER_SECONDS, MAX_AHEAD
+from ibcm_bridge.addons.exchange import LINGER_BYTES, LINGER_SECONDS
+from ibcm_bridge.addons.forwarding import MAX_AHEAD
 from ibcm_bridge.decisions import Approved
 from ibcm_bridge.policy import BridgePublication
 
@@ -309,9 +310,11 @@ def test_a_dial_that_takes_too_long_is_given_up_in_time(exchange: ExchangeDriver
 def test_a_site_system_that_does_not_answer_is_given_up(exchange: ExchangeDriver) -> None:
     exchange.receive(GET)
     exchange.receive(b"HTTP/1.1 200 OK\r\n", exchange.server)
-    exchange.advance(LIMITS.body_seconds)
-    assert exchange.reason() == "site-system-response"
-    assert status(exchange.to_client()) == 502
+    exchange.advance(LIMITS.response_seconds - 1)
+    assert not exchange.ended
+    exchange.advance(1)
+    assert exchange.reason() == "site-system-slow"
+    assert status(exchange.to_client()) == 504
 
 
 def test_a_response_that_stops_is_given_up_and_the_connection_closed(

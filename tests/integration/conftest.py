@@ -558,7 +558,7 @@ class RawSiteSystem:
         with plain:
             try:
                 if credential:
-                    peer.connection = self._context(credential).wrap_socket(plain, server_side=True)
+                    peer.connection = self._shake_hands(plain, credential)
                 script(peer)
             except BaseException as error:
                 peer.error = error
@@ -566,6 +566,22 @@ class RawSiteSystem:
                 with contextlib.suppress(OSError):
                     peer.connection.close()
                 peer.ended.set()
+
+    def _shake_hands(self, plain: socket.socket, credential: Credential) -> ssl.SSLSocket:
+        tls = self._context(credential).wrap_socket(
+            plain, server_side=True, do_handshake_on_connect=False
+        )
+        try:
+            tls.do_handshake()
+        except ssl.SSLError:
+            # Closed with something still to be read, TCP would say RST and may lose the alert.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(tls, socket.SHUT_WR)
+                while socket.socket.recv(tls, 65_536):
+                    pass
+            tls.close()
+            raise
+        return tls
 
     def _context(self, credential: Credential) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

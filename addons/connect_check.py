@@ -1,0 +1,275 @@
+"""`ibcm-bridge check --connect`: what the site systems of a policy say to the bridge.
+
+For each site system of a publication:
+
+1. connect, shake hands and verify, by the very contexts and names that bridging uses
+2. for each directory of its role, on a connection of its own, ask with HEAD for a file that nobody
+   has. IIS asks for a certificate per directory, and may do so only now (protocol.md §9); whatever
+   it answers about the file, it has accepted the certificate by then, or not
+
+Nothing is retried, each connection has `SECONDS`, and a site system that has failed once is asked
+nothing more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import h11
+from OpenSSL import SSL
+
+from ibcm_bridge.addons import tls_contexts
+from ibcm_bridge.check import Finding, Level
+from ibcm_bridge.decisions import Deny
+from ibcm_bridge.origination import certificate_refused
+from ibcm_bridge.policy import (
+    Address,
+    BridgePublication,
+    PlaintextListener,
+    Policy,
+    SiteSystem,
+    TunnelPublication,
+)
+from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.response_head import next_response, response_reader
+
+SECONDS = 10.0
+"""For one connection: to connect, shake hands and be answered."""
+
+NOBODY_HAS = "ibcm-bridge-check"
+
+_REQUIREMENT = "BRIDGE-TERMINATE"
+
+_ANSWERS = {
+    401: (Level.FACT, "accepts the bridge's certificate and wants Windows authentication"),
+    403: (Level.PROBLEM, "does not let the bridge's certificate in"),
+}
+"""IIS says 403.7, 403.13, 403.16 or 403.17 of a certificate; the figures after the dot stay with
+it. Of a file that is not there it would have said 404."""
+
+
+class _Failed(Exception):
+    """Something did not work, in words for the operator."""
+
+
+@dataclass
+class _Greeting:
+    """A connection to a site system that has been verified."""
+
+    socket: socket.socket
+    tls: SSL.Connection
+    due: float
+    asked: list[bool]
+    """Not empty once the site system has asked for a certificate."""
+
+
+def check_connections(policy: Policy, seconds: float = SECONDS) -> Iterator[Finding]:
+    """All findings, in the order of the policy."""
+    for listener in policy.listeners:
+        if isinstance(listener, PlaintextListener):
+            plain = listener.publication
+            for address in {one.site_system.address: None for one in plain.directories.values()}:
+                yield _reached(plain.name, address, seconds)
+            continue
+        for publication in listener.publications.values():
+            if isinstance(publication, TunnelPublication):
+                yield _reached(publication.name, publication.site_system, seconds)
+            else:
+                yield from _check_bridge(publication, seconds)
+
+
+def _reached(name: str, address: Address, seconds: float) -> Finding:
+    """Of what is tunneled or plain no more can be known."""
+    where = f"{name}: {_shown(address)}"
+    try:
+        _connect(address, time.monotonic() + seconds).close()
+    except _Failed as failed:
+        return Finding(Level.PROBLEM, where, str(failed), _REQUIREMENT)
+    return Finding(Level.FACT, where, "can be connected to")
+
+
+def _check_bridge(publication: BridgePublication, seconds: float) -> Iterator[Finding]:
+    directories: dict[SiteSystem, list[str]] = {}
+    for directory, role in publication.directories.items():
+        resources = role.profile.directories[directory].resources
+        if not all(one.refused for one in resources):  # some are listed to say why they are not
+            directories.setdefault(role.site_system, []).append(directory)
+    for site_system, names in directories.items():
+        role_names = {publication.directories[name].profile.name for name in names}
+        shown = _shown(site_system.address)
+        where = f"{publication.name}: {', '.join(sorted(role_names))}: {site_system.name} ({shown})"
+        try:
+            yield _verified(where, publication, site_system, seconds)
+            for name in names:
+                yield _answered(where, publication, site_system, name, seconds)
+        except _Failed as failed:
+            yield Finding(Level.PROBLEM, where, str(failed), _REQUIREMENT)
+
+
+def _verified(
+    where: str, publication: BridgePublication, site_system: SiteSystem, seconds: float
+) -> Finding:
+    with _greet(publication, site_system, seconds) as greeting:
+        version = greeting.tls.get_protocol_version_name()
+        text = (
+            f"is verified as {site_system.verify_name}, by {version}: path, dates, revocation lists"
+        )
+        return Finding(Level.FACT, where, text)
+
+
+def _answered(
+    where: str,
+    publication: BridgePublication,
+    site_system: SiteSystem,
+    directory: str,
+    seconds: float,
+) -> Finding:
+    request = (
+        f"HEAD /{directory}/{NOBODY_HAS} HTTP/1.1\r\nHost: {publication.name}\r\n"
+        "Connection: close\r\n\r\n"
+    ).encode("ascii")
+    head = read_request_head(request)
+    assert isinstance(head, RequestHead)
+    with _greet(publication, site_system, seconds) as greeting:
+        at_once = bool(greeting.asked)
+        status = _status(greeting, head, site_system)
+        asked = _when(at_once, bool(greeting.asked))
+    level, text = _ANSWERS.get(status, (Level.FACT, "accepts the bridge's certificate"))
+    if status >= 500:
+        level, text = Level.WARNING, "is in trouble"
+    elif not asked:
+        level, text = Level.WARNING, "lets the bridge in without a certificate"
+    # How it was asked for does not matter where it was not accepted.
+    late = f", asked for {asked}" if asked else ""
+    return Finding(level, where, f"/{directory} {text}{late} (HEAD: {status})")
+
+
+def _when(at_once: bool, asked: bool) -> str:
+    if at_once:
+        return "in the handshake"
+    return "after the request" if asked else ""
+
+
+def _status(greeting: _Greeting, head: RequestHead, site_system: SiteSystem) -> int:
+    _until(greeting, lambda: greeting.tls.sendall(head.to_bytes()))
+    reader = response_reader(head, b"")
+    while (response := next_response(reader)) is None:
+        try:
+            reader.receive_data(_until(greeting, lambda: greeting.tls.recv(65_535)))
+        except _Failed as failed:
+            alert = tls_contexts.alert_received(greeting.tls)
+            refused = certificate_refused(site_system.name, alert)
+            raise (_Failed(refused.detail) if refused is not None else failed) from None
+    if isinstance(response, Deny):
+        raise _Failed(f"does not answer properly: {response.detail}")
+    assert isinstance(response, h11.Response)
+    return response.status_code
+
+
+@contextlib.contextmanager
+def _greet(
+    publication: BridgePublication, site_system: SiteSystem, seconds: float
+) -> Iterator[_Greeting]:
+    """Connect, shake hands, verify."""
+    due = time.monotonic() + seconds
+    asked: list[bool] = []
+
+    def note(connection: SSL.Connection, where: int, value: int) -> None:
+        tls_contexts.note_alert_received(connection, where, value)
+        if where & SSL.SSL_CB_LOOP and b"certificate request" in connection.get_state_string():
+            asked.append(True)
+
+    context = tls_contexts.site_system_leg_context(
+        publication.site_system_credential, publication.site_system_trust, site_system.highest_tls
+    )
+    context.set_info_callback(note)
+    tls = SSL.Connection(context, None)
+    tls_contexts.expect_name(tls, site_system.name, site_system.verify_name)
+    tls.set_connect_state()
+    with _connect(site_system.address, due) as plain:
+        greeting = _Greeting(plain, tls, due, asked)
+        try:
+            _until(greeting, tls.do_handshake)
+        except _Failed as failed:
+            raise _Failed(_why_no_handshake(tls, site_system, failed)) from None
+        yield greeting
+
+
+def _why_no_handshake(tls: SSL.Connection, site_system: SiteSystem, failed: _Failed) -> str:
+    refused = certificate_refused(site_system.name, tls_contexts.alert_received(tls))
+    if refused is not None:
+        return refused.detail
+    failure = tls_contexts.verification_failure(tls)
+    if failure is not None:
+        return f"cannot be verified as {site_system.verify_name}: {failure}"
+    alert = tls_contexts.alert_received(tls)
+    return f"ends the handshake with the alert {alert}" if alert else f"{failed} (in the handshake)"
+
+
+def _connect(address: Address, due: float) -> socket.socket:
+    try:
+        return socket.create_connection(address, max(0.001, due - time.monotonic()))
+    except TimeoutError:
+        raise _Failed("cannot be connected to in time") from None
+    except OSError as error:
+        raise _Failed(f"cannot be connected to: {error.strerror or error}") from None
+
+
+def _until[Result](greeting: _Greeting, step: Callable[[], Result]) -> Result:
+    """Take a step of OpenSSL's, and carry what it says and hears, until it is done."""
+    try:
+        while True:
+            try:
+                result = step()
+            except SSL.WantReadError:
+                _flush(greeting)
+                _hear(greeting)
+            except SSL.Error as error:
+                # What it has to say of that is said, if anybody still listens.
+                with contextlib.suppress(OSError):
+                    _flush(greeting)
+                raise _Failed(_openssl(error)) from None
+            else:
+                _flush(greeting)
+                return result
+    except TimeoutError:
+        raise _Failed("does not answer in time") from None
+    except OSError as error:
+        raise _Failed(f"breaks the connection: {error.strerror or error}") from None
+
+
+def _openssl(error: SSL.Error) -> str:
+    if isinstance(error, SSL.ZeroReturnError):
+        return "closes the connection without an answer"
+    reasons = "; ".join(str(one[-1]) for one in error.args[0]) if error.args else ""
+    return f"does not speak TLS as it should: {reasons}" if reasons else "does not speak TLS"
+
+
+def _flush(greeting: _Greeting) -> None:
+    with contextlib.suppress(SSL.WantReadError):
+        while data := greeting.tls.bio_read(65_535):
+            greeting.socket.settimeout(_remaining(greeting))
+            greeting.socket.sendall(data)
+
+
+def _hear(greeting: _Greeting) -> None:
+    greeting.socket.settimeout(_remaining(greeting))
+    data = greeting.socket.recv(65_535)
+    if not data:
+        raise _Failed("closes the connection without an answer")
+    greeting.tls.bio_write(data)
+
+
+def _remaining(greeting: _Greeting) -> float:
+    remaining = greeting.due - time.monotonic()
+    if remaining <= 0:
+        raise TimeoutError
+    return remaining
+
+
+def _shown(address: Address) -> str:
+    return f"{address[0]}:{address[1]}"

@@ -1,0 +1,196 @@
+"""A site system that asks for a new handshake at an awkward moment: nothing is lost or doubled.
+
+In TLS 1.2 OpenSSL takes no data from the end of a HelloRequest's processing until the new
+handshake is done; what is sent then has to wait (addons/tls_ending.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers.tls import TlsStartServerHook
+from OpenSSL import SSL
+
+from ibcm_bridge.addons import tls_contexts
+from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
+from ibcm_bridge.origination import LegTls, Origination
+from ibcm_bridge.policy import TlsVersion
+
+if TYPE_CHECKING:
+    from tests.addons.conftest import Lab
+
+NAME = "mp01.corp.example"
+
+
+class Wire:
+    """A leg and an OpenSSL server, with the test in between to carry what they say."""
+
+    def __init__(self, lab: Lab, context: Any) -> None:
+        publication: Any = lab.policy.listeners[0].publications["bridge.internet.example"]  # type: ignore[union-attr]
+        self.client_context = tls_contexts.site_system_leg_context(
+            publication.site_system_credential, publication.site_system_trust
+        )
+        server_context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        server_context.set_max_proto_version(SSL.TLS1_2_VERSION)
+        # Else the new handshake would resume the session, and show no certificate.
+        server_context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        server_context.set_options(SSL.OP_NO_TICKET)
+        credential = lab.pki.server(NAME)
+        server_context.use_certificate(credential.certificate)
+        for issuer in credential.issuers:
+            server_context.add_extra_chain_cert(issuer)
+        server_context.use_privatekey(credential.key)
+        self.server = SSL.Connection(server_context, None)
+        self.server.set_accept_state()
+        self.to_server = bytearray()
+        self.received = bytearray()
+        self.news: list[Any] = []
+        self.leg = SiteSystemLeg(
+            context,
+            Origination(
+                ("192.0.2.1", 443),
+                NAME,
+                LegTls(
+                    NAME,
+                    TlsVersion.TLS_1_2,
+                    publication.site_system_credential,
+                    publication.site_system_trust,
+                ),
+            ),
+        )
+        self.carry_out(self.leg.open())
+        self.until_quiet()
+        assert [one.error for one in self.news] == [None]
+        self.news.clear()
+
+    def carry_out(self, steps: Iterable[commands.Command]) -> None:
+        for command in steps:
+            if isinstance(command, Opened | Received | Closed):
+                self.news.append(command)
+            elif isinstance(command, commands.SendData):
+                self.to_server += command.data
+            elif isinstance(command, commands.OpenConnection):
+                self.leg.server.state = ConnectionState.OPEN
+                self.leg.server.timestamp_tcp_setup = time.time()
+                self.tell(events.OpenConnectionCompleted(command, None))
+            elif isinstance(command, TlsStartServerHook):
+                connection = SSL.Connection(self.client_context, None)
+                tls_contexts.expect_name(connection, NAME, NAME)
+                connection.set_connect_state()
+                command.data.ssl_conn = connection
+                self.tell(events.HookCompleted(command))
+            elif isinstance(command, commands.StartHook) and command.blocking:
+                self.tell(events.HookCompleted(command))
+
+    def tell(self, event: events.Event) -> None:
+        self.carry_out(self.leg.stack.handle_event(event))
+
+    def to_leg(self) -> bool:
+        """Carry what the server has said."""
+        try:
+            data = self.server.bio_read(65_535)
+        except SSL.WantReadError:
+            return False
+        self.tell(events.DataReceived(self.leg.server, data))
+        return True
+
+    def from_leg(self) -> bool:
+        """Carry what the leg has said, in pieces that fit no record."""
+        if not self.to_server:
+            return False
+        self.server.bio_write(bytes(self.to_server[:10_007]))
+        del self.to_server[:10_007]
+        try:
+            while True:
+                self.received += self.server.recv(65_535)
+        except SSL.WantReadError:
+            return True
+
+    def until_quiet(self) -> None:
+        moved = True
+        while moved:
+            moved = self.from_leg() | self.to_leg()
+
+    def ask_for_a_handshake(self) -> None:
+        """The server's HelloRequest, which reaches the leg; its answer has to wait."""
+        assert self.server.renegotiate()
+        self.server.do_handshake()
+        assert self.to_leg()
+
+
+@pytest.fixture
+def wire(lab: Lab, leg_context: Any) -> Wire:
+    return Wire(lab, leg_context)
+
+
+def noise(label: str, size: int) -> bytes:
+    return hashlib.shake_256(label.encode()).digest(size)
+
+
+@pytest.mark.parametrize("size", [1, 16_384, 4_000_000])
+def test_what_is_sent_during_a_renegotiation_arrives_after_it(wire: Wire, size: int) -> None:
+    wire.ask_for_a_handshake()
+    data = noise("a", size)
+    wire.carry_out(wire.leg.send(data))
+    assert len(wire.to_server) < 1_000, "a ClientHello, and none of the data"
+    wire.until_quiet()
+    assert wire.received == data
+    assert wire.server.total_renegotiations() == 1
+
+
+def test_what_is_sent_in_pieces_around_it_arrives_in_their_order(wire: Wire) -> None:
+    pieces = [noise(str(number), 100_000) for number in range(9)]
+    for number, piece in enumerate(pieces):
+        if number in (3, 6):
+            wire.until_quiet()
+            wire.ask_for_a_handshake()
+        wire.carry_out(wire.leg.send(piece))
+    wire.until_quiet()
+    assert wire.received == b"".join(pieces)
+    assert wire.server.total_renegotiations() == 2
+
+
+def test_what_is_on_its_way_when_it_begins_arrives_once(wire: Wire) -> None:
+    data = noise("a", 1_000_000)
+    wire.carry_out(wire.leg.send(data))
+    wire.ask_for_a_handshake()
+    # Apache and IIS read the body before they go on with the handshake; OpenSSL's server lets
+    # data and handshake mix, and gives out the data first.
+    wire.until_quiet()
+    assert wire.received == data
+
+
+def test_an_answer_in_the_middle_of_it_is_heard(wire: Wire) -> None:
+    wire.ask_for_a_handshake()
+    wire.until_quiet()
+    wire.server.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    wire.until_quiet()
+    assert [one.data for one in wire.news] == [b"HTTP/1.1 200 OK\r\n\r\n"]
+
+
+def test_an_end_in_the_middle_of_it_is_an_end(wire: Wire) -> None:
+    wire.ask_for_a_handshake()
+    wire.carry_out(wire.leg.send(noise("a", 100_000)))
+    wire.tell(events.DataReceived(wire.leg.server, b"\x15\x03\x03\x00\x02\x02\x28"))
+    wire.tell(events.ConnectionClosed(wire.leg.server))
+    assert [type(one) for one in wire.news] == [Closed]
+    assert not wire.received
+
+
+def test_somebody_else_in_the_middle_of_it_gets_nothing(wire: Wire, lab: Lab) -> None:
+    # A renegotiation verifies anew: path, revocation and name.
+    other = lab.pki.server("dp01.corp.example")
+    wire.server.use_certificate(other.certificate)
+    wire.server.use_privatekey(other.key)
+    wire.ask_for_a_handshake()
+    wire.carry_out(wire.leg.send(noise("a", 100_000)))
+    with pytest.raises(SSL.Error, match="bad certificate"):  # the leg's alert
+        wire.until_quiet()
+    assert [type(one) for one in wire.news] == [Closed]
+    assert not wire.received

@@ -1,0 +1,227 @@
+"""`check --connect`: what is said of site systems, good ones and each kind of bad one."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from ibcm_bridge.addons.connect_check import check_connections
+from ibcm_bridge.check import Finding, Level
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.running import free_port
+from ibcm_bridge.policy_file import load_policy
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Lab, RawSiteSystem
+    from tests.integration.late.conftest import Apache
+
+MP_NAME = "mp01.corp.example"
+
+
+def policy_file(lab: Lab, address: tuple[str, int], **role: Any) -> Path:
+    """The lab's policy with one publication, and one role at this address."""
+    policy = yaml.safe_load(lab.bridge.policy_file.read_text("utf-8"))
+    bridge = next(one for one in policy["publications"] if one["mode"] == "bridge")
+    point = bridge["roles"]["management-point"]
+    point = {**point, "connect": f"{address[0]}:{address[1]}", **role}
+    policy["publications"] = [{**bridge, "roles": {"management-point": point}}]
+    path = lab.bridge.directory / "connect.yaml"
+    path.write_text(yaml.safe_dump(policy), "utf-8")
+    return path
+
+
+def findings(
+    lab: Lab, address: tuple[str, int], seconds: float = 10.0, **role: Any
+) -> list[Finding]:
+    found = list(check_connections(load_policy(policy_file(lab, address, **role)), seconds))
+    host, port = address
+    for one in found:
+        assert one.where.endswith(f"management-point: {MP_NAME} ({host}:{port})")
+    return found
+
+
+def problem(lab: Lab, address: tuple[str, int], seconds: float = 10.0, **role: Any) -> str:
+    """The one problem, after which nothing more was asked."""
+    (*_, last) = found = findings(lab, address, seconds, **role)
+    assert [one for one in found if one.level is not Level.FACT] == [last]
+    assert (last.level, last.requirement) == (Level.PROBLEM, "BRIDGE-TERMINATE")
+    return last.text
+
+
+@pytest.fixture
+def raw(raw_site_system: RawSiteSystem) -> Iterator[RawSiteSystem]:
+    yield raw_site_system
+    raw_site_system.check_scripts()
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_site_system_that_asks_late_accepts_the_certificate(
+    lab: Lab, apache: Apache, version: str
+) -> None:
+    first, *others = findings(lab, ("127.0.0.1", apache.ports[version, "lab"]))
+    assert first.text.startswith(f"is verified as {MP_NAME}, by TLSv{version}: ")
+    assert len(others) >= 3
+    for one in others:
+        assert one.level is Level.FACT
+        assert "accepts the bridge's certificate, asked for after the request" in one.text
+    assert {one.method for one in apache.seen} == {"HEAD"}
+
+
+def test_a_directory_that_asks_for_no_certificate_is_a_warning(lab: Lab, apache: Apache) -> None:
+    # This Apache asks in the directories for computers only.
+    because = {"windows_authentication": {"because": "users get their own policy"}}
+    found = findings(lab, ("127.0.0.1", apache.ports["1.3", "lab"]), **because)
+    warned = [one.text for one in found if one.level is Level.WARNING]
+    assert len(warned) == 2
+    for text in warned:
+        assert "_windowsauth lets the bridge in without a certificate" in text
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_one_that_asks_late_and_refuses_it_is_found_out(
+    lab: Lab, apache: Apache, version: str
+) -> None:
+    apache.seen.clear()
+    text = problem(lab, ("127.0.0.1", apache.ports[version, "foreign"]))
+    assert text == f"{MP_NAME} refused the bridge's certificate: unknown_ca"
+    assert apache.seen == []
+
+
+def test_the_highest_version_is_the_policys(lab: Lab) -> None:
+    first, *_ = findings(lab, lab.site.management_point, highest_tls="1.2")
+    assert "by TLSv1.2" in first.text
+    first, *_ = findings(lab, lab.site.management_point)
+    assert "by TLSv1.3" in first.text
+
+
+def test_one_that_asks_in_the_handshake_is_told_apart(lab: Lab) -> None:
+    _, *others = findings(lab, lab.site.management_point)
+    for one in others:
+        assert "accepts the bridge's certificate, asked for in the handshake" in one.text
+    assert {one.method for one in lab.site.received()} == {"HEAD"}
+
+
+def test_one_that_is_verified_by_another_name(lab: Lab, raw: RawSiteSystem) -> None:
+    raw.behave(lambda peer: peer.wait_for_end(), lab.pki.server("cluster.corp.example"))
+    assert problem(lab, raw.address) == f"cannot be verified as {MP_NAME}: hostname mismatch"
+    first, *_ = findings(lab, raw.address, 0.5, verify_name="cluster.corp.example")
+    assert first.text.startswith("is verified as cluster.corp.example")
+
+
+def impostors(lab: Lab) -> dict[str, Any]:
+    return {
+        "hostname mismatch": lab.pki.server("other.corp.example"),
+        "unable to get local issuer certificate": LabPki.make(now=datetime.now(UTC)).server(
+            MP_NAME
+        ),
+        "certificate revoked": lab.credentials.mp_revoked,
+        "certificate has expired": lab.credentials.mp_expired,
+    }
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "hostname mismatch",
+        "unable to get local issuer certificate",
+        "certificate revoked",
+        "certificate has expired",
+    ],
+)
+def test_an_impostor_is_named(lab: Lab, raw: RawSiteSystem, why: str) -> None:
+    raw.behave(lambda peer: peer.wait_for_end(), impostors(lab)[why])
+    assert problem(lab, raw.address) == f"cannot be verified as {MP_NAME}: {why}"
+    assert all(peer.received == b"" for peer in raw.peers)
+
+
+def test_one_that_refuses_the_certificate_in_the_handshake(lab: Lab, raw: RawSiteSystem) -> None:
+    raw.behave(lambda peer: peer.wait_for_end(), lab.pki.server(MP_NAME))
+    raw.trust = LabPki.make(now=datetime.now(UTC)).root
+    try:
+        text = problem(lab, raw.address)
+        assert text == f"{MP_NAME} refused the bridge's certificate: unknown_ca"
+        text = problem(lab, raw.address, highest_tls="1.2")
+        assert text == f"{MP_NAME} refused the bridge's certificate: unknown_ca"
+    finally:
+        raw.trust = lab.pki.root
+
+
+def test_one_that_is_down(lab: Lab) -> None:
+    text = problem(lab, ("127.0.0.1", free_port()))
+    assert text == "cannot be connected to: Connection refused"
+
+
+def test_one_that_says_nothing(lab: Lab, raw: RawSiteSystem) -> None:
+    raw.behave(lambda peer: peer.wait_for_end())
+    assert problem(lab, raw.address, 0.5) == "does not answer in time (in the handshake)"
+
+
+def test_one_that_shakes_hands_and_says_nothing(lab: Lab, raw: RawSiteSystem) -> None:
+    raw.behave(lambda peer: peer.wait_for_end(), lab.pki.server(MP_NAME))
+    assert problem(lab, raw.address, 0.5) == "does not answer in time"
+
+
+def test_one_that_speaks_no_tls(lab: Lab, raw: RawSiteSystem) -> None:
+    raw.behave(lambda peer: peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    assert problem(lab, raw.address).startswith("does not speak TLS as it should")
+
+
+def test_one_that_closes_in_the_handshake(lab: Lab, raw: RawSiteSystem) -> None:
+    raw.behave(lambda peer: peer.close_and_wait())
+    text = problem(lab, raw.address)
+    assert text == "closes the connection without an answer (in the handshake)"
+
+
+def answering(head: bytes) -> Callable[[Any], None]:
+    def script(peer: Any) -> None:
+        peer.read_head()
+        peer.send(head)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "text"),
+    [
+        (403, Level.PROBLEM, "does not let the bridge's certificate in"),
+        (401, Level.FACT, "wants Windows authentication"),
+        (500, Level.WARNING, "is in trouble"),
+        (404, Level.FACT, "accepts the bridge's certificate, asked for in the handshake"),
+    ],
+)
+def test_what_its_answer_means(
+    lab: Lab, raw: RawSiteSystem, status: int, level: Level, text: str
+) -> None:
+    script = answering(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
+    raw.behave(script, lab.pki.server(MP_NAME))
+    _, *others = findings(lab, raw.address)
+    assert {one.level for one in others} == {level}
+    assert all(text in one.text for one in others)
+
+
+def test_the_command_exits_with_1_for_a_problem_and_0_without(
+    lab: Lab, run_command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    good = policy_file(lab, lab.site.management_point)
+    done = run_command("check", "--connect", "--config", str(good))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{MP_NAME} (127.0.0.1:{lab.site.management_point.port}): is verified" in done.stdout
+    assert len(lab.site.handshakes()) > 1
+    lab.site.clear()
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = closed.getsockname()
+    bad = policy_file(lab, address)
+    done = run_command("check", "--connect", "--config", str(bad))
+    assert done.returncode == 1
+    assert "cannot be connected to: Connection refused" in done.stdout
+    # Nothing is connected to unless asked for.
+    done = run_command("check", "--config", str(bad))
+    assert done.returncode == 0
+    assert lab.site.handshakes() == ()

@@ -1,0 +1,320 @@
+"""What a site system answers: passed on whole, without what is nobody's business, or refused."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ibcm_bridge.decisions import Reason
+from ibcm_bridge.lab.client import ConnectionEnded
+from ibcm_bridge.lab.running import free_port
+from ibcm_bridge.response_head import MAX_INFORMATIONAL
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Lab, Peer, RawSiteSystem
+
+MP_NAME = "mp01.corp.example"
+VERIFIED_NAME = "cluster.corp.example"
+MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+PORTS = {name: free_port() for name in ("raw", "tls-1.2", "other-name")}
+
+
+@pytest.fixture(scope="module")
+def change_policy(policy: dict[str, Any], raw_site_system: RawSiteSystem) -> None:
+    (bridge, *_) = policy["publications"]
+    host, port = raw_site_system.address
+    policy["publications"] = []
+    for name, role in {
+        "raw": {},
+        "tls-1.2": {"highest_tls": "1.2"},
+        "other-name": {"verify_name": VERIFIED_NAME},
+    }.items():
+        roles = bridge["roles"]
+        point = {**roles["management-point"], "connect": f"{host}:{port}", **role}
+        policy["publications"].append(
+            {
+                **bridge,
+                "listen": f"127.0.0.1:{PORTS[name]}",
+                "roles": {**roles, "management-point": point},
+            }
+        )
+
+
+@pytest.fixture
+def raw(raw_site_system: RawSiteSystem) -> Iterator[RawSiteSystem]:
+    yield raw_site_system
+    raw_site_system.check_scripts()
+
+
+def address(name: str) -> tuple[str, int]:
+    return ("127.0.0.1", PORTS[name])
+
+
+# Answers that are passed on
+
+
+def answer_with(
+    lab: Lab, raw: RawSiteSystem, answer: bytes, *pieces: int, close_notify: bool = False
+) -> None:
+    """Let the site system answer every request with these bytes, then close."""
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        if pieces:
+            for index in range(0, len(answer), pieces[0]):
+                peer.send(answer[index : index + pieces[0]])
+        else:
+            peer.send(answer)
+        if close_notify:
+            assert isinstance(peer.connection, ssl.SSLSocket)
+            with contextlib.suppress(OSError):
+                peer.connection.unwrap()
+
+    raw.behave(script, lab.pki.server(MP_NAME))
+
+
+def test_a_response_head_is_passed_on_as_it_was(lab: Lab, raw: RawSiteSystem) -> None:
+    fields = [
+        ("Set-Cookie", "a=1"),
+        ("Set-Cookie", "b=2"),
+        ("eTAG", '"x"'),
+        ("Content-Length", "2"),
+    ]
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    head += "server: Microsoft-IIS/10.0\r\nX-Powered-By: ASP.NET\r\n"
+    leg = "Keep-Alive: timeout=5\r\nProxy-Connection: x\r\nConnection: keep-alive\r\n"
+    answer = f"HTTP/1.1 299 As you like\r\n{head}{leg}\r\nok".encode()
+    answer_with(lab, raw, answer, 1)
+    reply = lab.send_one(lab.request(fields={"Connection": "close"}), address=address("raw"))
+    assert (reply.status, reply.reason, reply.body) == (299, "As you like", b"ok")
+    assert reply.headers == (*fields, ("Connection", "close"))
+    assert lab.record()["status"] == 299
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 1000])
+def test_a_chunked_response_arrives_whole(lab: Lab, raw: RawSiteSystem, pieces: int) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer_with(lab, raw, head + b"3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nX-Trailer: x\r\n\r\n", pieces)
+    with lab.client(address=address("raw")) as client:
+        reply = client.request("GET", MP_LIST)
+    assert (reply.status, reply.body) == (200, b"abcdefg")
+    assert reply.header("Transfer-Encoding") == "chunked"
+    assert lab.record()["bytes_to_client"] == 7
+
+
+def test_a_response_until_the_end_of_the_connection_arrives_whole(
+    lab: Lab, raw: RawSiteSystem
+) -> None:
+    answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n\r\nuntil the end", close_notify=True)
+    reply = lab.send_one(lab.request(), address=address("raw"))
+    assert (reply.status, reply.body) == (200, b"until the end")
+    assert reply.header("Connection") == "close"
+    assert lab.record()["bytes_to_client"] == 13
+
+
+def test_a_response_that_anybody_could_have_ended_is_cut_off(lab: Lab, raw: RawSiteSystem) -> None:
+    # A bare FIN, which needs no key (RFC 9112 §9.8).
+    answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n\r\nuntil the e")
+    with pytest.raises(ssl.SSLEOFError):
+        lab.send_one(lab.request(), address=address("raw"))
+    assert lab.record()["note"] == "the response of the site system ended before it was whole"
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_response_without_body_needs_no_length(lab: Lab, raw: RawSiteSystem, status: int) -> None:
+    answer_with(lab, raw, f"HTTP/1.1 {status} Nothing\r\nETag: x\r\n\r\n".encode())
+    with lab.client(address=address("raw")) as client:
+        assert client.request("GET", MP_LIST).status == status
+    assert lab.record()["status"] == status
+
+
+def test_informational_responses_stay_on_their_leg(lab: Lab, raw: RawSiteSystem) -> None:
+    answer_with(lab, raw, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nA: b\r\n\r\n" + OK)
+    reply = lab.send_one(lab.request(fields={"Connection": "close"}), address=address("raw"))
+    assert (reply.status, reply.body) == (200, b"ok")
+    assert lab.record()["status"] == 200
+
+
+TRUNCATED = {
+    "counted": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",
+    "broken-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\nxyz\r\n",
+}
+
+
+@pytest.mark.parametrize("case", TRUNCATED)
+def test_half_an_answer_is_not_passed_off_as_a_whole_one(
+    lab: Lab, raw: RawSiteSystem, case: str
+) -> None:
+    answer_with(lab, raw, TRUNCATED[case])
+    with (
+        lab.client(address=address("raw")) as client,
+        pytest.raises(ConnectionEnded, match="IncompleteRead"),
+    ):
+        client.request("GET", MP_LIST)
+    record = lab.record()
+    # It was allowed; what it came to is in the note.
+    assert (record["verdict"], record["status"], record["bytes_to_client"]) == ("allow", 200, 5)
+    assert record["note"] == "the response of the site system ended before it was whole"
+
+
+# Answers that nobody asked for
+
+
+@pytest.mark.parametrize("when", ["with", "after"])
+def test_a_second_answer_is_not_the_answer_to_the_next_request(
+    lab: Lab, raw: RawSiteSystem, when: str
+) -> None:
+    evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    answered = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(OK + evil if when == "with" else OK)
+        if when == "after":
+            answered.wait(10)
+            peer.send(evil)
+        peer.wait_for_end()
+
+    raw.behave(script, lab.pki.server(MP_NAME))
+    with lab.client(address=address("raw")) as client:
+        assert client.request("GET", MP_LIST).body == b"ok"
+        answered.set()
+        # The bridge closes a leg on which it was told what it did not ask for.
+        lab.until(raw.peers[0].ended.is_set)
+        assert client.request("GET", MP_LIST).body == b"ok"
+    assert len(raw.peers) == 2
+    lab.records(2)
+
+
+def test_a_body_for_head_is_not_the_answer_to_the_next_request(
+    lab: Lab, raw: RawSiteSystem
+) -> None:
+    answer_with(lab, raw, OK)
+    with lab.client(address=address("raw")) as client:
+        head = client.request("HEAD", MP_LIST)
+        assert (head.status, head.header("Content-Length"), head.body) == (200, "2", b"")
+        assert client.request("GET", MP_LIST).body == b"ok"
+    assert len(raw.peers) == 2
+    lab.records(2)
+
+
+# Where an answer leads
+
+
+@pytest.mark.parametrize("name", ["Location", "Content-Location"])
+@pytest.mark.parametrize(
+    "value", ["/SMS_MP/", "x?y", "https://bridge.internet.example/SMS_MP/.sms_aut?MPLIST"]
+)
+def test_where_it_leads_is_passed_on_if_a_client_can_follow(
+    lab: Lab, raw: RawSiteSystem, name: str, value: str
+) -> None:
+    head = f"HTTP/1.1 302 Found\r\n{name}: {value}\r\nContent-Length: 0\r\n\r\n"
+    answer_with(lab, raw, head.encode())
+    with lab.client(address=address("raw")) as client:
+        reply = client.request("GET", MP_LIST)
+    assert (reply.status, reply.header(name)) == (302, value)
+    assert "note" not in lab.record()
+
+
+def test_the_site_systems_own_name_is_replaced_and_that_is_written_down(
+    lab: Lab, raw: RawSiteSystem
+) -> None:
+    where = f"https://{MP_NAME}/SMS_MP/x"
+    head = f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n"
+    answer_with(lab, raw, head.encode())
+    with lab.client(address=address("raw")) as client:
+        reply = client.request("GET", MP_LIST)
+    assert reply.header("Location") == "https://bridge.internet.example/SMS_MP/x"
+    assert lab.record()["note"] == "Location: the site system's name was replaced"
+
+
+@pytest.mark.parametrize("name", ["Location", "Content-Location"])
+@pytest.mark.parametrize(
+    ("value", "requirement"),
+    [
+        ("http://bridge.internet.example/SMS_MP/", "BRIDGE-HTTPS-ONLY"),
+        (f"http://{MP_NAME}/SMS_MP/", "BRIDGE-HTTPS-ONLY"),
+        ("https://other.corp.example/SMS_MP/", "BRIDGE-TERMINATE"),
+        ("//other.corp.example/SMS_MP/", "BRIDGE-TERMINATE"),
+    ],
+)
+def test_an_answer_that_leads_elsewhere_is_refused(
+    lab: Lab, raw: RawSiteSystem, name: str, value: str, requirement: str
+) -> None:
+    head = f"HTTP/1.1 302 Found\r\n{name}: {value}\r\nContent-Length: 4\r\n\r\nbody"
+    answer_with(lab, raw, head.encode())
+    reply = lab.send_one(lab.request(), address=address("raw"))
+    rule = "site_system.location"
+    lab.check_refused(reply, Reason.SITE_SYSTEM_RESPONSE, rule, requirement)
+    assert "corp.example" not in f"{reply.headers} {reply.body!r}"
+    assert reply.status == 502
+
+
+# Answers without end
+
+
+def test_informational_answers_without_end_are_refused(lab: Lab, raw: RawSiteSystem) -> None:
+    hint = b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\n"
+    answer_with(lab, raw, hint * (MAX_INFORMATIONAL + 1) + OK)
+    reply = lab.send_one(lab.request(), address=address("raw"))
+    lab.check_refused(reply, Reason.SITE_SYSTEM_RESPONSE, "site_system", "BRIDGE-TERMINATE")
+
+
+def test_an_offer_to_speak_another_protocol_is_not_passed_on(lab: Lab, raw: RawSiteSystem) -> None:
+    fields = b"Upgrade: h2c\r\nConnection: Upgrade\r\nAlt-Svc: h3=x\r\nContent-Length: 0\r\n"
+    answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n")
+    with lab.client(address=address("raw")) as client:
+        assert client.request("GET", MP_LIST).headers == (("Content-Length", "0"),)
+    lab.records(1)
+
+
+# What a policy may demand of a site system
+
+
+@pytest.mark.parametrize(("name", "version"), [("raw", "TLSv1.3"), ("tls-1.2", "TLSv1.2")])
+def test_no_later_version_than_the_policys_is_spoken(
+    lab: Lab, raw: RawSiteSystem, name: str, version: str
+) -> None:
+    spoken: list[str | None] = []
+
+    def script(peer: Peer) -> None:
+        assert isinstance(peer.connection, ssl.SSLSocket)
+        spoken.append(peer.connection.version())
+        peer.read_head()
+        peer.send(OK)
+
+    raw.behave(script, lab.pki.server(MP_NAME))
+    request = lab.request(fields={"Connection": "close"})
+    assert lab.send_one(request, address=address(name)).status == 200
+    assert spoken == [version]
+    lab.records(1)
+
+
+def test_the_name_to_verify_may_be_another_than_the_one_that_is_sent(
+    lab: Lab, raw: RawSiteSystem
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(OK)
+
+    raw.behave(script, lab.pki.server(VERIFIED_NAME))
+    request = lab.request(fields={"Connection": "close"})
+    assert lab.send_one(request, address=address("other-name")).status == 200
+    lab.records(1)
+
+
+@pytest.mark.parametrize(("name", "presented"), [("other-name", MP_NAME), ("raw", VERIFIED_NAME)])
+def test_and_then_no_other_name_will_do(
+    lab: Lab, raw: RawSiteSystem, name: str, presented: str
+) -> None:
+    raw.behave(lambda peer: peer.wait_for_end(), lab.pki.server(presented))
+    reply = lab.send_one(lab.request(), address=address(name))
+    lab.check_refused(reply, Reason.SITE_SYSTEM_UNVERIFIED, "site_system", "BRIDGE-TERMINATE")
+    assert b"".join(bytes(peer.received) for peer in raw.peers) == b""
