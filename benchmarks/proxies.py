@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, cast
+from typing import Self
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -30,7 +30,7 @@ from benchmarks.load import Done, Job
 from benchmarks.processes import forget_peak_memory, memory, settled_processor_seconds
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.running import BRIDGED, TUNNELED, RunningBridge, free_port
-from ibcm_bridge.lab.site_systems import Address, SiteSystems
+from ibcm_bridge.lab.site_systems import Address
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30.0
@@ -89,7 +89,7 @@ def running_proxies(directory: Path, content_bytes: int) -> Iterator[Proxies]:
     with contextlib.ExitStack() as stack:
         site_system = stack.enter_context(_SiteSystem(pki, directory, content_bytes))
         (directory / "bridge").mkdir()
-        one_for_both = cast(SiteSystems, _Addresses(Address("127.0.0.1", site_system.port)))
+        one_for_both = _OneForBoth(site_system.port)
         bridge = stack.enter_context(RunningBridge(directory / "bridge", pki, one_for_both))
         made = directory / "bridge" / "pki"
         mitmdump = stack.enter_context(_Mitmdump(directory, made, site_system.port))
@@ -111,15 +111,12 @@ def _check_audit(bridge: RunningBridge) -> None:
         raise RuntimeError("no message is in the bridge's audit")
 
 
-@dataclass(frozen=True)
-class _Addresses:
+class _OneForBoth:
     """What `RunningBridge` wants to know of site systems: here one stands in for both."""
 
-    management_point: Address
-
-    @property
-    def distribution_point(self) -> Address:
-        return self.management_point
+    def __init__(self, port: int) -> None:
+        address = Address("127.0.0.1", port)
+        self.addresses = {"management-point": address, "distribution-point": address}
 
 
 class _Child:

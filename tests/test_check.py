@@ -39,7 +39,7 @@ def now() -> datetime.datetime:
 
 def _with(policy: Policy, **changes: object) -> Policy:
     """The policy, its bridged publication changed."""
-    (listener,) = policy.listeners
+    listener = policy.listeners[0]
     publications = {
         name: dataclasses.replace(one, **changes) if isinstance(one, BridgePublication) else one
         for name, one in listener.publications.items()
@@ -59,9 +59,12 @@ def _credential(made: LabCredential) -> Credential:
 
 def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.datetime) -> None:
     findings = list(check_policy(policy, now, verify_authority))
-    assert [one.level for one in findings] == [Level.FACT] * 3
+    assert [one.level for one in findings] == [Level.FACT] * 7 + [Level.WARNING]
     assert "is bridged: management-point at mp01.corp.example" in findings[0].text
-    assert all("nothing inside can be inspected" in one.text for one in findings[1:])
+    assert all("nothing inside can be inspected" in one.text for one in findings[1:5])
+    assert "software-update-point at sup01.corp.example; nobody is asked" in findings[5].text
+    assert "is plain HTTP on both legs" in findings[6].text
+    assert findings[7].requirement == "BRIDGE-HTTPS-ONLY"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,7 @@ def test_a_distribution_point_has_to_be_reachable_from_the_internet(
 def test_the_command_exits_with_0_or_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_pki(tmp_path)
     assert main(["check", "--config", str(tmp_path / "bridge.yaml")]) == 0
-    assert "0 problems, 0 warnings" in capsys.readouterr().out
+    assert "0 problems, 1 warning\n" in capsys.readouterr().out
     (tmp_path / "pki/bridge-server.pem").write_bytes(
         (tmp_path / "pki/mp01.pem").read_bytes(),
     )

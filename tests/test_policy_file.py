@@ -92,12 +92,14 @@ def line_of(fragment: str, text: str = SHIPPED, occurrence: int = 1) -> int:
 
 def test_the_shipped_policy_loads(load: Load, directory: Path) -> None:
     policy = load(SHIPPED)
-    [listener] = policy.listeners
+    listener = policy.listeners[0]
     assert listener.address == ("127.0.0.1", 8443)
     assert set(listener.publications) == {
         "bridge.internet.example",
         "mp-tunnel.internet.example",
         "dp-tunnel.internet.example",
+        "enroll.internet.example",
+        "ndes.internet.example",
     }
     bridge = listener.publications["bridge.internet.example"]
     assert isinstance(bridge, BridgePublication)
@@ -147,6 +149,8 @@ def test_each_address_is_a_listener_of_its_own(load: Load) -> None:
     assert [listener.address for listener in policy.listeners] == [
         ("::1", 443),
         ("127.0.0.1", 8443),
+        ("127.0.0.1", 8531),
+        ("127.0.0.1", 8080),
     ]
 
 

@@ -4,7 +4,7 @@ How it works:
 
 1. The TCP connection goes to an address; SNI, host name verification and `Host` use another name,
    as if the name resolved to loopback.
-2. A request is written by hand, so any method, any target and any field reaches the wire byte for
+2. A request is written by hand, so any method, target, version and field reaches the wire byte for
    byte. Only Host and, with a body, Content-Length are added, and only when not given.
 3. The answer is read by http.client, one at a time, on a connection that is kept alive.
 4. What went wrong is named: `HandshakeRefused` (the other side's TLS said no) or `ConnectionEnded`
@@ -90,6 +90,8 @@ class LabClient:
         if credential:
             load_credential(self._context, credential)
         self._socket: ssl.SSLSocket | None = None
+        self.presented: x509.Certificate | None = None
+        """What the other side showed, once there is a connection."""
         self._answered = False
         self._ended = False
 
@@ -125,13 +127,20 @@ class LabClient:
             except (ssl.SSLError, ConnectionError) as error:
                 plain.close()
                 raise HandshakeRefused(_alert(error)) from error
+            if der := self._socket.getpeercert(binary_form=True):
+                self.presented = x509.load_der_x509_certificate(der)
         return self._socket
 
     def request(
-        self, method: str, target: str, headers: Fields = (), body: bytes | None = None
+        self,
+        method: str,
+        target: str,
+        headers: Fields = (),
+        body: bytes | None = None,
+        version: str = "HTTP/1.1",
     ) -> Reply:
         """Send one request, wait for its whole answer."""
-        with self._exchange(method, target, headers, body) as response:
+        with self._exchange(method, target, headers, body, version) as response:
             return _reply(response, response.read())
 
     def download(self, target: str, headers: Fields = ()) -> tuple[Reply, str, int]:
@@ -149,14 +158,20 @@ class LabClient:
 
     @contextlib.contextmanager
     def _exchange(
-        self, method: str, target: str, headers: Fields, body: bytes | None
+        self,
+        method: str,
+        target: str,
+        headers: Fields,
+        body: bytes | None,
+        version: str = "HTTP/1.1",
     ) -> Iterator[http.client.HTTPResponse]:
         connection = self.connect()
         whole = False
+        data = request_bytes(method, target, headers, body, self._server_name, version=version)
         try:
             # A refusal may come before all is sent; its answer or alert is still there to read.
             with contextlib.suppress(ssl.SSLError, ConnectionError):
-                connection.sendall(request_bytes(method, target, headers, body, self._server_name))
+                connection.sendall(data)
             with http.client.HTTPResponse(connection, method=method) as response:
                 response.begin()
                 yield response
@@ -175,7 +190,13 @@ class LabClient:
 
 
 def request_bytes(
-    method: str, target: str, headers: Fields, body: bytes | None, host: str
+    method: str,
+    target: str,
+    headers: Fields,
+    body: bytes | None,
+    host: str,
+    *,
+    version: str = "HTTP/1.1",
 ) -> bytes:
     """A request as it goes on the wire."""
     fields = list(headers.items() if isinstance(headers, Mapping) else headers)
@@ -184,7 +205,7 @@ def request_bytes(
         fields.insert(0, ("Host", host))
     if body is not None and not given & {"content-length", "transfer-encoding"}:
         fields.append(("Content-Length", str(len(body))))
-    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
+    lines = [f"{method} {target} {version}", *(f"{name}: {value}" for name, value in fields)]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
 
 

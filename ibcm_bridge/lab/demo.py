@@ -28,10 +28,11 @@ from ibcm_bridge.lab.client import (
     plaintext_request,
     request_bytes,
 )
+from ibcm_bridge.lab.content import content
 from ibcm_bridge.lab.pki import Credential, LabPki
 from ibcm_bridge.lab.report import write_report
 from ibcm_bridge.lab.running import BRIDGED, TUNNELED, RunningBridge
-from ibcm_bridge.lab.site_systems import Received, SiteSystems, content
+from ibcm_bridge.lab.site_systems import Received, SiteSystems
 from ibcm_bridge.lab.table import HEADING, row_lines
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import re
 import sys
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,6 +15,14 @@ from ibcm_bridge.lab.pki import LabPki
 def shipped_policy() -> str:
     """The text of the shipped `bridge.yaml`."""
     return files("ibcm_bridge.config").joinpath("bridge.yaml").read_text("utf-8")
+
+
+_LOOPBACK = re.compile(r"(?<=127\.0\.0\.1:)[0-9]+")
+
+
+def with_ports(policy: str, ports: Mapping[int, int]) -> str:
+    """A policy with these loopback ports in place of those, all at once."""
+    return _LOOPBACK.sub(lambda found: str(ports.get(int(found[0]), found[0])), policy)
 
 
 def make_pki(directory: Path) -> int:

@@ -1,7 +1,7 @@
 """The lab's public key infrastructure: random keys each time, worthless anywhere else.
 
     root -> issuing -> servers, the bridge, client computers, users
-    foreign root -> foreign issuing -> client computers that look just as good
+    foreign root -> foreign issuing -> client computers that look just as good, and an impostor
 
 Each client that must be let in has twins that must not be: revoked, expired, made for another
 purpose, self-signed, foreign. Every twin differs from the good one in that single respect.
@@ -103,15 +103,11 @@ class LabPki:
 
     def server(self, common_name: str, *names: str) -> Credential:
         """A web server certificate, of a site system or the bridge, for all these names."""
-        all_names = [x509.DNSName(name) for name in dict.fromkeys((common_name, *names))]
-        return _issue(
-            self._issuing,
-            _ec_key(),
-            common_name,
-            all_names,
-            valid=_current(self._now),
-            purposes=_SERVER,
-        )
+        return _server(self._issuing, (common_name, *names), _current(self._now))
+
+    def foreign_server(self, common_name: str, *names: str) -> Credential:
+        """Good in every respect but one: its path ends at `foreign_root`."""
+        return _server(self._foreign, (common_name, *names), _current(self._now))
 
     def bridge_client(self, common_name: str) -> Credential:
         """What the bridge itself shows to site systems."""
@@ -129,7 +125,7 @@ class LabPki:
         return _computer(self._issuing, dns_name, _current(self._now))
 
     def user(self, principal: str) -> Credential:
-        """A good client certificate, but a person's: bridging wants a computer's."""
+        """A good client certificate, but a person's: most publications want a computer's."""
         names = [_principal_name(principal)]
         return _issue(
             self._issuing, _rsa_key(), principal, names, valid=_current(self._now), purposes=_CLIENT
@@ -220,9 +216,13 @@ _SERVERS: dict[str, Callable[[LabPki], Credential]] = {
     "bridge-client": lambda pki: pki.bridge_client("bridge.perimeter.example"),
     "mp01": lambda pki: pki.server("mp01.corp.example", "mp-tunnel.internet.example"),
     "dp01": lambda pki: pki.server("dp01.corp.example", "dp-tunnel.internet.example"),
+    "sup01": lambda pki: pki.server("sup01.corp.example"),
+    "enroll01": lambda pki: pki.server("enroll01.corp.example", "enroll.internet.example"),
+    "ndes01": lambda pki: pki.server("ndes01.corp.example", "ndes.internet.example"),
 }
 _CLIENTS: dict[str, Callable[[LabPki], Credential]] = {
     "computer": lambda pki: pki.computer("pc1.corp.example"),
+    "user": lambda pki: pki.user("alice@corp.example"),
     "revoked": lambda pki: pki.revoked_computer("pc2.corp.example"),
     "expired": lambda pki: pki.expired_computer("pc3.corp.example"),
     "wrong-purpose": lambda pki: pki.wrong_purpose("pc4.corp.example"),
@@ -274,6 +274,11 @@ def _computer(
     return _issue(
         authority, _rsa_key(), dns_name, [x509.DNSName(dns_name)], valid=valid, purposes=purposes
     )
+
+
+def _server(authority: _Authority, names: Sequence[str], valid: _Period) -> Credential:
+    dns_names = [x509.DNSName(name) for name in dict.fromkeys(names)]
+    return _issue(authority, _ec_key(), names[0], dns_names, valid=valid, purposes=_SERVER)
 
 
 def _issue(

@@ -11,16 +11,23 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.files import shipped_policy, with_ports
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.lab.site_systems import SiteSystems
+from ibcm_bridge.lab.site_systems import Address
+from ibcm_bridge.lab.stand_ins import STAND_INS
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
+ATTEMPTS = 5
+"""Starts, where a port that was free a moment ago is not when the bridge wants it."""
+
+TLS_PORT, UPDATE_PORT, PLAINTEXT_PORT = 8443, 8531, 8080
+"""What the shipped policy listens on."""
 
 BRIDGED = "bridge.internet.example"
 TUNNELED = {
@@ -29,50 +36,52 @@ TUNNELED = {
 }
 
 
+class HasAddresses(Protocol):
+    """Site systems, as far as a bridge is concerned."""
+
+    @property
+    def addresses(self) -> Mapping[str, Address]:
+        """Role -> where its site system listens."""
+
+
 class RunningBridge:
     """`ibcm-bridge run` on the shipped policy, with the lab's addresses filled in.
 
     A context manager. `directory` gets the certificates, the policy and the audit file.
+    `addresses` are what it listens on, by the port of the shipped policy.
     """
 
     def __init__(
-        self, directory: Path, pki: LabPki, site_systems: SiteSystems, *, policy: str | None = None
+        self, directory: Path, pki: LabPki, site_systems: HasAddresses, *, policy: str | None = None
     ) -> None:
         self.directory = directory
-        self.address = ("127.0.0.1", free_port())
         self.audit_file = directory / "audit.jsonl"
         self.policy_file = directory / "bridge.yaml"
         pki.write(directory / "pki")
-        text = policy or shipped_policy()
-        for shipped, actual in (
-            ("127.0.0.1:8443", self.address),
-            ("127.0.0.1:9443", site_systems.management_point),
-            ("127.0.0.1:9444", site_systems.distribution_point),
-        ):
-            text = text.replace(shipped, f"{actual[0]}:{actual[1]}")
-        self.policy_file.write_text(text.replace("../audit.jsonl", "audit.jsonl"), "utf-8")
+        ports = {STAND_INS[role].port: to.port for role, to in site_systems.addresses.items()}
+        self._policy = with_ports(policy or shipped_policy(), ports)
+        self.addresses: dict[int, tuple[str, int]] = {}
         self.lines: list[str] = []
         self._said: queue.Queue[str | None] = queue.Queue()
         self._process: subprocess.Popen[str] | None = None
+        self._choose_ports()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Of the port that most is published on."""
+        return self.addresses[TLS_PORT]
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "ibcm_bridge", "run", "--config", str(self.policy_file)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-        )
-        threading.Thread(target=self._listen, daemon=True).start()
-        deadline = time.monotonic() + START_SECONDS
-        try:
-            while True:
-                line = self._said.get(timeout=max(0.0, deadline - time.monotonic()))
-                if line is None:
-                    self.stop()
-                    raise RuntimeError("the bridge did not start:\n" + "".join(self.lines))
-                if "listening on" in line:
-                    return self
-        except queue.Empty:
-            self.stop()
-            raise RuntimeError("the bridge did not start in time") from None
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._choose_ports()
+                self.lines.clear()
+            if self._start():
+                return self
+            # Only the ports chosen here can be others: a policy's own are its own affair.
+            if not any("is already in use" in line for line in self.lines):
+                break
+        raise RuntimeError("the bridge did not start:\n" + "".join(self.lines))
 
     def __exit__(
         self,
@@ -112,6 +121,35 @@ class RunningBridge:
             time.sleep(0.01)
         return records
 
+    def _choose_ports(self) -> None:
+        shipped = (TLS_PORT, UPDATE_PORT, PLAINTEXT_PORT)
+        chosen = dict(zip(shipped, free_ports(len(shipped)), strict=True))
+        self.addresses = {port: ("127.0.0.1", free) for port, free in chosen.items()}
+        text = with_ports(self._policy, chosen).replace("../audit.jsonl", "audit.jsonl")
+        self.policy_file.write_text(text, "utf-8")
+
+    def _start(self) -> bool:
+        """Whether it listens; False when it ended before it did."""
+        command = [sys.executable, "-m", "ibcm_bridge", "run", "--config", str(self.policy_file)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+        listening = threading.Thread(target=self._listen, daemon=True)
+        listening.start()
+        deadline = time.monotonic() + START_SECONDS
+        try:
+            while True:
+                line = self._said.get(timeout=max(0.0, deadline - time.monotonic()))
+                if line is None:
+                    self.stop()
+                    listening.join()
+                    return False
+                if "listening on" in line:
+                    return True
+        except queue.Empty:
+            self.stop()
+            raise RuntimeError("the bridge did not start in time") from None
+
     def _listen(self) -> None:
         assert self._process is not None
         assert self._process.stderr is not None
@@ -124,9 +162,18 @@ class RunningBridge:
 
 def free_port() -> int:
     """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        if os.name == "posix":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """As many loopback ports, no two the same."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            if os.name == "posix":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()

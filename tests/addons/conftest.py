@@ -45,7 +45,7 @@ from ibcm_bridge.addons.tls_ending import CutOff
 from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient, Reply, _alert
-from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.files import shipped_policy, with_ports
 from ibcm_bridge.lab.pki import Credential, LabPki
 from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.policy import BridgePublication, Limits, Policy, TunnelPublication
@@ -99,22 +99,18 @@ def lab(running_lab: Lab) -> Lab:
 
 
 def write_policy(directory: Path, site: SiteSystems) -> Policy:
-    """The shipped policy, on a free port and in front of these site systems."""
-    text = shipped_policy()
-    for shipped, port in (
-        ("127.0.0.1:8443", 0),
-        ("127.0.0.1:9443", site.management_point.port),
-        ("127.0.0.1:9444", site.distribution_point.port),
-    ):
-        text = text.replace(shipped, f"127.0.0.1:{port}")
+    """The shipped policy's first listener, on a free port and in front of these site systems."""
+    ports = {8443: 0, 9443: site.management_point.port, 9444: site.distribution_point.port}
+    text = with_ports(shipped_policy(), ports)
     path = directory / "bridge.yaml"
     path.write_text(text.replace("../audit.jsonl", "audit.jsonl"), "utf-8")
-    return load_policy(path)
+    policy = load_policy(path)
+    return dataclasses.replace(policy, listeners=policy.listeners[:1])
 
 
 def changed(policy: Policy, audit_file: Path, **changes: Any) -> Policy:
     """The policy with another bridged publication."""
-    (listener,) = policy.listeners
+    listener = policy.listeners[0]
     publications = dict(listener.publications)
     publications[BRIDGED] = dataclasses.replace(bridged_publication(policy), **changes)
     changed_listener = dataclasses.replace(listener, publications=publications)

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from ibcm_bridge.lab.files import shipped_policy
-from ibcm_bridge.lab.running import RunningBridge, free_port
+from ibcm_bridge.lab.files import shipped_policy, with_ports
+from ibcm_bridge.lab.running import RunningBridge, free_ports
 from ibcm_bridge.lab.site_systems import SiteSystems
+from ibcm_bridge.lab.stand_ins import STAND_INS
 
 if TYPE_CHECKING:
     from ibcm_bridge.lab.pki import LabPki
@@ -48,13 +49,24 @@ def written_pki(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
 
 @pytest.fixture
 def directory(tmp_path: Path, written_pki: Path) -> Path:
-    """A directory as `ibcm-bridge pki` leaves it, with ports that are free."""
+    """A directory as `ibcm-bridge pki` leaves it: one port that is free, and what is on it."""
     shutil.copytree(written_pki, tmp_path / "pki")
-    policy = shipped_policy().replace("../audit.jsonl", "audit.jsonl")
-    for port in (8443, 9443, 9444):
-        policy = policy.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}")
-    (tmp_path / "bridge.yaml").write_text(policy, "utf-8")
+    (tmp_path / "bridge.yaml").write_text(on_free_ports(), "utf-8")
+    host, port = address_of(tmp_path)
+
+    def first_only(policy: dict[str, Any]) -> None:
+        every = policy["publications"]
+        policy["publications"] = [one for one in every if one["listen"] == f"{host}:{port}"]
+
+    change(tmp_path, first_only)
     return tmp_path
+
+
+def on_free_ports() -> str:
+    """The shipped policy, on ports that are free, in front of ports where nobody listens."""
+    ports = (8443, 8531, 8080, *(one.port for one in STAND_INS.values()))
+    policy = with_ports(shipped_policy(), dict(zip(ports, free_ports(len(ports)), strict=True)))
+    return policy.replace("../audit.jsonl", "audit.jsonl")
 
 
 def change(directory: Path, changed: Callable[[dict[str, Any]], None]) -> None:
@@ -398,15 +410,15 @@ def test_pki_and_run_with_the_shipped_policy_twice(
     assert "the lab overwrites nothing" in line
     assert files == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
-    # As shipped, but for the port, which may be in use here.
-    port = free_port()
-    policy = shipped_policy().replace("127.0.0.1:8443", f"127.0.0.1:{port}")
-    policy = policy.replace("../audit.jsonl", "audit.jsonl")
-    (tmp_path / "bridge.yaml").write_text(policy, "utf-8")
+    # As shipped, but for the ports, which may be in use here.
+    (tmp_path / "bridge.yaml").write_text(on_free_ports(), "utf-8")
+    _, port = address_of(tmp_path)
     command = [sys.executable, "-m", "ibcm_bridge", "run", "--config", "bridge.yaml"]
     for turn in (1, 2):
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as bridge:
             assert bridge.stderr is not None
+            warning = bridge.stderr.readline()
+            assert warning.startswith("ibcm-bridge: WARNING: fsp.internet.example: nothing is")
             assert bridge.stderr.readline() == f"ibcm-bridge: listening on 127.0.0.1:{port}\n"
             url = f"https://bridge.internet.example:{port}{MP_LIST}"
             curl = ["curl", "--silent", "--noproxy", "*", "--cacert", "pki/root.pem"]

@@ -30,6 +30,7 @@ MAKERS: dict[str, Callable[[LabPki], Credential]] = {
     "without_purpose": lambda pki: pki.without_purpose("pc1.corp.example"),
     "self_signed": lambda pki: pki.self_signed("pc1.corp.example"),
     "foreign_computer": lambda pki: pki.foreign_computer("pc1.corp.example"),
+    "foreign_server": lambda pki: pki.foreign_server("mp01.corp.example"),
 }
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
@@ -344,10 +345,9 @@ def test_the_written_directory_is_complete_and_works_from_its_files(
     lab = tmp_path / "new" / "lab"
     pki.write(lab)
 
-    pairs = ["bridge-server", "bridge-client", "mp01", "dp01"]
-    pairs += [
-        f"clients/{n}" for n in ("computer", "revoked", "expired", "wrong-purpose", "foreign")
-    ]
+    pairs = ["bridge-server", "bridge-client", "mp01", "dp01", "sup01", "enroll01", "ndes01"]
+    clients = ("computer", "user", "revoked", "expired", "wrong-purpose", "foreign")
+    pairs += [f"clients/{name}" for name in clients]
     expected = {"README.txt", "root.pem", "issuing.pem", "root.crl", "issuing.crl"}
     expected |= {"clients/foreign-root.pem"}
     expected |= {f"{pair}.{suffix}" for pair in pairs for suffix in ("pem", "key")}
@@ -364,6 +364,7 @@ def test_the_written_directory_is_complete_and_works_from_its_files(
         ("dp01", SERVER, ": OK"),
         ("bridge-client", CLIENT, ": OK"),
         ("clients/computer", CLIENT, ": OK"),
+        ("clients/user", CLIENT, ": OK"),
         ("clients/revoked", CLIENT, "error 23 at 0 depth"),
         ("clients/expired", CLIENT, "error 10 at 0 depth"),
         ("clients/wrong-purpose", CLIENT, "error 26 at 0 depth"),

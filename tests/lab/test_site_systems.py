@@ -26,10 +26,16 @@ from ibcm_bridge.lab.client import (
     Reply,
     plaintext_request,
 )
+from ibcm_bridge.lab.content import CHUNK, content
 from ibcm_bridge.lab.pki import Credential, LabPki
-from ibcm_bridge.lab.site_systems import CHUNK, Address, Handshake, SiteSystems, content
+from ibcm_bridge.lab.site_systems import Address, Handshake, SiteSystems
+from ibcm_bridge.lab.stand_ins import STAND_INS, Demand
+from ibcm_bridge.policy_file import shipped_roles
+from ibcm_bridge.roles import Mode
 
 MP, DP = "mp01.corp.example", "dp01.corp.example"
+SUP, NDES = "sup01.corp.example", "ndes01.corp.example"
+CATALOG, ENROLLMENT = "catalog01.corp.example", "enroll01.corp.example"
 FILE = "/SMS_DP_SMSPKG$/Content_00000000-0000-0000-0000-000000000007.1/sccm?/dir/setup.exe"
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
 SIZE = 3 * CHUNK + 12345
@@ -56,7 +62,8 @@ class Lab(NamedTuple):
         )
 
     def address(self, name: str) -> Address:
-        return self.site.distribution_point if name == DP else self.site.management_point
+        named = (role for role, one in STAND_INS.items() if one.names[0] == name)
+        return self.site.addresses[next(named, "management-point")]
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +244,91 @@ def test_both_names_of_a_site_system_are_in_its_certificate(lab: Lab) -> None:
             assert client.request("GET", MP_LIST).status == 200
     with lab.client("other.internet.example") as client, pytest.raises(ssl.SSLError):
         client.connect()
+
+
+# the other roles
+
+TICKET = {"Authorization": "Negotiate bGFi"}
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "target", "headers", "status", "said"),
+    [
+        (SUP, "POST", "/ClientWebService/client.asmx", {"SOAPAction": '"x/GetConfig"'}, 200,
+         b"<GetConfigResponse/>"),
+        (SUP, "POST", "/SimpleAuthWebService/SimpleAuth.asmx", {}, 200, b"s:Envelope"),
+        (SUP, "POST", "/ReportingWebService/ReportingWebService.asmx", {}, 200, b"s:Envelope"),
+        (SUP, "POST", "/ApiRemoting30/WebService.asmx", {}, 200, b"s:Envelope"),
+        (SUP, "POST", "/ServerSyncWebService/ServerSyncWebService.asmx", {}, 200, b"s:Envelope"),
+        (SUP, "POST", "/DssAuthWebService/DssAuthWebService.asmx", {}, 200, b"s:Envelope"),
+        (SUP, "GET", "/nothing", {}, 404, b""),
+        (NDES, "GET", "/certsrv/mscep/mscep.dll?operation=GetCACaps", {}, 200, b"SHA-256"),
+        (NDES, "POST", "/certsrv/mscep/mscep.dll?operation=PKIOperation", {}, 200, b"signed"),
+        (NDES, "GET", "/certsrv/mscep/mscep.dll?operation=x", {}, 404, b""),
+        (CATALOG, "GET", "/CMApplicationCatalog/", {}, 401, b""),
+        (CATALOG, "GET", "/CMApplicationCatalog/", TICKET, 200, b"Application Catalog"),
+        (CATALOG, "DELETE", "/CMApplicationCatalog/", TICKET, 200, b""),
+        (MP, "GET", "/CCM_Client/ccmsetup.exe", {}, 200, b"setup"),
+    ],
+)  # fmt: skip
+def test_other_roles_answer_clients_without_a_certificate(
+    lab: Lab, name: str, method: str, target: str, headers: dict[str, str], status: int, said: bytes
+) -> None:
+    with lab.client(name) as client:
+        reply = client.request(method, target, headers, b"" if method == "POST" else None)
+    assert reply.status == status
+    assert said in reply.body
+    assert (reply.header("WWW-Authenticate") == "Negotiate, NTLM") == (status == 401)
+    (received,) = lab.site.received()
+    assert STAND_INS[received.site_system].names[0] == name
+
+
+def test_windows_authentication_is_a_matter_of_its_own_directory(lab: Lab) -> None:
+    with lab.client(credential=lab.computer) as client:
+        target = "/SMS_MP_WindowsAuth/.sms_pol?{LAB}.1_00"
+        assert client.request("GET", target).status == 401
+        assert client.request("GET", target, TICKET).status == 200
+
+
+def test_an_enrollment_proxy_point_demands_a_certificate_in_the_handshake(lab: Lab) -> None:
+    target = "/EnrollmentServer/Discovery.svc"
+    with lab.client(ENROLLMENT) as client, pytest.raises(HandshakeRefused) as refusal:
+        client.request("POST", target, (), b"")
+    assert refusal.value.alert == "certificate required"
+    assert lab.site.received() == ()
+    with lab.client(ENROLLMENT, lab.computer) as client:
+        assert client.request("POST", target, (), b"").status == 200
+
+
+def test_a_fallback_status_point_takes_plain_http(lab: Lab) -> None:
+    data = b"POST /SMS_FSP/.sms_fsp HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+    data += b"Connection: close\r\n\r\nok"
+    answer = plaintext_request(lab.site.addresses["fallback-status-point"], data)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    (received,) = lab.site.received()
+    assert (received.site_system, received.body) == ("fallback-status-point", b"ok")
+    assert received.certificate_subject is None
+    assert lab.site.handshakes() == ()
+
+
+def test_an_impostor_is_believed_by_no_client(lab: Lab) -> None:
+    address = lab.site.addresses["impostor"]
+    with (
+        LabClient(address, MP, trust=lab.pki.root, credential=lab.computer) as client,
+        pytest.raises(ssl.SSLCertVerificationError),
+    ):
+        client.request("GET", MP_LIST)
+    with LabClient(address, MP, trust=lab.pki.foreign_root, credential=None) as client:
+        assert client.request("GET", MP_LIST).status == 200
+
+
+def test_every_role_has_a_stand_in_and_a_port_of_its_own(lab: Lab) -> None:
+    roles = shipped_roles()
+    assert STAND_INS.keys() - {"impostor"} == roles.modes.keys()
+    assert len({one.port for one in STAND_INS.values()}) == len(STAND_INS)
+    for role, one in STAND_INS.items():
+        plaintext = Mode.PLAINTEXT in roles.modes.get(role, ())
+        assert (one.demand is Demand.PLAINTEXT) == plaintext
 
 
 # downloads

@@ -1,0 +1,69 @@
+"""A bridge as a process: it starts although a port that was free is not any more."""
+
+from __future__ import annotations
+
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.lab import running
+from ibcm_bridge.lab.files import shipped_policy, with_ports
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.running import TLS_PORT, RunningBridge, free_ports
+from ibcm_bridge.lab.site_systems import Address
+
+
+class NoSiteSystems:
+    def __init__(self) -> None:
+        self.addresses = {"management-point": Address("127.0.0.1", 9)}
+
+
+@pytest.fixture(scope="module")
+def pki() -> LabPki:
+    return LabPki.make(now=datetime.now(UTC))
+
+
+def test_ports_are_replaced_all_at_once() -> None:
+    policy = with_ports("a 127.0.0.1:1\nb 127.0.0.1:2\nc 127.0.0.1:12", {1: 2, 2: 1})
+    assert policy == "a 127.0.0.1:2\nb 127.0.0.1:1\nc 127.0.0.1:12"
+
+
+def test_free_ports_are_as_many_as_asked_for() -> None:
+    assert len(set(free_ports(20))) == 20
+
+
+def test_where_a_port_is_taken_meanwhile_others_are_tried(
+    pki: LabPki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        busy: int = taken.getsockname()[1]
+        chosen: list[list[int]] = []
+
+        def ports(count: int) -> list[int]:
+            chosen.append(free_ports(count) if chosen else [busy, *free_ports(count - 1)])
+            return chosen[-1]
+
+        monkeypatch.setattr(running, "free_ports", ports)
+        with RunningBridge(tmp_path, pki, NoSiteSystems()) as bridge:
+            assert len(chosen) == 2
+            assert bridge.addresses[TLS_PORT] == ("127.0.0.1", chosen[1][0])
+            socket.create_connection(bridge.address, 10).close()
+
+
+def test_a_policy_that_does_not_load_is_tried_once(
+    pki: LabPki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[int] = []
+
+    def ports(count: int) -> list[int]:
+        chosen.append(count)
+        return free_ports(count)
+
+    monkeypatch.setattr(running, "free_ports", ports)
+    policy = shipped_policy().replace("version: 1", "version: 2")
+    bridge = RunningBridge(tmp_path, pki, NoSiteSystems(), policy=policy)
+    with pytest.raises(RuntimeError, match="nothing was started"), bridge:
+        pass
+    assert len(chosen) == 1
