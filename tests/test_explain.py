@@ -13,7 +13,7 @@ from ibcm_bridge.cli import main
 from ibcm_bridge.decisions import Reason
 from ibcm_bridge.explain import Explanation, Question, explain
 from ibcm_bridge.lab import ccm
-from ibcm_bridge.lab.cases import eicar
+from ibcm_bridge.lab.case_requests import eicar
 from ibcm_bridge.lab.files import make_pki
 from ibcm_bridge.lab.pki import Credential, LabPki
 from ibcm_bridge.policy import BridgePublication, Listener, Policy, Trust
@@ -42,7 +42,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Policy:
 
 def trusting(policy: Policy, pki: LabPki) -> Policy:
     """The policy, with an authority's clients let in by its revocation lists as they are now."""
-    (listener,) = policy.listeners
+    listener = policy.listeners[0]
     trust = Trust((pki.root,), (pki.issuing,), pki.crls())
     publications = {
         name: dataclasses.replace(one, client_trust=trust)

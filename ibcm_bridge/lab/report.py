@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ibcm_bridge.lab.case_table import NOT_SHOWN
 from ibcm_bridge.lab.cases import Far
+from ibcm_bridge.lab.outcomes import NO_TUNNEL, Outcome, Result
 
-if TYPE_CHECKING:
-    from ibcm_bridge.lab.demo import Outcome, Result
+type Families = Mapping[str, Sequence[Result]]
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #c8ccd0; --soft: #5b6570; --good: #0a6b2d;
@@ -25,14 +26,15 @@ h1 { font-size: 1.7rem; margin: 0 0 .3rem; }
 p.lead { color: var(--soft); margin: 0 0 1.5rem; max-width: 48rem; }
 section { border: 1px solid var(--line); border-radius: .5rem; margin: 0 0 1rem; padding: 1rem;
   background: var(--card); }
-h2 { font-size: 1.1rem; margin: 0; }
-h2 a { color: inherit; text-decoration: none; }
+h2 { font-size: 1.3rem; margin: 2rem 0 .7rem; }
+h3 { font-size: 1.1rem; margin: 0; }
+h3 a { color: inherit; text-decoration: none; }
 .requirement { font: .85rem ui-monospace, monospace; color: var(--soft); }
 .lesson { margin: .2rem 0 .8rem; color: var(--soft); }
 .ways { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
 @media (max-width: 46rem) { .ways { grid-template-columns: 1fr; } }
 .way { border-left: .25rem solid var(--line); padding-left: .8rem; min-width: 0; }
-h3 { font-size: .8rem; margin: 0; text-transform: uppercase; letter-spacing: .05em;
+h4 { font-size: .8rem; margin: 0; text-transform: uppercase; letter-spacing: .05em;
   color: var(--soft); }
 .verdict { font-weight: 600; margin: .1rem 0 .4rem; }
 .way.right { border-color: var(--good); } .right .verdict { color: var(--good); }
@@ -40,6 +42,8 @@ h3 { font-size: .8rem; margin: 0; text-transform: uppercase; letter-spacing: .05
 .way.wrong { border-color: var(--bad); } .wrong .verdict { color: var(--bad); }
 code { overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; margin: 0 0 1.5rem; }
+th.family { padding-top: 1rem; } td.none { color: var(--soft); }
+td.requirement { white-space: nowrap; line-height: 1.75; }
 th, td { text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 .lead .right, td.right { color: var(--good); }
@@ -56,38 +60,47 @@ pre { overflow-x: auto; font-size: .8rem; margin: .4rem 0 0; white-space: pre-wr
 _SHORT = {
     Far.ANSWERED: "passed",
     Far.REFUSED_THERE: "reached the site system",
+    Far.REFUSED_BY_CLIENT: "left to the client",
     Far.REFUSED_BY_PROXY: "refused",
 }
 _WORDS = {
     Far.ANSWERED: "Passed, and answered by the site system",
     Far.REFUSED_THERE: "Reached the site system, which refused it",
+    Far.REFUSED_BY_CLIENT: "Left to the client, which refused the site system",
     Far.REFUSED_BY_PROXY: "Refused at the perimeter",
 }
 
 
-def write_report(directory: Path, results: Sequence[Result]) -> Path:
+def write_report(directory: Path, families: Families) -> Path:
     """Write both files; the path of the page."""
     directory.mkdir(parents=True, exist_ok=True)
-    data = {"cases": [_data(result) for result in results]}
+    data = {
+        "cases": [
+            _data(family, result) for family, results in families.items() for result in results
+        ],
+        "not_shown": NOT_SHOWN,
+    }
     (directory / "results.json").write_text(json.dumps(data, indent=2) + "\n", "utf-8")
     page = directory / "index.html"
-    page.write_text(_page(results), "utf-8")
+    page.write_text("\n".join(_page(families)), "utf-8")
     return page
 
 
-def _data(result: Result) -> dict[str, Any]:
+def _data(family: str, result: Result) -> dict[str, Any]:
     case = result.case
     return {
         "id": case.id,
+        "family": family,
         "title": case.title,
         "requirement": case.requirement,
+        "also": list(case.also),
         "lesson": case.lesson,
         "client": case.client.value,
-        "request": f"{case.request.method} {case.request.target}",
+        "request": f"{result.request.method} {result.request.target}",
         "as_required": not result.problems,
         "problems": list(result.problems),
         "bridge": _outcome_data(result.bridge),
-        "tunnel": _outcome_data(result.tunnel),
+        "tunnel": _outcome_data(result.tunnel) if result.tunnel else None,
     }
 
 
@@ -97,58 +110,75 @@ def _outcome_data(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status,
         "alert": outcome.alert,
         "client_got": outcome.answered,
+        "client_was_shown": outcome.shown,
         "site_system_received": outcome.arrived,
         "proxy_could_see": outcome.saw,
         "audit": outcome.audit,
     }
 
 
-def _page(results: Sequence[Result]) -> str:
-    failed = sum(1 for result in results if result.problems)
-    summary = f"{len(results) - failed} of {len(results)} cases went as required."
-    return "\n".join(
-        (
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            "<title>ibcm-bridge: bridging and tunneling, side by side</title>",
-            f"<style>{_STYLE}</style></head><body><main>",
-            "<h1>SSL bridging and SSL tunneling, side by side</h1>",
-            '<p class="lead">The same requests of a ConfigMgr client on the Internet, sent to a '
-            "name that is bridged and to one that is tunneled. Everything here comes from one run "
-            f"of <code>ibcm-bridge demo</code> in a lab on loopback. {summary}</p>",
-            '<p class="lead"><strong class="right">Green</strong>: as a perimeter should have it. '
-            '<strong class="late">Brown</strong>: stopped, but only on the internal network. '
-            '<strong class="wrong">Red</strong>: not stopped at all.</p>',
-            "<table><thead><tr><th>What the client sends</th><th>Through the bridge</th>"
-            "<th>Through the tunnel</th></tr></thead><tbody>",
-            *(_summary_row(result) for result in results),
-            "</tbody></table>",
-            *(_section(result) for result in results),
-            "</main></body></html>\n",
-        )
+def _page(families: Families) -> Iterator[str]:
+    every = [result for results in families.values() for result in results]
+    good = sum(1 for result in every if not result.problems)
+    yield "<!doctype html>"
+    yield '<html lang="en"><head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield "<title>ibcm-bridge: bridging and tunneling, side by side</title>"
+    yield f"<style>{_STYLE}</style></head><body><main>"
+    yield "<h1>SSL bridging and SSL tunneling, side by side</h1>"
+    yield (
+        '<p class="lead">The same requests of ConfigMgr clients on the Internet, sent to a name '
+        "that is bridged and to one that is tunneled. Everything here comes from one run of "
+        f"<code>ibcm-bridge demo</code> in a lab on loopback. {good} of {len(every)} cases went "
+        "as required.</p>"
     )
+    yield (
+        '<p class="lead"><strong class="right">Green</strong>: as a perimeter should have it. '
+        '<strong class="late">Brown</strong>: stopped, but not at the perimeter. '
+        '<strong class="wrong">Red</strong>: not stopped at all.</p>'
+    )
+    yield "<table><thead><tr><th>What the client sends</th><th>Requirement</th>"
+    yield "<th>Through the bridge</th><th>Through the tunnel</th></tr></thead><tbody>"
+    for family, results in families.items():
+        yield f'<tr><th colspan="4" class="family" scope="rowgroup">{escape(family)}</th></tr>'
+        yield from map(_summary_row, results)
+    yield "</tbody></table>"
+    for family, results in families.items():
+        yield f"<h2>{escape(family)}</h2>"
+        yield from map(_section, results)
+    yield "<h2>Requirements without a case</h2><table><tbody>"
+    for requirement, why in NOT_SHOWN.items():
+        yield f"<tr><td><code>{requirement}</code></td><td>{escape(why)}</td></tr>"
+    yield "</tbody></table></main></body></html>\n"
 
 
 def _summary_row(result: Result) -> str:
     case = result.case
-    cells = "".join(
+    return (
+        f'<tr><td><a href="#{escape(case.id)}">{escape(case.title)}</a></td>'
+        f'<td class="requirement">{escape(case.requirement)}</td>'
+        f"{_summary_cell(result, result.bridge)}{_summary_cell(result, result.tunnel)}</tr>"
+    )
+
+
+def _summary_cell(result: Result, outcome: Outcome | None) -> str:
+    if outcome is None:
+        return '<td class="none">no tunnel: not TLS</td>'
+    return (
         f'<td class="{_class(result, outcome)}">{_SHORT[outcome.far]}: '
         f"{escape(outcome.answered)}</td>"
-        for outcome in (result.bridge, result.tunnel)
     )
-    return f'<tr><td><a href="#{escape(case.id)}">{escape(case.title)}</a></td>{cells}</tr>'
 
 
 def _class(result: Result, outcome: Outcome) -> str:
     """`right` where it went as a perimeter should have it, `late` or `wrong` otherwise."""
     if outcome is result.bridge:
         return "wrong" if result.problems else "right"
-    # What the bridge let through unchanged is nothing that a tunnel should have stopped.
-    harmless = result.bridge.far is Far.ANSWERED and not result.case.dropped
-    if outcome.far is Far.REFUSED_BY_PROXY or harmless:
+    # What went no further through the bridge, and no less far, is no fault of the tunnel's.
+    alike = outcome.far is result.bridge.far and not result.case.dropped
+    if outcome.far is Far.REFUSED_BY_PROXY or alike or result.case.meant_for_tunnel:
         return "right"
-    return "late" if outcome.far is Far.REFUSED_THERE else "wrong"
+    return "wrong" if outcome.far is Far.ANSWERED else "late"
 
 
 def _section(result: Result) -> str:
@@ -156,30 +186,34 @@ def _section(result: Result) -> str:
     problems = "".join(
         f'<p class="problem">Not as required: {escape(problem)}</p>' for problem in result.problems
     )
-    request = f"{case.request.method} {case.request.target}"
+    request = f"{result.request.method} {result.request.target}"
+    cited = " ".join((case.requirement, *case.also))
     return (
         f'<section id="{escape(case.id)}">'
-        f'<h2><a href="#{escape(case.id)}">{escape(case.title[:1].upper() + case.title[1:])}</a> '
-        f'<span class="requirement">{escape(case.requirement)}</span></h2>'
+        f'<h3><a href="#{escape(case.id)}">{escape(case.title[:1].upper() + case.title[1:])}</a> '
+        f'<span class="requirement">{escape(cited)}</span></h3>'
         f'<p class="lesson">{escape(case.lesson)}<br>'
         f"<code>{escape(request)}</code> from a client with {escape(case.client.value)}.</p>"
         f'{problems}<div class="ways">'
-        f"{_way('Through the bridge', result.bridge, _class(result, result.bridge))}"
-        f"{_way('Through the tunnel', result.tunnel, _class(result, result.tunnel))}"
+        f"{_way('Through the bridge', result, result.bridge)}"
+        f"{_way('Through the tunnel', result, result.tunnel)}"
         "</div></section>"
     )
 
 
-def _way(title: str, outcome: Outcome, kind: str) -> str:
+def _way(title: str, result: Result, outcome: Outcome | None) -> str:
+    if outcome is None:
+        return f'<div class="way"><h4>{title}</h4><p class="lesson">{escape(NO_TUNNEL)}</p></div>'
     facts = (
         ("The client got", outcome.answered),
+        ("The client was shown the certificate of", outcome.shown),
         ("The site system received", outcome.arrived),
         ("The proxy could see", outcome.saw),
     )
-    listed = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+    listed = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts if value)
     record = escape(json.dumps(outcome.audit, indent=1))
     return (
-        f'<div class="way {kind}"><h3>{title}</h3>'
+        f'<div class="way {_class(result, outcome)}"><h4>{title}</h4>'
         f'<p class="verdict">{_WORDS[outcome.far]}</p><dl>{listed}</dl>'
         f"<details><summary>Audit record</summary><pre>{record}</pre></details></div>"
     )

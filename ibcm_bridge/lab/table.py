@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import TYPE_CHECKING
 
 from ibcm_bridge.lab.cases import Far
+from ibcm_bridge.lab.outcomes import Outcome, Result, tunneled_bytes
 
-if TYPE_CHECKING:
-    from ibcm_bridge.lab.demo import Outcome, Result
-
-_WIDTHS = (23, 36, 34)
+_WIDTHS = (25, 42, 26)
 _RULE = "-+-".join("-" * width for width in _WIDTHS)
 
 _LONG = re.compile(r"(?<=Content_)[0-9a-f-]{30,}[.0-9]*")
@@ -20,40 +17,49 @@ _LONG = re.compile(r"(?<=Content_)[0-9a-f-]{30,}[.0-9]*")
 _WORDS = {
     Far.ANSWERED: "PASSED",
     Far.REFUSED_THERE: "REACHED the site system",
-    Far.REFUSED_BY_PROXY: "REFUSED at the perimeter",
+    Far.REFUSED_BY_CLIENT: "LEFT to the client",
+    Far.REFUSED_BY_PROXY: "REFUSED",
 }
+
+
+def heading() -> str:
+    """What stands above the columns."""
+    return _line(("What the client sends", "Through the bridge", "Through the tunnel"))
+
+
+def family_lines(family: str) -> list[str]:
+    """The line that begins a family of cases."""
+    return [_RULE, family.upper(), _RULE]
+
+
+def row_lines(result: Result) -> list[str]:
+    """A case as lines, and an empty one."""
+    case = result.case
+    mark = "" if not result.problems else "NOT AS REQUIRED"
+    columns = (
+        [*_wrapped(case.title, 0), case.requirement, *([mark] if mark else [])],
+        _outcome(result.bridge, 1),
+        _outcome(result.tunnel, 2) if result.tunnel else ["no tunnel: not TLS"],
+    )
+    height = max(len(column) for column in columns) + 1
+    padded = [column + [""] * (height - len(column)) for column in columns]
+    return [_line((a, b, c)) for a, b, c in zip(*padded, strict=True)]
+
+
+def _outcome(outcome: Outcome, column: int) -> list[str]:
+    saw = _LONG.sub("...", outcome.saw)
+    if outcome.audit.get("event") == "tunnel":
+        saw = f"a name, {tunneled_bytes(outcome.audit):,} bytes"
+    return [
+        *_wrapped(f"{_WORDS[outcome.far]}: {outcome.answered}", column),
+        *_wrapped(f"saw {saw}", column),
+    ]
 
 
 def _line(cells: tuple[str, str, str]) -> str:
     return " | ".join(
         cell.ljust(width) for cell, width in zip(cells, _WIDTHS, strict=True)
     ).rstrip()
-
-
-HEADING = (
-    _line(("What the client sends", "Through the bridge", "Through the tunnel")) + "\n" + _RULE
-)
-
-
-def row_lines(result: Result) -> list[str]:
-    """A case as lines, with the rule that ends it."""
-    case = result.case
-    mark = "" if not result.problems else "NOT AS REQUIRED"
-    columns = (
-        [*_wrapped(case.title, 0), case.requirement, *([mark] if mark else [])],
-        _outcome(result.bridge),
-        _outcome(result.tunnel),
-    )
-    height = max(len(column) for column in columns)
-    padded = [column + [""] * (height - len(column)) for column in columns]
-    return [*(_line((a, b, c)) for a, b, c in zip(*padded, strict=True)), _RULE]
-
-
-def _outcome(outcome: Outcome) -> list[str]:
-    return [
-        *_wrapped(f"{_WORDS[outcome.far]}: {outcome.answered}", 1),
-        *_wrapped(f"saw {_LONG.sub('...', outcome.saw)}", 1),
-    ]
 
 
 def _wrapped(text: str, column: int) -> list[str]:

@@ -7,12 +7,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ibcm_bridge.lab import demo
-from ibcm_bridge.lab.cases import Far
-from ibcm_bridge.lab.cases import cases as real_cases
+from ibcm_bridge.lab.case_table import CASES, NOT_SHOWN
+from ibcm_bridge.lab.cases import Case, Expected, Far
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 def test_every_case_goes_as_its_requirement_says(finished: tuple[str, Path]) -> None:
     printed, directory = finished
     results = json.loads((directory / "results.json").read_text("utf-8"))["cases"]
-    assert len(results) >= 9
+    assert len(results) == len(CASES) >= 22
     assert all(case["as_required"] for case in results)
     assert f"{len(results)} of {len(results)} cases went as required" in printed
 
@@ -38,10 +41,48 @@ def test_the_table_fits_a_terminal_of_100_columns(finished: tuple[str, Path]) ->
     assert max(map(len, finished[0].splitlines())) <= 100
 
 
+def test_every_requirement_is_shown_by_a_case_or_it_is_said_why_not() -> None:
+    page = (ROOT / "docs" / "requirements.md").read_text("utf-8")
+    known = set(re.findall(r"^\| ([A-Z][A-Z0-9.-]+) \|", page, re.MULTILINE))
+    shown = {cited for case in CASES for cited in (case.requirement, *case.also)}
+    assert shown <= known
+    assert not shown & NOT_SHOWN.keys()
+    assert shown | NOT_SHOWN.keys() == known
+    assert all(NOT_SHOWN.values())
+
+
+def test_a_case_is_known_by_its_id() -> None:
+    assert len({case.id for case in CASES}) == len(CASES)
+
+
+@pytest.fixture(scope="module")
+def results(finished: tuple[str, Path]) -> dict[str, dict[str, Any]]:
+    """Case -> how it went."""
+    listed = json.loads((finished[1] / "results.json").read_text("utf-8"))["cases"]
+    return {result["id"]: result for result in listed}
+
+
+REFUSED = [case for case in CASES if case.bridge.far is Far.REFUSED_BY_PROXY]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
+def test_of_what_is_refused_no_request_arrives(
+    results: dict[str, dict[str, Any]], case: Case
+) -> None:
+    bridge = results[case.id]["bridge"]
+    looked_at = "a TLS handshake, which the bridge broke off"
+    assert bridge["site_system_received"] in ("nothing", looked_at)
+    assert (bridge["site_system_received"] == looked_at) == (case.bridge.status == 502)
+    assert bridge["audit"]["verdict"] == "deny"
+    assert bridge["audit"]["requirement"] in (case.requirement, *case.also)
+
+
 @pytest.mark.parametrize(
     ("case", "requirement", "bridge", "tunnel"),
     [
         ("inventory-report", "BRIDGE-IDENTITY", (200, None), Far.ANSWERED),
+        ("wrong-site-system", "BRIDGE-TERMINATE", (502, None), Far.REFUSED_BY_CLIENT),
+        ("forged-site-system", "BRIDGE-TERMINATE", (502, None), Far.REFUSED_BY_CLIENT),
         ("package-download", "HEADER-DP", (206, None), Far.ANSWERED),
         ("forbidden-verb", "VERB-MP", (405, None), Far.ANSWERED),
         ("forbidden-header", "HEADER-MP", (200, None), Far.ANSWERED),
@@ -59,23 +100,45 @@ def test_the_table_fits_a_terminal_of_100_columns(finished: tuple[str, Path]) ->
             (None, "certificate revoked"),
             Far.REFUSED_THERE,
         ),
+        ("user-for-computers", "BRIDGE-AUTH-COMPUTER", (None, "bad certificate"), Far.ANSWERED),
+        ("user-for-users", "BRIDGE-AUTH-USER", (200, None), Far.ANSWERED),
         ("plaintext", "BRIDGE-HTTPS-ONLY", (403, None), Far.REFUSED_BY_PROXY),
+        ("update-scan", "SUP-WSUS", (200, None), Far.ANSWERED),
+        ("update-administration", "SUP-WSUS", (404, None), Far.ANSWERED),
+        ("state-message", "VERB-FSP", (200, None), None),
+        ("state-question", "VERB-FSP", (405, None), None),
+        ("enrolled-device", "BRIDGE-NOT-ENROLLED", (404, None), Far.ANSWERED),
+        ("boot-media", "NO-OSD", (404, None), Far.ANSWERED),
+        ("unknown-name", "DNS-INTERNET-FQDN", (None, "unrecognized name"), Far.REFUSED_BY_PROXY),
     ],
 )
 def test_the_two_columns_differ_as_bridging_and_tunneling_do(
-    finished: tuple[str, Path],
+    results: dict[str, dict[str, Any]],
     case: str,
     requirement: str,
     bridge: tuple[int | None, str | None],
-    tunnel: Far,
+    tunnel: Far | None,
 ) -> None:
-    results = json.loads((finished[1] / "results.json").read_text("utf-8"))["cases"]
-    found = next(result for result in results if result["id"] == case)
+    found = results[case]
     assert found["requirement"] == requirement
     assert (found["bridge"]["status"], found["bridge"]["alert"]) == bridge
-    assert found["tunnel"]["outcome"] == tunnel
-    if found["bridge"]["outcome"] == Far.REFUSED_BY_PROXY:
-        assert found["bridge"]["site_system_received"] == "nothing"
+    assert (found["tunnel"] and found["tunnel"]["outcome"]) == tunnel
+
+
+def test_a_bridge_and_a_tunnel_show_different_certificates(
+    results: dict[str, dict[str, Any]],
+) -> None:
+    report = results["inventory-report"]
+    assert report["bridge"]["client_was_shown"] == "bridge.internet.example"
+    assert report["tunnel"]["client_was_shown"] == "mp01.corp.example"
+    assert report["bridge"]["site_system_received"].endswith("from bridge.perimeter.example")
+    assert report["tunnel"]["site_system_received"].endswith("from pc1.corp.example")
+
+
+def test_no_ticket_is_in_what_is_written(finished: tuple[str, Path]) -> None:
+    printed, directory = finished
+    pages = [path.read_text("utf-8") for path in directory.iterdir()]
+    assert not any("Negotiate" in text for text in (printed, *pages))
 
 
 def test_the_page_needs_nothing_from_elsewhere(finished: tuple[str, Path]) -> None:
@@ -88,11 +151,9 @@ def test_the_page_needs_nothing_from_elsewhere(finished: tuple[str, Path]) -> No
 def test_a_case_that_goes_otherwise_fails_the_demonstration(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def wrong(credential: object) -> list[object]:
-        first = real_cases(credential)[0]  # type: ignore[arg-type]
-        return [dataclasses.replace(first, bridge=Far.REFUSED_BY_PROXY, bridge_status=403)]
-
-    monkeypatch.setattr(demo, "cases", wrong)
+    first = CASES[0]
+    wrong = dataclasses.replace(first, bridge=Expected(Far.REFUSED_BY_PROXY, 403))
+    monkeypatch.setattr(demo, "FAMILIES", {"Wrong": (wrong,)})
     assert demo.run_demo(None) == 1
     printed = capsys.readouterr()
     assert "0 of 1 cases went as required" in printed.out

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.lab.cases import _ROWS
+from ibcm_bridge.lab.case_table import CASES
 from ibcm_bridge.responses import REFUSALS
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def test_every_requirement_that_is_cited_is_described_and_shown() -> None:
     for name, where in _cited().items():
         assert name in described, f"{where} cites {name}, which docs/requirements.md does not have"
     refused = {row.requirement for row in REFUSALS.values()}
-    shown_in_demo = {one.requirement for one in _ROWS}
+    shown_in_demo = {one.requirement for one in CASES}
     for name in refused | shown_in_demo:
         assert described[name], f"{name} is cited, and nothing shows it"
 

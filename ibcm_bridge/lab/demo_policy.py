@@ -1,0 +1,98 @@
+"""What the demonstration publishes beside the shipped policy.
+
+Users' publications, an application catalog, tunnels to compare them with, and two publications
+whose site system is not who it should be: one has another's name, one another authority.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import yaml
+
+from ibcm_bridge.lab.cases import Way
+from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.running import TLS_PORT
+from ibcm_bridge.lab.stand_ins import STAND_INS
+
+USERS = Way("users.internet.example")
+CATALOG = Way("catalog.internet.example")
+WRONG_NAME = Way("wrong-name.internet.example")
+FORGED = Way("forged.internet.example")
+BRIDGED_NAMES = tuple(way.name for way in (USERS, CATALOG, WRONG_NAME, FORGED))
+"""Each needs a certificate, in the files pki/NAME.pem and pki/NAME.key."""
+
+UPDATE_TUNNEL = Way("sup-tunnel.internet.example")
+CATALOG_TUNNEL = Way("catalog-tunnel.internet.example")
+WRONG_NAME_TUNNEL = Way("mp-wrong-tunnel.internet.example")
+FORGED_TUNNEL = Way("mp-forged-tunnel.internet.example")
+
+_TRUST = {
+    "anchors": ["pki/root.pem"],
+    "issuing": ["pki/issuing.pem"],
+    "crls": ["pki/root.crl", "pki/issuing.crl"],
+}
+_SIGNED_IN = {"because": "the catalog shows each user what was published for them"}
+
+
+def demo_policy() -> str:
+    """The shipped policy, and more publications at its end."""
+    computer = {"trust": _TRUST}
+    rows = [
+        _bridged(USERS, {"certificate": "user", "trust": _TRUST}, "management-point"),
+        _bridged(
+            CATALOG, {}, "application-catalog-website-point", windows_authentication=_SIGNED_IN
+        ),
+        _bridged(WRONG_NAME, computer, "management-point", at="distribution-point"),
+        _bridged(FORGED, computer, "management-point", at="impostor"),
+        _tunneled(UPDATE_TUNNEL, "software-update-point"),
+        _tunneled(CATALOG_TUNNEL, "application-catalog-website-point"),
+        _tunneled(WRONG_NAME_TUNNEL, "distribution-point"),
+        _tunneled(FORGED_TUNNEL, "impostor"),
+    ]
+    return shipped_policy() + textwrap.indent(yaml.dump(rows, Dumper=_Plain), "  ")
+
+
+def _bridged(
+    way: Way, clients: dict[str, Any], role: str, *, at: str | None = None, **more: Any
+) -> dict[str, Any]:
+    return {
+        "name": way.name,
+        "mode": "bridge",
+        "listen": f"127.0.0.1:{TLS_PORT}",
+        "certificate": _credential(way.name),
+        "clients": clients,
+        "site_systems": {"certificate": _credential("bridge-client"), "trust": _TRUST},
+        "roles": {
+            role: {
+                "site_system": f"https://{STAND_INS[role].names[0]}",
+                "connect": _address(at or role),
+                **more,
+            }
+        },
+    }
+
+
+def _tunneled(way: Way, role: str) -> dict[str, Any]:
+    return {
+        "name": way.name,
+        "mode": "tunnel",
+        "listen": f"127.0.0.1:{TLS_PORT}",
+        "site_system": _address(role),
+    }
+
+
+def _credential(name: str) -> dict[str, str]:
+    return {"chain": f"pki/{name}.pem", "key": f"pki/{name}.key"}
+
+
+def _address(role: str) -> str:
+    return f"127.0.0.1:{STAND_INS[role].port}"
+
+
+class _Plain(yaml.SafeDumper):
+    """A policy file has no anchors and aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

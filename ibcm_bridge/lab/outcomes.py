@@ -1,0 +1,207 @@
+"""How a case went, in values and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from ibcm_bridge.lab.case_requests import Request
+from ibcm_bridge.lab.cases import Case, Far
+from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, Reply
+from ibcm_bridge.lab.site_systems import Received
+from ibcm_bridge.lab.stand_ins import STAND_INS, Demand
+
+
+@dataclass(frozen=True)
+class ClientRefused:
+    """The client did not believe the certificate it was shown, and why."""
+
+    why: str
+
+
+Answer = Reply | HandshakeRefused | ConnectionEnded | ClientRefused
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one way went, in words and in values."""
+
+    far: Far
+    status: int | None
+    alert: str | None
+    answered: str
+    """One line: what the client got, and from whom."""
+    shown: str
+    """Whose certificate the client was shown and took; empty where there was none."""
+    arrived: str
+    """One line: what the site system received."""
+    saw: str
+    """One line: what the proxy could see."""
+    audit: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A case and how it went both ways."""
+
+    case: Case
+    request: Request
+    bridge: Outcome
+    tunnel: Outcome | None
+    problems: tuple[str, ...]
+    """What did not go as the requirement says."""
+
+
+NO_TUNNEL = "There is none: without TLS there is no server name to choose a tunnel by."
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One way of a case, from all sides, before it is put into words."""
+
+    answer: Answer
+    presented: x509.Certificate | None
+    received: tuple[Received, ...]
+    handshakes: int
+    """ClientHellos that reached a site system."""
+    record: dict[str, Any]
+    bridged: bool
+
+
+def outcome(case: Case, seen: Seen) -> Outcome:
+    """Put it into words."""
+    answer = seen.answer
+    return Outcome(
+        far=_far(seen),
+        status=answer.status if isinstance(answer, Reply) else None,
+        alert=answer.alert if isinstance(answer, HandshakeRefused) else None,
+        answered=_answered(answer) + _fields(seen.received, case.dropped, "the header"),
+        shown=_common_name(seen.presented) if seen.presented else "",
+        arrived=_arrived(case, seen),
+        saw=_saw(seen.record),
+        audit=seen.record,
+    )
+
+
+def problems(case: Case, bridge: Outcome, tunnel: Outcome | None) -> Iterator[str]:
+    """What did not go as the requirement says."""
+    expected = case.bridge
+    if bridge.far is not expected.far:
+        yield f"{case.requirement} wants it {expected.far}; through the bridge it was {bridge.far}"
+    if (bridge.status, bridge.alert) != (expected.status, expected.alert):
+        yield f"the bridge answered {bridge.answered}"
+    cited = bridge.audit.get("requirement")
+    if cited is not None and cited not in (case.requirement, *case.also):
+        yield f"the bridge cites {cited} in place of {case.requirement}"
+    if tunnel is None:
+        return
+    if tunnel.far is not case.tunnel:
+        yield f"through the tunnel it was {tunnel.far} in place of {case.tunnel}"
+    if tunnel.audit.get("event") == "tunnel":
+        seen = {"method", "target", "client", "certificate"} & tunnel.audit.keys()
+        if seen or "TUNNEL-BLIND" not in tunnel.audit.get("note", ""):
+            yield "the audit of a tunnel is not that of one who sees nothing (TUNNEL-BLIND)"
+
+
+def _far(seen: Seen) -> Far:
+    if isinstance(seen.answer, ClientRefused):
+        return Far.REFUSED_BY_CLIENT
+    # A bridge looks at the site system before it sends anything: that is no arrival yet.
+    if not seen.received and (seen.bridged or not seen.handshakes):
+        return Far.REFUSED_BY_PROXY
+    good = isinstance(seen.answer, Reply) and seen.answer.status < 400
+    return Far.ANSWERED if good else Far.REFUSED_THERE
+
+
+def _answered(answer: Answer) -> str:
+    if isinstance(answer, Reply):
+        return f"{answer.status} {answer.reason}"
+    if isinstance(answer, HandshakeRefused):
+        return f"TLS alert: {answer.alert}"
+    if isinstance(answer, ClientRefused):
+        return "a certificate that it refused"
+    return "the connection was closed"
+
+
+def _arrived(case: Case, seen: Seen) -> str:
+    if not seen.received:
+        why = seen.answer.why if isinstance(seen.answer, ClientRefused) else ""
+        return _BROKEN_OFF[_who_ended(seen)] + why if seen.handshakes else "nothing"
+    last = seen.received[-1]
+    size = f", {len(last.body):,} bytes" if last.body else ""
+    fields = _fields(seen.received, case.dropped)
+    asked = STAND_INS[last.site_system].demand in (Demand.ALWAYS, Demand.BY_DIRECTORY)
+    nobody = "a client without certificate" if asked else "a client it asks for no certificate"
+    sender = _subject(last.certificate_subject) or nobody
+    return f"{last.method} {last.target}{size}{fields}, from {sender}"
+
+
+_BROKEN_OFF = {
+    "bridge": "a TLS handshake, which the bridge broke off",
+    "client": "a TLS handshake, which the client broke off: ",
+    "request": "a request that its web server could not read",
+    "handshake": "a TLS handshake, which it refused",
+}
+
+
+def _who_ended(seen: Seen) -> str:
+    if seen.bridged:
+        return "bridge"
+    if isinstance(seen.answer, ClientRefused):
+        return "client"
+    return "request" if isinstance(seen.answer, Reply) else "handshake"
+
+
+def field_names(received: Received) -> set[str]:
+    """Of a request, as they were spelt."""
+    return {name for name, _ in received.headers}
+
+
+def _fields(received: Sequence[Received], dropped: tuple[str, ...], called: str = "") -> str:
+    """Whether those that had to go have gone."""
+    arrived = field_names(received[-1]) if received else set()
+    words = (f", {'with' if name in arrived else 'without'} {called or name}" for name in dropped)
+    return "".join(words) if received else ""
+
+
+def _subject(subject: str | None) -> str:
+    return subject.split(",")[0].removeprefix("CN=") if subject else ""
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+
+
+def _saw(record: dict[str, Any]) -> str:
+    """What an audit record says, in one line."""
+    if record.get("event") == "tunnel":
+        return f"the name {record['server_name']} and {tunneled_bytes(record):,} bytes"
+    seen = []
+    if "client" in record:
+        seen.append(str(record["client"]))
+    elif "certificate" in record:
+        seen.append(_subject(str(record["certificate"]["subject"])))
+    if "method" in record:
+        seen.append(f"{record['method']} {record['target'].split('?')[0]}")
+    if "endpoint" in record:
+        seen.append(f"for {record['endpoint']}")
+    views = dict(str(view).split(":") for view in record.get("inspected", ()))
+    if "inflated" in views:
+        seen.append(f"{int(views['inflated']):,} bytes inflated and read")
+    elif "sent" in views:
+        seen.append(f"{int(views['sent']):,} bytes read")
+    if record.get("dropped_headers"):
+        seen.append(f"took out {', '.join(record['dropped_headers'])}")
+    if record.get("verdict") == "deny":
+        seen.append(f"{record['reason']}: {record['detail']}")
+    return "; ".join(seen) or "nothing"
+
+
+def tunneled_bytes(record: dict[str, Any]) -> int:
+    """How much went through a tunnel, both ways."""
+    total: int = record["bytes_from_client"] + record["bytes_to_client"]
+    return total
