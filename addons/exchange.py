@@ -89,6 +89,8 @@ class ExchangeLayer(ForwardingLayer):
         yield ExchangeEndedHook(exchange)
         if isinstance(exchange.decision, Deny) and not self._answering:
             yield from self._linger()
+        if not keep_alive:
+            self._received.clear()
         self._taken = 0
         self._connection.hold.change(len(self._received))
         return keep_alive

@@ -155,6 +155,8 @@ class Running:
         logging.getLogger().removeHandler(self._log)
         assert not self._thread.is_alive(), "the bridge does not stop"
         assert not self.bridge.connections._records, "connections are left"
+        assert self.bridge.connections.budget.held == 0, "what was held is not returned"
+        assert self.bridge.workers.under_way == 0, "somebody still waits for an inspection"
         assert not self.unhandled, "an exception came up where nobody took it"
 
     def hook(self, name: str, index: int, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
