@@ -110,7 +110,7 @@ def _xml(subject: Subject, _limit: int) -> _Content | Deny:
     as_read = read_xml(text, "bodies.xml")
     if isinstance(as_read, Deny):
         return as_read
-    return _Content({"sent": body, "as-read": as_read.encode()})
+    return _Content({"sent": body, **_as_read(as_read)})
 
 
 def _xml_text(subject: Subject, _limit: int) -> _Content | Deny:
@@ -127,7 +127,7 @@ def _xml_text(subject: Subject, _limit: int) -> _Content | Deny:
     as_read = read_xml(text, "bodies.state-message")
     if isinstance(as_read, Deny):
         return as_read
-    return _Content({"sent": body, "text": text.encode(), "as-read": as_read.encode()})
+    return _Content({"sent": body, "text": text.encode(), **_as_read(as_read)})
 
 
 def _scanned(subject: Subject, _limit: int) -> _Content | Deny:
@@ -148,9 +148,13 @@ def _ccm_message(subject: Subject, limit: int) -> _Content | Deny:
         "header": message.header_text.encode(),
         "inflated": message.inflated,
         "text": "\n".join(message.documents).encode(),
-        "as-read": message.as_read.encode(),
+        **_as_read(message.as_read),
     }
     return _Content(views, message.target_endpoint)
+
+
+def _as_read(text: str) -> Views:
+    return {"as-read": text.encode()} if text else {}
 
 
 def _refused_message(rows: Sequence[RefusedMessage], message: CcmRequest) -> Deny | None:
