@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import math
 import time
 from pathlib import Path
 
@@ -23,11 +24,20 @@ from ibcm_bridge.addons.audit_file import AuditFile
 from ibcm_bridge.addons.client_authentication import failed_handshake
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
 from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
+from ibcm_bridge.budget import Hold
 from ibcm_bridge.decisions import Approved, Deny, Reason
 from ibcm_bridge.identity import AuthenticatedClient
-from ibcm_bridge.policy import TunnelPublication, WhenUnwritable
+from ibcm_bridge.policy import (
+    Listener,
+    PlaintextListener,
+    TunnelPublication,
+    WhenUnwritable,
+)
 
 logger = logging.getLogger(__name__)
+
+TURNED_AWAY_SECONDS = 1.0
+"""Between two records of connections turned away."""
 
 
 class AuditTrail:
@@ -45,6 +55,9 @@ class AuditTrail:
         self._when_unwritable = when_unwritable
         self._failed = False
         self._lost = 0
+        self._turned_away = 0
+        """Since the last record of one."""
+        self._turned_away_at = -math.inf
 
     def requestheaders(self, _flow: HTTPFlow) -> None:
         """Refuse what could not be written down; the first hook of every request."""
@@ -82,6 +95,18 @@ class AuditTrail:
                 audit.SECONDS: _seconds(connection.began),
             }
         )
+
+    def turned_away(self, client: Client, listener: Listener | PlaintextListener) -> None:
+        """A connection that was one too many; one record a second, or the disk would be next."""
+        self._turned_away += 1
+        now = time.monotonic()
+        if now - self._turned_away_at < TURNED_AWAY_SECONDS:
+            return
+        detail = f"{self._turned_away} turned away since the last record of this kind"
+        denial = Deny(Reason.TOO_MANY_CONNECTIONS, "limits.connections", detail)
+        record = ConnectionRecord(client, listener, hold=Hold(self._connections.budget))
+        self.connection_refused(RefusedConnection(record, denial))
+        self._turned_away, self._turned_away_at = 0, now
 
     def tunnel_ended(self, ended: EndedTunnel) -> None:
         """A tunnel: how much passed, and that nothing else is known."""

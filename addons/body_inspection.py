@@ -1,26 +1,50 @@
-"""Decides on each request body: `request` -> `inspection.inspect` (BRIDGE-INSPECT)."""
+"""Decides on each request body: `request` -> `inspection` (BRIDGE-INSPECT).
+
+Small bodies are decided on at once; for a large one the hook waits for a worker process.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from mitmproxy.http import HTTPFlow
 
-from ibcm_bridge.addons.connections import exchange_of
-from ibcm_bridge.decisions import Authorized
-from ibcm_bridge.inspection import inspect
+from ibcm_bridge.addons.connections import Exchange, exchange_of
+from ibcm_bridge.decisions import Authorized, Deny
+from ibcm_bridge.inspection import conclude, inspect_small
 from ibcm_bridge.inspection.engines import ContentEngine
+from ibcm_bridge.inspection.looking import Subject
+from ibcm_bridge.inspection.reports import Report
+
+Elsewhere = Callable[[Subject], Awaitable[Report | Deny]]
 
 
 class BodyInspection:
-    """Looks into what an authorized request carries."""
+    """Looks into what an authorized request carries; `elsewhere` does it for large bodies."""
 
-    def __init__(self, engines: Sequence[ContentEngine]) -> None:
+    def __init__(self, engines: Sequence[ContentEngine], elsewhere: Elsewhere) -> None:
         self._engines = engines
+        self._elsewhere = elsewhere
 
-    def request(self, flow: HTTPFlow) -> None:
+    def request(self, flow: HTTPFlow) -> Awaitable[None] | None:
         """Decide on the body."""
         exchange = exchange_of(flow)
         authorized = exchange.decision
         assert isinstance(authorized, Authorized)
-        exchange.decision = inspect(authorized, exchange.body, self._engines)
+        decided = inspect_small(authorized, exchange.body, self._engines)
+        if isinstance(decided, Subject):
+            return self._decide_later(exchange, authorized, decided)
+        exchange.decision = decided
+        return None
+
+    async def _decide_later(
+        self, exchange: Exchange, authorized: Authorized, subject: Subject
+    ) -> None:
+        report = await self._elsewhere(subject)
+        # While it was looked at, the connection may have been given up: that stands.
+        if exchange.decision is authorized:
+            exchange.decision = (
+                report
+                if isinstance(report, Deny)
+                else conclude(authorized, exchange.body, self._engines, report)
+            )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from mitmproxy import connection
 from mitmproxy.http import HTTPFlow
 
+from ibcm_bridge.budget import Budget, Hold
 from ibcm_bridge.decisions import Authorized, Deny
 from ibcm_bridge.gate import Decision
 from ibcm_bridge.identity import CertificateFacts, Client
@@ -51,6 +52,8 @@ class ConnectionRecord:
     """The one address that a decision has allowed to connect to, now."""
     written: bool = False
     """Whether the connection itself has its audit record."""
+    hold: Hold = field(kw_only=True)
+    """What of its requests is kept in memory, counted."""
     exchange: Exchange | None = None
     """The request under way."""
 
@@ -76,16 +79,27 @@ class Exchange:
 
 
 class Connections:
-    """The records of the open connections, by mitmproxy's connection id."""
+    """The records of the open connections, by mitmproxy's connection id.
 
-    def __init__(self) -> None:
+    At most `limit` at once; what their requests hold in memory comes out of one `budget`.
+    """
+
+    def __init__(self, limit: int, budget: Budget) -> None:
+        self.limit = limit
+        self.budget = budget
         self._records: dict[str, ConnectionRecord] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether there can be no other one."""
+        return len(self._records) >= self.limit
 
     def open(
         self, client: connection.Client, listener: Listener | PlaintextListener
     ) -> ConnectionRecord:
         """Begin a record."""
-        record = self._records[client.id] = ConnectionRecord(client, listener)
+        record = ConnectionRecord(client, listener, hold=Hold(self.budget))
+        self._records[client.id] = record
         return record
 
     def of(self, client: connection.Client) -> ConnectionRecord:
@@ -93,8 +107,10 @@ class Connections:
         return self._records[client.id]
 
     def close(self, client: connection.Client) -> None:
-        """Forget a connection."""
-        self._records.pop(client.id, None)
+        """Forget a connection, and what it held."""
+        record = self._records.pop(client.id, None)
+        if record is not None:
+            record.hold.end()
 
 
 def attach_exchange(flow: HTTPFlow, exchange: Exchange) -> None:

@@ -24,6 +24,7 @@ import time
 from http import HTTPStatus
 
 from mitmproxy import http
+from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http._hooks import (
     HttpRequestHeadersHook,
@@ -74,6 +75,9 @@ class ExchangeLayer(ForwardingLayer):
             approved = gate(exchange.decision, head, body)
             if isinstance(approved, Deny):
                 raise Refused(approved)
+            if self.context.client.state is ConnectionState.CLOSED:
+                # While it was inspected: there is nobody left to send it for.
+                raise ConnectionEnded
             keep_alive = yield from self._forward(exchange, flow, approved)
         except Refused as refused:
             yield from self._refuse(exchange, flow, refused.denial)
@@ -85,6 +89,10 @@ class ExchangeLayer(ForwardingLayer):
         yield ExchangeEndedHook(exchange)
         if isinstance(exchange.decision, Deny) and not self._answering:
             yield from self._linger()
+        if not keep_alive:
+            self._received.clear()
+        self._taken = 0
+        self._connection.hold.change(len(self._received))
         return keep_alive
 
     def _await_request(self) -> Steps[bool]:
@@ -102,6 +110,7 @@ class ExchangeLayer(ForwardingLayer):
         yield from self.deadline.move(self._limits.head_seconds)
         assert isinstance(self._connection.publication, HttpPublication)
         limit = self._connection.publication.request_head
+        self._hold()
         while (end := self._received.find(b"\r\n\r\n", 0, limit + 4)) < 0:
             if len(self._received) > limit:
                 raise Refused(
@@ -117,6 +126,7 @@ class ExchangeLayer(ForwardingLayer):
             yield from self._more_from_client("limits.head_seconds")
         raw = bytes(self._received[: end + 4])
         del self._received[: end + 4]
+        self._taken = len(raw)
         head = read_request_head(raw)
         if isinstance(head, Deny):
             raise Refused(head)
@@ -131,14 +141,17 @@ class ExchangeLayer(ForwardingLayer):
         if not isinstance(exchange.decision, Authorized):
             raise Refused(Deny(Reason.BRIDGE_DEFECT, "exchange", "the head was not decided on"))
         length = head.length or 0
+        # Before the body is asked for or read: there may be no room for it.
+        self._hold(length)
         if head.values(b"expect") and len(self._received) < length:
             yield commands.SendData(self.context.client, b"HTTP/1.1 100 Continue\r\n\r\n")
         yield from self.deadline.move(self._limits.body_seconds)
         while len(self._received) < length:
-            yield from self._more_from_client("limits.body_seconds")
+            yield from self._more_from_client("limits.body_seconds", length)
         self.deadline.lift()
         body = bytes(self._received[:length])
         del self._received[:length]
+        self._taken += length
         exchange.body = flow.request.data.content = body
         flow.request.timestamp_end = time.time()
         yield HttpRequestHook(flow)
@@ -146,10 +159,11 @@ class ExchangeLayer(ForwardingLayer):
 
     # Waiting
 
-    def _more_from_client(self, rule: str) -> Steps[None]:
+    def _more_from_client(self, rule: str, announced: int = 0) -> Steps[None]:
         item = yield None
         if isinstance(item, events.DataReceived):
             self._received += item.data
+            self._hold(announced)
         elif isinstance(item, events.ConnectionClosed):
             raise ConnectionEnded
         elif isinstance(item, events.Wakeup):

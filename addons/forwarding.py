@@ -71,6 +71,8 @@ class ForwardingLayer(ProcedureLayer):
         self._limits = limits
         self._received = bytearray()
         """What the client has sent and nobody has looked at."""
+        self._taken = 0
+        """Bytes of the request under way that are no longer in `_received`."""
         self._answering = False
         """Whether a response head has been sent for the request under way."""
         self._unsent = b""
@@ -269,6 +271,14 @@ class ForwardingLayer(ProcedureLayer):
             if len(self._received) > MAX_AHEAD:
                 ahead = f"more than {MAX_AHEAD} bytes"
                 raise Refused(Deny(Reason.PIPELINED, "exchange.ahead", ahead))
+            self._hold()
+
+    def _hold(self, announced: int = 0) -> None:
+        """Count what is kept of requests, and what is still to come of this one, or refuse it."""
+        held = self._taken + max(announced, len(self._received))
+        if not self._connection.hold.change(held):
+            detail = f"{held} bytes are more than there is room for"
+            raise Refused(Deny(Reason.OVERLOADED, "limits.held_bytes", detail))
 
     def _incomplete(self, exchange: Exchange, flow: http.HTTPFlow, note: str) -> Steps[None]:
         exchange.note = f"{exchange.note}; {note}" if exchange.note else note

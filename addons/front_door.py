@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 from collections.abc import Callable
 
 from mitmproxy.net.tls import starts_like_tls_record
@@ -27,7 +26,7 @@ from ibcm_bridge.addons.endings import ConnectionRefusedHook, RefusedConnection
 from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.relay import RelayLayer
 from ibcm_bridge.addons.timers import Deadline
-from ibcm_bridge.addons.tls_ending import CutOff, TlsEnding
+from ibcm_bridge.addons.tls_ending import CutOff, TlsEnding, alert_record
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.identity import admit_anonymous
 from ibcm_bridge.policy import Limits, PlaintextListener, TunnelPublication
@@ -143,7 +142,7 @@ class FrontDoorLayer(Layer):
         alert = refusal(denial).alert or "handshake_failure"
         self._connection.alert = alert
         yield ConnectionRefusedHook(RefusedConnection(self._connection, denial))
-        yield commands.SendData(self.context.client, _alert(alert))
+        yield commands.SendData(self.context.client, alert_record(alert))
         yield from self._close()
 
     def _close(self) -> CommandGenerator[None]:
@@ -208,9 +207,3 @@ def _is_whole(data: bytes) -> bool | Deny:
             return True
         offset += 5 + length
     return Deny(Reason.NOT_TLS, "listener", f"a ClientHello in more than {MAX_RECORDS} records")
-
-
-def _alert(name: str) -> bytes:
-    """A fatal alert record, for refusals before there is an OpenSSL connection (RFC 8446 §6)."""
-    description = ssl.AlertDescription[f"ALERT_DESCRIPTION_{name.upper()}"]
-    return b"\x15\x03\x03\x00\x02\x02" + bytes([description])

@@ -37,6 +37,7 @@ from mitmproxy.tls import TlsData
 from mitmproxy.utils import asyncio_utils
 
 from ibcm_bridge.addons.connections import Connections, exchange_of
+from ibcm_bridge.addons.tls_ending import alert_record
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.policy import Listener, PlaintextListener
 
@@ -77,6 +78,9 @@ class Runtime(Protocol):
 
     def record_defect(self, client: Client, where: str, error: BaseException) -> None:
         """Write down that the bridge itself failed. Must not raise."""
+
+    def turn_away(self, client: Client, index: int) -> None:
+        """Write down that a connection of this listener was one too many."""
 
 
 def _log_defect(where: str, error: BaseException) -> None:
@@ -134,6 +138,16 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         self._queue: collections.deque[events.Event] = collections.deque()
         self._busy = False
         self._ended = False
+        self._waiting_hooks: set[asyncio.Task[None]] = set()
+
+    async def drain_writers(self) -> None:
+        """As mitmproxy's; and while a hook is waiting, nothing more is read either.
+
+        The layer that waits for the hook would keep it all, without limit.
+        """
+        await super().drain_writers()  # type: ignore[no-untyped-call]
+        while self._waiting_hooks:
+            await asyncio.wait(self._waiting_hooks)
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Call the hook's functions, guarded. Used by mitmproxy for connection hooks."""
@@ -216,7 +230,10 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
                     raise
                 break
             if waiting is not None:
-                self._task(self._finish_hook(hook, waiting, functions[index + 1 :]), hook.name)
+                rest = functions[index + 1 :]
+                task = self._task(self._finish_hook(hook, waiting, rest), hook.name)
+                self._waiting_hooks.add(task)
+                task.add_done_callback(self._waiting_hooks.discard)
                 return
         if hook.blocking:
             self._queue.append(events.HookCompleted(hook))
@@ -358,7 +375,13 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         runtime = _runtime()
         handler = BridgeConnectionHandler(ctx.master, reader, writer, ctx.options, self.mode)
         client = handler.client
-        runtime.connections.open(client, runtime.listeners[int(self.mode.data)])
+        index = int(self.mode.data)
+        if runtime.connections.full:
+            runtime.turn_away(client, index)
+            if isinstance(runtime.listeners[index], Listener):
+                writer.write(alert_record("internal_error"))
+            return
+        runtime.connections.open(client, runtime.listeners[index])
         try:
             handler.layer = self.make_top_layer(handler.layer.context)
             with self.manager.register_connection(client.id, handler):

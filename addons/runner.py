@@ -26,8 +26,10 @@ from ibcm_bridge.addons.body_inspection import BodyInspection
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.front_door import FrontDoorLayer
+from ibcm_bridge.addons.inspection_workers import InspectionWorkers
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthentication
+from ibcm_bridge.budget import Budget
 from ibcm_bridge.inspection.engines import ContentEngine, YaraEngine
 from ibcm_bridge.policy import Address, BridgePublication, PlaintextListener, Policy
 
@@ -54,7 +56,8 @@ class Bridge:
         with mitmproxy's flows. What they change in a flow is not sent.
         """
         self.policy = policy
-        self.connections = Connections()
+        limits = policy.limits
+        self.connections = Connections(limits.connections, Budget(limits.held_bytes))
         self.listeners = dict(enumerate(policy.listeners))
         published = list(_bridged(policy))
         try:
@@ -63,13 +66,17 @@ class Bridge:
         except SSL.Error as error:
             reasons = "; ".join(reason for *_, reason in error.args[0]) if error.args else ""
             raise StartError(f"OpenSSL does not take a certificate or key: {reasons}") from error
+        # Read once: the workers look for exactly what the bridge looks for.
+        rules = list(_rules(policy.rule_files))
+        self.workers = InspectionWorkers(rules, limits.inspection_workers)
+        content_engines: list[ContentEngine] = [YaraEngine(rules)]
         self._audit = AuditTrail(self.connections, policy.audit_file, policy.when_unwritable)
         self.hooks = listener.Hooks(
             [
                 self._audit,
                 client_leg,
                 RequestAuthorization(policy.never),
-                BodyInspection(engines(policy)),
+                BodyInspection(content_engines, self.workers.look),
                 site_system_leg,
                 *watching,
             ]
@@ -83,6 +90,10 @@ class Bridge:
     def record_defect(self, client: Client, where: str, error: BaseException) -> None:
         """Write down that the bridge itself failed."""
         self._audit.record_defect(client, where, error)
+
+    def turn_away(self, client: Client, index: int) -> None:
+        """Write down that a connection of a listener was one too many."""
+        self._audit.turned_away(client, self.listeners[index])
 
     def close(self) -> None:
         """Close the audit."""
@@ -159,6 +170,7 @@ async def serve(
             stopping.cancel()
             await _drain(master)
         finally:
+            await bridge.workers.stop()
             master.shutdown()  # type: ignore[no-untyped-call]
             await serving
 
@@ -189,6 +201,8 @@ async def _drain(master: BridgeMaster) -> None:
     deadline = loop.time() + DRAIN_SECONDS
     while _under_way(master) and loop.time() < deadline:
         await asyncio.sleep(0.05)
+    # Who still waits for an inspection is refused, rather than left without an answer.
+    await master.runtime.workers.stop()
     for handler in list(master.servers.connections.values()):
         for io in list(handler.transports.values()):
             if io.handler is not None:

@@ -106,7 +106,7 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
     client, publication, bypassed = _setting()
     head = _the(RequestHead, read_request_head(raw_head))
     authorized = _the(Authorized, authorize(client, publication, bypassed, head))
-    engine = YaraEngine([("benchmark", _default_rules())])
+    engine = YaraEngine(_default_rules())
     approved = _the(Approved, inspect(authorized, body, [engine]))
     content_type = head.value(b"content-type") or b""
     limit = authorized.body_rule.inflated_limit
@@ -119,6 +119,7 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
         "header": message.header_text.encode(),
         "inflated": message.inflated,
         "text": payload_xml,
+        "as-read": message.as_read.encode(),
     }
     response = _response()
     return [
@@ -148,7 +149,11 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
             lambda: message.inflated.decode("utf-16-le"),
         ),
         Step(2, f"payload: to UTF-8, {len(payload_xml):,} B", payload_xml.decode().encode),
-        Step(2, "payload: expat, no handlers but for DTD", lambda: check_xml(payload_xml, "")),
+        Step(
+            2,
+            "payload: expat, character data kept",
+            lambda: check_xml(payload_xml, "", text=[].append),
+        ),
         *(
             Step(1, f"YARA-X, {name}, {len(data):,} B", partial(engine.scan, data))
             for name, data in views.items()
@@ -205,8 +210,9 @@ def _setting() -> tuple[AuthenticatedClient, BridgePublication, frozenset[str]]:
     return client, publication, policy.never
 
 
-def _default_rules() -> str:
-    return files("ibcm_bridge.config.rules").joinpath("default.yar").read_text("utf-8")
+def _default_rules() -> list[tuple[str, str]]:
+    rules = [one for one in files("ibcm_bridge.config.rules").iterdir() if one.name[-4:] == ".yar"]
+    return [(one.name, one.read_text("utf-8")) for one in rules]
 
 
 def _parts(content_type: bytes, body: bytes) -> tuple[Part, ...]:

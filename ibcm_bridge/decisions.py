@@ -33,6 +33,7 @@ class Reason(StrEnum):
     CLIENT_HELLO_TOO_LARGE = "client-hello-too-large"
     UNKNOWN_NAME = "unknown-name"
     TOO_SLOW = "too-slow"
+    TOO_MANY_CONNECTIONS = "too-many-connections"
     # the client's certificate
     CERTIFICATE_MISSING = "certificate-missing"
     CERTIFICATE_UNTRUSTED = "certificate-untrusted"
@@ -80,6 +81,7 @@ class Reason(StrEnum):
     SITE_SYSTEM_RESPONSE = "site-system-response"
     SITE_SYSTEM_SLOW = "site-system-slow"
     # us
+    OVERLOADED = "overloaded"
     PIPELINED = "pipelined"
     BRIDGE_DEFECT = "bridge-defect"
 

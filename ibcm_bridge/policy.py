@@ -194,6 +194,12 @@ class Limits:
     response_seconds: float
     idle_seconds: float
     tunnel_idle_seconds: float
+    connections: int
+    """Client connections at once, of all listeners together."""
+    held_bytes: int
+    """Heads and bodies of requests that are kept at once, of all connections together."""
+    inspection_workers: int
+    """Processes that look into large bodies."""
 
 
 class WhenUnwritable(StrEnum):

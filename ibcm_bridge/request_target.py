@@ -25,12 +25,15 @@ _PATH_UNSAFE = re.compile(rb"[:;*?<>|\"#]")
 """Meaningful to NTFS, to IIS or to a URL parser, and in no name ConfigMgr uses: alternate data
 streams, path parameters, wildcards, a query that was encoded into the path."""
 
-_DOT_SEGMENT_OR_DRIVE = re.compile(rb"(^|[/=&])(\.[. ]*([/&]|$)|[A-Za-z]:)")
-"""In a query that does not begin like a file name, but may be joined to a path all the same.
-Windows drops trailing dots and spaces."""
-
 _SHORT_NAME = re.compile(rb"~[0-9]")
 """8.3 names: another spelling of a longer name."""
+
+_OTHER_NAME = re.compile(
+    rb"(?:^|[/=&])(?:[.+ ]*[. ][.+ ]*(?:[/&]|$)|[A-Za-z]:)|[. ](?:[/&]|$)|(?:^|[=&])//|~[0-9]"
+)
+"""In a query that does not begin like a file name, but may be joined to a path all the same: dot
+segments, drive letters, trailing dots and spaces (which Windows drops), ``//host/share``, short
+names. A slash or a plus in the middle may be base64 (RFC 8894 §4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,8 @@ def read_request_target(raw: bytes) -> RequestTarget | Deny:
         named = _segments(query, "query")
         if isinstance(named, Deny):
             return named
-    elif _DOT_SEGMENT_OR_DRIVE.search(decoded):
-        return _unsafe("dot-segment", "a dot segment or a drive letter in the query")
+    elif _OTHER_NAME.search(decoded):
+        return _unsafe("query-name", "a dot segment, a drive or another spelling in the query")
     return RequestTarget(segments, query, path.endswith(b"/"))
 
 
@@ -94,7 +97,8 @@ def _segments(path: bytes, where: str) -> tuple[str, ...] | Deny:
         segments.pop()
     for segment in segments:
         # Windows drops trailing dots and spaces, so "SMS_MP." would be another name for SMS_MP.
-        if segment.rstrip(b". ") != segment or not segment:
+        # A query's "+" is a space to some readers, so "..+" would be another name for "..".
+        if segment.rstrip(b". ") != segment or not segment.strip(b".+ "):
             return _unsafe("segment", f"an empty or dotted segment in the {where}")
     return tuple(segment.decode("ascii") for segment in segments)
 

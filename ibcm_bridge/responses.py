@@ -63,6 +63,9 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.TOO_SLOW: _http(
         "BRIDGE-TERMINATE", _S.REQUEST_TIMEOUT, "The request did not arrive in time."
     ),
+    Reason.TOO_MANY_CONNECTIONS: _tls(
+        "BRIDGE-TERMINATE", "internal_error", "There are too many connections."
+    ),
     # the client's certificate
     Reason.CERTIFICATE_MISSING: _tls(
         _AUTH, "certificate_required", "No client certificate was presented."
@@ -162,6 +165,9 @@ REFUSALS: dict[Reason, Refusal] = {
         "BRIDGE-TERMINATE", _S.GATEWAY_TIMEOUT, "The site system did not answer in time."
     ),
     # us
+    Reason.OVERLOADED: _http(
+        _LOOK, _S.SERVICE_UNAVAILABLE, "The bridge has too much to do at the moment."
+    ),
     Reason.PIPELINED: _http("HTTP-1.1", _S.BAD_REQUEST, "Too much was sent ahead of an answer."),
     Reason.BRIDGE_DEFECT: _http(
         _LOOK, _S.INTERNAL_SERVER_ERROR, "The bridge could not decide, so nothing was sent on."

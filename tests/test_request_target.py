@@ -149,6 +149,11 @@ UNSAFE_IN_NAMES = [
     b"/x/y.",
     b"/x/y%20",
     b"/x/y. .",
+    b"/x/..+/y",
+    b"/x/+/y",
+    b"/x/.+",
+    b"/x/%2e%2b%2e/y",
+    b"/x/%20/y",
     b"/SMS_DP~1/x",
     b"/x/LONGNA~1.EXE",
     b"/x/y::$DATA",
@@ -226,13 +231,37 @@ def test_a_file_name_in_a_query_is_held_to_the_rules_of_a_path(name: bytes) -> N
         b"a\x7fb",
         b"a%ffb",
         b"a%25b",
+        # what Windows drops, and what some readers take for it
+        b"a../b",
+        b"dir./file",
+        b"dir%20/file",
+        b"file.",
+        b"file=x.&a=b",
+        b"file%20",
+        b"..+/file",
+        b"dir/.+./file",
+        # a host, a share, a device
+        b"//host/share/file",
+        b"file=//host/share",
+        b"file=%2f%2fhost/share",
+        b"\\\\host\\share",
+        b"%5c%5chost%5cshare",
+        b"DocumentId=C:/x",
+        b"DocumentId=../x",
+        b"DocumentId=x/../y",
+        b"DocumentId=//host/x",
+        b"DocumentId=x\\y",
+        b"DocumentId=PROGRA~1/x",
+        b"PROGRA~1/file",
     ],
 )
 def test_a_query_that_could_name_another_file_is_refused(query: bytes) -> None:
     assert reason(PACKAGE + b"/sccm?" + query) is Reason.TARGET_UNSAFE
 
 
-@pytest.mark.parametrize("query", [b"a.b", b"a=.b", b"..a/b", b"a../b", b"v=1.00", b"x/.y", b"a+b"])
+@pytest.mark.parametrize(
+    "query", [b"a.b", b"a=.b", b"..a/b", b"a..b/c", b"v=1.00", b"x/.y", b"a+b"]
+)
 def test_dots_that_are_part_of_a_name_are_left_alone(query: bytes) -> None:
     assert accepted(b"/x?" + query).query == query
 

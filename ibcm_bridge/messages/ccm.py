@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.messages.multipart import read_multipart
-from ibcm_bridge.messages.xml import check_xml
+from ibcm_bridge.messages.xml import attribute_values, check_xml, read_xml
 
 HEADER_TYPE = b"text/plain; charset=utf-16"
 COMPRESSED_TYPE = b"application/octet-stream"
@@ -44,6 +44,8 @@ class CcmRequest:
     inflated: bytes
     documents: tuple[str, ...]
     """The slices, each an XML document."""
+    as_read: str
+    """What a reader of the header and the documents gets to see (`xml.read_xml`)."""
 
 
 _CHILDREN = {
@@ -62,6 +64,7 @@ class _Header:
     element: str = ""
     endpoint: str = ""
     reply_to: str = ""
+    texts: list[str] = field(default_factory=list)
     hooks: list[str] = field(default_factory=list)
     slices: list[tuple[int, int]] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
@@ -97,6 +100,7 @@ class _Header:
             self.element = ""
 
     def text(self, text: str) -> None:
+        self.texts.append(text)
         if self.element == "TargetEndpoint":
             self.endpoint += text
         elif self.element == "ReplyTo":
@@ -137,11 +141,17 @@ def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> C
     inflated = _inflate(payload.body, inflated_limit) if compressed else payload.body
     if isinstance(inflated, Deny):
         return inflated
-    documents = _check_slices(inflated, header.slices)
-    if isinstance(documents, Deny):
-        return documents
+    read = _read_slices(inflated, header.slices)
+    if isinstance(read, Deny):
+        return read
+    documents, texts = read
     return CcmRequest(
-        header_text, header.endpoint.strip(), header.reply_to.strip(), inflated, documents
+        header_text,
+        header.endpoint.strip(),
+        header.reply_to.strip(),
+        inflated,
+        documents,
+        "\n".join(("".join(header.texts), *texts)),
     )
 
 
@@ -155,11 +165,11 @@ def _header_text(raw: bytes) -> str | Deny:
 
 def _read_header(text: str) -> _Header | Deny:
     header = _Header()
-    refusal = check_xml(
-        text.rstrip("\0\r\n").encode(), "ccm.header", header.start, header.end, header.text
-    )
+    utf8 = text.rstrip("\0\r\n").encode()
+    refusal = check_xml(utf8, "ccm.header", header.start, header.end, header.text)
     if refusal is not None:
         return refusal
+    header.texts.append(attribute_values(utf8))
     if header.root != "Msg":
         return Deny(Reason.XML, "ccm.header.root", "the header is not a Msg")
     if header.problem:
@@ -189,9 +199,13 @@ def _inflate(stream: bytes, limit: int) -> bytes | Deny:
     return inflated
 
 
-def _check_slices(inflated: bytes, slices: list[tuple[int, int]]) -> tuple[str, ...] | Deny:
-    """All slices, each an XML document by itself; the refusal where one is not."""
-    documents, rest = [], bytearray(inflated)
+def _read_slices(
+    inflated: bytes, slices: list[tuple[int, int]]
+) -> tuple[tuple[str, ...], tuple[str, ...]] | Deny:
+    """All slices, each an XML document by itself, and how each is read; or the refusal."""
+    documents: list[str] = []
+    texts: list[str] = []
+    rest = bytearray(inflated)
     distinct = dict.fromkeys(slices)
     # A heartbeat's slices cover its payload not quite twice (protocol.md §1.3). Each is read, so
     # many that overlap would be a bomb.
@@ -205,14 +219,15 @@ def _check_slices(inflated: bytes, slices: list[tuple[int, int]]) -> tuple[str, 
         if isinstance(document, Deny):
             return document
         document = document.rstrip("\0")
-        refusal = check_xml(document.encode(), "ccm.payload")
-        if refusal is not None:
-            return refusal
+        as_read = read_xml(document, "ccm.payload")
+        if isinstance(as_read, Deny):
+            return as_read
         documents.append(document)
+        texts.append(as_read)
     # A CRLF of two bytes after the last NUL is usual (protocol.md §1.3); text there is not.
     if rest.translate(None, _PADDING):
         return Deny(Reason.XML, "ccm.slices", "text that no Body or Attachment covers")
-    return tuple(documents)
+    return tuple(documents), tuple(texts)
 
 
 def _utf16(raw: bytes, where: str) -> str | Deny:

@@ -91,19 +91,33 @@ def _parse(parser: expat.XMLParserType, utf8: bytes) -> None:
     parser.Parse(b"", True)
 
 
-def character_data(document: str) -> bytes:
-    """All character data and attribute values of a document that `check_xml` has accepted.
+def read_xml(document: str, where: str) -> str | Deny:
+    """What a reader of a document gets to see where that is not what stands in it, or the refusal.
 
-    References are resolved, comments are gone and the pieces of a text are joined, across elements
-    too: nothing that a reader could put together is apart in it. UTF-8.
+    All character data, joined: `HEAD<b/>TAIL`, a reference, a comment or a CDATA section in the
+    middle would hide a text from whoever only looks at the document. And the values of attributes
+    where there are references: without one, a value is what stands there.
     """
     texts: list[str] = []
-    attributes: list[str] = []
+    utf8 = document.encode()
+    refusal = check_xml(utf8, where, text=texts.append)
+    if refusal is not None:
+        return refusal
+    return "".join(texts) + attribute_values(utf8)
+
+
+def attribute_values(utf8: bytes) -> str:
+    """A line for each value of a document that `check_xml` has accepted, if there are references.
+
+    Empty where there is no `&`.
+    """
+    if b"&" not in utf8:
+        return ""
+    values: list[str] = [""]
     parser = expat.ParserCreate("utf-8")
-    parser.CharacterDataHandler = texts.append
-    parser.StartElementHandler = lambda _name, values: attributes.extend(values.values())
-    _parse(parser, document.rstrip("\0\r\n").encode())
-    return "\n".join(("".join(texts), *attributes)).encode()
+    parser.StartElementHandler = lambda _name, found: values.extend(found.values())
+    _parse(parser, utf8)
+    return "\n".join(values)
 
 
 _ROOT = re.compile(r"\ufeff?(?:\s|<\?.*?\?>|<!--.*?-->)*<([^\s/>]+)", re.DOTALL)

@@ -174,6 +174,13 @@ class LimitsRow(_Row):
     response_seconds: float = Field(default=300.0, gt=0, le=3_600)
     idle_seconds: float = Field(default=120.0, gt=0, le=3_600)
     tunnel_idle_seconds: float = Field(default=600.0, gt=0, le=86_400)
+    # nginx serves 512 connections in a process by default, Apache 400 requests in all. One of ours
+    # takes up to 100 KB, and a file descriptor on each leg.
+    connections: int = Field(default=1_000, ge=1, le=100_000)
+    # Squid's cache_mem is 256 MB by default, too: 64 messages of the largest size.
+    held_bytes: int = Field(default=268_435_456, ge=16_777_216, le=68_719_476_736)
+    # Each takes 40 MB, and up to 300 MB for a payload at the limit.
+    inspection_workers: int = Field(default=2, ge=1, le=64)
 
 
 PublicationRow = Annotated[BridgeRow | TunnelRow | PlaintextRow, Field(discriminator="mode")]

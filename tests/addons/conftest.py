@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import pytest
 
@@ -42,6 +42,7 @@ from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.runner import Bridge, serve
 from ibcm_bridge.addons.tls_ending import CutOff
+from ibcm_bridge.budget import Budget, Hold
 from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient, Reply, _alert
@@ -150,6 +151,8 @@ class Running:
         logging.getLogger().removeHandler(self._log)
         assert not self._thread.is_alive(), "the bridge does not stop"
         assert not self.bridge.connections._records, "connections are left"
+        assert self.bridge.connections.budget.held == 0, "what was held is not returned"
+        assert self.bridge.workers.under_way == 0, "somebody still waits for an inspection"
         assert not self.unhandled, "an exception came up where nobody took it"
 
     def hook(self, name: str, index: int, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -422,7 +425,7 @@ class ExchangeDriver(Driver):
         layer = ExchangeLayer(context, self.record, LIMITS)
         super().__init__(layer, context.client, clock)
         self.hooks["requestheaders"] = RequestAuthorization(lab.policy.never).requestheaders
-        self.hooks["request"] = BodyInspection([]).request
+        self.hooks["request"] = BodyInspection([], inspected_at_once).request
 
     @property
     def ended(self) -> list[Exchange]:
@@ -449,7 +452,15 @@ LIMITS = Limits(
     response_seconds=20,
     idle_seconds=60,
     tunnel_idle_seconds=120,
+    connections=100,
+    held_bytes=16_777_216,
+    inspection_workers=1,
 )
+
+
+async def inspected_at_once(_subject: object) -> NoReturn:
+    """Layers that are driven without an event loop have only small bodies."""
+    raise AssertionError("a large body")
 
 
 def open_connection(lab: Lab, name: str | None = None) -> tuple[Context, ConnectionRecord]:
@@ -461,7 +472,7 @@ def open_connection(lab: Lab, name: str | None = None) -> tuple[Context, Connect
         state=ConnectionState.OPEN,
     )
     listener = lab.policy.listeners[0]
-    record = ConnectionRecord(client, listener)
+    record = ConnectionRecord(client, listener, hold=Hold(Budget(LIMITS.held_bytes)))
     if name is not None:
         record.server_name, record.publication = name, listener.publications[name]
     return Context(client, Options()), record

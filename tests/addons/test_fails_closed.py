@@ -106,7 +106,7 @@ CALLED: dict[str, list[str]] = {
 }
 """Every hook, and the addons that have a function for it, in the order of the calls."""
 
-NOT_HOOKS = {"close", "record_defect"}
+NOT_HOOKS = {"close", "record_defect", "turned_away"}
 """Public methods of addons that are called by name; no hook of mitmproxy may be called so."""
 
 CAUSES: dict[str, Callable[[Running], Outcome]] = {

@@ -15,6 +15,7 @@ from ibcm_bridge.addons import front_door
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.front_door import FrontDoorLayer
+from ibcm_bridge.budget import Budget
 from ibcm_bridge.decisions import Deny
 from ibcm_bridge.lab.client import load_credential, plaintext_request
 from ibcm_bridge.policy import BridgePublication
@@ -44,7 +45,7 @@ class FrontDoor(Driver):
     def __init__(self, lab: Lab, clock: Clock) -> None:
         context, self.record = open_connection(lab)
         super().__init__(FrontDoorLayer(context, self.record, LIMITS), context.client, clock)
-        connections = Connections()
+        connections = Connections(100, Budget(LIMITS.held_bytes))
         connections._records[context.client.id] = self.record
         publication = lab.policy.listeners[0].publications[BRIDGED]
         assert isinstance(publication, BridgePublication)

@@ -109,7 +109,7 @@ def test_a_clean_message_is_approved_as_it_is(look: Look, yara: YaraEngine) -> N
     assert isinstance(approved, Approved)
     assert approved.body == body
     names = [view.partition(":")[0] for view in approved.views]
-    assert names == ["sent", "header", "inflated", "text"]
+    assert names == ["sent", "header", "inflated", "text", "as-read"]
     assert approved.views[0] == f"sent:{len(body)}"
 
 
@@ -120,12 +120,14 @@ def test_every_engine_is_shown_every_view(look: Look) -> None:
     message = ccm.read_message(body)
     assert message.payload is not None
     assert one.seen == two.seen
-    assert one.seen == [
+    assert one.seen[:4] == [
         body,
         message.header_xml.encode(),
         zlib.decompress(message.payload),
         "<Report>ä</Report>".encode(),
     ]
+    (as_read,) = one.seen[4:]
+    assert as_read.endswith(b"MP_HinvEndpointMP_HinvEndpointmp01.corp.example\n\xc3\xa4")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -210,6 +212,8 @@ def test_malware_is_found_in_a_listing(allow: Allow, yara: YaraEngine) -> None:
         "<Report>X<?between?>{rest}</Report>",
         "<Report>X<![CDATA[{rest}]]></Report>",
         "<Report><a>X</a><b><![CDATA[{rest}]]></b></Report>",
+        "<Report>X<b/>{rest}</Report>",
+        "<Report><a>X</a><b>{rest}</b></Report>",
     ],
 )
 def test_malware_that_only_a_reader_of_the_xml_would_see_is_found(

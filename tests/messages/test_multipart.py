@@ -192,7 +192,11 @@ BODIES = st.binary(max_size=60)
 @given(BOUNDARIES, st.lists(st.tuples(TYPES, BODIES), min_size=1, max_size=MAX_PARTS))
 def test_what_was_built_is_read_again(boundary: bytes, parts: list[tuple[bytes, bytes]]) -> None:
     delimiter = b"\r\n--" + boundary
-    parts = [(media_type, body) for media_type, body in parts if delimiter not in body + b"\r\n--"]
+    parts = [
+        (media_type, body)
+        for media_type, body in parts
+        if delimiter not in b"\r\n" + body + b"\r\n--"
+    ]
     content_type = b'multipart/mixed; boundary="%b"' % boundary
     result = read_multipart(content_type, built(*parts, boundary=boundary))
     if parts:

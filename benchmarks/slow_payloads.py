@@ -1,0 +1,105 @@
+"""`python -m benchmarks.slow_payloads`: how long others wait while large payloads are looked at.
+
+In one event loop, as the bridge's: somebody who wants to be served every two milliseconds, and
+meanwhile payloads of nearly 16 MB of small elements, one after another. In turns they are looked at
+in the loop itself and in the bridge's worker processes; shown is by how much the others were late.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+
+from ibcm_bridge.addons.inspection_workers import InspectionWorkers
+from ibcm_bridge.decisions import Deny
+from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.inspection.looking import Subject, look
+from ibcm_bridge.lab import ccm
+from ibcm_bridge.roles import BodyRule, Inspection
+
+PERIOD_SECONDS = 0.002
+PAYLOADS = 3
+ROUNDS = 3
+INFLATED = 16_777_216
+
+Inspect = Callable[[Subject], Awaitable[None]]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.slow_payloads", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    asyncio.run(_measure(parser.parse_args().rounds))
+
+
+async def _measure(rounds: int) -> None:
+    rules = [
+        (one.name, one.read_text("utf-8"))
+        for one in files("ibcm_bridge.config.rules").iterdir()
+        if one.name.endswith(".yar")
+    ]
+    engines = [YaraEngine(rules)]
+    workers = InspectionWorkers(rules, 2)
+    subject = _slow()
+
+    async def in_the_loop(subject: Subject) -> None:
+        seen = look(subject, engines)
+        if isinstance(seen, Deny):
+            raise RuntimeError(f"refused: {seen}")
+
+    async def in_a_worker(subject: Subject) -> None:
+        report = await workers.look(subject)
+        if isinstance(report, Deny) or isinstance(report.seen, Deny):
+            raise RuntimeError(f"refused: {report}")
+
+    ways = {"in the event loop": in_the_loop, "in workers": in_a_worker}
+    late: dict[str, list[float]] = {name: [] for name in ways}
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    await in_a_worker(subject)  # starts the process
+    for _ in range(rounds):
+        for name, inspect in ways.items():
+            began = time.perf_counter()
+            late[name] += await _lateness(inspect, subject)
+            took[name].append((time.perf_counter() - began) / PAYLOADS)
+    await workers.stop()
+    print(f"{'others are late by, ms':26}{'median':>9}{'99 %':>9}{'most':>9}{'one payload, s':>18}")
+    for name, values in late.items():
+        ordered = sorted(value * 1e3 for value in values)
+        row = (statistics.median(ordered), ordered[int(len(ordered) * 0.99)], ordered[-1])
+        cells = "".join(f"{value:9.1f}" for value in row)
+        print(f"{name:26}{cells}{statistics.median(took[name]):18.2f}")
+
+
+async def _lateness(inspect: Inspect, subject: Subject) -> list[float]:
+    late: list[float] = []
+    done = asyncio.Event()
+
+    async def others() -> None:
+        while not done.is_set():
+            due = time.perf_counter() + PERIOD_SECONDS
+            await asyncio.sleep(PERIOD_SECONDS)
+            late.append(time.perf_counter() - due)
+
+    waiting = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    for _ in range(PAYLOADS):
+        await inspect(subject)
+        await asyncio.sleep(0)
+    done.set()
+    await waiting
+    return late
+
+
+def _slow() -> Subject:
+    xml = f"<a>{'<b/>x' * (INFLATED // 2 // 5 - 10)}</a>"
+    body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid="")
+    rule = BodyRule("ccm-message", Inspection.CCM_MESSAGE, True, frozenset(), len(body), INFLATED)
+    return Subject(rule, ccm.CONTENT_TYPE.encode(), body)
+
+
+if __name__ == "__main__":
+    main()

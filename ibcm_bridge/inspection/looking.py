@@ -1,0 +1,187 @@
+"""Looking into a body: how each kind is read, and the views that the engines are shown.
+
+Nothing here allows anything: `look` says what it saw, in values that fit through a pipe, because a
+large body is looked at in another process. `inspection` makes an approval of it, or does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.inspection.engines import ContentEngine, EngineError
+from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
+from ibcm_bridge.messages.xml import has_element, read_xml, root_element
+from ibcm_bridge.roles import BodyRule, Inspection, RefusedMessage
+
+Views = dict[str, bytes]
+"""Name of a view -> its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A body, and all that it depends on how it is read."""
+
+    rule: BodyRule
+    content_type: bytes
+    body: bytes
+
+    def digest(self) -> str:
+        """What tells this subject from every other."""
+        rule = self.rule
+        terms = (rule.name, rule.inspection.value, rule.inflated_limit, rule.refused_messages)
+        digest = hashlib.sha256(repr((terms, self.content_type, len(self.body))).encode())
+        digest.update(self.body)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was looked at, and nothing found in it."""
+
+    views: tuple[str, ...]
+    """Names and sizes, such as ``inflated:28672``."""
+    endpoint: str
+    """Of a CCM_POST, the endpoint its header names."""
+    engines: tuple[str, ...]
+    """Those that have looked at every view."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a body holds: the views to look at, and the endpoint that a message is for."""
+
+    views: Views
+    endpoint: str = ""
+
+
+def look(
+    subject: Subject, engines: Sequence[ContentEngine], inflated_limit: int | None = None
+) -> Findings | Deny:
+    """Read a body and show every view of it to every engine.
+
+    `inflated_limit` in bytes takes the place of the rule's where it is the lower one.
+    """
+    limit = subject.rule.inflated_limit
+    limit = limit if inflated_limit is None else min(limit, inflated_limit)
+    content = _READERS[subject.rule.inspection](subject, limit)
+    if isinstance(content, Deny):
+        return content
+    for name, data in content.views.items():
+        for engine in engines:
+            try:
+                finding = engine.scan(data)
+            except EngineError as failure:
+                return Deny(Reason.ENGINE_UNAVAILABLE, f"engines.{engine.name}", str(failure))
+            if finding is not None:
+                return Deny(
+                    Reason.MALICIOUS_CONTENT, f"engines.{engine.name}", f"{finding} in {name}"
+                )
+    views = tuple(f"{name}:{len(data)}" for name, data in content.views.items())
+    return Findings(views, content.endpoint, tuple(engine.name for engine in engines))
+
+
+def _no_body(subject: Subject, _limit: int) -> _Content | Deny:
+    if subject.body:
+        return Deny(Reason.BODY_TOO_LARGE, "bodies.none", "a body where none belongs")
+    return _Content({})
+
+
+def _not_inspectable(subject: Subject, _limit: int) -> _Content | Deny:
+    return Deny(
+        Reason.BODY_NOT_INSPECTABLE,
+        f"bodies.{subject.rule.name}",
+        "this kind of body cannot be inspected yet, so it is not sent on",
+    )
+
+
+def _xml(subject: Subject, _limit: int) -> _Content | Deny:
+    body = subject.body
+    if not body:
+        # RFC 4918 §9.1: a PROPFIND without a body asks for all properties.
+        return _Content({})
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        return Deny(Reason.ENCODING, "bodies.xml", "not UTF-8")
+    as_read = read_xml(text, "bodies.xml")
+    if isinstance(as_read, Deny):
+        return as_read
+    return _Content({"sent": body, **_as_read(as_read)})
+
+
+def _xml_text(subject: Subject, _limit: int) -> _Content | Deny:
+    """XML that may be UTF-16, as Windows writes it (with or without a mark), or UTF-8."""
+    body, encoding = subject.body, "utf-8-sig"
+    if body.startswith(b"\xff\xfe") or body[1:2] == b"\0":
+        encoding = "utf-16-le"
+    try:
+        text = body.decode(encoding).removeprefix("\ufeff").rstrip("\0")
+    except UnicodeDecodeError:
+        return Deny(Reason.ENCODING, "bodies.state-message", "neither UTF-8 nor UTF-16LE")
+    # A declaration of UTF-16 would be refused in what is now UTF-8, and says nothing new.
+    text = re.sub(r"""(^<\?xml[^>]*?)\sencoding=["']utf-16(le)?["']""", r"\1", text, flags=re.I)
+    as_read = read_xml(text, "bodies.state-message")
+    if isinstance(as_read, Deny):
+        return as_read
+    return _Content({"sent": body, "text": text.encode(), **_as_read(as_read)})
+
+
+def _scanned(subject: Subject, _limit: int) -> _Content | Deny:
+    """What has no form that is known here: looked at as it is."""
+    return _Content({"sent": subject.body} if subject.body else {})
+
+
+def _ccm_message(subject: Subject, limit: int) -> _Content | Deny:
+    message = read_ccm_request(subject.content_type, subject.body, limit)
+    if isinstance(message, Deny):
+        return message
+    refusal = _refused_message(subject.rule.refused_messages, message)
+    if refusal is not None:
+        return refusal
+    # Signatures are mostly ASCII and the inflated bytes are UTF-16, so the text is looked at too.
+    views = {
+        "sent": subject.body,
+        "header": message.header_text.encode(),
+        "inflated": message.inflated,
+        "text": "\n".join(message.documents).encode(),
+        **_as_read(message.as_read),
+    }
+    return _Content(views, message.target_endpoint)
+
+
+def _as_read(text: str) -> Views:
+    return {"as-read": text.encode()} if text else {}
+
+
+def _refused_message(rows: Sequence[RefusedMessage], message: CcmRequest) -> Deny | None:
+    """What has no business on the Internet (protocol.md §2.4)."""
+    endpoint, reply_to = message.target_endpoint.lower(), message.reply_to.lower()
+    roots = [root_element(one).lower() for one in message.documents]
+    for row in rows:
+        if row.endpoint not in ("", endpoint) or row.reply_to not in ("", reply_to):
+            continue
+        about = [
+            document
+            for root, document in zip(roots, message.documents, strict=True)
+            if row.root in ("", root) and (not row.element or has_element(document, row.element))
+        ]
+        if about or not (row.root or row.element):
+            named = row.endpoint or row.reply_to or row.element or row.root
+            return Deny(
+                Reason.MESSAGE, "bodies.ccm-message.refused_messages", named, row.requirement
+            )
+    return None
+
+
+_READERS: dict[Inspection, Callable[[Subject, int], _Content | Deny]] = {
+    Inspection.NO_BODY: _no_body,
+    Inspection.CCM_MESSAGE: _ccm_message,
+    Inspection.XML: _xml,
+    Inspection.XML_TEXT: _xml_text,
+    Inspection.SCANNED: _scanned,
+    Inspection.NOT_INSPECTABLE: _not_inspectable,
+}

@@ -1,0 +1,226 @@
+"""What a worker says, and what the bridge makes of it: nothing passes but for this very body."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.inspection import SMALL, conclude, inspect, inspect_small
+from ibcm_bridge.inspection.looking import Findings, Subject, look
+from ibcm_bridge.inspection.reports import (
+    MAX_LINE,
+    Report,
+    ReportError,
+    read_report,
+    write_report,
+)
+from ibcm_bridge.lab import ccm
+from ibcm_bridge.request_head import RequestHead
+
+GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
+Allow = Callable[[bytes], Authorized]
+
+
+class Engine:
+    """Finds a needle."""
+
+    name = "engine"
+
+    def scan(self, data: bytes) -> str | None:
+        return "needle" if b"needle" in data else None
+
+
+ENGINES = (Engine(),)
+
+
+@pytest.fixture(scope="module")
+def allow(
+    decide: Callable[[RequestHead], Authorized | Deny], request_head: Callable[..., RequestHead]
+) -> Allow:
+    def make(body: bytes) -> Authorized:
+        lines = (f"Content-Length: {len(body)}", f"Content-Type: {ccm.CONTENT_TYPE}")
+        authorized = decide(request_head("CCM_POST", "/ccm_system/request", *lines))
+        assert isinstance(authorized, Authorized)
+        return authorized
+
+    return make
+
+
+def message(xml: str) -> bytes:
+    return ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID)
+
+
+LARGE = message(ccm.inventory_report(GUID, rows=600))
+MALICIOUS = message(ccm.inventory_report(GUID, rows=600).replace("Publisher 1", "needle", 1))
+
+
+def subject_of(allow: Allow, body: bytes) -> Subject:
+    subject = inspect_small(allow(body), body, ENGINES)
+    assert isinstance(subject, Subject)
+    return subject
+
+
+def report_on(subject: Subject) -> Report:
+    """As a worker makes it, and as the bridge reads it."""
+    return read_report(write_report(Report(subject.digest(), look(subject, ENGINES))))
+
+
+# What is looked at where
+
+
+def test_a_small_body_is_decided_on_at_once(allow: Allow) -> None:
+    for xml, kind in (("<Report/>", Approved), ("<Report>needle</Report>", Deny)):
+        body = message(xml)
+        assert type(inspect_small(allow(body), body, ENGINES)) is kind
+        assert inspect_small(allow(body), body, ENGINES) == inspect(allow(body), body, ENGINES)
+
+
+def test_a_body_that_is_large_once_inflated_is_not(allow: Allow) -> None:
+    assert len(LARGE) < SMALL
+    assert subject_of(allow, LARGE).body == LARGE
+
+
+def test_a_body_that_is_large_as_it_is_sent_is_not_even_read(allow: Allow) -> None:
+    assert subject_of(allow, bytes(SMALL + 1)).body == bytes(SMALL + 1)
+    assert isinstance(inspect_small(allow(bytes(SMALL)), bytes(SMALL), ENGINES), Deny)
+
+
+def test_a_bomb_is_found_to_be_one_elsewhere(allow: Allow) -> None:
+    header = ccm.message_header("E", 10)
+    body = ccm.raw_message(header, zlib.compress(bytes(20_000_000)))
+    subject = subject_of(allow, body)
+    assert conclude(allow(body), body, ENGINES, report_on(subject)) == Deny(
+        Reason.INFLATED_TOO_LARGE, "ccm.inflated_limit", "more than 16777216 bytes"
+    )
+
+
+def test_what_would_be_too_large_anyway_is_refused_at_once(allow: Allow) -> None:
+    authorized = allow(LARGE)
+    tight = dataclasses.replace(authorized.body_rule, inflated_limit=SMALL)
+    refused = inspect_small(dataclasses.replace(authorized, body_rule=tight), LARGE, ENGINES)
+    assert isinstance(refused, Deny)
+    assert refused.reason is Reason.INFLATED_TOO_LARGE
+
+
+# What becomes of a report
+
+
+@pytest.mark.parametrize("body", [LARGE, MALICIOUS, LARGE[:-3], bytes(SMALL + 1)])
+def test_a_report_comes_to_what_inspect_would_have_said(allow: Allow, body: bytes) -> None:
+    subject = Subject(allow(body).body_rule, ccm.CONTENT_TYPE.encode(), body)
+    concluded = conclude(allow(body), body, ENGINES, report_on(subject))
+    assert concluded == inspect(allow(body), body, ENGINES)
+
+
+def refused(allow: Allow, report: Report, body: bytes = LARGE) -> Deny:
+    result = conclude(allow(body), body, ENGINES, report)
+    assert isinstance(result, Deny)
+    assert (result.reason, result.rule) == (Reason.ENGINE_UNAVAILABLE, "inspection.workers")
+    return result
+
+
+def test_a_report_about_another_body_approves_nothing(allow: Allow) -> None:
+    other = message(ccm.inventory_report(GUID, rows=601))
+    about_other = report_on(subject_of(allow, other))
+    assert isinstance(conclude(allow(other), other, ENGINES, about_other), Approved)
+    assert refused(allow, about_other).detail == "a report about another body"
+
+
+def test_a_report_about_the_same_body_read_otherwise_approves_nothing(allow: Allow) -> None:
+    subject = subject_of(allow, LARGE)
+    for change in (
+        {"content_type": subject.content_type + b" "},
+        {"rule": dataclasses.replace(subject.rule, inflated_limit=33_554_432)},
+        {"rule": dataclasses.replace(subject.rule, refused_messages=())},
+        {"rule": dataclasses.replace(subject.rule, name="soap")},
+        {"body": subject.body + b"\0"},
+    ):
+        other = dataclasses.replace(subject, **change)  # type: ignore[arg-type]
+        assert other.digest() != subject.digest()
+        refused(allow, Report(other.digest(), look(subject, ENGINES)))
+
+
+def test_a_report_in_which_an_engine_or_every_view_is_missing_approves_nothing(
+    allow: Allow,
+) -> None:
+    whole = report_on(subject_of(allow, LARGE))
+    assert isinstance(whole.seen, Findings)
+    for change in ({"engines": ()}, {"engines": ("engine", "other")}, {"views": ()}):
+        seen = dataclasses.replace(whole.seen, **change)
+        refused(allow, Report(whole.digest, seen))
+
+
+def test_a_report_does_not_make_up_for_a_body_of_another_length(allow: Allow) -> None:
+    whole = report_on(subject_of(allow, LARGE))
+    result = conclude(allow(LARGE), LARGE[:-1], ENGINES, whole)
+    assert isinstance(result, Deny)
+    assert result.reason is Reason.BODY_INCOMPLETE
+
+
+# As a line
+
+FOUND: dict[str, Any] = {"digest": "d", "views": ["sent:1"], "endpoint": "", "engines": []}
+DENIED: dict[str, Any] = {"digest": "d", "deny": ["xml", "rule", "detail", ""]}
+
+
+def test_both_kinds_of_report_can_be_written_and_read() -> None:
+    for report in (
+        Report("d", Findings(("sent:1", "text:2"), "MP_ä", ("engine",))),
+        Report("d", Deny(Reason.XML, "rule", "detail", "NO-OSD")),
+    ):
+        assert read_report(write_report(report)) == report
+    assert read_report(json.dumps(FOUND).encode()).digest == "d"
+    assert read_report(json.dumps(DENIED).encode()).digest == "d"
+
+
+def test_a_report_is_bounded() -> None:
+    long = "\U0001f4a3" * 5_000
+    line = write_report(Report("d" * 64, Deny(Reason.XML, long, long, long)))
+    assert len(line) <= MAX_LINE
+    line = write_report(Report("d" * 64, Findings(("sent:1",) * 16, long, ("engine",))))
+    assert len(line) <= MAX_LINE
+    assert isinstance(read_report(line).seen, Findings)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        [],
+        "text",
+        1,
+        None,
+        {"digest": "d"},
+        {**FOUND, "deny": DENIED["deny"]},
+        {**FOUND, "more": 1},
+        {**FOUND, "digest": 1},
+        {**FOUND, "views": "sent:1"},
+        {**FOUND, "views": [1]},
+        {**FOUND, "views": ["x"] * 17},
+        {**FOUND, "endpoint": None},
+        {**FOUND, "endpoint": "x" * 513},
+        {**FOUND, "engines": None},
+        {**DENIED, "deny": ["none-such", "", "", ""]},
+        {**DENIED, "deny": ["xml"]},
+        {**DENIED, "deny": None},
+        {**DENIED, "deny": ["xml", 1, "", ""]},
+    ],
+)
+def test_anything_else_is_no_report(said: object) -> None:
+    with pytest.raises(ReportError):
+        read_report(json.dumps(said).encode())
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_are_an_accident(line: bytes) -> None:
+    for one in (line, b'{"digest":' + line, b"[" * 100_000):
+        with pytest.raises(ReportError):
+            read_report(one)

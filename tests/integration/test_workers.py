@@ -1,0 +1,137 @@
+"""The processes that look into large bodies: gone with the bridge, however it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ibcm_bridge.decisions import Reason
+from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.client import LabClient, Reply
+from ibcm_bridge.lab.running import BRIDGED, RunningBridge
+from ibcm_bridge.lab.site_systems import SiteSystems
+
+if TYPE_CHECKING:
+    from ibcm_bridge.lab.pki import LabPki
+    from tests.integration.conftest import Credentials, Lab
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="processes are found in /proc"
+)
+GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
+FIELDS = {"Content-Type": ccm.CONTENT_TYPE}
+
+
+def message(rows: int) -> bytes:
+    report = ccm.inventory_report(GUID, rows)
+    return ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=report, client_guid=GUID)
+
+
+LARGE = message(600)
+SLOW = message(18_000)
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
+    return [int(one) for one in found.split()]
+
+
+def runs(pid: int) -> bool:
+    """Whether it does; a zombie that nobody of ours has to collect does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def bridge(tmp_path: Path, pki: LabPki, site_systems: SiteSystems) -> Iterator[RunningBridge]:
+    with RunningBridge(tmp_path, pki, site_systems) as one:
+        yield one
+
+
+def post(bridge: RunningBridge, pki: LabPki, credentials: Credentials, body: bytes) -> Reply:
+    with LabClient(
+        bridge.address, BRIDGED, trust=pki.root, credential=credentials.computer, timeout=30
+    ) as client:
+        return client.request("CCM_POST", "/ccm_system/request", FIELDS, body)
+
+
+def test_there_is_no_worker_before_there_is_a_large_body_and_one_is_kept(
+    bridge: RunningBridge, pki: LabPki, credentials: Credentials
+) -> None:
+    assert post(bridge, pki, credentials, message(10)).status == 200
+    assert children(bridge.pid) == []
+    assert post(bridge, pki, credentials, LARGE).status == 200
+    (worker,) = children(bridge.pid)
+    assert post(bridge, pki, credentials, LARGE).status == 200
+    assert children(bridge.pid) == [worker]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_workers_end_with_the_bridge(
+    bridge: RunningBridge,
+    lab: Lab,
+    pki: LabPki,
+    credentials: Credentials,
+    number: signal.Signals,
+    busy: bool,
+) -> None:
+    assert post(bridge, pki, credentials, LARGE).status == 200
+    (worker,) = children(bridge.pid)
+    with ThreadPoolExecutor() as pool:
+        asked: Future[Any] | None = None
+        if busy:
+            asked = pool.submit(post, bridge, pki, credentials, SLOW)
+            lab.until(lambda: has_worked(worker), "the worker at work")
+        os.kill(bridge.pid, number)
+        bridge.stop()
+        lab.until(lambda: not runs(worker), "the end of the worker")
+        if asked is not None:
+            with contextlib.suppress(Exception):
+                asked.result()
+
+
+def has_worked(pid: int) -> bool:
+    """Whether it has used more processor time than it took to look at one small inventory."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    before = has_worked.__dict__.setdefault(str(pid), int(fields[11]))
+    return int(fields[11]) > before
+
+
+def test_a_signal_to_all_processes_at_once_lets_an_inspection_finish(
+    bridge: RunningBridge, lab: Lab, pki: LabPki, credentials: Credentials
+) -> None:
+    assert post(bridge, pki, credentials, LARGE).status == 200
+    (worker,) = children(bridge.pid)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(post, bridge, pki, credentials, SLOW)
+        lab.until(lambda: has_worked(worker), "the worker at work")
+        for pid in (worker, bridge.pid):
+            os.kill(pid, signal.SIGTERM)
+        assert asked.result(20).status == 200
+    assert bridge.stop() == 0
+
+
+def test_a_worker_that_is_killed_is_replaced(
+    bridge: RunningBridge, lab: Lab, pki: LabPki, credentials: Credentials
+) -> None:
+    assert post(bridge, pki, credentials, LARGE).status == 200
+    (worker,) = children(bridge.pid)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(post, bridge, pki, credentials, SLOW)
+        lab.until(lambda: has_worked(worker), "the worker at work")
+        os.kill(worker, signal.SIGKILL)
+        assert asked.result(20).status == 503
+    assert bridge.audit()[-1]["reason"] == Reason.ENGINE_UNAVAILABLE.value
+    lab.until(lambda: worker not in children(bridge.pid), "the collection of the worker")
+    assert post(bridge, pki, credentials, SLOW).status == 200
