@@ -172,14 +172,6 @@ def test_a_target_that_is_not_published_is_refused(
         "/SMS_DP_SMSPKG$/",
         "/sms_dp_smspkg$?x",
         "/SMS_DP_SMSPKG$?/x",
-        "/SMS_DP_SMSPKG$/Datalib",
-        "/SMS_DP_SMSPKG$/Datalib/",
-        "/SMS_DP_SMSPKG$/datalib/Content_11111111-2222-3333-4444-555555555555.1.INI",
-        "/SMS_DP_SMSPKG$/FileLib/0A1B/0A1B2C",
-        "/SMS_DP_SMSPKG$/FILELIB?x",
-        "/SMS_DP_SMSPKG$/Datalib/sccm?/x",
-        "/SMS_DP_SMSPKG$/FileLib/sccm?/0A1B/0A1B2C",
-        "/SMS_DP_SMSPKG$/%46ileLib",
         "/SMS_DP_SMSPKG$/SCCMContentLib/x",
     ],
 )
@@ -190,6 +182,32 @@ def test_what_the_packages_directory_itself_holds_is_not_listed(
     denial = denied(decide(request_head(line[0], target, *line[1:])))
     rule = "distribution-point.directories.sms_dp_smspkg$"
     assert (denial.reason, denial.rule) == (Reason.RESOURCE, rule)
+    assert requirement(denial) == "BRIDGE-INSPECT"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/SMS_DP_SMSPKG$/Datalib",
+        "/SMS_DP_SMSPKG$/Datalib/",
+        "/SMS_DP_SMSPKG$/datalib/Content_11111111-2222-3333-4444-555555555555.1.INI",
+        "/SMS_DP_SMSPKG$/FileLib/0A1B/0A1B2C",
+        "/SMS_DP_SMSPKG$/FILELIB?x",
+        "/SMS_DP_SMSPKG$/Datalib/sccm?/x",
+        "/SMS_DP_SMSPKG$/FileLib/sccm?/0A1B/0A1B2C",
+        "/SMS_DP_SMSPKG$/%46ileLib",
+        "/SMS_DP_SMSSIG$/Datalib",
+        "/SMS_MP/Datalib",
+    ],
+)
+@pytest.mark.parametrize(
+    "line", [("GET",), ("HEAD",), ("DELETE",), ("PROPFIND", XML, "Content-Length: 90")]
+)
+def test_the_content_library_is_never_published(
+    decide: Decide, request_head: Head, target: str, line: tuple[str, ...]
+) -> None:
+    denial = denied(decide(request_head(line[0], target, *line[1:])))
+    assert (denial.reason, denial.rule) == (Reason.RESOURCE, "roles.never_below")
     assert requirement(denial) == "BRIDGE-INSPECT"
 
 
@@ -436,6 +454,7 @@ def test_other_wishes_for_the_connection_are_refused(
         (DOWNLOAD, "IF-RANGE: x"),
         (LISTING, "Depth: infinity"),
         (LISTING, "Translate: f"),
+        (POLICY, "BITS-Packet-Type: Ping"),
     ],
 )
 def test_a_listed_field_is_sent_on(
@@ -453,7 +472,8 @@ UNLISTED = [
     (POLICY, "TE: trailers", "HEADER-MP"),
     (POLICY, "Cookie: a=b", "HEADER-MP"),
     (POLICY, "Content_Length: 5", "HEADER-MP"),
-    (POLICY, "BITS-Packet-Type: Ping", "HEADER-MP"),
+    (POLICY, "SOAPAction: x", "HEADER-MP"),
+    (DOWNLOAD, "BITS-Packet-Type: Ping", "HEADER-DP"),
     (DOWNLOAD, "CCMClientID: GUID:1", "HEADER-DP"),
     (DOWNLOAD, "X-HTTP-Method-Override: DELETE", "HEADER-DP"),
 ]

@@ -15,6 +15,7 @@ from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.identity import (
     AuthenticatedClient,
     CertificateFacts,
+    ClientKind,
     authenticate,
     certificate_facts,
 )
@@ -72,7 +73,8 @@ def test_the_facts_of_a_computer_certificate(pki: LabPki) -> None:
     facts = certificate_facts(credential.certificate)
     assert facts.subject == "CN=PC1.corp.example,O=ibcm-bridge lab\\, not for production"
     assert "Lab Issuing CA" in facts.issuer
-    assert facts.serial == f"{credential.certificate.serial_number:x}"
+    assert int(facts.serial, 16) == credential.certificate.serial_number
+    assert len(facts.serial) % 2 == 0
     assert facts.sha256 == credential.certificate.fingerprint(hashes.SHA256()).hex()
     assert facts.not_after == "2026-01-31T00:00:00+00:00"
     assert facts.purposes == frozenset((CLIENT_AUTH,))
@@ -106,7 +108,9 @@ def test_a_computer_is_authenticated_for_the_publication(
     facts = certificate_facts(pki.computer("PC1.corp.example").certificate)
     client = authenticate(publication, facts)
     assert isinstance(client, AuthenticatedClient)
-    assert client == AuthenticatedClient(publication.name, facts, "pc1.corp.example")
+    assert client == AuthenticatedClient(
+        publication.name, facts, ClientKind.COMPUTER, "pc1.corp.example"
+    )
 
 
 @pytest.mark.parametrize(

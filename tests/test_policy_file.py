@@ -104,6 +104,9 @@ def test_the_shipped_policy_loads(load: Load, directory: Path) -> None:
     assert {name: role.site_system.address for name, role in bridge.directories.items()} == {
         "ccm_system": ("127.0.0.1", 9443),
         "sms_mp": ("127.0.0.1", 9443),
+        # refused, and with a reason of their own
+        "ccm_system_windowsauth": ("127.0.0.1", 9443),
+        "sms_mp_windowsauth": ("127.0.0.1", 9443),
         "ccm_incoming": ("127.0.0.1", 9443),
         "sms_dp_smspkg$": ("127.0.0.1", 9444),
         "sms_dp_smssig$": ("127.0.0.1", 9444),
@@ -118,7 +121,7 @@ def test_the_shipped_policy_loads(load: Load, directory: Path) -> None:
     assert policy.audit_file == directory / "../audit.jsonl"
     assert policy.rule_files == ()
     assert policy.limits.request_head == 65_536
-    assert "ccm_system_altauth" in policy.never
+    assert "ccm_system_altauth" in policy.never.directories
 
 
 def test_without_an_audit_file_there_is_none(load: Load) -> None:
@@ -168,8 +171,8 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         ("version: 1", "version: 2", "this is version 1: write version: 1"),
         ("version: 1", 'version: "1"', "this is version 1: write version: 1"),
         ("version: 1", "version: 1\nextra: 2", "extra: no such key here"),
-        ("mode: bridge", "mode: terminate", "mode is bridge or tunnel"),
-        ("mode: tunnel", "mode: bridging", "mode is bridge or tunnel"),
+        ("mode: bridge", "mode: terminate", "mode is bridge, tunnel or plaintext"),
+        ("mode: tunnel", "mode: bridging", "mode is bridge, tunnel or plaintext"),
         ("listen: 127.0.0.1:8443", "listen: 127.0.0.1", "such as 0.0.0.0:443"),
         ("listen: 127.0.0.1:8443", "listen: 127.0.0.1:99999", "99999 is not a port"),
         ("listen: 127.0.0.1:8443", "listen: 8443", "input should be a valid string"),
@@ -193,8 +196,12 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         ("anchors: [pki/root.pem]", "anchors: pki/root.pem", "a list is wanted here"),
         ("anchors: [pki/root.pem]", "anchors: []", "must not be empty"),
         ("crls: [pki/root.crl, pki/issuing.crl]", "crls: []", "must not be empty"),
-        ("management-point:", "enrollment-proxy-point:", "not a role that can be bridged"),
-        ("management-point:", "Management-Point:", "not a role that can be bridged"),
+        (
+            "management-point:",
+            "enrollment-proxy-point:",
+            "only with mode: tunnel (BRIDGE-NOT-ENROLLED)",
+        ),
+        ("management-point:", "Management-Point:", "not a site system role that is known"),
         ("chain: pki/bridge-server.pem", "chain: pki/missing.pem", "cannot be read: No such file"),
         ("chain: pki/bridge-server.pem", "chain: pki", "cannot be read: Is a directory"),
         ("chain: pki/bridge-server.pem", "chain: empty.pem", "empty.pem has no PEM certificate"),
@@ -254,7 +261,7 @@ def test_a_problem_is_told_with_its_line(
     [
         ("    listen: 127.0.0.1:8443\n", "- name: bridge", "publications.0.listen: this key"),
         ("      key: pki/bridge-server.key\n", "certificate:", "certificate.key: this key"),
-        ("    mode: bridge\n", "- name: bridge", "mode is missing: bridge or tunnel"),
+        ("    mode: bridge\n", "- name: bridge", "mode is missing: bridge, tunnel or plaintext"),
         ("version: 1\n", "audit:", "version: this key is missing"),
         ("        anchors: [pki/root.pem]\n", "trust:", "clients.trust.anchors: this key"),
     ],
@@ -391,7 +398,8 @@ def test_a_tunnel_says_that_nothing_inside_can_be_inspected(load: Load) -> None:
     publications = load(SHIPPED).listeners[0].publications
     tunnel = publications["mp-tunnel.internet.example"].describe()
     assert tunnel == (
-        "mp-tunnel.internet.example is tunneled to 127.0.0.1:9443: nothing inside can be inspected"
+        "mp-tunnel.internet.example is tunneled to 127.0.0.1:9443 (management-point): "
+        "nothing inside can be inspected"
     )
     assert publications["bridge.internet.example"].describe() == (
         "bridge.internet.example is bridged: management-point at mp01.corp.example, "
