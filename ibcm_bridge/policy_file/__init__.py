@@ -32,7 +32,7 @@ from ibcm_bridge.policy_file.rows import (
 )
 from ibcm_bridge.policy_file.wording import in_words, without_tags
 from ibcm_bridge.role_table import read_role_table
-from ibcm_bridge.roles import RoleTable
+from ibcm_bridge.roles import Mode, RoleTable
 
 __all__ = ["LimitsRow", "PolicyError", "load_policy", "policy_schema", "shipped_roles"]
 
@@ -119,7 +119,9 @@ def _read_the_rest(reading: Reading, value: object, table: RoleTable) -> None:
         try:
             rows[index] = _PUBLICATION.validate_python(publication)
         except ValidationError:
-            _read_files(reading, ("publications", index), publication)
+            # In another mode they do not belong there, which is said already.
+            if isinstance(publication, Mapping) and publication.get("mode") == Mode.BRIDGE:
+                _read_files(reading, ("publications", index), publication)
     read_listeners(reading, rows, LimitsRow(), table)
 
 
