@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from ibcm_bridge.authorization import authorize
 from ibcm_bridge.decisions import Authorized, Deny, Reason
-from ibcm_bridge.identity import AuthenticatedClient
+from ibcm_bridge.identity import AnonymousClient, AuthenticatedClient
 from ibcm_bridge.policy import BridgePublication
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.responses import requirement, response_bytes
-from ibcm_bridge.roles import RoleTable
+from ibcm_bridge.roles import CertificatePolicy, RoleTable
 
 Decide = Callable[[RequestHead], Authorized | Deny]
 Head = Callable[..., RequestHead]
@@ -91,6 +91,24 @@ def test_a_client_of_another_publication_is_refused(
     head = request_head(*POLICY, host=elsewhere.name)
     denial = denied(authorize(client, elsewhere, table.never, head))
     assert denial.reason is Reason.BRIDGE_DEFECT
+
+
+@pytest.mark.parametrize("policy", CertificatePolicy)
+def test_a_client_without_certificate_is_refused_where_one_is_needed(
+    publication: BridgePublication, table: RoleTable, request_head: Head, policy: CertificatePolicy
+) -> None:
+    # `identity` lets nobody in so; whoever did all the same is a defect.
+    result = authorize(
+        AnonymousClient(publication.name),
+        replace(publication, certificate_policy=policy),
+        table.never,
+        request_head(*POLICY),
+    )
+    if policy in (CertificatePolicy.OPTIONAL, CertificatePolicy.NONE):
+        allowed(result)
+    else:
+        denial = denied(result)
+        assert (denial.reason, denial.rule) == (Reason.BRIDGE_DEFECT, "client.certificate")
 
 
 # Host
