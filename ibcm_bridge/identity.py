@@ -173,17 +173,25 @@ def admit_anonymous(publication: HttpPublication) -> AnonymousClient | Deny:
 def _computer(certificate: CertificateFacts) -> str | None:
     # protocol.md §9.2: a unique name in Subject CN or SAN; only the first SAN value is used.
     name = certificate.dns_names[0] if certificate.dns_names else certificate.common_name
-    if not name or not _HOST_NAME.fullmatch(name) or _user(certificate):
+    if not name or not _HOST_NAME.fullmatch(name):
+        return None
+    # With a user's principal name it is a user's, whatever other names it has.
+    return name if all(map(_is_of_a_computer, certificate.principal_names)) else None
+
+
+def _user(certificate: CertificateFacts) -> str | None:
+    # With several names nobody can tell which of them the site system will take.
+    if len(certificate.principal_names) != 1:
+        return None
+    (name,) = certificate.principal_names
+    if _is_of_a_computer(name) or not _PRINCIPAL_NAME.fullmatch(name) or not name.isprintable():
         return None
     return name
 
 
-def _user(certificate: CertificateFacts) -> str | None:
-    # A computer's account has a principal name too, which ends in "$".
-    names = [n for n in certificate.principal_names if not n.partition("@")[0].endswith("$")]
-    if len(names) != 1 or not _PRINCIPAL_NAME.fullmatch(names[0]):
-        return None
-    return names[0]
+def _is_of_a_computer(principal_name: str) -> bool:
+    """A computer's account has a principal name too; what stands before the @ ends in "$"."""
+    return principal_name.partition("@")[0].endswith("$")
 
 
 _NAMED: tuple[tuple[ClientKind, Callable[[CertificateFacts], str | None]], ...] = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ibcm_bridge.patterns import compile_pattern
 from ibcm_bridge.roles import (
     BodyRule,
     CertificatePolicy,
@@ -48,6 +49,7 @@ def read_role_table(data: Mapping[str, object]) -> RoleTable:
             if Mode.BRIDGE not in modes[name]
         },
         bodies=bodies,
+        patterns=patterns,
         never=NeverPublished(
             directories=_lower(data["bypass_directories"]),
             below=_lower(data["never_below"]),
@@ -62,15 +64,14 @@ def read_role_table(data: Mapping[str, object]) -> RoleTable:
     return table
 
 
-def resource_pattern(text: str) -> re.Pattern[str]:
-    """A path or query of a resource: without regard to case, as in IIS. ValueError for no pattern.
-
-    ASCII only: what `request_target` lets through is.
-    """
-    try:
-        return re.compile(text, re.IGNORECASE | re.ASCII)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"{text}: {error}") from error
+def expand_pattern(text: str, patterns: Mapping[str, str]) -> re.Pattern[str]:
+    """A pattern in which names in braces stand for others. ValueError where it cannot be used."""
+    # One pattern may be made of those that stand after it.
+    for name, meaning in patterns.items():
+        text = text.replace(f"{{{name}}}", f"(?:{meaning})")
+    if unknown := re.search(r"\{[A-Z]\w*\}", text):
+        raise ValueError(f"there is no {unknown[0]}; there are {', '.join(patterns)}")
+    return compile_pattern(text)
 
 
 _TOP_KEYS = {
@@ -113,7 +114,8 @@ def _check_never(table: RoleTable) -> None:
         directories = {*role.directories, *(offered.directories if offered else ())}
         if published := table.never.directories & directories:
             raise ValueError(f"{role.name} publishes {sorted(published)}")
-        if passed := table.never.headers & role.headers:
+        headers = role.headers | (offered.headers if offered else frozenset())
+        if passed := table.never.headers & headers:
             raise ValueError(f"{role.name} lets {sorted(passed)} pass")
 
 
@@ -188,20 +190,11 @@ def _resource(row: Mapping[str, object], patterns: Mapping[str, str]) -> Resourc
     if not methods:
         raise ValueError("a resource without verbs")
     return Resource(
-        path=_pattern(_string(row["path"]), patterns),
-        query=_pattern(_string(row["query"]), patterns) if "query" in row else None,
+        path=expand_pattern(_string(row["path"]), patterns),
+        query=expand_pattern(_string(row["query"]), patterns) if "query" in row else None,
         methods=methods,
         refused=_string(row.get("refused", "")),
     )
-
-
-def _pattern(text: str, patterns: Mapping[str, str]) -> re.Pattern[str]:
-    # One pattern may be made of those that stand after it.
-    for name, meaning in patterns.items():
-        text = text.replace(f"{{{name}}}", f"(?:{meaning})")
-    if re.search(r"\{[A-Z]", text):
-        raise ValueError(f"{text} names a pattern that there is not")
-    return resource_pattern(text)
 
 
 def _body_rule(name: str, row: object) -> BodyRule:

@@ -229,4 +229,6 @@ class RoleTable:
     """Role -> the requirement for which it may not be bridged."""
     bodies: Mapping[str, BodyRule]
     """Kinds of bodies by name, for verbs that a policy adds."""
+    patterns: Mapping[str, str]
+    """Names in braces -> what they stand for in a pattern."""
     never: NeverPublished

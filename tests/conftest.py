@@ -6,7 +6,7 @@ outlive an example.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -14,11 +14,19 @@ from hypothesis import settings
 
 from ibcm_bridge.authorization import authorize
 from ibcm_bridge.decisions import Authorized, Deny
-from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
+from ibcm_bridge.identity import (
+    AuthenticatedClient,
+    admit_anonymous,
+    authenticate,
+    certificate_facts,
+    may_be_anonymous,
+)
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import (
     BridgePublication,
     Credential,
+    HttpPublication,
+    PlaintextPublication,
     PublishedRole,
     SiteSystem,
     Trust,
@@ -26,7 +34,7 @@ from ibcm_bridge.policy import (
 )
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.request_head import RequestHead, read_request_head
-from ibcm_bridge.roles import RoleTable
+from ibcm_bridge.roles import Mode, RoleProfile, RoleTable
 
 # No deadline: the first call of a test pays for imports, and the machine may be busy.
 settings.register_profile("tests", deadline=None, max_examples=150)
@@ -82,6 +90,43 @@ def decide_strictly(
 
 
 @pytest.fixture(scope="session")
+def decide_as(
+    pki: LabPki, table: RoleTable
+) -> Callable[[RoleProfile], Callable[[RequestHead], Authorized | Deny]]:
+    """authorize, at a publication of one role, for a client that it lets in."""
+    computer = certificate_facts(pki.computer("pc2.corp.example").certificate)
+
+    def decide_for(profile: RoleProfile) -> Callable[[RequestHead], Authorized | Deny]:
+        publication: HttpPublication = _bridge([profile])
+        if Mode.BRIDGE not in table.modes[profile.name]:
+            publication = PlaintextPublication(
+                name=NAME,
+                public_port=80,
+                directories=_directories([profile]),
+                unlisted_headers=UnlistedHeaders.DROP,
+                request_head=65_536,
+                because="the tests",
+            )
+        client = (
+            admit_anonymous(publication)
+            if isinstance(publication, PlaintextPublication) or may_be_anonymous(publication)
+            else authenticate(publication, computer)
+        )
+        assert not isinstance(client, Deny)
+        return lambda head: authorize(client, publication, table.never, head)
+
+    return decide_for
+
+
+@pytest.fixture(scope="session")
+def decide_role(
+    table: RoleTable, decide_as: Callable[[RoleProfile], Callable[[RequestHead], Authorized | Deny]]
+) -> Callable[[str], Callable[[RequestHead], Authorized | Deny]]:
+    """authorize, at a publication of the role with this name, as it is without opting in."""
+    return lambda name: decide_as(table.roles[name].without_windows_authentication())
+
+
+@pytest.fixture(scope="session")
 def request_head() -> Callable[..., RequestHead]:
     """A well-formed head with a right Host: method, target and more lines."""
 
@@ -95,30 +140,43 @@ def request_head() -> Callable[..., RequestHead]:
     return make
 
 
+SITE_SYSTEMS = {
+    "management-point": ("mp01.corp.example", "192.0.2.1"),
+    "distribution-point": ("dp01.corp.example", "192.0.2.2"),
+    "software-update-point": ("sup01.corp.example", "192.0.2.3"),
+    "fallback-status-point": ("fsp01.corp.example", "192.0.2.4"),
+    "application-catalog-website-point": ("app01.corp.example", "192.0.2.5"),
+    "policy-module": ("ndes01.corp.example", "192.0.2.6"),
+}
+
+
 def _publication(table: RoleTable, unlisted_headers: UnlistedHeaders) -> BridgePublication:
-    site_systems = {
-        "management-point": SiteSystem(
-            ("192.0.2.1", 443), "mp01.corp.example", "mp01.corp.example"
-        ),
-        "distribution-point": SiteSystem(
-            ("192.0.2.2", 443), "dp01.corp.example", "dp01.corp.example"
-        ),
-    }
+    names = ("management-point", "distribution-point")
+    profiles = [table.roles[name].without_windows_authentication() for name in names]
+    return _bridge(profiles, unlisted_headers)
+
+
+def _bridge(
+    profiles: Sequence[RoleProfile], unlisted_headers: UnlistedHeaders = UnlistedHeaders.DROP
+) -> BridgePublication:
     return BridgePublication(
         name=NAME,
         public_port=443,
         credential=Credential(b"", b""),
         client_trust=Trust((), (), ()),
-        certificate_policy=table.roles["management-point"].certificates[0],
-        directories={
-            directory: PublishedRole(profile, site_systems[profile.name])
-            for profile in (
-                table.roles[name].without_windows_authentication() for name in site_systems
-            )
-            for directory in profile.directories
-        },
+        certificate_policy=profiles[0].certificates[0],
+        directories=_directories(profiles),
         site_system_credential=Credential(b"", b""),
         site_system_trust=Trust((), (), ()),
         unlisted_headers=unlisted_headers,
         request_head=65_536,
     )
+
+
+def _directories(profiles: Sequence[RoleProfile]) -> dict[str, PublishedRole]:
+    published = {}
+    for profile in profiles:
+        name, host = SITE_SYSTEMS[profile.name]
+        role = PublishedRole(profile, SiteSystem((host, 443), name, name))
+        published |= dict.fromkeys(profile.directories, role)
+    return published

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from ibcm_bridge.authorization import authorize
 from ibcm_bridge.decisions import Authorized, Deny, Reason
-from ibcm_bridge.identity import AuthenticatedClient
+from ibcm_bridge.identity import AnonymousClient, AuthenticatedClient
 from ibcm_bridge.policy import BridgePublication
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.responses import requirement, response_bytes
-from ibcm_bridge.roles import RoleTable
+from ibcm_bridge.roles import CertificatePolicy, RoleTable
 
 Decide = Callable[[RequestHead], Authorized | Deny]
 Head = Callable[..., RequestHead]
@@ -91,6 +91,24 @@ def test_a_client_of_another_publication_is_refused(
     head = request_head(*POLICY, host=elsewhere.name)
     denial = denied(authorize(client, elsewhere, table.never, head))
     assert denial.reason is Reason.BRIDGE_DEFECT
+
+
+@pytest.mark.parametrize("policy", CertificatePolicy)
+def test_a_client_without_certificate_is_refused_where_one_is_needed(
+    publication: BridgePublication, table: RoleTable, request_head: Head, policy: CertificatePolicy
+) -> None:
+    # `identity` lets nobody in so; whoever did all the same is a defect.
+    result = authorize(
+        AnonymousClient(publication.name),
+        replace(publication, certificate_policy=policy),
+        table.never,
+        request_head(*POLICY),
+    )
+    if policy in (CertificatePolicy.OPTIONAL, CertificatePolicy.NONE):
+        allowed(result)
+    else:
+        denial = denied(result)
+        assert (denial.reason, denial.rule) == (Reason.BRIDGE_DEFECT, "client.certificate")
 
 
 # Host
@@ -172,14 +190,6 @@ def test_a_target_that_is_not_published_is_refused(
         "/SMS_DP_SMSPKG$/",
         "/sms_dp_smspkg$?x",
         "/SMS_DP_SMSPKG$?/x",
-        "/SMS_DP_SMSPKG$/Datalib",
-        "/SMS_DP_SMSPKG$/Datalib/",
-        "/SMS_DP_SMSPKG$/datalib/Content_11111111-2222-3333-4444-555555555555.1.INI",
-        "/SMS_DP_SMSPKG$/FileLib/0A1B/0A1B2C",
-        "/SMS_DP_SMSPKG$/FILELIB?x",
-        "/SMS_DP_SMSPKG$/Datalib/sccm?/x",
-        "/SMS_DP_SMSPKG$/FileLib/sccm?/0A1B/0A1B2C",
-        "/SMS_DP_SMSPKG$/%46ileLib",
         "/SMS_DP_SMSPKG$/SCCMContentLib/x",
     ],
 )
@@ -190,6 +200,32 @@ def test_what_the_packages_directory_itself_holds_is_not_listed(
     denial = denied(decide(request_head(line[0], target, *line[1:])))
     rule = "distribution-point.directories.sms_dp_smspkg$"
     assert (denial.reason, denial.rule) == (Reason.RESOURCE, rule)
+    assert requirement(denial) == "BRIDGE-INSPECT"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/SMS_DP_SMSPKG$/Datalib",
+        "/SMS_DP_SMSPKG$/Datalib/",
+        "/SMS_DP_SMSPKG$/datalib/Content_11111111-2222-3333-4444-555555555555.1.INI",
+        "/SMS_DP_SMSPKG$/FileLib/0A1B/0A1B2C",
+        "/SMS_DP_SMSPKG$/FILELIB?x",
+        "/SMS_DP_SMSPKG$/Datalib/sccm?/x",
+        "/SMS_DP_SMSPKG$/FileLib/sccm?/0A1B/0A1B2C",
+        "/SMS_DP_SMSPKG$/%46ileLib",
+        "/SMS_DP_SMSSIG$/Datalib",
+        "/SMS_MP/Datalib",
+    ],
+)
+@pytest.mark.parametrize(
+    "line", [("GET",), ("HEAD",), ("DELETE",), ("PROPFIND", XML, "Content-Length: 90")]
+)
+def test_the_content_library_is_never_published(
+    decide: Decide, request_head: Head, target: str, line: tuple[str, ...]
+) -> None:
+    denial = denied(decide(request_head(line[0], target, *line[1:])))
+    assert (denial.reason, denial.rule) == (Reason.RESOURCE, "roles.never_below")
     assert requirement(denial) == "BRIDGE-INSPECT"
 
 
@@ -436,6 +472,7 @@ def test_other_wishes_for_the_connection_are_refused(
         (DOWNLOAD, "IF-RANGE: x"),
         (LISTING, "Depth: infinity"),
         (LISTING, "Translate: f"),
+        (POLICY, "BITS-Packet-Type: Ping"),
     ],
 )
 def test_a_listed_field_is_sent_on(
@@ -453,7 +490,8 @@ UNLISTED = [
     (POLICY, "TE: trailers", "HEADER-MP"),
     (POLICY, "Cookie: a=b", "HEADER-MP"),
     (POLICY, "Content_Length: 5", "HEADER-MP"),
-    (POLICY, "BITS-Packet-Type: Ping", "HEADER-MP"),
+    (POLICY, "SOAPAction: x", "HEADER-MP"),
+    (DOWNLOAD, "BITS-Packet-Type: Ping", "HEADER-DP"),
     (DOWNLOAD, "CCMClientID: GUID:1", "HEADER-DP"),
     (DOWNLOAD, "X-HTTP-Method-Override: DELETE", "HEADER-DP"),
 ]

@@ -76,7 +76,7 @@ def test_what_would_be_sent_on_is_said_to_be(policy: Policy, computer: Credentia
     )
     assert told.denial is None
     text = "\n".join(told.steps)
-    assert "authenticated as pc1.corp.example" in text
+    assert "authenticated as the computer pc1.corp.example" in text
     assert "taken out: X-Forwarded-For" in text
     assert "It would go to mp01.corp.example" in text
 

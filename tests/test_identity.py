@@ -13,13 +13,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.identity import (
+    AnonymousClient,
     AuthenticatedClient,
     CertificateFacts,
+    ClientKind,
+    admit_anonymous,
     authenticate,
     certificate_facts,
+    may_be_anonymous,
 )
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import BridgePublication
+from ibcm_bridge.roles import CertificatePolicy
 
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
@@ -72,7 +77,8 @@ def test_the_facts_of_a_computer_certificate(pki: LabPki) -> None:
     facts = certificate_facts(credential.certificate)
     assert facts.subject == "CN=PC1.corp.example,O=ibcm-bridge lab\\, not for production"
     assert "Lab Issuing CA" in facts.issuer
-    assert facts.serial == f"{credential.certificate.serial_number:x}"
+    assert int(facts.serial, 16) == credential.certificate.serial_number
+    assert len(facts.serial) % 2 == 0
     assert facts.sha256 == credential.certificate.fingerprint(hashes.SHA256()).hex()
     assert facts.not_after == "2026-01-31T00:00:00+00:00"
     assert facts.purposes == frozenset((CLIENT_AUTH,))
@@ -106,7 +112,9 @@ def test_a_computer_is_authenticated_for_the_publication(
     facts = certificate_facts(pki.computer("PC1.corp.example").certificate)
     client = authenticate(publication, facts)
     assert isinstance(client, AuthenticatedClient)
-    assert client == AuthenticatedClient(publication.name, facts, "pc1.corp.example")
+    assert client == AuthenticatedClient(
+        publication.name, facts, ClientKind.COMPUTER, "pc1.corp.example"
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,3 +217,184 @@ def test_a_user_whose_name_looks_like_a_computers_is_refused(
     user = certificate(common_name, purpose, x509.SubjectAlternativeName([principal]))
     denial = authenticate(publication, certificate_facts(user))
     assert reason(denial) is Reason.CERTIFICATE_NAME
+
+
+# Computers and users (BRIDGE-AUTH-COMPUTER, BRIDGE-AUTH-USER)
+
+CLIENT_PURPOSE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+COMPUTER, USER = "computer", "user"
+
+
+def at(publication: BridgePublication, policy: str) -> BridgePublication:
+    return replace(publication, certificate_policy=CertificatePolicy(policy))
+
+
+def named(*principals: str, dns: tuple[str, ...] = ()) -> CertificateFacts:
+    return replace(PLAIN, dns_names=dns, principal_names=principals)
+
+
+NAMED = {
+    # who -> its facts, what it is, and its name
+    "a DNS name": (PLAIN, COMPUTER, "pc1.corp.example"),
+    "a common name": (replace(PLAIN, dns_names=(), common_name="PC1"), COMPUTER, "pc1"),
+    "a computer's principal name beside a DNS name": (
+        named("PC1$@corp.example", dns=("pc1.corp.example",)),
+        COMPUTER,
+        "pc1.corp.example",
+    ),
+    "a user's principal name": (named("JDoe@Corp.example"), USER, "jdoe@corp.example"),
+    "a user's principal name beside a DNS name": (
+        named("jdoe@corp.example", dns=("pc1.corp.example",)),
+        USER,
+        "jdoe@corp.example",
+    ),
+    "an unusual but sound principal name": (
+        named("o'neil+a_b-c.d/e@corp.example"),
+        USER,
+        "o'neil+a_b-c.d/e@corp.example",
+    ),
+    "a principal name of letters outside ASCII": (
+        named("jürgen@corp.example"),
+        USER,
+        "jürgen@corp.example",
+    ),
+}
+NOBODY = {
+    "no name at all": named(),
+    "a computer's principal name and no other": named("pc1$@corp.example"),
+    "a computer's principal name without domain": named("pc1$"),
+    "two users": named("jdoe@corp.example", "root@corp.example"),
+    # Each could be taken for a computer if users' names that are no good were overlooked.
+    "two users beside a DNS name": named("j@corp.example", "r@corp.example", dns=("pc1.example",)),
+    "a user beside a computer": named("jdoe@corp.example", "pc1$@corp.example"),
+    "a user beside a computer and a DNS name": named(
+        "pc1$@corp.example", "jdoe@corp.example", dns=("pc1.example",)
+    ),
+    "a user without domain beside a DNS name": named("jdoe", dns=("pc1.corp.example",)),
+    "an empty principal name beside a DNS name": named("", dns=("pc1.corp.example",)),
+    **{
+        f"a principal name that is none: {name!r}": named(name, dns=("pc1.corp.example",))
+        for name in (
+            "jdoe@",
+            "@corp.example",
+            "jdoe@corp@example",
+            "j doe@corp.example",
+            "jdoe@corp.example\n",
+            "jdoe\0@corp.example",
+            "jdoe@corp.exämple",
+            "jdoe@corp example",
+            "j\u202edoe@corp.example",  # which would turn round what is read
+            "j\u200bdoe@corp.example",  # a space of no width
+            "j\u00a0doe@corp.example",
+            "\ufeffjdoe@corp.example",
+            f"{'x' * 105}@corp.example",
+            f"jdoe@{'x' * 152}",
+        )
+    },
+}
+
+
+@pytest.mark.parametrize(("facts", "kind", "name"), NAMED.values(), ids=NAMED)
+def test_whom_a_certificate_names(
+    publication: BridgePublication, facts: CertificateFacts, kind: str, name: str
+) -> None:
+    requirement = {COMPUTER: "BRIDGE-AUTH-COMPUTER", USER: "BRIDGE-AUTH-USER"}
+    for policy in ("computer", "user", "either", "optional"):
+        result = authenticate(at(publication, policy), facts)
+        if policy in (kind, "either", "optional"):
+            assert isinstance(result, AuthenticatedClient), policy
+            assert (result.kind, result.name) == (ClientKind(kind), name)
+        else:
+            assert isinstance(result, Deny)
+            assert result.reason is Reason.CERTIFICATE_NAME
+            assert result.requirement == requirement[policy]
+
+
+@pytest.mark.parametrize("facts", NOBODY.values(), ids=NOBODY)
+@pytest.mark.parametrize("policy", ["computer", "user", "either", "optional", "none"])
+def test_what_names_nobody_is_refused_under_every_policy(
+    publication: BridgePublication, facts: CertificateFacts, policy: str
+) -> None:
+    if not facts.principal_names and facts.dns_names:
+        return
+    assert reason(authenticate(at(publication, policy), facts)) is Reason.CERTIFICATE_NAME
+
+
+@pytest.mark.parametrize("policy", ["computer", "user", "either", "optional"])
+def test_the_purpose_is_asked_for_under_every_policy(
+    publication: BridgePublication, policy: str
+) -> None:
+    for facts in (PLAIN, named("jdoe@corp.example")):
+        refused = authenticate(at(publication, policy), replace(facts, purposes=None))
+        assert reason(refused) is Reason.CERTIFICATE_PURPOSE
+
+
+def test_where_nobody_is_asked_no_certificate_is_accepted(publication: BridgePublication) -> None:
+    assert reason(authenticate(at(publication, "none"), PLAIN)) is Reason.CERTIFICATE_NAME
+
+
+@pytest.mark.parametrize("policy", ["computer", "user", "either", "optional", "none"])
+def test_without_a_certificate_a_client_is_let_in_only_where_none_is_needed(
+    publication: BridgePublication, policy: str
+) -> None:
+    asked = at(publication, policy)
+    result = admit_anonymous(asked)
+    if policy in ("optional", "none"):
+        assert may_be_anonymous(asked)
+        assert result == AnonymousClient(publication.name)
+    else:
+        assert not may_be_anonymous(asked)
+        assert isinstance(result, Deny)
+        assert result.reason is Reason.CERTIFICATE_MISSING
+
+
+def principal(value: bytes, oid: str = "1.3.6.1.4.1.311.20.2.3") -> x509.OtherName:
+    return x509.OtherName(x509.ObjectIdentifier(oid), value)
+
+
+def with_names(*names: x509.GeneralName) -> x509.Certificate:
+    return certificate([], CLIENT_PURPOSE, x509.SubjectAlternativeName(names))
+
+
+def test_principal_names_are_read_from_the_certificate() -> None:
+    facts = certificate_facts(
+        with_names(
+            x509.DNSName("pc1.corp.example"),
+            principal(b"\x0c\x05j@c.d"),
+            principal(b"\x0c\x05r@c.d"),
+            principal(b"\x0c\x05x@c.d", oid="1.3.6.1.4.1.311.25.1"),  # another kind of name
+        )
+    )
+    assert facts.principal_names == ("j@c.d", "r@c.d")
+    assert facts.dns_names == ("pc1.corp.example",)
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        b"\x0c\x05j@c.",  # shorter than it says
+        b"\x0c\x04j@c.d",  # bytes behind it
+        b"\x0c\x02\xff\xfe",  # not UTF-8
+        b"\x16\x05j@c.d",  # IA5String
+        b"\x1e\x06\0j\0@\0c",  # BMPString
+        b"\x04\x05j@c.d",  # OCTET STRING
+        b"\x30\x00",
+        b"\x0c\x81\x05j@c.d",  # a length that is not the shortest
+    ],
+)
+def test_a_principal_name_that_cannot_be_read_makes_the_certificate_unreadable(
+    encoded: bytes,
+) -> None:
+    # Not overlooked: a user's certificate with a DNS name would then be a computer's.
+    with pytest.raises(ValueError, match=r"."):
+        certificate_facts(with_names(x509.DNSName("pc1.corp.example"), principal(encoded)))
+
+
+def test_the_labs_user_is_one(pki: LabPki, publication: BridgePublication) -> None:
+    facts = certificate_facts(pki.user("jdoe@corp.example").certificate)
+    client = authenticate(at(publication, "user"), facts)
+    assert isinstance(client, AuthenticatedClient)
+    assert (client.kind, client.name) == (ClientKind.USER, "jdoe@corp.example")
+    denial = authenticate(publication, facts)
+    assert isinstance(denial, Deny)
+    assert denial.requirement == "BRIDGE-AUTH-COMPUTER"

@@ -10,8 +10,17 @@ from cryptography.hazmat.primitives import serialization
 
 from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import BridgePublication, Policy, TunnelPublication, UnlistedHeaders
+from ibcm_bridge.policy import (
+    BridgePublication,
+    Listener,
+    PlaintextListener,
+    Policy,
+    TlsVersion,
+    TunnelPublication,
+    UnlistedHeaders,
+)
 from ibcm_bridge.policy_file import PolicyError, load_policy
+from ibcm_bridge.roles import CertificatePolicy
 
 HTTPS_ONLY = "bridging HTTPS to HTTP is not supported (BRIDGE-HTTPS-ONLY)"
 SHIPPED = shipped_policy()
@@ -106,6 +115,9 @@ def test_the_shipped_policy_loads(load: Load, directory: Path) -> None:
     assert {name: role.site_system.address for name, role in bridge.directories.items()} == {
         "ccm_system": ("127.0.0.1", 9443),
         "sms_mp": ("127.0.0.1", 9443),
+        # refused, and with a reason of their own
+        "ccm_system_windowsauth": ("127.0.0.1", 9443),
+        "sms_mp_windowsauth": ("127.0.0.1", 9443),
         "ccm_incoming": ("127.0.0.1", 9443),
         "sms_dp_smspkg$": ("127.0.0.1", 9444),
         "sms_dp_smssig$": ("127.0.0.1", 9444),
@@ -120,7 +132,7 @@ def test_the_shipped_policy_loads(load: Load, directory: Path) -> None:
     assert policy.audit_file == directory / "../audit.jsonl"
     assert policy.rule_files == ()
     assert policy.limits.request_head == 65_536
-    assert "ccm_system_altauth" in policy.never
+    assert "ccm_system_altauth" in policy.never.directories
 
 
 def test_without_an_audit_file_there_is_none(load: Load) -> None:
@@ -172,8 +184,8 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         ("version: 1", "version: 2", "this is version 1: write version: 1"),
         ("version: 1", 'version: "1"', "this is version 1: write version: 1"),
         ("version: 1", "version: 1\nextra: 2", "extra: no such key here"),
-        ("mode: bridge", "mode: terminate", "mode is bridge or tunnel"),
-        ("mode: tunnel", "mode: bridging", "mode is bridge or tunnel"),
+        ("mode: bridge", "mode: terminate", "mode is bridge, tunnel or plaintext"),
+        ("mode: tunnel", "mode: bridging", "mode is bridge, tunnel or plaintext"),
         ("listen: 127.0.0.1:8443", "listen: 127.0.0.1", "such as 0.0.0.0:443"),
         ("listen: 127.0.0.1:8443", "listen: 127.0.0.1:99999", "99999 is not a port"),
         ("listen: 127.0.0.1:8443", "listen: 8443", "input should be a valid string"),
@@ -197,8 +209,12 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         ("anchors: [pki/root.pem]", "anchors: pki/root.pem", "a list is wanted here"),
         ("anchors: [pki/root.pem]", "anchors: []", "must not be empty"),
         ("crls: [pki/root.crl, pki/issuing.crl]", "crls: []", "must not be empty"),
-        ("management-point:", "enrollment-proxy-point:", "not a role that can be bridged"),
-        ("management-point:", "Management-Point:", "not a role that can be bridged"),
+        (
+            "management-point:",
+            "enrollment-proxy-point:",
+            "only with mode: tunnel (BRIDGE-NOT-ENROLLED)",
+        ),
+        ("management-point:", "Management-Point:", "not a site system role that is known"),
         ("chain: pki/bridge-server.pem", "chain: pki/missing.pem", "cannot be read: No such file"),
         ("chain: pki/bridge-server.pem", "chain: pki", "cannot be read: Is a directory"),
         ("chain: pki/bridge-server.pem", "chain: empty.pem", "empty.pem has no PEM certificate"),
@@ -258,7 +274,7 @@ def test_a_problem_is_told_with_its_line(
     [
         ("    listen: 127.0.0.1:8443\n", "- name: bridge", "publications.0.listen: this key"),
         ("      key: pki/bridge-server.key\n", "certificate:", "certificate.key: this key"),
-        ("    mode: bridge\n", "- name: bridge", "mode is missing: bridge or tunnel"),
+        ("    mode: bridge\n", "- name: bridge", "mode is missing: bridge, tunnel or plaintext"),
         ("version: 1\n", "audit:", "version: this key is missing"),
         ("        anchors: [pki/root.pem]\n", "trust:", "clients.trust.anchors: this key"),
     ],
@@ -395,7 +411,8 @@ def test_a_tunnel_says_that_nothing_inside_can_be_inspected(load: Load) -> None:
     publications = load(SHIPPED).listeners[0].publications
     tunnel = publications["mp-tunnel.internet.example"].describe()
     assert tunnel == (
-        "mp-tunnel.internet.example is tunneled to 127.0.0.1:9443: nothing inside can be inspected"
+        "mp-tunnel.internet.example is tunneled to 127.0.0.1:9443 (management-point): "
+        "nothing inside can be inspected"
     )
     assert publications["bridge.internet.example"].describe() == (
         "bridge.internet.example is bridged: management-point at mp01.corp.example, "
@@ -427,3 +444,463 @@ def test_all_lists_of_a_file_are_read(load: Load, directory: Path) -> None:
     publication = load(text).listeners[0].publications["bridge.internet.example"]
     assert isinstance(publication, BridgePublication)
     assert len(publication.client_trust.crls) == 2
+
+
+# Policies of every kind: small ones, in words of their own
+
+
+def sample(*publications: str, head: str = "version: 1\npublications:\n") -> str:
+    return head + "".join(publications)
+
+
+LEGS = """\
+    certificate: {chain: pki/bridge-server.pem, key: pki/bridge-server.key}
+    site_systems:
+      certificate: {chain: pki/bridge-client.pem, key: pki/bridge-client.key}
+      trust: {anchors: [pki/root.pem], issuing: [pki/issuing.pem], crls: [pki/root.crl, pki/issuing.crl]}
+"""  # noqa: E501
+TRUST = (
+    "{anchors: [pki/root.pem], issuing: [pki/issuing.pem], crls: [pki/root.crl, pki/issuing.crl]}"
+)
+
+
+def bridge(
+    *roles: str,
+    name: str = "a.example",
+    listen: str = "127.0.0.1:443",
+    clients: str = f"{{trust: {TRUST}}}",
+    more: str = "",
+) -> str:
+    """A bridged publication; roles are `name` or `name: more keys`."""
+    text = (
+        f"  - name: {name}\n    mode: bridge\n    listen: {listen}\n{LEGS}    clients: {clients}\n"
+    )
+    text += f"{more}    roles:\n"
+    for role in roles:
+        role_name, _, keys = role.partition(":")
+        text += f"      {role_name}: {{site_system: https://ss.corp.example{keys}}}\n"
+    return text
+
+
+def tunnel(name: str = "t.example", listen: str = "127.0.0.1:443", more: str = "") -> str:
+    text = f"  - name: {name}\n    mode: tunnel\n    listen: {listen}\n"
+    return text + f"    site_system: 192.0.2.1:443\n{more}"
+
+
+def plaintext(
+    role: str = "fallback-status-point",
+    keys: str = "",
+    name: str = "fsp.example",
+    listen: str = "127.0.0.1:80",
+    url: str = "http://fsp.corp.example",
+    because: str = "    because: clients report that HTTPS fails\n",
+) -> str:
+    text = f"  - name: {name}\n    mode: plaintext\n    listen: {listen}\n{because}"
+    return text + f"    roles:\n      {role}: {{site_system: {url}{keys}}}\n"
+
+
+NOBODY = "{certificate: none}"
+MP, DP, SUP = "management-point", "distribution-point", "software-update-point"
+WHY = "because: the tests want it"
+
+
+def published(policy: Policy, name: str = "a.example") -> BridgePublication:
+    for listener in policy.listeners:
+        if isinstance(listener, Listener) and name in listener.publications:
+            found = listener.publications[name]
+            assert isinstance(found, BridgePublication)
+            return found
+    raise AssertionError(name)
+
+
+def test_management_and_distribution_point_want_computers_unless_told(load: Load) -> None:
+    assert published(load(sample(bridge(MP, DP)))).certificate_policy is CertificatePolicy.COMPUTER
+
+
+@pytest.mark.parametrize("asked", ["computer", "user", "either"])
+def test_they_can_be_asked_for_others(load: Load, asked: str) -> None:
+    clients = f"{{certificate: {asked}, trust: {TRUST}}}"
+    publication = published(load(sample(bridge(MP, DP, clients=clients))))
+    assert publication.certificate_policy == CertificatePolicy(asked)
+    assert publication.client_trust is not None
+
+
+def test_a_software_update_point_asks_nobody_unless_told(load: Load) -> None:
+    publication = published(load(sample(bridge(SUP, clients=NOBODY))))
+    assert publication.certificate_policy is CertificatePolicy.NONE
+    assert publication.client_trust is None
+    assert publication.describe().endswith("nobody is asked for a certificate")
+    publication = published(load(sample(bridge(SUP, clients="{}"))))
+    assert publication.certificate_policy is CertificatePolicy.NONE
+    clients = f"{{certificate: optional, trust: {TRUST}}}"
+    publication = published(load(sample(bridge(SUP, clients=clients))))
+    assert publication.certificate_policy is CertificatePolicy.OPTIONAL
+    assert publication.describe().endswith("clients without a certificate are let in")
+
+
+@pytest.mark.parametrize("role", ["application-catalog-website-point", "policy-module"])
+def test_other_roles_without_client_certificates_can_be_bridged(load: Load, role: str) -> None:
+    publication = published(load(sample(bridge(role, clients=NOBODY))))
+    assert publication.certificate_policy is CertificatePolicy.NONE
+
+
+def test_a_policy_module_has_room_for_a_whole_message_in_the_query(load: Load) -> None:
+    both = sample(
+        bridge("policy-module", clients=NOBODY), bridge(MP, name="b.example"), head=HEAD_LIMIT
+    )
+    policy = load(both)
+    assert published(policy).request_head == 131_072
+    assert published(policy, "b.example").request_head == 8_192
+
+
+HEAD_LIMIT = "version: 1\nlimits: {request_head: 8192}\npublications:\n"
+
+
+def test_a_fallback_status_point_is_plain_http_on_both_legs(load: Load) -> None:
+    [listener] = load(sample(plaintext(keys=", connect: 192.0.2.7:8080"))).listeners
+    assert isinstance(listener, PlaintextListener)
+    assert listener.address == ("127.0.0.1", 80)
+    publication = listener.publication
+    assert publication.certificate_policy is CertificatePolicy.NONE
+    assert publication.because == "clients report that HTTPS fails"
+    site_system = publication.directories["sms_fsp"].site_system
+    assert (site_system.address, site_system.name) == (("192.0.2.7", 8080), "fsp.corp.example")
+    [listener] = load(sample(plaintext())).listeners
+    assert isinstance(listener, PlaintextListener)
+    site_system = listener.publication.directories["sms_fsp"].site_system
+    assert site_system.address == ("fsp.corp.example", 80)
+
+
+def test_the_name_to_verify_the_highest_tls_and_the_public_port_can_be_set(load: Load) -> None:
+    role = f"{MP}:, verify_name: Real.Corp.Example, highest_tls: '1.2'"
+    publication = published(load(sample(bridge(role, more="    public_port: 443\n"))))
+    site_system = publication.directories["sms_mp"].site_system
+    assert (site_system.name, site_system.verify_name) == ("ss.corp.example", "real.corp.example")
+    assert site_system.highest_tls is TlsVersion.TLS_1_2
+    assert publication.public_port == 443
+    plain = published(load(sample(bridge(MP, listen="127.0.0.1:8443"))))
+    assert plain.public_port == 8443
+    assert plain.directories["sms_mp"].site_system.highest_tls is TlsVersion.TLS_1_3
+
+
+def test_a_publication_can_be_for_clients_without_a_server_name(load: Load) -> None:
+    text = sample(bridge(MP), tunnel(more="    without_sni: true\n"))
+    [listener] = load(text).listeners
+    assert isinstance(listener, Listener)
+    assert listener.without_sni == "t.example"
+    [listener] = load(sample(bridge(MP), tunnel())).listeners
+    assert isinstance(listener, Listener)
+    assert listener.without_sni is None
+
+
+def test_a_tunnel_may_name_any_role_but_one_of_plain_http(load: Load) -> None:
+    roles = "[management-point, enrollment-proxy-point, policy-module]"
+    [listener] = load(sample(tunnel(more=f"    roles: {roles}\n"))).listeners
+    assert isinstance(listener, Listener)
+    tunneled = listener.publications["t.example"]
+    assert isinstance(tunneled, TunnelPublication)
+    assert tunneled.roles == ("management-point", "enrollment-proxy-point", "policy-module")
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "message"),
+    [
+        # certificate policies
+        (bridge(MP, SUP), "roles:", "roles: these roles want different client certificates"),
+        (
+            bridge(SUP, clients=f"{{certificate: computer, trust: {TRUST}}}"),
+            "software-update",
+            "client certificates of this role: none, optional; not computer",
+        ),
+        (bridge(MP, clients=NOBODY), "management", "computer, user, either; not none"),
+        (bridge(MP, clients="{}"), "clients:", "clients: trust is missing"),
+        (
+            bridge(SUP, clients="{certificate: optional}"),
+            "clients:",
+            "trust is missing: the authorities that issue client certificates",
+        ),
+        (
+            bridge(SUP, clients=f"{{certificate: none, trust: {TRUST}}}"),
+            "clients:",
+            "clients.trust: nobody is asked for a certificate here",
+        ),
+        (
+            bridge(MP, clients=f"{{certificate: admin, trust: {TRUST}}}"),
+            "clients:",
+            "clients.certificate: input should be 'computer'",
+        ),
+        # http beside https, both ways
+        (
+            plaintext(url="https://fsp.corp.example"),
+            "fallback",
+            "bridging HTTP to HTTPS is not supported (BRIDGE-HTTPS-ONLY)",
+        ),
+        # roles in modes they do not have
+        (
+            bridge("enrollment-proxy-point"),
+            "enrollment",
+            "only with mode: tunnel (BRIDGE-NOT-ENROLLED)",
+        ),
+        (
+            bridge("fallback-status-point", clients=NOBODY),
+            "fallback",
+            "only with mode: plaintext (BRIDGE-HTTPS-ONLY)",
+        ),
+        (
+            plaintext("management-point"),
+            "management",
+            "only with mode: bridge or tunnel (BRIDGE-HTTPS-ONLY)",
+        ),
+        (
+            plaintext("management-point", url="https://mp.corp.example"),
+            "management",
+            "only with mode: bridge or tunnel (BRIDGE-HTTPS-ONLY)",
+        ),
+        (
+            tunnel(more="    roles: [fallback-status-point]\n"),
+            "roles:",
+            "cannot be published with mode: tunnel, only with mode: plaintext",
+        ),
+        (tunnel(more="    roles: [mp]\n"), "roles:", "not a site system role that is known"),
+        # keys of another mode
+        (
+            tunnel(more="    certificate: {chain: pki/root.pem, key: x}\n"),
+            "certificate:",
+            "a tunnel needs no certificate (TUNNEL-NO-CERT)",
+        ),
+        (tunnel(more="    clients: {}\n"), "clients:", "authenticates nobody"),
+        (tunnel(more="    site_systems: {}\n"), "site_systems:", "do not mix"),
+        (tunnel(more="    roles: {management-point: {}}\n"), "roles:", "do not mix"),
+        (tunnel(more="    unlisted_headers: drop\n"), "unlisted", "TUNNEL-BLIND"),
+        (bridge(MP, more="    site_system: 192.0.2.1:443\n"), "site_system: 192", "do not mix"),
+        (plaintext() + "    certificate: {}\n", "certificate:", "no TLS on a plaintext listener"),
+        (plaintext() + "    clients: {}\n", "clients:", "nobody can be authenticated"),
+        (plaintext() + "    site_systems: {}\n", "site_systems:", "there is no TLS to"),
+        (plaintext() + "    without_sni: true\n", "without_sni", "no such key here"),
+        (plaintext(keys=", verify_name: x"), "fallback", "verify_name: no such key here"),
+        (plaintext(because=""), "- name", "because: say why, in words"),
+        (
+            plaintext(because="    because: ''\n"),
+            "because",
+            "say why, in words of 8 to 500 characters",
+        ),
+        # ports and names
+        (
+            plaintext() + bridge(MP, listen="127.0.0.1:80"),
+            "listen",
+            "plaintext and TLS cannot share a port (BRIDGE-HTTPS-ONLY)",
+        ),
+        (
+            bridge(MP, listen="127.0.0.1:80") + plaintext(),
+            "listen",
+            "plaintext and TLS cannot share a port (BRIDGE-HTTPS-ONLY)",
+        ),
+        (
+            plaintext() + plaintext(name="other.example"),
+            "listen",
+            "one plaintext publication to a port",
+        ),
+        (bridge(MP) + bridge(DP), "name", "a.example is published twice on 127.0.0.1:443"),
+        (bridge(MP) + tunnel("A.example"), "name", "a.example is published twice"),
+        (
+            tunnel(more="    without_sni: true\n")
+            + tunnel("u.example", more="    without_sni: true\n"),
+            "without_sni",
+            "clients without SNI already get t.example",
+        ),
+        (bridge(MP, more="    public_port: 0\n"), "public_port", "greater than or equal to 1"),
+        (bridge(MP, more="    public_port: 70000\n"), "public_port", "less than or equal to"),
+        (bridge(f"{MP}:, connect: '192.0.2.1:0'"), "management", "connect: 0 is not a port"),
+        (bridge(f"{MP}:, connect: '[::::]:443'"), "management", "[::::] is not an IPv6 address"),
+        (bridge(f"{MP}:, verify_name: 'a b'"), "management", "verify_name: a host name"),
+        (bridge(f"{MP}:, highest_tls: '1.1'"), "management", "highest_tls: input should be '1.2'"),
+        (bridge(f"{MP}:, highest_tls: 1.2"), "management", "highest_tls: input should be '1.2'"),
+        # two roles with one directory
+        (
+            bridge(
+                MP,
+                f"{DP}:, extra_paths: [{{directory: SMS_MP, path: x, verbs: [GET], {WHY}}}]",
+            ),
+            "distribution",
+            "/sms_mp is already a directory of management-point",
+        ),
+        # opting in
+        (
+            bridge(f"{DP}:, windows_authentication: {{{WHY}}}"),
+            "distribution",
+            "windows_authentication: distribution-point has no Windows authentication",
+        ),
+        (
+            bridge(f"{MP}:, windows_authentication: {{}}"),
+            "management",
+            "windows_authentication.because: say why, in words",
+        ),
+        (
+            bridge(f"{MP}:, windows_authentication: true"),
+            "management",
+            "windows_authentication: keys and values are wanted here",
+        ),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused_with_line_and_words(
+    problems: Problems, text: str, at: str, message: str
+) -> None:
+    [(line, told)] = problems(sample(text))
+    assert message in told
+    lines = sample(text).splitlines()
+    assert at in lines[line - 1], lines[line - 1]
+
+
+def verb(text: str, body: str = "") -> str:
+    return f"extra_verbs: [{{verb: {text}, {body}{WHY}}}]"
+
+
+def header(text: str) -> str:
+    return f"extra_headers: [{{name: {text}, {WHY}}}]"
+
+
+def path(text: str, verbs: str = "GET", directory: str = "SMS_MP", more: str = "") -> str:
+    return (
+        f"extra_paths: [{{directory: {directory}, path: '{text}', verbs: [{verbs}], {more}{WHY}}}]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        # why
+        ("extra_verbs: [{verb: PUT}]", "extra_verbs.0.because: say why, in words"),
+        ("extra_headers: [{name: X-Y}]", "extra_headers.0.because: say why, in words"),
+        (
+            "extra_paths: [{directory: x, path: y, verbs: [GET]}]",
+            "extra_paths.0.because: say why, in words",
+        ),
+        (
+            "extra_verbs: [{verb: PUT, because: short}]",
+            "because: say why, in words of 8 to 500 characters",
+        ),
+        # verbs
+        *(
+            (verb(one), f"extra_verbs.0.verb: {one} is never published")
+            for one in ("TRACE", "trace", "CONNECT", "TRACK", "DEBUG", "PRI")
+        ),
+        (verb("GET"), "GET is a verb of management-point already"),
+        (verb("get"), "GET is a verb of management-point already"),
+        (verb("'G ET'"), "verb: a verb, such as GET"),
+        (verb("PUT", "body: anything, "), "extra_verbs.0.body: a kind of body: none, ccm-message"),
+        (verb("PUT", "body: bits-upload, "), "extra_verbs.0.body: a kind of body: none"),
+        (
+            f"extra_verbs: [{{verb: PUT, {WHY}}}, {{verb: put, body: soap, {WHY}}}]",
+            "extra_verbs.1.verb: PUT is a verb of management-point already",
+        ),
+        # headers
+        *(
+            (header(one), f"{one} is never sent on (framing, hop-by-hop, forwarding)")
+            for one in (
+                "Transfer-Encoding",
+                "transfer_encoding",
+                "X-Forwarded-For",
+                "X-Forwarded-Anything",
+                "X_Forwarded_For",
+                "Forwarded",
+                "Via",
+                "Connection",
+                "Upgrade",
+                "Content-Encoding",
+                "X-HTTP-Method-Override",
+                "X-Original-URL",
+                "X-ARR-ClientCert",
+                "Client-Cert",
+                "Proxy-Authorization",
+            )
+        ),
+        (header("Authorization"), "Authorization is sent on by windows_authentication"),
+        (header("authorization"), "Authorization is sent on by windows_authentication"),
+        (header("'a b'"), "extra_headers.0.name: a field name, such as SOAPAction"),
+        # paths
+        *(
+            (path("x", directory=one), f"/{one} answers without a client certificate")
+            for one in (
+                "CCM_STS",
+                "ccm_system_altauth",
+                "SMS_MP_TokenAuth",
+                "NOCERT_SMS_DP_SMSPKG$",
+            )
+        ),
+        *(
+            (path(one), f"{one} is a content library and is never published")
+            for one in ("Datalib", "FILELIB/.*")
+        ),
+        (path("x", directory="'a/b'"), "directory: the whole first segment of a path"),
+        (path("x", verbs="PUT"), "PUT is not a verb of this role; extra_verbs can add it"),
+        (path("x", verbs="get"), "get is not a verb of this role; extra_verbs can add it"),
+        (path("x", verbs=""), "extra_paths.0.verbs: this must not be empty"),
+        (path("/x"), "without the slash at its beginning"),
+        (path("x", more="query: '?a=b', "), "query: without the question mark"),
+        (path("("), "extra_paths.0.path: not a regular expression"),
+        (path("x", more="query: '[', "), "extra_paths.0.query: not a regular expression"),
+        (path("{CONTNT}"), "there is no {CONTNT}; there are CONTENT, NAME, GUID"),
+        (path("(a+)+"), "extra_paths.0.path: a client could make this take very long"),
+        (path("x", more="query: '.*.*x', "), "query: a client could make this take very long"),
+        (path("a" * 513), "extra_paths.0.path: longer than 512 characters"),
+        (path("(?=x)"), "is not for patterns"),
+    ],
+)
+def test_what_a_policy_cannot_add_is_refused_in_words(
+    problems: Problems, keys: str, message: str
+) -> None:
+    [(line, told)] = problems(sample(bridge(f"{MP}:, {keys}")))
+    assert message in told
+    assert told.startswith("publications.0.roles.management-point.")
+    assert line > 10
+
+
+def test_what_a_policy_adds_is_there_and_its_reasons_are_kept(load: Load) -> None:
+    keys = (
+        f"{verb('PUT', 'body: webdav, ')}, {header('X-Custom')}, "
+        + path("[A-Z]+/{GUID}", "GET, PUT", "Reports", "query: 'v=[0-9]+', ")
+        + f", windows_authentication: {{{WHY}}}, observed_headers: false"
+    )
+    role = published(load(sample(bridge(f"{MP}:, {keys}")))).directories["reports"]
+    profile = role.profile
+    assert profile.bodies[b"PUT"].name == "webdav"
+    assert {b"x-custom", b"authorization"} <= profile.headers
+    assert b"clienttoken" not in profile.headers
+    [resource] = profile.directories["reports"].resources
+    assert resource.has("abc/11111111-2222-3333-4444-555555555555", "V=12")
+    assert not resource.has("abc/11111111-2222-3333-4444-555555555555", None)
+    assert not profile.directories["ccm_system_windowsauth"].resources[0].refused
+    assert len(role.widened) == 4
+    assert all(text.endswith("because: the tests want it") for text in role.widened)
+
+
+# All of them at once
+
+
+def test_a_mistake_of_shape_hides_neither_files_nor_what_else_is_wrong(problems: Problems) -> None:
+    text = sample(
+        bridge(MP)
+        .replace("mode: bridge", "mode: bridge\n    extra: 1")
+        .replace("chain: pki/bridge-server.pem", "chain: missing.pem"),
+        bridge("enrollment-proxy-point", name="b.example").replace(
+            "key: pki/bridge-client.key", "key: gone.key"
+        ),
+        tunnel(more="    roles: [mp]\n"),
+        plaintext(),
+        plaintext(name="other.example"),
+        head="version: 2\nrules: [none.yar]\naudit: {file: nowhere/x}\npublications:\n",
+    )
+    told = [message for _, message in problems(text)]
+    for expected in (
+        "version: this is version 1",
+        "rules.0:",
+        "audit.file: there is no folder",
+        "publications.0.extra: no such key here",
+        "publications.0.certificate.chain:",
+        "publications.1.roles.enrollment-proxy-point: this role cannot be published",
+        "publications.1.site_systems.certificate.key:",
+        "publications.2.roles.0: not a site system role",
+        "publications.4.listen: one plaintext publication to a port",
+    ):
+        assert any(message.startswith(expected) for message in told), (expected, told)
+    assert len(told) == 9

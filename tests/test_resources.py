@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import string
 from collections.abc import Callable, Iterator
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -14,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions import Authorized, Deny, Reason
+from ibcm_bridge.patterns import ambiguities
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.request_target import RequestTarget, read_request_target
 from ibcm_bridge.responses import refusal, requirement, response_bytes
@@ -28,6 +27,7 @@ GUID = "11111111-2222-3333-4444-555555555555"
 DCM = "Id&DocumentId=ScopeId_8DBB/RequiredApplication_4C1A/10/MANIFEST"
 AUT, POL, DOC = "/SMS_MP/.sms_aut", "/SMS_MP/.sms_pol", "/SMS_MP/.sms_dcm"
 PKG, SIG = "/SMS_DP_SMSPKG$", "/SMS_DP_SMSSIG$"
+SCEP = "/certsrv/mscep/mscep.dll"
 
 # The table in its own order, a row for a row: the verbs, and targets that are of it.
 ROWS: dict[tuple[str, int], tuple[set[str], list[str]]] = {
@@ -138,15 +138,108 @@ ROWS: dict[tuple[str, int], tuple[set[str], list[str]]] = {
             f"{SIG}/{GUID}.1.tar",
         ],
     ),
+    ("simpleauthwebservice", 0): (
+        {"POST"},
+        ["/SimpleAuthWebService/SimpleAuth.asmx", "/simpleauthwebservice/SIMPLEAUTH.ASMX"],
+    ),
+    ("clientwebservice", 0): (
+        {"POST"},
+        ["/ClientWebService/client.asmx", "/ClientWebService/Client.asmx"],
+    ),
+    ("reportingwebservice", 0): (
+        {"POST"},
+        ["/ReportingWebService/ReportingWebService.asmx"],
+    ),
+    ("selfupdate", 0): (
+        {"HEAD", "GET"},
+        [
+            "/SelfUpdate/wuident.cab",
+            "/selfupdate/WSUS3/x86/Other/wsus3setup.cab",
+            "/SelfUpdate/a/b/c/d/iuident.cab",
+        ],
+    ),
+    ("selfupdate", 1): (
+        {"HEAD", "GET"},
+        ["/SelfUpdate/wuident.cab?1011091232", "/SelfUpdate/WSUS3/x64/wuident.cab?0"],
+    ),
+    ("apiremoting30", 0): (
+        {"GET", "HEAD", "POST"},
+        ["/ApiRemoting30/WebService.asmx", "/apiremoting30", "/ApiRemoting30/x?wsdl"],
+    ),
+    ("serversyncwebservice", 0): (
+        {"GET", "HEAD", "POST"},
+        ["/ServerSyncWebService/serversyncwebservice.asmx", "/serversyncwebservice/"],
+    ),
+    ("dssauthwebservice", 0): (
+        {"GET", "HEAD", "POST"},
+        ["/DssAuthWebService/dssauthwebservice.asmx"],
+    ),
+    ("inventory", 0): ({"GET", "HEAD", "POST"}, ["/Inventory/InventoryRules.cab"]),
+    ("content", 0): ({"GET", "HEAD", "POST"}, ["/Content/0A/0A1B.cab", "/content/EULA/x.txt?y"]),
+    ("sms_fsp", 0): ({"POST"}, ["/SMS_FSP/.sms_fsp", "/sms_fsp/.SMS_FSP"]),
+    ("cmapplicationcatalog", 0): (
+        {"GET", "POST"},
+        [
+            "/CMApplicationCatalog",
+            "/CMApplicationCatalog/",
+            "/cmapplicationcatalog/Default.aspx",
+            "/CMApplicationCatalog/a/b-c/d_e.svc",
+            "/CMApplicationCatalog/a/b/",
+        ],
+    ),
+    ("cmapplicationcatalog", 1): (
+        {"GET", "POST"},
+        ["/CMApplicationCatalog/Default.aspx?id=1&x=%20y", "/CMApplicationCatalog?"],
+    ),
+    ("certsrv", 0): (
+        {"GET"},
+        [
+            f"{SCEP}?operation=GetCACert",
+            f"{SCEP}?operation=GetCACert&message=NDES-CA_1.x",
+            f"{SCEP}?operation=GetCACaps&message=",
+            f"{SCEP}?operation=GetCACertChain",
+            f"{SCEP}?operation=GetNextCACert",
+            f"{SCEP}?operation=getcacaps",
+            "/CertSrv/MSCEP/mscep.DLL?operation=GetCACaps",
+        ],
+    ),
+    ("certsrv", 1): (
+        {"GET"},
+        [
+            f"{SCEP}?operation=PKIOperation&message=MIIB%2Babc/def%3D%3D",
+            f"{SCEP}?operation=PKIOperation&message={'A' * 65_000}",
+        ],
+    ),
+    ("certsrv", 2): (
+        {"POST"},
+        [f"{SCEP}?operation=PKIOperation", f"{SCEP}?operation=PKIOperation&message="],
+    ),
 }
-ALL_VERBS = ("HEAD", "GET", "PROPFIND", "CCM_POST", "BITS_POST")
+ALL_VERBS = ("HEAD", "GET", "PROPFIND", "CCM_POST", "BITS_POST", "POST", "DELETE", "get", "post")
+REFUSED = {
+    ("sms_mp", 1): "NO-OSD",
+    **{
+        (directory, 0): "SUP-WSUS"
+        for directory in (
+            "apiremoting30",
+            "serversyncwebservice",
+            "dssauthwebservice",
+            "inventory",
+            "content",
+        )
+    },
+}
 
 
 def line_for(method: str, target: str) -> tuple[str, ...]:
     """With the body that belongs to the verb, so that nothing is refused for that."""
+    media_type = XML
+    if unquote(target).lower().startswith("/certsrv"):
+        media_type = "Content-Type: application/x-pki-message"
     fields = {
         "CCM_POST": (MULTIPART, "Content-Length: 30"),
         "PROPFIND": (XML, "Content-Length: 30"),
+        "POST": (media_type, "Content-Length: 30"),
     }
     return (method, target, *fields.get(method, ()))
 
@@ -188,14 +281,22 @@ def test_each_row_has_examples_and_each_verb_is_the_one_that_is_meant(table: Rol
     ("key", "target"), [(key, target) for key, (_, targets) in ROWS.items() for target in targets]
 )
 def test_a_target_is_of_one_row(
-    table: RoleTable, decide: Decide, request_head: Head, key: tuple[str, int], target: str
+    table: RoleTable,
+    decide_role: Callable[[str], Decide],
+    request_head: Head,
+    key: tuple[str, int],
+    target: str,
 ) -> None:
     directory, number = key
     role = role_of(table, directory)
+    decide = decide_role(role)
     asked = read(target)
     query = None if asked.query is None else unquote(asked.query.decode())
     rows = table.roles[role].directories[directory].resources
-    assert [one for one in rows if one.has(asked.below, query)] == [rows[number]]
+    of_it = [one for one in rows if one.has(asked.below, query)]
+    # An empty message can be asked for with either verb, and is of the row of each.
+    assert rows[number] in of_it
+    assert len(of_it) == len({frozenset(one.methods) for one in of_it})
 
     rule = f"{role}.directories.{directory}"
     for verb in ALL_VERBS:
@@ -205,6 +306,7 @@ def test_a_target_is_of_one_row(
         elif rows[number].refused:
             denial = denied(result)
             assert (denial.reason, denial.rule) == (Reason.RESOURCE, rule)
+            assert requirement(denial) == REFUSED[key]
             assert denial.allowed_methods == ()
         elif verb not in ROWS[key][0]:
             denial = denied(result)
@@ -336,14 +438,6 @@ TWINS = [
             "/",
             "?",
             "?/x",
-            "/Datalib",
-            "/DATALIB/",
-            "/datalib/CAS00015",
-            "/Datalib/CAS00015.INI",
-            "/Datalib/sccm?/x",
-            "/FileLib",
-            "/filelib/0A1B/0A1B2C",
-            "/FileLib/sccm?/x",
             "/SCCMContentLib",
             "/SCCMContentLib/DataLib/sccm?/x",
             "/CAS00015/Datalib",
@@ -414,16 +508,80 @@ TWINS = [
     ("GET", f"{SIG}/.tar"),
     ("GET", f"{SIG}/CAS00015/CAS00015.3.tar"),
     ("GET", f"{SIG}/Datalib.tar"),
-    ("GET", f"{SIG}/Datalib"),
+    # web services: no path info, no query (?wsdl), no other page beside them
+    ("POST", "/SimpleAuthWebService/SimpleAuth.asmx/"),
+    ("POST", "/SimpleAuthWebService/SimpleAuth.asmx/x"),
+    ("POST", "/SimpleAuthWebService/SimpleAuth.asmx?wsdl"),
+    ("GET", "/SimpleAuthWebService/SimpleAuth.asmx?wsdl"),
+    ("POST", "/SimpleAuthWebService"),
+    ("POST", "/SimpleAuthWebService/client.asmx"),
+    ("POST", "/ClientWebService/client.asmx/js"),
+    ("POST", "/ClientWebService/client.asmx?"),
+    ("POST", "/ClientWebService/clientXasmx"),
+    ("POST", "/ClientWebService/xclient.asmx"),
+    ("GET", "/ClientWebService/web.config"),
+    ("POST", "/ClientWebService/SimpleAuth.asmx"),
+    ("POST", "/ReportingWebService/ReportingWebService.asmx/GetRequiredInventoryType"),
+    ("POST", "/ReportingWebService/ReportingWebService.asmxx"),
+    # self-update: cabinets only
+    ("GET", "/SelfUpdate"),
+    ("GET", "/SelfUpdate/"),
+    ("GET", "/SelfUpdate/x.exe"),
+    ("GET", "/SelfUpdate/wuident.cab/x"),
+    ("GET", "/SelfUpdate/wuident.cab?x"),
+    ("GET", "/SelfUpdate/wuident.cab?"),
+    ("GET", "/SelfUpdate/a/b/c/d/e/x.cab"),
+    ("GET", "/SelfUpdate/a.b/x.cab"),
+    ("GET", f"/SelfUpdate/{'x' * 65}.cab"),
+    # fallback status point: one resource
+    ("POST", "/SMS_FSP"),
+    ("POST", "/SMS_FSP/"),
+    ("POST", "/SMS_FSP/.sms_fsp/"),
+    ("POST", "/SMS_FSP/.sms_fsp/x"),
+    ("POST", "/SMS_FSP/.sms_fsp?"),
+    ("POST", "/SMS_FSP/.sms_fsp?x"),
+    ("POST", "/SMS_FSP/.sms_aut"),
+    ("POST", "/SMS_FSP/xsms_fsp"),
+    # application catalog
+    ("GET", "/CMApplicationCatalog/a%20b"),
+    ("GET", "/CMApplicationCatalog/x?%3Cscript%3E"),
+    ("GET", f"/CMApplicationCatalog/{'a' * 1025}"),
+    ("GET", f"/CMApplicationCatalog/x?{'y' * 2049}"),
+    # SCEP: four questions and one operation, whole
+    ("GET", SCEP),
+    ("GET", f"{SCEP}?"),
+    ("GET", f"{SCEP}/?operation=GetCACert"),
+    ("GET", f"{SCEP}/pkiclient.exe?operation=GetCACert"),
+    ("GET", f"{SCEP}?operation="),
+    ("GET", f"{SCEP}?operation=GetCACertX"),
+    ("GET", f"{SCEP}?operation=GetCRL"),
+    ("GET", f"{SCEP}?operation=GetCACert&message=a%20b"),
+    ("GET", f"{SCEP}?operation=GetCACert&message={'x' * 256}"),
+    ("GET", f"{SCEP}?operation=GetCACert&x=y"),
+    ("GET", f"{SCEP}?message=x&operation=GetCACert"),
+    ("GET", f"{SCEP}?operation=PKIOperation&message=a,b"),
+    ("GET", f"{SCEP}?operation=PKIOperation&message={'A' * 65_001}"),
+    ("POST", f"{SCEP}?operation=PKIOperation&message={'A' * 65_001}"),
+    ("POST", f"{SCEP}?operation=PKIOperation&x=y"),
+    ("GET", "/certsrv"),
+    ("GET", "/certsrv/"),
+    ("GET", "/certsrv/certfnsh.asp"),
+    ("GET", "/certsrv/mscep_admin/mscep.dll?operation=GetCACert"),
+    ("GET", "/certsrv/mscep?operation=GetCACert"),
     ("PROPFIND", SIG),
 ]
 
 
 @pytest.mark.parametrize(("method", "target"), TWINS)
 def test_what_is_of_no_row_is_refused(
-    table: RoleTable, decide: Decide, request_head: Head, method: str, target: str
+    table: RoleTable,
+    decide_role: Callable[[str], Decide],
+    request_head: Head,
+    method: str,
+    target: str,
 ) -> None:
     directory = read(target).directory
+    decide = decide_role(role_of(table, directory))
     denial = denied(decide(request_head(*line_for(method, target))))
     rule = f"{role_of(table, directory)}.directories.{directory}"
     assert (denial.reason, denial.rule) == (Reason.RESOURCE, rule)
@@ -482,16 +640,21 @@ ALLOWED = [
     for key, (verbs, targets) in ROWS.items()
     for verb in sorted(verbs)
     for target in targets
-    if key not in (("sms_mp", 1), ("ccm_incoming", 0))
+    if key not in (*REFUSED, ("ccm_incoming", 0)) and len(target) < 2_000
 ]
 SAFE = "".join(sorted({*string.printable} - {*string.whitespace} - {*"%#"}))
 
 
 @given(example=st.sampled_from(ALLOWED), data=st.data())
 def test_the_escapes_of_a_target_never_change_a_verdict(
-    decide: Decide, request_head: Head, example: tuple[str, str], data: st.DataObject
+    table: RoleTable,
+    decide_role: Callable[[str], Decide],
+    request_head: Head,
+    example: tuple[str, str],
+    data: st.DataObject,
 ) -> None:
     method, target = example
+    decide = decide_role(role_of(table, read(target).directory))
     chosen = data.draw(st.lists(st.booleans(), min_size=len(target), max_size=len(target)))
     # What divides a target is no part of a name, and an escape stays the escape that it is.
     other = re.sub(
@@ -535,14 +698,10 @@ def test_an_arbitrary_keyword_is_never_allowed(
 def test_no_row_is_about_a_listing_or_a_bypass_directory(table: RoleTable) -> None:
     # An upload's name is the client's own, and no upload is sent on.
     seen = 0
-    names = [
-        "Datalib",
-        "FileLib",
-        "SCCMContentLib",
-        *table.never,
-        "SMS_MP_WindowsAuth",
-    ]
+    names = [*table.never.below, "SCCMContentLib", *table.never.directories, "SMS_MP_WindowsAuth"]
     for role, _, _, row in rows_of(table):
+        if row.refused or role == "application-catalog-website-point":
+            continue  # whose paths are not known, so that any is taken
         bodies = {table.roles[role].bodies[method].inspection for method in row.methods}
         if bodies == {Inspection.NOT_INSPECTABLE}:
             continue
@@ -551,16 +710,26 @@ def test_no_row_is_about_a_listing_or_a_bypass_directory(table: RoleTable) -> No
             for spelling in (name, name.lower(), name.upper()):
                 for around in ("{}", "{}/", "{}/x", "x/{}", "CAS00015/{}", "{}/sccm", "{}.tar"):
                     assert not row.path.fullmatch(around.format(spelling))
-    assert seen == len(ROWS) - 1
+    # All but uploads, what is refused, and the catalog's two.
+    assert seen == len(ROWS) - 1 - len(REFUSED) - 2
 
 
-def test_only_one_row_is_about_a_bare_directory(table: RoleTable) -> None:
-    bare = [(name, row.methods) for _, name, _, row in rows_of(table) if row.path.fullmatch("")]
-    assert bare == [("sms_mp", frozenset({b"PROPFIND"}))]
+def test_hardly_a_row_is_about_a_bare_directory(table: RoleTable) -> None:
+    bare = {
+        name: row.methods
+        for _, name, _, row in rows_of(table)
+        if row.path.fullmatch("") and not row.refused
+    }
+    assert bare == {
+        "sms_mp": frozenset({b"PROPFIND"}),
+        "cmapplicationcatalog": frozenset({b"GET", b"POST"}),
+    }
 
 
 def test_a_row_is_about_the_whole_of_a_path_and_of_a_query(table: RoleTable) -> None:
     for (directory, number), (_, targets) in ROWS.items():
+        if REFUSED.get((directory, number)) == "SUP-WSUS" or directory == "cmapplicationcatalog":
+            continue  # which are about anything, or nearly
         row = table.roles[role_of(table, directory)].directories[directory].resources[number]
         for target in targets:
             asked = read(target)
@@ -588,112 +757,9 @@ def test_a_letter_outside_ascii_is_no_other_case_of_one_inside(table: RoleTable)
             assert pattern.flags & re.IGNORECASE
     assert not any(
         row.has(".\u017fms_aut", "MPLIST") or row.has(".sms_aut", "MPTR\u212a")
-        for _, _, _, row in rows_of(table)
+        for role, _, _, row in rows_of(table)
+        if not row.refused and role != "application-catalog-website-point"
     )
-
-
-# How long a pattern can take: by construction, since a clock would only say how long it took.
-#
-# A repetition leaves `re` a choice only where it may stop at more than one place. Where what may
-# follow it cannot be one more round of it, all but one choice fail at once, so that the whole is
-# linear in the text: such a pattern is one that `undecided` finds nothing in.
-
-ASCII = frozenset(map(chr, range(128)))
-_parser: Any = importlib.import_module("re._parser")
-
-
-def _characters(op: str, value: Any) -> frozenset[str]:
-    """What one step of a pattern takes, in either case."""
-    if op == "ANY":
-        return ASCII - {"\n"}
-    if op == "LITERAL":
-        found = {chr(value)}
-    elif op == "NOT_LITERAL":
-        return ASCII - {chr(value)}
-    else:
-        assert op == "IN", op  # nothing else is known to be harmless: no look-around, no \1
-        found = set()
-        negated = str(value[0][0]) == "NEGATE"
-        for kind, what in value[1:] if negated else value:
-            if str(kind) == "LITERAL":
-                found.add(chr(what))
-            else:
-                assert str(kind) == "RANGE", kind
-                found |= {chr(code) for code in range(what[0], what[1] + 1)}
-        if negated:
-            return ASCII - found
-    return frozenset({c.upper() for c in found} | {c.lower() for c in found})
-
-
-def _walk(
-    items: Any, after: frozenset[str], bad: list[str], repeated: bool = False
-) -> tuple[frozenset[str], bool]:
-    """What `items` may begin with, and whether they may be empty; `after`: what may follow.
-
-    `repeated`: in a repetition, so that each choice is one in every round of it.
-    """
-    first, empty = after, True
-    for op, value in reversed(list(items)):
-        name = str(op)
-        if name == "SUBPATTERN":
-            begins, may_be_empty = _walk(value[3], first, bad, repeated)
-        elif name == "BRANCH":
-            branches = [_walk(branch, first, bad, repeated) for branch in value[1]]
-            begins = frozenset[str]().union(*(one for one, _ in branches))
-            if repeated and sum(len(one) for one, _ in branches) != len(begins):
-                bad.append("alternatives that begin alike")
-            may_be_empty = any(one for _, one in branches)
-        elif name == "MAX_REPEAT":
-            least, most, body = value
-            begins, may_be_empty = _walk(body, frozenset(), [])
-            # One more round may follow a round, wherever there may be more than one.
-            _walk(body, first | begins if most > 1 else first, bad, repeated or most > 1)
-            if most > 1 and may_be_empty:
-                bad.append(f"nothing, {most} times")
-            if (repeated or most > 1) and least != most and begins & first:
-                bad.append(f"up to {most} times, then {''.join(sorted(begins & first))!r}")
-            may_be_empty = may_be_empty or least == 0
-        else:
-            begins, may_be_empty = _characters(name, value), False
-        first = begins | first if may_be_empty else begins
-        empty = empty and may_be_empty
-    return first, empty
-
-
-def undecided(pattern: str) -> list[str]:
-    """Where a pattern can stop repeating and yet go on with the same characters."""
-    bad: list[str] = []
-    _walk(_parser.parse(pattern, re.IGNORECASE | re.ASCII), frozenset(), bad)
-    return bad
-
-
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        "(a+)+b",
-        "(a|a)*b",
-        "(ab|[ab]c)*",
-        "(x?[xy]){1,9}",
-        "(a*)*",
-        "(a?){50}",
-        ".*x",
-        "[a-z]*[a-z0-9]*",
-        "([a-z]{1,9}/?){1,9}",
-        "(/?[^/]{1,9}){0,9}",
-        "(a{1,9}){1,9}",
-        "[a-z]{1,9}A",
-        "x{0,9}(y?)x",
-    ],
-)
-def test_patterns_that_take_their_time_are_found(pattern: str) -> None:
-    assert undecided(pattern)
-
-
-@pytest.mark.parametrize(
-    "pattern", ["abc", "a{8}a", "[^/]{1,9}(/[^/]{1,9}){0,3}", "(a|b)*c", "x?x"]
-)
-def test_patterns_that_do_not_are_not(pattern: str) -> None:
-    assert not undecided(pattern)
 
 
 def test_no_pattern_of_the_table_takes_its_time(table: RoleTable) -> None:
@@ -703,9 +769,8 @@ def test_no_pattern_of_the_table_takes_its_time(table: RoleTable) -> None:
         for pattern in (row.path, row.query)
         if pattern is not None
     }
-    assert {pattern: undecided(pattern) for pattern in patterns} == {one: [] for one in patterns}
-    # Optional parts and alternatives multiply what is tried, so there are few of them.
-    assert all(len(re.findall(r"(?<!\()\?|\|", one)) <= 12 for one in patterns)
+    # Where it may take any text of a kind, there is one way in which it does.
+    assert {one: ambiguities(one).slow for one in patterns} == {one: [] for one in patterns}
 
 
 @pytest.mark.parametrize(
@@ -727,6 +792,8 @@ def test_no_pattern_of_the_table_takes_its_time(table: RoleTable) -> None:
 )
 def test_no_row_is_about_what_is_very_long(table: RoleTable, text: str) -> None:
     for _, _, _, row in rows_of(table):
-        assert row.refused or not row.has(text, None)
+        if row.refused:
+            continue
+        assert not row.has(text, None)
         for path in (".sms_aut", ".sms_pol", ".sms_dcm", "CAS00015/sccm", "request", text):
             assert not row.has(path, text)

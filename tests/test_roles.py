@@ -10,15 +10,61 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.role_table import read_role_table
-from ibcm_bridge.roles import CertificatePolicy, Inspection, RoleTable
+from ibcm_bridge.roles import Inspection, RoleTable
 from ibcm_bridge.yaml_tree import read_yaml
 
-BODIES = {
-    "HEAD": Inspection.NO_BODY,
-    "GET": Inspection.NO_BODY,
-    "PROPFIND": Inspection.XML,
-    "CCM_POST": Inspection.CCM_MESSAGE,
-    "BITS_POST": Inspection.NOT_INSPECTABLE,
+ROLES: dict[str, tuple[dict[str, str], str, str]] = {
+    # verbs with the inspection of their bodies, and what verbs and headers cite
+    "management-point": (
+        {
+            "HEAD": "no-body",
+            "CCM_POST": "ccm-message",
+            "BITS_POST": "not-inspectable",
+            "GET": "no-body",
+            "PROPFIND": "xml",
+        },
+        "VERB-MP",
+        "HEADER-MP",
+    ),
+    "distribution-point": (
+        {"HEAD": "no-body", "GET": "no-body", "PROPFIND": "xml"},
+        "VERB-DP",
+        "HEADER-DP",
+    ),
+    "software-update-point": (
+        {"GET": "no-body", "HEAD": "no-body", "POST": "xml"},
+        "SUP-WSUS",
+        "SUP-WSUS",
+    ),
+    "fallback-status-point": ({"POST": "xml-text"}, "VERB-FSP", "VERB-FSP"),
+    "application-catalog-website-point": (
+        {"POST": "scanned", "GET": "no-body"},
+        "VERB-APPCATALOG",
+        "VERB-APPCATALOG",
+    ),
+    "policy-module": (
+        {"GET": "no-body", "POST": "scanned"},
+        "BRIDGE-INSPECT",
+        "BRIDGE-INSPECT",
+    ),
+}
+PUBLISHED = {
+    "management-point": {"bridge", "tunnel"},
+    "distribution-point": {"bridge", "tunnel"},
+    "software-update-point": {"bridge", "tunnel"},
+    "fallback-status-point": {"plaintext"},
+    "application-catalog-website-point": {"bridge", "tunnel"},
+    "enrollment-proxy-point": {"tunnel"},
+    "policy-module": {"bridge", "tunnel"},
+}
+CERTIFICATES = {
+    # the first is the default
+    "management-point": ["computer", "user", "either"],
+    "distribution-point": ["computer", "user", "either"],
+    "software-update-point": ["none", "optional"],
+    "fallback-status-point": ["none"],
+    "application-catalog-website-point": ["none", "optional"],
+    "policy-module": ["none"],
 }
 
 
@@ -31,30 +77,39 @@ def data() -> dict[str, Any]:
     return copy.deepcopy(tree.value)
 
 
-def test_only_roles_that_can_be_enforced_are_there(table: RoleTable) -> None:
-    assert set(table.roles) == {"management-point", "distribution-point"}
-    assert {role.certificate for role in table.roles.values()} == {CertificatePolicy.COMPUTER}
+def test_all_seven_roles_are_there_and_published_as_the_page_has_it(table: RoleTable) -> None:
+    assert {name: {*map(str, modes)} for name, modes in table.modes.items()} == PUBLISHED
+    # What is only tunneled has no requests to decide on.
+    assert set(table.roles) == set(PUBLISHED) - {"enrollment-proxy-point"}
+    assert table.not_bridged == {
+        "fallback-status-point": "BRIDGE-HTTPS-ONLY",
+        "enrollment-proxy-point": "BRIDGE-NOT-ENROLLED",
+    }
 
 
-@pytest.mark.parametrize(
-    ("role", "verbs", "requirement"),
-    [
-        ("management-point", {"HEAD", "CCM_POST", "BITS_POST", "GET", "PROPFIND"}, "VERB-MP"),
-        ("distribution-point", {"HEAD", "GET", "PROPFIND"}, "VERB-DP"),
-    ],
-)
+def test_the_certificate_policies_of_each_role(table: RoleTable) -> None:
+    found = {name: [*map(str, role.certificates)] for name, role in table.roles.items()}
+    assert found == CERTIFICATES
+
+
+@pytest.mark.parametrize(("role", "row"), ROLES.items())
 def test_the_verbs_are_those_of_the_page(
-    table: RoleTable, role: str, verbs: set[str], requirement: str
+    table: RoleTable, role: str, row: tuple[dict[str, str], str, str]
 ) -> None:
+    bodies, verbs_requirement, headers_requirement = row
     profile = table.roles[role]
-    assert set(profile.bodies) == {verb.encode() for verb in verbs}
-    assert profile.verbs_requirement == requirement
-    for verb, rule in profile.bodies.items():
-        assert rule.inspection is BODIES[verb.decode()]
+    found = {verb.decode(): str(rule.inspection) for verb, rule in profile.bodies.items()}
+    assert found == bodies
+    assert profile.verbs_requirement == verbs_requirement
+    assert profile.headers_requirement == headers_requirement
+
+
+def test_each_role_that_is_decided_on_is_in_this_test(table: RoleTable) -> None:
+    assert set(ROLES) == set(table.roles)
 
 
 @pytest.mark.parametrize(
-    ("role", "listed", "requirement"),
+    ("role", "microsoft", "observed"),
     [
         (
             "management-point",
@@ -65,17 +120,27 @@ def test_the_verbs_are_those_of_the_page(
                 "CCMClientTimestamp",
                 "CCMClientTimestampsSignature",
             ],
-            "HEADER-MP",
+            ["CCMClientTimestampSignature", "ClientToken", "ClientTokenSignature"],
         ),
-        ("distribution-point", ["Range"], "HEADER-DP"),
+        ("distribution-point", ["Range"], []),
+        ("software-update-point", [], ["SOAPAction"]),
+        ("fallback-status-point", [], []),
+        ("application-catalog-website-point", [], ["SOAPAction"]),
+        ("policy-module", [], []),
     ],
 )
-def test_the_microsoft_headers_are_those_of_the_page(
-    data: dict[str, Any], table: RoleTable, role: str, listed: list[str], requirement: str
+def test_the_headers_are_those_of_the_page_and_the_observed_ones_can_be_switched_off(
+    data: dict[str, Any], table: RoleTable, role: str, microsoft: list[str], observed: list[str]
 ) -> None:
-    assert data["roles"][role]["headers"]["microsoft"] == listed
-    assert {name.lower().encode() for name in listed} <= table.roles[role].headers
-    assert table.roles[role].headers_requirement == requirement
+    headers = data["roles"][role]["headers"]
+    assert (headers["microsoft"], headers["observed"]) == (microsoft, observed)
+    base = {name.lower().encode() for name in data["base_headers"] + headers["base"]}
+    listed = {name.lower().encode() for name in microsoft}
+    seen = {name.lower().encode() for name in observed}
+    assert table.roles[role].headers == base | listed | seen
+    without = table.roles[role].without_observed_headers()
+    assert without.headers == base | listed
+    assert without.observed_headers == frozenset()
 
 
 def test_the_spelling_that_clients_send_is_listed_beside_the_slip_of_the_page(
@@ -116,6 +181,7 @@ def test_directories_and_their_verbs(table: RoleTable) -> None:
         name: {method.decode() for one in directory.resources for method in one.methods}
         for role in table.roles.values()
         for name, directory in role.directories.items()
+        if not any(one.refused and one.path.pattern == ".*" for one in directory.resources)
     }
     assert taken == {
         "ccm_system": {"CCM_POST"},
@@ -123,7 +189,59 @@ def test_directories_and_their_verbs(table: RoleTable) -> None:
         "ccm_incoming": {"BITS_POST"},
         "sms_dp_smspkg$": {"HEAD", "GET", "PROPFIND"},
         "sms_dp_smssig$": {"HEAD", "GET"},
+        "simpleauthwebservice": {"POST"},
+        "clientwebservice": {"POST"},
+        "reportingwebservice": {"POST"},
+        "selfupdate": {"GET", "HEAD"},
+        "sms_fsp": {"POST"},
+        "cmapplicationcatalog": {"GET", "POST"},
+        "certsrv": {"GET", "POST"},
     }
+
+
+def test_no_directory_is_of_two_roles(table: RoleTable) -> None:
+    found = [
+        name
+        for role in table.roles.values()
+        for name in role.without_windows_authentication().directories
+    ]
+    assert len(found) == len(set(found))
+
+
+# Windows authentication (USER-WINDOWS-AUTH)
+
+
+def test_windows_authentication_adds_its_field_and_directories(table: RoleTable) -> None:
+    before = table.roles["management-point"]
+    after = before.with_windows_authentication()
+    assert after.headers - before.headers == {b"authorization"}
+    assert set(after.directories) - set(before.directories) == {
+        "ccm_system_windowsauth",
+        "sms_mp_windowsauth",
+    }
+    assert not any(
+        one.refused
+        for name in ("ccm_system_windowsauth", "sms_mp_windowsauth")
+        for one in after.directories[name].resources
+    )
+
+
+def test_without_it_the_directories_are_refused_and_the_field_is_not_sent_on(
+    table: RoleTable,
+) -> None:
+    after = table.roles["management-point"].without_windows_authentication()
+    assert b"authorization" not in after.headers
+    for name in ("ccm_system_windowsauth", "sms_mp_windowsauth"):
+        assert [one.refused for one in after.directories[name].resources] == ["NO-USER-DEPLOYMENT"]
+
+
+def test_a_role_that_has_none_cannot_be_given_it(table: RoleTable) -> None:
+    offering = {n for n, role in table.roles.items() if role.windows_authentication}
+    assert offering == {"management-point", "application-catalog-website-point"}
+    profile = table.roles["distribution-point"]
+    assert profile.without_windows_authentication() is profile
+    with pytest.raises(ValueError, match="no Windows authentication"):
+        profile.with_windows_authentication()
 
 
 def test_every_verb_of_a_resource_is_one_of_the_role(table: RoleTable) -> None:
@@ -144,21 +262,40 @@ def test_what_is_refused_cites_why(table: RoleTable) -> None:
         for one in directory.resources
         if one.refused
     }
-    assert cited == {("sms_mp", "NO-OSD")}
+    assert cited == {
+        ("sms_mp", "NO-OSD"),
+        ("apiremoting30", "SUP-WSUS"),
+        ("serversyncwebservice", "SUP-WSUS"),
+        ("dssauthwebservice", "SUP-WSUS"),
+        ("inventory", "SUP-WSUS"),
+        ("content", "SUP-WSUS"),
+    }
 
 
 def test_every_body_that_is_inspected_is_bounded(table: RoleTable) -> None:
-    for role in table.roles.values():
-        for rule in role.bodies.values():
-            inspected = rule.inspection in (Inspection.CCM_MESSAGE, Inspection.XML)
-            assert inspected == bool(rule.media_types)
-            assert inspected == (rule.limit > 0 and rule.inflated_limit >= rule.limit)
+    for rule in table.bodies.values():
+        inspected = rule.inspection not in (Inspection.NO_BODY, Inspection.NOT_INSPECTABLE)
+        assert inspected == bool(rule.media_types)
+        assert inspected == (rule.limit > 0 and rule.inflated_limit >= rule.limit)
 
 
-def test_no_role_publishes_a_bypass_directory(table: RoleTable) -> None:
+def test_no_role_publishes_what_is_never_published(table: RoleTable) -> None:
     published = {name for role in table.roles.values() for name in role.directories}
-    assert not published & table.never
-    assert all(name == name.lower() for name in published | table.never)
+    never = table.never
+    assert not published & never.directories
+    assert not published & never.explained.keys()
+    assert never.below == {"datalib", "filelib"}
+    names = [*published, *never.directories, *never.below, *never.explained]
+    assert all(name == name.lower() for name in names)
+    for role in table.roles.values():
+        offered = role.windows_authentication
+        assert not never.headers & (role.headers | (offered.headers if offered else frozenset()))
+
+
+def test_only_the_policy_module_needs_a_longer_head(table: RoleTable) -> None:
+    assert {n: r.request_head for n, r in table.roles.items() if r.request_head} == {
+        "policy-module": 131_072
+    }
 
 
 Change = Callable[[dict[str, Any]], object]
@@ -169,6 +306,13 @@ ROW = {"path": "x", "verbs": ["GET"]}
 def directories(data: dict[str, Any]) -> dict[str, Any]:
     """Those of the distribution point, to change them."""
     found = data["roles"]["distribution-point"]["directories"]
+    assert isinstance(found, dict)
+    return found
+
+
+def windows(data: dict[str, Any]) -> dict[str, Any]:
+    """What the management point has of Windows authentication, to change it."""
+    found = data["roles"]["management-point"]["windows_authentication"]
     assert isinstance(found, dict)
     return found
 
@@ -192,8 +336,26 @@ def directories(data: dict[str, Any]) -> dict[str, Any]:
         (lambda d: directories(d).update(x=[{**ROW, "verbs": []}]), ValueError),
         (lambda d: directories(d).update(x=[{**ROW, "refused": None}]), TypeError),
         (lambda d: directories(d).update(CCM_STS=[ROW]), ValueError),
-        (lambda d: d["roles"]["management-point"].update(certificate="user"), ValueError),
-        (lambda d: d["roles"]["management-point"].update(certificate="none"), ValueError),
+        (lambda d: d["roles"]["management-point"].update(certificate="user"), TypeError),
+        (lambda d: d["roles"]["management-point"].update(certificate=["admin"]), ValueError),
+        (lambda d: d["roles"]["management-point"].update(publish=["everywhere"]), ValueError),
+        (lambda d: d["roles"]["management-point"].pop("publish"), KeyError),
+        (lambda d: d["roles"]["enrollment-proxy-point"].pop("not_bridged"), KeyError),
+        (lambda d: d["roles"]["management-point"].update(verb={}), ValueError),
+        (lambda d: d["roles"]["policy-module"].update(request_head="1"), TypeError),
+        (lambda d: windows(d).update(header=[]), ValueError),
+        (lambda d: windows(d).pop("otherwise"), KeyError),
+        (lambda d: windows(d)["headers"].append("Via"), ValueError),
+        (lambda d: windows(d)["directories"].update(CCM_STS=[ROW]), ValueError),
+        (lambda d: d["roles"]["management-point"]["headers"].update(more=[]), ValueError),
+        (lambda d: d["base_headers"].append("X-Forwarded-For"), ValueError),
+        (lambda d: d["bodies"]["none"].update(limits=1), ValueError),
+        (lambda d: d["bodies"]["none"].update(required="no"), TypeError),
+        (lambda d: d.update(more=1), ValueError),
+        (lambda d: d.pop("never_headers"), KeyError),
+        (lambda d: d.pop("never_below"), KeyError),
+        (lambda d: d.pop("unpublished_directories"), KeyError),
+        (lambda d: directories(d).update(x=[{**ROW, "path": "(a+)+"}]), ValueError),
         (lambda d: d["roles"]["management-point"].pop("certificate"), KeyError),
         (lambda d: d["roles"]["management-point"].pop("requirements"), KeyError),
         (lambda d: d["roles"]["management-point"]["headers"].pop("observed"), KeyError),

@@ -160,19 +160,20 @@ def _as_read(text: str) -> Views:
 def _refused_message(rows: Sequence[RefusedMessage], message: CcmRequest) -> Deny | None:
     """What has no business on the Internet (protocol.md §2.4)."""
     endpoint, reply_to = message.target_endpoint.lower(), message.reply_to.lower()
-    roots = [root_element(one).lower() for one in message.documents]
+    roots = [root_element(one) for one in message.documents]
     for row in rows:
         if row.endpoint not in ("", endpoint) or row.reply_to not in ("", reply_to):
             continue
         about = [
-            document
+            root
             for root, document in zip(roots, message.documents, strict=True)
-            if row.root in ("", root) and (not row.element or has_element(document, row.element))
+            if row.root in ("", root.lower())
+            and (not row.element or has_element(document, row.element))
         ]
         if about or not (row.root or row.element):
-            named = row.endpoint or row.reply_to or row.element or row.root
+            detail = f"{about[0] if about else 'a message'} for {message.target_endpoint}"[:200]
             return Deny(
-                Reason.MESSAGE, "bodies.ccm-message.refused_messages", named, row.requirement
+                Reason.MESSAGE, "bodies.ccm-message.refused_messages", detail, row.requirement
             )
     return None
 

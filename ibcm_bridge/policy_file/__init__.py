@@ -15,24 +15,26 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy import Limits, Policy, WhenUnwritable
 from ibcm_bridge.policy_file.certificates import read_credential, read_trust
-from ibcm_bridge.policy_file.publications import read_listeners
+from ibcm_bridge.policy_file.publications import Row, read_listeners
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, why
 from ibcm_bridge.policy_file.rows import (
     CertificateRow,
     LimitsRow,
     PolicyRow,
+    PublicationRow,
     TrustRow,
+    policy_schema,
 )
 from ibcm_bridge.policy_file.wording import in_words, without_tags
 from ibcm_bridge.role_table import read_role_table
-from ibcm_bridge.roles import RoleTable
+from ibcm_bridge.roles import Mode, RoleTable
 
-__all__ = ["LimitsRow", "PolicyError", "load_policy", "shipped_roles"]
+__all__ = ["LimitsRow", "PolicyError", "load_policy", "policy_schema", "shipped_roles"]
 
 
 def shipped_roles() -> RoleTable:
@@ -63,10 +65,10 @@ def load_policy(path: Path) -> Policy:
             where = without_tags(item["loc"])
             if where not in known:
                 reading.report(where, in_words(item["type"], item["msg"], where, tree.value, table))
-        _read_files_all_the_same(reading, tree.value)
+        _read_the_rest(reading, tree.value, table)
         raise PolicyError(reading.sorted_problems()) from error
     policy = Policy(
-        listeners=read_listeners(reading, row.publications, row.limits, table),
+        listeners=read_listeners(reading, dict(enumerate(row.publications)), row.limits, table),
         never=table.never,
         audit_file=_audit_file(reading, row.audit.file),
         when_unwritable=WhenUnwritable(row.audit.when_unwritable),
@@ -97,24 +99,47 @@ def _rule_files(reading: Reading, names: list[str]) -> list[Path]:
     return [reading.relative(name) for name in names]
 
 
-def _read_files_all_the_same(reading: Reading, value: object) -> None:
-    """Find the problems of files also where the file around them has not the right shape.
+def _read_the_rest(reading: Reading, value: object, table: RoleTable) -> None:
+    """Find what else is wrong in a file that has not the right shape.
 
-    Else a mistyped key would hide, until it is mended, that a certificate cannot be read.
+    Else a mistyped key would hide, until it is mended, that a certificate cannot be read. Each
+    publication that has its shape is read as it would be; of the others, the files they name.
     """
-    publications = value.get("publications") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping):
+        return
+    audit = value.get("audit")
+    name = audit.get("file") if isinstance(audit, Mapping) else None
+    _audit_file(reading, name if isinstance(name, str) else None)
+    rules = value.get("rules")
+    if isinstance(rules, list) and all(isinstance(name, str) for name in rules):
+        _rule_files(reading, rules)
+    publications = value.get("publications")
+    rows: dict[int, Row] = {}
     for index, publication in enumerate(publications if isinstance(publications, list) else ()):
-        for keys, read in (
-            (("certificate",), _try_credential),
-            (("clients", "trust"), _try_trust),
-            (("site_systems", "certificate"), _try_credential),
-            (("site_systems", "trust"), _try_trust),
-        ):
-            found: object = publication
-            for key in keys:
-                found = found.get(key) if isinstance(found, Mapping) else None
-            if found is not None:
-                read(reading, ("publications", index, *keys), found)
+        try:
+            rows[index] = _PUBLICATION.validate_python(publication)
+        except ValidationError:
+            # In another mode they do not belong there, which is said already.
+            if isinstance(publication, Mapping) and publication.get("mode") == Mode.BRIDGE:
+                _read_files(reading, ("publications", index), publication)
+    read_listeners(reading, rows, LimitsRow(), table)
+
+
+_PUBLICATION: TypeAdapter[Row] = TypeAdapter(PublicationRow)
+
+
+def _read_files(reading: Reading, where: yaml_tree.Path, publication: object) -> None:
+    for keys, read in (
+        (("certificate",), _try_credential),
+        (("clients", "trust"), _try_trust),
+        (("site_systems", "certificate"), _try_credential),
+        (("site_systems", "trust"), _try_trust),
+    ):
+        found: object = publication
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        if found is not None:
+            read(reading, (*where, *keys), found)
 
 
 def _try_credential(reading: Reading, where: yaml_tree.Path, value: object) -> None:

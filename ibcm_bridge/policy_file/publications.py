@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv6Address
 
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy import (
@@ -36,13 +37,16 @@ Row = BridgeRow | TunnelRow | PlaintextRow
 
 
 def read_listeners(
-    reading: Reading, rows: Sequence[Row], limits: LimitsRow, table: RoleTable
+    reading: Reading, rows: Mapping[int, Row], limits: LimitsRow, table: RoleTable
 ) -> tuple[Listener | PlaintextListener, ...]:
-    """All listeners with what is published on them. Problems are noted in `reading`."""
+    """All listeners with what is published on them, by the place of each row in the file.
+
+    Problems are noted in `reading`.
+    """
     by_address: dict[Address, _Opening] = {}
-    for index, row in enumerate(rows):
+    for index, row in rows.items():
         where = ("publications", index)
-        address = _address(reading, (*where, "listen"), row.listen)
+        address = _address(reading, (*where, "listen"), row.listen, listening=True)
         opening = by_address.setdefault(address, _Opening(address))
         name = row.name.lower()
         if name in opening.names:
@@ -254,8 +258,16 @@ def _public_port(row: Row) -> int:
     return row.public_port or int(row.listen.rpartition(":")[2])
 
 
-def _address(reading: Reading, where: yaml_tree.Path, text: str) -> Address:
+def _address(
+    reading: Reading, where: yaml_tree.Path, text: str, *, listening: bool = False
+) -> Address:
     host, _, port = text.rpartition(":")
-    if int(port) > 65_535:
+    # Port 0 is whichever is free: somewhere to listen, nowhere to connect to.
+    if int(port) > 65_535 or (int(port) == 0 and not listening):
         reading.report(where, f"{port} is not a port")
-    return host.strip("[]"), int(port)
+    if host.startswith("["):
+        try:
+            host = str(IPv6Address(host.strip("[]")))
+        except ValueError:
+            reading.report(where, f"{host} is not an IPv6 address")
+    return host, int(port)

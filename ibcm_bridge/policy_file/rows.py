@@ -1,8 +1,11 @@
-"""The file's shape: one row per mapping, strict. Names are what an administrator would look for."""
+"""The file's shape: one row per mapping, strict. Names are what an administrator would look for.
+
+Descriptions are for editors: `config/schema/policy.schema.json` is made of these rows.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -28,26 +31,36 @@ class _Row(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+def _is(description: str, **more: Any) -> Any:
+    """A key that must be there, and what an editor says about it."""
+    return Field(description=description, **more)
+
+
 class CertificateRow(_Row):
     """PEM files: the certificate followed by its intermediates, and its key without passphrase."""
 
-    chain: str
-    key: str
+    chain: str = _is("PEM file: the certificate, followed by its intermediates")
+    key: str = _is("PEM file: the private key, without passphrase")
 
 
 class TrustRow(_Row):
     """Files, PEM or DER: trust anchors, issuing authorities, and the revocation lists of all."""
 
-    anchors: list[str] = Field(min_length=1)
-    issuing: list[str] = []
-    crls: list[str] = Field(min_length=1)
+    anchors: list[str] = _is("files with self-signed root certificates", min_length=1)
+    issuing: list[str] = Field(default=[], description="files with the authorities in between")
+    crls: list[str] = _is("files with a revocation list of every authority above", min_length=1)
 
 
 class ClientsRow(_Row):
     """Whom the bridge lets in: which certificates it asks for, and which authorities issue them."""
 
-    certificate: Literal["computer", "user", "either", "optional", "none"] | None = None
-    trust: TrustRow | None = None
+    certificate: Literal["computer", "user", "either", "optional", "none"] | None = Field(
+        default=None,
+        description="whom client certificates name; left out: what the roles want",
+    )
+    trust: TrustRow | None = Field(
+        default=None, description="who issues client certificates; not with certificate: none"
+    )
 
 
 class ReasonRow(_Row):
@@ -57,107 +70,142 @@ class ReasonRow(_Row):
 
 
 class ExtraVerbRow(_Row):
-    """A verb more, on everything the role publishes. `body`: a kind of body of roles.yaml."""
+    """A verb more, on everything the role publishes."""
 
-    verb: Token
-    body: str = "none"
+    verb: Token = _is("exactly as clients send it, such as PUT")
+    body: str = Field(
+        default="none", description="a kind of body of roles.yaml: none, ccm-message, soap ..."
+    )
     because: Because
 
 
 class ExtraHeaderRow(_Row):
     """A header field more that is sent on."""
 
-    name: Token
+    name: Token = _is("a field name; case does not matter")
     because: Because
 
 
 class ExtraPathRow(_Row):
-    """A resource more. `path` and `query` are regular expressions for the whole of what follows
-    the directory and the question mark; without `query` there must be none."""
+    """A resource more."""
 
-    directory: Segment
-    path: str
-    query: str | None = None
-    verbs: list[Token] = Field(min_length=1)
+    directory: Segment = _is("the whole first segment of the path, such as SMS_MP")
+    path: str = _is(
+        "regular expression for the whole of what follows /directory/, without regard to case"
+    )
+    query: str | None = Field(
+        default=None,
+        description="regular expression for the whole of what follows the question mark; "
+        "left out: there must be none",
+    )
+    verbs: list[Token] = _is("verbs of the role that it takes", min_length=1)
     because: Because
 
 
 class _WidenedRow(_Row):
-    observed_headers: bool = True
-    windows_authentication: ReasonRow | None = None
-    extra_verbs: list[ExtraVerbRow] = []
-    extra_headers: list[ExtraHeaderRow] = []
-    extra_paths: list[ExtraPathRow] = []
+    observed_headers: bool = Field(
+        default=True,
+        description="send on fields that clients send but Microsoft's list does not have",
+    )
+    windows_authentication: ReasonRow | None = Field(
+        default=None, description="let users be authenticated by Windows (USER-WINDOWS-AUTH)"
+    )
+    extra_verbs: list[ExtraVerbRow] = Field(default=[], description="verbs more, each with why")
+    extra_headers: list[ExtraHeaderRow] = Field(
+        default=[], description="header fields more, each with why"
+    )
+    extra_paths: list[ExtraPathRow] = Field(default=[], description="resources more, each with why")
+
+
+_CONNECT = "where it is reached, if not under its own name and port: address:port"
 
 
 class RoleRow(_WidenedRow):
-    """Where a role's site system is. `connect` where it is not reached under its own name."""
+    """Where a role's site system is."""
 
-    site_system: HttpsUrl
-    connect: HostPort | None = None
-    verify_name: HostName | None = None
-    highest_tls: Literal["1.2", "1.3"] = "1.3"
+    site_system: HttpsUrl = _is("https://name or https://name:port; the name is sent as SNI")
+    connect: HostPort | None = Field(default=None, description=_CONNECT)
+    verify_name: HostName | None = Field(
+        default=None,
+        description="the name its certificate must have, if another than site_system's",
+    )
+    highest_tls: Literal["1.2", "1.3"] = Field(
+        default="1.3",
+        description="highest TLS version to it; 1.2 for an IIS that asks for certificates late",
+    )
 
 
 class PlaintextRoleRow(_WidenedRow):
     """A role whose site system takes HTTP."""
 
-    site_system: HttpUrl
-    connect: HostPort | None = None
+    site_system: HttpUrl = _is("http://name or http://name:port")
+    connect: HostPort | None = Field(default=None, description=_CONNECT)
 
 
 class SiteSystemsRow(_Row):
     """What the bridge presents to its site systems, and how it knows them."""
 
-    certificate: CertificateRow
-    trust: TrustRow
+    certificate: CertificateRow = _is("the bridge's client certificate (clientAuth)")
+    trust: TrustRow = _is("who issues the site systems' certificates")
+
+
+_NAME = "the Internet FQDN; clients ask for it by SNI and in Host"
+_LISTEN = 'address:port, such as 0.0.0.0:443 or "[::]:443"'
+_PUBLIC_PORT = "the port clients connect to, if a firewall forwards another to this one"
+_WITHOUT_SNI = "give this publication to clients that send no server name"
+_UNLISTED = "what happens to a header field that is not listed: drop it, or refuse the request"
 
 
 class BridgeRow(_Row):
     """SSL bridging to SSL, for one Internet FQDN on one listener."""
 
-    name: HostName
+    name: HostName = _is(_NAME)
     mode: Literal["bridge"]
-    listen: HostPort
-    public_port: Port | None = None
-    without_sni: bool = False
-    certificate: CertificateRow
-    clients: ClientsRow
-    site_systems: SiteSystemsRow
-    roles: dict[str, RoleRow] = Field(min_length=1)
-    unlisted_headers: Literal["drop", "refuse"] = "drop"
+    listen: HostPort = _is(_LISTEN)
+    public_port: Port | None = Field(default=None, description=_PUBLIC_PORT)
+    without_sni: bool = Field(default=False, description=_WITHOUT_SNI)
+    certificate: CertificateRow = _is("what clients see: serverAuth, the Internet FQDN in its SAN")
+    clients: ClientsRow = _is("whom the bridge lets in")
+    site_systems: SiteSystemsRow = _is("what the bridge presents to site systems")
+    roles: dict[str, RoleRow] = _is("site system roles, by name", min_length=1)
+    unlisted_headers: Literal["drop", "refuse"] = Field(default="drop", description=_UNLISTED)
 
 
 class TunnelRow(_Row):
-    """SSL tunneling. `roles` is for people: nobody can tell what is inside."""
+    """SSL tunneling: nothing inside is seen. `roles` is for people: nobody can tell."""
 
-    name: HostName
+    name: HostName = _is(_NAME)
     mode: Literal["tunnel"]
-    listen: HostPort
-    public_port: Port | None = None
-    without_sni: bool = False
-    site_system: HostPort
-    roles: list[str] = []
+    listen: HostPort = _is(_LISTEN)
+    public_port: Port | None = Field(default=None, description=_PUBLIC_PORT)
+    without_sni: bool = Field(default=False, description=_WITHOUT_SNI)
+    site_system: HostPort = _is("address:port that everything is passed on to")
+    roles: list[str] = Field(default=[], description="what is there, for people")
 
 
 class PlaintextRow(_Row):
     """HTTP on both legs, for a role that takes nothing else."""
 
-    name: HostName
+    name: HostName = _is("the Internet FQDN; clients ask for it in Host")
     mode: Literal["plaintext"]
-    listen: HostPort
-    public_port: Port | None = None
+    listen: HostPort = _is(_LISTEN)
+    public_port: Port | None = Field(default=None, description=_PUBLIC_PORT)
     because: Because
-    roles: dict[str, PlaintextRoleRow] = Field(min_length=1)
-    unlisted_headers: Literal["drop", "refuse"] = "drop"
+    roles: dict[str, PlaintextRoleRow] = _is("site system roles, by name", min_length=1)
+    unlisted_headers: Literal["drop", "refuse"] = Field(default="drop", description=_UNLISTED)
 
 
 class AuditRow(_Row):
-    """Where the audit is appended, standard output when left out; and what happens to requests
-    while it cannot be written."""
+    """Where the audit is appended; and what happens to requests while it cannot be written."""
 
-    file: str | None = None
-    when_unwritable: Literal["refuse", "continue"] = "refuse"
+    file: str | None = Field(
+        default=None,
+        description="lines of JSON are appended to this file; left out: standard output",
+    )
+    when_unwritable: Literal["refuse", "continue"] = Field(
+        default="refuse",
+        description="what happens to requests while the audit cannot be written",
+    )
 
 
 class LimitsRow(_Row):
@@ -166,21 +214,55 @@ class LimitsRow(_Row):
     64 KB of head leave room for a Kerberos ticket (protocol.md §10), and a ClientHello with
     post-quantum key shares stays under 4 KB."""
 
-    client_hello: int = Field(default=16_384, ge=1_024, le=65_536)
-    request_head: int = Field(default=65_536, ge=4_096, le=1_048_576)
-    handshake_seconds: float = Field(default=30.0, gt=0, le=600)
-    head_seconds: float = Field(default=60.0, gt=0, le=600)
-    body_seconds: float = Field(default=300.0, gt=0, le=3_600)
-    response_seconds: float = Field(default=300.0, gt=0, le=3_600)
-    idle_seconds: float = Field(default=120.0, gt=0, le=3_600)
-    tunnel_idle_seconds: float = Field(default=600.0, gt=0, le=86_400)
+    client_hello: int = Field(
+        default=16_384, ge=1_024, le=65_536, description="bytes of a ClientHello"
+    )
+    request_head: int = Field(
+        default=65_536, ge=4_096, le=1_048_576, description="bytes of a request head"
+    )
+    handshake_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        le=600,
+        description="for a client's handshake, and for connecting to a site system",
+    )
+    head_seconds: float = Field(
+        default=60.0, gt=0, le=600, description="for a request head, from its first byte"
+    )
+    body_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        le=3_600,
+        description="for a request body",
+    )
+    response_seconds: float = Field(
+        default=300.0, gt=0, le=3_600, description="for the head of a response"
+    )
+    idle_seconds: float = Field(
+        default=120.0,
+        gt=0,
+        le=3_600,
+        description="between requests, and in a response that stops coming",
+    )
+    tunnel_idle_seconds: float = Field(
+        default=600.0, gt=0, le=86_400, description="for a tunnel in which nothing moves"
+    )
     # nginx serves 512 connections in a process by default, Apache 400 requests in all. One of ours
     # takes up to 100 KB, and a file descriptor on each leg.
-    connections: int = Field(default=1_000, ge=1, le=100_000)
+    connections: int = Field(
+        default=1_000, ge=1, le=100_000, description="client connections at once"
+    )
     # Squid's cache_mem is 256 MB by default, too: 64 messages of the largest size.
-    held_bytes: int = Field(default=268_435_456, ge=16_777_216, le=68_719_476_736)
+    held_bytes: int = Field(
+        default=268_435_456,
+        ge=16_777_216,
+        le=68_719_476_736,
+        description="bytes of heads and bodies held at once, for all requests together",
+    )
     # Each takes 40 MB, and up to 300 MB for a payload at the limit.
-    inspection_workers: int = Field(default=2, ge=1, le=64)
+    inspection_workers: int = Field(
+        default=2, ge=1, le=64, description="processes that look into large bodies"
+    )
 
 
 PublicationRow = Annotated[BridgeRow | TunnelRow | PlaintextRow, Field(discriminator="mode")]
@@ -190,7 +272,19 @@ class PolicyRow(_Row):
     """A policy of ibcm-bridge; docs/policy-file.md explains each key."""
 
     version: Literal[1]
-    audit: AuditRow = AuditRow()
-    rules: list[str] = []
-    limits: LimitsRow = LimitsRow()
-    publications: list[PublicationRow] = Field(min_length=1)
+    audit: AuditRow = Field(default=AuditRow(), description="where the audit goes")
+    rules: list[str] = Field(default=[], description="files with more YARA rules")
+    limits: LimitsRow = Field(default=LimitsRow(), description="bytes and seconds")
+    publications: list[PublicationRow] = _is(
+        "what is published, each with a name, a mode and a listen", min_length=1
+    )
+
+
+def policy_schema() -> dict[str, Any]:
+    """The JSON schema of a policy file, for editors."""
+    schema = PolicyRow.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Policy of ibcm-bridge",
+    }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import ExtraPathRow, PlaintextRoleRow, RoleRow
-from ibcm_bridge.role_table import resource_pattern
+from ibcm_bridge.role_table import expand_pattern
 from ibcm_bridge.roles import BodyRule, Inspection, Resource, RoleProfile, RoleTable, Widening
 
 _NEVER_VERBS = frozenset(("CONNECT", "TRACE", "TRACK", "DEBUG", "PRI"))
@@ -75,13 +75,16 @@ def _verbs(
     table: RoleTable,
 ) -> dict[bytes, BodyRule]:
     verbs = {}
+    known = {method.decode("ascii").upper(): method.decode("ascii") for method in profile.bodies}
     for index, extra in enumerate(row.extra_verbs):
         here = (*where, "extra_verbs", index)
         body = table.bodies.get(extra.body)
         if extra.verb.upper() in _NEVER_VERBS:
             reading.report((*here, "verb"), f"{extra.verb} is never published")
-        elif extra.verb.encode("ascii") in profile.bodies:
-            reading.report((*here, "verb"), f"{extra.verb} is a verb of {profile.name} already")
+        elif extra.verb.upper() in known:
+            # Verbs are told apart by case (RFC 9110 section 9.1), but not by every server.
+            text = f"{known[extra.verb.upper()]} is a verb of {profile.name} already"
+            reading.report((*here, "verb"), text)
         elif body is None or body.inspection is Inspection.NOT_INSPECTABLE:
             kinds = [
                 name
@@ -91,6 +94,7 @@ def _verbs(
             reading.report((*here, "body"), f"a kind of body: {', '.join(kinds)}")
         else:
             verbs[extra.verb.encode("ascii")] = body
+            known[extra.verb.upper()] = extra.verb
     return verbs
 
 
@@ -100,10 +104,12 @@ def _headers(
     headers = set()
     for index, extra in enumerate(row.extra_headers):
         name = extra.name.lower().encode("ascii")
-        if name in table.never.headers or name.startswith(b"x-forwarded-"):
+        # To CGI and ISAPI both spellings are the same variable (RFC 3875 section 4.1.18).
+        seen = name.replace(b"_", b"-")
+        if seen in table.never.headers or seen.startswith(b"x-forwarded-"):
             text = f"{extra.name} is never sent on (framing, hop-by-hop, forwarding)"
             reading.report((*where, "extra_headers", index, "name"), text)
-        elif name == b"authorization":
+        elif seen == b"authorization":
             text = "Authorization is sent on by windows_authentication, and not otherwise"
             reading.report((*where, "extra_headers", index, "name"), text)
         else:
@@ -131,11 +137,18 @@ def _resource(
             text = f"{verb} is not a verb of this role; extra_verbs can add it"
             reading.report((*where, "verbs", index), text)
     patterns = {}
+    if row.path.startswith("/"):
+        text = "without the slash at its beginning: what follows /directory/ is meant"
+        reading.report((*where, "path"), text)
     for key, pattern in (("path", row.path), ("query", row.query)):
+        if pattern is not None and pattern.startswith(("?", "\\?")):
+            text = "without the question mark: what follows it is meant; give the rest as query"
+            reading.report((*where, key), text)
+            continue
         try:
-            patterns[key] = None if pattern is None else resource_pattern(pattern)
+            patterns[key] = None if pattern is None else expand_pattern(pattern, table.patterns)
         except ValueError as error:
-            reading.report((*where, key), f"not a regular expression: {error}")
+            reading.report((*where, key), str(error))
     path = patterns.get("path")
     if path is None or len(reading.tree.problems) > problems:
         return []

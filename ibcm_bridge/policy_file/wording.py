@@ -30,6 +30,7 @@ _PLAIN = {
     "list_type": "a list is wanted here: [one, two]",
     "too_short": "this must not be empty",
 }
+_SAY_WHY = "8 to 500"
 _MIXED = "bridge and tunnel do not mix in one publication; give the tunnel a name of its own"
 _NOT_HERE = {
     (Mode.TUNNEL, "certificate"): "a tunnel needs no certificate (TUNNEL-NO-CERT)",
@@ -56,9 +57,11 @@ def in_words(
     if kind == "string_pattern_mismatch":
         if key == "site_system" and "roles" in where and mode in _URLS:
             return _role_url(mode, str(where[-2]), table)
+        if "extra_headers" in where:
+            return "a field name, such as SOAPAction"
         return _SHAPES.get(key, "an address and a port number, such as 0.0.0.0:443, and no more")
-    if kind == "missing" and key == "because":
-        return "say why, in words: this is off unless the file says what it is for"
+    if key == "because":
+        return f"say why, in words of {_SAY_WHY} characters: it is off unless the file says why"
     if where == ("version",) and kind == "literal_error":
         return "this is version 1: write version: 1, without quotes"
     return _PLAIN.get(kind, message[:1].lower() + message[1:])

@@ -419,6 +419,9 @@ class ExchangeDriver(Driver):
         context, self.record = open_connection(lab, BRIDGED)
         self.record.certificate = certificate_facts(lab.computer.certificate)
         assert isinstance(self.record.publication, BridgePublication)
+        self.record.publication = dataclasses.replace(
+            self.record.publication, request_head=LIMITS.request_head
+        )
         client = authenticate(self.record.publication, self.record.certificate)
         assert isinstance(client, AuthenticatedClient)
         self.record.authenticated = client

@@ -249,7 +249,7 @@ def pem(credential: Any) -> Credential:
 def renamed(policy: Policy, name: str) -> dict[str, Any]:
     return {
         directory: dataclasses.replace(
-            role, site_system=dataclasses.replace(role.site_system, name=name)
+            role, site_system=dataclasses.replace(role.site_system, verify_name=name)
         )
         for directory, role in bridged_publication(policy).directories.items()
     }

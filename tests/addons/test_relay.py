@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from typing import Any
 
@@ -223,7 +224,7 @@ def test_an_unreachable_site_system_closes_the_client_and_is_written_down(
     def elsewhere(layer: RelayLayer, *arguments: Any) -> None:
         real(layer, *arguments)
         publication = layer._publication
-        layer._publication = type(publication)(publication.name, ("127.0.0.1", 9))
+        layer._publication = dataclasses.replace(publication, site_system=("127.0.0.1", 9))
 
     monkeypatch.setattr(RelayLayer, "__init__", elsewhere)
     assert not isinstance(running.ask(*GOOD, name=TUNNELED), Reply)

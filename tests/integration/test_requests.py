@@ -316,15 +316,11 @@ def test_directories_without_client_certificates_are_not_published(lab: Lab, tar
         "/",
         "/?/SMS_MP/.sms_aut",
         "/ccm_system2/request",
-        "/ccm_system_windowsauth/request",
         "/ccm_syste",
         "/xccm_system/request",
-        "/SMS_MP_WindowsAuth/.sms_pol",
         "/SMS_MP2",
         "/SMS_DP_SMSPKG/LAB00001",
         "/SMS_DP_SMSPKG$x/LAB00001",
-        "/CCM_Client/ccmsetup.exe",
-        "/CMUserService_WindowsAuth",
         "/ApiRemoting30/WebService.asmx",
         "/iisstart.htm",
     ],
@@ -335,23 +331,62 @@ def test_any_other_directory_is_not_published(lab: Lab, target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "target",
+    ("target", "requirement"),
     [
-        "/SMS_DP_SMSPKG$",
-        "/SMS_DP_SMSPKG$/",
-        "/SMS_DP_SMSPKG$?/x",
-        "/SMS_DP_SMSPKG$/Datalib",
-        "/SMS_DP_SMSPKG$/datalib/LAB00001.1.INI",
-        "/sms_dp_smspkg$/%44ATALIB/",
-        "/SMS_DP_SMSPKG$/FileLib/ABCD/ABCDEF",
-        "/SMS_DP_SMSPKG$/SCCMContentLib",
+        ("/CCM_Client/ccmsetup.exe", "NO-CLIENT-DEPLOYMENT"),
+        ("/CMUserService_WindowsAuth", "NO-USER-DEPLOYMENT"),
+        ("/EnrollmentServer/Discovery.svc", "BRIDGE-NOT-ENROLLED"),
+    ],
+)
+def test_a_directory_that_is_never_of_a_role_cites_why(
+    lab: Lab, target: str, requirement: str
+) -> None:
+    reply = lab.send_one(lab.request(target=target))
+    lab.check_refused(reply, Reason.DIRECTORY, f"{NAME}.directories", requirement)
+
+
+@pytest.mark.parametrize("directory", ["ccm_system_windowsauth", "SMS_MP_WindowsAuth"])
+def test_what_needs_windows_authentication_cites_that_it_was_not_opted_into(
+    lab: Lab, directory: str
+) -> None:
+    method, target = "GET", f"/{directory}/.sms_pol?x"
+    if directory == "ccm_system_windowsauth":
+        method, target = "CCM_POST", f"/{directory}/request"
+    fields, body = body_for(lab, method)
+    reply = lab.send_one(lab.request(method, target, fields, body))
+    rule = f"management-point.directories.{directory.lower()}"
+    lab.check_refused(reply, Reason.RESOURCE, rule, "NO-USER-DEPLOYMENT")
+
+
+@pytest.mark.parametrize(
+    ("target", "rule"),
+    [
+        *(
+            (target, "distribution-point.directories.sms_dp_smspkg$")
+            for target in (
+                "/SMS_DP_SMSPKG$",
+                "/SMS_DP_SMSPKG$/",
+                "/SMS_DP_SMSPKG$?/x",
+                "/SMS_DP_SMSPKG$/SCCMContentLib",
+            )
+        ),
+        *(
+            (target, "roles.never_below")
+            for target in (
+                "/SMS_DP_SMSPKG$/Datalib",
+                "/SMS_DP_SMSPKG$/datalib/LAB00001.1.INI",
+                "/sms_dp_smspkg$/%44ATALIB/",
+                "/SMS_DP_SMSPKG$/FileLib/ABCD/ABCDEF",
+            )
+        ),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "PROPFIND"])
-def test_what_a_distribution_point_holds_is_not_listed(lab: Lab, method: str, target: str) -> None:
+def test_what_a_distribution_point_holds_is_not_listed(
+    lab: Lab, method: str, target: str, rule: str
+) -> None:
     fields, body = body_for(lab, method)
     reply = lab.send_one(lab.request(method, target, fields, body))
-    rule = "distribution-point.directories.sms_dp_smspkg$"
     lab.check_refused(reply, Reason.RESOURCE, rule, "BRIDGE-INSPECT")
 
 

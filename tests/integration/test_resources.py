@@ -71,8 +71,8 @@ def test_what_is_published_arrives_as_it_was_sent(lab: Lab, method: str, target:
         ("PROPFIND", "/SMS_MP/?x", f"{MP}sms_mp"),
         ("PROPFIND", "/SMS_MP/x", f"{MP}sms_mp"),
         ("BITS_POST", "/CCM_Incoming/", f"{MP}ccm_incoming"),
-        ("PROPFIND", "/SMS_DP_SMSPKG$/Datalib", f"{DP}sms_dp_smspkg$"),
-        ("GET", "/SMS_DP_SMSPKG$/FileLib/sccm?/0A1B/0A1B2C", f"{DP}sms_dp_smspkg$"),
+        ("PROPFIND", "/SMS_DP_SMSPKG$/Datalib", "roles.never_below"),
+        ("GET", "/SMS_DP_SMSPKG$/FileLib/sccm?/0A1B/0A1B2C", "roles.never_below"),
         ("GET", f"{PACKAGE}/sccm?setup.exe", f"{DP}sms_dp_smspkg$"),
         ("GET", f"{PACKAGE}/sccm", f"{DP}sms_dp_smspkg$"),
         ("HEAD", f"{PACKAGE}/setup.exe", f"{DP}sms_dp_smspkg$"),
@@ -136,4 +136,4 @@ def test_curl_fetches_a_file_and_not_a_listing(lab: Lab) -> None:
     lab.clear()
     run = lab.curl(target="/SMS_DP_SMSPKG$/Datalib", credential=lab.credentials.computer)
     (reply,) = lab.read_replies(run.stdout, ["GET"])
-    lab.check_refused(reply, Reason.RESOURCE, f"{DP}sms_dp_smspkg$")
+    lab.check_refused(reply, Reason.RESOURCE, "roles.never_below")

@@ -1,0 +1,1 @@
+"""JSON schemas for editors; a test keeps them equal to the code."""

@@ -1,0 +1,86 @@
+"""The JSON schema that editors read is the shape that the bridge reads.
+
+After a change of `policy_file.rows`: WRITE_DOCS=1 pytest tests/repository writes it anew.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from ibcm_bridge.policy_file import policy_schema
+from ibcm_bridge.yaml_tree import read_yaml
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "config" / "schema" / "policy.schema.json"
+SHIPPED = ROOT / "config" / "bridge.yaml"
+
+
+@pytest.fixture(scope="module")
+def schema() -> jsonschema.Draft202012Validator:
+    text = files("ibcm_bridge.config.schema").joinpath("policy.schema.json").read_text("utf-8")
+    read = json.loads(text)
+    jsonschema.Draft202012Validator.check_schema(read)
+    return jsonschema.Draft202012Validator(read)
+
+
+def test_the_schema_is_that_of_the_rows() -> None:
+    expected = json.dumps(policy_schema(), indent=2, ensure_ascii=False) + "\n"
+    if os.environ.get("WRITE_DOCS"):
+        SCHEMA.write_text(expected, "utf-8")
+    else:
+        assert SCHEMA.read_text("utf-8") == expected, "run: WRITE_DOCS=1 pytest tests/repository"
+
+
+def keys(node: object, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every key that a policy can have."""
+    if isinstance(node, Mapping):
+        for name, row in node.get("properties", {}).items():
+            yield f"{where}.{name}", row
+        for name, below in node.items():
+            yield from keys(below, f"{where}/{name}")
+    elif isinstance(node, list):
+        for below in node:
+            yield from keys(below, where)
+
+
+def test_an_editor_can_say_what_each_key_is() -> None:
+    found = dict(keys(policy_schema()))
+    assert len(found) > 40
+    said = {name for name, row in found.items() if "description" in row}
+    constants = {name for name, row in found.items() if "const" in row}  # mode, version
+    assert set(found) == said | constants
+
+
+def test_the_shipped_policy_names_its_schema_and_conforms_with_it(
+    schema: jsonschema.Draft202012Validator,
+) -> None:
+    text = SHIPPED.read_text("utf-8")
+    first = text.splitlines()[0]
+    assert first == "# yaml-language-server: $schema=schema/policy.schema.json"
+    assert (SHIPPED.parent / first.partition("=")[2]).resolve() == SCHEMA
+    schema.validate(read_yaml(text).value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("mode: bridge", "mode: terminate"),
+        ("    mode: bridge\n", ""),
+        ("unlisted_headers: drop", "unlisted_header: drop"),
+        ("https://mp01", "http://mp01"),
+        ("listen: 127.0.0.1:8443", "listen: 127.0.0.1"),
+        ("version: 1", "version: 2"),
+    ],
+)
+def test_what_the_bridge_would_refuse_an_editor_marks(
+    schema: jsonschema.Draft202012Validator, old: str, new: str
+) -> None:
+    text = SHIPPED.read_text("utf-8")
+    assert old in text
+    assert not schema.is_valid(read_yaml(text.replace(old, new, 1)).value)

@@ -1,0 +1,93 @@
+"""Patterns are compiled only where no client can make them take their time."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.patterns import MAX_LENGTH, ambiguities, compile_pattern
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(a+)+b",
+        "(a|a)*b",
+        "(ab|[ab]c)*",
+        "(x?[xy]){1,9}",
+        "(a*)*",
+        "(a?){50}",
+        ".*.*x",
+        "[a-z]*[a-z0-9]*[a-z]",
+        r"\w+\d+x.*y",
+        "(.*,){5}x",
+        "([a-z]{1,9}/?){1,9}",
+        "(/?[^/]{1,9}){0,9}",
+        "(a{1,9}){1,9}",
+        "a?" * 30 + "a" * 30,
+        "(ab|[ab]c)" * 9 + "x",
+        "(?:x+x+)+y",
+        "(a+?)+?b",
+    ],
+)
+def test_a_pattern_that_can_take_its_time_is_refused(text: str) -> None:
+    re.compile(text)
+    with pytest.raises(ValueError, match="could make this take very long"):
+        compile_pattern(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "abc",
+        ".*",
+        r".*\.cab",
+        r"[A-Z0-9_.-]+\.cab",
+        r"\d{1,9}",
+        r"\D\S\W[\d_]+",
+        "^report$",
+        "a{8}a",
+        "[^/]{1,9}(/[^/]{1,9}){0,3}",
+        "(a|b)*c",
+        "x?x",
+        "(?:GET|PUT)x",
+    ],
+)
+def test_a_pattern_that_does_not_is_compiled(text: str) -> None:
+    pattern = compile_pattern(text)
+    assert pattern.flags & re.IGNORECASE
+    assert pattern.flags & re.ASCII
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("(", "not a regular expression"),
+        ("[", "not a regular expression"),
+        ("?x", "not a regular expression"),
+        ("[[a]", "not a regular expression"),
+        ("a{4294967296}", "not a regular expression"),
+        ("(a)\\1", "is not for patterns"),
+        ("(?=a)a", "is not for patterns"),
+        ("(?<!x)a", "is not for patterns"),
+        ("(?>a*)b", "is not for patterns"),
+        ("a" * (MAX_LENGTH + 1), "longer than"),
+    ],
+)
+def test_what_is_no_pattern_or_cannot_be_judged_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compile_pattern(text)
+
+
+@given(st.text("ab.*+?|()[]{}1,2\\\\^$dw-", max_size=24))
+def test_any_text_is_a_pattern_or_a_value_error(text: str) -> None:
+    try:
+        pattern = compile_pattern(text)
+    except ValueError:
+        return
+    assert not ambiguities(pattern.pattern).slow
+    pattern.fullmatch("ab" * 2_000)

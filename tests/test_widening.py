@@ -1,0 +1,243 @@
+"""What a policy adds to a role never takes away, and never adds what is never published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.decisions import Authorized, Deny, Reason
+from ibcm_bridge.policy_file.reading import Reading
+from ibcm_bridge.policy_file.rows import (
+    ExtraHeaderRow,
+    ExtraPathRow,
+    ExtraVerbRow,
+    ReasonRow,
+    RoleRow,
+)
+from ibcm_bridge.policy_file.widening import read_profile
+from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.responses import requirement
+from ibcm_bridge.roles import RoleProfile, RoleTable
+from ibcm_bridge.yaml_tree import Tree
+
+Decide = Callable[[RequestHead], Authorized | Deny]
+Head = Callable[..., RequestHead]
+WHY = "the tests want it"
+GUID = "11111111-2222-3333-4444-555555555555"
+PKG = "/SMS_DP_SMSPKG$"
+ROLES = (
+    "management-point",
+    "distribution-point",
+    "software-update-point",
+    "fallback-status-point",
+    "application-catalog-website-point",
+    "policy-module",
+)
+NEVER = (
+    "/CCM_STS",
+    "/ccm_system_altauth/request",
+    "/CCM_System_TokenAuth/request",
+    "/SMS_MP_AltAuth/.sms_pol?x",
+    "/SMS_MP_TokenAuth/.sms_aut?MPLIST",
+    f"/NOCERT_SMS_DP_SMSPKG$/{GUID}",
+    f"/ccmtokenauth_sms_dp_smssig$/{GUID}.1.tar",
+    f"{PKG}/Datalib",
+    f"{PKG}/DATALIB/x",
+    f"{PKG}/fileLIB/0A1B/0A1B2C",
+    f"{PKG}/%46ilelib/sccm?/x",
+    "/SMS_MP/Datalib",
+    "/Reports/FileLib/x",
+)
+DIRECTORIES = (
+    *("SMS_MP", "ccm_system", "SMS_DP_SMSPKG$", "SMS_DP_SMSSIG$", "ClientWebService", "certsrv"),
+    *("SMS_FSP", "CMApplicationCatalog", "Reports", "ApiRemoting30", "ccm_system_windowsauth"),
+    *("CCM_STS", "SMS_MP_AltAuth", "NOCERT_SMS_DP_SMSPKG$"),
+)
+TARGETS = (
+    *NEVER,
+    "/SMS_MP/.sms_aut?MPLIST",
+    "/SMS_MP/.sms_aut?MPLOCATION&ir=1",
+    "/SMS_MP/x",
+    "/ccm_system/request",
+    "/ccm_system_windowsauth/request",
+    f"{PKG}/{GUID}/sccm?/x",
+    f"{PKG}/{GUID}",
+    "/ClientWebService/client.asmx",
+    "/ApiRemoting30/WebService.asmx",
+    "/SelfUpdate/wuident.cab",
+    "/SMS_FSP/.sms_fsp",
+    "/CMApplicationCatalog/x",
+    "/certsrv/mscep/mscep.dll?operation=GetCACert",
+    "/Reports/x",
+    "/CCM_Client/ccmsetup.exe",
+)
+VERBS = ("GET", "HEAD", "POST", "PROPFIND", "CCM_POST", "BITS_POST", "PUT", "DELETE", "TRACE")
+FIELDS = (
+    *("Range: bytes=0-1", "Accept: */*", "X-Custom: 1", "Authorization: Negotiate x", "Via: x"),
+    *("X-Forwarded-For: 192.0.2.1", "Forwarded: for=x", "X-Original-URL: /", "Client-Cert: x"),
+    *("X_Forwarded_For: x", "Content-Type: text/xml", "Content-Length: 0", "SOAPAction: x"),
+)
+REQUESTS = st.tuples(
+    st.sampled_from(VERBS),
+    st.sampled_from(TARGETS),
+    st.lists(st.sampled_from(FIELDS), unique=True, max_size=4),
+)
+PATTERNS = st.sampled_from((".*", "x", "[^/]*", "Data[a-z]*", "(?:file)lib/.*", ".+"))
+ROWS = st.builds(
+    RoleRow,
+    site_system=st.just("https://ss.corp.example"),
+    observed_headers=st.just(True),
+    windows_authentication=st.none() | st.just(ReasonRow(because=WHY)),
+    extra_verbs=st.lists(
+        st.builds(
+            ExtraVerbRow,
+            verb=st.sampled_from((*VERBS, "put", "CONNECT", "TRACK")),
+            body=st.sampled_from(("none", "soap", "bits-upload", "form")),
+            because=st.just(WHY),
+        ),
+        max_size=3,
+    ),
+    extra_headers=st.lists(
+        st.builds(
+            ExtraHeaderRow,
+            name=st.sampled_from([field.partition(":")[0] for field in FIELDS]),
+            because=st.just(WHY),
+        ),
+        max_size=3,
+    ),
+    extra_paths=st.lists(
+        st.builds(
+            ExtraPathRow,
+            directory=st.sampled_from(DIRECTORIES),
+            path=PATTERNS,
+            query=st.none() | PATTERNS,
+            verbs=st.lists(st.sampled_from(VERBS), min_size=1, max_size=3),
+            because=st.just(WHY),
+        ),
+        max_size=3,
+    ),
+)
+
+
+def widened(table: RoleTable, role: str, row: RoleRow) -> RoleProfile:
+    """As the policy file does it. What it refuses it reports, and does not add."""
+    reading = Reading(Path("bridge.yaml"), Tree())
+    return read_profile(reading, (), row, table.roles[role], table)
+
+
+def everything(*directories: str) -> RoleRow:
+    """As wide as a policy can make it."""
+    return RoleRow(
+        site_system="https://ss.corp.example",
+        extra_paths=[
+            ExtraPathRow(directory=name, path=".*", query=query, verbs=["GET"], because=WHY)
+            for name in directories
+            for query in (None, ".*")
+        ],
+    )
+
+
+@given(role=st.sampled_from(ROLES), row=ROWS, request_line=REQUESTS)
+def test_widening_never_denies_more_than_before(
+    table: RoleTable,
+    decide_role: Callable[[str], Decide],
+    decide_as: Callable[[RoleProfile], Decide],
+    request_head: Head,
+    role: str,
+    row: RoleRow,
+    request_line: tuple[str, str, list[str]],
+) -> None:
+    method, target, fields = request_line
+    head = request_head(method, target, *fields)
+    before = decide_role(role)(head)
+    after = decide_as(widened(table, role, row))(head)
+    if isinstance(before, Authorized):
+        assert isinstance(after, Authorized), (before, after)
+        assert set(before.head.fields) <= set(after.head.fields)
+        assert after.body_rule == before.body_rule
+
+
+@given(role=st.sampled_from(ROLES), row=ROWS, request_line=REQUESTS)
+def test_a_widened_role_never_allows_what_is_never_published(
+    table: RoleTable,
+    decide_as: Callable[[RoleProfile], Decide],
+    request_head: Head,
+    role: str,
+    row: RoleRow,
+    request_line: tuple[str, str, list[str]],
+) -> None:
+    method, target, fields = request_line
+    after = decide_as(widened(table, role, row))(request_head(method, target, *fields))
+    if target in NEVER:
+        assert isinstance(after, Deny)
+    if isinstance(after, Authorized):
+        assert method not in ("TRACE", "CONNECT", "TRACK")
+        sent = {name.lower().replace(b"_", b"-") for name, _ in after.head.fields}
+        assert not sent & table.never.headers
+        if b"authorization" in sent:
+            assert row.windows_authentication is not None
+
+
+@pytest.mark.parametrize("target", NEVER)
+def test_a_role_as_wide_as_can_be_still_refuses(
+    table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head, target: str
+) -> None:
+    row = everything(*DIRECTORIES)
+    decide = decide_as(widened(table, "distribution-point", row))
+    denial = decide(request_head("GET", target))
+    assert isinstance(denial, Deny)
+    assert denial.reason in (Reason.BYPASS_DIRECTORY, Reason.RESOURCE)
+    assert denial.rule in ("roles.bypass_directories", "roles.never_below")
+    # The twin: what only looks like it is let in by the same row.
+    twin = f"{PKG}/xDatalib" if "lib" in target.lower() else "/Reports/x"
+    assert isinstance(decide(request_head("GET", twin)), Authorized)
+
+
+def test_a_row_that_the_table_refuses_stays_refused(
+    table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head
+) -> None:
+    mp = decide_as(widened(table, "management-point", everything(*DIRECTORIES)))
+    sup = decide_as(widened(table, "software-update-point", everything("ApiRemoting30")))
+    for decide, method, target, cites in (
+        (mp, "GET", "/SMS_MP/.sms_aut?MPLOCATION&ir=1", "NO-OSD"),
+        (mp, "CCM_POST", "/ccm_system_windowsauth/request", "NO-USER-DEPLOYMENT"),
+        (sup, "GET", "/ApiRemoting30/WebService.asmx", "SUP-WSUS"),
+    ):
+        denial = decide(request_head(method, target))
+        assert isinstance(denial, Deny)
+        assert (denial.reason, requirement(denial)) == (Reason.RESOURCE, cites)
+    assert isinstance(mp(request_head("GET", "/SMS_MP/anything?x")), Authorized)
+
+
+def test_windows_authentication_lets_its_directories_and_its_field_in(
+    table: RoleTable,
+    decide_role: Callable[[str], Decide],
+    decide_as: Callable[[RoleProfile], Decide],
+    request_head: Head,
+) -> None:
+    row = RoleRow(
+        site_system="https://ss.corp.example", windows_authentication=ReasonRow(because=WHY)
+    )
+    opted_in = decide_as(widened(table, "management-point", row))
+    for line in (
+        ("GET", "/SMS_MP_WindowsAuth/.sms_pol?x"),
+        (
+            *("CCM_POST", "/ccm_system_windowsauth/request"),
+            *("Content-Type: multipart/mixed; boundary=x", "Content-Length: 30"),
+        ),
+    ):
+        head = request_head(*line, "Authorization: Negotiate x")
+        allowed = opted_in(head)
+        assert isinstance(allowed, Authorized)
+        assert allowed.head == head
+        denial = decide_role("management-point")(head)
+        assert isinstance(denial, Deny)
+        assert (denial.reason, requirement(denial)) == (Reason.RESOURCE, "NO-USER-DEPLOYMENT")
+    for target in ("/SMS_MP_WindowsAuth/.sms_aut?MPLIST", "/SMS_MP_WindowsAuth/.sms_pol/x?y"):
+        denial = opted_in(request_head("GET", target))
+        assert isinstance(denial, Deny)
+        assert denial.reason is Reason.RESOURCE
