@@ -364,7 +364,6 @@ TWINS = [
     ("GET", f"{AUT}?MPKEYINFORMATIONEXMEDIA"),
     ("GET", f"{AUT}?MPKEYINFORMATIONMEDIAX"),
     ("GET", f"{AUT}?MPLOCATIONS"),
-    ("GET", f"{AUT}?MPLIST%20"),
     ("GET", f"{AUT}?%20MPLIST"),
     ("GET", f"{AUT}?+MPLIST"),
     ("GET", f"{AUT}?MPLIST="),

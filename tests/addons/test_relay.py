@@ -1,4 +1,4 @@
-"""A tunnel: bytes in, bytes out, counted and not kept."""
+"""A tunnel (TUNNEL-PASS): bytes in, bytes out, counted and not kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows authentication stays with its client (protocol.md §10).
+"""Windows authentication stays with its client (USER-WINDOWS-AUTH, protocol.md §10).
 
 NTLM authenticates the TCP connection: once its three messages have been exchanged, whatever else
 comes on that connection is that user's. So the stand-in here knows its users by the connection
