@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.role_table import read_role_table
-from ibcm_bridge.roles import Inspection, RoleTable
+from ibcm_bridge.roles import Inspection, Mode, RoleTable
 from ibcm_bridge.yaml_tree import read_yaml
 
 ROLES: dict[str, tuple[dict[str, str], str, str]] = {
@@ -290,6 +290,23 @@ def test_no_role_publishes_what_is_never_published(table: RoleTable) -> None:
     for role in table.roles.values():
         offered = role.windows_authentication
         assert not never.headers & (role.headers | (offered.headers if offered else frozenset()))
+
+
+def test_what_enrolled_devices_use_is_tunneled_and_nothing_else(table: RoleTable) -> None:
+    # TUNNEL-ENROLLED: their site system supports no bridging.
+    assert table.modes["enrollment-proxy-point"] == {Mode.TUNNEL}
+    assert "enrollment-proxy-point" not in table.roles
+
+
+def test_a_directory_of_no_role_says_why(table: RoleTable) -> None:
+    assert table.never.explained == {
+        "ccm_client": "NO-CLIENT-DEPLOYMENT",
+        "cmuserservice": "NO-USER-DEPLOYMENT",
+        "cmuserservice_windowsauth": "NO-USER-DEPLOYMENT",
+        "cmcertificateregistration": "BRIDGE-INSPECT",
+        "bgb": "BRIDGE-INSPECT",
+        "enrollmentserver": "BRIDGE-NOT-ENROLLED",
+    }
 
 
 def test_only_the_policy_module_needs_a_longer_head(table: RoleTable) -> None:
