@@ -11,6 +11,8 @@
     site_system_leg        the TLS connection to a site system
     tls_contexts           OpenSSL contexts and the verify callback
     tls_ending             how a TLS connection ends
+    inspection_workers, inspection_worker
+                           processes that look into large bodies
     client_authentication, request_authorization, body_inspection,
     site_system_authentication, audit_trail
                            addons: each turns mitmproxy's objects into values and calls one decision

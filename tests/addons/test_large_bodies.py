@@ -66,7 +66,7 @@ def hanging(running: Running) -> Running:
 
 
 def wait_until_it_is_looked_at(running: Running, count: int = 1) -> None:
-    assert wait_for(lambda: running.bridge.workers.under_way == count), "nobody looks at it"
+    assert wait_for(lambda: len(running.bridge.workers._busy) == count), "nobody looks at it"
 
 
 def test_a_large_message_passes_byte_for_byte(running: Running, lab: Lab) -> None:

@@ -1,0 +1,127 @@
+"""Requests made to be split differently by two readers, on a raw socket.
+
+Each carries another request behind it. However it is sent, it is refused with the documented
+status, the connection is closed, and neither it nor what it carries arrives (HTTP-1.1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ibcm_bridge.decisions import Reason
+from ibcm_bridge.lab import ccm
+from ibcm_bridge.responses import REFUSALS
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Lab
+
+HOST = b"Host: bridge.internet.example\r\n"
+POST = b"CCM_POST /ccm_system/request HTTP/1.1\r\n" + HOST
+POST += f"Content-Type: {ccm.CONTENT_TYPE}\r\n".encode()
+GET = b"GET /SMS_MP/.sms_aut?MPLIST HTTP/1.1\r\n" + HOST
+SMUGGLED = b"GET /SMS_MP/.sms_aut?MPCERT HTTP/1.1\r\n" + HOST + b"X-Smuggled: yes\r\n\r\n"
+CHUNKED = b"0\r\n\r\n"
+LENGTH = b"Content-Length: %d\r\n" % len(CHUNKED + SMUGGLED)
+
+SHAPES: dict[str, tuple[bytes, Reason]] = {
+    "CL.TE": (POST + LENGTH + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKED, Reason.FRAMING),
+    "TE.CL": (
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5c\r\n",
+        Reason.FRAMING,
+    ),
+    "TE.TE": (
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n" + CHUNKED,
+        Reason.LENGTH_REQUIRED,
+    ),
+    "CL.CL": (
+        POST + b"Content-Length: 0\r\n" + LENGTH + b"\r\n" + CHUNKED,
+        Reason.FRAMING,
+    ),
+    "CL.0 on GET": (GET + b"Content-Length: %d\r\n\r\n" % len(SMUGGLED), Reason.BODY_TOO_LARGE),
+    "TE on GET": (GET + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKED, Reason.LENGTH_REQUIRED),
+    **{
+        f"TE {line!r}": (POST + LENGTH + line + b"\r\n\r\n" + CHUNKED, Reason.MALFORMED_HEAD)
+        for line in (
+            b"Transfer-Encoding : chunked",
+            b"Transfer-Encoding\t: chunked",
+            b" Transfer-Encoding: chunked",
+            b"X: y\r\n Transfer-Encoding: chunked",
+            b"X: y\rTransfer-Encoding: chunked",
+            b"X: y\nTransfer-Encoding: chunked",
+            b"Transfer-Encoding: chunked\x00",
+            b"Transfer-Encoding:\x0bchunked",
+            b"Transfer-Encoding: chunked\r",
+            b"Transfer-Encoding\x00: chunked",
+            b"\x00Transfer-Encoding: chunked",
+        )
+    },
+    **{
+        f"CL {value!r}": (POST + b"Content-Length: " + value + b"\r\n\r\n", Reason.FRAMING)
+        for value in (
+            b"+0",
+            b"0x0",
+            b"00",
+            b"0 0",
+            b"0,0",
+            b"",
+            b"18446744073709551616",
+            b"9223372036854775808",
+        )
+    },
+    "CL in a folded line": (POST + b"Content-Length:\r\n 0\r\n\r\n", Reason.MALFORMED_HEAD),
+    "a request line in a field": (
+        GET + b"X: y\n\nGET /SMS_MP/ HTTP/1.1\r\n\r\n",
+        Reason.MALFORMED_HEAD,
+    ),
+    "HTTP/0.9": (b"GET /SMS_MP/.sms_aut?MPLIST\r\n\r\n", Reason.MALFORMED_HEAD),
+    "HTTP/1.0": ((GET + b"\r\n").replace(b"1.1", b"1.0"), Reason.HTTP_VERSION),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9), Reason.HTTP_VERSION),
+    "two hosts": (GET + b"Host: mp01.corp.example\r\n\r\n", Reason.HOST_MISMATCH),
+    "absolute form": (
+        GET.replace(b"/SMS", b"https://mp01.corp.example/SMS") + b"\r\n",
+        Reason.TARGET_FORM,
+    ),
+    "a way out by Connection": (
+        POST + b"Connection: close, Content-Length\r\nContent-Length: 0\r\n\r\n",
+        Reason.HEADER,
+    ),
+    "an upgrade": (GET + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", Reason.HEADER),
+}
+
+
+def exchange(lab: Lab, pieces: list[bytes]) -> bytes:
+    """Send piece by piece, whether it is still wanted or not; all that comes back, to the end."""
+    with lab.connect() as connection:
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            for piece in pieces:
+                connection.sendall(piece)
+        return lab.read_to_end(connection)
+
+
+@pytest.mark.parametrize("sent", ["whole", "byte by byte", "alone"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_smuggling_shape_is_refused_closed_and_goes_nowhere(
+    lab: Lab, shape: str, sent: str
+) -> None:
+    data, reason = SHAPES[shape]
+    whole = data if sent == "alone" else data + SMUGGLED
+    pieces = [bytes([one]) for one in whole] if sent == "byte by byte" else [whole]
+    answer = exchange(lab, pieces)
+    status = REFUSALS[reason].status
+    assert status is not None
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.count(b"\r\nConnection: close\r\n") == 1
+    assert answer.count(b"\r\n\r\n") == 1
+    lab.check_nothing_arrived()
+    assert lab.record()["reason"] == reason.value
+
+
+def test_the_same_connection_serves_what_carries_nothing(lab: Lab) -> None:
+    body = lab.message()
+    data = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    replies = lab.send(data + GET + b"Connection: close\r\n\r\n", "CCM_POST", "GET")
+    assert [one.status for one in replies] == [200, 200]
