@@ -204,6 +204,7 @@ def _of_connection(
         audit.PEER: f"{client.peername[0]}:{client.peername[1]}",
         audit.SERVER_NAME: connection.server_name,
         audit.TLS_VERSION: client.tls_version,
+        audit.RESUMED: connection.resumed or None,
         audit.CLIENT: _client(connection),
         audit.CERTIFICATE: (
             audit.certificate_field(connection.certificate) if connection.certificate else None
@@ -236,7 +237,7 @@ def _of_exchange(exchange: Exchange) -> audit.Record:
     record[audit.STATUS] = int(exchange.status) if exchange.status else None
     record[audit.BYTES_IN] = len(exchange.body)
     record[audit.BYTES_OUT] = exchange.bytes_out
-    record[audit.NOTE] = exchange.note
+    record[audit.NOTE] = "; ".join(filter(None, (exchange.note, *exchange.connection.notes)))
     record[audit.SECONDS] = _seconds(exchange.began)
     return record
 

@@ -23,8 +23,9 @@ import h11
 from OpenSSL import SSL
 
 from ibcm_bridge.addons import tls_contexts
-from ibcm_bridge.check import Finding, Level
+from ibcm_bridge.addons.held_trust import HeldTrust
 from ibcm_bridge.decisions import Deny
+from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.origination import certificate_refused
 from ibcm_bridge.policy import (
     Address,
@@ -184,7 +185,9 @@ def _greet(
             asked.append(True)
 
     context = tls_contexts.site_system_leg_context(
-        publication.site_system_credential, publication.site_system_trust, site_system.highest_tls
+        publication.site_system_credential,
+        HeldTrust(publication.site_system_trust),
+        site_system.highest_tls,
     )
     context.set_info_callback(note)
     tls = SSL.Connection(context, None)

@@ -46,6 +46,10 @@ class ConnectionRecord:
     """The TLS alert that was sent to the client."""
     handshake_refusal: Deny | None = None
     """Why the verify callback refused."""
+    resumed: bool = False
+    """Whether a TLS session was resumed."""
+    notes: tuple[str, ...] = ()
+    """What the audit should say of how the certificate was accepted."""
     authenticated: Client | None = None
     """Whom `identity` has let in; by its certificate or, where none is needed, without."""
     may_dial: Address | None = None

@@ -100,7 +100,11 @@ class FrontDoorLayer(Layer):
                 self.context, self._connection, publication, self._limits.tunnel_idle_seconds
             )
         else:
-            child = BridgedClientTls(self.context, self._deadline.lift)
+            child = BridgedClientTls(
+                self.context,
+                self._deadline.lift,
+                lambda: self._connection.handshake_refusal is not None,
+            )
             child.child_layer = ExchangeLayer(self.context, self._connection, self._limits)
         return (yield from self._become(child, data))
 
@@ -154,15 +158,25 @@ class FrontDoorLayer(Layer):
 class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
     """mitmproxy's client TLS layer, ending as TLS should: with alerts sent and close_notify."""
 
-    def __init__(self, context: Context, finished: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        finished: Callable[[], None],
+        refused: Callable[[], bool] = lambda: False,
+    ) -> None:
         super().__init__(context)
         self._finished = finished
+        self._refused = refused
 
     def receive_handshake_data(self, data: bytes) -> CommandGenerator[tuple[bool, str | None]]:
         """As mitmproxy's, and the handshake's deadline ends with it."""
         done, error = yield from super().receive_handshake_data(data)
         if done or error:
             self._finished()
+        if done and self._refused():
+            # A session was resumed whose client is not accepted any more. OpenSSL has no way to
+            # send an alert now. Without close_notify it also forgets the session.
+            return False, "the session is not accepted any more"
         if error and self.tls:
             # mitmproxy drops the alert that OpenSSL has prepared.
             yield from self.tls_interact()

@@ -26,8 +26,10 @@ from ibcm_bridge.addons.body_inspection import BodyInspection
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.front_door import FrontDoorLayer
+from ibcm_bridge.addons.held_trust import Clock, utc_now
 from ibcm_bridge.addons.inspection_workers import InspectionWorkers
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
+from ibcm_bridge.addons.revocation_renewal import LOOK_SECONDS, RevocationRenewal, stopped
 from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.budget import Budget
 from ibcm_bridge.inspection.engines import ContentEngine, YaraEngine
@@ -49,7 +51,14 @@ class StartError(Exception):
 class Bridge:
     """Everything one policy needs: the `Runtime` of `listener`."""
 
-    def __init__(self, policy: Policy, watching: Sequence[object] = ()) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        watching: Sequence[object] = (),
+        *,
+        clock: Clock = utc_now,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
         """Build contexts, rules and the audit file; StartError, RuleError or OSError otherwise.
 
         `watching` are addons that look on: their hooks are called after ours, guarded like ours,
@@ -61,8 +70,8 @@ class Bridge:
         self.listeners = dict(enumerate(policy.listeners))
         published = list(_bridged(policy))
         try:
-            client_leg = ClientAuthentication(self.connections, published)
-            site_system_leg = SiteSystemAuthentication(self.connections, published)
+            client_leg = ClientAuthentication(self.connections, published, clock)
+            site_system_leg = SiteSystemAuthentication(self.connections, published, clock)
         except SSL.Error as error:
             reasons = "; ".join(reason for *_, reason in error.args[0]) if error.args else ""
             raise StartError(f"OpenSSL does not take a certificate or key: {reasons}") from error
@@ -70,6 +79,9 @@ class Bridge:
         rules = list(_rules(policy.rule_files))
         self.workers = InspectionWorkers(rules, limits.inspection_workers)
         content_engines: list[ContentEngine] = [YaraEngine(rules)]
+        self.held = [*client_leg.held, *site_system_leg.held]
+        """The trusts of all legs, each with the key of the policy file it is for."""
+        self.renewal = RevocationRenewal(self.held, look_seconds)
         self._audit = AuditTrail(self.connections, policy.audit_file, policy.when_unwritable)
         self.hooks = listener.Hooks(
             [
@@ -160,6 +172,7 @@ async def serve(
     with contextlib.closing(bridge):
         master = BridgeMaster(bridge)
         serving = asyncio.create_task(master.run())
+        renewing = asyncio.create_task(bridge.renewal.run())
         try:
             await _until_listening(master, serving, len(bridge.listeners))
             # What has been built lives as long as the process: collections need not look at it.
@@ -170,6 +183,7 @@ async def serve(
             stopping.cancel()
             await _drain(master)
         finally:
+            await stopped(renewing)
             await bridge.workers.stop()
             master.shutdown()  # type: ignore[no-untyped-call]
             await serving

@@ -14,22 +14,33 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons import tls_contexts
 from ibcm_bridge.addons.connections import Connections
+from ibcm_bridge.addons.held_trust import Clock, HeldTrust, utc_now
 from ibcm_bridge.addons.site_system_leg import LegServer
-from ibcm_bridge.policy import BridgePublication
+from ibcm_bridge.policy import BridgePublication, TlsVersion
 
 
 class SiteSystemAuthentication:
     """Presents the bridge's certificate and has the site system verified, by anchor and name."""
 
-    def __init__(self, connections: Connections, publications: Iterable[BridgePublication]) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        publications: Iterable[BridgePublication],
+        clock: Clock = utc_now,
+    ) -> None:
         self._connections = connections
-        self._contexts = {
-            (id(publication), highest): tls_contexts.site_system_leg_context(
-                publication.site_system_credential, publication.site_system_trust, highest
-            )
-            for publication in publications
-            for highest in {one.site_system.highest_tls for one in publication.directories.values()}
-        }
+        self.held: list[tuple[str, HeldTrust]] = []
+        """What is to be renewed, with the key of the policy file it is for."""
+        self._contexts: dict[tuple[int, TlsVersion], SSL.Context] = {}
+        for publication in publications:
+            held = HeldTrust(publication.site_system_trust, clock)
+            self.held.append((f"{publication.name}: site_systems.trust", held))
+            for role in publication.directories.values():
+                highest = role.site_system.highest_tls
+                if (id(publication), highest) not in self._contexts:
+                    self._contexts[id(publication), highest] = tls_contexts.site_system_leg_context(
+                        publication.site_system_credential, held, highest
+                    )
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """Let a connection be opened only where a decision has allowed it."""

@@ -1,12 +1,15 @@
 """OpenSSL contexts for both legs, and the verify callback that refuses with the right alert.
 
-How a client certificate is verified:
+How a certificate is verified, on either leg:
 
 1. OpenSSL builds the path to a trust anchor and calls `_verify` once per problem, or once per
    certificate of a good path, the end-entity certificate last (depth 0).
 2. `_verify` notes what it sees, so that a refused handshake can be audited with its certificate.
 3. At a problem it sets the error that OpenSSL turns into the alert we mean, and refuses.
-4. At depth 0 of a good path it asks `identity.authenticate`.
+4. At depth 0 of a good path it asks a `Judge`: strength, revocation, and on the client leg who it
+   is.
+
+A resumed session runs no callback: `client_authentication` asks the same questions again.
 
 pyOpenSSL's own wrapper cannot do this: whatever the reason, its refusal becomes `internal_error`
 (measured), so the callback is given to OpenSSL directly. It never raises; an exception on our side
@@ -17,14 +20,23 @@ tests/addons/test_contract.py.
 from __future__ import annotations
 
 import contextlib
+import secrets
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
+from ibcm_bridge.addons.held_trust import HeldTrust
+from ibcm_bridge.addons.verification import (
+    Path,
+    end_entity_of,
+    fill_store,
+    path_of,
+    refused_by_openssl,
+)
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
 from ibcm_bridge.policy import Credential, TlsVersion, Trust
@@ -32,49 +44,34 @@ from ibcm_bridge.policy import Credential, TlsVersion, Trust
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
 
-# Error numbers of X509_verify_cert (openssl/x509_vfy.h); stable since OpenSSL 1.0.
+# Error numbers of X509_verify_cert, see `verification.REASONS`.
 UNSPECIFIED = 1
+REVOKED = 23  # X509_V_ERR_CERT_REVOKED -> certificate_revoked
 REFUSED_NAME = 28  # X509_V_ERR_CERT_REJECTED -> bad_certificate
 WRONG_PURPOSE = 26  # X509_V_ERR_INVALID_PURPOSE -> unsupported_certificate
 NO_SUCH_ALERT = 44  # X509_V_ERR_DIFFERENT_CRL_SCOPE: in no row of OpenSSL's alert table, and so
 # certificate_unknown, which is what RFC 8446 has for "some other (unspecified) issue".
 
-_REASONS: dict[int, Reason] = {
-    2: Reason.CERTIFICATE_UNTRUSTED,  # unable to get issuer certificate
-    3: Reason.REVOCATION_UNKNOWN,  # unable to get CRL
-    9: Reason.CERTIFICATE_NOT_YET_VALID,
-    10: Reason.CERTIFICATE_EXPIRED,
-    11: Reason.REVOCATION_UNKNOWN,  # CRL not yet valid
-    12: Reason.REVOCATION_UNKNOWN,  # CRL has expired
-    18: Reason.CERTIFICATE_UNTRUSTED,  # self-signed
-    19: Reason.CERTIFICATE_UNTRUSTED,  # self-signed in the path
-    20: Reason.CERTIFICATE_UNTRUSTED,  # unable to get local issuer certificate
-    21: Reason.CERTIFICATE_UNTRUSTED,  # unable to verify the first certificate
-    23: Reason.CERTIFICATE_REVOKED,
-    24: Reason.CERTIFICATE_UNTRUSTED,  # invalid CA certificate
-    26: Reason.CERTIFICATE_PURPOSE,
-    8: Reason.REVOCATION_UNKNOWN,  # CRL signature failure
-    15: Reason.REVOCATION_UNKNOWN,  # CRL lastUpdate cannot be read
-    16: Reason.REVOCATION_UNKNOWN,  # CRL nextUpdate cannot be read
-    33: Reason.REVOCATION_UNKNOWN,  # unable to get CRL issuer
-    35: Reason.REVOCATION_UNKNOWN,  # the issuer may not sign CRLs
-    36: Reason.REVOCATION_UNKNOWN,  # unhandled critical CRL extension
-    44: Reason.REVOCATION_UNKNOWN,  # different CRL scope
-    54: Reason.REVOCATION_UNKNOWN,  # CRL path validation
-}
-
 _ALERT_ERRORS: dict[Reason, int] = {
-    # Where OpenSSL's own choice would mislead: a CRL past its date would be announced as
-    # certificate_expired and a missing one as unknown_ca.
+    # What a judge refuses, and where OpenSSL's own choice would mislead.
+    Reason.CERTIFICATE_REVOKED: REVOKED,
     Reason.REVOCATION_UNKNOWN: NO_SUCH_ALERT,
+    Reason.CERTIFICATE_WEAK: REFUSED_NAME,
     Reason.CERTIFICATE_PURPOSE: WRONG_PURPOSE,
     Reason.CERTIFICATE_NAME: REFUSED_NAME,
     Reason.CERTIFICATE_INVALID: REFUSED_NAME,
     Reason.BRIDGE_DEFECT: UNSPECIFIED,
 }
 
-Judge = Callable[[SSL.Connection, CertificateFacts], Deny | None]
-"""Called with the end-entity certificate of a good path; a Deny refuses the handshake."""
+_SAID_ERRORS: dict[Reason, int] = {
+    # On the site-system leg OpenSSL's words are for our own operator (`verification_failure`).
+    Reason.CERTIFICATE_REVOKED: REVOKED,
+    Reason.REVOCATION_UNKNOWN: 3,  # X509_V_ERR_UNABLE_TO_GET_CRL
+    Reason.CERTIFICATE_WEAK: 66,  # X509_V_ERR_EE_KEY_TOO_SMALL
+}
+
+Judge = Callable[[SSL.Connection, Path, CertificateFacts], Deny | None]
+"""Called with a good path and what its end-entity certificate says; a Deny refuses it."""
 
 Note = Callable[[SSL.Connection, CertificateFacts | None, Deny | None], None]
 """Called with the end-entity certificate seen, and the refusal if there is one."""
@@ -82,6 +79,11 @@ Note = Callable[[SSL.Connection, CertificateFacts | None, Deny | None], None]
 
 Alerted = Callable[[SSL.Connection, str], None]
 """Called with the name of an alert that was sent (RFC 8446 §6, as in `responses`)."""
+
+
+SESSION_SECONDS = 3_600
+"""How long a session can be resumed; RFC 8446 §4.6.1 allows a week. The client is verified again
+each time, so this bounds only how long OpenSSL keeps it."""
 
 
 def client_leg_context(
@@ -92,52 +94,53 @@ def client_leg_context(
     alerted: Alerted,
     *,
     required: bool = True,
+    send_ca_names: bool = False,
 ) -> SSL.Context:
     """A server-side context that demands and verifies a client certificate (BRIDGE-TERMINATE).
 
     `asked` None: no CertificateRequest is sent. Not `required`: a client may answer it with none.
-    TLS 1.2 and 1.3, HTTP/1.1 only (HTTP-1.1). Sessions are not resumed: a resumed session would
-    skip the verification, revocation included.
+    TLS 1.2 and 1.3, HTTP/1.1 only (HTTP-1.1).
+
+    Sessions are resumed from OpenSSL's own cache, which lives in this context and holds at most
+    20,480: another publication has another context, and another process another cache. Tickets
+    would hold the client's certificate outside the process, and could not be taken back.
     """
     context = _context(SSL.TLS_SERVER_METHOD, credential, asked)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+    context.set_timeout(SESSION_SECONDS)
+    # Needed where certificates are asked for (SSL_CTX_set_session_id_context(3)); random, so that
+    # it differs even where a session should ever reach another context.
+    context.set_session_id(secrets.token_bytes(32))
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
     _select_http_1_1(context)
     if asked is not None:
-        _ask_for_certificate(context, judge, note, required=required)
+        if send_ca_names:
+            authorities = (*asked.intermediates, *asked.anchors)
+            names = [crypto.X509.from_cryptography(one).get_subject() for one in authorities]
+            context.set_client_ca_list(names)
+        mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
+        _verify_with(context, mode, judge, note, _ALERT_ERRORS)
     _report_alerts(context, alerted)
     return context
 
 
-def verify_client_path(trust: Trust, certificates: Sequence[x509.Certificate]) -> Deny | None:
-    """Verify what a client presents, without a connection, as the client leg would.
+def is_resumed(connection: SSL.Connection) -> bool:
+    """Whether a handshake resumed a session, and so verified nobody."""
+    return bool(_lib.SSL_session_reused(connection._ssl))
 
-    `certificates` are in the order of the handshake, the end-entity certificate first.
+
+def forget_session(connection: SSL.Connection) -> None:
+    """Have OpenSSL drop the session of a connection that has not been closed properly.
+
+    SSL_set_session(3) does so. What a TLS 1.3 client resumed from stays until its time is up; it
+    is verified again each time it is used.
     """
-    store = _store(trust)
-    _lib.X509_STORE_set_purpose(store._store, _lib.X509_PURPOSE_SSL_CLIENT)
-    return _verify_path(store, certificates)
-
-
-def verify_authority(trust: Trust, certificate: x509.Certificate) -> Deny | None:
-    """Verify that an issuing authority leads to an anchor, its revocation list included."""
-    return _verify_path(_store(trust), [certificate])
-
-
-def _verify_path(store: crypto.X509Store, certificates: Sequence[x509.Certificate]) -> Deny | None:
-    chain = [crypto.X509.from_cryptography(one) for one in certificates]
-    try:
-        crypto.X509StoreContext(store, chain[0], chain[1:]).verify_certificate()
-    except crypto.X509StoreContextError as error:
-        number, depth, text = error.errors
-        reason = _REASONS.get(number, Reason.CERTIFICATE_INVALID)
-        return Deny(reason, "clients.trust", f"{text} (depth {depth})")
-    return None
+    _lib.SSL_set_session(connection._ssl, _ffi.NULL)
 
 
 def site_system_leg_context(
-    credential: Credential, trust: Trust, highest: TlsVersion = TlsVersion.TLS_1_3
+    credential: Credential, held: HeldTrust, highest: TlsVersion = TlsVersion.TLS_1_3
 ) -> SSL.Context:
     """A client-side context that presents the bridge's certificate and verifies the peer's.
 
@@ -146,9 +149,14 @@ def site_system_leg_context(
     (RFC 8446 §4.6.2), which must be announced. Either way the peer is the one that was verified:
     a renegotiation verifies it again, name included.
     """
-    context = _context(SSL.TLS_CLIENT_METHOD, credential, trust)
+
+    def _judge(_connection: SSL.Connection, path: Path, _facts: CertificateFacts) -> Deny | None:
+        judged = held.judge(path)
+        return judged if isinstance(judged, Deny) else None
+
+    context = _context(SSL.TLS_CLIENT_METHOD, credential, held.trust)
     context.set_max_proto_version(_VERSIONS[highest])
-    context.set_verify(SSL.VERIFY_PEER, None)
+    _verify_with(context, SSL.VERIFY_PEER, _judge, lambda *_: None, _SAID_ERRORS)
     _lib.SSL_CTX_set_post_handshake_auth(context._context, 1)
     context.set_info_callback(note_alert_received)
     return context
@@ -207,27 +215,8 @@ def _context(method: int, credential: Credential, trust: Trust | None) -> SSL.Co
     if trust is not None:
         store = context.get_cert_store()
         assert store is not None
-        _fill(store, trust)
+        fill_store(store, trust)
     return context
-
-
-def _store(trust: Trust) -> crypto.X509Store:
-    store = crypto.X509Store()
-    _fill(store, trust)
-    return store
-
-
-def _fill(store: crypto.X509Store, trust: Trust) -> None:
-    for certificate in (*trust.anchors, *trust.intermediates):
-        store.add_cert(crypto.X509.from_cryptography(certificate))
-    for crl in trust.crls:
-        store.add_crl(crl)
-    # protocol.md §9.2: unreachable CRL = revoked; so every certificate of the path must have one.
-    store.set_flags(
-        crypto.X509StoreFlags.CRL_CHECK
-        | crypto.X509StoreFlags.CRL_CHECK_ALL
-        | crypto.X509StoreFlags.X509_STRICT
-    )
 
 
 _HTTP_1_1 = _ffi.new("unsigned char[]", b"http/1.1")
@@ -261,10 +250,12 @@ def _select_http_1_1(context: SSL.Context) -> None:
     context._ibcm_bridge_alpn = callback  # type: ignore[attr-defined]
 
 
-def _ask_for_certificate(context: SSL.Context, judge: Judge, note: Note, *, required: bool) -> None:
+def _verify_with(
+    context: SSL.Context, mode: int, judge: Judge, note: Note, errors: Mapping[Reason, int]
+) -> None:
     def _verify(preverified: int, store_context: Any) -> int:
         try:
-            return _judge_certificate(preverified, store_context, judge, note)
+            return _judge_certificate(preverified, store_context, judge, note, errors)
         except BaseException as error:  # an exception must not reach OpenSSL
             _lib.X509_STORE_CTX_set_error(store_context, UNSPECIFIED)
             with contextlib.suppress(BaseException):
@@ -273,10 +264,7 @@ def _ask_for_certificate(context: SSL.Context, judge: Judge, note: Note, *, requ
             return 0
 
     callback = _ffi.callback("int(int, X509_STORE_CTX *)", _verify, error=0)
-    # VERIFY_FAIL_IF_NO_PEER_CERT: without a certificate the handshake ends too.
-    mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
-    raw = context._context
-    _lib.SSL_CTX_set_verify(raw, mode, callback)
+    _lib.SSL_CTX_set_verify(context._context, mode, callback)
     # OpenSSL keeps a bare pointer: the callback must live as long as the context does.
     context._ibcm_bridge_verify = callback  # type: ignore[attr-defined]
 
@@ -299,28 +287,33 @@ def _report_alerts(context: SSL.Context, alerted: Alerted) -> None:
     context.set_info_callback(_info)
 
 
-def _judge_certificate(preverified: int, store_context: Any, judge: Judge, note: Note) -> int:
+def _judge_certificate(
+    preverified: int, store_context: Any, judge: Judge, note: Note, errors: Mapping[Reason, int]
+) -> int:
     connection = _connection(store_context)
     error: int = _lib.X509_STORE_CTX_get_error(store_context)
     depth: int = _lib.X509_STORE_CTX_get_error_depth(store_context)
     if preverified and depth > 0:
         return 1
-    facts = _facts(store_context)
+    try:
+        facts: CertificateFacts | None = certificate_facts(end_entity_of(store_context))
+        path = path_of(store_context) if preverified else []
+    except ValueError:
+        facts, path = None, []
     if facts is None:
         # OpenSSL reads what the stricter parser does not; nothing more can be said of it.
         denial = Deny(Reason.CERTIFICATE_INVALID, "clients", "the certificate cannot be read")
     elif not preverified:
         text = _ffi.string(_lib.X509_verify_cert_error_string(error)).decode("ascii", "replace")
-        reason = _REASONS.get(error, Reason.CERTIFICATE_INVALID)
-        denial = Deny(reason, "clients.trust", f"{text} (depth {depth})")
+        denial = refused_by_openssl(error, depth, text)
     else:
-        judged = judge(connection, facts)
+        judged = judge(connection, path, facts)
         if judged is None:
             note(connection, facts, None)
             return 1
         denial = judged
     note(connection, facts, denial)
-    alert_error = _ALERT_ERRORS.get(denial.reason, REFUSED_NAME if preverified else error)
+    alert_error = errors.get(denial.reason, REFUSED_NAME if preverified else error)
     _lib.X509_STORE_CTX_set_error(store_context, alert_error)
     return 0
 
@@ -329,18 +322,3 @@ def _connection(store_context: Any) -> SSL.Connection:
     index = _lib.SSL_get_ex_data_X509_STORE_CTX_idx()
     ssl = _lib.X509_STORE_CTX_get_ex_data(store_context, index)
     return SSL.Connection._reverse_mapping[ssl]
-
-
-def _facts(store_context: Any) -> CertificateFacts | None:
-    """What the end-entity certificate says; None when it cannot be read."""
-    try:
-        return certificate_facts(_certificate(_lib.X509_STORE_CTX_get0_cert(store_context)))
-    except ValueError:
-        return None
-
-
-def _certificate(pointer: Any) -> x509.Certificate:
-    _lib.X509_up_ref(pointer)
-    wrapped = crypto.X509._from_raw_x509_ptr(pointer)
-    certificate: x509.Certificate = wrapped.to_cryptography()
-    return certificate

@@ -13,17 +13,16 @@ import datetime
 import ipaddress
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from ibcm_bridge.certification_path import weak_key, weak_signature
+from ibcm_bridge.check_lists import check_lists
 from ibcm_bridge.decisions import Deny
+from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
 from ibcm_bridge.policy import (
     BridgePublication,
@@ -33,36 +32,12 @@ from ibcm_bridge.policy import (
     Policy,
     Trust,
 )
+from ibcm_bridge.revocation import Notes, is_authority
 
 WARN_CERTIFICATE = datetime.timedelta(days=14)
-WARN_CRL = datetime.timedelta(days=1)
-"""A list that ends sooner is about to lock clients out; ConfigMgr sites publish at least weekly."""
 
-MIN_RSA_BITS = 2048
-MIN_EC_BITS = 256
-"""NIST SP 800-57 part 1, table 2: 112 bits of strength."""
-
-
-class Level(StrEnum):
-    """How bad it is: what does not work, what soon will not, what is so."""
-
-    PROBLEM = "problem"
-    WARNING = "warning"
-    FACT = "fact"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the check."""
-
-    level: Level
-    where: str
-    text: str
-    requirement: str = ""
-
-
-VerifyAuthority = Callable[[Trust, x509.Certificate], Deny | None]
-"""Verifies that an issuing authority leads to an anchor; the refusal if it does not."""
+VerifyAuthority = Callable[[Trust, x509.Certificate], Notes | Deny]
+"""Verifies that an issuing authority leads to an anchor: what to note, or why it does not."""
 
 
 def check_policy(
@@ -121,7 +96,7 @@ def _check_bridge(
             continue
         found = list(_check_trust(f"{publication.name}: {key}", trust, now))
         yield from found
-        if not found:
+        if not any(one.level is Level.PROBLEM for one in found):
             # Where the parts are wrong the path is too, and saying so twice would not help.
             yield from _check_paths(f"{publication.name}: {key}", trust, verify_authority)
 
@@ -148,6 +123,8 @@ def _check_credential(
     where: str, credential: Credential, now: datetime.datetime
 ) -> Iterator[Finding]:
     chain = x509.load_pem_x509_certificates(credential.chain_pem)
+    for note in credential.notes:
+        yield Finding(Level.WARNING, where, note)
     for certificate in chain:
         yield from _check_certificate(where, certificate, now)
     for certificate, issuer in itertools.pairwise(chain):
@@ -170,21 +147,8 @@ def _check_certificate(
         yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
     elif ends - now < WARN_CERTIFICATE:
         yield Finding(Level.WARNING, where, f"{name} expires on {ends:%Y-%m-%d}")
-    if (weak := _weak_key(certificate)) is not None:
-        yield Finding(Level.PROBLEM, where, f"{name} has {weak}", "PKI-BOTH-ENDS")
-    # protocol.md §9.1: SHA-2.
-    if isinstance(certificate.signature_hash_algorithm, SHA1 | MD5):
-        text = f"{name} is signed with {certificate.signature_hash_algorithm.name}"
-        yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
-
-
-def _weak_key(certificate: x509.Certificate) -> str | None:
-    key = certificate.public_key()
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
-        return f"an RSA key of {key.key_size} bits, fewer than {MIN_RSA_BITS}"
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < MIN_EC_BITS:
-        return f"an EC key of {key.key_size} bits, fewer than {MIN_EC_BITS}"
-    return None
+    for weakness in filter(None, (weak_key(certificate), weak_signature(certificate))):
+        yield Finding(Level.PROBLEM, where, f"{name} has {weakness}", "PKI-BOTH-ENDS")
 
 
 def _check_distribution_points(where: str, credential: Credential) -> Iterator[Finding]:
@@ -226,64 +190,24 @@ def _check_trust(where: str, trust: Trust, now: datetime.datetime) -> Iterator[F
     authorities = (*trust.anchors, *trust.intermediates)
     for certificate in authorities:
         yield from _check_certificate(where, certificate, now)
-        if not _is_authority(certificate):
+        if not is_authority(certificate):
             text = f"{_name(certificate)} is not an authority (basicConstraints)"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
     for certificate in trust.anchors:
         if certificate.subject != certificate.issuer:
             text = f"{_name(certificate)} is not self-signed; it belongs under issuing"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
-    for crl in trust.crls:
-        yield from _check_crl(where, crl, authorities, now)
+    for note in trust.notes:
+        yield Finding(Level.WARNING, where, note)
+    yield from check_lists(where, trust, now)
 
 
 def _check_paths(where: str, trust: Trust, verify_authority: VerifyAuthority) -> Iterator[Finding]:
     for certificate in trust.intermediates:
         denial = verify_authority(trust, certificate)
-        if denial is not None:
+        if isinstance(denial, Deny):
             text = f"{_name(certificate)} cannot be verified: {denial.detail}"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
-
-
-def _check_crl(
-    where: str,
-    crl: x509.CertificateRevocationList,
-    authorities: tuple[x509.Certificate, ...],
-    now: datetime.datetime,
-) -> Iterator[Finding]:
-    name = f"the revocation list of {crl.issuer.rfc4514_string()}"
-    issuers = [one for one in authorities if one.subject == crl.issuer]
-    if not any(_signed(crl, issuer) for issuer in issuers):
-        text = f"{name} is not signed by an authority of this list"
-        yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
-    ends = crl.next_update_utc
-    if ends is None:
-        yield Finding(Level.PROBLEM, where, f"{name} has no nextUpdate", "PKI-BOTH-ENDS")
-    elif now > ends:
-        text = f"{name} ended on {ends:%Y-%m-%d %H:%M} UTC: every certificate is refused"
-        yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
-    elif ends - now < WARN_CRL:
-        text = f"{name} ends on {ends:%Y-%m-%d %H:%M} UTC; renew it and start the bridge anew"
-        yield Finding(Level.WARNING, where, text)
-    if now < crl.last_update_utc:
-        text = f"{name} begins on {crl.last_update_utc:%Y-%m-%d %H:%M} UTC: is the clock right?"
-        yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
-
-
-def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    key = issuer.public_key()
-    try:
-        return crl.is_signature_valid(key)  # type: ignore[arg-type]
-    except (TypeError, InvalidSignature):
-        return False
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except x509.ExtensionNotFound:
-        return False
-    return extension.value.ca
 
 
 def _name(certificate: x509.Certificate) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ibcm_bridge import __version__
 
 if TYPE_CHECKING:
-    from ibcm_bridge.check import Finding
+    from ibcm_bridge.findings import Finding
     from ibcm_bridge.policy import Policy
 
 EXIT_PROBLEM = 1
@@ -178,7 +178,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from ibcm_bridge.check import Level
+    from ibcm_bridge.findings import Level
 
     policy = _policy(options.config)
     if policy is None:
@@ -202,7 +202,7 @@ def _explain(options: argparse.Namespace) -> int:
     from cryptography import x509
 
     from ibcm_bridge.addons.runner import engines
-    from ibcm_bridge.addons.tls_contexts import verify_client_path
+    from ibcm_bridge.addons.verification import verify_client_path
     from ibcm_bridge.explain import Question, explain
 
     policy = _policy(options.config)
@@ -246,7 +246,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _findings(policy: Policy) -> list[Finding]:
-    from ibcm_bridge.addons.tls_contexts import verify_authority
+    from ibcm_bridge.addons.verification import verify_authority
     from ibcm_bridge.check import check_policy
 
     return list(check_policy(policy, datetime.datetime.now(datetime.UTC), verify_authority))

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     CERTIFICATE_REVOKED = "certificate-revoked"
     CERTIFICATE_PURPOSE = "certificate-purpose"
     CERTIFICATE_NAME = "certificate-name"
+    CERTIFICATE_WEAK = "certificate-weak"
     CERTIFICATE_INVALID = "certificate-invalid"
     REVOCATION_UNKNOWN = "revocation-unknown"
     HANDSHAKE_FAILED = "handshake-failed"

@@ -37,10 +37,11 @@ from ibcm_bridge.policy import (
 )
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.responses import refusal, requirement
+from ibcm_bridge.revocation import Notes
 from ibcm_bridge.routing import ClientHelloFacts, route
 
-VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Deny | None]
-"""Verifies what a client presents as the client leg would; the refusal if there is one."""
+VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Notes | Deny]
+"""Verifies what a client presents as the client leg would: what to note, or why not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +168,7 @@ def _client(
         return _allowed(admit_anonymous(publication))
     assert isinstance(publication, BridgePublication)
     assert publication.client_trust is not None
-    denial = verify_path(publication.client_trust, certificates)
-    if denial is not None:
-        raise _Refused(denial)
+    _allowed(verify_path(publication.client_trust, certificates))
     return _allowed(authenticate(publication, certificate_facts(certificates[0])))
 
 

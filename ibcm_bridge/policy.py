@@ -5,6 +5,7 @@ Only `policy_file` makes these (and tests); by the time one exists it has been c
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -31,6 +32,31 @@ class Credential:
 
     chain_pem: bytes
     key_pem: bytes = field(repr=False)
+    notes: tuple[str, ...] = ()
+    """What was noticed when it was read and stops nothing, in words for `check`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrlFetch:
+    """Where revocation lists are fetched from, how often, and the folder that keeps them."""
+
+    urls: tuple[str, ...]
+    every: datetime.timedelta
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """Where revocation lists come from, and what holds while there is no current one."""
+
+    sources: tuple[Path, ...] = ()
+    """Files and folders, which are watched."""
+    fetch: CrlFetch | None = None
+    warn_before: datetime.timedelta = datetime.timedelta(days=1)
+    grace: datetime.timedelta = datetime.timedelta(0)
+    """How long after its end a list is still accepted."""
+    without_crl: Mapping[x509.Name, str] = field(default_factory=dict)
+    """Authorities that need no list, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +66,10 @@ class Trust:
     anchors: tuple[x509.Certificate, ...]
     intermediates: tuple[x509.Certificate, ...]
     crls: tuple[x509.CertificateRevocationList, ...]
+    """Those it was loaded with; `revocation` says where newer ones come from."""
+    revocation: Revocation = Revocation()
+    notes: tuple[str, ...] = ()
+    """What was noticed when it was read and stops nothing, in words for `check`."""
 
 
 class TlsVersion(StrEnum):
@@ -97,6 +127,8 @@ class BridgePublication:
     unlisted_headers: UnlistedHeaders
     request_head: int
     """Bytes."""
+    send_ca_names: bool = False
+    """Whether clients are told the names of the authorities (RFC 8446 §4.2.4)."""
 
     def describe(self) -> str:
         """One line for an operator."""

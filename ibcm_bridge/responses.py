@@ -90,6 +90,11 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.CERTIFICATE_NAME: _tls(
         _AUTH, "bad_certificate", "The client certificate does not name a computer."
     ),
+    Reason.CERTIFICATE_WEAK: _tls(
+        "PKI-BOTH-ENDS",
+        "bad_certificate",
+        "A key or signature of the client certificate's path is too weak.",
+    ),
     Reason.CERTIFICATE_INVALID: _tls(
         _AUTH, "bad_certificate", "The client certificate is not valid."
     ),

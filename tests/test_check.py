@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.addons.tls_contexts import verify_authority
-from ibcm_bridge.check import Finding, Level, check_policy
+from ibcm_bridge.addons.verification import verify_authority
+from ibcm_bridge.check import check_policy
 from ibcm_bridge.cli import main
+from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.lab.files import make_pki
 from ibcm_bridge.lab.pki import Credential as LabCredential
 from ibcm_bridge.lab.pki import LabPki
@@ -59,6 +60,13 @@ def _credential(made: LabCredential) -> Credential:
 
 def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.datetime) -> None:
     findings = list(check_policy(policy, now, verify_authority))
+    lists = [one for one in findings if "the revocation list of" in one.text]
+    assert {one.where.partition(": ")[2] for one in lists} == {
+        "clients.trust",
+        "site_systems.trust",
+    }
+    assert all("ends on" in one.text for one in lists)
+    findings = [one for one in findings if one not in lists]
     assert [one.level for one in findings] == [Level.FACT] * 7 + [Level.WARNING]
     assert "is bridged: management-point at mp01.corp.example" in findings[0].text
     assert all("nothing inside can be inspected" in one.text for one in findings[1:5])

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.addons.runner import engines
-from ibcm_bridge.addons.tls_contexts import verify_client_path
+from ibcm_bridge.addons.verification import verify_client_path
 from ibcm_bridge.cli import main
 from ibcm_bridge.decisions import Reason
 from ibcm_bridge.explain import Explanation, Question, explain

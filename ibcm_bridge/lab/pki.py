@@ -177,6 +177,50 @@ class LabPki:
             self._issuing.crl(sorted(self._revoked), self._crl_number, this_update, next_update),
         )
 
+    def issuing_crl(
+        self,
+        serials: Iterable[int],
+        number: int,
+        *,
+        base: int | None = None,
+        removed: Iterable[int] = (),
+        this_update: datetime | None = None,
+        next_update: datetime | None = None,
+        scope: x509.IssuingDistributionPoint | None = None,
+    ) -> x509.CertificateRevocationList:
+        """A list of the issuing authority as a test wants it; `base`: a delta list for that one."""
+        extensions: list[_Extension] = []
+        if base is not None:
+            extensions.append((x509.DeltaCRLIndicator(base), True))
+        if scope is not None:
+            extensions.append((scope, True))
+        return self._issuing.crl(
+            serials,
+            number,
+            this_update or self._now - timedelta(hours=1),
+            next_update or self._now + timedelta(days=7),
+            removed=removed,
+            extensions=extensions,
+        )
+
+    def computer_with_key(self, dns_name: str, key: PrivateKey) -> Credential:
+        """A computer with a key of the test's."""
+        return _issue(
+            self._issuing,
+            key,
+            dns_name,
+            [x509.DNSName(dns_name)],
+            valid=_current(self._now),
+            purposes=_CLIENT,
+        )
+
+    def branch(self, dns_name: str) -> tuple[Credential, x509.CertificateRevocationList]:
+        """A computer of another issuing authority below the same root, and that one's list."""
+        authority = _issuing_authority("Lab Branch CA", self._root, self._now)
+        period = (self._now - timedelta(hours=1), self._now + timedelta(days=7))
+        crl = authority.crl((), 1, *period)
+        return _computer(authority, dns_name, _current(self._now)), crl
+
     def write(self, directory: Path) -> None:
         """Write what the shipped configuration uses, into a new or empty directory only."""
         if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
@@ -236,7 +280,14 @@ class _Authority:
     key: ec.EllipticCurvePrivateKey
 
     def crl(
-        self, serials: Iterable[int], number: int, this_update: datetime, next_update: datetime
+        self,
+        serials: Iterable[int],
+        number: int,
+        this_update: datetime,
+        next_update: datetime,
+        *,
+        removed: Iterable[int] = (),
+        extensions: Iterable[_Extension] = (),
     ) -> x509.CertificateRevocationList:
         builder = (
             x509.CertificateRevocationListBuilder()
@@ -246,10 +297,16 @@ class _Authority:
             .add_extension(_authority_key_id(self.key), critical=False)
             .add_extension(x509.CRLNumber(number), critical=False)
         )
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
         for serial in serials:
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder(serial, this_update).build()
             )
+        for serial in removed:
+            entry = x509.RevokedCertificateBuilder(serial, this_update)
+            entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags.remove_from_crl), False)
+            builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(self.key, hashes.SHA256())
 
 

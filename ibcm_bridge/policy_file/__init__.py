@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy import Limits, Policy, WhenUnwritable
-from ibcm_bridge.policy_file.certificates import read_credential, read_trust
+from ibcm_bridge.policy_file.certificates import read_credential
 from ibcm_bridge.policy_file.publications import Row, read_listeners
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, why
 from ibcm_bridge.policy_file.rows import (
@@ -30,6 +30,7 @@ from ibcm_bridge.policy_file.rows import (
     TrustRow,
     policy_schema,
 )
+from ibcm_bridge.policy_file.trust import read_trust
 from ibcm_bridge.policy_file.wording import in_words, without_tags
 from ibcm_bridge.role_table import read_role_table
 from ibcm_bridge.roles import Mode, RoleTable

@@ -1,25 +1,49 @@
-"""Certificates, keys and revocation lists of a policy file, as values."""
+"""Certificates with their keys, of a policy file: PEM or PFX, with or without passphrase."""
 
 from __future__ import annotations
 
-import re
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    pkcs12,
+)
 
 from ibcm_bridge import yaml_tree
-from ibcm_bridge.policy import Credential, Trust
+from ibcm_bridge.policy import Credential
 from ibcm_bridge.policy_file.reading import Reading
-from ibcm_bridge.policy_file.rows import CertificateRow, TrustRow
+from ibcm_bridge.policy_file.rows import CertificateRow, PassphraseRow
+
+_NOT_OPENED = "wrong or missing passphrase, or not a file of this kind"
+_NONE = NoEncryption()
 
 
 def read_credential(
     reading: Reading, where: yaml_tree.Path, row: CertificateRow
 ) -> Credential | None:
     """A certificate with its key; None where there is a problem."""
+    if row.pfx is not None and row.chain is None and row.key is None:
+        return _read_pfx(reading, where, row.pfx, row.passphrase)
+    if row.pfx is not None:
+        reading.report((*where, "pfx"), "chain and key, or pfx alone: not both")
+        return None
+    if row.chain is None or row.key is None:
+        for name, value in (("chain", row.chain), ("key", row.key)):
+            if value is None:
+                reading.report((*where, name), "this key is missing; or give pfx alone")
+        return None
+    passphrase = _passphrase(reading, where, row.passphrase)
     chain, key = reading.read((*where, "chain"), row.chain), reading.read((*where, "key"), row.key)
-    if chain is None or key is None:
+    if chain is None or key is None or passphrase is False:
         return None
     try:
         certificates = x509.load_pem_x509_certificates(chain)
@@ -28,69 +52,76 @@ def read_credential(
         reading.report((*where, "chain"), f"{row.chain} has no PEM certificate that can be used")
         return None
     try:
-        public = serialization.load_pem_private_key(key, None).public_key()
+        private = load_pem_private_key(key, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # The library's message can quote the file; ours must not.
-        reading.report((*where, "key"), f"{row.key} is not a PEM private key without passphrase")
+        kind = "without passphrase" if passphrase is None else f"({_NOT_OPENED})"
+        reading.report((*where, "key"), f"{row.key} is not a PEM private key {kind}")
         return None
-    if public != certified:
+    if private.public_key() != certified:
         reading.report((*where, "key"), f"{row.key} is not the key of {row.chain}")
         return None
-    return Credential(chain, key)
+    if passphrase is not None:
+        key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, _NONE)
+    return Credential(chain, key, _readable_by_others(reading.relative(row.key)))
 
 
-def read_trust(reading: Reading, where: yaml_tree.Path, row: TrustRow) -> Trust | None:
-    """Anchors, issuing authorities and revocation lists."""
-    anchors = _read_certificates(reading, (*where, "anchors"), row.anchors)
-    issuing = _read_certificates(reading, (*where, "issuing"), row.issuing)
-    crls: list[x509.CertificateRevocationList] = []
-    unread = False
-    for index, name in enumerate(row.crls):
-        data = reading.read((*where, "crls", index), name)
-        if data is None:
-            unread = True
-            continue
-        try:
-            crls += _revocation_lists(data)
-        except ValueError:
-            reading.report((*where, "crls", index), f"{name} is not a revocation list")
-            unread = True
-    issuers = {crl.issuer for crl in crls}
-    for certificate in () if unread else (*anchors, *issuing):
-        # protocol.md §9.2: a list that cannot be had counts as revoked; better said now.
-        if certificate.subject not in issuers:
-            subject = certificate.subject.rfc4514_string()
-            reading.report((*where, "crls"), f"no revocation list of {subject}")
-    return Trust(tuple(anchors), tuple(issuing), tuple(crls))
+def _read_pfx(
+    reading: Reading, where: yaml_tree.Path, name: str, row: PassphraseRow | None
+) -> Credential | None:
+    passphrase = _passphrase(reading, where, row)
+    data = reading.read((*where, "pfx"), name)
+    if data is None or passphrase is False:
+        return None
+    try:
+        key, certificate, others = pkcs12.load_key_and_certificates(data, passphrase)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        reading.report((*where, "pfx"), f"{name} cannot be opened: {_NOT_OPENED}")
+        return None
+    if key is None or certificate is None:
+        reading.report((*where, "pfx"), f"{name} has no certificate with its private key")
+        return None
+    chain = b"".join(one.public_bytes(Encoding.PEM) for one in _in_order(certificate, others))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, _NONE)
+    return Credential(chain, pem, _readable_by_others(reading.relative(name)))
 
 
-def _read_certificates(
-    reading: Reading, where: yaml_tree.Path, names: list[str]
+def _in_order(
+    certificate: x509.Certificate, others: Sequence[x509.Certificate]
 ) -> list[x509.Certificate]:
-    found: list[x509.Certificate] = []
-    for index, name in enumerate(names):
-        data = reading.read((*where, index), name)
-        if data is None:
-            continue
-        try:
-            found += _certificates(data)
-        except ValueError:
-            reading.report((*where, index), f"{name} has no certificate")
-    return found
+    """The certificate and its issuers, without the root: a PFX file has them in any order."""
+    chain, left = [certificate], list(others)
+    while issuer := next((one for one in left if one.subject == chain[-1].issuer), None):
+        left.remove(issuer)
+        if issuer.subject == issuer.issuer:
+            break
+        chain.append(issuer)
+    return chain
 
 
-_PEM_CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+def _passphrase(
+    reading: Reading, where: yaml_tree.Path, row: PassphraseRow | None
+) -> bytes | Literal[False] | None:
+    """The passphrase, None where there is none, False where there is a problem."""
+    here = (*where, "passphrase")
+    if row is None:
+        return None
+    if (row.file is None) == (row.environment is None):
+        reading.report(here, "file or environment is wanted here, one of them")
+        return False
+    if row.environment is not None:
+        value = os.environ.get(row.environment)
+        if value is None:
+            reading.report((*here, "environment"), f"{row.environment} is not set")
+            return False
+        return value.encode("utf-8")
+    data = reading.read((*here, "file"), row.file or "")
+    if data is None:
+        return False
+    return data.split(b"\n", 1)[0].rstrip(b"\r")
 
 
-def _revocation_lists(data: bytes) -> list[x509.CertificateRevocationList]:
-    """All lists of a file: PEM, one or several, or DER, as Windows authorities publish them."""
-    blocks = _PEM_CRL.findall(data)
-    if not blocks:
-        return [x509.load_der_x509_crl(data)]
-    return [x509.load_pem_x509_crl(block) for block in blocks]
-
-
-def _certificates(data: bytes) -> list[x509.Certificate]:
-    if b"-----BEGIN" in data:
-        return x509.load_pem_x509_certificates(data)
-    return [x509.load_der_x509_certificate(data)]
+def _readable_by_others(path: Path) -> tuple[str, ...]:
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        return (f"{path} holds a private key and is open to every user of this machine",)
+    return ()

@@ -19,7 +19,7 @@ from ibcm_bridge.policy import (
     TunnelPublication,
     UnlistedHeaders,
 )
-from ibcm_bridge.policy_file.certificates import read_credential, read_trust
+from ibcm_bridge.policy_file.certificates import read_credential
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import (
     BridgeRow,
@@ -29,6 +29,7 @@ from ibcm_bridge.policy_file.rows import (
     RoleRow,
     TunnelRow,
 )
+from ibcm_bridge.policy_file.trust import read_trust
 from ibcm_bridge.policy_file.widening import in_words, read_profile
 from ibcm_bridge.policy_file.wording import not_published_so
 from ibcm_bridge.roles import CertificatePolicy, Mode, RoleTable
@@ -170,6 +171,7 @@ def _bridge(
         site_system_trust=leg_trust,
         unlisted_headers=UnlistedHeaders(row.unlisted_headers),
         request_head=_request_head(roles, limits),
+        send_ca_names=row.clients.ca_names == "send",
     )
 
 

@@ -16,6 +16,10 @@ HostPort = Annotated[
 ]
 HttpsUrl = Annotated[str, StringConstraints(pattern=rf"^https://{_HOST}(:[0-9]{{1,5}})?/?$")]
 HttpUrl = Annotated[str, StringConstraints(pattern=rf"^http://{_HOST}(:[0-9]{{1,5}})?/?$")]
+FetchUrl = Annotated[
+    str, StringConstraints(pattern=rf"^http://{_HOST}(:[0-9]{{1,5}})?/[!-~]*$", max_length=2_000)
+]
+Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}[smhd]$")]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Because = Annotated[
     str,
@@ -36,19 +40,52 @@ def _is(description: str, **more: Any) -> Any:
     return Field(description=description, **more)
 
 
-class CertificateRow(_Row):
-    """PEM files: the certificate followed by its intermediates, and its key without passphrase."""
+def _may(default: Any, description: str) -> Any:
+    """A key that may be left out, and what an editor says about it."""
+    return Field(default=default, description=description)
 
-    chain: str = _is("PEM file: the certificate, followed by its intermediates")
-    key: str = _is("PEM file: the private key, without passphrase")
+
+class PassphraseRow(_Row):
+    """Where a passphrase is: a file that holds it, or an environment variable. Never in here."""
+
+    file: str | None = _may(None, "file whose first line is the passphrase")
+    environment: str | None = _may(None, "environment variable that holds the passphrase")
+
+
+class CertificateRow(_Row):
+    """PEM files: the certificate followed by its intermediates, and its key. Or one PFX file."""
+
+    chain: str | None = _may(None, "PEM file: the certificate, followed by its intermediates")
+    key: str | None = _may(None, "PEM file: the private key")
+    pfx: str | None = _may(None, "PFX file with all of them, instead of chain and key")
+    passphrase: PassphraseRow | None = _may(None, "where the passphrase of the key or PFX is")
+
+
+class FetchRow(_Row):
+    """Revocation lists over HTTP. They are signed, and so need no TLS (RFC 5280 §8)."""
+
+    urls: list[FetchUrl] = _is("http:// addresses of revocation lists", min_length=1)
+    every: Duration = _may("1h", "how often, such as 1h")
+    folder: str = _is("existing folder that keeps what was fetched")
+
+
+class WithoutCrlRow(_Row):
+    """An authority that publishes no list: its certificate as a file, or its subject."""
+
+    authority: str = _is("file with its certificate, or its subject as check shows it")
+    because: Because
 
 
 class TrustRow(_Row):
     """Files, PEM or DER: trust anchors, issuing authorities, and the revocation lists of all."""
 
     anchors: list[str] = _is("files with self-signed root certificates", min_length=1)
-    issuing: list[str] = Field(default=[], description="files with the authorities in between")
-    crls: list[str] = _is("files with a revocation list of every authority above", min_length=1)
+    issuing: list[str] = _may([], "files with the authorities in between")
+    crls: list[str] = _may([], "files or folders with a revocation list of every authority above")
+    fetch: FetchRow | None = _may(None, "revocation lists to fetch over HTTP")
+    warn_before: Duration = _may("1d", "how long before its end a new list is asked for")
+    grace: Duration = _may("0s", "how long a list is accepted after its end")
+    without_crl: list[WithoutCrlRow] = _may([], "authorities that publish no list, and why")
 
 
 class ClientsRow(_Row):
@@ -60,6 +97,9 @@ class ClientsRow(_Row):
     )
     trust: TrustRow | None = Field(
         default=None, description="who issues client certificates; not with certificate: none"
+    )
+    ca_names: Literal["send", "omit"] = _may(
+        "omit", "whether clients are told the names of the authorities"
     )
 
 

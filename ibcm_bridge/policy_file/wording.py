@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.roles import Mode, RoleTable
 
+_DURATION = "a time, such as 30m, 12h or 1d"
 _SHAPES = {
     "name": "a host name, such as bridge.internet.example",
     "verify_name": "a host name, such as mp01.corp.example",
     "directory": "the whole first segment of a path, such as SMS_MP",
     "verb": "a verb, such as GET",
+    "every": _DURATION,
+    "grace": _DURATION,
+    "warn_before": _DURATION,
 }
 _URLS = {
     Mode.BRIDGE: "https://name or https://name:port and no path; "
@@ -59,6 +63,8 @@ def in_words(
             return _role_url(mode, str(where[-2]), table)
         if "extra_headers" in where:
             return "a field name, such as SOAPAction"
+        if len(where) > 1 and where[-2] == "urls":
+            return "http://name/path: lists are signed, and fetching them must need no other list"
         return _SHAPES.get(key, "an address and a port number, such as 0.0.0.0:443, and no more")
     if key == "because":
         return f"say why, in words of {_SAY_WHY} characters: it is off unless the file says why"

@@ -128,9 +128,10 @@ def bridged_publication(policy: Policy) -> BridgePublication:
 class Running:
     """A bridge in a thread of its own. A context manager."""
 
-    def __init__(self, lab: Lab, policy: Policy) -> None:
+    def __init__(self, lab: Lab, policy: Policy, **options: Any) -> None:
         self.lab = lab
         self.policy = policy
+        self._options = options
         self.bridge: Bridge
         self.address = ("", 0)
         self.unhandled: list[str] = []
@@ -234,7 +235,7 @@ class Running:
                 self.unhandled.append(f"serve: {error!r}")
 
     async def _serve(self) -> None:
-        self.bridge = Bridge(self.policy)
+        self.bridge = Bridge(self.policy, **self._options)
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         await serve(
             self.bridge, lambda found: self._started.set_result((found[0], loop, stop)), stop

@@ -477,7 +477,8 @@ def test_what_judges_a_certificate_refuses_the_handshake_when_it_raises(
 
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize(
-    "name", ["_judge_certificate", "_connection", "_certificate", "certificate_facts"]
+    "name",
+    ["_judge_certificate", "_connection", "end_entity_of", "path_of", "certificate_facts"],
 )
 def test_the_verify_callback_refuses_the_handshake_when_it_raises(
     running: Running, monkeypatch: pytest.MonkeyPatch, name: str, error: type[BaseException]

@@ -18,6 +18,7 @@ from mitmproxy.proxy.layers.tls import TlsStartServerHook
 from OpenSSL import SSL
 
 from ibcm_bridge.addons import tls_contexts
+from ibcm_bridge.addons.held_trust import HeldTrust
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from ibcm_bridge.origination import LegTls, Origination
 from ibcm_bridge.policy import TlsVersion
@@ -34,7 +35,7 @@ class Wire:
     def __init__(self, lab: Lab, context: Any) -> None:
         publication: Any = lab.policy.listeners[0].publications["bridge.internet.example"]  # type: ignore[union-attr]
         self.client_context = tls_contexts.site_system_leg_context(
-            publication.site_system_credential, publication.site_system_trust
+            publication.site_system_credential, HeldTrust(publication.site_system_trust)
         )
         server_context = SSL.Context(SSL.TLS_SERVER_METHOD)
         server_context.set_max_proto_version(SSL.TLS1_2_VERSION)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -173,27 +174,34 @@ def test_curl_falls_back_from_http_2(lab: Lab) -> None:
     assert lab.record()["verdict"] == "allow"
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_saved_session_is_not_resumed(lab: Lab, version: ssl.TLSVersion) -> None:
-    context = lab.context()
-    context.minimum_version = context.maximum_version = version
-    request = lab.request(fields={"Connection": "close"})
-    session = None
-    for _ in range(3):
-        with lab.connect(context=context, session=session) as connection:
-            assert not connection.session_reused
-            connection.sendall(request)
-            assert lab.read_to_end(connection).startswith(b"HTTP/1.1 200 OK\r\n")
-            session = connection.session
-    # Each was a full handshake: the certificate was seen, and judged, each time.
-    assert [one["client"] for one in lab.records(3)] == ["pc1.corp.example"] * 3
+@pytest.mark.parametrize("version", VERSIONS)
+def test_openssl_resumes_a_saved_session(lab: Lab, version: str, tmp_path: Path) -> None:
+    saved = str(tmp_path / "session.pem")
+    good = lab.credentials.computer
+    first = lab.s_client(version, "-sess_out", saved, credential=good)
+    assert f"New, {VERSIONS[version]}" in first.stdout
+    again = lab.s_client(version, "-sess_in", saved, credential=good)
+    assert f"Reused, {VERSIONS[version]}" in again.stdout
+    assert "HTTP/1.1 200 OK" in again.stdout
+    full, resumed = lab.records(2)
+    assert (full["verdict"], resumed["verdict"]) == ("allow", "allow")
+    assert ("tls_resumed" in full, resumed["tls_resumed"]) == (False, True)
+    assert resumed["client"] == full["client"] == "pc1.corp.example"
 
 
-def test_openssl_cannot_resume_either(lab: Lab) -> None:
-    run = lab.s_client("-tls1_2", "-reconnect", credential=lab.credentials.computer)
-    assert "Reused, " not in run.stdout
-    assert run.stdout.count("New, TLSv1.2") == 6
-    assert lab.record()["verdict"] == "allow"
+def test_no_session_allows_early_data(lab: Lab, tmp_path: Path) -> None:
+    # RFC 8446 §8: early data can be replayed, and nobody is verified before it.
+    saved = str(tmp_path / "session.pem")
+    lab.s_client("-tls1_3", "-sess_out", saved, credential=lab.credentials.computer)
+    shown = subprocess.run(
+        ["openssl", "sess_id", "-in", saved, "-noout", "-text"],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    )
+    assert "Max Early Data: 0" in shown.stdout
+    lab.record()
 
 
 def test_renegotiation_is_refused(lab: Lab) -> None:

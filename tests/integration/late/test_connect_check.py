@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ibcm_bridge.addons.connect_check import check_connections
-from ibcm_bridge.check import Finding, Level
+from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.running import free_port
 from ibcm_bridge.policy_file import load_policy

@@ -1,0 +1,93 @@
+"""Files and folders with revocation lists, at the start and whenever they have changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+
+from ibcm_bridge.policy_file.reading import why
+
+SUFFIXES = (".crl", ".pem")
+"""What is read of a folder. Authorities write .crl, administrators convert to .pem."""
+
+MAX_BYTES = 64 * 1024 * 1024
+"""More than a million entries; larger ones are a mistake."""
+
+_PEM = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+
+
+@dataclass(slots=True)
+class CrlFiles:
+    """What was read: lists with the name of their file, and what could not be."""
+
+    lists: list[tuple[str, x509.CertificateRevocationList]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def read_crl_files(sources: Iterable[Path]) -> CrlFiles:
+    """All lists of files and folders. Nothing stops it; problems are told."""
+    found = CrlFiles()
+    for source in sources:
+        if source.is_dir() and not _in_folder(source):
+            found.problems.append(f"{source} is a folder without {' or '.join(SUFFIXES)} files")
+    for path in _files(sources):
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                found.problems.append(f"{path} is larger than {MAX_BYTES} bytes")
+                continue
+            data = path.read_bytes()
+        except OSError as error:
+            found.problems.append(f"{path} cannot be read: {why(error)}")
+            continue
+        try:
+            found.lists += [(str(path), one) for one in parse_crls(data)]
+        except ValueError:
+            found.problems.append(f"{path} is not a revocation list")
+    return found
+
+
+def parse_crls(data: bytes) -> list[x509.CertificateRevocationList]:
+    """All lists of a file: PEM, one or several, or DER, as Windows authorities publish them."""
+    blocks = _PEM.findall(data)
+    if not blocks:
+        return [x509.load_der_x509_crl(data)]
+    return [x509.load_pem_x509_crl(block) for block in blocks]
+
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+def stamp(sources: Iterable[Path]) -> Stamp:
+    """What changes when a file does: names, inodes, sizes and times."""
+    found = []
+    for path in _files(sources):
+        try:
+            status = path.stat()
+        except OSError:
+            found.append((str(path), 0, 0, 0))
+        else:
+            found.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
+def _files(sources: Iterable[Path]) -> Iterator[Path]:
+    for source in sources:
+        if source.is_dir():
+            yield from _in_folder(source)
+        else:
+            yield source
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    try:
+        return sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+        )
+    except OSError:
+        return []

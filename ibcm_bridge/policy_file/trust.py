@@ -1,0 +1,156 @@
+"""Trust anchors, issuing authorities and revocation lists of a policy file, as values."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+
+from ibcm_bridge import yaml_tree
+from ibcm_bridge.policy import CrlFetch, Revocation, Trust
+from ibcm_bridge.policy_file.crl_files import read_crl_files
+from ibcm_bridge.policy_file.reading import Reading
+from ibcm_bridge.policy_file.rows import FetchRow, TrustRow
+from ibcm_bridge.revocation import key_of, read_list
+
+
+def read_trust(reading: Reading, where: yaml_tree.Path, row: TrustRow) -> Trust | None:
+    """Anchors, issuing authorities and revocation lists."""
+    anchors = _read_certificates(reading, (*where, "anchors"), row.anchors)
+    issuing = _read_certificates(reading, (*where, "issuing"), row.issuing)
+    authorities = (*anchors, *issuing)
+    without = _without_crl(reading, where, row, authorities)
+    fetch = _fetch(reading, (*where, "fetch"), row.fetch)
+    sources = [reading.relative(name) for name in row.crls]
+    found = _Found()
+    unread = not (sources or fetch or without)
+    if unread:
+        reading.report((*where, "crls"), "this must not be empty")
+    for index, source in enumerate(sources):
+        problems = found.read(source)
+        for problem in problems:
+            unread = True
+            reading.report((*where, "crls", index), problem)
+    if fetch is not None:
+        found.read(fetch.folder)
+        sources.append(fetch.folder)
+    with_base = found.with_base(authorities)
+    for certificate in () if unread else authorities:
+        if key_of(certificate) in with_base or certificate.subject in without:
+            continue
+        # protocol.md §9.2: a list that cannot be had counts as revoked; better said now.
+        text = f"no revocation list of {certificate.subject.rfc4514_string()}"
+        if fetch is None:
+            reading.report((*where, "crls"), text)
+        else:
+            found.notes.append(f"{text} yet: until it is fetched its certificates are refused")
+    revocation = Revocation(
+        sources=tuple(sources),
+        fetch=fetch,
+        warn_before=_duration(row.warn_before),
+        grace=_duration(row.grace),
+        without_crl=without,
+    )
+    return Trust(tuple(anchors), tuple(issuing), tuple(found.lists), revocation, tuple(found.notes))
+
+
+@dataclass(slots=True)
+class _Found:
+    """Lists, and what was noticed."""
+
+    lists: list[x509.CertificateRevocationList] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def read(self, source: Path) -> list[str]:
+        """Read a file or folder. What is wrong with a file is told, with one of a folder noted:
+        whoever fills a folder may put other authorities' lists there."""
+        read = read_crl_files([source])
+        self.lists += (crl for _, crl in read.lists)
+        if not source.is_dir():
+            return read.problems
+        self.notes += read.problems
+        return []
+
+    def with_base(self, authorities: Sequence[x509.Certificate]) -> set[bytes]:
+        """The keys of the authorities that have a base list."""
+        found = set()
+        for crl in self.lists:
+            one = read_list(crl, authorities)
+            if not isinstance(one, str) and one.base_number is None:
+                found.add(one.authority)
+        return found
+
+
+def _without_crl(
+    reading: Reading,
+    where: yaml_tree.Path,
+    row: TrustRow,
+    authorities: Sequence[x509.Certificate],
+) -> dict[x509.Name, str]:
+    """Authorities by name. One that is not trusted here is a slip of the pen."""
+    found: dict[x509.Name, str] = {}
+    for index, one in enumerate(row.without_crl):
+        here = (*where, "without_crl", index, "authority")
+        named = [it.subject for it in authorities if _is_named(reading, here, one.authority, it)]
+        if not named:
+            reading.report(here, f"{one.authority} is no file or subject of anchors or issuing")
+        found |= dict.fromkeys(named, one.because)
+    return found
+
+
+def _is_named(
+    reading: Reading, where: yaml_tree.Path, name: str, authority: x509.Certificate
+) -> bool:
+    if authority.subject.rfc4514_string() == name:
+        return True
+    if "=" in name or not reading.relative(name).is_file():
+        return False
+    data = reading.read(where, name)
+    try:
+        return data is not None and authority == _certificates(data)[0]
+    except (ValueError, IndexError):
+        return False
+
+
+def _fetch(reading: Reading, where: yaml_tree.Path, row: FetchRow | None) -> CrlFetch | None:
+    if row is None:
+        return None
+    folder = reading.relative(row.folder)
+    if not folder.is_dir():
+        reading.report((*where, "folder"), f"there is no folder {folder}")
+    every = _duration(row.every)
+    if every < _LEAST_EVERY:
+        reading.report((*where, "every"), "a minute is the least")
+    return CrlFetch(tuple(row.urls), every, folder)
+
+
+_LEAST_EVERY = datetime.timedelta(minutes=1)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(text: str) -> datetime.timedelta:
+    return datetime.timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+
+
+def _read_certificates(
+    reading: Reading, where: yaml_tree.Path, names: list[str]
+) -> list[x509.Certificate]:
+    found: list[x509.Certificate] = []
+    for index, name in enumerate(names):
+        data = reading.read((*where, index), name)
+        if data is None:
+            continue
+        try:
+            found += _certificates(data)
+        except ValueError:
+            reading.report((*where, index), f"{name} has no certificate")
+    return found
+
+
+def _certificates(data: bytes) -> list[x509.Certificate]:
+    if b"-----BEGIN" in data:
+        return x509.load_pem_x509_certificates(data)
+    return [x509.load_der_x509_certificate(data)]

@@ -1,0 +1,363 @@
+"""Whether a certificate is revoked: lists of serial numbers, signed and dated (RFC 5280 §5, §6.3).
+
+OpenSSL builds and verifies the path; this room answers the one question that has a policy of its
+own. So it can be answered again for a resumed session, with lists that were renewed meanwhile.
+
+1. `read_list` takes a list only if a configured authority signed it and all that is critical in it
+   is understood.
+2. `Lists` holds the newest base list and the newest delta list of each authority and scope, and
+   never goes back to an older one.
+3. `judge_revocation` asks about each certificate of a path. No answer is a refusal (protocol.md
+   §9.2: a list that cannot be had counts as revoked), unless the policy file says otherwise: for a
+   stated time (`grace`), or for a named authority (`without_crl`).
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.policy import Trust
+
+RULE = "clients.trust"
+
+_UNDERSTOOD = (x509.DeltaCRLIndicator, x509.IssuingDistributionPoint)
+"""Extensions of a list that may be critical (RFC 5280 §5.2.4, §5.2.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which of an authority's certificates a list is about (RFC 5280 §5.2.5)."""
+
+    end_entities: bool = True
+    authorities: bool = True
+    points: frozenset[str] | None = None
+    """Names of its distribution point; only certificates that name one of them are covered."""
+
+    def covers(self, certificate: x509.Certificate) -> bool:
+        """Whether the list says anything of this certificate."""
+        if not (self.authorities if is_authority(certificate) else self.end_entities):
+            return False
+        return self.points is None or not self.points.isdisjoint(_points(certificate))
+
+
+Key = tuple[bytes, Scope, bool]
+"""The authority's public key, the scope, and whether it is a delta list."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationList:
+    """A list that an authority signed."""
+
+    authority: bytes
+    issuer: str
+    scope: Scope
+    number: int | None
+    base_number: int | None
+    """Of a delta list: the base it was made for (RFC 5280 §5.2.4). None: this is a base list."""
+    begins: datetime.datetime
+    ends: datetime.datetime
+    revoked: frozenset[int]
+    removed: frozenset[int]
+    """Of a delta list: serial numbers that are not revoked any more."""
+
+    @property
+    def key(self) -> Key:
+        """What a newer list must share to take its place."""
+        return self.authority, self.scope, self.base_number is not None
+
+    @property
+    def age(self) -> tuple[datetime.datetime, int]:
+        """Greater is newer. By date first: an authority restored from a backup counts anew."""
+        return self.begins, self.number or 0
+
+    def describe(self) -> str:
+        """In words."""
+        kind = "the revocation list" if self.base_number is None else "the delta list"
+        return f"{kind} of {self.issuer}"
+
+
+def read_list(
+    crl: x509.CertificateRevocationList, authorities: Iterable[x509.Certificate]
+) -> RevocationList | str:
+    """A list, or why it cannot be used."""
+    issuer = crl.issuer.rfc4514_string()[:200]
+    signer = next((one for one in authorities if signed_by(crl, one)), None)
+    if signer is None:
+        return f"the revocation list of {issuer} is not signed by an authority of this list"
+    if crl.next_update_utc is None:
+        # RFC 5280 §5.1.2.5: nextUpdate must be there; without it a list would hold for ever.
+        return f"the revocation list of {issuer} has no nextUpdate"
+    try:
+        scope = _scope(crl)
+        number = _extension(crl, x509.CRLNumber)
+        base = _extension(crl, x509.DeltaCRLIndicator)
+        revoked, removed = _serials(crl)
+    except ValueError as error:
+        return f"the revocation list of {issuer} cannot be used: {error}"
+    return RevocationList(
+        authority=key_of(signer),
+        issuer=issuer,
+        scope=scope,
+        number=number.crl_number if number else None,
+        base_number=base.crl_number if base else None,
+        begins=crl.last_update_utc,
+        ends=crl.next_update_utc,
+        revoked=revoked,
+        removed=removed if base else frozenset(),
+    )
+
+
+def signed_by(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
+    """Whether this authority signed the list, and may (RFC 5280 §4.2.1.3, cRLSign)."""
+    if authority.subject != crl.issuer:
+        return False
+    try:
+        usage = authority.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        usage = None
+    if usage is not None and not usage.crl_sign:
+        return False
+    try:
+        return crl.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
+    except (TypeError, ValueError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+
+
+def _scope(crl: x509.CertificateRevocationList) -> Scope:
+    for extension in crl.extensions:
+        if extension.critical and not isinstance(extension.value, _UNDERSTOOD):
+            raise ValueError(f"critical extension {extension.oid.dotted_string}")
+    point = _extension(crl, x509.IssuingDistributionPoint)
+    if point is None:
+        return Scope()
+    if point.indirect_crl or point.only_some_reasons or point.only_contains_attribute_certs:
+        raise ValueError("it is indirect, or not about all reasons, or not about certificates")
+    if point.relative_name is not None:
+        raise ValueError("its distribution point has a relative name")
+    return Scope(
+        end_entities=not point.only_contains_ca_certs,
+        authorities=not point.only_contains_user_certs,
+        points=None if point.full_name is None else frozenset(map(_text, point.full_name)),
+    )
+
+
+def _extension[T: x509.ExtensionType](
+    crl: x509.CertificateRevocationList, kind: type[T]
+) -> T | None:
+    try:
+        return crl.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _serials(crl: x509.CertificateRevocationList) -> tuple[frozenset[int], frozenset[int]]:
+    revoked: set[int] = set()
+    removed: set[int] = set()
+    for entry in crl:
+        reason = None
+        for extension in entry.extensions:
+            if isinstance(extension.value, x509.CRLReason):
+                reason = extension.value.reason
+            elif extension.critical:
+                # RFC 5280 §5.3: a list with one that is not understood must not be used.
+                raise ValueError(f"an entry with {extension.oid.dotted_string}")
+        released = reason is x509.ReasonFlags.remove_from_crl
+        (removed if released else revoked).add(entry.serial_number)
+    return frozenset(revoked), frozenset(removed)
+
+
+def _text(name: x509.GeneralName) -> str:
+    return f"{type(name).__name__} {name.value}"
+
+
+def _points(certificate: x509.Certificate) -> frozenset[str]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    return frozenset(_text(name) for point in found for name in point.full_name or ())
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether basicConstraints say so (RFC 5280 §4.2.1.9)."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def key_of(authority: x509.Certificate) -> bytes:
+    """What a list is held by: a renewed authority may have the same name and another key."""
+    return authority.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """The newest lists of all authorities of one `Trust`."""
+
+    held: Mapping[Key, RevocationList] = field(default_factory=dict)
+    of_others: tuple[x509.CertificateRevocationList, ...] = ()
+    """Lists of authorities that are not configured. One that a client sends, and whose path ends
+    at an anchor, may have signed them; that is found out when it is asked about."""
+
+    def of(
+        self, authority: x509.Certificate, certificate: x509.Certificate
+    ) -> tuple[RevocationList | None, RevocationList | None]:
+        """The base list and the delta list that speak of this certificate."""
+        key = key_of(authority)
+        lists = [one for (held_key, *_), one in self.held.items() if held_key == key]
+        if not lists:
+            read = (read_list(crl, [authority]) for crl in self.of_others)
+            lists = [one for one in read if isinstance(one, RevocationList)]
+        found: dict[bool, RevocationList] = {}
+        for one in lists:
+            delta = one.base_number is not None
+            newer = delta not in found or one.age > found[delta].age
+            if newer and one.scope.covers(certificate):
+                found[delta] = one
+        return found.get(False), found.get(True)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What came of reading lists again."""
+
+    lists: Lists
+    renewed: tuple[RevocationList, ...]
+    problems: tuple[str, ...]
+    early: bool
+    """Whether a newer one was left because it is not valid yet."""
+
+
+def renew(
+    lists: Lists,
+    trust: Trust,
+    candidates: Iterable[tuple[str, x509.CertificateRevocationList]],
+    now: datetime.datetime,
+) -> Renewal:
+    """Take what is newer; keep what is held where the candidate is worse, and say why.
+
+    `candidates` are lists with the name of where they came from.
+    """
+    held = dict(lists.held)
+    renewed: dict[Key, RevocationList] = {}
+    of_others = []
+    problems = []
+    early = False
+    for source, crl in candidates:
+        if is_of_another(crl, trust):
+            of_others.append(crl)
+            continue
+        one = read_list(crl, (*trust.anchors, *trust.intermediates))
+        if isinstance(one, str):
+            problems.append(f"{source}: {one}")
+            continue
+        before = held.get(one.key)
+        if before is None or (one.age > before.age and one.begins <= now):
+            held[one.key] = renewed[one.key] = one
+        elif one.age < before.age:
+            problems.append(f"{source}: {one.describe()} is older than the one held")
+        elif one.age > before.age:
+            early = True
+            text = f"is not valid before {one.begins:%Y-%m-%d %H:%M} UTC; the one held is kept"
+            problems.append(f"{source}: {one.describe()} {text}")
+    now_held = Lists(held, tuple(of_others) or lists.of_others)
+    return Renewal(now_held, tuple(renewed.values()), tuple(problems), early)
+
+
+def is_of_another(crl: x509.CertificateRevocationList, trust: Trust) -> bool:
+    """Whether a list names an issuer that is not configured."""
+    return all(crl.issuer != one.subject for one in (*trust.anchors, *trust.intermediates))
+
+
+def lists_of(trust: Trust, now: datetime.datetime) -> Lists:
+    """The lists a trust was loaded with."""
+    ordered = sorted(trust.crls, key=lambda crl: crl.last_update_utc)
+    return renew(Lists(), trust, (("", crl) for crl in ordered), now).lists
+
+
+Notes = tuple[str, ...]
+
+
+def judge_revocation(
+    trust: Trust, lists: Lists, path: Sequence[x509.Certificate], now: datetime.datetime
+) -> Notes | Deny:
+    """Refuse a path with a revoked certificate, or one of which it cannot be told.
+
+    `path` leads from the end-entity certificate to the anchor. What is returned otherwise is what
+    the audit should say: that a list was accepted in its grace, or that there is none by policy.
+    """
+    notes: list[str] = []
+    for depth, certificate in enumerate(path):
+        authority = path[min(depth + 1, len(path) - 1)]
+        if depth and certificate is authority:
+            break  # the anchor: trusted because the policy says so
+        judged = _judge(trust, lists, certificate, authority, now)
+        if isinstance(judged, Deny):
+            return Deny(judged.reason, RULE, f"{judged.detail} (depth {depth})")
+        notes += judged
+    return tuple(dict.fromkeys(notes))
+
+
+def _judge(
+    trust: Trust,
+    lists: Lists,
+    certificate: x509.Certificate,
+    authority: x509.Certificate,
+    now: datetime.datetime,
+) -> Notes | Deny:
+    base, delta = lists.of(authority, certificate)
+    if is_superseded(base, delta):
+        delta = None
+    if certificate.serial_number in _revoked(base, delta):
+        return Deny(Reason.CERTIFICATE_REVOKED, RULE, "certificate revoked")
+    name = authority.subject.rfc4514_string()[:200]
+    if base is None:
+        because = trust.revocation.without_crl.get(authority.subject)
+        if because is None:
+            return Deny(Reason.REVOCATION_UNKNOWN, RULE, f"no revocation list of {name}")
+        return (f"no revocation list of {name}, by policy",)
+    return _dates(trust, [one for one in (base, delta) if one is not None], now)
+
+
+def _dates(trust: Trust, lists: Sequence[RevocationList], now: datetime.datetime) -> Notes | Deny:
+    notes = []
+    for one in lists:
+        if now < one.begins:
+            text = f"{one.describe()} is not valid yet"
+            return Deny(Reason.REVOCATION_UNKNOWN, RULE, text)
+        if now > one.ends + trust.revocation.grace:
+            text = f"{one.describe()} ended on {one.ends:%Y-%m-%d %H:%M} UTC"
+            return Deny(Reason.REVOCATION_UNKNOWN, RULE, text)
+        if now > one.ends:
+            notes.append(f"{one.describe()} ended on {one.ends:%Y-%m-%d %H:%M} UTC, in its grace")
+    return tuple(notes)
+
+
+def is_superseded(base: RevocationList | None, delta: RevocationList | None) -> bool:
+    """Whether the base was made after the delta, and so says all of it (RFC 5280 §5.2.3)."""
+    if base is None or delta is None or base.number is None or delta.number is None:
+        return False
+    return base.number >= delta.number
+
+
+def applies(base: RevocationList | None, delta: RevocationList | None) -> bool:
+    """Whether a delta list may be combined with this base (RFC 5280 §5.2.4, §6.3.3)."""
+    if base is None or delta is None or delta.base_number is None:
+        return False
+    return base.number is not None and base.number >= delta.base_number
+
+
+def _revoked(base: RevocationList | None, delta: RevocationList | None) -> frozenset[int]:
+    """All that is revoked. A delta that does not fit can add to it, and takes nothing back."""
+    revoked = base.revoked if base is not None else frozenset()
+    if delta is None:
+        return revoked
+    return (revoked - (delta.removed if applies(base, delta) else frozenset())) | delta.revoked
