@@ -316,7 +316,7 @@ def _judge(
     base, delta = lists.of(authority, certificate)
     if is_superseded(base, delta):
         delta = None
-    if certificate.serial_number in _revoked(base, delta):
+    if _is_revoked(certificate.serial_number, base, delta):
         return Deny(Reason.CERTIFICATE_REVOKED, RULE, "certificate revoked")
     name = authority.subject.rfc4514_string()[:200]
     if base is None:
@@ -355,9 +355,10 @@ def applies(base: RevocationList | None, delta: RevocationList | None) -> bool:
     return base.number is not None and base.number >= delta.base_number
 
 
-def _revoked(base: RevocationList | None, delta: RevocationList | None) -> frozenset[int]:
-    """All that is revoked. A delta that does not fit can add to it, and takes nothing back."""
-    revoked = base.revoked if base is not None else frozenset()
-    if delta is None:
-        return revoked
-    return (revoked - (delta.removed if applies(base, delta) else frozenset())) | delta.revoked
+def _is_revoked(serial: int, base: RevocationList | None, delta: RevocationList | None) -> bool:
+    """Whether a list revokes it. A delta that does not fit can add, and takes nothing back."""
+    if delta is not None and serial in delta.revoked:
+        return True
+    if base is None or serial not in base.revoked:
+        return False
+    return not (delta is not None and serial in delta.removed and applies(base, delta))
