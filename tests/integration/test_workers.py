@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import os
 import signal
 import sys
+import termios
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -36,7 +39,7 @@ def message(rows: int) -> bytes:
 
 
 LARGE = message(600)
-SLOW = message(18_000)
+LARGER = message(3_000)
 
 
 def children(pid: int) -> list[int]:
@@ -91,9 +94,12 @@ def test_workers_end_with_the_bridge(
     with ThreadPoolExecutor() as pool:
         asked: Future[Any] | None = None
         if busy:
-            asked = pool.submit(post, bridge, pki, credentials, SLOW)
-            lab.until(lambda: has_worked(worker), "the worker at work")
+            os.kill(worker, signal.SIGSTOP)
+            asked = pool.submit(post, bridge, pki, credentials, LARGER)
+            lab.until(lambda: has_been_given(worker), "the worker at work")
         os.kill(bridge.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGCONT)
         bridge.stop()
         lab.until(lambda: not runs(worker), "the end of the worker")
         if asked is not None:
@@ -101,11 +107,15 @@ def test_workers_end_with_the_bridge(
                 asked.result()
 
 
-def has_worked(pid: int) -> bool:
-    """Whether it has used more processor time than it took to look at one small inventory."""
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    before = has_worked.__dict__.setdefault(str(pid), int(fields[11]))
-    return int(fields[11]) > before
+def has_been_given(pid: int) -> bool:
+    """Whether something waits in the standard input of a worker that is halted."""
+    waiting = array.array("i", [0])
+    descriptor = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+    finally:
+        os.close(descriptor)
+    return waiting[0] > 0
 
 
 def test_a_signal_to_all_processes_at_once_lets_an_inspection_finish(
@@ -113,11 +123,13 @@ def test_a_signal_to_all_processes_at_once_lets_an_inspection_finish(
 ) -> None:
     assert post(bridge, pki, credentials, LARGE).status == 200
     (worker,) = children(bridge.pid)
+    os.kill(worker, signal.SIGSTOP)
     with ThreadPoolExecutor() as pool:
-        asked = pool.submit(post, bridge, pki, credentials, SLOW)
-        lab.until(lambda: has_worked(worker), "the worker at work")
+        asked = pool.submit(post, bridge, pki, credentials, LARGER)
+        lab.until(lambda: has_been_given(worker), "the worker at work")
         for pid in (worker, bridge.pid):
             os.kill(pid, signal.SIGTERM)
+        os.kill(worker, signal.SIGCONT)
         assert asked.result(20).status == 200
     assert bridge.stop() == 0
 
@@ -127,11 +139,13 @@ def test_a_worker_that_is_killed_is_replaced(
 ) -> None:
     assert post(bridge, pki, credentials, LARGE).status == 200
     (worker,) = children(bridge.pid)
+    os.kill(worker, signal.SIGSTOP)
     with ThreadPoolExecutor() as pool:
-        asked = pool.submit(post, bridge, pki, credentials, SLOW)
-        lab.until(lambda: has_worked(worker), "the worker at work")
+        asked = pool.submit(post, bridge, pki, credentials, LARGER)
+        lab.until(lambda: has_been_given(worker), "the worker at work")
         os.kill(worker, signal.SIGKILL)
         assert asked.result(20).status == 503
-    assert bridge.audit()[-1]["reason"] == Reason.ENGINE_UNAVAILABLE.value
+    refused = Reason.ENGINE_UNAVAILABLE.value
+    lab.until(lambda: bridge.audit()[-1].get("reason") == refused, "the record")
     lab.until(lambda: worker not in children(bridge.pid), "the collection of the worker")
-    assert post(bridge, pki, credentials, SLOW).status == 200
+    assert post(bridge, pki, credentials, LARGER).status == 200
