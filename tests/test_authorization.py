@@ -652,3 +652,121 @@ def test_a_listing_is_in_the_encoding_it_is_inspected_in(
     else:
         denial = denied(result)
         assert (denial.reason, denial.rule) == (Reason.MEDIA_TYPE, "bodies.webdav.charset")
+
+
+# Bodies of the other roles
+
+SCAN = ("POST", "/ClientWebService/client.asmx")
+REPORT = ("POST", "/SMS_FSP/.sms_fsp")
+FORM = ("POST", "/CMApplicationCatalog/x")
+ENROL = ("POST", "/certsrv/mscep/mscep.dll?operation=PKIOperation")
+OTHERS = {
+    # role -> line, media types that pass, media types that do not, limit
+    "software-update-point": (
+        SCAN,
+        ["text/xml", "text/xml; charset=utf-8", "application/soap+xml"],
+        ["application/json", "multipart/mixed", "text/xml; charset=utf-16", ""],
+        4_194_304,
+    ),
+    "fallback-status-point": (
+        REPORT,
+        ["text/xml", "application/xml", "text/plain; charset=utf-16", "application/octet-stream"],
+        ["multipart/mixed", "application/json", "text/html"],
+        65_536,
+    ),
+    "application-catalog-website-point": (
+        FORM,
+        ["application/x-www-form-urlencoded", "application/json", "application/soap+xml"],
+        ["multipart/form-data", "text/html", ""],
+        1_048_576,
+    ),
+    "policy-module": (
+        ENROL,
+        ["application/x-pki-message", "application/octet-stream"],
+        ["application/x-www-form-urlencoded", "text/xml", ""],
+        1_048_576,
+    ),
+}
+
+
+@pytest.mark.parametrize(("role", "row"), OTHERS.items())
+def test_the_bodies_of_other_roles_are_bounded_and_of_their_media_types(
+    decide_role: Callable[[str], Decide],
+    request_head: Head,
+    role: str,
+    row: tuple[tuple[str, str], list[str], list[str], int],
+) -> None:
+    line, passing, refused, limit = row
+    decide, length = decide_role(role), "Content-Length: 30"
+    for media_type in passing:
+        content_type = f"Content-Type: {media_type}"
+        result = allowed(decide(request_head(*line, content_type, length)))
+        assert result.rule == f"{role}.verbs.POST"
+        allowed(decide(request_head(*line, content_type, f"Content-Length: {limit}")))
+        too_long = request_head(*line, content_type, f"Content-Length: {limit + 1}")
+        assert denied(decide(too_long)).reason is Reason.BODY_TOO_LARGE
+        coded = request_head(*line, content_type, length, "Content-Encoding: gzip")
+        assert denied(decide(coded)).reason is Reason.MEDIA_TYPE
+    for media_type in refused:
+        head = request_head(*line, f"Content-Type: {media_type}", length)
+        assert denied(decide(head)).reason is Reason.MEDIA_TYPE
+    unbounded = decide(request_head(*line, f"Content-Type: {passing[0]}"))
+    if role != "application-catalog-website-point":  # where a POST may be empty
+        assert denied(unbounded).reason is Reason.LENGTH_REQUIRED
+
+
+def test_a_status_report_may_come_without_a_content_type(
+    decide_role: Callable[[str], Decide], request_head: Head
+) -> None:
+    allowed(decide_role("fallback-status-point")(request_head(*REPORT, "Content-Length: 30")))
+    denial = denied(decide_role("policy-module")(request_head(*ENROL, "Content-Length: 30")))
+    assert denial.reason is Reason.MEDIA_TYPE
+
+
+@pytest.mark.parametrize("role", OTHERS)
+@pytest.mark.parametrize("method", ["post", "PUT", "PROPFIND", "CCM_POST", "TRACE", "OPTIONS"])
+def test_other_verbs_of_other_roles_are_refused_and_cite_the_role(
+    decide_role: Callable[[str], Decide],
+    table: RoleTable,
+    request_head: Head,
+    role: str,
+    method: str,
+) -> None:
+    denial = denied(decide_role(role)(request_head(method, OTHERS[role][0][1])))
+    assert (denial.reason, denial.rule) == (Reason.VERB, f"{role}.verbs")
+    assert requirement(denial) == table.roles[role].verbs_requirement
+
+
+@pytest.mark.parametrize(
+    ("target", "cites"),
+    [
+        ("/CCM_Client/ccmsetup.exe", "NO-CLIENT-DEPLOYMENT"),
+        ("/CMUserService/x", "NO-USER-DEPLOYMENT"),
+        ("/CMUserService_WindowsAuth", "NO-USER-DEPLOYMENT"),
+        ("/EnrollmentServer/Discovery.svc", "BRIDGE-NOT-ENROLLED"),
+        ("/bgb/handler.ashx?RequestType=LogIn", "BRIDGE-INSPECT"),
+        ("/CMCertificateRegistration/x", "BRIDGE-INSPECT"),
+    ],
+)
+@pytest.mark.parametrize("role", ["management-point", *OTHERS])
+def test_a_directory_of_no_role_cites_why(
+    decide_role: Callable[[str], Decide], request_head: Head, role: str, target: str, cites: str
+) -> None:
+    denial = denied(decide_role(role)(request_head("GET", target)))
+    assert (denial.reason, requirement(denial)) == (Reason.DIRECTORY, cites)
+
+
+@pytest.mark.parametrize(
+    ("line", "role"),
+    [
+        ((*SCAN, XML, "Content-Length: 30"), "software-update-point"),
+        ((*FORM, "Content-Type: application/json", "Content-Length: 3"), "application-catalog"),
+    ],
+)
+def test_a_soap_action_is_sent_on_to_web_services_and_not_to_others(
+    decide_role: Callable[[str], Decide], request_head: Head, line: tuple[str, ...], role: str
+) -> None:
+    role = next(name for name in OTHERS if name.startswith(role))
+    assert allowed(decide_role(role)(request_head(*line, "SOAPAction: x"))).dropped == ()
+    reported = request_head(*REPORT, "Content-Length: 30", "SOAPAction: x")
+    assert allowed(decide_role("fallback-status-point")(reported)).dropped == ("SOAPAction",)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki import Credential
 from ibcm_bridge.policy import Trust
+from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.roles import CertificatePolicy
 
 from .conftest import (
@@ -187,3 +189,30 @@ def test_a_certificate_is_asked_for_or_not_on_the_wire(
     assert (", CertificateRequest" in said) == asks
     if not asks:
         assert "No client certificate CA names sent" in said
+
+
+# A policy module asks nobody, and takes a whole message in the query (protocol.md 8.4)
+
+
+def test_a_policy_module_has_heads_of_up_to_128_kb(lab: Lab, tmp_path: Path) -> None:
+    role = bridged_publication(lab.policy).directories["sms_mp"]
+    policy = changed(
+        lab.policy,
+        tmp_path / "audit.jsonl",
+        certificate_policy=CertificatePolicy.NONE,
+        client_trust=None,
+        request_head=131_072,
+        directories={
+            "certsrv": replace(role, profile=shipped_roles().roles["policy-module"]),
+        },
+    )
+    target = f"/certsrv/mscep/mscep.dll?operation=PKIOperation&message={'A' * 60_000}"
+    with Running(lab, policy) as running:
+        for padding, sent in ((40_000, True), (80_000, False)):
+            with running.anonymous() as client:
+                # An unlisted field, which is not sent on.
+                result = answer(client, "GET", target, headers={"X-Padding": "x" * padding})
+            assert isinstance(result, Reply), result
+            assert bool(lab.site.received()) == sent
+            lab.site.clear()
+        running.wait_for_reason("head-too-large")
