@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ibcm_bridge.decisions import Deny, Reason
@@ -91,6 +92,10 @@ def read_list(
     signer = next((one for one in authorities if signed_by(crl, one)), None)
     if signer is None:
         return f"the revocation list of {issuer} is not signed by an authority of this list"
+    if isinstance(crl.signature_hash_algorithm, SHA1 | MD5):
+        # As of certificates (protocol.md §9.1): who can make a collision can make a list.
+        weak = crl.signature_hash_algorithm.name
+        return f"the revocation list of {issuer} is signed with {weak}"
     if crl.next_update_utc is None:
         # RFC 5280 §5.1.2.5: nextUpdate must be there; without it a list would hold for ever.
         return f"the revocation list of {issuer} has no nextUpdate"

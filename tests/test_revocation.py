@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.lab.pki import ISSUING_CRL_URL, Credential, LabPki
@@ -321,3 +324,25 @@ def test_a_list_of_an_authority_that_a_client_sends_counts_for_that_one_only(
     verdict = judge_revocation(trust, forged.lists, path, NOW)
     assert isinstance(verdict, Deny)
     assert verdict.reason is Reason.REVOCATION_UNKNOWN
+
+
+@pytest.mark.parametrize(("digest", "usable"), [("sha1", False), ("sha256", True)])
+def test_a_list_with_a_weak_signature_is_not_used(
+    pki: LabPki, tmp_path: Path, digest: str, usable: bool
+) -> None:
+    """As a certificate with one is not; only openssl's own command still makes one."""
+    (tmp_path / "ca.pem").write_bytes(pki.issuing.public_bytes(Encoding.PEM))
+    (tmp_path / "ca.key").write_bytes(
+        pki._issuing.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    (tmp_path / "index").write_text("")
+    (tmp_path / "cnf").write_text("[ca]\ndefault_ca=one\n[one]\ndatabase=index\n")
+    command = (
+        f"ca -gencrl -config cnf -cert ca.pem -keyfile ca.key -md {digest} -crldays 7 -out crl"
+    )
+    subprocess.run(["openssl", *command.split()], cwd=tmp_path, capture_output=True, check=True)
+    crl = x509.load_pem_x509_crl((tmp_path / "crl").read_bytes())
+    read = read_list(crl, [pki.issuing])
+    assert isinstance(read, RevocationList) is usable
+    if not usable:
+        assert str(read).endswith("is signed with sha1")
