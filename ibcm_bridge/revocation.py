@@ -89,13 +89,13 @@ def read_list(
 ) -> RevocationList | str:
     """A list, or why it cannot be used."""
     issuer = crl.issuer.rfc4514_string()[:200]
+    if isinstance(crl.signature_hash_algorithm, SHA1 | MD5):
+        # As of certificates (protocol.md §9.1). The library would not verify it either.
+        weak = crl.signature_hash_algorithm.name
+        return f"the revocation list of {issuer} is signed with {weak}"
     signer = next((one for one in authorities if signed_by(crl, one)), None)
     if signer is None:
         return f"the revocation list of {issuer} is not signed by an authority of this list"
-    if isinstance(crl.signature_hash_algorithm, SHA1 | MD5):
-        # As of certificates (protocol.md §9.1): who can make a collision can make a list.
-        weak = crl.signature_hash_algorithm.name
-        return f"the revocation list of {issuer} is signed with {weak}"
     if crl.next_update_utc is None:
         # RFC 5280 §5.1.2.5: nextUpdate must be there; without it a list would hold for ever.
         return f"the revocation list of {issuer} has no nextUpdate"
