@@ -187,7 +187,9 @@ def failed_handshake(record: ConnectionRecord, error: str | None) -> RefusedConn
     if record.handshake_refusal is not None:
         denial = record.handshake_refusal
     elif error is not None and "peer did not return a certificate" in error:
-        denial = Deny(Reason.CERTIFICATE_MISSING, "clients", "no certificate was presented")
+        # As `identity.admit_anonymous` names it, where there is a publication to name.
+        rule = f"{record.publication.name}.clients" if record.publication else "clients"
+        denial = Deny(Reason.CERTIFICATE_MISSING, rule, "no certificate was presented")
     else:
         denial = Deny(Reason.HANDSHAKE_FAILED, "listener.tls", (error or "")[:200])
     return RefusedConnection(record, denial)

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import datetime
 import itertools
+import json
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from ibcm_bridge import __version__
 
 if TYPE_CHECKING:
+    from ibcm_bridge.explain import Question
     from ibcm_bridge.findings import Finding
     from ibcm_bridge.policy import Policy
 
@@ -129,8 +131,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="'NAME: VALUE'",
         help="a header field; may be given several times",
     )
-    explain.add_argument("method", metavar="VERB")
-    explain.add_argument("url", metavar="URL")
+    explain.add_argument(
+        "--flow",
+        type=Path,
+        metavar="FILE",
+        help="explain each request that mitmproxy saved there (mitmdump -w), in place of VERB URL",
+    )
+    explain.add_argument("--json", action="store_true", help="one JSON object per request")
+    explain.add_argument("method", metavar="VERB", nargs="?")
+    explain.add_argument("url", metavar="URL", nargs="?")
     explain.set_defaults(command=_explain)
 
     pki = commands.add_parser(
@@ -199,35 +208,61 @@ def _connect(policy: Policy) -> Iterator[Finding]:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from cryptography import x509
-
     from ibcm_bridge.addons.runner import engines
     from ibcm_bridge.addons.verification import verify_client_path
-    from ibcm_bridge.explain import Question, explain
+    from ibcm_bridge.explain import explain
 
+    if (options.flow is None) != (options.url is not None):
+        print("ibcm-bridge explain: VERB and URL, or --flow FILE", file=sys.stderr)
+        return EXIT_USAGE
     policy = _policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
-    headers = [tuple(part.strip() for part in one.split(":", 1)) for one in options.header]
-    if any(len(header) != 2 for header in headers):
-        print("ibcm-bridge explain: a header is 'NAME: VALUE'", file=sys.stderr)
-        return EXIT_USAGE
+    looking, denied, answered = engines(policy), False, False
     try:
-        presented = options.certificate.read_bytes() if options.certificate else b""
-        question = Question(
-            method=options.method,
-            url=options.url,
-            headers=tuple((name, value) for name, value in headers),
-            certificates=tuple(x509.load_pem_x509_certificates(presented)) if presented else (),
-            body=options.body.read_bytes() if options.body else None,
-        )
-        explanation = explain(policy, question, engines(policy), verify_client_path)
+        for question in _questions(options):
+            explanation = explain(policy, question, looking, verify_client_path)
+            denied = denied or explanation.denial is not None
+            asked = {"method": question.method, "url": question.url}
+            if options.json:
+                print(json.dumps(asked | explanation.record()))
+            else:
+                # Of saved requests there may be many; one that was asked for is known.
+                heading = [f"{question.method} {question.url}"] if options.flow else []
+                print("\n".join([*([""] if answered else []), *heading, *explanation.steps]))
+            answered = True
     except (OSError, ValueError) as error:
         print(f"ibcm-bridge explain: {error}", file=sys.stderr)
         return EXIT_USAGE
-    for step in explanation.steps:
-        print(step)
-    return EXIT_PROBLEM if explanation.denial is not None else 0
+    return EXIT_PROBLEM if denied else 0
+
+
+def _questions(options: argparse.Namespace) -> Iterator[Question]:
+    """What is asked: one request as described, or each that was saved."""
+    from cryptography import x509
+
+    from ibcm_bridge.addons.saved_flows import saved_questions
+    from ibcm_bridge.explain import Question
+
+    presented: list[x509.Certificate] = []
+    if options.certificate:
+        presented = x509.load_pem_x509_certificates(options.certificate.read_bytes())
+    if options.flow is not None:
+        yield from saved_questions(options.flow, presented)
+        return
+    headers = []
+    for header in options.header:
+        name, colon, value = header.partition(":")
+        if not colon:
+            raise ValueError("a header is 'NAME: VALUE'")
+        headers.append((name.strip(), value.strip()))
+    yield Question(
+        method=options.method,
+        url=options.url,
+        headers=tuple(headers),
+        certificates=tuple(presented),
+        body=options.body.read_bytes() if options.body else None,
+    )
 
 
 def _policy(path: Path) -> Policy | None:

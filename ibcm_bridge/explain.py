@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cryptography import x509
 
@@ -63,6 +63,24 @@ class Explanation:
     steps: tuple[str, ...]
     denial: Deny | None
 
+    def record(self) -> dict[str, object]:
+        """For machines."""
+        denial = self.denial
+        if denial is None:
+            return {"verdict": "allow", "steps": self.steps}
+        row = refusal(denial)
+        return {
+            "verdict": "deny",
+            "reason": denial.reason.value,
+            "rule": denial.rule,
+            "requirement": requirement(denial),
+            "detail": denial.detail,
+            "status": row.status.value if row.status else None,
+            "alert": row.alert,
+            "then_the_client": row.next_step.short,
+            "steps": self.steps,
+        }
+
 
 class _Refused(Exception):
     def __init__(self, denial: Deny) -> None:
@@ -92,9 +110,7 @@ def _follow(
     engines: Sequence[ContentEngine],
     verify_path: VerifyPath,
 ) -> Iterator[str]:
-    parts = urlsplit(question.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{question.url} is not an https:// URL")
+    parts = _parts(question.url)
     if parts.scheme == "http":
         publication: Publication | PlaintextPublication = _plaintext(
             policy, parts.hostname, parts.port
@@ -112,7 +128,13 @@ def _follow(
     else:
         yield "The client needs no certificate."
     head = _allowed(_head(question, publication.name))
-    authorized = _allowed(authorize(client, publication, policy.never, head))
+    decision = authorize(client, publication, policy.never, head)
+    if isinstance(decision, Deny) and decision.reason is Reason.LENGTH_REQUIRED:
+        # Of a body that was not given the length is not known either, and clients send it.
+        sized = _head(question, publication.name, _SOME_LENGTH)
+        if question.body is None and isinstance(sized, RequestHead):
+            decision = authorize(client, publication, policy.never, sized)
+    authorized = _allowed(decision)
     yield f"The head is allowed by {authorized.rule} ({authorized.role.verbs_requirement})."
     if authorized.dropped:
         yield f"Not listed, and taken out: {', '.join(authorized.dropped)}."
@@ -129,6 +151,9 @@ def _follow(
     yield f"It would go to {to}, {how}."
 
 
+_SOME_LENGTH = ("Content-Length", "1")
+
+
 def _route(policy: Policy, name: str, port: int | None) -> Publication:
     denial = Deny(Reason.UNKNOWN_NAME, "listener.publications", f"nothing listens on {port}")
     # Without a port any listener will do: the public port and the listener's may differ.
@@ -142,6 +167,19 @@ def _route(policy: Policy, name: str, port: int | None) -> Publication:
         elif port in (None, listener.address[1], answer.public_port):
             return answer
     raise _Refused(denial)
+
+
+def _parts(url: str) -> SplitResult:
+    """A URL taken apart. ValueError where a client could not ask for it."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url} is not an https:// URL")
+    if parts.username is not None or parts.fragment:
+        raise ValueError(f"{url}: user names and fragments are never sent; leave them out")
+    if not parts.hostname.isascii():
+        raise ValueError(f"{url}: write the name as it is sent, xn--...")
+    parts.port  # noqa: B018 - ValueError where it is none
+    return parts
 
 
 def _plaintext(policy: Policy, name: str, port: int | None) -> PlaintextPublication:
@@ -172,18 +210,18 @@ def _client(
     return _allowed(authenticate(publication, certificate_facts(certificates[0])))
 
 
-def _head(question: Question, host: str) -> RequestHead | Deny:
+def _head(question: Question, host: str, *more: tuple[str, str]) -> RequestHead | Deny:
     parts = urlsplit(question.url)
     # What stands behind the name, byte for byte: urlsplit would lose an empty query.
     target = question.url.split("://", 1)[1].removeprefix(parts.netloc).partition("#")[0] or "/"
-    fields = list(question.headers)
+    fields = [*question.headers, *more]
     given = {name.lower() for name, _ in fields}
     if "host" not in given:
         fields.insert(0, ("Host", host))
     if question.body is not None and "content-length" not in given:
         fields.append(("Content-Length", str(len(question.body))))
     lines = [f"{question.method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in fields), "", ""]
-    return read_request_head("\r\n".join(lines).encode("utf-8"))
+    return read_request_head("\r\n".join(lines).encode("utf-8", "surrogateescape"))
 
 
 def _told(denial: Deny) -> Iterator[str]:
@@ -194,6 +232,7 @@ def _told(denial: Deny) -> Iterator[str]:
     told = f"status {row.status.value}" if row.status else f"the TLS alert {row.alert}"
     yield f"The client is answered with {told}: {row.text}"
     yield f"It would log (inferred): {row.client_log}."
+    yield f"Then it {row.next_step.short}: {row.next_step.text}."
 
 
 def _allowed[Value](value: Value | Deny) -> Value:

@@ -5,14 +5,44 @@ the audit record. Nothing of the request and no name or address of the internal 
 
 `client_log` is the line an administrator will find on the client. It is inferred from how WinHTTP
 and BITS report a status (protocol.md §12 lists what no capture has confirmed).
+
+A status is chosen by what the client does next. What another try cannot change is told by one that
+BITS takes for final, and what may be over in a while by one after which it tries again: of 4xx only
+408 and 409, of 5xx all but 501 and 505 (Microsoft, "Handling Server Application Errors", in the
+documentation of BITS). A refused handshake has no status, and is tried again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from http import HTTPStatus
 
 from ibcm_bridge.decisions import Deny, Reason
+
+
+class NextStep(Enum):
+    """What the client does with an answer, in words: BITS's own, and a message in its queue."""
+
+    GIVES_UP = (
+        "gives up",
+        "BITS ends the job with an error (confirmed); a message stays in its queue and is sent "
+        "again until its time is over (inferred)",
+    )
+    TRIES_AGAIN = (
+        "tries again",
+        "BITS tries again after ten minutes, for up to 14 days (confirmed, its defaults); a "
+        "message is sent again from its queue (inferred)",
+    )
+    CANNOT_CONNECT = (
+        "cannot connect",
+        "no request is sent; the client tries again, and after some failures another management "
+        "point, if it knows one (inferred)",
+    )
+
+    def __init__(self, short: str, text: str) -> None:
+        self.short = short
+        self.text = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +55,15 @@ class Refusal:
     text: str
     """One sentence: to the client for a status, and to people in reports for both."""
     client_log: str
+
+    @property
+    def next_step(self) -> NextStep:
+        """What the client does next."""
+        if self.status is None:
+            return NextStep.CANNOT_CONNECT
+        passing = self.status in (408, 409) or self.status >= 500
+        final = not passing or self.status in (501, 505)
+        return NextStep.GIVES_UP if final else NextStep.TRIES_AGAIN
 
 
 def _http(requirement: str, status: HTTPStatus, text: str, client_log: str = "") -> Refusal:
@@ -180,6 +219,10 @@ REFUSALS: dict[Reason, Refusal] = {
 }
 
 
+RETRY_AFTER = 60
+"""Seconds (RFC 9110 §10.2.3), for what is only the bridge's own to mend."""
+
+
 def refusal(deny: Deny) -> Refusal:
     """The row for a denial."""
     return REFUSALS[deny.reason]
@@ -195,10 +238,12 @@ def response_bytes(deny: Deny, reference: str, *, head_only: bool = False) -> by
     row = refusal(deny)
     status = row.status or HTTPStatus.FORBIDDEN
     body = f"{row.text}\r\nRequirement: {requirement(deny)}\r\nReference: {reference}\r\n".encode()
-    allow = f"Allow: {', '.join(deny.allowed_methods)}\r\n" if deny.allowed_methods else ""
+    more = f"Allow: {', '.join(deny.allowed_methods)}\r\n" if deny.allowed_methods else ""
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        more += f"Retry-After: {RETRY_AFTER}\r\n"
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        f"{allow}"
+        f"{more}"
         "Content-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(body)}\r\n"
         "Cache-Control: no-store\r\n"

@@ -2,10 +2,14 @@
 
 import dataclasses
 import datetime
+import json
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from mitmproxy import certs, http
+from mitmproxy.io import FlowWriter
+from mitmproxy.test import tflow
 
 from ibcm_bridge.addons.runner import engines
 from ibcm_bridge.addons.verification import verify_client_path
@@ -165,3 +169,147 @@ def test_the_command_tells_by_its_exit_status(
     assert main([*common, "GET", "ftp://x/"]) == 2
     assert main([*common, "--header", "nonsense", "GET", f"{MP}/"]) == 2
     assert main([*common, "--body", str(tmp_path / "none"), "GET", f"{MP}/"]) == 2
+
+
+# Bodies that were not given
+
+
+def test_a_body_that_was_not_given_is_still_to_be_inspected(
+    policy: Policy, computer: Credential
+) -> None:
+    explanation = ask(
+        policy,
+        "CCM_POST",
+        f"{MP}/ccm_system/request",
+        computer,
+        headers=(("Content-Type", ccm.CONTENT_TYPE),),
+    )
+    assert explanation.denial is None
+    assert "once its body has been inspected" in explanation.steps[-1]
+
+
+def test_what_is_wrong_with_its_head_is_said_all_the_same(
+    policy: Policy, computer: Credential
+) -> None:
+    explanation = ask(policy, "CCM_POST", f"{MP}/ccm_system/request", computer)
+    assert explanation.denial is not None
+    assert explanation.denial.reason is Reason.MEDIA_TYPE
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user@bridge.internet.example/",
+        "https://bridge.internet.example/#part",
+        "https://br\xfccke.example/",
+        "/SMS_MP/.sms_aut?MPLIST",
+        "ftp://bridge.internet.example/",
+        "https://bridge.internet.example:99999/",
+    ],
+)
+def test_a_url_that_no_client_could_ask_for_is_a_mistake_of_the_question(
+    policy: Policy, computer: Credential, url: str
+) -> None:
+    with pytest.raises(ValueError):
+        ask(policy, "GET", url, computer)
+
+
+# What the client does next
+
+
+def test_what_the_client_does_next_is_said(policy: Policy, computer: Credential) -> None:
+    refused = ask(policy, "DELETE", f"{MP}/SMS_MP/", computer)
+    assert refused.steps[-1].startswith("Then it gives up: BITS")
+    nobody = ask(policy, "GET", f"{MP}/SMS_MP/", None)
+    assert nobody.steps[-1].startswith("Then it cannot connect: ")
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def lab_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("command")
+    make_pki(directory)
+    return directory
+
+
+def command(directory: Path, *arguments: str) -> int:
+    certificate = directory / "pki" / "clients" / "computer.pem"
+    given = ("--config", str(directory / "bridge.yaml"), "--certificate", str(certificate))
+    return main(["explain", *given, *arguments])
+
+
+def test_for_machines_there_is_json(lab_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(lab_files, "--json", "DELETE", f"{MP}/SMS_MP/") == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["verdict"], said["reason"], said["status"]) == ("deny", "verb", 405)
+    assert (said["rule"], said["requirement"]) == ("management-point.verbs", "VERB-MP")
+    assert said["then_the_client"] == "gives up"
+    assert command(lab_files, "--json", "GET", f"{MP}/SMS_MP/.sms_aut?MPLIST") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["verdict"] == "allow"
+    assert "reason" not in said
+
+
+def saved(path: Path, *requests: http.Request, sni: str | None = "bridge.internet.example") -> Path:
+    with path.open("wb") as file:
+        for request in requests:
+            flow = tflow.tflow(req=request)
+            flow.client_conn.sni = sni
+            flow.client_conn.tls = sni is not None
+            FlowWriter(file).add(flow)
+    return path
+
+
+def test_requests_that_mitmproxy_saved_are_explained_one_by_one(
+    lab_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = http.Request.make("GET", f"{MP}/SMS_MP/.sms_aut?MPLIST")
+    bad = http.Request.make("CCM_POST", f"{MP}/ccm_system_altauth/request", b"x")
+    bad.data.method = b"CCM_POST"
+    path = saved(tmp_path / "flows", good, bad)
+    assert command(lab_files, "--json", "--flow", str(path)) == 1
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["verdict"], first["method"]) == ("allow", "GET")
+    assert first["url"] == f"{MP}/SMS_MP/.sms_aut?MPLIST"
+    assert (second["verdict"], second["reason"]) == ("deny", "bypass-directory")
+    assert command(lab_files, "--flow", str(path)) == 1
+    printed = capsys.readouterr().out
+    assert f"GET {MP}/SMS_MP/.sms_aut?MPLIST\n" in printed
+    assert "\n\nCCM_POST " in printed
+
+
+def test_the_certificate_that_was_saved_counts(
+    lab_files: Path, tmp_path: Path, pki: LabPki, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = pki.foreign_computer("pc3.corp.example")
+    flow = tflow.tflow(req=http.Request.make("GET", f"{MP}/SMS_MP/.sms_aut?MPLIST"))
+    flow.client_conn.sni, flow.client_conn.tls = "bridge.internet.example", True
+    flow.client_conn.certificate_list = [certs.Cert(foreign.certificate)]
+    with (tmp_path / "flows").open("wb") as file:
+        FlowWriter(file).add(flow)
+    assert command(lab_files, "--json", "--flow", str(tmp_path / "flows")) == 1
+    assert json.loads(capsys.readouterr().out)["reason"] == "certificate-untrusted"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("GET",),
+        (),
+        ("--flow", "{nothing}"),
+        ("--flow", "{policy}"),
+        ("--flow", "{policy}", "GET", f"{MP}/"),
+        ("--header", "no colon", "GET", f"{MP}/"),
+    ],
+)
+def test_a_question_that_cannot_be_understood_exits_with_2(
+    lab_files: Path, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"nothing": lab_files / "nothing", "policy": lab_files / "bridge.yaml"}
+    assert command(lab_files, *(one.format_map(files) for one in arguments)) == 2
+    assert capsys.readouterr().err.startswith("ibcm-bridge explain: ")

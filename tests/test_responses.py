@@ -8,7 +8,7 @@ import h11
 import pytest
 
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.responses import REFUSALS, refusal, requirement, response_bytes
+from ibcm_bridge.responses import REFUSALS, NextStep, Refusal, refusal, requirement, response_bytes
 
 SECRET = "mp01.corp.example 10.0.0.1 /SMS_MP/.sms_pol?{LAB00001}"
 OVER_HTTP = [reason for reason, row in REFUSALS.items() if row.status is not None]
@@ -122,3 +122,51 @@ def test_a_refused_head_request_is_answered_without_a_body() -> None:
     response, body, after = read(head, "HEAD")
     assert (response.status_code, body, after) == (404, b"", b"")
     assert int(dict(response.headers)[b"content-length"]) == len(whole) - len(head)
+
+
+PASSING = {
+    Reason.TOO_SLOW,
+    Reason.ENGINE_UNAVAILABLE,
+    Reason.OVERLOADED,
+    Reason.SITE_SYSTEM_UNREACHABLE,
+    Reason.SITE_SYSTEM_UNVERIFIED,
+    Reason.SITE_SYSTEM_RESPONSE,
+    Reason.SITE_SYSTEM_SLOW,
+    Reason.BRIDGE_DEFECT,
+}
+"""What may be over in a while, without the client sending anything else."""
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_client_is_told_to_come_again_only_where_that_may_help(reason: Reason) -> None:
+    row = REFUSALS[reason]
+    if row.status is None:
+        assert row.next_step is NextStep.CANNOT_CONNECT
+    else:
+        wanted = NextStep.TRIES_AGAIN if reason in PASSING else NextStep.GIVES_UP
+        assert row.next_step is wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "step"),
+    [
+        (400, NextStep.GIVES_UP),
+        (403, NextStep.GIVES_UP),
+        (408, NextStep.TRIES_AGAIN),
+        (409, NextStep.TRIES_AGAIN),
+        (413, NextStep.GIVES_UP),
+        (500, NextStep.TRIES_AGAIN),
+        (501, NextStep.GIVES_UP),
+        (503, NextStep.TRIES_AGAIN),
+        (505, NextStep.GIVES_UP),
+    ],
+)
+def test_what_bits_takes_for_final_is_final(status: int, step: NextStep) -> None:
+    assert Refusal("X", HTTPStatus(status), None, "X.", "x").next_step is step
+
+
+@pytest.mark.parametrize("reason", OVER_HTTP)
+def test_only_what_is_the_bridges_own_to_mend_says_when_to_come_again(reason: Reason) -> None:
+    response, _, _ = read(response_bytes(Deny(reason, "rule"), "a1b2c3"))
+    said = dict(response.headers).get(b"retry-after")
+    assert said == (b"60" if response.status_code == 503 else None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.lab.case_table import CASES
+from ibcm_bridge.lab.case_table import CASES, NOT_SHOWN
 from ibcm_bridge.responses import REFUSALS
 
 ROOT = Path(__file__).parents[2]
@@ -19,13 +19,14 @@ _BETWEEN = re.compile(r"(<!-- table: [^\n]*-->\n).*?(<!-- /table -->)", re.DOTAL
 
 def _table() -> str:
     lines = [
-        "| reason | told as | requirement | to the client | in its log (inferred) |",
-        "|---|---|---|---|---|",
+        "| reason | told as | then the client | requirement | it reads | it logs (inferred) |",
+        "|---|---|---|---|---|---|",
     ]
     for reason, row in REFUSALS.items():
         told = str(row.status.value) if row.status else f"alert `{row.alert}`"
         lines.append(
-            f"| `{reason.value}` | {told} | {row.requirement} | {row.text} | {row.client_log} |"
+            f"| `{reason.value}` | {told} | {row.next_step.short} | {row.requirement} "
+            f"| {row.text} | {row.client_log} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -98,6 +99,15 @@ def test_what_is_said_to_show_a_requirement_cites_it(name: str) -> None:
         assert path.exists(), path
         files = [path] if path.is_file() else sorted(path.rglob("*.py"))
         assert any(name in one.read_text("utf-8") for one in files), f"{path} does not cite {name}"
+
+
+def test_every_requirement_is_shown_by_a_case_or_it_is_said_why_not() -> None:
+    known = _requirements().keys()
+    shown = {cited for case in CASES for cited in (case.requirement, *case.also)}
+    assert shown <= known
+    assert not shown & NOT_SHOWN.keys()
+    assert shown | NOT_SHOWN.keys() == known
+    assert all(NOT_SHOWN.values())
 
 
 def test_every_module_has_its_place_in_the_architecture() -> None:
