@@ -21,7 +21,7 @@ TRUST, POLICY = "clients.trust", "bridge.internet.example.clients"
 HANDSHAKE_FAILURE, PROTOCOL_VERSION = 40, 70
 
 REFUSED = {
-    "none": (Reason.CERTIFICATE_MISSING, "clients", 116),
+    "none": (Reason.CERTIFICATE_MISSING, POLICY, 116),
     "foreign": (Reason.CERTIFICATE_UNTRUSTED, TRUST, 48),
     "self_signed": (Reason.CERTIFICATE_UNTRUSTED, TRUST, 48),
     "expired": (Reason.CERTIFICATE_EXPIRED, TRUST, 45),
