@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from cryptography import x509
 
@@ -110,13 +110,8 @@ def _follow(
     engines: Sequence[ContentEngine],
     verify_path: VerifyPath,
 ) -> Iterator[str]:
-    parts = _parts(question.url)
-    if parts.scheme == "http":
-        publication: Publication | PlaintextPublication = _plaintext(
-            policy, parts.hostname, parts.port
-        )
-    else:
-        publication = _route(policy, parts.hostname, parts.port)
+    scheme, name, port = _parts(question.url)
+    publication = _plaintext(policy, name, port) if scheme == "http" else _route(policy, name, port)
     yield publication.describe()
     if isinstance(publication, TunnelPublication):
         yield "Everything passes unseen; only the site system can refuse it."
@@ -169,8 +164,8 @@ def _route(policy: Policy, name: str, port: int | None) -> Publication:
     raise _Refused(denial)
 
 
-def _parts(url: str) -> SplitResult:
-    """A URL taken apart. ValueError where a client could not ask for it."""
+def _parts(url: str) -> tuple[str, str, int | None]:
+    """Scheme, name and port of a URL. ValueError where a client could not ask for it."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{url} is not an https:// URL")
@@ -178,8 +173,7 @@ def _parts(url: str) -> SplitResult:
         raise ValueError(f"{url}: user names and fragments are never sent; leave them out")
     if not parts.hostname.isascii():
         raise ValueError(f"{url}: write the name as it is sent, xn--...")
-    parts.port  # noqa: B018 - ValueError where it is none
-    return parts
+    return parts.scheme, parts.hostname, parts.port
 
 
 def _plaintext(policy: Policy, name: str, port: int | None) -> PlaintextPublication:
