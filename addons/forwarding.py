@@ -25,6 +25,7 @@ from ibcm_bridge.addons.display import shown_response
 from ibcm_bridge.addons.procedure import Item, ProcedureLayer, Steps
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from ibcm_bridge.decisions import Approved, Deny, Reason
+from ibcm_bridge.identity import AnonymousClient
 from ibcm_bridge.origination import (
     Origination,
     authentication_lost,
@@ -276,6 +277,8 @@ class ForwardingLayer(ProcedureLayer):
     def _hold(self, announced: int = 0) -> None:
         """Count what is kept of requests, and what is still to come of this one, or refuse it."""
         held = self._taken + max(announced, len(self._received))
+        if isinstance(self._connection.authenticated, AnonymousClient):
+            self._connection.hold.count_as_anonymous()
         if not self._connection.hold.change(held):
             detail = f"{held} bytes are more than there is room for"
             raise Refused(Deny(Reason.OVERLOADED, "limits.held_bytes", detail))

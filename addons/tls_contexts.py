@@ -197,7 +197,8 @@ def expect_name(connection: SSL.Connection, server_name: str, verify_name: str) 
     encoded = verify_name.encode("ascii")
     parameters = _lib.SSL_get0_param(connection._ssl)
     # X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS: "*.corp" yes, "mp*.corp" no.
-    _lib.X509_VERIFY_PARAM_set_hostflags(parameters, 0x4)
+    # X509_CHECK_FLAG_NEVER_CHECK_SUBJECT: only a subjectAltName names a server (RFC 9525 §2).
+    _lib.X509_VERIFY_PARAM_set_hostflags(parameters, 0x4 | 0x20)
     if _lib.X509_VERIFY_PARAM_set1_host(parameters, encoded, len(encoded)) != 1:
         raise ValueError(f"{verify_name!r} cannot be verified as a name")
 

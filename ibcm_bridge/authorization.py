@@ -146,9 +146,11 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
             # HTTP-MULTIPART
             named = (media_type or b"none, or not one").decode("latin-1")[:64]
             return Deny(Reason.MEDIA_TYPE, f"{rule}.media_types", f"Content-Type is {named}")
-        # Inspected as UTF-8, so another encoding would be another document.
-        if body_rule.inspection is Inspection.XML and not _is_utf8(head):
-            return Deny(Reason.MEDIA_TYPE, f"{rule}.charset", "a parameter but charset=utf-8")
+        # Inspected in these, so another encoding would be another document.
+        charsets = _CHARSETS.get(body_rule.inspection)
+        if charsets is not None and _parameters(head) not in charsets:
+            named = b", ".join(sorted(filter(None, charsets))).decode("ascii")
+            return Deny(Reason.MEDIA_TYPE, f"{rule}.charset", f"a parameter but {named}")
         # A coded body would have to be decoded to be inspected; no ConfigMgr client sends one.
         if head.values(b"content-encoding"):
             return Deny(Reason.MEDIA_TYPE, f"{rule}.content-encoding", "a coded request body")
@@ -173,9 +175,16 @@ def _check_connection_fields(head: RequestHead) -> Deny | None:
     return None
 
 
-def _is_utf8(head: RequestHead) -> bool:
+_UTF_8 = frozenset((b"", b"charset=utf-8"))
+_CHARSETS = {
+    Inspection.XML: _UTF_8,
+    Inspection.XML_TEXT: _UTF_8 | {b"charset=utf-16", b"charset=utf-16le"},
+}
+
+
+def _parameters(head: RequestHead) -> bytes:
     parameters = (head.value(b"content-type") or b"").partition(b";")[2]
-    return parameters.strip().lower() in (b"", b"charset=utf-8", b'charset="utf-8"')
+    return parameters.strip().lower().replace(b'"', b"")
 
 
 def _media_type(head: RequestHead) -> bytes | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import h11
 
@@ -43,9 +44,19 @@ _INTERNAL = frozenset(
         b"x-aspnet-version",
         b"x-aspnetmvc-version",
         b"alt-svc",  # RFC 7838: where else the site system is, past the bridge
+        b"via",  # RFC 9110 §7.6.3: who else stands inside
+        b"refresh",  # no standard; leads elsewhere as Location does
+        b"link",  # RFC 8288
+        b"clear-site-data",  # of a name that is the publication's, as the next
+        b"strict-transport-security",
     )
 )
-"""What a site system says of itself. Nothing in protocol.md has a client read it."""
+"""What a site system says of itself, and of others. Nothing in protocol.md has a client read it."""
+
+_DESCRIBE_BODY = frozenset(
+    (b"content-length", b"content-encoding", b"content-type", b"content-range")
+)
+"""The body goes to the client as it is, so these do too, whatever Connection says of them."""
 
 
 class ResponseReader(h11.Connection):
@@ -145,12 +156,11 @@ def fields_for_client(
     `origin` is where the client sent its request, `own_names` are the site system's.
     """
     left_out = _NOT_PASSED_BACK | _INTERNAL
-    # RFC 9110 §7.6.1: what the site system's Connection names is for its own leg. Not the length,
-    # which h11 reads whatever Connection says: the client must read the same.
+    # RFC 9110 §7.6.1: what the site system's Connection names is for its own leg.
     for name, value in response.headers:
         if name == b"connection":
             named = {option.strip().lower() for option in value.split(b",")}
-            left_out |= named - {b"content-length"}
+            left_out |= named - _DESCRIBE_BODY
     fields, replaced = [], []
     for name, value in response.headers.raw_items():
         if name.lower() in left_out:
@@ -170,7 +180,8 @@ def head_for_client(
     response: h11.Response, passed: ClientFields, end: BodyEnd, *, keep_alive: bool
 ) -> bytes:
     """The head as the client gets it: the site system's, with the client leg's own framing."""
-    lines = [b"HTTP/1.1 %d %b" % (response.status_code, response.reason)]
+    # The phrase is our own: a site system's may be anything, and means nothing (RFC 9112 §4).
+    lines = [b"HTTP/1.1 %d %b" % (response.status_code, _phrase(response.status_code))]
     lines += [
         b"%b: %b" % (name, value)
         for name, value in passed.fields
@@ -182,6 +193,13 @@ def head_for_client(
     if not keep_alive:
         lines.append(b"Connection: close")
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _phrase(status_code: int) -> bytes:
+    try:
+        return HTTPStatus(status_code).phrase.encode("ascii")
+    except ValueError:
+        return b""
 
 
 def chunk(data: bytes) -> bytes:

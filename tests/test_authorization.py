@@ -671,7 +671,7 @@ OTHERS = {
     "fallback-status-point": (
         REPORT,
         ["text/xml", "application/xml", "text/plain; charset=utf-16", "application/octet-stream"],
-        ["multipart/mixed", "application/json", "text/html"],
+        ["multipart/mixed", "text/html", "text/xml; charset=utf-7", "text/xml; x=y"],
         65_536,
     ),
     "application-catalog-website-point": (

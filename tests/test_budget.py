@@ -51,3 +51,30 @@ def test_the_sum_is_that_of_the_parts_and_never_over_the_limit(
     for hold in holds:
         hold.end()
     assert budget.held == 0
+
+
+def test_anonymous_clients_leave_room_for_the_others() -> None:
+    budget = Budget(100)
+    nobody, another, client = Hold(budget), Hold(budget), Hold(budget)
+    nobody.count_as_anonymous()
+    another.count_as_anonymous()
+    assert nobody.change(20)
+    assert not another.change(6), "a quarter is for all of them together"
+    assert another.change(5)
+    assert client.change(75)
+    assert not client.change(76)
+    nobody.end()
+    another.end()
+    assert (budget.held, budget.held_by_anonymous) == (75, 0)
+
+
+def test_what_was_held_before_counts_too() -> None:
+    budget = Budget(100)
+    hold = Hold(budget)
+    assert hold.change(20)
+    hold.count_as_anonymous()
+    hold.count_as_anonymous()
+    assert budget.held_by_anonymous == 20
+    assert not hold.change(26)
+    hold.end()
+    assert (budget.held, budget.held_by_anonymous) == (0, 0)

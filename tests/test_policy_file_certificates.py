@@ -23,6 +23,7 @@ from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import BridgePublication, Listener, Policy, Trust
 from ibcm_bridge.policy_file import PolicyError, load_policy
+from ibcm_bridge.policy_file.crl_files import parse_crls
 
 SECRET = "a passphrase with spaces"
 PAIR = "      chain: pki/bridge-server.pem\n      key: pki/bridge-server.key\n"
@@ -294,3 +295,9 @@ def test_names_of_authorities_are_sent_when_wanted(load: Load) -> None:
     assert not bridge(load()).send_ca_names
     assert bridge(load(("      trust:\n", "      ca_names: send\n      trust:\n"))).send_ca_names
     problems(load, ("      trust:\n", "      ca_names: maybe\n      trust:\n"))
+
+
+def test_beginnings_of_lists_without_an_end_are_read_in_one_go() -> None:
+    """A list may be fetched from a stranger; one megabyte of these stopped the bridge."""
+    with pytest.raises(ValueError):
+        parse_crls(b"-----BEGIN X509 CRL-----\n" * 400_000)

@@ -302,3 +302,10 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
                 assert not set(segment) & set("/\\%:;\0")
         else:
             assert result.reason in (Reason.TARGET_FORM, Reason.TARGET_UNSAFE)
+
+
+@pytest.mark.parametrize("text", [b".", b"+", b" .", b"a.", b".+", b"=."])
+def test_a_long_query_is_read_in_one_go(text: bytes) -> None:
+    """With a pattern that goes back, half a megabyte would not be read today."""
+    query = (text * 500_000)[:500_000].replace(b" ", b"%20")
+    assert read_request_target(b"/x?" + query + b"x") is not None

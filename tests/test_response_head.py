@@ -327,3 +327,44 @@ def test_informational_responses_are_bounded_in_number() -> None:
         assert next_response(reader) is None
     reader.receive_data(hint)
     assert isinstance(next_response(reader), Deny)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"Refresh", b"0; url=http://mp01.corp.example/"),
+        (b"Link", b"<http://mp01.corp.example/>; rel=next"),
+        (b"Via", b"1.1 mp01.corp.example"),
+        (b"Clear-Site-Data", b'"*"'),
+        (b"Strict-Transport-Security", b"max-age=0"),
+    ],
+)
+def test_what_leads_elsewhere_or_speaks_of_the_inside_is_left_out(
+    field: tuple[bytes, bytes],
+) -> None:
+    response = h11.Response(status_code=200, headers=[field, (b"ETag", b"x")])
+    passed = fields_for_client(response, b"https://bridge.internet.example", ())
+    assert isinstance(passed, ClientFields)
+    assert passed.fields == ((b"ETag", b"x"),)
+
+
+def test_connection_takes_nothing_from_what_describes_the_body() -> None:
+    response = h11.Response(
+        status_code=200,
+        headers=[
+            (b"Connection", b"content-encoding, content-type, x-own"),
+            (b"Content-Encoding", b"gzip"),
+            (b"Content-Type", b"text/xml"),
+            (b"X-Own", b"x"),
+        ],
+    )
+    passed = fields_for_client(response, b"https://bridge.internet.example", ())
+    assert isinstance(passed, ClientFields)
+    assert [name for name, _ in passed.fields] == [b"Content-Encoding", b"Content-Type"]
+
+
+@pytest.mark.parametrize(("code", "line"), [(200, b"200 OK"), (299, b"299 ")])
+def test_the_reason_phrase_is_our_own(code: int, line: bytes) -> None:
+    response = h11.Response(status_code=code, headers=[], reason=b"mp01.corp.example")
+    head = head_for_client(response, ClientFields((), ()), BodyEnd.NO_BODY, keep_alive=True)
+    assert head == b"HTTP/1.1 " + line + b"\r\n\r\n"

@@ -162,7 +162,7 @@ def _refused_message(rows: Sequence[RefusedMessage], message: CcmRequest) -> Den
     endpoint, reply_to = message.target_endpoint.lower(), message.reply_to.lower()
     roots = [root_element(one) for one in message.documents]
     for row in rows:
-        if row.endpoint not in ("", endpoint) or row.reply_to not in ("", reply_to):
+        if row.endpoint not in ("", endpoint) or not reply_to.startswith(row.reply_to):
             continue
         about = [
             root

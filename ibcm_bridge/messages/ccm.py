@@ -12,6 +12,7 @@ Anything else is refused: a message that cannot be read here cannot be inspected
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,12 @@ MAX_HEADER = 65_536
 
 MAX_SLICES = 32
 """A heartbeat has three (protocol.md §1.3)."""
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+_SLICE = frozenset(("Type", "Name", "Offset", "Length"))
+_SLICE_LOWER = frozenset(name.lower() for name in _SLICE)
+_ENDPOINT = re.compile(r"[A-Za-z0-9_]{0,64}")
+"""Names of endpoints (protocol.md §2.1); another character would be another reading of one."""
 
 _PADDING = b"\x00\r\n"
 _READABLE_HOOKS = frozenset(("zlib-compress", "clientauth"))
@@ -108,9 +115,13 @@ class _Header:
 
     def _add_slice(self, attributes: Mapping[str, str]) -> None:
         offset, length = attributes.get("Offset", ""), attributes.get("Length", "")
-        # str.isdecimal takes other scripts' digits; isascii does not.
-        numbers = [n for n in (offset, length) if n.isascii() and n.isdecimal() and len(n) < 10]
-        if len(numbers) != 2 or len(self.slices) == MAX_SLICES:
+        # Without leading zeros, which one reader takes for octal; str.isdecimal takes other
+        # scripts' digits, this does not.
+        numbers = [n for n in (offset, length) if _NUMBER.fullmatch(n)]
+        known = all(name in _SLICE or name.lower() not in _SLICE_LOWER for name in attributes)
+        if not known or attributes.get("Type", "ByteRange") != "ByteRange":
+            self.problem = "a Body or Attachment of another type, or with an attribute spelt oddly"
+        elif len(numbers) != 2 or len(self.slices) == MAX_SLICES:
             self.problem = "a Body or Attachment without usable Offset and Length"
         else:
             self.slices.append((int(offset), int(length)))
@@ -174,6 +185,8 @@ def _read_header(text: str) -> _Header | Deny:
         return Deny(Reason.XML, "ccm.header.root", "the header is not a Msg")
     if header.problem:
         return Deny(Reason.XML, "ccm.header.slices", header.problem)
+    if not _ENDPOINT.fullmatch(header.endpoint.strip()):
+        return Deny(Reason.XML, "ccm.header.endpoint", "a TargetEndpoint that is no name")
     # protocol.md §1.5: "encrypt" hides the body, the legacy "compress" is not described anywhere.
     for hook in header.hooks:
         if hook not in _READABLE_HOOKS:

@@ -17,7 +17,8 @@ SUFFIXES = (".crl", ".pem")
 MAX_BYTES = 64 * 1024 * 1024
 """More than a million entries; larger ones are a mistake."""
 
-_PEM = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+_PEM = re.compile(rb"-----BEGIN X509 CRL-----[^-]*-----END X509 CRL-----")
+"""Base64 has no hyphen, so each beginning is looked at once; a list may come from a stranger."""
 
 
 @dataclass(slots=True)

@@ -61,6 +61,9 @@ REFUSED = [
     ("MP_LocationManager", "<!-- <Report> --><UpdateSFRequest/>", "BRIDGE-INSPECT"),
     ("MP_LocationManager", '<?xml version="1.0"?>\r\n<updatesfrequest />', "BRIDGE-INSPECT"),
     ("MP_LocationManager", '<x:UpdateSFRequest xmlns:x="urn:x"/>', "BRIDGE-INSPECT"),
+    # The one with the hole may stand anywhere, and look like it: who knows how it is found there.
+    ("MP_LocationManager", "<R><UpdateSFRequest/></R>", "BRIDGE-INSPECT"),
+    ("MP_HinvEndpoint", "<Report><![CDATA[<UpdateSFRequest >]]></Report>", "BRIDGE-INSPECT"),
     # Another endpoint does not make it another message.
     ("MP_HinvEndpoint", "<AssignedSiteRequest/>", "NO-SITE-ASSIGNMENT"),
 ]
@@ -85,7 +88,7 @@ ALLOWED = [
     ("MP_HinvEndpoint", ccm.inventory_report(GUID)),
     # A report that speaks of such a message is not one.
     ("MP_HinvEndpoint", "<Report><AssignedSiteRequest/><ClientPackage/></Report>"),
-    ("MP_HinvEndpoint", "<Report><!-- <UpdateSFRequest/> --></Report>"),
+    ("MP_HinvEndpoint", "<Report><!-- <AssignedSiteRequest/> --></Report>"),
 ]
 
 
@@ -94,8 +97,9 @@ def test_what_an_internet_client_needs_passes(look: Look, endpoint: str, xml: st
     assert isinstance(look(message(endpoint, xml)), Approved)
 
 
-def test_an_answer_for_boot_media_is_refused(look: Look) -> None:
-    denial = look(reply_to("direct:OSD"))
+@pytest.mark.parametrize("where", ["direct:OSD", "direct:osd", "direct:OSD:SccmMessaging"])
+def test_an_answer_for_boot_media_is_refused(look: Look, where: str) -> None:
+    denial = look(reply_to(where))
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-OSD")
 
@@ -120,3 +124,14 @@ def test_the_second_document_of_a_message_counts_too(look: Look) -> None:
     denial = look(body)
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.MESSAGE
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["mp:MP_ClientIdManager", "[http]MP_ClientIdManager", "MP_ClientIdManager/", "MP_Cl\u200bient"],
+)
+def test_an_endpoint_that_is_no_name_is_refused(look: Look, endpoint: str) -> None:
+    """Else it would be read as one of those above, and is not."""
+    denial = look(message(endpoint, "<Report/>"))
+    assert isinstance(denial, Deny)
+    assert (denial.reason, denial.rule) == (Reason.XML, "ccm.header.endpoint")

@@ -450,6 +450,11 @@ def test_text_that_cannot_be_read_is_refused(plain: bytes, expected: Reason) -> 
         "",
         'offset="0" length="20"',
         'Offset="0" Length="0"',
+        'Offset="00" Length="20"',
+        'Offset="0" Length="020"',
+        'Offset="0" Length="20" offset="2"',
+        'Offset="0" Length="20" type="Http"',
+        'Offset="0" Length="20" Type="File"',
     ],
 )
 def test_a_slice_that_is_not_of_the_payload_is_refused(body: str) -> None:
