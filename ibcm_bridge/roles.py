@@ -21,6 +21,8 @@ class Inspection(StrEnum):
     XML = "xml"
     XML_TEXT = "xml-text"
     SCANNED = "scanned"
+    SCEP_QUERY = "scep-query"
+    FORM = "form"
     NOT_INSPECTABLE = "not-inspectable"
 
 

@@ -38,12 +38,12 @@ ROLES: dict[str, tuple[dict[str, str], str, str]] = {
     ),
     "fallback-status-point": ({"POST": "xml-text"}, "VERB-FSP", "VERB-FSP"),
     "application-catalog-website-point": (
-        {"POST": "scanned", "GET": "no-body"},
+        {"POST": "form", "GET": "no-body"},
         "VERB-APPCATALOG",
         "VERB-APPCATALOG",
     ),
     "policy-module": (
-        {"GET": "no-body", "POST": "scanned"},
+        {"GET": "scep-query", "POST": "scanned"},
         "BRIDGE-INSPECT",
         "BRIDGE-INSPECT",
     ),

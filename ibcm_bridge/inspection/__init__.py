@@ -77,7 +77,13 @@ def _subject(authorized: Authorized, body: bytes) -> Subject | Deny:
     if len(body) != announced:
         # The framing said otherwise: forwarding would let the next parser split it elsewhere.
         return Deny(Reason.BODY_INCOMPLETE, "bodies.length", f"{len(body)} of {announced} bytes")
-    return Subject(authorized.body_rule, authorized.head.value(b"content-type") or b"", body)
+    head = authorized.head
+    return Subject(
+        rule=authorized.body_rule,
+        content_type=head.value(b"content-type") or b"",
+        body=body,
+        query=head.target.partition(b"?")[2],
+    )
 
 
 def _decide(authorized: Authorized, body: bytes, seen: Findings | Deny) -> Approved | Deny:

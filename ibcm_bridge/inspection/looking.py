@@ -6,10 +6,13 @@ large body is looked at in another process. `inspection` makes an approval of it
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
@@ -28,12 +31,16 @@ class Subject:
     rule: BodyRule
     content_type: bytes
     body: bytes
+    query: bytes = b""
+    """As sent; some verbs carry what would be a body in it."""
 
     def digest(self) -> str:
         """What tells this subject from every other."""
         rule = self.rule
         terms = (rule.name, rule.inspection.value, rule.inflated_limit, rule.refused_messages)
-        digest = hashlib.sha256(repr((terms, self.content_type, len(self.body))).encode())
+        digest = hashlib.sha256(
+            repr((terms, self.content_type, self.query, len(self.body))).encode()
+        )
         digest.update(self.body)
         return digest.hexdigest()
 
@@ -135,6 +142,69 @@ def _scanned(subject: Subject, _limit: int) -> _Content | Deny:
     return _Content({"sent": subject.body} if subject.body else {})
 
 
+def _scep_query(subject: Subject, limit: int) -> _Content | Deny:
+    """RFC 8894 §4.1: the message of a GET stands in the query, in base64."""
+    if subject.body:
+        return _no_body(subject, limit)
+    fields = dict(parse_qsl(subject.query, keep_blank_values=True, max_num_fields=8))
+    message = fields.get(b"message", b"")
+    if fields.get(b"operation") != b"PKIOperation" or not message:
+        return _Content({})
+    try:
+        # Where "+" was sent as itself, the query's rules have made a space of it.
+        return _Content({"message": base64.b64decode(message.replace(b" ", b"+"), validate=True)})
+    except ValueError:
+        return Deny(Reason.ENCODING, "bodies.scep-query", "the message is not base64")
+
+
+def _form(subject: Subject, limit: int) -> _Content | Deny:
+    """What a web page sends: each media type read as what it says it is."""
+    media_type, _, parameters = subject.content_type.lower().partition(b";")
+    if subject.body and parameters.strip().replace(b'"', b"") not in (b"", b"charset=utf-8"):
+        return Deny(Reason.MEDIA_TYPE, "bodies.form.charset", "a parameter but charset=utf-8")
+    return _FORMS[media_type.strip()](subject, limit) if subject.body else _Content({})
+
+
+def _urlencoded(subject: Subject, _limit: int) -> _Content | Deny:
+    return _Content({"sent": subject.body, "decoded": unquote_to_bytes(_spaced(subject.body))})
+
+
+def _spaced(data: bytes) -> bytes:
+    return data.replace(b"+", b" ")
+
+
+def _json(subject: Subject, _limit: int) -> _Content | Deny:
+    try:
+        # An object is read as a list: else of a name that stands twice one value would be lost.
+        value = json.loads(subject.body.decode("utf-8"), object_pairs_hook=_flat)
+    except UnicodeDecodeError:
+        return Deny(Reason.ENCODING, "bodies.form.json", "not UTF-8")
+    except (ValueError, RecursionError):
+        return Deny(Reason.ENCODING, "bodies.form.json", "not JSON, or nested too deeply")
+    strings, waiting = [], [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            strings.append(one)
+        elif isinstance(one, list):
+            waiting += one
+    decoded = "\n".join(strings).encode("utf-8", "surrogatepass")
+    return _Content({"sent": subject.body, "decoded": decoded})
+
+
+def _flat(pairs: list[tuple[str, object]]) -> list[object]:
+    return [one for pair in pairs for one in pair]
+
+
+_FORMS: dict[bytes, Callable[[Subject, int], _Content | Deny]] = {
+    b"application/x-www-form-urlencoded": _urlencoded,
+    b"application/json": _json,
+    b"application/soap+xml": _xml,
+    b"text/xml": _xml,
+}
+"""The media types of the role's row; authorization has seen to it that it is one of them."""
+
+
 def _ccm_message(subject: Subject, limit: int) -> _Content | Deny:
     message = read_ccm_request(subject.content_type, subject.body, limit)
     if isinstance(message, Deny):
@@ -184,5 +254,7 @@ _READERS: dict[Inspection, Callable[[Subject, int], _Content | Deny]] = {
     Inspection.XML: _xml,
     Inspection.XML_TEXT: _xml_text,
     Inspection.SCANNED: _scanned,
+    Inspection.SCEP_QUERY: _scep_query,
+    Inspection.FORM: _form,
     Inspection.NOT_INSPECTABLE: _not_inspectable,
 }

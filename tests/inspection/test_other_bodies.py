@@ -1,0 +1,107 @@
+"""Bodies of the roles that send no ConfigMgr messages: forms, SCEP, status reports."""
+
+from __future__ import annotations
+
+import base64
+from importlib.resources import files
+from urllib.parse import quote
+
+import pytest
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.inspection.looking import Findings, Subject, look
+from ibcm_bridge.lab.case_requests import eicar
+from ibcm_bridge.roles import RoleTable
+
+XML, SOAP = b"text/xml", b"application/soap+xml; charset=utf-8"
+URLENCODED, JSON = b"application/x-www-form-urlencoded", b"application/json"
+DTD = b'<!DOCTYPE r [<!ENTITY x SYSTEM "file:///c:/windows/win.ini">]><r>&x;</r>'
+
+
+@pytest.fixture(scope="module")
+def yara() -> YaraEngine:
+    source = files("ibcm_bridge.config.rules").joinpath("default.yar").read_text("utf-8")
+    return YaraEngine([("default.yar", source)])
+
+
+def escaped(text: str) -> bytes:
+    return "".join(f"\\u{ord(one):04x}" for one in text).encode()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (XML, b"<r>hello</r>"),
+        (SOAP, b"<r>hello</r>"),
+        (URLENCODED, b"a=1&b=two+words"),
+        (JSON, b'{"a": ["b", 1, null, {"c": "d"}]}'),
+        (b"", b""),
+    ],
+)
+def test_a_form_that_is_what_it_says_passes(
+    table: RoleTable, yara: YaraEngine, content_type: bytes, body: bytes
+) -> None:
+    assert isinstance(look(Subject(table.bodies["form"], content_type, body), [yara]), Findings)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "reason"),
+    [
+        (XML, DTD, Reason.XML_DTD),
+        (SOAP, DTD, Reason.XML_DTD),
+        (XML, f"<r>{eicar()}</r>".encode("utf-16"), Reason.ENCODING),
+        (b"text/xml; charset=utf-16", b"<r/>", Reason.MEDIA_TYPE),
+        (URLENCODED, b"a=" + quote(eicar(), safe="").encode(), Reason.MALICIOUS_CONTENT),
+        (JSON, b'{"a": "' + escaped(eicar()) + b'"}', Reason.MALICIOUS_CONTENT),
+        (JSON, b'{"' + escaped(eicar()) + b'": 1}', Reason.MALICIOUS_CONTENT),
+        (JSON, b'{"a": "' + escaped(eicar()) + b'", "a": "b"}', Reason.MALICIOUS_CONTENT),
+        (JSON, b"{", Reason.ENCODING),
+        (JSON, b"[" * 100_000, Reason.ENCODING),
+        (JSON, b"\xff", Reason.ENCODING),
+    ],
+)
+def test_a_form_that_hides_something_is_refused(
+    table: RoleTable, yara: YaraEngine, content_type: bytes, body: bytes, reason: Reason
+) -> None:
+    denial = look(Subject(table.bodies["form"], content_type, body), [yara])
+    assert isinstance(denial, Deny), denial
+    assert denial.reason is reason
+
+
+def scep(message: bytes) -> bytes:
+    return b"operation=PKIOperation&message=" + message
+
+
+@pytest.mark.parametrize("escape", [True, False])
+def test_the_message_of_a_scep_get_is_looked_at(
+    table: RoleTable, yara: YaraEngine, escape: bool
+) -> None:
+    rule = table.bodies["scep-query"]
+    for content, passes in ((b"\xfb\xef\xbe a message", True), (eicar().encode(), False)):
+        encoded = base64.b64encode(content)
+        query = scep(quote(encoded, safe="").encode() if escape else encoded)
+        result = look(Subject(rule, b"", b"", query), [yara])
+        if passes:
+            assert result == Findings((f"message:{len(content)}",), "", ("yara-x",))
+        else:
+            assert isinstance(result, Deny)
+            assert result.reason is Reason.MALICIOUS_CONTENT
+
+
+def test_other_operations_have_no_message_to_look_at(table: RoleTable, yara: YaraEngine) -> None:
+    subject = Subject(table.bodies["scep-query"], b"", b"", b"operation=GetCACaps&message=lab")
+    assert look(subject, [yara]) == Findings((), "", ("yara-x",))
+
+
+def test_a_scep_message_that_cannot_be_decoded_is_refused(
+    table: RoleTable, yara: YaraEngine
+) -> None:
+    denial = look(Subject(table.bodies["scep-query"], b"", b"", scep(b"MII")), [yara])
+    assert isinstance(denial, Deny)
+    assert (denial.reason, denial.rule) == (Reason.ENCODING, "bodies.scep-query")
+
+
+def test_two_queries_are_two_subjects(table: RoleTable) -> None:
+    rule = table.bodies["scep-query"]
+    assert Subject(rule, b"", b"", b"a").digest() != Subject(rule, b"", b"", b"b").digest()
