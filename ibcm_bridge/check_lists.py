@@ -44,7 +44,7 @@ def check_lists(where: str, trust: Trust, now: datetime.datetime) -> Iterator[Fi
     with_base = {key for key, _, delta in held.held if not delta}
     for authority in authorities:
         name = authority.subject.rfc4514_string()[:200]
-        because = trust.revocation.without_crl.get(authority.subject)
+        because = trust.revocation.without_crl.get(key_of(authority))
         if because is not None and key_of(authority) not in with_base:
             text = f"certificates of {name} are accepted without a revocation list, because: "
             yield Finding(Level.WARNING, where, text + because)

@@ -45,6 +45,10 @@ class CrlFetch:
     folder: Path
 
 
+type Authority = tuple[x509.Name, bytes]
+"""An authority: its name and its public key (RFC 5280 §4.1.2.7). Either may be another's too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Revocation:
     """Where revocation lists come from, and what holds while there is no current one."""
@@ -55,7 +59,7 @@ class Revocation:
     warn_before: datetime.timedelta = datetime.timedelta(days=1)
     grace: datetime.timedelta = datetime.timedelta(0)
     """How long after its end a list is still accepted."""
-    without_crl: Mapping[x509.Name, str] = field(default_factory=dict)
+    without_crl: Mapping[Authority, str] = field(default_factory=dict)
     """Authorities that need no list, and why."""
 
 

@@ -6,7 +6,7 @@ own. So it can be answered again for a resumed session, with lists that were ren
 1. `read_list` takes a list only if a configured authority signed it and all that is critical in it
    is understood.
 2. `Lists` holds the newest base list and the newest delta list of each authority and scope, and
-   never goes back to an older one.
+   never goes back to an older one. An authority is a name and a key, never one of them alone.
 3. `judge_revocation` asks about each certificate of a path. No answer is a refusal (protocol.md
    §9.2: a list that cannot be had counts as revoked), unless the policy file says otherwise: for a
    stated time (`grace`), or for a named authority (`without_crl`).
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.policy import Trust
+from ibcm_bridge.policy import Authority, Trust
 
 RULE = "clients.trust"
 
@@ -48,15 +48,15 @@ class Scope:
         return self.points is None or not self.points.isdisjoint(_points(certificate))
 
 
-Key = tuple[bytes, Scope, bool]
-"""The authority's public key, the scope, and whether it is a delta list."""
+Key = tuple[Authority, Scope, bool]
+"""The authority, the scope, and whether it is a delta list."""
 
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """A list that an authority signed."""
+    """What a list says. Only `read_list` says that the authority signed it."""
 
-    authority: bytes
+    authority: Authority
     issuer: str
     scope: Scope
     number: int | None
@@ -84,30 +84,46 @@ class RevocationList:
         return f"{kind} of {self.issuer}"
 
 
+_MALFORMED = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises of a list that it cannot read."""
+
+
 def read_list(
     crl: x509.CertificateRevocationList, authorities: Iterable[x509.Certificate]
 ) -> RevocationList | str:
     """A list, or why it cannot be used."""
-    issuer = crl.issuer.rfc4514_string()[:200]
-    if isinstance(crl.signature_hash_algorithm, SHA1 | MD5):
-        # As of certificates (protocol.md §9.1). The library would not verify it either.
-        weak = crl.signature_hash_algorithm.name
-        return f"the revocation list of {issuer} is signed with {weak}"
     signer = next((one for one in authorities if signed_by(crl, one)), None)
-    if signer is None:
-        return f"the revocation list of {issuer} is not signed by an authority of this list"
-    if crl.next_update_utc is None:
-        # RFC 5280 §5.1.2.5: nextUpdate must be there; without it a list would hold for ever.
-        return f"the revocation list of {issuer} has no nextUpdate"
+    one = _read(crl, None if signer is None else key_of(signer))
+    if signer is None and not isinstance(one, str):
+        return f"the revocation list of {one.issuer} is not signed by an authority of this list"
+    return one
+
+
+def _read(crl: x509.CertificateRevocationList, signer: Authority | None) -> RevocationList | str:
+    """What a list says. If it is not known who signed it: of the name and key that it claims."""
+    issuer = crl.issuer.rfc4514_string()[:200]
     try:
+        weak = crl.signature_hash_algorithm
+        if isinstance(weak, SHA1 | MD5):
+            # As of certificates (protocol.md §9.1). The library would not verify it either.
+            return f"the revocation list of {issuer} is signed with {weak.name}"
+        if crl.next_update_utc is None:
+            # RFC 5280 §5.1.2.5: nextUpdate must be there; without it a list would hold for ever.
+            return f"the revocation list of {issuer} has no nextUpdate"
         scope = _scope(crl)
         number = _extension(crl, x509.CRLNumber)
         base = _extension(crl, x509.DeltaCRLIndicator)
+        claimed = _extension(crl, x509.AuthorityKeyIdentifier)
         revoked, removed = _serials(crl)
-    except ValueError as error:
+    except _MALFORMED as error:
         return f"the revocation list of {issuer} cannot be used: {error}"
     return RevocationList(
-        authority=key_of(signer),
+        authority=signer or (crl.issuer, (claimed.key_identifier if claimed else None) or b""),
         issuer=issuer,
         scope=scope,
         number=number.crl_number if number else None,
@@ -198,9 +214,11 @@ def is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def key_of(authority: x509.Certificate) -> bytes:
-    """What a list is held by: a renewed authority may have the same name and another key."""
-    return authority.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def key_of(authority: x509.Certificate) -> Authority:
+    """What a list is held by: a renewed authority may have the same name and another key, and two
+    authorities may share a key (RFC 5280 §6.3.3 (b) asks for the issuer's name too)."""
+    key = authority.public_key()
+    return authority.subject, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,26 +226,23 @@ class Lists:
     """The newest lists of all authorities of one `Trust`."""
 
     held: Mapping[Key, RevocationList] = field(default_factory=dict)
-    of_others: tuple[x509.CertificateRevocationList, ...] = ()
-    """Lists of authorities that are not configured. One that a client sends, and whose path ends
-    at an anchor, may have signed them; that is found out when it is asked about."""
+    of_others: Mapping[Key, tuple[RevocationList, x509.CertificateRevocationList]] = field(
+        default_factory=dict
+    )
+    """Lists of authorities that are not configured, by what they claim. One that a client sends,
+    and whose path ends at an anchor, may have signed them; that is found out when it is asked
+    about."""
 
     def of(
         self, authority: x509.Certificate, certificate: x509.Certificate
-    ) -> tuple[RevocationList | None, RevocationList | None]:
-        """The base list and the delta list that speak of this certificate."""
+    ) -> Sequence[RevocationList]:
+        """The lists that speak of this certificate, of whatever scope; the newest first."""
         key = key_of(authority)
-        lists = [one for (held_key, *_), one in self.held.items() if held_key == key]
+        lists = [one for one in self.held.values() if one.authority == key]
         if not lists:
-            read = (read_list(crl, [authority]) for crl in self.of_others)
-            lists = [one for one in read if isinstance(one, RevocationList)]
-        found: dict[bool, RevocationList] = {}
-        for one in lists:
-            delta = one.base_number is not None
-            newer = delta not in found or one.age > found[delta].age
-            if newer and one.scope.covers(certificate):
-                found[delta] = one
-        return found.get(False), found.get(True)
+            lists = [one for one, crl in self.of_others.values() if signed_by(crl, authority)]
+        covering = (one for one in lists if one.scope.covers(certificate))
+        return sorted(covering, key=lambda one: one.age, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,29 +267,41 @@ def renew(
     `candidates` are lists with the name of where they came from.
     """
     held = dict(lists.held)
+    of_others = dict(lists.of_others)
     renewed: dict[Key, RevocationList] = {}
-    of_others = []
     problems = []
     early = False
     for source, crl in candidates:
-        if is_of_another(crl, trust):
-            of_others.append(crl)
-            continue
-        one = read_list(crl, (*trust.anchors, *trust.intermediates))
+        other = is_of_another(crl, trust)
+        # Who signed the list of another is not known yet; it is older or newer all the same.
+        authorities = (*trust.anchors, *trust.intermediates)
+        one = _read(crl, None) if other else read_list(crl, authorities)
         if isinstance(one, str):
             problems.append(f"{source}: {one}")
             continue
-        before = held.get(one.key)
-        if before is None or (one.age > before.age and one.begins <= now):
-            held[one.key] = renewed[one.key] = one
-        elif one.age < before.age:
-            problems.append(f"{source}: {one.describe()} is older than the one held")
-        elif one.age > before.age:
+        before = of_others[one.key][0] if other and one.key in of_others else held.get(one.key)
+        if _takes_the_place(one, before, now):
+            if other:
+                of_others[one.key] = one, crl
+            else:
+                held[one.key] = renewed[one.key] = one
+            early = early or (before is not None and now < before.begins)
+        elif before is not None and one.age > before.age:
             early = True
             text = f"is not valid before {one.begins:%Y-%m-%d %H:%M} UTC; the one held is kept"
             problems.append(f"{source}: {one.describe()} {text}")
-    now_held = Lists(held, tuple(of_others) or lists.of_others)
-    return Renewal(now_held, tuple(renewed.values()), tuple(problems), early)
+        elif before is not None and one.age < before.age:
+            problems.append(f"{source}: {one.describe()} is older than the one held")
+    return Renewal(Lists(held, of_others), tuple(renewed.values()), tuple(problems), early)
+
+
+def _takes_the_place(
+    one: RevocationList, before: RevocationList | None, now: datetime.datetime
+) -> bool:
+    """Whether it is newer and valid already; any list is better than one that is not valid yet."""
+    if before is None:
+        return True
+    return one.begins <= now and (one.age > before.age or now < before.begins)
 
 
 def is_of_another(crl: x509.CertificateRevocationList, trust: Trust) -> bool:
@@ -318,26 +345,55 @@ def _judge(
     authority: x509.Certificate,
     now: datetime.datetime,
 ) -> Notes | Deny:
-    base, delta = lists.of(authority, certificate)
-    if is_superseded(base, delta):
-        delta = None
-    if _is_revoked(certificate.serial_number, base, delta):
+    found = lists.of(authority, certificate)
+    current = _Answers([one for one in found if one.begins <= now])
+    # One that begins later takes nothing back and replaces nothing, but what it revokes is revoked.
+    early = [one for one in found if now < one.begins]
+    serial = certificate.serial_number
+    if current.revoke(serial) or any(serial in one.revoked for one in early):
         return Deny(Reason.CERTIFICATE_REVOKED, RULE, "certificate revoked")
     name = authority.subject.rfc4514_string()[:200]
-    if base is None:
-        because = trust.revocation.without_crl.get(authority.subject)
+    said = current.newest()
+    if not said:
+        later = next((one for one in early if one.base_number is None), None)
+        if later is not None:
+            return Deny(Reason.REVOCATION_UNKNOWN, RULE, f"{later.describe()} is not valid yet")
+        # By name and key: a client may send another authority of this name.
+        because = trust.revocation.without_crl.get(key_of(authority))
         if because is None:
             return Deny(Reason.REVOCATION_UNKNOWN, RULE, f"no revocation list of {name}")
         return (f"no revocation list of {name}, by policy",)
-    return _dates(trust, [one for one in (base, delta) if one is not None], now)
+    return _dates(trust, said, now)
+
+
+class _Answers:
+    """What the lists that cover a certificate say, scope by scope."""
+
+    def __init__(self, lists: Sequence[RevocationList]) -> None:
+        """`lists`: the newest first."""
+        self._pairs: list[tuple[RevocationList | None, RevocationList | None]] = []
+        held = {(one.scope, one.base_number is not None): one for one in lists}
+        for scope in dict.fromkeys(one.scope for one in lists):
+            base, delta = held.get((scope, False)), held.get((scope, True))
+            self._pairs.append((base, None if is_superseded(base, delta) else delta))
+
+    def revoke(self, serial: int) -> bool:
+        """Whether any revokes it: a list of one scope says nothing against one of another."""
+        return any(_is_revoked(serial, base, delta) for base, delta in self._pairs)
+
+    def newest(self) -> Sequence[RevocationList]:
+        """The newest base list, and the delta lists that add to it; nothing without a base."""
+        bases = [base for base, _ in self._pairs if base is not None]
+        if not bases:
+            return ()
+        chosen = max(bases, key=lambda one: one.age)
+        deltas = [delta for base, delta in self._pairs if delta and base in (chosen, None)]
+        return (chosen, *deltas)
 
 
 def _dates(trust: Trust, lists: Sequence[RevocationList], now: datetime.datetime) -> Notes | Deny:
     notes = []
     for one in lists:
-        if now < one.begins:
-            text = f"{one.describe()} is not valid yet"
-            return Deny(Reason.REVOCATION_UNKNOWN, RULE, text)
         if now > one.ends + trust.revocation.grace:
             text = f"{one.describe()} ended on {one.ends:%Y-%m-%d %H:%M} UTC"
             return Deny(Reason.REVOCATION_UNKNOWN, RULE, text)
@@ -347,15 +403,16 @@ def _dates(trust: Trust, lists: Sequence[RevocationList], now: datetime.datetime
 
 
 def is_superseded(base: RevocationList | None, delta: RevocationList | None) -> bool:
-    """Whether the base was made after the delta, and so says all of it (RFC 5280 §5.2.3)."""
+    """Whether the base was made after the delta, and so says all of it (RFC 5280 §5.2.3: lists of
+    one scope are numbered together)."""
     if base is None or delta is None or base.number is None or delta.number is None:
         return False
-    return base.number >= delta.number
+    return base.scope == delta.scope and base.number >= delta.number
 
 
 def applies(base: RevocationList | None, delta: RevocationList | None) -> bool:
-    """Whether a delta list may be combined with this base (RFC 5280 §5.2.4, §6.3.3)."""
-    if base is None or delta is None or delta.base_number is None:
+    """Whether a delta list may be combined with this base (RFC 5280 §5.2.4, §6.3.3 (c))."""
+    if base is None or delta is None or delta.base_number is None or base.scope != delta.scope:
         return False
     return base.number is not None and base.number >= delta.base_number
 

@@ -243,7 +243,7 @@ def test_an_authority_without_a_list_has_to_be_named_with_a_reason(
         '"CN=Lab Issuing CA,O=ibcm-bridge lab\\\\, not for production"',
     ):
         policy = load((CRLS, new % (name, because)))
-        (subject,) = client_trust(policy).revocation.without_crl
+        ((subject, _),) = client_trust(policy).revocation.without_crl
         assert "Lab Issuing CA" in subject.rfc4514_string()
         assert any(
             "without a revocation list, because: it has never" in w for w in warnings(policy)

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.lab import pki as made
 from ibcm_bridge.lab.pki import ISSUING_CRL_URL, Credential, LabPki
 from ibcm_bridge.policy import Revocation, Trust
 from ibcm_bridge.revocation import (
     Lists,
     RevocationList,
     judge_revocation,
+    key_of,
     lists_of,
     read_list,
     renew,
@@ -57,6 +60,25 @@ def judge(pki: LabPki, computer: Credential) -> Judge:
     return judged
 
 
+def asked(trust: Trust, path: list[x509.Certificate], lists: Lists | None = None) -> object:
+    """The reason of a refusal, else the notes."""
+    verdict = judge_revocation(trust, lists or lists_of(trust, NOW), path, NOW)
+    return verdict.reason if isinstance(verdict, Deny) else verdict
+
+
+def authority(
+    name: str, pki: LabPki, key: ec.EllipticCurvePrivateKey | None = None
+) -> tuple[made._Authority, x509.Certificate]:
+    """Another authority below the same root, and a computer's certificate it issued."""
+    one = made._issuing_authority(name, pki._root, NOW)
+    if key is not None:
+        extensions = made._authority_extensions(path_length=0)
+        period = made._authority_period(NOW)
+        certificate = made._sign(key, made._name(name), pki._root, period, extensions)
+        one = made._Authority(certificate, key)
+    return one, made._computer(one, "pc7.corp.example", made._current(NOW)).certificate
+
+
 # One list
 
 
@@ -88,16 +110,16 @@ def test_without_a_list_it_cannot_be_told(judge: Judge) -> None:
 def test_an_authority_that_is_named_needs_no_list_and_the_audit_says_so(
     pki: LabPki, judge: Judge
 ) -> None:
-    named = {pki.issuing.subject: "it has never published one"}
+    named = {key_of(pki.issuing): "it has never published one"}
     (note,) = judge(without_crl=named)  # type: ignore[misc]
     assert "no revocation list of CN=Lab Issuing CA" in note
-    assert judge(without_crl={pki.root.subject: "another one"}) is Reason.REVOCATION_UNKNOWN
+    assert judge(without_crl={key_of(pki.root): "another one"}) is Reason.REVOCATION_UNKNOWN
 
 
 def test_an_authority_that_is_named_and_has_a_list_is_held_to_it(
     pki: LabPki, judge: Judge, serial: int
 ) -> None:
-    named = {pki.issuing.subject: "it has never published one"}
+    named = {key_of(pki.issuing): "it has never published one"}
     crl = pki.issuing_crl([serial], 1)
     assert judge(crl, without_crl=named) is Reason.CERTIFICATE_REVOKED
 
@@ -271,8 +293,8 @@ def trust(pki: LabPki) -> Trust:
 
 
 def held_number(pki: LabPki, lists: Lists) -> int | None:
-    base, _ = lists.of(pki.issuing, pki.computer("pc9.corp.example").certificate)
-    return base.number if base else None
+    found = lists.of(pki.issuing, pki.computer("pc9.corp.example").certificate)
+    return next((one.number for one in found if one.base_number is None), None)
 
 
 def test_a_newer_list_takes_the_place_of_the_one_held(pki: LabPki, trust: Trust) -> None:
@@ -346,3 +368,195 @@ def test_a_list_with_a_weak_signature_is_not_used(
     assert isinstance(read, RevocationList) is usable
     if not usable:
         assert str(read).endswith("is signed with sha1")
+
+
+# Whose list it is: the name and the key
+
+
+def test_a_list_answers_for_its_authority_only_though_another_has_the_same_key(
+    pki: LabPki,
+) -> None:
+    twin, of_twin = authority("Lab Twin CA", pki, key=pki._issuing.key)
+    serial = of_twin.serial_number
+    root = pki.crls()[0]
+    path = [of_twin, twin.certificate, pki.root]
+    own = twin.crl([serial], 9, NOW - HOUR, NOW + DAY)
+    newer = pki.issuing_crl([], 10, this_update=NOW)
+    for lists, expected in (
+        ((root, newer), Reason.REVOCATION_UNKNOWN),
+        ((root, own, newer), Reason.CERTIFICATE_REVOKED),
+        ((root, twin.crl([], 9, NOW - HOUR, NOW + DAY), newer), ()),
+    ):
+        trust = Trust((pki.root,), (pki.issuing, twin.certificate), lists)
+        assert asked(trust, path) == expected
+
+
+def test_an_authority_needs_no_list_by_name_and_key_and_not_by_name_alone(pki: LabPki) -> None:
+    namesake, of_namesake = authority("Lab Issuing CA", pki)
+    assert namesake.certificate.subject == pki.issuing.subject
+    named = Revocation(without_crl={key_of(pki.issuing): "it has never published one"})
+    trust = Trust((pki.root,), (pki.issuing,), (pki.crls()[0],), named)
+    assert asked(trust, [of_namesake, namesake.certificate, pki.root]) is Reason.REVOCATION_UNKNOWN
+    computer = pki.computer("pc1.corp.example").certificate
+    (note,) = asked(trust, [computer, pki.issuing, pki.root])  # type: ignore[misc]
+    assert "by policy" in note
+
+
+# Several scopes of one authority
+
+
+def test_a_delta_list_of_another_scope_adds_and_takes_nothing_back(
+    pki: LabPki, judge: Judge, serial: int
+) -> None:
+    here, full = scope(full_name=HERE), pki.issuing_crl([serial], 5)
+    other = pki.issuing_crl([], 6, base=3, removed=[serial], scope=here)
+    assert judge(full, other) is Reason.CERTIFICATE_REVOKED
+    assert judge(full, pki.issuing_crl([], 6, base=3, removed=[serial])) == ()
+    adding = pki.issuing_crl([serial], 6, base=3, scope=here)
+    assert judge(pki.issuing_crl([], 5), adding) is Reason.CERTIFICATE_REVOKED
+    # Numbers are counted within a scope (RFC 5280 §5.2.3): 9 of one is not later than 6 of another.
+    assert judge(pki.issuing_crl([], 9), adding) is Reason.CERTIFICATE_REVOKED
+
+
+def test_a_newer_list_of_another_scope_does_not_hide_what_is_revoked(
+    pki: LabPki, judge: Judge, serial: int
+) -> None:
+    full = pki.issuing_crl([serial], 5, this_update=NOW - HOUR)
+    newer = pki.issuing_crl([], 6, this_update=NOW, scope=scope(full_name=HERE))
+    assert judge(full, newer) is Reason.CERTIFICATE_REVOKED
+    assert judge(pki.issuing_crl([serial + 1], 5), newer) == ()
+    elsewhere = pki.issuing_crl([serial], 5, scope=scope(full_name=ELSEWHERE))
+    assert judge(elsewhere, newer) == ()
+    # Taken back within its own scope: by a delta list, or by the next list.
+    released = pki.issuing_crl([], 6, base=5, removed=[serial])
+    assert judge(full, released, newer) == ()
+    assert judge(full, pki.issuing_crl([], 6, this_update=NOW), newer) == ()
+
+
+def test_an_ended_list_does_not_count_where_a_newer_one_of_another_scope_does(
+    pki: LabPki, judge: Judge
+) -> None:
+    ended = pki.issuing_crl([], 5, this_update=NOW - DAY, next_update=NOW - HOUR)
+    newer = pki.issuing_crl([], 6, scope=scope(full_name=HERE))
+    assert judge(ended, newer) == ()
+    assert judge(ended) is Reason.REVOCATION_UNKNOWN
+
+
+def test_a_delta_list_that_has_ended_and_has_no_base_of_its_scope_leaves_it_unknown(
+    pki: LabPki, judge: Judge
+) -> None:
+    base = pki.issuing_crl([], 5, scope=scope(full_name=HERE))
+    ended = {"this_update": NOW - DAY, "next_update": NOW - HOUR}
+    assert judge(base, pki.issuing_crl([], 6, base=5, **ended)) is Reason.REVOCATION_UNKNOWN
+    assert judge(base, pki.issuing_crl([], 6, base=5)) == ()
+
+
+# Lists that begin later
+
+
+def test_a_list_that_begins_later_does_not_displace_one_of_another_scope(
+    pki: LabPki, judge: Judge, serial: int
+) -> None:
+    users = scope(only_contains_user_certs=True)
+    later = pki.issuing_crl([], 9, this_update=NOW + HOUR, scope=users)
+    assert judge(pki.issuing_crl([], 5), later) == ()
+    assert judge(later) is Reason.REVOCATION_UNKNOWN
+    assert judge(pki.issuing_crl([serial], 5), later) is Reason.CERTIFICATE_REVOKED
+    elsewhere = pki.issuing_crl([], 5, scope=scope(full_name=ELSEWHERE))
+    assert judge(elsewhere, later) is Reason.REVOCATION_UNKNOWN
+
+
+def test_what_a_list_that_begins_later_revokes_is_revoked_already(
+    pki: LabPki, judge: Judge, serial: int
+) -> None:
+    users = scope(only_contains_user_certs=True)
+    later = pki.issuing_crl([serial], 9, this_update=NOW + HOUR, scope=users)
+    assert judge(pki.issuing_crl([], 5), later) is Reason.CERTIFICATE_REVOKED
+
+
+def test_a_list_that_begins_later_takes_nothing_back(
+    pki: LabPki, judge: Judge, serial: int
+) -> None:
+    held = pki.issuing_crl([serial], 5)
+    late = {"this_update": NOW + HOUR}
+    release = pki.issuing_crl([], 6, base=5, removed=[serial], **late)
+    assert judge(held, release) is Reason.CERTIFICATE_REVOKED
+    assert judge(held, release, now=NOW + 2 * HOUR) == ()
+    # Nor does it replace a delta list of its scope.
+    users = scope(only_contains_user_certs=True)
+    delta = pki.issuing_crl([serial], 6, base=5, scope=users)
+    replacing = pki.issuing_crl([], 7, scope=users, **late)
+    good = pki.issuing_crl([], 5)
+    assert judge(good, delta, replacing) is Reason.CERTIFICATE_REVOKED
+    assert judge(good, delta, replacing, now=NOW + 2 * HOUR) == ()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_list_that_begins_later_gives_way_to_one_that_is_valid_in_any_order(
+    pki: LabPki, order: int
+) -> None:
+    trust = Trust((pki.root,), (pki.issuing,), ())
+    good = pki.issuing_crl([], 5)
+    later = pki.issuing_crl([], 9, this_update=NOW + HOUR)
+    renewal = renew(Lists(), trust, [("a.crl", good), ("b.crl", later)][::order], NOW)
+    assert held_number(pki, renewal.lists) == 5
+    assert renewal.early is True
+
+
+# Lists of authorities that only clients send
+
+
+def test_a_list_of_an_authority_that_a_client_sends_never_goes_back_either(
+    pki: LabPki, trust: Trust
+) -> None:
+    branch, of_branch = authority("Lab Branch CA", pki)
+    path = [of_branch, branch.certificate, pki.root]
+    serial = of_branch.serial_number
+    old = branch.crl([], 1, NOW - DAY, NOW + DAY)
+    revoking = branch.crl([serial], 2, NOW - HOUR, NOW + DAY)
+    first = renew(lists_of(trust, NOW), trust, [("b.crl", old)], NOW)
+    assert asked(trust, path, first.lists) == ()
+    second = renew(first.lists, trust, [("b.crl", revoking)], NOW)
+    assert second.problems == ()
+    assert asked(trust, path, second.lists) is Reason.CERTIFICATE_REVOKED
+    third = renew(second.lists, trust, [("b.crl", old)], NOW)
+    assert asked(trust, path, third.lists) is Reason.CERTIFICATE_REVOKED
+    (problem,) = third.problems
+    assert problem.startswith("b.crl: ")
+    assert "older than the one held" in problem
+    # A list that was released on, being newer, counts.
+    fourth = renew(third.lists, trust, [("b.crl", branch.crl([], 3, NOW, NOW + DAY))], NOW)
+    assert asked(trust, path, fourth.lists) == ()
+
+
+def test_lists_of_two_authorities_of_one_name_that_clients_send_are_both_held(
+    pki: LabPki, trust: Trust
+) -> None:
+    """As an authority renewed with another key has them: told apart by the key they name."""
+    lists = lists_of(trust, NOW)
+    paths = []
+    for hours in (2, 1):
+        branch, of_branch = authority("Lab Branch CA", pki)
+        crl = branch.crl([], 1, NOW - hours * HOUR, NOW + DAY)
+        renewal = renew(lists, trust, [("b.crl", crl)], NOW)
+        assert renewal.problems == ()
+        lists = renewal.lists
+        paths.append([of_branch, branch.certificate, pki.root])
+    assert [asked(trust, path, lists) for path in paths] == [(), ()]
+
+
+def test_a_list_of_another_authority_that_cannot_be_used_displaces_none(
+    pki: LabPki, trust: Trust
+) -> None:
+    branch, of_branch = authority("Lab Branch CA", pki)
+    path = [of_branch, branch.certificate, pki.root]
+    good = branch.crl([], 1, NOW - HOUR, NOW + DAY)
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+    unusable = branch.crl([], 2, NOW, NOW + DAY, extensions=[(odd, True)])
+    early = branch.crl([], 2, NOW + HOUR, NOW + DAY)
+    held = renew(lists_of(trust, NOW), trust, [("b.crl", good)], NOW).lists
+    for worse, said in ((unusable, "1.2.3.4"), (early, "not valid before")):
+        renewal = renew(held, trust, [("b.crl", worse)], NOW)
+        (problem,) = renewal.problems
+        assert said in problem
+        assert asked(trust, path, renewal.lists) == ()

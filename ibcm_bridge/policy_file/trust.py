@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography import x509
 
 from ibcm_bridge import yaml_tree
-from ibcm_bridge.policy import CrlFetch, Revocation, Trust
+from ibcm_bridge.policy import Authority, CrlFetch, Revocation, Trust
 from ibcm_bridge.policy_file.crl_files import read_crl_files
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import FetchRow, TrustRow
@@ -39,7 +39,7 @@ def read_trust(reading: Reading, where: yaml_tree.Path, row: TrustRow) -> Trust 
         sources.append(fetch.folder)
     with_base = found.with_base(authorities)
     for certificate in () if unread else authorities:
-        if key_of(certificate) in with_base or certificate.subject in without:
+        if key_of(certificate) in with_base or key_of(certificate) in without:
             continue
         # protocol.md §9.2: a list that cannot be had counts as revoked; better said now.
         text = f"no revocation list of {certificate.subject.rfc4514_string()}"
@@ -74,9 +74,9 @@ class _Found:
         self.notes += read.problems
         return []
 
-    def with_base(self, authorities: Sequence[x509.Certificate]) -> set[bytes]:
-        """The keys of the authorities that have a base list."""
-        found = set()
+    def with_base(self, authorities: Sequence[x509.Certificate]) -> set[Authority]:
+        """The authorities that have a base list."""
+        found: set[Authority] = set()
         for crl in self.lists:
             one = read_list(crl, authorities)
             if not isinstance(one, str) and one.base_number is None:
@@ -89,12 +89,12 @@ def _without_crl(
     where: yaml_tree.Path,
     row: TrustRow,
     authorities: Sequence[x509.Certificate],
-) -> dict[x509.Name, str]:
-    """Authorities by name. One that is not trusted here is a slip of the pen."""
-    found: dict[x509.Name, str] = {}
+) -> dict[Authority, str]:
+    """Authorities by name and key. One that is not trusted here is a slip of the pen."""
+    found: dict[Authority, str] = {}
     for index, one in enumerate(row.without_crl):
         here = (*where, "without_crl", index, "authority")
-        named = [it.subject for it in authorities if _is_named(reading, here, one.authority, it)]
+        named = [key_of(it) for it in authorities if _is_named(reading, here, one.authority, it)]
         if not named:
             reading.report(here, f"{one.authority} is no file or subject of anchors or issuing")
         found |= dict.fromkeys(named, one.because)
