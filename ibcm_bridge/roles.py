@@ -86,15 +86,33 @@ class Resource:
     """The query, decoded; None where there must be none."""
     methods: frozenset[bytes]
     refused: str
-    """The requirement for which it is refused, whatever the query; empty where it is published."""
+    """The requirement for which it is refused; empty where it is published."""
+    longest: int = 65_536
+    """Characters of a path or a query; what is longer is not what this row is about."""
 
     def has(self, path: str, query: str | None) -> bool:
         """Whether this row is about that path and query."""
+        if len(path) > self.longest or len(query or "") > self.longest:
+            return False
+        if self.refused:
+            return self._refuses(path, query)
         if not self.path.fullmatch(path):
             return False
+        if self.query is None or query is None:
+            return self.query is None and query is None
+        return self.query.fullmatch(query) is not None
+
+    def _refuses(self, path: str, query: str | None) -> bool:
+        """More than by the letter: with path info, and with whatever else is in the query.
+
+        What is refused by name must not pass under a row that takes anything.
+        """
+        found = self.path.match(path)
+        if found is None or (found.end() < len(path) and not path.startswith("/", found.end())):
+            return False
         if self.query is None:
-            return query is None or bool(self.refused)
-        return query is not None and self.query.fullmatch(query) is not None
+            return True
+        return query is not None and self.query.search(query) is not None
 
 
 @dataclass(frozen=True, slots=True)

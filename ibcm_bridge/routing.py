@@ -60,8 +60,7 @@ def published_role(
             never.explained.get(directory, ""),
         )
     # Whatever a policy adds: the content library lists and hands out everything there is.
-    if len(target.segments) > 1 and target.segments[1].lower() in never.below:
-        return Deny(
-            Reason.RESOURCE, "roles.never_below", f"/{target.segments[1]} is never published"
-        )
+    library = next((one for one in target.segments[1:] if one.lower() in never.below), None)
+    if library is not None:
+        return Deny(Reason.RESOURCE, "roles.never_below", f"/{library} is never published")
     return role

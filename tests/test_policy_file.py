@@ -722,7 +722,7 @@ def test_a_tunnel_may_name_any_role_but_one_of_plain_http(load: Load) -> None:
                 f"{DP}:, extra_paths: [{{directory: SMS_MP, path: x, verbs: [GET], {WHY}}}]",
             ),
             "distribution",
-            "/sms_mp is already a directory of management-point",
+            "/SMS_MP is a directory of management-point: publish that role",
         ),
         # opting in
         (

@@ -190,8 +190,9 @@ def test_a_role_as_wide_as_can_be_still_refuses(
     decide = decide_as(widened(table, "distribution-point", row))
     denial = decide(request_head("GET", target))
     assert isinstance(denial, Deny)
-    assert denial.reason in (Reason.BYPASS_DIRECTORY, Reason.RESOURCE)
-    assert denial.rule in ("roles.bypass_directories", "roles.never_below")
+    # Of another role's directories nothing can be added at all.
+    rules = ("roles.bypass_directories", "roles.never_below", "bridge.internet.example.directories")
+    assert denial.rule in rules
     # The twin: what only looks like it is let in by the same row.
     twin = f"{PKG}/xDatalib" if "lib" in target.lower() else "/Reports/x"
     assert isinstance(decide(request_head("GET", twin)), Authorized)
@@ -239,5 +240,80 @@ def test_windows_authentication_lets_its_directories_and_its_field_in(
         assert (denial.reason, requirement(denial)) == (Reason.RESOURCE, "NO-USER-DEPLOYMENT")
     for target in ("/SMS_MP_WindowsAuth/.sms_aut?MPLIST", "/SMS_MP_WindowsAuth/.sms_pol/x?y"):
         denial = opted_in(request_head("GET", target))
+        assert isinstance(denial, Deny)
+        assert denial.reason is Reason.RESOURCE
+
+
+@pytest.mark.parametrize(
+    ("directory", "said"),
+    [
+        ("CCM_Client", "is published by no role (NO-CLIENT-DEPLOYMENT)"),
+        ("enrollmentserver", "is published by no role (BRIDGE-NOT-ENROLLED)"),
+        ("ApiRemoting30", "is a directory of software-update-point: publish that role"),
+        ("SMS_FSP", "is a directory of fallback-status-point: publish that role"),
+        ("ccm_system_altauth", "is never published"),
+        ("Reports", None),
+        ("SMS_MP", None),
+    ],
+)
+def test_only_directories_of_its_own_or_of_nobody_can_be_added(
+    table: RoleTable, directory: str, said: str | None
+) -> None:
+    reading = Reading(Path("bridge.yaml"), Tree())
+    row = everything(directory)
+    read_profile(reading, (), row, table.roles["management-point"], table)
+    told = {problem.message for problem in reading.tree.problems}
+    assert bool(told) is (said is not None)
+    assert all(said is not None and said in one for one in told)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/SMS_MP/.sms_aut/?MPKEYINFORMATIONMEDIA",
+        "/SMS_MP/.sms_aut/x?MPLOCATION",
+        "/SMS_MP/.sms_aut?MPKEYINFORMATIONMEDIA=1",
+        "/SMS_MP/.sms_aut?&MPKEYINFORMATIONMEDIA",
+        "/SMS_MP/.sms_aut?MPLOCATION+",
+        "/SMS_MP/x/Datalib",
+    ],
+)
+def test_what_is_refused_by_name_stays_so_in_a_role_that_takes_anything(
+    table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head, target: str
+) -> None:
+    decide = decide_as(widened(table, "management-point", everything("SMS_MP")))
+    denial = decide(request_head("GET", target))
+    assert isinstance(denial, Deny)
+    assert denial.reason is Reason.RESOURCE
+    assert isinstance(decide(request_head("GET", "/SMS_MP/x/y?z")), Authorized)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("X-Forwarded", "Proxy", "X-Client-Certificate", "SSL-Client-Cert", "X_Cluster_Client_IP"),
+        *("CF-Connecting-IP", "X-Request-URI", "X-Accel-Redirect", "X-Sendfile", "Via"),
+    ],
+)
+def test_what_a_proxy_would_say_cannot_be_added(table: RoleTable, name: str) -> None:
+    reading = Reading(Path("bridge.yaml"), Tree())
+    added = [ExtraHeaderRow(name=one, because=WHY) for one in (name, "X-Custom")]
+    row = RoleRow(site_system="https://ss.corp.example", extra_headers=added)
+    profile = read_profile(reading, (), row, table.roles["management-point"], table)
+    [problem] = reading.tree.problems
+    assert problem.message.startswith(f"{name} is never sent on")
+    assert name.lower().encode() not in profile.headers
+    assert b"x-custom" in profile.headers
+
+
+def test_a_row_of_a_policy_looks_at_no_more_than_it_should(
+    table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head
+) -> None:
+    """Its pattern may cost the square of the length, and clients choose that."""
+    decide = decide_as(widened(table, "management-point", everything("Reports")))
+    fits, long = "x" * 2_048, "x" * 2_049
+    assert isinstance(decide(request_head("GET", f"/Reports/{fits}?{fits}")), Authorized)
+    for target in (f"/Reports/{long}?{fits}", f"/Reports/{fits}?{long}"):
+        denial = decide(request_head("GET", target))
         assert isinstance(denial, Deny)
         assert denial.reason is Reason.RESOURCE

@@ -7,6 +7,8 @@ of its client (`never_headers` and the like in roles.yaml), TRACE and CONNECT.
 
 from __future__ import annotations
 
+import re
+
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import ExtraPathRow, PlaintextRoleRow, RoleRow
@@ -16,6 +18,18 @@ from ibcm_bridge.roles import BodyRule, Inspection, Resource, RoleProfile, RoleT
 _NEVER_VERBS = frozenset(("CONNECT", "TRACE", "TRACK", "DEBUG", "PRI"))
 """RFC 9110 §9.3.6, §9.3.8: one makes a tunnel, the other gives back what it was sent, cookies and
 all, as IIS's TRACK does; DEBUG is ASP.NET's; PRI begins HTTP/2 (RFC 9113 §3.4)."""
+
+
+_NEVER_HEADERS = re.compile(
+    rb"^(x-forwarded|forwarded|proxy|via$|x-original|x-rewrite|x-accel|x-sendfile|x-request-ur)"
+    rb"|client-?cert|ssl-(client|cert)|client-?(ip|addr)|connecting-ip|real-ip|method-override"
+)
+"""In lower case, `_` read as `-`: what a proxy would say of its client, of another path or of
+another verb, in whatever product's words; `Proxy` becomes HTTP_PROXY to a CGI (CVE-2016-5385)."""
+
+LONGEST = 2_048
+"""Characters that a row of a policy file looks at. A pattern of its author's may cost the square of
+that: a hundredth of a second, where 64 KB would be ten."""
 
 
 def read_profile(
@@ -45,7 +59,12 @@ def read_profile(
                 resource
                 for index, extra in enumerate(row.extra_paths)
                 for resource in _resource(
-                    reading, (*where, "extra_paths", index), extra, methods, table
+                    reading,
+                    (*where, "extra_paths", index),
+                    extra,
+                    role=profile.name,
+                    methods=methods,
+                    table=table,
                 )
             ),
         )
@@ -106,7 +125,7 @@ def _headers(
         name = extra.name.lower().encode("ascii")
         # To CGI and ISAPI both spellings are the same variable (RFC 3875 section 4.1.18).
         seen = name.replace(b"_", b"-")
-        if seen in table.never.headers or seen.startswith(b"x-forwarded-"):
+        if seen in table.never.headers or _NEVER_HEADERS.search(seen):
             text = f"{extra.name} is never sent on (framing, hop-by-hop, forwarding)"
             reading.report((*where, "extra_headers", index, "name"), text)
         elif seen == b"authorization":
@@ -121,6 +140,8 @@ def _resource(
     reading: Reading,
     where: yaml_tree.Path,
     row: ExtraPathRow,
+    *,
+    role: str,
     methods: frozenset[bytes],
     table: RoleTable,
 ) -> list[tuple[str, Resource]]:
@@ -128,6 +149,12 @@ def _resource(
     problems = len(reading.tree.problems)
     if directory in table.never.directories:
         text = f"/{row.directory} answers without a client certificate and is never published"
+        reading.report((*where, "directory"), text)
+    elif (cites := table.never.explained.get(directory)) is not None:
+        text = f"/{row.directory} is published by no role ({cites})"
+        reading.report((*where, "directory"), text)
+    elif (owner := _owner(directory, table)) not in (None, role):
+        text = f"/{row.directory} is a directory of {owner}: publish that role"
         reading.report((*where, "directory"), text)
     if row.path.lower().partition("/")[0] in table.never.below:
         text = f"{row.path} is a content library and is never published"
@@ -153,4 +180,13 @@ def _resource(
     if path is None or len(reading.tree.problems) > problems:
         return []
     wanted = frozenset(verb.encode("ascii") for verb in row.verbs)
-    return [(directory, Resource(path, patterns["query"], wanted, ""))]
+    return [(directory, Resource(path, patterns["query"], wanted, "", LONGEST))]
+
+
+def _owner(directory: str, table: RoleTable) -> str | None:
+    """The role that a directory belongs to."""
+    for name, profile in table.roles.items():
+        offered = profile.windows_authentication
+        if directory in profile.directories or (offered and directory in offered.directories):
+            return name
+    return None
