@@ -146,12 +146,14 @@ def _follow(
     yield f"It would go to {to}, {how}."
 
 
+HTTPS_PORT = 443
+
 _SOME_LENGTH = ("Content-Length", "1")
 
 
 def _route(policy: Policy, name: str, port: int | None) -> Publication:
     denial = Deny(Reason.UNKNOWN_NAME, "listener.publications", f"nothing listens on {port}")
-    # Without a port any listener will do: the public port and the listener's may differ.
+    found: list[Publication] = []
     for listener in policy.listeners:
         if isinstance(listener, PlaintextListener):
             continue
@@ -160,8 +162,11 @@ def _route(policy: Policy, name: str, port: int | None) -> Publication:
             if port in (None, listener.address[1]):
                 denial = answer
         elif port in (None, listener.address[1], answer.public_port):
-            return answer
-    raise _Refused(denial)
+            found.append(answer)
+    if not found:
+        raise _Refused(denial)
+    # A URL without a port means 443; where nothing is published there, any port will do.
+    return min(found, key=lambda one: one.public_port != HTTPS_PORT)
 
 
 def _parts(url: str) -> tuple[str, str, int | None]:

@@ -313,3 +313,18 @@ def test_a_question_that_cannot_be_understood_exits_with_2(
     files = {"nothing": lab_files / "nothing", "policy": lab_files / "bridge.yaml"}
     assert command(lab_files, *(one.format_map(files) for one in arguments)) == 2
     assert capsys.readouterr().err.startswith("ibcm-bridge explain: ")
+
+
+def test_a_url_without_a_port_means_443_where_that_is_published(
+    lab_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = (lab_files / "bridge.yaml").read_text("utf-8").replace("pki/", f"{lab_files}/pki/")
+    policy = policy.replace("../audit.jsonl", "audit.jsonl")
+    moved = policy.replace(
+        "    listen: 127.0.0.1:8531\n", "    listen: 127.0.0.1:8531\n    public_port: 443\n"
+    )
+    assert moved != policy
+    for text, published in ((policy, "management-point"), (moved, "software-update-point")):
+        (tmp_path / "bridge.yaml").write_text(text, "utf-8")
+        main(["explain", "--config", str(tmp_path / "bridge.yaml"), "GET", f"{MP}/x"])
+        assert f"is bridged: {published}" in capsys.readouterr().out

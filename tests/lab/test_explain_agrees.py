@@ -1,0 +1,90 @@
+"""`explain` and a running bridge say the same of every case of the demonstration."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from ibcm_bridge.addons.runner import engines
+from ibcm_bridge.addons.verification import verify_client_path
+from ibcm_bridge.decisions import Reason
+from ibcm_bridge.explain import Explanation, Question, explain
+from ibcm_bridge.lab.case_table import CASES
+from ibcm_bridge.lab.cases import Case, Client, credentials
+from ibcm_bridge.lab.demo import _Lab
+from ibcm_bridge.lab.demo_policy import BRIDGED_NAMES, demo_policy
+from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.running import PLAINTEXT_PORT, RunningBridge
+from ibcm_bridge.lab.site_systems import SiteSystems
+from ibcm_bridge.policy_file import load_policy
+
+ONLY_SEEN_WHEN_IT_HAPPENS = {
+    Reason.SITE_SYSTEM_UNVERIFIED,  # explain connects to nothing
+    Reason.HTTP_VERSION,  # and writes heads of HTTP/1.1 only
+}
+
+
+class Both:
+    """A running bridge, and what `explain` says of its policy."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
+        site = stack.enter_context(SiteSystems(pki))
+        bridge = RunningBridge(directory, pki, site, policy=demo_policy())
+        for name in BRIDGED_NAMES:
+            pki.server(name).write(directory / "pki", name)
+        self._clients: dict[Client, Credential | None] = credentials(pki)
+        # The lists that `pki` writes name what has been revoked by then, and no more.
+        for name, crl in zip(("root", "issuing"), pki.crls(), strict=True):
+            encoded = crl.public_bytes(serialization.Encoding.PEM)
+            (directory / "pki" / f"{name}.crl").write_bytes(encoded)
+        stack.enter_context(bridge)
+        self._ports = {port: address[1] for port, address in bridge.addresses.items()}
+        self._lab = _Lab(pki, self._clients, site, bridge)
+        self._policy = load_policy(bridge.policy_file)
+        self._engines = engines(self._policy)
+
+    def happened(self, case: Case) -> dict[str, object]:
+        """The audit's record of it."""
+        audit: dict[str, object] = self._lab.result(case).bridge.audit
+        return audit
+
+    def explained(self, case: Case) -> Explanation:
+        """What `explain` says of the same."""
+        request, credential = case.request(self._lab._key), self._clients[case.client]
+        scheme = "http" if case.to.port == PLAINTEXT_PORT or request.plaintext else "https"
+        question = Question(
+            method=request.method,
+            url=f"{scheme}://{case.to.name}:{self._ports[case.to.port]}{request.target}",
+            headers=request.headers,
+            certificates=(credential.certificate, *credential.issuers) if credential else (),
+            body=request.body,
+        )
+        assert urlsplit(question.url).hostname == case.to.name
+        return explain(self._policy, question, self._engines, verify_client_path)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    with ExitStack() as stack:
+        yield Both(tmp_path_factory.mktemp("agree"), stack)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_what_is_explained_is_what_happens(both: Both, case: Case) -> None:
+    record, told = both.happened(case), both.explained(case)
+    if record.get("reason") in ONLY_SEEN_WHEN_IT_HAPPENS:
+        return
+    if told.denial is None:
+        assert record["verdict"] == "allow"
+        return
+    said = told.record()
+    assert [said[key] for key in ("verdict", "reason", "rule", "requirement")] == [
+        record[key] for key in ("verdict", "reason", "rule", "requirement")
+    ]
