@@ -61,7 +61,6 @@ def test_what_is_published_arrives_as_it_was_sent(lab: Lab, method: str, target:
         ("GET", f"/SMS_MP/.sms_aut?GETCLIENTAFFINITY&GUID:{GUID}", f"{MP}sms_mp"),
         ("GET", "/SMS_MP/.sms_aut?MPCapability", f"{MP}sms_mp"),
         ("GET", "/SMS_MP/.sms_aut?SMSTRC", f"{MP}sms_mp"),
-        ("GET", "/SMS_MP/.sms_aut?MPLIST&MPLOCATION", f"{MP}sms_mp"),
         ("GET", "/SMS_MP/.sms_aut/x?MPLIST", f"{MP}sms_mp"),
         ("GET", "/SMS_MP/.sms_aut/?MPLIST", f"{MP}sms_mp"),
         ("GET", "/SMS_MP/.sms_aut", f"{MP}sms_mp"),
