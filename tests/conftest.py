@@ -43,6 +43,17 @@ settings.load_profile("tests")
 NAME = "bridge.internet.example"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_scanner_is_left_to_another_thread() -> Iterator[None]:
+    """YARA-X's scanners must be dropped by the thread that made them.
+
+    One that is part of a cycle, such as a traceback, would be dropped by whichever thread the
+    collector runs in next: a stand-in's, in a later module.
+    """
+    yield
+    gc.collect()
+
+
 @pytest.fixture(scope="session")
 def pki() -> LabPki:
     return LabPki.make(now=datetime(2026, 1, 1, tzinfo=UTC))
