@@ -10,34 +10,46 @@ from mitmproxy.exceptions import FlowReadException
 from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
 
-from ibcm_bridge.explain import Question
+from ibcm_bridge.question import Question, Url, described
 
 
 def saved_questions(path: Path, presented: Sequence[x509.Certificate]) -> Iterator[Question]:
-    """Each HTTP request of a file. OSError, or ValueError for a file that is none.
+    """Each HTTP request of a file. OSError, or ValueError for a file that has none.
 
     `presented` stands for the certificate of a client of which none was saved.
     """
+    found = False
     with path.open("rb") as file:
         try:
             for flow in FlowReader(file).stream():
                 if isinstance(flow, HTTPFlow):
+                    found = True
                     yield _question(flow, presented)
-        except FlowReadException as error:
-            raise ValueError(f"{path} holds no flows of mitmproxy") from error
+        except (FlowReadException, LookupError, TypeError, AttributeError) as error:
+            # The latter are what the reader makes of a file that was tampered with.
+            raise ValueError(f"{path} is not, or not to its end, a file of mitmproxy's") from error
+    if not found:
+        raise ValueError(f"{path} holds no HTTP request")
 
 
 def _question(flow: HTTPFlow, presented: Sequence[x509.Certificate]) -> Question:
     client, sent = flow.client_conn, flow.request.data
-    name = client.sni or flow.request.pretty_host
     scheme = "https" if client.tls or sent.scheme == b"https" else "http"
     saved = [one.to_cryptography() for one in client.certificate_list]
+    # No port: it is that of the proxy which saved the request, or of the server behind it.
+    url = Url(scheme, (client.sni or flow.request.pretty_host).lower(), None, _text(sent.path))
+    fields = tuple((_text(field), _text(value)) for field, value in sent.headers.fields)
+    version = _text(sent.http_version)
+    if version in ("HTTP/2.0", "HTTP/3"):
+        # The bridge's ALPN has only HTTP/1.1, in which the client would add what was not needed.
+        return described(_text(sent.method), url, fields, saved or presented, sent.content)
     return Question(
         method=_text(sent.method),
-        url=f"{scheme}://{name}{_text(sent.path)}",
-        headers=tuple((_text(field), _text(value)) for field, value in sent.headers.fields),
+        url=url,
+        headers=fields,
         certificates=tuple(saved or presented),
         body=sent.content,
+        version=version,
     )
 
 

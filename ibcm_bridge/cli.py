@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from ibcm_bridge import __version__
 
 if TYPE_CHECKING:
-    from ibcm_bridge.explain import Question
     from ibcm_bridge.findings import Finding
     from ibcm_bridge.policy import Policy
+    from ibcm_bridge.question import Question
 
 EXIT_PROBLEM = 1
 EXIT_USAGE = 2
@@ -212,8 +212,10 @@ def _explain(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.verification import verify_client_path
     from ibcm_bridge.explain import explain
 
-    if (options.flow is None) != (options.url is not None):
-        print("ibcm-bridge explain: VERB and URL, or --flow FILE", file=sys.stderr)
+    one = (options.method, options.url)
+    if None in one if options.flow is None else any((*one, options.body, options.header)):
+        wanted = "VERB and URL, with --header and --body, or --flow FILE"
+        print(f"ibcm-bridge explain: {wanted}", file=sys.stderr)
         return EXIT_USAGE
     policy = _policy(options.config)
     if policy is None:
@@ -223,13 +225,14 @@ def _explain(options: argparse.Namespace) -> int:
         for question in _questions(options):
             explanation = explain(policy, question, looking, verify_client_path)
             denied = denied or explanation.denial is not None
-            asked = {"method": question.method, "url": question.url}
             if options.json:
+                asked = {"method": question.method, "url": str(question.url)}
                 print(json.dumps(asked | explanation.record()))
             else:
                 # Of saved requests there may be many; one that was asked for is known.
-                heading = [f"{question.method} {question.url}"] if options.flow else []
-                print("\n".join([*([""] if answered else []), *heading, *explanation.steps]))
+                heading = [question.describe()] if options.flow else []
+                blank = [""] if answered else []
+                print(*blank, *heading, *explanation.steps, explanation.verdict, sep="\n")
             answered = True
     except (OSError, ValueError) as error:
         print(f"ibcm-bridge explain: {error}", file=sys.stderr)
@@ -242,7 +245,7 @@ def _questions(options: argparse.Namespace) -> Iterator[Question]:
     from cryptography import x509
 
     from ibcm_bridge.addons.saved_flows import saved_questions
-    from ibcm_bridge.explain import Question
+    from ibcm_bridge.question import described, read_url
 
     presented: list[x509.Certificate] = []
     if options.certificate:
@@ -256,13 +259,8 @@ def _questions(options: argparse.Namespace) -> Iterator[Question]:
         if not colon:
             raise ValueError("a header is 'NAME: VALUE'")
         headers.append((name.strip(), value.strip()))
-    yield Question(
-        method=options.method,
-        url=options.url,
-        headers=tuple(headers),
-        certificates=tuple(presented),
-        body=options.body.read_bytes() if options.body else None,
-    )
+    body = options.body.read_bytes() if options.body else None
+    yield described(options.method, read_url(options.url), tuple(headers), presented, body)
 
 
 def _policy(path: Path) -> Policy | None:

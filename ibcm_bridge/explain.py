@@ -7,14 +7,14 @@ command line gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from cryptography import x509
 
+from ibcm_bridge import audit
 from ibcm_bridge.authorization import authorize
-from ibcm_bridge.decisions import Approved, Deny, Reason
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
 from ibcm_bridge.identity import (
     AuthenticatedClient,
     Client,
@@ -35,6 +35,7 @@ from ibcm_bridge.policy import (
     Trust,
     TunnelPublication,
 )
+from ibcm_bridge.question import Question, Url
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.responses import refusal, requirement
 from ibcm_bridge.revocation import Notes
@@ -43,43 +44,49 @@ from ibcm_bridge.routing import ClientHelloFacts, route
 VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Notes | Deny]
 """Verifies what a client presents as the client leg would: what to note, or why not."""
 
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A request as described. `body` None: not known, so not looked into."""
-
-    method: str
-    url: str
-    headers: tuple[tuple[str, str], ...]
-    certificates: tuple[x509.Certificate, ...]
-    """What the client presents, end-entity certificate first; empty for no certificate."""
-    body: bytes | None
+THEN = "next_step"
+NOT_GIVEN = "body_not_given"
+STEPS = "steps"
+"""Keys of a record that the audit has no need of."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Explanation:
-    """The steps in order, and the refusal that ended them, if one did."""
+    """The steps in order, what they came to, and the refusal that ended them, if one did."""
 
-    steps: tuple[str, ...]
-    denial: Deny | None
+    steps: list[str] = field(default_factory=list)
+    authorized: Authorized | None = None
+    approved: Approved | None = None
+    denial: Deny | None = None
+    body_not_given: bool = False
+    """Whether the body, which was not given, would still have to be inspected."""
+
+    @property
+    def verdict(self) -> str:
+        """The last line."""
+        if (denial := self.denial) is None:
+            return "ALLOW"
+        return f"DENY {denial.reason.value}, by {denial.rule} ({requirement(denial)})"
 
     def record(self) -> dict[str, object]:
-        """For machines."""
-        denial = self.denial
-        if denial is None:
-            return {"verdict": "allow", "steps": self.steps}
-        row = refusal(denial)
-        return {
-            "verdict": "deny",
-            "reason": denial.reason.value,
-            "rule": denial.rule,
-            "requirement": requirement(denial),
-            "detail": denial.detail,
-            "status": row.status.value if row.status else None,
-            "alert": row.alert,
-            "then_the_client": row.next_step.short,
-            "steps": self.steps,
-        }
+        """For machines; keys as in the audit, and as there none that has nothing to say."""
+        said: dict[str, object] = {audit.VERDICT: audit.Verdict.ALLOW.value}
+        if self.denial is not None:
+            row = refusal(self.denial)
+            said = dict(audit.denial_fields(self.denial))
+            said[audit.STATUS] = row.status.value if row.status else None
+            said[audit.ALERT] = row.alert
+            said[THEN] = row.next_step.short
+        if self.authorized is not None:
+            said.setdefault(audit.RULE, self.authorized.rule)
+            said.setdefault(audit.REQUIREMENT, self.authorized.role.verbs_requirement)
+            said[audit.ROLE] = self.authorized.role.name
+            said[audit.SITE_SYSTEM] = self.authorized.site_system.name
+            said[audit.DROPPED_HEADERS] = self.authorized.dropped
+        said[audit.INSPECTED] = self.approved.views if self.approved is not None else ()
+        said[NOT_GIVEN] = self.body_not_given or None
+        said[STEPS] = tuple(self.steps)
+        return {key: value for key, value in said.items() if value not in (None, "", ())}
 
 
 class _Refused(Exception):
@@ -94,74 +101,88 @@ def explain(
     engines: Sequence[ContentEngine],
     verify_path: VerifyPath,
 ) -> Explanation:
-    """Follow a request through the bridge. ValueError for a URL that is none."""
-    steps: list[str] = []
+    """Follow a request through the bridge."""
+    told = Explanation()
     try:
-        for step in _follow(policy, question, engines, verify_path):
-            steps.append(step)  # what came before a refusal is kept
+        _follow(told, policy, question, engines, verify_path)
     except _Refused as refused:
-        return Explanation((*steps, *_told(refused.denial)), refused.denial)
-    return Explanation(tuple(steps), None)
+        told.denial = refused.denial
+        told.steps += _told(refused.denial)
+    return told
 
 
 def _follow(
+    told: Explanation,
     policy: Policy,
     question: Question,
     engines: Sequence[ContentEngine],
     verify_path: VerifyPath,
-) -> Iterator[str]:
-    scheme, name, port = _parts(question.url)
-    publication = _plaintext(policy, name, port) if scheme == "http" else _route(policy, name, port)
-    yield publication.describe()
+) -> None:
+    say = told.steps.append
+    plain = question.url.scheme == "http"
+    publication = _plaintext(policy, question.url) if plain else _route(policy, question.url)
+    say(publication.describe())
     if isinstance(publication, TunnelPublication):
-        yield "Everything passes unseen; only the site system can refuse it."
+        say("Everything passes unseen; only the site system can refuse it.")
         return
 
     client = _client(publication, question.certificates, verify_path)
     if isinstance(client, AuthenticatedClient):
-        yield f"The client is authenticated as the {client.kind} {client.name}."
+        say(f"The client is authenticated as the {client.kind} {client.name}.")
     else:
-        yield "The client needs no certificate."
-    head = _allowed(_head(question, publication.name))
-    decision = authorize(client, publication, policy.never, head)
-    if isinstance(decision, Deny) and decision.reason is Reason.LENGTH_REQUIRED:
-        # Of a body that was not given the length is not known either, and clients send it.
-        sized = _head(question, publication.name, _SOME_LENGTH)
-        if question.body is None and isinstance(sized, RequestHead):
-            decision = authorize(client, publication, policy.never, sized)
-    authorized = _allowed(decision)
-    yield f"The head is allowed by {authorized.rule} ({authorized.role.verbs_requirement})."
+        say("The client needs no certificate.")
+    decision = _decide(policy, publication, client, question)
+    authorized = told.authorized = _allowed(decision)
+    say(f"The head is allowed by {authorized.rule} ({authorized.role.verbs_requirement}).")
     if authorized.dropped:
-        yield f"Not listed, and taken out: {', '.join(authorized.dropped)}."
+        say(f"Not listed, and taken out: {', '.join(authorized.dropped)}.")
     terms = originate(publication, authorized)
     to = f"{terms.server_name} at {terms.address[0]}:{terms.address[1]}"
     if question.body is None and authorized.body_rule.media_types:
-        yield f"It would go to {to}, once its body has been inspected; give one with --body."
+        told.body_not_given = True
+        say("The body would still be inspected; give one with --body.")
+        say(f"Then it would go to {to}.")
         return
-    approved = _allowed(inspect(authorized, question.body or b"", engines))
-    assert isinstance(approved, Approved)
+    approved = told.approved = _allowed(inspect(authorized, question.body or b"", engines))
     if approved.views:
-        yield f"The body was inspected: {', '.join(approved.views)} bytes; nothing found."
+        say(f"The body was inspected: {', '.join(approved.views)} bytes; nothing found.")
     how = "with the bridge's own certificate" if terms.tls is not None else "as plain HTTP"
-    yield f"It would go to {to}, {how}."
+    say(f"It would go to {to}, {how}.")
 
 
 HTTPS_PORT = 443
 
-_SOME_LENGTH = ("Content-Length", "1")
+
+def _decide(
+    policy: Policy, publication: HttpPublication, client: Client, question: Question
+) -> Authorized | Deny:
+    head = _allowed(_head(question, publication.request_head))
+    decision = authorize(client, publication, policy.never, head)
+    if (
+        question.body is None
+        and isinstance(decision, Deny)
+        and decision.reason is Reason.LENGTH_REQUIRED
+    ):
+        # Of a body that was not given the length is not known either, and clients send it.
+        sized = replace(question, headers=(*question.headers, ("Content-Length", "1")))
+        head = _allowed(_head(sized, publication.request_head))
+        decision = authorize(client, publication, policy.never, head)
+    return decision
 
 
-def _route(policy: Policy, name: str, port: int | None) -> Publication:
-    denial = Deny(Reason.UNKNOWN_NAME, "listener.publications", f"nothing listens on {port}")
+def _route(policy: Policy, url: Url) -> Publication:
+    denial = Deny(Reason.UNKNOWN_NAME, "listener.publications", f"nothing listens on {url.port}")
     found: list[Publication] = []
     for listener in policy.listeners:
         if isinstance(listener, PlaintextListener):
+            if url.port in (listener.address[1], listener.publication.public_port):
+                denial = Deny(Reason.TLS_ON_PLAINTEXT, "listener.plaintext", "TLS on an HTTP port")
             continue
-        answer = route(listener, ClientHelloFacts(name))
+        answer = route(listener, ClientHelloFacts(url.server_name))
         if isinstance(answer, Deny):
-            if port in (None, listener.address[1]):
+            if url.port in (None, listener.address[1]):
                 denial = answer
-        elif port in (None, listener.address[1], answer.public_port):
+        elif url.port in (None, listener.address[1], answer.public_port):
             found.append(answer)
     if not found:
         raise _Refused(denial)
@@ -169,27 +190,13 @@ def _route(policy: Policy, name: str, port: int | None) -> Publication:
     return min(found, key=lambda one: one.public_port != HTTPS_PORT)
 
 
-def _parts(url: str) -> tuple[str, str, int | None]:
-    """Scheme, name and port of a URL. ValueError where a client could not ask for it."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url} is not an https:// URL")
-    if parts.username is not None or parts.fragment:
-        raise ValueError(f"{url}: user names and fragments are never sent; leave them out")
-    if not parts.hostname.isascii():
-        raise ValueError(f"{url}: write the name as it is sent, xn--...")
-    return parts.scheme, parts.hostname, parts.port
-
-
-def _plaintext(policy: Policy, name: str, port: int | None) -> PlaintextPublication:
+def _plaintext(policy: Policy, url: Url) -> PlaintextPublication:
     for listener in policy.listeners:
         if isinstance(listener, PlaintextListener):
             publication = listener.publication
-            if publication.name == name and port in (
-                None,
-                listener.address[1],
-                publication.public_port,
-            ):
+            ports = (listener.address[1], publication.public_port)
+            # Of a request to that port the Host field says the rest.
+            if url.port in ports or (url.port is None and url.name == publication.name):
                 return publication
     raise _Refused(Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port"))
 
@@ -205,33 +212,35 @@ def _client(
         return _allowed(admit_anonymous(publication))
     assert isinstance(publication, BridgePublication)
     assert publication.client_trust is not None
+    try:
+        facts = certificate_facts(certificates[0])
+    except ValueError:
+        # As in the handshake (`addons.tls_contexts`).
+        raise _Refused(
+            Deny(Reason.CERTIFICATE_INVALID, "clients", "the certificate cannot be read")
+        ) from None
     _allowed(verify_path(publication.client_trust, certificates))
-    return _allowed(authenticate(publication, certificate_facts(certificates[0])))
+    return _allowed(authenticate(publication, facts))
 
 
-def _head(question: Question, host: str, *more: tuple[str, str]) -> RequestHead | Deny:
-    parts = urlsplit(question.url)
-    # What stands behind the name, byte for byte: urlsplit would lose an empty query.
-    target = question.url.split("://", 1)[1].removeprefix(parts.netloc).partition("#")[0] or "/"
-    fields = [*question.headers, *more]
-    given = {name.lower() for name, _ in fields}
-    if "host" not in given:
-        fields.insert(0, ("Host", host))
-    if question.body is not None and "content-length" not in given:
-        fields.append(("Content-Length", str(len(question.body))))
-    lines = [f"{question.method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in fields), "", ""]
-    return read_request_head("\r\n".join(lines).encode("utf-8", "surrogateescape"))
+def _head(question: Question, limit: int) -> RequestHead | Deny:
+    raw = question.head_bytes()
+    if raw.find(b"\r\n\r\n") > limit:
+        # As where it is read (`addons.exchange`).
+        return Deny(Reason.HEAD_TOO_LARGE, "limits.request_head", f"more than {limit} bytes")
+    return read_request_head(raw)
 
 
-def _told(denial: Deny) -> Iterator[str]:
+def _told(denial: Deny) -> list[str]:
     row = refusal(denial)
-    yield f"Refused: {denial.reason.value}, by {denial.rule} ({requirement(denial)})."
-    if denial.detail:
-        yield f"{denial.detail[:1].upper()}{denial.detail[1:]}."
     told = f"status {row.status.value}" if row.status else f"the TLS alert {row.alert}"
-    yield f"The client is answered with {told}: {row.text}"
-    yield f"It would log (inferred): {row.client_log}."
-    yield f"Then it {row.next_step.short}: {row.next_step.text}."
+    steps = [
+        f"The client is answered with {told}: {row.text}",
+        f"It would log (inferred): {row.client_log}.",
+        f"Then it {row.next_step.short}: {row.next_step.text}.",
+    ]
+    detail = denial.detail
+    return [f"Refused: {detail}.", *steps] if detail else steps
 
 
 def _allowed[Value](value: Value | Deny) -> Value:

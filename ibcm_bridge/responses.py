@@ -3,13 +3,14 @@
 The client is told the status, a fixed sentence and a reference number by which the operator finds
 the audit record. Nothing of the request and no name or address of the internal network is in it.
 
-`client_log` is the line an administrator will find on the client. It is inferred from how WinHTTP
-and BITS report a status (protocol.md §12 lists what no capture has confirmed).
+`client_log` is the line an administrator will find on the client, inferred (protocol.md §12 lists
+what no capture has confirmed). Of the numbers, Microsoft's list of WinHTTP errors says that 12030
+is a connection that was reset or ended, 12157 anything that Schannel reports and 12175 a fault of
+the server's certificate; which of them an alert becomes, it does not say.
 
 A status is chosen by what the client does next. What another try cannot change is told by one that
-BITS takes for final, and what may be over in a while by one after which it tries again: of 4xx only
-408 and 409, of 5xx all but 501 and 505 (Microsoft, "Handling Server Application Errors", in the
-documentation of BITS). A refused handshake has no status, and is tried again.
+BITS takes for final, and what may be over in a while by one after which it tries again. A refused
+handshake has no status, and is tried again.
 """
 
 from __future__ import annotations
@@ -20,29 +21,51 @@ from http import HTTPStatus
 
 from ibcm_bridge.decisions import Deny, Reason
 
+_BITS_STATUSES = 'Microsoft, "Handling Server Application Errors", of uploads'
+_BITS_DEFAULTS = 'Microsoft, "SetMinimumRetryDelay" and "SetNoProgressTimeout", as defaults'
+_BITS_STATES = 'Microsoft, "BG_JOB_STATE enumeration"'
+
 
 class NextStep(Enum):
-    """What the client does with an answer, in words: BITS's own, and a message in its queue."""
+    """What the client does with an answer: BITS, and ccmexec with a message in its queue."""
 
     GIVES_UP = (
         "gives up",
-        "BITS ends the job with an error (confirmed); a message stays in its queue and is sent "
-        "again until its time is over (inferred)",
+        "BITS ends the job with an error",
+        _BITS_STATUSES,
+        "it does so with a download too; a message stays in its queue and is sent again until its "
+        "time is over",
     )
     TRIES_AGAIN = (
         "tries again",
-        "BITS tries again after ten minutes, for up to 14 days (confirmed, its defaults); a "
-        "message is sent again from its queue (inferred)",
+        "BITS waits ten minutes and tries again, until there has been no progress for 14 days",
+        _BITS_DEFAULTS,
+        "a message is sent again from its queue; whether Retry-After is heeded is not known",
     )
     CANNOT_CONNECT = (
         "cannot connect",
-        "no request is sent; the client tries again, and after some failures another management "
-        "point, if it knows one (inferred)",
+        "BITS takes a connection that fails for an error that will pass, and tries again",
+        _BITS_STATES,
+        "a refused handshake is one; after some failures another management point is tried, if "
+        "the client knows one",
     )
 
-    def __init__(self, short: str, text: str) -> None:
+    def __init__(self, short: str, confirmed: str, source: str, inferred: str) -> None:
         self.short = short
-        self.text = text
+        self.confirmed = confirmed
+        self.source = source
+        """Where what is confirmed is written."""
+        self.inferred = inferred
+
+    @property
+    def text(self) -> str:
+        """All of it, as one sentence without its end."""
+        return f"{self.confirmed} (confirmed: {self.source}); {self.inferred} (inferred)"
+
+
+_PASSING_4XX = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT)
+_FINAL_5XX = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+"""The exceptions of BITS: all other 4xx are final and all other 5xx will pass (_BITS_STATUSES)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +84,10 @@ class Refusal:
         """What the client does next."""
         if self.status is None:
             return NextStep.CANNOT_CONNECT
-        passing = self.status in (408, 409) or self.status >= 500
-        final = not passing or self.status in (501, 505)
-        return NextStep.GIVES_UP if final else NextStep.TRIES_AGAIN
+        passing = self.status >= 500 and self.status not in _FINAL_5XX
+        if passing or self.status in _PASSING_4XX:
+            return NextStep.TRIES_AGAIN
+        return NextStep.GIVES_UP
 
 
 def _http(requirement: str, status: HTTPStatus, text: str, client_log: str = "") -> Refusal:
@@ -71,11 +95,11 @@ def _http(requirement: str, status: HTTPStatus, text: str, client_log: str = "")
     return Refusal(requirement, status, None, text, seen)
 
 
+_TLS_LOG = "CcmMessaging.log: WinHTTP 12175, 12157 or 12030; Schannel's event has the alert"
+
+
 def _tls(requirement: str, alert: str, text: str) -> Refusal:
-    seen = "CcmMessaging.log: WinHTTP 12175 (ERROR_WINHTTP_SECURE_FAILURE)"
-    if alert.startswith("certificate") or alert.startswith("unsupported"):
-        seen = "CcmMessaging.log: WinHTTP 12175 or 12030, and a Schannel event with the alert"
-    return Refusal(requirement, None, alert, text, seen)
+    return Refusal(requirement, None, alert, text, _TLS_LOG)
 
 
 _S = HTTPStatus

@@ -15,13 +15,14 @@ from ibcm_bridge.addons.runner import engines
 from ibcm_bridge.addons.verification import verify_client_path
 from ibcm_bridge.cli import main
 from ibcm_bridge.decisions import Reason
-from ibcm_bridge.explain import Explanation, Question, explain
+from ibcm_bridge.explain import Explanation, explain
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar
 from ibcm_bridge.lab.files import make_pki
 from ibcm_bridge.lab.pki import Credential, LabPki
 from ibcm_bridge.policy import BridgePublication, Listener, Policy, Trust
 from ibcm_bridge.policy_file import load_policy
+from ibcm_bridge.question import Url, described, read_url
 
 MP = "https://bridge.internet.example"
 GUID = "5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
@@ -66,7 +67,7 @@ def ask(
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Explanation:
     certificates = (presented.certificate, *presented.issuers) if presented else ()
-    question = Question(method, url, headers, certificates, body)
+    question = described(method, read_url(url), headers, certificates, body)
     return explain(policy, question, engines(policy), verify_client_path)
 
 
@@ -103,7 +104,7 @@ def test_what_would_be_refused_is_said_to_be_with_its_reason(
 ) -> None:
     told = ask(policy, method, url, computer)
     assert reason(told) is expected
-    assert any(step.startswith(f"Refused: {expected.value}, by ") for step in told.steps)
+    assert told.verdict.startswith(f"DENY {expected.value}, by ")
     assert any(step.startswith("It would log (inferred): ") for step in told.steps)
 
 
@@ -164,8 +165,10 @@ def test_the_command_tells_by_its_exit_status(
         str(tmp_path / "pki/clients/computer.pem"),
     ]
     assert main([*common, "GET", f"{MP}/SMS_MP/.sms_aut?MPLIST"]) == 0
+    assert capsys.readouterr().out.endswith("\nALLOW\n")
     assert main([*common, "DELETE", f"{MP}/SMS_MP/"]) == 1
-    assert "Refused: verb" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.endswith("\nDENY verb, by management-point.verbs (VERB-MP)\n")
     assert main([*common, "GET", "ftp://x/"]) == 2
     assert main([*common, "--header", "nonsense", "GET", f"{MP}/"]) == 2
     assert main([*common, "--body", str(tmp_path / "none"), "GET", f"{MP}/"]) == 2
@@ -185,7 +188,9 @@ def test_a_body_that_was_not_given_is_still_to_be_inspected(
         headers=(("Content-Type", ccm.CONTENT_TYPE),),
     )
     assert explanation.denial is None
-    assert "once its body has been inspected" in explanation.steps[-1]
+    assert explanation.body_not_given
+    assert "The body would still be inspected; give one with --body." in explanation.steps
+    assert explanation.verdict == "ALLOW"
 
 
 def test_what_is_wrong_with_its_head_is_said_all_the_same(
@@ -200,21 +205,61 @@ def test_what_is_wrong_with_its_head_is_said_all_the_same(
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "why"),
     [
-        "https://user@bridge.internet.example/",
-        "https://bridge.internet.example/#part",
-        "https://br\xfccke.example/",
-        "/SMS_MP/.sms_aut?MPLIST",
-        "ftp://bridge.internet.example/",
-        "https://bridge.internet.example:99999/",
+        ("https://user@bridge.internet.example/", "a user name is never sent"),
+        ("https://@bridge.internet.example/", "a user name is never sent"),
+        ("https://bridge.internet.example/#part", "a fragment is never sent"),
+        ("https://bridge.internet.example/#", "a fragment is never sent"),
+        ("https://br\xfccke.example/", "write the name as it is sent"),
+        ("https://bridge.internet.example/\xfc", "write the path as it is sent"),
+        ("https://bridge.internet.example/a b", "write the path as it is sent"),
+        ("https://bridge.internet.example/a\r\nHost: x", "write the path as it is sent"),
+        ("/SMS_MP/.sms_aut?MPLIST", "is not an absolute URL"),
+        ("//bridge.internet.example/", "is not an absolute URL"),
+        ("bridge.internet.example/SMS_MP/", "is not an absolute URL"),
+        ("ftp://bridge.internet.example/", "is not an absolute URL"),
+        ("https:///SMS_MP/", "there is no name"),
+        ("https://:443/", "there is no name"),
+        ("https://a\\b/", "there is no name"),
+        ("https://bridge.internet.example:99999/", "Port out of range"),
+        ("https://bridge.internet.example:x/", "Port could not be cast"),
+        ("https://[::1/", "Invalid IPv6 URL"),
     ],
 )
 def test_a_url_that_no_client_could_ask_for_is_a_mistake_of_the_question(
-    policy: Policy, computer: Credential, url: str
+    url: str, why: str
 ) -> None:
-    with pytest.raises(ValueError):
-        ask(policy, "GET", url, computer)
+    with pytest.raises(ValueError, match=why):
+        read_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://A.example", Url("https", "a.example", None, "/")),
+        ("https://a.example?x", Url("https", "a.example", None, "/?x")),
+        ("https://a.example/x?", Url("https", "a.example", None, "/x?")),
+        ("https://a.example/{1}%41", Url("https", "a.example", None, "/{1}%41")),
+        ("HTTP://a.example:8080//x", Url("http", "a.example", 8080, "//x")),
+        ("https://xn--brcke-lva.example/", Url("https", "xn--brcke-lva.example", None, "/")),
+        ("https://[::1]:443/x", Url("https", "::1", 443, "/x")),
+    ],
+)
+def test_a_url_is_taken_apart_byte_for_byte(url: str, expected: Url) -> None:
+    assert read_url(url) == expected
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "[2001:db8::1]"])
+def test_a_literal_address_is_not_sent_as_a_server_name(
+    policy: Policy, computer: Credential, address: str
+) -> None:
+    told = ask(policy, "GET", f"https://{address}/", computer)
+    assert told.denial is not None
+    assert (told.denial.reason, told.denial.detail) == (
+        Reason.UNKNOWN_NAME,
+        "no server name was sent",
+    )
 
 
 # What the client does next
@@ -248,11 +293,36 @@ def test_for_machines_there_is_json(lab_files: Path, capsys: pytest.CaptureFixtu
     said = json.loads(capsys.readouterr().out)
     assert (said["verdict"], said["reason"], said["status"]) == ("deny", "verb", 405)
     assert (said["rule"], said["requirement"]) == ("management-point.verbs", "VERB-MP")
-    assert said["then_the_client"] == "gives up"
+    assert said["next_step"] == "gives up"
     assert command(lab_files, "--json", "GET", f"{MP}/SMS_MP/.sms_aut?MPLIST") == 0
     said = json.loads(capsys.readouterr().out)
     assert said["verdict"] == "allow"
     assert "reason" not in said
+
+
+def sent(
+    method: str,
+    target: str,
+    body: bytes | None = b"",
+    fields: tuple[tuple[bytes, bytes], ...] = ((b"Host", b"bridge.internet.example"),),
+    version: bytes = b"HTTP/1.1",
+) -> http.Request:
+    """A request as mitmproxy keeps it; `make` would make some of it better than it was."""
+    length = ((b"Content-Length", b"%d" % len(body)),) if body else ()
+    return http.Request(
+        host="bridge.internet.example",
+        port=443,
+        method=method.encode(),
+        scheme=b"https",
+        authority=b"",
+        path=target.encode("utf-8", "surrogateescape"),
+        http_version=version,
+        headers=http.Headers((*fields, *length)),
+        content=body,
+        trailers=None,
+        timestamp_start=1,
+        timestamp_end=2,
+    )
 
 
 def saved(path: Path, *requests: http.Request, sni: str | None = "bridge.internet.example") -> Path:
@@ -268,9 +338,8 @@ def saved(path: Path, *requests: http.Request, sni: str | None = "bridge.interne
 def test_requests_that_mitmproxy_saved_are_explained_one_by_one(
     lab_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good = http.Request.make("GET", f"{MP}/SMS_MP/.sms_aut?MPLIST")
-    bad = http.Request.make("CCM_POST", f"{MP}/ccm_system_altauth/request", b"x")
-    bad.data.method = b"CCM_POST"
+    good = sent("GET", "/SMS_MP/.sms_aut?MPLIST")
+    bad = sent("CCM_POST", "/ccm_system_altauth/request", b"x")
     path = saved(tmp_path / "flows", good, bad)
     assert command(lab_files, "--json", "--flow", str(path)) == 1
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
@@ -280,14 +349,17 @@ def test_requests_that_mitmproxy_saved_are_explained_one_by_one(
     assert command(lab_files, "--flow", str(path)) == 1
     printed = capsys.readouterr().out
     assert f"GET {MP}/SMS_MP/.sms_aut?MPLIST\n" in printed
-    assert "\n\nCCM_POST " in printed
+    assert "\nALLOW\n\nCCM_POST " in printed
+    assert printed.endswith(
+        "\nDENY bypass-directory, by roles.bypass_directories (BRIDGE-AUTH-COMPUTER)\n"
+    )
 
 
 def test_the_certificate_that_was_saved_counts(
     lab_files: Path, tmp_path: Path, pki: LabPki, capsys: pytest.CaptureFixture[str]
 ) -> None:
     foreign = pki.foreign_computer("pc3.corp.example")
-    flow = tflow.tflow(req=http.Request.make("GET", f"{MP}/SMS_MP/.sms_aut?MPLIST"))
+    flow = tflow.tflow(req=sent("GET", "/SMS_MP/.sms_aut?MPLIST"))
     flow.client_conn.sni, flow.client_conn.tls = "bridge.internet.example", True
     flow.client_conn.certificate_list = [certs.Cert(foreign.certificate)]
     with (tmp_path / "flows").open("wb") as file:
@@ -296,10 +368,102 @@ def test_the_certificate_that_was_saved_counts(
     assert json.loads(capsys.readouterr().out)["reason"] == "certificate-untrusted"
 
 
+HOST = ((b"Host", b"bridge.internet.example"),)
+LIST = "/SMS_MP/.sms_aut?MPLIST"
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (sent("GET", LIST), None),
+        (sent("GET", LIST, fields=(), version=b"HTTP/2.0"), None),
+        (sent("GET", LIST, fields=()), Reason.HOST_MISMATCH),
+        (sent("GET", LIST, version=b"HTTP/1.0"), Reason.HTTP_VERSION),
+        (sent("OPTIONS", "*"), Reason.TARGET_FORM),
+        (sent("GET", "/SMS_MP/#x"), Reason.TARGET_UNSAFE),
+        (sent("GET", "/SMS_MP/\udcff"), Reason.MALFORMED_HEAD),
+        (sent("GET", "/SMS_MP/\x1b[2J"), Reason.MALFORMED_HEAD),
+        (sent("GET", LIST, fields=(*HOST, *HOST)), Reason.HOST_MISMATCH),
+        (
+            sent("POST", LIST, b"x", (*HOST, (b"Transfer-Encoding", b"chunked"))),
+            Reason.FRAMING,
+        ),
+        (
+            sent("CCM_POST", "/ccm_system/request", b"", (*HOST, (b"Content-Type", b"a/b"))),
+            Reason.LENGTH_REQUIRED,
+        ),
+    ],
+)
+def test_a_saved_request_is_taken_as_it_was_sent(
+    lab_files: Path,
+    tmp_path: Path,
+    request_: http.Request,
+    expected: Reason | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = saved(tmp_path / "flows", request_, sent("GET", LIST))
+    status = 0 if expected is None else 1
+    assert command(lab_files, "--json", "--flow", str(path)) == status
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first.get("reason") == expected
+    assert second["verdict"] == "allow", "one request has no bearing on the next"
+    assert command(lab_files, "--flow", str(path)) == status
+    printed = capsys.readouterr().out
+    assert printed.replace("\n", "").isprintable(), "it may be a terminal"
+    assert printed.isascii()
+
+
+def test_a_body_that_was_not_saved_is_still_to_be_inspected(
+    lab_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = (*HOST, (b"Content-Type", ccm.CONTENT_TYPE.encode()), (b"Content-Length", b"5"))
+    path = saved(tmp_path / "flows", sent("CCM_POST", "/ccm_system/request", None, fields))
+    assert command(lab_files, "--json", "--flow", str(path)) == 0
+    assert json.loads(capsys.readouterr().out)["body_not_given"] is True
+
+
+def test_a_file_that_breaks_off_is_said_to(
+    lab_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(tmp_path / "flows", sent("GET", LIST), sent("GET", LIST))
+    path.write_bytes(path.read_bytes()[:-9])
+    assert command(lab_files, "--json", "--flow", str(path)) == 2
+    said = capsys.readouterr()
+    assert json.loads(said.out)["verdict"] == "allow"
+    assert "not to its end" in said.err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        (b"certificate_list", b"certificate_lost"),
+        (b"11:client_conn", b"11:client_cone"),
+        (b"7:version", b"7:vorsion"),
+        (b"4:path", b"4:puth"),
+    ],
+)
+def test_a_file_that_was_tampered_with_is_no_accident(
+    lab_files: Path,
+    tmp_path: Path,
+    damage: tuple[bytes, bytes],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = saved(tmp_path / "flows", sent("GET", LIST))
+    assert damage[0] in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(*damage))
+    assert command(lab_files, "--flow", str(path)) == 2
+    assert capsys.readouterr().err.startswith("ibcm-bridge explain: ")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ("GET",),
+        ("--flow", "{flows}", "GET"),
+        ("--flow", "{flows}", "--body", "{policy}"),
+        ("--flow", "{flows}", "--header", "A: b"),
+        ("--flow", "{empty}"),
+        ("--certificate", "{policy}", "GET", f"{MP}/"),
         (),
         ("--flow", "{nothing}"),
         ("--flow", "{policy}"),
@@ -311,6 +475,8 @@ def test_a_question_that_cannot_be_understood_exits_with_2(
     lab_files: Path, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = {"nothing": lab_files / "nothing", "policy": lab_files / "bridge.yaml"}
+    files["flows"] = saved(lab_files / "flows", sent("GET", LIST))
+    files["empty"] = saved(lab_files / "empty")
     assert command(lab_files, *(one.format_map(files) for one in arguments)) == 2
     assert capsys.readouterr().err.startswith("ibcm-bridge explain: ")
 

@@ -34,6 +34,11 @@ class Subject:
     query: bytes = b""
     """As sent; some verbs carry what would be a body in it."""
 
+    @property
+    def where(self) -> str:
+        """What a refusal's rule begins with: the row of `roles.yaml`."""
+        return f"bodies.{self.rule.name}"
+
     def digest(self) -> str:
         """What tells this subject from every other."""
         rule = self.rule
@@ -93,14 +98,14 @@ def look(
 
 def _no_body(subject: Subject, _limit: int) -> _Content | Deny:
     if subject.body:
-        return Deny(Reason.BODY_TOO_LARGE, "bodies.none", "a body where none belongs")
+        return Deny(Reason.BODY_TOO_LARGE, subject.where, "a body where none belongs")
     return _Content({})
 
 
 def _not_inspectable(subject: Subject, _limit: int) -> _Content | Deny:
     return Deny(
         Reason.BODY_NOT_INSPECTABLE,
-        f"bodies.{subject.rule.name}",
+        subject.where,
         "this kind of body cannot be inspected yet, so it is not sent on",
     )
 
@@ -113,8 +118,8 @@ def _xml(subject: Subject, _limit: int) -> _Content | Deny:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
-        return Deny(Reason.ENCODING, "bodies.xml", "not UTF-8")
-    as_read = read_xml(text, "bodies.xml")
+        return Deny(Reason.ENCODING, subject.where, "not UTF-8")
+    as_read = read_xml(text, subject.where)
     if isinstance(as_read, Deny):
         return as_read
     return _Content({"sent": body, **_as_read(as_read)})
@@ -128,10 +133,10 @@ def _xml_text(subject: Subject, _limit: int) -> _Content | Deny:
     try:
         text = body.decode(encoding).removeprefix("\ufeff").rstrip("\0")
     except UnicodeDecodeError:
-        return Deny(Reason.ENCODING, "bodies.state-message", "neither UTF-8 nor UTF-16LE")
+        return Deny(Reason.ENCODING, subject.where, "neither UTF-8 nor UTF-16LE")
     # A declaration of UTF-16 would be refused in what is now UTF-8, and says nothing new.
     text = re.sub(r"""(^<\?xml[^>]*?)\sencoding=["']utf-16(le)?["']""", r"\1", text, flags=re.I)
-    as_read = read_xml(text, "bodies.state-message")
+    as_read = read_xml(text, subject.where)
     if isinstance(as_read, Deny):
         return as_read
     return _Content({"sent": body, "text": text.encode(), **_as_read(as_read)})
@@ -154,14 +159,14 @@ def _scep_query(subject: Subject, limit: int) -> _Content | Deny:
         # Where "+" was sent as itself, the query's rules have made a space of it.
         return _Content({"message": base64.b64decode(message.replace(b" ", b"+"), validate=True)})
     except ValueError:
-        return Deny(Reason.ENCODING, "bodies.scep-query", "the message is not base64")
+        return Deny(Reason.ENCODING, subject.where, "the message is not base64")
 
 
 def _form(subject: Subject, limit: int) -> _Content | Deny:
     """What a web page sends: each media type read as what it says it is."""
     media_type, _, parameters = subject.content_type.lower().partition(b";")
     if subject.body and parameters.strip().replace(b'"', b"") not in (b"", b"charset=utf-8"):
-        return Deny(Reason.MEDIA_TYPE, "bodies.form.charset", "a parameter but charset=utf-8")
+        return Deny(Reason.MEDIA_TYPE, f"{subject.where}.charset", "a parameter but charset=utf-8")
     return _FORMS[media_type.strip()](subject, limit) if subject.body else _Content({})
 
 
@@ -178,9 +183,9 @@ def _json(subject: Subject, _limit: int) -> _Content | Deny:
         # An object is read as a list: else of a name that stands twice one value would be lost.
         value = json.loads(subject.body.decode("utf-8"), object_pairs_hook=_flat)
     except UnicodeDecodeError:
-        return Deny(Reason.ENCODING, "bodies.form.json", "not UTF-8")
+        return Deny(Reason.ENCODING, f"{subject.where}.json", "not UTF-8")
     except (ValueError, RecursionError):
-        return Deny(Reason.ENCODING, "bodies.form.json", "not JSON, or nested too deeply")
+        return Deny(Reason.ENCODING, f"{subject.where}.json", "not JSON, or nested too deeply")
     strings, waiting = [], [value]
     while waiting:
         one = waiting.pop()

@@ -224,7 +224,7 @@ def test_a_document_type_is_refused_in_the_payload(lab: Lab, case: str) -> None:
 @pytest.mark.parametrize("case", DTD)
 def test_a_document_type_is_refused_in_a_propfind(lab: Lab, case: str) -> None:
     data = lab.request("PROPFIND", CONTENT, {"Content-Type": "text/xml"}, DTD[case].encode())
-    lab.check_refused(lab.send_one(data), Reason.XML_DTD, "bodies.xml.dtd")
+    lab.check_refused(lab.send_one(data), Reason.XML_DTD, "bodies.webdav.dtd")
 
 
 def test_a_document_type_is_refused_in_the_header(lab: Lab) -> None:
@@ -430,13 +430,13 @@ def test_a_propfind_passes(lab: Lab, media_type: str) -> None:
 @pytest.mark.parametrize(
     ("body", "reason", "rule"),
     [
-        (b"<propfind", Reason.XML, "bodies.xml.xml"),
-        (b"\xff\xfe<\0a\0/\0>\0", Reason.ENCODING, "bodies.xml"),
-        (b"<a>\xff</a>", Reason.ENCODING, "bodies.xml"),
+        (b"<propfind", Reason.XML, "bodies.webdav.xml"),
+        (b"\xff\xfe<\0a\0/\0>\0", Reason.ENCODING, "bodies.webdav"),
+        (b"<a>\xff</a>", Reason.ENCODING, "bodies.webdav"),
         (
             b'<?xml version="1.0" encoding="utf-7"?><a/>',
             Reason.ENCODING,
-            "bodies.xml.encoding",
+            "bodies.webdav.encoding",
         ),
     ],
 )

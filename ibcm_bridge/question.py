@@ -1,0 +1,116 @@
+"""A request as described to `explain`: where it is asked for, and what is sent there.
+
+A URL is taken apart once, into what a client would make of it: the name for the ClientHello, and
+the bytes of the request target. What no client can send is a mistake of the question, and told so
+(RFC 9110 §4.2.4 and RFC 3986 §3.5: user information and fragments are never sent).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_SENT = re.compile(r"[\x21-\x7e]+")
+
+type Fields = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """Where a request is asked for. `port` None: that of the listener, whatever it is."""
+
+    scheme: str
+    name: str
+    port: int | None
+    target: str
+    """As it stands in the request line."""
+
+    @property
+    def server_name(self) -> str | None:
+        """What a ClientHello says; a literal address is not sent (RFC 6066 §3)."""
+        try:
+            ipaddress.ip_address(self.name)
+        except ValueError:
+            return self.name
+        return None
+
+    @property
+    def host(self) -> str:
+        """The Host field."""
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        return name if self.port is None else f"{name}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}{self.target}"
+
+
+def read_url(text: str) -> Url:
+    """Take an absolute URL apart. ValueError where no client could ask for it."""
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise ValueError(f"{text!r} is not an absolute URL, https://NAME/PATH")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        raise ValueError(f"{text!r}: a user name is never sent; leave it out")
+    if "#" in rest:
+        raise ValueError(f"{text!r}: a fragment is never sent; leave it out")
+    if not authority.isascii():
+        raise ValueError(f"{text!r}: write the name as it is sent, in ASCII (xn--...)")
+    if not _SENT.fullmatch(rest):
+        raise ValueError(f"{text!r}: write the path as it is sent, percent-encoded")
+    try:
+        parts = urlsplit(text)
+        name, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from error
+    if not name or not _NAME.fullmatch(authority.removesuffix(f":{port}").removesuffix(":")):
+        raise ValueError(f"{text!r}: there is no name of a host in it")
+    target = rest.removeprefix(authority)
+    return Url(scheme.lower(), name, port, target if target.startswith("/") else f"/{target}")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request. Bytes that are no UTF-8 stand in its text as surrogates (PEP 383)."""
+
+    method: str
+    url: Url
+    headers: Fields
+    """All that are sent, as they are sent."""
+    certificates: tuple[x509.Certificate, ...]
+    """What the client presents, end-entity certificate first; empty for no certificate."""
+    body: bytes | None
+    """None: not known, so not looked into."""
+    version: str = "HTTP/1.1"
+
+    def describe(self) -> str:
+        """One line. What was saved is anybody's text, and this may be for a terminal."""
+        return f"{self.method} {self.url}".encode("unicode_escape").decode("ascii")
+
+    def head_bytes(self) -> bytes:
+        """The head as it goes on the wire."""
+        lines = [f"{self.method} {self.url.target} {self.version}"]
+        lines += (f"{name}: {value}" for name, value in self.headers)
+        return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
+
+
+def described(
+    method: str,
+    url: Url,
+    headers: Fields,
+    certificates: Sequence[x509.Certificate],
+    body: bytes | None,
+) -> Question:
+    """A request of which some fields are named, with those that a client adds by itself."""
+    given = {name.lower() for name, _ in headers}
+    host = () if "host" in given else (("Host", url.host),)
+    length: Fields = ()
+    if body is not None and not given & {"content-length", "transfer-encoding"}:
+        length = (("Content-Length", str(len(body))),)
+    return Question(method, url, (*host, *headers, *length), tuple(certificates), body)
