@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -13,10 +13,13 @@ from mitmproxy.io import FlowReader
 from ibcm_bridge.question import Question, Url, described
 
 
-def saved_questions(path: Path, presented: Sequence[x509.Certificate]) -> Iterator[Question]:
+def saved_questions(
+    path: Path, presented: Sequence[x509.Certificate], ports: Container[int]
+) -> Iterator[Question]:
     """Each HTTP request of a file. OSError, or ValueError for a file that has none.
 
-    `presented` stands for the certificate of a client of which none was saved.
+    `presented` stands for the certificate of a client of which none was saved. `ports` are those
+    that clients connect to: another one is that of a server behind the proxy.
     """
     found = False
     with path.open("rb") as file:
@@ -24,7 +27,7 @@ def saved_questions(path: Path, presented: Sequence[x509.Certificate]) -> Iterat
             for flow in FlowReader(file).stream():
                 if isinstance(flow, HTTPFlow):
                     found = True
-                    yield _question(flow, presented)
+                    yield _question(flow, presented, ports)
         except (FlowReadException, LookupError, TypeError, AttributeError) as error:
             # The latter are what the reader makes of a file that was tampered with.
             raise ValueError(f"{path} is not, or not to its end, a file of mitmproxy's") from error
@@ -32,12 +35,14 @@ def saved_questions(path: Path, presented: Sequence[x509.Certificate]) -> Iterat
         raise ValueError(f"{path} holds no HTTP request")
 
 
-def _question(flow: HTTPFlow, presented: Sequence[x509.Certificate]) -> Question:
+def _question(
+    flow: HTTPFlow, presented: Sequence[x509.Certificate], ports: Container[int]
+) -> Question:
     client, sent = flow.client_conn, flow.request.data
     scheme = "https" if client.tls or sent.scheme == b"https" else "http"
     saved = [one.to_cryptography() for one in client.certificate_list]
-    # No port: it is that of the proxy which saved the request, or of the server behind it.
-    url = Url(scheme, (client.sni or flow.request.pretty_host).lower(), None, _text(sent.path))
+    name = (client.sni or flow.request.pretty_host).lower()
+    url = Url(scheme, name, sent.port if sent.port in ports else None, _text(sent.path))
     fields = tuple((_text(field), _text(value)) for field, value in sent.headers.fields)
     version = _text(sent.http_version)
     if version in ("HTTP/2.0", "HTTP/3"):

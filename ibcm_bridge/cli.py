@@ -115,8 +115,9 @@ def _parser() -> argparse.ArgumentParser:
         "explain",
         parents=[policy],
         help="say what the bridge would do with a request, and why",
-        description="Follows a request through a policy without sending anything. "
-        "The exit status is 1 when it would be refused.",
+        description="Follows a request through a policy without sending anything. The last line "
+        "is ALLOW, or DENY with the reason, the rule and the requirement, as the audit would have "
+        "them. The exit status is 1 when it would be refused, 2 when it is not understood.",
         epilog="Example: ibcm-bridge explain --config config/bridge.yaml --certificate "
         "config/pki/clients/computer.pem DELETE https://bridge.internet.example/SMS_MP/",
     )
@@ -222,7 +223,7 @@ def _explain(options: argparse.Namespace) -> int:
         return EXIT_PROBLEM
     looking, denied, answered = engines(policy), False, False
     try:
-        for question in _questions(options):
+        for question in _questions(options, policy):
             explanation = explain(policy, question, looking, verify_client_path)
             denied = denied or explanation.denial is not None
             if options.json:
@@ -240,18 +241,19 @@ def _explain(options: argparse.Namespace) -> int:
     return EXIT_PROBLEM if denied else 0
 
 
-def _questions(options: argparse.Namespace) -> Iterator[Question]:
+def _questions(options: argparse.Namespace, policy: Policy) -> Iterator[Question]:
     """What is asked: one request as described, or each that was saved."""
     from cryptography import x509
 
     from ibcm_bridge.addons.saved_flows import saved_questions
+    from ibcm_bridge.explain import ports
     from ibcm_bridge.question import described, read_url
 
     presented: list[x509.Certificate] = []
     if options.certificate:
         presented = x509.load_pem_x509_certificates(options.certificate.read_bytes())
     if options.flow is not None:
-        yield from saved_questions(options.flow, presented)
+        yield from saved_questions(options.flow, presented, ports(policy))
         return
     headers = []
     for header in options.header:

@@ -8,7 +8,7 @@ command line gives.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cryptography import x509
 
@@ -79,6 +79,7 @@ class Explanation:
             said[THEN] = row.next_step.short
         if self.authorized is not None:
             said.setdefault(audit.RULE, self.authorized.rule)
+            # The audit leaves it out; here it is what the decision goes back to.
             said.setdefault(audit.REQUIREMENT, self.authorized.role.verbs_requirement)
             said[audit.ROLE] = self.authorized.role.name
             said[audit.SITE_SYSTEM] = self.authorized.site_system.name
@@ -164,10 +165,24 @@ def _decide(
         and decision.reason is Reason.LENGTH_REQUIRED
     ):
         # Of a body that was not given the length is not known either, and clients send it.
-        sized = replace(question, headers=(*question.headers, ("Content-Length", "1")))
+        sized = question.with_field("Content-Length", "1")
         head = _allowed(_head(sized, publication.request_head))
         decision = authorize(client, publication, policy.never, head)
     return decision
+
+
+def ports(policy: Policy) -> frozenset[int]:
+    """Those that clients connect to, and those that are listened on behind them."""
+    of_publications = (
+        one.public_port
+        for listener in policy.listeners
+        for one in (
+            (listener.publication,)
+            if isinstance(listener, PlaintextListener)
+            else listener.publications.values()
+        )
+    )
+    return frozenset((*of_publications, *(one.address[1] for one in policy.listeners)))
 
 
 def _route(policy: Policy, url: Url) -> Publication:

@@ -167,7 +167,8 @@ def admit_anonymous(publication: HttpPublication) -> AnonymousClient | Deny:
     """Let in a client that presented no certificate, or refuse it."""
     if may_be_anonymous(publication):
         return AnonymousClient(publication.name)
-    return Deny(Reason.CERTIFICATE_MISSING, f"{publication.name}.clients")
+    rule = f"{publication.name}.clients"
+    return Deny(Reason.CERTIFICATE_MISSING, rule, "no certificate was presented")
 
 
 def _computer(certificate: CertificateFacts) -> str | None:

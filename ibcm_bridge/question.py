@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_PORTS = {"https": 443, "http": 80}
 _SENT = re.compile(r"[\x21-\x7e]+")
 
 type Fields = tuple[tuple[str, str], ...]
@@ -42,9 +43,9 @@ class Url:
 
     @property
     def host(self) -> str:
-        """The Host field."""
+        """The Host field; the port of the scheme is left out (RFC 9110 §7.2)."""
         name = f"[{self.name}]" if ":" in self.name else self.name
-        return name if self.port is None else f"{name}:{self.port}"
+        return name if self.port in (None, _PORTS.get(self.scheme)) else f"{name}:{self.port}"
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host}{self.target}"
@@ -92,6 +93,11 @@ class Question:
     def describe(self) -> str:
         """One line. What was saved is anybody's text, and this may be for a terminal."""
         return f"{self.method} {self.url}".encode("unicode_escape").decode("ascii")
+
+    def with_field(self, name: str, value: str) -> Question:
+        """The same with one more field."""
+        headers = (*self.headers, (name, value))
+        return Question(self.method, self.url, headers, self.certificates, self.body, self.version)
 
     def head_bytes(self) -> bytes:
         """The head as it goes on the wire."""

@@ -20,11 +20,20 @@ from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar
 from ibcm_bridge.lab.files import make_pki
 from ibcm_bridge.lab.pki import Credential, LabPki
-from ibcm_bridge.policy import BridgePublication, Listener, Policy, Trust
+from ibcm_bridge.policy import (
+    BridgePublication,
+    Listener,
+    PlaintextListener,
+    PlaintextPublication,
+    Policy,
+    Trust,
+    UnlistedHeaders,
+)
 from ibcm_bridge.policy_file import load_policy
 from ibcm_bridge.question import Url, described, read_url
 
 MP = "https://bridge.internet.example"
+LIST = "/SMS_MP/.sms_aut?MPLIST"
 GUID = "5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
 
 
@@ -56,6 +65,14 @@ def trusting(policy: Policy, pki: LabPki) -> Policy:
         for name, one in listener.publications.items()
     }
     return dataclasses.replace(policy, listeners=(Listener(listener.address, publications),))
+
+
+def bridged(policy: Policy) -> BridgePublication:
+    listener = policy.listeners[0]
+    assert isinstance(listener, Listener)
+    publication = listener.publications["bridge.internet.example"]
+    assert isinstance(publication, BridgePublication)
+    return publication
 
 
 def ask(
@@ -250,6 +267,32 @@ def test_a_url_is_taken_apart_byte_for_byte(url: str, expected: Url) -> None:
     assert read_url(url) == expected
 
 
+def test_tls_on_a_plaintext_port_is_told_from_an_unknown_name(policy: Policy, pki: LabPki) -> None:
+    directories = {"sms_fsp": bridged(policy).directories["sms_mp"]}
+    plain = PlaintextPublication("fsp.example", 80, directories, UnlistedHeaders.DROP, 8192, "x")
+    both = dataclasses.replace(
+        policy, listeners=(*policy.listeners, PlaintextListener(("127.0.0.1", 8080), plain))
+    )
+    computer = pki.computer("pc8.corp.example")
+    for url, expected in (
+        ("https://fsp.example:8080/", Reason.TLS_ON_PLAINTEXT),
+        ("https://fsp.example/", Reason.UNKNOWN_NAME),
+        ("http://other.example:8080/", Reason.HOST_MISMATCH),
+        ("http://other.example/", Reason.PLAINTEXT),
+        ("http://fsp.example/", Reason.DIRECTORY),
+    ):
+        assert reason(ask(both, "GET", url, computer)) is expected, url
+
+
+def test_a_head_that_is_too_large_is_refused_as_where_it_is_read(
+    policy: Policy, computer: Credential
+) -> None:
+    limit = bridged(policy).request_head
+    for size, expected in ((limit // 2, None), (limit, Reason.HEAD_TOO_LARGE)):
+        told = ask(policy, "GET", f"{MP}{LIST}", computer, headers=(("User-Agent", "x" * size),))
+        assert reason(told) is expected
+
+
 @pytest.mark.parametrize("address", ["192.0.2.1", "[2001:db8::1]"])
 def test_a_literal_address_is_not_sent_as_a_server_name(
     policy: Policy, computer: Credential, address: str
@@ -369,7 +412,6 @@ def test_the_certificate_that_was_saved_counts(
 
 
 HOST = ((b"Host", b"bridge.internet.example"),)
-LIST = "/SMS_MP/.sms_aut?MPLIST"
 
 
 @pytest.mark.parametrize(
@@ -411,6 +453,26 @@ def test_a_saved_request_is_taken_as_it_was_sent(
     printed = capsys.readouterr().out
     assert printed.replace("\n", "").isprintable(), "it may be a terminal"
     assert printed.isascii()
+
+
+WSUS = "/ClientWebService/client.asmx"
+
+
+@pytest.mark.parametrize(("port", "expected"), [(8531, None), (443, "directory"), (9, "directory")])
+def test_the_port_of_a_saved_request_counts_where_clients_connect_to_it(
+    lab_files: Path,
+    tmp_path: Path,
+    port: int,
+    expected: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Two publications of the shipped policy have this name; WSUS's is on another port.
+    request = sent("POST", WSUS, None, (*HOST, (b"Content-Type", b"text/xml; charset=utf-8")))
+    request.port = port
+    request.headers["Host"] = "bridge.internet.example"
+    path = saved(tmp_path / "flows", request)
+    assert command(lab_files, "--json", "--flow", str(path)) == (0 if expected is None else 1)
+    assert json.loads(capsys.readouterr().out).get("reason") == expected
 
 
 def test_a_body_that_was_not_saved_is_still_to_be_inspected(

@@ -1,6 +1,6 @@
 """What the documents say is what the code does.
 
-After a change of `responses`: WRITE_DOCS=1 pytest tests/repository writes the table anew.
+After a change of `responses`: WRITE_DOCS=1 pytest tests/repository writes the tables anew.
 """
 
 import os
@@ -10,30 +10,40 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.lab.case_table import CASES, NOT_SHOWN
-from ibcm_bridge.responses import REFUSALS
+from ibcm_bridge.responses import REFUSALS, NextStep
 
 ROOT = Path(__file__).parents[2]
 REFUSALS_PAGE = ROOT / "docs" / "refusals.md"
-_BETWEEN = re.compile(r"(<!-- table: [^\n]*-->\n).*?(<!-- /table -->)", re.DOTALL)
+_BETWEEN = re.compile(r"(<!-- (table|steps): [^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def _table() -> str:
     lines = [
-        "| reason | told as | then the client | requirement | it reads | it logs (inferred) |",
+        "| reason | told as | then the client | requirement | it reads "
+        "| CcmMessaging.log has (inferred) |",
         "|---|---|---|---|---|---|",
     ]
     for reason, row in REFUSALS.items():
         told = str(row.status.value) if row.status else f"alert `{row.alert}`"
         lines.append(
             f"| `{reason.value}` | {told} | {row.next_step.short} | {row.requirement} "
-            f"| {row.text} | {row.client_log} |"
+            f"| {row.text} | {row.client_log.removeprefix('CcmMessaging.log: ')} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def _steps() -> str:
+    lines = ["| then the client | confirmed | inferred |", "|---|---|---|"]
+    for one in NextStep:
+        lines.append(f"| {one.short} | {one.confirmed} ({one.source}) | {one.inferred} |")
     return "\n".join(lines) + "\n"
 
 
 def test_the_page_of_refusals_is_the_table_of_responses() -> None:
     page = REFUSALS_PAGE.read_text("utf-8")
-    expected = _BETWEEN.sub(lambda found: found[1] + _table() + found[2], page)
+    made = {"table": _table(), "steps": _steps()}
+    assert {found[2] for found in _BETWEEN.finditer(page)} == made.keys()
+    expected = _BETWEEN.sub(lambda found: found[1] + made[found[2]] + found[3], page)
     if os.environ.get("WRITE_DOCS"):
         REFUSALS_PAGE.write_text(expected, "utf-8")
     else:
