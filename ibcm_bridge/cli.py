@@ -233,12 +233,20 @@ def _explain(options: argparse.Namespace) -> int:
                 # Of saved requests there may be many; one that was asked for is known.
                 heading = [question.describe()] if options.flow else []
                 blank = [""] if answered else []
-                print(*blank, *heading, *explanation.steps, explanation.verdict, sep="\n")
+                lines = (*blank, *heading, *explanation.steps, explanation.verdict)
+                print(*map(_printable, lines), sep="\n")
             answered = True
     except (OSError, ValueError) as error:
         print(f"ibcm-bridge explain: {error}", file=sys.stderr)
         return EXIT_USAGE
     return EXIT_PROBLEM if denied else 0
+
+
+def _printable(text: str) -> str:
+    """Names and paths are anybody's text, and this may be for a terminal."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
+    )
 
 
 def _questions(options: argparse.Namespace, policy: Policy) -> Iterator[Question]:

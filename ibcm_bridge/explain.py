@@ -44,7 +44,7 @@ from ibcm_bridge.routing import ClientHelloFacts, route
 VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Notes | Deny]
 """Verifies what a client presents as the client leg would: what to note, or why not."""
 
-THEN = "next_step"
+NEXT_STEP = "next_step"
 NOT_GIVEN = "body_not_given"
 STEPS = "steps"
 """Keys of a record that the audit has no need of."""
@@ -76,7 +76,7 @@ class Explanation:
             said = dict(audit.denial_fields(self.denial))
             said[audit.STATUS] = row.status.value if row.status else None
             said[audit.ALERT] = row.alert
-            said[THEN] = row.next_step.short
+            said[NEXT_STEP] = row.next_step.short
         if self.authorized is not None:
             said.setdefault(audit.RULE, self.authorized.rule)
             # The audit leaves it out; here it is what the decision goes back to.
@@ -139,7 +139,7 @@ def _follow(
         say(f"Not listed, and taken out: {', '.join(authorized.dropped)}.")
     terms = originate(publication, authorized)
     to = f"{terms.server_name} at {terms.address[0]}:{terms.address[1]}"
-    if question.body is None and authorized.body_rule.media_types:
+    if question.body is None and authorized.body_rule.limit:
         told.body_not_given = True
         say("The body would still be inspected; give one with --body.")
         say(f"Then it would go to {to}.")

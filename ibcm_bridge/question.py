@@ -91,8 +91,8 @@ class Question:
     version: str = "HTTP/1.1"
 
     def describe(self) -> str:
-        """One line. What was saved is anybody's text, and this may be for a terminal."""
-        return f"{self.method} {self.url}".encode("unicode_escape").decode("ascii")
+        """What a request line would begin with, had it a URL."""
+        return f"{self.method} {self.url}"
 
     def with_field(self, name: str, value: str) -> Question:
         """The same with one more field."""

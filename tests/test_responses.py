@@ -170,3 +170,13 @@ def test_only_what_is_the_bridges_own_to_mend_says_when_to_come_again(reason: Re
     response, _, _ = read(response_bytes(Deny(reason, "rule"), "a1b2c3"))
     said = dict(response.headers).get(b"retry-after")
     assert said == (b"60" if response.status_code == 503 else None)
+
+
+@pytest.mark.parametrize("step", NextStep)
+def test_what_is_known_of_a_client_has_its_source_and_the_rest_is_called_inferred(
+    step: NextStep,
+) -> None:
+    assert step.source.startswith("Microsoft, ")
+    confirmed, _, inferred = step.text.partition(f" (confirmed: {step.source}); ")
+    assert (confirmed, inferred) == (step.confirmed, f"{step.inferred} (inferred)")
+    assert confirmed.startswith("BITS "), "of ccmexec's own tries nothing is documented"
