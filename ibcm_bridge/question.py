@@ -112,6 +112,8 @@ def described(
     headers: Fields,
     certificates: Sequence[x509.Certificate],
     body: bytes | None,
+    *,
+    version: str = "HTTP/1.1",
 ) -> Question:
     """A request of which some fields are named, with those that a client adds by itself."""
     given = {name.lower() for name, _ in headers}
@@ -119,4 +121,4 @@ def described(
     length: Fields = ()
     if body is not None and not given & {"content-length", "transfer-encoding"}:
         length = (("Content-Length", str(len(body))),)
-    return Question(method, url, (*host, *headers, *length), tuple(certificates), body)
+    return Question(method, url, (*host, *headers, *length), tuple(certificates), body, version)

@@ -154,8 +154,9 @@ def explained(policy: Policy, asked: Asked, presented: Credential | None) -> dic
     certificates = (presented.certificate, *presented.issuers) if presented else ()
     # On whatever port the bridge was started.
     url = Url("https", asked.name, None, asked.target)
-    question = described(asked.method, url, asked.headers, certificates, asked.body)
-    question = dataclasses.replace(question, version=asked.version)
+    question = described(
+        asked.method, url, asked.headers, certificates, asked.body, version=asked.version
+    )
     record = explain(policy, question, engines(policy), verify_client_path).record()
     read_again: dict[str, Any] = json.loads(json.dumps(record))
     return read_again

@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from ibcm_bridge.addons.runner import engines
 from ibcm_bridge.addons.verification import verify_client_path
 from ibcm_bridge.decisions import Reason
-from ibcm_bridge.explain import Explanation, Question, explain
+from ibcm_bridge.explain import Explanation, explain
 from ibcm_bridge.lab.case_table import CASES
 from ibcm_bridge.lab.cases import Case, Client, credentials
 from ibcm_bridge.lab.demo import _Lab
@@ -23,10 +22,10 @@ from ibcm_bridge.lab.pki import Credential, LabPki
 from ibcm_bridge.lab.running import PLAINTEXT_PORT, RunningBridge
 from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.policy_file import load_policy
+from ibcm_bridge.question import Url, described
 
 ONLY_SEEN_WHEN_IT_HAPPENS = {
     Reason.SITE_SYSTEM_UNVERIFIED,  # explain connects to nothing
-    Reason.HTTP_VERSION,  # and writes heads of HTTP/1.1 only
 }
 
 
@@ -59,14 +58,16 @@ class Both:
         """What `explain` says of the same."""
         request, credential = case.request(self._lab._key), self._clients[case.client]
         scheme = "http" if case.to.port == PLAINTEXT_PORT or request.plaintext else "https"
-        question = Question(
-            method=request.method,
-            url=f"{scheme}://{case.to.name}:{self._ports[case.to.port]}{request.target}",
-            headers=request.headers,
-            certificates=(credential.certificate, *credential.issuers) if credential else (),
-            body=request.body,
+        url = Url(scheme, case.to.name, self._ports[case.to.port], request.target)
+        certificates = (credential.certificate, *credential.issuers) if credential else ()
+        question = described(
+            request.method,
+            url,
+            request.headers,
+            certificates,
+            request.body,
+            version=request.version,
         )
-        assert urlsplit(question.url).hostname == case.to.name
         return explain(self._policy, question, self._engines, verify_client_path)
 
 
