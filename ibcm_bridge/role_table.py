@@ -54,6 +54,9 @@ def read_role_table(data: Mapping[str, object]) -> RoleTable:
             directories=_lower(data["bypass_directories"]),
             below=_lower(data["never_below"]),
             headers=_lower_bytes(data["never_headers"]),
+            header_patterns=re.compile(
+                "|".join(_strings(data["never_header_patterns"])).encode("ascii")
+            ),
             explained={
                 name.lower(): _string(why)
                 for name, why in _mapping(data["unpublished_directories"]).items()
@@ -77,6 +80,7 @@ def expand_pattern(text: str, patterns: Mapping[str, str]) -> re.Pattern[str]:
 _TOP_KEYS = {
     "base_headers",
     "never_headers",
+    "never_header_patterns",
     "bodies",
     "patterns",
     "roles",
@@ -115,7 +119,7 @@ def _check_never(table: RoleTable) -> None:
         if published := table.never.directories & directories:
             raise ValueError(f"{role.name} publishes {sorted(published)}")
         headers = role.headers | (offered.headers if offered else frozenset())
-        if passed := table.never.headers & headers:
+        if passed := {name for name in headers if table.never.has_header(name)}:
             raise ValueError(f"{role.name} lets {sorted(passed)} pass")
 
 

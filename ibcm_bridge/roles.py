@@ -231,10 +231,17 @@ class NeverPublished:
     directories: frozenset[str]
     """They answer without a client certificate (protocol.md §1.1, §7)."""
     below: frozenset[str]
-    """Second path segments: a distribution point's content library (§7)."""
+    """Path segments below a directory: a distribution point's content library (§7)."""
     headers: frozenset[bytes]
+    header_patterns: re.Pattern[bytes]
+    """The same in other products' words."""
     explained: Mapping[str, str]
     """Directories that no role publishes -> the requirement that says why."""
+
+    def has_header(self, lower_name: bytes) -> bool:
+        """Whether a field is never sent on, by its name with `_` read as `-`."""
+        seen = lower_name.replace(b"_", b"-")
+        return seen in self.headers or self.header_patterns.search(seen) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -371,6 +371,7 @@ def windows(data: dict[str, Any]) -> dict[str, Any]:
         (lambda d: d["bodies"]["none"].update(required="no"), TypeError),
         (lambda d: d.update(more=1), ValueError),
         (lambda d: d.pop("never_headers"), KeyError),
+        (lambda d: d.pop("never_header_patterns"), KeyError),
         (lambda d: d.pop("never_below"), KeyError),
         (lambda d: d.pop("unpublished_directories"), KeyError),
         (lambda d: directories(d).update(x=[{**ROW, "path": "(a+)+"}]), ValueError),
