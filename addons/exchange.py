@@ -34,11 +34,11 @@ from mitmproxy.proxy.layers.http._hooks import (
 from ibcm_bridge.addons.connections import Exchange, attach_exchange
 from ibcm_bridge.addons.display import shown_request
 from ibcm_bridge.addons.endings import ExchangeEndedHook
-from ibcm_bridge.addons.forwarding import ConnectionEnded, ForwardingLayer, Refused
+from ibcm_bridge.addons.forwarding import ConnectionEnded, ForwardingLayer
 from ibcm_bridge.addons.procedure import Steps
 from ibcm_bridge.addons.site_system_leg import Closed
 from ibcm_bridge.addons.tls_ending import CutOff
-from ibcm_bridge.decisions import Authorized, Deny, Reason
+from ibcm_bridge.decisions import Authorized, Deny, Reason, Refused
 from ibcm_bridge.gate import gate
 from ibcm_bridge.policy import HttpPublication
 from ibcm_bridge.request_head import RequestHead, read_request_head

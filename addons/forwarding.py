@@ -24,7 +24,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
 from ibcm_bridge.addons.display import shown_response
 from ibcm_bridge.addons.procedure import Item, ProcedureLayer, Steps
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
-from ibcm_bridge.decisions import Approved, Deny, Reason
+from ibcm_bridge.decisions import Approved, Deny, Reason, Refused
 from ibcm_bridge.identity import AnonymousClient
 from ibcm_bridge.origination import (
     Origination,
@@ -54,14 +54,6 @@ MAX_AHEAD = 65_536
 
 class ConnectionEnded(Exception):
     """The client has gone; there is nobody to answer."""
-
-
-class Refused(Exception):
-    """Carries a denial from wherever it was found to the one place that answers it."""
-
-    def __init__(self, denial: Deny) -> None:
-        super().__init__(denial.reason.value)
-        self.denial = denial
 
 
 class ForwardingLayer(ProcedureLayer):

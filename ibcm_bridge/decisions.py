@@ -114,6 +114,14 @@ class Deny(_NotATruthValue):
     allowed_methods: tuple[str, ...] = ()
 
 
+class Refused(Exception):
+    """Carries a denial from wherever it was found to the one place that answers it."""
+
+    def __init__(self, denial: Deny) -> None:
+        super().__init__(denial.reason.value)
+        self.denial = denial
+
+
 @dataclass(frozen=True, slots=True)
 class Authorized(_NotATruthValue):
     """This head may be sent to this site system, after its body has passed `body_rule`.

@@ -14,7 +14,7 @@ from cryptography import x509
 
 from ibcm_bridge import audit
 from ibcm_bridge.authorization import authorize
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason, Refused
 from ibcm_bridge.identity import (
     AuthenticatedClient,
     Client,
@@ -90,12 +90,6 @@ class Explanation:
         return {key: value for key, value in said.items() if value not in (None, "", ())}
 
 
-class _Refused(Exception):
-    def __init__(self, denial: Deny) -> None:
-        super().__init__(denial.reason.value)
-        self.denial = denial
-
-
 def explain(
     policy: Policy,
     question: Question,
@@ -106,7 +100,7 @@ def explain(
     told = Explanation()
     try:
         _follow(told, policy, question, engines, verify_path)
-    except _Refused as refused:
+    except Refused as refused:
         told.denial = refused.denial
         told.steps += _told(refused.denial)
     return told
@@ -200,7 +194,7 @@ def _route(policy: Policy, url: Url) -> Publication:
         elif url.port in (None, listener.address[1], answer.public_port):
             found.append(answer)
     if not found:
-        raise _Refused(denial)
+        raise Refused(denial)
     # A URL without a port means 443; where nothing is published there, any port will do.
     return min(found, key=lambda one: one.public_port != HTTPS_PORT)
 
@@ -213,7 +207,7 @@ def _plaintext(policy: Policy, url: Url) -> PlaintextPublication:
             # Of a request to that port the Host field says the rest.
             if url.port in ports or (url.port is None and url.name == publication.name):
                 return publication
-    raise _Refused(Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port"))
+    raise Refused(Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port"))
 
 
 def _client(
@@ -231,7 +225,7 @@ def _client(
         facts = certificate_facts(certificates[0])
     except ValueError:
         # As in the handshake (`addons.tls_contexts`).
-        raise _Refused(
+        raise Refused(
             Deny(Reason.CERTIFICATE_INVALID, "clients", "the certificate cannot be read")
         ) from None
     _allowed(verify_path(publication.client_trust, certificates))
@@ -260,5 +254,5 @@ def _told(denial: Deny) -> list[str]:
 
 def _allowed[Value](value: Value | Deny) -> Value:
     if isinstance(value, Deny):
-        raise _Refused(value)
+        raise Refused(value)
     return value
