@@ -23,7 +23,13 @@ from typing import Self
 from ibcm_bridge.addons.inspection_worker import framed
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.looking import Subject
-from ibcm_bridge.inspection.reports import MAX_LINE, Report, ReportError, read_report
+from ibcm_bridge.inspection.reports import (
+    MAX_LINE,
+    Report,
+    ReportError,
+    no_report,
+    read_report,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +98,7 @@ class InspectionWorkers:
 
     async def _ask(self, subject: Subject) -> Report | Deny:
         if self._stopped:
-            return _unavailable("the bridge stops")
+            return no_report("the bridge stops")
         worker: _Worker | None = None
         report: Report | None = None
         try:
@@ -100,7 +106,7 @@ class InspectionWorkers:
             report = await worker.ask(subject)
         except _FAILURES as error:
             logger.error("an inspection worker failed: %s", type(error).__name__)
-            return _unavailable(type(error).__name__)
+            return no_report(type(error).__name__)
         finally:
             # Also when cancelled: the report of another body must never be waiting in its pipe.
             if worker is not None:
@@ -189,7 +195,3 @@ class _Worker:
 
 def _too_many(detail: str) -> Deny:
     return Deny(Reason.OVERLOADED, "limits.inspection_workers", detail)
-
-
-def _unavailable(detail: str) -> Deny:
-    return Deny(Reason.ENGINE_UNAVAILABLE, "inspection.workers", detail)

@@ -183,6 +183,11 @@ def verification_failure(connection: SSL.Connection) -> str | None:
     number: int = _lib.SSL_get_verify_result(connection._ssl)
     if number == 0:  # X509_V_OK
         return None
+    return _words(number)
+
+
+def _words(number: int) -> str:
+    """OpenSSL's own, for one of its verification errors."""
     text: str = _ffi.string(_lib.X509_verify_cert_error_string(number)).decode("ascii", "replace")
     return text
 
@@ -305,8 +310,7 @@ def _judge_certificate(
         # OpenSSL reads what the stricter parser does not; nothing more can be said of it.
         denial = Deny(Reason.CERTIFICATE_INVALID, "clients", "the certificate cannot be read")
     elif not preverified:
-        text = _ffi.string(_lib.X509_verify_cert_error_string(error)).decode("ascii", "replace")
-        denial = refused_by_openssl(error, depth, text)
+        denial = refused_by_openssl(error, depth, _words(error))
     else:
         judged = judge(connection, path, facts)
         if judged is None:

@@ -8,6 +8,7 @@ target, a name) is bounded and escaped by JSON.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 
 from ibcm_bridge.decisions import Deny
@@ -102,7 +103,11 @@ def target_field(target: bytes) -> str:
     return target[:MAX_TEXT].decode("ascii", "backslashreplace")
 
 
+def said[Field](record: Mapping[str, Field]) -> dict[str, Field]:
+    """A record without the fields that have nothing to say."""
+    return {key: value for key, value in record.items() if value not in (None, "", ())}
+
+
 def line(record: Record) -> str:
-    """One line of the audit file: JSON in ASCII, without the fields that have nothing to say."""
-    said = {key: value for key, value in record.items() if value not in (None, "", ())}
-    return json.dumps(said, ensure_ascii=True, separators=(",", ":")) + "\n"
+    """One line of the audit file: JSON in ASCII."""
+    return json.dumps(said(record), ensure_ascii=True, separators=(",", ":")) + "\n"

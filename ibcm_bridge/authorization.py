@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from ibcm_bridge.decisions import Authorized, Deny, Reason
 from ibcm_bridge.identity import AnonymousClient, Client, may_be_anonymous
 from ibcm_bridge.policy import HttpPublication, PublishedRole, UnlistedHeaders
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request_head import RequestHead, content_type_parts
 from ibcm_bridge.request_target import RequestTarget, read_request_target
 from ibcm_bridge.roles import BodyRule, Directory, Inspection, NeverPublished, RoleProfile
 from ibcm_bridge.routing import published_role
@@ -141,14 +141,14 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
         if head.length is None:
             # protocol.md §1.2: clients always send it; without it the body cannot be bounded.
             return Deny(Reason.LENGTH_REQUIRED, "head.content-length", "no Content-Length")
-        media_type = _media_type(head)
+        media_type, parameters = _content_type(head)
         if media_type not in body_rule.media_types:
             # HTTP-MULTIPART
             named = (media_type or b"none, or not one").decode("latin-1")[:64]
             return Deny(Reason.MEDIA_TYPE, f"{rule}.media_types", f"Content-Type is {named}")
         # Inspected in these, so another encoding would be another document.
         charsets = _CHARSETS.get(body_rule.inspection)
-        if charsets is not None and _parameters(head) not in charsets:
+        if charsets is not None and parameters not in charsets:
             named = b", ".join(sorted(filter(None, charsets))).decode("ascii")
             return Deny(Reason.MEDIA_TYPE, f"{rule}.charset", f"a parameter but {named}")
         # A coded body would have to be decoded to be inspected; no ConfigMgr client sends one.
@@ -182,18 +182,14 @@ _CHARSETS = {
 }
 
 
-def _parameters(head: RequestHead) -> bytes:
-    parameters = (head.value(b"content-type") or b"").partition(b";")[2]
-    return parameters.strip().lower().replace(b'"', b"")
-
-
-def _media_type(head: RequestHead) -> bytes | None:
-    """Empty where there is none; None where there are several, or an empty one."""
+def _content_type(head: RequestHead) -> tuple[bytes | None, bytes]:
+    """Media type and parameters. Empty where there is none; None where there are several, or an
+    empty one."""
     values = head.values(b"content-type")
     if not values:
-        return b""
-    media_type = values[0].partition(b";")[0].strip().lower()
-    return media_type if len(values) == 1 and media_type else None
+        return b"", b""
+    media_type, parameters = content_type_parts(values[0])
+    return (media_type if len(values) == 1 and media_type else None), parameters
 
 
 def _with_listed_fields(

@@ -87,7 +87,7 @@ class Explanation:
         said[audit.INSPECTED] = self.approved.views if self.approved is not None else ()
         said[NOT_GIVEN] = self.body_not_given or None
         said[STEPS] = tuple(self.steps)
-        return {key: value for key, value in said.items() if value not in (None, "", ())}
+        return audit.said(said)
 
 
 def explain(
@@ -203,9 +203,9 @@ def _plaintext(policy: Policy, url: Url) -> PlaintextPublication:
     for listener in policy.listeners:
         if isinstance(listener, PlaintextListener):
             publication = listener.publication
-            ports = (listener.address[1], publication.public_port)
+            open_ports = (listener.address[1], publication.public_port)
             # Of a request to that port the Host field says the rest.
-            if url.port in ports or (url.port is None and url.name == publication.name):
+            if url.port in open_ports or (url.port is None and url.name == publication.name):
                 return publication
     raise Refused(Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port"))
 

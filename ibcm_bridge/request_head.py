@@ -74,6 +74,12 @@ class RequestHead:
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
+def content_type_parts(value: bytes) -> tuple[bytes, bytes]:
+    """Media type and parameters of a Content-Type, in lower case and without quotes."""
+    media_type, _, parameters = value.lower().partition(b";")
+    return media_type.strip(), parameters.strip().replace(b'"', b"")
+
+
 def read_request_head(raw: bytes) -> RequestHead | Deny:
     """Read one complete head, CRLF CRLF included."""
     if not raw.endswith(b"\r\n\r\n"):

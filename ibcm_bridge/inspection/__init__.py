@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.looking import Findings, Subject, look
-from ibcm_bridge.inspection.reports import Report
+from ibcm_bridge.inspection.reports import Report, no_report
 
 SMALL = 131_072
 """Bytes, sent and inflated. Reading and scanning an inventory of that size takes 0.6 ms, the
@@ -62,13 +62,13 @@ def conclude(
     if isinstance(subject, Deny):
         return subject
     if report.digest != subject.digest():
-        return _unavailable("a report about another body")
+        return no_report("a report about another body")
     seen = report.seen
     if isinstance(seen, Findings):
         if seen.engines != tuple(engine.name for engine in engines):
-            return _unavailable("other engines have looked")
+            return no_report("other engines have looked")
         if not seen.views:
-            return _unavailable("nothing was looked at")
+            return no_report("nothing was looked at")
     return _decide(authorized, body, seen)
 
 
@@ -90,7 +90,3 @@ def _decide(authorized: Authorized, body: bytes, seen: Findings | Deny) -> Appro
     if isinstance(seen, Deny):
         return seen
     return Approved(authorized, body, seen.views, seen.endpoint)
-
-
-def _unavailable(detail: str) -> Deny:
-    return Deny(Reason.ENGINE_UNAVAILABLE, "inspection.workers", detail)

@@ -18,6 +18,7 @@ from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.xml import has_element, read_xml, root_element
+from ibcm_bridge.request_head import content_type_parts
 from ibcm_bridge.roles import BodyRule, Inspection, RefusedMessage
 
 Views = dict[str, bytes]
@@ -164,18 +165,17 @@ def _scep_query(subject: Subject, limit: int) -> _Content | Deny:
 
 def _form(subject: Subject, limit: int) -> _Content | Deny:
     """What a web page sends: each media type read as what it says it is."""
-    media_type, _, parameters = subject.content_type.lower().partition(b";")
-    if subject.body and parameters.strip().replace(b'"', b"") not in (b"", b"charset=utf-8"):
+    if not subject.body:
+        return _Content({})
+    media_type, parameters = content_type_parts(subject.content_type)
+    if parameters not in (b"", b"charset=utf-8"):
         return Deny(Reason.MEDIA_TYPE, f"{subject.where}.charset", "a parameter but charset=utf-8")
-    return _FORMS[media_type.strip()](subject, limit) if subject.body else _Content({})
+    return _FORMS[media_type](subject, limit)
 
 
 def _urlencoded(subject: Subject, _limit: int) -> _Content | Deny:
-    return _Content({"sent": subject.body, "decoded": unquote_to_bytes(_spaced(subject.body))})
-
-
-def _spaced(data: bytes) -> bytes:
-    return data.replace(b"+", b" ")
+    decoded = unquote_to_bytes(subject.body.replace(b"+", b" "))
+    return _Content({"sent": subject.body, "decoded": decoded})
 
 
 def _json(subject: Subject, _limit: int) -> _Content | Deny:

@@ -31,6 +31,11 @@ class Report:
     seen: Findings | Deny
 
 
+def no_report(detail: str) -> Deny:
+    """What a body is refused with that nobody has reported on as they should."""
+    return Deny(Reason.ENGINE_UNAVAILABLE, "inspection.workers", detail)
+
+
 def write_report(report: Report) -> bytes:
     """As one line."""
     seen = report.seen

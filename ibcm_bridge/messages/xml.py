@@ -132,6 +132,10 @@ def root_element(document: str) -> str:
 
 def has_element(document: str, local_name: str) -> bool:
     """Whether a document has such an element; also where it only looks like one, in a comment."""
+    # Most documents have not even the letters, which is five times cheaper to find out. Outside
+    # ASCII other letters match too (a dotless i), which is for the pattern to know.
+    if document.isascii() and local_name.lower() not in document.lower():
+        return False
     tag = rf"<(?:[^\s<>/:]+:)?{re.escape(local_name)}[\s/>]"
     return re.search(tag, document, re.IGNORECASE) is not None
 
