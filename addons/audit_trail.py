@@ -230,9 +230,7 @@ def _of_exchange(exchange: Exchange) -> audit.Record:
         record.setdefault(audit.RULE, exchange.authorized.rule)
         record[audit.ROLE] = exchange.authorized.role.name
         record[audit.SITE_SYSTEM] = exchange.authorized.site_system.name
-        record[audit.DROPPED_HEADERS] = tuple(
-            name[: audit.MAX_NAME] for name in exchange.authorized.dropped[: audit.MAX_NAMES]
-        )
+        record[audit.DROPPED_HEADERS] = audit.dropped_field(exchange.authorized.dropped)
         record[audit.FORWARDED] = exchange.forwarded
     record[audit.STATUS] = int(exchange.status) if exchange.status else None
     record[audit.BYTES_IN] = len(exchange.body)

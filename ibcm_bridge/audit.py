@@ -1,13 +1,14 @@
 """What is written down: one record per request, tunnel and refused connection.
 
 A record is a flat mapping whose keys are the constants below, in this order. Payload, signatures,
-tokens and credentials have no key and so cannot be written. Whatever a client can choose (a
-target, a name) is bounded and escaped by JSON.
+tokens and credentials have no key of their own, and of a target what could be one is left out.
+Whatever is written is bounded by `line`, whoever made the record, and escaped by JSON.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -64,11 +65,13 @@ SECONDS = "seconds"
 NOTE = "note"
 
 MAX_TEXT = 512
-"""Characters of anything a client chose."""
+"""Characters of any one text."""
 
 MAX_NAMES = 32
+"""Of a list; what is left out of it is counted."""
+
 MAX_NAME = 64
-"""Of the header fields that were dropped."""
+"""Characters of the name of a field that was dropped."""
 
 TUNNEL_NOTE = "TUNNEL-BLIND: passed without inspection"
 
@@ -98,9 +101,62 @@ def certificate_field(facts: CertificateFacts) -> dict[str, str]:
     }
 
 
+_LEFT_OUT = "..."
+
+_USER = re.compile(rb"(//|\A(?!/)(?:[A-Za-z][A-Za-z0-9+.-]*:)?)[^/?#]*@")
+"""User information (RFC 3986 §3.2.1), in whatever form of target. Each byte is looked at once or
+twice: no two places to begin share what follows them."""
+
+_SEPARATORS = re.compile(r"([?&;#])")
+
+_HARMLESS = {
+    "operation": re.compile(r"[A-Za-z0-9]{1,32}"),  # RFC 8894 §4.1
+    "documentid": re.compile(r"[A-Za-z0-9{}._:/-]{1,512}"),  # of a baseline, as roles.yaml has it
+}
+"""What has a name and may be written all the same: the name in lower case, and its value's form."""
+
+
 def target_field(target: bytes) -> str:
-    """A request target. What follows a `?` names policies and files, not secrets, and is kept."""
-    return target[:MAX_TEXT].decode("ascii", "backslashreplace")
+    """A request target without what could be a secret or a payload.
+
+    What has no name names policies and files (`?MPLIST`, `?/setup.exe`), and is kept. What has one
+    (`?message=`, which is SCEP's body; `?access_token=`) is left out, and so is a user's name with
+    its password. It is done before the text is cut, so that no length brings anything back.
+    """
+    text = _USER.sub(rb"\1" + _LEFT_OUT.encode() + b"@", target)
+    # Four times what is written: enough to fill it, and little to look at.
+    path, *rest = _SEPARATORS.split(text[: 4 * MAX_TEXT].decode("ascii", "backslashreplace"))
+    return "".join((path, *map(_without_value, rest)))[:MAX_TEXT]
+
+
+def _without_value(part: str) -> str:
+    name, equals, value = part.partition("=")
+    harmless = _HARMLESS.get(name.lower())
+    if not equals or (harmless is not None and harmless.fullmatch(value)):
+        return part
+    return f"{name}={_LEFT_OUT}"
+
+
+def dropped_field(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of fields that were dropped."""
+    return tuple(name[:MAX_NAME] for name in _some(names))
+
+
+def _some(texts: tuple[str, ...]) -> tuple[str, ...]:
+    # One more than that fits as well: it may be the count.
+    if len(texts) <= MAX_NAMES + 1:
+        return texts
+    return (*texts[:MAX_NAMES], f"{len(texts) - MAX_NAMES} more")
+
+
+def _bounded(value: Value) -> Value:
+    if isinstance(value, str):
+        return value[:MAX_TEXT]
+    if isinstance(value, tuple):
+        return tuple(text[:MAX_TEXT] for text in _some(value))
+    if isinstance(value, dict):
+        return {key: text[:MAX_TEXT] for key, text in value.items()}
+    return value
 
 
 def said[Field](record: Mapping[str, Field]) -> dict[str, Field]:
@@ -109,5 +165,6 @@ def said[Field](record: Mapping[str, Field]) -> dict[str, Field]:
 
 
 def line(record: Record) -> str:
-    """One line of the audit file: JSON in ASCII."""
-    return json.dumps(said(record), ensure_ascii=True, separators=(",", ":")) + "\n"
+    """One line of the audit file: JSON in ASCII, each text bounded."""
+    bounded = {key: _bounded(value) for key, value in said(record).items()}
+    return json.dumps(bounded, ensure_ascii=True, separators=(",", ":")) + "\n"

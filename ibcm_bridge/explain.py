@@ -83,7 +83,7 @@ class Explanation:
             said.setdefault(audit.REQUIREMENT, self.authorized.role.verbs_requirement)
             said[audit.ROLE] = self.authorized.role.name
             said[audit.SITE_SYSTEM] = self.authorized.site_system.name
-            said[audit.DROPPED_HEADERS] = self.authorized.dropped
+            said[audit.DROPPED_HEADERS] = audit.dropped_field(self.authorized.dropped)
         said[audit.INSPECTED] = self.approved.views if self.approved is not None else ()
         said[NOT_GIVEN] = self.body_not_given or None
         said[STEPS] = tuple(self.steps)

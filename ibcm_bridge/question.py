@@ -57,6 +57,8 @@ def read_url(text: str) -> Url:
     if not separator or scheme.lower() not in ("http", "https"):
         raise ValueError(f"{text!r} is not an absolute URL, https://NAME/PATH")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if not authority:
+        raise ValueError(f"{text!r}: there is no name of a host in it")
     if "@" in authority:
         raise ValueError(f"{text!r}: a user name is never sent; leave it out")
     if "#" in rest:
@@ -70,6 +72,8 @@ def read_url(text: str) -> Url:
         name, port = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}") from error
+    if port == 0:
+        raise ValueError(f"{text!r}: nobody can connect to port 0")
     if not name or not _NAME.fullmatch(authority.removesuffix(f":{port}").removesuffix(":")):
         raise ValueError(f"{text!r}: there is no name of a host in it")
     target = rest.removeprefix(authority)

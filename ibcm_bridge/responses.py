@@ -33,7 +33,8 @@ class NextStep(Enum):
         "gives up",
         "BITS ends the job with an error",
         _BITS_STATUSES,
-        "it does so with a download too; a message stays in its queue and is sent again until its "
+        "it does so with a download too, and the content is asked for at the next distribution "
+        "point, if the client knows one; a message stays in its queue and is sent again until its "
         "time is over",
     )
     TRIES_AGAIN = (

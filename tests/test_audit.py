@@ -37,6 +37,88 @@ def test_what_a_client_chose_is_bounded() -> None:
     assert len(audit.target_field(b"/" * 9_999)) == audit.MAX_TEXT
 
 
+QUERIES = {
+    # RFC 8894 §4.1: the message of a GET is its body, and stands in the query.
+    b"/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIIHunter2": (
+        "/certsrv/mscep/mscep.dll?operation=PKIOperation&message=..."
+    ),
+    b"/x?access_token=hunter2": "/x?access_token=...",
+    b"/x?a=1&sig=hunter2%3D&se=2": "/x?a=...&sig=...&se=...",
+    b"/x?OPERATION=GetCACert": "/x?OPERATION=GetCACert",
+    b"/x?password=hunter2=hunter2": "/x?password=...",
+    b"/x?a?password=hunter2": "/x?a?password=...",
+    b"/x?operation=a%26password%3Dhunter2": "/x?operation=...",
+    b"/x?=hunter2": "/x?=...",
+    b"/x;jsessionid=hunter2?y": "/x;jsessionid=...?y",
+    b"/x#access_token=hunter2": "/x#access_token=...",
+    b"https://user:hunter2@ibcm.example/x": "https://...@ibcm.example/x",
+    b"https://user:hunter2@a@ibcm.example/x?b@c": "https://...@ibcm.example/x?b@c",
+    b"//user:hunter2@ibcm.example/x": "//...@ibcm.example/x",
+    b"https:hunter2@ibcm.example": "https:...@ibcm.example",
+}
+
+
+@pytest.mark.parametrize("target", QUERIES)
+def test_a_value_with_a_name_is_not_written_but_for_those_known_to_be_harmless(
+    target: bytes,
+) -> None:
+    assert audit.target_field(target) == QUERIES[target]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/SMS_MP/.sms_aut?MPLIST",
+        "/SMS_MP/.sms_aut?MPCERT&LAB",
+        "/SMS_MP/.sms_pol?{5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B}.1_00",
+        "/SMS_MP/.sms_dcm?Id&DocumentId=ScopeId_1/Baseline_2/3",
+        "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe",
+        "/SMS_DP_SMSPKG$/LAB00001/a@b.cab",
+        "/certsrv/mscep/mscep.dll?operation=GetCACaps",
+        "*",
+    ],
+)
+def test_what_names_a_policy_or_a_file_is_written(target: str) -> None:
+    assert audit.target_field(target.encode()) == target
+
+
+@pytest.mark.parametrize("before", [b"/x?message=", b"https://user:", b"/x;a="])
+def test_no_length_brings_a_secret_back(before: bytes) -> None:
+    target = before + b"hunter2" * 15_000 + b"@ibcm.example/"
+    assert "hunter2" not in audit.target_field(target)
+    assert "hunter2" not in audit.target_field(b"/" + b"a" * 500 + target)
+
+
+def test_dropped_fields_are_bounded_and_what_is_left_out_is_counted() -> None:
+    names = tuple(f"X-{number}" for number in range(40))
+    written = audit.dropped_field(names)
+    assert written == (*names[: audit.MAX_NAMES], "8 more")
+    assert audit.dropped_field(names[: audit.MAX_NAMES]) == names[: audit.MAX_NAMES]
+    assert audit.dropped_field(("x" * 9_999,)) == ("x" * audit.MAX_NAME,)
+
+
+TEXT_KEYS = [
+    *(audit.DETAIL, audit.RULE, audit.SERVER_NAME, audit.CLIENT, audit.ENDPOINT, audit.METHOD),
+    *(audit.TARGET, audit.NOTE, audit.ALERT, audit.PEER, audit.SITE_SYSTEM, audit.TLS_VERSION),
+]
+
+
+@pytest.mark.parametrize("key", TEXT_KEYS)
+def test_every_text_is_bounded_whoever_made_the_record(key: str) -> None:
+    written = json.loads(audit.line({key: "x" * 99_999}))
+    assert written == {key: "x" * audit.MAX_TEXT}
+
+
+def test_lists_and_certificates_are_bounded_whoever_made_the_record() -> None:
+    many = ("x" * 9_999,) * 999
+    written = json.loads(
+        audit.line({audit.INSPECTED: many, audit.CERTIFICATE: {"subject": "x" * 9_999}})
+    )
+    assert len(written["inspected"]) == audit.MAX_NAMES + 1
+    assert max(map(len, written["inspected"])) == audit.MAX_TEXT
+    assert len(written["certificate"]["subject"]) == audit.MAX_TEXT
+
+
 def test_a_certificate_is_written_by_what_finds_it_again(client: AuthenticatedClient) -> None:
     written = audit.certificate_field(client.certificate)
     assert set(written) == {"subject", "issuer", "serial", "sha256", "not_after"}

@@ -216,3 +216,7 @@ def test_a_policy_module_has_heads_of_up_to_128_kb(lab: Lab, tmp_path: Path) -> 
             assert bool(lab.site.received()) == sent
             lab.site.clear()
         running.wait_for_reason("head-too-large")
+        said = (tmp_path / "audit.jsonl").read_text("utf-8")
+    # The message is what a body would be, and so is not written down.
+    assert '"target":"/certsrv/mscep/mscep.dll?operation=PKIOperation&message=..."' in said
+    assert "AAAA" not in said

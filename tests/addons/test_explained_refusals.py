@@ -115,6 +115,7 @@ REFUSED = {
 }
 ALLOWED = {
     "list": list_with(("X-Forwarded-For", "192.0.2.1")),
+    "many unlisted fields": list_with(*((f"X-{number}", "a") for number in range(40))),
     "message": post(message("<Report/>")),
     "webdav": propfind(b"<propfind xmlns='DAV:'/>"),
     "file": Asked("GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe"),
