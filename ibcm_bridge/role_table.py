@@ -116,7 +116,7 @@ def _check_never(table: RoleTable) -> None:
     for role in table.roles.values():
         offered = role.windows_authentication
         directories = {*role.directories, *(offered.directories if offered else ())}
-        if published := table.never.directories & directories:
+        if published := (table.never.directories | table.never.explained.keys()) & directories:
             raise ValueError(f"{role.name} publishes {sorted(published)}")
         headers = role.headers | (offered.headers if offered else frozenset())
         if passed := {name for name in headers if table.never.has_header(name)}:

@@ -76,6 +76,9 @@ class BodyRule:
     refused_messages: tuple[RefusedMessage, ...] = ()
 
 
+_WORDS = re.compile(r"[a-z0-9_$]+")
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """What is published below a virtual directory, or refused with a requirement of its own."""
@@ -89,6 +92,8 @@ class Resource:
     """The requirement for which it is refused; empty where it is published."""
     longest: int = 65_536
     """Characters of a path or a query; what is longer is not what this row is about."""
+    never_in_query: frozenset[str] = frozenset()
+    """Words in lower case; a query that has one is not what this row is about."""
 
     def has(self, path: str, query: str | None) -> bool:
         """Whether this row is about that path and query."""
@@ -100,6 +105,8 @@ class Resource:
             return False
         if self.query is None or query is None:
             return self.query is None and query is None
+        if not self.never_in_query.isdisjoint(_WORDS.findall(query.lower())):
+            return False
         return self.query.fullmatch(query) is not None
 
     def _refuses(self, path: str, query: str | None) -> bool:
@@ -107,8 +114,8 @@ class Resource:
 
         What is refused by name must not pass under a row that takes anything.
         """
-        found = self.path.match(path)
-        if found is None or (found.end() < len(path) and not path.startswith("/", found.end())):
+        # With re's own cache; `match` would settle for the first alternative that is long enough.
+        if not re.fullmatch(f"(?:{self.path.pattern})(?:/.*)?", path, self.path.flags | re.DOTALL):
             return False
         if self.query is None:
             return True

@@ -52,7 +52,7 @@ def published_role(
             f"/{directory} answers without a client certificate",
         )
     role = publication.directories.get(directory)
-    if role is None:
+    if role is None or directory in never.explained:
         return Deny(
             Reason.DIRECTORY,
             f"{publication.name}.directories",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from ibcm_bridge.policy_file.rows import (
 from ibcm_bridge.policy_file.widening import read_profile
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.responses import requirement
-from ibcm_bridge.roles import RoleProfile, RoleTable
+from ibcm_bridge.roles import Resource, RoleProfile, RoleTable, Widening
 from ibcm_bridge.yaml_tree import Tree
 
 Decide = Callable[[RequestHead], Authorized | Deny]
@@ -275,6 +276,10 @@ def test_only_directories_of_its_own_or_of_nobody_can_be_added(
         "/SMS_MP/.sms_aut?MPKEYINFORMATIONMEDIA=1",
         "/SMS_MP/.sms_aut?&MPKEYINFORMATIONMEDIA",
         "/SMS_MP/.sms_aut?MPLOCATION+",
+        # A handler that is mapped by extension answers for every name that ends so.
+        "/SMS_MP/x.sms_aut?MPLOCATION",
+        "/SMS_MP/x/.sms_aut?MPLOCATION",
+        "/SMS_MP/x.SMS_AUT/y?MPLOCATION",
         "/SMS_MP/x/Datalib",
     ],
 )
@@ -289,10 +294,40 @@ def test_what_is_refused_by_name_stays_so_in_a_role_that_takes_anything(
 
 
 @pytest.mark.parametrize(
+    "query", ["/Datalib", "Datalib", "/x/FILELIB/0A1B", "a=Datalib&b", "/%46ileLib"]
+)
+def test_no_row_of_a_policy_takes_a_query_that_names_a_content_library(
+    table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head, query: str
+) -> None:
+    decide = decide_as(widened(table, "distribution-point", everything("SMS_DP_SMSPKG$")))
+    for below in ("", "x", f"{GUID}/x"):
+        denial = decide(request_head("GET", f"{PKG}/{below}?{query}"))
+        assert isinstance(denial, Deny)
+        assert denial.reason is Reason.RESOURCE
+    # A file of a package may be named so: that is the table's own row.
+    assert isinstance(decide(request_head("GET", f"{PKG}/{GUID}/sccm?/FileLib/x")), Authorized)
+    assert isinstance(decide(request_head("GET", f"{PKG}/x?/xDatalib")), Authorized)
+
+
+def test_what_no_role_publishes_is_refused_whatever_a_table_says(
+    table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head
+) -> None:
+    profile = table.roles["management-point"]
+    anything = Resource(re.compile(".*"), None, frozenset((b"GET",)), "")
+    added = Widening({}, frozenset(), (("ccm_client", anything), ("reports", anything)))
+    decide = decide_as(profile.widened(added))
+    denial = decide(request_head("GET", "/CCM_Client/ccmsetup.exe"))
+    assert isinstance(denial, Deny)
+    assert (denial.reason, requirement(denial)) == (Reason.DIRECTORY, "NO-CLIENT-DEPLOYMENT")
+    assert isinstance(decide(request_head("GET", "/Reports/ccmsetup.exe")), Authorized)
+
+
+@pytest.mark.parametrize(
     "name",
     [
         *("X-Forwarded", "Proxy", "X-Client-Certificate", "SSL-Client-Cert", "X_Cluster_Client_IP"),
         *("CF-Connecting-IP", "X-Request-URI", "X-Accel-Redirect", "X-Sendfile", "Via"),
+        "X-Method",
     ],
 )
 def test_what_a_proxy_would_say_cannot_be_added(table: RoleTable, name: str) -> None:

@@ -169,7 +169,9 @@ def _resource(
     if path is None or len(reading.tree.problems) > problems:
         return []
     wanted = frozenset(verb.encode("ascii") for verb in row.verbs)
-    return [(directory, Resource(path, patterns["query"], wanted, "", LONGEST))]
+    # A distribution point finds a file by its query, so a library could be named there as well.
+    resource = Resource(path, patterns["query"], wanted, "", LONGEST, table.never.below)
+    return [(directory, resource)]
 
 
 def _owner(directory: str, table: RoleTable) -> str | None:
