@@ -305,6 +305,39 @@ class LimitsRow(_Row):
     )
 
 
+class MessagesRow(_Row):
+    """What becomes of ConfigMgr's messages, beyond what is always refused."""
+
+    identity: Literal["observe", "enforce"] = _may(
+        "observe", "whether a client may only speak for its own client GUID (BRIDGE-IDENTITY)"
+    )
+    unknown_guids: Literal["learn", "refuse"] = _may(
+        "learn", "a client GUID that is bound to no certificate yet, where identity is enforced"
+    )
+    renewal: Literal["same-key", "same-name"] = _may(
+        "same-key", "which certificate may take the place of the one a client GUID is bound to"
+    )
+    bindings: str | None = _may(
+        None, "SQLite file that keeps which certificate each client GUID is bound to"
+    )
+    signatures: Literal["observe", "enforce"] = _may(
+        "observe", "whether the signatures of messages must be good, and their times current"
+    )
+    clock_skew: Duration = _may("15m", "how far a client's clock may be off")
+    host_names: Literal["observe", "refuse"] = _may(
+        "observe", "replies that name hosts of internal_domains"
+    )
+    intranet_only: Literal["observe", "refuse"] = _may(
+        "observe", "replies that assign policies flagged for the intranet only"
+    )
+    internal_domains: list[HostName] = _may(
+        [], "domains of the intranet; left out: those of the site systems"
+    )
+    encrypted: ReasonRow | None = _may(
+        None, "let reports pass that clients have encrypted, unread; off unless the file says why"
+    )
+
+
 PublicationRow = Annotated[BridgeRow | TunnelRow | PlaintextRow, Field(discriminator="mode")]
 
 
@@ -315,6 +348,7 @@ class PolicyRow(_Row):
     audit: AuditRow = Field(default=AuditRow(), description="where the audit goes")
     rules: list[str] = Field(default=[], description="files with more YARA rules")
     limits: LimitsRow = Field(default=LimitsRow(), description="bytes and seconds")
+    messages: MessagesRow = _may(MessagesRow(), "what becomes of ConfigMgr's messages")
     publications: list[PublicationRow] = _is(
         "what is published, each with a name, a mode and a listen", min_length=1
     )
