@@ -91,11 +91,8 @@ def standing(binding: Binding | None, presented: Presented, renewal: Renewal) ->
         return Standing.BOUND
     named = bool(binding.name) and _same_name(binding.name, presented.name)
     if not binding.key:
-        if binding.certificate:
-            found = binding.certificate == presented.certificate
-        else:
-            found = named
-        return Standing.FIRST if found else Standing.OTHER
+        exactly = binding.certificate == presented.certificate if binding.certificate else named
+        return Standing.FIRST if exactly else Standing.OTHER
     if named and renewal is Renewal.SAME_NAME:
         return Standing.RENEWED
     return Standing.OTHER
