@@ -98,6 +98,16 @@ def standing(binding: Binding | None, presented: Presented, renewal: Renewal) ->
     return Standing.OTHER
 
 
+def confirms(standing: Binding, said: Binding) -> bool:
+    """Whether what is said of a client GUID says nothing but what stands."""
+    return (
+        said.key in ("", standing.key)
+        and said.certificate in ("", standing.certificate)
+        and said.signing_key in (b"", standing.signing_key)
+        and (not said.name or _same_name(said.name, standing.name))
+    )
+
+
 def _same_name(bound: str, presented: str) -> bool:
     # `Get-CMDevice | Select SMSID,Name` gives NetBIOS names: the first label, cut at 15 characters.
     if "." in bound:

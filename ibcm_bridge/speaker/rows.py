@@ -1,0 +1,104 @@
+"""Bindings as rows of a table, each value in its one form, on the way in and on the way out."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ibcm_bridge.speaker.bindings import Binding, Source
+from ibcm_bridge.speaker.guids import read_guid
+
+# Neither STRICT (SQLite 3.37) nor RETURNING (3.35): Python 3.12 is built with older ones, too.
+TABLE = """
+CREATE TABLE bindings (
+    guid TEXT NOT NULL PRIMARY KEY,
+    source TEXT NOT NULL,
+    since TEXT NOT NULL,
+    key TEXT NOT NULL,
+    certificate TEXT NOT NULL,
+    name TEXT NOT NULL,
+    signing_key BLOB NOT NULL
+) WITHOUT ROWID
+"""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_SINCE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:\.[0-9]{6})?\+00:00", re.ASCII)
+_SOURCES = frozenset(Source)
+_LONGEST_NAME = 512
+"""Characters. A principal name has 256 at most, and some letters are two in lower case."""
+
+
+def row_of(binding: Binding) -> tuple[object, ...]:
+    """A binding as a row. ValueError, which says what of it cannot be kept."""
+    since = binding.since
+    row = (
+        binding.guid,
+        str(binding.source),
+        (since.astimezone(datetime.UTC) if since.tzinfo else since).isoformat(),
+        binding.key,
+        binding.certificate,
+        binding.name,
+        binding.signing_key,
+    )
+    _demand_form(row)
+    return row
+
+
+def binding_of(row: tuple[Any, ...]) -> Binding:
+    """A row as it was read. ValueError, which says what is wrong with it."""
+    _demand_form(row)
+    guid, source, since, key, certificate, name, signing_key = row
+    then = datetime.datetime.fromisoformat(since)
+    return Binding(guid, Source(source), then, key, certificate, name, signing_key)
+
+
+def _is_guid(value: object) -> bool:
+    return isinstance(value, str) and read_guid(value) == value
+
+
+def _is_source(value: object) -> bool:
+    return isinstance(value, str) and value in _SOURCES
+
+
+def _is_since(value: object) -> bool:
+    return isinstance(value, str) and _SINCE.fullmatch(value) is not None
+
+
+def is_sha256(value: object) -> bool:
+    """Whether this is a SHA-256 in hexadecimal, small letters; empty counts."""
+    return isinstance(value, str) and (not value or _SHA256.fullmatch(value) is not None)
+
+
+def is_name(value: object) -> bool:
+    """Whether this can be the name of a certificate, in lower case; empty counts."""
+    return (
+        isinstance(value, str)
+        and len(value) <= _LONGEST_NAME
+        and value.isprintable()
+        and " " not in value
+        and value == value.lower()
+    )
+
+
+def _is_bytes(value: object) -> bool:
+    return isinstance(value, bytes)
+
+
+_FORMS: tuple[tuple[str, Callable[[object], bool]], ...] = (
+    ("guid", _is_guid),
+    ("source", _is_source),
+    ("since", _is_since),
+    ("key", is_sha256),
+    ("certificate", is_sha256),
+    ("name", is_name),
+    ("signing_key", _is_bytes),
+)
+"""The columns, in their order, and what each must be."""
+
+
+def _demand_form(row: tuple[object, ...]) -> None:
+    for (column, has_form), value in zip(_FORMS, row, strict=True):
+        if not has_form(value):
+            raise ValueError(f"{value!r} is no {column}")

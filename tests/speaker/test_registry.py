@@ -1,0 +1,390 @@
+"""Bindings are kept whole, by several processes at once, and what is damaged is never unknown."""
+
+from __future__ import annotations
+
+import datetime
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.speaker.bindings import Binding, Source, confirms
+from ibcm_bridge.speaker.registry import APPLICATION, Imported, Registry, RegistryError
+
+NOW = datetime.datetime(2026, 1, 1, 12, 30, 15, 250, tzinfo=datetime.UTC)
+GUID = "GUID:11111111-2222-3333-4444-555555555555"
+PC1 = Binding(GUID, Source.REGISTRATION, NOW, "a" * 64, "b" * 64, "pc1.corp.example", b"\x30\x82")
+PC2 = replace(PC1, key="c" * 64, name="pc2.corp.example")
+
+
+def numbered(number: int) -> Binding:
+    guid = f"GUID:{number:08X}-0000-0000-0000-000000000000"
+    return Binding(guid, Source.IMPORT, NOW, name=f"pc{number}")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "bindings.sqlite"
+
+
+@pytest.fixture
+def registry(path: Path) -> Iterator[Registry]:
+    with Registry(path) as registry:
+        yield registry
+
+
+# What is kept
+
+
+def test_a_binding_is_found_as_it_was_added(registry: Registry) -> None:
+    assert registry.find(GUID) is None
+    assert registry.add(PC1) == PC1
+    assert registry.find(GUID) == PC1
+
+
+def test_what_was_added_is_there_after_a_restart(path: Path) -> None:
+    with Registry(path) as registry:
+        registry.add(PC1)
+    with Registry(path) as registry:
+        assert registry.find(GUID) == PC1
+
+
+def test_in_memory_nothing_outlives_it() -> None:
+    with Registry(None) as registry:
+        assert registry.add(PC1) == PC1
+        assert registry.find(GUID) == PC1
+    with Registry(None) as registry:
+        assert registry.find(GUID) is None
+
+
+def test_what_stands_is_not_replaced_by_adding(registry: Registry) -> None:
+    registry.add(PC1)
+    assert registry.add(PC2) == PC1
+    assert registry.find(GUID) == PC1
+
+
+def test_what_stands_is_replaced_by_whoever_knows_it(registry: Registry) -> None:
+    registry.add(PC1)
+    assert registry.replace(PC1, PC2) == PC2
+    assert registry.find(GUID) == PC2
+
+
+def test_what_stands_is_not_replaced_by_who_has_seen_another(registry: Registry) -> None:
+    registry.add(PC1)
+    assert registry.replace(PC2, replace(PC2, name="pc3")) == PC1
+    assert registry.find(GUID) == PC1
+
+
+def test_what_was_forgotten_is_not_replaced(registry: Registry) -> None:
+    registry.add(PC1)
+    assert registry.forget(GUID) is True
+    assert registry.replace(PC1, PC2) is None
+    assert registry.find(GUID) is None
+    assert registry.forget(GUID) is False
+
+
+def test_one_guid_does_not_take_the_place_of_another(registry: Registry) -> None:
+    registry.add(PC1)
+    with pytest.raises(ValueError, match="another"):
+        registry.replace(PC1, numbered(1))
+
+
+def test_all_are_in_the_order_of_their_guids(registry: Registry) -> None:
+    bindings = [numbered(number) for number in range(1_200)]
+    registry.take_in(reversed(bindings))
+    assert list(registry.all()) == bindings
+
+
+def test_going_through_all_holds_nothing_up(registry: Registry, path: Path) -> None:
+    registry.take_in(numbered(number) for number in range(1_200))
+    going = registry.all()
+    next(going)
+    with Registry(path) as other:
+        other.forget(numbered(1_100).guid)
+        other.add(PC1)
+    assert registry.find(GUID) == PC1
+    assert registry.find(numbered(1_100).guid) is None
+    assert len([*going]) == 1_199
+
+
+# Imports
+
+
+def test_an_import_adds_what_is_not_there(registry: Registry) -> None:
+    assert registry.take_in([numbered(1), numbered(2)]) == Imported(2, 0, 0, ())
+    assert list(registry.all()) == [numbered(1), numbered(2)]
+
+
+@pytest.mark.parametrize("name", ["pc1.corp.example", "pc1"])
+def test_an_import_that_says_what_stands_changes_nothing(registry: Registry, name: str) -> None:
+    registry.add(PC1)
+    said = Binding(GUID, Source.IMPORT, NOW, name=name)
+    assert registry.take_in([said], replace=True) == Imported(0, 0, 1, ())
+    assert registry.find(GUID) == PC1
+
+
+@pytest.mark.parametrize(
+    "other", [{"name": "pc2"}, {"name": "", "certificate": "d" * 64}, {"signing_key": b"other"}]
+)
+def test_an_import_that_says_otherwise_replaces_only_when_told(
+    registry: Registry, other: dict[str, object]
+) -> None:
+    registry.add(PC1)
+    said = replace(Binding(GUID, Source.IMPORT, NOW, name="pc1"), **other)  # type: ignore[arg-type]
+    assert registry.take_in([said]) == Imported(0, 0, 0, ((PC1, said),))
+    assert registry.find(GUID) == PC1
+    assert registry.take_in([said], replace=True) == Imported(0, 1, 0, ())
+    assert registry.find(GUID) == said
+
+
+def test_a_longer_name_than_stands_says_more() -> None:
+    short = Binding(GUID, Source.IMPORT, NOW, name="pc1")
+    assert confirms(PC1, short)
+    assert not confirms(short, PC1)
+    assert not confirms(replace(PC1, name=""), short)
+
+
+def test_of_an_import_with_something_wrong_nothing_is_taken(registry: Registry) -> None:
+    with pytest.raises(RegistryError, match="'PC9' is no name"):
+        registry.take_in([numbered(1), replace(PC1, name="PC9")])
+    assert list(registry.all()) == []
+
+
+# Several at once
+
+
+def test_another_process_sees_at_once_what_was_committed(registry: Registry, path: Path) -> None:
+    with Registry(path) as other:
+        assert other.find(GUID) is None
+        registry.add(PC1)
+        assert other.find(GUID) == PC1
+        other.forget(GUID)
+        assert registry.find(GUID) is None
+
+
+_RACE = """
+import datetime, sys
+from pathlib import Path
+from ibcm_bridge.speaker.bindings import Binding, Source
+from ibcm_bridge.speaker.registry import Registry
+sys.stdin.readline()
+now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+with Registry(Path(sys.argv[1])) as registry:
+    for number in range(50):
+        guid = f"GUID:{number:08X}-0000-0000-0000-000000000000"
+        print(registry.add(Binding(guid, Source.IMPORT, now, name=sys.argv[2])).name)
+"""
+
+
+def test_of_processes_that_learn_at_once_one_wins_and_all_see_it(path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _RACE, str(path), f"pc{number}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    heard = [process.communicate()[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    assert len(heard[0]) == 50
+    assert all(one == heard[0] for one in heard)
+    with Registry(path) as registry:
+        assert [binding.name for binding in registry.all()] == heard[0]
+
+
+def test_who_reads_does_not_wait_for_who_writes_and_a_writer_not_for_ever(
+    registry: Registry, path: Path
+) -> None:
+    registry.add(PC1)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        assert registry.find(GUID) == PC1
+        with pytest.raises(RegistryError, match="locked by another process for 1 s"):
+            registry.forget(GUID)
+        other.execute("ROLLBACK")
+        assert registry.forget(GUID) is True
+    finally:
+        other.close()
+
+
+# The file
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+def test_nobody_but_the_owner_reads_the_file(path: Path, registry: Registry) -> None:
+    registry.add(PC1)
+    files = list(path.parent.iterdir())
+    assert {file.name for file in files} >= {path.name, f"{path.name}-wal"}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(RegistryError) as caught:
+        Registry(path)
+    assert str(caught.value).startswith(str(path))
+    return str(caught.value).removeprefix(f"{path} ")
+
+
+def test_an_empty_file_becomes_a_registry(path: Path) -> None:
+    path.touch()
+    with Registry(path) as registry:
+        assert registry.add(PC1) == PC1
+
+
+def test_a_file_of_something_else_is_refused_and_left_alone(path: Path) -> None:
+    text = "audit lines are no database, however many there are of them\n" * 20
+    path.write_text(text)
+    assert refused(path) == "is not a database"
+    assert path.read_text() == text
+
+
+def test_a_database_of_something_else_is_refused_and_left_alone(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE theirs (one)")
+    database.close()
+    before = path.read_bytes()
+    assert refused(path) == "is a database of something else"
+    assert path.read_bytes() == before
+
+
+def change(path: Path, *statements: str) -> None:
+    database = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        database.execute(statement)
+    database.close()
+
+
+def test_the_file_of_a_newer_version_is_refused(path: Path) -> None:
+    Registry(path).close()
+    change(path, "PRAGMA user_version = 2")
+    assert "a newer ibcm-bridge: its tables are version 2, this one knows 1" in refused(path)
+    change(path, "PRAGMA user_version = 1")
+    Registry(path).close()
+
+
+def test_a_file_without_its_table_is_damaged(path: Path) -> None:
+    change(path, f"PRAGMA application_id = {APPLICATION}", "PRAGMA user_version = 1")
+    with Registry(path) as registry, pytest.raises(RegistryError, match="no such table"):
+        registry.find(GUID)
+
+
+def test_a_damaged_file_is_refused_whole(path: Path) -> None:
+    with Registry(path) as registry:
+        registry.take_in(numbered(number) for number in range(500))
+    data = bytearray(path.read_bytes())
+    data[8192:12288] = bytes(4096)
+    path.write_bytes(data)
+    assert refused(path).startswith("is damaged")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE bindings SET source = 'rumour'",
+        "UPDATE bindings SET since = '2026-13-01T00:00:00+00:00'",
+        "UPDATE bindings SET since = '2026-01-01T00:00:00'",
+        "UPDATE bindings SET since = 5",
+        "UPDATE bindings SET key = 'abc'",
+        "UPDATE bindings SET key = upper(key)",
+        "UPDATE bindings SET certificate = x'00'",
+        "UPDATE bindings SET name = 'PC1'",
+        "UPDATE bindings SET name = 'pc 1'",
+        "UPDATE bindings SET name = CAST(x'ff' AS TEXT)",
+        "UPDATE bindings SET signing_key = 'text'",
+        "UPDATE bindings SET key = '', certificate = '', name = ''",
+        "ALTER TABLE bindings ADD COLUMN more",
+    ],
+)
+def test_a_row_without_its_form_is_an_error_and_not_unknown(
+    path: Path, registry: Registry, statement: str
+) -> None:
+    registry.add(PC1)
+    change(path, statement)
+    for read in (lambda: registry.find(GUID), lambda: list(registry.all())):
+        with pytest.raises(RegistryError):
+            read()
+    for write in (lambda: registry.add(PC2), lambda: registry.replace(PC1, PC2)):
+        with pytest.raises(RegistryError):
+            write()
+    assert registry.forget(GUID) is True
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [
+        replace(PC1, guid=GUID.removeprefix("GUID:")),
+        replace(PC1, guid=GUID.lower()),
+        replace(PC1, since=NOW.replace(tzinfo=None)),
+        replace(PC1, key="A" * 64),
+        replace(PC1, key="a" * 63),
+        replace(PC1, name="PC1"),
+        replace(PC1, name="pc1\n"),
+        replace(PC1, name="p" * 513),
+        replace(PC1, name="\udcff"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(registry: Registry, binding: Binding) -> None:
+    with pytest.raises(RegistryError, match="cannot keep a binding: "):
+        registry.add(binding)
+    assert list(registry.all()) == []
+
+
+def test_time_is_kept_in_utc(registry: Registry) -> None:
+    summer = datetime.timezone(datetime.timedelta(hours=2))
+    kept = registry.add(replace(PC1, since=NOW.astimezone(summer)))
+    assert kept == PC1
+    assert kept.since.tzinfo is datetime.UTC
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    assert refused(tmp_path / "no" / "where") == "cannot be made: No such file or directory"
+
+
+def test_a_folder_is_no_registry(tmp_path: Path) -> None:
+    assert refused(tmp_path).startswith("cannot be opened")
+
+
+def test_one_that_cannot_be_written_is_said(registry: Registry) -> None:
+    registry.add(PC1)
+    registry._database.execute("PRAGMA query_only = ON")
+    assert registry.find(GUID) == PC1
+    with pytest.raises(RegistryError, match="is read-only; file and folder must be writable"):
+        registry.forget(GUID)
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_written(registry: Registry) -> None:
+    registry.add(PC1)
+    registry._database.execute("PRAGMA max_page_count = 4")
+    bindings = [numbered(number) for number in range(500)]
+    with pytest.raises(RegistryError, match="the disk is full"):
+        registry.take_in(bindings)
+    assert list(registry.all()) == [PC1]
+    registry._database.execute("PRAGMA max_page_count = 400")
+    assert registry.take_in(bindings).added == 500
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda registry: registry.find(GUID),
+        lambda registry: registry.add(PC1),
+        lambda registry: list(registry.all()),
+    ],
+)
+def test_one_that_was_closed_is_an_error(path: Path, use: Callable[[Registry], object]) -> None:
+    registry = Registry(path)
+    registry.close()
+    with pytest.raises(RegistryError, match="closed"):
+        use(registry)
