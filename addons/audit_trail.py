@@ -220,8 +220,7 @@ def _of_exchange(exchange: Exchange) -> audit.Record:
         record[audit.TARGET] = audit.target_field(head.target)
     if isinstance(decision, Approved):
         record[audit.VERDICT] = audit.Verdict.ALLOW.value
-        record[audit.ENDPOINT] = decision.endpoint[: audit.MAX_TEXT]
-        record[audit.INSPECTED] = decision.views
+        record |= audit.approved_fields(decision, exchange.observed)
     else:
         # Whoever left before a decision was made was not allowed anything.
         gone = Deny(Reason.BODY_INCOMPLETE, "exchange", "the client left before a decision")

@@ -78,6 +78,8 @@ class Exchange:
     """Whether the site system was sent the request, whatever came of it."""
     status: int | None = None
     bytes_out: int = 0
+    observed: tuple[str, ...] = ()
+    """What the answer would have been refused for, did the policy not say to observe."""
     note: str = ""
     written: bool = False
 

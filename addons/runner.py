@@ -24,6 +24,7 @@ from ibcm_bridge.addons import listener
 from ibcm_bridge.addons.audit_trail import AuditTrail
 from ibcm_bridge.addons.body_inspection import BodyInspection
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
+from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.front_door import FrontDoorLayer
 from ibcm_bridge.addons.held_trust import Clock, utc_now
@@ -31,9 +32,13 @@ from ibcm_bridge.addons.inspection_workers import InspectionWorkers
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.revocation_renewal import LOOK_SECONDS, RevocationRenewal, stopped
 from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthentication
+from ibcm_bridge.addons.verification import verify_client_path
 from ibcm_bridge.budget import Budget
+from ibcm_bridge.explain import Circumstances
 from ibcm_bridge.inspection.engines import ContentEngine, YaraEngine
 from ibcm_bridge.policy import Address, BridgePublication, PlaintextListener, Policy
+from ibcm_bridge.speaker.bindings import Binding
+from ibcm_bridge.speaker.registry import Registry, RegistryError
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +87,10 @@ class Bridge:
         self.held = [*client_leg.held, *site_system_leg.held]
         """The trusts of all legs, each with the key of the policy file it is for."""
         self.renewal = RevocationRenewal(self.held, look_seconds)
+        try:
+            self._registry = Registry(policy.messages.bindings_file)
+        except RegistryError as error:
+            raise StartError(str(error)) from error
         self._audit = AuditTrail(self.connections, policy.audit_file, policy.when_unwritable)
         self.hooks = listener.Hooks(
             [
@@ -89,6 +98,7 @@ class Bridge:
                 client_leg,
                 RequestAuthorization(policy.never),
                 BodyInspection(content_engines, self.workers.look),
+                ClientIdentity(self._registry, policy.messages, clock),
                 site_system_leg,
                 *watching,
             ]
@@ -108,8 +118,9 @@ class Bridge:
         self._audit.turned_away(client, self.listeners[index])
 
     def close(self) -> None:
-        """Close the audit."""
+        """Close the audit, and what client GUIDs are bound to."""
         self._audit.close()
+        self._registry.close()
 
 
 class BridgeMaster(Master):
@@ -134,6 +145,19 @@ class BridgeMaster(Master):
     def addresses(self) -> list[Address]:
         """What is listened on."""
         return [(host, port) for host, port, *_ in self.servers.listen_addrs()]
+
+
+def circumstances(policy: Policy) -> Circumstances:
+    """What a request would meet now. RuleError where rules do not compile."""
+    file = policy.messages.bindings_file
+
+    def find(guid: str) -> Binding | None:
+        if file is None or not file.exists():
+            return None
+        with Registry(file) as registry:
+            return registry.find(guid)
+
+    return Circumstances(engines(policy), verify_client_path, find, utc_now())
 
 
 def engines(policy: Policy) -> list[ContentEngine]:

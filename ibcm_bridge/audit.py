@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions import Approved, Deny
 from ibcm_bridge.identity import CertificateFacts
 from ibcm_bridge.responses import requirement
 
@@ -54,6 +54,11 @@ METHOD = "method"
 TARGET = "target"
 DROPPED_HEADERS = "dropped_headers"
 ENDPOINT = "endpoint"
+MESSAGE = "message"
+CLIENT_GUID = "client_guid"
+IDENTITY = "identity"
+SIGNATURE = "signature"
+OBSERVED = "observed"
 INSPECTED = "inspected"
 FORWARDED = "forwarded"
 STATUS = "status"
@@ -87,6 +92,21 @@ def denial_fields(deny: Deny) -> Record:
         RULE: deny.rule[:MAX_TEXT],
         REQUIREMENT: requirement(deny),
         DETAIL: deny.detail[:MAX_TEXT],
+    }
+
+
+def approved_fields(approved: Approved, seen: tuple[str, ...] = ()) -> Record:
+    """What is known of a request that may be sent; `seen` was observed in the answer."""
+    inspected, speaker = approved.inspected, approved.speaker
+    message = inspected.message
+    return {
+        ENDPOINT: message.endpoint if message is not None else None,
+        MESSAGE: message.roots if message is not None else (),
+        INSPECTED: inspected.views,
+        CLIENT_GUID: speaker.guid,
+        IDENTITY: speaker.standing,
+        SIGNATURE: speaker.signature,
+        OBSERVED: (*(f"{deny.reason.value}: {deny.detail}" for deny in approved.observed), *seen),
     }
 
 

@@ -65,7 +65,8 @@ def authorize(
         return body_rule
     if (refusal := _check_body_announcement(body_rule, head)) is not None:
         return refusal
-    return _with_listed_fields(publication, role, body_rule, head)
+    directory = role.profile.directories[target.directory]
+    return _with_listed_fields(publication, role, directory, body_rule, head)
 
 
 def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
@@ -193,7 +194,11 @@ def _content_type(head: RequestHead) -> tuple[bytes | None, bytes]:
 
 
 def _with_listed_fields(
-    publication: HttpPublication, role: PublishedRole, body_rule: BodyRule, head: RequestHead
+    publication: HttpPublication,
+    role: PublishedRole,
+    directory: Directory,
+    body_rule: BodyRule,
+    head: RequestHead,
 ) -> Authorized | Deny:
     # HEADER-MP, HEADER-DP, and what HTTP needs.
     kept, removed = head.keeping(role.profile.headers)
@@ -212,4 +217,5 @@ def _with_listed_fields(
         body_rule=body_rule,
         rule=f"{role.profile.name}.verbs.{head.method.decode('ascii')}",
         dropped=dropped,
+        user=directory.authenticates_users,
     )

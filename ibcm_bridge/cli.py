@@ -209,8 +209,7 @@ def _connect(policy: Policy) -> Iterator[Finding]:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from ibcm_bridge.addons.runner import engines
-    from ibcm_bridge.addons.verification import verify_client_path
+    from ibcm_bridge.addons.runner import circumstances
     from ibcm_bridge.explain import explain
 
     one = (options.method, options.url)
@@ -221,10 +220,10 @@ def _explain(options: argparse.Namespace) -> int:
     policy = _policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
-    looking, denied, answered = engines(policy), False, False
+    now, denied, answered = circumstances(policy), False, False
     try:
         for question in _questions(options, policy):
-            explanation = explain(policy, question, looking, verify_client_path)
+            explanation = explain(policy, question, now)
             denied = denied or explanation.denial is not None
             if options.json:
                 asked = {"method": question.method, "url": str(question.url)}

@@ -1,23 +1,25 @@
 """What the bridge can decide, as values.
 
-A decision is made once and carried along; it is never re-derived from its parts. There are two
-allowing values, each with one maker, and the later one can only be made from the earlier:
+A decision is made once and carried along; it is never re-derived from its parts. There are three
+allowing values, each with one maker, and a later one can only be made from the one before:
 
     authorization.authorize -> Authorized   this head may be sent (once its body has been inspected)
-    inspection.inspect      -> Approved     this very head and this very body may be sent
+    inspection.inspect      -> Inspected    and there is nothing malicious in this very body
+    speaker.approval.approve -> Approved     and the client speaks for itself: it may be sent
 
 The gate in `addons.exchange` asks for an `Approved` and compares it with what is about to be sent.
-Everything else is a `Deny`. None of the three can be used as a truth value: code that writes
+Everything else is a `Deny`. None of the four can be used as a truth value: code that writes
 `if decision:` is a defect and is told so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from ibcm_bridge.messages.facts import MessageFacts
     from ibcm_bridge.policy import SiteSystem
     from ibcm_bridge.request_head import RequestHead
     from ibcm_bridge.roles import BodyRule, RoleProfile
@@ -73,9 +75,20 @@ class Reason(StrEnum):
     ENCODING = "encoding"
     XML = "xml"
     XML_DTD = "xml-dtd"
+    ENDPOINT = "endpoint"
     MESSAGE = "message"
     MALICIOUS_CONTENT = "malicious-content"
     ENGINE_UNAVAILABLE = "engine-unavailable"
+    # whose message it is
+    IDENTITY_MALFORMED = "identity-malformed"
+    IDENTITY_AMBIGUOUS = "identity-ambiguous"
+    IDENTITY_MISSING = "identity-missing"
+    IDENTITY_OF_ANOTHER = "identity-of-another"
+    IDENTITY_UNKNOWN = "identity-unknown"
+    IDENTITY_UNAVAILABLE = "identity-unavailable"
+    SIGNATURE_MISSING = "signature-missing"
+    SIGNATURE_FORGED = "signature-forged"
+    TIMESTAMP_STALE = "timestamp-stale"
     # the site-system leg
     SITE_SYSTEM_UNREACHABLE = "site-system-unreachable"
     SITE_SYSTEM_UNVERIFIED = "site-system-unverified"
@@ -135,15 +148,51 @@ class Authorized(_NotATruthValue):
     body_rule: BodyRule
     rule: str
     dropped: tuple[str, ...]
+    user: bool = False
+    """Whether Windows authenticates the user behind it (USER-WINDOWS-AUTH)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Approved(_NotATruthValue):
-    """This very head and this very body may be sent. Made by `inspection.inspect` only."""
+class Inspected(_NotATruthValue):
+    """Nothing malicious is in this head and this body. Made by `inspection` only."""
 
     authorized: Authorized
     body: bytes
     views: tuple[str, ...]
     """What was looked at, for the audit: names and sizes such as ``inflated:28672``."""
-    endpoint: str
-    """Of a CCM_POST, the endpoint its header names; empty otherwise. Text of the client's."""
+    message: MessageFacts | None
+    """Of a CCM_POST, what it says of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """For whom a request speaks, and what that was found out by."""
+
+    guid: str = ""
+    """As `speaker.guids` has it; empty where it names nobody."""
+    standing: str = ""
+    """What the client's certificate is to that client GUID (`speaker.bindings.Standing`)."""
+    signature: str = ""
+    """How it is signed (`speaker.approval.Signature`)."""
+    signing_key: bytes = field(default=b"", repr=False)
+    """SubjectPublicKeyInfo, DER, of the key by which it verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approved(_NotATruthValue):
+    """This very head and this very body may be sent. Made by `speaker.approve` only."""
+
+    inspected: Inspected
+    speaker: Speaker
+    observed: tuple[Deny, ...] = ()
+    """What it would be refused for, did the policy not say to observe."""
+
+    @property
+    def authorized(self) -> Authorized:
+        """The head that may be sent, and where to."""
+        return self.inspected.authorized
+
+    @property
+    def body(self) -> bytes:
+        """The body that may be sent."""
+        return self.inspected.body

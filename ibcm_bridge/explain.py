@@ -7,7 +7,8 @@ command line gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import datetime
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -40,9 +41,23 @@ from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.responses import refusal, requirement
 from ibcm_bridge.revocation import Notes
 from ibcm_bridge.routing import ClientHelloFacts, route
+from ibcm_bridge.speaker.approval import Find, approve
+from ibcm_bridge.speaker.bindings import Standing
 
 VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Notes | Deny]
 """Verifies what a client presents as the client leg would: what to note, or why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a request meets besides the policy."""
+
+    engines: Sequence[ContentEngine]
+    verify_path: VerifyPath
+    find: Find
+    """What client GUIDs are bound to."""
+    now: datetime.datetime
+
 
 NEXT_STEP = "next_step"
 NOT_GIVEN = "body_not_given"
@@ -84,7 +99,8 @@ class Explanation:
             said[audit.ROLE] = self.authorized.role.name
             said[audit.SITE_SYSTEM] = self.authorized.site_system.name
             said[audit.DROPPED_HEADERS] = audit.dropped_field(self.authorized.dropped)
-        said[audit.INSPECTED] = self.approved.views if self.approved is not None else ()
+        if self.approved is not None:
+            said |= audit.approved_fields(self.approved)
         said[NOT_GIVEN] = self.body_not_given or None
         said[STEPS] = tuple(self.steps)
         return audit.said(said)
@@ -93,13 +109,12 @@ class Explanation:
 def explain(
     policy: Policy,
     question: Question,
-    engines: Sequence[ContentEngine],
-    verify_path: VerifyPath,
+    circumstances: Circumstances,
 ) -> Explanation:
     """Follow a request through the bridge."""
     told = Explanation()
     try:
-        _follow(told, policy, question, engines, verify_path)
+        _follow(told, policy, question, circumstances)
     except Refused as refused:
         told.denial = refused.denial
         told.steps += _told(refused.denial)
@@ -110,8 +125,7 @@ def _follow(
     told: Explanation,
     policy: Policy,
     question: Question,
-    engines: Sequence[ContentEngine],
-    verify_path: VerifyPath,
+    circumstances: Circumstances,
 ) -> None:
     say = told.steps.append
     plain = question.url.scheme == "http"
@@ -121,7 +135,7 @@ def _follow(
         say("Everything passes unseen; only the site system can refuse it.")
         return
 
-    client = _client(publication, question.certificates, verify_path)
+    client = _client(publication, question.certificates, circumstances.verify_path)
     if isinstance(client, AuthenticatedClient):
         say(f"The client is authenticated as the {client.kind} {client.name}.")
     else:
@@ -138,9 +152,13 @@ def _follow(
         say("The body would still be inspected; give one with --body.")
         say(f"Then it would go to {to}.")
         return
-    approved = told.approved = _allowed(inspect(authorized, question.body or b"", engines))
-    if approved.views:
-        say(f"The body was inspected: {', '.join(approved.views)} bytes; nothing found.")
+    inspected = _allowed(inspect(authorized, question.body or b"", circumstances.engines))
+    if inspected.views:
+        say(f"The body was inspected: {', '.join(inspected.views)} bytes; nothing found.")
+    approved = told.approved = _allowed(
+        approve(inspected, client, circumstances.find, policy.messages, circumstances.now)
+    )
+    told.steps += _spoken(approved)
     how = "with the bridge's own certificate" if terms.tls is not None else "as plain HTTP"
     say(f"It would go to {to}, {how}.")
 
@@ -238,6 +256,27 @@ def _head(question: Question, limit: int) -> RequestHead | Deny:
         # As where it is read (`addons.exchange`).
         return Deny(Reason.HEAD_TOO_LARGE, "limits.request_head", f"more than {limit} bytes")
     return read_request_head(raw)
+
+
+def _spoken(approved: Approved) -> Iterator[str]:
+    message, speaker = approved.inspected.message, approved.speaker
+    if message is not None:
+        yield f"It is {', '.join(message.roots) or 'encrypted'} for {message.endpoint}."
+    if speaker.guid:
+        yield f"It speaks for {speaker.guid}, {_STANDINGS[Standing(speaker.standing)]}."
+    if speaker.signature:
+        yield f"It is signed with the {speaker.signature.replace('-', ' ')}."
+    for deny in approved.observed:
+        yield f"Observed, and not refused: {deny.reason.value}, {deny.detail}."
+
+
+_STANDINGS = {
+    Standing.UNKNOWN: "of which nothing is known yet",
+    Standing.BOUND: "which is bound to this certificate",
+    Standing.FIRST: "which was imported, and would be bound to this certificate",
+    Standing.RENEWED: "which was bound to another certificate of this name",
+    Standing.OTHER: "which is bound to another certificate",
+}
 
 
 def _told(denial: Deny) -> list[str]:

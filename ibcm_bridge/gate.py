@@ -7,11 +7,11 @@ connection; a missing, older or other decision is a denial.
 
 from __future__ import annotations
 
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Inspected, Reason
 from ibcm_bridge.request_head import RequestHead
 
-Decision = Authorized | Approved | Deny | None
-"""Where a request stands: undecided, its head allowed, wholly approved, or refused."""
+Decision = Authorized | Inspected | Approved | Deny | None
+"""Where a request stands: undecided, head allowed, body inspected, wholly approved, or refused."""
 
 
 def gate(decision: Decision, head: RequestHead, body: bytes) -> Approved | Deny:

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ibcm_bridge.decisions import Deny, Reason
@@ -50,6 +53,13 @@ class CertificateFacts:
     """User principal names (an otherName of Microsoft's in the subjectAltName)."""
     common_name: str | None
     """None where there is a subjectAltName: that is then what names the subject (RFC 9525 §2)."""
+    public_key: bytes = field(repr=False)
+    """SubjectPublicKeyInfo, DER."""
+
+    @property
+    def key_sha256(self) -> str:
+        """By which a renewed certificate of the same key is known."""
+        return sha256(self.public_key).hexdigest()
 
 
 class ClientKind(StrEnum):
@@ -85,7 +95,11 @@ def certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
     """Read a certificate. ValueError where it cannot be read in full."""
     try:
         return _certificate_facts(certificate)
-    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except (
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        UnsupportedAlgorithm,
+    ) as error:
         raise ValueError(str(error)) from error
 
 
@@ -117,6 +131,9 @@ def _certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
         dns_names=dns_names,
         principal_names=principal_names,
         common_name=str(common_names[0].value) if common_names else None,
+        public_key=certificate.public_key().public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        ),
     )
 
 

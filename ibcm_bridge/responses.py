@@ -106,6 +106,7 @@ def _tls(requirement: str, alert: str, text: str) -> Refusal:
 _S = HTTPStatus
 _AUTH = "BRIDGE-AUTH-COMPUTER"
 _LOOK = "BRIDGE-INSPECT"
+_WHO = "BRIDGE-IDENTITY"
 
 REFUSALS: dict[Reason, Refusal] = {
     # the listener
@@ -216,9 +217,36 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.MESSAGE: _http(
         _LOOK, _S.FORBIDDEN, "This kind of message is not supported over the Internet."
     ),
+    Reason.ENDPOINT: _http(
+        _LOOK, _S.FORBIDDEN, "This endpoint of the management point is not published."
+    ),
     Reason.MALICIOUS_CONTENT: _http(_LOOK, _S.FORBIDDEN, "Malicious content was found."),
     Reason.ENGINE_UNAVAILABLE: _http(
         _LOOK, _S.SERVICE_UNAVAILABLE, "The content cannot be inspected at the moment."
+    ),
+    # whose message it is
+    Reason.IDENTITY_MALFORMED: _http(
+        _WHO, _S.FORBIDDEN, "What should be a client GUID does not have the form of one."
+    ),
+    Reason.IDENTITY_AMBIGUOUS: _http(
+        _WHO, _S.FORBIDDEN, "The request names more than one client GUID."
+    ),
+    Reason.IDENTITY_MISSING: _http(_WHO, _S.FORBIDDEN, "The request does not say whose it is."),
+    Reason.IDENTITY_OF_ANOTHER: _http(
+        _WHO, _S.FORBIDDEN, "The client GUID belongs to another client's certificate."
+    ),
+    Reason.IDENTITY_UNKNOWN: _http(
+        _WHO, _S.FORBIDDEN, "Which certificate the client GUID belongs to is not known."
+    ),
+    Reason.IDENTITY_UNAVAILABLE: _http(
+        _WHO, _S.SERVICE_UNAVAILABLE, "Whose client GUID it is cannot be told at the moment."
+    ),
+    Reason.SIGNATURE_MISSING: _http(_WHO, _S.FORBIDDEN, "A signature is missing."),
+    Reason.SIGNATURE_FORGED: _http(
+        _WHO, _S.FORBIDDEN, "A signature is not that of the client it names."
+    ),
+    Reason.TIMESTAMP_STALE: _http(
+        _WHO, _S.FORBIDDEN, "What is signed is from too long ago, or from the future."
     ),
     # the site-system leg
     Reason.SITE_SYSTEM_UNREACHABLE: _http(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ibcm_bridge.endpoints import EndpointTable
 from ibcm_bridge.patterns import compile_pattern
 from ibcm_bridge.roles import (
     BodyRule,
@@ -17,23 +18,25 @@ from ibcm_bridge.roles import (
     Inspection,
     Mode,
     NeverPublished,
-    RefusedMessage,
     Resource,
     RoleProfile,
     RoleTable,
     WindowsAuthentication,
 )
+from ibcm_bridge.table_rows import as_flag, as_list, as_mapping, as_string, as_strings, only
 
 
-def read_role_table(data: Mapping[str, object]) -> RoleTable:
-    """Build the table from the parsed file."""
-    _only("roles.yaml", data, _TOP_KEYS)
+def read_role_table(data: Mapping[str, object], messages: EndpointTable) -> RoleTable:
+    """Build the table from the parsed file; `messages` are those that a body may hold."""
+    only("roles.yaml", data, _TOP_KEYS)
     base = _lower_bytes(data["base_headers"])
-    bodies = {name: _body_rule(name, row) for name, row in _mapping(data["bodies"]).items()}
-    patterns = {name: str(text) for name, text in _mapping(data["patterns"]).items()}
-    rows = {name: _mapping(row) for name, row in _mapping(data["roles"]).items()}
+    bodies = {
+        name: _body_rule(name, row, messages) for name, row in as_mapping(data["bodies"]).items()
+    }
+    patterns = {name: str(text) for name, text in as_mapping(data["patterns"]).items()}
+    rows = {name: as_mapping(row) for name, row in as_mapping(data["roles"]).items()}
     modes = {
-        name: frozenset(Mode(mode) for mode in _strings(row["publish"]))
+        name: frozenset(Mode(mode) for mode in as_strings(row["publish"]))
         for name, row in rows.items()
     }
     table = RoleTable(
@@ -44,7 +47,7 @@ def read_role_table(data: Mapping[str, object]) -> RoleTable:
             if modes[name] != {Mode.TUNNEL}
         },
         not_bridged={
-            name: _string(row["not_bridged"])
+            name: as_string(row["not_bridged"])
             for name, row in rows.items()
             if Mode.BRIDGE not in modes[name]
         },
@@ -55,11 +58,11 @@ def read_role_table(data: Mapping[str, object]) -> RoleTable:
             below=_lower(data["never_below"]),
             headers=_lower_bytes(data["never_headers"]),
             header_patterns=re.compile(
-                "|".join(_strings(data["never_header_patterns"])).encode("ascii")
+                "|".join(as_strings(data["never_header_patterns"])).encode("ascii")
             ),
             explained={
-                name.lower(): _string(why)
-                for name, why in _mapping(data["unpublished_directories"]).items()
+                name.lower(): as_string(why)
+                for name, why in as_mapping(data["unpublished_directories"]).items()
             },
         ),
     )
@@ -105,9 +108,8 @@ _BODY_KEYS = {
     "media_types",
     "limit",
     "inflated_limit",
-    "refused_messages",
+    "messages",
 }
-_MESSAGE_KEYS = {"endpoint", "reply_to", "root", "element"}
 _RESOURCE_KEYS = {"path", "query", "verbs", "refused"}
 _WINDOWS_KEYS = {"otherwise", "headers", "directories"}
 
@@ -123,11 +125,6 @@ def _check_never(table: RoleTable) -> None:
             raise ValueError(f"{role.name} lets {sorted(passed)} pass")
 
 
-def _only(where: str, row: Mapping[str, object], keys: set[str]) -> None:
-    if unknown := row.keys() - keys:
-        raise ValueError(f"{where} has no {sorted(unknown)}")
-
-
 def _profile(
     name: str,
     row: Mapping[str, object],
@@ -135,17 +132,18 @@ def _profile(
     bodies: Mapping[str, BodyRule],
     patterns: Mapping[str, str],
 ) -> RoleProfile:
-    _only(name, row, _ROLE_KEYS)
+    only(name, row, _ROLE_KEYS)
     by_method = {
-        method.encode("ascii"): bodies[str(body)] for method, body in _mapping(row["verbs"]).items()
+        method.encode("ascii"): bodies[str(body)]
+        for method, body in as_mapping(row["verbs"]).items()
     }
-    requirements = _mapping(row["requirements"])
-    headers = _mapping(row["headers"])
-    _only(f"{name}/headers", headers, {"microsoft", "observed", "base"})
+    requirements = as_mapping(row["requirements"])
+    headers = as_mapping(row["headers"])
+    only(f"{name}/headers", headers, {"microsoft", "observed", "base"})
     observed = _lower_bytes(headers["observed"])
     return RoleProfile(
         name=name,
-        certificates=tuple(CertificatePolicy(one) for one in _strings(row["certificate"])),
+        certificates=tuple(CertificatePolicy(one) for one in as_strings(row["certificate"])),
         bodies=by_method,
         headers=base
         | _lower_bytes(headers["microsoft"])
@@ -157,8 +155,8 @@ def _profile(
             name, row.get("windows_authentication"), frozenset(by_method), patterns
         ),
         request_head=_size(f"{name}/request_head", row.get("request_head", 0)),
-        verbs_requirement=_string(requirements["verbs"]),
-        headers_requirement=_string(requirements["headers"]),
+        verbs_requirement=as_string(requirements["verbs"]),
+        headers_requirement=as_string(requirements["headers"]),
     )
 
 
@@ -167,12 +165,12 @@ def _windows_authentication(
 ) -> WindowsAuthentication | None:
     if row is None:
         return None
-    fields = _mapping(row)
-    _only(f"{name}/windows_authentication", fields, _WINDOWS_KEYS)
+    fields = as_mapping(row)
+    only(f"{name}/windows_authentication", fields, _WINDOWS_KEYS)
     return WindowsAuthentication(
         headers=_lower_bytes(fields["headers"]),
         directories=_directories(name, fields["directories"], methods, patterns),
-        otherwise=_string(fields["otherwise"]),
+        otherwise=as_string(fields["otherwise"]),
     )
 
 
@@ -180,8 +178,8 @@ def _directories(
     role: str, rows: object, methods: frozenset[bytes], patterns: Mapping[str, str]
 ) -> Mapping[str, Directory]:
     directories = {}
-    for name, resources in _mapping(rows).items():
-        read = tuple(_resource(_mapping(one), patterns) for one in _list(resources))
+    for name, resources in as_mapping(rows).items():
+        read = tuple(_resource(as_mapping(one), patterns) for one in as_list(resources))
         if not frozenset[bytes]().union(*(one.methods for one in read)) <= methods:
             raise ValueError(f"{role}/{name} takes verbs the role does not have")
         directories[name.lower()] = Directory(name.lower(), read)
@@ -189,43 +187,30 @@ def _directories(
 
 
 def _resource(row: Mapping[str, object], patterns: Mapping[str, str]) -> Resource:
-    _only("a resource", row, _RESOURCE_KEYS)
-    methods = frozenset(method.encode("ascii") for method in _strings(row["verbs"]))
+    only("a resource", row, _RESOURCE_KEYS)
+    methods = frozenset(method.encode("ascii") for method in as_strings(row["verbs"]))
     if not methods:
         raise ValueError("a resource without verbs")
     return Resource(
-        path=expand_pattern(_string(row["path"]), patterns),
-        query=expand_pattern(_string(row["query"]), patterns) if "query" in row else None,
+        path=expand_pattern(as_string(row["path"]), patterns),
+        query=expand_pattern(as_string(row["query"]), patterns) if "query" in row else None,
         methods=methods,
-        refused=_string(row.get("refused", "")),
+        refused=as_string(row.get("refused", "")),
     )
 
 
-def _body_rule(name: str, row: object) -> BodyRule:
-    fields = _mapping(row)
-    _only(f"bodies/{name}", fields, _BODY_KEYS)
-    required = fields["required"]
-    if not isinstance(required, bool):
-        raise TypeError(f"bodies/{name}: required is true or false")
+def _body_rule(name: str, row: object, messages: EndpointTable) -> BodyRule:
+    fields = as_mapping(row)
+    only(f"bodies/{name}", fields, _BODY_KEYS)
     return BodyRule(
         name=name,
         inspection=Inspection(str(fields["inspection"])),
-        required=required,
+        required=as_flag(fields["required"]),
         media_types=_lower_bytes(fields["media_types"]),
         limit=_size(f"bodies/{name}/limit", fields["limit"]),
         inflated_limit=_size(f"bodies/{name}/inflated_limit", fields["inflated_limit"]),
-        refused_messages=tuple(
-            _refused_message(_mapping(one)) for one in _list(fields.get("refused_messages", []))
-        ),
+        messages=messages if as_flag(fields.get("messages", False)) else None,
     )
-
-
-def _refused_message(row: Mapping[str, object]) -> RefusedMessage:
-    _only("refused_messages", row, {"requirement", *_MESSAGE_KEYS})
-    if not row.keys() & _MESSAGE_KEYS:
-        raise ValueError("a row of refused_messages that is about every message")
-    named = {key: _string(row.get(key, "")).lower() for key in _MESSAGE_KEYS}
-    return RefusedMessage(requirement=_string(row["requirement"]), **named)
 
 
 def _size(where: str, value: object) -> int:
@@ -234,33 +219,9 @@ def _size(where: str, value: object) -> int:
     return value
 
 
-def _mapping(value: object) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected a mapping, found {value!r}")
-    return value
-
-
-def _list(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise TypeError(f"expected a list of rows, found {value!r}")
-    return value
-
-
-def _string(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected text, found {value!r}")
-    return value
-
-
-def _strings(value: object) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise TypeError(f"expected a list of names, found {value!r}")
-    return value
-
-
 def _lower(names: object) -> frozenset[str]:
-    return frozenset(name.lower() for name in _strings(names))
+    return frozenset(name.lower() for name in as_strings(names))
 
 
 def _lower_bytes(names: object) -> frozenset[bytes]:
-    return frozenset(name.lower().encode("ascii") for name in _strings(names))
+    return frozenset(name.lower().encode("ascii") for name in as_strings(names))

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from ibcm_bridge.endpoints import EndpointTable
+
 
 class Inspection(StrEnum):
     """How a body is looked at. `inspection.inspect` has one function for each."""
@@ -47,20 +49,6 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedMessage:
-    """A message that is refused, by what it says of itself; what is empty does not matter.
-
-    Names are compared without regard to case: management points do so (protocol.md §2.1).
-    """
-
-    requirement: str
-    endpoint: str
-    reply_to: str
-    root: str
-    element: str
-
-
-@dataclass(frozen=True, slots=True)
 class BodyRule:
     """What a request body may be. Sizes in bytes; `media_types` in lower case.
 
@@ -73,7 +61,8 @@ class BodyRule:
     media_types: frozenset[bytes]
     limit: int
     inflated_limit: int
-    refused_messages: tuple[RefusedMessage, ...] = ()
+    messages: EndpointTable | None = None
+    """Of a body that is a message, which ones there may be."""
 
 
 _WORDS = re.compile(r"[a-z0-9_$]+")
@@ -128,6 +117,8 @@ class Directory:
 
     name: str
     resources: tuple[Resource, ...]
+    authenticates_users: bool = False
+    """Whether Windows does (USER-WINDOWS-AUTH)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +175,13 @@ class RoleProfile:
         return replace(
             self,
             headers=self.headers | offered.headers,
-            directories={**self.directories, **offered.directories},
+            directories={
+                **self.directories,
+                **{
+                    name: replace(one, authenticates_users=True)
+                    for name, one in offered.directories.items()
+                },
+            },
             windows_authentication=None,
         )
 

@@ -174,5 +174,5 @@ def test_a_tunnel_is_said_to_be_blind() -> None:
 
 
 def test_a_serial_number_is_bounded() -> None:
-    facts = CertificateFacts("CN=x", "CN=x", "f" * 180_000, "00", "2026", None, (), (), None)
+    facts = CertificateFacts("CN=x", "CN=x", "f" * 180_000, "00", "2026", None, (), (), None, b"")
     assert len(audit.certificate_field(facts)["serial"]) == audit.MAX_TEXT

@@ -11,8 +11,7 @@ from mitmproxy import certs, http
 from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
-from ibcm_bridge.addons.runner import engines
-from ibcm_bridge.addons.verification import verify_client_path
+from ibcm_bridge.addons.runner import circumstances
 from ibcm_bridge.cli import main
 from ibcm_bridge.decisions import Reason
 from ibcm_bridge.explain import Explanation, explain
@@ -85,7 +84,7 @@ def ask(
 ) -> Explanation:
     certificates = (presented.certificate, *presented.issuers) if presented else ()
     question = described(method, read_url(url), headers, certificates, body)
-    return explain(policy, question, engines(policy), verify_client_path)
+    return explain(policy, question, circumstances(policy))
 
 
 def reason(explanation: Explanation) -> Reason | None:

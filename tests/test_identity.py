@@ -39,6 +39,7 @@ PLAIN = CertificateFacts(
     dns_names=("pc1.corp.example",),
     principal_names=(),
     common_name=None,
+    public_key=b"a key",
 )
 
 KEY = ec.generate_private_key(ec.SECP256R1())

@@ -1,7 +1,8 @@
 """Is there malicious content in this body? (BRIDGE-INSPECT)
 
-The only maker of `Approved`. What `authorization` allowed and the whole body go in; `looking` reads
-the body and shows it to the engines. A body that cannot be read is refused, never waved through.
+The only maker of `Inspected`. What `authorization` allowed and the whole body go in; `looking`
+reads the body and shows it to the engines. A body that cannot be read is refused, never waved
+through.
 
 `inspect` does it all. A bridge that serves others meanwhile takes two steps:
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.looking import Findings, Subject, look
 from ibcm_bridge.inspection.reports import Report, no_report
@@ -27,7 +28,7 @@ slowest XML that was found 4 ms (twice the size: 14 ms); nobody else is served m
 
 def inspect(
     authorized: Authorized, body: bytes, engines: Sequence[ContentEngine]
-) -> Approved | Deny:
+) -> Inspected | Deny:
     """Look into a body of any size, every view with every engine."""
     subject = _subject(authorized, body)
     if isinstance(subject, Deny):
@@ -37,7 +38,7 @@ def inspect(
 
 def inspect_small(
     authorized: Authorized, body: bytes, engines: Sequence[ContentEngine]
-) -> Approved | Deny | Subject:
+) -> Inspected | Deny | Subject:
     """As `inspect`; of what is larger than SMALL, the subject to be looked at elsewhere."""
     subject = _subject(authorized, body)
     if isinstance(subject, Deny):
@@ -56,7 +57,7 @@ def inspect_small(
 
 def conclude(
     authorized: Authorized, body: bytes, engines: Sequence[ContentEngine], report: Report
-) -> Approved | Deny:
+) -> Inspected | Deny:
     """Decide by what another process has seen."""
     subject = _subject(authorized, body)
     if isinstance(subject, Deny):
@@ -83,10 +84,11 @@ def _subject(authorized: Authorized, body: bytes) -> Subject | Deny:
         content_type=head.value(b"content-type") or b"",
         body=body,
         query=head.target.partition(b"?")[2],
+        user=authorized.user,
     )
 
 
-def _decide(authorized: Authorized, body: bytes, seen: Findings | Deny) -> Approved | Deny:
+def _decide(authorized: Authorized, body: bytes, seen: Findings | Deny) -> Inspected | Deny:
     if isinstance(seen, Deny):
         return seen
-    return Approved(authorized, body, seen.views, seen.endpoint)
+    return Inspected(authorized, body, seen.views, seen.message)

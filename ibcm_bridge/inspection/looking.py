@@ -16,10 +16,11 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
-from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
-from ibcm_bridge.messages.xml import has_element, read_xml, root_element
+from ibcm_bridge.messages.ccm import read_ccm_request
+from ibcm_bridge.messages.facts import MessageFacts, message_facts
+from ibcm_bridge.messages.xml import read_xml
 from ibcm_bridge.request_head import content_type_parts
-from ibcm_bridge.roles import BodyRule, Inspection, RefusedMessage
+from ibcm_bridge.roles import BodyRule, Inspection
 
 Views = dict[str, bytes]
 """Name of a view -> its bytes."""
@@ -34,6 +35,8 @@ class Subject:
     body: bytes
     query: bytes = b""
     """As sent; some verbs carry what would be a body in it."""
+    user: bool = False
+    """Whether Windows authenticates the user who sends it."""
 
     @property
     def where(self) -> str:
@@ -43,10 +46,9 @@ class Subject:
     def digest(self) -> str:
         """What tells this subject from every other."""
         rule = self.rule
-        terms = (rule.name, rule.inspection.value, rule.inflated_limit, rule.refused_messages)
-        digest = hashlib.sha256(
-            repr((terms, self.content_type, self.query, len(self.body))).encode()
-        )
+        terms = (rule.name, rule.inspection.value, rule.inflated_limit, rule.messages)
+        sent = (self.content_type, self.query, self.user, len(self.body))
+        digest = hashlib.sha256(repr((terms, sent)).encode())
         digest.update(self.body)
         return digest.hexdigest()
 
@@ -57,18 +59,18 @@ class Findings:
 
     views: tuple[str, ...]
     """Names and sizes, such as ``inflated:28672``."""
-    endpoint: str
-    """Of a CCM_POST, the endpoint its header names."""
+    message: MessageFacts | None
+    """Of a CCM_POST, what it says of itself."""
     engines: tuple[str, ...]
     """Those that have looked at every view."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What a body holds: the views to look at, and the endpoint that a message is for."""
+    """What a body holds: the views to look at, and what a message says of itself."""
 
     views: Views
-    endpoint: str = ""
+    message: MessageFacts | None = None
 
 
 def look(
@@ -94,7 +96,7 @@ def look(
                     Reason.MALICIOUS_CONTENT, f"engines.{engine.name}", f"{finding} in {name}"
                 )
     views = tuple(f"{name}:{len(data)}" for name, data in content.views.items())
-    return Findings(views, content.endpoint, tuple(engine.name for engine in engines))
+    return Findings(views, content.message, tuple(engine.name for engine in engines))
 
 
 def _no_body(subject: Subject, _limit: int) -> _Content | Deny:
@@ -214,43 +216,25 @@ def _ccm_message(subject: Subject, limit: int) -> _Content | Deny:
     message = read_ccm_request(subject.content_type, subject.body, limit)
     if isinstance(message, Deny):
         return message
-    refusal = _refused_message(subject.rule.refused_messages, message)
-    if refusal is not None:
-        return refusal
+    assert subject.rule.messages is not None
+    endpoint = subject.rule.messages.judge(message, user=subject.user)
+    if isinstance(endpoint, Deny):
+        return endpoint
     # Signatures are mostly ASCII and the inflated bytes are UTF-16, so the text is looked at too.
     views = {
         "sent": subject.body,
-        "header": message.header_text.encode(),
+        "header": message.header.text.encode(),
         "inflated": message.inflated,
-        "text": "\n".join(message.documents).encode(),
+        "text": "\n".join(one.text for one in message.documents).encode(),
         **_as_read(message.as_read),
     }
-    return _Content(views, message.target_endpoint)
+    if message.encrypted:
+        del views["inflated"], views["text"]
+    return _Content(views, message_facts(message, endpoint))
 
 
 def _as_read(text: str) -> Views:
     return {"as-read": text.encode()} if text else {}
-
-
-def _refused_message(rows: Sequence[RefusedMessage], message: CcmRequest) -> Deny | None:
-    """What has no business on the Internet (protocol.md §2.4)."""
-    endpoint, reply_to = message.target_endpoint.lower(), message.reply_to.lower()
-    roots = [root_element(one) for one in message.documents]
-    for row in rows:
-        if row.endpoint not in ("", endpoint) or not reply_to.startswith(row.reply_to):
-            continue
-        about = [
-            root
-            for root, document in zip(roots, message.documents, strict=True)
-            if row.root in ("", root.lower())
-            and (not row.element or has_element(document, row.element))
-        ]
-        if about or not (row.root or row.element):
-            detail = f"{about[0] if about else 'a message'} for {message.target_endpoint}"[:200]
-            return Deny(
-                Reason.MESSAGE, "bodies.ccm-message.refused_messages", detail, row.requirement
-            )
-    return None
 
 
 _READERS: dict[Inspection, Callable[[Subject, int], _Content | Deny]] = {

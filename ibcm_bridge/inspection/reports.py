@@ -7,15 +7,20 @@ reads values from it and nothing that runs. `conclude` holds the report against 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.looking import Findings
+from ibcm_bridge.messages.facts import MessageFacts
+from ibcm_bridge.messages.registration import Registration
 
-MAX_TEXT = 512
-MAX_VIEWS = 16
-MAX_LINE = 32_768
+MAX_TEXT = 4_096
+"""Characters of one text. A signature of 8,192 bits has 2,048 in hexadecimal, its key some more.
+What is longer was no client GUID and no signature, and what is left of it is none."""
+
+MAX_TEXTS = 64
+MAX_LINE = 4_194_304
 """Bytes of a report: all its texts at their longest, escaped."""
 
 
@@ -44,7 +49,7 @@ def write_report(report: Report) -> bytes:
         said["deny"] = [seen.reason.value, *_bounded(seen.rule, seen.detail, seen.requirement)]
     else:
         said["views"] = list(seen.views)
-        said["endpoint"] = seen.endpoint[:MAX_TEXT]
+        said["message"] = _said_of(seen.message) if seen.message is not None else None
         said["engines"] = list(seen.engines)
     return json.dumps(said).encode() + b"\n"
 
@@ -57,12 +62,56 @@ def read_report(line: bytes) -> Report:
         if said.keys() == {"deny"}:
             reason, rule, detail, requirement = map(_text, said["deny"])
             return Report(digest, Deny(Reason(reason), rule, detail, requirement))
-        if said.keys() != {"views", "endpoint", "engines"}:
+        if said.keys() != {"views", "message", "engines"}:
             raise ReportError("neither findings nor a refusal")
-        found = Findings(_texts(said["views"]), _text(said["endpoint"]), _texts(said["engines"]))
+        message = said["message"]
+        facts = _message(message) if message is not None else None
+        found = Findings(_texts(said["views"]), facts, _texts(said["engines"]))
         return Report(digest, found)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ReportError("not a report") from error
+
+
+def _said_of(message: MessageFacts) -> dict[str, Any]:
+    registration = message.registration
+    return {
+        "endpoint": message.endpoint[:MAX_TEXT],
+        "roots": _bounded(*message.roots),
+        "anonymous": message.anonymous,
+        "encrypted": message.encrypted,
+        "source_id": message.source_id[:MAX_TEXT],
+        "named": _bounded(*message.named),
+        "signature": [_bounded(*pair) for pair in message.signature],
+        "payload": list(message.payload),
+        "registration": [registration.key.hex(), registration.proven] if registration else None,
+    }
+
+
+def _message(said: Any) -> MessageFacts:
+    if said.keys() != _MESSAGE_KEYS:
+        raise ReportError("not what a message says of itself")
+    begin, end = map(_number, said["payload"])
+    registration = None
+    if said["registration"] is not None:
+        key, proven = said["registration"]
+        registration = Registration(bytes.fromhex(_text(key)), _flag(proven))
+    pairs = [_texts(pair) for pair in said["signature"]]
+    if len(pairs) > MAX_TEXTS or any(len(pair) != 2 for pair in pairs):
+        raise ReportError("not the properties of a signature")
+    return MessageFacts(
+        endpoint=_text(said["endpoint"]),
+        roots=_texts(said["roots"]),
+        anonymous=_flag(said["anonymous"]),
+        encrypted=_flag(said["encrypted"]),
+        source_id=_text(said["source_id"]),
+        named=_texts(said["named"]),
+        signature=tuple((name, value) for name, value in pairs),
+        payload=(begin, end),
+        registration=registration,
+    )
+
+
+_MESSAGE_KEYS = frozenset(one.name for one in fields(MessageFacts))
 
 
 def _bounded(*texts: str) -> list[str]:
@@ -75,7 +124,19 @@ def _text(value: object) -> str:
     return value
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ReportError("neither true nor false")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ReportError("not a number")
+    return value
+
+
 def _texts(values: object) -> tuple[str, ...]:
-    if not isinstance(values, list) or len(values) > MAX_VIEWS:
+    if not isinstance(values, list) or len(values) > MAX_TEXTS:
         raise ReportError("not a list of texts")
     return tuple(map(_text, values))

@@ -8,20 +8,16 @@ elsewhere must not exist.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.messages.limits import MAX_PART_HEAD, MAX_PARTS
 
 _BOUNDARY_PARAMETER = re.compile(
     rb"multipart/mixed[ \t]*;[ \t]*boundary=(?:\"([^\"]+)\"|([^\s;\"]+))[ \t]*", re.IGNORECASE
 )
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 """RFC 2046 §5.1.1: 1 to 70 characters, the last not a space."""
-
-MAX_PARTS = 8
-"""A request has two parts and a reply two or three (protocol.md §1.3, §1.7)."""
-
-MAX_PART_HEAD = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +26,8 @@ class Part:
 
     media_type: bytes
     body: bytes
+    offset: int = field(default=0, compare=False)
+    """Where `body` begins in the whole."""
 
 
 def read_multipart(content_type: bytes, body: bytes) -> tuple[Part, ...] | Deny:
@@ -52,15 +50,17 @@ def read_multipart(content_type: bytes, body: bytes) -> tuple[Part, ...] | Deny:
     if not 1 < len(pieces) <= MAX_PARTS + 1:
         return _broken("parts", "no part, or too many")
     parts = []
+    offset = len(delimiter)
     for piece in pieces[:-1]:
-        part = _read_part(piece)
+        part = _read_part(piece, offset)
         if isinstance(part, Deny):
             return part
         parts.append(part)
+        offset += len(piece) + len(b"\r\n") + len(delimiter)
     return tuple(parts)
 
 
-def _read_part(piece: bytes) -> Part | Deny:
+def _read_part(piece: bytes, offset: int) -> Part | Deny:
     end = piece.find(b"\r\n\r\n", 0, MAX_PART_HEAD)
     if not piece.startswith(b"\r\n") or end < 2:
         return _broken("part-head", "a part without a Content-Type line")
@@ -68,7 +68,7 @@ def _read_part(piece: bytes) -> Part | Deny:
     # Other fields (a transfer encoding, a disposition) would change what the body means.
     if b"\r" in value or b"\n" in value or name.lower() != b"content-type":
         return _broken("part-head", "a part with a field other than Content-Type")
-    return Part(value.strip(b" \t").lower(), piece[end + 4 :])
+    return Part(value.strip(b" \t").lower(), piece[end + 4 :], offset + end + 4)
 
 
 def _broken(part: str, detail: str) -> Deny:

@@ -6,20 +6,19 @@ and no file to include (CWE-611, CWE-776). expat does the reading.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from xml.parsers import expat
 
 from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.messages.limits import MAX_DEPTH
 
 PIECE = 262_144
 """Bytes given to expat at a time: one call over tens of megabytes takes quadratic time in old
 expat versions' buffer handling (0.47 s against 9 ms, measured)."""
 
-MAX_DEPTH = 256
 MANY_TAGS = 20_000
-"""Every open element costs expat memory (885 MB for 50 KB of zlib, measured), so depth is bounded.
-Counting it doubles the time of a parse, so it is counted where there could be that many."""
+"""Counting how deep elements are doubles the time of a parse, so it is counted where there could be
+that many."""
 
 StartElement = Callable[[str, Mapping[str, str]], None]
 EndElement = Callable[[str], None]
@@ -34,8 +33,8 @@ class _DocumentTypeError(Exception):
     """Raised inside expat to stop at the declaration."""
 
 
-class _DepthError(Exception):
-    """Raised inside expat to stop at an element that is nested too deeply."""
+class DepthError(Exception):
+    """Raised by a handler to stop at an element that is nested too deeply."""
 
 
 class _EncodingError(Exception):
@@ -54,7 +53,7 @@ def check_xml(
     The encoding is UTF-8 although the XML declaration may say UTF-16: the caller has decoded the
     text, and the declaration still names what it was decoded from. A declaration of anything else
     is refused, because a reader that believes it (UTF-7 ...) sees another document. The handlers
-    are for readers.
+    are for readers; who gives one for starts sees to the depth.
     """
     if b"\0" in utf8:
         # Not a character of XML; and told UTF-8 or not, expat takes "<" and NUL for UTF-16.
@@ -75,7 +74,7 @@ def check_xml(
         _parse(parser, utf8)
     except _DocumentTypeError:
         return Deny(Reason.XML_DTD, f"{where}.dtd", "a document type declaration")
-    except _DepthError:
+    except DepthError:
         return Deny(Reason.XML, f"{where}.depth", f"elements nested deeper than {MAX_DEPTH}")
     except _EncodingError:
         return Deny(Reason.ENCODING, f"{where}.encoding", "an XML declaration of another encoding")
@@ -120,26 +119,6 @@ def attribute_values(utf8: bytes) -> str:
     return "\n".join(values)
 
 
-_ROOT = re.compile(r"\ufeff?(?:\s|<\?.*?\?>|<!--.*?-->)*<([^\s/>]+)", re.DOTALL)
-"""XML 1.0 §2.8: before the root there are only white space, comments and instructions."""
-
-
-def root_element(document: str) -> str:
-    """The local name of the root of a document that `check_xml` has accepted."""
-    found = _ROOT.match(document)
-    return found[1].rpartition(":")[2] if found else ""
-
-
-def has_element(document: str, local_name: str) -> bool:
-    """Whether a document has such an element; also where it only looks like one, in a comment."""
-    # Most documents have not even the letters, which is five times cheaper to find out. Outside
-    # ASCII other letters match too (a dotless i), which is for the pattern to know.
-    if document.isascii() and local_name.lower() not in document.lower():
-        return False
-    tag = rf"<(?:[^\s<>/:]+:)?{re.escape(local_name)}[\s/>]"
-    return re.search(tag, document, re.IGNORECASE) is not None
-
-
 def _depth_counter() -> tuple[StartElement, EndElement]:
     depth = 0
 
@@ -147,7 +126,7 @@ def _depth_counter() -> tuple[StartElement, EndElement]:
         nonlocal depth
         depth += 1
         if depth > MAX_DEPTH:
-            raise _DepthError
+            raise DepthError
 
     def end(_name: str) -> None:
         nonlocal depth

@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from ibcm_bridge import yaml_tree
+from ibcm_bridge.endpoint_table import read_endpoint_table
 from ibcm_bridge.policy import Limits, Policy, WhenUnwritable
 from ibcm_bridge.policy_file.certificates import read_credential
 from ibcm_bridge.policy_file.publications import Row, read_listeners
@@ -39,12 +40,16 @@ __all__ = ["LimitsRow", "PolicyError", "load_policy", "policy_schema", "shipped_
 
 
 def shipped_roles() -> RoleTable:
-    """The role tables of `config/roles.yaml`."""
-    text = files("ibcm_bridge.config").joinpath("roles.yaml").read_text("utf-8")
-    tree = yaml_tree.read_yaml(text)
+    """The role tables of `config/roles.yaml`, with the messages of `config/endpoints.yaml`."""
+    messages = read_endpoint_table(_shipped("endpoints.yaml"))
+    return read_role_table(_shipped("roles.yaml"), messages)
+
+
+def _shipped(name: str) -> Mapping[str, object]:
+    tree = yaml_tree.read_yaml(files("ibcm_bridge.config").joinpath(name).read_text("utf-8"))
     if tree.problems or not isinstance(tree.value, dict):
-        raise ValueError(f"config/roles.yaml: {tree.problems}")
-    return read_role_table(tree.value)
+        raise ValueError(f"config/{name}: {tree.problems}")
+    return tree.value
 
 
 def load_policy(path: Path) -> Policy:

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from ibcm_bridge import audit
-from ibcm_bridge.addons.runner import engines
-from ibcm_bridge.addons.verification import verify_client_path
+from ibcm_bridge.addons.runner import circumstances
 from ibcm_bridge.explain import explain
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar
@@ -158,7 +157,7 @@ def explained(policy: Policy, asked: Asked, presented: Credential | None) -> dic
     question = described(
         asked.method, url, asked.headers, certificates, asked.body, version=asked.version
     )
-    record = explain(policy, question, engines(policy), verify_client_path).record()
+    record = explain(policy, question, circumstances(policy)).record()
     read_again: dict[str, Any] = json.loads(json.dumps(record))
     return read_again
 
@@ -195,7 +194,7 @@ def test_plaintext_is_explained_as_it_is_audited(running: Running) -> None:
     plaintext_request(running.address, b"GET / HTTP/1.1\r\n\r\n")
     record, *_ = wait_for(lambda: running.audit()[before:])
     question = described("GET", Url("http", BRIDGED, None, "/"), (), (), None)
-    said = explain(running.policy, question, (), verify_client_path).record()
+    said = explain(running.policy, question, circumstances(running.policy)).record()
     keys = (*COMPARED, audit.REQUIREMENT, audit.ALERT)
     assert {key: said.get(key) for key in keys} == {key: record.get(key) for key in keys}
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from ibcm_bridge.addons.runner import engines
-from ibcm_bridge.addons.verification import verify_client_path
+from ibcm_bridge.addons.runner import circumstances
 from ibcm_bridge.decisions import Reason
 from ibcm_bridge.explain import Explanation, explain
 from ibcm_bridge.lab.case_table import CASES
@@ -68,7 +67,7 @@ class Both:
             request.body,
             version=request.version,
         )
-        return explain(self._policy, question, self._engines, verify_client_path)
+        return explain(self._policy, question, circumstances(self._policy))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.lab import ccm
-from ibcm_bridge.messages.ccm import MAX_HEADER, MAX_SLICES, CcmRequest, read_ccm_request
+from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
+from ibcm_bridge.messages.limits import MAX_HEADER, MAX_SLICES
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 TYPE = ccm.CONTENT_TYPE.encode()
@@ -27,6 +28,10 @@ def accepted(body: bytes) -> CcmRequest:
     result = read(body)
     assert isinstance(result, CcmRequest), result
     return result
+
+
+def texts(message: CcmRequest) -> tuple[str, ...]:
+    return tuple(one.text for one in message.documents)
 
 
 def refused(body: bytes, limit: int = LIMIT) -> Deny:
@@ -79,18 +84,18 @@ def test_a_compressed_message_is_read_with_or_without_its_trailing_crlf(
 ) -> None:
     body = report("<Report>ä \U0001f600</Report>", trailing_crlf=trailing_crlf)
     message = accepted(body)
-    assert message.target_endpoint == "MP_HinvEndpoint"
-    assert message.documents == ("<Report>ä \U0001f600</Report>",)
+    assert message.header.target_endpoint == "MP_HinvEndpoint"
+    assert texts(message) == ("<Report>ä \U0001f600</Report>",)
     payload = ccm.read_message(body).payload
     assert payload is not None
     assert message.inflated == zlib.decompress(payload)
-    assert "<TargetEndpoint>MP_HinvEndpoint</TargetEndpoint>" in message.header_text
+    assert "<TargetEndpoint>MP_HinvEndpoint</TargetEndpoint>" in message.header.text
 
 
 def test_a_message_that_is_not_compressed_is_read() -> None:
     body = ccm.raw_message(header(hooks=""), ONE, inner_type=PLAIN)
     message = accepted(body)
-    assert (message.inflated, message.documents) == (ONE, ("<Report/>",))
+    assert (message.inflated, texts(message)) == (ONE, ("<Report/>",))
 
 
 def test_a_signed_message_is_read() -> None:
@@ -100,12 +105,12 @@ def test_a_signed_message_is_read() -> None:
 
 def test_a_large_inventory_is_read() -> None:
     xml = ccm.inventory_report(GUID, rows=200)
-    assert accepted(report(xml)).documents == (xml,)
+    assert texts(accepted(report(xml))) == (xml,)
 
 
 def test_an_xml_declaration_names_what_the_text_was_decoded_from() -> None:
     xml = '<?xml version="1.0" encoding="utf-16"?><Report/>'
-    assert accepted(report(xml)).documents == (xml,)
+    assert texts(accepted(report(xml))) == (xml,)
     assert reason(report(xml.replace("utf-16", "utf-7"))) is Reason.ENCODING
 
 
@@ -120,11 +125,11 @@ def test_a_heartbeat_with_two_attachments_is_read() -> None:
     message = accepted(body)
     assert message.inflated == plain + b"\r\n"
     for text in ("<ReportHeader>x", "<Report>y"):
-        assert any(text in document for document in message.documents)
+        assert any(text in one for one in texts(message))
 
 
 def test_the_same_slice_may_be_named_more_than_once() -> None:
-    assert accepted(sliced(ONE, [(0, 20)] * MAX_SLICES)).documents == ("<Report/>",)
+    assert texts(accepted(sliced(ONE, [(0, 20)] * MAX_SLICES))) == ("<Report/>",)
 
 
 def test_elements_of_the_header_stand_in_any_order() -> None:
@@ -132,7 +137,7 @@ def test_elements_of_the_header_stand_in_any_order() -> None:
         f"<Msg><TargetEndpoint> MP_X </TargetEndpoint><Hooks>{ccm.ZLIB_HOOK}</Hooks>"
         '<Body Length="20" Offset="0"/></Msg>'
     )
-    assert accepted(ccm.raw_message(reordered, zlib.compress(ONE))).target_endpoint == "MP_X"
+    assert accepted(ccm.raw_message(reordered, zlib.compress(ONE))).header.target_endpoint == "MP_X"
 
 
 @pytest.mark.parametrize(
@@ -278,21 +283,47 @@ def test_a_header_that_is_not_a_plain_message_element_is_refused(
 @pytest.mark.parametrize(
     "hook",
     [
-        '<Hook2 Name="encrypt"/>',
         '<Hook Name="compress"/>',
         '<Hook Name="authenticate"/>',
         '<Hook3 Name="zlib-encrypt"/>',
         '<Hook3 Name="ZLIB-COMPRESS"/>',
         "<Hook2/>",
-        '<Hook4 Name="encrypt"/>',
-        '<Filter Name="encrypt"/>',
-        '<Hook2 Name="clientauth"><Hook2 Name="encrypt"/></Hook2>',
+        '<Hook4 Name="Encrypt"/>',
+        '<Filter Name="encrypted"/>',
     ],
 )
 def test_a_hook_that_hides_or_changes_the_payload_is_refused(hook: str) -> None:
     for hooks in (hook, hook + ccm.ZLIB_HOOK, ccm.ZLIB_HOOK + hook):
         body = ccm.raw_message(header(hooks=hooks), zlib.compress(ONE))
         assert reason(body) is Reason.BODY_NOT_INSPECTABLE
+
+
+@pytest.mark.parametrize("tag", ["Hook2", "Hook4", "Filter"])
+def test_an_encrypted_message_is_said_to_be_one_and_not_read(tag: str) -> None:
+    hook = f'<{tag} Name="encrypt"/>'
+    for hooks in (hook, hook + ccm.ZLIB_HOOK, ccm.ZLIB_HOOK + hook):
+        message = accepted(ccm.raw_message(header(hooks=hooks), b"whatever"))
+        assert message.encrypted
+        assert (message.documents, message.inflated) == ((), b"whatever")
+    assert not accepted(ccm.raw_message(header(), zlib.compress(ONE))).encrypted
+
+
+@pytest.mark.parametrize(
+    "hooks",
+    [
+        '<Hook2 Name="clientauth"><Hook2 Name="encrypt"/></Hook2>',
+        '<Hook2 Name="clientauth"/><Hook2 Name="clientauth"/>',
+        "".join(f'<Hook Name="{number}"/>' for number in range(9)),
+        '<Hook2 Name="clientauth"><Property Name="PublicKey"/><Property Name="PublicKey"/></Hook2>',
+        '<Hook2 Name="clientauth"><Property Name="publickey">00</Property></Hook2>',
+        '<Hook2 Name="clientauth">'
+        + "".join(f'<Property Name="{number}"/>' for number in range(33))
+        + "</Hook2>",
+    ],
+)
+def test_hooks_that_another_reader_could_take_for_others_are_refused(hooks: str) -> None:
+    body = ccm.raw_message(header(hooks=hooks + ccm.ZLIB_HOOK), zlib.compress(ONE))
+    assert refused(body).rule == "ccm.header.children"
 
 
 def test_a_second_list_of_hooks_is_refused() -> None:
@@ -498,7 +529,7 @@ def test_text_that_no_slice_covers_is_refused(hidden: str, where: str) -> None:
 
 @pytest.mark.parametrize("padding", [b"", b"\0\0", b"\r\n", b"\0\0\r\n", b"\0" * 64, b"\0"])
 def test_what_no_slice_covers_may_be_padding(padding: bytes) -> None:
-    assert accepted(sliced(ONE + padding, [(0, 18)])).documents == ("<Report/>",)
+    assert texts(accepted(sliced(ONE + padding, [(0, 18)]))) == ("<Report/>",)
 
 
 def test_there_are_only_so_many_slices() -> None:
@@ -537,7 +568,7 @@ def test_what_was_sent_is_what_is_read(text: str, compressed: bool, trailing_crl
         else ccm.raw_message(header(slices, hooks=""), plain, inner_type=PLAIN)
     )
     message = accepted(body)
-    assert (message.documents, message.inflated) == ((xml,), plain)
+    assert (texts(message), message.inflated) == ((xml,), plain)
 
 
 @given(st.binary(max_size=100), st.binary(max_size=200))

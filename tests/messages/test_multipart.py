@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.messages.multipart import MAX_PARTS, Part, read_multipart
+from ibcm_bridge.messages.limits import MAX_PARTS
+from ibcm_bridge.messages.multipart import Part, read_multipart
 
 B = b"aAbBcCdDv1234567890VxXyYzZ"
 TYPE = b'multipart/mixed; boundary="' + B + b'"'

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.messages.xml import MAX_DEPTH, PIECE, check_xml
+from ibcm_bridge.messages.limits import MAX_DEPTH
+from ibcm_bridge.messages.xml import PIECE, check_xml
 
 
 def reason(document: str | bytes) -> Reason:

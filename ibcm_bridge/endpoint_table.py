@@ -1,0 +1,60 @@
+"""`config/endpoints.yaml`, parsed -> `EndpointTable`.
+
+The file is ours and ships with the code, so a mistake in it is a defect: KeyError, TypeError or
+ValueError, before any listener exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ibcm_bridge.endpoints import Endpoint, EndpointTable, RefusedMessage
+from ibcm_bridge.messages.document import Place
+from ibcm_bridge.table_rows import as_flag, as_list, as_mapping, as_string, as_strings, only
+
+_ENDPOINT_KEYS = {"roots", "anonymous", "encrypted"}
+_NAMES = {"endpoint", "reply_to", "root", "element"}
+_REFUSED_KEYS = {*_NAMES, "at", "is", "users", "opt_in", "requirement"}
+
+
+def read_endpoint_table(data: Mapping[str, object]) -> EndpointTable:
+    """Build the table from the parsed file."""
+    only("endpoints.yaml", data, {"endpoints", "refused"})
+    rows = as_mapping(data["endpoints"])
+    endpoints = {name.lower(): _endpoint(name, as_mapping(row)) for name, row in rows.items()}
+    if len(endpoints) != len(rows):
+        raise ValueError("an endpoint twice")
+    refused = tuple(_refused(as_mapping(one)) for one in as_list(data["refused"]))
+    if both := endpoints.keys() & {row.endpoint for row in refused if not row.is_about_documents}:
+        raise ValueError(f"allowed and refused: {sorted(both)}")
+    return EndpointTable(endpoints, refused)
+
+
+def _endpoint(name: str, row: Mapping[str, object]) -> Endpoint:
+    only(name, row, _ENDPOINT_KEYS)
+    roots = frozenset(root.lower() for root in as_strings(row["roots"]))
+    if not roots:
+        raise ValueError(f"{name} without roots")
+    return Endpoint(
+        name=name,
+        roots=roots,
+        anonymous=as_flag(row.get("anonymous", False)),
+        encrypted=as_flag(row.get("encrypted", False)),
+    )
+
+
+def _refused(row: Mapping[str, object]) -> RefusedMessage:
+    only("refused", row, _REFUSED_KEYS)
+    if not row.keys() & {*_NAMES, "at"}:
+        raise ValueError("a refused row that is about every message")
+    if ("at" in row) != ("is" in row):
+        raise ValueError("a place without a value, or a value without a place")
+    names = {key: as_string(row.get(key, "")).lower() for key in _NAMES}
+    return RefusedMessage(
+        requirement=as_string(row["requirement"]),
+        at=Place(as_string(row["at"])) if "at" in row else None,
+        value=as_string(row.get("is", "")).lower(),
+        users=as_flag(row.get("users", False)),
+        opt_in=as_flag(row.get("opt_in", False)),
+        **names,
+    )

@@ -1,0 +1,145 @@
+"""Which messages an Internet client may send: endpoints of a management point and what about.
+
+Tables, read from `config/endpoints.yaml` by `endpoint_table`. Nothing in the code branches on an
+endpoint's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.messages.ccm import CcmRequest
+from ibcm_bridge.messages.document import Document, Place
+from ibcm_bridge.messages.header import MsgHeader
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint that clients may write to. `roots` in lower case."""
+
+    name: str
+    roots: frozenset[str]
+    anonymous: bool
+    """Whether it may be written to without a client GUID and without a signature."""
+    encrypted: bool
+    """Whether clients encrypt messages for it where the site wants that."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedMessage:
+    """A message that is refused, by what it says of itself; what is empty does not matter.
+
+    Names and values are in lower case, and compared without regard to it.
+    """
+
+    requirement: str
+    endpoint: str = ""
+    reply_to: str = ""
+    root: str = ""
+    element: str = ""
+    at: Place | None = None
+    value: str = ""
+    users: bool = False
+    """Whether it is about messages without Windows authentication only."""
+    opt_in: bool = False
+    """Whether a policy may let it pass."""
+
+    @property
+    def is_about_documents(self) -> bool:
+        """Whether anything but the header matters."""
+        return bool(self.root or self.element or self.at)
+
+    def is_about(self, document: Document) -> bool:
+        """Whether a document is what the row names."""
+        if self.root not in ("", document.root.lower()):
+            return False
+        if self.element and self.element not in document.elements:
+            return False
+        return self.at is None or any(
+            value.strip().lower() == self.value for value in document.at(self.at)
+        )
+
+    def covers(self, endpoint: str, root: str) -> bool:
+        """Whether it is about every message with such a root for an endpoint."""
+        if self.reply_to or self.at is not None or (self.root and self.element):
+            return False
+        return self.endpoint in ("", endpoint) and (self.root or self.element) in ("", root)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointTable:
+    """All of them, by name in lower case, and what is refused by name."""
+
+    endpoints: Mapping[str, Endpoint]
+    refused: tuple[RefusedMessage, ...]
+    added: frozenset[tuple[str, str]] = frozenset()
+    """What a policy lets pass: endpoint and root, in lower case."""
+    encrypted: bool = False
+    """Whether the policy lets encrypted messages pass, unread."""
+
+    def with_message(self, endpoint: str, root: str) -> EndpointTable:
+        """And another message. ValueError for one that is never published, and why."""
+        added = (endpoint.lower(), root.lower())
+        for row in self.refused:
+            if row.covers(*added) and not row.opt_in:
+                raise ValueError(f"{root} for {endpoint} is refused for {row.requirement}")
+        return replace(self, added=self.added | {added})
+
+    def with_encrypted(self) -> EndpointTable:
+        """And messages that nobody can read."""
+        return replace(self, encrypted=True)
+
+    def judge(self, message: CcmRequest, *, user: bool) -> Endpoint | Deny:
+        """The endpoint a message may go to, or the refusal. `user`: authenticated by Windows."""
+        refusal = self._refused_by_name(message, user=user)
+        if refusal is not None:
+            return refusal
+        header = message.header
+        name = header.target_endpoint.lower()
+        endpoint = self.endpoints.get(name)
+        if endpoint is None and any(name == one for one, _ in self.added):
+            endpoint = Endpoint(header.target_endpoint, frozenset(), False, False)
+        if endpoint is None:
+            detail = f"{_named(header)} is not published"
+            return Deny(Reason.ENDPOINT, "endpoints.endpoints", detail)
+        if message.encrypted:
+            return self._judge_encrypted(endpoint)
+        for document in message.documents:
+            root = document.root.lower()
+            if root not in endpoint.roots and (name, root) not in self.added:
+                detail = f"{document.root[:64]} for {_named(header)}"
+                return Deny(Reason.MESSAGE, f"endpoints.{endpoint.name}.roots", detail)
+        return endpoint
+
+    def _refused_by_name(self, message: CcmRequest, *, user: bool) -> Deny | None:
+        header = message.header
+        name, reply_to = header.target_endpoint.lower(), header.reply_to.lower()
+        for row in self.refused:
+            if row.endpoint not in ("", name) or not reply_to.startswith(row.reply_to):
+                continue
+            if row.users and user:
+                continue
+            roots = [one.root for one in message.documents if row.is_about(one)]
+            if row.opt_in:
+                roots = [root for root in roots if (name, root.lower()) not in self.added]
+            if roots or not row.is_about_documents:
+                what = roots[0][:64] if roots else "a message"
+                detail = f"{what} for {_named(header)}"
+                return Deny(Reason.MESSAGE, "endpoints.refused", detail, row.requirement)
+        return None
+
+    def _judge_encrypted(self, endpoint: Endpoint) -> Endpoint | Deny:
+        detail = f"an encrypted message for {endpoint.name}"
+        if not endpoint.encrypted:
+            rule = f"endpoints.{endpoint.name}.encrypted"
+        elif not self.encrypted:
+            rule = "messages.encrypted"
+        else:
+            return endpoint
+        return Deny(Reason.BODY_NOT_INSPECTABLE, rule, detail)
+
+
+def _named(header: MsgHeader) -> str:
+    return header.target_endpoint or "no endpoint"

@@ -1,0 +1,201 @@
+"""The Msg header of a ConfigMgr message (protocol.md §1.4, §1.5).
+
+Children may stand in any order, and ones we do not know may be there. But what decides how the
+payload is read, or whose message it is, stands where it belongs, spelt as it is, and once: a reader
+that is laxer about it would read another message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.messages.limits import MAX_HEADER, MAX_HOOKS, MAX_PROPERTIES, MAX_SLICES
+from ibcm_bridge.messages.xml import attribute_values, check_xml
+
+COMPRESSED = "zlib-compress"
+SIGNED = "clientauth"
+ENCRYPTED = "encrypt"
+_KNOWN_HOOKS = frozenset((COMPRESSED, SIGNED, ENCRYPTED))
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+_SLICE = frozenset(("Type", "Name", "Offset", "Length"))
+_SLICE_LOWER = frozenset(name.lower() for name in _SLICE)
+_ENDPOINT = re.compile(r"[A-Za-z0-9_]{0,64}")
+"""Names of endpoints (protocol.md §2.1); another character would be another reading of one."""
+
+_CHILDREN = {
+    name.lower(): name
+    for name in (
+        *("Body", "Attachment", "Hooks", "Payload"),
+        *("ReplyTo", "SourceID", "TargetEndpoint"),
+    )
+}
+"""Children of Msg by which the payload is found or the message judged, as they are spelt."""
+
+_PROPERTIES = frozenset(
+    ("ClientIDSignature", "PayloadSignature", "PublicKey", "HashAlgorithm", "Token")
+)
+"""Properties of `clientauth` by which it is judged, as they are spelt (§1.5)."""
+_PROPERTIES_LOWER = {name.lower(): name for name in _PROPERTIES}
+
+
+@dataclass(frozen=True, slots=True)
+class MsgHeader:
+    """A Msg header, read."""
+
+    text: str
+    children: Mapping[str, str]
+    """Text of each child of Msg that has one, as it is spelt; the first of several."""
+    slices: tuple[tuple[int, int], ...]
+    """Offset and length, in bytes of the inflated payload, of Body and each Attachment."""
+    hooks: tuple[str, ...]
+    signature: Mapping[str, str]
+    """Properties of the `clientauth` hook; empty where there is none."""
+    as_read: str
+    """What a reader gets to see: all character data, joined, and values with references."""
+
+    @property
+    def target_endpoint(self) -> str:
+        """Without the white space around it."""
+        return self.children.get("TargetEndpoint", "").strip()
+
+    @property
+    def reply_to(self) -> str:
+        """Without the white space around it."""
+        return self.children.get("ReplyTo", "").strip()
+
+    @property
+    def source_id(self) -> str:
+        """As it stands: what is around a client GUID is no part of one."""
+        return self.children.get("SourceID", "")
+
+
+def read_header(raw: bytes) -> MsgHeader | Deny:
+    """Read a header as it was sent, with its byte order mark."""
+    if len(raw) > MAX_HEADER:
+        return Deny(Reason.BODY_TOO_LARGE, "ccm.header", f"{len(raw)} bytes of Msg header")
+    if not raw.startswith(b"\xff\xfe"):
+        return Deny(Reason.ENCODING, "ccm.header", "no UTF-16LE byte order mark")
+    try:
+        text = raw[2:].decode("utf-16-le")
+    except UnicodeDecodeError:
+        return Deny(Reason.ENCODING, "ccm.header", "not UTF-16LE")
+    reader = _Reader()
+    utf8 = text.rstrip("\0\r\n").encode()
+    refusal = check_xml(utf8, "ccm.header", reader.start, reader.end, reader.text)
+    if refusal is not None:
+        return refusal
+    if reader.root != "Msg":
+        return Deny(Reason.XML, "ccm.header.root", "the header is not a Msg")
+    if reader.problem:
+        return Deny(Reason.XML, "ccm.header.children", reader.problem)
+    header = MsgHeader(
+        text=text,
+        children=reader.children,
+        slices=tuple(reader.slices),
+        hooks=tuple(reader.hooks),
+        signature=reader.signature,
+        as_read="".join(reader.texts) + attribute_values(utf8),
+    )
+    if not _ENDPOINT.fullmatch(header.target_endpoint):
+        return Deny(Reason.XML, "ccm.header.endpoint", "a TargetEndpoint that is no name")
+    # protocol.md §1.5: the legacy "compress" is not described anywhere.
+    for hook in header.hooks:
+        if hook not in _KNOWN_HOOKS:
+            return Deny(Reason.BODY_NOT_INSPECTABLE, "ccm.hooks", f"hook {hook[:64]!r}")
+    return header
+
+
+@dataclass(slots=True)
+class _Reader:
+    """What expat's events leave behind."""
+
+    root: str = ""
+    texts: list[str] = field(default_factory=list)
+    children: dict[str, str] = field(default_factory=dict)
+    hooks: list[str] = field(default_factory=list)
+    slices: list[tuple[int, int]] = field(default_factory=list)
+    signature: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+    _depth: int = 0
+    _child: str = ""
+    _child_text: int = 0
+    """Where the text of the child begins in `texts`."""
+    _hook: str = ""
+    _property: str = ""
+    _property_text: int = 0
+    _seen: set[str] = field(default_factory=set)
+
+    def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        self._depth += 1
+        if self._depth == 1:
+            self.root = name
+        elif self._depth == 2:
+            self._child, self._child_text = name, len(self.texts)
+        elif self._child == "Hooks" and self._depth == 3:
+            # Whatever stands in Hooks is one, also under a tag we have not seen yet.
+            self._add_hook(attributes.get("Name", ""))
+        elif self._child == "Hooks" and name.startswith("Hook"):
+            self.problem = "a hook within a hook"
+        elif self._child == "Hooks" and self._depth == 4:
+            self._begin_property(attributes.get("Name", ""))
+        spelling = _CHILDREN.get(name.rpartition(":")[2].lower())
+        if spelling is None:
+            return
+        if name != spelling or self._depth != 2:
+            self.problem = f"{name[:32]} where it does not belong"
+        elif name in self._seen and name != "Attachment":
+            self.problem = f"{name} more than once"
+        self._seen.add(name)
+        if name in ("Body", "Attachment"):
+            self._add_slice(attributes)
+        elif name == "Payload" and attributes.get("Type", "inline").lower() != "inline":
+            self.problem = "a payload that is not inline"
+
+    def end(self, _name: str) -> None:
+        self._depth -= 1
+        if self._depth == 3 and self._property:
+            self.signature[self._property] = "".join(self.texts[self._property_text :])
+            self._property = ""
+        elif self._depth == 1:
+            self.children.setdefault(self._child, "".join(self.texts[self._child_text :]))
+            self._child = self._hook = ""
+
+    def text(self, text: str) -> None:
+        self.texts.append(text)
+
+    def _add_hook(self, name: str) -> None:
+        self._hook = name
+        if len(self.hooks) == MAX_HOOKS:
+            self.problem = f"more than {MAX_HOOKS} hooks"
+        elif name in self.hooks:
+            self.problem = f"the hook {name[:32]} more than once"
+        else:
+            self.hooks.append(name)
+
+    def _begin_property(self, name: str) -> None:
+        if self._hook != SIGNED:
+            return
+        spelling = _PROPERTIES_LOWER.get(name.lower())
+        if spelling not in (None, name) or name in self.signature:
+            self.problem = f"the property {name[:32]} spelt oddly, or more than once"
+        elif len(self.signature) == MAX_PROPERTIES:
+            self.problem = f"more than {MAX_PROPERTIES} properties"
+        else:
+            self._property, self._property_text = name, len(self.texts)
+
+    def _add_slice(self, attributes: Mapping[str, str]) -> None:
+        offset, length = attributes.get("Offset", ""), attributes.get("Length", "")
+        # Without leading zeros, which one reader takes for octal; str.isdecimal takes other
+        # scripts' digits, this does not.
+        numbers = [n for n in (offset, length) if _NUMBER.fullmatch(n)]
+        known = all(name in _SLICE or name.lower() not in _SLICE_LOWER for name in attributes)
+        if not known or attributes.get("Type", "ByteRange") != "ByteRange":
+            self.problem = "a Body or Attachment of another type, or with an attribute spelt oddly"
+        elif len(numbers) != 2 or len(self.slices) == MAX_SLICES:
+            self.problem = "a Body or Attachment without usable Offset and Length"
+        else:
+            self.slices.append((int(offset), int(length)))

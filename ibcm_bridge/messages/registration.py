@@ -1,0 +1,64 @@
+"""What a client registers with (protocol.md §3.1): the certificate that signs its messages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ibcm_bridge.messages.document import Document, Place
+from ibcm_bridge.messages.signatures import rsa_key, verifies
+
+ROOT = "clientregistrationrequest"
+
+_DATA = re.compile(r"<Data[\s>].*</Data>", re.DOTALL)
+_BEGINNING = re.compile(r"<Data[\s/>]")
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The key a client registers, and whether it has shown that it holds it."""
+
+    key: bytes
+    """SubjectPublicKeyInfo, DER; empty where there is none that can be told."""
+    proven: bool
+    """Whether the registration is signed with that key."""
+
+
+def read_registration(document: Document) -> Registration | None:
+    """The registration in a document; None where it is something else."""
+    if document.root.lower() != ROOT:
+        return None
+    certificates = document.at(Place.SIGNING)
+    signatures = document.at(Place.SIGNATURE_VALUE)
+    key = _key(certificates[0]) if len(certificates) == 1 else b""
+    public_key = rsa_key(key) if key else None
+    signed = _signed(document.text)
+    proven = (
+        public_key is not None
+        and signed is not None
+        and len(signatures) == 1
+        and verifies(public_key, signatures[0].strip(), signed)
+    )
+    return Registration(key, proven)
+
+
+def _key(certificate: str) -> bytes:
+    try:
+        found = x509.load_der_x509_certificate(bytes.fromhex(certificate))
+        return found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, x509.UnsupportedGeneralNameType):
+        return b""
+
+
+def _signed(text: str) -> bytes | None:
+    """What is signed: the Data element as it stands, in UTF-16LE without mark and NUL (§1.6).
+
+    None where it is not plain which part of the text that is.
+    """
+    found = _DATA.search(text)
+    if found is None or len(_BEGINNING.findall(text)) != 1 or text.count("</Data") != 1:
+        return None
+    return found[0].encode("utf-16-le")

@@ -1,0 +1,153 @@
+"""May this client speak for whom the request names? The only maker of `Approved`.
+
+1. What the request says of its sender must be one thing (`claims`); always.
+2. The client GUID must be bound to the certificate of the connection, or not be bound yet
+   (`bindings`); by the policy's `identity`.
+3. What is signed must be signed by that client, and not long ago; by the policy's `signatures`.
+
+Where the policy says to observe, what 2 and 3 would refuse is kept for the audit, and passes.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from enum import StrEnum
+
+from ibcm_bridge.decisions import Approved, Deny, Inspected, Reason, Speaker
+from ibcm_bridge.identity import AuthenticatedClient, Client
+from ibcm_bridge.messages.signatures import rsa_key, verifies
+from ibcm_bridge.policy import Enforcement, MessageRules, UnknownGuids
+from ibcm_bridge.speaker.bindings import Binding, Presented, Standing, standing
+from ibcm_bridge.speaker.claims import Claim, read_claim, read_timestamp
+
+Find = Callable[[str], Binding | None]
+"""Client GUID -> what it is bound to."""
+
+
+class Signature(StrEnum):
+    """By which key a request is signed."""
+
+    REGISTERED = "registered-key"
+    """The one that is known to be this client's."""
+    REGISTERING = "registering-key"
+    """The one that a registration is about."""
+    CERTIFICATE = "certificate-key"
+    """That of the connection's certificate."""
+    OWN = "own-key"
+    """One that the message itself names: whether it is the client's, the site knows."""
+
+
+def presented(client: Client) -> Presented | None:
+    """The certificate of a client, by what a binding holds of it."""
+    if not isinstance(client, AuthenticatedClient):
+        return None
+    return Presented(client.certificate.key_sha256, client.certificate.sha256, client.name)
+
+
+def approve(
+    inspected: Inspected,
+    client: Client,
+    find: Find,
+    rules: MessageRules,
+    now: datetime.datetime,
+) -> Approved | Deny:
+    """Let a request pass, or refuse it. `now` in UTC."""
+    claim = read_claim(inspected)
+    if isinstance(claim, Deny):
+        return claim
+    binding = find(claim.guid) if claim.guid else None
+    speaker, doubt = _identify(claim, binding, client, rules)
+    observed: list[Deny] = []
+    if doubt is not None:
+        if rules.identity is Enforcement.ENFORCE:
+            return doubt
+        observed.append(doubt)
+    signed = _verify(claim, binding, client, now, rules.clock_skew)
+    if isinstance(signed, Deny):
+        if rules.signatures is Enforcement.ENFORCE:
+            return signed
+        observed.append(signed)
+    elif signed is not None:
+        signature, key = signed
+        speaker = replace(speaker, signature=signature.value, signing_key=key)
+    return Approved(inspected, speaker, tuple(observed))
+
+
+def _identify(
+    claim: Claim, binding: Binding | None, client: Client, rules: MessageRules
+) -> tuple[Speaker, Deny | None]:
+    if not claim.guid:
+        if claim.needed:
+            detail = "neither SourceID nor the payload names a client"
+            return Speaker(), Deny(Reason.IDENTITY_MISSING, "identity.SourceID", detail)
+        return Speaker(), None
+    certificate = presented(client)
+    if certificate is None:
+        is_to_it = Standing.UNKNOWN if binding is None else Standing.OTHER
+    else:
+        is_to_it = standing(binding, certificate, rules.renewal)
+    speaker = Speaker(claim.guid, is_to_it.value)
+    if is_to_it is Standing.OTHER:
+        detail = f"{claim.guid} is bound to another certificate"
+        return speaker, Deny(Reason.IDENTITY_OF_ANOTHER, "messages.identity", detail)
+    if is_to_it is Standing.UNKNOWN and rules.unknown_guids is UnknownGuids.REFUSE:
+        detail = f"{claim.guid} is bound to no certificate"
+        return speaker, Deny(Reason.IDENTITY_UNKNOWN, "messages.unknown_guids", detail)
+    return speaker, None
+
+
+def _verify(
+    claim: Claim,
+    binding: Binding | None,
+    client: Client,
+    now: datetime.datetime,
+    skew: datetime.timedelta,
+) -> Deny | tuple[Signature, bytes] | None:
+    """What is wrong with how it is signed; or by which key it is; None for what is not signed."""
+    registration = claim.registration
+    if registration is not None and not registration.proven:
+        detail = "the registration is not signed with the key it registers"
+        return _forged("SignatureValue", detail)
+    missing = next((one.name for one in claim.signed if not one.signature), None)
+    if missing is not None:
+        return Deny(Reason.SIGNATURE_MISSING, f"signatures.{missing}", f"no {missing}")
+    for text in claim.times:
+        time = read_timestamp(text)
+        if time is None or abs(time - now) > skew:
+            detail = "a signed time that is too far from now, or none"
+            return Deny(Reason.TIMESTAMP_STALE, "messages.clock_skew", detail)
+    if not claim.signed:
+        return None
+    name = claim.signed[0].name
+    for kind, key in _keys(claim, binding, client):
+        public_key = rsa_key(key)
+        if public_key is None:
+            continue
+        wrong = (
+            one.name for one in claim.signed if not verifies(public_key, one.signature, one.data)
+        )
+        name = next(wrong, "")
+        if not name:
+            return kind, key
+    return _forged(name, f"{name} is not by a key of this client")
+
+
+def _keys(
+    claim: Claim, binding: Binding | None, client: Client
+) -> Iterator[tuple[Signature, bytes]]:
+    """The keys that may have signed. Only the registered one, where it is known (§1.6)."""
+    if binding is not None and binding.signing_key and claim.registration is None:
+        yield Signature.REGISTERED, binding.signing_key
+        return
+    if claim.registration is not None:
+        yield Signature.REGISTERING, claim.registration.key
+    if isinstance(client, AuthenticatedClient):
+        yield Signature.CERTIFICATE, client.certificate.public_key
+    if claim.own_key:
+        yield Signature.OWN, claim.own_key
+
+
+def _forged(name: str, detail: str) -> Deny:
+    return Deny(Reason.SIGNATURE_FORGED, f"signatures.{name}", detail)

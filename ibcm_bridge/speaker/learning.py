@@ -1,0 +1,90 @@
+"""What the bridge learns of who a client GUID belongs to.
+
+From nobody's word but the site's: a management point verifies what clients sign before it answers
+(protocol.md §1.7, §2.1). So a client GUID is bound
+
+1. when a registration that was signed with the key it registers is answered with one;
+2. when a signed request for policy is answered with policy, for clients that registered before the
+   bridge was there;
+3. when the certificate comes that an import named, or that the policy takes for a renewal.
+
+A client GUID that is bound to another key stays bound to it.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+
+from ibcm_bridge.decisions import Approved, Deny, Reason
+from ibcm_bridge.identity import Client
+from ibcm_bridge.speaker.approval import Signature, presented
+from ibcm_bridge.speaker.bindings import Binding, Presented, Renewal, Source, Standing, standing
+
+_SOURCES = {Standing.FIRST: Source.IMPORT, Standing.RENEWED: Source.RENEWAL}
+
+
+def recognized(
+    binding: Binding, client: Client, renewal: Renewal, now: datetime.datetime
+) -> Binding | None:
+    """What takes the binding's place now that this client has come; None where nothing does."""
+    certificate = presented(client)
+    if certificate is None:
+        return None
+    source = _SOURCES.get(standing(binding, certificate, renewal))
+    # What a renewed client signs with is to be learnt anew.
+    return _bound(binding.guid, certificate, source, now) if source is not None else None
+
+
+def accepted(
+    approved: Approved,
+    client: Client,
+    binding: Binding | None,
+    *,
+    registered: str,
+    gives_policy: bool,
+    renewal: Renewal,
+    now: datetime.datetime,
+) -> Binding | Deny | None:
+    """What a management point's answer says of a client GUID: what is to stand, or nothing new.
+
+    `registered` is the client GUID that a registration was answered with, `binding` what stands for
+    it, or for the one that the request speaks for. Refused where it is another client's.
+    """
+    certificate = presented(client)
+    message = approved.inspected.message
+    if certificate is None or message is None:
+        return None
+    registration = message.registration
+    speaker = approved.speaker
+    if registered and registration is not None and registration.proven:
+        guid, source, signing_key = registered, Source.REGISTRATION, registration.key
+    elif gives_policy and speaker.guid and speaker.signature in _SHOWN:
+        guid, source, signing_key = speaker.guid, Source.POLICY, speaker.signing_key
+    else:
+        return None
+    if binding is None:
+        return replace(_bound(guid, certificate, source, now), signing_key=signing_key)
+    is_to_it = standing(binding, certificate, renewal)
+    if is_to_it is Standing.OTHER:
+        detail = f"{guid} is bound to another certificate, and stays so"
+        return Deny(Reason.IDENTITY_OF_ANOTHER, "messages.identity", detail)
+    if is_to_it is Standing.BOUND and binding.signing_key == signing_key:
+        return None
+    if source is Source.POLICY and binding.signing_key:
+        return None
+    return replace(_bound(guid, certificate, source, now), signing_key=signing_key)
+
+
+_SHOWN = frozenset((Signature.CERTIFICATE.value, Signature.OWN.value))
+
+
+def _bound(guid: str, certificate: Presented, source: Source, now: datetime.datetime) -> Binding:
+    return Binding(
+        guid=guid,
+        source=source,
+        since=now,
+        key=certificate.key,
+        certificate=certificate.certificate,
+        name=certificate.name,
+    )
