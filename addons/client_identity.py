@@ -16,7 +16,7 @@ from ibcm_bridge.speaker.bindings import Standing
 from ibcm_bridge.speaker.learning import recognized
 from ibcm_bridge.speaker.registry import Registry, RegistryError
 
-_RECOGNIZED = frozenset((Standing.FIRST.value, Standing.RENEWED.value))
+_RECOGNIZED = frozenset((Standing.FIRST, Standing.RENEWED))
 
 
 class ClientIdentity:

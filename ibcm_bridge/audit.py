@@ -104,7 +104,7 @@ def approved_fields(approved: Approved, seen: tuple[str, ...] = ()) -> Record:
         MESSAGE: message.roots if message is not None else (),
         INSPECTED: inspected.views,
         CLIENT_GUID: speaker.guid,
-        IDENTITY: speaker.standing,
+        IDENTITY: speaker.standing.value if speaker.standing is not None else None,
         SIGNATURE: speaker.signature,
         OBSERVED: (*(f"{deny.reason.value}: {deny.detail}" for deny in approved.observed), *seen),
     }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ibcm_bridge.policy import SiteSystem
     from ibcm_bridge.request_head import RequestHead
     from ibcm_bridge.roles import BodyRule, RoleProfile
+    from ibcm_bridge.speaker.bindings import Standing
 
 
 class Reason(StrEnum):
@@ -170,10 +171,10 @@ class Speaker:
 
     guid: str = ""
     """As `speaker.guids` has it; empty where it names nobody."""
-    standing: str = ""
-    """What the client's certificate is to that client GUID (`speaker.bindings.Standing`)."""
+    standing: Standing | None = None
+    """What the client's certificate is to that client GUID."""
     signature: str = ""
-    """How it is signed (`speaker.approval.Signature`)."""
+    """By which key it is signed (`speaker.approval.Signature`); empty where it is not."""
     signing_key: bytes = field(default=b"", repr=False)
     """SubjectPublicKeyInfo, DER, of the key by which it verified."""
 

@@ -91,6 +91,13 @@ class EndpointTable:
         """And messages that nobody can read."""
         return replace(self, encrypted=True)
 
+    def fingerprint(self) -> str:
+        """What tells this table from every other, in any process."""
+        # Sets have another order in each.
+        endpoints = [(name, sorted(one.roots), one) for name, one in self.endpoints.items()]
+        rows = [(name, roots, one.anonymous, one.encrypted) for name, roots, one in endpoints]
+        return repr((sorted(rows), self.refused, sorted(self.added), self.encrypted))
+
     def judge(self, message: CcmRequest, *, user: bool) -> Endpoint | Deny:
         """The endpoint a message may go to, or the refusal. `user`: authenticated by Windows."""
         refusal = self._refused_by_name(message, user=user)

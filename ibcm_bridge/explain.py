@@ -262,8 +262,8 @@ def _spoken(approved: Approved) -> Iterator[str]:
     message, speaker = approved.inspected.message, approved.speaker
     if message is not None:
         yield f"It is {', '.join(message.roots) or 'encrypted'} for {message.endpoint}."
-    if speaker.guid:
-        yield f"It speaks for {speaker.guid}, {_STANDINGS[Standing(speaker.standing)]}."
+    if speaker.standing is not None:
+        yield f"It speaks for {speaker.guid}, {_STANDINGS[speaker.standing]}."
     if speaker.signature:
         yield f"It is signed with the {speaker.signature.replace('-', ' ')}."
     for deny in approved.observed:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 from ibcm_bridge.authorization import authorize
-from ibcm_bridge.decisions import Authorized, Deny
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Inspected
 from ibcm_bridge.identity import (
     AuthenticatedClient,
     admit_anonymous,
@@ -27,6 +27,7 @@ from ibcm_bridge.policy import (
     BridgePublication,
     Credential,
     HttpPublication,
+    MessageRules,
     PlaintextPublication,
     PublishedRole,
     SiteSystem,
@@ -36,6 +37,7 @@ from ibcm_bridge.policy import (
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.roles import Mode, RoleProfile, RoleTable
+from ibcm_bridge.speaker.approval import approve
 
 # No deadline: the first call of a test pays for imports, and the machine may be busy.
 settings.register_profile("tests", deadline=None, max_examples=150)
@@ -91,6 +93,13 @@ def decide(
 ) -> Callable[[RequestHead], Authorized | Deny]:
     """authorize, for `client` at `publication`."""
     return lambda head: authorize(client, publication, table.never, head)
+
+
+@pytest.fixture(scope="session")
+def speak(client: AuthenticatedClient) -> Callable[[Inspected], Approved | Deny]:
+    """approve, for `client`, as a policy has it that says nothing of messages."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    return lambda inspected: approve(inspected, client, lambda _guid: None, MessageRules(), now)
 
 
 @pytest.fixture(scope="session")

@@ -7,44 +7,46 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Inspected, Reason
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.request_head import RequestHead
+
+Decisions = tuple[Authorized, Inspected, Approved, Deny]
 
 
 @pytest.fixture(scope="module")
 def decisions(
-    decide: Callable[[RequestHead], Authorized | Deny], request_head: Callable[..., RequestHead]
-) -> tuple[Authorized, Approved, Deny]:
+    decide: Callable[[RequestHead], Authorized | Deny],
+    speak: Callable[[Inspected], Approved | Deny],
+    request_head: Callable[..., RequestHead],
+) -> Decisions:
     authorized = decide(request_head("GET", "/SMS_MP/.sms_aut?MPLIST"))
     assert isinstance(authorized, Authorized)
-    approved = inspect(authorized, b"", [])
+    inspected = inspect(authorized, b"", [])
+    assert isinstance(inspected, Inspected)
+    approved = speak(inspected)
     assert isinstance(approved, Approved)
-    return authorized, approved, Deny(Reason.VERB, "management-point.verbs")
+    return authorized, inspected, approved, Deny(Reason.VERB, "management-point.verbs")
 
 
-@pytest.mark.parametrize("index", range(3))
-def test_a_decision_is_not_a_truth_value(
-    decisions: tuple[Authorized, Approved, Deny], index: int
-) -> None:
+@pytest.mark.parametrize("index", range(4))
+def test_a_decision_is_not_a_truth_value(decisions: Decisions, index: int) -> None:
     with pytest.raises(TypeError, match="not a truth value"):
         bool(decisions[index])
     with pytest.raises(TypeError, match="not a truth value"):
         _ = not decisions[index]
 
 
-@pytest.mark.parametrize("index", range(3))
-def test_a_decision_cannot_be_changed(
-    decisions: tuple[Authorized, Approved, Deny], index: int
-) -> None:
+@pytest.mark.parametrize("index", range(4))
+def test_a_decision_cannot_be_changed(decisions: Decisions, index: int) -> None:
     decision = decisions[index]
     name = next(iter(decision.__dataclass_fields__))
     with pytest.raises(FrozenInstanceError):
         setattr(decision, name, None)
 
 
-def test_the_three_kinds_share_nothing_that_isinstance_could_confuse() -> None:
-    kinds = (Authorized, Approved, Deny)
+def test_the_four_kinds_share_nothing_that_isinstance_could_confuse() -> None:
+    kinds = (Authorized, Inspected, Approved, Deny)
     assert not any(issubclass(one, other) for one in kinds for other in kinds if one is not other)
 
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Inspected, Reason
 from ibcm_bridge.gate import gate
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.request_head import RequestHead
 
 Decide = Callable[[RequestHead], Authorized | Deny]
 Head = Callable[..., RequestHead]
+Speak = Callable[[Inspected], Approved | Deny]
 
 BODY = b"<propfind/>"
 PACKAGE = "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1"
@@ -27,10 +28,12 @@ def head(request_head: Head) -> RequestHead:
 
 
 @pytest.fixture(scope="module")
-def approved(decide: Decide, head: RequestHead) -> Approved:
+def approved(decide: Decide, speak: Speak, head: RequestHead) -> Approved:
     authorized = decide(head)
     assert isinstance(authorized, Authorized)
-    decision = inspect(authorized, BODY, [])
+    inspected = inspect(authorized, BODY, [])
+    assert isinstance(inspected, Inspected)
+    decision = speak(inspected)
     assert isinstance(decision, Approved)
     return decision
 
@@ -52,6 +55,12 @@ def test_without_a_decision_nothing_passes(head: RequestHead) -> None:
 
 def test_an_allowed_head_alone_does_not_pass(approved: Approved, head: RequestHead) -> None:
     assert "never approved" in defect(gate(approved.authorized, head, BODY))
+
+
+def test_what_nobody_was_found_to_speak_in_does_not_pass(
+    approved: Approved, head: RequestHead
+) -> None:
+    assert "never approved" in defect(gate(approved.inspected, head, BODY))
 
 
 def test_a_denial_stays_the_denial_it_was(head: RequestHead) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ibcm_bridge.endpoints import EndpointTable
 from ibcm_bridge.role_table import read_role_table
 from ibcm_bridge.roles import Inspection, Mode, RoleTable
 from ibcm_bridge.yaml_tree import read_yaml
@@ -66,6 +67,9 @@ CERTIFICATES = {
     "application-catalog-website-point": ["none", "optional"],
     "policy-module": ["none"],
 }
+
+
+MESSAGES = EndpointTable({}, ())
 
 
 @pytest.fixture
@@ -396,7 +400,7 @@ def windows(data: dict[str, Any]) -> dict[str, Any]:
 def test_a_broken_table_is_a_defect_and_not_a_wider_one(
     data: dict[str, Any], change: Change, error: type[Exception]
 ) -> None:
-    assert read_role_table(data).roles
+    assert read_role_table(data, MESSAGES).roles
     change(data)
     with pytest.raises(error):
-        read_role_table(data)
+        read_role_table(data, MESSAGES)

@@ -46,7 +46,8 @@ class Subject:
     def digest(self) -> str:
         """What tells this subject from every other."""
         rule = self.rule
-        terms = (rule.name, rule.inspection.value, rule.inflated_limit, rule.messages)
+        messages = rule.messages.fingerprint() if rule.messages is not None else ""
+        terms = (rule.name, rule.inspection.value, rule.inflated_limit, messages)
         sent = (self.content_type, self.query, self.user, len(self.body))
         digest = hashlib.sha256(repr((terms, sent)).encode())
         digest.update(self.body)

@@ -20,7 +20,7 @@ MAX_TEXT = 4_096
 What is longer was no client GUID and no signature, and what is left of it is none."""
 
 MAX_TEXTS = 64
-MAX_LINE = 4_194_304
+MAX_LINE = 8_388_608
 """Bytes of a report: all its texts at their longest, escaped."""
 
 

@@ -7,6 +7,7 @@ we do, so each place yields every value that stands there, whatever the case of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -45,6 +46,9 @@ _ATTRIBUTES = {
 """Element -> its attribute, and the place."""
 
 
+_ELEMENT = re.compile(r"<(?:[^\s<>/:]{1,64}:)?([A-Za-z_][\w.-]{0,63})")
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One XML document, as text and as read."""
@@ -53,7 +57,10 @@ class Document:
     root: str
     """Its local name."""
     elements: frozenset[str]
-    """Local names of all elements, in lower case."""
+    """Local names of all elements, in lower case; also of what only looks like one in the text.
+
+    A text may be a document for whoever gets it next.
+    """
     as_read: str
     """All character data, joined, and the values of attributes where there are references.
 
@@ -77,11 +84,13 @@ def read_document(text: str, where: str) -> Document | Deny:
         return Deny(Reason.XML, f"{where}.limits", str(error))
     if refusal is not None:
         return refusal
+    as_read = "".join(reader.texts) + "\n".join(reader.attributes)
+    quoted = map(str.lower, _ELEMENT.findall(as_read)) if "<" in as_read else ()
     return Document(
         text=text,
         root=reader.root,
-        elements=frozenset(reader.elements),
-        as_read="".join(reader.texts) + "\n".join(reader.attributes),
+        elements=frozenset((*reader.elements, *quoted)),
+        as_read=as_read,
         values={place: tuple(found) for place, found in reader.values.items()},
     )
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from enum import StrEnum
 
 from ibcm_bridge.decisions import Approved, Deny, Inspected, Reason, Speaker
@@ -58,44 +57,44 @@ def approve(
     if isinstance(claim, Deny):
         return claim
     binding = find(claim.guid) if claim.guid else None
-    speaker, doubt = _identify(claim, binding, client, rules)
-    observed: list[Deny] = []
-    if doubt is not None:
-        if rules.identity is Enforcement.ENFORCE:
-            return doubt
-        observed.append(doubt)
+    is_to_it = _standing(claim, binding, client, rules)
     signed = _verify(claim, binding, client, now, rules.clock_skew)
-    if isinstance(signed, Deny):
-        if rules.signatures is Enforcement.ENFORCE:
-            return signed
-        observed.append(signed)
-    elif signed is not None:
-        signature, key = signed
-        speaker = replace(speaker, signature=signature.value, signing_key=key)
+    observed: list[Deny] = []
+    for doubt, enforcement in (
+        (_doubt(claim, is_to_it, rules), rules.identity),
+        (signed, rules.signatures),
+    ):
+        if isinstance(doubt, Deny):
+            if enforcement is Enforcement.ENFORCE:
+                return doubt
+            observed.append(doubt)
+    signature, key = signed if isinstance(signed, tuple) else ("", b"")
+    speaker = Speaker(claim.guid, is_to_it, signature, key)
     return Approved(inspected, speaker, tuple(observed))
 
 
-def _identify(
+def _standing(
     claim: Claim, binding: Binding | None, client: Client, rules: MessageRules
-) -> tuple[Speaker, Deny | None]:
+) -> Standing | None:
     if not claim.guid:
-        if claim.needed:
-            detail = "neither SourceID nor the payload names a client"
-            return Speaker(), Deny(Reason.IDENTITY_MISSING, "identity.SourceID", detail)
-        return Speaker(), None
+        return None
     certificate = presented(client)
-    if certificate is None:
-        is_to_it = Standing.UNKNOWN if binding is None else Standing.OTHER
-    else:
-        is_to_it = standing(binding, certificate, rules.renewal)
-    speaker = Speaker(claim.guid, is_to_it.value)
+    if certificate is not None:
+        return standing(binding, certificate, rules.renewal)
+    return Standing.UNKNOWN if binding is None else Standing.OTHER
+
+
+def _doubt(claim: Claim, is_to_it: Standing | None, rules: MessageRules) -> Deny | None:
+    if is_to_it is None and claim.needed:
+        detail = "neither SourceID nor the payload names a client"
+        return Deny(Reason.IDENTITY_MISSING, "identity.SourceID", detail)
     if is_to_it is Standing.OTHER:
         detail = f"{claim.guid} is bound to another certificate"
-        return speaker, Deny(Reason.IDENTITY_OF_ANOTHER, "messages.identity", detail)
+        return Deny(Reason.IDENTITY_OF_ANOTHER, "messages.identity", detail)
     if is_to_it is Standing.UNKNOWN and rules.unknown_guids is UnknownGuids.REFUSE:
         detail = f"{claim.guid} is bound to no certificate"
-        return speaker, Deny(Reason.IDENTITY_UNKNOWN, "messages.unknown_guids", detail)
-    return speaker, None
+        return Deny(Reason.IDENTITY_UNKNOWN, "messages.unknown_guids", detail)
+    return None
 
 
 def _verify(

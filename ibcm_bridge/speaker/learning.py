@@ -14,7 +14,6 @@ A client GUID that is bound to another key stays bound to it.
 from __future__ import annotations
 
 import datetime
-from dataclasses import replace
 
 from ibcm_bridge.decisions import Approved, Deny, Reason
 from ibcm_bridge.identity import Client
@@ -64,7 +63,7 @@ def accepted(
     else:
         return None
     if binding is None:
-        return replace(_bound(guid, certificate, source, now), signing_key=signing_key)
+        return _bound(guid, certificate, source, now, signing_key)
     is_to_it = standing(binding, certificate, renewal)
     if is_to_it is Standing.OTHER:
         detail = f"{guid} is bound to another certificate, and stays so"
@@ -73,13 +72,19 @@ def accepted(
         return None
     if source is Source.POLICY and binding.signing_key:
         return None
-    return replace(_bound(guid, certificate, source, now), signing_key=signing_key)
+    return _bound(guid, certificate, source, now, signing_key)
 
 
-_SHOWN = frozenset((Signature.CERTIFICATE.value, Signature.OWN.value))
+_SHOWN = frozenset((Signature.CERTIFICATE, Signature.OWN))
 
 
-def _bound(guid: str, certificate: Presented, source: Source, now: datetime.datetime) -> Binding:
+def _bound(
+    guid: str,
+    certificate: Presented,
+    source: Source,
+    now: datetime.datetime,
+    signing_key: bytes = b"",
+) -> Binding:
     return Binding(
         guid=guid,
         source=source,
@@ -87,4 +92,5 @@ def _bound(guid: str, certificate: Presented, source: Source, now: datetime.date
         key=certificate.key,
         certificate=certificate.certificate,
         name=certificate.name,
+        signing_key=signing_key,
     )

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import pytest
 
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError, YaraEngine
 from ibcm_bridge.lab import ccm
@@ -41,10 +41,10 @@ def allow(
 
 
 @pytest.fixture(scope="module")
-def look(allow: Allow) -> Callable[..., Approved | Deny]:
+def look(allow: Allow) -> Callable[..., Inspected | Deny]:
     """inspect, for a CCM_POST of a body."""
 
-    def run(body: bytes, *engines: ContentEngine) -> Approved | Deny:
+    def run(body: bytes, *engines: ContentEngine) -> Inspected | Deny:
         authorized = allow("CCM_POST", "/ccm_system/request", ccm.CONTENT_TYPE, len(body))
         return inspect(authorized, body, engines)
 
@@ -57,7 +57,7 @@ def yara() -> YaraEngine:
     return YaraEngine([("default.yar", source)])
 
 
-Look = Callable[..., Approved | Deny]
+Look = Callable[..., Inspected | Deny]
 
 
 class Recorder:
@@ -95,7 +95,7 @@ def report(xml: str = "<Report/>") -> bytes:
     return ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID)
 
 
-def denied(result: Approved | Deny) -> Deny:
+def denied(result: Inspected | Deny) -> Deny:
     assert isinstance(result, Deny), result
     return result
 
@@ -106,7 +106,7 @@ def denied(result: Approved | Deny) -> Deny:
 def test_a_clean_message_is_approved_as_it_is(look: Look, yara: YaraEngine) -> None:
     body = report(ccm.inventory_report(GUID))
     approved = look(body, yara)
-    assert isinstance(approved, Approved)
+    assert isinstance(approved, Inspected)
     assert approved.body == body
     names = [view.partition(":")[0] for view in approved.views]
     assert names == ["sent", "header", "inflated", "text", "as-read"]
@@ -116,7 +116,7 @@ def test_a_clean_message_is_approved_as_it_is(look: Look, yara: YaraEngine) -> N
 def test_every_engine_is_shown_every_view(look: Look) -> None:
     one, two = Recorder(), Recorder()
     body = report("<Report>ä</Report>")
-    assert isinstance(look(body, one, two), Approved)
+    assert isinstance(look(body, one, two), Inspected)
     message = ccm.read_message(body)
     assert message.payload is not None
     assert one.seen == two.seen
@@ -134,7 +134,7 @@ def test_every_engine_is_shown_every_view(look: Look) -> None:
 def test_a_request_without_a_body_is_approved(allow: Allow, method: str) -> None:
     recorder = Recorder()
     approved = inspect(allow(method, "/SMS_MP/.sms_aut?MPLIST", None, 0), b"", [recorder])
-    assert isinstance(approved, Approved)
+    assert isinstance(approved, Inspected)
     assert (approved.body, approved.views, recorder.seen) == (b"", (), [])
 
 
@@ -166,13 +166,13 @@ HEADER = ccm.message_header("MP_HinvEndpoint", LENGTH, client_guid=GUID)
 def test_malware_is_found_in_each_view(
     look: Look, yara: YaraEngine, view: str, body: bytes
 ) -> None:
-    assert isinstance(look(body), Approved)  # nothing else is wrong with it
+    assert isinstance(look(body), Inspected)  # nothing else is wrong with it
     denial = denied(look(body, yara))
     assert denial == Deny(Reason.MALICIOUS_CONTENT, "engines.yara-x", f"eicar_test_file in {view}")
 
 
 def test_malware_is_found_in_an_attachment(look: Look, yara: YaraEngine) -> None:
-    first, second = "<a/>\0", f"<b>{EICAR}</b>\0"
+    first, second = "<Report/>\0", f"<Report>{EICAR}</Report>\0"
     header = ccm.message_header("MP_DdrEndpoint", len(first) * 2, client_guid=GUID).replace(
         "<CorrelationID>",
         f'<Attachment Offset="{len(first) * 2}" Length="{len(second) * 2}"/><CorrelationID>',
@@ -193,7 +193,7 @@ def test_malware_is_found_in_a_message_that_is_not_compressed(look: Look, yara: 
 
 
 def test_malware_is_found_in_a_listing(allow: Allow, yara: YaraEngine) -> None:
-    for xml, expected in ((f"<a>{EICAR}</a>", Deny), (f"<a>{EICAR[:-1]}</a>", Approved)):
+    for xml, expected in ((f"<a>{EICAR}</a>", Deny), (f"<a>{EICAR[:-1]}</a>", Inspected)):
         body = xml.encode()
         authorized = allow("PROPFIND", "/SMS_MP/", "text/xml", len(body))
         result = inspect(authorized, body, [yara])
@@ -219,7 +219,7 @@ def test_malware_is_found_in_a_listing(allow: Allow, yara: YaraEngine) -> None:
 def test_malware_that_only_a_reader_of_the_xml_would_see_is_found(
     look: Look, yara: YaraEngine, hidden: str
 ) -> None:
-    def denial(text: str) -> Approved | Deny:
+    def denial(text: str) -> Inspected | Deny:
         xml = hidden.format(rest=text)
         body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID)
         return look(body, yara)
@@ -230,18 +230,19 @@ def test_malware_that_only_a_reader_of_the_xml_would_see_is_found(
         Reason.MALICIOUS_CONTENT,
         "eicar_test_file in as-read",
     )
-    assert isinstance(denial("harmless"), Approved)
+    assert isinstance(denial("harmless"), Inspected)
 
 
 def test_an_approval_names_the_endpoint(look: Look) -> None:
     body = ccm.ccm_post_body(endpoint="MP_DdrEndpoint", body_xml="<Report/>", client_guid=GUID)
     approved = look(body)
-    assert isinstance(approved, Approved)
-    assert approved.endpoint == "MP_DdrEndpoint"
+    assert isinstance(approved, Inspected)
+    assert approved.message is not None
+    assert approved.message.endpoint == "MP_DdrEndpoint"
 
 
 def test_half_a_signature_is_not_one(look: Look, yara: YaraEngine) -> None:
-    assert isinstance(look(report(f"<Report>{EICAR[:-1]}</Report>"), yara), Approved)
+    assert isinstance(look(report(f"<Report>{EICAR[:-1]}</Report>"), yara), Inspected)
 
 
 @pytest.mark.parametrize("position", range(3))
@@ -355,7 +356,7 @@ def test_a_listing_that_cannot_be_read_is_refused(
 def test_a_listing_that_can_be_read_is_approved(allow: Allow, body: bytes) -> None:
     authorized = allow("PROPFIND", PACKAGE, "text/xml", len(body))
     approved = inspect(authorized, body, [])
-    assert isinstance(approved, Approved)
+    assert isinstance(approved, Inspected)
     assert approved.body == body
 
 

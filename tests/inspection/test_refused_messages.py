@@ -6,20 +6,20 @@ from collections.abc import Callable
 
 import pytest
 
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.request_head import RequestHead
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
-Look = Callable[[bytes], Approved | Deny]
+Look = Callable[[bytes], Inspected | Deny]
 
 
 @pytest.fixture(scope="module")
 def look(
     decide: Callable[[RequestHead], Authorized | Deny], request_head: Callable[..., RequestHead]
 ) -> Look:
-    def run(body: bytes) -> Approved | Deny:
+    def run(body: bytes) -> Inspected | Deny:
         lines = (f"Content-Length: {len(body)}", f"Content-Type: {ccm.CONTENT_TYPE}")
         authorized = decide(request_head("CCM_POST", "/ccm_system/request", *lines))
         assert isinstance(authorized, Authorized)
@@ -76,7 +76,7 @@ def test_a_message_with_no_business_on_the_internet_is_refused(
     denial = look(message(endpoint, xml))
     assert isinstance(denial, Deny), denial
     assert (denial.reason, denial.requirement) == (Reason.MESSAGE, requirement)
-    assert denial.rule == "bodies.ccm-message.refused_messages"
+    assert denial.rule == "endpoints.refused"
 
 
 ALLOWED = [
@@ -94,7 +94,7 @@ ALLOWED = [
 
 @pytest.mark.parametrize(("endpoint", "xml"), ALLOWED)
 def test_what_an_internet_client_needs_passes(look: Look, endpoint: str, xml: str) -> None:
-    assert isinstance(look(message(endpoint, xml)), Approved)
+    assert isinstance(look(message(endpoint, xml)), Inspected)
 
 
 @pytest.mark.parametrize("where", ["direct:OSD", "direct:osd", "direct:OSD:SccmMessaging"])
@@ -105,7 +105,7 @@ def test_an_answer_for_boot_media_is_refused(look: Look, where: str) -> None:
 
 
 def test_an_answer_for_the_client_itself_passes(look: Look) -> None:
-    assert isinstance(look(reply_to("direct:PC1:SccmMessaging")), Approved)
+    assert isinstance(look(reply_to("direct:PC1:SccmMessaging")), Inspected)
 
 
 def test_a_second_reply_to_is_refused(look: Look) -> None:

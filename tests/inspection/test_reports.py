@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
+from ibcm_bridge.endpoints import EndpointTable
 from ibcm_bridge.inspection import SMALL, conclude, inspect, inspect_small
 from ibcm_bridge.inspection.looking import Findings, Subject, look
 from ibcm_bridge.inspection.reports import (
@@ -23,6 +24,8 @@ from ibcm_bridge.inspection.reports import (
     write_report,
 )
 from ibcm_bridge.lab import ccm
+from ibcm_bridge.messages.facts import MessageFacts
+from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.request_head import RequestHead
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
@@ -77,7 +80,7 @@ def report_on(subject: Subject) -> Report:
 
 
 def test_a_small_body_is_decided_on_at_once(allow: Allow) -> None:
-    for xml, kind in (("<Report/>", Approved), ("<Report>needle</Report>", Deny)):
+    for xml, kind in (("<Report/>", Inspected), ("<Report>needle</Report>", Deny)):
         body = message(xml)
         assert type(inspect_small(allow(body), body, ENGINES)) is kind
         assert inspect_small(allow(body), body, ENGINES) == inspect(allow(body), body, ENGINES)
@@ -130,8 +133,11 @@ def refused(allow: Allow, report: Report, body: bytes = LARGE) -> Deny:
 def test_a_report_about_another_body_approves_nothing(allow: Allow) -> None:
     other = message(ccm.inventory_report(GUID, rows=601))
     about_other = report_on(subject_of(allow, other))
-    assert isinstance(conclude(allow(other), other, ENGINES, about_other), Approved)
+    assert isinstance(conclude(allow(other), other, ENGINES, about_other), Inspected)
     assert refused(allow, about_other).detail == "a report about another body"
+
+
+OTHER_MESSAGES = EndpointTable({}, ())
 
 
 def test_a_report_about_the_same_body_read_otherwise_approves_nothing(allow: Allow) -> None:
@@ -139,7 +145,7 @@ def test_a_report_about_the_same_body_read_otherwise_approves_nothing(allow: All
     for change in (
         {"content_type": subject.content_type + b" "},
         {"rule": dataclasses.replace(subject.rule, inflated_limit=33_554_432)},
-        {"rule": dataclasses.replace(subject.rule, refused_messages=())},
+        {"rule": dataclasses.replace(subject.rule, messages=OTHER_MESSAGES)},
         {"rule": dataclasses.replace(subject.rule, name="soap")},
         {"body": subject.body + b"\0"},
     ):
@@ -167,13 +173,36 @@ def test_a_report_does_not_make_up_for_a_body_of_another_length(allow: Allow) ->
 
 # As a line
 
-FOUND: dict[str, Any] = {"digest": "d", "views": ["sent:1"], "endpoint": "", "engines": []}
+MESSAGE: dict[str, Any] = {
+    "endpoint": "MP_x",
+    "roots": ["Report"],
+    "anonymous": False,
+    "encrypted": False,
+    "source_id": "",
+    "named": [],
+    "signature": [["PublicKey", "00"]],
+    "payload": [10, 20],
+    "registration": ["00", True],
+}
+FOUND: dict[str, Any] = {"digest": "d", "views": ["sent:1"], "message": MESSAGE, "engines": []}
+FACTS = MessageFacts(
+    endpoint="MP_ä",
+    roots=("Report",),
+    anonymous=False,
+    encrypted=True,
+    source_id="GUID:x",
+    named=("GUID:y", "z"),
+    signature=(("PublicKey", "00"), ("PayloadSignature", "11")),
+    payload=(3, 5),
+    registration=Registration(b"key", proven=False),
+)
 DENIED: dict[str, Any] = {"digest": "d", "deny": ["xml", "rule", "detail", ""]}
 
 
 def test_both_kinds_of_report_can_be_written_and_read() -> None:
     for report in (
-        Report("d", Findings(("sent:1", "text:2"), "MP_ä", ("engine",))),
+        Report("d", Findings(("sent:1", "text:2"), FACTS, ("engine",))),
+        Report("d", Findings(("sent:1",), None, ())),
         Report("d", Deny(Reason.XML, "rule", "detail", "NO-OSD")),
     ):
         assert read_report(write_report(report)) == report
@@ -185,7 +214,15 @@ def test_a_report_is_bounded() -> None:
     long = "\U0001f4a3" * 5_000
     line = write_report(Report("d" * 64, Deny(Reason.XML, long, long, long)))
     assert len(line) <= MAX_LINE
-    line = write_report(Report("d" * 64, Findings(("sent:1",) * 16, long, ("engine",))))
+    facts = dataclasses.replace(
+        FACTS,
+        endpoint=long,
+        roots=(long,) * 32,
+        source_id=long,
+        named=(long,) * 32,
+        signature=((long, long),) * 32,
+    )
+    line = write_report(Report("d" * 64, Findings(("sent:1",) * 16, facts, ("engine",))))
     assert len(line) <= MAX_LINE
     assert isinstance(read_report(line).seen, Findings)
 
@@ -204,9 +241,17 @@ def test_a_report_is_bounded() -> None:
         {**FOUND, "digest": 1},
         {**FOUND, "views": "sent:1"},
         {**FOUND, "views": [1]},
-        {**FOUND, "views": ["x"] * 17},
-        {**FOUND, "endpoint": None},
-        {**FOUND, "endpoint": "x" * 513},
+        {**FOUND, "views": ["x"] * 65},
+        {**FOUND, "message": "MP_x"},
+        {**FOUND, "message": {**MESSAGE, "more": 1}},
+        {**FOUND, "message": {**MESSAGE, "endpoint": None}},
+        {**FOUND, "message": {**MESSAGE, "endpoint": "x" * 4_097}},
+        {**FOUND, "message": {**MESSAGE, "anonymous": 1}},
+        {**FOUND, "message": {**MESSAGE, "payload": [1]}},
+        {**FOUND, "message": {**MESSAGE, "payload": [-1, 2]}},
+        {**FOUND, "message": {**MESSAGE, "signature": [["PublicKey"]]}},
+        {**FOUND, "message": {**MESSAGE, "registration": ["x", True]}},
+        {**FOUND, "message": {**MESSAGE, "registration": ["00", 1]}},
         {**FOUND, "engines": None},
         {**DENIED, "deny": ["none-such", "", "", ""]},
         {**DENIED, "deny": ["xml"]},

@@ -20,14 +20,14 @@ from xml.sax.saxutils import escape, quoteattr
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
+from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.request_head import RequestHead
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
-Look = Callable[[bytes], Approved | Deny]
+Look = Callable[[bytes], Inspected | Deny]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def look(
     decide: Callable[[RequestHead], Authorized | Deny],
     request_head: Callable[..., RequestHead],
 ) -> Look:
-    def run(body: bytes) -> Approved | Deny:
+    def run(body: bytes) -> Inspected | Deny:
         lines = (f"Content-Length: {len(body)}", f"Content-Type: {ccm.CONTENT_TYPE}")
         authorized = decide(request_head("CCM_POST", "/ccm_system/request", *lines))
         assert isinstance(authorized, Authorized)
@@ -201,7 +201,7 @@ CLEAN: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("name", CLEAN)
 def test_what_clients_send_passes(look: Look, name: str) -> None:
     result = look(CLEAN[name]())
-    assert isinstance(result, Approved), result
+    assert isinstance(result, Inspected), result
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -46,7 +46,6 @@ class Both:
         self._ports = {port: address[1] for port, address in bridge.addresses.items()}
         self._lab = _Lab(pki, self._clients, site, bridge)
         self._policy = load_policy(bridge.policy_file)
-        self._engines = engines(self._policy)
 
     def happened(self, case: Case) -> dict[str, object]:
         """The audit's record of it."""

@@ -77,7 +77,8 @@ def renames(module: ast.Module, kind: str) -> bool:
     ("kind", "maker"),
     [
         ("Authorized", "ibcm_bridge/authorization.py"),
-        ("Approved", "ibcm_bridge/inspection/__init__.py"),
+        ("Inspected", "ibcm_bridge/inspection/__init__.py"),
+        ("Approved", "ibcm_bridge/speaker/approval.py"),
         ("AuthenticatedClient", "ibcm_bridge/identity.py"),
     ],
 )
@@ -97,7 +98,7 @@ def test_a_second_maker_would_be_seen() -> None:
 
 def test_no_decision_is_copied_with_changes() -> None:
     # dataclasses.replace would make a second Approved without calling it. A head with fewer fields
-    # is copied so, and a role as a policy publishes it.
+    # is copied so, and a role and a table of messages as a policy publishes them.
     users = [
         name_of(path)
         for path in SOURCES
@@ -107,7 +108,9 @@ def test_no_decision_is_copied_with_changes() -> None:
         and any(alias.name == "replace" for alias in node.names)
         and "/lab/" not in name_of(path)
     ]
-    assert users == ["ibcm_bridge/request_head.py", "ibcm_bridge/roles.py"]
+    assert users == [
+        *("ibcm_bridge/endpoints.py", "ibcm_bridge/request_head.py", "ibcm_bridge/roles.py"),
+    ]
 
 
 # Every refusal cites a requirement
