@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibcm_bridge import __version__
+from ibcm_bridge.speaker import command as identity_command
 
 if TYPE_CHECKING:
     from ibcm_bridge.findings import Finding
@@ -142,6 +143,16 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("method", metavar="VERB", nargs="?")
     explain.add_argument("url", metavar="URL", nargs="?")
     explain.set_defaults(command=_explain)
+
+    identity = commands.add_parser(
+        "identity",
+        help="look at and change what client GUIDs are bound to",
+        description="Which client certificate each client GUID belongs to, in the file that the "
+        "policy names (messages.bindings). A running bridge sees a change at once. "
+        "Exit status: 1 when it is not found or refused, 2 when it is not understood.",
+    )
+    identity_command.add_arguments(identity, policy)
+    identity.set_defaults(command=_identity)
 
     pki = commands.add_parser(
         "pki",
@@ -298,6 +309,13 @@ def _line(finding: Finding) -> str:
     cited = f" ({finding.requirement})" if finding.requirement else ""
     level = "" if finding.level == "fact" else f"{finding.level.upper()}: "
     return f"{level}{finding.where}: {finding.text}{cited}"
+
+
+def _identity(options: argparse.Namespace) -> int:
+    policy = _policy(options.config)
+    if policy is None:
+        return EXIT_PROBLEM
+    return identity_command.identity(options, policy.messages, datetime.datetime.now(datetime.UTC))
 
 
 def _pki(options: argparse.Namespace) -> int:

@@ -2,7 +2,8 @@
 
 1. `yaml_tree` reads the text, with the line of every value.
 2. `rows` is the shape; what does not have it is said in words of `wording`.
-3. `publications` turns rows into values, with the role tables; `certificates` reads the files.
+3. `publications` and `messages` turn rows into values, with the role tables; `certificates` reads
+   the files.
 
 Strict, and all problems at once, each with file, line and path: unknown and duplicate keys, values
 of the wrong kind, files that cannot be read, keys that do not fit their certificates. Nothing is
@@ -11,6 +12,7 @@ listened on until a whole policy stands. Paths in the file are relative to the f
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -21,11 +23,13 @@ from ibcm_bridge import yaml_tree
 from ibcm_bridge.endpoint_table import read_endpoint_table
 from ibcm_bridge.policy import Limits, Policy, WhenUnwritable
 from ibcm_bridge.policy_file.certificates import read_credential
+from ibcm_bridge.policy_file.messages import read_messages
 from ibcm_bridge.policy_file.publications import Row, read_listeners
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, why
 from ibcm_bridge.policy_file.rows import (
     CertificateRow,
     LimitsRow,
+    MessagesRow,
     PolicyRow,
     PublicationRow,
     TrustRow,
@@ -73,13 +77,15 @@ def load_policy(path: Path) -> Policy:
                 reading.report(where, in_words(item["type"], item["msg"], where, tree.value, table))
         _read_the_rest(reading, tree.value, table)
         raise PolicyError(reading.sorted_problems()) from error
+    listeners = read_listeners(reading, dict(enumerate(row.publications)), row.limits, table)
     policy = Policy(
-        listeners=read_listeners(reading, dict(enumerate(row.publications)), row.limits, table),
+        listeners=listeners,
         never=table.never,
         audit_file=_audit_file(reading, row.audit.file),
         when_unwritable=WhenUnwritable(row.audit.when_unwritable),
         rule_files=tuple(_rule_files(reading, row.rules)),
         limits=Limits(**row.limits.model_dump()),
+        messages=read_messages(reading, row.messages, listeners),
     )
     if tree.problems:
         raise PolicyError(reading.sorted_problems())
@@ -128,7 +134,9 @@ def _read_the_rest(reading: Reading, value: object, table: RoleTable) -> None:
             # In another mode they do not belong there, which is said already.
             if isinstance(publication, Mapping) and publication.get("mode") == Mode.BRIDGE:
                 _read_files(reading, ("publications", index), publication)
-    read_listeners(reading, rows, LimitsRow(), table)
+    listeners = read_listeners(reading, rows, LimitsRow(), table)
+    with contextlib.suppress(ValidationError):  # said already
+        read_messages(reading, MessagesRow.model_validate(value.get("messages", {})), listeners)
 
 
 _PUBLICATION: TypeAdapter[Row] = TypeAdapter(PublicationRow)

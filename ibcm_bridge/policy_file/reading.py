@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,3 +54,11 @@ class Reading:
 def why(error: OSError | UnicodeDecodeError) -> str:
     """An error in words, without the path."""
     return error.strerror or "unknown" if isinstance(error, OSError) else "not UTF-8 text"
+
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str) -> datetime.timedelta:
+    """A time as the rows have it: a number and its unit."""
+    return datetime.timedelta(**{_UNITS[text[-1]]: int(text[:-1])})

@@ -12,7 +12,7 @@ from cryptography import x509
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy import Authority, CrlFetch, Revocation, Trust
 from ibcm_bridge.policy_file.crl_files import read_crl_files
-from ibcm_bridge.policy_file.reading import Reading
+from ibcm_bridge.policy_file.reading import Reading, duration
 from ibcm_bridge.policy_file.rows import FetchRow, TrustRow
 from ibcm_bridge.revocation import key_of, read_list
 
@@ -50,8 +50,8 @@ def read_trust(reading: Reading, where: yaml_tree.Path, row: TrustRow) -> Trust 
     revocation = Revocation(
         sources=tuple(sources),
         fetch=fetch,
-        warn_before=_duration(row.warn_before),
-        grace=_duration(row.grace),
+        warn_before=duration(row.warn_before),
+        grace=duration(row.grace),
         without_crl=without,
     )
     return Trust(tuple(anchors), tuple(issuing), tuple(found.lists), revocation, tuple(found.notes))
@@ -121,18 +121,13 @@ def _fetch(reading: Reading, where: yaml_tree.Path, row: FetchRow | None) -> Crl
     folder = reading.relative(row.folder)
     if not folder.is_dir():
         reading.report((*where, "folder"), f"there is no folder {folder}")
-    every = _duration(row.every)
+    every = duration(row.every)
     if every < _LEAST_EVERY:
         reading.report((*where, "every"), "a minute is the least")
     return CrlFetch(tuple(row.urls), every, folder)
 
 
 _LEAST_EVERY = datetime.timedelta(minutes=1)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def _duration(text: str) -> datetime.timedelta:
-    return datetime.timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
 
 
 def _read_certificates(

@@ -16,6 +16,7 @@ _SHAPES = {
     "every": _DURATION,
     "grace": _DURATION,
     "warn_before": _DURATION,
+    "clock_skew": _DURATION,
 }
 _URLS = {
     Mode.BRIDGE: "https://name or https://name:port and no path; "
@@ -63,6 +64,8 @@ def in_words(
             return _role_url(mode, str(where[-2]), table)
         if "extra_headers" in where:
             return "a field name, such as SOAPAction"
+        if "internal_domains" in where:
+            return "a domain, such as corp.example"
         if len(where) > 1 and where[-2] == "urls":
             return "http://name/path: lists are signed, and fetching them must need no other list"
         return _SHAPES.get(key, "an address and a port number, such as 0.0.0.0:443, and no more")

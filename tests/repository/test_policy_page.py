@@ -8,6 +8,7 @@ import pytest
 
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy_file import load_policy, shipped_roles
+from ibcm_bridge.policy_file.rows import MessagesRow
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policy-file.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -28,14 +29,17 @@ def indented(text: str, spaces: int) -> str:
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
 def test_an_example_loads(directory: Path, block: str) -> None:
     publication = block if block.startswith("- name:") else BRIDGED + indented(block, 4)
+    beside = ""
+    if block.startswith("messages:"):
+        publication, beside = BLOCKS[0], block
     path = directory / "bridge.yaml"
-    path.write_text("version: 1\npublications:\n" + indented(publication, 2), "utf-8")
+    path.write_text(f"version: 1\n{beside}publications:\n{indented(publication, 2)}", "utf-8")
     assert load_policy(path).listeners
 
 
 def test_there_are_examples_of_each_mode() -> None:
     assert {*re.findall(r"mode: (\w+)$", PAGE, re.MULTILINE)} >= {"bridge", "tunnel", "plaintext"}
-    assert len(BLOCKS) == 8
+    assert len(BLOCKS) == 9
 
 
 def test_the_table_of_roles_is_that_of_the_role_table() -> None:
@@ -61,3 +65,9 @@ def test_every_kind_of_body_that_can_be_added_is_named() -> None:
     (row,) = re.findall(r"^\| `body` \| (.*) \|$", PAGE, re.MULTILINE)
     kinds = set(shipped_roles().bodies) - {"bits-upload"}
     assert {*re.findall(r"`([^`]+)`", row)} - {"roles.yaml"} == kinds
+
+
+def test_every_key_of_messages_is_explained_with_its_default() -> None:
+    for name, field in MessagesRow.model_fields.items():
+        default = "none" if field.default is None else f"`{field.default}`"
+        assert f"| `{name}` | {default} | " in PAGE, name

@@ -1,0 +1,105 @@
+"""What the policy makes of ConfigMgr's messages: the row `messages` -> `MessageRules`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ibcm_bridge.policy import (
+    Enforcement,
+    HttpPublication,
+    Listener,
+    MessageRules,
+    PlaintextListener,
+    Publication,
+    UnknownGuids,
+)
+from ibcm_bridge.policy_file.reading import Reading, duration
+from ibcm_bridge.policy_file.rows import MessagesRow
+from ibcm_bridge.speaker.bindings import Renewal
+
+_ENFORCEMENT = {
+    "observe": Enforcement.OBSERVE,
+    "enforce": Enforcement.ENFORCE,
+    "refuse": Enforcement.ENFORCE,  # what is done to a reply is called by its name
+}
+
+
+def read_messages(
+    reading: Reading, row: MessagesRow, listeners: Sequence[Listener | PlaintextListener]
+) -> MessageRules:
+    """The rules, with what `listeners` say about the intranet's names. Problems are noted."""
+    identity = _ENFORCEMENT[row.identity]
+    if identity is Enforcement.ENFORCE and row.bindings is None:
+        text = (
+            "name a file for bindings, such as bindings: bindings.sqlite; "
+            "without one every restart forgets whose each client GUID is"
+        )
+        reading.report(("messages", "identity"), text)
+    domains = frozenset(map(str.lower, row.internal_domains))
+    return MessageRules(
+        identity=identity,
+        unknown_guids=UnknownGuids(row.unknown_guids),
+        renewal=Renewal(row.renewal),
+        bindings_file=_bindings_file(reading, row.bindings),
+        signatures=_ENFORCEMENT[row.signatures],
+        clock_skew=duration(row.clock_skew),
+        host_names=_ENFORCEMENT[row.host_names],
+        intranet_only=_ENFORCEMENT[row.intranet_only],
+        internal_domains=domains or _domains_of_site_systems(listeners),
+        encrypted_because=row.encrypted.because if row.encrypted else None,
+    )
+
+
+def _bindings_file(reading: Reading, name: str | None) -> Path | None:
+    if name is None:
+        return None
+    path = reading.relative(name)
+    if path.is_dir():
+        reading.report(("messages", "bindings"), f"{path} is a folder; name a file in it")
+    elif not path.parent.is_dir():
+        reading.report(("messages", "bindings"), f"there is no folder {path.parent}")
+    return path
+
+
+def _domains_of_site_systems(
+    listeners: Sequence[Listener | PlaintextListener],
+) -> frozenset[str]:
+    """The domains that the site systems' names are in, without those of the publications.
+
+    Where the Internet and the intranet share a domain, a name says nothing of where its host is.
+    """
+    publications = [*_publications(listeners)]
+    domains = {
+        domain
+        for publication in publications
+        if isinstance(publication, HttpPublication)
+        for role in publication.directories.values()
+        if (domain := _parent(role.site_system.name)) is not None
+    }
+    return frozenset(
+        domain
+        for domain in domains
+        if not any(_is_in(publication.name, domain) for publication in publications)
+    )
+
+
+def _publications(
+    listeners: Sequence[Listener | PlaintextListener],
+) -> Iterator[Publication | HttpPublication]:
+    for listener in listeners:
+        if isinstance(listener, PlaintextListener):
+            yield listener.publication
+        else:
+            yield from listener.publications.values()
+
+
+def _parent(name: str) -> str | None:
+    """What follows the first label; None for an IP address and where fewer than two remain."""
+    parent = name.partition(".")[2]
+    # RFC 1123 section 2.1: the last label of a name is never digits alone.
+    return parent if "." in parent and not parent.rpartition(".")[2].isdigit() else None
+
+
+def _is_in(name: str, domain: str) -> bool:
+    return name == domain or name.endswith(f".{domain}")

@@ -1,0 +1,254 @@
+"""`ibcm-bridge identity`: what client GUIDs are bound to, for an administrator."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import datetime
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ibcm_bridge.speaker.bindings import Binding, Source
+from ibcm_bridge.speaker.device_list import ListError, read_list, write_list
+from ibcm_bridge.speaker.guids import read_guid
+from ibcm_bridge.speaker.registry import Imported, Registry, RegistryError
+
+if TYPE_CHECKING:
+    from ibcm_bridge.policy import MessageRules
+
+_DONE, _PROBLEM, _USAGE = 0, 1, 2
+
+_MOST = 20
+"""Lines about bindings that an import keeps."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, policy: argparse.ArgumentParser) -> None:
+    """The arguments of `identity`; `policy` has those that name the policy."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    def action(name: str, act: _Act, text: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(name, parents=[policy], help=text, description=f"{text}.")
+        made.set_defaults(act=act)
+        return made
+
+    listing = action("list", _list, "list all client GUIDs and what each is bound to")
+    listing.add_argument("--json", action="store_true", help="one JSON object per client GUID")
+    show = action("show", _show, "say everything that is known of a client GUID")
+    forget = action("forget", _forget, "forget what a client GUID is bound to")
+    for parser_ in (show, forget):
+        parser_.add_argument("guid", type=_guid, metavar="GUID", help="with or without GUID:")
+    import_ = action("import", _import, "bind client GUIDs to what a CSV file says, all or none")
+    import_.add_argument("file", type=Path, metavar="FILE", help="with SMSID and Name, for example")
+    import_.add_argument(
+        "--replace", action="store_true", help="also those that are bound to something else"
+    )
+    export = action("export", _export, "write all as CSV, which import takes")
+    export.add_argument("--output", type=Path, metavar="FILE", help="not to standard output")
+
+
+def identity(options: argparse.Namespace, rules: MessageRules, now: datetime.datetime) -> int:
+    """Do what was asked for; returns the exit status."""
+    if rules.bindings_file is None:
+        _complain("the policy names no file that keeps bindings; add to it, for example:")
+        print("messages:\n  bindings: bindings.sqlite", file=sys.stderr)
+        return _PROBLEM
+    act: _Act = options.act
+    try:
+        return act(options, rules, rules.bindings_file, now)
+    except RegistryError as error:
+        _complain(str(error))
+        return _PROBLEM
+
+
+type _Act = Callable[[argparse.Namespace, MessageRules, Path, datetime.datetime], int]
+
+
+def _list(options: argparse.Namespace, _: MessageRules, path: Path, __: object) -> int:
+    with _existing(path) as registry:
+        lines = _records(registry) if options.json else _table([*registry.all()])
+        for line in lines:
+            print(line)
+    return _DONE
+
+
+def _records(registry: Registry) -> Iterator[str]:
+    for binding in registry.all():
+        yield json.dumps(
+            {
+                "guid": binding.guid,
+                "name": binding.name,
+                "source": binding.source,
+                "since": binding.since.isoformat(),
+                "key": binding.key,
+                "certificate": binding.certificate,
+                "signing_key": base64.b64encode(binding.signing_key).decode("ascii"),
+            }
+        )
+
+
+def _table(bindings: Sequence[Binding]) -> Iterator[str]:
+    """Columns of equal width; the first of a key is enough to tell it from another."""
+    rows = [("CLIENT GUID", "NAME", "SOURCE", "SINCE", "KEY")]
+    for one in bindings:
+        rows.append((one.guid, one.name or "-", one.source, _time(one), one.key[:16] or "-"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def _show(options: argparse.Namespace, _: MessageRules, path: Path, __: object) -> int:
+    with _existing(path) as registry:
+        binding = registry.find(options.guid)
+    if binding is None:
+        return _unknown(options.guid)
+    signing_key = base64.b64encode(binding.signing_key).decode("ascii")
+    for title, text in (
+        ("client GUID", binding.guid),
+        ("name", binding.name or "not known"),
+        ("certificate", binding.certificate or "not known"),
+        ("its key", binding.key or "not known; the first client that has the above is the one"),
+        ("signing key", signing_key or "not known"),
+        ("source", f"{binding.source}: {_SOURCES[binding.source]}"),
+        ("since", _time(binding)),
+    ):
+        print(f"{title:<12} {text}")
+    return _DONE
+
+
+_SOURCES = {
+    Source.REGISTRATION: "a management point answered its registration",
+    Source.POLICY: "a management point gave policy for a message that it signed",
+    Source.IMPORT: "an administrator said so",
+    Source.RENEWAL: "another certificate of the same name came, which the policy allows",
+}
+
+
+def _forget(options: argparse.Namespace, rules: MessageRules, path: Path, _: object) -> int:
+    with _existing(path) as registry:
+        if not registry.forget(options.guid):
+            return _unknown(options.guid)
+    print(f"{options.guid} is bound to nothing any more.")
+    print(_NEXT[str(rules.identity), str(rules.unknown_guids)])
+    return _DONE
+
+
+_LEARNT = "It will be bound to the next client for which a management point accepts it"
+_NEXT = {
+    ("enforce", "learn"): f"{_LEARNT}, whichever comes first.",
+    ("enforce", "refuse"): "Whoever speaks for it is refused (unknown_guids: refuse) "
+    "until it is imported.",
+    ("observe", "learn"): f"{_LEARNT}; nobody is refused (identity: observe).",
+    ("observe", "refuse"): f"{_LEARNT}; nobody is refused (identity: observe).",
+}
+"""What a forgotten client GUID means next, by `identity` and `unknown_guids`."""
+
+
+def _import(
+    options: argparse.Namespace, _: MessageRules, path: Path, now: datetime.datetime
+) -> int:
+    try:
+        listed = read_list(options.file.read_bytes(), now)
+    except OSError as error:
+        _complain(f"{options.file} cannot be read: {error.strerror}")
+        return _USAGE
+    except ListError as error:
+        for problem in error.problems:
+            print(f"{options.file}: {problem}", file=sys.stderr)
+        count = len(error.problems)
+        _complain(f"{count} problem{'' if count == 1 else 's'}; nothing was imported")
+        return _PROBLEM
+    with Registry(path) as registry:
+        done = registry.take_in(listed.bindings, replace=options.replace)
+    for standing, said in done.kept[:_MOST]:
+        print(f"kept: {standing.guid} is bound to {_what(standing)}, the file says {_what(said)}")
+    if len(done.kept) > _MOST:
+        print(f"kept: {len(done.kept) - _MOST} more")
+    if listed.unread:
+        print(f"columns not read: {', '.join(map(ascii, listed.unread))}")
+    print(_summary(done, listed.skipped))
+    if done.kept:
+        print("What was kept is replaced with --replace.")
+    return _DONE
+
+
+def _summary(done: Imported, skipped: int) -> str:
+    counts = {
+        "imported": done.added,
+        "replaced": done.replaced,
+        "unchanged": done.unchanged,
+        "kept": len(done.kept),
+        "skipped": skipped,
+    }
+    told = ("imported", "kept", "skipped")
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count or word in told)
+
+
+def _what(binding: Binding) -> str:
+    if binding.name:
+        return binding.name
+    if binding.certificate:
+        return f"certificate {binding.certificate[:16]}"
+    return f"key {binding.key[:16]}"
+
+
+def _export(options: argparse.Namespace, _: MessageRules, path: Path, __: object) -> int:
+    with _existing(path) as registry:
+        lines = (line.encode() for line in write_list(registry.all()))
+        if options.output is None:
+            # As bytes, whatever the terminal or pipe takes text for: what was exported is imported.
+            sys.stdout.flush()
+            sys.stdout.buffer.writelines(lines)
+            sys.stdout.buffer.flush()
+            return _DONE
+        try:
+            _write(options.output, lines)
+        except OSError as error:
+            _complain(f"{options.output} cannot be written: {error.strerror}")
+            return _PROBLEM
+    return _DONE
+
+
+def _write(path: Path, lines: Iterator[bytes]) -> None:
+    """Write a file whole, or leave what is there. For its owner alone."""
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    part.touch(0o600, exist_ok=False)
+    try:
+        with part.open("wb") as file:
+            file.writelines(lines)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _existing(path: Path) -> Registry:
+    """Open what is there. One who only looks makes no file, which would be the wrong user's."""
+    if not path.exists():
+        raise RegistryError(
+            f"{path} is not there yet: the bridge makes it when it starts, and so does an import"
+        )
+    return Registry(path)
+
+
+def _guid(text: str) -> str:
+    guid = read_guid(text)
+    if guid is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no client GUID")
+    return guid
+
+
+def _unknown(guid: str) -> int:
+    _complain(f"nothing is known of {guid}")
+    return _PROBLEM
+
+
+def _time(binding: Binding) -> str:
+    return f"{binding.since:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _complain(text: str) -> None:
+    print(f"ibcm-bridge identity: {text}", file=sys.stderr)

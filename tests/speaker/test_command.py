@@ -1,0 +1,323 @@
+"""`ibcm-bridge identity`: what it says and does, its exit statuses, and what it leaves alone."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import stat
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.cli import main
+from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.speaker.bindings import Binding, Source
+from ibcm_bridge.speaker.registry import Registry
+
+NOW = datetime.datetime(2026, 1, 31, 12, 30, 15, 5, tzinfo=datetime.UTC)
+GUID = "GUID:11111111-2222-3333-4444-5555555555AA"
+OTHER = "GUID:22222222-2222-3333-4444-555555555555"
+LEARNT = Binding(
+    GUID, Source.REGISTRATION, NOW, "a" * 64, "b" * 64, "pc1.corp.example", b"\x30\x00"
+)
+IMPORTED = Binding(OTHER, Source.IMPORT, NOW, name="pc2")
+
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
+    directory = tmp_path_factory.mktemp("command")
+    pki.write(directory / "pki")
+    return directory
+
+
+@pytest.fixture
+def path(directory: Path, tmp_path: Path) -> Path:
+    return tmp_path / "bindings.sqlite"
+
+
+@pytest.fixture
+def filled(path: Path) -> Path:
+    with Registry(path) as registry:
+        registry.take_in([LEARNT, IMPORTED])
+    return path
+
+
+Identity = Callable[..., Done]
+
+
+@pytest.fixture
+def identity(directory: Path, path: Path, capsys: pytest.CaptureFixture[str]) -> Identity:
+    """Runs a command, with more lines under `messages` of the policy."""
+
+    def run(action: str, *arguments: str, messages: str | None = None) -> Done:
+        said = f"bindings: {path}" if messages is None else messages
+        policy = directory / "bridge.yaml"
+        policy.write_text(f"{shipped_policy()}\nmessages: {{{said}}}\n", "utf-8")
+        status = main(["identity", action, "--config", str(policy), *arguments])
+        return Done(status, *capsys.readouterr())
+
+    return run
+
+
+def stands(path: Path) -> list[Binding]:
+    with Registry(path) as registry:
+        return [*registry.all()]
+
+
+# list and show
+
+
+def test_a_list_is_a_table(identity: Identity, filled: Path) -> None:
+    assert identity("list") == Done(
+        0,
+        "CLIENT GUID                                NAME              SOURCE        "
+        "SINCE                    KEY\n"
+        f"{GUID}  pc1.corp.example  registration  2026-01-31 12:30:15 UTC  {'a' * 16}\n"
+        f"{OTHER}  pc2               import        2026-01-31 12:30:15 UTC  -\n",
+        "",
+    )
+
+
+def test_a_list_for_programs_has_everything(identity: Identity, filled: Path) -> None:
+    done = identity("list", "--json")
+    first, second = map(json.loads, done.out.splitlines())
+    assert first == {
+        "guid": GUID,
+        "name": "pc1.corp.example",
+        "source": "registration",
+        "since": "2026-01-31T12:30:15.000005+00:00",
+        "key": "a" * 64,
+        "certificate": "b" * 64,
+        "signing_key": "MAA=",
+    }
+    assert (second["guid"], second["key"]) == (OTHER, "")
+
+
+@pytest.mark.parametrize("spelling", [GUID, GUID.removeprefix("GUID:").lower()])
+def test_show_says_everything(identity: Identity, filled: Path, spelling: str) -> None:
+    done = identity("show", spelling)
+    assert done.status == 0
+    assert done.out.splitlines() == [
+        f"client GUID  {GUID}",
+        "name         pc1.corp.example",
+        f"certificate  {'b' * 64}",
+        f"its key      {'a' * 64}",
+        "signing key  MAA=",
+        "source       registration: a management point answered its registration",
+        "since        2026-01-31 12:30:15 UTC",
+    ]
+
+
+def test_show_says_what_is_not_known(identity: Identity, filled: Path) -> None:
+    out = identity("show", OTHER).out
+    assert "its key      not known; the first client that has the above is the one\n" in out
+    assert "certificate  not known\n" in out
+
+
+@pytest.mark.parametrize("action", ["show", "forget"])
+def test_a_guid_that_nothing_is_known_of_is_not_found(
+    identity: Identity, filled: Path, action: str
+) -> None:
+    unknown = GUID.replace("1111", "9999")
+    done = identity(action, unknown)
+    assert done == Done(1, "", f"ibcm-bridge identity: nothing is known of {unknown}\n")
+    assert stands(filled) == [LEARNT, IMPORTED]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["show", "pc1"], ["forget", f"{GUID}0"], ["forget"], ["import"], ["bind", GUID]]
+)
+def test_what_is_not_understood_exits_with_2(
+    identity: Identity, filled: Path, arguments: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        identity(*arguments)
+    assert exit_.value.code == 2
+    assert stands(filled) == [LEARNT, IMPORTED]
+
+
+# forget
+
+
+@pytest.mark.parametrize(
+    ("messages", "next_"),
+    [
+        ("identity: enforce", "for which a management point accepts it, whichever comes first.\n"),
+        (
+            "identity: enforce, unknown_guids: refuse",
+            "Whoever speaks for it is refused (unknown_guids: refuse) until it is imported.\n",
+        ),
+        ("identity: observe", "accepts it; nobody is refused (identity: observe).\n"),
+        ("unknown_guids: refuse", "accepts it; nobody is refused (identity: observe).\n"),
+    ],
+)
+def test_forget_says_what_becomes_of_it(
+    identity: Identity, filled: Path, messages: str, next_: str
+) -> None:
+    done = identity("forget", GUID, messages=f"bindings: {filled}, {messages}")
+    assert done.status == 0
+    assert done.out.startswith(f"{GUID} is bound to nothing any more.\n")
+    assert done.out.endswith(next_)
+    assert stands(filled) == [IMPORTED]
+
+
+# import
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[str], str]:
+    def write(text: str) -> str:
+        path = tmp_path / "devices.csv"
+        path.write_text(text, "utf-8")
+        return str(path)
+
+    return write
+
+
+File = Callable[[str], str]
+
+
+def test_an_import_counts_what_it_did(identity: Identity, path: Path, file: File) -> None:
+    done = identity("import", file(f"SMSID,Name,Domain\n{OTHER},PC2,CORP\n,printer,CORP\n"))
+    assert done == Done(0, "columns not read: 'Domain'\n1 imported, 0 kept, 1 skipped\n", "")
+    (binding,) = stands(path)
+    assert replace(binding, since=NOW) == IMPORTED
+    assert datetime.datetime.now(datetime.UTC) - binding.since < datetime.timedelta(minutes=1)
+
+
+def test_an_import_keeps_what_is_bound_otherwise_and_says_so(
+    identity: Identity, filled: Path, file: File
+) -> None:
+    devices = file(f"SMSID,Name\n{GUID},pc9\n{OTHER},pc2\n")
+    done = identity("import", devices)
+    assert done == Done(
+        0,
+        f"kept: {GUID} is bound to pc1.corp.example, the file says pc9\n"
+        "0 imported, 1 unchanged, 1 kept, 0 skipped\n"
+        "What was kept is replaced with --replace.\n",
+        "",
+    )
+    assert stands(filled) == [LEARNT, IMPORTED]
+    done = identity("import", devices, "--replace")
+    assert done.out == "0 imported, 1 replaced, 1 unchanged, 0 kept, 0 skipped\n"
+    assert [(one.name, one.key) for one in stands(filled)] == [("pc9", ""), ("pc2", "")]
+
+
+def test_of_much_that_is_kept_some_is_named(identity: Identity, path: Path, file: File) -> None:
+    guids = [f"GUID:{number:08X}-0000-0000-0000-000000000000" for number in range(25)]
+    lines = [f"{guid},,{'1' * 64},{'c' * 64}" for guid in guids]
+    identity("import", file("\n".join(["guid,name,sha256,key", *lines])))
+    lines = [f"{guid},,{'2' * 64}," for guid in guids]
+    done = identity("import", file("\n".join(["guid,name,sha256,key", *lines])))
+    told = done.out.splitlines()
+    assert told[0] == (
+        f"kept: {guids[0]} is bound to certificate {'1' * 16}, the file says certificate {'2' * 16}"
+    )
+    assert told[20:22] == ["kept: 5 more", "0 imported, 25 kept, 0 skipped"]
+
+
+def test_with_a_problem_nothing_is_imported(identity: Identity, path: Path, file: File) -> None:
+    devices = file(f"SMSID,Name\n{GUID},pc1\n1,pc2\n{OTHER},\n")
+    assert identity("import", devices) == Done(
+        1,
+        "",
+        f"{devices}: line 3: SMSID: '1' is no client GUID\n"
+        f"{devices}: line 4: nothing that the client GUID is bound to\n"
+        "ibcm-bridge identity: 2 problems; nothing was imported\n",
+    )
+    assert not path.exists()
+
+
+def test_a_file_that_is_not_there_is_said(identity: Identity, path: Path, tmp_path: Path) -> None:
+    done = identity("import", str(tmp_path / "none.csv"))
+    assert (done.status, done.out) == (2, "")
+    assert done.err.endswith("none.csv cannot be read: No such file or directory\n")
+    assert not path.exists()
+
+
+# export
+
+
+def test_what_is_exported_is_imported(
+    identity: Identity, filled: Path, directory: Path, file: File
+) -> None:
+    done = identity("export")
+    assert (done.status, done.err) == (0, "")
+    other = filled.parent / "other.sqlite"
+    again = identity("import", file(done.out), messages=f"bindings: {other}")
+    assert again.out == "2 imported, 0 kept, 0 skipped\n"
+    assert stands(other) == [LEARNT, IMPORTED]
+
+
+def test_an_export_takes_the_place_of_an_earlier_one(identity: Identity, filled: Path) -> None:
+    output = filled.parent / "out.csv"
+    output.write_text("earlier")
+    assert identity("export", "--output", str(output)) == Done(0, "", "")
+    assert len(output.read_text().splitlines()) == 3
+    if sys.platform != "win32":
+        assert stat.S_IMODE(output.stat().st_mode) == 0o600
+    assert not (filled.parent / "out.csv.part").exists()
+
+
+def test_an_export_that_fails_leaves_the_earlier_one(identity: Identity, filled: Path) -> None:
+    output = filled.parent / "out.csv"
+    output.write_text("earlier")
+    with Registry(filled) as registry:
+        registry._database.execute("UPDATE bindings SET source = 'rumour' WHERE name = 'pc2'")
+    done = identity("export", "--output", str(output))
+    assert (done.status, done.out) == (1, "")
+    assert f"{filled} is damaged: 'rumour' is no source" in done.err
+    assert output.read_text() == "earlier"
+    assert not (filled.parent / "out.csv.part").exists()
+    done = identity("export", "--output", str(filled.parent / "no" / "out.csv"))
+    assert (done.status, "cannot be written: No such file" in done.err) == (1, True)
+
+
+# The policy, and the file it names
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", GUID], ["forget", GUID], ["export"]])
+def test_who_only_looks_makes_no_file(identity: Identity, path: Path, arguments: list[str]) -> None:
+    done = identity(*arguments)
+    assert (done.status, done.out) == (1, "")
+    assert f"{path} is not there yet: the bridge makes it when it starts" in done.err
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["forget", GUID], ["import", "devices.csv"]])
+def test_without_a_file_in_the_policy_it_says_what_to_add(
+    identity: Identity, arguments: list[str]
+) -> None:
+    done = identity(*arguments, messages="")
+    assert done == Done(
+        1,
+        "",
+        "ibcm-bridge identity: the policy names no file that keeps bindings; "
+        "add to it, for example:\n"
+        "messages:\n"
+        "  bindings: bindings.sqlite\n",
+    )
+
+
+def test_a_policy_that_cannot_be_used_is_a_problem(identity: Identity, filled: Path) -> None:
+    done = identity("forget", GUID, messages=f"bindngs: {filled}")
+    assert (done.status, done.out) == (1, "")
+    assert "messages.bindngs: no such key here" in done.err
+    assert stands(filled) == [LEARNT, IMPORTED]
+
+
+def test_a_file_that_is_none_of_ours_is_a_problem(identity: Identity, path: Path) -> None:
+    path.write_text("no database\n" * 100)
+    done = identity("list")
+    assert done == Done(1, "", f"ibcm-bridge identity: {path} is not a database\n")
