@@ -57,7 +57,7 @@ ENDPOINT = "endpoint"
 MESSAGE = "message"
 CLIENT_GUID = "client_guid"
 IDENTITY = "identity"
-SIGNATURE = "signature"
+SIGNED_WITH = "signed_with"
 OBSERVED = "observed"
 INSPECTED = "inspected"
 FORWARDED = "forwarded"
@@ -105,7 +105,7 @@ def approved_fields(approved: Approved, seen: tuple[str, ...] = ()) -> Record:
         INSPECTED: inspected.views,
         CLIENT_GUID: speaker.guid,
         IDENTITY: speaker.standing.value if speaker.standing is not None else None,
-        SIGNATURE: speaker.signature,
+        SIGNED_WITH: speaker.signature,
         OBSERVED: (*(f"{deny.reason.value}: {deny.detail}" for deny in approved.observed), *seen),
     }
 

@@ -115,7 +115,8 @@ def test_an_approval_cannot_add_a_field(approved: Approved, head: RequestHead) -
     sent = approved.authorized.head
     for added in ((b"X-Added", b"1"), sent.fields[0]):
         wider = replace(sent, fields=(*sent.fields, added))
-        forged = replace(approved, authorized=replace(approved.authorized, head=wider))
+        authorized = replace(approved.authorized, head=wider)
+        forged = replace(approved, inspected=replace(approved.inspected, authorized=authorized))
         assert "other header fields" in defect(gate(forged, head, BODY))
 
 

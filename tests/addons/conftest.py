@@ -37,8 +37,10 @@ from mitmproxy.proxy.layer import Layer
 from ibcm_bridge.addons import exchange as exchange_module
 from ibcm_bridge.addons import site_system_leg, timers
 from ibcm_bridge.addons.body_inspection import BodyInspection
+from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
 from ibcm_bridge.addons.exchange import ExchangeLayer
+from ibcm_bridge.addons.held_trust import utc_now
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.runner import Bridge, serve
 from ibcm_bridge.addons.tls_ending import CutOff
@@ -413,6 +415,13 @@ class PlainLeg(tunnel.TunnelLayer):
         super().__init__(context, tunnel_connection=server, conn=server)
 
 
+class Nobody:
+    """A registry in which nobody is."""
+
+    def find(self, _guid: str) -> None:
+        return None
+
+
 class ExchangeDriver(Driver):
     """An `ExchangeLayer`, with the addons that decide and a client that has been let in."""
 
@@ -429,7 +438,14 @@ class ExchangeDriver(Driver):
         layer = ExchangeLayer(context, self.record, LIMITS)
         super().__init__(layer, context.client, clock)
         self.hooks["requestheaders"] = RequestAuthorization(lab.policy.never).requestheaders
-        self.hooks["request"] = BodyInspection([], inspected_at_once).request
+        inspection = BodyInspection([], inspected_at_once)
+        identity = ClientIdentity(Nobody(), lab.policy.messages, utc_now)  # type: ignore[arg-type]
+
+        def request(flow: Any) -> None:
+            inspection.request(flow)
+            identity.request(flow)
+
+        self.hooks["request"] = request
 
     @property
     def ended(self) -> list[Exchange]:

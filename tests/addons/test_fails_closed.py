@@ -94,7 +94,7 @@ def tunneled_and_left(running: Running) -> Outcome:
 
 CALLED: dict[str, list[str]] = {
     "requestheaders": ["AuditTrail", "RequestAuthorization"],
-    "request": ["BodyInspection"],
+    "request": ["BodyInspection", "ClientIdentity"],
     "tls_start_client": ["ClientAuthentication"],
     "tls_established_client": ["ClientAuthentication"],
     "tls_failed_client": ["AuditTrail"],

@@ -185,7 +185,8 @@ def test_an_approval_of_something_else_is_none(running: Running, change: str) ->
         assert isinstance(approved, Approved)
         head = CHANGED_APPROVALS[change](approved.authorized)
         authorized = dataclasses.replace(approved.authorized, head=head)
-        exchange.decision = dataclasses.replace(approved, authorized=authorized)
+        inspected = dataclasses.replace(approved.inspected, authorized=authorized)
+        exchange.decision = dataclasses.replace(approved, inspected=inspected)
 
     running.add_hook("request", only_second(swap))
     assert_second_is_refused(running, *GOOD, headers={"Accept": "*/*"})
@@ -195,8 +196,10 @@ def test_an_approval_of_something_else_is_none(running: Running, change: str) ->
 def test_an_approval_of_another_body_is_none(running: Running) -> None:
     def swap(flow: HTTPFlow) -> None:
         exchange = exchange_of(flow)
-        assert isinstance(exchange.decision, Approved)
-        exchange.decision = dataclasses.replace(exchange.decision, body=b"another")
+        approved = exchange.decision
+        assert isinstance(approved, Approved)
+        inspected = dataclasses.replace(approved.inspected, body=b"another")
+        exchange.decision = dataclasses.replace(approved, inspected=inspected)
 
     running.add_hook("request", only_second(swap))
     assert_second_is_refused(running, "CCM_POST", "/ccm_system/request", **message())

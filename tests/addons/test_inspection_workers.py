@@ -17,10 +17,10 @@ from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.looking import Findings, Subject
 from ibcm_bridge.inspection.reports import Report
 from ibcm_bridge.lab import ccm
-from ibcm_bridge.roles import BodyRule, Inspection
+from ibcm_bridge.policy_file import shipped_roles
 
 RULES = [("test.yar", 'rule needle { strings: $a = "needle" condition: $a }')]
-RULE = BodyRule("ccm", Inspection.CCM_MESSAGE, True, frozenset(), 0, 16_777_216)
+RULE = shipped_roles().bodies["ccm-message"]
 
 
 def subject(xml: str = "<Report/>") -> Subject:
@@ -83,7 +83,8 @@ def test_a_worker_looks_with_the_rules_of_the_bridge_and_is_kept() -> None:
         assert clean.digest == subject().digest()
         seen = reported(clean)
         assert isinstance(seen, Findings)
-        assert (seen.endpoint, seen.engines) == ("MP_HinvEndpoint", ("yara-x",))
+        assert seen.message is not None
+        assert (seen.message.endpoint, seen.engines) == ("MP_HinvEndpoint", ("yara-x",))
         before = pids(workers)
         found = reported(await workers.look(subject("<Report>needle</Report>")))
         assert isinstance(found, Deny)

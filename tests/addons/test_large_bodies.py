@@ -91,7 +91,9 @@ def test_others_are_served_while_a_large_body_is_looked_at(hanging: Running) -> 
         wait_until_it_is_looked_at(hanging)
         hanging.assert_serves()
         with hanging.client() as client:
-            small = ccm.ccm_post_body(endpoint="E", body_xml="<a/>", client_guid=GUID)
+            small = ccm.ccm_post_body(
+                endpoint="MP_HinvEndpoint", body_xml="<Report/>", client_guid=GUID
+            )
             assert status(answer(client, *POST, headers=FIELDS, body=small)) == 200
         assert not reply.done()
         hanging._loop.call_soon_threadsafe(kill_workers, hanging)
@@ -113,7 +115,7 @@ def kill_workers(running: Running) -> None:
         (
             sys.executable,
             "-c",
-            'print(flush=True); print(\'{"digest":"0","views":["sent:1"],"endpoint":"",'
+            'print(flush=True); print(\'{"digest":"0","views":["sent:1"],"message":null,'
             '"engines":["yara-x"]}\', flush=True); import time; time.sleep(1000)',
         ),
     ],

@@ -224,7 +224,7 @@ def test_names_keep_their_case_and_fields_their_order(lab: Lab) -> None:
         ("accept", "text/xml"),
         ("Connection", "close"),
         ("Pragma", "a  b\tc"),
-        ("CCMClientID", ""),
+        ("CCMClientID", "5EC2E700-0000-4000-8000-0000000000AA"),
     ]
     assert lab.send_one(lab.request(fields=fields)).status == 200
     dropped = ("X-Dropped", "Connection")
