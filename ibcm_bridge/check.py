@@ -28,9 +28,11 @@ from ibcm_bridge.policy import (
     BridgePublication,
     Credential,
     HttpPublication,
+    Listener,
     PlaintextListener,
     Policy,
     Trust,
+    shown,
 )
 from ibcm_bridge.revocation import Notes, is_authority
 
@@ -45,35 +47,40 @@ def check_policy(
 ) -> Iterator[Finding]:
     """All findings, in the order of the policy. `verify_authority` goes by the machine's clock."""
     for listener in policy.listeners:
-        host, port = listener.address
+        at = shown(listener.address)
         if isinstance(listener, PlaintextListener):
             plain = listener.publication
-            yield Finding(Level.FACT, f"{host}:{port}", plain.describe())
+            yield Finding(Level.FACT, at, plain.describe())
             text = f"nothing is encrypted and nobody authenticated, because: {plain.because}"
-            yield Finding(Level.WARNING, plain.name, text, "BRIDGE-HTTPS-ONLY")
-            yield from _say_widening(plain)
+            yield Finding(Level.WARNING, f"{at}: {plain.name}", text, "BRIDGE-HTTPS-ONLY")
+            yield from _say_widening(f"{at}: {plain.name}", plain)
             continue
         if listener.without_sni is not None:
             text = f"clients that send no server name get {listener.without_sni}"
-            yield Finding(Level.FACT, f"{host}:{port}", text)
+            yield Finding(Level.FACT, at, text)
         for publication in listener.publications.values():
-            yield Finding(Level.FACT, f"{host}:{port}", publication.describe())
+            yield Finding(Level.FACT, at, publication.describe())
             if isinstance(publication, BridgePublication):
-                yield from _say_widening(publication)
-                yield from _check_bridge(publication, now, verify_authority)
+                here = f"{at}: {publication.name}"
+                yield from _say_widening(here, publication)
+                yield from _check_bridge(here, publication, now, verify_authority)
+    yield from _say_notes(policy)
 
 
-def _say_widening(publication: HttpPublication) -> Iterator[Finding]:
+def _say_widening(here: str, publication: HttpPublication) -> Iterator[Finding]:
     roles = {role.profile.name: role for role in publication.directories.values()}
     for name, role in roles.items():
         for text in role.widened:
-            yield Finding(Level.FACT, f"{publication.name}: {name}", text)
+            yield Finding(Level.FACT, f"{here}: roles.{name}", text)
 
 
 def _check_bridge(
-    publication: BridgePublication, now: datetime.datetime, verify_authority: VerifyAuthority
+    here: str,
+    publication: BridgePublication,
+    now: datetime.datetime,
+    verify_authority: VerifyAuthority,
 ) -> Iterator[Finding]:
-    where = f"{publication.name}: certificate"
+    where = f"{here}: certificate"
     facts = _facts(publication.credential)
     yield from _check_credential(where, publication.credential, now)
     yield from _check_purpose(where, facts, ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth")
@@ -83,22 +90,43 @@ def _check_bridge(
         yield Finding(Level.PROBLEM, where, text, "DNS-INTERNET-FQDN")
     yield from _check_distribution_points(where, publication.credential)
 
-    where = f"{publication.name}: site_systems.certificate"
+    where = f"{here}: site_systems.certificate"
     facts = _facts(publication.site_system_credential)
     yield from _check_credential(where, publication.site_system_credential, now)
     yield from _check_purpose(where, facts, ExtendedKeyUsageOID.CLIENT_AUTH, "clientAuth")
 
-    for key, trust in (
-        ("clients.trust", publication.client_trust),
-        ("site_systems.trust", publication.site_system_trust),
-    ):
-        if trust is None:
-            continue
-        found = list(_check_trust(f"{publication.name}: {key}", trust, now))
+    for key, trust in _trusts(publication):
+        found = list(_check_trust(f"{here}: {key}", trust, now))
         yield from found
         if not any(one.level is Level.PROBLEM for one in found):
             # Where the parts are wrong the path is too, and saying so twice would not help.
-            yield from _check_paths(f"{publication.name}: {key}", trust, verify_authority)
+            yield from _check_paths(f"{here}: {key}", trust, verify_authority)
+
+
+def _trusts(publication: BridgePublication) -> Iterator[tuple[str, Trust]]:
+    """By the key that each has in the policy file."""
+    if publication.client_trust is not None:
+        yield "clients.trust", publication.client_trust
+    yield "site_systems.trust", publication.site_system_trust
+
+
+def _say_notes(policy: Policy) -> Iterator[Finding]:
+    """What was noticed of files, once: publications share them, and a folder has one story."""
+    places: dict[str, list[str]] = {}
+    for here, publication in _bridged(policy):
+        for key, trust in _trusts(publication):
+            if trust.notes:
+                places.setdefault("; ".join(trust.notes), []).append(f"{here}: {key}")
+    for text, wheres in places.items():
+        yield Finding(Level.WARNING, ", ".join(wheres), text)
+
+
+def _bridged(policy: Policy) -> Iterator[tuple[str, BridgePublication]]:
+    for listener in policy.listeners:
+        if isinstance(listener, Listener):
+            for publication in listener.publications.values():
+                if isinstance(publication, BridgePublication):
+                    yield f"{shown(listener.address)}: {publication.name}", publication
 
 
 def _facts(credential: Credential) -> CertificateFacts:
@@ -197,8 +225,6 @@ def _check_trust(where: str, trust: Trust, now: datetime.datetime) -> Iterator[F
         if certificate.subject != certificate.issuer:
             text = f"{_name(certificate)} is not self-signed; it belongs under issuing"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
-    for note in trust.notes:
-        yield Finding(Level.WARNING, where, note)
     yield from check_lists(where, trust, now)
 
 

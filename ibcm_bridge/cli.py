@@ -162,6 +162,7 @@ def _run(options: argparse.Namespace) -> int:
     # Only now, because they take a while: what is wrong with a policy is said at once.
     from ibcm_bridge.addons.runner import StartError, demand_tested_mitmproxy, run
     from ibcm_bridge.inspection.engines import RuleError
+    from ibcm_bridge.policy import shown
 
     findings = _findings(policy)
     for finding in findings:
@@ -169,8 +170,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr)
 
     def ready(addresses: list[tuple[str, int]]) -> None:
-        for host, port in addresses:
-            print(f"ibcm-bridge: listening on {host}:{port}", file=sys.stderr)
+        for address in addresses:
+            print(f"ibcm-bridge: listening on {shown(address)}", file=sys.stderr)
         for finding in findings:
             if finding.level == "fact":
                 print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr)

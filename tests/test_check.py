@@ -14,7 +14,7 @@ from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.lab.files import make_pki
 from ibcm_bridge.lab.pki import Credential as LabCredential
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import BridgePublication, Credential, Listener, Policy, Trust
+from ibcm_bridge.policy import BridgePublication, Credential, Listener, Policy, Trust, shown
 from ibcm_bridge.policy_file import load_policy
 
 DAY = datetime.timedelta(days=1)
@@ -48,6 +48,16 @@ def _with(policy: Policy, **changes: object) -> Policy:
     return dataclasses.replace(policy, listeners=(Listener(listener.address, publications),))
 
 
+def change(directory: Path, *changes: tuple[str, str]) -> None:
+    """Write the shipped policy with other text in it, wherever the old stands."""
+    path = directory / "bridge.yaml"
+    text = path.read_text("utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text.replace("../audit.jsonl", "audit.jsonl"), "utf-8")
+
+
 def _bad(policy: Policy, now: datetime.datetime) -> list[Finding]:
     return [
         one for one in check_policy(policy, now, verify_authority) if one.level is not Level.FACT
@@ -61,9 +71,10 @@ def _credential(made: LabCredential) -> Credential:
 def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.datetime) -> None:
     findings = list(check_policy(policy, now, verify_authority))
     lists = [one for one in findings if "the revocation list of" in one.text]
-    assert {one.where.partition(": ")[2] for one in lists} == {
-        "clients.trust",
-        "site_systems.trust",
+    assert {one.where for one in lists} == {
+        "127.0.0.1:8443: bridge.internet.example: clients.trust",
+        "127.0.0.1:8443: bridge.internet.example: site_systems.trust",
+        "127.0.0.1:8531: bridge.internet.example: site_systems.trust",
     }
     assert all("ends on" in one.text for one in lists)
     findings = [one for one in findings if one not in lists]
@@ -186,7 +197,11 @@ def test_the_command_exits_with_0_or_1(tmp_path: Path, capsys: pytest.CaptureFix
     )
     (tmp_path / "pki/bridge-server.key").write_bytes((tmp_path / "pki/mp01.key").read_bytes())
     assert main(["check", "--config", str(tmp_path / "bridge.yaml")]) == 1
-    assert "PROBLEM: bridge.internet.example: certificate: it is for" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    # The same name on two ports, so the name alone would not say which.
+    for port in (8443, 8531):
+        where = f"127.0.0.1:{port}: bridge.internet.example: certificate"
+        assert f"PROBLEM: {where}: it is for mp01.corp.example" in printed
 
 
 def test_a_policy_that_does_not_load_is_a_problem(
@@ -207,3 +222,23 @@ def test_an_issuing_authority_without_its_root_is_a_problem(
     (unverified,) = _bad(_with(policy, client_trust=mended), now)
     assert "Lab Issuing CA" in unverified.text
     assert "cannot be verified" in unverified.text
+
+
+def test_an_address_is_shown_as_the_policy_file_has_it() -> None:
+    assert shown(("192.0.2.1", 443)) == "192.0.2.1:443"
+    assert shown(("::", 443)) == "[::]:443"
+
+
+def test_what_was_noticed_of_files_is_said_once(tmp_path: Path, now: datetime.datetime) -> None:
+    make_pki(tmp_path)
+    (tmp_path / "crls").mkdir()
+    fetch = "fetch: {urls: [http://pki.internet.example/root.crl], folder: crls}"
+    change(tmp_path, ("crls: [pki/root.crl, pki/issuing.crl]", fetch))
+    bad = _bad(load_policy(tmp_path / "bridge.yaml"), now)
+    (folder,) = [one for one in bad if "is a folder without" in one.text]
+    assert folder.where.split(", ") == [
+        "127.0.0.1:8443: bridge.internet.example: clients.trust",
+        "127.0.0.1:8443: bridge.internet.example: site_systems.trust",
+        "127.0.0.1:8531: bridge.internet.example: site_systems.trust",
+    ]
+    assert all(name in folder.text for name in ("Lab Root CA", "Lab Issuing CA"))
