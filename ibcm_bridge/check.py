@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ibcm_bridge.certification_path import weak_key, weak_signature
+from ibcm_bridge.check_listeners import is_ip_address
 from ibcm_bridge.check_lists import check_lists
 from ibcm_bridge.decisions import Deny
 from ibcm_bridge.findings import Finding, Level
@@ -31,6 +32,7 @@ from ibcm_bridge.policy import (
     Listener,
     PlaintextListener,
     Policy,
+    SiteSystem,
     Trust,
     shown,
 )
@@ -89,7 +91,10 @@ def _check_bridge(
         text = f"it is for {named}, not for {publication.name}: clients will refuse it"
         yield Finding(Level.PROBLEM, where, text, "DNS-INTERNET-FQDN")
     yield from _check_distribution_points(where, publication.credential)
+    yield from _check_end_of_chain(where, publication)
 
+    for role in {one.profile.name: one for one in publication.directories.values()}.values():
+        yield from _check_name(f"{here}: roles.{role.profile.name}", role.site_system)
     where = f"{here}: site_systems.certificate"
     facts = _facts(publication.site_system_credential)
     yield from _check_credential(where, publication.site_system_credential, now)
@@ -156,11 +161,46 @@ def _check_credential(
     for certificate in chain:
         yield from _check_certificate(where, certificate, now)
     for certificate, issuer in itertools.pairwise(chain):
-        try:
-            certificate.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature):
+        if not _issued(issuer, certificate):
             text = f"{_name(issuer)} did not issue {_name(certificate)}: the chain is out of order"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+
+
+def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _check_end_of_chain(where: str, publication: BridgePublication) -> Iterator[Finding]:
+    """A client that lacks an authority in between cannot build the path."""
+    chain = x509.load_pem_x509_certificates(publication.credential.chain_pem)
+    asked = publication.client_trust
+    # SSL_CTX_add_extra_chain_cert(3): OpenSSL completes a certificate that stands alone from the
+    # authorities that client certificates are verified by.
+    known = list(asked.intermediates) if asked is not None and len(chain) == 1 else []
+    last = chain[-1]
+    while issuer := next((one for one in known if _issued(one, last)), None):
+        known.remove(issuer)
+        last = issuer
+    anchors = [one for _, trust in _trusts(publication) for one in trust.anchors]
+    if not any(_issued(one, last) for one in (last, *anchors)):
+        text = f"{_name(last)} was issued by {last.issuer.rfc4514_string()[:200]}, which is not "
+        text += "in its file: clients that do not have that authority will refuse it"
+        yield Finding(Level.WARNING, where, text, "PKI-BOTH-ENDS")
+
+
+def _check_name(where: str, site_system: SiteSystem) -> Iterator[Finding]:
+    if is_ip_address(site_system.verify_name):
+        text = f"{site_system.verify_name} is an address, and of a certificate only DNS names are "
+        text += "looked at, so it is never verified: give its name, or a verify_name"
+        yield Finding(Level.PROBLEM, where, text, "BRIDGE-TERMINATE")
+    elif is_ip_address(site_system.name):
+        text = f"{site_system.name} is sent as server name, which an address must not be "
+        text += "(RFC 6066 section 3): give site_system its name, and connect the address"
+        yield Finding(Level.WARNING, where, text)
 
 
 def _check_certificate(

@@ -290,10 +290,16 @@ def _count(number: int, noun: str) -> str:
 
 
 def _findings(policy: Policy) -> list[Finding]:
+    from ibcm_bridge.addons.listen_addresses import listen_addresses
     from ibcm_bridge.addons.verification import verify_authority
     from ibcm_bridge.check import check_policy
+    from ibcm_bridge.check_listeners import check_listeners
 
-    return list(check_policy(policy, datetime.datetime.now(datetime.UTC), verify_authority))
+    now = datetime.datetime.now(datetime.UTC)
+    return [
+        *check_listeners(policy.listeners, listen_addresses),
+        *check_policy(policy, now, verify_authority),
+    ]
 
 
 def _line(finding: Finding) -> str:

@@ -14,7 +14,15 @@ from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.lab.files import make_pki
 from ibcm_bridge.lab.pki import Credential as LabCredential
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import BridgePublication, Credential, Listener, Policy, Trust, shown
+from ibcm_bridge.policy import (
+    BridgePublication,
+    Credential,
+    Listener,
+    Policy,
+    SiteSystem,
+    Trust,
+    shown,
+)
 from ibcm_bridge.policy_file import load_policy
 
 DAY = datetime.timedelta(days=1)
@@ -242,3 +250,53 @@ def test_what_was_noticed_of_files_is_said_once(tmp_path: Path, now: datetime.da
         "127.0.0.1:8531: bridge.internet.example: site_systems.trust",
     ]
     assert all(name in folder.text for name in ("Lab Root CA", "Lab Issuing CA"))
+
+
+def test_a_chain_that_breaks_off_is_a_warning_that_names_what_is_missing(
+    policy: Policy, pki: LabPki, now: datetime.datetime
+) -> None:
+    made = pki.server("bridge.internet.example")
+    alone = Credential(made.certificate.public_bytes(Encoding.PEM), made.key_pem())
+    root = Trust((pki.root,), (), pki.crls()[:1])
+    whole = Trust((pki.root,), (pki.issuing,), pki.crls())
+
+    def missing(credential: Credential, client_trust: Trust | None) -> list[str]:
+        trusts = {"client_trust": client_trust, "site_system_trust": root}
+        found = _bad(_with(policy, credential=credential, **trusts), now)
+        assert all(one.level is Level.WARNING for one in found)
+        return [one.text for one in found if one.where.endswith(": certificate")]
+
+    for client_trust in (root, None):
+        (text,) = missing(alone, client_trust)
+        assert "was issued by CN=Lab Issuing CA" in text
+        assert missing(_credential(made), client_trust) == []
+    # OpenSSL sends what it knows from verifying clients with a certificate that stands alone.
+    assert missing(alone, whole) == []
+    # A root that is not configured cannot be told from an authority in between.
+    foreign = _credential(pki.foreign_server("bridge.internet.example"))
+    (text,) = missing(foreign, whole)
+    assert "was issued by CN=" in text
+
+
+@pytest.mark.parametrize(
+    ("site_system", "verify_name", "level"),
+    [
+        ("192.0.2.9", "192.0.2.9", Level.PROBLEM),
+        ("mp01.corp.example", "192.0.2.9", Level.PROBLEM),
+        ("192.0.2.9", "mp01.corp.example", Level.WARNING),
+    ],
+)
+def test_a_site_system_by_its_address_is_not_verified(
+    policy: Policy, now: datetime.datetime, site_system: str, verify_name: str, level: Level
+) -> None:
+    publication = policy.listeners[0].publications["bridge.internet.example"]
+    changed = SiteSystem(("192.0.2.9", 443), site_system, verify_name)
+    directories = {
+        name: dataclasses.replace(role, site_system=changed)
+        for name, role in publication.directories.items()
+        if role.profile.name == "management-point"
+    }
+    (found,) = _bad(_with(policy, directories=directories), now)
+    assert found.level is level
+    assert found.where.endswith(": roles.management-point")
+    assert "192.0.2.9" in found.text
