@@ -12,16 +12,15 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ibcm_bridge.certification_path import weak_key, weak_signature
+from ibcm_bridge.certification_path import issued, weak_key, weak_signature
 from ibcm_bridge.check_listeners import is_ip_address
-from ibcm_bridge.check_lists import check_lists
+from ibcm_bridge.check_lists import check_lists, distribution_urls
 from ibcm_bridge.decisions import Deny
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
@@ -100,8 +99,13 @@ def _check_bridge(
     yield from _check_credential(where, publication.site_system_credential, now)
     yield from _check_purpose(where, facts, ExtendedKeyUsageOID.CLIENT_AUTH, "clientAuth")
 
+    presented = [
+        certificate
+        for credential in (publication.credential, publication.site_system_credential)
+        for certificate in x509.load_pem_x509_certificates(credential.chain_pem)
+    ]
     for key, trust in _trusts(publication):
-        found = list(_check_trust(f"{here}: {key}", trust, now))
+        found = list(_check_trust(f"{here}: {key}", trust, presented, now))
         yield from found
         if not any(one.level is Level.PROBLEM for one in found):
             # Where the parts are wrong the path is too, and saying so twice would not help.
@@ -161,17 +165,9 @@ def _check_credential(
     for certificate in chain:
         yield from _check_certificate(where, certificate, now)
     for certificate, issuer in itertools.pairwise(chain):
-        if not _issued(issuer, certificate):
+        if not issued(issuer, certificate):
             text = f"{_name(issuer)} did not issue {_name(certificate)}: the chain is out of order"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
-
-
-def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def _check_end_of_chain(where: str, publication: BridgePublication) -> Iterator[Finding]:
@@ -182,11 +178,11 @@ def _check_end_of_chain(where: str, publication: BridgePublication) -> Iterator[
     # authorities that client certificates are verified by.
     known = list(asked.intermediates) if asked is not None and len(chain) == 1 else []
     last = chain[-1]
-    while issuer := next((one for one in known if _issued(one, last)), None):
+    while issuer := next((one for one in known if issued(one, last)), None):
         known.remove(issuer)
         last = issuer
     anchors = [one for _, trust in _trusts(publication) for one in trust.anchors]
-    if not any(_issued(one, last) for one in (last, *anchors)):
+    if not any(issued(one, last) for one in (last, *anchors)):
         text = f"{_name(last)} was issued by {last.issuer.rfc4514_string()[:200]}, which is not "
         text += "in its file: clients that do not have that authority will refuse it"
         yield Finding(Level.WARNING, where, text, "PKI-BOTH-ENDS")
@@ -221,20 +217,11 @@ def _check_certificate(
 
 def _check_distribution_points(where: str, credential: Credential) -> Iterator[Finding]:
     """A client on the Internet checks revocation by default (protocol.md §9.2)."""
-    certificate = x509.load_pem_x509_certificates(credential.chain_pem)[0]
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints)
-    except x509.ExtensionNotFound:
+    urls = distribution_urls(x509.load_pem_x509_certificates(credential.chain_pem)[0])
+    if not urls:
         text = "it names no CRL distribution point; clients that check revocation will refuse it"
         yield Finding(Level.WARNING, where, text)
-        return
-    urls = [
-        name.value
-        for point in extension.value
-        for name in point.full_name or ()
-        if isinstance(name, x509.UniformResourceIdentifier)
-    ]
-    if not any(_reachable_from_the_internet(url) for url in urls):
+    elif not any(_reachable_from_the_internet(url) for url in urls):
         text = f"no CRL distribution point that an Internet client can reach: {', '.join(urls)}"
         yield Finding(Level.WARNING, where, text)
 
@@ -254,7 +241,9 @@ def _reachable_from_the_internet(url: str) -> bool:
         return "." in host and not host.endswith(_INTERNAL_SUFFIXES)
 
 
-def _check_trust(where: str, trust: Trust, now: datetime.datetime) -> Iterator[Finding]:
+def _check_trust(
+    where: str, trust: Trust, presented: Sequence[x509.Certificate], now: datetime.datetime
+) -> Iterator[Finding]:
     authorities = (*trust.anchors, *trust.intermediates)
     for certificate in authorities:
         yield from _check_certificate(where, certificate, now)
@@ -265,7 +254,7 @@ def _check_trust(where: str, trust: Trust, now: datetime.datetime) -> Iterator[F
         if certificate.subject != certificate.issuer:
             text = f"{_name(certificate)} is not self-signed; it belongs under issuing"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
-    yield from check_lists(where, trust, now)
+    yield from check_lists(where, trust, presented, now)
 
 
 def _check_paths(where: str, trust: Trust, verify_authority: VerifyAuthority) -> Iterator[Finding]:

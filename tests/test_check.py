@@ -12,13 +12,15 @@ from ibcm_bridge.check import check_policy
 from ibcm_bridge.cli import main
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.lab.files import make_pki
+from ibcm_bridge.lab.pki import ISSUING_CRL_URL, ROOT_CRL_URL, LabPki
 from ibcm_bridge.lab.pki import Credential as LabCredential
-from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import (
     BridgePublication,
     Credential,
+    CrlFetch,
     Listener,
     Policy,
+    Revocation,
     SiteSystem,
     Trust,
     shown,
@@ -300,3 +302,30 @@ def test_a_site_system_by_its_address_is_not_verified(
     assert found.level is level
     assert found.where.endswith(": roles.management-point")
     assert "192.0.2.9" in found.text
+
+
+@pytest.mark.parametrize(
+    ("urls", "lacking"),
+    [
+        ((ROOT_CRL_URL,), "Lab Issuing CA"),
+        ((ISSUING_CRL_URL,), "Lab Root CA"),
+        ((ROOT_CRL_URL, ISSUING_CRL_URL), None),
+        # Whose list that is nobody has said yet.
+        ((ROOT_CRL_URL, "http://other.internet.example/x.crl"), None),
+    ],
+)
+def test_an_authority_whose_list_is_fetched_from_nowhere_is_a_problem(
+    policy: Policy,
+    pki: LabPki,
+    now: datetime.datetime,
+    tmp_path: Path,
+    urls: tuple[str, ...],
+    lacking: str | None,
+) -> None:
+    fetch = CrlFetch(urls, DAY, tmp_path)
+    trust = Trust((pki.root,), (pki.issuing,), (), Revocation(fetch=fetch))
+    credential = _credential(pki.server("bridge.internet.example"))
+    changed = _with(policy, client_trust=trust, credential=credential)
+    problems = [one.text for one in _bad(changed, now) if "that are fetched" in one.text]
+    assert len(problems) == (lacking is not None)
+    assert all(f"no revocation list of CN={lacking}" in text for text in problems)
