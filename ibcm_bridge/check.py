@@ -9,6 +9,7 @@ connected to, and the time is an argument.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import ipaddress
 import itertools
@@ -25,16 +26,22 @@ from ibcm_bridge.decisions import Deny
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
 from ibcm_bridge.policy import (
+    Address,
     BridgePublication,
     Credential,
     HttpPublication,
     Listener,
     PlaintextListener,
+    PlaintextPublication,
     Policy,
+    Publication,
     SiteSystem,
     Trust,
+    UnlistedHeaders,
+    WhenUnwritable,
     shown,
 )
+from ibcm_bridge.policy_file import LimitsRow
 from ibcm_bridge.revocation import Notes, is_authority
 
 WARN_CERTIFICATE = datetime.timedelta(days=14)
@@ -51,7 +58,7 @@ def check_policy(
         at = shown(listener.address)
         if isinstance(listener, PlaintextListener):
             plain = listener.publication
-            yield Finding(Level.FACT, at, plain.describe())
+            yield Finding(Level.FACT, at, _described(listener.address, plain))
             text = f"nothing is encrypted and nobody authenticated, because: {plain.because}"
             yield Finding(Level.WARNING, f"{at}: {plain.name}", text, "BRIDGE-HTTPS-ONLY")
             yield from _say_widening(f"{at}: {plain.name}", plain)
@@ -60,12 +67,45 @@ def check_policy(
             text = f"clients that send no server name get {listener.without_sni}"
             yield Finding(Level.FACT, at, text)
         for publication in listener.publications.values():
-            yield Finding(Level.FACT, at, publication.describe())
+            yield Finding(Level.FACT, at, _described(listener.address, publication))
             if isinstance(publication, BridgePublication):
                 here = f"{at}: {publication.name}"
                 yield from _say_widening(here, publication)
                 yield from _check_bridge(here, publication, now, verify_authority)
     yield from _say_notes(policy)
+    yield from _say_settings(policy)
+
+
+def _described(address: Address, publication: Publication | PlaintextPublication) -> str:
+    """A publication, with what is not as it is by default."""
+    said = [publication.describe()]
+    if publication.public_port != address[1]:
+        said.append(f"clients connect to port {publication.public_port}")
+    if (
+        isinstance(publication, HttpPublication)
+        and publication.unlisted_headers is UnlistedHeaders.REFUSE
+    ):
+        said.append("unlisted header fields are refused")
+    return "; ".join(said)
+
+
+def _say_settings(policy: Policy) -> Iterator[Finding]:
+    """What is not as it is by default, of what holds for all publications."""
+    if policy.when_unwritable is WhenUnwritable.CONTINUE:
+        text = "requests go on while it cannot be written (when_unwritable: continue)"
+        yield Finding(Level.FACT, "audit", text)
+    defaults = LimitsRow().model_dump()
+    changed = [
+        f"{name} {_number(value)} (default {_number(defaults[name])})"
+        for name, value in dataclasses.asdict(policy.limits).items()
+        if value != defaults[name]
+    ]
+    if changed:
+        yield Finding(Level.FACT, "limits", ", ".join(changed))
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _say_widening(here: str, publication: HttpPublication) -> Iterator[Finding]:

@@ -141,9 +141,20 @@ def _say_policy(where: str, trust: Trust) -> Iterator[Finding]:
     revocation = trust.revocation
     if revocation.grace:
         level = Level.WARNING if revocation.grace > _LONG_GRACE else Level.FACT
-        text = f"lists are accepted for {revocation.grace} after their end (grace)"
+        text = f"lists are accepted for {_shown(revocation.grace)} after their end (grace)"
         yield Finding(level, where, text)
     if revocation.fetch is not None:
+        every = _shown(revocation.fetch.every)
         for url in revocation.fetch.urls:
-            text = f"{url} is fetched every {revocation.fetch.every} by run (not now)"
+            text = f"{url} is fetched every {every} by run (not now)"
             yield Finding(Level.FACT, where, text)
+
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def _shown(duration: datetime.timedelta) -> str:
+    """In the largest unit that it is a multiple of, as it is written in a policy file."""
+    seconds = int(duration.total_seconds())
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
+    return f"{seconds // size} {unit}"

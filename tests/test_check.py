@@ -329,3 +329,49 @@ def test_an_authority_whose_list_is_fetched_from_nowhere_is_a_problem(
     problems = [one.text for one in _bad(changed, now) if "that are fetched" in one.text]
     assert len(problems) == (lacking is not None)
     assert all(f"no revocation list of CN={lacking}" in text for text in problems)
+
+
+def test_what_is_not_as_by_default_is_said(
+    tmp_path: Path, policy: Policy, now: datetime.datetime
+) -> None:
+    def facts(policy: Policy) -> list[str]:
+        found = check_policy(policy, now, verify_authority)
+        return [f"{one.where}: {one.text}" for one in found if one.level is Level.FACT]
+
+    assert not any("default" in text or "clients connect" in text for text in facts(policy))
+    make_pki(tmp_path)
+    change(
+        tmp_path,
+        ("  file: ../audit.jsonl", "  when_unwritable: continue"),
+        ("unlisted_headers: drop", "unlisted_headers: refuse\n    public_port: 443"),
+        ("listen: 127.0.0.1:8080", "listen: 127.0.0.1:8080\n    public_port: 80"),
+        (
+            "  - name: mp-tunnel.internet.example",
+            "  - public_port: 443\n    name: mp-tunnel.example",
+        ),
+        ("publications:\n", "limits: {connections: 10, idle_seconds: 12.5}\npublications:\n"),
+        ("        crls: [", "        grace: 12h\n        crls: ["),
+    )
+    said = facts(load_policy(tmp_path / "bridge.yaml"))
+    assert "audit: requests go on while it cannot be written (when_unwritable: continue)" in said
+    assert "limits: idle_seconds 12.5 (default 120), connections 10 (default 1000)" in said
+    assert any("accepted for 12 h after their end" in text for text in said)
+    told = [text for text in said if "clients connect to port" in text]
+    assert told[0].endswith("clients connect to port 443; unlisted header fields are refused")
+    assert [text.rpartition("; ")[2] for text in told[1:]] == [
+        "clients connect to port 443",
+        "clients connect to port 80",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(90, "90 s"), (120, "2 min"), (43_200, "12 h"), (86_400, "1 d")]
+)
+def test_a_time_is_shown_in_the_largest_unit_that_fits(
+    policy: Policy, now: datetime.datetime, seconds: int, text: str
+) -> None:
+    publication = policy.listeners[0].publications["bridge.internet.example"]
+    revocation = Revocation(grace=datetime.timedelta(seconds=seconds))
+    trust = dataclasses.replace(publication.client_trust, revocation=revocation)
+    found = check_policy(_with(policy, client_trust=trust), now, verify_authority)
+    assert any(f"accepted for {text} after" in one.text for one in found)
