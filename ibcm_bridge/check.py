@@ -61,7 +61,7 @@ def check_policy(
             yield Finding(Level.FACT, at, _described(listener.address, plain))
             text = f"nothing is encrypted and nobody authenticated, because: {plain.because}"
             yield Finding(Level.WARNING, f"{at}: {plain.name}", text, "BRIDGE-HTTPS-ONLY")
-            yield from _say_widening(f"{at}: {plain.name}", plain)
+            yield from _say_roles(f"{at}: {plain.name}", plain)
             continue
         if listener.without_sni is not None:
             text = f"clients that send no server name get {listener.without_sni}"
@@ -70,7 +70,7 @@ def check_policy(
             yield Finding(Level.FACT, at, _described(listener.address, publication))
             if isinstance(publication, BridgePublication):
                 here = f"{at}: {publication.name}"
-                yield from _say_widening(here, publication)
+                yield from _say_roles(here, publication)
                 yield from _check_bridge(here, publication, now, verify_authority)
     yield from _say_notes(policy)
     yield from _say_settings(policy)
@@ -108,11 +108,14 @@ def _number(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:g}"
 
 
-def _say_widening(here: str, publication: HttpPublication) -> Iterator[Finding]:
+def _say_roles(here: str, publication: HttpPublication) -> Iterator[Finding]:
     roles = {role.profile.name: role for role in publication.directories.values()}
     for name, role in roles.items():
         for text in role.widened:
             yield Finding(Level.FACT, f"{here}: roles.{name}", text)
+        if role.profile.of_no_use:
+            text = "without windows_authentication nobody can use it: it knows its users by that"
+            yield Finding(Level.WARNING, f"{here}: roles.{name}", text, role.profile.of_no_use)
 
 
 def _check_bridge(

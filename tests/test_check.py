@@ -375,3 +375,22 @@ def test_a_time_is_shown_in_the_largest_unit_that_fits(
     trust = dataclasses.replace(publication.client_trust, revocation=revocation)
     found = check_policy(_with(policy, client_trust=trust), now, verify_authority)
     assert any(f"accepted for {text} after" in one.text for one in found)
+
+
+@pytest.mark.parametrize("opted_in", [False, True])
+def test_a_role_that_knows_users_by_windows_only_is_of_no_use_without_it(
+    tmp_path: Path, now: datetime.datetime, opted_in: bool
+) -> None:
+    make_pki(tmp_path)
+    because = "\n        windows_authentication: {because: users are asked by IIS}"
+    site_system = "site_system: https://sup01.corp.example"
+    change(
+        tmp_path,
+        ("software-update-point:", "application-catalog-website-point:"),
+        (site_system, site_system + (because if opted_in else "")),
+    )
+    bad = _bad(load_policy(tmp_path / "bridge.yaml"), now)
+    found = [one for one in bad if "windows_authentication" in one.text]
+    assert [(one.level, one.requirement) for one in found] == (
+        [] if opted_in else [(Level.WARNING, "USER-WINDOWS-AUTH")]
+    )
