@@ -238,7 +238,12 @@ def _explain(options: argparse.Namespace) -> int:
                 print(*map(_printable, lines), sep="\n")
             answered = True
     except (OSError, ValueError) as error:
-        print(f"ibcm-bridge explain: {error}", file=sys.stderr)
+        why = str(error)
+        if isinstance(error, OSError):
+            if error.filename is None:
+                raise  # of no file that was named, but of where this is printed
+            why = f"{error.filename} cannot be read: {error.strerror}"
+        print(f"ibcm-bridge explain: {why}", file=sys.stderr)
         return EXIT_USAGE
     return EXIT_PROBLEM if denied else 0
 
@@ -260,7 +265,12 @@ def _questions(options: argparse.Namespace, policy: Policy) -> Iterator[Question
 
     presented: list[x509.Certificate] = []
     if options.certificate:
-        presented = x509.load_pem_x509_certificates(options.certificate.read_bytes())
+        pem = options.certificate.read_bytes()
+        try:
+            presented = x509.load_pem_x509_certificates(pem)
+        except (ValueError, x509.InvalidVersion):
+            text = f"{options.certificate} has no PEM certificate that can be read"
+            raise ValueError(text) from None
     if options.flow is not None:
         yield from saved_questions(options.flow, presented, ports(policy))
         return
@@ -269,7 +279,9 @@ def _questions(options: argparse.Namespace, policy: Policy) -> Iterator[Question
         name, colon, value = header.partition(":")
         if not colon:
             raise ValueError("a header is 'NAME: VALUE'")
-        headers.append((name.strip(), value.strip()))
+        # Of a value, space around it does not count (RFC 9110 section 5.5). Of a name it does: the
+        # bridge refuses it, and so it must not be mended here.
+        headers.append((name, value.strip(" \t")))
     body = options.body.read_bytes() if options.body else None
     yield described(options.method, read_url(options.url), tuple(headers), presented, body)
 
