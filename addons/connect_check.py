@@ -34,6 +34,7 @@ from ibcm_bridge.policy import (
     Policy,
     SiteSystem,
     TunnelPublication,
+    shown,
 )
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.response_head import next_response, response_reader
@@ -71,21 +72,23 @@ class _Greeting:
 def check_connections(policy: Policy, seconds: float = SECONDS) -> Iterator[Finding]:
     """All findings, in the order of the policy."""
     for listener in policy.listeners:
+        at = shown(listener.address)
         if isinstance(listener, PlaintextListener):
             plain = listener.publication
             for address in {one.site_system.address: None for one in plain.directories.values()}:
-                yield _reached(plain.name, address, seconds)
+                yield _reached(f"{at}: {plain.name}", address, seconds)
             continue
         for publication in listener.publications.values():
+            here = f"{at}: {publication.name}"
             if isinstance(publication, TunnelPublication):
-                yield _reached(publication.name, publication.site_system, seconds)
+                yield _reached(here, publication.site_system, seconds)
             else:
-                yield from _check_bridge(publication, seconds)
+                yield from _check_bridge(here, publication, seconds)
 
 
-def _reached(name: str, address: Address, seconds: float) -> Finding:
+def _reached(here: str, address: Address, seconds: float) -> Finding:
     """Of what is tunneled or plain no more can be known."""
-    where = f"{name}: {_shown(address)}"
+    where = f"{here}: {shown(address)}"
     try:
         _connect(address, time.monotonic() + seconds).close()
     except _Failed as failed:
@@ -93,7 +96,7 @@ def _reached(name: str, address: Address, seconds: float) -> Finding:
     return Finding(Level.FACT, where, "can be connected to")
 
 
-def _check_bridge(publication: BridgePublication, seconds: float) -> Iterator[Finding]:
+def _check_bridge(here: str, publication: BridgePublication, seconds: float) -> Iterator[Finding]:
     directories: dict[SiteSystem, list[str]] = {}
     for directory, role in publication.directories.items():
         resources = role.profile.directories[directory].resources
@@ -101,8 +104,8 @@ def _check_bridge(publication: BridgePublication, seconds: float) -> Iterator[Fi
             directories.setdefault(role.site_system, []).append(directory)
     for site_system, names in directories.items():
         role_names = {publication.directories[name].profile.name for name in names}
-        shown = _shown(site_system.address)
-        where = f"{publication.name}: {', '.join(sorted(role_names))}: {site_system.name} ({shown})"
+        at = f"{site_system.name} ({shown(site_system.address)})"
+        where = f"{here}: {', '.join(sorted(role_names))}: {at}"
         try:
             yield _verified(where, publication, site_system, seconds)
             for name in names:
@@ -272,7 +275,3 @@ def _remaining(greeting: _Greeting) -> float:
     if remaining <= 0:
         raise TimeoutError
     return remaining
-
-
-def _shown(address: Address) -> str:
-    return f"{address[0]}:{address[1]}"

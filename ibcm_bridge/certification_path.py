@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Sequence
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import MD5, SHA1
 
@@ -37,6 +37,15 @@ def judge_path(
         if weakness is not None:
             return Deny(Reason.CERTIFICATE_WEAK, RULE, f"{weakness} (depth {depth})")
     return judge_revocation(trust, lists, path, now)
+
+
+def issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """Whether a certificate bears the name and the signature of this issuer."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def weak_key(certificate: x509.Certificate) -> str | None:

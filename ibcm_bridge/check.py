@@ -9,29 +9,39 @@ connected to, and the time is an argument.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import ipaddress
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ibcm_bridge.certification_path import weak_key, weak_signature
-from ibcm_bridge.check_lists import check_lists
+from ibcm_bridge.certification_path import issued, weak_key, weak_signature
+from ibcm_bridge.check_listeners import is_ip_address
+from ibcm_bridge.check_lists import check_lists, distribution_urls
 from ibcm_bridge.decisions import Deny
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
 from ibcm_bridge.policy import (
+    Address,
     BridgePublication,
     Credential,
     HttpPublication,
+    Listener,
     PlaintextListener,
+    PlaintextPublication,
     Policy,
+    Publication,
+    SiteSystem,
     Trust,
+    UnlistedHeaders,
+    WhenUnwritable,
+    shown,
 )
+from ibcm_bridge.policy_file import LimitsRow
 from ibcm_bridge.revocation import Notes, is_authority
 
 WARN_CERTIFICATE = datetime.timedelta(days=14)
@@ -45,35 +55,76 @@ def check_policy(
 ) -> Iterator[Finding]:
     """All findings, in the order of the policy. `verify_authority` goes by the machine's clock."""
     for listener in policy.listeners:
-        host, port = listener.address
+        at = shown(listener.address)
         if isinstance(listener, PlaintextListener):
             plain = listener.publication
-            yield Finding(Level.FACT, f"{host}:{port}", plain.describe())
+            yield Finding(Level.FACT, at, _described(listener.address, plain))
             text = f"nothing is encrypted and nobody authenticated, because: {plain.because}"
-            yield Finding(Level.WARNING, plain.name, text, "BRIDGE-HTTPS-ONLY")
-            yield from _say_widening(plain)
+            yield Finding(Level.WARNING, f"{at}: {plain.name}", text, "BRIDGE-HTTPS-ONLY")
+            yield from _say_roles(f"{at}: {plain.name}", plain)
             continue
         if listener.without_sni is not None:
             text = f"clients that send no server name get {listener.without_sni}"
-            yield Finding(Level.FACT, f"{host}:{port}", text)
+            yield Finding(Level.FACT, at, text)
         for publication in listener.publications.values():
-            yield Finding(Level.FACT, f"{host}:{port}", publication.describe())
+            yield Finding(Level.FACT, at, _described(listener.address, publication))
             if isinstance(publication, BridgePublication):
-                yield from _say_widening(publication)
-                yield from _check_bridge(publication, now, verify_authority)
+                here = f"{at}: {publication.name}"
+                yield from _say_roles(here, publication)
+                yield from _check_bridge(here, publication, now, verify_authority)
+    yield from _say_notes(policy)
+    yield from _say_settings(policy)
 
 
-def _say_widening(publication: HttpPublication) -> Iterator[Finding]:
+def _described(address: Address, publication: Publication | PlaintextPublication) -> str:
+    """A publication, with what is not as it is by default."""
+    said = [publication.describe()]
+    if publication.public_port != address[1]:
+        said.append(f"clients connect to port {publication.public_port}")
+    if (
+        isinstance(publication, HttpPublication)
+        and publication.unlisted_headers is UnlistedHeaders.REFUSE
+    ):
+        said.append("unlisted header fields are refused")
+    return "; ".join(said)
+
+
+def _say_settings(policy: Policy) -> Iterator[Finding]:
+    """What is not as it is by default, of what holds for all publications."""
+    if policy.when_unwritable is WhenUnwritable.CONTINUE:
+        text = "requests go on while it cannot be written (when_unwritable: continue)"
+        yield Finding(Level.FACT, "audit", text)
+    defaults = LimitsRow().model_dump()
+    changed = [
+        f"{name} {_number(value)} (default {_number(defaults[name])})"
+        for name, value in dataclasses.asdict(policy.limits).items()
+        if value != defaults[name]
+    ]
+    if changed:
+        yield Finding(Level.FACT, "limits", ", ".join(changed))
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def _say_roles(here: str, publication: HttpPublication) -> Iterator[Finding]:
     roles = {role.profile.name: role for role in publication.directories.values()}
     for name, role in roles.items():
         for text in role.widened:
-            yield Finding(Level.FACT, f"{publication.name}: {name}", text)
+            yield Finding(Level.FACT, f"{here}: roles.{name}", text)
+        if role.profile.of_no_use:
+            text = "without windows_authentication nobody can use it: it knows its users by that"
+            yield Finding(Level.WARNING, f"{here}: roles.{name}", text, role.profile.of_no_use)
 
 
 def _check_bridge(
-    publication: BridgePublication, now: datetime.datetime, verify_authority: VerifyAuthority
+    here: str,
+    publication: BridgePublication,
+    now: datetime.datetime,
+    verify_authority: VerifyAuthority,
 ) -> Iterator[Finding]:
-    where = f"{publication.name}: certificate"
+    where = f"{here}: certificate"
     facts = _facts(publication.credential)
     yield from _check_credential(where, publication.credential, now)
     yield from _check_purpose(where, facts, ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth")
@@ -82,23 +133,52 @@ def _check_bridge(
         text = f"it is for {named}, not for {publication.name}: clients will refuse it"
         yield Finding(Level.PROBLEM, where, text, "DNS-INTERNET-FQDN")
     yield from _check_distribution_points(where, publication.credential)
+    yield from _check_end_of_chain(where, publication)
 
-    where = f"{publication.name}: site_systems.certificate"
+    for role in {one.profile.name: one for one in publication.directories.values()}.values():
+        yield from _check_name(f"{here}: roles.{role.profile.name}", role.site_system)
+    where = f"{here}: site_systems.certificate"
     facts = _facts(publication.site_system_credential)
     yield from _check_credential(where, publication.site_system_credential, now)
     yield from _check_purpose(where, facts, ExtendedKeyUsageOID.CLIENT_AUTH, "clientAuth")
 
-    for key, trust in (
-        ("clients.trust", publication.client_trust),
-        ("site_systems.trust", publication.site_system_trust),
-    ):
-        if trust is None:
-            continue
-        found = list(_check_trust(f"{publication.name}: {key}", trust, now))
+    presented = [
+        certificate
+        for credential in (publication.credential, publication.site_system_credential)
+        for certificate in x509.load_pem_x509_certificates(credential.chain_pem)
+    ]
+    for key, trust in _trusts(publication):
+        found = list(_check_trust(f"{here}: {key}", trust, presented, now))
         yield from found
         if not any(one.level is Level.PROBLEM for one in found):
             # Where the parts are wrong the path is too, and saying so twice would not help.
-            yield from _check_paths(f"{publication.name}: {key}", trust, verify_authority)
+            yield from _check_paths(f"{here}: {key}", trust, verify_authority)
+
+
+def _trusts(publication: BridgePublication) -> Iterator[tuple[str, Trust]]:
+    """By the key that each has in the policy file."""
+    if publication.client_trust is not None:
+        yield "clients.trust", publication.client_trust
+    yield "site_systems.trust", publication.site_system_trust
+
+
+def _say_notes(policy: Policy) -> Iterator[Finding]:
+    """What was noticed of files, once: publications share them, and a folder has one story."""
+    places: dict[str, list[str]] = {}
+    for here, publication in _bridged(policy):
+        for key, trust in _trusts(publication):
+            if trust.notes:
+                places.setdefault("; ".join(trust.notes), []).append(f"{here}: {key}")
+    for text, wheres in places.items():
+        yield Finding(Level.WARNING, ", ".join(wheres), text)
+
+
+def _bridged(policy: Policy) -> Iterator[tuple[str, BridgePublication]]:
+    for listener in policy.listeners:
+        if isinstance(listener, Listener):
+            for publication in listener.publications.values():
+                if isinstance(publication, BridgePublication):
+                    yield f"{shown(listener.address)}: {publication.name}", publication
 
 
 def _facts(credential: Credential) -> CertificateFacts:
@@ -128,11 +208,38 @@ def _check_credential(
     for certificate in chain:
         yield from _check_certificate(where, certificate, now)
     for certificate, issuer in itertools.pairwise(chain):
-        try:
-            certificate.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature):
+        if not issued(issuer, certificate):
             text = f"{_name(issuer)} did not issue {_name(certificate)}: the chain is out of order"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+
+
+def _check_end_of_chain(where: str, publication: BridgePublication) -> Iterator[Finding]:
+    """A client that lacks an authority in between cannot build the path."""
+    chain = x509.load_pem_x509_certificates(publication.credential.chain_pem)
+    asked = publication.client_trust
+    # SSL_CTX_add_extra_chain_cert(3): OpenSSL completes a certificate that stands alone from the
+    # authorities that client certificates are verified by.
+    known = list(asked.intermediates) if asked is not None and len(chain) == 1 else []
+    last = chain[-1]
+    while issuer := next((one for one in known if issued(one, last)), None):
+        known.remove(issuer)
+        last = issuer
+    anchors = [one for _, trust in _trusts(publication) for one in trust.anchors]
+    if not any(issued(one, last) for one in (last, *anchors)):
+        text = f"{_name(last)} was issued by {last.issuer.rfc4514_string()[:200]}, which is not "
+        text += "in its file: clients that do not have that authority will refuse it"
+        yield Finding(Level.WARNING, where, text, "PKI-BOTH-ENDS")
+
+
+def _check_name(where: str, site_system: SiteSystem) -> Iterator[Finding]:
+    if is_ip_address(site_system.verify_name):
+        text = f"{site_system.verify_name} is an address, and of a certificate only DNS names are "
+        text += "looked at, so it is never verified: give its name, or a verify_name"
+        yield Finding(Level.PROBLEM, where, text, "BRIDGE-TERMINATE")
+    elif is_ip_address(site_system.name):
+        text = f"{site_system.name} is sent as server name, which an address must not be "
+        text += "(RFC 6066 section 3): give site_system its name, and connect the address"
+        yield Finding(Level.WARNING, where, text)
 
 
 def _check_certificate(
@@ -153,20 +260,11 @@ def _check_certificate(
 
 def _check_distribution_points(where: str, credential: Credential) -> Iterator[Finding]:
     """A client on the Internet checks revocation by default (protocol.md §9.2)."""
-    certificate = x509.load_pem_x509_certificates(credential.chain_pem)[0]
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints)
-    except x509.ExtensionNotFound:
+    urls = distribution_urls(x509.load_pem_x509_certificates(credential.chain_pem)[0])
+    if not urls:
         text = "it names no CRL distribution point; clients that check revocation will refuse it"
         yield Finding(Level.WARNING, where, text)
-        return
-    urls = [
-        name.value
-        for point in extension.value
-        for name in point.full_name or ()
-        if isinstance(name, x509.UniformResourceIdentifier)
-    ]
-    if not any(_reachable_from_the_internet(url) for url in urls):
+    elif not any(_reachable_from_the_internet(url) for url in urls):
         text = f"no CRL distribution point that an Internet client can reach: {', '.join(urls)}"
         yield Finding(Level.WARNING, where, text)
 
@@ -186,7 +284,9 @@ def _reachable_from_the_internet(url: str) -> bool:
         return "." in host and not host.endswith(_INTERNAL_SUFFIXES)
 
 
-def _check_trust(where: str, trust: Trust, now: datetime.datetime) -> Iterator[Finding]:
+def _check_trust(
+    where: str, trust: Trust, presented: Sequence[x509.Certificate], now: datetime.datetime
+) -> Iterator[Finding]:
     authorities = (*trust.anchors, *trust.intermediates)
     for certificate in authorities:
         yield from _check_certificate(where, certificate, now)
@@ -197,9 +297,7 @@ def _check_trust(where: str, trust: Trust, now: datetime.datetime) -> Iterator[F
         if certificate.subject != certificate.issuer:
             text = f"{_name(certificate)} is not self-signed; it belongs under issuing"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
-    for note in trust.notes:
-        yield Finding(Level.WARNING, where, note)
-    yield from check_lists(where, trust, now)
+    yield from check_lists(where, trust, presented, now)
 
 
 def _check_paths(where: str, trust: Trust, verify_authority: VerifyAuthority) -> Iterator[Finding]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
+from cryptography import x509
+
+from ibcm_bridge.certification_path import issued
 from ibcm_bridge.findings import Finding, Level
-from ibcm_bridge.policy import Trust
+from ibcm_bridge.policy import Authority, Trust
 from ibcm_bridge.revocation import (
     RevocationList,
     applies,
@@ -22,8 +25,16 @@ _LONG_GRACE = datetime.timedelta(days=7)
 """As long as a list of a ConfigMgr site's authority usually holds."""
 
 
-def check_lists(where: str, trust: Trust, now: datetime.datetime) -> Iterator[Finding]:
-    """All that is to be said of the lists of one trust."""
+def check_lists(
+    where: str,
+    trust: Trust,
+    certificates: Sequence[x509.Certificate],
+    now: datetime.datetime,
+) -> Iterator[Finding]:
+    """All that is to be said of the lists of one trust.
+
+    `certificates` are others that are known, which tell whose lists are where.
+    """
     authorities = (*trust.anchors, *trust.intermediates)
     for crl in trust.crls:
         if is_of_another(crl, trust):
@@ -48,6 +59,7 @@ def check_lists(where: str, trust: Trust, now: datetime.datetime) -> Iterator[Fi
         if because is not None and key_of(authority) not in with_base:
             text = f"certificates of {name} are accepted without a revocation list, because: "
             yield Finding(Level.WARNING, where, text + because)
+    yield from _check_fetched(where, trust, with_base, certificates)
     yield from _say_policy(where, trust)
 
 
@@ -87,13 +99,62 @@ def _check_delta(
         yield Finding(Level.WARNING, where, text + "it adds to it, and takes nothing back")
 
 
+def _check_fetched(
+    where: str,
+    trust: Trust,
+    with_base: Collection[Authority],
+    certificates: Sequence[x509.Certificate],
+) -> Iterator[Finding]:
+    """Where every URL is known to be another's, what has no list will not get one."""
+    fetch = trust.revocation.fetch
+    if fetch is None:
+        return
+    authorities = (*trust.anchors, *trust.intermediates)
+    owners = {
+        url: key_of(authority)
+        for certificate in (*authorities, *certificates)
+        for url in distribution_urls(certificate)
+        for authority in authorities
+        if url in fetch.urls and issued(authority, certificate)
+    }
+    if owners.keys() < set(fetch.urls):
+        return
+    have = {*with_base, *trust.revocation.without_crl, *owners.values()}
+    for authority in authorities:
+        if key_of(authority) not in have:
+            name = authority.subject.rfc4514_string()[:200]
+            text = f"no revocation list of {name}, and all that are fetched are of others: "
+            yield Finding(Level.PROBLEM, where, text + "its certificates are refused", _CITED)
+
+
+def distribution_urls(certificate: x509.Certificate) -> list[str]:
+    """Where a certificate says that its authority's lists are (RFC 5280 section 4.2.1.13)."""
+    try:
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return []
+    names = (name for point in points for name in point.full_name or ())
+    return [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
+
+
 def _say_policy(where: str, trust: Trust) -> Iterator[Finding]:
     revocation = trust.revocation
     if revocation.grace:
         level = Level.WARNING if revocation.grace > _LONG_GRACE else Level.FACT
-        text = f"lists are accepted for {revocation.grace} after their end (grace)"
+        text = f"lists are accepted for {_shown(revocation.grace)} after their end (grace)"
         yield Finding(level, where, text)
     if revocation.fetch is not None:
+        every = _shown(revocation.fetch.every)
         for url in revocation.fetch.urls:
-            text = f"{url} is fetched every {revocation.fetch.every} by run (not now)"
+            text = f"{url} is fetched every {every} by run (not now)"
             yield Finding(Level.FACT, where, text)
+
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def _shown(duration: datetime.timedelta) -> str:
+    """In the largest unit that it is a multiple of, as it is written in a policy file."""
+    seconds = int(duration.total_seconds())
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
+    return f"{seconds // size} {unit}"

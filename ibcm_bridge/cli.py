@@ -173,6 +173,7 @@ def _run(options: argparse.Namespace) -> int:
     # Only now, because they take a while: what is wrong with a policy is said at once.
     from ibcm_bridge.addons.runner import StartError, demand_tested_mitmproxy, run
     from ibcm_bridge.inspection.engines import RuleError
+    from ibcm_bridge.policy import shown
 
     findings = _findings(policy)
     for finding in findings:
@@ -180,8 +181,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr)
 
     def ready(addresses: list[tuple[str, int]]) -> None:
-        for host, port in addresses:
-            print(f"ibcm-bridge: listening on {host}:{port}", file=sys.stderr)
+        for address in addresses:
+            print(f"ibcm-bridge: listening on {shown(address)}", file=sys.stderr)
         for finding in findings:
             if finding.level == "fact":
                 print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr)
@@ -247,7 +248,12 @@ def _explain(options: argparse.Namespace) -> int:
                 print(*map(_printable, lines), sep="\n")
             answered = True
     except (OSError, ValueError) as error:
-        print(f"ibcm-bridge explain: {error}", file=sys.stderr)
+        why = str(error)
+        if isinstance(error, OSError):
+            if error.filename is None:
+                raise  # of no file that was named, but of where this is printed
+            why = f"{error.filename} cannot be read: {error.strerror}"
+        print(f"ibcm-bridge explain: {why}", file=sys.stderr)
         return EXIT_USAGE
     return EXIT_PROBLEM if denied else 0
 
@@ -269,7 +275,12 @@ def _questions(options: argparse.Namespace, policy: Policy) -> Iterator[Question
 
     presented: list[x509.Certificate] = []
     if options.certificate:
-        presented = x509.load_pem_x509_certificates(options.certificate.read_bytes())
+        pem = options.certificate.read_bytes()
+        try:
+            presented = x509.load_pem_x509_certificates(pem)
+        except (ValueError, x509.InvalidVersion):
+            text = f"{options.certificate} has no PEM certificate that can be read"
+            raise ValueError(text) from None
     if options.flow is not None:
         yield from saved_questions(options.flow, presented, ports(policy))
         return
@@ -278,7 +289,9 @@ def _questions(options: argparse.Namespace, policy: Policy) -> Iterator[Question
         name, colon, value = header.partition(":")
         if not colon:
             raise ValueError("a header is 'NAME: VALUE'")
-        headers.append((name.strip(), value.strip()))
+        # Of a value, space around it does not count (RFC 9110 section 5.5). Of a name it does: the
+        # bridge refuses it, and so it must not be mended here.
+        headers.append((name, value.strip(" \t")))
     body = options.body.read_bytes() if options.body else None
     yield described(options.method, read_url(options.url), tuple(headers), presented, body)
 
@@ -299,10 +312,16 @@ def _count(number: int, noun: str) -> str:
 
 
 def _findings(policy: Policy) -> list[Finding]:
+    from ibcm_bridge.addons.listen_addresses import listen_addresses
     from ibcm_bridge.addons.verification import verify_authority
     from ibcm_bridge.check import check_policy
+    from ibcm_bridge.check_listeners import check_listeners
 
-    return list(check_policy(policy, datetime.datetime.now(datetime.UTC), verify_authority))
+    now = datetime.datetime.now(datetime.UTC)
+    return [
+        *check_listeners(policy.listeners, listen_addresses),
+        *check_policy(policy, now, verify_authority),
+    ]
 
 
 def _line(finding: Finding) -> str:

@@ -152,7 +152,11 @@ def _follow(
         say("The body would still be inspected; give one with --body.")
         say(f"Then it would go to {to}.")
         return
-    inspected = _allowed(inspect(authorized, question.body or b"", circumstances.engines))
+    body, announced = question.body or b"", authorized.head.length or 0
+    if len(body) > announced:
+        say(f"Of the body {announced} bytes count; the others would be the next request.")
+        body = body[:announced]
+    inspected = _allowed(inspect(authorized, body, circumstances.engines))
     if inspected.views:
         say(f"The body was inspected: {', '.join(inspected.views)} bytes; nothing found.")
     approved = told.approved = _allowed(

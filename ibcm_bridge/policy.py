@@ -20,6 +20,12 @@ Address = tuple[str, int]
 """Host (name or IP address) and TCP port."""
 
 
+def shown(address: Address) -> str:
+    """As it stands in a policy file: an IPv6 address in brackets (RFC 3986 §3.2.2)."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class UnlistedHeaders(StrEnum):
     """What happens to a request with a header field that is not listed."""
 
@@ -176,9 +182,9 @@ class TunnelPublication:
 
     def describe(self) -> str:
         """One line for an operator; says what a tunnel is wherever there is one (TUNNEL-BLIND)."""
-        host, port = self.site_system
         roles = f" ({', '.join(self.roles)})" if self.roles else ""
-        return f"{self.name} is tunneled to {host}:{port}{roles}: nothing inside can be inspected"
+        to = shown(self.site_system)
+        return f"{self.name} is tunneled to {to}{roles}: nothing inside can be inspected"
 
 
 def _roles(directories: Mapping[str, PublishedRole]) -> str:

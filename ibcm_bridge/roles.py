@@ -160,6 +160,9 @@ class RoleProfile:
     """Bytes; 0 where the role needs no more than any other."""
     verbs_requirement: str
     headers_requirement: str
+    of_no_use: str = ""
+    """The requirement for which nobody can use it: Windows authentication, which was not opted
+    into, is all it authenticates by. Empty where that is not so."""
 
     def without_observed_headers(self) -> RoleProfile:
         """This role with Microsoft's list only."""
@@ -198,7 +201,11 @@ class RoleProfile:
             for name in offered.directories
         }
         return replace(
-            self, directories={**self.directories, **refused}, windows_authentication=None
+            self,
+            directories={**self.directories, **refused},
+            windows_authentication=None,
+            # Without directories of its own it is about all of the role's.
+            of_no_use="" if offered.directories else offered.otherwise,
         )
 
     def widened(self, more: Widening) -> RoleProfile:

@@ -12,9 +12,19 @@ from ibcm_bridge.check import check_policy
 from ibcm_bridge.cli import main
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.lab.files import make_pki
+from ibcm_bridge.lab.pki import ISSUING_CRL_URL, ROOT_CRL_URL, LabPki
 from ibcm_bridge.lab.pki import Credential as LabCredential
-from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import BridgePublication, Credential, Listener, Policy, Trust
+from ibcm_bridge.policy import (
+    BridgePublication,
+    Credential,
+    CrlFetch,
+    Listener,
+    Policy,
+    Revocation,
+    SiteSystem,
+    Trust,
+    shown,
+)
 from ibcm_bridge.policy_file import load_policy
 
 DAY = datetime.timedelta(days=1)
@@ -48,6 +58,16 @@ def _with(policy: Policy, **changes: object) -> Policy:
     return dataclasses.replace(policy, listeners=(Listener(listener.address, publications),))
 
 
+def change(directory: Path, *changes: tuple[str, str]) -> None:
+    """Write the shipped policy with other text in it, wherever the old stands."""
+    path = directory / "bridge.yaml"
+    text = path.read_text("utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text.replace("../audit.jsonl", "audit.jsonl"), "utf-8")
+
+
 def _bad(policy: Policy, now: datetime.datetime) -> list[Finding]:
     return [
         one for one in check_policy(policy, now, verify_authority) if one.level is not Level.FACT
@@ -61,9 +81,10 @@ def _credential(made: LabCredential) -> Credential:
 def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.datetime) -> None:
     findings = list(check_policy(policy, now, verify_authority))
     lists = [one for one in findings if "the revocation list of" in one.text]
-    assert {one.where.partition(": ")[2] for one in lists} == {
-        "clients.trust",
-        "site_systems.trust",
+    assert {one.where for one in lists} == {
+        "127.0.0.1:8443: bridge.internet.example: clients.trust",
+        "127.0.0.1:8443: bridge.internet.example: site_systems.trust",
+        "127.0.0.1:8531: bridge.internet.example: site_systems.trust",
     }
     assert all("ends on" in one.text for one in lists)
     findings = [one for one in findings if one not in lists]
@@ -186,7 +207,11 @@ def test_the_command_exits_with_0_or_1(tmp_path: Path, capsys: pytest.CaptureFix
     )
     (tmp_path / "pki/bridge-server.key").write_bytes((tmp_path / "pki/mp01.key").read_bytes())
     assert main(["check", "--config", str(tmp_path / "bridge.yaml")]) == 1
-    assert "PROBLEM: bridge.internet.example: certificate: it is for" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    # The same name on two ports, so the name alone would not say which.
+    for port in (8443, 8531):
+        where = f"127.0.0.1:{port}: bridge.internet.example: certificate"
+        assert f"PROBLEM: {where}: it is for mp01.corp.example" in printed
 
 
 def test_a_policy_that_does_not_load_is_a_problem(
@@ -207,3 +232,165 @@ def test_an_issuing_authority_without_its_root_is_a_problem(
     (unverified,) = _bad(_with(policy, client_trust=mended), now)
     assert "Lab Issuing CA" in unverified.text
     assert "cannot be verified" in unverified.text
+
+
+def test_an_address_is_shown_as_the_policy_file_has_it() -> None:
+    assert shown(("192.0.2.1", 443)) == "192.0.2.1:443"
+    assert shown(("::", 443)) == "[::]:443"
+
+
+def test_what_was_noticed_of_files_is_said_once(tmp_path: Path, now: datetime.datetime) -> None:
+    make_pki(tmp_path)
+    (tmp_path / "crls").mkdir()
+    fetch = "fetch: {urls: [http://pki.internet.example/root.crl], folder: crls}"
+    change(tmp_path, ("crls: [pki/root.crl, pki/issuing.crl]", fetch))
+    bad = _bad(load_policy(tmp_path / "bridge.yaml"), now)
+    (folder,) = [one for one in bad if "is a folder without" in one.text]
+    assert folder.where.split(", ") == [
+        "127.0.0.1:8443: bridge.internet.example: clients.trust",
+        "127.0.0.1:8443: bridge.internet.example: site_systems.trust",
+        "127.0.0.1:8531: bridge.internet.example: site_systems.trust",
+    ]
+    assert all(name in folder.text for name in ("Lab Root CA", "Lab Issuing CA"))
+
+
+def test_a_chain_that_breaks_off_is_a_warning_that_names_what_is_missing(
+    policy: Policy, pki: LabPki, now: datetime.datetime
+) -> None:
+    made = pki.server("bridge.internet.example")
+    alone = Credential(made.certificate.public_bytes(Encoding.PEM), made.key_pem())
+    root = Trust((pki.root,), (), pki.crls()[:1])
+    whole = Trust((pki.root,), (pki.issuing,), pki.crls())
+
+    def missing(credential: Credential, client_trust: Trust | None) -> list[str]:
+        trusts = {"client_trust": client_trust, "site_system_trust": root}
+        found = _bad(_with(policy, credential=credential, **trusts), now)
+        assert all(one.level is Level.WARNING for one in found)
+        return [one.text for one in found if one.where.endswith(": certificate")]
+
+    for client_trust in (root, None):
+        (text,) = missing(alone, client_trust)
+        assert "was issued by CN=Lab Issuing CA" in text
+        assert missing(_credential(made), client_trust) == []
+    # OpenSSL sends what it knows from verifying clients with a certificate that stands alone.
+    assert missing(alone, whole) == []
+    # A root that is not configured cannot be told from an authority in between.
+    foreign = _credential(pki.foreign_server("bridge.internet.example"))
+    (text,) = missing(foreign, whole)
+    assert "was issued by CN=" in text
+
+
+@pytest.mark.parametrize(
+    ("site_system", "verify_name", "level"),
+    [
+        ("192.0.2.9", "192.0.2.9", Level.PROBLEM),
+        ("mp01.corp.example", "192.0.2.9", Level.PROBLEM),
+        ("192.0.2.9", "mp01.corp.example", Level.WARNING),
+    ],
+)
+def test_a_site_system_by_its_address_is_not_verified(
+    policy: Policy, now: datetime.datetime, site_system: str, verify_name: str, level: Level
+) -> None:
+    publication = policy.listeners[0].publications["bridge.internet.example"]
+    changed = SiteSystem(("192.0.2.9", 443), site_system, verify_name)
+    directories = {
+        name: dataclasses.replace(role, site_system=changed)
+        for name, role in publication.directories.items()
+        if role.profile.name == "management-point"
+    }
+    (found,) = _bad(_with(policy, directories=directories), now)
+    assert found.level is level
+    assert found.where.endswith(": roles.management-point")
+    assert "192.0.2.9" in found.text
+
+
+@pytest.mark.parametrize(
+    ("urls", "lacking"),
+    [
+        ((ROOT_CRL_URL,), "Lab Issuing CA"),
+        ((ISSUING_CRL_URL,), "Lab Root CA"),
+        ((ROOT_CRL_URL, ISSUING_CRL_URL), None),
+        # Whose list that is nobody has said yet.
+        ((ROOT_CRL_URL, "http://other.internet.example/x.crl"), None),
+    ],
+)
+def test_an_authority_whose_list_is_fetched_from_nowhere_is_a_problem(
+    policy: Policy,
+    pki: LabPki,
+    now: datetime.datetime,
+    tmp_path: Path,
+    urls: tuple[str, ...],
+    lacking: str | None,
+) -> None:
+    fetch = CrlFetch(urls, DAY, tmp_path)
+    trust = Trust((pki.root,), (pki.issuing,), (), Revocation(fetch=fetch))
+    credential = _credential(pki.server("bridge.internet.example"))
+    changed = _with(policy, client_trust=trust, credential=credential)
+    problems = [one.text for one in _bad(changed, now) if "that are fetched" in one.text]
+    assert len(problems) == (lacking is not None)
+    assert all(f"no revocation list of CN={lacking}" in text for text in problems)
+
+
+def test_what_is_not_as_by_default_is_said(
+    tmp_path: Path, policy: Policy, now: datetime.datetime
+) -> None:
+    def facts(policy: Policy) -> list[str]:
+        found = check_policy(policy, now, verify_authority)
+        return [f"{one.where}: {one.text}" for one in found if one.level is Level.FACT]
+
+    assert not any("default" in text or "clients connect" in text for text in facts(policy))
+    make_pki(tmp_path)
+    change(
+        tmp_path,
+        ("  file: ../audit.jsonl", "  when_unwritable: continue"),
+        ("unlisted_headers: drop", "unlisted_headers: refuse\n    public_port: 443"),
+        ("listen: 127.0.0.1:8080", "listen: 127.0.0.1:8080\n    public_port: 80"),
+        (
+            "  - name: mp-tunnel.internet.example",
+            "  - public_port: 443\n    name: mp-tunnel.example",
+        ),
+        ("publications:\n", "limits: {connections: 10, idle_seconds: 12.5}\npublications:\n"),
+        ("        crls: [", "        grace: 12h\n        crls: ["),
+    )
+    said = facts(load_policy(tmp_path / "bridge.yaml"))
+    assert "audit: requests go on while it cannot be written (when_unwritable: continue)" in said
+    assert "limits: idle_seconds 12.5 (default 120), connections 10 (default 1000)" in said
+    assert any("accepted for 12 h after their end" in text for text in said)
+    told = [text for text in said if "clients connect to port" in text]
+    assert told[0].endswith("clients connect to port 443; unlisted header fields are refused")
+    assert [text.rpartition("; ")[2] for text in told[1:]] == [
+        "clients connect to port 443",
+        "clients connect to port 80",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(90, "90 s"), (120, "2 min"), (43_200, "12 h"), (86_400, "1 d")]
+)
+def test_a_time_is_shown_in_the_largest_unit_that_fits(
+    policy: Policy, now: datetime.datetime, seconds: int, text: str
+) -> None:
+    publication = policy.listeners[0].publications["bridge.internet.example"]
+    revocation = Revocation(grace=datetime.timedelta(seconds=seconds))
+    trust = dataclasses.replace(publication.client_trust, revocation=revocation)
+    found = check_policy(_with(policy, client_trust=trust), now, verify_authority)
+    assert any(f"accepted for {text} after" in one.text for one in found)
+
+
+@pytest.mark.parametrize("opted_in", [False, True])
+def test_a_role_that_knows_users_by_windows_only_is_of_no_use_without_it(
+    tmp_path: Path, now: datetime.datetime, opted_in: bool
+) -> None:
+    make_pki(tmp_path)
+    because = "\n        windows_authentication: {because: users are asked by IIS}"
+    site_system = "site_system: https://sup01.corp.example"
+    change(
+        tmp_path,
+        ("software-update-point:", "application-catalog-website-point:"),
+        (site_system, site_system + (because if opted_in else "")),
+    )
+    bad = _bad(load_policy(tmp_path / "bridge.yaml"), now)
+    found = [one for one in bad if "windows_authentication" in one.text]
+    assert [(one.level, one.requirement) for one in found] == (
+        [] if opted_in else [(Level.WARNING, "USER-WINDOWS-AUTH")]
+    )

@@ -3,6 +3,9 @@
 import dataclasses
 import datetime
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -215,6 +218,20 @@ def test_what_is_wrong_with_its_head_is_said_all_the_same(
     explanation = ask(policy, "CCM_POST", f"{MP}/ccm_system/request", computer)
     assert explanation.denial is not None
     assert explanation.denial.reason is Reason.MEDIA_TYPE
+
+
+def test_of_a_body_only_what_was_announced_counts(policy: Policy, computer: Credential) -> None:
+    """As on the wire: `exchange` takes what follows for the next request."""
+    body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml="<Report/>", client_guid=GUID)
+    url = f"{MP}/ccm_system/request"
+    fields = (("Content-Type", ccm.CONTENT_TYPE), ("Content-Length", str(len(body))))
+    smuggled = ask(policy, "CCM_POST", url, computer, body + b"GET / HTTP/1.1", fields)
+    assert reason(smuggled) is None
+    said = f"Of the body {len(body)} bytes count; the others would be the next request."
+    assert said in smuggled.steps
+    assert said not in ask(policy, "CCM_POST", url, computer, body, fields).steps
+    fields = (fields[0], ("Content-Length", str(len(body) - 40)))
+    assert reason(ask(policy, "CCM_POST", url, computer, body, fields)) is Reason.MULTIPART
 
 
 # URLs
@@ -542,6 +559,60 @@ def test_a_question_that_cannot_be_understood_exits_with_2(
     files["empty"] = saved(lab_files / "empty")
     assert command(lab_files, *(one.format_map(files) for one in arguments)) == 2
     assert capsys.readouterr().err.startswith("ibcm-bridge explain: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--body", "{nothing}", "GET", MP), "{nothing} cannot be read: No such file or directory"),
+        (("--body", "{folder}", "GET", MP), "{folder} cannot be read: Is a directory"),
+        (("--flow", "{nothing}"), "{nothing} cannot be read: No such file or directory"),
+        (("--certificate", "{nothing}", "GET", MP), "{nothing} cannot be read: No such file or"),
+        (("--certificate", "{folder}", "GET", MP), "{folder} cannot be read: Is a directory"),
+        (("--certificate", "{key}", "GET", MP), "{key} has no PEM certificate that can be read"),
+        (("--certificate", "{broken}", "GET", MP), "{broken} has no PEM certificate that can"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_said_in_a_sentence(
+    lab_files: Path, arguments: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {
+        "nothing": lab_files / "nothing",
+        "folder": lab_files / "pki",
+        "key": lab_files / "pki/clients/computer.key",
+        "broken": lab_files / "broken.pem",
+    }
+    pem = (lab_files / "pki/clients/computer.pem").read_text("ascii").splitlines()
+    files["broken"].write_text("\n".join([pem[0], *pem[5:]]), "ascii")
+    assert command(lab_files, *(one.format_map(files) for one in arguments)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ibcm-bridge explain: {why.format_map(files)}")
+
+
+@pytest.mark.parametrize("field", ["Accept : a", " Accept: a", "Accept\t: a", ": a"])
+def test_a_header_field_is_judged_as_it_is_given(
+    lab_files: Path, field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(lab_files, "--header", field, "GET", f"{MP}{LIST}") == 1
+    assert "\nDENY malformed-head, by head.field-name (" in capsys.readouterr().out
+    assert command(lab_files, "--header", "Accept: \t a ", "GET", f"{MP}{LIST}") == 0
+
+
+def test_who_reads_no_further_is_told_nothing(lab_files: Path) -> None:
+    certificate = str(lab_files / "pki/clients/computer.pem")
+    common = ["explain", "--config", str(lab_files / "bridge.yaml"), "--certificate", certificate]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        run = subprocess.run(
+            [sys.executable, "-u", "-m", "ibcm_bridge", *common, "GET", f"{MP}{LIST}"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (run.returncode, run.stderr) == (1, "")
 
 
 def test_a_url_without_a_port_means_443_where_that_is_published(

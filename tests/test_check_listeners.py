@@ -1,0 +1,82 @@
+"""`check` says what cannot be listened on here, and what nobody can ask for."""
+
+import dataclasses
+
+import pytest
+
+from ibcm_bridge.addons.listen_addresses import listen_addresses
+from ibcm_bridge.check_listeners import check_listeners
+from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.policy import Address, Listener, TunnelPublication
+
+HOSTS = {"localhost": {"127.0.0.1", "::1"}, "bridge": {"192.0.2.7"}}
+
+
+def resolve(address: Address) -> frozenset[str] | str:
+    return frozenset(HOSTS.get(address[0], {address[0]}))
+
+
+def listener(address: Address, name: str = "mp.internet.example") -> Listener:
+    tunnel = TunnelPublication(name, 443, ("192.0.2.9", 443), ())
+    return Listener(address, {name: tunnel})
+
+
+def found(*addresses: Address) -> list[Finding]:
+    return list(check_listeners([listener(one) for one in addresses], resolve))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("0.0.0.0", "localhost"),
+        ("127.0.0.1", "localhost"),
+        ("::", "localhost"),
+        ("::", "0:0::1"),
+        ("bridge", "192.0.2.7"),
+    ],
+)
+def test_two_listeners_of_one_address_are_a_problem(first: str, second: str) -> None:
+    (problem,) = found((first, 443), (second, 443))
+    assert problem.level is Level.PROBLEM
+    assert "run would not start" in problem.text
+    assert found((first, 443), (second, 444)) == []
+    assert found((first, 0), (second, 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("0.0.0.0", "::"), ("::", "127.0.0.1"), ("127.0.0.1", "127.0.0.2"), ("bridge", "localhost")],
+)
+def test_addresses_apart_may_share_a_port(first: str, second: str) -> None:
+    assert found((first, 443), (second, 443)) == []
+
+
+def test_a_host_that_is_none_here_is_a_problem() -> None:
+    bad = listener(("bridge.invalid", 443))
+    (problem,) = check_listeners([bad], lambda _: "Name or service not known")
+    assert (problem.level, problem.where) == (Level.PROBLEM, "bridge.invalid:443")
+    assert "cannot be found here (Name or service not known)" in problem.text
+
+
+def test_hosts_are_asked_about_on_this_machine() -> None:
+    assert listen_addresses(("127.0.0.1", 443)) == {"127.0.0.1"}
+    assert listen_addresses(("::1", 443)) == {"::1"}
+    localhost = listen_addresses(("localhost", 443))
+    assert not isinstance(localhost, str)
+    assert localhost <= {"127.0.0.1", "::1"}
+    # RFC 6761 section 6.4: it is never resolved.
+    assert isinstance(listen_addresses(("bridge.invalid", 443)), str)
+    assert listen_addresses(("x" * 64, 443)) == "not a name"
+
+
+def test_an_address_is_no_name_that_a_client_asks_for() -> None:
+    named = listener(("127.0.0.1", 443), "192.0.2.1")
+    (problem,) = check_listeners([named], resolve)
+    assert (problem.level, problem.requirement) == (Level.PROBLEM, "DNS-INTERNET-FQDN")
+    assert problem.where == "127.0.0.1:443: 192.0.2.1"
+    # Who asks for an address sends no server name, and gets it where the policy says so.
+    assert (
+        list(check_listeners([dataclasses.replace(named, without_sni="192.0.2.1")], resolve)) == []
+    )
