@@ -81,6 +81,9 @@ class Reason(StrEnum):
     SITE_SYSTEM_UNVERIFIED = "site-system-unverified"
     SITE_SYSTEM_RESPONSE = "site-system-response"
     SITE_SYSTEM_SLOW = "site-system-slow"
+    REPLY_HOST_NAMES = "reply-host-names"
+    REPLY_INTRANET_ONLY = "reply-intranet-only"
+    REPLY_UNREADABLE = "reply-unreadable"
     # us
     OVERLOADED = "overloaded"
     PIPELINED = "pipelined"

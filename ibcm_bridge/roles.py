@@ -26,6 +26,13 @@ class Inspection(StrEnum):
     NOT_INSPECTABLE = "not-inspectable"
 
 
+class ReplyReading(StrEnum):
+    """How the answer to a request is read before it is passed on; `inspection.replies` does it."""
+
+    CCM_MESSAGE = "ccm-message"
+    XML = "xml"
+
+
 class CertificatePolicy(StrEnum):
     """Whom the client's certificate must name."""
 
