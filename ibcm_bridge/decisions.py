@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from ibcm_bridge.policy import SiteSystem
     from ibcm_bridge.request_head import RequestHead
-    from ibcm_bridge.roles import BodyRule, RoleProfile
+    from ibcm_bridge.roles import BodyRule, ReplyReading, RoleProfile
 
 
 class Reason(StrEnum):
@@ -138,6 +138,8 @@ class Authorized(_NotATruthValue):
     body_rule: BodyRule
     rule: str
     dropped: tuple[str, ...]
+    reply: ReplyReading | None = None
+    """How the answer is to be read; None where it is passed on unread."""
 
 
 @dataclass(frozen=True, slots=True)

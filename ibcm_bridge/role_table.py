@@ -18,6 +18,7 @@ from ibcm_bridge.roles import (
     Mode,
     NeverPublished,
     RefusedMessage,
+    ReplyReading,
     Resource,
     RoleProfile,
     RoleTable,
@@ -108,7 +109,7 @@ _BODY_KEYS = {
     "refused_messages",
 }
 _MESSAGE_KEYS = {"endpoint", "reply_to", "root", "element"}
-_RESOURCE_KEYS = {"path", "query", "verbs", "refused"}
+_RESOURCE_KEYS = {"path", "query", "verbs", "refused", "reply"}
 _WINDOWS_KEYS = {"otherwise", "headers", "directories"}
 
 
@@ -193,11 +194,14 @@ def _resource(row: Mapping[str, object], patterns: Mapping[str, str]) -> Resourc
     methods = frozenset(method.encode("ascii") for method in _strings(row["verbs"]))
     if not methods:
         raise ValueError("a resource without verbs")
+    if "reply" in row and "refused" in row:
+        raise ValueError("a resource that is refused has no reply")
     return Resource(
         path=expand_pattern(_string(row["path"]), patterns),
         query=expand_pattern(_string(row["query"]), patterns) if "query" in row else None,
         methods=methods,
         refused=_string(row.get("refused", "")),
+        reply=ReplyReading(_string(row["reply"])) if "reply" in row else None,
     )
 
 
