@@ -15,7 +15,7 @@ from ibcm_bridge.identity import AnonymousClient, Client, may_be_anonymous
 from ibcm_bridge.policy import HttpPublication, PublishedRole, UnlistedHeaders
 from ibcm_bridge.request_head import RequestHead, content_type_parts
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.roles import BodyRule, Directory, Inspection, NeverPublished, RoleProfile
+from ibcm_bridge.roles import BodyRule, Directory, Inspection, NeverPublished, Resource, RoleProfile
 from ibcm_bridge.routing import published_role
 
 _OF_THIS_LEG = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
@@ -60,13 +60,16 @@ def authorize(
     if isinstance(role, Deny):
         return role
 
-    body_rule = _body_rule(role.profile, target, head)
+    body_rule = _body_rule(role.profile, head)
     if isinstance(body_rule, Deny):
         return body_rule
+    rows = _resources(role.profile, target, head)
+    if isinstance(rows, Deny):
+        return rows
     if (refusal := _check_body_announcement(body_rule, head)) is not None:
         return refusal
     directory = role.profile.directories[target.directory]
-    return _with_listed_fields(publication, role, directory, body_rule, head)
+    return _with_listed_fields(publication, role, directory, body_rule, head, rows=rows)
 
 
 def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
@@ -81,7 +84,7 @@ def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
     return None
 
 
-def _body_rule(profile: RoleProfile, target: RequestTarget, head: RequestHead) -> BodyRule | Deny:
+def _body_rule(profile: RoleProfile, head: RequestHead) -> BodyRule | Deny:
     # VERB-MP, VERB-DP: compared as bytes, so "ccm_post" is another verb.
     body_rule = profile.bodies.get(head.method)
     verb, cites = head.method[:32].decode("ascii"), profile.verbs_requirement
@@ -93,14 +96,14 @@ def _body_rule(profile: RoleProfile, target: RequestTarget, head: RequestHead) -
             cites,
             _names(profile.bodies),
         )
+    return body_rule
+
+
+def _resources(
+    profile: RoleProfile, target: RequestTarget, head: RequestHead
+) -> list[Resource] | Deny:
+    """The rows that this request is about."""
     directory = profile.directories[target.directory]
-    refusal = _resource_refusal(profile, directory, target, head)
-    return refusal if refusal is not None else body_rule
-
-
-def _resource_refusal(
-    profile: RoleProfile, directory: Directory, target: RequestTarget, head: RequestHead
-) -> Deny | None:
     path = target.below
     query = None if target.query is None else unquote(target.query.decode("ascii"))
     rule = f"{profile.name}.directories.{directory.name}"
@@ -120,7 +123,7 @@ def _resource_refusal(
             profile.verbs_requirement,
             _names(methods),
         )
-    return None
+    return found
 
 
 def _names(methods: Iterable[bytes]) -> tuple[str, ...]:
@@ -199,6 +202,8 @@ def _with_listed_fields(
     directory: Directory,
     body_rule: BodyRule,
     head: RequestHead,
+    *,
+    rows: Iterable[Resource],
 ) -> Authorized | Deny:
     # HEADER-MP, HEADER-DP, and what HTTP needs.
     kept, removed = head.keeping(role.profile.headers)
@@ -218,4 +223,6 @@ def _with_listed_fields(
         rule=f"{role.profile.name}.verbs.{head.method.decode('ascii')}",
         dropped=dropped,
         user=directory.authenticates_users,
+        # A row that a policy has added takes nothing away from what the role's own say.
+        reply=next((row.reply for row in rows if row.reply is not None), None),
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ibcm_bridge.messages.facts import MessageFacts
     from ibcm_bridge.policy import SiteSystem
     from ibcm_bridge.request_head import RequestHead
-    from ibcm_bridge.roles import BodyRule, RoleProfile
+    from ibcm_bridge.roles import BodyRule, ReplyReading, RoleProfile
     from ibcm_bridge.speaker.bindings import Standing
 
 
@@ -95,6 +95,9 @@ class Reason(StrEnum):
     SITE_SYSTEM_UNVERIFIED = "site-system-unverified"
     SITE_SYSTEM_RESPONSE = "site-system-response"
     SITE_SYSTEM_SLOW = "site-system-slow"
+    REPLY_HOST_NAMES = "reply-host-names"
+    REPLY_INTRANET_ONLY = "reply-intranet-only"
+    REPLY_UNREADABLE = "reply-unreadable"
     # us
     OVERLOADED = "overloaded"
     PIPELINED = "pipelined"
@@ -151,6 +154,8 @@ class Authorized(_NotATruthValue):
     dropped: tuple[str, ...]
     user: bool = False
     """Whether Windows authenticates the user behind it (USER-WINDOWS-AUTH)."""
+    reply: ReplyReading | None = None
+    """How the answer is to be read; None where it is passed on unread."""
 
 
 @dataclass(frozen=True, slots=True)

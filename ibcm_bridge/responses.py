@@ -261,6 +261,15 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.SITE_SYSTEM_SLOW: _http(
         "BRIDGE-TERMINATE", _S.GATEWAY_TIMEOUT, "The site system did not answer in time."
     ),
+    Reason.REPLY_HOST_NAMES: _http(
+        _LOOK, _S.BAD_GATEWAY, "The site system's answer names hosts of the internal network."
+    ),
+    Reason.REPLY_INTRANET_ONLY: _http(
+        _LOOK, _S.BAD_GATEWAY, "The site system's answer assigns policy for the intranet only."
+    ),
+    Reason.REPLY_UNREADABLE: _http(
+        _LOOK, _S.BAD_GATEWAY, "The site system's answer cannot be inspected."
+    ),
     # us
     Reason.OVERLOADED: _http(
         _LOOK, _S.SERVICE_UNAVAILABLE, "The bridge has too much to do at the moment."

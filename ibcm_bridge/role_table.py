@@ -18,6 +18,7 @@ from ibcm_bridge.roles import (
     Inspection,
     Mode,
     NeverPublished,
+    ReplyReading,
     Resource,
     RoleProfile,
     RoleTable,
@@ -110,7 +111,7 @@ _BODY_KEYS = {
     "inflated_limit",
     "messages",
 }
-_RESOURCE_KEYS = {"path", "query", "verbs", "refused"}
+_RESOURCE_KEYS = {"path", "query", "verbs", "refused", "reply"}
 _WINDOWS_KEYS = {"otherwise", "headers", "directories"}
 
 
@@ -191,11 +192,14 @@ def _resource(row: Mapping[str, object], patterns: Mapping[str, str]) -> Resourc
     methods = frozenset(method.encode("ascii") for method in as_strings(row["verbs"]))
     if not methods:
         raise ValueError("a resource without verbs")
+    if "reply" in row and "refused" in row:
+        raise ValueError("a resource that is refused has no reply")
     return Resource(
         path=expand_pattern(as_string(row["path"]), patterns),
         query=expand_pattern(as_string(row["query"]), patterns) if "query" in row else None,
         methods=methods,
         refused=as_string(row.get("refused", "")),
+        reply=ReplyReading(as_string(row["reply"])) if "reply" in row else None,
     )
 
 

@@ -28,6 +28,13 @@ class Inspection(StrEnum):
     NOT_INSPECTABLE = "not-inspectable"
 
 
+class ReplyReading(StrEnum):
+    """How the answer to a request is read before it is passed on; `inspection.replies` does it."""
+
+    CCM_MESSAGE = "ccm-message"
+    XML = "xml"
+
+
 class CertificatePolicy(StrEnum):
     """Whom the client's certificate must name."""
 
@@ -83,6 +90,8 @@ class Resource:
     """Characters of a path or a query; what is longer is not what this row is about."""
     never_in_query: frozenset[str] = frozenset()
     """Words in lower case; a query that has one is not what this row is about."""
+    reply: ReplyReading | None = None
+    """How what answers it is read; None where it is passed on unread."""
 
     def has(self, path: str, query: str | None) -> bool:
         """Whether this row is about that path and query."""

@@ -15,7 +15,7 @@ from ibcm_bridge.identity import AnonymousClient, AuthenticatedClient
 from ibcm_bridge.policy import BridgePublication
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.responses import requirement, response_bytes
-from ibcm_bridge.roles import CertificatePolicy, RoleTable
+from ibcm_bridge.roles import CertificatePolicy, ReplyReading, RoleTable
 
 Decide = Callable[[RequestHead], Authorized | Deny]
 Head = Callable[..., RequestHead]
@@ -76,6 +76,23 @@ def test_what_clients_send_is_allowed(
         assert result.body_rule.name == body
         assert result.head == head
         assert result.dropped == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "reply"),
+    [
+        (MESSAGE, ReplyReading.CCM_MESSAGE),
+        (("GET", "/SMS_MP/.sms_aut?MPLIST1"), ReplyReading.XML),
+        (("HEAD", "/SMS_MP/.sms_aut?MPCERT"), ReplyReading.XML),
+        (POLICY, None),
+        (DOWNLOAD, None),
+        (LISTING, None),
+    ],
+)
+def test_how_the_answer_is_read_is_said_by_the_row_of_the_resource(
+    decide: Decide, request_head: Head, line: tuple[str, ...], reply: ReplyReading | None
+) -> None:
+    assert allowed(decide(request_head(*line))).reply is reply
 
 
 # The client

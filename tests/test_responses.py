@@ -133,6 +133,9 @@ PASSING = {
     Reason.SITE_SYSTEM_UNVERIFIED,
     Reason.SITE_SYSTEM_RESPONSE,
     Reason.SITE_SYSTEM_SLOW,
+    Reason.REPLY_HOST_NAMES,
+    Reason.REPLY_INTRANET_ONLY,
+    Reason.REPLY_UNREADABLE,
     Reason.BRIDGE_DEFECT,
 }
 """What may be over in a while, without the client sending anything else."""

@@ -248,6 +248,26 @@ def test_a_role_that_has_none_cannot_be_given_it(table: RoleTable) -> None:
         profile.with_windows_authentication()
 
 
+def test_answers_are_read_that_name_site_systems_and_no_others(table: RoleTable) -> None:
+    found = [
+        (name, one.path.pattern, one.reply.value)
+        for role in table.roles.values()
+        for name, directory in (
+            {
+                **role.directories,
+                **(role.windows_authentication.directories if role.windows_authentication else {}),
+            }
+        ).items()
+        for one in directory.resources
+        if one.reply is not None
+    ]
+    assert found == [
+        ("ccm_system", "request", "ccm-message"),
+        ("sms_mp", r"\.sms_aut", "xml"),
+        ("ccm_system_windowsauth", "request", "ccm-message"),
+    ]
+
+
 def test_every_verb_of_a_resource_is_one_of_the_role(table: RoleTable) -> None:
     for role in table.roles.values():
         for name, directory in role.directories.items():
@@ -357,6 +377,9 @@ def windows(data: dict[str, Any]) -> dict[str, Any]:
         (lambda d: directories(d).update(x=[{**ROW, "path": None}]), TypeError),
         (lambda d: directories(d).update(x=[{**ROW, "verbs": []}]), ValueError),
         (lambda d: directories(d).update(x=[{**ROW, "refused": None}]), TypeError),
+        (lambda d: directories(d).update(x=[{**ROW, "reply": "json"}]), ValueError),
+        (lambda d: directories(d).update(x=[{**ROW, "reply": None}]), TypeError),
+        (lambda d: directories(d).update(x=[{**ROW, "reply": "xml", "refused": "X"}]), ValueError),
         (lambda d: directories(d).update(CCM_STS=[ROW]), ValueError),
         (lambda d: d["roles"]["management-point"].update(certificate="user"), TypeError),
         (lambda d: d["roles"]["management-point"].update(certificate=["admin"]), ValueError),

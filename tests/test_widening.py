@@ -160,6 +160,7 @@ def test_widening_never_denies_more_than_before(
         assert isinstance(after, Authorized), (before, after)
         assert set(before.head.fields) <= set(after.head.fields)
         assert after.body_rule == before.body_rule
+        assert after.reply is before.reply, "what is read stays so"
 
 
 @given(role=st.sampled_from(ROLES), row=ROWS, request_line=REQUESTS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -18,7 +17,7 @@ from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
 from ibcm_bridge.messages.ccm import read_ccm_request
 from ibcm_bridge.messages.facts import MessageFacts, message_facts
-from ibcm_bridge.messages.xml import read_xml
+from ibcm_bridge.messages.xml import decode_xml, read_xml
 from ibcm_bridge.request_head import content_type_parts
 from ibcm_bridge.roles import BodyRule, Inspection
 
@@ -130,16 +129,11 @@ def _xml(subject: Subject, _limit: int) -> _Content | Deny:
 
 
 def _xml_text(subject: Subject, _limit: int) -> _Content | Deny:
-    """XML that may be UTF-16, as Windows writes it (with or without a mark), or UTF-8."""
-    body, encoding = subject.body, "utf-8-sig"
-    if body.startswith(b"\xff\xfe") or body[1:2] == b"\0":
-        encoding = "utf-16-le"
-    try:
-        text = body.decode(encoding).removeprefix("\ufeff").rstrip("\0")
-    except UnicodeDecodeError:
+    """XML as Windows writes it."""
+    body = subject.body
+    text = decode_xml(body)
+    if text is None:
         return Deny(Reason.ENCODING, subject.where, "neither UTF-8 nor UTF-16LE")
-    # A declaration of UTF-16 would be refused in what is now UTF-8, and says nothing new.
-    text = re.sub(r"""(^<\?xml[^>]*?)\sencoding=["']utf-16(le)?["']""", r"\1", text, flags=re.I)
     as_read = read_xml(text, subject.where)
     if isinstance(as_read, Deny):
         return as_read

@@ -75,7 +75,7 @@ def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> C
     compressed = payload.media_type == COMPRESSED_TYPE
     if compressed != (COMPRESSED in header.hooks):
         return Deny(Reason.COMPRESSION, "ccm.hooks", "the hooks and the payload's type disagree")
-    inflated = _inflate(payload.body, inflated_limit) if compressed else payload.body
+    inflated = inflate(payload.body, inflated_limit) if compressed else payload.body
     if isinstance(inflated, Deny):
         return inflated
     documents = _read_slices(inflated, header.slices)
@@ -84,7 +84,8 @@ def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> C
     return CcmRequest(header, payload, inflated, documents)
 
 
-def _inflate(stream: bytes, limit: int) -> bytes | Deny:
+def inflate(stream: bytes, limit: int) -> bytes | Deny:
+    """Exactly one zlib stream, of at most `limit` bytes inflated."""
     inflater = zlib.decompressobj()
     try:
         inflated = inflater.decompress(stream, limit + 1)

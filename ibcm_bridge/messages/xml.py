@@ -6,6 +6,7 @@ and no file to include (CWE-611, CWE-776). expat does the reading.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from xml.parsers import expat
 
@@ -103,6 +104,22 @@ def read_xml(document: str, where: str) -> str | Deny:
     if refusal is not None:
         return refusal
     return "".join(texts) + attribute_values(utf8)
+
+
+_SAYS_UTF_16 = re.compile(r"""(^<\?xml[^>]*?)\sencoding=["']utf-16(le)?["']""", re.IGNORECASE)
+
+
+def decode_xml(body: bytes) -> str | None:
+    """XML that may be UTF-16, as Windows writes it (with or without a mark), or UTF-8; or None."""
+    encoding = "utf-8-sig"
+    if body.startswith(b"\xff\xfe") or body[1:2] == b"\0":
+        encoding = "utf-16-le"
+    try:
+        text = body.decode(encoding).removeprefix("\ufeff").rstrip("\0")
+    except UnicodeDecodeError:
+        return None
+    # A declaration of UTF-16 would be refused in what is now UTF-8, and says nothing new.
+    return _SAYS_UTF_16.sub(r"\1", text)
 
 
 def attribute_values(utf8: bytes) -> str:

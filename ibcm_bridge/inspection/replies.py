@@ -1,0 +1,279 @@
+"""What a site system's answer gives a client: names of the inside, policy for the intranet, a GUID.
+
+The policy says whether an answer is refused for the first two (`MessageRules`), or what was found
+is only written down. An answer that cannot be read is refused where one of them would be. Nothing
+is ever rewritten, because answers may be signed (protocol.md §1.7).
+
+`registration` and `gives_policy` are for who learns client GUIDs from a management point: what is
+in doubt is not there.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.messages.ccm_reply import CcmReply, read_ccm_reply
+from ibcm_bridge.messages.xml import check_xml, decode_xml, read_xml
+from ibcm_bridge.policy import Enforcement, MessageRules
+from ibcm_bridge.roles import ReplyReading
+from ibcm_bridge.speaker.guids import read_guid
+
+MAX_REPLY = 4_194_304
+"""Bytes of an answer that are kept to be read; as a CCM_POST may have."""
+
+MAX_INFLATED = 8_388_608
+"""Bytes; some thousand policy assignments. An answer is read at once, so nobody else is served
+meanwhile."""
+
+MOST = 8
+"""Names of one kind that are written down for one answer."""
+
+MAX_NAME = 253
+"""Characters of a host's name (RFC 1035 §2.3.4), and of a policy's id."""
+
+MAX_DETAIL = 400
+MAX_FLAGS = 9
+"""Digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReply:
+    """An answer as read; a copy, for judging only."""
+
+    documents: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    """The documents, and what a reader gets to see of them where that is another text."""
+    unread_parts: int = 0
+    message: CcmReply | None = None
+    """Of an answer to CCM_POST."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFindings:
+    """An answer may be passed on. Made by `judge_reply` only."""
+
+    observed: tuple[str, ...] = ()
+    """What the policy says to write down, bounded."""
+
+
+def read_reply(reading: ReplyReading, content_type: bytes, body: bytes) -> ReadReply | Deny:
+    """Read an answer of at most MAX_REPLY bytes."""
+    if reading is ReplyReading.XML:
+        return _read_xml(body)
+    message = read_ccm_reply(content_type, body, MAX_INFLATED)
+    if isinstance(message, Deny):
+        return message
+    # Who speaks and to whom stands in the header, and a client looks for nothing else there.
+    texts = (*message.documents, *message.as_read)
+    return ReadReply(message.documents, texts, message.unread_parts, message)
+
+
+def _read_xml(body: bytes) -> ReadReply | Deny:
+    if not body:
+        return ReadReply()
+    text = decode_xml(body)
+    if text is None:
+        return Deny(Reason.ENCODING, "replies.xml", "neither UTF-8 nor UTF-16LE")
+    as_read = read_xml(text, "replies")
+    if isinstance(as_read, Deny):
+        return as_read
+    return ReadReply((text,), (text, as_read))
+
+
+def judge_reply(reply: ReadReply | Deny, rules: MessageRules) -> ReplyFindings | Deny:
+    """Whether an answer may be passed on. A Deny in its place says why it could not be read."""
+    observed: list[str] = []
+    for one in _found(reply, rules):
+        if one.refused:
+            return Deny(one.reason, one.rule, ", ".join(one.texts)[:MAX_DETAIL])
+        observed += (f"{one.reason.value}: {text}" for text in one.texts)
+    return ReplyFindings(tuple(observed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """What speaks against an answer, and whether the policy wants it refused for it."""
+
+    reason: Reason
+    rule: str
+    texts: tuple[str, ...]
+    refused: bool
+
+
+def _found(reply: ReadReply | Deny, rules: MessageRules) -> Iterator[_Finding]:
+    enforce = Enforcement.ENFORCE
+    if isinstance(reply, ReadReply):
+        if names := host_names(reply.texts, rules.internal_domains):
+            refused = rules.host_names is enforce
+            yield _Finding(Reason.REPLY_HOST_NAMES, "messages.host_names", names, refused)
+        if policies := intranet_only(reply.documents):
+            refused = rules.intranet_only is enforce
+            yield _Finding(Reason.REPLY_INTRANET_ONLY, "messages.intranet_only", policies, refused)
+        if not reply.unread_parts:
+            return
+        reply = Deny(Reason.MULTIPART, "replies.parts", f"parts not read: {reply.unread_parts}")
+    # Whatever it may hold.
+    refused = enforce in (rules.host_names, rules.intranet_only)
+    yield _Finding(Reason.REPLY_UNREADABLE, reply.rule, (reply.detail[:MAX_DETAIL],), refused)
+
+
+# Names of hosts
+
+
+def host_names(texts: Iterable[str], domains: frozenset[str]) -> tuple[str, ...]:
+    """Names of hosts of these domains and below in texts: distinct, in lower case, MOST at most.
+
+    `<mp>`, which clients put their own name for (protocol.md §3.2), is none, and neither is the
+    name of a domain by itself.
+    """
+    if not domains:
+        return ()
+    pattern = _names_below(domains)
+    found: dict[str, None] = {}
+    for text in texts:
+        for word in pattern.finditer(text.lower()):
+            # What is longer than a name can be has something before it that looks like one.
+            name = word[0].rstrip(".")[-MAX_NAME:].lstrip(".-")
+            if pattern.fullmatch(name):
+                found[name] = None
+            if len(found) == MOST:
+                return tuple(found)
+    return tuple(found)
+
+
+@functools.cache
+def _names_below(domains: frozenset[str]) -> re.Pattern[str]:
+    """Whole words that end with one of the domains; each character is looked at once.
+
+    With the dot by which a name may end (RFC 1034 §3.1).
+    """
+    ends = [f".{domain}{dot}" for domain in sorted(domains) for dot in ("", ".")]
+    ending = "|".join(f"(?<={re.escape(end)})" for end in ends)
+    return re.compile(rf"(?<![a-z0-9_.-])[a-z0-9_.-]++(?:{ending})")
+
+
+# Policy for the intranet
+
+_INTRANET_ONLY = 8
+"""protocol.md §3.2; as a name where flags are written so, which is not known."""
+
+
+def intranet_only(documents: Iterable[str]) -> tuple[str, ...]:
+    """Ids of the policies that documents assign and that are flagged IntranetOnly, MOST at most."""
+    found: dict[str, None] = {}
+
+    def start(name: str, attributes: Mapping[str, str]) -> None:
+        flags = attributes.get("PolicyFlags")
+        if (
+            flags is not None
+            and name == "Policy"
+            and _is_intranet_only(flags)
+            and len(found) < MOST
+        ):
+            found[attributes.get("PolicyID", "")[:MAX_NAME] or "a policy without an id"] = None
+
+    for document in documents:
+        if "PolicyFlags" in document:
+            check_xml(document.encode(), "replies", start)
+    return tuple(found)
+
+
+def _is_intranet_only(flags: str) -> bool:
+    flags = flags.strip()
+    if flags.isascii() and flags.isdecimal() and len(flags) <= MAX_FLAGS:
+        return bool(int(flags) & _INTRANET_ONLY)
+    return "intranetonly" in flags.lower()
+
+
+# Client GUIDs
+
+
+class RegistrationStatus(IntEnum):
+    """protocol.md §3.1."""
+
+    REGISTERED = 0
+    PENDING = 1
+    RESET = 2
+    ERROR = 3
+    CERTIFICATE_RESET = 4
+
+
+_STATUS = {
+    text: status
+    for status in RegistrationStatus
+    for text in (str(status.value), status.name.replace("_", "").lower())
+}
+"""As a number or as a name: which of them is sent is not known (protocol.md §12)."""
+
+_APPROVAL = {"unknown": -1, "pending": 0, "approved": 1, "notapplicable": 2}
+"""The same; 3 has been seen too, without a name (protocol.md §3.1)."""
+
+_NUMBERED = {str(number): number for number in range(-1, 10)}
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationReply:
+    """What a management point answers to a registration."""
+
+    status: RegistrationStatus
+    guid: str
+    """As `guids.read_guid` has it."""
+    approval: int | None
+    """ApprovalStatus (protocol.md §3.1); None where it is not said, or not in a way we know."""
+
+
+def registration(reply: CcmReply) -> RegistrationReply | None:
+    """The answer to a registration; None for any other, and for one in which anything is in doubt.
+
+    `registration_doubt` has the reason.
+    """
+    read = _read_registration(reply)
+    return read if isinstance(read, RegistrationReply) else None
+
+
+def registration_doubt(reply: CcmReply) -> str:
+    """Why `registration` makes nothing of an answer to one; empty where there is no such reason."""
+    read = _read_registration(reply)
+    return read if isinstance(read, str) else ""
+
+
+def gives_policy(reply: CcmReply) -> bool:
+    """Whether it is policy that a management point answers with (protocol.md §3.2)."""
+    return reply.roots == ("ReplyAssignments",) and not reply.unread_parts
+
+
+_REGISTRATION = "ClientRegistrationResponse"
+
+
+def _read_registration(reply: CcmReply) -> RegistrationReply | str | None:
+    if _REGISTRATION not in reply.roots:
+        return None
+    if len(reply.documents) != 1 or reply.unread_parts:
+        return "more than one document"
+    elements: list[tuple[str, Mapping[str, str]]] = []
+
+    def start(name: str, attributes: Mapping[str, str]) -> None:
+        if not elements or any(one.rpartition(":")[2].lower() == "smsid" for one in attributes):
+            elements.append((name, attributes))
+
+    if check_xml(reply.documents[0].encode(), "replies", start) is not None:
+        return "not XML"
+    (root, said), *others = elements
+    if root != _REGISTRATION or others:
+        return "another element with a client GUID"
+    # A reader without regard to case would have to choose.
+    if len({name.rpartition(":")[2].lower() for name in said}) != len(said):
+        return "an attribute twice"
+    guid = read_guid(said.get("SMSID", ""))
+    status = _STATUS.get(said.get("Status", "").lower())
+    if guid is None:
+        return "SMSID is not a client GUID"
+    if status is None:
+        return "no known Status"
+    approval = said.get("ApprovalStatus", "").lower()
+    return RegistrationReply(status, guid, {**_APPROVAL, **_NUMBERED}.get(approval))
