@@ -148,6 +148,8 @@ class Widening:
     headers: frozenset[bytes]
     resources: tuple[tuple[str, Resource], ...]
     """(directory in lower case, resource)."""
+    messages: EndpointTable | None
+    """What its bodies may be, with what was there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +238,21 @@ class RoleProfile:
         for name, resource in more.resources:
             known = directories.get(name, Directory(name, ()))
             directories[name] = replace(known, resources=(*known.resources, resource))
+        bodies = {**more.verbs, **self.bodies}
         return replace(
             self,
-            bodies={**more.verbs, **self.bodies},
+            bodies={
+                method: rule if rule.messages is None else replace(rule, messages=more.messages)
+                for method, rule in bodies.items()
+            },
             headers=self.headers | more.headers,
             directories=directories,
         )
+
+    @property
+    def messages(self) -> EndpointTable | None:
+        """The messages its bodies may be; None where none is a message."""
+        return next((one.messages for one in self.bodies.values() if one.messages), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,7 +315,8 @@ def test_what_no_role_publishes_is_refused_whatever_a_table_says(
 ) -> None:
     profile = table.roles["management-point"]
     anything = Resource(re.compile(".*"), None, frozenset((b"GET",)), "")
-    added = Widening({}, frozenset(), (("ccm_client", anything), ("reports", anything)))
+    resources = (("ccm_client", anything), ("reports", anything))
+    added = Widening({}, frozenset(), resources, profile.messages)
     decide = decide_as(profile.widened(added))
     denial = decide(request_head("GET", "/CCM_Client/ccmsetup.exe"))
     assert isinstance(denial, Deny)

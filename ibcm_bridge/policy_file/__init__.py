@@ -43,9 +43,14 @@ from ibcm_bridge.roles import Mode, RoleTable
 __all__ = ["LimitsRow", "PolicyError", "load_policy", "policy_schema", "shipped_roles"]
 
 
-def shipped_roles() -> RoleTable:
-    """The role tables of `config/roles.yaml`, with the messages of `config/endpoints.yaml`."""
+def shipped_roles(*, encrypted: bool = False) -> RoleTable:
+    """The role tables of `config/roles.yaml`, with the messages of `config/endpoints.yaml`.
+
+    `encrypted`: where a policy lets encrypted ones pass.
+    """
     messages = read_endpoint_table(_shipped("endpoints.yaml"))
+    if encrypted:
+        messages = messages.with_encrypted()
     return read_role_table(_shipped("roles.yaml"), messages)
 
 
@@ -77,6 +82,7 @@ def load_policy(path: Path) -> Policy:
                 reading.report(where, in_words(item["type"], item["msg"], where, tree.value, table))
         _read_the_rest(reading, tree.value, table)
         raise PolicyError(reading.sorted_problems()) from error
+    table = shipped_roles(encrypted=row.messages.encrypted is not None)
     listeners = read_listeners(reading, dict(enumerate(row.publications)), row.limits, table)
     policy = Policy(
         listeners=listeners,

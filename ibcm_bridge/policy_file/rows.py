@@ -28,6 +28,8 @@ Because = Annotated[
 ]
 # RFC 9110 section 5.6.2: what a method and a field name are made of.
 Token = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]
+EndpointName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]{1,64}$")]
+ElementName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
 Segment = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.$-]{1,64}$")]
 
 
@@ -142,6 +144,14 @@ class ExtraPathRow(_Row):
     because: Because
 
 
+class ExtraMessageRow(_Row):
+    """A message more that a management point may be sent (CCM_POST)."""
+
+    endpoint: EndpointName = _is("the TargetEndpoint it is for, such as MP_LocationManager")
+    root: ElementName = _is("the root element of its body, such as UpdateSFRequest")
+    because: Because
+
+
 class _WidenedRow(_Row):
     observed_headers: bool = Field(
         default=True,
@@ -155,6 +165,9 @@ class _WidenedRow(_Row):
         default=[], description="header fields more, each with why"
     )
     extra_paths: list[ExtraPathRow] = Field(default=[], description="resources more, each with why")
+    extra_messages: list[ExtraMessageRow] = Field(
+        default=[], description="messages more, each with why"
+    )
 
 
 _CONNECT = "where it is reached, if not under its own name and port: address:port"

@@ -1,4 +1,4 @@
-"""What a policy file adds to a role: `extra_verbs`, `extra_headers`, `extra_paths`, each with why.
+"""What a policy file adds to a role: `extra_verbs`, `extra_headers` and the like, each with why.
 
 There are things that no policy can add: the directories that answer without a certificate, a
 distribution point's content library, framing and hop-by-hop fields, fields by which a proxy speaks
@@ -8,6 +8,7 @@ of its client (`never_headers` and the like in roles.yaml), TRACE and CONNECT.
 from __future__ import annotations
 
 from ibcm_bridge import yaml_tree
+from ibcm_bridge.endpoints import EndpointTable
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import ExtraPathRow, PlaintextRoleRow, RoleRow
 from ibcm_bridge.role_table import expand_pattern
@@ -58,6 +59,7 @@ def read_profile(
                     table=table,
                 )
             ),
+            messages=_messages(reading, where, row, profile),
         )
     )
 
@@ -72,6 +74,9 @@ def in_words(row: RoleRow | PlaintextRoleRow) -> tuple[str, ...]:
             for one in row.extra_paths
         ),
     ]
+    added += (
+        (f"{one.root} for {one.endpoint} is added", one.because) for one in row.extra_messages
+    )
     if row.windows_authentication is not None:
         added.append(("Windows authentication passes", row.windows_authentication.because))
     return tuple(f"{what}, because: {why}" for what, why in added)
@@ -123,6 +128,25 @@ def _headers(
         else:
             headers.add(name)
     return frozenset(headers)
+
+
+def _messages(
+    reading: Reading,
+    where: yaml_tree.Path,
+    row: RoleRow | PlaintextRoleRow,
+    profile: RoleProfile,
+) -> EndpointTable | None:
+    messages = profile.messages
+    for index, extra in enumerate(row.extra_messages):
+        here = (*where, "extra_messages", index)
+        if messages is None:
+            reading.report(here, f"{profile.name} takes no messages")
+            continue
+        try:
+            messages = messages.with_message(extra.endpoint, extra.root)
+        except ValueError as error:
+            reading.report((*here, "root"), str(error))
+    return messages
 
 
 def _resource(

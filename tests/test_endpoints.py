@@ -1,0 +1,296 @@
+"""Which messages pass: each endpoint with its roots, and the refused twins of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.endpoint_table import read_endpoint_table
+from ibcm_bridge.endpoints import Endpoint, EndpointTable
+from ibcm_bridge.lab import ccm
+from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
+from ibcm_bridge.policy_file.reading import Reading
+from ibcm_bridge.policy_file.rows import ExtraMessageRow, RoleRow
+from ibcm_bridge.policy_file.widening import read_profile
+from ibcm_bridge.responses import requirement
+from ibcm_bridge.roles import RoleTable
+from ibcm_bridge.yaml_tree import Tree
+
+GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
+USERS = ccm.policy_request(GUID).replace(
+    "</Machine>", "</Machine><User><SID>S-1-5-21-1-2-3-4</SID></User>"
+)
+USERS_RESOURCE = ccm.policy_request(GUID).replace('ResourceType="Machine"', 'ResourceType="user"')
+ON_BOOT_MEDIA = (
+    '<ClientRegistrationRequest><Data><AgentInformation AgentType="1"/></Data>'
+    "</ClientRegistrationRequest>"
+)
+
+
+@pytest.fixture(scope="module")
+def messages(table: RoleTable) -> EndpointTable:
+    found = table.bodies["ccm-message"].messages
+    assert found is not None
+    return found
+
+
+def message(endpoint: str, xml: str, **more: Any) -> CcmRequest:
+    body = ccm.ccm_post_body(endpoint=endpoint, body_xml=xml, client_guid=GUID, **more)
+    read = read_ccm_request(ccm.CONTENT_TYPE.encode(), body, 1_000_000)
+    assert isinstance(read, CcmRequest), read
+    return read
+
+
+def encrypted(endpoint: str) -> CcmRequest:
+    header = ccm.message_header(endpoint, 10, '<Hook2 Name="encrypt"/>', GUID)
+    body = ccm.raw_message(header, b"nobody can read this")
+    read = read_ccm_request(ccm.CONTENT_TYPE.encode(), body, 1_000_000)
+    assert isinstance(read, CcmRequest), read
+    return read
+
+
+def denied(messages: EndpointTable, one: CcmRequest, *, user: bool = False) -> Deny:
+    result = messages.judge(one, user=user)
+    assert isinstance(result, Deny), result
+    return result
+
+
+ROOTS = {
+    "MP_ClientRegistration": ["ClientRegistrationRequest"],
+    "MP_PolicyManager": ["RequestAssignments"],
+    "MP_LocationManager": [
+        "ContentLocationRequest",
+        "WSUSLocationRequest",
+        "EnumerateMPLocationRequest",
+        "SiteInformationRequest",
+    ],
+    "MP_DdrEndpoint": ["Report", "ReportHeader", "ReportBody", "UploadRequest"],
+    "MP_HinvEndpoint": ["Report", "UploadRequest"],
+    "MP_SinvEndpoint": ["Report", "UploadRequest"],
+    "MP_RelayEndpoint": ["Report", "UploadRequest"],
+    "StatusReceiver": ["Status", "UploadRequest"],
+    "MP_AppStateManager": ["AppStateServicesRequest"],
+}
+
+
+def test_the_table_has_these_endpoints_and_no_others(messages: EndpointTable) -> None:
+    shipped = {one.name: set(one.roots) for one in messages.endpoints.values()}
+    assert shipped == {name: {root.lower() for root in roots} for name, roots in ROOTS.items()}
+    anonymous = {one.name for one in messages.endpoints.values() if one.anonymous}
+    # protocol.md §1.6: location requests are anonymous, and who registers has no client GUID yet.
+    assert anonymous == {"MP_ClientRegistration", "MP_LocationManager"}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "root"), [(name, root) for name, roots in ROOTS.items() for root in roots]
+)
+def test_each_endpoint_takes_its_roots_however_they_are_written(
+    messages: EndpointTable, endpoint: str, root: str
+) -> None:
+    for name in (endpoint, endpoint.upper()):
+        for element in (root, root.lower()):
+            judged = messages.judge(message(name, f"<{element}/>"), user=False)
+            assert isinstance(judged, Endpoint)
+            assert judged.name == endpoint
+
+
+@pytest.mark.parametrize("endpoint", ROOTS)
+def test_no_endpoint_takes_another_root(messages: EndpointTable, endpoint: str) -> None:
+    others = {root for roots in ROOTS.values() for root in roots} - set(ROOTS[endpoint])
+    for root in (*others, "Anything", f"x{ROOTS[endpoint][0]}"):
+        denial = denied(messages, message(endpoint, f"<{root}/>"))
+        assert (denial.reason, denial.rule) == (Reason.MESSAGE, f"endpoints.{endpoint}.roots")
+        assert requirement(denial) == "BRIDGE-INSPECT"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["MP_StatusManager", "MP_Anything", "", "MP_HinvEndpoint2", "EndpointProtectionAgent"],
+)
+def test_an_endpoint_that_is_in_no_list_is_refused(messages: EndpointTable, endpoint: str) -> None:
+    denial = denied(messages, message(endpoint, "<Report/>"))
+    assert (denial.reason, denial.rule) == (Reason.ENDPOINT, "endpoints.endpoints")
+
+
+def test_each_document_of_a_message_must_have_a_root_of_the_endpoint(
+    messages: EndpointTable,
+) -> None:
+    first, second = "<Report/>".encode("utf-16-le"), "<Status/>".encode("utf-16-le")
+    header = ccm.message_header("MP_HinvEndpoint", len(first), "", GUID)
+    attachment = f'<Attachment Type="ByteRange" Offset="{len(first)}" Length="{len(second)}"/>'
+    header = header.replace("</Msg>", f"{attachment}</Msg>")
+    body = ccm.raw_message(header, first + second, inner_type=b"text/plain; charset=utf-16")
+    read = read_ccm_request(ccm.CONTENT_TYPE.encode(), body, 1_000)
+    assert isinstance(read, CcmRequest)
+    assert denied(messages, read).reason is Reason.MESSAGE
+
+
+@pytest.mark.parametrize("xml", [USERS, USERS_RESOURCE])
+def test_a_users_policy_is_for_users_that_windows_has_authenticated(
+    messages: EndpointTable, xml: str
+) -> None:
+    asked = message("MP_PolicyManager", xml)
+    denial = denied(messages, asked)
+    assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-USER-DEPLOYMENT")
+    assert isinstance(messages.judge(asked, user=True), Endpoint)
+    # The computer's own, with or without a user.
+    for user in (False, True):
+        mine = message("MP_PolicyManager", ccm.policy_request(GUID))
+        assert isinstance(messages.judge(mine, user=user), Endpoint)
+
+
+def test_a_client_on_boot_media_does_not_register(messages: EndpointTable) -> None:
+    denial = denied(messages, message("MP_ClientRegistration", ON_BOOT_MEDIA))
+    assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-OSD")
+    installed = ON_BOOT_MEDIA.replace('AgentType="1"', 'AgentType="0"')
+    assert isinstance(
+        messages.judge(message("MP_ClientRegistration", installed), user=False), Endpoint
+    )
+
+
+# Encrypted messages
+
+
+def test_an_encrypted_message_is_refused_unless_the_policy_lets_it_pass(
+    messages: EndpointTable,
+) -> None:
+    opted_in = messages.with_encrypted()
+    for name, endpoint in messages.endpoints.items():
+        denial = denied(messages, encrypted(name))
+        assert denial.reason is Reason.BODY_NOT_INSPECTABLE
+        if endpoint.encrypted:
+            assert denial.rule == "messages.encrypted"
+            assert isinstance(opted_in.judge(encrypted(name), user=False), Endpoint)
+        else:
+            # Nobody encrypts these: it would only hide what is asked.
+            assert denial.rule == f"endpoints.{endpoint.name}.encrypted"
+            assert denied(opted_in, encrypted(name)) == denial
+    assert denied(opted_in, encrypted("MP_OOBMgr")).requirement == "NO-WAKE-ON-LAN"
+    assert denied(opted_in, encrypted("MP_Anything")).reason is Reason.ENDPOINT
+
+
+# What a policy adds
+
+
+def widened(
+    table: RoleTable, role: str, *added: tuple[str, str]
+) -> tuple[EndpointTable, list[str]]:
+    rows = [
+        ExtraMessageRow(endpoint=endpoint, root=root, because="the tests want it")
+        for endpoint, root in added
+    ]
+    reading = Reading(Path("bridge.yaml"), Tree())
+    row = RoleRow(site_system="https://ss.corp.example", extra_messages=rows)
+    profile = read_profile(reading, (), row, table.roles[role], table)
+    problems = [problem.message for problem in reading.tree.problems]
+    return profile.messages or EndpointTable({}, ()), problems
+
+
+def test_a_policy_may_add_a_message(table: RoleTable, messages: EndpointTable) -> None:
+    more, problems = widened(
+        table,
+        "management-point",
+        ("MP_LocationManager", "UpdateSFRequest"),
+        ("MP_New", "Anything"),
+    )
+    assert not problems
+    for endpoint, root in (("MP_LocationManager", "UpdateSFRequest"), ("mp_new", "ANYTHING")):
+        one = message(endpoint, f"<{root}/>")
+        assert isinstance(more.judge(one, user=False), Endpoint)
+        denied(messages, one)
+    # And no more than that.
+    for endpoint, root in (("MP_HinvEndpoint", "UpdateSFRequest"), ("MP_New", "Report")):
+        denied(more, message(endpoint, f"<{root}/>"))
+    hidden = message("MP_HinvEndpoint", "<Report><UpdateSFRequest/></Report>")
+    assert denied(more, hidden).requirement == "BRIDGE-INSPECT"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "root", "cites"),
+    [
+        ("MP_OOBMgr", "Anything", "NO-WAKE-ON-LAN"),
+        ("mp_clientidmanager", "ClientIDRequest", "NO-OSD"),
+        ("MP_LocationManager", "AssignedSiteRequest", "NO-SITE-ASSIGNMENT"),
+        ("MP_Other", "localmplocationrequest", "NO-SITE-ASSIGNMENT"),
+        ("MP_TokenManager", "x", "BRIDGE-AUTH-COMPUTER"),
+        ("MP_SinvCollFileEndpoint", "Report", "BRIDGE-INSPECT"),
+    ],
+)
+def test_what_is_not_supported_cannot_be_added(
+    table: RoleTable, endpoint: str, root: str, cites: str
+) -> None:
+    more, problems = widened(table, "management-point", (endpoint, root))
+    assert problems == [f"{root} for {endpoint} is refused for {cites}"]
+    assert isinstance(more.judge(message(endpoint, f"<{root}/>"), user=False), Deny)
+
+
+def test_a_role_without_messages_takes_none(table: RoleTable) -> None:
+    _, problems = widened(table, "distribution-point", ("MP_New", "Anything"))
+    assert problems == ["distribution-point takes no messages"]
+
+
+# The table as it is written
+
+
+GOOD: dict[str, Any] = {
+    "endpoints": {"MP_x": {"roots": ["Report"]}},
+    "refused": [{"root": "Other", "requirement": "NO-OSD"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda data: data.update(more=1), ValueError),
+        (lambda data: data.pop("refused"), KeyError),
+        (lambda data: data["endpoints"].update(mp_X={"roots": ["Report"]}), ValueError),
+        (lambda data: data["endpoints"]["MP_x"].update(roots=[]), ValueError),
+        (lambda data: data["endpoints"]["MP_x"].update(roots="Report"), TypeError),
+        (lambda data: data["endpoints"]["MP_x"].update(anonymous="yes"), TypeError),
+        (lambda data: data["endpoints"]["MP_x"].update(signed=True), ValueError),
+        (lambda data: data["refused"].append({"requirement": "NO-OSD"}), ValueError),
+        (lambda data: data["refused"].append({"root": "x"}), KeyError),
+        (
+            lambda data: data["refused"].append(
+                {"at": "Machine/ClientID", "requirement": "NO-OSD"}
+            ),
+            ValueError,
+        ),
+        (
+            lambda data: data["refused"].append(
+                {"at": "Nowhere", "is": "1", "requirement": "NO-OSD"}
+            ),
+            ValueError,
+        ),
+        (
+            lambda data: data["refused"].append({"endpoint": "mp_x", "requirement": "NO-OSD"}),
+            ValueError,
+        ),
+    ],
+)
+def test_a_broken_table_is_a_defect(
+    change: Callable[[dict[str, Any]], object], error: type[Exception]
+) -> None:
+    data = {
+        "endpoints": {"MP_x": dict(GOOD["endpoints"]["MP_x"])},
+        "refused": list(GOOD["refused"]),
+    }
+    assert read_endpoint_table(data).endpoints
+    change(data)
+    with pytest.raises(error):
+        read_endpoint_table(data)
+
+
+def test_a_table_is_known_by_all_that_is_in_it(messages: EndpointTable) -> None:
+    seen = {
+        messages.fingerprint(),
+        messages.with_encrypted().fingerprint(),
+        messages.with_message("MP_New", "Anything").fingerprint(),
+        EndpointTable(messages.endpoints, ()).fingerprint(),
+        EndpointTable({}, messages.refused).fingerprint(),
+    }
+    assert len(seen) == 5
