@@ -13,6 +13,7 @@ Anything else is refused: a message that cannot be read here cannot be inspected
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ibcm_bridge.decisions import Deny, Reason
@@ -105,7 +106,6 @@ def _read_slices(
 ) -> tuple[Document, ...] | Deny:
     """All slices, each an XML document by itself; or the refusal."""
     documents: list[Document] = []
-    rest = bytearray(inflated)
     distinct = dict.fromkeys(slices)
     # A heartbeat's slices cover its payload not quite twice (protocol.md §1.3). Each is read, so
     # many that overlap would be a bomb.
@@ -114,7 +114,6 @@ def _read_slices(
     for offset, length in distinct:
         if offset % 2 or offset + length > len(inflated):
             return Deny(Reason.XML, "ccm.slices", "a slice outside the payload")
-        rest[offset : offset + length] = bytes(length)
         text = _utf16(inflated[offset : offset + length], "ccm.payload")
         if isinstance(text, Deny):
             return text
@@ -123,9 +122,18 @@ def _read_slices(
             return document
         documents.append(document)
     # A CRLF of two bytes after the last NUL is usual (protocol.md §1.3); text there is not.
-    if rest.translate(None, _PADDING):
+    if any(inflated[begin:end].strip(_PADDING) for begin, end in _gaps(distinct, len(inflated))):
         return Deny(Reason.XML, "ccm.slices", "text that no Body or Attachment covers")
     return tuple(documents)
+
+
+def _gaps(slices: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
+    """Where what no slice covers begins and ends."""
+    covered = 0
+    for offset, length in sorted(slices):
+        yield covered, offset
+        covered = max(covered, offset + length)
+    yield covered, size
 
 
 def _utf16(raw: bytes, where: str) -> str | Deny:

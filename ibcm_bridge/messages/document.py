@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_DEPTH, MAX_NAMES, MAX_VALUE, MAX_VALUES
-from ibcm_bridge.messages.xml import DepthError, check_xml
+from ibcm_bridge.messages.xml import DepthError, EndElement, StartElement, check_xml
 
 
 class Place(StrEnum):
@@ -77,21 +77,22 @@ class Document:
 def read_document(text: str, where: str) -> Document | Deny:
     """Read an XML document that has no document type."""
     utf8 = text.encode()
-    reader = _Reader(references=b"&" in utf8)
+    found = _Found()
+    start, end = _handlers(found, references=b"&" in utf8)
     try:
-        refusal = check_xml(utf8, where, reader.start, reader.end, reader.text)
+        refusal = check_xml(utf8, where, start, end, found.texts.append)
     except _TooMuchError as error:
         return Deny(Reason.XML, f"{where}.limits", str(error))
     if refusal is not None:
         return refusal
-    as_read = "".join(reader.texts) + "\n".join(reader.attributes)
+    as_read = "".join(found.texts) + "\n".join(found.attributes)
     quoted = map(str.lower, _ELEMENT.findall(as_read)) if "<" in as_read else ()
     return Document(
         text=text,
-        root=reader.root,
-        elements=frozenset((*reader.elements, *quoted)),
+        root=found.root,
+        elements=frozenset((*(one.name for one in found.names.values()), *quoted)),
         as_read=as_read,
-        values={place: tuple(found) for place, found in reader.values.items()},
+        values={place: tuple(values) for place, values in found.values.items()},
     )
 
 
@@ -99,56 +100,79 @@ class _TooMuchError(Exception):
     """More names or values than any message has."""
 
 
-class _Reader:
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """A name of elements, and what is of interest about them."""
+
+    name: str
+    """Local, in lower case."""
+    below: tuple[str, Place] | None
+    attribute: tuple[str, Place] | None
+
+
+@dataclass(slots=True)
+class _Found:
     """What expat's events leave behind."""
 
-    def __init__(self, *, references: bool) -> None:
-        self.root = ""
-        self.elements: set[str] = set()
-        self.texts: list[str] = []
-        self.attributes: list[str] = [""] if references else []
-        self.values: dict[Place, dict[str, None]] = {}
-        self._references = references
-        self._path: list[str] = []
-        self._open: list[tuple[int, int, Place]] = []
-        """Depth of an element whose text is wanted, where its text begins, and its place."""
+    root: str = ""
+    names: dict[str, _Name] = field(default_factory=dict)
+    """By how they are written."""
+    texts: list[str] = field(default_factory=list)
+    attributes: list[str] = field(default_factory=list)
+    values: dict[Place, dict[str, None]] = field(default_factory=dict)
 
-    def start(self, name: str, attributes: Mapping[str, str]) -> None:
-        local = name.rpartition(":")[2] if ":" in name else name
-        path = self._path
-        if not path:
+    def name(self, written: str) -> _Name:
+        """A name that is seen for the first time."""
+        if len(self.names) == MAX_NAMES:
+            raise _TooMuchError(f"more than {MAX_NAMES} names of elements")
+        local = written.rpartition(":")[2]
+        if not self.names:
             self.root = local
         local = local.lower()
-        if len(path) == MAX_DEPTH:
-            raise DepthError
-        if local not in self.elements:
-            if len(self.elements) == MAX_NAMES:
-                raise _TooMuchError(f"more than {MAX_NAMES} names of elements")
-            self.elements.add(local)
-        below = _BELOW.get(local)
-        if below is not None and path and path[-1] == below[0]:
-            self._open.append((len(path), len(self.texts), below[1]))
-        path.append(local)
-        if attributes:
-            if self._references:
-                self.attributes += attributes.values()
-            wanted = _ATTRIBUTES.get(local)
-            if wanted is not None:
-                for attribute, value in attributes.items():
-                    if attribute.rpartition(":")[2].lower() == wanted[0]:
-                        self._keep(wanted[1], value)
+        name = self.names[written] = _Name(local, _BELOW.get(local), _ATTRIBUTES.get(local))
+        return name
 
-    def end(self, _name: str) -> None:
-        self._path.pop()
-        if self._open and self._open[-1][0] == len(self._path):
-            _, begin, place = self._open.pop()
-            self._keep(place, "".join(self.texts[begin:]))
-
-    def text(self, text: str) -> None:
-        self.texts.append(text)
-
-    def _keep(self, place: Place, value: str) -> None:
-        found = self.values.setdefault(place, {})
-        found[value] = None
-        if len(found) > MAX_VALUES or len(value) > MAX_VALUE:
+    def keep(self, place: Place, value: str) -> None:
+        """What stands at a place."""
+        values = self.values.setdefault(place, {})
+        values[value] = None
+        if len(values) > MAX_VALUES or len(value) > MAX_VALUE:
             raise _TooMuchError(f"too much at {place}")
+
+    def keep_attribute(self, wanted: tuple[str, Place], attributes: Mapping[str, str]) -> None:
+        """However it is written."""
+        for name, value in attributes.items():
+            if name.rpartition(":")[2].lower() == wanted[0]:
+                self.keep(wanted[1], value)
+
+
+def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElement]:
+    """Functions, not methods: they are most of the time that reading takes."""
+    names, texts = found.names, found.texts
+    path: list[str] = []
+    wanted: list[tuple[int, int, Place]] = []
+    """Depth of an element whose text is wanted, where its text begins, and its place."""
+    if references:
+        found.attributes.append("")
+
+    def start(written: str, attributes: Mapping[str, str]) -> None:
+        name = names.get(written) or found.name(written)
+        depth = len(path)
+        if depth == MAX_DEPTH:
+            raise DepthError
+        if name.below is not None and path and path[-1] == name.below[0]:
+            wanted.append((depth, len(texts), name.below[1]))
+        path.append(name.name)
+        if attributes:
+            if references:
+                found.attributes += attributes.values()
+            if name.attribute is not None:
+                found.keep_attribute(name.attribute, attributes)
+
+    def end(_written: str) -> None:
+        path.pop()
+        if wanted and wanted[-1][0] == len(path):
+            _, begin, place = wanted.pop()
+            found.keep(place, "".join(texts[begin:]))
+
+    return start, end
