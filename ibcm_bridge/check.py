@@ -94,6 +94,10 @@ def _say_settings(policy: Policy) -> Iterator[Finding]:
     if policy.when_unwritable is WhenUnwritable.CONTINUE:
         text = "requests go on while it cannot be written (when_unwritable: continue)"
         yield Finding(Level.FACT, "audit", text)
+    yield Finding(Level.FACT, "messages", policy.messages.describe())
+    if (why := policy.messages.encrypted_because) is not None:
+        text = f"encrypted reports pass unread, because: {why}"
+        yield Finding(Level.WARNING, "messages.encrypted", text, "BRIDGE-INSPECT")
     defaults = LimitsRow().model_dump()
     changed = [
         f"{name} {_number(value)} (default {_number(defaults[name])})"
