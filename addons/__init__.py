@@ -4,6 +4,7 @@
     front_door             the first layer: plaintext, ClientHello, routing
     relay                  a tunneled connection
     exchange               a bridged connection: one request after another
+    forwarding, passing    its half with site systems, and what goes through meanwhile
     procedure, timers      what layers are written with
     endings                hooks of our own, for how things end
     display                what addons that show traffic get to see
@@ -14,7 +15,7 @@
     inspection_workers, inspection_worker
                            processes that look into large bodies
     client_authentication, request_authorization, body_inspection,
-    site_system_authentication, audit_trail
+    site_system_authentication, reply_inspection, audit_trail
                            addons: each turns mitmproxy's objects into values and calls one decision
     runner                 puts it together and runs it
 

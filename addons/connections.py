@@ -13,6 +13,8 @@ from ibcm_bridge.budget import Budget, Hold
 from ibcm_bridge.decisions import Authorized, Deny
 from ibcm_bridge.gate import Decision
 from ibcm_bridge.identity import CertificateFacts, Client
+from ibcm_bridge.inspection.replies import ReplyFindings
+from ibcm_bridge.messages.ccm_reply import CcmReply
 from ibcm_bridge.policy import (
     Address,
     Listener,
@@ -62,6 +64,15 @@ class ConnectionRecord:
     """The request under way."""
 
 
+@dataclass(frozen=True, slots=True)
+class CollectedReply:
+    """An answer that is to be read before it is passed on."""
+
+    content_type: bytes
+    body: bytes | Deny
+    """All of it, or why it cannot be had."""
+
+
 @dataclass(slots=True, eq=False)
 class Exchange:
     """One request and its answer, on a connection."""
@@ -78,6 +89,12 @@ class Exchange:
     """Whether the site system was sent the request, whatever came of it."""
     status: int | None = None
     bytes_out: int = 0
+    collected: CollectedReply | None = None
+    """While it is decided on."""
+    reply: CcmReply | None = None
+    """The answer to a CCM_POST, once it has been read."""
+    findings: ReplyFindings | None = None
+    """That an answer which is read may be passed on."""
     observed: tuple[str, ...] = ()
     """What the answer would have been refused for, did the policy not say to observe."""
     note: str = ""

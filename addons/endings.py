@@ -1,9 +1,13 @@
-"""Hooks of our own, for what mitmproxy has none: how a connection, a tunnel or a request ended."""
+"""Hooks of our own, for what mitmproxy has none.
+
+How a connection, a tunnel or a request ended; and an answer that is to be read before it passes.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
@@ -49,3 +53,10 @@ class ExchangeEndedHook(commands.StartHook):
     """A request has been answered, refused or given up."""
 
     data: Exchange
+
+
+@dataclass
+class ReplyCollectedHook(commands.StartHook):
+    """An answer that has to be decided on is there, and none of it has been passed on."""
+
+    data: HTTPFlow

@@ -11,7 +11,9 @@ list). This layer is the procedure below and nothing else, so that it can be rea
  5. the gate: this head and this body must be approved
  6. open the site-system leg if there is none yet
  7. send exactly what was approved
- 8. read the response head; hook `responseheaders`; pass the response on as it comes
+ 8. read the response head; hook `responseheaders`; pass the response on as it comes, or collect
+    it first, where the role's table says that it is read; hook `reply_collected`:
+    `reply_inspection` decides on it
  9. hook `response`; on to the next request, or close
 
 Any refusal is answered with `responses`, written down, and closes the connection. The hooks carry
@@ -34,7 +36,8 @@ from mitmproxy.proxy.layers.http._hooks import (
 from ibcm_bridge.addons.connections import Exchange, attach_exchange
 from ibcm_bridge.addons.display import shown_request
 from ibcm_bridge.addons.endings import ExchangeEndedHook
-from ibcm_bridge.addons.forwarding import ConnectionEnded, ForwardingLayer
+from ibcm_bridge.addons.forwarding import ForwardingLayer
+from ibcm_bridge.addons.passing import ConnectionEnded
 from ibcm_bridge.addons.procedure import Steps
 from ibcm_bridge.addons.site_system_leg import Closed
 from ibcm_bridge.addons.tls_ending import CutOff

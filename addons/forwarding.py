@@ -12,20 +12,21 @@ import time
 import h11
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
-from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.context import Context
+from mitmproxy.proxy import events
 from mitmproxy.proxy.layers.http._hooks import (
     HttpErrorHook,
     HttpResponseHeadersHook,
     HttpResponseHook,
 )
 
-from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
+from ibcm_bridge.addons.connections import CollectedReply, Exchange
 from ibcm_bridge.addons.display import shown_response
-from ibcm_bridge.addons.procedure import Item, ProcedureLayer, Steps
+from ibcm_bridge.addons.endings import ReplyCollectedHook
+from ibcm_bridge.addons.passing import PassingLayer
+from ibcm_bridge.addons.procedure import Steps
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from ibcm_bridge.decisions import Approved, Deny, Reason, Refused
-from ibcm_bridge.identity import AnonymousClient
+from ibcm_bridge.inspection.replies import ReplyFindings, unreadable_head
 from ibcm_bridge.origination import (
     Origination,
     authentication_lost,
@@ -33,46 +34,24 @@ from ibcm_bridge.origination import (
     late,
     originate,
 )
-from ibcm_bridge.policy import HttpPublication, Limits
+from ibcm_bridge.policy import HttpPublication
+from ibcm_bridge.response_body import ResponseBody
 from ibcm_bridge.response_head import (
     BodyEnd,
     ResponseReader,
     asks_to_close,
     body_end,
-    chunk,
-    content_length,
     ends_connection,
+    field_values,
     fields_for_client,
     head_for_client,
     next_response,
     response_reader,
 )
 
-MAX_AHEAD = 65_536
-"""Bytes a client may send before the answer to its request has been given."""
 
-
-class ConnectionEnded(Exception):
-    """The client has gone; there is nobody to answer."""
-
-
-class ForwardingLayer(ProcedureLayer):
+class ForwardingLayer(PassingLayer):
     """Speaks with site systems, on legs of its own."""
-
-    def __init__(self, context: Context, connection: ConnectionRecord, limits: Limits) -> None:
-        self._connection = connection
-        self._limits = limits
-        self._received = bytearray()
-        """What the client has sent and nobody has looked at."""
-        self._taken = 0
-        """Bytes of the request under way that are no longer in `_received`."""
-        self._answering = False
-        """Whether a response head has been sent for the request under way."""
-        self._unsent = b""
-        """The response head, until there is something to send it with."""
-        self._cut_off = False
-        """Whether the last response could not be finished."""
-        super().__init__(context)
 
     def _forward(self, exchange: Exchange, flow: http.HTTPFlow, approved: Approved) -> Steps[bool]:
         """Send what was approved, pass the response on; whether the connection can go on."""
@@ -101,6 +80,11 @@ class ForwardingLayer(ProcedureLayer):
             raise Refused(passed)
         exchange.note = passed.note
         end = body_end(response, head)
+        body = ResponseBody(reader, response, end)
+        reading = approved.authorized.reply
+        # Of an error a client reads nothing but that it is one.
+        if reading is not None and 200 <= response.status_code < 300 and end is not BodyEnd.NO_BODY:
+            yield from self._judge_reply(exchange, flow, response, body)
         keep_alive = (
             end is not BodyEnd.CLOSE
             and not asks_to_close(received_head.values(b"connection"))
@@ -108,7 +92,7 @@ class ForwardingLayer(ProcedureLayer):
         )
         self._answering = True
         self._unsent = head_for_client(response, passed, end, keep_alive=keep_alive)
-        whole = yield from self._pass_body_on(exchange, reader, end, response)
+        whole = yield from self._pass_body_on(exchange, body)
         yield from self._send(b"")
         if not whole:
             yield from self._incomplete(
@@ -117,11 +101,30 @@ class ForwardingLayer(ProcedureLayer):
             return False
         flow.response.timestamp_end = time.time()
         # More than the answer: whatever it is, it must not become the next one.
-        surplus = end is not BodyEnd.COUNTED and reader.trailing_data[0]
-        if surplus or ends_connection(response) or not keep_alive:
+        if body.surplus or ends_connection(response) or not keep_alive:
             yield from self.with_leg(leg, leg.close())
         yield HttpResponseHook(flow)
         return keep_alive and (leg.usable or not leg.authenticates)
+
+    def _judge_reply(
+        self, exchange: Exchange, flow: http.HTTPFlow, response: h11.Response, body: ResponseBody
+    ) -> Steps[None]:
+        """Collect an answer and have it decided on, before any of it is passed on."""
+        taken = self._taken
+        codings = field_values(response, b"content-encoding")
+        collected: bytes | Deny | None = unreadable_head(response.status_code, codings)
+        if collected is None:
+            collected = yield from self._collect(body)
+        content_type = b"".join(field_values(response, b"content-type")[:1])
+        exchange.collected = CollectedReply(content_type, collected)
+        yield ReplyCollectedHook(flow)
+        exchange.collected = None
+        self._taken = taken
+        self._hold()
+        if isinstance(exchange.decision, Deny):
+            raise Refused(exchange.decision)
+        if not isinstance(exchange.findings, ReplyFindings):
+            raise Refused(Deny(Reason.BRIDGE_DEFECT, "exchange", "the answer was not decided on"))
 
     def _open_leg(self, terms: Origination) -> Steps[SiteSystemLeg]:
         # Two roles may name one site system and differ in what they demand of it.
@@ -176,104 +179,6 @@ class ForwardingLayer(ProcedureLayer):
         if isinstance(response, Deny):
             raise Refused(response)
         return response
-
-    def _pass_body_on(
-        self, exchange: Exchange, reader: h11.Connection, end: BodyEnd, response: h11.Response
-    ) -> Steps[bool]:
-        """Pass the body on as it comes; False when it ended before it was whole."""
-        if end is BodyEnd.NO_BODY:
-            return True
-        if end is BodyEnd.COUNTED:
-            # Past the head a counted body needs no parser: a download goes straight through.
-            return (yield from self._pass_counted(exchange, reader, content_length(response)))
-        while True:
-            try:
-                event = reader.next_event()
-            except h11.RemoteProtocolError:
-                return False
-            if isinstance(event, h11.Data):
-                piece = bytes(event.data)
-                exchange.bytes_out += len(piece)
-                if end is BodyEnd.CHUNKED:
-                    piece = chunk(piece)
-                yield from self._send(piece)
-            elif event is h11.NEED_DATA:
-                more = yield from self._response_piece()
-                if more is None:
-                    return False
-                reader.receive_data(more)
-            else:
-                if end is BodyEnd.CHUNKED:
-                    yield from self._send(chunk(b""))
-                return True
-
-    def _pass_counted(
-        self, exchange: Exchange, reader: h11.Connection, remaining: int
-    ) -> Steps[bool]:
-        piece: bytes | None = reader.trailing_data[0]
-        while piece is not None:
-            if len(piece) > remaining:
-                # More than was announced; not ours to pass on, and the leg is not to be trusted.
-                piece = piece[:remaining]
-                assert self.leg_in_use is not None
-                yield from self.with_leg(self.leg_in_use, self.leg_in_use.close())
-            if piece:
-                remaining -= len(piece)
-                exchange.bytes_out += len(piece)
-                yield from self._send(piece)
-            if not remaining:
-                return True
-            piece = (yield from self._response_piece()) or None
-        return False
-
-    def _response_piece(self) -> Steps[bytes | None]:
-        """The next bytes from the site system; empty at its clean end, None when there is no more.
-
-        None is for a leg that fell silent or was cut off.
-        """
-        yield from self._send(b"")
-        yield from self.deadline.move(self._limits.idle_seconds)
-        while True:
-            item = yield from self._next_item()
-            if isinstance(item, Received):
-                self.deadline.lift()
-                return item.data
-            if isinstance(item, Closed):
-                # A bare FIN may be anybody's: only close_notify ends a response (RFC 9112 §9.8).
-                return b"" if item.clean else None
-            if isinstance(item, events.Wakeup):
-                return None
-
-    def _send(self, data: bytes) -> Steps[None]:
-        """Send to the client, a response's head together with the first of its body."""
-        if self._unsent:
-            data, self._unsent = self._unsent + data, b""
-        if data:
-            yield commands.SendData(self.context.client, data)
-
-    def _next_item(self) -> Steps[Item]:
-        """The next item while a site system is busy; what the client sends ahead is kept."""
-        while True:
-            item: Item = yield None
-            if isinstance(item, events.ConnectionClosed):
-                raise ConnectionEnded
-            if not isinstance(item, events.DataReceived):
-                return item
-            # The next request is decided like any other, in its turn.
-            self._received += item.data
-            if len(self._received) > MAX_AHEAD:
-                ahead = f"more than {MAX_AHEAD} bytes"
-                raise Refused(Deny(Reason.PIPELINED, "exchange.ahead", ahead))
-            self._hold()
-
-    def _hold(self, announced: int = 0) -> None:
-        """Count what is kept of requests, and what is still to come of this one, or refuse it."""
-        held = self._taken + max(announced, len(self._received))
-        if isinstance(self._connection.authenticated, AnonymousClient):
-            self._connection.hold.count_as_anonymous()
-        if not self._connection.hold.change(held):
-            detail = f"{held} bytes are more than there is room for"
-            raise Refused(Deny(Reason.OVERLOADED, "limits.held_bytes", detail))
 
     def _incomplete(self, exchange: Exchange, flow: http.HTTPFlow, note: str) -> Steps[None]:
         exchange.note = f"{exchange.note}; {note}" if exchange.note else note

@@ -125,7 +125,7 @@ _WITHDRAW: Mapping[type[object], Callable[[Any], None]] = {
 }
 """How a hook's data says no. Hooks with other data only tell; for them the connection just ends."""
 
-_LAYER_REFUSES = frozenset(("requestheaders", "request", "responseheaders"))
+_LAYER_REFUSES = frozenset(("requestheaders", "request", "responseheaders", "reply_collected"))
 """After these the layer itself can still answer: it finds the withdrawn decision, refuses and
 closes. After any other hook that raised, the handler aborts."""
 

@@ -29,6 +29,7 @@ from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.front_door import FrontDoorLayer
 from ibcm_bridge.addons.held_trust import Clock, utc_now
 from ibcm_bridge.addons.inspection_workers import InspectionWorkers
+from ibcm_bridge.addons.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.revocation_renewal import LOOK_SECONDS, RevocationRenewal, stopped
 from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthentication
@@ -100,6 +101,7 @@ class Bridge:
                 BodyInspection(content_engines, self.workers.look),
                 ClientIdentity(self._registry, policy.messages, clock),
                 site_system_leg,
+                ReplyInspection(policy.messages),
                 *watching,
             ]
         )

@@ -132,15 +132,19 @@ def body_end(response: h11.Response, head: RequestHead) -> BodyEnd:
     return BodyEnd.COUNTED if b"content-length" in names else BodyEnd.CLOSE
 
 
+def field_values(response: h11.Response, lower_name: bytes) -> list[bytes]:
+    """The values of all fields of that name."""
+    return [value for name, value in response.headers if name == lower_name]
+
+
 def content_length(response: h11.Response) -> int:
     """Bytes of a counted body. h11 has refused repeated and malformed lengths."""
-    return next(int(value) for name, value in response.headers if name == b"content-length")
+    return int(field_values(response, b"content-length")[0])
 
 
 def ends_connection(response: h11.Response) -> bool:
     """Whether the site system will close its leg after this response."""
-    values = [value for name, value in response.headers if name == b"connection"]
-    return asks_to_close(values) or response.http_version < b"1.1"
+    return asks_to_close(field_values(response, b"connection")) or response.http_version < b"1.1"
 
 
 def asks_to_close(connection_values: list[bytes]) -> bool:

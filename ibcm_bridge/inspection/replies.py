@@ -61,6 +61,21 @@ class ReplyFindings:
     """What the policy says to write down, bounded."""
 
 
+def unreadable(rule: str, detail: str) -> Deny:
+    """In place of an answer that is not there to be read."""
+    return Deny(Reason.REPLY_UNREADABLE, rule, detail)
+
+
+def unreadable_head(status: int, codings: Iterable[bytes]) -> Deny | None:
+    """Why nothing can be read after a head with this status and Content-Encoding."""
+    if status != 200:
+        # RFC 9110 §15.3.7: 206 has a part, and the rest of a name may be in another one.
+        return unreadable("replies.status", f"status {status}")
+    if any(coding.strip().lower() not in (b"", b"identity") for coding in codings):
+        return unreadable("replies.content-encoding", "a coded body")
+    return None
+
+
 def read_reply(reading: ReplyReading, content_type: bytes, body: bytes) -> ReadReply | Deny:
     """Read an answer of at most MAX_REPLY bytes."""
     if reading is ReplyReading.XML:

@@ -41,6 +41,7 @@ from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
 from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.held_trust import utc_now
+from ibcm_bridge.addons.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.runner import Bridge, serve
 from ibcm_bridge.addons.tls_ending import CutOff
@@ -446,6 +447,7 @@ class ExchangeDriver(Driver):
             identity.request(flow)
 
         self.hooks["request"] = request
+        self.hooks["reply_collected"] = ReplyInspection(lab.policy.messages).reply_collected
 
     @property
     def ended(self) -> list[Exchange]:

@@ -32,7 +32,6 @@ from OpenSSL import SSL, crypto
 
 from ibcm_bridge.addons import (
     endings,
-    forwarding,
     listener,
     runner,
     tls_contexts,
@@ -45,6 +44,8 @@ from ibcm_bridge.lab import pki as lab_pki
 from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki import Credential, LabPki
 from ibcm_bridge.policy import Trust
+from ibcm_bridge.response_body import ResponseBody
+from ibcm_bridge.response_head import BodyEnd
 from ibcm_bridge.responses import REFUSALS
 
 from .conftest import GOOD, Lab, Running, bridged_publication, changed, open_connection, wait_for
@@ -386,9 +387,10 @@ def test_h11_gives_back_a_counted_body_when_its_head_has_been_read() -> None:
     reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
     reader.send(h11.EndOfMessage())
     reader.receive_data(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
-    assert isinstance(reader.next_event(), h11.Response)
+    response = reader.next_event()
+    assert isinstance(response, h11.Response)
     assert reader.trailing_data == (b"hel", False)
-    assert forwarding.content_length is not None
+    assert ResponseBody(reader, response, BodyEnd.COUNTED).take() == b"hel"
 
 
 # asyncio

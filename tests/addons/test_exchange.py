@@ -18,7 +18,7 @@ from mitmproxy.proxy import events
 from ibcm_bridge.addons import site_system_leg, timers
 from ibcm_bridge.addons.connections import exchange_of
 from ibcm_bridge.addons.exchange import LINGER_BYTES, LINGER_SECONDS
-from ibcm_bridge.addons.forwarding import MAX_AHEAD
+from ibcm_bridge.addons.passing import MAX_AHEAD
 from ibcm_bridge.decisions import Approved
 from ibcm_bridge.policy import BridgePublication
 
@@ -28,6 +28,8 @@ HOST = b"Host: bridge.internet.example\r\n"
 GET = b"GET /SMS_MP/.sms_aut?MPLIST HTTP/1.1\r\n" + HOST + b"\r\n"
 SECOND = GET.replace(b"MPLIST", b"MPCERT")
 HEAD = b"HEAD" + GET[3:]
+POLICY = GET.replace(b".sms_aut?MPLIST", b".sms_pol?{LAB00001}.1_00")
+"""GET and SECOND have answers that are collected and read; this has one that is passed on."""
 FROM_DP = b"GET /SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe HTTP/1.1\r\n" + HOST + b"\r\n"
 DENIED = GET.replace(b"GET", b"DELETE")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -411,7 +413,7 @@ def test_a_client_that_sends_too_much_ahead_is_refused(exchange: ExchangeDriver)
 def test_a_client_that_sends_too_much_ahead_of_half_an_answer_is_closed(
     exchange: ExchangeDriver,
 ) -> None:
-    exchange.receive(GET)
+    exchange.receive(POLICY)
     exchange.receive(OK[:-1], exchange.server)
     exchange.receive(b"x" * (MAX_AHEAD + 1))
     assert exchange.to_client() == OK[:-1]
@@ -437,6 +439,7 @@ def test_a_refused_client_that_does_nothing_is_closed_soon(exchange: ExchangeDri
 # Responses
 
 
+@pytest.mark.parametrize("request_head", [GET, POLICY], ids=["collected", "streamed"])
 @pytest.mark.parametrize(
     ("response", "passed_on"),
     [
@@ -463,13 +466,13 @@ def test_a_refused_client_that_does_nothing_is_closed_soon(exchange: ExchangeDri
     ],
 )
 def test_a_response_is_passed_on_and_the_leg_kept(
-    exchange: ExchangeDriver, response: bytes, passed_on: bytes
+    exchange: ExchangeDriver, response: bytes, passed_on: bytes, request_head: bytes
 ) -> None:
-    exchange.receive(GET)
+    exchange.receive(request_head)
     exchange.receive(response, exchange.server)
     assert exchange.to_client() == passed_on
     exchange.receive(SECOND)
-    assert exchange.to(exchange.server) == GET + SECOND
+    assert exchange.to(exchange.server) == request_head + SECOND
     assert len(exchange.dialled) == 1
 
 
@@ -556,6 +559,7 @@ def test_a_response_that_ends_without_close_notify_is_cut_off(
     assert exchange.cut_off == [exchange.client]
 
 
+@pytest.mark.parametrize("request_head", [GET, POLICY], ids=["collected", "streamed"])
 @pytest.mark.parametrize(
     "response",
     [
@@ -564,8 +568,10 @@ def test_a_response_that_ends_without_close_notify_is_cut_off(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nZZ\r\n",
     ],
 )
-def test_a_response_cut_short_is_not_made_whole(exchange: ExchangeDriver, response: bytes) -> None:
-    exchange.receive(GET + SECOND)
+def test_a_response_cut_short_is_not_made_whole(
+    exchange: ExchangeDriver, response: bytes, request_head: bytes
+) -> None:
+    exchange.receive(request_head + SECOND)
     exchange.receive(response, exchange.server)
     exchange.close(exchange.server)
     answer = exchange.to_client()
@@ -577,6 +583,7 @@ def test_a_response_cut_short_is_not_made_whole(exchange: ExchangeDriver, respon
     assert exchange.cut_off == [exchange.client], "close_notify would say that it is whole"
 
 
+@pytest.mark.parametrize("request_head", [GET, POLICY], ids=["collected", "streamed"])
 @pytest.mark.parametrize(
     "response",
     [
@@ -587,9 +594,9 @@ def test_a_response_cut_short_is_not_made_whole(exchange: ExchangeDriver, respon
     ],
 )
 def test_bytes_after_a_response_are_thrown_away_with_their_leg(
-    exchange: ExchangeDriver, response: bytes
+    exchange: ExchangeDriver, response: bytes, request_head: bytes
 ) -> None:
-    exchange.receive(GET)
+    exchange.receive(request_head)
     first = exchange.server
     exchange.receive(response + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", first)
     assert exchange.to_client() == response

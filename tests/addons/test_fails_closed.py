@@ -31,6 +31,7 @@ from ibcm_bridge.addons import (
     forwarding,
     front_door,
     relay,
+    reply_inspection,
     site_system_leg,
     tls_contexts,
 )
@@ -103,6 +104,7 @@ CALLED: dict[str, list[str]] = {
     "exchange_ended": ["AuditTrail"],
     "server_connect": ["AuditTrail", "SiteSystemAuthentication"],
     "tls_start_server": ["SiteSystemAuthentication"],
+    "reply_collected": ["ReplyInspection"],
 }
 """Every hook, and the addons that have a function for it, in the order of the calls."""
 
@@ -120,6 +122,7 @@ CAUSES: dict[str, Callable[[Running], Outcome]] = {
     "exchange_ended": denied,
     "server_connect": good,
     "tls_start_server": good,
+    "reply_collected": posted,
 }
 """What a client does for the hook to be called."""
 
@@ -207,7 +210,9 @@ def test_a_hook_that_fails_lets_nothing_pass(
 ) -> None:
     before = list(running.bridge.hooks.of(name))
     running.hook(name, index, failing(WAYS[way], before))
-    with nothing_passes(running, handshakes=int(name == "tunnel_ended")):
+    answered = int(name == "reply_collected")
+    handshakes = answered + int(name == "tunnel_ended")
+    with nothing_passes(running, handshakes=handshakes, requests=answered):
         assert_refused(CAUSES[name](running))
     running.hook(name, index, before[index])
     if not (WAYS[way].allows_first and name in TELLS_ONLY):
@@ -219,12 +224,14 @@ def test_a_hook_that_fails_lets_nothing_pass(
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", ["requestheaders", "request", "responseheaders"])
+@pytest.mark.parametrize(
+    "name", ["requestheaders", "request", "responseheaders", "reply_collected"]
+)
 def test_a_hook_that_fails_after_the_others_takes_their_permission_back(
     running: Running, name: str, way: str
 ) -> None:
     running.add_hook(name, failing(WAYS[way], []))
-    requests = int(name == "responseheaders")
+    requests = int(name in ("responseheaders", "reply_collected"))
     with nothing_passes(running, handshakes=requests, requests=requests):
         assert_refused(good(running))
     running.wait_for_reason("bridge-defect")
@@ -259,6 +266,37 @@ def test_a_hook_that_also_loses_the_exchange_leaves_nobody_hanging(
     running.add_hook("requestheaders", lose)
     with nothing_passes(running):
         assert_refused(good(running))
+
+
+def test_an_answer_that_nobody_has_decided_on_is_not_passed_on(running: Running) -> None:
+    functions = running.bridge.hooks._by_name["reply_collected"]
+    before = functions.copy()
+    functions.clear()
+    with nothing_passes(running, handshakes=1, requests=1):
+        outcome = posted(running)
+    assert isinstance(outcome, Reply)
+    assert outcome.status == 500
+    running.wait_for_reason("bridge-defect")
+    functions += before
+    outcome = posted(running)
+    assert isinstance(outcome, Reply)
+    assert outcome.status == 200
+
+
+@pytest.mark.parametrize("error", [RuntimeError, Panic])
+@pytest.mark.parametrize("name", ["read_reply", "judge_reply"])
+def test_what_decides_on_an_answer_refuses_it_when_it_raises(
+    running: Running, monkeypatch: pytest.MonkeyPatch, name: str, error: type[BaseException]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("made to fail")
+
+    with nothing_passes(running, handshakes=1, requests=1), monkeypatch.context() as patch:
+        patch.setattr(reply_inspection, name, fail)
+        outcome = posted(running)
+    assert isinstance(outcome, Reply)
+    assert outcome.status == 500
+    assert running.wait_for_reason("bridge-defect")["rule"] == "reply_collected"
 
 
 def test_a_hook_that_returns_something_else_than_an_awaitable_is_a_defect(
@@ -351,6 +389,10 @@ AFTER_A_DECISION = [
     Place(forwarding, "fields_for_client", handshakes=1, requests=1),
     Place(forwarding, "body_end", handshakes=1, requests=1),
     Place(forwarding, "head_for_client", handshakes=1, requests=1),
+    Place(ExchangeLayer, "_judge_reply", handshakes=1, requests=1),
+    Place(ExchangeLayer, "_collect", handshakes=1, requests=1),
+    Place(forwarding, "unreadable_head", handshakes=1, requests=1),
+    Place(forwarding, "ResponseBody", handshakes=1, requests=1),
     Place(ExchangeLayer, "_pass_body_on", handshakes=1, requests=1),
 ]
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     type Command = Callable[..., subprocess.CompletedProcess[str]]
 
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
+POLICY = "/SMS_MP/.sms_pol?{LAB00001}.1_00"  # passed on as it comes
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 needs_permissions = pytest.mark.skipif(
@@ -151,7 +152,7 @@ def test_a_download_under_way_is_finished_first(
         own_bridge(lab, tmp_path, raw_site_system) as bridge,
         lab.connect(address=bridge.address) as connection,
     ):
-        connection.sendall(lab.request(target=MP_LIST))
+        connection.sendall(lab.request(target=POLICY))
         received = connection.recv(1000)
         os.kill(bridge.pid, number)
         lab.until(lambda: not _accepts(bridge.address), "the end of listening")
@@ -181,7 +182,7 @@ def test_a_download_that_does_not_finish_is_cut_and_written_down(
         own_bridge(lab, tmp_path, raw_site_system) as bridge,
         lab.connect(address=bridge.address) as connection,
     ):
-        connection.sendall(lab.request(target=MP_LIST))
+        connection.sendall(lab.request(target=POLICY))
         connection.recv(1000)
         os.kill(bridge.pid, signal.SIGTERM)
         lab.until(lambda: exit_status(bridge) is not None, "the end", seconds=8)

@@ -80,6 +80,7 @@ def renames(module: ast.Module, kind: str) -> bool:
         ("Inspected", "ibcm_bridge/inspection/__init__.py"),
         ("Approved", "ibcm_bridge/speaker/approval.py"),
         ("AuthenticatedClient", "ibcm_bridge/identity.py"),
+        ("ReplyFindings", "ibcm_bridge/inspection/replies.py"),
     ],
 )
 def test_a_value_that_proves_a_check_has_one_maker(kind: str, maker: str) -> None:
