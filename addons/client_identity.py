@@ -1,20 +1,27 @@
-"""Decides for whom each request speaks: `request` -> `speaker.approval` (BRIDGE-IDENTITY)."""
+"""Decides for whom each request speaks: `request` -> `speaker.approval` (BRIDGE-IDENTITY).
+
+And learns from what a management point answers: `reply_collected` -> `speaker.learning`.
+"""
 
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Callable
 
 from mitmproxy.http import HTTPFlow
 
-from ibcm_bridge.addons.connections import exchange_of
+from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.decisions import Approved, Deny, Inspected, Reason
 from ibcm_bridge.identity import Client
-from ibcm_bridge.policy import MessageRules
+from ibcm_bridge.inspection.replies import RegistrationStatus, gives_policy, registration
+from ibcm_bridge.policy import Enforcement, MessageRules
 from ibcm_bridge.speaker.approval import approve
-from ibcm_bridge.speaker.bindings import Standing
-from ibcm_bridge.speaker.learning import recognized
+from ibcm_bridge.speaker.bindings import Binding, Standing
+from ibcm_bridge.speaker.learning import accepted, recognized
 from ibcm_bridge.speaker.registry import Registry, RegistryError
+
+logger = logging.getLogger(__name__)
 
 _RECOGNIZED = frozenset((Standing.FIRST, Standing.RENEWED))
 
@@ -49,6 +56,54 @@ class ClientIdentity:
         except RegistryError as error:
             decided = Deny(Reason.IDENTITY_UNAVAILABLE, "messages.bindings", str(error)[:200])
         exchange.decision = decided
+
+    def reply_collected(self, flow: HTTPFlow) -> None:
+        """Learn whose client GUID it is, now that a management point has accepted it."""
+        exchange = exchange_of(flow)
+        approved, reply = exchange.decision, exchange.reply
+        if not isinstance(approved, Approved) or reply is None:
+            return
+        registered = registration(reply)
+        learnt = (
+            registered.guid
+            if registered is not None and registered.status is RegistrationStatus.REGISTERED
+            else ""
+        )
+        try:
+            doubt = self._learn(exchange, approved, learnt, gives_policy=gives_policy(reply))
+        except RegistryError as error:
+            # The site has accepted it; the next answer is learnt from just as well.
+            logger.warning("nothing learnt of a client GUID: %s", error)
+            return
+        if doubt is None:
+            return
+        if self._rules.identity is Enforcement.ENFORCE:
+            exchange.decision = doubt
+        else:
+            exchange.observed += (f"{doubt.reason.value}: {doubt.detail}",)
+
+    def _learn(
+        self, exchange: Exchange, approved: Approved, registered: str, *, gives_policy: bool
+    ) -> Deny | None:
+        client, guid = exchange.connection.authenticated, registered or approved.speaker.guid
+        assert client is not None
+        binding = self._registry.find(guid) if guid else None
+        new = accepted(
+            approved,
+            client,
+            binding,
+            registered=registered,
+            gives_policy=gives_policy,
+            renewal=self._rules.renewal,
+            now=self._clock(),
+        )
+        if not isinstance(new, Binding):
+            return new
+        if binding is None:
+            self._registry.add(new)
+        else:
+            self._registry.replace(binding, new)
+        return None
 
     def _approve(self, inspected: Inspected, client: Client) -> Approved | Deny:
         return approve(inspected, client, self._registry.find, self._rules, self._clock())

@@ -99,9 +99,10 @@ class Bridge:
                 client_leg,
                 RequestAuthorization(policy.never),
                 BodyInspection(content_engines, self.workers.look),
+                # Before what learns from an answer: only one that may pass is learnt from.
+                ReplyInspection(policy.messages),
                 ClientIdentity(self._registry, policy.messages, clock),
                 site_system_leg,
-                ReplyInspection(policy.messages),
                 *watching,
             ]
         )

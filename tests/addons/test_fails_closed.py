@@ -104,7 +104,7 @@ CALLED: dict[str, list[str]] = {
     "exchange_ended": ["AuditTrail"],
     "server_connect": ["AuditTrail", "SiteSystemAuthentication"],
     "tls_start_server": ["SiteSystemAuthentication"],
-    "reply_collected": ["ReplyInspection"],
+    "reply_collected": ["ReplyInspection", "ClientIdentity"],
 }
 """Every hook, and the addons that have a function for it, in the order of the calls."""
 
