@@ -42,7 +42,8 @@ from ibcm_bridge.policy import (
     shown,
 )
 from ibcm_bridge.policy_file import LimitsRow
-from ibcm_bridge.revocation import Notes, is_authority
+from ibcm_bridge.revocation import Notes
+from ibcm_bridge.revocation_list import is_authority
 
 WARN_CERTIFICATE = datetime.timedelta(days=14)
 

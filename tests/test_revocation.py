@@ -16,15 +16,8 @@ from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.lab import pki as made
 from ibcm_bridge.lab.pki import ISSUING_CRL_URL, Credential, LabPki
 from ibcm_bridge.policy import Revocation, Trust
-from ibcm_bridge.revocation import (
-    Lists,
-    RevocationList,
-    judge_revocation,
-    key_of,
-    lists_of,
-    read_list,
-    renew,
-)
+from ibcm_bridge.revocation import Lists, judge_revocation, lists_of, renew
+from ibcm_bridge.revocation_list import RevocationList, key_of, read_list
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

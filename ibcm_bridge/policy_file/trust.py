@@ -14,7 +14,7 @@ from ibcm_bridge.policy import Authority, CrlFetch, Revocation, Trust
 from ibcm_bridge.policy_file.crl_files import read_crl_files
 from ibcm_bridge.policy_file.reading import Reading, duration
 from ibcm_bridge.policy_file.rows import FetchRow, TrustRow
-from ibcm_bridge.revocation import key_of, read_list
+from ibcm_bridge.revocation_list import key_of, read_list
 
 
 def read_trust(reading: Reading, where: yaml_tree.Path, row: TrustRow) -> Trust | None:
