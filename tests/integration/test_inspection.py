@@ -62,7 +62,7 @@ GOOD = {
     "discovery": ("MP_DdrEndpoint", None),
     "software": ("MP_SinvEndpoint", None),
     "relay": ("MP_RelayEndpoint", None),
-    "status": ("StatusReceiver", "<Status SchemaVersion='1.0'/>"),
+    "status": ("StatusReceiver", None),
 }
 
 
@@ -74,6 +74,8 @@ def xml_of(lab: Lab, kind: str) -> str:
         return ccm.policy_request(GUID)
     if kind.endswith("Request"):
         return ccm.location_request(kind)
+    if kind == "status":
+        return '<Status SchemaVersion="1.0"/>'
     return ccm.inventory_report(GUID)
 
 
