@@ -31,8 +31,18 @@ def read_credential(
     reading: Reading, where: yaml_tree.Path, row: CertificateRow
 ) -> Credential | None:
     """A certificate with its key; None where there is a problem."""
+    if reading.is_doubtful(where):
+        # Which files belong together is not known then; only whether they are there.
+        for name, file in (("chain", row.chain), ("key", row.key), ("pfx", row.pfx)):
+            if file is not None:
+                reading.read((*where, name), file)
+        return None
     if row.pfx is not None and row.chain is None and row.key is None:
         return _read_pfx(reading, where, row.pfx, row.passphrase)
+    return _read_pair(reading, where, row)
+
+
+def _read_pair(reading: Reading, where: yaml_tree.Path, row: CertificateRow) -> Credential | None:
     if row.pfx is not None:
         reading.report((*where, "pfx"), "chain and key, or pfx alone: not both")
         return None

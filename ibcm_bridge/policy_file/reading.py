@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ibcm_bridge import yaml_tree
@@ -23,9 +23,21 @@ class Reading:
 
     path: Path
     tree: yaml_tree.Tree
+    spoilt: set[yaml_tree.Path] = field(default_factory=set)
+    """Places of which it is said already that they are wrong; what is read there stands in."""
+
+    def is_put_aside(self, where: yaml_tree.Path) -> bool:
+        """Whether this place, or one that it is in, is spoilt."""
+        return any(where[:length] in self.spoilt for length in range(len(where) + 1))
+
+    def is_doubtful(self, where: yaml_tree.Path) -> bool:
+        """Whether this place, one that it is in or one in it is spoilt: nobody knows it whole."""
+        return self.is_put_aside(where) or any(one[: len(where)] == where for one in self.spoilt)
 
     def report(self, where: yaml_tree.Path, message: str) -> None:
-        """Note a problem at this place."""
+        """Note a problem at this place; none of what only stands in."""
+        if self.is_put_aside(where):
+            return
         self.tree.problems.append(yaml_tree.Problem(self.tree.line(where), where, message))
 
     def sorted_problems(self) -> list[str]:

@@ -49,11 +49,9 @@ _NOT_HERE = {
 }
 
 
-def in_words(
-    kind: str, message: str, where: yaml_tree.Path, value: object, table: RoleTable
-) -> str:
+def in_words(kind: str, message: str, where: yaml_tree.Path, value: object) -> str:
     """One of pydantic's errors, for people."""
-    mode = _mode_of(where, value)
+    mode = mode_of(where, value)
     key = str(where[-1]) if where else ""
     if kind == "extra_forbidden" and mode is not None and len(where) == 3:
         return _NOT_HERE.get((mode, key), _PLAIN[kind])
@@ -61,7 +59,7 @@ def in_words(
         return f"a list of names is wanted here; {_MIXED}"
     if kind == "string_pattern_mismatch":
         if key == "site_system" and "roles" in where and mode in _URLS:
-            return _role_url(mode, str(where[-2]), table)
+            return _URLS[mode]
         if "extra_headers" in where:
             return "a field name, such as SOAPAction"
         if "internal_domains" in where:
@@ -74,12 +72,6 @@ def in_words(
     if where == ("version",) and kind == "literal_error":
         return "this is version 1: write version: 1, without quotes"
     return _PLAIN.get(kind, message[:1].lower() + message[1:])
-
-
-def _role_url(mode: Mode, role: str, table: RoleTable) -> str:
-    if mode not in table.modes.get(role, {mode}):
-        return not_published_so(role, mode, table)
-    return _URLS[mode]
 
 
 def not_published_so(role: str, mode: Mode, table: RoleTable) -> str:
@@ -100,7 +92,8 @@ def without_tags(location: tuple[str | int, ...]) -> yaml_tree.Path:
     return location
 
 
-def _mode_of(where: yaml_tree.Path, value: object) -> Mode | None:
+def mode_of(where: yaml_tree.Path, value: object) -> Mode | None:
+    """The mode of the publication that a place is in."""
     if len(where) < 2 or where[0] != "publications" or not isinstance(value, Mapping):
         return None
     publications, index = value.get("publications"), where[1]
@@ -108,4 +101,4 @@ def _mode_of(where: yaml_tree.Path, value: object) -> Mode | None:
         return None
     publication = publications[index]
     mode = publication.get("mode") if isinstance(publication, Mapping) else None
-    return Mode(mode) if mode in set(Mode) else None
+    return Mode(mode) if mode in list(Mode) else None
