@@ -41,13 +41,22 @@ class Reading:
         self.tree.problems.append(yaml_tree.Problem(self.tree.line(where), where, message))
 
     def sorted_problems(self) -> list[str]:
-        """All problems as lines, in the order of the file."""
-        ordered = sorted(dict.fromkeys(self.tree.problems), key=lambda problem: problem.line)
+        """All problems as lines, in the order of the file.
+
+        One behind an alias is told once, of the place where it is written.
+        """
+        told: dict[tuple[yaml_tree.Path, str], yaml_tree.Problem] = {}
+        for problem in self.tree.problems:
+            written_at = self.tree.written_at(problem.path)
+            if problem.path == written_at or (written_at, problem.message) not in told:
+                told[written_at, problem.message] = problem
         return [
-            f"{self.path}:{problem.line}: "
-            + (f"{'.'.join(map(str, problem.path))}: " if problem.path else "")
-            + problem.message
-            for problem in ordered
+            _printable(
+                f"{self.path}:{problem.line}: "
+                + (f"{'.'.join(map(str, problem.path))}: " if problem.path else "")
+                + problem.message
+            )
+            for problem in sorted(told.values(), key=lambda problem: problem.line)
         ]
 
     def relative(self, name: str) -> Path:
@@ -61,6 +70,11 @@ class Reading:
         except OSError as error:
             self.report(where, f"{self.relative(name)} cannot be read: {why(error)}")
             return None
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would act on: a policy may hold anything."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def why(error: OSError | UnicodeDecodeError) -> str:

@@ -103,7 +103,7 @@ def _is_worth_telling(reading: Reading, kind: str, where: Path, guessed: set[Pat
     """Whether this is a mistake of its own, and none that another one brings with it."""
     if kind in ("missing", "extra_forbidden") and where[:-1] in guessed:
         return False  # in the mode that was meant it may be otherwise
-    if kind == "missing" and (*where[:-1], "<<") in reading.spoilt:
+    if kind in ("missing", "union_tag_not_found") and (*where[:-1], "<<") in reading.spoilt:
         return False  # it would have come from there
     return not reading.is_put_aside(where)
 
