@@ -286,7 +286,7 @@ def test_lists_may_be_fetched_and_then_need_not_be_there_yet(load: Load, directo
         (("https://pki.internet.example/a.crl", "30m", "empty"), "lists are signed"),
         ((url, "5s", "empty"), "a minute is the least"),
         ((url, "30m", "nowhere"), "there is no folder"),
-        ((url, "often", "empty"), "a time, such as 30m"),
+        ((url, "often", "empty"), "a time and its unit (s, m, h or d), such as 30m"),
     ):
         assert said in problems(load, (CRLS, fetch % bad))
 

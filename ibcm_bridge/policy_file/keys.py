@@ -1,4 +1,4 @@
-"""Which keys there are at a place of a policy file, as `rows` has them."""
+"""What stands at a place of a policy file, and which keys could, as `rows` has them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,31 @@ def known_keys(where: Path, mode: Mode | None) -> list[str]:
     return list(kind.model_fields) if _is_row(kind) else []
 
 
-def nearest(key: str, known: list[str]) -> list[str]:
-    """The known key that an unknown one is a slip of: one or none."""
-    return get_close_matches(key.lower().replace("-", "_"), known, n=1, cutoff=0.7)
+def meant(where: Path, value: object) -> list[Path]:
+    """The key that an unknown one is a slip of: one that is not there, or none."""
+    holder = value_at(value, where[:-1])
+    known = known_keys(where[:-1], mode_of(where, value))
+    missing = [key for key in known if not isinstance(holder, dict) or key not in holder]
+    alike = get_close_matches(str(where[-1]).lower().replace("-", "_"), missing, n=1, cutoff=0.7)
+    return [(*where[:-1], key) for key in alike]
+
+
+def mode_of(where: Path, value: object) -> Mode | None:
+    """The mode of the publication that a place is in."""
+    mode = value_at(value, (*where[:2], "mode")) if where[:1] == ("publications",) else None
+    return Mode(mode) if isinstance(mode, str) and mode in set(Mode) else None
+
+
+def value_at(value: object, where: Path) -> object:
+    """The value at a place; None where there is none."""
+    for key in where:
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+            value = value[key]
+        else:
+            return None
+    return value
 
 
 def _inner(kind: Any, key: str | int, mode: Mode | None) -> Any:

@@ -40,6 +40,13 @@ class Reading:
             return
         self.tree.problems.append(yaml_tree.Problem(self.tree.line(where), where, message))
 
+    def retell(self, where: yaml_tree.Path, message: str) -> None:
+        """Say something else of a place of which there is a problem already."""
+        self.tree.problems = [
+            yaml_tree.Problem(problem.line, where, message) if problem.path == where else problem
+            for problem in self.tree.problems
+        ]
+
     def sorted_problems(self) -> list[str]:
         """All problems as lines, in the order of the file.
 

@@ -1,8 +1,9 @@
 """A policy file's shape: its text's values -> rows, and a problem for each that has not the shape.
 
-A mistake of shape must not hide what else is wrong. So what has it is put aside, something harmless
-stands in for it where there has to be something, and the whole is read as ever; only, nothing is
-reported of what is put aside (`Reading.spoilt`). A policy with problems is used by nobody.
+A mistake of shape must not hide what else is wrong. So what has not the shape is put aside,
+something harmless stands in for it where there has to be something, and the whole is read as ever;
+only, nothing is reported of what is put aside (`Reading.spoilt`). Nobody uses a policy that has
+problems.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ibcm_bridge.policy_file.keys import known_keys, nearest
+from ibcm_bridge.policy_file.keys import meant, mode_of, value_at
 from ibcm_bridge.policy_file.reading import PolicyError, Reading
 from ibcm_bridge.policy_file.rows import PolicyRow, PublicationRow
-from ibcm_bridge.policy_file.wording import in_words, mode_of, without_tags
+from ibcm_bridge.policy_file.wording import in_words, shape_wanted, without_tags
 from ibcm_bridge.roles import Mode, RoleTable
 from ibcm_bridge.yaml_tree import Path
 
@@ -76,8 +77,11 @@ _SITE_SYSTEMS = {
 def read_shape(reading: Reading, table: RoleTable) -> PolicyRow:
     """The rows of a policy file; where there are problems, with something that stands in."""
     value = reading.tree.value
-    traps = {problem.path for problem in reading.tree.problems}
-    reading.spoilt |= {path for path in traps if not isinstance(_at(value, path), dict | list)}
+    wrong = {problem.path for problem in reading.tree.problems}
+    reading.spoilt |= {path for path in wrong if not isinstance(value_at(value, path), dict | list)}
+    for where in list(reading.tree.traps):
+        if wanted := shape_wanted(where, value, value_at(value, where)):
+            _retell(reading, where, wanted)
     guessed: set[Path] = set()
     for _ in range(_ROUNDS):
         try:
@@ -90,13 +94,23 @@ def read_shape(reading: Reading, table: RoleTable) -> PolicyRow:
             if kind.startswith("union_tag"):
                 where = (*where, "mode")
                 guessed.add(where[:2])
-            if _is_worth_telling(reading, kind, where, guessed) and not _is_elsewhere(
-                where, mode_of(where, value), table
-            ):
-                reading.report(where, in_words(kind, item["msg"], where, value))
-            reading.spoilt |= {where, *_meant(kind, where, value)}
+            if _is_elsewhere(where, mode_of(where, value), table):
+                pass
+            elif where in reading.tree.traps:
+                _retell(reading, where, in_words(item, where, value, table))
+            elif _is_worth_telling(reading, kind, where, guessed):
+                reading.report(where, in_words(item, where, value, table))
+            reading.spoilt.add(where)
+            if kind == "extra_forbidden":
+                reading.spoilt.update(meant(where, value))
             value = _put_aside(kind, where, value)
     raise PolicyError(reading.sorted_problems())
+
+
+def _retell(reading: Reading, where: Path, wanted: str) -> None:
+    """What YAML makes of a value, once more: putting it in quotes would not do here."""
+    if (reads := reading.tree.traps.pop(where, None)) is not None:
+        reading.retell(where, f"{reads}; {wanted}")
 
 
 def _is_worth_telling(reading: Reading, kind: str, where: Path, guessed: set[Path]) -> bool:
@@ -115,19 +129,11 @@ def _is_elsewhere(where: Path, mode: Mode | None, table: RoleTable) -> bool:
     return mode not in table.modes.get(str(where[3]), {mode})
 
 
-def _meant(kind: str, where: Path, value: object) -> set[Path]:
-    """The key that an unknown one is a slip of, if there is one."""
-    if kind != "extra_forbidden":
-        return set()
-    known = known_keys(where[:-1], mode_of(where, value))
-    return {(*where[:-1], key) for key in nearest(str(where[-1]), known)}
-
-
 def _put_aside(kind: str, where: Path, value: object) -> object:
     """The values without this one, or with what stands in for it."""
     if not where:
         return {}
-    holder, key = _at(value, where[:-1]), where[-1]
+    holder, key = value_at(value, where[:-1]), where[-1]
     if key == "mode" and len(where) == 3 and isinstance(holder, dict):
         holder["mode"] = _guess(holder)
     elif isinstance(holder, list) and isinstance(key, int):
@@ -162,15 +168,3 @@ def _misfits(publication: Mapping[str, object]) -> int:
     except ValidationError as error:
         return error.error_count()
     return 0
-
-
-def _at(value: object, where: Path) -> object:
-    """The value at a place; None where there is none."""
-    for key in where:
-        if isinstance(value, dict):
-            value = value.get(key)
-        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
-            value = value[key]
-        else:
-            return None
-    return value
