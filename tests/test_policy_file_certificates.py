@@ -146,6 +146,7 @@ CHAIN = "chain: pki/bridge-server.pem"
     [
         (["pfx: bridge.pfx", "passphrase: {file: wrong.txt}"], "pfx: bridge.pfx cannot be opened"),
         (["pfx: bridge.pfx"], "wrong or missing passphrase"),
+        (["pfx: bridge.pfx"], "give passphrase: {file: PATH} or {environment: NAME}"),
         (["pfx: bridge.pfx", "passphrase: {environment: NOT_SET_HERE}"], "NOT_SET_HERE is not set"),
         (["pfx: bridge.pfx", "passphrase: {file: none.txt}"], "none.txt cannot be read"),
         (["pfx: bridge.pfx", "passphrase: {}"], "file or environment is wanted here"),
@@ -157,7 +158,11 @@ CHAIN = "chain: pki/bridge-server.pem"
         (["pfx: pki/root.pem"], "cannot be opened"),
         (["pfx: bridge.pfx", CHAIN], "not both"),
         ([CHAIN], "key: this key is missing"),
-        ([CHAIN, "key: locked.key"], "not a PEM private key without passphrase"),
+        ([CHAIN, "key: locked.key"], "locked.key is encrypted: give passphrase: {file: PATH} or"),
+        (
+            [CHAIN, "key: pki/bridge-server.key", "passphrase: {file: secret.txt}"],
+            "key: pki/bridge-server.key needs no passphrase",
+        ),
         (
             [CHAIN, "key: locked.key", "passphrase: {file: wrong.txt}"],
             "wrong or missing passphrase",

@@ -221,15 +221,17 @@ def _certificate_policy(
             # Where a role is missing, so is what it wants.
             return next(iter(defaults.values())) if len(roles) == len(row.roles) else None
         named = ", ".join(f"{name} {policy.value}" for name, policy in defaults.items())
-        reading.report(
-            (*where, "roles"), f"these roles want different client certificates: {named}"
-        )
+        apart = [name for name, one in defaults.items() if one is not CertificatePolicy.COMPUTER]
+        text = f"these roles want different client certificates: {named}"
+        advice = f"give {' and '.join(apart)} a name or a port of its own"
+        reading.report((*where, "roles"), f"{text}; {advice}")
         return None
     asked = CertificatePolicy(row.clients.certificate)
     for role_at, role in roles:
         if asked not in role.profile.certificates:
             allowed = ", ".join(policy.value for policy in role.profile.certificates)
-            text = f"client certificates of this role: {allowed}; not {asked.value}"
+            text = f"client certificates of this role: {allowed}; not {asked.value}: "
+            text += "mend clients.certificate, or give the role a name or a port of its own"
             reading.report(role_at, text)
     return asked
 
