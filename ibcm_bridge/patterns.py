@@ -151,11 +151,22 @@ def _characters(op: str, value: Any) -> Iterator[str]:
         if str(value[0][0]) == "NEGATE":
             taken = _ASCII - taken
     else:
-        raise ValueError(f"what `re` calls {op} is not for patterns that clients are held to")
+        what = _NOT_JUDGED.get(op, op)
+        raise ValueError(f"{what} is not for patterns here; give each case a row of its own")
     for character in taken:
         yield character.upper()
         yield character.lower()
 
+
+_NOT_JUDGED = {
+    "ASSERT": "look-ahead or look-behind, (?=...) or (?<=...),",
+    "ASSERT_NOT": "look-ahead or look-behind, (?!...) or (?<!...),",
+    "GROUPREF": r"a back-reference, such as \1,",
+    "GROUPREF_EXISTS": "a condition, (?(1)...),",
+    "ATOMIC_GROUP": "an atomic group, (?>...),",
+    "POSSESSIVE_REPEAT": "a possessive repetition, such as a*+,",
+}
+"""What `re` calls a step that cannot be judged, and what its author does."""
 
 _CATEGORIES = {"DIGIT": r"\d", "WORD": r"\w", "SPACE": r"\s"}
 
@@ -171,4 +182,4 @@ def _of_class(kind: str, what: Any) -> frozenset[str]:
         escape = _CATEGORIES[str(what).rpartition("_")[2]]
         members = frozenset(c for c in _ASCII if re.match(escape, c, re.ASCII))
         return _ASCII - members if "_NOT_" in str(what) else members
-    raise ValueError(f"what `re` calls {kind} is not for patterns that clients are held to")
+    raise ValueError(f"what `re` calls {kind} is not for patterns here")

@@ -3,7 +3,8 @@
 YAML 1.1 turns ``no`` into False, ``1:30`` into 90 and ``2026-01-01`` into a date. In a policy each
 of these is a trap, so a plain scalar is a string unless it is ``true``, ``false`` or a decimal
 number, and the trapped spellings are refused with the spelling to use. A key that occurs twice is
-refused: YAML lets the last one win.
+refused: YAML lets the last one win. So is what makes a control character in double quotes: it was
+meant to be a path of Windows.
 """
 
 from __future__ import annotations
@@ -14,11 +15,25 @@ from dataclasses import dataclass, field
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from ibcm_bridge import yaml_errors
+
 Path = tuple[str | int, ...]
 """Where a value stands: keys and list positions from the top."""
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*(_[0-9]+)*)(\.[0-9]+)?")
 _STRING_TAG = "tag:yaml.org,2002:str"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_MERGE = "merge keys are not read: write the keys out, or let *name be the whole of a value"
+_ESCAPE = f"this makes a control character: {yaml_errors.BACKSLASH}"
+
+_TRAPS = {
+    "bool": ("a boolean", "or true or false"),
+    "null": ("nothing", "or leave the key out"),
+    "int": ("a number", "or decimal digits"),
+    "float": ("a number", "or decimal digits"),
+    "timestamp": ("a date", ""),
+}
+"""By YAML's tag: what it makes of a plain value, and what can be written beside the text."""
 
 
 MAX_DEPTH = 16
@@ -41,6 +56,17 @@ class Tree:
     value: object = None
     lines: dict[Path, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    traps: dict[Path, str] = field(default_factory=dict)
+    """What YAML would have made of a plain value, in words; each is a problem, too."""
+    aliases: dict[Path, Path] = field(default_factory=dict)
+    """Where an alias stands, and where what it stands for is written."""
+
+    def written_at(self, path: Path) -> Path:
+        """Where a value is written: elsewhere, if an alias leads to it."""
+        for length in range(len(path) + 1):
+            if (first := self.aliases.get(path[:length])) is not None:
+                return self.written_at((*first, *path[length:]))
+        return path
 
     def line(self, path: Path) -> int:
         """The line of a value; for one that is missing, of what it is missing from."""
@@ -55,34 +81,39 @@ def read_yaml(text: str) -> Tree:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        tree.problems.append(Problem(mark.line + 1 if mark else 1, (), f"not YAML: {problem}"))
+        line, cause = yaml_errors.in_words(error, text)
+        tree.problems.append(Problem(line, (), f"not YAML: {cause}"))
         return tree
     if node is not None:
-        tree.value = _value(tree, node, ())
+        tree.value = _value(tree, node, (), {})
     return tree
 
 
-def _value(tree: Tree, node: Node, path: Path) -> object:
+def _value(tree: Tree, node: Node, path: Path, seen: dict[int, Path]) -> object:
     # No setdefault: an alias is seen at each of its places, and each is a place of its own.
+    if (first := seen.setdefault(id(node), path)) != path:
+        tree.aliases[path] = first
     tree.lines[path] = node.start_mark.line + 1
     if len(path) > MAX_DEPTH:
         tree.problems.append(Problem(tree.lines[path], path[:1], "nested too deeply, or endlessly"))
         return None
     if isinstance(node, MappingNode):
-        return _mapping(tree, node, path)
+        return _mapping(tree, node, path, seen)
     if isinstance(node, SequenceNode):
-        return [_value(tree, item, (*path, index)) for index, item in enumerate(node.value)]
+        return [_value(tree, item, (*path, index), seen) for index, item in enumerate(node.value)]
     assert isinstance(node, ScalarNode)
     return _scalar(tree, node, path)
 
 
-def _mapping(tree: Tree, node: MappingNode, path: Path) -> dict[str, object]:
+def _mapping(tree: Tree, node: MappingNode, path: Path, seen: dict[int, Path]) -> dict[str, object]:
     values: dict[str, object] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
-        if not isinstance(key_node, ScalarNode) or key_node.value == "<<":
+        if key_node.value == "<<":
+            tree.lines[(*path, "<<")] = line
+            tree.problems.append(Problem(line, (*path, "<<"), _MERGE))
+            continue
+        if not isinstance(key_node, ScalarNode):
             tree.problems.append(Problem(line, path, "only plain names can be keys"))
             continue
         key = key_node.value
@@ -92,13 +123,17 @@ def _mapping(tree: Tree, node: MappingNode, path: Path) -> dict[str, object]:
                 Problem(line, (*path, key), f"this key stands twice (first on line {first})")
             )
             continue
-        values[key] = _value(tree, value_node, (*path, key))
+        values[key] = _value(tree, value_node, (*path, key), seen)
         tree.lines[(*path, key)] = line
     return values
 
 
 def _scalar(tree: Tree, node: ScalarNode, path: Path) -> object:
     text: str = node.value
+    line = node.start_mark.line + 1
+    if node.style == '"' and _CONTROL.search(text):
+        tree.problems.append(Problem(line, path, _ESCAPE))
+        return _CONTROL.sub("?", text)
     if node.style is not None or node.tag == _STRING_TAG:
         return text
     if node.tag.endswith((":bool", ":null")):
@@ -109,9 +144,8 @@ def _scalar(tree: Tree, node: ScalarNode, path: Path) -> object:
     elif _NUMBER.fullmatch(text):
         number = text.replace("_", "")
         return float(number) if "." in number else int(number)
-    line = node.start_mark.line + 1
-    kind = node.tag.rpartition(":")[2]
-    tree.problems.append(
-        Problem(line, path, f'YAML reads {text} as a {kind}; write "{text}", true, false or digits')
-    )
+    kind, instead = _TRAPS.get(node.tag.rpartition(":")[2], ("a sign of its own", ""))
+    tree.traps[path] = f"YAML reads {text} as {kind}"
+    message = f'{tree.traps[path]}; write "{text}", in quotes, {instead}'.rstrip(", ")
+    tree.problems.append(Problem(line, path, message))
     return text

@@ -146,6 +146,7 @@ CHAIN = "chain: pki/bridge-server.pem"
     [
         (["pfx: bridge.pfx", "passphrase: {file: wrong.txt}"], "pfx: bridge.pfx cannot be opened"),
         (["pfx: bridge.pfx"], "wrong or missing passphrase"),
+        (["pfx: bridge.pfx"], "give passphrase: {file: PATH} or {environment: NAME}"),
         (["pfx: bridge.pfx", "passphrase: {environment: NOT_SET_HERE}"], "NOT_SET_HERE is not set"),
         (["pfx: bridge.pfx", "passphrase: {file: none.txt}"], "none.txt cannot be read"),
         (["pfx: bridge.pfx", "passphrase: {}"], "file or environment is wanted here"),
@@ -157,7 +158,11 @@ CHAIN = "chain: pki/bridge-server.pem"
         (["pfx: pki/root.pem"], "cannot be opened"),
         (["pfx: bridge.pfx", CHAIN], "not both"),
         ([CHAIN], "key: this key is missing"),
-        ([CHAIN, "key: locked.key"], "not a PEM private key without passphrase"),
+        ([CHAIN, "key: locked.key"], "locked.key is encrypted: give passphrase: {file: PATH} or"),
+        (
+            [CHAIN, "key: pki/bridge-server.key", "passphrase: {file: secret.txt}"],
+            "key: pki/bridge-server.key needs no passphrase",
+        ),
         (
             [CHAIN, "key: locked.key", "passphrase: {file: wrong.txt}"],
             "wrong or missing passphrase",
@@ -286,7 +291,7 @@ def test_lists_may_be_fetched_and_then_need_not_be_there_yet(load: Load, directo
         (("https://pki.internet.example/a.crl", "30m", "empty"), "lists are signed"),
         ((url, "5s", "empty"), "a minute is the least"),
         ((url, "30m", "nowhere"), "there is no folder"),
-        ((url, "often", "empty"), "a time, such as 30m"),
+        ((url, "often", "empty"), "a time and its unit (s, m, h or d), such as 30m"),
     ):
         assert said in problems(load, (CRLS, fetch % bad))
 

@@ -109,12 +109,12 @@ def test_identity_is_observed_without_a_file_and_not_enforced(load: Load) -> Non
     [
         ("bindings: no/bindings.sqlite", "bindings: there is no folder DIRECTORY/no"),
         ("bindings: pki", "bindings: DIRECTORY/pki is a folder; name a file in it"),
-        ("bindings: 5", "bindings: input should be a valid string"),
-        ("identity: refuse", "identity: input should be 'observe' or 'enforce'"),
-        ("host_names: enforce", "host_names: input should be 'observe' or 'refuse'"),
-        ("renewal: any", "renewal: input should be 'same-key' or 'same-name'"),
-        ("clock_skew: 15", "clock_skew: input should be a valid string"),
-        ("clock_skew: 15 min", "clock_skew: a time, such as 30m, 12h or 1d"),
+        ("bindings: 5", "bindings: text is wanted here: put it in quotes"),
+        ("identity: refuse", "identity: observe or enforce is wanted here"),
+        ("host_names: enforce", "host_names: observe or refuse is wanted here"),
+        ("renewal: any", "renewal: same-key or same-name is wanted here"),
+        ("clock_skew: 15", "clock_skew: a time and its unit"),
+        ("clock_skew: 15 min", "clock_skew: a time and its unit (s, m, h or d), such as 30m"),
         (
             "internal_domains: [corp.example, .corp.example]",
             "internal_domains.1: a domain, such as corp.example",

@@ -10,6 +10,10 @@ from typing import Literal
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificatePublicKeyTypes,
+    PrivateKeyTypes,
+)
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -24,6 +28,7 @@ from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import CertificateRow, PassphraseRow
 
 _NOT_OPENED = "wrong or missing passphrase, or not a file of this kind"
+_GIVE = "give passphrase: {file: PATH} or {environment: NAME}"
 _NONE = NoEncryption()
 
 
@@ -31,8 +36,18 @@ def read_credential(
     reading: Reading, where: yaml_tree.Path, row: CertificateRow
 ) -> Credential | None:
     """A certificate with its key; None where there is a problem."""
+    if reading.is_doubtful(where):
+        # Which files belong together is not known then; only whether they are there.
+        for name, file in (("chain", row.chain), ("key", row.key), ("pfx", row.pfx)):
+            if file is not None:
+                reading.read((*where, name), file)
+        return None
     if row.pfx is not None and row.chain is None and row.key is None:
         return _read_pfx(reading, where, row.pfx, row.passphrase)
+    return _read_pair(reading, where, row)
+
+
+def _read_pair(reading: Reading, where: yaml_tree.Path, row: CertificateRow) -> Credential | None:
     if row.pfx is not None:
         reading.report((*where, "pfx"), "chain and key, or pfx alone: not both")
         return None
@@ -45,18 +60,13 @@ def read_credential(
     chain, key = reading.read((*where, "chain"), row.chain), reading.read((*where, "key"), row.key)
     if chain is None or key is None or passphrase is False:
         return None
-    try:
-        certificates = x509.load_pem_x509_certificates(chain)
-        certified = certificates[0].public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    certified = _certified(chain)
+    private = _private(key, passphrase)
+    if certified is None:
         reading.report((*where, "chain"), f"{row.chain} has no PEM certificate that can be used")
-        return None
-    try:
-        private = load_pem_private_key(key, passphrase)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        # The library's message can quote the file; ours must not.
-        kind = "without passphrase" if passphrase is None else f"({_NOT_OPENED})"
-        reading.report((*where, "key"), f"{row.key} is not a PEM private key {kind}")
+    if isinstance(private, str):
+        reading.report((*where, "key"), f"{row.key} {private}")
+    if certified is None or isinstance(private, str):
         return None
     if private.public_key() != certified:
         reading.report((*where, "key"), f"{row.key} is not the key of {row.chain}")
@@ -64,6 +74,24 @@ def read_credential(
     if passphrase is not None:
         key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, _NONE)
     return Credential(chain, key, _readable_by_others(reading.relative(row.key)))
+
+
+def _certified(chain: bytes) -> CertificatePublicKeyTypes | None:
+    try:
+        return x509.load_pem_x509_certificates(chain)[0].public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+
+
+def _private(key: bytes, passphrase: bytes | None) -> PrivateKeyTypes | str:
+    """The key, or why there is none. The library's message can quote the file; ours must not."""
+    try:
+        return load_pem_private_key(key, passphrase)
+    except TypeError:  # it is encrypted and there is no passphrase, or the other way round
+        return f"is encrypted: {_GIVE}" if passphrase is None else "needs no passphrase"
+    except (ValueError, UnsupportedAlgorithm):
+        kind = "" if passphrase is None else f" ({_NOT_OPENED})"
+        return f"is not a PEM private key{kind}"
 
 
 def _read_pfx(
@@ -76,7 +104,8 @@ def _read_pfx(
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(data, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        reading.report((*where, "pfx"), f"{name} cannot be opened: {_NOT_OPENED}")
+        give = f"; {_GIVE}" if passphrase is None else ""
+        reading.report((*where, "pfx"), f"{name} cannot be opened: {_NOT_OPENED}{give}")
         return None
     if key is None or certificate is None:
         reading.report((*where, "pfx"), f"{name} has no certificate with its private key")

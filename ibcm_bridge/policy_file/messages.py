@@ -30,7 +30,8 @@ def read_messages(
 ) -> MessageRules:
     """The rules, with what `listeners` say about the intranet's names. Problems are noted."""
     identity = _ENFORCEMENT[row.identity]
-    if identity is Enforcement.ENFORCE and row.bindings is None:
+    lost = reading.is_put_aside(("messages", "bindings"))
+    if identity is Enforcement.ENFORCE and row.bindings is None and not lost:
         text = (
             "name a file for bindings, such as bindings: bindings.sqlite; "
             "without one every restart forgets whose each client GUID is"

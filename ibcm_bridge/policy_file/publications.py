@@ -125,12 +125,13 @@ def _plaintext(
     table: RoleTable,
 ) -> PlaintextPublication | None:
     roles = _roles(reading, where, row.roles, Mode.PLAINTEXT, table)
-    if roles is None:
+    directories = _directories(reading, roles)
+    if len(roles) < len(row.roles):
         return None
     return PlaintextPublication(
         name=row.name.lower(),
         public_port=_public_port(row),
-        directories=_directories(reading, where, roles),
+        directories=directories,
         unlisted_headers=UnlistedHeaders(row.unlisted_headers),
         request_head=_request_head(roles, limits),
         because=row.because,
@@ -149,16 +150,15 @@ def _bridge(
         read_trust(reading, (*clients, "trust"), row.clients.trust) if row.clients.trust else None
     )
     roles = _roles(reading, where, row.roles, Mode.BRIDGE, table)
-    if roles is None:
-        return None
-    directories = _directories(reading, where, roles)
+    directories = _directories(reading, roles)
     asked = _certificate_policy(reading, where, row, roles)
     if asked is CertificatePolicy.NONE and row.clients.trust:
         text = "nobody is asked for a certificate here (certificate: none); leave this out"
         reading.report((*clients, "trust"), text)
     if asked not in (None, CertificatePolicy.NONE) and not row.clients.trust:
-        reading.report(clients, "trust is missing: the authorities that issue client certificates")
-    if not (credential and leg_credential and leg_trust and asked):
+        text = "this key is missing: the authorities that issue client certificates"
+        reading.report((*clients, "trust"), text)
+    if not (credential and leg_credential and leg_trust and asked and len(roles) == len(row.roles)):
         return None
     return BridgePublication(
         name=row.name.lower(),
@@ -184,7 +184,8 @@ def _roles(
     rows: Mapping[str, RoleRow] | Mapping[str, PlaintextRoleRow],
     mode: Mode,
     table: RoleTable,
-) -> _Roles | None:
+) -> _Roles:
+    """The roles that can be published so."""
     found = []
     for name, row in rows.items():
         role_at = (*where, "roles", name)
@@ -194,12 +195,10 @@ def _roles(
         profile = read_profile(reading, role_at, row, table.roles[name], table)
         published = PublishedRole(profile, _site_system(reading, role_at, row), in_words(row))
         found.append((role_at, published))
-    return found if len(found) == len(rows) else None
+    return found
 
 
-def _directories(
-    reading: Reading, where: yaml_tree.Path, roles: _Roles
-) -> Mapping[str, PublishedRole]:
+def _directories(reading: Reading, roles: _Roles) -> Mapping[str, PublishedRole]:
     directories: dict[str, PublishedRole] = {}
     for role_at, role in roles:
         for directory in role.profile.directories:
@@ -215,19 +214,24 @@ def _certificate_policy(
 ) -> CertificatePolicy | None:
     """What is asked of clients. One handshake, so one for all roles of a publication."""
     if row.clients.certificate is None:
+        if reading.is_put_aside((*where, "clients", "certificate")):
+            return None
         defaults = {role.profile.name: role.profile.certificates[0] for _, role in roles}
-        if len(set(defaults.values())) == 1:
-            return next(iter(defaults.values()))
+        if len(set(defaults.values())) < 2:
+            # Where a role is missing, so is what it wants.
+            return next(iter(defaults.values())) if len(roles) == len(row.roles) else None
         named = ", ".join(f"{name} {policy.value}" for name, policy in defaults.items())
-        reading.report(
-            (*where, "roles"), f"these roles want different client certificates: {named}"
-        )
+        apart = [name for name, one in defaults.items() if one is not CertificatePolicy.COMPUTER]
+        text = f"these roles want different client certificates: {named}"
+        advice = f"give {' and '.join(apart)} a name or a port of its own"
+        reading.report((*where, "roles"), f"{text}; {advice}")
         return None
     asked = CertificatePolicy(row.clients.certificate)
     for role_at, role in roles:
         if asked not in role.profile.certificates:
             allowed = ", ".join(policy.value for policy in role.profile.certificates)
-            text = f"client certificates of this role: {allowed}; not {asked.value}"
+            text = f"client certificates of this role: {allowed}; not {asked.value}: "
+            text += "mend clients.certificate, or give the role a name or a port of its own"
             reading.report(role_at, text)
     return asked
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ibcm_bridge import yaml_tree
@@ -23,19 +23,47 @@ class Reading:
 
     path: Path
     tree: yaml_tree.Tree
+    spoilt: set[yaml_tree.Path] = field(default_factory=set)
+    """Places of which it is said already that they are wrong; what is read there stands in."""
+
+    def is_put_aside(self, where: yaml_tree.Path) -> bool:
+        """Whether this place, or one that it is in, is spoilt."""
+        return any(where[:length] in self.spoilt for length in range(len(where) + 1))
+
+    def is_doubtful(self, where: yaml_tree.Path) -> bool:
+        """Whether this place, one that it is in or one in it is spoilt: nobody knows it whole."""
+        return self.is_put_aside(where) or any(one[: len(where)] == where for one in self.spoilt)
 
     def report(self, where: yaml_tree.Path, message: str) -> None:
-        """Note a problem at this place."""
+        """Note a problem at this place; none of what only stands in."""
+        if self.is_put_aside(where):
+            return
         self.tree.problems.append(yaml_tree.Problem(self.tree.line(where), where, message))
 
+    def retell(self, where: yaml_tree.Path, message: str) -> None:
+        """Say something else of a place of which there is a problem already."""
+        self.tree.problems = [
+            yaml_tree.Problem(problem.line, where, message) if problem.path == where else problem
+            for problem in self.tree.problems
+        ]
+
     def sorted_problems(self) -> list[str]:
-        """All problems as lines, in the order of the file."""
-        ordered = sorted(dict.fromkeys(self.tree.problems), key=lambda problem: problem.line)
+        """All problems as lines, in the order of the file.
+
+        One behind an alias is told once, of the place where it is written.
+        """
+        told: dict[tuple[yaml_tree.Path, str], yaml_tree.Problem] = {}
+        for problem in self.tree.problems:
+            written_at = self.tree.written_at(problem.path)
+            if problem.path == written_at or (written_at, problem.message) not in told:
+                told[written_at, problem.message] = problem
         return [
-            f"{self.path}:{problem.line}: "
-            + (f"{'.'.join(map(str, problem.path))}: " if problem.path else "")
-            + problem.message
-            for problem in ordered
+            _printable(
+                f"{self.path}:{problem.line}: "
+                + (f"{'.'.join(map(str, problem.path))}: " if problem.path else "")
+                + problem.message
+            )
+            for problem in sorted(told.values(), key=lambda problem: problem.line)
         ]
 
     def relative(self, name: str) -> Path:
@@ -49,6 +77,11 @@ class Reading:
         except OSError as error:
             self.report(where, f"{self.relative(name)} cannot be read: {why(error)}")
             return None
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would act on: a policy may hold anything."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def why(error: OSError | UnicodeDecodeError) -> str:

@@ -26,8 +26,9 @@ def read_trust(reading: Reading, where: yaml_tree.Path, row: TrustRow) -> Trust 
     fetch = _fetch(reading, (*where, "fetch"), row.fetch)
     sources = [reading.relative(name) for name in row.crls]
     found = _Found()
-    unread = not (sources or fetch or without)
-    if unread:
+    unread = any(reading.is_doubtful((*where, key)) for key in ("crls", "fetch", "without_crl"))
+    if not (unread or sources or fetch or without):
+        unread = True
         reading.report((*where, "crls"), "this must not be empty")
     for index, source in enumerate(sources):
         problems = found.read(source)

@@ -42,7 +42,8 @@ def read_profile(
     else:
         profile = profile.with_windows_authentication()
     verbs = _verbs(reading, where, row, profile, table)
-    methods = frozenset((*profile.bodies, *verbs))
+    # A verb of extra_verbs that is refused is told there, and not of each path that has it.
+    methods = frozenset((*profile.bodies, *(one.verb.encode("ascii") for one in row.extra_verbs)))
     return profile.widened(
         Widening(
             verbs=verbs,
@@ -160,6 +161,7 @@ def _resource(
 ) -> list[tuple[str, Resource]]:
     directory = row.directory.lower()
     problems = len(reading.tree.problems)
+    extra_verbs = (*where[:-2], "extra_verbs")
     if directory in table.never.directories:
         text = f"/{row.directory} answers without a client certificate and is never published"
         reading.report((*where, "directory"), text)
@@ -173,7 +175,7 @@ def _resource(
         text = f"{row.path} is a content library and is never published"
         reading.report((*where, "path"), text)
     for index, verb in enumerate(row.verbs):
-        if verb.encode("ascii") not in methods:
+        if verb.encode("ascii") not in methods and not reading.is_doubtful(extra_verbs):
             text = f"{verb} is not a verb of this role; extra_verbs can add it"
             reading.report((*where, "verbs", index), text)
     patterns = {}

@@ -1,40 +1,77 @@
-"""What is wrong with the shape of a policy file, in words for its author."""
+"""What is wrong with the shape of a policy file, in words for its author.
+
+Each says what is wanted, with an example; rows of a table, by key and by kind of error.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic_core import ErrorDetails
 
 from ibcm_bridge import yaml_tree
+from ibcm_bridge.policy_file.keys import known_keys, meant, mode_of
+from ibcm_bridge.policy_file.rows import LimitsRow
 from ibcm_bridge.roles import Mode, RoleTable
 
-_DURATION = "a time, such as 30m, 12h or 1d"
+_ADDRESS = 'an address and a port number, such as "0.0.0.0:443", and no more'
+_DURATION = "a time and its unit (s, m, h or d), such as 30m, 12h or 1d"
+_VERB = "a verb, such as GET"
 _SHAPES = {
     "name": "a host name, such as bridge.internet.example",
     "verify_name": "a host name, such as mp01.corp.example",
+    "internal_domains": "a domain, such as corp.example",
+    "listen": _ADDRESS,
+    "connect": _ADDRESS,
+    "site_system": _ADDRESS,
     "directory": "the whole first segment of a path, such as SMS_MP",
-    "verb": "a verb, such as GET",
+    "endpoint": "an endpoint, such as MP_LocationManager",
+    "root": "the name of an element, such as UpdateSFRequest",
+    "verb": _VERB,
+    "verbs": _VERB,
     "every": _DURATION,
     "grace": _DURATION,
     "warn_before": _DURATION,
     "clock_skew": _DURATION,
+    "urls": "http://name/path: lists are signed, and fetching them must need no other list",
 }
-_URLS = {
-    Mode.BRIDGE: "https://name or https://name:port and no path; "
-    "bridging HTTPS to HTTP is not supported (BRIDGE-HTTPS-ONLY)",
-    Mode.PLAINTEXT: "http://name or http://name:port and no path; "
-    "bridging HTTP to HTTPS is not supported (BRIDGE-HTTPS-ONLY)",
+"""What a text of some form has to be, by its key or that of its list."""
+
+_SCHEMES = {
+    Mode.BRIDGE: ("https://", "bridging HTTPS to HTTP is not supported (BRIDGE-HTTPS-ONLY)"),
+    Mode.PLAINTEXT: ("http://", "bridging HTTP to HTTPS is not supported (BRIDGE-HTTPS-ONLY)"),
 }
-_PLAIN = {
-    "extra_forbidden": "no such key here",
-    "missing": "this key is missing",
-    "union_tag_not_found": "mode is missing: bridge, tunnel or plaintext",
-    "union_tag_invalid": "mode is bridge, tunnel or plaintext",
-    "model_type": "keys and values are wanted here; is it empty?",
-    "model_attributes_type": "keys and values are wanted here; is it empty?",
-    "dict_type": "keys and values are wanted here; is it empty?",
-    "list_type": "a list is wanted here: [one, two]",
-    "too_short": "this must not be empty",
+_TRUST = "{anchors: [root.pem], crls: [root.crl]}"
+_PAIR = "{chain: bridge.pem, key: bridge.key}"
+_REASON = "{because: user policy for laptops}"
+_MAPPINGS = {
+    "publications": "{name: bridge.internet.example, mode: bridge, listen: '0.0.0.0:443' ...}",
+    "audit": "{file: audit.jsonl}",
+    "limits": "{idle_seconds: 60}",
+    "messages": "{identity: enforce}",
+    "encrypted": _REASON,
+    "certificate": f"{_PAIR} or {{pfx: bridge.pfx}}",
+    "passphrase": "{file: bridge.pass} or {environment: BRIDGE_PASS}, and never a passphrase",
+    "clients": f"{{trust: {_TRUST}}}",
+    "trust": _TRUST,
+    "fetch": "{urls: [http://pki.corp.example/issuing.crl], folder: lists}",
+    "without_crl": "{authority: issuing.pem, because: it has never published one}",
+    "site_systems": f"{{certificate: {_PAIR}, trust: {_TRUST}}}",
+    "windows_authentication": _REASON,
+    "extra_verbs": "{verb: PUT, because: our reports are sent so}",
+    "extra_headers": "{name: X-Branch, because: our load balancer wants it}",
+    "extra_messages": "{endpoint: MP_x, root: x, because: a product of ours asks for it}",
+    "extra_paths": "{directory: Reports, path: x, verbs: [GET], because: reports for people}",
 }
+"""An example of keys and values, by the key that has them or that of their list."""
+
+_ROLES = {
+    Mode.BRIDGE: ("management-point", "{site_system: https://mp01.corp.example}"),
+    Mode.PLAINTEXT: ("fallback-status-point", "{site_system: http://fsp01.corp.example}"),
+}
+_BYTES = ("client_hello", "request_head", "held_bytes")
 _SAY_WHY = "8 to 500"
 _MIXED = "bridge and tunnel do not mix in one publication; give the tunnel a name of its own"
 _NOT_HERE = {
@@ -49,37 +86,144 @@ _NOT_HERE = {
 }
 
 
-def in_words(
-    kind: str, message: str, where: yaml_tree.Path, value: object, table: RoleTable
-) -> str:
+@dataclass(frozen=True, slots=True)
+class _Error:
+    """One of pydantic's errors, and what surrounds it in the file."""
+
+    where: yaml_tree.Path
+    value: object
+    """Of the whole file."""
+    given: object
+    expected: str
+    mode: Mode | None
+    table: RoleTable
+
+    @property
+    def key(self) -> str:
+        """The key, or that of the list it is in."""
+        return next((one for one in reversed(self.where) if isinstance(one, str)), "")
+
+
+def in_words(item: ErrorDetails, where: yaml_tree.Path, value: object, table: RoleTable) -> str:
     """One of pydantic's errors, for people."""
-    mode = _mode_of(where, value)
-    key = str(where[-1]) if where else ""
-    if kind == "extra_forbidden" and mode is not None and len(where) == 3:
-        return _NOT_HERE.get((mode, key), _PLAIN[kind])
-    if kind == "list_type" and key == "roles" and mode is Mode.TUNNEL:
+    expected = str(item.get("ctx", {}).get("expected", ""))
+    error = _Error(where, value, item["input"], expected, mode_of(where, value), table)
+    told = _TOLD.get(item["type"])
+    if told is None and error.key == "because":
+        told = _say_why
+    return told(error) if told else item["msg"][:1].lower() + item["msg"][1:]
+
+
+def shape_wanted(where: yaml_tree.Path, value: object, given: object) -> str | None:
+    """What a text has to be here; None where any will do."""
+    key = next((one for one in reversed(where) if isinstance(one, str)), "")
+    mode = mode_of(where, value)
+    if key == "site_system" and "roles" in where and mode in _SCHEMES:
+        return _url(*_SCHEMES[mode], str(given))
+    if key == "name" and "extra_headers" in where:
+        return "a field name, such as SOAPAction"
+    return _SHAPES.get(key)
+
+
+def _url(scheme: str, why: str, given: str) -> str:
+    wanted = f"{scheme}name or {scheme}name:port and no path"
+    if not given.lower().startswith(scheme):
+        return f"{wanted}; {why}"
+    path = given[len(scheme) :].partition("/")[2]
+    return f"{wanted}: leave /{path} out, clients bring it" if path else wanted
+
+
+def _text(error: _Error) -> str:
+    if error.key == "because":
+        return _say_why(error)
+    if wanted := shape_wanted(error.where, error.value, error.given):
+        return wanted
+    found = {list: ", not a list", dict: ", not keys and values", type(None): "; is it empty?"}
+    return "text is wanted here" + found.get(type(error.given), ": put it in quotes")
+
+
+def _say_why(_: _Error) -> str:
+    return f"say why, in words of {_SAY_WHY} characters: it is off unless the file says why"
+
+
+def _missing(error: _Error) -> str:
+    return _say_why(error) if error.key == "because" else "this key is missing"
+
+
+def _unknown(error: _Error) -> str:
+    key = str(error.where[-1])
+    if error.mode is not None and len(error.where) == 3 and (error.mode, key) in _NOT_HERE:
+        return _NOT_HERE[error.mode, key]
+    if alike := meant(error.where, error.value):
+        return f"no such key here; is it {alike[0][-1]}?"
+    return f"no such key here; there are {', '.join(known_keys(error.where[:-1], error.mode))}"
+
+
+def _keys_and_values(error: _Error) -> str:
+    if not error.where:
+        return "version: 1 and publications are wanted in a policy file"
+    wanted = f"keys and values are wanted here, such as {_example(error)}"
+    if error.given is None:
+        return f"{wanted}; is it empty?"
+    listed = error.given if error.key == "roles" and isinstance(error.given, list) else []
+    others = [str(one) for one in listed if error.mode not in error.table.modes.get(str(one), ())]
+    if error.mode is not None and others:
+        return f"{wanted}; {others[0]}: {not_published_so(others[0], error.mode, error.table)}"
+    return wanted
+
+
+def _example(error: _Error) -> str:
+    name, role = _ROLES.get(error.mode or Mode.BRIDGE, _ROLES[Mode.BRIDGE])
+    if "roles" not in error.where or error.key in _MAPPINGS:
+        return _MAPPINGS.get(error.key, "{key: value}")
+    return f"{{{name}: {role}}}" if error.where[-1] == "roles" else role
+
+
+def _list(error: _Error) -> str:
+    if error.key == "roles":
         return f"a list of names is wanted here; {_MIXED}"
-    if kind == "string_pattern_mismatch":
-        if key == "site_system" and "roles" in where and mode in _URLS:
-            return _role_url(mode, str(where[-2]), table)
-        if "extra_headers" in where:
-            return "a field name, such as SOAPAction"
-        if "internal_domains" in where:
-            return "a domain, such as corp.example"
-        if len(where) > 1 and where[-2] == "urls":
-            return "http://name/path: lists are signed, and fetching them must need no other list"
-        return _SHAPES.get(key, "an address and a port number, such as 0.0.0.0:443, and no more")
-    if key == "because":
-        return f"say why, in words of {_SAY_WHY} characters: it is off unless the file says why"
-    if where == ("version",) and kind == "literal_error":
+    example = error.given if isinstance(error.given, str) and error.given else "one, two"
+    return f"a list is wanted here: [{example}]"
+
+
+def _choice(error: _Error) -> str:
+    if error.where == ("version",):
         return "this is version 1: write version: 1, without quotes"
-    return _PLAIN.get(kind, message[:1].lower() + message[1:])
+    choices = re.findall(r"'([^']*)'", error.expected)
+    numbers = choices[0][:1].isdigit()
+    named = [f'"{one}"' if numbers else one for one in choices]
+    quoted = ", in quotes" if numbers else ""
+    return f"{', '.join(named[:-1])} or {named[-1]} is wanted here{quoted}"
 
 
-def _role_url(mode: Mode, role: str, table: RoleTable) -> str:
-    if mode not in table.modes.get(role, {mode}):
-        return not_published_so(role, mode, table)
-    return _URLS[mode]
+def _number(error: _Error) -> str:
+    quotes = ", without quotes" if str(error.given).isdecimal() else ""
+    if error.key not in LimitsRow.model_fields:
+        return f"a port number is wanted here, such as 443{quotes}"
+    unit = " of bytes" if error.key in _BYTES else ""
+    kind = "number of seconds" if error.key.endswith("_seconds") else f"whole number{unit}"
+    default = LimitsRow.model_fields[error.key].default
+    return f"a {kind} is wanted here, such as {default:g}{quotes}"
+
+
+_TOLD: Mapping[str, Callable[[_Error], str]] = {
+    "extra_forbidden": _unknown,
+    "missing": _missing,
+    "union_tag_not_found": lambda _: "mode is missing: bridge, tunnel or plaintext",
+    "union_tag_invalid": lambda _: "mode is bridge, tunnel or plaintext",
+    "model_type": _keys_and_values,
+    "model_attributes_type": _keys_and_values,
+    "dict_type": _keys_and_values,
+    "list_type": _list,
+    "too_short": lambda _: "this must not be empty",
+    "literal_error": _choice,
+    "string_type": _text,
+    "string_pattern_mismatch": _text,
+    "int_type": _number,
+    "float_type": _number,
+    "bool_type": lambda _: "true or false is wanted here, without quotes",
+}
+"""By the kind of pydantic's error. Of the others, what a number may be, its own words will do."""
 
 
 def not_published_so(role: str, mode: Mode, table: RoleTable) -> str:
@@ -93,19 +237,8 @@ def not_published_so(role: str, mode: Mode, table: RoleTable) -> str:
     return f"this role cannot be published with mode: {mode}, only with mode: {modes}{cited}"
 
 
-def without_tags(location: tuple[str | int, ...]) -> yaml_tree.Path:
+def without_tags(location: Sequence[str | int]) -> yaml_tree.Path:
     """Where an error is. pydantic puts a union's discriminator into the path; the file has none."""
     if len(location) > 2 and location[0] == "publications":
         return (*location[:2], *location[3:])
-    return location
-
-
-def _mode_of(where: yaml_tree.Path, value: object) -> Mode | None:
-    if len(where) < 2 or where[0] != "publications" or not isinstance(value, Mapping):
-        return None
-    publications, index = value.get("publications"), where[1]
-    if not isinstance(publications, list) or not isinstance(index, int):
-        return None
-    publication = publications[index]
-    mode = publication.get("mode") if isinstance(publication, Mapping) else None
-    return Mode(mode) if mode in set(Mode) else None
+    return tuple(location)

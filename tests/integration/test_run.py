@@ -320,8 +320,8 @@ KEY = "publications.0.certificate.key"
     [
         ("missing", "cannot be read: No such file or directory"),
         ("a-directory", "cannot be read: Is a directory"),
-        ("empty", "is not a PEM private key without passphrase"),
-        ("nonsense", "is not a PEM private key without passphrase"),
+        ("empty", "is not a PEM private key"),
+        ("nonsense", "is not a PEM private key"),
         ("anothers", "is not the key of pki/bridge-server.pem"),
         pytest.param("forbidden", "cannot be read: Permission denied", marks=needs_permissions),
     ],

@@ -1,24 +1,33 @@
 """Every example of docs/policy-file.md is one that loads, and the table of roles is true."""
 
 import re
+import shutil
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from ibcm_bridge.addons.verification import verify_authority
+from ibcm_bridge.check import check_policy
+from ibcm_bridge.findings import Level
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy_file import load_policy, shipped_roles
-from ibcm_bridge.policy_file.rows import MessagesRow
+from ibcm_bridge.policy_file.rows import Because, MessagesRow
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policy-file.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+SHELL = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 BRIDGED = BLOCKS[0].partition("  roles:\n")[0] + "  roles:\n"
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("page")
-    LabPki.make(now=datetime(2026, 1, 1, tzinfo=UTC)).write(directory / "pki")
+    pki = LabPki.make(now=datetime.now(UTC))
+    pki.write(directory / "pki")
+    for name in ("devices", "ndes"):
+        pki.server(f"{name}.internet.example").write(directory, name)
     return directory
 
 
@@ -27,14 +36,17 @@ def indented(text: str, spaces: int) -> str:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
-def test_an_example_loads(directory: Path, block: str) -> None:
+def test_an_example_loads_and_its_certificates_fit(directory: Path, block: str) -> None:
     publication = block if block.startswith("- name:") else BRIDGED + indented(block, 4)
     beside = ""
     if block.startswith("messages:"):
         publication, beside = BLOCKS[0], block
     path = directory / "bridge.yaml"
     path.write_text(f"version: 1\n{beside}publications:\n{indented(publication, 2)}", "utf-8")
-    assert load_policy(path).listeners
+    policy = load_policy(path)
+    assert policy.listeners
+    found = check_policy(policy, datetime.now(UTC), verify_authority)
+    assert [one for one in found if one.level is Level.PROBLEM] == []
 
 
 def test_there_are_examples_of_each_mode() -> None:
@@ -71,3 +83,48 @@ def test_every_key_of_messages_is_explained_with_its_default() -> None:
     for name, field in MessagesRow.model_fields.items():
         default = "none" if field.default is None else f"`{field.default}`"
         assert f"| `{name}` | {default} | " in PAGE, name
+
+
+def test_the_limits_of_a_reason_are_named() -> None:
+    limits = Because.__metadata__[0]
+    assert f"in {limits.min_length} to {limits.max_length} characters" in PAGE
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl")
+@pytest.mark.parametrize("legacy", [[], ["-legacy"]], ids=["aes", "as older Windows exports it"])
+def test_a_pfx_file_is_read_as_it_is_and_as_openssl_converts_it(
+    directory: Path, tmp_path: Path, legacy: list[str]
+) -> None:
+    (block,) = (one for one in SHELL if "pkcs12" in one)
+
+    def openssl(*words: str) -> bytes:
+        command = ["openssl", "pkcs12", *words, *legacy]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+        if b"unsupported" in done.stderr or b"nknown option" in done.stderr:
+            pytest.skip("this openssl knows only one kind of encryption, or is older than 3.0")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    shutil.copytree(directory / "pki", tmp_path / "pki")
+    pair = ("-inkey", "pki/bridge-server.key", "-in", "pki/bridge-server.pem")
+    openssl(
+        "-export", *pair, "-certfile", "pki/root.pem", "-passout", "pass:x", "-out", "bridge.pfx"
+    )
+    for line in block.splitlines():
+        words, _, to = line.removeprefix("openssl pkcs12 ").partition(" >> ")
+        written = openssl(*words.split(), "-passin", "pass:x")
+        if to:
+            (tmp_path / to).write_bytes((tmp_path / to).read_bytes() + written)
+    (tmp_path / "pass").write_text("x\n")
+    text = "version: 1\npublications:\n" + indented(BLOCKS[0], 2)
+    old = "{chain: pki/bridge-server.pem, key: pki/bridge-server.key}"
+    for new in (
+        "{pfx: bridge.pfx, passphrase: {file: pass}}",
+        "{chain: bridge.pem, key: bridge.key}",
+    ):
+        assert old in text
+        (tmp_path / "bridge.yaml").write_text(text.replace(old, new), "utf-8")
+        found = check_policy(
+            load_policy(tmp_path / "bridge.yaml"), datetime.now(UTC), verify_authority
+        )
+        assert [one for one in found if one.level is not Level.FACT] == []
