@@ -159,6 +159,8 @@ def _follow(
     inspected = _allowed(inspect(authorized, body, circumstances.engines))
     if inspected.views:
         say(f"The body was inspected: {', '.join(inspected.views)} bytes; nothing found.")
+    if (message := inspected.message) is not None:
+        say(f"It is {', '.join(message.roots) or 'encrypted'}, for {message.endpoint}.")
     approved = told.approved = _allowed(
         approve(inspected, client, circumstances.find, policy.messages, circumstances.now)
     )
@@ -263,9 +265,7 @@ def _head(question: Question, limit: int) -> RequestHead | Deny:
 
 
 def _spoken(approved: Approved) -> Iterator[str]:
-    message, speaker = approved.inspected.message, approved.speaker
-    if message is not None:
-        yield f"It is {', '.join(message.roots) or 'encrypted'} for {message.endpoint}."
+    speaker = approved.speaker
     if speaker.standing is not None:
         yield f"It speaks for {speaker.guid}, {_STANDINGS[speaker.standing]}."
     if speaker.signature:
