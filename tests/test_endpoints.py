@@ -144,8 +144,10 @@ def test_a_users_policy_is_for_users_that_windows_has_authenticated(
 
 
 def test_a_client_on_boot_media_does_not_register(messages: EndpointTable) -> None:
-    denial = denied(messages, message("MP_ClientRegistration", ON_BOOT_MEDIA))
-    assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-OSD")
+    for kind in ("1", "OsdCD", "osdcd"):
+        xml = ON_BOOT_MEDIA.replace('"1"', f'"{kind}"')
+        denial = denied(messages, message("MP_ClientRegistration", xml))
+        assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-OSD")
     installed = ON_BOOT_MEDIA.replace('AgentType="1"', 'AgentType="0"')
     assert isinstance(
         messages.judge(message("MP_ClientRegistration", installed), user=False), Endpoint
