@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents, signing
 
 GUID = "5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
 PACKAGE = f"/SMS_DP_SMSPKG$/Content_{GUID.lower()}.1/sccm?/setup/application.msi"
@@ -60,7 +60,7 @@ def inventory_to(target: str) -> MakeRequest:
 
 def policy_download(key: RSAPrivateKey) -> Request:
     """5: who asks is said, and signed, in the header fields of Microsoft's list."""
-    who = ccm.identification_headers(GUID, key)
+    who = signing.identification_headers(GUID, key, ccm.SENT_TIME)
     fields = (("User-Agent", "SMS CCM 5.0"), *who.items())
     return Request("GET", f"/SMS_MP/.sms_pol{POLICY}", fields)
 
@@ -74,7 +74,7 @@ def download(*more: tuple[str, str]) -> MakeRequest:
 
 def site_assignment(key: RSAPrivateKey) -> Request:
     """2.4: to which site do I belong?"""
-    xml = ccm.location_request("AssignedSiteRequest")
+    xml = documents.location_request("AssignedSiteRequest")
     return _ccm_post(_message(key, "MP_LocationManager", xml))
 
 
@@ -84,7 +84,7 @@ def out_of_band(key: RSAPrivateKey) -> Request:
 
 
 def malware(key: RSAPrivateKey) -> Request:
-    xml = ccm.inventory_report(GUID).replace("</Report>", f"<!-- {eicar()} --></Report>")
+    xml = documents.inventory_report(GUID).replace("</Report>", f"<!-- {eicar()} --></Report>")
     return _ccm_post(_report(key, xml))
 
 
@@ -172,7 +172,7 @@ def eicar() -> str:
 def _report(
     key: RSAPrivateKey, xml: str | None = None, inner_type: bytes = b"application/octet-stream"
 ) -> bytes:
-    return _message(key, "MP_HinvEndpoint", xml or ccm.inventory_report(GUID), inner_type)
+    return _message(key, "MP_HinvEndpoint", xml or documents.inventory_report(GUID), inner_type)
 
 
 def _message(

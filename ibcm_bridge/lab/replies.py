@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, signing
 
 
 class MessageReplies:
@@ -61,9 +61,9 @@ class MessageReplies:
         signature = request.findtext("Signature/SignatureValue", "")
         if not isinstance(key, RSAPublicKey):
             raise ValueError("ConfigMgr signs with RSA keys")
-        if not ccm.verifies(key, signature, signed.encode("utf-16-le")):
+        if not signing.verifies(key, signature, signed.encode("utf-16-le")):
             raise ValueError("the registration is not signed with the key it names")
-        guid = ccm.smsid(str(uuid5(UUID(int=0), der.hex())))
+        guid = signing.smsid(str(uuid5(UUID(int=0), der.hex())))
         self._keys[guid] = key
         return (
             f'<ClientRegistrationResponse ResponseType="Registration" TimeStamp="{ccm.SENT_TIME}" '
@@ -79,8 +79,8 @@ class MessageReplies:
         exponent, modulus = (int.from_bytes(one, "little") for one in (blob[16:20], blob[20:]))
         key = self._keys.get(guid) or RSAPublicNumbers(exponent, modulus).public_key()
         signatures = properties["ClientIDSignature"], properties["PayloadSignature"]
-        signed = ccm.terminated(guid), message.payload
-        return all(ccm.verifies(key, *pair) for pair in zip(signatures, signed, strict=True))
+        signed = signing.terminated(guid), message.payload
+        return all(signing.verifies(key, *pair) for pair in zip(signatures, signed, strict=True))
 
 
 TAKEN_IN = frozenset(
