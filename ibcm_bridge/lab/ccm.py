@@ -15,6 +15,7 @@ careful with hostile input: `raw_message` is there to build what the bridge must
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 from xml.etree import ElementTree as ET
@@ -81,17 +82,34 @@ def ccm_post_body(
     boundary: bytes = BOUNDARY,
     inner_type: bytes = b"application/octet-stream",
     reply_mode: str = "Sync",
+    attached: str = "",
+    **header: str,
 ) -> bytes:
-    """What a client sends with CCM_POST: compressed, and signed when a key is given."""
+    """What a client sends with CCM_POST: compressed, and signed when a key is given.
+
+    A document that is `attached` stands before the body, and then both are attachments, as in a
+    heartbeat (1.3). `header` goes to `message_header`.
+    """
+    before = attached.encode("utf-16-le") + b"\0\0\r\n" if attached else b""
     text = body_xml.encode("utf-16-le") + b"\0\0"
-    payload = zlib.compress(text + b"\r\n" if trailing_crlf else text)
+    end = b"\r\n" if trailing_crlf else b""
+    payload = zlib.compress(before + text + end)
     hooks = ZLIB_HOOK
     if key:
         hooks = client_authentication_hook(client_guid, payload, key) + hooks
-    header = message_header(
-        endpoint, len(text), hooks, client_guid, target_host=target_host, reply_mode=reply_mode
+    slices = [(0, len(before) - 4), (len(before), len(text) - 2)] if before else []
+    header_xml = message_header(
+        endpoint,
+        len(text),
+        hooks,
+        client_guid,
+        target_host=target_host,
+        reply_mode=reply_mode,
+        offset=len(before),
+        attachments=slices,
+        **header,
     )
-    return raw_message(header, payload, boundary=boundary, inner_type=inner_type)
+    return raw_message(header_xml, payload, boundary=boundary, inner_type=inner_type)
 
 
 def message_header(
@@ -102,14 +120,22 @@ def message_header(
     *,
     target_host: str = "mp01.corp.example",
     reply_mode: str = "Sync",
+    reply_to: str = "direct:PC1:SccmMessaging",
+    sent: str = SENT_TIME,
+    file_type: str = "",
+    offset: int = 0,
+    attachments: Sequence[tuple[int, int]] = (),
 ) -> str:
-    """The Msg element (1.4). Senders differ in the order of its children; none is the right one."""
+    """The Msg element (1.4). Senders differ in the order of its children; none is the right one.
+
+    `file_type` says which inbox a relayed report is for (2.1), `attachments` where each stands.
+    """
     children = {
         "ID": f"{{{UUID(int=1)}}}",
         "Protocol": "http",
         "ReplyMode": reply_mode,
-        "ReplyTo": "direct:PC1:SccmMessaging",
-        "SentTime": SENT_TIME,
+        "ReplyTo": reply_to,
+        "SentTime": sent,
         "SourceHost": "PC1",
         "SourceID": smsid(client_guid),
         "TargetAddress": f"mp:{endpoint}",
@@ -118,8 +144,13 @@ def message_header(
     }
     return (
         '<Msg ReplyCompression="zlib" SchemaVersion="1.1">'
-        f'<Body Type="ByteRange" Length="{length}" Offset="0"/>'
-        f"<CorrelationID>{{{UUID(int=0)}}}</CorrelationID>"
+        f'<Body Type="ByteRange" Length="{length}" Offset="{offset}"/>'
+        + "".join(
+            f'<Attachment Name="{{{UUID(int=number)}}}" Offset="{first}" Length="{size}"/>'
+            for number, (first, size) in enumerate(attachments, 2)
+        )
+        + (f'<Property Name="FileType" Value="{file_type}"/>' if file_type else "")
+        + f"<CorrelationID>{{{UUID(int=0)}}}</CorrelationID>"
         f'<Hooks>{hooks}</Hooks><Payload Type="inline"/>'
         + "".join(f"<{name}>{escape(text)}</{name}>" for name, text in children.items())
         + "</Msg>"

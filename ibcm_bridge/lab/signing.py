@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -67,6 +68,17 @@ def identification_headers(
         "CCMClientTimestamp": timestamp,
         "CCMClientTimestampSignature": sign(key, terminated(timestamp)),
     }
+
+
+def client_token(client_guid: str, key: RSAPrivateKey, timestamp: str) -> Mapping[str, str]:
+    """The other pair of header fields that does the same (5)."""
+    token = f"{smsid(client_guid)};{timestamp};2"
+    return {"ClientToken": token, "ClientTokenSignature": sign(key, terminated(token))}
+
+
+def written(now: datetime) -> str:
+    """A time as clients write it: UTC, without fractions of a second (5)."""
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def smsid(client_guid: str) -> str:
