@@ -42,13 +42,15 @@ class MessageReplies:
         return ccm.raw_message(reply_header, plain, inner_type=b"text/plain; charset=UTF-16")
 
     def _may_ask(self, message: ccm.Message, guid: str, endpoint: str) -> bool:
+        if endpoint == REGISTRATION:
+            return True  # it is signed in itself, with the key that it is about (3.1)
         # Generous: a real one wants to know who sends a report, too (1.6).
         unsigned = not message.hook_properties() and endpoint not in WANT_SIGNATURES
         return unsigned or self.clients.signed(message, guid)
 
     def _answer(self, endpoint: str, text: str) -> str:
         """The document, or nothing."""
-        if endpoint == "mp_clientregistration":
+        if endpoint == REGISTRATION:
             return self.clients.register(text)
         if endpoint == "mp_policymanager":
             leaks = self.leaks and f"<PolicySource>SMS:{answers.LEAKY_SITE}<" in text
@@ -69,6 +71,8 @@ class MessageReplies:
             return answers.INTRANET
         return answers.INTERNET
 
+
+REGISTRATION = "mp_clientregistration"
 
 TAKEN_IN = frozenset(
     ["mp_ddrendpoint", "mp_hinvendpoint", "mp_sinvendpoint", "mp_relayendpoint", "statusreceiver"]
