@@ -52,12 +52,15 @@ class Message:
     payload: bytes | None
 
     def body_text(self) -> str | None:
-        """The body the header points at, without the NUL that ends it."""
+        """The body the header points at, without the NUL that ends it; None where encrypted."""
         if self.payload is None:
             return None
         header = ET.fromstring(self.header_xml)
+        hooks = {hook.get("Name") for hook in header.iterfind("Hooks/*")}
+        if "encrypt" in hooks:
+            return None
         data = self.payload
-        if any(hook.get("Name") == "zlib-compress" for hook in header.iterfind("Hooks/*")):
+        if "zlib-compress" in hooks:
             data = zlib.decompressobj().decompress(data, MAX_INFLATED)
         body = header.find("Body")
         if body is None:

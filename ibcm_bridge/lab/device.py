@@ -31,6 +31,7 @@ class Said(TypedDict, total=False):
     reply_to: str
     file_type: str
     sent: str
+    inner_type: bytes
 
 
 def utc_now() -> datetime:
@@ -98,7 +99,8 @@ class Device:
 
     def report(self, endpoint: str, xml: str, **message: Unpack[Said]) -> Request:
         """A signed message without a reply (1.7)."""
-        return self.post(endpoint, xml, reply_mode="ASync", **message)
+        said: Said = {"reply_mode": "ASync", **message}
+        return self.post(endpoint, xml, **said)
 
     def message(self, endpoint: str, xml: str, **message: Unpack[Said]) -> bytes:
         """The body of `post`."""
