@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from benchmarks.load import Job
 from benchmarks.proxies import Borne, Proxies, Target, running_proxies
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.client import request_bytes
 from ibcm_bridge.lab.running import BRIDGED
 
@@ -87,7 +87,7 @@ def compare(plan: Plan, directory: Path) -> list[Measure]:
 
 def message_request(key: RSAPrivateKey | None = None) -> bytes:
     """The message of the first load, on the wire; signed when a key is given."""
-    report = ccm.inventory_report(GUID)
+    report = documents.inventory_report(GUID)
     body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=report, client_guid=GUID, key=key)
     fields = {
         "Host": BRIDGED,

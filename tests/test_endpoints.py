@@ -11,7 +11,7 @@ import pytest
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.endpoint_table import read_endpoint_table
 from ibcm_bridge.endpoints import Endpoint, EndpointTable
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import ExtraMessageRow, RoleRow
@@ -21,10 +21,12 @@ from ibcm_bridge.roles import RoleTable
 from ibcm_bridge.yaml_tree import Tree
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
-USERS = ccm.policy_request(GUID).replace(
+USERS = documents.policy_request(GUID).replace(
     "</Machine>", "</Machine><User><SID>S-1-5-21-1-2-3-4</SID></User>"
 )
-USERS_RESOURCE = ccm.policy_request(GUID).replace('ResourceType="Machine"', 'ResourceType="user"')
+USERS_RESOURCE = documents.policy_request(GUID).replace(
+    'ResourceType="Machine"', 'ResourceType="user"'
+)
 ON_BOOT_MEDIA = (
     '<ClientRegistrationRequest><Data><AgentInformation AgentType="1"/></Data>'
     "</ClientRegistrationRequest>"
@@ -139,7 +141,7 @@ def test_a_users_policy_is_for_users_that_windows_has_authenticated(
     assert isinstance(messages.judge(asked, user=True), Endpoint)
     # The computer's own, with or without a user.
     for user in (False, True):
-        mine = message("MP_PolicyManager", ccm.policy_request(GUID))
+        mine = message("MP_PolicyManager", documents.policy_request(GUID))
         assert isinstance(messages.judge(mine, user=user), Endpoint)
 
 

@@ -1,18 +1,20 @@
-"""What the cases of the demonstration send. A request that needs a signature is given the key."""
+"""What the cases of the demonstration send; `case_messages` has what is about messages."""
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab.client import Request
+from ibcm_bridge.lab.device import Device, posted
+from ibcm_bridge.lab.life_cycle import SECRET_POLICY
 
-from ibcm_bridge.lab import ccm
-
-GUID = "5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
-PACKAGE = f"/SMS_DP_SMSPKG$/Content_{GUID.lower()}.1/sccm?/setup/application.msi"
-POLICY = f"?{{{GUID}}}.1_00"
+CONTENT = "Content_5e2b7c1a-94d0-4b6e-8f3a-0c1d2e3f4a5b.1"
+PACKAGE = f"/SMS_DP_SMSPKG$/{CONTENT}/sccm?/setup/application.msi"
+POLICY = f"/SMS_MP/.sms_pol?{SECRET_POLICY}.1_00"
 RANGE = (1_048_576, 3_145_727)
 """First and last byte asked for (RFC 9110 §14.1.2: both included)."""
 
@@ -23,18 +25,14 @@ WSUS = "http://www.microsoft.com/SoftwareDistribution/"
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is sent; `plaintext` sends it without TLS."""
+class Senders:
+    """Who sends a request, and another client that it may be about."""
 
-    method: str
-    target: str
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = None
-    plaintext: bool = False
-    version: str = "HTTP/1.1"
+    me: Device
+    other: Device
 
 
-type MakeRequest = Callable[[RSAPrivateKey], Request]
+type MakeRequest = Callable[[Senders], Request]
 
 
 def plain(
@@ -42,101 +40,91 @@ def plain(
 ) -> MakeRequest:
     """A request without body, as ConfigMgr's clients send it, and these header fields."""
     fields = (("User-Agent", "SMS CCM 5.0"), *headers)
-    return lambda _key: Request(method, target, fields, version=version)
+    return lambda _who: Request(method, target, fields, version=version)
 
 
-def inventory(key: RSAPrivateKey) -> Request:
-    return _ccm_post(_report(key))
+def inventory(who: Senders) -> Request:
+    return posted(_report(who))
 
 
-def inventory_with_header(key: RSAPrivateKey) -> Request:
-    return _ccm_post(_report(key), ("X-Original-URL", "/ccm_system_altauth/request"))
+def inventory_with_header(who: Senders) -> Request:
+    more = ("X-Original-URL", "/ccm_system_altauth/request")
+    return posted(_report(who), "ccmhttp", more)
 
 
 def inventory_to(target: str) -> MakeRequest:
     """The inventory report, sent elsewhere."""
-    return lambda key: Request("CCM_POST", target, inventory(key).headers, _report(key))
+    return lambda who: dataclasses.replace(inventory(who), target=target)
 
 
-def policy_download(key: RSAPrivateKey) -> Request:
+def policy_download(who: Senders) -> Request:
     """5: who asks is said, and signed, in the header fields of Microsoft's list."""
-    who = ccm.identification_headers(GUID, key)
-    fields = (("User-Agent", "SMS CCM 5.0"), *who.items())
-    return Request("GET", f"/SMS_MP/.sms_pol{POLICY}", fields)
+    return who.me.get(POLICY, signed=True)
 
 
 def download(*more: tuple[str, str]) -> MakeRequest:
     """A part of a package, as BITS asks for it."""
     first, last = RANGE
     fields = (("User-Agent", "Microsoft BITS/7.8"), ("Range", f"bytes={first}-{last}"), *more)
-    return lambda _key: Request("GET", PACKAGE, fields)
+    return lambda _who: Request("GET", PACKAGE, fields)
 
 
-def site_assignment(key: RSAPrivateKey) -> Request:
-    """2.4: to which site do I belong?"""
-    xml = ccm.location_request("AssignedSiteRequest")
-    return _ccm_post(_message(key, "MP_LocationManager", xml))
+def malware(who: Senders) -> Request:
+    xml = documents.inventory_report(who.me.guid).replace(
+        "</Report>", f"<!-- {eicar()} --></Report>"
+    )
+    return posted(_report(who, xml))
 
 
-def out_of_band(key: RSAPrivateKey) -> Request:
-    """2.4: a message about waking and managing a computer that is off."""
-    return _ccm_post(_message(key, "MP_OOBMgr", "<OOBRequest/>"))
-
-
-def malware(key: RSAPrivateKey) -> Request:
-    xml = ccm.inventory_report(GUID).replace("</Report>", f"<!-- {eicar()} --></Report>")
-    return _ccm_post(_report(key, xml))
-
-
-def external_entity(key: RSAPrivateKey) -> Request:
+def external_entity(who: Senders) -> Request:
     declaration = '<!DOCTYPE r [<!ENTITY x SYSTEM "file:///C:/Windows/win.ini">]>'
-    return _ccm_post(_report(key, declaration + "<Report>&x;</Report>"))
+    return posted(_report(who, declaration + "<Report>&x;</Report>"))
 
 
-def bomb(_key: RSAPrivateKey) -> Request:
-    header = ccm.message_header("MP_HinvEndpoint", 200_000_000, client_guid=GUID)
+def bomb(who: Senders) -> Request:
+    header = ccm.message_header("MP_HinvEndpoint", 200_000_000, client_guid=who.me.guid)
     packer = zlib.compressobj(9)
     pieces = [packer.compress(bytes(1_000_000)) for _ in range(200)]
-    return _ccm_post(ccm.raw_message(header, b"".join([*pieces, packer.flush()])))
+    return posted(ccm.raw_message(header, b"".join([*pieces, packer.flush()])))
 
 
-def unclosed(key: RSAPrivateKey) -> Request:
-    whole = _report(key)
-    return _ccm_post(whole[: whole.rindex(b"\r\n--")])
+def unclosed(who: Senders) -> Request:
+    whole = _report(who)
+    return posted(whole[: whole.rindex(b"\r\n--")])
 
 
-def wrong_part(key: RSAPrivateKey) -> Request:
-    return _ccm_post(_report(key, inner_type=b"text/html"))
+def wrong_part(who: Senders) -> Request:
+    return posted(_report(who, inner_type=b"text/html"))
 
 
-def smuggled(key: RSAPrivateKey) -> Request:
+def smuggled(who: Senders) -> Request:
     """Two lengths, for two readers: behind the chunks' end stands a request of its own."""
     hidden = b"GET /SMS_MP_AltAuth/.sms_aut?MPLIST HTTP/1.1\r\nHost: x\r\n\r\n"
     body = b"0\r\n\r\n" + hidden
     lengths = (("Content-Length", str(len(body))), ("Transfer-Encoding", "chunked"))
-    return Request("CCM_POST", "/ccm_system/request", (*inventory(key).headers, *lengths), body)
+    return Request("CCM_POST", "/ccm_system/request", (*inventory(who).headers, *lengths), body)
 
 
-def plaintext(_key: RSAPrivateKey) -> Request:
+def plaintext(_who: Senders) -> Request:
     return Request("GET", "/SMS_MP/.sms_aut?MPLIST", plaintext=True)
 
 
-def state_message(_key: RSAPrivateKey) -> Request:
+def state_message(who: Senders) -> Request:
     """protocol.md 8.1."""
     body = (
         "<Report><ReportHeader><ReportDetails><ReportContent>State Message Data</ReportContent>"
-        f"</ReportDetails></ReportHeader><ReportBody><StateMessage><Topic ID='GUID:{GUID}' "
+        f"</ReportDetails></ReportHeader><ReportBody><StateMessage><Topic ID='{who.me.guid}' "
         "Type='800'/><State ID='101'/></StateMessage></ReportBody></Report>"
     )
     fields = (("User-Agent", "ccmsetup"), ("Content-Type", "text/xml"))
     return Request("POST", "/SMS_FSP/.sms_fsp", fields, body.encode(), plaintext=True)
 
 
-def state_question(_key: RSAPrivateKey) -> Request:
+def state_question(_who: Senders) -> Request:
     return Request("GET", "/SMS_FSP/.sms_fsp", plaintext=True)
 
 
-def update_scan(_key: RSAPrivateKey) -> Request:
+def update_scan(_who: Senders) -> Request:
     """The first question of a scan (8.2, [MS-WUSP] GetConfig)."""
     return _soap(
         "/ClientWebService/client.asmx",
@@ -145,17 +133,17 @@ def update_scan(_key: RSAPrivateKey) -> Request:
     )
 
 
-def update_administration(_key: RSAPrivateKey) -> Request:
+def update_administration(_who: Senders) -> Request:
     """A question that only an administrator's console asks."""
     return _soap("/ApiRemoting30/WebService.asmx", WSUS + "ApiRemotingWebService/GetServers")
 
 
-def enrollment(_key: RSAPrivateKey) -> Request:
+def enrollment(_who: Senders) -> Request:
     """8.4."""
     return _soap("/EnrollmentServer/Discovery.svc", "urn:lab/IDiscoveryService/Discover")
 
 
-def scep(_key: RSAPrivateKey) -> Request:
+def scep(_who: Senders) -> Request:
     """RFC 8894, 4.1: the body would be a signed message, which nobody here reads."""
     fields = (("Content-Type", "application/x-pki-message"),)
     target = "/certsrv/mscep/mscep.dll?operation=PKIOperation"
@@ -169,28 +157,9 @@ def eicar() -> str:
     )
 
 
-def _report(
-    key: RSAPrivateKey, xml: str | None = None, inner_type: bytes = b"application/octet-stream"
-) -> bytes:
-    return _message(key, "MP_HinvEndpoint", xml or ccm.inventory_report(GUID), inner_type)
-
-
-def _message(
-    key: RSAPrivateKey, endpoint: str, xml: str, inner_type: bytes = b"application/octet-stream"
-) -> bytes:
-    return ccm.ccm_post_body(
-        endpoint=endpoint,
-        body_xml=xml,
-        client_guid=GUID,
-        key=key,
-        inner_type=inner_type,
-        reply_mode="ASync",
-    )
-
-
-def _ccm_post(body: bytes, *more: tuple[str, str]) -> Request:
-    headers = (("User-Agent", "ccmhttp"), ("Content-Type", ccm.CONTENT_TYPE), *more)
-    return Request("CCM_POST", "/ccm_system/request", headers, body)
+def _report(who: Senders, xml: str = "", inner_type: bytes = b"application/octet-stream") -> bytes:
+    xml = xml or documents.inventory_report(who.me.guid)
+    return who.me.message("MP_HinvEndpoint", xml, reply_mode="ASync", inner_type=inner_type)
 
 
 def _soap(target: str, action: str, inner: str = "") -> Request:

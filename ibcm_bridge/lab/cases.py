@@ -7,11 +7,14 @@ opinion.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ibcm_bridge.lab.case_requests import MakeRequest
+from ibcm_bridge.lab.case_requests import MakeRequest, Senders
+from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.registered import client_guid
 from ibcm_bridge.lab.running import BRIDGED, TLS_PORT, TUNNELED
 
 
@@ -22,12 +25,14 @@ class Far(StrEnum):
     REFUSED_THERE = "refused by the site system"
     REFUSED_BY_CLIENT = "refused by the client"
     REFUSED_BY_PROXY = "refused by the proxy"
+    ANSWER_REFUSED = "answered, and the answer refused by the proxy"
 
 
 class Client(StrEnum):
     """With which certificate a client comes."""
 
     COMPUTER = "a computer certificate"
+    OTHER = "another computer's certificate"
     USER = "a user certificate"
     REVOKED = "a revoked certificate"
     FOREIGN = "another organization's certificate"
@@ -42,6 +47,19 @@ class Expected:
     far: Far
     status: int | None = None
     alert: str | None = None
+
+
+OK = Expected(Far.ANSWERED, 200)
+
+
+def refused(status: int) -> Expected:
+    """By the bridge, with this status."""
+    return Expected(Far.REFUSED_BY_PROXY, status)
+
+
+def alert(name: str) -> Expected:
+    """By the bridge, in the handshake."""
+    return Expected(Far.REFUSED_BY_PROXY, alert=name)
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,8 @@ class Case:
     client: Client = Client.COMPUTER
     to: Way = BRIDGE
     tunnel_to: Way = MP_TUNNEL
+    before: tuple[tuple[Client, MakeRequest], ...] = ()
+    """What clients have sent to the bridge before, and got an answer to."""
     dropped: tuple[str, ...] = ()
     """Fields that the bridge must take out on the way."""
     also: tuple[str, ...] = ()
@@ -80,10 +100,31 @@ class Case:
     """Whether the tunnel is the right way for it."""
 
 
+def senders(credentials: Mapping[Client, Credential | None]) -> dict[Client, Senders]:
+    """The clients of ConfigMgr behind those certificates, as a site knows them."""
+    devices = {
+        client: Device.of(credential, _COMPUTERS.get(client, "")).known_as(
+            client_guid(credential.certificate)
+        )
+        for client, credential in credentials.items()
+        if credential is not None
+    }
+    # Who shows no certificate may still have the computer's key.
+    devices[Client.NOBODY] = devices[Client.COMPUTER]
+    return {one: Senders(devices[one], devices[Client.OTHER]) for one in devices}
+
+
+_COMPUTERS = {
+    Client.COMPUTER: "pc1.corp.example",
+    Client.OTHER: "pc3.corp.example",
+}
+
+
 def credentials(pki: LabPki) -> dict[Client, Credential | None]:
     """The certificates that the cases use."""
     return {
-        Client.COMPUTER: pki.computer("pc1.corp.example"),
+        Client.COMPUTER: pki.computer(_COMPUTERS[Client.COMPUTER]),
+        Client.OTHER: pki.computer(_COMPUTERS[Client.OTHER]),
         Client.USER: pki.user("alice@corp.example"),
         Client.REVOKED: pki.revoked_computer("pc2.corp.example"),
         Client.FOREIGN: pki.foreign_computer("pc5.corp.example"),

@@ -15,28 +15,20 @@ careful with hostile input: `raw_message` is there to build what the bridge must
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.asymmetric.rsa import (
-    RSAPrivateKey,
-    RSAPublicKey,
-)
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from ibcm_bridge.lab.signing import client_authentication_hook, smsid
 
 BOUNDARY = b"aAbBcCdDv1234567890VxXyYzZ"
 """The messaging SDK's RequestMimeBoundary; clients use it for every message (1.2)."""
 
 CONTENT_TYPE = f'multipart/mixed; boundary="{BOUNDARY.decode()}"'
-
-SHA256_WITH_RSA = "1.2.840.113549.1.1.11"
-"""The value of HashAlgorithm (1.5)."""
 
 ZLIB_HOOK = '<Hook3 Name="zlib-compress"/>'
 SENT_TIME = "2026-01-01T00:00:00Z"
@@ -60,12 +52,15 @@ class Message:
     payload: bytes | None
 
     def body_text(self) -> str | None:
-        """The body the header points at, without the NUL that ends it."""
+        """The body the header points at, without the NUL that ends it; None where encrypted."""
         if self.payload is None:
             return None
         header = ET.fromstring(self.header_xml)
+        hooks = {hook.get("Name") for hook in header.iterfind("Hooks/*")}
+        if "encrypt" in hooks:
+            return None
         data = self.payload
-        if any(hook.get("Name") == "zlib-compress" for hook in header.iterfind("Hooks/*")):
+        if "zlib-compress" in hooks:
             data = zlib.decompressobj().decompress(data, MAX_INFLATED)
         body = header.find("Body")
         if body is None:
@@ -90,17 +85,34 @@ def ccm_post_body(
     boundary: bytes = BOUNDARY,
     inner_type: bytes = b"application/octet-stream",
     reply_mode: str = "Sync",
+    attached: str = "",
+    **header: str,
 ) -> bytes:
-    """What a client sends with CCM_POST: compressed, and signed when a key is given."""
+    """What a client sends with CCM_POST: compressed, and signed when a key is given.
+
+    A document that is `attached` stands before the body, and then both are attachments, as in a
+    heartbeat (1.3). `header` goes to `message_header`.
+    """
+    before = attached.encode("utf-16-le") + b"\0\0\r\n" if attached else b""
     text = body_xml.encode("utf-16-le") + b"\0\0"
-    payload = zlib.compress(text + b"\r\n" if trailing_crlf else text)
+    end = b"\r\n" if trailing_crlf else b""
+    payload = zlib.compress(before + text + end)
     hooks = ZLIB_HOOK
     if key:
         hooks = client_authentication_hook(client_guid, payload, key) + hooks
-    header = message_header(
-        endpoint, len(text), hooks, client_guid, target_host=target_host, reply_mode=reply_mode
+    slices = [(0, len(before) - 4), (len(before), len(text) - 2)] if before else []
+    header_xml = message_header(
+        endpoint,
+        len(text),
+        hooks,
+        client_guid,
+        target_host=target_host,
+        reply_mode=reply_mode,
+        offset=len(before),
+        attachments=slices,
+        **header,
     )
-    return raw_message(header, payload, boundary=boundary, inner_type=inner_type)
+    return raw_message(header_xml, payload, boundary=boundary, inner_type=inner_type)
 
 
 def message_header(
@@ -111,14 +123,22 @@ def message_header(
     *,
     target_host: str = "mp01.corp.example",
     reply_mode: str = "Sync",
+    reply_to: str = "direct:PC1:SccmMessaging",
+    sent: str = SENT_TIME,
+    file_type: str = "",
+    offset: int = 0,
+    attachments: Sequence[tuple[int, int]] = (),
 ) -> str:
-    """The Msg element (1.4). Senders differ in the order of its children; none is the right one."""
+    """The Msg element (1.4). Senders differ in the order of its children; none is the right one.
+
+    `file_type` says which inbox a relayed report is for (2.1), `attachments` where each stands.
+    """
     children = {
         "ID": f"{{{UUID(int=1)}}}",
         "Protocol": "http",
         "ReplyMode": reply_mode,
-        "ReplyTo": "direct:PC1:SccmMessaging",
-        "SentTime": SENT_TIME,
+        "ReplyTo": reply_to,
+        "SentTime": sent,
         "SourceHost": "PC1",
         "SourceID": smsid(client_guid),
         "TargetAddress": f"mp:{endpoint}",
@@ -127,8 +147,13 @@ def message_header(
     }
     return (
         '<Msg ReplyCompression="zlib" SchemaVersion="1.1">'
-        f'<Body Type="ByteRange" Length="{length}" Offset="0"/>'
-        f"<CorrelationID>{{{UUID(int=0)}}}</CorrelationID>"
+        f'<Body Type="ByteRange" Length="{length}" Offset="{offset}"/>'
+        + "".join(
+            f'<Attachment Name="{{{UUID(int=number)}}}" Offset="{first}" Length="{size}"/>'
+            for number, (first, size) in enumerate(attachments, 2)
+        )
+        + (f'<Property Name="FileType" Value="{file_type}"/>' if file_type else "")
+        + f"<CorrelationID>{{{UUID(int=0)}}}</CorrelationID>"
         f'<Hooks>{hooks}</Hooks><Payload Type="inline"/>'
         + "".join(f"<{name}>{escape(text)}</{name}>" for name, text in children.items())
         + "</Msg>"
@@ -169,136 +194,3 @@ def parse_reply(data: bytes) -> tuple[str, str | None]:
     """A reply's header and body; of `NoReply` that text and None. Empty replies are ValueError."""
     message = read_message(data)
     return message.header_xml, message.body_text()
-
-
-def sign(key: RSAPrivateKey, data: bytes) -> str:
-    """RSA PKCS#1 v1.5 with SHA-256, in the byte order of CryptoAPI, as upper-case hex."""
-    return key.sign(data, padding.PKCS1v15(), hashes.SHA256())[::-1].hex().upper()
-
-
-def verifies(public_key: RSAPublicKey, signature: str, data: bytes) -> bool:
-    """Whether `sign` with the matching private key made this signature."""
-    try:
-        reverse = bytes.fromhex(signature)[::-1]
-        public_key.verify(reverse, data, padding.PKCS1v15(), hashes.SHA256())
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-def terminated(text: str) -> bytes:
-    """How a GUID, a timestamp or a token is signed: UTF-16LE with its NUL (1.6)."""
-    return text.encode("utf-16-le") + b"\0\0"
-
-
-def client_authentication_hook(client_guid: str, payload: bytes, key: RSAPrivateKey) -> str:
-    """Hook2 `clientauth` (1.5), over the payload exactly as it will be sent."""
-    properties = {
-        "AuthSenderMachine": "PC1",
-        "PublicKey": public_key_blob(key.public_key()).hex().upper(),
-        "ClientIDSignature": sign(key, terminated(smsid(client_guid))),
-        "PayloadSignature": sign(key, payload),
-        "ClientCapabilities": "SSL",
-        "HashAlgorithm": SHA256_WITH_RSA,
-    }
-    inner = "".join(f'<Property Name="{n}">{text}</Property>' for n, text in properties.items())
-    return f'<Hook2 Name="clientauth">{inner}</Hook2>'
-
-
-def public_key_blob(key: RSAPublicKey) -> bytes:
-    """CryptoAPI's PUBLICKEYBLOB: a header of 20 bytes and the modulus, all little-endian (1.6)."""
-    numbers, size = key.public_numbers(), key.key_size
-    rsa_header = b"RSA1" + size.to_bytes(4, "little") + numbers.e.to_bytes(4, "little")
-    return b"\x06\x02\0\0\0\xa4\0\0" + rsa_header + numbers.n.to_bytes(size // 8, "little")
-
-
-def identification_headers(
-    client_guid: str, key: RSAPrivateKey, timestamp: str = SENT_TIME
-) -> Mapping[str, str]:
-    """The CCMClient* header fields of a GET for a policy, spelt as on the wire (5)."""
-    return {
-        "CCMClientID": smsid(client_guid),
-        "CCMClientIDSignature": sign(key, terminated(smsid(client_guid))),
-        "CCMClientTimestamp": timestamp,
-        "CCMClientTimestampSignature": sign(key, terminated(timestamp)),
-    }
-
-
-def smsid(client_guid: str) -> str:
-    """`GUID:` and the GUID in upper case. Empty stays so, and a prefixed value is the caller's."""
-    if not client_guid or client_guid.upper().startswith("GUID:"):
-        return client_guid
-    return f"GUID:{client_guid.upper()}"
-
-
-def registration_request(
-    certificate: x509.Certificate, key: RSAPrivateKey, *, fqdn: str, internet_flag: int = 2
-) -> str:
-    """3.1, of a client with a PKI certificate (KeyType 2) that is only ever on the Internet."""
-    der = certificate.public_bytes(serialization.Encoding.DER).hex().upper()
-    held = "".join(
-        f'<{use} Encoding="HexBinary" KeyType="2">{der}</{use}>'
-        for use in ("Encryption", "Signing")
-    )
-    discovery = {"FQ Name": fqdn, "InternetFlag": str(internet_flag)}
-    properties = "".join(f'<Property Name="{n}" Value="{v}"/>' for n, v in discovery.items())
-    data = (
-        f'<Data HashAlgorithm="{SHA256_WITH_RSA}" SMSID="" RequestType="Registration" '
-        f'TimeStamp="{SENT_TIME}">'
-        '<AgentInformation AgentIdentity="CcmExec.exe" AgentVersion="5.00.9128.1000" '
-        f'AgentType="0"/><Certificates>{held}</Certificates>'
-        f"<DiscoveryProperties>{properties}</DiscoveryProperties></Data>"
-    )
-    signature = sign(key, data.encode("utf-16-le"))
-    return (
-        f"<ClientRegistrationRequest>{data}<Signature>"
-        f"<SignatureValue>{signature}</SignatureValue></Signature></ClientRegistrationRequest>"
-    )
-
-
-def policy_request(client_guid: str, *, fqdn: str = "pc1.corp.example", site: str = "LAB") -> str:
-    """3.2. The GUID is named here again: it must be the one of the message header."""
-    return (
-        '<RequestAssignments SchemaVersion="1.00" ACK="false" RequestType="Always">'
-        f"<Identification><Machine><ClientID>{escape(smsid(client_guid))}</ClientID>"
-        f"<FQDN>{escape(fqdn)}</FQDN></Machine></Identification><PolicySource>SMS:{site}"
-        '</PolicySource><Resource ResourceType="Machine"/></RequestAssignments>'
-    )
-
-
-def location_request(root: str = "SiteInformationRequest", *, site: str = "LAB") -> str:
-    """3.4. `root` is any of the eight of 2.2, also those that have no place on the Internet."""
-    inner = '<Package ID="LAB00001" Version="1"/>' if root == "ContentLocationRequest" else ""
-    return (
-        f'<{root} SchemaVersion="1.00">{inner}<AssignedSite SiteCode="{site}"/>'
-        '<ClientLocationInfo OnInternet="1" LocationType="SMSPackage" UseInternetDP="1">'
-        f'<ADSite Name=""/><IPAddresses/></ClientLocationInfo></{root}>'
-    )
-
-
-def inventory_report(client_guid: str, rows: int = 32) -> str:
-    """3.5, hardware inventory; 32 rows are about 28 KB of UTF-16 and compress to about 3 KB."""
-    instances = "".join(_installed_product(number) for number in range(rows))
-    return (
-        "<Report><ReportHeader><Identification><Machine><ClientType>1</ClientType><ClientID "
-        f'IDType="0" IDFlag="1">{escape(smsid(client_guid))}</ClientID><NetBIOSName>PC1'
-        "</NetBIOSName></Machine></Identification><ReportDetails><ReportContent>Inventory Data"
-        "</ReportContent><ReportType>Full</ReportType><Date>20260101000000.000000+000</Date>"
-        '</ReportDetails><InventoryAction ActionType="Predefined"><InventoryActionID>'
-        "{00000000-0000-0000-0000-000000000001}</InventoryActionID></InventoryAction>"
-        f"</ReportHeader><ReportBody>{instances}</ReportBody></Report>"
-    )
-
-
-def _installed_product(number: int) -> str:
-    # Noise from a counter: without it a report compresses far better than a real one.
-    code = UUID(int=pow(3, 1000 + number, 2**128))
-    return (
-        '<Instance ParentClass="SMS_InstalledSoftware" Class="SMS_InstalledSoftware" '
-        'Namespace="root\\cimv2\\sms" Content="New"><SMS_InstalledSoftware>'
-        f"<ProductName>Lab Product {code.hex[:12]}</ProductName>"
-        f"<ProductVersion>{code.int % 17}.{code.int % 9973}.{number}</ProductVersion>"
-        f"<Publisher>Publisher {code.int % 11}</Publisher><SoftwareCode>{{{code}}}</SoftwareCode>"
-        f"<LocalPackage>C:\\Windows\\Installer\\{code.int % 99999999991:x}.msi</LocalPackage>"
-        "</SMS_InstalledSoftware></Instance>"
-    )

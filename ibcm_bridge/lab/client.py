@@ -41,6 +41,18 @@ CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True)
+class Request:
+    """What is sent; `plaintext` sends it without TLS."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    plaintext: bool = False
+    version: str = "HTTP/1.1"
+
+
+@dataclass(frozen=True)
 class Reply:
     """An answer; `headers` in the order and the spelling of the wire."""
 
@@ -142,6 +154,11 @@ class LabClient:
         """Send one request, wait for its whole answer."""
         with self._exchange(method, target, headers, body, version) as response:
             return _reply(response, response.read())
+
+    def send(self, request: Request) -> Reply:
+        """The same, of a request that is data."""
+        asked = (request.method, request.target, request.headers, request.body, request.version)
+        return self.request(*asked)
 
     def download(self, target: str, headers: Fields = ()) -> tuple[Reply, str, int]:
         """GET without keeping the body: the answer, the SHA-256 of its body, and its length."""

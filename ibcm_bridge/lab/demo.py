@@ -19,16 +19,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from ibcm_bridge.lab.case_requests import RANGE, Request
+from ibcm_bridge.lab.case_requests import RANGE, Senders
 from ibcm_bridge.lab.case_table import FAMILIES
-from ibcm_bridge.lab.cases import Case, Client, Way, credentials
+from ibcm_bridge.lab.cases import Case, Client, Way, credentials, senders
 from ibcm_bridge.lab.client import (
     ConnectionEnded,
     HandshakeRefused,
     LabClient,
     Reply,
+    Request,
     plaintext_request,
     request_bytes,
 )
@@ -78,7 +78,10 @@ def run_demo(report: Path | None) -> int:
 def _results() -> Iterator[tuple[str, Result]]:
     pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
     clients = credentials(pki)
-    with tempfile.TemporaryDirectory(prefix="ibcm-bridge-demo-") as name, SiteSystems(pki) as site:
+    with (
+        tempfile.TemporaryDirectory(prefix="ibcm-bridge-demo-") as name,
+        SiteSystems(pki, leaks=True) as site,
+    ):
         directory = Path(name)
         bridge = RunningBridge(directory, pki, site, policy=demo_policy())
         for bridged in BRIDGED_NAMES:
@@ -100,10 +103,7 @@ class _Lab:
         site_systems: SiteSystems,
         bridge: RunningBridge,
     ) -> None:
-        computer = clients[Client.COMPUTER]
-        assert computer is not None
-        assert isinstance(computer.key, RSAPrivateKey)
-        self._key = computer.key
+        self._senders = senders(clients)
         self._pki = pki
         self._clients = clients
         self._site_systems = site_systems
@@ -112,14 +112,30 @@ class _Lab:
 
     def result(self, case: Case) -> Result:
         """Both ways of a case."""
-        request = case.request(self._key)
         self._problems.clear()
+        for client, request_before in case.before:
+            self._send_before(client, request_before(self.senders(client)), case.to)
+        request = case.request(self.senders(case.client))
         bridge = self._send(case, request, case.to, bridged=True)
         tunnel = None
         if case.tunnel is not None:
             tunnel = self._send(case, request, case.tunnel_to, bridged=False)
         found = (*self._problems, *problems(case, bridge, tunnel))
         return Result(case, request, bridge, tunnel, found)
+
+    def senders(self, client: Client) -> Senders:
+        """Who sends a case, and whom it may be about."""
+        return self._senders[client]
+
+    def _send_before(self, client: Client, request: Request, way: Way) -> None:
+        before = len(self._bridge.audit())
+        credential = self._clients[client]
+        address = self._bridge.addresses[way.port]
+        with LabClient(address, way.name, trust=self._pki.root, credential=credential) as sender:
+            reply = sender.send(request)
+        if reply.status != 200:
+            self._problems.append(f"{request.method} before it was answered {reply.status}")
+        self._bridge.wait_for_records(before + 1)
 
     def _send(self, case: Case, request: Request, way: Way, *, bridged: bool) -> Outcome:
         self._site_systems.clear()
@@ -145,16 +161,7 @@ class _Lab:
         client = LabClient(address, way.name, trust=self._pki.root, credential=credential)
         try:
             with client:
-                return (
-                    client.request(
-                        request.method,
-                        request.target,
-                        request.headers,
-                        request.body,
-                        request.version,
-                    ),
-                    client.presented,
-                )
+                return client.send(request), client.presented
         except (HandshakeRefused, ConnectionEnded) as refused:
             return refused, client.presented
         except ssl.SSLCertVerificationError as refused:

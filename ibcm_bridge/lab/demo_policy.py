@@ -36,8 +36,18 @@ _TRUST = {
 _SIGNED_IN = {"because": "the catalog shows each user what was published for them"}
 
 
+_MESSAGES = {
+    "identity": "enforce",
+    "signatures": "enforce",
+    "bindings": "bindings.sqlite",
+    "host_names": "refuse",
+    "intranet_only": "refuse",
+}
+"""All that a policy may hold clients and site systems to (BRIDGE-IDENTITY, BRIDGE-INSPECT)."""
+
+
 def demo_policy() -> str:
-    """The shipped policy, and more publications at its end."""
+    """The shipped policy, more publications at its end, and what becomes of messages."""
     computer = {"trust": _TRUST}
     rows = [
         _bridged(USERS, {"certificate": "user", "trust": _TRUST}, "management-point"),
@@ -51,7 +61,8 @@ def demo_policy() -> str:
         _tunneled(WRONG_NAME_TUNNEL, "distribution-point"),
         _tunneled(FORGED_TUNNEL, "impostor"),
     ]
-    return shipped_policy() + textwrap.indent(yaml.dump(rows, Dumper=_Plain), "  ")
+    publications = textwrap.indent(yaml.dump(rows, Dumper=_Plain), "  ")
+    return shipped_policy() + publications + yaml.dump({"messages": _MESSAGES})
 
 
 def _bridged(

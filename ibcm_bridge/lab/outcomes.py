@@ -9,9 +9,8 @@ from typing import Any
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from ibcm_bridge.lab.case_requests import Request
 from ibcm_bridge.lab.cases import Case, Far
-from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, Reply
+from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, Reply, Request
 from ibcm_bridge.lab.site_systems import Received
 from ibcm_bridge.lab.stand_ins import STAND_INS, Demand
 
@@ -79,7 +78,7 @@ def outcome(case: Case, seen: Seen) -> Outcome:
         far=_far(seen),
         status=answer.status if isinstance(answer, Reply) else None,
         alert=answer.alert if isinstance(answer, HandshakeRefused) else None,
-        answered=_answered(answer) + _fields(seen.received, case.dropped, "the header"),
+        answered=_answered(answer) + _notes(case, seen),
         shown=_common_name(seen.presented) if seen.presented else "",
         arrived=_arrived(case, seen),
         saw=_saw(seen.record),
@@ -113,6 +112,8 @@ def _far(seen: Seen) -> Far:
     # A bridge looks at the site system before it sends anything: that is no arrival yet.
     if not seen.received and (seen.bridged or not seen.handshakes):
         return Far.REFUSED_BY_PROXY
+    if seen.bridged and seen.record.get("verdict") == "deny":
+        return Far.ANSWER_REFUSED
     good = isinstance(seen.answer, Reply) and seen.answer.status < 400
     return Far.ANSWERED if good else Far.REFUSED_THERE
 
@@ -125,6 +126,14 @@ def _answered(answer: Answer) -> str:
     if isinstance(answer, ClientRefused):
         return "a certificate that it refused"
     return "the connection was closed"
+
+
+def _notes(case: Case, seen: Seen) -> str:
+    """What the status line does not say of an answer."""
+    posted = bool(seen.received) and seen.received[-1].method == "CCM_POST"
+    # protocol.md 1.7: to whom a management point does not know, it says 200 and nothing else.
+    empty = posted and isinstance(seen.answer, Reply) and not seen.answer.body
+    return ", empty" * empty + _fields(seen.received, case.dropped, "the header")
 
 
 def _arrived(case: Case, seen: Seen) -> str:
@@ -189,6 +198,10 @@ def _saw(record: dict[str, Any]) -> str:
         seen.append(f"{record['method']} {record['target'].split('?')[0]}")
     if "endpoint" in record:
         seen.append(f"for {record['endpoint']}")
+    if record.get("client_guid"):
+        seen.append(f"as {record['client_guid']} ({record['identity']})")
+    if record.get("signed_with"):
+        seen.append(f"signed by the {record['signed_with'].replace('-', ' ')}")
     views = dict(str(view).split(":") for view in record.get("inspected", ()))
     if "inflated" in views:
         seen.append(f"{int(views['inflated']):,} bytes inflated and read")

@@ -62,12 +62,14 @@ _SHORT = {
     Far.REFUSED_THERE: "reached the site system",
     Far.REFUSED_BY_CLIENT: "left to the client",
     Far.REFUSED_BY_PROXY: "refused",
+    Far.ANSWER_REFUSED: "answer refused",
 }
 _WORDS = {
     Far.ANSWERED: "Passed, and answered by the site system",
     Far.REFUSED_THERE: "Reached the site system, which refused it",
     Far.REFUSED_BY_CLIENT: "Left to the client, which refused the site system",
     Far.REFUSED_BY_PROXY: "Refused at the perimeter",
+    Far.ANSWER_REFUSED: "Passed, and its answer refused at the perimeter",
 }
 
 

@@ -62,7 +62,6 @@ class RunningBridge:
         self._policy = with_ports(policy or shipped_policy(), ports)
         self.addresses: dict[int, tuple[str, int]] = {}
         self.lines: list[str] = []
-        self._said: queue.Queue[str | None] = queue.Queue()
         self._process: subprocess.Popen[str] | None = None
         self._choose_ports()
 
@@ -108,6 +107,13 @@ class RunningBridge:
             self._process.kill()
             return self._process.wait()
 
+    def restart(self) -> int:
+        """Stop it and start it again on the same ports; the exit status of what was stopped."""
+        status = self.stop()
+        if not self._start():
+            raise RuntimeError("the bridge did not start again:\n" + "".join(self.lines))
+        return status
+
     def audit(self) -> list[dict[str, Any]]:
         """The records written so far."""
         if not self.audit_file.exists():
@@ -134,12 +140,13 @@ class RunningBridge:
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8"
         )
-        listening = threading.Thread(target=self._listen, daemon=True)
+        said: queue.Queue[str | None] = queue.Queue()
+        listening = threading.Thread(target=self._listen, args=(self._process, said), daemon=True)
         listening.start()
         deadline = time.monotonic() + START_SECONDS
         try:
             while True:
-                line = self._said.get(timeout=max(0.0, deadline - time.monotonic()))
+                line = said.get(timeout=max(0.0, deadline - time.monotonic()))
                 if line is None:
                     self.stop()
                     listening.join()
@@ -150,14 +157,13 @@ class RunningBridge:
             self.stop()
             raise RuntimeError("the bridge did not start in time") from None
 
-    def _listen(self) -> None:
-        assert self._process is not None
-        assert self._process.stderr is not None
-        with self._process.stderr as said:
-            for line in said:
+    def _listen(self, process: subprocess.Popen[str], said: queue.Queue[str | None]) -> None:
+        assert process.stderr is not None
+        with process.stderr as lines:
+            for line in lines:
                 self.lines.append(line)
-                self._said.put(line)
-        self._said.put(None)
+                said.put(line)
+        said.put(None)
 
 
 def free_port() -> int:

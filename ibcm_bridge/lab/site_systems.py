@@ -92,8 +92,10 @@ class Handshake:
 class SiteSystems:
     """All stand-ins. Records may be read at any time, also after the end."""
 
-    def __init__(self, pki: LabPki, *, download_bytes: int = 8 * 1024 * 1024) -> None:
-        self._site = Site(download_bytes)
+    def __init__(
+        self, pki: LabPki, *, download_bytes: int = 8 * 1024 * 1024, leaks: bool = False
+    ) -> None:
+        self._site = Site(download_bytes, leaks)
         self._received: deque[Received] = deque(maxlen=KEPT)
         self._handshakes: deque[Handshake] = deque(maxlen=KEPT)
         self._tasks: set[asyncio.Future[None]] = set()
@@ -135,6 +137,11 @@ class SiteSystems:
 
     def handshakes(self) -> tuple[Handshake, ...]:
         return tuple(self._handshakes.copy())
+
+    @property
+    def pending(self) -> set[str]:
+        """Names of clients that the site has not approved; to be changed by a test."""
+        return self._site.messages.clients.pending
 
     def clear(self) -> None:
         self._received.clear()

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from posixpath import normpath
 from urllib.parse import parse_qs, unquote
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import answers, ccm
 from ibcm_bridge.lab.content import VALIDATORS, Answer
 from ibcm_bridge.lab.replies import MessageReplies
 
@@ -29,12 +29,6 @@ ANYBODY = re.compile(r"(nocert|ccmtokenauth)_.*|.*_(altauth|tokenauth)|ccm_(clie
 READING = {"GET", "HEAD"}
 XML = {"Content-Type": "text/xml"}
 TEXT = {"Content-Type": "text/plain"}
-ROOTS = {  # of what .sms_aut answers (4); all else is a policy
-    **dict.fromkeys(("MPLIST", "MPLIST1", "MPLIST2"), "MPList"),
-    **dict.fromkeys(("MPCERT", "MPCERT2"), "MPCertificates"),
-    **dict.fromkeys(("MPKEYINFORMATION", "MPKEYINFORMATIONMEDIA"), "MPKEYINFORMATION"),
-    "SITESIGNCERT": "X509Data",
-}
 ANYTHING = Answer(200, b"stand-in accepts anything", TEXT)
 NOT_FOUND = Answer(404, b"Not found", TEXT)
 WHO_ARE_YOU = Answer(401, b"Unauthorized", TEXT | {"WWW-Authenticate": "Negotiate, NTLM"})
@@ -69,7 +63,12 @@ class Site:
     """What the site systems of one lab have in common."""
 
     download_bytes: int
-    messages: MessageReplies = field(default_factory=MessageReplies)
+    leaks: bool = False
+    """Whether it tells names of the intranet, and policy for it, to who asks (`answers`)."""
+    messages: MessageReplies = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.messages = MessageReplies(leaks=self.leaks)
 
 
 @dataclass(frozen=True)
@@ -104,11 +103,20 @@ def management_point(asked: Asked, site: Site) -> Answer:
     if asked.method not in READING:
         return ANYTHING
     if asked.directory.startswith("sms_mp") and asked.query:
-        root = ROOTS.get(asked.query.partition("&")[0].upper(), "Policy")
-        return Answer(200, f"<{root} Query={quoteattr(unquote(asked.query))}/>".encode(), XML)
+        return _policy_or_authority(asked, site.messages)
     if asked.directory == "ccm_client" and asked.rest:
         return Answer(200, b"MZ: the client's setup files", VALIDATORS)
     return NOT_FOUND
+
+
+def _policy_or_authority(asked: Asked, messages: MessageReplies) -> Answer:
+    query = unquote(asked.query)
+    if asked.rest == ".sms_pol":
+        flags = answers.POLICIES.get(query.rpartition(".")[0].upper(), 0)
+        wants = flags & (answers.REQUIRES_AUTH | answers.SECRET)
+        if wants and not messages.clients.signed_fields(asked.headers):
+            return Answer(200, answers.ERROR_PAGE, {"Content-Type": "text/html"})
+    return Answer(200, answers.authority(query), XML)
 
 
 def distribution_point(asked: Asked, site: Site) -> Answer:

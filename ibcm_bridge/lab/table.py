@@ -11,14 +11,15 @@ from ibcm_bridge.lab.outcomes import Outcome, Result, tunneled_bytes
 _WIDTHS = (25, 42, 26)
 _RULE = "-+-".join("-" * width for width in _WIDTHS)
 
-_LONG = re.compile(r"(?<=Content_)[0-9a-f-]{30,}[.0-9]*")
-"""A content name's GUID; the report has it whole."""
+_LONG = re.compile(r"(?<=Content_)[0-9a-f-]{30,}[.0-9]*|(?<=GUID:[0-9A-F]{4})[0-9A-F-]{32}")
+"""A GUID, of content or most of a client's; the report has it whole."""
 
 _WORDS = {
     Far.ANSWERED: "PASSED",
     Far.REFUSED_THERE: "REACHED the site system",
     Far.REFUSED_BY_CLIENT: "LEFT to the client",
     Far.REFUSED_BY_PROXY: "REFUSED",
+    Far.ANSWER_REFUSED: "ANSWER REFUSED",
 }
 
 

@@ -47,7 +47,7 @@ from ibcm_bridge.addons.runner import Bridge, serve
 from ibcm_bridge.addons.tls_ending import CutOff
 from ibcm_bridge.budget import Budget, Hold
 from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient, Reply, _alert
 from ibcm_bridge.lab.files import shipped_policy, with_ports
 from ibcm_bridge.lab.pki import Credential, LabPki
@@ -279,7 +279,7 @@ def answer(client: LabClient, method: str, target: str, **more: Any) -> Reply | 
 def message() -> dict[str, Any]:
     """Headers and body of a CCM_POST to /ccm_system/request."""
     body = ccm.ccm_post_body(
-        endpoint="MP_HinvEndpoint", body_xml=ccm.inventory_report(GUID), client_guid=GUID
+        endpoint="MP_HinvEndpoint", body_xml=documents.inventory_report(GUID), client_guid=GUID
     )
     return {"headers": {"Content-Type": ccm.CONTENT_TYPE}, "body": body}
 

@@ -14,7 +14,7 @@ from ibcm_bridge.addons.body_inspection import BodyInspection
 from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.reply_inspection import ReplyInspection
 from ibcm_bridge.identity import AuthenticatedClient
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.policy import Enforcement, MessageRules, UnknownGuids
 from ibcm_bridge.speaker.bindings import Binding, Renewal, Source
 from ibcm_bridge.speaker.registry import Registry
@@ -74,16 +74,16 @@ def post(lab: Lab, xml: str, endpoint: str, guid: str = GUID) -> bytes:
 def registration(lab: Lab) -> bytes:
     key = lab.computer.key
     assert isinstance(key, RSAPrivateKey)
-    xml = ccm.registration_request(lab.computer.certificate, key, fqdn="pc1.corp.example")
+    xml = documents.registration_request(lab.computer.certificate, key, fqdn="pc1.corp.example")
     return post(lab, xml, "MP_ClientRegistration", guid="")
 
 
 def report(lab: Lab) -> bytes:
-    return post(lab, ccm.inventory_report(GUID, rows=1), "MP_HinvEndpoint")
+    return post(lab, documents.inventory_report(GUID, rows=1), "MP_HinvEndpoint")
 
 
 def policy_request(lab: Lab) -> bytes:
-    return post(lab, ccm.policy_request(GUID), "MP_PolicyManager")
+    return post(lab, documents.policy_request(GUID), "MP_PolicyManager")
 
 
 def answered(xml: str) -> bytes:

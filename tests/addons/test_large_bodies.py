@@ -16,7 +16,7 @@ import pytest
 
 from ibcm_bridge.addons import inspection_workers
 from ibcm_bridge.inspection import SMALL
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.client import LabClient, Reply, request_bytes
 
 from .conftest import BRIDGED, GOOD, GUID, Lab, Running, answer, wait_for
@@ -27,7 +27,7 @@ EICAR = "".join(("X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-", "ANTIVIRUS-
 
 
 def message(text: str = "") -> bytes:
-    xml = ccm.inventory_report(GUID, rows=600).replace("Publisher 1", f"Publisher 1{text}", 1)
+    xml = documents.inventory_report(GUID, rows=600).replace("Publisher 1", f"Publisher 1{text}", 1)
     return ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID)
 
 

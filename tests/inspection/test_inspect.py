@@ -12,7 +12,7 @@ import pytest
 from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError, YaraEngine
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.roles import RoleTable
 
@@ -104,7 +104,7 @@ def denied(result: Inspected | Deny) -> Deny:
 
 
 def test_a_clean_message_is_approved_as_it_is(look: Look, yara: YaraEngine) -> None:
-    body = report(ccm.inventory_report(GUID))
+    body = report(documents.inventory_report(GUID))
     approved = look(body, yara)
     assert isinstance(approved, Inspected)
     assert approved.body == body

@@ -9,6 +9,7 @@ import pytest
 from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.documents import inventory_report, location_request, policy_request
 from ibcm_bridge.request_head import RequestHead
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
@@ -42,7 +43,7 @@ def reply_to(where: str) -> bytes:
     return ccm.raw_message(header, payload, inner_type=b"text/plain; charset=utf-16")
 
 
-CLIENT_PACKAGE = ccm.location_request("ContentLocationRequest").replace(
+CLIENT_PACKAGE = location_request("ContentLocationRequest").replace(
     '<Package ID="LAB00001" Version="1"/>', "<ClientPackage/>"
 )
 
@@ -52,10 +53,10 @@ REFUSED = [
     ("MP_DriverManager", "<Anything/>", "NO-OSD"),
     ("MP_OOBMgr", "<Anything/>", "NO-WAKE-ON-LAN"),
     ("MP_TokenManager", "<Anything/>", "BRIDGE-AUTH-COMPUTER"),
-    ("MP_LocationManager", ccm.location_request("AssignedSiteRequest"), "NO-SITE-ASSIGNMENT"),
-    ("MP_LocationManager", ccm.location_request("LocalMPLocationRequest"), "NO-SITE-ASSIGNMENT"),
-    ("MP_LocationManager", ccm.location_request("UpdateSFRequest"), "BRIDGE-INSPECT"),
-    ("MP_LocationManager", ccm.location_request("TokenServicesRequest"), "BRIDGE-AUTH-COMPUTER"),
+    ("MP_LocationManager", location_request("AssignedSiteRequest"), "NO-SITE-ASSIGNMENT"),
+    ("MP_LocationManager", location_request("LocalMPLocationRequest"), "NO-SITE-ASSIGNMENT"),
+    ("MP_LocationManager", location_request("UpdateSFRequest"), "BRIDGE-INSPECT"),
+    ("MP_LocationManager", location_request("TokenServicesRequest"), "BRIDGE-AUTH-COMPUTER"),
     ("MP_LocationManager", CLIENT_PACKAGE, "NO-CLIENT-DEPLOYMENT"),
     # The root is the root, whatever stands before it and however it is written.
     ("MP_LocationManager", "<!-- <Report> --><UpdateSFRequest/>", "BRIDGE-INSPECT"),
@@ -80,12 +81,12 @@ def test_a_message_with_no_business_on_the_internet_is_refused(
 
 
 ALLOWED = [
-    ("MP_LocationManager", ccm.location_request("ContentLocationRequest")),
-    ("MP_LocationManager", ccm.location_request("SiteInformationRequest")),
-    ("MP_LocationManager", ccm.location_request("EnumerateMPLocationRequest")),
-    ("MP_LocationManager", ccm.location_request("WSUSLocationRequest")),
-    ("MP_PolicyManager", ccm.policy_request(GUID)),
-    ("MP_HinvEndpoint", ccm.inventory_report(GUID)),
+    ("MP_LocationManager", location_request("ContentLocationRequest")),
+    ("MP_LocationManager", location_request("SiteInformationRequest")),
+    ("MP_LocationManager", location_request("EnumerateMPLocationRequest")),
+    ("MP_LocationManager", location_request("WSUSLocationRequest")),
+    ("MP_PolicyManager", policy_request(GUID)),
+    ("MP_HinvEndpoint", inventory_report(GUID)),
     # A report that speaks of such a message is not one.
     ("MP_HinvEndpoint", "<Report><AssignedSiteRequest/><ClientPackage/></Report>"),
     ("MP_HinvEndpoint", "<Report><!-- <AssignedSiteRequest/> --></Report>"),

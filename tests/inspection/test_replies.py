@@ -26,7 +26,7 @@ from ibcm_bridge.inspection.replies import (
     registration_doubt,
 )
 from ibcm_bridge.lab import ccm
-from ibcm_bridge.lab.replies import ASSIGNMENTS
+from ibcm_bridge.lab.answers import ASSIGNMENTS
 from ibcm_bridge.messages.ccm_reply import CcmReply
 from ibcm_bridge.policy import Enforcement, MessageRules
 from ibcm_bridge.roles import ReplyReading

@@ -23,7 +23,7 @@ from ibcm_bridge.inspection.reports import (
     read_report,
     write_report,
 )
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.messages.facts import MessageFacts
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.request_head import RequestHead
@@ -61,8 +61,8 @@ def message(xml: str) -> bytes:
     return ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID)
 
 
-LARGE = message(ccm.inventory_report(GUID, rows=600))
-MALICIOUS = message(ccm.inventory_report(GUID, rows=600).replace("Publisher 1", "needle", 1))
+LARGE = message(documents.inventory_report(GUID, rows=600))
+MALICIOUS = message(documents.inventory_report(GUID, rows=600).replace("Publisher 1", "needle", 1))
 
 
 def subject_of(allow: Allow, body: bytes) -> Subject:
@@ -131,7 +131,7 @@ def refused(allow: Allow, report: Report, body: bytes = LARGE) -> Deny:
 
 
 def test_a_report_about_another_body_approves_nothing(allow: Allow) -> None:
-    other = message(ccm.inventory_report(GUID, rows=601))
+    other = message(documents.inventory_report(GUID, rows=601))
     about_other = report_on(subject_of(allow, other))
     assert isinstance(conclude(allow(other), other, ENGINES, about_other), Inspected)
     assert refused(allow, about_other).detail == "a report about another body"

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.request_head import RequestHead
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
@@ -175,19 +175,19 @@ def scripts() -> str:
 
 
 CLEAN: dict[str, Callable[[], bytes]] = {
-    "hardware": lambda: post(ccm.inventory_report(GUID)),
-    "large hardware": lambda: post(ccm.inventory_report(GUID, 3_000)),
+    "hardware": lambda: post(documents.inventory_report(GUID)),
+    "large hardware": lambda: post(documents.inventory_report(GUID, 3_000)),
     "autostart": lambda: post(autostart()),
     "software": lambda: post(software(), "MP_SinvEndpoint"),
     "registry": lambda: post(registry()),
     "state": lambda: post(state(), "MP_RelayEndpoint"),
     "status": lambda: post(status(), "StatusReceiver"),
     "scripts": lambda: post(scripts()),
-    "policy": lambda: post(ccm.policy_request(GUID), "MP_PolicyManager"),
-    "location": lambda: post(ccm.location_request(), "MP_LocationManager"),
+    "policy": lambda: post(documents.policy_request(GUID), "MP_PolicyManager"),
+    "location": lambda: post(documents.location_request(), "MP_LocationManager"),
     "signed": lambda: ccm.ccm_post_body(
         endpoint="MP_HinvEndpoint",
-        body_xml=ccm.inventory_report(GUID),
+        body_xml=documents.inventory_report(GUID),
         client_guid=GUID,
         key=generate_private_key(65537, 2048),
     ),

@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.decisions import Reason
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.lab import pki as lab_pki
 from ibcm_bridge.lab.client import LabClient, Reply, load_credential, request_bytes
 from ibcm_bridge.lab.files import shipped_policy
@@ -95,8 +95,8 @@ class Lab:
         """The fields by which a client identifies itself, and a token (protocol.md §5)."""
         key = self.credentials.computer.key
         assert isinstance(key, RSAPrivateKey)
-        fields = dict(ccm.identification_headers(GUID, key))
-        fields |= {"ClientToken": TOKEN, "ClientTokenSignature": ccm.sign(key, TOKEN.encode())}
+        fields = dict(signing.identification_headers(GUID, key, ccm.SENT_TIME))
+        fields |= {"ClientToken": TOKEN, "ClientTokenSignature": signing.sign(key, TOKEN.encode())}
         self.secrets |= {value for name, value in fields.items() if name.endswith("Signature")}
         return fields
 
@@ -108,7 +108,7 @@ class Lab:
         """A signed CCM_POST body with something in it that is nobody's business."""
         key = self.credentials.computer.key
         assert isinstance(key, RSAPrivateKey)
-        body = xml or ccm.inventory_report(GUID).replace("Lab Product", PAYLOAD)
+        body = xml or documents.inventory_report(GUID).replace("Lab Product", PAYLOAD)
         return ccm.ccm_post_body(endpoint=endpoint, body_xml=body, client_guid=GUID, key=key)
 
     def client(

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.decisions import Reason
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 
 if TYPE_CHECKING:
     from ibcm_bridge.lab.client import Reply
@@ -69,14 +69,14 @@ GOOD = {
 def xml_of(lab: Lab, kind: str) -> str:
     if kind == "registration":
         certificate = lab.credentials.computer.certificate
-        return ccm.registration_request(certificate, key_of(lab), fqdn="pc1.corp.example")
+        return documents.registration_request(certificate, key_of(lab), fqdn="pc1.corp.example")
     if kind == "policy":
-        return ccm.policy_request(GUID)
+        return documents.policy_request(GUID)
     if kind.endswith("Request"):
-        return ccm.location_request(kind)
+        return documents.location_request(kind)
     if kind == "status":
         return '<Status SchemaVersion="1.0"/>'
-    return ccm.inventory_report(GUID)
+    return documents.inventory_report(GUID)
 
 
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
@@ -135,7 +135,7 @@ def test_another_boundary_passes(lab: Lab, quoted: bool) -> None:
 
 
 def test_an_inventory_of_many_megabytes_passes(lab: Lab) -> None:
-    body = lab.message(xml=ccm.inventory_report(GUID, 16_000))
+    body = lab.message(xml=documents.inventory_report(GUID, 16_000))
     with lab.client() as client:
         assert lab.ccm_post(client, body).body == ccm.NO_REPLY
     inflated = lab.record()["inspected"][2]

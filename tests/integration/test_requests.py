@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ibcm_bridge.decisions import Reason
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.running import free_port
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def test_no_other_protocol_can_be_asked_for(lab: Lab, protocol: str) -> None:
 
 @pytest.mark.parametrize("rows", [1, 32, 4000])
 def test_a_body_arrives_byte_for_byte(lab: Lab, rows: int) -> None:
-    body = lab.message(xml=ccm.inventory_report("", rows))
+    body = lab.message(xml=documents.inventory_report("", rows))
     digest = hashlib.sha256(body).hexdigest()
     with lab.client() as client:
         assert lab.ccm_post(client, body).status == 200

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ibcm_bridge.decisions import Reason
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.client import LabClient, Reply
 from ibcm_bridge.lab.running import BRIDGED, RunningBridge
 from ibcm_bridge.lab.site_systems import SiteSystems
@@ -34,7 +34,7 @@ FIELDS = {"Content-Type": ccm.CONTENT_TYPE}
 
 
 def message(rows: int) -> bytes:
-    report = ccm.inventory_report(GUID, rows)
+    report = documents.inventory_report(GUID, rows)
     return ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=report, client_guid=GUID)
 
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.lab.replies import MessageReplies
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
@@ -77,33 +77,33 @@ def test_signatures_are_reversed_pkcs1_over_the_id_and_the_bytes_as_sent() -> No
         signature = bytes.fromhex(properties[name])[::-1]
         KEY.public_key().verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
         assert properties[name] == properties[name].upper()
-        assert not ccm.verifies(KEY.public_key(), properties[name], data + b"x")
+        assert not signing.verifies(KEY.public_key(), properties[name], data + b"x")
     assert properties["HashAlgorithm"] == "1.2.840.113549.1.1.11"
 
 
 def test_the_public_key_is_a_cryptoapi_blob() -> None:
-    blob = ccm.public_key_blob(KEY.public_key())
+    blob = signing.public_key_blob(KEY.public_key())
     assert blob[:20] == b"\x06\x02\0\0\0\xa4\0\0RSA1\x00\x08\0\0\x01\0\x01\0"
     assert int.from_bytes(blob[20:], "little") == KEY.public_key().public_numbers().n
 
 
 def test_the_identification_headers_are_spelt_as_on_the_wire_and_verify() -> None:
-    headers = ccm.identification_headers(GUID, KEY)
+    headers = signing.identification_headers(GUID, KEY, ccm.SENT_TIME)
     assert list(headers) == [
         "CCMClientID",
         "CCMClientIDSignature",
         "CCMClientTimestamp",
         "CCMClientTimestampSignature",
     ]
-    stamp = ccm.terminated(headers["CCMClientTimestamp"])
-    assert ccm.verifies(KEY.public_key(), headers["CCMClientTimestampSignature"], stamp)
+    stamp = signing.terminated(headers["CCMClientTimestamp"])
+    assert signing.verifies(KEY.public_key(), headers["CCMClientTimestampSignature"], stamp)
 
 
 def test_an_inventory_of_the_usual_size_compresses_as_usual() -> None:
-    text = ccm.inventory_report(GUID).encode("utf-16-le")
+    text = documents.inventory_report(GUID).encode("utf-16-le")
     assert 26_000 < len(text) < 31_000
     assert 2_400 < len(zlib.compress(text)) < 3_500
-    ET.fromstring(ccm.inventory_report(GUID, rows=3))
+    ET.fromstring(documents.inventory_report(GUID, rows=3))
 
 
 def test_the_same_call_makes_the_same_bytes() -> None:
@@ -128,11 +128,11 @@ def test_what_is_not_framed_as_a_message_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "body", "root"),
     [
-        ("MP_PolicyManager", ccm.policy_request(GUID), "ReplyAssignments"),
-        ("MP_LocationManager", ccm.location_request(), "SiteInformationReply"),
+        ("MP_PolicyManager", documents.policy_request(GUID), "ReplyAssignments"),
+        ("MP_LocationManager", documents.location_request(), "SiteInformationReply"),
         (
             "mp_locationmanager",
-            ccm.location_request("ContentLocationRequest"),
+            documents.location_request("ContentLocationRequest"),
             "ContentLocationReply",
         ),
     ],
@@ -146,7 +146,7 @@ def test_a_management_point_replies_in_two_parts(endpoint: str, body: str, root:
 
 def test_a_reply_is_compressed_only_when_that_was_asked() -> None:
     header = ccm.message_header("MP_LocationManager", 0, hooks="")
-    body = ccm.location_request().encode("utf-16-le") + b"\0\0"
+    body = documents.location_request().encode("utf-16-le") + b"\0\0"
     header = header.replace('Length="0"', f'Length="{len(body)}"').replace('"zlib"', '"none"')
     plain = b"text/plain; charset=UTF-16"
     reply = MessageReplies().reply(ccm.raw_message(header, body, inner_type=plain))

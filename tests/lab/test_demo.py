@@ -30,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 def test_every_case_goes_as_its_requirement_says(finished: tuple[str, Path]) -> None:
     printed, directory = finished
     results = json.loads((directory / "results.json").read_text("utf-8"))["cases"]
-    assert len(results) == len(CASES) >= 22
+    assert len(results) == len(CASES) >= 60
     assert all(case["as_required"] for case in results)
     assert f"{len(results)} of {len(results)} cases went as required" in printed
 
@@ -97,6 +97,15 @@ def test_of_what_is_refused_no_request_arrives(
         ("state-question", "VERB-FSP", (405, None), None),
         ("enrolled-device", "BRIDGE-NOT-ENROLLED", (404, None), Far.ANSWERED),
         ("boot-media", "NO-OSD", (404, None), Far.ANSWERED),
+        ("registration", "BRIDGE-IDENTITY", (200, None), Far.ANSWERED),
+        ("heartbeat", "BRIDGE-IDENTITY", (200, None), Far.ANSWERED),
+        ("spoofed-guid", "BRIDGE-IDENTITY", (403, None), Far.ANSWERED),
+        ("two-guids", "BRIDGE-IDENTITY", (403, None), Far.ANSWERED),
+        ("replayed-download", "BRIDGE-IDENTITY", (403, None), Far.ANSWERED),
+        ("leaked-host-name", "BRIDGE-INSPECT", (502, None), Far.ANSWERED),
+        ("task-sequence", "NO-OSD", (200, None), Far.ANSWERED),
+        ("boot-media-registration", "NO-OSD", (403, None), Far.ANSWERED),
+        ("user-policy-message", "NO-USER-DEPLOYMENT", (403, None), Far.ANSWERED),
         ("unknown-name", "DNS-INTERNET-FQDN", (None, "unrecognized name"), Far.REFUSED_BY_PROXY),
     ],
 )
@@ -111,6 +120,42 @@ def test_the_two_columns_differ_as_bridging_and_tunneling_do(
     assert found["requirement"] == requirement
     assert (found["bridge"]["status"], found["bridge"]["alert"]) == bridge
     assert (found["tunnel"] and found["tunnel"]["outcome"]) == tunnel
+
+
+KEPT_BACK = [case for case in CASES if case.bridge.far is Far.ANSWER_REFUSED]
+
+
+@pytest.mark.parametrize("case", KEPT_BACK, ids=lambda case: case.id)
+def test_of_an_answer_that_is_refused_the_client_gets_none(
+    results: dict[str, dict[str, Any]], case: Case
+) -> None:
+    bridge, tunnel = results[case.id]["bridge"], results[case.id]["tunnel"]
+    assert bridge["audit"]["verdict"] == "deny"
+    assert bridge["site_system_received"].endswith("from bridge.perimeter.example")
+    assert tunnel["client_got"] == "200 OK"
+
+
+SAID = {
+    "inventory-report": ("bound", "registered-key"),
+    "registration": (None, "registering-key"),
+    "policy-request": ("bound", "registered-key"),
+    "user-for-users": ("bound", "registered-key"),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_what_passes_is_known_to_be_the_clients(
+    results: dict[str, dict[str, Any]], case: str
+) -> None:
+    audit = results[case]["bridge"]["audit"]
+    assert (audit.get("identity"), audit.get("signed_with")) == SAID[case]
+
+
+@pytest.mark.parametrize("case", ["spoofed-guid", "forged-signature"])
+def test_what_a_management_point_finds_out_by_itself_is_answered_with_nothing(
+    results: dict[str, dict[str, Any]], case: str
+) -> None:
+    assert results[case]["tunnel"]["client_got"] == "200 OK, empty"
 
 
 def test_a_bridge_and_a_tunnel_show_different_certificates(

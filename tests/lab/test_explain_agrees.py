@@ -24,7 +24,10 @@ from ibcm_bridge.policy_file import load_policy
 from ibcm_bridge.question import Url, described
 
 ONLY_SEEN_WHEN_IT_HAPPENS = {
-    Reason.SITE_SYSTEM_UNVERIFIED,  # explain connects to nothing
+    # explain connects to nothing
+    Reason.SITE_SYSTEM_UNVERIFIED,
+    Reason.REPLY_HOST_NAMES,
+    Reason.REPLY_INTRANET_ONLY,
 }
 
 
@@ -33,7 +36,7 @@ class Both:
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
-        site = stack.enter_context(SiteSystems(pki))
+        site = stack.enter_context(SiteSystems(pki, leaks=True))
         bridge = RunningBridge(directory, pki, site, policy=demo_policy())
         for name in BRIDGED_NAMES:
             pki.server(name).write(directory / "pki", name)
@@ -54,7 +57,8 @@ class Both:
 
     def explained(self, case: Case) -> Explanation:
         """What `explain` says of the same."""
-        request, credential = case.request(self._lab._key), self._clients[case.client]
+        request = case.request(self._lab.senders(case.client))
+        credential = self._clients[case.client]
         scheme = "http" if case.to.port == PLAINTEXT_PORT or request.plaintext else "https"
         url = Url(scheme, case.to.name, self._ports[case.to.port], request.target)
         certificates = (credential.certificate, *credential.issuers) if credential else ()

@@ -27,6 +27,7 @@ from ibcm_bridge.lab.client import (
     plaintext_request,
 )
 from ibcm_bridge.lab.content import CHUNK, content
+from ibcm_bridge.lab.documents import inventory_report, registration_request
 from ibcm_bridge.lab.pki import Credential, LabPki
 from ibcm_bridge.lab.site_systems import Address, Handshake, SiteSystems
 from ibcm_bridge.lab.stand_ins import STAND_INS, Demand
@@ -93,7 +94,7 @@ def test_a_client_registers_and_then_signs_with_the_registered_key(lab: Lab) -> 
     key, other = lab.computer.key, lab.revoked.key
     assert isinstance(key, RSAPrivateKey)
     assert isinstance(other, RSAPrivateKey)
-    request = ccm.registration_request(lab.computer.certificate, key, fqdn="pc1.corp.example")
+    request = registration_request(lab.computer.certificate, key, fqdn="pc1.corp.example")
     with lab.client(credential=lab.computer) as client:
         message = ccm.ccm_post_body(
             endpoint="MP_ClientRegistration", body_xml=request, client_guid="", key=key
@@ -102,7 +103,7 @@ def test_a_client_registers_and_then_signs_with_the_registered_key(lab: Lab) -> 
         guid = (response or "").partition('SMSID="')[2].partition('"')[0]
         assert guid.startswith("GUID:")
 
-        report = ccm.inventory_report(guid)
+        report = inventory_report(guid)
         for signing_key, answer in ((key, ccm.NO_REPLY), (other, b"")):
             message = ccm.ccm_post_body(
                 endpoint="MP_HinvEndpoint", body_xml=report, client_guid=guid, key=signing_key
@@ -114,7 +115,7 @@ def test_a_client_registers_and_then_signs_with_the_registered_key(lab: Lab) -> 
 def test_a_registration_signed_with_another_key_gets_an_empty_answer(lab: Lab) -> None:
     other = lab.revoked.key
     assert isinstance(other, RSAPrivateKey)
-    request = ccm.registration_request(lab.computer.certificate, other, fqdn="pc1.corp.example")
+    request = registration_request(lab.computer.certificate, other, fqdn="pc1.corp.example")
     message = ccm.ccm_post_body(endpoint="MP_ClientRegistration", body_xml=request, client_guid="")
     with lab.client(credential=lab.computer) as client:
         assert ccm_post(client, message).body == b""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.limits import MAX_HEADER, MAX_SLICES
 
@@ -104,7 +104,7 @@ def test_a_signed_message_is_read() -> None:
 
 
 def test_a_large_inventory_is_read() -> None:
-    xml = ccm.inventory_report(GUID, rows=200)
+    xml = documents.inventory_report(GUID, rows=200)
     assert texts(accepted(report(xml))) == (xml,)
 
 
@@ -393,7 +393,7 @@ def test_a_payload_that_is_not_exactly_one_zlib_stream_is_refused(stream: bytes)
 
 
 def test_a_stream_cut_anywhere_is_refused() -> None:
-    stream = zlib.compress(utf16(ccm.inventory_report(GUID, 2)))
+    stream = zlib.compress(utf16(documents.inventory_report(GUID, 2)))
     for length in range(len(stream)):
         assert reason(ccm.raw_message(header(), stream[:length])) is Reason.COMPRESSION
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import zlib
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.lab import ccm
-from ibcm_bridge.lab.replies import ASSIGNMENTS, MessageReplies
+from ibcm_bridge.lab.answers import ASSIGNMENTS
+from ibcm_bridge.lab.replies import MessageReplies
 from ibcm_bridge.messages import ccm_reply
 from ibcm_bridge.messages.ccm_reply import MAX_DOCUMENTS, MAX_HOOKS, CcmReply, read_ccm_reply
 
@@ -92,9 +94,10 @@ def test_one_part_with_another_text_is_refused(text: bytes) -> None:
 
 def test_what_the_stand_in_answers_is_read() -> None:
     replies = MessageReplies()
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     def asked(endpoint: str, xml: str) -> CcmReply:
-        sent = ccm.ccm_post_body(endpoint=endpoint, body_xml=xml, client_guid="")
+        sent = ccm.ccm_post_body(endpoint=endpoint, body_xml=xml, client_guid="", key=key)
         return accepted(replies.reply(sent))
 
     assert asked("MP_HinvEndpoint", "<Report/>").no_reply

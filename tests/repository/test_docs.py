@@ -120,6 +120,12 @@ def test_every_requirement_is_shown_by_a_case_or_it_is_said_why_not() -> None:
     assert all(NOT_SHOWN.values())
 
 
+def test_the_number_of_cases_is_the_one_of_the_demonstration() -> None:
+    count = len(CASES)
+    assert f"{count} of {count} cases went" in (ROOT / "README.md").read_text("utf-8")
+    assert f"{count} cases" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
 def test_every_module_has_its_place_in_the_architecture() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     for path in [*(ROOT / "ibcm_bridge").glob("*.py"), *(ROOT / "addons").glob("*.py")]:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ibcm_bridge.decisions import Approved, Deny, Inspected, Reason
 from ibcm_bridge.identity import AnonymousClient
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.policy import Enforcement, MessageRules, UnknownGuids
 from ibcm_bridge.responses import requirement
 from ibcm_bridge.speaker.approval import Signature, approve
@@ -22,8 +22,8 @@ from .conftest import GUID, NOW, OTHER, Computer, Get, Message
 
 ENFORCE = MessageRules(identity=Enforcement.ENFORCE, signatures=Enforcement.ENFORCE)
 OBSERVE = MessageRules()
-REPORT = ccm.inventory_report(GUID, rows=1)
-ASKED = ccm.policy_request(GUID)
+REPORT = documents.inventory_report(GUID, rows=1)
+ASKED = documents.policy_request(GUID)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_message_that_should_say_whose_it_is_and_does_not_is_refused(
 ) -> None:
     result = ask(message("<Report/>", guid="", key=computer.key), computer, None)
     assert reason(result) is Reason.IDENTITY_MISSING
-    anonymous = message(ccm.location_request(), "MP_LocationManager", guid="")
+    anonymous = message(documents.location_request(), "MP_LocationManager", guid="")
     assert allowed(ask(anonymous, computer, None)).speaker.guid == ""
 
 
@@ -219,7 +219,7 @@ def test_a_message_that_should_be_signed_and_is_not_is_refused(
     message: Message, computer: Computer
 ) -> None:
     assert reason(ask(message(REPORT), computer, bound(computer))) is Reason.SIGNATURE_MISSING
-    anonymous = message(ccm.location_request(), "MP_LocationManager", guid="")
+    anonymous = message(documents.location_request(), "MP_LocationManager", guid="")
     allowed(ask(anonymous, computer, None))
 
 
@@ -261,7 +261,7 @@ def test_a_payload_under_the_signature_of_another_is_forged(
 
 
 def fields(key: RSAPrivateKey, timestamp: str = ccm.SENT_TIME) -> list[str]:
-    found = ccm.identification_headers(GUID, key, timestamp)
+    found = signing.identification_headers(GUID, key, timestamp)
     return [f"{name}: {value}" for name, value in found.items()]
 
 
@@ -287,7 +287,10 @@ def test_the_documented_spelling_of_a_field_is_taken_too(get: Get, computer: Com
 
 
 def token(key: RSAPrivateKey, text: str) -> list[str]:
-    return [f"ClientToken: {text}", f"ClientTokenSignature: {ccm.sign(key, ccm.terminated(text))}"]
+    return [
+        f"ClientToken: {text}",
+        f"ClientTokenSignature: {signing.sign(key, signing.terminated(text))}",
+    ]
 
 
 def test_a_token_is_signed_by_the_client_and_current(get: Get, computer: Computer) -> None:
@@ -326,7 +329,9 @@ def test_what_is_signed_is_not_from_long_ago_nor_from_the_future(
 
 
 def registration(computer: Computer, key: RSAPrivateKey) -> str:
-    return ccm.registration_request(computer.credential.certificate, key, fqdn="pc1.corp.example")
+    return documents.registration_request(
+        computer.credential.certificate, key, fqdn="pc1.corp.example"
+    )
 
 
 def test_a_registration_is_signed_with_the_key_it_registers(

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.speaker.claims import Claim, read_claim, read_timestamp
 from ibcm_bridge.speaker.guids import read_guid
 
 from .conftest import GUID, OTHER, Computer, Get, Message
 
 BARE = GUID.removeprefix("GUID:")
-REPORT = ccm.inventory_report(GUID, rows=1)
-ASKED = ccm.policy_request(GUID)
+REPORT = documents.inventory_report(GUID, rows=1)
+ASKED = documents.policy_request(GUID)
 REGISTERED_AGAIN = f'<ClientRegistrationRequest><Data SMSID="{GUID}"/></ClientRegistrationRequest>'
 
 
@@ -52,7 +52,7 @@ def test_a_message_speaks_for_the_client_guid_in_it(
 
 
 def test_a_message_may_name_nobody(message: Message) -> None:
-    located = claim(message(ccm.location_request(), "MP_LocationManager", guid=""))
+    located = claim(message(documents.location_request(), "MP_LocationManager", guid=""))
     assert (located.guid, located.needed, located.signed) == ("", False, ())
     reported = claim(message("<Report/>", guid=""))
     assert (reported.guid, reported.needed) == ("", True)
@@ -98,8 +98,8 @@ def test_what_does_not_have_the_form_of_a_client_guid_is_refused(
 @pytest.mark.parametrize(
     ("xml", "endpoint"),
     [
-        (ccm.inventory_report(OTHER, rows=1), "MP_HinvEndpoint"),
-        (ccm.policy_request(OTHER), "MP_PolicyManager"),
+        (documents.inventory_report(OTHER, rows=1), "MP_HinvEndpoint"),
+        (documents.policy_request(OTHER), "MP_PolicyManager"),
         (REGISTERED_AGAIN.replace(GUID, OTHER), "MP_ClientRegistration"),
         # Whichever of two a reader takes.
         (ASKED.replace("<Machine>", f"<Machine><ClientID>{OTHER}</ClientID>"), "MP_PolicyManager"),
@@ -156,10 +156,10 @@ def test_what_is_signed_is_told_with_what_it_is_of(
     inspected = message(REPORT, key=computer.key)
     signed = {one.name: one for one in claim(inspected).signed}
     assert signed.keys() == {"ClientIDSignature", "PayloadSignature"}
-    assert signed["ClientIDSignature"].data == ccm.terminated(GUID)
+    assert signed["ClientIDSignature"].data == signing.terminated(GUID)
     payload = ccm.read_message(inspected.body).payload
     assert signed["PayloadSignature"].data == payload
-    fields = ccm.identification_headers(GUID, computer.key)
+    fields = signing.identification_headers(GUID, computer.key, ccm.SENT_TIME)
     got = claim(get(*(f"{name}: {value}" for name, value in fields.items())))
     assert [one.name for one in got.signed] == [
         "CCMClientIDSignature",

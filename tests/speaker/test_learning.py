@@ -8,7 +8,7 @@ import pytest
 
 from ibcm_bridge.decisions import Approved, Deny, Reason
 from ibcm_bridge.identity import AnonymousClient
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import documents
 from ibcm_bridge.policy import MessageRules
 from ibcm_bridge.speaker.approval import approve
 from ibcm_bridge.speaker.bindings import Binding, Renewal, Source
@@ -18,7 +18,7 @@ from .conftest import GUID, NOW, OTHER, Computer, Message
 from .test_approval import bound, own_key, public, registration  # noqa: F401 - a fixture
 
 LATER = NOW + datetime.timedelta(hours=1)
-ASKED = ccm.policy_request(GUID)
+ASKED = documents.policy_request(GUID)
 
 
 def learn(

@@ -1,0 +1,167 @@
+"""What the stand-in management point has to say, as documents (protocol.md 3 and 4).
+
+Names in them are those of the Internet. A site that leaks (`Site.leaks`) has those of the intranet
+for whoever asks about `LEAKY_SITE`, so that one request can show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+from uuid import UUID
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import quoteattr
+
+from ibcm_bridge.lab.ccm import SENT_TIME
+
+
+class Names(NamedTuple):
+    """What site systems are called in answers."""
+
+    management_point: str
+    distribution_point: str
+    update_point: str
+
+
+INTERNET = Names(*["bridge.internet.example"] * 3)
+INTRANET = Names("mp01.corp.example", "dp01.corp.example", "sup01.corp.example")
+
+LEAKY_SITE = "INT"
+"""The site code to ask for."""
+
+TASK_SEQUENCE, REQUIRES_AUTH, SECRET, INTRANET_ONLY = 1, 2, 4, 8
+"""PolicyFlags (3.2)."""
+
+POLICIES = {
+    "{LAB00001}": 0,
+    "LAB20000-LAB00002-6F6BCC28": REQUIRES_AUTH | SECRET,
+    "LAB20003-LAB00003-6F6BCC28": TASK_SEQUENCE,
+}
+"""Policy id -> its flags. Ids are GUIDs or plain (3.2)."""
+
+INTRANET_POLICY = "LAB20004-LAB00004-6F6BCC28"
+
+
+def assignments(more: dict[str, int] | None = None) -> str:
+    """3.2. `<mp>` is literal: the client puts in the name it knows."""
+    policies = POLICIES | (more or {})
+    return (
+        '<ReplyAssignments SchemaVersion="1.00" ReplyType="Full">'
+        + "".join(_assignment(policy, flags) for policy, flags in policies.items())
+        + "</ReplyAssignments>"
+    )
+
+
+def _assignment(policy: str, flags: int) -> str:
+    return (
+        f'<PolicyAssignment PolicyAssignmentID="{policy}"><Policy PolicyID="{policy}" '
+        f'PolicyVersion="1.00" PolicyType="Machine" PolicyFlags="{flags}"><PolicyLocation>'
+        f"<![CDATA[http://<mp>/SMS_MP/.sms_pol?{policy}.1_00]]></PolicyLocation></Policy>"
+        "</PolicyAssignment>"
+    )
+
+
+ASSIGNMENTS = assignments()
+
+ERROR_PAGE = b"<html><head><title>ERROR</title></head><body></body></html>"
+"""What a management point answers instead of a policy (1.7)."""
+
+
+def content_location(request: ET.Element, names: Names) -> str:
+    """3.4. The content's name is that of the package that was asked for."""
+    package = request.find("Package")
+    content = package.get("ID", "") if package is not None else f"Content_{UUID(int=7)}.1"
+    version = package.get("Version", "1") if package is not None else "1"
+    host = names.distribution_point
+    url = quoteattr(f"https://{host}/SMS_DP_SMSPKG$/{content}")
+    signature = quoteattr(f"https://{host}/SMS_DP_SMSSIG$/{content}.{version}.tar")
+    return (
+        '<ContentLocationReply SchemaVersion="1.00" ContentFlags="16777216" HashAlgorithm="32780">'
+        '<Sites><Site><MPSite SiteCode="LAB" MasterSiteCode="LAB" SiteLocality="LOCAL" '
+        'IISPreferedPort="80" IISSSLPreferedPort="443"/><LocationRecords><LocationRecord>'
+        f'<URL Name={url} Signature={signature}/><ADSite Name=""/><IPSubnets/><Metric Value=""/>'
+        f"<Version>9128</Version>{_CAPABILITIES}<ServerRemoteName>{host}</ServerRemoteName>"
+        '<DPType>SERVER</DPType><Windows Trust="1"/><Locality>REMOTE</Locality>'
+        "</LocationRecord></LocationRecords></Site></Sites></ContentLocationReply>"
+    )
+
+
+def wsus_location(_request: ET.Element, names: Names) -> str:
+    """3.4."""
+    host = names.update_point
+    return (
+        '<WSUSLocationReply SchemaVersion="1.00"><Sites><Site><LocationRecords><LocationRecord '
+        f'WSUSURL="https://{host}:8531" ServerName="{host}" Version="1"/></LocationRecords></Site>'
+        "</Sites></WSUSLocationReply>"
+    )
+
+
+def management_points(_request: ET.Element, names: Names) -> str:
+    """3.4."""
+    inside = f'<IntranetName Value="{names.management_point}"/>' if names is INTRANET else ""
+    return (
+        f'<EnumerateMPLocationReply SchemaVersion="1.00"><MP>{inside}<InternetName '
+        f'Value="{INTERNET.management_point}"/><Version>9128</Version>{_CAPABILITIES}'
+        '<Windows Trust="1"/></MP></EnumerateMPLocationReply>'
+    )
+
+
+def site_information(_request: ET.Element, names: Names) -> str:
+    """3.4."""
+    return (
+        '<SiteInformationReply SchemaVersion="1.00"><Sites><Site SiteCode="LAB" Version="5.00" '
+        f'BuildNumber="9128" DefaultMP="{names.management_point}"><ClientOperationalSettings>'
+        '<SecurityConfiguration SecurityModeMask="0" HTTPPort="80" HTTPSPort="443" '
+        'CertificateStoreName="MY" CertificateSelectFirstFlag="1"/></ClientOperationalSettings>'
+        "</Site></Sites></SiteInformationReply>"
+    )
+
+
+_CAPABILITIES = (  # Native, and revocation is checked (3.4)
+    '<Capabilities SchemaVersion="1.0"><Property Name="SSLState" Value="63"/></Capabilities>'
+)
+
+LOCATIONS: dict[str, Callable[[ET.Element, Names], str]] = {
+    "ContentLocationRequest": content_location,
+    "WSUSLocationRequest": wsus_location,
+    "EnumerateMPLocationRequest": management_points,
+    "SiteInformationRequest": site_information,
+}
+"""By the root of the request (2.2); to the others of 2.2 there is no answer."""
+
+
+def upload_reply(message_id: str, names: Names) -> str:
+    """3.6: where a report may be uploaded that is too large for a message."""
+    host = names.management_point
+    return (
+        f"<UploadReply><Host>{host}</Host><URL>https://{host}/CCM_Incoming/{message_id}.msg</URL>"
+        "</UploadReply>"
+    )
+
+
+def registration_response(guid: str, status: int) -> str:
+    """3.1. A client that is Pending is not approved, one that is Registered is."""
+    approval = 1 if status == 0 else 0
+    return (
+        f'<ClientRegistrationResponse ResponseType="Registration" TimeStamp="{SENT_TIME}" '
+        f'Status="{status}" SMSID="{guid}" ApprovalStatus="{approval}"/>'
+    )
+
+
+ROOTS = {  # of what .sms_aut answers (4); all else is a policy
+    **dict.fromkeys(("MPLIST", "MPLIST1", "MPLIST2"), "MPList"),
+    **dict.fromkeys(("MPCERT", "MPCERT2"), "MPCertificates"),
+    **dict.fromkeys(("MPKEYINFORMATION", "MPKEYINFORMATIONMEDIA"), "MPKEYINFORMATION"),
+    "SITESIGNCERT": "X509Data",
+}
+
+_INSIDE = {
+    "MPList": f'<MP Name="MP01" FQDN="{INTERNET.management_point}" SiteCode="LAB"><Version>9128'
+    f"</Version>{_CAPABILITIES}</MP>",
+}
+
+
+def authority(query: str) -> bytes:
+    """4: lists, certificates and keys; the root says which, the query stands in it."""
+    root = ROOTS.get(query.partition("&")[0].upper(), "Policy")
+    return f"<{root} Query={quoteattr(query)}>{_INSIDE.get(root, '')}</{root}>".encode()

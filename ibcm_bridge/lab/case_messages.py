@@ -1,0 +1,168 @@
+"""What the cases of the demonstration say in messages: for whom, about what, and how signed."""
+
+from __future__ import annotations
+
+import zlib
+
+from ibcm_bridge.lab import ccm, documents, signing
+from ibcm_bridge.lab.answers import LEAKY_SITE
+from ibcm_bridge.lab.case_requests import POLICY, Senders
+from ibcm_bridge.lab.client import Request
+from ibcm_bridge.lab.device import AGENT, posted
+from ibcm_bridge.lab.life_cycle import TASK_SEQUENCE_POLICY
+
+LONG_AGO = "2026-01-01T00:00:00Z"
+
+
+# Good ones
+
+
+def registration(who: Senders) -> Request:
+    """3.1, for the first time."""
+    return who.me.known_as("").registration()
+
+
+def heartbeat(who: Senders) -> Request:
+    """3.5."""
+    header, body = documents.heartbeat(who.me.guid, name=who.me.name)
+    return who.me.report("MP_DdrEndpoint", body, attached=header)
+
+
+def policy_request(who: Senders) -> Request:
+    """3.2."""
+    return who.me.post("MP_PolicyManager", documents.policy_request(who.me.guid))
+
+
+def task_sequence(who: Senders) -> Request:
+    """3.2: a policy that is flagged as a task sequence's."""
+    target = f"/SMS_MP/.sms_pol?{TASK_SEQUENCE_POLICY}.1_00"
+    return who.me.get(target, signed=True, agent=f"{AGENT} TS")
+
+
+# Whose
+
+
+def in_the_name_of_another(who: Senders) -> Request:
+    """The GUID of another client, wherever there is one; signed with the sender's own key."""
+    as_other = who.me.known_as(who.other.guid)
+    return as_other.report("MP_HinvEndpoint", documents.inventory_report(who.other.guid))
+
+
+def only_the_payload_names_another(who: Senders) -> Request:
+    """3.2: no GUID in the header, as before a registration."""
+    xml = documents.policy_request(who.other.guid)
+    return who.me.post("MP_PolicyManager", xml, client_guid="")
+
+
+def header_and_payload_disagree(who: Senders) -> Request:
+    """3.2: signed by whom the header names, about another."""
+    return who.me.post("MP_PolicyManager", documents.policy_request(who.other.guid))
+
+
+def injected_guid(who: Senders) -> Request:
+    """2.3: what follows `GUID:` is no GUID."""
+    xml = documents.location_request("ContentLocationRequest")
+    return who.me.post("MP_LocationManager", xml, client_guid="GUID:x' OR 1=1 --")
+
+
+def another_payload_than_was_signed(who: Senders) -> Request:
+    """1.6: the same text, compressed again."""
+    sent = ccm.read_message(who.me.message("MP_HinvEndpoint", _inventory(who), reply_mode="ASync"))
+    other = zlib.compress(zlib.decompress(sent.payload or b""), level=0)
+    return posted(ccm.raw_message(sent.header_xml, other))
+
+
+def replayed_policy_download(who: Senders) -> Request:
+    """5: the fields of a request from another day; each signature is good."""
+    fields = (("User-Agent", AGENT), *who.me.signed_fields(LONG_AGO))
+    return Request("GET", POLICY, fields)
+
+
+# About what
+
+
+def forbidden_endpoint(who: Senders) -> Request:
+    """2.1: an endpoint that a management point keeps for itself."""
+    return who.me.post("EndpointProtectionAgent", "<Anything/>")
+
+
+def forbidden_root(who: Senders) -> Request:
+    """A document of another endpoint's."""
+    return who.me.post("MP_HinvEndpoint", documents.policy_request(who.me.guid))
+
+
+def update_of_the_server(who: Senders) -> Request:
+    """2.3: the request through which SQL was injected."""
+    return who.me.post("MP_LocationManager", documents.location_request("UpdateSFRequest"))
+
+
+def encrypted_inventory(who: Senders) -> Request:
+    """3.5; nobody here could decrypt it, so noise will do."""
+    payload = bytes(range(256)) * 12
+    hooks = signing.client_authentication_hook(who.me.guid, payload, who.me.key)
+    hooks += '<Hook2 Name="encrypt"/>'
+    header = ccm.message_header(
+        "MP_HinvEndpoint",
+        len(payload),
+        hooks,
+        who.me.guid,
+        reply_mode="ASync",
+        sent=who.me.now,
+    )
+    return posted(ccm.raw_message(header, payload))
+
+
+def leaky_site(who: Senders) -> Request:
+    """3.4: a site that answers with names of the intranet."""
+    xml = documents.location_request("ContentLocationRequest", site=LEAKY_SITE)
+    return who.me.post("MP_LocationManager", xml)
+
+
+def intranet_policy(who: Senders) -> Request:
+    """3.2: a site that answers with policy for the intranet."""
+    xml = documents.policy_request(who.me.guid, site=LEAKY_SITE)
+    return who.me.post("MP_PolicyManager", xml)
+
+
+# Not supported (2.4)
+
+
+def site_assignment(who: Senders) -> Request:
+    """To which site do I belong?"""
+    return who.me.post("MP_LocationManager", documents.location_request("AssignedSiteRequest"))
+
+
+def out_of_band(who: Senders) -> Request:
+    """A message about waking and managing a computer that is off."""
+    return who.me.post("MP_OOBMgr", "<OOBRequest/>")
+
+
+def user_policy(who: Senders) -> Request:
+    """3.2: a user's policy, where nobody has authenticated a user."""
+    xml = documents.policy_request(who.me.guid, user="CORP\\alice")
+    return who.me.post("MP_PolicyManager", xml)
+
+
+def boot_media_registration(who: Senders) -> Request:
+    """3.1: AgentType 1."""
+    return who.me.known_as("").registration(agent_type=1)
+
+
+def boot_media_identity(who: Senders) -> Request:
+    """2.1."""
+    return who.me.post("MP_ClientIdManager", "<ClientIDRequest/>", agent=f"{AGENT} TS")
+
+
+def client_package(who: Senders) -> Request:
+    """3.4."""
+    xml = documents.location_request("ContentLocationRequest", package="<ClientPackage/>")
+    return who.me.post("MP_LocationManager", xml)
+
+
+def token_request(who: Senders) -> Request:
+    """1.1, 2.2."""
+    return who.me.post("MP_LocationManager", documents.location_request("TokenServicesRequest"))
+
+
+def _inventory(who: Senders) -> str:
+    return documents.inventory_report(who.me.guid)

@@ -1,0 +1,140 @@
+"""A client of ConfigMgr: its name, its client GUID, its key, and what it sends with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Self, TypedDict, Unpack
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from ibcm_bridge.lab import ccm, documents, signing
+from ibcm_bridge.lab.client import Request
+from ibcm_bridge.lab.pki import Credential
+
+Clock = Callable[[], datetime]
+
+AGENT = "SMS CCM 5.0"
+"""User-Agent of what a client gets (protocol.md 1.2)."""
+
+
+class Said(TypedDict, total=False):
+    """What a message may say otherwise than it would."""
+
+    client_guid: str
+    attached: str
+    reply_mode: str
+    reply_to: str
+    file_type: str
+    sent: str
+    inner_type: bytes
+
+
+def utc_now() -> datetime:
+    """The clock of a client."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A client, as far as it speaks ConfigMgr (protocol.md 11)."""
+
+    name: str
+    key: rsa.RSAPrivateKey
+    """Signs its messages."""
+    certificate: x509.Certificate
+    """Of that key."""
+    clock: Clock = utc_now
+    guid: str = ""
+    """Empty before it is registered."""
+    key_type: int = 2
+    """1: the certificate is its own; 2: it is of a PKI (3.1)."""
+    token: bool = False
+    """Whether it signs what it gets with ClientToken, and not with the CCMClient fields (5)."""
+
+    @classmethod
+    def of(cls, credential: Credential, name: str, clock: Clock = utc_now) -> Self:
+        """A client that signs with the key it uses for TLS."""
+        assert isinstance(credential.key, rsa.RSAPrivateKey)
+        return cls(name, credential.key, credential.certificate, clock)
+
+    @classmethod
+    def with_own_key(cls, name: str, clock: Clock = utc_now) -> Self:
+        """A client that signs with a key of its own making."""
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        certificate = _own_certificate(key, clock())
+        return cls(name, key, certificate, clock, key_type=1, token=True)
+
+    @property
+    def now(self) -> str:
+        """As it writes it."""
+        return signing.written(self.clock())
+
+    def known_as(self, guid: str) -> Device:
+        """The same client, registered."""
+        return replace(self, guid=guid)
+
+    def registration(self, *, agent_type: int = 0) -> Request:
+        """3.1; once more where it has a client GUID."""
+        xml = documents.registration_request(
+            self.certificate,
+            self.key,
+            fqdn=self.name,
+            key_type=self.key_type,
+            agent_type=agent_type,
+            client_guid=self.guid,
+            timestamp=self.now,
+        )
+        return self.post("MP_ClientRegistration", xml)
+
+    def post(
+        self, endpoint: str, xml: str, *, agent: str = "ccmhttp", **message: Unpack[Said]
+    ) -> Request:
+        """A signed message."""
+        return posted(self.message(endpoint, xml, **message), agent)
+
+    def report(self, endpoint: str, xml: str, **message: Unpack[Said]) -> Request:
+        """A signed message without a reply (1.7)."""
+        said: Said = {"reply_mode": "ASync", **message}
+        return self.post(endpoint, xml, **said)
+
+    def message(self, endpoint: str, xml: str, **message: Unpack[Said]) -> bytes:
+        """The body of `post`."""
+        said: Said = {"client_guid": self.guid, "sent": self.now, **message}
+        return ccm.ccm_post_body(endpoint=endpoint, body_xml=xml, key=self.key, **said)
+
+    def get(self, target: str, *, signed: bool = False, agent: str = AGENT) -> Request:
+        """What is there for everybody, or for this client alone."""
+        fields = self.signed_fields() if signed else ()
+        return Request("GET", target, (("User-Agent", agent), *fields))
+
+    def signed_fields(self, timestamp: str = "") -> tuple[tuple[str, str], ...]:
+        """5: header fields that say who asks, and when."""
+        make = signing.client_token if self.token else signing.identification_headers
+        return tuple(make(self.guid, self.key, timestamp or self.now).items())
+
+
+def posted(body: bytes, agent: str = "ccmhttp", *more: tuple[str, str]) -> Request:
+    """A message on its way to a management point."""
+    headers = (("User-Agent", agent), ("Content-Type", ccm.CONTENT_TYPE), *more)
+    return Request("CCM_POST", "/ccm_system/request", headers, body)
+
+
+_SIGNING = x509.ObjectIdentifier("1.3.6.1.4.1.311.101")
+_ENCRYPTION = x509.ObjectIdentifier("1.3.6.1.4.1.311.101.2")
+
+
+def _own_certificate(key: rsa.RSAPrivateKey, now: datetime) -> x509.Certificate:
+    """3.1: by which such a certificate is known is its purposes, and that nobody vouches for it."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ConfigMgr Client")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    return (
+        builder.not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=365))
+        .add_extension(x509.ExtendedKeyUsage([_SIGNING, _ENCRYPTION]), critical=False)
+        .sign(key, hashes.SHA256())
+    )

@@ -1,0 +1,249 @@
+"""What a client does from its registration on, step by step; and what boot media would do.
+
+Each step is data: its name, the request it sends, and what a good answer to it is. What a client
+learns (its client GUID, from the answer to its registration) goes into the steps that follow.
+A report too large for a message would be uploaded (protocol.md 3.6); the lab's client only asks
+where, because the bridge refuses uploads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from uuid import UUID
+from xml.etree import ElementTree as ET
+
+from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab.answers import POLICIES
+from ibcm_bridge.lab.client import LabClient, Reply, Request
+from ibcm_bridge.lab.content import content
+from ibcm_bridge.lab.device import AGENT, Device, posted
+
+type Good = Callable[[Reply], bool]
+
+PLAIN_POLICY, SECRET_POLICY, TASK_SEQUENCE_POLICY = POLICIES
+
+PACKAGE = "/SMS_DP_SMSPKG$/LAB00001"
+FILE = f"{PACKAGE}/sccm?/setup/application.msi"
+FIRST, LAST = 1_000, 400_000
+"""Of the bytes of a file that are asked for (RFC 9110 §14.1.2: both included)."""
+
+
+def document(reply: Reply) -> str:
+    """The document in an answer; empty where there is none."""
+    try:
+        return ccm.parse_reply(reply.body)[1] or ""
+    except ValueError:
+        return ""
+
+
+def answered(root: str) -> Good:
+    """A message with a document that has this root."""
+    return lambda reply: reply.status == 200 and document(reply).startswith(f"<{root}")
+
+
+def begins(text: bytes, status: int = 200) -> Good:
+    """A body that begins with this."""
+    return lambda reply: reply.status == status and reply.body.startswith(text)
+
+
+def taken_in(reply: Reply) -> bool:
+    """protocol.md 1.7: `NoReply`."""
+    return (reply.status, reply.body) == (200, ccm.NO_REPLY)
+
+
+def told_its_size(reply: Reply) -> bool:
+    """What BITS wants to know before it downloads (protocol.md 7)."""
+    length = int(reply.header("Content-Length") or "0")
+    return reply.status == 200 and length > LAST and bool(reply.header("ETag"))
+
+
+def a_part(reply: Reply) -> bool:
+    """The bytes that were asked for."""
+    return reply.status == 206 and reply.body == content(FIRST, LAST + 1)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request of a client's life."""
+
+    name: str
+    request: Callable[[Device], Request]
+    good: Good
+    registers: bool = False
+    """Whether its answer says what the client is called from then on."""
+
+
+@dataclass(frozen=True)
+class Lived:
+    """A step that was taken."""
+
+    step: Step
+    request: Request
+    reply: Reply
+    good: bool
+
+
+def live(client: LabClient, device: Device, steps: tuple[Step, ...]) -> Iterator[Lived]:
+    """Take the steps, on one connection, as long as the answers are good."""
+    for step in steps:
+        request = step.request(device)
+        reply = client.send(request)
+        good = step.good(reply)
+        if good and step.registers:
+            device = device.known_as(ET.fromstring(document(reply)).get("SMSID", ""))
+        yield Lived(step, request, reply, good)
+        if not good:
+            return
+
+
+def _list(name: str, query: str, root: str) -> Step:
+    """What a management point tells everybody about itself (protocol.md 4)."""
+    target = f"/SMS_MP/.sms_aut?{query}"
+    return Step(name, lambda device: device.get(target), begins(f"<{root} ".encode()))
+
+
+def _location(name: str, root: str, reply: str) -> Step:
+    xml = documents.location_request(root)
+    return Step(name, lambda device: device.post("MP_LocationManager", xml), answered(reply))
+
+
+def _policy(name: str, policy: str, *, signed: bool) -> Step:
+    target = f"/SMS_MP/.sms_pol?{policy}.1_00"
+    return Step(name, lambda device: device.get(target, signed=signed), begins(b"<Policy "))
+
+
+def _report(name: str, endpoint: str, xml: Callable[[str], str], file_type: str = "") -> Step:
+    return Step(
+        name,
+        lambda device: device.report(endpoint, xml(device.guid), file_type=file_type),
+        taken_in,
+    )
+
+
+def _heartbeat(device: Device) -> Request:
+    header, body = documents.heartbeat(device.guid, name=device.name)
+    return device.report("MP_DdrEndpoint", body, attached=header)
+
+
+def _policy_request(device: Device) -> Request:
+    return device.post("MP_PolicyManager", documents.policy_request(device.guid, fqdn=device.name))
+
+
+_PROPFIND = (  # protocol.md 7
+    b'<?xml version="1.0"?><propfind xmlns="DAV:"><prop><iscollection/><getcontentlength/></prop>'
+    b"</propfind>"
+)
+
+
+def _listing(_device: Device) -> Request:
+    fields = {"Depth": "infinity", "Translate": "f", "Content-Type": "text/xml"}
+    return Request("PROPFIND", PACKAGE, (("User-Agent", AGENT), *fields.items()), _PROPFIND)
+
+
+_BITS = (("User-Agent", "Microsoft BITS/7.8"),)
+
+LIFE = (
+    Step("registration", Device.registration, answered("ClientRegistrationResponse"), True),
+    _location("site information", "SiteInformationRequest", "SiteInformationReply"),
+    _list("management points", "MPLIST", "MPList"),
+    _list("management points on the Internet", "MPLIST1", "MPList"),
+    _list("management points of the site", "MPLIST2&LAB", "MPList"),
+    _list("certificate of the management point", "MPCERT", "MPCertificates"),
+    _list("certificate of the site", "SITESIGNCERT", "X509Data"),
+    _location("other management points", "EnumerateMPLocationRequest", "EnumerateMPLocationReply"),
+    Step("policy request", _policy_request, answered("ReplyAssignments")),
+    _policy("policy for everybody", PLAIN_POLICY, signed=False),
+    _policy("policy for this client", SECRET_POLICY, signed=True),
+    _policy("policy of a task sequence", TASK_SEQUENCE_POLICY, signed=True),
+    _location("content location", "ContentLocationRequest", "ContentLocationReply"),
+    Step("listing of the content", _listing, begins(b"<?xml", 207)),
+    Step("size of a file", lambda _: Request("HEAD", FILE, _BITS), told_its_size),
+    Step(
+        "part of a file",
+        lambda _: Request("GET", FILE, (*_BITS, ("Range", f"bytes={FIRST}-{LAST}"))),
+        a_part,
+    ),
+    _location("software update point", "WSUSLocationRequest", "WSUSLocationReply"),
+    Step("heartbeat", _heartbeat, taken_in),
+    _report("hardware inventory", "MP_HinvEndpoint", documents.inventory_report),
+    _report("software inventory", "MP_SinvEndpoint", documents.software_inventory),
+    _report("state", "MP_RelayEndpoint", documents.state_report, "SMX"),
+    _report("status", "StatusReceiver", documents.status_message),
+    Step(
+        "request to upload",
+        lambda device: device.post("MP_HinvEndpoint", documents.upload_request()),
+        answered("UploadReply"),
+    ),
+    Step("registration once more", Device.registration, answered("ClientRegistrationResponse")),
+)
+"""Of a client that is only ever on the Internet (protocol.md 11)."""
+
+
+# Boot media
+
+
+def _refused(reply: Reply) -> bool:
+    return reply.status in (403, 404)
+
+
+def _media_post(endpoint: str, xml: str) -> Callable[[Device], Request]:
+    return lambda device: device.post(endpoint, xml, reply_to="direct:OSD", agent=f"{AGENT} TS")
+
+
+def _media_get(target: str) -> Callable[[Device], Request]:
+    return lambda device: device.get(target, agent=f"{AGENT} TS")
+
+
+def _media_registration(device: Device) -> Request:
+    return device.registration(agent_type=1)
+
+
+def _media_policy(device: Device) -> Request:
+    """5: the GUID of the media stands in braces."""
+    media = device.known_as(f"{{{UUID(int=5)}}}")
+    return media.get(f"/SMS_MP/.sms_pol?{SECRET_POLICY}.1_00", signed=True, agent=f"{AGENT} TS")
+
+
+def media_message(device: Device) -> bytes:
+    """1.3: a request for policy in the form that only boot media uses, uncompressed."""
+    header = f"<Msg><ID/><SourceID>{UUID(int=5)}</SourceID><ReplyTo>direct:OSD</ReplyTo>"
+    header += '<Body Type="ByteRange" Length="728" Offset="0"/></Msg>'
+    body = documents.policy_request(str(UUID(int=5)), fqdn=device.name)
+    parts = {"Msg": "\ufeff" + header, "RequestAssignments": body + "\r\n\0\0"}
+    head = '\r\nContent-Disposition: form-data; name="{}"\r\n\r\n'
+    return (
+        b"".join(
+            b"--%b" % ccm.BOUNDARY + head.format(name).encode() + text.encode("utf-16-le") + b"\r\n"
+            for name, text in parts.items()
+        )
+        + b"--%b--" % ccm.BOUNDARY
+    )
+
+
+def _elsewhere(directory: str) -> Callable[[Device], Request]:
+    def request(device: Device) -> Request:
+        message = posted(media_message(device), f"{AGENT} TS")
+        return Request(message.method, f"/{directory}/request", message.headers, message.body)
+
+    return request
+
+
+BOOT_MEDIA = tuple(
+    Step(name, request, _refused)
+    for name, request in {
+        "keys and unknown computers": _media_get("/SMS_MP/.sms_aut?MPKEYINFORMATIONMEDIA"),
+        "where am I": _media_get("/SMS_MP/.sms_aut?MPLOCATION&ir=192.0.2.1&ip=192.0.2.0"),
+        "who am I": _media_post("MP_ClientIdManager", "<ClientIDRequest/>"),
+        "registration": _media_registration,
+        "policy request": _elsewhere("ccm_system"),
+        "policy request past the certificate": _elsewhere("ccm_system_AltAuth"),
+        "location of the image": _media_post(
+            "MP_LocationManager", documents.location_request("ContentLocationRequest")
+        ),
+        "policy for the media": _media_policy,
+        "policy past the certificate": _media_get(f"/SMS_MP_AltAuth/.sms_pol?{SECRET_POLICY}.1_00"),
+        "drivers": _media_post("MP_DriverManager", "<DriverRequest/>"),
+    }.items()
+)
+"""Nothing of this has its place on the Internet (NO-OSD, protocol.md 2.4)."""

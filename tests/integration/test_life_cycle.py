@@ -1,0 +1,119 @@
+"""A client's life through the bridge, which holds every client to its GUID and its signatures.
+
+Everything passes, and arrives byte for byte (BRIDGE-IDENTITY); of boot media nothing does (NO-OSD).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ibcm_bridge.lab.device import Device
+from ibcm_bridge.lab.life_cycle import BOOT_MEDIA, LIFE, Lived, Step, live
+from ibcm_bridge.lab.registered import client_guid
+
+if TYPE_CHECKING:
+    from .conftest import Lab
+
+NAME = "pc1.corp.example"
+
+
+@pytest.fixture(scope="module")
+def change_policy(policy: dict[str, Any]) -> None:
+    policy["messages"] = {
+        "identity": "enforce",
+        "signatures": "enforce",
+        "bindings": "bindings.sqlite",
+        "host_names": "refuse",
+        "intranet_only": "refuse",
+    }
+
+
+@pytest.fixture(scope="module")
+def devices(module_lab: Lab) -> dict[str, Device]:
+    """The two profiles of protocol.md 11 that are managed, each with another certificate."""
+    credentials = module_lab.credentials
+    return {
+        "the key of TLS": Device.of(credentials.computer, NAME),
+        "a key of its own": Device.with_own_key("pc9.corp.example"),
+    }
+
+
+def lived(lab: Lab, device: Device) -> list[Lived]:
+    credential = lab.credentials.other if device.token else lab.credentials.computer
+    with lab.client(credential) as client:
+        return list(live(client, device, LIFE))
+
+
+PROFILES = pytest.mark.parametrize("profile", ["the key of TLS", "a key of its own"])
+
+
+@PROFILES
+def test_a_client_lives_its_life_through_the_bridge(
+    lab: Lab, devices: dict[str, Device], profile: str
+) -> None:
+    every = lived(lab, devices[profile])
+    check(lab, every)
+    guid = client_guid(devices[profile].certificate)
+    assert {one["client_guid"] for one in lab.audit() if "client_guid" in one} == {guid}
+
+
+@PROFILES
+def test_and_goes_on_when_the_bridge_has_been_started_anew(
+    lab: Lab, devices: dict[str, Device], profile: str
+) -> None:
+    lived(lab, devices[profile])
+    assert lab.bridge.restart() == 0
+    with_its_guid = devices[profile].known_as(client_guid(devices[profile].certificate))
+    lab.clear()
+    every = lived(lab, with_its_guid)
+    check(lab, every)
+    signed = {one["signed_with"] for one in lab.audit() if "signed_with" in one}
+    assert signed == {"registering-key", "registered-key"}
+
+
+def check(lab: Lab, every: list[Lived]) -> None:
+    """All went well, and nothing was changed or observed on its way."""
+    ended = every[-1]
+    assert [one.step.name for one in every] == [step.name for step in LIFE], ended.reply
+    assert ended.good, ended.reply
+    arrived = lab.site.received()
+    assert [(one.method, one.target, one.body) for one in arrived] == [
+        (one.request.method, one.request.target, one.request.body or b"") for one in every
+    ]
+    for sent, received in zip(every, arrived, strict=True):
+        assert set(sent.request.headers) <= set(received.headers), sent.step.name
+    for record in lab.records(len(every)):
+        assert record["verdict"] == "allow"
+        assert "observed" not in record
+
+
+REFUSED_FOR = {
+    "policy request": "HTTP-MULTIPART",
+    "policy request past the certificate": "BRIDGE-AUTH-COMPUTER",
+    "policy for the media": "BRIDGE-IDENTITY",
+    "policy past the certificate": "BRIDGE-AUTH-COMPUTER",
+}
+"""What is refused for how it is said, before anybody reads that it is of boot media."""
+
+
+@pytest.mark.parametrize("step", BOOT_MEDIA, ids=lambda step: step.name)
+def test_of_boot_media_nothing_arrives(lab: Lab, step: Step) -> None:
+    """NO-OSD."""
+    device = Device.of(lab.credentials.computer, NAME)
+    with lab.client() as client:
+        (one,) = live(client, device, (step,))
+    assert one.good, one.reply
+    lab.check_nothing_arrived()
+    said = [lab.record()[key] for key in ("verdict", "requirement")]
+    assert said == ["deny", REFUSED_FOR.get(step.name, "NO-OSD")]
+
+
+def test_a_client_that_nobody_approved_gets_nothing(lab: Lab) -> None:
+    device = Device.with_own_key("pc8.corp.example")
+    lab.site.pending.add(device.name)
+    with lab.client(lab.credentials.other) as client:
+        *_, last = live(client, device, LIFE)
+    assert not last.good
+    assert last.reply.body == b""

@@ -1,0 +1,168 @@
+"""The stand-in management point: who may ask, and what it answers (protocol.md 1.7, 3 and 5)."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from xml.etree import ElementTree as ET
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from ibcm_bridge.lab import answers, ccm, documents
+from ibcm_bridge.lab.client import Request
+from ibcm_bridge.lab.device import Device
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.registered import client_guid
+from ibcm_bridge.lab.replies import MessageReplies
+from ibcm_bridge.lab.stand_ins import Asked, Site, management_point, place
+
+NOW = datetime(2026, 7, 1, 12, 0, 0, 250_000, UTC)
+PC = "pc1.corp.example"
+SECRET = "/SMS_MP/.sms_pol?LAB20000-LAB00002-6F6BCC28.1_00"
+
+
+@pytest.fixture(scope="module", params=["a PKI's certificate", "a certificate of its own"])
+def device(request: pytest.FixtureRequest) -> Device:
+    if request.param == "a PKI's certificate":
+        credential = LabPki.make(now=NOW).computer(PC)
+        return Device.of(credential, PC, lambda: NOW)
+    return Device.with_own_key(PC, lambda: NOW)
+
+
+def asked(replies: MessageReplies, request: Request) -> str:
+    """The document in its answer."""
+    assert request.body is not None
+    reply = replies.reply(request.body)
+    return (ccm.parse_reply(reply)[1] or "") if reply else ""
+
+
+def registered(replies: MessageReplies, device: Device) -> dict[str, str]:
+    return ET.fromstring(asked(replies, device.registration())).attrib
+
+
+def got(site: Site, request: Request) -> bytes:
+    headers = {name.lower(): value for name, value in request.headers}
+    answer = management_point(Asked("GET", *place(request.target), b"", headers), site)
+    assert isinstance(answer.body, bytes)
+    return answer.body
+
+
+def impostor(device: Device) -> Device:
+    """Who knows all of a client but its key."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return dataclasses.replace(device, key=key)
+
+
+# Registration
+
+
+def test_a_client_that_registers_gets_a_guid_and_once_more_the_same(device: Device) -> None:
+    replies = MessageReplies()
+    first = registered(replies, device)
+    assert (first["Status"], first["ApprovalStatus"]) == ("0", "1")
+    assert first["SMSID"] == client_guid(device.certificate)
+    assert registered(replies, device.known_as(first["SMSID"])) == first
+
+
+def test_a_guid_is_not_given_to_another_key(device: Device) -> None:
+    replies = MessageReplies()
+    guid = registered(replies, device)["SMSID"]
+    thief = Device.with_own_key("pc2.corp.example").known_as(guid)
+    assert registered(replies, thief)["Status"] == "3"
+    mine = device.known_as(guid)
+    assert asked(replies, mine.post("MP_PolicyManager", documents.policy_request(guid)))
+
+
+def test_a_client_that_nobody_has_approved_is_pending_and_gets_nothing(device: Device) -> None:
+    replies = MessageReplies()
+    replies.clients.pending.add(PC)
+    said = registered(replies, device)
+    assert (said["Status"], said["ApprovalStatus"]) == ("1", "0")
+    waiting = device.known_as(said["SMSID"])
+    request = waiting.post("MP_PolicyManager", documents.policy_request(waiting.guid))
+    assert asked(replies, request) == ""
+    replies.clients.pending.clear()
+    assert registered(replies, waiting)["Status"] == "0"
+    assert asked(replies, request)
+
+
+def test_a_certificate_of_another_kind_than_is_said_is_not_taken(device: Device) -> None:
+    lying = dataclasses.replace(device, key_type=3 - device.key_type)
+    assert asked(MessageReplies(), lying.registration()) == ""
+
+
+# Signatures
+
+
+def test_policy_is_for_clients_that_sign(device: Device) -> None:
+    replies = MessageReplies()
+    mine = device.known_as(registered(replies, device)["SMSID"])
+    xml = documents.policy_request(mine.guid)
+    assert asked(replies, mine.post("MP_PolicyManager", xml)) == answers.ASSIGNMENTS
+    unsigned = ccm.ccm_post_body(endpoint="MP_PolicyManager", body_xml=xml, client_guid=mine.guid)
+    assert replies.reply(unsigned) == b""
+    assert asked(replies, impostor(mine).post("MP_PolicyManager", xml)) == ""
+
+
+def test_a_secret_policy_is_for_whom_it_knows(device: Device) -> None:
+    site = Site(0)
+    mine = device.known_as(client_guid(device.certificate))
+    assert got(site, mine.get(SECRET, signed=True)) == answers.ERROR_PAGE, "not registered"
+    registered(site.messages, device)
+    assert got(site, mine.get(SECRET, signed=True)).startswith(b"<Policy ")
+    assert got(site, mine.get(SECRET)) == answers.ERROR_PAGE
+    assert got(site, impostor(mine).get(SECRET, signed=True)) == answers.ERROR_PAGE
+    assert got(site, mine.get("/SMS_MP/.sms_pol?{LAB00001}.1_00")).startswith(b"<Policy ")
+
+
+def test_times_are_the_clients_own(device: Device) -> None:
+    written = "2026-07-01T12:00:00Z"
+    fields = dict(device.known_as(client_guid(device.certificate)).signed_fields())
+    assert written in (fields.get("CCMClientTimestamp") or fields["ClientToken"])
+    registration = device.registration().body
+    assert registration is not None
+    message = ccm.read_message(registration)
+    assert ET.fromstring(message.header_xml).findtext("SentTime") == written
+    assert f'TimeStamp="{written}"' in (message.body_text() or "")
+
+
+# Answers
+
+
+def test_a_heartbeat_has_a_header_and_a_body_attached(device: Device) -> None:
+    header, body = documents.heartbeat(client_guid(device.certificate), name=PC)
+    request = device.report("MP_DdrEndpoint", body, attached=header)
+    assert request.body is not None
+    message = ccm.read_message(request.body)
+    assert message.body_text() == body
+    assert len(ET.fromstring(message.header_xml).findall("Attachment")) == 2
+    assert MessageReplies().reply(request.body) == ccm.NO_REPLY
+
+
+LEAKY = [
+    ("MP_LocationManager", documents.location_request(root, site=answers.LEAKY_SITE))
+    for root in answers.LOCATIONS
+] + [("MP_HinvEndpoint", documents.upload_request(network=0))]
+
+
+@pytest.mark.parametrize(("endpoint", "xml"), LEAKY)
+def test_a_site_leaks_names_of_the_intranet_only_when_told_to_and_asked(
+    device: Device, endpoint: str, xml: str
+) -> None:
+    leaky, tight = MessageReplies(leaks=True), MessageReplies()
+    request = device.post(endpoint, xml)
+    assert ".corp.example" in asked(leaky, request)
+    assert ".corp.example" not in asked(tight, request)
+    harmless = xml.replace(answers.LEAKY_SITE, "LAB").replace("Type>0<", "Type>1<")
+    assert ".corp.example" not in asked(leaky, device.post(endpoint, harmless))
+    assert "bridge.internet.example" in asked(tight, request)
+
+
+def test_and_policy_for_the_intranet(device: Device) -> None:
+    leaky, tight = MessageReplies(leaks=True), MessageReplies()
+    guid = client_guid(device.certificate)
+    mine = device.known_as(guid)
+    asks = mine.post("MP_PolicyManager", documents.policy_request(guid, site=answers.LEAKY_SITE))
+    assert 'PolicyFlags="8"' in asked(leaky, asks)
+    assert asked(tight, asks) == answers.ASSIGNMENTS
