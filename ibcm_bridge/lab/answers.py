@@ -127,7 +127,19 @@ LOCATIONS: dict[str, Callable[[ET.Element, Names], str]] = {
     "EnumerateMPLocationRequest": management_points,
     "SiteInformationRequest": site_information,
 }
-"""By the root of the request (2.2); to the others of 2.2 there is no answer."""
+"""By the root of the request (2.2)."""
+
+BARE = {
+    ("mp_locationmanager", "AssignedSiteRequest"): "AssignedSiteReply",
+    ("mp_locationmanager", "LocalMPLocationRequest"): "LocalMPLocationReply",
+    ("mp_locationmanager", "UpdateSFRequest"): "UpdateSFReply",
+    ("mp_locationmanager", "TokenServicesRequest"): "TokenServicesReply",
+    ("mp_clientidmanager", "ClientIDRequest"): "ClientIDReply",
+    ("mp_drivermanager", "DriverRequest"): "DriverReply",
+    ("mp_oobmgr", "OOBRequest"): "OOBReply",
+}
+"""Endpoint and root -> the root of an answer with nothing in it: what gets through is seen to get
+through. The last two requests, and most names of answers, are inferred."""
 
 
 def upload_reply(message_id: str, names: Names) -> str:

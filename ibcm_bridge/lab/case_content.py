@@ -45,6 +45,7 @@ CONTENT = (
         "What two readers could split in two ways is refused.",
         send.unclosed,
         refused(403),
+        Far.REFUSED_THERE,
     ),
     Case(
         "wrong-part",
@@ -76,9 +77,11 @@ CONTENT = (
         "forbidden-endpoint",
         "message to an endpoint that is not listed",
         "BRIDGE-INSPECT",
-        "A management point has endpoints for its own use. Only those of clients are published.",
+        "A management point has endpoints for its own use, which this one keeps to itself. Only "
+        "those of clients are published.",
         say.forbidden_endpoint,
         refused(403),
+        Far.REFUSED_THERE,
     ),
     Case(
         "forbidden-root",

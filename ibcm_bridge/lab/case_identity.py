@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ibcm_bridge.lab import case_messages as say
-from ibcm_bridge.lab.cases import OK, Case, Client, refused
+from ibcm_bridge.lab.cases import OK, Case, Client, Far, refused
 
 _REGISTERED = ((Client.COMPUTER, say.registration),)
 _OTHER_REGISTERED = ((Client.OTHER, say.registration),)
@@ -44,6 +44,7 @@ IDENTITY = (
         "which knows that client's key, and answers nothing.",
         say.in_the_name_of_another,
         refused(403),
+        Far.REFUSED_THERE,
         before=_OTHER_REGISTERED,
     ),
     Case(
@@ -81,6 +82,7 @@ IDENTITY = (
         "point finds out too, once it has it.",
         say.another_payload_than_was_signed,
         refused(403),
+        Far.REFUSED_THERE,
     ),
     Case(
         "replayed-download",

@@ -9,6 +9,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from ibcm_bridge.lab.answers import ERROR_PAGE
 from ibcm_bridge.lab.cases import Case, Far
 from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, Reply, Request
 from ibcm_bridge.lab.site_systems import Received
@@ -115,7 +116,7 @@ def _far(seen: Seen) -> Far:
     if seen.bridged and seen.record.get("verdict") == "deny":
         return Far.ANSWER_REFUSED
     good = isinstance(seen.answer, Reply) and seen.answer.status < 400
-    return Far.ANSWERED if good else Far.REFUSED_THERE
+    return Far.ANSWERED if good and not _says_nothing(seen) else Far.REFUSED_THERE
 
 
 def _answered(answer: Answer) -> str:
@@ -130,10 +131,15 @@ def _answered(answer: Answer) -> str:
 
 def _notes(case: Case, seen: Seen) -> str:
     """What the status line does not say of an answer."""
-    posted = bool(seen.received) and seen.received[-1].method == "CCM_POST"
-    # protocol.md 1.7: to whom a management point does not know, it says 200 and nothing else.
-    empty = posted and isinstance(seen.answer, Reply) and not seen.answer.body
-    return ", empty" * empty + _fields(seen.received, case.dropped, "the header")
+    return _says_nothing(seen) + _fields(seen.received, case.dropped, "the header")
+
+
+def _says_nothing(seen: Seen) -> str:
+    """How a management point refuses (protocol.md 1.7): 200, and nothing or an error page."""
+    if not isinstance(seen.answer, Reply) or not seen.received:
+        return ""
+    empty = seen.received[-1].method == "CCM_POST" and not seen.answer.body
+    return ", empty" * empty + ", an error page" * (seen.answer.body == ERROR_PAGE)
 
 
 def _arrived(case: Case, seen: Seen) -> str:

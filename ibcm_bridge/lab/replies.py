@@ -56,13 +56,14 @@ class MessageReplies:
             leaks = self.leaks and f"<PolicySource>SMS:{answers.LEAKY_SITE}<" in text
             more = {answers.INTRANET_POLICY: answers.INTRANET_ONLY} if leaks else None
             return answers.assignments(more)
-        if endpoint == "mp_locationmanager":
-            request = ET.fromstring(text)
-            return answers.LOCATIONS[request.tag](request, self._names(request))
-        if endpoint in TAKEN_IN and text.startswith("<UploadRequest"):
-            request = ET.fromstring(text)
+        if endpoint in TAKEN_IN and not text.startswith("<UploadRequest"):
+            return ""
+        request = ET.fromstring(text)
+        if endpoint in TAKEN_IN:
             return answers.upload_reply(request.findtext("MessageID", ""), self._names(request))
-        return ""
+        if endpoint == "mp_locationmanager" and request.tag in answers.LOCATIONS:
+            return answers.LOCATIONS[request.tag](request, self._names(request))
+        return f"<{answers.BARE[endpoint, request.tag]}/>"
 
     def _names(self, request: ET.Element) -> answers.Names:
         site = request.find("AssignedSite")

@@ -99,7 +99,8 @@ def test_of_what_is_refused_no_request_arrives(
         ("boot-media", "NO-OSD", (404, None), Far.ANSWERED),
         ("registration", "BRIDGE-IDENTITY", (200, None), Far.ANSWERED),
         ("heartbeat", "BRIDGE-IDENTITY", (200, None), Far.ANSWERED),
-        ("spoofed-guid", "BRIDGE-IDENTITY", (403, None), Far.ANSWERED),
+        ("spoofed-guid", "BRIDGE-IDENTITY", (403, None), Far.REFUSED_THERE),
+        ("spoofed-payload", "BRIDGE-IDENTITY", (403, None), Far.ANSWERED),
         ("two-guids", "BRIDGE-IDENTITY", (403, None), Far.ANSWERED),
         ("replayed-download", "BRIDGE-IDENTITY", (403, None), Far.ANSWERED),
         ("leaked-host-name", "BRIDGE-INSPECT", (502, None), Far.ANSWERED),
@@ -151,11 +152,14 @@ def test_what_passes_is_known_to_be_the_clients(
     assert (audit.get("identity"), audit.get("signed_with")) == SAID[case]
 
 
-@pytest.mark.parametrize("case", ["spoofed-guid", "forged-signature"])
-def test_what_a_management_point_finds_out_by_itself_is_answered_with_nothing(
+@pytest.mark.parametrize(
+    "case", ["spoofed-guid", "forged-signature", "forbidden-endpoint", "unclosed-multipart"]
+)
+def test_what_a_management_point_answers_with_nothing_has_reached_it(
     results: dict[str, dict[str, Any]], case: str
 ) -> None:
-    assert results[case]["tunnel"]["client_got"] == "200 OK, empty"
+    tunnel = results[case]["tunnel"]
+    assert (tunnel["client_got"], tunnel["outcome"]) == ("200 OK, empty", Far.REFUSED_THERE)
 
 
 def test_a_bridge_and_a_tunnel_show_different_certificates(

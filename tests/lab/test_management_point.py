@@ -140,6 +140,15 @@ def test_a_heartbeat_has_a_header_and_a_body_attached(device: Device) -> None:
     assert MessageReplies().reply(request.body) == ccm.NO_REPLY
 
 
+@pytest.mark.parametrize(("endpoint", "root"), answers.BARE)
+def test_what_has_no_business_on_the_internet_is_answered_all_the_same(
+    device: Device, endpoint: str, root: str
+) -> None:
+    replies = MessageReplies()
+    assert asked(replies, device.post(endpoint, f"<{root}/>")).startswith("<")
+    assert asked(replies, device.post(endpoint, "<Anything/>")) == ""
+
+
 LEAKY = [
     ("MP_LocationManager", documents.location_request(root, site=answers.LEAKY_SITE))
     for root in answers.LOCATIONS
