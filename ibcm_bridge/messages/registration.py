@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ibcm_bridge.messages.document import Document, Place
@@ -45,11 +46,20 @@ def read_registration(document: Document) -> Registration | None:
     return Registration(key, proven)
 
 
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What reading a certificate that somebody made up can end in."""
+
+
 def _key(certificate: str) -> bytes:
     try:
         found = x509.load_der_x509_certificate(bytes.fromhex(certificate))
         return found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, x509.UnsupportedGeneralNameType):
+    except _UNREADABLE:
         return b""
 
 
