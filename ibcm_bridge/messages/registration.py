@@ -23,7 +23,7 @@ class Registration:
     """The key a client registers, and whether it has shown that it holds it."""
 
     key: bytes
-    """SubjectPublicKeyInfo, DER; empty where there is none that can be told."""
+    """SubjectPublicKeyInfo, DER; empty where there is none that can be told, or that is taken."""
     proven: bool
     """Whether the registration is signed with that key."""
 
@@ -43,7 +43,7 @@ def read_registration(document: Document) -> Registration | None:
         and len(signatures) == 1
         and verifies(public_key, signatures[0].strip(), signed)
     )
-    return Registration(key, proven)
+    return Registration(key if public_key is not None else b"", proven)
 
 
 _UNREADABLE = (

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from ibcm_bridge.decisions import Deny
+from ibcm_bridge.endpoints import Endpoint
 from ibcm_bridge.messages import limits
-from ibcm_bridge.messages.document import Place, read_document
-from ibcm_bridge.messages.header import read_header
-from ibcm_bridge.messages.multipart import read_multipart
+from ibcm_bridge.messages.ccm import CcmRequest
+from ibcm_bridge.messages.document import Document, Place, read_document
+from ibcm_bridge.messages.facts import message_facts
+from ibcm_bridge.messages.header import MsgHeader, read_header
+from ibcm_bridge.messages.multipart import Part, read_multipart
 
 BODY = '<Body Offset="0" Length="2"/>'
 
@@ -78,6 +81,20 @@ def so_large_a_header(size: int) -> object:
     return header(f"<Msg>{BODY}" + " " * (size // 2 - 1 - len(rest)) + "</Msg>")
 
 
+def naming(count: int) -> object:
+    """A message whose documents name so many clients."""
+    found = []
+    for first in range(0, count, limits.MAX_VALUES):
+        names = [str(name) for name in range(first, min(first + limits.MAX_VALUES, count))]
+        one = at(Place.CLIENT_ID, names)
+        assert isinstance(one, Document)
+        found.append(one)
+    head = header(f"<Msg>{BODY}</Msg>")
+    assert isinstance(head, MsgHeader)
+    endpoint = Endpoint("MP_X", frozenset(), anonymous=True, encrypted=False)
+    return message_facts(CcmRequest(head, Part(b"", b""), b"", tuple(found)), endpoint)
+
+
 CASES: dict[str, Callable[[int], object]] = {
     "MAX_PARTS": lambda count: multipart([b"content-type: a/b"] * count),
     # With the CRLF before the head and the empty line after it.
@@ -90,6 +107,7 @@ CASES: dict[str, Callable[[int], object]] = {
     "MAX_NAMES": so_many_names,
     "MAX_VALUES": lambda count: everywhere([str(number) for number in range(count)]),
     "MAX_VALUE": lambda size: everywhere(["x" * size]),
+    "MAX_NAMED": naming,
 }
 """Limit -> what comes of a message with so much of it."""
 LIMITS = {name: value for name, value in vars(limits).items() if name.isupper()}
