@@ -215,6 +215,9 @@ def _ccm_message(subject: Subject, limit: int) -> _Content | Deny:
     endpoint = subject.rule.messages.judge(message, user=subject.user)
     if isinstance(endpoint, Deny):
         return endpoint
+    facts = message_facts(message, endpoint)
+    if isinstance(facts, Deny):
+        return facts
     # Signatures are mostly ASCII and the inflated bytes are UTF-16, so the text is looked at too.
     views = {
         "sent": subject.body,
@@ -225,7 +228,7 @@ def _ccm_message(subject: Subject, limit: int) -> _Content | Deny:
     }
     if message.encrypted:
         del views["inflated"], views["text"]
-    return _Content(views, message_facts(message, endpoint))
+    return _Content(views, facts)
 
 
 def _as_read(text: str) -> Views:

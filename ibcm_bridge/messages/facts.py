@@ -6,11 +6,14 @@ to tell whose message it is, and nothing of what is in it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.endpoints import Endpoint
 from ibcm_bridge.messages.ccm import CcmRequest
-from ibcm_bridge.messages.document import Place
+from ibcm_bridge.messages.document import Document, Place
+from ibcm_bridge.messages.limits import MAX_NAMED
 from ibcm_bridge.messages.registration import Registration, read_registration
 
 
@@ -33,11 +36,13 @@ class MessageFacts:
     registration: Registration | None = None
 
 
-def message_facts(message: CcmRequest, endpoint: Endpoint) -> MessageFacts:
-    """What `message`, for `endpoint`, says of itself."""
+def message_facts(message: CcmRequest, endpoint: Endpoint) -> MessageFacts | Deny:
+    """What `message`, for `endpoint`, says of itself; refused where it names too many clients."""
     documents = message.documents
-    named = [one.at(place) for one in documents for place in (Place.CLIENT_ID, Place.SMSID)]
-    registrations = [read_registration(one) for one in documents]
+    found = [one.at(place) for one in documents for place in (Place.CLIENT_ID, Place.SMSID)]
+    named = tuple(dict.fromkeys(text for texts in found for text in texts))
+    if len(named) > MAX_NAMED:
+        return Deny(Reason.XML, "ccm.limits", f"more than {MAX_NAMED} client GUIDs")
     begin = message.payload.offset
     return MessageFacts(
         endpoint=message.header.target_endpoint,
@@ -45,8 +50,18 @@ def message_facts(message: CcmRequest, endpoint: Endpoint) -> MessageFacts:
         anonymous=endpoint.anonymous,
         encrypted=message.encrypted,
         source_id=message.header.source_id,
-        named=tuple(dict.fromkeys(text for texts in named for text in texts)),
+        named=named,
         signature=tuple(message.header.signature.items()),
         payload=(begin, begin + len(message.payload.body)),
-        registration=next((one for one in registrations if one is not None), None),
+        registration=_registration(documents),
     )
+
+
+def _registration(documents: Iterable[Document]) -> Registration | None:
+    """The registration among documents; of several none is believed.
+
+    A management point answers to one of them, and which only it knows.
+    """
+    read = map(read_registration, documents)
+    found = [one for one in read if one is not None]
+    return Registration(b"", proven=False) if len(found) > 1 else next(iter(found), None)

@@ -21,8 +21,7 @@ ENCRYPTED = "encrypt"
 _KNOWN_HOOKS = frozenset((COMPRESSED, SIGNED, ENCRYPTED))
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
-_SLICE = frozenset(("Type", "Name", "Offset", "Length"))
-_SLICE_LOWER = frozenset(name.lower() for name in _SLICE)
+_SLICE = ("Type", "Name", "Offset", "Length")
 _ENDPOINT = re.compile(r"[A-Za-z0-9_]{0,64}")
 """Names of endpoints (protocol.md §2.1); another character would be another reading of one."""
 
@@ -130,6 +129,7 @@ class _Reader:
     _seen: set[str] = field(default_factory=set)
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        local = name.rpartition(":")[2].lower()
         self._depth += 1
         if self._depth == 1:
             self.root = name
@@ -137,12 +137,12 @@ class _Reader:
             self._child, self._child_text = name, len(self.texts)
         elif self._child == "Hooks" and self._depth == 3:
             # Whatever stands in Hooks is one, also under a tag we have not seen yet.
-            self._add_hook(attributes.get("Name", ""))
-        elif self._child == "Hooks" and name.startswith("Hook"):
+            self._add_hook(attributes)
+        elif self._child == "Hooks" and local.startswith("hook"):
             self.problem = "a hook within a hook"
-        elif self._child == "Hooks" and self._depth == 4:
-            self._begin_property(attributes.get("Name", ""))
-        spelling = _CHILDREN.get(name.rpartition(":")[2].lower())
+        elif self._hook == SIGNED:
+            self._begin_property(attributes)
+        spelling = _CHILDREN.get(local)
         if spelling is None:
             return
         if name != spelling or self._depth != 2:
@@ -152,7 +152,9 @@ class _Reader:
         self._seen.add(name)
         if name in ("Body", "Attachment"):
             self._add_slice(attributes)
-        elif name == "Payload" and attributes.get("Type", "inline").lower() != "inline":
+        elif name == "Payload" and (
+            attributes.get("Type", "inline").lower() != "inline" or _odd(attributes, "Type")
+        ):
             self.problem = "a payload that is not inline"
 
     def end(self, _name: str) -> None:
@@ -167,20 +169,23 @@ class _Reader:
     def text(self, text: str) -> None:
         self.texts.append(text)
 
-    def _add_hook(self, name: str) -> None:
-        self._hook = name
-        if len(self.hooks) == MAX_HOOKS:
+    def _add_hook(self, attributes: Mapping[str, str]) -> None:
+        self._hook = name = attributes.get("Name", "")
+        if _odd(attributes, "Name"):
+            self.problem = "a hook's Name spelt oddly"
+        elif len(self.hooks) == MAX_HOOKS:
             self.problem = f"more than {MAX_HOOKS} hooks"
         elif name in self.hooks:
             self.problem = f"the hook {name[:32]} more than once"
         else:
             self.hooks.append(name)
 
-    def _begin_property(self, name: str) -> None:
-        if self._hook != SIGNED:
-            return
+    def _begin_property(self, attributes: Mapping[str, str]) -> None:
+        name = attributes.get("Name", "")
         spelling = _PROPERTIES_LOWER.get(name.lower())
-        if spelling not in (None, name) or name in self.signature:
+        if self._depth > 4 or _odd(attributes, "Name"):
+            self.problem = "a property with its Name spelt oddly, or with an element in it"
+        elif spelling not in (None, name) or name in self.signature:
             self.problem = f"the property {name[:32]} spelt oddly, or more than once"
         elif len(self.signature) == MAX_PROPERTIES:
             self.problem = f"more than {MAX_PROPERTIES} properties"
@@ -192,10 +197,17 @@ class _Reader:
         # Without leading zeros, which one reader takes for octal; str.isdecimal takes other
         # scripts' digits, this does not.
         numbers = [n for n in (offset, length) if _NUMBER.fullmatch(n)]
-        known = all(name in _SLICE or name.lower() not in _SLICE_LOWER for name in attributes)
-        if not known or attributes.get("Type", "ByteRange") != "ByteRange":
+        if _odd(attributes, *_SLICE) or attributes.get("Type", "ByteRange") != "ByteRange":
             self.problem = "a Body or Attachment of another type, or with an attribute spelt oddly"
         elif len(numbers) != 2 or len(self.slices) == MAX_SLICES:
             self.problem = "a Body or Attachment without usable Offset and Length"
         else:
             self.slices.append((int(offset), int(length)))
+
+
+def _odd(attributes: Mapping[str, str], *names: str) -> bool:
+    """Whether an attribute is one of these only to a laxer reader: in another case, prefixed."""
+    lower = [name.lower() for name in names]
+    return any(
+        name not in names and name.rpartition(":")[2].lower() in lower for name in attributes
+    )

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ibcm_bridge.messages.document import Document, Place
@@ -22,7 +23,7 @@ class Registration:
     """The key a client registers, and whether it has shown that it holds it."""
 
     key: bytes
-    """SubjectPublicKeyInfo, DER; empty where there is none that can be told."""
+    """SubjectPublicKeyInfo, DER; empty where there is none that can be told, or that is taken."""
     proven: bool
     """Whether the registration is signed with that key."""
 
@@ -42,14 +43,23 @@ def read_registration(document: Document) -> Registration | None:
         and len(signatures) == 1
         and verifies(public_key, signatures[0].strip(), signed)
     )
-    return Registration(key, proven)
+    return Registration(key if public_key is not None else b"", proven)
+
+
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What reading a certificate that somebody made up can end in."""
 
 
 def _key(certificate: str) -> bytes:
     try:
         found = x509.load_der_x509_certificate(bytes.fromhex(certificate))
         return found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, x509.UnsupportedGeneralNameType):
+    except _UNREADABLE:
         return b""
 
 

@@ -33,6 +33,8 @@ _DIGEST_INFO = {
 MIN_KEY_BITS = 2_048
 MAX_KEY_BITS = 8_192
 """A larger key only costs time: OpenSSL takes as much as 16,384 bits."""
+MAX_EXPONENT = 1 << 256
+"""FIPS 186-5 §A.1.1; a larger one only costs time too."""
 
 _BLOB_HEADER = bytes.fromhex("06020000")
 _BLOB_ALGORITHMS = (bytes.fromhex("00a40000"), bytes.fromhex("00240000"))
@@ -67,7 +69,9 @@ def rsa_key(public_key: bytes) -> RSAPublicKey | None:
         return None
     if not isinstance(key, RSAPublicKey) or not MIN_KEY_BITS <= key.key_size <= MAX_KEY_BITS:
         return None
-    return key
+    exponent = key.public_numbers().e
+    # RFC 8017 §3.1. With 1, which OpenSSL reads, everything would be a signature of itself.
+    return key if 3 <= exponent < MAX_EXPONENT and exponent % 2 else None
 
 
 def read_public_key_blob(text: str) -> bytes | None:
@@ -79,10 +83,13 @@ def read_public_key_blob(text: str) -> bytes | None:
     if blob[:4] != _BLOB_HEADER or blob[4:8] not in _BLOB_ALGORITHMS or blob[8:12] != b"RSA1":
         return None
     bits, exponent = (int.from_bytes(blob[at : at + 4], "little") for at in (12, 16))
-    if bits > MAX_KEY_BITS or len(blob) != 20 + bits // 8:
+    if bits > MAX_KEY_BITS or bits != 8 * len(blob[20:]):
+        return None
+    modulus = int.from_bytes(blob[20:], "little")
+    if modulus.bit_length() != bits:
         return None
     try:
-        key = RSAPublicNumbers(exponent, int.from_bytes(blob[20:], "little")).public_key()
+        key = RSAPublicNumbers(exponent, modulus).public_key()
     except ValueError:
         return None
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

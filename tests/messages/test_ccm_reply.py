@@ -16,6 +16,9 @@ from ibcm_bridge.lab.replies import MessageReplies
 from ibcm_bridge.messages import ccm_reply
 from ibcm_bridge.messages.ccm_reply import MAX_DOCUMENTS, MAX_HOOKS, CcmReply, read_ccm_reply
 
+from .making import DOCUMENTS
+from .second_readers import tree
+
 TYPE = ccm.CONTENT_TYPE.encode()
 LIMIT = 1_000_000
 SIGNED = (
@@ -261,3 +264,49 @@ def test_a_body_that_is_not_multipart_is_refused(content_type: bytes) -> None:
 def test_whatever_is_answered_it_is_read_or_refused(data: bytes, framed: bool) -> None:
     result = read(parts(HEADER, part(data)) if framed else data)
     assert isinstance(result, CcmReply | Deny)
+
+
+# Round trips, and what arrives broken
+
+
+@given(
+    st.lists(DOCUMENTS, min_size=1, max_size=4),
+    st.lists(st.text("abcXYZ-1", max_size=12), max_size=4),
+    st.booleans(),
+    st.booleans(),
+)
+def test_what_was_answered_is_what_is_read(
+    documents: list[str], hooks: list[str], compressed: bool, ended: bool
+) -> None:
+    names = [name for name in hooks if name.lower() not in ("encrypt", "compress")]
+    names += ["zlib-compress"] * compressed
+    plain = utf16("\0".join(documents) + "\0" * ended)
+    sent = zlib.compress(plain) if compressed else plain
+    reply = accepted(answer(sent, "".join(f'<Hook Name="{name}"/>' for name in names)))
+    assert reply.documents == tuple(documents)
+    assert reply.hooks == tuple(names)
+    assert [root.lower() for root in reply.roots] == [tree(one)[0].path[0] for one in documents]
+
+
+WHOLE = answer(zlib.compress(utf16(ASSIGNMENTS + "\0")), SIGNED + ccm.ZLIB_HOOK)
+
+
+def test_an_answer_cut_anywhere_is_refused() -> None:
+    accepted(WHOLE)
+    for length in range(1, len(WHOLE)):
+        refused(WHOLE[:length])
+
+
+@given(st.binary(min_size=1, max_size=4))
+def test_bytes_after_an_answer_are_refused(after: bytes) -> None:
+    if after != b"\r\n":
+        refused(WHOLE + after)
+
+
+@given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
+def test_one_changed_byte_is_the_same_reading_or_a_refusal(at: int, change: int) -> None:
+    broken = bytearray(WHOLE)
+    broken[at] ^= change
+    result = read(bytes(broken))
+    # zlib's checksum is of the payload; nothing is of the header.
+    assert isinstance(result, Deny) or result.documents == (ASSIGNMENTS,)

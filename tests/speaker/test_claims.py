@@ -206,6 +206,51 @@ def test_no_text_is_an_accident(text: str) -> None:
     assert guid is None or read_guid(guid) == guid
 
 
+ENDS = ("", "Z", "+00:00", "+00:00Z")
+
+
+@given(
+    st.datetimes(min_value=datetime.datetime(1, 1, 1)),
+    st.text("0123456789", max_size=7),
+    st.sampled_from(ENDS),
+)
+def test_a_timestamp_is_the_second_it_names(
+    time: datetime.datetime, fraction: str, end: str
+) -> None:
+    whole = time.replace(microsecond=0)
+    text = f"{whole.isoformat()}{'.' if fraction else ''}{fraction}{end}"
+    assert read_timestamp(text) == whole.replace(tzinfo=datetime.UTC)
+
+
+@given(st.datetimes(), st.sampled_from(ENDS), st.data())
+def test_a_changed_timestamp_is_another_time_or_none(
+    time: datetime.datetime, end: str, data: st.DataObject
+) -> None:
+    text = time.replace(microsecond=0).isoformat() + end
+    at = data.draw(st.integers(0, len(text) - 1))
+    instead = data.draw(st.characters(exclude_characters=text[at]))
+    for changed in (text[:at] + instead + text[at + 1 :], text[:at] + instead + text[at:]):
+        read = read_timestamp(changed)
+        assert read is None or read.isoformat()[:19] == changed[:19]
+    for length in range(19):
+        assert read_timestamp(text[:length]) is None
+
+
+@given(st.uuids(), st.booleans(), st.data())
+def test_a_changed_client_guid_is_another_or_none(
+    uuid: object, prefixed: bool, data: st.DataObject
+) -> None:
+    text = f"GUID:{uuid}" if prefixed else str(uuid)
+    at = data.draw(st.integers(0, len(text)))
+    for changed in (
+        text[:at] + data.draw(st.characters()) + text[at:],
+        text[:at] + data.draw(st.characters()) + text[at + 1 :],
+        *(text[:length] for length in range(len(text))),
+    ):
+        guid = read_guid(changed)
+        assert guid is None or guid.upper().endswith(changed.upper())
+
+
 @given(st.uuids(), st.booleans(), st.booleans())
 def test_a_client_guid_has_one_form(uuid: object, prefixed: bool, upper: bool) -> None:
     text = str(uuid).upper() if upper else str(uuid)

@@ -1,0 +1,110 @@
+"""Other readers of XML, laxer than ours, for tests that hold ours against them.
+
+A site system reads what we let pass, and how it does is not known. These two disregard case,
+prefixes and namespaces, and take whichever of several elements somebody asks them for:
+
+1. `tree`: ElementTree, which knows namespaces, and refuses prefixes that nobody declared;
+2. `loose`: patterns, which mind neither nesting nor which end belongs to which start.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from html import unescape
+from xml.etree import ElementTree as ET
+
+from ibcm_bridge.messages.document import Place
+
+
+@dataclass
+class Element:
+    """An element as another reader sees it; names local and in lower case."""
+
+    path: tuple[str, ...]
+    """From the root."""
+    attributes: list[tuple[str, str]]
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+    def named(self, attribute: str) -> list[str]:
+        """Values of every attribute of this name."""
+        return [value for name, value in self.attributes if name == attribute]
+
+
+Reader = Callable[[str], Sequence[Element]]
+
+
+def values(elements: Sequence[Element], place: Place) -> list[str]:
+    """What stands at a place, in the order of the elements."""
+    parent, _, name = place.lower().partition("/")
+    if name.startswith("@"):
+        found = (one.named(name[1:]) for one in elements if one.path[-1] == parent)
+        return [value for values in found for value in values]
+    return [one.text for one in elements if one.path[-2:] == (parent, name)]
+
+
+def texts(elements: Sequence[Element], name: str) -> list[str]:
+    """Text of every element of this name, wherever it stands."""
+    return [one.text for one in elements if one.path[-1] == name.lower()]
+
+
+def tree(text: str) -> Sequence[Element]:
+    """As ElementTree reads it; nothing where it does not."""
+    try:
+        root = ET.fromstring(text)
+    except ET.ParseError:
+        return []
+    return list(_below(root, ()))
+
+
+def _below(element: ET.Element, path: tuple[str, ...]) -> Iterator[Element]:
+    here = (*path, _local(element.tag))
+    attributes = [(_local(name), value) for name, value in element.items()]
+    yield Element(here, attributes, list(element.itertext()))
+    for child in element:
+        yield from _below(child, here)
+
+
+def _local(name: str) -> str:
+    return re.split("[}:]", name)[-1].lower()
+
+
+_TOKEN = re.compile(
+    r"""<!--.*?-->
+    | <\?.*?\?>
+    | <!\[CDATA\[(?P<cdata>.*?)\]\]>
+    | </(?P<end>[^>]*)>
+    | <(?P<start>[^\s/>]+)(?P<attributes>(?:[^>"']|"[^"]*"|'[^']*')*?)(?P<empty>/?)>
+    | (?P<text>[^<]+)""",
+    re.DOTALL | re.VERBOSE,
+)
+_ATTRIBUTE = re.compile(r"""([^\s=]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
+
+
+def loose(text: str) -> Sequence[Element]:
+    """As patterns read it; every end ends what was begun last, whatever its name is."""
+    elements: list[Element] = []
+    open_now: list[Element] = []
+    for token in _TOKEN.finditer(text.replace("\r\n", "\n").replace("\r", "\n")):
+        if token["start"]:
+            path = (*(open_now[-1].path if open_now else ()), _local(token["start"]))
+            attributes = [
+                (_local(name), unescape(re.sub(r"[\t\n]", " ", first or second)))
+                for name, first, second in _ATTRIBUTE.findall(token["attributes"])
+            ]
+            elements.append(Element(path, attributes))
+            if not token["empty"]:
+                open_now.append(elements[-1])
+        elif token["end"] is not None and open_now:
+            open_now.pop()
+        for one in open_now:
+            one.texts += [token["cdata"] or "", unescape(token["text"] or "")]
+    return elements
+
+
+READERS: tuple[Reader, ...] = (tree, loose)

@@ -1,0 +1,129 @@
+"""Every limit of `limits`: what is just below it is read, what is just above it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from ibcm_bridge.decisions import Deny
+from ibcm_bridge.endpoints import Endpoint
+from ibcm_bridge.messages import limits
+from ibcm_bridge.messages.ccm import CcmRequest
+from ibcm_bridge.messages.document import Document, Place, read_document
+from ibcm_bridge.messages.facts import message_facts
+from ibcm_bridge.messages.header import MsgHeader, read_header
+from ibcm_bridge.messages.multipart import Part, read_multipart
+
+BODY = '<Body Offset="0" Length="2"/>'
+
+
+def header(xml: str) -> object:
+    return read_header(b"\xff\xfe" + xml.encode("utf-16-le"))
+
+
+def document(inner: str) -> object:
+    return read_document(f"<r>{inner}</r>", "here")
+
+
+def multipart(parts: Iterable[bytes]) -> object:
+    body = b"\r\n".join(b"--b\r\n%b\r\n\r\nx" % head for head in parts) + b"\r\n--b--"
+    return read_multipart(b"multipart/mixed; boundary=b", body)
+
+
+def hooks(inner: str) -> object:
+    return header(f"<Msg>{BODY}<Hooks>{inner}</Hooks></Msg>")
+
+
+KNOWN_HOOKS = ("zlib-compress", "clientauth", "encrypt")
+
+
+def so_many_hooks(count: int) -> object:
+    # Only three are known and each may stand once, so which refusal it is tells.
+    names = [*KNOWN_HOOKS, *map(str, range(count))][:count]
+    found = hooks("".join(f'<Hook Name="{name}"/>' for name in names))
+    assert isinstance(found, Deny)
+    return found if found.rule == "ccm.header.children" else None
+
+
+def so_many_properties(count: int) -> object:
+    inner = "".join(f'<Property Name="{number}"/>' for number in range(count))
+    return hooks(f'<Hook2 Name="clientauth">{inner}</Hook2>')
+
+
+def so_many_slices(count: int) -> object:
+    return header(f"<Msg>{BODY}{BODY.replace('Body', 'Attachment') * (count - 1)}</Msg>")
+
+
+def so_deep(depth: int) -> object:
+    return document("<a>" * (depth - 1) + "</a>" * (depth - 1))
+
+
+def so_many_names(count: int) -> object:
+    return document("".join(f"<n{number}/>" for number in range(count - 1)))
+
+
+def at(place: Place, values: Iterable[str]) -> object:
+    parent, _, name = place.partition("/")
+    if name.startswith("@"):
+        return document("".join(f'<{parent} {name[1:]}="{value}"/>' for value in values))
+    return document("".join(f"<{parent}><{name}>{one}</{name}></{parent}>" for one in values))
+
+
+def everywhere(values: Iterable[str]) -> object:
+    found = [at(place, values) for place in Place]
+    assert len({type(one) for one in found}) == 1
+    return found[0]
+
+
+def so_large_a_header(size: int) -> object:
+    rest = f"<Msg>{BODY}</Msg>"
+    return header(f"<Msg>{BODY}" + " " * (size // 2 - 1 - len(rest)) + "</Msg>")
+
+
+def naming(count: int) -> object:
+    """A message whose documents name so many clients."""
+    found = []
+    for first in range(0, count, limits.MAX_VALUES):
+        names = [str(name) for name in range(first, min(first + limits.MAX_VALUES, count))]
+        one = at(Place.CLIENT_ID, names)
+        assert isinstance(one, Document)
+        found.append(one)
+    head = header(f"<Msg>{BODY}</Msg>")
+    assert isinstance(head, MsgHeader)
+    endpoint = Endpoint("MP_X", frozenset(), anonymous=True, encrypted=False)
+    return message_facts(CcmRequest(head, Part(b"", b""), b"", tuple(found)), endpoint)
+
+
+CASES: dict[str, Callable[[int], object]] = {
+    "MAX_PARTS": lambda count: multipart([b"content-type: a/b"] * count),
+    # With the CRLF before the head and the empty line after it.
+    "MAX_PART_HEAD": lambda size: multipart([b"content-type: a/" + b"b" * (size - 22)]),
+    "MAX_HEADER": so_large_a_header,
+    "MAX_SLICES": so_many_slices,
+    "MAX_HOOKS": so_many_hooks,
+    "MAX_PROPERTIES": so_many_properties,
+    "MAX_DEPTH": so_deep,
+    "MAX_NAMES": so_many_names,
+    "MAX_VALUES": lambda count: everywhere([str(number) for number in range(count)]),
+    "MAX_VALUE": lambda size: everywhere(["x" * size]),
+    "MAX_NAMED": naming,
+}
+"""Limit -> what comes of a message with so much of it."""
+LIMITS = {name: value for name, value in vars(limits).items() if name.isupper()}
+STEPS = {"MAX_HEADER": 2}
+"""The least by which there can be more; else one."""
+
+
+def test_every_limit_has_its_case() -> None:
+    assert CASES.keys() == LIMITS.keys()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_at_the_limit_is_read_and_what_is_above_it_refused(name: str) -> None:
+    limit, of_so_much = LIMITS[name], CASES[name]
+    assert not isinstance(of_so_much(limit), Deny)
+    above = of_so_much(limit + STEPS.get(name, 1))
+    assert isinstance(above, Deny)
+    assert len(above.detail) < 200
+    assert isinstance(of_so_much(4 * limit), Deny)
