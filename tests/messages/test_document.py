@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions import Deny
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import documents
 from ibcm_bridge.messages.document import Document, Place, read_document
 
 from .making import DOCUMENTS, ENCODED, GUIDS, Encode, spelt
@@ -70,10 +70,10 @@ def test_a_value_elsewhere_is_not_at_a_place() -> None:
 
 
 REQUESTS = (
-    ccm.policy_request(GUIDS[0]),
-    ccm.location_request(),
-    ccm.inventory_report(GUIDS[0], rows=2),
-    f"<?xml version='1.0' encoding='utf-16'?>\r\n{ccm.policy_request(GUIDS[0])}",
+    documents.policy_request(GUIDS[0]),
+    documents.location_request(),
+    documents.inventory_report(GUIDS[0], rows=2),
+    f"<?xml version='1.0' encoding='utf-16'?>\r\n{documents.policy_request(GUIDS[0])}",
 )
 
 

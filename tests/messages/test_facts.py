@@ -18,7 +18,7 @@ from ibcm_bridge.decisions import Deny
 from ibcm_bridge.endpoints import Endpoint
 from ibcm_bridge.inspection.looking import Findings
 from ibcm_bridge.inspection.reports import Report, read_report, write_report
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.document import Place
@@ -104,7 +104,9 @@ def registrations(pki: LabPki) -> tuple[str, str]:
     for name in ("pc1.corp.example", "pc9.corp.example"):
         credential = pki.computer(name)
         assert isinstance(credential.key, RSAPrivateKey)
-        found.append(ccm.registration_request(credential.certificate, credential.key, fqdn=name))
+        found.append(
+            documents.registration_request(credential.certificate, credential.key, fqdn=name)
+        )
     return found[0], found[1]
 
 
@@ -135,7 +137,7 @@ def test_a_registered_key_that_nobody_would_take_is_not_told(pki: LabPki) -> Non
         )
     ).sign(credential.key, hashes.SHA256())
     assert len(certificate.public_bytes(Encoding.DER)) > 2_048
-    xml = ccm.registration_request(certificate, credential.key, fqdn="pc1.corp.example")
+    xml = documents.registration_request(certificate, credential.key, fqdn="pc1.corp.example")
     facts = facts_of(body_of([xml]))
     assert facts.registration is not None
     assert (facts.registration.key, facts.registration.proven) == (b"", False)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import documents
 from ibcm_bridge.lab.pki import Credential, LabPki
 from ibcm_bridge.messages.document import Document, read_document
 from ibcm_bridge.messages.registration import Registration, read_registration
@@ -30,7 +30,7 @@ def request(credential: Credential, key: RSAPrivateKey | None = None) -> str:
     """Signed with the certificate's key, or with another."""
     assert isinstance(credential.key, RSAPrivateKey)
     key = key or credential.key
-    return ccm.registration_request(credential.certificate, key, fqdn="pc1.corp.example")
+    return documents.registration_request(credential.certificate, key, fqdn="pc1.corp.example")
 
 
 @pytest.fixture(scope="module")

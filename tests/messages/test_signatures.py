@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import signing
 from ibcm_bridge.messages.signatures import (
     MAX_KEY_BITS,
     MIN_KEY_BITS,
@@ -76,7 +76,7 @@ def test_a_signature_verifies_with_and_without_the_hashs_identifier(
 
 @given(st.binary(max_size=200))
 def test_what_the_lab_signs_verifies(key: RSAPrivateKey, data: bytes) -> None:
-    signature = ccm.sign(key, data)
+    signature = signing.sign(key, data)
     assert verifies(key.public_key(), signature, data)
     assert not verifies(key.public_key(), signature, data + b"\0")
     backwards = bytes.fromhex(signature)[::-1].hex()
@@ -118,7 +118,7 @@ def test_nothing_may_stand_after_the_hash(key: RSAPrivateKey) -> None:
 
 
 def test_no_flipped_bit_verifies(key: RSAPrivateKey) -> None:
-    whole = bytes.fromhex(ccm.sign(key, DATA))
+    whole = bytes.fromhex(signing.sign(key, DATA))
     public = key.public_key()
     for at in range(len(whole)):
         for bit in range(8):
@@ -133,7 +133,7 @@ def test_no_flipped_bit_verifies(key: RSAPrivateKey) -> None:
 
 
 def test_a_signature_of_another_length_does_not_verify(key: RSAPrivateKey) -> None:
-    whole = ccm.sign(key, DATA)
+    whole = signing.sign(key, DATA)
     public = key.public_key()
     for length in range(0, len(whole), 2):
         assert not verifies(public, whole[:length], DATA)
@@ -208,33 +208,33 @@ def test_a_changed_key_is_another_key_or_none(key: RSAPrivateKey, data: st.DataO
     whole = bytearray(spki(key.public_key()))
     whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
     changed = rsa_key(bytes(whole))
-    assert changed is None or not verifies(changed, ccm.sign(key, DATA), DATA)
+    assert changed is None or not verifies(changed, signing.sign(key, DATA), DATA)
 
 
 # PUBLICKEYBLOB
 
 
 def blob(key: RSAPrivateKey) -> bytes:
-    return ccm.public_key_blob(key.public_key())
+    return signing.public_key_blob(key.public_key())
 
 
 def test_a_blob_is_the_key_it_was_made_of(key: RSAPrivateKey) -> None:
     text = blob(key).hex()
     assert read_public_key_blob(text.upper()) == spki(key.public_key())
     assert read_public_key_blob(text) == spki(key.public_key())
-    signing = text.replace("00a40000", "00240000", 1)
-    assert read_public_key_blob(signing) == spki(key.public_key())
+    for_signing = text.replace("00a40000", "00240000", 1)
+    assert read_public_key_blob(for_signing) == spki(key.public_key())
 
 
 @pytest.mark.parametrize("bits", [512, 1_024, 3_072, MAX_KEY_BITS])
 def test_a_blob_may_be_of_any_size_up_to_the_largest(bits: int) -> None:
     key = of_bits(bits)
-    assert read_public_key_blob(ccm.public_key_blob(key).hex()) == spki(key)
+    assert read_public_key_blob(signing.public_key_blob(key).hex()) == spki(key)
 
 
 def test_a_larger_key_is_not_even_read() -> None:
     for bits in (MAX_KEY_BITS + 8, 16_384):
-        assert read_public_key_blob(ccm.public_key_blob(of_bits(bits)).hex()) is None
+        assert read_public_key_blob(signing.public_key_blob(of_bits(bits)).hex()) is None
 
 
 def test_a_blob_cut_anywhere_is_none(key: RSAPrivateKey) -> None:
@@ -273,7 +273,7 @@ def test_a_hostile_blob_is_no_key_that_verifies(key: RSAPrivateKey, at: int, ins
     public = rsa_key(der) if der is not None else None
     content = hashed("sha256", DATA, identified=True)
     unsigned = (b"\0\1" + b"\xff" * (253 - len(content)) + b"\0" + content)[::-1].hex()
-    for signature in (unsigned, ccm.sign(key, DATA), "", "00" * 256):
+    for signature in (unsigned, signing.sign(key, DATA), "", "00" * 256):
         assert public is None or not verifies(public, signature, DATA)
 
 
@@ -285,8 +285,8 @@ def test_one_changed_byte_of_a_blob_is_no_accident(key: RSAPrivateKey, data: st.
     )
     der = read_public_key_blob(whole.hex())
     public = rsa_key(der) if der is not None else None
-    signing = bytes(whole[4:8]) == bytes.fromhex("00240000")
-    assert public is None or signing or not verifies(public, ccm.sign(key, DATA), DATA)
+    for_signing = bytes(whole[4:8]) == bytes.fromhex("00240000")
+    assert public is None or for_signing or not verifies(public, signing.sign(key, DATA), DATA)
 
 
 @given(st.text(max_size=60) | st.binary(max_size=60).map(bytes.hex))
