@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from ibcm_bridge.decisions import Reason
+from ibcm_bridge.lab.answers import authority
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab
@@ -45,7 +46,7 @@ def test_a_computer_gets_in_with_openssl(lab: Lab, version: str) -> None:
     run = lab.s_client(version, credential=lab.credentials.computer)
     assert (run.returncode, alert_of(run)) == (0, None)
     assert "HTTP/1.1 200 OK" in run.stdout
-    assert '<MPList Query="MPLIST"/>' in run.stdout
+    assert '<MPList Query="MPLIST">' in run.stdout
     record = lab.record()
     assert (record["verdict"], record["status"]) == ("allow", 200)
     assert record["tls_version"] == VERSIONS[version]
@@ -61,7 +62,8 @@ def test_a_computer_gets_in_with_openssl(lab: Lab, version: str) -> None:
 def test_a_computer_gets_in_with_curl(lab: Lab, version: tuple[str, ...]) -> None:
     run = lab.curl(*version, credential=lab.credentials.computer)
     assert (run.returncode, run.stderr) == (0, b"")
-    assert run.stdout.endswith(b'\r\n\r\n<MPList Query="MPLIST"/>')
+    body = run.stdout.partition(b"\r\n\r\n")[2]
+    assert body == authority("MPLIST")
     assert lab.record()["verdict"] == "allow"
     assert lab.received().status == 200
 

@@ -12,6 +12,7 @@ import pytest
 
 from ibcm_bridge.decisions import Reason
 from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.answers import authority
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab
@@ -68,7 +69,7 @@ def test_half_a_request_is_not_waited_for(
     with lab.connect() as connection:
         if warm:
             connection.sendall(lab.request())
-            answer = b'\r\n\r\n<MPList Query="MPLIST"/>'
+            answer = b"\r\n\r\n" + authority("MPLIST")
             received = b""
             while not received.endswith(answer):
                 received += lab.read_exactly(connection, 1)
