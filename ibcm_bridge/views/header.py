@@ -1,0 +1,74 @@
+"""The Msg header of a message, its fields in an order that is always the same.
+
+Senders differ in it (protocol.md §1.4), so two messages are easier to compare here than as sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ibcm_bridge.decisions import Deny
+from ibcm_bridge.views.concealing import kind_of_name
+from ibcm_bridge.views.markup import show_document
+from ibcm_bridge.views.page import Page
+from ibcm_bridge.views.tables import show_rows
+from ibcm_bridge.views.tree import Element, Tree, read_tree
+
+_ORDER = (
+    *("TargetEndpoint", "TargetAddress", "TargetHost"),
+    *("SourceID", "SourceHost", "SourceType", "ReplyTo", "ReplyMode", "ReplyCapabilities"),
+    *("ID", "CorrelationID", "SentTime", "Timeout", "Priority", "Protocol"),
+    *("SchemaVersion", "ReplyCompression", "ReqVersion"),
+    *("Payload", "Body", "Attachment", "Property"),
+)
+"""Whom it is for, whose it is, which it is, how it is read. Fields that are not here follow."""
+_RANK = {name.lower(): rank for rank, name in enumerate(_ORDER)}
+
+
+def show_header(text: str, page: Page) -> None:
+    """Add a Msg header."""
+    tree = read_tree(text.strip("\ufeff\0\r\n\t "), page)
+    if isinstance(tree, Deny):
+        page.line(f"The header cannot be read: {tree.detail}", 1)
+        return
+    fields = [*_attributes(tree.root), *_children(tree.root)]
+    fields.sort(key=lambda field: (_RANK.get(field[0].lower(), len(_RANK)), field[0].lower()))
+    rows = [(name, page.value(text.strip(), kind_of_name(name))) for name, text in fields]
+    show_rows([*rows, *_hooks(tree.root, page)], page)
+    for child in tree.root.children():
+        if child.local != "hooks" and any(child.children()):
+            show_document(Tree(child, cut=False), page, 1)
+
+
+def _attributes(root: Element) -> Iterator[tuple[str, str]]:
+    yield from root.attributes.items()
+
+
+def _children(root: Element) -> Iterator[tuple[str, str]]:
+    for child in root.children():
+        if child.local != "hooks" and not any(child.children()):
+            yield child.name, f"{child.text.strip()} {_said(child)}"
+
+
+def _said(child: Element) -> str:
+    """The attributes of a field, in words where it is a slice of the payload."""
+    offset, length = child.attribute("offset"), child.attribute("length")
+    if child.local in ("body", "attachment") and offset and length:
+        name = child.attribute("name")
+        return f"{length} bytes from {offset} on" + (f", {name}" if name else "")
+    named, value = child.attribute("name"), child.attribute("value")
+    if child.local == "property" and named:
+        return f"{named} = {value}"
+    return ", ".join(
+        text if name.lower() == "type" else f"{name}={text}"
+        for name, text in child.attributes.items()
+    )
+
+
+def _hooks(root: Element, page: Page) -> Iterator[tuple[str, str]]:
+    hooks = root.child("hooks")
+    for hook in hooks.children() if hooks else ():
+        yield f"Hook {page.value(hook.attribute('name'))}", ""
+        for one in hook.children():
+            name = one.attribute("name")
+            yield f"  {page.value(name)}", page.value(one.text.strip(), kind_of_name(name))

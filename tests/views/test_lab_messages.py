@@ -1,0 +1,62 @@
+"""Every message that the lab's client sends, and each answer of its site, has a view."""
+
+from __future__ import annotations
+
+import pytest
+
+from ibcm_bridge.lab import answers, ccm, documents
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.views import Message, rendered
+
+TYPE = ccm.CONTENT_TYPE.encode()
+GUID = "01234567-89ab-cdef-0123-456789abcdef"
+SENT = {
+    "MP_PolicyManager": documents.policy_request(GUID),
+    "MP_LocationManager": documents.location_request("ContentLocationRequest"),
+    "MP_HinvEndpoint": documents.inventory_report(GUID),
+    "MP_SinvEndpoint": documents.software_inventory(GUID),
+    "MP_RelayEndpoint": documents.state_report(GUID),
+    "StatusReceiver": documents.status_message(GUID),
+    "MP_SinvCollFileEndpoint": documents.upload_request(),
+}
+
+
+@pytest.mark.parametrize("endpoint", SENT)
+def test_a_message_of_each_kind_is_shown_whole(endpoint: str) -> None:
+    body = ccm.ccm_post_body(endpoint=endpoint, body_xml=SENT[endpoint], client_guid=GUID)
+    text = rendered(Message.REQUEST, TYPE, body)
+    assert text.startswith(f"CCM_POST for {endpoint}\n")
+    assert "not shown" not in text
+    assert "[" not in text
+    assert SENT[endpoint].replace("><", ">\n<").splitlines()[-1] == text.splitlines()[-1]
+
+
+def test_a_heartbeat_has_its_attachments() -> None:
+    attached, body_xml = documents.heartbeat(GUID, name="PC1")
+    body = ccm.ccm_post_body(
+        endpoint="MP_DdrEndpoint", body_xml=body_xml, client_guid=GUID, attached=attached
+    )
+    text = rendered(Message.REQUEST, TYPE, body)
+    assert text.startswith("CCM_POST for MP_DdrEndpoint\n")
+    assert text.count("\n  Attachment  ") == 2
+    assert "Document 3 of 3" in text
+
+
+def test_of_a_registration_certificates_and_signature_are_only_counted(pki: LabPki) -> None:
+    one = pki.computer("pc1.corp.example")
+    xml = documents.registration_request(one.certificate, one.key, fqdn="pc1.corp.example")
+    body = ccm.ccm_post_body(endpoint="MP_ClientRegistration", body_xml=xml, client_guid="")
+    lines = rendered(Message.REQUEST, TYPE, body, how_to_see="ask").splitlines()
+    assert lines[1] == "3 values are not shown, in [brackets]; ask"
+    assert "    <SignatureValue>[256 bytes]</SignatureValue>" in lines
+
+
+@pytest.mark.parametrize("query", answers.ROOTS)
+def test_a_list_and_a_policy_of_the_site_are_shown(query: str) -> None:
+    text = rendered(Message.DOCUMENT, b"text/xml", answers.authority(query))
+    assert f"<{answers.ROOTS[query]} Query=" in text
+
+
+def test_a_page_of_errors_is_said_to_be_one() -> None:
+    text = rendered(Message.DOCUMENT, b"text/html", answers.ERROR_PAGE)
+    assert text.startswith("A web page in place of a document")
