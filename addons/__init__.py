@@ -17,6 +17,7 @@
     client_authentication, request_authorization, body_inspection,
     site_system_authentication, reply_inspection, audit_trail
                            addons: each turns mitmproxy's objects into values and calls one decision
+    ccm_views              an addon for any mitmproxy: messages, readable
     runner                 puts it together and runs it
 
 Everything here that decides calls `ibcm_bridge`; what a hook does when it raises is the business

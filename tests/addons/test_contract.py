@@ -19,7 +19,7 @@ from typing import Any
 
 import h11
 import pytest
-from mitmproxy import hooks, version
+from mitmproxy import contentviews, hooks, version
 from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events, mode_servers, mode_specs, server, server_hooks, tunnel
@@ -274,6 +274,21 @@ def test_a_hook_of_our_own_registers_by_being_defined() -> None:
 def test_a_hook_is_called_as_the_addons_call_it(hook: type[commands.StartHook], name: str) -> None:
     assert hook.name == name
     assert len(dataclasses.fields(hook)) == 1  # type: ignore[arg-type]
+
+
+# Content views (ccm_views)
+
+
+def test_a_view_is_kept_under_its_name_in_lower_case() -> None:
+    class Shown(contentviews.Contentview):
+        def prettify(self, data: bytes, metadata: contentviews.Metadata) -> str:
+            raise NotImplementedError
+
+    registry = contentviews.ContentviewRegistry()
+    view = Shown()
+    registry.register(view)
+    assert registry._by_name == {"shown": view}
+    registry.on_change.send(view)
 
 
 # pyOpenSSL (tls_contexts, client_authentication)
