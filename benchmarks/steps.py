@@ -20,13 +20,14 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from benchmarks.comparison import message_request
 from ibcm_bridge.authorization import authorize
@@ -35,15 +36,17 @@ from ibcm_bridge.gate import gate
 from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.inspection.replies import ReadReply, ReplyFindings, judge_reply, read_reply
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.document import read_document
 from ibcm_bridge.messages.multipart import Part, read_multipart
+from ibcm_bridge.messages.signatures import verifies
 from ibcm_bridge.messages.xml import check_xml
 from ibcm_bridge.origination import originate
-from ibcm_bridge.policy import BridgePublication, MessageRules
+from ibcm_bridge.policy import BridgePublication, Enforcement, MessageRules
 from ibcm_bridge.policy_file import load_policy
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.response_head import (
@@ -53,7 +56,11 @@ from ibcm_bridge.response_head import (
     next_response,
     response_reader,
 )
+from ibcm_bridge.roles import ReplyReading
 from ibcm_bridge.speaker.approval import approve
+from ibcm_bridge.speaker.bindings import Binding, Source
+from ibcm_bridge.speaker.claims import Claim, Signed, read_claim
+from ibcm_bridge.speaker.registry import Registry
 
 BATCH_SECONDS = 0.005
 ROUNDS = 60
@@ -110,12 +117,14 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
     authorized = _the(Authorized, authorize(client, publication, bypassed, head))
     engine = YaraEngine(_default_rules())
     inspected = _the(Inspected, inspect(authorized, body, [engine]))
-    rules, now = MessageRules(), datetime.datetime.now(datetime.UTC)
+    claim = _the(Claim, read_claim(inspected))
+    registry, rules, now = _registered(client, key, claim.guid)
 
     def speak() -> Approved | Deny:
-        return approve(inspected, client, lambda _guid: None, rules, now)
+        return approve(inspected, client, registry.find, rules, now)
 
     approved = _the(Approved, speak())
+    assignments = _assignments()
     content_type = head.value(b"content-type") or b""
     limit = authorized.body_rule.inflated_limit
     header_part, payload_part = _parts(content_type, body)
@@ -164,6 +173,9 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
             for name, data in views.items()
         ),
         Step(0, "approve", speak),
+        Step(1, "read_claim", lambda: read_claim(inspected)),
+        Step(1, "find what a client GUID is bound to", lambda: registry.find(claim.guid)),
+        *(Step(1, f"verify {one.name}", partial(_verify, key, one)) for one in claim.signed if key),
         Step(0, "gate", lambda: gate(approved, head, body)),
         Step(0, "originate", lambda: originate(publication, authorized)),
         Step(0, "head to bytes", authorized.head.to_bytes),
@@ -173,7 +185,46 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
             lambda: _read_response(authorized.head, body, response),
         ),
         Step(1, "response_reader", lambda: response_reader(authorized.head, body)),
+        Step(0, "answer: NoReply, read and judged", partial(_judge, ccm.NO_REPLY, rules)),
+        Step(0, "answer: 100 policies, read and judged", partial(_judge, assignments, rules)),
     ]
+
+
+def _registered(
+    client: AuthenticatedClient, key: RSAPrivateKey | None, guid: str
+) -> tuple[Registry, MessageRules, datetime.datetime]:
+    """Everything enforced for a message that is signed; observed for one that is not."""
+    registry, now = Registry(None), datetime.datetime.now(datetime.UTC)
+    rules = MessageRules(internal_domains=frozenset(("corp.example",)))
+    if key is None:
+        return registry, rules, now
+    signing_key = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    bound_to = client.certificate.key_sha256
+    registry.add(Binding(guid, Source.REGISTRATION, now, bound_to, signing_key=signing_key))
+    enforce = Enforcement.ENFORCE
+    return registry, replace(rules, identity=enforce, signatures=enforce), now
+
+
+def _verify(key: RSAPrivateKey, signed: Signed) -> None:
+    if not verifies(key.public_key(), signed.signature, signed.data):
+        raise RuntimeError(f"{signed.name} does not verify")
+
+
+def _judge(answer: bytes, rules: MessageRules) -> None:
+    reply = read_reply(ReplyReading.CCM_MESSAGE, ccm.CONTENT_TYPE.encode(), answer)
+    _the(ReplyFindings, judge_reply(_the(ReadReply, reply), rules))
+
+
+def _assignments() -> bytes:
+    """What answers a request for policy."""
+    one = (
+        '<PolicyAssignment PolicyAssignmentID="{LAB00001}"><Policy PolicyID="{LAB00001}" '
+        'PolicyVersion="1.00" PolicyFlags="16"><PolicyLocation><![CDATA[http://<mp>/SMS_MP/'
+        ".sms_pol?{LAB00001}.1_00]]></PolicyLocation></Policy></PolicyAssignment>"
+    )
+    text = f"<ReplyAssignments>{one * 100}</ReplyAssignments>\0".encode("utf-16-le")
+    header = ccm.message_header("SccmMessaging", len(text))
+    return ccm.raw_message(header, zlib.compress(text))
 
 
 def _read_response(head: RequestHead, body: bytes, response: bytes) -> bytes:
