@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 _RECOGNIZED = frozenset((Standing.FIRST, Standing.RENEWED))
 
 
+def _is_bound(decided: Approved | Deny) -> bool:
+    return isinstance(decided, Approved) and decided.speaker.standing is Standing.BOUND
+
+
 class ClientIdentity:
     """The last to decide on a request: without it nothing is approved."""
 
@@ -51,8 +55,10 @@ class ClientIdentity:
             decided = self._approve(inspected, client)
             if isinstance(decided, Approved) and decided.speaker.standing in _RECOGNIZED:
                 self._hold_to_its_key(decided.speaker.guid, client)
+                again = self._approve(inspected, client)
                 # Another may have been quicker: then it is that one's.
-                decided = self._approve(inspected, client)
+                if not _is_bound(again):
+                    decided = again
         except RegistryError as error:
             decided = Deny(Reason.IDENTITY_UNAVAILABLE, "messages.bindings", str(error)[:200])
         exchange.decision = decided

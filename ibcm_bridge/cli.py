@@ -223,6 +223,7 @@ def _connect(policy: Policy) -> Iterator[Finding]:
 def _explain(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.runner import circumstances
     from ibcm_bridge.explain import explain
+    from ibcm_bridge.speaker.registry import RegistryError
 
     one = (options.method, options.url)
     if None in one if options.flow is None else any((*one, options.body, options.header)):
@@ -232,8 +233,9 @@ def _explain(options: argparse.Namespace) -> int:
     policy = _policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
-    now, denied, answered = circumstances(policy), False, False
+    denied, answered = False, False
     try:
+        now = circumstances(policy)
         for question in _questions(options, policy):
             explanation = explain(policy, question, now)
             denied = denied or explanation.denial is not None
@@ -247,7 +249,7 @@ def _explain(options: argparse.Namespace) -> int:
                 lines = (*blank, *heading, *explanation.steps, explanation.verdict)
                 print(*map(_printable, lines), sep="\n")
             answered = True
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RegistryError) as error:
         why = str(error)
         if isinstance(error, OSError):
             if error.filename is None:
@@ -316,11 +318,13 @@ def _findings(policy: Policy) -> list[Finding]:
     from ibcm_bridge.addons.verification import verify_authority
     from ibcm_bridge.check import check_policy
     from ibcm_bridge.check_listeners import check_listeners
+    from ibcm_bridge.speaker.check import check_bindings
 
     now = datetime.datetime.now(datetime.UTC)
     return [
         *check_listeners(policy.listeners, listen_addresses),
         *check_policy(policy, now, verify_authority),
+        *check_bindings(policy.messages.bindings_file),
     ]
 
 

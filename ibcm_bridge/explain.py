@@ -29,6 +29,7 @@ from ibcm_bridge.origination import originate
 from ibcm_bridge.policy import (
     BridgePublication,
     HttpPublication,
+    Listener,
     PlaintextListener,
     PlaintextPublication,
     Policy,
@@ -129,7 +130,8 @@ def _follow(
 ) -> None:
     say = told.steps.append
     plain = question.url.scheme == "http"
-    publication = _plaintext(policy, question.url) if plain else _route(policy, question.url)
+    url = _with_port(policy, question.url)
+    publication = _plaintext(policy, url) if plain else _route(policy, url)
     say(publication.describe())
     if isinstance(publication, TunnelPublication):
         say("Everything passes unseen; only the site system can refuse it.")
@@ -147,7 +149,7 @@ def _follow(
         say(f"Not listed, and taken out: {', '.join(authorized.dropped)}.")
     terms = originate(publication, authorized)
     to = f"{terms.server_name} at {terms.address[0]}:{terms.address[1]}"
-    if question.body is None and authorized.body_rule.limit:
+    if question.body is None and authorized.body_rule.limit and authorized.head.length != 0:
         told.body_not_given = True
         say("The body would still be inspected; give one with --body.")
         say(f"Then it would go to {to}.")
@@ -169,7 +171,7 @@ def _follow(
     say(f"It would go to {to}, {how}.")
 
 
-HTTPS_PORT = 443
+_OF_SCHEME = {"https": 443, "http": 80}
 
 
 def _decide(
@@ -191,16 +193,22 @@ def _decide(
 
 def ports(policy: Policy) -> frozenset[int]:
     """Those that clients connect to, and those that are listened on behind them."""
-    of_publications = (
-        one.public_port
-        for listener in policy.listeners
-        for one in (
-            (listener.publication,)
-            if isinstance(listener, PlaintextListener)
-            else listener.publications.values()
-        )
-    )
-    return frozenset((*of_publications, *(one.address[1] for one in policy.listeners)))
+    return frozenset[int]().union(*map(_ports, policy.listeners))
+
+
+def _ports(listener: Listener | PlaintextListener) -> frozenset[int]:
+    if isinstance(listener, PlaintextListener):
+        return frozenset((listener.address[1], listener.publication.public_port))
+    public = (one.public_port for one in listener.publications.values())
+    return frozenset((listener.address[1], *public))
+
+
+def _with_port(policy: Policy, url: Url) -> Url:
+    """A URL without a port means that of its scheme; where nothing has that one, any will do."""
+    port = _OF_SCHEME[url.scheme]
+    if url.port is not None or port not in ports(policy):
+        return url
+    return Url(url.scheme, url.name, port, url.target)
 
 
 def _route(policy: Policy, url: Url) -> Publication:
@@ -208,28 +216,26 @@ def _route(policy: Policy, url: Url) -> Publication:
     found: list[Publication] = []
     for listener in policy.listeners:
         if isinstance(listener, PlaintextListener):
-            if url.port in (listener.address[1], listener.publication.public_port):
+            if url.port in _ports(listener):
                 denial = Deny(Reason.TLS_ON_PLAINTEXT, "listener.plaintext", "TLS on an HTTP port")
             continue
         answer = route(listener, ClientHelloFacts(url.server_name))
         if isinstance(answer, Deny):
-            if url.port in (None, listener.address[1]):
+            if url.port is None or url.port in _ports(listener):
                 denial = answer
         elif url.port in (None, listener.address[1], answer.public_port):
             found.append(answer)
     if not found:
         raise Refused(denial)
-    # A URL without a port means 443; where nothing is published there, any port will do.
-    return min(found, key=lambda one: one.public_port != HTTPS_PORT)
+    return found[0]
 
 
 def _plaintext(policy: Policy, url: Url) -> PlaintextPublication:
     for listener in policy.listeners:
         if isinstance(listener, PlaintextListener):
             publication = listener.publication
-            open_ports = (listener.address[1], publication.public_port)
             # Of a request to that port the Host field says the rest.
-            if url.port in open_ports or (url.port is None and url.name == publication.name):
+            if url.port in _ports(listener) or (url.port is None and url.name == publication.name):
                 return publication
     raise Refused(Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port"))
 

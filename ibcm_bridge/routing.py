@@ -60,7 +60,7 @@ def published_role(
             never.explained.get(directory, ""),
         )
     # Whatever a policy adds: the content library lists and hands out everything there is.
-    library = next((one for one in target.segments[1:] if one.lower() in never.below), None)
+    library = next((one for one in target.segments if one.lower() in never.below), None)
     if library is not None:
         return Deny(Reason.RESOURCE, "roles.never_below", f"/{library} is never published")
     return role

@@ -296,7 +296,9 @@ def test_tls_on_a_plaintext_port_is_told_from_an_unknown_name(policy: Policy, pk
         ("https://fsp.example:8080/", Reason.TLS_ON_PLAINTEXT),
         ("https://fsp.example/", Reason.UNKNOWN_NAME),
         ("http://other.example:8080/", Reason.HOST_MISMATCH),
-        ("http://other.example/", Reason.PLAINTEXT),
+        # Clients connect to port 80 of it; on 81 there is nothing.
+        ("http://other.example/", Reason.HOST_MISMATCH),
+        ("http://other.example:81/", Reason.PLAINTEXT),
         ("http://fsp.example/", Reason.DIRECTORY),
     ):
         assert reason(ask(both, "GET", url, computer)) is expected, url
@@ -628,3 +630,34 @@ def test_a_url_without_a_port_means_443_where_that_is_published(
         (tmp_path / "bridge.yaml").write_text(text, "utf-8")
         main(["explain", "--config", str(tmp_path / "bridge.yaml"), "GET", f"{MP}/x"])
         assert f"is bridged: {published}" in capsys.readouterr().out
+
+
+def test_a_url_without_a_port_means_that_of_its_scheme(policy: Policy) -> None:
+    """Where something has it; the shipped policy has neither 443 nor 80."""
+    listeners = [
+        dataclasses.replace(
+            one,
+            publications={
+                name: dataclasses.replace(publication, public_port=443)
+                for name, publication in one.publications.items()
+            },
+        )
+        if isinstance(one, Listener) and one.address[1] == 8443
+        else one
+        for one in policy.listeners
+    ]
+    on_443 = dataclasses.replace(policy, listeners=tuple(listeners))
+    only_8531 = "https://sup.internet.example/SelfUpdate/wuident.cab"
+    for url in (only_8531, only_8531.replace(".example/", ".example:443/")):
+        told = explain(on_443, described("GET", read_url(url), (), (), None), circumstances(on_443))
+        assert told.denial is not None
+        assert told.denial.reason is Reason.UNKNOWN_NAME
+        assert "nothing is published as" in told.denial.detail
+
+
+def test_a_length_of_nothing_is_a_body_that_is_known(policy: Policy, computer: Credential) -> None:
+    url = "https://bridge.internet.example/ccm_system/request"
+    fields = (("Content-Type", ccm.CONTENT_TYPE), ("Content-Length", "0"))
+    told = ask(policy, "CCM_POST", url, computer, headers=fields)
+    assert told.denial is not None
+    assert told.denial.reason is Reason.MULTIPART

@@ -254,6 +254,7 @@ def test_windows_authentication_lets_its_directories_and_its_field_in(
         ("ApiRemoting30", "is a directory of software-update-point: publish that role"),
         ("SMS_FSP", "is a directory of fallback-status-point: publish that role"),
         ("ccm_system_altauth", "is never published"),
+        ("DataLib", "is a content library and is never published"),
         ("Reports", None),
         ("SMS_MP", None),
     ],

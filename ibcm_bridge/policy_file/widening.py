@@ -171,6 +171,9 @@ def _resource(
     elif (owner := _owner(directory, table)) not in (None, role):
         text = f"/{row.directory} is a directory of {owner}: publish that role"
         reading.report((*where, "directory"), text)
+    if directory in table.never.below:
+        text = f"/{row.directory} is a content library and is never published"
+        reading.report((*where, "directory"), text)
     if row.path.lower().partition("/")[0] in table.never.below:
         text = f"{row.path} is a content library and is never published"
         reading.report((*where, "path"), text)

@@ -220,6 +220,9 @@ def test_an_import_is_bound_to_the_key_that_comes_with_its_name(
     binding = registry.find(GUID)
     assert binding is not None
     assert (binding.key, binding.name) == (client.certificate.key_sha256, client.name)
+    # Written down is what it was when it came.
+    assert _of_exchange(exchange.ended[-1])["identity"] == "first"
+    passes(exchange, report(running_lab))
     assert _of_exchange(exchange.ended[-1])["identity"] == "bound"
 
 

@@ -1,0 +1,27 @@
+"""Whether the file that keeps what client GUIDs are bound to can be used: for `check`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.speaker.registry import Registry, RegistryError
+
+_WHERE = "messages.bindings"
+
+
+def check_bindings(file: Path | None) -> Iterator[Finding]:
+    """What would keep a bridge from starting. Makes no file."""
+    if file is None:
+        return
+    if not file.exists():
+        if not os.access(file.parent, os.W_OK):
+            text = f"{file} cannot be made: its folder cannot be written"
+            yield Finding(Level.PROBLEM, _WHERE, text, "BRIDGE-IDENTITY")
+        return
+    try:
+        Registry(file).close()
+    except RegistryError as error:
+        yield Finding(Level.PROBLEM, _WHERE, str(error), "BRIDGE-IDENTITY")
