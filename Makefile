@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types bench wheel clean help
+.PHONY: demo test fuzz lint types bench wheel clean help
 .DEFAULT_GOAL := help
 
 demo: $(READY)  ## send ConfigMgr requests through a bridge and a tunnel, side by side
@@ -14,6 +14,10 @@ demo: $(READY)  ## send ConfigMgr requests through a bridge and a tunnel, side b
 
 test: $(READY)  ## run the tests
 	$(BIN)/pytest
+
+fuzz: $(READY)  ## each reader, given inputs nobody would think of (Linux on x86-64)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/pytest tests/fuzzing
 
 lint: $(READY)  ## ruff: rules and format
 	$(BIN)/ruff check .

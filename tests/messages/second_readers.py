@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from html import unescape
 from xml.etree import ElementTree as ET
 
 from ibcm_bridge.messages.document import Place
@@ -86,6 +85,21 @@ _TOKEN = re.compile(
 _ATTRIBUTE = re.compile(r"""([^\s=]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
 
+_REFERENCE = re.compile(r"&(?:#(\d+)|#x([0-9a-fA-F]+)|(\w+));")
+_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+
+
+def _unescaped(text: str) -> str:
+    return _REFERENCE.sub(
+        lambda found: (
+            _ENTITIES.get(found[3], found[0])
+            if found[3]
+            else chr(int(found[1]) if found[1] else int(found[2], 16))
+        ),
+        text,
+    )
+
+
 def loose(text: str) -> Sequence[Element]:
     """As patterns read it; every end ends what was begun last, whatever its name is."""
     elements: list[Element] = []
@@ -94,7 +108,7 @@ def loose(text: str) -> Sequence[Element]:
         if token["start"]:
             path = (*(open_now[-1].path if open_now else ()), _local(token["start"]))
             attributes = [
-                (_local(name), unescape(re.sub(r"[\t\n]", " ", first or second)))
+                (_local(name), _unescaped(re.sub(r"[\t\n]", " ", first or second)))
                 for name, first, second in _ATTRIBUTE.findall(token["attributes"])
             ]
             elements.append(Element(path, attributes))
@@ -103,7 +117,7 @@ def loose(text: str) -> Sequence[Element]:
         elif token["end"] is not None and open_now:
             open_now.pop()
         for one in open_now:
-            one.texts += [token["cdata"] or "", unescape(token["text"] or "")]
+            one.texts += [token["cdata"] or "", _unescaped(token["text"] or "")]
     return elements
 
 

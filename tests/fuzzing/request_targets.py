@@ -1,0 +1,213 @@
+"""Targets: heads, what they say of a client, a worker's lines, and the policy."""
+
+from __future__ import annotations
+
+import dataclasses
+import ntpath
+import uuid
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+import h11
+
+from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
+from ibcm_bridge.inspection.looking import Findings
+from ibcm_bridge.inspection.reports import Report, ReportError, read_report, write_report
+from ibcm_bridge.messages.facts import MessageFacts
+from ibcm_bridge.messages.registration import Registration
+from ibcm_bridge.policy_file import shipped_roles
+from ibcm_bridge.policy_file.reading import Reading
+from ibcm_bridge.policy_file.shape import read_shape
+from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.request_target import read_request_target
+from ibcm_bridge.speaker.claims import Claim, read_claim, read_timestamp
+from ibcm_bridge.speaker.guids import read_guid
+from ibcm_bridge.yaml_tree import read_yaml
+
+from .target import Target, bounded
+
+GUID = "GUID:5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
+NOW = "2026-01-01T00:00:00Z"
+
+
+def head(data: bytes) -> None:
+    """Written and read it is the same, and h11 reads no other request in it."""
+    read = read_request_head(data)
+    if isinstance(read, Deny):
+        bounded(read)
+        return
+    assert read_request_head(read.to_bytes()) == read
+    assert b"\r\n" not in b"".join((read.method, read.target, *map(b"".join, read.fields)))
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+    connection.receive_data(data)
+    try:
+        event = connection.next_event()
+    except h11.RemoteProtocolError:
+        return
+    assert isinstance(event, h11.Request), event
+    assert (event.method, event.target) == (read.method, read.target)
+    ours = [(name.lower(), value.strip(b" \t")) for name, value in read.fields]
+    assert [(name, value) for name, value in event.headers if name != b"content-length"] == [
+        one for one in ours if one[0] != b"content-length"
+    ]
+    length = dict(event.headers).get(b"content-length")
+    assert (None if length is None else int(length)) == read.length
+
+
+def _heads() -> Iterator[bytes]:
+    for line in (b"GET /SMS_MP/.sms_aut?MPLIST", b"CCM_POST /ccm_system/request", b"HEAD /%7b%7d"):
+        yield line + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+        yield line + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nAccept: */*\r\n\r\n"
+
+
+def target(data: bytes) -> None:
+    """No reader goes anywhere else with it."""
+    read = read_request_target(data)
+    if isinstance(read, Deny):
+        bounded(read)
+        return
+    text = data.decode("ascii")
+    path = unquote(text.partition("?")[0])
+    # Two slashes at the beginning would be a host.
+    assert urlsplit(text)[:2] == ("", "")
+    assert path == "/" + "/".join(read.segments) + "/" * (read.trailing_slash and path != "/")
+    for normal in (ntpath.normpath(path).replace("\\", "/"), unquote(path)):
+        assert normal.rstrip("/") == path.rstrip("/"), normal
+    name = unquote(read.query.decode("ascii")) if read.query else ""
+    if name.startswith("/"):
+        assert ntpath.normpath(name).replace("\\", "/").rstrip("/") == name.rstrip("/")
+    assert not {"..", "."} & set(name.split("/"))
+
+
+def _targets() -> Iterator[bytes]:
+    yield b"/SMS_MP/.sms_pol?%7bLAB00001%7D.1_00"
+    yield b"/SMS_DP_SMSPKG$/Content_1.1/sccm?/dir/a%20b.msi"
+    yield b"/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIIB%2B/=="
+    yield b"/a/b/"
+
+
+def _facts(
+    named: list[str], source_id: str, signature: tuple[tuple[str, str], ...]
+) -> MessageFacts:
+    return MessageFacts(
+        endpoint="MP_X",
+        roots=("Report",),
+        anonymous=False,
+        encrypted=False,
+        source_id=source_id,
+        named=tuple(named),
+        signature=signature,
+        payload=(0, 1),
+        registration=Registration(b"", proven=False),
+    )
+
+
+def _inspected(read: RequestHead, message: MessageFacts | None) -> Inspected:
+    authorized = cast("Authorized", _Authorized(read))
+    return Inspected(authorized, b"x", (), message)
+
+
+@dataclasses.dataclass
+class _Authorized:
+    """All that claims are read from."""
+
+    head: RequestHead
+
+
+def claims(data: bytes) -> None:
+    """Whoever is named has the form of a client; and a worker's report comes to the same.
+
+    A head; then lines: the header's SourceID, and what the payload names.
+    """
+    start, _, rest = data.partition(b"\r\n\r\n")
+    read = read_request_head(start + b"\r\n\r\n")
+    if isinstance(read, Deny):
+        return
+    source_id, *named = rest.decode("utf-8", "ignore").split("\n")[:64]
+    message = _facts(named, source_id, (("PublicKey", source_id), ("Token", "0")))
+    line = write_report(Report("d", Findings((), message, ())))
+    seen = read_report(line).seen
+    assert isinstance(seen, Findings)
+    claim, reported = (read_claim(_inspected(read, one)) for one in (message, seen.message))
+    alone = read_claim(_inspected(read, None))
+    for one in (claim, alone):
+        if isinstance(one, Deny):
+            bounded(one)
+        else:
+            _is_one_client(one, read)
+    assert type(claim) is type(reported)
+    if isinstance(claim, Claim):
+        assert claim.guid in ("", *(read_guid(text) for text in (source_id, *named))) or alone
+        assert isinstance(reported, Claim)
+        assert (claim.guid, claim.times) == (reported.guid, reported.times)
+
+
+def _is_one_client(claim: Claim, read: RequestHead) -> None:
+    assert not claim.guid or f"GUID:{uuid.UUID(claim.guid[5:])}".upper() == claim.guid
+    for value in read.values(b"ccmclientid"):
+        assert read_guid(value.decode("latin-1")) == claim.guid
+    for text in claim.times:
+        time = read_timestamp(text)
+        assert time is None or time.isoformat()[:19] == text[:19]
+
+
+def _claims() -> Iterator[bytes]:
+    fields = (
+        f"CCMClientID: {GUID}\r\nCCMClientIDSignature: 00\r\n"
+        f"CCMClientTimestamp: {NOW}\r\nCCMClientTimestampSignature: 00"
+    )
+    for lines in (fields, f"ClientToken: {GUID};{NOW};2\r\nClientTokenSignature: 00", "Host: a"):
+        for rest in ("", GUID, f"\n{GUID}", f"{GUID}\n{GUID.lower().replace('guid', 'GUID')}"):
+            yield f"GET / HTTP/1.1\r\n{lines}\r\n\r\n{rest}".encode()
+
+
+def report(data: bytes) -> None:
+    """What is taken for a report is written as it was read."""
+    try:
+        read = read_report(data)
+    except ReportError:
+        return
+    assert read_report(write_report(read)) == read
+
+
+def _reports() -> Iterator[bytes]:
+    facts = _facts([GUID], GUID, (("PublicKey", "00"),))
+    yield write_report(Report("d", Findings(("sent:1",), facts, ("engine",))))
+    yield write_report(Report("d", Findings((), None, ())))
+    yield write_report(Report("d", Deny(Reason.XML, "rule", "detail")))
+
+
+ROLES = shipped_roles()
+
+
+def policy(data: bytes) -> None:
+    """Every text comes to rows, or to problems that can be told on a line each."""
+    tree = read_yaml(data.decode("utf-8", "ignore"))
+    reading = Reading(Path("bridge.yaml"), tree)
+    if tree.value is not None or not tree.problems:
+        read_shape(reading, ROLES)
+    assert all(one.isprintable() for one in reading.sorted_problems())
+
+
+def _policies() -> Iterator[bytes]:
+    text = files("ibcm_bridge.config").joinpath("bridge.yaml").read_text("utf-8")
+    lines = [line for line in text.splitlines() if line.strip() and line.strip()[0] != "#"]
+    yield "\n".join(lines).encode()
+    yield b"publications:\n- name: a.example\n  mode: tunnel\n"
+    yield b"messages: &a\n  identity: enforce\nlimits: {connections: 1_000}\nrules: [a, 'b', *a]\n"
+
+
+FIELDS = ("\r\n", "Host: ", "Content-Length: ", "Transfer-Encoding: chunked", " HTTP/1.1", ": ")
+NAMES = ("CCMClientID: ", "ClientToken: ", "CCMClientTimestamp: ", "Signature", GUID, NOW, ";2")
+KEYS: tuple[Any, ...] = ("publications:", "mode: bridge", "roles:", "- ", ": ", "&a ", "*a", "!!")
+
+REQUESTS = {
+    "head": Target(head, _heads, FIELDS),
+    "target": Target(target, _targets, ("%2e", "%5c", "%25", "/..", "?/", "~1", "::$DATA", "//")),
+    "claims": Target(claims, _claims, (*FIELDS, *NAMES)),
+    "report": Target(report, _reports, ('"deny"', '"message"', "null", "[", "{", "1e9", "\\ud800")),
+    "policy": Target(policy, _policies, KEYS),
+}

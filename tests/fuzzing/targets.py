@@ -1,0 +1,7 @@
+"""All targets, by the names that the command line knows them by."""
+
+from .message_targets import PARTS
+from .request_targets import REQUESTS
+from .whole_targets import MESSAGES
+
+TARGETS = {**PARTS, **MESSAGES, **REQUESTS}

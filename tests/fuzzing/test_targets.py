@@ -1,0 +1,49 @@
+"""Every reader keeps its promises: for what the targets begin with, and for a few seconds of more.
+
+Longer runs: `python -m tests.fuzzing` (CONTRIBUTING.md).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from . import __main__ as command_line
+from .targets import TARGETS
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 3
+"""For each target; all of them are to take less than 90 seconds of a CI run."""
+
+
+def test_the_command_line_knows_every_target() -> None:
+    assert set(command_line.TARGETS) == set(TARGETS)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_a_target_begins_with_keeps_its_promises(name: str) -> None:
+    seeds = list(TARGETS[name].seeds())
+    assert seeds
+    for seed in seeds:
+        TARGETS[name].run(seed)
+        for length in range(0, len(seed), 7):
+            TARGETS[name].run(seed[:length])
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("atheris") is None,
+    reason="atheris is not installed: make fuzz (it is made for Linux on x86-64 only)",
+)
+@pytest.mark.parametrize("name", TARGETS)
+def test_nothing_is_found_in_a_few_seconds(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.fuzzing", name]
+    options = ["--seconds", str(SECONDS), "--corpus", str(tmp_path)]
+    done = subprocess.run(
+        [*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4_000:]
+    assert "number_of_executed_units" in done.stderr
