@@ -59,7 +59,7 @@ def approve(
     binding = find(claim.guid) if claim.guid else None
     is_to_it = _standing(claim, binding, client, rules)
     signed = _verify(claim, binding, client, now, rules.clock_skew)
-    observed: list[Deny] = []
+    observed = [*_unread(inspected)]
     for doubt, enforcement in (
         (_doubt(claim, is_to_it, rules), rules.identity),
         (signed, rules.signatures),
@@ -71,6 +71,13 @@ def approve(
     signature, key = signed if isinstance(signed, tuple) else ("", b"")
     speaker = Speaker(claim.guid, is_to_it, signature, key)
     return Approved(inspected, speaker, tuple(observed))
+
+
+def _unread(inspected: Inspected) -> Iterator[Deny]:
+    """The mark of a message that passes encrypted, because the policy says why."""
+    if inspected.message is not None and inspected.message.encrypted:
+        detail = "encrypted, so its payload is not read"
+        yield Deny(Reason.BODY_NOT_INSPECTABLE, "messages.encrypted", detail)
 
 
 def _standing(

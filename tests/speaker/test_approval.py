@@ -353,3 +353,17 @@ def test_nobody_registers_again_as_another(
     xml = registration(computer, computer.key).replace('SMSID=""', f'SMSID="{GUID}"')
     again = message(xml, "MP_ClientRegistration", guid="")
     assert reason(ask(again, computer, bound(stranger))) is Reason.IDENTITY_OF_ANOTHER
+
+
+# Encrypted messages
+
+
+def test_a_message_that_passes_unread_is_marked(message: Message, computer: Computer) -> None:
+    read = message(REPORT, key=computer.key)
+    assert read.message is not None
+    unread = dataclasses.replace(read, message=dataclasses.replace(read.message, encrypted=True))
+    approved = allowed(ask(unread, computer, bound(computer)))
+    assert [(one.reason, one.rule) for one in approved.observed] == [
+        (Reason.BODY_NOT_INSPECTABLE, "messages.encrypted")
+    ]
+    assert allowed(ask(read, computer, bound(computer))).observed == ()
