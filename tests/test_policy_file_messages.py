@@ -10,7 +10,13 @@ import pytest
 
 from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import Enforcement, MessageRules, UnknownGuids
+from ibcm_bridge.policy import (
+    BridgePublication,
+    Enforcement,
+    Listener,
+    MessageRules,
+    UnknownGuids,
+)
 from ibcm_bridge.policy_file import PolicyError, load_policy
 from ibcm_bridge.speaker.bindings import Renewal
 
@@ -84,6 +90,24 @@ def test_everything_can_be_said(load: Load, directory: Path) -> None:
         internal_domains=frozenset({"corp.example", "lab.example"}),
         encrypted_because="our clients encrypt their inventory",
     )
+
+
+@pytest.mark.parametrize("opted_in", [True, False])
+def test_encrypted_messages_pass_where_the_file_says_why(
+    load: Load, directory: Path, opted_in: bool
+) -> None:
+    load(*(["encrypted: {because: our clients encrypt}"] if opted_in else []))
+    policy = load_policy(directory / "bridge.yaml")
+    tables = {
+        role.profile.messages.encrypted
+        for listener in policy.listeners
+        if isinstance(listener, Listener)
+        for publication in listener.publications.values()
+        if isinstance(publication, BridgePublication)
+        for role in publication.directories.values()
+        if role.profile.messages is not None
+    }
+    assert tables == {opted_in}
 
 
 def test_what_is_not_said_stays_as_it_is(load: Load, directory: Path) -> None:

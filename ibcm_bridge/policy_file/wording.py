@@ -17,6 +17,7 @@ from ibcm_bridge.policy_file.rows import LimitsRow
 from ibcm_bridge.roles import Mode, RoleTable
 
 _ADDRESS = 'an address and a port number, such as "0.0.0.0:443", and no more'
+_FAR_END = 'a name or address and a port number, such as "mp01.corp.example:443", without https://'
 _DURATION = "a time and its unit (s, m, h or d), such as 30m, 12h or 1d"
 _VERB = "a verb, such as GET"
 _SHAPES = {
@@ -24,8 +25,8 @@ _SHAPES = {
     "verify_name": "a host name, such as mp01.corp.example",
     "internal_domains": "a domain, such as corp.example",
     "listen": _ADDRESS,
-    "connect": _ADDRESS,
-    "site_system": _ADDRESS,
+    "connect": _FAR_END,
+    "site_system": _FAR_END,
     "directory": "the whole first segment of a path, such as SMS_MP",
     "endpoint": "an endpoint, such as MP_LocationManager",
     "root": "the name of an element, such as UpdateSFRequest",
@@ -51,7 +52,7 @@ _MAPPINGS = {
     "audit": "{file: audit.jsonl}",
     "limits": "{idle_seconds: 60}",
     "messages": "{identity: enforce}",
-    "encrypted": _REASON,
+    "encrypted": "{because: the site encrypts inventory}",
     "certificate": f"{_PAIR} or {{pfx: bridge.pfx}}",
     "passphrase": "{file: bridge.pass} or {environment: BRIDGE_PASS}, and never a passphrase",
     "clients": f"{{trust: {_TRUST}}}",
