@@ -79,12 +79,15 @@ def _subject(authorized: Authorized, body: bytes) -> Subject | Deny:
         # The framing said otherwise: forwarding would let the next parser split it elsewhere.
         return Deny(Reason.BODY_INCOMPLETE, "bodies.length", f"{len(body)} of {announced} bytes")
     head = authorized.head
+    is_soap = authorized.body_rule.actions is not None
     return Subject(
         rule=authorized.body_rule,
         content_type=head.value(b"content-type") or b"",
         body=body,
         query=head.target.partition(b"?")[2],
         user=authorized.user,
+        path=authorized.path if is_soap else "",
+        soap_action=tuple(head.values(b"soapaction")) if is_soap else (),
     )
 
 

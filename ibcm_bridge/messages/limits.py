@@ -26,6 +26,9 @@ MAX_DEPTH = 256
 """Elements within each other. Every open element costs expat memory (885 MB for 50 KB of zlib,
 measured); .NET's reader of SOAP messages takes 32 by default (XmlDictionaryReaderQuotas)."""
 
+MAX_SOAP_DEPTH = 32
+"""The same in SOAP: what .NET reads. The deepest request of [MS-WUSP] has nine (§2.2.2.2.4)."""
+
 MAX_NAMES = 8_192
 """Different names of elements in one document. Hardware inventory knows some thousand properties
 of some hundred classes, and a report has those of its own site."""
