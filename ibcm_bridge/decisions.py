@@ -80,6 +80,7 @@ class Reason(StrEnum):
     MESSAGE = "message"
     SOAP_ENVELOPE = "soap-envelope"
     SOAP_ACTION = "soap-action"
+    SOAP_CONTENT = "soap-content"
     MALICIOUS_CONTENT = "malicious-content"
     ENGINE_UNAVAILABLE = "engine-unavailable"
     # whose message it is

@@ -225,6 +225,9 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.SOAP_ACTION: _http(
         _WSUS, _S.FORBIDDEN, "This SOAP action is not one that clients on the Internet need."
     ),
+    Reason.SOAP_CONTENT: _http(
+        _WSUS, _S.FORBIDDEN, "A cookie or a report holds what no client sends."
+    ),
     Reason.MALICIOUS_CONTENT: _http(_LOOK, _S.FORBIDDEN, "Malicious content was found."),
     Reason.ENGINE_UNAVAILABLE: _http(
         _LOOK, _S.SERVICE_UNAVAILABLE, "The content cannot be inspected at the moment."

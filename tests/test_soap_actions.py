@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
-from ibcm_bridge.inspection import inspect
+from ibcm_bridge.inspection import SMALL_SOAP, inspect, inspect_small
 from ibcm_bridge.inspection.looking import Subject, look
 from ibcm_bridge.messages.soap import SHARED, SOAP_1_1, SOAP_1_2
 from ibcm_bridge.request_head import RequestHead
@@ -195,6 +195,20 @@ def test_soap_at_a_path_that_is_no_service_is_refused(actions: SoapTable, table:
     denial = look(subject, [])
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.SOAP_ACTION, "soap_actions.services")
+
+
+def test_soap_that_takes_its_time_is_looked_at_elsewhere(
+    decide_role: Callable[[str], Callable[[RequestHead], Authorized | Deny]],
+    request_head: Callable[..., RequestHead],
+) -> None:
+    for more, expected in ((0, Inspected), (SMALL_SOAP, Subject)):
+        body = body_of(CONFIG, "<a/>" + " " * more)
+        lines = (*in_1_1(CONFIG), f"Content-Length: {len(body)}")
+        authorized = decide_role("software-update-point")(
+            request_head("POST", f"/{CLIENT}", *lines)
+        )
+        assert isinstance(authorized, Authorized)
+        assert isinstance(inspect_small(authorized, body, []), expected)
 
 
 def test_what_is_asked_and_where_tell_subjects_apart(table: RoleTable) -> None:

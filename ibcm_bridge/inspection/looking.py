@@ -18,6 +18,7 @@ from ibcm_bridge.inspection.engines import ContentEngine, EngineError
 from ibcm_bridge.messages.ccm import read_ccm_request
 from ibcm_bridge.messages.facts import MessageFacts, message_facts
 from ibcm_bridge.messages.soap import read_action, read_soap, read_soap_type
+from ibcm_bridge.messages.soap_fields import check_fields
 from ibcm_bridge.messages.xml import decode_xml, read_xml
 from ibcm_bridge.request_head import content_type_parts
 from ibcm_bridge.roles import BodyRule, Inspection
@@ -153,6 +154,9 @@ def _soap(subject: Subject, _limit: int) -> _Content | Deny:
     if isinstance(request, Deny):
         return request
     refusal = rule.actions.judge(subject.path, action, request)
+    if refusal is None:
+        views = (text, request.as_read)
+        refusal = check_fields(request.fields, request.events, views, subject.where)
     if refusal is not None:
         return refusal
     return _Content({"sent": body, **_as_read(request.as_read)})

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_NAMES, MAX_SOAP_DEPTH
+from ibcm_bridge.messages.soap_fields import COOKIES, TEXTS, SoapField
 from ibcm_bridge.messages.xml import EndElement, StartElement, check_xml
 
 SOAP_1_1 = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -88,6 +89,9 @@ class SoapRequest:
     operation: str
     as_read: str
     """All character data, joined, and the values of attributes where there are references."""
+    fields: tuple[SoapField, ...] = ()
+    """Cookies, and the texts of reported events."""
+    events: int = 0
 
     @property
     def action(self) -> str:
@@ -110,7 +114,11 @@ def read_soap(text: str, where: str, envelope: str) -> SoapRequest | Deny:
         return Deny(Reason.SOAP_ENVELOPE, f"{where}.envelope", "a Body without an element")
     namespace, _, operation = found.operation.rpartition(" ")
     as_read = "".join(found.texts) + "\n".join(found.attributes)
-    return SoapRequest(namespace, operation, as_read)
+    return SoapRequest(namespace, operation, as_read, tuple(found.fields), found.events)
+
+
+_OPERATION, _BATCH = 2, 3
+"""How deep they stand: Envelope, Body, operation, eventBatch."""
 
 
 class _ShapeError(Exception):
@@ -127,31 +135,44 @@ class _Found:
     bodies: int = 0
     texts: list[str] = field(default_factory=list)
     attributes: list[str] = field(default_factory=list)
-    names: set[str] = field(default_factory=set)
-    """Those below the operation."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Those below the operation -> local and in lower case."""
+    fields: list[SoapField] = field(default_factory=list)
+    events: int = 0
 
     def handlers(self) -> tuple[StartElement, EndElement]:
         """Functions, not methods: they are most of the time that reading takes."""
-        names = self.names
-        depth = 0
+        names, texts = self.names, self.texts
+        path: list[tuple[str, int]] = []
+        """Names, and where the text of each begins."""
+        last_opened = 0
         if self.references:
             self.attributes.append("")
 
         def start(written: str, attributes: Mapping[str, str]) -> None:
-            nonlocal depth
-            if depth < 3:
-                self._open(depth, written)
-            elif written not in names:
-                self._name(written)
-            depth += 1
-            if depth > MAX_SOAP_DEPTH:
+            nonlocal last_opened
+            depth = len(path)
+            if depth == MAX_SOAP_DEPTH:
                 raise _ShapeError(f"elements nested deeper than {MAX_SOAP_DEPTH}")
+            if depth < _OPERATION + 1:
+                self._open(depth, written)
+                name = ""
+            else:
+                name = names.get(written) or self._name(written)
+                if depth == _BATCH + 1 and path[_BATCH][0] == "eventbatch":
+                    self.events += 1
+            path.append((name, len(texts)))
+            last_opened = len(path)
             if self.references and attributes:
                 self.attributes += attributes.values()
 
         def end(_written: str) -> None:
-            nonlocal depth
-            depth -= 1
+            name, begin = path.pop()
+            has_elements = last_opened != len(path) + 1
+            is_event = len(path) > _BATCH and path[_BATCH][0] == "eventbatch"
+            if name in COOKIES or (is_event and (name in TEXTS or not has_elements)):
+                text = "".join(texts[begin:])
+                self.fields.append(SoapField(name, path[-1][0], text, has_elements))
 
         return start, end
 
@@ -169,11 +190,12 @@ class _Found:
                 raise _ShapeError("more than one element in the Body")
             self.operation = written
 
-    def _name(self, written: str) -> None:
+    def _name(self, written: str) -> str:
         """A name below the operation that is seen for the first time."""
-        namespace = written.rpartition(" ")[0]
+        namespace, _, local = written.rpartition(" ")
         if namespace not in (self.operation.rpartition(" ")[0], SHARED):
             raise _ShapeError("an element of a namespace that is none of the operation's")
         if len(self.names) == MAX_NAMES:
             raise _ShapeError(f"more than {MAX_NAMES} names of elements")
-        self.names.add(written)
+        name = self.names[written] = local.lower()
+        return name
