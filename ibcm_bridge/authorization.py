@@ -7,15 +7,16 @@ before what it asks for. Each cites the requirement it enforces.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import unquote
 
 from ibcm_bridge.decisions import Authorized, Deny, Reason
 from ibcm_bridge.identity import AnonymousClient, Client, may_be_anonymous
+from ibcm_bridge.messages.soap import read_soap_type
 from ibcm_bridge.policy import HttpPublication, PublishedRole, UnlistedHeaders
 from ibcm_bridge.request_head import RequestHead, content_type_parts
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.roles import BodyRule, Directory, Inspection, NeverPublished, Resource, RoleProfile
+from ibcm_bridge.roles import BodyRule, Inspection, NeverPublished, Resource, RoleProfile
 from ibcm_bridge.routing import published_role
 
 _OF_THIS_LEG = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
@@ -68,8 +69,7 @@ def authorize(
         return rows
     if (refusal := _check_body_announcement(body_rule, head)) is not None:
         return refusal
-    directory = role.profile.directories[target.directory]
-    return _with_listed_fields(publication, role, directory, body_rule, head, rows=rows)
+    return _with_listed_fields(publication, role, target, body_rule, head, rows=rows)
 
 
 def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
@@ -145,7 +145,8 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
         if head.length is None:
             # protocol.md §1.2: clients always send it; without it the body cannot be bounded.
             return Deny(Reason.LENGTH_REQUIRED, "head.content-length", "no Content-Length")
-        media_type, parameters = _content_type(head)
+        values = head.values(b"content-type")
+        media_type, parameters = _content_type(values)
         if media_type not in body_rule.media_types:
             # HTTP-MULTIPART
             named = (media_type or b"none, or not one").decode("latin-1")[:64]
@@ -155,6 +156,9 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
         if charsets is not None and parameters not in charsets:
             named = b", ".join(sorted(filter(None, charsets))).decode("ascii")
             return Deny(Reason.MEDIA_TYPE, f"{rule}.charset", f"a parameter but {named}")
+        if body_rule.inspection is Inspection.SOAP and read_soap_type(values[0]) is None:
+            detail = "a parameter but charset=utf-8, and action in SOAP 1.2"
+            return Deny(Reason.MEDIA_TYPE, f"{rule}.parameters", detail)
         # A coded body would have to be decoded to be inspected; no ConfigMgr client sends one.
         if head.values(b"content-encoding"):
             return Deny(Reason.MEDIA_TYPE, f"{rule}.content-encoding", "a coded request body")
@@ -186,10 +190,9 @@ _CHARSETS = {
 }
 
 
-def _content_type(head: RequestHead) -> tuple[bytes | None, bytes]:
+def _content_type(values: Sequence[bytes]) -> tuple[bytes | None, bytes]:
     """Media type and parameters. Empty where there is none; None where there are several, or an
     empty one."""
-    values = head.values(b"content-type")
     if not values:
         return b"", b""
     media_type, parameters = content_type_parts(values[0])
@@ -199,7 +202,7 @@ def _content_type(head: RequestHead) -> tuple[bytes | None, bytes]:
 def _with_listed_fields(
     publication: HttpPublication,
     role: PublishedRole,
-    directory: Directory,
+    target: RequestTarget,
     body_rule: BodyRule,
     head: RequestHead,
     *,
@@ -222,7 +225,8 @@ def _with_listed_fields(
         body_rule=body_rule,
         rule=f"{role.profile.name}.verbs.{head.method.decode('ascii')}",
         dropped=dropped,
-        user=directory.authenticates_users,
+        user=role.profile.directories[target.directory].authenticates_users,
         # A row that a policy has added takes nothing away from what the role's own say.
         reply=next((row.reply for row in rows if row.reply is not None), None),
+        path=f"{target.directory}/{target.below}".lower(),
     )

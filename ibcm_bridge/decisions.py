@@ -78,6 +78,9 @@ class Reason(StrEnum):
     XML_DTD = "xml-dtd"
     ENDPOINT = "endpoint"
     MESSAGE = "message"
+    SOAP_ENVELOPE = "soap-envelope"
+    SOAP_ACTION = "soap-action"
+    SOAP_CONTENT = "soap-content"
     MALICIOUS_CONTENT = "malicious-content"
     ENGINE_UNAVAILABLE = "engine-unavailable"
     # whose message it is
@@ -156,6 +159,8 @@ class Authorized(_NotATruthValue):
     """Whether Windows authenticates the user behind it (USER-WINDOWS-AUTH)."""
     reply: ReplyReading | None = None
     """How the answer is to be read; None where it is passed on unread."""
+    path: str = ""
+    """Of the target, in lower case, without the slash it begins with."""
 
 
 @dataclass(frozen=True, slots=True)

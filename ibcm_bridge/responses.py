@@ -107,6 +107,7 @@ _S = HTTPStatus
 _AUTH = "BRIDGE-AUTH-COMPUTER"
 _LOOK = "BRIDGE-INSPECT"
 _WHO = "BRIDGE-IDENTITY"
+_WSUS = "SUP-WSUS"
 
 REFUSALS: dict[Reason, Refusal] = {
     # the listener
@@ -219,6 +220,13 @@ REFUSALS: dict[Reason, Refusal] = {
     ),
     Reason.ENDPOINT: _http(
         _LOOK, _S.FORBIDDEN, "This endpoint of the management point is not published."
+    ),
+    Reason.SOAP_ENVELOPE: _http(_WSUS, _S.FORBIDDEN, "The SOAP envelope is not as it must be."),
+    Reason.SOAP_ACTION: _http(
+        _WSUS, _S.FORBIDDEN, "This SOAP action is not one that clients on the Internet need."
+    ),
+    Reason.SOAP_CONTENT: _http(
+        _WSUS, _S.FORBIDDEN, "A cookie or a report holds what no client sends."
     ),
     Reason.MALICIOUS_CONTENT: _http(_LOOK, _S.FORBIDDEN, "Malicious content was found."),
     Reason.ENGINE_UNAVAILABLE: _http(

@@ -24,15 +24,19 @@ from ibcm_bridge.roles import (
     RoleTable,
     WindowsAuthentication,
 )
+from ibcm_bridge.soap_actions import SoapTable
 from ibcm_bridge.table_rows import as_flag, as_list, as_mapping, as_string, as_strings, only
 
 
-def read_role_table(data: Mapping[str, object], messages: EndpointTable) -> RoleTable:
-    """Build the table from the parsed file; `messages` are those that a body may hold."""
+def read_role_table(
+    data: Mapping[str, object], messages: EndpointTable, actions: SoapTable
+) -> RoleTable:
+    """Build the table from the parsed file; `messages` and `actions` are what a body may hold."""
     only("roles.yaml", data, _TOP_KEYS)
     base = _lower_bytes(data["base_headers"])
     bodies = {
-        name: _body_rule(name, row, messages) for name, row in as_mapping(data["bodies"]).items()
+        name: _body_rule(name, row, messages, actions)
+        for name, row in as_mapping(data["bodies"]).items()
     }
     patterns = {name: str(text) for name, text in as_mapping(data["patterns"]).items()}
     rows = {name: as_mapping(row) for name, row in as_mapping(data["roles"]).items()}
@@ -110,6 +114,7 @@ _BODY_KEYS = {
     "limit",
     "inflated_limit",
     "messages",
+    "actions",
 }
 _RESOURCE_KEYS = {"path", "query", "verbs", "refused", "reply"}
 _WINDOWS_KEYS = {"otherwise", "headers", "directories"}
@@ -203,7 +208,7 @@ def _resource(row: Mapping[str, object], patterns: Mapping[str, str]) -> Resourc
     )
 
 
-def _body_rule(name: str, row: object, messages: EndpointTable) -> BodyRule:
+def _body_rule(name: str, row: object, messages: EndpointTable, actions: SoapTable) -> BodyRule:
     fields = as_mapping(row)
     only(f"bodies/{name}", fields, _BODY_KEYS)
     return BodyRule(
@@ -214,6 +219,7 @@ def _body_rule(name: str, row: object, messages: EndpointTable) -> BodyRule:
         limit=_size(f"bodies/{name}/limit", fields["limit"]),
         inflated_limit=_size(f"bodies/{name}/inflated_limit", fields["inflated_limit"]),
         messages=messages if as_flag(fields.get("messages", False)) else None,
+        actions=actions if as_flag(fields.get("actions", False)) else None,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ibcm_bridge.endpoints import EndpointTable
+from ibcm_bridge.soap_actions import SoapTable
 
 
 class Inspection(StrEnum):
@@ -21,6 +22,7 @@ class Inspection(StrEnum):
     NO_BODY = "no-body"
     CCM_MESSAGE = "ccm-message"
     XML = "xml"
+    SOAP = "soap"
     XML_TEXT = "xml-text"
     SCANNED = "scanned"
     SCEP_QUERY = "scep-query"
@@ -70,6 +72,8 @@ class BodyRule:
     inflated_limit: int
     messages: EndpointTable | None = None
     """Of a body that is a message, which ones there may be."""
+    actions: SoapTable | None = None
+    """Of a body that is SOAP, what may be asked."""
 
 
 _WORDS = re.compile(r"[a-z0-9_$]+")

@@ -12,6 +12,7 @@ import pytest
 from ibcm_bridge.endpoints import EndpointTable
 from ibcm_bridge.role_table import read_role_table
 from ibcm_bridge.roles import Inspection, Mode, RoleTable
+from ibcm_bridge.soap_actions import SoapTable
 from ibcm_bridge.yaml_tree import read_yaml
 
 ROLES: dict[str, tuple[dict[str, str], str, str]] = {
@@ -33,7 +34,7 @@ ROLES: dict[str, tuple[dict[str, str], str, str]] = {
         "HEADER-DP",
     ),
     "software-update-point": (
-        {"GET": "no-body", "HEAD": "no-body", "POST": "xml"},
+        {"GET": "no-body", "HEAD": "no-body", "POST": "soap"},
         "SUP-WSUS",
         "SUP-WSUS",
     ),
@@ -70,6 +71,7 @@ CERTIFICATES = {
 
 
 MESSAGES = EndpointTable({}, ())
+ACTIONS = SoapTable({}, {})
 
 
 @pytest.fixture
@@ -423,7 +425,7 @@ def windows(data: dict[str, Any]) -> dict[str, Any]:
 def test_a_broken_table_is_a_defect_and_not_a_wider_one(
     data: dict[str, Any], change: Change, error: type[Exception]
 ) -> None:
-    assert read_role_table(data, MESSAGES).roles
+    assert read_role_table(data, MESSAGES, ACTIONS).roles
     change(data)
     with pytest.raises(error):
-        read_role_table(data, MESSAGES)
+        read_role_table(data, MESSAGES, ACTIONS)

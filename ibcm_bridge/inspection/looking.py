@@ -17,6 +17,8 @@ from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
 from ibcm_bridge.messages.ccm import read_ccm_request
 from ibcm_bridge.messages.facts import MessageFacts, message_facts
+from ibcm_bridge.messages.soap import read_action, read_soap, read_soap_type
+from ibcm_bridge.messages.soap_fields import check_fields
 from ibcm_bridge.messages.xml import decode_xml, read_xml
 from ibcm_bridge.request_head import content_type_parts
 from ibcm_bridge.roles import BodyRule, Inspection
@@ -36,6 +38,10 @@ class Subject:
     """As sent; some verbs carry what would be a body in it."""
     user: bool = False
     """Whether Windows authenticates the user who sends it."""
+    path: str = ""
+    """Of SOAP, as `Authorized` has it: which web service it is for."""
+    soap_action: tuple[bytes, ...] = ()
+    """Of SOAP, the values of the field SOAPAction, which says what is asked for."""
 
     @property
     def where(self) -> str:
@@ -46,8 +52,10 @@ class Subject:
         """What tells this subject from every other."""
         rule = self.rule
         messages = rule.messages.fingerprint() if rule.messages is not None else ""
-        terms = (rule.name, rule.inspection.value, rule.inflated_limit, messages)
-        sent = (self.content_type, self.query, self.user, len(self.body))
+        actions = rule.actions.fingerprint() if rule.actions is not None else ""
+        terms = (rule.name, rule.inspection.value, rule.inflated_limit, messages, actions)
+        asked = (self.content_type, self.query, self.path, self.soap_action)
+        sent = (*asked, self.user, len(self.body))
         digest = hashlib.sha256(repr((terms, sent)).encode())
         digest.update(self.body)
         return digest.hexdigest()
@@ -126,6 +134,32 @@ def _xml(subject: Subject, _limit: int) -> _Content | Deny:
     if isinstance(as_read, Deny):
         return as_read
     return _Content({"sent": body, **_as_read(as_read)})
+
+
+def _soap(subject: Subject, _limit: int) -> _Content | Deny:
+    """What it asks for is held against the table; the head and the body must say the same."""
+    rule, body = subject.rule, subject.body
+    assert rule.actions is not None
+    soap_type = read_soap_type(subject.content_type)
+    if soap_type is None:
+        return Deny(Reason.MEDIA_TYPE, f"{subject.where}.parameters", "not that of SOAP")
+    action = read_action(soap_type, subject.soap_action, subject.where)
+    if isinstance(action, Deny):
+        return action
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        return Deny(Reason.ENCODING, subject.where, "not UTF-8")
+    request = read_soap(text, subject.where, soap_type.envelope)
+    if isinstance(request, Deny):
+        return request
+    refusal = rule.actions.judge(subject.path, action, request)
+    if refusal is None:
+        views = (text, request.as_read)
+        refusal = check_fields(request.fields, request.events, views, subject.where)
+    if refusal is not None:
+        return refusal
+    return _Content({"sent": body, **_as_read(request.as_read)})
 
 
 def _xml_text(subject: Subject, _limit: int) -> _Content | Deny:
@@ -239,6 +273,7 @@ _READERS: dict[Inspection, Callable[[Subject, int], _Content | Deny]] = {
     Inspection.NO_BODY: _no_body,
     Inspection.CCM_MESSAGE: _ccm_message,
     Inspection.XML: _xml,
+    Inspection.SOAP: _soap,
     Inspection.XML_TEXT: _xml_text,
     Inspection.SCANNED: _scanned,
     Inspection.SCEP_QUERY: _scep_query,

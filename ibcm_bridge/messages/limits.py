@@ -26,6 +26,25 @@ MAX_DEPTH = 256
 """Elements within each other. Every open element costs expat memory (885 MB for 50 KB of zlib,
 measured); .NET's reader of SOAP messages takes 32 by default (XmlDictionaryReaderQuotas)."""
 
+MAX_SOAP_DEPTH = 32
+"""The same in SOAP: what .NET reads. The deepest request of [MS-WUSP] has nine (§2.2.2.2.4)."""
+
+MAX_COOKIE = 4_096
+"""Bytes of a cookie of WSUS. It holds the client's id and name of up to 255 characters each, times,
+and names of groups ([MS-WUSP] 2.2.3.4, 2.2.3.5), and has no limit there; a browser need not keep
+more in one of HTTP's (RFC 6265 §6.1)."""
+
+MAX_EVENTS = 1_000
+"""Events of one report. [MS-WUSP] has no number; a client sends what a short wait has gathered
+(3.2.4)."""
+
+MAX_EVENT_LIST = 65_536
+"""Characters of one string of MiscData or ReplacementStrings. A status event lists updates by GUID,
+some 1,700 of them ([MS-WUSP] 2.2.2.3.1)."""
+
+MAX_EVENT_TEXT = 1_024
+"""Characters of any other text of an event: names of models and versions, GUIDs, numbers (same)."""
+
 MAX_NAMES = 8_192
 """Different names of elements in one document. Hardware inventory knows some thousand properties
 of some hundred classes, and a report has those of its own site."""

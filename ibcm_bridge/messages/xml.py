@@ -48,18 +48,21 @@ def check_xml(
     start: StartElement | None = None,
     end: EndElement | None = None,
     text: Text | None = None,
+    *,
+    namespaces: bool = False,
 ) -> Deny | None:
     """Refuse bytes that are not well-formed XML or that have a document type declaration.
 
     The encoding is UTF-8 although the XML declaration may say UTF-16: the caller has decoded the
     text, and the declaration still names what it was decoded from. A declaration of anything else
     is refused, because a reader that believes it (UTF-7 ...) sees another document. The handlers
-    are for readers; who gives one for starts sees to the depth.
+    are for readers; who gives one for starts sees to the depth. With `namespaces` a name is given
+    as its namespace, a space and the local name.
     """
     if b"\0" in utf8:
         # Not a character of XML; and told UTF-8 or not, expat takes "<" and NUL for UTF-16.
         return Deny(Reason.XML, f"{where}.xml", "a NUL")
-    parser = expat.ParserCreate("utf-8")
+    parser = expat.ParserCreate("utf-8", " " if namespaces else None)
     parser.XmlDeclHandler = _refuse_other_encoding
     parser.StartDoctypeDeclHandler = _refuse_document_type
     if utf8.count(b"<") > MANY_TAGS and start is None and end is None:

@@ -26,19 +26,22 @@ from ibcm_bridge.policy_file.rows import LimitsRow, policy_schema
 from ibcm_bridge.policy_file.shape import read_shape
 from ibcm_bridge.role_table import read_role_table
 from ibcm_bridge.roles import RoleTable
+from ibcm_bridge.soap_table import read_soap_table
 
 __all__ = ["LimitsRow", "PolicyError", "load_policy", "policy_schema", "shipped_roles"]
 
 
 def shipped_roles(*, encrypted: bool = False) -> RoleTable:
-    """The role tables of `config/roles.yaml`, with the messages of `config/endpoints.yaml`.
+    """The role tables of `config/roles.yaml`, with what bodies may hold.
 
+    Messages are those of `config/endpoints.yaml`, SOAP actions those of `config/soap_actions.yaml`.
     `encrypted`: where a policy lets encrypted ones pass.
     """
     messages = read_endpoint_table(_shipped("endpoints.yaml"))
     if encrypted:
         messages = messages.with_encrypted()
-    return read_role_table(_shipped("roles.yaml"), messages)
+    actions = read_soap_table(_shipped("soap_actions.yaml"))
+    return read_role_table(_shipped("roles.yaml"), messages, actions)
 
 
 def _shipped(name: str) -> Mapping[str, object]:

@@ -46,6 +46,17 @@ def test_the_page_has_what_is_refused_by_name(messages: EndpointTable) -> None:
             assert name in refused
 
 
+def test_the_page_has_what_each_web_service_may_be_asked(table: RoleTable) -> None:
+    actions = table.bodies["soap"].actions
+    assert actions is not None
+    said = {
+        cells[0].strip("`"): set(cells[1].split(", "))
+        for cells in ([cell.strip() for cell in row.strip("|").split("|")] for row in ROWS)
+        if cells[0].endswith(".asmx`")
+    }
+    assert said == {one.path: set(one.operations) for one in actions.services.values()}
+
+
 def test_the_page_has_each_limit() -> None:
     named = {name: value for name, value in vars(limits).items() if name.startswith("MAX_")}
     said = {

@@ -1,0 +1,201 @@
+"""A SOAP request, read from its head and from one parse of its body.
+
+SOAP 1.1 has media type text/xml and the action in the field SOAPAction, in quotes (section 6.1.1).
+SOAP 1.2 has application/soap+xml and the action as its parameter (RFC 3902). Both are spoken by the
+web services of a software update point ([MS-WUSP] section 6 has bindings of both).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.messages.limits import MAX_NAMES, MAX_SOAP_DEPTH
+from ibcm_bridge.messages.soap_fields import COOKIES, TEXTS, SoapField
+from ibcm_bridge.messages.xml import EndElement, StartElement, check_xml
+
+SOAP_1_1 = "http://schemas.xmlsoap.org/soap/envelope/"
+SOAP_1_2 = "http://www.w3.org/2003/05/soap-envelope"
+
+SHARED = "http://www.microsoft.com/SoftwareDistribution"
+"""[MS-WUSP] section 2.2.3: the namespace of the types that all web services use."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoapType:
+    """What a Content-Type says."""
+
+    envelope: str
+    """The namespace that the Envelope must be of."""
+    action: str | None
+    """SOAP 1.2 only."""
+
+
+_ENVELOPES = {b"text/xml": SOAP_1_1, b"application/soap+xml": SOAP_1_2}
+_PARAMETERS = {SOAP_1_1: {b"charset"}, SOAP_1_2: {b"charset", b"action"}}
+_PARAMETER = re.compile(rb'\s*([A-Za-z]+)=("[!#-\[\]-~]*"|[!#-\'*+.0-9A-Z^_`a-z|~-]+)\s*')
+"""RFC 9110 section 5.6.6, without escapes and blanks, which no URI has."""
+
+
+def read_soap_type(content_type: bytes) -> SoapType | None:
+    """Read a Content-Type; None for one with another media type or parameters that are not known.
+
+    The parameters are charset=utf-8, since a body in another encoding would be another document to
+    whoever believes it, and action; each once.
+    """
+    media_type, *pieces = content_type.split(b";")
+    envelope = _ENVELOPES.get(media_type.strip().lower())
+    if envelope is None:
+        return None
+    found: dict[bytes, bytes] = {}
+    for piece in pieces:
+        match = _PARAMETER.fullmatch(piece)
+        name = match[1].lower() if match else b""
+        if match is None or name in found or name not in _PARAMETERS[envelope]:
+            return None
+        found[name] = match[2].strip(b'"')
+    if found.get(b"charset", b"utf-8").lower() != b"utf-8":
+        return None
+    action = found.get(b"action")
+    return SoapType(envelope, None if action is None else action.decode("ascii"))
+
+
+_QUOTED = re.compile(rb'"([!#-~]*)"')
+
+
+def read_action(soap_type: SoapType, fields: Sequence[bytes], where: str) -> str | Deny:
+    """The action that the head says; `fields` are the values of SOAPAction."""
+    quoted = [_QUOTED.fullmatch(value) for value in fields]
+    said = {soap_type.action} if soap_type.action is not None else set()
+    said |= {one[1].decode("ascii") if one else None for one in quoted}
+    if len(fields) > 1 or None in said:
+        return Deny(Reason.SOAP_ACTION, f"{where}.action", "not one SOAPAction in quotes")
+    if soap_type.envelope == SOAP_1_2 and soap_type.action is None:
+        # RFC 3902 lets it out, and then each server finds the operation in its own way.
+        return Deny(Reason.SOAP_ACTION, f"{where}.action", "no action in the Content-Type")
+    if len(said) != 1:
+        what = "no SOAPAction" if not said else "SOAPAction and Content-Type name different actions"
+        return Deny(Reason.SOAP_ACTION, f"{where}.action", what)
+    return said.pop() or ""
+
+
+@dataclass(frozen=True, slots=True)
+class SoapRequest:
+    """What a body asks for."""
+
+    namespace: str
+    operation: str
+    as_read: str
+    """All character data, joined, and the values of attributes where there are references."""
+    fields: tuple[SoapField, ...] = ()
+    """Cookies, and the texts of reported events."""
+    events: int = 0
+
+    @property
+    def action(self) -> str:
+        """The SOAP action of such a body ([MS-WUSP] section 6)."""
+        return f"{self.namespace}/{self.operation}"
+
+
+def read_soap(text: str, where: str, envelope: str) -> SoapRequest | Deny:
+    """Read an Envelope of that namespace: one Body with one element, and nothing beside them."""
+    utf8 = text.encode()
+    found = _Found(envelope, references=b"&" in utf8)
+    start, end = found.handlers()
+    try:
+        refusal = check_xml(utf8, where, start, end, found.texts.append, namespaces=True)
+    except _ShapeError as error:
+        return Deny(Reason.SOAP_ENVELOPE, f"{where}.envelope", str(error))
+    if refusal is not None:
+        return refusal
+    if not found.operation:
+        return Deny(Reason.SOAP_ENVELOPE, f"{where}.envelope", "a Body without an element")
+    namespace, _, operation = found.operation.rpartition(" ")
+    as_read = "".join(found.texts) + "\n".join(found.attributes)
+    return SoapRequest(namespace, operation, as_read, tuple(found.fields), found.events)
+
+
+_OPERATION, _BATCH = 2, 3
+"""How deep they stand: Envelope, Body, operation, eventBatch."""
+
+
+class _ShapeError(Exception):
+    """Not the form that every request has."""
+
+
+@dataclass(slots=True)
+class _Found:
+    """What expat's events leave behind. Names are as expat writes them: namespace, space, name."""
+
+    envelope: str
+    references: bool
+    operation: str = ""
+    bodies: int = 0
+    texts: list[str] = field(default_factory=list)
+    attributes: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    """Those below the operation -> local and in lower case."""
+    fields: list[SoapField] = field(default_factory=list)
+    events: int = 0
+
+    def handlers(self) -> tuple[StartElement, EndElement]:
+        """Functions, not methods: they are most of the time that reading takes."""
+        names, texts = self.names, self.texts
+        path: list[tuple[str, int]] = []
+        """Names, and where the text of each begins."""
+        last_opened = 0
+        if self.references:
+            self.attributes.append("")
+
+        def start(written: str, attributes: Mapping[str, str]) -> None:
+            nonlocal last_opened
+            depth = len(path)
+            if depth == MAX_SOAP_DEPTH:
+                raise _ShapeError(f"elements nested deeper than {MAX_SOAP_DEPTH}")
+            if depth < _OPERATION + 1:
+                self._open(depth, written)
+                name = ""
+            else:
+                name = names.get(written) or self._name(written)
+                if depth == _BATCH + 1 and path[_BATCH][0] == "eventbatch":
+                    self.events += 1
+            path.append((name, len(texts)))
+            last_opened = len(path)
+            if self.references and attributes:
+                self.attributes += attributes.values()
+
+        def end(_written: str) -> None:
+            name, begin = path.pop()
+            has_elements = last_opened != len(path) + 1
+            is_event = len(path) > _BATCH and path[_BATCH][0] == "eventbatch"
+            if name in COOKIES or (is_event and (name in TEXTS or not has_elements)):
+                text = "".join(texts[begin:])
+                self.fields.append(SoapField(name, path[-1][0], text, has_elements))
+
+        return start, end
+
+    def _open(self, depth: int, written: str) -> None:
+        """An element of the envelope, or the operation."""
+        if depth == 0 and written != f"{self.envelope} Envelope":
+            raise _ShapeError("not an Envelope of the version that the Content-Type says")
+        if depth == 1:
+            # [MS-WUSP] section 2.2: there is no Header.
+            self.bodies += 1
+            if written != f"{self.envelope} Body" or self.bodies > 1:
+                raise _ShapeError("something but one Body in the Envelope")
+        if depth == 2:
+            if self.operation:
+                raise _ShapeError("more than one element in the Body")
+            self.operation = written
+
+    def _name(self, written: str) -> str:
+        """A name below the operation that is seen for the first time."""
+        namespace, _, local = written.rpartition(" ")
+        if namespace not in (self.operation.rpartition(" ")[0], SHARED):
+            raise _ShapeError("an element of a namespace that is none of the operation's")
+        if len(self.names) == MAX_NAMES:
+            raise _ShapeError(f"more than {MAX_NAMES} names of elements")
+        name = self.names[written] = local.lower()
+        return name

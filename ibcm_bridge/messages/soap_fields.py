@@ -1,0 +1,116 @@
+"""The fields by which a SOAP request has attacked WSUS: cookies and reported events.
+
+CVE-2025-59287: WSUS deserialized what it found in the authorization cookie of a GetCookie, once
+decrypted, and in the events of a ReportEventBatch. What is in a cookie only the server can read, so
+there its size and number and what its bytes begin with are held; what is in an event can be read.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.messages.limits import (
+    MAX_COOKIE,
+    MAX_EVENT_LIST,
+    MAX_EVENT_TEXT,
+    MAX_EVENTS,
+)
+
+COOKIES = frozenset(("cookiedata", "encrypteddata"))
+"""[MS-WUSP] sections 2.2.3.4 and 2.2.3.5, in lower case. GetCookie has one of each at most
+(2.2.2.2.2), the others one EncryptedData."""
+
+TEXTS = COOKIES | {"string"}
+"""Elements that hold text and no element."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoapField:
+    """A text, wherever it stands: in a cookie, or in the events. Names in lower case."""
+
+    name: str
+    parent: str
+    text: str
+    has_elements: bool = False
+
+
+_LISTS = {
+    # 2.2.2.3.1: "x=value", x being a tag of one character.
+    "miscdata": re.compile(r"(?:[!-~]=.*)?", re.DOTALL),
+    "replacementstrings": re.compile(r".*", re.DOTALL),
+}
+"""Lists of an event -> what each of their strings is."""
+
+_BINARY_FORMATTER = re.compile(rb"\x00.{4}\xff{4}\x01\x00{7}", re.DOTALL)
+"""[MS-NRBF] section 2.6.1: the header of a .NET BinaryFormatter stream; its version is 1.0."""
+
+_MARKS = (
+    (re.compile("schemas.microsoft.com/clr/", re.IGNORECASE), "a type of .NET's SoapFormatter"),
+    (re.compile(r"AAEAAAD/////"), "a .NET BinaryFormatter stream"),
+)
+"""What is in no request, wherever it stands."""
+
+_MARKUP = re.compile(r"<[!?/A-Za-z_]")
+
+
+def check_fields(
+    fields: Iterable[SoapField], events: int, views: Iterable[str], where: str
+) -> Deny | None:
+    """The refusal of what no client sends; `views` are the document as sent and as read."""
+    if events > MAX_EVENTS:
+        return _deny(where, "events", f"{events} of at most {MAX_EVENTS} events")
+    cookies = set()
+    for one in fields:
+        if one.has_elements and one.name in TEXTS:
+            return _deny(where, one.name, "elements where there is a text")
+        if one.name in COOKIES:
+            if one.name in cookies:
+                return _deny(where, one.name, "more than one")
+            cookies.add(one.name)
+            problem = _cookie(one.text)
+        else:
+            problem = _event_text(one)
+        if problem:
+            return _deny(where, one.name, problem)
+    for view in views:
+        for mark, what in _MARKS:
+            if mark.search(view):
+                return _deny(where, "serialized", what)
+    return None
+
+
+def _cookie(text: str) -> str:
+    """What is wrong with a cookie; empty where nothing is."""
+    # XML Schema part 2 section 3.2.16: white space may stand in it.
+    packed = "".join(text.split())
+    if len(packed) > -(-MAX_COOKIE // 3) * 4:
+        return f"more than {MAX_COOKIE} bytes"
+    try:
+        data = base64.b64decode(packed, validate=True)
+    except (ValueError, binascii.Error):
+        return "not base64"
+    if len(data) > MAX_COOKIE:
+        return f"more than {MAX_COOKIE} bytes"
+    return "a .NET BinaryFormatter stream" if _BINARY_FORMATTER.match(data) else ""
+
+
+def _event_text(one: SoapField) -> str:
+    """What is wrong with a text of an event; empty where nothing is."""
+    shape = _LISTS.get(one.parent)
+    limit = MAX_EVENT_TEXT if shape is None else MAX_EVENT_LIST
+    if len(one.text) > limit:
+        return f"more than {limit} characters"
+    if _MARKUP.search(one.text):
+        return "markup in a text"
+    if shape is not None and not shape.fullmatch(one.text):
+        return "not a tag of one character and its value"
+    return ""
+
+
+def _deny(where: str, rule: str, detail: str) -> Deny:
+    return Deny(Reason.SOAP_CONTENT, f"{where}.{rule}", detail)

@@ -1,0 +1,40 @@
+"""`config/soap_actions.yaml`, parsed -> `SoapTable`.
+
+The file is ours and ships with the code, so a mistake in it is a defect: KeyError, TypeError or
+ValueError, before any listener exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ibcm_bridge.soap_actions import SoapService, SoapTable
+from ibcm_bridge.table_rows import as_list, as_mapping, as_string, as_strings, only
+
+
+def read_soap_table(data: Mapping[str, object]) -> SoapTable:
+    """Build the table from the parsed file."""
+    only("soap_actions.yaml", data, {"services", "refused"})
+    rows = as_mapping(data["services"])
+    services = {path.lower(): _service(path, as_mapping(row)) for path, row in rows.items()}
+    if len(services) != len(rows):
+        raise ValueError("a service twice")
+    refused: dict[str, str] = {}
+    for row in map(as_mapping, as_list(data["refused"])):
+        only("refused", row, {"operations", "because"})
+        for operation in as_strings(row["operations"]):
+            if operation in refused or any(
+                operation in one.operations for one in services.values()
+            ):
+                raise ValueError(f"{operation} twice, or allowed and refused")
+            refused[operation] = as_string(row["because"])
+    return SoapTable(services, refused)
+
+
+def _service(path: str, row: Mapping[str, object]) -> SoapService:
+    only(path, row, {"namespace", "operations"})
+    operations = frozenset(as_strings(row["operations"]))
+    namespace = as_string(row["namespace"])
+    if not operations or not namespace or namespace.endswith("/"):
+        raise ValueError(f"{path} without operations, or without a namespace that they can follow")
+    return SoapService(path, namespace, operations)
