@@ -68,7 +68,7 @@ _QUOTED = re.compile(rb'"([!#-~]*)"')
 def read_action(soap_type: SoapType, fields: Sequence[bytes], where: str) -> str | Deny:
     """The action that the head says; `fields` are the values of SOAPAction."""
     quoted = [_QUOTED.fullmatch(value) for value in fields]
-    said = {soap_type.action} if soap_type.action is not None else set()
+    said: set[str | None] = {soap_type.action} if soap_type.action is not None else set()
     said |= {one[1].decode("ascii") if one else None for one in quoted}
     if len(fields) > 1 or None in said:
         return Deny(Reason.SOAP_ACTION, f"{where}.action", "not one SOAPAction in quotes")
