@@ -35,6 +35,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzzing", description=__doc__)
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=-1, help="inputs, if the time is enough")
+    parser.add_argument("--seed", type=int, default=0, help="for the same inputs again; 0: others")
     parser.add_argument("--corpus", type=Path, metavar="FOLDER", help="inputs kept between runs")
     parser.add_argument("--input", type=Path, metavar="FILE", help="only this, without atheris")
     options = parser.parse_args()
@@ -49,6 +51,7 @@ def main() -> int:
         corpus.mkdir(parents=True, exist_ok=True)
         limits = (
             *(f"-max_total_time={options.seconds}", f"-max_len={MAX_BYTES}"),
+            *(f"-runs={options.runs}", f"-seed={options.seed}"),
             *(f"-timeout={TOO_SLOW}", f"-rss_limit_mb={MEMORY}"),
         )
         # What libFuzzer finds it writes into the first of the folders it is given.
