@@ -20,6 +20,7 @@ from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.messages.document import Document, read_document
 from ibcm_bridge.messages.header import COMPRESSED, ENCRYPTED, MsgHeader, read_header
 from ibcm_bridge.messages.multipart import Part, read_multipart
+from ibcm_bridge.messages.xml import decode_utf16
 
 HEADER_TYPE = b"text/plain; charset=utf-16"
 COMPRESSED_TYPE = b"application/octet-stream"
@@ -114,7 +115,7 @@ def _read_slices(
     for offset, length in distinct:
         if offset % 2 or offset + length > len(inflated):
             return Deny(Reason.XML, "ccm.slices", "a slice outside the payload")
-        text = _utf16(inflated[offset : offset + length], "ccm.payload")
+        text = decode_utf16(inflated[offset : offset + length], "ccm.payload")
         if isinstance(text, Deny):
             return text
         document = read_document(text.rstrip("\0"), "ccm.payload")
@@ -134,13 +135,6 @@ def _gaps(slices: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, i
         yield covered, offset
         covered = max(covered, offset + length)
     yield covered, size
-
-
-def _utf16(raw: bytes, where: str) -> str | Deny:
-    try:
-        return raw.decode("utf-16-le")
-    except UnicodeDecodeError:
-        return Deny(Reason.ENCODING, where, "not UTF-16LE")
 
 
 def _inner_type(part: str, media_type: bytes) -> Deny:

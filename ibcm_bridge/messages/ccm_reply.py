@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.messages.ccm import inflate
 from ibcm_bridge.messages.document import Document, read_document
+from ibcm_bridge.messages.header import COMPRESSED, ENCRYPTED
 from ibcm_bridge.messages.limits import MAX_HEADER
 from ibcm_bridge.messages.multipart import Part, read_multipart
-from ibcm_bridge.messages.xml import check_xml
+from ibcm_bridge.messages.xml import check_xml, decode_utf16
 
 MAX_DOCUMENTS = 32
 """Of one answer; a heartbeat, which has the most of all requests, has three (protocol.md §1.3)."""
@@ -29,8 +30,7 @@ MAX_HOOKS = 16
 MAX_HOOK = 64
 """Characters of a name; known ones have under 16 (protocol.md §1.5)."""
 
-_COMPRESSED = "zlib-compress"
-_UNREADABLE_HOOKS = frozenset(("encrypt", "compress"))
+_UNREADABLE_HOOKS = frozenset((ENCRYPTED, "compress"))
 """protocol.md §1.5: the first hides the payload, the second is not described anywhere."""
 
 _AROUND = "\ufeff\0\r\n\t "
@@ -118,10 +118,8 @@ def _header_text(raw: bytes) -> str | Deny:
 
 def _text(raw: bytes, where: str) -> str | Deny:
     """UTF-16LE, without what may stand around it."""
-    try:
-        return raw.decode("utf-16-le").strip(_AROUND)
-    except UnicodeDecodeError:
-        return Deny(Reason.ENCODING, where, "not UTF-16LE")
+    text = decode_utf16(raw, where)
+    return text if isinstance(text, Deny) else text.strip(_AROUND)
 
 
 @dataclass(slots=True)
@@ -178,7 +176,7 @@ def _read_payload(raw: bytes, hooks: tuple[str, ...], limit: int) -> _Payload | 
     Where Body and Attachment say they are, as in a request, is not gone by: no text is left out.
     """
     inflated: bytes | Deny = raw
-    if _COMPRESSED in (hook.lower() for hook in hooks):
+    if COMPRESSED in (hook.lower() for hook in hooks):
         inflated = inflate(raw, limit)
     if isinstance(inflated, Deny):
         return inflated

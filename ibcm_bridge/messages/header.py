@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_HEADER, MAX_HOOKS, MAX_PROPERTIES, MAX_SLICES
-from ibcm_bridge.messages.xml import attribute_values, check_xml
+from ibcm_bridge.messages.xml import attribute_values, check_xml, decode_utf16
 
 COMPRESSED = "zlib-compress"
 SIGNED = "clientauth"
@@ -78,10 +78,9 @@ def read_header(raw: bytes) -> MsgHeader | Deny:
         return Deny(Reason.BODY_TOO_LARGE, "ccm.header", f"{len(raw)} bytes of Msg header")
     if not raw.startswith(b"\xff\xfe"):
         return Deny(Reason.ENCODING, "ccm.header", "no UTF-16LE byte order mark")
-    try:
-        text = raw[2:].decode("utf-16-le")
-    except UnicodeDecodeError:
-        return Deny(Reason.ENCODING, "ccm.header", "not UTF-16LE")
+    text = decode_utf16(raw[2:], "ccm.header")
+    if isinstance(text, Deny):
+        return text
     reader = _Reader()
     utf8 = text.rstrip("\0\r\n").encode()
     refusal = check_xml(utf8, "ccm.header", reader.start, reader.end, reader.text)

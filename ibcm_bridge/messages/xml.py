@@ -94,6 +94,14 @@ def _parse(parser: expat.XMLParserType, utf8: bytes) -> None:
     parser.Parse(b"", True)
 
 
+def decode_utf16(raw: bytes, where: str) -> str | Deny:
+    """Text in UTF-16LE, as ConfigMgr's messages have it; a mark is left in it."""
+    try:
+        return raw.decode("utf-16-le")
+    except UnicodeDecodeError:
+        return Deny(Reason.ENCODING, where, "not UTF-16LE")
+
+
 def read_xml(document: str, where: str) -> str | Deny:
     """What a reader of a document gets to see where that is not what stands in it, or the refusal.
 
