@@ -201,12 +201,18 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from ibcm_bridge.findings import Level
+    from ibcm_bridge.speaker.check import check_bindings
 
     policy = _policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
     findings = []
-    for finding in itertools.chain(_findings(policy), _connect(policy) if options.connect else ()):
+    for finding in itertools.chain(
+        _findings(policy),
+        # A start opens the file itself, and says the same.
+        check_bindings(policy.messages.bindings_file),
+        _connect(policy) if options.connect else (),
+    ):
         print(_line(finding), flush=True)
         findings.append(finding)
     counts = {level: sum(1 for one in findings if one.level is level) for level in Level}
@@ -318,13 +324,11 @@ def _findings(policy: Policy) -> list[Finding]:
     from ibcm_bridge.addons.verification import verify_authority
     from ibcm_bridge.check import check_policy
     from ibcm_bridge.check_listeners import check_listeners
-    from ibcm_bridge.speaker.check import check_bindings
 
     now = datetime.datetime.now(datetime.UTC)
     return [
         *check_listeners(policy.listeners, listen_addresses),
         *check_policy(policy, now, verify_authority),
-        *check_bindings(policy.messages.bindings_file),
     ]
 
 
