@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -39,6 +40,8 @@ from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.roles import Mode, RoleProfile, RoleTable
 from ibcm_bridge.speaker.approval import approve
 
+from .policy_samples import Problems, problems_of
+
 # No deadline: the first call of a test pays for imports, and the machine may be busy.
 settings.register_profile("tests", deadline=None, max_examples=150)
 settings.load_profile("tests")
@@ -60,6 +63,20 @@ def no_scanner_is_left_to_another_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def pki() -> LabPki:
     return LabPki.make(now=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
+    """A folder for policy files, with the certificates that the shipped one names."""
+    directory = tmp_path_factory.mktemp("policy")
+    pki.write(directory / "pki")
+    return directory
+
+
+@pytest.fixture
+def problems(directory: Path) -> Problems:
+    """What is wrong with a policy file of this text."""
+    return lambda text: problems_of(directory / "bridge.yaml", text)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy_file import PolicyError, load_policy, rows, shape
 
 from .policy_samples import (
@@ -25,22 +24,9 @@ from .policy_samples import (
     Problems,
     bridge,
     plaintext,
-    problems_of,
     sample,
     tunnel,
 )
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
-    directory = tmp_path_factory.mktemp("policy")
-    pki.write(directory / "pki")
-    return directory
-
-
-@pytest.fixture
-def problems(directory: Path) -> Problems:
-    return lambda text: problems_of(directory / "bridge.yaml", text)
 
 
 def slow(more: str = "") -> str:

@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from ibcm_bridge.lab.pki import LabPki
-
-from .policy_samples import MP, TRUST, WHY, Problems, bridge, plaintext, problems_of, sample, tunnel
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
-    directory = tmp_path_factory.mktemp("policy")
-    pki.write(directory / "pki")
-    return directory
-
-
-@pytest.fixture
-def problems(directory: Path) -> Problems:
-    return lambda text: problems_of(directory / "bridge.yaml", text)
+from .policy_samples import MP, TRUST, WHY, Problems, bridge, plaintext, sample, tunnel
 
 
 def role(keys: str) -> str:
