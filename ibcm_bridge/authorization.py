@@ -69,6 +69,8 @@ def authorize(
         return rows
     if (refusal := _check_body_announcement(body_rule, head)) is not None:
         return refusal
+    if (refusal := _check_depth(role.profile, body_rule, head)) is not None:
+        return refusal
     return _with_listed_fields(publication, role, target, body_rule, head, rows=rows)
 
 
@@ -165,6 +167,20 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
     return None
 
 
+def _check_depth(profile: RoleProfile, body_rule: BodyRule, head: RequestHead) -> Deny | None:
+    # RFC 4918 §9.1, §10.2: none means infinity, and so is no other request.
+    values = [value.lower() for value in head.values(b"depth")]
+    if not body_rule.depths or not values or (len(values) == 1 and values[0] in body_rule.depths):
+        return None
+    named = b", ".join(sorted(body_rule.depths)).decode("ascii")
+    return Deny(
+        Reason.HEADER,
+        f"bodies.{body_rule.name}.depths",
+        f"not one Depth of {named}",
+        profile.headers_requirement,
+    )
+
+
 def _check_connection_fields(head: RequestHead) -> Deny | None:
     expectations = head.values(b"expect")
     if expectations and [e.lower() for e in expectations] != [b"100-continue"]:
@@ -185,7 +201,7 @@ def _check_connection_fields(head: RequestHead) -> Deny | None:
 
 _UTF_8 = frozenset((b"", b"charset=utf-8"))
 _CHARSETS = {
-    Inspection.XML: _UTF_8,
+    Inspection.PROPFIND: _UTF_8,
     Inspection.XML_TEXT: _UTF_8 | {b"charset=utf-16", b"charset=utf-16le"},
 }
 

@@ -115,6 +115,8 @@ _BODY_KEYS = {
     "inflated_limit",
     "messages",
     "actions",
+    "depths",
+    "properties",
 }
 _RESOURCE_KEYS = {"path", "query", "verbs", "refused", "reply"}
 _WINDOWS_KEYS = {"otherwise", "headers", "directories"}
@@ -220,6 +222,8 @@ def _body_rule(name: str, row: object, messages: EndpointTable, actions: SoapTab
         inflated_limit=_size(f"bodies/{name}/inflated_limit", fields["inflated_limit"]),
         messages=messages if as_flag(fields.get("messages", False)) else None,
         actions=actions if as_flag(fields.get("actions", False)) else None,
+        depths=_lower_bytes(fields.get("depths", [])),
+        properties=frozenset(as_strings(fields.get("properties", []))),
     )
 
 

@@ -21,7 +21,7 @@ class Inspection(StrEnum):
 
     NO_BODY = "no-body"
     CCM_MESSAGE = "ccm-message"
-    XML = "xml"
+    PROPFIND = "propfind"
     SOAP = "soap"
     XML_TEXT = "xml-text"
     SCANNED = "scanned"
@@ -74,6 +74,10 @@ class BodyRule:
     """Of a body that is a message, which ones there may be."""
     actions: SoapTable | None = None
     """Of a body that is SOAP, what may be asked."""
+    depths: frozenset[bytes] = frozenset()
+    """Of a PROPFIND, what the field Depth may say, in lower case."""
+    properties: frozenset[str] = frozenset()
+    """And the properties that may be asked for."""
 
 
 _WORDS = re.compile(r"[a-z0-9_$]+")
