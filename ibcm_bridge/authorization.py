@@ -105,6 +105,8 @@ def _resources(
     profile: RoleProfile, target: RequestTarget, head: RequestHead
 ) -> list[Resource] | Deny:
     """The rows that this request is about."""
+    if (refusal := _check_extensions(profile, target)) is not None:
+        return refusal
     directory = profile.directories[target.directory]
     path = target.below
     query = None if target.query is None else unquote(target.query.decode("ascii"))
@@ -115,6 +117,8 @@ def _resources(
     refused = next((one.refused for one in found if one.refused), "")
     if refused:
         return Deny(Reason.RESOURCE, rule, "not over the Internet", refused)
+    if (refusal := _check_dots(profile, target)) is not None:
+        return refusal
     methods = frozenset[bytes]().union(*(one.methods for one in found))
     if head.method not in methods:
         verb = head.method[:32].decode("ascii")
@@ -126,6 +130,24 @@ def _resources(
             _names(methods),
         )
     return found
+
+
+def _check_extensions(profile: RoleProfile, target: RequestTarget) -> Deny | None:
+    # Of any name and not only the last: path info, and servers that go by the first (x.asp.cab).
+    for name in target.segments:
+        for extension in name.lower().split(".")[1:]:
+            if f".{extension}" in profile.denied_extensions:
+                rule, detail = f"{profile.name}.denied_extensions", f"a name with .{extension}"
+                return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
+    return None
+
+
+def _check_dots(profile: RoleProfile, target: RequestTarget) -> Deny | None:
+    dots = [name.count(".") for name in target.segments]
+    if profile.dots_in_path or (not any(dots[:-1]) and dots[-1] <= 1):
+        return None
+    rule, detail = f"{profile.name}.dots_in_path", "a dot but that of the extension"
+    return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
 
 
 def _names(methods: Iterable[bytes]) -> tuple[str, ...]:

@@ -104,6 +104,8 @@ _ROLE_KEYS = {
     "verbs",
     "headers",
     "request_head",
+    "denied_extensions",
+    "dots_in_path",
     "directories",
     "windows_authentication",
 }
@@ -163,6 +165,8 @@ def _profile(
             name, row.get("windows_authentication"), frozenset(by_method), patterns
         ),
         request_head=_size(f"{name}/request_head", row.get("request_head", 0)),
+        denied_extensions=_lower(row.get("denied_extensions", [])),
+        dots_in_path=as_flag(row.get("dots_in_path", True)),
         verbs_requirement=as_string(requirements["verbs"]),
         headers_requirement=as_string(requirements["headers"]),
     )

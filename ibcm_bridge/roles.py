@@ -71,13 +71,11 @@ class BodyRule:
     limit: int
     inflated_limit: int
     messages: EndpointTable | None = None
-    """Of a body that is a message, which ones there may be."""
     actions: SoapTable | None = None
-    """Of a body that is SOAP, what may be asked."""
+    """Of a body that is a message or SOAP, which ones there may be."""
     depths: frozenset[bytes] = frozenset()
-    """Of a PROPFIND, what the field Depth may say, in lower case."""
     properties: frozenset[str] = frozenset()
-    """And the properties that may be asked for."""
+    """Of a PROPFIND, what Depth may say (in lower case), and what may be asked for."""
 
 
 _WORDS = re.compile(r"[a-z0-9_$]+")
@@ -179,6 +177,10 @@ class RoleProfile:
     """Bytes; 0 where the role needs no more than any other."""
     verbs_requirement: str
     headers_requirement: str
+    denied_extensions: frozenset[str] = frozenset()
+    dots_in_path: bool = True
+    """With their dot, in lower case; and whether other dots than that of the last one may be there.
+    Of every path, whatever is published."""
     of_no_use: str = ""
     """The requirement for which nobody can use it: Windows authentication, which was not opted
     into, is all it authenticates by. Empty where that is not so."""
