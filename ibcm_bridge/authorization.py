@@ -69,6 +69,8 @@ def authorize(
         return rows
     if (refusal := _check_body_announcement(body_rule, head)) is not None:
         return refusal
+    if (refusal := _check_depth(role.profile, body_rule, head)) is not None:
+        return refusal
     return _with_listed_fields(publication, role, target, body_rule, head, rows=rows)
 
 
@@ -103,6 +105,8 @@ def _resources(
     profile: RoleProfile, target: RequestTarget, head: RequestHead
 ) -> list[Resource] | Deny:
     """The rows that this request is about."""
+    if (refusal := _check_extensions(profile, target)) is not None:
+        return refusal
     directory = profile.directories[target.directory]
     path = target.below
     query = None if target.query is None else unquote(target.query.decode("ascii"))
@@ -113,6 +117,8 @@ def _resources(
     refused = next((one.refused for one in found if one.refused), "")
     if refused:
         return Deny(Reason.RESOURCE, rule, "not over the Internet", refused)
+    if (refusal := _check_dots(profile, target)) is not None:
+        return refusal
     methods = frozenset[bytes]().union(*(one.methods for one in found))
     if head.method not in methods:
         verb = head.method[:32].decode("ascii")
@@ -124,6 +130,24 @@ def _resources(
             _names(methods),
         )
     return found
+
+
+def _check_extensions(profile: RoleProfile, target: RequestTarget) -> Deny | None:
+    # Of any name and not only the last: path info, and servers that go by the first (x.asp.cab).
+    for name in target.segments:
+        for extension in name.lower().split(".")[1:]:
+            if f".{extension}" in profile.denied_extensions:
+                rule, detail = f"{profile.name}.denied_extensions", f"a name with .{extension}"
+                return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
+    return None
+
+
+def _check_dots(profile: RoleProfile, target: RequestTarget) -> Deny | None:
+    dots = [name.count(".") for name in target.segments]
+    if profile.dots_in_path or (not any(dots[:-1]) and dots[-1] <= 1):
+        return None
+    rule, detail = f"{profile.name}.dots_in_path", "a dot but that of the extension"
+    return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
 
 
 def _names(methods: Iterable[bytes]) -> tuple[str, ...]:
@@ -165,6 +189,20 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
     return None
 
 
+def _check_depth(profile: RoleProfile, body_rule: BodyRule, head: RequestHead) -> Deny | None:
+    # RFC 4918 §9.1, §10.2: none means infinity, and so is no other request.
+    values = [value.lower() for value in head.values(b"depth")]
+    if not body_rule.depths or not values or (len(values) == 1 and values[0] in body_rule.depths):
+        return None
+    named = b", ".join(sorted(body_rule.depths)).decode("ascii")
+    return Deny(
+        Reason.HEADER,
+        f"bodies.{body_rule.name}.depths",
+        f"not one Depth of {named}",
+        profile.headers_requirement,
+    )
+
+
 def _check_connection_fields(head: RequestHead) -> Deny | None:
     expectations = head.values(b"expect")
     if expectations and [e.lower() for e in expectations] != [b"100-continue"]:
@@ -185,7 +223,7 @@ def _check_connection_fields(head: RequestHead) -> Deny | None:
 
 _UTF_8 = frozenset((b"", b"charset=utf-8"))
 _CHARSETS = {
-    Inspection.XML: _UTF_8,
+    Inspection.PROPFIND: _UTF_8,
     Inspection.XML_TEXT: _UTF_8 | {b"charset=utf-16", b"charset=utf-16le"},
 }
 

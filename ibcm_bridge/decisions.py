@@ -78,6 +78,7 @@ class Reason(StrEnum):
     XML_DTD = "xml-dtd"
     ENDPOINT = "endpoint"
     MESSAGE = "message"
+    PROPFIND = "propfind"
     SOAP_ENVELOPE = "soap-envelope"
     SOAP_ACTION = "soap-action"
     SOAP_CONTENT = "soap-content"

@@ -221,6 +221,7 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.ENDPOINT: _http(
         _LOOK, _S.FORBIDDEN, "This endpoint of the management point is not published."
     ),
+    Reason.PROPFIND: _http(_LOOK, _S.FORBIDDEN, "This PROPFIND asks for what no client asks for."),
     Reason.SOAP_ENVELOPE: _http(_WSUS, _S.FORBIDDEN, "The SOAP envelope is not as it must be."),
     Reason.SOAP_ACTION: _http(
         _WSUS, _S.FORBIDDEN, "This SOAP action is not one that clients on the Internet need."

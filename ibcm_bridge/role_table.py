@@ -104,6 +104,8 @@ _ROLE_KEYS = {
     "verbs",
     "headers",
     "request_head",
+    "denied_extensions",
+    "dots_in_path",
     "directories",
     "windows_authentication",
 }
@@ -115,6 +117,8 @@ _BODY_KEYS = {
     "inflated_limit",
     "messages",
     "actions",
+    "depths",
+    "properties",
 }
 _RESOURCE_KEYS = {"path", "query", "verbs", "refused", "reply"}
 _WINDOWS_KEYS = {"otherwise", "headers", "directories"}
@@ -161,6 +165,8 @@ def _profile(
             name, row.get("windows_authentication"), frozenset(by_method), patterns
         ),
         request_head=_size(f"{name}/request_head", row.get("request_head", 0)),
+        denied_extensions=_lower(row.get("denied_extensions", [])),
+        dots_in_path=as_flag(row.get("dots_in_path", True)),
         verbs_requirement=as_string(requirements["verbs"]),
         headers_requirement=as_string(requirements["headers"]),
     )
@@ -220,6 +226,8 @@ def _body_rule(name: str, row: object, messages: EndpointTable, actions: SoapTab
         inflated_limit=_size(f"bodies/{name}/inflated_limit", fields["inflated_limit"]),
         messages=messages if as_flag(fields.get("messages", False)) else None,
         actions=actions if as_flag(fields.get("actions", False)) else None,
+        depths=_lower_bytes(fields.get("depths", [])),
+        properties=frozenset(as_strings(fields.get("properties", []))),
     )
 
 

@@ -21,7 +21,7 @@ class Inspection(StrEnum):
 
     NO_BODY = "no-body"
     CCM_MESSAGE = "ccm-message"
-    XML = "xml"
+    PROPFIND = "propfind"
     SOAP = "soap"
     XML_TEXT = "xml-text"
     SCANNED = "scanned"
@@ -71,9 +71,11 @@ class BodyRule:
     limit: int
     inflated_limit: int
     messages: EndpointTable | None = None
-    """Of a body that is a message, which ones there may be."""
     actions: SoapTable | None = None
-    """Of a body that is SOAP, what may be asked."""
+    """Of a body that is a message or SOAP, which ones there may be."""
+    depths: frozenset[bytes] = frozenset()
+    properties: frozenset[str] = frozenset()
+    """Of a PROPFIND, what Depth may say (in lower case), and what may be asked for."""
 
 
 _WORDS = re.compile(r"[a-z0-9_$]+")
@@ -175,6 +177,10 @@ class RoleProfile:
     """Bytes; 0 where the role needs no more than any other."""
     verbs_requirement: str
     headers_requirement: str
+    denied_extensions: frozenset[str] = frozenset()
+    dots_in_path: bool = True
+    """With their dot, in lower case; and whether other dots than that of the last one may be there.
+    Of every path, whatever is published."""
     of_no_use: str = ""
     """The requirement for which nobody can use it: Windows authentication, which was not opted
     into, is all it authenticates by. Empty where that is not so."""

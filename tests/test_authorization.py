@@ -86,7 +86,7 @@ def test_what_clients_send_is_allowed(
         (("HEAD", "/SMS_MP/.sms_aut?MPCERT"), ReplyReading.XML),
         (POLICY, None),
         (DOWNLOAD, None),
-        (LISTING, None),
+        (LISTING, ReplyReading.XML),
     ],
 )
 def test_how_the_answer_is_read_is_said_by_the_row_of_the_resource(
@@ -787,3 +787,31 @@ def test_a_soap_action_is_sent_on_to_web_services_and_not_to_others(
     assert allowed(decide_role(role)(request_head(*line, "SOAPAction: x"))).dropped == ()
     reported = request_head(*REPORT, "Content-Length: 30", "SOAPAction: x")
     assert allowed(decide_role("fallback-status-point")(reported)).dropped == ("SOAPAction",)
+
+
+@pytest.mark.parametrize("depth", ["0", "1", "infinity", "Infinity", None])
+def test_a_propfind_says_how_deep_it_goes_or_does_not(
+    decide: Decide, request_head: Head, depth: str | None
+) -> None:
+    lines = () if depth is None else (f"Depth: {depth}",)
+    assert allowed(decide(request_head(*LISTING, *lines))).head.values(b"depth") == (
+        [depth.encode()] if depth else []
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Depth: 2",),
+        ("Depth:",),
+        ("Depth: 1,noroot",),
+        ("Depth: 0, 1",),
+        ("Depth: infinity", "depth: infinity"),
+    ],
+)
+def test_a_propfind_of_another_depth_is_refused(
+    decide: Decide, request_head: Head, lines: tuple[str, ...]
+) -> None:
+    denial = denied(decide(request_head(*LISTING, *lines)))
+    assert (denial.reason, denial.rule) == (Reason.HEADER, "bodies.webdav.depths")
+    assert requirement(denial) == "HEADER-DP"

@@ -16,7 +16,7 @@ Decide = Callable[[RequestHead], Authorized | Deny]
 Head = Callable[..., RequestHead]
 Speak = Callable[[Inspected], Approved | Deny]
 
-BODY = b"<propfind/>"
+BODY = b'<propfind xmlns="DAV:"><allprop/></propfind>'
 PACKAGE = "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1"
 LINES = ("Content-Type: text/xml", f"Content-Length: {len(BODY)}", "Depth: 1", "X-Unlisted: 1")
 LISTING = ("PROPFIND", PACKAGE, *LINES)

@@ -23,13 +23,13 @@ ROLES: dict[str, tuple[dict[str, str], str, str]] = {
             "CCM_POST": "ccm-message",
             "BITS_POST": "not-inspectable",
             "GET": "no-body",
-            "PROPFIND": "xml",
+            "PROPFIND": "propfind",
         },
         "VERB-MP",
         "HEADER-MP",
     ),
     "distribution-point": (
-        {"HEAD": "no-body", "GET": "no-body", "PROPFIND": "xml"},
+        {"HEAD": "no-body", "GET": "no-body", "PROPFIND": "propfind"},
         "VERB-DP",
         "HEADER-DP",
     ),
@@ -266,7 +266,13 @@ def test_answers_are_read_that_name_site_systems_and_no_others(table: RoleTable)
     assert found == [
         ("ccm_system", "request", "ccm-message"),
         ("sms_mp", r"\.sms_aut", "xml"),
+        ("sms_mp", "", "xml"),
         ("ccm_system_windowsauth", "request", "ccm-message"),
+        (
+            "sms_dp_smspkg$",
+            f"(?:{table.patterns['CONTENT']})/?".replace("{GUID}", f"(?:{table.patterns['GUID']})"),
+            "xml",
+        ),
     ]
 
 

@@ -17,6 +17,7 @@ from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
 from ibcm_bridge.messages.ccm import read_ccm_request
 from ibcm_bridge.messages.facts import MessageFacts, message_facts
+from ibcm_bridge.messages.propfind import read_propfind
 from ibcm_bridge.messages.soap import read_action, read_soap, read_soap_type
 from ibcm_bridge.messages.soap_fields import check_fields
 from ibcm_bridge.messages.xml import decode_xml, read_xml
@@ -122,23 +123,36 @@ def _not_inspectable(subject: Subject, _limit: int) -> _Content | Deny:
 
 
 def _xml(subject: Subject, _limit: int) -> _Content | Deny:
-    body = subject.body
-    if not body:
-        # RFC 4918 §9.1: a PROPFIND without a body asks for all properties.
-        return _Content({})
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        return Deny(Reason.ENCODING, subject.where, "not UTF-8")
-    as_read = read_xml(text, subject.where)
+    text = _utf_8(subject)
+    as_read = text if isinstance(text, Deny) else read_xml(text, subject.where)
     if isinstance(as_read, Deny):
         return as_read
-    return _Content({"sent": body, **_as_read(as_read)})
+    return _Content({"sent": subject.body, **_as_read(as_read)})
+
+
+def _utf_8(subject: Subject) -> str | Deny:
+    try:
+        return subject.body.decode("utf-8")
+    except UnicodeDecodeError:
+        return Deny(Reason.ENCODING, subject.where, "not UTF-8")
+
+
+def _propfind(subject: Subject, _limit: int) -> _Content | Deny:
+    if not subject.body:
+        # RFC 4918 §9.1: a PROPFIND without a body asks for all properties.
+        return _Content({})
+    text = _utf_8(subject)
+    if isinstance(text, Deny):
+        return text
+    as_read = read_propfind(text, subject.where, subject.rule.properties)
+    if isinstance(as_read, Deny):
+        return as_read
+    return _Content({"sent": subject.body, **_as_read(as_read)})
 
 
 def _soap(subject: Subject, _limit: int) -> _Content | Deny:
     """What it asks for is held against the table; the head and the body must say the same."""
-    rule, body = subject.rule, subject.body
+    rule = subject.rule
     assert rule.actions is not None
     soap_type = read_soap_type(subject.content_type)
     if soap_type is None:
@@ -146,10 +160,9 @@ def _soap(subject: Subject, _limit: int) -> _Content | Deny:
     action = read_action(soap_type, subject.soap_action, subject.where)
     if isinstance(action, Deny):
         return action
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        return Deny(Reason.ENCODING, subject.where, "not UTF-8")
+    text = _utf_8(subject)
+    if isinstance(text, Deny):
+        return text
     request = read_soap(text, subject.where, soap_type.envelope)
     if isinstance(request, Deny):
         return request
@@ -159,7 +172,7 @@ def _soap(subject: Subject, _limit: int) -> _Content | Deny:
         refusal = check_fields(request.fields, request.events, views, subject.where)
     if refusal is not None:
         return refusal
-    return _Content({"sent": body, **_as_read(request.as_read)})
+    return _Content({"sent": subject.body, **_as_read(request.as_read)})
 
 
 def _xml_text(subject: Subject, _limit: int) -> _Content | Deny:
@@ -272,7 +285,7 @@ def _as_read(text: str) -> Views:
 _READERS: dict[Inspection, Callable[[Subject, int], _Content | Deny]] = {
     Inspection.NO_BODY: _no_body,
     Inspection.CCM_MESSAGE: _ccm_message,
-    Inspection.XML: _xml,
+    Inspection.PROPFIND: _propfind,
     Inspection.SOAP: _soap,
     Inspection.XML_TEXT: _xml_text,
     Inspection.SCANNED: _scanned,

@@ -68,7 +68,8 @@ def unreadable(rule: str, detail: str) -> Deny:
 
 def unreadable_head(status: int, codings: Iterable[bytes]) -> Deny | None:
     """Why nothing can be read after a head with this status and Content-Encoding."""
-    if status != 200:
+    if status not in (200, 207):
+        # RFC 4918 §13: a PROPFIND is answered with 207.
         # RFC 9110 §15.3.7: 206 has a part, and the rest of a name may be in another one.
         return unreadable("replies.status", f"status {status}")
     if any(coding.strip().lower() not in (b"", b"identity") for coding in codings):

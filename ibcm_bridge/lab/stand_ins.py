@@ -122,7 +122,7 @@ def _policy_or_authority(asked: Asked, messages: MessageReplies) -> Answer:
 def distribution_point(asked: Asked, site: Site) -> Answer:
     """7."""
     if asked.method == "PROPFIND":
-        return Answer(207, _multistatus(asked, site.download_bytes), XML)
+        return Answer(207, _multistatus(asked, site), XML)
     if asked.method not in READING:
         return ANYTHING
     if asked.rest.endswith("/sccm") and asked.query.startswith("/"):
@@ -193,13 +193,14 @@ def _soap(name: str) -> bytes:
     ).encode()
 
 
-def _multistatus(asked: Asked, size: int) -> bytes:
-    """7: the names in it are absolute, with the intranet name of the distribution point."""
-    where = f"https://dp01.corp.example/{asked.directory}/{asked.rest}"
+def _multistatus(asked: Asked, site: Site) -> bytes:
+    """7: the names in it are absolute, with the name that was asked for or the intranet's."""
+    name = "dp01.corp.example" if site.leaks else asked.headers.get("host", "")
+    where = f"https://{name}/{asked.directory}/{asked.rest}"
     return (
         '<?xml version="1.0" encoding="utf-8"?><D:multistatus xmlns:D="DAV:"><D:response>'
         f"<D:href>{escape(where)}/sccm?/setup.exe</D:href><D:propstat>"
-        f"<D:status>HTTP/1.1 200 OK</D:status><D:prop><D:getcontentlength>{size}"
+        f"<D:status>HTTP/1.1 200 OK</D:status><D:prop><D:getcontentlength>{site.download_bytes}"
         "</D:getcontentlength><D:iscollection>0</D:iscollection></D:prop></D:propstat>"
         "</D:response></D:multistatus>"
     ).encode()

@@ -102,6 +102,8 @@ REFUSED = {
     "webdav xml": propfind(b"<propfind"),
     "webdav dtd": propfind(b"<!DOCTYPE a><propfind/>"),
     "webdav encoding": propfind(b"<a>\xff</a>"),
+    "webdav propfind": propfind(b"<propfind xmlns='DAV:'/>"),
+    "webdav depth": Asked("PROPFIND", "/SMS_DP_SMSPKG$/LAB00001", (("Depth", "2"),)),
     "webdav charset": propfind(b"<a/>", "text/xml; charset=latin1"),
     "unknown-name": list_with(name="other.example"),
     "expired": shown(lambda pki: pki.expired_computer("pc3.corp.example")),
@@ -116,7 +118,7 @@ ALLOWED = {
     "list": list_with(("X-Forwarded-For", "192.0.2.1")),
     "many unlisted fields": list_with(*((f"X-{number}", "a") for number in range(40))),
     "message": post(message("<Report/>")),
-    "webdav": propfind(b"<propfind xmlns='DAV:'/>"),
+    "webdav": propfind(b"<propfind xmlns='DAV:'><allprop/></propfind>"),
     "file": Asked("GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe"),
 }
 

@@ -106,6 +106,43 @@ def test_an_answer_passes_as_it_was_and_what_was_found_is_written_down(
     assert exchange.to(exchange.server) == GET + GET, "and the legs are kept"
 
 
+PROPFIND = GET.replace(b"GET /SMS_MP/.sms_aut?MPLIST", b"PROPFIND /SMS_DP_SMSPKG$/LAB00001")
+LISTED = b"""<multistatus xmlns="DAV:"><response><href>https://%b/SMS_DP_SMSPKG$/LAB00001/setup.exe</href>
+</response></multistatus>"""
+
+
+def test_the_addresses_of_a_listing_are_read_for_names_of_the_intranet(
+    exchange: ExchangeDriver, judge: Judge
+) -> None:
+    answer = counted(LISTED % b"dp01.corp.example", status=b"207 Multi-Status")
+    exchange.receive(PROPFIND)
+    exchange.receive(answer, exchange.server)
+    assert exchange.to_client() == answer
+    assert exchange.ended[0].observed == ("reply-host-names: dp01.corp.example",)
+
+
+def test_a_listing_with_names_of_the_intranet_is_refused_where_the_policy_says_so(
+    exchange: ExchangeDriver, judge: Judge
+) -> None:
+    judge(host_names=ENFORCE)
+    exchange.receive(PROPFIND)
+    exchange.receive(
+        counted(LISTED % b"dp01.corp.example", status=b"207 Multi-Status"), exchange.server
+    )
+    assert_refused(exchange, "reply-host-names")
+
+
+def test_a_listing_with_names_of_the_internet_passes(
+    exchange: ExchangeDriver, judge: Judge
+) -> None:
+    judge(host_names=ENFORCE)
+    answer = counted(LISTED % b"dp.internet.example", status=b"207 Multi-Status")
+    exchange.receive(PROPFIND)
+    exchange.receive(answer, exchange.server)
+    assert exchange.to_client() == answer
+    assert not exchange.ended[0].observed
+
+
 def test_an_answer_until_the_end_of_the_connection_passes_as_it_was(
     exchange: ExchangeDriver, judge: Judge
 ) -> None:

@@ -193,8 +193,8 @@ def test_malware_is_found_in_a_message_that_is_not_compressed(look: Look, yara: 
 
 
 def test_malware_is_found_in_a_listing(allow: Allow, yara: YaraEngine) -> None:
-    for xml, expected in ((f"<a>{EICAR}</a>", Deny), (f"<a>{EICAR[:-1]}</a>", Inspected)):
-        body = xml.encode()
+    for xml, expected in ((EICAR, Deny), (EICAR[:-1], Inspected)):
+        body = f"<propfind xmlns='DAV:'><prop>{xml}</prop></propfind>".encode()
         authorized = allow("PROPFIND", "/SMS_MP/", "text/xml", len(body))
         result = inspect(authorized, body, [yara])
         assert type(result) is expected
@@ -333,7 +333,8 @@ def test_an_upload_is_refused_here_too(
         ("<a/>".encode("utf-16"), Reason.ENCODING),
         ("<a/>".encode("utf-16-le"), Reason.XML),
         (b'<?xml version="1.0" encoding="utf-7"?><a/>', Reason.ENCODING),
-        (b"<a>", Reason.XML),
+        (b"<propfind xmlns='DAV:'>", Reason.XML),
+        (b"<propfind xmlns='DAV:'/>", Reason.PROPFIND),
         (b"Depth: 1", Reason.XML),
         (b"<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///c:/x'>]><a>&x;</a>", Reason.XML_DTD),
     ],
@@ -350,7 +351,7 @@ def test_a_listing_that_cannot_be_read_is_refused(
     [
         b"",
         b'<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><allprop/></propfind>',
-        b"\xef\xbb\xbf<a/>",
+        b"\xef\xbb\xbf<propfind xmlns='DAV:'><propname/></propfind>",
     ],
 )
 def test_a_listing_that_can_be_read_is_approved(allow: Allow, body: bytes) -> None:

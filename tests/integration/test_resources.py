@@ -24,7 +24,10 @@ BODIES = {
 
 def ask(lab: Lab, method: str, target: str) -> bytes:
     """A request that would be allowed elsewhere: nothing but its target is wrong."""
-    body = {"CCM_POST": lab.message(), "PROPFIND": b"<propfind xmlns='DAV:'/>"}.get(method)
+    body = {
+        "CCM_POST": lab.message(),
+        "PROPFIND": b"<propfind xmlns='DAV:'><allprop/></propfind>",
+    }.get(method)
     return lab.request(method, target, CLOSE | BODIES.get(method, {}), body)
 
 

@@ -399,6 +399,7 @@ def test_propfind_lists_the_file_with_its_size(lab: Lab) -> None:
         reply = client.request("PROPFIND", target, {"Depth": "infinity"}, b"<propfind/>")
     assert reply.status == 207
     assert f"<D:getcontentlength>{SIZE}</D:getcontentlength>".encode() in reply.body
+    assert f"<D:href>https://{DP}".encode() in reply.body, "the name that was asked for"
 
 
 @pytest.mark.parametrize(

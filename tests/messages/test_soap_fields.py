@@ -1,4 +1,4 @@
-"""Cookies and events of a SOAP request: what clients send passes, what attacked WSUS does not."""
+"""Cookies and events in SOAP: what clients send passes, what attacked WSUS does not (SUP-WSUS)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,78 @@
+"""Names that a software update point is never asked for: WSUS documentation, appendix D."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from ibcm_bridge.decisions import Authorized, Deny, Reason
+from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.responses import requirement
+from ibcm_bridge.roles import Resource, RoleProfile, RoleTable, Widening
+
+DENIED = [
+    *(".asp", ".cer", ".cdx", ".asa", ".bat", ".cmd", ".com", ".htw", ".ida", ".idq", ".htr"),
+    *(".idc", ".shtm", ".shtml", ".stm", ".printer", ".ini", ".log", ".pol", ".dat"),
+]
+
+Decide = Callable[[RequestHead], Authorized | Deny]
+Head = Callable[..., RequestHead]
+ROLE = "software-update-point"
+
+
+@pytest.fixture(scope="module")
+def decide(table: RoleTable, decide_as: Callable[[RoleProfile], Decide]) -> Decide:
+    """authorize, where a policy publishes whatever there is below a directory."""
+    anything = Resource(re.compile(".*", re.DOTALL), None, frozenset((b"GET",)), "")
+    more = Widening({}, frozenset(), (("selfupdate", anything),), None)
+    return decide_as(table.roles[ROLE].widened(more))
+
+
+def test_the_role_denies_what_the_documentation_does(table: RoleTable) -> None:
+    assert table.roles[ROLE].denied_extensions == set(DENIED)
+    assert not table.roles[ROLE].dots_in_path
+    others = [role for name, role in table.roles.items() if name != ROLE]
+    assert all(not role.denied_extensions and role.dots_in_path for role in others)
+
+
+@pytest.mark.parametrize("path", ["wuident.cab", "a/b/x.exe", "x", "x.aspx", "asp/x.cab", "x/"])
+def test_any_other_name_may_be_published(decide: Decide, request_head: Head, path: str) -> None:
+    assert isinstance(decide(request_head("GET", f"/SelfUpdate/{path}")), Authorized)
+
+
+@pytest.mark.parametrize("extension", DENIED)
+@pytest.mark.parametrize("path", ["x{}", "a/x{}", "x{}/", "x{}/y", "x{}.cab", "x{}/y.cab", "{}"])
+def test_a_denied_extension_is_refused_whatever_a_policy_adds(
+    decide: Decide, request_head: Head, extension: str, path: str
+) -> None:
+    escaped = f".%{ord(extension[1]):02X}{extension[2:]}"
+    for spelt in (extension, extension.upper(), escaped):
+        denial = decide(request_head("GET", f"/SelfUpdate/{path.format(spelt)}"))
+        assert isinstance(denial, Deny)
+        assert (denial.reason, denial.rule) == (Reason.RESOURCE, f"{ROLE}.denied_extensions")
+        assert requirement(denial) == "SUP-WSUS"
+
+
+@pytest.mark.parametrize("path", ["a.b/x.cab", "x.1.cab", "a.b/x", "a.b/c/x"])
+def test_another_dot_is_refused_whatever_a_policy_adds(
+    decide: Decide, request_head: Head, path: str
+) -> None:
+    denial = decide(request_head("GET", f"/SelfUpdate/{path}"))
+    assert isinstance(denial, Deny)
+    assert (denial.reason, denial.rule) == (Reason.RESOURCE, f"{ROLE}.dots_in_path")
+    assert requirement(denial) == "SUP-WSUS"
+
+
+def test_a_character_beyond_ascii_is_refused(decide: Decide, request_head: Head) -> None:
+    denial = decide(request_head("GET", "/SelfUpdate/%E4.cab"))
+    assert isinstance(denial, Deny)
+    assert denial.reason is Reason.TARGET_UNSAFE
+
+
+def test_other_roles_take_names_with_any_extension(
+    decide_role: Callable[[str], Decide], request_head: Head
+) -> None:
+    content = "/SMS_DP_SMSPKG$/CAS00015/sccm?/setup.v1.ini"
+    assert isinstance(decide_role("distribution-point")(request_head("GET", content)), Authorized)
