@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography import x509
@@ -49,6 +50,7 @@ from ibcm_bridge.lab.report import write_report
 from ibcm_bridge.lab.running import RunningBridge
 from ibcm_bridge.lab.site_systems import Received, SiteSystems
 from ibcm_bridge.lab.table import family_lines, heading, row_lines
+from ibcm_bridge.lab.uploads import SESSION
 
 
 def run_demo(report: Path | None) -> int:
@@ -127,7 +129,7 @@ class _Lab:
         """Who sends a case, and whom it may be about."""
         return self._senders[client]
 
-    def _send_before(self, client: Client, request: Request, way: Way) -> None:
+    def _send_before(self, client: Client, request: Request, way: Way) -> Reply:
         before = len(self._bridge.audit())
         credential = self._clients[client]
         address = self._bridge.addresses[way.port]
@@ -136,20 +138,34 @@ class _Lab:
         if reply.status != 200:
             self._problems.append(f"{request.method} before it was answered {reply.status}")
         self._bridge.wait_for_records(before + 1)
+        return reply
 
     def _send(self, case: Case, request: Request, way: Way, *, bridged: bool) -> Outcome:
+        session = self._lead(case, way)
+        request = _of_session(request, session)
         self._site_systems.clear()
         before = len(self._bridge.audit())
         answer, presented = self._answer(case, request, way)
-        written = self._bridge.wait_for_records(before + 1)[before:]
-        if len(written) != 1:
-            self._problems.append(f"{len(written)} audit records in place of one, for {way.name}")
-        received = self._site_systems.received()
+        own = 1 if bridged and case.withdraws else 0
+        written = self._bridge.wait_for_records(before + 1 + own)[before:]
+        if len(written) != 1 + own:
+            self._problems.append(f"{len(written)} audit records for {way.name}")
+        # What the bridge sends by itself is written down before what made it do so.
+        received, written = self._site_systems.received()[own:], written[own:]
         if bridged and received:
             self._compare(case, request, received[-1], answer)
         record = written[0] if written else {}
         handshakes = len(self._site_systems.handshakes())
         return outcome(case, Seen(answer, presented, received, handshakes, record, bridged))
+
+    def _lead(self, case: Case, way: Way) -> str:
+        """Send what comes first; the upload session that it began, if it did."""
+        session = ""
+        for client, make in case.leading:
+            request = _of_session(make(self.senders(client)), session)
+            reply = self._send_before(client, request, way)
+            session = reply.header("BITS-Session-Id") or session
+        return session
 
     def _answer(
         self, case: Case, request: Request, way: Way
@@ -179,6 +195,14 @@ class _Lab:
             first, last = RANGE
             if answer.body != content(first, last + 1):
                 self._problems.append("the bytes of the range are not those that were asked for")
+
+
+def _of_session(request: Request, session: str) -> Request:
+    """A packet of an upload, in the session that the server has given."""
+    fields = tuple(
+        (name, session if value == SESSION else value) for name, value in request.headers
+    )
+    return replace(request, headers=fields)
 
 
 def _plaintext_answer(address: tuple[str, int], request: Request, name: str) -> Answer:
