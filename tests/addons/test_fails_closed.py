@@ -94,8 +94,9 @@ def tunneled_and_left(running: Running) -> Outcome:
 
 
 CALLED: dict[str, list[str]] = {
-    "requestheaders": ["AuditTrail", "RequestAuthorization"],
-    "request": ["BodyInspection", "ClientIdentity"],
+    "requestheaders": ["AuditTrail", "RequestAuthorization", "UploadSpool"],
+    "request": ["UploadSpool", "BodyInspection", "ClientIdentity"],
+    "responseheaders": ["UploadSpool"],
     "tls_start_client": ["ClientAuthentication"],
     "tls_established_client": ["ClientAuthentication"],
     "tls_failed_client": ["AuditTrail"],
@@ -114,6 +115,7 @@ NOT_HOOKS = {"close", "record_defect", "turned_away"}
 CAUSES: dict[str, Callable[[Running], Outcome]] = {
     "requestheaders": good,
     "request": good,
+    "responseheaders": good,
     "tls_start_client": good,
     "tls_established_client": good,
     "tls_failed_client": without_certificate,
