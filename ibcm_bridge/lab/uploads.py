@@ -46,6 +46,11 @@ class UploadServer:
         """Sessions that are neither closed nor cancelled."""
         return len(self._sessions)
 
+    def clear(self) -> None:
+        """Forget all."""
+        self.files.clear()
+        self._sessions.clear()
+
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer a packet; `headers` by name in lower case."""
         kind = headers.get("bits-packet-type", "").lower()
