@@ -22,8 +22,8 @@ a normal mitmproxy flow, for addons that show traffic; nothing is ever sent from
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import replace
 from http import HTTPStatus
 
 from mitmproxy import http
@@ -123,12 +123,7 @@ class ExchangeLayer(ForwardingLayer):
         flow = http.HTTPFlow(self.context.client, self.context.server, True)
         attach_exchange(flow, exchange)
         flow.request = shown_request(head, self._connection.server_name)
-        gone, limits = False, self._limits
-        self._limits = replace(
-            limits,
-            handshake_seconds=min(WITHDRAW_SECONDS, limits.handshake_seconds),
-            response_seconds=min(WITHDRAW_SECONDS, limits.response_seconds),
-        )
+        gone, self._patience = False, WITHDRAW_SECONDS
         try:
             yield from self._authorize(exchange, flow)
             yield HttpRequestHook(flow)
@@ -142,7 +137,7 @@ class ExchangeLayer(ForwardingLayer):
         except ConnectionEnded:
             gone = True
         finally:
-            self._limits = limits
+            self._patience = math.inf
         yield ExchangeEndedHook(exchange)
         self._connection.exchange = refused
         if gone:

@@ -15,7 +15,6 @@ import pickle
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, BinaryIO
 
 from ibcm_bridge.inspection.engines import YaraEngine
@@ -55,7 +54,7 @@ def _with_object(subject: Subject) -> Subject:
     """The whole of an upload in the place of its last fragment."""
     if subject.stored is None:
         return subject
-    return replace(subject, body=read_object(subject.stored), stored=None)
+    return subject.put_together(read_object(subject.stored))
 
 
 def framed(message: object) -> bytes:

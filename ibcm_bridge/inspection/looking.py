@@ -55,6 +55,10 @@ class Subject:
         """What a refusal's rule begins with: the row of `roles.yaml`."""
         return f"bodies.{self.rule.name}"
 
+    def put_together(self, whole: bytes) -> Subject:
+        """The whole of an upload in the place of its last fragment."""
+        return Subject(self.rule, self.content_type, whole, whole=True)
+
     def digest(self) -> str:
         """What tells this subject from every other."""
         rule = self.rule

@@ -76,10 +76,10 @@ class UploadServer:
             return _error(400, "0x80070057")
         name = f"{{{uuid.uuid4()}}}".upper()
         self._sessions[name] = _Session(path)
-        more = {"BITS-Protocol": PROTOCOL, "Accept-Encoding": "Identity"}
+        more = {"BITS-Protocol": PROTOCOL, "BITS-Session-Id": name, "Accept-Encoding": "Identity"}
         if self.host_id:
             more |= {"BITS-Host-Id": self.host_id, "BITS-Host-Id-Fallback-Timeout": "60"}
-        return _ack(**{"BITS-Session-Id": name}, **more)
+        return _ack(more)
 
 
 def _fragment(name: str, session: _Session, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -94,15 +94,15 @@ def _fragment(name: str, session: _Session, headers: Mapping[str, str], body: by
     if first <= known:
         session.data += body[known - first :]
     said = {"BITS-Session-Id": name, "BITS-Received-Content-Range": str(len(session.data))}
-    return _ack(416 if first > known else 200, **said)
+    return _ack(said, 416 if first > known else 200)
 
 
-def _ack(status: int = 200, **more: str) -> Answer:
+def _ack(more: Mapping[str, str] = {}, status: int = 200) -> Answer:
     return Answer(status, b"", {"BITS-Packet-Type": "Ack", **more})
 
 
 def _error(status: int, code: str) -> Answer:
-    return _ack(status, **{"BITS-Error-Code": code, "BITS-Error-Context": "0x5"})
+    return _ack({"BITS-Error-Code": code, "BITS-Error-Context": "0x5"}, status)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Any order of packets, of two clients, with losses and restarts: no file but one inspected whole.
+"""Any order of packets, of two clients, with losses and restarts: no file but one inspected whole
+(BRIDGE-INSPECT).
 
 The spool on one side, the lab's server on the other, and between them a bridge reduced to its rule:
 what `take` refuses is not sent, and what brings the last byte only after the whole was inspected.
