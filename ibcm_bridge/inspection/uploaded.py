@@ -24,7 +24,7 @@ def object_views(whole: bytes, limit: int, where: str) -> dict[str, bytes] | Den
             return inflated
         content = views["inflated"] = inflated
     text = decode_xml(content)
-    if text is None:
+    if not text:
         return views
     views["text"] = text.encode()
     as_read = []
