@@ -99,8 +99,9 @@ class BothWays:
         if bridged and received:
             self._compare(case, request, received[-1], answer)
         record = written[0] if written else {}
-        handshakes = len(self._site_systems.handshakes())
-        return outcome(case, Seen(answer, presented, received, handshakes, record, bridged))
+        handshakes = 0 if own else len(self._site_systems.handshakes())
+        seen = Seen(answer, presented, received, handshakes, record, bridged, withdrawn=own > 0)
+        return outcome(case, seen)
 
     def _lead(self, case: Case, way: Way) -> str:
         """Send what comes first; the upload session that it began, if it did."""

@@ -18,7 +18,7 @@ from ibcm_bridge.lab.content import Answer
 PROTOCOL = "{7df0354d-249b-430f-820d-3d2a9bef4931}"
 AGENT = "Microsoft BITS/7.8"
 
-SESSION = "{of the session}"
+SESSION = "{OF-THE-SESSION}"
 """In a packet, for the id that the server has given."""
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.IGNORECASE)
