@@ -70,7 +70,7 @@ class _Greeting:
 
 
 def check_connections(policy: Policy, seconds: float = SECONDS) -> Iterator[Finding]:
-    """All findings, in the order of the policy."""
+    """All findings, in the order of the policy; ClamAV's daemon comes last."""
     for listener in policy.listeners:
         at = shown(listener.address)
         if isinstance(listener, PlaintextListener):

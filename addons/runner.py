@@ -8,8 +8,6 @@ import gc
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from importlib.resources import files
-from pathlib import Path
 
 from mitmproxy import options, version
 from mitmproxy.addons.core import Core
@@ -26,18 +24,20 @@ from ibcm_bridge.addons.body_inspection import BodyInspection
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.connections import Connections
+from ibcm_bridge.addons.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.front_door import FrontDoorLayer
 from ibcm_bridge.addons.held_trust import Clock, utc_now
 from ibcm_bridge.addons.inspection_workers import InspectionWorkers
 from ibcm_bridge.addons.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.revocation_renewal import LOOK_SECONDS, RevocationRenewal, stopped
+from ibcm_bridge.addons.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.addons.upload_spool import UploadSpool
 from ibcm_bridge.addons.verification import verify_client_path
 from ibcm_bridge.budget import Budget
 from ibcm_bridge.explain import Circumstances
-from ibcm_bridge.inspection.engines import ContentEngine, YaraEngine
+from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine
 from ibcm_bridge.policy import Address, BridgePublication, PlaintextListener, Policy
 from ibcm_bridge.speaker.bindings import Binding
 from ibcm_bridge.speaker.registry import Registry, RegistryError
@@ -84,9 +84,10 @@ class Bridge:
             reasons = "; ".join(reason for *_, reason in error.args[0]) if error.args else ""
             raise StartError(f"OpenSSL does not take a certificate or key: {reasons}") from error
         # Read once: the workers look for exactly what the bridge looks for.
-        rules = list(_rules(policy.rule_files))
-        self.workers = InspectionWorkers(rules, limits.inspection_workers)
-        content_engines: list[ContentEngine] = [YaraEngine(rules)]
+        setup = engine_setup(policy)
+        self.workers = InspectionWorkers(setup, limits.inspection_workers)
+        self._inspection = BodyInspection(setup.make(), self.workers.look)
+        self.rules = RulesRenewal(policy, setup, self._renew_rules, look_seconds)
         self.held = [*client_leg.held, *site_system_leg.held]
         """The trusts of all legs, each with the key of the policy file it is for."""
         self.renewal = RevocationRenewal(self.held, look_seconds)
@@ -107,7 +108,7 @@ class Bridge:
                 RequestAuthorization(policy.never),
                 # Between the two: what is inspected is what is kept.
                 self._uploads,
-                BodyInspection(content_engines, self.workers.look),
+                self._inspection,
                 # Before what learns from an answer: only one that may pass is learnt from.
                 ReplyInspection(policy.messages),
                 ClientIdentity(self._registry, policy.messages, clock),
@@ -115,6 +116,11 @@ class Bridge:
                 *watching,
             ]
         )
+
+    def _renew_rules(self, setup: EngineSetup, compiled: CompiledRules) -> None:
+        engines = setup.make(compiled)
+        self.workers.renew(setup)
+        self._inspection.engines = engines
 
     def front_door(self, context: Context) -> Layer:
         """The first layer of a connection."""
@@ -174,8 +180,8 @@ def circumstances(policy: Policy) -> Circumstances:
 
 
 def engines(policy: Policy) -> list[ContentEngine]:
-    """The content engines of a policy. RuleError where rules do not compile."""
-    return [YaraEngine(_rules(policy.rule_files))]
+    """The content engines of a policy that answer at once. RuleError: rules do not compile."""
+    return [engine for engine in engine_setup(policy).make() if engine.in_place]
 
 
 def demand_tested_mitmproxy() -> None:
@@ -209,7 +215,7 @@ async def serve(
     with contextlib.closing(bridge):
         master = BridgeMaster(bridge)
         serving = asyncio.create_task(master.run())
-        renewing = asyncio.create_task(bridge.renewal.run())
+        renewing = [asyncio.create_task(one.run()) for one in (bridge.renewal, bridge.rules)]
         try:
             await _until_listening(master, serving, len(bridge.listeners))
             # What has been built lives as long as the process: collections need not look at it.
@@ -220,7 +226,8 @@ async def serve(
             stopping.cancel()
             await _drain(master)
         finally:
-            await stopped(renewing)
+            for task in renewing:
+                await stopped(task)
             await bridge.workers.stop()
             master.shutdown()  # type: ignore[no-untyped-call]
             await serving
@@ -276,14 +283,6 @@ def _bridged(policy: Policy) -> Iterator[BridgePublication]:
         for publication in one.publications.values():
             if isinstance(publication, BridgePublication):
                 yield publication
-
-
-def _rules(extra: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
-    for resource in files("ibcm_bridge.config.rules").iterdir():
-        if resource.name.endswith(".yar"):
-            yield resource.name, resource.read_text("utf-8")
-    for path in extra:
-        yield str(path), path.read_text("utf-8")
 
 
 def _listen_spec(address: Address) -> str:

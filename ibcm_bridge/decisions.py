@@ -187,6 +187,8 @@ class Inspected(_NotATruthValue):
     """What was looked at, for the audit: names and sizes such as ``inflated:28672``."""
     message: MessageFacts | None
     """Of a CCM_POST, what it says of itself."""
+    missed: tuple[str, ...] = ()
+    """Engines that gave no answer, where the policy lets that pass: name and why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,8 @@ def _follow(
     inspected = _allowed(inspect(authorized, body, circumstances.engines))
     if inspected.views:
         say(f"The body was inspected: {', '.join(inspected.views)} bytes; nothing found.")
+        if policy.clamav is not None:
+            say("ClamAV would look at it, too; explain asks nobody.")
     if (message := inspected.message) is not None:
         say(f"It is {', '.join(message.roots) or 'encrypted'}, for {message.endpoint}.")
     approved = told.approved = _allowed(

@@ -324,6 +324,15 @@ _UNKNOWN = {UnknownGuids.LEARN: "learnt", UnknownGuids.REFUSE: "refused"}
 
 
 @dataclass(frozen=True, slots=True)
+class ClamAv:
+    """Where ClamAV's daemon is, and how long it may take for one view."""
+
+    address: Path | Address
+    """A Unix socket, or host and port."""
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class UploadRules:
     """How much of BITS uploads there may be. Sizes in bytes; docs/policy-file.md has the keys."""
 
@@ -356,3 +365,4 @@ class Policy:
     limits: Limits
     messages: MessageRules = MessageRules()
     uploads: UploadRules = UploadRules()
+    clamav: ClamAv | None = None

@@ -45,6 +45,8 @@ class Subject:
     """Of SOAP, as `Authorized` has it: which web service it is for."""
     soap_action: tuple[bytes, ...] = ()
     """Of SOAP, the values of the field SOAPAction, which says what is asked for."""
+    may_miss: frozenset[str] = frozenset()
+    """Names of engines without which the policy of its role lets it pass."""
     whole: bool = False
     """Of an upload, whether `body` is the whole object and not a fragment."""
     stored: StoredObject | None = None
@@ -57,7 +59,7 @@ class Subject:
 
     def put_together(self, whole: bytes) -> Subject:
         """The whole of an upload in the place of its last fragment."""
-        return Subject(self.rule, self.content_type, whole, whole=True)
+        return Subject(self.rule, self.content_type, whole, may_miss=self.may_miss, whole=True)
 
     def digest(self) -> str:
         """What tells this subject from every other."""
@@ -67,7 +69,8 @@ class Subject:
         terms = (rule.name, rule.inspection.value, rule.inflated_limit, messages, actions)
         asked = (self.content_type, self.query, self.path, self.soap_action)
         # What is stored under a name only grows, so the name and a length say what it is.
-        sent = (*asked, self.user, self.whole, self.stored, len(self.body))
+        may_miss = sorted(self.may_miss)
+        sent = (*asked, self.user, may_miss, self.whole, self.stored, len(self.body))
         digest = hashlib.sha256(repr((terms, sent)).encode())
         digest.update(self.body)
         return digest.hexdigest()
@@ -82,7 +85,9 @@ class Findings:
     message: MessageFacts | None
     """Of a CCM_POST, what it says of itself."""
     engines: tuple[str, ...]
-    """Those that have looked at every view."""
+    """Those that have looked at every view, by their identity."""
+    missed: tuple[str, ...] = ()
+    """Those that gave no answer, where that may be: name and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +110,30 @@ def look(
     content = _READERS[subject.rule.inspection](subject, limit)
     if isinstance(content, Deny):
         return content
-    for name, data in content.views.items():
-        for engine in engines:
-            try:
-                finding = engine.scan(data)
-            except EngineError as failure:
-                return Deny(Reason.ENGINE_UNAVAILABLE, f"engines.{engine.name}", str(failure))
-            if finding is not None:
-                return Deny(
-                    Reason.MALICIOUS_CONTENT, f"engines.{engine.name}", f"{finding} in {name}"
-                )
+    looked, missed = [], []
+    for engine in engines:
+        seen = _shown(content.views, engine)
+        if seen is None:
+            looked.append(engine.identity)
+        elif seen.reason is Reason.ENGINE_UNAVAILABLE and engine.name in subject.may_miss:
+            missed.append(f"{engine.name}: {seen.detail}")
+        else:
+            return seen
     views = tuple(f"{name}:{len(data)}" for name, data in content.views.items())
-    return Findings(views, content.message, tuple(engine.name for engine in engines))
+    return Findings(views, content.message, tuple(looked), tuple(missed))
+
+
+def _shown(views: Views, engine: ContentEngine) -> Deny | None:
+    """What an engine says against any of the views."""
+    rule = f"engines.{engine.name}"
+    for name, data in views.items():
+        try:
+            finding = engine.scan(data)
+        except EngineError as failure:
+            return Deny(Reason.ENGINE_UNAVAILABLE, rule, str(failure))
+        if finding is not None:
+            return Deny(Reason.MALICIOUS_CONTENT, rule, f"{finding} in {name}")
+    return None
 
 
 def _no_body(subject: Subject, _limit: int) -> _Content | Deny:

@@ -23,6 +23,25 @@ CONTENT = (
         also=("TUNNEL-BLIND",),
     ),
     Case(
+        "clamav-find",
+        "malware that ClamAV alone knows",
+        "BRIDGE-INSPECT",
+        "Each view goes to each engine: to YARA-X in the bridge, and to ClamAV's daemon, for which "
+        "a stand-in speaks here.",
+        send.known_to_clamav,
+        refused(403),
+        also=("TUNNEL-BLIND",),
+    ),
+    Case(
+        "engine-gone",
+        "message over which the malware engine dies",
+        "BRIDGE-INSPECT",
+        "No answer is not a good answer. The client is told to come again, unless the policy says, "
+        "with a reason, that its role goes on without.",
+        send.deadly_to_clamav,
+        refused(503),
+    ),
+    Case(
         "external-entity",
         "external entity in the XML",
         "BRIDGE-INSPECT",

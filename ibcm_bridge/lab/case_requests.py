@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab import ccm, clamd, documents
 from ibcm_bridge.lab.client import Request
 from ibcm_bridge.lab.device import Device, posted
 from ibcm_bridge.lab.life_cycle import SECRET_POLICY
@@ -74,6 +74,14 @@ def malware(who: Senders) -> Request:
         "</Report>", f"<!-- {eicar()} --></Report>"
     )
     return posted(_report(who, xml))
+
+
+def known_to_clamav(who: Senders) -> Request:
+    return posted(_report(who, f"<Report>{clamd.MARKER}</Report>"))
+
+
+def deadly_to_clamav(who: Senders) -> Request:
+    return posted(_report(who, f"<Report>{clamd.DEADLY}</Report>"))
 
 
 def external_entity(who: Senders) -> Request:

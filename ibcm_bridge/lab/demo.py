@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ibcm_bridge.lab.case_table import FAMILIES
 from ibcm_bridge.lab.cases import credentials
+from ibcm_bridge.lab.clamd import ScanDaemon
 from ibcm_bridge.lab.demo_policy import BRIDGED_NAMES, demo_policy
 from ibcm_bridge.lab.outcomes import Result
 from ibcm_bridge.lab.pki import LabPki
@@ -57,9 +58,10 @@ def _results() -> Iterator[tuple[str, Result]]:
     with (
         tempfile.TemporaryDirectory(prefix="ibcm-bridge-demo-") as name,
         SiteSystems(pki, leaks=True) as site,
+        ScanDaemon() as daemon,
     ):
         directory = Path(name)
-        bridge = RunningBridge(directory, pki, site, policy=demo_policy())
+        bridge = RunningBridge(directory, pki, site, policy=demo_policy(daemon.address))
         for bridged in BRIDGED_NAMES:
             pki.server(bridged).write(directory / "pki", bridged)
         with bridge:

@@ -61,7 +61,8 @@ Look = Callable[..., Inspected | Deny]
 class Recorder:
     """An engine that finds nothing and keeps what it was shown."""
 
-    name = "recorder"
+    name = identity = "recorder"
+    in_place = True
 
     def __init__(self) -> None:
         self.seen: list[bytes] = []
@@ -74,7 +75,8 @@ class Recorder:
 class Finds:
     """An engine that finds one thing in everything."""
 
-    name = "finds"
+    name = identity = "finds"
+    in_place = True
 
     def scan(self, data: bytes) -> str | None:
         return "something"
@@ -83,7 +85,8 @@ class Finds:
 class Fails:
     """An engine that has no answer."""
 
-    name = "fails"
+    name = identity = "fails"
+    in_place = True
 
     def scan(self, data: bytes) -> str | None:
         raise EngineError("timed out")

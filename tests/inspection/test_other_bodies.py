@@ -83,7 +83,7 @@ def test_the_message_of_a_scep_get_is_looked_at(
         query = scep(quote(encoded, safe="").encode() if escape else encoded)
         result = look(Subject(rule, b"", b"", query), [yara])
         if passes:
-            assert result == Findings((f"message:{len(content)}",), None, ("yara-x",))
+            assert result == Findings((f"message:{len(content)}",), None, (yara.identity,))
         else:
             assert isinstance(result, Deny)
             assert result.reason is Reason.MALICIOUS_CONTENT
@@ -91,7 +91,7 @@ def test_the_message_of_a_scep_get_is_looked_at(
 
 def test_other_operations_have_no_message_to_look_at(table: RoleTable, yara: YaraEngine) -> None:
     subject = Subject(table.bodies["scep-query"], b"", b"", b"operation=GetCACaps&message=lab")
-    assert look(subject, [yara]) == Findings((), None, ("yara-x",))
+    assert look(subject, [yara]) == Findings((), None, (yara.identity,))
 
 
 def test_a_scep_message_that_cannot_be_decoded_is_refused(
