@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mitmproxy import options, version
 from mitmproxy.addons.core import Core
@@ -18,6 +19,7 @@ from mitmproxy.connection import Client
 from mitmproxy.master import Master
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from OpenSSL import SSL
 
 from ibcm_bridge.addons import listener
@@ -40,6 +42,9 @@ from ibcm_bridge.inspection.engines import ContentEngine, YaraEngine
 from ibcm_bridge.policy import Address, BridgePublication, PlaintextListener, Policy
 from ibcm_bridge.speaker.bindings import Binding
 from ibcm_bridge.speaker.registry import Registry, RegistryError
+
+if TYPE_CHECKING:
+    from ibcm_bridge.addons.web_page import WebPage
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +131,18 @@ class Bridge:
         self._registry.close()
 
 
+class NoOtherDials:
+    """Refuses every connection to a server that is not opened by `BridgeConnectionHandler`.
+
+    Ours calls its hooks itself (`listener`). What goes through mitmproxy's own dispatch is another:
+    a replayed flow, which would be sent without a decision.
+    """
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Say no, as mitmproxy wants it said."""
+        data.server.error = "refused by the bridge"
+
+
 class BridgeMaster(Master):
     """A lean master: mitmproxy's core and server, and none of its traffic-changing addons."""
 
@@ -133,7 +150,7 @@ class BridgeMaster(Master):
         super().__init__(options.Options())
         self.runtime = bridge
         self.servers = Proxyserver()
-        self.addons.add(Core(), self.servers)
+        self.addons.add(Core(), self.servers, NoOtherDials())
         self.options.update(
             mode=[
                 f"bridge:{index}@{_listen_spec(one.address)}"
@@ -178,8 +195,13 @@ def demand_tested_mitmproxy() -> None:
         )
 
 
-async def run(policy: Policy, ready: Callable[[list[Address]], None]) -> None:
-    """Run until SIGTERM or Ctrl-C. `ready` is told the addresses. Raises StartError."""
+async def run(
+    policy: Policy, ready: Callable[[list[Address]], None], page: WebPage | None = None
+) -> None:
+    """Run until SIGTERM or Ctrl-C. `ready` is told the addresses. Raises StartError.
+
+    `page` is served meanwhile, and shows what passes.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     # A hangup would otherwise end the process at once, audit and all.
@@ -189,7 +211,8 @@ async def run(policy: Policy, ready: Callable[[list[Address]], None]) -> None:
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:  # Windows has no such loop
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-    await serve(Bridge(policy), ready, stop)
+    async with page or contextlib.nullcontext():
+        await serve(Bridge(policy, [page] if page else ()), ready, stop)
 
 
 async def serve(

@@ -99,6 +99,11 @@ def _say_settings(policy: Policy) -> Iterator[Finding]:
     if (why := policy.messages.encrypted_because) is not None:
         text = f"encrypted reports pass unread, because: {why}"
         yield Finding(Level.WARNING, "messages.encrypted", text, "BRIDGE-INSPECT")
+    if policy.web_because is not None:
+        text = (
+            f"run --web may show traffic on a page of this machine, because: {policy.web_because}"
+        )
+        yield Finding(Level.WARNING, "web", text)
     defaults = LimitsRow().model_dump()
     changed = [
         f"{name} {_number(value)} (default {_number(defaults[name])})"

@@ -322,3 +322,5 @@ class Policy:
     rule_files: tuple[Path, ...]
     limits: Limits
     messages: MessageRules = MessageRules()
+    web_because: str | None = None
+    """Why traffic may be shown on a page outside a lab; None: it may not."""

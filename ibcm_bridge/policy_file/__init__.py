@@ -72,6 +72,7 @@ def load_policy(path: Path) -> Policy:
         rule_files=tuple(_rule_files(reading, row.rules)),
         limits=Limits(**row.limits.model_dump()),
         messages=read_messages(reading, row.messages, listeners),
+        web_because=row.web.because if row.web else None,
     )
     if tree.problems or reading.spoilt:
         raise PolicyError(reading.sorted_problems())

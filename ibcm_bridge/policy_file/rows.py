@@ -362,6 +362,9 @@ class PolicyRow(_Row):
     rules: list[str] = Field(default=[], description="files with more YARA rules")
     limits: LimitsRow = Field(default=LimitsRow(), description="bytes and seconds")
     messages: MessagesRow = _may(MessagesRow(), "what becomes of ConfigMgr's messages")
+    web: ReasonRow | None = _may(
+        None, "let run --web show traffic on a page, outside a lab; off unless the file says why"
+    )
     publications: list[PublicationRow] = _is(
         "what is published, each with a name, a mode and a listen", min_length=1
     )
