@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from mitmproxy import http
 from mitmproxy.connection import Client, ConnectionState, Server
@@ -35,20 +36,63 @@ from ibcm_bridge.views.heads import Fields, redacted, redacted_fields
 from ibcm_bridge.views.records import lines, summary
 
 MAX_BODY = 262_144
-"""Bytes of a body that a view is made of, which takes some milliseconds of everybody's time. What
-larger messages hold, `ccm_views` can show."""
+"""Bytes of a body that a view is made of. What larger messages hold, `ccm_views` can show."""
 
 NOT_HERE = "this page never has them"
 NOTED = ":warning:"
 """The mark of what would be refused, did the policy not say to observe."""
 
 
-def exchange_flow(
-    exchange: Exchange, answer: http.Response | None, seen: str | None
-) -> http.HTTPFlow | TCPFlow:
-    """A request and its answer, once they have ended.
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A body that a view may be made of, and how it was found. Full of secrets: not to be kept."""
 
-    `answer` is the head that came from the site system, `seen` the text of its body (`reply_text`).
+    method: str
+    target: str
+    content_type: bytes
+    body: bytes = field(repr=False)
+    status: int | None
+    """None of a request."""
+
+    def text(self) -> str | None:
+        """The view, None where there is none. One that was made to be slow takes seconds."""
+        kind = recognized(
+            self.method, self.target, self.content_type, self.body, status=self.status
+        )
+        if kind is None:
+            return None
+        return rendered(kind, self.content_type, self.body, how_to_see=NOT_HERE)
+
+
+def readable_request(exchange: Exchange) -> Readable | None:
+    """The body of a request; None where it has none, or not all of it, or too much."""
+    head = exchange.head
+    if head is None or not exchange.body or len(exchange.body) < (head.length or 0):
+        return None
+    return _readable(head, head.value(b"content-type") or b"", exchange.body, None)
+
+
+def readable_reply(exchange: Exchange) -> Readable | None:
+    """The body of an answer, while that is collected to be read; None where it is not."""
+    collected, head = exchange.collected, exchange.head
+    if collected is None or head is None or isinstance(collected.body, Deny):
+        return None
+    return _readable(head, collected.content_type, collected.body, exchange.status)
+
+
+def _readable(
+    head: RequestHead, content_type: bytes, body: bytes, status: int | None
+) -> Readable | None:
+    if len(body) > MAX_BODY:
+        return None
+    method, target = head.method.decode("ascii"), head.target.decode("ascii")
+    return Readable(method, target, content_type, body, status)
+
+
+def exchange_flow(exchange: Exchange, answer: http.Response | None) -> http.HTTPFlow | TCPFlow:
+    """A request and its answer, once they have ended, with bodies only counted.
+
+    `answer` is the head that came from the site system.
     """
     record = of_exchange(exchange)
     if exchange.head is None:
@@ -63,10 +107,10 @@ def exchange_flow(
     if not client.tls:
         flow.request.data.scheme = b"http"
     flow.request.data.port = _port(exchange.connection)
-    flow.request.content = _request_text(exchange, exchange.head).encode()
+    flow.request.raw_content = _request_text(exchange, exchange.head).encode()
     flow.request.timestamp_start, ended = _times(exchange.began)
     flow.request.timestamp_end = flow.request.timestamp_start
-    flow.response = _response(exchange, answer, seen, ended)
+    flow.response = _response(exchange, answer, ended)
     _tell(flow, record)
     return flow
 
@@ -79,14 +123,6 @@ def tunnel_flow(ended: EndedTunnel) -> TCPFlow:
 def refused_flow(refused: RefusedConnection) -> TCPFlow:
     """A connection that carried nothing."""
     return _bare(refused.connection, of_refusal(refused), refused.connection.began)
-
-
-def reply_text(exchange: Exchange) -> str | None:
-    """The text of an answer that has been collected to be read; None where that is not shown."""
-    collected, head = exchange.collected, exchange.head
-    if collected is None or head is None or isinstance(collected.body, Deny):
-        return None
-    return _text(head, collected.content_type, collected.body, exchange.status)
 
 
 def size_of(flow: Flow) -> int:
@@ -103,28 +139,17 @@ def size_of(flow: Flow) -> int:
     return size
 
 
-def _text(head: RequestHead, content_type: bytes, body: bytes, status: int | None) -> str | None:
-    if len(body) > MAX_BODY:
-        return None
-    method, target = head.method.decode("ascii"), head.target.decode("ascii")
-    kind = recognized(method, target, content_type, body, status=status)
-    if kind is None:
-        return None
-    return rendered(kind, content_type, body, how_to_see=NOT_HERE)
-
-
 def _request_text(exchange: Exchange, head: RequestHead) -> str:
     announced = head.length or 0
     if not announced:
         return ""
     if len(exchange.body) < announced:
         return f"A body of {announced:,} bytes was announced; not all of it was read."
-    content_type = head.value(b"content-type") or b""
-    return _text(head, content_type, exchange.body, None) or _counted(announced)
+    return _counted(announced)
 
 
 def _response(
-    exchange: Exchange, answer: http.Response | None, seen: str | None, ended: float
+    exchange: Exchange, answer: http.Response | None, ended: float
 ) -> http.Response | None:
     denial = exchange.decision
     if isinstance(denial, Deny) and exchange.status is not None and not exchange.bytes_out:
@@ -135,7 +160,7 @@ def _response(
         return _made(exchange.status, reason.encode(), names, body.decode(), ended)
     if answer is None:
         return None
-    text = seen or (_counted(exchange.bytes_out) if exchange.bytes_out else "")
+    text = _counted(exchange.bytes_out) if exchange.bytes_out else ""
     fields = redacted_fields(answer.headers.fields)
     return _made(answer.status_code, answer.data.reason, fields, text, ended)
 

@@ -2,8 +2,10 @@
 
 1. A request, a tunnel and a refused connection are shown once they have ended, as
    `redacted_flows` makes them.
-2. `_Kept` has the flows, up to a number of them and of bytes; the oldest go first.
-3. `web_server` serves them, read-only.
+2. Views of messages are made in a thread, for a client can make one take seconds. Few may wait for
+   it, and what comes when there are enough is shown without one.
+3. `Kept` has the flows, up to a number of them and of bytes; the oldest go first.
+4. `web_server` serves them, read-only.
 
 Nothing here may do anything to traffic: whatever is raised is logged and goes no further, and
 nothing is waited for. The page's own mitmproxy objects (flows, options) are not those the bridge
@@ -12,24 +14,29 @@ runs on.
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import functools
 import logging
 import traceback
 from collections.abc import Callable
-from typing import Any, Self
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 from mitmproxy.addons.view import View
 from mitmproxy.connection import Client
 from mitmproxy.flow import Flow
 from mitmproxy.http import HTTPFlow, Response
+from mitmproxy.tcp import TCPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.redacted_flows import (
+    Readable,
     exchange_flow,
+    readable_reply,
+    readable_request,
     refused_flow,
-    reply_text,
     size_of,
     tunnel_flow,
 )
@@ -41,14 +48,17 @@ MAX_FLOWS = 1_000
 MAX_BYTES = 33_554_432
 """What is kept to be shown."""
 
+MAX_WAITING = 16
+"""Requests that wait for their views, each with up to twice `redacted_flows.MAX_BODY`."""
 
-def _apart[Data](hook: Callable[[Any, Data], None]) -> Callable[[Any, Data], None]:
+
+def _apart[**P](hook: Callable[P, None]) -> Callable[P, None]:
     """A hook whose failures stay the page's own; a panic of an extension module is one, too."""
 
     @functools.wraps(hook)
-    def guarded(page: Any, data: Data) -> None:
+    def guarded(*arguments: P.args, **more: P.kwargs) -> None:
         try:
-            hook(page, data)
+            hook(*arguments, **more)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -67,8 +77,10 @@ class WebPage:
         """A page on this port of 127.0.0.1; 0 for any."""
         self.kept = Kept()
         self._server = WebServer(self.kept.view, self.kept.clear, port)
-        self._answers: dict[str, tuple[Response | None, str | None]] = {}
-        """Of the request under way, by connection: the answer's head, and the text of its body."""
+        self._answers: dict[str, tuple[Response | None, Readable | None]] = {}
+        """Of the request under way, by connection: the answer's head, and its body if collected."""
+        self._reader = ThreadPoolExecutor(1, "web-page")
+        self._waiting = 0
 
     async def __aenter__(self) -> Self:
         """Serve. OSError where it cannot be listened on."""
@@ -77,6 +89,7 @@ class WebPage:
 
     async def __aexit__(self, *_: object) -> None:
         await self._server.stop()
+        self._reader.shutdown(cancel_futures=True)
 
     @property
     def url(self) -> str:
@@ -90,15 +103,34 @@ class WebPage:
 
     @_apart
     def reply_collected(self, flow: HTTPFlow) -> None:
-        """Make the text of an answer, while all of it is there."""
-        text = reply_text(exchange_of(flow))
-        self._answers[flow.client_conn.id] = (flow.response, text)
+        """Remember an answer, while all of it is there."""
+        self._answers[flow.client_conn.id] = (flow.response, readable_reply(exchange_of(flow)))
 
     @_apart
     def exchange_ended(self, exchange: Exchange) -> None:
         """Show a request."""
-        answer = self._answers.pop(exchange.connection.client.id, (None, None))
-        self.kept.add(exchange_flow(exchange, *answer))
+        answer, reply = self._answers.pop(exchange.connection.client.id, (None, None))
+        flow = exchange_flow(exchange, answer)
+        asked = readable_request(exchange)
+        if (asked is None and reply is None) or self._waiting >= MAX_WAITING:
+            self.kept.add(flow)
+            return
+        self._waiting += 1
+        loop = asyncio.get_running_loop()
+        texts = loop.run_in_executor(self._reader, _texts, asked, reply)
+        texts.add_done_callback(functools.partial(self._show, flow))
+
+    @_apart
+    def _show(self, flow: HTTPFlow | TCPFlow, texts: asyncio.Future[_Texts]) -> None:
+        """Show a request with the views that have been made of it."""
+        self._waiting -= 1
+        if texts.cancelled():
+            return  # the bridge stops
+        if isinstance(flow, HTTPFlow):
+            for message, text in zip((flow.request, flow.response), texts.result(), strict=True):
+                if message is not None and text is not None:
+                    message.raw_content = text.encode()  # and not the length that was sent
+        self.kept.add(flow)
 
     @_apart
     def tunnel_ended(self, ended: EndedTunnel) -> None:
@@ -114,6 +146,23 @@ class WebPage:
     def client_disconnected(self, client: Client) -> None:
         """Forget what was under way on a connection that ended by a defect."""
         self._answers.pop(client.id, None)
+
+
+type _Texts = tuple[str | None, str | None]
+
+
+def _texts(request: Readable | None, reply: Readable | None) -> _Texts:
+    """What is shown of a request's body and its answer's; None where they are only counted."""
+    return _text_of(request), _text_of(reply)
+
+
+def _text_of(body: Readable | None) -> str | None:
+    if body is None:
+        return None
+    try:
+        return body.text()
+    except BaseException as error:
+        return f"A defect of this view: {type(error).__name__}."
 
 
 class Kept:

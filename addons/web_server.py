@@ -25,6 +25,7 @@ import tornado.netutil
 import tornado.web
 from mitmproxy.addons.view import View
 from mitmproxy.flow import Flow
+from mitmproxy.http import Message
 from mitmproxy.options import Options
 from mitmproxy.tools.web import app
 from tornado.httputil import HTTPServerRequest
@@ -134,7 +135,9 @@ class _FlowContentView(_ReadOnly, app.FlowContentView):
     def message_to_json(  # type: ignore[override]
         self, view_name: str, message: Any, flow: Any, max_lines: int | None = None, **more: Any
     ) -> dict[str, Any]:
-        text = (message.content or b"").decode("utf-8", "replace") if message else ""
+        # Not decoded by the Content-Encoding that stands in the head.
+        raw = message.raw_content if isinstance(message, Message) else message and message.content
+        text = (raw or b"").decode("utf-8", "replace")
         if max_lines:
             text = app.cut_after_n_lines(text, max_lines)
         said = {"text": text, "view_name": "ibcm-bridge", "syntax_highlight": "none"}
