@@ -44,6 +44,15 @@ COLUMNS = ("icon", "method", "path", "status", "time", "comment")
 _STYLE = files("ibcm_bridge.config").joinpath("web_page.css")
 
 
+_LOGIN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>ibcm-bridge</title>
+<p>This page shows the traffic of ibcm-bridge. The token is in the address that
+<code>ibcm-bridge run --web</code> printed when it started.</p>{wrong}
+<form method="post"><input type="password" name="token" size="50" autofocus>{xsrf}
+<input type="submit" value="Show"></form></html>
+"""
+"""In place of mitmproxy's, which asks Tornado for a picture that is not there and has it logged."""
+
+
 class WebServer:
     """Serves a view of flows on loopback."""
 
@@ -104,6 +113,10 @@ class _ReadOnly:
 
 class _Index(_ReadOnly, app.IndexHandler):
     """The page, with a stylesheet that hides what would only be refused."""
+
+    def auth_fail(self, invalid_password: bool) -> None:
+        wrong = "<p><b>That is not it.</b></p>" if invalid_password else ""
+        self.write(_LOGIN.format(wrong=wrong, xsrf=self.xsrf_form_html()))
 
     def get(self) -> None:
         if "token" in self.request.arguments:
