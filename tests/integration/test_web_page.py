@@ -1,13 +1,15 @@
 """The page in a browser: Chromium, on a bridge that has served a client's life (`run --web`).
 
-Needs the browser of Debian's package chromium, and fails without it: what a page looks like, and
-what a script of mitmproxy's makes of what it is told, nothing else can say.
+Needs the browser of Debian's package chromium, or one that the variable CHROMIUM names, and fails
+without it: what a page looks like, and what a script of mitmproxy's makes of what it is told, nothing
+else can say.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import urllib.error
 import urllib.request
@@ -25,7 +27,7 @@ from ibcm_bridge.lab.life_cycle import LIFE, live
 if TYPE_CHECKING:
     from .conftest import Lab
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
