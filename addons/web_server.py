@@ -28,6 +28,7 @@ from mitmproxy.flow import Flow
 from mitmproxy.http import Message
 from mitmproxy.options import Options
 from mitmproxy.tools.web import app
+from mitmproxy.utils.strutils import cut_after_n_lines
 from tornado.httputil import HTTPServerRequest
 
 logger = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ class _FlowContentView(_ReadOnly, app.FlowContentView):
         raw = message.raw_content if isinstance(message, Message) else message and message.content
         text = (raw or b"").decode("utf-8", "replace")
         if max_lines:
-            text = app.cut_after_n_lines(text, max_lines)
+            text = cut_after_n_lines(text, max_lines)
         said = {"text": text, "view_name": "ibcm-bridge", "syntax_highlight": "none"}
         more = {key: value for key, value in more.items() if value is not None}
         return {**said, "description": "secrets are not shown", **more}
@@ -219,7 +220,7 @@ class _Application(app.Application):
     """mitmproxy's application: its pages and its way of keeping a login, with other handlers."""
 
     def __init__(self, view: View, clear: Callable[[], None], port: int, token: str) -> None:
-        self.updates = type("Updates", (_Updates,), {"connections": set()})
+        self.updates: type[_Updates] = type("Updates", (_Updates,), {"connections": set()})
         own = {**_OWN, app.ClientConnection: self.updates}
         self.master = _what_is_shown(view)
         self._hosts = (f"{HOST}:{port}", f"localhost:{port}")
@@ -268,7 +269,7 @@ def _served(own: Mapping[type[Any], type[Any]]) -> Iterable[tuple[str, type[Any]
         if handler not in _SHOWS:
             yield pattern, Refused
             continue
-        kind = own.get(handler) or type(handler.__name__, (_ReadOnly, handler), {})
+        kind: Any = own.get(handler) or type(handler.__name__, (_ReadOnly, handler), {})
         kind.shows = _SHOWS[handler]
         yield pattern, kind
 
