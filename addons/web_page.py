@@ -40,6 +40,7 @@ from ibcm_bridge.addons.redacted_flows import (
     size_of,
     tunnel_flow,
 )
+from ibcm_bridge.addons.runner import StartError
 from ibcm_bridge.addons.web_server import WebServer
 
 logger = logging.getLogger(__name__)
@@ -83,8 +84,11 @@ class WebPage:
         self._waiting = 0
 
     async def __aenter__(self) -> Self:
-        """Serve. OSError where it cannot be listened on."""
-        self._server.start()
+        """Serve. StartError where it cannot be listened on."""
+        try:
+            self._server.start()
+        except OSError as error:
+            raise StartError(f"the page cannot be served: {error.strerror}") from error
         return self
 
     async def __aexit__(self, *_: object) -> None:

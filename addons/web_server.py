@@ -15,13 +15,13 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import tornado.httpserver
-import tornado.netutil
 import tornado.web
 from mitmproxy.addons.view import View
 from mitmproxy.flow import Flow
@@ -71,13 +71,14 @@ class WebServer:
 
     def start(self) -> None:
         """Listen. OSError where that cannot be done."""
-        sockets = tornado.netutil.bind_sockets(self._port, HOST)
-        self._port = sockets[0].getsockname()[1]
+        listening = socket.create_server((HOST, self._port))
+        listening.setblocking(False)
+        self._port = listening.getsockname()[1]
         self._application = _Application(self._view, self._clear, self._port, self._token)
         self._server = tornado.httpserver.HTTPServer(
             self._application, max_body_size=MAX_REQUEST, max_buffer_size=2 * MAX_REQUEST
         )
-        self._server.add_sockets(sockets)
+        self._server.add_socket(listening)
 
     async def stop(self) -> None:
         """Listen no more, and end what is open."""
@@ -257,7 +258,7 @@ class _Application(app.Application):
         self.updates.broadcast_flow("flows/add", flow)
 
     def _removed(self, flow: Flow, index: int) -> None:
-        self.updates.broadcast(type="flows/remove", payload=flow.id)
+        self.updates.broadcast(type="flows/remove", payload=flow.id)  # type: ignore[no-untyped-call]
 
     def _refreshed(self) -> None:
         self.updates.broadcast_flow_reset()

@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--web",
-        type=int,
+        type=_port,
         nargs="?",
         const=WEB_PORT,
         metavar="PORT",
@@ -175,6 +175,12 @@ def _parser() -> argparse.ArgumentParser:
     pki.add_argument("directory", type=Path, metavar="DIR")
     pki.set_defaults(command=_pki)
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text} is no port")
+    return int(text)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -1,6 +1,9 @@
 """Where traffic may be shown: in a lab, or where the policy says why."""
 
 import datetime
+import errno
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,28 @@ def test_run_starts_nothing_where_traffic_must_not_be_shown(
     path = write(tmp_path, "0.0.0.0:0")
     assert main(["run", "--web", "--config", str(path)]) == 1
     assert capsys.readouterr().err.startswith("ibcm-bridge: --web: the policy listens on 0.0.0.0:0")
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "x"])
+def test_run_takes_no_port_that_is_none(
+    tmp_path: Path, port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "127.0.0.1:0")
+    with pytest.raises(SystemExit):
+        main(["run", "--config", str(path), f"--web={port}"])
+    assert f"argument --web: {port} is no port" in capsys.readouterr().err
+
+
+def test_run_says_where_a_page_cannot_be_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "127.0.0.1:0")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["run", "--config", str(path), "--web", str(port)]) == 1
+    said = capsys.readouterr().err
+    assert f"cannot start: the page cannot be served: {os.strerror(errno.EADDRINUSE)}" in said
+    assert "listening on" not in said
 
 
 @pytest.mark.parametrize("because", [None, BECAUSE])

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import binary, lists, sampled_from, tuples
 from mitmproxy.flow import Flow
 from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowWriter
 from mitmproxy.tcp import TCPFlow
 from mitmproxy.test import tflow
+from mitmproxy.tools.web import app
 
 from ibcm_bridge.addons import redacted_flows, web_page
+from ibcm_bridge.addons.display import shown_request
 from ibcm_bridge.addons.web_page import Kept, WebPage
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.client import HandshakeRefused, Reply
 from ibcm_bridge.lab.signing import identification_headers
+from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.views.heads import redacted
 
 from .conftest import DENIED, FROM_DP, GOOD, GUID, TUNNELED, Lab, Panic, Running, message, wait_for
 
@@ -282,6 +289,24 @@ def test_nor_is_the_clients_certificate(shown: Running, page: WebPage) -> None:
     assert flow.client_conn.certificate_list == ()
     assert b"BEGIN CERTIFICATE" not in saved(flow)
     assert "certificate: subject CN=pc1.corp.example" in flow.comment
+
+
+@given(
+    method=binary(min_size=1, max_size=40),
+    target=binary(min_size=1, max_size=80),
+    fields=lists(tuples(sampled_from([b"Host", b"User-Agent", b"X"]), binary(max_size=40))),
+)
+def test_whatever_a_client_sends_can_be_shown(
+    method: bytes, target: bytes, fields: list[tuple[bytes, bytes]]
+) -> None:
+    """One flow that could not be would take all others from the page with it."""
+    method, target = (bytes(0x21 + byte % 0x5E for byte in one) for one in (method, target))
+    flow = tflow.tflow()
+    head = RequestHead(method, target, tuple(fields), None)
+    flow.request = shown_request(redacted(head), "bridge.internet.example")
+    json.dumps(app.flow_to_json(flow), ensure_ascii=False).encode("utf8", "surrogateescape")
+    assert saved(flow)
+    assert flow.request.pretty_url
 
 
 # How much

@@ -1,8 +1,8 @@
 """The page in a browser: Chromium, on a bridge that has served a client's life (`run --web`).
 
 Needs the browser of Debian's package chromium, or one that the variable CHROMIUM names, and fails
-without it: what a page looks like, and what mitmproxy's script makes of what it is told, nothing else
-can say.
+without it: nothing else can say what a page looks like, and what mitmproxy's script makes of what
+it is told.
 """
 
 from __future__ import annotations
