@@ -237,6 +237,8 @@ def of_exchange(exchange: Exchange) -> audit.Record:
     if exchange.authorized is not None:
         record.setdefault(audit.RULE, exchange.authorized.rule)
         record[audit.ROLE] = exchange.authorized.role.name
+        if exchange.authorized.packet is not None:
+            record[audit.UPLOAD] = exchange.authorized.packet.describe()
         record[audit.SITE_SYSTEM] = exchange.authorized.site_system.name
         record[audit.DROPPED_HEADERS] = audit.dropped_field(exchange.authorized.dropped)
         record[audit.FORWARDED] = exchange.forwarded

@@ -30,8 +30,10 @@ class BodyInspection:
         """Decide on the body."""
         exchange = exchange_of(flow)
         authorized = exchange.decision
+        if isinstance(authorized, Deny):
+            return None  # an upload that could not be kept
         assert isinstance(authorized, Authorized)
-        decided = inspect_small(authorized, exchange.body, self._engines)
+        decided = inspect_small(authorized, exchange.body, self._engines, exchange.upload)
         if isinstance(decided, Subject):
             return self._decide_later(exchange, authorized, decided)
         exchange.decision = decided
@@ -46,5 +48,5 @@ class BodyInspection:
             exchange.decision = (
                 report
                 if isinstance(report, Deny)
-                else conclude(authorized, exchange.body, self._engines, report)
+                else conclude(authorized, exchange.body, self._engines, report, exchange.upload)
             )

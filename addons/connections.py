@@ -6,6 +6,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
+import h11
 from mitmproxy import connection
 from mitmproxy.http import HTTPFlow
 
@@ -23,6 +24,7 @@ from ibcm_bridge.policy import (
     Publication,
 )
 from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.uploads.session import Session, UploadPart
 
 _EXCHANGE = "ibcm_bridge.exchange"
 
@@ -89,6 +91,12 @@ class Exchange:
     """Whether the site system was sent the request, whatever came of it."""
     status: int | None = None
     bytes_out: int = 0
+    upload_session: Session | None = None
+    """Of an upload, the client's own session that the request is of."""
+    upload: UploadPart | None = None
+    """What the request carries of it, once that is kept."""
+    response: h11.Response | None = None
+    """The head of the site system's answer."""
     collected: CollectedReply | None = None
     """While it is decided on."""
     reply: CcmReply | None = None

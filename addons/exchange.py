@@ -22,6 +22,7 @@ a normal mitmproxy flow, for addons that show traffic; nothing is ever sent from
 
 from __future__ import annotations
 
+import math
 import time
 from http import HTTPStatus
 
@@ -46,6 +47,10 @@ from ibcm_bridge.gate import gate
 from ibcm_bridge.policy import HttpPublication
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.responses import refusal, response_bytes
+from ibcm_bridge.uploads.withdrawal import withdrawal
+
+WITHDRAW_SECONDS = 5.0
+"""How long a client waits for its refusal at most while the site system throws an upload away."""
 
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1_048_576
@@ -72,18 +77,7 @@ class ExchangeLayer(ForwardingLayer):
         attach_exchange(flow, exchange)
         self._answering = keep_alive = False
         try:
-            head = exchange.head = yield from self._read_head()
-            flow.request = shown_request(head, self._connection.server_name)
-            body = yield from self._read_request(exchange, flow, head)
-            approved = gate(exchange.decision, head, body)
-            if isinstance(approved, Deny):
-                raise Refused(approved)
-            if self.context.client.state is ConnectionState.CLOSED:
-                # While it was inspected: there is nobody left to send it for.
-                raise ConnectionEnded
-            keep_alive = yield from self._forward(exchange, flow, approved)
-        except Refused as refused:
-            yield from self._refuse(exchange, flow, refused.denial)
+            keep_alive = yield from self._decide_and_forward(exchange, flow)
         except ConnectionEnded:
             yield from self._incomplete(exchange, flow, "the client closed the connection")
         self.leg_in_use = None
@@ -97,6 +91,57 @@ class ExchangeLayer(ForwardingLayer):
         self._taken = 0
         self._connection.hold.change(len(self._received))
         return keep_alive
+
+    def _decide_and_forward(self, exchange: Exchange, flow: http.HTTPFlow) -> Steps[bool]:
+        try:
+            head = exchange.head = yield from self._read_head()
+            flow.request = shown_request(head, self._connection.server_name)
+            body = yield from self._read_request(exchange, flow, head)
+            approved = gate(exchange.decision, head, body)
+            if isinstance(approved, Deny):
+                raise Refused(approved)
+            if self.context.client.state is ConnectionState.CLOSED:
+                # While it was inspected: there is nobody left to send it for.
+                raise ConnectionEnded
+            return (yield from self._forward(exchange, flow, approved))
+        except Refused as refused:
+            exchange.decision = refused.denial
+            yield from self._withdraw(exchange, refused.denial)
+            yield from self._refuse(exchange, flow, refused.denial)
+            return False
+
+    def _withdraw(self, refused: Exchange, denial: Deny) -> Steps[None]:
+        """Have the site system throw away what it has of an upload that was refused for good.
+
+        By a packet of our own, which is decided on and written down like one of the client's.
+        """
+        head = refused.head and withdrawal(refused.head, refused.upload_session, denial)
+        if head is None or self.context.client.state is ConnectionState.CLOSED:
+            return
+        exchange = self._connection.exchange = Exchange(self._connection, head)
+        exchange.note = f"sent by the bridge, which refused the upload ({refused.reference})"
+        flow = http.HTTPFlow(self.context.client, self.context.server, True)
+        attach_exchange(flow, exchange)
+        flow.request = shown_request(head, self._connection.server_name)
+        gone, self._patience = False, WITHDRAW_SECONDS
+        try:
+            yield from self._authorize(exchange, flow)
+            yield HttpRequestHook(flow)
+            approved = gate(exchange.decision, head, b"")
+            if isinstance(approved, Deny):
+                raise Refused(approved)
+            leg, _, _ = yield from self._ask(exchange, flow, approved)
+            yield from self.with_leg(leg, leg.close())
+        except Refused as failed:
+            exchange.decision = failed.denial
+        except ConnectionEnded:
+            gone = True
+        finally:
+            self._patience = math.inf
+        yield ExchangeEndedHook(exchange)
+        self._connection.exchange = refused
+        if gone:
+            raise ConnectionEnded
 
     def _await_request(self) -> Steps[bool]:
         """Wait for the first byte of a request; False when the client goes or falls silent."""
@@ -138,11 +183,7 @@ class ExchangeLayer(ForwardingLayer):
     def _read_request(
         self, exchange: Exchange, flow: http.HTTPFlow, head: RequestHead
     ) -> Steps[bytes]:
-        yield HttpRequestHeadersHook(flow)
-        if isinstance(exchange.decision, Deny):
-            raise Refused(exchange.decision)
-        if not isinstance(exchange.decision, Authorized):
-            raise Refused(Deny(Reason.BRIDGE_DEFECT, "exchange", "the head was not decided on"))
+        yield from self._authorize(exchange, flow)
         length = head.length or 0
         # Before the body is asked for or read: there may be no room for it.
         self._hold(length)
@@ -159,6 +200,13 @@ class ExchangeLayer(ForwardingLayer):
         flow.request.timestamp_end = time.time()
         yield HttpRequestHook(flow)
         return body
+
+    def _authorize(self, exchange: Exchange, flow: http.HTTPFlow) -> Steps[None]:
+        yield HttpRequestHeadersHook(flow)
+        if isinstance(exchange.decision, Deny):
+            raise Refused(exchange.decision)
+        if not isinstance(exchange.decision, Authorized):
+            raise Refused(Deny(Reason.BRIDGE_DEFECT, "exchange", "the head was not decided on"))
 
     # Waiting
 
@@ -182,7 +230,8 @@ class ExchangeLayer(ForwardingLayer):
             yield from self._incomplete(exchange, flow, denial.reason.value)
             return
         is_head = exchange.head is not None and exchange.head.method == b"HEAD"
-        answer = response_bytes(denial, exchange.reference, head_only=is_head)
+        upload = exchange.authorized is not None and exchange.authorized.packet is not None
+        answer = response_bytes(denial, exchange.reference, head_only=is_head, upload=upload)
         exchange.status = refusal(denial).status or HTTPStatus.FORBIDDEN
         yield commands.SendData(self.context.client, answer)
         yield from self._tell_error(exchange, flow, denial.reason.value)

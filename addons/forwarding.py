@@ -34,7 +34,7 @@ from ibcm_bridge.origination import (
     late,
     originate,
 )
-from ibcm_bridge.policy import HttpPublication
+from ibcm_bridge.policy import BridgePublication, HttpPublication, UploadHosts
 from ibcm_bridge.response_body import ResponseBody
 from ibcm_bridge.response_head import (
     BodyEnd,
@@ -49,15 +49,21 @@ from ibcm_bridge.response_head import (
     response_reader,
 )
 
+_Asked = tuple[SiteSystemLeg, ResponseReader, h11.Response]
+
+
+def _upload_hosts(publication: HttpPublication) -> UploadHosts:
+    if isinstance(publication, BridgePublication):
+        return publication.upload_hosts
+    return UploadHosts.DROP
+
 
 class ForwardingLayer(PassingLayer):
     """Speaks with site systems, on legs of its own."""
 
-    def _forward(self, exchange: Exchange, flow: http.HTTPFlow, approved: Approved) -> Steps[bool]:
-        """Send what was approved, pass the response on; whether the connection can go on."""
-        publication = self._connection.publication
-        assert isinstance(publication, HttpPublication)
-        leg = yield from self._open_leg(originate(publication, approved.authorized))
+    def _ask(self, exchange: Exchange, flow: http.HTTPFlow, approved: Approved) -> Steps[_Asked]:
+        """Send what was approved, and read the head of the answer, which may pass."""
+        leg = yield from self._open_leg(originate(self._published, approved.authorized))
         flow.server_conn = leg.server
         head = approved.authorized.head
         exchange.forwarded = True
@@ -65,17 +71,26 @@ class ForwardingLayer(PassingLayer):
         yield from self.with_leg(leg, leg.send(head.to_bytes() + approved.body))
         reader = response_reader(head, approved.body)
         response = yield from self._read_response_head(leg, reader)
+        exchange.response = response
         flow.response = shown_response(response)
         exchange.status = response.status_code
         yield HttpResponseHeadersHook(flow)
         if isinstance(exchange.decision, Deny):
             raise Refused(exchange.decision)
+        return leg, reader, response
 
+    def _forward(self, exchange: Exchange, flow: http.HTTPFlow, approved: Approved) -> Steps[bool]:
+        """Send what was approved, pass the response on; whether the connection can go on."""
+        leg, reader, response = yield from self._ask(exchange, flow, approved)
+        assert flow.response is not None
+        publication, head = self._published, approved.authorized.head
         received_head = exchange.head
         assert received_head is not None
         scheme = b"https" if leg.terms.tls is not None else b"http"
         origin = scheme + b"://" + (head.value(b"host") or b"")
-        passed = fields_for_client(response, origin, approved.authorized.site_system.names)
+        passed = fields_for_client(
+            response, origin, approved.authorized.site_system.names, _upload_hosts(publication)
+        )
         if isinstance(passed, Deny):
             raise Refused(passed)
         exchange.note = passed.note
@@ -105,6 +120,12 @@ class ForwardingLayer(PassingLayer):
             yield from self.with_leg(leg, leg.close())
         yield HttpResponseHook(flow)
         return keep_alive and (leg.usable or not leg.authenticates)
+
+    @property
+    def _published(self) -> HttpPublication:
+        publication = self._connection.publication
+        assert isinstance(publication, HttpPublication)
+        return publication
 
     def _judge_reply(
         self, exchange: Exchange, flow: http.HTTPFlow, response: h11.Response, body: ResponseBody
@@ -141,7 +162,7 @@ class ForwardingLayer(PassingLayer):
         leg = SiteSystemLeg(self.context, terms)
         self.legs[key] = self.leg_in_use = leg
         self._connection.may_dial = terms.address
-        yield from self.deadline.move(self._limits.handshake_seconds)
+        yield from self.deadline.move(min(self._limits.handshake_seconds, self._patience))
         yield from self.with_leg(leg, leg.open())
         while not isinstance(item := (yield from self._next_item()), Opened):
             if isinstance(item, events.Wakeup):
@@ -161,7 +182,7 @@ class ForwardingLayer(PassingLayer):
     def _read_response_head(
         self, leg: SiteSystemLeg, reader: ResponseReader
     ) -> Steps[h11.Response]:
-        yield from self.deadline.move(self._limits.response_seconds)
+        yield from self.deadline.move(min(self._limits.response_seconds, self._patience))
         while (response := next_response(reader)) is None:
             item = yield from self._next_item()
             if isinstance(item, Received):

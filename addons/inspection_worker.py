@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.looking import Subject, look
 from ibcm_bridge.inspection.reports import Report, write_report
+from ibcm_bridge.uploads.spool import read_object
 
 LENGTH_BYTES = 8
 NICENESS = 5
@@ -46,7 +47,14 @@ def serve(received: BinaryIO, sent: BinaryIO) -> None:
     _say(sent, b"\n")
     for subject in messages:
         assert isinstance(subject, Subject)
-        _say(sent, write_report(Report(subject.digest(), look(subject, engines))))
+        _say(sent, write_report(Report(subject.digest(), look(_with_object(subject), engines))))
+
+
+def _with_object(subject: Subject) -> Subject:
+    """The whole of an upload in the place of its last fragment."""
+    if subject.stored is None:
+        return subject
+    return subject.put_together(read_object(subject.stored))
 
 
 def framed(message: object) -> bytes:

@@ -6,6 +6,8 @@ if it had only just come.
 
 from __future__ import annotations
 
+import math
+
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 
@@ -42,6 +44,8 @@ class PassingLayer(ProcedureLayer):
         """Whether a response head has been sent for the request under way."""
         self._unsent = b""
         """The response head, until there is something to send it with."""
+        self._patience = math.inf
+        """Seconds that a site system may take at most, where that is less than its limits."""
         self._cut_off = False
         """Whether the last response could not be finished."""
         super().__init__(context)

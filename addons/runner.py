@@ -35,6 +35,7 @@ from ibcm_bridge.addons.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.revocation_renewal import LOOK_SECONDS, RevocationRenewal, stopped
 from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthentication
+from ibcm_bridge.addons.upload_spool import UploadSpool
 from ibcm_bridge.addons.verification import verify_client_path
 from ibcm_bridge.budget import Budget
 from ibcm_bridge.explain import Circumstances
@@ -42,6 +43,7 @@ from ibcm_bridge.inspection.engines import ContentEngine, YaraEngine
 from ibcm_bridge.policy import Address, BridgePublication, PlaintextListener, Policy
 from ibcm_bridge.speaker.bindings import Binding
 from ibcm_bridge.speaker.registry import Registry, RegistryError
+from ibcm_bridge.uploads.spool import SpoolError
 
 if TYPE_CHECKING:
     from ibcm_bridge.addons.web_page import WebPage
@@ -97,12 +99,19 @@ class Bridge:
             self._registry = Registry(policy.messages.bindings_file)
         except RegistryError as error:
             raise StartError(str(error)) from error
+        try:
+            self._uploads = UploadSpool(policy.uploads)
+        except SpoolError as error:
+            self._registry.close()
+            raise StartError(str(error)) from error
         self._audit = AuditTrail(self.connections, policy.audit_file, policy.when_unwritable)
         self.hooks = listener.Hooks(
             [
                 self._audit,
                 client_leg,
                 RequestAuthorization(policy.never),
+                # Between the two: what is inspected is what is kept.
+                self._uploads,
                 BodyInspection(content_engines, self.workers.look),
                 # Before what learns from an answer: only one that may pass is learnt from.
                 ReplyInspection(policy.messages),
@@ -128,6 +137,7 @@ class Bridge:
     def close(self) -> None:
         """Close the audit, and what client GUIDs are bound to."""
         self._audit.close()
+        self._uploads.close()
         self._registry.close()
 
 

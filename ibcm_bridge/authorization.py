@@ -18,6 +18,7 @@ from ibcm_bridge.request_head import RequestHead, content_type_parts
 from ibcm_bridge.request_target import RequestTarget, read_request_target
 from ibcm_bridge.roles import BodyRule, Inspection, NeverPublished, Resource, RoleProfile
 from ibcm_bridge.routing import published_role
+from ibcm_bridge.uploads.packet import Packet, read_packet
 
 _OF_THIS_LEG = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
 """Fields for the bridge itself (RFC 9110 §7.6.1, §10.1.1): never sent on, and not counted as
@@ -71,7 +72,12 @@ def authorize(
         return refusal
     if (refusal := _check_depth(role.profile, body_rule, head)) is not None:
         return refusal
-    return _with_listed_fields(publication, role, target, body_rule, head, rows=rows)
+    # As it was sent: a field that is taken out may still say what the packet is not.
+    is_upload = body_rule.inspection is Inspection.BITS_UPLOAD
+    packet = read_packet(head) if is_upload else None
+    if isinstance(packet, Deny):
+        return packet
+    return _with_listed_fields(publication, role, target, body_rule, head, rows=rows, packet=packet)
 
 
 def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
@@ -156,9 +162,6 @@ def _names(methods: Iterable[bytes]) -> tuple[str, ...]:
 
 def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | None:
     rule = f"bodies.{body_rule.name}"
-    if body_rule.inspection is Inspection.NOT_INSPECTABLE:
-        # Whatever the body is, it will be refused: it need not be read first.
-        return Deny(Reason.BODY_NOT_INSPECTABLE, rule, "this kind of body cannot be inspected yet")
     length = head.length or 0
     if length > body_rule.limit:
         detail = f"{length} of at most {body_rule.limit} bytes"
@@ -245,6 +248,7 @@ def _with_listed_fields(
     head: RequestHead,
     *,
     rows: Iterable[Resource],
+    packet: Packet | None,
 ) -> Authorized | Deny:
     # HEADER-MP, HEADER-DP, and what HTTP needs.
     kept, removed = head.keeping(role.profile.headers)
@@ -267,4 +271,5 @@ def _with_listed_fields(
         # A row that a policy has added takes nothing away from what the role's own say.
         reply=next((row.reply for row in rows if row.reply is not None), None),
         path=f"{target.directory}/{target.below}".lower(),
+        packet=packet,
     )

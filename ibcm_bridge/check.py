@@ -96,6 +96,7 @@ def _say_settings(policy: Policy) -> Iterator[Finding]:
         text = "requests go on while it cannot be written (when_unwritable: continue)"
         yield Finding(Level.FACT, "audit", text)
     yield Finding(Level.FACT, "messages", policy.messages.describe())
+    yield Finding(Level.FACT, "uploads", policy.uploads.describe())
     if (why := policy.messages.encrypted_because) is not None:
         text = f"encrypted reports pass unread, because: {why}"
         yield Finding(Level.WARNING, "messages.encrypted", text, "BRIDGE-INSPECT")

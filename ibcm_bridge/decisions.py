@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ibcm_bridge.request_head import RequestHead
     from ibcm_bridge.roles import BodyRule, ReplyReading, RoleProfile
     from ibcm_bridge.speaker.bindings import Standing
+    from ibcm_bridge.uploads.packet import Packet
 
 
 class Reason(StrEnum):
@@ -82,6 +83,14 @@ class Reason(StrEnum):
     SOAP_ENVELOPE = "soap-envelope"
     SOAP_ACTION = "soap-action"
     SOAP_CONTENT = "soap-content"
+    UPLOAD_PACKET = "upload-packet"
+    UPLOAD_SESSION = "upload-session"
+    UPLOAD_OF_ANOTHER = "upload-of-another"
+    UPLOAD_GAP = "upload-gap"
+    UPLOAD_CHANGED = "upload-changed"
+    UPLOAD_INCOMPLETE = "upload-incomplete"
+    UPLOAD_TOO_LARGE = "upload-too-large"
+    UPLOAD_UNAVAILABLE = "upload-unavailable"
     MALICIOUS_CONTENT = "malicious-content"
     ENGINE_UNAVAILABLE = "engine-unavailable"
     # whose message it is
@@ -125,7 +134,8 @@ class Deny(_NotATruthValue):
     ``management-point.verbs``. `detail` is bounded text for the operator; it never goes to the
     client and never holds payload or credentials. `requirement` is given where it depends on the
     role (VERB-MP, VERB-DP ...); otherwise the table in `responses` has it. `allowed_methods` is
-    for a refused verb: RFC 9110 §15.5.6 has the answer name those that would do.
+    for a refused verb: RFC 9110 §15.5.6 has the answer name those that would do. `received` is for
+    a fragment out of place: the offset from which the client is to go on ([MC-BUP] §2.2.7).
     """
 
     reason: Reason
@@ -133,6 +143,7 @@ class Deny(_NotATruthValue):
     detail: str = ""
     requirement: str = ""
     allowed_methods: tuple[str, ...] = ()
+    received: int | None = None
 
 
 class Refused(Exception):
@@ -162,6 +173,8 @@ class Authorized(_NotATruthValue):
     """How the answer is to be read; None where it is passed on unread."""
     path: str = ""
     """Of the target, in lower case, without the slash it begins with."""
+    packet: Packet | None = None
+    """Of a BITS_POST, what it is."""
 
 
 @dataclass(frozen=True, slots=True)

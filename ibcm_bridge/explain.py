@@ -149,6 +149,11 @@ def _follow(
         say(f"Not listed, and taken out: {', '.join(authorized.dropped)}.")
     terms = originate(publication, authorized)
     to = f"{terms.server_name} at {terms.address[0]}:{terms.address[1]}"
+    if authorized.packet is not None:
+        told.body_not_given = True
+        say(f"It is a {authorized.packet.type} packet; only the bridge knows its upload's session.")
+        say(f"If that goes on with it, it goes to {to}.")
+        return
     if question.body is None and authorized.body_rule.limit and authorized.head.length != 0:
         told.body_not_given = True
         say("The body would still be inspected; give one with --body.")

@@ -33,6 +33,18 @@ class UnlistedHeaders(StrEnum):
     REFUSE = "refuse"
 
 
+class UploadHosts(StrEnum):
+    """What becomes of a host that a site system names in an answer to an upload.
+
+    Whatever names another than the publication or the site system itself is always taken out.
+    """
+
+    DROP = "drop"
+    """Taken out: the client goes on with the name it has."""
+    REWRITE = "rewrite"
+    """The site system's name becomes the publication's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """A certificate with its intermediates, and its private key. PEM; the key is never shown."""
@@ -138,6 +150,7 @@ class BridgePublication:
     unlisted_headers: UnlistedHeaders
     request_head: int
     """Bytes."""
+    upload_hosts: UploadHosts = UploadHosts.DROP
     send_ca_names: bool = False
     """Whether clients are told the names of the authorities (RFC 8446 §4.2.4)."""
 
@@ -311,6 +324,26 @@ _UNKNOWN = {UnknownGuids.LEARN: "learnt", UnknownGuids.REFUSE: "refused"}
 
 
 @dataclass(frozen=True, slots=True)
+class UploadRules:
+    """How much of BITS uploads there may be. Sizes in bytes; docs/policy-file.md has the keys."""
+
+    spool: Path | None = None
+    """SQLite; None: a temporary file, thrown away at the end."""
+    largest: int = 67_108_864
+    """One upload."""
+    size: int = 1_073_741_824
+    """All uploads that are under way."""
+    sessions: int = 1_000
+    of_client: int = 8
+    abandoned_after: datetime.timedelta = datetime.timedelta(days=3)
+
+    def describe(self) -> str:
+        """One line for an operator."""
+        where = f"put together in {self.spool}" if self.spool else "forgotten at the end"
+        return f"uploads of up to {self.largest} bytes, {self.size} in all: {where}"
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything the bridge was told."""
 
@@ -322,5 +355,6 @@ class Policy:
     rule_files: tuple[Path, ...]
     limits: Limits
     messages: MessageRules = MessageRules()
+    uploads: UploadRules = UploadRules()
     web_because: str | None = None
     """Why traffic may be shown on a page outside a lab; None: it may not."""

@@ -14,7 +14,10 @@ from http import HTTPStatus
 import h11
 
 from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.policy import UploadHosts
 from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.response_hosts import FIELDS as UPLOAD_FIELDS
+from ibcm_bridge.response_hosts import upload_hosts_for_client
 from ibcm_bridge.response_location import FIELDS, location_for_client
 
 MAX_HEAD = 65_536
@@ -72,13 +75,18 @@ class ClientFields:
     fields: tuple[tuple[bytes, bytes], ...]
     replaced: tuple[str, ...]
     """Names of fields in which the site system's name became the publication's."""
+    left_out: tuple[str, ...] = ()
+    """Names of fields that would have sent the client elsewhere."""
 
     @property
     def note(self) -> str:
         """What the audit says of it."""
-        if not self.replaced:
-            return ""
-        return f"{', '.join(self.replaced)}: the site system's name was replaced"
+        said = []
+        if self.replaced:
+            said.append(f"{', '.join(self.replaced)}: the site system's name was replaced")
+        if self.left_out:
+            said.append(f"{', '.join(self.left_out)}: taken out, as it leads elsewhere")
+        return "; ".join(said)
 
 
 class BodyEnd(enum.Enum):
@@ -153,7 +161,10 @@ def asks_to_close(connection_values: list[bytes]) -> bool:
 
 
 def fields_for_client(
-    response: h11.Response, origin: bytes, own_names: Collection[str]
+    response: h11.Response,
+    origin: bytes,
+    own_names: Collection[str],
+    upload_hosts: UploadHosts = UploadHosts.DROP,
 ) -> ClientFields | Deny:
     """The response's fields without those of its leg and those about the inside.
 
@@ -165,10 +176,21 @@ def fields_for_client(
         if name == b"connection":
             named = {option.strip().lower() for option in value.split(b",")}
             left_out |= named - _DESCRIBE_BODY
-    fields, replaced = [], []
+    hosts = upload_hosts_for_client(list(response.headers), origin, own_names, upload_hosts)
+    fields: list[tuple[bytes, bytes]] = []
+    replaced: list[str] = []
+    elsewhere: list[str] = []
     for name, value in response.headers.raw_items():
         if name.lower() in left_out:
             continue
+        if name.lower() in UPLOAD_FIELDS:
+            told = hosts.get(name.lower())
+            if told is None:
+                elsewhere.append(name.decode("ascii"))
+                continue
+            if told != value:
+                replaced.append(name.decode("ascii"))
+                value = told  # noqa: PLW2901
         if name.lower() in FIELDS:
             location = location_for_client(value, origin, own_names)
             if isinstance(location, Deny):
@@ -177,7 +199,7 @@ def fields_for_client(
                 replaced.append(name.decode("ascii"))
                 value = location  # noqa: PLW2901
         fields.append((name, value))
-    return ClientFields(tuple(fields), tuple(replaced))
+    return ClientFields(tuple(fields), tuple(replaced), tuple(elsewhere))
 
 
 def head_for_client(

@@ -23,6 +23,7 @@ from ibcm_bridge.decisions import Deny, Reason
 
 _BITS_STATUSES = 'Microsoft, "Handling Server Application Errors", of uploads'
 _BITS_DEFAULTS = 'Microsoft, "SetMinimumRetryDelay" and "SetNoProgressTimeout", as defaults'
+_BITS_ERROR = "[MC-BUP] section 3.1.5.1.7"
 _BITS_STATES = 'Microsoft, "BG_JOB_STATE enumeration"'
 
 
@@ -42,6 +43,18 @@ class NextStep(Enum):
         "BITS waits ten minutes and tries again, until there has been no progress for 14 days",
         _BITS_DEFAULTS,
         "a message is sent again from its queue; whether Retry-After is heeded is not known",
+    )
+    STARTS_OVER = (
+        "starts over",
+        "BITS asks for another session and sends the file from its beginning",
+        _BITS_ERROR,
+        "nothing else is answered so",
+    )
+    GOES_ON = (
+        "goes on",
+        "BITS sends on from the offset that it is told",
+        "[MC-BUP] section 3.1.5.1.4",
+        "nothing else is answered so",
     )
     CANNOT_CONNECT = (
         "cannot connect",
@@ -64,6 +77,15 @@ class NextStep(Enum):
         return f"{self.confirmed} (confirmed: {self.source}); {self.inferred} (inferred)"
 
 
+SESSION_NOT_FOUND = 0x8020001F
+INVALID = 0x80070057
+DENIED = 0x80070005
+TOO_LARGE = 0x80200020
+"""BG_E_SESSION_NOT_FOUND, E_INVALIDARG, E_ACCESSDENIED and BG_E_TOO_LARGE ([MC-BUP] §2.2.1.2)."""
+
+_CONTEXT_SERVER = "0x5"
+"""[MC-BUP] §2.2.1.2: it went wrong at the server, not in an application behind it."""
+
 _PASSING_4XX = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT)
 _FINAL_5XX = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
 """The exceptions of BITS: all other 4xx are final and all other 5xx will pass (_BITS_STATUSES)."""
@@ -79,10 +101,16 @@ class Refusal:
     text: str
     """One sentence: to the client for a status, and to people in reports for both."""
     client_log: str
+    bits_error: int | None = None
+    """Of an upload, what BITS is told: an HRESULT ([MC-BUP] §2.2.1.2)."""
 
     @property
     def next_step(self) -> NextStep:
         """What the client does next."""
+        if self.bits_error == SESSION_NOT_FOUND:
+            return NextStep.STARTS_OVER
+        if self.status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return NextStep.GOES_ON
         if self.status is None:
             return NextStep.CANNOT_CONNECT
         passing = self.status >= 500 and self.status not in _FINAL_5XX
@@ -94,6 +122,15 @@ class Refusal:
 def _http(requirement: str, status: HTTPStatus, text: str, client_log: str = "") -> Refusal:
     seen = client_log or f"CcmMessaging.log: HTTP status {status.value} for the request"
     return Refusal(requirement, status, None, text, seen)
+
+
+def _upload(
+    status: HTTPStatus, text: str, error: int | None, requirement: str = "BRIDGE-INSPECT"
+) -> Refusal:
+    seen = f"CcmMessaging.log: HTTP status {status.value} for the upload"
+    if error is not None:
+        seen += f", BITS error 0x{error:08X}"
+    return Refusal(requirement, status, None, text, seen, error)
 
 
 _TLS_LOG = "CcmMessaging.log: WinHTTP 12175, 12157 or 12030; Schannel's event has the alert"
@@ -229,6 +266,29 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.SOAP_CONTENT: _http(
         _WSUS, _S.FORBIDDEN, "A cookie or a report holds what no client sends."
     ),
+    Reason.UPLOAD_PACKET: _upload(
+        _S.BAD_REQUEST, "The upload packet is not as it must be.", INVALID
+    ),
+    # A thief of a session is not told that there is one.
+    Reason.UPLOAD_SESSION: _upload(
+        _S.INTERNAL_SERVER_ERROR, "No such upload session is known.", SESSION_NOT_FOUND
+    ),
+    Reason.UPLOAD_OF_ANOTHER: _upload(
+        _S.INTERNAL_SERVER_ERROR, "No such upload session is known.", SESSION_NOT_FOUND, _WHO
+    ),
+    Reason.UPLOAD_GAP: _upload(
+        _S.REQUESTED_RANGE_NOT_SATISFIABLE, "A fragment before this one is missing.", None
+    ),
+    Reason.UPLOAD_CHANGED: _upload(
+        _S.BAD_REQUEST, "The upload is not what it was begun as.", INVALID
+    ),
+    Reason.UPLOAD_INCOMPLETE: _upload(
+        _S.BAD_REQUEST, "The upload is closed before all of it was sent.", INVALID
+    ),
+    Reason.UPLOAD_TOO_LARGE: _upload(_S.FORBIDDEN, "The upload is too large.", TOO_LARGE),
+    Reason.UPLOAD_UNAVAILABLE: _upload(
+        _S.SERVICE_UNAVAILABLE, "The upload cannot be kept at the moment.", None
+    ),
     Reason.MALICIOUS_CONTENT: _http(_LOOK, _S.FORBIDDEN, "Malicious content was found."),
     Reason.ENGINE_UNAVAILABLE: _http(
         _LOOK, _S.SERVICE_UNAVAILABLE, "The content cannot be inspected at the moment."
@@ -304,14 +364,21 @@ def requirement(deny: Deny) -> str:
     return deny.requirement or REFUSALS[deny.reason].requirement
 
 
-def response_bytes(deny: Deny, reference: str, *, head_only: bool = False) -> bytes:
-    """The whole response to send before closing. `reference` leads to the audit record."""
+def response_bytes(
+    deny: Deny, reference: str, *, head_only: bool = False, upload: bool = False
+) -> bytes:
+    """The whole response to send before closing. `reference` leads to the audit record.
+
+    `upload`: to a packet of BITS, which is told an error of its own.
+    """
     row = refusal(deny)
     status = row.status or HTTPStatus.FORBIDDEN
     body = f"{row.text}\r\nRequirement: {requirement(deny)}\r\nReference: {reference}\r\n".encode()
     more = f"Allow: {', '.join(deny.allowed_methods)}\r\n" if deny.allowed_methods else ""
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         more += f"Retry-After: {RETRY_AFTER}\r\n"
+    if upload:
+        more += "".join(f"{name}: {value}\r\n" for name, value in _for_bits(deny, row))
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"
         f"{more}"
@@ -322,3 +389,16 @@ def response_bytes(deny: Deny, reference: str, *, head_only: bool = False) -> by
         "\r\n"
     ).encode("ascii")
     return head if head_only else head + body
+
+
+def _for_bits(deny: Deny, row: Refusal) -> list[tuple[str, str]]:
+    """The fields of an Ack ([MC-BUP] §2.2.1.2), by the names that Windows has for them."""
+    fields = [("BITS-Packet-Type", "Ack")]
+    if deny.received is not None:
+        fields.append(("BITS-Received-Content-Range", str(deny.received)))
+    error = row.bits_error
+    if error is None and row.status is HTTPStatus.FORBIDDEN:
+        error = DENIED
+    if error is not None:
+        fields += [("BITS-Error-Code", f"0x{error:08X}"), ("BITS-Error-Context", _CONTEXT_SERVER)]
+    return fields

@@ -27,7 +27,7 @@ class Inspection(StrEnum):
     SCANNED = "scanned"
     SCEP_QUERY = "scep-query"
     FORM = "form"
-    NOT_INSPECTABLE = "not-inspectable"
+    BITS_UPLOAD = "bits-upload"
 
 
 class ReplyReading(StrEnum):

@@ -20,6 +20,7 @@ from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.looking import Findings, Subject, look
 from ibcm_bridge.inspection.reports import Report, no_report
+from ibcm_bridge.uploads.session import UploadPart
 
 SMALL = 131_072
 """Bytes, sent and inflated. Reading and scanning an inventory of that size takes 0.6 ms, the
@@ -30,21 +31,30 @@ SMALL_SOAP = 32_768
 
 
 def inspect(
-    authorized: Authorized, body: bytes, engines: Sequence[ContentEngine]
+    authorized: Authorized,
+    body: bytes,
+    engines: Sequence[ContentEngine],
+    part: UploadPart | None = None,
 ) -> Inspected | Deny:
-    """Look into a body of any size, every view with every engine."""
-    subject = _subject(authorized, body)
+    """Look into a body of any size, every view with every engine.
+
+    `part` is what a packet carries of an upload; without, an upload is refused.
+    """
+    subject = _subject(authorized, body, part)
     if isinstance(subject, Deny):
         return subject
     return _decide(authorized, body, look(subject, engines))
 
 
 def inspect_small(
-    authorized: Authorized, body: bytes, engines: Sequence[ContentEngine]
+    authorized: Authorized,
+    body: bytes,
+    engines: Sequence[ContentEngine],
+    part: UploadPart | None = None,
 ) -> Inspected | Deny | Subject:
     """As `inspect`; of what is larger than small, the subject to be looked at elsewhere."""
-    subject = _subject(authorized, body)
-    if isinstance(subject, Deny):
+    subject = _subject(authorized, body, part)
+    if isinstance(subject, Deny) or subject.stored is not None:
         return subject
     if len(body) > (SMALL if subject.rule.actions is None else SMALL_SOAP):
         return subject
@@ -59,10 +69,14 @@ def inspect_small(
 
 
 def conclude(
-    authorized: Authorized, body: bytes, engines: Sequence[ContentEngine], report: Report
+    authorized: Authorized,
+    body: bytes,
+    engines: Sequence[ContentEngine],
+    report: Report,
+    part: UploadPart | None = None,
 ) -> Inspected | Deny:
     """Decide by what another process has seen."""
-    subject = _subject(authorized, body)
+    subject = _subject(authorized, body, part)
     if isinstance(subject, Deny):
         return subject
     if report.digest != subject.digest():
@@ -76,11 +90,14 @@ def conclude(
     return _decide(authorized, body, seen)
 
 
-def _subject(authorized: Authorized, body: bytes) -> Subject | Deny:
+def _subject(authorized: Authorized, body: bytes, part: UploadPart | None) -> Subject | Deny:
     announced = authorized.head.length or 0
     if len(body) != announced:
         # The framing said otherwise: forwarding would let the next parser split it elsewhere.
         return Deny(Reason.BODY_INCOMPLETE, "bodies.length", f"{len(body)} of {announced} bytes")
+    if authorized.packet is not None and (part is None or part.packet != authorized.packet):
+        detail = "what it carries of an upload has not been decided on"
+        return Deny(Reason.BRIDGE_DEFECT, "inspection.upload", detail)
     head = authorized.head
     is_soap = authorized.body_rule.actions is not None
     return Subject(
@@ -91,6 +108,8 @@ def _subject(authorized: Authorized, body: bytes) -> Subject | Deny:
         user=authorized.user,
         path=authorized.path if is_soap else "",
         soap_action=tuple(head.values(b"soapaction")) if is_soap else (),
+        whole=part is not None and part.whole,
+        stored=part.stored if part is not None else None,
     )
 
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
+from ibcm_bridge.inspection.uploaded import object_views
 from ibcm_bridge.messages.ccm import read_ccm_request
 from ibcm_bridge.messages.facts import MessageFacts, message_facts
 from ibcm_bridge.messages.propfind import read_propfind
@@ -23,6 +24,7 @@ from ibcm_bridge.messages.soap_fields import check_fields
 from ibcm_bridge.messages.xml import decode_xml, read_xml
 from ibcm_bridge.request_head import content_type_parts
 from ibcm_bridge.roles import BodyRule, Inspection
+from ibcm_bridge.uploads.session import StoredObject
 
 Views = dict[str, bytes]
 """Name of a view -> its bytes."""
@@ -43,11 +45,19 @@ class Subject:
     """Of SOAP, as `Authorized` has it: which web service it is for."""
     soap_action: tuple[bytes, ...] = ()
     """Of SOAP, the values of the field SOAPAction, which says what is asked for."""
+    whole: bool = False
+    """Of an upload, whether `body` is the whole object and not a fragment."""
+    stored: StoredObject | None = None
+    """Of an upload, where the whole lies; `body` is then its last fragment."""
 
     @property
     def where(self) -> str:
         """What a refusal's rule begins with: the row of `roles.yaml`."""
         return f"bodies.{self.rule.name}"
+
+    def put_together(self, whole: bytes) -> Subject:
+        """The whole of an upload in the place of its last fragment."""
+        return Subject(self.rule, self.content_type, whole, whole=True)
 
     def digest(self) -> str:
         """What tells this subject from every other."""
@@ -56,7 +66,8 @@ class Subject:
         actions = rule.actions.fingerprint() if rule.actions is not None else ""
         terms = (rule.name, rule.inspection.value, rule.inflated_limit, messages, actions)
         asked = (self.content_type, self.query, self.path, self.soap_action)
-        sent = (*asked, self.user, len(self.body))
+        # What is stored under a name only grows, so the name and a length say what it is.
+        sent = (*asked, self.user, self.whole, self.stored, len(self.body))
         digest = hashlib.sha256(repr((terms, sent)).encode())
         digest.update(self.body)
         return digest.hexdigest()
@@ -112,14 +123,6 @@ def _no_body(subject: Subject, _limit: int) -> _Content | Deny:
     if subject.body:
         return Deny(Reason.BODY_TOO_LARGE, subject.where, "a body where none belongs")
     return _Content({})
-
-
-def _not_inspectable(subject: Subject, _limit: int) -> _Content | Deny:
-    return Deny(
-        Reason.BODY_NOT_INSPECTABLE,
-        subject.where,
-        "this kind of body cannot be inspected yet, so it is not sent on",
-    )
 
 
 def _xml(subject: Subject, _limit: int) -> _Content | Deny:
@@ -278,6 +281,16 @@ def _ccm_message(subject: Subject, limit: int) -> _Content | Deny:
     return _Content(views, facts)
 
 
+def _upload(subject: Subject, limit: int) -> _Content | Deny:
+    if subject.stored is not None:
+        # Who can reach the spool puts the whole in its place first.
+        return Deny(Reason.ENGINE_UNAVAILABLE, subject.where, "the whole lies elsewhere")
+    if not subject.whole:
+        return _scanned(subject, limit)
+    views = object_views(subject.body, limit, subject.where)
+    return views if isinstance(views, Deny) else _Content(views)
+
+
 def _as_read(text: str) -> Views:
     return {"as-read": text.encode()} if text else {}
 
@@ -291,5 +304,5 @@ _READERS: dict[Inspection, Callable[[Subject, int], _Content | Deny]] = {
     Inspection.SCANNED: _scanned,
     Inspection.SCEP_QUERY: _scep_query,
     Inspection.FORM: _form,
-    Inspection.NOT_INSPECTABLE: _not_inspectable,
+    Inspection.BITS_UPLOAD: _upload,
 }

@@ -92,6 +92,10 @@ class Case:
     tunnel_to: Way = MP_TUNNEL
     before: tuple[tuple[Client, MakeRequest], ...] = ()
     """What clients have sent to the bridge before, and got an answer to."""
+    leading: tuple[tuple[Client, MakeRequest], ...] = ()
+    """What is sent first, each way for itself; the request is of the upload session it began."""
+    withdraws: bool = False
+    """Whether the bridge has the site system throw away what it has."""
     dropped: tuple[str, ...] = ()
     """Fields that the bridge must take out on the way."""
     also: tuple[str, ...] = ()

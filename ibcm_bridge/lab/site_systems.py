@@ -48,6 +48,7 @@ from ibcm_bridge.lab.stand_ins import (
     StandIn,
     place,
 )
+from ibcm_bridge.lab.uploads import UploadServer
 
 RECORDED = 1024 * 1024  # bytes of a body
 KEPT = 16_384  # records, the latest ones
@@ -142,6 +143,11 @@ class SiteSystems:
     def pending(self) -> set[str]:
         """Names of clients that the site has not approved; to be changed by a test."""
         return self._site.messages.clients.pending
+
+    @property
+    def uploads(self) -> UploadServer:
+        """What was uploaded to the management point."""
+        return self._site.uploads
 
     def clear(self) -> None:
         self._received.clear()

@@ -22,6 +22,7 @@ from xml.sax.saxutils import escape
 from ibcm_bridge.lab import answers, ccm
 from ibcm_bridge.lab.content import VALIDATORS, Answer
 from ibcm_bridge.lab.replies import MessageReplies
+from ibcm_bridge.lab.uploads import UploadServer
 
 ANYBODY = re.compile(r"(nocert|ccmtokenauth)_.*|.*_(altauth|tokenauth)|ccm_(client|sts)")
 """Directories that ask for no certificate (1.1, 4, 7)."""
@@ -66,9 +67,11 @@ class Site:
     leaks: bool = False
     """Whether it tells names of the intranet, and policy for it, to who asks (`answers`)."""
     messages: MessageReplies = field(init=False)
+    uploads: UploadServer = field(init=False)
 
     def __post_init__(self) -> None:
         self.messages = MessageReplies(leaks=self.leaks)
+        self.uploads = UploadServer("mp01.corp.example" if self.leaks else "")
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def management_point(asked: Asked, site: Site) -> Answer:
     if asked.method == "CCM_POST" and asked.directory.startswith("ccm_system"):
         return Answer(200, site.messages.reply(asked.body), {"Content-Type": ccm.CONTENT_TYPE})
     if asked.method == "BITS_POST":
-        return Answer(200, b"", {"BITS-Packet-Type": "Ack", "BITS-Session-Id": "{lab}"})
+        return site.uploads.answer(f"{asked.directory}/{asked.rest}", asked.headers, asked.body)
     if asked.method not in READING:
         return ANYTHING
     if asked.directory.startswith("sms_mp") and asked.query:

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.endpoint_table import read_endpoint_table
-from ibcm_bridge.policy import Limits, Policy, WhenUnwritable
+from ibcm_bridge.policy import Limits, Policy, UploadRules, WhenUnwritable
 from ibcm_bridge.policy_file.messages import read_messages
 from ibcm_bridge.policy_file.publications import read_listeners
-from ibcm_bridge.policy_file.reading import PolicyError, Reading, why
-from ibcm_bridge.policy_file.rows import LimitsRow, policy_schema
+from ibcm_bridge.policy_file.reading import PolicyError, Reading, database_file, duration, why
+from ibcm_bridge.policy_file.rows import LimitsRow, UploadsRow, policy_schema
 from ibcm_bridge.policy_file.shape import read_shape
 from ibcm_bridge.role_table import read_role_table
 from ibcm_bridge.roles import RoleTable
@@ -72,6 +72,7 @@ def load_policy(path: Path) -> Policy:
         rule_files=tuple(_rule_files(reading, row.rules)),
         limits=Limits(**row.limits.model_dump()),
         messages=read_messages(reading, row.messages, listeners),
+        uploads=_uploads(reading, row.uploads),
         web_because=row.web.because if row.web else None,
     )
     if tree.problems or reading.spoilt:
@@ -86,6 +87,19 @@ def _audit_file(reading: Reading, name: str | None) -> Path | None:
     if not path.parent.is_dir():
         reading.report(("audit", "file"), f"there is no folder {path.parent}")
     return path
+
+
+def _uploads(reading: Reading, row: UploadsRow) -> UploadRules:
+    if row.size < row.largest:
+        reading.report(("uploads", "size"), f"there must be room for one of {row.largest} bytes")
+    return UploadRules(
+        spool=database_file(reading, ("uploads", "spool"), row.spool),
+        largest=row.largest,
+        size=row.size,
+        sessions=row.sessions,
+        of_client=row.of_client,
+        abandoned_after=duration(row.abandoned_after),
+    )
 
 
 def _rule_files(reading: Reading, names: list[str]) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from ibcm_bridge.policy import (
     Enforcement,
@@ -14,7 +13,7 @@ from ibcm_bridge.policy import (
     Publication,
     UnknownGuids,
 )
-from ibcm_bridge.policy_file.reading import Reading, duration
+from ibcm_bridge.policy_file.reading import Reading, database_file, duration
 from ibcm_bridge.policy_file.rows import MessagesRow
 from ibcm_bridge.speaker.bindings import Renewal
 
@@ -42,7 +41,7 @@ def read_messages(
         identity=identity,
         unknown_guids=UnknownGuids(row.unknown_guids),
         renewal=Renewal(row.renewal),
-        bindings_file=_bindings_file(reading, row.bindings),
+        bindings_file=database_file(reading, ("messages", "bindings"), row.bindings),
         signatures=_ENFORCEMENT[row.signatures],
         clock_skew=duration(row.clock_skew),
         host_names=_ENFORCEMENT[row.host_names],
@@ -50,17 +49,6 @@ def read_messages(
         internal_domains=domains or _domains_of_site_systems(listeners),
         encrypted_because=row.encrypted.because if row.encrypted else None,
     )
-
-
-def _bindings_file(reading: Reading, name: str | None) -> Path | None:
-    if name is None:
-        return None
-    path = reading.relative(name)
-    if path.is_dir():
-        reading.report(("messages", "bindings"), f"{path} is a folder; name a file in it")
-    elif not path.parent.is_dir():
-        reading.report(("messages", "bindings"), f"there is no folder {path.parent}")
-    return path
 
 
 def _domains_of_site_systems(

@@ -18,6 +18,7 @@ from ibcm_bridge.policy import (
     TlsVersion,
     TunnelPublication,
     UnlistedHeaders,
+    UploadHosts,
 )
 from ibcm_bridge.policy_file.certificates import read_credential
 from ibcm_bridge.policy_file.reading import Reading
@@ -171,6 +172,7 @@ def _bridge(
         site_system_trust=leg_trust,
         unlisted_headers=UnlistedHeaders(row.unlisted_headers),
         request_head=_request_head(roles, limits),
+        upload_hosts=UploadHosts(row.upload_hosts),
         send_ca_names=row.clients.ca_names == "send",
     )
 

@@ -89,6 +89,18 @@ def why(error: OSError | UnicodeDecodeError) -> str:
     return error.strerror or "unknown" if isinstance(error, OSError) else "not UTF-8 text"
 
 
+def database_file(reading: Reading, where: yaml_tree.Path, name: str | None) -> Path | None:
+    """A file that the bridge makes where there is none; None where the policy names none."""
+    if name is None:
+        return None
+    path = reading.relative(name)
+    if path.is_dir():
+        reading.report(where, f"{path} is a folder; name a file in it")
+    elif not path.parent.is_dir():
+        reading.report(where, f"there is no folder {path.parent}")
+    return path
+
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 

@@ -222,6 +222,9 @@ class BridgeRow(_Row):
     site_systems: SiteSystemsRow = _is("what the bridge presents to site systems")
     roles: dict[str, RoleRow] = _is("site system roles, by name", min_length=1)
     unlisted_headers: Literal["drop", "refuse"] = Field(default="drop", description=_UNLISTED)
+    upload_hosts: Literal["drop", "rewrite"] = _may(
+        "drop", "the site system's own name in BITS-Host-Id and BITS-Reply-URL: drop or rewrite it"
+    )
 
 
 class TunnelRow(_Row):
@@ -351,6 +354,30 @@ class MessagesRow(_Row):
     )
 
 
+class UploadsRow(_Row):
+    """BITS uploads, which are put together and inspected before their end is sent on."""
+
+    spool: str | None = _may(
+        None, "SQLite file that keeps uploads under way; left out: a temporary one"
+    )
+    # The largest body that Windows sends in one piece is 13 MB; what is announced may be several.
+    largest: int = Field(
+        default=67_108_864, ge=65_536, le=1_073_741_824, description="bytes of one upload"
+    )
+    size: int = Field(
+        default=1_073_741_824,
+        ge=1_048_576,
+        le=1_099_511_627_776,
+        description="bytes of all uploads under way",
+    )
+    sessions: int = Field(default=1_000, ge=1, le=100_000, description="uploads under way at once")
+    of_client: int = Field(
+        default=8, ge=1, le=1_000, description="of one client; its oldest makes room for another"
+    )
+    # A BITS server keeps a session for 14 days by default ([MC-BUP] section 3.2.2.1).
+    abandoned_after: Duration = _may("3d", "when an upload that nobody goes on with is forgotten")
+
+
 PublicationRow = Annotated[BridgeRow | TunnelRow | PlaintextRow, Field(discriminator="mode")]
 
 
@@ -362,6 +389,9 @@ class PolicyRow(_Row):
     rules: list[str] = Field(default=[], description="files with more YARA rules")
     limits: LimitsRow = Field(default=LimitsRow(), description="bytes and seconds")
     messages: MessagesRow = _may(MessagesRow(), "what becomes of ConfigMgr's messages")
+    uploads: UploadsRow = _may(
+        UploadsRow(), "how large BITS uploads may be, and where they are kept"
+    )
     web: ReasonRow | None = _may(
         None, "let run --web show traffic on a page, outside a lab; off unless the file says why"
     )

@@ -101,11 +101,11 @@ def _verbs(
             # Verbs are told apart by case (RFC 9110 section 9.1), but not by every server.
             text = f"{known[extra.verb.upper()]} is a verb of {profile.name} already"
             reading.report((*here, "verb"), text)
-        elif body is None or body.inspection is Inspection.NOT_INSPECTABLE:
+        elif body is None or body.inspection is Inspection.BITS_UPLOAD:
             kinds = [
                 name
                 for name, rule in table.bodies.items()
-                if rule.inspection is not Inspection.NOT_INSPECTABLE
+                if rule.inspection is not Inspection.BITS_UPLOAD
             ]
             reading.report((*here, "body"), f"a kind of body: {', '.join(kinds)}")
         else:

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy_file.keys import known_keys, meant, mode_of
-from ibcm_bridge.policy_file.rows import LimitsRow
+from ibcm_bridge.policy_file.rows import LimitsRow, UploadsRow
 from ibcm_bridge.roles import Mode, RoleTable
 
 _ADDRESS = 'an address and a port number, such as "0.0.0.0:443", and no more'
@@ -36,6 +36,7 @@ _SHAPES = {
     "grace": _DURATION,
     "warn_before": _DURATION,
     "clock_skew": _DURATION,
+    "abandoned_after": _DURATION,
     "urls": "http://name/path: lists are signed, and fetching them must need no other list",
 }
 """What a text of some form has to be, by its key or that of its list."""
@@ -52,6 +53,7 @@ _MAPPINGS = {
     "audit": "{file: audit.jsonl}",
     "limits": "{idle_seconds: 60}",
     "messages": "{identity: enforce}",
+    "uploads": "{spool: uploads.sqlite}",
     "encrypted": "{because: the site encrypts inventory}",
     "certificate": f"{_PAIR} or {{pfx: bridge.pfx}}",
     "passphrase": "{file: bridge.pass} or {environment: BRIDGE_PASS}, and never a passphrase",
@@ -72,7 +74,7 @@ _ROLES = {
     Mode.BRIDGE: ("management-point", "{site_system: https://mp01.corp.example}"),
     Mode.PLAINTEXT: ("fallback-status-point", "{site_system: http://fsp01.corp.example}"),
 }
-_BYTES = ("client_hello", "request_head", "held_bytes")
+_BYTES = ("client_hello", "request_head", "held_bytes", "largest", "size")
 _SAY_WHY = "8 to 500"
 _MIXED = "bridge and tunnel do not mix in one publication; give the tunnel a name of its own"
 _NOT_HERE = {
@@ -203,7 +205,7 @@ def _number(error: _Error) -> str:
         return f"a port number is wanted here, such as 443{quotes}"
     unit = " of bytes" if error.key in _BYTES else ""
     kind = "number of seconds" if error.key.endswith("_seconds") else f"whole number{unit}"
-    default = LimitsRow.model_fields[error.key].default
+    default = {**LimitsRow.model_fields, **UploadsRow.model_fields}[error.key].default
     return f"a {kind} is wanted here, such as {default:g}{quotes}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -14,7 +13,6 @@ from ibcm_bridge.inspection import inspect
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError, YaraEngine
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.roles import RoleTable
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 PACKAGE = "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1"
@@ -312,18 +310,6 @@ def test_a_body_of_another_length_than_announced_is_refused(
 def test_a_body_where_none_was_announced_is_refused(allow: Allow) -> None:
     authorized = allow("GET", "/SMS_MP/.sms_aut?MPLIST", None, 0)
     assert denied(inspect(authorized, b"x", [])).reason is Reason.BODY_INCOMPLETE
-
-
-def test_an_upload_is_refused_here_too(
-    allow: Allow, table: RoleTable, request_head: Callable[..., RequestHead]
-) -> None:
-    # Authorization refuses it already; should that change, nothing is waved through.
-    rule = table.roles["management-point"].bodies[b"BITS_POST"]
-    head = request_head("BITS_POST", "/CCM_Incoming/x.msg", "Content-Length: 3")
-    authorized = replace(
-        allow("GET", "/SMS_MP/.sms_aut?MPLIST", None, 0), head=head, body_rule=rule
-    )
-    assert denied(inspect(authorized, b"abc", [])).reason is Reason.BODY_NOT_INSPECTABLE
 
 
 @pytest.mark.parametrize(

@@ -406,7 +406,7 @@ def test_propfind_lists_the_file_with_its_size(lab: Lab) -> None:
     ("name", "method", "target", "status"),
     [
         (MP, "GET", "/nothing", 404),
-        (MP, "BITS_POST", "/CCM_Incoming/x.msg", 200),
+        (MP, "BITS_POST", "/CCM_Incoming/x.msg", 500),
         (MP, "PUT", "/anything", 200),
         (MP, "x-verb", "/anything", 200),
         (DP, "GET", "/SMS_DP_SMSSIG$/LAB00001.1.tar", 200),

@@ -274,7 +274,7 @@ def test_an_export_that_fails_leaves_the_earlier_one(identity: Identity, filled:
     output = filled.parent / "out.csv"
     output.write_text("earlier")
     with Registry(filled) as registry:
-        registry._database.execute("UPDATE bindings SET source = 'rumour' WHERE name = 'pc2'")
+        registry._database.one("UPDATE bindings SET source = 'rumour' WHERE name = 'pc2'")
     done = identity("export", "--output", str(output))
     assert (done.status, done.out) == (1, "")
     assert f"{filled} is damaged: 'rumour' is no source" in done.err

@@ -358,7 +358,7 @@ def test_a_folder_is_no_registry(tmp_path: Path) -> None:
 
 def test_one_that_cannot_be_written_is_said(registry: Registry) -> None:
     registry.add(PC1)
-    registry._database.execute("PRAGMA query_only = ON")
+    registry._database.one("PRAGMA query_only = ON")
     assert registry.find(GUID) == PC1
     with pytest.raises(RegistryError, match="is read-only; file and folder must be writable"):
         registry.forget(GUID)
@@ -366,12 +366,12 @@ def test_one_that_cannot_be_written_is_said(registry: Registry) -> None:
 
 def test_a_full_disk_is_said_and_nothing_is_half_written(registry: Registry) -> None:
     registry.add(PC1)
-    registry._database.execute("PRAGMA max_page_count = 4")
+    registry._database.one("PRAGMA max_page_count = 4")
     bindings = [numbered(number) for number in range(500)]
     with pytest.raises(RegistryError, match="the disk is full"):
         registry.take_in(bindings)
     assert list(registry.all()) == [PC1]
-    registry._database.execute("PRAGMA max_page_count = 400")
+    registry._database.one("PRAGMA max_page_count = 400")
     assert registry.take_in(bindings).added == 500
 
 

@@ -1,0 +1,60 @@
+"""What a site system answers to a packet ([MC-BUP] §2.2.3, §2.2.7), and what that changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.responses import SESSION_NOT_FOUND
+
+_SESSION = re.compile(rb"[0-9A-Za-z{}-]{1,100}")
+_OFFSET = re.compile(rb"0|[1-9][0-9]{0,17}")
+_ERROR = re.compile(rb"(?:0x)?([0-9A-Fa-f]{1,8})")
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What an answer says of its session."""
+
+    succeeded: bool
+    session: str
+    """Empty where it names none."""
+    received: int | None
+    """The offset that is wanted next."""
+    forgotten: bool
+    """Whether the site system knows no such session."""
+
+
+def read_acknowledgement(
+    status: int, fields: Iterable[tuple[bytes, bytes]]
+) -> Acknowledgement | Deny:
+    """Read the head of an answer; `fields` with names in lower case."""
+    said: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        said.setdefault(name, []).append(value)
+    values = {}
+    for name, pattern in _FORMS.items():
+        found = said.get(name, [])
+        if len(found) > 1 or (found and not pattern.fullmatch(found[0])):
+            shown = name.decode("ascii")
+            return Deny(Reason.SITE_SYSTEM_RESPONSE, f"uploads.{shown}", "several, or not one")
+        values[name] = found[0] if found else b""
+    received, error = values[b"bits-received-content-range"], values[b"bits-error-code"]
+    code = _ERROR.fullmatch(error or values[b"bits-error"])
+    return Acknowledgement(
+        succeeded=200 <= status < 300,
+        session=values[b"bits-session-id"].decode("ascii"),
+        received=int(received) if received else None,
+        forgotten=code is not None and int(code[1], 16) == SESSION_NOT_FOUND,
+    )
+
+
+_FORMS = {
+    b"bits-session-id": _SESSION,
+    b"bits-received-content-range": _OFFSET,
+    b"bits-error-code": _ERROR,
+    b"bits-error": _ERROR,
+}
+"""[MC-BUP] calls the error BITS-Error, Windows and Microsoft's pages of BITS BITS-Error-Code."""

@@ -1,0 +1,96 @@
+"""May this packet go on in this session? Values in, a decision out; `spool` keeps the sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.uploads.packet import ContentRange, Packet, PacketType
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Whose packet it is, and where it is going."""
+
+    key: str
+    """SHA-256 of the client's public key: a renewed certificate of the same key is the same."""
+    site_system: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What is known of one upload."""
+
+    id: str
+    """The site system's."""
+    sender: Sender
+    name: str
+    """Ours, by which its bytes are found: random, and never used again."""
+    total: int | None = None
+    """Bytes of the whole; None before the first fragment."""
+    length: int = 0
+    """Bytes kept: all that have ever been sent on, and those that may be next."""
+    acknowledged: int = 0
+    """The offset that the site system wants next."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the site system has said that it has all of it."""
+        return self.acknowledged == self.total
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """Where a whole object lies, for whoever inspects it."""
+
+    spool: str
+    """Path of the spool."""
+    name: str
+    """Of the session; what is kept under it only grows."""
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPart:
+    """What a packet carries, once it fits into its session. Made by `spool.Spool.take` only."""
+
+    packet: Packet
+    session: Session | None
+    """None for what needs none."""
+    whole: bool = False
+    """Whether it brings the last byte, so that everything must be inspected now."""
+    stored: StoredObject | None = None
+    """Where the whole lies; None where the packet alone is the whole, or is not to be all."""
+
+
+def judge(packet: Packet, sender: Sender, session: Session | None, largest: int) -> Deny | None:
+    """Why a packet may not go on; None where it may. `largest` in bytes."""
+    if packet.type in (PacketType.PING, PacketType.CREATE_SESSION):
+        return None
+    if session is None:
+        return Deny(Reason.UPLOAD_SESSION, "uploads.session", "no such session is known")
+    if session.sender.key != sender.key:
+        return Deny(Reason.UPLOAD_OF_ANOTHER, "uploads.session", "another client's session")
+    if session.sender != sender:
+        return Deny(Reason.UPLOAD_CHANGED, "uploads.path", "begun at another path")
+    if packet.range is not None:
+        return _judge_range(packet.range, session, largest)
+    if packet.type is PacketType.CLOSE_SESSION and not session.is_whole:
+        # A management point makes a file of what there is ([MC-BUP] §3.2.5.1.2).
+        had = f"{session.acknowledged} of {session.total or 'no known number of'} bytes"
+        return Deny(Reason.UPLOAD_INCOMPLETE, "uploads.close", had)
+    return None
+
+
+def _judge_range(place: ContentRange, session: Session, largest: int) -> Deny | None:
+    if place.total > largest:
+        detail = f"{place.total} of at most {largest} bytes"
+        return Deny(Reason.UPLOAD_TOO_LARGE, "uploads.largest", detail)
+    if session.total not in (None, place.total):
+        detail = f"{place.total} bytes in all, and {session.total} before"
+        return Deny(Reason.UPLOAD_CHANGED, "uploads.total", detail)
+    if place.first > session.length:
+        detail = f"from {place.first}, and {session.length} bytes are known"
+        return Deny(Reason.UPLOAD_GAP, "uploads.gap", detail, received=session.acknowledged)
+    return None
