@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from mitmproxy import options, version
 from mitmproxy.addons.core import Core
@@ -16,6 +17,7 @@ from mitmproxy.connection import Client
 from mitmproxy.master import Master
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from OpenSSL import SSL
 
 from ibcm_bridge.addons import listener
@@ -42,6 +44,9 @@ from ibcm_bridge.policy import Address, BridgePublication, PlaintextListener, Po
 from ibcm_bridge.speaker.bindings import Binding
 from ibcm_bridge.speaker.registry import Registry, RegistryError
 from ibcm_bridge.uploads.spool import SpoolError
+
+if TYPE_CHECKING:
+    from ibcm_bridge.addons.web_page import WebPage
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +147,18 @@ class Bridge:
         self._registry.close()
 
 
+class NoOtherDials:
+    """Refuses every connection to a server that is not opened by `BridgeConnectionHandler`.
+
+    Ours calls its hooks itself (`listener`). What goes through mitmproxy's own dispatch is another:
+    a replayed flow, which would be sent without a decision.
+    """
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Say no, as mitmproxy wants it said."""
+        data.server.error = "refused by the bridge"
+
+
 class BridgeMaster(Master):
     """A lean master: mitmproxy's core and server, and none of its traffic-changing addons."""
 
@@ -149,7 +166,7 @@ class BridgeMaster(Master):
         super().__init__(options.Options())
         self.runtime = bridge
         self.servers = Proxyserver()
-        self.addons.add(Core(), self.servers)
+        self.addons.add(Core(), self.servers, NoOtherDials())
         self.options.update(
             mode=[
                 f"bridge:{index}@{_listen_spec(one.address)}"
@@ -194,8 +211,13 @@ def demand_tested_mitmproxy() -> None:
         )
 
 
-async def run(policy: Policy, ready: Callable[[list[Address]], None]) -> None:
-    """Run until SIGTERM or Ctrl-C. `ready` is told the addresses. Raises StartError."""
+async def run(
+    policy: Policy, ready: Callable[[list[Address]], None], page: WebPage | None = None
+) -> None:
+    """Run until SIGTERM or Ctrl-C. `ready` is told the addresses. Raises StartError.
+
+    `page` is served meanwhile, and shows what passes.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     # A hangup would otherwise end the process at once, audit and all.
@@ -205,7 +227,8 @@ async def run(policy: Policy, ready: Callable[[list[Address]], None]) -> None:
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:  # Windows has no such loop
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-    await serve(Bridge(policy), ready, stop)
+    async with page or contextlib.nullcontext():
+        await serve(Bridge(policy, [page] if page else ()), ready, stop)
 
 
 async def serve(

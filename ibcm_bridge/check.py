@@ -46,6 +46,7 @@ from ibcm_bridge.policy import (
 from ibcm_bridge.policy_file import LimitsRow
 from ibcm_bridge.revocation import Notes
 from ibcm_bridge.revocation_list import is_authority
+from ibcm_bridge.web_terms import is_loopback
 
 WARN_CERTIFICATE = datetime.timedelta(days=14)
 
@@ -116,6 +117,11 @@ def _say_settings(policy: Policy) -> Iterator[Finding]:
     if (why := policy.messages.encrypted_because) is not None:
         text = f"encrypted reports pass unread, because: {why}"
         yield Finding(Level.WARNING, "messages.encrypted", text, "BRIDGE-INSPECT")
+    if policy.web_because is not None:
+        text = (
+            f"run --web may show traffic on a page of this machine, because: {policy.web_because}"
+        )
+        yield Finding(Level.WARNING, "web", text)
     defaults = LimitsRow().model_dump()
     changed = [
         f"{name} {_number(value)} (default {_number(defaults[name])})"

@@ -366,3 +366,5 @@ class Policy:
     messages: MessageRules = MessageRules()
     uploads: UploadRules = UploadRules()
     clamav: ClamAv | None = None
+    web_because: str | None = None
+    """Why traffic may be shown on a page outside a lab; None: it may not."""

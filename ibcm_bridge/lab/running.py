@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -52,14 +52,22 @@ class RunningBridge:
     """
 
     def __init__(
-        self, directory: Path, pki: LabPki, site_systems: HasAddresses, *, policy: str | None = None
+        self,
+        directory: Path,
+        pki: LabPki,
+        site_systems: HasAddresses,
+        *,
+        policy: str | None = None,
+        options: Sequence[str] = (),
     ) -> None:
+        """`options` are more of `run`'s own."""
         self.directory = directory
         self.audit_file = directory / "audit.jsonl"
         self.policy_file = directory / "bridge.yaml"
         pki.write(directory / "pki")
         ports = {STAND_INS[role].port: to.port for role, to in site_systems.addresses.items()}
         self._policy = with_ports(policy or shipped_policy(), ports)
+        self._options = options
         self.addresses: dict[int, tuple[str, int]] = {}
         self.lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
@@ -137,6 +145,7 @@ class RunningBridge:
     def _start(self) -> bool:
         """Whether it listens; False when it ended before it did."""
         command = [sys.executable, "-m", "ibcm_bridge", "run", "--config", str(self.policy_file)]
+        command += self._options
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8"
         )

@@ -75,6 +75,7 @@ def load_policy(path: Path) -> Policy:
         limits=Limits(**row.limits.model_dump()),
         messages=read_messages(reading, row.messages, listeners),
         uploads=_uploads(reading, row.uploads),
+        web_because=row.web.because if row.web else None,
     )
     if tree.problems or reading.spoilt:
         raise PolicyError(reading.sorted_problems())

@@ -413,6 +413,9 @@ class PolicyRow(_Row):
     uploads: UploadsRow = _may(
         UploadsRow(), "how large BITS uploads may be, and where they are kept"
     )
+    web: ReasonRow | None = _may(
+        None, "let run --web show traffic on a page, outside a lab; off unless the file says why"
+    )
     publications: list[PublicationRow] = _is(
         "what is published, each with a name, a mode and a listen", min_length=1
     )

@@ -660,6 +660,12 @@ def change_policy() -> None:
 
 
 @pytest.fixture(scope="module")
+def run_options() -> tuple[str, ...]:
+    """Overridden by modules that run the bridge with more options."""
+    return ()
+
+
+@pytest.fixture(scope="module")
 def module_lab(
     pki: LabPki,
     credentials: Credentials,
@@ -667,12 +673,14 @@ def module_lab(
     site_systems: SiteSystems,
     policy: dict[str, Any],
     change_policy: None,
+    run_options: tuple[str, ...],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Lab]:
     if not shutil.which("curl") or not shutil.which("openssl"):
         pytest.skip("needs the curl and openssl commands")
     text = yaml.safe_dump(policy)
-    bridge = RunningBridge(tmp_path_factory.mktemp("bridge"), pki, site_systems, policy=text)
+    directory = tmp_path_factory.mktemp("bridge")
+    bridge = RunningBridge(directory, pki, site_systems, policy=text, options=run_options)
     with bridge:
         lab = Lab(pki, credentials, site_systems, bridge, credential_files)
         yield lab
