@@ -45,9 +45,10 @@ from ibcm_bridge.lab.outcomes import (
     problems,
 )
 from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.report import write_report
 from ibcm_bridge.lab.running import RunningBridge
-from ibcm_bridge.lab.site_systems import Received, SiteSystems
+from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.lab.table import family_lines, heading, row_lines
 
 

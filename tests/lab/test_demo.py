@@ -106,7 +106,7 @@ def test_of_what_is_refused_no_request_arrives(
         ("leaked-host-name", "BRIDGE-INSPECT", (502, None), Far.ANSWERED),
         ("task-sequence", "NO-OSD", (200, None), Far.ANSWERED),
         ("boot-media-registration", "NO-OSD", (403, None), Far.ANSWERED),
-        ("user-policy-message", "NO-USER-DEPLOYMENT", (403, None), Far.ANSWERED),
+        ("user-policy-message", "NO-USER-DEPLOYMENT", (403, None), Far.REFUSED_THERE),
         ("unknown-name", "DNS-INTERNET-FQDN", (None, "unrecognized name"), Far.REFUSED_BY_PROXY),
     ],
 )

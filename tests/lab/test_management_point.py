@@ -10,12 +10,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ibcm_bridge.lab import answers, ccm, documents
+from ibcm_bridge.lab.asked import Asked, place
 from ibcm_bridge.lab.client import Request
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.registered import client_guid
 from ibcm_bridge.lab.replies import MessageReplies
-from ibcm_bridge.lab.stand_ins import Asked, Site, management_point, place
+from ibcm_bridge.lab.stand_ins import Site, management_point
 
 NOW = datetime(2026, 7, 1, 12, 0, 0, 250_000, UTC)
 PC = "pc1.corp.example"
