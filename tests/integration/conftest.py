@@ -267,9 +267,11 @@ class Lab:
         credential: Credential | None = None,
         name: str = BRIDGED,
         scheme: str = "https",
+        address: tuple[str, int] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """`curl`; standard output is the head and the body, or what `options` make it."""
-        host, port = self.bridge.address
+        host, port = address or self.bridge.address
         command = ["curl", "--silent", "--show-error", "--include", "--globoff", "--noproxy", "*"]
         command += ["--connect-to", f"{name}:443:{host}:{port}", "--cacert", self.root_file]
         if scheme == "http":
@@ -277,7 +279,8 @@ class Lab:
         if credential:
             command += ["--cert", self.pem(credential)]
         command += [*options, f"{scheme}://{name}{target}"]
-        return subprocess.run(command, capture_output=True, timeout=DEADLINE, check=False)
+        env = {**os.environ, **(environment or {})}
+        return subprocess.run(command, capture_output=True, timeout=DEADLINE, check=False, env=env)
 
     # What became of it
 
