@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,6 @@ class Kdc:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.keytab = directory / "keytab"
-        self.port = free_port()
         self.environment = {
             "KRB5_CONFIG": str(directory / "krb5.conf"),
             "KRB5_KDC_PROFILE": str(directory / "kdc.conf"),
@@ -60,29 +59,16 @@ class Kdc:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Kdc:
-        (self.directory / "krb5.conf").write_text(
-            f"[libdefaults]\n default_realm = {REALM}\n dns_lookup_kdc = false\n"
-            " dns_lookup_realm = false\n dns_canonicalize_hostname = false\n rdns = false\n"
-            f" udp_preference_limit = 1\n[realms]\n {REALM} = {{\n"
-            f"  kdc = 127.0.0.1:{self.port}\n }}\n"
-            f"[domain_realm]\n .internet.example = {REALM}\n"
-        )
-        (self.directory / "kdc.conf").write_text(
-            f"[kdcdefaults]\n kdc_listen = 127.0.0.1:{self.port}\n"
-            f" kdc_tcp_listen = 127.0.0.1:{self.port}\n[realms]\n {REALM} = {{\n"
-            f"  database_name = {self.directory}/principals\n"
-            f"  key_stash_file = {self.directory}/stash\n }}\n"
-            f"[logging]\n kdc = FILE:{self.directory}/kdc.log\n"
-        )
+        self._configure(free_port())
         self._run("kdb5_util", "-r", REALM, "create", "-s", "-P", "Lab-Master-Key")
         for name, password in PASSWORDS.items():
             self._run("kadmin.local", "-r", REALM, "addprinc", "-pw", password, name)
         # The service is what the client calls it: the Internet FQDN (protocol.md 10).
         self._run("kadmin.local", "-r", REALM, "addprinc", "-randkey", f"HTTP/{BRIDGED}")
         self._run("kadmin.local", "-r", REALM, "ktadd", "-k", str(self.keytab), f"HTTP/{BRIDGED}")
-        self._process = subprocess.Popen(
-            [tool("krb5kdc"), "-n", "-r", REALM], env=os.environ | self.environment
-        )
+        while not self._starts():
+            # The port was free a moment ago.
+            self._configure(free_port())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,15 +93,37 @@ class Kdc:
             "NTLM_USER_FILE": str(file),
         }
 
-    def wait(self) -> None:
-        """Until it answers."""
-        for _ in range(int(SECONDS / 0.05)):
-            assert self._process is not None
-            assert self._process.poll() is None, (self.directory / "kdc.log").read_text()
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), 0.05).close()
-                return
-        pytest.fail("the key distribution center does not answer")
+    def _configure(self, port: int) -> None:
+        (self.directory / "krb5.conf").write_text(
+            f"[libdefaults]\n default_realm = {REALM}\n dns_lookup_kdc = false\n"
+            " dns_lookup_realm = false\n dns_canonicalize_hostname = false\n rdns = false\n"
+            f" udp_preference_limit = 1\n[realms]\n {REALM} = {{\n"
+            f"  kdc = 127.0.0.1:{port}\n }}\n"
+            f"[domain_realm]\n .internet.example = {REALM}\n"
+        )
+        (self.directory / "kdc.conf").write_text(
+            f"[kdcdefaults]\n kdc_listen = 127.0.0.1:{port}\n"
+            f" kdc_tcp_listen = 127.0.0.1:{port}\n[realms]\n {REALM} = {{\n"
+            f"  database_name = {self.directory}/principals\n"
+            f"  key_stash_file = {self.directory}/stash\n }}\n"
+            f"[logging]\n kdc = FILE:{self.directory}/kdc.log\n"
+        )
+
+    def _starts(self) -> bool:
+        """Whether it answers; False where another has its port."""
+        log = self.directory / "kdc.log"
+        command = [tool("krb5kdc"), "-n", "-r", REALM]
+        self._process = subprocess.Popen(
+            command, env=os.environ | self.environment, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + SECONDS
+        while self._process.poll() is None:
+            if log.exists() and "commencing operation" in log.read_text():
+                return True
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.01)
+        assert "already in use" in log.read_text(), log.read_text()
+        return False
 
     def _run(
         self, name: str, *arguments: str, stdin: str = "", environment: dict[str, str] | None = None
@@ -147,7 +155,6 @@ def kdc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kdc]:
     if missing:
         pytest.fail(f"{', '.join(missing)} not found: {HOW}")
     with Kdc(tmp_path_factory.mktemp("kdc")) as one, pytest.MonkeyPatch.context() as patch:
-        one.wait()
         # For the stand-ins, which are in this process.
         for name, value in one.environment.items():
             patch.setenv(name, value)
