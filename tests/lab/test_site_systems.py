@@ -401,7 +401,11 @@ def test_a_range_is_answered_with_that_part(lab: Lab, asked: str, start: int, st
     [
         ({"Range": f"bytes={SIZE}-"}, 416),
         ({"Range": "bytes=0-1", "If-Range": '"another"'}, 200),
-        ({"Range": "bytes=0-1,3-4"}, 200),
+        ({"Range": f"bytes={SIZE}-,{SIZE}-"}, 416),
+        ({"Range": "bytes=0-1,-"}, 200),
+        ({"Range": "lines=0-1"}, 200),
+        ({"Range": "0-1"}, 200),
+        ({"Range": "bytes=" + ",".join(["0-1"] * 33)}, 200),
     ],
 )
 def test_a_range_that_cannot_be_had_is_not_206(
@@ -409,6 +413,23 @@ def test_a_range_that_cannot_be_had_is_not_206(
 ) -> None:
     with lab.client(DP, lab.computer) as client:
         assert client.request("GET", FILE, headers).status == status
+
+
+def test_several_ranges_are_several_parts(lab: Lab) -> None:
+    with lab.client(DP, lab.computer) as client:
+        reply = client.request("GET", FILE, {"Range": f"bytes=0-1, 262140-262150,{SIZE}-,-3"})
+    assert reply.status == 206
+    assert reply.header("Content-Type") == "multipart/byteranges; boundary=lab-part"
+    assert reply.header("Content-Range") is None
+    head = b"--lab-part\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes "
+    assert (
+        reply.body
+        == b"".join(
+            head + f"{start}-{stop - 1}/{SIZE}\r\n\r\n".encode() + content(start, stop) + b"\r\n"
+            for start, stop in ((0, 2), (262140, 262151), (SIZE - 3, SIZE))
+        )
+        + b"--lab-part--\r\n"
+    )
 
 
 def test_a_range_means_nothing_to_head(lab: Lab) -> None:
