@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -218,6 +219,26 @@ def test_the_application_catalog_asks_for_the_user_and_no_certificate(lab: Lab) 
     assert [one.user for one in lab.site.received()] == ["", ALICE, ""]
     assert {one.site_system for one in lab.site.received()} == {"application-catalog-website-point"}
     lab.records(3)
+
+
+def test_a_message_that_curl_sends_arrives_once_it_has_signed_in(lab: Lab, tmp_path: Path) -> None:
+    # As Microsoft's own WinINet, it sends no body with what will be answered 401.
+    asks = policy_request(lab, BOB, of=BOB)
+    file = tmp_path / "message"
+    file.write_bytes(asks.body or b"")
+    fields = [part for name, value in asks.headers for part in ("--header", f"{name}: {value}")]
+    done = lab.curl(
+        *("--ntlm", "--user", f"{BOB}:{USERS[BOB]}", "--request", "CCM_POST", *fields),
+        *("--header", "Expect:", "--data-binary", f"@{file}"),
+        target=REQUEST,
+        credential=lab.credentials.other,
+    )
+    # curl shows the head of what it goes on from, and not its body.
+    last = done.stdout[done.stdout.rindex(b"HTTP/1.1 ") :]
+    (reply,) = lab.read_replies(last, ["CCM_POST"])
+    assert f'PolicyID="{USER_POLICY}"' in document(reply), done
+    assert [(one.user, one.body) for one in lab.site.received()] == [("", b""), (BOB, asks.body)]
+    assert [one["verdict"] for one in lab.records(2)] == ["allow", "allow"]
 
 
 def test_curl_signs_in_by_ntlm(lab: Lab) -> None:
