@@ -11,7 +11,7 @@ from threading import Lock
 KEPT = 16_384
 """Records of either kind."""
 
-KEPT_BYTES = 256 * 1024 * 1024
+KEPT_BYTES = 64 * 1024 * 1024
 """Of bodies, all records together."""
 
 RECORDED = 1024 * 1024
