@@ -128,6 +128,31 @@ def test_times_are_the_clients_own(device: Device) -> None:
     assert f'TimeStamp="{written}"' in (message.body_text() or "")
 
 
+# Users (USER-WINDOWS-AUTH)
+
+
+@pytest.mark.parametrize("user", ["CORP\\alice", "alice@CORP.EXAMPLE", "corp\\ALICE"])
+def test_a_users_policy_is_for_that_user(device: Device, user: str) -> None:
+    replies = MessageReplies()
+    mine = device.known_as(registered(replies, device)["SMSID"])
+    xml = documents.policy_request(mine.guid, user="CORP\\alice")
+    request = mine.post("MP_PolicyManager", xml)
+    assert request.body is not None
+    text = ccm.parse_reply(replies.reply(request.body, user))[1]
+    assert text == answers.user_assignments()
+    for other in ("", "CORP\\bob", "OTHER\\alice", "alice@OTHER.EXAMPLE", "alice"):
+        assert replies.reply(request.body, other) == b""
+
+
+def test_and_got_where_windows_has_said_who_asks() -> None:
+    target = f"/SMS_MP_WindowsAuth/.sms_pol?{answers.USER_POLICY}.1_00"
+    for user, begins in (("CORP\\alice", b"<Policy "), ("", b"<html>")):
+        asks = Asked("GET", *place(target), b"", {}, user)
+        answer = management_point(asks, Site(0))
+        assert isinstance(answer.body, bytes)
+        assert answer.body.startswith(begins)
+
+
 # Answers
 
 
