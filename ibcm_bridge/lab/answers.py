@@ -40,7 +40,7 @@ POLICIES = {
 """Policy id -> its flags. Ids are GUIDs or plain (3.2)."""
 
 INTRANET_POLICY = "LAB20004-LAB00004-6F6BCC28"
-USER_POLICY = "{LAB00010}"
+USER_POLICY = "LAB20005-LAB00005-6F6BCC28"
 """The one that users get, whoever they are."""
 
 

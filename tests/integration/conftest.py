@@ -40,8 +40,9 @@ from ibcm_bridge.lab import pki as lab_pki
 from ibcm_bridge.lab.client import LabClient, Reply, load_credential, request_bytes
 from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import BRIDGED, RunningBridge
-from ibcm_bridge.lab.site_systems import Address, Received, SiteSystems
+from ibcm_bridge.lab.site_systems import Address, SiteSystems
 from ibcm_bridge.responses import REFUSALS
 
 DEADLINE = 10.0

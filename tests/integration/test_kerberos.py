@@ -180,7 +180,7 @@ def ask(lab: Lab, environment: dict[str, str], *options: str) -> subprocess.Comp
     # Not in this process's environment: the stand-ins read theirs there.
     return lab.curl(
         *("--negotiate", "--user", ":", *options),
-        target=POLICY.replace("{", "%7B").replace("}", "%7D"),
+        target=POLICY,
         credential=lab.credentials.computer,
         environment=environment,
     )
