@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Kerberos is built on MIT's headers; without them its tests say what they miss.
-KERBEROS := $(if $(shell command -v krb5-config),$(VENV)/.kerberos)
+KERBEROS := $(if $(shell command -v krb5-config 2>/dev/null),$(VENV)/.kerberos)
 
 .PHONY: demo test fuzz lint types bench wheel clean help
 .DEFAULT_GOAL := help
