@@ -22,6 +22,7 @@ from ibcm_bridge.lab.client import LabClient, Reply, Request
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.life_cycle import document
 from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.registered import client_guid
 from ibcm_bridge.lab.running import BRIDGED, free_port
 from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.lab.windows_sign_in import WindowsSignIn, ntlm_users
@@ -58,6 +59,8 @@ def change_policy(policy: dict[str, Any]) -> None:
         "roles": {"application-catalog-website-point": catalog},
     }
     policy["publications"].append({**bridge, **more})
+    enforced = {"identity": "enforce", "signatures": "enforce", "bindings": "bindings.sqlite"}
+    policy["messages"] = enforced
 
 
 @pytest.fixture(autouse=True)
@@ -106,9 +109,8 @@ def get(target: str = POLICY) -> Request:
 def policy_request(lab: Lab, user: str, *, of: str) -> Request:
     """What a client asks for a user, signed by its computer (protocol.md 3.2)."""
     credential = {ALICE: lab.credentials.computer, BOB: lab.credentials.other}[of]
-    device = Device.of(credential, "pc1.corp.example").known_as(
-        "GUID:5EC2E700-0000-4000-8000-0000000000AA"
-    )
+    device = Device.of(credential, "pc1.corp.example")
+    device = device.known_as(client_guid(device.certificate))
     asks = device.post("MP_PolicyManager", documents.policy_request(device.guid, user=user))
     return dataclasses.replace(asks, target=REQUEST)
 
