@@ -275,6 +275,10 @@ _FORMS: dict[bytes, Callable[[Subject, int], _Content | Deny]] = {
 
 
 def _ccm_message(subject: Subject, limit: int) -> _Content | Deny:
+    if subject.user and not subject.body:
+        # With the first message of NTLM, which will be answered 401, WinINet and libcurl send no
+        # body (IEInternals, "Challenge-Response Authentication and Zero-Length Posts").
+        return _Content({})
     message = read_ccm_request(subject.content_type, subject.body, limit)
     if isinstance(message, Deny):
         return message

@@ -34,8 +34,9 @@ from ibcm_bridge.lab.outcomes import (
     problems,
 )
 from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import RunningBridge
-from ibcm_bridge.lab.site_systems import Received, SiteSystems
+from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.lab.uploads import SESSION
 
 
