@@ -38,7 +38,7 @@ class ClamAvEngine:
     def __init__(self, settings: ClamAv) -> None:
         self._settings = settings
 
-    def scan(self, data: bytes) -> str | None:
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         """The name of the signature that was found, or None."""
         answer = self._ask(b"zINSTREAM\0", _chunks(data))
         if answer == _CLEAN:

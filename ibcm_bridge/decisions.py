@@ -91,6 +91,7 @@ class Reason(StrEnum):
     UPLOAD_INCOMPLETE = "upload-incomplete"
     UPLOAD_TOO_LARGE = "upload-too-large"
     UPLOAD_UNAVAILABLE = "upload-unavailable"
+    ARCHIVE = "archive"
     MALICIOUS_CONTENT = "malicious-content"
     ENGINE_UNAVAILABLE = "engine-unavailable"
     # whose message it is

@@ -8,6 +8,9 @@ from typing import Protocol
 
 import yara_x
 
+OPENED = "opened"
+"""A variable that rules may ask: whether this is an archive whose members are scanned, too."""
+
 SCAN_SECONDS = 10
 """For one view. Rules that take longer on a message of a few MB are a defect of the rules."""
 
@@ -31,8 +34,11 @@ class ContentEngine(Protocol):
     def in_place(self) -> bool:
         """Whether it answers at once, so that it may be asked where everybody is served."""
 
-    def scan(self, data: bytes) -> str | None:
-        """What was found, or None. Raises EngineError where there is no answer."""
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
+        """What was found, or None. Raises EngineError where there is no answer.
+
+        `opened`: it is an archive, and what is in it is shown by itself.
+        """
 
 
 class RuleError(ValueError):
@@ -49,6 +55,7 @@ class CompiledRules:
     def __init__(self, sources: Iterable[Source]) -> None:
         """RuleError names the origin."""
         compiler = yara_x.Compiler()
+        compiler.define_global(OPENED, False)
         digest = hashlib.sha256()
         for origin, source in sources:
             try:
@@ -76,10 +83,14 @@ class YaraEngine:
         self.identity = f"{self.name}:{compiled.digest[:16]}"
         self._scanner = yara_x.Scanner(compiled.rules)
         self._scanner.set_timeout(SCAN_SECONDS)
+        self._opened = False
 
-    def scan(self, data: bytes) -> str | None:
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         """The identifier of the first rule that matches, or None."""
         try:
+            if opened != self._opened:
+                self._scanner.set_global(OPENED, opened)
+                self._opened = opened
             matching = self._scanner.scan(data).matching_rules
         except (yara_x.ScanError, yara_x.TimeoutError) as error:
             raise EngineError(type(error).__name__) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -28,6 +28,9 @@ from ibcm_bridge.uploads.session import StoredObject
 
 Views = dict[str, bytes]
 """Name of a view -> its bytes."""
+
+MAX_NAMED_VIEWS = 32
+"""In the audit; an archive may have a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,8 @@ class _Content:
 
     views: Views
     message: MessageFacts | None = None
+    opened: Set[str] = frozenset()
+    """Names of the views that are archives, whose members are views, too."""
 
 
 def look(
@@ -112,23 +117,31 @@ def look(
         return content
     looked, missed = [], []
     for engine in engines:
-        seen = _shown(content.views, engine)
+        seen = _shown(content, engine)
         if seen is None:
             looked.append(engine.identity)
         elif seen.reason is Reason.ENGINE_UNAVAILABLE and engine.name in subject.may_miss:
             missed.append(f"{engine.name}: {seen.detail}")
         else:
             return seen
-    views = tuple(f"{name}:{len(data)}" for name, data in content.views.items())
-    return Findings(views, content.message, tuple(looked), tuple(missed))
+    return Findings(_named(content.views), content.message, tuple(looked), tuple(missed))
 
 
-def _shown(views: Views, engine: ContentEngine) -> Deny | None:
+def _named(views: Views) -> tuple[str, ...]:
+    """Names and sizes; of very many, how many more."""
+    named = [f"{name}:{len(data)}" for name, data in views.items()]
+    if len(named) > MAX_NAMED_VIEWS:
+        more = list(views.values())[MAX_NAMED_VIEWS:]
+        named[MAX_NAMED_VIEWS:] = [f"{len(more)} more:{sum(map(len, more))}"]
+    return tuple(named)
+
+
+def _shown(content: _Content, engine: ContentEngine) -> Deny | None:
     """What an engine says against any of the views."""
     rule = f"engines.{engine.name}"
-    for name, data in views.items():
+    for name, data in content.views.items():
         try:
-            finding = engine.scan(data)
+            finding = engine.scan(data, opened=name in content.opened)
         except EngineError as failure:
             return Deny(Reason.ENGINE_UNAVAILABLE, rule, str(failure))
         if finding is not None:
@@ -307,9 +320,10 @@ def _upload(subject: Subject, limit: int) -> _Content | Deny:
         # Who can reach the spool puts the whole in its place first.
         return Deny(Reason.ENGINE_UNAVAILABLE, subject.where, "the whole lies elsewhere")
     if not subject.whole:
-        return _scanned(subject, limit)
-    views = object_views(subject.body, limit, subject.where)
-    return views if isinstance(views, Deny) else _Content(views)
+        # That it begins like an archive is for when all of it is there.
+        return _Content({"sent": subject.body} if subject.body else {}, opened={"sent"})
+    seen = object_views(subject.body, limit, subject.where)
+    return seen if isinstance(seen, Deny) else _Content(seen.views, opened=seen.opened)
 
 
 def _as_read(text: str) -> Views:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import zipfile
 import zlib
 from collections.abc import Iterator
 from xml.etree import ElementTree
@@ -84,14 +87,21 @@ def _orders() -> Iterator[bytes]:
 
 def uploaded(data: bytes) -> None:
     """Every view is bounded, and what is packed is looked at unpacked."""
-    views = object_views(data, LIMIT, "x")
-    if isinstance(views, Deny):
-        bounded(views)
+    seen = object_views(data, LIMIT, "x")
+    if isinstance(seen, Deny):
+        bounded(seen)
         return
+    views = seen.views
     assert views["sent"] == data
     assert len(views.get("inflated", b"")) <= LIMIT
     if "as-read" in views:
         assert "text" in views
+    assert seen.opened <= views.keys()
+    unpacked = [content for name, content in views.items() if name.startswith("member")]
+    assert sum(map(len, unpacked)) <= 2 * LIMIT  # in UTF-16 and in UTF-8
+    if seen.opened == {"sent"} and data.startswith(b"PK"):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            assert sorted(unpacked) == sorted(archive.read(one) for one in archive.infolist())
 
 
 def _objects() -> Iterator[bytes]:
@@ -100,6 +110,12 @@ def _objects() -> Iterator[bytes]:
     yield zlib.compress(report.encode("utf-16-le"))
     yield zlib.compress(b"<a/>\0\r\n<b/>")
     yield b"MZ"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.log", "x" * 200)
+        archive.writestr("b.gz", gzip.compress(b"y"), zipfile.ZIP_STORED)
+    yield buffer.getvalue()
+    yield gzip.compress(buffer.getvalue())
 
 
 def soap(data: bytes) -> None:

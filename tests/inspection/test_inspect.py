@@ -67,7 +67,7 @@ class Recorder:
     def __init__(self) -> None:
         self.seen: list[bytes] = []
 
-    def scan(self, data: bytes) -> str | None:
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         self.seen.append(data)
         return None
 
@@ -78,7 +78,7 @@ class Finds:
     name = identity = "finds"
     in_place = True
 
-    def scan(self, data: bytes) -> str | None:
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         return "something"
 
 
@@ -88,7 +88,7 @@ class Fails:
     name = identity = "fails"
     in_place = True
 
-    def scan(self, data: bytes) -> str | None:
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         raise EngineError("timed out")
 
 
@@ -264,7 +264,7 @@ def test_an_engine_without_an_answer_is_no_answer(look: Look, position: int) -> 
 
 def test_an_engine_that_breaks_otherwise_is_not_taken_for_an_answer(look: Look) -> None:
     class Breaks(Recorder):
-        def scan(self, data: bytes) -> str | None:
+        def scan(self, data: bytes, *, opened: bool = False) -> str | None:
             raise ZeroDivisionError
 
     # The guard around every hook refuses; nothing here turns the accident into an approval.

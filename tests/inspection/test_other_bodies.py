@@ -113,7 +113,7 @@ def test_a_message_without_a_body_begins_a_sign_in_and_is_nothing_elsewhere(
 ) -> None:
     # USER-WINDOWS-AUTH: what will be answered 401 anyway is sent without its body.
     rule, kind = table.bodies["ccm-message"], CCM_CONTENT_TYPE.encode()
-    assert look(Subject(rule, kind, b"", user=True), [yara]) == Findings((), None, ("yara-x",))
+    assert look(Subject(rule, kind, b"", user=True), [yara]) == Findings((), None, (yara.identity,))
     for subject in (Subject(rule, kind, b""), Subject(rule, kind, b"\r\n", user=True)):
         denial = look(subject, [yara])
         assert isinstance(denial, Deny)

@@ -38,7 +38,7 @@ class Engine:
     name = identity = "engine"
     in_place = True
 
-    def scan(self, data: bytes) -> str | None:
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         return "needle" if b"needle" in data else None
 
 

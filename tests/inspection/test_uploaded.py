@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.inspection.uploaded import is_zlib, object_views
+from ibcm_bridge.inspection.uploaded import Uploaded, is_zlib, object_views
 
 REPORT = "<?xml version='1.0' encoding='utf-16'?><Report><x a='&#69;VIL'>EV<b/>IL</x></Report>"
 LIMIT = 1_000_000
@@ -17,8 +17,8 @@ LIMIT = 1_000_000
 
 def views(whole: bytes, limit: int = LIMIT) -> dict[str, bytes]:
     found = object_views(whole, limit, "bodies.bits-upload")
-    assert isinstance(found, dict), found
-    return found
+    assert isinstance(found, Uploaded), found
+    return found.views
 
 
 def refused(whole: bytes, limit: int = LIMIT) -> Deny:
@@ -105,5 +105,5 @@ def test_whatever_it_is_it_is_looked_at_or_refused(data: bytes, packed: bool) ->
     whole = zlib.compress(data) if packed else data
     found = object_views(whole, LIMIT, "x")
     if not isinstance(found, Deny):
-        assert found["sent"] == whole
-        assert not packed or found["inflated"] == data
+        assert found.views["sent"] == whole
+        assert not packed or found.views["inflated"] == data

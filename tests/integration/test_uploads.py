@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -40,13 +43,16 @@ def change_policy(policy: dict[str, Any]) -> None:
 class Sender:
     """A client with an upload, and what its packets were answered."""
 
-    def __init__(self, client: LabClient, upload: Upload) -> None:
+    def __init__(self, client: LabClient, upload: Upload, sent: list[int]) -> None:
         self.client, self.upload, self.session = client, upload, ""
+        self.sent = sent
+        """How many packets there were, of all senders."""
 
     def send(self, request: Request) -> Reply:
         fields = [
             (name, self.session if value == SESSION else value) for name, value in request.headers
         ]
+        self.sent[0] += 1
         reply = self.client.send(replace(request, headers=tuple(fields)))
         self.session = reply.header("BITS-Session-Id") or self.session
         return reply
@@ -63,14 +69,15 @@ class Senders:
     def __init__(self, lab: Lab, stack: ExitStack) -> None:
         self._lab, self._stack = lab, stack
         self._numbers = iter(range(1_000))
+        self.sent = [0]
 
     def __call__(self, data: bytes) -> Sender:
         path = f"/CCM_Incoming/{os.getpid()}-{id(self)}-{next(self._numbers)}.msg"
-        return Sender(self._client(None), Upload(path, data))
+        return Sender(self._client(None), Upload(path, data), self.sent)
 
     def again(self, one: Sender, credential: Credential | None = None) -> Sender:
         """The same session, on another connection."""
-        other = Sender(self._client(credential), one.upload)
+        other = Sender(self._client(credential), one.upload, self.sent)
         other.session = one.session
         return other
 
@@ -82,7 +89,10 @@ class Senders:
 def sender(lab: Lab) -> Iterator[Senders]:
     lab.site.uploads.clear()
     with ExitStack() as stack:
-        yield Senders(lab, stack)
+        senders = Senders(lab, stack)
+        yield senders
+        # What is written down late would be taken for the next test's.
+        lab.until(lambda: len(lab.audit()) >= senders.sent[0])
 
 
 def report(text: str = "x") -> bytes:
@@ -165,6 +175,7 @@ def test_a_session_is_of_no_use_to_another(lab: Lab, sender: Senders) -> None:
     one.begin(fragments=2)
     for packet in (one.upload.fragments(3)[2], one.upload.cancel(), one.upload.close()):
         lab.clear()
+        sender.sent[0] = 0
         reply = sender.again(one, lab.credentials.other).send(packet)
         assert_refused(reply, Reason.UPLOAD_OF_ANOTHER, lab.record())
         assert lab.record()["requirement"] == "BRIDGE-IDENTITY"
@@ -279,3 +290,39 @@ def test_a_coded_fragment_is_refused(lab: Lab, sender: Senders) -> None:
     assert lab.records(2)[-1]["rule"] == "uploads.content-encoding"
     again = sender.again(one)
     assert again.send(one.upload.cancel()).status == 200
+
+
+def archive(*contents: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+        for number, content in enumerate(contents):
+            made.writestr(f"{number}.log", content)
+    return buffer.getvalue()
+
+
+def test_what_is_packed_is_opened_and_arrives_as_it_was(lab: Lab, sender: Senders) -> None:
+    data = archive(b"a log", gzip.compress(b"an older log"))
+    one = sender(data)
+    one.begin(fragments=2, of=2)
+    assert one.send(one.upload.close()).status == 200
+    assert [*lab.site.uploads.files.values()] == [data]
+    assert "member 2.1:12" in lab.records(4)[2]["inspected"]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (gzip.compress(archive(b"x", eicar().encode())), Reason.MALICIOUS_CONTENT),
+        (archive(bytes(1_000_000)), Reason.ARCHIVE),
+        (archive(b"x").replace(b"PK\x01\x02", b"PK\x01\x03"), Reason.ARCHIVE),
+        (b"MSCF" + bytes(100), Reason.MALICIOUS_CONTENT),
+    ],
+)
+def test_what_is_packed_badly_is_refused_as_a_whole(
+    lab: Lab, sender: Senders, data: bytes, reason: Reason
+) -> None:
+    one = sender(data)
+    one.begin()
+    reply = one.send(one.upload.fragments(1)[0])
+    assert_refused(reply, reason, lab.records(3)[-1])
+    assert lab.site.uploads.under_way == 0
