@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REPORT = "<Report><x>%s</x></Report>"
 LARGEST = 8_388_608
+LAST = "/SMS_MP/.sms_aut?MPLIST"
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +44,13 @@ def change_policy(policy: dict[str, Any]) -> None:
 class Sender:
     """A client with an upload, and what its packets were answered."""
 
-    def __init__(self, client: LabClient, upload: Upload, sent: list[int]) -> None:
+    def __init__(self, client: LabClient, upload: Upload) -> None:
         self.client, self.upload, self.session = client, upload, ""
-        self.sent = sent
-        """How many packets there were, of all senders."""
 
     def send(self, request: Request) -> Reply:
         fields = [
             (name, self.session if value == SESSION else value) for name, value in request.headers
         ]
-        self.sent[0] += 1
         reply = self.client.send(replace(request, headers=tuple(fields)))
         self.session = reply.header("BITS-Session-Id") or self.session
         return reply
@@ -69,15 +67,14 @@ class Senders:
     def __init__(self, lab: Lab, stack: ExitStack) -> None:
         self._lab, self._stack = lab, stack
         self._numbers = iter(range(1_000))
-        self.sent = [0]
 
     def __call__(self, data: bytes) -> Sender:
         path = f"/CCM_Incoming/{os.getpid()}-{id(self)}-{next(self._numbers)}.msg"
-        return Sender(self._client(None), Upload(path, data), self.sent)
+        return Sender(self._client(None), Upload(path, data))
 
     def again(self, one: Sender, credential: Credential | None = None) -> Sender:
         """The same session, on another connection."""
-        other = Sender(self._client(credential), one.upload, self.sent)
+        other = Sender(self._client(credential), one.upload)
         other.session = one.session
         return other
 
@@ -89,10 +86,11 @@ class Senders:
 def sender(lab: Lab) -> Iterator[Senders]:
     lab.site.uploads.clear()
     with ExitStack() as stack:
-        senders = Senders(lab, stack)
-        yield senders
+        yield Senders(lab, stack)
         # What is written down late would be taken for the next test's.
-        lab.until(lambda: len(lab.audit()) >= senders.sent[0])
+        with lab.client() as last:
+            last.request("GET", LAST)
+        lab.until(lambda: any(one["target"] == LAST for one in lab.audit()))
 
 
 def report(text: str = "x") -> bytes:
@@ -175,7 +173,6 @@ def test_a_session_is_of_no_use_to_another(lab: Lab, sender: Senders) -> None:
     one.begin(fragments=2)
     for packet in (one.upload.fragments(3)[2], one.upload.cancel(), one.upload.close()):
         lab.clear()
-        sender.sent[0] = 0
         reply = sender.again(one, lab.credentials.other).send(packet)
         assert_refused(reply, Reason.UPLOAD_OF_ANOTHER, lab.record())
         assert lab.record()["requirement"] == "BRIDGE-IDENTITY"
@@ -226,6 +223,16 @@ def test_what_cannot_become_right_ends_the_session_on_both_sides(
     assert_refused(reply, reason, lab.records(4)[-1])
     assert reply.header("BITS-Error-Code") == code
     assert (lab.site.uploads.under_way, lab.site.uploads.files) == (0, {})
+
+
+def test_who_is_still_sending_what_is_refused_has_it_cancelled_too(
+    lab: Lab, sender: Senders
+) -> None:
+    one = sender(os.urandom(4_000_000))
+    one.begin()
+    reply = one.send(one.upload.fragment(0, 4_000_000, total=LARGEST + 1))
+    assert_refused(reply, Reason.UPLOAD_TOO_LARGE, lab.records(3)[-1])
+    assert lab.site.uploads.under_way == 0
 
 
 def test_an_upload_at_the_limit_passes_and_above_it_not(lab: Lab, sender: Senders) -> None:
