@@ -171,6 +171,7 @@ def test_malware_in_one_fragment_is_found_there(lab: Lab, sender: Senders) -> No
 def test_a_session_is_of_no_use_to_another(lab: Lab, sender: Senders) -> None:
     one = sender(report())
     one.begin(fragments=2)
+    lab.records(3)
     for packet in (one.upload.fragments(3)[2], one.upload.cancel(), one.upload.close()):
         lab.clear()
         reply = sender.again(one, lab.credentials.other).send(packet)
