@@ -349,7 +349,7 @@ class UploadRules:
     def describe(self) -> str:
         """One line for an operator."""
         where = f"put together in {self.spool}" if self.spool else "forgotten at the end"
-        return f"uploads of up to {self.largest} bytes, {self.size} in all: {where}"
+        return f"up to {self.largest} bytes each, {self.size} in all, {where}"
 
 
 @dataclass(frozen=True, slots=True)
