@@ -54,17 +54,29 @@ class CompiledRules:
 
     def __init__(self, sources: Iterable[Source]) -> None:
         """RuleError names the origin."""
-        compiler = yara_x.Compiler()
-        compiler.define_global(OPENED, False)
-        digest = hashlib.sha256()
-        for origin, source in sources:
-            try:
-                compiler.add_source(source, origin=origin)
-            except yara_x.CompileError as error:
-                raise RuleError(f"{origin}: {error}") from error
-            digest.update(hashlib.sha256(source.encode()).digest())
-        self.rules = compiler.build()
-        self.digest = digest.hexdigest()
+        known = list(sources)
+        compiled = _compile(known)
+        if isinstance(compiled, str):
+            raise RuleError(compiled)
+        self.rules = compiled
+        texts = (hashlib.sha256(text.encode()).digest() for _, text in known)
+        self.digest = hashlib.sha256(b"".join(texts)).hexdigest()
+
+
+def _compile(sources: Iterable[Source]) -> yara_x.Rules | str:
+    """The rules, or what is wrong with them.
+
+    In words and not as an exception: that would hold on to the compiler, which must end on the
+    thread that made it.
+    """
+    compiler = yara_x.Compiler()
+    compiler.define_global(OPENED, False)
+    for origin, source in sources:
+        try:
+            compiler.add_source(source, origin=origin)
+        except yara_x.CompileError as error:
+            return f"{origin}: {error}"
+    return compiler.build()
 
 
 class YaraEngine:
