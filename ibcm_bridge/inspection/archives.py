@@ -33,6 +33,8 @@ RATIO_FROM = 102_400
 _ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
 _GZIP = b"\x1f\x8b\x08"
+_WITH_NAME = b"\x08"
+"""RFC 1952 2.3.1, FLG: a file name, up to a NUL. Other fields may hold what they like."""
 _END_BYTES = 22
 _LOCAL = struct.Struct("<4s5H3L2H")
 """APPNOTE 4.3.7: signature, version, flags, method, time, date, CRC, sizes, lengths."""
@@ -80,6 +82,9 @@ def is_archive(data: bytes) -> bool:
 def members(data: bytes, allowance: Allowance) -> Iterator[bytes]:
     """What is in an archive, one member after another. Raises Refused."""
     if data.startswith(_GZIP):
+        if data[3:4] not in (b"\0", _WITH_NAME):
+            # What is no content could be a zip, for a reader that goes by the end.
+            raise allowance.refused("gzip", "a head with room for anything")
         allowance.count()
         yield _inflated(data, 31, allowance)
     else:

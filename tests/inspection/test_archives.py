@@ -84,6 +84,18 @@ def test_what_is_packed_with_gzip_is_a_view() -> None:
     assert opened(gzip.compress(b"one")).views["member 1"] == b"one"
 
 
+def test_what_gzip_has_named_is_a_view() -> None:
+    buffer = io.BytesIO()
+    with gzip.GzipFile("ccmexec.log", "wb", fileobj=buffer) as file:
+        file.write(b"one")
+    assert opened(buffer.getvalue()).views["member 1"] == b"one"
+
+
+@pytest.mark.parametrize("level", [0, 9])
+def test_a_zip_in_a_gzip_is_no_zip_by_itself(level: int) -> None:
+    assert opened(gzip.compress(packed([b"one"]), level)).views["member 1.1"] == b"one"
+
+
 def test_an_archive_in_a_stream_is_opened() -> None:
     seen = opened(zlib.compress(gzip.compress(b"one")))
     assert (seen.opened, seen.views["member 1"]) == ({"inflated"}, b"one")
@@ -262,6 +274,12 @@ END = ZIP.rindex(b"PK\x05\x06")
         (changed(ZIP, END + 16, struct.pack("<L", CENTRAL - 1)), "zip"),
         (changed(ZIP, SECOND - 1, b"\xff"), "deflate"),
         (gzip.compress(b"one") + b"x", "deflate"),
+        (gzip.compress(b"one") + packed([b"two"]), "deflate"),
+        # One reader goes by its beginning, another by its end: a zip where a comment may be.
+        (changed(gzip.compress(b"one"), 3, b"\x04"), "gzip"),
+        (changed(gzip.compress(b"one"), 3, b"\x10"), "gzip"),
+        (changed(gzip.compress(b"one"), 3, b"\x02"), "gzip"),
+        (b"\x1f\x8b\x08", "gzip"),
         (gzip.compress(b"one") + gzip.compress(b"two"), "deflate"),
         (gzip.compress(b"one")[:-1], "deflate"),
         (changed(gzip.compress(b"one"), -8 % len(gzip.compress(b"one")), b"\xff"), "deflate"),
