@@ -1,16 +1,16 @@
 """What a client does from its registration on, step by step; and what boot media would do.
 
 Each step is data: its name, the request it sends, and what a good answer to it is. What a client
-learns (its client GUID, from the answer to its registration; cookies of a software update point)
-goes into the steps that follow. `update_scan` has Windows Update Agent's part.
-A report too large for a message would be uploaded (protocol.md 3.6); the lab's client only asks
-where, because the bridge refuses uploads.
+learns (its client GUID, from the answer to its registration; an upload's session; cookies of a
+software update point) goes into the steps that follow. `update_scan` has Windows Update Agent's
+part.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 from xml.etree import ElementTree as ET
 
@@ -19,6 +19,7 @@ from ibcm_bridge.lab.answers import POLICIES
 from ibcm_bridge.lab.client import LabClient, Reply, Request
 from ibcm_bridge.lab.content import content
 from ibcm_bridge.lab.device import AGENT, Device, posted
+from ibcm_bridge.lab.uploads import Upload
 
 type Good = Callable[[Reply], bool]
 type Learns = Callable[[Device, Reply], Device]
@@ -52,6 +53,16 @@ def begins(text: bytes, status: int = 200) -> Good:
 def taken_in(reply: Reply) -> bool:
     """protocol.md 1.7: `NoReply`."""
     return (reply.status, reply.body) == (200, ccm.NO_REPLY)
+
+
+def acknowledged(reply: Reply) -> bool:
+    """protocol.md 6."""
+    return reply.status == 200 and reply.header("BITS-Packet-Type") == "Ack"
+
+
+def its_session(device: Device, reply: Reply) -> Device:
+    """The one that an answer to Create-Session gives."""
+    return replace(device, session=reply.header("BITS-Session-Id") or "")
 
 
 def told_its_size(reply: Reply) -> bool:
@@ -150,6 +161,14 @@ def _listing(_device: Device) -> Request:
 
 _BITS = (("User-Agent", "Microsoft BITS/7.8"),)
 
+
+def _upload(device: Device) -> Upload:
+    """A report that is too large for a message (protocol.md 3.6), as its payload would be."""
+    payload = documents.inventory_report(device.guid, rows=50).encode("utf-16-le")
+    name = device.guid.removeprefix("GUID:") or "unknown"
+    return Upload(f"/CCM_Incoming/{name}.msg", zlib.compress(payload), device.session)
+
+
 LIFE = (
     Step("registration", Device.registration, answered("ClientRegistrationResponse"), its_name),
     _location("site information", "SiteInformationRequest", "SiteInformationReply"),
@@ -182,6 +201,10 @@ LIFE = (
         lambda device: device.post("MP_HinvEndpoint", documents.upload_request()),
         answered("UploadReply"),
     ),
+    Step("upload: session", lambda device: _upload(device).create(), acknowledged, its_session),
+    Step("upload: begin", lambda device: _upload(device).fragments(2)[0], acknowledged),
+    Step("upload: end", lambda device: _upload(device).fragments(2)[1], acknowledged),
+    Step("upload: close", lambda device: _upload(device).close(), acknowledged),
     Step("registration once more", Device.registration, answered("ClientRegistrationResponse")),
 )
 """Of a client that is only ever on the Internet (protocol.md 11)."""
