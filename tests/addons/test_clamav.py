@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import tempfile
 import threading
@@ -14,11 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.addons.clamav import CHUNK, MAX_ANSWER, ClamAvEngine, described, verdict
+from ibcm_bridge.addons.connect_check import check_connections
+from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.inspection.engines import EngineError
 from ibcm_bridge.lab.clamd import DEADLY, SIGNATURE, ScanDaemon
 from ibcm_bridge.lab.clamd import MARKER as LAB_MARKER
 from ibcm_bridge.policy import ClamAv
 from tests.clamd import MARKER, NAME, running_clamd
+
+from .conftest import Lab
 
 LIMIT = 3 * CHUNK
 
@@ -239,6 +244,20 @@ def test_without_a_daemon_there_is_no_answer(tmp_path: Path, path: str) -> None:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(EngineError, match="refused"):
             ClamAvEngine(ClamAv(closed.getsockname(), 1.0)).scan(b"x")
+
+
+def test_the_check_of_connections_asks_it(lab: Lab) -> None:
+    def found(address: tuple[str, int]) -> Finding:
+        policy = dataclasses.replace(lab.policy, listeners=(), clamav=ClamAv(address, 1.0))
+        (finding,) = check_connections(policy)
+        return finding
+
+    with ScanDaemon() as daemon:
+        asked = found(daemon.address)
+    assert (asked.level, asked.text) == (Level.FACT, "ClamAV stand-in of the lab")
+    gone = found(daemon.address)
+    assert (gone.level, gone.requirement) == (Level.PROBLEM, "BRIDGE-INSPECT")
+    assert "gives no answer" in gone.text
 
 
 def test_where_it_is_is_said_as_the_policy_has_it() -> None:
