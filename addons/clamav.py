@@ -10,6 +10,7 @@ It waits, so it is asked in worker processes only.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import socket
 import time
@@ -25,8 +26,10 @@ CHUNK = 1_048_576
 MAX_ANSWER = 4_096
 """Bytes. An answer is the name of a signature and a word."""
 
-_FOUND = re.compile(rb"stream: ([!-~]{1,128}) FOUND")
+_FOUND = re.compile(rb"stream: (.+) FOUND", re.DOTALL)
+"""Whatever the name is: a find must not become an answer that is missing."""
 _CLEAN = b"stream: OK"
+_UNPRINTABLE = re.compile(rb"[^ -~]")
 
 
 class ClamAvEngine:
@@ -40,13 +43,7 @@ class ClamAvEngine:
 
     def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         """The name of the signature that was found, or None."""
-        answer = self._ask(b"zINSTREAM\0", _chunks(data))
-        if answer == _CLEAN:
-            return None
-        found = _FOUND.fullmatch(answer)
-        if found is None:
-            raise EngineError(_words(answer))
-        return found[1].decode("ascii")
+        return verdict(self._ask(b"zINSTREAM\0", _chunks(data)))
 
     def version(self) -> str:
         """What the daemon says of itself and its signatures. EngineError where it says nothing."""
@@ -58,16 +55,31 @@ class ClamAvEngine:
         due = time.monotonic() + self._settings.seconds
         try:
             with _connected(self._settings.address, due) as connection:
-                # It may answer, and close, before it has been sent everything.
+                sent = False
+                # It may close before it has been sent everything, having said why.
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    for piece in (command, *pieces):
+                    for piece in itertools.chain((command,), pieces):
                         connection.settimeout(_left(due))
                         connection.sendall(piece)
-                return _answer(connection, due)
+                    sent = True
+                answer = _answer(connection, due)
+                if answer == _CLEAN and not sent:
+                    raise EngineError("it has not looked at all of it")
+                return answer
         except TimeoutError:
             raise EngineError(f"no answer in {self._settings.seconds:g} s") from None
         except OSError as error:
             raise EngineError(error.strerror or type(error).__name__) from error
+
+
+def verdict(answer: bytes) -> str | None:
+    """The name of the signature that was found, or None. EngineError: it is no answer."""
+    if answer == _CLEAN:
+        return None
+    found = _FOUND.fullmatch(answer)
+    if found is None:
+        raise EngineError(_words(answer))
+    return _words(found[1])
 
 
 def _connected(address: Path | tuple[str, int], due: float) -> socket.socket:
@@ -118,7 +130,7 @@ def _answer(connection: socket.socket, due: float) -> bytes:
 
 def _words(answer: bytes) -> str:
     """An answer for people, whatever it is."""
-    return answer[:128].decode("ascii", "replace").replace("\ufffd", "?")
+    return _UNPRINTABLE.sub(b"?", answer[:128]).decode("ascii")
 
 
 def described(settings: ClamAv) -> str:

@@ -61,9 +61,9 @@ class RulesRenewal:
         if seen == self._stamp:
             return None
         setup = engine_setup(self._policy)
-        found = None if setup == self._held else (setup, CompiledRules(setup.rules))
+        # Compiling holds up everybody for a part of its time: once is enough.
         self._stamp = seen
-        return found
+        return None if setup == self._held else (setup, CompiledRules(setup.rules))
 
     def _say(self, problem: str) -> None:
         if problem != self._said:

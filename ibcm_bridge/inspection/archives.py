@@ -32,6 +32,8 @@ RATIO_FROM = 102_400
 
 _ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
+_ENTRY = b"PK\x01\x02"
+"""What each entry of a directory begins with (APPNOTE 4.3.12)."""
 _GZIP = b"\x1f\x8b\x08"
 _WITH_NAME = b"\x08"
 """RFC 1952 2.3.1, FLG: a file name, up to a NUL. Other fields may hold what they like."""
@@ -60,8 +62,12 @@ class Allowance:
 
     def count(self) -> None:
         """One member more."""
+        self.expect(1)
         self.members += 1
-        if self.members > MAX_MEMBERS:
+
+    def expect(self, members: int) -> None:
+        """See to it that there may be so many more."""
+        if self.members + members > MAX_MEMBERS:
             raise self.refused("members", f"more than {MAX_MEMBERS} members")
 
     def take(self, unpacked: int, packed: int) -> None:
@@ -99,6 +105,8 @@ def _has_end(data: bytes) -> bool:
 def _of_zip(data: bytes, allowance: Allowance) -> Iterator[bytes]:
     if data[-_END_BYTES:-18] != _EMPTY_ZIP:
         raise allowance.refused("zip", "something before its beginning or behind its end")
+    # Else the library would make an object of each of a million, before they are counted.
+    allowance.expect(data.count(_ENTRY))
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         entries = sorted(archive.infolist(), key=lambda one: one.header_offset)
@@ -138,7 +146,12 @@ def _member(data: bytes, entry: zipfile.ZipInfo, limit: int, allowance: Allowanc
     described = bool(flags & _DESCRIPTOR)
     if behind not in (_DESCRIPTORS[1:] if described else _DESCRIPTORS[:1]):
         raise allowance.refused("zip", "an entry of another size than its head says")
-    if not described and (crc, packed, unpacked) != _sizes(entry, packed, unpacked):
+    local = (crc, packed, unpacked)
+    # Of what is described behind it the head says nothing (APPNOTE 4.4.4), or the same.
+    if not all(
+        one == same or (described and not one)
+        for one, same in zip(local, _sizes(entry, packed, unpacked), strict=True)
+    ):
         raise allowance.refused("zip", "an entry whose two heads disagree")
     content = data[first : first + entry.compress_size]
     if method == zipfile.ZIP_DEFLATED:

@@ -69,7 +69,8 @@ def _compile(sources: Iterable[Source]) -> yara_x.Rules | str:
     In words and not as an exception: that would hold on to the compiler, which must end on the
     thread that made it.
     """
-    compiler = yara_x.Compiler()
+    # What another file brings in, the digest would not cover.
+    compiler = yara_x.Compiler(includes_enabled=False)
     compiler.define_global(OPENED, False)
     for origin, source in sources:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import tempfile
 import threading
@@ -10,13 +11,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ibcm_bridge.addons.clamav import CHUNK, MAX_ANSWER, ClamAvEngine, described
+from ibcm_bridge.addons.clamav import CHUNK, MAX_ANSWER, ClamAvEngine, described, verdict
+from ibcm_bridge.addons.connect_check import check_connections
+from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.inspection.engines import EngineError
 from ibcm_bridge.lab.clamd import DEADLY, SIGNATURE, ScanDaemon
 from ibcm_bridge.lab.clamd import MARKER as LAB_MARKER
 from ibcm_bridge.policy import ClamAv
 from tests.clamd import MARKER, NAME, running_clamd
+
+from .conftest import Lab
 
 LIMIT = 3 * CHUNK
 
@@ -116,9 +123,9 @@ def says(answer: bytes) -> Behave:
         (b"stream: lstat() failed: ERROR\0", "ERROR"),
         (b"INSTREAM size limit exceeded. ERROR\0", "size limit exceeded"),
         (b"UNKNOWN COMMAND\0", "UNKNOWN COMMAND"),
-        (b"stream: two words FOUND\0", "two words FOUND"),
-        (b"stream: " + b"x" * 129 + b" FOUND\0", "xxx"),
-        (b"stream: \xff\x1b[31m FOUND\0", r"\?"),
+        (b"stream:  FOUND\0", "FOUND"),
+        (b"stream: FOUND\0", "FOUND"),
+        (b"\xff\x1b[31m\0", r"^\?\?\[31m$"),
         (b"\0", "^$"),
         (b"x" * (MAX_ANSWER + 1), "too long an answer"),
     ],
@@ -128,10 +135,64 @@ def test_anything_but_a_plain_answer_is_none(answer: bytes, why: str) -> None:
         engine.scan(b"x")
 
 
-@pytest.mark.parametrize("name", [b"x", b"Win.Test.EICAR_HDB-1", b"x" * 128])
-def test_a_find_is_named(name: bytes) -> None:
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"x", "x"),
+        (b"Win.Test.EICAR_HDB-1", "Win.Test.EICAR_HDB-1"),
+        # Where a role may go on without an answer, a find must not become one that is missing.
+        (b"two words", "two words"),
+        (b"x" * 129, "x" * 128),
+        (b"\xff\x1b[31m\n", "??[31m?"),
+    ],
+)
+def test_a_find_is_named(name: bytes, shown: str) -> None:
     with daemon(says(b"stream: %b FOUND\0" % name)) as engine:
-        assert engine.scan(b"x") == name.decode()
+        assert engine.scan(b"x") == shown
+
+
+ANSWERS = st.one_of(
+    st.binary(max_size=200),
+    st.builds(
+        b"".join,
+        st.lists(st.sampled_from([b"stream:", b" ", b"OK", b"FOUND", b"ERROR", b"\n", b"x", b"1"])),
+    ),
+)
+
+
+@given(ANSWERS)
+def test_only_one_answer_is_clean_and_whatever_is_said_can_be_shown(answer: bytes) -> None:
+    try:
+        found = verdict(answer)
+    except EngineError as error:
+        said = str(error)
+        assert not (answer.startswith(b"stream: ") and answer.endswith(b" FOUND")) or (
+            answer == b"stream:  FOUND" or len(answer) < len(b"stream: x FOUND")
+        )
+    else:
+        assert (found is None) == (answer == b"stream: OK")
+        assert found is None or answer.endswith(b" FOUND")
+        said = found or ""
+    assert len(said) <= 128
+    assert said.isascii()
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_clean_is_what_has_been_sent_as_a_whole(closes: bool) -> None:
+    done = threading.Event()
+
+    def hurry(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(b"stream: OK\0")
+        if not closes:
+            done.wait(10)
+
+    why = "not looked at all" if closes else "no answer in"
+    with daemon(hurry) as engine:
+        with pytest.raises(EngineError, match=why):
+            engine.scan(bytes(64 * CHUNK))
+        done.set()
 
 
 def test_a_daemon_that_never_answers_is_not_waited_for_long() -> None:
@@ -183,6 +244,20 @@ def test_without_a_daemon_there_is_no_answer(tmp_path: Path, path: str) -> None:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(EngineError, match="refused"):
             ClamAvEngine(ClamAv(closed.getsockname(), 1.0)).scan(b"x")
+
+
+def test_the_check_of_connections_asks_it(lab: Lab) -> None:
+    def found(address: tuple[str, int]) -> Finding:
+        policy = dataclasses.replace(lab.policy, listeners=(), clamav=ClamAv(address, 1.0))
+        (finding,) = check_connections(policy)
+        return finding
+
+    with ScanDaemon() as daemon:
+        asked = found(daemon.address)
+    assert (asked.level, asked.text) == (Level.FACT, "ClamAV stand-in of the lab")
+    gone = found(daemon.address)
+    assert (gone.level, gone.requirement) == (Level.PROBLEM, "BRIDGE-INSPECT")
+    assert "gives no answer" in gone.text
 
 
 def test_where_it_is_is_said_as_the_policy_has_it() -> None:
