@@ -45,7 +45,9 @@ class RulesRenewal:
         """Read again what has changed. Never raises: whatever happens, the rules held stay."""
         try:
             found = await asyncio.to_thread(self._read_again)
-        except Exception as error:
+        except BaseException as error:  # a panic of YARA-X is no Exception
+            if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
+                raise
             # Of rules of the operator's own the text says which line is wrong.
             self._say(f"{type(error).__name__}: {error}")
             return

@@ -85,14 +85,28 @@ def is_archive(data: bytes) -> bool:
     return data.startswith((_ZIP, _EMPTY_ZIP, _GZIP)) or _has_end(data)
 
 
+def is_zlib(data: bytes) -> bool:
+    """Whether a reader of RFC 1950 would take it for a stream: its header, and how it begins."""
+    if len(data) < 2 or data[0] & 0x8F != 0x08 or int.from_bytes(data[:2]) % 31:
+        return False
+    try:
+        zlib.decompressobj().decompress(data[:256], 1)
+    except zlib.error:
+        return False
+    return True
+
+
 def members(data: bytes, allowance: Allowance) -> Iterator[bytes]:
-    """What is in an archive, one member after another. Raises Refused."""
+    """What is in an archive or a zlib stream, one member after another. Raises Refused."""
     if data.startswith(_GZIP):
         if data[3:4] not in (b"\0", _WITH_NAME):
             # What is no content could be a zip, for a reader that goes by the end.
             raise allowance.refused("gzip", "a head with room for anything")
         allowance.count()
         yield _inflated(data, 31, allowance)
+    elif is_zlib(data):
+        allowance.count()
+        yield _inflated(data, 15, allowance)
     else:
         yield from _of_zip(data, allowance)
 

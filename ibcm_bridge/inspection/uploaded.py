@@ -7,11 +7,16 @@ read as what it looks like. Archives are opened (`archives`). Anything else is l
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field
 
 from ibcm_bridge.decisions import Deny, Refused
-from ibcm_bridge.inspection.archives import MAX_ARCHIVE_DEPTH, Allowance, is_archive, members
+from ibcm_bridge.inspection.archives import (
+    MAX_ARCHIVE_DEPTH,
+    Allowance,
+    is_archive,
+    is_zlib,
+    members,
+)
 from ibcm_bridge.messages.ccm import inflate
 from ibcm_bridge.messages.xml import decode_xml, read_xml
 
@@ -32,11 +37,10 @@ class Uploaded:
             within = (*number, index)
             member = f"member {'.'.join(map(str, within))}"
             self.views[member] = content
-            if is_archive(content):
+            if is_archive(content) or is_zlib(content):
                 self.unpack(member, within, content, allowance)
-            elif _is_utf_16(content) and (text := decode_xml(content)):
-                # Signatures are mostly ASCII (`looking`).
-                self.views[f"{member} text"] = text.encode()
+            elif text := _of_utf_16(content):
+                self.views[f"{member} text"] = text
 
 
 def object_views(whole: bytes, limit: int, where: str) -> Uploaded | Deny:
@@ -51,7 +55,7 @@ def object_views(whole: bytes, limit: int, where: str) -> Uploaded | Deny:
         seen.views[name] = inflated
         left -= len(inflated)
     try:
-        if is_archive(content):
+        if is_archive(content) or is_zlib(content):
             seen.unpack(name, (), content, Allowance(f"{where}.archive", left))
             return seen
     except Refused as refused:
@@ -59,24 +63,25 @@ def object_views(whole: bytes, limit: int, where: str) -> Uploaded | Deny:
     return _text(seen, content, where)
 
 
-def is_zlib(data: bytes) -> bool:
-    """Whether a reader of RFC 1950 would take it for a stream: its header, and how it begins."""
-    if len(data) < 2 or data[0] & 0x8F != 0x08 or int.from_bytes(data[:2]) % 31:
-        return False
+def _of_utf_16(content: bytes) -> bytes | None:
+    """In UTF-8 what is text in UTF-16, of either order: signatures are mostly ASCII (`looking`)."""
+    little = content[1:2] == b"\0" or content.startswith(b"\xff\xfe")
+    big = content[:1] == b"\0" or content.startswith(b"\xfe\xff")
+    if little == big:
+        return None
     try:
-        zlib.decompressobj().decompress(data[:256], 1)
-    except zlib.error:
-        return False
-    return True
-
-
-def _is_utf_16(content: bytes) -> bool:
-    return content[1:2] == b"\0" or content.startswith(b"\xff\xfe")
+        text = content.decode("utf-16-le" if little else "utf-16-be")
+        return text.removeprefix("\ufeff").encode()
+    except UnicodeError:
+        return None
 
 
 def _text(seen: Uploaded, content: bytes, where: str) -> Uploaded | Deny:
     text = decode_xml(content)
     if not text:
+        # A management point reads no other order than its own, but what is there is looked at.
+        if other := _of_utf_16(content):
+            seen.views["text"] = other
         return seen
     seen.views["text"] = text.encode()
     as_read = []

@@ -147,6 +147,11 @@ def test_an_archive_written_without_knowing_its_sizes_is_opened() -> None:
         lambda data: gzip.compress(packed([packed([data])])),
         lambda data: zlib.compress(packed([data])),
         lambda data: packed([data.decode().encode("utf-16-le")]),
+        lambda data: packed([data.decode().encode("utf-16-be")]),
+        lambda data: packed([data.decode().encode("utf-16")]),
+        lambda data: packed([zlib.compress(data)]),
+        lambda data: gzip.compress(zlib.compress(data)),
+        lambda data: zlib.compress(zlib.compress(data)),
     ],
 )
 def test_malware_in_an_archive_is_found(pack: Callable[[bytes], bytes], yara: YaraEngine) -> None:
