@@ -132,7 +132,7 @@ class Spool:
 
     def take(self, packet: Packet, sender: Sender, body: bytes) -> UploadPart | Deny:
         """Keep what a packet brings, and say how it is to be inspected; or why it is refused."""
-        if packet.type in (PacketType.PING, PacketType.CREATE_SESSION):
+        if not packet.needs_session:
             return UploadPart(packet, None)
         with self._database.transaction() as database:
             session = self.find(packet, sender)

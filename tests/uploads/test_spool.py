@@ -29,6 +29,7 @@ def fragment(first: int, end: int, total: int = len(DATA), session: str = "{1}")
 
 CLOSE = Packet(PacketType.CLOSE_SESSION, "{1}")
 CANCEL = Packet(PacketType.CANCEL_SESSION, "{1}")
+PING = Packet(PacketType.PING, "{1}")
 
 
 def took(spool: Spool, first: int, end: int, data: bytes = DATA, sender: Sender = ME) -> UploadPart:
@@ -78,13 +79,14 @@ def test_an_upload_of_one_fragment_is_inspected_where_it_is(begun: Spool) -> Non
 )
 def test_only_a_ping_needs_no_session(spool: Spool, packet: Packet) -> None:
     answer = spool.take(packet, ME, b"")
-    if packet.type is PacketType.PING:
+    assert spool.consider(packet, ME)[1] == (answer if isinstance(answer, Deny) else None)
+    if not packet.session:
         assert isinstance(answer, UploadPart)
     else:
         assert refused(answer).reason is Reason.UPLOAD_SESSION
 
 
-@pytest.mark.parametrize("packet", [fragment(0, 10), CLOSE, CANCEL])
+@pytest.mark.parametrize("packet", [fragment(0, 10), CLOSE, CANCEL, PING])
 def test_a_session_is_its_clients_alone(begun: Spool, packet: Packet) -> None:
     assert refused(begun.take(packet, OTHER, DATA[:10])).reason is Reason.UPLOAD_OF_ANOTHER
     session, refusal = begun.consider(packet, OTHER)
