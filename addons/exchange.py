@@ -119,6 +119,7 @@ class ExchangeLayer(ForwardingLayer):
         if head is None or self.context.client.state is ConnectionState.CLOSED:
             return
         exchange = self._connection.exchange = Exchange(self._connection, head)
+        exchange.withdraws = refused
         exchange.note = f"sent by the bridge, which refused the upload ({refused.reference})"
         flow = http.HTTPFlow(self.context.client, self.context.server, True)
         attach_exchange(flow, exchange)
@@ -130,6 +131,9 @@ class ExchangeLayer(ForwardingLayer):
             response_seconds=min(WITHDRAW_SECONDS, limits.response_seconds),
         )
         try:
+            if refused.forwarded and (used := self.leg_in_use) is not None:
+                # What is left of that answer must not be taken for the answer to this.
+                yield from self.with_leg(used, used.close())
             yield from self._authorize(exchange, flow)
             yield HttpRequestHook(flow)
             approved = gate(exchange.decision, head, b"")
