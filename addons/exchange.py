@@ -50,7 +50,8 @@ from ibcm_bridge.responses import refusal, response_bytes
 from ibcm_bridge.uploads.withdrawal import withdrawal
 
 WITHDRAW_SECONDS = 5.0
-"""How long a client waits for its refusal at most while the site system throws an upload away."""
+"""How long a client waits for its refusal at most while the site system throws an upload away:
+once for the handshake, where there is no leg yet, and once for the answer."""
 
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1_048_576
