@@ -123,9 +123,13 @@ class AuditTrail:
             exchange = connection.exchange
             if exchange is None:
                 self.connection_refused(RefusedConnection(connection, defect))
-            elif not exchange.written:
+                return
+            if not exchange.written:
                 exchange.decision = defect
                 self.exchange_ended(exchange)
+            if exchange.withdraws is not None:
+                # Nobody else comes back to it: the connection may end here.
+                self.exchange_ended(exchange.withdraws)
         except Exception:
             logger.critical("a defect in %s could not be written to the audit", where)
 

@@ -93,6 +93,8 @@ class Exchange:
     bytes_out: int = 0
     upload_session: Session | None = None
     """Of an upload, the client's own session that the request is of."""
+    withdraws: Exchange | None = None
+    """Of the bridge's own Cancel-Session, the refused request that waits for it."""
     upload: UploadPart | None = None
     """What the request carries of it, once that is kept."""
     response: h11.Response | None = None

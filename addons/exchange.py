@@ -50,7 +50,8 @@ from ibcm_bridge.responses import refusal, response_bytes
 from ibcm_bridge.uploads.withdrawal import withdrawal
 
 WITHDRAW_SECONDS = 5.0
-"""How long a client waits for its refusal at most while the site system throws an upload away."""
+"""How long a client waits for its refusal at most while the site system throws an upload away:
+once for the handshake, where there is no leg yet, and once for the answer."""
 
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1_048_576
@@ -124,6 +125,7 @@ class ExchangeLayer(ForwardingLayer):
             yield from self.with_leg(self.leg_in_use, self.leg_in_use.close())
             self.leg_in_use = None
         exchange = self._connection.exchange = Exchange(self._connection, head)
+        exchange.withdraws = refused
         exchange.note = f"sent by the bridge, which refused the upload ({refused.reference})"
         flow = http.HTTPFlow(self.context.client, self.context.server, True)
         attach_exchange(flow, exchange)
@@ -131,6 +133,9 @@ class ExchangeLayer(ForwardingLayer):
         self._patience = WITHDRAW_SECONDS
         self._received.clear()
         try:
+            if refused.forwarded and (used := self.leg_in_use) is not None:
+                # What is left of that answer must not be taken for the answer to this.
+                yield from self.with_leg(used, used.close())
             yield from self._authorize(exchange, flow)
             yield HttpRequestHook(flow)
             approved = gate(exchange.decision, head, b"")

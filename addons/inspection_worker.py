@@ -14,13 +14,15 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from ibcm_bridge.addons.content_engines import EngineSetup
-from ibcm_bridge.inspection.looking import Subject, look
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.inspection.engines import ContentEngine
+from ibcm_bridge.inspection.looking import Findings, Subject, look
 from ibcm_bridge.inspection.reports import Report, write_report
-from ibcm_bridge.uploads.spool import read_object
+from ibcm_bridge.uploads.spool import SpoolError, read_object
 
 LENGTH_BYTES = 8
 NICENESS = 5
@@ -49,7 +51,16 @@ def serve(received: BinaryIO, sent: BinaryIO) -> None:
     _say(sent, b"\n")
     for subject in messages:
         assert isinstance(subject, Subject)
-        _say(sent, write_report(Report(subject.digest(), look(_with_object(subject), engines))))
+        _say(sent, write_report(Report(subject.digest(), _seen(subject, engines))))
+
+
+def _seen(subject: Subject, engines: Sequence[ContentEngine]) -> Findings | Deny:
+    try:
+        whole = _with_object(subject)
+    except SpoolError:
+        # Its client may have cancelled it: no reason to end, nor to start another worker.
+        return Deny(Reason.UPLOAD_UNAVAILABLE, "uploads.spool", "the whole cannot be read")
+    return look(whole, engines)
 
 
 def _with_object(subject: Subject) -> Subject:

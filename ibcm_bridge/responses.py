@@ -269,9 +269,9 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.UPLOAD_PACKET: _upload(
         _S.BAD_REQUEST, "The upload packet is not as it must be.", INVALID
     ),
-    # A thief of a session is not told that there is one.
+    # A thief of a session is not told that there is one: the client reads the requirement, too.
     Reason.UPLOAD_SESSION: _upload(
-        _S.INTERNAL_SERVER_ERROR, "No such upload session is known.", SESSION_NOT_FOUND
+        _S.INTERNAL_SERVER_ERROR, "No such upload session is known.", SESSION_NOT_FOUND, _WHO
     ),
     Reason.UPLOAD_OF_ANOTHER: _upload(
         _S.INTERNAL_SERVER_ERROR, "No such upload session is known.", SESSION_NOT_FOUND, _WHO

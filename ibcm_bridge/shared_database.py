@@ -19,6 +19,9 @@ from typing import Any
 WAIT_SECONDS = 1.0
 """How long a writer waits for another."""
 
+LOG_BYTES = 16_777_216
+"""What the write-ahead log is cut to, once what is in it stands in the file."""
+
 
 class DatabaseError(Exception):
     """The file cannot be used, and why, in words with its path. Nothing has been changed."""
@@ -38,6 +41,8 @@ class Kind:
     """The statements that make them."""
     settings: tuple[str, ...] = ()
     """Statements for a new file, before there is anything in it."""
+    synchronous: str = "NORMAL"
+    """SQLite's word; NORMAL may lose the last changes when the machine fails, FULL none."""
     error: type[DatabaseError] = DatabaseError
 
 
@@ -145,7 +150,9 @@ class SharedDatabase:
 
     def _write_ahead(self) -> None:
         try:
-            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.execute(f"PRAGMA synchronous = {self._kind.synchronous}")
+            # What the log needed for a large change, it does not need for ever.
+            self._database.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
             mode = self._journal_mode()
         except sqlite3.Error as error:
             raise self.explained(error) from error

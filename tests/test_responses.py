@@ -191,3 +191,11 @@ def test_what_is_known_of_a_client_has_its_source_and_the_rest_is_called_inferre
     confirmed, _, inferred = step.text.partition(f" (confirmed: {step.source}); ")
     assert (confirmed, inferred) == (step.confirmed, f"{step.inferred} (inferred)")
     assert confirmed.startswith("BITS "), "of ccmexec's own tries nothing is documented"
+
+
+def test_a_thief_of_a_session_is_not_told_that_there_is_one() -> None:
+    none, anothers = (
+        response_bytes(Deny(reason, "uploads.session", "x"), "ref", upload=True)
+        for reason in (Reason.UPLOAD_SESSION, Reason.UPLOAD_OF_ANOTHER)
+    )
+    assert none == anothers

@@ -7,9 +7,11 @@ read as what it looks like. Archives are opened (`archives`). Anything else is l
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ibcm_bridge.decisions import Deny, Refused
+from ibcm_bridge.decisions import Deny, Reason, Refused
 from ibcm_bridge.inspection.archives import (
     MAX_ARCHIVE_DEPTH,
     Allowance,
@@ -19,6 +21,14 @@ from ibcm_bridge.inspection.archives import (
 )
 from ibcm_bridge.messages.ccm import inflate
 from ibcm_bridge.messages.xml import decode_xml, read_xml
+
+MAX_DOCUMENTS = 100
+"""A payload is a few. A parser for each takes 8 us: 128 MB of the smallest would take minutes."""
+
+_BEFORE_XML = b"\0\xff\xfe\xef\xbb\xbf \t\r\n"
+"""What may stand before the first character, in any encoding: marks, spaces, halves of them."""
+
+_PIECE = re.compile("[^\0]+")
 
 
 @dataclass(slots=True)
@@ -78,20 +88,35 @@ def _of_utf_16(content: bytes) -> bytes | None:
 
 def _text(seen: Uploaded, content: bytes, where: str) -> Uploaded | Deny:
     text = decode_xml(content)
-    if not text:
-        # A management point reads no other order than its own, but what is there is looked at.
-        if other := _of_utf_16(content):
-            seen.views["text"] = other
-        return seen
-    seen.views["text"] = text.encode()
-    as_read = []
-    # A payload may be several documents, with NULs between them (protocol.md §1.3).
-    for piece in filter(None, (one.strip("\r\n") for one in text.split("\0"))):
-        if piece.lstrip().startswith("<"):
+    as_read: list[str] = []
+    begins_as_xml = content.lstrip(_BEFORE_XML).startswith(b"<")
+    for piece in _pieces(text or ""):
+        if piece.startswith("<"):
+            if len(as_read) == MAX_DOCUMENTS:
+                detail = f"more than {MAX_DOCUMENTS} documents"
+                return Deny(Reason.XML, f"{where}.documents", detail)
             read = read_xml(piece, where)
             if isinstance(read, Deny):
                 return read
             as_read.append(read)
+        elif not as_read and begins_as_xml:
+            break
+    if begins_as_xml and not as_read:
+        # Windows reads more than ConfigMgr writes: UTF-16BE, or what ends in half a character.
+        return Deny(Reason.ENCODING, where, "XML that is neither UTF-8 nor UTF-16LE")
+    if text:
+        seen.views["text"] = text.encode()
+    # However wide a reader takes characters to be, and wherever it begins.
+    narrow = content.replace(b"\0", b"")
+    if narrow and narrow not in (content, seen.views.get("text")):
+        seen.views["narrow"] = narrow
     if any(as_read):
         seen.views["as-read"] = "\n".join(as_read).encode()
     return seen
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A payload may be several documents, with NULs between them (protocol.md §1.3)."""
+    for found in _PIECE.finditer(text):
+        if piece := found[0].strip("\ufeff \t\r\n"):
+            yield piece

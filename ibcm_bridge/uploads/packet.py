@@ -48,6 +48,12 @@ class Packet:
     """As sent; empty where none is named."""
     range: ContentRange | None = None
 
+    @property
+    def needs_session(self) -> bool:
+        """Whether it is of a session. A Ping names none ([MC-BUP] §2.2.4.2); one that does is one:
+        the answer could tell a thief whether there is one, and keep it alive."""
+        return bool(self.session) or self.type not in (PacketType.PING, PacketType.CREATE_SESSION)
+
     def describe(self) -> str:
         """A few words for the audit."""
         place = self.range

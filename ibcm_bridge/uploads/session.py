@@ -66,7 +66,7 @@ class UploadPart:
 
 def judge(packet: Packet, sender: Sender, session: Session | None, largest: int) -> Deny | None:
     """Why a packet may not go on; None where it may. `largest` in bytes."""
-    if packet.type in (PacketType.PING, PacketType.CREATE_SESSION):
+    if not packet.needs_session:
         return None
     if session is None:
         return Deny(Reason.UPLOAD_SESSION, "uploads.session", "no such session is known")

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import uuid
 from collections.abc import Callable
@@ -62,10 +63,14 @@ _KIND = Kind(
     ),
     # So that what is thrown away is given back. Only a file that is still empty takes it.
     settings=("PRAGMA auto_vacuum = INCREMENTAL",),
+    # Of what a site system has been sent, nothing may be lost here.
+    synchronous="FULL",
     error=SpoolError,
 )
 
 _FIND = "SELECT * FROM sessions WHERE site_system = ? AND id = ?"
+_KNOWN = f"{_FIND} COLLATE NOCASE"
+_LENGTH = "SELECT length FROM sessions WHERE name = ?"
 _ADD = "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, NULL, 0, 0, ?) ON CONFLICT DO NOTHING"
 _GROWN = "UPDATE sessions SET total = ?, length = ?, used = ? WHERE name = ?"
 _ACKNOWLEDGED = "UPDATE sessions SET acknowledged = ?, used = ? WHERE name = ?"
@@ -74,13 +79,21 @@ _FORGET_BYTES = "DELETE FROM fragments WHERE name = ?"
 _ABANDONED = "SELECT name FROM sessions WHERE used < ?"
 _OF_CLIENT = "SELECT name FROM sessions WHERE key = ? ORDER BY used DESC"
 _IN_ALL = "SELECT count(*), total(length) FROM sessions"
-_KEEP = "INSERT INTO fragments VALUES (?, ?, ?)"
+_KEEP = "INSERT OR REPLACE INTO fragments VALUES (?, ?, ?)"
 _OVERLAPPING = """
     SELECT first, bytes FROM fragments
-    WHERE name = ? AND first < ? AND first + length(bytes) > ?
+    WHERE name = :name AND first < :end AND first + length(bytes) > :first AND first >=
+        (SELECT ifnull(max(first), 0) FROM fragments WHERE name = :name AND first <= :first)
     ORDER BY first
 """
-_GIVE_BACK = "PRAGMA incremental_vacuum"
+_LAST = "SELECT first, bytes FROM fragments WHERE name = ? AND first > ?"
+
+PIECE = 4_096
+"""Bytes. What comes in smaller fragments is put together: a row takes some 150 bytes, and each is
+looked up, so a client that sends byte by byte would fill the disk and keep everybody waiting."""
+
+_GIVE_BACK = "PRAGMA incremental_vacuum(4096)"
+"""Pages, 16 MB: meanwhile nobody else can write. What is left is given back the next time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +145,7 @@ class Spool:
 
     def take(self, packet: Packet, sender: Sender, body: bytes) -> UploadPart | Deny:
         """Keep what a packet brings, and say how it is to be inspected; or why it is refused."""
-        if packet.type in (PacketType.PING, PacketType.CREATE_SESSION):
+        if not packet.needs_session:
             return UploadPart(packet, None)
         with self._database.transaction() as database:
             session = self.find(packet, sender)
@@ -157,9 +170,10 @@ class Spool:
             refusal = self._room_for_another()
             if refusal is not None:
                 return refusal
-            known = database.execute(_FIND, (sender.site_system, session)).fetchone()
+            known = database.execute(_KNOWN, (sender.site_system, session)).fetchone()
             if known is not None:
-                # [MC-BUP] §2.2.1.2: unique among all sessions of a server.
+                # [MC-BUP] §2.2.1.2: unique among all sessions of a server, and a GUID is the same
+                # in other letters.
                 detail = "a session that there is already"
                 return Deny(Reason.SITE_SYSTEM_RESPONSE, "uploads.session", detail)
             names = [name for (name,) in database.execute(_OF_CLIENT, (sender.key,))]
@@ -179,12 +193,13 @@ class Spool:
         if ended or said.forgotten:
             self._end(session.name)
         elif said.received is not None and part.packet.range is not None:
-            known = max(session.length, part.packet.range.last + 1)
-            if said.received > known:
-                # It has bytes that were never seen here: a spool that was lost, or put back.
-                detail = f"it has {said.received} bytes, and {known} are known"
-                return Deny(Reason.UPLOAD_SESSION, "uploads.acknowledged", detail)
             with self._database.transaction() as database:
+                # By now: other packets of the session may have come first.
+                (known,) = database.execute(_LENGTH, (session.name,)).fetchone() or (0,)
+                if said.received > known:
+                    # It has bytes that were never seen here: a spool that was lost, or put back.
+                    detail = f"it has {said.received} bytes, and {known} are known"
+                    return Deny(Reason.UPLOAD_SESSION, "uploads.acknowledged", detail)
                 database.execute(_ACKNOWLEDGED, (said.received, self._clock(), session.name))
         return None
 
@@ -195,14 +210,18 @@ class Spool:
             names = [name for (name,) in database.execute(_ABANDONED, (before,))]
             for name in names:
                 _forget(database, name)
-        if names:
-            self._database.all(_GIVE_BACK)
+        self._give_back()
         return len(names)
 
     def _end(self, name: str) -> None:
         with self._database.transaction() as database:
             _forget(database, name)
-        self._database.all(_GIVE_BACK)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        # What a session came to is committed; room that is not given back is used again.
+        with contextlib.suppress(SpoolError):
+            self._database.all(_GIVE_BACK)
 
     def _room_for_another(self) -> Deny | None:
         row = self._database.one(_IN_ALL)
@@ -226,7 +245,9 @@ class Spool:
             if size + len(new) > self._limits.size:
                 detail = f"{len(new)} bytes are more than there is room for"
                 return Deny(Reason.OVERLOADED, "uploads.size", detail)
-            database.execute(_KEEP, (session.name, session.length, new))
+            last = database.execute(_LAST, (session.name, session.length - PIECE)).fetchone()
+            begin, small = last or (session.length, b"")
+            database.execute(_KEEP, (session.name, begin, small + new))
         length = session.length + len(new)
         database.execute(_GROWN, (place.total, length, self._clock(), session.name))
         return None
@@ -256,7 +277,8 @@ def read_object(stored: StoredObject) -> bytes:
 def _bytes(database: sqlite3.Connection, name: str, first: int, end: int) -> bytes:
     """The bytes of a session from offset `first` on, before `end`."""
     pieces = []
-    for begin, piece in database.execute(_OVERLAPPING, (name, end, first)):
+    wanted = {"name": name, "first": first, "end": end}
+    for begin, piece in database.execute(_OVERLAPPING, wanted):
         pieces.append(piece[max(0, first - begin) : end - begin])
     return b"".join(pieces)
 

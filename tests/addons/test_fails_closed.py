@@ -374,6 +374,8 @@ BEFORE_A_DECISION = [
     Place(forwarding, "originate"),
     Place(exchange, "response_bytes", denied),
     Place(exchange, "refusal", denied),
+    Place(ExchangeLayer, "_withdraw", denied),
+    Place(exchange, "withdrawal", denied),
     Place(ExchangeLayer, "_open_leg"),
     Place(SiteSystemLeg, "__init__"),
     Place(SiteSystemLeg, "open"),

@@ -19,6 +19,7 @@ from ibcm_bridge.inspection.looking import Findings, Subject
 from ibcm_bridge.inspection.reports import Report
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.policy_file import shipped_roles
+from ibcm_bridge.uploads.session import StoredObject
 
 SETUP = EngineSetup((("test.yar", 'rule needle { strings: $a = "needle" condition: $a }'),))
 RULE = shipped_roles().bodies["ccm-message"]
@@ -144,6 +145,23 @@ def test_a_worker_that_fails_refuses_its_body_and_is_replaced(
         assert pids(workers) != before
 
     run(use, worker(what))
+
+
+def test_an_upload_that_has_gone_meanwhile_is_refused_and_costs_no_worker(tmp_path: Path) -> None:
+    """Its client can have it cancelled on another connection, as often as it likes."""
+    stored = StoredObject(str(tmp_path / "none.sqlite"), "x", 5)
+    gone = Subject(shipped_roles().bodies["bits-upload"], b"", b"x", whole=True, stored=stored)
+
+    async def use(workers: InspectionWorkers) -> None:
+        await workers.look(subject())
+        before = workers._idle[0]
+        report = await workers.look(gone)
+        assert isinstance(report, Report)
+        assert isinstance(report.seen, Deny)
+        assert report.seen.reason is Reason.UPLOAD_UNAVAILABLE
+        assert workers._idle == [before]
+
+    run(use)
 
 
 def test_a_worker_that_died_while_idle_harms_nobody() -> None:

@@ -50,7 +50,10 @@ def test_text_in_utf_8_is_read_too() -> None:
 
 @pytest.mark.parametrize("whole", [b"MZ\x90\x00\xff", b"\x00", bytes(range(256)), b"\xff\xff\xff"])
 def test_what_is_no_text_is_looked_at_as_it_is(whole: bytes) -> None:
-    assert views(whole) == {"sent": whole}
+    found = views(whole)
+    # And without NULs, however wide its reader takes characters to be.
+    narrow = whole.replace(b"\0", b"")
+    assert found == {"sent": whole} | ({"narrow": narrow} if narrow not in (b"", whole) else {})
 
 
 def test_text_that_is_no_xml_need_not_be_read_as_one() -> None:

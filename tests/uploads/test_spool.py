@@ -29,6 +29,7 @@ def fragment(first: int, end: int, total: int = len(DATA), session: str = "{1}")
 
 CLOSE = Packet(PacketType.CLOSE_SESSION, "{1}")
 CANCEL = Packet(PacketType.CANCEL_SESSION, "{1}")
+PING = Packet(PacketType.PING, "{1}")
 
 
 def took(spool: Spool, first: int, end: int, data: bytes = DATA, sender: Sender = ME) -> UploadPart:
@@ -78,13 +79,14 @@ def test_an_upload_of_one_fragment_is_inspected_where_it_is(begun: Spool) -> Non
 )
 def test_only_a_ping_needs_no_session(spool: Spool, packet: Packet) -> None:
     answer = spool.take(packet, ME, b"")
-    if packet.type is PacketType.PING:
+    assert spool.consider(packet, ME)[1] == (answer if isinstance(answer, Deny) else None)
+    if not packet.session:
         assert isinstance(answer, UploadPart)
     else:
         assert refused(answer).reason is Reason.UPLOAD_SESSION
 
 
-@pytest.mark.parametrize("packet", [fragment(0, 10), CLOSE, CANCEL])
+@pytest.mark.parametrize("packet", [fragment(0, 10), CLOSE, CANCEL, PING])
 def test_a_session_is_its_clients_alone(begun: Spool, packet: Packet) -> None:
     assert refused(begun.take(packet, OTHER, DATA[:10])).reason is Reason.UPLOAD_OF_ANOTHER
     session, refusal = begun.consider(packet, OTHER)
@@ -235,6 +237,31 @@ def test_an_id_that_there_is_already_is_no_new_session(begun: Spool) -> None:
     assert refused(begun.begin(OTHER, "{1}")).reason is Reason.SITE_SYSTEM_RESPONSE
 
 
+def test_nor_is_one_in_other_letters(spool: Spool) -> None:
+    # To Windows they are one GUID, so one session; but of a packet they are only the one sent.
+    spool.begin(ME, "{A}")
+    assert refused(spool.begin(OTHER, "{a}")).reason is Reason.SITE_SYSTEM_RESPONSE
+    answer = refused(spool.take(fragment(0, 10, session="{a}"), ME, DATA[:10]))
+    assert answer.reason is Reason.UPLOAD_SESSION
+
+
+def test_small_fragments_take_no_more_room_or_time_than_large_ones(open_spool: Open) -> None:
+    spool = open_spool(replace(LIMITS, largest=100_000, size=100_000))
+    data = bytes(range(250)) * 40
+    spool.begin(ME, "{1}")
+    for first in range(5_000):
+        spool.take(fragment(first, first + 1, 10_000), ME, data[first : first + 1])
+    # As many pieces as their bytes need, and a fragment that comes again does not look at all.
+    (pieces,) = spool._database.one("SELECT count(*) FROM fragments") or ()
+    assert pieces <= 2
+    part = took(spool, 3_000, 10_000, data)
+    assert part.stored is not None
+    assert read_object(part.stored) == data
+    assert refused(spool.take(fragment(4_095, 4_097, 10_000), ME, b"xx")).reason is (
+        Reason.UPLOAD_CHANGED
+    )
+
+
 def test_what_is_abandoned_is_thrown_away(begun: Spool, clock: Clock) -> None:
     took(begun, 0, 100)
     clock.now += LIMITS.abandoned_after
@@ -305,6 +332,35 @@ def test_an_object_that_is_not_whole_is_not_inspected(begun: Spool, tmp_path: Pa
         read_object(StoredObject(path, part.session.name, 101))
     with pytest.raises(SpoolError, match="cannot be read"):
         read_object(StoredObject(str(tmp_path / "none.sqlite"), "x", 1))
+
+
+def test_what_was_sent_is_still_known_when_the_machine_has_failed(begun: Spool) -> None:
+    # SQLite's FULL: a site system that has bytes which a power cut took from here would make a
+    # file of them, and others would have been inspected.
+    assert begun._database.one("PRAGMA synchronous") == (2,)
+
+
+def test_what_cannot_be_given_back_yet_is_no_error(
+    begun: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acknowledged(begun, took(begun, 0, 512), 512)
+    close = begun.take(CLOSE, ME, b"")
+    assert isinstance(close, UploadPart)
+
+    def locked(*_: object) -> None:
+        raise SpoolError("locked")
+
+    monkeypatch.setattr(begun._database, "all", locked)
+    # The site system has made its file: a client that hears otherwise sends it all again.
+    assert begun.acknowledge(close, Acknowledgement(True, "", None, False)) is None
+    assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_SESSION
+
+
+def test_an_answer_that_comes_late_does_not_end_a_session(begun: Spool) -> None:
+    part = took(begun, 0, 100)
+    took(begun, 100, 200)  # on another connection, and it was there first
+    assert acknowledged(begun, part, 200) is None
+    assert refused(acknowledged(begun, part, 201)).reason is Reason.UPLOAD_SESSION
 
 
 def test_only_its_owner_reads_it(begun: Spool, tmp_path: Path) -> None:
