@@ -227,7 +227,6 @@ def test_what_is_left_of_a_refused_answer_is_not_taken_for_that_to_the_cancellat
 
 PLACES = [
     (exchange, "withdrawal"),
-    (exchange, "attach_exchange"),
     (ExchangeLayer, "_authorize"),
     (ExchangeLayer, "_ask"),
     (exchange, "gate"),
