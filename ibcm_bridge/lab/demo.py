@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import datetime
 import sys
 import tempfile
 import time
@@ -16,14 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ibcm_bridge.lab.case_table import FAMILIES
-from ibcm_bridge.lab.cases import credentials
-from ibcm_bridge.lab.demo_policy import BRIDGED_NAMES, demo_policy
 from ibcm_bridge.lab.outcomes import Result
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.lab.report import write_report
-from ibcm_bridge.lab.running import RunningBridge
-from ibcm_bridge.lab.sending import BothWays
-from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.lab.table import family_lines, heading, row_lines
 
 
@@ -52,18 +46,10 @@ def run_demo(report: Path | None) -> int:
 
 
 def _results() -> Iterator[tuple[str, Result]]:
-    pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
-    clients = credentials(pki)
     with (
         tempfile.TemporaryDirectory(prefix="ibcm-bridge-demo-") as name,
-        SiteSystems(pki, leaks=True) as site,
+        Perimeter(Path(name)) as perimeter,
     ):
-        directory = Path(name)
-        bridge = RunningBridge(directory, pki, site, policy=demo_policy())
-        for bridged in BRIDGED_NAMES:
-            pki.server(bridged).write(directory / "pki", bridged)
-        with bridge:
-            lab = BothWays(pki, clients, site, bridge)
-            for family, cases in FAMILIES.items():
-                for case in cases:
-                    yield family, lab.result(case)
+        for family, cases in FAMILIES.items():
+            for case in cases:
+                yield family, perimeter.both_ways.result(case)
