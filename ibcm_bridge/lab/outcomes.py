@@ -42,6 +42,8 @@ class Outcome:
     saw: str
     """One line: what the proxy could see."""
     audit: dict[str, Any]
+    seen: Seen
+    """The same, before it was put into words."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def outcome(case: Case, seen: Seen) -> Outcome:
         arrived=_arrived(case, seen),
         saw=_saw(seen.record),
         audit=seen.record,
+        seen=seen,
     )
 
 
