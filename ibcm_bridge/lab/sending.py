@@ -49,7 +49,8 @@ class BothWays:
         site_systems: SiteSystems,
         bridge: RunningBridge,
     ) -> None:
-        self._senders = senders(clients)
+        self.everyone = senders(clients)
+        """Who sends, by certificate."""
         self._pki = pki
         self._clients = clients
         self._site_systems = site_systems
@@ -71,7 +72,7 @@ class BothWays:
 
     def senders(self, client: Client) -> Senders:
         """Who sends a case, and whom it may be about."""
-        return self._senders[client]
+        return self.everyone[client]
 
     def _send_before(self, client: Client, request: Request, way: Way) -> Reply:
         before = len(self._bridge.audit())
