@@ -83,18 +83,10 @@ class AuditTrail:
 
     def connection_refused(self, refused: RefusedConnection) -> None:
         """A connection that carried nothing."""
-        connection = refused.connection
-        if connection.written:
+        if refused.connection.written:
             return
-        connection.written = True
-        self._write(
-            {
-                **_of_connection(audit.Event.CONNECTION_REFUSED, connection, connection.reference),
-                **audit.denial_fields(refused.denial),
-                audit.ALERT: connection.alert,
-                audit.SECONDS: _seconds(connection.began),
-            }
-        )
+        refused.connection.written = True
+        self._write(of_refusal(refused))
 
     def turned_away(self, client: Client, listener: Listener | PlaintextListener) -> None:
         """A connection that was one too many; one record a second, or the disk would be next."""
@@ -110,30 +102,15 @@ class AuditTrail:
 
     def tunnel_ended(self, ended: EndedTunnel) -> None:
         """A tunnel: how much passed, and that nothing else is known."""
-        connection = ended.connection
-        connection.written = True
-        assert isinstance(connection.publication, TunnelPublication)
-        host, port = connection.publication.site_system
-        record = _of_connection(audit.Event.TUNNEL, connection, connection.reference)
-        record[audit.SITE_SYSTEM] = f"{host}:{port}"
-        if ended.opened:
-            record[audit.VERDICT] = audit.Verdict.ALLOW.value
-            record[audit.DETAIL] = ended.error
-            record[audit.NOTE] = audit.TUNNEL_NOTE
-        else:
-            unreachable = Deny(Reason.SITE_SYSTEM_UNREACHABLE, "site_system", ended.error or "")
-            record.update(audit.denial_fields(unreachable))
-        record[audit.BYTES_IN] = ended.bytes_from_client
-        record[audit.BYTES_OUT] = ended.bytes_to_client
-        record[audit.SECONDS] = _seconds(connection.began)
-        self._write(record)
+        ended.connection.written = True
+        self._write(of_tunnel(ended))
 
     def exchange_ended(self, exchange: Exchange) -> None:
         """A request, however it ended."""
         if exchange.written:
             return
         exchange.written = True
-        self._write(_of_exchange(exchange))
+        self._write(of_exchange(exchange))
 
     def record_defect(self, client: Client, where: str, error: BaseException) -> None:
         """Write down that the bridge failed. Never raises: it is the last thing that can be done.
@@ -212,7 +189,39 @@ def _of_connection(
     }
 
 
-def _of_exchange(exchange: Exchange) -> audit.Record:
+def of_refusal(refused: RefusedConnection) -> audit.Record:
+    """What is written of a connection that carried nothing."""
+    connection = refused.connection
+    return {
+        **_of_connection(audit.Event.CONNECTION_REFUSED, connection, connection.reference),
+        **audit.denial_fields(refused.denial),
+        audit.ALERT: connection.alert,
+        audit.SECONDS: _seconds(connection.began),
+    }
+
+
+def of_tunnel(ended: EndedTunnel) -> audit.Record:
+    """What is written of a tunnel."""
+    connection = ended.connection
+    assert isinstance(connection.publication, TunnelPublication)
+    host, port = connection.publication.site_system
+    record = _of_connection(audit.Event.TUNNEL, connection, connection.reference)
+    record[audit.SITE_SYSTEM] = f"{host}:{port}"
+    if ended.opened:
+        record[audit.VERDICT] = audit.Verdict.ALLOW.value
+        record[audit.DETAIL] = ended.error
+        record[audit.NOTE] = audit.TUNNEL_NOTE
+    else:
+        unreachable = Deny(Reason.SITE_SYSTEM_UNREACHABLE, "site_system", ended.error or "")
+        record.update(audit.denial_fields(unreachable))
+    record[audit.BYTES_IN] = ended.bytes_from_client
+    record[audit.BYTES_OUT] = ended.bytes_to_client
+    record[audit.SECONDS] = _seconds(connection.began)
+    return record
+
+
+def of_exchange(exchange: Exchange) -> audit.Record:
+    """What is written of a request."""
     record = _of_connection(audit.Event.REQUEST, exchange.connection, exchange.reference)
     head, decision = exchange.head, exchange.decision
     if head is not None:
@@ -228,6 +237,8 @@ def _of_exchange(exchange: Exchange) -> audit.Record:
     if exchange.authorized is not None:
         record.setdefault(audit.RULE, exchange.authorized.rule)
         record[audit.ROLE] = exchange.authorized.role.name
+        if exchange.authorized.packet is not None:
+            record[audit.UPLOAD] = exchange.authorized.packet.describe()
         record[audit.SITE_SYSTEM] = exchange.authorized.site_system.name
         record[audit.DROPPED_HEADERS] = audit.dropped_field(exchange.authorized.dropped)
         record[audit.FORWARDED] = exchange.forwarded

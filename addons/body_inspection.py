@@ -23,7 +23,8 @@ class BodyInspection:
     """Looks into what an authorized request carries; `elsewhere` does it for large bodies."""
 
     def __init__(self, engines: Sequence[ContentEngine], elsewhere: Elsewhere) -> None:
-        self._engines = engines
+        self.engines = engines
+        """What is looked with; may be replaced between two requests."""
         self._elsewhere = elsewhere
 
     def request(self, flow: HTTPFlow) -> Awaitable[None] | None:
@@ -33,7 +34,7 @@ class BodyInspection:
         if isinstance(authorized, Deny):
             return None  # an upload that could not be kept
         assert isinstance(authorized, Authorized)
-        decided = inspect_small(authorized, exchange.body, self._engines, exchange.upload)
+        decided = inspect_small(authorized, exchange.body, self.engines, exchange.upload)
         if isinstance(decided, Subject):
             return self._decide_later(exchange, authorized, decided)
         exchange.decision = decided
@@ -42,11 +43,16 @@ class BodyInspection:
     async def _decide_later(
         self, exchange: Exchange, authorized: Authorized, subject: Subject
     ) -> None:
-        report = await self._elsewhere(subject)
+        while True:
+            engines = self.engines
+            report = await self._elsewhere(subject)
+            # With other rules meanwhile it is looked at again, by those.
+            if engines is self.engines:
+                break
         # While it was looked at, the connection may have been given up: that stands.
         if exchange.decision is authorized:
             exchange.decision = (
                 report
                 if isinstance(report, Deny)
-                else conclude(authorized, exchange.body, self._engines, report, exchange.upload)
+                else conclude(authorized, exchange.body, engines, report, exchange.upload)
             )

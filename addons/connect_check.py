@@ -23,13 +23,16 @@ import h11
 from OpenSSL import SSL
 
 from ibcm_bridge.addons import tls_contexts
+from ibcm_bridge.addons.clamav import ClamAvEngine, described
 from ibcm_bridge.addons.held_trust import HeldTrust
 from ibcm_bridge.decisions import Deny
 from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.inspection.engines import EngineError
 from ibcm_bridge.origination import certificate_refused
 from ibcm_bridge.policy import (
     Address,
     BridgePublication,
+    ClamAv,
     PlaintextListener,
     Policy,
     SiteSystem,
@@ -70,7 +73,7 @@ class _Greeting:
 
 
 def check_connections(policy: Policy, seconds: float = SECONDS) -> Iterator[Finding]:
-    """All findings, in the order of the policy."""
+    """All findings, in the order of the policy; ClamAV's daemon comes last."""
     for listener in policy.listeners:
         at = shown(listener.address)
         if isinstance(listener, PlaintextListener):
@@ -84,6 +87,17 @@ def check_connections(policy: Policy, seconds: float = SECONDS) -> Iterator[Find
                 yield _reached(here, publication.site_system, seconds)
             else:
                 yield from _check_bridge(here, publication, seconds)
+    if policy.clamav is not None:
+        yield _clamav(policy.clamav)
+
+
+def _clamav(settings: ClamAv) -> Finding:
+    where = f"engines.clamav: {described(settings)}"
+    try:
+        return Finding(Level.FACT, where, ClamAvEngine(settings).version())
+    except EngineError as error:
+        text = f"it gives no answer ({error}): what it is asked about is refused"
+        return Finding(Level.PROBLEM, where, text, "BRIDGE-INSPECT")
 
 
 def _reached(here: str, address: Address, seconds: float) -> Finding:

@@ -22,8 +22,8 @@ a normal mitmproxy flow, for addons that show traffic; nothing is ever sent from
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import replace
 from http import HTTPStatus
 
 from mitmproxy import http
@@ -116,19 +116,20 @@ class ExchangeLayer(ForwardingLayer):
         By a packet of our own, which is decided on and written down like one of the client's.
         """
         head = refused.head and withdrawal(refused.head, refused.upload_session, denial)
-        if head is None or self.context.client.state is ConnectionState.CLOSED:
+        gone = self.context.client.state is ConnectionState.CLOSED
+        if head is None or gone or self._answering:
             return
+        if self.leg_in_use is not None:
+            # What is left of the refused answer must not be taken for one to this.
+            yield from self.with_leg(self.leg_in_use, self.leg_in_use.close())
+            self.leg_in_use = None
         exchange = self._connection.exchange = Exchange(self._connection, head)
         exchange.note = f"sent by the bridge, which refused the upload ({refused.reference})"
         flow = http.HTTPFlow(self.context.client, self.context.server, True)
         attach_exchange(flow, exchange)
         flow.request = shown_request(head, self._connection.server_name)
-        gone, limits = False, self._limits
-        self._limits = replace(
-            limits,
-            handshake_seconds=min(WITHDRAW_SECONDS, limits.handshake_seconds),
-            response_seconds=min(WITHDRAW_SECONDS, limits.response_seconds),
-        )
+        self._patience = WITHDRAW_SECONDS
+        self._received.clear()
         try:
             yield from self._authorize(exchange, flow)
             yield HttpRequestHook(flow)
@@ -142,7 +143,7 @@ class ExchangeLayer(ForwardingLayer):
         except ConnectionEnded:
             gone = True
         finally:
-            self._limits = limits
+            self._patience = math.inf
         yield ExchangeEndedHook(exchange)
         self._connection.exchange = refused
         if gone:

@@ -162,7 +162,7 @@ class ForwardingLayer(PassingLayer):
         leg = SiteSystemLeg(self.context, terms)
         self.legs[key] = self.leg_in_use = leg
         self._connection.may_dial = terms.address
-        yield from self.deadline.move(self._limits.handshake_seconds)
+        yield from self.deadline.move(min(self._limits.handshake_seconds, self._patience))
         yield from self.with_leg(leg, leg.open())
         while not isinstance(item := (yield from self._next_item()), Opened):
             if isinstance(item, events.Wakeup):
@@ -182,7 +182,7 @@ class ForwardingLayer(PassingLayer):
     def _read_response_head(
         self, leg: SiteSystemLeg, reader: ResponseReader
     ) -> Steps[h11.Response]:
-        yield from self.deadline.move(self._limits.response_seconds)
+        yield from self.deadline.move(min(self._limits.response_seconds, self._patience))
         while (response := next_response(reader)) is None:
             item = yield from self._next_item()
             if isinstance(item, Received):

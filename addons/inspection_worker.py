@@ -1,8 +1,8 @@
 """One worker process: `python -m ibcm_bridge.addons.inspection_worker`, started by the pool.
 
-Standard input gives it pickles of the bridge's own, each after its length: first the rules to
-compile, then one `Subject` after another. Standard output takes one report a line, an empty one
-for the rules. It ends when its input does, which is when the bridge has stopped or died.
+Standard input gives it pickles of the bridge's own, each after its length: first what its engines
+are made of, then one `Subject` after another. Standard output takes one report a line, an empty one
+for the engines. It ends when its input does, which is when the bridge has stopped or died.
 
 Whatever goes wrong in it is said by ending: the bridge then has no report, and refuses.
 """
@@ -15,10 +15,9 @@ import pickle
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, BinaryIO
 
-from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.addons.content_engines import EngineSetup
 from ibcm_bridge.inspection.looking import Subject, look
 from ibcm_bridge.inspection.reports import Report, write_report
 from ibcm_bridge.uploads.spool import read_object
@@ -42,9 +41,11 @@ def main() -> None:
 
 
 def serve(received: BinaryIO, sent: BinaryIO) -> None:
-    """Compile the rules, then report on each subject."""
+    """Make the engines, then report on each subject."""
     messages = _messages(received)
-    engines = [YaraEngine(next(messages))]
+    setup = next(messages)
+    assert isinstance(setup, EngineSetup)
+    engines = setup.make()
     _say(sent, b"\n")
     for subject in messages:
         assert isinstance(subject, Subject)
@@ -55,7 +56,7 @@ def _with_object(subject: Subject) -> Subject:
     """The whole of an upload in the place of its last fragment."""
     if subject.stored is None:
         return subject
-    return replace(subject, body=read_object(subject.stored), stored=None)
+    return subject.put_together(read_object(subject.stored))
 
 
 def framed(message: object) -> bytes:

@@ -8,7 +8,8 @@ ended when it hangs, and takes nothing with it when it crashes.
 2. At most as many bodies wait as `WAITING` says, for at most `WAIT_SECONDS`; more are refused.
 3. A worker that does not report in time, dies, or says anything else is killed, and what it was
    asked about is refused. The next body gets another worker.
-4. Workers end with their input, so none outlives the bridge, however that ends.
+4. When there are other rules, workers that are idle are ended, and others when they are done.
+5. Workers end with their input, so none outlives the bridge, however that ends.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 from collections.abc import Sequence
 from typing import Self
 
+from ibcm_bridge.addons.content_engines import EngineSetup
 from ibcm_bridge.addons.inspection_worker import framed
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.looking import Subject
@@ -46,14 +48,12 @@ COMMAND = (sys.executable, "-P", "-m", "ibcm_bridge.addons.inspection_worker")
 _FAILURES = (OSError, EOFError, ValueError, TimeoutError)
 """What speaking to a worker can come to; ReportError and over-long lines are ValueErrors."""
 
-Rules = Sequence[tuple[str, str]]
-
 
 class InspectionWorkers:
     """The workers of one bridge."""
 
-    def __init__(self, rules: Rules, size: int, command: Sequence[str] = COMMAND) -> None:
-        self._rules = list(rules)
+    def __init__(self, setup: EngineSetup, size: int, command: Sequence[str] = COMMAND) -> None:
+        self._setup = setup
         self._size = size
         self._command = command
         self._free = asyncio.Semaphore(size)
@@ -61,6 +61,8 @@ class InspectionWorkers:
         self._busy: set[_Worker] = set()
         self._under_way = 0
         self._stopped = False
+        self._ending: list[_Worker] = []
+        """Killed, and not waited for yet."""
 
     @property
     def under_way(self) -> int:
@@ -85,13 +87,21 @@ class InspectionWorkers:
         finally:
             self._under_way -= 1
 
+    def renew(self, setup: EngineSetup) -> None:
+        """Have every body that is asked about from now on looked at by these engines."""
+        self._setup = setup
+        idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.kill()
+            self._ending.append(worker)
+
     async def stop(self) -> None:
         """End all workers; what they were looking at is refused."""
         self._stopped = True
         idle, self._idle = self._idle, []
         for worker in (*idle, *self._busy):
             worker.kill()
-        for worker in idle:
+        for worker in (*idle, *self._ending):
             await worker.ended()
         while self._under_way:
             await asyncio.sleep(0.005)
@@ -111,7 +121,7 @@ class InspectionWorkers:
             # Also when cancelled: the report of another body must never be waiting in its pipe.
             if worker is not None:
                 self._busy.discard(worker)
-                if report is None or self._stopped:
+                if report is None or self._stopped or worker.setup is not self._setup:
                     worker.kill()
                     await worker.ended()
                 else:
@@ -119,6 +129,8 @@ class InspectionWorkers:
         return report
 
     async def _worker(self) -> _Worker:
+        while self._ending:
+            await self._ending.pop().ended()
         while self._idle:
             worker = self._idle.pop()
             if worker.alive:
@@ -131,7 +143,7 @@ class InspectionWorkers:
             try:
                 if self._stopped:
                     raise EOFError
-                await worker.prepare(self._rules)
+                await worker.prepare(self._setup)
             except BaseException:
                 self._busy.discard(worker)
                 worker.kill()
@@ -145,6 +157,8 @@ class _Worker:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self.setup: EngineSetup | None = None
+        """What its engines were made of."""
 
     @classmethod
     async def start(cls, command: Sequence[str]) -> Self:
@@ -163,12 +177,15 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.returncode is None
 
-    async def prepare(self, rules: Rules) -> None:
-        if await self._exchange(list(rules)) != b"\n":
+    async def prepare(self, setup: EngineSetup) -> None:
+        if await self._exchange(setup) != b"\n":
             raise ReportError("not ready")
+        self.setup = setup
 
     async def ask(self, subject: Subject) -> Report:
-        async with asyncio.timeout(LOOK_SECONDS):
+        clamav = self.setup.clamav if self.setup is not None else None
+        # A daemon that never answers is to be told from a worker that hangs.
+        async with asyncio.timeout(LOOK_SECONDS + (clamav.seconds if clamav else 0)):
             return read_report(await self._exchange(subject))
 
     async def _exchange(self, message: object) -> bytes:

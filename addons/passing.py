@@ -6,6 +6,8 @@ if it had only just come.
 
 from __future__ import annotations
 
+import math
+
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 
@@ -42,6 +44,8 @@ class PassingLayer(ProcedureLayer):
         """Whether a response head has been sent for the request under way."""
         self._unsent = b""
         """The response head, until there is something to send it with."""
+        self._patience = math.inf
+        """Seconds that a site system may take at most; finite while an upload is withdrawn."""
         self._cut_off = False
         """Whether the last response could not be finished."""
         super().__init__(context)
@@ -118,6 +122,8 @@ class PassingLayer(ProcedureLayer):
                 raise ConnectionEnded
             if not isinstance(item, events.DataReceived):
                 return item
+            if self._patience < math.inf:
+                continue  # of a request that has been refused, and nothing comes after it
             # The next request is decided like any other, in its turn.
             self._received += item.data
             if len(self._received) > MAX_AHEAD:

@@ -8,8 +8,7 @@ import gc
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from importlib.resources import files
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mitmproxy import options, version
 from mitmproxy.addons.core import Core
@@ -18,6 +17,7 @@ from mitmproxy.connection import Client
 from mitmproxy.master import Master
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from OpenSSL import SSL
 
 from ibcm_bridge.addons import listener
@@ -26,22 +26,27 @@ from ibcm_bridge.addons.body_inspection import BodyInspection
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.connections import Connections
+from ibcm_bridge.addons.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.front_door import FrontDoorLayer
 from ibcm_bridge.addons.held_trust import Clock, utc_now
 from ibcm_bridge.addons.inspection_workers import InspectionWorkers
 from ibcm_bridge.addons.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.revocation_renewal import LOOK_SECONDS, RevocationRenewal, stopped
+from ibcm_bridge.addons.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.addons.upload_spool import UploadSpool
 from ibcm_bridge.addons.verification import verify_client_path
 from ibcm_bridge.budget import Budget
 from ibcm_bridge.explain import Circumstances
-from ibcm_bridge.inspection.engines import ContentEngine, YaraEngine
+from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine
 from ibcm_bridge.policy import Address, BridgePublication, PlaintextListener, Policy
 from ibcm_bridge.speaker.bindings import Binding
 from ibcm_bridge.speaker.registry import Registry, RegistryError
 from ibcm_bridge.uploads.spool import SpoolError
+
+if TYPE_CHECKING:
+    from ibcm_bridge.addons.web_page import WebPage
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +89,10 @@ class Bridge:
             reasons = "; ".join(reason for *_, reason in error.args[0]) if error.args else ""
             raise StartError(f"OpenSSL does not take a certificate or key: {reasons}") from error
         # Read once: the workers look for exactly what the bridge looks for.
-        rules = list(_rules(policy.rule_files))
-        self.workers = InspectionWorkers(rules, limits.inspection_workers)
-        content_engines: list[ContentEngine] = [YaraEngine(rules)]
+        setup = engine_setup(policy)
+        self.workers = InspectionWorkers(setup, limits.inspection_workers)
+        self._inspection = BodyInspection(setup.make(), self.workers.look)
+        self.rules = RulesRenewal(policy, setup, self._renew_rules, look_seconds)
         self.held = [*client_leg.held, *site_system_leg.held]
         """The trusts of all legs, each with the key of the policy file it is for."""
         self.renewal = RevocationRenewal(self.held, look_seconds)
@@ -107,7 +113,7 @@ class Bridge:
                 RequestAuthorization(policy.never),
                 # Between the two: what is inspected is what is kept.
                 self._uploads,
-                BodyInspection(content_engines, self.workers.look),
+                self._inspection,
                 # Before what learns from an answer: only one that may pass is learnt from.
                 ReplyInspection(policy.messages),
                 ClientIdentity(self._registry, policy.messages, clock),
@@ -115,6 +121,11 @@ class Bridge:
                 *watching,
             ]
         )
+
+    def _renew_rules(self, setup: EngineSetup, compiled: CompiledRules) -> None:
+        engines = setup.make(compiled)
+        self.workers.renew(setup)
+        self._inspection.engines = engines
 
     def front_door(self, context: Context) -> Layer:
         """The first layer of a connection."""
@@ -136,6 +147,18 @@ class Bridge:
         self._registry.close()
 
 
+class NoOtherDials:
+    """Refuses every connection to a server that is not opened by `BridgeConnectionHandler`.
+
+    Ours calls its hooks itself (`listener`). What goes through mitmproxy's own dispatch is another:
+    a replayed flow, which would be sent without a decision.
+    """
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Say no, as mitmproxy wants it said."""
+        data.server.error = "refused by the bridge"
+
+
 class BridgeMaster(Master):
     """A lean master: mitmproxy's core and server, and none of its traffic-changing addons."""
 
@@ -143,7 +166,7 @@ class BridgeMaster(Master):
         super().__init__(options.Options())
         self.runtime = bridge
         self.servers = Proxyserver()
-        self.addons.add(Core(), self.servers)
+        self.addons.add(Core(), self.servers, NoOtherDials())
         self.options.update(
             mode=[
                 f"bridge:{index}@{_listen_spec(one.address)}"
@@ -174,8 +197,8 @@ def circumstances(policy: Policy) -> Circumstances:
 
 
 def engines(policy: Policy) -> list[ContentEngine]:
-    """The content engines of a policy. RuleError where rules do not compile."""
-    return [YaraEngine(_rules(policy.rule_files))]
+    """The content engines of a policy that answer at once. RuleError: rules do not compile."""
+    return [engine for engine in engine_setup(policy).make() if engine.in_place]
 
 
 def demand_tested_mitmproxy() -> None:
@@ -188,8 +211,13 @@ def demand_tested_mitmproxy() -> None:
         )
 
 
-async def run(policy: Policy, ready: Callable[[list[Address]], None]) -> None:
-    """Run until SIGTERM or Ctrl-C. `ready` is told the addresses. Raises StartError."""
+async def run(
+    policy: Policy, ready: Callable[[list[Address]], None], page: WebPage | None = None
+) -> None:
+    """Run until SIGTERM or Ctrl-C. `ready` is told the addresses. Raises StartError.
+
+    `page` is served meanwhile, and shows what passes.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     # A hangup would otherwise end the process at once, audit and all.
@@ -199,7 +227,8 @@ async def run(policy: Policy, ready: Callable[[list[Address]], None]) -> None:
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:  # Windows has no such loop
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-    await serve(Bridge(policy), ready, stop)
+    async with page or contextlib.nullcontext():
+        await serve(Bridge(policy, [page] if page else ()), ready, stop)
 
 
 async def serve(
@@ -209,7 +238,7 @@ async def serve(
     with contextlib.closing(bridge):
         master = BridgeMaster(bridge)
         serving = asyncio.create_task(master.run())
-        renewing = asyncio.create_task(bridge.renewal.run())
+        renewing = [asyncio.create_task(one.run()) for one in (bridge.renewal, bridge.rules)]
         try:
             await _until_listening(master, serving, len(bridge.listeners))
             # What has been built lives as long as the process: collections need not look at it.
@@ -220,7 +249,8 @@ async def serve(
             stopping.cancel()
             await _drain(master)
         finally:
-            await stopped(renewing)
+            for task in renewing:
+                await stopped(task)
             await bridge.workers.stop()
             master.shutdown()  # type: ignore[no-untyped-call]
             await serving
@@ -276,14 +306,6 @@ def _bridged(policy: Policy) -> Iterator[BridgePublication]:
         for publication in one.publications.values():
             if isinstance(publication, BridgePublication):
                 yield publication
-
-
-def _rules(extra: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
-    for resource in files("ibcm_bridge.config.rules").iterdir():
-        if resource.name.endswith(".yar"):
-            yield resource.name, resource.read_text("utf-8")
-    for path in extra:
-        yield str(path), path.read_text("utf-8")
 
 
 def _listen_spec(address: Address) -> str:

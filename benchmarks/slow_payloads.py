@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
+from ibcm_bridge.addons.content_engines import EngineSetup
 from ibcm_bridge.addons.inspection_workers import InspectionWorkers
 from ibcm_bridge.decisions import Deny
 from ibcm_bridge.inspection.engines import YaraEngine
@@ -43,7 +44,7 @@ async def _measure(rounds: int) -> None:
         if one.name.endswith(".yar")
     ]
     engines = [YaraEngine(rules)]
-    workers = InspectionWorkers(rules, 2)
+    workers = InspectionWorkers(EngineSetup(tuple(rules)), 2)
     subject = _slow()
 
     async def in_the_loop(subject: Subject) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
-from ibcm_bridge.decisions import Approved, Deny
+from ibcm_bridge.decisions import Approved, Deny, Reason
 from ibcm_bridge.identity import CertificateFacts
 from ibcm_bridge.responses import requirement
 
@@ -58,6 +58,7 @@ MESSAGE = "message"
 CLIENT_GUID = "client_guid"
 IDENTITY = "identity"
 SIGNED_WITH = "signed_with"
+UPLOAD = "upload"
 OBSERVED = "observed"
 INSPECTED = "inspected"
 FORWARDED = "forwarded"
@@ -106,7 +107,11 @@ def approved_fields(approved: Approved, seen: tuple[str, ...] = ()) -> Record:
         CLIENT_GUID: speaker.guid,
         IDENTITY: speaker.standing.value if speaker.standing is not None else None,
         SIGNED_WITH: speaker.signature,
-        OBSERVED: (*(f"{deny.reason.value}: {deny.detail}" for deny in approved.observed), *seen),
+        OBSERVED: (
+            *(f"{deny.reason.value}: {deny.detail}" for deny in approved.observed),
+            *(f"{Reason.ENGINE_UNAVAILABLE.value}: {one}" for one in inspected.missed),
+            *seen,
+        ),
     }
 
 

@@ -14,6 +14,7 @@ import datetime
 import ipaddress
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -28,6 +29,7 @@ from ibcm_bridge.identity import CertificateFacts, certificate_facts
 from ibcm_bridge.policy import (
     Address,
     BridgePublication,
+    ClamAv,
     Credential,
     HttpPublication,
     Listener,
@@ -44,6 +46,7 @@ from ibcm_bridge.policy import (
 from ibcm_bridge.policy_file import LimitsRow
 from ibcm_bridge.revocation import Notes
 from ibcm_bridge.revocation_list import is_authority
+from ibcm_bridge.web_terms import is_loopback
 
 WARN_CERTIFICATE = datetime.timedelta(days=14)
 
@@ -90,6 +93,18 @@ def _described(address: Address, publication: Publication | PlaintextPublication
     return "; ".join(said)
 
 
+def _say_clamav(clamav: ClamAv) -> Iterator[Finding]:
+    where = "engines.clamav"
+    if isinstance(clamav.address, Path):
+        yield Finding(Level.FACT, where, f"asked through {clamav.address}")
+        return
+    yield Finding(Level.FACT, where, f"asked at {shown(clamav.address)}")
+    if not is_loopback(clamav.address[0]):
+        # clamd(8) knows neither TLS nor who asks.
+        text = "what clients send is sent to another machine, and nothing encrypts it"
+        yield Finding(Level.WARNING, where, text, "BRIDGE-INSPECT")
+
+
 def _say_settings(policy: Policy) -> Iterator[Finding]:
     """What is not as it is by default, of what holds for all publications."""
     if policy.when_unwritable is WhenUnwritable.CONTINUE:
@@ -97,9 +112,16 @@ def _say_settings(policy: Policy) -> Iterator[Finding]:
         yield Finding(Level.FACT, "audit", text)
     yield Finding(Level.FACT, "messages", policy.messages.describe())
     yield Finding(Level.FACT, "uploads", policy.uploads.describe())
+    if policy.clamav is not None:
+        yield from _say_clamav(policy.clamav)
     if (why := policy.messages.encrypted_because) is not None:
         text = f"encrypted reports pass unread, because: {why}"
         yield Finding(Level.WARNING, "messages.encrypted", text, "BRIDGE-INSPECT")
+    if policy.web_because is not None:
+        text = (
+            f"run --web may show traffic on a page of this machine, because: {policy.web_because}"
+        )
+        yield Finding(Level.WARNING, "web", text)
     defaults = LimitsRow().model_dump()
     changed = [
         f"{name} {_number(value)} (default {_number(defaults[name])})"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 EXIT_PROBLEM = 1
 EXIT_USAGE = 2
+WEB_PORT = 8081
+"""As mitmweb's."""
 EXIT_INTERRUPTED = 130
 """What a shell reports for a command that Ctrl-C ended."""
 
@@ -127,6 +129,15 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="run on a mitmproxy that the tests have not run on; run them on it first",
     )
+    run.add_argument(
+        "--web",
+        type=_port,
+        nargs="?",
+        const=WEB_PORT,
+        metavar="PORT",
+        help="show traffic on a page of this machine, without secrets and read-only; in a lab, or "
+        f"where the policy says why (web). PORT: {WEB_PORT} when left out, 0 for any",
+    )
     run.set_defaults(command=_run)
 
     check = commands.add_parser(
@@ -199,6 +210,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text} is no port")
+    return int(text)
+
+
 def _run(options: argparse.Namespace) -> int:
     policy = _policy(options.config)
     if policy is None:
@@ -207,13 +224,24 @@ def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.runner import StartError, demand_tested_mitmproxy, run
     from ibcm_bridge.inspection.engines import RuleError
     from ibcm_bridge.policy import shown
+    from ibcm_bridge.web_terms import why_no_page
 
+    page = None
+    if options.web is not None:
+        if (why_not := why_no_page(policy)) is not None:
+            print(f"ibcm-bridge: --web: {why_not}", file=sys.stderr)
+            return EXIT_PROBLEM
+        from ibcm_bridge.addons.web_page import WebPage
+
+        page = WebPage(options.web)
     findings = _findings(policy)
     for finding in findings:
         if finding.level != "fact":
             print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr)
 
     def ready(addresses: list[tuple[str, int]]) -> None:
+        if page is not None:
+            print(f"ibcm-bridge: traffic is shown on {page.url}", file=sys.stderr)
         for address in addresses:
             print(f"ibcm-bridge: listening on {shown(address)}", file=sys.stderr)
         for finding in findings:
@@ -224,7 +252,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         if not options.untested_mitmproxy:
             demand_tested_mitmproxy()
-        asyncio.run(run(policy, ready))
+        asyncio.run(run(policy, ready, page))
     except (StartError, RuleError, OSError) as error:
         print(f"ibcm-bridge: cannot start: {error}", file=sys.stderr)
         return EXIT_PROBLEM

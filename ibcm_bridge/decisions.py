@@ -91,6 +91,7 @@ class Reason(StrEnum):
     UPLOAD_INCOMPLETE = "upload-incomplete"
     UPLOAD_TOO_LARGE = "upload-too-large"
     UPLOAD_UNAVAILABLE = "upload-unavailable"
+    ARCHIVE = "archive"
     MALICIOUS_CONTENT = "malicious-content"
     ENGINE_UNAVAILABLE = "engine-unavailable"
     # whose message it is
@@ -187,6 +188,8 @@ class Inspected(_NotATruthValue):
     """What was looked at, for the audit: names and sizes such as ``inflated:28672``."""
     message: MessageFacts | None
     """Of a CCM_POST, what it says of itself."""
+    missed: tuple[str, ...] = ()
+    """Engines that gave no answer, where the policy lets that pass: name and why."""
 
 
 @dataclass(frozen=True, slots=True)

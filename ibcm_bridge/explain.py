@@ -149,6 +149,11 @@ def _follow(
         say(f"Not listed, and taken out: {', '.join(authorized.dropped)}.")
     terms = originate(publication, authorized)
     to = f"{terms.server_name} at {terms.address[0]}:{terms.address[1]}"
+    if authorized.packet is not None:
+        told.body_not_given = True
+        say(f"It is a {authorized.packet.type} packet; only the bridge knows its upload's session.")
+        say(f"If that goes on with it, it goes to {to}.")
+        return
     if question.body is None and authorized.body_rule.limit and authorized.head.length != 0:
         told.body_not_given = True
         say("The body would still be inspected; give one with --body.")
@@ -161,6 +166,8 @@ def _follow(
     inspected = _allowed(inspect(authorized, body, circumstances.engines))
     if inspected.views:
         say(f"The body was inspected: {', '.join(inspected.views)} bytes; nothing found.")
+        if policy.clamav is not None:
+            say("ClamAV would look at it, too; explain asks nobody.")
     if (message := inspected.message) is not None:
         say(f"It is {', '.join(message.roots) or 'encrypted'}, for {message.endpoint}.")
     approved = told.approved = _allowed(

@@ -324,6 +324,15 @@ _UNKNOWN = {UnknownGuids.LEARN: "learnt", UnknownGuids.REFUSE: "refused"}
 
 
 @dataclass(frozen=True, slots=True)
+class ClamAv:
+    """Where ClamAV's daemon is, and how long it may take for one view."""
+
+    address: Path | Address
+    """A Unix socket, or host and port."""
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class UploadRules:
     """How much of BITS uploads there may be. Sizes in bytes; docs/policy-file.md has the keys."""
 
@@ -340,7 +349,7 @@ class UploadRules:
     def describe(self) -> str:
         """One line for an operator."""
         where = f"put together in {self.spool}" if self.spool else "forgotten at the end"
-        return f"uploads of up to {self.largest} bytes, {self.size} in all: {where}"
+        return f"up to {self.largest} bytes each, {self.size} in all, {where}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,3 +365,6 @@ class Policy:
     limits: Limits
     messages: MessageRules = MessageRules()
     uploads: UploadRules = UploadRules()
+    clamav: ClamAv | None = None
+    web_because: str | None = None
+    """Why traffic may be shown on a page outside a lab; None: it may not."""

@@ -289,6 +289,7 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.UPLOAD_UNAVAILABLE: _upload(
         _S.SERVICE_UNAVAILABLE, "The upload cannot be kept at the moment.", None
     ),
+    Reason.ARCHIVE: _http(_LOOK, _S.FORBIDDEN, "An archive cannot be opened within bounds."),
     Reason.MALICIOUS_CONTENT: _http(_LOOK, _S.FORBIDDEN, "Malicious content was found."),
     Reason.ENGINE_UNAVAILABLE: _http(
         _LOOK, _S.SERVICE_UNAVAILABLE, "The content cannot be inspected at the moment."

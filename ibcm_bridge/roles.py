@@ -181,6 +181,8 @@ class RoleProfile:
     dots_in_path: bool = True
     """With their dot, in lower case; and whether other dots than that of the last one may be there.
     Of every path, whatever is published."""
+    may_miss: frozenset[str] = frozenset()
+    """Content engines without whose answer it is published all the same; the policy says why."""
     of_no_use: str = ""
     """The requirement for which nobody can use it: Windows authentication, which was not opted
     into, is all it authenticates by. Empty where that is not so."""
@@ -190,6 +192,10 @@ class RoleProfile:
         return replace(
             self, headers=self.headers - self.observed_headers, observed_headers=frozenset()
         )
+
+    def without_engine(self, name: str) -> RoleProfile:
+        """This role where an engine need not answer."""
+        return replace(self, may_miss=self.may_miss | {name})
 
     def with_windows_authentication(self) -> RoleProfile:
         """This role with users authenticated by Windows. ValueError where it has nothing of it."""

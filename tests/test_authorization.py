@@ -16,6 +16,7 @@ from ibcm_bridge.policy import BridgePublication
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.responses import requirement, response_bytes
 from ibcm_bridge.roles import CertificatePolicy, ReplyReading, RoleTable
+from ibcm_bridge.uploads.packet import Packet, PacketType
 
 Decide = Callable[[RequestHead], Authorized | Deny]
 Head = Callable[..., RequestHead]
@@ -372,12 +373,29 @@ def test_a_refused_verb_names_those_that_would_do(
     assert f"Allow: {', '.join(allowed_methods)}\r\n".encode() in response_bytes(denial, "r")
 
 
-@pytest.mark.parametrize("length", [0, 1, 10_000_000_000])
-def test_an_upload_that_cannot_be_inspected_is_refused_before_it_is_read(
-    decide: Decide, request_head: Head, length: int
+@pytest.mark.parametrize(
+    ("length", "reason"),
+    [
+        (0, Reason.UPLOAD_PACKET),
+        (4_194_304, Reason.UPLOAD_PACKET),
+        (4_194_305, Reason.BODY_TOO_LARGE),  # 413: BITS sends smaller ones
+    ],
+)
+def test_a_bits_post_that_is_no_packet_is_refused_before_it_is_read(
+    decide: Decide, request_head: Head, length: int, reason: Reason
 ) -> None:
     head = request_head("BITS_POST", "/CCM_Incoming/x.msg", f"Content-Length: {length}")
-    assert denied(decide(head)).reason is Reason.BODY_NOT_INSPECTABLE
+    assert denied(decide(head)).reason is reason
+
+
+def test_a_packet_of_an_upload_is_read_with_its_head(decide: Decide, request_head: Head) -> None:
+    fields = ("BITS-Packet-Type: Ping", "Content-Length: 0")
+    allowed = decide(request_head("BITS_POST", "/CCM_Incoming/x.msg", *fields))
+    assert isinstance(allowed, Authorized)
+    assert allowed.packet == Packet(PacketType.PING)
+    coded = request_head("BITS_POST", "/CCM_Incoming/x.msg", *fields, "Content-Encoding: gzip")
+    # Although the field itself would only be taken out.
+    assert denied(decide(coded)).reason is Reason.UPLOAD_PACKET
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_what_would_be_sent_on_is_said_to_be(policy: Policy, computer: Credentia
         ("GET", "https://other.example/", Reason.UNKNOWN_NAME),
         ("GET", f"{MP}:9999/SMS_MP/.sms_aut?MPLIST", Reason.UNKNOWN_NAME),
         ("GET", "http://bridge.internet.example/", Reason.PLAINTEXT),
-        ("BITS_POST", f"{MP}/CCM_Incoming/x", Reason.BODY_NOT_INSPECTABLE),
+        ("BITS_POST", f"{MP}/CCM_Incoming/x", Reason.UPLOAD_PACKET),
     ],
 )
 def test_what_would_be_refused_is_said_to_be_with_its_reason(

@@ -122,7 +122,8 @@ def test_a_mistake_is_told_at_its_place_with_what_to_write(
          "a number of seconds is wanted here, such as 120"),
         ("limits: {connections: '7'}", "limits.connections",
          "a whole number is wanted here, such as 1000, without quotes"),
-        ("publication: []", "publication", "there are version, audit, rules, limits, messages"),
+        ("publication: []", "publication",
+         "there are version, audit, rules, engines, limits, messages"),
     ],
 )  # fmt: skip
 def test_a_mistake_at_the_top_is_told_with_what_to_write(

@@ -128,6 +128,7 @@ PASSING = {
     Reason.TOO_SLOW,
     Reason.ENGINE_UNAVAILABLE,
     Reason.OVERLOADED,
+    Reason.UPLOAD_UNAVAILABLE,
     Reason.IDENTITY_UNAVAILABLE,
     Reason.SITE_SYSTEM_UNREACHABLE,
     Reason.SITE_SYSTEM_UNVERIFIED,
@@ -140,6 +141,12 @@ PASSING = {
 }
 """What may be over in a while, without the client sending anything else."""
 
+UPLOADS = {
+    Reason.UPLOAD_SESSION: NextStep.STARTS_OVER,
+    Reason.UPLOAD_OF_ANOTHER: NextStep.STARTS_OVER,
+    Reason.UPLOAD_GAP: NextStep.GOES_ON,
+}
+
 
 @pytest.mark.parametrize("reason", Reason)
 def test_a_client_is_told_to_come_again_only_where_that_may_help(reason: Reason) -> None:
@@ -148,7 +155,7 @@ def test_a_client_is_told_to_come_again_only_where_that_may_help(reason: Reason)
         assert row.next_step is NextStep.CANNOT_CONNECT
     else:
         wanted = NextStep.TRIES_AGAIN if reason in PASSING else NextStep.GIVES_UP
-        assert row.next_step is wanted
+        assert row.next_step is UPLOADS.get(reason, wanted)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +187,7 @@ def test_only_what_is_the_bridges_own_to_mend_says_when_to_come_again(reason: Re
 def test_what_is_known_of_a_client_has_its_source_and_the_rest_is_called_inferred(
     step: NextStep,
 ) -> None:
-    assert step.source.startswith("Microsoft, ")
+    assert step.source.startswith(("Microsoft, ", "[MC-BUP] "))
     confirmed, _, inferred = step.text.partition(f" (confirmed: {step.source}); ")
     assert (confirmed, inferred) == (step.confirmed, f"{step.inferred} (inferred)")
     assert confirmed.startswith("BITS "), "of ccmexec's own tries nothing is documented"

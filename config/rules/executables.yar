@@ -75,16 +75,17 @@ rule mach_o_image
 rule archive
 {
     meta:
-        description = "An archive in place of text: zip, cabinet, RAR, 7-Zip, gzip, xz, bzip2"
+        description = "An archive in place of text: zip, cabinet, RAR, 7-Zip, gzip, xz, bzip2. In uploads zip and gzip are opened"
         source = "the formats' own signatures, in the order above"
     condition:
+        not opened and (
         uint32be(0) == 0x504B0304 or
         uint32be(0) == 0x4D534346 or
         uint32be(0) == 0x52617221 or
         uint32be(0) == 0x377ABCAF or
         (uint16be(0) == 0x1F8B and uint8(2) == 8) or
         uint32be(0) == 0xFD377A58 or
-        (uint16be(0) == 0x425A and uint8(2) == 0x68 and uint32be(4) == 0x31415926)
+        (uint16be(0) == 0x425A and uint8(2) == 0x68 and uint32be(4) == 0x31415926))
 }
 
 rule ole_document

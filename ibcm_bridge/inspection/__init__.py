@@ -20,6 +20,7 @@ from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.looking import Findings, Subject, look
 from ibcm_bridge.inspection.reports import Report, no_report
+from ibcm_bridge.roles import Inspection
 from ibcm_bridge.uploads.session import UploadPart
 
 SMALL = 131_072
@@ -56,6 +57,8 @@ def inspect_small(
     subject = _subject(authorized, body, part)
     if isinstance(subject, Deny) or subject.stored is not None:
         return subject
+    if _has_views(subject) and not all(engine.in_place for engine in engines):
+        return subject
     if len(body) > (SMALL if subject.rule.actions is None else SMALL_SOAP):
         return subject
     seen = look(subject, engines, SMALL)
@@ -83,11 +86,18 @@ def conclude(
         return no_report("a report about another body")
     seen = report.seen
     if isinstance(seen, Findings):
-        if seen.engines != tuple(engine.name for engine in engines):
+        missed = {one.partition(":")[0] for one in seen.missed}
+        wanted = tuple(engine.identity for engine in engines if engine.name not in missed)
+        if not missed <= subject.may_miss or seen.engines != wanted:
             return no_report("other engines have looked")
         if not seen.views:
             return no_report("nothing was looked at")
     return _decide(authorized, body, seen)
+
+
+def _has_views(subject: Subject) -> bool:
+    """Whether there could be anything to show to an engine."""
+    return bool(subject.body) or subject.rule.inspection is Inspection.SCEP_QUERY
 
 
 def _subject(authorized: Authorized, body: bytes, part: UploadPart | None) -> Subject | Deny:
@@ -106,6 +116,7 @@ def _subject(authorized: Authorized, body: bytes, part: UploadPart | None) -> Su
         body=body,
         query=head.target.partition(b"?")[2],
         user=authorized.user,
+        may_miss=authorized.role.may_miss,
         path=authorized.path if is_soap else "",
         soap_action=tuple(head.values(b"soapaction")) if is_soap else (),
         whole=part is not None and part.whole,
@@ -116,4 +127,4 @@ def _subject(authorized: Authorized, body: bytes, part: UploadPart | None) -> Su
 def _decide(authorized: Authorized, body: bytes, seen: Findings | Deny) -> Inspected | Deny:
     if isinstance(seen, Deny):
         return seen
-    return Inspected(authorized, body, seen.views, seen.message)
+    return Inspected(authorized, body, seen.views, seen.message, seen.missed)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import yara_x
+
+OPENED = "opened"
+"""A variable that rules may ask: whether this is an archive whose members are scanned, too."""
 
 SCAN_SECONDS = 10
 """For one view. Rules that take longer on a message of a few MB are a defect of the rules."""
@@ -22,12 +26,45 @@ class ContentEngine(Protocol):
     def name(self) -> str:
         """The engine's name, for rules and the audit."""
 
-    def scan(self, data: bytes) -> str | None:
-        """What was found, or None. Raises EngineError where there is no answer."""
+    @property
+    def identity(self) -> str:
+        """The name, and what tells this engine from one that would look for something else."""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it answers at once, so that it may be asked where everybody is served."""
+
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
+        """What was found, or None. Raises EngineError where there is no answer.
+
+        `opened`: it is an archive, and what is in it is shown by itself.
+        """
 
 
 class RuleError(ValueError):
     """YARA rules that do not compile."""
+
+
+Source = tuple[str, str]
+"""Where rules are from, and their text."""
+
+
+class CompiledRules:
+    """Rules that any thread may compile, and any make a scanner of."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        """RuleError names the origin."""
+        compiler = yara_x.Compiler()
+        compiler.define_global(OPENED, False)
+        digest = hashlib.sha256()
+        for origin, source in sources:
+            try:
+                compiler.add_source(source, origin=origin)
+            except yara_x.CompileError as error:
+                raise RuleError(f"{origin}: {error}") from error
+            digest.update(hashlib.sha256(source.encode()).digest())
+        self.rules = compiler.build()
+        self.digest = digest.hexdigest()
 
 
 class YaraEngine:
@@ -38,21 +75,22 @@ class YaraEngine:
     """
 
     name = "yara-x"
+    in_place = True
 
-    def __init__(self, sources: Iterable[tuple[str, str]]) -> None:
-        """Compile rules from (origin, source text) pairs. RuleError names the origin."""
-        compiler = yara_x.Compiler()
-        for origin, source in sources:
-            try:
-                compiler.add_source(source, origin=origin)
-            except yara_x.CompileError as error:
-                raise RuleError(f"{origin}: {error}") from error
-        self._scanner = yara_x.Scanner(compiler.build())
+    def __init__(self, rules: CompiledRules | Sequence[Source]) -> None:
+        """Of rules, compiled or to be compiled. RuleError names the origin."""
+        compiled = rules if isinstance(rules, CompiledRules) else CompiledRules(rules)
+        self.identity = f"{self.name}:{compiled.digest[:16]}"
+        self._scanner = yara_x.Scanner(compiled.rules)
         self._scanner.set_timeout(SCAN_SECONDS)
+        self._opened = False
 
-    def scan(self, data: bytes) -> str | None:
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         """The identifier of the first rule that matches, or None."""
         try:
+            if opened != self._opened:
+                self._scanner.set_global(OPENED, opened)
+                self._opened = opened
             matching = self._scanner.scan(data).matching_rules
         except (yara_x.ScanError, yara_x.TimeoutError) as error:
             raise EngineError(type(error).__name__) from error

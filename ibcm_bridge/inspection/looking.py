@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -29,6 +29,9 @@ from ibcm_bridge.uploads.session import StoredObject
 Views = dict[str, bytes]
 """Name of a view -> its bytes."""
 
+MAX_NAMED_VIEWS = 32
+"""In the audit; an archive may have a thousand."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -45,6 +48,8 @@ class Subject:
     """Of SOAP, as `Authorized` has it: which web service it is for."""
     soap_action: tuple[bytes, ...] = ()
     """Of SOAP, the values of the field SOAPAction, which says what is asked for."""
+    may_miss: frozenset[str] = frozenset()
+    """Names of engines without which the policy of its role lets it pass."""
     whole: bool = False
     """Of an upload, whether `body` is the whole object and not a fragment."""
     stored: StoredObject | None = None
@@ -55,6 +60,10 @@ class Subject:
         """What a refusal's rule begins with: the row of `roles.yaml`."""
         return f"bodies.{self.rule.name}"
 
+    def put_together(self, whole: bytes) -> Subject:
+        """The whole of an upload in the place of its last fragment."""
+        return Subject(self.rule, self.content_type, whole, may_miss=self.may_miss, whole=True)
+
     def digest(self) -> str:
         """What tells this subject from every other."""
         rule = self.rule
@@ -63,7 +72,8 @@ class Subject:
         terms = (rule.name, rule.inspection.value, rule.inflated_limit, messages, actions)
         asked = (self.content_type, self.query, self.path, self.soap_action)
         # What is stored under a name only grows, so the name and a length say what it is.
-        sent = (*asked, self.user, self.whole, self.stored, len(self.body))
+        may_miss = sorted(self.may_miss)
+        sent = (*asked, self.user, may_miss, self.whole, self.stored, len(self.body))
         digest = hashlib.sha256(repr((terms, sent)).encode())
         digest.update(self.body)
         return digest.hexdigest()
@@ -78,7 +88,9 @@ class Findings:
     message: MessageFacts | None
     """Of a CCM_POST, what it says of itself."""
     engines: tuple[str, ...]
-    """Those that have looked at every view."""
+    """Those that have looked at every view, by their identity."""
+    missed: tuple[str, ...] = ()
+    """Those that gave no answer, where that may be: name and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,8 @@ class _Content:
 
     views: Views
     message: MessageFacts | None = None
+    opened: Set[str] = frozenset()
+    """Names of the views that are archives, whose members are views, too."""
 
 
 def look(
@@ -101,18 +115,38 @@ def look(
     content = _READERS[subject.rule.inspection](subject, limit)
     if isinstance(content, Deny):
         return content
+    looked, missed = [], []
+    for engine in engines:
+        seen = _shown(content, engine)
+        if seen is None:
+            looked.append(engine.identity)
+        elif seen.reason is Reason.ENGINE_UNAVAILABLE and engine.name in subject.may_miss:
+            missed.append(f"{engine.name}: {seen.detail}")
+        else:
+            return seen
+    return Findings(_named(content.views), content.message, tuple(looked), tuple(missed))
+
+
+def _named(views: Views) -> tuple[str, ...]:
+    """Names and sizes; of very many, how many more."""
+    named = [f"{name}:{len(data)}" for name, data in views.items()]
+    if len(named) > MAX_NAMED_VIEWS:
+        more = list(views.values())[MAX_NAMED_VIEWS:]
+        named[MAX_NAMED_VIEWS:] = [f"{len(more)} more:{sum(map(len, more))}"]
+    return tuple(named)
+
+
+def _shown(content: _Content, engine: ContentEngine) -> Deny | None:
+    """What an engine says against any of the views."""
+    rule = f"engines.{engine.name}"
     for name, data in content.views.items():
-        for engine in engines:
-            try:
-                finding = engine.scan(data)
-            except EngineError as failure:
-                return Deny(Reason.ENGINE_UNAVAILABLE, f"engines.{engine.name}", str(failure))
-            if finding is not None:
-                return Deny(
-                    Reason.MALICIOUS_CONTENT, f"engines.{engine.name}", f"{finding} in {name}"
-                )
-    views = tuple(f"{name}:{len(data)}" for name, data in content.views.items())
-    return Findings(views, content.message, tuple(engine.name for engine in engines))
+        try:
+            finding = engine.scan(data, opened=name in content.opened)
+        except EngineError as failure:
+            return Deny(Reason.ENGINE_UNAVAILABLE, rule, str(failure))
+        if finding is not None:
+            return Deny(Reason.MALICIOUS_CONTENT, rule, f"{finding} in {name}")
+    return None
 
 
 def _no_body(subject: Subject, _limit: int) -> _Content | Deny:
@@ -254,6 +288,10 @@ _FORMS: dict[bytes, Callable[[Subject, int], _Content | Deny]] = {
 
 
 def _ccm_message(subject: Subject, limit: int) -> _Content | Deny:
+    if subject.user and not subject.body:
+        # With the first message of NTLM, which will be answered 401, WinINet and libcurl send no
+        # body (IEInternals, "Challenge-Response Authentication and Zero-Length Posts").
+        return _Content({})
     message = read_ccm_request(subject.content_type, subject.body, limit)
     if isinstance(message, Deny):
         return message
@@ -282,9 +320,10 @@ def _upload(subject: Subject, limit: int) -> _Content | Deny:
         # Who can reach the spool puts the whole in its place first.
         return Deny(Reason.ENGINE_UNAVAILABLE, subject.where, "the whole lies elsewhere")
     if not subject.whole:
-        return _scanned(subject, limit)
-    views = object_views(subject.body, limit, subject.where)
-    return views if isinstance(views, Deny) else _Content(views)
+        # That it begins like an archive is for when all of it is there.
+        return _Content({"sent": subject.body} if subject.body else {}, opened={"sent"})
+    seen = object_views(subject.body, limit, subject.where)
+    return seen if isinstance(seen, Deny) else _Content(seen.views, opened=seen.opened)
 
 
 def _as_read(text: str) -> Views:

@@ -51,6 +51,7 @@ def write_report(report: Report) -> bytes:
         said["views"] = list(seen.views)
         said["message"] = _said_of(seen.message) if seen.message is not None else None
         said["engines"] = list(seen.engines)
+        said["missed"] = _bounded(*seen.missed)
     return json.dumps(said).encode() + b"\n"
 
 
@@ -62,11 +63,12 @@ def read_report(line: bytes) -> Report:
         if said.keys() == {"deny"}:
             reason, rule, detail, requirement = map(_text, said["deny"])
             return Report(digest, Deny(Reason(reason), rule, detail, requirement))
-        if said.keys() != {"views", "message", "engines"}:
+        if said.keys() != {"views", "message", "engines", "missed"}:
             raise ReportError("neither findings nor a refusal")
         message = said["message"]
         facts = _message(message) if message is not None else None
-        found = Findings(_texts(said["views"]), facts, _texts(said["engines"]))
+        engines, missed = _texts(said["engines"]), _texts(said["missed"])
+        found = Findings(_texts(said["views"]), facts, engines, missed)
         return Report(digest, found)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ReportError("not a report") from error

@@ -40,6 +40,8 @@ POLICIES = {
 """Policy id -> its flags. Ids are GUIDs or plain (3.2)."""
 
 INTRANET_POLICY = "LAB20004-LAB00004-6F6BCC28"
+USER_POLICY = "LAB20005-LAB00005-6F6BCC28"
+"""The one that users get, whoever they are."""
 
 
 def assignments(more: dict[str, int] | None = None) -> str:
@@ -52,11 +54,17 @@ def assignments(more: dict[str, int] | None = None) -> str:
     )
 
 
-def _assignment(policy: str, flags: int) -> str:
+def user_assignments() -> str:
+    """3.2, of a user: to be got where Windows authentication says who asks (section 4)."""
+    one = _assignment(USER_POLICY, 0, "User", "SMS_MP_WindowsAuth")
+    return f'<ReplyAssignments SchemaVersion="1.00" ReplyType="Full">{one}</ReplyAssignments>'
+
+
+def _assignment(policy: str, flags: int, kind: str = "Machine", directory: str = "SMS_MP") -> str:
     return (
         f'<PolicyAssignment PolicyAssignmentID="{policy}"><Policy PolicyID="{policy}" '
-        f'PolicyVersion="1.00" PolicyType="Machine" PolicyFlags="{flags}"><PolicyLocation>'
-        f"<![CDATA[http://<mp>/SMS_MP/.sms_pol?{policy}.1_00]]></PolicyLocation></Policy>"
+        f'PolicyVersion="1.00" PolicyType="{kind}" PolicyFlags="{flags}"><PolicyLocation>'
+        f"<![CDATA[http://<mp>/{directory}/.sms_pol?{policy}.1_00]]></PolicyLocation></Policy>"
         "</PolicyAssignment>"
     )
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from ibcm_bridge.lab import case_messages as say
 from ibcm_bridge.lab import case_requests as send
 from ibcm_bridge.lab.cases import DP_TUNNEL, OK, Case, Client, Expected, Far, Way, refused
-from ibcm_bridge.lab.demo_policy import CATALOG, CATALOG_TUNNEL, UPDATE_TUNNEL
-from ibcm_bridge.lab.running import BRIDGED, PLAINTEXT_PORT, UPDATE_PORT
+from ibcm_bridge.lab.demo_policy import CATALOG, CATALOG_TUNNEL
+from ibcm_bridge.lab.running import PLAINTEXT_PORT
 
-_UPDATES = Way(BRIDGED, UPDATE_PORT)
 _FALLBACK = Way("fsp.internet.example", PLAINTEXT_PORT)
 _KEPT_BACK = Expected(Far.ANSWER_REFUSED, 502)
 
@@ -21,6 +20,25 @@ CONTENT = (
         send.malware,
         refused(403),
         also=("TUNNEL-BLIND",),
+    ),
+    Case(
+        "clamav-find",
+        "malware that ClamAV alone knows",
+        "BRIDGE-INSPECT",
+        "Each view goes to each engine: to YARA-X in the bridge, and to ClamAV's daemon, for which "
+        "a stand-in speaks here.",
+        send.known_to_clamav,
+        refused(403),
+        also=("TUNNEL-BLIND",),
+    ),
+    Case(
+        "engine-gone",
+        "message over which the malware engine dies",
+        "BRIDGE-INSPECT",
+        "No answer is not a good answer. The client is told to come again, unless the policy says, "
+        "with a reason, that its role goes on without.",
+        send.deadly_to_clamav,
+        refused(503),
     ),
     Case(
         "external-entity",
@@ -194,29 +212,6 @@ MANAGEMENT_AND_DISTRIBUTION = (
 )
 
 OTHER_ROLES = (
-    Case(
-        "update-scan",
-        "scan for updates",
-        "SUP-WSUS",
-        "Windows Update shows no certificate, so this port asks for none; what passes is a page of "
-        "web services.",
-        send.update_scan,
-        OK,
-        client=Client.NOBODY,
-        to=_UPDATES,
-        tunnel_to=UPDATE_TUNNEL,
-    ),
-    Case(
-        "update-administration",
-        "administration of WSUS (ApiRemoting30)",
-        "SUP-WSUS",
-        "Beside the services of clients, and just as ready to answer.",
-        send.update_administration,
-        refused(404),
-        client=Client.NOBODY,
-        to=_UPDATES,
-        tunnel_to=UPDATE_TUNNEL,
-    ),
     Case(
         "state-message",
         "fallback status report",

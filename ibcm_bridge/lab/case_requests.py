@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab import ccm, clamd, documents
 from ibcm_bridge.lab.client import Request
 from ibcm_bridge.lab.device import Device, posted
 from ibcm_bridge.lab.life_cycle import SECRET_POLICY
@@ -19,9 +19,7 @@ RANGE = (1_048_576, 3_145_727)
 """First and last byte asked for (RFC 9110 §14.1.2: both included)."""
 
 TICKET = ("Authorization", "Negotiate bGFi")
-"""As if from Kerberos; the stand-ins believe it."""
-
-WSUS = "http://www.microsoft.com/SoftwareDistribution/"
+"""As if from Kerberos; the demonstration's stand-ins believe it (`sign_in`)."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,14 @@ def malware(who: Senders) -> Request:
     return posted(_report(who, xml))
 
 
+def known_to_clamav(who: Senders) -> Request:
+    return posted(_report(who, f"<Report>{clamd.MARKER}</Report>"))
+
+
+def deadly_to_clamav(who: Senders) -> Request:
+    return posted(_report(who, f"<Report>{clamd.DEADLY}</Report>"))
+
+
 def external_entity(who: Senders) -> Request:
     declaration = '<!DOCTYPE r [<!ENTITY x SYSTEM "file:///C:/Windows/win.ini">]>'
     return posted(_report(who, declaration + "<Report>&x;</Report>"))
@@ -124,20 +130,6 @@ def state_question(_who: Senders) -> Request:
     return Request("GET", "/SMS_FSP/.sms_fsp", plaintext=True)
 
 
-def update_scan(_who: Senders) -> Request:
-    """The first question of a scan (8.2, [MS-WUSP] GetConfig)."""
-    return _soap(
-        "/ClientWebService/client.asmx",
-        WSUS + "Server/ClientWebService/GetConfig",
-        "<protocolVersion>1.20</protocolVersion>",
-    )
-
-
-def update_administration(_who: Senders) -> Request:
-    """A question that only an administrator's console asks."""
-    return _soap("/ApiRemoting30/WebService.asmx", WSUS + "ApiRemotingWebService/GetServers")
-
-
 def enrollment(_who: Senders) -> Request:
     """8.4."""
     return _soap("/EnrollmentServer/Discovery.svc", "urn:lab/IDiscoveryService/Discover")
@@ -162,12 +154,12 @@ def _report(who: Senders, xml: str = "", inner_type: bytes = b"application/octet
     return who.me.message("MP_HinvEndpoint", xml, reply_mode="ASync", inner_type=inner_type)
 
 
-def _soap(target: str, action: str, inner: str = "") -> Request:
+def _soap(target: str, action: str) -> Request:
     namespace, _, name = action.rpartition("/")
     body = (
         '<?xml version="1.0" encoding="utf-8"?>'
         '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
-        f'<{name} xmlns="{namespace}">{inner}</{name}></s:Body></s:Envelope>'
+        f'<{name} xmlns="{namespace}"></{name}></s:Body></s:Envelope>'
     )
     fields = (("Content-Type", "text/xml; charset=utf-8"), ("SOAPAction", f'"{action}"'))
     return Request("POST", target, fields, body.encode())

@@ -6,6 +6,7 @@ from ibcm_bridge.lab.case_connections import CERTIFICATES, NAMES, ONLY_TUNNELED,
 from ibcm_bridge.lab.case_content import CONTENT, MANAGEMENT_AND_DISTRIBUTION, OTHER_ROLES
 from ibcm_bridge.lab.case_identity import IDENTITY
 from ibcm_bridge.lab.case_unsupported import NOT_SUPPORTED
+from ibcm_bridge.lab.case_updates import UPDATES
 from ibcm_bridge.lab.case_uploads import UPLOADS
 from ibcm_bridge.lab.cases import Case
 
@@ -16,6 +17,7 @@ FAMILIES: dict[str, tuple[Case, ...]] = {
     "What it sends": CONTENT,
     "What it uploads": UPLOADS,
     "Management point and distribution point": MANAGEMENT_AND_DISTRIBUTION,
+    "Software update point": UPDATES,
     "Other site system roles": OTHER_ROLES,
     "Not supported over the Internet": NOT_SUPPORTED,
     "Names": NAMES,

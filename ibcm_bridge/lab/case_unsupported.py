@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ibcm_bridge.lab import case_messages as say
 from ibcm_bridge.lab import case_requests as send
-from ibcm_bridge.lab.cases import OK, Case, refused
+from ibcm_bridge.lab.cases import OK, Case, Far, refused
 
 NOT_SUPPORTED = (
     Case(
@@ -56,6 +56,7 @@ NOT_SUPPORTED = (
         "nobody has authenticated.",
         say.user_policy,
         refused(403),
+        Far.REFUSED_THERE,
     ),
     Case(
         "boot-media-registration",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import uuid
+import zipfile
 import zlib
 
 from ibcm_bridge.lab import documents
@@ -35,6 +38,14 @@ def _bomb(_who: Senders) -> bytes:
     packer = zlib.compressobj(9)
     pieces = [packer.compress(bytes(1_000_000)) for _ in range(200)]
     return b"".join([*pieces, packer.flush()])
+
+
+def _packed_twice(who: Senders) -> Request:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ccmexec.log", "nothing to see here")
+        archive.writestr("logs.gz", gzip.compress(eicar().encode()))
+    return Upload(_path("upload-archive"), buffer.getvalue()).fragments(1)[0]
 
 
 def _first(case: str) -> list[tuple[Client, MakeRequest]]:
@@ -100,6 +111,18 @@ UPLOADS = (
         _hidden_last,
         refused(403),
         leading=tuple(_hidden_first("upload-malware")),
+        withdraws=True,
+    ),
+    Case(
+        "upload-archive",
+        "malware in an archive in an archive",
+        "BRIDGE-INSPECT",
+        "Zip and gzip are opened, so deep and so far; what is in them is looked at like the rest.",
+        _packed_twice,
+        refused(403),
+        leading=(
+            (Client.COMPUTER, lambda who: Upload(_path("upload-archive"), _bomb(who)).create()),
+        ),
         withdraws=True,
     ),
     Case(

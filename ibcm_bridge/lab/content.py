@@ -40,19 +40,56 @@ def content(start: int, stop: int) -> bytes:
     return b"".join(pieces)
 
 
+MAX_RANGES, MAX_PARTS = 32, 16 * 1024 * 1024
+"""How many ranges of one request are answered, and how many bytes of several. BITS asks for more
+than one where it knows which parts of a file have changed (protocol.md 7)."""
+
+BOUNDARY = "lab-part"
+
+
 def part(answer: Answer, asked: HTTPHeaders) -> Answer:
-    """RFC 9110, 14: one range; anything else that Range may say is ignored, as it may be."""
+    """RFC 9110, 14: one range or several; what else Range may say is ignored, as it may be."""
     size = len(answer.body)
-    wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", asked.get("Range", ""))
-    if not wanted or asked.get("If-Range", ETAG) != ETAG or wanted[0] == "bytes=-":
+    unit, _, wanted = asked.get("Range", "").partition("=")
+    given = [_range(one.strip(), size) for one in wanted.split(",")]
+    if unit != "bytes" or None in given or len(given) > MAX_RANGES:
         return answer
+    if asked.get("If-Range", ETAG) != ETAG:
+        return answer
+    ranges = [one for one in given if one]
+    if not ranges:
+        return Answer(416, b"", {"Content-Range": f"bytes */{size}"})
+    if len(ranges) > 1:
+        return _parts(answer, ranges)
+    (one,) = ranges
+    fields = answer.fields | {"Content-Range": f"bytes {one.start}-{one.stop - 1}/{size}"}
+    return Answer(206, answer.body[one.start : one.stop], fields)
+
+
+def _range(asked: str, size: int) -> range | None:
+    """What is there of it, which may be nothing; None for what is no range."""
+    wanted = re.fullmatch(r"(\d*)-(\d*)", asked)
+    if not wanted or asked == "-":
+        return None
     first, last = wanted.groups()
     start = int(first) if first else max(0, size - int(last))
-    stop = min(size, int(last) + 1) if first and last else size
-    if start >= stop:
-        return Answer(416, b"", {"Content-Range": f"bytes */{size}"})
-    fields = answer.fields | {"Content-Range": f"bytes {start}-{stop - 1}/{size}"}
-    return Answer(206, answer.body[start:stop], fields)
+    return range(start, min(size, int(last) + 1) if first and last else size)
+
+
+def _parts(answer: Answer, ranges: list[range]) -> Answer:
+    """RFC 9110, 14.6. BITS takes no more than 180 bytes before each part (protocol.md 7)."""
+    if sum(map(len, ranges)) > MAX_PARTS:
+        return answer
+    kind = answer.fields.get("Content-Type", "application/octet-stream")
+    written = bytearray()
+    for one in ranges:
+        place = f"bytes {one.start}-{one.stop - 1}/{len(answer.body)}"
+        head = f"--{BOUNDARY}\r\nContent-Type: {kind}\r\nContent-Range: {place}\r\n\r\n"
+        piece = answer.body[one.start : one.stop]
+        written += head.encode() + b"".join(chunks(piece)) + b"\r\n"
+    written += f"--{BOUNDARY}--\r\n".encode()
+    several = {"Content-Type": f"multipart/byteranges; boundary={BOUNDARY}"}
+    return Answer(206, bytes(written), answer.fields | several)
 
 
 def chunks(body: bytes | range) -> Iterator[bytes]:

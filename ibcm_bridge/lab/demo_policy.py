@@ -55,8 +55,11 @@ _MESSAGES = {
 """All that a policy may hold clients and site systems to (BRIDGE-IDENTITY, BRIDGE-INSPECT)."""
 
 
-def demo_policy() -> str:
-    """The shipped policy, more publications at its end, and what becomes of messages."""
+def demo_policy(clamav: tuple[str, int] | None = None) -> str:
+    """The shipped policy, more publications at its end, and what becomes of messages.
+
+    `clamav` is where a daemon of ClamAV's kind listens (`lab.clamd`), if there is one.
+    """
     computer = {"trust": _TRUST}
     rows = [
         _bridged(USERS, {"certificate": "user", "trust": _TRUST}, "management-point"),
@@ -71,7 +74,10 @@ def demo_policy() -> str:
         _tunneled(FORGED_TUNNEL, "impostor"),
     ]
     publications = textwrap.indent(yaml.dump(rows, Dumper=_Plain), "  ")
-    return shipped_policy() + publications + yaml.dump({"messages": _MESSAGES})
+    more: dict[str, Any] = {"messages": _MESSAGES}
+    if clamav is not None:
+        more["engines"] = {"clamav": {"address": f"{clamav[0]}:{clamav[1]}", "seconds": 5.0}}
+    return shipped_policy() + publications + yaml.dump(more)
 
 
 def _bridged(

@@ -53,6 +53,8 @@ class Device:
     """Empty before it is registered."""
     key_type: int = 2
     """1: the certificate is its own; 2: it is of a PKI (3.1)."""
+    cookie: str = ""
+    """What a software update point gave it last ([MS-WUSP] 2.2.3.4 and 2.2.3.5)."""
     token: bool = False
     """Whether it signs what it gets with ClientToken, and not with the CCMClient fields (5)."""
 

@@ -1,7 +1,6 @@
 """Faults that a lab can have on demand: a table, each row a switch of the page.
 
-A fault is real: a stand-in that does not listen, a list whose date is over. What the machine cannot
-have stays in the table, with why.
+A fault is real: a stand-in that does not listen, a list whose date is over.
 """
 
 from __future__ import annotations
@@ -20,13 +19,12 @@ type Switch = Callable[[Perimeter, bool], None]
 
 @dataclass(frozen=True)
 class Fault:
-    """One switch. `change` puts it on (True) and off; None where `missing` says why not."""
+    """One switch. `change` puts it on (True) and off."""
 
     id: str
     title: str
     lesson: str
-    change: Switch | None
-    missing: str = ""
+    change: Switch
 
 
 def _site_system_down(perimeter: Perimeter, on: bool) -> None:
@@ -45,6 +43,13 @@ def _lists_over(perimeter: Perimeter, on: bool) -> None:
     _write(perimeter, crls)
     # It would notice by itself, within seconds; a page is to show it at once.
     perimeter.bridge.restart()
+
+
+def _engine_gone(perimeter: Perimeter, on: bool) -> None:
+    if on:
+        perimeter.stop_engine()
+    else:
+        perimeter.start_engine()
 
 
 def _write(perimeter: Perimeter, crls: Iterable[x509.CertificateRevocationList]) -> None:
@@ -72,9 +77,9 @@ FAULTS = {
         Fault(
             "engine-gone",
             "Malware engine gone",
-            "What cannot be inspected is not forwarded.",
-            None,
-            "The only engine of this version, YARA-X, is part of the bridge and cannot be gone.",
+            "What cannot be inspected is not forwarded: 503 to everything with a body, until "
+            "ClamAV's daemon (here a stand-in) is back. A tunnel never asked it.",
+            _engine_gone,
         ),
     )
 }

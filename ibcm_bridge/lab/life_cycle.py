@@ -1,7 +1,8 @@
 """What a client does from its registration on, step by step; and what boot media would do.
 
 Each step is data: its name, the request it sends, and what a good answer to it is. What a client
-learns (its client GUID, from the answer to its registration) goes into the steps that follow.
+learns (its client GUID, from the answer to its registration; cookies of a software update point)
+goes into the steps that follow. `update_scan` has Windows Update Agent's part.
 A report too large for a message would be uploaded (protocol.md 3.6); the lab's client only asks
 where, because the bridge refuses uploads.
 """
@@ -20,6 +21,7 @@ from ibcm_bridge.lab.content import content
 from ibcm_bridge.lab.device import AGENT, Device, posted
 
 type Good = Callable[[Reply], bool]
+type Learns = Callable[[Device, Reply], Device]
 
 PLAIN_POLICY, SECRET_POLICY, TASK_SEQUENCE_POLICY = POLICIES
 
@@ -70,8 +72,8 @@ class Step:
     name: str
     request: Callable[[Device], Request]
     good: Good
-    registers: bool = False
-    """Whether its answer says what the client is called from then on."""
+    learns: Learns = lambda device, _reply: device
+    """What the client knows from then on."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,16 @@ def live(client: LabClient, device: Device, steps: tuple[Step, ...]) -> Iterator
         request = step.request(device)
         reply = client.send(request)
         good = step.good(reply)
-        if good and step.registers:
-            device = device.known_as(ET.fromstring(document(reply)).get("SMSID", ""))
+        if good:
+            device = step.learns(device, reply)
         yield Lived(step, request, reply, good)
         if not good:
             return
+
+
+def its_name(device: Device, reply: Reply) -> Device:
+    """From the answer to a registration."""
+    return device.known_as(ET.fromstring(document(reply)).get("SMSID", ""))
 
 
 def _list(name: str, query: str, root: str) -> Step:
@@ -144,7 +151,7 @@ def _listing(_device: Device) -> Request:
 _BITS = (("User-Agent", "Microsoft BITS/7.8"),)
 
 LIFE = (
-    Step("registration", Device.registration, answered("ClientRegistrationResponse"), True),
+    Step("registration", Device.registration, answered("ClientRegistrationResponse"), its_name),
     _location("site information", "SiteInformationRequest", "SiteInformationReply"),
     _list("management points", "MPLIST", "MPList"),
     _list("management points on the Internet", "MPLIST1", "MPList"),

@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from ibcm_bridge.lab.answers import ERROR_PAGE
 from ibcm_bridge.lab.cases import Case, Far
 from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, Reply, Request
-from ibcm_bridge.lab.site_systems import Received
+from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.stand_ins import STAND_INS, Demand
 
 
@@ -72,6 +72,8 @@ class Seen:
     """ClientHellos that reached a site system."""
     record: dict[str, Any]
     bridged: bool
+    withdrawn: bool = False
+    """Whether the bridge has told the site system to throw away what came before."""
 
 
 def outcome(case: Case, seen: Seen) -> Outcome:
@@ -146,6 +148,8 @@ def _says_nothing(seen: Seen) -> str:
 
 
 def _arrived(case: Case, seen: Seen) -> str:
+    if seen.withdrawn:
+        return CANCELLED
     if not seen.received:
         why = seen.answer.why if isinstance(seen.answer, ClientRefused) else ""
         return _BROKEN_OFF[_who_ended(seen)] + why if seen.handshakes else "nothing"
@@ -157,6 +161,9 @@ def _arrived(case: Case, seen: Seen) -> str:
     sender = _subject(last.certificate_subject) or nobody
     return f"{last.method} {last.target}{size}{fields}, from {sender}"
 
+
+CANCELLED = "Cancel-Session, from the bridge"
+"""In the place of a packet that was refused for good."""
 
 _BROKEN_OFF = {
     "bridge": "a TLS handshake, which the bridge broke off",

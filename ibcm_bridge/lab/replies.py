@@ -20,8 +20,11 @@ class MessageReplies:
         self.clients = Registered()
         self.leaks = leaks
 
-    def reply(self, data: bytes) -> bytes:
-        """The answer; empty where a management point says 200 and nothing else (1.7)."""
+    def reply(self, data: bytes, user: str = "") -> bytes:
+        """The answer; empty where a management point says 200 and nothing else (1.7).
+
+        `user` is whom Windows has authenticated.
+        """
         try:
             message = ccm.read_message(data)
             header = ET.fromstring(message.header_xml)
@@ -29,7 +32,7 @@ class MessageReplies:
             endpoint = header.findtext("TargetEndpoint", "").lower()
             if not self._may_ask(message, header.findtext("SourceID", ""), endpoint):
                 return b""
-            answer = self._answer(endpoint, text)
+            answer = self._answer(endpoint, text, user)
         except (ValueError, LookupError, zlib.error, ET.ParseError):
             return b""
         if not answer:
@@ -48,11 +51,14 @@ class MessageReplies:
         unsigned = not message.hook_properties() and endpoint not in WANT_SIGNATURES
         return unsigned or self.clients.signed(message, guid)
 
-    def _answer(self, endpoint: str, text: str) -> str:
+    def _answer(self, endpoint: str, text: str, user: str) -> str:
         """The document, or nothing."""
         if endpoint == REGISTRATION:
             return self.clients.register(text)
         if endpoint == "mp_policymanager":
+            whose = ET.fromstring(text).findtext("Identification/User/NT4UserName", "")
+            if whose:  # USER-WINDOWS-AUTH
+                return answers.user_assignments() if same_account(whose, user) else ""
             leaks = self.leaks and f"<PolicySource>SMS:{answers.LEAKY_SITE}<" in text
             more = {answers.INTRANET_POLICY: answers.INTRANET_ONLY} if leaks else None
             return answers.assignments(more)
@@ -71,6 +77,18 @@ class MessageReplies:
         if self.leaks and (asked == answers.LEAKY_SITE or request.findtext("NetworkType") == "0"):
             return answers.INTRANET
         return answers.INTERNET
+
+
+def same_account(one: str, other: str) -> bool:
+    r"""Whether two names are one account: CORP\alice (3.2, NTLM), alice@CORP.EXAMPLE (Kerberos)."""
+    return bool(other) and _account(one) == _account(other)
+
+
+def _account(name: str) -> tuple[str, str]:
+    domain, _, user = name.rpartition("\\")
+    if not domain:
+        user, _, domain = name.partition("@")
+    return domain.partition(".")[0].lower(), user.lower()
 
 
 REGISTRATION = "mp_clientregistration"

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -95,13 +95,16 @@ class RunningBridge:
         *,
         policy: str | None = None,
         listen: Listen | None = None,
+        options: Sequence[str] = (),
     ) -> None:
+        """`options` are more of `run`'s own."""
         self.directory = directory
         self.audit_file = directory / "audit.jsonl"
         self.policy_file = directory / "bridge.yaml"
         pki.write(directory / "pki")
         ports = {STAND_INS[role].port: to.port for role, to in site_systems.addresses.items()}
         self._policy = with_ports(policy or shipped_policy(), ports)
+        self._options = options
         self.addresses: dict[int, tuple[str, int]] = {}
         self.lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
@@ -198,7 +201,7 @@ class RunningBridge:
         """Whether it listens; False when it ended before it did."""
         tied = [sys.executable, "-m", "ibcm_bridge.lab.tied"]
         self._process = subprocess.Popen(
-            [*tied, "run", "--config", str(self.policy_file)],
+            [*tied, "run", "--config", str(self.policy_file), *self._options],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -34,8 +34,9 @@ from ibcm_bridge.lab.outcomes import (
     problems,
 )
 from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import RunningBridge
-from ibcm_bridge.lab.site_systems import Received, SiteSystems
+from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.lab.uploads import SESSION
 
 
@@ -100,8 +101,9 @@ class BothWays:
         if bridged and received:
             self._compare(case, request, received[-1], answer)
         record = written[0] if written else {}
-        handshakes = len(self._site_systems.handshakes())
-        return outcome(case, Seen(answer, presented, received, handshakes, record, bridged))
+        handshakes = 0 if own else len(self._site_systems.handshakes())
+        seen = Seen(answer, presented, received, handshakes, record, bridged, withdrawn=own > 0)
+        return outcome(case, seen)
 
     def _lead(self, case: Case, way: Way) -> str:
         """Send what comes first; the upload session that it began, if it did."""

@@ -3,9 +3,11 @@
 How it works:
 
 1. A thread with its own event loop serves all of `stand_ins`. TLS asks for a client certificate
-   where the stand-in wants one; one that is shown must lead to the lab's root and not be revoked.
-2. Each ClientHello is recorded, whatever becomes of it.
-3. Each request is recorded just before its answer is sent.
+   where the stand-in wants one; one that is shown must lead to the lab's root. Where directories
+   insist on one, what else is wrong with it is 403, as in IIS (403.7, 403.13, 403.16, 403.17).
+2. Where a directory wants to know the user, the connection's `SignIn` asks.
+3. Each ClientHello is recorded, whatever becomes of it, and each request just before its answer is
+   sent (`records`).
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ import logging
 import ssl
 import tempfile
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
 from socket import socket
@@ -35,25 +38,20 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado.netutil import add_accept_handler, bind_sockets
 
+from ibcm_bridge.lab.asked import TEXT, Asked, place
 from ibcm_bridge.lab.client import load_credential
 from ibcm_bridge.lab.content import CHUNK, Answer, chunks, part
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.lab.stand_ins import (
-    ANYBODY,
-    STAND_INS,
-    TEXT,
-    Asked,
-    Demand,
-    Site,
-    StandIn,
-    place,
-)
+from ibcm_bridge.lab.records import RECORDED, Handshake, Received, Records
+from ibcm_bridge.lab.sign_in import Believed, Heard, SignIn
+from ibcm_bridge.lab.stand_ins import ANYBODY, STAND_INS, Demand, Site, StandIn
 from ibcm_bridge.lab.uploads import UploadServer
 
-RECORDED = 1024 * 1024  # bytes of a body
-KEPT = 16_384  # records, the latest ones
 MAX_BODY = 64 * 1024 * 1024
-FORBIDDEN = Answer(403, b"Client certificate required", TEXT)
+UNAUTHORIZED = Answer(401, b"Unauthorized", TEXT)
+
+_NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name."""
 
 _VERIFIED = {
     Demand.BY_DIRECTORY: ssl.CERT_OPTIONAL,
@@ -67,38 +65,21 @@ class Address(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True)
-class Received:
-    """A request that reached a site system; header fields in the order and spelling of the wire."""
-
-    site_system: str
-    method: str
-    target: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    certificate_subject: str | None
-    certificate_sha256: str | None
-    peer_port: int
-    status: int
-
-
-@dataclass(frozen=True)
-class Handshake:
-    """A ClientHello that reached a site system, whatever became of the handshake."""
-
-    site_system: str
-    sni: str | None
-
-
 class SiteSystems:
     """All stand-ins. Records may be read at any time, also after the end."""
 
     def __init__(
-        self, pki: LabPki, *, download_bytes: int = 8 * 1024 * 1024, leaks: bool = False
+        self,
+        pki: LabPki,
+        *,
+        download_bytes: int = 8 * 1024 * 1024,
+        leaks: bool = False,
+        sign_in: Callable[[], SignIn] = Believed,
     ) -> None:
-        self._site = Site(download_bytes, leaks)
-        self._received: deque[Received] = deque(maxlen=KEPT)
-        self._handshakes: deque[Handshake] = deque(maxlen=KEPT)
+        self._site = Site(download_bytes, leaks, (pki.issuing, pki.root))
+        self._sign_in = sign_in
+        self._revoked = {one.serial_number for crl in pki.crls() for one in crl}
+        self.records = Records()
         self._tasks: set[asyncio.Future[None]] = set()
         self._contexts = {
             role: self._context(one, pki)
@@ -134,11 +115,12 @@ class SiteSystems:
         return self.addresses["distribution-point"]
 
     def received(self) -> tuple[Received, ...]:
-        """Whole requests, in the order of their answers; a head or body cut short is none."""
-        return tuple(self._received.copy())
+        """The requests of `records`."""
+        return self.records.received()
 
     def handshakes(self) -> tuple[Handshake, ...]:
-        return tuple(self._handshakes.copy())
+        """The ClientHellos of `records`."""
+        return self.records.handshakes()
 
     @property
     def pending(self) -> set[str]:
@@ -159,8 +141,8 @@ class SiteSystems:
         self._have(self._begin_again(role))
 
     def clear(self) -> None:
-        self._received.clear()
-        self._handshakes.clear()
+        """Forget what has been recorded."""
+        self.records.clear()
 
     def _context(self, stand_in: StandIn, pki: LabPki) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -172,11 +154,15 @@ class SiteSystems:
             file.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in trusted))
             context.load_verify_locations(file)
         context.verify_mode = _VERIFIED[stand_in.demand]
-        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN | ssl.VERIFY_X509_STRICT
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        if stand_in.demand is Demand.BY_DIRECTORY:
+            context.verify_flags |= _NO_CHECK_TIME
+        else:
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
         context.set_alpn_protocols(["http/1.1"])
 
         def client_hello(_: ssl.SSLObject, sni: str | None, __: ssl.SSLContext) -> None:
-            self._handshakes.append(Handshake(stand_in.role, sni))
+            self.records.add(Handshake(stand_in.role, sni))
 
         context.sni_callback = client_hello
         return context
@@ -222,6 +208,7 @@ class SiteSystems:
                 connection.close()
                 return
             stream.peer_port = address[1]
+            stream.sign_in = self._sign_in()
             server.handle_stream(stream, address)
 
         server = HTTPServer(answer, max_body_size=MAX_BODY)
@@ -239,42 +226,75 @@ class SiteSystems:
         connection = cast(HTTP1Connection, request.connection)
         stream = cast(_Stream, connection.stream)
         method, target, certificate = request.method or "", request.uri or "", stream.certificate
-        directory, rest, query = place(target)
-        asks = stand_in.demand is Demand.BY_DIRECTORY and not ANYBODY.fullmatch(directory)
-        if asks and not _authenticates_client(certificate):
-            answer = FORBIDDEN
-        else:
-            headers = {name.lower(): value for name, value in request.headers.get_all()}
-            asked = Asked(method, directory, rest, query, request.body, headers)
-            answer = stand_in.answer(asked, self._site)
+        headers = {name.lower(): value for name, value in request.headers.get_all()}
+        asked = Asked(method, *place(target), request.body, headers)
+        answer, heard = self._judge(stand_in, asked, stream)
         if method == "GET" and answer.status == 200:  # RFC 9110, 14.2: for GET alone
             answer = part(answer, request.headers)
         received = Received(
-            stand_in.role,
-            method,
-            target,
-            stream.fields(),
-            request.body[:RECORDED],
-            certificate.subject.rfc4514_string() if certificate else None,
-            certificate.fingerprint(SHA256()).hex() if certificate else None,
-            stream.peer_port,
-            answer.status,
+            time=datetime.now(UTC),
+            site_system=stand_in.role,
+            method=method,
+            target=target,
+            headers=stream.fields(),
+            body=request.body[:RECORDED],
+            size=len(request.body),
+            sha256=sha256(request.body).hexdigest(),
+            certificate_subject=certificate.subject.rfc4514_string() if certificate else None,
+            certificate_sha256=certificate.fingerprint(SHA256()).hex() if certificate else None,
+            user=heard.user,
+            peer_port=stream.peer_port,
+            status=answer.status,
         )
-        self._received.append(received)
+        self.records.add(received)
         fields = {"Server": "Microsoft-IIS/10.0", "Content-Length": str(len(answer.body))}
         start = ResponseStartLine("HTTP/1.1", answer.status, HTTPStatus(answer.status).phrase)
+        fields_sent = HTTPHeaders(fields | answer.fields)
+        for name, value in heard.fields:
+            fields_sent.add(name, value)
         with contextlib.suppress(StreamClosedError):  # the client has had enough
-            await connection.write_headers(start, HTTPHeaders(fields | answer.fields))
+            await connection.write_headers(start, fields_sent)
             if method != "HEAD":
                 for chunk in chunks(answer.body):
                     await connection.write(chunk)
             connection.finish()
+
+    def _judge(self, stand_in: StandIn, asked: Asked, stream: _Stream) -> tuple[Answer, Heard]:
+        """Who asks is let in, or not: the computer first, as IIS does, then the user."""
+        insists = stand_in.demand is Demand.BY_DIRECTORY and not ANYBODY.fullmatch(asked.directory)
+        if insists and (why := self._forbidden(stream.certificate)):
+            return Answer(403, why, TEXT), Heard("")
+        if stand_in.users is None or not stand_in.users.fullmatch(asked.directory):
+            return stand_in.answer(asked, self._site), Heard("")
+        heard = stream.sign_in.hear(asked.headers.get("authorization"))
+        if not heard.user:
+            return UNAUTHORIZED, heard
+        return stand_in.answer(replace(asked, user=heard.user), self._site), heard
+
+    def _forbidden(self, certificate: x509.Certificate | None) -> bytes:
+        """Why a directory that insists on a certificate refuses this one; empty if it does not."""
+        if certificate is None:
+            return b"Client certificate required"
+        if certificate.serial_number in self._revoked:
+            return b"Client certificate revoked"
+        now = datetime.now(UTC)
+        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+            return b"Client certificate expired or not yet valid"
+        # OpenSSL refuses another purpose by itself, but takes a certificate that names none.
+        try:
+            uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        except x509.ExtensionNotFound:
+            uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        if ExtendedKeyUsageOID.CLIENT_AUTH in uses:
+            return b""
+        return b"Client certificate for no stated purpose"
 
 
 class _Stream(IOStream):
     """Keeps what Tornado does not: the head as it was sent, by whom and with what certificate."""
 
     peer_port = 0
+    sign_in: SignIn
     certificate: x509.Certificate | None = None
     _head = b""
 
@@ -293,12 +313,3 @@ class _Stream(IOStream):
 
 class _TlsStream(_Stream, SSLIOStream):
     """Over TLS."""
-
-
-def _authenticates_client(certificate: x509.Certificate | None) -> bool:
-    # OpenSSL refuses another purpose by itself, but takes a certificate that names none.
-    with contextlib.suppress(x509.ExtensionNotFound):
-        if certificate:
-            uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-            return ExtendedKeyUsageOID.CLIENT_AUTH in uses.value
-    return False

@@ -7,6 +7,9 @@ How it works (section numbers are those of protocol.md):
    siblings (1.1, 7, 8.2) answer everybody: that is what the bridge is there for.
 2. As in IIS, paths are decoded and case does not matter.
 3. A method nobody knows is answered 200, so that what gets through is seen to get through.
+
+Roles with more to say have a file of their own: `update_point`, `policy_module`; for the management
+point `replies`, `answers` and `registered`.
 """
 
 from __future__ import annotations
@@ -15,25 +18,24 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from posixpath import normpath
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
+from cryptography import x509
+
 from ibcm_bridge.lab import answers, ccm
+from ibcm_bridge.lab.asked import ANYTHING, HTML, NOT_FOUND, READING, TEXT, XML, Asked
 from ibcm_bridge.lab.content import VALIDATORS, Answer
+from ibcm_bridge.lab.policy_module import policy_module
 from ibcm_bridge.lab.replies import MessageReplies
+from ibcm_bridge.lab.update_point import software_update_point
 from ibcm_bridge.lab.uploads import UploadServer
 
 ANYBODY = re.compile(r"(nocert|ccmtokenauth)_.*|.*_(altauth|tokenauth)|ccm_(client|sts)")
 """Directories that ask for no certificate (1.1, 4, 7)."""
 
-READING = {"GET", "HEAD"}
-XML = {"Content-Type": "text/xml"}
-TEXT = {"Content-Type": "text/plain"}
-ANYTHING = Answer(200, b"stand-in accepts anything", TEXT)
-NOT_FOUND = Answer(404, b"Not found", TEXT)
-WHO_ARE_YOU = Answer(401, b"Unauthorized", TEXT | {"WWW-Authenticate": "Negotiate, NTLM"})
-"""Windows authentication (10): whatever then comes as Authorization is believed."""
+WINDOWS_USERS = re.compile(r".*_windowsauth")
+"""Directories of a management point that ask for a user (1.1, 4)."""
 
 
 class Demand(StrEnum):
@@ -45,20 +47,6 @@ class Demand(StrEnum):
     PLAINTEXT = "no TLS"
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A request, as IIS would understand its target."""
-
-    method: str
-    directory: str
-    rest: str
-    """What follows the directory."""
-    query: str
-    body: bytes
-    headers: dict[str, str]
-    """By name in lower case."""
-
-
 @dataclass
 class Site:
     """What the site systems of one lab have in common."""
@@ -66,6 +54,8 @@ class Site:
     download_bytes: int
     leaks: bool = False
     """Whether it tells names of the intranet, and policy for it, to who asks (`answers`)."""
+    authorities: tuple[x509.Certificate, ...] = ()
+    """Of the lab, the one that issues first."""
     messages: MessageReplies = field(init=False)
     uploads: UploadServer = field(init=False)
 
@@ -85,22 +75,15 @@ class StandIn:
     answer: Callable[[Asked, Site], Answer]
     foreign: bool = False
     """Whether its certificate is from an authority that nobody here trusts."""
-
-
-def place(target: str) -> tuple[str, str, str]:
-    """Directory, what is below it, and query, as IIS would understand the target."""
-    path, _, query = re.sub(r"^https?://[^/]*", "", target).partition("?")
-    plain = normpath(unquote(path, "latin-1").replace("\\", "/")).lower().strip("/")
-    directory, _, rest = plain.partition("/")
-    return directory, rest, query
+    users: re.Pattern[str] | None = None
+    """Directories in which Windows authentication says who the user is (10)."""
 
 
 def management_point(asked: Asked, site: Site) -> Answer:
     """1 to 6."""
-    if asked.directory.endswith("_windowsauth") and "authorization" not in asked.headers:
-        return WHO_ARE_YOU
     if asked.method == "CCM_POST" and asked.directory.startswith("ccm_system"):
-        return Answer(200, site.messages.reply(asked.body), {"Content-Type": ccm.CONTENT_TYPE})
+        reply = site.messages.reply(asked.body, asked.user)
+        return Answer(200, reply, {"Content-Type": ccm.CONTENT_TYPE})
     if asked.method == "BITS_POST":
         return site.uploads.answer(f"{asked.directory}/{asked.rest}", asked.headers, asked.body)
     if asked.method not in READING:
@@ -109,16 +92,28 @@ def management_point(asked: Asked, site: Site) -> Answer:
         return _policy_or_authority(asked, site.messages)
     if asked.directory == "ccm_client" and asked.rest:
         return Answer(200, b"MZ: the client's setup files", VALIDATORS)
-    return NOT_FOUND
+    beside = _BESIDE.get(asked.directory)
+    return NOT_FOUND if beside is None else Answer(200, beside, TEXT)
+
+
+_BESIDE = {  # 4
+    "ccm_sts": b"stand-in for a token",
+    "cmuserservice": b"stand-in for the applications of users",
+    "cmuserservice_windowsauth": b"stand-in for the applications of a user",
+    "bgb": b"stand-in for client notification",
+}
+"""What a management point has beside what is published."""
 
 
 def _policy_or_authority(asked: Asked, messages: MessageReplies) -> Answer:
     query = unquote(asked.query)
     if asked.rest == ".sms_pol":
-        flags = answers.POLICIES.get(query.rpartition(".")[0].upper(), 0)
+        policy = query.rpartition(".")[0].upper()
+        flags = answers.POLICIES.get(policy, 0)
         wants = flags & (answers.REQUIRES_AUTH | answers.SECRET)
-        if wants and not messages.clients.signed_fields(asked.headers):
-            return Answer(200, answers.ERROR_PAGE, {"Content-Type": "text/html"})
+        unknown = wants and not messages.clients.signed_fields(asked.headers)
+        if unknown or (policy == answers.USER_POLICY and not asked.user):
+            return Answer(200, answers.ERROR_PAGE, HTML)
     return Answer(200, answers.authority(query), XML)
 
 
@@ -137,19 +132,6 @@ def distribution_point(asked: Asked, site: Site) -> Answer:
     return NOT_FOUND
 
 
-def software_update_point(asked: Asked, _site: Site) -> Answer:
-    """8.2: the services of clients and those of administrators, which answer just as readily."""
-    service = f"{asked.directory}/{asked.rest}"
-    if asked.method == "POST" and asked.rest.endswith(".asmx"):
-        action = asked.headers.get("soapaction", "").strip('"').rpartition("/")[2] or "Unnamed"
-        return Answer(200, _soap(f"{action}Response"), XML)
-    if asked.method not in READING:
-        return ANYTHING
-    if asked.directory == "selfupdate" and service.endswith(".cab"):
-        return Answer(200, range(4096), VALIDATORS)
-    return Answer(200, _soap(asked.directory), XML) if ".asmx" in service else NOT_FOUND
-
-
 def fallback_status_point(asked: Asked, _site: Site) -> Answer:
     """8.1."""
     if (asked.directory, asked.rest) == ("sms_fsp", ".sms_fsp"):
@@ -158,42 +140,23 @@ def fallback_status_point(asked: Asked, _site: Site) -> Answer:
 
 
 def application_catalog(asked: Asked, _site: Site) -> Answer:
-    """8.3: it wants to know the user, whatever the request."""
-    if "authorization" not in asked.headers:
-        return WHO_ARE_YOU
+    """8.3."""
     if asked.directory == "cmapplicationcatalog" and asked.method in READING:
-        return Answer(200, b"<html>Application Catalog</html>", {"Content-Type": "text/html"})
+        return Answer(200, b"<html>Application Catalog</html>", HTML)
     return ANYTHING if asked.method not in READING else NOT_FOUND
 
 
 def enrollment_proxy_point(asked: Asked, _site: Site) -> Answer:
     """8.4."""
     if asked.directory == "enrollmentserver":
-        return Answer(200, _soap("DiscoverResponse"), XML)
+        return Answer(200, _DISCOVERED, XML)
     return ANYTHING if asked.method not in READING else NOT_FOUND
 
 
-def policy_module(asked: Asked, _site: Site) -> Answer:
-    """8.4; RFC 8894: the device has no certificate yet, and comes for one."""
-    operation = parse_qs(asked.query).get("operation", [""])[0]
-    if (asked.directory, asked.rest) == ("certsrv", "mscep/mscep.dll") and operation in _SCEP:
-        kind, body = _SCEP[operation]
-        return Answer(200, body, {"Content-Type": kind})
-    return ANYTHING if asked.method not in READING else NOT_FOUND
-
-
-_SCEP = {  # RFC 8894, 3.5 and 4
-    "GetCACaps": ("text/plain", b"POSTPKIOperation\nSHA-256\nAES\n"),
-    "GetCACert": ("application/x-x509-ca-cert", b"stand-in for a certificate"),
-    "PKIOperation": ("application/x-pki-message", b"stand-in for a signed answer"),
-}
-
-
-def _soap(name: str) -> bytes:
-    return (
-        '<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="http://schemas.xmlsoap.org/'
-        f'soap/envelope/"><s:Body><{escape(name)}/></s:Body></s:Envelope>'
-    ).encode()
+_DISCOVERED = (
+    b'<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/'
+    b'envelope/"><s:Body><DiscoverResponse/></s:Body></s:Envelope>'
+)
 
 
 def _multistatus(asked: Asked, site: Site) -> bytes:
@@ -218,6 +181,7 @@ STAND_INS = {
             ("mp01.corp.example", "mp-tunnel.internet.example"),
             Demand.BY_DIRECTORY,
             management_point,
+            users=WINDOWS_USERS,
         ),
         StandIn(
             "distribution-point",
@@ -231,7 +195,7 @@ STAND_INS = {
             9445,
             ("sup01.corp.example", "sup-tunnel.internet.example"),
             Demand.IGNORED,
-            software_update_point,
+            lambda asked, _site: software_update_point(asked),
         ),
         StandIn(
             "fallback-status-point",
@@ -252,7 +216,7 @@ STAND_INS = {
             9448,
             ("ndes01.corp.example", "ndes.internet.example"),
             Demand.IGNORED,
-            policy_module,
+            lambda asked, site: policy_module(asked, site.authorities),
         ),
         StandIn(
             "application-catalog-website-point",
@@ -260,6 +224,7 @@ STAND_INS = {
             ("catalog01.corp.example", "catalog-tunnel.internet.example"),
             Demand.IGNORED,
             application_catalog,
+            users=re.compile(".*"),  # it wants to know the user, whatever the request
         ),
         StandIn(
             "impostor",  # someone who says to be the management point

@@ -18,7 +18,7 @@ from ibcm_bridge.lab.content import Answer
 PROTOCOL = "{7df0354d-249b-430f-820d-3d2a9bef4931}"
 AGENT = "Microsoft BITS/7.8"
 
-SESSION = "{of the session}"
+SESSION = "{OF-THE-SESSION}"
 """In a packet, for the id that the server has given."""
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.IGNORECASE)
@@ -46,6 +46,11 @@ class UploadServer:
         """Sessions that are neither closed nor cancelled."""
         return len(self._sessions)
 
+    def clear(self) -> None:
+        """Forget all."""
+        self.files.clear()
+        self._sessions.clear()
+
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer a packet; `headers` by name in lower case."""
         kind = headers.get("bits-packet-type", "").lower()
@@ -71,10 +76,10 @@ class UploadServer:
             return _error(400, "0x80070057")
         name = f"{{{uuid.uuid4()}}}".upper()
         self._sessions[name] = _Session(path)
-        more = {"BITS-Protocol": PROTOCOL, "Accept-Encoding": "Identity"}
+        more = {"BITS-Protocol": PROTOCOL, "BITS-Session-Id": name, "Accept-Encoding": "Identity"}
         if self.host_id:
             more |= {"BITS-Host-Id": self.host_id, "BITS-Host-Id-Fallback-Timeout": "60"}
-        return _ack(**{"BITS-Session-Id": name}, **more)
+        return _ack(more)
 
 
 def _fragment(name: str, session: _Session, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -89,15 +94,15 @@ def _fragment(name: str, session: _Session, headers: Mapping[str, str], body: by
     if first <= known:
         session.data += body[known - first :]
     said = {"BITS-Session-Id": name, "BITS-Received-Content-Range": str(len(session.data))}
-    return _ack(416 if first > known else 200, **said)
+    return _ack(said, 416 if first > known else 200)
 
 
-def _ack(status: int = 200, **more: str) -> Answer:
+def _ack(more: Mapping[str, str] = {}, status: int = 200) -> Answer:
     return Answer(status, b"", {"BITS-Packet-Type": "Ack", **more})
 
 
 def _error(status: int, code: str) -> Answer:
-    return _ack(status, **{"BITS-Error-Code": code, "BITS-Error-Context": "0x5"})
+    return _ack({"BITS-Error-Code": code, "BITS-Error-Context": "0x5"}, status)
 
 
 @dataclass(frozen=True)

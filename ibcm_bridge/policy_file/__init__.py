@@ -18,11 +18,12 @@ from pathlib import Path
 
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.endpoint_table import read_endpoint_table
-from ibcm_bridge.policy import Limits, Policy, UploadRules, WhenUnwritable
+from ibcm_bridge.policy import ClamAv, Limits, Policy, UploadRules, WhenUnwritable
 from ibcm_bridge.policy_file.messages import read_messages
-from ibcm_bridge.policy_file.publications import read_listeners
+from ibcm_bridge.policy_file.publications import read_address, read_listeners
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, database_file, duration, why
-from ibcm_bridge.policy_file.rows import LimitsRow, UploadsRow, policy_schema
+from ibcm_bridge.policy_file.rows import ClamAvRow, LimitsRow, UploadsRow, policy_schema
+from ibcm_bridge.policy_file.rule_files import rule_files
 from ibcm_bridge.policy_file.shape import read_shape
 from ibcm_bridge.role_table import read_role_table
 from ibcm_bridge.roles import RoleTable
@@ -70,9 +71,11 @@ def load_policy(path: Path) -> Policy:
         audit_file=_audit_file(reading, row.audit.file),
         when_unwritable=WhenUnwritable(row.audit.when_unwritable),
         rule_files=tuple(_rule_files(reading, row.rules)),
+        clamav=_clamav(reading, row.engines.clamav),
         limits=Limits(**row.limits.model_dump()),
         messages=read_messages(reading, row.messages, listeners),
         uploads=_uploads(reading, row.uploads),
+        web_because=row.web.because if row.web else None,
     )
     if tree.problems or reading.spoilt:
         raise PolicyError(reading.sorted_problems())
@@ -103,9 +106,32 @@ def _uploads(reading: Reading, row: UploadsRow) -> UploadRules:
 
 def _rule_files(reading: Reading, names: list[str]) -> list[Path]:
     for index, name in enumerate(names):
-        data = reading.read(("rules", index), name)
         try:
-            (data or b"").decode("utf-8")
-        except UnicodeDecodeError as error:
-            reading.report(("rules", index), f"{reading.relative(name)}: {why(error)}")
+            for path in rule_files([reading.relative(name)]):
+                _check_text(reading, ("rules", index), path)
+        except OSError as error:
+            text = f"{reading.relative(name)} cannot be read: {why(error)}"
+            reading.report(("rules", index), text)
     return [reading.relative(name) for name in names]
+
+
+def _check_text(reading: Reading, where: yaml_tree.Path, path: Path) -> None:
+    try:
+        path.read_bytes().decode("utf-8")
+    except OSError as error:
+        reading.report(where, f"{path} cannot be read: {why(error)}")
+    except UnicodeDecodeError as error:
+        reading.report(where, f"{path}: {why(error)}")
+
+
+def _clamav(reading: Reading, row: ClamAvRow | None) -> ClamAv | None:
+    if row is None:
+        return None
+    if (row.socket is None) == (row.address is None):
+        text = "either socket: /run/clamav/clamd.ctl or address: 127.0.0.1:3310"
+        reading.report(("engines", "clamav"), text)
+        return None
+    if row.address is None:
+        return ClamAv(reading.relative(row.socket or ""), row.seconds)
+    address = read_address(reading, ("engines", "clamav", "address"), row.address)
+    return None if address is None else ClamAv(address, row.seconds)

@@ -48,7 +48,7 @@ def read_listeners(
     by_address: dict[Address, _Opening] = {}
     for index, row in rows.items():
         where = ("publications", index)
-        address = _address(reading, (*where, "listen"), row.listen, listening=True)
+        address = read_address(reading, (*where, "listen"), row.listen, listening=True)
         opening = by_address.setdefault(address, _Opening(address))
         name = row.name.lower()
         if name in opening.names:
@@ -113,7 +113,7 @@ def _tunnel(
     return TunnelPublication(
         name=row.name.lower(),
         public_port=_public_port(row),
-        site_system=_address(reading, (*where, "site_system"), row.site_system),
+        site_system=read_address(reading, (*where, "site_system"), row.site_system),
         roles=tuple(row.roles),
     )
 
@@ -251,7 +251,7 @@ def _site_system(
     key, text = (
         ("connect", row.connect) if row.connect else ("site_system", f"{name}:{port or default}")
     )
-    address = _address(reading, (*where, key), text)
+    address = read_address(reading, (*where, key), text)
     if isinstance(row, PlaintextRoleRow):
         return SiteSystem(address, name.lower(), name.lower())
     return SiteSystem(
@@ -266,9 +266,10 @@ def _public_port(row: Row) -> int:
     return row.public_port or int(row.listen.rpartition(":")[2])
 
 
-def _address(
+def read_address(
     reading: Reading, where: yaml_tree.Path, text: str, *, listening: bool = False
 ) -> Address:
+    """Host and port as `HostPort` has them; problems are noted."""
     host, _, port = text.rpartition(":")
     # Port 0 is whichever is free: somewhere to listen, nowhere to connect to.
     if int(port) > 65_535 or (int(port) == 0 and not listening):

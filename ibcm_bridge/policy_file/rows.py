@@ -160,6 +160,9 @@ class _WidenedRow(_Row):
     windows_authentication: ReasonRow | None = Field(
         default=None, description="let users be authenticated by Windows (USER-WINDOWS-AUTH)"
     )
+    without_clamav: ReasonRow | None = _may(
+        None, "go on without ClamAV while it gives no answer; off unless the file says why"
+    )
     extra_verbs: list[ExtraVerbRow] = Field(default=[], description="verbs more, each with why")
     extra_headers: list[ExtraHeaderRow] = Field(
         default=[], description="header fields more, each with why"
@@ -378,6 +381,21 @@ class UploadsRow(_Row):
     abandoned_after: Duration = _may("3d", "when an upload that nobody goes on with is forgotten")
 
 
+class ClamAvRow(_Row):
+    """ClamAV's daemon (clamd), which looks at everything that YARA-X looks at."""
+
+    socket: str | None = _may(None, "its Unix socket, such as /run/clamav/clamd.ctl")
+    address: HostPort | None = _may(None, "or where it listens, such as 127.0.0.1:3310")
+    # clamd's own ReadTimeout is 120 s; a view at the limit takes it a few seconds.
+    seconds: float = Field(default=30.0, gt=0, le=600, description="for one view")
+
+
+class EnginesRow(_Row):
+    """Content engines beside YARA-X, which is always there."""
+
+    clamav: ClamAvRow | None = _may(None, "ask ClamAV, too")
+
+
 PublicationRow = Annotated[BridgeRow | TunnelRow | PlaintextRow, Field(discriminator="mode")]
 
 
@@ -386,11 +404,17 @@ class PolicyRow(_Row):
 
     version: Literal[1]
     audit: AuditRow = Field(default=AuditRow(), description="where the audit goes")
-    rules: list[str] = Field(default=[], description="files with more YARA rules")
+    rules: list[str] = Field(
+        default=[], description="files with more YARA rules, or folders with .yar files"
+    )
+    engines: EnginesRow = _may(EnginesRow(), "content engines beside YARA-X")
     limits: LimitsRow = Field(default=LimitsRow(), description="bytes and seconds")
     messages: MessagesRow = _may(MessagesRow(), "what becomes of ConfigMgr's messages")
     uploads: UploadsRow = _may(
         UploadsRow(), "how large BITS uploads may be, and where they are kept"
+    )
+    web: ReasonRow | None = _may(
+        None, "let run --web show traffic on a page, outside a lab; off unless the file says why"
     )
     publications: list[PublicationRow] = _is(
         "what is published, each with a name, a mode and a listen", min_length=1

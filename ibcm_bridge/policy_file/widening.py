@@ -34,6 +34,8 @@ def read_profile(
     """The role as this policy publishes it."""
     if not row.observed_headers:
         profile = profile.without_observed_headers()
+    if row.without_clamav is not None:
+        profile = profile.without_engine("clamav")
     if row.windows_authentication is None:
         profile = profile.without_windows_authentication()
     elif profile.windows_authentication is None:
@@ -80,6 +82,9 @@ def in_words(row: RoleRow | PlaintextRoleRow) -> tuple[str, ...]:
     )
     if row.windows_authentication is not None:
         added.append(("Windows authentication passes", row.windows_authentication.because))
+    if row.without_clamav is not None:
+        text = "what ClamAV gives no answer about passes without it"
+        added.append((text, row.without_clamav.because))
     return tuple(f"{what}, because: {why}" for what, why in added)
 
 

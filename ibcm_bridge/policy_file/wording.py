@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy_file.keys import known_keys, meant, mode_of
-from ibcm_bridge.policy_file.rows import LimitsRow, UploadsRow
+from ibcm_bridge.policy_file.rows import ClamAvRow, LimitsRow, UploadsRow
 from ibcm_bridge.roles import Mode, RoleTable
 
 _ADDRESS = 'an address and a port number, such as "0.0.0.0:443", and no more'
@@ -199,14 +199,20 @@ def _choice(error: _Error) -> str:
     return f"{', '.join(named[:-1])} or {named[-1]} is wanted here{quoted}"
 
 
+_NUMBERS = {**LimitsRow.model_fields, **UploadsRow.model_fields, **ClamAvRow.model_fields}
+"""Rows of numbers that are no ports."""
+
+
 def _number(error: _Error) -> str:
     quotes = ", without quotes" if str(error.given).isdecimal() else ""
-    if error.key not in LimitsRow.model_fields:
+    field = _NUMBERS.get(error.key)
+    if field is None:
         return f"a port number is wanted here, such as 443{quotes}"
     unit = " of bytes" if error.key in _BYTES else ""
-    kind = "number of seconds" if error.key.endswith("_seconds") else f"whole number{unit}"
-    default = {**LimitsRow.model_fields, **UploadsRow.model_fields}[error.key].default
-    return f"a {kind} is wanted here, such as {default:g}{quotes}"
+    kind = "number of seconds" if error.key.endswith("seconds") else f"whole number{unit}"
+    # Not in powers of ten, as :g would have them.
+    default = f"{field.default:.0f}"
+    return f"a {kind} is wanted here, such as {default}{quotes}"
 
 
 _TOLD: Mapping[str, Callable[[_Error], str]] = {

@@ -48,6 +48,12 @@ class Packet:
     """As sent; empty where none is named."""
     range: ContentRange | None = None
 
+    def describe(self) -> str:
+        """A few words for the audit."""
+        place = self.range
+        where = f" {place.first}-{place.last}/{place.total}" if place is not None else ""
+        return f"{self.type}{where}" + (f" of {self.session}" if self.session else "")
+
 
 PROTOCOL = b"{7df0354d-249b-430f-820d-3d2a9bef4931}"
 """The only one there is ([MC-BUP] §1.7.1)."""

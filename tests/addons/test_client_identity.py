@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from ibcm_bridge.addons.audit_trail import _of_exchange
+from ibcm_bridge.addons.audit_trail import of_exchange
 from ibcm_bridge.addons.body_inspection import BodyInspection
 from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.reply_inspection import ReplyInspection
@@ -123,7 +123,7 @@ def test_who_registers_is_bound_and_speaks_for_itself(
     assert (binding.key, binding.signing_key) == (facts.key_sha256, facts.public_key)
     assert binding.since == NOW
     passes(exchange, report(running_lab))
-    record = _of_exchange(exchange.ended[-1])
+    record = of_exchange(exchange.ended[-1])
     assert (record["client_guid"], record["identity"]) == (GUID, "bound")
     assert record["signed_with"] == "registered-key"
     assert record["message"] == ("Report",)
@@ -146,7 +146,7 @@ def test_under_observation_it_passes_and_is_written_down(
     rule(MessageRules())
     registry.add(anothers(exchange))
     passes(exchange, report(running_lab))
-    record = _of_exchange(exchange.ended[-1])
+    record = of_exchange(exchange.ended[-1])
     assert record["identity"] == "other"
     (observed,) = record["observed"]  # type: ignore[misc]
     assert observed.startswith("identity-of-another: ")
@@ -221,9 +221,9 @@ def test_an_import_is_bound_to_the_key_that_comes_with_its_name(
     assert binding is not None
     assert (binding.key, binding.name) == (client.certificate.key_sha256, client.name)
     # Written down is what it was when it came.
-    assert _of_exchange(exchange.ended[-1])["identity"] == "first"
+    assert of_exchange(exchange.ended[-1])["identity"] == "first"
     passes(exchange, report(running_lab))
-    assert _of_exchange(exchange.ended[-1])["identity"] == "bound"
+    assert of_exchange(exchange.ended[-1])["identity"] == "bound"
 
 
 def test_a_renewed_certificate_is_taken_where_the_policy_says_so(

@@ -14,12 +14,14 @@ import re
 import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import h11
 import pytest
 from mitmproxy import contentviews, hooks, version
+from mitmproxy.addons.view import View
 from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events, mode_servers, mode_specs, server, server_hooks, tunnel
@@ -27,6 +29,7 @@ from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers import tls
 from mitmproxy.proxy.layers.http import _hooks
 from mitmproxy.tls import TlsData
+from mitmproxy.tools.web import app
 from mitmproxy.utils import asyncio_utils
 from OpenSSL import SSL, crypto
 
@@ -36,6 +39,7 @@ from ibcm_bridge.addons import (
     runner,
     tls_contexts,
     verification,
+    web_server,
 )
 from ibcm_bridge.addons.front_door import BridgedClientTls
 from ibcm_bridge.addons.listener import BridgeConnectionHandler, BridgeInstance, BridgeMode
@@ -289,6 +293,39 @@ def test_a_view_is_kept_under_its_name_in_lower_case() -> None:
     registry.register(view)
     assert registry._by_name == {"shown": view}
     registry.on_change.send(view)
+
+
+# mitmproxy's web application (web_server; test_web_server has each of its handlers)
+
+
+def test_the_web_application_has_the_parts_that_ours_uses_and_replaces() -> None:
+    assert all(issubclass(handler, app.AuthRequestHandler) for _, handler in app.handlers)
+    assert parameters(app.ClientConnection.broadcast_flow) == ["type", "f"]
+    assert parameters(app.ClientConnection.send) == ["self", "message"]
+    assert "_send_queue.put_nowait" in inspect.getsource(app.ClientConnection.send)
+    assert parameters(app.IndexHandler.auth_fail) == ["self", "invalid_password"]
+    assert parameters(app.State.get_json) == ["master"]
+    first = ["self", "view_name", "message", "flow", "max_lines"]
+    assert parameters(app.FlowContentView.message_to_json)[:5] == first
+    assert "</head>" in resources.files("mitmproxy.tools.web").joinpath("index.html").read_text()
+
+
+def test_the_web_application_is_set_up_by_what_ours_gives_it() -> None:
+    source = inspect.getsource(app.Application.__init__)
+    ours = inspect.getsource(web_server._Application.__init__)
+    given = re.findall(r"^ {12}(\w+)=", source, re.MULTILINE)
+    assert {"is_valid_password", "auth_cookie_name", "xsrf_cookie_name"} <= set(given)
+    # Its default has no traceback, and nothing is loaded anew.
+    assert {name for name in given if f"{name}=" not in ours} == {"handlers", "debug", "autoreload"}
+    assert 'xsrf_cookie_name="_mitmproxy_xsrf"' in source
+
+
+def test_what_the_web_application_asks_of_a_master_is_what_ours_has() -> None:
+    source = inspect.getsource(app)
+    asked = set(re.findall(r"\bmaster\.(\w+)(?=[.()\s])", source))
+    # The rest is asked by what is refused, and of modules of that name.
+    refused = {"addons", "load_flow", "master", "WebMaster"}
+    assert asked - refused <= set(vars(web_server._what_is_shown(View())))
 
 
 # pyOpenSSL (tls_contexts, client_authentication)

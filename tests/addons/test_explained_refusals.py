@@ -93,7 +93,7 @@ REFUSED = {
     "media-type": post(b"x", "text/plain"),
     "content-encoding": post(b"x", ccm.CONTENT_TYPE, ("Content-Encoding", "gzip")),
     "body-too-large": list_with(body=b"x"),
-    "body-not-inspectable": Asked("BITS_POST", "/CCM_Incoming/x"),
+    "upload-packet": Asked("BITS_POST", "/CCM_Incoming/x", (("Content-Length", "0"),)),
     "multipart": post(b"x"),
     "message": post(message("<Report/>", "MP_TokenManager")),
     "malicious": post(message(f"<Report>{eicar()}</Report>"), ccm.CONTENT_TYPE, ("X-A", "b")),

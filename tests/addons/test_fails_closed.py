@@ -94,8 +94,9 @@ def tunneled_and_left(running: Running) -> Outcome:
 
 
 CALLED: dict[str, list[str]] = {
-    "requestheaders": ["AuditTrail", "RequestAuthorization"],
-    "request": ["BodyInspection", "ClientIdentity"],
+    "requestheaders": ["AuditTrail", "RequestAuthorization", "UploadSpool"],
+    "request": ["UploadSpool", "BodyInspection", "ClientIdentity"],
+    "responseheaders": ["UploadSpool"],
     "tls_start_client": ["ClientAuthentication"],
     "tls_established_client": ["ClientAuthentication"],
     "tls_failed_client": ["AuditTrail"],
@@ -114,6 +115,7 @@ NOT_HOOKS = {"close", "record_defect", "turned_away"}
 CAUSES: dict[str, Callable[[Running], Outcome]] = {
     "requestheaders": good,
     "request": good,
+    "responseheaders": good,
     "tls_start_client": good,
     "tls_established_client": good,
     "tls_failed_client": without_certificate,
@@ -210,7 +212,7 @@ def test_a_hook_that_fails_lets_nothing_pass(
 ) -> None:
     before = list(running.bridge.hooks.of(name))
     running.hook(name, index, failing(WAYS[way], before))
-    answered = int(name == "reply_collected")
+    answered = int(name in ("responseheaders", "reply_collected"))
     handshakes = answered + int(name == "tunnel_ended")
     with nothing_passes(running, handshakes=handshakes, requests=answered):
         assert_refused(CAUSES[name](running))

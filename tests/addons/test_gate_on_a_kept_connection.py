@@ -94,7 +94,7 @@ def test_a_second_request_whose_head_nobody_decides_on_is_not_sent(
 def test_a_second_request_whose_body_nobody_decides_on_is_not_sent(
     running: Running, request_line: tuple[str, str]
 ) -> None:
-    decide = running.bridge.hooks.of("request")[0]
+    decide = running.bridge.hooks.of("request")[1]
     seen: list[HTTPFlow] = []
 
     def once(flow: HTTPFlow) -> None:
@@ -102,7 +102,7 @@ def test_a_second_request_whose_body_nobody_decides_on_is_not_sent(
         if len(seen) == 1:
             decide(flow)
 
-    running.hook("request", 0, once)
+    running.hook("request", 1, once)
     assert_second_is_refused(running, *request_line)
     assert running.reasons()[1] == "bridge-defect"
 

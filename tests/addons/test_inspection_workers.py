@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.addons import inspection_workers
+from ibcm_bridge.addons.content_engines import EngineSetup
 from ibcm_bridge.addons.inspection_workers import InspectionWorkers
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.looking import Findings, Subject
@@ -19,7 +20,7 @@ from ibcm_bridge.inspection.reports import Report
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.policy_file import shipped_roles
 
-RULES = [("test.yar", 'rule needle { strings: $a = "needle" condition: $a }')]
+SETUP = EngineSetup((("test.yar", 'rule needle { strings: $a = "needle" condition: $a }'),))
 RULE = shipped_roles().bodies["ccm-message"]
 
 
@@ -53,7 +54,7 @@ Use = Callable[[InspectionWorkers], Awaitable[None]]
 
 def run(use: Use, command: tuple[str, ...] = inspection_workers.COMMAND, size: int = 1) -> None:
     async def main() -> None:
-        workers = InspectionWorkers(RULES, size, command)
+        workers = InspectionWorkers(SETUP, size, command)
         try:
             await use(workers)
         finally:
@@ -84,7 +85,10 @@ def test_a_worker_looks_with_the_rules_of_the_bridge_and_is_kept() -> None:
         seen = reported(clean)
         assert isinstance(seen, Findings)
         assert seen.message is not None
-        assert (seen.message.endpoint, seen.engines) == ("MP_HinvEndpoint", ("yara-x",))
+        assert (seen.message.endpoint, seen.engines) == (
+            "MP_HinvEndpoint",
+            (SETUP.make()[0].identity,),
+        )
         before = pids(workers)
         found = reported(await workers.look(subject("<Report>needle</Report>")))
         assert isinstance(found, Deny)
@@ -179,7 +183,7 @@ def test_a_worker_that_cannot_be_started_refuses(
 
 def test_rules_that_do_not_compile_in_a_worker_refuse() -> None:
     async def main() -> None:
-        workers = InspectionWorkers([("bad.yar", "rule")], 1)
+        workers = InspectionWorkers(EngineSetup((("bad.yar", "rule"),)), 1)
         assert unavailable(await workers.look(subject()))
         await workers.stop()
 

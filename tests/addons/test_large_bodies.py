@@ -116,7 +116,7 @@ def kill_workers(running: Running) -> None:
             sys.executable,
             "-c",
             'print(flush=True); print(\'{"digest":"0","views":["sent:1"],"message":null,'
-            '"engines":["yara-x"]}\', flush=True); import time; time.sleep(1000)',
+            '"engines":["yara-x"],"missed":[]}\', flush=True); import time; time.sleep(1000)',
         ),
     ],
 )
@@ -131,6 +131,7 @@ def test_without_a_report_nothing_passes_and_the_next_body_is_looked_at(
     kill = threading.Event()
     running._loop.call_soon_threadsafe(lambda: (retire(running), kill.set()))
     kill.wait(5)
+    assert wait_for(lambda: not any(one.alive for one in running.bridge.workers._idle))
     command(running, *inspection_workers.COMMAND)
     assert status(post(running)) == 200
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from ibcm_bridge.addons import passing
-from ibcm_bridge.addons.audit_trail import _of_exchange
+from ibcm_bridge.addons.audit_trail import of_exchange
 from ibcm_bridge.addons.reply_inspection import ReplyInspection
 from ibcm_bridge.inspection.replies import registration
 from ibcm_bridge.lab import ccm
@@ -97,7 +97,7 @@ def test_an_answer_passes_as_it_was_and_what_was_found_is_written_down(
     (ended,) = exchange.ended
     assert ended.observed == ("reply-host-names: mp01.corp.example",)
     assert ended.bytes_out == len(LEAK)
-    record = _of_exchange(ended)
+    record = of_exchange(ended)
     assert record["observed"] == ended.observed
     assert record["verdict"] == "allow"
     assert ended.collected is None, "it is not kept"
@@ -227,7 +227,7 @@ def test_an_answer_that_names_the_inside_is_refused_where_the_policy_says_so(
     exchange.receive(GET)
     exchange.receive(answer, exchange.server)
     assert_refused(exchange, "reply-host-names")
-    record = _of_exchange(exchange.ended[-1])
+    record = of_exchange(exchange.ended[-1])
     assert record["detail"] == "mp01.corp.example"
     assert record["rule"] == "messages.host_names"
     assert record["forwarded"] is True
@@ -290,7 +290,7 @@ def test_an_answer_that_cannot_be_read_is_refused_where_anything_would_be(
     exchange.receive(GET)
     exchange.receive(answer, exchange.server)
     assert_refused(exchange, "reply-unreadable")
-    assert _of_exchange(exchange.ended[-1])["detail"] == why
+    assert of_exchange(exchange.ended[-1])["detail"] == why
 
 
 def test_what_is_too_large_passes_as_it_comes_once_that_is_known(

@@ -2,6 +2,7 @@
 
 from .message_targets import PARTS
 from .request_targets import REQUESTS
+from .upload_targets import UPLOADS
 from .whole_targets import MESSAGES
 
-TARGETS = {**PARTS, **MESSAGES, **REQUESTS}
+TARGETS = {**PARTS, **MESSAGES, **REQUESTS, **UPLOADS}

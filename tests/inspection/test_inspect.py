@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -14,7 +13,6 @@ from ibcm_bridge.inspection import inspect
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError, YaraEngine
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.roles import RoleTable
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 PACKAGE = "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1"
@@ -63,12 +61,13 @@ Look = Callable[..., Inspected | Deny]
 class Recorder:
     """An engine that finds nothing and keeps what it was shown."""
 
-    name = "recorder"
+    name = identity = "recorder"
+    in_place = True
 
     def __init__(self) -> None:
         self.seen: list[bytes] = []
 
-    def scan(self, data: bytes) -> str | None:
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         self.seen.append(data)
         return None
 
@@ -76,18 +75,20 @@ class Recorder:
 class Finds:
     """An engine that finds one thing in everything."""
 
-    name = "finds"
+    name = identity = "finds"
+    in_place = True
 
-    def scan(self, data: bytes) -> str | None:
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         return "something"
 
 
 class Fails:
     """An engine that has no answer."""
 
-    name = "fails"
+    name = identity = "fails"
+    in_place = True
 
-    def scan(self, data: bytes) -> str | None:
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         raise EngineError("timed out")
 
 
@@ -263,7 +264,7 @@ def test_an_engine_without_an_answer_is_no_answer(look: Look, position: int) -> 
 
 def test_an_engine_that_breaks_otherwise_is_not_taken_for_an_answer(look: Look) -> None:
     class Breaks(Recorder):
-        def scan(self, data: bytes) -> str | None:
+        def scan(self, data: bytes, *, opened: bool = False) -> str | None:
             raise ZeroDivisionError
 
     # The guard around every hook refuses; nothing here turns the accident into an approval.
@@ -312,18 +313,6 @@ def test_a_body_of_another_length_than_announced_is_refused(
 def test_a_body_where_none_was_announced_is_refused(allow: Allow) -> None:
     authorized = allow("GET", "/SMS_MP/.sms_aut?MPLIST", None, 0)
     assert denied(inspect(authorized, b"x", [])).reason is Reason.BODY_INCOMPLETE
-
-
-def test_an_upload_is_refused_here_too(
-    allow: Allow, table: RoleTable, request_head: Callable[..., RequestHead]
-) -> None:
-    # Authorization refuses it already; should that change, nothing is waved through.
-    rule = table.roles["management-point"].bodies[b"BITS_POST"]
-    head = request_head("BITS_POST", "/CCM_Incoming/x.msg", "Content-Length: 3")
-    authorized = replace(
-        allow("GET", "/SMS_MP/.sms_aut?MPLIST", None, 0), head=head, body_rule=rule
-    )
-    assert denied(inspect(authorized, b"abc", [])).reason is Reason.BODY_NOT_INSPECTABLE
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Bodies of the roles that send no ConfigMgr messages: forms, SCEP, status reports."""
+"""Bodies that are no ConfigMgr messages: forms, SCEP, status reports, and none at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.looking import Findings, Subject, look
 from ibcm_bridge.lab.case_requests import eicar
+from ibcm_bridge.lab.ccm import CONTENT_TYPE as CCM_CONTENT_TYPE
 from ibcm_bridge.roles import RoleTable
 
 XML, SOAP = b"text/xml", b"application/soap+xml; charset=utf-8"
@@ -83,7 +84,7 @@ def test_the_message_of_a_scep_get_is_looked_at(
         query = scep(quote(encoded, safe="").encode() if escape else encoded)
         result = look(Subject(rule, b"", b"", query), [yara])
         if passes:
-            assert result == Findings((f"message:{len(content)}",), None, ("yara-x",))
+            assert result == Findings((f"message:{len(content)}",), None, (yara.identity,))
         else:
             assert isinstance(result, Deny)
             assert result.reason is Reason.MALICIOUS_CONTENT
@@ -91,7 +92,7 @@ def test_the_message_of_a_scep_get_is_looked_at(
 
 def test_other_operations_have_no_message_to_look_at(table: RoleTable, yara: YaraEngine) -> None:
     subject = Subject(table.bodies["scep-query"], b"", b"", b"operation=GetCACaps&message=lab")
-    assert look(subject, [yara]) == Findings((), None, ("yara-x",))
+    assert look(subject, [yara]) == Findings((), None, (yara.identity,))
 
 
 def test_a_scep_message_that_cannot_be_decoded_is_refused(
@@ -105,3 +106,15 @@ def test_a_scep_message_that_cannot_be_decoded_is_refused(
 def test_two_queries_are_two_subjects(table: RoleTable) -> None:
     rule = table.bodies["scep-query"]
     assert Subject(rule, b"", b"", b"a").digest() != Subject(rule, b"", b"", b"b").digest()
+
+
+def test_a_message_without_a_body_begins_a_sign_in_and_is_nothing_elsewhere(
+    table: RoleTable, yara: YaraEngine
+) -> None:
+    # USER-WINDOWS-AUTH: what will be answered 401 anyway is sent without its body.
+    rule, kind = table.bodies["ccm-message"], CCM_CONTENT_TYPE.encode()
+    assert look(Subject(rule, kind, b"", user=True), [yara]) == Findings((), None, (yara.identity,))
+    for subject in (Subject(rule, kind, b""), Subject(rule, kind, b"\r\n", user=True)):
+        denial = look(subject, [yara])
+        assert isinstance(denial, Deny)
+        assert denial.reason is Reason.MULTIPART

@@ -35,9 +35,10 @@ Allow = Callable[[bytes], Authorized]
 class Engine:
     """Finds a needle."""
 
-    name = "engine"
+    name = identity = "engine"
+    in_place = True
 
-    def scan(self, data: bytes) -> str | None:
+    def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         return "needle" if b"needle" in data else None
 
 
@@ -184,7 +185,9 @@ MESSAGE: dict[str, Any] = {
     "payload": [10, 20],
     "registration": ["00", True],
 }
-FOUND: dict[str, Any] = {"digest": "d", "views": ["sent:1"], "message": MESSAGE, "engines": []}
+FOUND: dict[str, Any] = {
+    **{"digest": "d", "views": ["sent:1"], "message": MESSAGE, "engines": [], "missed": []},
+}
 FACTS = MessageFacts(
     endpoint="MP_ä",
     roots=("Report",),
@@ -203,6 +206,7 @@ def test_both_kinds_of_report_can_be_written_and_read() -> None:
     for report in (
         Report("d", Findings(("sent:1", "text:2"), FACTS, ("engine",))),
         Report("d", Findings(("sent:1",), None, ())),
+        Report("d", Findings(("sent:1",), None, ("yara-x:0",), ("clamav: gone",))),
         Report("d", Deny(Reason.XML, "rule", "detail", "NO-OSD")),
     ):
         assert read_report(write_report(report)) == report
@@ -253,6 +257,8 @@ def test_a_report_is_bounded() -> None:
         {**FOUND, "message": {**MESSAGE, "registration": ["x", True]}},
         {**FOUND, "message": {**MESSAGE, "registration": ["00", 1]}},
         {**FOUND, "engines": None},
+        {**FOUND, "missed": None},
+        {key: value for key, value in FOUND.items() if key != "missed"},
         {**DENIED, "deny": ["none-such", "", "", ""]},
         {**DENIED, "deny": ["xml"]},
         {**DENIED, "deny": None},

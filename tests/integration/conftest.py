@@ -40,8 +40,9 @@ from ibcm_bridge.lab import pki as lab_pki
 from ibcm_bridge.lab.client import LabClient, Reply, load_credential, request_bytes
 from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import BRIDGED, RunningBridge
-from ibcm_bridge.lab.site_systems import Address, Received, SiteSystems
+from ibcm_bridge.lab.site_systems import Address, SiteSystems
 from ibcm_bridge.responses import REFUSALS
 
 DEADLINE = 10.0
@@ -267,9 +268,11 @@ class Lab:
         credential: Credential | None = None,
         name: str = BRIDGED,
         scheme: str = "https",
+        address: tuple[str, int] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """`curl`; standard output is the head and the body, or what `options` make it."""
-        host, port = self.bridge.address
+        host, port = address or self.bridge.address
         command = ["curl", "--silent", "--show-error", "--include", "--globoff", "--noproxy", "*"]
         command += ["--connect-to", f"{name}:443:{host}:{port}", "--cacert", self.root_file]
         if scheme == "http":
@@ -277,7 +280,8 @@ class Lab:
         if credential:
             command += ["--cert", self.pem(credential)]
         command += [*options, f"{scheme}://{name}{target}"]
-        return subprocess.run(command, capture_output=True, timeout=DEADLINE, check=False)
+        env = {**os.environ, **(environment or {})}
+        return subprocess.run(command, capture_output=True, timeout=DEADLINE, check=False, env=env)
 
     # What became of it
 
@@ -660,6 +664,12 @@ def change_policy() -> None:
 
 
 @pytest.fixture(scope="module")
+def run_options() -> tuple[str, ...]:
+    """Overridden by modules that run the bridge with more options."""
+    return ()
+
+
+@pytest.fixture(scope="module")
 def module_lab(
     pki: LabPki,
     credentials: Credentials,
@@ -667,12 +677,14 @@ def module_lab(
     site_systems: SiteSystems,
     policy: dict[str, Any],
     change_policy: None,
+    run_options: tuple[str, ...],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Lab]:
     if not shutil.which("curl") or not shutil.which("openssl"):
         pytest.skip("needs the curl and openssl commands")
     text = yaml.safe_dump(policy)
-    bridge = RunningBridge(tmp_path_factory.mktemp("bridge"), pki, site_systems, policy=text)
+    directory = tmp_path_factory.mktemp("bridge")
+    bridge = RunningBridge(directory, pki, site_systems, policy=text, options=run_options)
     with bridge:
         lab = Lab(pki, credentials, site_systems, bridge, credential_files)
         yield lab

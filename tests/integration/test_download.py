@@ -67,6 +67,19 @@ def test_a_large_download_is_identical_and_the_bridge_stays_small(
     assert after - before < GROWTH
 
 
+@pytest.mark.parametrize("name", WAYS.values(), ids=WAYS)
+def test_several_ranges_come_as_several_parts(lab: Lab, name: str) -> None:
+    # BITS asks so for what has changed of a file; parts are not put together or apart on the way.
+    with lab.client(name=name) as client:
+        reply = client.request("GET", FILE, {"Range": f"bytes=0-9,{CHUNK}-{CHUNK + 9}"})
+    assert reply.status == 206
+    assert reply.header("Content-Type") == "multipart/byteranges; boundary=lab-part"
+    for start in (0, CHUNK):
+        assert content(start, start + 10) in reply.body
+    assert reply.header("Content-Length") == str(len(reply.body))
+    lab.records(1)
+
+
 def test_curl_downloads_a_range_and_resumes(lab: Lab) -> None:
     half = CHUNK + 77
     end = 3 * CHUNK

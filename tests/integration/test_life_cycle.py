@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ibcm_bridge.lab.client import LabClient
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.life_cycle import BOOT_MEDIA, LIFE, Lived, Step, live
 from ibcm_bridge.lab.registered import client_guid
+from ibcm_bridge.lab.running import BRIDGED, UPDATE_PORT
+from ibcm_bridge.lab.update_scan import SCAN
 
 if TYPE_CHECKING:
     from .conftest import Lab
@@ -73,10 +76,22 @@ def test_and_goes_on_when_the_bridge_has_been_started_anew(
     assert signed == {"registering-key", "registered-key"}
 
 
-def check(lab: Lab, every: list[Lived]) -> None:
+@PROFILES
+def test_a_client_scans_for_updates_and_shows_no_certificate(
+    lab: Lab, devices: dict[str, Device], profile: str
+) -> None:
+    """CLIENT-UPDATES, SUP-WSUS."""
+    address = lab.bridge.addresses[UPDATE_PORT]
+    with LabClient(address, BRIDGED, trust=lab.pki.root, credential=None) as client:
+        every = list(live(client, devices[profile], SCAN))
+    check(lab, every, SCAN)
+    assert {one.site_system for one in lab.site.received()} == {"software-update-point"}
+
+
+def check(lab: Lab, every: list[Lived], life: tuple[Step, ...] = LIFE) -> None:
     """All went well, and nothing was changed or observed on its way."""
     ended = every[-1]
-    assert [one.step.name for one in every] == [step.name for step in LIFE], ended.reply
+    assert [one.step.name for one in every] == [step.name for step in life], ended.reply
     assert ended.good, ended.reply
     arrived = lab.site.received()
     assert [(one.method, one.target, one.body) for one in arrived] == [

@@ -10,12 +10,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ibcm_bridge.lab import answers, ccm, documents
+from ibcm_bridge.lab.asked import Asked, place
 from ibcm_bridge.lab.client import Request
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.registered import client_guid
 from ibcm_bridge.lab.replies import MessageReplies
-from ibcm_bridge.lab.stand_ins import Asked, Site, management_point, place
+from ibcm_bridge.lab.stand_ins import Site, management_point
 
 NOW = datetime(2026, 7, 1, 12, 0, 0, 250_000, UTC)
 PC = "pc1.corp.example"
@@ -125,6 +126,31 @@ def test_times_are_the_clients_own(device: Device) -> None:
     message = ccm.read_message(registration)
     assert ET.fromstring(message.header_xml).findtext("SentTime") == written
     assert f'TimeStamp="{written}"' in (message.body_text() or "")
+
+
+# Users (USER-WINDOWS-AUTH)
+
+
+@pytest.mark.parametrize("user", ["CORP\\alice", "alice@CORP.EXAMPLE", "corp\\ALICE"])
+def test_a_users_policy_is_for_that_user(device: Device, user: str) -> None:
+    replies = MessageReplies()
+    mine = device.known_as(registered(replies, device)["SMSID"])
+    xml = documents.policy_request(mine.guid, user="CORP\\alice")
+    request = mine.post("MP_PolicyManager", xml)
+    assert request.body is not None
+    text = ccm.parse_reply(replies.reply(request.body, user))[1]
+    assert text == answers.user_assignments()
+    for other in ("", "CORP\\bob", "OTHER\\alice", "alice@OTHER.EXAMPLE", "alice"):
+        assert replies.reply(request.body, other) == b""
+
+
+def test_and_got_where_windows_has_said_who_asks() -> None:
+    target = f"/SMS_MP_WindowsAuth/.sms_pol?{answers.USER_POLICY}.1_00"
+    for user, begins in (("CORP\\alice", b"<Policy "), ("", b"<html>")):
+        asks = Asked("GET", *place(target), b"", {}, user)
+        answer = management_point(asks, Site(0))
+        assert isinstance(answer.body, bytes)
+        assert answer.body.startswith(begins)
 
 
 # Answers

@@ -9,14 +9,14 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.client import (
@@ -29,7 +29,8 @@ from ibcm_bridge.lab.client import (
 from ibcm_bridge.lab.content import CHUNK, content
 from ibcm_bridge.lab.documents import inventory_report, registration_request
 from ibcm_bridge.lab.pki import Credential, LabPki
-from ibcm_bridge.lab.site_systems import Address, Handshake, SiteSystems
+from ibcm_bridge.lab.records import Handshake
+from ibcm_bridge.lab.site_systems import Address, SiteSystems
 from ibcm_bridge.lab.stand_ins import STAND_INS, Demand
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.roles import Mode
@@ -139,13 +140,16 @@ def test_what_was_sent_is_recorded_as_it_was_sent(lab: Lab) -> None:
     subject = lab.computer.certificate.subject.rfc4514_string()
     assert received.certificate_subject == subject
     assert received.certificate_sha256 == lab.computer.certificate.fingerprint(SHA256()).hex()
-    assert received.status == 200
+    assert (received.status, received.user) == (200, "")
+    assert (received.size, received.sha256) == (3, hashlib.sha256(b"abc").hexdigest())
+    assert abs(datetime.now(UTC) - received.time) < timedelta(minutes=1)
 
 
 def test_of_a_large_body_the_first_mebibyte_is_recorded(lab: Lab) -> None:
     with lab.client(credential=lab.computer) as client:
         assert client.request("PUT", "/ccm_system/x", (), b"y" * 3_000_000).status == 200
-    assert len(lab.site.received()[0].body) == 1024 * 1024
+    (received,) = lab.site.received()
+    assert (len(received.body), received.size) == (1024 * 1024, 3_000_000)
 
 
 def test_requests_on_one_connection_share_a_peer_port_and_a_handshake(lab: Lab) -> None:
@@ -207,17 +211,25 @@ def test_the_dangerous_siblings_answer_without_a_certificate(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_revoked_certificate_fails_the_handshake_which_is_recorded(
-    lab: Lab, version: ssl.TLSVersion
+@pytest.mark.parametrize("wrong", ["revoked", "expired"])
+def test_a_certificate_that_is_not_good_any_more_is_403_as_in_iis(
+    lab: Lab, version: ssl.TLSVersion, wrong: str
 ) -> None:
-    with (
-        lab.client(credential=lab.revoked, maximum_version=version) as client,
-        pytest.raises(HandshakeRefused) as refusal,
-    ):
-        client.request("GET", MP_LIST)
+    credential = lab.revoked if wrong == "revoked" else lab.pki.expired_computer("pc3.corp.example")
+    with lab.client(credential=credential, maximum_version=version) as client:
+        reply = client.request("GET", MP_LIST)
+        assert (reply.status, wrong.encode() in reply.body) == (403, True)
+        assert client.request("GET", "/SMS_MP_AltAuth/.sms_aut?MPLIST").status == 200
+
+
+def test_where_there_are_no_directories_a_revoked_certificate_fails_the_handshake(
+    lab: Lab,
+) -> None:
+    with lab.client(ENROLLMENT, lab.revoked) as client, pytest.raises(HandshakeRefused) as refusal:
+        client.request("POST", "/EnrollmentServer/Discovery.svc", (), b"")
     assert refusal.value.alert == "certificate revoked"
     assert lab.site.received() == ()
-    assert lab.site.handshakes() == (Handshake("management-point", MP),)
+    assert lab.site.handshakes() == (Handshake("enrollment-proxy-point", ENROLLMENT),)
 
 
 def test_certificates_of_others_or_for_other_purposes_fail_the_handshake(lab: Lab) -> None:
@@ -255,21 +267,25 @@ TICKET = {"Authorization": "Negotiate bGFi"}
 @pytest.mark.parametrize(
     ("name", "method", "target", "headers", "status", "said"),
     [
-        (SUP, "POST", "/ClientWebService/client.asmx", {"SOAPAction": '"x/GetConfig"'}, 200,
-         b"<GetConfigResponse/>"),
-        (SUP, "POST", "/SimpleAuthWebService/SimpleAuth.asmx", {}, 200, b"s:Envelope"),
-        (SUP, "POST", "/ReportingWebService/ReportingWebService.asmx", {}, 200, b"s:Envelope"),
-        (SUP, "POST", "/ApiRemoting30/WebService.asmx", {}, 200, b"s:Envelope"),
-        (SUP, "POST", "/ServerSyncWebService/ServerSyncWebService.asmx", {}, 200, b"s:Envelope"),
-        (SUP, "POST", "/DssAuthWebService/DssAuthWebService.asmx", {}, 200, b"s:Envelope"),
+        (SUP, "POST", "/ReportingWebService/ReportingWebService.asmx",
+         {"SOAPAction": '"x/GetRollupConfiguration"'}, 200, b"<GetRollupConfigurationResponse"),
+        (SUP, "POST", "/ApiRemoting30/WebService.asmx", {}, 200, b"soap:Envelope"),
+        (SUP, "POST", "/ServerSyncWebService/ServerSyncWebService.asmx", {}, 200, b"soap:Envelope"),
+        (SUP, "POST", "/DssAuthWebService/DssAuthWebService.asmx", {}, 200, b"soap:Envelope"),
+        (SUP, "GET", "/Inventory/", {}, 200, b"inventory"),
         (SUP, "GET", "/nothing", {}, 404, b""),
         (NDES, "GET", "/certsrv/mscep/mscep.dll?operation=GetCACaps", {}, 200, b"SHA-256"),
-        (NDES, "POST", "/certsrv/mscep/mscep.dll?operation=PKIOperation", {}, 200, b"signed"),
+        (NDES, "GET", "/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIAA", {}, 200,
+         b"signed"),
+        (NDES, "POST", "/certsrv/mscep/mscep.dll?operation=PKIOperation", {}, 500, b""),
+        (NDES, "GET", "/certsrv/mscep_admin/", {}, 200, b"password"),
+        (NDES, "GET", "/CMCertificateRegistration/", {}, 200, b"registration point"),
         (NDES, "GET", "/certsrv/mscep/mscep.dll?operation=x", {}, 404, b""),
         (CATALOG, "GET", "/CMApplicationCatalog/", {}, 401, b""),
         (CATALOG, "GET", "/CMApplicationCatalog/", TICKET, 200, b"Application Catalog"),
         (CATALOG, "DELETE", "/CMApplicationCatalog/", TICKET, 200, b""),
         (MP, "GET", "/CCM_Client/ccmsetup.exe", {}, 200, b"setup"),
+        (MP, "GET", "/CCM_STS/", {}, 200, b"token"),
     ],
 )  # fmt: skip
 def test_other_roles_answer_clients_without_a_certificate(
@@ -279,7 +295,8 @@ def test_other_roles_answer_clients_without_a_certificate(
         reply = client.request(method, target, headers, b"" if method == "POST" else None)
     assert reply.status == status
     assert said in reply.body
-    assert (reply.header("WWW-Authenticate") == "Negotiate, NTLM") == (status == 401)
+    asked = [value for name, value in reply.headers if name.lower() == "www-authenticate"]
+    assert asked == (["Negotiate", "NTLM"] if status == 401 else [])
     (received,) = lab.site.received()
     assert STAND_INS[received.site_system].names[0] == name
 
@@ -289,6 +306,13 @@ def test_windows_authentication_is_a_matter_of_its_own_directory(lab: Lab) -> No
         target = "/SMS_MP_WindowsAuth/.sms_pol?{LAB}.1_00"
         assert client.request("GET", target).status == 401
         assert client.request("GET", target, TICKET).status == 200
+
+
+def test_ndes_has_the_path_of_the_authority(lab: Lab) -> None:
+    with lab.client(NDES) as client:
+        reply = client.request("GET", "/certsrv/mscep/mscep.dll?operation=GetCACert")
+    assert reply.header("Content-Type") == "application/x-x509-ca-ra-cert"
+    assert set(pkcs7.load_der_pkcs7_certificates(reply.body)) == {lab.pki.issuing, lab.pki.root}
 
 
 def test_an_enrollment_proxy_point_demands_a_certificate_in_the_handshake(lab: Lab) -> None:
@@ -377,7 +401,11 @@ def test_a_range_is_answered_with_that_part(lab: Lab, asked: str, start: int, st
     [
         ({"Range": f"bytes={SIZE}-"}, 416),
         ({"Range": "bytes=0-1", "If-Range": '"another"'}, 200),
-        ({"Range": "bytes=0-1,3-4"}, 200),
+        ({"Range": f"bytes={SIZE}-,{SIZE}-"}, 416),
+        ({"Range": "bytes=0-1,-"}, 200),
+        ({"Range": "lines=0-1"}, 200),
+        ({"Range": "0-1"}, 200),
+        ({"Range": "bytes=" + ",".join(["0-1"] * 33)}, 200),
     ],
 )
 def test_a_range_that_cannot_be_had_is_not_206(
@@ -385,6 +413,23 @@ def test_a_range_that_cannot_be_had_is_not_206(
 ) -> None:
     with lab.client(DP, lab.computer) as client:
         assert client.request("GET", FILE, headers).status == status
+
+
+def test_several_ranges_are_several_parts(lab: Lab) -> None:
+    with lab.client(DP, lab.computer) as client:
+        reply = client.request("GET", FILE, {"Range": f"bytes=0-1, 262140-262150,{SIZE}-,-3"})
+    assert reply.status == 206
+    assert reply.header("Content-Type") == "multipart/byteranges; boundary=lab-part"
+    assert reply.header("Content-Range") is None
+    head = b"--lab-part\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes "
+    assert (
+        reply.body
+        == b"".join(
+            head + f"{start}-{stop - 1}/{SIZE}\r\n\r\n".encode() + content(start, stop) + b"\r\n"
+            for start, stop in ((0, 2), (262140, 262151), (SIZE - 3, SIZE))
+        )
+        + b"--lab-part--\r\n"
+    )
 
 
 def test_a_range_means_nothing_to_head(lab: Lab) -> None:
@@ -406,7 +451,7 @@ def test_propfind_lists_the_file_with_its_size(lab: Lab) -> None:
     ("name", "method", "target", "status"),
     [
         (MP, "GET", "/nothing", 404),
-        (MP, "BITS_POST", "/CCM_Incoming/x.msg", 200),
+        (MP, "BITS_POST", "/CCM_Incoming/x.msg", 500),
         (MP, "PUT", "/anything", 200),
         (MP, "x-verb", "/anything", 200),
         (DP, "GET", "/SMS_DP_SMSSIG$/LAB00001.1.tar", 200),

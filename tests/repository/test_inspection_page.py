@@ -8,6 +8,7 @@ import pytest
 
 from ibcm_bridge.decisions import Reason
 from ibcm_bridge.endpoints import EndpointTable
+from ibcm_bridge.inspection import archives
 from ibcm_bridge.messages import limits
 from ibcm_bridge.roles import RoleTable
 
@@ -58,7 +59,8 @@ def test_the_page_has_what_each_web_service_may_be_asked(table: RoleTable) -> No
 
 
 def test_the_page_has_each_limit() -> None:
-    named = {name: value for name, value in vars(limits).items() if name.startswith("MAX_")}
+    every = vars(limits) | vars(archives)
+    named = {name: value for name, value in every.items() if name.startswith("MAX_")}
     said = {
         cells[0].strip("`"): int(cells[1].replace(",", ""))
         for cells in ([cell.strip() for cell in row.strip("|").split("|")] for row in ROWS)

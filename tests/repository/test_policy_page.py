@@ -13,7 +13,7 @@ from ibcm_bridge.check import check_policy
 from ibcm_bridge.findings import Level
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy_file import load_policy, shipped_roles
-from ibcm_bridge.policy_file.rows import Because, MessagesRow
+from ibcm_bridge.policy_file.rows import Because, MessagesRow, UploadsRow
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policy-file.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -39,7 +39,7 @@ def indented(text: str, spaces: int) -> str:
 def test_an_example_loads_and_its_certificates_fit(directory: Path, block: str) -> None:
     publication = block if block.startswith("- name:") else BRIDGED + indented(block, 4)
     beside = ""
-    if block.startswith("messages:"):
+    if block.startswith(("messages:", "uploads:", "engines:")):
         publication, beside = BLOCKS[0], block
     path = directory / "bridge.yaml"
     path.write_text(f"version: 1\n{beside}publications:\n{indented(publication, 2)}", "utf-8")
@@ -51,7 +51,7 @@ def test_an_example_loads_and_its_certificates_fit(directory: Path, block: str) 
 
 def test_there_are_examples_of_each_mode() -> None:
     assert {*re.findall(r"mode: (\w+)$", PAGE, re.MULTILINE)} >= {"bridge", "tunnel", "plaintext"}
-    assert len(BLOCKS) == 10
+    assert len(BLOCKS) == 12
 
 
 def test_the_table_of_roles_is_that_of_the_role_table() -> None:
@@ -81,6 +81,12 @@ def test_every_kind_of_body_that_can_be_added_is_named() -> None:
 
 def test_every_key_of_messages_is_explained_with_its_default() -> None:
     for name, field in MessagesRow.model_fields.items():
+        default = "none" if field.default is None else f"`{field.default}`"
+        assert f"| `{name}` | {default} | " in PAGE, name
+
+
+def test_every_key_of_uploads_is_explained_with_its_default() -> None:
+    for name, field in UploadsRow.model_fields.items():
         default = "none" if field.default is None else f"`{field.default}`"
         assert f"| `{name}` | {default} | " in PAGE, name
 

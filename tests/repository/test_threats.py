@@ -66,8 +66,9 @@ def test_every_directory_that_needs_no_certificate_is_of_a_family_on_the_page() 
         assert any(family in line for family in families), line
 
 
-def test_of_mitmproxys_addons_only_core_and_server_are_used() -> None:
+def test_of_mitmproxys_addons_only_core_and_server_are_used_and_what_shows_flows() -> None:
     # The others load scripts, replay and change traffic, or make TLS contexts that accept anybody.
+    # The view is no addon here: it holds what `web_page` puts into it.
     used = set()
     for path in [*(ROOT / "addons").rglob("*.py"), *(ROOT / "ibcm_bridge").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -79,4 +80,6 @@ def test_of_mitmproxys_addons_only_core_and_server_are_used() -> None:
     assert loaded == {
         "mitmproxy.addons.core.Core",
         "mitmproxy.addons.proxyserver.Proxyserver",
+        "mitmproxy.addons.view.View",
+        "mitmproxy.tools.web.app",
     }

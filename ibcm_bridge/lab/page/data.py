@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from ibcm_bridge.decisions import Reason
 from ibcm_bridge.lab.cases import Case
 from ibcm_bridge.lab.client import Reply, Request
 from ibcm_bridge.lab.outcomes import NO_TUNNEL, Outcome, Result
+from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.report import SHORT, WORDS, case_data, standing
 from ibcm_bridge.lab.requirements import REQUIREMENTS
-from ibcm_bridge.lab.site_systems import Received
 from ibcm_bridge.responses import REFUSALS
 from ibcm_bridge.views import recognized, rendered
 
@@ -177,7 +178,7 @@ def _received(request: Request, received: Sequence[Received]) -> dict[str, Any] 
         return None
     last = received[-1]
     arrived = {name for name, _ in last.headers}
-    same = last.body == (request.body or b"")
+    same = last.sha256 == sha256(request.body or b"").hexdigest()
     fields = [list(field) for field in last.headers]
     return {
         "line": f"{last.method} {last.target}",
@@ -186,7 +187,7 @@ def _received(request: Request, received: Sequence[Received]) -> dict[str, Any] 
         "certificate": last.certificate_subject or "none",
         "same": same,
         **(
-            {"bytes": len(last.body), "view": ""}
+            {"bytes": last.size, "view": ""}
             if same
             else _body(last.method, last.target, fields, last.body)
         ),

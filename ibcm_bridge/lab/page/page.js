@@ -117,9 +117,9 @@ function doing(now) {
 
 function listFaults(faults) {
   at("faults").replaceChildren(...faults.map((one) => make("p", { class: "fault" },
-    make("label", {}, make("input", { type: "checkbox", value: one.id, disabled: one.missing ? "" : false,
+    make("label", {}, make("input", { type: "checkbox", value: one.id,
       onchange: (event) => ask("/do/fault", { id: one.id, on: event.target.checked }) }), ` ${one.title}`),
-    make("span", {}, one.missing || one.lesson))));
+    make("span", {}, one.lesson))));
 }
 
 function follow() {

@@ -224,8 +224,7 @@ class _Lab(_Guarded):
 
     def get(self) -> None:
         faults = [
-            {"id": one.id, "title": one.title, "lesson": one.lesson, "missing": one.missing}
-            for one in FAULTS.values()
+            {"id": one.id, "title": one.title, "lesson": one.lesson} for one in FAULTS.values()
         ]
         cases = [card(family, case) for family, case in CASES.values()]
         self.json({"cases": cases, "faults": faults, "about": self.about})

@@ -1,0 +1,177 @@
+"""Archives in what is uploaded: opened, so that what is in them is looked at.
+
+ConfigMgr's clients can be told to send files, packed. Zip and gzip are opened, under limits; of two
+ways to read an archive there must be none, so what other readers would read otherwise is refused.
+Cabinets and others are left to the rules, which refuse them: no library reads cabinets within
+bounds (cabarchive unpacks as many folders of the same blocks as a file names).
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ibcm_bridge.decisions import Deny, Reason, Refused
+
+MAX_ARCHIVE_DEPTH = 4
+"""Archives within each other. ClamAV goes 17 deep by default (MaxRecursion); logs that are packed,
+and packed again to be sent, are two."""
+
+MAX_MEMBERS = 1_000
+"""In all archives of one object. ClamAV stops at 10,000 (MaxFiles); a client has some 200 logs."""
+
+MAX_RATIO = 100
+"""Times as large as it is packed: Apache POI's limit (ZipSecureFile, MIN_INFLATE_RATIO)."""
+
+RATIO_FROM = 102_400
+"""Bytes unpacked below which the ratio does not matter (the same, GRACE_ENTRY_SIZE)."""
+
+_ZIP = b"PK\x03\x04"
+_EMPTY_ZIP = b"PK\x05\x06"
+_GZIP = b"\x1f\x8b\x08"
+_END_BYTES = 22
+_LOCAL = struct.Struct("<4s5H3L2H")
+"""APPNOTE 4.3.7: signature, version, flags, method, time, date, CRC, sizes, lengths."""
+_ENCRYPTED = 0x1 | 0x40 | 0x2000
+_DESCRIPTOR = 0x8
+_DESCRIPTORS = (0, 12, 16, 20, 24)
+"""Bytes of a data descriptor: none, or with and without signature and ZIP64 (APPNOTE 4.3.9)."""
+
+
+@dataclass(slots=True)
+class Allowance:
+    """What may still come out of the archives of one object."""
+
+    where: str
+    """What a refusal's rule begins with."""
+    left: int
+    """Bytes."""
+    members: int = 0
+
+    def refused(self, what: str, detail: str) -> Refused:
+        """The refusal, to be raised."""
+        return Refused(Deny(Reason.ARCHIVE, f"{self.where}.{what}", detail))
+
+    def count(self) -> None:
+        """One member more."""
+        self.members += 1
+        if self.members > MAX_MEMBERS:
+            raise self.refused("members", f"more than {MAX_MEMBERS} members")
+
+    def take(self, unpacked: int, packed: int) -> None:
+        """So many bytes more, of so many."""
+        self.left -= unpacked
+        if self.left < 0:
+            raise self.refused("unpacked", "more than the limit when it is unpacked")
+        if unpacked > RATIO_FROM and unpacked > MAX_RATIO * packed:
+            raise self.refused("ratio", f"more than {MAX_RATIO} times as large as it is packed")
+
+
+def is_archive(data: bytes) -> bool:
+    """Whether `members` opens it."""
+    # A reader of zip goes by its end, so whatever may stand before is no way round this.
+    return data.startswith((_ZIP, _EMPTY_ZIP, _GZIP)) or _has_end(data)
+
+
+def members(data: bytes, allowance: Allowance) -> Iterator[bytes]:
+    """What is in an archive, one member after another. Raises Refused."""
+    if data.startswith(_GZIP):
+        allowance.count()
+        yield _inflated(data, 31, allowance)
+    else:
+        yield from _of_zip(data, allowance)
+
+
+def _has_end(data: bytes) -> bool:
+    # With a comment of up to 64 KB behind it (APPNOTE 4.3.16).
+    return data.rfind(_EMPTY_ZIP, max(0, len(data) - 65_535 - _END_BYTES)) >= 0
+
+
+def _of_zip(data: bytes, allowance: Allowance) -> Iterator[bytes]:
+    if data[-_END_BYTES:-18] != _EMPTY_ZIP:
+        raise allowance.refused("zip", "something before its beginning or behind its end")
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        entries = sorted(archive.infolist(), key=lambda one: one.header_offset)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, IndexError) as error:
+        raise allowance.refused("zip", "not a zip archive") from error
+    if len({one.filename for one in entries}) != len(entries):
+        raise allowance.refused("zip", "a name twice")
+    end = 0
+    limits = [*(one.header_offset for one in entries[1:]), archive.start_dir]
+    for entry, limit in zip(entries, limits, strict=False):
+        if entry.header_offset != end:
+            raise allowance.refused("zip", "something that no entry covers")
+        allowance.count()
+        yield _member(data, entry, limit, allowance)
+        end = limit
+    if end != archive.start_dir:
+        raise allowance.refused("zip", "something that no entry covers")
+
+
+def _member(data: bytes, entry: zipfile.ZipInfo, limit: int, allowance: Allowance) -> bytes:
+    begin = entry.header_offset
+    if begin + _LOCAL.size > limit:
+        raise allowance.refused("zip", "entries that overlap")
+    signature, _, flags, method, _, _, crc, packed, unpacked, name, extra = _LOCAL.unpack_from(
+        data, begin
+    )
+    if signature != _ZIP:
+        raise allowance.refused("zip", "an entry that is not where it should be")
+    if (flags | entry.flag_bits) & _ENCRYPTED:
+        raise allowance.refused("encrypted", "an encrypted member")
+    first = begin + _LOCAL.size + name
+    stored = data[begin + _LOCAL.size : first]
+    if (method, flags) != (entry.compress_type, entry.flag_bits) or stored != _name(entry):
+        raise allowance.refused("zip", "an entry whose two heads disagree")
+    first += extra
+    behind = limit - first - entry.compress_size
+    described = bool(flags & _DESCRIPTOR)
+    if behind not in (_DESCRIPTORS[1:] if described else _DESCRIPTORS[:1]):
+        raise allowance.refused("zip", "an entry of another size than its head says")
+    if not described and (crc, packed, unpacked) != _sizes(entry, packed, unpacked):
+        raise allowance.refused("zip", "an entry whose two heads disagree")
+    content = data[first : first + entry.compress_size]
+    if method == zipfile.ZIP_DEFLATED:
+        content = _inflated(content, -15, allowance)
+    elif method == zipfile.ZIP_STORED:
+        allowance.take(len(content), len(content))
+    else:
+        raise allowance.refused("method", f"compression method {method}")
+    if len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
+        raise allowance.refused("zip", "a member that is not what its head says")
+    return content
+
+
+def _name(entry: zipfile.ZipInfo) -> bytes:
+    """As it stands in the file: in UTF-8 where a flag says so, else in code page 437."""
+    return entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437")
+
+
+def _sizes(entry: zipfile.ZipInfo, packed: int, unpacked: int) -> tuple[int, int, int]:
+    """What a local head must say; ZIP64 has all ones there, and the sizes elsewhere."""
+    ones = 0xFFFFFFFF
+    return (
+        entry.CRC,
+        ones if packed == ones else entry.compress_size,
+        ones if unpacked == ones else entry.file_size,
+    )
+
+
+def _inflated(packed: bytes, window: int, allowance: Allowance) -> bytes:
+    """One whole deflated stream and nothing behind it."""
+    inflater = zlib.decompressobj(window)
+    try:
+        unpacked = inflater.decompress(packed, allowance.left + 1)
+    except zlib.error as error:
+        raise allowance.refused("deflate", "not deflated") from error
+    allowance.take(len(unpacked), len(packed))
+    if not inflater.eof:
+        raise allowance.refused("deflate", "a stream that does not end")
+    if inflater.unused_data:
+        raise allowance.refused("deflate", "something behind a stream")
+    return unpacked

@@ -1,0 +1,120 @@
+"""Cases about a software update point: what a scan asks it, and what nobody else is to ask."""
+
+from __future__ import annotations
+
+import base64
+
+from ibcm_bridge.lab import updates
+from ibcm_bridge.lab.case_requests import MakeRequest, Senders, plain
+from ibcm_bridge.lab.cases import OK, Case, Client, Expected, Far, Way, refused
+from ibcm_bridge.lab.client import Request
+from ibcm_bridge.lab.demo_policy import UPDATE_TUNNEL
+from ibcm_bridge.lab.running import BRIDGED, UPDATE_PORT
+from ibcm_bridge.lab.updates import CLIENT, NAMESPACES, REPORTING
+
+
+def _scan(_who: Senders) -> Request:
+    return updates.configuration()
+
+
+def _asked(service: str, operation: str, target: str = "", action: str = "") -> MakeRequest:
+    return lambda _who: updates.ask(service, operation, action=action, target=target)
+
+
+def _cookie(data: bytes) -> MakeRequest:
+    return lambda _who: updates.first_cookie(base64.b64encode(data).decode())
+
+
+_SERIALIZED = b"\x00\x01\x00\x00\x00" + b"\xff" * 4 + b"\x01" + bytes(7) + b"\x0c\x02" + bytes(64)
+"""[MS-NRBF] 2.6.1: the header of a .NET BinaryFormatter stream. Nothing is in it."""
+
+
+def _case(
+    name: str,
+    title: str,
+    lesson: str,
+    request: MakeRequest,
+    bridge: Expected,
+    *,
+    tunnel: Far = Far.ANSWERED,
+) -> Case:
+    return Case(
+        name,
+        title,
+        "SUP-WSUS",
+        lesson,
+        request,
+        bridge,
+        tunnel,
+        client=Client.NOBODY,
+        to=Way(BRIDGED, UPDATE_PORT),
+        tunnel_to=UPDATE_TUNNEL,
+    )
+
+
+UPDATES = (
+    _case(
+        "update-scan",
+        "scan for updates",
+        "Windows Update shows no certificate, so this port asks for none; what passes is a page of "
+        "web services, and of their operations those of a scan.",
+        _scan,
+        OK,
+    ),
+    _case(
+        "update-administration",
+        "administration of WSUS (ApiRemoting30)",
+        "Beside the services of clients, and just as ready to answer.",
+        _asked("apiremoting30/webservice.asmx", "GetServers", "/ApiRemoting30/WebService.asmx"),
+        refused(404),
+    ),
+    _case(
+        "update-synchronization",
+        "synchronization of servers",
+        "For downstream servers, which are not on the Internet.",
+        _asked(
+            "serversyncwebservice/serversyncwebservice.asmx",
+            "GetConfigData",
+            "/ServerSyncWebService/ServerSyncWebService.asmx",
+        ),
+        refused(404),
+    ),
+    _case(
+        "update-rollup",
+        "operation of servers, at a client's service",
+        "The web service to which clients report has operations of downstream servers too.",
+        _asked(REPORTING, "GetRollupConfiguration"),
+        refused(403),
+    ),
+    _case(
+        "update-two-actions",
+        "one action in the head, another in the body",
+        "Web services choose by the one or by the other; what was looked at must be what is done.",
+        _asked(CLIENT, "GetServers", action=f"{NAMESPACES[CLIENT]}/GetConfig"),
+        refused(403),
+    ),
+    _case(
+        "update-large-cookie",
+        "cookie of 64 KB",
+        "Only the server can read a cookie. How long one is, anybody can say.",
+        _cookie(bytes(range(256)) * 256),
+        refused(403),
+        tunnel=Far.REFUSED_THERE,
+    ),
+    _case(
+        "update-serialized-cookie",
+        "objects of .NET in a cookie (CVE-2025-59287)",
+        "WSUS deserialized what it found there. This stand-in takes no cookie but its own; a WSUS "
+        "that was not patched would have run it.",
+        _cookie(_SERIALIZED),
+        refused(403),
+        tunnel=Far.REFUSED_THERE,
+    ),
+    _case(
+        "update-inventory",
+        "directory of inventory",
+        "Inventory is the management point's. WSUS has a directory for it all the same.",
+        plain("GET", "/Inventory/"),
+        refused(404),
+    ),
+)

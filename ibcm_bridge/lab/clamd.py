@@ -1,0 +1,76 @@
+"""A stand-in for ClamAV's daemon: speaks INSTREAM, and knows one signature.
+
+For the demonstration, which must need nothing installed. The tests ask the real one as well.
+"""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from typing import Self
+
+SIGNATURE = "Lab.Only.ClamAV-Knows-It"
+MARKER = "known to ClamAV alone"
+"""What the signature is of."""
+
+DEADLY = "the daemon dies of this"
+"""Over which it goes away without an answer."""
+
+
+class ScanDaemon:
+    """A context manager; `address` is where it listens, on loopback: on a free port, or this."""
+
+    def __init__(self, port: int = 0) -> None:
+        self._server = _Server(("127.0.0.1", port), _Connection)
+        self.address: tuple[str, int] = ("127.0.0.1", self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    """One command (clamd(8))."""
+
+    timeout = 10.0
+
+    def handle(self) -> None:
+        command = self._until_nul()
+        if command == b"zPING":
+            self.wfile.write(b"PONG\0")
+        elif command == b"zVERSION":
+            self.wfile.write(b"ClamAV stand-in of the lab\0")
+        elif command == b"zINSTREAM":
+            answer = _answer(self._stream())
+            if answer is not None:
+                self.wfile.write(answer)
+
+    def _until_nul(self) -> bytes:
+        command = b""
+        while (one := self.rfile.read(1)) not in (b"", b"\0") and len(command) < 64:
+            command += one
+        return command
+
+    def _stream(self) -> bytes:
+        pieces = []
+        while size := int.from_bytes(self.rfile.read(4)):
+            pieces.append(self.rfile.read(size))
+        return b"".join(pieces)
+
+
+def _answer(data: bytes) -> bytes | None:
+    if DEADLY.encode() in data:
+        return None
+    found = f"{SIGNATURE} FOUND" if MARKER.encode() in data else "OK"
+    return f"stream: {found}\0".encode()

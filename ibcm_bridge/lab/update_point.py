@@ -1,0 +1,296 @@
+"""The stand-in for a software update point: the web services of WSUS (protocol.md 8.2, [MS-WUSP]).
+
+How it works (section numbers are those of [MS-WUSP]):
+
+1. As .asmx does, it goes by the action in the head, and takes from the body what it finds there.
+2. `OPERATIONS` has what Windows Update Agent asks in a scan. It has one update, with a category
+   above it, so that a client has to ask twice (2.2.2.2.4).
+3. Cookies are its own or get a fault (2.2.2.4). They hold what they say, sealed by a digest: it has
+   nothing to keep, and nothing worth to be stolen.
+4. Every other operation of every service is answered, with nothing in it: those of administrators
+   and downstream servers just as readily (8.2). That is what the bridge is there for.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape, quoteattr
+
+from ibcm_bridge.lab import updates
+from ibcm_bridge.lab.asked import ANYTHING, HTML, NOT_FOUND, READING, XML, Asked
+from ibcm_bridge.lab.content import VALIDATORS, Answer
+from ibcm_bridge.lab.updates import CATEGORY, CLIENT, REPORTING, SIMPLE_AUTH, UPDATE
+
+EXPIRES = "2036-01-01T00:00:00Z"
+CHANGED = "2026-01-01T00:00:00Z"
+SEAL = 16
+"""Bytes before what a cookie holds."""
+
+
+class _Fault(Exception):
+    """2.2.2.4: what the client is told is the error code."""
+
+
+def software_update_point(asked: Asked) -> Answer:
+    """Web services, and beside them what is never published: files, licence texts, inventory."""
+    path = f"{asked.directory}/{asked.rest}"
+    if asked.method == "POST" and path.endswith(".asmx"):
+        return _called(path, asked)
+    if asked.method not in READING:
+        return ANYTHING
+    if (asked.directory == "selfupdate" and path.endswith(".cab")) or asked.directory == "content":
+        return Answer(200, range(4096), VALIDATORS)
+    if asked.directory == "inventory" or path.endswith(".asmx"):
+        return Answer(200, f"<html>stand-in for {escape(path)}</html>".encode(), HTML)
+    return NOT_FOUND
+
+
+def _called(path: str, asked: Asked) -> Answer:
+    namespace, _, operation = _action(asked).rpartition("/")
+    service = updates.NAMESPACES.get(path, namespace)
+    answer = OPERATIONS.get((path, operation))
+    try:
+        if answer is None:
+            return _soap(f"<{operation or 'Unnamed'}Response xmlns={quoteattr(service)}/>")
+        inner = answer(_parameters(asked.body), f"http://{asked.headers.get('host', '')}:8530")
+    except (_Fault, ET.ParseError) as problem:
+        code = str(problem) if isinstance(problem, _Fault) else "InvalidParameters"
+        return _soap(_fault(code, operation), 500)
+    return _soap(f"<{operation}Response xmlns={quoteattr(service)}>{inner}</{operation}Response>")
+
+
+def _action(asked: Asked) -> str:
+    """SOAP 1.1 section 6.1.1; of SOAP 1.2 it is in the Content-Type (RFC 3902)."""
+    _, _, given = asked.headers.get("content-type", "").partition("action=")
+    return asked.headers.get("soapaction", given.partition(";")[0]).strip('"')
+
+
+def _parameters(body: bytes) -> ET.Element:
+    """What stands in the Body, with names as they are without namespace."""
+    envelope = ET.fromstring(body)
+    for element in envelope.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    found = envelope.find("Body/*")
+    return ET.Element("nothing") if found is None else found
+
+
+def _soap(inner: str, status: int = 200) -> Answer:
+    text = (
+        '<?xml version="1.0" encoding="utf-8"?><soap:Envelope xmlns:soap="http://schemas.xmlsoap.'
+        f'org/soap/envelope/"><soap:Body>{inner}</soap:Body></soap:Envelope>'
+    )
+    return Answer(status, text.encode(), XML)
+
+
+def _fault(code: str, method: str) -> str:
+    return (
+        "<soap:Fault><faultcode>soap:Client</faultcode><faultstring>Fault occurred</faultstring>"
+        f"<detail><ErrorCode>{code}</ErrorCode><Message></Message>"
+        "<ID>00000000-0000-0000-0000-000000000001</ID>"
+        f"<Method>{escape(method)}</Method></detail></soap:Fault>"
+    )
+
+
+# Cookies
+
+
+def _sealed(kind: str, text: str) -> str:
+    data = text.encode()
+    return base64.b64encode(_seal(kind, data) + data).decode()
+
+
+def _opened(kind: str, element: ET.Element, place: str, fault: str) -> str:
+    try:
+        data = base64.b64decode(element.findtext(place, ""), validate=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    if len(data) <= SEAL or data[:SEAL] != _seal(kind, data[SEAL:]):
+        raise _Fault(fault)
+    return data[SEAL:].decode("utf-8", "replace")
+
+
+def _seal(kind: str, data: bytes) -> bytes:
+    return hashlib.sha256(f"ibcm-bridge lab {kind}:".encode() + data).digest()[:SEAL]
+
+
+def _cookie(text: str, name: str) -> str:
+    """2.2.3.5."""
+    data = _sealed("cookie", text)
+    return (
+        f"<{name}><Expiration>{EXPIRES}</Expiration><EncryptedData>{data}</EncryptedData></{name}>"
+    )
+
+
+def _whose(asks: ET.Element) -> str:
+    """Of whom a cookie is, which every operation after GetCookie wants (2.2.2.4)."""
+    return _opened("cookie", asks, "cookie/EncryptedData", "InvalidCookie")
+
+
+# Operations
+
+
+def _configuration(_asks: ET.Element, _content: str) -> str:
+    """2.2.2.2.1."""
+    properties = {"MaxExtendedUpdatesPerRequest": "50", "ProtocolVersion": "3.2"}
+    properties |= {"IsInventoryRequired": "0", "ClientReportingLevel": "2"}
+    listed = "".join(
+        f"<ConfigurationProperty><Name>{name}</Name><Value>{value}</Value></ConfigurationProperty>"
+        for name, value in properties.items()
+    )
+    return (
+        f"<GetConfigResult><LastChange>{CHANGED}</LastChange><IsRegistrationRequired>true"
+        "</IsRegistrationRequired><AuthInfo><AuthPlugInInfo><PlugInID>SimpleTargeting</PlugInID>"
+        "<ServiceUrl>SimpleAuthWebService/SimpleAuth.asmx</ServiceUrl></AuthPlugInInfo></AuthInfo>"
+        "<AllowedEventIds><int>147</int><int>162</int><int>183</int></AllowedEventIds>"
+        f"<Properties>{listed}</Properties></GetConfigResult>"
+    )
+
+
+def _authorization(asks: ET.Element, _content: str) -> str:
+    """2.2.2.1.1."""
+    client = asks.findtext("clientId", "")
+    if not client:
+        raise _Fault("InvalidParameters")
+    return (
+        "<GetAuthorizationCookieResult><PlugInId>SimpleTargeting</PlugInId><CookieData>"
+        f"{_sealed('authorization', client)}</CookieData></GetAuthorizationCookieResult>"
+    )
+
+
+def _first_cookie(asks: ET.Element, _content: str) -> str:
+    """2.2.2.2.2."""
+    place = "authCookies/AuthorizationCookie/CookieData"
+    client = _opened("authorization", asks, place, "InvalidAuthorizationCookie")
+    return _cookie(client, "GetCookieResult")
+
+
+def _registration(asks: ET.Element, _content: str) -> str:
+    """2.2.2.2.3."""
+    _whose(asks)
+    return ""
+
+
+def _synchronized(result: str) -> Callable[[ET.Element, str], str]:
+    """2.2.2.2.4, 2.2.2.2.9: a category first, and what is below it to whom it is installed at."""
+
+    def answer(asks: ET.Element, _content: str) -> str:
+        client = _whose(asks)
+        installed = _revisions(asks, "parameters/InstalledNonLeafUpdateIDs/int")
+        known = installed | _revisions(asks, "parameters/OtherCachedUpdateIDs/int")
+        new = [] if CATEGORY in known else [(CATEGORY, "Evaluate", "false", "Category")]
+        if CATEGORY in installed and UPDATE not in known:
+            new.append((UPDATE, "Install", "true", "Software"))
+        listed = "".join(
+            f"<UpdateInfo><ID>{one}</ID>{_deployment(one, action)}<IsLeaf>{leaf}</IsLeaf>"
+            f"<Xml>{escape(updates.core(one, kind))}</Xml></UpdateInfo>"
+            for one, action, leaf, kind in new
+        )
+        return (
+            f"<{result}><NewUpdates>{listed}</NewUpdates><Truncated>false</Truncated>"
+            f"{_cookie(client, 'NewCookie')}<DriverSyncNotNeeded>true</DriverSyncNotNeeded>"
+            f"</{result}>"
+        )
+
+    return answer
+
+
+def _deployment(revision: int, action: str) -> str:
+    return (
+        f"<Deployment><ID>{revision}</ID><Action>{action}</Action><IsAssigned>true</IsAssigned>"
+        f"<LastChangeTime>{CHANGED[:10]}</LastChangeTime></Deployment>"
+    )
+
+
+def _refreshed(asks: ET.Element, _content: str) -> str:
+    """2.2.2.2.5."""
+    _whose(asks)
+    listed = "".join(
+        f"<RefreshCacheResult><RevisionID>{one}</RevisionID>{updates.identity(one)}"
+        f"<IsLeaf>{'true' if one == UPDATE else 'false'}</IsLeaf>{_deployment(one, 'Install')}"
+        "</RefreshCacheResult>"
+        for one in (CATEGORY, UPDATE)
+        if updates.update_id(one) in {found.text for found in asks.iter("UpdateID")}
+    )
+    return f"<RefreshCacheResult>{listed}</RefreshCacheResult>"
+
+
+def _extended(place: str, result: str) -> Callable[[ET.Element, str], str]:
+    """2.2.2.2.6, 2.2.2.2.10."""
+
+    def answer(asks: ET.Element, content: str) -> str:
+        _whose(asks)
+        wanted = {found.text for found in asks.iterfind(place)}
+        is_wanted = wanted & {str(UPDATE), updates.update_id(UPDATE)}
+        listed = f"<Update><ID>{UPDATE}</ID><Xml>{escape(updates.EXTENDED)}</Xml></Update>"
+        files = _file_locations(content)
+        return (
+            f"<{result}><Updates>{listed if is_wanted else ''}</Updates>"
+            f"<FileLocations>{files if is_wanted else ''}</FileLocations></{result}>"
+        )
+
+    return answer
+
+
+def _located(asks: ET.Element, content: str) -> str:
+    """2.2.2.2.7."""
+    client = _whose(asks)
+    digests = {found.text for found in asks.iterfind("fileDigests/base64Binary")}
+    files = _file_locations(content) if updates.DIGEST in digests else ""
+    return (
+        f"<GetFileLocationsResult><FileLocations>{files}</FileLocations>"
+        f"{_cookie(client, 'NewCookie')}</GetFileLocationsResult>"
+    )
+
+
+def _file_locations(content: str) -> str:
+    """8.2: content stays on HTTP, whatever the services speak."""
+    url = f"{content}/Content/{updates.FILE}"
+    return (
+        f"<FileLocation><FileDigest>{updates.DIGEST}</FileDigest><Url>{escape(url)}</Url>"
+        "</FileLocation>"
+    )
+
+
+def _categories(asks: ET.Element, _content: str) -> str:
+    """2.2.2.2.8."""
+    wanted = [found.text or "" for found in asks.iter("CategoryId")]
+    known = updates.update_id(CATEGORY)
+    unknown = "".join(f"<guid>{escape(one)}</guid>" for one in wanted if one != known)
+    return (
+        f"<preferredCategoryIds><guid>{known}</guid></preferredCategoryIds>"
+        f"<requestedCategoryIdsInError>{unknown}</requestedCategoryIdsInError>"
+    )
+
+
+def _reported(asks: ET.Element, _content: str) -> str:
+    """2.2.2.3.1."""
+    _whose(asks)
+    return "<ReportEventBatchResult>true</ReportEventBatchResult>"
+
+
+def _revisions(asks: ET.Element, place: str) -> set[int]:
+    return {int(found.text or "0") for found in asks.iterfind(place)}
+
+
+OPERATIONS: dict[tuple[str, str], Callable[[ET.Element, str], str]] = {
+    (SIMPLE_AUTH, "GetAuthorizationCookie"): _authorization,
+    (CLIENT, "GetConfig"): _configuration,
+    (CLIENT, "GetCookie"): _first_cookie,
+    (CLIENT, "RegisterComputer"): _registration,
+    (CLIENT, "SyncUpdates"): _synchronized("SyncUpdatesResult"),
+    (CLIENT, "SyncPrinterCatalog"): _synchronized("SyncPrinterCatalogResult"),
+    (CLIENT, "RefreshCache"): _refreshed,
+    (CLIENT, "GetExtendedUpdateInfo"): _extended("revisionIDs/int", "GetExtendedUpdateInfoResult"),
+    (CLIENT, "GetExtendedUpdateInfo2"): _extended(
+        "updateIDs/UpdateIdentity/UpdateID", "GetExtendedUpdateInfo2Result"
+    ),
+    (CLIENT, "GetFileLocations"): _located,
+    (CLIENT, "StartCategoryScan"): _categories,
+    (REPORTING, "ReportEventBatch"): _reported,
+}
+"""By path of the service, in lower case, and operation -> what stands in its answer, from what was
+asked and where content is."""

@@ -1,0 +1,93 @@
+"""Windows authentication by pyspnego: NTLM, and Negotiate with Kerberos or NTLM (protocol.md 10).
+
+How it works:
+
+1. A request without Authorization is asked for it, with 401 and both ways (RFC 4559 section 4).
+2. `NTLM` takes three messages on one connection ([MS-NLMP] section 1.3.1.1), `Negotiate` one for a
+   Kerberos ticket, three where it falls back to NTLM. What is said on one connection means nothing
+   on another, because each has a `WindowsSignIn` of its own.
+3. Then the connection is the user's, also for requests without Authorization, until another
+   Authorization begins anew.
+
+Who may sign in by NTLM stands in a file that pyspnego finds by the variable NTLM_USER_FILE
+(`ntlm_users`); the keys for Kerberos are in a keytab that MIT's library finds by KRB5_KTNAME, and
+Kerberos needs pyspnego's own extra. Without them there is NTLM alone, as when no domain controller
+is in reach. There is no channel binding: Extended Protection is off, as it has to be behind any
+bridge (docs/policy-file.md).
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import spnego
+
+from ibcm_bridge.lab.sign_in import WHO_ARE_YOU, Heard
+
+_WAYS = {
+    "ntlm": ("ntlm", spnego.NegotiateOptions.use_ntlm),
+    "negotiate": ("negotiate", spnego.NegotiateOptions.use_negotiate),
+}
+"""Scheme of Authorization -> protocol, and that pyspnego itself negotiates it: what else there is
+in GSSAPI on a machine makes no difference."""
+
+
+class WindowsSignIn:
+    """One connection's."""
+
+    def __init__(self) -> None:
+        self._user = ""
+        self._scheme = ""
+        self._context: spnego.ContextProxy | None = None
+
+    def hear(self, authorization: str | None) -> Heard:
+        """Go on with a token, or say who is signed in."""
+        if authorization is None:
+            return Heard(self._user, () if self._user else WHO_ARE_YOU)
+        scheme, _, token = authorization.partition(" ")
+        self._user = ""
+        try:
+            return self._step(scheme.lower(), base64.b64decode(token, validate=True))
+        except Exception:
+            # Wrong password, unknown user, a ticket seen before, no token at all: nobody is told
+            # which. pyspnego and python-gssapi have errors of many kinds for them.
+            self._context = None
+            return Heard("", WHO_ARE_YOU)
+
+    def _step(self, scheme: str, token: bytes) -> Heard:
+        if self._context is None or self._context.complete or scheme != self._scheme:
+            protocol, options = _WAYS[scheme]
+            self._context = spnego.server(service="HTTP", protocol=protocol, options=options)
+            self._scheme = scheme
+        answer = self._context.step(token)
+        if self._context.complete:
+            self._user = self._context.client_principal or ""
+        written = base64.b64encode(answer or b"").decode()
+        fields = (("WWW-Authenticate", f"{_SPELT[scheme]} {written}"),) if answer else ()
+        return Heard(self._user, fields)
+
+
+_SPELT = {"ntlm": "NTLM", "negotiate": "Negotiate"}
+
+
+@contextmanager
+def ntlm_users(passwords: Mapping[str, str]) -> Iterator[None]:
+    r"""Let these users (`CORP\alice`) sign in by NTLM, in all of this process, for a while."""
+    before = os.environ.get("NTLM_USER_FILE")
+    with tempfile.TemporaryDirectory(prefix="ibcm-bridge-users-") as directory:
+        file = Path(directory) / "users"
+        file.touch(mode=0o600)
+        lines = (f"{user.replace(chr(92), ':')}:{one}\n" for user, one in passwords.items())
+        file.write_text("".join(lines), "utf-8")
+        os.environ["NTLM_USER_FILE"] = str(file)
+        try:
+            yield
+        finally:
+            os.environ.pop("NTLM_USER_FILE")
+            if before is not None:
+                os.environ["NTLM_USER_FILE"] = before

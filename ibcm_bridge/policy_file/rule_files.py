@@ -1,0 +1,18 @@
+"""Files with rules: those that a policy names, and those in the folders that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+SUFFIXES = frozenset((".yar", ".yara"))
+"""Of a folder, what is taken for rules."""
+
+
+def rule_files(named: Sequence[Path]) -> Iterator[Path]:
+    """In the order of the policy, and by name within a folder. OSError where one cannot be read."""
+    for path in named:
+        if path.is_dir():
+            yield from sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES)
+        else:
+            yield path

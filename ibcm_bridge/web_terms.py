@@ -1,0 +1,32 @@
+"""Where traffic may be shown on a page (`run --web`): in a lab, or where the policy says why.
+
+A lab is a policy that only this machine can reach. Whoever has the page's address sees who asks
+for what and what is in messages, secrets apart; where real clients connect, that wants a reason.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from ibcm_bridge.policy import Policy, shown
+
+
+def why_no_page(policy: Policy) -> str | None:
+    """Why traffic must not be shown, for the operator; None where it may be."""
+    if policy.web_because is not None:
+        return None
+    others = [shown(one.address) for one in policy.listeners if not is_loopback(one.address[0])]
+    if not others:
+        return None
+    return (
+        f"the policy listens on {', '.join(others)}, so this is no lab; to show traffic all the "
+        "same, have the policy say why (web: {because: ...})"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nothing leaves this machine on the way to this host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"  # RFC 6761 section 6.3

@@ -1,0 +1,317 @@
+"""Archives in uploads: opened, under limits, and read in one way only."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.inspection.archives import (
+    MAX_ARCHIVE_DEPTH,
+    MAX_MEMBERS,
+    MAX_RATIO,
+    RATIO_FROM,
+)
+from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.inspection.looking import MAX_NAMED_VIEWS, Findings, Subject, look
+from ibcm_bridge.inspection.uploaded import Uploaded, object_views
+from ibcm_bridge.policy_file import shipped_roles
+
+LIMIT = 10_000_000
+RULE = shipped_roles().bodies["bits-upload"]
+EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+
+
+def packed(
+    contents: Iterable[bytes], method: int = zipfile.ZIP_DEFLATED, comment: bytes = b""
+) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for number, content in enumerate(contents):
+            archive.writestr(f"{number}.log", content)
+        archive.comment = comment
+    return buffer.getvalue()
+
+
+def opened(data: bytes, limit: int = LIMIT) -> Uploaded:
+    seen = object_views(data, limit, "x")
+    assert isinstance(seen, Uploaded), seen
+    return seen
+
+
+def refused(data: bytes, limit: int = LIMIT) -> str:
+    """What of it was refused."""
+    seen = object_views(data, limit, "x")
+    assert isinstance(seen, Deny), seen
+    assert seen.reason is Reason.ARCHIVE
+    return seen.rule.removeprefix("x.archive.")
+
+
+@pytest.fixture(scope="module")
+def yara() -> YaraEngine:
+    folder = files("ibcm_bridge.config.rules")
+    return YaraEngine(
+        [(one.name, one.read_text("utf-8")) for one in folder.iterdir() if ".yar" in one.name]
+    )
+
+
+def found(data: bytes, yara: YaraEngine) -> Findings | Deny:
+    return look(Subject(RULE, b"", data, whole=True), [yara])
+
+
+# What is opened
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_each_member_of_a_zip_is_a_view(method: int) -> None:
+    seen = opened(packed([b"one", b"two", b""], method))
+    assert seen.views["member 1"] == b"one"
+    assert seen.views["member 2"] == b"two"
+    assert seen.opened == {"sent"}
+
+
+def test_what_is_packed_with_gzip_is_a_view() -> None:
+    assert opened(gzip.compress(b"one")).views["member 1"] == b"one"
+
+
+def test_an_archive_in_a_stream_is_opened() -> None:
+    seen = opened(zlib.compress(gzip.compress(b"one")))
+    assert (seen.opened, seen.views["member 1"]) == ({"inflated"}, b"one")
+
+
+def test_archives_within_archives_are_opened() -> None:
+    seen = opened(gzip.compress(packed([b"one", gzip.compress(b"two")])))
+    assert seen.views["member 1.1"] == b"one"
+    assert seen.views["member 1.2.1"] == b"two"
+    assert seen.opened == {"sent", "member 1", "member 1.2"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_a_member_in_utf_16_is_shown_as_utf_8_too(encoding: str) -> None:
+    seen = opened(packed(["a log".encode(encoding)]))
+    assert seen.views["member 1 text"] == b"a log"
+
+
+def test_an_archive_written_without_knowing_its_sizes_is_opened() -> None:
+    class Pipe(io.RawIOBase):
+        def __init__(self) -> None:
+            self.data = b""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: object) -> int:
+            piece = bytes(data)  # type: ignore[call-overload]
+            self.data += piece
+            return len(piece)
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", b"one" * 100)
+    assert opened(pipe.data).views["member 1"] == b"one" * 100
+
+
+# What is found in them
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda data: packed([b"x", data]),
+        gzip.compress,
+        lambda data: gzip.compress(packed([packed([data])])),
+        lambda data: zlib.compress(packed([data])),
+        lambda data: packed([data.decode().encode("utf-16-le")]),
+    ],
+)
+def test_malware_in_an_archive_is_found(pack: Callable[[bytes], bytes], yara: YaraEngine) -> None:
+    denial = found(pack(EICAR), yara)
+    assert isinstance(denial, Deny)
+    assert denial.reason is Reason.MALICIOUS_CONTENT
+    assert "eicar_test_file in member" in denial.detail
+    assert isinstance(found(pack(b"harmless"), yara), Findings)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"MSCF" + bytes(60), b"Rar!\x1a\x07" + bytes(60), b"7z\xbc\xaf\x27\x1c", b"\xfd7zXZ\x00"],
+)
+def test_archives_that_are_not_opened_are_refused_by_the_rules(
+    data: bytes, yara: YaraEngine
+) -> None:
+    for whole in (data, packed([data])):
+        denial = found(whole, yara)
+        assert isinstance(denial, Deny)
+        assert denial.detail.startswith("archive in ")
+
+
+def test_of_very_many_members_the_audit_says_how_many(yara: YaraEngine) -> None:
+    seen = found(packed([b"x"] * 100), yara)
+    assert isinstance(seen, Findings)
+    assert len(seen.views) == MAX_NAMED_VIEWS + 1
+    more = 1 + 100 - MAX_NAMED_VIEWS
+    assert seen.views[-1] == f"{more} more:{more}"
+
+
+# How much
+
+
+@pytest.mark.parametrize("count", [MAX_MEMBERS, MAX_MEMBERS + 1])
+def test_there_are_so_many_members_and_no_more(count: int) -> None:
+    data = packed([b""] * count, zipfile.ZIP_STORED)
+    if count > MAX_MEMBERS:
+        assert refused(data) == "members"
+    else:
+        assert len(opened(data).views) == count + 1
+
+
+def test_members_are_counted_through_all_archives() -> None:
+    half = packed([b""] * (MAX_MEMBERS // 2), zipfile.ZIP_STORED)
+    assert refused(packed([half, half])) == "members"
+
+
+@pytest.mark.parametrize("depth", [MAX_ARCHIVE_DEPTH, MAX_ARCHIVE_DEPTH + 1])
+def test_archives_are_opened_so_deep_and_no_deeper(depth: int) -> None:
+    data = b"x"
+    for _ in range(depth):
+        data = gzip.compress(data)
+    if depth > MAX_ARCHIVE_DEPTH:
+        assert refused(data) == "depth"
+    else:
+        assert b"x" in opened(data).views.values()
+
+
+@pytest.mark.parametrize("limit", [2_999, 3_000])
+@pytest.mark.parametrize(
+    "pack",
+    [
+        packed,
+        lambda parts: packed(parts, zipfile.ZIP_STORED),
+        lambda parts: gzip.compress(b"".join(parts)),
+    ],
+)
+def test_so_much_is_unpacked_and_no_more(pack: Callable[[list[bytes]], bytes], limit: int) -> None:
+    data = pack([os.urandom(1_000) for _ in range(3)])
+    if limit < 3_000:
+        assert refused(data, limit) == "unpacked"
+    else:
+        opened(data, limit)
+
+
+def test_what_inflating_took_is_not_there_for_unpacking() -> None:
+    inner = packed([os.urandom(1_000)], zipfile.ZIP_STORED)
+    data = zlib.compress(inner)
+    opened(data, len(inner) + 1_000)
+    assert refused(data, len(inner) + 999) == "unpacked"
+
+
+@pytest.mark.parametrize("pack", [lambda data: packed([data]), gzip.compress])
+def test_what_is_packed_too_well_is_a_bomb(pack: Callable[[bytes], bytes]) -> None:
+    assert refused(pack(bytes(RATIO_FROM * 2))) == "ratio"
+    opened(pack(bytes(RATIO_FROM)))
+    noise = os.urandom(RATIO_FROM * 2 // MAX_RATIO)
+    opened(pack(noise + bytes(RATIO_FROM * 2 - len(noise))))
+
+
+# What could be read in two ways
+
+
+def changed(data: bytes, offset: int, new: bytes) -> bytes:
+    return data[:offset] + new + data[offset + len(new) :]
+
+
+ZIP = packed([b"one" * 50, b"two" * 50])
+CENTRAL = ZIP.index(b"PK\x01\x02")
+SECOND = ZIP.index(b"PK\x03\x04", 4)
+END = ZIP.rindex(b"PK\x05\x06")
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"x" + ZIP, "zip"),
+        (b"MZ" + bytes(100) + ZIP, "zip"),
+        (ZIP + b"x", "zip"),
+        (packed([b"one"], comment=b"a comment"), "zip"),
+        (ZIP[:-1], "zip"),
+        (ZIP[:END], "zip"),
+        (ZIP[:30], "zip"),
+        (ZIP + ZIP, "zip"),
+        (changed(ZIP, 6, struct.pack("<H", 1)), "encrypted"),
+        (changed(ZIP, CENTRAL + 8, struct.pack("<H", 1)), "encrypted"),
+        (changed(ZIP, CENTRAL + 8, struct.pack("<H", 0x40)), "encrypted"),
+        (changed(ZIP, 8, struct.pack("<H", 0)), "zip"),
+        (changed(changed(ZIP, 8, b"\x0c\0"), CENTRAL + 10, b"\x0c\0"), "method"),
+        (changed(ZIP, 30, b"x"), "zip"),  # another name
+        (changed(ZIP, 14, bytes(4)), "zip"),  # another CRC in the local head
+        (changed(changed(ZIP, 14, bytes(4)), CENTRAL + 16, bytes(4)), "zip"),  # in both
+        (changed(ZIP, CENTRAL + 20, struct.pack("<L", 1)), "zip"),
+        (changed(ZIP, CENTRAL + 24, struct.pack("<L", 1)), "zip"),
+        (changed(ZIP, CENTRAL + 42, struct.pack("<L", SECOND)), "zip"),
+        (changed(ZIP, 0, b"XX"), "zip"),
+        (changed(ZIP, END + 16, struct.pack("<L", CENTRAL - 1)), "zip"),
+        (changed(ZIP, SECOND - 1, b"\xff"), "deflate"),
+        (gzip.compress(b"one") + b"x", "deflate"),
+        (gzip.compress(b"one") + gzip.compress(b"two"), "deflate"),
+        (gzip.compress(b"one")[:-1], "deflate"),
+        (changed(gzip.compress(b"one"), -8 % len(gzip.compress(b"one")), b"\xff"), "deflate"),
+        (b"\x1f\x8b\x08" + bytes(20), "deflate"),
+        (b"PK\x03\x04", "zip"),
+    ],
+)
+def test_what_another_reader_may_read_otherwise_is_refused(data: bytes, what: str) -> None:
+    assert refused(data) == what
+
+
+def test_a_name_that_comes_twice_is_refused() -> None:
+    twice = ZIP.replace(b"1.log", b"0.log")
+    assert refused(twice) == "zip"
+
+
+def test_entries_that_overlap_are_refused() -> None:
+    # As in the bombs that name one entry often: each head points at the same bytes.
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a", b"x" * 100)
+        archive.writestr("b", b"y" * 100)
+    data = buffer.getvalue()
+    second = data.rindex(b"PK\x01\x02")
+    assert refused(changed(data, second + 42, bytes(4))) == "zip"
+
+
+# Whatever it is
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5), st.sampled_from((0, 8)))
+def test_an_archive_in_order_is_read_as_the_standard_library_reads_it(
+    contents: list[bytes], method: int
+) -> None:
+    seen = object_views(packed(contents, method), LIMIT, "x")
+    if isinstance(seen, Deny):
+        return  # a member that is a broken archive itself
+    for number, content in enumerate(contents, 1):
+        assert seen.views[f"member {number}"] == content
+
+
+@given(st.integers(0, len(ZIP) - 1), st.binary(min_size=1, max_size=4))
+def test_a_zip_with_other_bytes_is_refused_or_read_as_another_reads_it(
+    offset: int, new: bytes
+) -> None:
+    data = changed(ZIP, offset, new)[: len(ZIP)]
+    seen = object_views(data, LIMIT, "x")
+    if isinstance(seen, Deny) or not seen.opened:
+        return
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        read = sorted(archive.read(one) for one in archive.infolist())
+    unpacked = [view for name, view in seen.views.items() if name.startswith("member")]
+    assert sorted(unpacked) == read

@@ -1,0 +1,109 @@
+"""What is looked at of an object that was uploaded."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.inspection.uploaded import Uploaded, is_zlib, object_views
+
+REPORT = "<?xml version='1.0' encoding='utf-16'?><Report><x a='&#69;VIL'>EV<b/>IL</x></Report>"
+LIMIT = 1_000_000
+
+
+def views(whole: bytes, limit: int = LIMIT) -> dict[str, bytes]:
+    found = object_views(whole, limit, "bodies.bits-upload")
+    assert isinstance(found, Uploaded), found
+    return found.views
+
+
+def refused(whole: bytes, limit: int = LIMIT) -> Deny:
+    found = object_views(whole, limit, "bodies.bits-upload")
+    assert isinstance(found, Deny), found
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [REPORT, f"\ufeff{REPORT}", f"{REPORT}\0", f"{REPORT}\r\n\0\r\n{REPORT}\0\0", f"\r\n{REPORT}"],
+)
+@pytest.mark.parametrize("level", [None, 0, 6, 9])
+def test_a_payload_is_read_as_a_management_point_reads_it(text: str, level: int | None) -> None:
+    plain = text.encode("utf-16-le")
+    whole = plain if level is None else zlib.compress(plain, level)
+    found = views(whole)
+    assert found["sent"] == whole
+    assert found.get("inflated", plain) == plain
+    assert b"<Report>" in found["text"]
+    assert found["as-read"].count(b"EVIL") == 2 * text.count("<Report>")
+
+
+def test_text_in_utf_8_is_read_too() -> None:
+    found = views(b"\xef\xbb\xbf<Report>EV<b/>IL</Report>")
+    assert found["as-read"] == b"EVIL"
+
+
+@pytest.mark.parametrize("whole", [b"MZ\x90\x00\xff", b"\x00", bytes(range(256)), b"\xff\xff\xff"])
+def test_what_is_no_text_is_looked_at_as_it_is(whole: bytes) -> None:
+    assert views(whole) == {"sent": whole}
+
+
+def test_text_that_is_no_xml_need_not_be_read_as_one() -> None:
+    assert views(b"x = <1>") == {"sent": b"x = <1>", "text": b"x = <1>"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("<Report>", Reason.XML),
+        ("<Report/>x", Reason.XML),
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", Reason.XML_DTD),
+        (" \t\n<!DOCTYPE a><a/>", Reason.XML_DTD),
+        ("<Report/>\0<!DOCTYPE a><a/>", Reason.XML_DTD),
+        ("<a>" * 20_001 + "</a>" * 20_001, Reason.XML),
+        ("<?xml version='1.0' encoding='utf-7'?><a/>", Reason.ENCODING),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_xml_that_a_message_may_not_be_an_upload_may_not_be(
+    text: str, reason: Reason, packed: bool
+) -> None:
+    plain = text.encode("utf-16-le")
+    assert refused(zlib.compress(plain) if packed else plain).reason is reason
+
+
+@pytest.mark.parametrize("limit", [100, 101])
+def test_it_is_inflated_up_to_the_limit_and_no_further(limit: int) -> None:
+    whole = zlib.compress(bytes(101))
+    if limit == 100:
+        assert refused(whole, limit).reason is Reason.INFLATED_TOO_LARGE
+    else:
+        assert len(views(whole, limit)["inflated"]) == 101
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda z: z[:-1], lambda z: z + b"x", lambda z: z[:-4] + b"\0\0\0\0"]
+)
+def test_a_stream_that_is_not_whole_is_refused(spoil: object) -> None:
+    assert callable(spoil)
+    assert refused(spoil(zlib.compress(REPORT.encode() * 50))).reason is Reason.COMPRESSION
+
+
+def test_text_that_only_begins_like_a_stream_is_text() -> None:
+    # 0x78 is "x", and "x\x9c" in Latin-1 is a word's beginning in some languages.
+    assert not is_zlib(b"x\x9cother words")
+    assert not is_zlib(b"x")
+    assert is_zlib(zlib.compress(b"x"))
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_whatever_it_is_it_is_looked_at_or_refused(data: bytes, packed: bool) -> None:
+    whole = zlib.compress(data) if packed else data
+    found = object_views(whole, LIMIT, "x")
+    if not isinstance(found, Deny):
+        assert found.views["sent"] == whole
+        assert not packed or found.views["inflated"] == data

@@ -1,0 +1,45 @@
+"""What has reached the stand-ins is kept, up to a bound."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from ibcm_bridge.lab.records import Handshake, Received, Records
+
+
+def record(number: int, size: int = 10) -> Received:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    body = bytes(size)
+    return Received(now, "x", "GET", f"/{number}", (), body, size, "", None, None, "", number, 200)
+
+
+def targets(records: Records) -> list[str]:
+    return [one.target for one in records.received()]
+
+
+def test_the_latest_are_kept() -> None:
+    records = Records(kept=3)
+    for number in range(5):
+        records.add(record(number))
+        records.add(Handshake("x", str(number)))
+    assert targets(records) == ["/2", "/3", "/4"]
+    assert [one.sni for one in records.handshakes()] == ["2", "3", "4"]
+
+
+def test_and_no_more_than_so_many_bytes_of_bodies() -> None:
+    records = Records(kept_bytes=100)
+    for number, size in enumerate((60, 10, 30, 20, 0)):
+        records.add(record(number, size))
+    assert targets(records) == ["/1", "/2", "/3", "/4"]
+    records.add(record(5, 100))
+    assert targets(records) == ["/4", "/5"]
+    records.clear()
+    records.add(record(6, 100))
+    assert targets(records) == ["/6"]
+
+
+def test_some_can_be_asked_for() -> None:
+    records = Records()
+    for number in range(4):
+        records.add(record(number))
+    assert [one.target for one in records.received(lambda one: one.peer_port > 2)] == ["/3"]

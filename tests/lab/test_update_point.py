@@ -1,0 +1,137 @@
+"""The stand-in software update point: what a scan is answered, and what is a fault ([MS-WUSP])."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+
+from ibcm_bridge.lab import updates
+from ibcm_bridge.lab.asked import Asked, place
+from ibcm_bridge.lab.client import Reply, Request
+from ibcm_bridge.lab.content import Answer
+from ibcm_bridge.lab.device import Device
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.update_point import OPERATIONS, software_update_point
+from ibcm_bridge.lab.update_scan import SCAN
+from ibcm_bridge.soap_actions import SoapService
+from ibcm_bridge.soap_table import read_soap_table
+
+NOW = datetime(2026, 7, 1, tzinfo=UTC)
+FAULT = "{http://schemas.xmlsoap.org/soap/envelope/}Body/*/detail/ErrorCode"
+
+
+def shipped() -> Mapping[str, SoapService]:
+    text = files("ibcm_bridge.config").joinpath("soap_actions.yaml").read_text("utf-8")
+    return read_soap_table(yaml.safe_load(text)).services
+
+
+def asked(request: Request) -> Answer:
+    headers = {name.lower(): value for name, value in request.headers}
+    return software_update_point(
+        Asked(request.method, *place(request.target), request.body or b"", headers)
+    )
+
+
+def answered(request: Request) -> bytes:
+    answer = asked(request)
+    assert isinstance(answer.body, bytes)
+    assert answer.status == 200, answer.body
+    return answer.body
+
+
+def fault(request: Request) -> str | None:
+    answer = asked(request)
+    assert isinstance(answer.body, bytes)
+    return ET.fromstring(answer.body).findtext(FAULT) if answer.status == 500 else None
+
+
+@pytest.fixture(scope="module")
+def device() -> Device:
+    return Device.of(LabPki.make(now=NOW).computer("pc1.corp.example"), "pc1.corp.example")
+
+
+@pytest.fixture(scope="module")
+def cookie(device: Device) -> str:
+    """What a client has after the first three questions."""
+    for step in SCAN[:3]:
+        answer = asked(step.request(device))
+        assert isinstance(answer.body, bytes)
+        device = step.learns(device, Reply(200, "OK", (), answer.body))
+    return device.cookie
+
+
+def test_every_operation_that_is_published_is_answered() -> None:
+    published = {
+        (path, operation) for path, service in shipped().items() for operation in service.operations
+    }
+    # Not in [MS-WUSP], so what it would answer is not known.
+    assert published - OPERATIONS.keys() == {(updates.CLIENT, "GetConfig2")}
+    assert not OPERATIONS.keys() - published
+
+
+@pytest.mark.parametrize(("service", "operation"), OPERATIONS)
+def test_answers_are_of_the_namespace_of_their_service(
+    service: str, operation: str, cookie: str
+) -> None:
+    inner = f"<cookie><EncryptedData>{cookie}</EncryptedData></cookie><clientId>x</clientId>"
+    if operation == "GetCookie":
+        body = answered(updates.first_cookie(_authorization()))
+    else:
+        body = answered(updates.ask(service, operation, inner))
+    (answer,) = ET.fromstring(body)[0]
+    assert answer.tag == f"{{{shipped()[service].namespace}}}{operation}Response"
+
+
+def _authorization() -> str:
+    body = answered(updates.authorization("pc1.corp.example"))
+    return body.partition(b"<CookieData>")[2].partition(b"<")[0].decode()
+
+
+def test_a_client_is_told_first_of_the_category_and_then_of_the_update(cookie: str) -> None:
+    first = answered(updates.synchronization(cookie))
+    assert b"<ID>1</ID><Deployment>" in first
+    assert b"<ID>2</ID>" not in first
+    second = answered(updates.synchronization(cookie, updates.CATEGORY))
+    assert b"<ID>2</ID><Deployment>" in second
+    assert b"<ID>1</ID>" not in second
+
+
+def test_a_file_is_found_by_its_digest_over_http(cookie: str) -> None:
+    assert b"<Url>http://" in answered(updates.file_locations(cookie))
+    other = updates.ask(
+        updates.CLIENT,
+        "GetFileLocations",
+        f"<cookie><EncryptedData>{cookie}</EncryptedData></cookie><fileDigests/>",
+    )
+    assert b"<Url>" not in answered(other)
+
+
+@pytest.mark.parametrize("data", ["", "bm90IG1pbmU=", "%%%", base64.b64encode(bytes(40)).decode()])
+def test_a_cookie_of_anothers_is_a_fault(data: str) -> None:
+    assert fault(updates.first_cookie(data)) == "InvalidAuthorizationCookie"
+    assert fault(updates.registration(data, "pc1")) == "InvalidCookie"
+    assert fault(updates.synchronization(data)) == "InvalidCookie"
+    assert fault(updates.report(data)) == "InvalidCookie"
+
+
+def test_one_kind_of_cookie_is_not_the_other(cookie: str) -> None:
+    assert fault(updates.first_cookie(cookie)) == "InvalidAuthorizationCookie"
+    assert fault(updates.synchronization(_authorization())) == "InvalidCookie"
+
+
+def test_what_is_no_xml_is_a_fault() -> None:
+    request = updates.configuration()
+    cut = Request("POST", request.target, request.headers, (request.body or b"")[:-9])
+    assert fault(cut) == "InvalidParameters"
+
+
+def test_it_goes_by_the_action_of_the_head(cookie: str) -> None:
+    action = f"{updates.NAMESPACES[updates.CLIENT]}/GetConfig"
+    request = updates.ask(updates.CLIENT, "GetServers", action=action)
+    assert b"<GetConfigResult>" in answered(request)

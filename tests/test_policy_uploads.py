@@ -1,0 +1,135 @@
+"""`uploads`, `engines` and `without_clamav` of a policy file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.addons.verification import verify_authority
+from ibcm_bridge.check import check_policy
+from ibcm_bridge.findings import Level
+from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.policy import ClamAv, Policy, UploadHosts, UploadRules
+from ibcm_bridge.policy_file import PolicyError, load_policy
+
+
+@pytest.fixture
+def directory(tmp_path: Path, pki: LabPki) -> Path:
+    pki.write(tmp_path / "pki")
+    return tmp_path
+
+
+def load(directory: Path, more: str, *changes: tuple[str, str]) -> Policy:
+    text = shipped_policy().replace("publications:\n", f"{more}\npublications:\n", 1)
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = directory / "changed.yaml"
+    path.write_text(text, "utf-8")
+    return load_policy(path)
+
+
+def problems(directory: Path, more: str) -> str:
+    with pytest.raises(PolicyError) as caught:
+        load(directory, more)
+    return str(caught.value)
+
+
+def said(policy: Policy) -> list[tuple[Level, str, str]]:
+    found = check_policy(policy, datetime.now(UTC), verify_authority)
+    return [(one.level, one.where, one.text) for one in found]
+
+
+def test_left_out_they_are_as_documented(directory: Path) -> None:
+    policy = load(directory, "")
+    assert policy.uploads == UploadRules()
+    assert policy.clamav is None
+
+
+def test_uploads_are_read(directory: Path) -> None:
+    policy = load(
+        directory,
+        "uploads: {spool: u.sqlite, largest: 65536, size: 1048576, sessions: 2, of_client: 1, "
+        "abandoned_after: 1h}",
+        ("    roles:\n", "    upload_hosts: rewrite\n    roles:\n"),
+    )
+    spool = directory / "u.sqlite"
+    assert policy.uploads == UploadRules(spool, 65_536, 1_048_576, 2, 1, timedelta(hours=1))
+    publication = next(iter(policy.listeners[0].publications.values()))  # type: ignore[union-attr]
+    assert publication.upload_hosts is UploadHosts.REWRITE  # type: ignore[union-attr]
+    assert any(str(spool) in text for _, where, text in said(policy) if where == "uploads")
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("uploads: {spool: none/u.sqlite}", "uploads.spool: there is no folder"),
+        ("uploads: {spool: pki}", "is a folder; name a file in it"),
+        ("uploads: {largest: 65535}", "uploads.largest"),
+        ("uploads: {size: 1048576}", "uploads.size: there must be room for one of 67108864 bytes"),
+        ("uploads: {largest: many}", "uploads.largest: a whole number of bytes is wanted here"),
+        ("uploads: {sessions: 0}", "uploads.sessions"),
+        ("uploads: {abandoned_after: soon}", "uploads.abandoned_after"),
+        ("engines: {clamav: {}}", "engines.clamav: either socket: "),
+        ("engines: {clamav: {socket: a, address: 'b:1'}}", "engines.clamav: either socket: "),
+        ("engines: {clamav: {address: '127.0.0.1:0'}}", "0 is not a port"),
+        ("engines: {clamav: {address: localhost}}", "engines.clamav.address"),
+        ("engines: {clamav: {socket: a, seconds: 0}}", "engines.clamav.seconds"),
+        ("engines: {sophos: {}}", "engines.sophos: no such key here"),
+        ("rules: [none]", "rules.0: "),
+    ],
+)
+def test_what_cannot_be_is_said(directory: Path, more: str, problem: str) -> None:
+    assert problem in problems(directory, more)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("{socket: /run/clamav/clamd.ctl}", Path("/run/clamav/clamd.ctl")),
+        ("{address: '127.0.0.1:3310'}", ("127.0.0.1", 3310)),
+        ("{address: '[::1]:3310'}", ("::1", 3310)),
+    ],
+)
+def test_clamav_is_on_this_machine(
+    directory: Path, text: str, address: Path | tuple[str, int]
+) -> None:
+    policy = load(directory, f"engines: {{clamav: {text}}}")
+    assert policy.clamav == ClamAv(address)
+    (finding,) = [one for one in said(policy) if one[1] == "engines.clamav"]
+    assert finding[0] is Level.FACT
+
+
+def test_clamav_on_another_machine_is_warned_of(directory: Path) -> None:
+    policy = load(directory, "engines: {clamav: {address: 'av.corp.example:3310'}}")
+    levels = [level for level, where, _ in said(policy) if where == "engines.clamav"]
+    assert levels == [Level.FACT, Level.WARNING]
+
+
+def test_a_role_that_goes_on_without_clamav_says_why(directory: Path) -> None:
+    policy = load(
+        directory,
+        "engines: {clamav: {address: '127.0.0.1:3310'}}",
+        (
+            "      management-point:\n",
+            "      management-point:\n        without_clamav: {because: policy comes first}\n",
+        ),
+    )
+    (publication, *_) = policy.listeners[0].publications.values()  # type: ignore[union-attr]
+    roles = {one.profile.name: one for one in publication.directories.values()}  # type: ignore[union-attr]
+    assert roles["management-point"].profile.may_miss == {"clamav"}
+    assert roles["distribution-point"].profile.may_miss == frozenset()
+    assert any("policy comes first" in text for _, _, text in said(policy))
+
+
+def test_a_folder_of_rules_is_taken_whole(directory: Path) -> None:
+    folder = directory / "more-rules"
+    folder.mkdir()
+    (folder / "a.yar").write_bytes(b"\xff")
+    assert "not UTF-8" in problems(directory, "rules: [more-rules]")
+    (folder / "a.yar").write_text("rule a { condition: false }")
+    (folder / "readme.txt").write_bytes(b"\xff")
+    assert load(directory, "rules: [more-rules]").rule_files == (folder,)

@@ -1,0 +1,45 @@
+"""Sessions of uploads in a spool of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.uploads.spool import Spool, SpoolLimits
+
+LIMITS = SpoolLimits(largest=1_000, size=3_000, sessions=4, of_client=2, abandoned_after=100.0)
+
+
+class Clock:
+    """Seconds, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def open_spool(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Spool]]:
+    opened: list[Spool] = []
+
+    def make(limits: SpoolLimits = LIMITS) -> Spool:
+        opened.append(Spool(tmp_path / "uploads.sqlite", limits, clock))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def spool(open_spool: Callable[..., Spool]) -> Spool:
+    return open_spool()

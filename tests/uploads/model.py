@@ -1,0 +1,144 @@
+"""Uploads without HTTP: the spool on one side, the lab's server on the other, and mishaps between.
+
+The bridge is reduced to its rule: what `take` refuses is not sent, and what brings the last byte is
+sent only after the whole was inspected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ibcm_bridge.decisions import Deny
+from ibcm_bridge.lab.content import Answer
+from ibcm_bridge.lab.uploads import PROTOCOL, UploadServer
+from ibcm_bridge.uploads.acknowledgement import Acknowledgement, read_acknowledgement
+from ibcm_bridge.uploads.packet import ContentRange, Packet, PacketType
+from ibcm_bridge.uploads.session import Sender, UploadPart
+from ibcm_bridge.uploads.spool import Spool, SpoolLimits, read_object
+
+EVIL = b"EVIL"
+OBJECTS = (b"goodgood", b"EVILgood", b"goEVILgo")
+SIZE = 8
+ME = Sender("a", "mp", "ccm_incoming/x.msg")
+SENDERS = (*(ME,) * 12, replace(ME, key="b"), replace(ME, path="ccm_incoming/y.msg"))
+PLACES = ((0, 8), (0, 8), (0, 5), (0, 5), (5, 8), (5, 8), (0, 3), (3, 8), (3, 5))
+FATES = (*("arrives",) * 8, "never sent", "never answered")
+MISHAPS = ("restart", "restart", "loss", "pause", "long pause")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A packet of one of two sessions, or something that happens."""
+
+    what: str
+    session: int = 0
+    sender: Sender = ME
+    whole: bytes = b""
+    place: tuple[int, int] = (0, 0)
+    total: int = SIZE
+    fate: str = "arrives"
+
+
+@dataclass
+class Run:
+    """One run through it."""
+
+    folder: Path
+    now: float = 0.0
+    server: UploadServer = field(default_factory=UploadServer)
+    inspected: set[bytes] = field(default_factory=set)
+    names: list[str] = field(default_factory=lambda: ["", ""])
+    spool: Spool = field(init=False)
+
+    def open(self) -> None:
+        limits = SpoolLimits(64, 512, 6, 3, 1_000.0)
+        self.spool = Spool(self.folder / "spool", limits, lambda: self.now)
+
+    def step(self, step: Step) -> None:
+        name = self.names[step.session]
+        if step.what == "fragment" and step.place[1] <= step.total:
+            first, end = step.place
+            place = ContentRange(first, end - 1, step.total)
+            packet = Packet(PacketType.FRAGMENT, name, place)
+            self.send(packet, step.sender, step.whole[first:end], step.fate)
+        elif step.what in ("close", "cancel"):
+            packet = Packet(PacketType(f"{step.what}-session"), name)
+            self.send(packet, step.sender, b"", step.fate)
+        elif step.what == "create":
+            self.create(step.session, step.sender)
+        elif step.what in MISHAPS:
+            self.happen(step.what)
+
+    def create(self, number: int, sender: Sender) -> None:
+        if self.spool.consider(Packet(PacketType.CREATE_SESSION), sender)[1] is not None:
+            return
+        said = {"bits-packet-type": "create-session", "bits-supported-protocols": PROTOCOL}
+        session = self.server.answer(sender.path, said, b"").fields["BITS-Session-Id"]
+        if self.spool.begin(sender, session) is None:
+            self.names[number] = session
+
+    def send(self, packet: Packet, sender: Sender, body: bytes, fate: str) -> None:
+        part = self.spool.take(packet, sender, body)
+        if isinstance(part, Deny):
+            return
+        if part.whole:
+            whole = body if part.stored is None else read_object(part.stored)
+            if EVIL in whole:
+                return
+            self.inspected.add(whole)
+        if fate == "never sent":
+            return
+        answer = self.server.answer(sender.path, fields(packet), body)
+        if fate == "never answered":
+            return
+        self.follow(part, answer)
+
+    def follow(self, part: UploadPart, answer: Answer) -> None:
+        said = read_acknowledgement(
+            answer.status,
+            [(name.lower().encode(), value.encode()) for name, value in answer.fields.items()],
+        )
+        assert isinstance(said, Acknowledgement)
+        self.spool.acknowledge(part, said)
+
+    def happen(self, mishap: str) -> None:
+        if mishap.endswith("pause"):
+            self.now += 600.0 if mishap == "pause" else 2_000.0
+            self.spool.sweep()
+            return
+        self.spool.close()
+        if mishap == "loss":
+            for path in self.folder.iterdir():
+                path.unlink()
+        self.open()
+
+
+def play(steps: list[Step]) -> int:
+    """How many files were made on the way, all of them as they must be."""
+    made = 0
+    with TemporaryDirectory() as name:
+        run = Run(Path(name))
+        run.open()
+        try:
+            run.create(0, ME)
+            run.create(1, ME)
+            for step in steps:
+                run.step(step)
+                for uploaded in run.server.files.values():
+                    assert EVIL not in uploaded
+                    assert uploaded in run.inspected
+                made += len(run.server.files)
+                run.server.files.clear()
+        finally:
+            run.spool.close()
+    return made
+
+
+def fields(packet: Packet) -> dict[str, str]:
+    said = {"bits-packet-type": packet.type.value, "bits-session-id": packet.session}
+    if packet.range is not None:
+        place = packet.range
+        said["content-range"] = f"bytes {place.first}-{place.last}/{place.total}"
+    return said

@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.uploads.acknowledgement import Acknowledgement
+from ibcm_bridge.uploads.packet import ContentRange, Packet, PacketType
+from ibcm_bridge.uploads.session import Sender, StoredObject, UploadPart
+from ibcm_bridge.uploads.spool import Spool, SpoolError, SpoolLimits, read_object
+
+from .conftest import LIMITS, Clock
+
+ME = Sender("a" * 64, "mp01.corp.example", "ccm_incoming/x.msg")
+OTHER = replace(ME, key="b" * 64)
+DATA = bytes(range(256)) * 2
+
+Open = Callable[..., Spool]
+
+
+def fragment(first: int, end: int, total: int = len(DATA), session: str = "{1}") -> Packet:
+    return Packet(PacketType.FRAGMENT, session, ContentRange(first, end - 1, total))
+
+
+CLOSE = Packet(PacketType.CLOSE_SESSION, "{1}")
+CANCEL = Packet(PacketType.CANCEL_SESSION, "{1}")
+
+
+def took(spool: Spool, first: int, end: int, data: bytes = DATA, sender: Sender = ME) -> UploadPart:
+    part = spool.take(fragment(first, end, len(data)), sender, data[first:end])
+    assert isinstance(part, UploadPart), part
+    return part
+
+
+def acknowledged(spool: Spool, part: UploadPart, received: int) -> Deny | None:
+    return spool.acknowledge(part, Acknowledgement(True, "", received, False))
+
+
+def refused(answer: object) -> Deny:
+    assert isinstance(answer, Deny), answer
+    return answer
+
+
+@pytest.fixture
+def begun(spool: Spool) -> Spool:
+    assert spool.begin(ME, "{1}") is None
+    return spool
+
+
+def test_an_upload_is_put_together(begun: Spool) -> None:
+    for first in range(0, 400, 100):
+        part = took(begun, first, first + 100)
+        assert (part.whole, part.stored) == (False, None)
+        assert acknowledged(begun, part, first + 100) is None
+    last = took(begun, 400, 512)
+    assert last.whole
+    assert last.stored is not None
+    assert read_object(last.stored) == DATA
+    assert acknowledged(begun, last, 512) is None
+    close = begun.take(CLOSE, ME, b"")
+    assert isinstance(close, UploadPart)
+    assert begun.acknowledge(close, Acknowledgement(True, "", None, False)) is None
+    assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_SESSION
+
+
+def test_an_upload_of_one_fragment_is_inspected_where_it_is(begun: Spool) -> None:
+    part = took(begun, 0, 512)
+    assert (part.whole, part.stored) == (True, None)
+
+
+@pytest.mark.parametrize(
+    "packet", [Packet(PacketType.PING), Packet(PacketType.PING, "{9}"), CANCEL, CLOSE]
+)
+def test_only_a_ping_needs_no_session(spool: Spool, packet: Packet) -> None:
+    answer = spool.take(packet, ME, b"")
+    if packet.type is PacketType.PING:
+        assert isinstance(answer, UploadPart)
+    else:
+        assert refused(answer).reason is Reason.UPLOAD_SESSION
+
+
+@pytest.mark.parametrize("packet", [fragment(0, 10), CLOSE, CANCEL])
+def test_a_session_is_its_clients_alone(begun: Spool, packet: Packet) -> None:
+    assert refused(begun.take(packet, OTHER, DATA[:10])).reason is Reason.UPLOAD_OF_ANOTHER
+    session, refusal = begun.consider(packet, OTHER)
+    assert session is None, "what another may not touch, it may not have cancelled either"
+    assert refused(refusal).reason is Reason.UPLOAD_OF_ANOTHER
+    # Nor at another site system: there it is not known.
+    elsewhere = replace(ME, site_system="mp02.corp.example")
+    assert refused(begun.take(packet, elsewhere, DATA[:10])).reason is Reason.UPLOAD_SESSION
+    took(begun, 0, 10)
+
+
+def test_a_session_is_of_one_path(begun: Spool) -> None:
+    elsewhere = replace(ME, path="ccm_incoming/y.msg")
+    answer = refused(begun.take(fragment(0, 10), elsewhere, DATA[:10]))
+    assert (answer.reason, answer.rule) == (Reason.UPLOAD_CHANGED, "uploads.path")
+
+
+def test_a_gap_is_told_where_to_go_on(begun: Spool) -> None:
+    first = refused(begun.take(fragment(1, 10), ME, DATA[1:10]))
+    assert (first.reason, first.received) == (Reason.UPLOAD_GAP, 0)
+    part = took(begun, 0, 100)
+    acknowledged(begun, part, 60)  # not all of it was taken
+    later = refused(begun.take(fragment(101, 110), ME, DATA[101:110]))
+    assert (later.reason, later.received) == (Reason.UPLOAD_GAP, 60)
+    took(begun, 60, 110)
+    took(begun, 110, 120)
+
+
+@pytest.mark.parametrize(("first", "end"), [(0, 100), (0, 150), (50, 100), (50, 60), (99, 512)])
+def test_the_same_bytes_again_change_nothing(begun: Spool, first: int, end: int) -> None:
+    took(begun, 0, 100)
+    took(begun, first, end)
+    part = took(begun, max(100, end), 512) if end < 512 else took(begun, 100, 512)
+    assert part.stored is not None
+    assert read_object(part.stored) == DATA
+
+
+@pytest.mark.parametrize(("first", "end"), [(0, 100), (0, 150), (50, 100), (50, 60), (99, 512)])
+def test_other_bytes_than_before_are_refused(begun: Spool, first: int, end: int) -> None:
+    took(begun, 0, 100)
+    changed = bytearray(DATA[first:end])
+    changed[0] ^= 1
+    answer = refused(begun.take(fragment(first, end), ME, bytes(changed)))
+    assert (answer.reason, answer.rule) == (Reason.UPLOAD_CHANGED, "uploads.overlap")
+    assert took(begun, 100, 200).session is not None
+
+
+def test_other_bytes_are_refused_also_where_nothing_was_acknowledged(begun: Spool) -> None:
+    # The site system may have them: the acknowledgement can have been lost on the way.
+    took(begun, 0, 100)
+    assert refused(begun.take(fragment(0, 100), ME, bytes(100))).reason is Reason.UPLOAD_CHANGED
+
+
+def test_the_size_cannot_change(begun: Spool) -> None:
+    took(begun, 0, 100)
+    answer = refused(begun.take(fragment(100, 200, 200), ME, DATA[100:200]))
+    assert (answer.reason, answer.rule) == (Reason.UPLOAD_CHANGED, "uploads.total")
+
+
+def test_what_is_announced_to_be_too_large_is_refused_at_once(begun: Spool) -> None:
+    assert begun.consider(fragment(0, 10, 1_000), ME)[1] is None
+    session, refusal = begun.consider(fragment(0, 10, 1_001), ME)
+    assert refused(refusal).reason is Reason.UPLOAD_TOO_LARGE
+    assert session is not None, "so that it can be cancelled"
+
+
+@pytest.mark.parametrize("received", [None, 0, 511])
+def test_nothing_is_closed_before_all_of_it_is_acknowledged(
+    begun: Spool, received: int | None
+) -> None:
+    part = took(begun, 0, 512)
+    if received is not None:
+        acknowledged(begun, part, received)
+    assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_INCOMPLETE
+    acknowledged(begun, part, 512)
+    assert isinstance(begun.take(CLOSE, ME, b""), UploadPart)
+
+
+def test_a_session_of_which_nothing_is_known_is_not_closed(begun: Spool) -> None:
+    assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_INCOMPLETE
+
+
+def test_a_site_system_that_has_more_than_is_known_ends_the_session(begun: Spool) -> None:
+    part = took(begun, 0, 100)
+    assert refused(acknowledged(begun, part, 101)).reason is Reason.UPLOAD_SESSION
+    assert acknowledged(begun, part, 100) is None
+
+
+def test_what_is_cancelled_is_gone_whatever_the_site_system_says(begun: Spool) -> None:
+    took(begun, 0, 100)
+    assert isinstance(begun.take(CANCEL, ME, b""), UploadPart)
+    assert refused(begun.take(fragment(100, 200), ME, DATA[100:200])).reason is (
+        Reason.UPLOAD_SESSION
+    )
+
+
+def test_a_session_that_the_site_system_has_forgotten_is_forgotten_here(begun: Spool) -> None:
+    part = took(begun, 0, 100)
+    assert begun.acknowledge(part, Acknowledgement(False, "", None, True)) is None
+    assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_SESSION
+
+
+def test_a_session_that_could_not_be_closed_can_be_closed_again(begun: Spool) -> None:
+    acknowledged(begun, took(begun, 0, 512), 512)
+    close = begun.take(CLOSE, ME, b"")
+    assert isinstance(close, UploadPart)
+    begun.acknowledge(close, Acknowledgement(False, "", None, False))
+    assert isinstance(begun.take(CLOSE, ME, b""), UploadPart)
+
+
+# How much there may be
+
+
+def test_there_are_so_many_sessions_and_no_more(spool: Spool) -> None:
+    for number in range(LIMITS.sessions):
+        assert spool.begin(replace(ME, key=str(number)), f"{{{number}}}") is None
+    create = Packet(PacketType.CREATE_SESSION)
+    assert refused(spool.consider(create, OTHER)[1]).reason is Reason.OVERLOADED
+    assert refused(spool.begin(OTHER, "{x}")).reason is Reason.OVERLOADED
+
+
+def test_the_oldest_session_of_a_client_makes_room_for_another(spool: Spool, clock: Clock) -> None:
+    for number in range(LIMITS.of_client + 1):
+        clock.now += 1
+        assert spool.begin(ME, f"{{{number}}}") is None
+    found = [
+        spool.find(Packet(PacketType.CLOSE_SESSION, f"{{{number}}}"), ME) is not None
+        for number in range(LIMITS.of_client + 1)
+    ]
+    assert found == [False, True, True]
+
+
+def test_there_is_room_for_so_many_bytes_and_no_more(open_spool: Open) -> None:
+    spool = open_spool(replace(LIMITS, size=612))
+    spool.begin(ME, "{1}")
+    spool.begin(OTHER, "{2}")
+    took(spool, 0, 512)
+    packet = fragment(0, 100, 200, "{2}")
+    assert isinstance(spool.take(packet, OTHER, DATA[:100]), UploadPart)
+    more = fragment(100, 101, 200, "{2}")
+    answer = refused(spool.take(more, OTHER, DATA[100:101]))
+    assert (answer.reason, answer.rule) == (Reason.OVERLOADED, "uploads.size")
+    assert isinstance(spool.take(CANCEL, ME, b""), UploadPart)
+    assert isinstance(spool.take(more, OTHER, DATA[100:101]), UploadPart)
+
+
+def test_an_id_that_there_is_already_is_no_new_session(begun: Spool) -> None:
+    assert refused(begun.begin(OTHER, "{1}")).reason is Reason.SITE_SYSTEM_RESPONSE
+
+
+def test_what_is_abandoned_is_thrown_away(begun: Spool, clock: Clock) -> None:
+    took(begun, 0, 100)
+    clock.now += LIMITS.abandoned_after
+    assert begun.sweep() == 0
+    clock.now += 1
+    assert begun.sweep() == 1
+    assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_SESSION
+
+
+def test_whoever_goes_on_has_not_abandoned_it(begun: Spool, clock: Clock) -> None:
+    took(begun, 0, 100)
+    clock.now += 80
+    took(begun, 100, 200)
+    clock.now += 80
+    assert begun.sweep() == 0
+
+
+def test_what_is_thrown_away_is_given_back_to_the_disk(
+    open_spool: Open, tmp_path: Path, clock: Clock
+) -> None:
+    spool = open_spool(SpoolLimits(10_000_000, 20_000_000, 4, 2, 100.0))
+    spool.begin(ME, "{1}")
+    took(spool, 0, 5_000_000, bytes(5_000_000))
+    clock.now += 101
+    spool.sweep()
+    spool.close()
+    assert (tmp_path / "uploads.sqlite").stat().st_size < 200_000
+
+
+# What goes wrong
+
+
+def test_a_restart_goes_on_where_it_was(open_spool: Open) -> None:
+    before = open_spool()
+    before.begin(ME, "{1}")
+    acknowledged(before, took(before, 0, 100), 100)
+    before.close()
+    after = open_spool()
+    took(after, 100, 200)
+    assert refused(after.take(fragment(100, 200), ME, bytes(100))).reason is Reason.UPLOAD_CHANGED
+
+
+def test_several_processes_share_it(open_spool: Open) -> None:
+    one, other = open_spool(), open_spool()
+    one.begin(ME, "{1}")
+    took(one, 0, 100)
+    took(other, 100, 200)
+    took(one, 200, 300)
+    assert refused(other.take(fragment(0, 100), ME, bytes(100))).reason is Reason.UPLOAD_CHANGED
+
+
+def test_a_disk_that_fills_loses_nothing(begun: Spool) -> None:
+    took(begun, 0, 100)
+    begun._database.one("PRAGMA max_page_count = 1")
+    big = replace(LIMITS, largest=10_000_000, size=10_000_000)
+    begun._limits = big
+    with pytest.raises(SpoolError, match="the disk is full"):
+        begun.take(fragment(100, 512), ME, bytes(400_000))
+    begun._database.one("PRAGMA max_page_count = 1073741823")
+    assert took(begun, 100, 512).stored is not None
+
+
+def test_an_object_that_is_not_whole_is_not_inspected(begun: Spool, tmp_path: Path) -> None:
+    part = took(begun, 0, 100)
+    assert part.session is not None
+    path = str(tmp_path / "uploads.sqlite")
+    with pytest.raises(SpoolError, match="not whole"):
+        read_object(StoredObject(path, part.session.name, 101))
+    with pytest.raises(SpoolError, match="cannot be read"):
+        read_object(StoredObject(str(tmp_path / "none.sqlite"), "x", 1))
+
+
+def test_only_its_owner_reads_it(begun: Spool, tmp_path: Path) -> None:
+    took(begun, 0, 100)
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_another_database_is_not_taken_for_a_spool(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "other.sqlite"
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE x (y)")
+    database.close()
+    with pytest.raises(SpoolError, match="is a database of something else"):
+        Spool(path, LIMITS, clock)

@@ -1,0 +1,82 @@
+"""What of a head is shown: values of fields that are known to be harmless, and of no other."""
+
+import pytest
+
+from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.views import heads
+from ibcm_bridge.views.heads import redacted, redacted_fields
+
+SECRET = b"c2VjcmV0LXRva2VuLXNlY3JldC10b2tlbg"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"),
+        *("WWW-Authenticate", "Proxy-Authenticate", "Authentication-Info"),
+        *("CCMClientIDSignature", "CCMClientTimestampSignature", "CCMClientTimestampsSignature"),
+        *(
+            "ClientToken",
+            "ClientTokenSignature",
+            "X-Auth-Token",
+            "X-Api-Key",
+            "Location",
+            "Referer",
+        ),
+    ],
+)
+@pytest.mark.parametrize("spelled", [str, str.lower, str.upper])
+def test_a_field_that_may_let_somebody_in_is_named_and_its_value_is_not_shown(
+    name: str, spelled: type[str]
+) -> None:
+    field = spelled(name).encode()
+    assert redacted_fields([(field, SECRET)]) == ((field, b"[not shown]"),)
+
+
+def test_a_field_that_nobody_knows_is_not_shown_either() -> None:
+    assert redacted_fields([(b"X-Made-Up", b"a")]) == ((b"X-Made-Up", b"[not shown]"),)
+
+
+def test_what_is_shown_is_shown_in_its_order_and_as_often_as_it_came() -> None:
+    fields = [(b"Host", b"x"), (b"Accept", b"a"), (b"Cookie", SECRET), (b"accept", b"b")]
+    shown = redacted_fields(fields)
+    assert shown == (*fields[:2], (b"Cookie", b"[not shown]"), fields[3])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"Bearer " + SECRET,
+        b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N",
+        b"ccmhttp password=hunter2",
+    ],
+)
+def test_nor_is_what_looks_like_a_secret_in_a_field_that_is_shown(value: bytes) -> None:
+    ((_, shown),) = redacted_fields([(b"User-Agent", value)])
+    assert value.split()[-1] not in shown
+    assert b"hunter2" not in shown
+
+
+def test_a_target_is_shown_as_the_audit_has_it() -> None:
+    head = read_request_head(
+        b"GET /a?access_token=hunter2&MPLIST HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+    )
+    assert isinstance(head, RequestHead)
+    assert redacted(head) == RequestHead(b"GET", b"/a?access_token=...&MPLIST", head.fields, 3)
+
+
+def test_a_head_without_end_is_bounded() -> None:
+    fields = [(b"N" * 1_000, b"v")] * 1_000
+    shown = redacted_fields(fields)
+    assert len(shown) == heads.MAX_FIELDS + 1
+    assert shown[-1] == (b"...", b"900 more")
+    assert {len(name) for name, _ in shown[:-1]} == {heads.MAX_NAME}
+    ((_, value),) = redacted_fields([(b"User-Agent", b"a b " * 1_000)])
+    assert len(value) == heads.MAX_VALUE
+    head = redacted(RequestHead(b"M" * 1_000, b"/" * 10_000, (), None))
+    assert len(head.method) == heads.MAX_NAME
+    assert len(head.target) <= 512
+
+
+def test_bytes_that_are_no_text_are_shown_as_they_came() -> None:
+    assert redacted_fields([(b"User-Agent", b"\xff\x80")]) == ((b"User-Agent", b"\xff\x80"),)
