@@ -39,7 +39,8 @@ def line(request: Request, way: Way, place: Place, body: Path | None) -> str:
         words += ["--cacert", str(place.root)]
         if place.credential is not None:
             words += ["--cert", f"{place.credential}.pem", "--key", f"{place.credential}.key"]
-    words.append("--http1.0" if request.version == "HTTP/1.0" else "--http1.1")
+    # With --http1.0 it would ask for that in the handshake too (ALPN), which is another case.
+    words += ["--http1.0", "--no-alpn"] if request.version == "HTTP/1.0" else ["--http1.1"]
     words += ["--head"] if request.method == "HEAD" else ["--request", request.method]
     for name, value in (*request.headers, *_unasked_for(request)):
         if name.lower() != "content-length":  # curl counts, too

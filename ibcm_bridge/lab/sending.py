@@ -7,7 +7,10 @@ proxy could see is read from its audit.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from typing import Self
 
 from cryptography import x509
 
@@ -38,6 +41,29 @@ from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import RunningBridge
 from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.lab.uploads import SESSION
+
+
+class SeveralNames:
+    """A client's connections, one for each name it needs; a context manager."""
+
+    def __init__(self, way: Callable[[Request], Way], connect: Callable[[Way], LabClient]) -> None:
+        self._way = way
+        self._connect = connect
+        self._open: dict[Way, LabClient] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def send(self, request: Request) -> Reply:
+        """To where it belongs."""
+        way = self._way(request)
+        if way not in self._open:
+            self._open[way] = self._stack.enter_context(self._connect(way))
+        return self._open[way].send(request)
 
 
 class BothWays:
@@ -79,9 +105,14 @@ class BothWays:
         before = len(self._bridge.audit())
         credential = self._clients[client]
         address = self._bridge.addresses[way.port]
-        with LabClient(address, way.name, trust=self._pki.root, credential=credential) as sender:
-            reply = sender.send(request)
-        if reply.status != 200:
+        trust = self._pki.root
+        try:
+            with LabClient(address, way.name, trust=trust, credential=credential) as sender:
+                reply = sender.send(request)
+        except (HandshakeRefused, ConnectionEnded) as ended:
+            self._problems.append(f"{request.method} before it was not answered: {ended}")
+            reply = Reply(0, "", (), b"")
+        if reply.status not in (0, 200):
             self._problems.append(f"{request.method} before it was answered {reply.status}")
         self._bridge.wait_for_records(before + 1)
         return reply

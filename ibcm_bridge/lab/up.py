@@ -122,15 +122,15 @@ def _lines(known: About, seconds: float) -> Iterator[str]:
     yield f"The lab is up, after {seconds:.1f} s: for teaching and trying, not for production."
     yield "That address is its page. Ctrl-C ends it, and so does: ibcm-bridge lab down"
     yield ""
-    for one in known["names"]:
-        yield f"  {one['address']:<22} {one['mode']:<8} {one['name']}"
+    for name in known["names"]:
+        yield f"  {name['address']:<22} {name['mode']:<8} {name['name']}"
     yield ""
-    for name, path in known["files"].items():
-        yield f"  {name:<22} {path}"
-    for one in known["curl"]:
+    for what, path in known["files"].items():
+        yield f"  {what:<22} {path}"
+    for line in known["curl"]:
         yield ""
-        yield f"# {one['what']}"
-        yield one["line"]
+        yield f"# {line['what']}"
+        yield line["line"]
     yield ""
 
 

@@ -5,6 +5,7 @@ const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token") ?? "";
 const state = { cases: new Map(), results: {}, life: [], faults: [], shown: "" };
 const LINES = 60;
+const wide = matchMedia("(min-width: 52.01rem)");
 
 async function ask(path, given) {
   const request = { headers: { "X-Lab-Token": token } };
@@ -51,14 +52,13 @@ function marks(result) {
 }
 
 function listCases(cases) {
-  const wide = matchMedia("(min-width: 52rem)").matches;
   const families = Map.groupBy ? Map.groupBy(cases, (one) => one.family)
     : cases.reduce((map, one) => map.set(one.family, [...(map.get(one.family) ?? []), one]), new Map());
   for (const [family, members] of families) {
     const items = members.map((one) => make("li", {}, make("button",
       { id: `case-${one.id}`, "data-case": one.id, onclick: () => { choose(one.id); send([one.id]); } },
       make("span", {}, one.title), make("span", { class: "marks" }))));
-    at("cases").append(make("details", { open: wide && "" },
+    at("cases").append(make("details", { open: wide.matches && "" },
       make("summary", {}, family),
       make("button", { class: "family", "data-family": family, onclick: () => send(members.map((one) => one.id)) }, `Send these ${members.length}`),
       make("ol", {}, ...items)));
@@ -74,6 +74,7 @@ function mark(id) {
 function choose(id) {
   if (location.hash.slice(1) === id) show(id);
   else location.hash = id;
+  if (!wide.matches) at("shown").scrollIntoView();
 }
 
 async function show(id) {
@@ -86,6 +87,9 @@ async function show(id) {
   at(`case-${id}`).closest("details").open = true;
   const item = await ask(`/case/${id}`);
   if (state.shown !== id) return undefined;
+  const reference = item.result?.ways.bridge.audit.reference;
+  Object.assign(at("shown").dataset, { case: id, ...(reference && { reference }) });
+  if (!reference) delete at("shown").dataset.reference;
   const held = at("shown").contains(document.activeElement) ? document.activeElement.id : "";
   at("shown").replaceChildren(...showCase(item, { send: () => send([id]), copied, address: location.href }));
   if (held) at(held)?.focus();
@@ -110,6 +114,7 @@ function line(it) {
 function doing(now) {
   const title = state.cases.get(now.doing)?.title ?? (now.doing === "life" ? "A client's life" : now.doing);
   at("doing").textContent = now.doing ? `Sending: ${title}${now.waiting ? `, ${now.waiting} to go` : ""}` : "Ready";
+  document.body.dataset.faults = now.faults.join(" ");
   document.body.dataset.busy = now.doing || now.waiting ? "yes" : "no";
   at("stop").disabled = !now.waiting;
   for (const box of document.querySelectorAll("#faults input")) box.checked = now.faults.includes(box.value);

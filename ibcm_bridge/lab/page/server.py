@@ -99,13 +99,18 @@ class PageServer:
 
     async def serve(self, show: Show, stopped: asyncio.Event) -> None:
         """Until it is stopped."""
-        known = {"guard": self.guard, "show": show, "streams": self.streams}
+        known = {
+            "guard": self.guard,
+            "show": show,
+            "streams": self.streams,
+            "about": self._about,
+        }
         application = Application(
             [
                 (r"/", _Index, known),
                 (r"/files/([^/]+)/([a-z.]+)", _File, known),
                 (r"/events", _Events, known),
-                (r"/lab", _Lab, known | {"about": self._about}),
+                (r"/lab", _Lab, known),
                 (r"/case/([a-z0-9.-]+)", _Case, known),
                 (r"/do/([a-z]+)", _Do, known),
             ],
@@ -129,10 +134,13 @@ class PageServer:
 class _Guarded(RequestHandler):
     """Asks the guard before anything else."""
 
-    def initialize(self, guard: Guard, show: Show, streams: Streams) -> None:
+    def initialize(
+        self, guard: Guard, show: Show, streams: Streams, about: Mapping[str, Any]
+    ) -> None:
         self.guard = guard
         self.show = show
         self.streams = streams
+        self.about = about
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -218,10 +226,6 @@ class _Events(_ByAddress):
 
 
 class _Lab(_Guarded):
-    def initialize(self, about: Mapping[str, Any], **known: Any) -> None:
-        super().initialize(**known)
-        self.about = about
-
     def get(self) -> None:
         faults = [
             {"id": one.id, "title": one.title, "lesson": one.lesson} for one in FAULTS.values()

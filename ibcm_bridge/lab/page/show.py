@@ -15,11 +15,12 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from ibcm_bridge.lab.case_table import FAMILIES
-from ibcm_bridge.lab.cases import BRIDGE, MP_TUNNEL, Case, Client, Way
-from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient
+from ibcm_bridge.lab.cases import BRIDGE, DP_TUNNEL, MP_TUNNEL, Case, Client, Way
+from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient, Request
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.faults import FAULTS
 from ibcm_bridge.lab.life_cycle import LIFE, live
@@ -27,6 +28,7 @@ from ibcm_bridge.lab.page import data
 from ibcm_bridge.lab.page.prepared import Preparing
 from ibcm_bridge.lab.page.traffic import traffic_line
 from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.lab.sending import SeveralNames
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,13 @@ CASES: dict[str, tuple[str, Case]] = {
     case.id: (family, case) for family, cases in FAMILIES.items() for case in cases
 }
 
-_LIFE_WAYS = {"bridge": BRIDGE, "tunnel": MP_TUNNEL}
+
+def _tunnel(request: Request) -> Way:
+    """A tunnel leads to one site system; a bridge's name, to all that are published under it."""
+    return DP_TUNNEL if request.target.startswith("/SMS_DP_") else MP_TUNNEL
+
+
+_LIFE_WAYS: dict[str, Callable[[Request], Way]] = {"bridge": lambda _: BRIDGE, "tunnel": _tunnel}
 
 
 class _Work(NamedTuple):
@@ -58,6 +66,8 @@ class Show:
         self._summaries: dict[str, dict[str, Any]] = {}
         self._details: dict[str, dict[str, Any]] = {}
         self._on: list[str] = []
+        self._wanted: dict[str, bool] = {}
+        """Of faults, what the switches say; they are not all done yet."""
         self._life: list[dict[str, Any]] = []
         self._doing = ""
         self._lines: deque[dict[str, Any]] = deque(maxlen=KEPT_LINES)
@@ -77,9 +87,7 @@ class Show:
     def send(self, ids: list[str]) -> None:
         """Send these cases. KeyError where one is not known, and then none."""
         for family, case in [CASES[one] for one in ids]:
-            self._queue.put(
-                _Work(case.id, lambda family=family, case=case: self._send(family, case))
-            )
+            self._queue.put(_Work(case.id, partial(self._send, family, case)))
         self._tell_state()
 
     def live(self) -> None:
@@ -91,7 +99,8 @@ class Show:
         """Put a fault on or off. KeyError where there is none such."""
         if name not in FAULTS:
             raise KeyError(name)
-        self._queue.put(_Work(name, lambda: self._switch(name, on)))
+        self._wanted[name] = on
+        self._queue.put(_Work(name, partial(self._switch, name, on)))
         self._tell_state()
 
     def stop(self) -> None:
@@ -101,6 +110,7 @@ class Show:
                 self._queue.get_nowait()
             except queue.Empty:
                 break
+        self._wanted = dict.fromkeys(self._on, True)
         self._tell_state()
 
     # What there is to show
@@ -154,33 +164,37 @@ class Show:
         self._publish("result", self._summaries[case.id])
 
     def _switch(self, name: str, on: bool) -> None:
-        if on == (name in self._on):
-            return
-        FAULTS[name].change(self._perimeter, on)
-        if on:
-            self._on.append(name)
-        else:
-            self._on.remove(name)
+        try:
+            if on != (name in self._on):
+                FAULTS[name].change(self._perimeter, on)
+                (self._on.append if on else self._on.remove)(name)
+        finally:
+            self._wanted[name] = name in self._on
 
     def _live(self) -> None:
         self._life.clear()
         self._publish("life", {"begins": True})
-        for name, way in _LIFE_WAYS.items():
-            for step in self._steps(way):
-                told = {"way": name, **step}
-                self._life.append(told)
-                self._publish("life", told)
+        # The cases need a site that leaks; this is the life of a client of one that does not.
+        with self._perimeter.site.discreet():
+            for name, way in _LIFE_WAYS.items():
+                for step in self._steps(way):
+                    told = {"way": name, **step}
+                    self._life.append(told)
+                    self._publish("life", told)
 
-    def _steps(self, way: Way) -> Iterator[dict[str, Any]]:
+    def _steps(self, way: Callable[[Request], Way]) -> Iterator[dict[str, Any]]:
         """The steps of a client's life that were taken; the last may say why it was the last."""
         credential = self._perimeter.clients[Client.COMPUTER]
         assert credential is not None
         device = Device.of(credential, "pc1.corp.example")
-        address = self._perimeter.bridge.addresses[way.port]
+        addresses, trust = self._perimeter.bridge.addresses, self._perimeter.pki.root
+
+        def connect(to: Way) -> LabClient:
+            return LabClient(addresses[to.port], to.name, trust=trust, credential=credential)
+
         taken = 0
-        trust = self._perimeter.pki.root
         try:
-            with LabClient(address, way.name, trust=trust, credential=credential) as client:
+            with SeveralNames(way, connect) as client:
                 for one in live(client, device, LIFE):
                     request = f"{one.request.method} {one.request.target}"
                     answer = f"{one.reply.status} {one.reply.reason}"
@@ -191,7 +205,8 @@ class Show:
 
     def _now(self) -> dict[str, Any]:
         waiting = self._queue.qsize()
-        return {"doing": self._doing, "waiting": waiting, "faults": list(self._on)}
+        faults = [name for name, on in self._wanted.items() if on]
+        return {"doing": self._doing, "waiting": waiting, "faults": faults}
 
     def _tell_state(self) -> None:
         self._publish("state", self._now())

@@ -48,20 +48,21 @@ function column(title, name, way, item) {
     const why = item.no_tunnel || "Not sent yet.";
     return make("section", { class: `way ${name}` }, make("h2", {}, title), make("p", { class: "verdict" }, "—"), make("p", {}, name === "tunnel" ? why : "Not sent yet."));
   }
-  const saw = way.saw.map(([fact, value]) => [fact, value]);
   const decided = [];
   if (way.rule) decided.push(["Rule", make("code", {}, way.rule)]);
   if (way.reason) decided.push(["Reason", make("code", {}, way.reason)], ["Found", way.detail]);
+  if (way.cites) decided.push(["Requirement", make("code", {}, way.cites.id)]);
+  const known = [item.requirement, ...item.also].some((one) => one.id === way.cites?.id);
   const decoded = way.decoded && item.result ? folded("The message it could read", item.result.sent.view) : "";
   return make(
     "section", { class: `way ${name} ${way.standing}` },
     make("h2", {}, title),
     make("p", { class: "verdict" }, way.verdict),
     make("p", { class: "got" }, "The client got: ", make("strong", {}, way.got), way.shown ? ` (from ${way.shown})` : ""),
-    way.said ? make("pre", { tabindex: "0" }, way.said) : "",
-    make("h3", {}, "The proxy could see"), list(saw), decoded,
-    ...(decided.length ? [make("h3", {}, "And decided by"), list(decided)] : []),
-    way.cites ? cites(way.cites) : "",
+    folded("What it was told", way.said),
+    ...(decided.length ? [make("h3", {}, "Decided by"), list(decided)] : []),
+    way.cites && !known ? cites(way.cites) : "",
+    make("h3", {}, "The proxy could see"), list(way.saw), decoded,
     make("h3", {}, "The site system received"), ...arrived(way),
     make("h3", {}, "The client's log would show"), make("p", {}, way.log),
     way.next ? make("p", { class: "cites" }, `Then ${way.next}.`) : "",
@@ -87,7 +88,8 @@ export function showCase(item, { send, copied, address }) {
   ] : [];
   return [
     make("h2", {}, item.title),
-    make("p", { class: "lesson" }, item.lesson, ` Sent with ${item.client}.`),
+    make("p", { class: "lesson" }, item.lesson),
+    make("p", {}, make("code", { id: "line" }, (result ? result.sent : item.prepared.sent).line), ` from a client with ${item.client}`),
     cites(item.requirement), ...item.also.map(cites),
     make("div", { class: "row" },
       make("button", { class: "first", id: "send", onclick: send }, result ? "Send again" : "Send it both ways"),
