@@ -80,7 +80,40 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--report", type=Path, metavar="DIR", help="write index.html and results.json"
     )
+    demo.add_argument("--json", action="store_true", help="one JSON object per case, as it ends")
     demo.set_defaults(command=_demo)
+
+    lab = commands.add_parser(
+        "lab",
+        help="a whole perimeter on this machine, with a page to try it from",
+        description="Certificates, a stand-in for each site system role, the bridge, and a page "
+        "with every good and bad case at a button, through the bridge and through a tunnel.",
+    )
+    does = lab.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    up = does.add_parser(
+        "up",
+        help="start it; Ctrl-C ends it",
+        description="Starts a lab on loopback and prints the address of its page, names, "
+        "certificates and curl lines. Runs until Ctrl-C, SIGTERM or `ibcm-bridge lab down`, and "
+        "leaves nothing behind. Exit status: 0 ended, 1 could not start.",
+    )
+    up.add_argument("--no-browser", action="store_true", help="open no browser")
+    up.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        help="have the bridge, and nothing else, listen there on the ports of the shipped policy "
+        "(8443, 8531, 8080), for who brings a real client; ADDRESS:PORT for another TLS port",
+    )
+    up.add_argument("--json", action="store_true", help="print what it says as one JSON object")
+    up.set_defaults(command=_lab_up)
+    down = does.add_parser(
+        "down",
+        help="end it, and remove what one that crashed has left",
+        description="Ends this user's lab, and removes what one that crashed has left. "
+        "Exit status: 0 no lab runs any more, 1 it could not be ended.",
+    )
+    down.add_argument("--json", action="store_true", help="print a JSON object")
+    down.set_defaults(command=_lab_down)
 
     run = commands.add_parser(
         "run",
@@ -382,4 +415,16 @@ def _pki(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from ibcm_bridge.lab.demo import run_demo
 
-    return run_demo(options.report)
+    return run_demo(options.report, as_json=options.json)
+
+
+def _lab_up(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.up import lab_up
+
+    return lab_up(listen=options.listen, browser=not options.no_browser, as_json=options.json)
+
+
+def _lab_down(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.down import lab_down
+
+    return lab_down(as_json=options.json)

@@ -17,7 +17,7 @@ def test_without_a_command_it_shows_help_and_fails(capsys: pytest.CaptureFixture
     assert "ibcm-bridge demo" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "check", "explain", "identity", "pki"])
+@pytest.mark.parametrize("command", ["demo", "run", "check", "explain", "identity", "lab", "pki"])
 def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])

@@ -18,10 +18,10 @@ DEADLY = "the daemon dies of this"
 
 
 class ScanDaemon:
-    """A context manager; `address` is where it listens, on loopback."""
+    """A context manager; `address` is where it listens, on loopback: on a free port, or this."""
 
-    def __init__(self) -> None:
-        self._server = _Server(("127.0.0.1", 0), _Connection)
+    def __init__(self, port: int = 0) -> None:
+        self._server = _Server(("127.0.0.1", port), _Connection)
         self.address: tuple[str, int] = ("127.0.0.1", self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 

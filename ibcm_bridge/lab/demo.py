@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-import datetime
+import json
 import sys
 import tempfile
 import time
@@ -16,56 +16,54 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ibcm_bridge.lab.case_table import FAMILIES
-from ibcm_bridge.lab.cases import credentials
-from ibcm_bridge.lab.clamd import ScanDaemon
-from ibcm_bridge.lab.demo_policy import BRIDGED_NAMES, demo_policy
 from ibcm_bridge.lab.outcomes import Result
-from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.lab.report import write_report
-from ibcm_bridge.lab.running import RunningBridge
-from ibcm_bridge.lab.sending import BothWays
-from ibcm_bridge.lab.site_systems import SiteSystems
+from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.lab.report import case_data, write_report
 from ibcm_bridge.lab.table import family_lines, heading, row_lines
 
 
-def run_demo(report: Path | None) -> int:
+def run_demo(report: Path | None, *, as_json: bool = False) -> int:
     """Run all cases; print them, write the report, return the exit status."""
     began = time.monotonic()
-    print("ibcm-bridge demo: a lab, not for production. What can be tunneled is sent twice.\n")
-    print(heading())
+    tell = _print_json if as_json else _print_row
+    if not as_json:
+        print("ibcm-bridge demo: a lab, not for production. What can be tunneled is sent twice.\n")
+        print(heading())
     results: dict[str, list[Result]] = {}
     for family, result in _results():
-        if family not in results:
-            print("\n".join(family_lines(family)))
+        tell(family, result, family not in results)
         results.setdefault(family, []).append(result)
-        print("\n".join(row_lines(result)), flush=True)
     every = [result for family in results.values() for result in family]
     failed = [result for result in every if result.problems]
     seconds = time.monotonic() - began
-    print(f"{len(every) - len(failed)} of {len(every)} cases went as required, {seconds:.1f} s.")
+    if not as_json:
+        good = len(every) - len(failed)
+        print(f"{good} of {len(every)} cases went as required, {seconds:.1f} s.")
     for result in failed:
         for problem in result.problems:
             print(f"  {result.case.id}: {problem}", file=sys.stderr)
     if report is not None:
         page = write_report(report, results)
-        print(f"Report: {page}")
+        if not as_json:
+            print(f"Report: {page}")
     return 1 if failed else 0
 
 
+def _print_row(family: str, result: Result, begins: bool) -> None:
+    if begins:
+        print("\n".join(family_lines(family)))
+    print("\n".join(row_lines(result)), flush=True)
+
+
+def _print_json(family: str, result: Result, _begins: bool) -> None:
+    print(json.dumps(case_data(family, result)), flush=True)
+
+
 def _results() -> Iterator[tuple[str, Result]]:
-    pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
-    clients = credentials(pki)
     with (
         tempfile.TemporaryDirectory(prefix="ibcm-bridge-demo-") as name,
-        SiteSystems(pki, leaks=True) as site,
-        ScanDaemon() as daemon,
+        Perimeter(Path(name)) as perimeter,
     ):
-        directory = Path(name)
-        bridge = RunningBridge(directory, pki, site, policy=demo_policy(daemon.address))
-        for bridged in BRIDGED_NAMES:
-            pki.server(bridged).write(directory / "pki", bridged)
-        with bridge:
-            lab = BothWays(pki, clients, site, bridge)
-            for family, cases in FAMILIES.items():
-                for case in cases:
-                    yield family, lab.result(case)
+        for family, cases in FAMILIES.items():
+            for case in cases:
+                yield family, perimeter.both_ways.result(case)

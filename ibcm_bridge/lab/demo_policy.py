@@ -13,7 +13,7 @@ import yaml
 
 from ibcm_bridge.lab.cases import Way
 from ibcm_bridge.lab.files import shipped_policy
-from ibcm_bridge.lab.running import TLS_PORT
+from ibcm_bridge.lab.running import TLS_PORT, TUNNELED
 from ibcm_bridge.lab.stand_ins import STAND_INS
 
 USERS = Way("users.internet.example")
@@ -27,6 +27,15 @@ UPDATE_TUNNEL = Way("sup-tunnel.internet.example")
 CATALOG_TUNNEL = Way("catalog-tunnel.internet.example")
 WRONG_NAME_TUNNEL = Way("mp-wrong-tunnel.internet.example")
 FORGED_TUNNEL = Way("mp-forged-tunnel.internet.example")
+
+_SHIPPED_TUNNELS = ("enroll.internet.example", "ndes.internet.example")
+TUNNEL_NAMES = frozenset(
+    (
+        *TUNNELED.values(),
+        *_SHIPPED_TUNNELS,
+        *(way.name for way in (UPDATE_TUNNEL, CATALOG_TUNNEL, WRONG_NAME_TUNNEL, FORGED_TUNNEL)),
+    )
+)
 
 _TRUST = {
     "anchors": ["pki/root.pem"],

@@ -11,12 +11,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 from uuid import UUID
 from xml.etree import ElementTree as ET
 
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.answers import POLICIES
-from ibcm_bridge.lab.client import LabClient, Reply, Request
+from ibcm_bridge.lab.client import Reply, Request
 from ibcm_bridge.lab.content import content
 from ibcm_bridge.lab.device import AGENT, Device, posted
 from ibcm_bridge.lab.uploads import Upload
@@ -97,8 +98,15 @@ class Lived:
     good: bool
 
 
-def live(client: LabClient, device: Device, steps: tuple[Step, ...]) -> Iterator[Lived]:
-    """Take the steps, on one connection, as long as the answers are good."""
+class Sends(Protocol):
+    """What takes the steps: one connection, or one for each site system."""
+
+    def send(self, request: Request) -> Reply:
+        """Send one request, wait for its whole answer."""
+
+
+def live(client: Sends, device: Device, steps: tuple[Step, ...]) -> Iterator[Lived]:
+    """Take the steps, as long as the answers are good."""
     for step in steps:
         request = step.request(device)
         reply = client.send(request)

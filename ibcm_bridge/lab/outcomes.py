@@ -42,6 +42,8 @@ class Outcome:
     saw: str
     """One line: what the proxy could see."""
     audit: dict[str, Any]
+    seen: Seen
+    """The same, before it was put into words."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ def outcome(case: Case, seen: Seen) -> Outcome:
         answered=_answered(answer) + _notes(case, seen),
         shown=_common_name(seen.presented) if seen.presented else "",
         arrived=_arrived(case, seen),
-        saw=_saw(seen.record),
+        saw=saw(seen.record),
         audit=seen.record,
+        seen=seen,
     )
 
 
@@ -198,7 +201,7 @@ def _common_name(certificate: x509.Certificate) -> str:
     return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
 
-def _saw(record: dict[str, Any]) -> str:
+def saw(record: dict[str, Any]) -> str:
     """What an audit record says, in one line."""
     if record.get("event") == "tunnel":
         return f"the name {record['server_name']} and {tunneled_bytes(record):,} bytes"

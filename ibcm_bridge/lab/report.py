@@ -57,14 +57,14 @@ pre { overflow-x: auto; font-size: .8rem; margin: .4rem 0 0; white-space: pre-wr
 .problem { color: var(--bad); font-weight: 600; }
 """.strip()
 
-_SHORT = {
+SHORT = {
     Far.ANSWERED: "passed",
     Far.REFUSED_THERE: "reached the site system",
     Far.REFUSED_BY_CLIENT: "left to the client",
     Far.REFUSED_BY_PROXY: "refused",
     Far.ANSWER_REFUSED: "answer refused",
 }
-_WORDS = {
+WORDS = {
     Far.ANSWERED: "Passed, and answered by the site system",
     Far.REFUSED_THERE: "Reached the site system, which refused it",
     Far.REFUSED_BY_CLIENT: "Left to the client, which refused the site system",
@@ -78,7 +78,7 @@ def write_report(directory: Path, families: Families) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     data = {
         "cases": [
-            _data(family, result) for family, results in families.items() for result in results
+            case_data(family, result) for family, results in families.items() for result in results
         ],
         "not_shown": NOT_SHOWN,
     }
@@ -88,7 +88,8 @@ def write_report(directory: Path, families: Families) -> Path:
     return page
 
 
-def _data(family: str, result: Result) -> dict[str, Any]:
+def case_data(family: str, result: Result) -> dict[str, Any]:
+    """A case and how it went, as JSON has it."""
     case = result.case
     return {
         "id": case.id,
@@ -167,12 +168,12 @@ def _summary_cell(result: Result, outcome: Outcome | None) -> str:
     if outcome is None:
         return '<td class="none">no tunnel: not TLS</td>'
     return (
-        f'<td class="{_class(result, outcome)}">{_SHORT[outcome.far]}: '
+        f'<td class="{standing(result, outcome)}">{SHORT[outcome.far]}: '
         f"{escape(outcome.answered)}</td>"
     )
 
 
-def _class(result: Result, outcome: Outcome) -> str:
+def standing(result: Result, outcome: Outcome) -> str:
     """`right` where it went as a perimeter should have it, `late` or `wrong` otherwise."""
     if outcome is result.bridge:
         return "wrong" if result.problems else "right"
@@ -215,7 +216,7 @@ def _way(title: str, result: Result, outcome: Outcome | None) -> str:
     listed = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts if value)
     record = escape(json.dumps(outcome.audit, indent=1))
     return (
-        f'<div class="way {_class(result, outcome)}"><h4>{title}</h4>'
-        f'<p class="verdict">{_WORDS[outcome.far]}</p><dl>{listed}</dl>'
+        f'<div class="way {standing(result, outcome)}"><h4>{title}</h4>'
+        f'<p class="verdict">{WORDS[outcome.far]}</p><dl>{listed}</dl>'
         f"<details><summary>Audit record</summary><pre>{record}</pre></details></div>"
     )

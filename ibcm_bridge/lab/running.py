@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -36,6 +39,38 @@ TUNNELED = {
 }
 
 
+@dataclass(frozen=True)
+class Listen:
+    """Where a bridge listens, if not on free ports of loopback: for those who bring a client."""
+
+    address: IPv4Address | IPv6Address
+    ports: tuple[int, int, int] = (TLS_PORT, UPDATE_PORT, PLAINTEXT_PORT)
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """`ADDRESS`, or `ADDRESS:PORT` for the TLS port (IPv6 then in brackets); or ValueError."""
+        found = re.fullmatch(r"\[(.+)\](?::(\d+))?|([^:]+):(\d+)|(.+)", text)
+        if found is None:
+            raise ValueError("no address")
+        address = ip_address(found[1] or found[3] or found[5])
+        port = int(found[2] or found[4] or TLS_PORT)
+        if not 0 < port < 65_536:
+            raise ValueError(f"{port} is no port")
+        return cls(address, (port, UPDATE_PORT, PLAINTEXT_PORT))
+
+    @property
+    def written(self) -> str:
+        """As a policy has it."""
+        return f"[{self.address}]" if self.address.version == 6 else str(self.address)
+
+    @property
+    def reached_at(self) -> str:
+        """Where a client on this machine finds it."""
+        if self.address.is_unspecified:
+            return "::1" if self.address.version == 6 else "127.0.0.1"
+        return str(self.address)
+
+
 class HasAddresses(Protocol):
     """Site systems, as far as a bridge is concerned."""
 
@@ -48,7 +83,8 @@ class RunningBridge:
     """`ibcm-bridge run` on the shipped policy, with the lab's addresses filled in.
 
     A context manager. `directory` gets the certificates, the policy and the audit file.
-    `addresses` are what it listens on, by the port of the shipped policy.
+    `addresses` are what it listens on, by the port of the shipped policy: free ones of loopback,
+    unless `listen` says where and on which. The process ends with this one, however that ends.
     """
 
     def __init__(
@@ -58,6 +94,7 @@ class RunningBridge:
         site_systems: HasAddresses,
         *,
         policy: str | None = None,
+        listen: Listen | None = None,
         options: Sequence[str] = (),
     ) -> None:
         """`options` are more of `run`'s own."""
@@ -71,6 +108,10 @@ class RunningBridge:
         self.addresses: dict[int, tuple[str, int]] = {}
         self.lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
+        self._listen_on = listen
+        self._records: list[dict[str, Any]] = []
+        self._read = 0
+        self._reading = threading.Lock()
         self._choose_ports()
 
     @property
@@ -86,7 +127,7 @@ class RunningBridge:
             if self._start():
                 return self
             # Only the ports chosen here can be others: a policy's own are its own affair.
-            if not any("is already in use" in line for line in self.lines):
+            if self._listen_on or not any("is already in use" in line for line in self.lines):
                 break
         raise RuntimeError("the bridge did not start:\n" + "".join(self.lines))
 
@@ -114,6 +155,9 @@ class RunningBridge:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
+        finally:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
 
     def restart(self) -> int:
         """Stop it and start it again on the same ports; the exit status of what was stopped."""
@@ -124,9 +168,15 @@ class RunningBridge:
 
     def audit(self) -> list[dict[str, Any]]:
         """The records written so far."""
-        if not self.audit_file.exists():
-            return []
-        return [json.loads(line) for line in self.audit_file.read_text("utf-8").splitlines()]
+        with self._reading:
+            # What was read once is kept: a lab that runs for long asks very often.
+            if self.audit_file.exists():
+                with self.audit_file.open("rb") as file:
+                    file.seek(self._read)
+                    whole = file.read().rpartition(b"\n")[0].splitlines(keepends=True)
+                self._read += sum(map(len, whole)) + bool(whole)
+                self._records += map(json.loads, whole)
+            return self._records.copy()
 
     def wait_for_records(self, count: int, seconds: float = 5.0) -> list[dict[str, Any]]:
         """The records, once there are `count` of them; what there is when time is up."""
@@ -137,17 +187,25 @@ class RunningBridge:
 
     def _choose_ports(self) -> None:
         shipped = (TLS_PORT, UPDATE_PORT, PLAINTEXT_PORT)
-        chosen = dict(zip(shipped, free_ports(len(shipped)), strict=True))
-        self.addresses = {port: ("127.0.0.1", free) for port, free in chosen.items()}
+        where = self._listen_on
+        free = where.ports if where else free_ports(len(shipped))
+        chosen = dict(zip(shipped, free, strict=True))
+        reached = where.reached_at if where else "127.0.0.1"
+        self.addresses = {port: (reached, other) for port, other in chosen.items()}
         text = with_ports(self._policy, chosen).replace("../audit.jsonl", "audit.jsonl")
+        if where:
+            text = re.sub(r"(?<=listen: )127\.0\.0\.1(:\d+)", rf'"{where.written}\1"', text)
         self.policy_file.write_text(text, "utf-8")
 
     def _start(self) -> bool:
         """Whether it listens; False when it ended before it did."""
-        command = [sys.executable, "-m", "ibcm_bridge", "run", "--config", str(self.policy_file)]
-        command += self._options
+        tied = [sys.executable, "-m", "ibcm_bridge.lab.tied"]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+            [*tied, "run", "--config", str(self.policy_file), *self._options],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
         )
         said: queue.Queue[str | None] = queue.Queue()
         listening = threading.Thread(target=self._listen, args=(self._process, said), daemon=True)

@@ -7,7 +7,10 @@ proxy could see is read from its audit.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from typing import Self
 
 from cryptography import x509
 
@@ -40,6 +43,29 @@ from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.lab.uploads import SESSION
 
 
+class SeveralNames:
+    """A client's connections, one for each name it needs; a context manager."""
+
+    def __init__(self, way: Callable[[Request], Way], connect: Callable[[Way], LabClient]) -> None:
+        self._way = way
+        self._connect = connect
+        self._open: dict[Way, LabClient] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def send(self, request: Request) -> Reply:
+        """To where it belongs."""
+        way = self._way(request)
+        if way not in self._open:
+            self._open[way] = self._stack.enter_context(self._connect(way))
+        return self._open[way].send(request)
+
+
 class BothWays:
     """Sends a case both ways and looks at all sides of it."""
 
@@ -50,7 +76,8 @@ class BothWays:
         site_systems: SiteSystems,
         bridge: RunningBridge,
     ) -> None:
-        self._senders = senders(clients)
+        self.everyone = senders(clients)
+        """Who sends, by certificate."""
         self._pki = pki
         self._clients = clients
         self._site_systems = site_systems
@@ -72,15 +99,20 @@ class BothWays:
 
     def senders(self, client: Client) -> Senders:
         """Who sends a case, and whom it may be about."""
-        return self._senders[client]
+        return self.everyone[client]
 
     def _send_before(self, client: Client, request: Request, way: Way) -> Reply:
         before = len(self._bridge.audit())
         credential = self._clients[client]
         address = self._bridge.addresses[way.port]
-        with LabClient(address, way.name, trust=self._pki.root, credential=credential) as sender:
-            reply = sender.send(request)
-        if reply.status != 200:
+        trust = self._pki.root
+        try:
+            with LabClient(address, way.name, trust=trust, credential=credential) as sender:
+                reply = sender.send(request)
+        except (HandshakeRefused, ConnectionEnded) as ended:
+            self._problems.append(f"{request.method} before it was not answered: {ended}")
+            reply = Reply(0, "", (), b"")
+        if reply.status not in (0, 200):
             self._problems.append(f"{request.method} before it was answered {reply.status}")
         self._bridge.wait_for_records(before + 1)
         return reply

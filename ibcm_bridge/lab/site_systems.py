@@ -18,7 +18,7 @@ import logging
 import ssl
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -90,6 +90,7 @@ class SiteSystems:
         self.addresses: Mapping[str, Address] = {
             role: Address(*listener.getsockname()) for role, listener in self._listeners.items()
         }
+        self._servers: dict[str, tuple[HTTPServer, Callable[[], None]]] = {}
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
@@ -131,6 +132,23 @@ class SiteSystems:
         """What was uploaded to the management point."""
         return self._site.uploads
 
+    @contextlib.contextmanager
+    def discreet(self) -> Iterator[None]:
+        """Have no answer name a host of the intranet meanwhile."""
+        leaks, self._site.leaks = self._site.leaks, False
+        try:
+            yield
+        finally:
+            self._site.leaks = leaks
+
+    def take_down(self, role: str) -> None:
+        """Have a site system listen no more, and end its connections."""
+        self._have(self._end(role))
+
+    def bring_up(self, role: str) -> None:
+        """Have it listen again, where it did. OSError where its port was taken meanwhile."""
+        self._have(self._begin_again(role))
+
     def clear(self) -> None:
         """Forget what has been recorded."""
         self.records.clear()
@@ -160,15 +178,30 @@ class SiteSystems:
 
     async def _serve(self) -> None:
         stopped = asyncio.Event()
-        servers = [self._listen(STAND_INS[role], one) for role, one in self._listeners.items()]
+        for role in STAND_INS:
+            self._servers[role] = self._listen(STAND_INS[role], self._listeners[role])
         self._running.set_result((asyncio.get_running_loop(), stopped))
         await stopped.wait()
-        for (server, stop_accepting), listener in zip(
-            servers, self._listeners.values(), strict=True
-        ):
-            stop_accepting()
-            listener.close()
-            await server.close_all_connections()
+        for role in list(self._servers):
+            await self._end(role)
+
+    def _have(self, change: Coroutine[None, None, None]) -> None:
+        loop, _ = self._running.result()
+        asyncio.run_coroutine_threadsafe(change, loop).result(timeout=10)
+
+    async def _end(self, role: str) -> None:
+        if role not in self._servers:
+            return
+        server, stop_accepting = self._servers.pop(role)
+        stop_accepting()
+        self._listeners[role].close()
+        await server.close_all_connections()
+
+    async def _begin_again(self, role: str) -> None:
+        if role not in self._servers:
+            address = self.addresses[role]
+            self._listeners[role] = bind_sockets(address.port, address.host)[0]
+            self._servers[role] = self._listen(STAND_INS[role], self._listeners[role])
 
     def _listen(self, stand_in: StandIn, listener: socket) -> tuple[HTTPServer, Callable[[], None]]:
         def answer(request: HTTPServerRequest) -> None:

@@ -205,6 +205,16 @@ def test_a_case_that_goes_otherwise_fails_the_demonstration(
     assert "BRIDGE-IDENTITY wants it refused by the proxy" in printed.err
 
 
+def test_for_machines_it_is_one_object_for_each_case(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "FAMILIES", {"Two": CASES[:2]})
+    assert demo.run_demo(None, as_json=True) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["id"] for one in told] == [one.id for one in CASES[:2]]
+    assert all(one["as_required"] for one in told)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a pipe that closes early, as `| head` has it")
 def test_a_reader_who_leaves_early_sees_no_traceback() -> None:
     command = f"{sys.executable} -m ibcm_bridge demo | head -n 1"

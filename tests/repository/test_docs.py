@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.lab.case_table import CASES, NOT_SHOWN
+from ibcm_bridge.lab.requirements import REQUIREMENTS
 from ibcm_bridge.responses import REFUSALS, NextStep
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +119,13 @@ def test_every_requirement_is_shown_by_a_case_or_it_is_said_why_not() -> None:
     assert not shown & NOT_SHOWN.keys()
     assert shown | NOT_SHOWN.keys() == known
     assert all(NOT_SHOWN.values())
+
+
+def test_the_lab_says_of_each_requirement_what_the_page_says() -> None:
+    page = (ROOT / "docs" / "requirements.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([A-Z][A-Z0-9.-]+) \| (.*?) \|", page, re.MULTILINE)
+    plain = {name: re.sub(r"\[(.*?)\]\(.*?\)", r"\1", text) for name, text in rows}
+    assert {name: text.replace("`", "") for name, text in plain.items()} == REQUIREMENTS
 
 
 def test_the_number_of_cases_is_the_one_of_the_demonstration() -> None:

@@ -1,0 +1,85 @@
+"""What a lab says of itself: names and addresses, where certificates lie, lines to paste."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from ibcm_bridge.lab.cases import BRIDGE, MP_TUNNEL, Client
+from ibcm_bridge.lab.client import Request
+from ibcm_bridge.lab.page.prepared import Files, Preparing
+from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.policy import (
+    Listener,
+    PlaintextListener,
+    Publication,
+    TunnelPublication,
+    shown,
+)
+from ibcm_bridge.policy_file import load_policy
+
+
+class Name(TypedDict):
+    """Something published."""
+
+    name: str
+    mode: str
+    address: str
+
+
+class Line(TypedDict):
+    """A command, and what it shows."""
+
+    what: str
+    line: str
+
+
+class About(TypedDict):
+    """All of it; JSON as it is."""
+
+    names: list[Name]
+    files: dict[str, str]
+    curl: list[Line]
+    site_systems: dict[str, str]
+
+
+_AGENT = (("User-Agent", "SMS CCM 5.0"),)
+_LIST = Request("GET", "/SMS_MP/.sms_aut?MPLIST", _AGENT)
+_DELETE = Request("DELETE", "/SMS_MP/", _AGENT)
+
+_LINES = (
+    ("What a client may ask, through the bridge: 200.", _LIST, BRIDGE),
+    ("A verb that is not on Microsoft's list, through the bridge: 405.", _DELETE, BRIDGE),
+    ("The same through the tunnel: the site system answers.", _DELETE, MP_TUNNEL),
+)
+
+
+def about(perimeter: Perimeter, files: Files, preparing: Preparing) -> About:
+    """Of a lab that is up."""
+    listeners = load_policy(perimeter.bridge.policy_file).listeners
+    return About(
+        names=[one for listener in listeners for one in _names(listener)],
+        files={
+            "root certificate": str(files.root),
+            "client certificates": str(files.clients),
+            "policy": str(perimeter.bridge.policy_file),
+            "audit": str(perimeter.bridge.audit_file),
+        },
+        curl=[
+            Line(what=what, line=preparing.line("about", Client.COMPUTER, request, way))
+            for what, request, way in _LINES
+        ],
+        site_systems={role: shown(to) for role, to in perimeter.site.addresses.items()},
+    )
+
+
+def _names(listener: Listener | PlaintextListener) -> list[Name]:
+    at = shown(listener.address)
+    if isinstance(listener, PlaintextListener):
+        return [Name(name=listener.publication.name, mode="HTTP", address=at)]
+    return [
+        Name(name=name, mode=_mode(one), address=at) for name, one in listener.publications.items()
+    ]
+
+
+def _mode(publication: Publication) -> str:
+    return "tunnel" if isinstance(publication, TunnelPublication) else "bridge"

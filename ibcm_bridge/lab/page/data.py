@@ -1,0 +1,221 @@
+"""A case and how it went -> what the page shows, as JSON. Nothing here sends or reads anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from ibcm_bridge.decisions import Reason
+from ibcm_bridge.lab.cases import Case
+from ibcm_bridge.lab.client import Reply, Request
+from ibcm_bridge.lab.outcomes import NO_TUNNEL, Outcome, Result
+from ibcm_bridge.lab.records import Received
+from ibcm_bridge.lab.report import SHORT, WORDS, case_data, standing
+from ibcm_bridge.lab.requirements import REQUIREMENTS
+from ibcm_bridge.responses import REFUSALS
+from ibcm_bridge.views import recognized, rendered
+
+MAX_VIEW = 24_000
+"""Characters of one view: more is not read on a page."""
+
+_HOW_TO_SEE = "this page does not show them"
+
+
+def card(family: str, case: Case) -> dict[str, Any]:
+    """What is known of a case before it is sent."""
+    return {
+        "id": case.id,
+        "family": family,
+        "title": case.title[:1].upper() + case.title[1:],
+        "requirement": cited(case.requirement),
+        "also": [cited(one) for one in case.also],
+        "lesson": case.lesson,
+        "client": case.client.value,
+        "no_tunnel": NO_TUNNEL if case.tunnel is None else "",
+    }
+
+
+def cited(requirement: str) -> dict[str, str]:
+    """A requirement with its sentence."""
+    return {"id": requirement, "sentence": REQUIREMENTS.get(requirement, "")}
+
+
+def summary(result: Result, faults: Sequence[str] = ()) -> dict[str, Any]:
+    """How a case went, as far as a list of cases shows it."""
+    return {
+        "id": result.case.id,
+        "bridge": _short(result, result.bridge),
+        "tunnel": _short(result, result.tunnel),
+        "problems": list(result.problems),
+        "faults": list(faults),
+        "announce": _announced(result),
+    }
+
+
+def details(family: str, result: Result, faults: Sequence[str] = ()) -> dict[str, Any]:
+    """All sides of a case that was sent."""
+    return {
+        **summary(result, faults),
+        "sent": sent(result.request),
+        "ways": {
+            "bridge": _way(result, result.bridge),
+            "tunnel": _way(result, result.tunnel),
+        },
+        "data": case_data(family, result),
+    }
+
+
+def sent(request: Request) -> dict[str, Any]:
+    """What a client sends."""
+    line = f"{request.method} {request.target} {request.version}"
+    fields = [list(field) for field in request.headers]
+    body = request.body or b""
+    return {"line": line, "fields": fields, **_body(request.method, request.target, fields, body)}
+
+
+def _short(result: Result, outcome: Outcome | None) -> dict[str, str] | None:
+    if outcome is None:
+        return None
+    return {
+        "standing": standing(result, outcome),
+        "text": f"{SHORT[outcome.far]}: {outcome.answered}",
+    }
+
+
+def _announced(result: Result) -> str:
+    ways = [("bridge", result.bridge), ("tunnel", result.tunnel)]
+    said = [f"{name} {SHORT[one.far]}, {one.answered}" for name, one in ways if one]
+    return f"{result.case.title}: {'; '.join(said)}."
+
+
+def _way(result: Result, outcome: Outcome | None) -> dict[str, Any] | None:
+    if outcome is None:
+        return None
+    record = outcome.audit
+    return {
+        "standing": standing(result, outcome),
+        "verdict": WORDS[outcome.far],
+        "got": outcome.answered,
+        "said": _said(outcome.seen.answer),
+        "shown": outcome.shown,
+        "saw": _saw(record, outcome.saw),
+        "decoded": _was_read(record, result.request),
+        "rule": record.get("rule", ""),
+        "reason": record.get("reason", ""),
+        "detail": record.get("detail", ""),
+        "cites": cited(record["requirement"]) if "requirement" in record else None,
+        **_client_log(outcome),
+        "arrived": outcome.arrived,
+        "received": _received(result.request, outcome.seen.received),
+        "audit": record,
+    }
+
+
+def _saw(record: Mapping[str, Any], words: str) -> list[list[str]]:
+    """What the proxy could see, by what it is of."""
+    if record.get("event") == "tunnel":
+        bytes_in, bytes_out = record["bytes_from_client"], record["bytes_to_client"]
+        amount = f"{bytes_in:,} from the client, {bytes_out:,} to it: TLS, and nothing of what is"
+        return [["Server name", record["server_name"]], ["Bytes", f"{amount} inside"]]
+    certificate = record.get("certificate") or {}
+    facts = {
+        "Server name": record.get("server_name", ""),
+        "Certificate": _name(certificate.get("subject", "")),
+        "issued by": _name(certificate.get("issuer", "")),
+        "Request": f"{record['method']} {record['target']}" if "method" in record else "",
+        "Message for": record.get("endpoint", ""),
+        "Documents": ", ".join(record.get("message", ())),
+        "Client GUID": " ".join(filter(None, (record.get("client_guid"), _bracketed(record)))),
+        "Signed with": (record.get("signed_with") or "").replace("-", " "),
+        "Looked at": ", ".join(map(_view_in_words, record.get("inspected", ()))),
+        "Took out": ", ".join(record.get("dropped_headers", ())),
+    }
+    found = [[name, str(value)] for name, value in facts.items() if value]
+    return found or [["", words]]
+
+
+def _name(subject: str) -> str:
+    """What tells certificates of one lab apart; the audit record has the whole subject."""
+    return subject.partition(",")[0].removeprefix("CN=")
+
+
+def _bracketed(record: Mapping[str, Any]) -> str:
+    return f"({record['identity']})" if record.get("identity") else ""
+
+
+def _view_in_words(view: str) -> str:
+    name, _, length = view.partition(":")
+    return f"{name} ({int(length):,} bytes)" if length.isdigit() else view
+
+
+def _was_read(record: Mapping[str, Any], request: Request) -> bool:
+    """Whether the proxy had the body, and not only the head."""
+    whole = record.get("bytes_from_client") == len(request.body or b"") > 0
+    return record.get("event") == "request" and whole
+
+
+def _client_log(outcome: Outcome) -> dict[str, str]:
+    """What an administrator will find on the client."""
+    record = outcome.audit
+    if record.get("event") != "tunnel" and "reason" in record:
+        row = REFUSALS[Reason(record["reason"])]
+        return {"log": row.client_log, "next": row.next_step.text}
+    answer = outcome.seen.answer
+    if isinstance(answer, Reply) and answer.status < 400:
+        return {"log": "Nothing unusual: it was answered.", "next": ""}
+    text = f"As without a proxy: {outcome.answered}, from the site system or its own TLS."
+    return {"log": text, "next": ""}
+
+
+def _said(answer: object) -> str:
+    """The text of an answer, where it is one: a refusal says why in its body."""
+    if not isinstance(answer, Reply):
+        return ""
+    media = (answer.header("Content-Type") or "").partition(";")[0].strip().lower()
+    if media != "text/plain" or len(answer.body) > 2_000:
+        return ""
+    return answer.body.decode("utf-8", "replace").replace("\r\n", "\n").strip()
+
+
+def _received(request: Request, received: Sequence[Received]) -> dict[str, Any] | None:
+    if not received:
+        return None
+    last = received[-1]
+    arrived = {name for name, _ in last.headers}
+    same = last.sha256 == sha256(request.body or b"").hexdigest()
+    fields = [list(field) for field in last.headers]
+    return {
+        "line": f"{last.method} {last.target}",
+        "fields": fields,
+        "missing": [name for name, _ in request.headers if name not in arrived],
+        "certificate": _name(last.certificate_subject or "none"),
+        "same": same,
+        **(
+            {"bytes": last.size, "view": ""}
+            if same
+            else _body(last.method, last.target, fields, last.body)
+        ),
+    }
+
+
+def _body(method: str, target: str, fields: Sequence[Sequence[str]], body: bytes) -> dict[str, Any]:
+    types = [value for name, value in fields if name.lower() == "content-type"]
+    content_type = (types[0] if types else "").encode("latin-1")
+    kind = recognized(method, target, content_type, body, status=None) if body else None
+    if kind is not None:
+        view = rendered(kind, content_type, body, how_to_see=_HOW_TO_SEE)
+    else:
+        view = _plain(body)
+    if len(view) > MAX_VIEW:
+        view = f"{view[:MAX_VIEW]}\n[cut: {len(view):,} characters in all]"
+    return {"bytes": len(body), "view": view}
+
+
+def _plain(body: bytes) -> str:
+    """A body that is text, and nothing of one that is not."""
+    try:
+        text = body[: 4 * MAX_VIEW].decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    return text if all(one.isprintable() or one in "\r\n\t" for one in text) else ""

@@ -1,0 +1,101 @@
+"""A case before it is sent: what would be, and the curl lines that send the same.
+
+A message is signed at the time it is made, so what is prepared is good for some minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ibcm_bridge.lab import curl
+from ibcm_bridge.lab.case_requests import Senders
+from ibcm_bridge.lab.cases import Case, Client, Way
+from ibcm_bridge.lab.client import Request
+from ibcm_bridge.lab.page.data import sent
+from ibcm_bridge.lab.pki import Credential
+
+_SESSION = "Each packet of an upload names the session that the answer before it began."
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the lab keeps what a curl line needs."""
+
+    directory: Path
+
+    @property
+    def root(self) -> Path:
+        """The certificate of the lab's root."""
+        return self.directory / "pki" / "root.pem"
+
+    @property
+    def clients(self) -> Path:
+        """The certificates of the clients that send the cases."""
+        return self.directory / "clients"
+
+    def write(self, clients: Mapping[Client, Credential | None]) -> None:
+        """Write them, once."""
+        self.clients.mkdir()
+        (self.directory / "requests").mkdir()
+        for client, credential in clients.items():
+            if credential is not None:
+                credential.write(self.clients, _name(client))
+
+    def credential(self, client: Client) -> Path | None:
+        """Of a client, without the ending; None of nobody."""
+        return None if client is Client.NOBODY else self.clients / _name(client)
+
+    def body(self, name: str, body: bytes | None) -> Path | None:
+        """The file that holds a body."""
+        if body is None:
+            return None
+        path = self.directory / "requests" / f"{name}.body"
+        path.write_bytes(body)
+        return path
+
+
+def _name(client: Client) -> str:
+    return client.name.lower().replace("_", "-")
+
+
+class Preparing:
+    """What can be said of a case without sending it."""
+
+    def __init__(
+        self,
+        files: Files,
+        senders: Mapping[Client, Senders],
+        addresses: Mapping[int, tuple[str, int]],
+    ) -> None:
+        self._files = files
+        self._senders = senders
+        self._addresses = addresses
+
+    def case(self, case: Case) -> dict[str, Any]:
+        """What would be sent, and how curl sends it. Writes the bodies."""
+        request = case.request(self._senders[case.client])
+        return {"sent": sent(request), "curl": self._curl(case, request)}
+
+    def _curl(self, case: Case, request: Request) -> dict[str, Any]:
+        cannot = _SESSION if case.leading else curl.cannot(request)
+        if cannot:
+            return {"cannot": cannot, "bridge": [], "tunnel": []}
+        first = [
+            self.line(f"{case.id}-{number}", client, make(self._senders[client]), case.to)
+            for number, (client, make) in enumerate(case.before, 1)
+        ]
+        bridge = self.line(case.id, case.client, request, case.to)
+        tunnel = []
+        if case.tunnel is not None:
+            tunnel = [self.line(case.id, case.client, request, case.tunnel_to)]
+        return {"cannot": "", "bridge": [*first, bridge], "tunnel": tunnel}
+
+    def line(self, name: str, client: Client, request: Request, way: Way) -> str:
+        """One curl line; `name` is for the file of its body."""
+        place = curl.Place(
+            self._addresses[way.port], self._files.root, self._files.credential(client)
+        )
+        return curl.line(request, way, place, self._files.body(name, request.body))

@@ -1,0 +1,273 @@
+"""The page's addresses, on loopback; each is answered to whoever `guard` lets in.
+
+    GET  /?token=...           the page
+    GET  /files/TOKEN/NAME     what lies beside it
+    GET  /events?token=...     what happens, as server-sent events
+    GET  /lab                  all cases, faults and names
+    GET  /case/ID              one case, and how it went
+    POST /do/send  {"cases": [...]}    /do/life    /do/stop    /do/fault {"id", "on"}
+
+What is not a page, a file or the events wants the token in a header, which no form can send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import PeriodicCallback
+from tornado.iostream import StreamClosedError
+from tornado.netutil import bind_sockets
+from tornado.web import Application, HTTPError, RequestHandler
+
+from ibcm_bridge.lab.faults import FAULTS
+from ibcm_bridge.lab.page.data import card
+from ibcm_bridge.lab.page.guard import TOKEN_HEADER, Guard
+from ibcm_bridge.lab.page.show import CASES, Show
+
+MAX_BODY = 64 * 1024
+TRAFFIC_MILLISECONDS = 200
+BEAT_SECONDS = 15.0
+"""An event stream that says nothing for longer than this may be gone."""
+
+MAX_STREAMS = 32
+
+_FILES = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "view.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_ALWAYS = {
+    "Content-Security-Policy": _POLICY,
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Streams:
+    """The pages that are open. Published to from any thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.open: set[asyncio.Queue[str | None]] = set()
+
+    def publish(self, event: str, data: Mapping[str, Any]) -> None:
+        """Tell every page."""
+        text = _event(event, data)
+        with contextlib.suppress(RuntimeError):  # the lab is ending
+            self._loop.call_soon_threadsafe(self._put, text)
+
+    def _put(self, text: str | None) -> None:
+        for one in self.open:
+            one.put_nowait(text)
+
+    def end(self) -> None:
+        """No more events."""
+        self._put(None)
+
+
+def _event(name: str, data: Mapping[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+
+
+class PageServer:
+    """The page of a lab; it knows its address before it listens to anybody."""
+
+    def __init__(self, about: Mapping[str, Any], loop: asyncio.AbstractEventLoop) -> None:
+        self._sockets = bind_sockets(0, "127.0.0.1")
+        port = self._sockets[0].getsockname()[1]
+        self.guard = Guard.of(port)
+        self.address = f"http://127.0.0.1:{port}/?token={self.guard.token}"
+        self.streams = Streams(loop)
+        self._about = about
+
+    async def serve(self, show: Show, stopped: asyncio.Event) -> None:
+        """Until it is stopped."""
+        known = {
+            "guard": self.guard,
+            "show": show,
+            "streams": self.streams,
+            "about": self._about,
+        }
+        application = Application(
+            [
+                (r"/", _Index, known),
+                (r"/files/([^/]+)/([a-z.]+)", _File, known),
+                (r"/events", _Events, known),
+                (r"/lab", _Lab, known),
+                (r"/case/([a-z0-9.-]+)", _Case, known),
+                (r"/do/([a-z]+)", _Do, known),
+            ],
+            default_handler_class=_Nothing,
+            default_handler_args=known,
+            log_function=lambda _: None,
+        )
+        server = HTTPServer(application, max_body_size=MAX_BODY)
+        server.add_sockets(self._sockets)
+        following = PeriodicCallback(show.traffic, TRAFFIC_MILLISECONDS)
+        following.start()
+        try:
+            await stopped.wait()
+        finally:
+            following.stop()
+            server.stop()
+            self.streams.end()
+            await server.close_all_connections()
+
+
+class _Guarded(RequestHandler):
+    """Asks the guard before anything else."""
+
+    def initialize(
+        self, guard: Guard, show: Show, streams: Streams, about: Mapping[str, Any]
+    ) -> None:
+        self.guard = guard
+        self.show = show
+        self.streams = streams
+        self.about = about
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        for name, value in _ALWAYS.items():
+            self.set_header(name, value)
+
+    def token(self) -> str:
+        """Where this address wants it."""
+        return self.request.headers.get(TOKEN_HEADER, "")
+
+    def prepare(self) -> None:
+        headers = self.request.headers
+        refusal = self.guard.refusal(headers.get("Host", ""), headers.get("Origin"), self.token())
+        if refusal:
+            raise HTTPError(403, reason="Forbidden", log_message=refusal)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None))[1]
+        why = error.log_message if isinstance(error, HTTPError) else ""
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(f"{why or self._reason}\n")
+
+    def log_exception(self, *_: Any) -> None:
+        """What was refused is not something to report."""
+
+    def json(self, data: Mapping[str, Any]) -> None:
+        """Answer with this."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(data))
+
+
+class _ByAddress(_Guarded):
+    """What a browser asks for by itself, so that the token is in the address."""
+
+    def token(self) -> str:
+        return self.get_query_argument("token", "")
+
+
+class _Nothing(_Guarded):
+    def get(self) -> None:
+        raise HTTPError(404)
+
+    post = get
+
+
+class _Index(_ByAddress):
+    def get(self) -> None:
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.finish(_read("index.html").replace("{token}", self.guard.token))
+
+
+class _File(_Guarded):
+    def token(self) -> str:
+        return self.path_args[0]
+
+    def get(self, _token: str, name: str) -> None:
+        if name not in _FILES:
+            raise HTTPError(404)
+        self.set_header("Content-Type", _FILES[name])
+        self.finish(_read(name))
+
+
+class _Events(_ByAddress):
+    async def get(self) -> None:
+        if len(self.streams.open) >= MAX_STREAMS:
+            raise HTTPError(503, log_message="This page is open too often.")
+        told: asyncio.Queue[str | None] = asyncio.Queue()
+        self.set_header("Content-Type", "text/event-stream")
+        self.streams.open.add(told)
+        try:
+            text: str | None = _event("hello", self.show.state())
+            while text is not None:
+                self.write(text)
+                await self.flush()
+                try:
+                    text = await asyncio.wait_for(told.get(), BEAT_SECONDS)
+                except TimeoutError:
+                    text = ": still here\n\n"
+        except StreamClosedError:
+            pass
+        finally:
+            self.streams.open.discard(told)
+
+
+class _Lab(_Guarded):
+    def get(self) -> None:
+        faults = [
+            {"id": one.id, "title": one.title, "lesson": one.lesson} for one in FAULTS.values()
+        ]
+        cases = [card(family, case) for family, case in CASES.values()]
+        self.json({"cases": cases, "faults": faults, "about": self.about})
+
+
+class _Case(_Guarded):
+    async def get(self, name: str) -> None:
+        if name not in CASES:
+            raise HTTPError(404, log_message="There is no such case.")
+        # Some bodies take a while to make.
+        self.json(await asyncio.to_thread(self.show.case, name))
+
+
+class _Do(_Guarded):
+    def post(self, what: str) -> None:
+        try:
+            given = json.loads(self.request.body or b"{}")
+            _ACTIONS[what](self.show, given)
+        except (KeyError, TypeError, ValueError):
+            raise HTTPError(400, log_message="There is nothing like that to do.") from None
+        self.set_status(202)
+        self.json({})
+
+
+def _send(show: Show, given: dict[str, Any]) -> None:
+    show.send([str(one) for one in given["cases"]])
+
+
+def _fault(show: Show, given: dict[str, Any]) -> None:
+    show.fault(str(given["id"]), given["on"] is True)
+
+
+_ACTIONS: dict[str, Callable[[Show, dict[str, Any]], None]] = {
+    "send": _send,
+    "fault": _fault,
+    "life": lambda show, _: show.live(),
+    "stop": lambda show, _: show.stop(),
+}
+
+
+def _read(name: str) -> str:
+    return files("ibcm_bridge.lab.page").joinpath(name).read_text("utf-8")

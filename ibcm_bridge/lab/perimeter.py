@@ -1,0 +1,62 @@
+"""A whole perimeter on one machine: certificates, stand-ins, the bridge and its clients."""
+
+from __future__ import annotations
+
+import datetime
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from ibcm_bridge.lab.cases import credentials
+from ibcm_bridge.lab.clamd import ScanDaemon
+from ibcm_bridge.lab.demo_policy import BRIDGED_NAMES, demo_policy
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.running import Listen, RunningBridge
+from ibcm_bridge.lab.sending import BothWays
+from ibcm_bridge.lab.site_systems import SiteSystems
+
+
+class Perimeter:
+    """A context manager. Files go into `directory`, which is somebody else's to remove."""
+
+    def __init__(self, directory: Path, *, listen: Listen | None = None) -> None:
+        self.directory = directory
+        self.pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
+        # Before anything has been published of revocation: one of them is revoked.
+        self.clients = credentials(self.pki)
+        self._listen = listen
+        self._engine: ScanDaemon | None = None
+        self._engine_address = ("127.0.0.1", 0)
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.site = stack.enter_context(SiteSystems(self.pki, leaks=True))
+            stack.callback(self.stop_engine)
+            self.start_engine()
+            policy = demo_policy(self._engine_address)
+            self.bridge = RunningBridge(
+                self.directory, self.pki, self.site, policy=policy, listen=self._listen
+            )
+            for name in BRIDGED_NAMES:
+                self.pki.server(name).write(self.directory / "pki", name)
+            stack.enter_context(self.bridge)
+            self.both_ways = BothWays(self.pki, self.clients, self.site, self.bridge)
+            self._running = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def start_engine(self) -> None:
+        """Have the stand-in of ClamAV's daemon listen; again where it did, once it has."""
+        if self._engine is None:
+            self._engine = ScanDaemon(self._engine_address[1])
+            self._engine_address = self._engine.address
+            self._engine.__enter__()
+
+    def stop_engine(self) -> None:
+        """Have it go away."""
+        if self._engine is not None:
+            self._engine.__exit__()
+            self._engine = None

@@ -1,0 +1,179 @@
+"""`ibcm-bridge lab up`: a whole perimeter on this machine, and its page, until Ctrl-C.
+
+1. The user's runtime folder is claimed: one lab at a time, and what a crashed one left is removed.
+2. Certificates, stand-ins and the bridge are started, then the page; its address is what is printed
+   first.
+3. Ctrl-C, SIGTERM and SIGHUP end it in the reverse order. Once it is ending, no signal interrupts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import signal
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ibcm_bridge.lab.about import About, about
+from ibcm_bridge.lab.page.prepared import Files, Preparing
+from ibcm_bridge.lab.page.server import PageServer
+from ibcm_bridge.lab.page.show import Show
+from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.lab.running import Listen
+from ibcm_bridge.lab.runtime import LabError, Runtime, runtime_folder
+
+_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+def lab_up(*, listen: str | None, browser: bool, as_json: bool) -> int:
+    """Run a lab until it is told to end; the exit status."""
+    began = time.monotonic()
+    try:
+        where = _listen(listen)
+        with _told_to_end(), Runtime(runtime_folder()) as runtime:
+            if runtime.crashed:
+                _say("removed what a lab that had crashed left behind.")
+            if where is not None and not where.address.is_loopback:
+                _say(
+                    f"WARNING: the bridge listens on {where.address} and is open to whoever "
+                    "reaches it; its certificates are a lab's. Page and stand-ins stay on loopback."
+                )
+            _run(runtime, where, browser=browser, as_json=as_json, began=began)
+    except KeyboardInterrupt:
+        pass
+    except (LabError, OSError, RuntimeError) as error:
+        print(f"ibcm-bridge lab: {_in_one_sentence(error)}", file=sys.stderr)
+        return 1
+    _say("the lab has ended.")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(f"ibcm-bridge lab: {text}", file=sys.stderr, flush=True)
+
+
+def _listen(text: str | None) -> Listen | None:
+    if text is None:
+        return None
+    try:
+        return Listen.read(text)
+    except ValueError:
+        raise LabError(
+            f"{text!r} is not an address; say --listen 192.0.2.1, or with the TLS port "
+            "--listen 192.0.2.1:443"
+        ) from None
+
+
+def _run(
+    runtime: Runtime, where: Listen | None, *, browser: bool, as_json: bool, began: float
+) -> None:
+    runtime.files.mkdir(mode=0o700)
+    with Perimeter(runtime.files, listen=where) as perimeter:
+        files = Files(runtime.files)
+        files.write(perimeter.clients)
+        preparing = Preparing(files, perimeter.both_ways.everyone, perimeter.bridge.addresses)
+        known = about(perimeter, files, preparing)
+
+        def ready(page: str) -> None:
+            runtime.write({"page": page})
+            seconds = time.monotonic() - began
+            _print(page, known, seconds, as_json=as_json)
+            if browser and sys.stdout.isatty():
+                threading.Thread(target=_open, args=(page,), daemon=True).start()
+
+        asyncio.run(_serve(perimeter, preparing, known, ready))
+
+
+async def _serve(
+    perimeter: Perimeter, preparing: Preparing, known: About, ready: Callable[[str], None]
+) -> None:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    server = PageServer(known, loop)
+    for one in _SIGNALS:
+        with contextlib.suppress(NotImplementedError):  # Windows has no such loop
+            loop.add_signal_handler(one, stopped.set)
+    with Show(perimeter, preparing, server.streams.publish) as show:
+        serving = asyncio.create_task(server.serve(show, stopped))
+        # It answers from its first turn on.
+        await asyncio.sleep(0)
+        ready(server.address)
+        await serving
+
+
+def _print(page: str, known: About, seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"page": page, **known, "seconds": round(seconds, 2)}), flush=True)
+        return
+    print(page)
+    print("\n".join(_lines(known, seconds)), flush=True)
+
+
+def _lines(known: About, seconds: float) -> Iterator[str]:
+    yield f"The lab is up, after {seconds:.1f} s: for teaching and trying, not for production."
+    yield "That address is its page. Ctrl-C ends it, and so does: ibcm-bridge lab down"
+    yield ""
+    for name in known["names"]:
+        yield f"  {name['address']:<22} {name['mode']:<8} {name['name']}"
+    yield ""
+    for what, path in known["files"].items():
+        yield f"  {what:<22} {path}"
+    for line in known["curl"]:
+        yield ""
+        yield f"# {line['what']}"
+        yield line["line"]
+    yield ""
+
+
+def _open(page: str) -> None:
+    """In a thread: a browser may take its time, and a lab without one is a lab all the same."""
+    with contextlib.suppress(webbrowser.Error, OSError):
+        browser = webbrowser.get()
+        kind = type(browser)
+        # One for text would take the terminal.
+        if kind is not webbrowser.GenericBrowser and browser.open(page):
+            return
+    _say("no browser could be opened: open the address above in one yourself.")
+
+
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Have any of the signals end the lab, once; what ends is not interrupted by another."""
+
+    def end(*_: Any) -> None:
+        for one in _SIGNALS:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {one: signal.signal(one, end) for one in _SIGNALS}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _in_one_sentence(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        folder = Path(error.filename).parent if error.filename else "the lab's folder"
+        return (
+            f"the disk of {folder} is full; free some space, or name a folder on another disk in "
+            "XDG_RUNTIME_DIR"
+        )
+    if "is already in use" in text or "cannot start" in text or "No space left" in text:
+        (line, *_) = [one for one in text.splitlines() if "cannot start" in one] or [text]
+        why = line.partition("cannot start: ")[2] or line
+        if "in use" in why:
+            return f"{why}; end what uses it, or take another: --listen ADDRESS:PORT"
+        return f"{why}; mend that, or leave out --listen"
+    return text.strip()
