@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibcm_bridge import __version__
+from ibcm_bridge.lab import arguments as lab_arguments
 from ibcm_bridge.speaker import command as identity_command
 
 if TYPE_CHECKING:
@@ -89,31 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Certificates, a stand-in for each site system role, the bridge, and a page "
         "with every good and bad case at a button, through the bridge and through a tunnel.",
     )
-    does = lab.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    up = does.add_parser(
-        "up",
-        help="start it; Ctrl-C ends it",
-        description="Starts a lab on loopback and prints the address of its page, names, "
-        "certificates and curl lines. Runs until Ctrl-C, SIGTERM or `ibcm-bridge lab down`, and "
-        "leaves nothing behind. Exit status: 0 ended, 1 could not start.",
-    )
-    up.add_argument("--no-browser", action="store_true", help="open no browser")
-    up.add_argument(
-        "--listen",
-        metavar="ADDRESS",
-        help="have the bridge, and nothing else, listen there on the ports of the shipped policy "
-        "(8443, 8531, 8080), for who brings a real client; ADDRESS:PORT for another TLS port",
-    )
-    up.add_argument("--json", action="store_true", help="print what it says as one JSON object")
-    up.set_defaults(command=_lab_up)
-    down = does.add_parser(
-        "down",
-        help="end it, and remove what one that crashed has left",
-        description="Ends this user's lab, and removes what one that crashed has left. "
-        "Exit status: 0 no lab runs any more, 1 it could not be ended.",
-    )
-    down.add_argument("--json", action="store_true", help="print a JSON object")
-    down.set_defaults(command=_lab_down)
+    lab_arguments.add_arguments(lab)
 
     run = commands.add_parser(
         "run",
@@ -223,6 +200,7 @@ def _run(options: argparse.Namespace) -> int:
     # Only now, because they take a while: what is wrong with a policy is said at once.
     from ibcm_bridge.addons.runner import StartError, demand_tested_mitmproxy, run
     from ibcm_bridge.inspection.engines import RuleError
+    from ibcm_bridge.open_files import allow_many
     from ibcm_bridge.policy import shown
     from ibcm_bridge.web_terms import why_no_page
 
@@ -249,6 +227,7 @@ def _run(options: argparse.Namespace) -> int:
                 print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr)
         sys.stderr.flush()
 
+    allow_many()
     try:
         if not options.untested_mitmproxy:
             demand_tested_mitmproxy()
@@ -416,15 +395,3 @@ def _demo(options: argparse.Namespace) -> int:
     from ibcm_bridge.lab.demo import run_demo
 
     return run_demo(options.report, as_json=options.json)
-
-
-def _lab_up(options: argparse.Namespace) -> int:
-    from ibcm_bridge.lab.up import lab_up
-
-    return lab_up(listen=options.listen, browser=not options.no_browser, as_json=options.json)
-
-
-def _lab_down(options: argparse.Namespace) -> int:
-    from ibcm_bridge.lab.down import lab_down
-
-    return lab_down(as_json=options.json)

@@ -1,12 +1,13 @@
 """What the stand-in management point has to say, as documents (protocol.md 3 and 4).
 
-Names in them are those of the Internet. A site that leaks (`Site.leaks`) has those of the intranet
-for whoever asks about `LEAKY_SITE`, so that one request can show it.
+Names in them are those of the network that a client says it is in. A site that leaks (`Site.leaks`)
+has those of the intranet for whoever asks about `LEAKY_SITE`, so that one request can show it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import NamedTuple
 from uuid import UUID
 from xml.etree import ElementTree as ET
@@ -18,16 +19,19 @@ from ibcm_bridge.lab.ccm import SENT_TIME
 class Names(NamedTuple):
     """What site systems are called in answers."""
 
-    management_point: str
-    distribution_point: str
+    management_points: tuple[str, ...]
+    distribution_points: tuple[str, ...]
     update_point: str
 
 
-INTERNET = Names(*["bridge.internet.example"] * 3)
-INTRANET = Names("mp01.corp.example", "dp01.corp.example", "sup01.corp.example")
+PUBLISHED = ("bridge.internet.example", "bridge2.internet.example")
+"""Names of the Internet: of two there, a client picks one (CLIENT-PICK)."""
+
+INTERNET = Names(PUBLISHED, PUBLISHED, PUBLISHED[0])
+INTRANET = Names(("mp01.corp.example",), ("dp01.corp.example",), "sup01.corp.example")
 
 LEAKY_SITE = "INT"
-"""The site code to ask for."""
+"""The site code to ask for; of a package, how its id begins."""
 
 TASK_SEQUENCE, REQUIRES_AUTH, SECRET, INTRANET_ONLY = 1, 2, 4, 8
 """PolicyFlags (3.2)."""
@@ -80,17 +84,23 @@ def content_location(request: ET.Element, names: Names) -> str:
     package = request.find("Package")
     content = package.get("ID", "") if package is not None else f"Content_{UUID(int=7)}.1"
     version = package.get("Version", "1") if package is not None else "1"
-    host = names.distribution_point
-    url = quoteattr(f"https://{host}/SMS_DP_SMSPKG$/{content}")
-    signature = quoteattr(f"https://{host}/SMS_DP_SMSSIG$/{content}.{version}.tar")
+    records = (_content_record(host, content, version) for host in names.distribution_points)
     return (
         '<ContentLocationReply SchemaVersion="1.00" ContentFlags="16777216" HashAlgorithm="32780">'
         '<Sites><Site><MPSite SiteCode="LAB" MasterSiteCode="LAB" SiteLocality="LOCAL" '
-        'IISPreferedPort="80" IISSSLPreferedPort="443"/><LocationRecords><LocationRecord>'
-        f'<URL Name={url} Signature={signature}/><ADSite Name=""/><IPSubnets/><Metric Value=""/>'
+        'IISPreferedPort="80" IISSSLPreferedPort="443"/><LocationRecords>'
+        f"{''.join(records)}</LocationRecords></Site></Sites></ContentLocationReply>"
+    )
+
+
+def _content_record(host: str, content: str, version: str) -> str:
+    url = quoteattr(f"https://{host}/SMS_DP_SMSPKG$/{content}")
+    signature = quoteattr(f"https://{host}/SMS_DP_SMSSIG$/{content}.{version}.tar")
+    return (
+        f"<LocationRecord><URL Name={url} Signature={signature}/>"
+        '<ADSite Name=""/><IPSubnets/><Metric Value=""/>'
         f"<Version>9128</Version>{_CAPABILITIES}<ServerRemoteName>{host}</ServerRemoteName>"
-        '<DPType>SERVER</DPType><Windows Trust="1"/><Locality>REMOTE</Locality>'
-        "</LocationRecord></LocationRecords></Site></Sites></ContentLocationReply>"
+        '<DPType>SERVER</DPType><Windows Trust="1"/><Locality>REMOTE</Locality></LocationRecord>'
     )
 
 
@@ -106,11 +116,15 @@ def wsus_location(_request: ET.Element, names: Names) -> str:
 
 def management_points(_request: ET.Element, names: Names) -> str:
     """3.4."""
-    inside = f'<IntranetName Value="{names.management_point}"/>' if names is INTRANET else ""
+    inside = names.management_points if names is INTRANET else ()
+    points = (
+        f"<MP>{f'<IntranetName Value="{intranet}"/>' if intranet else ''}<InternetName "
+        f'Value="{internet}"/><Version>9128</Version>{_CAPABILITIES}<Windows Trust="1"/></MP>'
+        for intranet, internet in zip_longest(inside, INTERNET.management_points)
+    )
     return (
-        f'<EnumerateMPLocationReply SchemaVersion="1.00"><MP>{inside}<InternetName '
-        f'Value="{INTERNET.management_point}"/><Version>9128</Version>{_CAPABILITIES}'
-        '<Windows Trust="1"/></MP></EnumerateMPLocationReply>'
+        f'<EnumerateMPLocationReply SchemaVersion="1.00">{"".join(points)}'
+        "</EnumerateMPLocationReply>"
     )
 
 
@@ -118,7 +132,7 @@ def site_information(_request: ET.Element, names: Names) -> str:
     """3.4."""
     return (
         '<SiteInformationReply SchemaVersion="1.00"><Sites><Site SiteCode="LAB" Version="5.00" '
-        f'BuildNumber="9128" DefaultMP="{names.management_point}"><ClientOperationalSettings>'
+        f'BuildNumber="9128" DefaultMP="{names.management_points[0]}"><ClientOperationalSettings>'
         '<SecurityConfiguration SecurityModeMask="0" HTTPPort="80" HTTPSPort="443" '
         'CertificateStoreName="MY" CertificateSelectFirstFlag="1"/></ClientOperationalSettings>'
         "</Site></Sites></SiteInformationReply>"
@@ -152,7 +166,7 @@ through. The last two requests, and most names of answers, are inferred."""
 
 def upload_reply(message_id: str, names: Names) -> str:
     """3.6: where a report may be uploaded that is too large for a message."""
-    host = names.management_point
+    host = names.management_points[0]
     return (
         f"<UploadReply><Host>{host}</Host><URL>https://{host}/CCM_Incoming/{message_id}.msg</URL>"
         "</UploadReply>"
@@ -176,8 +190,11 @@ ROOTS = {  # of what .sms_aut answers (4); all else is a policy
 }
 
 _INSIDE = {
-    "MPList": f'<MP Name="MP01" FQDN="{INTERNET.management_point}" SiteCode="LAB"><Version>9128'
-    f"</Version>{_CAPABILITIES}</MP>",
+    "MPList": "".join(
+        f'<MP Name="MP0{number}" FQDN="{name}" SiteCode="LAB"><Version>9128</Version>'
+        f"{_CAPABILITIES}</MP>"
+        for number, name in enumerate(INTERNET.management_points, 1)
+    ),
 }
 
 

@@ -209,6 +209,15 @@ MANAGEMENT_AND_DISTRIBUTION = (
         refused(404),
         tunnel_to=DP_TUNNEL,
     ),
+    Case(
+        "leaked-listing",
+        "listing that names a host of the intranet",
+        "BRIDGE-INSPECT",
+        "Of the content of a package, with the distribution point's own name in each line.",
+        send.leaky_listing,
+        _KEPT_BACK,
+        tunnel_to=DP_TUNNEL,
+    ),
 )
 
 OTHER_ROLES = (

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ibcm_bridge.lab import ccm, clamd, documents
+from ibcm_bridge.lab.answers import LEAKY_SITE
 from ibcm_bridge.lab.client import Request
-from ibcm_bridge.lab.device import Device, posted
-from ibcm_bridge.lab.life_cycle import SECRET_POLICY
+from ibcm_bridge.lab.device import Device, fallback_status, posted
+from ibcm_bridge.lab.life_cycle import SECRET_POLICY, listing
 
 CONTENT = "Content_5e2b7c1a-94d0-4b6e-8f3a-0c1d2e3f4a5b.1"
 PACKAGE = f"/SMS_DP_SMSPKG$/{CONTENT}/sccm?/setup/application.msi"
@@ -103,6 +104,11 @@ def wrong_part(who: Senders) -> Request:
     return posted(_report(who, inner_type=b"text/html"))
 
 
+def leaky_listing(_who: Senders) -> Request:
+    """protocol.md 7: a package whose listing has absolute names."""
+    return listing(f"/SMS_DP_SMSPKG$/{LEAKY_SITE}00001")
+
+
 def smuggled(who: Senders) -> Request:
     """Two lengths, for two readers: behind the chunks' end stands a request of its own."""
     hidden = b"GET /SMS_MP_AltAuth/.sms_aut?MPLIST HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -116,14 +122,7 @@ def plaintext(_who: Senders) -> Request:
 
 
 def state_message(who: Senders) -> Request:
-    """protocol.md 8.1."""
-    body = (
-        "<Report><ReportHeader><ReportDetails><ReportContent>State Message Data</ReportContent>"
-        f"</ReportDetails></ReportHeader><ReportBody><StateMessage><Topic ID='{who.me.guid}' "
-        "Type='800'/><State ID='101'/></StateMessage></ReportBody></Report>"
-    )
-    fields = (("User-Agent", "ccmsetup"), ("Content-Type", "text/xml"))
-    return Request("POST", "/SMS_FSP/.sms_fsp", fields, body.encode(), plaintext=True)
+    return fallback_status(who.me.guid)
 
 
 def state_question(_who: Senders) -> Request:

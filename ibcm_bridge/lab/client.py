@@ -118,6 +118,11 @@ class LabClient:
     ) -> None:
         self.close()
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._ended
+
     def close(self) -> None:
         """End the connection; closing twice is no accident."""
         self._ended = True
@@ -163,15 +168,22 @@ class LabClient:
     def download(self, target: str, headers: Fields = ()) -> tuple[Reply, str, int]:
         """GET without keeping the body: the answer, the SHA-256 of its body, and its length."""
         digest, length = hashlib.sha256(), 0
-        buffer = memoryview(bytearray(CHUNK))
+        with self.receiving(target, headers) as (reply, pieces):
+            for piece in pieces:
+                digest.update(piece)
+                length += len(piece)
+            return reply, digest.hexdigest(), length
+
+    @contextlib.contextmanager
+    def receiving(
+        self, target: str, headers: Fields = ()
+    ) -> Iterator[tuple[Reply, Iterator[memoryview]]]:
+        """GET: the answer, and its body piece by piece; the connection ends where not all is read.
+
+        A piece is good until the next one.
+        """
         with self._exchange("GET", target, headers, None) as response:
-            while count := response.readinto(buffer):
-                digest.update(buffer[:count])
-                length += count
-            # readinto ends quietly where read() would raise IncompleteRead.
-            if response.length:
-                raise ConnectionEnded(f"{response.length} bytes of the body are missing")
-            return _reply(response, b""), digest.hexdigest(), length
+            yield _reply(response, b""), _pieces(response)
 
     @contextlib.contextmanager
     def _exchange(
@@ -192,7 +204,7 @@ class LabClient:
             with http.client.HTTPResponse(connection, method=method) as response:
                 response.begin()
                 yield response
-                whole = not response.will_close
+                whole = response.isclosed() and not response.will_close
             self._answered = True
         except http.client.HTTPException as error:
             raise ConnectionEnded(f"no whole answer: {error!r}") from error
@@ -247,6 +259,15 @@ def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
         context.load_cert_chain(name)
     finally:
         Path(name).unlink()
+
+
+def _pieces(response: http.client.HTTPResponse) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(CHUNK))
+    while count := response.readinto(buffer):
+        yield buffer[:count]
+    # readinto ends quietly where read() would raise IncompleteRead.
+    if response.length:
+        raise ConnectionEnded(f"{response.length} bytes of the body are missing")
 
 
 def _reply(response: http.client.HTTPResponse, body: bytes) -> Reply:

@@ -1,7 +1,8 @@
 """What the demonstration publishes beside the shipped policy.
 
-Users' publications, an application catalog, tunnels to compare them with, and two publications
-whose site system is not who it should be: one has another's name, one another authority.
+Users' publications, an application catalog, a second name for the site systems, tunnels to compare
+them with, and two publications whose site system is not who it should be: one has another's name,
+one another authority.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from ibcm_bridge.lab.answers import PUBLISHED
 from ibcm_bridge.lab.cases import Way
 from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.lab.running import TLS_PORT, TUNNELED
@@ -18,9 +20,12 @@ from ibcm_bridge.lab.stand_ins import STAND_INS
 
 USERS = Way("users.internet.example")
 CATALOG = Way("catalog.internet.example")
+SECOND = Way(PUBLISHED[1])
+"""The same site systems once more: of names of the Internet, a client picks one (CLIENT-PICK)."""
+
 WRONG_NAME = Way("wrong-name.internet.example")
 FORGED = Way("forged.internet.example")
-BRIDGED_NAMES = tuple(way.name for way in (USERS, CATALOG, WRONG_NAME, FORGED))
+BRIDGED_NAMES = tuple(way.name for way in (USERS, CATALOG, SECOND, WRONG_NAME, FORGED))
 """Each needs a certificate, in the files pki/NAME.pem and pki/NAME.key."""
 
 UPDATE_TUNNEL = Way("sup-tunnel.internet.example")
@@ -62,12 +67,15 @@ def demo_policy(clamav: tuple[str, int] | None = None) -> str:
     """
     computer = {"trust": _TRUST}
     rows = [
-        _bridged(USERS, {"certificate": "user", "trust": _TRUST}, "management-point"),
+        _bridged(USERS, {"certificate": "user", "trust": _TRUST}, _role("management-point")),
         _bridged(
-            CATALOG, {}, "application-catalog-website-point", windows_authentication=_SIGNED_IN
+            CATALOG,
+            {},
+            _role("application-catalog-website-point", windows_authentication=_SIGNED_IN),
         ),
-        _bridged(WRONG_NAME, computer, "management-point", at="distribution-point"),
-        _bridged(FORGED, computer, "management-point", at="impostor"),
+        _bridged(SECOND, computer, _role("management-point") | _role("distribution-point")),
+        _bridged(WRONG_NAME, computer, _role("management-point", at="distribution-point")),
+        _bridged(FORGED, computer, _role("management-point", at="impostor")),
         _tunneled(UPDATE_TUNNEL, "software-update-point"),
         _tunneled(CATALOG_TUNNEL, "application-catalog-website-point"),
         _tunneled(WRONG_NAME_TUNNEL, "distribution-point"),
@@ -80,9 +88,7 @@ def demo_policy(clamav: tuple[str, int] | None = None) -> str:
     return shipped_policy() + publications + yaml.dump(more)
 
 
-def _bridged(
-    way: Way, clients: dict[str, Any], role: str, *, at: str | None = None, **more: Any
-) -> dict[str, Any]:
+def _bridged(way: Way, clients: dict[str, Any], roles: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": way.name,
         "mode": "bridge",
@@ -90,14 +96,13 @@ def _bridged(
         "certificate": _credential(way.name),
         "clients": clients,
         "site_systems": {"certificate": _credential("bridge-client"), "trust": _TRUST},
-        "roles": {
-            role: {
-                "site_system": f"https://{STAND_INS[role].names[0]}",
-                "connect": _address(at or role),
-                **more,
-            }
-        },
+        "roles": roles,
     }
+
+
+def _role(role: str, *, at: str | None = None, **more: Any) -> dict[str, Any]:
+    name = f"https://{STAND_INS[role].names[0]}"
+    return {role: {"site_system": name, "connect": _address(at or role), **more}}
 
 
 def _tunneled(way: Way, role: str) -> dict[str, Any]:

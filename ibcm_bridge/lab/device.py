@@ -57,6 +57,10 @@ class Device:
     """Of an upload; empty where there is none."""
     cookie: str = ""
     """What a software update point gave it last ([MS-WUSP] 2.2.3.4 and 2.2.3.5)."""
+    on_internet: bool = True
+    """Where it is at the moment, which it says when it asks where something is (3.4, 3.6)."""
+    internet_flag: int = 2
+    """0: it is never on the Internet; 1: it may be; 2: it always is (3.1)."""
     token: bool = False
     """Whether it signs what it gets with ClientToken, and not with the CCMClient fields (5)."""
 
@@ -88,6 +92,7 @@ class Device:
             self.certificate,
             self.key,
             fqdn=self.name,
+            internet_flag=self.internet_flag,
             key_type=self.key_type,
             agent_type=agent_type,
             client_guid=self.guid,
@@ -126,6 +131,13 @@ def posted(body: bytes, agent: str = "ccmhttp", *more: tuple[str, str]) -> Reque
     """A message on its way to a management point."""
     headers = (("User-Agent", agent), ("Content-Type", ccm.CONTENT_TYPE), *more)
     return Request("CCM_POST", "/ccm_system/request", headers, body)
+
+
+def fallback_status(client_guid: str, *, state: int = 101) -> Request:
+    """8.1: to whom a client turns that cannot speak to a management point."""
+    fields = (("User-Agent", "ccmsetup"), ("Content-Type", "text/xml"))
+    body = documents.fallback_report(client_guid, state).encode()
+    return Request("POST", "/SMS_FSP/.sms_fsp", fields, body, plaintext=True)
 
 
 _SIGNING = x509.ObjectIdentifier("1.3.6.1.4.1.311.101")

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from ibcm_bridge.lab.ccm import SENT_TIME
 from ibcm_bridge.lab.signing import SHA256_WITH_RSA, sign, smsid
 
-_PACKAGE = '<Package ID="LAB00001" Version="1"/>'
+PACKAGE = '<Package ID="LAB00001" Version="1"/>'
 
 
 def registration_request(
@@ -69,13 +69,22 @@ def policy_request(
 
 
 def location_request(
-    root: str = "SiteInformationRequest", *, site: str = "LAB", package: str = _PACKAGE
+    root: str = "SiteInformationRequest",
+    *,
+    site: str = "LAB",
+    package: str = PACKAGE,
+    kind: str = "SMSPackage",
+    on_internet: bool = True,
 ) -> str:
-    """3.4. `root` is any of the eight of 2.2, also those that have no place on the Internet."""
+    """3.4. `root` is any of the eight of 2.2, also those that have no place on the Internet.
+
+    `kind` is SMSPackage, SMSUpdate or SMSWSUS.
+    """
     inner = package if root == "ContentLocationRequest" else ""
+    there = int(on_internet)
     return (
         f'<{root} SchemaVersion="1.00">{inner}<AssignedSite SiteCode="{site}"/>'
-        '<ClientLocationInfo OnInternet="1" LocationType="SMSPackage" UseInternetDP="1">'
+        f'<ClientLocationInfo OnInternet="{there}" LocationType="{kind}" UseInternetDP="{there}">'
         f'<ADSite Name=""/><IPAddresses/></ClientLocationInfo></{root}>'
     )
 
@@ -116,6 +125,16 @@ def state_report(client_guid: str) -> str:
         '<State ID="1" Criticality="0"/><UserParameters Flags="0" Count="0"/></StateMessage>'
     )
     return _report(client_guid, message, content="State Message Data")
+
+
+def fallback_report(client_guid: str, state: int) -> str:
+    """8.1."""
+    return (
+        "<Report><ReportHeader><ReportDetails><ReportContent>State Message Data</ReportContent>"
+        "</ReportDetails></ReportHeader><ReportBody><StateMessage><Topic "
+        f"ID='{escape(client_guid)}' Type='800'/><State ID='{state}'/></StateMessage></ReportBody>"
+        "</Report>"
+    )
 
 
 def status_message(client_guid: str) -> str:

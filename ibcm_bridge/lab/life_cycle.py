@@ -15,7 +15,7 @@ from typing import Protocol
 from uuid import UUID
 from xml.etree import ElementTree as ET
 
-from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab import ccm, documents, updates
 from ibcm_bridge.lab.answers import POLICIES
 from ibcm_bridge.lab.client import Reply, Request
 from ibcm_bridge.lab.content import content
@@ -96,6 +96,8 @@ class Lived:
     request: Request
     reply: Reply
     good: bool
+    device: Device
+    """What the client knows now."""
 
 
 class Sends(Protocol):
@@ -113,7 +115,7 @@ def live(client: Sends, device: Device, steps: tuple[Step, ...]) -> Iterator[Liv
         good = step.good(reply)
         if good:
             device = step.learns(device, reply)
-        yield Lived(step, request, reply, good)
+        yield Lived(step, request, reply, good, device)
         if not good:
             return
 
@@ -129,9 +131,16 @@ def _list(name: str, query: str, root: str) -> Step:
     return Step(name, lambda device: device.get(target), begins(f"<{root} ".encode()))
 
 
-def _location(name: str, root: str, reply: str) -> Step:
-    xml = documents.location_request(root)
-    return Step(name, lambda device: device.post("MP_LocationManager", xml), answered(reply))
+def _location(
+    name: str, root: str, reply: str, package: str = documents.PACKAGE, kind: str = "SMSPackage"
+) -> Step:
+    def request(device: Device) -> Request:
+        xml = documents.location_request(
+            root, package=package, kind=kind, on_internet=device.on_internet
+        )
+        return device.post("MP_LocationManager", xml)
+
+    return Step(name, request, answered(reply))
 
 
 def _policy(name: str, policy: str, *, signed: bool) -> Step:
@@ -162,12 +171,18 @@ _PROPFIND = (  # protocol.md 7
 )
 
 
-def _listing(_device: Device) -> Request:
+def listing(package: str) -> Request:
+    """protocol.md 7: what there is of a package."""
     fields = {"Depth": "infinity", "Translate": "f", "Content-Type": "text/xml"}
-    return Request("PROPFIND", PACKAGE, (("User-Agent", AGENT), *fields.items()), _PROPFIND)
+    return Request("PROPFIND", package, (("User-Agent", AGENT), *fields.items()), _PROPFIND)
 
 
 _BITS = (("User-Agent", "Microsoft BITS/7.8"),)
+
+
+def _upload_request(device: Device) -> Request:
+    xml = documents.upload_request(network=int(device.on_internet))
+    return device.post("MP_HinvEndpoint", xml)
 
 
 def _upload(device: Device) -> Upload:
@@ -177,28 +192,45 @@ def _upload(device: Device) -> Upload:
     return Upload(f"/CCM_Incoming/{name}.msg", zlib.compress(payload), device.session)
 
 
+REGISTRATION = Step(
+    "registration", Device.registration, answered("ClientRegistrationResponse"), its_name
+)
+MANAGEMENT_POINTS = _location(
+    "other management points", "EnumerateMPLocationRequest", "EnumerateMPLocationReply"
+)
+POLICY_REQUEST = Step("policy request", _policy_request, answered("ReplyAssignments"))
+CONTENT_LOCATION = _location("content location", "ContentLocationRequest", "ContentLocationReply")
+UPDATE_POINT = _location("software update point", "WSUSLocationRequest", "WSUSLocationReply")
+UPDATE_LOCATION = _location(
+    "content location of the update",
+    "ContentLocationRequest",
+    "ContentLocationReply",
+    f'<Package ID="{updates.CONTENT}" Version="1"/>',
+    "SMSUpdate",
+)
+
 LIFE = (
-    Step("registration", Device.registration, answered("ClientRegistrationResponse"), its_name),
+    REGISTRATION,
     _location("site information", "SiteInformationRequest", "SiteInformationReply"),
     _list("management points", "MPLIST", "MPList"),
     _list("management points on the Internet", "MPLIST1", "MPList"),
     _list("management points of the site", "MPLIST2&LAB", "MPList"),
     _list("certificate of the management point", "MPCERT", "MPCertificates"),
     _list("certificate of the site", "SITESIGNCERT", "X509Data"),
-    _location("other management points", "EnumerateMPLocationRequest", "EnumerateMPLocationReply"),
-    Step("policy request", _policy_request, answered("ReplyAssignments")),
+    MANAGEMENT_POINTS,
+    POLICY_REQUEST,
     _policy("policy for everybody", PLAIN_POLICY, signed=False),
     _policy("policy for this client", SECRET_POLICY, signed=True),
     _policy("policy of a task sequence", TASK_SEQUENCE_POLICY, signed=True),
-    _location("content location", "ContentLocationRequest", "ContentLocationReply"),
-    Step("listing of the content", _listing, begins(b"<?xml", 207)),
+    CONTENT_LOCATION,
+    Step("listing of the content", lambda _: listing(PACKAGE), begins(b"<?xml", 207)),
     Step("size of a file", lambda _: Request("HEAD", FILE, _BITS), told_its_size),
     Step(
         "part of a file",
         lambda _: Request("GET", FILE, (*_BITS, ("Range", f"bytes={FIRST}-{LAST}"))),
         a_part,
     ),
-    _location("software update point", "WSUSLocationRequest", "WSUSLocationReply"),
+    UPDATE_POINT,
     Step("heartbeat", _heartbeat, taken_in),
     _report("hardware inventory", "MP_HinvEndpoint", documents.inventory_report),
     _report("software inventory", "MP_SinvEndpoint", documents.software_inventory),
@@ -206,7 +238,7 @@ LIFE = (
     _report("status", "StatusReceiver", documents.status_message),
     Step(
         "request to upload",
-        lambda device: device.post("MP_HinvEndpoint", documents.upload_request()),
+        _upload_request,
         answered("UploadReply"),
     ),
     Step("upload: session", lambda device: _upload(device).create(), acknowledged, its_session),

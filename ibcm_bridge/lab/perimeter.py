@@ -10,6 +10,7 @@ from typing import Self
 from ibcm_bridge.lab.cases import credentials
 from ibcm_bridge.lab.clamd import ScanDaemon
 from ibcm_bridge.lab.demo_policy import BRIDGED_NAMES, demo_policy
+from ibcm_bridge.lab.microsoft_update import MicrosoftUpdate
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.running import Listen, RunningBridge
 from ibcm_bridge.lab.sending import BothWays
@@ -34,6 +35,7 @@ class Perimeter:
             self.site = stack.enter_context(SiteSystems(self.pki, leaks=True))
             stack.callback(self.stop_engine)
             self.start_engine()
+            self.microsoft_update = stack.enter_context(MicrosoftUpdate())
             policy = demo_policy(self._engine_address)
             self.bridge = RunningBridge(
                 self.directory, self.pki, self.site, policy=policy, listen=self._listen

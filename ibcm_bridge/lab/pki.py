@@ -60,6 +60,14 @@ class Credential:
         key.write_bytes(self.key_pem())
         _write_new(directory / f"{name}.pem", self.chain_pem())
 
+    @classmethod
+    def read(cls, directory: Path, name: str) -> "Credential":
+        """What `write` wrote."""
+        key = serialization.load_pem_private_key((directory / f"{name}.key").read_bytes(), None)
+        assert isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
+        own, *issuers = x509.load_pem_x509_certificates((directory / f"{name}.pem").read_bytes())
+        return cls(own, key, tuple(issuers))
+
 
 class LabPki:
     """Two authorities, what they issue, and what they have revoked."""
@@ -221,6 +229,11 @@ class LabPki:
         crl = authority.crl((), 1, *period)
         return _computer(authority, dns_name, _current(self._now)), crl
 
+    @property
+    def authority(self) -> Credential:
+        """The issuing authority itself: for `computer_of`, in another process."""
+        return Credential(self._issuing.certificate, self._issuing.key, ())
+
     def write(self, directory: Path) -> None:
         """Write what the shipped configuration uses, into a new or empty directory only."""
         if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
@@ -320,6 +333,12 @@ def _issuing_authority(common_name: str, root: _Authority, now: datetime) -> _Au
     key = _ec_key()
     extensions = [*_authority_extensions(path_length=0), _crl_location(ROOT_CRL_URL)]
     return _Authority(_sign(key, _name(common_name), root, _authority_period(now), extensions), key)
+
+
+def computer_of(authority: Credential, dns_name: str, now: datetime) -> Credential:
+    """A computer's certificate from an authority that was written down."""
+    assert isinstance(authority.key, ec.EllipticCurvePrivateKey)
+    return _computer(_Authority(authority.certificate, authority.key), dns_name, _current(now))
 
 
 def _computer(

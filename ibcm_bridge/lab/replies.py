@@ -74,9 +74,15 @@ class MessageReplies:
     def _names(self, request: ET.Element) -> answers.Names:
         site = request.find("AssignedSite")
         asked = site.get("SiteCode") if site is not None else None
-        if self.leaks and (asked == answers.LEAKY_SITE or request.findtext("NetworkType") == "0"):
-            return answers.INTRANET
-        return answers.INTERNET
+        leaks = self.leaks and asked == answers.LEAKY_SITE
+        return answers.INTRANET if leaks or _inside(request) else answers.INTERNET
+
+
+def _inside(request: ET.Element) -> bool:
+    """Whether a client says that it is in the intranet (3.4, 3.6)."""
+    client = request.find("ClientLocationInfo")
+    said = client.get("OnInternet") if client is not None else request.findtext("NetworkType")
+    return said == "0"
 
 
 def same_account(one: str, other: str) -> bool:

@@ -63,6 +63,14 @@ def runtime_folder() -> Path:
     return folder
 
 
+def running(folder: Path) -> dict[str, Any]:
+    """What the lab that is up has noted. LabError where none is."""
+    claim = Runtime(folder)
+    if claim.free():
+        raise LabError("no lab is up; start one in another terminal with: ibcm-bridge lab up")
+    return claim.read()
+
+
 class Runtime:
     """A lab's claim to the folder. A context manager; AlreadyRunning while another has it."""
 
@@ -98,6 +106,17 @@ class Runtime:
             self.clean()
         finally:
             os.close(self._lock)
+
+    def free(self) -> bool:
+        """Whether nobody has it."""
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _take(lock)
+        except OSError:
+            return False
+        finally:
+            os.close(lock)
+        return True
 
     def write(self, note: Mapping[str, Any]) -> None:
         """Note what a second lab, and `lab down`, need to know. It is for the user alone."""

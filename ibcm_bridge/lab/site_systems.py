@@ -18,7 +18,7 @@ import logging
 import ssl
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -131,15 +131,6 @@ class SiteSystems:
     def uploads(self) -> UploadServer:
         """What was uploaded to the management point."""
         return self._site.uploads
-
-    @contextlib.contextmanager
-    def discreet(self) -> Iterator[None]:
-        """Have no answer name a host of the intranet meanwhile."""
-        leaks, self._site.leaks = self._site.leaks, False
-        try:
-            yield
-        finally:
-            self._site.leaks = leaks
 
     def take_down(self, role: str) -> None:
         """Have a site system listen no more, and end its connections."""

@@ -23,7 +23,7 @@ from xml.sax.saxutils import escape
 
 from cryptography import x509
 
-from ibcm_bridge.lab import answers, ccm
+from ibcm_bridge.lab import answers, ccm, updates
 from ibcm_bridge.lab.asked import ANYTHING, HTML, NOT_FOUND, READING, TEXT, XML, Asked
 from ibcm_bridge.lab.content import VALIDATORS, Answer
 from ibcm_bridge.lab.policy_module import policy_module
@@ -124,7 +124,8 @@ def distribution_point(asked: Asked, site: Site) -> Answer:
     if asked.method not in READING:
         return ANYTHING
     if asked.rest.endswith("/sccm") and asked.query.startswith("/"):
-        return Answer(200, range(site.download_bytes), VALIDATORS)
+        update = asked.rest.startswith(updates.CONTENT.lower())
+        return Answer(200, range(updates.SIZE if update else site.download_bytes), VALIDATORS)
     if asked.rest.startswith(("datalib", "filelib")):
         return Answer(200, b"what a distribution point should not list", TEXT)
     if asked.directory.endswith("sms_dp_smssig$") and asked.rest.endswith(".tar"):
@@ -161,7 +162,8 @@ _DISCOVERED = (
 
 def _multistatus(asked: Asked, site: Site) -> bytes:
     """7: the names in it are absolute, with the name that was asked for or the intranet's."""
-    name = "dp01.corp.example" if site.leaks else asked.headers.get("host", "")
+    leaks = site.leaks and asked.rest.startswith(answers.LEAKY_SITE.lower())
+    name = "dp01.corp.example" if leaks else asked.headers.get("host", "")
     where = f"https://{name}/{asked.directory}/{asked.rest}"
     return (
         '<?xml version="1.0" encoding="utf-8"?><D:multistatus xmlns:D="DAV:"><D:response>'

@@ -28,6 +28,8 @@ from ibcm_bridge.lab.page.show import Show
 from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.lab.running import Listen
 from ibcm_bridge.lab.runtime import LabError, Runtime, runtime_folder
+from ibcm_bridge.lab.simulated.running_lab import RunningLab
+from ibcm_bridge.open_files import allow_many
 
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -37,6 +39,7 @@ _SIGNALS = [
 def lab_up(*, listen: str | None, browser: bool, as_json: bool) -> int:
     """Run a lab until it is told to end; the exit status."""
     began = time.monotonic()
+    allow_many()
     try:
         where = _listen(listen)
         with _told_to_end(), Runtime(runtime_folder()) as runtime:
@@ -82,9 +85,10 @@ def _run(
         files.write(perimeter.clients)
         preparing = Preparing(files, perimeter.both_ways.everyone, perimeter.bridge.addresses)
         known = about(perimeter, files, preparing)
+        clients = RunningLab.of(perimeter)
 
         def ready(page: str) -> None:
-            runtime.write({"page": page})
+            runtime.write({"page": page, **clients.written(runtime.files)})
             seconds = time.monotonic() - began
             _print(page, known, seconds, as_json=as_json)
             if browser and sys.stdout.isatty():

@@ -43,7 +43,7 @@ def software_update_point(asked: Asked) -> Answer:
     if asked.method not in READING:
         return ANYTHING
     if (asked.directory == "selfupdate" and path.endswith(".cab")) or asked.directory == "content":
-        return Answer(200, range(4096), VALIDATORS)
+        return Answer(200, range(updates.SIZE), VALIDATORS)
     if asked.directory == "inventory" or path.endswith(".asmx"):
         return Answer(200, f"<html>stand-in for {escape(path)}</html>".encode(), HTML)
     return NOT_FOUND
@@ -56,7 +56,7 @@ def _called(path: str, asked: Asked) -> Answer:
     try:
         if answer is None:
             return _soap(f"<{operation or 'Unnamed'}Response xmlns={quoteattr(service)}/>")
-        inner = answer(_parameters(asked.body), f"http://{asked.headers.get('host', '')}:8530")
+        inner = answer(_parameters(asked.body))
     except (_Fault, ET.ParseError) as problem:
         code = str(problem) if isinstance(problem, _Fault) else "InvalidParameters"
         return _soap(_fault(code, operation), 500)
@@ -133,7 +133,7 @@ def _whose(asks: ET.Element) -> str:
 # Operations
 
 
-def _configuration(_asks: ET.Element, _content: str) -> str:
+def _configuration(_asks: ET.Element) -> str:
     """2.2.2.2.1."""
     properties = {"MaxExtendedUpdatesPerRequest": "50", "ProtocolVersion": "3.2"}
     properties |= {"IsInventoryRequired": "0", "ClientReportingLevel": "2"}
@@ -150,7 +150,7 @@ def _configuration(_asks: ET.Element, _content: str) -> str:
     )
 
 
-def _authorization(asks: ET.Element, _content: str) -> str:
+def _authorization(asks: ET.Element) -> str:
     """2.2.2.1.1."""
     client = asks.findtext("clientId", "")
     if not client:
@@ -161,23 +161,23 @@ def _authorization(asks: ET.Element, _content: str) -> str:
     )
 
 
-def _first_cookie(asks: ET.Element, _content: str) -> str:
+def _first_cookie(asks: ET.Element) -> str:
     """2.2.2.2.2."""
     place = "authCookies/AuthorizationCookie/CookieData"
     client = _opened("authorization", asks, place, "InvalidAuthorizationCookie")
     return _cookie(client, "GetCookieResult")
 
 
-def _registration(asks: ET.Element, _content: str) -> str:
+def _registration(asks: ET.Element) -> str:
     """2.2.2.2.3."""
     _whose(asks)
     return ""
 
 
-def _synchronized(result: str) -> Callable[[ET.Element, str], str]:
+def _synchronized(result: str) -> Callable[[ET.Element], str]:
     """2.2.2.2.4, 2.2.2.2.9: a category first, and what is below it to whom it is installed at."""
 
-    def answer(asks: ET.Element, _content: str) -> str:
+    def answer(asks: ET.Element) -> str:
         client = _whose(asks)
         installed = _revisions(asks, "parameters/InstalledNonLeafUpdateIDs/int")
         known = installed | _revisions(asks, "parameters/OtherCachedUpdateIDs/int")
@@ -205,7 +205,7 @@ def _deployment(revision: int, action: str) -> str:
     )
 
 
-def _refreshed(asks: ET.Element, _content: str) -> str:
+def _refreshed(asks: ET.Element) -> str:
     """2.2.2.2.5."""
     _whose(asks)
     listed = "".join(
@@ -218,15 +218,15 @@ def _refreshed(asks: ET.Element, _content: str) -> str:
     return f"<RefreshCacheResult>{listed}</RefreshCacheResult>"
 
 
-def _extended(place: str, result: str) -> Callable[[ET.Element, str], str]:
+def _extended(place: str, result: str) -> Callable[[ET.Element], str]:
     """2.2.2.2.6, 2.2.2.2.10."""
 
-    def answer(asks: ET.Element, content: str) -> str:
+    def answer(asks: ET.Element) -> str:
         _whose(asks)
         wanted = {found.text for found in asks.iterfind(place)}
         is_wanted = wanted & {str(UPDATE), updates.update_id(UPDATE)}
         listed = f"<Update><ID>{UPDATE}</ID><Xml>{escape(updates.EXTENDED)}</Xml></Update>"
-        files = _file_locations(content)
+        files = _file_locations()
         return (
             f"<{result}><Updates>{listed if is_wanted else ''}</Updates>"
             f"<FileLocations>{files if is_wanted else ''}</FileLocations></{result}>"
@@ -235,27 +235,27 @@ def _extended(place: str, result: str) -> Callable[[ET.Element, str], str]:
     return answer
 
 
-def _located(asks: ET.Element, content: str) -> str:
+def _located(asks: ET.Element) -> str:
     """2.2.2.2.7."""
     client = _whose(asks)
     digests = {found.text for found in asks.iterfind("fileDigests/base64Binary")}
-    files = _file_locations(content) if updates.DIGEST in digests else ""
+    files = _file_locations() if updates.DIGEST in digests else ""
     return (
         f"<GetFileLocationsResult><FileLocations>{files}</FileLocations>"
         f"{_cookie(client, 'NewCookie')}</GetFileLocationsResult>"
     )
 
 
-def _file_locations(content: str) -> str:
-    """8.2: content stays on HTTP, whatever the services speak."""
-    url = f"{content}/Content/{updates.FILE}"
+def _file_locations() -> str:
+    """2.2.2.2.7. It keeps no files itself: a client is to get them from Microsoft Update."""
+    url = f"http://{updates.MICROSOFT_UPDATE}/{updates.FILE}"
     return (
         f"<FileLocation><FileDigest>{updates.DIGEST}</FileDigest><Url>{escape(url)}</Url>"
         "</FileLocation>"
     )
 
 
-def _categories(asks: ET.Element, _content: str) -> str:
+def _categories(asks: ET.Element) -> str:
     """2.2.2.2.8."""
     wanted = [found.text or "" for found in asks.iter("CategoryId")]
     known = updates.update_id(CATEGORY)
@@ -266,7 +266,7 @@ def _categories(asks: ET.Element, _content: str) -> str:
     )
 
 
-def _reported(asks: ET.Element, _content: str) -> str:
+def _reported(asks: ET.Element) -> str:
     """2.2.2.3.1."""
     _whose(asks)
     return "<ReportEventBatchResult>true</ReportEventBatchResult>"
@@ -276,7 +276,7 @@ def _revisions(asks: ET.Element, place: str) -> set[int]:
     return {int(found.text or "0") for found in asks.iterfind(place)}
 
 
-OPERATIONS: dict[tuple[str, str], Callable[[ET.Element, str], str]] = {
+OPERATIONS: dict[tuple[str, str], Callable[[ET.Element], str]] = {
     (SIMPLE_AUTH, "GetAuthorizationCookie"): _authorization,
     (CLIENT, "GetConfig"): _configuration,
     (CLIENT, "GetCookie"): _first_cookie,
@@ -292,5 +292,4 @@ OPERATIONS: dict[tuple[str, str], Callable[[ET.Element, str], str]] = {
     (CLIENT, "StartCategoryScan"): _categories,
     (REPORTING, "ReportEventBatch"): _reported,
 }
-"""By path of the service, in lower case, and operation -> what stands in its answer, from what was
-asked and where content is."""
+"""By path of the service, in lower case, and operation -> what stands in its answer."""

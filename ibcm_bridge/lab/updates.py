@@ -41,9 +41,17 @@ _SPELT = {  # 2.1
 CATEGORY, UPDATE = 1, 2
 """Revision ids."""
 
+NAME = "lab.exe"
 FILE = "AB/0123456789012345678901234567890123456789.exe"
-DIGEST = base64.b64encode(hashlib.sha1(content(0, 4096), usedforsecurity=False).digest()).decode()
+SIZE = 4096
+DIGEST = base64.b64encode(hashlib.sha1(content(0, SIZE), usedforsecurity=False).digest()).decode()
 """2.2.2.2.6: SHA-1, by which a file is known."""
+
+MICROSOFT_UPDATE = "download.update.example"
+"""Where a software update point says files are: the stand-in for Microsoft Update, by HTTP."""
+
+CONTENT = f"Content_{UUID(int=0x200)}.1"
+"""The same file on a distribution point (protocol.md 7)."""
 
 _WHEN = "2026-01-01T00:00:00Z"
 
@@ -71,7 +79,7 @@ def core(revision: int, kind: str) -> str:
 
 EXTENDED = (
     f'<ExtendedProperties DefaultPropertiesLanguage="en"/><Files><File Digest="{DIGEST}" '
-    'DigestAlgorithm="SHA1" FileName="lab.exe" Size="4096"/></Files>'
+    f'DigestAlgorithm="SHA1" FileName="{NAME}" Size="{SIZE}"/></Files>'
 )
 """The fragment that a client asks for once it wants an update."""
 

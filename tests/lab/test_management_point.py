@@ -178,7 +178,7 @@ def test_what_has_no_business_on_the_internet_is_answered_all_the_same(
 LEAKY = [
     ("MP_LocationManager", documents.location_request(root, site=answers.LEAKY_SITE))
     for root in answers.LOCATIONS
-] + [("MP_HinvEndpoint", documents.upload_request(network=0))]
+]
 
 
 @pytest.mark.parametrize(("endpoint", "xml"), LEAKY)
@@ -189,9 +189,25 @@ def test_a_site_leaks_names_of_the_intranet_only_when_told_to_and_asked(
     request = device.post(endpoint, xml)
     assert ".corp.example" in asked(leaky, request)
     assert ".corp.example" not in asked(tight, request)
-    harmless = xml.replace(answers.LEAKY_SITE, "LAB").replace("Type>0<", "Type>1<")
+    harmless = xml.replace(answers.LEAKY_SITE, "LAB")
     assert ".corp.example" not in asked(leaky, device.post(endpoint, harmless))
     assert "bridge.internet.example" in asked(tight, request)
+
+
+WHERE = [
+    ("MP_LocationManager", documents.location_request(root), 'OnInternet="1"', 'OnInternet="0"')
+    for root in answers.LOCATIONS
+] + [("MP_HinvEndpoint", documents.upload_request(), "Type>1<", "Type>0<")]
+
+
+@pytest.mark.parametrize(("endpoint", "xml", "outside", "inside"), WHERE)
+def test_a_client_is_told_the_names_of_where_it_says_it_is(
+    device: Device, endpoint: str, xml: str, outside: str, inside: str
+) -> None:
+    """CLIENT-MODE."""
+    assert ".corp.example" not in asked(MessageReplies(), device.post(endpoint, xml))
+    moved = device.post(endpoint, xml.replace(outside, inside))
+    assert ".corp.example" in asked(MessageReplies(), moved)
 
 
 def test_and_policy_for_the_intranet(device: Device) -> None:

@@ -1,0 +1,103 @@
+"""`ibcm-bridge lab`: what its command line takes, and who does what it says."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(lab: argparse.ArgumentParser) -> None:
+    """The commands below `lab`."""
+    does = lab.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    up = does.add_parser(
+        "up",
+        help="start it; Ctrl-C ends it",
+        description="Starts a lab on loopback and prints the address of its page, names, "
+        "certificates and curl lines. Runs until Ctrl-C, SIGTERM or `ibcm-bridge lab down`, and "
+        "leaves nothing behind. Exit status: 0 ended, 1 could not start.",
+    )
+    up.add_argument("--no-browser", action="store_true", help="open no browser")
+    up.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        help="have the bridge, and nothing else, listen there on the ports of the shipped policy "
+        "(8443, 8531, 8080), for who brings a real client; ADDRESS:PORT for another TLS port",
+    )
+    up.add_argument("--json", action="store_true", help="print what it says as one JSON object")
+    up.set_defaults(command=_up)
+    client = does.add_parser(
+        "client",
+        help="a simulated client of the lab that is up, or a thousand",
+        description="Speaks to the lab that is up as clients of ConfigMgr do. One client shows, "
+        "scene by scene, its life, an update scan, and a download that goes on in another network. "
+        "With --count, so many register and ask for policy, and how long they waited is said. "
+        "Exit status: 0 all went well, 1 something did not.",
+        epilog="Example: ibcm-bridge lab client --count 1000",
+    )
+    client.add_argument(
+        "--mode",
+        choices=("internet-only", "both"),
+        default="both",
+        help="how it was installed: for the Internet only, or for the intranet too (the default)",
+    )
+    client.add_argument(
+        "--profile",
+        choices=("pki", "own-key"),
+        default="pki",
+        help="what it signs messages with: the key of its TLS certificate (the default), or one of "
+        "its own",
+    )
+    client.add_argument("--count", type=_positive, metavar="N", help="so many clients")
+    client.add_argument(
+        "--polls", type=_positive, default=3, metavar="N", help="how often many ask for policy (3)"
+    )
+    client.add_argument(
+        "--at-once", type=_positive, default=32, metavar="N", help="how many speak at a time (32)"
+    )
+    client.add_argument(
+        "--seed", type=int, metavar="N", help="have the same names and the same choices again"
+    )
+    client.add_argument("--json", action="store_true", help="one JSON object for each line")
+    client.set_defaults(command=_client)
+    down = does.add_parser(
+        "down",
+        help="end it, and remove what one that crashed has left",
+        description="Ends this user's lab, and removes what one that crashed has left. "
+        "Exit status: 0 no lab runs any more, 1 it could not be ended.",
+    )
+    down.add_argument("--json", action="store_true", help="print a JSON object")
+    down.set_defaults(command=_down)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to 1,000,000")
+    return int(text)
+
+
+def _up(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.up import lab_up
+
+    return lab_up(listen=options.listen, browser=not options.no_browser, as_json=options.json)
+
+
+def _client(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.simulated.command import Wanted, lab_client
+    from ibcm_bridge.lab.simulated.installation import Mode
+
+    return lab_client(
+        Wanted(
+            mode=Mode(options.mode),
+            profile=options.profile,
+            count=options.count,
+            polls=options.polls,
+            at_once=options.at_once,
+            seed=options.seed,
+            as_json=options.json,
+        )
+    )
+
+
+def _down(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.down import lab_down
+
+    return lab_down(as_json=options.json)

@@ -1,0 +1,59 @@
+"""A stand-in for Microsoft Update: on the Internet, by HTTP, and not through the bridge.
+
+It has the one file that the stand-in software update point knows (`updates`).
+"""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
+
+from ibcm_bridge.lab import updates
+from ibcm_bridge.lab.content import content
+
+
+class MicrosoftUpdate:
+    """A context manager; `address` is where it listens, on loopback."""
+
+    def __init__(self) -> None:
+        self._server = _Server(("127.0.0.1", 0), _Connection)
+        self.address: tuple[str, int] = ("127.0.0.1", self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The targets that were asked for."""
+        return tuple(self._server.asked)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self.asked: list[str] = []
+
+
+class _Connection(BaseHTTPRequestHandler):
+    timeout = 10.0
+    server: _Server
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        known = self.path == f"/{updates.FILE}"
+        body = content(0, updates.SIZE) if known else b"Not found"
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: `asked` says it."""

@@ -1,0 +1,270 @@
+"""One client of ConfigMgr: where it is, what it knows, and what it does next.
+
+1. It takes the steps of `life_cycle`. Who gets a request goes by its directory, and by what the
+   client knows by then.
+2. What it has picked it keeps, until it moves to another network: then it looks again, in the
+   intranet first if it was installed so (CLIENT-MODE).
+3. What it does is told as it goes, one `Took` for each thing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from random import Random
+
+from ibcm_bridge.lab import updates
+from ibcm_bridge.lab.client import Reply, Request
+from ibcm_bridge.lab.device import Device, fallback_status
+from ibcm_bridge.lab.life_cycle import (
+    CONTENT_LOCATION,
+    FILE,
+    UPDATE_LOCATION,
+    UPDATE_POINT,
+    Step,
+    live,
+)
+from ibcm_bridge.lab.pki import Credential
+from ibcm_bridge.lab.simulated.connections import NO_ANSWER, Connections
+from ibcm_bridge.lab.simulated.download import AGENT, Download, DownloadError
+from ibcm_bridge.lab.simulated.finding import Picks
+from ibcm_bridge.lab.simulated.installation import Installation
+from ibcm_bridge.lab.simulated.network import HTTP, Host, Network
+from ibcm_bridge.lab.simulated.scan import Place, UpdateFile
+from ibcm_bridge.lab.update_scan import SCAN
+
+
+class Result(StrEnum):
+    """What became of something."""
+
+    GOOD = "good"
+    FELL_BACK = "fell back"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Took:
+    """A thing that a client did."""
+
+    network: str
+    site_system: str
+    """The name it went to; empty where there was none to go to."""
+    what: str
+    answer: str
+    result: Result
+    seconds: float
+    """From the request to the end of its answer."""
+
+
+class SimulatedClient:
+    """To be closed in the end. `random` is what it picks site systems with."""
+
+    def __init__(
+        self,
+        device: Device,
+        credential: Credential,
+        installed: Installation,
+        network: Network,
+        random: Random,
+    ) -> None:
+        self.installed = installed
+        self.known = installed.knows
+        self.device = replace(device, internet_flag=installed.flag)
+        self._credential = credential
+        self._random = random
+        self._attach(network)
+
+    def move(self, network: Network) -> None:
+        """Be somewhere else: all connections end, and what was picked is forgotten."""
+        self.close()
+        self.known = self.known.forgetful()
+        self._attach(network)
+
+    def close(self) -> None:
+        """End all connections."""
+        self._connections.close()
+        self._updates.connections.close()
+
+    @property
+    def network(self) -> Network:
+        """Where it is."""
+        return self._connections.network
+
+    def _attach(self, network: Network) -> None:
+        self.device = replace(self.device, on_internet=network.on_internet)
+        self._connections = Connections(network, self._credential)
+        self._updates = _UpdateAgent(Connections(network, None))
+        self._picks = Picks(self.installed.mode, self._random, self._connections.reached)
+        self._last, self._seconds = "", 0.0
+
+    # What it does
+
+    def take(self, *steps: Step) -> Iterator[Took]:
+        """These steps, as long as the answers are good."""
+        return self._take(steps, self.send)
+
+    def fallback(self, state: int) -> Took:
+        """Say how it is to a fallback status point."""
+        return self._do("state, for want of another", lambda: self._tell_fallback(state))
+
+    def download(
+        self, download: Download, goes_on: Callable[[int], bool] = lambda _: True
+    ) -> Iterator[Took]:
+        """A file, from a distribution point of where it is, until `goes_on` says no."""
+        yield from self.take(CONTENT_LOCATION)
+
+        def get() -> str:
+            host = self._distribution_point()
+            download.go_on(self._connections.to(host), FILE, goes_on)
+            return f"{download.position:,} of {download.size or 0:,} bytes"
+
+        began = f"from byte {download.position:,}" if download.position else "from its beginning"
+        yield self._do(f"download, {began}", get)
+
+    def compare(self, download: Download) -> Took:
+        """Get the same file in one piece, and see whether it is the same."""
+
+        def get() -> str:
+            connection = self._connections.to(self._distribution_point())
+            reply, digest, _length = connection.download(FILE, (AGENT,))
+            _accepted(reply)
+            if digest != download.sha256:
+                raise DownloadError(f"SHA-256 is {digest}, and of the parts {download.sha256}")
+            return f"SHA-256 of both is {digest}"
+
+        return self._do("the same in one piece", get)
+
+    def update(self) -> Iterator[Took]:
+        """A scan, and the file of an update (CLIENT-UPDATES)."""
+        yield from self.take(UPDATE_POINT)
+        if self.known.update_point:
+            self._updates.place = Place.of(self.known.update_point)
+            yield from self._take(SCAN, self._send_scan)
+        if (file := self._updates.file) is None:
+            return
+        # Only over the Internet: inside, content is the site's affair.
+        if self.network.on_internet:
+            one = self._from_microsoft_update(file)
+            yield one
+            if one.result is Result.GOOD:
+                return
+        yield from self.take(UPDATE_LOCATION)
+        yield self._do("update, from a distribution point", lambda: self._from_content(file))
+
+    # How it does it
+
+    def send(self, request: Request) -> Reply:
+        """Send a request to whom it is for. One of NO_ANSWER where it has no answer."""
+        self._last, self._seconds = "", 0.0
+        host = self._picks.host(request.target, self.known)
+        try:
+            reply = self._timed(host, lambda: self._connections.send(host, request))
+        except NO_ANSWER:
+            self._picks.forget(host)
+            raise
+        if request.method == "CCM_POST":
+            self.known = self.known.told(reply)
+        return reply
+
+    def _send_scan(self, request: Request) -> Reply:
+        self._last, self._seconds = "", 0.0
+        return self._timed(self._updates.place.host, lambda: self._updates.send(request))
+
+    def _timed(self, host: Host, send: Callable[[], Reply]) -> Reply:
+        self._last, began = host[0], time.perf_counter()
+        try:
+            return send()
+        finally:
+            self._seconds = time.perf_counter() - began
+
+    def _take(self, steps: tuple[Step, ...], send: Callable[[Request], Reply]) -> Iterator[Took]:
+        taken = 0
+        try:
+            for one in live(_Sends(send), self.device, steps):
+                taken += 1
+                self.device = one.device
+                result = Result.GOOD if one.good else Result.FAILED
+                yield self._took(one.step.name, _answer(one.reply), result)
+        except NO_ANSWER as why:
+            yield self._took(steps[taken].name, _said(why), Result.FAILED)
+
+    def _do(self, what: str, act: Callable[[], str], otherwise: Result = Result.FAILED) -> Took:
+        self._last, began = "", time.perf_counter()
+        try:
+            answer, result = act(), Result.GOOD
+        except (*NO_ANSWER, DownloadError) as why:
+            answer, result = _said(why), otherwise
+        self._seconds = time.perf_counter() - began
+        return self._took(what, answer, result)
+
+    def _took(self, what: str, answer: str, result: Result) -> Took:
+        return Took(self.network.name, self._last, what, answer, result, self._seconds)
+
+    def _distribution_point(self) -> Host:
+        host = self._picks.distribution_point(self.known)
+        self._last = host[0]
+        return host
+
+    def _tell_fallback(self, state: int) -> str:
+        request = fallback_status(self.device.guid, state=state)
+        host = (self.known.fallback_status_point, HTTP)
+        self._last = host[0]
+        return _accepted(self._connections.send(host, request))
+
+    def _from_microsoft_update(self, file: UpdateFile) -> Took:
+        def get() -> str:
+            self._last = file.place.host[0]
+            request = Request("GET", file.place.target, (AGENT,), plaintext=True)
+            return _the_file(file, self._connections.send(file.place.host, request))
+
+        return self._do("update, from Microsoft Update", get, Result.FELL_BACK)
+
+    def _from_content(self, file: UpdateFile) -> str:
+        host = self._distribution_point()
+        target = f"/SMS_DP_SMSPKG$/{updates.CONTENT}/sccm?/{updates.NAME}"
+        return _the_file(file, self._connections.send(host, Request("GET", target, (AGENT,))))
+
+
+@dataclass(frozen=True)
+class _Sends:
+    """A way to send, as `live` wants it."""
+
+    send: Callable[[Request], Reply]
+
+
+def _answer(reply: Reply) -> str:
+    return f"{reply.status} {reply.reason}"
+
+
+def _said(why: Exception) -> str:
+    return str(why) or type(why).__name__
+
+
+def _accepted(reply: Reply) -> str:
+    if reply.status != 200:
+        raise DownloadError(f"it was answered {_answer(reply)}")
+    return _answer(reply)
+
+
+def _the_file(file: UpdateFile, reply: Reply) -> str:
+    answer = _accepted(reply)
+    if not file.is_it(reply.body):
+        raise DownloadError(f"{len(reply.body):,} bytes of another file")
+    return f"{answer}, {len(reply.body):,} bytes with the digest of the scan"
+
+
+class _UpdateAgent:
+    """Windows Update's agent: shows no certificate (protocol.md 8.2)."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.connections = connections
+        self.place = Place(("", 0), "")
+        self.file: UpdateFile | None = None
+        """What a scan has found."""
+
+    def send(self, request: Request) -> Reply:
+        reply = self.connections.send(self.place.host, request)
+        self.file = UpdateFile.of(reply) or self.file
+        return reply

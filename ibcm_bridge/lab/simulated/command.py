@@ -1,0 +1,169 @@
+"""`ibcm-bridge lab client`: one client of the lab that is up, scene by scene; or many at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from random import Random
+
+from ibcm_bridge.lab.runtime import LabError, running, runtime_folder
+from ibcm_bridge.lab.simulated.client import Result, Took
+from ibcm_bridge.lab.simulated.crowd import Crowd, Phase
+from ibcm_bridge.lab.simulated.installation import Mode
+from ibcm_bridge.lab.simulated.running_lab import RunningLab
+from ibcm_bridge.lab.simulated.scenes import SCENES
+from ibcm_bridge.open_files import allow_many
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line says. `count` is None for one client, scene by scene."""
+
+    mode: Mode
+    profile: str
+    count: int | None
+    polls: int
+    at_once: int
+    seed: int | None
+    as_json: bool
+
+
+def lab_client(wanted: Wanted) -> int:
+    """The exit status: 0 when all went well."""
+    allow_many()
+    try:
+        folder = runtime_folder()
+        lab = RunningLab.read(running(folder), folder / "lab")
+        good = _one(lab, wanted) if wanted.count is None else _many(lab, wanted, wanted.count)
+    except (LabError, OSError) as error:
+        print(f"ibcm-bridge lab: {error}", file=sys.stderr)
+        return 1
+    return 0 if good else 1
+
+
+def _name(random: Random, number: int = 0) -> str:
+    """No two runs have the same: the lab remembers who has registered."""
+    return f"pc{number:04}-{random.randrange(16**6):06x}.corp.example"
+
+
+# One
+
+
+def _one(lab: RunningLab, wanted: Wanted) -> bool:
+    random = Random(wanted.seed)
+    client = lab.client(_name(random), wanted.mode, random, own_key=wanted.profile == "own-key")
+    good = True
+    try:
+        if not wanted.as_json:
+            print(f"{client.device.name}, {_MODES[wanted.mode]}; {_KEYS[wanted.profile]}.")
+        for scene in SCENES[wanted.mode]:
+            if not wanted.as_json:
+                print(f"\n{scene.title} ({scene.requirement})")
+            for took in scene.play(client, lab):
+                good = good and took.result is not Result.FAILED
+                print(_json(scene.title, took) if wanted.as_json else _line(took), flush=True)
+    finally:
+        client.close()
+    if not wanted.as_json:
+        print(f"\n{'All went well' if good else 'Not all went well'}.")
+    return good
+
+
+_MODES = {
+    Mode.INTERNET_ONLY: "only ever on the Internet",
+    Mode.BOTH: "on the Internet and in the intranet (CLIENT-MODE)",
+}
+_KEYS = {
+    "pki": "signs with the key of its TLS certificate",
+    "own-key": "signs with a key of its own",
+}
+_MARKS = {Result.GOOD: "", Result.FELL_BACK: "  (next best)", Result.FAILED: "  FAILED"}
+
+
+def _line(took: Took) -> str:
+    where = f"  {took.network:<9} {took.site_system:<25}"
+    return (
+        f"{where} {took.what:<38} {took.seconds * 1000:6.1f} ms  {took.answer}{_MARKS[took.result]}"
+    )
+
+
+def _json(scene: str, took: Took) -> str:
+    return json.dumps({"scene": scene, **asdict(took), "seconds": round(took.seconds, 6)})
+
+
+# Many
+
+
+def _many(lab: RunningLab, wanted: Wanted, count: int) -> bool:
+    seeds = Random(wanted.seed)
+    randoms = [Random(seeds.random()) for _ in range(count)]
+    own_key = wanted.profile == "own-key"
+
+    crowd = Crowd(
+        lambda number: lab.client(
+            _name(randoms[number], number), wanted.mode, randoms[number], own_key=own_key
+        ),
+        count,
+        wanted.at_once,
+        _Progress(count),
+    )
+    phases: list[Phase] = []
+    try:
+        if not wanted.as_json:
+            print(f"{count:,} clients, of which {wanted.at_once} speak at a time.\n\n{_HEAD}")
+        for phase in crowd.live(wanted.polls):
+            phases.append(phase)
+            print(_phase_json(phase) if wanted.as_json else _phase_line(phase), flush=True)
+    finally:
+        crowd.close()
+    _tell_failures(phases)
+    return not any(phase.failures for phase in phases)
+
+
+class _Progress:
+    """A line that counts, on a terminal; nothing anywhere else."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, phase: str, done: int) -> None:
+        if not self._shown:
+            return
+        end = done == self._count
+        text = " " * 60 if end else f"{phase}: {done:,} of {self._count:,}"
+        print(f"\r{text:<60}", end="\r" if end else "", file=sys.stderr, flush=True)
+
+
+_COLUMNS = ("clients", "failed", "seconds", "per second", "median", "90 %", "99 %", "longest")
+_HEAD = "  ".join((f"{'':<20}", *(f"{one:>10}" for one in _COLUMNS)))
+
+
+def _phase_line(phase: Phase) -> str:
+    cells = [
+        f"{phase.clients:,}",
+        f"{phase.failures.total():,}",
+        f"{phase.seconds:.1f}",
+        f"{len(phase.waited) / phase.seconds:.0f}",
+        *(f"{1000 * one:.0f} ms" for one in _percentiles(phase)),
+    ]
+    return "  ".join((f"{phase.name:<20}", *(f"{one:>10}" for one in cells)))
+
+
+def _phase_json(phase: Phase) -> str:
+    names = ("median", "p90", "p99", "longest")
+    waits = dict(zip(names, (round(one, 6) for one in _percentiles(phase)), strict=False))
+    facts = {"phase": phase.name, "clients": phase.clients, "failures": dict(phase.failures)}
+    return json.dumps({**facts, "seconds": round(phase.seconds, 3), **waits})
+
+
+def _percentiles(phase: Phase) -> list[float]:
+    return [phase.percentile(one) for one in (50, 90, 99, 100)] if phase.waited else []
+
+
+def _tell_failures(phases: Sequence[Phase]) -> None:
+    for phase in phases:
+        for what, count in phase.failures.most_common():
+            print(f"  {phase.name}: {count:,} times {what}", file=sys.stderr)

@@ -1,0 +1,75 @@
+"""What a client knows of site systems: what its installation told it, and what answers add.
+
+Section numbers are those of protocol.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from xml.etree import ElementTree as ET
+
+from ibcm_bridge.lab.client import Reply
+from ibcm_bridge.lab.life_cycle import document
+
+
+@dataclass(frozen=True)
+class Known:
+    """Names, and URLs."""
+
+    intranet_management_points: tuple[str, ...] = ()
+    internet_management_points: tuple[str, ...] = ()
+    fallback_status_point: str = ""
+    content: tuple[str, ...] = ()
+    """URLs of what was asked for last, one for each distribution point."""
+    update_point: str = ""
+    """URL."""
+    uploads: str = ""
+    """Name of where reports are uploaded to."""
+
+    def told(self, reply: Reply) -> Known:
+        """The same and what an answer of a management point adds."""
+        text = document(reply)
+        root = ET.fromstring(text) if text.startswith("<") else ET.Element("nothing")
+        learns = _LEARNS.get(root.tag)
+        return learns(self, root) if learns else self
+
+    def forgetful(self) -> Known:
+        """What is still good in another network."""
+        return replace(self, content=(), update_point="", uploads="")
+
+
+def _management_points(known: Known, reply: ET.Element) -> Known:
+    """3.4. Who is told a name of the Internet can go there from now on (CLIENT-MODE)."""
+    internet = tuple(one.get("Value", "") for one in reply.iter("InternetName"))
+    intranet = tuple(one.get("Value", "") for one in reply.iter("IntranetName"))
+    return replace(
+        known,
+        internet_management_points=internet or known.internet_management_points,
+        intranet_management_points=intranet or known.intranet_management_points,
+    )
+
+
+def _content(known: Known, reply: ET.Element) -> Known:
+    """3.4."""
+    return replace(known, content=tuple(one.get("Name", "") for one in reply.iter("URL")))
+
+
+def _update_point(known: Known, reply: ET.Element) -> Known:
+    """3.4."""
+    found = reply.find(".//LocationRecord[@WSUSURL]")
+    return known if found is None else replace(known, update_point=found.get("WSUSURL", ""))
+
+
+def _uploads(known: Known, reply: ET.Element) -> Known:
+    """3.6."""
+    return replace(known, uploads=reply.findtext("Host", ""))
+
+
+_LEARNS: dict[str, Callable[[Known, ET.Element], Known]] = {
+    "EnumerateMPLocationReply": _management_points,
+    "ContentLocationReply": _content,
+    "WSUSLocationReply": _update_point,
+    "UploadReply": _uploads,
+}
+"""By the root of the answer."""

@@ -1,0 +1,118 @@
+"""The lab that is up, as its clients see it: two networks, and an authority for certificates.
+
+`lab up` writes it into its note (`runtime`), `lab client` reads it there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any, Self
+
+from cryptography import x509
+
+from ibcm_bridge.lab import updates
+from ibcm_bridge.lab.answers import INTERNET, INTRANET
+from ibcm_bridge.lab.device import Device
+from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.lab.pki import Credential, computer_of
+from ibcm_bridge.lab.running import PLAINTEXT_PORT, TLS_PORT, UPDATE_PORT
+from ibcm_bridge.lab.runtime import LabError
+from ibcm_bridge.lab.simulated.client import SimulatedClient
+from ibcm_bridge.lab.simulated.installation import Installation, Mode
+from ibcm_bridge.lab.simulated.known import Known
+from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, UPDATES, Host, Network
+
+FALLBACK = "fsp.internet.example"
+AUTHORITY = "authority"
+"""Name of its files, without the ending."""
+
+KNOWS = {
+    Mode.INTERNET_ONLY: Known(
+        internet_management_points=INTERNET.management_points, fallback_status_point=FALLBACK
+    ),
+    Mode.BOTH: Known(
+        internet_management_points=INTERNET.management_points,
+        intranet_management_points=INTRANET.management_points,
+        fallback_status_point=FALLBACK,
+    ),
+}
+"""What an administrator gives to a client that is installed."""
+
+
+@dataclass(frozen=True)
+class RunningLab:
+    """`internet` leads to what is published, `intranet` to the site systems themselves."""
+
+    internet: Network
+    intranet: Network
+    authority: Credential
+
+    @classmethod
+    def of(cls, perimeter: Perimeter) -> Self:
+        """Of one in this process."""
+        trust = perimeter.pki.root
+        outside, inside = _outside(perimeter), _inside(perimeter)
+        return cls(
+            Network("internet", on_internet=True, hosts=outside, trust=trust),
+            Network("intranet", on_internet=False, hosts=inside, trust=trust),
+            perimeter.pki.authority,
+        )
+
+    def written(self, directory: Path) -> dict[str, Any]:
+        """For a note; writes the authority down. Its key is as worthless as the lab's others."""
+        self.authority.write(directory, AUTHORITY)
+        return {one.name: _rows(one) for one in (self.internet, self.intranet)}
+
+    @classmethod
+    def read(cls, note: dict[str, Any], directory: Path) -> Self:
+        """What `written` wrote. LabError where the lab is not that far yet."""
+        if "internet" not in note:
+            raise LabError("the lab is only starting; try again in a moment")
+        trust = x509.load_pem_x509_certificate((directory / "pki" / "root.pem").read_bytes())
+        outside, inside = (_hosts(note[name]) for name in ("internet", "intranet"))
+        return cls(
+            Network("internet", on_internet=True, hosts=outside, trust=trust),
+            Network("intranet", on_internet=False, hosts=inside, trust=trust),
+            Credential.read(directory, AUTHORITY),
+        )
+
+    def client(self, name: str, mode: Mode, random: Random, *, own_key: bool) -> SimulatedClient:
+        """A new one, on the Internet; with a key of its own for messages, or with that of TLS."""
+        credential = computer_of(self.authority, name, datetime.now(UTC))
+        device = Device.with_own_key(name) if own_key else Device.of(credential, name)
+        installed = Installation(mode, KNOWS[mode])
+        return SimulatedClient(device, credential, installed, self.internet, random)
+
+
+def _outside(perimeter: Perimeter) -> dict[Host, Host]:
+    bridge = perimeter.bridge.addresses
+    published = dict.fromkeys(
+        ((name, HTTPS) for name in INTERNET.management_points), bridge[TLS_PORT]
+    )
+    return published | {
+        (INTERNET.update_point, UPDATES): bridge[UPDATE_PORT],
+        (FALLBACK, HTTP): bridge[PLAINTEXT_PORT],
+        (updates.MICROSOFT_UPDATE, HTTP): perimeter.microsoft_update.address,
+    }
+
+
+def _inside(perimeter: Perimeter) -> dict[Host, Host]:
+    site = perimeter.site.addresses
+    return {
+        (INTRANET.management_points[0], HTTPS): site["management-point"],
+        (INTRANET.distribution_points[0], HTTPS): site["distribution-point"],
+        (INTRANET.update_point, UPDATES): site["software-update-point"],
+        (FALLBACK, HTTP): site["fallback-status-point"],
+        (updates.MICROSOFT_UPDATE, HTTP): perimeter.microsoft_update.address,
+    }
+
+
+def _rows(network: Network) -> list[list[str | int]]:
+    return [[*host, *to] for host, to in network.hosts.items()]
+
+
+def _hosts(rows: list[tuple[str, int, str, int]]) -> dict[Host, Host]:
+    return {(name, port): (address, at) for name, port, address, at in rows}

@@ -1,0 +1,54 @@
+"""What a scan says of an update's file, and whether a file is that one (CLIENT-UPDATES)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from html import unescape
+from typing import Self
+from urllib.parse import urlsplit
+
+from ibcm_bridge.lab.client import Reply
+from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, Host
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something is."""
+
+    host: Host
+    target: str
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """From an URL. ValueError where it is none of HTTP or HTTPS."""
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ValueError(f"{url} leads nowhere")
+        query = f"?{parts.query}" if parts.query else ""
+        return cls((parts.hostname, parts.port or _PORTS[parts.scheme]), f"{parts.path}{query}")
+
+
+_PORTS = {"https": HTTPS, "http": HTTP}
+
+
+@dataclass(frozen=True)
+class UpdateFile:
+    """A file of an update ([MS-WUSP] 2.2.2.2.7); `digest` is its SHA-1."""
+
+    place: Place
+    digest: bytes
+
+    @classmethod
+    def of(cls, reply: Reply) -> Self | None:
+        """The first that an answer to GetFileLocations names."""
+        found = re.search(rb"<FileDigest>([^<]+)</FileDigest><Url>([^<]+)</Url>", reply.body)
+        if found is None:
+            return None
+        return cls(Place.of(unescape(found[2].decode())), base64.b64decode(found[1]))
+
+    def is_it(self, data: bytes) -> bool:
+        """Whether this is the file."""
+        return hashlib.sha1(data, usedforsecurity=False).digest() == self.digest

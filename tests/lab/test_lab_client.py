@@ -1,0 +1,117 @@
+"""`lab client` as a process: what it says, and to whom it speaks."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.cli import main
+from ibcm_bridge.lab.runtime import Runtime, runtime_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("runtime")
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def lab(folder: Path) -> Iterator[None]:
+    """One that is up; its folder is the environment's."""
+    lab = subprocess.Popen(
+        [sys.executable, "-m", "ibcm_bridge", "lab", "up", "--no-browser"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert lab.stdout is not None
+        assert lab.stdout.readline().startswith("http://127.0.0.1:")
+        yield
+    finally:
+        lab.send_signal(signal.SIGTERM)
+        lab.communicate(timeout=40)
+
+
+def client(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ibcm_bridge", "lab", "client", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_without_a_lab_it_says_how_to_have_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["lab", "client"]) == 1
+    assert capsys.readouterr().err == (
+        "ibcm-bridge lab: no lab is up; start one in another terminal with: ibcm-bridge lab up\n"
+    )
+
+
+def test_a_lab_that_only_starts_is_waited_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Runtime(runtime_folder()):
+        assert main(["lab", "client"]) == 1
+    assert "is only starting; try again in a moment" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", [("--count", "0"), ("--count", "x"), ("--mode", "roaming"), ("--at-once", "-1")]
+)
+def test_what_makes_no_sense_is_refused(options: tuple[str, str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["lab", "client", *options])
+
+
+@pytest.mark.usefixtures("lab")
+def test_one_client_shows_its_scenes() -> None:
+    shown = client("--mode", "both", "--profile", "own-key")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for text in (
+        "signs with a key of its own",
+        "(CLIENT-PICK)",
+        "(CLIENT-UPDATES)",
+        "(next best)",
+        "(CLIENT-RESUME)",
+        "SHA-256 of both is ",
+        "All went well.",
+    ):
+        assert text in shown.stdout
+    assert "FAILED" not in shown.stdout
+
+
+@pytest.mark.usefixtures("lab")
+def test_and_for_machines() -> None:
+    shown = client("--json", "--mode", "internet-only")
+    assert shown.returncode == 0
+    every = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert {one["network"] for one in every} == {"internet"}
+    assert {one["result"] for one in every} == {"good", "fell back"}
+
+
+@pytest.mark.usefixtures("lab")
+def test_the_same_seed_makes_the_same_choices() -> None:
+    def choices() -> list[tuple[str, str]]:
+        lines = client("--json", "--seed", "7", "--mode", "internet-only").stdout.splitlines()
+        return [(one["what"], one["site_system"]) for one in map(json.loads, lines)]
+
+    assert choices() == choices()
+
+
+@pytest.mark.usefixtures("lab")
+def test_many_are_counted() -> None:
+    shown = client("--count", "20", "--polls", "1", "--json")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    every = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [one["phase"] for one in every] == ["keys and certificates", "registration", "poll 1"]
+    assert all((one["clients"], one["failures"]) == (20, {}) for one in every)
+    table = client("--count", "3", "--polls", "1").stdout
+    assert table.startswith("3 clients, of which 32 speak at a time.")
+    assert "poll 1" in table
