@@ -46,16 +46,26 @@ def memory(pid: int) -> tuple[int, int]:
     return in_use * 1024, peak * 1024
 
 
+def children(pid: int) -> list[int]:
+    """The living children of a process."""
+    return _children().get(pid, [])
+
+
 def _family(pid: int) -> list[int]:
     """A process and its living descendants."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            children.setdefault(int(_fields(stat)[1]), []).append(int(stat.parent.name))
+    known = _children()
     family = [pid]
     for member in family:
-        family += children.get(member, ())
+        family += known.get(member, ())
     return family
+
+
+def _children() -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            found.setdefault(int(_fields(stat)[1]), []).append(int(stat.parent.name))
+    return found
 
 
 def _fields(stat: Path) -> list[str]:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -14,3 +16,19 @@ def test_the_steps_of_an_inspection_can_be_measured() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "inspect" in done.stdout
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
+def test_a_crowd_can_be_measured() -> None:
+    command = [sys.executable, "-m", "benchmarks.crowd"]
+    done = subprocess.run(
+        [*command, "--count", "8", "--polls", "1", "--at-once", "4", "--starts", "1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for text in ("until its page answers", "poll 1, through the bridge", "without it"):
+        assert text in done.stdout

@@ -1,0 +1,113 @@
+"""`python -m benchmarks.crowd`: a thousand clients of a lab, through its bridge and without it.
+
+`lab up` runs as its own process, as a user starts it, and so does its bridge; the clients are in
+this one. They register, stay connected, and ask for policy: first through the bridge, then clients
+of the intranet the same of the stand-ins themselves. Shown are how long they waited, how many were
+answered a second, what the bridge took of processor and memory, and how long `lab up` takes until
+its page answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from urllib.request import urlopen
+
+from benchmarks.processes import children, memory, settled_processor_seconds
+from ibcm_bridge.lab.runtime import running, runtime_folder
+from ibcm_bridge.lab.simulated.client import SimulatedClient
+from ibcm_bridge.lab.simulated.crowd import Crowd, Phase
+from ibcm_bridge.lab.simulated.installation import Mode
+from ibcm_bridge.lab.simulated.running_lab import RunningLab
+from ibcm_bridge.open_files import allow_many
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.crowd", description=__doc__)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--polls", type=int, default=3)
+    parser.add_argument("--at-once", type=int, default=32)
+    parser.add_argument("--starts", type=int, default=5, help="of `lab up`, to time it")
+    options = parser.parse_args()
+    if not sys.platform.startswith("linux"):
+        parser.error("memory is read from /proc: Linux only")
+    allow_many()
+    with tempfile.TemporaryDirectory(prefix="ibcm-bridge-benchmarks-") as folder:
+        os.environ["XDG_RUNTIME_DIR"] = folder
+        seconds = sorted(_start() for _ in range(options.starts))
+        print(f"lab up, until its page answers: {seconds[len(seconds) // 2]:.1f} s", end=" ")
+        print(f"({seconds[0]:.1f} to {seconds[-1]:.1f})\n")
+        with _lab() as process:
+            lab = RunningLab.read(running(runtime_folder()), runtime_folder() / "lab")
+            (bridge,) = children(process.pid)
+            print(f"{options.count:,} clients, {options.at_once} at a time")
+            print(f"{'':32}{'median':>10}{'90 %':>10}{'99 %':>10}{'most':>10}{'a second':>10}")
+            before, _ = memory(bridge)
+            worked = settled_processor_seconds(bridge)
+            _measure("through the bridge", lab, options, inside=False)
+            worked = settled_processor_seconds(bridge) - worked
+            after, peak = memory(bridge)
+            _measure("without it", lab, options, inside=True)
+    requests = options.count * (1 + options.polls)
+    print(f"\nthe bridge: {1000 * worked / requests:.1f} ms of processor a request, ", end="")
+    print(f"{before >> 20} MB before, {after >> 20} after, at most {peak >> 20} MB")
+
+
+def _start() -> float:
+    began = time.perf_counter()
+    with _lab():
+        return time.perf_counter() - began
+
+
+@contextmanager
+def _lab() -> Iterator[subprocess.Popen[str]]:
+    """One that is up: its page has answered."""
+    command = [sys.executable, "-m", "ibcm_bridge", "lab", "up", "--no-browser", "--json"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        with urlopen(json.loads(process.stdout.readline())["page"], timeout=10) as page:
+            assert page.status == 200
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def _measure(way: str, lab: RunningLab, options: argparse.Namespace, *, inside: bool) -> None:
+    def make(number: int) -> SimulatedClient:
+        name = f"pc{number:04}-{'in' if inside else 'out'}.corp.example"
+        client = lab.client(name, Mode.BOTH, Random(number), own_key=False)
+        if inside:
+            client.move(lab.intranet)
+        return client
+
+    crowd = Crowd(make, options.count, options.at_once, lambda _phase, _done: None)
+    try:
+        _, *phases = crowd.live(options.polls)
+    finally:
+        crowd.close()
+    for phase in phases:
+        _tell(way, phase)
+
+
+def _tell(way: str, phase: Phase) -> None:
+    if phase.failures:
+        raise SystemExit(f"{phase.name} {way}: {dict(phase.failures)}")
+    waits = "".join(f"{1000 * phase.percentile(one):7.0f} ms" for one in (50, 90, 99, 100))
+    print(f"{phase.name}, {way}"[:32].ljust(32) + waits + f"{phase.clients / phase.seconds:10.0f}")
+
+
+if __name__ == "__main__":
+    main()
