@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.cases import BRIDGE, MP_TUNNEL, Client
 from ibcm_bridge.lab.client import Request
+from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing
 from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.policy import (
@@ -67,9 +69,14 @@ def about(perimeter: Perimeter, files: Files, preparing: Preparing) -> About:
         curl=[
             Line(what=what, line=preparing.line("about", Client.COMPUTER, request, way))
             for what, request, way in _LINES
-        ],
+        ]
+        + [Line(what=what, line=line) for what, line in _walls(perimeter.namespaces)],
         site_systems={role: shown(to) for role, to in perimeter.site.addresses.items()},
     )
+
+
+def _walls(namespaces: Namespaces) -> tuple[tuple[str, str], ...]:
+    return () if namespaces == NO_WALLS else walls.LINES
 
 
 def _names(listener: Listener | PlaintextListener) -> list[Name]:

@@ -22,6 +22,12 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
         help="have the bridge, and nothing else, listen there on the ports of the shipped policy "
         "(8443, 8531, 8080), for who brings a real client; ADDRESS:PORT for another TLS port",
     )
+    up.add_argument(
+        "--netns",
+        action="store_true",
+        help="have the Internet, the perimeter and the intranet in network namespaces of those "
+        "names, with a firewall between them (Linux, as root)",
+    )
     up.add_argument("--json", action="store_true", help="print what it says as one JSON object")
     up.set_defaults(command=_up)
     client = does.add_parser(
@@ -77,7 +83,12 @@ def _positive(text: str) -> int:
 def _up(options: argparse.Namespace) -> int:
     from ibcm_bridge.lab.up import lab_up
 
-    return lab_up(listen=options.listen, browser=not options.no_browser, as_json=options.json)
+    return lab_up(
+        listen=options.listen,
+        netns=options.netns,
+        browser=not options.no_browser,
+        as_json=options.json,
+    )
 
 
 def _client(options: argparse.Namespace) -> int:

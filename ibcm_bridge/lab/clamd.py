@@ -9,6 +9,8 @@ import socketserver
 import threading
 from typing import Self
 
+from ibcm_bridge.lab.namespaces import HERE, Namespace
+
 SIGNATURE = "Lab.Only.ClamAV-Knows-It"
 MARKER = "known to ClamAV alone"
 """What the signature is of."""
@@ -20,8 +22,9 @@ DEADLY = "the daemon dies of this"
 class ScanDaemon:
     """A context manager; `address` is where it listens, on loopback: on a free port, or this."""
 
-    def __init__(self, port: int = 0) -> None:
-        self._server = _Server(("127.0.0.1", port), _Connection)
+    def __init__(self, port: int = 0, namespace: Namespace = HERE) -> None:
+        with namespace.inside():
+            self._server = _Server(("127.0.0.1", port), _Connection)
         self.address: tuple[str, int] = ("127.0.0.1", self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 

@@ -33,6 +33,7 @@ from typing import Self
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki import Credential
 
 type Fields = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -91,8 +92,10 @@ class LabClient:
         credential: Credential | None,
         timeout: float = 10,
         maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+        namespace: Namespace = HERE,
     ) -> None:
         self._address = address
+        self._namespace = namespace
         self._server_name = server_name
         self._timeout = timeout
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -134,7 +137,8 @@ class LabClient:
         if self._ended:
             raise ConnectionEnded("the connection had ended before this request")
         if self._socket is None:
-            plain = socket.create_connection(self._address, self._timeout)
+            with self._namespace.inside():
+                plain = socket.create_connection(self._address, self._timeout)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 self._socket = self._context.wrap_socket(plain, server_hostname=self._server_name)
@@ -238,10 +242,13 @@ def request_bytes(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
 
 
-def plaintext_request(address: tuple[str, int], data: bytes, timeout: float = 10) -> bytes:
+def plaintext_request(
+    address: tuple[str, int], data: bytes, timeout: float = 10, namespace: Namespace = HERE
+) -> bytes:
     """Send bytes over bare TCP and read until the other side closes, or resets."""
     received = bytearray()
-    connection = socket.create_connection(address, timeout)
+    with namespace.inside():
+        connection = socket.create_connection(address, timeout)
     with connection, contextlib.suppress(ConnectionError):
         connection.sendall(data)
         while chunk := connection.recv(65536):

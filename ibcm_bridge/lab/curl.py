@@ -18,6 +18,8 @@ class Place:
     root: Path
     credential: Path | None
     """Of the client: NAME, for NAME.pem and NAME.key."""
+    command: tuple[str, ...] = ()
+    """What has to stand before it, for it to run where the client is."""
 
 
 def cannot(request: Request) -> str:
@@ -33,7 +35,7 @@ def line(request: Request, way: Way, place: Place, body: Path | None) -> str:
     host, port = place.address
     scheme = "http" if request.plaintext else "https"
     resolved = f"[{host}]" if ":" in host else host
-    words = ["curl", "-sSi", "--path-as-is", "--globoff"]
+    words = [*place.command, "curl", "-sSi", "--path-as-is", "--globoff"]
     words += ["--resolve", f"{way.name}:{port}:{resolved}"]
     if not request.plaintext:
         words += ["--cacert", str(place.root)]

@@ -8,7 +8,8 @@ import signal
 import sys
 import time
 
-from ibcm_bridge.lab.runtime import AlreadyRunning, LabError, Runtime, runtime_folder
+from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.runtime import AlreadyRunning, Runtime, runtime_folder
 
 END_SECONDS = 25.0
 """Longer than the bridge may take to stop."""

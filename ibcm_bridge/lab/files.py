@@ -17,12 +17,22 @@ def shipped_policy() -> str:
     return files("ibcm_bridge.config").joinpath("bridge.yaml").read_text("utf-8")
 
 
-_LOOPBACK = re.compile(r"(?<=127\.0\.0\.1:)[0-9]+")
+_LOOPBACK = re.compile(r"127\.0\.0\.1:([0-9]+)")
 
 
 def with_ports(policy: str, ports: Mapping[int, int]) -> str:
     """A policy with these loopback ports in place of those, all at once."""
-    return _LOOPBACK.sub(lambda found: str(ports.get(int(found[0]), found[0])), policy)
+    return with_addresses(policy, {port: ("127.0.0.1", to) for port, to in ports.items()})
+
+
+def with_addresses(policy: str, addresses: Mapping[int, tuple[str, int]]) -> str:
+    """A policy with these addresses in place of those ports of loopback, all at once."""
+
+    def other(found: re.Match[str]) -> str:
+        host, port = addresses.get(int(found[1]), ("127.0.0.1", found[1]))
+        return f"{host}:{port}"
+
+    return _LOOPBACK.sub(other, policy)
 
 
 def make_pki(directory: Path) -> int:

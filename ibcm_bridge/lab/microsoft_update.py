@@ -11,14 +11,16 @@ from typing import Self
 
 from ibcm_bridge.lab import updates
 from ibcm_bridge.lab.content import content
+from ibcm_bridge.lab.namespaces import HERE, Namespace
 
 
 class MicrosoftUpdate:
-    """A context manager; `address` is where it listens, on loopback."""
+    """A context manager; `address` is where it listens."""
 
-    def __init__(self) -> None:
-        self._server = _Server(("127.0.0.1", 0), _Connection)
-        self.address: tuple[str, int] = ("127.0.0.1", self._server.server_address[1])
+    def __init__(self, namespace: Namespace = HERE) -> None:
+        with namespace.inside():
+            self._server = _Server((namespace.address, 0), _Connection)
+        self.address: tuple[str, int] = (namespace.address, self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property

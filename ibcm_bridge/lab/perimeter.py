@@ -11,6 +11,7 @@ from ibcm_bridge.lab.cases import credentials
 from ibcm_bridge.lab.clamd import ScanDaemon
 from ibcm_bridge.lab.demo_policy import BRIDGED_NAMES, demo_policy
 from ibcm_bridge.lab.microsoft_update import MicrosoftUpdate
+from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.running import Listen, RunningBridge
 from ibcm_bridge.lab.sending import BothWays
@@ -18,10 +19,20 @@ from ibcm_bridge.lab.site_systems import SiteSystems
 
 
 class Perimeter:
-    """A context manager. Files go into `directory`, which is somebody else's to remove."""
+    """A context manager. Files go into `directory`, which is somebody else's to remove.
 
-    def __init__(self, directory: Path, *, listen: Listen | None = None) -> None:
+    So are `namespaces`, where they are not the one that all is in.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        listen: Listen | None = None,
+        namespaces: Namespaces = NO_WALLS,
+    ) -> None:
         self.directory = directory
+        self.namespaces = namespaces
         self.pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
         # Before anything has been published of revocation: one of them is revoked.
         self.clients = credentials(self.pki)
@@ -32,18 +43,25 @@ class Perimeter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.site = stack.enter_context(SiteSystems(self.pki, leaks=True))
+            internet, middle, intranet = self.namespaces
+            site = SiteSystems(self.pki, leaks=True, namespace=intranet)
+            self.site = stack.enter_context(site)
             stack.callback(self.stop_engine)
             self.start_engine()
-            self.microsoft_update = stack.enter_context(MicrosoftUpdate())
+            self.microsoft_update = stack.enter_context(MicrosoftUpdate(internet))
             policy = demo_policy(self._engine_address)
             self.bridge = RunningBridge(
-                self.directory, self.pki, self.site, policy=policy, listen=self._listen
+                self.directory,
+                self.pki,
+                self.site,
+                policy=policy,
+                listen=self._listen,
+                namespace=middle,
             )
             for name in BRIDGED_NAMES:
                 self.pki.server(name).write(self.directory / "pki", name)
             stack.enter_context(self.bridge)
-            self.both_ways = BothWays(self.pki, self.clients, self.site, self.bridge)
+            self.both_ways = BothWays(self.pki, self.clients, self.site, self.bridge, internet)
             self._running = stack.pop_all()
         return self
 
@@ -53,7 +71,7 @@ class Perimeter:
     def start_engine(self) -> None:
         """Have the stand-in of ClamAV's daemon listen; again where it did, once it has."""
         if self._engine is None:
-            self._engine = ScanDaemon(self._engine_address[1])
+            self._engine = ScanDaemon(self._engine_address[1], self.namespaces.perimeter)
             self._engine_address = self._engine.address
             self._engine.__enter__()
 

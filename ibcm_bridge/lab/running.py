@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from ibcm_bridge.lab.files import shipped_policy, with_ports
+from ibcm_bridge.lab.files import shipped_policy, with_addresses, with_ports
+from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.site_systems import Address
 from ibcm_bridge.lab.stand_ins import STAND_INS
@@ -95,15 +96,17 @@ class RunningBridge:
         *,
         policy: str | None = None,
         listen: Listen | None = None,
+        namespace: Namespace = HERE,
         options: Sequence[str] = (),
     ) -> None:
-        """`options` are more of `run`'s own."""
+        """`namespace` is where the process runs; `options` are more of `run`'s own."""
         self.directory = directory
         self.audit_file = directory / "audit.jsonl"
         self.policy_file = directory / "bridge.yaml"
         pki.write(directory / "pki")
-        ports = {STAND_INS[role].port: to.port for role, to in site_systems.addresses.items()}
-        self._policy = with_ports(policy or shipped_policy(), ports)
+        ports = {STAND_INS[role].port: to for role, to in site_systems.addresses.items()}
+        self._policy = with_addresses(policy or shipped_policy(), ports)
+        self._namespace = namespace
         self._options = options
         self.addresses: dict[int, tuple[str, int]] = {}
         self.lines: list[str] = []
@@ -200,8 +203,9 @@ class RunningBridge:
     def _start(self) -> bool:
         """Whether it listens; False when it ended before it did."""
         tied = [sys.executable, "-m", "ibcm_bridge.lab.tied"]
+        config = ["--config", str(self.policy_file)]
         self._process = subprocess.Popen(
-            [*tied, "run", "--config", str(self.policy_file), *self._options],
+            [*self._namespace.command, *tied, "run", *config, *self._options],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -4,6 +4,7 @@
 2. `lock` is held as long as the lab lives; the system lets go of it however the lab ends. So a note
    (`lab.json`) without a held lock is that of a lab that crashed.
 3. The lab's files lie in `lab` inside the folder, so what is removed is never named by a file.
+   Of its network namespaces the note says whether there are any.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ibcm_bridge.lab import walls
+from ibcm_bridge.lab.errors import LabError
+
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
+NAMESPACES = "namespaces"
+"""Noted before the first one is made."""
+
 REMOVE_SECONDS = 10.0
 """How long the bridge of a lab that was killed may take to end, and to let go of its files."""
-
-
-class LabError(Exception):
-    """The lab cannot be had, and what to do about it, in one sentence."""
 
 
 class AlreadyRunning(LabError):
@@ -78,6 +81,7 @@ class Runtime:
         self.folder = folder
         self.files = folder / "lab"
         self._note = folder / "lab.json"
+        self._noted: dict[str, Any] = {}
         self._lock: int | None = None
         self.crashed = False
         """Whether something was found of a lab that had not ended properly."""
@@ -119,8 +123,9 @@ class Runtime:
         return True
 
     def write(self, note: Mapping[str, Any]) -> None:
-        """Note what a second lab, and `lab down`, need to know. It is for the user alone."""
-        text = json.dumps({"pid": os.getpid(), **note})
+        """Add to the note, which a second lab and `lab down` read. It is for the user alone."""
+        self._noted |= {"pid": os.getpid(), **note}
+        text = json.dumps(self._noted)
         new = self._note.with_suffix(".new")
         new.touch(mode=0o600)
         new.write_text(text, "utf-8")
@@ -135,7 +140,9 @@ class Runtime:
         return note if isinstance(note, dict) else {}
 
     def clean(self) -> None:
-        """Remove the lab's files."""
+        """Remove the lab's files, and namespaces that are left."""
+        if self.read().get(NAMESPACES):
+            walls.remove()
         deadline = time.monotonic() + REMOVE_SECONDS
         while self.files.exists():
             try:

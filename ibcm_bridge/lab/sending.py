@@ -26,6 +26,7 @@ from ibcm_bridge.lab.client import (
     request_bytes,
 )
 from ibcm_bridge.lab.content import content
+from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.outcomes import (
     Answer,
     ClientRefused,
@@ -75,7 +76,10 @@ class BothWays:
         clients: dict[Client, Credential | None],
         site_systems: SiteSystems,
         bridge: RunningBridge,
+        namespace: Namespace = HERE,
     ) -> None:
+        """`namespace` is where the clients are."""
+        self._namespace = namespace
         self.everyone = senders(clients)
         """Who sends, by certificate."""
         self._pki = pki
@@ -104,10 +108,8 @@ class BothWays:
     def _send_before(self, client: Client, request: Request, way: Way) -> Reply:
         before = len(self._bridge.audit())
         credential = self._clients[client]
-        address = self._bridge.addresses[way.port]
-        trust = self._pki.root
         try:
-            with LabClient(address, way.name, trust=trust, credential=credential) as sender:
+            with self._client(way, credential) as sender:
                 reply = sender.send(request)
         except (HandshakeRefused, ConnectionEnded) as ended:
             self._problems.append(f"{request.method} before it was not answered: {ended}")
@@ -148,11 +150,10 @@ class BothWays:
     def _answer(
         self, case: Case, request: Request, way: Way
     ) -> tuple[Answer, x509.Certificate | None]:
-        address = self._bridge.addresses[way.port]
         if request.plaintext:
-            return _plaintext_answer(address, request, way.name), None
-        credential = self._clients[case.client]
-        client = LabClient(address, way.name, trust=self._pki.root, credential=credential)
+            address = self._bridge.addresses[way.port]
+            return _plaintext_answer(address, request, way.name, self._namespace), None
+        client = self._client(way, self._clients[case.client])
         try:
             with client:
                 return client.send(request), client.presented
@@ -160,6 +161,15 @@ class BothWays:
             return refused, client.presented
         except ssl.SSLCertVerificationError as refused:
             return ClientRefused(refused.verify_message.rstrip(".")), None
+
+    def _client(self, way: Way, credential: Credential | None) -> LabClient:
+        return LabClient(
+            self._bridge.addresses[way.port],
+            way.name,
+            trust=self._pki.root,
+            credential=credential,
+            namespace=self._namespace,
+        )
 
     def _compare(self, case: Case, request: Request, received: Received, answer: object) -> None:
         """What passed the bridge is what was sent, less what had to go."""
@@ -183,11 +193,15 @@ def _of_session(request: Request, session: str) -> Request:
     return replace(request, headers=fields)
 
 
-def _plaintext_answer(address: tuple[str, int], request: Request, name: str) -> Answer:
+def _plaintext_answer(
+    address: tuple[str, int], request: Request, name: str, namespace: Namespace
+) -> Answer:
     # Only the end of the connection says that the answer is whole.
     headers = (*request.headers, ("Connection", "close"))
     sent = request_bytes(request.method, request.target, headers, request.body, name)
-    status_line = plaintext_request(address, sent).split(b"\r\n")[0].decode("latin-1")
+    status_line = (
+        plaintext_request(address, sent, namespace=namespace).split(b"\r\n")[0].decode("latin-1")
+    )
     try:
         _, status, reason = status_line.split(" ", 2)
         return Reply(int(status), reason, (), b"")

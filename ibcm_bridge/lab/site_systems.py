@@ -1,4 +1,4 @@
-"""Stand-ins for site systems, on loopback, and a record of what reached them.
+"""Stand-ins for site systems, on loopback or in a namespace, and a record of what reached them.
 
 How it works:
 
@@ -41,6 +41,7 @@ from tornado.netutil import add_accept_handler, bind_sockets
 from ibcm_bridge.lab.asked import TEXT, Asked, place
 from ibcm_bridge.lab.client import load_credential
 from ibcm_bridge.lab.content import CHUNK, Answer, chunks, part
+from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.records import RECORDED, Handshake, Received, Records
 from ibcm_bridge.lab.sign_in import Believed, Heard, SignIn
@@ -75,7 +76,10 @@ class SiteSystems:
         download_bytes: int = 8 * 1024 * 1024,
         leaks: bool = False,
         sign_in: Callable[[], SignIn] = Believed,
+        namespace: Namespace = HERE,
     ) -> None:
+        """In a namespace of their own they listen on the ports that their table says."""
+        self._namespace = namespace
         self._site = Site(download_bytes, leaks, (pki.issuing, pki.root))
         self._sign_in = sign_in
         self._revoked = {one.serial_number for crl in pki.crls() for one in crl}
@@ -86,7 +90,9 @@ class SiteSystems:
             for role, one in STAND_INS.items()
             if one.demand is not Demand.PLAINTEXT
         }
-        self._listeners = {role: bind_sockets(0, "127.0.0.1")[0] for role in STAND_INS}
+        self._listeners = {
+            role: self._bound(one.port if namespace.name else 0) for role, one in STAND_INS.items()
+        }
         self.addresses: Mapping[str, Address] = {
             role: Address(*listener.getsockname()) for role, listener in self._listeners.items()
         }
@@ -190,9 +196,12 @@ class SiteSystems:
 
     async def _begin_again(self, role: str) -> None:
         if role not in self._servers:
-            address = self.addresses[role]
-            self._listeners[role] = bind_sockets(address.port, address.host)[0]
+            self._listeners[role] = self._bound(self.addresses[role].port)
             self._servers[role] = self._listen(STAND_INS[role], self._listeners[role])
+
+    def _bound(self, port: int) -> socket:
+        with self._namespace.inside():
+            return bind_sockets(port, self._namespace.address)[0]
 
     def _listen(self, stand_in: StandIn, listener: socket) -> tuple[HTTPServer, Callable[[], None]]:
         def answer(request: HTTPServerRequest) -> None:

@@ -18,16 +18,21 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.about import About, about
+from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing
 from ibcm_bridge.lab.page.server import PageServer
 from ibcm_bridge.lab.page.show import Show
 from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.lab.running import Listen
-from ibcm_bridge.lab.runtime import LabError, Runtime, runtime_folder
+from ibcm_bridge.lab.runtime import NAMESPACES, Runtime, runtime_folder
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
 from ibcm_bridge.open_files import allow_many
 
@@ -36,12 +41,12 @@ _SIGNALS = [
 ]
 
 
-def lab_up(*, listen: str | None, browser: bool, as_json: bool) -> int:
+def lab_up(*, listen: str | None, netns: bool, browser: bool, as_json: bool) -> int:
     """Run a lab until it is told to end; the exit status."""
     began = time.monotonic()
     allow_many()
     try:
-        where = _listen(listen)
+        where = _listen(listen, netns=netns)
         with _told_to_end(), Runtime(runtime_folder()) as runtime:
             if runtime.crashed:
                 _say("removed what a lab that had crashed left behind.")
@@ -50,7 +55,11 @@ def lab_up(*, listen: str | None, browser: bool, as_json: bool) -> int:
                     f"WARNING: the bridge listens on {where.address} and is open to whoever "
                     "reaches it; its certificates are a lab's. Page and stand-ins stay on loopback."
                 )
-            _run(runtime, where, browser=browser, as_json=as_json, began=began)
+            with _namespaces(runtime, wanted=netns) as namespaces:
+                if netns:
+                    where = Listen(ip_address(walls.OUTER), walls.PUBLISHED)
+                setting = _Setting(where, namespaces, browser=browser, as_json=as_json)
+                _run(runtime, setting, began)
     except KeyboardInterrupt:
         pass
     except (LabError, OSError, RuntimeError) as error:
@@ -64,9 +73,11 @@ def _say(text: str) -> None:
     print(f"ibcm-bridge lab: {text}", file=sys.stderr, flush=True)
 
 
-def _listen(text: str | None) -> Listen | None:
+def _listen(text: str | None, *, netns: bool) -> Listen | None:
     if text is None:
         return None
+    if netns:
+        raise LabError("--listen is for a lab without --netns; leave one of them out")
     try:
         return Listen.read(text)
     except ValueError:
@@ -76,22 +87,57 @@ def _listen(text: str | None) -> Listen | None:
         ) from None
 
 
-def _run(
-    runtime: Runtime, where: Listen | None, *, browser: bool, as_json: bool, began: float
-) -> None:
+@dataclass(frozen=True)
+class _Setting:
+    """Where a lab is, and how it shows itself."""
+
+    listen: Listen | None
+    namespaces: Namespaces
+    browser: bool
+    as_json: bool
+
+
+@contextlib.contextmanager
+def _namespaces(runtime: Runtime, *, wanted: bool) -> Iterator[Namespaces]:
+    """Those of the lab, for as long as it is up. LabError where they cannot be had."""
+    if not wanted:
+        yield NO_WALLS
+        return
+    if why_not := walls.why_not():
+        raise LabError(why_not)
+    if taken := walls.taken():
+        raise LabError(
+            f"a network namespace named {taken[0]} is there already, and it is none of this lab's; "
+            f"remove it (ip netns del {taken[0]}) if nobody needs it"
+        )
+    runtime.write({NAMESPACES: True})
+    try:
+        walls.build()
+        yield walls.NAMESPACES
+    finally:
+        walls.remove()
+
+
+def _run(runtime: Runtime, setting: _Setting, began: float) -> None:
     runtime.files.mkdir(mode=0o700)
-    with Perimeter(runtime.files, listen=where) as perimeter:
+    namespaces = setting.namespaces
+    with Perimeter(runtime.files, listen=setting.listen, namespaces=namespaces) as perimeter:
         files = Files(runtime.files)
         files.write(perimeter.clients)
-        preparing = Preparing(files, perimeter.both_ways.everyone, perimeter.bridge.addresses)
+        preparing = Preparing(
+            files,
+            perimeter.both_ways.everyone,
+            perimeter.bridge.addresses,
+            namespaces.internet.command,
+        )
         known = about(perimeter, files, preparing)
         clients = RunningLab.of(perimeter)
 
         def ready(page: str) -> None:
             runtime.write({"page": page, **clients.written(runtime.files)})
             seconds = time.monotonic() - began
-            _print(page, known, seconds, as_json=as_json)
-            if browser and sys.stdout.isatty():
+            _print(page, known, seconds, as_json=setting.as_json)
+            if setting.browser and sys.stdout.isatty():
                 threading.Thread(target=_open, args=(page,), daemon=True).start()
 
         asyncio.run(_serve(perimeter, preparing, known, ready))

@@ -69,7 +69,10 @@ class Preparing:
         files: Files,
         senders: Mapping[Client, Senders],
         addresses: Mapping[int, tuple[str, int]],
+        command: tuple[str, ...] = (),
     ) -> None:
+        """`command` is what stands before curl, for it to run where the clients are."""
+        self._command = command
         self._files = files
         self._senders = senders
         self._addresses = addresses
@@ -96,6 +99,9 @@ class Preparing:
     def line(self, name: str, client: Client, request: Request, way: Way) -> str:
         """One curl line; `name` is for the file of its body."""
         place = curl.Place(
-            self._addresses[way.port], self._files.root, self._files.credential(client)
+            self._addresses[way.port],
+            self._files.root,
+            self._files.credential(client),
+            self._command,
         )
         return curl.line(request, way, place, self._files.body(name, request.body))

@@ -188,7 +188,13 @@ class Show:
         addresses, trust = self._perimeter.bridge.addresses, self._perimeter.pki.root
 
         def connect(to: Way) -> LabClient:
-            return LabClient(addresses[to.port], to.name, trust=trust, credential=credential)
+            return LabClient(
+                addresses[to.port],
+                to.name,
+                trust=trust,
+                credential=credential,
+                namespace=self._perimeter.namespaces.internet,
+            )
 
         taken = 0
         try:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from random import Random
 
-from ibcm_bridge.lab.runtime import LabError, running, runtime_folder
+from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.runtime import running, runtime_folder
 from ibcm_bridge.lab.simulated.client import Result, Took
 from ibcm_bridge.lab.simulated.crowd import Crowd, Phase
 from ibcm_bridge.lab.simulated.installation import Mode

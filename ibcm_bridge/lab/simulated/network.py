@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from cryptography import x509
 
 from ibcm_bridge.lab.client import LabClient
+from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki import Credential
 
 type Host = tuple[str, int]
@@ -31,14 +32,24 @@ class Network:
     hosts: Mapping[Host, Host]
     trust: x509.Certificate
     """The authority that the client believes."""
+    namespace: Namespace = HERE
 
     def client(self, host: Host, credential: Credential | None) -> LabClient:
         """A connection to a name, made by its first request. Unreachable where there is none."""
-        return LabClient(self._address(host), host[0], trust=self.trust, credential=credential)
+        return LabClient(
+            self._address(host),
+            host[0],
+            trust=self.trust,
+            credential=credential,
+            namespace=self.namespace,
+        )
 
     def plain(self, host: Host) -> http.client.HTTPConnection:
-        """The same by HTTP."""
-        return http.client.HTTPConnection(*self._address(host), timeout=10)
+        """The same by HTTP, and made at once. OSError where nobody answers."""
+        connection = http.client.HTTPConnection(*self._address(host), timeout=10)
+        with self.namespace.inside():
+            connection.connect()
+        return connection
 
     def without(self, name: str) -> Network:
         """The same, where a name leads nowhere."""

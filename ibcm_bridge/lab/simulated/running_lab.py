@@ -16,10 +16,11 @@ from cryptography import x509
 from ibcm_bridge.lab import updates
 from ibcm_bridge.lab.answers import INTERNET, INTRANET
 from ibcm_bridge.lab.device import Device
+from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.lab.pki import Credential, computer_of
 from ibcm_bridge.lab.running import PLAINTEXT_PORT, TLS_PORT, UPDATE_PORT
-from ibcm_bridge.lab.runtime import LabError
 from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known import Known
@@ -53,18 +54,31 @@ class RunningLab:
     @classmethod
     def of(cls, perimeter: Perimeter) -> Self:
         """Of one in this process."""
-        trust = perimeter.pki.root
-        outside, inside = _outside(perimeter), _inside(perimeter)
         return cls(
-            Network("internet", on_internet=True, hosts=outside, trust=trust),
-            Network("intranet", on_internet=False, hosts=inside, trust=trust),
+            Network(
+                "internet",
+                on_internet=True,
+                hosts=_outside(perimeter),
+                trust=perimeter.pki.root,
+                namespace=perimeter.namespaces.internet,
+            ),
+            Network(
+                "intranet",
+                on_internet=False,
+                hosts=_inside(perimeter),
+                trust=perimeter.pki.root,
+                namespace=perimeter.namespaces.intranet,
+            ),
             perimeter.pki.authority,
         )
 
     def written(self, directory: Path) -> dict[str, Any]:
         """For a note; writes the authority down. Its key is as worthless as the lab's others."""
         self.authority.write(directory, AUTHORITY)
-        return {one.name: _rows(one) for one in (self.internet, self.intranet)}
+        return {
+            one.name: {"hosts": _rows(one), "namespace": one.namespace.name}
+            for one in (self.internet, self.intranet)
+        }
 
     @classmethod
     def read(cls, note: dict[str, Any], directory: Path) -> Self:
@@ -72,12 +86,17 @@ class RunningLab:
         if "internet" not in note:
             raise LabError("the lab is only starting; try again in a moment")
         trust = x509.load_pem_x509_certificate((directory / "pki" / "root.pem").read_bytes())
-        outside, inside = (_hosts(note[name]) for name in ("internet", "intranet"))
-        return cls(
-            Network("internet", on_internet=True, hosts=outside, trust=trust),
-            Network("intranet", on_internet=False, hosts=inside, trust=trust),
-            Credential.read(directory, AUTHORITY),
+        internet, intranet = (
+            Network(
+                name,
+                on_internet=name == "internet",
+                hosts=_hosts(note[name]["hosts"]),
+                trust=trust,
+                namespace=Namespace(note[name]["namespace"]),
+            )
+            for name in ("internet", "intranet")
         )
+        return cls(internet, intranet, Credential.read(directory, AUTHORITY))
 
     def client(self, name: str, mode: Mode, random: Random, *, own_key: bool) -> SimulatedClient:
         """A new one, on the Internet; with a key of its own for messages, or with that of TLS."""

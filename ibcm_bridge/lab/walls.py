@@ -1,0 +1,151 @@
+"""`lab up --netns`: three network namespaces, and what may pass between them (Linux, as root).
+
+    internet 192.0.2.2 --- 192.0.2.1 perimeter 198.51.100.1 --- 198.51.100.2 intranet
+
+The perimeter is a firewall: it forwards packets, and its rules say which. Both sides send it all
+that is not their own, so what the rules do not let through has arrived there, and ends there. The
+addresses are those of documentation (RFC 5737), and nothing leads out of the three.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import dedent
+
+from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.namespaces import Namespace, Namespaces
+from ibcm_bridge.lab.stand_ins import STAND_INS
+
+PUBLISHED = (443, 8531, 80)
+"""The ports of the bridge, in the order of `running.Listen.ports`."""
+
+OUTER = "192.0.2.1"
+"""The perimeter's address on the Internet's side."""
+
+NAMESPACES = Namespaces(
+    Namespace("internet", "192.0.2.2"),
+    Namespace("perimeter", "198.51.100.1"),
+    Namespace("intranet", "198.51.100.2"),
+)
+NAMES = tuple(one.name for one in NAMESPACES)
+
+RULES = dedent(f"""\
+    table inet walls {{
+        chain input {{
+            type filter hook input priority filter; policy drop;
+            iif lo accept
+            ct state established,related accept
+            iifname internet tcp dport {{ {", ".join(map(str, PUBLISHED))} }} accept
+            reject with icmpx admin-prohibited
+        }}
+        chain forward {{
+            type filter hook forward priority filter; policy drop;
+            reject with icmpx admin-prohibited
+        }}
+        chain output {{
+            type filter hook output priority filter; policy drop;
+            oif lo accept
+            ct state established,related accept
+            oifname intranet ip daddr {NAMESPACES.intranet.address} \
+tcp dport {{ {", ".join(str(one.port) for one in STAND_INS.values())} }} accept
+            reject with icmpx admin-prohibited
+        }}
+    }}
+    """)
+"""Refused with a word (RFC 1812 5.2.7.1): who tries it need not wait for a timeout."""
+
+
+_MANAGEMENT_POINT = f"{NAMESPACES.intranet.address}:{STAND_INS['management-point'].port}"
+
+LINES = (
+    (
+        "Past the perimeter: nobody on the Internet reaches the management point.",
+        f"ip netns exec internet curl -sS --max-time 5 -k https://{_MANAGEMENT_POINT}/",
+    ),
+    (
+        "From the perimeter somebody answers: it wants a client certificate (403).",
+        f"ip netns exec perimeter curl -sSi --max-time 5 -k https://{_MANAGEMENT_POINT}/SMS_MP/",
+    ),
+    ("What holds them apart.", "ip netns exec perimeter nft list ruleset"),
+)
+"""What to try, and what it shows; commands to paste."""
+
+
+def why_not() -> str:
+    """Why there can be no walls here, and what to do; empty where there can."""
+    if sys.platform != "linux":
+        return "--netns needs Linux; leave it out"
+    if os.geteuid() != 0:
+        return "--netns needs root: sudo ibcm-bridge lab up --netns, or leave it out"
+    for tool, package in (("ip", "iproute2"), ("nft", "nftables")):
+        if shutil.which(tool) is None:
+            return f"--netns needs {tool}: install {package}, or leave it out"
+    return ""
+
+
+def taken() -> list[str]:
+    """Names that namespaces have which are there already."""
+    return [name for name in NAMES if Path("/run/netns", name).exists()]
+
+
+def build() -> None:
+    """Make them. LabError where that is not possible; `remove` removes also a part of them."""
+    for name in NAMES:
+        _ip("netns", "add", name)
+    for one in NAMESPACES:
+        _in(one.name, "ip", "link", "set", "lo", "up")
+        _set(one, "net/ipv6/conf/all/disable_ipv6", "1")
+    internet, perimeter, intranet = NAMESPACES
+    _cable(internet, OUTER)
+    _cable(intranet, perimeter.address)
+    _set(perimeter, "net/ipv4/ip_forward", "1")
+    _in(perimeter.name, "nft", "-f", "-", text=RULES)
+
+
+def remove() -> None:
+    """Remove those that are there; what was inside goes with them, once no process is left."""
+    for name in taken():
+        _ip("netns", "del", name)
+
+
+def _cable(side: Namespace, perimeter: str) -> None:
+    """Between one side and the perimeter, which has this address on it.
+
+    Each end is called by where it leads.
+    """
+    middle = NAMESPACES.perimeter.name
+    other_end = ("peer", "name", side.name, "netns", middle)
+    _ip("link", "add", middle, "netns", side.name, "type", "veth", *other_end)
+    for where, end, address in ((side.name, middle, side.address), (middle, side.name, perimeter)):
+        _in(where, "ip", "address", "add", f"{address}/24", "dev", end)
+        _in(where, "ip", "link", "set", end, "up")
+    _in(side.name, "ip", "route", "add", "default", "via", perimeter)
+
+
+def _set(namespace: Namespace, key: str, value: str) -> None:
+    """sysctl(8), which not every system has."""
+    with namespace.inside():
+        Path("/proc/sys", key).write_text(value, "ascii")
+
+
+def _ip(*arguments: str) -> None:
+    _run(("ip", *arguments))
+
+
+def _in(name: str, *command: str, text: str = "") -> None:
+    _run(("ip", "netns", "exec", name, *command), text)
+
+
+def _run(command: Sequence[str], text: str = "") -> None:
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[0]
+        raise LabError(
+            f"network namespaces cannot be made here ({' '.join(command)}: {said}); "
+            "leave out --netns"
+        )
