@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from ipaddress import IPv4Address
 
 
 def add_arguments(lab: argparse.ArgumentParser) -> None:
@@ -64,6 +65,21 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
     )
     client.add_argument("--json", action="store_true", help="one JSON object for each line")
     client.set_defaults(command=_client)
+    part = does.add_parser(
+        "part",
+        help="one part of a lab, in a container of its own",
+        description="For deploy/compose.yaml: the stand-ins for site systems, for a malware engine "
+        "or for Microsoft Update, on an address of their container. The first writes what the "
+        "others need into the runtime folder (XDG_RUNTIME_DIR), which they share. Runs until "
+        "SIGTERM. Exit status: 0 ended, 1 could not start.",
+    )
+    part.add_argument("name", choices=("site-systems", "engine", "microsoft-update"))
+    part.add_argument("--address", type=IPv4Address, required=True, help="where it listens")
+    for name in ("bridge", "engine", "microsoft-update"):
+        part.add_argument(
+            f"--{name}", type=IPv4Address, metavar="ADDRESS", help="of site-systems: where that is"
+        )
+    part.set_defaults(command=_part)
     down = does.add_parser(
         "down",
         help="end it, and remove what one that crashed has left",
@@ -106,6 +122,13 @@ def _client(options: argparse.Namespace) -> int:
             as_json=options.json,
         )
     )
+
+
+def _part(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.parts import Others, lab_part
+
+    given = (options.bridge, options.engine, options.microsoft_update)
+    return lab_part(options.name, options.address, None if None in given else Others(*given))
 
 
 def _down(options: argparse.Namespace) -> int:

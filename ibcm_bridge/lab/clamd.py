@@ -20,12 +20,14 @@ DEADLY = "the daemon dies of this"
 
 
 class ScanDaemon:
-    """A context manager; `address` is where it listens, on loopback: on a free port, or this."""
+    """A context manager; `address` is where it listens: as said, or on a free port."""
 
-    def __init__(self, port: int = 0, namespace: Namespace = HERE) -> None:
+    def __init__(
+        self, address: tuple[str, int] = ("127.0.0.1", 0), namespace: Namespace = HERE
+    ) -> None:
         with namespace.inside():
-            self._server = _Server(("127.0.0.1", port), _Connection)
-        self.address: tuple[str, int] = ("127.0.0.1", self._server.server_address[1])
+            self._server = _Server(address, _Connection)
+        self.address: tuple[str, int] = (address[0], self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> Self:

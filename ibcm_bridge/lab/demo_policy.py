@@ -8,6 +8,7 @@ one another authority.
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,6 +16,7 @@ import yaml
 from ibcm_bridge.lab.answers import PUBLISHED
 from ibcm_bridge.lab.cases import Way
 from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.running import TLS_PORT, TUNNELED
 from ibcm_bridge.lab.stand_ins import STAND_INS
 
@@ -86,6 +88,12 @@ def demo_policy(clamav: tuple[str, int] | None = None) -> str:
     if clamav is not None:
         more["engines"] = {"clamav": {"address": f"{clamav[0]}:{clamav[1]}", "seconds": 5.0}}
     return shipped_policy() + publications + yaml.dump(more)
+
+
+def write_more(pki: LabPki, directory: Path) -> None:
+    """The certificates that it names beyond those of the shipped policy."""
+    for name in BRIDGED_NAMES:
+        pki.server(name).write(directory, name)
 
 
 def _bridged(way: Way, clients: dict[str, Any], roles: dict[str, Any]) -> dict[str, Any]:

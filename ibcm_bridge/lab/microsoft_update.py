@@ -13,13 +13,17 @@ from ibcm_bridge.lab import updates
 from ibcm_bridge.lab.content import content
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 
+PORT = 80
+"""Where it has a namespace of its own."""
+
 
 class MicrosoftUpdate:
     """A context manager; `address` is where it listens."""
 
     def __init__(self, namespace: Namespace = HERE) -> None:
         with namespace.inside():
-            self._server = _Server((namespace.address, 0), _Connection)
+            port = PORT if namespace.own else 0
+            self._server = _Server((namespace.address, port), _Connection)
         self.address: tuple[str, int] = (namespace.address, self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 

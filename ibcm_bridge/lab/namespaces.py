@@ -15,10 +15,18 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class Namespace:
-    """One; `address` is where its host listens. Without a name it is where this process is."""
+    """One; `address` is where its host listens. Without a name it is where this process is.
+
+    A container is one, too, for what runs in it.
+    """
 
     name: str = ""
     address: str = "127.0.0.1"
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the lab's alone, so that ports can be those of the tables."""
+        return self != HERE
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from typing import Self
 
 from ibcm_bridge.lab.cases import credentials
 from ibcm_bridge.lab.clamd import ScanDaemon
-from ibcm_bridge.lab.demo_policy import BRIDGED_NAMES, demo_policy
+from ibcm_bridge.lab.demo_policy import demo_policy, write_more
 from ibcm_bridge.lab.microsoft_update import MicrosoftUpdate
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.pki import LabPki
@@ -58,8 +58,7 @@ class Perimeter:
                 listen=self._listen,
                 namespace=middle,
             )
-            for name in BRIDGED_NAMES:
-                self.pki.server(name).write(self.directory / "pki", name)
+            write_more(self.pki, self.directory / "pki")
             stack.enter_context(self.bridge)
             self.both_ways = BothWays(self.pki, self.clients, self.site, self.bridge, internet)
             self._running = stack.pop_all()
@@ -71,7 +70,7 @@ class Perimeter:
     def start_engine(self) -> None:
         """Have the stand-in of ClamAV's daemon listen; again where it did, once it has."""
         if self._engine is None:
-            self._engine = ScanDaemon(self._engine_address[1], self.namespaces.perimeter)
+            self._engine = ScanDaemon(self._engine_address, self.namespaces.perimeter)
             self._engine_address = self._engine.address
             self._engine.__enter__()
 

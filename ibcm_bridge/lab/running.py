@@ -30,7 +30,7 @@ STOP_SECONDS = 15.0
 ATTEMPTS = 5
 """Starts, where a port that was free a moment ago is not when the bridge wants it."""
 
-TLS_PORT, UPDATE_PORT, PLAINTEXT_PORT = 8443, 8531, 8080
+SHIPPED = TLS_PORT, UPDATE_PORT, PLAINTEXT_PORT = 8443, 8531, 8080
 """What the shipped policy listens on."""
 
 BRIDGED = "bridge.internet.example"
@@ -70,6 +70,18 @@ class Listen:
         if self.address.is_unspecified:
             return "::1" if self.address.version == 6 else "127.0.0.1"
         return str(self.address)
+
+    @property
+    def addresses(self) -> dict[int, tuple[str, int]]:
+        """Where a client finds what the shipped policy has on a port."""
+        return {port: (self.reached_at, own) for port, own in zip(SHIPPED, self.ports, strict=True)}
+
+
+def listening(policy: str, where: Listen) -> str:
+    """A policy like the shipped one, for a bridge that listens there; its audit lies beside it."""
+    text = with_ports(policy, dict(zip(SHIPPED, where.ports, strict=True)))
+    text = text.replace("../audit.jsonl", "audit.jsonl")
+    return re.sub(r"(?<=listen: )127\.0\.0\.1(:\d+)", rf'"{where.written}\1"', text)
 
 
 class HasAddresses(Protocol):
@@ -189,16 +201,11 @@ class RunningBridge:
         return records
 
     def _choose_ports(self) -> None:
-        shipped = (TLS_PORT, UPDATE_PORT, PLAINTEXT_PORT)
-        where = self._listen_on
-        free = where.ports if where else free_ports(len(shipped))
-        chosen = dict(zip(shipped, free, strict=True))
-        reached = where.reached_at if where else "127.0.0.1"
-        self.addresses = {port: (reached, other) for port, other in chosen.items()}
-        text = with_ports(self._policy, chosen).replace("../audit.jsonl", "audit.jsonl")
-        if where:
-            text = re.sub(r"(?<=listen: )127\.0\.0\.1(:\d+)", rf'"{where.written}\1"', text)
-        self.policy_file.write_text(text, "utf-8")
+        tls, updates, plaintext = free_ports(3)
+        free = Listen(IPv4Address("127.0.0.1"), (tls, updates, plaintext))
+        where = self._listen_on or free
+        self.addresses = where.addresses
+        self.policy_file.write_text(listening(self._policy, where), "utf-8")
 
     def _start(self) -> bool:
         """Whether it listens; False when it ended before it did."""

@@ -91,7 +91,7 @@ class SiteSystems:
             if one.demand is not Demand.PLAINTEXT
         }
         self._listeners = {
-            role: self._bound(one.port if namespace.name else 0) for role, one in STAND_INS.items()
+            role: self._bound(one.port if namespace.own else 0) for role, one in STAND_INS.items()
         }
         self.addresses: Mapping[str, Address] = {
             role: Address(*listener.getsockname()) for role, listener in self._listeners.items()

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import errno
 import json
-import signal
 import sys
 import threading
 import time
@@ -21,10 +20,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.about import About, about
+from ibcm_bridge.lab.ending import SIGNALS, told_to_end
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing
@@ -36,10 +35,6 @@ from ibcm_bridge.lab.runtime import NAMESPACES, Runtime, runtime_folder
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
 from ibcm_bridge.open_files import allow_many
 
-_SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
-
 
 def lab_up(*, listen: str | None, netns: bool, browser: bool, as_json: bool) -> int:
     """Run a lab until it is told to end; the exit status."""
@@ -47,7 +42,7 @@ def lab_up(*, listen: str | None, netns: bool, browser: bool, as_json: bool) -> 
     allow_many()
     try:
         where = _listen(listen, netns=netns)
-        with _told_to_end(), Runtime(runtime_folder()) as runtime:
+        with told_to_end(), Runtime(runtime_folder()) as runtime:
             if runtime.crashed:
                 _say("removed what a lab that had crashed left behind.")
             if where is not None and not where.address.is_loopback:
@@ -149,7 +144,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     server = PageServer(known, loop)
-    for one in _SIGNALS:
+    for one in SIGNALS:
         with contextlib.suppress(NotImplementedError):  # Windows has no such loop
             loop.add_signal_handler(one, stopped.set)
     with Show(perimeter, preparing, server.streams.publish) as show:
@@ -193,23 +188,6 @@ def _open(page: str) -> None:
         if kind is not webbrowser.GenericBrowser and browser.open(page):
             return
     _say("no browser could be opened: open the address above in one yourself.")
-
-
-@contextlib.contextmanager
-def _told_to_end() -> Iterator[None]:
-    """Have any of the signals end the lab, once; what ends is not interrupted by another."""
-
-    def end(*_: Any) -> None:
-        for one in _SIGNALS:
-            signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {one: signal.signal(one, end) for one in _SIGNALS}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 def _in_one_sentence(error: Exception) -> str:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from cryptography import x509
 
@@ -17,9 +18,9 @@ from ibcm_bridge.lab import updates
 from ibcm_bridge.lab.answers import INTERNET, INTRANET
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.errors import LabError
-from ibcm_bridge.lab.namespaces import Namespace
+from ibcm_bridge.lab.namespaces import NO_WALLS, Namespace, Namespaces
 from ibcm_bridge.lab.perimeter import Perimeter
-from ibcm_bridge.lab.pki import Credential, computer_of
+from ibcm_bridge.lab.pki import Credential, LabPki, computer_of
 from ibcm_bridge.lab.running import PLAINTEXT_PORT, TLS_PORT, UPDATE_PORT
 from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
@@ -43,6 +44,16 @@ KNOWS = {
 """What an administrator gives to a client that is installed."""
 
 
+class Places(NamedTuple):
+    """Where everything of a lab listens."""
+
+    bridge: Mapping[int, Host]
+    """By the port of the shipped policy."""
+    site_systems: Mapping[str, Host]
+    """By role."""
+    microsoft_update: Host
+
+
 @dataclass(frozen=True)
 class RunningLab:
     """`internet` leads to what is published, `intranet` to the site systems themselves."""
@@ -54,22 +65,30 @@ class RunningLab:
     @classmethod
     def of(cls, perimeter: Perimeter) -> Self:
         """Of one in this process."""
+        places = Places(
+            perimeter.bridge.addresses, perimeter.site.addresses, perimeter.microsoft_update.address
+        )
+        return cls.at(places, perimeter.pki, perimeter.namespaces)
+
+    @classmethod
+    def at(cls, places: Places, pki: LabPki, namespaces: Namespaces = NO_WALLS) -> Self:
+        """Of one that is there."""
         return cls(
             Network(
                 "internet",
                 on_internet=True,
-                hosts=_outside(perimeter),
-                trust=perimeter.pki.root,
-                namespace=perimeter.namespaces.internet,
+                hosts=_outside(places),
+                trust=pki.root,
+                namespace=namespaces.internet,
             ),
             Network(
                 "intranet",
                 on_internet=False,
-                hosts=_inside(perimeter),
-                trust=perimeter.pki.root,
-                namespace=perimeter.namespaces.intranet,
+                hosts=_inside(places),
+                trust=pki.root,
+                namespace=namespaces.intranet,
             ),
-            perimeter.pki.authority,
+            pki.authority,
         )
 
     def written(self, directory: Path) -> dict[str, Any]:
@@ -106,26 +125,26 @@ class RunningLab:
         return SimulatedClient(device, credential, installed, self.internet, random)
 
 
-def _outside(perimeter: Perimeter) -> dict[Host, Host]:
-    bridge = perimeter.bridge.addresses
+def _outside(places: Places) -> dict[Host, Host]:
+    bridge = places.bridge
     published = dict.fromkeys(
         ((name, HTTPS) for name in INTERNET.management_points), bridge[TLS_PORT]
     )
     return published | {
         (INTERNET.update_point, UPDATES): bridge[UPDATE_PORT],
         (FALLBACK, HTTP): bridge[PLAINTEXT_PORT],
-        (updates.MICROSOFT_UPDATE, HTTP): perimeter.microsoft_update.address,
+        (updates.MICROSOFT_UPDATE, HTTP): places.microsoft_update,
     }
 
 
-def _inside(perimeter: Perimeter) -> dict[Host, Host]:
-    site = perimeter.site.addresses
+def _inside(places: Places) -> dict[Host, Host]:
+    site = places.site_systems
     return {
         (INTRANET.management_points[0], HTTPS): site["management-point"],
         (INTRANET.distribution_points[0], HTTPS): site["distribution-point"],
         (INTRANET.update_point, UPDATES): site["software-update-point"],
         (FALLBACK, HTTP): site["fallback-status-point"],
-        (updates.MICROSOFT_UPDATE, HTTP): perimeter.microsoft_update.address,
+        (updates.MICROSOFT_UPDATE, HTTP): places.microsoft_update,
     }
 
 

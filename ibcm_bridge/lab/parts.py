@@ -1,0 +1,102 @@
+"""`ibcm-bridge lab part`: one part of a lab whose parts are apart, as in deploy/compose.yaml.
+
+1. `site-systems` has the stand-ins, and the lab's runtime folder, which all parts share: it writes
+   the certificates, the policy that `ibcm-bridge run` reads, and the note for `lab client`.
+2. `engine` is the stand-in for ClamAV's daemon, `microsoft-update` that for Microsoft Update.
+3. A part listens on the address it is given, in a container or namespace of its own.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from ibcm_bridge.lab.cases import credentials
+from ibcm_bridge.lab.clamd import ScanDaemon
+from ibcm_bridge.lab.demo_policy import demo_policy, write_more
+from ibcm_bridge.lab.ending import told_to_end
+from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.files import with_addresses
+from ibcm_bridge.lab.microsoft_update import PORT, MicrosoftUpdate
+from ibcm_bridge.lab.namespaces import Namespace
+from ibcm_bridge.lab.page.prepared import Files
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.running import Listen, listening
+from ibcm_bridge.lab.runtime import Runtime, runtime_folder
+from ibcm_bridge.lab.simulated.running_lab import Places, RunningLab
+from ibcm_bridge.lab.site_systems import SiteSystems
+from ibcm_bridge.lab.stand_ins import STAND_INS
+from ibcm_bridge.lab.walls import PUBLISHED
+
+ENGINE_PORT = 3310
+"""As ClamAV's daemon has it (clamd.conf(5))."""
+
+
+@dataclass(frozen=True)
+class Others:
+    """Where the other parts are."""
+
+    bridge: IPv4Address
+    engine: IPv4Address
+    microsoft_update: IPv4Address
+
+
+def lab_part(name: str, address: IPv4Address, others: Others | None) -> int:
+    """Run it until it is told to end; the exit status."""
+    try:
+        with told_to_end(), _part(name, address, others) as what:
+            print(f"ibcm-bridge lab: {what}", file=sys.stderr, flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        return 0
+    except (LabError, OSError) as error:
+        print(f"ibcm-bridge lab: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextmanager
+def _part(name: str, address: IPv4Address, others: Others | None) -> Iterator[str]:
+    here = Namespace(address=str(address))
+    if not here.own:
+        raise LabError("a part listens in a container of its own; on one machine: lab up")
+    match name:
+        case "engine":
+            with ScanDaemon((here.address, ENGINE_PORT)) as engine:
+                yield f"the malware engine listens on {here.address}:{engine.address[1]}"
+        case "microsoft-update":
+            with MicrosoftUpdate(here):
+                yield f"Microsoft Update's stand-in listens on {here.address}:{PORT}"
+        case _:
+            if others is None:
+                raise LabError("site-systems wants --bridge, --engine and --microsoft-update")
+            with _site_systems(here, others) as folder:
+                yield f"the site systems listen on {here.address}; the lab's files are in {folder}"
+
+
+@contextmanager
+def _site_systems(here: Namespace, others: Others) -> Iterator[str]:
+    pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
+    clients = credentials(pki)
+    with Runtime(runtime_folder()) as runtime:
+        runtime.files.mkdir(mode=0o700)
+        with SiteSystems(pki, leaks=True, namespace=here) as site:
+            pki.write(runtime.files / "pki")
+            write_more(pki, runtime.files / "pki")
+            Files(runtime.files).write(clients)
+            where = Listen(others.bridge, PUBLISHED)
+            update = (str(others.microsoft_update), PORT)
+            lab = RunningLab.at(Places(where.addresses, site.addresses, update), pki)
+            runtime.write(lab.written(runtime.files))
+            stand_ins = {STAND_INS[role].port: to for role, to in site.addresses.items()}
+            policy = with_addresses(demo_policy((str(others.engine), ENGINE_PORT)), stand_ins)
+            # The last to be there: whoever waits for it finds the rest.
+            new = runtime.files / "bridge.yaml.new"
+            new.write_text(listening(policy, where), "utf-8")
+            new.rename(runtime.files / "bridge.yaml")
+            yield str(runtime.files)

@@ -1,0 +1,200 @@
+"""deploy/: the same lab in containers. No container engine is needed to see that it holds.
+
+The services of compose.yaml are run in network namespaces, with the commands, addresses and
+networks that stand there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ibcm_bridge.lab import walls
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+NETWORKS = ("internet", "perimeter", "intranet")
+
+
+def test_it_is_what_the_compose_specification_says(tmp_path: Path) -> None:
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+
+    def checked(file: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*check, str(file)], capture_output=True, text=True, check=False)
+
+    done = checked(DEPLOY / "compose.yaml")
+    assert done.returncode == 0, done.stdout
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text((DEPLOY / "compose.yaml").read_text("utf-8").replace("read_only", "readonly"))
+    assert checked(wrong).returncode
+
+
+def test_only_the_bridge_is_on_more_than_one_network() -> None:
+    """The same three networks; nothing leads out of them."""
+    assert set(COMPOSE["networks"]) == set(NETWORKS)
+    assert all(one["internal"] is True for one in COMPOSE["networks"].values())
+    assert set(SERVICES["bridge"]["networks"]) == set(NETWORKS)
+    others = {name: set(one["networks"]) for name, one in SERVICES.items() if name != "bridge"}
+    assert others == {
+        "site-systems": {"intranet"},
+        "engine": {"perimeter"},
+        "microsoft-update": {"internet"},
+        "client": {"internet"},
+    }
+    assert not any("ports" in one or "network_mode" in one for one in SERVICES.values())
+
+
+def test_nothing_has_rights_it_does_not_need() -> None:
+    for name, one in SERVICES.items():
+        assert one["cap_drop"] == ["ALL"], name
+        assert one["read_only"] is True, name
+        assert one["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in one, name
+        assert "cap_add" not in one, name
+
+
+# The Containerfile
+
+
+def instructions(kind: str) -> list[str]:
+    text = (DEPLOY / "Containerfile").read_text("utf-8").replace("\\\n", " ")
+    return re.findall(rf"^{kind} +(.*)$", text, re.MULTILINE)
+
+
+def test_the_image_is_not_roots_and_has_the_python_of_the_project() -> None:
+    assert instructions("USER") == ["lab"]
+    (base,) = instructions("FROM")
+    version = (ROOT / ".python-version").read_text("utf-8").strip()
+    assert base == f"python:{'.'.join(version.split('.')[:2])}-slim"
+
+
+def test_what_is_copied_is_all_that_is_installed_from(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for copied in instructions("COPY"):
+        *what, _ = copied.split()
+        for one in what:
+            origin, target = ROOT / one, source / one
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if origin.is_dir() else shutil.copy)(origin, target)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "installed"), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    installed = tmp_path / "installed" / "ibcm_bridge"
+    assert (installed / "lab" / "page" / "index.html").is_file()
+    assert (installed / "config" / "bridge.yaml").is_file()
+
+
+# As it runs
+
+AS_ROOT = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="namespaces want root, on Linux"
+)
+
+
+def address(service: str, network: str) -> str:
+    return str(SERVICES[service]["networks"][network]["ipv4_address"])
+
+
+@pytest.fixture
+def networks() -> Iterator[None]:
+    """Those of `lab up --netns`, whose addresses are the same, and the perimeter's own."""
+    assert walls.taken() == [], "somebody else's, or of a run that was killed: ip netns del NAME"
+    try:
+        walls.build()
+        for namespace, own in (
+            ("internet", address("microsoft-update", "internet")),
+            ("perimeter", address("engine", "perimeter")),
+            ("perimeter", address("bridge", "perimeter")),
+        ):
+            command = f"ip -n {namespace} address add {own}/32 dev lo"
+            subprocess.run(shlex.split(command), check=True)
+        yield
+    finally:
+        walls.remove()
+
+
+class Containers:
+    """The services, each in the namespace of its network."""
+
+    def __init__(self, volume: Path) -> None:
+        self.volume = volume
+        self.running: list[subprocess.Popen[str]] = []
+
+    def there(self, words: list[str]) -> list[str]:
+        """With the volume where it is here."""
+        return [re.sub("^/lab/", f"{self.volume}/", one) for one in words]
+
+    def command(self, service: str) -> list[str]:
+        networks = SERVICES[service]["networks"]
+        (namespace,) = networks if len(networks) == 1 else ("perimeter",)
+        words = self.there(SERVICES[service]["command"])
+        place = ["ip", "netns", "exec", namespace, "env", f"XDG_RUNTIME_DIR={self.volume}"]
+        return [*place, sys.executable, "-m", "ibcm_bridge", *words]
+
+    def up(self, service: str, says: str) -> None:
+        one = subprocess.Popen(self.command(service), stderr=subprocess.PIPE, text=True)
+        self.running.append(one)
+        assert one.stderr is not None
+        said = []
+        for line in one.stderr:
+            said.append(line)
+            if says in line:
+                return
+        raise AssertionError(f"{service}: {''.join(said)}")
+
+    def down(self) -> list[int]:
+        for one in reversed(self.running):
+            one.send_signal(signal.SIGTERM)
+        for one in self.running:
+            one.communicate(timeout=40)
+        return [one.returncode for one in self.running]
+
+
+@AS_ROOT
+@pytest.mark.usefixtures("networks")
+def test_the_services_make_a_lab_and_a_client_lives_in_it(tmp_path: Path) -> None:
+    volume = tmp_path / "lab"
+    volume.mkdir(mode=0o700)
+    lab = Containers(volume)
+    try:
+        lab.up("site-systems", "the site systems listen on")
+        _, *check = SERVICES["site-systems"]["healthcheck"]["test"]
+        healthy = lab.there(check)
+        deadline = time.monotonic() + 10
+        while subprocess.run(healthy, check=False).returncode and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert subprocess.run(healthy, check=False).returncode == 0
+        lab.up("engine", "the malware engine listens on")
+        lab.up("microsoft-update", "Microsoft Update's stand-in listens on")
+        lab.up("bridge", "listening on 192.0.2.1:443")
+        client = subprocess.run(
+            [*lab.command("client"), "--json"], capture_output=True, text=True, check=False
+        )
+    finally:
+        statuses = lab.down()
+    assert client.returncode == 0, client.stdout + client.stderr
+    every = [json.loads(line) for line in client.stdout.splitlines()]
+    assert {one["network"] for one in every} == {"internet"}
+    assert "download.update.example" in {one["site_system"] for one in every}
+    assert statuses == [0, 0, 0, 0]
+    assert not (volume / "ibcm-bridge" / "lab").exists()
