@@ -28,11 +28,11 @@ CASES = tuple(case for family in FAMILIES.values() for case in family)
 
 NOT_SHOWN = {
     "ROLE-PRIMARY": "a matter of the site's hierarchy",
-    "CLIENT-MODE": "the client's own choice of network",
+    "CLIENT-MODE": "the client's own choice of network; ibcm-bridge lab client shows it",
     "CLIENT-CONNECTION": "lies between the client and the Internet",
-    "CLIENT-RESUME": "Range passes (HEADER-DP); to resume takes two networks",
-    "CLIENT-PICK": "the client's own choice of site system",
-    "CLIENT-UPDATES": "the scan passes (SUP-WSUS); where content comes from is the client's choice",
+    "CLIENT-RESUME": "Range passes (HEADER-DP); ibcm-bridge lab client goes on in another network",
+    "CLIENT-PICK": "the client's own choice of site system; ibcm-bridge lab client shows it",
+    "CLIENT-UPDATES": "the scan passes (SUP-WSUS); ibcm-bridge lab client shows where content comes from",
     "NO-REMOTE-CONTROL": "connections to the client, not from it",
     "SITE-DOMAIN": "a matter of Active Directory",
 }

@@ -1,0 +1,44 @@
+"""docs/bridging-vs-tunneling.md: each point is shown by cases, and no case is left out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.lab.case_table import CASES, FAMILIES
+from ibcm_bridge.lab.requirements import REQUIREMENTS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "bridging-vs-tunneling.md").read_text("utf-8")
+HEADER = ["point", "bridge", "tunnel", "shown by"]
+
+
+def _rows() -> list[list[str]]:
+    tables = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")]
+    assert all(len(row) == len(HEADER) for row in tables)
+    return [row for row in tables if row != HEADER]
+
+
+SHOWN = {row[0]: re.findall(r"`([^`]+)`", row[3]) for row in _rows()}
+CITED = [case for cases in SHOWN.values() for case in cases]
+
+
+def test_every_point_is_shown() -> None:
+    assert len(SHOWN) == len(_rows()) > 30
+    assert all(SHOWN.values())
+
+
+@pytest.mark.parametrize("cited", sorted(set(CITED)))
+def test_what_shows_it_is_there(cited: str) -> None:
+    assert cited in {case.id for case in CASES}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_case_is_left_out(family: str) -> None:
+    assert {case.id for case in FAMILIES[family]} <= set(CITED)
+
+
+@pytest.mark.parametrize("cited", sorted(set(re.findall(r"\b[A-Z]+(?:-[A-Z]+)+\b", PAGE))))
+def test_requirements_that_are_cited_are_there(cited: str) -> None:
+    assert cited in REQUIREMENTS or cited == "YARA-X"
