@@ -32,7 +32,7 @@ NOT_SHOWN = {
     "CLIENT-CONNECTION": "lies between the client and the Internet",
     "CLIENT-RESUME": "Range passes (HEADER-DP); ibcm-bridge lab client goes on in another network",
     "CLIENT-PICK": "the client's own choice of site system; ibcm-bridge lab client shows it",
-    "CLIENT-UPDATES": "the scan passes (SUP-WSUS); ibcm-bridge lab client shows where content comes from",
+    "CLIENT-UPDATES": "the scan passes (SUP-WSUS); ibcm-bridge lab client shows the rest",
     "NO-REMOTE-CONTROL": "connections to the client, not from it",
     "SITE-DOMAIN": "a matter of Active Directory",
 }
