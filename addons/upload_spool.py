@@ -47,6 +47,7 @@ class UploadSpool:
             rules.size,
             rules.sessions,
             rules.of_client,
+            rules.client_size,
             rules.abandoned_after.total_seconds(),
         )
         try:

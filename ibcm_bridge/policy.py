@@ -344,6 +344,8 @@ class UploadRules:
     """All uploads that are under way."""
     sessions: int = 1_000
     of_client: int = 8
+    client_size: int = 134_217_728
+    """All uploads of one client."""
     abandoned_after: datetime.timedelta = datetime.timedelta(days=3)
 
     def describe(self) -> str:

@@ -53,11 +53,11 @@ def test_uploads_are_read(directory: Path) -> None:
     policy = load(
         directory,
         "uploads: {spool: u.sqlite, largest: 65536, size: 1048576, sessions: 2, of_client: 1, "
-        "abandoned_after: 1h}",
+        "client_size: 65536, abandoned_after: 1h}",
         ("    roles:\n", "    upload_hosts: rewrite\n    roles:\n"),
     )
     spool = directory / "u.sqlite"
-    assert policy.uploads == UploadRules(spool, 65_536, 1_048_576, 2, 1, timedelta(hours=1))
+    assert policy.uploads == UploadRules(spool, 65_536, 1_048_576, 2, 1, 65_536, timedelta(hours=1))
     publication = next(iter(policy.listeners[0].publications.values()))  # type: ignore[union-attr]
     assert publication.upload_hosts is UploadHosts.REWRITE  # type: ignore[union-attr]
     assert any(str(spool) in text for _, where, text in said(policy) if where == "uploads")
@@ -70,6 +70,7 @@ def test_uploads_are_read(directory: Path) -> None:
         ("uploads: {spool: pki}", "is a folder; name a file in it"),
         ("uploads: {largest: 65535}", "uploads.largest"),
         ("uploads: {size: 1048576}", "uploads.size: there must be room for one of 67108864 bytes"),
+        ("uploads: {client_size: 67108863}", "uploads.client_size: there must be room for one of"),
         ("uploads: {largest: many}", "uploads.largest: a whole number of bytes is wanted here"),
         ("uploads: {sessions: 0}", "uploads.sessions"),
         ("uploads: {abandoned_after: soon}", "uploads.abandoned_after"),

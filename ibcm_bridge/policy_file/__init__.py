@@ -94,12 +94,17 @@ def _audit_file(reading: Reading, name: str | None) -> Path | None:
 def _uploads(reading: Reading, row: UploadsRow) -> UploadRules:
     if row.size < row.largest:
         reading.report(("uploads", "size"), f"there must be room for one of {row.largest} bytes")
+    client_size = 2 * row.largest if row.client_size is None else row.client_size
+    if client_size < row.largest:
+        place = ("uploads", "client_size")
+        reading.report(place, f"there must be room for one of {row.largest} bytes")
     return UploadRules(
         spool=database_file(reading, ("uploads", "spool"), row.spool),
         largest=row.largest,
         size=row.size,
         sessions=row.sessions,
         of_client=row.of_client,
+        client_size=client_size,
         abandoned_after=duration(row.abandoned_after),
     )
 

@@ -377,6 +377,12 @@ class UploadsRow(_Row):
     of_client: int = Field(
         default=8, ge=1, le=1_000, description="of one client; its oldest makes room for another"
     )
+    client_size: int | None = Field(
+        default=None,
+        ge=65_536,
+        le=1_099_511_627_776,
+        description="bytes of one client's uploads under way; left out: twice `largest`",
+    )
     # A BITS server keeps a session for 14 days by default ([MC-BUP] section 3.2.2.1).
     abandoned_after: Duration = _may("3d", "when an upload that nobody goes on with is forgotten")
 

@@ -3,8 +3,8 @@
 1. Bytes are kept before they are sent, in the transaction that judges them, and nothing ever
    changes them. So what a site system can have of a session is what lies here, whatever was lost on
    the way, and whoever restarted.
-2. How much lies here is bounded: bytes in all, sessions in all, and sessions of one client, of
-   which the one unused for longest makes room for another.
+2. How much lies here is bounded: bytes and sessions in all, and of one client, of whose sessions
+   the one unused for longest makes room for another, or for more bytes of another.
 3. What nobody has used for a while is thrown away, and its room given back to the disk.
 """
 
@@ -78,6 +78,7 @@ _FORGET = "DELETE FROM sessions WHERE name = ?"
 _FORGET_BYTES = "DELETE FROM fragments WHERE name = ?"
 _ABANDONED = "SELECT name FROM sessions WHERE used < ?"
 _OF_CLIENT = "SELECT name FROM sessions WHERE key = ? ORDER BY used DESC"
+_OTHERS = "SELECT name, length FROM sessions WHERE key = ? AND name != ? ORDER BY used"
 _IN_ALL = "SELECT count(*), total(length) FROM sessions"
 _KEEP = "INSERT OR REPLACE INTO fragments VALUES (?, ?, ?)"
 _OVERLAPPING = """
@@ -107,6 +108,8 @@ class SpoolLimits:
     sessions: int
     of_client: int
     """Sessions of one client; one more, and its oldest is forgotten."""
+    client_size: int
+    """All objects of one client; for more, its oldest are forgotten."""
     abandoned_after: float
     """Seconds without a packet."""
 
@@ -241,6 +244,7 @@ class Spool:
             return Deny(Reason.UPLOAD_CHANGED, "uploads.overlap", "other bytes than before")
         new = body[known:]
         if new:
+            self._make_room(database, session, len(new))
             (_, size) = database.execute(_IN_ALL).fetchone()
             if size + len(new) > self._limits.size:
                 detail = f"{len(new)} bytes are more than there is room for"
@@ -251,6 +255,17 @@ class Spool:
         length = session.length + len(new)
         database.execute(_GROWN, (place.total, length, self._clock(), session.name))
         return None
+
+    def _make_room(self, database: sqlite3.Connection, session: Session, more: int) -> None:
+        """Whoever has most in the spool gives way to itself, not to others."""
+        others = database.execute(_OTHERS, (session.sender.key, session.name)).fetchall()
+        too_much = session.length + more + sum(length for _, length in others)
+        too_much -= self._limits.client_size
+        for name, length in others:
+            if too_much <= 0:
+                return
+            _forget(database, name)
+            too_much -= length
 
     def _part(self, packet: Packet, session: Session, place: ContentRange) -> UploadPart:
         stored = None

@@ -9,7 +9,9 @@ import pytest
 
 from ibcm_bridge.uploads.spool import Spool, SpoolLimits
 
-LIMITS = SpoolLimits(largest=1_000, size=3_000, sessions=4, of_client=2, abandoned_after=100.0)
+LIMITS = SpoolLimits(
+    largest=1_000, size=3_000, sessions=4, of_client=2, client_size=2_000, abandoned_after=100.0
+)
 
 
 class Clock:

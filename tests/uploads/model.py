@@ -53,7 +53,7 @@ class Run:
     spool: Spool = field(init=False)
 
     def open(self) -> None:
-        limits = SpoolLimits(64, 512, 6, 3, 1_000.0)
+        limits = SpoolLimits(64, 512, 6, 3, 128, 1_000.0)
         self.spool = Spool(self.folder / "spool", limits, lambda: self.now)
 
     def step(self, step: Step) -> None:

@@ -219,6 +219,27 @@ def test_the_oldest_session_of_a_client_makes_room_for_another(spool: Spool, clo
     assert found == [False, True, True]
 
 
+def test_a_client_with_much_under_way_makes_room_for_itself(open_spool: Open, clock: Clock) -> None:
+    """And for nobody else's sake: what others have stays."""
+    spool = open_spool(replace(LIMITS, of_client=4, client_size=1_000))
+    for sender, session in ((OTHER, "{0}"), (ME, "{1}"), (ME, "{2}"), (ME, "{3}")):
+        clock.now += 1
+        spool.begin(sender, session)
+        assert isinstance(
+            spool.take(fragment(0, 400, 500, session), sender, DATA[:400]), UploadPart
+        )
+    there = [
+        spool.find(Packet(PacketType.CLOSE_SESSION, f"{{{number}}}"), ME) is not None
+        for number in range(4)
+    ]
+    assert there == [True, False, True, True]
+    # Up to its share nothing is forgotten, and its own session never is.
+    more = fragment(400, 500, 500, "{3}")
+    assert isinstance(spool.take(more, ME, DATA[400:500]), UploadPart)
+    assert spool.find(Packet(PacketType.CLOSE_SESSION, "{2}"), ME) is not None
+    assert spool.find(Packet(PacketType.CLOSE_SESSION, "{0}"), OTHER) is not None
+
+
 def test_there_is_room_for_so_many_bytes_and_no_more(open_spool: Open) -> None:
     spool = open_spool(replace(LIMITS, size=612))
     spool.begin(ME, "{1}")
@@ -282,7 +303,7 @@ def test_whoever_goes_on_has_not_abandoned_it(begun: Spool, clock: Clock) -> Non
 def test_what_is_thrown_away_is_given_back_to_the_disk(
     open_spool: Open, tmp_path: Path, clock: Clock
 ) -> None:
-    spool = open_spool(SpoolLimits(10_000_000, 20_000_000, 4, 2, 100.0))
+    spool = open_spool(SpoolLimits(10_000_000, 20_000_000, 4, 2, 20_000_000, 100.0))
     spool.begin(ME, "{1}")
     took(spool, 0, 5_000_000, bytes(5_000_000))
     clock.now += 101
