@@ -11,9 +11,10 @@ from ibcm_bridge.addons.verification import verify_authority
 from ibcm_bridge.check import check_policy
 from ibcm_bridge.cli import main
 from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.lab.certificates import ISSUING_CRL_URL, ROOT_CRL_URL
+from ibcm_bridge.lab.certificates import Credential as LabCredential
 from ibcm_bridge.lab.files import make_pki
-from ibcm_bridge.lab.pki import ISSUING_CRL_URL, ROOT_CRL_URL, LabPki
-from ibcm_bridge.lab.pki import Credential as LabCredential
+from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import (
     BridgePublication,
     Credential,

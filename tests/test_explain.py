@@ -20,8 +20,9 @@ from ibcm_bridge.decisions import Reason
 from ibcm_bridge.explain import Explanation, explain
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar
+from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.files import make_pki
-from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import (
     BridgePublication,
     Listener,

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.lab import pki as made
-from ibcm_bridge.lab.pki import ISSUING_CRL_URL, Credential, LabPki
+from ibcm_bridge.lab import certificates as made
+from ibcm_bridge.lab.certificates import ISSUING_CRL_URL, Credential
+from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import Revocation, Trust
 from ibcm_bridge.revocation import Lists, judge_revocation, lists_of, renew
 from ibcm_bridge.revocation_list import RevocationList, key_of, read_list
@@ -61,15 +62,15 @@ def asked(trust: Trust, path: list[x509.Certificate], lists: Lists | None = None
 
 def authority(
     name: str, pki: LabPki, key: ec.EllipticCurvePrivateKey | None = None
-) -> tuple[made._Authority, x509.Certificate]:
+) -> tuple[made.Authority, x509.Certificate]:
     """Another authority below the same root, and a computer's certificate it issued."""
-    one = made._issuing_authority(name, pki._root, NOW)
+    one = made.issuing_authority(name, pki._root, NOW)
     if key is not None:
-        extensions = made._authority_extensions(path_length=0)
-        period = made._authority_period(NOW)
-        certificate = made._sign(key, made._name(name), pki._root, period, extensions)
-        one = made._Authority(certificate, key)
-    return one, made._computer(one, "pc7.corp.example", made._current(NOW)).certificate
+        extensions = made.authority_extensions(path_length=0)
+        period = made.authority_period(NOW)
+        certificate = made.sign(key, made.distinguished_name(name), pki._root, period, extensions)
+        one = made.Authority(certificate, key)
+    return one, made.computer(one, "pc7.corp.example", made.current(NOW)).certificate
 
 
 # One list

@@ -16,6 +16,7 @@ from cryptography import x509
 
 from ibcm_bridge.lab.case_requests import RANGE, Senders
 from ibcm_bridge.lab.cases import Case, Client, Way, senders
+from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import (
     ConnectionEnded,
     HandshakeRefused,
@@ -37,7 +38,7 @@ from ibcm_bridge.lab.outcomes import (
     outcome,
     problems,
 )
-from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import RunningBridge
 from ibcm_bridge.lab.site_systems import SiteSystems

@@ -48,9 +48,10 @@ from ibcm_bridge.addons.tls_ending import CutOff
 from ibcm_bridge.budget import Budget, Hold
 from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
 from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient, Reply, _alert
 from ibcm_bridge.lab.files import shipped_policy, with_ports
-from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.policy import BridgePublication, Limits, Policy, TunnelPublication
 from ibcm_bridge.policy_file import load_policy

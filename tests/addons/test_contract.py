@@ -44,9 +44,10 @@ from ibcm_bridge.addons import (
 from ibcm_bridge.addons.front_door import BridgedClientTls
 from ibcm_bridge.addons.listener import BridgeConnectionHandler, BridgeInstance, BridgeMode
 from ibcm_bridge.decisions import Reason
-from ibcm_bridge.lab import pki as lab_pki
+from ibcm_bridge.lab import certificates
+from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import Reply
-from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import Trust
 from ibcm_bridge.response_body import ResponseBody
 from ibcm_bridge.response_head import BodyEnd
@@ -478,7 +479,7 @@ REFUSED: dict[str, tuple[Callable[[LabPki], Credential | None], Reason]] = {
     "no purpose": (lambda pki: pki.without_purpose("a.example"), Reason.CERTIFICATE_PURPOSE),
     "a person's": (lambda pki: pki.user("somebody@a.example"), Reason.CERTIFICATE_NAME),
     "not yet valid": (
-        lambda pki: lab_pki._computer(pki._issuing, "a.example", tomorrow()),
+        lambda pki: certificates.computer(pki._issuing, "a.example", tomorrow()),
         Reason.CERTIFICATE_NOT_YET_VALID,
     ),
 }

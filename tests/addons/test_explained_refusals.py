@@ -17,8 +17,9 @@ from ibcm_bridge.addons.runner import circumstances
 from ibcm_bridge.explain import explain
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar
+from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, plaintext_request
-from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import Policy, Trust
 from ibcm_bridge.question import Url, described
 from ibcm_bridge.roles import CertificatePolicy

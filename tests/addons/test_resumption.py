@@ -16,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
+from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import load_credential, request_bytes
-from ibcm_bridge.lab.pki import Credential
 from ibcm_bridge.policy import Revocation, Trust
 from ibcm_bridge.roles import CertificatePolicy
 

@@ -35,11 +35,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.decisions import Reason
-from ibcm_bridge.lab import ccm, documents, signing
-from ibcm_bridge.lab import pki as lab_pki
+from ibcm_bridge.lab import ccm, certificates, documents, signing
+from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import LabClient, Reply, load_credential, request_bytes
 from ibcm_bridge.lab.files import shipped_policy
-from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import BRIDGED, RunningBridge
 from ibcm_bridge.lab.site_systems import Address, SiteSystems
@@ -611,13 +611,13 @@ def credentials(pki: LabPki) -> Credentials:
     now = datetime.now(UTC)
     mp_revoked = pki.server("mp01.corp.example")
     pki.revoke(mp_revoked)
-    mp_expired = lab_pki._issue(
+    mp_expired = certificates.issue(
         pki._issuing,
-        lab_pki._ec_key(),
+        certificates.ec_key(),
         "mp01.corp.example",
         [x509.DNSName("mp01.corp.example")],
         valid=(now - timedelta(days=60), now - timedelta(days=1)),
-        purposes=lab_pki._SERVER,
+        purposes=certificates.SERVER,
     )
     return Credentials(
         computer=pki.computer("pc1.corp.example"),

@@ -19,7 +19,7 @@ from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.running import free_port
 
 if TYPE_CHECKING:
-    from ibcm_bridge.lab.pki import Credential
+    from ibcm_bridge.lab.certificates import Credential
     from tests.integration.conftest import Lab, Peer, RawSiteSystem
 
 NAME = "bridge.internet.example"

@@ -21,7 +21,7 @@ from ibcm_bridge.lab.uploads import SESSION, Upload
 from ibcm_bridge.responses import REFUSALS
 
 if TYPE_CHECKING:
-    from ibcm_bridge.lab.pki import Credential
+    from ibcm_bridge.lab.certificates import Credential
 
     from .conftest import Lab
 

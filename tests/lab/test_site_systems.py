@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import (
     ConnectionEnded,
     HandshakeRefused,
@@ -28,7 +29,7 @@ from ibcm_bridge.lab.client import (
 )
 from ibcm_bridge.lab.content import CHUNK, content
 from ibcm_bridge.lab.documents import inventory_report, registration_request
-from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.records import Handshake
 from ibcm_bridge.lab.site_systems import Address, SiteSystems
 from ibcm_bridge.lab.stand_ins import STAND_INS, Demand

@@ -13,7 +13,8 @@ from ibcm_bridge.decisions import Authorized, Deny, Inspected
 from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.lab import ccm
-from ibcm_bridge.lab.pki import Credential, LabPki
+from ibcm_bridge.lab.certificates import Credential
+from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import BridgePublication
 from ibcm_bridge.request_head import RequestHead
 

@@ -1,0 +1,282 @@
+"""How a certificate of the lab is made, and what has to be at hand to use it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+type PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+ORGANIZATION = "ibcm-bridge lab, not for production"
+ROOT_CRL_URL = "http://pki.internet.example/root.crl"
+ISSUING_CRL_URL = "http://pki.internet.example/issuing.crl"
+
+type Period = tuple[datetime, datetime]
+type Extension = tuple[x509.ExtensionType, bool]  # and whether it is critical
+
+CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
+SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
+_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A certificate, its private key and the intermediates a peer needs to build the path."""
+
+    certificate: x509.Certificate
+    key: PrivateKey
+    issuers: tuple[x509.Certificate, ...]
+
+    def chain_pem(self) -> bytes:
+        """The certificate first, then its issuers; the root is for the peer to have."""
+        return b"".join(pem(one) for one in (self.certificate, *self.issuers))
+
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+    def write(self, directory: Path, name: str) -> None:
+        """Write `name`.key, which only its owner may read, and `name`.pem; replace neither."""
+        key = directory / f"{name}.key"
+        # Created with its mode, so the key is at no moment readable by others.
+        key.touch(mode=0o600, exist_ok=False)
+        key.write_bytes(self.key_pem())
+        write_new(directory / f"{name}.pem", self.chain_pem())
+
+    @classmethod
+    def read(cls, directory: Path, name: str) -> "Credential":
+        """What `write` wrote."""
+        key = serialization.load_pem_private_key((directory / f"{name}.key").read_bytes(), None)
+        assert isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
+        own, *issuers = x509.load_pem_x509_certificates((directory / f"{name}.pem").read_bytes())
+        return cls(own, key, tuple(issuers))
+
+
+@dataclass(frozen=True)
+class Authority:
+    """An authority that issues, and revokes."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    def crl(
+        self,
+        serials: Iterable[int],
+        number: int,
+        this_update: datetime,
+        next_update: datetime,
+        *,
+        removed: Iterable[int] = (),
+        extensions: Iterable[Extension] = (),
+    ) -> x509.CertificateRevocationList:
+        """A list of its own (RFC 5280 section 5); `removed` are those of a delta list."""
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(this_update)
+            .next_update(next_update)
+            .add_extension(_authority_key_id(self.key), critical=False)
+            .add_extension(x509.CRLNumber(number), critical=False)
+        )
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
+        for serial in serials:
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder(serial, this_update).build()
+            )
+        for serial in removed:
+            entry = x509.RevokedCertificateBuilder(serial, this_update)
+            entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags.remove_from_crl), False)
+            builder = builder.add_revoked_certificate(entry.build())
+        return builder.sign(self.key, hashes.SHA256())
+
+
+def root_authority(common_name: str, now: datetime) -> Authority:
+    """One that nobody vouches for."""
+    key = ec_key()
+    extensions = authority_extensions(path_length=1)
+    return Authority(
+        sign(key, distinguished_name(common_name), None, authority_period(now), extensions), key
+    )
+
+
+def issuing_authority(common_name: str, root: Authority, now: datetime) -> Authority:
+    """One that issues to clients and servers."""
+    key = ec_key()
+    extensions = [*authority_extensions(path_length=0), _crl_location(ROOT_CRL_URL)]
+    return Authority(
+        sign(key, distinguished_name(common_name), root, authority_period(now), extensions), key
+    )
+
+
+def computer_of(authority: Credential, dns_name: str, now: datetime) -> Credential:
+    """A computer's certificate from an authority that was written down."""
+    assert isinstance(authority.key, ec.EllipticCurvePrivateKey)
+    return computer(Authority(authority.certificate, authority.key), dns_name, current(now))
+
+
+def computer(
+    authority: Authority | None,
+    dns_name: str,
+    valid: Period,
+    purposes: Sequence[x509.ObjectIdentifier] = CLIENT,
+) -> Credential:
+    """A computer's, for client authentication unless `purposes` says otherwise."""
+    return issue(
+        authority, rsa_key(), dns_name, [x509.DNSName(dns_name)], valid=valid, purposes=purposes
+    )
+
+
+def server(authority: Authority, names: Sequence[str], valid: Period) -> Credential:
+    """A server's, for all these names."""
+    dns_names = [x509.DNSName(name) for name in dict.fromkeys(names)]
+    return issue(authority, ec_key(), names[0], dns_names, valid=valid, purposes=SERVER)
+
+
+def issue(
+    authority: Authority | None,
+    key: PrivateKey,
+    common_name: str,
+    names: Sequence[x509.GeneralName],
+    *,
+    valid: Period,
+    purposes: Sequence[x509.ObjectIdentifier],
+) -> Credential:
+    """An end-entity certificate; self-signed if there is no authority."""
+    extensions: list[Extension] = [
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        # keyEncipherment is for RSA keys: RFC 5480, 3 forbids it with EC ones.
+        (_key_usage(digital_signature=True, encipher=isinstance(key, rsa.RSAPrivateKey)), True),
+        (x509.SubjectAlternativeName(names), False),
+        _crl_location(ISSUING_CRL_URL),
+    ]
+    if purposes:
+        extensions.append((x509.ExtendedKeyUsage(purposes), False))
+    return Credential(
+        sign(key, distinguished_name(common_name), authority, valid, extensions),
+        key,
+        (authority.certificate,) if authority else (),
+    )
+
+
+def sign(
+    key: PrivateKey,
+    subject: x509.Name,
+    authority: Authority | None,
+    valid: Period,
+    extensions: Iterable[Extension],
+) -> x509.Certificate:
+    """What `issue` and the authorities have in common; self-signed if there is no authority."""
+    signing_key = authority.key if authority else key
+    (not_before, not_after) = valid
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(authority.certificate.subject if authority else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(not_before)
+        .not_valid_after(not_after)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_authority_key_id(signing_key), critical=False)
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    return builder.sign(signing_key, hashes.SHA256())
+
+
+def authority_extensions(*, path_length: int) -> list[Extension]:
+    """Of an authority (RFC 5280 sections 4.2.1.3 and 4.2.1.9)."""
+    return [
+        (x509.BasicConstraints(ca=True, path_length=path_length), True),
+        (_key_usage(sign_certificates=True), True),
+    ]
+
+
+def _key_usage(
+    *, digital_signature: bool = False, encipher: bool = False, sign_certificates: bool = False
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=encipher,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _authority_key_id(key: PrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
+def _crl_location(url: str) -> Extension:
+    point = x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)
+    return (x509.CRLDistributionPoints([point]), False)
+
+
+def distinguished_name(common_name: str) -> x509.Name:
+    """As all of the lab have it."""
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANIZATION),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+
+
+def principal_name(principal: str) -> x509.OtherName:
+    """A user's, as Windows has it in the subjectAltName."""
+    text = principal.encode()
+    if len(text) > 0x7F:
+        raise ValueError(f"a user principal name here has at most 127 octets, not {len(text)}")
+    # DER: a UTF8String with a length of one octet.
+    return x509.OtherName(_PRINCIPAL_NAME, bytes([0x0C, len(text)]) + text)
+
+
+# The certificates of a lab do not outlive it by much; expired ones lie within their issuers' time.
+def authority_period(now: datetime) -> Period:
+    """Around those of what it issues."""
+    return (now - timedelta(days=90), now + timedelta(days=90))
+
+
+def current(now: datetime) -> Period:
+    """For a lab's time."""
+    return (now - timedelta(hours=1), now + timedelta(days=30))
+
+
+def past(now: datetime) -> Period:
+    """Over, but within the time of its issuers."""
+    return (now - timedelta(days=60), now - timedelta(days=1))
+
+
+def ec_key() -> ec.EllipticCurvePrivateKey:
+    """A new one."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def rsa_key() -> rsa.RSAPrivateKey:
+    """A new one."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def pem(one: x509.Certificate | x509.CertificateRevocationList) -> bytes:
+    """As files have it."""
+    return one.public_bytes(serialization.Encoding.PEM)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Replaces nothing."""
+    with path.open("xb") as file:
+        file.write(content)
