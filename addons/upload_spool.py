@@ -12,18 +12,15 @@ looked up is refused.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import shutil
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
+from ibcm_bridge.addons.temporary_folder import TemporaryFolder
 from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
 from ibcm_bridge.identity import AuthenticatedClient
 from ibcm_bridge.policy import UploadRules
@@ -40,8 +37,9 @@ class UploadSpool:
 
     def __init__(self, rules: UploadRules, clock: Callable[[], float] = time.time) -> None:
         """Open the file, or make a temporary one. Raises SpoolError or OSError."""
-        self._temporary = None if rules.spool else tempfile.mkdtemp(prefix="ibcm-bridge-")
-        path = rules.spool or Path(self._temporary or "") / "uploads.sqlite"
+        self._temporary = None if rules.spool else TemporaryFolder()
+        path = rules.spool if self._temporary is None else self._temporary.path / "uploads.sqlite"
+        assert path is not None
         limits = SpoolLimits(
             rules.largest,
             rules.size,
@@ -137,8 +135,7 @@ class UploadSpool:
 
     def _remove(self) -> None:
         if self._temporary is not None:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(self._temporary)
+            self._temporary.close()
 
 
 def _sender(exchange: Exchange, authorized: Authorized) -> Sender:

@@ -21,13 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ibcm_bridge.file_lock import FileLock
 from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.errors import LabError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 NAMESPACES = "namespaces"
 """Noted before the first one is made."""
@@ -82,18 +78,15 @@ class Runtime:
         self.files = folder / "lab"
         self._note = folder / "lab.json"
         self._noted: dict[str, Any] = {}
-        self._lock: int | None = None
+        self._lock: FileLock | None = None
         self.crashed = False
         """Whether something was found of a lab that had not ended properly."""
 
     def __enter__(self) -> Self:
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _take(lock)
-        except OSError:
-            os.close(lock)
+            self._lock = FileLock(self.folder / "lock")
+        except BlockingIOError:
             raise AlreadyRunning(self.read()) from None
-        self._lock = lock
         self.crashed = self._note.exists() or self.files.exists()
         self.clean()
         self.write({})
@@ -109,17 +102,14 @@ class Runtime:
         try:
             self.clean()
         finally:
-            os.close(self._lock)
+            self._lock.release()
 
     def free(self) -> bool:
         """Whether nobody has it."""
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _take(lock)
-        except OSError:
+            FileLock(self.folder / "lock").release()
+        except BlockingIOError:
             return False
-        finally:
-            os.close(lock)
         return True
 
     def write(self, note: Mapping[str, Any]) -> None:
@@ -153,14 +143,3 @@ class Runtime:
                     raise
                 time.sleep(0.1)
         self._note.unlink(missing_ok=True)
-
-
-if sys.platform == "win32":
-
-    def _take(lock: int) -> None:
-        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
-
-else:
-
-    def _take(lock: int) -> None:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

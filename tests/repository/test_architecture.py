@@ -163,7 +163,13 @@ def test_every_reason_is_used(reason: Reason) -> None:
 # Decisions know no input and output
 
 ACTING = frozenset(
-    ("ibcm_bridge/cli.py", "ibcm_bridge/__main__.py", "ibcm_bridge/speaker/command.py")
+    (
+        "ibcm_bridge/cli.py",
+        "ibcm_bridge/__main__.py",
+        "ibcm_bridge/file_lock.py",
+        "ibcm_bridge/open_files.py",
+        "ibcm_bridge/speaker/command.py",
+    )
 )
 FORBIDDEN = frozenset(("mitmproxy", "ssl", "socket", "asyncio", "time", "OpenSSL"))
 
@@ -195,6 +201,7 @@ def test_deciding_code_imports_nothing_that_acts(path: Path) -> None:
     }
     assert not any(name.startswith("ibcm_bridge.addons") for name in from_ours)
     assert not any(name.startswith("ibcm_bridge.lab") for name in from_ours)
+    assert not {f"{name.replace('.', '/')}.py" for name in from_ours} & ACTING
 
 
 def test_only_the_policy_file_reads_files() -> None:
