@@ -232,6 +232,7 @@ def test_a_fault_is_seen_and_goes_again(page: Page, fault: str) -> None:
         choose(page, case)
         expect(page.locator(".way.bridge .got strong")).to_have_text(answer)
         expect(page.locator("#shown .note")).to_contain_text("Sent with a fault")
+        expect(page.locator(".way.bridge.right")).to_have_count(1)
     finally:
         switch.uncheck()
         page.wait_for_selector("body[data-busy=no][data-faults='']")

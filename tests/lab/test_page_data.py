@@ -117,6 +117,18 @@ def test_a_summary_says_both_ways_in_one_sentence(denied: Result) -> None:
     assert said["bridge"] == {"standing": "right", "text": "refused: 403 Forbidden"}
 
 
+def test_with_a_fault_it_is_right_to_refuse_and_not_to_pass(denied: Result) -> None:
+    """The same outcome of a case that wants to be answered."""
+    wanted = dataclasses.replace(denied, case=case("registration"), problems=("not answered",))
+    assert summary(wanted)["bridge"]["standing"] == "wrong"
+    faulty = summary(wanted, ["Malware engine gone"])
+    assert (faulty["bridge"]["standing"], faulty["tunnel"]["standing"]) == ("right", "wrong")
+    passed = dataclasses.replace(
+        wanted, bridge=dataclasses.replace(denied.bridge, far=Far.ANSWERED)
+    )
+    assert summary(passed, ["Malware engine gone"])["bridge"]["standing"] == "wrong"
+
+
 def test_what_cannot_be_tunneled_says_why() -> None:
     assert card("", case("state-message"))["no_tunnel"]
     assert not card("", case("registration"))["no_tunnel"]

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from ibcm_bridge.decisions import Reason
-from ibcm_bridge.lab.cases import Case
+from ibcm_bridge.lab.cases import Case, Far
 from ibcm_bridge.lab.client import Reply, Request
 from ibcm_bridge.lab.outcomes import NO_TUNNEL, Outcome, Result
 from ibcm_bridge.lab.records import Received
@@ -45,8 +45,8 @@ def summary(result: Result, faults: Sequence[str] = ()) -> dict[str, Any]:
     """How a case went, as far as a list of cases shows it."""
     return {
         "id": result.case.id,
-        "bridge": _short(result, result.bridge),
-        "tunnel": _short(result, result.tunnel),
+        "bridge": _short(result, result.bridge, faults),
+        "tunnel": _short(result, result.tunnel, faults),
         "problems": list(result.problems),
         "faults": list(faults),
         "announce": _announced(result),
@@ -59,8 +59,8 @@ def details(family: str, result: Result, faults: Sequence[str] = ()) -> dict[str
         **summary(result, faults),
         "sent": sent(result.request),
         "ways": {
-            "bridge": _way(result, result.bridge),
-            "tunnel": _way(result, result.tunnel),
+            "bridge": _way(result, result.bridge, faults),
+            "tunnel": _way(result, result.tunnel, faults),
         },
         "data": case_data(family, result),
     }
@@ -74,13 +74,19 @@ def sent(request: Request) -> dict[str, Any]:
     return {"line": line, "fields": fields, **_body(request.method, request.target, fields, body)}
 
 
-def _short(result: Result, outcome: Outcome | None) -> dict[str, str] | None:
+def _short(result: Result, outcome: Outcome | None, faults: Sequence[str]) -> dict[str, str] | None:
     if outcome is None:
         return None
     return {
-        "standing": standing(result, outcome),
+        "standing": _standing(result, outcome, faults),
         "text": f"{SHORT[outcome.far]}: {outcome.answered}",
     }
+
+
+def _standing(result: Result, outcome: Outcome, faults: Sequence[str]) -> str:
+    """As on any day, but that with a fault to refuse is right, whatever the case wants."""
+    refused = outcome is result.bridge and outcome.far is Far.REFUSED_BY_PROXY
+    return "right" if faults and refused else standing(result, outcome)
 
 
 def _announced(result: Result) -> str:
@@ -89,12 +95,12 @@ def _announced(result: Result) -> str:
     return f"{result.case.title}: {'; '.join(said)}."
 
 
-def _way(result: Result, outcome: Outcome | None) -> dict[str, Any] | None:
+def _way(result: Result, outcome: Outcome | None, faults: Sequence[str]) -> dict[str, Any] | None:
     if outcome is None:
         return None
     record = outcome.audit
     return {
-        "standing": standing(result, outcome),
+        "standing": _standing(result, outcome, faults),
         "verdict": WORDS[outcome.far],
         "got": outcome.answered,
         "said": _said(outcome.seen.answer),
