@@ -51,7 +51,8 @@ def main() -> None:
             (bridge,) = children(process.pid)
             print(f"{options.count:,} clients, {options.at_once} at a time")
             print(f"{'':32}{'median':>10}{'90 %':>10}{'99 %':>10}{'most':>10}{'a second':>10}")
-            before, _ = memory(bridge)
+            _live("first", lab, min(options.count, options.at_once), 1, options.at_once)
+            before, _ = memory(bridge)  # with its workers, who are there by now
             worked = settled_processor_seconds(bridge)
             _measure("through the bridge", lab, options, inside=False)
             worked = settled_processor_seconds(bridge) - worked
@@ -86,20 +87,30 @@ def _lab() -> Iterator[subprocess.Popen[str]]:
 
 
 def _measure(way: str, lab: RunningLab, options: argparse.Namespace, *, inside: bool) -> None:
+    name = "in" if inside else "out"
+    for phase in _live(name, lab, options.count, options.polls, options.at_once, inside=inside):
+        _tell(way, phase)
+
+
+def _live(
+    names: str, lab: RunningLab, count: int, polls: int, at_once: int, *, inside: bool = False
+) -> list[Phase]:
+    """So many clients, of these names, that register and ask for policy so often."""
+
     def make(number: int) -> SimulatedClient:
-        name = f"pc{number:04}-{'in' if inside else 'out'}.corp.example"
-        client = lab.client(name, Mode.BOTH, Random(number), own_key=False)
+        client = lab.client(
+            f"pc{number:04}-{names}.corp.example", Mode.BOTH, Random(number), own_key=False
+        )
         if inside:
             client.move(lab.intranet)
         return client
 
-    crowd = Crowd(make, options.count, options.at_once, lambda _phase, _done: None)
+    crowd = Crowd(make, count, at_once, lambda _phase, _done: None)
     try:
-        _, *phases = crowd.live(options.polls)
+        _, *phases = crowd.live(polls)
     finally:
         crowd.close()
-    for phase in phases:
-        _tell(way, phase)
+    return phases
 
 
 def _tell(way: str, phase: Phase) -> None:
