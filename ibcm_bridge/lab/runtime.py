@@ -26,7 +26,7 @@ from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.errors import LabError
 
 NAMESPACES = "namespaces"
-"""Noted before the first one is made."""
+"""Noted before they are made: their names."""
 
 REMOVE_SECONDS = 10.0
 """How long the bridge of a lab that was killed may take to end, and to let go of its files."""
@@ -131,8 +131,7 @@ class Runtime:
 
     def clean(self) -> None:
         """Remove the lab's files, and namespaces that are left."""
-        if self.read().get(NAMESPACES):
-            walls.remove()
+        walls.remove(self.read().get(NAMESPACES, ()))
         deadline = time.monotonic() + REMOVE_SECONDS
         while self.files.exists():
             try:

@@ -105,12 +105,17 @@ def _namespaces(runtime: Runtime, *, wanted: bool) -> Iterator[Namespaces]:
             f"a network namespace named {taken[0]} is there already, and it is none of this lab's; "
             f"remove it (ip netns del {taken[0]}) if nobody needs it"
         )
-    runtime.write({NAMESPACES: True})
+    own: list[str] = []
+
+    def note(names: list[str]) -> None:
+        own[:] = names
+        runtime.write({NAMESPACES: names})
+
     try:
-        walls.build()
+        walls.build(note)
         yield walls.NAMESPACES
     finally:
-        walls.remove()
+        walls.remove(own)
 
 
 def _run(runtime: Runtime, setting: _Setting, began: float) -> None:

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from textwrap import dedent
 
@@ -93,10 +93,21 @@ def taken() -> list[str]:
     return [name for name in NAMES if Path("/run/netns", name).exists()]
 
 
-def build() -> None:
-    """Make them. LabError where that is not possible; `remove` removes also a part of them."""
+def build(note: Callable[[list[str]], None] = lambda _: None) -> None:
+    """Make them. LabError where that is not possible.
+
+    `note` is told the names of what is this lab's, each before it is made, for `remove`.
+    """
+    made: list[str] = []
     for name in NAMES:
-        _ip("netns", "add", name)
+        note([*made, name])
+        try:
+            _ip("netns", "add", name)
+        except LabError:
+            # It may have become somebody else's a moment ago.
+            note(made)
+            raise
+        made.append(name)
     for one in NAMESPACES:
         _in(one.name, "ip", "link", "set", "lo", "up")
         _set(one, "net/ipv6/conf/all/disable_ipv6", "1")
@@ -107,9 +118,9 @@ def build() -> None:
     _in(perimeter.name, "nft", "-f", "-", text=RULES)
 
 
-def remove() -> None:
+def remove(names: Iterable[str] = NAMES) -> None:
     """Remove those that are there; what was inside goes with them, once no process is left."""
-    for name in taken():
+    for name in set(names).intersection(taken()):
         _ip("netns", "del", name)
 
 

@@ -190,6 +190,21 @@ def test_somebody_elses_namespace_is_left_alone(capsys: pytest.CaptureFixture[st
 
 @AS_ROOT
 @pytest.mark.usefixtures("no_walls")
+def test_nor_is_one_removed_that_came_in_between(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody makes one after the lab has looked."""
+    looked: list[list[str]] = [[]]
+    taken = walls.taken
+    monkeypatch.setattr(walls, "taken", lambda: looked.pop() if looked else taken())
+    subprocess.run(["ip", "netns", "add", "perimeter"], check=True)
+    assert main(["lab", "up", "--netns", "--no-browser"]) == 1
+    assert "cannot be made here (ip netns add perimeter" in capsys.readouterr().err
+    assert taken() == ["perimeter"]
+
+
+@AS_ROOT
+@pytest.mark.usefixtures("no_walls")
 def test_what_fails_half_way_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
