@@ -120,8 +120,9 @@ def build(note: Callable[[list[str]], None] = lambda _: None) -> None:
 
 def remove(names: Iterable[str] = NAMES) -> None:
     """Remove those that are there; what was inside goes with them, once no process is left."""
-    for name in set(names).intersection(taken()):
-        _ip("netns", "del", name)
+    for name in names:
+        if name in taken():
+            _ip("netns", "del", name)
 
 
 def _cable(side: Namespace, perimeter: str) -> None:

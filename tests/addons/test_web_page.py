@@ -387,7 +387,8 @@ def test_a_defect_of_the_page_is_logged_and_goes_no_further(
     assert denied.status == 405
     assert wait_for(lambda: len(shown.audit()) == 5)
     assert sorted(map(str, shown.reasons())) == ["None", "None", "None", "unknown-name", "verb"]
-    assert f"defect in the web page: {type(error).__name__}" in caplog.text
+    # The page is told after the audit.
+    assert wait_for(lambda: f"defect in the web page: {type(error).__name__}" in caplog.text)
     assert "SECRET" not in caplog.text
     page._answers.clear()
 
