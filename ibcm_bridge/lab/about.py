@@ -26,6 +26,7 @@ class Name(TypedDict):
     name: str
     mode: str
     address: str
+    roles: list[str]
 
 
 class Line(TypedDict):
@@ -82,11 +83,20 @@ def _walls(namespaces: Namespaces) -> tuple[tuple[str, str], ...]:
 def _names(listener: Listener | PlaintextListener) -> list[Name]:
     at = shown(listener.address)
     if isinstance(listener, PlaintextListener):
-        return [Name(name=listener.publication.name, mode="HTTP", address=at)]
+        roles = ["fallback-status-point"]
+        return [Name(name=listener.publication.name, mode="HTTP", address=at, roles=roles)]
     return [
-        Name(name=name, mode=_mode(one), address=at) for name, one in listener.publications.items()
+        Name(name=name, mode=_mode(one), address=at, roles=_roles(one))
+        for name, one in listener.publications.items()
     ]
 
 
 def _mode(publication: Publication) -> str:
     return "tunnel" if isinstance(publication, TunnelPublication) else "bridge"
+
+
+def _roles(publication: Publication) -> list[str]:
+    """A tunnel's are what its operator says."""
+    if isinstance(publication, TunnelPublication):
+        return list(publication.roles)
+    return list({role.profile.name: None for role in publication.directories.values()})

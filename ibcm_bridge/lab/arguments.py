@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from ipaddress import IPv4Address
 
 
@@ -55,10 +56,10 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
     )
     client.add_argument("--count", type=_positive, metavar="N", help="so many clients")
     client.add_argument(
-        "--polls", type=_positive, default=3, metavar="N", help="how often many ask for policy (3)"
+        "--polls", type=_positive, metavar="N", help="of --count: how often they ask for policy (3)"
     )
     client.add_argument(
-        "--at-once", type=_positive, default=32, metavar="N", help="how many speak at a time (32)"
+        "--at-once", type=_positive, metavar="N", help="of --count: how many speak at a time (32)"
     )
     client.add_argument(
         "--seed", type=int, metavar="N", help="have the same names and the same choices again"
@@ -73,11 +74,19 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
         "others need into the runtime folder (XDG_RUNTIME_DIR), which they share. Runs until "
         "SIGTERM. Exit status: 0 ended, 1 could not start.",
     )
-    part.add_argument("name", choices=("site-systems", "engine", "microsoft-update"))
+    part.add_argument(
+        "name",
+        metavar="PART",
+        choices=("site-systems", "engine", "microsoft-update"),
+        help="site-systems, engine or microsoft-update",
+    )
     part.add_argument("--address", type=IPv4Address, required=True, help="where it listens")
     for name in ("bridge", "engine", "microsoft-update"):
         part.add_argument(
-            f"--{name}", type=IPv4Address, metavar="ADDRESS", help="of site-systems: where that is"
+            f"--{name}",
+            type=IPv4Address,
+            metavar="ADDRESS",
+            help=f"of site-systems: where {name} is",
         )
     part.set_defaults(command=_part)
     down = does.add_parser(
@@ -111,13 +120,18 @@ def _client(options: argparse.Namespace) -> int:
     from ibcm_bridge.lab.simulated.command import Wanted, lab_client
     from ibcm_bridge.lab.simulated.installation import Mode
 
+    if options.count is None and (options.polls or options.at_once):
+        print(
+            "ibcm-bridge lab: --polls and --at-once are of many clients: --count", file=sys.stderr
+        )
+        return 2
     return lab_client(
         Wanted(
             mode=Mode(options.mode),
             profile=options.profile,
             count=options.count,
-            polls=options.polls,
-            at_once=options.at_once,
+            polls=options.polls or 3,
+            at_once=options.at_once or 32,
             seed=options.seed,
             as_json=options.json,
         )

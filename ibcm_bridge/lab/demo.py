@@ -24,6 +24,14 @@ from ibcm_bridge.lab.table import family_lines, heading, row_lines
 
 def run_demo(report: Path | None, *, as_json: bool = False) -> int:
     """Run all cases; print them, write the report, return the exit status."""
+    if report is not None:
+        # Said at once, and not after all cases.
+        try:
+            report.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = f"no report can be written to {report}: {error.strerror}"
+            print(f"ibcm-bridge demo: {why}", file=sys.stderr)
+            return 1
     began = time.monotonic()
     tell = _print_json if as_json else _print_row
     if not as_json:

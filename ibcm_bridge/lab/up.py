@@ -173,7 +173,8 @@ def _lines(known: About, seconds: float) -> Iterator[str]:
     yield "That address is its page. Ctrl-C ends it, and so does: ibcm-bridge lab down"
     yield ""
     for name in known["names"]:
-        yield f"  {name['address']:<22} {name['mode']:<8} {name['name']}"
+        roles = ", ".join(name["roles"])
+        yield f"  {name['address']:<22} {name['mode']:<8} {name['name']:<33} {roles}".rstrip()
     yield ""
     for what, path in known["files"].items():
         yield f"  {what:<22} {path}"
@@ -206,6 +207,10 @@ def _in_one_sentence(error: Exception) -> str:
     if "is already in use" in text or "cannot start" in text or "No space left" in text:
         (line, *_) = [one for one in text.splitlines() if "cannot start" in one] or [text]
         why = line.partition("cannot start: ")[2] or line
+        if "could not bind" in why:
+            return "the bridge cannot listen there; --listen wants an address of this machine"
+        if why.partition(" ")[0].endswith((":8531", ":8080")):
+            return f"{why}; end what uses it: only the TLS port can be another"
         if "in use" in why:
             return f"{why}; end what uses it, or take another: --listen ADDRESS:PORT"
         return f"{why}; mend that, or leave out --listen"

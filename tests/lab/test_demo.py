@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ibcm_bridge.cli import main
 from ibcm_bridge.lab import demo
 from ibcm_bridge.lab.case_table import CASES
 from ibcm_bridge.lab.cases import Case, Expected, Far
@@ -223,3 +224,14 @@ def test_a_reader_who_leaves_early_sees_no_traceback() -> None:
     )
     assert done.stdout.startswith("ibcm-bridge demo")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_report_that_cannot_be_written_is_said_at_once(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["demo", "--report", str(tmp_path / name)]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("ibcm-bridge demo: no report can be written to ")

@@ -113,5 +113,12 @@ def test_many_are_counted() -> None:
     assert [one["phase"] for one in every] == ["keys and certificates", "registration", "poll 1"]
     assert all((one["clients"], one["failures"]) == (20, {}) for one in every)
     table = client("--count", "3", "--polls", "1").stdout
-    assert table.startswith("3 clients, of which 32 speak at a time.")
+    assert table.startswith("3 clients; on the Internet and in the intranet")
     assert "poll 1" in table
+    assert table.endswith("All went well.\n")
+
+
+def test_what_is_of_many_is_not_of_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--polls", "--at-once"):
+        assert main(["lab", "client", option, "2"]) == 2
+        assert "are of many clients: --count" in capsys.readouterr().err

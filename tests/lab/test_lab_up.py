@@ -164,6 +164,20 @@ def test_a_port_that_is_taken_is_named(runtime: Path, capsys: pytest.CaptureFixt
     assert [one.name for one in runtime.iterdir()] == ["lock"]
 
 
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("127.0.0.1:443 is already in use", "end what uses it, or take another: --listen"),
+        ("127.0.0.1:8531 is already in use", "end what uses it: only the TLS port can be another"),
+        ("could not bind on any address out of [('x', 1)]", "wants an address of this machine"),
+        ("a certificate is missing", "a certificate is missing; mend that, or leave out --listen"),
+    ],
+)
+def test_why_the_bridge_did_not_start_is_said_with_what_to_do(why: str, said: str) -> None:
+    text = f"the bridge did not start:\nibcm-bridge: cannot start: {why}\n"
+    assert said in up._in_one_sentence(RuntimeError(text))
+
+
 @pytest.mark.parametrize("text", ["nowhere.example", "127.0.0.1:0", "127.0.0.1:70000", "", "[::1"])
 def test_where_to_listen_must_be_an_address(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "up", "--listen", text]) == 1

@@ -124,7 +124,7 @@ export function showLife(steps) {
 }
 
 export function showAbout(about, copied) {
-  const names = about.names.map((one) => [one.address, `${one.name} (${one.mode})`]);
+  const names = about.names.map((one) => [one.address, `${one.name} (${[one.mode, ...one.roles].join(", ")})`]);
   return [
     make("h3", {}, "Names"), list(names),
     make("h3", {}, "Site systems"), list(Object.entries(about.site_systems)),

@@ -107,7 +107,7 @@ class SimulatedClient:
 
     def fallback(self, state: int) -> Took:
         """Say how it is to a fallback status point."""
-        return self._do("state, for want of another", lambda: self._tell_fallback(state))
+        return self._do("state, to the fallback status point", lambda: self._tell_fallback(state))
 
     def download(
         self, download: Download, goes_on: Callable[[int], bool] = lambda _: True
@@ -134,7 +134,7 @@ class SimulatedClient:
                 raise DownloadError(f"SHA-256 is {digest}, and of the parts {download.sha256}")
             return f"SHA-256 of both is {digest}"
 
-        return self._do("the same in one piece", get)
+        return self._do("the whole file once more, to compare", get)
 
     def update(self) -> Iterator[Took]:
         """A scan, and the file of an update (CLIENT-UPDATES)."""

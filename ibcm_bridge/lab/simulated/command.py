@@ -38,6 +38,8 @@ def lab_client(wanted: Wanted) -> int:
         folder = runtime_folder()
         lab = RunningLab.read(running(folder), folder / "lab")
         good = _one(lab, wanted) if wanted.count is None else _many(lab, wanted, wanted.count)
+    except BrokenPipeError:
+        raise  # whoever reads it has had enough
     except (LabError, OSError) as error:
         print(f"ibcm-bridge lab: {error}", file=sys.stderr)
         return 1
@@ -68,7 +70,7 @@ def _one(lab: RunningLab, wanted: Wanted) -> bool:
     finally:
         client.close()
     if not wanted.as_json:
-        print(f"\n{'All went well' if good else 'Not all went well'}.")
+        print(f"\n{_VERDICT[good]}.")
     return good
 
 
@@ -80,6 +82,7 @@ _KEYS = {
     "pki": "signs with the key of its TLS certificate",
     "own-key": "signs with a key of its own",
 }
+_VERDICT = {True: "All went well", False: "Not all went well"}
 _MARKS = {Result.GOOD: "", Result.FELL_BACK: "  (next best)", Result.FAILED: "  FAILED"}
 
 
@@ -113,14 +116,26 @@ def _many(lab: RunningLab, wanted: Wanted, count: int) -> bool:
     phases: list[Phase] = []
     try:
         if not wanted.as_json:
-            print(f"{count:,} clients, of which {wanted.at_once} speak at a time.\n\n{_HEAD}")
+            print(f"{_count(count, wanted.at_once)}; {_MODES[wanted.mode]}; each", end=" ")
+            print(f"{_KEYS[wanted.profile]}.\n\n{_HEAD}")
         for phase in crowd.live(wanted.polls):
             phases.append(phase)
             print(_phase_json(phase) if wanted.as_json else _phase_line(phase), flush=True)
     finally:
         crowd.close()
     _tell_failures(phases)
-    return not any(phase.failures for phase in phases)
+    good = not any(phase.failures for phase in phases)
+    if phases[-1].clients == phases[-1].failures.total():
+        print("Nobody was answered any more: has the lab ended?", file=sys.stderr)
+    if not wanted.as_json:
+        print(f"\n{_VERDICT[good]}.")
+    return good
+
+
+def _count(count: int, at_once: int) -> str:
+    if count <= at_once:
+        return f"{count:,} client{'' if count == 1 else 's'}"
+    return f"{count:,} clients, of which {at_once} speak at a time"
 
 
 class _Progress:

@@ -51,11 +51,18 @@ class Crowd:
         self._clients: list[SimulatedClient] = []
 
     def live(self, polls: int) -> Iterator[Phase]:
-        """All make their keys, all register, all ask for policy so many times."""
+        """All make their keys, all register, all ask for policy so many times.
+
+        It ends early where none of them was answered.
+        """
         yield self._all(MAKING, range(self._count), self._made)
-        yield self._all("registration", self._clients, _taking(REGISTRATION))
-        for number in range(1, polls + 1):
-            yield self._all(f"poll {number}", self._clients, _taking(POLICY_REQUEST))
+        asked = {"registration": REGISTRATION}
+        asked |= {f"poll {number}": POLICY_REQUEST for number in range(1, polls + 1)}
+        for name, step in asked.items():
+            phase = self._all(name, self._clients, _taking(step))
+            yield phase
+            if not phase.waited:
+                return
 
     def close(self) -> None:
         """Who waits is sent away; what is being done is finished."""
