@@ -11,7 +11,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
 from uuid import UUID
 from xml.etree import ElementTree as ET
 
@@ -24,6 +23,8 @@ from ibcm_bridge.lab.uploads import Upload
 
 type Good = Callable[[Reply], bool]
 type Learns = Callable[[Device, Reply], Device]
+type Send = Callable[[Request], Reply]
+"""Sends a request, and waits for its whole answer: one connection, or one for each site system."""
 
 PLAIN_POLICY, SECRET_POLICY, TASK_SEQUENCE_POLICY = POLICIES
 
@@ -100,18 +101,11 @@ class Lived:
     """What the client knows now."""
 
 
-class Sends(Protocol):
-    """What takes the steps: one connection, or one for each site system."""
-
-    def send(self, request: Request) -> Reply:
-        """Send one request, wait for its whole answer."""
-
-
-def live(client: Sends, device: Device, steps: tuple[Step, ...]) -> Iterator[Lived]:
+def live(send: Send, device: Device, steps: tuple[Step, ...]) -> Iterator[Lived]:
     """Take the steps, as long as the answers are good."""
     for step in steps:
         request = step.request(device)
-        reply = client.send(request)
+        reply = send(request)
         good = step.good(reply)
         if good:
             device = step.learns(device, reply)

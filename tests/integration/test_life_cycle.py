@@ -46,7 +46,7 @@ def devices(module_lab: Lab) -> dict[str, Device]:
 def lived(lab: Lab, device: Device) -> list[Lived]:
     credential = lab.credentials.other if device.token else lab.credentials.computer
     with lab.client(credential) as client:
-        return list(live(client, device, LIFE))
+        return list(live(client.send, device, LIFE))
 
 
 PROFILES = pytest.mark.parametrize("profile", ["the key of TLS", "a key of its own"])
@@ -83,7 +83,7 @@ def test_a_client_scans_for_updates_and_shows_no_certificate(
     """CLIENT-UPDATES, SUP-WSUS."""
     address = lab.bridge.addresses[UPDATE_PORT]
     with LabClient(address, BRIDGED, trust=lab.pki.root, credential=None) as client:
-        every = list(live(client, devices[profile], SCAN))
+        every = list(live(client.send, devices[profile], SCAN))
     check(lab, every, SCAN)
     assert {one.site_system for one in lab.site.received()} == {"software-update-point"}
 
@@ -118,7 +118,7 @@ def test_of_boot_media_nothing_arrives(lab: Lab, step: Step) -> None:
     """NO-OSD."""
     device = Device.of(lab.credentials.computer, NAME)
     with lab.client() as client:
-        (one,) = live(client, device, (step,))
+        (one,) = live(client.send, device, (step,))
     assert one.good, one.reply
     lab.check_nothing_arrived()
     said = [lab.record()[key] for key in ("verdict", "requirement")]
@@ -129,6 +129,6 @@ def test_a_client_that_nobody_approved_gets_nothing(lab: Lab) -> None:
     device = Device.with_own_key("pc8.corp.example")
     lab.site.pending.add(device.name)
     with lab.client(lab.credentials.other) as client:
-        *_, last = live(client, device, LIFE)
+        *_, last = live(client.send, device, LIFE)
     assert not last.good
     assert last.reply.body == b""

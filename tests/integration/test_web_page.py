@@ -110,7 +110,7 @@ def traffic(module_lab: Lab) -> tuple[int, set[str]]:
     device = Device.of(lab.credentials.computer, "pc1.corp.example")
     secrets = {PASSWORD, TICKET}
     with lab.client() as client:
-        lived = list(live(client, device, LIFE))
+        lived = list(live(client.send, device, LIFE))
     assert lived[-1].good
     for one in lived:
         signed = [value for name, value in one.request.headers if name.endswith("Signature")]

@@ -199,7 +199,7 @@ class Show:
         taken = 0
         try:
             with SeveralNames(way, connect) as client:
-                for one in live(client, device, LIFE):
+                for one in live(client.send, device, LIFE):
                     request = f"{one.request.method} {one.request.target}"
                     answer = f"{one.reply.status} {one.reply.reason}"
                     taken += 1

@@ -24,6 +24,7 @@ from ibcm_bridge.lab.life_cycle import (
     FILE,
     UPDATE_LOCATION,
     UPDATE_POINT,
+    Send,
     Step,
     live,
 )
@@ -169,7 +170,6 @@ class SimulatedClient:
         return reply
 
     def _send_scan(self, request: Request) -> Reply:
-        self._last, self._seconds = "", 0.0
         return self._timed(self._updates.place.host, lambda: self._updates.send(request))
 
     def _timed(self, host: Host, send: Callable[[], Reply]) -> Reply:
@@ -179,10 +179,10 @@ class SimulatedClient:
         finally:
             self._seconds = time.perf_counter() - began
 
-    def _take(self, steps: tuple[Step, ...], send: Callable[[Request], Reply]) -> Iterator[Took]:
+    def _take(self, steps: tuple[Step, ...], send: Send) -> Iterator[Took]:
         taken = 0
         try:
-            for one in live(_Sends(send), self.device, steps):
+            for one in live(send, self.device, steps):
                 taken += 1
                 self.device = one.device
                 result = Result.GOOD if one.good else Result.FAILED
@@ -225,13 +225,6 @@ class SimulatedClient:
         host = self._distribution_point()
         target = f"/SMS_DP_SMSPKG$/{updates.CONTENT}/sccm?/{updates.NAME}"
         return _the_file(file, self._connections.send(host, Request("GET", target, (AGENT,))))
-
-
-@dataclass(frozen=True)
-class _Sends:
-    """A way to send, as `live` wants it."""
-
-    send: Callable[[Request], Reply]
 
 
 def _answer(reply: Reply) -> str:
