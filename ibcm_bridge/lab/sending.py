@@ -110,7 +110,7 @@ class BothWays:
         before = len(self._bridge.audit())
         credential = self._clients[client]
         try:
-            with self._client(way, credential) as sender:
+            with self.client(way, credential) as sender:
                 reply = sender.send(request)
         except (HandshakeRefused, ConnectionEnded) as ended:
             self._problems.append(f"{request.method} before it was not answered: {ended}")
@@ -154,7 +154,7 @@ class BothWays:
         if request.plaintext:
             address = self._bridge.addresses[way.port]
             return _plaintext_answer(address, request, way.name, self._namespace), None
-        client = self._client(way, self._clients[case.client])
+        client = self.client(way, self._clients[case.client])
         try:
             with client:
                 return client.send(request), client.presented
@@ -163,7 +163,8 @@ class BothWays:
         except ssl.SSLCertVerificationError as refused:
             return ClientRefused(refused.verify_message.rstrip(".")), None
 
-    def _client(self, way: Way, credential: Credential | None) -> LabClient:
+    def client(self, way: Way, credential: Credential | None) -> LabClient:
+        """A connection there, made by its first request."""
         return LabClient(
             self._bridge.addresses[way.port],
             way.name,

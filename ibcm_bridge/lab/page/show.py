@@ -185,16 +185,10 @@ class Show:
         credential = self._perimeter.clients[Client.COMPUTER]
         assert credential is not None
         device = Device.of(credential, "pc1.corp.example")
-        addresses, trust = self._perimeter.bridge.addresses, self._perimeter.pki.root
+        both_ways = self._perimeter.both_ways
 
         def connect(to: Way) -> LabClient:
-            return LabClient(
-                addresses[to.port],
-                to.name,
-                trust=trust,
-                credential=credential,
-                namespace=self._perimeter.namespaces.internet,
-            )
+            return both_ways.client(to, credential)
 
         taken = 0
         try:
