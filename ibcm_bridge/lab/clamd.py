@@ -6,10 +6,9 @@ For the demonstration, which must need nothing installed. The tests ask the real
 from __future__ import annotations
 
 import socketserver
-import threading
-from typing import Self
 
 from ibcm_bridge.lab.namespaces import HERE, Namespace
+from ibcm_bridge.lab.served import Served
 
 SIGNATURE = "Lab.Only.ClamAV-Knows-It"
 MARKER = "known to ClamAV alone"
@@ -19,25 +18,16 @@ DEADLY = "the daemon dies of this"
 """Over which it goes away without an answer."""
 
 
-class ScanDaemon:
+class ScanDaemon(Served):
     """A context manager; `address` is where it listens: as said, or on a free port."""
 
     def __init__(
         self, address: tuple[str, int] = ("127.0.0.1", 0), namespace: Namespace = HERE
     ) -> None:
         with namespace.inside():
-            self._server = _Server(address, _Connection)
-        self.address: tuple[str, int] = (address[0], self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+            server = _Server(address, _Connection)
+        self.address: tuple[str, int] = (address[0], server.server_address[1])
+        super().__init__(server)
 
 
 class _Server(socketserver.ThreadingTCPServer):

@@ -5,19 +5,18 @@ It has the one file that the stand-in software update point knows (`updates`).
 
 from __future__ import annotations
 
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
 
 from ibcm_bridge.lab import updates
 from ibcm_bridge.lab.content import content
 from ibcm_bridge.lab.namespaces import HERE, Namespace
+from ibcm_bridge.lab.served import Served
 
 PORT = 80
 """Where it has a namespace of its own."""
 
 
-class MicrosoftUpdate:
+class MicrosoftUpdate(Served):
     """A context manager; `address` is where it listens."""
 
     def __init__(self, namespace: Namespace = HERE) -> None:
@@ -25,21 +24,12 @@ class MicrosoftUpdate:
             port = PORT if namespace.own else 0
             self._server = _Server((namespace.address, port), _Connection)
         self.address: tuple[str, int] = (namespace.address, self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        super().__init__(self._server)
 
     @property
     def asked(self) -> tuple[str, ...]:
         """The targets that were asked for."""
         return tuple(self._server.asked)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 class _Server(ThreadingHTTPServer):

@@ -1,0 +1,24 @@
+"""A server of the standard library in a thread of its own, for as long as a context lasts."""
+
+from __future__ import annotations
+
+import threading
+from socketserver import BaseServer
+from typing import Self
+
+
+class Served:
+    """A context manager. The server listens from the beginning, and answers within."""
+
+    def __init__(self, server: BaseServer) -> None:
+        self._serving = server
+        self._thread = threading.Thread(target=server.serve_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._serving.shutdown()
+        self._serving.server_close()
+        self._thread.join()
