@@ -21,16 +21,14 @@ from ibcm_bridge.lab.clamd import ScanDaemon
 from ibcm_bridge.lab.demo_policy import demo_policy, write_more
 from ibcm_bridge.lab.ending import told_to_end
 from ibcm_bridge.lab.errors import LabError
-from ibcm_bridge.lab.files import with_addresses
 from ibcm_bridge.lab.microsoft_update import PORT, MicrosoftUpdate
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.page.prepared import Files
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.lab.running import Listen, listening
+from ibcm_bridge.lab.running import Listen, leading_to, listening
 from ibcm_bridge.lab.runtime import Runtime, runtime_folder
 from ibcm_bridge.lab.simulated.running_lab import Places, RunningLab
 from ibcm_bridge.lab.site_systems import SiteSystems
-from ibcm_bridge.lab.stand_ins import STAND_INS
 from ibcm_bridge.lab.walls import PUBLISHED
 
 ENGINE_PORT = 3310
@@ -93,8 +91,7 @@ def _site_systems(here: Namespace, others: Others) -> Iterator[str]:
             update = (str(others.microsoft_update), PORT)
             lab = RunningLab.at(Places(where.addresses, site.addresses, update), pki)
             runtime.write(lab.written(runtime.files))
-            stand_ins = {STAND_INS[role].port: to for role, to in site.addresses.items()}
-            policy = with_addresses(demo_policy((str(others.engine), ENGINE_PORT)), stand_ins)
+            policy = leading_to(demo_policy((str(others.engine), ENGINE_PORT)), site)
             # The last to be there: whoever waits for it finds the rest.
             new = runtime.files / "bridge.yaml.new"
             new.write_text(listening(policy, where), "utf-8")

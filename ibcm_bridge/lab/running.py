@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from ibcm_bridge.lab.files import shipped_policy, with_addresses, with_ports
@@ -92,6 +91,12 @@ class HasAddresses(Protocol):
         """Role -> where its site system listens."""
 
 
+def leading_to(policy: str, site_systems: HasAddresses) -> str:
+    """A policy like the shipped one, with the site systems where these are."""
+    places = {STAND_INS[role].port: to for role, to in site_systems.addresses.items()}
+    return with_addresses(policy, places)
+
+
 class RunningBridge:
     """`ibcm-bridge run` on the shipped policy, with the lab's addresses filled in.
 
@@ -116,8 +121,7 @@ class RunningBridge:
         self.audit_file = directory / "audit.jsonl"
         self.policy_file = directory / "bridge.yaml"
         pki.write(directory / "pki")
-        ports = {STAND_INS[role].port: to for role, to in site_systems.addresses.items()}
-        self._policy = with_addresses(policy or shipped_policy(), ports)
+        self._policy = leading_to(policy or shipped_policy(), site_systems)
         self._namespace = namespace
         self._options = options
         self.addresses: dict[int, tuple[str, int]] = {}
@@ -146,12 +150,7 @@ class RunningBridge:
                 break
         raise RuntimeError("the bridge did not start:\n" + "".join(self.lines))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
