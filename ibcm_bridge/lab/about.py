@@ -11,8 +11,10 @@ from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing
 from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.policy import (
+    BridgePublication,
     Listener,
     PlaintextListener,
+    PlaintextPublication,
     Publication,
     TunnelPublication,
     shown,
@@ -83,20 +85,18 @@ def _walls(namespaces: Namespaces) -> tuple[tuple[str, str], ...]:
 def _names(listener: Listener | PlaintextListener) -> list[Name]:
     at = shown(listener.address)
     if isinstance(listener, PlaintextListener):
-        roles = ["fallback-status-point"]
-        return [Name(name=listener.publication.name, mode="HTTP", address=at, roles=roles)]
-    return [
-        Name(name=name, mode=_mode(one), address=at, roles=_roles(one))
-        for name, one in listener.publications.items()
-    ]
+        return [_name(listener.publication, at)]
+    return [_name(one, at) for one in listener.publications.values()]
 
 
-def _mode(publication: Publication) -> str:
-    return "tunnel" if isinstance(publication, TunnelPublication) else "bridge"
-
-
-def _roles(publication: Publication) -> list[str]:
-    """A tunnel's are what its operator says."""
+def _name(publication: Publication | PlaintextPublication, at: str) -> Name:
     if isinstance(publication, TunnelPublication):
-        return list(publication.roles)
-    return list({role.profile.name: None for role in publication.directories.values()})
+        roles = list(publication.roles)  # as its operator says
+    else:
+        directories = publication.directories.values()
+        roles = list(dict.fromkeys(role.profile.name for role in directories))
+    mode = _MODES[type(publication)]
+    return Name(name=publication.name, mode=mode, address=at, roles=roles)
+
+
+_MODES = {BridgePublication: "bridge", TunnelPublication: "tunnel", PlaintextPublication: "HTTP"}
