@@ -14,7 +14,7 @@ from ibcm_bridge.decisions import Authorized, Deny, Reason
 from ibcm_bridge.identity import AnonymousClient, Client, may_be_anonymous
 from ibcm_bridge.messages.soap import read_soap_type
 from ibcm_bridge.policy import HttpPublication, PublishedRole, UnlistedHeaders
-from ibcm_bridge.request_head import RequestHead, content_type_parts
+from ibcm_bridge.request_head import TOKEN, RequestHead, content_type_parts
 from ibcm_bridge.request_target import RequestTarget, read_request_target
 from ibcm_bridge.roles import BodyRule, Inspection, NeverPublished, Resource, RoleProfile
 from ibcm_bridge.routing import published_role
@@ -29,8 +29,9 @@ _ONE_RANGE = rb"(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})"
 _RANGE = re.compile(rb"bytes=%b(?:, ?%b){0,15}" % (_ONE_RANGE, _ONE_RANGE))
 """RFC 9110 §14.1.2, bounded: BITS asks for a few ranges; numbers near 2^64 have broken HTTP.sys."""
 
-_CONNECTION_OPTIONS = frozenset((b"close", b"keep-alive"))
-"""Any other option names a field to remove, and choosing that is not the client's business."""
+_FRAMING = frozenset((b"content-length", b"host", b"trailer", b"transfer-encoding"))
+"""What a message ends by, and whom it is for. RFC 9110 §7.6.1 forbids to name in Connection what
+every recipient reads; a proxy that takes one of these out sends on another message."""
 
 
 def authorize(
@@ -61,6 +62,8 @@ def authorize(
     role = published_role(publication, target, never)
     if isinstance(role, Deny):
         return role
+    if (refusal := _check_connection_options(role.profile, head)) is not None:
+        return refusal
 
     body_rule = _body_rule(role.profile, head)
     if isinstance(body_rule, Deny):
@@ -210,17 +213,22 @@ def _check_connection_fields(head: RequestHead) -> Deny | None:
     expectations = head.values(b"expect")
     if expectations and [e.lower() for e in expectations] != [b"100-continue"]:
         return Deny(Reason.EXPECTATION, "head.expect", "an expectation other than 100-continue")
-    # No protocol but HTTP/1.1 is bridged (HTTP-1.1): nothing could inspect what follows a 101.
-    if head.values(b"upgrade"):
-        return Deny(Reason.HEADER, "head.upgrade", "an Upgrade", "HTTP-1.1")
     ranges = head.values(b"range")
     if len(ranges) > 1 or any(not _RANGE.fullmatch(value) for value in ranges):
         return Deny(Reason.HEADER, "head.range", "not one Range of up to 16 byte ranges")
-    options = b",".join(head.values(b"connection")).lower().split(b",")
-    if {option.strip() for option in options} - _CONNECTION_OPTIONS - {b""}:
-        return Deny(
-            Reason.HEADER, "head.connection", "an option but close or keep-alive", "HTTP-1.1"
-        )
+    return None
+
+
+def _check_connection_options(profile: RoleProfile, head: RequestHead) -> Deny | None:
+    # RFC 9110 §7.6.1: an option names a field of this leg alone, which is taken out. What the role
+    # is not sent is taken out anyway; what it is sent, a client cannot have removed.
+    for option in b",".join(head.values(b"connection")).lower().split(b","):
+        name = option.strip(b" \t")
+        if name in _FRAMING or name in profile.headers:
+            detail = f"{name.decode('ascii')[:64]} is a field that is sent on"
+            return Deny(Reason.HEADER, "head.connection", detail, "HTTP-1.1")
+        if name and not TOKEN.fullmatch(name):
+            return Deny(Reason.HEADER, "head.connection", "not a list of names", "HTTP-1.1")
     return None
 
 
@@ -253,6 +261,9 @@ def _with_listed_fields(
     # HEADER-MP, HEADER-DP, and what HTTP needs.
     kept, removed = head.keeping(role.profile.headers)
     dropped = tuple(name for name in removed if name.lower().encode() not in _OF_THIS_LEG)
+    if packet is not None and kept.length is None:
+        # [MC-BUP] §2.2.1.1 has it on every packet; some clients leave it out (protocol.md §6).
+        kept = kept.stating_no_body()
     if dropped and publication.unlisted_headers is UnlistedHeaders.REFUSE:
         return Deny(
             Reason.HEADER,

@@ -7,10 +7,11 @@
 3. Every other line is ``field-name ":" OWS field-value OWS``; a line that begins with a space or
    a tab (obs-fold, §5.2) is malformed.
 4. Framing is settled here and nowhere else (§6): one Content-Length of digits or none, and no
-   Transfer-Encoding at all. ConfigMgr clients always send a length (protocol.md §1.2), so a
-   coding on a request is refused rather than understood.
+   Transfer-Encoding at all. ConfigMgr clients send a length with every body (protocol.md §1.2), so
+   a coding on a request is refused rather than understood.
 
-The order and the case of the fields are kept: what is forwarded is what was sent.
+The order and the case of the fields are kept: what is forwarded is what was sent. The one field
+that may come to it is a Content-Length of 0 (`RequestHead.stating_no_body`).
 """
 
 from __future__ import annotations
@@ -66,6 +67,14 @@ class RequestHead:
             name.decode("ascii") for name, _ in self.fields if name.lower() not in lower_names
         )
         return replace(self, fields=kept), dropped
+
+    def stating_no_body(self) -> RequestHead:
+        """This head, which has no length, with the Content-Length that says the same.
+
+        A request without one has no body (RFC 9112 §6.3), so this is the same message.
+        """
+        assert self.length is None
+        return replace(self, fields=(*self.fields, (b"Content-Length", b"0")), length=0)
 
     def to_bytes(self) -> bytes:
         """The head as it goes on the wire, with the empty line that ends it."""

@@ -147,6 +147,7 @@ def test_host_is_the_server_name(decide: Decide, request_head: Head, host: str) 
         "",
         "mp01.corp.example",
         "bridge.internet.example.",
+        "bridge.internet.example.:443",
         "bridge.internet.example.evil.example",
         "bridge.internet.example:80:80",
         "bridge.internet.example:https",
@@ -388,6 +389,43 @@ def test_a_bits_post_that_is_no_packet_is_refused_before_it_is_read(
     assert denied(decide(head)).reason is reason
 
 
+BITS = ("BITS_POST", "/CCM_Incoming/x.msg")
+PACKETS = (
+    ("BITS-Packet-Type: Ping",),
+    (
+        "BITS-Packet-Type: Create-Session",
+        "BITS-Supported-Protocols: {7df0354d-249b-430f-820d-3d2a9bef4931}",
+    ),
+    ("BITS-Packet-Type: Close-Session", "BITS-Session-Id: {1}"),
+    ("BITS-Packet-Type: Cancel-Session", "BITS-Session-Id: {1}"),
+)
+
+
+@pytest.mark.parametrize("fields", PACKETS)
+def test_a_packet_without_body_and_length_goes_on_with_a_length_of_nothing(
+    decide: Decide, decide_strictly: Decide, request_head: Head, fields: tuple[str, ...]
+) -> None:
+    stated = request_head(*BITS, *fields, "Content-Length: 0")
+    for decision in (decide, decide_strictly):
+        result = allowed(decision(request_head(*BITS, *fields)))
+        assert result.head == stated == allowed(decision(stated)).head
+        assert result.dropped == ()
+
+
+def test_a_fragment_without_length_is_refused(decide: Decide, request_head: Head) -> None:
+    place = ("BITS-Session-Id: {1}", "Content-Range: bytes 0-9/100")
+    fragment = request_head(*BITS, "BITS-Packet-Type: Fragment", *place)
+    denial = denied(decide(fragment))
+    assert (denial.reason, denial.rule) == (Reason.LENGTH_REQUIRED, "head.content-length")
+
+
+@pytest.mark.parametrize("line", [POLICY, DOWNLOAD, LISTING[:2]])
+def test_no_other_request_without_length_is_given_one(
+    decide: Decide, request_head: Head, line: tuple[str, ...]
+) -> None:
+    assert allowed(decide(request_head(*line))).head == request_head(*line)
+
+
 def test_a_packet_of_an_upload_is_read_with_its_head(decide: Decide, request_head: Head) -> None:
     fields = ("BITS-Packet-Type: Ping", "Content-Length: 0")
     allowed = decide(request_head("BITS_POST", "/CCM_Incoming/x.msg", *fields))
@@ -450,6 +488,10 @@ def test_a_listing_of_another_media_type_is_refused(
         ("Connection: Keep-Alive", "Keep-Alive: timeout=5"),
         ("Connection: keep-alive, close",),
         ("Connection:",),
+        # RFC 9110 §7.6.1: an option may stand there without its field.
+        ("Connection: Keep-Alive, TE, Upgrade, HTTP2-Settings",),
+        ("Connection: x-of-this-leg",),
+        ("Connection: , ,close,\t",),
         ("Expect: 100-continue",),
         ("Expect: 100-Continue",),
         ("Proxy-Connection: keep-alive",),
@@ -473,13 +515,15 @@ def test_fields_for_the_bridge_itself_are_neither_sent_on_nor_counted(
         (("Expect:",), Reason.EXPECTATION),
         (("Expect: 100-continue, x",), Reason.EXPECTATION),
         (("Expect: 100-continue", "Expect: 100-continue"), Reason.EXPECTATION),
-        (("Upgrade: websocket",), Reason.HEADER),
-        (("Connection: Upgrade", "Upgrade: h2c"), Reason.HEADER),
-        (("Connection: upgrade",), Reason.HEADER),
         (("Connection: close, CCMClientID",), Reason.HEADER),
         (("Connection: Content-Length",), Reason.HEADER),
         (("Connection: close", "connection: host"), Reason.HEADER),
         (("Connection: close;x",), Reason.HEADER),
+        (("Connection: Upgrade, Content-Length", "Upgrade: h2c"), Reason.HEADER),
+        (("Connection: TE, Transfer-Encoding", "TE: trailers"), Reason.HEADER),
+        (("Connection: Trailer",), Reason.HEADER),
+        (("Connection: keep-alive, content-TYPE",), Reason.HEADER),
+        (("Connection: upgrade", "Connection: User-Agent"), Reason.HEADER),
     ],
 )
 def test_other_wishes_for_the_connection_are_refused(
@@ -487,7 +531,66 @@ def test_other_wishes_for_the_connection_are_refused(
 ) -> None:
     denial = denied(decide(request_head(*MESSAGE, *lines)))
     assert denial.reason is reason
+    assert denial.rule == ("head.connection" if reason is Reason.HEADER else "head.expect")
     assert requirement(denial) == "HTTP-1.1"
+
+
+OF_ONE_LEG = [
+    # what stands in the head, and what of it is named as dropped
+    (("Connection: TE", "TE: trailers"), ("TE",)),
+    (("Connection: Upgrade", "Upgrade: websocket"), ("Upgrade",)),
+    (("Upgrade: h2c",), ("Upgrade",)),
+    # curl --http2 on a connection without TLS (RFC 7540 §3.2)
+    (
+        ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQC"),
+        ("Upgrade", "HTTP2-Settings"),
+    ),
+    (("Connection: X-Of-This-Leg", "X-Of-This-Leg: 1"), ("X-Of-This-Leg",)),
+    (("Connection: Keep-Alive, te", "Keep-Alive: timeout=5", "TE: trailers"), ("TE",)),
+]
+
+
+@pytest.mark.parametrize(("lines", "dropped"), OF_ONE_LEG)
+def test_what_connection_names_and_is_not_sent_on_is_dropped_with_its_field(
+    decide: Decide, request_head: Head, lines: tuple[str, ...], dropped: tuple[str, ...]
+) -> None:
+    for line in (MESSAGE, POLICY, DOWNLOAD):
+        result = allowed(decide(request_head(*line, *lines)))
+        assert result.head == request_head(*line)
+        assert result.dropped == dropped
+
+
+@pytest.mark.parametrize(("lines", "dropped"), OF_ONE_LEG)
+def test_where_the_policy_says_so_a_field_that_connection_names_is_refused_as_unlisted(
+    decide_strictly: Decide, request_head: Head, lines: tuple[str, ...], dropped: tuple[str, ...]
+) -> None:
+    denial = denied(decide_strictly(request_head(*MESSAGE, *lines)))
+    assert (denial.reason, denial.rule) == (Reason.HEADER, "management-point.headers")
+    assert denial.detail == f"{dropped[0]} is not listed"
+    assert requirement(denial) == "HEADER-MP"
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "passes"),
+    [
+        (POLICY, "CCMClientID", False),
+        (DOWNLOAD, "CCMClientID", True),  # a distribution point is not sent it
+        (POLICY, "BITS-Session-Id", False),
+        (DOWNLOAD, "BITS-Session-Id", True),
+        (DOWNLOAD, "Range", False),
+        (DOWNLOAD, "Authorization", True),
+    ],
+)
+def test_what_connection_may_name_is_said_by_what_the_role_is_sent(
+    decide: Decide, request_head: Head, line: tuple[str, ...], option: str, passes: bool
+) -> None:
+    result = decide(request_head(*line, f"Connection: {option}"))
+    if passes:
+        assert allowed(result).head == request_head(*line)
+    else:
+        denial = denied(result)
+        assert (denial.reason, denial.rule) == (Reason.HEADER, "head.connection")
+        assert denial.detail == f"{option.lower()} is a field that is sent on"
 
 
 # Listed and unlisted fields

@@ -11,6 +11,7 @@ from ibcm_bridge.decisions import Approved, Authorized, Deny, Inspected, Reason
 from ibcm_bridge.gate import gate
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.uploads.session import UploadPart
 
 Decide = Callable[[RequestHead], Authorized | Deny]
 Head = Callable[..., RequestHead]
@@ -126,3 +127,62 @@ def test_the_approval_of_one_request_is_not_one_for_the_next(
     assert gate(approved, head, BODY) is approved
     second = request_head("PROPFIND", f"{PACKAGE}2", *LINES)
     assert "another request" in defect(gate(approved, second, BODY))
+
+
+# A request without a body, and without a length that says so
+
+PING = ("BITS_POST", "/CCM_Incoming/x.msg", "BITS-Packet-Type: Ping", "Accept: */*")
+
+
+@pytest.fixture(scope="module")
+def stated(decide: Decide, speak: Speak, request_head: Head) -> Approved:
+    """The approval of a packet that came without a length, and goes on with one."""
+    authorized = decide(request_head(*PING))
+    assert isinstance(authorized, Authorized)
+    assert authorized.head.fields[-1] == (b"Content-Length", b"0")
+    assert authorized.packet is not None
+    inspected = inspect(authorized, b"", [], UploadPart(authorized.packet, None))
+    assert isinstance(inspected, Inspected)
+    decision = speak(inspected)
+    assert isinstance(decision, Approved)
+    return decision
+
+
+def test_a_length_of_nothing_may_be_stated_where_none_was_sent(
+    stated: Approved, request_head: Head
+) -> None:
+    assert gate(stated, request_head(*PING), b"") is stated
+    assert gate(stated, request_head(*PING, "Content-Length: 0"), b"") is stated
+
+
+def test_a_length_of_nothing_is_stated_of_no_body_but_an_empty_one(
+    stated: Approved, request_head: Head
+) -> None:
+    assert "another body" in defect(gate(stated, request_head(*PING), b"x"))
+    longer = request_head(*PING, "Content-Length: 1")
+    assert "another request" in defect(gate(stated, longer, b""))
+
+
+def test_no_other_field_may_be_stated(stated: Approved, request_head: Head) -> None:
+    sent = stated.authorized.head
+    length, others = sent.fields[-1], sent.fields[:-1]
+    for fields in (
+        (length, *others),
+        (*others, length, length),
+        (*others, (b"Content-Length", b"1")),
+        (*others, (b"Content-Length", b"00")),
+        (*others, length, (b"X-Added", b"1")),
+        (*others, (b"X-Added", b"1"), length),
+    ):
+        authorized = replace(stated.authorized, head=replace(sent, fields=fields))
+        forged = replace(stated, inspected=replace(stated.inspected, authorized=authorized))
+        assert "other header fields" in defect(gate(forged, request_head(*PING), b""))
+
+
+def test_an_approval_cannot_take_the_length_away(stated: Approved, request_head: Head) -> None:
+    bare = request_head(*PING)
+    authorized = replace(stated.authorized, head=bare)
+    forged = replace(stated, inspected=replace(stated.inspected, authorized=authorized))
+    assert gate(forged, bare, b"") is forged
+    said = request_head(*PING, "Content-Length: 0")
+    assert "another request" in defect(gate(forged, said, b""))

@@ -43,6 +43,14 @@ GOOD: dict[str, bytes] = {
     ),
     "message": post(b"Content-Length: 3000"),
     "length of nothing": get(LIST, b"Content-Length: 0"),
+    "an upgrade": get(LIST, b"Upgrade: h2c"),
+    "an upgrade with its option": get(
+        LIST,
+        b"Connection: Upgrade, HTTP2-Settings",
+        b"Upgrade: h2c",
+        b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA",
+    ),
+    "trailers welcome": get(LIST, b"Connection: close, TE", b"TE: trailers"),
 }
 
 FRAMING: dict[str, tuple[bytes, Reason]] = {
@@ -147,9 +155,9 @@ LINES: dict[str, tuple[bytes, Reason]] = {
     "a bare LF": (get().replace(b"\r\nHost", b"\nHost"), R.MALFORMED_HEAD),
     "a bare CR": (get().replace(b"\r\nHost", b"\rHost"), R.MALFORMED_HEAD),
     "a coded body": (post(b"Content-Length: 5", b"Content-Encoding: gzip"), R.MEDIA_TYPE),
-    "an upgrade": (get(LIST, b"Upgrade: h2c"), R.HEADER),
-    "an upgrade with its option": (
-        get(LIST, b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c"),
+    "a host with a trailing dot": (get().replace(b".example\r", b".example.\r"), R.HOST_MISMATCH),
+    "an upgrade that takes the length away": (
+        get(LIST, b"Connection: Upgrade, Content-Length", b"Upgrade: h2c", b"Content-Length: 0"),
         R.HEADER,
     ),
     "a method in front of another": (get().replace(b"GET ", b"GET GET "), R.MALFORMED_HEAD),
@@ -163,8 +171,12 @@ CONNECTION: dict[str, tuple[bytes, Reason]] = {
         b"close, Content-Length",
         b"close, CCMClientID",
         b"Host",
-        b"upgrade",
-        b"TE",
+        b"Transfer-Encoding",
+        b"TE, Transfer-Encoding",
+        b"Trailer",
+        b"Keep-Alive, Trailer",
+        b"Upgrade, HTTP2-Settings, Host",
+        b"Content-Type",
         b"close;q=1",
         b"clo se",
         b'"close"',

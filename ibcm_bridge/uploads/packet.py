@@ -94,9 +94,6 @@ def read_packet(head: RequestHead) -> Packet | Deny:
             return _malformed(name.decode("ascii"), "given more than once")
         if values and len(values[0]) > MAX_FIELD:
             return _malformed(name.decode("ascii"), f"more than {MAX_FIELD} bytes")
-    if head.length is None:
-        # [MC-BUP] §2.2.1.1: on every request, also without a body.
-        return Deny(Reason.LENGTH_REQUIRED, "head.content-length", "no Content-Length")
     if head.values(b"content-encoding"):
         # Servers take the identity only, and say so; a coded fragment would be kept as it is.
         return _malformed("content-encoding", "a coded fragment")
@@ -122,6 +119,9 @@ def read_packet(head: RequestHead) -> Packet | Deny:
 
 
 def _fragment(head: RequestHead, session: bytes) -> Packet | Deny:
+    if head.length is None:
+        # [MC-BUP] §2.2.1.1: on every request. Only where there is no body, its absence says so too.
+        return Deny(Reason.LENGTH_REQUIRED, "head.content-length", "no Content-Length")
     if not session:
         return _malformed("bits-session-id", "none")
     found = _RANGE.fullmatch(head.value(b"content-range") or b"")

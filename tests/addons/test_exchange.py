@@ -136,7 +136,7 @@ def test_the_body_of_a_refused_request_is_not_read_as_a_request(exchange: Exchan
         (GET.replace(b"/SMS_MP", b"https://bridge.internet.example/SMS_MP"), "target-form", 400),
         (GET.replace(b"/SMS_MP", b"/SMS_MP/../SMS_MP"), "target-unsafe", 400),
         (GET.replace(b"SMS_MP", b"SMS_MP_AltAuth"), "bypass-directory", 404),
-        (GET.replace(HOST, HOST + b"Upgrade: websocket\r\n"), "header", 403),
+        (GET.replace(HOST, HOST + b"Connection: Upgrade, Host\r\n"), "header", 403),
         (GET.replace(HOST, HOST + b"Expect: 200-ok\r\n"), "expectation", 417),
         (GET.replace(HOST, HOST + b"A: " + b"a" * LIMITS.request_head), "head-too-large", 431),
     ],

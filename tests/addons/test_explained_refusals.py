@@ -89,7 +89,7 @@ REFUSED = {
     "length-required": post(b"", ccm.CONTENT_TYPE),
     "host-mismatch": list_with(("Host", "other.example")),
     "expectation": list_with(("Expect", "more")),
-    "upgrade": list_with(("Upgrade", "h2c")),
+    "connection": list_with(("Connection", "Upgrade, Host"), ("Upgrade", "h2c")),
     "range": list_with(("Range", "lines=1-2")),
     "media-type": post(b"x", "text/plain"),
     "content-encoding": post(b"x", ccm.CONTENT_TYPE, ("Content-Encoding", "gzip")),
@@ -118,6 +118,8 @@ REFUSED = {
 ALLOWED = {
     "list": list_with(("X-Forwarded-For", "192.0.2.1")),
     "many unlisted fields": list_with(*((f"X-{number}", "a") for number in range(40))),
+    "upgrade": list_with(("Connection", "Upgrade"), ("Upgrade", "h2c")),
+    "packet without length": Asked("BITS_POST", "/CCM_Incoming/x", (("BITS-Packet-Type", "Ping"),)),
     "message": post(message("<Report/>")),
     "webdav": propfind(b"<propfind xmlns='DAV:'><allprop/></propfind>"),
     "file": Asked("GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe"),

@@ -41,7 +41,8 @@ def packet(data: bytes) -> None:
         bounded(read)
         return
     assert (read.range is not None) == (read.type is PacketType.FRAGMENT)
-    assert (read.range.length if read.range else 0) == head.length
+    assert (read.range.length if read.range else 0) == (head.length or 0)
+    assert read.range is None or head.length is not None
     assert read.session or read.type in (PacketType.PING, PacketType.CREATE_SESSION)
     assert isinstance(read, Packet)
     assert len(read.describe()) < 300
@@ -50,6 +51,7 @@ def packet(data: bytes) -> None:
 def _packets() -> Iterator[bytes]:
     session = b"BITS-Session-Id: {7B1AB5AC-1C6D-4B5F-9D8B-1B5E2C9E0A11}"
     yield b"BITS-Packet-Type: Ping\r\nContent-Length: 0"
+    yield b"BITS-Packet-Type: Ping"
     yield (
         b"BITS-Packet-Type: Create-Session\r\nContent-Length: 0\r\n"
         b"BITS-Supported-Protocols: {7df0354d-249b-430f-820d-3d2a9bef4931}"

@@ -89,7 +89,12 @@ SHAPES: dict[str, tuple[bytes, Reason]] = {
         POST + b"Connection: close, Content-Length\r\nContent-Length: 0\r\n\r\n",
         Reason.HEADER,
     ),
-    "an upgrade": (GET + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", Reason.HEADER),
+    "a way out by an upgrade": (
+        POST
+        + b"Connection: Upgrade, HTTP2-Settings, Content-Length\r\nUpgrade: h2c\r\n"
+        + b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\nContent-Length: 0\r\n\r\n",
+        Reason.HEADER,
+    ),
 }
 
 
@@ -118,6 +123,23 @@ def test_a_smuggling_shape_is_refused_closed_and_goes_nowhere(
     assert answer.count(b"\r\n\r\n") == 1
     lab.check_nothing_arrived()
     assert lab.record()["reason"] == reason.value
+
+
+def test_what_follows_an_upgrade_is_a_request_like_any_other(lab: Lab) -> None:
+    upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    upgrade += b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"
+    http_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)
+    answer = exchange(lab, [GET + upgrade + http_2])
+    # No 101: it goes on in HTTP/1.1, in which the preface is a request of another version.
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 505 ") == 1
+    received = lab.received()
+    assert received.target == "/SMS_MP/.sms_aut?MPLIST"
+    assert not {name.lower() for name, _ in received.headers} & {
+        "connection",
+        "upgrade",
+        "http2-settings",
+    }
 
 
 def test_the_same_connection_serves_what_carries_nothing(lab: Lab) -> None:

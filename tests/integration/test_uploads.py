@@ -123,6 +123,35 @@ def test_an_upload_arrives_byte_for_byte(
     assert lab.site.uploads.under_way == 0
 
 
+def without_length(packet: Request) -> Request:
+    fields = tuple(field for field in packet.headers if field[0] != "Content-Length")
+    return replace(packet, headers=fields, body=None)
+
+
+def test_packets_without_a_body_need_no_length(lab: Lab, sender: Senders) -> None:
+    one = sender(report())
+    upload = one.upload
+    packets = (
+        without_length(upload.create()),
+        *upload.fragments(2),
+        without_length(upload.close()),
+    )
+    assert [one.send(packet).status for packet in packets] == [200] * 4
+    assert [*lab.site.uploads.files.values()] == [upload.data]
+    lengths = [dict(received.headers)["Content-Length"] for received in lab.site.received()]
+    assert [int(length) for length in lengths] == [len(packet.body or b"") for packet in packets]
+    assert [record["verdict"] for record in lab.records(4)] == ["allow"] * 4
+
+
+def test_a_fragment_needs_a_length(lab: Lab, sender: Senders) -> None:
+    one = sender(report())
+    one.begin()
+    reply = one.send(without_length(one.upload.fragments(2)[0]))  # and its body is still to come
+    assert reply.status == 411
+    lab.check_denied(lab.records(2)[-1], Reason.LENGTH_REQUIRED, "head.content-length")
+    assert len(lab.site.received()) == 1
+
+
 def test_what_was_inspected_is_in_the_audit(lab: Lab, sender: Senders) -> None:
     one = sender(report())
     one.begin(fragments=2, of=2)

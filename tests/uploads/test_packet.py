@@ -134,10 +134,34 @@ def test_what_is_no_packet_is_refused(sent: RequestHead, rule: str) -> None:
     assert (refused.reason, refused.rule) == (Reason.UPLOAD_PACKET, f"uploads.{rule}")
 
 
-def test_without_a_length_it_is_not_known_where_a_packet_ends() -> None:
-    refused = read_packet(head("BITS-Packet-Type: Ping", length=None))
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("BITS-Packet-Type: Ping",),
+        ("BITS-Packet-Type: Create-Session", f"BITS-Supported-Protocols: {PROTOCOL}"),
+        ("BITS-Packet-Type: Close-Session", SESSION),
+        ("BITS-Packet-Type: Cancel-Session", SESSION),
+    ],
+)
+def test_a_packet_without_a_body_may_leave_out_its_length(fields: tuple[str, ...]) -> None:
+    # RFC 9112 §6.3: a request without one has no body.
+    read = read_packet(head(*fields, length=None))
+    assert isinstance(read, Packet)
+    assert read == read_packet(head(*fields))
+
+
+@pytest.mark.parametrize("place", ["bytes 0-9/100", "bytes 0-0/1", "", "x"])
+def test_without_a_length_it_is_not_known_where_a_fragment_ends(place: str) -> None:
+    fields = ("BITS-Packet-Type: Fragment", SESSION, f"Content-Range: {place}")
+    refused = read_packet(head(*fields, length=None))
     assert isinstance(refused, Deny)
-    assert refused.reason is Reason.LENGTH_REQUIRED
+    assert (refused.reason, refused.rule) == (Reason.LENGTH_REQUIRED, "head.content-length")
+
+
+def test_what_is_no_packet_is_none_without_a_length_either() -> None:
+    refused = read_packet(head("BITS-Packet-Type: Ack", length=None))
+    assert isinstance(refused, Deny)
+    assert (refused.reason, refused.rule) == (Reason.UPLOAD_PACKET, "uploads.bits-packet-type")
 
 
 @given(
@@ -160,9 +184,9 @@ def test_without_a_length_it_is_not_known_where_a_packet_ends() -> None:
         ),
         max_size=6,
     ),
-    st.integers(0, 1_000),
+    st.none() | st.integers(0, 1_000),
 )
-def test_a_packet_that_is_read_is_one(fields: list[tuple[str, str]], length: int) -> None:
+def test_a_packet_that_is_read_is_one(fields: list[tuple[str, str]], length: int | None) -> None:
     read = read_packet(head(*(f"{name}: {value}" for name, value in fields), length=length))
     if isinstance(read, Packet):
         assert (read.range is not None) == (read.type is PacketType.FRAGMENT)
@@ -171,4 +195,4 @@ def test_a_packet_that_is_read_is_one(fields: list[tuple[str, str]], length: int
             assert 0 <= read.range.first <= read.range.last < read.range.total
             assert read.range.length == length
         else:
-            assert length == 0
+            assert not length
