@@ -246,6 +246,7 @@ def of_exchange(exchange: Exchange) -> audit.Record:
         record[audit.SITE_SYSTEM] = exchange.authorized.site_system.name
         record[audit.DROPPED_HEADERS] = audit.dropped_field(exchange.authorized.dropped)
         record[audit.FORWARDED] = exchange.forwarded
+        record[audit.RESENT] = exchange.resent or None
     record[audit.STATUS] = int(exchange.status) if exchange.status else None
     record[audit.BYTES_IN] = len(exchange.body)
     record[audit.BYTES_OUT] = exchange.bytes_out

@@ -89,6 +89,8 @@ class Exchange:
     """What the head was allowed; kept when something later is refused."""
     forwarded: bool = False
     """Whether the site system was sent the request, whatever came of it."""
+    resent: bool = False
+    """Whether it was sent a second time, as the leg that it came on was closed."""
     status: int | None = None
     bytes_out: int = 0
     upload_session: Session | None = None

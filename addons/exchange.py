@@ -10,7 +10,8 @@ list). This layer is the procedure below and nothing else, so that it can be rea
  4. hook `request`: `body_inspection` decides on the body
  5. the gate: this head and this body must be approved
  6. open the site-system leg if there is none yet
- 7. send exactly what was approved
+ 7. send exactly what was approved; where a leg that was kept is closed as it comes, and nothing
+    of an answer came back, once more from 5 on with the same decision, if its method is safe
  8. read the response head; hook `responseheaders`; pass the response on as it comes, or collect
     it first, where the role's table says that it is read; hook `reply_collected`:
     `reply_inspection` decides on it
@@ -37,13 +38,14 @@ from mitmproxy.proxy.layers.http._hooks import (
 from ibcm_bridge.addons.connections import Exchange, attach_exchange
 from ibcm_bridge.addons.display import shown_request
 from ibcm_bridge.addons.endings import ExchangeEndedHook
-from ibcm_bridge.addons.forwarding import ForwardingLayer
+from ibcm_bridge.addons.forwarding import ForwardingLayer, KeptLegClosed
 from ibcm_bridge.addons.passing import ConnectionEnded
 from ibcm_bridge.addons.procedure import Steps
 from ibcm_bridge.addons.site_system_leg import Closed
 from ibcm_bridge.addons.tls_ending import CutOff
-from ibcm_bridge.decisions import Authorized, Deny, Reason, Refused
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason, Refused
 from ibcm_bridge.gate import gate
+from ibcm_bridge.origination import WhenClosed
 from ibcm_bridge.policy import HttpPublication
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.responses import refusal, response_bytes
@@ -85,7 +87,7 @@ class ExchangeLayer(ForwardingLayer):
         self._connection.may_dial = None
         self._connection.exchange = None
         yield ExchangeEndedHook(exchange)
-        if isinstance(exchange.decision, Deny) and not self._answering:
+        if isinstance(exchange.decision, Deny) and exchange.status and not self._answering:
             yield from self._linger()
         if not keep_alive:
             self._received.clear()
@@ -98,18 +100,34 @@ class ExchangeLayer(ForwardingLayer):
             head = exchange.head = yield from self._read_head()
             flow.request = shown_request(head, self._connection.server_name)
             body = yield from self._read_request(exchange, flow, head)
-            approved = gate(exchange.decision, head, body)
-            if isinstance(approved, Deny):
-                raise Refused(approved)
-            if self.context.client.state is ConnectionState.CLOSED:
-                # While it was inspected: there is nobody left to send it for.
-                raise ConnectionEnded
+            approved = self._pass_gate(exchange, head, body)
+            try:
+                return (yield from self._forward(exchange, flow, approved))
+            except KeptLegClosed as closed:
+                if closed.then is not WhenClosed.RESEND:
+                    raise
+            # Once: a new leg has not been kept, so it cannot be closed in this way.
+            approved = self._pass_gate(exchange, head, body)
             return (yield from self._forward(exchange, flow, approved))
         except Refused as refused:
             exchange.decision = refused.denial
+            if isinstance(refused, KeptLegClosed) and refused.then is WhenClosed.CLOSE:
+                # An answer would keep the client from sending it again (protocol.md §1.2).
+                yield from self._tell_error(exchange, flow, refused.denial.reason.value)
+                return False
             yield from self._withdraw(exchange, refused.denial)
             yield from self._refuse(exchange, flow, refused.denial)
             return False
+
+    def _pass_gate(self, exchange: Exchange, head: RequestHead, body: bytes) -> Approved:
+        """The approval of what is about to be sent. Raises Refused where there is none."""
+        approved = gate(exchange.decision, head, body)
+        if isinstance(approved, Deny):
+            raise Refused(approved)
+        if self.context.client.state is ConnectionState.CLOSED:
+            # While it was inspected, say: there is nobody left to send it for.
+            raise ConnectionEnded
+        return approved
 
     def _withdraw(self, refused: Exchange, denial: Deny) -> Steps[None]:
         """Have the site system throw away what it has of an upload that was refused for good.

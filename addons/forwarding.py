@@ -29,10 +29,13 @@ from ibcm_bridge.decisions import Approved, Deny, Reason, Refused
 from ibcm_bridge.inspection.replies import ReplyFindings, unreadable_head
 from ibcm_bridge.origination import (
     Origination,
+    WhenClosed,
     authentication_lost,
     certificate_refused,
+    closed_unanswered,
     late,
     originate,
+    when_closed,
 )
 from ibcm_bridge.policy import BridgePublication, HttpPublication, UploadHosts
 from ibcm_bridge.response_body import ResponseBody
@@ -48,6 +51,15 @@ from ibcm_bridge.response_head import (
     next_response,
     response_reader,
 )
+
+
+class KeptLegClosed(Refused):
+    """A kept leg was closed as the request came, and nothing of an answer came back."""
+
+    def __init__(self, denial: Deny, then: WhenClosed) -> None:
+        super().__init__(denial)
+        self.then = then
+
 
 _Asked = tuple[SiteSystemLeg, ResponseReader, h11.Response]
 
@@ -66,11 +78,12 @@ class ForwardingLayer(PassingLayer):
         leg = yield from self._open_leg(originate(self._published, approved.authorized))
         flow.server_conn = leg.server
         head = approved.authorized.head
+        exchange.resent = exchange.forwarded
         exchange.forwarded = True
         leg.authenticates |= bool(head.values(b"authorization"))
         yield from self.with_leg(leg, leg.send(head.to_bytes() + approved.body))
         reader = response_reader(head, approved.body)
-        response = yield from self._read_response_head(leg, reader)
+        response = yield from self._read_response_head(leg, reader, head.method)
         exchange.response = response
         flow.response = shown_response(response)
         exchange.status = response.status_code
@@ -115,11 +128,13 @@ class ForwardingLayer(PassingLayer):
             )
             return False
         flow.response.timestamp_end = time.time()
+        leg.rest()
         # More than the answer: whatever it is, it must not become the next one.
         if body.surplus or ends_connection(response) or not keep_alive:
             yield from self.with_leg(leg, leg.close())
         yield HttpResponseHook(flow)
-        return keep_alive and (leg.usable or not leg.authenticates)
+        idle_seconds = self._limits.site_system_idle_seconds
+        return keep_alive and (not leg.authenticates or leg.usable(idle_seconds))
 
     @property
     def _published(self) -> HttpPublication:
@@ -152,7 +167,7 @@ class ForwardingLayer(PassingLayer):
         demanded = (terms.tls.verify_name, terms.tls.highest) if terms.tls is not None else None
         key = (terms.address, terms.server_name, demanded)
         leg = self.legs.get(key)
-        if leg is not None and leg.usable:
+        if leg is not None and leg.usable(self._limits.site_system_idle_seconds):
             self.leg_in_use = leg
             return leg
         if leg is not None:
@@ -180,17 +195,24 @@ class ForwardingLayer(PassingLayer):
         return leg
 
     def _read_response_head(
-        self, leg: SiteSystemLeg, reader: ResponseReader
+        self, leg: SiteSystemLeg, reader: ResponseReader, method: bytes
     ) -> Steps[h11.Response]:
         yield from self.deadline.move(min(self._limits.response_seconds, self._patience))
+        unanswered = True
         while (response := next_response(reader)) is None:
             item = yield from self._next_item()
             if isinstance(item, Received):
+                unanswered = False
                 reader.receive_data(item.data)
             elif isinstance(item, Closed):
                 refused = certificate_refused(leg.server.sni or "", leg.alert)
                 if refused is not None:
                     raise Refused(refused)
+                # An alert is an answer, too.
+                if leg.kept and unanswered and leg.alert is None:
+                    lost = authentication_lost if leg.authenticates else closed_unanswered
+                    then = when_closed(method, authenticates=leg.authenticates)
+                    raise KeptLegClosed(lost(leg.terms.server_name), then)
                 # h11 tells an unfinished head from a connection closed without one.
                 reader.receive_data(b"")
             elif isinstance(item, events.Wakeup):

@@ -22,10 +22,6 @@ from ibcm_bridge.addons.tls_contexts import alert_received
 from ibcm_bridge.addons.tls_ending import TlsEnding
 from ibcm_bridge.origination import Origination
 
-IDLE_SECONDS = 100.0
-"""Less than the 120 s after which HTTP.sys closes an idle connection: a request that meets its FIN
-could not be told from one that was carried out, and would have to be answered 502."""
-
 
 @dataclass
 class Opened(commands.Command):
@@ -75,7 +71,7 @@ class SiteSystemLeg:
     """One connection to one site system, for one client connection."""
 
     def __init__(self, context: Context, terms: Origination) -> None:
-        self._used = time.monotonic()
+        self._idle_since: float | None = None
         self.terms = terms
         self.server = LegServer(terms)
         self.authenticates = False
@@ -90,10 +86,22 @@ class SiteSystemLeg:
             self.stack = self._tls
 
     @property
-    def usable(self) -> bool:
-        """Whether a request can be sent on it, of a leg that has been opened."""
-        fresh = self.authenticates or time.monotonic() - self._used < IDLE_SECONDS
-        return fresh and self.server.state is ConnectionState.OPEN
+    def kept(self) -> bool:
+        """Whether it has answered a request before the one that is sent on it."""
+        return self._idle_since is not None
+
+    def rest(self) -> None:
+        """Keep it for the next request: its answer is whole, and it is idle from now on."""
+        self._idle_since = time.monotonic()
+
+    def usable(self, idle_seconds: float) -> bool:
+        """Whether another request can be sent on it, after it was kept.
+
+        One on which the client has authenticated itself is not too old: no other can replace it.
+        """
+        if self._idle_since is None or self.server.state is not ConnectionState.OPEN:
+            return False
+        return self.authenticates or time.monotonic() - self._idle_since < idle_seconds
 
     @property
     def alert(self) -> str | None:
@@ -106,7 +114,6 @@ class SiteSystemLeg:
 
     def send(self, data: bytes) -> CommandGenerator[None]:
         """Send plaintext."""
-        self._used = time.monotonic()
         yield from self.stack.handle_event(_Send(data))
 
     def close(self) -> CommandGenerator[None]:

@@ -7,6 +7,7 @@ it stand in (RFC 9525 §6).
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from ibcm_bridge.decisions import Authorized, Deny, Reason
@@ -100,3 +101,33 @@ def authentication_lost(server_name: str) -> Deny:
     """
     detail = f"{server_name} closed the connection on which the client was authenticated"
     return Deny(Reason.SITE_SYSTEM_RESPONSE, "site_system.windows_authentication", detail)
+
+
+class WhenClosed(enum.Enum):
+    """What becomes of a request whose kept leg is closed as it comes, and nothing answered."""
+
+    RESEND = "resend"
+    """It is sent once more, on a new leg."""
+    REFUSE = "refuse"
+    """It is answered like any other that the site system did not answer properly."""
+    CLOSE = "close"
+    """The client's connection is closed, too: whether to send it again is for the client to say."""
+
+
+_SAFE = frozenset((b"GET", b"HEAD", b"PROPFIND"))
+"""Methods that change nothing, and so may be carried out twice (RFC 9110 §9.2.1, RFC 4918 §9.1)."""
+
+
+def when_closed(method: bytes, *, authenticates: bool) -> WhenClosed:
+    """What becomes of it. `authenticates`: the client has authenticated itself on that leg."""
+    # RFC 9112 §9.3.1: a proxy sends no request again by itself that may have had its effect.
+    if method not in _SAFE:
+        return WhenClosed.CLOSE
+    # Another leg would not know the client (protocol.md §10).
+    return WhenClosed.REFUSE if authenticates else WhenClosed.RESEND
+
+
+def closed_unanswered(server_name: str) -> Deny:
+    """The denial where a kept leg was closed as a request came."""
+    detail = f"{server_name} closed a kept connection as the request came"
+    return Deny(Reason.SITE_SYSTEM_RESPONSE, "site_system.kept_connection", detail)

@@ -238,6 +238,11 @@ class PlaintextListener:
     publication: PlaintextPublication
 
 
+SITE_SYSTEM_IDLE_SECONDS = 100.0
+"""Less than the 120 s after which IIS closes an idle connection by default ("connectionTimeout"): a
+request that meets its end cannot be told from one that was carried out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Sizes in bytes, times in seconds. Defaults and their precedents are in `policy_file`."""
@@ -256,6 +261,7 @@ class Limits:
     """Heads and bodies of requests that are kept at once, of all connections together."""
     inspection_workers: int
     """Processes that look into large bodies."""
+    site_system_idle_seconds: float = SITE_SYSTEM_IDLE_SECONDS
 
 
 class WhenUnwritable(StrEnum):

@@ -354,12 +354,19 @@ def test_what_is_not_as_by_default_is_said(
             "  - name: mp-tunnel.internet.example",
             "  - public_port: 443\n    name: mp-tunnel.example",
         ),
-        ("publications:\n", "limits: {connections: 10, idle_seconds: 12.5}\npublications:\n"),
+        (
+            "publications:\n",
+            "limits: {connections: 10, idle_seconds: 12.5, site_system_idle_seconds: 30}\n"
+            "publications:\n",
+        ),
         ("        crls: [", "        grace: 12h\n        crls: ["),
     )
     said = facts(load_policy(tmp_path / "bridge.yaml"))
     assert "audit: requests go on while it cannot be written (when_unwritable: continue)" in said
-    assert "limits: idle_seconds 12.5 (default 120), connections 10 (default 1000)" in said
+    assert (
+        "limits: idle_seconds 12.5 (default 120), connections 10 (default 1000), "
+        "site_system_idle_seconds 30 (default 100)" in said
+    )
     assert any("accepted for 12 h after their end" in text for text in said)
     told = [text for text in said if "clients connect to port" in text]
     assert told[0].endswith("clients connect to port 443; unlisted header fields are refused")

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from ibcm_bridge.policy import SITE_SYSTEM_IDLE_SECONDS
+
 _HOST = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 HostName = Annotated[str, StringConstraints(pattern=f"^{_HOST}$", max_length=253)]
 HostPort = Annotated[
@@ -302,6 +304,12 @@ class LimitsRow(_Row):
         gt=0,
         le=3_600,
         description="between requests, and in a response that stops coming",
+    )
+    site_system_idle_seconds: float = Field(
+        default=SITE_SYSTEM_IDLE_SECONDS,
+        gt=0,
+        le=3_600,
+        description="a connection to a site system that was idle for longer is not used again",
     )
     tunnel_idle_seconds: float = Field(
         default=600.0, gt=0, le=86_400, description="for a tunnel in which nothing moves"

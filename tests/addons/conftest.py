@@ -289,7 +289,7 @@ def message() -> dict[str, Any]:
 
 
 class Clock:
-    """Stands in for `time` in `timers`."""
+    """Stands in for `time` in `timers`, and where legs grow old."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -474,6 +474,7 @@ LIMITS = Limits(
     body_seconds=30,
     response_seconds=20,
     idle_seconds=60,
+    site_system_idle_seconds=40,
     tunnel_idle_seconds=120,
     connections=100,
     held_bytes=16_777_216,
@@ -512,6 +513,7 @@ def tunnel_publication(lab: Lab) -> TunnelPublication:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(timers, "time", clock)
+    monkeypatch.setattr(site_system_leg, "time", clock)
     return clock
 
 
