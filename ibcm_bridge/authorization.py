@@ -225,7 +225,7 @@ def _check_connection_options(profile: RoleProfile, head: RequestHead) -> Deny |
     for option in b",".join(head.values(b"connection")).lower().split(b","):
         name = option.strip(b" \t")
         if name in _FRAMING or name in profile.headers:
-            detail = f"{name.decode('ascii')[:64]} is a field that is sent on"
+            detail = f"{name.decode('ascii')[:64]} is not a field of this leg alone"
             return Deny(Reason.HEADER, "head.connection", detail, "HTTP-1.1")
         if name and not TOKEN.fullmatch(name):
             return Deny(Reason.HEADER, "head.connection", "not a list of names", "HTTP-1.1")

@@ -158,6 +158,9 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
     assert policy.rule_files == (directory / "site.yar",)
     assert (policy.limits.request_head, policy.limits.idle_seconds) == (8_192, 1.5)
     assert policy.limits.client_hello == 16_384
+    assert policy.limits.site_system_idle_seconds == 100
+    legs = load(SHIPPED + "limits: {site_system_idle_seconds: 20}\n").limits
+    assert (legs.site_system_idle_seconds, legs.idle_seconds) == (20, 120)
 
 
 # What does not: one problem each, with its line
@@ -240,6 +243,7 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         ("version: 1", "version: 1\nlimits: {client_hello: 1}", "greater than or equal to 1024"),
         ("version: 1", 'version: 1\nlimits: {client_hello: "4096"}', "a whole number of bytes"),
         ("version: 1", "version: 1\nlimits: {idle_seconds: 0}", "greater than 0"),
+        ("version: 1", "version: 1\nlimits: {site_system_idle_seconds: 0}", "greater than 0"),
         ("version: 1", "version: 1\nlimits: {request_head: 0o17}", "a whole number of bytes"),
     ],
 )

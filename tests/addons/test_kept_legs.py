@@ -14,13 +14,14 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import events
 
 from ibcm_bridge.addons import exchange as exchange_module
+from ibcm_bridge.addons import forwarding
 from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.site_system_leg import SiteSystemLeg
 from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason
 from ibcm_bridge.uploads.session import UploadPart
 
-from .conftest import LIMITS, ExchangeDriver, PlainLeg
+from .conftest import LIMITS, ExchangeDriver, Panic, PlainLeg
 from .test_exchange import FROM_DP, GET, HEAD, HOST, OK, POLICY, SECOND, post, status
 
 PROPFIND = b"PROPFIND /SMS_DP_SMSPKG$/LAB00001 HTTP/1.1\r\n" + HOST
@@ -350,6 +351,31 @@ def test_refused_in_between_it_is_not_sent_again(exchange: ExchangeDriver) -> No
     under_way(exchange).decision = Deny(Reason.VERB, "made up")
     fin(exchange)
     assert_not_resent(exchange, Reason.VERB, 405)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (exchange_module, "gate"),
+        (forwarding, "when_closed"),
+        (forwarding, "closed_unanswered"),
+        (forwarding, "originate"),
+    ],
+)
+def test_where_something_raises_it_is_not_sent_again(
+    exchange: ExchangeDriver, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+) -> None:
+    keep_leg(exchange)
+    exchange.receive(SECOND)
+
+    def panic(*_: object, **__: object) -> None:
+        raise Panic
+
+    monkeypatch.setattr(owner, name, panic)
+    with pytest.raises(Panic):  # by which the connection handler aborts both legs
+        fin(exchange)
+    assert len(exchange.dialled) == 1
+    assert exchange.to_client() == b""
 
 
 # Closed, or too old, before the next request
