@@ -73,13 +73,13 @@ class RevocationList:
         return f"{kind} of {self.issuer}"
 
 
-_MALFORMED = (
+MALFORMED = (
     ValueError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
-"""What the library raises of a list that it cannot read."""
+"""What the library raises of a list or a certificate that it cannot read."""
 
 
 def read_list(
@@ -114,7 +114,7 @@ def _read(crl: x509.CertificateRevocationList, signer: Authority | None) -> Revo
         base = _extension(crl, x509.DeltaCRLIndicator)
         claimed = _extension(crl, x509.AuthorityKeyIdentifier)
         revoked, removed = _serials(crl)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         return f"the revocation list of {issuer} cannot be used: {error}"
     return RevocationList(
         authority=signer or (crl.issuer, (claimed.key_identifier if claimed else None) or b""),
