@@ -36,6 +36,16 @@ class Scope:
             return False
         return self.points is None or not self.points.isdisjoint(_points(certificate))
 
+    def describe(self) -> str:
+        """Which certificates it covers, in words; at most 300 characters."""
+        kind = "certificates"
+        if not (self.end_entities and self.authorities):
+            kind = "end-entity certificates" if self.end_entities else "certificates of authorities"
+        if self.points is None:
+            return kind
+        urls = ", ".join(sorted(point.partition(" ")[2] for point in self.points))
+        return f"{kind} that name the distribution point {urls[:200]}"
+
 
 Key = tuple[Authority, Scope, bool]
 """The authority, the scope, and whether it is a delta list."""

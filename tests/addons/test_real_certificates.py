@@ -348,7 +348,9 @@ REFUSED: Mapping[str, tuple[str, Made, Reason, str]] = {
         "crl-idp",
         of("crl-idp"),
         Reason.REVOCATION_UNKNOWN,
-        "no revocation list of CN=Issuing I",
+        "no revocation list of CN=Issuing I covers it: what is held covers only "
+        "certificates that name the distribution point http://pki.internet.example/i.crl "
+        "(depth 0)",
     ),
     "san-empty": (
         "good",
