@@ -96,17 +96,19 @@ def client_leg_context(
     *,
     required: bool = True,
     send_ca_names: bool = False,
+    highest: TlsVersion = TlsVersion.TLS_1_3,
 ) -> SSL.Context:
     """A server-side context that demands and verifies a client certificate (BRIDGE-TERMINATE).
 
     `asked` None: no CertificateRequest is sent. Not `required`: a client may answer it with none.
-    TLS 1.2 and 1.3, HTTP/1.1 only (HTTP-1.1).
+    TLS 1.2 and up to `highest`, HTTP/1.1 only (HTTP-1.1).
 
     Sessions are resumed from OpenSSL's own cache, which lives in this context and holds at most
     20,480: another publication has another context, and another process another cache. Tickets
     would hold the client's certificate outside the process, and could not be taken back.
     """
     context = _context(SSL.TLS_SERVER_METHOD, credential, asked)
+    context.set_max_proto_version(_VERSIONS[highest])
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
     context.set_timeout(SESSION_SECONDS)
     # Needed where certificates are asked for (SSL_CTX_set_session_id_context(3)); random, so that
