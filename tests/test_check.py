@@ -26,6 +26,7 @@ from ibcm_bridge.policy import (
     Policy,
     Revocation,
     SiteSystem,
+    TlsVersion,
     Trust,
     shown,
 )
@@ -215,6 +216,15 @@ def test_an_older_root_without_key_identifier_and_usage_is_no_problem(
     older = _root_with(pki, now, AN_AUTHORITY)
     trust = Trust((older,), (pki.issuing,), pki.crls())
     assert _bad(_with(policy, client_trust=trust), now) == []
+
+
+def test_a_cap_of_tls_with_clients_is_said(policy: Policy, now: datetime.datetime) -> None:
+    def facts(policy: Policy) -> str:
+        return " ".join(one.text for one in check_policy(policy, now, verify_authority))
+
+    told = "; TLS 1.2 at most with clients"
+    assert told not in facts(policy)
+    assert told in facts(_with(policy, highest_client_tls=TlsVersion.TLS_1_2))
 
 
 def test_a_chain_out_of_order_is_a_problem(

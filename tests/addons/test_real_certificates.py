@@ -107,7 +107,10 @@ def make(
 
 
 def authority(
-    common_name: str, issuer: Made | None = None, changes: Extensions | None = None, **more: object
+    common_name: str | None,
+    issuer: Made | None = None,
+    changes: Extensions | None = None,
+    **more: object,
 ) -> Made:
     extensions: Extensions = {
         x509.BasicConstraints: (x509.BasicConstraints(True, None), True),
@@ -138,10 +141,10 @@ def names(*values: x509.GeneralName, critical: bool = False) -> Extensions:
 DNS = names(x509.DNSName(NAME))
 
 
-def principal(text: str) -> x509.OtherName:
+def principal(text: str, tag: int = 0x0C) -> x509.OtherName:
     value = text.encode()
     oid = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
-    return x509.OtherName(oid, bytes([0x0C, len(value)]) + value)
+    return x509.OtherName(oid, bytes([tag, len(value)]) + value)
 
 
 def uri(text: str) -> x509.UniformResourceIdentifier:
@@ -154,16 +157,27 @@ def sequence(*parts: bytes) -> bytes:
     return b"\x30\x82" + len(content).to_bytes(2) + content
 
 
-def of_version(version: bytes, issuer: Made, certificate: x509.Certificate) -> bytes:
-    """The same certificate in another version, signed again, as DER: builders make version 3."""
-    content = certificate.tbs_certificate_bytes[4:]
+SHA_256, SHA_384 = (bytes.fromhex(f"300a06082a8648ce3d0403{last}") for last in ("02", "03"))
+"""Algorithms of a signature: ECDSA with these."""
+
+
+def signed_again(
+    made: Made, issuer: Made, *, version: bytes = VERSION_3, algorithm: bytes = SHA_256
+) -> bytes:
+    """The same certificate, DER, of another version or with another algorithm outside of what is
+    signed: builders make none of these."""
+    content = made.certificate.tbs_certificate_bytes[4:]
     assert content.startswith(VERSION_3)
     to_be_signed = sequence(version + content[len(VERSION_3) :])
     assert isinstance(issuer.key, ec.EllipticCurvePrivateKey)
-    signature = issuer.key.sign(to_be_signed, ec.ECDSA(hashes.SHA256()))
-    algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+    digest = hashes.SHA256() if algorithm == SHA_256 else hashes.SHA384()
+    signature = issuer.key.sign(to_be_signed, ec.ECDSA(digest))
     bits = b"\x03" + bytes([len(signature) + 1]) + b"\0" + signature
     return sequence(to_be_signed, algorithm, bits)
+
+
+def read_again(der: bytes) -> Made:
+    return Made(x509.load_der_x509_certificate(der), EC)
 
 
 @dataclass(frozen=True)
@@ -194,7 +208,7 @@ class Pki:
 
 
 def pki(
-    name: str,
+    name: str | None,
     root: Extensions | None = None,
     issuing: Extensions | None = None,
     *,
@@ -202,7 +216,7 @@ def pki(
     known: bool = True,
     **more: object,
 ) -> Pki:
-    at_the_top = authority(f"Root {name}", None, root, **more)
+    at_the_top = authority(None if name is None else f"Root {name}", None, root, **more)
     # Another key: with the root's own the path would not need it.
     key = RSA if more.get("pss") else ec.generate_private_key(ec.SECP256R1())
     between = authority(f"Issuing {name}", at_the_top, issuing, **{"key": key, **more})
@@ -236,6 +250,7 @@ PKIS = {
     "crl-idp": pki("I", lists=[OF_ONE_POINT]),
     "sent-no-keyusage": pki("J", None, {x509.KeyUsage: None}, known=False),
     "root-no-bc": pki("K", {x509.BasicConstraints: None}),
+    "root-nameless": pki(None),
     "issuing-no-bc": pki("L", None, {x509.BasicConstraints: None}),
     "issuing-is-none": pki(
         "M", None, {x509.BasicConstraints: (x509.BasicConstraints(False, None), True)}
@@ -270,6 +285,28 @@ ACCEPTED: Mapping[str, tuple[str, Made]] = {
     "cn-guid": ("good", computer(GOOD_ONE, None, "1b671a64-40d5-491e-99b0-da01ff1f3341")),
     "san-dns-and-sid": ("good", computer(GOOD_ONE, names(x509.DNSName(NAME), BY_SID))),
     "san-account-and-dns": ("good", computer(GOOD_ONE, names(ACCOUNT, x509.DNSName(NAME)))),
+    "template-and-sid": (
+        "good",
+        computer(
+            GOOD_ONE,
+            {
+                **DNS,
+                # szOID_CERTIFICATE_TEMPLATE and szOID_NTDS_CA_SECURITY_EXT
+                "template": (raw("1.3.6.1.4.1.311.21.7", "300a06082b06010401823715"), False),
+                "sid": (
+                    raw("1.3.6.1.4.1.311.25.2", f"0c{len(SID):02x}{SID.encode().hex()}"),
+                    False,
+                ),
+            },
+        ),
+    ),
+    "authority-as-client": (
+        "good",
+        computer(
+            GOOD_ONE,
+            {**DNS, x509.BasicConstraints: (x509.BasicConstraints(True, 0), True)},
+        ),
+    ),
     "san-account": ("good", computer(GOOD_ONE, names(ACCOUNT))),
     "san-sid": ("good", computer(GOOD_ONE, names(BY_SID))),
     "san-address": (
@@ -396,6 +433,12 @@ REFUSED: Mapping[str, tuple[str, Made, Reason, str]] = {
         INVALID,
         "is not an authority by its basicConstraints (RFC 5280 section 6.1.4 (k)) (depth 2)",
     ),
+    "root-nameless": (
+        "root-nameless",
+        of("root-nameless"),
+        INVALID,
+        "has an empty issuer name (RFC 5280 section 4.1.2.4) (depth 1)",
+    ),
     "sent-unreadable": (
         "sent-unreadable",
         of("sent-unreadable"),
@@ -404,14 +447,23 @@ REFUSED: Mapping[str, tuple[str, Made, Reason, str]] = {
     ),
     "extensions-in-version-1": (
         "good",
-        Made(
-            x509.load_der_x509_certificate(of_version(VERSION_1, GOOD_ONE, of("good").certificate)),
-            EC,
-        ),
+        read_again(signed_again(of("good"), GOOD_ONE, version=VERSION_1)),
         INVALID,
         "has extensions and is not of version 3 (RFC 5280 section 4.1.2.9) (depth 0)",
     ),
+    "san-account-not-utf-8": (
+        "good",
+        computer(GOOD_ONE, names(principal("PC1$@corp.example", tag=0x16), x509.DNSName(NAME))),
+        INVALID,
+        NOT_READ,
+    ),
     # OpenSSL refuses these, however strict it is.
+    "algorithms-differ": (
+        "good",
+        read_again(signed_again(of("good"), GOOD_ONE, algorithm=SHA_384)),
+        INVALID,
+        "certificate signature failure (depth 0)",
+    ),
     "aki-critical": (
         "good",
         computer(
@@ -558,14 +610,30 @@ def test_what_is_refused_is_explained_with_the_same_reason(
 
 # X509_STRICT, which is not used any more
 
-PASSES_THOUGH_NOT_STRICT = {
-    85: "the authority key identifier helps to find the issuer; its signature is what counts",
-    86: "the subject key identifier helps to find what it issued",
-    88: "that a subjectAltName is critical beside an empty subject; we read it always",
-    89: "that basicConstraints are critical; we read them always",
-    92: "that an authority has keyUsage; without it basicConstraints say what it may (6.1.4)",
+STRICT: Mapping[int, tuple[str, str | None]] = {
+    # error: its words, and who is refused all the same; None: passes
+    78: ("cert info signature and signature algorithm mismatch", "algorithms-differ"),
+    79: ("invalid ca certificate", "root-no-bc"),
+    80: ("path length invalid for non-ca cert", "end-entity-with-pathlen"),
+    # An end-entity certificate; what it may not sign nobody takes from it.
+    81: ("path length given without key usage keycertsign", None),
+    82: ("key usage keycertsign invalid for non-ca cert", "end-entity-may-sign"),
+    83: ("issuer name empty", "root-nameless"),
+    84: ("subject name empty", "no-name-at-all"),
+    # They help to find a path. What counts is the signature.
+    85: ("missing authority key identifier", None),
+    86: ("missing subject key identifier", None),
+    87: ("empty subject alternative name extension", "san-empty"),
+    # Critical is for readers that do not understand an extension; these are always read.
+    88: ("subject empty and subject alt name extension not critical", None),
+    89: ("basic constraints of ca cert not marked critical", None),
+    90: ("authority key identifier marked critical", "aki-critical"),
+    91: ("subject key identifier marked critical", "ski-critical"),
+    # Without it basicConstraints say alone what it may (RFC 5280 section 6.1.4).
+    92: ("ca cert does not include key usage extension", None),
+    93: ("using cert extension requires at least x509v3", "extensions-in-version-1"),
 }
-"""Of openssl/x509_vfy.h: what may pass although X509_STRICT refuses it, in some version."""
+"""What X509_STRICT checks, of openssl/x509_vfy.h, in one version or another."""
 
 
 def strictly(kind: str, made: Made, *, strict: bool) -> int:
@@ -589,7 +657,17 @@ def strictly(kind: str, made: Made, *, strict: bool) -> int:
 @pytest.mark.parametrize("case", ACCEPTED)
 def test_nothing_passes_that_x509_strict_refuses_but_what_is_listed(case: str) -> None:
     number = strictly(*ACCEPTED[case], strict=True)
-    assert number == 0 or number in PASSES_THOUGH_NOT_STRICT, case
+    assert number == 0 or STRICT[number][1] is None, case
+
+
+@pytest.mark.parametrize("number", STRICT)
+def test_each_strict_check_is_decided_on(number: int) -> None:
+    words, refused = STRICT[number]
+    lib, ffi = SSL._lib, SSL._ffi  # type: ignore[attr-defined]
+    said = ffi.string(lib.X509_verify_cert_error_string(number)).decode().lower()
+    assert said == words
+    if refused is not None:
+        assert strictly(*REFUSED[refused][:2], strict=True) != 0
 
 
 REFUSED_BY_OUR_TABLE = [
@@ -608,7 +686,7 @@ def test_what_our_table_refuses_openssl_alone_would_let_pass(case: str) -> None:
 def test_a_certificate_of_version_2_is_refused_and_is_not_a_defect(
     bridge: Running, tmp_path: Path
 ) -> None:
-    der = of_version(VERSION_2, GOOD_ONE, of("good").certificate)
+    der = signed_again(of("good"), GOOD_ONE, version=VERSION_2)
 
     class Raw(Credential):
         def chain_pem(self) -> bytes:
