@@ -69,6 +69,7 @@ class ClientAuthentication:
                 _alerted,
                 required=not may_be_anonymous(publication),
                 send_ca_names=publication.send_ca_names,
+                highest=publication.highest_client_tls,
             )
 
     def tls_start_client(self, data: TlsData) -> None:

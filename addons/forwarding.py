@@ -191,7 +191,10 @@ class ForwardingLayer(PassingLayer):
                 raise Refused(refused)
             connected = leg.server.timestamp_tcp_setup is not None
             reason = Reason.SITE_SYSTEM_UNVERIFIED if connected else Reason.SITE_SYSTEM_UNREACHABLE
-            raise Refused(Deny(reason, "site_system", f"{terms.server_name}: {item.error}"))
+            error, failure = item.error, leg.verification_failure
+            if failure is not None and terms.tls is not None:
+                error = f"cannot be verified as {terms.tls.verify_name}: {failure}"
+            raise Refused(Deny(reason, "site_system", f"{terms.server_name}: {error}"))
         return leg
 
     def _read_response_head(

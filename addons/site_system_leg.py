@@ -18,7 +18,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
-from ibcm_bridge.addons.tls_contexts import alert_received
+from ibcm_bridge.addons.tls_contexts import alert_received, verification_failure
 from ibcm_bridge.addons.tls_ending import TlsEnding
 from ibcm_bridge.origination import Origination
 
@@ -108,6 +108,11 @@ class SiteSystemLeg:
         """The fatal alert by which the site system ended the leg, if it did."""
         return self._tls.alert if self._tls is not None else None
 
+    @property
+    def verification_failure(self) -> str | None:
+        """Why the site system's certificate was not accepted, if it was not."""
+        return self._tls.verification_failure if self._tls is not None else None
+
     def open(self) -> CommandGenerator[None]:
         """Connect, shake hands, verify. Answered by `Opened`."""
         yield from self.stack.handle_event(events.Start())
@@ -128,6 +133,11 @@ class _LegTls(TlsEnding, ServerTLSLayer):
     def alert(self) -> str | None:
         """The fatal alert that was received, if one was."""
         return alert_received(self.tls) if self.tls else None
+
+    @property
+    def verification_failure(self) -> str | None:
+        """Why the peer's certificate was not accepted, if it was not."""
+        return verification_failure(self.tls) if self.tls else None
 
 
 class _End(Layer):

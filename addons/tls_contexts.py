@@ -23,6 +23,7 @@ import contextlib
 import secrets
 import ssl
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
@@ -64,7 +65,7 @@ _ALERT_ERRORS: dict[Reason, int] = {
 }
 
 _SAID_ERRORS: dict[Reason, int] = {
-    # On the site-system leg OpenSSL's words are for our own operator (`verification_failure`).
+    # On the site-system leg they are for our own operator, where mitmproxy tells them.
     Reason.CERTIFICATE_REVOKED: REVOKED,
     Reason.REVOCATION_UNKNOWN: 3,  # X509_V_ERR_UNABLE_TO_GET_CRL
     Reason.CERTIFICATE_WEAK: 66,  # X509_V_ERR_EE_KEY_TOO_SMALL
@@ -95,17 +96,19 @@ def client_leg_context(
     *,
     required: bool = True,
     send_ca_names: bool = False,
+    highest: TlsVersion = TlsVersion.TLS_1_3,
 ) -> SSL.Context:
     """A server-side context that demands and verifies a client certificate (BRIDGE-TERMINATE).
 
     `asked` None: no CertificateRequest is sent. Not `required`: a client may answer it with none.
-    TLS 1.2 and 1.3, HTTP/1.1 only (HTTP-1.1).
+    TLS 1.2 and up to `highest`, HTTP/1.1 only (HTTP-1.1).
 
     Sessions are resumed from OpenSSL's own cache, which lives in this context and holds at most
     20,480: another publication has another context, and another process another cache. Tickets
     would hold the client's certificate outside the process, and could not be taken back.
     """
     context = _context(SSL.TLS_SERVER_METHOD, credential, asked)
+    context.set_max_proto_version(_VERSIONS[highest])
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
     context.set_timeout(SESSION_SECONDS)
     # Needed where certificates are asked for (SSL_CTX_set_session_id_context(3)); random, so that
@@ -156,7 +159,7 @@ def site_system_leg_context(
 
     context = _context(SSL.TLS_CLIENT_METHOD, credential, held.trust)
     context.set_max_proto_version(_VERSIONS[highest])
-    _verify_with(context, SSL.VERIFY_PEER, _judge, lambda *_: None, _SAID_ERRORS)
+    _verify_with(context, SSL.VERIFY_PEER, _judge, _note_refusal, _SAID_ERRORS)
     _lib.SSL_CTX_set_post_handshake_auth(context._context, 1)
     context.set_info_callback(note_alert_received)
     return context
@@ -165,31 +168,67 @@ def site_system_leg_context(
 _VERSIONS = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION}
 
 
+@dataclass(slots=True)
+class _Heard:
+    """Why a site-system leg failed, as far as it is known; the app data of its connection."""
+
+    alert: str | None = None
+    refusal: Deny | None = None
+
+
+def _heard(connection: SSL.Connection) -> _Heard:
+    heard = connection.get_app_data()
+    if not isinstance(heard, _Heard):
+        connection.set_app_data(heard := _Heard())
+    return heard
+
+
 def alert_received(connection: SSL.Connection) -> str | None:
     """The fatal alert that ended a connection of a site-system leg, if one did."""
-    alert: str | None = connection.get_app_data()
-    return alert
+    return _heard(connection).alert
 
 
 def note_alert_received(connection: SSL.Connection, where: int, value: int) -> None:
     """The info callback of site-system legs."""
     # As in _report_alerts; 1 is a warning, such as close_notify.
     if where & _ALERT_READ == _ALERT_READ and value >> 8 != 1:
-        connection.set_app_data(_ALERTS.get(value & 0xFF, f"alert {value & 0xFF}"))
+        _heard(connection).alert = _ALERTS.get(value & 0xFF, f"alert {value & 0xFF}")
+
+
+def _note_refusal(
+    connection: SSL.Connection, _certificate: CertificateFacts | None, refusal: Deny | None
+) -> None:
+    heard = _heard(connection)
+    heard.refusal = heard.refusal or refusal
 
 
 def verification_failure(connection: SSL.Connection) -> str | None:
-    """Why the peer's certificate was not accepted, in OpenSSL's words; None where it was."""
+    """Why the peer's certificate of a site-system leg was not accepted; None where it was."""
     number: int = _lib.SSL_get_verify_result(connection._ssl)
     if number == 0:  # X509_V_OK
         return None
-    return _words(number)
+    words, refusal = _words(number), _heard(connection).refusal
+    if refusal is None or refusal.reason is Reason.BRIDGE_DEFECT:
+        return words
+    # OpenSSL's own words can be looked up as they are; a judge's name the certificate by its depth.
+    return words if refusal.detail.startswith(words) else refusal.detail.removesuffix(" (depth 0)")
 
 
 def _words(number: int) -> str:
     """OpenSSL's own, for one of its verification errors."""
     text: str = _ffi.string(_lib.X509_verify_cert_error_string(number)).decode("ascii", "replace")
     return text
+
+
+_HOSTNAME_MISMATCH = 62  # X509_V_ERR_HOSTNAME_MISMATCH
+
+
+def _explained(number: int, facts: CertificateFacts) -> str:
+    """Why OpenSSL refuses a certificate: its own words, or better ones."""
+    if number == _HOSTNAME_MISMATCH and not facts.dns_names:
+        text = "it has no DNS name in a subjectAltName, and a common name does not count "
+        return text + "(RFC 9525 section 2)"
+    return _words(number)
 
 
 _ALERT_READ = SSL.SSL_CB_ALERT | SSL.SSL_CB_READ
@@ -312,7 +351,7 @@ def _judge_certificate(
         # OpenSSL reads what the stricter parser does not; nothing more can be said of it.
         denial = Deny(Reason.CERTIFICATE_INVALID, "clients", "the certificate cannot be read")
     elif not preverified:
-        denial = refused_by_openssl(error, depth, _words(error))
+        denial = refused_by_openssl(error, depth, _explained(error, facts))
     else:
         judged = judge(connection, path, facts)
         if judged is None:

@@ -47,10 +47,13 @@ def refused_by_openssl(number: int, depth: int, text: str) -> Deny:
 
 
 def fill_store(store: crypto.X509Store, trust: Trust) -> None:
-    """Put the authorities of a trust into a store."""
+    """Put the authorities of a trust into a store.
+
+    Without X509_STRICT, which means another thing in each version of OpenSSL; how strict we are
+    says `certification_path`.
+    """
     for certificate in (*trust.anchors, *trust.intermediates):
         store.add_cert(crypto.X509.from_cryptography(certificate))
-    store.set_flags(crypto.X509StoreFlags.X509_STRICT)
 
 
 def verify_client_path(
@@ -106,7 +109,7 @@ def path_of(store_context: Any) -> list[x509.Certificate]:
         ]
     finally:
         _lib.sk_X509_free(stack)
-    return [one.to_cryptography() for one in wrapped]
+    return [_read(one) for one in wrapped]
 
 
 def end_entity_of(store_context: Any) -> x509.Certificate:
@@ -115,8 +118,14 @@ def end_entity_of(store_context: Any) -> x509.Certificate:
 
 
 def taken_over(pointer: Any) -> x509.Certificate:
-    """A certificate of which OpenSSL keeps its own reference."""
+    """A certificate of which OpenSSL keeps its own reference. ValueError as above."""
     _lib.X509_up_ref(pointer)
-    wrapped = crypto.X509._from_raw_x509_ptr(pointer)
-    certificate: x509.Certificate = wrapped.to_cryptography()
-    return certificate
+    return _read(crypto.X509._from_raw_x509_ptr(pointer))
+
+
+def _read(wrapped: crypto.X509) -> x509.Certificate:
+    try:
+        return wrapped.to_cryptography()
+    except x509.InvalidVersion as error:
+        # Not a ValueError, though a stranger's certificate is its cause and not a defect of ours.
+        raise ValueError(str(error)) from error

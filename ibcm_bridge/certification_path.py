@@ -1,13 +1,21 @@
-"""What a certification path must be besides well-built: strong enough, and not revoked.
+"""What a certification path must be besides well-built: well-formed, strong enough, not revoked.
 
 OpenSSL builds the path and verifies signatures, dates, constraints and purposes (RFC 5280 §6). Here
 is judged what has floors and a policy of ours, for a handshake and again for a resumed session.
+
+Which deviations from RFC 5280 are refused is a table of ours and not OpenSSL's X509_STRICT, whose
+verdicts differ between its versions: 3.0 refuses an empty subject whose subjectAltName is not
+critical and basicConstraints that are not critical, as Windows authorities make both, and 4.0 does
+not. Refused is what lets two readers see different things in one certificate. What RFC 5280 asks
+only of authorities, for others to find paths faster, is not: key identifiers, and whether an
+extension that everybody understands is critical.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -17,6 +25,7 @@ from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.policy import Trust
 from ibcm_bridge.revocation import RULE, Lists, Notes, judge_revocation
+from ibcm_bridge.revocation_list import MALFORMED
 
 MIN_RSA_BITS = 2048
 MIN_EC_BITS = 256
@@ -36,6 +45,9 @@ def judge_path(
         weakness = weak_key(certificate) or (None if is_anchor else weak_signature(certificate))
         if weakness is not None:
             return Deny(Reason.CERTIFICATE_WEAK, RULE, f"{weakness} (depth {depth})")
+        malformed = malformation(certificate, issues=depth > 0)
+        if malformed is not None:
+            return Deny(Reason.CERTIFICATE_INVALID, RULE, f"{malformed} (depth {depth})")
     return judge_revocation(trust, lists, path, now)
 
 
@@ -46,6 +58,116 @@ def issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What the table below is about."""
+
+    issues: bool
+    """Whether another certificate of the path was issued by it."""
+    version_3: bool
+    extensions: int
+    subject: bool
+    issuer: bool
+    """Whether these names have anything in them."""
+    authority: bool
+    """Whether basicConstraints say that it is one."""
+    signs_certificates: bool | None
+    signs_lists: bool
+    """As keyUsage says; None: there is none."""
+    names: int | None
+    """How many a subjectAltName has; None: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Malformation:
+    """One way in which a certificate of a path is refused."""
+
+    text: str
+    """After the certificate's name."""
+    section: str
+    """Of RFC 5280."""
+    found: Callable[[_Form], bool]
+
+
+MALFORMATIONS = (
+    # A reader that goes by the version does not look at the extensions, constraints among them.
+    _Malformation(
+        "has extensions and is not of version 3",
+        "4.1.2.9",
+        lambda one: one.extensions > 0 and not one.version_3,
+    ),
+    # Chains are followed by name. With an empty one anything could be the issuer.
+    _Malformation("has an empty issuer name", "4.1.2.4", lambda one: not one.issuer),
+    _Malformation(
+        "has an empty subject, and issues certificates or revocation lists",
+        "4.1.2.6",
+        lambda one: not one.subject and (one.issues or one.authority or one.signs_lists),
+    ),
+    _Malformation(
+        "has neither a subject nor a subjectAltName",
+        "4.1.2.6",
+        lambda one: not one.subject and one.names is None,
+    ),
+    # Nobody knows whether the subject counts then.
+    _Malformation("has an empty subjectAltName", "4.2.1.6", lambda one: one.names == 0),
+    # OpenSSL alone lets an anchor be without (version 1, Netscape's extension).
+    _Malformation(
+        "is not an authority by its basicConstraints",
+        "6.1.4 (k)",
+        lambda one: one.issues and not one.authority,
+    ),
+    _Malformation(
+        "may not sign certificates by its keyUsage",
+        "6.1.4 (n)",
+        lambda one: one.issues and one.signs_certificates is False,
+    ),
+    # A reader that goes by keyUsage alone takes it for an authority.
+    _Malformation(
+        "may sign certificates by its keyUsage, and is not an authority by its basicConstraints",
+        "4.2.1.9",
+        lambda one: not one.authority and one.signs_certificates is True,
+    ),
+)
+"""What OpenSSL checks with X509_STRICT, or some of its versions do, where it matters who reads."""
+
+
+def malformation(certificate: x509.Certificate, *, issues: bool) -> str | None:
+    """In which way a certificate of a path is malformed, after its name or "it".
+
+    `issues`: it is not the end-entity certificate.
+    """
+    try:
+        form = _form(certificate, issues=issues)
+    except MALFORMED:
+        return "has an extension that cannot be read (RFC 5280 section 4.2)"
+    row = next((row for row in MALFORMATIONS if row.found(form)), None)
+    return None if row is None else f"{row.text} (RFC 5280 section {row.section})"
+
+
+def _form(certificate: x509.Certificate, *, issues: bool) -> _Form:
+    constraints = _extension(certificate, x509.BasicConstraints)
+    usage = _extension(certificate, x509.KeyUsage)
+    names = _extension(certificate, x509.SubjectAlternativeName)
+    return _Form(
+        issues=issues,
+        version_3=certificate.version is x509.Version.v3,
+        extensions=len(certificate.extensions),
+        subject=len(certificate.subject.rdns) > 0,
+        issuer=len(certificate.issuer.rdns) > 0,
+        authority=constraints is not None and constraints.ca,
+        signs_certificates=None if usage is None else usage.key_cert_sign,
+        signs_lists=usage is not None and usage.crl_sign,
+        names=None if names is None else len(tuple(names)),
+    )
+
+
+def _extension[T: x509.ExtensionType](certificate: x509.Certificate, kind: type[T]) -> T | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def weak_key(certificate: x509.Certificate) -> str | None:

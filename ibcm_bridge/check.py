@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ibcm_bridge.certification_path import issued, weak_key, weak_signature
+from ibcm_bridge.certification_path import issued, malformation, weak_key, weak_signature
 from ibcm_bridge.check_listeners import is_ip_address
 from ibcm_bridge.check_lists import check_lists, distribution_urls
 from ibcm_bridge.decisions import Deny
@@ -45,7 +45,6 @@ from ibcm_bridge.policy import (
 )
 from ibcm_bridge.policy_file import LimitsRow
 from ibcm_bridge.revocation import Notes
-from ibcm_bridge.revocation_list import is_authority
 from ibcm_bridge.web_terms import is_loopback
 
 WARN_CERTIFICATE = datetime.timedelta(days=14)
@@ -318,8 +317,9 @@ def _check_trust(
     authorities = (*trust.anchors, *trust.intermediates)
     for certificate in authorities:
         yield from _check_certificate(where, certificate, now)
-        if not is_authority(certificate):
-            text = f"{_name(certificate)} is not an authority (basicConstraints)"
+        malformed = malformation(certificate, issues=True)
+        if malformed is not None:
+            text = f"{_name(certificate)} {malformed}: every path through it is refused"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
     for certificate in trust.anchors:
         if certificate.subject != certificate.issuer:

@@ -52,6 +52,9 @@ def check_lists(
         if because is not None and key_of(authority) not in with_base:
             text = f"certificates of {name} are accepted without a revocation list, because: "
             yield Finding(Level.WARNING, where, text + because)
+        if because is None:
+            bases = [one for one in held.by(authority) if one.base_number is None]
+            yield from _check_scopes(where, authority, authorities, bases)
     yield from _check_fetched(where, trust, with_base, certificates)
     yield from _say_policy(where, trust)
 
@@ -75,6 +78,27 @@ def _check_list(
         yield Finding(Level.FACT, where, text)
     if now < one.begins:
         text = f"{name} begins on {one.begins:%Y-%m-%d %H:%M} UTC: is the clock right?"
+        yield Finding(Level.PROBLEM, where, text, _CITED)
+
+
+def _check_scopes(
+    where: str,
+    authority: x509.Certificate,
+    authorities: Sequence[x509.Certificate],
+    bases: Sequence[RevocationList],
+) -> Iterator[Finding]:
+    """Which end-entity certificates an authority's lists do not cover (RFC 5280 section 5.2.5).
+
+    Those of the authorities themselves are looked at with their paths.
+    """
+    if not bases or any(one.scope.end_entities and one.scope.points is None for one in bases):
+        return
+    scopes = ", or ".join(dict.fromkeys(one.scope.describe() for one in bases))
+    text = f"{bases[0].describe()} covers only {scopes}: "
+    if any(one.scope.end_entities for one in bases):
+        yield Finding(Level.WARNING, where, text + "others are refused (revocation-unknown)")
+    elif not any(issued(authority, one) for one in authorities if one != authority):
+        text += "no client or site system with a certificate of it is accepted"
         yield Finding(Level.PROBLEM, where, text, _CITED)
 
 

@@ -33,6 +33,14 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za
 _PRINCIPAL_NAME = re.compile(r"[^\s@\x00-\x1f\x7f]{1,104}@[A-Za-z0-9_.-]{1,151}")
 """user@domain, bounded as Active Directory bounds it (256 characters in all)."""
 
+_COMPUTER_ACCOUNT = re.compile(r"([A-Za-z0-9_-]{1,63})\$@[A-Za-z0-9_.-]{1,151}")
+"""The principal name of a computer's account: its name, "$", and the domain ([MS-SAMR])."""
+
+_SECURITY_IDENTIFIER = re.compile(
+    r"tag:microsoft\.com,2022-09-14:sid:S-1(-[0-9]{1,20}){1,16}", re.IGNORECASE
+)
+"""The URI by which a certificate is mapped to an account (KB5014754): of a computer or a user."""
+
 _USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 """Microsoft's szOID_NT_PRINCIPAL_NAME ([MS-WCCE])."""
 
@@ -52,7 +60,9 @@ class CertificateFacts:
     principal_names: tuple[str, ...]
     """User principal names (an otherName of Microsoft's in the subjectAltName)."""
     common_name: str | None
-    """None where there is a subjectAltName: that is then what names the subject (RFC 9525 §2)."""
+    """None where a subjectAltName names the subject instead (RFC 9525 §2). One that has only
+    computers' principal names, security identifiers (KB5014754) and IP addresses does not: Windows
+    authorities and Intune then put the name into the subject."""
     public_key: bytes = field(repr=False)
     """SubjectPublicKeyInfo, DER."""
 
@@ -77,8 +87,8 @@ class AuthenticatedClient:
     certificate: CertificateFacts
     kind: ClientKind
     name: str
-    """In lower case. A computer's first DNS name, else its common name (protocol.md §9.2); a user's
-    principal name."""
+    """In lower case. A computer's first DNS name, else its common name (protocol.md §9.2), which
+    must then be that of its account if it has a principal name; a user's principal name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +126,11 @@ def _certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         dns_names = tuple(names.get_values_for_type(x509.DNSName))
         principal_names = tuple(_principal_names(names))
-        # A user's certificate has a principal name there, and a CN that can look like a computer's.
-        common_names = []
+        named_by_subject = len(tuple(names)) > 0 and all(map(_leaves_it_to_the_subject, names))
     except x509.ExtensionNotFound:
         dns_names = principal_names = ()
-        common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        named_by_subject = True
+    common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return CertificateFacts(
         subject=certificate.subject.rfc4514_string()[:512],
         issuer=certificate.issuer.rfc4514_string()[:512],
@@ -130,7 +140,7 @@ def _certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
         purposes=purposes,
         dns_names=dns_names,
         principal_names=principal_names,
-        common_name=str(common_names[0].value) if common_names else None,
+        common_name=str(common_names[0].value) if common_names and named_by_subject else None,
         public_key=certificate.public_key().public_bytes(
             Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         ),
@@ -141,6 +151,21 @@ def _principal_names(names: x509.SubjectAlternativeName) -> Iterator[str]:
     for other in names.get_values_for_type(x509.OtherName):
         if other.type_id == _USER_PRINCIPAL_NAME:
             yield asn1.decode_der(str, other.value)
+
+
+def _leaves_it_to_the_subject(name: x509.GeneralName) -> bool:
+    """Whether the common name still says who it is, beside this name in a subjectAltName.
+
+    Of a person's it does not: a user's certificate has a principal name or a mail address there,
+    and a common name that can look like a computer's.
+    """
+    if isinstance(name, x509.OtherName):
+        return name.type_id == _USER_PRINCIPAL_NAME and _is_of_a_computer(
+            asn1.decode_der(str, name.value)
+        )
+    if isinstance(name, x509.UniformResourceIdentifier):
+        return _SECURITY_IDENTIFIER.fullmatch(name.value) is not None
+    return isinstance(name, x509.IPAddress)
 
 
 def _hexadecimal(number: int) -> str:
@@ -167,10 +192,11 @@ def authenticate(
         name = read_name(certificate) if kind in demand.kinds else None
         if name is not None:
             return AuthenticatedClient(publication.name, certificate, kind, name.lower())
+    contradiction = _contradiction(certificate) if ClientKind.COMPUTER in demand.kinds else None
     return Deny(
         Reason.CERTIFICATE_NAME,
         f"{publication.name}.clients",
-        demand.missing,
+        contradiction or demand.missing,
         demand.requirement,
     )
 
@@ -194,7 +220,27 @@ def _computer(certificate: CertificateFacts) -> str | None:
     if not name or not _HOST_NAME.fullmatch(name):
         return None
     # With a user's principal name it is a user's, whatever other names it has.
-    return name if all(map(_is_of_a_computer, certificate.principal_names)) else None
+    if not all(map(_is_of_a_computer, certificate.principal_names)):
+        return None
+    return name if _contradiction(certificate) is None else None
+
+
+def _contradiction(certificate: CertificateFacts) -> str | None:
+    """What keeps a common name from being that of the computer in the principal name.
+
+    A computer's account has the first label of its name, and "$" ([MS-SAMR]). Without a DNS name
+    nothing else says that both are the same computer.
+    """
+    accounts = certificate.principal_names
+    if certificate.dns_names or certificate.common_name is None or not accounts:
+        return None
+    if len(accounts) > 1:
+        return "several principal names in it, and no DNS name"
+    account = _COMPUTER_ACCOUNT.fullmatch(accounts[0])
+    label = certificate.common_name.partition(".")[0]
+    if account is None or account[1].lower() != label.lower():
+        return "its common name is not that of the computer in its principal name"
+    return None
 
 
 def _user(certificate: CertificateFacts) -> str | None:

@@ -96,7 +96,7 @@ class Trust:
 
 
 class TlsVersion(StrEnum):
-    """The highest version a site-system leg offers."""
+    """The highest version that a leg offers or accepts."""
 
     TLS_1_2 = "1.2"
     TLS_1_3 = "1.3"
@@ -153,12 +153,16 @@ class BridgePublication:
     upload_hosts: UploadHosts = UploadHosts.DROP
     send_ca_names: bool = False
     """Whether clients are told the names of the authorities (RFC 8446 §4.2.4)."""
+    highest_client_tls: TlsVersion = TlsVersion.TLS_1_3
+    """With clients. A TPM that cannot sign RSASSA-PSS cannot prove its key in TLS 1.3 (RFC 8446
+    §4.2.3), and a client that offers 1.3 all the same is refused, where 1.2 would do."""
 
     def describe(self) -> str:
         """One line for an operator."""
-        return (
-            f"{self.name} is bridged: {_roles(self.directories)}{_ASKED[self.certificate_policy]}"
-        )
+        capped = self.highest_client_tls is not TlsVersion.TLS_1_3
+        cap = f"; TLS {self.highest_client_tls} at most with clients" if capped else ""
+        asked = _ASKED[self.certificate_policy]
+        return f"{self.name} is bridged: {_roles(self.directories)}{cap}{asked}"
 
 
 @dataclass(frozen=True, slots=True)

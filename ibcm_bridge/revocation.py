@@ -51,12 +51,16 @@ class Lists:
         self, authority: x509.Certificate, certificate: x509.Certificate
     ) -> Sequence[RevocationList]:
         """The lists that speak of this certificate, of whatever scope; the newest first."""
+        covering = (one for one in self.by(authority) if one.scope.covers(certificate))
+        return sorted(covering, key=lambda one: one.age, reverse=True)
+
+    def by(self, authority: x509.Certificate) -> Sequence[RevocationList]:
+        """All lists of an authority, whichever certificates they speak of."""
         key = key_of(authority)
         lists = [one for one in self.held.values() if one.authority == key]
-        if not lists:
-            lists = [one for one, crl in self.of_others.values() if signed_by(crl, authority)]
-        covering = (one for one in lists if one.scope.covers(certificate))
-        return sorted(covering, key=lambda one: one.age, reverse=True)
+        if lists:
+            return lists
+        return [one for one, crl in self.of_others.values() if signed_by(crl, authority)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +179,20 @@ def _judge(
         # By name and key: a client may send another authority of this name.
         because = trust.revocation.without_crl.get(key_of(authority))
         if because is None:
-            return Deny(Reason.REVOCATION_UNKNOWN, RULE, f"no revocation list of {name}")
+            text = f"no revocation list of {name}{_about_others(lists.by(authority), certificate)}"
+            return Deny(Reason.REVOCATION_UNKNOWN, RULE, text)
         return (f"no revocation list of {name}, by policy",)
     return _dates(trust, said, now)
+
+
+def _about_others(lists: Sequence[RevocationList], certificate: x509.Certificate) -> str:
+    """What to add where lists are held, and all of another scope (RFC 5280 §5.2.5)."""
+    scopes = dict.fromkeys(
+        one.scope.describe() for one in lists if not one.scope.covers(certificate)
+    )
+    if not scopes:
+        return ""
+    return f" covers it: what is held covers only {', or '.join(scopes)}"
 
 
 class _Answers:

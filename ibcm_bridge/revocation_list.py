@@ -36,6 +36,16 @@ class Scope:
             return False
         return self.points is None or not self.points.isdisjoint(_points(certificate))
 
+    def describe(self) -> str:
+        """Which certificates it covers, in words; at most 300 characters."""
+        kind = "certificates"
+        if not (self.end_entities and self.authorities):
+            kind = "end-entity certificates" if self.end_entities else "certificates of authorities"
+        if self.points is None:
+            return kind
+        urls = ", ".join(sorted(point.partition(" ")[2] for point in self.points))
+        return f"{kind} that name the distribution point {urls[:200]}"
+
 
 Key = tuple[Authority, Scope, bool]
 """The authority, the scope, and whether it is a delta list."""
@@ -73,13 +83,13 @@ class RevocationList:
         return f"{kind} of {self.issuer}"
 
 
-_MALFORMED = (
+MALFORMED = (
     ValueError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
-"""What the library raises of a list that it cannot read."""
+"""What the library raises of a list or a certificate that it cannot read."""
 
 
 def read_list(
@@ -114,7 +124,7 @@ def _read(crl: x509.CertificateRevocationList, signer: Authority | None) -> Revo
         base = _extension(crl, x509.DeltaCRLIndicator)
         claimed = _extension(crl, x509.AuthorityKeyIdentifier)
         revoked, removed = _serials(crl)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         return f"the revocation list of {issuer} cannot be used: {error}"
     return RevocationList(
         authority=signer or (crl.issuer, (claimed.key_identifier if claimed else None) or b""),

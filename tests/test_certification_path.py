@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ibcm_bridge.addons.verification import verify_client_path
-from ibcm_bridge.certification_path import judge_path, weak_key, weak_signature
+from ibcm_bridge.certification_path import (
+    MALFORMATIONS,
+    _Form,
+    judge_path,
+    malformation,
+    weak_key,
+    weak_signature,
+)
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import Trust
@@ -106,3 +114,101 @@ def test_the_signature_of_an_anchor_is_nobodys_business(
     )
     path = [pki.computer("pc1.corp.example").certificate, pki.issuing, pki.root]
     assert judge_path(trust, lists_of(trust, NOW), path, NOW) == ()
+
+
+# Form (RFC 5280). Real handshakes with each are in tests/addons/test_real_certificates.py.
+
+END_ENTITY = _Form(
+    issues=False,
+    version_3=True,
+    extensions=4,
+    subject=True,
+    issuer=True,
+    authority=False,
+    signs_certificates=False,
+    signs_lists=False,
+    names=1,
+)
+AUTHORITY = dataclasses.replace(
+    END_ENTITY,
+    issues=True,
+    authority=True,
+    signs_certificates=True,
+    signs_lists=True,
+    names=None,
+)
+
+WELL_FORMED = {
+    "an end-entity certificate": END_ENTITY,
+    "an authority": AUTHORITY,
+    "an authority without keyUsage": dataclasses.replace(
+        AUTHORITY, signs_certificates=None, signs_lists=False
+    ),
+    "an authority with a subjectAltName": dataclasses.replace(AUTHORITY, names=1),
+    "no keyUsage": dataclasses.replace(END_ENTITY, signs_certificates=None),
+    "no subjectAltName": dataclasses.replace(END_ENTITY, names=None),
+    "no subject": dataclasses.replace(END_ENTITY, subject=False),
+    "an authority at the end of the path": dataclasses.replace(AUTHORITY, issues=False),
+    "version 1 without extensions": dataclasses.replace(
+        END_ENTITY, version_3=False, extensions=0, signs_certificates=None, names=None
+    ),
+}
+MALFORMED = {
+    # section of RFC 5280, and its twins above
+    "4.1.2.9": [
+        dataclasses.replace(END_ENTITY, version_3=False),
+        dataclasses.replace(AUTHORITY, version_3=False),
+    ],
+    "4.1.2.4": [
+        dataclasses.replace(END_ENTITY, issuer=False),
+        dataclasses.replace(AUTHORITY, issuer=False),
+    ],
+    "4.1.2.6": [
+        dataclasses.replace(END_ENTITY, subject=False, names=None),
+        dataclasses.replace(END_ENTITY, subject=False, signs_lists=True),
+        dataclasses.replace(AUTHORITY, subject=False, names=1),
+        dataclasses.replace(AUTHORITY, subject=False, names=1, issues=False),
+    ],
+    "4.2.1.6": [
+        dataclasses.replace(END_ENTITY, names=0),
+        dataclasses.replace(AUTHORITY, names=0),
+    ],
+    "6.1.4 (k)": [
+        dataclasses.replace(AUTHORITY, authority=False),
+        dataclasses.replace(AUTHORITY, authority=False, signs_certificates=None),
+    ],
+    "6.1.4 (n)": [dataclasses.replace(AUTHORITY, signs_certificates=False)],
+    "4.2.1.9": [dataclasses.replace(END_ENTITY, signs_certificates=True)],
+}
+
+
+def sections(form: _Form) -> set[str]:
+    return {row.section for row in MALFORMATIONS if row.found(form)}
+
+
+@pytest.mark.parametrize("form", WELL_FORMED.values(), ids=WELL_FORMED)
+def test_what_is_well_formed_is_in_no_row(form: _Form) -> None:
+    assert sections(form) == set()
+
+
+@pytest.mark.parametrize("section", MALFORMED)
+def test_what_is_malformed_is_in_its_row(section: str) -> None:
+    for form in MALFORMED[section]:
+        assert section in sections(form), form
+
+
+def test_every_row_has_its_malformed_certificates() -> None:
+    forms = [form for some in MALFORMED.values() for form in some]
+    for row in MALFORMATIONS:
+        assert any(row.found(form) for form in forms), row.text
+    assert {row.section for row in MALFORMATIONS} == set(MALFORMED)
+
+
+def test_a_malformation_is_told_with_its_section_and_its_depth(pki: LabPki, trust: Trust) -> None:
+    computer = pki.computer("pc1.corp.example").certificate
+    assert malformation(computer, issues=False) is None
+    text = "is not an authority by its basicConstraints (RFC 5280 section 6.1.4 (k))"
+    assert malformation(computer, issues=True) == text
+    verdict = judge_path(trust, lists_of(trust, NOW), [computer, computer, pki.root], NOW)
+    assert isinstance(verdict, Deny)
+    assert (verdict.reason, verdict.detail) == (Reason.CERTIFICATE_INVALID, f"{text} (depth 1)")

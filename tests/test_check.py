@@ -5,12 +5,15 @@ import datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.addons.verification import verify_authority
 from ibcm_bridge.check import check_policy
 from ibcm_bridge.cli import main
 from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.lab import certificates
 from ibcm_bridge.lab.certificates import ISSUING_CRL_URL, ROOT_CRL_URL
 from ibcm_bridge.lab.certificates import Credential as LabCredential
 from ibcm_bridge.lab.files import make_pki
@@ -23,6 +26,7 @@ from ibcm_bridge.policy import (
     Policy,
     Revocation,
     SiteSystem,
+    TlsVersion,
     Trust,
     shown,
 )
@@ -170,6 +174,57 @@ def test_an_end_entity_certificate_is_no_authority(
     found = [one.text for one in _bad(_with(policy, client_trust=trust), now)]
     assert any("is not an authority" in text for text in found)
     assert any("is not self-signed" in text for text in found)
+
+
+def _root_with(
+    pki: LabPki, now: datetime.datetime, *extensions: certificates.Extension
+) -> x509.Certificate:
+    """The lab's root with other extensions, and its key."""
+    authority = pki._root
+    builder = x509.CertificateBuilder(
+        authority.certificate.subject,
+        authority.certificate.subject,
+        authority.key.public_key(),
+        x509.random_serial_number(),
+        now - DAY,
+        now + 90 * DAY,
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    return builder.sign(authority.key, hashes.SHA256())
+
+
+AN_AUTHORITY = (x509.BasicConstraints(ca=True, path_length=None), False)
+
+
+def test_an_authority_that_will_be_refused_is_named(
+    policy: Policy, pki: LabPki, now: datetime.datetime
+) -> None:
+    of_version_1_kind = _root_with(pki, now)
+    trust = Trust((of_version_1_kind,), (pki.issuing,), pki.crls())
+    (found,) = _bad(_with(policy, client_trust=trust), now)
+    assert (found.level, found.requirement) == (Level.PROBLEM, "PKI-BOTH-ENDS")
+    assert found.text == (
+        f"{pki.root.subject.rfc4514_string()} is not an authority by its basicConstraints "
+        "(RFC 5280 section 6.1.4 (k)): every path through it is refused"
+    )
+
+
+def test_an_older_root_without_key_identifier_and_usage_is_no_problem(
+    policy: Policy, pki: LabPki, now: datetime.datetime
+) -> None:
+    older = _root_with(pki, now, AN_AUTHORITY)
+    trust = Trust((older,), (pki.issuing,), pki.crls())
+    assert _bad(_with(policy, client_trust=trust), now) == []
+
+
+def test_a_cap_of_tls_with_clients_is_said(policy: Policy, now: datetime.datetime) -> None:
+    def facts(policy: Policy) -> str:
+        return " ".join(one.text for one in check_policy(policy, now, verify_authority))
+
+    told = "; TLS 1.2 at most with clients"
+    assert told not in facts(policy)
+    assert told in facts(_with(policy, highest_client_tls=TlsVersion.TLS_1_2))
 
 
 def test_a_chain_out_of_order_is_a_problem(
@@ -334,6 +389,70 @@ def test_an_authority_whose_list_is_fetched_from_nowhere_is_a_problem(
     problems = [one.text for one in _bad(changed, now) if "that are fetched" in one.text]
     assert len(problems) == (lacking is not None)
     assert all(f"no revocation list of CN={lacking}" in text for text in problems)
+
+
+def _scope(**said: object) -> x509.IssuingDistributionPoint:
+    values: dict[str, object] = {
+        "full_name": None,
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": False,
+        "only_contains_attribute_certs": False,
+    }
+    return x509.IssuingDistributionPoint(**(values | said))  # type: ignore[arg-type]
+
+
+POINT = [x509.UniformResourceIdentifier("http://pki.internet.example/x.crl")]
+
+
+@pytest.mark.parametrize(
+    ("scopes", "level", "text"),
+    [
+        ([None], None, ""),
+        ([_scope(only_contains_user_certs=True)], None, ""),
+        (
+            [_scope(full_name=POINT)],
+            Level.WARNING,
+            "covers only certificates that name the distribution point "
+            "http://pki.internet.example/x.crl: others are refused (revocation-unknown)",
+        ),
+        ([_scope(full_name=POINT), None], None, ""),
+        (
+            [_scope(only_contains_ca_certs=True)],
+            Level.PROBLEM,
+            "covers only certificates of authorities: no client or site system with a "
+            "certificate of it is accepted",
+        ),
+        (
+            [_scope(only_contains_ca_certs=True), _scope(only_contains_user_certs=True)],
+            None,
+            "",
+        ),
+    ],
+    ids=["all", "users", "point", "point-and-all", "authorities", "both"],
+)
+def test_a_list_that_does_not_cover_every_end_entity_is_noticed(
+    policy: Policy,
+    pki: LabPki,
+    now: datetime.datetime,
+    scopes: list[x509.IssuingDistributionPoint | None],
+    level: Level | None,
+    text: str,
+) -> None:
+    of_issuing = [pki.issuing_crl([], number, scope=one) for number, one in enumerate(scopes, 1)]
+    # The root's own needs to cover authorities only.
+    of_root = pki._root.crl(
+        (), 1, now - DAY, now + 7 * DAY, extensions=[(_scope(only_contains_ca_certs=True), True)]
+    )
+    trust = Trust((pki.root,), (pki.issuing,), (of_root, *of_issuing))
+    found = [(one.level, one.text) for one in _bad(_with(policy, client_trust=trust), now)]
+    if level is None:
+        assert found == []
+    else:
+        name = pki.issuing.subject.rfc4514_string()
+        assert found == [(level, f"the revocation list of {name} {text}")]
 
 
 def test_what_is_not_as_by_default_is_said(

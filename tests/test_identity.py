@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -230,8 +231,10 @@ def at(publication: BridgePublication, policy: str) -> BridgePublication:
     return replace(publication, certificate_policy=CertificatePolicy(policy))
 
 
-def named(*principals: str, dns: tuple[str, ...] = ()) -> CertificateFacts:
-    return replace(PLAIN, dns_names=dns, principal_names=principals)
+def named(
+    *principals: str, dns: tuple[str, ...] = (), common_name: str | None = None
+) -> CertificateFacts:
+    return replace(PLAIN, dns_names=dns, principal_names=principals, common_name=common_name)
 
 
 NAMED = {
@@ -243,7 +246,32 @@ NAMED = {
         COMPUTER,
         "pc1.corp.example",
     ),
+    "a computer's principal name and its common name": (
+        named("PC1$@corp.example", common_name="pc1.corp.example"),
+        COMPUTER,
+        "pc1.corp.example",
+    ),
+    "a computer's principal name in small letters, and a name without domain": (
+        named("pc1$@corp.example", common_name="PC1"),
+        COMPUTER,
+        "pc1",
+    ),
+    "two computers' principal names beside a DNS name": (
+        named("pc1$@corp.example", "pc2$@corp.example", dns=("pc1.corp.example",)),
+        COMPUTER,
+        "pc1.corp.example",
+    ),
+    "a computer's principal name beside another DNS name": (
+        named("pc1$@corp.example", dns=("alias.corp.example",)),
+        COMPUTER,
+        "alias.corp.example",
+    ),
     "a user's principal name": (named("JDoe@Corp.example"), USER, "jdoe@corp.example"),
+    "a user's principal name that is like the common name": (
+        named("pc1@corp.example", common_name="pc1.corp.example"),
+        USER,
+        "pc1@corp.example",
+    ),
     "a user's principal name beside a DNS name": (
         named("jdoe@corp.example", dns=("pc1.corp.example",)),
         USER,
@@ -261,6 +289,30 @@ NAMED = {
     ),
 }
 NOBODY = {
+    "a computer's principal name and another computer's common name": named(
+        "pc1$@corp.example", common_name="pc2.corp.example"
+    ),
+    "a computer's principal name and a common name that begins like it": named(
+        "pc1$@corp.example", common_name="pc10.corp.example"
+    ),
+    "a computer's principal name and a common name in which it is no label": named(
+        "pc1$@corp.example", common_name="pc1-old.corp.example"
+    ),
+    "a computer's principal name and its account as common name": named(
+        "pc1$@corp.example", common_name="pc1$"
+    ),
+    "a computer's principal name without domain and its common name": named(
+        "pc1$", common_name="pc1.corp.example"
+    ),
+    "a principal name with nothing before the dollar sign": named(
+        "$@corp.example", common_name=".corp.example"
+    ),
+    "two computers' principal names and the common name of one": named(
+        "pc1$@corp.example", "pc2$@corp.example", common_name="pc1.corp.example"
+    ),
+    "one computer's principal name twice": named(
+        "pc1$@corp.example", "PC1$@corp.example", common_name="pc1.corp.example"
+    ),
     "no name at all": named(),
     "a computer's principal name and no other": named("pc1$@corp.example"),
     "a computer's principal name without domain": named("pc1$"),
@@ -389,6 +441,113 @@ def test_a_principal_name_that_cannot_be_read_makes_the_certificate_unreadable(
     # Not overlooked: a user's certificate with a DNS name would then be a computer's.
     with pytest.raises(ValueError, match=r"."):
         certificate_facts(with_names(x509.DNSName("pc1.corp.example"), principal(encoded)))
+
+
+# Which names of a subjectAltName leave it to the common name to say who it is
+
+SID = "tag:microsoft.com,2022-09-14:sid:S-1-5-21-1111111111-2222222222-3333333333-1234"
+ACCOUNT = principal(b"\x0c\x11pc1$@corp.example")
+ADDRESS = x509.IPAddress(ipaddress.ip_address("192.0.2.7"))
+
+
+def uri(text: str) -> x509.GeneralName:
+    return x509.UniformResourceIdentifier(text)
+
+
+def computer_with(*names: x509.GeneralName) -> x509.Certificate:
+    """A certificate with a good common name, and these other names."""
+    common_name = [(NameOID.COMMON_NAME, "pc1.corp.example")]
+    return certificate(common_name, CLIENT_PURPOSE, x509.SubjectAlternativeName(names))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [ACCOUNT],
+        [uri(SID)],
+        [uri(SID.upper().replace("TAG:", "tag:"))],
+        [ADDRESS],
+        [ACCOUNT, uri(SID), ADDRESS],
+    ],
+    ids=["account", "sid", "SID", "address", "all"],
+)
+def test_beside_names_that_name_no_one_else_the_common_name_counts(
+    publication: BridgePublication, names: list[x509.GeneralName]
+) -> None:
+    client = authenticate(publication, certificate_facts(computer_with(*names)))
+    assert isinstance(client, AuthenticatedClient)
+    assert (client.kind, client.name) == (ClientKind.COMPUTER, "pc1.corp.example")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        [x509.RFC822Name("pki@corp.example")],
+        [uri(SID), x509.RFC822Name("jdoe@corp.example")],
+        [ACCOUNT, x509.RFC822Name("jdoe@corp.example")],
+        [uri("sip:jdoe@corp.example")],
+        [uri(SID + "x")],
+        [uri("tag:microsoft.com,2022-09-14:sid:")],
+        [uri("tag:microsoft.com,2022-09-14:upn:jdoe")],
+        [x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "jdoe")]))],
+        [x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))],
+        [principal(b"\x0c\x05x@c.d", oid="1.3.6.1.4.1.311.25.1")],
+    ],
+    ids=[
+        "none",
+        "mail",
+        "sid-mail",
+        "account-mail",
+        "sip",
+        "sid-and-more",
+        "no-sid",
+        "other-tag",
+        "directory",
+        "registered",
+        "other",
+    ],
+)
+def test_beside_names_that_can_be_a_persons_the_common_name_does_not_count(
+    publication: BridgePublication, names: list[x509.GeneralName]
+) -> None:
+    facts = certificate_facts(computer_with(*names))
+    assert facts.common_name is None
+    denial = authenticate(publication, facts)
+    assert isinstance(denial, Deny)
+    assert (denial.reason, denial.detail) == (
+        Reason.CERTIFICATE_NAME,
+        "no computer name in it",
+    )
+
+
+def test_a_user_with_a_security_identifier_stays_a_user(publication: BridgePublication) -> None:
+    facts = certificate_facts(computer_with(principal(b"\x0c\x05j@c.d"), uri(SID)))
+    assert (facts.principal_names, facts.common_name) == (("j@c.d",), None)
+    assert reason(authenticate(publication, facts)) is Reason.CERTIFICATE_NAME
+    assert isinstance(authenticate(at(publication, "user"), facts), AuthenticatedClient)
+
+
+@pytest.mark.parametrize(
+    ("facts", "detail"),
+    [
+        (
+            named("pc1$@corp.example", common_name="pc2.corp.example"),
+            "its common name is not that of the computer in its principal name",
+        ),
+        (
+            named("pc1$@c.d", "pc2$@c.d", common_name="pc1.c.d"),
+            "several principal names in it, and no DNS name",
+        ),
+        (named("pc1$@corp.example"), "no computer name in it"),
+    ],
+)
+def test_what_is_wrong_with_a_computers_names_is_told(
+    publication: BridgePublication, facts: CertificateFacts, detail: str
+) -> None:
+    denial = authenticate(publication, facts)
+    assert isinstance(denial, Deny)
+    assert (denial.reason, denial.detail) == (Reason.CERTIFICATE_NAME, detail)
 
 
 def test_the_labs_user_is_one(pki: LabPki, publication: BridgePublication) -> None:

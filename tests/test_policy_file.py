@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import NameOID
 
+from ibcm_bridge.lab.certificates import current, ec_key, pem, sign
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import (
     BridgePublication,
@@ -50,6 +54,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
     (directory / "empty.pem").write_bytes(b"")
     (directory / "text.pem").write_text("not PEM")
     (directory / "latin.yar").write_bytes(b"// \xe4")
+    (directory / "unreadable.pem").write_bytes(unreadable_authority())
     key = serialization.load_pem_private_key(
         (directory / "pki/bridge-server.key").read_bytes(), None
     )
@@ -61,6 +66,17 @@ def directory(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
         )
     )
     return directory
+
+
+def unreadable_authority() -> bytes:
+    """One with an address of five bytes in its subjectAltName."""
+    key = ec_key()
+    address = x509.UnrecognizedExtension(
+        x509.ObjectIdentifier("2.5.29.17"), bytes.fromhex("300787050102030405")
+    )
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Older CA")])
+    now = datetime.datetime.now(datetime.UTC)
+    return pem(sign(key, name, None, current(now), [(address, False)]))
 
 
 Load = Callable[[str], Policy]
@@ -222,6 +238,11 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         ("key: pki/bridge-client.key", "key: pki/bridge-server.key", "is not the key of"),
         ("anchors: [pki/root.pem]", "anchors: [text.pem]", "text.pem has no certificate"),
         ("issuing: [pki/issuing.pem]", "issuing: [x.pem]", "cannot be read"),
+        (
+            "issuing: [pki/issuing.pem]",
+            "issuing: [pki/issuing.pem, unreadable.pem]",
+            "CN=Older CA has an extension that cannot be read",
+        ),
         (
             "crls: [pki/root.crl, pki/issuing.crl]",
             "crls: [pki/root.crl]",

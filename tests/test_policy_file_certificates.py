@@ -21,7 +21,7 @@ from ibcm_bridge.check import check_policy
 from ibcm_bridge.findings import Level
 from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import BridgePublication, Listener, Policy, Trust
+from ibcm_bridge.policy import BridgePublication, Listener, Policy, TlsVersion, Trust
 from ibcm_bridge.policy_file import PolicyError, load_policy
 from ibcm_bridge.policy_file.crl_files import parse_crls
 
@@ -300,6 +300,24 @@ def test_names_of_authorities_are_sent_when_wanted(load: Load) -> None:
     assert not bridge(load()).send_ca_names
     assert bridge(load(("      trust:\n", "      ca_names: send\n      trust:\n"))).send_ca_names
     problems(load, ("      trust:\n", "      ca_names: maybe\n      trust:\n"))
+
+
+def test_the_highest_version_of_tls_with_clients_can_be_set(load: Load) -> None:
+    assert bridge(load()).highest_client_tls is TlsVersion.TLS_1_3
+    assert "TLS 1." not in bridge(load()).describe()
+    for version in ("1.2", "1.3"):
+        key = f'      highest_tls: "{version}"\n      trust:\n'
+        publication = bridge(load(("      trust:\n", key)))
+        assert publication.highest_client_tls == version
+        told = "; TLS 1.2 at most with clients"
+        assert (told in publication.describe()) == (version == "1.2")
+        # Only the leg of the clients.
+        assert {one.site_system.highest_tls for one in publication.directories.values()} == {
+            TlsVersion.TLS_1_3
+        }
+    for wrong in ("1.2", '"1.1"', '"TLS 1.2"'):
+        told = problems(load, ("      trust:\n", f"      highest_tls: {wrong}\n      trust:\n"))
+        assert 'highest_tls: "1.2" or "1.3" is wanted' in told
 
 
 def test_beginnings_of_lists_without_an_end_are_read_in_one_go() -> None:

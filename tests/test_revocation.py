@@ -399,6 +399,36 @@ def test_an_authority_needs_no_list_by_name_and_key_and_not_by_name_alone(pki: L
 # Several scopes of one authority
 
 
+COVERED = {
+    "a point": (
+        {"full_name": [x509.UniformResourceIdentifier("http://other.internet.example/x.crl")]},
+        "certificates that name the distribution point http://other.internet.example/x.crl",
+    ),
+    "authorities": ({"only_contains_ca_certs": True}, "certificates of authorities"),
+}
+
+
+@pytest.mark.parametrize(("said", "covered"), COVERED.values(), ids=COVERED)
+def test_a_list_of_another_scope_is_named_where_none_covers_a_certificate(
+    pki: LabPki, computer: Credential, said: dict[str, object], covered: str
+) -> None:
+    other = pki.issuing_crl([], 1, scope=scope(**said))
+    name = pki.issuing.subject.rfc4514_string()
+    for crls, detail in (
+        ((other,), f"no revocation list of {name} covers it: what is held covers only "),
+        ((), f"no revocation list of {name} (depth 0)"),
+    ):
+        trust = Trust((pki.root,), (pki.issuing,), crls)
+        path = [computer.certificate, pki.issuing, pki.root]
+        verdict = judge_revocation(trust, lists_of(trust, NOW), path, NOW)
+        assert isinstance(verdict, Deny)
+        assert verdict.reason is Reason.REVOCATION_UNKNOWN
+        assert verdict.detail == (f"{detail}{covered} (depth 0)" if crls else detail)
+    both = (other, pki.issuing_crl([], 2))
+    trust = Trust((pki.root,), (pki.issuing,), (*both, *pki.crls()))
+    assert judge_revocation(trust, lists_of(trust, NOW), path, NOW) == ()
+
+
 def test_a_delta_list_of_another_scope_adds_and_takes_nothing_back(
     pki: LabPki, judge: Judge, serial: int
 ) -> None:

@@ -174,6 +174,7 @@ def _bridge(
         request_head=_request_head(roles, limits),
         upload_hosts=UploadHosts(row.upload_hosts),
         send_ca_names=row.clients.ca_names == "send",
+        highest_client_tls=TlsVersion(row.clients.highest_tls),
     )
 
 

@@ -105,6 +105,9 @@ class ClientsRow(_Row):
     ca_names: Literal["send", "omit"] = _may(
         "omit", "whether clients are told the names of the authorities"
     )
+    highest_tls: Literal["1.2", "1.3"] = _may(
+        "1.3", "highest TLS version with clients; 1.2 where their TPMs cannot sign PSS"
+    )
 
 
 class ReasonRow(_Row):

@@ -14,7 +14,7 @@ from ibcm_bridge.policy import Authority, CrlFetch, Revocation, Trust
 from ibcm_bridge.policy_file.crl_files import read_crl_files
 from ibcm_bridge.policy_file.reading import Reading, duration
 from ibcm_bridge.policy_file.rows import FetchRow, TrustRow
-from ibcm_bridge.revocation_list import key_of, read_list
+from ibcm_bridge.revocation_list import MALFORMED, key_of, read_list
 
 
 def read_trust(reading: Reading, where: yaml_tree.Path, row: TrustRow) -> Trust | None:
@@ -140,10 +140,24 @@ def _read_certificates(
         if data is None:
             continue
         try:
-            found += _certificates(data)
-        except ValueError:
+            certificates = _certificates(data)
+        except (ValueError, x509.InvalidVersion):
             reading.report((*where, index), f"{name} has no certificate")
+            continue
+        unreadable = [one for one in certificates if not _is_readable(one)]
+        for one in unreadable:
+            subject = one.subject.rfc4514_string()[:200]
+            reading.report((*where, index), f"{subject} has an extension that cannot be read")
+        found += [one for one in certificates if one not in unreadable]
     return found
+
+
+def _is_readable(certificate: x509.Certificate) -> bool:
+    """Whether all that ask about its extensions get an answer (`certification_path`, `check`)."""
+    try:
+        return len(certificate.extensions) >= 0
+    except MALFORMED:
+        return False
 
 
 def _certificates(data: bytes) -> list[x509.Certificate]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.decisions import Reason
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, certificates
 from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.running import free_port
@@ -131,6 +132,23 @@ def test_an_impostor_gets_no_request(lab: Lab, raw: RawSiteSystem, who: str) -> 
     (peer,) = raw.peers
     lab.until(peer.ended.is_set)
     assert peer.received == b""
+
+
+def test_one_that_is_named_in_its_subject_only_is_told_so(lab: Lab, raw: RawSiteSystem) -> None:
+    authority, key = lab.pki._issuing, certificates.ec_key()
+    purpose = (x509.ExtendedKeyUsage(certificates.SERVER), False)
+    valid = certificates.current(datetime.now(UTC))
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, MP_NAME)])
+    made = certificates.sign(key, subject, authority, valid, [purpose])
+    credential = certificates.Credential(made, key, (authority.certificate,))
+    raw.behave(lambda peer: peer.wait_for_end(), credential)
+    record = check_refused(
+        lab, lab.send_one(lab.request(), address=address("raw")), Reason.SITE_SYSTEM_UNVERIFIED
+    )
+    assert record["detail"] == (
+        f"{MP_NAME}: cannot be verified as {MP_NAME}: it has no DNS name in a subjectAltName, "
+        "and a common name does not count (RFC 9525 section 2)"
+    )
 
 
 @pytest.mark.parametrize("names", [(MP_NAME,), ("x.corp.example", MP_NAME), ("*.corp.example",)])

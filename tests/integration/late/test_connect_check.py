@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.addons.connect_check import check_connections
 from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.lab import certificates
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.running import free_port
 from ibcm_bridge.policy_file import load_policy
@@ -139,6 +143,62 @@ def test_an_impostor_is_named(lab: Lab, raw: RawSiteSystem, why: str) -> None:
     raw.behave(lambda peer: peer.wait_for_end(), impostors(lab)[why])
     assert problem(lab, raw.address) == f"cannot be verified as {MP_NAME}: {why}"
     assert all(peer.received == b"" for peer in raw.peers)
+
+
+def server_with(lab: Lab, *extensions: certificates.Extension) -> certificates.Credential:
+    """A site system's certificate with the right common name and, beside these, its purpose."""
+    authority, key = lab.pki._issuing, certificates.ec_key()
+    purpose: certificates.Extension = (x509.ExtendedKeyUsage(certificates.SERVER), False)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, MP_NAME)])
+    valid = certificates.current(datetime.now(UTC))
+    made = certificates.sign(key, subject, authority, valid, [purpose, *extensions])
+    return certificates.Credential(made, key, (authority.certificate,))
+
+
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+DNS_NAME = x509.SubjectAlternativeName([x509.DNSName(MP_NAME)])
+ADDRESS = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+NO_DNS_NAME = (
+    "it has no DNS name in a subjectAltName, and a common name does not count (RFC 9525 section 2)"
+)
+
+
+@pytest.mark.parametrize(
+    ("extensions", "why"),
+    [
+        ([], NO_DNS_NAME),
+        ([(ADDRESS, False)], NO_DNS_NAME),
+        (
+            [(DNS_NAME, False), (SIGNS_CERTIFICATES, True)],
+            "may sign certificates by its keyUsage, and is not an authority by its "
+            "basicConstraints (RFC 5280 section 4.2.1.9)",
+        ),
+    ],
+    ids=["common-name-only", "address-only", "malformed"],
+)
+def test_what_is_wrong_with_its_certificate_is_told(
+    lab: Lab, raw: RawSiteSystem, extensions: list[certificates.Extension], why: str
+) -> None:
+    raw.behave(lambda peer: peer.wait_for_end(), server_with(lab, *extensions))
+    told = f"cannot be verified as {MP_NAME}: {why}"
+    assert problem(lab, raw.address) == told
+    assert all(peer.received == b"" for peer in raw.peers)
+
+
+def test_its_twin_with_a_dns_name_is_verified(lab: Lab, raw: RawSiteSystem) -> None:
+    raw.behave(lambda peer: peer.wait_for_end(), server_with(lab, (DNS_NAME, False)))
+    first, *_ = findings(lab, raw.address, 0.5)
+    assert first.text.startswith(f"is verified as {MP_NAME}")
 
 
 def test_one_that_refuses_the_certificate_in_the_handshake(lab: Lab, raw: RawSiteSystem) -> None:
