@@ -27,6 +27,7 @@ from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.content_engines import EngineSetup, engine_setup
+from ibcm_bridge.addons.endings import Watcher
 from ibcm_bridge.addons.front_door import FrontDoorLayer
 from ibcm_bridge.addons.held_trust import Clock, utc_now
 from ibcm_bridge.addons.inspection_workers import InspectionWorkers
@@ -67,15 +68,16 @@ class Bridge:
     def __init__(
         self,
         policy: Policy,
-        watching: Sequence[object] = (),
+        watching: Sequence[Watcher] = (),
         *,
         clock: Clock = utc_now,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         """Build contexts, rules and the audit file; StartError, RuleError or OSError otherwise.
 
-        `watching` are addons that look on: their hooks are called after ours, guarded like ours,
-        with mitmproxy's flows. What they change in a flow is not sent.
+        `watching` are addons that look on: they are told of each record of the audit, and their
+        hooks are called after ours, guarded like ours, with mitmproxy's flows. What they change in
+        a flow is not sent.
         """
         self.policy = policy
         limits = policy.limits
@@ -105,7 +107,9 @@ class Bridge:
         except SpoolError as error:
             self._registry.close()
             raise StartError(str(error)) from error
-        self._audit = AuditTrail(self.connections, policy.audit_file, policy.when_unwritable)
+        self._audit = AuditTrail(
+            self.connections, policy.audit_file, policy.when_unwritable, watching
+        )
         self.hooks = listener.Hooks(
             [
                 self._audit,
