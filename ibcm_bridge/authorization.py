@@ -16,7 +16,7 @@ from ibcm_bridge.messages.soap import read_soap_type
 from ibcm_bridge.policy import HttpPublication, PublishedRole, UnlistedHeaders
 from ibcm_bridge.request_head import RequestHead, content_type_parts
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.roles import BodyRule, Inspection, NeverPublished, Resource, RoleProfile
+from ibcm_bridge.roles import BodyRule, Directory, Inspection, NeverPublished, Resource, RoleProfile
 from ibcm_bridge.routing import published_role
 from ibcm_bridge.uploads.packet import Packet, read_packet
 
@@ -119,7 +119,8 @@ def _resources(
     rule = f"{profile.name}.directories.{directory.name}"
     found = [one for one in directory.resources if one.has(path, query)]
     if not found:
-        return Deny(Reason.RESOURCE, rule, f"/{directory.name}/{path[:128]} is not published")
+        detail = f"/{directory.name}/{path[:128]} {_unpublished(directory, path, query)}"
+        return Deny(Reason.RESOURCE, rule, detail)
     refused = next((one.refused for one in found if one.refused), "")
     if refused:
         return Deny(Reason.RESOURCE, rule, "not over the Internet", refused)
@@ -136,6 +137,18 @@ def _resources(
             _names(methods),
         )
     return found
+
+
+def _unpublished(directory: Directory, path: str, query: str | None) -> str:
+    """What of a path and a query that no row is about is not published; the query may be secret."""
+    rows = [one for one in directory.resources if one.publishes(path)]
+    if not rows:
+        return "is not published"
+    if query is None:
+        return "is published, but not without a query"
+    if all(one.query is None for one in rows):
+        return "is published, but not with a query"
+    return "is published, but not with this query"
 
 
 def _check_extensions(profile: RoleProfile, target: RequestTarget) -> Deny | None:
