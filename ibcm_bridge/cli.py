@@ -139,7 +139,8 @@ def _parser() -> argparse.ArgumentParser:
         help="say what the bridge would do with a request, and why",
         description="Follows a request through a policy without sending anything. The last line "
         "is ALLOW, or DENY with the reason, the rule and the requirement, as the audit would have "
-        "them. The exit status is 1 when it would be refused, 2 when it is not understood.",
+        "them. The exit status is 1 when it would be refused, 2 when it is not understood or nothing "
+        "listens on the port of its URL.",
         epilog="Example: ibcm-bridge explain --config config/bridge.yaml --certificate "
         "config/pki/clients/computer.pem DELETE https://bridge.internet.example/SMS_MP/",
     )
@@ -280,11 +281,17 @@ def _explain(options: argparse.Namespace) -> int:
     if policy is None:
         return EXIT_PROBLEM
     denied, answered = False, False
+    noted: set[str] = set()
     try:
         now = circumstances(policy)
         for question in _questions(options, policy):
             explanation = explain(policy, question, now)
             denied = denied or explanation.denial is not None
+            port = explanation.port.describe(question.url) if explanation.port else None
+            if port is not None and port not in noted:
+                # Once: of saved requests each would say the same.
+                noted.add(port)
+                print(f"ibcm-bridge explain: {port}", file=sys.stderr, flush=True)
             if options.json:
                 asked = {"method": question.method, "url": str(question.url)}
                 print(json.dumps(asked | explanation.record()))

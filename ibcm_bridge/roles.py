@@ -116,9 +116,7 @@ class Resource:
     def publishes(self, path: str) -> bool:
         """Whether this row publishes that path, with the right query."""
         return (
-            not self.refused
-            and len(path) <= self.longest
-            and self.path.fullmatch(path) is not None
+            not self.refused and len(path) <= self.longest and self.path.fullmatch(path) is not None
         )
 
     def _refuses(self, path: str, query: str | None) -> bool:

@@ -199,9 +199,7 @@ def test_a_client_that_is_refused_in_the_handshake_is_shown(
     assert b"BEGIN CERTIFICATE" not in saved(flow)
 
 
-def test_a_connection_that_is_turned_away_is_shown(
-    lab: Lab, page: WebPage, tmp_path: Path
-) -> None:
+def test_a_connection_that_is_turned_away_is_shown(lab: Lab, page: WebPage, tmp_path: Path) -> None:
     limits = dataclasses.replace(lab.policy.limits, connections=1)
     policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl", limits=limits)
     with Running(lab, policy, watching=[page]) as narrow, narrow.client() as first:
@@ -215,9 +213,7 @@ def test_a_connection_that_is_turned_away_is_shown(
     assert reasons == [None, "too-many-connections"], "one record a second, so one row a second"
 
 
-@pytest.mark.parametrize(
-    ("hook", "kind"), [("request", HTTPFlow), ("tls_start_client", TCPFlow)]
-)
+@pytest.mark.parametrize(("hook", "kind"), [("request", HTTPFlow), ("tls_start_client", TCPFlow)])
 def test_what_ends_by_a_defect_is_shown(
     shown: Running, page: WebPage, hook: str, kind: type[Flow]
 ) -> None:
