@@ -189,8 +189,10 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
         media_type, parameters = _content_type(values)
         if media_type not in body_rule.media_types:
             # HTTP-MULTIPART
-            named = (media_type or b"none, or not one").decode("latin-1")[:64]
-            return Deny(Reason.MEDIA_TYPE, f"{rule}.media_types", f"Content-Type is {named}")
+            detail = "no Content-Type" if media_type == b"" else "not one Content-Type"
+            if media_type:
+                detail = f"Content-Type is {media_type.decode('latin-1')[:64]}"
+            return Deny(Reason.MEDIA_TYPE, f"{rule}.media_types", detail)
         # Inspected in these, so another encoding would be another document.
         charsets = _CHARSETS.get(body_rule.inspection)
         if charsets is not None and parameters not in charsets:

@@ -451,6 +451,22 @@ def test_a_message_of_another_media_type_is_refused(
     assert denial.reason is Reason.MEDIA_TYPE
 
 
+@pytest.mark.parametrize(
+    ("lines", "detail"),
+    [
+        ((), "no Content-Type"),
+        ((MULTIPART, MULTIPART), "not one Content-Type"),
+        (("Content-Type: ",), "not one Content-Type"),
+        (("Content-Type: Text/Plain; x=secret",), "Content-Type is text/plain"),
+    ],
+)
+def test_what_is_wrong_with_a_media_type_is_said(
+    decide: Decide, request_head: Head, lines: tuple[str, ...], detail: str
+) -> None:
+    denial = denied(decide(request_head(*MESSAGE[:2], *lines, MESSAGE[3])))
+    assert (denial.reason, denial.detail) == (Reason.MEDIA_TYPE, detail)
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/mixed; boundary=x"])
 def test_a_listing_of_another_media_type_is_refused(
     decide: Decide, request_head: Head, content_type: str
