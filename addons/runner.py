@@ -42,6 +42,7 @@ from ibcm_bridge.budget import Budget
 from ibcm_bridge.explain import Circumstances
 from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine
 from ibcm_bridge.policy import Address, BridgePublication, PlaintextListener, Policy
+from ibcm_bridge.policy_file import shipped_clients
 from ibcm_bridge.speaker.bindings import Binding
 from ibcm_bridge.speaker.registry import Registry, RegistryError
 from ibcm_bridge.uploads.spool import SpoolError
@@ -197,7 +198,7 @@ def circumstances(policy: Policy) -> Circumstances:
         with Registry(file) as registry:
             return registry.find(guid)
 
-    return Circumstances(engines(policy), verify_client_path, find, utc_now())
+    return Circumstances(engines(policy), verify_client_path, find, utc_now(), shipped_clients())
 
 
 def engines(policy: Policy) -> list[ContentEngine]:

@@ -15,6 +15,7 @@ from cryptography import x509
 
 from ibcm_bridge import audit
 from ibcm_bridge.authorization import authorize
+from ibcm_bridge.clients import ClientTable, RoleClient
 from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason, Refused
 from ibcm_bridge.identity import (
     AuthenticatedClient,
@@ -58,6 +59,8 @@ class Circumstances:
     find: Find
     """What client GUIDs are bound to."""
     now: datetime.datetime
+    clients: ClientTable
+    """What clients show of a refusal."""
 
 
 NEXT_STEP = "next_step"
@@ -93,6 +96,8 @@ class Explanation:
     """The steps in order, what they came to, and the refusal that ended them, if one did."""
 
     steps: list[str] = field(default_factory=list)
+    roles: frozenset[str] = frozenset()
+    """Those of the publication, once that is known."""
     authorized: Authorized | None = None
     approved: Approved | None = None
     denial: Deny | None = None
@@ -144,7 +149,8 @@ def explain(
         _follow(told, policy, question, circumstances)
     except Refused as refused:
         told.denial = refused.denial
-        told.steps += _told(refused.denial)
+        asking = circumstances.clients.asking(question.url.target, told.roles)
+        told.steps += _told(refused.denial, asking)
     return told
 
 
@@ -157,12 +163,15 @@ def _follow(
     say = told.steps.append
     plain = question.url.scheme == "http"
     url, told.port = _with_port(policy, question.url)
+    if not plain and url.server_name is None:
+        say("With a literal address a client sends no server name.")
     publication = _plaintext(policy, url) if plain else _route(policy, url)
     say(publication.describe())
     if isinstance(publication, TunnelPublication):
         say("Everything passes unseen; only the site system can refuse it.")
         return
 
+    told.roles = frozenset(one.profile.name for one in publication.directories.values())
     client = _client(publication, question.certificates, circumstances.verify_path)
     if isinstance(client, AuthenticatedClient):
         say(f"The client is authenticated as the {client.kind} {client.name}.")
@@ -370,16 +379,18 @@ _STANDINGS = {
 }
 
 
-def _told(denial: Deny) -> list[str]:
+def _told(denial: Deny, asking: Sequence[RoleClient]) -> Iterator[str]:
     row = refusal(denial)
     told = f"status {row.status.value}" if row.status else f"the TLS alert {row.alert}"
-    steps = [
-        f"The client is answered with {told}: {row.text}",
-        f"It would log (inferred): {row.client_log}.",
-        f"Then it {row.next_step.short}: {row.next_step.text}.",
-    ]
-    detail = denial.detail
-    return [f"Refused: {detail}.", *steps] if detail else steps
+    if denial.detail:
+        yield f"Refused: {denial.detail}."
+    yield f"The client is answered with {told}: {row.text}"
+    if len(asking) == 1:
+        yield f"It would log (inferred): {asking[0].shows(row)}."
+        yield f"Then it {asking[0].does(row.next_step)}."
+        return
+    # Neither the path nor the publication says of which role it is a client.
+    yield f"Then it {row.next_step.short}; what it logs depends on the role (docs/refusals.md)."
 
 
 def _allowed[Value](value: Value | Deny) -> Value:

@@ -38,6 +38,7 @@ from ibcm_bridge.roles import CertificatePolicy
 
 MP = "https://bridge.internet.example"
 LIST = "/SMS_MP/.sms_aut?MPLIST"
+NAMED = "bridge.internet.example"
 GUID = "5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
 
 
@@ -125,7 +126,7 @@ def test_what_would_be_refused_is_said_to_be_with_its_reason(
     told = ask(policy, method, url, computer)
     assert reason(told) is expected
     assert told.verdict.startswith(f"DENY {expected.value}, by ")
-    assert any(step.startswith("It would log (inferred): ") for step in told.steps)
+    assert any(step.startswith(("It would log (inferred): ", "Then it ")) for step in told.steps)
 
 
 def test_a_body_is_looked_into(policy: Policy, computer: Credential) -> None:
@@ -326,6 +327,7 @@ def test_a_literal_address_is_not_sent_as_a_server_name(
         Reason.UNKNOWN_NAME,
         "no server name was sent",
     )
+    assert told.steps[0] == "With a literal address a client sends no server name."
 
 
 # What the client does next
@@ -336,6 +338,110 @@ def test_what_the_client_does_next_is_said(policy: Policy, computer: Credential)
     assert refused.steps[-1].startswith("Then it gives up: BITS")
     nobody = ask(policy, "GET", f"{MP}/SMS_MP/", None)
     assert nobody.steps[-1].startswith("Then it cannot connect: ")
+
+
+WSUS = f"{MP}:8531"
+NDES = f"{MP}:8444/certsrv/mscep/mscep.dll"
+
+
+@pytest.fixture
+def everything(lab_files: Path) -> Policy:
+    """A policy with all that can refuse something: the shipped one, and NDES bridged."""
+    text = (lab_files / "bridge.yaml").read_text("utf-8")
+    begin = text.index(f"  - name: {NAMED}\n    mode: bridge\n    listen: 127.0.0.1:8531\n")
+    ndes = text[begin : text.index("    roles:\n      software-update-point:", begin)]
+    ndes = ndes.replace(":8531", ":8444")
+    ndes += "    roles: {policy-module: {site_system: 'https://ndes01.corp.example'}}\n"
+    path = lab_files / "everything.yaml"
+    path.write_text(text.replace("publications:\n", f"publications:\n{ndes}", 1), "utf-8")
+    return load_policy(path)
+
+
+@pytest.fixture(scope="module")
+def of_files(lab_files: Path) -> Credential:
+    return Credential.read(lab_files / "pki" / "clients", "computer")
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "shows"),
+    [
+        ("DELETE", f"{MP}:8443/SMS_MP/x", "CcmMessaging.log: HTTP status 405 for the request."),
+        (
+            "BITS_POST",
+            f"{MP}:8443/CCM_Incoming/x",
+            "CcmMessaging.log: HTTP status 400 for the upload, BITS error 0x80070057.",
+        ),
+        (
+            "DELETE",
+            f"{MP}:8443/SMS_DP_SMSPKG$/x",
+            "DataTransferService.log: HTTP status 405 for the download.",
+        ),
+        (
+            "GET",
+            f"{MP}:8443/nocert_sms_dp_smspkg%24/x",
+            "DataTransferService.log: HTTP status 404 for the download.",
+        ),
+        (
+            "GET",
+            f"{WSUS}/Content/x.exe",
+            "WindowsUpdate.log (Get-WindowsUpdateLog) and WUAHandler.log: error 0x80244019 "
+            "(HTTP status 404).",
+        ),
+        (
+            "POST",
+            f"{WSUS}/ClientWebService/client.asmx",
+            "WindowsUpdate.log (Get-WindowsUpdateLog) and WUAHandler.log: error 0x8024402B "
+            "(HTTP status 415).",
+        ),
+        (
+            "PUT",
+            f"{WSUS}/nothing",
+            "WindowsUpdate.log (Get-WindowsUpdateLog) and WUAHandler.log: error 0x80244019 "
+            "(HTTP status 404).",
+        ),
+        (
+            "PUT",
+            NDES,
+            "Windows' event log DeviceManagement-Enterprise-Diagnostics-Provider/Admin: HTTP "
+            "status 405 for the SCEP request.",
+        ),
+        (
+            "GET",
+            "http://fsp.internet.example:8080/SMS_FSP/.sms_fsp",
+            "FSPStateMessage.log: HTTP status 405 for the state message.",
+        ),
+    ],
+)
+def test_what_the_client_logs_is_that_of_its_role(
+    everything: Policy, of_files: Credential, method: str, url: str, shows: str
+) -> None:
+    told = ask(everything, method, url, of_files)
+    assert f"It would log (inferred): {shows}" in told.steps
+    ccm = "CcmMessaging" in shows
+    assert any("BITS" in step for step in told.steps[-1:]) <= (ccm or "DataTransfer" in shows)
+
+
+@pytest.mark.parametrize(
+    ("url", "log"),
+    [
+        (f"{MP}:8443/SMS_MP/x", "CcmMessaging.log: WinHTTP 12175"),
+        (f"{MP}:8443/SMS_DP_SMSPKG$/x", "DataTransferService.log: WinHTTP 12175"),
+        ("https://nobody.example/ClientWebService/client.asmx", "WindowsUpdate.log ("),
+        ("https://nobody.example/certsrv/mscep/mscep.dll", "Windows' event log Dev"),
+    ],
+)
+def test_so_it_is_where_the_handshake_is_refused(everything: Policy, url: str, log: str) -> None:
+    told = ask(everything, "GET", url, None)
+    assert told.denial is not None
+    assert any(one.startswith(f"It would log (inferred): {log}") for one in told.steps)
+
+
+def test_of_a_path_that_says_no_role_no_log_is_promised(everything: Policy) -> None:
+    told = ask(everything, "GET", "https://nobody.example/", None)
+    assert told.steps[-1] == (
+        "Then it cannot connect; what it logs depends on the role (docs/refusals.md)."
+    )
+    assert not any("CcmMessaging" in step or "BITS" in step for step in told.steps)
 
 
 # The command
@@ -352,6 +458,30 @@ def command(directory: Path, *arguments: str) -> int:
     certificate = directory / "pki" / "clients" / "computer.pem"
     given = ("--config", str(directory / "bridge.yaml"), "--certificate", str(certificate))
     return main(["explain", *given, *arguments])
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        ("DELETE", f"{MP}:8443/SMS_MP/"),
+        ("GET", f"{MP}:8443{LIST}"),
+        ("GET", f"http://{NAMED}:8443/"),
+        ("GET", f"{MP}:8531/Content/x.exe"),
+        ("GET", "https://nobody.example/"),
+        ("GET", "https://[2001:db8::1]/certsrv/"),
+        ("GET", "https://mp-tunnel.internet.example:8443/"),
+    ],
+)
+def test_an_answer_is_sentences_that_fit_a_terminal(
+    lab_files: Path, question: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(lab_files, *question)
+    *lines, verdict = capsys.readouterr().out.splitlines()
+    assert verdict == "ALLOW" or verdict.startswith("DENY ")
+    assert max(map(len, lines)) <= 80
+    sentences = "\n".join(lines).replace("\n  ", " ").splitlines()
+    if verdict != "ALLOW":
+        assert [one for one in sentences if one.startswith("Refused: ") and one.endswith(".")]
 
 
 def test_for_machines_there_is_json(lab_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -654,9 +784,6 @@ def test_a_url_without_a_port_means_that_of_its_scheme(policy: Policy) -> None:
     assert told.denial is not None
     assert told.denial.reason is Reason.UNKNOWN_NAME
     assert "nothing is published as" in told.denial.detail
-
-
-NAMED = "bridge.internet.example"
 
 
 @pytest.mark.parametrize(
