@@ -538,7 +538,10 @@ def test_requests_that_mitmproxy_saved_are_explained_one_by_one(
     bad = sent("CCM_POST", "/ccm_system_altauth/request", b"x")
     path = saved(tmp_path / "flows", good, bad)
     assert command(lab_files, "--json", "--flow", str(path)) == 1
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    told = capsys.readouterr()
+    first, second = map(json.loads, told.out.splitlines())
+    assert first["port"] == second["port"] == {"taken": 8443, "others": [8531]}
+    assert told.err.count("took port 8443") == 1, "once, not for each"
     assert (first["verdict"], first["method"]) == ("allow", "GET")
     assert first["url"] == f"{MP}/SMS_MP/.sms_aut?MPLIST"
     assert (second["verdict"], second["reason"]) == ("deny", "bypass-directory")
