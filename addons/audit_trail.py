@@ -1,5 +1,8 @@
 """Writes the audit: one JSON line per request, tunnel and refused connection.
 
+Who looks on (`Watcher`) is told of each record from here and not by hooks of its own: some
+refusals have none (a handshake that OpenSSL ends, a connection too many, a defect).
+
 No addon else writes a record, and no record is written twice. A record that cannot be written is
 an exception in a hook, and so ends its connection like any other defect; from then on requests are
 refused until one can be written. Where the policy says `when_unwritable: continue` they are not:
@@ -12,6 +15,7 @@ import datetime
 import logging
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from mitmproxy.connection import Client
@@ -23,7 +27,7 @@ from ibcm_bridge import audit
 from ibcm_bridge.addons.audit_file import AuditFile
 from ibcm_bridge.addons.client_authentication import failed_handshake
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
-from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
+from ibcm_bridge.addons.endings import Ended, EndedTunnel, RefusedConnection, Watcher
 from ibcm_bridge.budget import Hold
 from ibcm_bridge.decisions import Approved, Deny, Reason
 from ibcm_bridge.identity import AuthenticatedClient
@@ -48,9 +52,11 @@ class AuditTrail:
         connections: Connections,
         path: Path | None,
         when_unwritable: WhenUnwritable = WhenUnwritable.REFUSE,
+        watching: Sequence[Watcher] = (),
     ) -> None:
         """Open the file for appending. OSError where that fails, before anything is served."""
         self._connections = connections
+        self._watching = watching
         self._file = AuditFile(path)
         self._when_unwritable = when_unwritable
         self._failed = False
@@ -86,7 +92,7 @@ class AuditTrail:
         if refused.connection.written:
             return
         refused.connection.written = True
-        self._write(of_refusal(refused))
+        self._record(of_refusal(refused), refused)
 
     def turned_away(self, client: Client, listener: Listener | PlaintextListener) -> None:
         """A connection that was one too many; one record a second, or the disk would be next."""
@@ -103,14 +109,14 @@ class AuditTrail:
     def tunnel_ended(self, ended: EndedTunnel) -> None:
         """A tunnel: how much passed, and that nothing else is known."""
         ended.connection.written = True
-        self._write(of_tunnel(ended))
+        self._record(of_tunnel(ended), ended)
 
     def exchange_ended(self, exchange: Exchange) -> None:
         """A request, however it ended."""
         if exchange.written:
             return
         exchange.written = True
-        self._write(of_exchange(exchange))
+        self._record(of_exchange(exchange), exchange)
 
     def record_defect(self, client: Client, where: str, error: BaseException) -> None:
         """Write down that the bridge failed. Never raises: it is the last thing that can be done.
@@ -137,6 +143,11 @@ class AuditTrail:
         if self._failed and self._when_unwritable is WhenUnwritable.REFUSE:
             # The refusal is written down, or tried to: so it is found out when it works again.
             raise OSError("the audit cannot be written")
+
+    def _record(self, record: audit.Record, ended: Ended) -> None:
+        self._write(record)
+        for one in self._watching:
+            one.recorded(ended)
 
     def _write(self, record: audit.Record) -> None:
         # Whatever is raised in between, an OSError or not, it has failed.

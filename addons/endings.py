@@ -6,6 +6,7 @@ How a connection, a tunnel or a request ended; and an answer that is to be read 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands
@@ -53,6 +54,17 @@ class ExchangeEndedHook(commands.StartHook):
     """A request has been answered, refused or given up."""
 
     data: Exchange
+
+
+type Ended = Exchange | EndedTunnel | RefusedConnection
+"""What the audit has a record of."""
+
+
+class Watcher(Protocol):
+    """An addon that looks on."""
+
+    def recorded(self, ended: Ended) -> None:
+        """The audit has written the record of this, once. Must not raise."""
 
 
 @dataclass

@@ -27,6 +27,7 @@ from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.content_engines import EngineSetup, engine_setup
+from ibcm_bridge.addons.endings import Watcher
 from ibcm_bridge.addons.front_door import FrontDoorLayer
 from ibcm_bridge.addons.held_trust import Clock, utc_now
 from ibcm_bridge.addons.inspection_workers import InspectionWorkers
@@ -41,6 +42,7 @@ from ibcm_bridge.budget import Budget
 from ibcm_bridge.explain import Circumstances
 from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine
 from ibcm_bridge.policy import Address, BridgePublication, PlaintextListener, Policy
+from ibcm_bridge.policy_file import shipped_clients
 from ibcm_bridge.speaker.bindings import Binding
 from ibcm_bridge.speaker.registry import Registry, RegistryError
 from ibcm_bridge.uploads.spool import SpoolError
@@ -67,15 +69,16 @@ class Bridge:
     def __init__(
         self,
         policy: Policy,
-        watching: Sequence[object] = (),
+        watching: Sequence[Watcher] = (),
         *,
         clock: Clock = utc_now,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         """Build contexts, rules and the audit file; StartError, RuleError or OSError otherwise.
 
-        `watching` are addons that look on: their hooks are called after ours, guarded like ours,
-        with mitmproxy's flows. What they change in a flow is not sent.
+        `watching` are addons that look on: they are told of each record of the audit, and their
+        hooks are called after ours, guarded like ours, with mitmproxy's flows. What they change in
+        a flow is not sent.
         """
         self.policy = policy
         limits = policy.limits
@@ -105,7 +108,9 @@ class Bridge:
         except SpoolError as error:
             self._registry.close()
             raise StartError(str(error)) from error
-        self._audit = AuditTrail(self.connections, policy.audit_file, policy.when_unwritable)
+        self._audit = AuditTrail(
+            self.connections, policy.audit_file, policy.when_unwritable, watching
+        )
         self.hooks = listener.Hooks(
             [
                 self._audit,
@@ -193,7 +198,7 @@ def circumstances(policy: Policy) -> Circumstances:
         with Registry(file) as registry:
             return registry.find(guid)
 
-    return Circumstances(engines(policy), verify_client_path, find, utc_now())
+    return Circumstances(engines(policy), verify_client_path, find, utc_now(), shipped_clients())
 
 
 def engines(policy: Policy) -> list[ContentEngine]:

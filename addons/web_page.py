@@ -1,7 +1,7 @@
 """mitmproxy's web page on the bridge's traffic: an addon that looks on (`run --web`).
 
-1. A request, a tunnel and a refused connection are shown once they have ended, as
-   `redacted_flows` makes them.
+1. Whatever the audit has a record of is shown once it is written, as `redacted_flows` makes it: a
+   request, a tunnel, a refused connection.
 2. Views of messages are made in a thread, for a client can make one take seconds. Few may wait for
    it, and what comes when there are enough is shown without one.
 3. `Kept` has the flows, up to a number of them and of bytes; the oldest go first.
@@ -30,7 +30,7 @@ from mitmproxy.http import HTTPFlow, Response
 from mitmproxy.tcp import TCPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
-from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
+from ibcm_bridge.addons.endings import Ended, EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.redacted_flows import (
     Readable,
     exchange_flow,
@@ -111,8 +111,17 @@ class WebPage:
         self._answers[flow.client_conn.id] = (flow.response, readable_reply(exchange_of(flow)))
 
     @_apart
-    def exchange_ended(self, exchange: Exchange) -> None:
-        """Show a request."""
+    def recorded(self, ended: Ended) -> None:
+        """Show what the audit has just written down."""
+        match ended:
+            case EndedTunnel():
+                self.kept.add(tunnel_flow(ended))
+            case RefusedConnection():
+                self.kept.add(refused_flow(ended))
+            case _:
+                self._exchange(ended)
+
+    def _exchange(self, exchange: Exchange) -> None:
         answer, reply = self._answers.pop(exchange.connection.client.id, (None, None))
         flow = exchange_flow(exchange, answer)
         asked = readable_request(exchange)
@@ -137,18 +146,8 @@ class WebPage:
         self.kept.add(flow)
 
     @_apart
-    def tunnel_ended(self, ended: EndedTunnel) -> None:
-        """Show a tunnel."""
-        self.kept.add(tunnel_flow(ended))
-
-    @_apart
-    def connection_refused(self, refused: RefusedConnection) -> None:
-        """Show a connection that carried nothing."""
-        self.kept.add(refused_flow(refused))
-
-    @_apart
     def client_disconnected(self, client: Client) -> None:
-        """Forget what was under way on a connection that ended by a defect."""
+        """Forget what was under way on a connection whose request has no record."""
         self._answers.pop(client.id, None)
 
 

@@ -16,7 +16,7 @@ from ibcm_bridge.messages.soap import read_soap_type
 from ibcm_bridge.policy import HttpPublication, PublishedRole, UnlistedHeaders
 from ibcm_bridge.request_head import TOKEN, RequestHead, content_type_parts
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.roles import BodyRule, Inspection, NeverPublished, Resource, RoleProfile
+from ibcm_bridge.roles import BodyRule, Directory, Inspection, NeverPublished, Resource, RoleProfile
 from ibcm_bridge.routing import published_role
 from ibcm_bridge.uploads.packet import Packet, read_packet
 
@@ -122,7 +122,8 @@ def _resources(
     rule = f"{profile.name}.directories.{directory.name}"
     found = [one for one in directory.resources if one.has(path, query)]
     if not found:
-        return Deny(Reason.RESOURCE, rule, f"/{directory.name}/{path[:128]} is not published")
+        detail = f"/{directory.name}/{path[:128]} {_unpublished(directory, path, query)}"
+        return Deny(Reason.RESOURCE, rule, detail)
     refused = next((one.refused for one in found if one.refused), "")
     if refused:
         return Deny(Reason.RESOURCE, rule, "not over the Internet", refused)
@@ -139,6 +140,18 @@ def _resources(
             _names(methods),
         )
     return found
+
+
+def _unpublished(directory: Directory, path: str, query: str | None) -> str:
+    """What of a path and a query that no row is about is not published; the query may be secret."""
+    rows = [one for one in directory.resources if one.publishes(path)]
+    if not rows:
+        return "is not published"
+    if query is None:
+        return "is published, but not without a query"
+    if all(one.query is None for one in rows):
+        return "is published, but not with a query"
+    return "is published, but not with this query"
 
 
 def _check_extensions(profile: RoleProfile, target: RequestTarget) -> Deny | None:
@@ -179,8 +192,10 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
         media_type, parameters = _content_type(values)
         if media_type not in body_rule.media_types:
             # HTTP-MULTIPART
-            named = (media_type or b"none, or not one").decode("latin-1")[:64]
-            return Deny(Reason.MEDIA_TYPE, f"{rule}.media_types", f"Content-Type is {named}")
+            detail = "no Content-Type" if media_type == b"" else "not one Content-Type"
+            if media_type:
+                detail = f"Content-Type is {media_type.decode('latin-1')[:64]}"
+            return Deny(Reason.MEDIA_TYPE, f"{rule}.media_types", detail)
         # Inspected in these, so another encoding would be another document.
         charsets = _CHARSETS.get(body_rule.inspection)
         if charsets is not None and parameters not in charsets:

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 EXIT_PROBLEM = 1
 EXIT_USAGE = 2
+COLUMNS = 80
 WEB_PORT = 8081
 """As mitmweb's."""
 EXIT_INTERRUPTED = 130
@@ -139,7 +141,8 @@ def _parser() -> argparse.ArgumentParser:
         help="say what the bridge would do with a request, and why",
         description="Follows a request through a policy without sending anything. The last line "
         "is ALLOW, or DENY with the reason, the rule and the requirement, as the audit would have "
-        "them. The exit status is 1 when it would be refused, 2 when it is not understood.",
+        "them. The exit status is 1 when it would be refused, 2 when it is not understood or "
+        "nothing listens on the port of its URL.",
         epilog="Example: ibcm-bridge explain --config config/bridge.yaml --certificate "
         "config/pki/clients/computer.pem DELETE https://bridge.internet.example/SMS_MP/",
     )
@@ -280,11 +283,17 @@ def _explain(options: argparse.Namespace) -> int:
     if policy is None:
         return EXIT_PROBLEM
     denied, answered = False, False
+    noted: set[str] = set()
     try:
         now = circumstances(policy)
         for question in _questions(options, policy):
             explanation = explain(policy, question, now)
             denied = denied or explanation.denial is not None
+            port = explanation.port.describe(question.url) if explanation.port else None
+            if port is not None and port not in noted:
+                # Once: of saved requests each would say the same.
+                noted.add(port)
+                print(f"ibcm-bridge explain: {port}", file=sys.stderr, flush=True)
             if options.json:
                 asked = {"method": question.method, "url": str(question.url)}
                 print(json.dumps(asked | explanation.record()))
@@ -292,8 +301,9 @@ def _explain(options: argparse.Namespace) -> int:
                 # Of saved requests there may be many; one that was asked for is known.
                 heading = [question.describe()] if options.flow else []
                 blank = [""] if answered else []
-                lines = (*blank, *heading, *explanation.steps, explanation.verdict)
-                print(*map(_printable, lines), sep="\n")
+                steps = [_folded(_printable(one)) for one in explanation.steps]
+                verdict = _printable(explanation.verdict)
+                print(*blank, *map(_printable, heading), *steps, verdict, sep="\n")
             answered = True
     except (OSError, ValueError, RegistryError) as error:
         why = str(error)
@@ -310,6 +320,13 @@ def _printable(text: str) -> str:
     """Names and paths are anybody's text, and this may be for a terminal."""
     return "".join(
         one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
+    )
+
+
+def _folded(text: str) -> str:
+    """A sentence in lines of a terminal; no word is taken apart."""
+    return textwrap.fill(
+        text, COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
 
 

@@ -15,6 +15,7 @@ from cryptography import x509
 
 from ibcm_bridge import audit
 from ibcm_bridge.authorization import authorize
+from ibcm_bridge.clients import ClientTable, RoleClient
 from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason, Refused
 from ibcm_bridge.identity import (
     AuthenticatedClient,
@@ -58,12 +59,36 @@ class Circumstances:
     find: Find
     """What client GUIDs are bound to."""
     now: datetime.datetime
+    clients: ClientTable
+    """What clients show of a refusal."""
 
 
 NEXT_STEP = "next_step"
+PORT = "port"
 NOT_GIVEN = "body_not_given"
 STEPS = "steps"
 """Keys of a record that the audit has no need of."""
+
+
+class NoListenerError(ValueError):
+    """A port on which nothing listens, so nobody would answer: a mistake of the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What a URL without a port was taken for."""
+
+    taken: int
+    others: tuple[int, ...]
+    """The other ports on which the same name is published."""
+
+    def describe(self, url: Url) -> str | None:
+        """A sentence without its end; None where nothing else could have been meant."""
+        if self.others:
+            others = listed([str(one) for one in self.others])
+            return f"took port {self.taken}; {url.host} has {others} too"
+        usual = self.taken == _OF_SCHEME[url.scheme]
+        return None if usual else f"took port {self.taken}, the only one of {url.host}"
 
 
 @dataclass(slots=True)
@@ -71,9 +96,13 @@ class Explanation:
     """The steps in order, what they came to, and the refusal that ended them, if one did."""
 
     steps: list[str] = field(default_factory=list)
+    roles: frozenset[str] = frozenset()
+    """Those of the publication, once that is known."""
     authorized: Authorized | None = None
     approved: Approved | None = None
     denial: Deny | None = None
+    port: Port | None = None
+    """None where the URL had one, and where the name is not published."""
     body_not_given: bool = False
     """Whether the body, which was not given, would still have to be inspected."""
 
@@ -102,6 +131,8 @@ class Explanation:
             said[audit.DROPPED_HEADERS] = audit.dropped_field(self.authorized.dropped)
         if self.approved is not None:
             said |= audit.approved_fields(self.approved)
+        if self.port is not None:
+            said[PORT] = {"taken": self.port.taken, "others": list(self.port.others)}
         said[NOT_GIVEN] = self.body_not_given or None
         said[STEPS] = tuple(self.steps)
         return audit.said(said)
@@ -112,13 +143,14 @@ def explain(
     question: Question,
     circumstances: Circumstances,
 ) -> Explanation:
-    """Follow a request through the bridge."""
+    """Follow a request through the bridge. NoListenerError where there is none on its port."""
     told = Explanation()
     try:
         _follow(told, policy, question, circumstances)
     except Refused as refused:
         told.denial = refused.denial
-        told.steps += _told(refused.denial)
+        asking = circumstances.clients.asking(question.url.target, told.roles)
+        told.steps += _told(refused.denial, asking)
     return told
 
 
@@ -130,13 +162,16 @@ def _follow(
 ) -> None:
     say = told.steps.append
     plain = question.url.scheme == "http"
-    url = _with_port(policy, question.url)
+    url, told.port = _with_port(policy, question.url)
+    if not plain and url.server_name is None:
+        say("With a literal address a client sends no server name.")
     publication = _plaintext(policy, url) if plain else _route(policy, url)
     say(publication.describe())
     if isinstance(publication, TunnelPublication):
         say("Everything passes unseen; only the site system can refuse it.")
         return
 
+    told.roles = frozenset(one.profile.name for one in publication.directories.values())
     client = _client(publication, question.certificates, circumstances.verify_path)
     if isinstance(client, AuthenticatedClient):
         say(f"The client is authenticated as the {client.kind} {client.name}.")
@@ -204,22 +239,71 @@ def ports(policy: Policy) -> frozenset[int]:
 
 
 def _ports(listener: Listener | PlaintextListener) -> frozenset[int]:
-    if isinstance(listener, PlaintextListener):
-        return frozenset((listener.address[1], listener.publication.public_port))
-    public = (one.public_port for one in listener.publications.values())
+    public = (one.public_port for one in _published(listener))
     return frozenset((listener.address[1], *public))
 
 
-def _with_port(policy: Policy, url: Url) -> Url:
-    """A URL without a port means that of its scheme; where nothing has that one, any will do."""
-    port = _OF_SCHEME[url.scheme]
-    if url.port is not None or port not in ports(policy):
-        return url
-    return Url(url.scheme, url.name, port, url.target)
+def _published(
+    listener: Listener | PlaintextListener,
+) -> tuple[Publication | PlaintextPublication, ...]:
+    if isinstance(listener, PlaintextListener):
+        return (listener.publication,)
+    return tuple(listener.publications.values())
+
+
+def _with_port(policy: Policy, url: Url) -> tuple[Url, Port | None]:
+    """The URL with the port that is meant where it has none, and which that is.
+
+    That of its scheme where the name is published there, else that of the first publication of the
+    name. Where nobody publishes the name, any will do: it is refused on each.
+    """
+    known = ports(policy)
+    if url.port is not None:
+        if url.port not in known:
+            raise NoListenerError(f"nothing listens on port {url.port}, only on {_those(policy)}")
+        return url, None
+    usual = _OF_SCHEME[url.scheme]
+    offered = tuple(dict.fromkeys(_offered(policy, url, url.scheme)))
+    if not offered and usual in known:
+        return url.on(usual), None
+    # Of a name that has no HTTP, it is said how HTTP ends where it has TLS.
+    offered = offered or tuple(dict.fromkeys(_offered(policy, url, "https")))
+    if not offered:
+        return url, None
+    taken = usual if usual in offered else offered[0]
+    return url.on(taken), Port(taken, tuple(one for one in offered if one != taken))
+
+
+def _offered(policy: Policy, url: Url, scheme: str) -> Iterator[int]:
+    """The ports on which the name is published for a scheme."""
+    for listener in policy.listeners:
+        if isinstance(listener, PlaintextListener):
+            if scheme == "http" and url.name == listener.publication.name:
+                yield listener.publication.public_port
+        elif scheme == "https":
+            answer = route(listener, ClientHelloFacts(url.server_name))
+            if not isinstance(answer, Deny):
+                yield answer.public_port
+
+
+def _those(policy: Policy) -> str:
+    http = {
+        port
+        for one in policy.listeners
+        if isinstance(one, PlaintextListener)
+        for port in _ports(one)
+    }
+    named = [f"{port} (http)" if port in http else str(port) for port in sorted(ports(policy))]
+    return listed(named)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as in a sentence: a, b and c."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _route(policy: Policy, url: Url) -> Publication:
-    denial = Deny(Reason.UNKNOWN_NAME, "listener.publications", f"nothing listens on {url.port}")
+    denial = Deny(Reason.UNKNOWN_NAME, "listener.publications", "nothing is published over TLS")
     found: list[Publication] = []
     for listener in policy.listeners:
         if isinstance(listener, PlaintextListener):
@@ -230,20 +314,19 @@ def _route(policy: Policy, url: Url) -> Publication:
         if isinstance(answer, Deny):
             if url.port is None or url.port in _ports(listener):
                 denial = answer
-        elif url.port in (None, listener.address[1], answer.public_port):
+        elif url.port in (listener.address[1], answer.public_port):
             found.append(answer)
     if not found:
         raise Refused(denial)
-    return found[0]
+    # A port that clients connect to comes before one that is only listened on.
+    return next((one for one in found if one.public_port == url.port), found[0])
 
 
 def _plaintext(policy: Policy, url: Url) -> PlaintextPublication:
     for listener in policy.listeners:
-        if isinstance(listener, PlaintextListener):
-            publication = listener.publication
-            # Of a request to that port the Host field says the rest.
-            if url.port in _ports(listener) or (url.port is None and url.name == publication.name):
-                return publication
+        # Of a request to that port the Host field says the rest.
+        if isinstance(listener, PlaintextListener) and url.port in _ports(listener):
+            return listener.publication
     raise Refused(Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port"))
 
 
@@ -296,16 +379,18 @@ _STANDINGS = {
 }
 
 
-def _told(denial: Deny) -> list[str]:
+def _told(denial: Deny, asking: Sequence[RoleClient]) -> Iterator[str]:
     row = refusal(denial)
     told = f"status {row.status.value}" if row.status else f"the TLS alert {row.alert}"
-    steps = [
-        f"The client is answered with {told}: {row.text}",
-        f"It would log (inferred): {row.client_log}.",
-        f"Then it {row.next_step.short}: {row.next_step.text}.",
-    ]
-    detail = denial.detail
-    return [f"Refused: {detail}.", *steps] if detail else steps
+    if denial.detail:
+        yield f"Refused: {denial.detail}."
+    yield f"The client is answered with {told}: {row.text}"
+    if len(asking) == 1:
+        yield f"It would log (inferred): {asking[0].shows(row)}."
+        yield f"Then it {asking[0].does(row.next_step)}."
+        return
+    # Neither the path nor the publication says of which role it is a client.
+    yield f"Then it {row.next_step.short}; what it logs depends on the role (docs/refusals.md)."
 
 
 def _allowed[Value](value: Value | Deny) -> Value:

@@ -47,6 +47,10 @@ class Url:
         name = f"[{self.name}]" if ":" in self.name else self.name
         return name if self.port in (None, _PORTS.get(self.scheme)) else f"{name}:{self.port}"
 
+    def on(self, port: int) -> Url:
+        """The same on a port."""
+        return Url(self.scheme, self.name, port, self.target)
+
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host}{self.target}"
 

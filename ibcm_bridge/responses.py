@@ -3,10 +3,7 @@
 The client is told the status, a fixed sentence and a reference number by which the operator finds
 the audit record. Nothing of the request and no name or address of the internal network is in it.
 
-`client_log` is the line an administrator will find on the client, inferred (protocol.md §12 lists
-what no capture has confirmed). Of the numbers, Microsoft's list of WinHTTP errors says that 12030
-is a connection that was reset or ended, 12157 anything that Schannel reports and 12175 a fault of
-the server's certificate; which of them an alert becomes, it does not say.
+What the client shows of it and does next differs by role: `clients` has that.
 
 A status is chosen by what the client does next. What another try cannot change is told by one that
 BITS takes for final, and what may be over in a while by one after which it tries again. A refused
@@ -21,60 +18,20 @@ from http import HTTPStatus
 
 from ibcm_bridge.decisions import Deny, Reason
 
-_BITS_STATUSES = 'Microsoft, "Handling Server Application Errors", of uploads'
-_BITS_DEFAULTS = 'Microsoft, "SetMinimumRetryDelay" and "SetNoProgressTimeout", as defaults'
-_BITS_ERROR = "[MC-BUP] section 3.1.5.1.7"
-_BITS_STATES = 'Microsoft, "BG_JOB_STATE enumeration"'
-
 
 class NextStep(Enum):
-    """What the client does with an answer: BITS, and ccmexec with a message in its queue."""
+    """What becomes of what was asked; `clients` says by role what that means."""
 
-    GIVES_UP = (
-        "gives up",
-        "BITS ends the job with an error",
-        _BITS_STATUSES,
-        "it does so with a download too, and the content is asked for at the next distribution "
-        "point, if the client knows one; a message stays in its queue and is sent again until its "
-        "time is over",
-    )
-    TRIES_AGAIN = (
-        "tries again",
-        "BITS waits ten minutes and tries again, until there has been no progress for 14 days",
-        _BITS_DEFAULTS,
-        "a message is sent again from its queue; whether Retry-After is heeded is not known",
-    )
-    STARTS_OVER = (
-        "starts over",
-        "BITS asks for another session and sends the file from its beginning",
-        _BITS_ERROR,
-        "nothing else is answered so",
-    )
-    GOES_ON = (
-        "goes on",
-        "BITS sends on from the offset that it is told",
-        "[MC-BUP] section 3.1.5.1.4",
-        "nothing else is answered so",
-    )
-    CANNOT_CONNECT = (
-        "cannot connect",
-        "BITS takes a connection that fails for an error that will pass, and tries again",
-        _BITS_STATES,
-        "a refused handshake is one; after some failures another management point is tried, if "
-        "the client knows one",
-    )
-
-    def __init__(self, short: str, confirmed: str, source: str, inferred: str) -> None:
-        self.short = short
-        self.confirmed = confirmed
-        self.source = source
-        """Where what is confirmed is written."""
-        self.inferred = inferred
+    GIVES_UP = "gives up"
+    TRIES_AGAIN = "tries again"
+    STARTS_OVER = "starts over"
+    GOES_ON = "goes on"
+    CANNOT_CONNECT = "cannot connect"
 
     @property
-    def text(self) -> str:
-        """All of it, as one sentence without its end."""
-        return f"{self.confirmed} (confirmed: {self.source}); {self.inferred} (inferred)"
+    def short(self) -> str:
+        """In words, after "the client"."""
+        return self.value
 
 
 SESSION_NOT_FOUND = 0x8020001F
@@ -88,7 +45,8 @@ _CONTEXT_SERVER = "0x5"
 
 _PASSING_4XX = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT)
 _FINAL_5XX = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-"""The exceptions of BITS: all other 4xx are final and all other 5xx will pass (_BITS_STATUSES)."""
+"""The exceptions of BITS: all other 4xx are final and all other 5xx will pass (Microsoft, "Handling
+Server Application Errors", of uploads)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +58,10 @@ class Refusal:
     alert: str | None
     text: str
     """One sentence: to the client for a status, and to people in reports for both."""
-    client_log: str
     bits_error: int | None = None
     """Of an upload, what BITS is told: an HRESULT ([MC-BUP] §2.2.1.2)."""
+    is_upload: bool = False
+    """Whether only an upload is refused so."""
 
     @property
     def next_step(self) -> NextStep:
@@ -119,25 +78,18 @@ class Refusal:
         return NextStep.GIVES_UP
 
 
-def _http(requirement: str, status: HTTPStatus, text: str, client_log: str = "") -> Refusal:
-    seen = client_log or f"CcmMessaging.log: HTTP status {status.value} for the request"
-    return Refusal(requirement, status, None, text, seen)
+def _http(requirement: str, status: HTTPStatus, text: str) -> Refusal:
+    return Refusal(requirement, status, None, text)
 
 
 def _upload(
     status: HTTPStatus, text: str, error: int | None, requirement: str = "BRIDGE-INSPECT"
 ) -> Refusal:
-    seen = f"CcmMessaging.log: HTTP status {status.value} for the upload"
-    if error is not None:
-        seen += f", BITS error 0x{error:08X}"
-    return Refusal(requirement, status, None, text, seen, error)
-
-
-_TLS_LOG = "CcmMessaging.log: WinHTTP 12175, 12157 or 12030; Schannel's event has the alert"
+    return Refusal(requirement, status, None, text, error, is_upload=True)
 
 
 def _tls(requirement: str, alert: str, text: str) -> Refusal:
-    return Refusal(requirement, None, alert, text, _TLS_LOG)
+    return Refusal(requirement, None, alert, text)
 
 
 _S = HTTPStatus

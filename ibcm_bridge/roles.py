@@ -105,13 +105,19 @@ class Resource:
             return False
         if self.refused:
             return self._refuses(path, query)
-        if not self.path.fullmatch(path):
+        if not self.publishes(path):
             return False
         if self.query is None or query is None:
             return self.query is None and query is None
         if not self.never_in_query.isdisjoint(_WORDS.findall(query.lower())):
             return False
         return self.query.fullmatch(query) is not None
+
+    def publishes(self, path: str) -> bool:
+        """Whether this row publishes that path, with the right query."""
+        return (
+            not self.refused and len(path) <= self.longest and self.path.fullmatch(path) is not None
+        )
 
     def _refuses(self, path: str, query: str | None) -> bool:
         """More than by the letter: with path info, and with whatever else is in the query.

@@ -258,6 +258,25 @@ def test_what_is_not_named_like_a_package_is_none(
         assert denied(decide(request_head(line[0], target, *line[1:]))).reason is Reason.RESOURCE
 
 
+@pytest.mark.parametrize(
+    ("target", "detail"),
+    [
+        ("/SMS_MP/nothing", "/sms_mp/nothing is not published"),
+        ("/SMS_MP/nothing?MPLIST", "/sms_mp/nothing is not published"),
+        ("/SMS_MP/.sms_aut", "/sms_mp/.sms_aut is published, but not without a query"),
+        ("/SMS_MP/.sms_aut?x=secret", "/sms_mp/.sms_aut is published, but not with this query"),
+        ("/SMS_MP/.sms_aut?", "/sms_mp/.sms_aut is published, but not with this query"),
+        (f"{SIGNATURE[1]}?x", f"{SIGNATURE[1].lower()} is published, but not with a query"),
+    ],
+)
+def test_a_path_that_is_published_is_said_to_be_where_the_query_is_not(
+    decide: Decide, request_head: Head, target: str, detail: str
+) -> None:
+    denial = denied(decide(request_head("GET", target)))
+    assert denial.reason is Reason.RESOURCE
+    assert denial.detail.lower() == detail
+
+
 @pytest.mark.parametrize("file", ["Datalib/x", "FileLib", "SCCMContentLib/Datalib.INI"])
 def test_a_file_of_a_package_may_be_named_like_what_is_not_listed(
     decide: Decide, request_head: Head, file: str
@@ -468,6 +487,22 @@ def test_a_message_of_another_media_type_is_refused(
 ) -> None:
     denial = denied(decide(request_head(*MESSAGE[:2], *lines, MESSAGE[3])))
     assert denial.reason is Reason.MEDIA_TYPE
+
+
+@pytest.mark.parametrize(
+    ("lines", "detail"),
+    [
+        ((), "no Content-Type"),
+        ((MULTIPART, MULTIPART), "not one Content-Type"),
+        (("Content-Type: ",), "not one Content-Type"),
+        (("Content-Type: Text/Plain; x=secret",), "Content-Type is text/plain"),
+    ],
+)
+def test_what_is_wrong_with_a_media_type_is_said(
+    decide: Decide, request_head: Head, lines: tuple[str, ...], detail: str
+) -> None:
+    denial = denied(decide(request_head(*MESSAGE[:2], *lines, MESSAGE[3])))
+    assert (denial.reason, denial.detail) == (Reason.MEDIA_TYPE, detail)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/mixed; boundary=x"])

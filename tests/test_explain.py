@@ -17,7 +17,7 @@ from mitmproxy.test import tflow
 from ibcm_bridge.addons.runner import circumstances
 from ibcm_bridge.cli import main
 from ibcm_bridge.decisions import Reason
-from ibcm_bridge.explain import Explanation, explain
+from ibcm_bridge.explain import Explanation, NoListenerError, Port, explain, listed
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar
 from ibcm_bridge.lab.certificates import Credential
@@ -34,9 +34,11 @@ from ibcm_bridge.policy import (
 )
 from ibcm_bridge.policy_file import load_policy
 from ibcm_bridge.question import Url, described, read_url
+from ibcm_bridge.roles import CertificatePolicy
 
 MP = "https://bridge.internet.example"
 LIST = "/SMS_MP/.sms_aut?MPLIST"
+NAMED = "bridge.internet.example"
 GUID = "5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
 
 
@@ -114,7 +116,6 @@ def test_what_would_be_sent_on_is_said_to_be(policy: Policy, computer: Credentia
         ("GET", f"{MP}/SMS_MP/.sms_aut?MPKEYINFORMATIONMEDIA", Reason.RESOURCE),
         ("GET", f"{MP}/SMS_MP/../ccm_system/request", Reason.TARGET_UNSAFE),
         ("GET", "https://other.example/", Reason.UNKNOWN_NAME),
-        ("GET", f"{MP}:9999/SMS_MP/.sms_aut?MPLIST", Reason.UNKNOWN_NAME),
         ("GET", "http://bridge.internet.example/", Reason.PLAINTEXT),
         ("BITS_POST", f"{MP}/CCM_Incoming/x", Reason.UPLOAD_PACKET),
     ],
@@ -125,7 +126,7 @@ def test_what_would_be_refused_is_said_to_be_with_its_reason(
     told = ask(policy, method, url, computer)
     assert reason(told) is expected
     assert told.verdict.startswith(f"DENY {expected.value}, by ")
-    assert any(step.startswith("It would log (inferred): ") for step in told.steps)
+    assert any(step.startswith(("It would log (inferred): ", "Then it ")) for step in told.steps)
 
 
 def test_a_body_is_looked_into(policy: Policy, computer: Credential) -> None:
@@ -297,12 +298,14 @@ def test_tls_on_a_plaintext_port_is_told_from_an_unknown_name(policy: Policy, pk
         ("https://fsp.example:8080/", Reason.TLS_ON_PLAINTEXT),
         ("https://fsp.example/", Reason.UNKNOWN_NAME),
         ("http://other.example:8080/", Reason.HOST_MISMATCH),
-        # Clients connect to port 80 of it; on 81 there is nothing.
+        # Clients connect to port 80 of it.
         ("http://other.example/", Reason.HOST_MISMATCH),
-        ("http://other.example:81/", Reason.PLAINTEXT),
+        (f"http://other.example:{policy.listeners[0].address[1]}/", Reason.PLAINTEXT),
         ("http://fsp.example/", Reason.DIRECTORY),
     ):
         assert reason(ask(both, "GET", url, computer)) is expected, url
+    with pytest.raises(NoListenerError, match=r"81, only on 80 \(http\), 8080 \(http\) and 8443$"):
+        ask(both, "GET", "http://other.example:81/", computer)
 
 
 def test_a_head_that_is_too_large_is_refused_as_where_it_is_read(
@@ -324,6 +327,7 @@ def test_a_literal_address_is_not_sent_as_a_server_name(
         Reason.UNKNOWN_NAME,
         "no server name was sent",
     )
+    assert told.steps[0] == "With a literal address a client sends no server name."
 
 
 # What the client does next
@@ -334,6 +338,110 @@ def test_what_the_client_does_next_is_said(policy: Policy, computer: Credential)
     assert refused.steps[-1].startswith("Then it gives up: BITS")
     nobody = ask(policy, "GET", f"{MP}/SMS_MP/", None)
     assert nobody.steps[-1].startswith("Then it cannot connect: ")
+
+
+WSUS = f"{MP}:8531"
+NDES = f"{MP}:8444/certsrv/mscep/mscep.dll"
+
+
+@pytest.fixture
+def everything(lab_files: Path) -> Policy:
+    """A policy with all that can refuse something: the shipped one, and NDES bridged."""
+    text = (lab_files / "bridge.yaml").read_text("utf-8")
+    begin = text.index(f"  - name: {NAMED}\n    mode: bridge\n    listen: 127.0.0.1:8531\n")
+    ndes = text[begin : text.index("    roles:\n      software-update-point:", begin)]
+    ndes = ndes.replace(":8531", ":8444")
+    ndes += "    roles: {policy-module: {site_system: 'https://ndes01.corp.example'}}\n"
+    path = lab_files / "everything.yaml"
+    path.write_text(text.replace("publications:\n", f"publications:\n{ndes}", 1), "utf-8")
+    return load_policy(path)
+
+
+@pytest.fixture(scope="module")
+def of_files(lab_files: Path) -> Credential:
+    return Credential.read(lab_files / "pki" / "clients", "computer")
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "shows"),
+    [
+        ("DELETE", f"{MP}:8443/SMS_MP/x", "CcmMessaging.log: HTTP status 405 for the request."),
+        (
+            "BITS_POST",
+            f"{MP}:8443/CCM_Incoming/x",
+            "CcmMessaging.log: HTTP status 400 for the upload, BITS error 0x80070057.",
+        ),
+        (
+            "DELETE",
+            f"{MP}:8443/SMS_DP_SMSPKG$/x",
+            "DataTransferService.log: HTTP status 405 for the download.",
+        ),
+        (
+            "GET",
+            f"{MP}:8443/nocert_sms_dp_smspkg%24/x",
+            "DataTransferService.log: HTTP status 404 for the download.",
+        ),
+        (
+            "GET",
+            f"{WSUS}/Content/x.exe",
+            "WindowsUpdate.log (Get-WindowsUpdateLog) and WUAHandler.log: error 0x80244019 "
+            "(HTTP status 404).",
+        ),
+        (
+            "POST",
+            f"{WSUS}/ClientWebService/client.asmx",
+            "WindowsUpdate.log (Get-WindowsUpdateLog) and WUAHandler.log: error 0x8024402B "
+            "(HTTP status 415).",
+        ),
+        (
+            "PUT",
+            f"{WSUS}/nothing",
+            "WindowsUpdate.log (Get-WindowsUpdateLog) and WUAHandler.log: error 0x80244019 "
+            "(HTTP status 404).",
+        ),
+        (
+            "PUT",
+            NDES,
+            "Windows' event log DeviceManagement-Enterprise-Diagnostics-Provider/Admin: HTTP "
+            "status 405 for the SCEP request.",
+        ),
+        (
+            "GET",
+            "http://fsp.internet.example:8080/SMS_FSP/.sms_fsp",
+            "FSPStateMessage.log: HTTP status 405 for the state message.",
+        ),
+    ],
+)
+def test_what_the_client_logs_is_that_of_its_role(
+    everything: Policy, of_files: Credential, method: str, url: str, shows: str
+) -> None:
+    told = ask(everything, method, url, of_files)
+    assert f"It would log (inferred): {shows}" in told.steps
+    ccm = "CcmMessaging" in shows
+    assert any("BITS" in step for step in told.steps[-1:]) <= (ccm or "DataTransfer" in shows)
+
+
+@pytest.mark.parametrize(
+    ("url", "log"),
+    [
+        (f"{MP}:8443/SMS_MP/x", "CcmMessaging.log: WinHTTP 12175"),
+        (f"{MP}:8443/SMS_DP_SMSPKG$/x", "DataTransferService.log: WinHTTP 12175"),
+        ("https://nobody.example/ClientWebService/client.asmx", "WindowsUpdate.log ("),
+        ("https://nobody.example/certsrv/mscep/mscep.dll", "Windows' event log Dev"),
+    ],
+)
+def test_so_it_is_where_the_handshake_is_refused(everything: Policy, url: str, log: str) -> None:
+    told = ask(everything, "GET", url, None)
+    assert told.denial is not None
+    assert any(one.startswith(f"It would log (inferred): {log}") for one in told.steps)
+
+
+def test_of_a_path_that_says_no_role_no_log_is_promised(everything: Policy) -> None:
+    told = ask(everything, "GET", "https://nobody.example/", None)
+    assert told.steps[-1] == (
+        "Then it cannot connect; what it logs depends on the role (docs/refusals.md)."
+    )
+    assert not any("CcmMessaging" in step or "BITS" in step for step in told.steps)
 
 
 # The command
@@ -350,6 +458,30 @@ def command(directory: Path, *arguments: str) -> int:
     certificate = directory / "pki" / "clients" / "computer.pem"
     given = ("--config", str(directory / "bridge.yaml"), "--certificate", str(certificate))
     return main(["explain", *given, *arguments])
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        ("DELETE", f"{MP}:8443/SMS_MP/"),
+        ("GET", f"{MP}:8443{LIST}"),
+        ("GET", f"http://{NAMED}:8443/"),
+        ("GET", f"{MP}:8531/Content/x.exe"),
+        ("GET", "https://nobody.example/"),
+        ("GET", "https://[2001:db8::1]/certsrv/"),
+        ("GET", "https://mp-tunnel.internet.example:8443/"),
+    ],
+)
+def test_an_answer_is_sentences_that_fit_a_terminal(
+    lab_files: Path, question: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(lab_files, *question)
+    *lines, verdict = capsys.readouterr().out.splitlines()
+    assert verdict == "ALLOW" or verdict.startswith("DENY ")
+    assert max(map(len, lines)) <= 80
+    sentences = "\n".join(lines).replace("\n  ", " ").splitlines()
+    if verdict != "ALLOW":
+        assert [one for one in sentences if one.startswith("Refused: ") and one.endswith(".")]
 
 
 def test_for_machines_there_is_json(lab_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -406,7 +538,10 @@ def test_requests_that_mitmproxy_saved_are_explained_one_by_one(
     bad = sent("CCM_POST", "/ccm_system_altauth/request", b"x")
     path = saved(tmp_path / "flows", good, bad)
     assert command(lab_files, "--json", "--flow", str(path)) == 1
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    told = capsys.readouterr()
+    first, second = map(json.loads, told.out.splitlines())
+    assert first["port"] == second["port"] == {"taken": 8443, "others": [8531]}
+    assert told.err.count("took port 8443") == 1, "once, not for each"
     assert (first["verdict"], first["method"]) == ("allow", "GET")
     assert first["url"] == f"{MP}/SMS_MP/.sms_aut?MPLIST"
     assert (second["verdict"], second["reason"]) == ("deny", "bypass-directory")
@@ -608,7 +743,7 @@ def test_who_reads_no_further_is_told_nothing(lab_files: Path) -> None:
     os.close(read)
     with os.fdopen(write, "w") as closed:
         run = subprocess.run(
-            [sys.executable, "-u", "-m", "ibcm_bridge", *common, "GET", f"{MP}{LIST}"],
+            [sys.executable, "-u", "-m", "ibcm_bridge", *common, "GET", f"{MP}:8443{LIST}"],
             stdout=closed,
             stderr=subprocess.PIPE,
             text=True,
@@ -648,12 +783,106 @@ def test_a_url_without_a_port_means_that_of_its_scheme(policy: Policy) -> None:
         for one in policy.listeners
     ]
     on_443 = dataclasses.replace(policy, listeners=tuple(listeners))
-    only_8531 = "https://sup.internet.example/SelfUpdate/wuident.cab"
-    for url in (only_8531, only_8531.replace(".example/", ".example:443/")):
-        told = explain(on_443, described("GET", read_url(url), (), (), None), circumstances(on_443))
-        assert told.denial is not None
-        assert told.denial.reason is Reason.UNKNOWN_NAME
-        assert "nothing is published as" in told.denial.detail
+    told = ask(on_443, "GET", "https://sup.internet.example:443/SelfUpdate/wuident.cab", None)
+    assert told.denial is not None
+    assert told.denial.reason is Reason.UNKNOWN_NAME
+    assert "nothing is published as" in told.denial.detail
+
+
+@pytest.mark.parametrize(
+    ("url", "port", "said"),
+    [
+        (f"https://{NAMED}/x", Port(8443, (8531,)), f"took port 8443; {NAMED} has 8531 too"),
+        (f"http://{NAMED}/x", Port(8443, (8531,)), f"took port 8443; {NAMED} has 8531 too"),
+        (f"https://{NAMED}:8531/x", None, ""),
+        (f"https://{NAMED}:8443/x", None, ""),
+        (
+            "https://mp-tunnel.internet.example/x",
+            Port(8443, ()),
+            "took port 8443, the only one of mp-tunnel.internet.example",
+        ),
+        (
+            "http://fsp.internet.example/x",
+            Port(8080, ()),
+            "took port 8080, the only one of fsp.internet.example",
+        ),
+        ("https://fsp.internet.example/x", None, ""),
+        ("https://nobody.example/x", None, ""),
+        ("http://nobody.example/x", None, ""),
+        ("https://[2001:db8::1]/x", None, ""),
+    ],
+)
+def test_which_port_is_taken_for_a_url_without_one_is_said(
+    lab_files: Path, url: str, port: Port | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = f"ibcm-bridge explain: {said}\n" if said else ""
+    status = command(lab_files, "--json", "GET", url)
+    told = capsys.readouterr()
+    record = json.loads(told.out)
+    assert told.err == shown
+    assert record["url"] == url
+    found = record.get("port")
+    assert found == (None if port is None else {"taken": port.taken, "others": [*port.others]})
+    assert status == (1 if record["verdict"] == "deny" else 0)
+
+
+def test_443_is_taken_in_silence_where_nothing_else_could_be_meant(policy: Policy) -> None:
+    url = read_url("https://mp.example/")
+    assert Port(443, ()).describe(url) is None
+    assert Port(443, (8531, 8444)).describe(url) == (
+        "took port 443; mp.example has 8531 and 8444 too"
+    )
+    assert Port(80, ()).describe(url) == "took port 80, the only one of mp.example"
+
+
+def test_a_literal_address_is_asked_for_where_no_server_name_is_needed(
+    policy: Policy, computer: Credential
+) -> None:
+    listener = policy.listeners[0]
+    assert isinstance(listener, Listener)
+    named = dataclasses.replace(listener, without_sni=NAMED)
+    told = ask(
+        dataclasses.replace(policy, listeners=(named,)), "GET", f"https://[::1]{LIST}", computer
+    )
+    assert told.port == Port(8443, ())
+
+
+def test_names_are_listed_as_in_a_sentence() -> None:
+    assert [listed(one) for one in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        *("", "a", "a and b", "a, b and c"),
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_a_port_on_which_nothing_listens_is_a_mistake_of_the_question(
+    lab_files: Path, scheme: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in ((), ("--json",)):
+        assert command(lab_files, *arguments, "GET", f"{scheme}://{NAMED}:9999{LIST}") == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert told.err == (
+            "ibcm-bridge explain: nothing listens on port 9999, only on 8080 (http), 8443 and "
+            "8531\n"
+        )
+
+
+def test_a_port_of_clients_comes_before_one_that_is_only_listened_on(policy: Policy) -> None:
+    """443 is forwarded to 8443 here, and elsewhere 8443 to another listener of the same name."""
+    asking = bridged(policy)
+    asking_nobody = dataclasses.replace(
+        asking, client_trust=None, certificate_policy=CertificatePolicy.NONE, public_port=8443
+    )
+    two = dataclasses.replace(
+        policy,
+        listeners=(
+            Listener(("127.0.0.1", 8443), {NAMED: dataclasses.replace(asking, public_port=443)}),
+            Listener(("127.0.0.1", 9443), {NAMED: asking_nobody}),
+        ),
+    )
+    for port, expected in ((443, Reason.CERTIFICATE_MISSING), (8443, None), (9443, None)):
+        told = ask(two, "GET", f"https://{NAMED}:{port}{LIST}", None)
+        assert reason(told) is expected, port
 
 
 def test_a_length_of_nothing_is_a_body_that_is_known(policy: Policy, computer: Credential) -> None:

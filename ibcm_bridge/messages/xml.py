@@ -84,7 +84,9 @@ def check_xml(
         return Deny(Reason.ENCODING, f"{where}.encoding", "an XML declaration of another encoding")
     except expat.ExpatError as error:
         problem = expat.ErrorString(error.code)
-        return Deny(Reason.XML, f"{where}.xml", f"{problem} at line {error.lineno}")
+        # Messages are documents of one line, so the line alone would say nothing.
+        place = f"line {error.lineno}, column {error.offset + 1}"
+        return Deny(Reason.XML, f"{where}.xml", f"{problem} at {place}")
     return None
 
 

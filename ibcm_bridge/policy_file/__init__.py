@@ -13,10 +13,13 @@ listened on until a whole policy stands. Paths in the file are relative to the f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 from ibcm_bridge import yaml_tree
+from ibcm_bridge.client_table import read_client_table
+from ibcm_bridge.clients import ClientTable
 from ibcm_bridge.endpoint_table import read_endpoint_table
 from ibcm_bridge.policy import ClamAv, Limits, Policy, UploadRules, WhenUnwritable
 from ibcm_bridge.policy_file.messages import read_messages
@@ -29,7 +32,14 @@ from ibcm_bridge.role_table import read_role_table
 from ibcm_bridge.roles import RoleTable
 from ibcm_bridge.soap_table import read_soap_table
 
-__all__ = ["LimitsRow", "PolicyError", "load_policy", "policy_schema", "shipped_roles"]
+__all__ = [
+    "LimitsRow",
+    "PolicyError",
+    "load_policy",
+    "policy_schema",
+    "shipped_clients",
+    "shipped_roles",
+]
 
 
 def shipped_roles(*, encrypted: bool = False) -> RoleTable:
@@ -43,6 +53,12 @@ def shipped_roles(*, encrypted: bool = False) -> RoleTable:
         messages = messages.with_encrypted()
     actions = read_soap_table(_shipped("soap_actions.yaml"))
     return read_role_table(_shipped("roles.yaml"), messages, actions)
+
+
+@cache
+def shipped_clients() -> ClientTable:
+    """What the clients of each role show of a refusal: `config/clients.yaml`."""
+    return read_client_table(_shipped("clients.yaml"), shipped_roles())
 
 
 def _shipped(name: str) -> Mapping[str, object]:

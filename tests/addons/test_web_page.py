@@ -22,6 +22,7 @@ from mitmproxy.tools.web import app
 
 from ibcm_bridge.addons import redacted_flows, web_page
 from ibcm_bridge.addons.display import shown_request
+from ibcm_bridge.addons.endings import EndedTunnel
 from ibcm_bridge.addons.web_page import Kept, WebPage
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.client import HandshakeRefused, Reply
@@ -179,6 +180,53 @@ def test_a_refused_handshake_is_shown(shown: Running, page: WebPage) -> None:
     assert isinstance(flow, TCPFlow)
     assert flow.error is not None
     assert flow.error.msg.startswith("refused: unknown-name, by listener.publications (")
+
+
+@pytest.mark.parametrize("kind", ["nobody", "expired_computer", "wrong_purpose"])
+def test_a_client_that_is_refused_in_the_handshake_is_shown(
+    shown: Running, page: WebPage, lab: Lab, kind: str
+) -> None:
+    credential = None if kind == "nobody" else getattr(lab.pki, kind)("pc9.corp.example")
+    asking = shown.client(credential=credential) if credential else shown.anonymous()
+    assert shown.alert(asking)
+    (flow,) = flows(page, 1)
+    (record,) = shown.audit()
+    assert record["reason"].startswith("certificate-")
+    assert isinstance(flow, TCPFlow)
+    assert flow.error is not None
+    assert flow.error.msg.startswith(f"refused: {record['reason']}, by {record['rule']} (")
+    assert ("certificate: subject CN=pc9.corp.example" in flow.comment) is (credential is not None)
+    assert b"BEGIN CERTIFICATE" not in saved(flow)
+
+
+def test_a_connection_that_is_turned_away_is_shown(lab: Lab, page: WebPage, tmp_path: Path) -> None:
+    limits = dataclasses.replace(lab.policy.limits, connections=1)
+    policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl", limits=limits)
+    with Running(lab, policy, watching=[page]) as narrow, narrow.client() as first:
+        assert first.request(*GOOD).status == 200
+        flows(page, 1)
+        for _ in range(3):
+            assert not isinstance(narrow.ask(*GOOD), Reply)
+        _, turned_away = flows(page, 2)
+        assert turned_away.error.msg.startswith("refused: too-many-connections, by limits.")
+        reasons = narrow.reasons()
+    assert reasons == [None, "too-many-connections"], "one record a second, so one row a second"
+
+
+@pytest.mark.parametrize(("hook", "kind"), [("request", HTTPFlow), ("tls_start_client", TCPFlow)])
+def test_what_ends_by_a_defect_is_shown(
+    shown: Running, page: WebPage, hook: str, kind: type[Flow]
+) -> None:
+    def fail(_: object) -> None:
+        raise Panic(TOKEN)
+
+    shown.hook(hook, 0, fail)
+    assert not isinstance(shown.ask(*GOOD), Reply) or hook == "request"
+    (flow,) = flows(page, 1)
+    assert isinstance(flow, kind)
+    assert flow.error is not None
+    assert flow.error.msg.startswith("refused: bridge-defect, by ")
+    assert TOKEN.encode() not in saved(flow)
 
 
 def test_a_head_that_cannot_be_read_is_shown_as_a_refusal(shown: Running, page: WebPage) -> None:
@@ -411,4 +459,4 @@ def test_an_interrupt_is_not_the_pages(
 
     monkeypatch.setattr(web_page, "tunnel_flow", fail)
     with pytest.raises(interrupt):
-        page.tunnel_ended(None)
+        page.recorded(EndedTunnel(None, True, 0, 0, None))  # type: ignore[arg-type]

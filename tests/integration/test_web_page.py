@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from ibcm_bridge.lab.client import HandshakeRefused
+from ibcm_bridge.lab.client import HandshakeRefused, LabClient
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.life_cycle import LIFE, live
 
@@ -35,6 +35,7 @@ FLAGS = [
 TALL = {"width": 1_400, "height": 1_600}
 """The list is only made as far as it can be seen."""
 
+BRIDGED = "bridge.internet.example"
 MP_TUNNEL = "mp-tunnel.internet.example"
 PASSWORD = "hunter2-of-an-account"
 TICKET = "c2VjcmV0LXRpY2tldC1vZi1hLXVzZXI"
@@ -127,7 +128,10 @@ def traffic(module_lab: Lab) -> tuple[int, set[str]]:
         assert client.request("GET", "/SMS_MP/.sms_aut?MPLIST").status == 200
     with pytest.raises(HandshakeRefused), lab.client(name="nobody.example") as client:
         client.request("GET", "/")
-    count = len(LIFE) + 5
+    nobody = LabClient(lab.bridge.address, BRIDGED, trust=lab.pki.root, credential=None)
+    with pytest.raises(HandshakeRefused), nobody as client:
+        client.request("GET", "/SMS_MP/.sms_aut?MPLIST")
+    count = len(LIFE) + 6
     lab.records(count)
     return count, secrets
 
@@ -171,16 +175,17 @@ def _note(shown: Shown, status: int, url: str) -> None:
 
 def test_the_list_has_each_request_and_how_it_ended(shown: Shown) -> None:
     rows = shown.page.locator(ROWS).all_inner_texts()
-    assert len(rows) == len(LIFE) + 5
+    assert len(rows) == len(LIFE) + 6
     assert "CCM_POST" in rows[0]
     assert "allowed: management-point, MP_ClientRegistration" in rows[0]
-    refused, also_refused, tunnel, handshake = rows[-4:]
+    refused, also_refused, tunnel, handshake, nobody = rows[-5:]
     assert "405" in refused
     assert "refused: verb, by management-point.verbs (VERB-MP)" in refused
     assert "access_token=..." in also_refused
     assert "tunneled, nothing inside can be inspected (TUNNEL-BLIND)" in tunnel
     assert f"↔ {MP_TUNNEL}" in tunnel
     assert "refused: unknown-name, by listener.publications" in handshake
+    assert "refused: certificate-missing, by bridge.internet.example.clients" in nobody
     assert shown.page.url.startswith(f"{shown.origin}/#/"), "without the token"
 
 
@@ -203,6 +208,18 @@ def test_a_refusal_says_why(shown: Shown) -> None:
     comment = shown.tab("Comment").splitlines()
     assert {"reason: verb", "requirement: VERB-MP", "method: DELETE"} <= set(comment)
     assert "Authorization: [not shown]" in shown.tab("Request").replace("\xa0", " ")
+
+
+def test_a_refused_handshake_says_why(shown: Shown) -> None:
+    shown.choose("certificate-missing")
+    said = (
+        "refused: certificate-missing, by bridge.internet.example.clients "
+        "(BRIDGE-AUTH-COMPUTER): no certificate was presented"
+    )
+    assert said in shown.tab("Error")
+    comment = set(shown.tab("Comment").splitlines())
+    assert {"event: connection-refused", "alert: certificate_required"} <= comment
+    assert said in shown.tab("Stream Data")
 
 
 def test_a_tunnel_says_that_nobody_sees_inside(shown: Shown) -> None:

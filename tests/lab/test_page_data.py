@@ -84,7 +84,7 @@ def test_a_refusal_is_shown_with_all_that_explains_it(denied: Result) -> None:
     }
     assert bridge["said"] == "Malicious content was found."
     assert bridge["log"] == "CcmMessaging.log: HTTP status 403 for the request"
-    assert "BITS ends the job with an error" in bridge["next"]
+    assert "BITS ends an upload with an error (confirmed)" in bridge["next"]
     assert ["Certificate", "pc1.corp.example"] in bridge["saw"]
     assert bridge["decoded"]
     assert bridge["received"] is None

@@ -42,6 +42,23 @@ def test_well_formed_xml_without_a_document_type_passes(document: str) -> None:
     assert check_xml(document.encode(), "here") is None
 
 
+@pytest.mark.parametrize(
+    ("document", "where"),
+    [
+        ("<a><b>text</b><c></a>", "mismatched tag at line 1, column 20"),
+        ("<a>\U0001f600<b></a>", "mismatched tag at line 1, column 10"),
+        ("<a>\r\n<b>\n </a>", "mismatched tag at line 3, column 4"),
+        ("x", "syntax error at line 1, column 1"),
+        ("<a>" + "x" * PIECE + "<", "unclosed token at line 1, column 262148"),
+    ],
+)
+def test_what_is_wrong_is_found_by_line_and_column(document: str, where: str) -> None:
+    """Messages are documents of one line; columns count characters, from 1."""
+    denial = check_xml(document.encode(), "here")
+    assert isinstance(denial, Deny)
+    assert denial.detail == where
+
+
 LAUGHS = "<!DOCTYPE r [<!ENTITY a 'ha'>" + "".join(
     f"<!ENTITY {name} '{f'&{before};' * 10}'>"
     for before, name in zip("abcdefgh", "bcdefghi", strict=True)

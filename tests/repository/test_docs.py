@@ -1,6 +1,7 @@
 """What the documents say is what the code does.
 
-After a change of `responses`: WRITE_DOCS=1 pytest tests/repository writes the tables anew.
+After a change of `responses` or config/clients.yaml: WRITE_DOCS=1 pytest tests/repository writes
+the tables anew.
 """
 
 import os
@@ -9,40 +10,58 @@ from pathlib import Path
 
 import pytest
 
+from ibcm_bridge.clients import Doing
 from ibcm_bridge.lab.case_table import CASES, NOT_SHOWN
 from ibcm_bridge.lab.requirements import REQUIREMENTS
-from ibcm_bridge.responses import REFUSALS, NextStep
+from ibcm_bridge.policy_file import shipped_clients
+from ibcm_bridge.responses import REFUSALS
 
 ROOT = Path(__file__).parents[2]
 REFUSALS_PAGE = ROOT / "docs" / "refusals.md"
-_BETWEEN = re.compile(r"(<!-- (table|steps): [^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
+CLIENTS = shipped_clients()
+_BETWEEN = re.compile(r"(<!-- (table|logs|steps): [^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def _table() -> str:
     lines = [
-        "| reason | told as | then the client | requirement | it reads "
-        "| CcmMessaging.log has (inferred) |",
-        "|---|---|---|---|---|---|",
+        "| reason | told as | then the client | requirement | it reads |",
+        "|---|---|---|---|---|",
     ]
     for reason, row in REFUSALS.items():
         told = str(row.status.value) if row.status else f"alert `{row.alert}`"
-        lines.append(
-            f"| `{reason.value}` | {told} | {row.next_step.short} | {row.requirement} "
-            f"| {row.text} | {row.client_log.removeprefix('CcmMessaging.log: ')} |"
-        )
+        step = row.next_step.short
+        if row.bits_error is not None:
+            told += f", BITS error 0x{row.bits_error:08X}"
+        lines.append(f"| `{reason.value}` | {told} | {step} | {row.requirement} | {row.text} |")
+    return "\n".join(lines) + "\n"
+
+
+def _logs() -> str:
+    lines = ["| client of | its log | an HTTP status | a refused handshake |", "|---|---|---|---|"]
+    for role, one in CLIENTS.roles.items():
+        status = one.status.format(status="N", error="E")
+        if one.errors:
+            errors = ", ".join(f"{status} {error}" for status, error in one.errors.items())
+            status += f": {errors}, any other {one.other_error}"
+        lines.append(f"| {role} | {one.log} | {status} | {one.alert} |")
     return "\n".join(lines) + "\n"
 
 
 def _steps() -> str:
-    lines = ["| then the client | confirmed | inferred |", "|---|---|---|"]
-    for one in NextStep:
-        lines.append(f"| {one.short} | {one.confirmed} ({one.source}) | {one.inferred} |")
+    lines = ["| client of | it | confirmed | inferred |", "|---|---|---|---|"]
+    for role, one in CLIENTS.roles.items():
+        steps: dict[Doing, list[str]] = {}
+        for step, doing in one.steps.items():
+            steps.setdefault(doing, []).append(step.short)
+        for doing, shorts in steps.items():
+            confirmed = f"{doing.confirmed} ({doing.source})" if doing.confirmed else ""
+            lines.append(f"| {role} | {', '.join(shorts)} | {confirmed} | {doing.inferred} |")
     return "\n".join(lines) + "\n"
 
 
 def test_the_page_of_refusals_is_the_table_of_responses() -> None:
     page = REFUSALS_PAGE.read_text("utf-8")
-    made = {"table": _table(), "steps": _steps()}
+    made = {"table": _table(), "logs": _logs(), "steps": _steps()}
     assert {found[2] for found in _BETWEEN.finditer(page)} == made.keys()
     expected = _BETWEEN.sub(lambda found: found[1] + made[found[2]] + found[3], page)
     if os.environ.get("WRITE_DOCS"):

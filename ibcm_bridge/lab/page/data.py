@@ -13,6 +13,7 @@ from ibcm_bridge.lab.outcomes import NO_TUNNEL, Outcome, Result
 from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.report import SHORT, WORDS, case_data, standing
 from ibcm_bridge.lab.requirements import REQUIREMENTS
+from ibcm_bridge.policy_file import shipped_clients
 from ibcm_bridge.responses import REFUSALS
 from ibcm_bridge.views import recognized, rendered
 
@@ -111,7 +112,7 @@ def _way(result: Result, outcome: Outcome | None, faults: Sequence[str]) -> dict
         "reason": record.get("reason", ""),
         "detail": record.get("detail", ""),
         "cites": cited(record["requirement"]) if "requirement" in record else None,
-        **_client_log(outcome),
+        **_client_log(result, outcome),
         "arrived": outcome.arrived,
         "received": _received(result.request, outcome.seen.received),
         "audit": record,
@@ -161,12 +162,13 @@ def _was_read(record: Mapping[str, Any], request: Request) -> bool:
     return record.get("event") == "request" and whole
 
 
-def _client_log(outcome: Outcome) -> dict[str, str]:
+def _client_log(result: Result, outcome: Outcome) -> dict[str, str]:
     """What an administrator will find on the client."""
     record = outcome.audit
     if record.get("event") != "tunnel" and "reason" in record:
         row = REFUSALS[Reason(record["reason"])]
-        return {"log": row.client_log, "next": row.next_step.text}
+        client = shipped_clients().asking(result.request.target)[0]
+        return {"log": client.shows(row), "next": client.does(row.next_step)}
     answer = outcome.seen.answer
     if isinstance(answer, Reply) and answer.status < 400:
         return {"log": "Nothing unusual: it was answered.", "next": ""}

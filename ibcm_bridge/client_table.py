@@ -1,0 +1,67 @@
+"""`config/clients.yaml`, parsed -> `ClientTable`.
+
+The file is ours and ships with the code, so a mistake in it is a defect: KeyError, TypeError or
+ValueError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ibcm_bridge.clients import ClientTable, Doing, RoleClient
+from ibcm_bridge.responses import NextStep
+from ibcm_bridge.roles import RoleProfile, RoleTable
+from ibcm_bridge.table_rows import as_mapping, as_string, as_strings, only
+
+_KEYS = {"also_asks", "log", "status", "alert", "upload", "errors", "next"}
+_EVERY = "any"
+_OTHER = "other"
+_OF_UPLOADS = frozenset((NextStep.STARTS_OVER, NextStep.GOES_ON))
+
+
+def read_client_table(data: Mapping[str, object], roles: RoleTable) -> ClientTable:
+    """Build the table from the parsed file: a row for each role whose requests can be refused."""
+    if data.keys() != roles.roles.keys():
+        raise ValueError(f"clients.yaml has not one row for each of {sorted(roles.roles)}")
+    return ClientTable(
+        {name: _client(roles.roles[name], as_mapping(row)) for name, row in data.items()}
+    )
+
+
+def _client(profile: RoleProfile, row: Mapping[str, object]) -> RoleClient:
+    name = profile.name
+    only(name, row, _KEYS)
+    errors = as_mapping(row.get("errors", {}))
+    offered = profile.windows_authentication
+    directories = {*profile.directories, *(offered.directories if offered else ())}
+    upload = as_string(row.get("upload", ""))
+    return RoleClient(
+        role=name,
+        directories=frozenset(
+            one.lower() for one in (*directories, *as_strings(row.get("also_asks", [])))
+        ),
+        log=as_string(row["log"]),
+        status=as_string(row["status"]),
+        alert=as_string(row["alert"]),
+        upload=upload,
+        errors={int(key): as_string(text) for key, text in errors.items() if key != _OTHER},
+        other_error=as_string(errors[_OTHER]) if errors else "",
+        steps=_steps(name, as_mapping(row["next"]), uploads=bool(upload)),
+    )
+
+
+def _steps(role: str, rows: Mapping[str, object], *, uploads: bool) -> Mapping[NextStep, Doing]:
+    needed = [step for step in NextStep if uploads or step not in _OF_UPLOADS]
+    if _EVERY in rows:
+        only(f"{role}/next", rows, {_EVERY})
+        return dict.fromkeys(needed, _doing(role, rows[_EVERY]))
+    only(f"{role}/next", rows, {step.short for step in needed})
+    return {step: _doing(role, rows[step.short]) for step in needed}
+
+
+def _doing(role: str, row: object) -> Doing:
+    fields = {name: as_string(text) for name, text in as_mapping(row).items()}
+    only(f"{role}/next", fields, {"confirmed", "source", "inferred"})
+    if not fields or ("confirmed" in fields) != ("source" in fields):
+        raise ValueError(f"{role}/next: what is confirmed has its source, and something is said")
+    return Doing(fields.get("confirmed", ""), fields.get("source", ""), fields.get("inferred", ""))
