@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import unquote
 
+from ibcm_bridge.byte_ranges import ByteRanges, read_byte_ranges
 from ibcm_bridge.decisions import Authorized, Deny, Reason
 from ibcm_bridge.identity import AnonymousClient, Client, may_be_anonymous
 from ibcm_bridge.messages.soap import read_soap_type
@@ -25,9 +26,6 @@ _OF_THIS_LEG = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"e
 unlisted fields that were dropped."""
 
 _PORT = re.compile(r"[0-9]{0,5}")
-_ONE_RANGE = rb"(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})"
-_RANGE = re.compile(rb"bytes=%b(?:, ?%b){0,15}" % (_ONE_RANGE, _ONE_RANGE))
-"""RFC 9110 §14.1.2, bounded: BITS asks for a few ranges; numbers near 2^64 have broken HTTP.sys."""
 
 _CONNECTION_OPTIONS = frozenset((b"close", b"keep-alive"))
 """Any other option names a field to remove, and choosing that is not the client's business."""
@@ -54,6 +52,9 @@ def authorize(
         return refusal
     if (refusal := _check_connection_fields(head)) is not None:
         return refusal
+    ranges = read_byte_ranges(head.values(b"range"))
+    if isinstance(ranges, Deny):
+        return ranges
 
     target = read_request_target(head.target)
     if isinstance(target, Deny):
@@ -77,7 +78,9 @@ def authorize(
     packet = read_packet(head) if is_upload else None
     if isinstance(packet, Deny):
         return packet
-    return _with_listed_fields(publication, role, target, body_rule, head, rows=rows, packet=packet)
+    return _with_listed_fields(
+        publication, role, target, body_rule, head, rows=rows, packet=packet, ranges=ranges
+    )
 
 
 def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
@@ -213,9 +216,6 @@ def _check_connection_fields(head: RequestHead) -> Deny | None:
     # No protocol but HTTP/1.1 is bridged (HTTP-1.1): nothing could inspect what follows a 101.
     if head.values(b"upgrade"):
         return Deny(Reason.HEADER, "head.upgrade", "an Upgrade", "HTTP-1.1")
-    ranges = head.values(b"range")
-    if len(ranges) > 1 or any(not _RANGE.fullmatch(value) for value in ranges):
-        return Deny(Reason.HEADER, "head.range", "not one Range of up to 16 byte ranges")
     options = b",".join(head.values(b"connection")).lower().split(b",")
     if {option.strip() for option in options} - _CONNECTION_OPTIONS - {b""}:
         return Deny(
@@ -249,6 +249,7 @@ def _with_listed_fields(
     *,
     rows: Iterable[Resource],
     packet: Packet | None,
+    ranges: ByteRanges | None,
 ) -> Authorized | Deny:
     # HEADER-MP, HEADER-DP, and what HTTP needs.
     kept, removed = head.keeping(role.profile.headers)
@@ -272,4 +273,6 @@ def _with_listed_fields(
         reply=next((row.reply for row in rows if row.reply is not None), None),
         path=f"{target.directory}/{target.below}".lower(),
         packet=packet,
+        # A field that is not sent on asks for nothing.
+        ranges=ranges if kept.values(b"range") else None,
     )

@@ -648,6 +648,7 @@ def test_only_a_published_directory_is_ever_allowed(
         ("bytes=0-1,5-6, 9-10", True),
         ("bytes=0-18446744073709551615", False),
         ("bytes=" + ",".join(["0-1"] * 17), False),
+        ("bytes=" + ",".join(f"{2 * at}-{2 * at}" for at in range(17)), True),
         ("bytes=", False),
         ("bytes=a-b", False),
         ("items=0-1", False),
