@@ -508,6 +508,9 @@ def test_other_wishes_for_the_connection_are_refused(
         (LISTING, "Depth: infinity"),
         (LISTING, "Translate: f"),
         (POLICY, "BITS-Packet-Type: Ping"),
+        (POLICY, "X-P2P-PeerDist: Version=1.1"),
+        (DOWNLOAD, "X-P2P-PeerDist: Version=1.1"),
+        (DOWNLOAD, "X-P2P-PeerDistEx: MinContentInformation=1.0, MaxContentInformation=2.0"),
     ],
 )
 def test_a_listed_field_is_sent_on(
@@ -516,6 +519,27 @@ def test_a_listed_field_is_sent_on(
     head = request_head(*line, field)
     assert allowed(decide(head)).head == head
     assert allowed(decide_strictly(head)).head == head
+
+
+def test_branchcache_is_asked_for_whole_whatever_the_role(table: RoleTable) -> None:
+    # [MS-PCCRTP]: a coding that is accepted, and fields that say in which versions.
+    together = {b"accept-encoding", b"x-p2p-peerdist", b"x-p2p-peerdistex"}
+    for role in table.roles.values():
+        assert together <= role.headers
+        assert together <= role.without_observed_headers().headers
+
+
+def test_and_its_fields_are_sent_on_as_they_came(
+    decide: Decide, decide_strictly: Decide, request_head: Head
+) -> None:
+    head = request_head(
+        *DOWNLOAD,
+        "Accept-Encoding: identity, peerdist",
+        "X-P2P-PeerDist: Version=1.1",
+        "X-P2P-PeerDistEx: MinContentInformation=1.0, MaxContentInformation=2.0",
+    )
+    for one in (decide, decide_strictly):
+        assert (allowed(one(head)).head, allowed(one(head)).dropped) == (head, ())
 
 
 UNLISTED = [
