@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from urllib.parse import unquote
 
 from ibcm_bridge.byte_ranges import ByteRanges, read_byte_ranges
 from ibcm_bridge.decisions import Authorized, Deny, Reason
@@ -118,7 +117,7 @@ def _resources(
         return refusal
     directory = profile.directories[target.directory]
     path = target.below
-    query = None if target.query is None else unquote(target.query.decode("ascii"))
+    query = target.query_text
     rule = f"{profile.name}.directories.{directory.name}"
     found = [one for one in directory.resources if one.has(path, query)]
     if not found:
