@@ -125,7 +125,7 @@ def _resources(
     refused = next((one.refused for one in found if one.refused), "")
     if refused:
         return Deny(Reason.RESOURCE, rule, "not over the Internet", refused)
-    if (refusal := _check_dots(profile, target)) is not None:
+    if (refusal := _check_dots(profile, target, found)) is not None:
         return refusal
     methods = frozenset[bytes]().union(*(one.methods for one in found))
     if head.method not in methods:
@@ -150,9 +150,12 @@ def _check_extensions(profile: RoleProfile, target: RequestTarget) -> Deny | Non
     return None
 
 
-def _check_dots(profile: RoleProfile, target: RequestTarget) -> Deny | None:
-    dots = [name.count(".") for name in target.segments]
-    if profile.dots_in_path or (not any(dots[:-1]) and dots[-1] <= 1):
+def _check_dots(
+    profile: RoleProfile, target: RequestTarget, rows: Iterable[Resource]
+) -> Deny | None:
+    *directories, name = (segment.count(".") for segment in target.segments)
+    allowed = name <= 1 or any(row.dots for row in rows)
+    if profile.dots_in_path or (allowed and not any(directories)):
         return None
     rule, detail = f"{profile.name}.dots_in_path", "a dot but that of the extension"
     return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)

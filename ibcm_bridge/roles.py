@@ -110,6 +110,8 @@ class Resource:
     """Words in lower case; a query that has one is not what this row is about."""
     reply: ReplyReading | None = None
     """How what answers it is read; None where it is passed on unread."""
+    dots: bool = False
+    """Whether its last name may have more dots than one, where the role has none of these."""
 
     def has(self, path: str, query: str | None) -> bool:
         """Whether this row is about that path and query."""
@@ -192,7 +194,7 @@ class RoleProfile:
     denied_extensions: frozenset[str] = frozenset()
     dots_in_path: bool = True
     """With their dot, in lower case; and whether other dots than that of the last one may be there.
-    Of every path, whatever is published."""
+    Of every path, whatever a policy publishes; a row of the role's own may have more (`dots`)."""
     may_miss: frozenset[str] = frozenset()
     """Content engines without whose answer it is published all the same; the policy says why."""
     of_no_use: str = ""

@@ -27,6 +27,7 @@ GUID = "11111111-2222-3333-4444-555555555555"
 DCM = "Id&DocumentId=ScopeId_8DBB/RequiredApplication_4C1A/10/MANIFEST"
 AUT, POL, DOC = "/SMS_MP/.sms_aut", "/SMS_MP/.sms_pol", "/SMS_MP/.sms_dcm"
 PKG, SIG = "/SMS_DP_SMSPKG$", "/SMS_DP_SMSSIG$"
+COMPONENT = "~31bf3856ad364e35~amd64~~7.6.7600.320"
 SCEP = "/certsrv/mscep/mscep.dll"
 
 # The table in its own order, a row for a row: the verbs, and targets that are of it.
@@ -164,6 +165,18 @@ ROWS: dict[tuple[str, int], tuple[set[str], list[str]]] = {
     ("selfupdate", 1): (
         {"HEAD", "GET"},
         ["/SelfUpdate/wuident.cab?1011091232", "/SelfUpdate/WSUS3/x64/wuident.cab?0"],
+    ),
+    ("selfupdate", 2): (
+        {"HEAD", "GET"},
+        [
+            f"/SelfUpdate/WSUS3/x64/Vista/WUClient-SelfUpdate-ActiveX{COMPONENT}.cab",
+            "/selfupdate/a/b/c/d/x~.cab",
+            f"/selfupdate/{'x' * 64}~{'y' * 128}{('.' + 'z' * 64) * 8}.cab",
+        ],
+    ),
+    ("selfupdate", 3): (
+        {"HEAD", "GET"},
+        [f"/SelfUpdate/WUClient-SelfUpdate-Aux-TopLevel{COMPONENT}.cab?2601011200"],
     ),
     ("apiremoting30", 0): (
         {"GET", "HEAD", "POST"},
@@ -532,6 +545,18 @@ TWINS = [
     ("GET", "/SelfUpdate/wuident.cab?"),
     ("GET", "/SelfUpdate/a/b/c/d/e/x.cab"),
     ("GET", "/SelfUpdate/a.b/x.cab"),
+    # ... and of components
+    ("GET", f"/SelfUpdate/x{COMPONENT}.exe"),
+    ("GET", f"/SelfUpdate/x{COMPONENT}.cab/y"),
+    ("GET", f"/SelfUpdate/x{COMPONENT}.cab?"),
+    ("GET", f"/SelfUpdate/x{COMPONENT}.cab?y"),
+    ("GET", f"/SelfUpdate/a.b/x{COMPONENT}.cab"),
+    ("GET", f"/SelfUpdate/a~b/x{COMPONENT}.cab"),
+    ("GET", f"/SelfUpdate/a/b/c/d/e/x{COMPONENT}.cab"),
+    ("GET", "/SelfUpdate/x~..cab"),
+    ("GET", f"/SelfUpdate/{COMPONENT}.cab"),
+    ("GET", f"/SelfUpdate/x~a{'.1' * 9}.cab"),
+    ("GET", f"/SelfUpdate/x~{'y' * 129}.cab"),
     ("GET", f"/SelfUpdate/{'x' * 65}.cab"),
     # fallback status point: one resource
     ("POST", "/SMS_FSP"),
@@ -642,6 +667,13 @@ def test_what_boot_media_asks_for_is_refused_for_that(
         f"{PKG}/CAS00015/sccm?//x",
         f"{PKG}/CAS00015/sccm?%2fsetup.exe",
         f"{PKG}/CAS00015/sccm?/x%3fy",
+        f"{PKG}/CAS00015/sccm?/x%252fy",
+        f"{PKG}/CAS00015/sccm?/SETUP~2.EXE",
+        f"{PKG}/CAS00015/sccm?/con",
+        "/selfupdate/wuident;x.cab",
+        "/selfupdate/WUCLIE~1.CAB",
+        f"/selfupdate/x{COMPONENT}.cab.",
+        "/selfupdate/x~y./z.cab",
         f"{PKG}/CAS00015%2fsccm?/x",
         f"{PKG}/CAS00015./sccm?/x",
         f"{PKG}/CAS000~1/sccm?/x",
