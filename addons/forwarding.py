@@ -25,6 +25,7 @@ from ibcm_bridge.addons.endings import ReplyCollectedHook
 from ibcm_bridge.addons.passing import PassingLayer
 from ibcm_bridge.addons.procedure import Steps
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
+from ibcm_bridge.byte_ranges import partial_body
 from ibcm_bridge.decisions import Approved, Deny, Reason, Refused
 from ibcm_bridge.inspection.replies import ReplyFindings, unreadable_head
 from ibcm_bridge.origination import (
@@ -108,7 +109,11 @@ class ForwardingLayer(PassingLayer):
             raise Refused(passed)
         exchange.note = passed.note
         end = body_end(response, head)
-        body = ResponseBody(reader, response, end)
+        ranges = approved.authorized.ranges if end is not BodyEnd.NO_BODY else None
+        partial = partial_body(ranges, response)
+        if isinstance(partial, Deny):
+            raise Refused(partial)
+        body = ResponseBody(reader, response, end, partial)
         reading = approved.authorized.reply
         # Of an error a client reads nothing but that it is one.
         if reading is not None and 200 <= response.status_code < 300 and end is not BodyEnd.NO_BODY:
@@ -123,9 +128,7 @@ class ForwardingLayer(PassingLayer):
         whole = yield from self._pass_body_on(exchange, body)
         yield from self._send(b"")
         if not whole:
-            yield from self._incomplete(
-                exchange, flow, "the response of the site system ended before it was whole"
-            )
+            yield from self._incomplete(exchange, flow, body.problem)
             return False
         flow.response.timestamp_end = time.time()
         leg.rest()

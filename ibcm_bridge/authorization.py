@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from urllib.parse import unquote
 
+from ibcm_bridge.byte_ranges import ByteRanges, read_byte_ranges
 from ibcm_bridge.decisions import Authorized, Deny, Reason
 from ibcm_bridge.identity import AnonymousClient, Client, may_be_anonymous
 from ibcm_bridge.messages.soap import read_soap_type
@@ -25,9 +25,6 @@ _OF_THIS_LEG = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"e
 unlisted fields that were dropped."""
 
 _PORT = re.compile(r"[0-9]{0,5}")
-_ONE_RANGE = rb"(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})"
-_RANGE = re.compile(rb"bytes=%b(?:, ?%b){0,15}" % (_ONE_RANGE, _ONE_RANGE))
-"""RFC 9110 §14.1.2, bounded: BITS asks for a few ranges; numbers near 2^64 have broken HTTP.sys."""
 
 _FRAMING = frozenset((b"content-length", b"host", b"trailer", b"transfer-encoding"))
 """What a message ends by, and whom it is for. RFC 9110 §7.6.1 forbids to name in Connection what
@@ -55,6 +52,9 @@ def authorize(
         return refusal
     if (refusal := _check_connection_fields(head)) is not None:
         return refusal
+    ranges = read_byte_ranges(head.values(b"range"))
+    if isinstance(ranges, Deny):
+        return ranges
 
     target = read_request_target(head.target)
     if isinstance(target, Deny):
@@ -80,7 +80,9 @@ def authorize(
     packet = read_packet(head) if is_upload else None
     if isinstance(packet, Deny):
         return packet
-    return _with_listed_fields(publication, role, target, body_rule, head, rows=rows, packet=packet)
+    return _with_listed_fields(
+        publication, role, target, body_rule, head, rows=rows, packet=packet, ranges=ranges
+    )
 
 
 def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
@@ -118,7 +120,7 @@ def _resources(
         return refusal
     directory = profile.directories[target.directory]
     path = target.below
-    query = None if target.query is None else unquote(target.query.decode("ascii"))
+    query = target.query_text
     rule = f"{profile.name}.directories.{directory.name}"
     found = [one for one in directory.resources if one.has(path, query)]
     if not found:
@@ -127,7 +129,7 @@ def _resources(
     refused = next((one.refused for one in found if one.refused), "")
     if refused:
         return Deny(Reason.RESOURCE, rule, "not over the Internet", refused)
-    if (refusal := _check_dots(profile, target)) is not None:
+    if (refusal := _check_dots(profile, target, found)) is not None:
         return refusal
     methods = frozenset[bytes]().union(*(one.methods for one in found))
     if head.method not in methods:
@@ -164,9 +166,12 @@ def _check_extensions(profile: RoleProfile, target: RequestTarget) -> Deny | Non
     return None
 
 
-def _check_dots(profile: RoleProfile, target: RequestTarget) -> Deny | None:
-    dots = [name.count(".") for name in target.segments]
-    if profile.dots_in_path or (not any(dots[:-1]) and dots[-1] <= 1):
+def _check_dots(
+    profile: RoleProfile, target: RequestTarget, rows: Iterable[Resource]
+) -> Deny | None:
+    *directories, name = (segment.count(".") for segment in target.segments)
+    allowed = name <= 1 or any(row.dots for row in rows)
+    if profile.dots_in_path or (allowed and not any(directories)):
         return None
     rule, detail = f"{profile.name}.dots_in_path", "a dot but that of the extension"
     return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
@@ -228,9 +233,6 @@ def _check_connection_fields(head: RequestHead) -> Deny | None:
     expectations = head.values(b"expect")
     if expectations and [e.lower() for e in expectations] != [b"100-continue"]:
         return Deny(Reason.EXPECTATION, "head.expect", "an expectation other than 100-continue")
-    ranges = head.values(b"range")
-    if len(ranges) > 1 or any(not _RANGE.fullmatch(value) for value in ranges):
-        return Deny(Reason.HEADER, "head.range", "not one Range of up to 16 byte ranges")
     return None
 
 
@@ -272,6 +274,7 @@ def _with_listed_fields(
     *,
     rows: Iterable[Resource],
     packet: Packet | None,
+    ranges: ByteRanges | None,
 ) -> Authorized | Deny:
     # HEADER-MP, HEADER-DP, and what HTTP needs.
     kept, removed = head.keeping(role.profile.headers)
@@ -298,4 +301,6 @@ def _with_listed_fields(
         reply=next((row.reply for row in rows if row.reply is not None), None),
         path=f"{target.directory}/{target.below}".lower(),
         packet=packet,
+        # A field that is not sent on asks for nothing.
+        ranges=ranges if kept.values(b"range") else None,
     )

@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from ibcm_bridge.byte_ranges import ByteRanges
     from ibcm_bridge.messages.facts import MessageFacts
     from ibcm_bridge.policy import SiteSystem
     from ibcm_bridge.request_head import RequestHead
@@ -176,6 +177,8 @@ class Authorized(_NotATruthValue):
     """Of the target, in lower case, without the slash it begins with."""
     packet: Packet | None = None
     """Of a BITS_POST, what it is."""
+    ranges: ByteRanges | None = None
+    """Of which parts of a file it is; None where it asks for the whole."""
 
 
 @dataclass(frozen=True, slots=True)

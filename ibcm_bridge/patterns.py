@@ -24,6 +24,9 @@ _parser: Any = importlib.import_module("re._parser")
 
 _FLAGS = re.IGNORECASE | re.ASCII
 _ASCII = frozenset(map(chr, range(128)))
+_OTHERS = "\x80"
+"""Stands for every character beyond ASCII: names of files may have them (`file_names`)."""
+_ALL = _ASCII | {_OTHERS}
 MAX_LENGTH = 512
 """Characters; the longest of the role table has 200."""
 MAX_CHOICES = 64
@@ -33,7 +36,7 @@ MAX_CHOICES = 64
 def compile_pattern(text: str) -> re.Pattern[str]:
     """A path or query of a resource: without regard to case, as in IIS. ValueError for no pattern.
 
-    ASCII only: what `request_target` lets through is.
+    The case of ASCII letters, that is: no other character is a case of one of them.
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"longer than {MAX_LENGTH} characters")
@@ -141,15 +144,16 @@ def _repeat(
 def _characters(op: str, value: Any) -> Iterator[str]:
     """What one step of a pattern takes, in either case."""
     if op == "ANY":
-        taken = _ASCII - {"\n"}
+        taken = _ALL - {"\n"}
     elif op == "LITERAL":
-        taken = frozenset({chr(value)})
+        taken = frozenset({_known(value)})
     elif op == "NOT_LITERAL":
-        taken = _ASCII - {chr(value)}
+        taken = (_ASCII - {chr(value)}) | {_OTHERS}
     elif op == "IN":
         taken = frozenset().union(*(_of_class(str(kind), what) for kind, what in value))
         if str(value[0][0]) == "NEGATE":
-            taken = _ASCII - taken
+            # Of the characters beyond ASCII some may be left: it says which, and not here.
+            taken = (_ASCII - taken) | {_OTHERS}
     else:
         what = _NOT_JUDGED.get(op, op)
         raise ValueError(f"{what} is not for patterns here; give each case a row of its own")
@@ -168,6 +172,11 @@ _NOT_JUDGED = {
 }
 """What `re` calls a step that cannot be judged, and what its author does."""
 
+
+def _known(code_point: int) -> str:
+    return chr(code_point) if code_point < 128 else _OTHERS
+
+
 _CATEGORIES = {"DIGIT": r"\d", "WORD": r"\w", "SPACE": r"\s"}
 
 
@@ -175,11 +184,12 @@ def _of_class(kind: str, what: Any) -> frozenset[str]:
     if kind == "NEGATE":
         return frozenset()
     if kind == "LITERAL":
-        return frozenset({chr(what)})
+        return frozenset({_known(what)})
     if kind == "RANGE":
-        return frozenset(map(chr, range(what[0], min(what[1], 127) + 1)))
+        within = frozenset(map(chr, range(what[0], min(what[1], 127) + 1)))
+        return within | {_known(what[1])}
     if kind == "CATEGORY":
         escape = _CATEGORIES[str(what).rpartition("_")[2]]
         members = frozenset(c for c in _ASCII if re.match(escape, c, re.ASCII))
-        return _ASCII - members if "_NOT_" in str(what) else members
+        return _ALL - members if "_NOT_" in str(what) else members
     raise ValueError(f"what `re` calls {kind} is not for patterns here")

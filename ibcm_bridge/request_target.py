@@ -6,7 +6,8 @@ rather than interpreted: dot segments, empty segments, backslashes, encoded slas
 that survive decoding, controls and bytes outside ASCII.
 
 A distribution point's file names travel in the *query* (``/sccm?/dir/file``, protocol.md §7), so
-a query that begins with a slash is held to the rules of a path.
+a query that begins with a slash is divided as a path is. But names of files may have what no path
+of ConfigMgr's has: letters of any script in UTF-8, ``#``, ``;`` and ``%`` (`file_names`).
 """
 
 from __future__ import annotations
@@ -16,20 +17,27 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.file_names import (
+    Misreading,
+    is_short_name,
+    misread_name,
+    misread_segment,
+    named,
+    segments_of,
+)
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_SEPARATOR = re.compile(rb"%2f|%5c", re.IGNORECASE)
+
 _UNSAFE = re.compile(rb"[\x00-\x1f\x7f-\xff%\\]")
 """After one decoding. A percent sign left over would be a second encoding."""
 
-_PATH_UNSAFE = re.compile(rb"[:;*?<>|\"#]")
-"""Meaningful to NTFS, to IIS or to a URL parser, and in no name ConfigMgr uses: alternate data
-streams, path parameters, wildcards, a query that was encoded into the path."""
+_PATH_UNSAFE = re.compile(rb"[\x00-\x1f\x7f-\xff%\\:;*?<>|\"#]")
+"""And what is meaningful to NTFS, to IIS or to a URL parser, and in no path ConfigMgr uses:
+alternate data streams, path parameters, wildcards, a query that was encoded into the path."""
 
-_SHORT_NAME = re.compile(rb"~[0-9]")
-"""8.3 names: another spelling of a longer name."""
-
-_OTHER_NAME = re.compile(rb"(?:^|[/=&])[A-Za-z]:|(?:^|[=&])//|~[0-9]")
-"""In a query: drive letters, ``//host/share``, short names."""
+_OTHER_NAME = re.compile(rb"(?:^|[/=&])[A-Za-z]:|(?:^|[=&])//")
+"""In a query: drive letters, ``//host/share``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,11 @@ class RequestTarget:
     query: bytes | None
     trailing_slash: bool = False
     """Whether the path ends in one; to some handlers that is path info."""
+
+    @property
+    def query_text(self) -> str | None:
+        """The query, decoded once: what rows of the table are asked about."""
+        return None if self.query is None else unquote_to_bytes(self.query).decode("utf-8")
 
     @property
     def below(self) -> str:
@@ -60,60 +73,93 @@ def read_request_target(raw: bytes) -> RequestTarget | Deny:
     if b"#" in raw:
         return _unsafe("fragment", "a fragment in the target")
     path, question_mark, query = raw.partition(b"?")
-    segments = _segments(path, "path")
+    segments = _path_segments(path)
     if isinstance(segments, Deny):
         return segments
     if not question_mark:
         return RequestTarget(segments, None, path.endswith(b"/"))
-    if _BROKEN_ESCAPE.search(query):
-        return _unsafe("escape", "a percent sign in the query that is not an escape")
-    decoded = unquote_to_bytes(query)
-    if _UNSAFE.search(decoded):
-        return _unsafe("query", "a query with a control, a backslash or a second encoding")
-    if decoded.startswith(b"/"):
-        # With a leading slash it is a file name, whichever way the slash was written.
-        named = _segments(query, "query")
-        if isinstance(named, Deny):
-            return named
-    elif _is_another_name(decoded):
-        return _unsafe("query-name", "a dot segment, a drive or another spelling in the query")
+    if (refusal := _check_query(query)) is not None:
+        return refusal
     return RequestTarget(segments, query, path.endswith(b"/"))
 
 
-def _segments(path: bytes, where: str) -> tuple[str, ...] | Deny:
-    if _BROKEN_ESCAPE.search(path):
-        return _unsafe("escape", f"a percent sign in the {where} that is not an escape")
-    if re.search(rb"%2f|%5c", path, re.IGNORECASE):
-        return _unsafe("separator", f"an encoded separator in the {where}")
+def _path_segments(path: bytes) -> tuple[str, ...] | Deny:
+    if (refusal := _check_escapes(path, "path")) is not None:
+        return refusal
+    if _SEPARATOR.search(path):
+        return _unsafe("separator", "an encoded separator in the path")
     decoded = unquote_to_bytes(path)
-    if _UNSAFE.search(decoded) or _PATH_UNSAFE.search(decoded) or _SHORT_NAME.search(decoded):
-        return _unsafe(where, f"a character in the {where} that can be read in two ways")
-    segments = decoded[1:].split(b"/")
-    if segments[-1] == b"":
-        segments.pop()
+    if (found := _PATH_UNSAFE.search(decoded)) is not None:
+        return _unsafe("path", f"{_byte(found[0])} in the path can be read in two ways")
+    segments = segments_of(decoded.decode("ascii"))
     for segment in segments:
-        # Windows drops trailing dots and spaces, so "SMS_MP." would be another name for SMS_MP.
-        # A query's "+" is a space to some readers, so "..+" would be another name for "..".
-        if segment.rstrip(b". ") != segment or not segment.strip(b".+ "):
-            return _unsafe("segment", f"an empty or dotted segment in the {where}")
-    return tuple(segment.decode("ascii") for segment in segments)
+        if (misreading := misread_segment(segment, of_file=False)) is not None:
+            return _misread(misreading, "path")
+    return tuple(segments)
 
 
-def _is_another_name(query: bytes) -> bool:
-    """Whether a query that does not begin like a file name would be another name of a file.
+def _check_query(query: bytes) -> Deny | None:
+    if (refusal := _check_escapes(query, "query")) is not None:
+        return refusal
+    decoded = unquote_to_bytes(query)
+    if decoded.startswith(b"/"):
+        # With a leading slash it is a file name, whichever way the slash was written.
+        return _check_file_name(query, decoded)
+    if (found := _UNSAFE.search(decoded)) is not None:
+        return _unsafe("query", f"{_byte(found[0])} in the query can be read in two ways")
+    if (what := _another_name(decoded)) is not None:
+        return _unsafe("query-name", f"{what} in the query")
+    return None
+
+
+def _check_file_name(query: bytes, decoded: bytes) -> Deny | None:
+    if _SEPARATOR.search(query):
+        return _unsafe("separator", "an encoded separator in the query")
+    try:
+        # Strict: an overlong form, a surrogate or half a character is not UTF-8 (RFC 3629 §3).
+        name = decoded.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = _byte(decoded[error.start : error.start + 1])
+        return _unsafe("encoding", f"{byte} in the query is not part of UTF-8")
+    misreading = misread_name(name)
+    return None if misreading is None else _misread(misreading, "query")
+
+
+def _check_escapes(part: bytes, where: str) -> Deny | None:
+    if _BROKEN_ESCAPE.search(part):
+        return _unsafe("escape", f"a percent sign in the {where} that is not an escape")
+    return None
+
+
+def _another_name(query: bytes) -> str | None:
+    """By what a query that does not begin like a file name would be another name of a file.
 
     It may be joined to a path all the same: dot segments, and trailing dots and spaces, which
     Windows drops. A slash or a plus in the middle may be base64 (RFC 8894 §4.1). Taken apart and
     not searched with a pattern: clients choose the text, and 64 KB of dots took half a minute.
     """
-    if _OTHER_NAME.search(query):
-        return True
+    if (found := _OTHER_NAME.search(query)) is not None:
+        return "a host or share" if found[0].endswith(b"/") else "a drive letter"
     for piece in re.split(rb"[/&]", query):
         value = piece.rpartition(b"=")[2]
-        only_dots = not value.strip(b".+ ") and value.strip(b"+")
-        if only_dots or piece.endswith((b".", b" ")):
-            return True
-    return False
+        if not value.strip(b".+ ") and value.strip(b"+"):
+            return "a dot segment"
+        if piece.endswith((b".", b" ")):
+            return "a name that ends in a dot or a blank"
+    if b"~" in query:
+        for name in re.split(r"[/&=]", query.decode("ascii")):
+            if is_short_name(name.replace("+", " ")):
+                return f"{name[:40]!a}, an 8.3 name,"
+    return None
+
+
+def _byte(one: bytes) -> str:
+    """A byte, for the operator: the character that it is, or its value where it is none."""
+    return named(one.decode("ascii")) if one.isascii() else f"byte 0x{one[0]:02X}"
+
+
+def _misread(misreading: Misreading, where: str) -> Deny:
+    return _unsafe(misreading.part, f"{misreading.what} in the {where}")
 
 
 def _unsafe(part: str, detail: str) -> Deny:

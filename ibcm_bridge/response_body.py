@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import h11
 
+from ibcm_bridge.byte_ranges import PART_BYTES, PartialBody
 from ibcm_bridge.response_head import BodyEnd, content_length
 
 
@@ -12,10 +13,19 @@ class IncompleteBodyError(Exception):
 
 
 class ResponseBody:
-    """What `reader` has not read of a response yet. Sans-IO."""
+    """What `reader` has not read of a response yet, as far as it may pass. Sans-IO."""
 
-    def __init__(self, reader: h11.Connection, response: h11.Response, end: BodyEnd) -> None:
+    def __init__(
+        self,
+        reader: h11.Connection,
+        response: h11.Response,
+        end: BodyEnd,
+        partial: PartialBody | None = None,
+    ) -> None:
         self.end = end
+        self._partial = partial
+        self.problem = "the response of the site system ended before it was whole"
+        """What there is to say of a body that is not whole."""
         self.length = content_length(response) if end is BodyEnd.COUNTED else None
         """Bytes, where it is said before."""
         self._reader = reader
@@ -57,7 +67,19 @@ class ResponseBody:
             raise IncompleteBodyError
         if self._ended:
             return b""
-        return self._take_counted() if self.end is BodyEnd.COUNTED else self._take_read()
+        taken = self._take_counted() if self.end is BodyEnd.COUNTED else self._take_read()
+        return self._bounded(taken) if taken and self._partial is not None else taken
+
+    def _bounded(self, piece: bytes) -> bytes:
+        assert self._partial is not None
+        passing = self._partial.passing(piece)
+        if len(passing) < len(piece):
+            self._broken = True
+            most = f"{self._partial.most} bytes, which Range asks for with {PART_BYTES} a part"
+            self.problem = f"the site system sent more than {most}; it was cut off there"
+        if not passing:
+            raise IncompleteBodyError
+        return passing
 
     def _take_counted(self) -> bytes | None:
         if not self._remaining:

@@ -120,7 +120,7 @@ _BODY_KEYS = {
     "depths",
     "properties",
 }
-_RESOURCE_KEYS = {"path", "query", "verbs", "refused", "reply"}
+_RESOURCE_KEYS = {"path", "query", "verbs", "refused", "reply", "dots"}
 _WINDOWS_KEYS = {"otherwise", "headers", "directories"}
 
 
@@ -211,6 +211,7 @@ def _resource(row: Mapping[str, object], patterns: Mapping[str, str]) -> Resourc
         methods=methods,
         refused=as_string(row.get("refused", "")),
         reply=ReplyReading(as_string(row["reply"])) if "reply" in row else None,
+        dots=as_flag(row.get("dots", False)),
     )
 
 

@@ -8,6 +8,7 @@ directories, which kind of client certificate. Nothing in the code branches on a
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -81,6 +82,17 @@ class BodyRule:
 _WORDS = re.compile(r"[a-z0-9_$]+")
 
 
+def _as_read(query: str) -> str:
+    """A query in lower case, as a reader has it that knows no letters beyond ASCII ("best fit").
+
+    Marks go, and what is compatible with an ASCII letter becomes one.
+    """
+    if query.isascii():
+        return query.lower()
+    plain = unicodedata.normalize("NFKD", query.replace("\u0131", "i"))
+    return plain.encode("ascii", "ignore").decode("ascii").lower()
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """What is published below a virtual directory, or refused with a requirement of its own."""
@@ -98,6 +110,8 @@ class Resource:
     """Words in lower case; a query that has one is not what this row is about."""
     reply: ReplyReading | None = None
     """How what answers it is read; None where it is passed on unread."""
+    dots: bool = False
+    """Whether its last name may have more dots than one, where the role has none of these."""
 
     def has(self, path: str, query: str | None) -> bool:
         """Whether this row is about that path and query."""
@@ -109,7 +123,7 @@ class Resource:
             return False
         if self.query is None or query is None:
             return self.query is None and query is None
-        if not self.never_in_query.isdisjoint(_WORDS.findall(query.lower())):
+        if not self.never_in_query.isdisjoint(_WORDS.findall(_as_read(query))):
             return False
         return self.query.fullmatch(query) is not None
 
@@ -186,7 +200,7 @@ class RoleProfile:
     denied_extensions: frozenset[str] = frozenset()
     dots_in_path: bool = True
     """With their dot, in lower case; and whether other dots than that of the last one may be there.
-    Of every path, whatever is published."""
+    Of every path, whatever a policy publishes; a row of the role's own may have more (`dots`)."""
     may_miss: frozenset[str] = frozenset()
     """Content engines without whose answer it is published all the same; the policy says why."""
     of_no_use: str = ""

@@ -646,6 +646,9 @@ def test_what_connection_may_name_is_said_by_what_the_role_is_sent(
         (LISTING, "Depth: infinity"),
         (LISTING, "Translate: f"),
         (POLICY, "BITS-Packet-Type: Ping"),
+        (POLICY, "X-P2P-PeerDist: Version=1.1"),
+        (DOWNLOAD, "X-P2P-PeerDist: Version=1.1"),
+        (DOWNLOAD, "X-P2P-PeerDistEx: MinContentInformation=1.0, MaxContentInformation=2.0"),
     ],
 )
 def test_a_listed_field_is_sent_on(
@@ -654,6 +657,27 @@ def test_a_listed_field_is_sent_on(
     head = request_head(*line, field)
     assert allowed(decide(head)).head == head
     assert allowed(decide_strictly(head)).head == head
+
+
+def test_branchcache_is_asked_for_whole_whatever_the_role(table: RoleTable) -> None:
+    # [MS-PCCRTP]: a coding that is accepted, and fields that say in which versions.
+    together = {b"accept-encoding", b"x-p2p-peerdist", b"x-p2p-peerdistex"}
+    for role in table.roles.values():
+        assert together <= role.headers
+        assert together <= role.without_observed_headers().headers
+
+
+def test_and_its_fields_are_sent_on_as_they_came(
+    decide: Decide, decide_strictly: Decide, request_head: Head
+) -> None:
+    head = request_head(
+        *DOWNLOAD,
+        "Accept-Encoding: identity, peerdist",
+        "X-P2P-PeerDist: Version=1.1",
+        "X-P2P-PeerDistEx: MinContentInformation=1.0, MaxContentInformation=2.0",
+    )
+    for one in (decide, decide_strictly):
+        assert (allowed(one(head)).head, allowed(one(head)).dropped) == (head, ())
 
 
 UNLISTED = [
@@ -786,6 +810,7 @@ def test_only_a_published_directory_is_ever_allowed(
         ("bytes=0-1,5-6, 9-10", True),
         ("bytes=0-18446744073709551615", False),
         ("bytes=" + ",".join(["0-1"] * 17), False),
+        ("bytes=" + ",".join(f"{2 * at}-{2 * at}" for at in range(17)), True),
         ("bytes=", False),
         ("bytes=a-b", False),
         ("items=0-1", False),

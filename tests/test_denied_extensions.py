@@ -37,13 +37,19 @@ def test_the_role_denies_what_the_documentation_does(table: RoleTable) -> None:
     assert all(not role.denied_extensions and role.dots_in_path for role in others)
 
 
-@pytest.mark.parametrize("path", ["wuident.cab", "a/b/x.exe", "x", "x.aspx", "asp/x.cab", "x/"])
+@pytest.mark.parametrize(
+    "path",
+    ["wuident.cab", "a/b/x.exe", "x", "x.aspx", "asp/x.cab", "x/", "a/x~31bf~amd64~~7.6.1.cab"],
+)
 def test_any_other_name_may_be_published(decide: Decide, request_head: Head, path: str) -> None:
     assert isinstance(decide(request_head("GET", f"/SelfUpdate/{path}")), Authorized)
 
 
 @pytest.mark.parametrize("extension", DENIED)
-@pytest.mark.parametrize("path", ["x{}", "a/x{}", "x{}/", "x{}/y", "x{}.cab", "x{}/y.cab", "{}"])
+@pytest.mark.parametrize(
+    "path",
+    ["x{}", "a/x{}", "x{}/", "x{}/y", "x{}.cab", "x{}/y.cab", "{}", "x~1.2{}.cab", "x~{}.cab"],
+)
 def test_a_denied_extension_is_refused_whatever_a_policy_adds(
     decide: Decide, request_head: Head, extension: str, path: str
 ) -> None:
@@ -55,7 +61,10 @@ def test_a_denied_extension_is_refused_whatever_a_policy_adds(
         assert requirement(denial) == "SUP-WSUS"
 
 
-@pytest.mark.parametrize("path", ["a.b/x.cab", "x.1.cab", "a.b/x", "a.b/c/x"])
+@pytest.mark.parametrize(
+    "path",
+    ["a.b/x.cab", "x.1.cab", "a.b/x", "a.b/c/x", "x~1.2.exe", "a.b/x~1.2.cab", "x~1.2.cab/y"],
+)
 def test_another_dot_is_refused_whatever_a_policy_adds(
     decide: Decide, request_head: Head, path: str
 ) -> None:

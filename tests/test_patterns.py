@@ -31,6 +31,12 @@ from ibcm_bridge.patterns import MAX_LENGTH, ambiguities, compile_pattern
         "(ab|[ab]c)" * 9 + "x",
         "(?:x+x+)+y",
         "(a+?)+?b",
+        # Beyond ASCII, where every character counts as every other.
+        r"[^\x00-\x7f]*[^\x00-\x7f]*[^\x00-\x7f]*x",
+        r"[\u0400-\u04ff]*[a\u0430]*\W*x",
+        "\u00f1*[^a]*[\u00f1]*x",
+        "([^a]*\u00f1)*",
+        r"\S*[^ ]*\D*x",
     ],
 )
 def test_a_pattern_that_can_take_its_time_is_refused(text: str) -> None:
@@ -55,6 +61,9 @@ def test_a_pattern_that_can_take_its_time_is_refused(text: str) -> None:
         "(a|b)*c",
         "x?x",
         "(?:GET|PUT)x",
+        "Espa\u00f1ol[^/]*/.*",
+        r"[\u0400-\u04ff]*/x",
+        r"\w*[\u0400-\u04ff]*/x",
     ],
 )
 def test_a_pattern_that_does_not_is_compiled(text: str) -> None:

@@ -34,10 +34,19 @@ def post(*fields: bytes) -> bytes:
     return get(b"/ccm_system/request", TYPE[:-2], *fields, method=b"CCM_POST")
 
 
+OF_FILES = frozenset((b"x;y", b"x%3by", b"x%25y"))
+"""What files may be called, though no path is."""
+
+
 GOOD: dict[str, bytes] = {
     "get": get(),
     "head": get(method=b"HEAD"),
     "file": get(PACKAGE + b"/sccm?/dir/a%20b/setup.exe", b"Range: bytes=0-1023"),
+    **{f"file {name!r}": get(PACKAGE + b"/sccm?/" + name) for name in OF_FILES},
+    "ranges": get(
+        PACKAGE + b"/sccm?/f",
+        b"Range: bytes=" + b",".join(b"%d-%d" % (2 * at, 2 * at) for at in range(500)),
+    ),
     "document": get(
         b"/SMS_MP/.sms_dcm?Id&DocumentId=ScopeId_1/RequiredApplication_2/10/MANIFEST&Hash=a"
     ),
@@ -197,6 +206,10 @@ RANGES: dict[str, tuple[bytes, Reason]] = {
         b"items=1-2",
         b"bytes=0-18446744073709551615",
         b"bytes=" + b",".join([b"0-1"] * 17),
+        b"bytes=" + b",".join(b"%d-%d" % (2 * at, 2 * at) for at in range(501)),
+        b"bytes=0-99,50-149",
+        b"bytes=0-,-5",
+        b"bytes=9-5",
         b"bytes=+1-2",
         b"bytes=0x1-2",
     )
@@ -249,7 +262,11 @@ PATHS: dict[str, tuple[bytes, Reason]] = {
     f"path {name!r}": (get(b"/SMS_MP/" + name), R.TARGET_UNSAFE) for name in UNSAFE_NAMES
 }
 FILES: dict[str, tuple[bytes, Reason]] = {
-    f"file {name!r}": (get(PACKAGE + b"/sccm?/" + name), R.TARGET_UNSAFE) for name in UNSAFE_NAMES
+    f"file {name!r}": (get(PACKAGE + b"/sccm?/" + name), R.TARGET_UNSAFE)
+    for name in (
+        *(name for name in UNSAFE_NAMES if name not in OF_FILES),
+        *(b"con", b"aux.txt", b"COM%c2%b9", b"SETUP~2.EXE", b"a%e2%88%95b", b"..;/x"),
+    )
 }
 
 NOT_PUBLISHED = frozenset((b"x;y", b"x%3by", b"x//y", b"x*y", b"x/+/y", b"x|y", b"x<y", b'x"y'))

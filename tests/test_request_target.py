@@ -50,6 +50,9 @@ def reason(raw: bytes) -> Reason:
         (b"/a?b?c", ("a",), b"b?c"),
         (b"/a..b/c.d/..e", ("a..b", "c.d", "..e"), None),
         (b"/a~b/~x", ("a~b", "~x"), None),
+        # No 8.3 name: longer than eight or three, and nothing but a part of a segment.
+        (b"/x~31bf3856ad364e35~amd64~~.cab", ("x~31bf3856ad364e35~amd64~~.cab",), None),
+        (b"/PROGRA~1x/PROGRAMS~1/a~1.json", ("PROGRA~1x", "PROGRAMS~1", "a~1.json"), None),
     ],
 )
 def test_a_target_is_decoded_once_and_its_query_kept(
@@ -160,14 +163,11 @@ UNSAFE_IN_NAMES = [
     b"/x:y",
     b"/C:/x",
     b"/x%3ay",
-    b"/x;y=z/w",
-    b"/x%3By",
     b"/x*y",
     b"/x%3Fy",
     b"/x%3Cy",
     b"/x%7Cy",
     b"/x%22y",
-    b"/x%23y",
     # escapes that are none, or that some decoders read
     b"/x%u002e%u002e/y",
     b"/x%u002fy",
@@ -175,7 +175,6 @@ UNSAFE_IN_NAMES = [
     b"/x%2",
     b"/x%zz",
     b"/x%%32e",
-    b"/x%25y",
     b"/x%c0%ae%c0%ae/y",  # overlong UTF-8
     b"/x%ef%bc%8fy",  # FULLWIDTH SOLIDUS
     # bytes
@@ -186,11 +185,11 @@ UNSAFE_IN_NAMES = [
     b"/x%7fy",
     b"/x%80y",
     b"/x\xe4y",
-    b"/x%c3%a4y",
 ]
+UNSAFE_IN_PATHS = [b"/x;y=z/w", b"/x%3By", b"/x%23y", b"/x%25y", b"/x%c3%a4y"]
 
 
-@pytest.mark.parametrize("name", UNSAFE_IN_NAMES)
+@pytest.mark.parametrize("name", UNSAFE_IN_NAMES + UNSAFE_IN_PATHS)
 def test_a_path_that_can_be_read_in_two_ways_is_refused(name: bytes) -> None:
     assert reason(name) is Reason.TARGET_UNSAFE
     assert reason(name + b"?query") is Reason.TARGET_UNSAFE
@@ -199,6 +198,27 @@ def test_a_path_that_can_be_read_in_two_ways_is_refused(name: bytes) -> None:
 @pytest.mark.parametrize("name", UNSAFE_IN_NAMES)
 def test_a_file_name_in_a_query_is_held_to_the_rules_of_a_path(name: bytes) -> None:
     assert reason(PACKAGE + b"/sccm?" + name) is Reason.TARGET_UNSAFE
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (b"/x;y=z/w", "/x;y=z/w"),
+        (b"/x%3By", "/x;y"),
+        (b"/x%23y", "/x#y"),
+        (b"/x%25y", "/x%y"),
+        (b"/x%c3%a4y", "/x\u00e4y"),
+    ],
+)
+def test_a_file_name_may_have_what_no_path_has(name: bytes, text: str) -> None:
+    # `test_file_names` has more of them.
+    target = accepted(PACKAGE + b"/sccm?" + name)
+    assert (target.query, target.query_text) == (name, text)
+
+
+@pytest.mark.parametrize("name", UNSAFE_IN_PATHS[3:])
+def test_a_query_that_is_no_file_name_may_not(name: bytes) -> None:
+    assert reason(b"/SMS_MP/.sms_pol?x=" + name) is Reason.TARGET_UNSAFE
 
 
 @pytest.mark.parametrize(
@@ -253,6 +273,9 @@ def test_a_file_name_in_a_query_is_held_to_the_rules_of_a_path(name: bytes) -> N
         b"DocumentId=x\\y",
         b"DocumentId=PROGRA~1/x",
         b"PROGRA~1/file",
+        b"x/PROGRA~1.EXE",
+        b"PROGRA~1=x",
+        b"PROGRA~1+",
     ],
 )
 def test_a_query_that_could_name_another_file_is_refused(query: bytes) -> None:
@@ -260,7 +283,11 @@ def test_a_query_that_could_name_another_file_is_refused(query: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [b"a.b", b"a=.b", b"..a/b", b"a..b/c", b"v=1.00", b"x/.y", b"a+b"]
+    "query",
+    [
+        *(b"a.b", b"a=.b", b"..a/b", b"a..b/c", b"v=1.00", b"x/.y", b"a+b"),
+        *(b"a~b", b"x=PROGRA~1x", b"x=PROGRAMS~1/y", b"v=1~0.5.6"),
+    ],
 )
 def test_dots_that_are_part_of_a_name_are_left_alone(query: bytes) -> None:
     assert accepted(b"/x?" + query).query == query
@@ -300,6 +327,7 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
                 assert segment not in ("", ".", "..")
                 assert segment.isascii()
                 assert not set(segment) & set("/\\%:;\0")
+            assert result.query_text is None or result.query is not None
         else:
             assert result.reason in (Reason.TARGET_FORM, Reason.TARGET_UNSAFE)
 

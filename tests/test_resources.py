@@ -27,6 +27,7 @@ GUID = "11111111-2222-3333-4444-555555555555"
 DCM = "Id&DocumentId=ScopeId_8DBB/RequiredApplication_4C1A/10/MANIFEST"
 AUT, POL, DOC = "/SMS_MP/.sms_aut", "/SMS_MP/.sms_pol", "/SMS_MP/.sms_dcm"
 PKG, SIG = "/SMS_DP_SMSPKG$", "/SMS_DP_SMSSIG$"
+COMPONENT = "~31bf3856ad364e35~amd64~~7.6.7600.320"
 SCEP = "/certsrv/mscep/mscep.dll"
 
 # The table in its own order, a row for a row: the verbs, and targets that are of it.
@@ -126,6 +127,9 @@ ROWS: dict[tuple[str, int], tuple[set[str], list[str]]] = {
             f"{PKG}/Content_{GUID}.2/sccm?/dir/setup.exe",
             f"{PKG}/Content_{GUID}.2/sccm?/a%20b/c+d&e=f,g(1).cab",
             f"{PKG}/Content_{GUID}.2/sccm?/{'x' * 1024}",
+            f"{PKG}/Content_{GUID}.2/sccm?/{'%C3%B1' * 1023}",
+            f"{PKG}/CAS00015/sccm?/themes/100%25.theme",
+            f"{PKG}/CAS00015/sccm?/C%23/a;b.txt",
         ],
     ),
     ("sms_dp_smssig$", 0): (
@@ -161,6 +165,18 @@ ROWS: dict[tuple[str, int], tuple[set[str], list[str]]] = {
     ("selfupdate", 1): (
         {"HEAD", "GET"},
         ["/SelfUpdate/wuident.cab?1011091232", "/SelfUpdate/WSUS3/x64/wuident.cab?0"],
+    ),
+    ("selfupdate", 2): (
+        {"HEAD", "GET"},
+        [
+            f"/SelfUpdate/WSUS3/x64/Vista/WUClient-SelfUpdate-ActiveX{COMPONENT}.cab",
+            "/selfupdate/a/b/c/d/x~.cab",
+            f"/selfupdate/{'x' * 64}~{'y' * 128}{('.' + 'z' * 64) * 8}.cab",
+        ],
+    ),
+    ("selfupdate", 3): (
+        {"HEAD", "GET"},
+        [f"/SelfUpdate/WUClient-SelfUpdate-Aux-TopLevel{COMPONENT}.cab?2601011200"],
     ),
     ("apiremoting30", 0): (
         {"GET", "HEAD", "POST"},
@@ -291,7 +307,7 @@ def test_a_target_is_of_one_row(
     role = role_of(table, directory)
     decide = decide_role(role)
     asked = read(target)
-    query = None if asked.query is None else unquote(asked.query.decode())
+    query = asked.query_text
     rows = table.roles[role].directories[directory].resources
     of_it = [one for one in rows if one.has(asked.below, query)]
     # An empty message can be asked for with either verb, and is of the row of each.
@@ -484,6 +500,7 @@ TWINS = [
     ("GET", f"{PKG}/CAS00015/sccmx?/setup.exe"),
     ("GET", f"{PKG}/CAS00015/CAS00016/sccm?/setup.exe"),
     ("GET", f"{PKG}/CAS00015/sccm?/{'x' * 1025}"),
+    ("GET", f"{PKG}/CAS00015/sccm?/{'%C3%B1' * 1025}"),
     ("PROPFIND", f"{PKG}/CAS00015?"),
     ("PROPFIND", f"{PKG}/CAS00015?/x"),
     ("PROPFIND", f"{PKG}/CAS00015/dir"),
@@ -528,6 +545,18 @@ TWINS = [
     ("GET", "/SelfUpdate/wuident.cab?"),
     ("GET", "/SelfUpdate/a/b/c/d/e/x.cab"),
     ("GET", "/SelfUpdate/a.b/x.cab"),
+    # ... and of components
+    ("GET", f"/SelfUpdate/x{COMPONENT}.exe"),
+    ("GET", f"/SelfUpdate/x{COMPONENT}.cab/y"),
+    ("GET", f"/SelfUpdate/x{COMPONENT}.cab?"),
+    ("GET", f"/SelfUpdate/x{COMPONENT}.cab?y"),
+    ("GET", f"/SelfUpdate/a.b/x{COMPONENT}.cab"),
+    ("GET", f"/SelfUpdate/a~b/x{COMPONENT}.cab"),
+    ("GET", f"/SelfUpdate/a/b/c/d/e/x{COMPONENT}.cab"),
+    ("GET", "/SelfUpdate/x~..cab"),
+    ("GET", f"/SelfUpdate/{COMPONENT}.cab"),
+    ("GET", f"/SelfUpdate/x~a{'.1' * 9}.cab"),
+    ("GET", f"/SelfUpdate/x~{'y' * 129}.cab"),
     ("GET", f"/SelfUpdate/{'x' * 65}.cab"),
     # fallback status point: one resource
     ("POST", "/SMS_FSP"),
@@ -541,6 +570,10 @@ TWINS = [
     # application catalog
     ("GET", "/CMApplicationCatalog/a%20b"),
     ("GET", "/CMApplicationCatalog/x?%3Cscript%3E"),
+    ("GET", "/CMApplicationCatalog/x?/%C3%B1"),
+    ("GET", "/CMApplicationCatalog/x?/100%25"),
+    ("GET", f"{POL}?/%C3%B1"),
+    ("GET", f"{POL}?/%E2%84%AAx"),
     ("GET", f"/CMApplicationCatalog/{'a' * 1025}"),
     ("GET", f"/CMApplicationCatalog/x?{'y' * 2049}"),
     # SCEP: four questions and one operation, whole
@@ -634,6 +667,13 @@ def test_what_boot_media_asks_for_is_refused_for_that(
         f"{PKG}/CAS00015/sccm?//x",
         f"{PKG}/CAS00015/sccm?%2fsetup.exe",
         f"{PKG}/CAS00015/sccm?/x%3fy",
+        f"{PKG}/CAS00015/sccm?/x%252fy",
+        f"{PKG}/CAS00015/sccm?/SETUP~2.EXE",
+        f"{PKG}/CAS00015/sccm?/con",
+        "/selfupdate/wuident;x.cab",
+        "/selfupdate/WUCLIE~1.CAB",
+        f"/selfupdate/x{COMPONENT}.cab.",
+        "/selfupdate/x~y./z.cab",
         f"{PKG}/CAS00015%2fsccm?/x",
         f"{PKG}/CAS00015./sccm?/x",
         f"{PKG}/CAS000~1/sccm?/x",
@@ -750,7 +790,7 @@ def test_a_row_is_about_the_whole_of_a_path_and_of_a_query(table: RoleTable) -> 
         row = table.roles[role_of(table, directory)].directories[directory].resources[number]
         for target in targets:
             asked = read(target)
-            query = None if asked.query is None else unquote(asked.query.decode())
+            query = asked.query_text
             assert row.has(asked.below, query)
             assert not row.has(f"/{asked.below}", query)
             if directory != "ccm_incoming":  # where a name may be any, and a control is unsafe

@@ -7,22 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ibcm_bridge.byte_ranges import PART_BYTES, ByteRanges, PartialBody, read_byte_ranges
 from ibcm_bridge.response_body import IncompleteBodyError, ResponseBody
 from ibcm_bridge.response_head import BodyEnd
 
 COUNTED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
+LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"
 NO_BODY = b"HTTP/1.1 204 No Content\r\n\r\n"
 ENDS = {
     COUNTED: BodyEnd.COUNTED,
     CHUNKED: BodyEnd.CHUNKED,
     CLOSE: BodyEnd.CLOSE,
     NO_BODY: BodyEnd.NO_BODY,
+    LARGE: BodyEnd.COUNTED,
 }
 
 
-def body(head: bytes, came: bytes = b"") -> ResponseBody:
+def body(head: bytes, came: bytes = b"", partial: PartialBody | None = None) -> ResponseBody:
     """A body of which so much came with its head."""
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
@@ -30,7 +33,7 @@ def body(head: bytes, came: bytes = b"") -> ResponseBody:
     reader.receive_data(head + came)
     response = reader.next_event()
     assert isinstance(response, h11.Response)
-    return ResponseBody(reader, response, ENDS[head])
+    return ResponseBody(reader, response, ENDS[head], partial)
 
 
 def taken(one: ResponseBody) -> bytes | None:
@@ -143,4 +146,34 @@ def test_what_is_put_back_of_a_broken_body_is_taken_before_it_is_said_that_it_is
 
 
 def test_a_length_is_known_where_it_was_said() -> None:
-    assert [body(head).length for head in ENDS] == [5, None, None, None]
+    assert [body(head).length for head in ENDS] == [5, None, None, None, 900]
+
+
+def at_most(count: int) -> PartialBody:
+    """The bound of an answer to a request for so many bytes, and what a part may have beside."""
+    ranges = read_byte_ranges([b"bytes=0-%d" % (count - 1)])
+    assert isinstance(ranges, ByteRanges)
+    return PartialBody(ranges, None)
+
+
+@pytest.mark.parametrize("head", [LARGE, CHUNKED, CLOSE])
+@pytest.mark.parametrize("size", [1, 100, 900])
+def test_what_is_more_than_was_asked_for_is_cut_off(head: bytes, size: int) -> None:
+    one, found = body(head, partial=at_most(20)), b""
+    for _ in range(0, 200, size):
+        piece = bytes(size)
+        one.receive(b"%x\r\n%b\r\n" % (size, piece) if head is CHUNKED else piece)
+        found += one.take() or b""
+    one.receive(b"1\r\nx\r\n" if head is CHUNKED else b"x")
+    with pytest.raises(IncompleteBodyError):
+        one.take()
+    assert len(found) == 20 + PART_BYTES
+    assert one.problem.startswith("the site system sent more than 200 bytes")
+    with pytest.raises(IncompleteBodyError):
+        one.take()
+
+
+def test_what_is_not_more_is_whole() -> None:
+    one = body(COUNTED, b"hello", at_most(5))
+    assert taken(one) == b"hello"
+    assert one.problem == "the response of the site system ended before it was whole"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from hashlib import shake_256
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from tornado.httputil import HTTPHeaders
 
@@ -18,6 +19,19 @@ VALIDATORS = {  # what BITS compares between the parts of a download (protocol.m
     "ETag": ETAG,
 }
 NOISE = shake_256(b"ibcm-bridge lab").digest(2 * CHUNK)
+
+
+SETUP = "setup.exe"
+NAMED = (
+    "themes/100%.theme",
+    "Espa\u00f1ol.txt",
+    "C#/readme.txt",
+    "a;b.txt",
+    "backup/report~2024.xlsx",
+    "sources/sxs/microsoft-windows-netfx3-ondemand-package~31bf3856ad364e35~amd64~~.cab",
+)
+"""Beside `SETUP`, what each package has: names of the kind that real ones have, as the file system
+has them. A file holds its own name, so that a client sees which one it got."""
 
 
 class Answer(NamedTuple):
@@ -40,9 +54,23 @@ def content(start: int, stop: int) -> bytes:
     return b"".join(pieces)
 
 
-MAX_RANGES, MAX_PARTS = 32, 16 * 1024 * 1024
+def named(query: str) -> Answer | None:
+    """The file that a query asks for (protocol.md 7): decoded once, in UTF-8, without case."""
+    asked = unquote(query, errors="strict").removeprefix("/").lower()
+    found = next((name for name in NAMED if name.lower() == asked), None)
+    return None if found is None else Answer(200, found.encode(), VALIDATORS)
+
+
+def listed(download_bytes: int) -> Iterator[tuple[str, int]]:
+    """Of each file of a package the query that asks for it, and its length in bytes."""
+    yield f"/{SETUP}", download_bytes
+    for name in NAMED:
+        yield f"/{quote(name)}", len(name.encode())
+
+
+MAX_RANGES, MAX_PARTS = 500, 16 * 1024 * 1024
 """How many ranges of one request are answered, and how many bytes of several. BITS asks for more
-than one where it knows which parts of a file have changed (protocol.md 7)."""
+than one where it lacks several parts of a file (protocol.md 7)."""
 
 BOUNDARY = "lab-part"
 

@@ -25,7 +25,7 @@ from cryptography import x509
 
 from ibcm_bridge.lab import answers, ccm, updates
 from ibcm_bridge.lab.asked import ANYTHING, HTML, NOT_FOUND, READING, TEXT, XML, Asked
-from ibcm_bridge.lab.content import VALIDATORS, Answer
+from ibcm_bridge.lab.content import VALIDATORS, Answer, listed, named
 from ibcm_bridge.lab.policy_module import policy_module
 from ibcm_bridge.lab.replies import MessageReplies
 from ibcm_bridge.lab.update_point import software_update_point
@@ -124,6 +124,8 @@ def distribution_point(asked: Asked, site: Site) -> Answer:
     if asked.method not in READING:
         return ANYTHING
     if asked.rest.endswith("/sccm") and asked.query.startswith("/"):
+        if (file := named(asked.query)) is not None:
+            return file
         update = asked.rest.startswith(updates.CONTENT.lower())
         return Answer(200, range(updates.SIZE if update else site.download_bytes), VALIDATORS)
     if asked.rest.startswith(("datalib", "filelib")):
@@ -165,12 +167,16 @@ def _multistatus(asked: Asked, site: Site) -> bytes:
     leaks = site.leaks and asked.rest.startswith(answers.LEAKY_SITE.lower())
     name = "dp01.corp.example" if leaks else asked.headers.get("host", "")
     where = f"https://{name}/{asked.directory}/{asked.rest}"
-    return (
-        '<?xml version="1.0" encoding="utf-8"?><D:multistatus xmlns:D="DAV:"><D:response>'
-        f"<D:href>{escape(where)}/sccm?/setup.exe</D:href><D:propstat>"
-        f"<D:status>HTTP/1.1 200 OK</D:status><D:prop><D:getcontentlength>{site.download_bytes}"
+    responses = (
+        f"<D:response><D:href>{escape(where)}/sccm?{escape(query)}</D:href><D:propstat>"
+        f"<D:status>HTTP/1.1 200 OK</D:status><D:prop><D:getcontentlength>{size}"
         "</D:getcontentlength><D:iscollection>0</D:iscollection></D:prop></D:propstat>"
-        "</D:response></D:multistatus>"
+        "</D:response>"
+        for query, size in listed(site.download_bytes)
+    )
+    return (
+        '<?xml version="1.0" encoding="utf-8"?><D:multistatus xmlns:D="DAV:">'
+        f"{''.join(responses)}</D:multistatus>"
     ).encode()
 
 

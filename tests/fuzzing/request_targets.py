@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import ntpath
+import sys
+import unicodedata
 import uuid
 from collections.abc import Iterator
 from importlib.resources import files
@@ -76,15 +78,22 @@ def target(data: bytes) -> None:
     assert path == "/" + "/".join(read.segments) + "/" * (read.trailing_slash and path != "/")
     for normal in (ntpath.normpath(path).replace("\\", "/"), unquote(path)):
         assert normal.rstrip("/") == path.rstrip("/"), normal
-    name = unquote(read.query.decode("ascii")) if read.query else ""
-    if name.startswith("/"):
-        assert ntpath.normpath(name).replace("\\", "/").rstrip("/") == name.rstrip("/")
-    assert not {"..", "."} & set(name.split("/"))
+    name = read.query_text or ""
+    assert name == unquote(read.query.decode("ascii") if read.query else "", errors="strict")
+    if name.startswith("/") and sys.version_info >= (3, 13):
+        assert not any(map(ntpath.isreserved, name.split("/")))
+    for form in (name, unicodedata.normalize("NFKC", name)):
+        assert unquote(form) == form
+        if name.startswith("/"):
+            assert ntpath.normpath(form).replace("\\", "/").rstrip("/") == form.rstrip("/")
+            assert [*map(form.count, "/\\.:")] == [*map(name.count, "/\\.:")]
+        assert not {"..", "."} & set(form.split("/"))
 
 
 def _targets() -> Iterator[bytes]:
     yield b"/SMS_MP/.sms_pol?%7bLAB00001%7D.1_00"
     yield b"/SMS_DP_SMSPKG$/Content_1.1/sccm?/dir/a%20b.msi"
+    yield b"/SMS_DP_SMSPKG$/CAS00015/sccm?/Espa%C3%B1ol/100%25%20C%23;x~31bf~.cab"
     yield b"/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIIB%2B/=="
     yield b"/a/b/"
 
@@ -204,9 +213,14 @@ FIELDS = ("\r\n", "Host: ", "Content-Length: ", "Transfer-Encoding: chunked", " 
 NAMES = ("CCMClientID: ", "ClientToken: ", "CCMClientTimestamp: ", "Signature", GUID, NOW, ";2")
 KEYS: tuple[Any, ...] = ("publications:", "mode: bridge", "roles:", "- ", ": ", "&a ", "*a", "!!")
 
+TRICKS = (
+    *("%2e", "%5c", "%25", "/..", "?/", "~1", "::$DATA", "//", "con", "%c2%b9", "%ef%bc%8f"),
+    *("%e2%80%8b", "%cc%81", "%c2%a0", "%ef%bc%85"),
+)
+
 REQUESTS = {
     "head": Target(head, _heads, FIELDS),
-    "target": Target(target, _targets, ("%2e", "%5c", "%25", "/..", "?/", "~1", "::$DATA", "//")),
+    "target": Target(target, _targets, TRICKS),
     "claims": Target(claims, _claims, (*FIELDS, *NAMES)),
     "report": Target(report, _reports, ('"deny"', '"message"', "null", "[", "{", "1e9", "\\ud800")),
     "policy": Target(policy, _policies, KEYS),

@@ -118,6 +118,102 @@ def test_a_response_until_the_end_of_the_connection_arrives_whole(
     assert lab.record()["bytes_to_client"] == 13
 
 
+# Parts of a file
+
+POLICY = "/SMS_MP/.sms_pol?{LAB00001}.1_00"
+SEVERAL = b"Content-Type: multipart/byteranges; boundary=x\r\n"
+PART = b"--x\r\nContent-Type: a/b\r\nContent-Range: bytes %d-%d/1000\r\n\r\n%b\r\n"
+TWO = PART % (0, 9, bytes(10)) + PART % (900, 999, bytes(100)) + b"--x--\r\n"
+
+
+def partial(body: bytes, *fields: bytes, chunked: bool = False) -> bytes:
+    """A 206 with this body."""
+    length = b"Content-Length: %d\r\n" % len(body)
+    if chunked:
+        length = b"Transfer-Encoding: chunked\r\n"
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    return b"HTTP/1.1 206 Partial Content\r\n" + length + b"".join(fields) + b"\r\n" + body
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    ("asked", "body", "field"),
+    [
+        ("bytes=0-99", bytes(100), b"Content-Range: bytes 0-99/1000\r\n"),
+        ("bytes=0-99", bytes(280), b""),
+        ("bytes=900-", bytes(100), b"Content-Range: bytes 900-999/1000\r\n"),
+        ("bytes=-7", bytes(7), b"Content-Range: bytes 993-999/1000\r\n"),
+        ("bytes=0-9,900-999", TWO, SEVERAL),
+        ("bytes=0-9,900-", TWO, SEVERAL),
+    ],
+)
+def test_the_parts_that_were_asked_for_are_passed_on(
+    lab: Lab, raw: RawSiteSystem, asked: str, body: bytes, field: bytes, chunked: bool
+) -> None:
+    answer_with(lab, raw, partial(body, field, chunked=chunked), 60)
+    with lab.client(address=address("raw")) as client:
+        reply = client.request("GET", POLICY, {"Range": asked})
+    assert (reply.status, reply.body) == (206, body)
+    assert "note" not in lab.record()
+
+
+def read_into(came: bytearray, connection: ssl.SSLSocket) -> None:
+    """Keep all that comes, also where the connection ends in an error."""
+    while piece := connection.recv(65_536):
+        came += piece
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    ("asked", "field", "most"),
+    [
+        ("bytes=0-99", b"Content-Range: bytes 0-99999/100000\r\n", 280),
+        ("bytes=99990-", b"Content-Range: bytes 99990-99999/100000\r\n", 190),
+        ("bytes=-7", b"", 187),
+        ("bytes=0-9,900-999", SEVERAL, 470),
+        ("bytes=0-9,900-", SEVERAL, 370),
+    ],
+)
+def test_a_206_is_cut_off_where_more_comes_than_was_asked_for(
+    lab: Lab, raw: RawSiteSystem, asked: str, field: bytes, most: int, chunked: bool
+) -> None:
+    answer_with(lab, raw, partial(bytes(100_000), field, chunked=chunked))
+    with lab.connect(address=address("raw")) as connection:
+        connection.sendall(lab.request(target=POLICY, fields={"Range": asked}))
+        came = bytearray()
+        with pytest.raises(ssl.SSLEOFError):
+            read_into(came, connection)
+    assert came.startswith(b"HTTP/1.1 206 ")
+    assert came.count(b"\0") == most
+    record = lab.record()
+    assert (record["verdict"], record["bytes_to_client"]) == ("allow", most)
+    assert record["note"].startswith(f"the site system sent more than {most} bytes")
+
+
+def test_a_200_with_the_whole_file_passes(lab: Lab, raw: RawSiteSystem) -> None:
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)
+    answer_with(lab, raw, whole)
+    with lab.client(address=address("raw")) as client:
+        reply = client.request("GET", POLICY, {"Range": "bytes=0-9"})
+    assert (reply.status, len(reply.body)) == (200, 100_000)
+    lab.record()
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 502), ("HEAD", 206)])
+def test_a_206_to_an_open_range_without_content_range_is_refused_where_it_has_a_body(
+    lab: Lab, raw: RawSiteSystem, method: str, status: int
+) -> None:
+    answer_with(lab, raw, partial(bytes(100) if method == "GET" else b""))
+    fields = {"Range": "bytes=900-", "Connection": "close"}
+    reply = lab.send_one(lab.request(method, POLICY, fields), address=address("raw"))
+    assert reply.status == status
+    record = lab.record()
+    if method == "GET":
+        lab.check_denied(record, Reason.SITE_SYSTEM_RESPONSE, "site_system.content-range")
+    else:
+        assert record["verdict"] == "allow"
+
+
 def test_a_response_that_anybody_could_have_ended_is_cut_off(lab: Lab, raw: RawSiteSystem) -> None:
     # A bare FIN, which needs no key (RFC 9112 §9.8).
     answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n\r\nuntil the e")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -27,7 +28,7 @@ from ibcm_bridge.lab.client import (
     Reply,
     plaintext_request,
 )
-from ibcm_bridge.lab.content import CHUNK, content
+from ibcm_bridge.lab.content import CHUNK, NAMED, content
 from ibcm_bridge.lab.documents import inventory_report, registration_request
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.records import Handshake
@@ -406,7 +407,7 @@ def test_a_range_is_answered_with_that_part(lab: Lab, asked: str, start: int, st
         ({"Range": "bytes=0-1,-"}, 200),
         ({"Range": "lines=0-1"}, 200),
         ({"Range": "0-1"}, 200),
-        ({"Range": "bytes=" + ",".join(["0-1"] * 33)}, 200),
+        ({"Range": "bytes=" + ",".join(["0-1"] * 501)}, 200),
     ],
 )
 def test_a_range_that_cannot_be_had_is_not_206(
@@ -437,6 +438,21 @@ def test_a_range_means_nothing_to_head(lab: Lab) -> None:
     with lab.client(DP, lab.computer) as client:
         reply = client.request("HEAD", FILE, {"Range": "bytes=0-1"})
     assert (reply.status, reply.header("Content-Length")) == (200, str(SIZE))
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_file_of_any_name_is_found_by_that_name(lab: Lab, name: str) -> None:
+    base = FILE.partition("?")[0]
+    with lab.client(DP, lab.computer) as client:
+        reply = client.request("GET", f"{base}?/{quote(name)}")
+        other = client.request("GET", f"{base}?/{quote(name.upper())}")
+        part = client.request("GET", f"{base}?/{quote(name)}", {"Range": "bytes=0-2"})
+        twice = client.request("HEAD", f"{base}?/{quote(quote(name))}")
+    assert (reply.status, reply.body.decode()) == (200, name)
+    assert other.body == reply.body, "without case"
+    assert (part.status, part.body) == (206, reply.body[:3])
+    # As in IIS: decoded once.
+    assert (twice.header("Content-Length") == str(SIZE)) == (quote(name) != name)
 
 
 def test_propfind_lists_the_file_with_its_size(lab: Lab) -> None:

@@ -1,0 +1,137 @@
+"""Parts of a file: what Range may ask for, and how much of an answer that can be.
+
+BITS asks for as many ranges of a file as it lacks parts of, 500 by default, and never twice for a
+byte (its policy MaxRangesPerFile; protocol.md §7). By ranges that overlap, a small request makes a
+server send a file many times (RFC 9110 §17.15, CVE-2011-3192); numbers near 2^64 have broken
+HTTP.sys (CVE-2015-1635).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import pairwise
+
+import h11
+
+from ibcm_bridge.decisions import Deny, Reason
+
+MAX_RANGES = 500
+PART_BYTES = 180
+"""What a part may have beside its bytes: BITS takes no more than that in other fields (Microsoft,
+"HTTP Requirements for BITS Downloads")."""
+
+_RANGE = rb"(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})"
+_RANGES = re.compile(rb"bytes=%b(?:, ?%b)*" % (_RANGE, _RANGE))
+"""RFC 9110 §14.1.2; numbers of 18 digits are below 2^63."""
+
+_RANGE_FIELD = re.compile(rb"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:([0-9]{1,18})|\*)")
+"""Content-Range of a 206 (RFC 9110 §14.4)."""
+
+_PART_FIELD = re.compile(rb"\ncontent-range:[ \t]*(%b)[ \t]*\r\n" % _RANGE_FIELD.pattern, re.I)
+_FIRST_PART = 1_024
+"""Bytes within which the fields of the first part are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRanges:
+    """Ranges that do not overlap. Made by `read_byte_ranges` only."""
+
+    count: int
+    length: int
+    """Bytes of those that say how long they are."""
+    open_from: int | None
+    """Where the one without a last byte begins; None where there is none."""
+
+    def most(self, end: int | None) -> int:
+        """Bytes of an answer at most. `end`: where the file ends, or what there is of it."""
+        rest = 0 if end is None or self.open_from is None else max(0, end - self.open_from)
+        return self.length + rest + PART_BYTES * self.count
+
+
+def read_byte_ranges(values: Sequence[bytes]) -> ByteRanges | Deny | None:
+    """Read the values of all Range fields; None where there is none."""
+    if not values:
+        return None
+    if len(values) > 1:
+        return _refused(f"{len(values)} Range fields")
+    asked = values[0].removeprefix(b"bytes=").split(b",", MAX_RANGES)
+    if len(asked) > MAX_RANGES:
+        return _refused(f"a Range of more than {MAX_RANGES} byte ranges")
+    if not _RANGES.fullmatch(values[0]):
+        return _refused("a Range that is no list of byte ranges, of numbers up to 18 digits")
+    bounds = [one.strip(b" ").split(b"-") for one in asked]
+    suffixes = [int(last) for first, last in bounds if not first]
+    ends = [(int(first), int(last) if last else None) for first, last in bounds if first]
+    open_from = [first for first, last in ends if last is None]
+    if len(suffixes) + len(open_from) > 1:
+        return _refused("a Range with more than one open-ended or suffix range")
+    # An open end is the highest there can be.
+    closed = sorted((first, 10**18 if last is None else last) for first, last in ends)
+    for first, last in closed:
+        if last < first:
+            return _refused(f"a Range whose {first}-{last} ends before it begins")
+    for (_, last), (first, _) in pairwise(closed):
+        if first <= last:
+            return _refused(f"a Range whose byte ranges overlap, at {first}")
+    length = sum(last - first + 1 for first, last in ends if last is not None) + sum(suffixes)
+    return ByteRanges(len(bounds), length, open_from[0] if open_from else None)
+
+
+class PartialBody:
+    """How much of a 206 may pass. Sans-IO."""
+
+    def __init__(self, asked: ByteRanges, end: int | None) -> None:
+        self._asked = asked
+        self._passed = 0
+        self.most = asked.most(end)
+        """Bytes."""
+        # In the first part it says how long the file is.
+        self._start: bytes | None = b"" if end is None and asked.open_from is not None else None
+
+    def passing(self, piece: bytes) -> bytes:
+        """As much of the next piece as may pass; what is less than the piece is the last of it."""
+        if self._start is not None:
+            self._look_for_length(piece)
+        passing = piece[: self.most - self._passed]
+        self._passed += len(passing)
+        return passing
+
+    def _look_for_length(self, piece: bytes) -> None:
+        assert self._start is not None
+        self._start += piece[: _FIRST_PART - len(self._start)]
+        found = _PART_FIELD.search(self._start)
+        if found is not None:
+            self.most = self._asked.most(int(found[4] or 0))
+        if found is not None or len(self._start) >= _FIRST_PART:
+            self._start = None
+
+
+def partial_body(asked: ByteRanges | None, response: h11.Response) -> PartialBody | Deny | None:
+    """The bound of an answer; None where it has none, as a 200 with the whole file has not.
+
+    A Deny where an open end could not be bounded: RFC 9110 §15.3.7 demands the field.
+    """
+    if asked is None or response.status_code != HTTPStatus.PARTIAL_CONTENT:
+        return None
+    codings, ranges, types = (
+        [value for name, value in response.headers if name == wanted]
+        for wanted in (b"content-encoding", b"content-range", b"content-type")
+    )
+    if any(b"peerdist" in value.lower() for value in codings):
+        # Hashes of the file in the place of its bytes ([MS-PCCRTP] §3.2.5.1).
+        return None
+    if asked.open_from is None:
+        return PartialBody(asked, None)
+    if len(ranges) == 1 and (found := _RANGE_FIELD.fullmatch(ranges[0])) is not None:
+        return PartialBody(asked, int(found[2]) + 1)
+    if not ranges and len(types) == 1 and types[0].lower().startswith(b"multipart/byteranges"):
+        return PartialBody(asked, None)
+    detail = "a 206 to a range without a last byte, and no Content-Range that says how much it is"
+    return Deny(Reason.SITE_SYSTEM_RESPONSE, "site_system.content-range", detail)
+
+
+def _refused(detail: str) -> Deny:
+    return Deny(Reason.HEADER, "head.range", detail)

@@ -1,0 +1,342 @@
+"""Names of files: those that every reader reads alike pass, and their twins do not."""
+
+# ruff: noqa: RUF001
+# What is confused with what is what this is about.
+
+from __future__ import annotations
+
+import ntpath
+import re
+import unicodedata
+from urllib.parse import quote, unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.file_names import LONGEST, is_short_name, misread_name
+from ibcm_bridge.request_target import RequestTarget, read_request_target
+
+PACKAGE = "/SMS_DP_SMSPKG$/XYZ0004A/sccm?"
+BUILT = "microsoft-windows-netfx3-ondemand-package~31bf3856ad364e35~amd64~~.cab"
+
+# Names that packages have, as the file system has them
+ALLOWED = [
+    "/setup.exe",
+    "/dir/",
+    "/sources/sxs/" + BUILT,
+    "/amd64_microsoft-windows-x_31bf3856ad364e35~10.0/setup.ini",
+    "/backup/report~2024.xlsx",
+    "/templates/~$normal.dotm",
+    "/PROGRA~1.TXT.BAK",
+    "/PROGRA~1x/a.exe",
+    "/PROGRAMS~1/a.exe",
+    "/a~b/~",
+    "/report~1.xlsx",
+    "/.~lock.report.odt#",
+    "/themes/100%.theme",
+    "/100% sure.txt",
+    "/%",
+    "/%u00e",
+    "/50%-off/%g1%1g.txt",
+    "/C#/readme.txt",
+    "/#1.txt",
+    "/a;b.txt",
+    "/;",
+    "/v1.0;x/..a;b",
+    "/R&D/readme (1) [final] a=b,c'd!@^{x}.txt",
+    "/Visual C++ 2022/vc_redist.x64.exe",
+    "/Español.txt",
+    "/Espan\u0303ol.txt",
+    "/日本語/テスト.txt",
+    "/Ελληνικά/кириллица/עברית/हिन्दी.txt",
+    "/می\u200cخواهم.txt",
+    "/\U0001f469\u200d\U0001f4bb\ufe0f.png",
+    "/Ａ.txt",
+    "/３½ №™ ①.txt",
+    "/100％.txt",
+    "/console.exe",
+    "/con1/connect.txt",
+    "/com/lpt/com10/lpt-1.txt",
+    "/nullable/auxiliary.ini/prn_.log",
+    "/x.con/setup.aux",
+    "/$CON/CON$",
+    "/CONIN/clock$x",
+    "/Con\u0301/x",
+]
+
+# How another reader has it -> part of the rule
+REFUSED = [
+    # dot segments
+    ("/..", "segment"),
+    ("/a/../b", "segment"),
+    ("/./b", "segment"),
+    ("//b", "segment"),
+    ("/a//b", "segment"),
+    ("/... /b", "segment"),
+    ("/.+./b", "segment"),
+    ("/+/b", "segment"),
+    ("/\u00a0/b", "segment"),
+    ("/.\u3000./b", "segment"),
+    ("/.\u200b./b", "segment"),
+    ("/\ufeff/b", "segment"),
+    ("/.\ufe0f/b", "segment"),
+    ("/..;/b", "segment"),
+    ("/..;a=b/c", "segment"),
+    ("/..#/b", "segment"),
+    ("/. ;x", "segment"),
+    # what Windows drops
+    ("/a./b", "segment"),
+    ("/a.", "segment"),
+    ("/a /b", "segment"),
+    ("/a.txt\u00a0", "segment"),
+    ("/a.txt\u3000", "segment"),
+    ("/a.txt.\u200d", "segment"),
+    ("/a\u1680/b", "segment"),
+    # a second decoding
+    ("/%2e%2e/x", "query"),
+    ("/a%2fb", "query"),
+    ("/a%5Cb", "query"),
+    ("/50%de.txt", "query"),
+    ("/%u002e%u002e/x", "query"),
+    ("/a%U2215b", "query"),
+    ("/％2e％2e/x", "query"),
+    ("/%２ｅ/x", "query"),
+    ("/%\u200b2e/x", "query"),
+    ("/\u066a2e/x", "query"),
+    # separators, streams, wildcards, controls
+    ("/a\\b", "separator"),
+    ("/a:b", "query"),
+    ("/C:/x", "query"),
+    ("/a::$DATA", "query"),
+    ("/a?b", "query"),
+    ("/a*", "query"),
+    ("/a<b>c", "query"),
+    ('/a"b', "query"),
+    ("/a|b", "query"),
+    ("/a\x00b", "query"),
+    ("/a\r\nb", "query"),
+    ("/a\x7fb", "query"),
+    ("/a\x85b", "query"),
+    # lookalikes
+    *((f"/a{one}b.txt", "query") for one in "\u2044\u2215\u29f8\u00a5\u20a9\u2236\u0589"),
+    *((f"/a{one}b.txt", "query") for one in "\u2216\u29f5\u29f9"),
+    *((f"/a{one}b.txt", "query") for one in "／＼．：\ufe68\ufe55\ufe52\ufe13\u2024\u2025\u2026"),
+    *((f"/a{one}b.txt", "query") for one in "℀℁℅℆⒈⒛\U0001f100"),
+    # 8.3 names, as whole segments
+    ("/PROGRA~1/setup.exe", "short-name"),
+    ("/SETUP~2.EXE", "short-name"),
+    ("/a/b~1.c/d", "short-name"),
+    ("/~1", "short-name"),
+    ("/LONGNA~1.X", "short-name"),
+    ("/LO12AB~9", "short-name"),
+    ("/ABCDE~12.TXT", "short-name"),
+    ("/progra~1 .exe", "short-name"),
+    ("/progra~1+.exe", "short-name"),
+    ("/ＰＲＯＧＲＡ～１", "short-name"),
+    ("/PROGRA\u223c1", "short-name"),
+    ("/PROGRA\u02dc1", "short-name"),
+    ("/PRO\u200bGRA~1", "short-name"),
+    # devices
+    *((f"/{one}", "device") for one in ("con", "PRN", "Aux", "nul", "CONIN$", "conout$", "CLOCK$")),
+    *((f"/com{one}", "device") for one in "0123456789¹²³"),
+    *((f"/LPT{one}.txt", "device") for one in "0123456789¹²³"),
+    ("/aux.txt", "device"),
+    ("/con.tar.gz", "device"),
+    ("/a/nul/b", "device"),
+    ("/CON .txt", "device"),
+    ("/CON+.txt", "device"),
+    ("/CON\u00a0.txt", "device"),
+    ("/ＣＯＮ", "device"),
+    ("/ｎｕｌ.txt", "device"),
+    ("/C\u200bON", "device"),
+    ("/COM\ufe0f1", "device"),
+    ("/CLOC\u212a$", "device"),
+    ("/ⓝⓤⓛ", "device"),
+]
+
+
+def asked(name: str) -> RequestTarget | Deny:
+    return read_request_target((PACKAGE + quote(name, safe="/")).encode("ascii"))
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_name_that_all_readers_read_alike_passes(name: str) -> None:
+    result = asked(name)
+    assert isinstance(result, RequestTarget), result
+    assert result.query_text == name
+
+
+@pytest.mark.parametrize(("name", "part"), REFUSED)
+def test_a_name_that_another_reader_reads_otherwise_is_refused(name: str, part: str) -> None:
+    result = asked(name)
+    assert isinstance(result, Deny)
+    assert (result.reason, result.rule) == (Reason.TARGET_UNSAFE, f"target.{part}")
+
+
+@pytest.mark.parametrize(
+    ("raw", "part"),
+    [
+        (b"/a%C0%AF..%C0%AFb", "encoding"),  # overlong
+        (b"/%C0%AE%C0%AE/b", "encoding"),
+        (b"/a%E0%80%AFb", "encoding"),
+        (b"/a%F0%80%80%AFb", "encoding"),
+        (b"/%ED%A0%80", "encoding"),  # a surrogate
+        (b"/%F4%90%80%80", "encoding"),  # past U+10FFFF
+        (b"/Espa%F1ol.txt", "encoding"),  # ISO 8859-1
+        (b"/%C3", "encoding"),
+        (b"/%C3/%B1", "encoding"),
+        (b"/%FF%FEa", "encoding"),
+        (b"/a%2fb", "separator"),
+        (b"/a%5Cb", "separator"),
+        (b"%2fa", "separator"),
+        (b"/%u002e", "escape"),
+        (b"/100%.theme", "escape"),
+    ],
+)
+def test_what_is_no_shortest_form_of_utf_8_is_refused(raw: bytes, part: str) -> None:
+    result = read_request_target(PACKAGE.encode() + raw)
+    assert isinstance(result, Deny)
+    assert (result.reason, result.rule) == (Reason.TARGET_UNSAFE, f"target.{part}")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (f"{PACKAGE}/a:b", '":", which no file of Windows has in its name, in the query'),
+        (f"{PACKAGE}/a%07b", "U+0007, which no file of Windows has in its name, in the query"),
+        (
+            f"{PACKAGE}/a%EF%BC%8Fb",
+            'U+FF0F FULLWIDTH SOLIDUS, to some readers "/", in the query',
+        ),
+        (f"{PACKAGE}/a%C2%A5b", 'U+00A5 YEN SIGN, to some readers "\\", in the query'),
+        (f"{PACKAGE}/%E2%84%80", 'U+2100 ACCOUNT OF, to some readers "/", in the query'),
+        (f"{PACKAGE}/%252e/x", '"%2e", which is left after decoding, in the query'),
+        (f"{PACKAGE}/a%C0%AFb", "byte 0xC0 in the query is not part of UTF-8"),
+        (f"{PACKAGE}/PROGRA~1/x", "'PROGRA~1', an 8.3 name, in the query"),
+        (f"{PACKAGE}/COM%C2%B9", r"'COM\xb9', the name of a device, in the query"),
+        (f"{PACKAGE}/a./x", "'a.', which ends in a dot or a blank, in the query"),
+        (f"{PACKAGE}/../x", "a segment of nothing, or of nothing but dots and blanks in the query"),
+        (f"{PACKAGE}/..;/x", "'..;', to some readers a dot segment, in the query"),
+        ("/selfupdate/wuident;x.cab", '";" in the path can be read in two ways'),
+        ("/selfupdate/wuid%C3%B1nt.cab", "byte 0xC3 in the path can be read in two ways"),
+        ("/SMS_MP/x%25y", '"%" in the path can be read in two ways'),
+        ("/SMS_MP/x%09y", "U+0009 in the path can be read in two ways"),
+        ("/SMS_MP/.sms_aut?a%5Cb", '"\\" in the query can be read in two ways'),
+        ("/SMS_MP/.sms_aut?x=PROGRA~1", "'PROGRA~1', an 8.3 name, in the query"),
+        ("/SMS_MP/.sms_aut?x=c:/y", "a drive letter in the query"),
+        ("/SMS_MP/.sms_aut?x=//y", "a host or share in the query"),
+        ("/SMS_MP/.sms_aut?x=../y", "a dot segment in the query"),
+    ],
+)
+def test_a_refusal_says_what_was_found(target: str, said: str) -> None:
+    result = read_request_target(target.encode())
+    assert isinstance(result, Deny)
+    assert result.detail == said
+
+
+def test_a_long_name_is_read_in_little_time() -> None:
+    # To normalize so many marks would take a second.
+    result = asked("/a" + "\u0301\u0327" * LONGEST)
+    assert isinstance(result, Deny)
+    assert str(LONGEST) in result.detail
+    assert isinstance(asked("/" + "\u00e4" * (LONGEST - 1)), RequestTarget)
+    assert isinstance(asked("/" + "a" * LONGEST), RequestTarget)
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("PROGRA~1", True),
+        ("A~1.B", True),
+        ("~1", True),
+        ("PROGRA~1.", True),
+        ("PROGRA~1.EXE", True),
+        ("PROGRA~1.JSON", False),
+        ("PROGRA~1.A.B", False),
+        ("PROGRAM~1", False),
+        ("PROGRA~", False),
+        ("PROGRA~1A", False),
+        ("PROGRA1", False),
+        ("A.B~1", False),
+        ("PROGRA~\u0661", False),
+    ],
+)
+def test_a_short_name_is_a_whole_name(name: str, short: bool) -> None:
+    assert is_short_name(name) is short
+
+
+# For all names
+
+DEVICES = re.compile(
+    r"(con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$|clock\$) *(\..*)?", re.I | re.S
+)
+PIECES = st.sampled_from(
+    [
+        *("/", "//", "..", ".", " ", "+", "%", "2e", "2f", "%25", "u002e", ";", "#", "~1", "~"),
+        *("a", "con", "com", "1", "¹", "nul", "PROGRA", ".txt", "½", "℀", "⒈", "…", "ﬁ"),
+        *("／", "．", "＼", "：", "％", "２", "～", "Ｃ", "\u2215", "\u2044"),
+        *("\u200b", "\ufe0f", "\u00a0", "\u3000"),
+    ]
+)
+NAMES = st.one_of(
+    st.lists(PIECES, max_size=8).map("".join), st.text(st.characters(exclude_categories=["Cs"]))
+).map(lambda text: f"/{text}")
+
+
+@given(NAMES)
+def test_no_name_that_passes_is_another_name_to_a_reader_that_normalizes(name: str) -> None:
+    if misread_name(name) is not None:
+        return
+    for form in ("NFC", "NFKC", "NFKD"):
+        normal = unicodedata.normalize(form, name)
+        for character in "/\\.:":
+            assert normal.count(character) == name.count(character)
+        assert not any(unicodedata.category(one) == "Cc" for one in normal)
+        assert not re.search("%[0-9A-Fa-f]{2}|%u[0-9A-Fa-f]{4}", normal)
+        assert unquote(normal) == normal
+        segments = normal[1:].removesuffix("/").split("/") if normal != "/" else []
+        for segment in segments:
+            assert segment.strip(". +")
+            assert segment == segment.rstrip(". ")
+            assert not DEVICES.fullmatch(segment)
+            assert not is_short_name(segment)
+        # As Windows itself reads it.
+        windows = ntpath.normpath(normal).replace("\\", "/")
+        assert windows.rstrip("/") == normal.rstrip("/")
+        assert ntpath.splitdrive(normal)[0] == ""
+
+
+@given(NAMES)
+def test_a_name_is_judged_as_it_is_however_it_is_escaped(name: str) -> None:
+    part = misread_name(name)
+    result = asked(name)
+    if part is None:
+        assert isinstance(result, RequestTarget)
+        assert result.query_text == name
+    else:
+        assert isinstance(result, Deny)
+        assert len(result.detail) < 200
+        assert result.detail.isprintable()
+
+
+LETTERS = st.text(
+    st.characters(categories=["L", "Nd"]).filter(
+        lambda one: (
+            unicodedata.normalize("NFKC", one).isalnum()
+            and "FILLER" not in unicodedata.name(one, "")
+        )
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(st.lists(LETTERS, min_size=1, max_size=4), LETTERS)
+def test_letters_and_digits_of_any_script_are_names(folders: list[str], extension: str) -> None:
+    name = "/" + "/".join(folders) + "." + extension
+    plain = unicodedata.normalize("NFKC", name)
+    is_device = any(DEVICES.fullmatch(one) for one in plain[1:].split("/"))
+    misreading = misread_name(name)
+    assert (misreading is not None) is is_device
