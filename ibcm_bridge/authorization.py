@@ -41,11 +41,8 @@ def authorize(
 
     Or, where the publication's certificate policy says so, that none was needed.
     """
-    # A client authenticated for one publication has not been authenticated for another.
-    if client.publication != publication.name:
-        return Deny(Reason.BRIDGE_DEFECT, "client.publication", "authenticated elsewhere")
-    if isinstance(client, AnonymousClient) and not may_be_anonymous(publication):
-        return Deny(Reason.BRIDGE_DEFECT, "client.certificate", "not authenticated")
+    if (refusal := _check_client(client, publication)) is not None:
+        return refusal
 
     # RFC 9112 §3.2: one name for the certificate and for the request.
     if (refusal := _check_host(publication, head)) is not None:
@@ -83,6 +80,15 @@ def authorize(
     return _with_listed_fields(
         publication, role, target, body_rule, head, rows=rows, packet=packet, ranges=ranges
     )
+
+
+def _check_client(client: Client, publication: HttpPublication) -> Deny | None:
+    # A client authenticated for one publication has not been authenticated for another.
+    if client.publication != publication.name:
+        return Deny(Reason.BRIDGE_DEFECT, "client.publication", "authenticated elsewhere")
+    if isinstance(client, AnonymousClient) and not may_be_anonymous(publication):
+        return Deny(Reason.BRIDGE_DEFECT, "client.certificate", "not authenticated")
+    return None
 
 
 def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
