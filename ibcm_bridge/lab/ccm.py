@@ -43,6 +43,9 @@ NO_REPLY = (
 MAX_INFLATED = 64 * 1024 * 1024
 """More than any message of the lab; a stand-in that is sent a zlib bomb should survive it."""
 
+_PIECE = 4_096
+"""Characters or bytes of a document that are read at a time to find its root."""
+
 
 @dataclass(frozen=True)
 class Message:
@@ -188,6 +191,20 @@ def read_message(data: bytes) -> Message:
     contents = [part.partition(b"\r\n\r\n")[2] for part in parts]
     header_xml = contents[0].decode("utf-16")
     return Message(header_xml, contents[1] if len(contents) == 2 else None)
+
+
+def root(document: str | bytes) -> str:
+    """The name of a document's root, whatever stands before it; empty where there is none."""
+    parser = ET.XMLPullParser(["start"])
+    try:
+        for begin in range(0, len(document), _PIECE):
+            parser.feed(document[begin : begin + _PIECE])
+            for _, element in parser.read_events():
+                assert isinstance(element, ET.Element)
+                return element.tag
+    except ET.ParseError:
+        pass
+    return ""
 
 
 def parse_reply(data: bytes) -> tuple[str, str | None]:

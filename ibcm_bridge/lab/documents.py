@@ -146,6 +146,11 @@ def status_message(client_guid: str) -> str:
     )
 
 
+def application_state() -> str:
+    """2.1; what stands in it is not known."""
+    return "<AppStateServicesRequest />"
+
+
 def upload_request(*, network: int = 1) -> str:
     """3.6: where may I upload a report? 1 is the Internet, 0 the intranet."""
     return (
