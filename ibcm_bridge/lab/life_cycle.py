@@ -204,7 +204,7 @@ UPDATE_LOCATION = _location(
     "content location of the update",
     "ContentLocationRequest",
     "ContentLocationReply",
-    f'<Package ID="{updates.CONTENT}" Version="1"/>',
+    f'<Package ID="{updates.CONTENT}" Version="1" DeploymentFlags="0" />',
     "SMSUpdate",
 )
 

@@ -162,7 +162,7 @@ def test_a_heartbeat_has_a_header_and_a_body_attached(device: Device) -> None:
     request = device.report("MP_DdrEndpoint", body, attached=header)
     assert request.body is not None
     message = ccm.read_message(request.body)
-    assert message.body_text() == body
+    assert message.body_text() == device.writing.document(body)
     assert len(ET.fromstring(message.header_xml).findall("Attachment")) == 2
     assert MessageReplies().reply(request.body) == ccm.NO_REPLY
 
