@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ibcm_bridge.endpoints import Endpoint, EndpointTable, RefusedMessage
-from ibcm_bridge.messages.document import Place
+from ibcm_bridge.messages.document import Place, SubjectElement
 from ibcm_bridge.table_rows import as_flag, as_list, as_mapping, as_string, as_strings, only
 
 _ENDPOINT_KEYS = {"roots", "anonymous", "encrypted"}
 _NAMES = {"endpoint", "reply_to", "root", "element"}
-_REFUSED_KEYS = {*_NAMES, "at", "is", "users", "opt_in", "requirement"}
+_ABOUT = {*_NAMES, "subject", "at"}
+_REFUSED_KEYS = {*_ABOUT, "is", "users", "opt_in", "requirement"}
 
 
 def read_endpoint_table(data: Mapping[str, object]) -> EndpointTable:
@@ -45,13 +46,14 @@ def _endpoint(name: str, row: Mapping[str, object]) -> Endpoint:
 
 def _refused(row: Mapping[str, object]) -> RefusedMessage:
     only("refused", row, _REFUSED_KEYS)
-    if not row.keys() & {*_NAMES, "at"}:
+    if not row.keys() & _ABOUT:
         raise ValueError("a refused row that is about every message")
     if ("at" in row) != ("is" in row):
         raise ValueError("a place without a value, or a value without a place")
     names = {key: as_string(row.get(key, "")).lower() for key in _NAMES}
     return RefusedMessage(
         requirement=as_string(row["requirement"]),
+        subject=SubjectElement(as_string(row["subject"])) if "subject" in row else None,
         at=Place(as_string(row["at"])) if "at" in row else None,
         value=as_string(row.get("is", "")).lower(),
         users=as_flag(row.get("users", False)),

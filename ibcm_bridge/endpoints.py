@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.messages.ccm import CcmRequest
-from ibcm_bridge.messages.document import Document, Place
+from ibcm_bridge.messages.document import Document, Place, SubjectElement
 from ibcm_bridge.messages.header import MsgHeader
 
 
@@ -39,6 +39,9 @@ class RefusedMessage:
     reply_to: str = ""
     root: str = ""
     element: str = ""
+    """Whose being there is what is asked for, whatever is in it."""
+    subject: SubjectElement | None = None
+    """Whom it is about; one that names nobody asks for nothing."""
     at: Place | None = None
     value: str = ""
     users: bool = False
@@ -49,7 +52,7 @@ class RefusedMessage:
     @property
     def is_about_documents(self) -> bool:
         """Whether anything but the header matters."""
-        return bool(self.root or self.element or self.at)
+        return bool(self.root or self.element or self.subject or self.at)
 
     def is_about(self, document: Document) -> bool:
         """Whether a document is what the row names."""
@@ -57,13 +60,15 @@ class RefusedMessage:
             return False
         if self.element and self.element not in document.elements:
             return False
+        if self.subject is not None and self.subject not in document.subjects:
+            return False
         return self.at is None or any(
             value.strip().lower() == self.value for value in document.at(self.at)
         )
 
     def covers(self, endpoint: str, root: str) -> bool:
         """Whether it is about every message with such a root for an endpoint."""
-        if self.reply_to or self.at is not None or (self.root and self.element):
+        if self.reply_to or self.subject or self.at or (self.root and self.element):
             return False
         return self.endpoint in ("", endpoint) and (self.root or self.element) in ("", root)
 

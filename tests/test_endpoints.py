@@ -21,9 +21,58 @@ from ibcm_bridge.roles import RoleTable
 from ibcm_bridge.yaml_tree import Tree
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
-USERS = documents.policy_request(GUID).replace(
-    "</Machine>", "</Machine><User><SID>S-1-5-21-1-2-3-4</SID></User>"
-)
+
+
+def asking(*users: str) -> str:
+    """A request for policy with these elements where a user is named."""
+    return (
+        f'<RequestAssignments xmlns:x="urn:x"><Identification><Machine/>{"".join(users)}'
+        '</Identification><Resource ResourceType="Machine"/></RequestAssignments>'
+    )
+
+
+SID = "<SID>S-1-5-21-1-2-3-4</SID>"
+NOBODY = [
+    "<User />",
+    "<User></User>",
+    "<USER/>",
+    "<x:User/>",
+    "<User> \t\r\n</User>",
+    "<User><SID /></User>",
+    "<User>\n  <SID></SID>\n  <NT4UserName/>\n  <Groups><Group/></Groups>\n</User>",
+    "<User><User/></User>",
+    "<User/><User/>",
+    "<User><!-- S-1-5-21-1-2-3-4 --><?x S-1-5-21-1-2-3-4?></User>",
+    "<User><![CDATA[]]><![CDATA[ ]]>&#32;&#x9;</User>",
+]
+"""What names nobody: nothing stands in it, and in nothing of it."""
+SOMEBODY = [
+    f"<User>{SID}</User>",
+    f"<user>{SID}</user>",
+    f"<x:User>{SID}</x:User>",
+    "<User>S-1-5-21-1-2-3-4</User>",
+    "<User><SID/>0</User>",
+    "<User><Groups><Group><SID/>a</Group></Groups></User>",
+    "<User><![CDATA[0]]></User>",
+    "<User>&#48;</User>",
+    # Only the white space of XML is none: who knows what another reader takes for a name.
+    "<User>&#160;</User>",
+    "<User>\u200b</User>",
+    '<User SID="S-1-5-21-1-2-3-4"/>',
+    '<User SID=""/>',
+    '<User><SID Value="S-1-5-21-1-2-3-4"/></User>',
+    '<User xmlns="urn:S-1-5-21-1-2-3-4"/>',
+    f"<User/><User>{SID}</User>",
+    f"<User>{SID}</User><User/>",
+    f"<User><User>{SID}</User></User>",
+    f"<User><User/>{SID}</User>",
+    f"<Machine><User>{SID}</User></Machine>",
+    # What only looks like an element may be one for another reader, with whatever follows it.
+    "<Note>&lt;User/&gt;</Note>",
+    "<Note><![CDATA[<User></User>]]></Note>",
+    '<Note Text="&lt;x:User />"/>',
+]
+"""What names somebody, or may for another reader."""
 USERS_RESOURCE = documents.policy_request(GUID).replace(
     'ResourceType="Machine"', 'ResourceType="user"'
 )
@@ -131,7 +180,7 @@ def test_each_document_of_a_message_must_have_a_root_of_the_endpoint(
     assert denied(messages, read).reason is Reason.MESSAGE
 
 
-@pytest.mark.parametrize("xml", [USERS, USERS_RESOURCE])
+@pytest.mark.parametrize("xml", [*map(asking, SOMEBODY), USERS_RESOURCE])
 def test_a_users_policy_is_for_users_that_windows_has_authenticated(
     messages: EndpointTable, xml: str
 ) -> None:
@@ -143,6 +192,44 @@ def test_a_users_policy_is_for_users_that_windows_has_authenticated(
     for user in (False, True):
         mine = message("MP_PolicyManager", documents.policy_request(GUID))
         assert isinstance(messages.judge(mine, user=user), Endpoint)
+
+
+@pytest.mark.parametrize("element", NOBODY)
+def test_a_user_that_names_nobody_asks_for_no_users_policy(
+    messages: EndpointTable, element: str
+) -> None:
+    """As Microsoft's SDK writes for a computer (protocol.md §3.2)."""
+    for user in (False, True):
+        asked = message("MP_PolicyManager", asking(element))
+        assert isinstance(messages.judge(asked, user=user), Endpoint)
+    # What the request is about is said elsewhere, too.
+    asked = message("MP_PolicyManager", asking(element).replace('"Machine"', '"USER"'))
+    assert denied(messages, asked).requirement == "NO-USER-DEPLOYMENT"
+
+
+def test_a_second_document_may_name_a_user_too(messages: EndpointTable) -> None:
+    for element in (NOBODY[0], SOMEBODY[0]):
+        asked = message("MP_PolicyManager", asking(), attached=asking(element))
+        refused = isinstance(messages.judge(asked, user=False), Deny)
+        assert refused == (element in SOMEBODY)
+
+
+@pytest.mark.parametrize(
+    ("root", "element", "cites"),
+    [
+        ("ContentLocationRequest", "ClientPackage", "NO-CLIENT-DEPLOYMENT"),
+        ("SiteInformationRequest", "UpdateSFRequest", "BRIDGE-INSPECT"),
+    ],
+)
+def test_an_element_that_is_itself_the_request_is_refused_though_it_is_empty(
+    messages: EndpointTable, root: str, element: str, cites: str
+) -> None:
+    for inner in (f"<{element}/>", f"<{element}></{element}>", f"<{element}> <a/> </{element}>"):
+        denial = denied(messages, message("MP_LocationManager", f"<{root}>{inner}</{root}>"))
+        assert (denial.reason, denial.requirement) == (Reason.MESSAGE, cites)
+    assert isinstance(
+        messages.judge(message("MP_LocationManager", f"<{root}/>"), user=False), Endpoint
+    )
 
 
 def test_a_client_on_boot_media_does_not_register(messages: EndpointTable) -> None:
@@ -272,6 +359,11 @@ GOOD: dict[str, Any] = {
         ),
         (
             lambda data: data["refused"].append({"endpoint": "mp_x", "requirement": "NO-OSD"}),
+            ValueError,
+        ),
+        (
+            # Of which elements it is looked whether they name somebody, the reader has to know.
+            lambda data: data["refused"].append({"subject": "x", "requirement": "NO-OSD"}),
             ValueError,
         ),
     ],

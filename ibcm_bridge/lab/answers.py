@@ -159,9 +159,11 @@ BARE = {
     ("mp_clientidmanager", "ClientIDRequest"): "ClientIDReply",
     ("mp_drivermanager", "DriverRequest"): "DriverReply",
     ("mp_oobmgr", "OOBRequest"): "OOBReply",
+    ("mp_appstatemanager", "AppStateServicesRequest"): "AppstateManagerReply",
 }
 """Endpoint and root -> the root of an answer with nothing in it: what gets through is seen to get
-through. The last two requests, and most names of answers, are inferred."""
+through. AppstateManagerReply is what Microsoft's SDK wants (4); DriverRequest, OOBRequest and most
+names of the other answers are inferred."""
 
 
 def upload_reply(message_id: str, names: Names) -> str:
@@ -184,10 +186,16 @@ def registration_response(guid: str, status: int) -> str:
 
 ROOTS = {  # of what .sms_aut answers (4); all else is a policy
     **dict.fromkeys(("MPLIST", "MPLIST1", "MPLIST2"), "MPList"),
-    **dict.fromkeys(("MPCERT", "MPCERT2"), "MPCertificates"),
-    **dict.fromkeys(("MPKEYINFORMATION", "MPKEYINFORMATIONMEDIA"), "MPKEYINFORMATION"),
+    "MPCERT": "MPCertificate",
+    "MPCERT2": "MPCertificates",
+    **dict.fromkeys(
+        ("MPKEYINFORMATION", "MPKEYINFORMATIONEX", "MPKEYINFORMATIONMEDIA"), "MPKEYINFORMATION"
+    ),
+    "MPTRK": "KEYDATA",
     "SITESIGNCERT": "X509Data",
 }
+"""Query -> root. Those of MPCERT, MPKEYINFORMATIONEX and MPTRK are what Microsoft's SDK wants; that
+MPCertificates is for MPCERT2 is inferred. Only what stands in lists is known."""
 
 _INSIDE = {
     "MPList": "".join(

@@ -14,6 +14,8 @@ careful with hostile input: `raw_message` is there to build what the bridge must
 
 from __future__ import annotations
 
+import contextlib
+import io
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,13 +26,14 @@ from xml.sax.saxutils import escape
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.lab.signing import client_authentication_hook, smsid
+from ibcm_bridge.lab.writing import SDK, Writing
 
 BOUNDARY = b"aAbBcCdDv1234567890VxXyYzZ"
 """The messaging SDK's RequestMimeBoundary; clients use it for every message (1.2)."""
 
 CONTENT_TYPE = f'multipart/mixed; boundary="{BOUNDARY.decode()}"'
 
-ZLIB_HOOK = '<Hook3 Name="zlib-compress"/>'
+ZLIB_HOOK = '<Hook3 Name="zlib-compress" />'
 SENT_TIME = "2026-01-01T00:00:00Z"
 
 NO_REPLY = (
@@ -82,6 +85,7 @@ def ccm_post_body(
     target_host: str = "mp01.corp.example",
     key: RSAPrivateKey | None = None,
     trailing_crlf: bool = True,
+    writing: Writing = SDK,
     boundary: bytes = BOUNDARY,
     inner_type: bytes = b"application/octet-stream",
     reply_mode: str = "Sync",
@@ -91,7 +95,8 @@ def ccm_post_body(
     """What a client sends with CCM_POST: compressed, and signed when a key is given.
 
     A document that is `attached` stands before the body, and then both are attachments, as in a
-    heartbeat (1.3). `header` goes to `message_header`.
+    heartbeat (1.3). `writing` is how the header is written; documents are sent as they are given.
+    `header` goes to `message_header`.
     """
     before = attached.encode("utf-16-le") + b"\0\0\r\n" if attached else b""
     text = body_xml.encode("utf-16-le") + b"\0\0"
@@ -112,6 +117,7 @@ def ccm_post_body(
         attachments=slices,
         **header,
     )
+    header_xml = writing.element(header_xml)
     return raw_message(header_xml, payload, boundary=boundary, inner_type=inner_type)
 
 
@@ -129,35 +135,31 @@ def message_header(
     offset: int = 0,
     attachments: Sequence[tuple[int, int]] = (),
 ) -> str:
-    """The Msg element (1.4). Senders differ in the order of its children; none is the right one.
+    """The Msg element, its children in the order in which 1.4 has them; senders differ in it.
 
     `file_type` says which inbox a relayed report is for (2.1), `attachments` where each stands.
     """
-    children = {
-        "ID": f"{{{UUID(int=1)}}}",
-        "Protocol": "http",
-        "ReplyMode": reply_mode,
-        "ReplyTo": reply_to,
-        "SentTime": sent,
-        "SourceHost": "PC1",
-        "SourceID": smsid(client_guid),
-        "TargetAddress": f"mp:{endpoint}",
-        "TargetEndpoint": endpoint,
-        "TargetHost": target_host,
-    }
+    slices = "".join(
+        f'<Attachment Name="{{{UUID(int=number)}}}" Offset="{first}" Length="{size}" />'
+        for number, (first, size) in enumerate(attachments, 2)
+    )
+    inbox = f'<Property Name="FileType" Value="{file_type}" />' if file_type else ""
     return (
         '<Msg ReplyCompression="zlib" SchemaVersion="1.1">'
-        f'<Body Type="ByteRange" Length="{length}" Offset="{offset}"/>'
-        + "".join(
-            f'<Attachment Name="{{{UUID(int=number)}}}" Offset="{first}" Length="{size}"/>'
-            for number, (first, size) in enumerate(attachments, 2)
-        )
-        + (f'<Property Name="FileType" Value="{file_type}"/>' if file_type else "")
-        + f"<CorrelationID>{{{UUID(int=0)}}}</CorrelationID>"
-        f'<Hooks>{hooks}</Hooks><Payload Type="inline"/>'
-        + "".join(f"<{name}>{escape(text)}</{name}>" for name, text in children.items())
-        + "</Msg>"
+        f'<Body Type="ByteRange" Length="{length}" Offset="{offset}" />{slices}'
+        f"<CorrelationID>{{{UUID(int=0)}}}</CorrelationID><Hooks>{hooks}</Hooks>"
+        f'<ID>{{{UUID(int=1)}}}</ID><Payload Type="inline" /><Priority>0</Priority>{inbox}'
+        "<Protocol>http</Protocol><ReplyCapabilities><AllowRegistrationReset>"
+        "direct:PC1:ClientRegistration</AllowRegistrationReset></ReplyCapabilities>"
+        f"{_child('ReplyMode', reply_mode)}{_child('ReplyTo', reply_to)}{_child('SentTime', sent)}"
+        f"<SourceHost>PC1</SourceHost>{_child('SourceID', smsid(client_guid))}"
+        f"{_child('TargetAddress', f'mp:{endpoint}')}{_child('TargetEndpoint', endpoint)}"
+        f"{_child('TargetHost', target_host)}<Timeout>60000</Timeout></Msg>"
     )
+
+
+def _child(name: str, text: str) -> str:
+    return f"<{name}>{escape(text)}</{name}>" if text else f"<{name} />"
 
 
 def raw_message(
@@ -188,6 +190,15 @@ def read_message(data: bytes) -> Message:
     contents = [part.partition(b"\r\n\r\n")[2] for part in parts]
     header_xml = contents[0].decode("utf-16")
     return Message(header_xml, contents[1] if len(contents) == 2 else None)
+
+
+def root(document: str | bytes) -> str:
+    """The name of a document's root, whatever stands before it; empty where there is none."""
+    source = io.StringIO(document) if isinstance(document, str) else io.BytesIO(document)
+    with contextlib.suppress(ET.ParseError):
+        for _event, element in ET.iterparse(source, ["start"]):
+            return str(element.tag)
+    return ""
 
 
 def parse_reply(data: bytes) -> tuple[str, str | None]:

@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import Request
+from ibcm_bridge.lab.writing import SDK, Writing
 
 Clock = Callable[[], datetime]
 
@@ -32,6 +33,7 @@ class Said(TypedDict, total=False):
     file_type: str
     sent: str
     inner_type: bytes
+    trailing_crlf: bool
 
 
 def utc_now() -> datetime:
@@ -63,6 +65,8 @@ class Device:
     """0: it is never on the Internet; 1: it may be; 2: it always is (3.1)."""
     token: bool = False
     """Whether it signs what it gets with ClientToken, and not with the CCMClient fields (5)."""
+    writing: Writing = SDK
+    """How it writes its messages."""
 
     @classmethod
     def of(cls, credential: Credential, name: str, clock: Clock = utc_now) -> Self:
@@ -97,8 +101,9 @@ class Device:
             agent_type=agent_type,
             client_guid=self.guid,
             timestamp=self.now,
+            writing=self.writing,
         )
-        return self.post("MP_ClientRegistration", xml)
+        return posted(self._message("MP_ClientRegistration", xml))
 
     def post(
         self, endpoint: str, xml: str, *, agent: str = "ccmhttp", **message: Unpack[Said]
@@ -113,8 +118,20 @@ class Device:
 
     def message(self, endpoint: str, xml: str, **message: Unpack[Said]) -> bytes:
         """The body of `post`."""
-        said: Said = {"client_guid": self.guid, "sent": self.now, **message}
-        return ccm.ccm_post_body(endpoint=endpoint, body_xml=xml, key=self.key, **said)
+        if attached := message.get("attached"):
+            message["attached"] = self.writing.document(attached)
+        return self._message(endpoint, self.writing.document(xml), **message)
+
+    def _message(self, endpoint: str, xml: str, **message: Unpack[Said]) -> bytes:
+        said: Said = {
+            "client_guid": self.guid,
+            "sent": self.now,
+            "trailing_crlf": self.writing.trailing_crlf,
+            **message,
+        }
+        return ccm.ccm_post_body(
+            endpoint=endpoint, body_xml=xml, key=self.key, writing=self.writing, **said
+        )
 
     def get(self, target: str, *, signed: bool = False, agent: str = AGENT) -> Request:
         """What is there for everybody, or for this client alone."""

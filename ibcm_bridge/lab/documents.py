@@ -10,9 +10,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.lab.ccm import SENT_TIME
-from ibcm_bridge.lab.signing import SHA256_WITH_RSA, sign, smsid
+from ibcm_bridge.lab.signing import SHA256_WITH_RSA, identification_headers, sign, smsid, terminated
+from ibcm_bridge.lab.writing import PLAIN, Writing
 
-PACKAGE = '<Package ID="LAB00001" Version="1"/>'
+PACKAGE = '<Package ID="LAB00001" Version="1" DeploymentFlags="0" />'
 
 
 def registration_request(
@@ -25,30 +26,61 @@ def registration_request(
     agent_type: int = 0,
     client_guid: str = "",
     timestamp: str = SENT_TIME,
+    writing: Writing = PLAIN,
 ) -> str:
     """3.1. As it is, of a client with a PKI certificate that is only ever on the Internet.
 
-    A client that has registered before says so with its GUID.
+    A client that has registered before says so with its GUID. What is signed is signed as it
+    stands: this document is not to be written in another way again.
     """
     der = certificate.public_bytes(serialization.Encoding.DER).hex().upper()
     held = "".join(
         f'<{use} Encoding="HexBinary" KeyType="{key_type}">{der}</{use}>'
         for use in ("Encryption", "Signing")
     )
-    discovery = {"FQ Name": fqdn, "InternetFlag": str(internet_flag)}
-    properties = "".join(f'<Property Name="{n}" Value="{v}"/>' for n, v in discovery.items())
-    data = (
-        f'<Data HashAlgorithm="{SHA256_WITH_RSA}" SMSID="{smsid(client_guid)}" '
-        f'RequestType="Registration" TimeStamp="{timestamp}">'
+    discovery = {
+        "Netbios Name": _netbios(fqdn),
+        "FQ Name": fqdn,
+        "Locale ID": "1033",
+        "InternetFlag": str(internet_flag),
+        "Agent Edition": "0",
+    }
+    properties = "".join(f'<Property Name="{n}" Value="{v}" />' for n, v in discovery.items())
+    document = writing.document(
+        f'<ClientRegistrationRequest><Data HashAlgorithm="{SHA256_WITH_RSA}" '
+        f'SMSID="{smsid(client_guid)}" RequestType="Registration" TimeStamp="{timestamp}">'
         '<AgentInformation AgentIdentity="CcmExec.exe" AgentVersion="5.00.9128.1000" '
-        f'AgentType="{agent_type}"/><Certificates>{held}</Certificates>'
-        f"<DiscoveryProperties>{properties}</DiscoveryProperties></Data>"
+        f'AgentType="{agent_type}" /><Certificates>{held}</Certificates>'
+        f"<DiscoveryProperties>{properties}</DiscoveryProperties>"
+        f"{_registration_hint(client_guid, key, timestamp)}</Data><Signature>"
+        f"<SignatureValue>{_SIGNATURE}</SignatureValue></Signature></ClientRegistrationRequest>"
     )
-    signature = sign(key, data.encode("utf-16-le"))
-    return (
-        f"<ClientRegistrationRequest>{data}<Signature>"
-        f"<SignatureValue>{signature}</SignatureValue></Signature></ClientRegistrationRequest>"
-    )
+    data = document[document.index("<Data ") : document.index("</Data>") + len("</Data>")]
+    return document.replace(_SIGNATURE, sign(key, data.encode("utf-16-le")))
+
+
+_SIGNATURE = "the signature"
+
+
+def _registration_hint(client_guid: str, key: RSAPrivateKey, timestamp: str) -> str:
+    """Of a client that has registered before; how its lines are written is inferred."""
+    if not client_guid:
+        return "<RegistrationHint />"
+    kind = "1;2"
+    lines = {
+        **identification_headers(client_guid, key, timestamp),
+        "CCMAuthHeaderType": kind,
+        "CCMAuthHeaderTypeSignature": sign(key, terminated(kind)),
+    }
+    # Spelt otherwise here than in the header field.
+    lines["CCMClientTimeStampSignature"] = lines.pop("CCMClientTimestampSignature")
+    text = "\n".join(f"{name}: {value}" for name, value in lines.items())
+    return f"<RegistrationHint>{escape(text)}</RegistrationHint>"
+
+
+def _netbios(fqdn: str) -> str:
+    """At most 15 characters, in upper case."""
+    return fqdn.partition(".")[0][:15].upper()
 
 
 def policy_request(
@@ -56,14 +88,16 @@ def policy_request(
 ) -> str:
     """3.2. The GUID is named here again: it must be the one of the message header.
 
-    With a `user`, such as CORP\\alice, it asks for that user's policy.
+    With a `user`, such as CORP\\alice, it asks for that user's policy; without one User is empty.
     """
-    whose = f"<User><NT4UserName>{escape(user)}</NT4UserName></User>" if user else ""
+    whose = f"<User><SID /><NT4UserName>{escape(user)}</NT4UserName></User>" if user else "<User />"
     return (
-        '<RequestAssignments SchemaVersion="1.00" ACK="false" RequestType="Always">'
-        f"<Identification><Machine><ClientID>{escape(smsid(client_guid))}</ClientID>"
-        f"<FQDN>{escape(fqdn)}</FQDN></Machine>{whose}</Identification><PolicySource>SMS:{site}"
-        f'</PolicySource><Resource ResourceType="{"User" if user else "Machine"}"/>'
+        '<RequestAssignments SchemaVersion="1.00" ACK="false" RequestType="Always" '
+        'ValidationRequested="CRC"><Identification><Machine>'
+        f"<ClientID>{escape(smsid(client_guid))}</ClientID><FQDN>{escape(fqdn)}</FQDN>"
+        f"<NetBIOSName>{escape(_netbios(fqdn))}</NetBIOSName><SID /></Machine>{whose}"
+        f"</Identification><PolicySource>SMS:{site}</PolicySource>"
+        f'<Resource ResourceType="{"User" if user else "Machine"}" /><ServerCookie />'
         "</RequestAssignments>"
     )
 
@@ -80,17 +114,22 @@ def location_request(
 
     `kind` is SMSPackage, SMSUpdate or SMSWSUS.
     """
-    inner = package if root == "ContentLocationRequest" else ""
+    inner = {"ContentLocationRequest": package, "WSUSLocationRequest": _UPDATE_POINT}.get(root, "")
     there = int(on_internet)
     return (
-        f'<{root} SchemaVersion="1.00">{inner}<AssignedSite SiteCode="{site}"/>'
-        f'<ClientLocationInfo OnInternet="{there}" LocationType="{kind}" UseInternetDP="{there}">'
-        f'<ADSite Name=""/><IPAddresses/></ClientLocationInfo></{root}>'
+        f'<{root} SchemaVersion="1.00">{inner}<AssignedSite SiteCode="{site}" />'
+        f'<ClientLocationInfo OnInternet="{there}" LocationType="{kind}" DistributeOnDemand="0" '
+        'UseProtected="0" AllowCaching="0" BranchDPFlags="0" AllowHTTP="1" AllowSMB="0" '
+        f'AllowMulticast="0" UseInternetDP="{there}"><ADSite Name="" /><Forest Name="" />'
+        f'<Domain Name="" /><IPAddresses /></ClientLocationInfo></{root}>'
     )
 
 
-def inventory_report(client_guid: str, rows: int = 32) -> str:
-    """3.5, hardware inventory; 32 rows are about 28 KB of UTF-16 and compress to about 3 KB."""
+_UPDATE_POINT = f'<Content ID="{{{UUID(int=6)}}}" Version="1" />'
+
+
+def inventory_report(client_guid: str, rows: int = 31) -> str:
+    """3.5, hardware inventory; 31 rows are about 28 KB of UTF-16 and compress to about 3 KB."""
     return _report(client_guid, "".join(_installed_product(number) for number in range(rows)))
 
 
@@ -121,8 +160,8 @@ def state_report(client_guid: str) -> str:
     """3.5: the state of the client's deployment (topic 12)."""
     message = (
         '<StateMessage MessageTime="20260101000000.000000+000" SerialNumber="1"><Topic '
-        f'ID="{escape(smsid(client_guid))}" Type="12" IDType="0" User="" UserSID=""/>'
-        '<State ID="1" Criticality="0"/><UserParameters Flags="0" Count="0"/></StateMessage>'
+        f'ID="{escape(smsid(client_guid))}" Type="12" IDType="0" User="" UserSID="" />'
+        '<State ID="1" Criticality="0" /><UserParameters Flags="0" Count="0" /></StateMessage>'
     )
     return _report(client_guid, message, content="State Message Data")
 
@@ -142,8 +181,13 @@ def status_message(client_guid: str) -> str:
     return (
         '<Status SchemaVersion="1.00" CodePage="1252" LocaleID="1033"><Type>Milestone</Type>'
         f'<Properties><Property Name="ClientID">{escape(smsid(client_guid))}</Property>'
-        '</Properties><Qualifiers><Qualifier Name="LAB00001"/></Qualifiers></Status>'
+        '</Properties><Qualifiers><Qualifier Name="LAB00001" /></Qualifiers></Status>'
     )
+
+
+def application_state() -> str:
+    """2.1; what stands in it is not known."""
+    return "<AppStateServicesRequest />"
 
 
 def upload_request(*, network: int = 1) -> str:
@@ -163,11 +207,13 @@ def _report(
 
 def _report_header(client_guid: str, content: str, action: int) -> str:
     return (
-        "<ReportHeader><Identification><Machine><ClientType>1</ClientType><ClientID "
-        f'IDType="0" IDFlag="1">{escape(smsid(client_guid))}</ClientID><NetBIOSName>PC1'
-        f"</NetBIOSName></Machine></Identification><ReportDetails><ReportContent>{content}"
-        "</ReportContent><ReportType>Full</ReportType><Date>20260101000000.000000+000</Date>"
-        '</ReportDetails><InventoryAction ActionType="Predefined"><InventoryActionID>'
+        "<ReportHeader><Identification><Machine><ClientInstalled>1</ClientInstalled><ClientType>1"
+        f'</ClientType><ClientID IDType="0" IDFlag="1">{escape(smsid(client_guid))}</ClientID>'
+        "<ClientVersion>5.00.9128.1000</ClientVersion><NetBIOSName>PC1</NetBIOSName><CodePage>1252"
+        "</CodePage><SystemDefaultLCID>1033</SystemDefaultLCID><Priority /></Machine>"
+        f"</Identification><ReportDetails><ReportContent>{content}</ReportContent><ReportType>Full"
+        "</ReportType><Date>20260101000000.000000+000</Date><Version>1.0</Version><Format>1.1"
+        '</Format></ReportDetails><InventoryAction ActionType="Predefined"><InventoryActionID>'
         f"{{{UUID(int=action)}}}</InventoryActionID></InventoryAction></ReportHeader>"
     )
 

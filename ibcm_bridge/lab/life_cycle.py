@@ -44,7 +44,12 @@ def document(reply: Reply) -> str:
 
 def answered(root: str) -> Good:
     """A message with a document that has this root."""
-    return lambda reply: reply.status == 200 and document(reply).startswith(f"<{root}")
+    return lambda reply: reply.status == 200 and ccm.root(document(reply)) == root
+
+
+def has_root(root: str) -> Good:
+    """A document that has this root, and no message around it."""
+    return lambda reply: reply.status == 200 and ccm.root(reply.body) == root
 
 
 def begins(text: bytes, status: int = 200) -> Good:
@@ -122,7 +127,7 @@ def its_name(device: Device, reply: Reply) -> Device:
 def _list(name: str, query: str, root: str) -> Step:
     """What a management point tells everybody about itself (protocol.md 4)."""
     target = f"/SMS_MP/.sms_aut?{query}"
-    return Step(name, lambda device: device.get(target), begins(f"<{root} ".encode()))
+    return Step(name, lambda device: device.get(target), has_root(root))
 
 
 def _location(
@@ -139,7 +144,7 @@ def _location(
 
 def _policy(name: str, policy: str, *, signed: bool) -> Step:
     target = f"/SMS_MP/.sms_pol?{policy}.1_00"
-    return Step(name, lambda device: device.get(target, signed=signed), begins(b"<Policy "))
+    return Step(name, lambda device: device.get(target, signed=signed), has_root("Policy"))
 
 
 def _report(name: str, endpoint: str, xml: Callable[[str], str], file_type: str = "") -> Step:
@@ -199,7 +204,7 @@ UPDATE_LOCATION = _location(
     "content location of the update",
     "ContentLocationRequest",
     "ContentLocationReply",
-    f'<Package ID="{updates.CONTENT}" Version="1"/>',
+    f'<Package ID="{updates.CONTENT}" Version="1" DeploymentFlags="0" />',
     "SMSUpdate",
 )
 
@@ -209,8 +214,11 @@ LIFE = (
     _list("management points", "MPLIST", "MPList"),
     _list("management points on the Internet", "MPLIST1", "MPList"),
     _list("management points of the site", "MPLIST2&LAB", "MPList"),
-    _list("certificate of the management point", "MPCERT", "MPCertificates"),
+    _list("certificate of the management point", "MPCERT", "MPCertificate"),
+    _list("certificates of the management point", "MPCERT2", "MPCertificates"),
     _list("certificate of the site", "SITESIGNCERT", "X509Data"),
+    _list("keys of the management point", "MPKEYINFORMATIONEX", "MPKEYINFORMATION"),
+    _list("trusted root key", "MPTRK", "KEYDATA"),
     MANAGEMENT_POINTS,
     POLICY_REQUEST,
     _policy("policy for everybody", PLAIN_POLICY, signed=False),
@@ -225,6 +233,11 @@ LIFE = (
         a_part,
     ),
     UPDATE_POINT,
+    Step(
+        "state of applications",
+        lambda device: device.post("MP_AppStateManager", documents.application_state()),
+        answered("AppstateManagerReply"),
+    ),
     Step("heartbeat", _heartbeat, taken_in),
     _report("hardware inventory", "MP_HinvEndpoint", documents.inventory_report),
     _report("software inventory", "MP_SinvEndpoint", documents.software_inventory),

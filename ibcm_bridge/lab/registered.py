@@ -58,7 +58,7 @@ class Registered:
         guid = _attribute(request, "Data", "SMSID") or client_guid(certificate)
         if self._keys.get(guid) not in (None, key):
             return registration_response(guid, ERROR)
-        pending = _attribute(request, _NAME, "Value") in self.pending
+        pending = _property(request, "FQ Name") in self.pending
         self._keys[guid] = None if pending else key
         return registration_response(guid, PENDING if pending else REGISTERED)
 
@@ -107,7 +107,10 @@ def _signing_certificate(request: ET.Element) -> tuple[x509.Certificate, RSAPubl
     return certificate, key
 
 
-_NAME = "Data/DiscoveryProperties/Property[@Name='FQ Name']"
+def _property(request: ET.Element, name: str) -> str:
+    """As an attribute, or as text."""
+    found = request.find(f"Data/DiscoveryProperties/Property[@Name='{name}']")
+    return (found.get("Value") or found.text or "") if found is not None else ""
 
 
 def _attribute(request: ET.Element, path: str, name: str) -> str:

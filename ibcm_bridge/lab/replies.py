@@ -56,13 +56,15 @@ class MessageReplies:
         if endpoint == REGISTRATION:
             return self.clients.register(text)
         if endpoint == "mp_policymanager":
-            whose = ET.fromstring(text).findtext("Identification/User/NT4UserName", "")
+            request = ET.fromstring(text)
+            source = request.findtext("PolicySource")
+            whose = request.findtext("Identification/User/NT4UserName", "")
             if whose:  # USER-WINDOWS-AUTH
                 return answers.user_assignments() if same_account(whose, user) else ""
-            leaks = self.leaks and f"<PolicySource>SMS:{answers.LEAKY_SITE}<" in text
+            leaks = self.leaks and source == f"SMS:{answers.LEAKY_SITE}"
             more = {answers.INTRANET_POLICY: answers.INTRANET_ONLY} if leaks else None
             return answers.assignments(more)
-        if endpoint in TAKEN_IN and not text.startswith("<UploadRequest"):
+        if endpoint in TAKEN_IN and ccm.root(text) != "UploadRequest":
             return ""
         request = ET.fromstring(text)
         if endpoint in TAKEN_IN:

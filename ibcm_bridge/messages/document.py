@@ -2,13 +2,14 @@
 
 What a reader gets to see, which elements there are, and the few values by which a message is judged
 (`Place`): whose it is, what it registers. A management point may look for those in other ways than
-we do, so each place yields every value that stands there, whatever the case of its names.
+we do, so each place yields every value that stands there, whatever the case of its names. Of the
+elements that may name somebody (`SubjectElement`) it is known whether they do.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -31,6 +32,22 @@ class Place(StrEnum):
     SIGNATURE_VALUE = "Signature/SignatureValue"
 
 
+class SubjectElement(StrEnum):
+    """An element that says whom a message is about; one in which nothing stands names nobody.
+
+    Something stands in an element with text that is more than white space, in one with an attribute
+    (be it the declaration of a namespace), and in every element around those.
+    """
+
+    USER = "User"
+    """§3.2: clients write it in requests for the policy of a computer, too, and leave it empty."""
+
+
+_SUBJECTS = {one.lower(): one for one in SubjectElement}
+
+_WHITE_SPACE = " \t\r\n"
+"""XML 1.0 §2.3; str.strip by itself takes more, which another reader may take for a name."""
+
 _BELOW = {
     place.partition("/")[2].lower(): (place.partition("/")[0].lower(), place)
     for place in Place
@@ -44,6 +61,9 @@ _ATTRIBUTES = {
     if "@" in place
 }
 """Element -> its attribute, and the place."""
+
+_WITH_TEXT = {name: (_BELOW.get(name), _SUBJECTS.get(name)) for name in {*_BELOW, *_SUBJECTS}}
+"""Element whose text matters -> as what it does, either or both."""
 
 
 _ELEMENT = re.compile(r"<(?:[^\s<>/:]{1,64}:)?([A-Za-z_][\w.-]{0,63})")
@@ -61,6 +81,8 @@ class Document:
 
     A text may be a document for whoever gets it next.
     """
+    subjects: frozenset[SubjectElement]
+    """Those that name somebody; also what only looks like one in the text, whatever is in it."""
     as_read: str
     """All character data, joined, and the values of attributes where there are references.
 
@@ -86,11 +108,15 @@ def read_document(text: str, where: str) -> Document | Deny:
     if refusal is not None:
         return refusal
     as_read = "".join(found.texts) + "\n".join(found.attributes)
-    quoted = map(str.lower, _ELEMENT.findall(as_read)) if "<" in as_read else ()
+    quoted: set[str] = set()
+    if "<" in as_read:
+        quoted.update(map(str.lower, _ELEMENT.findall(as_read)))
+        found.subjects.update(_SUBJECTS[one] for one in quoted & _SUBJECTS.keys())
     return Document(
         text=text,
         root=found.root,
         elements=frozenset((*(one.name for one in found.names.values()), *quoted)),
+        subjects=frozenset(found.subjects),
         as_read=as_read,
         values={place: tuple(values) for place, values in found.values.items()},
     )
@@ -106,7 +132,7 @@ class _Name:
 
     name: str
     """Local, in lower case."""
-    below: tuple[str, Place] | None
+    text: tuple[tuple[str, Place] | None, SubjectElement | None] | None
     attribute: tuple[str, Place] | None
 
 
@@ -120,6 +146,7 @@ class _Found:
     texts: list[str] = field(default_factory=list)
     attributes: list[str] = field(default_factory=list)
     values: dict[Place, dict[str, None]] = field(default_factory=dict)
+    subjects: set[SubjectElement] = field(default_factory=set)
 
     def name(self, written: str) -> _Name:
         """A name that is seen for the first time."""
@@ -129,7 +156,7 @@ class _Found:
         if not self.names:
             self.root = local
         local = local.lower()
-        name = self.names[written] = _Name(local, _BELOW.get(local), _ATTRIBUTES.get(local))
+        name = self.names[written] = _Name(local, _WITH_TEXT.get(local), _ATTRIBUTES.get(local))
         return name
 
     def keep(self, place: Place, value: str) -> None:
@@ -138,6 +165,11 @@ class _Found:
         values[value] = None
         if len(values) > MAX_VALUES or len(value) > MAX_VALUE:
             raise _TooMuchError(f"too much at {place}")
+
+    def keep_subject(self, subject: SubjectElement, texts: Iterable[str]) -> None:
+        """Where it names somebody; `texts` are all that stand in it."""
+        if any(one.strip(_WHITE_SPACE) for one in texts):
+            self.subjects.add(subject)
 
     def keep_attribute(self, wanted: tuple[str, Place], attributes: Mapping[str, str]) -> None:
         """However it is written."""
@@ -150,8 +182,10 @@ def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElem
     """Functions, not methods: they are most of the time that reading takes."""
     names, texts = found.names, found.texts
     path: list[str] = []
-    wanted: list[tuple[int, int, Place]] = []
-    """Depth of an element whose text is wanted, where its text begins, and its place."""
+    wanted: list[tuple[int, int, Place | SubjectElement]] = []
+    """Depth of an element whose text is wanted, where its text begins, and what it is."""
+    subjects: list[SubjectElement] = []
+    """Those that have begun and not ended."""
     if references:
         found.attributes.append("")
 
@@ -160,19 +194,31 @@ def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElem
         depth = len(path)
         if depth == MAX_DEPTH:
             raise DepthError
-        if name.below is not None and path and path[-1] == name.below[0]:
-            wanted.append((depth, len(texts), name.below[1]))
+        if name.text is not None:
+            below, subject = name.text
+            if below is not None and path and path[-1] == below[0]:
+                wanted.append((depth, len(texts), below[1]))
+            # One within another says nothing that the outer one does not.
+            if subject is not None and subject not in subjects:
+                subjects.append(subject)
+                wanted.append((depth, len(texts), subject))
         path.append(name.name)
         if attributes:
             if references:
                 found.attributes += attributes.values()
             if name.attribute is not None:
                 found.keep_attribute(name.attribute, attributes)
+            if subjects:
+                found.subjects.update(subjects)
 
     def end(_written: str) -> None:
         path.pop()
-        if wanted and wanted[-1][0] == len(path):
-            _, begin, place = wanted.pop()
-            found.keep(place, "".join(texts[begin:]))
+        while wanted and wanted[-1][0] == len(path):
+            _, begin, what = wanted.pop()
+            if isinstance(what, Place):
+                found.keep(what, "".join(texts[begin:]))
+            else:
+                subjects.pop()
+                found.keep_subject(what, texts[begin:])
 
     return start, end

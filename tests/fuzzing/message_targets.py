@@ -45,6 +45,7 @@ DOCUMENT_WORDS = (
     *("<Certificates>", "</Certificates>", "<Signing>", "</Signing>", "<Resource ResourceType='"),
     *("<Signature>", "</Signature>", "<SignatureValue>", "</SignatureValue>", "<AgentInformation "),
     *(" AgentType='", "SIGNING", "clientid", "DATA", "<ClientRegistrationRequest>"),
+    *("<User>", "</User>", "<USER/>"),
 )
 
 

@@ -128,7 +128,7 @@ def test_every_engine_is_shown_every_view(look: Look) -> None:
         "<Report>ä</Report>".encode(),
     ]
     (as_read,) = one.seen[4:]
-    assert as_read.endswith(b"MP_HinvEndpointMP_HinvEndpointmp01.corp.example\n\xc3\xa4")
+    assert as_read.endswith(b"MP_HinvEndpointMP_HinvEndpointmp01.corp.example60000\n\xc3\xa4")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -43,9 +43,7 @@ def reply_to(where: str) -> bytes:
     return ccm.raw_message(header, payload, inner_type=b"text/plain; charset=utf-16")
 
 
-CLIENT_PACKAGE = location_request("ContentLocationRequest").replace(
-    '<Package ID="LAB00001" Version="1"/>', "<ClientPackage/>"
-)
+CLIENT_PACKAGE = location_request("ContentLocationRequest", package="<ClientPackage/>")
 
 REFUSED = [
     ("MP_ClientIdManager", "<ClientIDRequest/>", "NO-OSD"),

@@ -26,7 +26,7 @@ from ibcm_bridge.inspection.replies import (
     registration_doubt,
 )
 from ibcm_bridge.lab import ccm
-from ibcm_bridge.lab.answers import ASSIGNMENTS
+from ibcm_bridge.lab.answers import ASSIGNMENTS, BARE, ROOTS, authority
 from ibcm_bridge.messages.ccm_reply import CcmReply
 from ibcm_bridge.policy import Enforcement, MessageRules
 from ibcm_bridge.roles import ReplyReading
@@ -50,6 +50,26 @@ def read(*documents: str) -> ReadReply:
     reply = read_reply(ReplyReading.CCM_MESSAGE, TYPE, message(*documents))
     assert isinstance(reply, ReadReply), reply
     return reply
+
+
+@pytest.mark.parametrize("query", ROOTS)
+def test_lists_and_keys_are_read_whatever_their_root(query: str) -> None:
+    def judged(body: bytes) -> ReplyFindings | Deny:
+        reply = read_reply(ReplyReading.XML, b"text/xml", body)
+        return judge_reply(reply, rules(host_names=ENFORCE))
+
+    body = authority(query)
+    assert isinstance(judged(body), ReplyFindings)
+    denied = judged(body.replace(b"</", b"mp01.corp.example</", 1))
+    assert isinstance(denied, Deny)
+    assert denied.reason is Reason.REPLY_HOST_NAMES
+
+
+@pytest.mark.parametrize("root", BARE.values())
+def test_and_so_are_messages(root: str) -> None:
+    for document in (f"<{root}/>", f'<?xml version="1.0" encoding="utf-16"?>\r\n<{root} />'):
+        judged = judge_reply(read(document), rules(host_names=ENFORCE, intranet_only=ENFORCE))
+        assert isinstance(judged, ReplyFindings)
 
 
 def answer(*documents: str) -> CcmReply:

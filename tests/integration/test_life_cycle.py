@@ -5,6 +5,7 @@ Everything passes, and arrives byte for byte (BRIDGE-IDENTITY); of boot media no
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from ibcm_bridge.lab.life_cycle import BOOT_MEDIA, LIFE, Lived, Step, live
 from ibcm_bridge.lab.registered import client_guid
 from ibcm_bridge.lab.running import BRIDGED, UPDATE_PORT
 from ibcm_bridge.lab.update_scan import SCAN
+from ibcm_bridge.lab.writing import ONE_BY_ONE
 
 if TYPE_CHECKING:
     from .conftest import Lab
@@ -60,6 +62,12 @@ def test_a_client_lives_its_life_through_the_bridge(
     check(lab, every)
     guid = client_guid(devices[profile].certificate)
     assert {one["client_guid"] for one in lab.audit() if "client_guid" in one} == {guid}
+
+
+@pytest.mark.parametrize("writing", ["no empty elements", "all at once"])
+def test_however_it_writes(lab: Lab, devices: dict[str, Device], writing: str) -> None:
+    device = replace(devices["the key of TLS"], writing=ONE_BY_ONE[writing])
+    check(lab, lived(lab, device))
 
 
 @PROFILES

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ibcm_bridge.lab import answers, ccm, documents
 from ibcm_bridge.lab.asked import Asked, place
-from ibcm_bridge.lab.client import Request
+from ibcm_bridge.lab.client import Reply, Request
 from ibcm_bridge.lab.device import Device
+from ibcm_bridge.lab.life_cycle import answered, has_root
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.registered import client_guid
 from ibcm_bridge.lab.replies import MessageReplies
@@ -161,13 +162,45 @@ def test_a_heartbeat_has_a_header_and_a_body_attached(device: Device) -> None:
     request = device.report("MP_DdrEndpoint", body, attached=header)
     assert request.body is not None
     message = ccm.read_message(request.body)
-    assert message.body_text() == body
+    assert message.body_text() == device.writing.document(body)
     assert len(ET.fromstring(message.header_xml).findall("Attachment")) == 2
     assert MessageReplies().reply(request.body) == ccm.NO_REPLY
 
 
+ROOTS = {
+    "MPLIST": "MPList",
+    "MPLIST1": "MPList",
+    "MPLIST2": "MPList",
+    "MPCERT": "MPCertificate",
+    "MPCERT2": "MPCertificates",
+    "SITESIGNCERT": "X509Data",
+    "MPKEYINFORMATION": "MPKEYINFORMATION",
+    "MPKEYINFORMATIONEX": "MPKEYINFORMATION",
+    "MPTRK": "KEYDATA",
+}
+
+
+@pytest.mark.parametrize("query", ROOTS)
+def test_lists_and_keys_have_the_roots_that_microsofts_sdk_wants(
+    device: Device, query: str
+) -> None:
+    """protocol.md 4."""
+    for written in (query, query.lower(), f"{query}&LAB"):
+        reply = got(Site(0), device.get(f"/SMS_MP/.sms_aut?{written}"))
+        assert ET.fromstring(reply).tag == ROOTS[query]
+        assert has_root(ROOTS[query])(Reply(200, "OK", (), reply))
+
+
+def test_and_so_has_the_answer_about_applications(device: Device) -> None:
+    request = device.post("MP_AppStateManager", documents.application_state())
+    assert request.body is not None
+    reply = MessageReplies().reply(request.body)
+    assert answered("AppstateManagerReply")(Reply(200, "OK", (), reply))
+    assert not answered("AppstateManager")(Reply(200, "OK", (), reply))
+
+
 @pytest.mark.parametrize(("endpoint", "root"), answers.BARE)
-def test_what_has_no_business_on_the_internet_is_answered_all_the_same(
+def test_what_nothing_more_is_known_of_is_answered_all_the_same(
     device: Device, endpoint: str, root: str
 ) -> None:
     replies = MessageReplies()

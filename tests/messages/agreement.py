@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from ibcm_bridge.messages.document import Document, Place
 from ibcm_bridge.messages.header import MsgHeader
 
-from .second_readers import Element, texts, values
+from .second_readers import Element, subjects, texts, values
 
 
 def agree_on_document(document: Document, elements: Sequence[Element]) -> None:
     """Each value that another reader finds at a place is found by us, and no other."""
     assert document.root.lower() == elements[0].path[0]
     assert {one.path[-1] for one in elements} <= document.elements
+    assert subjects(elements) <= document.subjects
     for place in Place:
         assert set(values(elements, place)) == set(document.at(place)), place
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
 from xml.etree import ElementTree as ET
 
-from ibcm_bridge.messages.document import Place
+from ibcm_bridge.messages.document import Place, SubjectElement
 
 
 @dataclass
@@ -45,6 +47,23 @@ def values(elements: Sequence[Element], place: Place) -> list[str]:
         found = (one.named(name[1:]) for one in elements if one.path[-1] == parent)
         return [value for values in found for value in values]
     return [one.text for one in elements if one.path[-2:] == (parent, name)]
+
+
+def subjects(elements: Sequence[Element]) -> set[SubjectElement]:
+    """Those in which something stands: text, or an attribute of theirs or of an element in them."""
+    by_name = {one.lower(): one for one in SubjectElement}
+    found = set()
+    for number, one in enumerate(elements):
+        subject, depth = by_name.get(one.path[-1]), len(one.path)
+        inside = takewhile(partial(_is_below, depth), elements[number + 1 :])
+        attributes = any(other.attributes for other in (one, *inside))
+        if subject is not None and (attributes or one.text.strip(" \t\r\n")):
+            found.add(subject)
+    return found
+
+
+def _is_below(depth: int, element: Element) -> bool:
+    return len(element.path) > depth
 
 
 def texts(elements: Sequence[Element], name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from xml.sax.saxutils import quoteattr
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from ibcm_bridge.decisions import Deny
 from ibcm_bridge.lab import documents
 from ibcm_bridge.messages.document import Document, Place, read_document
+from ibcm_bridge.messages.limits import MAX_DEPTH
 
 from .making import DOCUMENTS, ENCODED, GUIDS, Encode, spelt
 
@@ -67,6 +69,19 @@ def test_a_value_elsewhere_is_not_at_a_place() -> None:
         "<Resource><a ResourceType='User'/></Resource><Machine ClientID='e'/></ClientID>"
     )
     assert not any(document.at(place) for place in Place)
+
+
+def test_a_subject_costs_no_more_however_often_it_stands_in_itself() -> None:
+    # Each of them looking through all its text would be a bomb.
+    deep = MAX_DEPTH - 2
+    within = f"{'<User>' * deep}{'<a> </a>' * 100_000}{'</User>' * deep}"
+    beside = f"<User>{'<a> </a>' * 100_000}</User>{'<User></User>' * deep}"
+    took = {}
+    for text in (within, beside):
+        before = time.process_time()
+        assert accepted(f"<r>{text}</r>").subjects == frozenset()
+        took[text] = time.process_time() - before
+    assert took[within] < 2 * took[beside] + 0.1
 
 
 REQUESTS = (

@@ -10,7 +10,7 @@ from ibcm_bridge.messages.header import MsgHeader, read_header
 
 from .agreement import agree_on_document, agree_on_header
 from .making import DOCUMENTS, HEADERS
-from .second_readers import READERS, Reader, tree
+from .second_readers import READERS, Reader, loose, subjects, tree
 
 
 def accepted(text: str) -> Document:
@@ -23,6 +23,12 @@ def accepted(text: str) -> Document:
 @given(DOCUMENTS)
 def test_a_value_that_any_reader_finds_at_a_place_is_found(reader: Reader, text: str) -> None:
     agree_on_document(accepted(text), reader(text))
+
+
+@given(DOCUMENTS)
+def test_and_nobody_is_named_by_what_is_empty_to_every_reader(text: str) -> None:
+    # To readers that know namespaces, the declaration of one is no attribute.
+    assert accepted(text).subjects == subjects(loose(text)) >= subjects(tree(text))
 
 
 @given(DOCUMENTS)

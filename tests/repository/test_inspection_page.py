@@ -43,8 +43,8 @@ def test_the_page_has_what_is_refused_by_name(messages: EndpointTable) -> None:
     refused = PAGE[PAGE.index("Refused by name") : PAGE.index("Remote control")].lower()
     for row in messages.refused:
         assert row.requirement.lower() in refused
-        for name in (row.endpoint, row.reply_to, row.root, row.element):
-            assert name in refused
+        for name in (row.endpoint, row.reply_to, row.root, row.element, row.subject or ""):
+            assert name.lower() in refused
 
 
 def test_the_page_has_what_each_web_service_may_be_asked(table: RoleTable) -> None:

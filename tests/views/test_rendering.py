@@ -59,24 +59,33 @@ CCM_POST for MP_PolicyManager
   ID                  {00000000-0000-0000-0000-000000000001}
   CorrelationID       {00000000-0000-0000-0000-000000000000}
   SentTime            2026-01-01T00:00:00Z
+  Timeout             60000
+  Priority            0
   Protocol            http
   SchemaVersion       1.1
   ReplyCompression    zlib
   Payload             inline
-  Body                618 bytes from 0 on
+  Body                794 bytes from 0 on
   Hook zlib-compress
+  <ReplyCapabilities>
+    <AllowRegistrationReset>direct:PC1:ClientRegistration</AllowRegistrationReset>
+  </ReplyCapabilities>
 
-Document 1 of 1, 308 characters
+Document 1 of 1, 396 characters
 
-<RequestAssignments SchemaVersion="1.00" ACK="false" RequestType="Always">
+<RequestAssignments SchemaVersion="1.00" ACK="false" RequestType="Always" ValidationRequested="CRC">
   <Identification>
     <Machine>
       <ClientID>GUID:01234567-89AB-CDEF-0123-456789ABCDEF</ClientID>
       <FQDN>pc1.corp.example</FQDN>
+      <NetBIOSName>PC1</NetBIOSName>
+      <SID/>
     </Machine>
+    <User/>
   </Identification>
   <PolicySource>SMS:LAB</PolicySource>
   <Resource ResourceType="Machine"/>
+  <ServerCookie/>
 </RequestAssignments>"""
     )
 

@@ -1,0 +1,250 @@
+"""Every message that a client sends, in every way to write it: it passes, and is answered.
+
+How a client writes what it says must make no difference to the bridge, nor to a stand-in.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.resources import files
+from xml.etree import ElementTree as ET
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Inspected, Reason
+from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
+from ibcm_bridge.inspection import inspect
+from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.lab import ccm, documents, life_cycle
+from ibcm_bridge.lab.client import Reply, Request
+from ibcm_bridge.lab.device import Device
+from ibcm_bridge.lab.life_cycle import LIFE, UPDATE_LOCATION, Step, answered
+from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.registered import client_guid
+from ibcm_bridge.lab.replies import MessageReplies
+from ibcm_bridge.lab.writing import DECLARATION, ONE_BY_ONE, Empty, Writing
+from ibcm_bridge.policy import BridgePublication, Enforcement, MessageRules
+from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.roles import RoleTable
+from ibcm_bridge.speaker.approval import approve
+from ibcm_bridge.speaker.bindings import Binding, Source
+
+NOW = datetime.datetime(2026, 7, 1, 12, 0, 0, tzinfo=datetime.UTC)
+PC = "pc1.corp.example"
+
+Send = Callable[[Request], Approved | Deny]
+
+
+@pytest.fixture(scope="module", params=["the key of TLS", "a key of its own"])
+def device(request: pytest.FixtureRequest, pki: LabPki) -> Device:
+    found = Device.with_own_key(PC, lambda: NOW)
+    if request.param == "the key of TLS":
+        found = Device.of(pki.computer(PC), PC, lambda: NOW)
+    return found.known_as(client_guid(found.certificate))
+
+
+@pytest.fixture(scope="module")
+def send(
+    device: Device,
+    pki: LabPki,
+    publication: BridgePublication,
+    decide: Callable[[RequestHead], Authorized | Deny],
+    request_head: Callable[..., RequestHead],
+) -> Send:
+    """To the bridge, which holds the client to its GUID and its signatures, with all its rules."""
+    client = authenticate(publication, certificate_facts(pki.computer(PC).certificate))
+    assert isinstance(client, AuthenticatedClient)
+    signing_key = device.key.public_key().public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+    bound_to = client.certificate.key_sha256
+    binding = Binding(device.guid, Source.REGISTRATION, NOW, bound_to, signing_key=signing_key)
+    enforce = Enforcement.ENFORCE
+    rules = MessageRules(identity=enforce, signatures=enforce)
+    shipped = (
+        one for one in files("ibcm_bridge.config.rules").iterdir() if one.name[-4:] == ".yar"
+    )
+    engine = YaraEngine([(one.name, one.read_text("utf-8")) for one in shipped])
+
+    def run(request: Request) -> Approved | Deny:
+        body = request.body or b""
+        fields = [f"{name}: {value}" for name, value in request.headers]
+        head = request_head("CCM_POST", request.target, *fields, f"Content-Length: {len(body)}")
+        authorized = decide(head)
+        if isinstance(authorized, Deny):
+            return authorized
+        inspected = inspect(authorized, body, [engine])
+        if isinstance(inspected, Deny):
+            return inspected
+        assert isinstance(inspected, Inspected)
+        return approve(inspected, client, {binding.guid: binding}.get, rules, NOW)
+
+    return run
+
+
+def upload(endpoint: str) -> Step:
+    return Step(
+        f"request to upload, for {endpoint}",
+        lambda device: device.post(endpoint, documents.upload_request()),
+        answered("UploadReply"),
+    )
+
+
+SOMEBODY = Device.with_own_key(PC, lambda: NOW).known_as("0a1b2c3d-0000-4000-8000-00000000000f")
+MESSAGES = {
+    step.name: step
+    for step in (
+        *(one for one in LIFE if one.request(SOMEBODY).method == "CCM_POST"),
+        UPDATE_LOCATION,
+        Step(
+            "first registration",
+            lambda device: device.known_as("").registration(),
+            answered("ClientRegistrationResponse"),
+        ),
+        *map(upload, ("MP_DdrEndpoint", "MP_SinvEndpoint", "MP_RelayEndpoint", "StatusReceiver")),
+    )
+}
+"""All that a client says in messages."""
+
+WRITINGS = st.builds(
+    Writing,
+    declaration=st.sampled_from([one.declaration for one in ONE_BY_ONE.values()]),
+    empty=st.sampled_from(Empty),
+    without_empty=st.booleans(),
+    order=st.none() | st.integers(0, 1_000),
+    lines=st.booleans(),
+    quote=st.sampled_from("\"'"),
+    namespaces=st.booleans(),
+    property_text=st.booleans(),
+    cdata=st.booleans(),
+    trailing_crlf=st.booleans(),
+)
+
+
+def passes_and_is_answered(step: Step, device: Device, send: Send) -> None:
+    request = step.request(device)
+    assert request.body is not None
+    sent = send(request)
+    assert isinstance(sent, Approved), sent
+    assert sent.body == request.body
+    assert sent.observed == ()
+    reply = MessageReplies().reply(request.body)
+    assert step.good(Reply(200, "OK", (), reply)), reply
+
+
+def test_there_is_a_message_for_each_endpoint(table: RoleTable) -> None:
+    messages = table.bodies["ccm-message"].messages
+    assert messages is not None
+    written = [ccm.read_message(step.request(SOMEBODY).body or b"") for step in MESSAGES.values()]
+    headers = [ET.fromstring(one.header_xml) for one in written]
+    found = {one.findtext("TargetEndpoint", "").lower() for one in headers}
+    assert found == messages.endpoints.keys()
+    roots = {ccm.root(one.body_text() or "").lower() for one in written}
+    # The header of a report is attached to its body, which is the last.
+    every = {root for one in messages.endpoints.values() for root in one.roots}
+    assert roots == every - {"reportheader"}
+
+
+@pytest.mark.parametrize("writing", ONE_BY_ONE)
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_passes_however_it_is_written(
+    device: Device, send: Send, name: str, writing: str
+) -> None:
+    passes_and_is_answered(MESSAGES[name], replace(device, writing=ONE_BY_ONE[writing]), send)
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(sorted(MESSAGES)), WRITINGS)
+def test_and_in_all_mixtures(device: Device, send: Send, name: str, writing: Writing) -> None:
+    passes_and_is_answered(MESSAGES[name], replace(device, writing=writing), send)
+
+
+REFUSED = {
+    "MP_PolicyManager": documents.policy_request(SOMEBODY.guid, user="CORP\\alice"),
+    "MP_LocationManager": documents.location_request(
+        "ContentLocationRequest", package="<ClientPackage />"
+    ),
+}
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(sorted(REFUSED)), WRITINGS)
+def test_what_is_refused_is_refused_however_it_is_written(
+    device: Device, send: Send, endpoint: str, writing: Writing
+) -> None:
+    # To leave out an element that is empty is to ask for something else.
+    mine = replace(device, writing=replace(writing, without_empty=False))
+    denial = send(mine.post(endpoint, REFUSED[endpoint]))
+    assert isinstance(denial, Deny)
+    assert denial.reason is Reason.MESSAGE
+    assert denial.requirement in ("NO-USER-DEPLOYMENT", "NO-CLIENT-DEPLOYMENT")
+
+
+# The ways to write
+
+
+def test_the_sdk_writes_an_empty_user_for_a_computer() -> None:
+    request = life_cycle.POLICY_REQUEST.request(SOMEBODY)
+    text = ccm.read_message(request.body or b"").body_text() or ""
+    assert text.startswith(f"{DECLARATION}<RequestAssignments ")
+    assert "<SID /></Machine><User /></Identification>" in text
+
+
+def test_a_header_has_its_children_in_the_order_of_protocol_1_4() -> None:
+    request = life_cycle.POLICY_REQUEST.request(SOMEBODY)
+    header = ET.fromstring(ccm.read_message(request.body or b"").header_xml)
+    names = [child.tag for child in header]
+    assert names == sorted(names)
+
+
+@given(WRITINGS)
+def test_a_document_says_the_same_however_it_is_written(writing: Writing) -> None:
+    xml = documents.policy_request("a&b'\"c", fqdn="<pc>.corp.example")
+    text = writing.document(xml)
+    assert text == writing.document(xml)
+    one, other = ET.fromstring(xml), ET.fromstring(text)
+    assert other.findtext("Identification/Machine/ClientID") == "GUID:A&B'\"C"
+    assert (other.find("Identification/User") is None) == writing.without_empty
+    kept = [each for each in one.iter() if not writing.without_empty or not _is_nothing(each)]
+    assert sorted(map(_said, other.iter())) == sorted(map(_said, kept))
+
+
+def _is_nothing(element: ET.Element) -> bool:
+    return not (element.attrib or element.text or len(element))
+
+
+def _said(element: ET.Element) -> tuple[str, list[tuple[str, str]], str]:
+    return element.tag, sorted(element.items()), (element.text or "").strip()
+
+
+WRITTEN = {
+    "no declaration": "<User />",
+    "no blank in empty elements": "<User/>",
+    "empty elements with an end": "<User></User>",
+    "lines": "</Machine>\r\n    <User />\r\n  </Identification>",
+    "single quotes": "ResourceType='Machine'",
+    "declared namespaces": 'xmlns:xsd="http://www.w3.org/2001/XMLSchema"',
+    "CDATA": "<PolicySource><![CDATA[SMS:LAB]]></PolicySource>",
+    "a declaration that names no encoding": "<?xml version='1.0'?>\r\n<RequestAssignments",
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_each_way_to_write_is_one(name: str) -> None:
+    text = documents.policy_request(SOMEBODY.guid)
+    assert WRITTEN[name] in ONE_BY_ONE[name].document(text)
+
+
+def test_the_value_of_a_property_may_be_its_text() -> None:
+    writing = ONE_BY_ONE["values of properties as text"]
+    assert writing.element('<a><Property Name="b" Value="c" /></a>') == (
+        '<a><Property Name="b">c</Property></a>'
+    )
+    assert writing.element('<a><Property Name="b">c</Property></a>') == (
+        '<a><Property Name="b">c</Property></a>'
+    )
