@@ -1,7 +1,7 @@
 """What Windows Update Agent asks a software update point in a scan ([MS-WUSP]), and about what.
 
-The requests are SOAP 1.1 in the form of the WSDL of section 6, with what an agent of Windows 11 puts
-in them (protocol.md 8.2). There is one update, below one category; they are known by number
+The requests are SOAP 1.1 in the form of the WSDL of section 6, with what an agent of Windows 11
+puts in them (protocol.md 8.2). There is one update, below one category; they are known by number
 (2.2.2.2.4) and by GUID (2.2.3.6).
 """
 
@@ -230,7 +230,7 @@ TAGS |= {"WUfBDS": "0", "DisableDS": "1", "PauseQU": "0", "PauseFU": "0"}
 
 
 def report(cookie: str) -> Request:
-    """2.2.2.3.1: that scans have ended (event 147), the client's own and that of another program."""
+    """2.2.2.3.1: that two scans have ended (event 147), one for a program without a name."""
     return ask(
         REPORTING,
         "ReportEventBatch",

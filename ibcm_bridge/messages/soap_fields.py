@@ -69,8 +69,8 @@ _NAME_START = (
 _MARKUP = re.compile(f"<[!?/{_NAME_START}]")
 
 _CALLER = "<<PROCESS>>: "
-"""What an agent puts before the program's name of a caller that gave none. It is the start of no XML
-(section 2.4: after one `<` comes no other), and stands in events as text."""
+"""What an agent writes before the program's name of a caller that gave none. No XML has it: after
+one `<` comes no other (section 2.4)."""
 
 
 def check_fields(

@@ -147,7 +147,10 @@ CALLER = "&lt;&lt;PROCESS&gt;&gt;: inventory.exe"
         [event(misc="")],
         [event(misc="V=")],
         # What an agent of Windows 11 writes.
-        [event(misc=f"{tag}=0") for tag in ("dd", "CsiErrorType", "WUfBOn", "DisableDS", "PauseQU")],
+        [
+            event(misc=f"{tag}=0")
+            for tag in ("dd", "CsiErrorType", "WUfBOn", "DisableDS", "PauseQU")
+        ],
         [event(misc="AppName=CcmExec"), event(misc="Flags=a=b")],
         [event(misc="x" * MAX_EVENT_TAG + "=0")],
         # And for a caller that gave no name, its program.
