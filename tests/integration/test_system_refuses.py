@@ -158,6 +158,16 @@ def test_a_reader_who_is_gone_at_the_end_sees_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@ON_UNIX
+def test_an_audit_to_standard_output_that_is_closed(tmp_path: Path) -> None:
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    line = said("run", "--config", policy(tmp_path), before=closed)
+    assert line == (
+        "ibcm-bridge: cannot start: the audit, to standard output, cannot be written: standard "
+        "output is closed; name another file in audit.file"
+    )
+
+
 # Permissions
 
 
