@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -74,5 +75,7 @@ class AuditFile:
 
 def _open(path: Path | None) -> RawIOBase:
     if path is None:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "standard output is closed")
         return open(sys.stdout.fileno(), "ab", buffering=0, closefd=False)
     return path.open("ab", buffering=0)

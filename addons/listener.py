@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
-import errno
 import functools
 import logging
 import traceback
@@ -39,6 +38,7 @@ from mitmproxy.utils import asyncio_utils
 from ibcm_bridge.addons.connections import Connections, exchange_of
 from ibcm_bridge.addons.tls_ending import alert_record
 from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.os_errors import listening_at
 from ibcm_bridge.policy import Listener, PlaintextListener
 
 logger = logging.getLogger(__name__)
@@ -347,12 +347,8 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
 
     async def listen(self, host: str, port: int) -> list[Any]:
         """As mitmproxy's, with a larger backlog and without UDP."""
-        try:
+        with listening_at((host, port)):
             return [await asyncio.start_server(self.handle_stream, host, port, backlog=BACKLOG)]
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise OSError(error.errno, f"{host}:{port} is already in use") from error
-            raise
 
     async def handle_stream(self, reader: Any, writer: Any = None) -> None:
         """Serve one connection, and close it whatever happens."""

@@ -41,6 +41,7 @@ from ibcm_bridge.addons.verification import verify_client_path
 from ibcm_bridge.budget import Budget
 from ibcm_bridge.explain import Circumstances
 from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine
+from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy import Address, BridgePublication, PlaintextListener, Policy
 from ibcm_bridge.policy_file import shipped_clients
 from ibcm_bridge.speaker.bindings import Binding
@@ -74,7 +75,7 @@ class Bridge:
         clock: Clock = utc_now,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
-        """Build contexts, rules and the audit file; StartError, RuleError or OSError otherwise.
+        """Build contexts, rules and the audit file; StartError or RuleError otherwise.
 
         `watching` are addons that look on: they are told of each record of the audit, and their
         hooks are called after ours, guarded like ours, with mitmproxy's flows. What they change in
@@ -103,14 +104,12 @@ class Bridge:
             self._registry = Registry(policy.messages.bindings_file)
         except RegistryError as error:
             raise StartError(str(error)) from error
-        try:
-            self._uploads = UploadSpool(policy.uploads)
-        except SpoolError as error:
-            self._registry.close()
-            raise StartError(str(error)) from error
-        self._audit = AuditTrail(
-            self.connections, policy.audit_file, policy.when_unwritable, watching
-        )
+        with contextlib.ExitStack() as opened:
+            opened.callback(self._registry.close)
+            self._uploads = _upload_spool(policy)
+            opened.callback(self._uploads.close)
+            self._audit = _audit_trail(self.connections, policy, watching)
+            opened.pop_all()
         self.hooks = listener.Hooks(
             [
                 self._audit,
@@ -150,6 +149,29 @@ class Bridge:
         self._audit.close()
         self._uploads.close()
         self._registry.close()
+
+
+def _upload_spool(policy: Policy) -> UploadSpool:
+    try:
+        return UploadSpool(policy.uploads)
+    except SpoolError as error:
+        raise StartError(str(error)) from error
+    except OSError as error:
+        otherwise = "name a file in uploads.spool, or another folder in TMPDIR"
+        raise StartError(
+            cannot_write(error, error.filename or "the spool of uploads", otherwise)
+        ) from error
+
+
+def _audit_trail(
+    connections: Connections, policy: Policy, watching: Sequence[Watcher]
+) -> AuditTrail:
+    try:
+        return AuditTrail(connections, policy.audit_file, policy.when_unwritable, watching)
+    except OSError as error:
+        place = policy.audit_file or "the audit, to standard output,"
+        text = cannot_write(error, place, "name another file in audit.file")
+        raise StartError(text) from error
 
 
 class NoOtherDials:

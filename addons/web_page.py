@@ -42,6 +42,7 @@ from ibcm_bridge.addons.redacted_flows import (
 )
 from ibcm_bridge.addons.runner import StartError
 from ibcm_bridge.addons.web_server import WebServer
+from ibcm_bridge.os_errors import ListenError
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +88,10 @@ class WebPage:
         """Serve. StartError where it cannot be listened on."""
         try:
             self._server.start()
-        except OSError as error:
-            raise StartError(f"the page cannot be served: {error.strerror}") from error
+        except ListenError as error:
+            why, _, _ = str(error.strerror).partition("; ")
+            text = f"the page cannot be served: {why}; name another port: --web PORT"
+            raise StartError(text) from error
         return self
 
     async def __aexit__(self, *_: object) -> None:

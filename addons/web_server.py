@@ -31,6 +31,8 @@ from mitmproxy.tools.web import app
 from mitmproxy.utils.strutils import cut_after_n_lines
 from tornado.httputil import HTTPServerRequest
 
+from ibcm_bridge.os_errors import listening_at
+
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
@@ -70,8 +72,9 @@ class WebServer:
         return f"http://{HOST}:{self._port}/?token={self._token}"
 
     def start(self) -> None:
-        """Listen. OSError where that cannot be done."""
-        listening = socket.create_server((HOST, self._port))
+        """Listen. ListenError where that cannot be done."""
+        with listening_at((HOST, self._port)):
+            listening = socket.create_server((HOST, self._port))
         listening.setblocking(False)
         self._port = listening.getsockname()[1]
         self._application = _Application(self._view, self._clear, self._port, self._token)

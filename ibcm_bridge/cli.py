@@ -50,13 +50,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.CRITICAL)
     try:
         status: int = options.command(options)
+        if sys.stdout is not None:
+            # Now, when it can still be told that it fails.
+            sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has read enough (`| head`); stdout must not be flushed again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has read enough (`| head`).
+        _print_no_more()
+        return EXIT_PROBLEM
+    except OSError as error:
+        _print_no_more()
+        print(f"ibcm-bridge: {_refused_by_the_system(error)}", file=sys.stderr)
         return EXIT_PROBLEM
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return status
+
+
+def _print_no_more() -> None:
+    """Let standard output lead nowhere: at its end Python would flush it, and fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _refused_by_the_system(error: OSError) -> str:
+    """What the commands did not expect. Without a file's name it is of what they print."""
+    from ibcm_bridge.os_errors import cannot_write, is_about_writing
+
+    if error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if is_about_writing(error):
+        return cannot_write(error, "standard output", "write somewhere else")
+    return error.strerror or str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -102,7 +102,9 @@ class SharedDatabase:
     def explained(self, error: OSError | sqlite3.Error | ValueError) -> DatabaseError:
         """What went wrong, in words. A ValueError is of a row that was read."""
         if isinstance(error, OSError):
-            return self.error(f"cannot be made: {error.strerror}")
+            return self.error(
+                f"cannot be made: {error.strerror}; its folder must be there and writable"
+            )
         if isinstance(error, ValueError):
             return self.error(f"is damaged: {error}")
         return self.error(_WORDS.get(_code(error), f"cannot be used: {error}"))
@@ -183,10 +185,10 @@ _WORDS = {
     sqlite3.SQLITE_BUSY: f"has been locked by another process for {WAIT_SECONDS:g} s",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened; file and folder must be there and writable",
     sqlite3.SQLITE_CORRUPT: "is damaged",
-    sqlite3.SQLITE_FULL: "cannot grow: the disk is full",
+    sqlite3.SQLITE_FULL: "cannot grow: the disk is full; free some space",
     sqlite3.SQLITE_IOERR: "cannot be read or written: the disk or its file system fails",
     sqlite3.SQLITE_NOTADB: "is not a database",
-    sqlite3.SQLITE_PERM: "cannot be opened: permission denied",
+    sqlite3.SQLITE_PERM: "cannot be opened: permission denied; file and folder must be writable",
     sqlite3.SQLITE_READONLY: "is read-only; file and folder must be writable",
 }
 

@@ -970,6 +970,20 @@ def test_a_soap_action_is_sent_on_to_web_services_and_not_to_others(
     assert allowed(decide_role("fallback-status-point")(reported)).dropped == ("SOAPAction",)
 
 
+VECTOR = "MS-CV: QbCdEfGhIjKlMnOp.1.3.0"
+
+
+def test_the_correlation_vector_of_an_update_agent_is_sent_on_to_its_role_and_to_no_other(
+    decide_role: Callable[[str], Decide], decide_strictly: Decide, request_head: Head
+) -> None:
+    scan = request_head(*SCAN, XML, "Content-Length: 30", VECTOR)
+    assert allowed(decide_role("software-update-point")(scan)).head == scan
+    reported = request_head(*REPORT, "Content-Length: 30", VECTOR)
+    assert allowed(decide_role("fallback-status-point")(reported)).dropped == ("MS-CV",)
+    denial = denied(decide_strictly(request_head(*POLICY, VECTOR)))
+    assert (denial.reason, requirement(denial)) == (Reason.HEADER, "HEADER-MP")
+
+
 @pytest.mark.parametrize("depth", ["0", "1", "infinity", "Infinity", None])
 def test_a_propfind_says_how_deep_it_goes_or_does_not(
     decide: Decide, request_head: Head, depth: str | None

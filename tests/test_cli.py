@@ -10,6 +10,7 @@ from mitmproxy import version
 from ibcm_bridge import __version__
 from ibcm_bridge.addons import runner
 from ibcm_bridge.cli import main
+from tests.little_room import ON_UNIX, largest_file
 
 
 def test_without_a_command_it_shows_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +60,24 @@ def test_pki_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert (tmp_path / "bridge.yaml").read_text() == "mine"
     assert (tmp_path / "pki" / "root.pem").read_bytes() == root
     assert "ibcm-bridge pki: " in capsys.readouterr().err
+
+
+@ON_UNIX
+@pytest.mark.parametrize("was_there", [False, True])
+def test_certificates_that_do_not_fit_are_not_in_the_way_of_the_next(
+    tmp_path: Path, was_there: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "pki"
+    if was_there:
+        folder.mkdir(mode=0o700)
+    with largest_file(1_500):
+        assert main(["pki", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        f"ibcm-bridge pki: {tmp_path} cannot be written: the file would be larger than it may be; "
+        "raise the limit (ulimit -f), or name another DIR\n"
+    )
+    assert [*tmp_path.rglob("*")] == [folder] * was_there
+    assert main(["pki", str(tmp_path)]) == 0
 
 
 @pytest.mark.parametrize(("arguments", "begins"), [([], False), (["--untested-mitmproxy"], True)])

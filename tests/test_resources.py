@@ -150,6 +150,13 @@ ROWS: dict[tuple[str, int], tuple[set[str], list[str]]] = {
         {"POST"},
         ["/ClientWebService/client.asmx", "/ClientWebService/Client.asmx"],
     ),
+    ("clientwebservice", 1): (
+        {"HEAD", "GET"},
+        [
+            "/ClientWebService/wusserverversion.xml",
+            "/clientwebservice/WUSServerVersion.XML",
+        ],
+    ),
     ("reportingwebservice", 0): (
         {"POST"},
         ["/ReportingWebService/ReportingWebService.asmx"],
@@ -533,6 +540,11 @@ TWINS = [
     ("POST", "/ClientWebService/clientXasmx"),
     ("POST", "/ClientWebService/xclient.asmx"),
     ("GET", "/ClientWebService/web.config"),
+    ("GET", "/ClientWebService/wusserverversion.xml?x"),
+    ("GET", "/ClientWebService/wusserverversion.xml/x"),
+    ("GET", "/ClientWebService/x/wusserverversion.xml"),
+    ("GET", "/ClientWebService/wusserverversionxxml"),
+    ("GET", "/ClientWebService/serverversion.xml"),
     ("POST", "/ClientWebService/SimpleAuth.asmx"),
     ("POST", "/ReportingWebService/ReportingWebService.asmx/GetRequiredInventoryType"),
     ("POST", "/ReportingWebService/ReportingWebService.asmxx"),

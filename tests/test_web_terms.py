@@ -1,8 +1,6 @@
 """Where traffic may be shown: in a lab, or where the policy says why."""
 
 import datetime
-import errno
-import os
 import socket
 from pathlib import Path
 
@@ -95,7 +93,8 @@ def test_run_says_where_a_page_cannot_be_served(
         port = taken.getsockname()[1]
         assert main(["run", "--config", str(path), "--web", str(port)]) == 1
     said = capsys.readouterr().err
-    assert f"cannot start: the page cannot be served: {os.strerror(errno.EADDRINUSE)}" in said
+    why = f"127.0.0.1:{port} is already in use; name another port: --web PORT"
+    assert said == f"ibcm-bridge: cannot start: the page cannot be served: {why}\n"
     assert "listening on" not in said
 
 

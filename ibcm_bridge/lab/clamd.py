@@ -9,6 +9,7 @@ import socketserver
 
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.served import Served
+from ibcm_bridge.os_errors import listening_at
 
 SIGNATURE = "Lab.Only.ClamAV-Knows-It"
 MARKER = "known to ClamAV alone"
@@ -24,7 +25,7 @@ class ScanDaemon(Served):
     def __init__(
         self, address: tuple[str, int] = ("127.0.0.1", 0), namespace: Namespace = HERE
     ) -> None:
-        with namespace.inside():
+        with namespace.inside(), listening_at(address):
             server = _Server(address, _Connection)
         self.address: tuple[str, int] = (address[0], server.server_address[1])
         super().__init__(server)

@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ibcm_bridge.lab.case_table import FAMILIES
+from ibcm_bridge.lab.errors import LabError, in_one_sentence
 from ibcm_bridge.lab.outcomes import Result
 from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.lab.report import case_data, write_report
 from ibcm_bridge.lab.table import family_lines, heading, row_lines
+from ibcm_bridge.os_errors import cannot_write
 
 
 def run_demo(report: Path | None, *, as_json: bool = False) -> int:
@@ -28,19 +30,22 @@ def run_demo(report: Path | None, *, as_json: bool = False) -> int:
         # Said at once, and not after all cases.
         try:
             report.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=report):
+                pass
         except OSError as error:
-            why = f"no report can be written to {report}: {error.strerror}"
-            print(f"ibcm-bridge demo: {why}", file=sys.stderr)
-            return 1
+            return _complain(_no_report(error, report))
     began = time.monotonic()
     tell = _print_json if as_json else _print_row
     if not as_json:
         print("ibcm-bridge demo: a lab, not for production. What can be tunneled is sent twice.\n")
         print(heading())
     results: dict[str, list[Result]] = {}
-    for family, result in _results():
-        tell(family, result, family not in results)
-        results.setdefault(family, []).append(result)
+    try:
+        for family, result in _results():
+            tell(family, result, family not in results)
+            results.setdefault(family, []).append(result)
+    except LabError as error:
+        return _complain(str(error))
     every = [result for family in results.values() for result in family]
     failed = [result for result in every if result.problems]
     seconds = time.monotonic() - began
@@ -51,10 +56,23 @@ def run_demo(report: Path | None, *, as_json: bool = False) -> int:
         for problem in result.problems:
             print(f"  {result.case.id}: {problem}", file=sys.stderr)
     if report is not None:
-        page = write_report(report, results)
+        try:
+            page = write_report(report, results)
+        except OSError as error:
+            return _complain(_no_report(error, report))
         if not as_json:
             print(f"Report: {page}")
     return 1 if failed else 0
+
+
+def _complain(why: str) -> int:
+    sys.stdout.flush()
+    print(f"ibcm-bridge demo: {why}", file=sys.stderr)
+    return 1
+
+
+def _no_report(error: OSError, report: Path) -> str:
+    return cannot_write(error, f"the report in {report}", "name another folder: --report DIR")
 
 
 def _print_row(family: str, result: Result, begins: bool) -> None:
@@ -68,10 +86,16 @@ def _print_json(family: str, result: Result, _begins: bool) -> None:
 
 
 def _results() -> Iterator[tuple[str, Result]]:
-    with (
-        tempfile.TemporaryDirectory(prefix="ibcm-bridge-demo-") as name,
-        Perimeter(Path(name)) as perimeter,
-    ):
-        for family, cases in FAMILIES.items():
-            for case in cases:
-                yield family, perimeter.both_ways.result(case)
+    """Each result. LabError where there can be none."""
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="ibcm-bridge-demo-") as name,
+            Perimeter(Path(name)) as perimeter,
+        ):
+            for family, cases in FAMILIES.items():
+                for case in cases:
+                    yield family, perimeter.both_ways.result(case)
+    except (OSError, RuntimeError) as error:
+        # Where it is, once one has been found.
+        place = tempfile.tempdir or "the folder for temporary files"
+        raise LabError(in_one_sentence(error, place, "name another folder in TMPDIR")) from error

@@ -8,8 +8,14 @@ import signal
 import sys
 import time
 
-from ibcm_bridge.lab.errors import LabError
-from ibcm_bridge.lab.runtime import AlreadyRunning, Runtime, runtime_folder
+from ibcm_bridge.lab.errors import LabError, in_one_sentence
+from ibcm_bridge.lab.runtime import (
+    NAME_ANOTHER,
+    AlreadyRunning,
+    Runtime,
+    place,
+    runtime_folder,
+)
 
 END_SECONDS = 25.0
 """Longer than the bridge may take to stop."""
@@ -20,7 +26,8 @@ def lab_down(*, as_json: bool) -> int:
     try:
         said = _down()
     except (LabError, OSError) as error:
-        print(f"ibcm-bridge lab: {error}", file=sys.stderr)
+        why = in_one_sentence(error, place(), NAME_ANOTHER)
+        print(f"ibcm-bridge lab: {why}", file=sys.stderr)
         return 1
     texts = {
         "ended": "The lab has ended.",

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.os_errors import cannot_write
 
 
 def shipped_policy() -> str:
@@ -42,8 +43,12 @@ def make_pki(directory: Path) -> int:
         policy = directory / "bridge.yaml"
         if not policy.exists():
             policy.write_text(shipped_policy(), "utf-8")
-    except OSError as error:
+    except FileExistsError as error:
         print(f"ibcm-bridge pki: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        why = cannot_write(error, error.filename or directory, "name another DIR")
+        print(f"ibcm-bridge pki: {why}", file=sys.stderr)
         return 1
     print(f"Made {directory / 'pki'}: certificates for a lab, not for production.")
     print(f"Next: ibcm-bridge check --config {policy}")

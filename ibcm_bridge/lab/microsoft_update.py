@@ -11,6 +11,7 @@ from ibcm_bridge.lab import updates
 from ibcm_bridge.lab.content import content
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.served import Served
+from ibcm_bridge.os_errors import listening_at
 
 PORT = 80
 """Where it has a namespace of its own."""
@@ -20,8 +21,8 @@ class MicrosoftUpdate(Served):
     """A context manager; `address` is where it listens."""
 
     def __init__(self, namespace: Namespace = HERE) -> None:
-        with namespace.inside():
-            port = PORT if namespace.own else 0
+        port = PORT if namespace.own else 0
+        with namespace.inside(), listening_at((namespace.address, port)):
             self._server = _Server((namespace.address, port), _Connection)
         self.address: tuple[str, int] = (namespace.address, self._server.server_address[1])
         super().__init__(self._server)

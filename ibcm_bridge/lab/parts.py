@@ -20,13 +20,13 @@ from ibcm_bridge.lab.cases import credentials
 from ibcm_bridge.lab.clamd import ScanDaemon
 from ibcm_bridge.lab.demo_policy import demo_policy, write_more
 from ibcm_bridge.lab.ending import told_to_end
-from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.errors import LabError, in_one_sentence
 from ibcm_bridge.lab.microsoft_update import PORT, MicrosoftUpdate
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.page.prepared import Files
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.running import Listen, leading_to, listening
-from ibcm_bridge.lab.runtime import Runtime, runtime_folder
+from ibcm_bridge.lab.runtime import NAME_ANOTHER, Runtime, place, runtime_folder
 from ibcm_bridge.lab.simulated.running_lab import Places, RunningLab
 from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.lab.walls import PUBLISHED
@@ -53,7 +53,8 @@ def lab_part(name: str, address: IPv4Address, others: Others | None) -> int:
     except KeyboardInterrupt:
         return 0
     except (LabError, OSError) as error:
-        print(f"ibcm-bridge lab: {error}", file=sys.stderr)
+        why = in_one_sentence(error, place(), NAME_ANOTHER)
+        print(f"ibcm-bridge lab: {why}", file=sys.stderr)
         return 1
     return 0
 

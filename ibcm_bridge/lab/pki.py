@@ -10,6 +10,8 @@ Authorities, servers and the bridge have EC keys, which cost nothing to make. Cl
 keys, made only when asked for: ConfigMgr clients sign their messages with them.
 """
 
+import contextlib
+import shutil
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -226,18 +228,28 @@ class LabPki:
         clients = {name: make(self) for name, make in _CLIENTS.items()}
         root_crl, issuing_crl = self.crls()
 
-        client_directory = directory / "clients"
-        client_directory.mkdir(parents=True)
-        write_new(directory / "README.txt", README.encode("ascii"))
-        write_new(directory / "root.pem", pem(self.root))
-        write_new(directory / "issuing.pem", pem(self.issuing))
-        write_new(directory / "root.crl", pem(root_crl))
-        write_new(directory / "issuing.crl", pem(issuing_crl))
-        write_new(client_directory / "foreign-root.pem", pem(self.foreign_root))
-        for name, credential in servers.items():
-            credential.write(directory, name)
-        for name, credential in clients.items():
-            credential.write(client_directory, name)
+        client_directory, was_there = directory / "clients", directory.exists()
+        try:
+            client_directory.mkdir(parents=True)
+            write_new(directory / "README.txt", README.encode("ascii"))
+            write_new(directory / "root.pem", pem(self.root))
+            write_new(directory / "issuing.pem", pem(self.issuing))
+            write_new(directory / "root.crl", pem(root_crl))
+            write_new(directory / "issuing.crl", pem(issuing_crl))
+            write_new(client_directory / "foreign-root.pem", pem(self.foreign_root))
+            for name, credential in servers.items():
+                credential.write(directory, name)
+            for name, credential in clients.items():
+                credential.write(client_directory, name)
+        except OSError:
+            # What is half written would be in the way of the next try.
+            with contextlib.suppress(OSError):
+                shutil.rmtree(client_directory, ignore_errors=True)
+                for file in directory.iterdir():
+                    file.unlink()
+                if not was_there:
+                    directory.rmdir()
+            raise
 
 
 # What `write` makes besides the authorities: file name, and who it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -74,7 +75,10 @@ WORDS = {
 
 
 def write_report(directory: Path, families: Families) -> Path:
-    """Write both files; the path of the page."""
+    """Write both files whole, or leave those that are there; the path of the page.
+
+    OSError where that fails.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     data = {
         "cases": [
@@ -82,9 +86,23 @@ def write_report(directory: Path, families: Families) -> Path:
         ],
         "not_shown": NOT_SHOWN,
     }
-    (directory / "results.json").write_text(json.dumps(data, indent=2) + "\n", "utf-8")
     page = directory / "index.html"
-    page.write_text("\n".join(_page(families)), "utf-8")
+    texts = {
+        directory / "results.json": json.dumps(data, indent=2) + "\n",
+        page: "\n".join(_page(families)),
+    }
+    # Both before either takes its place, so that they are always of one run.
+    parts = {path.with_name(f".{path.name}.part"): path for path in texts}
+    try:
+        for part, path in parts.items():
+            part.write_text(texts[path], "utf-8")
+        for part, path in parts.items():
+            part.replace(path)
+    except OSError:
+        for part in parts:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+        raise
     return page
 
 

@@ -27,6 +27,9 @@ from ibcm_bridge.lab.errors import LabError
 NAMESPACES = "namespaces"
 """Noted before they are made: their names."""
 
+NAME_ANOTHER = "name another folder in XDG_RUNTIME_DIR"
+"""What to do where nothing can be written there."""
+
 REMOVE_SECONDS = 10.0
 """How long the bridge of a lab that was killed may take to end, and to let go of its files."""
 
@@ -42,9 +45,9 @@ class AlreadyRunning(LabError):
 
 def runtime_folder() -> Path:
     """The user's folder, made if it is not there. LabError where it is somebody else's."""
-    given = os.environ.get("XDG_RUNTIME_DIR")
-    if given and Path(given).is_dir():
-        folder = Path(given) / "ibcm-bridge"
+    given = _given()
+    if given is not None:
+        folder = given / "ibcm-bridge"
     else:
         user = str(os.getuid()) if sys.platform != "win32" else os.environ.get("USERNAME", "")
         folder = Path(tempfile.gettempdir()) / f"ibcm-bridge-{user}"
@@ -59,6 +62,16 @@ def runtime_folder() -> Path:
                 "in XDG_RUNTIME_DIR"
             )
     return folder
+
+
+def place() -> str:
+    """What that folder lies in, in words, wherever it could be found out."""
+    return str(_given() or tempfile.tempdir or "the folder for temporary files")
+
+
+def _given() -> Path | None:
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(given) if given and Path(given).is_dir() else None
 
 
 def running(folder: Path) -> dict[str, Any]:

@@ -41,12 +41,14 @@ from tornado.netutil import add_accept_handler, bind_sockets
 from ibcm_bridge.lab.asked import TEXT, Asked, place
 from ibcm_bridge.lab.client import load_credential
 from ibcm_bridge.lab.content import CHUNK, Answer, chunks, part
+from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.records import RECORDED, Handshake, Received, Records
 from ibcm_bridge.lab.sign_in import Believed, Heard, SignIn
 from ibcm_bridge.lab.stand_ins import ANYBODY, STAND_INS, Demand, Site, StandIn
 from ibcm_bridge.lab.uploads import UploadServer
+from ibcm_bridge.os_errors import cannot_write, listening_at
 
 MAX_BODY = 64 * 1024 * 1024
 UNAUTHORIZED = Answer(401, b"Unauthorized", TEXT)
@@ -154,11 +156,16 @@ class SiteSystems:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         make = pki.foreign_server if stand_in.foreign else pki.server
         load_credential(context, make(*stand_in.names))
-        with tempfile.TemporaryDirectory() as directory:
-            file = Path(directory) / "trust.pem"
-            trusted = (pki.root, *pki.crls())
-            file.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in trusted))
-            context.load_verify_locations(file)
+        # A file, for ssl takes revocation lists from nowhere else.
+        try:
+            with tempfile.TemporaryDirectory() as directory:
+                file = Path(directory) / "trust.pem"
+                trusted = (pki.root, *pki.crls())
+                file.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in trusted))
+                context.load_verify_locations(file)
+        except OSError as error:
+            place = error.filename or tempfile.gettempdir()
+            raise LabError(cannot_write(error, place, "name another folder in TMPDIR")) from error
         context.verify_mode = _VERIFIED[stand_in.demand]
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         if stand_in.demand is Demand.BY_DIRECTORY:
@@ -200,8 +207,9 @@ class SiteSystems:
             self._servers[role] = self._listen(STAND_INS[role], self._listeners[role])
 
     def _bound(self, port: int) -> socket:
-        with self._namespace.inside():
-            return bind_sockets(port, self._namespace.address)[0]
+        address = self._namespace.address
+        with self._namespace.inside(), listening_at((address, port)):
+            return bind_sockets(port, address)[0]
 
     def _listen(self, stand_in: StandIn, listener: socket) -> tuple[HTTPServer, Callable[[], None]]:
         def answer(request: HTTPServerRequest) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import json
 import sys
 import threading
@@ -19,19 +18,24 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 
 from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.about import About, about
 from ibcm_bridge.lab.ending import SIGNALS, told_to_end
-from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.errors import LabError, in_one_sentence, why_not_started
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing
 from ibcm_bridge.lab.page.server import PageServer
 from ibcm_bridge.lab.page.show import Show
 from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.lab.running import Listen
-from ibcm_bridge.lab.runtime import NAMESPACES, Runtime, runtime_folder
+from ibcm_bridge.lab.runtime import (
+    NAME_ANOTHER,
+    NAMESPACES,
+    Runtime,
+    place,
+    runtime_folder,
+)
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
 from ibcm_bridge.open_files import allow_many
 
@@ -197,21 +201,14 @@ def _open(page: str) -> None:
 
 
 def _in_one_sentence(error: Exception) -> str:
-    text = str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        folder = Path(error.filename).parent if error.filename else "the lab's folder"
-        return (
-            f"the disk of {folder} is full; free some space, or name a folder on another disk in "
-            "XDG_RUNTIME_DIR"
-        )
-    if "is already in use" in text or "cannot start" in text or "No space left" in text:
-        (line, *_) = [one for one in text.splitlines() if "cannot start" in one] or [text]
-        why = line.partition("cannot start: ")[2] or line
-        if "could not bind" in why:
-            return "the bridge cannot listen there; --listen wants an address of this machine"
-        if why.partition(" ")[0].endswith((":8531", ":8080")):
-            return f"{why}; end what uses it: only the TLS port can be another"
-        if "in use" in why:
-            return f"{why}; end what uses it, or take another: --listen ADDRESS:PORT"
+    why = why_not_started(str(error))
+    reason = why.partition("; ")[0]
+    if "no address of this machine" in reason:
+        return "the bridge cannot listen there; --listen wants an address of this machine"
+    if "already in use" in reason:
+        if reason.partition(" ")[0].endswith((":8531", ":8080")):
+            return f"{reason}; end what uses it: only the TLS port can be another"
+        return f"{reason}; end what uses it, or take another: --listen ADDRESS:PORT"
+    if why and ";" not in why:
         return f"{why}; mend that, or leave out --listen"
-    return text.strip()
+    return in_one_sentence(error, place(), NAME_ANOTHER)

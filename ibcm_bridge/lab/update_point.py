@@ -44,6 +44,8 @@ def software_update_point(asked: Asked) -> Answer:
         return ANYTHING
     if (asked.directory == "selfupdate" and path.endswith(".cab")) or asked.directory == "content":
         return Answer(200, range(updates.SIZE), VALIDATORS)
+    if path == updates.TRIED:
+        return Answer(200, b'<?xml version="1.0" encoding="utf-8"?><StandIn/>', XML)
     if asked.directory == "inventory" or path.endswith(".asmx"):
         return Answer(200, f"<html>stand-in for {escape(path)}</html>".encode(), HTML)
     return NOT_FOUND

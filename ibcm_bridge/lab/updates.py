@@ -1,7 +1,8 @@
 """What Windows Update Agent asks a software update point in a scan ([MS-WUSP]), and about what.
 
-The requests are SOAP 1.1 in the form of the WSDL of section 6. There is one update, below one
-category; they are known by number (2.2.2.2.4) and by GUID (2.2.3.6).
+The requests are SOAP 1.1 in the form of the WSDL of section 6, with what an agent of Windows 11
+puts in them (protocol.md 8.2). There is one update, below one category; they are known by number
+(2.2.2.2.4) and by GUID (2.2.3.6).
 """
 
 from __future__ import annotations
@@ -14,11 +15,44 @@ from xml.sax.saxutils import escape
 from ibcm_bridge.lab.client import Request
 from ibcm_bridge.lab.content import content
 
-AGENT = "Windows-Update-Agent/10.0.19041.1 Client-Protocol/2.0"
+VERSION = "1500.2600.10000.0"
+"""Of the agent."""
+
+PROTOCOL = "2.90"
+
+AGENT = f"Windows-Update-Agent/{VERSION} Client-Protocol/{PROTOCOL}"
+
+DEVICE = {
+    "ActivationChannel": "Retail",
+    "App": "WU_OS",
+    "AppVer": VERSION,
+    "AttrDataVer": "300",
+    "BranchReadinessLevel": "CB",
+    "DefaultUserRegion": "244",
+    "FlightingBranchName": "",
+    "InstallationType": "Client",
+    "OEMModel": "Lab PC (L1 + L2, 2026)",
+    "OSArchitecture": "AMD64",
+    "OSVersion": "10.0.26200.1000",
+    "ProcessorModel": "Lab(R) CPU(TM) 1 @ 2.00GHz",
+    "SampleDriver": r"C:\WINDOWS\System32\DriverStore\lab.dll",
+    "UpdateServiceUrl": "https://bridge.internet.example:8531",
+    "WuClientVer": VERSION,
+}
+"""What an agent says of its computer, as `name=value;`. Real ones have some 80."""
+
+SCANNER = {"Interactive": "0", "SheddingAware": "1", "Id": "CcmExec"}
+"""For whom an agent asks: the client of ConfigMgr."""
+
+NAMELESS = "<<PROCESS>>: inventory.exe"
+"""A caller that gave no name."""
 
 SIMPLE_AUTH = "simpleauthwebservice/simpleauth.asmx"
 CLIENT = "clientwebservice/client.asmx"
 REPORTING = "reportingwebservice/reportingwebservice.asmx"
+
+TRIED = "clientwebservice/wusserverversion.xml"
+"""What an administrator asks for in a browser (protocol.md 8.2); what stands in it is not known."""
 
 _WSUS = "http://www.microsoft.com/SoftwareDistribution"
 NAMESPACES = {
@@ -90,12 +124,12 @@ def ask(
     """An operation, with `inner` in it. `action` is what the head says, if not the same."""
     namespace = NAMESPACES[service]
     body = (
-        '<?xml version="1.0" encoding="utf-8"?>'
-        '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>'
-        f'<{operation} xmlns="{namespace}">{inner}</{operation}></soap:Body></soap:Envelope>'
+        '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
+        f'<{operation} xmlns="{namespace}">{inner}</{operation}></s:Body></s:Envelope>'
     )
     fields = (
         ("User-Agent", AGENT),
+        ("MS-CV", "LabLabLabLabLabL.1.0"),
         ("Content-Type", "text/xml; charset=utf-8"),
         ("SOAPAction", f'"{action or f"{namespace}/{operation}"}"'),
     )
@@ -104,15 +138,14 @@ def ask(
 
 def configuration() -> Request:
     """2.2.2.2.1."""
-    return ask(CLIENT, "GetConfig", "<protocolVersion>1.8</protocolVersion>")
+    return ask(CLIENT, "GetConfig", f"<protocolVersion>{PROTOCOL}</protocolVersion>")
 
 
 def authorization(computer: str) -> Request:
     """2.2.2.1.1."""
-    inner = f"<clientId>{UUID(int=9)}</clientId><targetGroupName></targetGroupName>"
-    return ask(
-        SIMPLE_AUTH, "GetAuthorizationCookie", f"{inner}<dnsName>{escape(computer)}</dnsName>"
-    )
+    # Without targetGroupName, where no policy of the computer says which group it is of.
+    inner = f"<clientId>{UUID(int=9)}</clientId><dnsName>{escape(computer)}</dnsName>"
+    return ask(SIMPLE_AUTH, "GetAuthorizationCookie", inner)
 
 
 def first_cookie(data: str) -> Request:
@@ -122,21 +155,27 @@ def first_cookie(data: str) -> Request:
         "GetCookie",
         "<authCookies><AuthorizationCookie><PlugInId>SimpleTargeting</PlugInId>"
         f"<CookieData>{data}</CookieData></AuthorizationCookie></authCookies>"
+        # Of the cookie that it had, an agent tells the time alone.
+        f"<oldCookie><Expiration>{_WHEN}</Expiration></oldCookie>"
         f"<lastChange>{_WHEN}</lastChange><currentTime>{_WHEN}</currentTime>"
-        "<protocolVersion>1.8</protocolVersion>",
+        f"<protocolVersion>{PROTOCOL}</protocolVersion>",
     )
 
 
 def registration(cookie: str, computer: str) -> Request:
     """2.2.2.2.3."""
-    numbers = {"OSMajorVersion": 10, "OSMinorVersion": 0, "OSBuildNumber": 19045}
-    numbers |= {"OSServicePackMajorNumber": 0, "OSServicePackMinorNumber": 0}
-    more = {"SuiteMask": 256, "OldProductType": 1, "NewProductType": 48, "SystemMetrics": 0}
-    more |= {f"ClientVersion{part}Number": 10 for part in ("Major", "Minor", "Build", "Qfe")}
+    system = {"OSMajorVersion": "10", "OSMinorVersion": "0", "OSBuildNumber": "26200"}
+    system |= {"OSServicePackMajorNumber": "0", "OSServicePackMinorNumber": "0"}
+    more = {"SuiteMask": "256", "OldProductType": "1", "NewProductType": "48", "SystemMetrics": "0"}
+    parts = zip(("Major", "Minor", "Build", "Qfe"), VERSION.split("."), strict=True)
+    more |= {f"ClientVersion{part}Number": number for part, number in parts}
+    # What agents of Windows 10 and 11 add.
+    more |= {"OSDescription": "Windows 11 Pro", "OEM": "Lab", "DeviceType": "PC"}
+    more |= {"FirmwareVersion": "1.0", "MobileOperator": "Not Present"}
     return ask(
         CLIENT,
         "RegisterComputer",
-        f"{_cookie(cookie)}<computerInfo><DnsName>{escape(computer)}</DnsName>{_elements(numbers)}"
+        f"{_cookie(cookie)}<computerInfo><DnsName>{escape(computer)}</DnsName>{_elements(system)}"
         "<OSLocale>en-US</OSLocale><ComputerManufacturer>Lab</ComputerManufacturer>"
         "<ComputerModel>PC</ComputerModel><BiosVersion>1.0</BiosVersion><BiosName>Lab</BiosName>"
         f"<BiosReleaseDate>{_WHEN}</BiosReleaseDate><ProcessorArchitecture>AMD64"
@@ -151,8 +190,16 @@ def synchronization(cookie: str, *installed: int) -> Request:
         CLIENT,
         "SyncUpdates",
         f"{_cookie(cookie)}<parameters><ExpressQuery>false</ExpressQuery>"
-        f"<InstalledNonLeafUpdateIDs>{known}</InstalledNonLeafUpdateIDs><OtherCachedUpdateIDs/>"
-        "<SystemSpec/><SkipSoftwareSync>false</SkipSoftwareSync></parameters>",
+        f"<InstalledNonLeafUpdateIDs>{known}</InstalledNonLeafUpdateIDs>"
+        "<SkipSoftwareSync>false</SkipSoftwareSync><FilterCategoryIds><CategoryIdentifier>"
+        f"<Id>{update_id(CATEGORY)}</Id></CategoryIdentifier></FilterCategoryIds>"
+        "<NeedTwoGroupOutOfScopeUpdates>true</NeedTwoGroupOutOfScopeUpdates>"
+        "<AlsoPerformRegularSync>false</AlsoPerformRegularSync><ComputerSpec/><ProductsParameters>"
+        "<SyncCurrentVersionOnly>false</SyncCurrentVersionOnly>"
+        f"<DeviceAttributes>{_attributes(DEVICE)}</DeviceAttributes><CallerAttributes>"
+        # Both forms in one scan: first for a caller without a name, then for ConfigMgr's client.
+        f"{_attributes(SCANNER if installed else SCANNER | {'Id': NAMELESS})}"
+        "</CallerAttributes><Products/></ProductsParameters></parameters>",
     )
 
 
@@ -164,7 +211,9 @@ def extended(cookie: str) -> Request:
         "GetExtendedUpdateInfo",
         f"{_cookie(cookie)}<revisionIDs><int>{UPDATE}</int></revisionIDs><infoTypes>"
         + "".join(f"<XmlUpdateFragmentType>{one}</XmlUpdateFragmentType>" for one in types)
-        + "</infoTypes><locales><string>en-US</string></locales>",
+        + "</infoTypes><locales><string>en-US</string><string>en</string></locales>"
+        f"<deviceAttributes>{_attributes(DEVICE)}</deviceAttributes><GeoId>USA</GeoId>"
+        f"<callerAttributes>{_attributes(SCANNER)}</callerAttributes>",
     )
 
 
@@ -174,25 +223,44 @@ def file_locations(cookie: str) -> Request:
     return ask(CLIENT, "GetFileLocations", _cookie(cookie) + digests)
 
 
+TAGS = {"B": "3", "G": VERSION, "J": "775", "K": "Lab", "L": _WHEN.removesuffix("Z"), "c": "48"}
+TAGS |= {"T": "UEFI", "CsiErrorType": "0", "k": "true", "dd": "0", "ff": "0", "WUfBOn": "0"}
+TAGS |= {"WUfBDS": "0", "DisableDS": "1", "PauseQU": "0", "PauseFU": "0"}
+"""What an agent says in each event beside the event (2.2.2.3.1)."""
+
+
 def report(cookie: str) -> Request:
-    """2.2.2.3.1: that a scan has ended (event 147)."""
+    """2.2.2.3.1: that two scans have ended (event 147), one for a program without a name."""
     return ask(
         REPORTING,
         "ReportEventBatch",
-        f"{_cookie(cookie)}<clientTime>{_WHEN}</clientTime><eventBatch><ReportingEvent><BasicData>"
+        f"{_cookie(cookie)}<clientTime>{_WHEN}</clientTime><eventBatch>"
+        + _event("CcmExec", 10)
+        + _event(NAMELESS, 11)
+        + "</eventBatch>",
+    )
+
+
+def _event(caller: str, number: int) -> str:
+    tags = "".join(
+        f"<string>{escape(f'{tag}={value}')}</string>"
+        for tag, value in {**TAGS, "AppName": caller}.items()
+    )
+    return (
+        "<ReportingEvent><BasicData>"
         f"<TargetID><Sid>{UUID(int=9)}</Sid></TargetID><SequenceNumber>0</SequenceNumber>"
-        f"<TimeAtTarget>{_WHEN}</TimeAtTarget><EventInstanceID>{UUID(int=10)}</EventInstanceID>"
+        f"<TimeAtTarget>{_WHEN}</TimeAtTarget><EventInstanceID>{UUID(int=number)}</EventInstanceID>"
         "<NamespaceID>1</NamespaceID><EventID>147</EventID><SourceID>101</SourceID><UpdateID>"
         f"<UpdateID>{UUID(int=0)}</UpdateID><RevisionNumber>0</RevisionNumber></UpdateID>"
-        "<Win32HResult>0</Win32HResult><AppName>CcmExec</AppName></BasicData><ExtendedData>"
-        "<ReplacementStrings><string>1</string></ReplacementStrings><MiscData><string>D=1</string>"
-        "</MiscData><ComputerBrand>Lab</ComputerBrand><ComputerModel>PC</ComputerModel>"
-        "<BiosRevision>1.0</BiosRevision><ProcessorArchitecture>Amd64Compatible"
-        "</ProcessorArchitecture><OSVersion><Major>10</Major><Minor>0</Minor><Build>19045</Build>"
-        "<Revision>0</Revision><ServicePackMajor>0</ServicePackMajor><ServicePackMinor>0"
-        "</ServicePackMinor></OSVersion><OSLocaleID>1033</OSLocaleID><DeviceID/></ExtendedData>"
-        "<PrivateData><ComputerDnsName/><UserAccountName/></PrivateData></ReportingEvent>"
-        "</eventBatch>",
+        "<Win32HResult>0</Win32HResult>"
+        f"{'' if caller == NAMELESS else f'<AppName>{caller}</AppName>'}</BasicData>"
+        "<ExtendedData><ReplacementStrings><string>1</string></ReplacementStrings>"
+        f"<MiscData>{tags}</MiscData><ComputerBrand>Lab</ComputerBrand>"
+        f"<ComputerModel>{DEVICE['OEMModel']}</ComputerModel><BiosRevision>1.0</BiosRevision>"
+        "<ProcessorArchitecture>Amd64Compatible</ProcessorArchitecture><OSVersion><Major>10</Major>"
+        "<Minor>0</Minor><Build>26200</Build><Revision>0</Revision><ServicePackMajor>0"
+        "</ServicePackMajor><ServicePackMinor>0</ServicePackMinor></OSVersion>"
+        "<OSLocaleID>1033</OSLocaleID></ExtendedData><PrivateData/></ReportingEvent>"
     )
 
 
@@ -204,5 +272,10 @@ def _cookie(data: str) -> str:
     )
 
 
-def _elements(numbers: dict[str, int]) -> str:
-    return "".join(f"<{name}>{value}</{name}>" for name, value in numbers.items())
+def _attributes(named: dict[str, str]) -> str:
+    """As agents write them, one behind the other in one text."""
+    return escape("".join(f"{name}={value};" for name, value in named.items()))
+
+
+def _elements(values: dict[str, str]) -> str:
+    return "".join(f"<{name}>{value}</{name}>" for name, value in values.items())

@@ -42,6 +42,10 @@ MAX_EVENT_LIST = 65_536
 """Characters of one string of MiscData or ReplacementStrings. A status event lists updates by GUID,
 some 1,700 of them ([MS-WUSP] 2.2.2.3.1)."""
 
+MAX_EVENT_TAG = 64
+"""Characters of a tag of MiscData, in "x=value" the x ([MS-WUSP] 2.2.2.3.1, which has no number).
+The longest that an agent of Windows 11 was seen to send, CsiErrorType, has twelve."""
+
 MAX_EVENT_TEXT = 1_024
 """Characters of any other text of an event: names of models and versions, GUIDs, numbers (same)."""
 

@@ -17,6 +17,7 @@ from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.messages.limits import (
     MAX_COOKIE,
     MAX_EVENT_LIST,
+    MAX_EVENT_TAG,
     MAX_EVENT_TEXT,
     MAX_EVENTS,
 )
@@ -39,12 +40,16 @@ class SoapField:
     has_elements: bool = False
 
 
-_LISTS = {
-    # 2.2.2.3.1: "x=value", x being a tag of one character.
-    "miscdata": re.compile(r"(?:[!-~]=.*)?", re.DOTALL),
-    "replacementstrings": re.compile(r".*", re.DOTALL),
-}
-"""Lists of an event -> what each of their strings is."""
+_LISTS = frozenset(("miscdata", "replacementstrings"))
+"""Lists of an event: their strings may be long."""
+
+# 2.2.2.3.1: "x=value", x being the tag. Agents of Windows 11 write whole words for it.
+_TAGGED = re.compile(rf"(?:[!-<>-~]{{1,{MAX_EVENT_TAG}}}=.*)?", re.DOTALL)
+
+_SERVERS_TAG = re.compile(r"synchronization", re.IGNORECASE)
+"""How a tag begins that WSUS writes in events of its own synchronization, and of which it has
+deserialized the value (SynchronizationUpdateErrorsKey, CVE-2025-59287). That no client sends one is
+inferred."""
 
 _BINARY_FORMATTER = re.compile(rb"\x00.{4}\xff{4}\x01\x00{7}", re.DOTALL)
 """[MS-NRBF] section 2.6.1: the header of a .NET BinaryFormatter stream; its version is 1.0."""
@@ -55,7 +60,17 @@ _MARKS = (
 )
 """What is in no request, wherever it stands."""
 
-_MARKUP = re.compile(r"<[!?/A-Za-z_]")
+_NAME_START = (
+    ":A-Z_a-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d"
+    "\u2070-\u218f\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff"
+)
+"""XML 1.0 section 2.3: with what a name begins."""
+
+_MARKUP = re.compile(f"<[!?/{_NAME_START}]")
+
+_CALLER = "<<PROCESS>>: "
+"""What an agent writes before the program's name of a caller that gave none. No XML has it: after
+one `<` comes no other (section 2.4)."""
 
 
 def check_fields(
@@ -101,14 +116,16 @@ def _cookie(text: str) -> str:
 
 def _event_text(one: SoapField) -> str:
     """What is wrong with a text of an event; empty where nothing is."""
-    shape = _LISTS.get(one.parent)
-    limit = MAX_EVENT_TEXT if shape is None else MAX_EVENT_LIST
+    limit = MAX_EVENT_LIST if one.parent in _LISTS else MAX_EVENT_TEXT
     if len(one.text) > limit:
         return f"more than {limit} characters"
-    if _MARKUP.search(one.text):
+    if _MARKUP.search(one.text.replace(_CALLER, "")):
         return "markup in a text"
-    if shape is not None and not shape.fullmatch(one.text):
-        return "not a tag of one character and its value"
+    if one.parent == "miscdata":
+        if not _TAGGED.fullmatch(one.text):
+            return f"not a tag of 1 to {MAX_EVENT_TAG} characters, = and a value"
+        if _SERVERS_TAG.match(one.text):
+            return "a tag of WSUS's own events"
     return ""
 
 

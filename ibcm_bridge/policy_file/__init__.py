@@ -22,6 +22,7 @@ from ibcm_bridge.client_table import read_client_table
 from ibcm_bridge.clients import ClientTable
 from ibcm_bridge.endpoint_table import read_endpoint_table
 from ibcm_bridge.policy import ClamAv, Limits, Policy, UploadRules, WhenUnwritable
+from ibcm_bridge.policy_file.folders import is_folder
 from ibcm_bridge.policy_file.messages import read_messages
 from ibcm_bridge.policy_file.publications import read_address, read_listeners
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, database_file, duration, why
@@ -102,7 +103,7 @@ def _audit_file(reading: Reading, name: str | None) -> Path | None:
     if name is None:
         return None
     path = reading.relative(name)
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         reading.report(("audit", "file"), f"there is no folder {path.parent}")
     return path
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from ibcm_bridge.policy_file.folders import is_folder
 from ibcm_bridge.policy_file.reading import why
 
 SUFFIXES = (".crl", ".pem")
@@ -33,7 +34,7 @@ def read_crl_files(sources: Iterable[Path]) -> CrlFiles:
     """All lists of files and folders. Nothing stops it; problems are told."""
     found = CrlFiles()
     for source in sources:
-        if source.is_dir() and not _in_folder(source):
+        if is_folder(source) and not _in_folder(source):
             found.problems.append(f"{source} is a folder without {' or '.join(SUFFIXES)} files")
     for path in _files(sources):
         try:
@@ -77,7 +78,7 @@ def stamp(sources: Iterable[Path]) -> Stamp:
 
 def _files(sources: Iterable[Path]) -> Iterator[Path]:
     for source in sources:
-        if source.is_dir():
+        if is_folder(source):
             yield from _in_folder(source)
         else:
             yield source

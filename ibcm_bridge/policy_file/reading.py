@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ibcm_bridge import yaml_tree
+from ibcm_bridge.policy_file.folders import is_folder
 
 
 class PolicyError(Exception):
@@ -94,9 +95,9 @@ def database_file(reading: Reading, where: yaml_tree.Path, name: str | None) -> 
     if name is None:
         return None
     path = reading.relative(name)
-    if path.is_dir():
+    if is_folder(path):
         reading.report(where, f"{path} is a folder; name a file in it")
-    elif not path.parent.is_dir():
+    elif not is_folder(path.parent):
         reading.report(where, f"there is no folder {path.parent}")
     return path
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ibcm_bridge.policy_file.folders import is_folder
+
 SUFFIXES = frozenset((".yar", ".yara"))
 """Of a folder, what is taken for rules."""
 
@@ -12,7 +14,7 @@ SUFFIXES = frozenset((".yar", ".yara"))
 def rule_files(named: Sequence[Path]) -> Iterator[Path]:
     """In the order of the policy, and by name within a folder. OSError where one cannot be read."""
     for path in named:
-        if path.is_dir():
+        if is_folder(path):
             yield from sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES)
         else:
             yield path

@@ -12,6 +12,7 @@ from cryptography import x509
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy import Authority, CrlFetch, Revocation, Trust
 from ibcm_bridge.policy_file.crl_files import read_crl_files
+from ibcm_bridge.policy_file.folders import is_file, is_folder
 from ibcm_bridge.policy_file.reading import Reading, duration
 from ibcm_bridge.policy_file.rows import FetchRow, TrustRow
 from ibcm_bridge.revocation_list import MALFORMED, key_of, read_list
@@ -70,7 +71,7 @@ class _Found:
         whoever fills a folder may put other authorities' lists there."""
         read = read_crl_files([source])
         self.lists += (crl for _, crl in read.lists)
-        if not source.is_dir():
+        if not is_folder(source):
             return read.problems
         self.notes += read.problems
         return []
@@ -107,7 +108,7 @@ def _is_named(
 ) -> bool:
     if authority.subject.rfc4514_string() == name:
         return True
-    if "=" in name or not reading.relative(name).is_file():
+    if "=" in name or not is_file(reading.relative(name)):
         return False
     data = reading.read(where, name)
     try:
@@ -120,7 +121,7 @@ def _fetch(reading: Reading, where: yaml_tree.Path, row: FetchRow | None) -> Crl
     if row is None:
         return None
     folder = reading.relative(row.folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         reading.report((*where, "folder"), f"there is no folder {folder}")
     every = duration(row.every)
     if every < _LEAST_EVERY:

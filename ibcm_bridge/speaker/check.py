@@ -16,8 +16,9 @@ def check_bindings(file: Path | None) -> Iterator[Finding]:
     """What would keep a bridge from starting. Makes no file."""
     if file is None:
         return
-    if not file.exists():
-        if not os.access(file.parent, os.W_OK):
+    # Whether a file is there cannot be asked in a folder that may not be searched.
+    if not os.access(file.parent, os.X_OK) or not file.exists():
+        if not os.access(file.parent, os.W_OK | os.X_OK):
             text = f"{file} cannot be made: its folder cannot be written"
             yield Finding(Level.PROBLEM, _WHERE, text, "BRIDGE-IDENTITY")
         return

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.speaker.bindings import Binding, Source
 from ibcm_bridge.speaker.device_list import ListError, read_list, write_list
 from ibcm_bridge.speaker.guids import read_guid
@@ -207,13 +208,21 @@ def _export(options: argparse.Namespace, _: MessageRules, path: Path, __: object
         try:
             _write(options.output, lines)
         except OSError as error:
-            _complain(f"{options.output} cannot be written: {error.strerror}")
+            _complain(cannot_write(error, options.output, "name another FILE"))
             return _PROBLEM
     return _DONE
 
 
 def _write(path: Path, lines: Iterator[bytes]) -> None:
-    """Write a file whole, or leave what is there. For its owner alone."""
+    """Write a file whole, or leave what is there. For its owner alone.
+
+    Nothing may take the place of a device, a pipe or a link such as /dev/stdout: they are written
+    to as they are.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        with path.open("wb") as file:
+            file.writelines(lines)
+        return
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
     part.touch(0o600, exist_ok=False)
@@ -227,7 +236,13 @@ def _write(path: Path, lines: Iterator[bytes]) -> None:
 
 def _existing(path: Path) -> Registry:
     """Open what is there. One who only looks makes no file, which would be the wrong user's."""
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise RegistryError(
+            f"{path} cannot be opened: {error.strerror}; run it as a user who may"
+        ) from error
+    if not is_there:
         raise RegistryError(
             f"{path} is not there yet: the bridge makes it when it starts, and so does an import"
         )

@@ -412,6 +412,7 @@ class PlainLeg(tunnel.TunnelLayer):
 
     ended_cleanly = True
     alert = None
+    verification_failure = None
 
     def __init__(self, context: Context, server: Server) -> None:
         super().__init__(context, tunnel_connection=server, conn=server)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from ibcm_bridge.decisions import Deny
 from ibcm_bridge.inspection.looking import Findings, Subject, look
 from ibcm_bridge.inspection.uploaded import object_views
-from ibcm_bridge.lab import documents
+from ibcm_bridge.lab import documents, updates
 from ibcm_bridge.messages.propfind import read_propfind
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.request_head import RequestHead, read_request_head
@@ -26,8 +26,7 @@ ROLES = shipped_roles().roles
 SOAP = ROLES["software-update-point"].bodies[b"POST"]
 PROPERTIES = ROLES["distribution-point"].bodies[b"PROPFIND"].properties
 LIMIT = 1_000_000
-WSUS = "http://www.microsoft.com/SoftwareDistribution/Server/ClientWebService"
-PATH = "clientwebservice/client.asmx"
+WSUS = updates.NAMESPACES[updates.CLIENT]
 
 
 def packet(data: bytes) -> None:
@@ -123,7 +122,8 @@ def _objects() -> Iterator[bytes]:
 def soap(data: bytes) -> None:
     """What is let pass asks, as another reader has it, for what its head says."""
     action, _, body = data.partition(b"\n")
-    subject = Subject(SOAP, b"text/xml; charset=utf-8", body, path=PATH, soap_action=(action,))
+    path = updates.REPORTING if b"Report" in action else updates.CLIENT
+    subject = Subject(SOAP, b"text/xml; charset=utf-8", body, path=path, soap_action=(action,))
     seen = look(subject, [])
     if isinstance(seen, Deny):
         bounded(seen)
@@ -146,6 +146,8 @@ def _requests() -> Iterator[bytes]:
         ("GetCookie", cookie),
     ):
         yield f'"{WSUS}/{name}"\n{envelope.format(name, WSUS, inner)}'.encode()
+    for request in (updates.synchronization("AAAA"), updates.report("AAAA")):
+        yield dict(request.headers)["SOAPAction"].encode() + b"\n" + (request.body or b"")
 
 
 def propfind(data: bytes) -> None:
@@ -174,7 +176,10 @@ UPLOADS = {
     "soap": Target(
         soap,
         _requests,
-        ("<s:Header/>", "GetCookie", "SyncUpdates", " xmlns='", "<EncryptedData>", "<!--x-->"),
+        (
+            *("<s:Header/>", "GetCookie", "SyncUpdates", " xmlns='", "<EncryptedData>", "<!--x-->"),
+            *("&lt;&lt;PROCESS&gt;&gt;: ", "<MiscData><string>", "Synchronization"),
+        ),
         is_xml=True,
     ),
     "propfind": Target(

@@ -33,6 +33,9 @@ def change_policy(policy: dict[str, Any]) -> None:
         "host_names": "refuse",
         "intranet_only": "refuse",
     }
+    for one in policy["publications"]:
+        if "software-update-point" in one.get("roles", ()) and one["mode"] == "bridge":
+            one["unlisted_headers"] = "refuse"
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from ibcm_bridge.lab import demo
 from ibcm_bridge.lab.case_table import CASES
 from ibcm_bridge.lab.cases import Case, Expected, Far
 from ibcm_bridge.lab.outcomes import CANCELLED
+from ibcm_bridge.lab.report import Families
+from tests.little_room import largest_file
 
 
 @pytest.fixture(scope="module")
@@ -234,4 +236,31 @@ def test_a_report_that_cannot_be_written_is_said_at_once(
     assert main(["demo", "--report", str(tmp_path / name)]) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("ibcm-bridge demo: no report can be written to ")
+    assert said.err.startswith(
+        f"ibcm-bridge demo: the report in {tmp_path / name} cannot be written"
+    )
+    assert said.err.endswith("; name another folder: --report DIR\n")
+
+
+def test_a_report_that_does_not_fit_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = {"index.html": "a page", "results.json": "{}"}
+    for name, text in earlier.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    whole = demo.write_report
+
+    def in_little_room(report: Path, results: Families) -> Path:
+        # The first file fits, the second does not.
+        with largest_file(6_000):
+            return whole(report, results)
+
+    monkeypatch.setattr(demo, "FAMILIES", {"One": CASES[:1]})
+    monkeypatch.setattr(demo, "write_report", in_little_room)
+    assert main(["demo", "--report", str(tmp_path)]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == (
+        f"ibcm-bridge demo: the report in {tmp_path} cannot be written: the file would be larger "
+        "than it may be; raise the limit (ulimit -f), or name another folder: --report DIR"
+    )
+    assert {one.name: one.read_text("utf-8") for one in tmp_path.iterdir()} == earlier

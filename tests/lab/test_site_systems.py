@@ -275,6 +275,8 @@ TICKET = {"Authorization": "Negotiate bGFi"}
         (SUP, "POST", "/ServerSyncWebService/ServerSyncWebService.asmx", {}, 200, b"soap:Envelope"),
         (SUP, "POST", "/DssAuthWebService/DssAuthWebService.asmx", {}, 200, b"soap:Envelope"),
         (SUP, "GET", "/Inventory/", {}, 200, b"inventory"),
+        (SUP, "GET", "/ClientWebService/wusserverversion.xml", {}, 200, b"<?xml"),
+        (SUP, "GET", "/ReportingWebService/wusserverversion.xml", {}, 404, b""),
         (SUP, "GET", "/nothing", {}, 404, b""),
         (NDES, "GET", "/certsrv/mscep/mscep.dll?operation=GetCACaps", {}, 200, b"SHA-256"),
         (NDES, "GET", "/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIAA", {}, 200,

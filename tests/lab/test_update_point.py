@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from xml.etree import ElementTree as ET
@@ -91,6 +92,21 @@ def test_answers_are_of_the_namespace_of_their_service(
 def _authorization() -> str:
     body = answered(updates.authorization("pc1.corp.example"))
     return body.partition(b"<CookieData>")[2].partition(b"<")[0].decode()
+
+
+def test_the_scan_says_what_an_agent_of_windows_11_says(device: Device) -> None:
+    """protocol.md 8.2; that it passes, tests/integration/test_life_cycle.py shows."""
+    asks = {step.name: step.request(replace(device, cookie="AA==")) for step in SCAN}
+    texts = {name: (request.body or b"").decode() for name, request in asks.items()}
+    assert "<protocolVersion>2.90<" in texts["configuration"]
+    assert "<protocolVersion>2.90<" in texts["cookie"]
+    assert "<MobileOperator>" in texts["registration for updates"]
+    for name in ("categories of updates", "updates", "more of an update"):
+        assert ";UpdateServiceUrl=https://" in texts[name]
+    assert "Id=&lt;&lt;PROCESS&gt;&gt;: inventory.exe;" in texts["categories of updates"]
+    for one in ("AppName=CcmExec", "AppName=&lt;&lt;PROCESS&gt;&gt;: inventory.exe", "WUfBOn=0"):
+        assert f"<string>{one}</string>" in texts["report of the scan"]
+    assert all("MS-CV" in dict(request.headers) for request in asks.values())
 
 
 def test_a_client_is_told_first_of_the_category_and_then_of_the_update(cookie: str) -> None:

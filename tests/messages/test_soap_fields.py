@@ -12,6 +12,7 @@ from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.messages.limits import (
     MAX_COOKIE,
     MAX_EVENT_LIST,
+    MAX_EVENT_TAG,
     MAX_EVENT_TEXT,
     MAX_EVENTS,
 )
@@ -134,6 +135,9 @@ def report(*events: str) -> str:
     return request("ReportEventBatch", f"{cookie}<clientTime/>{batch}", SHARED)
 
 
+CALLER = "&lt;&lt;PROCESS&gt;&gt;: inventory.exe"
+
+
 @pytest.mark.parametrize(
     "events",
     [
@@ -142,6 +146,16 @@ def report(*events: str) -> str:
         [event(misc=f"U={';'.join([ZERO] * 1_700)}")],
         [event(misc="")],
         [event(misc="V=")],
+        # What an agent of Windows 11 writes.
+        [
+            event(misc=f"{tag}=0")
+            for tag in ("dd", "CsiErrorType", "WUfBOn", "DisableDS", "PauseQU")
+        ],
+        [event(misc="AppName=CcmExec"), event(misc="Flags=a=b")],
+        [event(misc="x" * MAX_EVENT_TAG + "=0")],
+        # And for a caller that gave no name, its program.
+        [event(misc=f"AppName={CALLER}"), event(misc=f"T={CALLER}"), event(app=CALLER)],
+        [event(replacement=CALLER)],
         [event(replacement="Update for x64 &lt; 2026 &amp; later (KB1234567)")],
         [event(app="a" * MAX_EVENT_TEXT)],
     ],
@@ -158,6 +172,7 @@ def test_there_are_as_many_events_as_a_report_may_have() -> None:
     assert refused(report(*["<x/>"] * (MAX_EVENTS + 1)))[0] == "events"
 
 
+NO_TAG = "not a tag of 1 to 64 characters, = and a value"
 SOAP_FORMATTER = (
     "&lt;SOAP-ENV:Envelope xmlns:a=&quot;http://schemas.microsoft.com/clr/nsassem/x&quot;/&gt;"
 )
@@ -171,8 +186,26 @@ SOAP_FORMATTER = (
         (event(misc="A=&lt;<!-- -->a"), "string", "markup in a text"),
         (event(replacement=SOAP_FORMATTER), "string", "markup in a text"),
         (event(app="&lt;a/&gt;"), "appname", "markup in a text"),
-        (event(misc="SynchronizationKey=1"), "string", "not a tag of one character"),
-        (event(misc="1"), "string", "not a tag of one character"),
+        (event(app="&lt;\u00e9:Envelope"), "appname", "markup in a text"),
+        (event(app="&lt;:a/&gt;"), "appname", "markup in a text"),
+        (event(app="&lt;\U00010000/&gt;"), "appname", "markup in a text"),
+        (event(app="&lt;PROCESS&gt;: a.exe"), "appname", "markup in a text"),
+        (event(app="&lt;&lt;process&gt;&gt;: a.exe"), "appname", "markup in a text"),
+        (event(app="&lt;&lt;PROCESS a='b'&gt;&gt;: a.exe"), "appname", "markup in a text"),
+        (event(app="&lt;&lt;PROCESS&gt;&gt;a.exe"), "appname", "markup in a text"),
+        (event(app=f"{CALLER}&lt;a/&gt;"), "appname", "markup in a text"),
+        (event(misc=f"AppName={CALLER}&lt;/a&gt;"), "string", "markup in a text"),
+        # What is left when it is taken out.
+        (event(app=f"&lt;{CALLER}"), "appname", "markup in a text"),
+        (event(misc="SynchronizationUpdateErrorsKey=1"), "string", "a tag of WSUS's own events"),
+        (event(misc="synchronizationkey=1"), "string", "a tag of WSUS's own events"),
+        (event(misc="x" * (MAX_EVENT_TAG + 1) + "=0"), "string", NO_TAG),
+        (event(misc="1"), "string", NO_TAG),
+        (event(misc="=1"), "string", NO_TAG),
+        (event(misc="App Name=1"), "string", NO_TAG),
+        (event(misc="App\nName=1"), "string", NO_TAG),
+        (event(misc=" A=1"), "string", NO_TAG),
+        (event(misc="\u00c4=1"), "string", NO_TAG),
         (event(misc="A=<b/>1"), "string", "elements where there is a text"),
         (event(replacement="<b/>"), "string", "elements where there is a text"),
         (event(misc="A=" + "x" * MAX_EVENT_LIST), "string", "more than 65536 characters"),

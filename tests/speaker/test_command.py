@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import stat
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +17,10 @@ import pytest
 from ibcm_bridge.cli import main
 from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.speaker import command
 from ibcm_bridge.speaker.bindings import Binding, Source
 from ibcm_bridge.speaker.registry import Registry
+from tests.little_room import ON_UNIX, largest_file
 
 NOW = datetime.datetime(2026, 1, 31, 12, 30, 15, 5, tzinfo=datetime.UTC)
 GUID = "GUID:11111111-2222-3333-4444-5555555555AA"
@@ -282,6 +286,52 @@ def test_an_export_that_fails_leaves_the_earlier_one(identity: Identity, filled:
     assert not (filled.parent / "out.csv.part").exists()
     done = identity("export", "--output", str(filled.parent / "no" / "out.csv"))
     assert (done.status, "cannot be written: No such file" in done.err) == (1, True)
+
+
+@ON_UNIX
+def test_an_export_that_does_not_fit_leaves_the_earlier_one(
+    identity: Identity, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = filled.parent / "out.csv"
+    output.write_text("earlier")
+    whole = command._write
+
+    def in_little_room(path: Path, lines: Iterator[bytes]) -> None:
+        # The bindings' own files have been opened by then.
+        written = [*lines]
+        with largest_file(60):
+            whole(path, iter(written))
+
+    monkeypatch.setattr(command, "_write", in_little_room)
+    done = identity("export", "--output", str(output))
+    assert (done.status, done.out) == (1, "")
+    assert f"{output} cannot be written: the file would be larger than it may be; " in done.err
+    assert done.err.endswith("or name another FILE\n")
+    assert output.read_text() == "earlier"
+    assert not (filled.parent / "out.csv.part").exists()
+
+
+@ON_UNIX
+def test_an_export_takes_the_place_of_no_device_and_of_no_link(
+    identity: Identity, filled: Path
+) -> None:
+    link, target = filled.parent / "link", filled.parent / "target"
+    link.symlink_to(target)
+    target.write_text("earlier")
+    assert identity("export", "--output", str(link)) == Done(0, "", "")
+    assert link.is_symlink()
+    assert len(target.read_text().splitlines()) == 3
+    link.unlink()
+    link.symlink_to("/dev/full")
+    done = identity("export", "--output", str(link))
+    assert "the disk is full; free some space, or name another FILE" in done.err
+    pipe = filled.parent / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        assert identity("export", "--output", str(pipe)) == Done(0, "", "")
+        said, _ = reader.communicate(timeout=10)
+    assert len(said.splitlines()) == 3
+    assert pipe.is_fifo()
 
 
 # The policy, and the file it names

@@ -349,7 +349,9 @@ def test_time_is_kept_in_utc(registry: Registry) -> None:
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    assert refused(tmp_path / "no" / "where") == "cannot be made: No such file or directory"
+    assert refused(tmp_path / "no" / "where") == (
+        "cannot be made: No such file or directory; its folder must be there and writable"
+    )
 
 
 def test_a_folder_is_no_registry(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from random import Random
 
-from ibcm_bridge.lab.errors import LabError
-from ibcm_bridge.lab.runtime import running, runtime_folder
+from ibcm_bridge.lab.errors import LabError, in_one_sentence
+from ibcm_bridge.lab.runtime import NAME_ANOTHER, place, running, runtime_folder
 from ibcm_bridge.lab.simulated.client import Result, Took
 from ibcm_bridge.lab.simulated.crowd import MAKING, Crowd, Phase
 from ibcm_bridge.lab.simulated.installation import Mode
@@ -41,7 +41,8 @@ def lab_client(wanted: Wanted) -> int:
     except BrokenPipeError:
         raise  # whoever reads it has had enough
     except (LabError, OSError) as error:
-        print(f"ibcm-bridge lab: {error}", file=sys.stderr)
+        why = in_one_sentence(error, place(), NAME_ANOTHER)
+        print(f"ibcm-bridge lab: {why}", file=sys.stderr)
         return 1
     return 0 if good else 1
 

@@ -1,0 +1,76 @@
+"""What the operating system refuses, in one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from ibcm_bridge.lab.errors import in_one_sentence
+from ibcm_bridge.os_errors import ListenError, cannot_listen, cannot_write, listening_at
+
+
+def failed(number: int, name: str | None = None) -> OSError:
+    return OSError(number, os.strerror(number), name)
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (errno.ENOSPC, "the disk is full; free some space, or do that"),
+        (errno.EDQUOT, "the disk quota is used up; free some space, or do that"),
+        (errno.EROFS, "the file system is read-only; do that"),
+        (errno.EACCES, "this user may not write there; let it, or do that"),
+        (errno.EIO, f"{os.strerror(errno.EIO)}; do that"),
+    ],
+)
+def test_what_cannot_be_written_is_said_with_what_to_do(number: int, why: str) -> None:
+    assert cannot_write(failed(number), "/x", "do that") == f"/x cannot be written: {why}"
+
+
+def test_an_error_without_a_number_is_said_in_its_own_words() -> None:
+    assert cannot_write(OSError("so"), "/x", "do that") == "/x cannot be written: so; do that"
+
+
+@pytest.mark.parametrize(
+    ("error", "address", "said"),
+    [
+        (failed(errno.EADDRINUSE), ("::1", 443), "[::1]:443 is already in use; end what uses it, "),
+        (failed(errno.EADDRNOTAVAIL), ("192.0.2.1", 1), "192.0.2.1 is no address of this machine"),
+        (OSError("could not bind on any"), ("192.0.2.1", 1), "is no address of this machine; "),
+        (failed(errno.EACCES), ("::", 443), "CAP_NET_BIND_SERVICE, or listen on 8443 and forward"),
+        (failed(errno.EACCES), ("::", 8443), "cannot be listened on: Permission denied; listen on"),
+    ],
+)
+def test_where_nobody_can_listen_is_said_with_what_to_do(
+    error: OSError, address: tuple[str, int], said: str
+) -> None:
+    found = cannot_listen(error, address)
+    assert found.errno == error.errno
+    assert said in str(found.strerror)
+
+
+def test_what_fails_at_an_address_names_it() -> None:
+    taken = r"127\.0\.0\.1:9 is already in use"
+    with pytest.raises(ListenError, match=taken) as found, listening_at(("127.0.0.1", 9)):
+        raise failed(errno.EADDRINUSE)
+    assert in_one_sentence(found.value, "/x", "do that") == found.value.strerror
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (failed(errno.ENOSPC), "/x cannot be written: the disk is full; free some space, or do"),
+        (failed(errno.ENOSPC, "/y"), "/y cannot be written: the disk is full; free some space"),
+        (failed(errno.ECONNREFUSED), "Connection refused: has the lab ended? Start one with: "),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory"), "directory; do that"),
+        (failed(errno.ENOENT, "/y"), "/y: No such file or directory"),
+        (RuntimeError("x\nibcm-bridge: cannot start: a b is full; c\n"), "a b is full; free some "),
+        (RuntimeError("x\nibcm-bridge: cannot start: a b; c\n"), "a b; c"),
+        (RuntimeError("it did not\n"), "it did not"),
+    ],
+)
+def test_what_goes_wrong_with_a_lab_is_said_with_what_to_do(error: Exception, said: str) -> None:
+    assert said in in_one_sentence(error, "/x", "do that")
+    assert "\n" not in in_one_sentence(error, "/x", "do that")
