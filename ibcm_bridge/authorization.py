@@ -68,6 +68,9 @@ def authorize(
     rows = _resources(role.profile, target, head)
     if isinstance(rows, Deny):
         return rows
+    # RFC 8894 §4.1: who takes a message from the query reads its lines; nobody else may.
+    if target.in_lines and body_rule.inspection is not Inspection.SCEP_QUERY:
+        return Deny(Reason.TARGET_UNSAFE, "target.query", "line ends in the query")
     if (refusal := _check_body_announcement(body_rule, head)) is not None:
         return refusal
     if (refusal := _check_depth(role.profile, body_rule, head)) is not None:

@@ -31,6 +31,13 @@ _SHORT_NAME = re.compile(rb"~[0-9]")
 _OTHER_NAME = re.compile(rb"(?:^|[/=&])[A-Za-z]:|(?:^|[=&])//|~[0-9]")
 """In a query: drive letters, ``//host/share``, short names."""
 
+_MESSAGE_IN_LINES = re.compile(
+    rb"operation=PKIOperation&message=[A-Z0-9+/]+(?:\r?\n[A-Z0-9+/]+)*={0,2}(?:\r?\n)?",
+    re.IGNORECASE,
+)
+"""In a query: base64 as libraries write it, in lines (RFC 8894 §4.1, RFC 2045 §6.8). Nothing stands
+behind a line end but more of it, so nobody takes a line for a field."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestTarget:
@@ -40,6 +47,8 @@ class RequestTarget:
     query: bytes | None
     trailing_slash: bool = False
     """Whether the path ends in one; to some handlers that is path info."""
+    in_lines: bool = False
+    """Whether the query is a message in base64 with line ends, which only its own reader takes."""
 
     @property
     def below(self) -> str:
@@ -68,7 +77,8 @@ def read_request_target(raw: bytes) -> RequestTarget | Deny:
     if _BROKEN_ESCAPE.search(query):
         return _unsafe("escape", "a percent sign in the query that is not an escape")
     decoded = unquote_to_bytes(query)
-    if _UNSAFE.search(decoded):
+    in_lines = b"\n" in decoded and _MESSAGE_IN_LINES.fullmatch(decoded) is not None
+    if not in_lines and _UNSAFE.search(decoded):
         return _unsafe("query", "a query with a control, a backslash or a second encoding")
     if decoded.startswith(b"/"):
         # With a leading slash it is a file name, whichever way the slash was written.
@@ -77,7 +87,7 @@ def read_request_target(raw: bytes) -> RequestTarget | Deny:
             return named
     elif _is_another_name(decoded):
         return _unsafe("query-name", "a dot segment, a drive or another spelling in the query")
-    return RequestTarget(segments, query, path.endswith(b"/"))
+    return RequestTarget(segments, query, path.endswith(b"/"), in_lines)
 
 
 def _segments(path: bytes, where: str) -> tuple[str, ...] | Deny:

@@ -86,6 +86,7 @@ def _targets() -> Iterator[bytes]:
     yield b"/SMS_MP/.sms_pol?%7bLAB00001%7D.1_00"
     yield b"/SMS_DP_SMSPKG$/Content_1.1/sccm?/dir/a%20b.msi"
     yield b"/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIIB%2B/=="
+    yield b"/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIIB%0D%0AMII="
     yield b"/a/b/"
 
 
