@@ -229,11 +229,8 @@ def _scep_query(subject: Subject, limit: int) -> _Content | Deny:
     """RFC 8894 §4.1: the message of a GET stands in the query, in base64."""
     if subject.body:
         return _no_body(subject, limit)
-    # Decoded first and without regard to case, as the row that published it was compared.
-    parts = (one.partition(b"=") for one in unquote_to_bytes(subject.query).split(b"&"))
-    fields = {name.lower(): value for name, _, value in parts}
-    message = fields.get(b"message", b"")
-    if fields.get(b"operation", b"").lower() != b"pkioperation" or not message:
+    message = scep_message(subject.query)
+    if not message:
         return _Content({})
     lines = message.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
     whole = b"".join(lines)
@@ -246,6 +243,15 @@ def _scep_query(subject: Subject, limit: int) -> _Content | Deny:
     if base64.b64encode(content) != whole or any(not line or len(line) % 4 for line in lines):
         return Deny(Reason.ENCODING, subject.where, "base64 that can be read in two ways")
     return _Content({"message": content})
+
+
+def scep_message(query: bytes) -> bytes:
+    """What a query, as sent, has of a message: in base64; nothing where it asks something else."""
+    # Decoded first and without regard to case, as the row that published it was compared.
+    parts = (one.partition(b"=") for one in unquote_to_bytes(query).split(b"&"))
+    fields = {name.lower(): value for name, _, value in parts}
+    is_message = fields.get(b"operation", b"").lower() == b"pkioperation"
+    return fields.get(b"message", b"") if is_message else b""
 
 
 def _form(subject: Subject, limit: int) -> _Content | Deny:
