@@ -68,9 +68,7 @@ def authorize(
     rows = _resources(role.profile, target, head)
     if isinstance(rows, Deny):
         return rows
-    if (refusal := _check_body_announcement(body_rule, head)) is not None:
-        return refusal
-    if (refusal := _check_depth(role.profile, body_rule, head)) is not None:
+    if (refusal := _check_body(role.profile, body_rule, target, head)) is not None:
         return refusal
     # As it was sent: a field that is taken out may still say what the packet is not.
     is_upload = body_rule.inspection is Inspection.BITS_UPLOAD
@@ -185,6 +183,17 @@ def _check_dots(
 
 def _names(methods: Iterable[bytes]) -> tuple[str, ...]:
     return tuple(sorted(method.decode("ascii") for method in methods))
+
+
+def _check_body(
+    profile: RoleProfile, body_rule: BodyRule, target: RequestTarget, head: RequestHead
+) -> Deny | None:
+    # RFC 8894 §4.1: only the reader of a message in the query reads its line ends.
+    if target.in_lines and body_rule.inspection is not Inspection.SCEP_QUERY:
+        return Deny(Reason.TARGET_UNSAFE, "target.query", "line ends in the query")
+    if (refusal := _check_body_announcement(body_rule, head)) is not None:
+        return refusal
+    return _check_depth(profile, body_rule, head)
 
 
 def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | None:

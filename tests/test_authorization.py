@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,7 +16,14 @@ from ibcm_bridge.identity import AnonymousClient, AuthenticatedClient
 from ibcm_bridge.policy import BridgePublication
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.responses import requirement, response_bytes
-from ibcm_bridge.roles import CertificatePolicy, ReplyReading, RoleTable
+from ibcm_bridge.roles import (
+    CertificatePolicy,
+    ReplyReading,
+    Resource,
+    RoleProfile,
+    RoleTable,
+    Widening,
+)
 from ibcm_bridge.uploads.packet import Packet, PacketType
 
 Decide = Callable[[RequestHead], Authorized | Deny]
@@ -913,12 +921,60 @@ def test_the_bodies_of_other_roles_are_bounded_and_of_their_media_types(
         assert denied(unbounded).reason is Reason.LENGTH_REQUIRED
 
 
-def test_a_status_report_may_come_without_a_content_type(
-    decide_role: Callable[[str], Decide], request_head: Head
+@pytest.mark.parametrize(
+    ("role", "line", "body"),
+    [
+        ("fallback-status-point", REPORT, "state-message"),
+        # strongSwan's client; RFC 9110 §8.3: what has no type is taken for octets.
+        ("policy-module", ENROL, "scep"),
+        ("software-update-point", SCAN, ""),
+        ("application-catalog-website-point", FORM, ""),
+    ],
+)
+def test_some_bodies_may_come_without_a_content_type(
+    decide_role: Callable[[str], Decide],
+    request_head: Head,
+    role: str,
+    line: tuple[str, str],
+    body: str,
 ) -> None:
-    allowed(decide_role("fallback-status-point")(request_head(*REPORT, "Content-Length: 30")))
-    denial = denied(decide_role("policy-module")(request_head(*ENROL, "Content-Length: 30")))
-    assert denial.reason is Reason.MEDIA_TYPE
+    result = decide_role(role)(request_head(*line, "Content-Length: 30"))
+    if body:
+        assert allowed(result).body_rule.name == body
+    else:
+        assert denied(result).reason is Reason.MEDIA_TYPE
+    # A field that says nothing is none of those.
+    empty = decide_role(role)(request_head(*line, "Content-Type:", "Content-Length: 30"))
+    assert denied(empty).reason is Reason.MEDIA_TYPE
+
+
+LINES = "operation=PKIOperation&message=MIIB%0D%0Aabcd%0D%0A"
+
+
+def test_the_lines_of_a_message_pass_where_a_message_is_read_and_nowhere_else(
+    decide_role: Callable[[str], Decide],
+    decide_as: Callable[[RoleProfile], Decide],
+    table: RoleTable,
+    request_head: Head,
+) -> None:
+    target = f"/certsrv/mscep/mscep.dll?{LINES}"
+    decide = decide_role("policy-module")
+    assert allowed(decide(request_head("GET", target))).body_rule.name == "scep-query"
+    posted = decide(
+        request_head("POST", target, "Content-Length: 30", "Content-Type: application/octet-stream")
+    )
+    # A policy may publish a directory whose query may be anything else.
+    anything = re.compile(".*", re.DOTALL)
+    row = Resource(anything, anything, frozenset((b"GET",)), "")
+    more = Widening({}, frozenset(), (("reports", row),), None)
+    elsewhere = decide_as(table.roles["distribution-point"].widened(more))(
+        request_head("GET", f"/Reports/x?{LINES}")
+    )
+    assert denied(posted).reason is Reason.VERB
+    assert (denied(elsewhere).reason, denied(elsewhere).rule) == (
+        Reason.TARGET_UNSAFE,
+        "target.query",
+    )
 
 
 @pytest.mark.parametrize("role", OTHERS)

@@ -816,7 +816,7 @@ def path(text: str, verbs: str = "GET", directory: str = "SMS_MP", more: str = "
         (path("x", more="query: '?a=b', "), "query: without the question mark"),
         (path("("), "extra_paths.0.path: not a regular expression"),
         (path("x", more="query: '[', "), "extra_paths.0.query: not a regular expression"),
-        (path("{CONTNT}"), "there is no {CONTNT}; there are CONTENT, NAME, GUID"),
+        (path("{CONTNT}"), "there is no {CONTNT}; there are CONTENT, NAME, AUTHORITY, GUID"),
         (path("(a+)+"), "extra_paths.0.path: a client could make this take very long"),
         (path("x", more="query: '.*.*x', "), "query: a client could make this take very long"),
         (path("a" * 513), "extra_paths.0.path: longer than 512 characters"),

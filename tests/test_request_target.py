@@ -293,6 +293,60 @@ def test_dots_that_are_part_of_a_name_are_left_alone(query: bytes) -> None:
     assert accepted(b"/x?" + query).query == query
 
 
+LINES = b"/certsrv/mscep/mscep.dll?operation=PKIOperation&message="
+
+
+@pytest.mark.parametrize(
+    ("message", "in_lines"),
+    [
+        (b"MIIB", False),
+        (b"MIIB%0D%0Aabc%3D", True),
+        (b"MIIB%0d%0aabc=%0d%0a", True),
+        (b"MI+B%0Aa/%2b%0A", True),
+        (b"MIIB%0A", True),
+    ],
+)
+def test_a_message_in_base64_may_be_in_lines(message: bytes, in_lines: bool) -> None:
+    # RFC 8894 §4.1; RFC 2045 §6.8 has the lines.
+    for spelling in (LINES, LINES.lower()):
+        target = accepted(spelling + message)
+        assert (target.in_lines, target.query) == (in_lines, target.query)
+        assert target.query == (spelling + message).partition(b"?")[2]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"operation=PKIOperation&message=MIIB%0Dabcd",  # a CR alone
+        b"operation=PKIOperation&message=MIIB%0A%0Aabcd",  # an empty line
+        b"operation=PKIOperation&message=MIIB%0A%0D%0A",
+        b"operation=PKIOperation&message=%0AMIIB",
+        b"operation=PKIOperation&message=%0A",
+        b"operation=PKIOperation&message=MIIB%0A abcd",
+        b"operation=PKIOperation&message=MIIB%0A%20abcd",  # as a header field is folded
+        b"operation=PKIOperation&message=MIIB%0A%09abcd",
+        b"operation=PKIOperation&message=MIIB%0Aab-_",
+        b"operation=PKIOperation&message=MII=%0Aabcd",  # padding that is not the end
+        b"operation=PKIOperation&message=MII=%0A=",
+        b"operation=PKIOperation&message=MIIB%0A&x=y",
+        b"operation=PKIOperation&message=MIIB%0AHost:x",
+        b"operation=PKIOperation&message=MIIB%00",
+        b"operation=PKIOperation%0A&message=MIIB",
+        b"operation=GetCACert&message=MIIB%0Aabcd",
+        b"operation=GetCACert&message=Contoso%0ACA",
+        b"x=y&operation=PKIOperation&message=MIIB%0A",
+        b"MIIB%0Aabcd",
+        b"a=MIIB%0Aabcd",
+        b"/operation=PKIOperation&message=MIIB%0A",
+    ],
+)
+def test_line_ends_are_refused_in_anything_else(query: bytes) -> None:
+    refusal = read_request_target(b"/certsrv/mscep/mscep.dll?" + query)
+    assert isinstance(refusal, Deny)
+    assert refusal.reason is Reason.TARGET_UNSAFE
+    assert refusal.rule == "target.query"
+
+
 @pytest.mark.parametrize("raw", [b"/x#y", b"/#", b"/x?y#z"])
 def test_a_fragment_is_refused(raw: bytes) -> None:
     assert reason(raw) is Reason.TARGET_UNSAFE
@@ -332,8 +386,9 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
             assert result.reason in (Reason.TARGET_FORM, Reason.TARGET_UNSAFE)
 
 
-@pytest.mark.parametrize("text", [b".", b"+", b" .", b"a.", b".+", b"=."])
+@pytest.mark.parametrize("text", [b".", b"+", b" .", b"a.", b".+", b"=.", b"a%0A", b"operation="])
 def test_a_long_query_is_read_in_one_go(text: bytes) -> None:
     """With a pattern that goes back, half a megabyte would not be read today."""
     query = (text * 500_000)[:500_000].replace(b" ", b"%20")
+    assert read_request_target(LINES + query.rstrip(b"%0") + b"-") is not None
     assert read_request_target(b"/x?" + query + b"x") is not None

@@ -223,6 +223,11 @@ ROWS: dict[tuple[str, int], tuple[set[str], list[str]]] = {
             f"{SCEP}?operation=GetCACertChain",
             f"{SCEP}?operation=GetNextCACert",
             f"{SCEP}?operation=getcacaps",
+            f"{SCEP}/pkiclient.exe?operation=GetCACaps&message=default",
+            f"{SCEP}/PKIClient.EXE?operation=GetCACert",
+            f"{SCEP}?operation=GetCACert&message=Contoso%20Issuing%20CA%201",
+            f"{SCEP}?operation=GetCACert&message=Contoso+Issuing+CA+1",
+            f"{SCEP}?operation=GetCACert&message=Contoso%20CA%20(2)",
             "/CertSrv/MSCEP/mscep.DLL?operation=GetCACaps",
         ],
     ),
@@ -231,11 +236,19 @@ ROWS: dict[tuple[str, int], tuple[set[str], list[str]]] = {
         [
             f"{SCEP}?operation=PKIOperation&message=MIIB%2Babc/def%3D%3D",
             f"{SCEP}?operation=PKIOperation&message={'A' * 65_000}",
+            f"{SCEP}?operation=PKIOperation&message=MIIB%0D%0Aabc%2B%0D%0A",
+            f"{SCEP}?operation=PKIOperation&message=MIIB%0aabc%3d",
+            f"{SCEP}/pkiclient.exe?operation=PKIOperation&message=MII/",
         ],
     ),
     ("certsrv", 2): (
         {"POST"},
-        [f"{SCEP}?operation=PKIOperation", f"{SCEP}?operation=PKIOperation&message="],
+        [
+            f"{SCEP}?operation=PKIOperation",
+            f"{SCEP}?operation=PKIOperation&message=",
+            f"{SCEP}?operation=PKIOperation&message=Contoso%20CA%20(2)",
+            f"{SCEP}/pkiclient.exe?operation=PKIOperation",
+        ],
     ),
 }
 ALL_VERBS = ("HEAD", "GET", "PROPFIND", "CCM_POST", "BITS_POST", "POST", "DELETE", "get", "post")
@@ -592,15 +605,25 @@ TWINS = [
     ("GET", SCEP),
     ("GET", f"{SCEP}?"),
     ("GET", f"{SCEP}/?operation=GetCACert"),
-    ("GET", f"{SCEP}/pkiclient.exe?operation=GetCACert"),
+    ("GET", f"{SCEP}/other.exe?operation=GetCACert"),
+    ("GET", f"{SCEP}/pkiclient.exe/?operation=GetCACert"),
+    ("GET", f"{SCEP}/pkiclient.exe/x?operation=GetCACert"),
+    ("GET", f"{SCEP}/pkiclient.exe"),
+    ("GET", f"{SCEP}/pkiclient.dll?operation=GetCACert"),
+    ("POST", f"{SCEP}/other.exe?operation=PKIOperation"),
+    ("GET", "/certsrv/mscep/pkiclient.exe?operation=GetCACert"),
     ("GET", f"{SCEP}?operation="),
     ("GET", f"{SCEP}?operation=GetCACertX"),
     ("GET", f"{SCEP}?operation=GetCRL"),
-    ("GET", f"{SCEP}?operation=GetCACert&message=a%20b"),
+    ("GET", f"{SCEP}?operation=GetCACert&message=%20ab"),
+    ("GET", f"{SCEP}?operation=GetCACert&message=a%26b"),
+    ("GET", f"{SCEP}?operation=GetCACert&message=a%22b"),
+    ("GET", f"{SCEP}?operation=GetCACert&message=a%3Cb"),
     ("GET", f"{SCEP}?operation=GetCACert&message={'x' * 256}"),
     ("GET", f"{SCEP}?operation=GetCACert&x=y"),
     ("GET", f"{SCEP}?message=x&operation=GetCACert"),
     ("GET", f"{SCEP}?operation=PKIOperation&message=a,b"),
+    ("GET", f"{SCEP}?operation=PKIOperation&message=MIIB&message=abcd"),
     ("GET", f"{SCEP}?operation=PKIOperation&message={'A' * 65_001}"),
     ("POST", f"{SCEP}?operation=PKIOperation&message={'A' * 65_001}"),
     ("POST", f"{SCEP}?operation=PKIOperation&x=y"),
@@ -796,8 +819,9 @@ def test_hardly_a_row_is_about_a_bare_directory(table: RoleTable) -> None:
 
 
 def test_a_row_is_about_the_whole_of_a_path_and_of_a_query(table: RoleTable) -> None:
-    for (directory, number), (_, targets) in ROWS.items():
-        if (directory, number) in REFUSED or directory == "cmapplicationcatalog":
+    for key, (_, targets) in ROWS.items():
+        directory, number = key
+        if key in REFUSED or directory == "cmapplicationcatalog":
             continue  # which are about more than the letter, or nearly anything
         row = table.roles[role_of(table, directory)].directories[directory].resources[number]
         for target in targets:
@@ -814,7 +838,8 @@ def test_a_row_is_about_the_whole_of_a_path_and_of_a_query(table: RoleTable) -> 
             else:
                 assert not row.has(asked.below, None)
                 assert not row.has(asked.below, "")
-                assert not row.has(asked.below, f"{query}\n")
+                if key != ("certsrv", 1):  # where a message in base64 may end in one
+                    assert not row.has(asked.below, f"{query}\n")
                 assert not row.has(asked.below, f"\n{query}")
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
-from ibcm_bridge.inspection.looking import Findings, Subject, look
+from ibcm_bridge.inspection.looking import Findings, Subject, look, scep_message
 from ibcm_bridge.inspection.reports import Report, no_report
 from ibcm_bridge.roles import Inspection
 from ibcm_bridge.uploads.session import UploadPart
@@ -97,7 +97,9 @@ def conclude(
 
 def _has_views(subject: Subject) -> bool:
     """Whether there could be anything to show to an engine."""
-    return bool(subject.body) or subject.rule.inspection is Inspection.SCEP_QUERY
+    if subject.rule.inspection is Inspection.SCEP_QUERY:
+        return bool(subject.body or scep_message(subject.query))
+    return bool(subject.body)
 
 
 def _subject(authorized: Authorized, body: bytes, part: UploadPart | None) -> Subject | Deny:

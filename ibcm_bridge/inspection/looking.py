@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
@@ -229,15 +229,29 @@ def _scep_query(subject: Subject, limit: int) -> _Content | Deny:
     """RFC 8894 §4.1: the message of a GET stands in the query, in base64."""
     if subject.body:
         return _no_body(subject, limit)
-    fields = dict(parse_qsl(subject.query, keep_blank_values=True, max_num_fields=8))
-    message = fields.get(b"message", b"")
-    if fields.get(b"operation") != b"PKIOperation" or not message:
+    message = scep_message(subject.query)
+    if not message:
         return _Content({})
+    lines = message.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
+    whole = b"".join(lines)
     try:
-        # Where "+" was sent as itself, the query's rules have made a space of it.
-        return _Content({"message": base64.b64decode(message.replace(b" ", b"+"), validate=True)})
+        content = base64.b64decode(whole, validate=True)
     except ValueError:
         return Deny(Reason.ENCODING, subject.where, "the message is not base64")
+    # RFC 4648 §3.3, §3.5: readers differ about bits behind the end, and about lines that begin
+    # within a group of four.
+    if base64.b64encode(content) != whole or any(not line or len(line) % 4 for line in lines):
+        return Deny(Reason.ENCODING, subject.where, "base64 that can be read in two ways")
+    return _Content({"message": content})
+
+
+def scep_message(query: bytes) -> bytes:
+    """What a query, as sent, has of a message: in base64; nothing where it asks something else."""
+    # Decoded first and without regard to case, as the row that published it was compared.
+    parts = (one.partition(b"=") for one in unquote_to_bytes(query).split(b"&"))
+    fields = {name.lower(): value for name, _, value in parts}
+    is_message = fields.get(b"operation", b"").lower() == b"pkioperation"
+    return fields.get(b"message", b"") if is_message else b""
 
 
 def _form(subject: Subject, limit: int) -> _Content | Deny:

@@ -8,13 +8,13 @@ from ibcm_bridge.lab.cases import OK, Case, Client, Far, Way, alert, refused
 from ibcm_bridge.lab.demo_policy import (
     FORGED,
     FORGED_TUNNEL,
+    SCEP_TUNNEL,
     USERS,
     WRONG_NAME,
     WRONG_NAME_TUNNEL,
 )
 
 _ENROLLMENT = Way("enroll.internet.example")
-_NDES = Way("ndes.internet.example")
 _UNKNOWN = Way("mail.internet.example")
 
 TWO_LEGS = (
@@ -186,7 +186,7 @@ ONLY_TUNNELED = (
         send.scep,
         alert("certificate required"),
         client=Client.NOBODY,
-        tunnel_to=_NDES,
+        tunnel_to=SCEP_TUNNEL,
         also=("BRIDGE-AUTH-COMPUTER", "TUNNEL-NO-CERT"),
         meant_for_tunnel=True,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ibcm_bridge.lab import case_messages as say
 from ibcm_bridge.lab import case_requests as send
 from ibcm_bridge.lab.cases import DP_TUNNEL, OK, Case, Client, Expected, Far, Way, refused
-from ibcm_bridge.lab.demo_policy import CATALOG, CATALOG_TUNNEL
+from ibcm_bridge.lab.demo_policy import CATALOG, CATALOG_TUNNEL, SCEP, SCEP_TUNNEL
 from ibcm_bridge.lab.running import PLAINTEXT_PORT
 
 _FALLBACK = Way("fsp.internet.example", PLAINTEXT_PORT)
@@ -276,5 +276,28 @@ OTHER_ROLES = (
         client=Client.NOBODY,
         to=CATALOG,
         tunnel_to=CATALOG_TUNNEL,
+    ),
+    Case(
+        "enrollment",
+        "enrollment by SCEP, where no certificate is asked for",
+        "BRIDGE-INSPECT",
+        "NDES can be bridged, too, by a name of its own. A device asks first whom to encrypt for; "
+        "docs/lab.md has the rest, with clients that others wrote.",
+        send.scep,
+        OK,
+        client=Client.NOBODY,
+        to=SCEP,
+        tunnel_to=SCEP_TUNNEL,
+    ),
+    Case(
+        "enrollment-administration",
+        "administration of NDES",
+        "BRIDGE-INSPECT",
+        "Beside the path of SCEP is the page that shows passwords for enrollment.",
+        send.plain("GET", "/certsrv/mscep_admin/"),
+        refused(404),
+        client=Client.NOBODY,
+        to=SCEP,
+        tunnel_to=SCEP_TUNNEL,
     ),
 )

@@ -135,10 +135,8 @@ def enrollment(_who: Senders) -> Request:
 
 
 def scep(_who: Senders) -> Request:
-    """RFC 8894, 4.1: the body would be a signed message, which nobody here reads."""
-    fields = (("Content-Type", "application/x-pki-message"),)
-    target = "/certsrv/mscep/mscep.dll?operation=PKIOperation"
-    return Request("POST", target, fields, b"\x30\x80 stand-in for a signed message")
+    """RFC 8894, 4.2: what a device asks first is for whom to encrypt its request."""
+    return Request("GET", "/certsrv/mscep/mscep.dll/pkiclient.exe?operation=GetCACert&message=0")
 
 
 def eicar() -> str:

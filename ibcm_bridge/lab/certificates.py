@@ -21,6 +21,8 @@ type Extension = tuple[x509.ExtensionType, bool]  # and whether it is critical
 
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
+AGENT = (x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.1"),)
+"""Microsoft's Certificate Request Agent, of those who ask for somebody else."""
 _PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 
 
@@ -175,17 +177,54 @@ def sign(
     extensions: Iterable[Extension],
 ) -> x509.Certificate:
     """What `issue` and the authorities have in common; self-signed if there is no authority."""
+    issuer = authority.certificate.subject if authority else subject
     signing_key = authority.key if authority else key
+    return _signed(key.public_key(), subject, (issuer, signing_key), valid, extensions)
+
+
+def enrolled(
+    authority: Authority, request: x509.CertificateSigningRequest, valid: Period
+) -> x509.Certificate:
+    """For client authentication, for who asks for it: with the names of the request.
+
+    ValueError for a key that no computer of the lab has.
+    """
+    key = request.public_key()
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise ValueError("a key of neither RSA nor EC")
+    extensions = [
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (_key_usage(digital_signature=True, encipher=isinstance(key, rsa.RSAPublicKey)), True),
+        _crl_location(ISSUING_CRL_URL),
+        (x509.ExtendedKeyUsage(CLIENT), False),
+    ]
+    extensions += (
+        (one.value, one.critical)
+        for one in request.extensions
+        if one.oid == x509.SubjectAlternativeName.oid
+    )
+    issuer = (authority.certificate.subject, authority.key)
+    return _signed(key, request.subject, issuer, valid, extensions)
+
+
+def _signed(
+    key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey,
+    subject: x509.Name,
+    issuer: tuple[x509.Name, PrivateKey],
+    valid: Period,
+    extensions: Iterable[Extension],
+) -> x509.Certificate:
+    issuer_name, signing_key = issuer
     (not_before, not_after) = valid
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(authority.certificate.subject if authority else subject)
-        .public_key(key.public_key())
+        .issuer_name(issuer_name)
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(not_before)
         .not_valid_after(not_after)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(_authority_key_id(signing_key), critical=False)
     )
     for extension, critical in extensions:

@@ -1,8 +1,8 @@
 """What the demonstration publishes beside the shipped policy.
 
-Users' publications, an application catalog, a second name for the site systems, tunnels to compare
-them with, and two publications whose site system is not who it should be: one has another's name,
-one another authority.
+Users' publications, an application catalog, NDES, a second name for the site systems, tunnels to
+compare them with, and two publications whose site system is not who it should be: one has another's
+name, one another authority.
 """
 
 from __future__ import annotations
@@ -22,20 +22,24 @@ from ibcm_bridge.lab.stand_ins import STAND_INS
 
 USERS = Way("users.internet.example")
 CATALOG = Way("catalog.internet.example")
+SCEP = Way("scep.internet.example")
+"""NDES bridged; the shipped policy tunnels it."""
+
 SECOND = Way(PUBLISHED[1])
 """The same site systems once more: of names of the Internet, a client picks one (CLIENT-PICK)."""
 
 WRONG_NAME = Way("wrong-name.internet.example")
 FORGED = Way("forged.internet.example")
-BRIDGED_NAMES = tuple(way.name for way in (USERS, CATALOG, SECOND, WRONG_NAME, FORGED))
+BRIDGED_NAMES = tuple(way.name for way in (USERS, CATALOG, SCEP, SECOND, WRONG_NAME, FORGED))
 """Each needs a certificate, in the files pki/NAME.pem and pki/NAME.key."""
 
 UPDATE_TUNNEL = Way("sup-tunnel.internet.example")
 CATALOG_TUNNEL = Way("catalog-tunnel.internet.example")
+SCEP_TUNNEL = Way("ndes.internet.example")
 WRONG_NAME_TUNNEL = Way("mp-wrong-tunnel.internet.example")
 FORGED_TUNNEL = Way("mp-forged-tunnel.internet.example")
 
-_SHIPPED_TUNNELS = ("enroll.internet.example", "ndes.internet.example")
+_SHIPPED_TUNNELS = ("enroll.internet.example", SCEP_TUNNEL.name)
 TUNNEL_NAMES = frozenset(
     (
         *TUNNELED.values(),
@@ -75,6 +79,7 @@ def demo_policy(clamav: tuple[str, int] | None = None) -> str:
             {},
             _role("application-catalog-website-point", windows_authentication=_SIGNED_IN),
         ),
+        _bridged(SCEP, {}, _role("policy-module")),
         _bridged(SECOND, computer, _role("management-point") | _role("distribution-point")),
         _bridged(WRONG_NAME, computer, _role("management-point", at="distribution-point")),
         _bridged(FORGED, computer, _role("management-point", at="impostor")),

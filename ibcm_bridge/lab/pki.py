@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from ibcm_bridge.lab.certificates import (
+    AGENT,
     CLIENT,
     SERVER,
     Authority,
@@ -29,6 +30,7 @@ from ibcm_bridge.lab.certificates import (
     computer,
     current,
     ec_key,
+    enrolled,
     issue,
     issuing_authority,
     past,
@@ -120,6 +122,21 @@ class LabPki:
             valid=current(self._now),
             purposes=CLIENT,
         )
+
+    def registration_authority(self, dns_name: str) -> Credential:
+        """Who asks the issuing authority for others, and for whom they encrypt (`scep`)."""
+        return issue(
+            self._issuing,
+            rsa_key(),
+            f"{dns_name}, registration authority",
+            [x509.DNSName(dns_name)],
+            valid=current(self._now),
+            purposes=AGENT,
+        )
+
+    def enrolled(self, request: x509.CertificateSigningRequest) -> x509.Certificate:
+        """A client's certificate, for who asked for it. ValueError where it cannot be had."""
+        return enrolled(self._issuing, request, current(self._now))
 
     def revoked_computer(self, dns_name: str) -> Credential:
         credential = self.computer(dns_name)

@@ -45,6 +45,7 @@ from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.records import RECORDED, Handshake, Received, Records
+from ibcm_bridge.lab.scep import Enrollment
 from ibcm_bridge.lab.sign_in import Believed, Heard, SignIn
 from ibcm_bridge.lab.stand_ins import ANYBODY, STAND_INS, Demand, Site, StandIn
 from ibcm_bridge.lab.uploads import UploadServer
@@ -82,7 +83,7 @@ class SiteSystems:
     ) -> None:
         """In a namespace of their own they listen on the ports that their table says."""
         self._namespace = namespace
-        self._site = Site(download_bytes, leaks, (pki.issuing, pki.root))
+        self._site = Site(download_bytes, leaks, Enrollment(pki))
         self._sign_in = sign_in
         self._revoked = {one.serial_number for crl in pki.crls() for one in crl}
         self.records = Records()

@@ -21,13 +21,12 @@ from enum import StrEnum
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
-from cryptography import x509
-
 from ibcm_bridge.lab import answers, ccm, updates
 from ibcm_bridge.lab.asked import ANYTHING, HTML, NOT_FOUND, READING, TEXT, XML, Asked
 from ibcm_bridge.lab.content import VALIDATORS, Answer, listed, named
 from ibcm_bridge.lab.policy_module import policy_module
 from ibcm_bridge.lab.replies import MessageReplies
+from ibcm_bridge.lab.scep import Enrollment
 from ibcm_bridge.lab.update_point import software_update_point
 from ibcm_bridge.lab.uploads import UploadServer
 
@@ -54,8 +53,8 @@ class Site:
     download_bytes: int
     leaks: bool = False
     """Whether it tells names of the intranet, and policy for it, to who asks (`answers`)."""
-    authorities: tuple[x509.Certificate, ...] = ()
-    """Of the lab, the one that issues first."""
+    enrollment: Enrollment | None = None
+    """Issues certificates to who asks NDES for one; None where nobody does."""
     messages: MessageReplies = field(init=False)
     uploads: UploadServer = field(init=False)
 
@@ -149,6 +148,11 @@ def application_catalog(asked: Asked, _site: Site) -> Answer:
     return ANYTHING if asked.method not in READING else NOT_FOUND
 
 
+def enrollment_by_scep(asked: Asked, site: Site) -> Answer:
+    """8.4."""
+    return NOT_FOUND if site.enrollment is None else policy_module(asked, site.enrollment)
+
+
 def enrollment_proxy_point(asked: Asked, _site: Site) -> Answer:
     """8.4."""
     if asked.directory == "enrollmentserver":
@@ -224,7 +228,7 @@ STAND_INS = {
             9448,
             ("ndes01.corp.example", "ndes.internet.example"),
             Demand.IGNORED,
-            lambda asked, site: policy_module(asked, site.authorities),
+            enrollment_by_scep,
         ),
         StandIn(
             "application-catalog-website-point",

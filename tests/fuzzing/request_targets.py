@@ -95,6 +95,7 @@ def _targets() -> Iterator[bytes]:
     yield b"/SMS_DP_SMSPKG$/Content_1.1/sccm?/dir/a%20b.msi"
     yield b"/SMS_DP_SMSPKG$/CAS00015/sccm?/Espa%C3%B1ol/100%25%20C%23;x~31bf~.cab"
     yield b"/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIIB%2B/=="
+    yield b"/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIIB%0D%0AMII="
     yield b"/a/b/"
 
 

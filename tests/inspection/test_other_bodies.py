@@ -95,12 +95,71 @@ def test_other_operations_have_no_message_to_look_at(table: RoleTable, yara: Yar
     assert look(subject, [yara]) == Findings((), None, (yara.identity,))
 
 
-def test_a_scep_message_that_cannot_be_decoded_is_refused(
-    table: RoleTable, yara: YaraEngine
+@pytest.mark.parametrize("line_end", [b"%0D%0A", b"%0A", b"%0d%0a"])
+@pytest.mark.parametrize("width", [64, 76])
+def test_a_scep_message_in_lines_is_looked_at_whole(
+    table: RoleTable, yara: YaraEngine, line_end: bytes, width: int
 ) -> None:
-    denial = look(Subject(table.bodies["scep-query"], b"", b"", scep(b"MII")), [yara])
+    rule = table.bodies["scep-query"]
+    for content, passes in ((bytes(range(250)), True), (b"x" * 44 + eicar().encode(), False)):
+        encoded = base64.b64encode(content)
+        lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
+        for query in (line_end.join(lines), line_end.join([*lines, b""])):
+            result = look(Subject(rule, b"", b"", scep(query)), [yara])
+            assert isinstance(result, Findings if passes else Deny), query
+            if passes:
+                assert result == Findings((f"message:{len(content)}",), None, (yara.identity,))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        # As `roles.yaml` has the row: decoded, and without regard to case.
+        b"OPERATION=pkioperation&Message=",
+        b"operat%69on=PKI%4fperation&message=",
+        b"operation=PKIOperation%26message=",
+        b"operation%3dPKIOperation&message%3d",
+    ],
+)
+def test_a_scep_message_is_looked_at_however_its_query_is_spelled(
+    table: RoleTable, yara: YaraEngine, query: bytes
+) -> None:
+    message = base64.b64encode(eicar().encode())
+    denial = look(Subject(table.bodies["scep-query"], b"", b"", query + message), [yara])
+    assert isinstance(denial, Deny)
+    assert denial.reason is Reason.MALICIOUS_CONTENT
+
+
+@pytest.mark.parametrize(
+    ("message", "detail"),
+    [
+        (b"MII", "the message is not base64"),
+        (b"MIIBa", "the message is not base64"),
+        (b"MIIB%20abcd", "the message is not base64"),
+        (b"MIIB%09abcd", "the message is not base64"),
+        (b"MII=abcd", "the message is not base64"),
+        (b"MII=%0Aabcd", "the message is not base64"),
+        (b"MIIB====", "the message is not base64"),
+        (b"MI-_", "the message is not base64"),
+        (b"MI-/", "the message is not base64"),
+        # Bits behind the end: some readers take them for an error, others drop them.
+        (b"MIJ=", "base64 that can be read in two ways"),
+        (b"MH==", "base64 that can be read in two ways"),
+        # Who reads a line by itself would read other bytes.
+        (b"MI%0AIB", "base64 that can be read in two ways"),
+        (b"MIIBab%0D%0Acd", "base64 that can be read in two ways"),
+        (b"MIIB%0A%0Aabcd", "base64 that can be read in two ways"),
+        (b"%0AMIIB", "base64 that can be read in two ways"),
+        (b"MIIB%0D", "the message is not base64"),
+    ],
+)
+def test_a_scep_message_that_cannot_be_read_in_one_way_only_is_refused(
+    table: RoleTable, yara: YaraEngine, message: bytes, detail: str
+) -> None:
+    denial = look(Subject(table.bodies["scep-query"], b"", b"", scep(message)), [yara])
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.ENCODING, "bodies.scep-query")
+    assert denial.detail == detail
 
 
 def test_two_queries_are_two_subjects(table: RoleTable) -> None:

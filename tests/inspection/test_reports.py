@@ -114,6 +114,38 @@ def test_what_would_be_too_large_anyway_is_refused_at_once(allow: Allow) -> None
     assert refused.reason is Reason.INFLATED_TOO_LARGE
 
 
+class Elsewhere(Engine):
+    """One that a request must not wait for."""
+
+    in_place = False
+
+
+@pytest.mark.parametrize(
+    ("query", "has_something"),
+    [
+        ("operation=GetCACaps", False),
+        ("operation=GetCACert&message=Lab%20CA", False),
+        ("operation=PKIOperation&message=MIIB", True),
+        ("OPERATION=pkioperation&MESSAGE=MIIB%0D%0A", True),
+    ],
+)
+def test_a_query_of_scep_is_looked_at_elsewhere_where_there_is_something_to_look_at(
+    decide_role: Callable[[str], Callable[[RequestHead], Authorized | Deny]],
+    request_head: Callable[..., RequestHead],
+    query: str,
+    has_something: bool,
+) -> None:
+    head = request_head("GET", f"/certsrv/mscep/mscep.dll?{query}")
+    authorized = decide_role("policy-module")(head)
+    assert isinstance(authorized, Authorized)
+    engines = (Elsewhere(),)
+    result = inspect_small(authorized, b"", engines)
+    assert isinstance(result, Subject if has_something else Inspected)
+    if isinstance(result, Subject):
+        report = Report(result.digest(), look(result, engines))
+        assert isinstance(conclude(authorized, b"", engines, report), Inspected)
+
+
 # What becomes of a report
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import shutil
 import socket
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab import ccm, cms, scep
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import (
     ConnectionEnded,
@@ -279,8 +280,10 @@ TICKET = {"Authorization": "Negotiate bGFi"}
         (SUP, "GET", "/ReportingWebService/wusserverversion.xml", {}, 404, b""),
         (SUP, "GET", "/nothing", {}, 404, b""),
         (NDES, "GET", "/certsrv/mscep/mscep.dll?operation=GetCACaps", {}, 200, b"SHA-256"),
-        (NDES, "GET", "/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIAA", {}, 200,
-         b"signed"),
+        (NDES, "GET", "/certsrv/mscep/mscep.dll/pkiclient.exe?operation=GetCACaps&message=a%20b",
+         {}, 200, b"SHA-256"),
+        (NDES, "GET", "/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIAA", {}, 500, b""),
+        (NDES, "GET", "/certsrv/mscep/mscep.dll/other.exe?operation=GetCACaps", {}, 404, b""),
         (NDES, "POST", "/certsrv/mscep/mscep.dll?operation=PKIOperation", {}, 500, b""),
         (NDES, "GET", "/certsrv/mscep_admin/", {}, 200, b"password"),
         (NDES, "GET", "/CMCertificateRegistration/", {}, 200, b"registration point"),
@@ -312,11 +315,38 @@ def test_windows_authentication_is_a_matter_of_its_own_directory(lab: Lab) -> No
         assert client.request("GET", target, TICKET).status == 200
 
 
-def test_ndes_has_the_path_of_the_authority(lab: Lab) -> None:
+def test_ndes_has_the_path_of_the_authority_and_one_to_encrypt_for(lab: Lab) -> None:
     with lab.client(NDES) as client:
         reply = client.request("GET", "/certsrv/mscep/mscep.dll?operation=GetCACert")
     assert reply.header("Content-Type") == "application/x-x509-ca-ra-cert"
-    assert set(pkcs7.load_der_pkcs7_certificates(reply.body)) == {lab.pki.issuing, lab.pki.root}
+    certificates = set(pkcs7.load_der_pkcs7_certificates(reply.body))
+    assert certificates > {lab.pki.issuing, lab.pki.root}
+    (own,) = certificates - {lab.pki.issuing, lab.pki.root}
+    own.verify_directly_issued_by(lab.pki.issuing)
+
+
+@pytest.mark.parametrize("path", ["mscep.dll", "mscep.dll/pkiclient.exe"])
+@pytest.mark.parametrize("width", [0, 64])
+def test_ndes_takes_a_message_by_post_and_in_a_query_in_lines_or_not(
+    lab: Lab, path: str, width: int
+) -> None:
+    """The message is one that it answers by a refusal: it is of no known type."""
+    fields = {scep.MESSAGE_TYPE: "x", scep.TRANSACTION_ID: "1"}
+    attributes = {kind: cms.element(cms.PRINTABLE, one.encode()) for kind, one in fields.items()}
+    attributes[scep.SENDER_NONCE] = cms.element(cms.OCTETS, b"x")
+    message = scep.signed(b"x", attributes, lab.computer)
+    encoded = base64.b64encode(message).decode()
+    if width:
+        encoded = "\r\n".join(encoded[at : at + width] for at in range(0, len(encoded), width))
+    target = f"/certsrv/mscep/{path}?operation=PKIOperation"
+    with lab.client(NDES) as client:
+        asked = client.request("GET", f"{target}&message={quote(encoded)}")
+        posted = client.request("POST", target, (), message)
+    for reply in (asked, posted):
+        assert reply.status == 200
+        assert reply.header("Content-Type") == "application/x-pki-message"
+        refused = cms.read_signed(reply.body)
+        assert refused.attribute(scep.FAIL_INFO, cms.PRINTABLE) == scep.BAD_REQUEST.encode()
 
 
 def test_an_enrollment_proxy_point_demands_a_certificate_in_the_handshake(lab: Lab) -> None:
