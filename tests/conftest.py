@@ -79,6 +79,20 @@ def problems(directory: Path) -> Problems:
     return lambda text: problems_of(directory / "bridge.yaml", text)
 
 
+@pytest.fixture
+def poisoned(tmp_path: Path) -> Path:
+    """A folder with modules named like ours, a library's and the standard library's.
+
+    Each that is imported leaves a file `imported-NAME` beside it, and imports nothing.
+    """
+    folder = tmp_path / "poisoned"
+    for name in ("ibcm_bridge", "json", "yaml"):
+        (folder / name).mkdir(parents=True)
+        left = folder / f"imported-{name}"
+        (folder / name / "__init__.py").write_text(f"open({str(left)!r}, 'w').close()\n", "utf-8")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def table() -> RoleTable:
     return shipped_roles()
