@@ -22,8 +22,11 @@ from ibcm_bridge.lab.report import case_data, write_report
 from ibcm_bridge.lab.table import family_lines, heading, row_lines
 
 
-def run_demo(report: Path | None, *, as_json: bool = False) -> int:
-    """Run all cases; print them, write the report, return the exit status."""
+def run_demo(report: Path | None, *, as_json: bool = False, untested: bool = False) -> int:
+    """Run all cases; print them, write the report, return the exit status.
+
+    `untested`: on whatever mitmproxy there is.
+    """
     if report is not None:
         # Said at once, and not after all cases.
         try:
@@ -38,7 +41,7 @@ def run_demo(report: Path | None, *, as_json: bool = False) -> int:
         print("ibcm-bridge demo: a lab, not for production. What can be tunneled is sent twice.\n")
         print(heading())
     results: dict[str, list[Result]] = {}
-    for family, result in _results():
+    for family, result in _results(untested):
         tell(family, result, family not in results)
         results.setdefault(family, []).append(result)
     every = [result for family in results.values() for result in family]
@@ -67,10 +70,10 @@ def _print_json(family: str, result: Result, _begins: bool) -> None:
     print(json.dumps(case_data(family, result)), flush=True)
 
 
-def _results() -> Iterator[tuple[str, Result]]:
+def _results(untested: bool) -> Iterator[tuple[str, Result]]:
     with (
         tempfile.TemporaryDirectory(prefix="ibcm-bridge-demo-") as name,
-        Perimeter(Path(name)) as perimeter,
+        Perimeter(Path(name), untested=untested) as perimeter,
     ):
         for family, cases in FAMILIES.items():
             for case in cases:
