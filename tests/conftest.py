@@ -46,6 +46,7 @@ from .policy_samples import Problems, problems_of
 
 # No deadline: the first call of a test pays for imports, and the machine may be busy.
 settings.register_profile("tests", deadline=None, max_examples=150)
+settings.register_profile("quick", deadline=None, max_examples=10)
 settings.load_profile("tests")
 
 NAME = "bridge.internet.example"

@@ -63,7 +63,7 @@ DENIED = ("DELETE", "/SMS_MP/.sms_aut?MPLIST")
 FROM_DP = ("GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe")
 
 SOON = 10.0
-"""Seconds within which a client must have its refusal: nothing may hang. Long, for busy machines."""
+"""Seconds within which a client must have its refusal: nothing may hang. A busy machine has it."""
 
 
 class Panic(BaseException):
