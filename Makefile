@@ -3,22 +3,35 @@
 # make help    the rest
 PYTHON ?= python3
 VENV ?= .venv
+# The tests run on an older mitmproxy too: make MITMPROXY=12.2.3 test
+MITMPROXY ?=
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
-# Kerberos is built on MIT's headers; without them its tests say what they miss.
-KERBEROS := $(if $(shell command -v krb5-config 2>/dev/null),$(VENV)/.kerberos)
+PIP := $(BIN)/pip --disable-pip-version-check
+# One stamp for each set of packages; another mitmproxy is another environment.
+INSTALLED := $(VENV)/.installed$(MITMPROXY)
+READY := $(VENV)/.ready$(MITMPROXY)
+KERBEROS := $(VENV)/.kerberos$(MITMPROXY)
+# What needs no server, as far as a minute goes.
+QUICK := --hypothesis-profile quick $(addprefix tests/,inspection messages speaker uploads views)
 
-.PHONY: demo test fuzz lint types bench wheel clean help
+.PHONY: demo test quick needs fuzz lint types bench wheel clean help python
 .DEFAULT_GOAL := help
 
-demo: $(READY)  ## send ConfigMgr requests through a bridge and a tunnel, side by side
+demo: $(INSTALLED)  ## send ConfigMgr requests through a bridge and a tunnel, side by side
 	$(BIN)/ibcm-bridge demo --report demo-report
 
-test: $(READY) $(KERBEROS)  ## run the tests
+test: needs $(READY) $(KERBEROS)  ## all tests; brings what they drive (by apt, on Debian and Ubuntu)
+	@echo "The tests take about fifteen minutes on two cores; make quick takes one."
 	$(BIN)/pytest
 
+quick: $(READY)  ## tests that need no server, in a minute
+	$(BIN)/pytest $(QUICK)
+
+needs: python  ## bring the programs that the tests drive
+	@$(PYTHON) tests/needs.py
+
 fuzz: $(READY)  ## each reader, given inputs nobody would think of (Linux on x86-64)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(call install,[fuzz])
 	$(BIN)/pytest tests/fuzzing
 
 lint: $(READY)  ## ruff: rules and format
@@ -38,16 +51,31 @@ wheel: $(READY)  ## build the wheel and unpack it into the environment
 	$(BIN)/pip install --quiet --no-deps --target $(VENV)/wheel dist/*.whl
 	rm -rf build
 
-$(READY): pyproject.toml constraints.txt
+python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || \
 		{ echo "Python 3.12 or newer is needed: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
+
+COMMA := ,
+# With progress: on a machine that has none of it this downloads for a minute.
+install = $(PIP) install -c constraints.txt -e '.$(1)' \
+	$(if $(MITMPROXY),&& $(PIP) install -e '.$(1)' 'mitmproxy==$(MITMPROXY)')
+
+$(INSTALLED): pyproject.toml constraints.txt | python
+	@rm -f $(VENV)/.installed* $(VENV)/.ready* $(VENV)/.kerberos*
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(call install)
 	@touch $@
 
-$(VENV)/.kerberos: $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[kerberos]'
+$(READY): $(INSTALLED)
+	$(call install,[test])
 	@touch $@
+
+# Of the tests of Kerberos; three times as fast if nobody optimizes what is compiled.
+$(KERBEROS): $(READY) | needs
+	@if $(PYTHON) tests/needs.py --compiler; then \
+		echo "Compiling gssapi and krb5 takes about a minute."; \
+		CFLAGS=-O0 $(call install,[test$(COMMA)kerberos]) && touch $@; \
+	fi
 
 clean:  ## remove what the above made
 	rm -rf $(VENV) build dist demo-report *.egg-info

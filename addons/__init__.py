@@ -19,6 +19,7 @@
                            addons: each turns mitmproxy's objects into values and calls one decision
     ccm_views              an addon for any mitmproxy: messages, readable
     runner                 puts it together and runs it
+    tested_mitmproxy       the versions of mitmproxy that all of this may run on
 
 Everything here that decides calls `ibcm_bridge`; what a hook does when it raises is the business
 of `listener`, not of the hook.

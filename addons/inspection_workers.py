@@ -43,6 +43,7 @@ START_SECONDS = 30.0
 LOOK_SECONDS = 60.0
 """For one body; a payload at the limit takes one or two. Longer than the engines' own limits."""
 
+# -P: nothing is imported from the folder that the bridge was started in.
 COMMAND = (sys.executable, "-P", "-m", "ibcm_bridge.addons.inspection_worker")
 
 _FAILURES = (OSError, EOFError, ValueError, TimeoutError)

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mitmproxy import options, version
+from mitmproxy import options
 from mitmproxy.addons.core import Core
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.connection import Client
@@ -52,9 +52,6 @@ if TYPE_CHECKING:
     from ibcm_bridge.addons.web_page import WebPage
 
 logger = logging.getLogger(__name__)
-
-TESTED_MITMPROXY = ("12.2.",)
-"""Versions the tests have run on: private parts of mitmproxy are leant on (test_contract)."""
 
 DRAIN_SECONDS = 5.0
 """How long requests under way may take to finish when the bridge is told to stop."""
@@ -226,16 +223,6 @@ def circumstances(policy: Policy) -> Circumstances:
 def engines(policy: Policy) -> list[ContentEngine]:
     """The content engines of a policy that answer at once. RuleError: rules do not compile."""
     return [engine for engine in engine_setup(policy).make() if engine.in_place]
-
-
-def demand_tested_mitmproxy() -> None:
-    """Refuse a version of mitmproxy that the tests have not run on: StartError."""
-    if not version.VERSION.startswith(TESTED_MITMPROXY):
-        tested = ", ".join(f"{prefix}x" for prefix in TESTED_MITMPROXY)
-        raise StartError(
-            f"mitmproxy {version.VERSION} has not been tested with; use {tested}, or say "
-            "--untested-mitmproxy"
-        )
 
 
 async def run(

@@ -28,7 +28,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from ibcm_bridge.addons.held_trust import HeldTrust
 from ibcm_bridge.addons.verification import (
@@ -119,9 +119,8 @@ def client_leg_context(
     _select_http_1_1(context)
     if asked is not None:
         if send_ca_names:
-            authorities = (*asked.intermediates, *asked.anchors)
-            names = [crypto.X509.from_cryptography(one).get_subject() for one in authorities]
-            context.set_client_ca_list(names)
+            for authority in (*asked.intermediates, *asked.anchors):
+                context.add_client_ca(authority)
         mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
         _verify_with(context, mode, judge, note, _ALERT_ERRORS)
     _report_alerts(context, alerted)

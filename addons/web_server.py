@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,6 +47,9 @@ COLUMNS = ("icon", "method", "path", "status", "time", "comment")
 
 _STYLE = files("ibcm_bridge.config").joinpath("web_page.css")
 
+
+_UNSHIPPED = re.compile(rb'<link rel="stylesheet" href="src/[^>]*>')
+"""Left in the page of mitmproxy 12.3 by its build: the file is in no wheel, and would be a 403."""
 
 _LOGIN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>ibcm-bridge</title>
 <p>This page shows the traffic of ibcm-bridge. The token is in the address that
@@ -130,7 +134,7 @@ class _Index(_ReadOnly, app.IndexHandler):
             return
         page = self.render_string("../index.html")
         link = b'<link rel="stylesheet" href="./ibcm-bridge.css"></head>'
-        self.write(page.replace(b"</head>", link, 1))
+        self.write(_UNSHIPPED.sub(b"", page).replace(b"</head>", link, 1))
 
     post = get
 

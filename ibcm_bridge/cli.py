@@ -93,10 +93,17 @@ def _parser() -> argparse.ArgumentParser:
     policy.add_argument(
         "--config", type=Path, required=True, metavar="FILE", help="the policy file"
     )
+    mitmproxy = argparse.ArgumentParser(add_help=False)
+    mitmproxy.add_argument(
+        "--untested-mitmproxy",
+        action="store_true",
+        help="go on with a mitmproxy that the tests have not run on; run them on it first",
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     demo = commands.add_parser(
         "demo",
+        parents=[mitmproxy],
         help="send ConfigMgr-shaped requests through a bridge and a tunnel, side by side",
         description="Makes a lab on loopback (certificates, a stand-in for each site system "
         "role), runs the bridge in front of it, sends each request through the bridge and "
@@ -115,22 +122,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Certificates, a stand-in for each site system role, the bridge, and a page "
         "with every good and bad case at a button, through the bridge and through a tunnel.",
     )
-    lab_arguments.add_arguments(lab)
+    lab_arguments.add_arguments(lab, mitmproxy)
 
     run = commands.add_parser(
         "run",
-        parents=[policy],
+        parents=[policy, mitmproxy],
         help="run the bridge",
         description="Runs the bridge until Ctrl-C or SIGTERM. Nothing is listened on until the "
         "whole policy has been read; what `check` finds is printed, and does not stop it. "
         "Exit status: 0 stopped, 1 could not start.",
     )
     run.add_argument("--verbose", action="store_true", help="log what mitmproxy does")
-    run.add_argument(
-        "--untested-mitmproxy",
-        action="store_true",
-        help="run on a mitmproxy that the tests have not run on; run them on it first",
-    )
     run.add_argument(
         "--web",
         type=_port,
@@ -144,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser(
         "check",
-        parents=[policy],
+        parents=[policy, mitmproxy],
         help="say what a policy publishes, and what is wrong with its certificates",
         description="Reads a policy as `run` would and says what it publishes; then looks at its "
         "certificates and revocation lists: purposes, names, dates, keys. Connects to nothing, "
@@ -224,7 +226,7 @@ def _run(options: argparse.Namespace) -> int:
     if policy is None:
         return EXIT_PROBLEM
     # Only now, because they take a while: what is wrong with a policy is said at once.
-    from ibcm_bridge.addons.runner import StartError, demand_tested_mitmproxy, run
+    from ibcm_bridge.addons.runner import StartError, run
     from ibcm_bridge.inspection.engines import RuleError
     from ibcm_bridge.open_files import allow_many
     from ibcm_bridge.policy import shown
@@ -255,8 +257,8 @@ def _run(options: argparse.Namespace) -> int:
 
     allow_many()
     try:
-        if not options.untested_mitmproxy:
-            demand_tested_mitmproxy()
+        if why_not := _why_untested(options):
+            raise StartError(why_not)
         asyncio.run(run(policy, ready, page))
     except (StartError, RuleError, OSError) as error:
         print(f"ibcm-bridge: cannot start: {error}", file=sys.stderr)
@@ -275,6 +277,8 @@ def _check(options: argparse.Namespace) -> int:
     findings = []
     for finding in itertools.chain(
         _findings(policy),
+        # A start refuses it, and says the same.
+        _untested(options),
         # A start opens the file itself, and says the same.
         check_bindings(policy.messages.bindings_file),
         _connect(policy) if options.connect else (),
@@ -284,6 +288,19 @@ def _check(options: argparse.Namespace) -> int:
     counts = {level: sum(1 for one in findings if one.level is level) for level in Level}
     print(f"{_count(counts[Level.PROBLEM], 'problem')}, {_count(counts[Level.WARNING], 'warning')}")
     return EXIT_PROBLEM if counts[Level.PROBLEM] else 0
+
+
+def _untested(options: argparse.Namespace) -> Iterator[Finding]:
+    from ibcm_bridge.findings import Finding, Level
+
+    if why_not := _why_untested(options):
+        yield Finding(Level.PROBLEM, "cannot start", why_not)
+
+
+def _why_untested(options: argparse.Namespace) -> str | None:
+    from ibcm_bridge.addons.tested_mitmproxy import why_untested
+
+    return None if options.untested_mitmproxy else why_untested()
 
 
 def _connect(policy: Policy) -> Iterator[Finding]:
@@ -434,4 +451,7 @@ def _pki(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from ibcm_bridge.lab.demo import run_demo
 
-    return run_demo(options.report, as_json=options.json)
+    if why_not := _why_untested(options):
+        print(f"ibcm-bridge demo: cannot start: {why_not}", file=sys.stderr)
+        return EXIT_PROBLEM
+    return run_demo(options.report, as_json=options.json, untested=options.untested_mitmproxy)

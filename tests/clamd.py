@@ -5,7 +5,6 @@ No update is fetched, and nothing but loopback and a folder of the test is used.
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
@@ -13,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-CLAMD = shutil.which("clamd") or "/usr/sbin/clamd"
+from tests.needs import demand, program
+
 NAME = "Test.Only.Marker"
 MARKER = b"a marker that one signature knows"
 START_SECONDS = 60.0
@@ -22,7 +22,7 @@ START_SECONDS = 60.0
 @contextmanager
 def running_clamd(directory: Path, *options: str) -> Iterator[tuple[Path, tuple[str, int]]]:
     """Its Unix socket, and its address on loopback."""
-    assert Path(CLAMD).exists(), "clamd is missing: apt-get install clamav-daemon"
+    demand("clamd")
     base = directory / "base"
     base.mkdir()
     (base / "test.ndb").write_text(f"{NAME}:0:*:{MARKER.hex()}\n", "ascii")
@@ -44,7 +44,9 @@ def running_clamd(directory: Path, *options: str) -> Iterator[tuple[Path, tuple[
     config = directory / "clamd.conf"
     config.write_text("\n".join(lines) + "\n", "utf-8")
     process = subprocess.Popen(
-        [CLAMD, f"--config-file={config}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [program("clamd"), f"--config-file={config}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         _wait(process, path, directory / "clamd.log")

@@ -7,9 +7,10 @@ outlive an example.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -40,13 +41,73 @@ from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.roles import Mode, RoleProfile, RoleTable
 from ibcm_bridge.speaker.approval import approve
 
+from .needs import LEFT_OUT, demand, must_have_all
 from .policy_samples import Problems, problems_of
 
 # No deadline: the first call of a test pays for imports, and the machine may be busy.
 settings.register_profile("tests", deadline=None, max_examples=150)
+settings.register_profile("quick", deadline=None, max_examples=10)
 settings.load_profile("tests")
 
 NAME = "bridge.internet.example"
+
+
+class LeftOut(NamedTuple):
+    """A test that was left out, and for want of what."""
+
+    module: str
+    test: str
+    wanted: str
+
+
+_every_test: dict[str, set[str]] = {}
+_left_out: list[LeftOut] = []
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    for item in session.items:
+        module, _, test = item.nodeid.partition("::")
+        _every_test.setdefault(module, set()).add(test)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        demand(*marker.args)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _, found, wanted = report.longrepr[2].partition(LEFT_OUT)
+        if found:
+            module, _, test = report.nodeid.partition("::")
+            _left_out.append(LeftOut(module, test, wanted))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Say which tests were left out: the last line, below pytest's own."""
+    yield
+    if _left_out:
+        fails = must_have_all()
+        if fails and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        told = told_left_out(_left_out, _every_test)
+        verdict = "; with CI set, that is a failure" if fails else ""
+        writer = session.config.get_terminal_writer()
+        writer.line(f"{told}{verdict}.", red=fails, yellow=not fails)
+
+
+def told_left_out(left_out: Sequence[LeftOut], every: Mapping[str, Collection[str]]) -> str:
+    """Which tests were left out, by name: whole modules by theirs."""
+    names: dict[str, list[str]] = {}
+    for module in dict.fromkeys(one.module for one in left_out):
+        here = [one for one in left_out if one.module == module]
+        whole = {one.test for one in here} == set(every[module])
+        for one in here:
+            name = module if whole else f"{module}::{one.test.partition('[')[0]}"
+            names.setdefault(one.wanted, []).append(name)
+    each = [f"{', '.join(dict.fromkeys(of))} (for want of {why})" for why, of in names.items()]
+    return f"{len(left_out)} left out: {'; '.join(each)}"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,6 +138,20 @@ def directory(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
 def problems(directory: Path) -> Problems:
     """What is wrong with a policy file of this text."""
     return lambda text: problems_of(directory / "bridge.yaml", text)
+
+
+@pytest.fixture
+def poisoned(tmp_path: Path) -> Path:
+    """A folder with modules named like ours, a library's and the standard library's.
+
+    Each that is imported leaves a file `imported-NAME` beside it, and imports nothing.
+    """
+    folder = tmp_path / "poisoned"
+    for name in ("ibcm_bridge", "json", "yaml"):
+        (folder / name).mkdir(parents=True)
+        left = folder / f"imported-{name}"
+        (folder / name / "__init__.py").write_text(f"open({str(left)!r}, 'w').close()\n", "utf-8")
+    return folder
 
 
 @pytest.fixture(scope="session")

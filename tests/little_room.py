@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = sys.platform == "linux" and os.geteuid() == 0
-AS_ROOT = pytest.mark.skipif(not ROOT, reason="mounts and capabilities want root, on Linux")
+AS_ROOT = pytest.mark.needs("root")
 ON_UNIX = pytest.mark.skipif(os.name != "posix", reason="limits, devices and permissions of Unix")
 
 

@@ -91,6 +91,7 @@ def signed_with(pki: LabPki, directory: Path, digest: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate((directory / "a.pem").read_bytes())
 
 
+@pytest.mark.needs("openssl")
 @pytest.mark.parametrize(("digest", "weak"), [("sha1", True), ("sha256", False)])
 def test_a_signature_below_the_floor_is_refused(tmp_path: Path, digest: str, weak: bool) -> None:
     pki = LabPki.make(now=datetime.now(UTC))

@@ -3,14 +3,22 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from mitmproxy import version
 
 from ibcm_bridge import __version__
-from ibcm_bridge.addons import runner
+from ibcm_bridge.addons import runner, tested_mitmproxy
 from ibcm_bridge.cli import main
+from ibcm_bridge.lab import demo, up
 from tests.little_room import ON_UNIX, largest_file
+
+UNTESTED = "12.9.0"
+REFUSED = (
+    f"mitmproxy {UNTESTED} has not been tested with; use 12.2.x or 12.3.x, or say "
+    "--untested-mitmproxy"
+)
 
 
 def test_without_a_command_it_shows_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,9 +101,64 @@ def test_a_mitmproxy_the_tests_have_not_run_on_has_to_be_asked_for(
     async def run(*_: object) -> None:
         begun.append(True)
 
-    monkeypatch.setattr(version, "VERSION", "12.9.0")
+    monkeypatch.setattr(version, "VERSION", UNTESTED)
     monkeypatch.setattr(runner, "run", run)
     assert main(["pki", str(tmp_path)]) == 0
     status = main(["run", "--config", str(tmp_path / "bridge.yaml"), *arguments])
     assert (status == 0) is bool(begun) is begins
-    assert ("mitmproxy 12.9.0 has not been tested with" in capsys.readouterr().err) is not begins
+    said = capsys.readouterr().err
+    assert (f"ibcm-bridge: cannot start: {REFUSED}" in said.splitlines()) is not begins
+
+
+@pytest.mark.parametrize("other", ["11.1.3", "12.1.2", "12.20.0", "12.30.1", "13.0.0", "12"])
+def test_a_version_counts_as_tested_by_its_whole_minor(
+    monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    for minor in tested_mitmproxy.TESTED:
+        monkeypatch.setattr(version, "VERSION", f"{minor}.7")
+        assert tested_mitmproxy.why_untested() is None
+    monkeypatch.setattr(version, "VERSION", other)
+    assert f"mitmproxy {other} has not been tested" in (tested_mitmproxy.why_untested() or "")
+
+
+def test_check_finds_what_run_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pki", str(tmp_path)]) == 0
+    check = ["check", "--config", str(tmp_path / "bridge.yaml")]
+    assert main(check) == 0
+    monkeypatch.setattr(version, "VERSION", UNTESTED)
+    assert main([*check, "--untested-mitmproxy"]) == 0
+    assert UNTESTED not in capsys.readouterr().out
+    assert main(check) == 1
+    assert f"PROBLEM: cannot start: {REFUSED}" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "begins"),
+    [(["demo"], demo, "run_demo"), (["lab", "up"], up, "lab_up")],
+    ids=["demo", "lab up"],
+)
+def test_what_starts_a_bridge_of_its_own_says_what_run_says(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    module: ModuleType,
+    begins: str,
+) -> None:
+    begun = []
+
+    def begin(*_: object, untested: bool, **__: object) -> int:
+        begun.append(untested)
+        return 0
+
+    monkeypatch.setattr(version, "VERSION", UNTESTED)
+    monkeypatch.setattr(module, begins, begin)
+    assert main(command) == 1
+    assert begun == []
+    assert capsys.readouterr().err == f"ibcm-bridge {command[0]}: cannot start: {REFUSED}\n"
+    assert main([*command, "--untested-mitmproxy"]) == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(module, begins, begin)
+    assert main(command) == 0
+    assert begun == [True, False]

@@ -342,6 +342,7 @@ def test_a_list_of_an_authority_that_a_client_sends_counts_for_that_one_only(
     assert verdict.reason is Reason.REVOCATION_UNKNOWN
 
 
+@pytest.mark.needs("openssl")
 @pytest.mark.parametrize(("digest", "usable"), [("sha1", False), ("sha256", True)])
 def test_a_list_with_a_weak_signature_is_not_used(
     pki: LabPki, tmp_path: Path, digest: str, usable: bool

@@ -7,11 +7,12 @@ import sys
 from ipaddress import IPv4Address
 
 
-def add_arguments(lab: argparse.ArgumentParser) -> None:
-    """The commands below `lab`."""
+def add_arguments(lab: argparse.ArgumentParser, mitmproxy: argparse.ArgumentParser) -> None:
+    """The commands below `lab`; `mitmproxy` has the option of those that start a bridge."""
     does = lab.add_subparsers(title="commands", metavar="COMMAND", required=True)
     up = does.add_parser(
         "up",
+        parents=[mitmproxy],
         help="start it; Ctrl-C ends it",
         description="Starts a lab on loopback and prints the address of its page, names, "
         "certificates and curl lines. Runs until Ctrl-C, SIGTERM or `ibcm-bridge lab down`, and "
@@ -106,13 +107,18 @@ def _positive(text: str) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
+    from ibcm_bridge.addons.tested_mitmproxy import why_untested
     from ibcm_bridge.lab.up import lab_up
 
+    if not options.untested_mitmproxy and (why_not := why_untested()):
+        print(f"ibcm-bridge lab: cannot start: {why_not}", file=sys.stderr)
+        return 1
     return lab_up(
         listen=options.listen,
         netns=options.netns,
         browser=not options.no_browser,
         as_json=options.json,
+        untested=options.untested_mitmproxy,
     )
 
 

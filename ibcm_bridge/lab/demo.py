@@ -24,8 +24,11 @@ from ibcm_bridge.lab.table import family_lines, heading, row_lines
 from ibcm_bridge.os_errors import cannot_write
 
 
-def run_demo(report: Path | None, *, as_json: bool = False) -> int:
-    """Run all cases; print them, write the report, return the exit status."""
+def run_demo(report: Path | None, *, as_json: bool = False, untested: bool = False) -> int:
+    """Run all cases; print them, write the report, return the exit status.
+
+    `untested`: on whatever mitmproxy there is.
+    """
     if report is not None:
         # Said at once, and not after all cases.
         try:
@@ -41,7 +44,7 @@ def run_demo(report: Path | None, *, as_json: bool = False) -> int:
         print(heading())
     results: dict[str, list[Result]] = {}
     try:
-        for family, result in _results():
+        for family, result in _results(untested):
             tell(family, result, family not in results)
             results.setdefault(family, []).append(result)
     except LabError as error:
@@ -85,12 +88,12 @@ def _print_json(family: str, result: Result, _begins: bool) -> None:
     print(json.dumps(case_data(family, result)), flush=True)
 
 
-def _results() -> Iterator[tuple[str, Result]]:
+def _results(untested: bool) -> Iterator[tuple[str, Result]]:
     """Each result. LabError where there can be none."""
     try:
         with (
             tempfile.TemporaryDirectory(prefix="ibcm-bridge-demo-") as name,
-            Perimeter(Path(name)) as perimeter,
+            Perimeter(Path(name), untested=untested) as perimeter,
         ):
             for family, cases in FAMILIES.items():
                 for case in cases:

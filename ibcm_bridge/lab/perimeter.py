@@ -30,13 +30,16 @@ class Perimeter:
         *,
         listen: Listen | None = None,
         namespaces: Namespaces = NO_WALLS,
+        untested: bool = False,
     ) -> None:
+        """`untested`: the bridge starts on whatever mitmproxy there is."""
         self.directory = directory
         self.namespaces = namespaces
         self.pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
         # Before anything has been published of revocation: one of them is revoked.
         self.clients = credentials(self.pki)
         self._listen = listen
+        self._options = ("--untested-mitmproxy",) if untested else ()
         self._engine: ScanDaemon | None = None
         self._engine_address = ("127.0.0.1", 0)
         self._running = ExitStack()
@@ -57,6 +60,7 @@ class Perimeter:
                 policy=policy,
                 listen=self._listen,
                 namespace=middle,
+                options=self._options,
             )
             write_more(self.pki, self.directory / "pki")
             stack.enter_context(self.bridge)

@@ -208,7 +208,9 @@ class RunningBridge:
 
     def _start(self) -> bool:
         """Whether it listens; False when it ended before it did."""
-        tied = [sys.executable, "-m", "ibcm_bridge.lab.tied"]
+        # -P: nothing is imported from wherever somebody happens to be, as root in a namespace.
+        # PYTHONPATH stays: it is how this process may have found the package.
+        tied = [sys.executable, "-P", "-m", "ibcm_bridge.lab.tied"]
         config = ["--config", str(self.policy_file)]
         self._process = subprocess.Popen(
             [*self._namespace.command, *tied, "run", *config, *self._options],

@@ -40,7 +40,9 @@ from ibcm_bridge.lab.simulated.running_lab import RunningLab
 from ibcm_bridge.open_files import allow_many
 
 
-def lab_up(*, listen: str | None, netns: bool, browser: bool, as_json: bool) -> int:
+def lab_up(
+    *, listen: str | None, netns: bool, browser: bool, as_json: bool, untested: bool = False
+) -> int:
     """Run a lab until it is told to end; the exit status."""
     began = time.monotonic()
     allow_many()
@@ -57,7 +59,7 @@ def lab_up(*, listen: str | None, netns: bool, browser: bool, as_json: bool) -> 
             with _namespaces(runtime, wanted=netns) as namespaces:
                 if netns:
                     where = Listen(ip_address(walls.OUTER), walls.PUBLISHED)
-                setting = _Setting(where, namespaces, browser=browser, as_json=as_json)
+                setting = _Setting(where, namespaces, browser, as_json, untested)
                 _run(runtime, setting, began)
     except KeyboardInterrupt:
         pass
@@ -94,6 +96,8 @@ class _Setting:
     namespaces: Namespaces
     browser: bool
     as_json: bool
+    untested: bool
+    """Whether the bridge starts on whatever mitmproxy there is."""
 
 
 @contextlib.contextmanager
@@ -125,7 +129,12 @@ def _namespaces(runtime: Runtime, *, wanted: bool) -> Iterator[Namespaces]:
 def _run(runtime: Runtime, setting: _Setting, began: float) -> None:
     runtime.files.mkdir(mode=0o700)
     namespaces = setting.namespaces
-    with Perimeter(runtime.files, listen=setting.listen, namespaces=namespaces) as perimeter:
+    with Perimeter(
+        runtime.files,
+        listen=setting.listen,
+        namespaces=namespaces,
+        untested=setting.untested,
+    ) as perimeter:
         files = Files(runtime.files)
         files.write(perimeter.clients)
         preparing = Preparing(

@@ -62,15 +62,15 @@ GOOD = ("GET", "/SMS_MP/.sms_aut?MPLIST")
 DENIED = ("DELETE", "/SMS_MP/.sms_aut?MPLIST")
 FROM_DP = ("GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe")
 
-SOON = 2.0
-"""Seconds within which a client must have its refusal: nothing may hang."""
+SOON = 10.0
+"""Seconds within which a client must have its refusal: nothing may hang. A busy machine has it."""
 
 
 class Panic(BaseException):
     """As pyo3's PanicException: not an Exception."""
 
 
-def wait_for[T](condition: Callable[[], T], seconds: float = 5.0) -> T:
+def wait_for[T](condition: Callable[[], T], seconds: float = SOON) -> T:
     """What `condition` comes to, once it is true; the last value when time is up."""
     deadline = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < deadline:
@@ -147,12 +147,12 @@ class Running:
     def __enter__(self) -> Self:
         logging.getLogger().addHandler(self._log)
         self._thread.start()
-        self.address, self._loop, self._stop = self._started.result(timeout=10)
+        self.address, self._loop, self._stop = self._started.result(timeout=3 * SOON)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(3 * SOON)
         logging.getLogger().removeHandler(self._log)
         assert not self._thread.is_alive(), "the bridge does not stop"
         assert not self.bridge.connections._records, "connections are left"
@@ -225,7 +225,7 @@ class Running:
 
     def wait_for_reason(self, reason: str) -> dict[str, Any]:
         """The first record with this reason."""
-        found = wait_for(lambda: [one for one in self.audit() if one.get("reason") == reason], 2)
+        found = wait_for(lambda: [one for one in self.audit() if one.get("reason") == reason])
         assert found, f"no {reason} in {self.audit()}"
         return found[0]
 

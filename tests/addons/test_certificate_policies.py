@@ -165,6 +165,7 @@ def test_where_nobody_is_asked_no_certificate_is_seen(
             assert not {"client", "certificate"} & record.keys()
 
 
+@pytest.mark.needs("openssl")
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 @pytest.mark.parametrize(
     ("policy", "asks"),

@@ -2,7 +2,7 @@
 
 One test names each private or undocumented part, and shows that it behaves as relied on. Where one
 fails after an upgrade, the module it names has to be read again before the version is allowed
-(`runner.TESTED_MITMPROXY`). The second half is the table of TLS alerts, one test each.
+(`tested_mitmproxy.TESTED`). The second half is the table of TLS alerts, one test each.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import h11
 import pytest
-from mitmproxy import contentviews, hooks, version
+from mitmproxy import contentviews, hooks
 from mitmproxy.addons.view import View
 from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.net.tls import starts_like_tls_record
@@ -36,7 +36,7 @@ from OpenSSL import SSL, crypto
 from ibcm_bridge.addons import (
     endings,
     listener,
-    runner,
+    tested_mitmproxy,
     tls_contexts,
     verification,
     web_server,
@@ -63,7 +63,7 @@ def parameters(function: Callable[..., Any]) -> list[str]:
 
 
 def test_these_tests_run_on_a_version_that_start_up_allows() -> None:
-    assert version.VERSION.startswith(runner.TESTED_MITMPROXY)
+    assert tested_mitmproxy.why_untested() is None
 
 
 def test_connection_io_has_a_handler_a_reader_and_a_writer() -> None:

@@ -102,6 +102,17 @@ def test_a_worker_looks_with_the_rules_of_the_bridge_and_is_kept() -> None:
     run(use)
 
 
+def test_a_worker_imports_nothing_of_the_current_folder(
+    poisoned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(workers: InspectionWorkers) -> None:
+        assert isinstance(reported(await workers.look(subject())), Findings)
+
+    monkeypatch.chdir(poisoned)
+    run(use)
+    assert list(poisoned.glob("imported-*")) == []
+
+
 def test_no_more_workers_are_started_than_there_may_be() -> None:
     async def use(workers: InspectionWorkers) -> None:
         looks = [workers.look(subject(f"<Report>{n}</Report>")) for n in range(12)]

@@ -15,7 +15,6 @@ import http.client
 import io
 import json
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -44,6 +43,7 @@ from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import BRIDGED, RunningBridge
 from ibcm_bridge.lab.site_systems import Address, SiteSystems
 from ibcm_bridge.responses import REFUSALS
+from tests.needs import demand
 
 DEADLINE = 10.0
 GUID = "5EC2E700-0000-4000-8000-0000000000AA"
@@ -680,8 +680,7 @@ def module_lab(
     run_options: tuple[str, ...],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Lab]:
-    if not shutil.which("curl") or not shutil.which("openssl"):
-        pytest.skip("needs the curl and openssl commands")
+    demand("curl", "openssl")
     text = yaml.safe_dump(policy)
     directory = tmp_path_factory.mktemp("bridge")
     bridge = RunningBridge(directory, pki, site_systems, policy=text, options=run_options)

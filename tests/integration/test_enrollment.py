@@ -2,16 +2,13 @@
 
 strongSwan's `pki` posts its message, without a Content-Type; certmonger puts it in the query of a
 GET (protocol.md §8.4). Both know names and roots from the system's own files, so each runs in a
-mount namespace in which those are the lab's; making one takes root. What this needs is not skipped
-where it is missing: as for Kerberos, whether devices get through must not depend on where the tests
-run.
+mount namespace in which those are the lab's; making one takes root.
 """
 
 from __future__ import annotations
 
 import base64
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -33,8 +30,8 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="drives Debian's packages"),
-    pytest.mark.skipif(
-        sys.platform == "linux" and os.geteuid() != 0, reason="mount namespaces want root"
+    pytest.mark.needs(
+        "root", "pki", "strongswan-curl", "certmonger-session", "getcert", "dbus-run-session"
     ),
 ]
 
@@ -45,15 +42,6 @@ SECONDS = 60.0
 
 HANDLER = "/certsrv/mscep/mscep.dll/pkiclient.exe"
 OTHER = "/certsrv/mscep/mscep.dll/other.exe"
-
-NEEDED = {
-    "pki": "strongswan-pki",
-    "/usr/lib/ipsec/plugins/libstrongswan-curl.so": "libstrongswan-extra-plugins",
-    "/usr/lib/certmonger/certmonger-session": "certmonger",
-    "getcert": "certmonger",
-    "dbus-run-session": "dbus-daemon",
-    "unshare": "util-linux",
-}
 
 INSIDE = """\
 mount --bind "$1" /etc/hosts
@@ -174,13 +162,6 @@ def check_it_is_good(lab: Lab, certificate: str, key: Path) -> None:
 
 @pytest.fixture(params=["bridge", "tunnel"])
 def device(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> Device:
-    missing = {
-        package
-        for name, package in NEEDED.items()
-        if not (Path(name).exists() if name.startswith("/") else shutil.which(name))
-    }
-    if missing:
-        pytest.fail(f"apt-get install {' '.join(sorted(missing))}")
     ways = {"bridge": (BRIDGED, NDES_PORT), "tunnel": (TUNNELED, lab.bridge.address[1])}
     name, port = ways[request.param]
     return Device(lab, tmp_path, f"https://{name}:{port}")

@@ -7,9 +7,7 @@ skipped where it is missing: whether users are kept apart must not depend on whe
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -25,23 +23,22 @@ from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.running import BRIDGED, free_port
 from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.lab.windows_sign_in import WindowsSignIn, ntlm_users
+from tests.needs import program
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Credentials, Lab
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="drives Debian's packages")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="drives Debian's packages"),
+    pytest.mark.needs(
+        *("krb5kdc", "kdb5_util", "kadmin.local", "kinit", "gss-ntlmssp", "gssapi", "curl")
+    ),
+]
 
 REALM = "CORP.EXAMPLE"
 PASSWORDS = {"alice": "Lab-Password-of-Alice-1", "bob": "Lab-Password-of-Bob-2"}
 POLICY = f"/SMS_MP_WindowsAuth/.sms_pol?{USER_POLICY}.1_00"
 SECONDS = 20.0
-
-NEEDED = ("krb5kdc", "kdb5_util", "kadmin.local", "kinit", "curl")
-MECHANISM = Path("/etc/gss/mech.d/mech.ntlmssp.conf")
-HOW = (
-    "apt-get install curl gcc gss-ntlmssp krb5-admin-server krb5-kdc krb5-user libkrb5-dev; "
-    "pip install -e '.[kerberos]'"
-)
 
 
 class Kdc:
@@ -112,7 +109,7 @@ class Kdc:
     def _starts(self) -> bool:
         """Whether it answers; False where another has its port."""
         log = self.directory / "kdc.log"
-        command = [tool("krb5kdc"), "-n", "-r", REALM]
+        command = [program("krb5kdc"), "-n", "-r", REALM]
         self._process = subprocess.Popen(
             command, env=os.environ | self.environment, stderr=subprocess.DEVNULL
         )
@@ -129,7 +126,7 @@ class Kdc:
         self, name: str, *arguments: str, stdin: str = "", environment: dict[str, str] | None = None
     ) -> None:
         done = subprocess.run(
-            [tool(name), *arguments],
+            [program(name), *arguments],
             input=stdin,
             env=os.environ | (environment or self.environment),
             capture_output=True,
@@ -140,20 +137,8 @@ class Kdc:
         assert done.returncode == 0, (name, done.stderr)
 
 
-def tool(name: str) -> str:
-    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") or name
-
-
 @pytest.fixture(scope="module")
 def kdc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kdc]:
-    missing = [name for name in NEEDED if not shutil.which(tool(name))]
-    missing += [] if MECHANISM.exists() else ["gss-ntlmssp"]
-    with contextlib.suppress(ImportError):
-        import gssapi  # noqa: F401, PLC0415
-        import krb5  # noqa: F401, PLC0415
-    missing += [name for name in ("gssapi", "krb5") if name not in sys.modules]
-    if missing:
-        pytest.fail(f"{', '.join(missing)} not found: {HOW}")
     with Kdc(tmp_path_factory.mktemp("kdc")) as one, pytest.MonkeyPatch.context() as patch:
         # For the stand-ins, which are in this process.
         for name, value in one.environment.items():

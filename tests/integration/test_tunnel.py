@@ -63,7 +63,8 @@ def test_openssl_sees_the_certificate_of_the_site_system(lab: Lab) -> None:
     request = lab.request(fields={"Connection": "close"}, host=MP_TUNNEL)
     credential = lab.credentials.computer
     run = lab.s_client(credential=credential, name=MP_TUNNEL, request=request)
-    assert "CN = mp01.corp.example" in run.stdout
+    # OpenSSL 3.2 and later write names without blanks.
+    assert "CN=mp01.corp.example" in run.stdout.replace("CN = ", "CN=")
     assert "HTTP/1.1 200 OK" in run.stdout
     check_blind(lab, lab.record(), MP_TUNNEL)
 

@@ -30,8 +30,7 @@ from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.lab.running import Listen
 from ibcm_bridge.lab.stand_ins import STAND_INS
 
-ROOT = sys.platform == "linux" and os.geteuid() == 0
-AS_ROOT = pytest.mark.skipif(not ROOT, reason="namespaces want root, on Linux")
+AS_ROOT = pytest.mark.needs("root", "ip", "nft", "curl")
 
 MANAGEMENT_POINT = f"198.51.100.2:{STAND_INS['management-point'].port}"
 CANNOT_CONNECT = 7

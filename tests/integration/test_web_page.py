@@ -1,7 +1,7 @@
 """The page in a browser: Chromium, on a bridge that has served a client's life (`run --web`).
 
-Needs the browser of Debian's package chromium, or one that the variable CHROMIUM names, and fails
-without it: nothing else can say what a page looks like, and what mitmproxy's script makes of what
+Needs the browser of Debian's package chromium, or one that the variable CHROMIUM names:
+nothing else can say what a page looks like, and what mitmproxy's script makes of what
 it is told.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import urllib.error
 import urllib.request
@@ -23,11 +22,11 @@ from playwright.sync_api import Page, sync_playwright
 from ibcm_bridge.lab.client import HandshakeRefused, LabClient
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.life_cycle import LIFE, live
+from tests import needs
 
 if TYPE_CHECKING:
     from .conftest import Lab
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -141,15 +140,17 @@ def shown(module_lab: Lab, traffic: tuple[int, set[str]]) -> Iterator[Shown]:
     """The page, with all of the traffic on it."""
     (url,) = re.findall(r"traffic is shown on (\S+)", "".join(module_lab.bridge.lines))
     count, secrets = traffic
+    needs.demand("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=needs.browser(), args=FLAGS)
         page = browser.new_context(viewport=TALL).new_page()  # type: ignore[arg-type]
         one = Shown(module_lab, page, url, secrets)
         page.on("pageerror", lambda error: one.problems.append(str(error)))
         page.on("response", lambda answer: _note(one, answer.status, answer.url))
         page.on("websocket", lambda socket: socket.on("framereceived", lambda f: _hear(one, f)))
         page.goto(url)
-        page.wait_for_selector(f".label:text('of {count} flows selected')")
+        page.wait_for_selector(f"footer :text('of {count} flows selected')")
+        assert one.problems == []
         yield one
         browser.close()
 
@@ -290,7 +291,7 @@ def test_what_would_be_refused_is_not_offered(shown: Shown) -> None:
     assert not set(NOT_OFFERED) & set(offered)
     assert set(OFFERED) <= set(offered)
     shown.page.click("header a.special")
-    menu = shown.page.locator(".dropdown-menu.show li:visible").all_inner_texts()
+    menu = shown.page.locator(".dropdown-menu:is(.show, .is-open) li:visible").all_inner_texts()
     assert [text.strip() for text in menu] == ["Save", "Save filtered", "Clear All"]
     shown.page.click("footer")  # closes it
 
@@ -381,7 +382,7 @@ def test_clearing_clears_what_is_shown_and_nothing_else(shown: Shown) -> None:
     written = len(shown.lab.audit())
     shown.page.once("dialog", lambda dialog: dialog.accept())
     shown.page.click("header a.special")
-    shown.page.click(".dropdown-menu.show li:has-text('Clear All')")
+    shown.page.click(".dropdown-menu:is(.show, .is-open) li:has-text('Clear All')")
     shown.page.wait_for_selector(f"{ROWS}", state="detached")
     assert shown.flows() == []
     assert len(shown.lab.audit()) == written

@@ -1,7 +1,6 @@
 """The lab's page in a browser: every button, by mouse and by keyboard, on the lab as a user has it.
 
-Needs the browser of Debian's package chromium, or one that the variable CHROMIUM names, and fails
-without it.
+Needs the browser of Debian's package chromium, or one that the variable CHROMIUM names.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from ibcm_bridge.lab.case_table import CASES, FAMILIES
 from ibcm_bridge.lab.cases import Case, Far
 from ibcm_bridge.lab.life_cycle import LIFE
+from tests import needs
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -95,8 +94,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    needs.demand("chromium")
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield playwright.chromium.launch(executable_path=needs.browser(), args=FLAGS)
 
 
 @pytest.fixture
@@ -323,6 +323,7 @@ def test_the_lines_that_are_printed_work_as_they_are(up: Up) -> None:
 
 def pasted(line: str) -> tuple[int, bytes]:
     """Into a shell."""
+    needs.demand("curl")
     assert shlex.split(line)[0] == "curl"
     done = subprocess.run(["sh", "-c", line], capture_output=True, timeout=30, check=False)
     return done.returncode, done.stdout

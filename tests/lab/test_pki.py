@@ -1,5 +1,4 @@
 import re
-import shutil
 import stat
 import subprocess
 from collections.abc import Callable
@@ -34,7 +33,7 @@ MAKERS: dict[str, Callable[[LabPki], Credential]] = {
     "foreign_server": lambda pki: pki.foreign_server("mp01.corp.example"),
 }
 
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
+needs_openssl = pytest.mark.needs("openssl")
 every_maker = pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
 
 

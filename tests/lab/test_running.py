@@ -67,3 +67,13 @@ def test_a_policy_that_does_not_load_is_tried_once(
     with pytest.raises(RuntimeError, match="nothing was started"), bridge:
         pass
     assert len(chosen) == 1
+
+
+def test_it_imports_nothing_of_the_current_folder(
+    pki: LabPki, tmp_path: Path, poisoned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `lab up --netns` runs as root, from wherever somebody happens to be.
+    monkeypatch.chdir(poisoned)
+    with RunningBridge(tmp_path, pki, NoSiteSystems()) as bridge:
+        socket.create_connection(bridge.address, 10).close()
+    assert list(poisoned.glob("imported-*")) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shutil
 import socket
 import ssl
 import subprocess
@@ -559,7 +558,7 @@ def test_stopping_ends_open_connections_and_the_thread(lab: Lab) -> None:
     assert len(site.received()) == 1
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+@pytest.mark.needs("curl")
 def test_curl_downloads_a_range_with_its_certificate(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "root.pem").write_bytes(lab.pki.root.public_bytes(Encoding.PEM))
     (tmp_path / "pc1.pem").write_bytes(lab.computer.chain_pem() + lab.computer.key_pem())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import subprocess
 import tomllib
@@ -228,6 +229,38 @@ def test_acting_code_does_not_use_the_lab() -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ibcm_bridge.lab")
     ]
     assert users == []
+
+
+# What is started
+
+
+def unsafe_starts(module: ast.Module) -> int:
+    """How often `sys.executable` stands anywhere but before "-P", in a list or tuple."""
+    used = [
+        node
+        for node in ast.walk(module)
+        if isinstance(node, ast.Attribute) and node.attr == "executable"
+    ]
+    safe = 0
+    for node in ast.walk(module):
+        if isinstance(node, ast.List | ast.Tuple):
+            for one, after in itertools.pairwise(node.elts):
+                safe += one in used and isinstance(after, ast.Constant) and after.value == "-P"
+    return len(used) - safe
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_child_imports_nothing_of_the_current_folder(path: Path) -> None:
+    # https://docs.python.org/3/using/cmdline.html#cmdoption-P: `-m` alone looks there first.
+    assert unsafe_starts(tree(path)) == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["[sys.executable, '-m', 'x']", "(python := sys.executable)", "['-P', sys.executable]"]
+)
+def test_a_child_that_does_would_be_seen(text: str) -> None:
+    assert unsafe_starts(ast.parse(text)) == 1
+    assert unsafe_starts(ast.parse("[*place, sys.executable, '-P', '-m', 'x']")) == 0
 
 
 # What is shipped

@@ -7,7 +7,6 @@ networks that stand there.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -106,9 +105,7 @@ def test_what_is_copied_is_all_that_is_installed_from(tmp_path: Path) -> None:
 
 # As it runs
 
-AS_ROOT = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="namespaces want root, on Linux"
-)
+AS_ROOT = pytest.mark.needs("root", "ip", "nft")
 
 
 def address(service: str, network: str) -> str:

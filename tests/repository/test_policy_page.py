@@ -96,7 +96,7 @@ def test_the_limits_of_a_reason_are_named() -> None:
     assert f"in {limits.min_length} to {limits.max_length} characters" in PAGE
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl")
+@pytest.mark.needs("openssl")
 @pytest.mark.parametrize("legacy", [[], ["-legacy"]], ids=["aes", "as older Windows exports it"])
 def test_a_pfx_file_is_read_as_it_is_and_as_openssl_converts_it(
     directory: Path, tmp_path: Path, legacy: list[str]

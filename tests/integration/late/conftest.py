@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import http.server
-import shutil
 import socket
 import subprocess
 import threading
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.running import free_port
+from tests.needs import demand, program
 
 MODULES = Path("/usr/lib/apache2/modules")
 MP_NAME = "mp01.corp.example"
@@ -112,10 +112,15 @@ class Apache:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Apache:
-        binary = shutil.which("apache2", path="/usr/sbin:/usr/bin")
-        assert binary, "these tests need Apache: apt-get install apache2"
+        demand("apache2")
         threading.Thread(target=self._backend.serve_forever, daemon=True).start()
-        command = [binary, "-d", str(self.folder), "-f", str(self.folder / "apache.conf")]
+        command = [
+            program("apache2"),
+            "-d",
+            str(self.folder),
+            "-f",
+            str(self.folder / "apache.conf"),
+        ]
         self._process = subprocess.Popen([*command, "-DFOREGROUND"])
         for port in self.ports.values():
             self._wait_for(port)

@@ -1,0 +1,203 @@
+"""What the tests drive from outside is brought, or the tests of it are left out, by name."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests import needs
+from tests.needs import NEEDS, Need
+
+TESTS = Path(__file__).parent
+
+
+def names(called: str) -> Iterator[tuple[str, str]]:
+    """What is said to be needed, by files: the words of each call of `called`."""
+    for path in sorted(TESTS.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(called):
+                for word in ast.walk(node):
+                    if isinstance(word, ast.Constant):
+                        yield str(word.value), path.name
+
+
+def test_what_tests_need_has_a_row_and_no_row_is_for_nothing() -> None:
+    used = {name for called in ("mark.needs", "demand") for name, _ in names(called)}
+    assert used | set(needs.COMPILER) == set(NEEDS)
+
+
+# Bringing it
+
+
+class Machine:
+    """One on which `gone` is missing until it is installed."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.here = {"gone": False, "nowhere": False}
+        self.ran: list[str] = []
+        self.fails = ""
+        self.offered = {"gone-package", "nowhere-package"}
+        self.programs = {"apt-get", "sudo"}
+        rows = {name: Need(lambda n=name: self.here[n], f"{name}-package") for name in self.here}
+        patch.setattr(needs, "NEEDS", rows | {"by-hand": Need(lambda: False, None)})
+        patch.setattr(subprocess, "run", self._run)
+        patch.setattr(shutil, "which", lambda name, **_: name if name in self.programs else None)
+        patch.setattr(sys, "argv", ["needs.py"])
+        patch.delenv("CI", raising=False)
+        self.here["nowhere"] = True
+
+    def _run(self, command: Sequence[str], **_: object) -> subprocess.CompletedProcess[str]:
+        line = " ".join(command)
+        if line.startswith("apt-cache"):
+            there = command[-1] in self.offered
+            return subprocess.CompletedProcess(command, 0, "Package: x\n" if there else "")
+        self.ran.append(line)
+        failed = bool(self.fails) and self.fails in line
+        if "install" in command and not failed:
+            self.here |= {name: True for name in self.here if f"{name}-package" in command}
+        return subprocess.CompletedProcess(command, int(failed))
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
+
+
+def be(patch: pytest.MonkeyPatch, user: int, *, terminal: bool = False, says: str = "") -> None:
+    patch.setattr(os, "geteuid", lambda: user, raising=False)
+    patch.setattr(sys.stdin, "isatty", lambda: terminal, raising=False)
+    patch.setattr("builtins.input", lambda _: says)
+
+
+APT = "env DEBIAN_FRONTEND=noninteractive apt-get"
+INSTALL = "install --yes --no-install-recommends"
+
+
+def test_root_brings_it_and_sees_how(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    be(monkeypatch, 0)
+    assert needs.main() == 0
+    assert machine.ran == [f"{APT} update", f"{APT} {INSTALL} gone-package"]
+    shown = capsys.readouterr().out
+    assert "not here: gone.\n" in shown
+    assert all(f"    {line}\n" in shown for line in machine.ran)
+    machine.ran.clear()
+    assert needs.main() == 0
+    assert (machine.ran, capsys.readouterr().out) == ([], "")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "says", "sudo"),
+    [(True, "", "sudo"), (True, "y", "sudo"), (False, "", "sudo --non-interactive")],
+)
+def test_anybody_else_does_with_sudo(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, terminal: bool, says: str, sudo: str
+) -> None:
+    be(monkeypatch, 1000, terminal=terminal, says=says)
+    assert needs.main() == 0
+    assert machine.ran == [f"{sudo} {APT} update", f"{sudo} {APT} {INSTALL} gone-package"]
+
+
+@pytest.mark.parametrize("ci", [False, True])
+@pytest.mark.parametrize(
+    ("why", "user", "said"),
+    [
+        ("no apt", 0, "they are brought on Debian, Ubuntu and their like only"),
+        ("no sudo", 1000, "as root: apt-get install gone-package"),
+        ("no", 1000, "as you said"),
+        ("update", 0, "apt-get update failed"),
+        ("install", 0, "apt-get install failed"),
+        ("not offered", 0, "no such packages here"),
+    ],
+)
+def test_where_it_cannot_be_brought_that_is_said_and_fails_in_ci(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    why: str,
+    user: int,
+    said: str,
+    ci: bool,
+) -> None:
+    be(monkeypatch, user, terminal=True, says=why)
+    machine.programs -= {why.removeprefix("no ").replace("apt", "apt-get")}
+    machine.offered -= {"gone-package"} if why == "not offered" else set()
+    machine.fails = why
+    if ci:
+        monkeypatch.setenv("CI", "true")
+    assert needs.main() == int(ci)
+    assert f"Not here: gone ({said})." in capsys.readouterr().out
+    assert not machine.here["gone"]
+
+
+def test_a_package_that_is_not_offered_keeps_no_other_away(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    be(monkeypatch, 0)
+    machine.here["nowhere"] = False
+    machine.offered -= {"nowhere-package"}
+    assert needs.main() == 0
+    assert machine.ran[-1] == f"{APT} {INSTALL} gone-package"
+    assert "Not here: nowhere. The tests of them are left out." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "all_"), [(None, False), ("", False), ("false", False), ("true", True), ("1", True)]
+)
+def test_ci_is_said_by_the_variable_of_that_name(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, all_: bool
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    if value is not None:
+        monkeypatch.setenv("CI", value)
+    assert needs.must_have_all() is all_
+
+
+# Leaving tests out
+
+MODULE = "tests/test_certification_path.py"
+NEEDS_OPENSSL = "test_a_signature_below_the_floor_is_refused"
+NEEDS_NOTHING = "test_the_signature_of_an_anchor_is_nobodys_business"
+
+
+def run(path: str, *tests: str, ci: str = "") -> tuple[int, str]:
+    """Some tests with that PATH: the exit status, and the last line."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, *(f"{MODULE}::{one}" for one in tests)],
+        cwd=TESTS.parent,
+        env={**os.environ, "PATH": path, "CI": ci},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("ci", "status", "end"), [("", 0, "."), ("true", 1, "; with CI set, that is a failure.")]
+)
+def test_the_last_line_has_their_names(tmp_path: Path, ci: str, status: int, end: str) -> None:
+    said = run(str(tmp_path), NEEDS_OPENSSL, NEEDS_NOTHING, ci=ci)
+    name = f"{MODULE}::{NEEDS_OPENSSL}"
+    assert said == (status, f"2 left out: {name} (for want of openssl){end}")
+
+
+def test_of_a_whole_module_it_has_the_modules(tmp_path: Path) -> None:
+    said = run(str(tmp_path), NEEDS_OPENSSL)
+    assert said == (0, f"2 left out: {MODULE} (for want of openssl).")
+
+
+@pytest.mark.needs("openssl")
+def test_where_nothing_is_missing_nothing_is_said() -> None:
+    status, last = run(os.environ["PATH"], NEEDS_OPENSSL, ci="true")
+    assert status == 0
+    assert "2 passed" in last
