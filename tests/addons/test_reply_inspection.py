@@ -253,7 +253,7 @@ def test_policy_for_the_intranet_is_refused_where_the_policy_says_so(
 LARGE = b"<A>" + b"x" * 5_000 + b"</A>"
 
 UNREADABLE = {
-    "no XML": (counted(b"text"), "syntax error at line 1"),
+    "no XML": (counted(b"text"), "syntax error at line 1, column 1"),
     "coded": (counted(LEAK, b"Content-Encoding: gzip"), "a coded body"),
     "a part": (counted(LEAK, status=b"206 Partial Content"), "status 206"),
     "large": (counted(LARGE), f"{len(LARGE)} bytes"),
