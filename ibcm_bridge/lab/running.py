@@ -230,7 +230,7 @@ class RunningBridge:
                     self.stop()
                     listening.join()
                     return False
-                if "listening on" in line:
+                if line.startswith("ibcm-bridge: listening on "):
                     return True
         except queue.Empty:
             self.stop()

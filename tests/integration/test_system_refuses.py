@@ -248,3 +248,19 @@ def test_a_port_of_a_part_of_the_lab_that_takes_a_right() -> None:
         "ibcm-bridge lab: listening on 0.0.0.0:80 takes a right; run it with "
         "CAP_NET_BIND_SERVICE, or listen on 8443 and forward 80 to it"
     )
+
+
+@AS_ROOT
+@pytest.mark.needs("ip")
+def test_a_port_of_the_lab_that_takes_a_right(tmp_path: Path) -> None:
+    # That the bridge says "listening on", too, does not mean that it listens.
+    up = ["sh", "-c", 'ip link set lo up && exec "$@"', "up"]
+    line = said(
+        *("lab", "up", "--no-browser", "--listen", "127.0.0.1:443"),
+        before=[*WITHOUT_LOW_PORTS[:2], *up, *WITHOUT_LOW_PORTS[2:]],
+        XDG_RUNTIME_DIR=tmp_path,
+    )
+    assert line == (
+        "ibcm-bridge lab: listening on 127.0.0.1:443 takes a right; run it with "
+        "CAP_NET_BIND_SERVICE, or listen on 8443 and forward 443 to it"
+    )
