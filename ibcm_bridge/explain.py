@@ -45,6 +45,7 @@ from ibcm_bridge.revocation import Notes
 from ibcm_bridge.routing import ClientHelloFacts, route
 from ibcm_bridge.speaker.approval import Find, approve
 from ibcm_bridge.speaker.bindings import Standing
+from ibcm_bridge.uploads.packet import read_content_range
 
 VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Notes | Deny]
 """Verifies what a client presents as the client leg would: what to note, or why not."""
@@ -226,8 +227,11 @@ def _decide(
         and isinstance(decision, Deny)
         and decision.reason is Reason.LENGTH_REQUIRED
     ):
-        # Of a body that was not given the length is not known either, and clients send it.
-        sized = question.with_field("Content-Length", "1")
+        # Of a body that was not given the length is not known either, and clients send it. Only a
+        # fragment's is: its range says it, and the two must agree.
+        place = read_content_range(head)
+        length = 1 if place is None else max(1, place.length)
+        sized = question.with_field("Content-Length", str(length))
         head = _allowed(_head(sized, publication.request_head))
         decision = authorize(client, publication, policy.never, head)
     return decision

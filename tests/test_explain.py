@@ -214,6 +214,22 @@ def test_a_body_that_was_not_given_is_still_to_be_inspected(
     assert explanation.verdict == "ALLOW"
 
 
+@pytest.mark.parametrize(
+    ("announced", "refused"), [("0-3/10", None), ("3-0/10", "not a range of the whole")]
+)
+def test_a_fragment_that_was_not_given_is_as_long_as_its_range(
+    policy: Policy, computer: Credential, announced: str, refused: str | None
+) -> None:
+    fields = (
+        ("BITS-Packet-Type", "Fragment"),
+        ("BITS-Session-Id", "{01234567-89AB-CDEF-0123-456789ABCDEF}"),
+        ("Content-Range", f"bytes {announced}"),
+    )
+    told = ask(policy, "BITS_POST", f"{MP}/CCM_Incoming/x.msg", computer, headers=fields)
+    assert (told.denial.detail if told.denial is not None else None) == refused
+    assert told.body_not_given == (refused is None)
+
+
 def test_what_is_wrong_with_its_head_is_said_all_the_same(
     policy: Policy, computer: Credential
 ) -> None:

@@ -118,16 +118,21 @@ def read_packet(head: RequestHead) -> Packet | Deny:
     return Packet(kind, session.decode("ascii"))
 
 
+def read_content_range(head: RequestHead) -> ContentRange | None:
+    """Where a fragment says it belongs, be it possible or not; None where it does not say so."""
+    found = _RANGE.fullmatch(head.value(b"content-range") or b"")
+    return None if found is None else ContentRange(*map(int, found.groups()))
+
+
 def _fragment(head: RequestHead, session: bytes) -> Packet | Deny:
     if head.length is None:
         # [MC-BUP] §2.2.1.1: on every request. Only where there is no body, its absence says so too.
         return Deny(Reason.LENGTH_REQUIRED, "head.content-length", "no Content-Length")
     if not session:
         return _malformed("bits-session-id", "none")
-    found = _RANGE.fullmatch(head.value(b"content-range") or b"")
-    if found is None:
+    place = read_content_range(head)
+    if place is None:
         return _malformed("content-range", "none, or not bytes first-last/total")
-    place = ContentRange(*map(int, found.groups()))
     if not place.first <= place.last < place.total:
         return _malformed("content-range", "not a range of the whole")
     if place.length != head.length:
