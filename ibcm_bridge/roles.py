@@ -112,6 +112,8 @@ class Resource:
     """How what answers it is read; None where it is passed on unread."""
     dots: bool = False
     """Whether its last name may have more dots than one, where the role has none of these."""
+    acts: bool = False
+    """Whether a request for it changes something, whatever its method says."""
 
     def has(self, path: str, query: str | None) -> bool:
         """Whether this row is about that path and query."""
