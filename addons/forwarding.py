@@ -26,7 +26,7 @@ from ibcm_bridge.addons.passing import PassingLayer
 from ibcm_bridge.addons.procedure import Steps
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from ibcm_bridge.byte_ranges import partial_body
-from ibcm_bridge.decisions import Approved, Deny, Reason, Refused
+from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason, Refused
 from ibcm_bridge.inspection.replies import ReplyFindings, unreadable_head
 from ibcm_bridge.origination import (
     Origination,
@@ -84,7 +84,7 @@ class ForwardingLayer(PassingLayer):
         leg.authenticates |= bool(head.values(b"authorization"))
         yield from self.with_leg(leg, leg.send(head.to_bytes() + approved.body))
         reader = response_reader(head, approved.body)
-        response = yield from self._read_response_head(leg, reader, head.method)
+        response = yield from self._read_response_head(leg, reader, approved.authorized)
         exchange.response = response
         flow.response = shown_response(response)
         exchange.status = response.status_code
@@ -201,7 +201,7 @@ class ForwardingLayer(PassingLayer):
         return leg
 
     def _read_response_head(
-        self, leg: SiteSystemLeg, reader: ResponseReader, method: bytes
+        self, leg: SiteSystemLeg, reader: ResponseReader, authorized: Authorized
     ) -> Steps[h11.Response]:
         yield from self.deadline.move(min(self._limits.response_seconds, self._patience))
         unanswered = True
@@ -217,7 +217,11 @@ class ForwardingLayer(PassingLayer):
                 # An alert is an answer, too.
                 if leg.kept and unanswered and leg.alert is None:
                     lost = authentication_lost if leg.authenticates else closed_unanswered
-                    then = when_closed(method, authenticates=leg.authenticates)
+                    then = when_closed(
+                        authorized.head.method,
+                        acts=authorized.acts,
+                        authenticates=leg.authenticates,
+                    )
                     raise KeptLegClosed(lost(leg.terms.server_name), then)
                 # h11 tells an unfinished head from a connection closed without one.
                 reader.receive_data(b"")

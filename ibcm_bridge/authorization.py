@@ -287,7 +287,7 @@ def _with_listed_fields(
     body_rule: BodyRule,
     head: RequestHead,
     *,
-    rows: Iterable[Resource],
+    rows: Sequence[Resource],
     packet: Packet | None,
     ranges: ByteRanges | None,
 ) -> Authorized | Deny:
@@ -318,4 +318,5 @@ def _with_listed_fields(
         packet=packet,
         # A field that is not sent on asks for nothing.
         ranges=ranges if kept.values(b"range") else None,
+        acts=any(row.acts for row in rows),
     )

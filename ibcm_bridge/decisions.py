@@ -179,6 +179,8 @@ class Authorized(_NotATruthValue):
     """Of a BITS_POST, what it is."""
     ranges: ByteRanges | None = None
     """Of which parts of a file it is; None where it asks for the whole."""
+    acts: bool = False
+    """Whether it changes something, whatever its method says."""
 
 
 @dataclass(frozen=True, slots=True)

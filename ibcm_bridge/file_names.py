@@ -52,10 +52,14 @@ _READ_AS = {
 """What looks like a separator, or becomes one by best fit (bestfit1252.txt, bestfit932.txt
 and bestfit949.txt of Unicode's mappings for Windows), though NFKC keeps it."""
 
-_FOLDED = str.maketrans({"\u02dc": "~", "\u223c": "~", "\u066a": "%"})
-"""By best fit as well; they are harmless but where they make a short name or an escape."""
+_FOLDED = str.maketrans({"\u02dc": "~", "\u0303": "~", "\u223c": "~", "\u221e": "8", "\u066a": "%"})
+"""By best fit as well; they are harmless but where they make a short name, a device or an escape.
+A COMBINING TILDE is "~" in code page 1252."""
 
-_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u3164\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\ufff0-\ufff8"
+    "\U000e0000-\U000e0fff]"
+)
 """Beside the format characters (category Cf), those that a reader may ignore (Unicode,
 DerivedCoreProperties, Default_Ignorable_Code_Point)."""
 
@@ -63,11 +67,11 @@ _ESCAPE = re.compile("%(?:[0-9A-Fa-f]{2}|[uU][0-9A-Fa-f]{4})")
 _PARAMETER = re.compile("[;#]")
 
 # "Naming Files, Paths, and Namespaces": with any extension, too. CLOCK$ is that of older Windows.
+# Of any script: by best fit digits become ASCII's in code page 1256, a dotless i an "i" in 1252.
 _DEVICE = re.compile(
-    r"(?:CON|PRN|AUX|NUL|(?:COM|LPT)[0-9]|CONIN\$|CONOUT\$|CLOCK\$) *(?:\.|\Z)",
-    re.IGNORECASE | re.ASCII,
+    r"(?:CON|PRN|AUX|NUL|(?:COM|LPT)\d|CONIN\$|CONOUT\$|CLOCK\$) *(?:\.|\Z)", re.IGNORECASE
 )
-_SHORT = re.compile(r"~[0-9]+\Z", re.ASCII)
+_SHORT = re.compile(r"~\d+\Z")
 
 
 def misread_name(name: str) -> Misreading | None:

@@ -118,10 +118,14 @@ _SAFE = frozenset((b"GET", b"HEAD", b"PROPFIND"))
 """Methods that change nothing, and so may be carried out twice (RFC 9110 §9.2.1, RFC 4918 §9.1)."""
 
 
-def when_closed(method: bytes, *, authenticates: bool) -> WhenClosed:
-    """What becomes of it. `authenticates`: the client has authenticated itself on that leg."""
+def when_closed(method: bytes, *, acts: bool, authenticates: bool) -> WhenClosed:
+    """What becomes of it.
+
+    `acts`: it changes something, whatever its method says. `authenticates`: the client has
+    authenticated itself on that leg.
+    """
     # RFC 9112 §9.3.1: a proxy sends no request again by itself that may have had its effect.
-    if method not in _SAFE:
+    if method not in _SAFE or acts:
         return WhenClosed.CLOSE
     # Another leg would not know the client (protocol.md §10).
     return WhenClosed.REFUSE if authenticates else WhenClosed.RESEND

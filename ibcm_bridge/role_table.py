@@ -120,7 +120,7 @@ _BODY_KEYS = {
     "depths",
     "properties",
 }
-_RESOURCE_KEYS = {"path", "query", "verbs", "refused", "reply", "dots"}
+_RESOURCE_KEYS = {"path", "query", "verbs", "refused", "reply", "dots", "acts"}
 _WINDOWS_KEYS = {"otherwise", "headers", "directories"}
 
 
@@ -212,6 +212,7 @@ def _resource(row: Mapping[str, object], patterns: Mapping[str, str]) -> Resourc
         refused=as_string(row.get("refused", "")),
         reply=ReplyReading(as_string(row["reply"])) if "reply" in row else None,
         dots=as_flag(row.get("dots", False)),
+        acts=as_flag(row.get("acts", False)),
     )
 
 

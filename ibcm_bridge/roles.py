@@ -82,14 +82,37 @@ class BodyRule:
 _WORDS = re.compile(r"[a-z0-9_$]+")
 
 
-def _as_read(query: str) -> str:
-    """A query in lower case, as a reader has it that knows no letters beyond ASCII ("best fit").
+_LETTERS = {
+    "a": "\u00c6\u00e6\u03b1",
+    "b": "\u0180",
+    "d": "\u00d0\u00f0\u0110\u0111\u0189\u03b4\u266a\u266b",
+    "e": "\u03b5\u2107\u212e",
+    "f": "\u0191\u0192\u03a6\u03c6",
+    "i": "\u0131\u0197",
+    "l": "\u00a3\u0141\u0142\u019a\u221f\u2514\u2558\u2559\u255a",
+    "t": "\u00de\u00fe\u0166\u0167\u01ab\u01ae\u0398\u03c4\u252c\u2564\u2565\u2566",
+}
+"""Letters of the content library's names, and what becomes them by best fit alone (Unicode's
+mappings for Windows)."""
+_BEST_FIT = {ord(one): letter for letter, others in _LETTERS.items() for one in others}
+_READINGS = (
+    {ord("\u0131"): "i"},
+    _BEST_FIT,
+    _BEST_FIT | {ord("\u00f0"): "e"},  # in code pages 936 and 950; a "d" in 932
+)
 
-    Marks go, and what is compatible with an ASCII letter becomes one.
+
+def _as_read(query: str) -> str:
+    """A query in lower case, as readers have it that know no letters beyond ASCII ("best fit").
+
+    Marks go, and what is compatible with an ASCII letter becomes one. What is only similar goes in
+    the first reading, and becomes one in the others; a line each.
     """
     if query.isascii():
         return query.lower()
-    plain = unicodedata.normalize("NFKD", query.replace("\u0131", "i"))
+    plain = "\n".join(
+        unicodedata.normalize("NFKD", query.translate(reading)) for reading in _READINGS
+    )
     return plain.encode("ascii", "ignore").decode("ascii").lower()
 
 
@@ -112,6 +135,8 @@ class Resource:
     """How what answers it is read; None where it is passed on unread."""
     dots: bool = False
     """Whether its last name may have more dots than one, where the role has none of these."""
+    acts: bool = False
+    """Whether a request for it changes something, whatever its method says."""
 
     def has(self, path: str, query: str | None) -> bool:
         """Whether this row is about that path and query."""

@@ -948,6 +948,36 @@ def test_some_bodies_may_come_without_a_content_type(
     assert denied(empty).reason is Reason.MEDIA_TYPE
 
 
+@pytest.mark.parametrize(
+    ("operation", "acts"),
+    [
+        ("GetCACaps", False),
+        ("GetCACert&message=Contoso%20CA", False),
+        ("PKIOperation&message=MIIB", True),
+        ("pkioperation&message=MIIB%0Aabcd", True),
+    ],
+)
+def test_an_enrolment_by_get_acts_and_is_not_for_sending_twice(
+    decide_role: Callable[[str], Decide], request_head: Head, operation: str, acts: bool
+) -> None:
+    decide = decide_role("policy-module")
+    for path in ("mscep.dll", "mscep.dll/pkiclient.exe"):
+        target = f"/certsrv/mscep/{path}?operation={operation}"
+        assert allowed(decide(request_head("GET", target))).acts is acts
+
+
+def test_a_row_of_a_policy_does_not_make_an_enrolment_one_for_sending_twice(
+    decide_as: Callable[[RoleProfile], Decide], table: RoleTable, request_head: Head
+) -> None:
+    anything = re.compile(".*", re.DOTALL)
+    row = Resource(anything, anything, frozenset((b"GET",)), "")
+    widened = table.roles["policy-module"].widened(
+        Widening({}, frozenset(), (("certsrv", row),), None)
+    )
+    target = "/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIIB"
+    assert allowed(decide_as(widened)(request_head("GET", target))).acts
+
+
 LINES = "operation=PKIOperation&message=MIIB%0D%0Aabcd%0D%0A"
 
 

@@ -64,6 +64,10 @@ ALLOWED = [
     "/$CON/CON$",
     "/CONIN/clock$x",
     "/Con\u0301/x",
+    "/man\u0303ana1.txt",
+    "/\u1820\u180b\u1821.txt",
+    "/\u062a\u0642\u0631\u064a\u0631\u0661.txt",
+    "/com\u0661\u0662/\u221e.txt",
 ]
 
 # How another reader has it -> part of the rule
@@ -82,6 +86,7 @@ REFUSED = [
     ("/.\u200b./b", "segment"),
     ("/\ufeff/b", "segment"),
     ("/.\ufe0f/b", "segment"),
+    *((f"/..{one}/b", "segment") for one in "\u180b\u180f\u2065\ufff0\U000e0000\U000e0fff"),
     ("/..;/b", "segment"),
     ("/..;a=b/c", "segment"),
     ("/..#/b", "segment"),
@@ -138,6 +143,9 @@ REFUSED = [
     ("/PROGRA\u223c1", "short-name"),
     ("/PROGRA\u02dc1", "short-name"),
     ("/PRO\u200bGRA~1", "short-name"),
+    ("/PROGR\u03031", "short-name"),
+    ("/PROGR~\u0661.txt", "short-name"),
+    ("/PROGR~\u221e", "short-name"),
     # devices
     *((f"/{one}", "device") for one in ("con", "PRN", "Aux", "nul", "CONIN$", "conout$", "CLOCK$")),
     *((f"/com{one}", "device") for one in "0123456789¹²³"),
@@ -152,6 +160,10 @@ REFUSED = [
     ("/ｎｕｌ.txt", "device"),
     ("/C\u200bON", "device"),
     ("/COM\ufe0f1", "device"),
+    ("/CO\u180bN", "device"),
+    ("/COM\u0661.txt", "device"),
+    ("/LPT\u221e", "device"),
+    ("/con\u0131n$", "device"),
     ("/CLOC\u212a$", "device"),
     ("/ⓝⓤⓛ", "device"),
 ]
@@ -260,7 +272,7 @@ def test_a_long_name_is_read_in_little_time() -> None:
         ("PROGRA~1A", False),
         ("PROGRA1", False),
         ("A.B~1", False),
-        ("PROGRA~\u0661", False),
+        ("PROGRA~\u0661", True),
     ],
 )
 def test_a_short_name_is_a_whole_name(name: str, short: bool) -> None:

@@ -388,6 +388,7 @@ def windows(data: dict[str, Any]) -> dict[str, Any]:
         (lambda d: directories(d).update(x=[{**ROW, "refused": None}]), TypeError),
         (lambda d: directories(d).update(x=[{**ROW, "reply": "json"}]), ValueError),
         (lambda d: directories(d).update(x=[{**ROW, "reply": None}]), TypeError),
+        (lambda d: directories(d).update(x=[{**ROW, "acts": "yes"}]), TypeError),
         (lambda d: directories(d).update(x=[{**ROW, "reply": "xml", "refused": "X"}]), ValueError),
         (lambda d: directories(d).update(CCM_STS=[ROW]), ValueError),
         (lambda d: d["roles"]["management-point"].update(certificate="user"), TypeError),

@@ -301,6 +301,9 @@ def test_what_is_refused_by_name_stays_so_in_a_role_that_takes_anything(
         *("/Datalib", "Datalib", "/x/FILELIB/0A1B", "a=Datalib&b", "/%46ileLib"),
         # ... nor as a reader has it that knows no letters beyond ASCII.
         *("/%EF%BD%84atalib", "/Datal%C4%B1b/x", "/F%C3%AFleLib", "/Data%E2%80%8Blib"),
+        # ... or makes other letters, or none, of them.
+        *("/Data%C5%82ib", "/D%CE%B1talib", "/%CF%86ileLib", "/%E2%99%AAatalib", "/Data%C4%91lib"),
+        *("/%C3%B0atalib/x", "/Fil%C3%B0Lib"),
     ],
 )
 def test_no_row_of_a_policy_takes_a_query_that_names_a_content_library(
@@ -313,7 +316,7 @@ def test_no_row_of_a_policy_takes_a_query_that_names_a_content_library(
         assert denial.reason is Reason.RESOURCE
     # A file of a package may be named so: that is the table's own row.
     assert isinstance(decide(request_head("GET", f"{PKG}/{GUID}/sccm?/FileLib/x")), Authorized)
-    for name in ("xDatalib", "Datenbibliothek%C3%A4", "%D0%94atalib"):
+    for name in ("xDatalib", "Datenbibliothek%C3%A4", "%D0%94atalib", "Fi%C5%82elibs"):
         assert isinstance(decide(request_head("GET", f"{PKG}/x?/{name}")), Authorized)
 
 

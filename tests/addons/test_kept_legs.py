@@ -6,6 +6,7 @@ gate; a message never is.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -224,6 +225,29 @@ def test_a_message_is_never_sent_again_and_its_client_is_closed_without_an_answe
     assert (last.forwarded, last.resent, last.status) == (True, False, None)
     # By these an upload would be taken for acknowledged, and a client for accepted.
     assert not {"responseheaders", "response"} & set(exchange.names()[len(hooks) :])
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+def test_a_get_that_acts_is_not_sent_again_either(
+    exchange: ExchangeDriver, closed: Callable[[ExchangeDriver], None]
+) -> None:
+    decide = exchange.hooks["requestheaders"]
+
+    def acting(flow: Any) -> None:
+        decide(flow)
+        decision = exchange_of(flow).decision
+        assert isinstance(decision, Authorized)
+        exchange_of(flow).decision = dataclasses.replace(decision, acts=True)
+
+    keep_leg(exchange)
+    exchange.hooks["requestheaders"] = acting
+    exchange.receive(SECOND)
+    closed(exchange)
+    assert denial(exchange).rule == "site_system.kept_connection"
+    assert exchange.to_client() == b""
+    assert exchange.gone
+    assert len(exchange.dialled) == 1
+    assert not exchange.ended[-1].resent
 
 
 @pytest.mark.parametrize("closed", CLOSED)
