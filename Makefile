@@ -11,8 +11,9 @@ PIP := $(BIN)/pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed$(MITMPROXY)
 READY := $(VENV)/.ready$(MITMPROXY)
 KERBEROS := $(VENV)/.kerberos$(MITMPROXY)
-# What needs no server, as far as a minute goes.
-QUICK := --hypothesis-profile quick $(addprefix tests/,inspection messages speaker uploads views)
+# All but the folders whose tests start servers or build the wheel, and what is marked slow.
+QUICK := --hypothesis-profile quick -m 'not slow' \
+	$(addprefix --ignore=tests/,addons fuzzing integration lab repository)
 
 .PHONY: demo test quick needs fuzz lint types bench wheel clean help python
 .DEFAULT_GOAL := help
@@ -24,7 +25,7 @@ test: needs $(READY) $(KERBEROS)  ## all tests; brings what they drive (by apt, 
 	@echo "The tests take about fifteen minutes on two cores; make quick takes one."
 	$(BIN)/pytest
 
-quick: $(READY)  ## tests that need no server, in a minute
+quick: $(READY)  ## the tests that need no server, in under a minute
 	$(BIN)/pytest $(QUICK)
 
 needs: python  ## bring the programs that the tests drive

@@ -7,6 +7,7 @@ outlive an example.
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,6 +69,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for item in session.items:
         module, _, test = item.nodeid.partition("::")
         _every_test.setdefault(module, set()).add(test)
+    # Modules and tests stay to the end: each collection of garbage need not go through them again.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -126,11 +130,19 @@ def pki() -> LabPki:
     return LabPki.make(now=datetime(2026, 1, 1, tzinfo=UTC))
 
 
+@pytest.fixture(scope="session")
+def pki_files(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
+    """The folder that `pki` writes, to copy: writing it makes keys."""
+    directory = tmp_path_factory.mktemp("pki") / "pki"
+    pki.write(directory)
+    return directory
+
+
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory, pki_files: Path) -> Path:
     """A folder for policy files, with the certificates that the shipped one names."""
     directory = tmp_path_factory.mktemp("policy")
-    pki.write(directory / "pki")
+    shutil.copytree(pki_files, directory / "pki")
     return directory
 
 

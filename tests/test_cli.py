@@ -70,6 +70,7 @@ def test_pki_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "ibcm-bridge pki: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @ON_UNIX
 @pytest.mark.parametrize("was_there", [False, True])
 def test_certificates_that_do_not_fit_are_not_in_the_way_of_the_next(

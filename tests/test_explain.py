@@ -752,6 +752,7 @@ def test_a_header_field_is_judged_as_it_is_given(
     assert command(lab_files, "--header", "Accept: \t a ", "GET", f"{MP}{LIST}") == 0
 
 
+@pytest.mark.slow
 def test_who_reads_no_further_is_told_nothing(lab_files: Path) -> None:
     certificate = str(lab_files / "pki/clients/computer.pem")
     common = ["explain", "--config", str(lab_files / "bridge.yaml"), "--certificate", certificate]

@@ -18,19 +18,18 @@ from tests.needs import NEEDS, Need
 TESTS = Path(__file__).parent
 
 
-def names(called: str) -> Iterator[tuple[str, str]]:
-    """What is said to be needed, by files: the words of each call of `called`."""
+def names(*called: str) -> Iterator[str]:
+    """What is said to be needed: the words of each call of one of `called`."""
     for path in sorted(TESTS.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(called):
                 for word in ast.walk(node):
                     if isinstance(word, ast.Constant):
-                        yield str(word.value), path.name
+                        yield str(word.value)
 
 
 def test_what_tests_need_has_a_row_and_no_row_is_for_nothing() -> None:
-    used = {name for called in ("mark.needs", "demand") for name, _ in names(called)}
-    assert used | set(needs.COMPILER) == set(NEEDS)
+    assert {*names("mark.needs", "demand")} | set(needs.COMPILER) == set(NEEDS)
 
 
 # Bringing it
@@ -182,6 +181,7 @@ def run(path: str, *tests: str, ci: str = "") -> tuple[int, str]:
     return done.returncode, done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ci", "status", "end"), [("", 0, "."), ("true", 1, "; with CI set, that is a failure.")]
 )
@@ -191,11 +191,13 @@ def test_the_last_line_has_their_names(tmp_path: Path, ci: str, status: int, end
     assert said == (status, f"2 left out: {name} (for want of openssl){end}")
 
 
+@pytest.mark.slow
 def test_of_a_whole_module_it_has_the_modules(tmp_path: Path) -> None:
     said = run(str(tmp_path), NEEDS_OPENSSL)
     assert said == (0, f"2 left out: {MODULE} (for want of openssl).")
 
 
+@pytest.mark.slow
 @pytest.mark.needs("openssl")
 def test_where_nothing_is_missing_nothing_is_said() -> None:
     status, last = run(os.environ["PATH"], NEEDS_OPENSSL, ci="true")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,10 +48,10 @@ HTTPS_ONLY = "bridging HTTPS to HTTP is not supported (BRIDGE-HTTPS-ONLY)"
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory, pki_files: Path) -> Path:
     """Where the shipped policy's files are, and some that are no good."""
     directory = tmp_path_factory.mktemp("policy")
-    pki.write(directory / "pki")
+    shutil.copytree(pki_files, directory / "pki")
     (directory / "empty.pem").write_bytes(b"")
     (directory / "text.pem").write_text("not PEM")
     (directory / "latin.yar").write_bytes(b"// \xe4")

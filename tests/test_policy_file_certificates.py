@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,19 +36,18 @@ def pki() -> LabPki:
     return LabPki.make(now=datetime.now(UTC))
 
 
-@pytest.fixture
-def directory(pki: LabPki, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def files(pki: LabPki, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped policy's files, and the same certificate and key in other forms."""
-    pki.write(tmp_path / "pki")
-    key = load_pem_private_key((tmp_path / "pki/bridge-server.key").read_bytes(), None)
-    leaf, issuing = x509.load_pem_x509_certificates(
-        (tmp_path / "pki/bridge-server.pem").read_bytes()
-    )
+    path = tmp_path_factory.mktemp("files")
+    pki.write(path / "pki")
+    key = load_pem_private_key((path / "pki/bridge-server.key").read_bytes(), None)
+    leaf, issuing = x509.load_pem_x509_certificates((path / "pki/bridge-server.pem").read_bytes())
     encryption = BestAvailableEncryption(SECRET.encode())
-    (tmp_path / "locked.key").write_bytes(
+    (path / "locked.key").write_bytes(
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     )
-    (tmp_path / "bridge.pfx").write_bytes(
+    (path / "bridge.pfx").write_bytes(
         pkcs12.serialize_key_and_certificates(
             b"bridge",
             key,  # type: ignore[arg-type]
@@ -56,16 +56,22 @@ def directory(pki: LabPki, tmp_path: Path) -> Path:
             encryption,
         )
     )
-    (tmp_path / "no-key.pfx").write_bytes(
+    (path / "no-key.pfx").write_bytes(
         pkcs12.serialize_key_and_certificates(None, None, leaf, None, encryption)
     )
-    (tmp_path / "secret.txt").write_text(f"{SECRET}\n")
-    (tmp_path / "wrong.txt").write_text("another\n")
-    (tmp_path / "lists").mkdir()
+    (path / "secret.txt").write_text(f"{SECRET}\n")
+    (path / "wrong.txt").write_text("another\n")
+    (path / "lists").mkdir()
     for name in ("root", "issuing"):
-        (tmp_path / f"lists/{name}.crl").write_bytes((tmp_path / f"pki/{name}.crl").read_bytes())
-    (tmp_path / "empty").mkdir()
-    return tmp_path
+        (path / f"lists/{name}.crl").write_bytes((path / f"pki/{name}.crl").read_bytes())
+    (path / "empty").mkdir()
+    return path
+
+
+@pytest.fixture
+def directory(files: Path, tmp_path: Path) -> Path:
+    """A copy of them that a test may change."""
+    return Path(shutil.copytree(files, tmp_path, dirs_exist_ok=True))
 
 
 Load = Callable[..., Policy]

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.lab.files import shipped_policy
-from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import (
     BridgePublication,
     Enforcement,
@@ -22,13 +21,6 @@ from ibcm_bridge.speaker.bindings import Renewal
 
 SHIPPED = shipped_policy()
 DERIVED = MessageRules(internal_domains=frozenset({"corp.example"}))
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
-    directory = tmp_path_factory.mktemp("messages")
-    pki.write(directory / "pki")
-    return directory
 
 
 Load = Callable[..., MessageRules]

@@ -288,7 +288,11 @@ def said_of(path: Path) -> str:
     return ""
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=2 * settings.default.max_examples,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(st.lists(st.tuples(st.sampled_from([*places(WHOLE)]), JUNK), min_size=1, max_size=4))
 def test_whatever_is_spoilt_is_told_and_nothing_breaks(
     directory: Path, spoilt: list[tuple[tuple[Any, ...], object]]

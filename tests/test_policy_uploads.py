@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,14 +12,13 @@ from ibcm_bridge.addons.verification import verify_authority
 from ibcm_bridge.check import check_policy
 from ibcm_bridge.findings import Level
 from ibcm_bridge.lab.files import shipped_policy
-from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import ClamAv, Policy, UploadHosts, UploadRules
 from ibcm_bridge.policy_file import PolicyError, load_policy
 
 
 @pytest.fixture
-def directory(tmp_path: Path, pki: LabPki) -> Path:
-    pki.write(tmp_path / "pki")
+def directory(tmp_path: Path, pki_files: Path) -> Path:
+    shutil.copytree(pki_files, tmp_path / "pki")
     return tmp_path
 
 

@@ -74,13 +74,18 @@ MESSAGES = EndpointTable({}, ())
 ACTIONS = SoapTable({}, {})
 
 
-@pytest.fixture
-def data() -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, Any]:
     text = files("ibcm_bridge.config").joinpath("roles.yaml").read_text("utf-8")
     tree = read_yaml(text)
     assert not tree.problems
     assert isinstance(tree.value, dict)
-    return copy.deepcopy(tree.value)
+    return tree.value
+
+
+@pytest.fixture
+def data(shipped: dict[str, Any]) -> dict[str, Any]:
+    return copy.deepcopy(shipped)
 
 
 def test_all_seven_roles_are_there_and_published_as_the_page_has_it(table: RoleTable) -> None:

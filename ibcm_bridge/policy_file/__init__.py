@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 
+@cache
 def shipped_roles(*, encrypted: bool = False) -> RoleTable:
     """The role tables of `config/roles.yaml`, with what bodies may hold.
 
@@ -59,7 +60,7 @@ def shipped_roles(*, encrypted: bool = False) -> RoleTable:
 @cache
 def shipped_clients() -> ClientTable:
     """What the clients of each role show of a refusal: `config/clients.yaml`."""
-    return read_client_table(_shipped("clients.yaml"), shipped_roles())
+    return read_client_table(_shipped("clients.yaml"), shipped_roles(encrypted=False))
 
 
 def _shipped(name: str) -> Mapping[str, object]:
@@ -79,7 +80,7 @@ def load_policy(path: Path) -> Policy:
     reading = Reading(path, tree)
     if tree.value is None and tree.problems:
         raise PolicyError(reading.sorted_problems())
-    row = read_shape(reading, shipped_roles())
+    row = read_shape(reading, shipped_roles(encrypted=False))
     table = shipped_roles(encrypted=row.messages.encrypted is not None)
     listeners = read_listeners(reading, dict(enumerate(row.publications)), row.limits, table)
     policy = Policy(

@@ -152,6 +152,7 @@ def test_names_are_bounded_in_number_and_length() -> None:
     assert host_names(["-" * 9 + "." * 9 + "a.corp.example"], CORP) == ("a.corp.example",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     [

@@ -349,6 +349,7 @@ def test_a_file_in_place_of_a_message_is_refused_however_it_is_packed(
         assert isinstance(look(body), Deny)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     [

@@ -16,7 +16,6 @@ import pytest
 
 from ibcm_bridge.cli import main
 from ibcm_bridge.lab.files import shipped_policy
-from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.speaker import command
 from ibcm_bridge.speaker.bindings import Binding, Source
 from ibcm_bridge.speaker.registry import Registry
@@ -36,13 +35,6 @@ class Done:
     status: int
     out: str
     err: str
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
-    directory = tmp_path_factory.mktemp("command")
-    pki.write(directory / "pki")
-    return directory
 
 
 @pytest.fixture

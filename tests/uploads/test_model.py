@@ -34,6 +34,7 @@ def test_no_file_but_one_that_was_inspected_whole(steps: list[Step]) -> None:
     play(steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_nor_in_long_runs(seed: int) -> None:
     # hypothesis likes its lists short and various; what is dangerous takes several packets that

@@ -266,6 +266,7 @@ def test_nor_is_one_in_other_letters(spool: Spool) -> None:
     assert answer.reason is Reason.UPLOAD_SESSION
 
 
+@pytest.mark.slow
 def test_small_fragments_take_no_more_room_or_time_than_large_ones(open_spool: Open) -> None:
     spool = open_spool(replace(LIMITS, largest=100_000, size=100_000))
     data = bytes(range(250)) * 40

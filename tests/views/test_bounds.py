@@ -76,6 +76,7 @@ PIECES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", PIECES)
 def test_looking_for_secrets_takes_time_in_proportion(piece: str) -> None:
     def seconds(size: int) -> float:
