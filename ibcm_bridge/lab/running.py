@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
+import random
 import re
 import signal
 import socket
@@ -245,6 +247,11 @@ class RunningBridge:
         said.put(None)
 
 
+FREE = range(20_000, 32_768)
+"""Below what Linux, macOS and Windows give to connections that go out: a port that is listened on
+later must not become the near end of one meanwhile (RFC 6335 §6; ip_local_port_range)."""
+
+
 def free_port() -> int:
     """A loopback port that was free a moment ago."""
     return free_ports(1)[0]
@@ -252,13 +259,13 @@ def free_port() -> int:
 
 def free_ports(count: int) -> list[int]:
     """As many loopback ports, no two the same."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
+    ports: list[int] = []
+    for port in random.sample(FREE, len(FREE)):
+        if len(ports) == count:
+            break
+        with socket.socket() as probe, contextlib.suppress(OSError):
             if os.name == "posix":
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+            probe.bind(("127.0.0.1", port))
+            ports.append(port)
+    return ports

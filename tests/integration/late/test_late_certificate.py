@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
 CASES = [(version, trust) for version in ("1.2", "1.3") for trust in ("lab", "foreign")]
-PORTS = {case: free_port() for case in CASES}
+PORTS: dict[tuple[str, str], int] = {}
+"""Of each case; chosen when the bridge is about to start, or somebody else would have them by then."""
 LARGE = 6_400_000
 """Characters, of which some 3.7 MB are sent; the role takes messages of up to 4 MB."""
 
@@ -31,7 +32,8 @@ LARGE = 6_400_000
 def change_policy(policy: dict[str, Any], apache: Apache) -> None:
     (bridge, *_) = policy["publications"]
     policy["publications"] = []
-    for case, port in PORTS.items():
+    for case in CASES:
+        port = PORTS[case] = free_port()
         roles = bridge["roles"]
         point = {**roles["management-point"], "connect": f"127.0.0.1:{apache.ports[case]}"}
         policy["publications"].append(
