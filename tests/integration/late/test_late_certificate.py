@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
 CASES = [(version, trust) for version in ("1.2", "1.3") for trust in ("lab", "foreign")]
 PORTS: dict[tuple[str, str], int] = {}
-"""Of each case; chosen when the bridge is about to start, or somebody else would have them by then."""
+"""Of each case; chosen as the bridge starts, before somebody else has them."""
 LARGE = 6_400_000
 """Characters, of which some 3.7 MB are sent; the role takes messages of up to 4 MB."""
 
