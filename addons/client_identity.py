@@ -12,11 +12,12 @@ from collections.abc import Callable
 from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
-from ibcm_bridge.decisions import Approved, Deny, Inspected, Reason
+from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.identity import Client
+from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.inspection.replies import RegistrationStatus, gives_policy, registration
 from ibcm_bridge.policy import Enforcement, MessageRules
-from ibcm_bridge.speaker.approval import approve
+from ibcm_bridge.speaker.approval import Approved, approve
 from ibcm_bridge.speaker.bindings import Binding, Standing
 from ibcm_bridge.speaker.learning import accepted, recognized
 from ibcm_bridge.speaker.registry import Registry, RegistryError

@@ -25,8 +25,9 @@ from ibcm_bridge.addons.endings import ReplyCollectedHook
 from ibcm_bridge.addons.passing import PassingLayer
 from ibcm_bridge.addons.procedure import Steps
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
+from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.byte_ranges import partial_body
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason, Refused
+from ibcm_bridge.decisions import Deny, Reason, Refused
 from ibcm_bridge.inspection.replies import ReplyFindings, unreadable_head
 from ibcm_bridge.origination import (
     Origination,
@@ -52,6 +53,7 @@ from ibcm_bridge.response_head import (
     next_response,
     response_reader,
 )
+from ibcm_bridge.speaker.approval import Approved
 
 
 class KeptLegClosed(Refused):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import exchange_of
-from ibcm_bridge.authorization import authorize
-from ibcm_bridge.decisions import Authorized
+from ibcm_bridge.authorization import Authorized, authorize
 from ibcm_bridge.policy import HttpPublication
 from ibcm_bridge.roles import NeverPublished
 

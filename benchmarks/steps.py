@@ -30,11 +30,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from benchmarks.comparison import message_request
-from ibcm_bridge.authorization import authorize
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Inspected
+from ibcm_bridge.authorization import Authorized, authorize
+from ibcm_bridge.decisions import Deny
 from ibcm_bridge.gate import gate
 from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
-from ibcm_bridge.inspection import inspect
+from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.replies import ReadReply, ReplyFindings, judge_reply, read_reply
 from ibcm_bridge.lab import ccm
@@ -57,7 +57,7 @@ from ibcm_bridge.response_head import (
     response_reader,
 )
 from ibcm_bridge.roles import ReplyReading
-from ibcm_bridge.speaker.approval import approve
+from ibcm_bridge.speaker.approval import Approved, approve
 from ibcm_bridge.speaker.bindings import Binding, Source
 from ibcm_bridge.speaker.claims import Claim, Signed, read_claim
 from ibcm_bridge.speaker.registry import Registry

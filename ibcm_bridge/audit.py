@@ -12,9 +12,10 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
-from ibcm_bridge.decisions import Approved, Deny, Reason
+from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.identity import CertificateFacts
 from ibcm_bridge.responses import requirement
+from ibcm_bridge.speaker.approval import Approved
 
 
 class Event(StrEnum):

@@ -8,17 +8,54 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from ibcm_bridge.byte_ranges import ByteRanges, read_byte_ranges
-from ibcm_bridge.decisions import Authorized, Deny, Reason
+from ibcm_bridge.decisions import Deny, NotATruthValue, Reason
 from ibcm_bridge.identity import AnonymousClient, Client, may_be_anonymous
 from ibcm_bridge.messages.soap import read_soap_type
-from ibcm_bridge.policy import HttpPublication, PublishedRole, UnlistedHeaders
+from ibcm_bridge.policy import HttpPublication, PublishedRole, SiteSystem, UnlistedHeaders
 from ibcm_bridge.request_head import TOKEN, RequestHead, content_type_parts
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.roles import BodyRule, Directory, Inspection, NeverPublished, Resource, RoleProfile
+from ibcm_bridge.roles import (
+    BodyRule,
+    Directory,
+    Inspection,
+    NeverPublished,
+    ReplyReading,
+    Resource,
+    RoleProfile,
+)
 from ibcm_bridge.routing import published_role
 from ibcm_bridge.uploads.packet import Packet, read_packet
+
+
+@dataclass(frozen=True, slots=True)
+class Authorized(NotATruthValue):
+    """This head may be sent to this site system, after its body has passed `body_rule`.
+
+    Made by `authorization.authorize` only. `head` is what will be sent: unlisted fields are gone.
+    """
+
+    role: RoleProfile
+    site_system: SiteSystem
+    head: RequestHead
+    body_rule: BodyRule
+    rule: str
+    dropped: tuple[str, ...]
+    user: bool = False
+    """Whether Windows authenticates the user behind it (USER-WINDOWS-AUTH)."""
+    reply: ReplyReading | None = None
+    """How the answer is to be read; None where it is passed on unread."""
+    path: str = ""
+    """Of the target, in lower case, without the slash it begins with."""
+    packet: Packet | None = None
+    """Of a BITS_POST, what it is."""
+    ranges: ByteRanges | None = None
+    """Of which parts of a file it is; None where it asks for the whole."""
+    acts: bool = False
+    """Whether it changes something, whatever its method says."""
+
 
 _OF_THIS_LEG = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
 """Fields for the bridge itself (RFC 9110 §7.6.1, §10.1.1): never sent on, and not counted as

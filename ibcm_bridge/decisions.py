@@ -14,18 +14,9 @@ Everything else is a `Deny`. None of the four can be used as a truth value: code
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NoReturn
-
-if TYPE_CHECKING:
-    from ibcm_bridge.byte_ranges import ByteRanges
-    from ibcm_bridge.messages.facts import MessageFacts
-    from ibcm_bridge.policy import SiteSystem
-    from ibcm_bridge.request_head import RequestHead
-    from ibcm_bridge.roles import BodyRule, ReplyReading, RoleProfile
-    from ibcm_bridge.speaker.bindings import Standing
-    from ibcm_bridge.uploads.packet import Packet
+from typing import NoReturn
 
 
 class Reason(StrEnum):
@@ -119,7 +110,7 @@ class Reason(StrEnum):
     BRIDGE_DEFECT = "bridge-defect"
 
 
-class _NotATruthValue:
+class NotATruthValue:
     __slots__ = ()
 
     def __bool__(self) -> NoReturn:
@@ -129,7 +120,7 @@ class _NotATruthValue:
 
 
 @dataclass(frozen=True, slots=True)
-class Deny(_NotATruthValue):
+class Deny(NotATruthValue):
     """A refusal: why, by which rule, and what the audit may say about it.
 
     `rule` names the line of policy or the check that refused, such as
@@ -154,78 +145,3 @@ class Refused(Exception):
     def __init__(self, denial: Deny) -> None:
         super().__init__(denial.reason.value)
         self.denial = denial
-
-
-@dataclass(frozen=True, slots=True)
-class Authorized(_NotATruthValue):
-    """This head may be sent to this site system, after its body has passed `body_rule`.
-
-    Made by `authorization.authorize` only. `head` is what will be sent: unlisted fields are gone.
-    """
-
-    role: RoleProfile
-    site_system: SiteSystem
-    head: RequestHead
-    body_rule: BodyRule
-    rule: str
-    dropped: tuple[str, ...]
-    user: bool = False
-    """Whether Windows authenticates the user behind it (USER-WINDOWS-AUTH)."""
-    reply: ReplyReading | None = None
-    """How the answer is to be read; None where it is passed on unread."""
-    path: str = ""
-    """Of the target, in lower case, without the slash it begins with."""
-    packet: Packet | None = None
-    """Of a BITS_POST, what it is."""
-    ranges: ByteRanges | None = None
-    """Of which parts of a file it is; None where it asks for the whole."""
-    acts: bool = False
-    """Whether it changes something, whatever its method says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inspected(_NotATruthValue):
-    """Nothing malicious is in this head and this body. Made by `inspection` only."""
-
-    authorized: Authorized
-    body: bytes
-    views: tuple[str, ...]
-    """What was looked at, for the audit: names and sizes such as ``inflated:28672``."""
-    message: MessageFacts | None
-    """Of a CCM_POST, what it says of itself."""
-    missed: tuple[str, ...] = ()
-    """Engines that gave no answer, where the policy lets that pass: name and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Speaker:
-    """For whom a request speaks, and what that was found out by."""
-
-    guid: str = ""
-    """As `speaker.guids` has it; empty where it names nobody."""
-    standing: Standing | None = None
-    """What the client's certificate is to that client GUID."""
-    signature: str = ""
-    """By which key it is signed (`speaker.approval.Signature`); empty where it is not."""
-    signing_key: bytes = field(default=b"", repr=False)
-    """SubjectPublicKeyInfo, DER, of the key by which it verified."""
-
-
-@dataclass(frozen=True, slots=True)
-class Approved(_NotATruthValue):
-    """This very head and this very body may be sent. Made by `speaker.approve` only."""
-
-    inspected: Inspected
-    speaker: Speaker
-    observed: tuple[Deny, ...] = ()
-    """What it would be refused for, did the policy not say to observe."""
-
-    @property
-    def authorized(self) -> Authorized:
-        """The head that may be sent, and where to."""
-        return self.inspected.authorized
-
-    @property
-    def body(self) -> bytes:
-        """The body that may be sent."""
-        return self.inspected.body

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from ibcm_bridge import audit
-from ibcm_bridge.authorization import authorize
+from ibcm_bridge.authorization import Authorized, authorize
 from ibcm_bridge.clients import ClientTable, RoleClient
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Reason, Refused
+from ibcm_bridge.decisions import Deny, Reason, Refused
 from ibcm_bridge.identity import (
     AuthenticatedClient,
     Client,
@@ -43,7 +43,7 @@ from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.responses import refusal, requirement
 from ibcm_bridge.revocation import Notes
 from ibcm_bridge.routing import ClientHelloFacts, route
-from ibcm_bridge.speaker.approval import Find, approve
+from ibcm_bridge.speaker.approval import Approved, Find, approve
 from ibcm_bridge.speaker.bindings import Standing
 from ibcm_bridge.uploads.packet import read_content_range
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Authorized, Deny, Reason
+from ibcm_bridge.authorization import Authorized
+from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.policy import (
     Address,
     BridgePublication,

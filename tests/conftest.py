@@ -16,8 +16,8 @@ from typing import NamedTuple
 import pytest
 from hypothesis import settings
 
-from ibcm_bridge.authorization import authorize
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Inspected
+from ibcm_bridge.authorization import Authorized, authorize
+from ibcm_bridge.decisions import Deny
 from ibcm_bridge.identity import (
     AuthenticatedClient,
     admit_anonymous,
@@ -25,6 +25,7 @@ from ibcm_bridge.identity import (
     certificate_facts,
     may_be_anonymous,
 )
+from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import (
     BridgePublication,
@@ -40,7 +41,7 @@ from ibcm_bridge.policy import (
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.roles import Mode, RoleProfile, RoleTable
-from ibcm_bridge.speaker.approval import approve
+from ibcm_bridge.speaker.approval import Approved, approve
 
 from .needs import LEFT_OUT, demand, must_have_all
 from .policy_samples import Problems, problems_of

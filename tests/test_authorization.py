@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.authorization import authorize
-from ibcm_bridge.decisions import Authorized, Deny, Reason
+from ibcm_bridge.authorization import Authorized, authorize
+from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.identity import AnonymousClient, AuthenticatedClient
 from ibcm_bridge.policy import BridgePublication
 from ibcm_bridge.request_head import RequestHead

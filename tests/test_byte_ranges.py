@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
+from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.byte_ranges import (
     MAX_RANGES,
     PART_BYTES,
@@ -18,7 +19,7 @@ from ibcm_bridge.byte_ranges import (
     partial_body,
     read_byte_ranges,
 )
-from ibcm_bridge.decisions import Authorized, Deny, Reason
+from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.lab.content import VALIDATORS, Answer, part
 from ibcm_bridge.request_head import RequestHead
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Inspected, Reason
+from ibcm_bridge.authorization import Authorized
+from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.gate import gate
-from ibcm_bridge.inspection import inspect
+from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.speaker.approval import Approved
 from ibcm_bridge.uploads.session import UploadPart
 
 Decide = Callable[[RequestHead], Authorized | Deny]

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.decisions import Authorized, Deny, Reason
+from ibcm_bridge.authorization import Authorized
+from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.patterns import ambiguities
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.request_target import RequestTarget, read_request_target

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
-from ibcm_bridge.inspection import SMALL_SOAP, inspect, inspect_small
+from ibcm_bridge.authorization import Authorized
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.inspection import SMALL_SOAP, Inspected, inspect, inspect_small
 from ibcm_bridge.inspection.looking import Subject, look
 from ibcm_bridge.messages.soap import SHARED, SOAP_1_1, SOAP_1_2
 from ibcm_bridge.request_head import RequestHead

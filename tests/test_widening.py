@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.decisions import Authorized, Deny, Reason
+from ibcm_bridge.authorization import Authorized
+from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import (
     ExtraHeaderRow,

@@ -15,13 +15,31 @@ through.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
+from ibcm_bridge.authorization import Authorized
+from ibcm_bridge.decisions import Deny, NotATruthValue, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.looking import Findings, Subject, look, scep_message
 from ibcm_bridge.inspection.reports import Report, no_report
+from ibcm_bridge.messages.facts import MessageFacts
 from ibcm_bridge.roles import Inspection
 from ibcm_bridge.uploads.session import UploadPart
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected(NotATruthValue):
+    """Nothing malicious is in this head and this body. Made by `inspection` only."""
+
+    authorized: Authorized
+    body: bytes
+    views: tuple[str, ...]
+    """What was looked at, for the audit: names and sizes such as ``inflated:28672``."""
+    message: MessageFacts | None
+    """Of a CCM_POST, what it says of itself."""
+    missed: tuple[str, ...] = ()
+    """Engines that gave no answer, where the policy lets that pass: name and why."""
+
 
 SMALL = 131_072
 """Bytes, sent and inflated. Reading and scanning an inventory of that size takes 0.6 ms, the

@@ -12,14 +12,52 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ibcm_bridge.decisions import Approved, Deny, Inspected, Reason, Speaker
+from ibcm_bridge.authorization import Authorized
+from ibcm_bridge.decisions import Deny, NotATruthValue, Reason
 from ibcm_bridge.identity import AuthenticatedClient, Client
+from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.messages.signatures import rsa_key, verifies
 from ibcm_bridge.policy import Enforcement, MessageRules, UnknownGuids
 from ibcm_bridge.speaker.bindings import Binding, Presented, Standing, standing
 from ibcm_bridge.speaker.claims import Claim, read_claim, read_timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """For whom a request speaks, and what that was found out by."""
+
+    guid: str = ""
+    """As `speaker.guids` has it; empty where it names nobody."""
+    standing: Standing | None = None
+    """What the client's certificate is to that client GUID."""
+    signature: str = ""
+    """By which key it is signed (`speaker.approval.Signature`); empty where it is not."""
+    signing_key: bytes = field(default=b"", repr=False)
+    """SubjectPublicKeyInfo, DER, of the key by which it verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approved(NotATruthValue):
+    """This very head and this very body may be sent. Made by `speaker.approve` only."""
+
+    inspected: Inspected
+    speaker: Speaker
+    observed: tuple[Deny, ...] = ()
+    """What it would be refused for, did the policy not say to observe."""
+
+    @property
+    def authorized(self) -> Authorized:
+        """The head that may be sent, and where to."""
+        return self.inspected.authorized
+
+    @property
+    def body(self) -> bytes:
+        """The body that may be sent."""
+        return self.inspected.body
+
 
 Find = Callable[[str], Binding | None]
 """Client GUID -> what it is bound to."""

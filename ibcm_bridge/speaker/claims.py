@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Deny, Inspected, Reason
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.messages.facts import MessageFacts
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.messages.signatures import read_public_key_blob, terminated

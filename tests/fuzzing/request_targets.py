@@ -15,7 +15,9 @@ from urllib.parse import unquote, urlsplit
 
 import h11
 
-from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
+from ibcm_bridge.authorization import Authorized
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.inspection.looking import Findings
 from ibcm_bridge.inspection.reports import Report, ReportError, read_report, write_report
 from ibcm_bridge.messages.facts import MessageFacts

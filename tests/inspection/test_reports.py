@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
+from ibcm_bridge.authorization import Authorized
+from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.endpoints import EndpointTable
-from ibcm_bridge.inspection import SMALL, conclude, inspect, inspect_small
+from ibcm_bridge.inspection import SMALL, Inspected, conclude, inspect, inspect_small
 from ibcm_bridge.inspection.looking import Findings, Subject, look
 from ibcm_bridge.inspection.reports import (
     MAX_LINE,

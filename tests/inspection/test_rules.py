@@ -20,8 +20,9 @@ from xml.sax.saxutils import escape, quoteattr
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
-from ibcm_bridge.decisions import Authorized, Deny, Inspected, Reason
-from ibcm_bridge.inspection import inspect
+from ibcm_bridge.authorization import Authorized
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.request_head import RequestHead

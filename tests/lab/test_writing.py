@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibcm_bridge.decisions import Approved, Authorized, Deny, Inspected, Reason
+from ibcm_bridge.authorization import Authorized
+from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
-from ibcm_bridge.inspection import inspect
+from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab import ccm, documents, life_cycle
 from ibcm_bridge.lab.client import Reply, Request
@@ -31,7 +32,7 @@ from ibcm_bridge.lab.writing import DECLARATION, ONE_BY_ONE, Empty, Writing
 from ibcm_bridge.policy import BridgePublication, Enforcement, MessageRules
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.roles import RoleTable
-from ibcm_bridge.speaker.approval import approve
+from ibcm_bridge.speaker.approval import Approved, approve
 from ibcm_bridge.speaker.bindings import Binding, Source
 
 NOW = datetime.datetime(2026, 7, 1, 12, 0, 0, tzinfo=datetime.UTC)

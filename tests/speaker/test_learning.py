@@ -6,11 +6,11 @@ import datetime
 
 import pytest
 
-from ibcm_bridge.decisions import Approved, Deny, Reason
+from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.identity import AnonymousClient
 from ibcm_bridge.lab import documents
 from ibcm_bridge.policy import MessageRules
-from ibcm_bridge.speaker.approval import approve
+from ibcm_bridge.speaker.approval import Approved, approve
 from ibcm_bridge.speaker.bindings import Binding, Renewal, Source
 from ibcm_bridge.speaker.learning import accepted, recognized
 
