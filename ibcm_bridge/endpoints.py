@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.messages.ccm import CcmRequest
-from ibcm_bridge.messages.document import Document, Place, SubjectElement
-from ibcm_bridge.messages.header import MsgHeader
+from ibcm_bridge.messages.document import Place, SubjectElement
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +51,6 @@ class RefusedMessage:
         """Whether anything but the header matters."""
         return bool(self.root or self.element or self.subject or self.at)
 
-    def is_about(self, document: Document) -> bool:
-        """Whether a document is what the row names."""
-        if self.root not in ("", document.root.lower()):
-            return False
-        if self.element and self.element not in document.elements:
-            return False
-        if self.subject is not None and self.subject not in document.subjects:
-            return False
-        return self.at is None or any(
-            value.strip().lower() == self.value for value in document.at(self.at)
-        )
-
     def covers(self, endpoint: str, root: str) -> bool:
         """Whether it is about every message with such a root for an endpoint."""
         if self.reply_to or self.subject or self.at or (self.root and self.element):
@@ -102,56 +87,3 @@ class EndpointTable:
         endpoints = [(name, sorted(one.roots), one) for name, one in self.endpoints.items()]
         rows = [(name, roots, one.anonymous, one.encrypted) for name, roots, one in endpoints]
         return repr((sorted(rows), self.refused, sorted(self.added), self.encrypted))
-
-    def judge(self, message: CcmRequest, *, user: bool) -> Endpoint | Deny:
-        """The endpoint a message may go to, or the refusal. `user`: authenticated by Windows."""
-        refusal = self._refused_by_name(message, user=user)
-        if refusal is not None:
-            return refusal
-        header = message.header
-        name = header.target_endpoint.lower()
-        endpoint = self.endpoints.get(name)
-        if endpoint is None and any(name == one for one, _ in self.added):
-            endpoint = Endpoint(header.target_endpoint, frozenset(), False, False)
-        if endpoint is None:
-            detail = f"{_named(header)} is not published"
-            return Deny(Reason.ENDPOINT, "endpoints.endpoints", detail)
-        if message.encrypted:
-            return self._judge_encrypted(endpoint)
-        for document in message.documents:
-            root = document.root.lower()
-            if root not in endpoint.roots and (name, root) not in self.added:
-                detail = f"{document.root[:64]} for {_named(header)}"
-                return Deny(Reason.MESSAGE, f"endpoints.{endpoint.name}.roots", detail)
-        return endpoint
-
-    def _refused_by_name(self, message: CcmRequest, *, user: bool) -> Deny | None:
-        header = message.header
-        name, reply_to = header.target_endpoint.lower(), header.reply_to.lower()
-        for row in self.refused:
-            if row.endpoint not in ("", name) or not reply_to.startswith(row.reply_to):
-                continue
-            if row.users and user:
-                continue
-            roots = [one.root for one in message.documents if row.is_about(one)]
-            if row.opt_in:
-                roots = [root for root in roots if (name, root.lower()) not in self.added]
-            if roots or not row.is_about_documents:
-                what = roots[0][:64] if roots else "a message"
-                detail = f"{what} for {_named(header)}"
-                return Deny(Reason.MESSAGE, "endpoints.refused", detail, row.requirement)
-        return None
-
-    def _judge_encrypted(self, endpoint: Endpoint) -> Endpoint | Deny:
-        detail = f"an encrypted message for {endpoint.name}"
-        if not endpoint.encrypted:
-            rule = f"endpoints.{endpoint.name}.encrypted"
-        elif not self.encrypted:
-            rule = "messages.encrypted"
-        else:
-            return endpoint
-        return Deny(Reason.BODY_NOT_INSPECTABLE, rule, detail)
-
-
-def _named(header: MsgHeader) -> str:
-    return header.target_endpoint or "no endpoint"

@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.messages.soap import SoapRequest
-
 
 @dataclass(frozen=True, slots=True)
 class SoapService:
@@ -36,25 +33,3 @@ class SoapTable:
             (path, one.namespace, sorted(one.operations)) for path, one in self.services.items()
         ]
         return repr((sorted(rows), sorted(self.refused.items())))
-
-    def judge(self, path: str, action: str, request: SoapRequest) -> Deny | None:
-        """The refusal of a request below a path (in lower case); None where there is none.
-
-        `action` is what the head says: .asmx chooses the operation by it and reads the Body for
-        that operation, others go by the Body (SOAP 1.1 section 6.1.1), so both must be the same.
-        """
-        service = self.services.get(path)
-        if service is None:
-            return _deny("services", f"no web service at {path[:128]}")
-        if action != request.action:
-            detail = f"{action[:128]} in the head, {request.action[:128]} in the body"
-            return _deny("agreement", detail)
-        if (why := self.refused.get(request.operation)) is not None:
-            return _deny("refused", f"{request.operation}: {why}")
-        if request.namespace != service.namespace or request.operation not in service.operations:
-            return _deny(service.path, f"{request.action[:192]} is not what a scan asks of it")
-        return None
-
-
-def _deny(rule: str, detail: str) -> Deny:
-    return Deny(Reason.SOAP_ACTION, f"soap_actions.{rule}", detail)

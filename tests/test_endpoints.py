@@ -11,6 +11,7 @@ import pytest
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.endpoint_table import read_endpoint_table
 from ibcm_bridge.endpoints import Endpoint, EndpointTable
+from ibcm_bridge.inspection.message_rules import judge_message
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.policy_file.reading import Reading
@@ -105,7 +106,7 @@ def encrypted(endpoint: str) -> CcmRequest:
 
 
 def denied(messages: EndpointTable, one: CcmRequest, *, user: bool = False) -> Deny:
-    result = messages.judge(one, user=user)
+    result = judge_message(messages, one, user=user)
     assert isinstance(result, Deny), result
     return result
 
@@ -144,7 +145,7 @@ def test_each_endpoint_takes_its_roots_however_they_are_written(
 ) -> None:
     for name in (endpoint, endpoint.upper()):
         for element in (root, root.lower()):
-            judged = messages.judge(message(name, f"<{element}/>"), user=False)
+            judged = judge_message(messages, message(name, f"<{element}/>"), user=False)
             assert isinstance(judged, Endpoint)
             assert judged.name == endpoint
 
@@ -187,11 +188,11 @@ def test_a_users_policy_is_for_users_that_windows_has_authenticated(
     asked = message("MP_PolicyManager", xml)
     denial = denied(messages, asked)
     assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-USER-DEPLOYMENT")
-    assert isinstance(messages.judge(asked, user=True), Endpoint)
+    assert isinstance(judge_message(messages, asked, user=True), Endpoint)
     # The computer's own, with or without a user.
     for user in (False, True):
         mine = message("MP_PolicyManager", documents.policy_request(GUID))
-        assert isinstance(messages.judge(mine, user=user), Endpoint)
+        assert isinstance(judge_message(messages, mine, user=user), Endpoint)
 
 
 @pytest.mark.parametrize("element", NOBODY)
@@ -201,7 +202,7 @@ def test_a_user_that_names_nobody_asks_for_no_users_policy(
     """As Microsoft's SDK writes for a computer (protocol.md §3.2)."""
     for user in (False, True):
         asked = message("MP_PolicyManager", asking(element))
-        assert isinstance(messages.judge(asked, user=user), Endpoint)
+        assert isinstance(judge_message(messages, asked, user=user), Endpoint)
     # What the request is about is said elsewhere, too.
     asked = message("MP_PolicyManager", asking(element).replace('"Machine"', '"USER"'))
     assert denied(messages, asked).requirement == "NO-USER-DEPLOYMENT"
@@ -210,7 +211,7 @@ def test_a_user_that_names_nobody_asks_for_no_users_policy(
 def test_a_second_document_may_name_a_user_too(messages: EndpointTable) -> None:
     for element in (NOBODY[0], SOMEBODY[0]):
         asked = message("MP_PolicyManager", asking(), attached=asking(element))
-        refused = isinstance(messages.judge(asked, user=False), Deny)
+        refused = isinstance(judge_message(messages, asked, user=False), Deny)
         assert refused == (element in SOMEBODY)
 
 
@@ -228,7 +229,7 @@ def test_an_element_that_is_itself_the_request_is_refused_though_it_is_empty(
         denial = denied(messages, message("MP_LocationManager", f"<{root}>{inner}</{root}>"))
         assert (denial.reason, denial.requirement) == (Reason.MESSAGE, cites)
     assert isinstance(
-        messages.judge(message("MP_LocationManager", f"<{root}/>"), user=False), Endpoint
+        judge_message(messages, message("MP_LocationManager", f"<{root}/>"), user=False), Endpoint
     )
 
 
@@ -239,7 +240,7 @@ def test_a_client_on_boot_media_does_not_register(messages: EndpointTable) -> No
         assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-OSD")
     installed = ON_BOOT_MEDIA.replace('AgentType="1"', 'AgentType="0"')
     assert isinstance(
-        messages.judge(message("MP_ClientRegistration", installed), user=False), Endpoint
+        judge_message(messages, message("MP_ClientRegistration", installed), user=False), Endpoint
     )
 
 
@@ -255,7 +256,7 @@ def test_an_encrypted_message_is_refused_unless_the_policy_lets_it_pass(
         assert denial.reason is Reason.BODY_NOT_INSPECTABLE
         if endpoint.encrypted:
             assert denial.rule == "messages.encrypted"
-            assert isinstance(opted_in.judge(encrypted(name), user=False), Endpoint)
+            assert isinstance(judge_message(opted_in, encrypted(name), user=False), Endpoint)
         else:
             # Nobody encrypts these: it would only hide what is asked.
             assert denial.rule == f"endpoints.{endpoint.name}.encrypted"
@@ -291,7 +292,7 @@ def test_a_policy_may_add_a_message(table: RoleTable, messages: EndpointTable) -
     assert not problems
     for endpoint, root in (("MP_LocationManager", "UpdateSFRequest"), ("mp_new", "ANYTHING")):
         one = message(endpoint, f"<{root}/>")
-        assert isinstance(more.judge(one, user=False), Endpoint)
+        assert isinstance(judge_message(more, one, user=False), Endpoint)
         denied(messages, one)
     # And no more than that.
     for endpoint, root in (("MP_HinvEndpoint", "UpdateSFRequest"), ("MP_New", "Report")):
@@ -316,7 +317,7 @@ def test_what_is_not_supported_cannot_be_added(
 ) -> None:
     more, problems = widened(table, "management-point", (endpoint, root))
     assert problems == [f"{root} for {endpoint} is refused for {cites}"]
-    assert isinstance(more.judge(message(endpoint, f"<{root}/>"), user=False), Deny)
+    assert isinstance(judge_message(more, message(endpoint, f"<{root}/>"), user=False), Deny)
 
 
 def test_a_role_without_messages_takes_none(table: RoleTable) -> None:

@@ -15,6 +15,8 @@ from urllib.parse import unquote_to_bytes
 
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
+from ibcm_bridge.inspection.message_rules import judge_message
+from ibcm_bridge.inspection.soap_rules import judge_soap
 from ibcm_bridge.inspection.uploaded import object_views
 from ibcm_bridge.messages.ccm import read_ccm_request
 from ibcm_bridge.messages.facts import MessageFacts, message_facts
@@ -199,7 +201,7 @@ def _soap(subject: Subject, _limit: int) -> _Content | Deny:
     request = read_soap(text, subject.where, soap_type.envelope)
     if isinstance(request, Deny):
         return request
-    refusal = rule.actions.judge(subject.path, action, request)
+    refusal = judge_soap(rule.actions, subject.path, action, request)
     if refusal is None:
         views = (text, request.as_read)
         refusal = check_fields(request.fields, request.events, views, subject.where)
@@ -310,7 +312,7 @@ def _ccm_message(subject: Subject, limit: int) -> _Content | Deny:
     if isinstance(message, Deny):
         return message
     assert subject.rule.messages is not None
-    endpoint = subject.rule.messages.judge(message, user=subject.user)
+    endpoint = judge_message(subject.rule.messages, message, user=subject.user)
     if isinstance(endpoint, Deny):
         return endpoint
     facts = message_facts(message, endpoint)

@@ -1,0 +1,78 @@
+"""Whether a message may go to its endpoint, by the tables in `config/endpoints.yaml`."""
+
+from __future__ import annotations
+
+from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.endpoints import Endpoint, EndpointTable, RefusedMessage
+from ibcm_bridge.messages.ccm import CcmRequest
+from ibcm_bridge.messages.document import Document
+from ibcm_bridge.messages.header import MsgHeader
+
+
+def judge_message(table: EndpointTable, message: CcmRequest, *, user: bool) -> Endpoint | Deny:
+    """The endpoint a message may go to, or the refusal. `user`: authenticated by Windows."""
+    refusal = _refused_by_name(table, message, user=user)
+    if refusal is not None:
+        return refusal
+    header = message.header
+    name = header.target_endpoint.lower()
+    endpoint = table.endpoints.get(name)
+    if endpoint is None and any(name == one for one, _ in table.added):
+        endpoint = Endpoint(header.target_endpoint, frozenset(), False, False)
+    if endpoint is None:
+        detail = f"{_named(header)} is not published"
+        return Deny(Reason.ENDPOINT, "endpoints.endpoints", detail)
+    if message.encrypted:
+        return _judge_encrypted(table, endpoint)
+    for document in message.documents:
+        root = document.root.lower()
+        if root not in endpoint.roots and (name, root) not in table.added:
+            detail = f"{document.root[:64]} for {_named(header)}"
+            return Deny(Reason.MESSAGE, f"endpoints.{endpoint.name}.roots", detail)
+    return endpoint
+
+
+def _refused_by_name(table: EndpointTable, message: CcmRequest, *, user: bool) -> Deny | None:
+    header = message.header
+    name, reply_to = header.target_endpoint.lower(), header.reply_to.lower()
+    for row in table.refused:
+        if row.endpoint not in ("", name) or not reply_to.startswith(row.reply_to):
+            continue
+        if row.users and user:
+            continue
+        roots = [one.root for one in message.documents if _is_about(row, one)]
+        if row.opt_in:
+            roots = [root for root in roots if (name, root.lower()) not in table.added]
+        if roots or not row.is_about_documents:
+            what = roots[0][:64] if roots else "a message"
+            detail = f"{what} for {_named(header)}"
+            return Deny(Reason.MESSAGE, "endpoints.refused", detail, row.requirement)
+    return None
+
+
+def _judge_encrypted(table: EndpointTable, endpoint: Endpoint) -> Endpoint | Deny:
+    detail = f"an encrypted message for {endpoint.name}"
+    if not endpoint.encrypted:
+        rule = f"endpoints.{endpoint.name}.encrypted"
+    elif not table.encrypted:
+        rule = "messages.encrypted"
+    else:
+        return endpoint
+    return Deny(Reason.BODY_NOT_INSPECTABLE, rule, detail)
+
+
+def _is_about(row: RefusedMessage, document: Document) -> bool:
+    """Whether a document is what the row names."""
+    if row.root not in ("", document.root.lower()):
+        return False
+    if row.element and row.element not in document.elements:
+        return False
+    if row.subject is not None and row.subject not in document.subjects:
+        return False
+    return row.at is None or any(
+        value.strip().lower() == row.value for value in document.at(row.at)
+    )
+
+
+def _named(header: MsgHeader) -> str:
+    return header.target_endpoint or "no endpoint"
