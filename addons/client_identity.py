@@ -15,7 +15,7 @@ from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.decisions import Deny, Reason
 from ibcm_bridge.identity import Client
 from ibcm_bridge.inspection import Inspected
-from ibcm_bridge.inspection.replies import RegistrationStatus, gives_policy, registration
+from ibcm_bridge.messages.registration_reply import RegistrationStatus, gives_policy, registration
 from ibcm_bridge.policy import Enforcement, MessageRules
 from ibcm_bridge.speaker.approval import Approved, approve
 from ibcm_bridge.speaker.bindings import Binding, Standing

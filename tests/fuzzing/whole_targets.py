@@ -12,14 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ibcm_bridge.decisions import Deny
 from ibcm_bridge.endpoints import Endpoint
 from ibcm_bridge.inspection.looking import Findings
-from ibcm_bridge.inspection.replies import (
-    ReadReply,
-    ReplyFindings,
-    judge_reply,
-    read_reply,
-    registration,
-    registration_doubt,
-)
+from ibcm_bridge.inspection.replies import ReadReply, ReplyFindings, judge_reply, read_reply
 from ibcm_bridge.inspection.reports import Report, read_report, write_report
 from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.lab.answers import ASSIGNMENTS, registration_response
@@ -28,6 +21,7 @@ from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.document import Document, Place, read_document
 from ibcm_bridge.messages.facts import message_facts
 from ibcm_bridge.messages.registration import read_registration
+from ibcm_bridge.messages.registration_reply import registration, registration_doubt
 from ibcm_bridge.messages.signatures import read_public_key_blob, rsa_key, verifies
 from ibcm_bridge.policy import Enforcement, MessageRules
 from ibcm_bridge.roles import ReplyReading

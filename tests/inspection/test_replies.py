@@ -14,20 +14,22 @@ from ibcm_bridge.inspection.replies import (
     MAX_REPLY,
     MOST,
     ReadReply,
-    RegistrationReply,
-    RegistrationStatus,
     ReplyFindings,
-    gives_policy,
     host_names,
     intranet_only,
     judge_reply,
     read_reply,
-    registration,
-    registration_doubt,
 )
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.answers import ASSIGNMENTS, BARE, ROOTS, authority
 from ibcm_bridge.messages.ccm_reply import CcmReply
+from ibcm_bridge.messages.registration_reply import (
+    RegistrationReply,
+    RegistrationStatus,
+    gives_policy,
+    registration,
+    registration_doubt,
+)
 from ibcm_bridge.policy import Enforcement, MessageRules
 from ibcm_bridge.roles import ReplyReading
 
