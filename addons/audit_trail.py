@@ -29,7 +29,7 @@ from ibcm_bridge.addons.client_authentication import failed_handshake
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
 from ibcm_bridge.addons.endings import Ended, EndedTunnel, RefusedConnection, Watcher
 from ibcm_bridge.budget import Hold
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity import AuthenticatedClient
 from ibcm_bridge.policy import (
     Listener,

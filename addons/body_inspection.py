@@ -11,7 +11,7 @@ from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection import conclude, inspect_small
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.looking import Subject

@@ -24,7 +24,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord, Connections
 from ibcm_bridge.addons.endings import RefusedConnection
 from ibcm_bridge.addons.held_trust import Clock, HeldTrust, utc_now
 from ibcm_bridge.addons.verification import Path
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity import (
     CertificateFacts,
     admit_anonymous,

@@ -25,7 +25,7 @@ from OpenSSL import SSL
 from ibcm_bridge.addons import tls_contexts
 from ibcm_bridge.addons.clamav import ClamAvEngine, described
 from ibcm_bridge.addons.held_trust import HeldTrust
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.inspection.engines import EngineError
 from ibcm_bridge.origination import certificate_refused

@@ -12,7 +12,7 @@ from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.budget import Budget, Hold
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.gate import Decision
 from ibcm_bridge.identity import CertificateFacts, Client
 from ibcm_bridge.inspection.replies import ReplyFindings

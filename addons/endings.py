@@ -12,7 +12,7 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 
 
 @dataclass

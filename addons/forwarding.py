@@ -27,7 +27,7 @@ from ibcm_bridge.addons.procedure import Steps
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.byte_ranges import partial_body
-from ibcm_bridge.decisions import Deny, Reason, Refused
+from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.inspection.replies import ReplyFindings, unreadable_head
 from ibcm_bridge.origination import (
     Origination,

@@ -27,10 +27,11 @@ from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.relay import RelayLayer
 from ibcm_bridge.addons.timers import Deadline
 from ibcm_bridge.addons.tls_ending import CutOff, TlsEnding, alert_record
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusal_response import response_bytes
+from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.identity import admit_anonymous
 from ibcm_bridge.policy import Limits, PlaintextListener, TunnelPublication
-from ibcm_bridge.responses import refusal, response_bytes
 from ibcm_bridge.routing import ClientHelloFacts, route
 
 _TLS_HANDSHAKE = 0x16

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from ibcm_bridge.addons.content_engines import EngineSetup
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.looking import Findings, Subject, look
 from ibcm_bridge.inspection.reports import Report, write_report

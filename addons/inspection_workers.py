@@ -23,7 +23,7 @@ from typing import Self
 
 from ibcm_bridge.addons.content_engines import EngineSetup
 from ibcm_bridge.addons.inspection_worker import framed
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.looking import Subject
 from ibcm_bridge.inspection.reports import (
     MAX_LINE,

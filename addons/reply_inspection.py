@@ -9,7 +9,7 @@ from __future__ import annotations
 from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import exchange_of
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.replies import ReadReply, judge_reply, read_reply
 from ibcm_bridge.policy import MessageRules
 from ibcm_bridge.speaker.approval import Approved

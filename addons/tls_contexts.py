@@ -38,7 +38,7 @@ from ibcm_bridge.addons.verification import (
     path_of,
     refused_by_openssl,
 )
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
 from ibcm_bridge.policy import Credential, TlsVersion, Trust
 

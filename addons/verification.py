@@ -15,7 +15,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from ibcm_bridge.certification_path import judge_path
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy import Trust
 from ibcm_bridge.revocation import RULE, Lists, Notes, lists_of
 

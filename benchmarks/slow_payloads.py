@@ -16,7 +16,7 @@ from importlib.resources import files
 
 from ibcm_bridge.addons.content_engines import EngineSetup
 from ibcm_bridge.addons.inspection_workers import InspectionWorkers
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.looking import Subject, look
 from ibcm_bridge.lab import ccm

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import h11
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 
 MAX_RANGES = 500
 PART_BYTES = 180

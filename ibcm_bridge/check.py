@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from ibcm_bridge.certification_path import issued, malformation, weak_key, weak_signature
 from ibcm_bridge.check_listeners import is_ip_address
 from ibcm_bridge.check_lists import check_lists, distribution_urls
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
 from ibcm_bridge.policy import (

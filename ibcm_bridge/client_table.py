@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ibcm_bridge.clients import ClientTable, Doing, RoleClient
-from ibcm_bridge.responses import NextStep
+from ibcm_bridge.decisions.client_reaction import NextStep
+from ibcm_bridge.decisions.role_clients import ClientTable, Doing, RoleClient
 from ibcm_bridge.roles import RoleProfile, RoleTable
 from ibcm_bridge.table_rows import as_mapping, as_string, as_strings, only
 

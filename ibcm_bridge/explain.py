@@ -15,8 +15,9 @@ from cryptography import x509
 
 from ibcm_bridge import audit
 from ibcm_bridge.authorization import Authorized, authorize
-from ibcm_bridge.clients import ClientTable, RoleClient
-from ibcm_bridge.decisions import Deny, Reason, Refused
+from ibcm_bridge.decisions.denial import Deny, Reason, Refused
+from ibcm_bridge.decisions.refusals import refusal, requirement
+from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
 from ibcm_bridge.identity import (
     AuthenticatedClient,
     Client,
@@ -40,7 +41,6 @@ from ibcm_bridge.policy import (
 )
 from ibcm_bridge.question import Question, Url
 from ibcm_bridge.request_head import RequestHead, read_request_head
-from ibcm_bridge.responses import refusal, requirement
 from ibcm_bridge.revocation import Notes
 from ibcm_bridge.routing import ClientHelloFacts, route
 from ibcm_bridge.speaker.approval import Approved, Find, approve

@@ -11,7 +11,7 @@ import enum
 from dataclasses import dataclass
 
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy import (
     Address,
     BridgePublication,

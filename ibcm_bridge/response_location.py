@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 
 FIELDS = frozenset((b"location", b"content-location"))
 """RFC 9110 §10.2.2 and §8.7."""

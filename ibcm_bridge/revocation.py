@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy import Trust
 from ibcm_bridge.revocation_list import (
     Key,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy import HttpPublication, Listener, Publication, PublishedRole
 from ibcm_bridge.request_target import RequestTarget
 from ibcm_bridge.roles import NeverPublished

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 
 from ibcm_bridge.authorization import Authorized, authorize
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity import (
     AuthenticatedClient,
     admit_anonymous,

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge import audit
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.identity import AuthenticatedClient, CertificateFacts
-from ibcm_bridge.responses import REFUSALS
 
 
 def test_a_denial_is_written_with_reason_rule_and_requirement() -> None:

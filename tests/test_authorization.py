@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.authorization import Authorized, authorize
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusal_response import response_bytes
+from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.identity import AnonymousClient, AuthenticatedClient
 from ibcm_bridge.policy import BridgePublication
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.responses import requirement, response_bytes
 from ibcm_bridge.roles import (
     CertificatePolicy,
     ReplyReading,

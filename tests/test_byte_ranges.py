@@ -19,7 +19,7 @@ from ibcm_bridge.byte_ranges import (
     partial_body,
     read_byte_ranges,
 )
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.content import VALIDATORS, Answer, part
 from ibcm_bridge.request_head import RequestHead
 

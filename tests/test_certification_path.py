@@ -25,7 +25,7 @@ from ibcm_bridge.certification_path import (
     weak_key,
     weak_signature,
 )
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import Trust
 from ibcm_bridge.revocation import lists_of

@@ -8,7 +8,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.speaker.approval import Approved

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.responses import requirement
 from ibcm_bridge.roles import Resource, RoleProfile, RoleTable, Widening
 
 DENIED = [

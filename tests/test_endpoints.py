@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.endpoint_table import read_endpoint_table
 from ibcm_bridge.endpoints import Endpoint, EndpointTable
 from ibcm_bridge.inspection.message_rules import judge_message
@@ -17,7 +18,6 @@ from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import ExtraMessageRow, RoleRow
 from ibcm_bridge.policy_file.widening import read_profile
-from ibcm_bridge.responses import requirement
 from ibcm_bridge.roles import RoleTable
 from ibcm_bridge.yaml_tree import Tree
 

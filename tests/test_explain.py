@@ -16,7 +16,7 @@ from mitmproxy.test import tflow
 
 from ibcm_bridge.addons.runner import circumstances
 from ibcm_bridge.cli import main
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.explain import Explanation, NoListenerError, Port, explain, listed
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar

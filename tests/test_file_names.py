@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.file_names import LONGEST, is_short_name, misread_name
 from ibcm_bridge.request_target import RequestTarget, read_request_target
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.client_reaction import NextStep
+from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.origination import WhenClosed, closed_unanswered, when_closed
-from ibcm_bridge.responses import NextStep, refusal
 from ibcm_bridge.roles import RoleTable
 
 

@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request_head import RequestHead, read_request_head
 
 Decide = Callable[[RequestHead], Authorized | Deny]

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusal_response import response_bytes
+from ibcm_bridge.decisions.refusals import refusal, requirement
 from ibcm_bridge.patterns import ambiguities
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.responses import refusal, requirement, response_bytes
 from ibcm_bridge.roles import Inspection, Resource, RoleTable
 
 Decide = Callable[[RequestHead], Authorized | Deny]

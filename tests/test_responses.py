@@ -7,8 +7,10 @@ from http import HTTPStatus
 import h11
 import pytest
 
-from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.responses import REFUSALS, NextStep, Refusal, refusal, requirement, response_bytes
+from ibcm_bridge.decisions.client_reaction import NextStep
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusal_response import response_bytes
+from ibcm_bridge.decisions.refusals import REFUSALS, Refusal, refusal, requirement
 
 SECRET = "mp01.corp.example 10.0.0.1 /SMS_MP/.sms_pol?{LAB00001}"
 OVER_HTTP = [reason for reason, row in REFUSALS.items() if row.status is not None]

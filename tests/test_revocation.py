@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab import certificates as made
 from ibcm_bridge.lab.certificates import ISSUING_CRL_URL, Credential
 from ibcm_bridge.lab.pki import LabPki

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy import (
     BridgePublication,
     Listener,

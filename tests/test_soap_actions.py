@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.inspection import SMALL_SOAP, Inspected, inspect, inspect_small
 from ibcm_bridge.inspection.looking import Subject, look
 from ibcm_bridge.messages.soap import SHARED, SOAP_1_1, SOAP_1_2
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.responses import REFUSALS
 from ibcm_bridge.roles import RoleTable
 from ibcm_bridge.soap_actions import SoapTable
 from ibcm_bridge.soap_table import read_soap_table

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import (
     ExtraHeaderRow,
@@ -22,7 +23,6 @@ from ibcm_bridge.policy_file.rows import (
 )
 from ibcm_bridge.policy_file.widening import read_profile
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.responses import requirement
 from ibcm_bridge.roles import Resource, RoleProfile, RoleTable, Widening
 from ibcm_bridge.yaml_tree import Tree
 

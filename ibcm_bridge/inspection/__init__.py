@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny, NotATruthValue, Reason
+from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.looking import Findings, Subject, look, scep_message
 from ibcm_bridge.inspection.reports import Report, no_report

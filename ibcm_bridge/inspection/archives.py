@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Deny, Reason, Refused
+from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 
 MAX_ARCHIVE_DEPTH = 4
 """Archives within each other. ClamAV goes 17 deep by default (MaxRecursion); logs that are packed,

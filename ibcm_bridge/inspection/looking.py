@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
 from ibcm_bridge.inspection.message_rules import judge_message
 from ibcm_bridge.inspection.soap_rules import judge_soap

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.endpoints import Endpoint, EndpointTable, RefusedMessage
 from ibcm_bridge.messages.ccm import CcmRequest
 from ibcm_bridge.messages.document import Document

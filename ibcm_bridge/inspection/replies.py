@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.ccm_reply import CcmReply, read_ccm_reply
 from ibcm_bridge.messages.xml import check_xml, decode_xml, read_xml
 from ibcm_bridge.policy import Enforcement, MessageRules

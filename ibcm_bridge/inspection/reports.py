@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.looking import Findings
 from ibcm_bridge.messages.facts import MessageFacts
 from ibcm_bridge.messages.registration import Registration

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.soap import SoapRequest
 from ibcm_bridge.soap_actions import SoapTable
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ibcm_bridge.decisions import Deny, Reason, Refused
+from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.inspection.archives import (
     MAX_ARCHIVE_DEPTH,
     Allowance,

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.document import Document, read_document
 from ibcm_bridge.messages.header import COMPRESSED, ENCRYPTED, MsgHeader, read_header
 from ibcm_bridge.messages.multipart import Part, read_multipart

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.ccm import inflate
 from ibcm_bridge.messages.document import Document, read_document
 from ibcm_bridge.messages.header import COMPRESSED, ENCRYPTED

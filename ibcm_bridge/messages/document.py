@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_DEPTH, MAX_NAMES, MAX_VALUE, MAX_VALUES
 from ibcm_bridge.messages.xml import DepthError, EndElement, StartElement, check_xml
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.endpoints import Endpoint
 from ibcm_bridge.messages.ccm import CcmRequest
 from ibcm_bridge.messages.document import Document, Place

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_HEADER, MAX_HOOKS, MAX_PROPERTIES, MAX_SLICES
 from ibcm_bridge.messages.xml import attribute_values, check_xml, decode_utf16
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_NAMES, MAX_SOAP_DEPTH
 from ibcm_bridge.messages.soap_fields import COOKIES, TEXTS, SoapField
 from ibcm_bridge.messages.xml import EndElement, StartElement, check_xml

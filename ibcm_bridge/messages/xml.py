@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from xml.parsers import expat
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_DEPTH
 
 PIECE = 262_144

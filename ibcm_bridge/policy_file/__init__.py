@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ibcm_bridge import yaml_tree
 from ibcm_bridge.client_table import read_client_table
-from ibcm_bridge.clients import ClientTable
+from ibcm_bridge.decisions.role_clients import ClientTable
 from ibcm_bridge.endpoint_table import read_endpoint_table
 from ibcm_bridge.policy import ClamAv, Limits, Policy, UploadRules, WhenUnwritable
 from ibcm_bridge.policy_file.folders import is_folder

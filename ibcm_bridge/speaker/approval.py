@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny, NotATruthValue, Reason
+from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
 from ibcm_bridge.identity import AuthenticatedClient, Client
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.messages.signatures import rsa_key, verifies

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.messages.facts import MessageFacts
 from ibcm_bridge.messages.registration import Registration

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import datetime
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity import Client
 from ibcm_bridge.speaker.approval import Approved, Signature, presented
 from ibcm_bridge.speaker.bindings import Binding, Presented, Renewal, Source, Standing, standing

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Deny, Reason
-from ibcm_bridge.responses import SESSION_NOT_FOUND
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusals import SESSION_NOT_FOUND
 
 _SESSION = re.compile(rb"[0-9A-Za-z{}-]{1,100}")
 _OFFSET = re.compile(rb"0|[1-9][0-9]{0,17}")

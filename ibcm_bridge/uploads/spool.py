@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.shared_database import DatabaseError, Kind, SharedDatabase
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
 from ibcm_bridge.uploads.packet import ContentRange, Packet, PacketType

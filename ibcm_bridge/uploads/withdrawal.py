@@ -6,9 +6,10 @@ of the bridge's own, which is decided on like one of the client's.
 
 from __future__ import annotations
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.client_reaction import NextStep
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.responses import NextStep, refusal
 from ibcm_bridge.uploads.session import Session
 
 _ITS_OWN = frozenset((b"host", b"user-agent", b"accept"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.views.concealing import kind_of_name
 from ibcm_bridge.views.markup import show_document
 from ibcm_bridge.views.page import Page

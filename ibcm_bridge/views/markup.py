@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.messages.ccm import inflate
 from ibcm_bridge.messages.xml import decode_xml
 from ibcm_bridge.views.concealing import Kind, is_secret_class, kind_of_name

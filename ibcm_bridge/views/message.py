@@ -6,7 +6,7 @@ with the reason, and shown as far as it is read.
 
 from __future__ import annotations
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.messages.ccm import read_ccm_request
 from ibcm_bridge.messages.ccm_reply import CcmReply, read_ccm_reply
 from ibcm_bridge.messages.limits import MAX_HEADER

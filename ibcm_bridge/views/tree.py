@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.messages.limits import MAX_DEPTH
 from ibcm_bridge.messages.xml import DepthError, check_xml
 from ibcm_bridge.views.page import Page

@@ -43,7 +43,8 @@ from ibcm_bridge.addons import (
 )
 from ibcm_bridge.addons.front_door import BridgedClientTls
 from ibcm_bridge.addons.listener import BridgeConnectionHandler, BridgeInstance, BridgeMode
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab import certificates
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import Reply
@@ -51,7 +52,6 @@ from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy import Trust
 from ibcm_bridge.response_body import ResponseBody
 from ibcm_bridge.response_head import BodyEnd
-from ibcm_bridge.responses import REFUSALS
 
 from .conftest import GOOD, Lab, Running, bridged_publication, changed, open_connection, wait_for
 

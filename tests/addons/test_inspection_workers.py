@@ -14,7 +14,7 @@ import pytest
 from ibcm_bridge.addons import inspection_workers
 from ibcm_bridge.addons.content_engines import EngineSetup
 from ibcm_bridge.addons.inspection_workers import InspectionWorkers
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.looking import Findings, Subject
 from ibcm_bridge.inspection.reports import Report
 from ibcm_bridge.lab import ccm

@@ -6,7 +6,7 @@ import email
 import email.policy
 from collections.abc import Iterator
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.answers import ASSIGNMENTS
 from ibcm_bridge.messages.document import read_document

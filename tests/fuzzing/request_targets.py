@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import h11
 
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.inspection.looking import Findings
 from ibcm_bridge.inspection.reports import Report, ReportError, read_report, write_report

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 
 MAX_DETAIL = 400
 """Characters; `inspection.replies` has the longest."""

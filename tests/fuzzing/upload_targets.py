@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.looking import Findings, Subject, look
 from ibcm_bridge.inspection.uploaded import object_views
 from ibcm_bridge.lab import documents, updates

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.endpoints import Endpoint
 from ibcm_bridge.inspection.looking import Findings
 from ibcm_bridge.inspection.replies import ReadReply, ReplyFindings, judge_reply, read_reply

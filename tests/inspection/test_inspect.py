@@ -9,7 +9,7 @@ from importlib.resources import files
 import pytest
 
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError, YaraEngine
 from ibcm_bridge.lab import ccm, documents

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.looking import Findings, Subject, look
 from ibcm_bridge.lab.case_requests import eicar

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.replies import (
     MAX_NAME,
     MAX_REPLY,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.endpoints import EndpointTable
 from ibcm_bridge.inspection import SMALL, Inspected, conclude, inspect, inspect_small
 from ibcm_bridge.inspection.looking import Findings, Subject, look

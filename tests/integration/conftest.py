@@ -33,7 +33,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab import ccm, certificates, documents, signing
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import LabClient, Reply, load_credential, request_bytes
@@ -42,7 +43,6 @@ from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import BRIDGED, RunningBridge
 from ibcm_bridge.lab.site_systems import Address, SiteSystems
-from ibcm_bridge.responses import REFUSALS
 from tests.needs import demand
 
 DEADLINE = 10.0

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.content import NAMED, SETUP
 from ibcm_bridge.lab.life_cycle import listing
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab import ccm, documents
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.case_requests import eicar
 from ibcm_bridge.lab.client import ConnectionEnded, LabClient, Reply, Request
 from ibcm_bridge.lab.uploads import SESSION, Upload

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.files import shipped_policy

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.client import ConnectionEnded
 from ibcm_bridge.lab.running import free_port
 from ibcm_bridge.response_head import MAX_INFORMATIONAL

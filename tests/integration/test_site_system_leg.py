@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab import ccm, certificates
 from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki import LabPki

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab import ccm
-from ibcm_bridge.responses import REFUSALS
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.case_requests import eicar
 from ibcm_bridge.lab.client import LabClient, Reply, Request
 from ibcm_bridge.lab.uploads import SESSION, Upload
-from ibcm_bridge.responses import REFUSALS
 
 if TYPE_CHECKING:
     from ibcm_bridge.lab.certificates import Credential

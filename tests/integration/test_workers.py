@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.client import LabClient, Reply
 from ibcm_bridge.lab.running import BRIDGED, RunningBridge

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from ibcm_bridge.addons.runner import circumstances
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.explain import Explanation, explain
 from ibcm_bridge.lab.case_table import CASES
 from ibcm_bridge.lab.cases import Case, Client, credentials

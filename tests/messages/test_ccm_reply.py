@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.answers import ASSIGNMENTS
 from ibcm_bridge.lab.replies import MessageReplies

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.endpoints import Endpoint
 from ibcm_bridge.inspection.looking import Findings
 from ibcm_bridge.inspection.reports import Report, read_report, write_report

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.endpoints import Endpoint
 from ibcm_bridge.messages import limits
 from ibcm_bridge.messages.ccm import CcmRequest

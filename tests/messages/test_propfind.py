@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.propfind import read_propfind
 from ibcm_bridge.roles import RoleTable
 

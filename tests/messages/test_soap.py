@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_NAMES, MAX_SOAP_DEPTH
 from ibcm_bridge.messages.soap import (
     SHARED,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.decisions import Reason
-from ibcm_bridge.responses import REFUSALS
+from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.roles import RoleTable
 
 ROOT = Path(__file__).parents[2]

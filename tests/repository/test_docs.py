@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.clients import Doing
+from ibcm_bridge.decisions.refusals import REFUSALS
+from ibcm_bridge.decisions.role_clients import Doing
 from ibcm_bridge.lab.case_table import CASES, NOT_SHOWN
 from ibcm_bridge.lab.requirements import REQUIREMENTS
 from ibcm_bridge.policy_file import shipped_clients
-from ibcm_bridge.responses import REFUSALS
 
 ROOT = Path(__file__).parents[2]
 REFUSALS_PAGE = ROOT / "docs" / "refusals.md"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.endpoints import EndpointTable
 from ibcm_bridge.inspection import archives
 from ibcm_bridge.messages import limits

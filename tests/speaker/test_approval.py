@@ -10,12 +10,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.identity import AnonymousClient
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.policy import Enforcement, MessageRules, UnknownGuids
-from ibcm_bridge.responses import requirement
 from ibcm_bridge.speaker.approval import Approved, Signature, approve
 from ibcm_bridge.speaker.bindings import Binding, Renewal, Source, Standing
 

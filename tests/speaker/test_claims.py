@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.speaker.claims import Claim, read_claim, read_timestamp
 from ibcm_bridge.speaker.guids import read_guid

@@ -6,7 +6,7 @@ import datetime
 
 import pytest
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity import AnonymousClient
 from ibcm_bridge.lab import documents
 from ibcm_bridge.policy import MessageRules

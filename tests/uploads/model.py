@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ibcm_bridge.decisions import Deny
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.content import Answer
 from ibcm_bridge.lab.uploads import PROTOCOL, UploadServer
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement, read_acknowledgement

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement, read_acknowledgement
 
 Fields = list[tuple[bytes, bytes]]

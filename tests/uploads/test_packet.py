@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.uploads.packet import (
     MAX_FIELD,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
 from ibcm_bridge.uploads.packet import ContentRange, Packet, PacketType
 from ibcm_bridge.uploads.session import Sender, StoredObject, UploadPart

@@ -1,7 +1,7 @@
 """An audit record for who looks on: how it ended first, then all of it."""
 
 from ibcm_bridge import audit
-from ibcm_bridge.decisions import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.views.records import lines, summary
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.cases import Case, Far
 from ibcm_bridge.lab.client import Reply, Request
 from ibcm_bridge.lab.outcomes import NO_TUNNEL, Outcome, Result
@@ -14,7 +15,6 @@ from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.report import SHORT, WORDS, case_data, standing
 from ibcm_bridge.lab.requirements import REQUIREMENTS
 from ibcm_bridge.policy_file import shipped_clients
-from ibcm_bridge.responses import REFUSALS
 from ibcm_bridge.views import recognized, rendered
 
 MAX_VIEW = 24_000

@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from ibcm_bridge.decisions import Reason
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.running import free_port
 
 if TYPE_CHECKING:

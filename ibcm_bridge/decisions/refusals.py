@@ -13,26 +13,10 @@ handshake has no status, and is tried again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from http import HTTPStatus
 
-from ibcm_bridge.decisions import Deny, Reason
-
-
-class NextStep(Enum):
-    """What becomes of what was asked; `clients` says by role what that means."""
-
-    GIVES_UP = "gives up"
-    TRIES_AGAIN = "tries again"
-    STARTS_OVER = "starts over"
-    GOES_ON = "goes on"
-    CANNOT_CONNECT = "cannot connect"
-
-    @property
-    def short(self) -> str:
-        """In words, after "the client"."""
-        return self.value
-
+from ibcm_bridge.decisions.client_reaction import NextStep
+from ibcm_bridge.decisions.denial import Deny, Reason
 
 SESSION_NOT_FOUND = 0x8020001F
 INVALID = 0x80070057
@@ -40,8 +24,6 @@ DENIED = 0x80070005
 TOO_LARGE = 0x80200020
 """BG_E_SESSION_NOT_FOUND, E_INVALIDARG, E_ACCESSDENIED and BG_E_TOO_LARGE ([MC-BUP] §2.2.1.2)."""
 
-_CONTEXT_SERVER = "0x5"
-"""[MC-BUP] §2.2.1.2: it went wrong at the server, not in an application behind it."""
 
 _PASSING_4XX = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT)
 _FINAL_5XX = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
@@ -303,10 +285,6 @@ REFUSALS: dict[Reason, Refusal] = {
 }
 
 
-RETRY_AFTER = 60
-"""Seconds (RFC 9110 §10.2.3), for what is only the bridge's own to mend."""
-
-
 def refusal(deny: Deny) -> Refusal:
     """The row for a denial."""
     return REFUSALS[deny.reason]
@@ -315,43 +293,3 @@ def refusal(deny: Deny) -> Refusal:
 def requirement(deny: Deny) -> str:
     """The requirement a denial enforces: its own, or its reason's."""
     return deny.requirement or REFUSALS[deny.reason].requirement
-
-
-def response_bytes(
-    deny: Deny, reference: str, *, head_only: bool = False, upload: bool = False
-) -> bytes:
-    """The whole response to send before closing. `reference` leads to the audit record.
-
-    `upload`: to a packet of BITS, which is told an error of its own.
-    """
-    row = refusal(deny)
-    status = row.status or HTTPStatus.FORBIDDEN
-    body = f"{row.text}\r\nRequirement: {requirement(deny)}\r\nReference: {reference}\r\n".encode()
-    more = f"Allow: {', '.join(deny.allowed_methods)}\r\n" if deny.allowed_methods else ""
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        more += f"Retry-After: {RETRY_AFTER}\r\n"
-    if upload:
-        more += "".join(f"{name}: {value}\r\n" for name, value in _for_bits(deny, row))
-    head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        f"{more}"
-        "Content-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(body)}\r\n"
-        "Cache-Control: no-store\r\n"
-        "Connection: close\r\n"
-        "\r\n"
-    ).encode("ascii")
-    return head if head_only else head + body
-
-
-def _for_bits(deny: Deny, row: Refusal) -> list[tuple[str, str]]:
-    """The fields of an Ack ([MC-BUP] §2.2.1.2), by the names that Windows has for them."""
-    fields = [("BITS-Packet-Type", "Ack")]
-    if deny.received is not None:
-        fields.append(("BITS-Received-Content-Range", str(deny.received)))
-    error = row.bits_error
-    if error is None and row.status is HTTPStatus.FORBIDDEN:
-        error = DENIED
-    if error is not None:
-        fields += [("BITS-Error-Code", f"0x{error:08X}"), ("BITS-Error-Context", _CONTEXT_SERVER)]
-    return fields

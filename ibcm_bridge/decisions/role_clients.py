@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from ibcm_bridge.responses import NextStep, Refusal
+from ibcm_bridge.decisions.client_reaction import NextStep
+from ibcm_bridge.decisions.refusals import Refusal
 
 
 @dataclass(frozen=True, slots=True)
