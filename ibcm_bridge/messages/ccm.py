@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.document import Document, read_document
-from ibcm_bridge.messages.header import COMPRESSED, ENCRYPTED, MsgHeader, read_header
+from ibcm_bridge.messages.msg_header import COMPRESSED, ENCRYPTED, MsgHeader, read_header
 from ibcm_bridge.messages.multipart import Part, read_multipart
 from ibcm_bridge.messages.xml import decode_utf16
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.ccm import inflate
 from ibcm_bridge.messages.document import Document, read_document
-from ibcm_bridge.messages.header import COMPRESSED, ENCRYPTED
 from ibcm_bridge.messages.limits import MAX_HEADER
+from ibcm_bridge.messages.msg_header import COMPRESSED, ENCRYPTED
 from ibcm_bridge.messages.multipart import Part, read_multipart
 from ibcm_bridge.messages.xml import check_xml, decode_utf16
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from ibcm_bridge.messages.ccm_reply import CcmReply
+from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.messages.xml import check_xml
-from ibcm_bridge.speaker.guids import read_guid
 
 
 class RegistrationStatus(IntEnum):

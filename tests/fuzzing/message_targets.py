@@ -10,8 +10,8 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.answers import ASSIGNMENTS
 from ibcm_bridge.messages.document import read_document
-from ibcm_bridge.messages.header import read_header
 from ibcm_bridge.messages.limits import MAX_HOOKS, MAX_PARTS, MAX_SLICES
+from ibcm_bridge.messages.msg_header import read_header
 from ibcm_bridge.messages.multipart import read_multipart
 from ibcm_bridge.messages.xml import decode_xml, read_xml
 from tests.messages.agreement import agree_on_document, agree_on_header

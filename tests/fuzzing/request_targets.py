@@ -20,6 +20,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.inspection.looking import Findings
 from ibcm_bridge.inspection.reports import Report, ReportError, read_report, write_report
+from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.messages.facts import MessageFacts
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.policy_file import shipped_roles
@@ -28,7 +29,6 @@ from ibcm_bridge.policy_file.shape import read_shape
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.request_target import read_request_target
 from ibcm_bridge.speaker.claims import Claim, read_claim, read_timestamp
-from ibcm_bridge.speaker.guids import read_guid
 from ibcm_bridge.yaml_tree import read_yaml
 
 from .target import Target, bounded

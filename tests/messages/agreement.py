@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ibcm_bridge.messages.document import Document, Place
-from ibcm_bridge.messages.header import MsgHeader
+from ibcm_bridge.messages.msg_header import MsgHeader
 
 from .second_readers import Element, subjects, texts, values
 

@@ -12,7 +12,7 @@ from ibcm_bridge.messages import limits
 from ibcm_bridge.messages.ccm import CcmRequest
 from ibcm_bridge.messages.document import Document, Place, read_document
 from ibcm_bridge.messages.facts import message_facts
-from ibcm_bridge.messages.header import MsgHeader, read_header
+from ibcm_bridge.messages.msg_header import MsgHeader, read_header
 from ibcm_bridge.messages.multipart import Part, read_multipart
 
 BODY = '<Body Offset="0" Length="2"/>'

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from ibcm_bridge.messages.document import Document, read_document
-from ibcm_bridge.messages.header import MsgHeader, read_header
+from ibcm_bridge.messages.msg_header import MsgHeader, read_header
 
 from .agreement import agree_on_document, agree_on_header
 from .making import DOCUMENTS, HEADERS
