@@ -23,11 +23,11 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
-from ibcm_bridge import audit
 from ibcm_bridge.addons.audit_file import AuditFile
 from ibcm_bridge.addons.client_authentication import failed_handshake
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
 from ibcm_bridge.addons.endings import Ended, EndedTunnel, RefusedConnection, Watcher
+from ibcm_bridge.audit import record as audit
 from ibcm_bridge.budget import Hold
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity import AuthenticatedClient

@@ -22,19 +22,19 @@ from mitmproxy.connection import Client, ConnectionState, Server
 from mitmproxy.flow import Error, Flow
 from mitmproxy.tcp import TCPFlow, TCPMessage
 
-from ibcm_bridge import audit
 from ibcm_bridge.addons.audit_trail import of_exchange, of_refusal, of_tunnel
 from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
 from ibcm_bridge.addons.display import shown_request
 from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
+from ibcm_bridge.audit import record as audit
+from ibcm_bridge.audit.redacted_heads import Fields, redacted, redacted_fields
+from ibcm_bridge.audit.text import lines, summary
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.policy import Address
 from ibcm_bridge.request_head import RequestHead
 from ibcm_bridge.views import recognized, rendered
-from ibcm_bridge.views.heads import Fields, redacted, redacted_fields
-from ibcm_bridge.views.records import lines, summary
 
 MAX_BODY = 262_144
 """Bytes of a body that a view is made of. What larger messages hold, `ccm_views` can show."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 
-from ibcm_bridge import audit
+from ibcm_bridge.audit import record as audit
 from ibcm_bridge.authorization import Authorized, authorize
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusals import refusal, requirement

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge import audit
+from ibcm_bridge.audit import record as audit
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.identity import AuthenticatedClient, CertificateFacts

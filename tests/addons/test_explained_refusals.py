@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ibcm_bridge import audit
 from ibcm_bridge.addons.runner import circumstances
+from ibcm_bridge.audit import record as audit
 from ibcm_bridge.explain import explain
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar

@@ -24,11 +24,11 @@ from ibcm_bridge.addons import redacted_flows, web_page
 from ibcm_bridge.addons.display import shown_request
 from ibcm_bridge.addons.endings import EndedTunnel
 from ibcm_bridge.addons.web_page import Kept, WebPage
+from ibcm_bridge.audit.redacted_heads import redacted
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.client import HandshakeRefused, Reply
 from ibcm_bridge.lab.signing import identification_headers
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.views.heads import redacted
 
 from .conftest import DENIED, FROM_DP, GOOD, GUID, TUNNELED, Lab, Panic, Running, message, wait_for
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from ibcm_bridge.audit import redacted_heads
+from ibcm_bridge.audit.redacted_heads import redacted, redacted_fields
 from ibcm_bridge.request_head import RequestHead, read_request_head
-from ibcm_bridge.views import heads
-from ibcm_bridge.views.heads import redacted, redacted_fields
 
 SECRET = b"c2VjcmV0LXRva2VuLXNlY3JldC10b2tlbg"
 
@@ -68,13 +68,13 @@ def test_a_target_is_shown_as_the_audit_has_it() -> None:
 def test_a_head_without_end_is_bounded() -> None:
     fields = [(b"N" * 1_000, b"v")] * 1_000
     shown = redacted_fields(fields)
-    assert len(shown) == heads.MAX_FIELDS + 1
+    assert len(shown) == redacted_heads.MAX_FIELDS + 1
     assert shown[-1] == (b"...", b"900 more")
-    assert {len(name) for name, _ in shown[:-1]} == {heads.MAX_NAME}
+    assert {len(name) for name, _ in shown[:-1]} == {redacted_heads.MAX_NAME}
     ((_, value),) = redacted_fields([(b"User-Agent", b"a b " * 1_000)])
-    assert len(value) == heads.MAX_VALUE
+    assert len(value) == redacted_heads.MAX_VALUE
     head = redacted(RequestHead(b"M" * 1_000, b"/" * 10_000, (), None))
-    assert len(head.method) == heads.MAX_NAME
+    assert len(head.method) == redacted_heads.MAX_NAME
     assert len(head.target) <= 512
 
 

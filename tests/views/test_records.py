@@ -1,8 +1,8 @@
 """An audit record for who looks on: how it ended first, then all of it."""
 
-from ibcm_bridge import audit
+from ibcm_bridge.audit import record as audit
+from ibcm_bridge.audit.text import lines, summary
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.views.records import lines, summary
 
 
 def record(**more: audit.Value) -> audit.Record:

@@ -5,8 +5,8 @@ A record holds no secret (`audit`), so there is none to hide here.
 
 from __future__ import annotations
 
-from ibcm_bridge import audit
-from ibcm_bridge.audit import Record, Value
+from ibcm_bridge.audit import record as audit
+from ibcm_bridge.audit.record import Record, Value
 
 _FIRST = (
     *(audit.VERDICT, audit.REASON, audit.RULE, audit.REQUIREMENT, audit.DETAIL, audit.NOTE),

@@ -1,0 +1,1 @@
+"""What the bridge records about a request, without secrets."""
