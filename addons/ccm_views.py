@@ -1,7 +1,7 @@
 """ConfigMgr's messages, readable in mitmproxy: mitmdump -s .../ccm_views.py (docs/operating.md).
 
-For any mitmproxy, the bridge need not run. `ibcm_bridge.views` does the reading; this tells
-mitmproxy about it, and what the messages are called there.
+For any mitmproxy, the bridge need not run. `ibcm_bridge.messages.views` does the reading; this
+tells mitmproxy about it, and what the messages are called there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.contentviews import Contentview, Metadata, SyntaxHighlight
 from mitmproxy.http import HTTPFlow, Request, Response
 
-from ibcm_bridge.views import Message, recognized, rendered
+from ibcm_bridge.messages.views import Message, recognized, rendered
 
 OPTION = "ccm_secrets"
 HOW_TO_SEE = f"to see them: --set {OPTION}=true"

@@ -32,9 +32,9 @@ from ibcm_bridge.audit.text import lines, summary
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
+from ibcm_bridge.messages.views import recognized, rendered
 from ibcm_bridge.policy import Address
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.views import recognized, rendered
 
 MAX_BODY = 262_144
 """Bytes of a body that a view is made of. What larger messages hold, `ccm_views` can show."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ibcm_bridge.audit.record import target_field
+from ibcm_bridge.messages.views.concealing import HIDDEN, Kind, conceal
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.views.concealing import HIDDEN, Kind, conceal
 
 type Fields = Sequence[tuple[bytes, bytes]]
 

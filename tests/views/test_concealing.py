@@ -8,8 +8,8 @@ from xml.sax.saxutils import escape, quoteattr
 import pytest
 
 from ibcm_bridge.lab import ccm
-from ibcm_bridge.views import Message, rendered
-from ibcm_bridge.views.concealing import MAX_TEXT, Kind, conceal, kind_of_name
+from ibcm_bridge.messages.views import Message, rendered
+from ibcm_bridge.messages.views.concealing import MAX_TEXT, Kind, conceal, kind_of_name
 
 HOW = "ask for them"
 SECRET = "hunter2"

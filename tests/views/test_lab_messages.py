@@ -6,7 +6,7 @@ import pytest
 
 from ibcm_bridge.lab import answers, ccm, documents
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.views import Message, rendered
+from ibcm_bridge.messages.views import Message, rendered
 
 TYPE = ccm.CONTENT_TYPE.encode()
 GUID = "01234567-89ab-cdef-0123-456789abcdef"

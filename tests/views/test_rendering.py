@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from ibcm_bridge.lab import ccm, documents
-from ibcm_bridge.views import Message, recognized, rendered
+from ibcm_bridge.messages.views import Message, recognized, rendered
 
 TYPE = ccm.CONTENT_TYPE.encode()
 GUID = "01234567-89ab-cdef-0123-456789abcdef"

@@ -14,8 +14,8 @@ from ibcm_bridge.lab.outcomes import NO_TUNNEL, Outcome, Result
 from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.report import SHORT, WORDS, case_data, standing
 from ibcm_bridge.lab.requirements import REQUIREMENTS
+from ibcm_bridge.messages.views import recognized, rendered
 from ibcm_bridge.policy_file import shipped_clients
-from ibcm_bridge.views import recognized, rendered
 
 MAX_VIEW = 24_000
 """Characters of one view: more is not read on a page."""

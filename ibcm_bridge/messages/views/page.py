@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from ibcm_bridge.views.concealing import MAX_TEXT as MAX_LOOKED_AT
-from ibcm_bridge.views.concealing import Kind, conceal
+from ibcm_bridge.messages.views.concealing import MAX_TEXT as MAX_LOOKED_AT
+from ibcm_bridge.messages.views.concealing import Kind, conceal
 
 MAX_TEXT = 262_144
 """Characters of a view."""

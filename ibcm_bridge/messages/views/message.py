@@ -11,11 +11,11 @@ from ibcm_bridge.messages.ccm import read_ccm_request
 from ibcm_bridge.messages.ccm_reply import CcmReply, read_ccm_reply
 from ibcm_bridge.messages.limits import MAX_HEADER
 from ibcm_bridge.messages.multipart import read_multipart
-from ibcm_bridge.views.header import show_header
-from ibcm_bridge.views.markup import show_document
-from ibcm_bridge.views.page import Page
-from ibcm_bridge.views.tables import show_table
-from ibcm_bridge.views.tree import read_tree
+from ibcm_bridge.messages.views.header import show_header
+from ibcm_bridge.messages.views.markup import show_document
+from ibcm_bridge.messages.views.page import Page
+from ibcm_bridge.messages.views.tables import show_table
+from ibcm_bridge.messages.views.tree import read_tree
 
 
 def show_request(content_type: bytes, body: bytes, page: Page) -> str:

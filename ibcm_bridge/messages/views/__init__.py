@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from ibcm_bridge.views.document import show_answer
-from ibcm_bridge.views.message import show_reply, show_request
-from ibcm_bridge.views.page import Page
+from ibcm_bridge.messages.views.document import show_answer
+from ibcm_bridge.messages.views.message import show_reply, show_request
+from ibcm_bridge.messages.views.page import Page
 
 MAX_BODY = 33_554_432
 """Bytes of a body that are looked into; far more than the bridge takes of any message."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from ibcm_bridge.messages.views.message import show_text
+from ibcm_bridge.messages.views.page import Page
 from ibcm_bridge.messages.xml import decode_xml
-from ibcm_bridge.views.message import show_text
-from ibcm_bridge.views.page import Page
 
 _TITLES = {
     "policy": "Policy",

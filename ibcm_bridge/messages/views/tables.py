@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ibcm_bridge.views.page import Page
-from ibcm_bridge.views.tree import Element
+from ibcm_bridge.messages.views.page import Page
+from ibcm_bridge.messages.views.tree import Element
 
 MAX_CELL = 96
 """Characters to which cells are filled up; a longer one moves its own line only."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.messages.limits import MAX_DEPTH
+from ibcm_bridge.messages.views.page import Page
 from ibcm_bridge.messages.xml import DepthError, check_xml
-from ibcm_bridge.views.page import Page
 
 
 @dataclass(slots=True)

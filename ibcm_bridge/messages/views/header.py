@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.views.concealing import kind_of_name
-from ibcm_bridge.views.markup import show_document
-from ibcm_bridge.views.page import Page
-from ibcm_bridge.views.tables import show_rows
-from ibcm_bridge.views.tree import Element, Tree, read_tree
+from ibcm_bridge.messages.views.concealing import kind_of_name
+from ibcm_bridge.messages.views.markup import show_document
+from ibcm_bridge.messages.views.page import Page
+from ibcm_bridge.messages.views.tables import show_rows
+from ibcm_bridge.messages.views.tree import Element, Tree, read_tree
 
 _ORDER = (
     *("TargetEndpoint", "TargetAddress", "TargetHost"),

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.messages.ccm import inflate
+from ibcm_bridge.messages.views.concealing import Kind, is_secret_class, kind_of_name
+from ibcm_bridge.messages.views.page import Page
+from ibcm_bridge.messages.views.tree import Element, Tree, read_tree
 from ibcm_bridge.messages.xml import decode_xml
-from ibcm_bridge.views.concealing import Kind, is_secret_class, kind_of_name
-from ibcm_bridge.views.page import Page
-from ibcm_bridge.views.tree import Element, Tree, read_tree
 
 MAX_WITHIN = 4
 """Documents within each other: policy, compressed, with a task sequence, with a script's XML."""
