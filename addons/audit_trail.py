@@ -31,12 +31,8 @@ from ibcm_bridge.audit import record as audit
 from ibcm_bridge.budget import Hold
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity import AuthenticatedClient
-from ibcm_bridge.policy import (
-    Listener,
-    PlaintextListener,
-    TunnelPublication,
-    WhenUnwritable,
-)
+from ibcm_bridge.policy.policy import WhenUnwritable
+from ibcm_bridge.policy.publications import Listener, PlaintextListener, TunnelPublication
 from ibcm_bridge.speaker.approval import Approved
 
 logger = logging.getLogger(__name__)

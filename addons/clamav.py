@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ibcm_bridge.inspection.engines import EngineError
-from ibcm_bridge.policy import ClamAv, shown
+from ibcm_bridge.policy.addresses import shown
+from ibcm_bridge.policy.policy import ClamAv
 
 CHUNK = 1_048_576
 """Bytes; clamd's limit is of the whole stream (StreamMaxLength)."""

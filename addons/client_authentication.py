@@ -32,7 +32,7 @@ from ibcm_bridge.identity import (
     certificate_facts,
     may_be_anonymous,
 )
-from ibcm_bridge.policy import BridgePublication
+from ibcm_bridge.policy.publications import BridgePublication
 
 MAX_REMEMBERED = 20_480
 """Paths of clients that sent an authority we do not have, for one publication. OpenSSL keeps as

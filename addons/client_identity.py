@@ -16,7 +16,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity import Client
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.messages.registration_reply import RegistrationStatus, gives_policy, registration
-from ibcm_bridge.policy import Enforcement, MessageRules
+from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 from ibcm_bridge.speaker.approval import Approved, approve
 from ibcm_bridge.speaker.bindings import Binding, Standing
 from ibcm_bridge.speaker.learning import accepted, recognized

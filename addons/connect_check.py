@@ -29,15 +29,13 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.inspection.engines import EngineError
 from ibcm_bridge.origination import certificate_refused
-from ibcm_bridge.policy import (
-    Address,
+from ibcm_bridge.policy.addresses import Address, shown
+from ibcm_bridge.policy.policy import ClamAv, Policy
+from ibcm_bridge.policy.publications import (
     BridgePublication,
-    ClamAv,
     PlaintextListener,
-    Policy,
     SiteSystem,
     TunnelPublication,
-    shown,
 )
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.response_head import next_response, response_reader

@@ -17,8 +17,8 @@ from ibcm_bridge.gate import Decision
 from ibcm_bridge.identity import CertificateFacts, Client
 from ibcm_bridge.inspection.replies import ReplyFindings
 from ibcm_bridge.messages.ccm_reply import CcmReply
-from ibcm_bridge.policy import (
-    Address,
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.publications import (
     Listener,
     PlaintextListener,
     PlaintextPublication,

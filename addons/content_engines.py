@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ibcm_bridge.addons.clamav import ClamAvEngine
 from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine, Source, YaraEngine
-from ibcm_bridge.policy import ClamAv, Policy
+from ibcm_bridge.policy.policy import ClamAv, Policy
 from ibcm_bridge.policy_file.rule_files import rule_files
 
 

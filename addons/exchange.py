@@ -49,7 +49,7 @@ from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.gate import gate
 from ibcm_bridge.origination import WhenClosed
-from ibcm_bridge.policy import HttpPublication
+from ibcm_bridge.policy.publications import HttpPublication
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.speaker.approval import Approved
 from ibcm_bridge.uploads.withdrawal import withdrawal

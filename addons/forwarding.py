@@ -39,7 +39,7 @@ from ibcm_bridge.origination import (
     originate,
     when_closed,
 )
-from ibcm_bridge.policy import BridgePublication, HttpPublication, UploadHosts
+from ibcm_bridge.policy.publications import BridgePublication, HttpPublication, UploadHosts
 from ibcm_bridge.response_body import ResponseBody
 from ibcm_bridge.response_head import (
     BodyEnd,

@@ -31,7 +31,8 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.identity import admit_anonymous
-from ibcm_bridge.policy import Limits, PlaintextListener, TunnelPublication
+from ibcm_bridge.policy.policy import Limits
+from ibcm_bridge.policy.publications import PlaintextListener, TunnelPublication
 from ibcm_bridge.routing import ClientHelloFacts, route
 
 _TLS_HANDSHAKE = 0x16

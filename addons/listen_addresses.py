@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from ibcm_bridge.policy import Address
+from ibcm_bridge.policy.addresses import Address
 
 
 def listen_addresses(address: Address) -> frozenset[str] | str:

@@ -23,7 +23,8 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 
 from ibcm_bridge.addons.site_system_leg import Closed, News, Received, SiteSystemLeg
 from ibcm_bridge.addons.timers import Deadline
-from ibcm_bridge.policy import Address, TlsVersion
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.publications import TlsVersion
 
 Item = events.Event | News
 

@@ -33,7 +33,7 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.messages.views import recognized, rendered
-from ibcm_bridge.policy import Address
+from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.request_head import RequestHead
 
 MAX_BODY = 262_144

@@ -15,7 +15,7 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.endings import EndedTunnel, TunnelEndedHook
 from ibcm_bridge.addons.timers import Deadline
-from ibcm_bridge.policy import TunnelPublication
+from ibcm_bridge.policy.publications import TunnelPublication
 
 MAX_AHEAD = 131_072
 """Bytes a client may send before its site system has been reached: a ClientHello and one read."""

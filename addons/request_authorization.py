@@ -6,8 +6,8 @@ from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import exchange_of
 from ibcm_bridge.authorization import Authorized, authorize
-from ibcm_bridge.policy import HttpPublication
-from ibcm_bridge.roles import NeverPublished
+from ibcm_bridge.policy.publications import HttpPublication
+from ibcm_bridge.policy.roles import NeverPublished
 
 
 class RequestAuthorization:

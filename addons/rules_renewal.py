@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ibcm_bridge.addons.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.inspection.engines import CompiledRules
-from ibcm_bridge.policy import Policy
+from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy_file.rule_files import rule_files
 
 logger = logging.getLogger(__name__)

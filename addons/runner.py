@@ -42,7 +42,9 @@ from ibcm_bridge.budget import Budget
 from ibcm_bridge.explain import Circumstances
 from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine
 from ibcm_bridge.os_errors import cannot_write
-from ibcm_bridge.policy import Address, BridgePublication, PlaintextListener, Policy
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import BridgePublication, PlaintextListener
 from ibcm_bridge.policy_file import shipped_clients
 from ibcm_bridge.speaker.bindings import Binding
 from ibcm_bridge.speaker.registry import Registry, RegistryError

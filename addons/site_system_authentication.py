@@ -16,7 +16,7 @@ from ibcm_bridge.addons import tls_contexts
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.held_trust import Clock, HeldTrust, utc_now
 from ibcm_bridge.addons.site_system_leg import LegServer
-from ibcm_bridge.policy import BridgePublication, TlsVersion
+from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
 
 
 class SiteSystemAuthentication:

@@ -40,7 +40,8 @@ from ibcm_bridge.addons.verification import (
 )
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
-from ibcm_bridge.policy import Credential, TlsVersion, Trust
+from ibcm_bridge.policy.publications import TlsVersion
+from ibcm_bridge.policy.trust import Credential, Trust
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]

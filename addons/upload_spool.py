@@ -24,7 +24,7 @@ from ibcm_bridge.addons.temporary_folder import TemporaryFolder
 from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity import AuthenticatedClient
-from ibcm_bridge.policy import UploadRules
+from ibcm_bridge.policy.policy import UploadRules
 from ibcm_bridge.speaker.approval import Approved
 from ibcm_bridge.uploads.acknowledgement import read_acknowledgement
 from ibcm_bridge.uploads.packet import Packet, PacketType

@@ -16,7 +16,7 @@ from OpenSSL import SSL, crypto
 
 from ibcm_bridge.certification_path import judge_path
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.policy import Trust
+from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.revocation import RULE, Lists, Notes, lists_of
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]

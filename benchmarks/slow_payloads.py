@@ -20,7 +20,7 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.looking import Subject, look
 from ibcm_bridge.lab import ccm
-from ibcm_bridge.roles import BodyRule, Inspection
+from ibcm_bridge.policy.bodies import BodyRule, Inspection
 
 PERIOD_SECONDS = 0.002
 PAYLOADS = 3

@@ -46,7 +46,9 @@ from ibcm_bridge.messages.multipart import Part, read_multipart
 from ibcm_bridge.messages.signatures import verifies
 from ibcm_bridge.messages.xml import check_xml
 from ibcm_bridge.origination import originate
-from ibcm_bridge.policy import BridgePublication, Enforcement, MessageRules
+from ibcm_bridge.policy.bodies import ReplyReading
+from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
+from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy_file import load_policy
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.response_head import (
@@ -56,7 +58,6 @@ from ibcm_bridge.response_head import (
     next_response,
     response_reader,
 )
-from ibcm_bridge.roles import ReplyReading
 from ibcm_bridge.speaker.approval import Approved, approve
 from ibcm_bridge.speaker.bindings import Binding, Source
 from ibcm_bridge.speaker.claims import Claim, Signed, read_claim

@@ -14,18 +14,17 @@ from ibcm_bridge.byte_ranges import ByteRanges, read_byte_ranges
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
 from ibcm_bridge.identity import AnonymousClient, Client, may_be_anonymous
 from ibcm_bridge.messages.soap import read_soap_type
-from ibcm_bridge.policy import HttpPublication, PublishedRole, SiteSystem, UnlistedHeaders
+from ibcm_bridge.policy.bodies import BodyRule, Inspection, ReplyReading
+from ibcm_bridge.policy.publications import (
+    HttpPublication,
+    PublishedRole,
+    SiteSystem,
+    UnlistedHeaders,
+)
+from ibcm_bridge.policy.resources import Directory, Resource
+from ibcm_bridge.policy.roles import NeverPublished, RoleProfile
 from ibcm_bridge.request_head import TOKEN, RequestHead, content_type_parts
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.roles import (
-    BodyRule,
-    Directory,
-    Inspection,
-    NeverPublished,
-    ReplyReading,
-    Resource,
-    RoleProfile,
-)
 from ibcm_bridge.routing import published_role
 from ibcm_bridge.uploads.packet import Packet, read_packet
 

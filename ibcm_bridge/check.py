@@ -21,31 +21,25 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ibcm_bridge.certification_path import issued, malformation, weak_key, weak_signature
-from ibcm_bridge.check_listeners import is_ip_address
 from ibcm_bridge.check_lists import check_lists, distribution_urls
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.identity import CertificateFacts, certificate_facts
-from ibcm_bridge.policy import (
-    Address,
+from ibcm_bridge.policy.addresses import Address, is_ip_address, is_loopback, shown
+from ibcm_bridge.policy.policy import ClamAv, Policy, WhenUnwritable
+from ibcm_bridge.policy.publications import (
     BridgePublication,
-    ClamAv,
-    Credential,
     HttpPublication,
     Listener,
     PlaintextListener,
     PlaintextPublication,
-    Policy,
     Publication,
     SiteSystem,
-    Trust,
     UnlistedHeaders,
-    WhenUnwritable,
-    shown,
 )
+from ibcm_bridge.policy.trust import Credential, Trust
 from ibcm_bridge.policy_file import LimitsRow
 from ibcm_bridge.revocation import Notes
-from ibcm_bridge.web_terms import is_loopback
 
 WARN_CERTIFICATE = datetime.timedelta(days=14)
 

@@ -6,7 +6,8 @@ import ipaddress
 from collections.abc import Callable, Iterator, Sequence
 
 from ibcm_bridge.findings import Finding, Level
-from ibcm_bridge.policy import Address, Listener, PlaintextListener, shown
+from ibcm_bridge.policy.addresses import Address, is_ip_address, shown
+from ibcm_bridge.policy.publications import Listener, PlaintextListener
 
 ListenAddresses = Callable[[Address], frozenset[str] | str]
 """The IP addresses that a listener would be bound to, or why there are none."""
@@ -42,15 +43,6 @@ def _check_names(listener: Listener) -> Iterator[Finding]:
             text = "an address is never sent as server name, so nobody reaches this"
             where = f"{shown(listener.address)}: {name}"
             yield Finding(Level.PROBLEM, where, text, "DNS-INTERNET-FQDN")
-
-
-def is_ip_address(host: str) -> bool:
-    """Whether this is an address rather than a name."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _overlap(some: frozenset[str], others: frozenset[str]) -> bool:

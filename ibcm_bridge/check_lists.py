@@ -9,7 +9,7 @@ from cryptography import x509
 
 from ibcm_bridge.certification_path import issued
 from ibcm_bridge.findings import Finding, Level
-from ibcm_bridge.policy import Authority, Trust
+from ibcm_bridge.policy.trust import Authority, Trust
 from ibcm_bridge.revocation import is_of_another, lists_of
 from ibcm_bridge.revocation_list import RevocationList, applies, is_superseded, key_of, read_list
 

@@ -21,7 +21,7 @@ from ibcm_bridge.speaker import command as identity_command
 
 if TYPE_CHECKING:
     from ibcm_bridge.findings import Finding
-    from ibcm_bridge.policy import Policy
+    from ibcm_bridge.policy.policy import Policy
     from ibcm_bridge.question import Question
 
 EXIT_PROBLEM = 1
@@ -229,7 +229,7 @@ def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.runner import StartError, run
     from ibcm_bridge.inspection.engines import RuleError
     from ibcm_bridge.open_files import allow_many
-    from ibcm_bridge.policy import shown
+    from ibcm_bridge.policy.addresses import shown
     from ibcm_bridge.web_terms import why_no_page
 
     page = None

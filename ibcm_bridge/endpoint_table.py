@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ibcm_bridge.endpoints import Endpoint, EndpointTable, RefusedMessage
 from ibcm_bridge.messages.document import Place, SubjectElement
+from ibcm_bridge.policy.endpoints import Endpoint, EndpointTable, RefusedMessage
 from ibcm_bridge.table_rows import as_flag, as_list, as_mapping, as_string, as_strings, only
 
 _ENDPOINT_KEYS = {"roots", "anonymous", "encrypted"}

@@ -28,17 +28,17 @@ from ibcm_bridge.identity import (
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.origination import originate
-from ibcm_bridge.policy import (
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import (
     BridgePublication,
     HttpPublication,
     Listener,
     PlaintextListener,
     PlaintextPublication,
-    Policy,
     Publication,
-    Trust,
     TunnelPublication,
 )
+from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.question import Question, Url
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.revocation import Notes

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.policy import BridgePublication, HttpPublication
-from ibcm_bridge.roles import CertificatePolicy
+from ibcm_bridge.policy.publications import BridgePublication, HttpPublication
+from ibcm_bridge.policy.roles import CertificatePolicy
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*")
 """A DNS name or a NetBIOS computer name; no spaces, so no person's name."""

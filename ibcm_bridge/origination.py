@@ -12,14 +12,9 @@ from dataclasses import dataclass
 
 from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.policy import (
-    Address,
-    BridgePublication,
-    Credential,
-    HttpPublication,
-    TlsVersion,
-    Trust,
-)
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.publications import BridgePublication, HttpPublication, TlsVersion
+from ibcm_bridge.policy.trust import Credential, Trust
 
 
 @dataclass(frozen=True, slots=True)

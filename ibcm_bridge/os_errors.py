@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ibcm_bridge.policy import Address
+    from ibcm_bridge.policy.addresses import Address
 
 _NOT_WRITTEN = {
     errno.ENOSPC: ("the disk is full", "free some space, or "),
@@ -46,7 +46,7 @@ class ListenError(OSError):
 def cannot_listen(error: OSError, address: Address) -> ListenError:
     """Why nothing can listen at an address. `error` is of bind(2) or listen(2)."""
     # The policy takes a while to load, and this is loaded for --help.
-    from ibcm_bridge.policy import shown  # noqa: PLC0415
+    from ibcm_bridge.policy.addresses import shown  # noqa: PLC0415
 
     host, port = address
     where, number = shown(address), error.errno

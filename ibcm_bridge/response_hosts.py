@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.policy import UploadHosts
+from ibcm_bridge.policy.publications import UploadHosts
 from ibcm_bridge.response_location import location_for_client
 
 HOST_ID = b"bits-host-id"

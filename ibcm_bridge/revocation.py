@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.policy import Trust
+from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.revocation_list import (
     Key,
     RevocationList,

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ibcm_bridge.policy import Authority
+from ibcm_bridge.policy.trust import Authority
 
 _UNDERSTOOD = (x509.DeltaCRLIndicator, x509.IssuingDistributionPoint)
 """Extensions of a list that may be critical (RFC 5280 §5.2.4, §5.2.5)."""

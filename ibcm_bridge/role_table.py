@@ -9,22 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ibcm_bridge.endpoints import EndpointTable
 from ibcm_bridge.patterns import compile_pattern
-from ibcm_bridge.roles import (
-    BodyRule,
+from ibcm_bridge.policy.bodies import BodyRule, Inspection, ReplyReading
+from ibcm_bridge.policy.endpoints import EndpointTable
+from ibcm_bridge.policy.resources import Directory, Resource
+from ibcm_bridge.policy.roles import (
     CertificatePolicy,
-    Directory,
-    Inspection,
     Mode,
     NeverPublished,
-    ReplyReading,
-    Resource,
     RoleProfile,
     RoleTable,
     WindowsAuthentication,
 )
-from ibcm_bridge.soap_actions import SoapTable
+from ibcm_bridge.policy.soap_actions import SoapTable
 from ibcm_bridge.table_rows import as_flag, as_list, as_mapping, as_string, as_strings, only
 
 

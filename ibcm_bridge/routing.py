@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.policy import HttpPublication, Listener, Publication, PublishedRole
+from ibcm_bridge.policy.publications import HttpPublication, Listener, Publication, PublishedRole
+from ibcm_bridge.policy.roles import NeverPublished
 from ibcm_bridge.request_target import RequestTarget
-from ibcm_bridge.roles import NeverPublished
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ibcm_bridge.soap_actions import SoapService, SoapTable
+from ibcm_bridge.policy.soap_actions import SoapService, SoapTable
 from ibcm_bridge.table_rows import as_list, as_mapping, as_string, as_strings, only
 
 

@@ -6,9 +6,8 @@ for what and what is in messages, secrets apart; where real clients connect, tha
 
 from __future__ import annotations
 
-import ipaddress
-
-from ibcm_bridge.policy import Policy, shown
+from ibcm_bridge.policy.addresses import is_loopback, shown
+from ibcm_bridge.policy.policy import Policy
 
 
 def why_no_page(policy: Policy) -> str | None:
@@ -22,11 +21,3 @@ def why_no_page(policy: Policy) -> str | None:
         f"the policy listens on {', '.join(others)}, so this is no lab; to show traffic all the "
         "same, have the policy say why (web: {because: ...})"
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nothing leaves this machine on the way to this host."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"  # RFC 6761 section 6.3

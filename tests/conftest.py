@@ -27,20 +27,19 @@ from ibcm_bridge.identity import (
 )
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import (
+from ibcm_bridge.policy.message_rules import MessageRules
+from ibcm_bridge.policy.publications import (
     BridgePublication,
-    Credential,
     HttpPublication,
-    MessageRules,
     PlaintextPublication,
     PublishedRole,
     SiteSystem,
-    Trust,
     UnlistedHeaders,
 )
+from ibcm_bridge.policy.roles import Mode, RoleProfile, RoleTable
+from ibcm_bridge.policy.trust import Credential, Trust
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.request_head import RequestHead, read_request_head
-from ibcm_bridge.roles import Mode, RoleProfile, RoleTable
 from ibcm_bridge.speaker.approval import Approved, approve
 
 from .needs import LEFT_OUT, demand, must_have_all

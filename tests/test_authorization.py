@@ -15,16 +15,11 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.identity import AnonymousClient, AuthenticatedClient
-from ibcm_bridge.policy import BridgePublication
+from ibcm_bridge.policy.bodies import ReplyReading
+from ibcm_bridge.policy.publications import BridgePublication
+from ibcm_bridge.policy.resources import Resource
+from ibcm_bridge.policy.roles import CertificatePolicy, RoleProfile, RoleTable, Widening
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.roles import (
-    CertificatePolicy,
-    ReplyReading,
-    Resource,
-    RoleProfile,
-    RoleTable,
-    Widening,
-)
 from ibcm_bridge.uploads.packet import Packet, PacketType
 
 Decide = Callable[[RequestHead], Authorized | Deny]

@@ -27,7 +27,7 @@ from ibcm_bridge.certification_path import (
 )
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import Trust
+from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.revocation import lists_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -18,18 +18,10 @@ from ibcm_bridge.lab.certificates import ISSUING_CRL_URL, ROOT_CRL_URL
 from ibcm_bridge.lab.certificates import Credential as LabCredential
 from ibcm_bridge.lab.files import make_pki
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import (
-    BridgePublication,
-    Credential,
-    CrlFetch,
-    Listener,
-    Policy,
-    Revocation,
-    SiteSystem,
-    TlsVersion,
-    Trust,
-    shown,
-)
+from ibcm_bridge.policy.addresses import shown
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import BridgePublication, Listener, SiteSystem, TlsVersion
+from ibcm_bridge.policy.trust import Credential, CrlFetch, Revocation, Trust
 from ibcm_bridge.policy_file import load_policy
 
 DAY = datetime.timedelta(days=1)

@@ -7,7 +7,8 @@ import pytest
 from ibcm_bridge.addons.listen_addresses import listen_addresses
 from ibcm_bridge.check_listeners import check_listeners
 from ibcm_bridge.findings import Finding, Level
-from ibcm_bridge.policy import Address, Listener, TunnelPublication
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.publications import Listener, TunnelPublication
 
 HOSTS = {"localhost": {"127.0.0.1", "::1"}, "bridge": {"192.0.2.7"}}
 

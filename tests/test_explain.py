@@ -23,18 +23,18 @@ from ibcm_bridge.lab.case_requests import eicar
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.files import make_pki
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import (
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import (
     BridgePublication,
     Listener,
     PlaintextListener,
     PlaintextPublication,
-    Policy,
-    Trust,
     UnlistedHeaders,
 )
+from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.policy_file import load_policy
 from ibcm_bridge.question import Url, described, read_url
-from ibcm_bridge.roles import CertificatePolicy
 
 MP = "https://bridge.internet.example"
 LIST = "/SMS_MP/.sms_aut?MPLIST"

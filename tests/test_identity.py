@@ -24,8 +24,8 @@ from ibcm_bridge.identity import (
     may_be_anonymous,
 )
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import BridgePublication
-from ibcm_bridge.roles import CertificatePolicy
+from ibcm_bridge.policy.publications import BridgePublication
+from ibcm_bridge.policy.roles import CertificatePolicy
 
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"

@@ -14,17 +14,17 @@ from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.lab.certificates import current, ec_key, pem, sign
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import (
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import (
     BridgePublication,
     Listener,
     PlaintextListener,
-    Policy,
     TlsVersion,
     TunnelPublication,
     UnlistedHeaders,
 )
+from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy_file import PolicyError, load_policy
-from ibcm_bridge.roles import CertificatePolicy
 
 from .policy_samples import (
     DP,

@@ -22,7 +22,9 @@ from ibcm_bridge.check import check_policy
 from ibcm_bridge.findings import Level
 from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import BridgePublication, Listener, Policy, TlsVersion, Trust
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import BridgePublication, Listener, TlsVersion
+from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.policy_file import PolicyError, load_policy
 from ibcm_bridge.policy_file.crl_files import parse_crls
 

@@ -9,15 +9,9 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.lab.files import shipped_policy
-from ibcm_bridge.policy import (
-    BridgePublication,
-    Enforcement,
-    Listener,
-    MessageRules,
-    UnknownGuids,
-)
+from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
+from ibcm_bridge.policy.publications import BridgePublication, Listener
 from ibcm_bridge.policy_file import PolicyError, load_policy
-from ibcm_bridge.speaker.bindings import Renewal
 
 SHIPPED = shipped_policy()
 DERIVED = MessageRules(internal_domains=frozenset({"corp.example"}))

@@ -12,7 +12,8 @@ from ibcm_bridge.addons.verification import verify_authority
 from ibcm_bridge.check import check_policy
 from ibcm_bridge.findings import Level
 from ibcm_bridge.lab.files import shipped_policy
-from ibcm_bridge.policy import ClamAv, Policy, UploadHosts, UploadRules
+from ibcm_bridge.policy.policy import ClamAv, Policy, UploadRules
+from ibcm_bridge.policy.publications import UploadHosts
 from ibcm_bridge.policy_file import PolicyError, load_policy
 
 

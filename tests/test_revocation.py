@@ -16,7 +16,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab import certificates as made
 from ibcm_bridge.lab.certificates import ISSUING_CRL_URL, Credential
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import Revocation, Trust
+from ibcm_bridge.policy.trust import Revocation, Trust
 from ibcm_bridge.revocation import Lists, judge_revocation, lists_of, renew
 from ibcm_bridge.revocation_list import RevocationList, key_of, read_list
 

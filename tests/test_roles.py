@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from ibcm_bridge.endpoints import EndpointTable
+from ibcm_bridge.policy.bodies import Inspection
+from ibcm_bridge.policy.endpoints import EndpointTable
+from ibcm_bridge.policy.roles import Mode, RoleTable
+from ibcm_bridge.policy.soap_actions import SoapTable
 from ibcm_bridge.role_table import read_role_table
-from ibcm_bridge.roles import Inspection, Mode, RoleTable
-from ibcm_bridge.soap_actions import SoapTable
 from ibcm_bridge.yaml_tree import read_yaml
 
 ROLES: dict[str, tuple[dict[str, str], str, str]] = {

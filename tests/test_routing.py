@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.policy import (
+from ibcm_bridge.policy.publications import (
     BridgePublication,
     Listener,
     Publication,
     PublishedRole,
     TunnelPublication,
 )
+from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.roles import RoleTable
 from ibcm_bridge.routing import ClientHelloFacts, published_role, route
 
 TUNNEL = TunnelPublication("mp-tunnel.internet.example", 443, ("192.0.2.1", 443), ())

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
+from ibcm_bridge.policy.resources import Resource
+from ibcm_bridge.policy.roles import RoleProfile, RoleTable, Widening
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import (
     ExtraHeaderRow,
@@ -23,7 +25,6 @@ from ibcm_bridge.policy_file.rows import (
 )
 from ibcm_bridge.policy_file.widening import read_profile
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.roles import Resource, RoleProfile, RoleTable, Widening
 from ibcm_bridge.yaml_tree import Tree
 
 Decide = Callable[[RequestHead], Authorized | Deny]

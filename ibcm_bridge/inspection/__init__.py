@@ -23,7 +23,7 @@ from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.looking import Findings, Subject, look, scep_message
 from ibcm_bridge.inspection.reports import Report, no_report
 from ibcm_bridge.messages.facts import MessageFacts
-from ibcm_bridge.roles import Inspection
+from ibcm_bridge.policy.bodies import Inspection
 from ibcm_bridge.uploads.session import UploadPart
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.endpoints import Endpoint, EndpointTable, RefusedMessage
 from ibcm_bridge.messages.ccm import CcmRequest
 from ibcm_bridge.messages.document import Document
 from ibcm_bridge.messages.msg_header import MsgHeader
+from ibcm_bridge.policy.endpoints import Endpoint, EndpointTable, RefusedMessage
 
 
 def judge_message(table: EndpointTable, message: CcmRequest, *, user: bool) -> Endpoint | Deny:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.ccm_reply import CcmReply, read_ccm_reply
 from ibcm_bridge.messages.xml import check_xml, decode_xml, read_xml
-from ibcm_bridge.policy import Enforcement, MessageRules
-from ibcm_bridge.roles import ReplyReading
+from ibcm_bridge.policy.bodies import ReplyReading
+from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 
 MAX_REPLY = 4_194_304
 """Bytes of an answer that are kept to be read; as a CCM_POST may have."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.soap import SoapRequest
-from ibcm_bridge.soap_actions import SoapTable
+from ibcm_bridge.policy.soap_actions import SoapTable
 
 
 def judge_soap(table: SoapTable, path: str, action: str, request: SoapRequest) -> Deny | None:

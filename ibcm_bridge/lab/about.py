@@ -10,14 +10,14 @@ from ibcm_bridge.lab.client import Request
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing
 from ibcm_bridge.lab.perimeter import Perimeter
-from ibcm_bridge.policy import (
+from ibcm_bridge.policy.addresses import shown
+from ibcm_bridge.policy.publications import (
     BridgePublication,
     Listener,
     PlaintextListener,
     PlaintextPublication,
     Publication,
     TunnelPublication,
-    shown,
 )
 from ibcm_bridge.policy_file import load_policy
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.endpoints import Endpoint
 from ibcm_bridge.messages.ccm import CcmRequest
 from ibcm_bridge.messages.document import Document, Place
 from ibcm_bridge.messages.limits import MAX_NAMED
 from ibcm_bridge.messages.registration import Registration, read_registration
+from ibcm_bridge.policy.endpoints import Endpoint
 
 
 @dataclass(frozen=True, slots=True)

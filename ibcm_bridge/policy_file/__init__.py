@@ -21,7 +21,8 @@ from ibcm_bridge import yaml_tree
 from ibcm_bridge.client_table import read_client_table
 from ibcm_bridge.decisions.role_clients import ClientTable
 from ibcm_bridge.endpoint_table import read_endpoint_table
-from ibcm_bridge.policy import ClamAv, Limits, Policy, UploadRules, WhenUnwritable
+from ibcm_bridge.policy.policy import ClamAv, Limits, Policy, UploadRules, WhenUnwritable
+from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file.folders import is_folder
 from ibcm_bridge.policy_file.messages import read_messages
 from ibcm_bridge.policy_file.publications import read_address, read_listeners
@@ -30,7 +31,6 @@ from ibcm_bridge.policy_file.rows import ClamAvRow, LimitsRow, UploadsRow, polic
 from ibcm_bridge.policy_file.rule_files import rule_files
 from ibcm_bridge.policy_file.shape import read_shape
 from ibcm_bridge.role_table import read_role_table
-from ibcm_bridge.roles import RoleTable
 from ibcm_bridge.soap_table import read_soap_table
 
 __all__ = [

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ibcm_bridge import yaml_tree
-from ibcm_bridge.policy import Credential
+from ibcm_bridge.policy.trust import Credential
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import CertificateRow, PassphraseRow
 

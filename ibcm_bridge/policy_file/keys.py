@@ -7,8 +7,8 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 
+from ibcm_bridge.policy.roles import Mode
 from ibcm_bridge.policy_file.rows import PolicyRow
-from ibcm_bridge.roles import Mode
 from ibcm_bridge.yaml_tree import Path
 
 

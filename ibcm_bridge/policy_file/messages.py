@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ibcm_bridge.policy import (
-    Enforcement,
+from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
+from ibcm_bridge.policy.publications import (
     HttpPublication,
     Listener,
-    MessageRules,
     PlaintextListener,
     Publication,
-    UnknownGuids,
 )
 from ibcm_bridge.policy_file.reading import Reading, database_file, duration
 from ibcm_bridge.policy_file.rows import MessagesRow
-from ibcm_bridge.speaker.bindings import Renewal
 
 _ENFORCEMENT = {
     "observe": Enforcement.OBSERVE,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address
 
 from ibcm_bridge import yaml_tree
-from ibcm_bridge.policy import (
-    Address,
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.publications import (
     BridgePublication,
     Listener,
     PlaintextListener,
@@ -20,6 +20,7 @@ from ibcm_bridge.policy import (
     UnlistedHeaders,
     UploadHosts,
 )
+from ibcm_bridge.policy.roles import CertificatePolicy, Mode, RoleTable
 from ibcm_bridge.policy_file.certificates import read_credential
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import (
@@ -33,7 +34,6 @@ from ibcm_bridge.policy_file.rows import (
 from ibcm_bridge.policy_file.trust import read_trust
 from ibcm_bridge.policy_file.widening import in_words, read_profile
 from ibcm_bridge.policy_file.wording import not_published_so
-from ibcm_bridge.roles import CertificatePolicy, Mode, RoleTable
 
 Row = BridgeRow | TunnelRow | PlaintextRow
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from ibcm_bridge.policy import SITE_SYSTEM_IDLE_SECONDS
+from ibcm_bridge.policy.policy import SITE_SYSTEM_IDLE_SECONDS
 
 _HOST = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 HostName = Annotated[str, StringConstraints(pattern=f"^{_HOST}$", max_length=253)]

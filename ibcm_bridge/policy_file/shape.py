@@ -15,11 +15,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ibcm_bridge.policy.roles import Mode, RoleTable
 from ibcm_bridge.policy_file.keys import meant, mode_of, value_at
 from ibcm_bridge.policy_file.reading import PolicyError, Reading
 from ibcm_bridge.policy_file.rows import PolicyRow, PublicationRow
 from ibcm_bridge.policy_file.wording import in_words, shape_wanted, without_tags
-from ibcm_bridge.roles import Mode, RoleTable
 from ibcm_bridge.yaml_tree import Path
 
 _PUBLICATION: TypeAdapter[object] = TypeAdapter(PublicationRow)

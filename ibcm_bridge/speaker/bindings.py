@@ -11,6 +11,8 @@ import datetime
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ibcm_bridge.policy.message_rules import Renewal
+
 
 class Source(StrEnum):
     """How a binding came to be."""
@@ -58,15 +60,6 @@ class Binding:
     def __post_init__(self) -> None:
         if not (self.key or self.certificate or self.name):
             raise ValueError("a binding to nothing")
-
-
-class Renewal(StrEnum):
-    """What may take the place of a certificate."""
-
-    SAME_KEY = "same-key"
-    SAME_NAME = "same-name"
-    """Another key as well, if the certificate has the same name. Every authority that the policy
-    trusts is then trusted with every name."""
 
 
 class Standing(StrEnum):

@@ -18,7 +18,7 @@ from ibcm_bridge.speaker.device_list import ListError, read_list, write_list
 from ibcm_bridge.speaker.registry import Imported, Registry, RegistryError
 
 if TYPE_CHECKING:
-    from ibcm_bridge.policy import MessageRules
+    from ibcm_bridge.policy.message_rules import MessageRules
 
 _DONE, _PROBLEM, _USAGE = 0, 1, 2
 

@@ -53,7 +53,8 @@ from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient,
 from ibcm_bridge.lab.files import shipped_policy, with_ports
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.site_systems import SiteSystems
-from ibcm_bridge.policy import BridgePublication, Limits, Policy, TunnelPublication
+from ibcm_bridge.policy.policy import Limits, Policy
+from ibcm_bridge.policy.publications import BridgePublication, TunnelPublication
 from ibcm_bridge.policy_file import load_policy
 
 BRIDGED, TUNNELED = "bridge.internet.example", "mp-tunnel.internet.example"

@@ -13,7 +13,7 @@ import pytest
 from ibcm_bridge.addons import audit_file
 from ibcm_bridge.addons.audit_file import AuditFile
 from ibcm_bridge.lab.client import Reply
-from ibcm_bridge.policy import WhenUnwritable
+from ibcm_bridge.policy.policy import WhenUnwritable
 from tests.addons.conftest import GOOD, Lab, Running, answer, wait_for
 
 

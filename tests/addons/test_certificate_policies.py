@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import Reply
-from ibcm_bridge.policy import Trust
+from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.policy_file import shipped_roles
-from ibcm_bridge.roles import CertificatePolicy
 
 from .conftest import (
     BRIDGED,

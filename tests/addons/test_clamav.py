@@ -20,7 +20,7 @@ from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.inspection.engines import EngineError
 from ibcm_bridge.lab.clamd import DEADLY, SIGNATURE, ScanDaemon
 from ibcm_bridge.lab.clamd import MARKER as LAB_MARKER
-from ibcm_bridge.policy import ClamAv
+from ibcm_bridge.policy.policy import ClamAv
 from tests.clamd import MARKER, NAME, running_clamd
 
 from .conftest import Lab

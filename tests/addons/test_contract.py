@@ -49,7 +49,7 @@ from ibcm_bridge.lab import certificates
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import Trust
+from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.response_body import ResponseBody
 from ibcm_bridge.response_head import BodyEnd
 

@@ -21,7 +21,8 @@ from ibcm_bridge.addons.front_door import FrontDoorLayer
 from ibcm_bridge.addons.listener import BridgeConnectionHandler
 from ibcm_bridge.addons.relay import RelayLayer
 from ibcm_bridge.lab.client import LabClient, Reply, plaintext_request
-from ibcm_bridge.policy import Credential, Policy
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.trust import Credential
 
 from .conftest import (
     DENIED,

@@ -20,9 +20,10 @@ from ibcm_bridge.lab.case_requests import eicar
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, plaintext_request
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import Policy, Trust
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.question import Url, described
-from ibcm_bridge.roles import CertificatePolicy
 
 from .conftest import BRIDGED, GOOD, Lab, Running, bridged_publication, changed, wait_for
 

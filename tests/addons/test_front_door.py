@@ -18,7 +18,7 @@ from ibcm_bridge.addons.front_door import FrontDoorLayer
 from ibcm_bridge.budget import Budget
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.client import load_credential, plaintext_request
-from ibcm_bridge.policy import BridgePublication
+from ibcm_bridge.policy.publications import BridgePublication
 
 from .conftest import (
     BRIDGED,

@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ibcm_bridge.lab import certificates
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import Reply
-from ibcm_bridge.policy import BridgePublication, Policy, TlsVersion
-from ibcm_bridge.policy import Credential as PolicyCredential
-from ibcm_bridge.roles import CertificatePolicy
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
+from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.trust import Credential as PolicyCredential
 
 from .conftest import BRIDGED, GOOD, Lab, Running, answer, bridged_publication, changed
 

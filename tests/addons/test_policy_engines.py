@@ -12,7 +12,8 @@ import pytest
 
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.client import LabClient, Reply
-from ibcm_bridge.policy import Address, ClamAv
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.policy import ClamAv
 from tests.clamd import MARKER, NAME, running_clamd
 
 from .conftest import BRIDGED, Lab, Running, answer, bridged_publication, wait_for

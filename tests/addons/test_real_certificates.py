@@ -29,7 +29,7 @@ from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.explain import explain
 from ibcm_bridge.lab.certificates import Credential, PrivateKey
 from ibcm_bridge.lab.client import load_credential
-from ibcm_bridge.policy import Trust
+from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.question import described, read_url
 
 from .conftest import BRIDGED, GOOD, SOON, Lab, Running, changed, wait_for

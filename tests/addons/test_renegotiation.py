@@ -21,7 +21,7 @@ from ibcm_bridge.addons import tls_contexts
 from ibcm_bridge.addons.held_trust import HeldTrust
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from ibcm_bridge.origination import LegTls, Origination
-from ibcm_bridge.policy import TlsVersion
+from ibcm_bridge.policy.publications import TlsVersion
 
 if TYPE_CHECKING:
     from tests.addons.conftest import Lab

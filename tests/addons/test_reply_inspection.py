@@ -13,7 +13,7 @@ from ibcm_bridge.addons.audit_trail import of_exchange
 from ibcm_bridge.addons.reply_inspection import ReplyInspection
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.messages.registration_reply import registration
-from ibcm_bridge.policy import Enforcement, MessageRules
+from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 
 from .conftest import LIMITS, ExchangeDriver, message
 

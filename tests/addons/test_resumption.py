@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import load_credential, request_bytes
-from ibcm_bridge.policy import Revocation, Trust
-from ibcm_bridge.roles import CertificatePolicy
+from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.trust import Revocation, Trust
 
 from .conftest import BRIDGED, GOOD, SOON, Lab, Running, bridged_publication, changed
 

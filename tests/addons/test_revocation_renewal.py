@@ -22,7 +22,7 @@ from ibcm_bridge.addons.held_trust import HeldTrust
 from ibcm_bridge.addons.revocation_renewal import RevocationRenewal, stopped
 from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import CrlFetch, Revocation, Trust
+from ibcm_bridge.policy.trust import CrlFetch, Revocation, Trust
 
 from .conftest import GOOD, SOON, Lab, Running, bridged_publication, changed, wait_for
 

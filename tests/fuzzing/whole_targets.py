@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.endpoints import Endpoint
 from ibcm_bridge.inspection.looking import Findings
 from ibcm_bridge.inspection.replies import ReadReply, ReplyFindings, judge_reply, read_reply
 from ibcm_bridge.inspection.reports import Report, read_report, write_report
@@ -23,8 +22,9 @@ from ibcm_bridge.messages.facts import message_facts
 from ibcm_bridge.messages.registration import read_registration
 from ibcm_bridge.messages.registration_reply import registration, registration_doubt
 from ibcm_bridge.messages.signatures import read_public_key_blob, rsa_key, verifies
-from ibcm_bridge.policy import Enforcement, MessageRules
-from ibcm_bridge.roles import ReplyReading
+from ibcm_bridge.policy.bodies import ReplyReading
+from ibcm_bridge.policy.endpoints import Endpoint
+from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 from tests.messages.second_readers import READERS, values
 
 from .message_targets import (

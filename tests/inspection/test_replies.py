@@ -30,8 +30,8 @@ from ibcm_bridge.messages.registration_reply import (
     registration,
     registration_doubt,
 )
-from ibcm_bridge.policy import Enforcement, MessageRules
-from ibcm_bridge.roles import ReplyReading
+from ibcm_bridge.policy.bodies import ReplyReading
+from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 
 CORP = frozenset(("corp.example",))
 TYPE = ccm.CONTENT_TYPE.encode()

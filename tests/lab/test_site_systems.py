@@ -34,8 +34,8 @@ from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.records import Handshake
 from ibcm_bridge.lab.site_systems import Address, SiteSystems
 from ibcm_bridge.lab.stand_ins import STAND_INS, Demand
+from ibcm_bridge.policy.roles import Mode
 from ibcm_bridge.policy_file import shipped_roles
-from ibcm_bridge.roles import Mode
 
 MP, DP = "mp01.corp.example", "dp01.corp.example"
 SUP, NDES = "sup01.corp.example", "ndes01.corp.example"

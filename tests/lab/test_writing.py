@@ -29,9 +29,10 @@ from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.registered import client_guid
 from ibcm_bridge.lab.replies import MessageReplies
 from ibcm_bridge.lab.writing import DECLARATION, ONE_BY_ONE, Empty, Writing
-from ibcm_bridge.policy import BridgePublication, Enforcement, MessageRules
+from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
+from ibcm_bridge.policy.publications import BridgePublication
+from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.roles import RoleTable
 from ibcm_bridge.speaker.approval import Approved, approve
 from ibcm_bridge.speaker.bindings import Binding, Source
 

@@ -6,7 +6,7 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.propfind import read_propfind
-from ibcm_bridge.roles import RoleTable
+from ibcm_bridge.policy.roles import RoleTable
 
 CLIENTS = (
     '<?xml version="1.0"?><a:propfind xmlns:a="DAV:"><a:prop><a:iscollection/>'

@@ -14,7 +14,7 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
-from ibcm_bridge.roles import RoleTable
+from ibcm_bridge.policy.roles import RoleTable
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
@@ -112,7 +112,11 @@ def test_no_decision_is_copied_with_changes() -> None:
         and "/lab/" not in name_of(path)
     ]
     assert users == [
-        *("ibcm_bridge/endpoints.py", "ibcm_bridge/request_head.py", "ibcm_bridge/roles.py"),
+        *(
+            "ibcm_bridge/policy/endpoints.py",
+            "ibcm_bridge/request_head.py",
+            "ibcm_bridge/policy/roles.py",
+        ),
     ]
 
 

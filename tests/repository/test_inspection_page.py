@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.endpoints import EndpointTable
 from ibcm_bridge.inspection import archives
 from ibcm_bridge.messages import limits
-from ibcm_bridge.roles import RoleTable
+from ibcm_bridge.policy.endpoints import EndpointTable
+from ibcm_bridge.policy.roles import RoleTable
 
 PAGE = (Path(__file__).parents[2] / "docs" / "inspection.md").read_text("utf-8")
 ROWS = [line for line in PAGE.splitlines() if line.startswith("|")]

@@ -16,7 +16,7 @@ from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.pki import LabPki
-from ibcm_bridge.policy import BridgePublication
+from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.request_head import RequestHead
 
 GUID = "GUID:5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"

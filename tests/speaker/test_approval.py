@@ -15,9 +15,9 @@ from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.identity import AnonymousClient
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.lab import ccm, documents, signing
-from ibcm_bridge.policy import Enforcement, MessageRules, UnknownGuids
+from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
 from ibcm_bridge.speaker.approval import Approved, Signature, approve
-from ibcm_bridge.speaker.bindings import Binding, Renewal, Source, Standing
+from ibcm_bridge.speaker.bindings import Binding, Source, Standing
 
 from .conftest import GUID, NOW, OTHER, Computer, Get, Message
 

@@ -9,9 +9,9 @@ import pytest
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity import AnonymousClient
 from ibcm_bridge.lab import documents
-from ibcm_bridge.policy import MessageRules
+from ibcm_bridge.policy.message_rules import MessageRules, Renewal
 from ibcm_bridge.speaker.approval import Approved, approve
-from ibcm_bridge.speaker.bindings import Binding, Renewal, Source
+from ibcm_bridge.speaker.bindings import Binding, Source
 from ibcm_bridge.speaker.learning import accepted, recognized
 
 from .conftest import GUID, NOW, OTHER, Computer, Message

@@ -1,0 +1,97 @@
+"""The policy, as values: what is published, how, and with which certificates.
+
+Only `policy_file` makes these (and tests); by the time one exists it has been checked.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.message_rules import MessageRules
+from ibcm_bridge.policy.publications import Listener, PlaintextListener
+from ibcm_bridge.policy.roles import NeverPublished
+
+SITE_SYSTEM_IDLE_SECONDS = 100.0
+"""Less than the 120 s after which IIS closes an idle connection by default ("connectionTimeout"): a
+request that meets its end cannot be told from one that was carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, times in seconds. Defaults and their precedents are in `policy_file`."""
+
+    client_hello: int
+    request_head: int
+    handshake_seconds: float
+    head_seconds: float
+    body_seconds: float
+    response_seconds: float
+    idle_seconds: float
+    tunnel_idle_seconds: float
+    connections: int
+    """Client connections at once, of all listeners together."""
+    held_bytes: int
+    """Heads and bodies of requests that are kept at once, of all connections together."""
+    inspection_workers: int
+    """Processes that look into large bodies."""
+    site_system_idle_seconds: float = SITE_SYSTEM_IDLE_SECONDS
+
+
+class WhenUnwritable(StrEnum):
+    """What happens to requests while the audit cannot be written."""
+
+    REFUSE = "refuse"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True, slots=True)
+class ClamAv:
+    """Where ClamAV's daemon is, and how long it may take for one view."""
+
+    address: Path | Address
+    """A Unix socket, or host and port."""
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRules:
+    """How much of BITS uploads there may be. Sizes in bytes; docs/policy-file.md has the keys."""
+
+    spool: Path | None = None
+    """SQLite; None: a temporary file, thrown away at the end."""
+    largest: int = 67_108_864
+    """One upload."""
+    size: int = 1_073_741_824
+    """All uploads that are under way."""
+    sessions: int = 1_000
+    of_client: int = 8
+    client_size: int = 134_217_728
+    """All uploads of one client."""
+    abandoned_after: datetime.timedelta = datetime.timedelta(days=3)
+
+    def describe(self) -> str:
+        """One line for an operator."""
+        where = f"put together in {self.spool}" if self.spool else "forgotten at the end"
+        return f"up to {self.largest} bytes each, {self.size} in all, {where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything the bridge was told."""
+
+    listeners: tuple[Listener | PlaintextListener, ...]
+    never: NeverPublished
+    audit_file: Path | None
+    """None: standard output."""
+    when_unwritable: WhenUnwritable
+    rule_files: tuple[Path, ...]
+    limits: Limits
+    messages: MessageRules = field(default_factory=MessageRules)
+    uploads: UploadRules = UploadRules()
+    clamav: ClamAv | None = None
+    web_because: str | None = None
+    """Why traffic may be shown on a page outside a lab; None: it may not."""

@@ -1,0 +1,60 @@
+"""Whom a leg trusts, and with what it shows itself."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A certificate with its intermediates, and its private key. PEM; the key is never shown."""
+
+    chain_pem: bytes
+    key_pem: bytes = field(repr=False)
+    notes: tuple[str, ...] = ()
+    """What was noticed when it was read and stops nothing, in words for `check`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrlFetch:
+    """Where revocation lists are fetched from, how often, and the folder that keeps them."""
+
+    urls: tuple[str, ...]
+    every: datetime.timedelta
+    folder: Path
+
+
+type Authority = tuple[x509.Name, bytes]
+"""An authority: its name and its public key (RFC 5280 §4.1.2.7). Either may be another's too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """Where revocation lists come from, and what holds while there is no current one."""
+
+    sources: tuple[Path, ...] = ()
+    """Files and folders, which are watched."""
+    fetch: CrlFetch | None = None
+    warn_before: datetime.timedelta = datetime.timedelta(days=1)
+    grace: datetime.timedelta = datetime.timedelta(0)
+    """How long after its end a list is still accepted."""
+    without_crl: Mapping[Authority, str] = field(default_factory=dict)
+    """Authorities that need no list, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The trust anchors and issuing authorities of one side, and their revocation lists."""
+
+    anchors: tuple[x509.Certificate, ...]
+    intermediates: tuple[x509.Certificate, ...]
+    crls: tuple[x509.CertificateRevocationList, ...]
+    """Those it was loaded with; `revocation` says where newer ones come from."""
+    revocation: Revocation = Revocation()
+    notes: tuple[str, ...] = ()
+    """What was noticed when it was read and stops nothing, in words for `check`."""
