@@ -33,7 +33,8 @@ from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.identity import admit_anonymous
 from ibcm_bridge.policy.policy import Limits
 from ibcm_bridge.policy.publications import PlaintextListener, TunnelPublication
-from ibcm_bridge.routing import ClientHelloFacts, route
+from ibcm_bridge.routing.client_hello import is_whole
+from ibcm_bridge.routing.publication import ClientHelloFacts, route
 
 _TLS_HANDSHAKE = 0x16
 _ENOUGH_TO_TELL = 3
@@ -77,7 +78,7 @@ class FrontDoorLayer(Layer):
             return (yield from self._refuse(Deny(Reason.NOT_TLS, "listener", "not a TLS record")))
         # The limit holds for a ClientHello that comes all at once, too.
         within = data[: self._limits.client_hello]
-        whole = _is_whole(within)
+        whole = is_whole(within)
         if isinstance(whole, Deny):
             return (yield from self._refuse(whole))
         if not whole:
@@ -196,30 +197,3 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
                 self.tls.shutdown()
             yield from self.tls_interact()
         yield from super().send_close(command)
-
-
-MAX_RECORDS = 32
-"""TLS records that a ClientHello may be spread over; clients use one, or a few when it is large."""
-
-
-def _is_whole(data: bytes) -> bool | Deny:
-    """Whether all of a ClientHello is there, told from lengths alone (RFC 8446 §4, §5.1).
-
-    Parsing it is dear, so that is done once, and not for every byte that a client sends.
-    """
-    start = b""
-    offset = have = 0
-    for _ in range(MAX_RECORDS):
-        header = data[offset : offset + 5]
-        if len(header) < 5:
-            return False
-        if not starts_like_tls_record(header) or header[3:] == b"\0\0":
-            return Deny(Reason.NOT_TLS, "listener", "not a TLS handshake record")
-        length = int.from_bytes(header[3:])
-        payload = data[offset + 5 : offset + 5 + length]
-        start = (start + payload[:4])[:4]
-        have += len(payload)
-        if len(start) == 4 and have >= 4 + int.from_bytes(start[1:4]):
-            return True
-        offset += 5 + length
-    return Deny(Reason.NOT_TLS, "listener", f"a ClientHello in more than {MAX_RECORDS} records")

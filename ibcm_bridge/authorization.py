@@ -25,7 +25,7 @@ from ibcm_bridge.policy.resources import Directory, Resource
 from ibcm_bridge.policy.roles import NeverPublished, RoleProfile
 from ibcm_bridge.request_head import TOKEN, RequestHead, content_type_parts
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.routing import published_role
+from ibcm_bridge.routing.publication import published_role
 from ibcm_bridge.uploads.packet import Packet, read_packet
 
 

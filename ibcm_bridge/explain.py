@@ -42,7 +42,7 @@ from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.question import Question, Url
 from ibcm_bridge.request_head import RequestHead, read_request_head
 from ibcm_bridge.revocation import Notes
-from ibcm_bridge.routing import ClientHelloFacts, route
+from ibcm_bridge.routing.publication import ClientHelloFacts, route
 from ibcm_bridge.speaker.approval import Approved, Find, approve
 from ibcm_bridge.speaker.bindings import Standing
 from ibcm_bridge.uploads.packet import read_content_range

@@ -16,7 +16,7 @@ from ibcm_bridge.policy.publications import (
 )
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.routing import ClientHelloFacts, published_role, route
+from ibcm_bridge.routing.publication import ClientHelloFacts, published_role, route
 
 TUNNEL = TunnelPublication("mp-tunnel.internet.example", 443, ("192.0.2.1", 443), ())
 

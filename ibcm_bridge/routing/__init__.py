@@ -1,0 +1,1 @@
+"""From the ClientHello to a publication."""

@@ -1,0 +1,32 @@
+"""Whether the first bytes of a connection hold a whole ClientHello."""
+
+from __future__ import annotations
+
+from ibcm_bridge.decisions.denial import Deny, Reason
+
+MAX_RECORDS = 32
+"""TLS records that a ClientHello may be spread over; clients use one, or a few when it is large."""
+
+
+def is_whole(data: bytes) -> bool | Deny:
+    """Whether all of a ClientHello is there, told from lengths alone (RFC 8446 §4, §5.1).
+
+    Parsing it is dear, so that is done once, and not for every byte that a client sends.
+    """
+    start = b""
+    offset = have = 0
+    for _ in range(MAX_RECORDS):
+        header = data[offset : offset + 5]
+        if len(header) < 5:
+            return False
+        # RFC 8446 §5.1: handshake(22), legacy_record_version 0x03XX, and never an empty fragment.
+        if header[:2] != b"\x16\x03" or header[2] > 3 or header[3:] == b"\0\0":
+            return Deny(Reason.NOT_TLS, "listener", "not a TLS handshake record")
+        length = int.from_bytes(header[3:])
+        payload = data[offset + 5 : offset + 5 + length]
+        start = (start + payload[:4])[:4]
+        have += len(payload)
+        if len(start) == 4 and have >= 4 + int.from_bytes(start[1:4]):
+            return True
+        offset += 5 + length
+    return Deny(Reason.NOT_TLS, "listener", f"a ClientHello in more than {MAX_RECORDS} records")
