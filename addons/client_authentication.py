@@ -24,14 +24,9 @@ from ibcm_bridge.addons.connections import ConnectionRecord, Connections
 from ibcm_bridge.addons.endings import RefusedConnection
 from ibcm_bridge.addons.held_trust import Clock, HeldTrust, utc_now
 from ibcm_bridge.addons.verification import Path
+from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
+from ibcm_bridge.authentication.client import admit_anonymous, authenticate, may_be_anonymous
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.identity import (
-    CertificateFacts,
-    admit_anonymous,
-    authenticate,
-    certificate_facts,
-    may_be_anonymous,
-)
 from ibcm_bridge.policy.publications import BridgePublication
 
 MAX_REMEMBERED = 20_480

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
+from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.identity import Client
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.messages.registration_reply import RegistrationStatus, gives_policy, registration
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules

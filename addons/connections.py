@@ -10,11 +10,12 @@ import h11
 from mitmproxy import connection
 from mitmproxy.http import HTTPFlow
 
+from ibcm_bridge.authentication.certificate import CertificateFacts
+from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.budget import Budget, Hold
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.gate import Decision
-from ibcm_bridge.identity import CertificateFacts, Client
 from ibcm_bridge.inspection.replies import ReplyFindings
 from ibcm_bridge.messages.ccm_reply import CcmReply
 from ibcm_bridge.policy.addresses import Address

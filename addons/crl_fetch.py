@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import h11
 
 from ibcm_bridge.addons.held_trust import HeldTrust
+from ibcm_bridge.authentication.revocation import is_of_another, renew
 from ibcm_bridge.policy_file.crl_files import parse_crls
-from ibcm_bridge.revocation import is_of_another, renew
 
 MAX_BYTES = 32 * 1024 * 1024
 """Several hundred thousand entries."""

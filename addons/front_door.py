@@ -27,10 +27,10 @@ from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.relay import RelayLayer
 from ibcm_bridge.addons.timers import Deadline
 from ibcm_bridge.addons.tls_ending import CutOff, TlsEnding, alert_record
+from ibcm_bridge.authentication.client import admit_anonymous
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
-from ibcm_bridge.identity import admit_anonymous
 from ibcm_bridge.policy.policy import Limits
 from ibcm_bridge.policy.publications import PlaintextListener, TunnelPublication
 from ibcm_bridge.routing.client_hello import is_whole

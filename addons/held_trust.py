@@ -6,10 +6,10 @@ import datetime
 from collections.abc import Callable
 
 from ibcm_bridge.addons.verification import Path, verify_client_path
-from ibcm_bridge.certification_path import judge_path
+from ibcm_bridge.authentication.certification_path import judge_path
+from ibcm_bridge.authentication.revocation import Notes, lists_of
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.trust import Trust
-from ibcm_bridge.revocation import Notes, lists_of
 
 Clock = Callable[[], datetime.datetime]
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 
 from ibcm_bridge.addons.crl_fetch import Fetch
 from ibcm_bridge.addons.held_trust import HeldTrust
+from ibcm_bridge.authentication.revocation import Lists, Renewal, renew
 from ibcm_bridge.policy_file.crl_files import CrlFiles, Stamp, read_crl_files, stamp
-from ibcm_bridge.revocation import Lists, Renewal, renew
 
 logger = logging.getLogger(__name__)
 

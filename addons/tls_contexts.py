@@ -38,8 +38,8 @@ from ibcm_bridge.addons.verification import (
     path_of,
     refused_by_openssl,
 )
+from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.identity import CertificateFacts, certificate_facts
 from ibcm_bridge.policy.publications import TlsVersion
 from ibcm_bridge.policy.trust import Credential, Trust
 

@@ -21,9 +21,9 @@ from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.addons.temporary_folder import TemporaryFolder
+from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.identity import AuthenticatedClient
 from ibcm_bridge.policy.policy import UploadRules
 from ibcm_bridge.speaker.approval import Approved
 from ibcm_bridge.uploads.acknowledgement import read_acknowledgement

@@ -2,7 +2,7 @@
 
 In a handshake OpenSSL does this by itself and calls `tls_contexts` back; here it is done without
 a connection, for a session that is resumed and for the command line. Revocation lists are never
-given to OpenSSL: what they mean here has a policy (`ibcm_bridge.revocation`).
+given to OpenSSL: what they mean here has a policy (`ibcm_bridge.authentication.revocation`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-from ibcm_bridge.certification_path import judge_path
+from ibcm_bridge.authentication.certification_path import judge_path
+from ibcm_bridge.authentication.revocation import RULE, Lists, Notes, lists_of
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.trust import Trust
-from ibcm_bridge.revocation import RULE, Lists, Notes, lists_of
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
 

@@ -30,10 +30,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from benchmarks.comparison import message_request
+from ibcm_bridge.authentication.certificate import certificate_facts
+from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.authorization import Authorized, authorize
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.gate import gate
-from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
 from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.replies import ReadReply, ReplyFindings, judge_reply, read_reply

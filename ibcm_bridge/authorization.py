@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ibcm_bridge.authentication.client import AnonymousClient, Client, may_be_anonymous
 from ibcm_bridge.byte_ranges import ByteRanges, read_byte_ranges
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
-from ibcm_bridge.identity import AnonymousClient, Client, may_be_anonymous
 from ibcm_bridge.messages.soap import read_soap_type
 from ibcm_bridge.policy.bodies import BodyRule, Inspection, ReplyReading
 from ibcm_bridge.policy.publications import (

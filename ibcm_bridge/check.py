@@ -20,11 +20,17 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ibcm_bridge.certification_path import issued, malformation, weak_key, weak_signature
+from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
+from ibcm_bridge.authentication.certification_path import (
+    issued,
+    malformation,
+    weak_key,
+    weak_signature,
+)
+from ibcm_bridge.authentication.revocation import Notes
 from ibcm_bridge.check_lists import check_lists, distribution_urls
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.findings import Finding, Level
-from ibcm_bridge.identity import CertificateFacts, certificate_facts
 from ibcm_bridge.policy.addresses import Address, is_ip_address, is_loopback, shown
 from ibcm_bridge.policy.policy import ClamAv, Policy, WhenUnwritable
 from ibcm_bridge.policy.publications import (
@@ -39,7 +45,6 @@ from ibcm_bridge.policy.publications import (
 )
 from ibcm_bridge.policy.trust import Credential, Trust
 from ibcm_bridge.policy_file import LimitsRow
-from ibcm_bridge.revocation import Notes
 
 WARN_CERTIFICATE = datetime.timedelta(days=14)
 

@@ -7,11 +7,17 @@ from collections.abc import Collection, Iterator, Sequence
 
 from cryptography import x509
 
-from ibcm_bridge.certification_path import issued
+from ibcm_bridge.authentication.certification_path import issued
+from ibcm_bridge.authentication.revocation import is_of_another, lists_of
+from ibcm_bridge.authentication.revocation_list import (
+    RevocationList,
+    applies,
+    is_superseded,
+    key_of,
+    read_list,
+)
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.policy.trust import Authority, Trust
-from ibcm_bridge.revocation import is_of_another, lists_of
-from ibcm_bridge.revocation_list import RevocationList, applies, is_superseded, key_of, read_list
 
 _CITED = "PKI-BOTH-ENDS"
 _LONG_GRACE = datetime.timedelta(days=7)

@@ -14,17 +14,18 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from ibcm_bridge.audit import record as audit
-from ibcm_bridge.authorization import Authorized, authorize
-from ibcm_bridge.decisions.denial import Deny, Reason, Refused
-from ibcm_bridge.decisions.refusals import refusal, requirement
-from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
-from ibcm_bridge.identity import (
+from ibcm_bridge.authentication.certificate import certificate_facts
+from ibcm_bridge.authentication.client import (
     AuthenticatedClient,
     Client,
     admit_anonymous,
     authenticate,
-    certificate_facts,
 )
+from ibcm_bridge.authentication.revocation import Notes
+from ibcm_bridge.authorization import Authorized, authorize
+from ibcm_bridge.decisions.denial import Deny, Reason, Refused
+from ibcm_bridge.decisions.refusals import refusal, requirement
+from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.origination import originate
@@ -41,7 +42,6 @@ from ibcm_bridge.policy.publications import (
 from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.question import Question, Url
 from ibcm_bridge.request_head import RequestHead, read_request_head
-from ibcm_bridge.revocation import Notes
 from ibcm_bridge.routing.publication import ClientHelloFacts, route
 from ibcm_bridge.speaker.approval import Approved, Find, approve
 from ibcm_bridge.speaker.bindings import Standing

@@ -16,15 +16,15 @@ from typing import NamedTuple
 import pytest
 from hypothesis import settings
 
-from ibcm_bridge.authorization import Authorized, authorize
-from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.identity import (
+from ibcm_bridge.authentication.certificate import certificate_facts
+from ibcm_bridge.authentication.client import (
     AuthenticatedClient,
     admit_anonymous,
     authenticate,
-    certificate_facts,
     may_be_anonymous,
 )
+from ibcm_bridge.authorization import Authorized, authorize
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy.message_rules import MessageRules

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.audit import record as audit
+from ibcm_bridge.authentication.certificate import CertificateFacts
+from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
-from ibcm_bridge.identity import AuthenticatedClient, CertificateFacts
 
 
 def test_a_denial_is_written_with_reason_rule_and_requirement() -> None:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ibcm_bridge.authentication.client import AnonymousClient, AuthenticatedClient
 from ibcm_bridge.authorization import Authorized, authorize
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import requirement
-from ibcm_bridge.identity import AnonymousClient, AuthenticatedClient
 from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.resources import Resource

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ibcm_bridge.addons.verification import verify_client_path
-from ibcm_bridge.certification_path import (
+from ibcm_bridge.authentication.certification_path import (
     MALFORMATIONS,
     _Form,
     judge_path,
@@ -25,10 +25,10 @@ from ibcm_bridge.certification_path import (
     weak_key,
     weak_signature,
 )
+from ibcm_bridge.authentication.revocation import lists_of
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy.trust import Trust
-from ibcm_bridge.revocation import lists_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -110,7 +110,7 @@ def test_the_signature_of_an_anchor_is_nobodys_business(
     pki: LabPki, trust: Trust, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "ibcm_bridge.certification_path.weak_signature",
+        "ibcm_bridge.authentication.certification_path.weak_signature",
         lambda one: "weak" if one == pki.root else None,
     )
     path = [pki.computer("pc1.corp.example").certificate, pki.issuing, pki.root]

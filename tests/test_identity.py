@@ -12,17 +12,16 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.identity import (
+from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
+from ibcm_bridge.authentication.client import (
     AnonymousClient,
     AuthenticatedClient,
-    CertificateFacts,
     ClientKind,
     admit_anonymous,
     authenticate,
-    certificate_facts,
     may_be_anonymous,
 )
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.roles import CertificatePolicy

@@ -12,13 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from ibcm_bridge.authentication.revocation import Lists, judge_revocation, lists_of, renew
+from ibcm_bridge.authentication.revocation_list import RevocationList, key_of, read_list
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab import certificates as made
 from ibcm_bridge.lab.certificates import ISSUING_CRL_URL, Credential
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy.trust import Revocation, Trust
-from ibcm_bridge.revocation import Lists, judge_revocation, lists_of, renew
-from ibcm_bridge.revocation_list import RevocationList, key_of, read_list
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

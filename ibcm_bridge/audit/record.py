@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
+from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
-from ibcm_bridge.identity import CertificateFacts
 from ibcm_bridge.speaker.approval import Approved
 
 

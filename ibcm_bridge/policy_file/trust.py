@@ -10,12 +10,12 @@ from pathlib import Path
 from cryptography import x509
 
 from ibcm_bridge import yaml_tree
+from ibcm_bridge.authentication.revocation_list import MALFORMED, key_of, read_list
 from ibcm_bridge.policy.trust import Authority, CrlFetch, Revocation, Trust
 from ibcm_bridge.policy_file.crl_files import read_crl_files
 from ibcm_bridge.policy_file.folders import is_file, is_folder
 from ibcm_bridge.policy_file.reading import Reading, duration
 from ibcm_bridge.policy_file.rows import FetchRow, TrustRow
-from ibcm_bridge.revocation_list import MALFORMED, key_of, read_list
 
 
 def read_trust(reading: Reading, where: yaml_tree.Path, row: TrustRow) -> Trust | None:

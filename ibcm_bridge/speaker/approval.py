@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
-from ibcm_bridge.identity import AuthenticatedClient, Client
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.messages.signatures import rsa_key, verifies
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, UnknownGuids

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import datetime
 
+from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.identity import Client
 from ibcm_bridge.policy.message_rules import Renewal
 from ibcm_bridge.speaker.approval import Approved, Signature, presented
 from ibcm_bridge.speaker.bindings import Binding, Presented, Source, Standing, standing

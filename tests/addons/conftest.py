@@ -45,8 +45,9 @@ from ibcm_bridge.addons.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.runner import Bridge, serve
 from ibcm_bridge.addons.tls_ending import CutOff
+from ibcm_bridge.authentication.certificate import certificate_facts
+from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.budget import Budget, Hold
-from ibcm_bridge.identity import AuthenticatedClient, authenticate, certificate_facts
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient, Reply, _alert

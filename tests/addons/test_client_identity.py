@@ -13,7 +13,7 @@ from ibcm_bridge.addons.audit_trail import of_exchange
 from ibcm_bridge.addons.body_inspection import BodyInspection
 from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.reply_inspection import ReplyInspection
-from ibcm_bridge.identity import AuthenticatedClient
+from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
 from ibcm_bridge.speaker.bindings import Binding, Source

@@ -129,7 +129,7 @@ def revoke(lab: Lab, running: Running, _clock: Clock) -> None:
 
 
 def _renewed(trust: Any, crl: Any) -> Any:
-    from ibcm_bridge.revocation import renew  # noqa: PLC0415
+    from ibcm_bridge.authentication.revocation import renew  # noqa: PLC0415
 
     renewal = renew(trust.lists, trust.trust, [("", crl)], datetime.now(UTC))
     assert renewal.renewed

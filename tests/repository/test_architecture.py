@@ -80,7 +80,7 @@ def renames(module: ast.Module, kind: str) -> bool:
         ("Authorized", "ibcm_bridge/authorization.py"),
         ("Inspected", "ibcm_bridge/inspection/__init__.py"),
         ("Approved", "ibcm_bridge/speaker/approval.py"),
-        ("AuthenticatedClient", "ibcm_bridge/identity.py"),
+        ("AuthenticatedClient", "ibcm_bridge/authentication/client.py"),
         ("UploadPart", "ibcm_bridge/uploads/spool.py"),
         ("ReplyFindings", "ibcm_bridge/inspection/replies.py"),
     ],

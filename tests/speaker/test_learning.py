@@ -6,8 +6,8 @@ import datetime
 
 import pytest
 
+from ibcm_bridge.authentication.client import AnonymousClient
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.identity import AnonymousClient
 from ibcm_bridge.lab import documents
 from ibcm_bridge.policy.message_rules import MessageRules, Renewal
 from ibcm_bridge.speaker.approval import Approved, approve

@@ -19,9 +19,7 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 
-from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.policy.trust import Trust
-from ibcm_bridge.revocation_list import (
+from ibcm_bridge.authentication.revocation_list import (
     Key,
     RevocationList,
     applies,
@@ -31,6 +29,8 @@ from ibcm_bridge.revocation_list import (
     read_list,
     signed_by,
 )
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.policy.trust import Trust
 
 RULE = "clients.trust"
 

@@ -22,10 +22,10 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import MD5, SHA1
 
+from ibcm_bridge.authentication.revocation import RULE, Lists, Notes, judge_revocation
+from ibcm_bridge.authentication.revocation_list import MALFORMED
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.trust import Trust
-from ibcm_bridge.revocation import RULE, Lists, Notes, judge_revocation
-from ibcm_bridge.revocation_list import MALFORMED
 
 MIN_RSA_BITS = 2048
 MIN_EC_BITS = 256

@@ -1,0 +1,1 @@
+"""Who the client is: certificates, their paths and their revocation."""

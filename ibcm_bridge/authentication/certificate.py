@@ -1,0 +1,128 @@
+"""What a certificate says, as values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
+
+_SECURITY_IDENTIFIER = re.compile(
+    r"tag:microsoft\.com,2022-09-14:sid:S-1(-[0-9]{1,20}){1,16}", re.IGNORECASE
+)
+"""The URI by which a certificate is mapped to an account (KB5014754): of a computer or a user."""
+
+_USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+"""Microsoft's szOID_NT_PRINCIPAL_NAME ([MS-WCCE])."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What a certificate says of itself, verified or not. For the audit and for `authenticate`."""
+
+    subject: str
+    issuer: str
+    serial: str
+    sha256: str
+    not_after: str
+    purposes: frozenset[str] | None
+    """Dotted extKeyUsage OIDs; None when the extension is absent."""
+    dns_names: tuple[str, ...]
+    principal_names: tuple[str, ...]
+    """User principal names (an otherName of Microsoft's in the subjectAltName)."""
+    common_name: str | None
+    """None where a subjectAltName names the subject instead (RFC 9525 §2). One that has only
+    computers' principal names, security identifiers (KB5014754) and IP addresses does not: Windows
+    authorities and Intune then put the name into the subject."""
+    public_key: bytes = field(repr=False)
+    """SubjectPublicKeyInfo, DER."""
+
+    @property
+    def key_sha256(self) -> str:
+        """By which a renewed certificate of the same key is known."""
+        return sha256(self.public_key).hexdigest()
+
+
+def certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
+    """Read a certificate. ValueError where it cannot be read in full."""
+    try:
+        return _certificate_facts(certificate)
+    except (
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        UnsupportedAlgorithm,
+    ) as error:
+        raise ValueError(str(error)) from error
+
+
+def _certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
+    extensions = certificate.extensions
+    try:
+        purposes = frozenset(
+            oid.dotted_string
+            for oid in extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        )
+    except x509.ExtensionNotFound:
+        purposes = None
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        dns_names = tuple(names.get_values_for_type(x509.DNSName))
+        principal_names = tuple(_principal_names(names))
+        named_by_subject = len(tuple(names)) > 0 and all(map(_leaves_it_to_the_subject, names))
+    except x509.ExtensionNotFound:
+        dns_names = principal_names = ()
+        named_by_subject = True
+    common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return CertificateFacts(
+        subject=certificate.subject.rfc4514_string()[:512],
+        issuer=certificate.issuer.rfc4514_string()[:512],
+        serial=_hexadecimal(certificate.serial_number),
+        sha256=certificate.fingerprint(SHA256()).hex(),
+        not_after=certificate.not_valid_after_utc.isoformat(),
+        purposes=purposes,
+        dns_names=dns_names,
+        principal_names=principal_names,
+        common_name=str(common_names[0].value) if common_names and named_by_subject else None,
+        public_key=certificate.public_key().public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        ),
+    )
+
+
+def _principal_names(names: x509.SubjectAlternativeName) -> Iterator[str]:
+    for other in names.get_values_for_type(x509.OtherName):
+        if other.type_id == _USER_PRINCIPAL_NAME:
+            yield asn1.decode_der(str, other.value)
+
+
+def _leaves_it_to_the_subject(name: x509.GeneralName) -> bool:
+    """Whether the common name still says who it is, beside this name in a subjectAltName.
+
+    Of a person's it does not: a user's certificate has a principal name or a mail address there,
+    and a common name that can look like a computer's.
+    """
+    if isinstance(name, x509.OtherName):
+        return name.type_id == _USER_PRINCIPAL_NAME and is_of_a_computer(
+            asn1.decode_der(str, name.value)
+        )
+    if isinstance(name, x509.UniformResourceIdentifier):
+        return _SECURITY_IDENTIFIER.fullmatch(name.value) is not None
+    return isinstance(name, x509.IPAddress)
+
+
+def _hexadecimal(number: int) -> str:
+    """As openssl and Windows show a serial number: whole bytes."""
+    digits = f"{number:x}"
+    return digits.zfill(len(digits) + len(digits) % 2)
+
+
+def is_of_a_computer(principal_name: str) -> bool:
+    """A computer's account has a principal name too; what stands before the @ ends in "$"."""
+    return principal_name.partition("@")[0].endswith("$")
