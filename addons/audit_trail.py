@@ -29,10 +29,10 @@ from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchan
 from ibcm_bridge.addons.endings import Ended, EndedTunnel, RefusedConnection, Watcher
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.authentication.client import AuthenticatedClient
-from ibcm_bridge.budget import Hold
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.policy import WhenUnwritable
 from ibcm_bridge.policy.publications import Listener, PlaintextListener, TunnelPublication
+from ibcm_bridge.request.memory_budget import Hold
 from ibcm_bridge.speaker.approval import Approved
 
 logger = logging.getLogger(__name__)

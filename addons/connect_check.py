@@ -37,7 +37,7 @@ from ibcm_bridge.policy.publications import (
     SiteSystem,
     TunnelPublication,
 )
-from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.response_head import next_response, response_reader
 
 SECONDS = 10.0

@@ -12,8 +12,6 @@ from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import Client
-from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.budget import Budget, Hold
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.gate import Decision
 from ibcm_bridge.inspection.replies import ReplyFindings
@@ -25,7 +23,9 @@ from ibcm_bridge.policy.publications import (
     PlaintextPublication,
     Publication,
 )
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead
+from ibcm_bridge.request.memory_budget import Budget, Hold
 from ibcm_bridge.uploads.session import Session, UploadPart
 
 _EXCHANGE = "ibcm_bridge.exchange"

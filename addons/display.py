@@ -12,7 +12,7 @@ import time
 import h11
 from mitmproxy import http
 
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.head import RequestHead
 
 
 class _RequestData(http.RequestData):

@@ -25,8 +25,6 @@ from ibcm_bridge.addons.endings import ReplyCollectedHook
 from ibcm_bridge.addons.passing import PassingLayer
 from ibcm_bridge.addons.procedure import Steps
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
-from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.byte_ranges import partial_body
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.inspection.replies import ReplyFindings, unreadable_head
 from ibcm_bridge.origination import (
@@ -40,6 +38,8 @@ from ibcm_bridge.origination import (
     when_closed,
 )
 from ibcm_bridge.policy.publications import BridgePublication, HttpPublication, UploadHosts
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.byte_ranges import partial_body
 from ibcm_bridge.response_body import ResponseBody
 from ibcm_bridge.response_head import (
     BodyEnd,

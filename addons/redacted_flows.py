@@ -34,7 +34,7 @@ from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.messages.views import recognized, rendered
 from ibcm_bridge.policy.addresses import Address
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.head import RequestHead
 
 MAX_BODY = 262_144
 """Bytes of a body that a view is made of. What larger messages hold, `ccm_views` can show."""

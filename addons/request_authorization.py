@@ -5,9 +5,9 @@ from __future__ import annotations
 from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import exchange_of
-from ibcm_bridge.authorization import Authorized, authorize
 from ibcm_bridge.policy.publications import HttpPublication
 from ibcm_bridge.policy.roles import NeverPublished
+from ibcm_bridge.request.authorization import Authorized, authorize
 
 
 class RequestAuthorization:

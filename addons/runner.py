@@ -38,7 +38,6 @@ from ibcm_bridge.addons.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.addons.upload_spool import UploadSpool
 from ibcm_bridge.addons.verification import verify_client_path
-from ibcm_bridge.budget import Budget
 from ibcm_bridge.explain import Circumstances
 from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine
 from ibcm_bridge.os_errors import cannot_write
@@ -46,6 +45,7 @@ from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import BridgePublication, PlaintextListener
 from ibcm_bridge.policy_file import shipped_clients
+from ibcm_bridge.request.memory_budget import Budget
 from ibcm_bridge.speaker.bindings import Binding
 from ibcm_bridge.speaker.registry import Registry, RegistryError
 from ibcm_bridge.uploads.spool import SpoolError

@@ -32,7 +32,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from benchmarks.comparison import message_request
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
-from ibcm_bridge.authorization import Authorized, authorize
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.gate import gate
 from ibcm_bridge.inspection import Inspected, inspect
@@ -51,7 +50,8 @@ from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy_file import load_policy
-from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.request.authorization import Authorized, authorize
+from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.response_head import (
     body_end,
     fields_for_client,

@@ -22,7 +22,6 @@ from ibcm_bridge.authentication.client import (
     authenticate,
 )
 from ibcm_bridge.authentication.revocation import Notes
-from ibcm_bridge.authorization import Authorized, authorize
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusals import refusal, requirement
 from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
@@ -41,11 +40,12 @@ from ibcm_bridge.policy.publications import (
 )
 from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.question import Question, Url
-from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.request.authorization import Authorized, authorize
+from ibcm_bridge.request.bits_packet import read_content_range
+from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.routing.publication import ClientHelloFacts, route
 from ibcm_bridge.speaker.approval import Approved, Find, approve
 from ibcm_bridge.speaker.bindings import Standing
-from ibcm_bridge.uploads.packet import read_content_range
 
 VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Notes | Deny]
 """Verifies what a client presents as the client leg would: what to note, or why not."""

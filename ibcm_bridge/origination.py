@@ -10,11 +10,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import BridgePublication, HttpPublication, TlsVersion
 from ibcm_bridge.policy.trust import Credential, Trust
+from ibcm_bridge.request.authorization import Authorized
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import h11
 
-from ibcm_bridge.byte_ranges import PART_BYTES, PartialBody
+from ibcm_bridge.request.byte_ranges import PART_BYTES, PartialBody
 from ibcm_bridge.response_head import BodyEnd, content_length
 
 

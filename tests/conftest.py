@@ -23,7 +23,6 @@ from ibcm_bridge.authentication.client import (
     authenticate,
     may_be_anonymous,
 )
-from ibcm_bridge.authorization import Authorized, authorize
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.lab.pki import LabPki
@@ -39,7 +38,8 @@ from ibcm_bridge.policy.publications import (
 from ibcm_bridge.policy.roles import Mode, RoleProfile, RoleTable
 from ibcm_bridge.policy.trust import Credential, Trust
 from ibcm_bridge.policy_file import shipped_roles
-from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.request.authorization import Authorized, authorize
+from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.speaker.approval import Approved, approve
 
 from .needs import LEFT_OUT, demand, must_have_all

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.authentication.client import AnonymousClient, AuthenticatedClient
-from ibcm_bridge.authorization import Authorized, authorize
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import requirement
@@ -19,8 +18,9 @@ from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.resources import Resource
 from ibcm_bridge.policy.roles import CertificatePolicy, RoleProfile, RoleTable, Widening
-from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.uploads.packet import Packet, PacketType
+from ibcm_bridge.request.authorization import Authorized, authorize
+from ibcm_bridge.request.bits_packet import Packet, PacketType
+from ibcm_bridge.request.head import RequestHead
 
 Decide = Callable[[RequestHead], Authorized | Deny]
 Head = Callable[..., RequestHead]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.budget import Budget, Hold
+from ibcm_bridge.request.memory_budget import Budget, Hold
 
 
 def test_what_is_too_much_is_not_held_at_all() -> None:

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
-from ibcm_bridge.authorization import Authorized
-from ibcm_bridge.byte_ranges import (
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.lab.content import VALIDATORS, Answer, part
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.byte_ranges import (
     MAX_RANGES,
     PART_BYTES,
     ByteRanges,
@@ -19,9 +21,7 @@ from ibcm_bridge.byte_ranges import (
     partial_body,
     read_byte_ranges,
 )
-from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.lab.content import VALIDATORS, Answer, part
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.head import RequestHead
 
 DOWNLOAD = "/SMS_DP_SMSPKG$/XYZ0004A/sccm?/a.exe"
 

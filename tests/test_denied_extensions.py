@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.policy.resources import Resource
 from ibcm_bridge.policy.roles import RoleProfile, RoleTable, Widening
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead
 
 DENIED = [
     *(".asp", ".cer", ".cdx", ".asa", ".bat", ".cmd", ".com", ".htw", ".ida", ".idq", ".htr"),

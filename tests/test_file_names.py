@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.file_names import LONGEST, is_short_name, misread_name
-from ibcm_bridge.request_target import RequestTarget, read_request_target
+from ibcm_bridge.request.file_names import LONGEST, is_short_name, misread_name
+from ibcm_bridge.request.target import RequestTarget, read_request_target
 
 PACKAGE = "/SMS_DP_SMSPKG$/XYZ0004A/sccm?"
 BUILT = "microsoft-windows-netfx3-ondemand-package~31bf3856ad364e35~amd64~~.cab"

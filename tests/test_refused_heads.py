@@ -13,9 +13,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead, read_request_head
 
 Decide = Callable[[RequestHead], Authorized | Deny]
 R = Reason

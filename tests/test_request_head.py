@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.request_head import MAX_LENGTH, RequestHead, read_request_head
+from ibcm_bridge.request.head import MAX_LENGTH, RequestHead, read_request_head
 
 POST = b"CCM_POST /ccm_system/request HTTP/1.1\r\nHost: bridge.internet.example\r\n"
 

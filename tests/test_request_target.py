@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.request_target import RequestTarget, read_request_target
+from ibcm_bridge.request.target import RequestTarget, read_request_target
 
 PACKAGE = b"/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1"
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal, requirement
@@ -19,8 +18,9 @@ from ibcm_bridge.patterns import ambiguities
 from ibcm_bridge.policy.bodies import Inspection
 from ibcm_bridge.policy.resources import Resource
 from ibcm_bridge.policy.roles import RoleTable
-from ibcm_bridge.request_head import RequestHead
-from ibcm_bridge.request_target import RequestTarget, read_request_target
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead
+from ibcm_bridge.request.target import RequestTarget, read_request_target
 
 Decide = Callable[[RequestHead], Authorized | Deny]
 Head = Callable[..., RequestHead]

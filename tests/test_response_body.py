@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.byte_ranges import PART_BYTES, ByteRanges, PartialBody, read_byte_ranges
+from ibcm_bridge.request.byte_ranges import PART_BYTES, ByteRanges, PartialBody, read_byte_ranges
 from ibcm_bridge.response_body import IncompleteBodyError, ResponseBody
 from ibcm_bridge.response_head import BodyEnd
 

@@ -15,8 +15,9 @@ from ibcm_bridge.policy.publications import (
     TunnelPublication,
 )
 from ibcm_bridge.policy.roles import RoleTable
-from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.routing.publication import ClientHelloFacts, published_role, route
+from ibcm_bridge.request.resources import published_role
+from ibcm_bridge.request.target import RequestTarget, read_request_target
+from ibcm_bridge.routing.publication import ClientHelloFacts, route
 
 TUNNEL = TunnelPublication("mp-tunnel.internet.example", 443, ("192.0.2.1", 443), ())
 

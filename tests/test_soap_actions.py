@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.inspection import SMALL_SOAP, Inspected, inspect, inspect_small
@@ -18,7 +17,8 @@ from ibcm_bridge.inspection.looking import Subject, look
 from ibcm_bridge.messages.soap import SHARED, SOAP_1_1, SOAP_1_2
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy.soap_actions import SoapTable
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.soap_table import read_soap_table
 
 CLIENT = "ClientWebService/client.asmx"

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.policy.resources import Resource
@@ -24,7 +23,8 @@ from ibcm_bridge.policy_file.rows import (
     RoleRow,
 )
 from ibcm_bridge.policy_file.widening import read_profile
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.yaml_tree import Tree
 
 Decide = Callable[[RequestHead], Authorized | Deny]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from ibcm_bridge.audit.record import target_field
 from ibcm_bridge.messages.views.concealing import HIDDEN, Kind, conceal
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.head import RequestHead
 
 type Fields = Sequence[tuple[bytes, bytes]]
 

@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.looking import Findings, Subject, look, scep_message
 from ibcm_bridge.inspection.reports import Report, no_report
 from ibcm_bridge.messages.facts import MessageFacts
 from ibcm_bridge.policy.bodies import Inspection
+from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.uploads.session import UploadPart
 
 

@@ -25,7 +25,7 @@ from ibcm_bridge.messages.soap import read_action, read_soap, read_soap_type
 from ibcm_bridge.messages.soap_fields import check_fields
 from ibcm_bridge.messages.xml import decode_xml, read_xml
 from ibcm_bridge.policy.bodies import BodyRule, Inspection
-from ibcm_bridge.request_head import content_type_parts
+from ibcm_bridge.request.head import content_type_parts
 from ibcm_bridge.uploads.session import StoredObject
 
 Views = dict[str, bytes]

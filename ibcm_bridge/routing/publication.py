@@ -13,9 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.policy.publications import HttpPublication, Listener, Publication, PublishedRole
-from ibcm_bridge.policy.roles import NeverPublished
-from ibcm_bridge.request_target import RequestTarget
+from ibcm_bridge.policy.publications import Listener, Publication
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +36,3 @@ def route(listener: Listener, hello: ClientHelloFacts) -> Publication | Deny:
             f"nothing is published as {name[:255]!r}",
         )
     return publication
-
-
-def published_role(
-    publication: HttpPublication, target: RequestTarget, never: NeverPublished
-) -> PublishedRole | Deny:
-    """The role whose virtual directory a request names."""
-    directory = target.directory
-    if directory in never.directories:
-        return Deny(
-            Reason.BYPASS_DIRECTORY,
-            "roles.bypass_directories",
-            f"/{directory} answers without a client certificate",
-        )
-    role = publication.directories.get(directory)
-    if role is None or directory in never.explained:
-        return Deny(
-            Reason.DIRECTORY,
-            f"{publication.name}.directories",
-            f"/{directory[:64]} is not published",
-            never.explained.get(directory, ""),
-        )
-    # Whatever a policy adds: the content library lists and hands out everything there is.
-    library = next((one for one in target.segments if one.lower() in never.below), None)
-    if library is not None:
-        return Deny(Reason.RESOURCE, "roles.never_below", f"/{library} is never published")
-    return role

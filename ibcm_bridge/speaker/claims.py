@@ -18,7 +18,7 @@ from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.messages.facts import MessageFacts
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.messages.signatures import read_public_key_blob, terminated
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.head import RequestHead
 
 _FIELDS = {
     b"ccmclientid": "CCMClientID",

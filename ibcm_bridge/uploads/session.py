@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.uploads.packet import ContentRange, Packet, PacketType
+from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
 from ibcm_bridge.shared_database import DatabaseError, Kind, SharedDatabase
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
-from ibcm_bridge.uploads.packet import ContentRange, Packet, PacketType
 from ibcm_bridge.uploads.session import Sender, Session, StoredObject, UploadPart, judge
 
 APPLICATION = 0x6962636F

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ibcm_bridge.decisions.client_reaction import NextStep
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import refusal
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.uploads.session import Session
 
 _ITS_OWN = frozenset((b"host", b"user-agent", b"accept"))

@@ -47,7 +47,6 @@ from ibcm_bridge.addons.runner import Bridge, serve
 from ibcm_bridge.addons.tls_ending import CutOff
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
-from ibcm_bridge.budget import Budget, Hold
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient, Reply, _alert
@@ -57,6 +56,7 @@ from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.policy.policy import Limits, Policy
 from ibcm_bridge.policy.publications import BridgePublication, TunnelPublication
 from ibcm_bridge.policy_file import load_policy
+from ibcm_bridge.request.memory_budget import Budget, Hold
 
 BRIDGED, TUNNELED = "bridge.internet.example", "mp-tunnel.internet.example"
 GUID = "00000000-0000-0000-0000-00000000000a"

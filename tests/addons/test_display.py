@@ -8,7 +8,7 @@ from mitmproxy import http
 from mitmproxy.test import tflow
 
 from ibcm_bridge.addons import display
-from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.request.head import RequestHead, read_request_head
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ from ibcm_bridge.addons import front_door
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.front_door import FrontDoorLayer
-from ibcm_bridge.budget import Budget
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.client import load_credential, plaintext_request
 from ibcm_bridge.policy.publications import BridgePublication
+from ibcm_bridge.request.memory_budget import Budget
 
 from .conftest import (
     BRIDGED,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ibcm_bridge.budget import Budget
 from ibcm_bridge.lab import ccm
+from ibcm_bridge.request.memory_budget import Budget
 
 from .conftest import BRIDGED, GUID, LIMITS, ExchangeDriver
 

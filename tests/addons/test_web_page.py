@@ -28,7 +28,7 @@ from ibcm_bridge.audit.redacted_heads import redacted
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.client import HandshakeRefused, Reply
 from ibcm_bridge.lab.signing import identification_headers
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.head import RequestHead
 
 from .conftest import DENIED, FROM_DP, GOOD, GUID, TUNNELED, Lab, Panic, Running, message, wait_for
 

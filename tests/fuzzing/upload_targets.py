@@ -15,9 +15,9 @@ from ibcm_bridge.inspection.uploaded import object_views
 from ibcm_bridge.lab import documents, updates
 from ibcm_bridge.messages.propfind import read_propfind
 from ibcm_bridge.policy_file import shipped_roles
-from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.request.bits_packet import Packet, PacketType, read_packet
+from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.uploads.acknowledgement import read_acknowledgement
-from ibcm_bridge.uploads.packet import Packet, PacketType, read_packet
 from tests.uploads.model import FATES, MISHAPS, OBJECTS, PLACES, SENDERS, SIZE, Step, play
 
 from .target import Target, bounded

@@ -8,12 +8,12 @@ from importlib.resources import files
 
 import pytest
 
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError, YaraEngine
 from ibcm_bridge.lab import ccm, documents
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 PACKAGE = "/SMS_DP_SMSPKG$/Content_11111111-2222-3333-4444-555555555555.1"

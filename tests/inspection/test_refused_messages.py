@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.documents import inventory_report, location_request, policy_request
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 Look = Callable[[bytes], Inspected | Deny]

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection import SMALL, Inspected, conclude, inspect, inspect_small
 from ibcm_bridge.inspection.looking import Findings, Subject, look
@@ -27,7 +26,8 @@ from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.messages.facts import MessageFacts
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.policy.endpoints import EndpointTable
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 Allow = Callable[[bytes], Authorized]

@@ -20,12 +20,12 @@ from xml.sax.saxutils import escape, quoteattr
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab import ccm, documents
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 Look = Callable[[bytes], Inspected | Deny]

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
@@ -33,7 +32,8 @@ from ibcm_bridge.lab.writing import DECLARATION, ONE_BY_ONE, Empty, Writing
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.roles import RoleTable
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.speaker.approval import Approved, approve
 from ibcm_bridge.speaker.bindings import Binding, Source
 

@@ -77,7 +77,7 @@ def renames(module: ast.Module, kind: str) -> bool:
 @pytest.mark.parametrize(
     ("kind", "maker"),
     [
-        ("Authorized", "ibcm_bridge/authorization.py"),
+        ("Authorized", "ibcm_bridge/request/authorization.py"),
         ("Inspected", "ibcm_bridge/inspection/__init__.py"),
         ("Approved", "ibcm_bridge/speaker/approval.py"),
         ("AuthenticatedClient", "ibcm_bridge/authentication/client.py"),
@@ -114,7 +114,7 @@ def test_no_decision_is_copied_with_changes() -> None:
     assert users == [
         *(
             "ibcm_bridge/policy/endpoints.py",
-            "ibcm_bridge/request_head.py",
+            "ibcm_bridge/request/head.py",
             "ibcm_bridge/policy/roles.py",
         ),
     ]

@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
-from ibcm_bridge.authorization import Authorized
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy.publications import BridgePublication
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead
 
 GUID = "GUID:5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
 OTHER = "GUID:11111111-2222-4333-8444-555555555555"

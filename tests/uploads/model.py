@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.content import Answer
 from ibcm_bridge.lab.uploads import PROTOCOL, UploadServer
+from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement, read_acknowledgement
-from ibcm_bridge.uploads.packet import ContentRange, Packet, PacketType
 from ibcm_bridge.uploads.session import Sender, UploadPart
 from ibcm_bridge.uploads.spool import Spool, SpoolLimits, read_object
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.request_head import RequestHead, read_request_head
-from ibcm_bridge.uploads.packet import (
+from ibcm_bridge.request.bits_packet import (
     MAX_FIELD,
     MAX_PROTOCOLS,
     ContentRange,
@@ -16,6 +15,7 @@ from ibcm_bridge.uploads.packet import (
     PacketType,
     read_packet,
 )
+from ibcm_bridge.request.head import RequestHead, read_request_head
 
 ID = "{7B1AB5AC-1C6D-4B5F-9D8B-1B5E2C9E0A11}"
 PROTOCOL = "{7df0354d-249b-430f-820d-3d2a9bef4931}"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
-from ibcm_bridge.uploads.packet import ContentRange, Packet, PacketType
 from ibcm_bridge.uploads.session import Sender, StoredObject, UploadPart
 from ibcm_bridge.uploads.spool import Spool, SpoolError, SpoolLimits, read_object
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.request_head import RequestHead, read_request_head
-from ibcm_bridge.uploads.packet import Packet, PacketType, read_packet
+from ibcm_bridge.request.bits_packet import Packet, PacketType, read_packet
+from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.uploads.session import Sender, Session
 from ibcm_bridge.uploads.withdrawal import withdrawal
 

@@ -4,7 +4,7 @@ import pytest
 
 from ibcm_bridge.audit import redacted_heads
 from ibcm_bridge.audit.redacted_heads import redacted, redacted_fields
-from ibcm_bridge.request_head import RequestHead, read_request_head
+from ibcm_bridge.request.head import RequestHead, read_request_head
 
 SECRET = b"c2VjcmV0LXRva2VuLXNlY3JldC10b2tlbg"
 

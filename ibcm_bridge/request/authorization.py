@@ -7,13 +7,11 @@ before what it asks for. Each cites the requirement it enforces.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ibcm_bridge.authentication.client import AnonymousClient, Client, may_be_anonymous
-from ibcm_bridge.byte_ranges import ByteRanges, read_byte_ranges
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
-from ibcm_bridge.messages.soap import read_soap_type
 from ibcm_bridge.policy.bodies import BodyRule, Inspection, ReplyReading
 from ibcm_bridge.policy.publications import (
     HttpPublication,
@@ -21,12 +19,14 @@ from ibcm_bridge.policy.publications import (
     SiteSystem,
     UnlistedHeaders,
 )
-from ibcm_bridge.policy.resources import Directory, Resource
+from ibcm_bridge.policy.resources import Resource
 from ibcm_bridge.policy.roles import NeverPublished, RoleProfile
-from ibcm_bridge.request_head import TOKEN, RequestHead, content_type_parts
-from ibcm_bridge.request_target import RequestTarget, read_request_target
-from ibcm_bridge.routing.publication import published_role
-from ibcm_bridge.uploads.packet import Packet, read_packet
+from ibcm_bridge.request.bits_packet import Packet, read_packet
+from ibcm_bridge.request.body_announcement import check_body
+from ibcm_bridge.request.byte_ranges import ByteRanges, read_byte_ranges
+from ibcm_bridge.request.head import TOKEN, RequestHead
+from ibcm_bridge.request.resources import method_names, published_role, requested_resources
+from ibcm_bridge.request.target import RequestTarget, read_request_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +101,10 @@ def authorize(
     body_rule = _body_rule(role.profile, head)
     if isinstance(body_rule, Deny):
         return body_rule
-    rows = _resources(role.profile, target, head)
+    rows = requested_resources(role.profile, target, head)
     if isinstance(rows, Deny):
         return rows
-    if (refusal := _check_body(role.profile, body_rule, target, head)) is not None:
+    if (refusal := check_body(role.profile, body_rule, target, head)) is not None:
         return refusal
     # As it was sent: a field that is taken out may still say what the packet is not.
     is_upload = body_rule.inspection is Inspection.BITS_UPLOAD
@@ -147,137 +147,9 @@ def _body_rule(profile: RoleProfile, head: RequestHead) -> BodyRule | Deny:
             f"{profile.name}.verbs",
             f"{verb} is not a verb of this role",
             cites,
-            _names(profile.bodies),
+            method_names(profile.bodies),
         )
     return body_rule
-
-
-def _resources(
-    profile: RoleProfile, target: RequestTarget, head: RequestHead
-) -> list[Resource] | Deny:
-    """The rows that this request is about."""
-    if (refusal := _check_extensions(profile, target)) is not None:
-        return refusal
-    directory = profile.directories[target.directory]
-    path = target.below
-    query = target.query_text
-    rule = f"{profile.name}.directories.{directory.name}"
-    found = [one for one in directory.resources if one.has(path, query)]
-    if not found:
-        detail = f"/{directory.name}/{path[:128]} {_unpublished(directory, path, query)}"
-        return Deny(Reason.RESOURCE, rule, detail)
-    refused = next((one.refused for one in found if one.refused), "")
-    if refused:
-        return Deny(Reason.RESOURCE, rule, "not over the Internet", refused)
-    if (refusal := _check_dots(profile, target, found)) is not None:
-        return refusal
-    methods = frozenset[bytes]().union(*(one.methods for one in found))
-    if head.method not in methods:
-        verb = head.method[:32].decode("ascii")
-        return Deny(
-            Reason.VERB,
-            rule,
-            f"{verb} is not a verb of this resource",
-            profile.verbs_requirement,
-            _names(methods),
-        )
-    return found
-
-
-def _unpublished(directory: Directory, path: str, query: str | None) -> str:
-    """What of a path and a query that no row is about is not published; the query may be secret."""
-    rows = [one for one in directory.resources if one.publishes(path)]
-    if not rows:
-        return "is not published"
-    if query is None:
-        return "is published, but not without a query"
-    if all(one.query is None for one in rows):
-        return "is published, but not with a query"
-    return "is published, but not with this query"
-
-
-def _check_extensions(profile: RoleProfile, target: RequestTarget) -> Deny | None:
-    # Of any name and not only the last: path info, and servers that go by the first (x.asp.cab).
-    for name in target.segments:
-        for extension in name.lower().split(".")[1:]:
-            if f".{extension}" in profile.denied_extensions:
-                rule, detail = f"{profile.name}.denied_extensions", f"a name with .{extension}"
-                return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
-    return None
-
-
-def _check_dots(
-    profile: RoleProfile, target: RequestTarget, rows: Iterable[Resource]
-) -> Deny | None:
-    *directories, name = (segment.count(".") for segment in target.segments)
-    allowed = name <= 1 or any(row.dots for row in rows)
-    if profile.dots_in_path or (allowed and not any(directories)):
-        return None
-    rule, detail = f"{profile.name}.dots_in_path", "a dot but that of the extension"
-    return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
-
-
-def _names(methods: Iterable[bytes]) -> tuple[str, ...]:
-    return tuple(sorted(method.decode("ascii") for method in methods))
-
-
-def _check_body(
-    profile: RoleProfile, body_rule: BodyRule, target: RequestTarget, head: RequestHead
-) -> Deny | None:
-    # RFC 8894 §4.1: only the reader of a message in the query reads its line ends.
-    if target.in_lines and body_rule.inspection is not Inspection.SCEP_QUERY:
-        return Deny(Reason.TARGET_UNSAFE, "target.query", "line ends in the query")
-    if (refusal := _check_body_announcement(body_rule, head)) is not None:
-        return refusal
-    return _check_depth(profile, body_rule, head)
-
-
-def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | None:
-    rule = f"bodies.{body_rule.name}"
-    length = head.length or 0
-    if length > body_rule.limit:
-        detail = f"{length} of at most {body_rule.limit} bytes"
-        if not body_rule.limit:
-            detail = "a body where none belongs"
-        return Deny(Reason.BODY_TOO_LARGE, f"{rule}.limit", detail)
-    if body_rule.media_types and (length or body_rule.required):
-        if head.length is None:
-            # protocol.md §1.2: clients always send it; without it the body cannot be bounded.
-            return Deny(Reason.LENGTH_REQUIRED, "head.content-length", "no Content-Length")
-        values = head.values(b"content-type")
-        media_type, parameters = _content_type(values)
-        if media_type not in body_rule.media_types:
-            # HTTP-MULTIPART
-            detail = "no Content-Type" if media_type == b"" else "not one Content-Type"
-            if media_type:
-                detail = f"Content-Type is {media_type.decode('latin-1')[:64]}"
-            return Deny(Reason.MEDIA_TYPE, f"{rule}.media_types", detail)
-        # Inspected in these, so another encoding would be another document.
-        charsets = _CHARSETS.get(body_rule.inspection)
-        if charsets is not None and parameters not in charsets:
-            named = b", ".join(sorted(filter(None, charsets))).decode("ascii")
-            return Deny(Reason.MEDIA_TYPE, f"{rule}.charset", f"a parameter but {named}")
-        if body_rule.inspection is Inspection.SOAP and read_soap_type(values[0]) is None:
-            detail = "a parameter but charset=utf-8, and action in SOAP 1.2"
-            return Deny(Reason.MEDIA_TYPE, f"{rule}.parameters", detail)
-        # A coded body would have to be decoded to be inspected; no ConfigMgr client sends one.
-        if head.values(b"content-encoding"):
-            return Deny(Reason.MEDIA_TYPE, f"{rule}.content-encoding", "a coded request body")
-    return None
-
-
-def _check_depth(profile: RoleProfile, body_rule: BodyRule, head: RequestHead) -> Deny | None:
-    # RFC 4918 §9.1, §10.2: none means infinity, and so is no other request.
-    values = [value.lower() for value in head.values(b"depth")]
-    if not body_rule.depths or not values or (len(values) == 1 and values[0] in body_rule.depths):
-        return None
-    named = b", ".join(sorted(body_rule.depths)).decode("ascii")
-    return Deny(
-        Reason.HEADER,
-        f"bodies.{body_rule.name}.depths",
-        f"not one Depth of {named}",
-        profile.headers_requirement,
-    )
 
 
 def _check_connection_fields(head: RequestHead) -> Deny | None:
@@ -298,22 +170,6 @@ def _check_connection_options(profile: RoleProfile, head: RequestHead) -> Deny |
         if name and not TOKEN.fullmatch(name):
             return Deny(Reason.HEADER, "head.connection", "not a list of names", "HTTP-1.1")
     return None
-
-
-_UTF_8 = frozenset((b"", b"charset=utf-8"))
-_CHARSETS = {
-    Inspection.PROPFIND: _UTF_8,
-    Inspection.XML_TEXT: _UTF_8 | {b"charset=utf-16", b"charset=utf-16le"},
-}
-
-
-def _content_type(values: Sequence[bytes]) -> tuple[bytes | None, bytes]:
-    """Media type and parameters. Empty where there is none; None where there are several, or an
-    empty one."""
-    if not values:
-        return b"", b""
-    media_type, parameters = content_type_parts(values[0])
-    return (media_type if len(values) == 1 and media_type else None), parameters
 
 
 def _with_listed_fields(

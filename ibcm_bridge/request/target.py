@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.file_names import (
+from ibcm_bridge.request.file_names import (
     Misreading,
     is_short_name,
     misread_name,

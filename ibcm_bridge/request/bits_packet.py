@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.request_head import RequestHead
+from ibcm_bridge.request.head import RequestHead
 
 
 class PacketType(StrEnum):

@@ -1,0 +1,107 @@
+"""Which resource of which role a request asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.policy.publications import HttpPublication, PublishedRole
+from ibcm_bridge.policy.resources import Directory, Resource
+from ibcm_bridge.policy.roles import NeverPublished, RoleProfile
+from ibcm_bridge.request.head import RequestHead
+from ibcm_bridge.request.target import RequestTarget
+
+
+def requested_resources(
+    profile: RoleProfile, target: RequestTarget, head: RequestHead
+) -> list[Resource] | Deny:
+    """The rows that this request is about."""
+    if (refusal := _check_extensions(profile, target)) is not None:
+        return refusal
+    directory = profile.directories[target.directory]
+    path = target.below
+    query = target.query_text
+    rule = f"{profile.name}.directories.{directory.name}"
+    found = [one for one in directory.resources if one.has(path, query)]
+    if not found:
+        detail = f"/{directory.name}/{path[:128]} {_unpublished(directory, path, query)}"
+        return Deny(Reason.RESOURCE, rule, detail)
+    refused = next((one.refused for one in found if one.refused), "")
+    if refused:
+        return Deny(Reason.RESOURCE, rule, "not over the Internet", refused)
+    if (refusal := _check_dots(profile, target, found)) is not None:
+        return refusal
+    methods = frozenset[bytes]().union(*(one.methods for one in found))
+    if head.method not in methods:
+        verb = head.method[:32].decode("ascii")
+        return Deny(
+            Reason.VERB,
+            rule,
+            f"{verb} is not a verb of this resource",
+            profile.verbs_requirement,
+            method_names(methods),
+        )
+    return found
+
+
+def _unpublished(directory: Directory, path: str, query: str | None) -> str:
+    """What of a path and a query that no row is about is not published; the query may be secret."""
+    rows = [one for one in directory.resources if one.publishes(path)]
+    if not rows:
+        return "is not published"
+    if query is None:
+        return "is published, but not without a query"
+    if all(one.query is None for one in rows):
+        return "is published, but not with a query"
+    return "is published, but not with this query"
+
+
+def _check_extensions(profile: RoleProfile, target: RequestTarget) -> Deny | None:
+    # Of any name and not only the last: path info, and servers that go by the first (x.asp.cab).
+    for name in target.segments:
+        for extension in name.lower().split(".")[1:]:
+            if f".{extension}" in profile.denied_extensions:
+                rule, detail = f"{profile.name}.denied_extensions", f"a name with .{extension}"
+                return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
+    return None
+
+
+def _check_dots(
+    profile: RoleProfile, target: RequestTarget, rows: Iterable[Resource]
+) -> Deny | None:
+    *directories, name = (segment.count(".") for segment in target.segments)
+    allowed = name <= 1 or any(row.dots for row in rows)
+    if profile.dots_in_path or (allowed and not any(directories)):
+        return None
+    rule, detail = f"{profile.name}.dots_in_path", "a dot but that of the extension"
+    return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
+
+
+def method_names(methods: Iterable[bytes]) -> tuple[str, ...]:
+    return tuple(sorted(method.decode("ascii") for method in methods))
+
+
+def published_role(
+    publication: HttpPublication, target: RequestTarget, never: NeverPublished
+) -> PublishedRole | Deny:
+    """The role whose virtual directory a request names."""
+    directory = target.directory
+    if directory in never.directories:
+        return Deny(
+            Reason.BYPASS_DIRECTORY,
+            "roles.bypass_directories",
+            f"/{directory} answers without a client certificate",
+        )
+    role = publication.directories.get(directory)
+    if role is None or directory in never.explained:
+        return Deny(
+            Reason.DIRECTORY,
+            f"{publication.name}.directories",
+            f"/{directory[:64]} is not published",
+            never.explained.get(directory, ""),
+        )
+    # Whatever a policy adds: the content library lists and hands out everything there is.
+    library = next((one for one in target.segments if one.lower() in never.below), None)
+    if library is not None:
+        return Deny(Reason.RESOURCE, "roles.never_below", f"/{library} is never published")
+    return role
