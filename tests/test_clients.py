@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ibcm_bridge.client_table import read_client_table
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.decisions.role_clients import Doing, RoleClient
 from ibcm_bridge.policy_file import shipped_clients, shipped_roles
+from ibcm_bridge.policy_file.tables.clients import read_client_table
 
 CLIENTS = shipped_clients()
 OF_BITS = {"management-point", "distribution-point"}

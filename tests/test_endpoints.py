@@ -10,7 +10,6 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
-from ibcm_bridge.endpoint_table import read_endpoint_table
 from ibcm_bridge.inspection.message_rules import judge_message
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
@@ -18,8 +17,9 @@ from ibcm_bridge.policy.endpoints import Endpoint, EndpointTable
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import ExtraMessageRow, RoleRow
+from ibcm_bridge.policy_file.tables.endpoints import read_endpoint_table
 from ibcm_bridge.policy_file.widening import read_profile
-from ibcm_bridge.yaml_tree import Tree
+from ibcm_bridge.policy_file.yaml_tree import Tree
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 

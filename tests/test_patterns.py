@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.patterns import MAX_LENGTH, ambiguities, compile_pattern
+from ibcm_bridge.policy_file.patterns import MAX_LENGTH, ambiguities, compile_pattern
 
 
 @pytest.mark.parametrize(

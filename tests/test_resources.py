@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal, requirement
-from ibcm_bridge.patterns import ambiguities
 from ibcm_bridge.policy.bodies import Inspection
 from ibcm_bridge.policy.resources import Resource
 from ibcm_bridge.policy.roles import RoleTable
+from ibcm_bridge.policy_file.patterns import ambiguities
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.request.target import RequestTarget, read_request_target

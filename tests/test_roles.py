@@ -13,8 +13,8 @@ from ibcm_bridge.policy.bodies import Inspection
 from ibcm_bridge.policy.endpoints import EndpointTable
 from ibcm_bridge.policy.roles import Mode, RoleTable
 from ibcm_bridge.policy.soap_actions import SoapTable
-from ibcm_bridge.role_table import read_role_table
-from ibcm_bridge.yaml_tree import read_yaml
+from ibcm_bridge.policy_file.tables.roles import read_role_table
+from ibcm_bridge.policy_file.yaml_tree import read_yaml
 
 ROLES: dict[str, tuple[dict[str, str], str, str]] = {
     # verbs with the inspection of their bodies, and what verbs and headers cite

@@ -17,9 +17,9 @@ from ibcm_bridge.inspection.looking import Subject, look
 from ibcm_bridge.messages.soap import SHARED, SOAP_1_1, SOAP_1_2
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy.soap_actions import SoapTable
+from ibcm_bridge.policy_file.tables.soap_actions import read_soap_table
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
-from ibcm_bridge.soap_table import read_soap_table
 
 CLIENT = "ClientWebService/client.asmx"
 SIMPLE_AUTH = "SimpleAuthWebService/SimpleAuth.asmx"

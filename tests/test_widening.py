@@ -23,9 +23,9 @@ from ibcm_bridge.policy_file.rows import (
     RoleRow,
 )
 from ibcm_bridge.policy_file.widening import read_profile
+from ibcm_bridge.policy_file.yaml_tree import Tree
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
-from ibcm_bridge.yaml_tree import Tree
 
 Decide = Callable[[RequestHead], Authorized | Deny]
 Head = Callable[..., RequestHead]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.yaml_tree import MAX_DEPTH, Problem, read_yaml
+from ibcm_bridge.policy_file.yaml_tree import MAX_DEPTH, Problem, read_yaml
 
 ABOVE = "# a comment\nversion: 1\n"
 """Two lines before the one that is tried."""

@@ -17,12 +17,10 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from ibcm_bridge import yaml_tree
-from ibcm_bridge.client_table import read_client_table
 from ibcm_bridge.decisions.role_clients import ClientTable
-from ibcm_bridge.endpoint_table import read_endpoint_table
 from ibcm_bridge.policy.policy import ClamAv, Limits, Policy, UploadRules, WhenUnwritable
 from ibcm_bridge.policy.roles import RoleTable
+from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.folders import is_folder
 from ibcm_bridge.policy_file.messages import read_messages
 from ibcm_bridge.policy_file.publications import read_address, read_listeners
@@ -30,8 +28,10 @@ from ibcm_bridge.policy_file.reading import PolicyError, Reading, database_file,
 from ibcm_bridge.policy_file.rows import ClamAvRow, LimitsRow, UploadsRow, policy_schema
 from ibcm_bridge.policy_file.rule_files import rule_files
 from ibcm_bridge.policy_file.shape import read_shape
-from ibcm_bridge.role_table import read_role_table
-from ibcm_bridge.soap_table import read_soap_table
+from ibcm_bridge.policy_file.tables.clients import read_client_table
+from ibcm_bridge.policy_file.tables.endpoints import read_endpoint_table
+from ibcm_bridge.policy_file.tables.roles import read_role_table
+from ibcm_bridge.policy_file.tables.soap_actions import read_soap_table
 
 __all__ = [
     "LimitsRow",

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy.trust import Credential
+from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import CertificateRow, PassphraseRow
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from ibcm_bridge.policy.roles import Mode
 from ibcm_bridge.policy_file.rows import PolicyRow
-from ibcm_bridge.yaml_tree import Path
+from ibcm_bridge.policy_file.yaml_tree import Path
 
 
 def known_keys(where: Path, mode: Mode | None) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address
 
-from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import (
     BridgePublication,
@@ -21,6 +20,7 @@ from ibcm_bridge.policy.publications import (
     UploadHosts,
 )
 from ibcm_bridge.policy.roles import CertificatePolicy, Mode, RoleTable
+from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.certificates import read_credential
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import (

@@ -6,7 +6,7 @@ import datetime
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ibcm_bridge import yaml_tree
+from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.folders import is_folder
 
 

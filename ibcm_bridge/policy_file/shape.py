@@ -20,7 +20,7 @@ from ibcm_bridge.policy_file.keys import meant, mode_of, value_at
 from ibcm_bridge.policy_file.reading import PolicyError, Reading
 from ibcm_bridge.policy_file.rows import PolicyRow, PublicationRow
 from ibcm_bridge.policy_file.wording import in_words, shape_wanted, without_tags
-from ibcm_bridge.yaml_tree import Path
+from ibcm_bridge.policy_file.yaml_tree import Path
 
 _PUBLICATION: TypeAdapter[object] = TypeAdapter(PublicationRow)
 _URL = "http://stand-in.invalid/"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cryptography import x509
 
-from ibcm_bridge import yaml_tree
 from ibcm_bridge.authentication.revocation_list import MALFORMED, key_of, read_list
 from ibcm_bridge.policy.trust import Authority, CrlFetch, Revocation, Trust
+from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.crl_files import read_crl_files
 from ibcm_bridge.policy_file.folders import is_file, is_folder
 from ibcm_bridge.policy_file.reading import Reading, duration

@@ -7,14 +7,14 @@ of its client (`never_headers` and the like in roles.yaml), TRACE and CONNECT.
 
 from __future__ import annotations
 
-from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy.bodies import BodyRule, Inspection
 from ibcm_bridge.policy.endpoints import EndpointTable
 from ibcm_bridge.policy.resources import Resource
 from ibcm_bridge.policy.roles import RoleProfile, RoleTable, Widening
+from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import ExtraPathRow, PlaintextRoleRow, RoleRow
-from ibcm_bridge.role_table import expand_pattern
+from ibcm_bridge.policy_file.tables.roles import expand_pattern
 
 _NEVER_VERBS = frozenset(("CONNECT", "TRACE", "TRACK", "DEBUG", "PRI"))
 """RFC 9110 §9.3.6, §9.3.8: one makes a tunnel, the other gives back what it was sent, cookies and

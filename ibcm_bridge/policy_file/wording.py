@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from pydantic_core import ErrorDetails
 
-from ibcm_bridge import yaml_tree
 from ibcm_bridge.policy.roles import Mode, RoleTable
+from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.keys import known_keys, meant, mode_of
 from ibcm_bridge.policy_file.rows import ClamAvRow, LimitsRow, UploadsRow
 

@@ -25,11 +25,11 @@ from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.shape import read_shape
+from ibcm_bridge.policy_file.yaml_tree import read_yaml
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.request.target import read_request_target
 from ibcm_bridge.speaker.claims import Claim, read_claim, read_timestamp
-from ibcm_bridge.yaml_tree import read_yaml
 
 from .target import Target, bounded
 

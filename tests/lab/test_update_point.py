@@ -21,7 +21,7 @@ from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.update_point import OPERATIONS, software_update_point
 from ibcm_bridge.lab.update_scan import SCAN
 from ibcm_bridge.policy.soap_actions import SoapService
-from ibcm_bridge.soap_table import read_soap_table
+from ibcm_bridge.policy_file.tables.soap_actions import read_soap_table
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 FAULT = "{http://schemas.xmlsoap.org/soap/envelope/}Body/*/detail/ErrorCode"

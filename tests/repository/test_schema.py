@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from ibcm_bridge.policy_file import policy_schema
-from ibcm_bridge.yaml_tree import read_yaml
+from ibcm_bridge.policy_file.yaml_tree import read_yaml
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "config" / "schema" / "policy.schema.json"

@@ -10,7 +10,14 @@ from collections.abc import Mapping
 
 from ibcm_bridge.messages.document import Place, SubjectElement
 from ibcm_bridge.policy.endpoints import Endpoint, EndpointTable, RefusedMessage
-from ibcm_bridge.table_rows import as_flag, as_list, as_mapping, as_string, as_strings, only
+from ibcm_bridge.policy_file.tables.values import (
+    as_flag,
+    as_list,
+    as_mapping,
+    as_string,
+    as_strings,
+    only,
+)
 
 _ENDPOINT_KEYS = {"roots", "anonymous", "encrypted"}
 _NAMES = {"endpoint", "reply_to", "root", "element"}

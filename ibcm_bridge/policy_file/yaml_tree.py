@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from ibcm_bridge import yaml_errors
+from ibcm_bridge.policy_file import yaml_errors
 
 Path = tuple[str | int, ...]
 """Where a value stands: keys and list positions from the top."""

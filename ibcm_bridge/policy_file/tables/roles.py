@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ibcm_bridge.patterns import compile_pattern
 from ibcm_bridge.policy.bodies import BodyRule, Inspection, ReplyReading
 from ibcm_bridge.policy.endpoints import EndpointTable
 from ibcm_bridge.policy.resources import Directory, Resource
@@ -22,7 +21,15 @@ from ibcm_bridge.policy.roles import (
     WindowsAuthentication,
 )
 from ibcm_bridge.policy.soap_actions import SoapTable
-from ibcm_bridge.table_rows import as_flag, as_list, as_mapping, as_string, as_strings, only
+from ibcm_bridge.policy_file.patterns import compile_pattern
+from ibcm_bridge.policy_file.tables.values import (
+    as_flag,
+    as_list,
+    as_mapping,
+    as_string,
+    as_strings,
+    only,
+)
 
 
 def read_role_table(

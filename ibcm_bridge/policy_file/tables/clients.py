@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from ibcm_bridge.decisions.client_reaction import NextStep
 from ibcm_bridge.decisions.role_clients import ClientTable, Doing, RoleClient
 from ibcm_bridge.policy.roles import RoleProfile, RoleTable
-from ibcm_bridge.table_rows import as_mapping, as_string, as_strings, only
+from ibcm_bridge.policy_file.tables.values import as_mapping, as_string, as_strings, only
 
 _KEYS = {"also_asks", "log", "status", "alert", "upload", "errors", "next"}
 _EVERY = "any"

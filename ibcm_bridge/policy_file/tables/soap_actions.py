@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ibcm_bridge.policy.soap_actions import SoapService, SoapTable
-from ibcm_bridge.table_rows import as_list, as_mapping, as_string, as_strings, only
+from ibcm_bridge.policy_file.tables.values import as_list, as_mapping, as_string, as_strings, only
 
 
 def read_soap_table(data: Mapping[str, object]) -> SoapTable:

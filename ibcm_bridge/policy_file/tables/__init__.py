@@ -1,0 +1,1 @@
+"""The tables in config/, read into values of `policy`."""
