@@ -30,10 +30,10 @@ from ibcm_bridge.addons.endings import Ended, EndedTunnel, RefusedConnection, Wa
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.policy import WhenUnwritable
 from ibcm_bridge.policy.publications import Listener, PlaintextListener, TunnelPublication
 from ibcm_bridge.request.memory_budget import Hold
-from ibcm_bridge.speaker.approval import Approved
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from mitmproxy.http import HTTPFlow
 from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.identity.approval import Approved, approve
+from ibcm_bridge.identity.bindings import Binding, Standing
+from ibcm_bridge.identity.learning import accepted, recognized
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.messages.registration_reply import RegistrationStatus, gives_policy, registration
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
-from ibcm_bridge.speaker.approval import Approved, approve
-from ibcm_bridge.speaker.bindings import Binding, Standing
-from ibcm_bridge.speaker.learning import accepted, recognized
 from ibcm_bridge.speaker.registry import Registry, RegistryError
 
 logger = logging.getLogger(__name__)

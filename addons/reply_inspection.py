@@ -10,9 +10,9 @@ from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import exchange_of
 from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection.replies import ReadReply, judge_reply, read_reply
 from ibcm_bridge.policy.message_rules import MessageRules
-from ibcm_bridge.speaker.approval import Approved
 
 
 class ReplyInspection:

@@ -39,6 +39,7 @@ from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthenticati
 from ibcm_bridge.addons.upload_spool import UploadSpool
 from ibcm_bridge.addons.verification import verify_client_path
 from ibcm_bridge.explain import Circumstances
+from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.addresses import Address
@@ -46,7 +47,6 @@ from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import BridgePublication, PlaintextListener
 from ibcm_bridge.policy_file import shipped_clients
 from ibcm_bridge.request.memory_budget import Budget
-from ibcm_bridge.speaker.bindings import Binding
 from ibcm_bridge.speaker.registry import Registry, RegistryError
 from ibcm_bridge.uploads.spool import SpoolError
 

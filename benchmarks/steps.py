@@ -34,6 +34,9 @@ from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.gate import gate
+from ibcm_bridge.identity.approval import Approved, approve
+from ibcm_bridge.identity.bindings import Binding, Source
+from ibcm_bridge.identity.claims import Claim, Signed, read_claim
 from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.replies import ReadReply, ReplyFindings, judge_reply, read_reply
@@ -59,9 +62,6 @@ from ibcm_bridge.response_head import (
     next_response,
     response_reader,
 )
-from ibcm_bridge.speaker.approval import Approved, approve
-from ibcm_bridge.speaker.bindings import Binding, Source
-from ibcm_bridge.speaker.claims import Claim, Signed, read_claim
 from ibcm_bridge.speaker.registry import Registry
 
 BATCH_SECONDS = 0.005

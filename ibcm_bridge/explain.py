@@ -25,6 +25,8 @@ from ibcm_bridge.authentication.revocation import Notes
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusals import refusal, requirement
 from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
+from ibcm_bridge.identity.approval import Approved, Find, approve
+from ibcm_bridge.identity.bindings import Standing
 from ibcm_bridge.inspection import inspect
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.origination import originate
@@ -44,8 +46,6 @@ from ibcm_bridge.request.authorization import Authorized, authorize
 from ibcm_bridge.request.bits_packet import read_content_range
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.routing.publication import ClientHelloFacts, route
-from ibcm_bridge.speaker.approval import Approved, Find, approve
-from ibcm_bridge.speaker.bindings import Standing
 
 VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Notes | Deny]
 """Verifies what a client presents as the client leg would: what to note, or why not."""

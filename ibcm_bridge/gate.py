@@ -8,10 +8,10 @@ connection; a missing, older or other decision is a denial.
 from __future__ import annotations
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
-from ibcm_bridge.speaker.approval import Approved
 
 Decision = Authorized | Inspected | Approved | Deny | None
 """Where a request stands: undecided, head allowed, body inspected, wholly approved, or refused."""

@@ -24,6 +24,7 @@ from ibcm_bridge.authentication.client import (
     may_be_anonymous,
 )
 from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy.message_rules import MessageRules
@@ -40,7 +41,6 @@ from ibcm_bridge.policy.trust import Credential, Trust
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.request.authorization import Authorized, authorize
 from ibcm_bridge.request.head import RequestHead, read_request_head
-from ibcm_bridge.speaker.approval import Approved, approve
 
 from .needs import LEFT_OUT, demand, must_have_all
 from .policy_samples import Problems, problems_of

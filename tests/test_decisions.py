@@ -8,10 +8,10 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
-from ibcm_bridge.speaker.approval import Approved
 
 Decisions = tuple[Authorized, Inspected, Approved, Deny]
 

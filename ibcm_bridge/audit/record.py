@@ -15,7 +15,7 @@ from enum import StrEnum
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
-from ibcm_bridge.speaker.approval import Approved
+from ibcm_bridge.identity.approval import Approved
 
 
 class Event(StrEnum):

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.messages.client_guid import read_guid
-from ibcm_bridge.speaker.bindings import Binding, Source
 from ibcm_bridge.speaker.rows import is_name, is_sha256
 
 _WRITTEN = ("guid", "dns_name", "sha256", "key", "signing_key", "source", "since")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from ibcm_bridge.identity.bindings import Binding, confirms
 from ibcm_bridge.shared_database import DatabaseError, Kind, SharedDatabase
-from ibcm_bridge.speaker.bindings import Binding, confirms
 from ibcm_bridge.speaker.rows import TABLE, binding_of, row_of
 
 APPLICATION = 0x6962636D

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.messages.client_guid import read_guid
-from ibcm_bridge.speaker.bindings import Binding, Source
 
 # Neither STRICT (SQLite 3.37) nor RETURNING (3.35): Python 3.12 is built with older ones, too.
 TABLE = """

@@ -14,9 +14,9 @@ from ibcm_bridge.addons.body_inspection import BodyInspection
 from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.reply_inspection import ReplyInspection
 from ibcm_bridge.authentication.client import AuthenticatedClient
+from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
-from ibcm_bridge.speaker.bindings import Binding, Source
 from ibcm_bridge.speaker.registry import Registry
 
 from .conftest import ExchangeDriver, Lab, inspected_at_once

@@ -19,8 +19,8 @@ from ibcm_bridge.addons import site_system_leg, timers
 from ibcm_bridge.addons.connections import exchange_of
 from ibcm_bridge.addons.exchange import LINGER_BYTES, LINGER_SECONDS
 from ibcm_bridge.addons.passing import MAX_AHEAD
+from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.publications import BridgePublication
-from ibcm_bridge.speaker.approval import Approved
 
 from .conftest import LIMITS, Clock, ExchangeDriver, Lab, PlainLeg, message
 

@@ -15,10 +15,10 @@ import pytest
 from mitmproxy.http import Headers, HTTPFlow, Response
 
 from ibcm_bridge.addons.connections import Exchange, attach_exchange, exchange_of
+from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.lab.client import LabClient, Reply
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
-from ibcm_bridge.speaker.approval import Approved
 
 from .conftest import DENIED, GOOD, Running, answer, message, wait_for
 

@@ -20,8 +20,8 @@ from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.site_system_leg import SiteSystemLeg
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.request.authorization import Authorized
-from ibcm_bridge.speaker.approval import Approved
 from ibcm_bridge.uploads.session import UploadPart
 
 from .conftest import LIMITS, ExchangeDriver, Panic, PlainLeg

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import h11
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.inspection.looking import Findings
 from ibcm_bridge.inspection.reports import Report, ReportError, read_report, write_report
@@ -29,7 +30,6 @@ from ibcm_bridge.policy_file.yaml_tree import read_yaml
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.request.target import read_request_target
-from ibcm_bridge.speaker.claims import Claim, read_claim, read_timestamp
 
 from .target import Target, bounded
 

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.identity.approval import Approved, approve
+from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.inspection import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab import ccm, documents, life_cycle
@@ -34,8 +36,6 @@ from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
-from ibcm_bridge.speaker.approval import Approved, approve
-from ibcm_bridge.speaker.bindings import Binding, Source
 
 NOW = datetime.datetime(2026, 7, 1, 12, 0, 0, tzinfo=datetime.UTC)
 PC = "pc1.corp.example"

@@ -79,7 +79,7 @@ def renames(module: ast.Module, kind: str) -> bool:
     [
         ("Authorized", "ibcm_bridge/request/authorization.py"),
         ("Inspected", "ibcm_bridge/inspection/__init__.py"),
-        ("Approved", "ibcm_bridge/speaker/approval.py"),
+        ("Approved", "ibcm_bridge/identity/approval.py"),
         ("AuthenticatedClient", "ibcm_bridge/authentication/client.py"),
         ("UploadPart", "ibcm_bridge/uploads/spool.py"),
         ("ReplyFindings", "ibcm_bridge/inspection/replies.py"),
@@ -93,7 +93,7 @@ def test_a_value_that_proves_a_check_has_one_maker(kind: str, maker: str) -> Non
 def test_a_second_maker_would_be_seen() -> None:
     assert makes(ast.parse("x = decisions.Approved(a, b, c)"), "Approved")
     assert makes(ast.parse("def f():\n  return Approved(a, b, c)"), "Approved")
-    assert renames(ast.parse("from ibcm_bridge.speaker.approval import Approved as A"), "Approved")
+    assert renames(ast.parse("from ibcm_bridge.identity.approval import Approved as A"), "Approved")
     assert renames(ast.parse("A = Approved"), "Approved")
     assert not makes(ast.parse("isinstance(x, Approved)"), "Approved")
     assert not renames(ast.parse("Decision = Authorized | Approved | Deny"), "Approved")

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ibcm_bridge.authentication.client import AnonymousClient
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
+from ibcm_bridge.identity.approval import Approved, Signature, approve
+from ibcm_bridge.identity.bindings import Binding, Source, Standing
 from ibcm_bridge.inspection import Inspected
 from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
-from ibcm_bridge.speaker.approval import Approved, Signature, approve
-from ibcm_bridge.speaker.bindings import Binding, Source, Standing
 
 from .conftest import GUID, NOW, OTHER, Computer, Get, Message
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
 from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.messages.client_guid import read_guid
-from ibcm_bridge.speaker.claims import Claim, read_claim, read_timestamp
 
 from .conftest import GUID, OTHER, Computer, Get, Message
 

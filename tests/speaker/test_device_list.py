@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.speaker.bindings import Binding, Source
+from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.speaker.device_list import ListError, read_list, write_list
 from ibcm_bridge.speaker.registry import Registry
 from ibcm_bridge.speaker.rows import is_name

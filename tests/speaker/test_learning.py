@@ -8,11 +8,11 @@ import pytest
 
 from ibcm_bridge.authentication.client import AnonymousClient
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.identity.approval import Approved, approve
+from ibcm_bridge.identity.bindings import Binding, Source
+from ibcm_bridge.identity.learning import accepted, recognized
 from ibcm_bridge.lab import documents
 from ibcm_bridge.policy.message_rules import MessageRules, Renewal
-from ibcm_bridge.speaker.approval import Approved, approve
-from ibcm_bridge.speaker.bindings import Binding, Source
-from ibcm_bridge.speaker.learning import accepted, recognized
 
 from .conftest import GUID, NOW, OTHER, Computer, Message
 from .test_approval import bound, own_key, public, registration  # noqa: F401 - a fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.speaker.bindings import Binding, Source, confirms
+from ibcm_bridge.identity.bindings import Binding, Source, confirms
 from ibcm_bridge.speaker.registry import APPLICATION, Imported, Registry, RegistryError
 
 NOW = datetime.datetime(2026, 1, 1, 12, 30, 15, 250, tzinfo=datetime.UTC)
@@ -170,7 +170,7 @@ def test_another_process_sees_at_once_what_was_committed(registry: Registry, pat
 _RACE = """
 import datetime, sys
 from pathlib import Path
-from ibcm_bridge.speaker.bindings import Binding, Source
+from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.speaker.registry import Registry
 sys.stdin.readline()
 now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

@@ -17,9 +17,9 @@ import datetime
 
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.identity.approval import Approved, Signature, presented
+from ibcm_bridge.identity.bindings import Binding, Presented, Source, Standing, standing
 from ibcm_bridge.policy.message_rules import Renewal
-from ibcm_bridge.speaker.approval import Approved, Signature, presented
-from ibcm_bridge.speaker.bindings import Binding, Presented, Source, Standing, standing
 
 _SOURCES = {Standing.FIRST: Source.IMPORT, Standing.RENEWED: Source.RENEWAL}
 
