@@ -11,10 +11,10 @@ from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.inspection import conclude, inspect_small
+from ibcm_bridge.inspection.body import conclude, inspect_small
 from ibcm_bridge.inspection.engines import ContentEngine
-from ibcm_bridge.inspection.looking import Subject
 from ibcm_bridge.inspection.reports import Report
+from ibcm_bridge.inspection.subject import Subject
 from ibcm_bridge.request.authorization import Authorized
 
 Elsewhere = Callable[[Subject], Awaitable[Report | Deny]]

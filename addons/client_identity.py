@@ -17,7 +17,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Standing
 from ibcm_bridge.identity.learning import accepted, recognized
-from ibcm_bridge.inspection import Inspected
+from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.messages.registration_reply import RegistrationStatus, gives_policy, registration
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 from ibcm_bridge.speaker.registry import Registry, RegistryError

@@ -14,7 +14,7 @@ from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.gate import Decision
-from ibcm_bridge.inspection.replies import ReplyFindings
+from ibcm_bridge.inspection.response import ReplyFindings
 from ibcm_bridge.messages.ccm_reply import CcmReply
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import (

@@ -27,7 +27,7 @@ from ibcm_bridge.addons.procedure import Steps
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.inspection.replies import ReplyFindings, unreadable_head
+from ibcm_bridge.inspection.response import ReplyFindings, unreadable_head
 from ibcm_bridge.origination import (
     Origination,
     WhenClosed,

@@ -20,8 +20,9 @@ from typing import Any, BinaryIO
 from ibcm_bridge.addons.content_engines import EngineSetup
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
-from ibcm_bridge.inspection.looking import Findings, Subject, look
+from ibcm_bridge.inspection.readers import look
 from ibcm_bridge.inspection.reports import Report, write_report
+from ibcm_bridge.inspection.subject import Findings, Subject
 from ibcm_bridge.uploads.spool import SpoolError, read_object
 
 LENGTH_BYTES = 8

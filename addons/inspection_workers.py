@@ -24,7 +24,6 @@ from typing import Self
 from ibcm_bridge.addons.content_engines import EngineSetup
 from ibcm_bridge.addons.inspection_worker import framed
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection.looking import Subject
 from ibcm_bridge.inspection.reports import (
     MAX_LINE,
     Report,
@@ -32,6 +31,7 @@ from ibcm_bridge.inspection.reports import (
     no_report,
     read_report,
 )
+from ibcm_bridge.inspection.subject import Subject
 
 logger = logging.getLogger(__name__)
 

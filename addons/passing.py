@@ -16,7 +16,7 @@ from ibcm_bridge.addons.procedure import Item, ProcedureLayer, Steps
 from ibcm_bridge.addons.site_system_leg import Closed, Received
 from ibcm_bridge.authentication.client import AnonymousClient
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
-from ibcm_bridge.inspection.replies import MAX_REPLY, unreadable
+from ibcm_bridge.inspection.response import MAX_REPLY, unreadable
 from ibcm_bridge.policy.policy import Limits
 from ibcm_bridge.response_body import IncompleteBodyError, ResponseBody
 from ibcm_bridge.response_head import BodyEnd, chunk

@@ -11,7 +11,7 @@ from mitmproxy.http import HTTPFlow
 from ibcm_bridge.addons.connections import exchange_of
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.inspection.replies import ReadReply, judge_reply, read_reply
+from ibcm_bridge.inspection.response import ReadReply, judge_reply, read_reply
 from ibcm_bridge.policy.message_rules import MessageRules
 
 

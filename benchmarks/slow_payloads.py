@@ -18,7 +18,8 @@ from ibcm_bridge.addons.content_engines import EngineSetup
 from ibcm_bridge.addons.inspection_workers import InspectionWorkers
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.inspection.looking import Subject, look
+from ibcm_bridge.inspection.readers import look
+from ibcm_bridge.inspection.subject import Subject
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.policy.bodies import BodyRule, Inspection
 

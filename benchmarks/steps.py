@@ -37,9 +37,9 @@ from ibcm_bridge.gate import gate
 from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.identity.claims import Claim, Signed, read_claim
-from ibcm_bridge.inspection import Inspected, inspect
+from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.inspection.replies import ReadReply, ReplyFindings, judge_reply, read_reply
+from ibcm_bridge.inspection.response import ReadReply, ReplyFindings, judge_reply, read_reply
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.lab.pki import LabPki

@@ -27,7 +27,7 @@ from ibcm_bridge.decisions.refusals import refusal, requirement
 from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
 from ibcm_bridge.identity.approval import Approved, Find, approve
 from ibcm_bridge.identity.bindings import Standing
-from ibcm_bridge.inspection import inspect
+from ibcm_bridge.inspection.body import inspect
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.origination import originate
 from ibcm_bridge.policy.policy import Policy

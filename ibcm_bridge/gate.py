@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.inspection import Inspected
+from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 

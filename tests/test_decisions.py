@@ -9,7 +9,7 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.inspection import Inspected, inspect
+from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 

@@ -19,7 +19,7 @@ from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
 from ibcm_bridge.identity.bindings import Binding, Presented, Standing, standing
 from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
-from ibcm_bridge.inspection import Inspected
+from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.messages.signatures import rsa_key, verifies
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, UnknownGuids
 from ibcm_bridge.request.authorization import Authorized

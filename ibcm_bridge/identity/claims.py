@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection import Inspected
+from ibcm_bridge.inspection.body import Inspected
+from ibcm_bridge.inspection.message_facts import MessageFacts
 from ibcm_bridge.messages.client_guid import read_guid
-from ibcm_bridge.messages.facts import MessageFacts
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.messages.signatures import read_public_key_blob, terminated
 from ibcm_bridge.request.head import RequestHead

@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection.looking import Findings
-from ibcm_bridge.messages.facts import MessageFacts
+from ibcm_bridge.inspection.message_facts import MessageFacts
+from ibcm_bridge.inspection.subject import Findings
 from ibcm_bridge.messages.registration import Registration
 
 MAX_TEXT = 4_096

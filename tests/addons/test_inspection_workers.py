@@ -15,8 +15,8 @@ from ibcm_bridge.addons import inspection_workers
 from ibcm_bridge.addons.content_engines import EngineSetup
 from ibcm_bridge.addons.inspection_workers import InspectionWorkers
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection.looking import Findings, Subject
 from ibcm_bridge.inspection.reports import Report
+from ibcm_bridge.inspection.subject import Findings, Subject
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.uploads.session import StoredObject

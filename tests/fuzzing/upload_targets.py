@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.inspection.looking import Findings, Subject, look
-from ibcm_bridge.inspection.uploaded import object_views
+from ibcm_bridge.inspection.readers import look
+from ibcm_bridge.inspection.subject import Findings, Subject
+from ibcm_bridge.inspection.uploaded_object import object_views
 from ibcm_bridge.lab import documents, updates
 from ibcm_bridge.messages.propfind import read_propfind
 from ibcm_bridge.policy_file import shipped_roles

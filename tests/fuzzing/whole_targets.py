@@ -10,15 +10,15 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.inspection.looking import Findings
-from ibcm_bridge.inspection.replies import ReadReply, ReplyFindings, judge_reply, read_reply
+from ibcm_bridge.inspection.message_facts import message_facts
 from ibcm_bridge.inspection.reports import Report, read_report, write_report
+from ibcm_bridge.inspection.response import ReadReply, ReplyFindings, judge_reply, read_reply
+from ibcm_bridge.inspection.subject import Findings
 from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.lab.answers import ASSIGNMENTS, registration_response
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.document import Document, Place, read_document
-from ibcm_bridge.messages.facts import message_facts
 from ibcm_bridge.messages.registration import read_registration
 from ibcm_bridge.messages.registration_reply import registration, registration_doubt
 from ibcm_bridge.messages.signatures import read_public_key_blob, rsa_key, verifies

@@ -24,8 +24,9 @@ from ibcm_bridge.inspection.archives import (
     RATIO_FROM,
 )
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.inspection.looking import MAX_NAMED_VIEWS, Findings, Subject, look
-from ibcm_bridge.inspection.uploaded import Uploaded, object_views
+from ibcm_bridge.inspection.readers import MAX_NAMED_VIEWS, look
+from ibcm_bridge.inspection.subject import Findings, Subject
+from ibcm_bridge.inspection.uploaded_object import Uploaded, object_views
 from ibcm_bridge.policy_file import shipped_roles
 
 LIMIT = 10_000_000

@@ -9,7 +9,7 @@ from importlib.resources import files
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection import Inspected, inspect
+from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError, YaraEngine
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.request.authorization import Authorized

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection.replies import (
+from ibcm_bridge.inspection.response import (
     MAX_NAME,
     MAX_REPLY,
     MOST,

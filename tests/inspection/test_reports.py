@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection import SMALL, Inspected, conclude, inspect, inspect_small
-from ibcm_bridge.inspection.looking import Findings, Subject, look
+from ibcm_bridge.inspection.body import SMALL, Inspected, conclude, inspect, inspect_small
+from ibcm_bridge.inspection.message_facts import MessageFacts
+from ibcm_bridge.inspection.readers import look
 from ibcm_bridge.inspection.reports import (
     MAX_LINE,
     Report,
@@ -22,8 +23,8 @@ from ibcm_bridge.inspection.reports import (
     read_report,
     write_report,
 )
+from ibcm_bridge.inspection.subject import Findings, Subject
 from ibcm_bridge.lab import ccm, documents
-from ibcm_bridge.messages.facts import MessageFacts
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.policy.endpoints import EndpointTable
 from ibcm_bridge.request.authorization import Authorized

@@ -21,7 +21,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection import Inspected, inspect
+from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.request.authorization import Authorized

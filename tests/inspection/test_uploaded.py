@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.archives import is_zlib
-from ibcm_bridge.inspection.uploaded import Uploaded, object_views
+from ibcm_bridge.inspection.uploaded_object import Uploaded, object_views
 
 REPORT = "<?xml version='1.0' encoding='utf-16'?><Report><x a='&#69;VIL'>EV<b/>IL</x></Report>"
 LIMIT = 1_000_000

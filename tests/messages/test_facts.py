@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.inspection.looking import Findings
+from ibcm_bridge.inspection.message_facts import MessageFacts, message_facts
 from ibcm_bridge.inspection.reports import Report, read_report, write_report
+from ibcm_bridge.inspection.subject import Findings
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.document import Place
-from ibcm_bridge.messages.facts import MessageFacts, message_facts
 from ibcm_bridge.messages.limits import MAX_SLICES, MAX_VALUES
 from ibcm_bridge.policy.endpoints import Endpoint
 

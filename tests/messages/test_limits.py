@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.inspection.message_facts import message_facts
 from ibcm_bridge.messages import limits
 from ibcm_bridge.messages.ccm import CcmRequest
 from ibcm_bridge.messages.document import Document, Place, read_document
-from ibcm_bridge.messages.facts import message_facts
 from ibcm_bridge.messages.msg_header import MsgHeader, read_header
 from ibcm_bridge.messages.multipart import Part, read_multipart
 from ibcm_bridge.policy.endpoints import Endpoint

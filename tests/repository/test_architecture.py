@@ -78,11 +78,11 @@ def renames(module: ast.Module, kind: str) -> bool:
     ("kind", "maker"),
     [
         ("Authorized", "ibcm_bridge/request/authorization.py"),
-        ("Inspected", "ibcm_bridge/inspection/__init__.py"),
+        ("Inspected", "ibcm_bridge/inspection/body.py"),
         ("Approved", "ibcm_bridge/identity/approval.py"),
         ("AuthenticatedClient", "ibcm_bridge/authentication/client.py"),
         ("UploadPart", "ibcm_bridge/uploads/spool.py"),
-        ("ReplyFindings", "ibcm_bridge/inspection/replies.py"),
+        ("ReplyFindings", "ibcm_bridge/inspection/response.py"),
     ],
 )
 def test_a_value_that_proves_a_check_has_one_maker(kind: str, maker: str) -> None:

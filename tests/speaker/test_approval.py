@@ -15,7 +15,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.identity.approval import Approved, Signature, approve
 from ibcm_bridge.identity.bindings import Binding, Source, Standing
-from ibcm_bridge.inspection import Inspected
+from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
 

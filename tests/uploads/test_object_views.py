@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection.uploaded import MAX_DOCUMENTS, Uploaded, object_views
+from ibcm_bridge.inspection.uploaded_object import MAX_DOCUMENTS, Uploaded, object_views
 
 SIGN = "X5O!P%MALWARE"
 XML = f"<a>{SIGN}</a>"

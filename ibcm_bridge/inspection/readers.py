@@ -7,102 +7,27 @@ large body is looked at in another process. `inspection` makes an approval of it
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote_to_bytes
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
+from ibcm_bridge.inspection.message_facts import message_facts
 from ibcm_bridge.inspection.message_rules import judge_message
 from ibcm_bridge.inspection.soap_rules import judge_soap
-from ibcm_bridge.inspection.uploaded import object_views
+from ibcm_bridge.inspection.subject import Content, Findings, Subject, Views
+from ibcm_bridge.inspection.uploaded_object import object_views
 from ibcm_bridge.messages.ccm import read_ccm_request
-from ibcm_bridge.messages.facts import MessageFacts, message_facts
 from ibcm_bridge.messages.propfind import read_propfind
 from ibcm_bridge.messages.soap import read_action, read_soap, read_soap_type
 from ibcm_bridge.messages.soap_fields import check_fields
 from ibcm_bridge.messages.xml import decode_xml, read_xml
-from ibcm_bridge.policy.bodies import BodyRule, Inspection
+from ibcm_bridge.policy.bodies import Inspection
 from ibcm_bridge.request.head import content_type_parts
-from ibcm_bridge.uploads.session import StoredObject
-
-Views = dict[str, bytes]
-"""Name of a view -> its bytes."""
 
 MAX_NAMED_VIEWS = 32
 """In the audit; an archive may have a thousand."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A body, and all that it depends on how it is read."""
-
-    rule: BodyRule
-    content_type: bytes
-    body: bytes
-    query: bytes = b""
-    """As sent; some verbs carry what would be a body in it."""
-    user: bool = False
-    """Whether Windows authenticates the user who sends it."""
-    path: str = ""
-    """Of SOAP, as `Authorized` has it: which web service it is for."""
-    soap_action: tuple[bytes, ...] = ()
-    """Of SOAP, the values of the field SOAPAction, which says what is asked for."""
-    may_miss: frozenset[str] = frozenset()
-    """Names of engines without which the policy of its role lets it pass."""
-    whole: bool = False
-    """Of an upload, whether `body` is the whole object and not a fragment."""
-    stored: StoredObject | None = None
-    """Of an upload, where the whole lies; `body` is then its last fragment."""
-
-    @property
-    def where(self) -> str:
-        """What a refusal's rule begins with: the row of `roles.yaml`."""
-        return f"bodies.{self.rule.name}"
-
-    def put_together(self, whole: bytes) -> Subject:
-        """The whole of an upload in the place of its last fragment."""
-        return Subject(self.rule, self.content_type, whole, may_miss=self.may_miss, whole=True)
-
-    def digest(self) -> str:
-        """What tells this subject from every other."""
-        rule = self.rule
-        messages = rule.messages.fingerprint() if rule.messages is not None else ""
-        actions = rule.actions.fingerprint() if rule.actions is not None else ""
-        terms = (rule.name, rule.inspection.value, rule.inflated_limit, messages, actions)
-        asked = (self.content_type, self.query, self.path, self.soap_action)
-        # What is stored under a name only grows, so the name and a length say what it is.
-        may_miss = sorted(self.may_miss)
-        sent = (*asked, self.user, may_miss, self.whole, self.stored, len(self.body))
-        digest = hashlib.sha256(repr((terms, sent)).encode())
-        digest.update(self.body)
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What was looked at, and nothing found in it."""
-
-    views: tuple[str, ...]
-    """Names and sizes, such as ``inflated:28672``."""
-    message: MessageFacts | None
-    """Of a CCM_POST, what it says of itself."""
-    engines: tuple[str, ...]
-    """Those that have looked at every view, by their identity."""
-    missed: tuple[str, ...] = ()
-    """Those that gave no answer, where that may be: name and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What a body holds: the views to look at, and what a message says of itself."""
-
-    views: Views
-    message: MessageFacts | None = None
-    opened: Set[str] = frozenset()
-    """Names of the views that are archives, whose members are views, too."""
 
 
 def look(
@@ -138,7 +63,7 @@ def _named(views: Views) -> tuple[str, ...]:
     return tuple(named)
 
 
-def _shown(content: _Content, engine: ContentEngine) -> Deny | None:
+def _shown(content: Content, engine: ContentEngine) -> Deny | None:
     """What an engine says against any of the views."""
     rule = f"engines.{engine.name}"
     for name, data in content.views.items():
@@ -151,18 +76,18 @@ def _shown(content: _Content, engine: ContentEngine) -> Deny | None:
     return None
 
 
-def _no_body(subject: Subject, _limit: int) -> _Content | Deny:
+def _no_body(subject: Subject, _limit: int) -> Content | Deny:
     if subject.body:
         return Deny(Reason.BODY_TOO_LARGE, subject.where, "a body where none belongs")
-    return _Content({})
+    return Content({})
 
 
-def _xml(subject: Subject, _limit: int) -> _Content | Deny:
+def _xml(subject: Subject, _limit: int) -> Content | Deny:
     text = _utf_8(subject)
     as_read = text if isinstance(text, Deny) else read_xml(text, subject.where)
     if isinstance(as_read, Deny):
         return as_read
-    return _Content({"sent": subject.body, **_as_read(as_read)})
+    return Content({"sent": subject.body, **_as_read(as_read)})
 
 
 def _utf_8(subject: Subject) -> str | Deny:
@@ -172,20 +97,20 @@ def _utf_8(subject: Subject) -> str | Deny:
         return Deny(Reason.ENCODING, subject.where, "not UTF-8")
 
 
-def _propfind(subject: Subject, _limit: int) -> _Content | Deny:
+def _propfind(subject: Subject, _limit: int) -> Content | Deny:
     if not subject.body:
         # RFC 4918 §9.1: a PROPFIND without a body asks for all properties.
-        return _Content({})
+        return Content({})
     text = _utf_8(subject)
     if isinstance(text, Deny):
         return text
     as_read = read_propfind(text, subject.where, subject.rule.properties)
     if isinstance(as_read, Deny):
         return as_read
-    return _Content({"sent": subject.body, **_as_read(as_read)})
+    return Content({"sent": subject.body, **_as_read(as_read)})
 
 
-def _soap(subject: Subject, _limit: int) -> _Content | Deny:
+def _soap(subject: Subject, _limit: int) -> Content | Deny:
     """What it asks for is held against the table; the head and the body must say the same."""
     rule = subject.rule
     assert rule.actions is not None
@@ -207,10 +132,10 @@ def _soap(subject: Subject, _limit: int) -> _Content | Deny:
         refusal = check_fields(request.fields, request.events, views, subject.where)
     if refusal is not None:
         return refusal
-    return _Content({"sent": subject.body, **_as_read(request.as_read)})
+    return Content({"sent": subject.body, **_as_read(request.as_read)})
 
 
-def _xml_text(subject: Subject, _limit: int) -> _Content | Deny:
+def _xml_text(subject: Subject, _limit: int) -> Content | Deny:
     """XML as Windows writes it."""
     body = subject.body
     text = decode_xml(body)
@@ -219,21 +144,21 @@ def _xml_text(subject: Subject, _limit: int) -> _Content | Deny:
     as_read = read_xml(text, subject.where)
     if isinstance(as_read, Deny):
         return as_read
-    return _Content({"sent": body, "text": text.encode(), **_as_read(as_read)})
+    return Content({"sent": body, "text": text.encode(), **_as_read(as_read)})
 
 
-def _scanned(subject: Subject, _limit: int) -> _Content | Deny:
+def _scanned(subject: Subject, _limit: int) -> Content | Deny:
     """What has no form that is known here: looked at as it is."""
-    return _Content({"sent": subject.body} if subject.body else {})
+    return Content({"sent": subject.body} if subject.body else {})
 
 
-def _scep_query(subject: Subject, limit: int) -> _Content | Deny:
+def _scep_query(subject: Subject, limit: int) -> Content | Deny:
     """RFC 8894 §4.1: the message of a GET stands in the query, in base64."""
     if subject.body:
         return _no_body(subject, limit)
     message = scep_message(subject.query)
     if not message:
-        return _Content({})
+        return Content({})
     lines = message.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
     whole = b"".join(lines)
     try:
@@ -244,7 +169,7 @@ def _scep_query(subject: Subject, limit: int) -> _Content | Deny:
     # within a group of four.
     if base64.b64encode(content) != whole or any(not line or len(line) % 4 for line in lines):
         return Deny(Reason.ENCODING, subject.where, "base64 that can be read in two ways")
-    return _Content({"message": content})
+    return Content({"message": content})
 
 
 def scep_message(query: bytes) -> bytes:
@@ -256,22 +181,22 @@ def scep_message(query: bytes) -> bytes:
     return fields.get(b"message", b"") if is_message else b""
 
 
-def _form(subject: Subject, limit: int) -> _Content | Deny:
+def _form(subject: Subject, limit: int) -> Content | Deny:
     """What a web page sends: each media type read as what it says it is."""
     if not subject.body:
-        return _Content({})
+        return Content({})
     media_type, parameters = content_type_parts(subject.content_type)
     if parameters not in (b"", b"charset=utf-8"):
         return Deny(Reason.MEDIA_TYPE, f"{subject.where}.charset", "a parameter but charset=utf-8")
     return _FORMS[media_type](subject, limit)
 
 
-def _urlencoded(subject: Subject, _limit: int) -> _Content | Deny:
+def _urlencoded(subject: Subject, _limit: int) -> Content | Deny:
     decoded = unquote_to_bytes(subject.body.replace(b"+", b" "))
-    return _Content({"sent": subject.body, "decoded": decoded})
+    return Content({"sent": subject.body, "decoded": decoded})
 
 
-def _json(subject: Subject, _limit: int) -> _Content | Deny:
+def _json(subject: Subject, _limit: int) -> Content | Deny:
     try:
         # An object is read as a list: else of a name that stands twice one value would be lost.
         value = json.loads(subject.body.decode("utf-8"), object_pairs_hook=_flat)
@@ -287,14 +212,14 @@ def _json(subject: Subject, _limit: int) -> _Content | Deny:
         elif isinstance(one, list):
             waiting += one
     decoded = "\n".join(strings).encode("utf-8", "surrogatepass")
-    return _Content({"sent": subject.body, "decoded": decoded})
+    return Content({"sent": subject.body, "decoded": decoded})
 
 
 def _flat(pairs: list[tuple[str, object]]) -> list[object]:
     return [one for pair in pairs for one in pair]
 
 
-_FORMS: dict[bytes, Callable[[Subject, int], _Content | Deny]] = {
+_FORMS: dict[bytes, Callable[[Subject, int], Content | Deny]] = {
     b"application/x-www-form-urlencoded": _urlencoded,
     b"application/json": _json,
     b"application/soap+xml": _xml,
@@ -303,11 +228,11 @@ _FORMS: dict[bytes, Callable[[Subject, int], _Content | Deny]] = {
 """The media types of the role's row; authorization has seen to it that it is one of them."""
 
 
-def _ccm_message(subject: Subject, limit: int) -> _Content | Deny:
+def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
     if subject.user and not subject.body:
         # With the first message of NTLM, which will be answered 401, WinINet and libcurl send no
         # body (IEInternals, "Challenge-Response Authentication and Zero-Length Posts").
-        return _Content({})
+        return Content({})
     message = read_ccm_request(subject.content_type, subject.body, limit)
     if isinstance(message, Deny):
         return message
@@ -328,25 +253,25 @@ def _ccm_message(subject: Subject, limit: int) -> _Content | Deny:
     }
     if message.encrypted:
         del views["inflated"], views["text"]
-    return _Content(views, facts)
+    return Content(views, facts)
 
 
-def _upload(subject: Subject, limit: int) -> _Content | Deny:
+def _upload(subject: Subject, limit: int) -> Content | Deny:
     if subject.stored is not None:
         # Who can reach the spool puts the whole in its place first.
         return Deny(Reason.ENGINE_UNAVAILABLE, subject.where, "the whole lies elsewhere")
     if not subject.whole:
         # That it begins like an archive is for when all of it is there.
-        return _Content({"sent": subject.body} if subject.body else {}, opened={"sent"})
+        return Content({"sent": subject.body} if subject.body else {}, opened={"sent"})
     seen = object_views(subject.body, limit, subject.where)
-    return seen if isinstance(seen, Deny) else _Content(seen.views, opened=seen.opened)
+    return seen if isinstance(seen, Deny) else Content(seen.views, opened=seen.opened)
 
 
 def _as_read(text: str) -> Views:
     return {"as-read": text.encode()} if text else {}
 
 
-_READERS: dict[Inspection, Callable[[Subject, int], _Content | Deny]] = {
+_READERS: dict[Inspection, Callable[[Subject, int], Content | Deny]] = {
     Inspection.NO_BODY: _no_body,
     Inspection.CCM_MESSAGE: _ccm_message,
     Inspection.PROPFIND: _propfind,
