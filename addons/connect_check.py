@@ -28,7 +28,6 @@ from ibcm_bridge.addons.held_trust import HeldTrust
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.inspection.engines import EngineError
-from ibcm_bridge.origination import certificate_refused
 from ibcm_bridge.policy.addresses import Address, shown
 from ibcm_bridge.policy.policy import ClamAv, Policy
 from ibcm_bridge.policy.publications import (
@@ -38,7 +37,8 @@ from ibcm_bridge.policy.publications import (
     TunnelPublication,
 )
 from ibcm_bridge.request.head import RequestHead, read_request_head
-from ibcm_bridge.response_head import next_response, response_reader
+from ibcm_bridge.site_system_leg.origination import certificate_refused
+from ibcm_bridge.site_system_leg.response_head import next_response, response_reader
 
 SECONDS = 10.0
 """For one connection: to connect, shake hands and be answered."""

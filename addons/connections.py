@@ -13,7 +13,6 @@ from mitmproxy.http import HTTPFlow
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.gate import Decision
 from ibcm_bridge.inspection.response import ReplyFindings
 from ibcm_bridge.messages.ccm_reply import CcmReply
 from ibcm_bridge.policy.addresses import Address
@@ -26,6 +25,7 @@ from ibcm_bridge.policy.publications import (
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.request.memory_budget import Budget, Hold
+from ibcm_bridge.site_system_leg.gate import Decision
 from ibcm_bridge.uploads.session import Session, UploadPart
 
 _EXCHANGE = "ibcm_bridge.exchange"

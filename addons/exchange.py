@@ -46,12 +46,12 @@ from ibcm_bridge.addons.tls_ending import CutOff
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
-from ibcm_bridge.gate import gate
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.origination import WhenClosed
 from ibcm_bridge.policy.publications import HttpPublication
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
+from ibcm_bridge.site_system_leg.gate import gate
+from ibcm_bridge.site_system_leg.origination import WhenClosed
 from ibcm_bridge.uploads.withdrawal import withdrawal
 
 WITHDRAW_SECONDS = 5.0

@@ -28,7 +28,9 @@ from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSys
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection.response import ReplyFindings, unreadable_head
-from ibcm_bridge.origination import (
+from ibcm_bridge.policy.publications import BridgePublication, HttpPublication, UploadHosts
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.site_system_leg.origination import (
     Origination,
     WhenClosed,
     authentication_lost,
@@ -38,11 +40,9 @@ from ibcm_bridge.origination import (
     originate,
     when_closed,
 )
-from ibcm_bridge.policy.publications import BridgePublication, HttpPublication, UploadHosts
-from ibcm_bridge.request.authorization import Authorized
-from ibcm_bridge.request.byte_ranges import partial_body
-from ibcm_bridge.response_body import ResponseBody
-from ibcm_bridge.response_head import (
+from ibcm_bridge.site_system_leg.partial_body import partial_body
+from ibcm_bridge.site_system_leg.response_body import ResponseBody
+from ibcm_bridge.site_system_leg.response_head import (
     BodyEnd,
     ResponseReader,
     asks_to_close,

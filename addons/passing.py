@@ -18,8 +18,8 @@ from ibcm_bridge.authentication.client import AnonymousClient
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.inspection.response import MAX_REPLY, unreadable
 from ibcm_bridge.policy.policy import Limits
-from ibcm_bridge.response_body import IncompleteBodyError, ResponseBody
-from ibcm_bridge.response_head import BodyEnd, chunk
+from ibcm_bridge.site_system_leg.response_body import IncompleteBodyError, ResponseBody
+from ibcm_bridge.site_system_leg.response_head import BodyEnd, chunk
 
 MAX_AHEAD = 65_536
 """Bytes a client may send before the answer to its request has been given."""

@@ -20,7 +20,7 @@ from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
 from ibcm_bridge.addons.tls_contexts import alert_received, verification_failure
 from ibcm_bridge.addons.tls_ending import TlsEnding
-from ibcm_bridge.origination import Origination
+from ibcm_bridge.site_system_leg.origination import Origination
 
 
 @dataclass

@@ -33,7 +33,6 @@ from benchmarks.comparison import message_request
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.gate import gate
 from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.identity.claims import Claim, Signed, read_claim
@@ -48,14 +47,15 @@ from ibcm_bridge.messages.document import read_document
 from ibcm_bridge.messages.multipart import Part, read_multipart
 from ibcm_bridge.messages.signatures import verifies
 from ibcm_bridge.messages.xml import check_xml
-from ibcm_bridge.origination import originate
 from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy_file import load_policy
 from ibcm_bridge.request.authorization import Authorized, authorize
 from ibcm_bridge.request.head import RequestHead, read_request_head
-from ibcm_bridge.response_head import (
+from ibcm_bridge.site_system_leg.gate import gate
+from ibcm_bridge.site_system_leg.origination import originate
+from ibcm_bridge.site_system_leg.response_head import (
     body_end,
     fields_for_client,
     head_for_client,

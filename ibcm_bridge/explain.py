@@ -29,7 +29,6 @@ from ibcm_bridge.identity.approval import Approved, Find, approve
 from ibcm_bridge.identity.bindings import Standing
 from ibcm_bridge.inspection.body import inspect
 from ibcm_bridge.inspection.engines import ContentEngine
-from ibcm_bridge.origination import originate
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import (
     BridgePublication,
@@ -46,6 +45,7 @@ from ibcm_bridge.request.authorization import Authorized, authorize
 from ibcm_bridge.request.bits_packet import read_content_range
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.routing.publication import ClientHelloFacts, route
+from ibcm_bridge.site_system_leg.origination import originate
 
 VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Notes | Deny]
 """Verifies what a client presents as the client leg would: what to note, or why not."""

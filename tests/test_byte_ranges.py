@@ -13,15 +13,9 @@ from tornado.httputil import HTTPHeaders
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.content import VALIDATORS, Answer, part
 from ibcm_bridge.request.authorization import Authorized
-from ibcm_bridge.request.byte_ranges import (
-    MAX_RANGES,
-    PART_BYTES,
-    ByteRanges,
-    PartialBody,
-    partial_body,
-    read_byte_ranges,
-)
+from ibcm_bridge.request.byte_ranges import MAX_RANGES, PART_BYTES, ByteRanges, read_byte_ranges
 from ibcm_bridge.request.head import RequestHead
+from ibcm_bridge.site_system_leg.partial_body import PartialBody, partial_body
 
 DOWNLOAD = "/SMS_DP_SMSPKG$/XYZ0004A/sccm?/a.exe"
 

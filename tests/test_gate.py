@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.gate import gate
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
+from ibcm_bridge.site_system_leg.gate import gate
 from ibcm_bridge.uploads.session import UploadPart
 
 Decide = Callable[[RequestHead], Authorized | Deny]

@@ -7,8 +7,8 @@ import pytest
 from ibcm_bridge.decisions.client_reaction import NextStep
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import refusal
-from ibcm_bridge.origination import WhenClosed, closed_unanswered, when_closed
 from ibcm_bridge.policy.roles import RoleTable
+from ibcm_bridge.site_system_leg.origination import WhenClosed, closed_unanswered, when_closed
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PROPFIND"])

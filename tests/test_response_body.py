@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.request.byte_ranges import PART_BYTES, ByteRanges, PartialBody, read_byte_ranges
-from ibcm_bridge.response_body import IncompleteBodyError, ResponseBody
-from ibcm_bridge.response_head import BodyEnd
+from ibcm_bridge.request.byte_ranges import PART_BYTES, ByteRanges, read_byte_ranges
+from ibcm_bridge.site_system_leg.partial_body import PartialBody
+from ibcm_bridge.site_system_leg.response_body import IncompleteBodyError, ResponseBody
+from ibcm_bridge.site_system_leg.response_head import BodyEnd
 
 COUNTED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

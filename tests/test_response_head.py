@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.head import RequestHead, read_request_head
-from ibcm_bridge.response_head import (
+from ibcm_bridge.site_system_leg.response_head import (
     MAX_HEAD,
     MAX_INFORMATIONAL,
     BodyEnd,

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ibcm_bridge.policy.publications import UploadHosts
-from ibcm_bridge.response_hosts import FALLBACK, HOST_ID, REPLY_URL, upload_hosts_for_client
+from ibcm_bridge.site_system_leg.upload_hosts import (
+    FALLBACK,
+    HOST_ID,
+    REPLY_URL,
+    upload_hosts_for_client,
+)
 
 ORIGIN = b"https://bridge.internet.example"
 OWN = ("mp01.corp.example",)

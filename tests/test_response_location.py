@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.response_location import location_for_client
+from ibcm_bridge.site_system_leg.location import location_for_client
 
 ORIGIN = b"https://bridge.internet.example"
 OWN = frozenset(("mp01.corp.example",))

@@ -50,8 +50,8 @@ from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy.trust import Trust
-from ibcm_bridge.response_body import ResponseBody
-from ibcm_bridge.response_head import BodyEnd
+from ibcm_bridge.site_system_leg.response_body import ResponseBody
+from ibcm_bridge.site_system_leg.response_head import BodyEnd
 
 from .conftest import GOOD, Lab, Running, bridged_publication, changed, open_connection, wait_for
 

@@ -20,8 +20,8 @@ from OpenSSL import SSL
 from ibcm_bridge.addons import tls_contexts
 from ibcm_bridge.addons.held_trust import HeldTrust
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
-from ibcm_bridge.origination import LegTls, Origination
 from ibcm_bridge.policy.publications import TlsVersion
+from ibcm_bridge.site_system_leg.origination import LegTls, Origination
 
 if TYPE_CHECKING:
     from tests.addons.conftest import Lab

@@ -13,7 +13,7 @@ import pytest
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.client import ConnectionEnded
 from ibcm_bridge.lab.running import free_port
-from ibcm_bridge.response_head import MAX_INFORMATIONAL
+from ibcm_bridge.site_system_leg.response_head import MAX_INFORMATIONAL
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab, Peer, RawSiteSystem

@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.publications import UploadHosts
-from ibcm_bridge.response_location import location_for_client
+from ibcm_bridge.site_system_leg.location import location_for_client
 
 HOST_ID = b"bits-host-id"
 FALLBACK = b"bits-host-id-fallback-timeout"

@@ -16,9 +16,9 @@ import h11
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import UploadHosts
 from ibcm_bridge.request.head import RequestHead
-from ibcm_bridge.response_hosts import FIELDS as UPLOAD_FIELDS
-from ibcm_bridge.response_hosts import upload_hosts_for_client
-from ibcm_bridge.response_location import FIELDS, location_for_client
+from ibcm_bridge.site_system_leg.location import FIELDS, location_for_client
+from ibcm_bridge.site_system_leg.upload_hosts import FIELDS as UPLOAD_FIELDS
+from ibcm_bridge.site_system_leg.upload_hosts import upload_hosts_for_client
 
 MAX_HEAD = 65_536
 """Bytes; as for a request's head."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import h11
 
-from ibcm_bridge.request.byte_ranges import PART_BYTES, PartialBody
-from ibcm_bridge.response_head import BodyEnd, content_length
+from ibcm_bridge.request.byte_ranges import PART_BYTES
+from ibcm_bridge.site_system_leg.partial_body import PartialBody
+from ibcm_bridge.site_system_leg.response_head import BodyEnd, content_length
 
 
 class IncompleteBodyError(Exception):
