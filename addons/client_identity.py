@@ -20,7 +20,7 @@ from ibcm_bridge.identity.learning import accepted, recognized
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.messages.registration_reply import RegistrationStatus, gives_policy, registration
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
-from ibcm_bridge.speaker.registry import Registry, RegistryError
+from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 
 logger = logging.getLogger(__name__)
 

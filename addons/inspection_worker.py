@@ -23,7 +23,7 @@ from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.readers import look
 from ibcm_bridge.inspection.reports import Report, write_report
 from ibcm_bridge.inspection.subject import Findings, Subject
-from ibcm_bridge.uploads.spool import SpoolError, read_object
+from ibcm_bridge.storage.upload_spool import SpoolError, read_object
 
 LENGTH_BYTES = 8
 NICENESS = 5

@@ -47,8 +47,8 @@ from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import BridgePublication, PlaintextListener
 from ibcm_bridge.policy_file import shipped_clients
 from ibcm_bridge.request.memory_budget import Budget
-from ibcm_bridge.speaker.registry import Registry, RegistryError
-from ibcm_bridge.uploads.spool import SpoolError
+from ibcm_bridge.storage.binding_registry import Registry, RegistryError
+from ibcm_bridge.storage.upload_spool import SpoolError
 
 if TYPE_CHECKING:
     from ibcm_bridge.addons.web_page import WebPage

@@ -20,16 +20,16 @@ from concurrent.futures import ThreadPoolExecutor
 from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
-from ibcm_bridge.addons.temporary_folder import TemporaryFolder
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.policy import UploadRules
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.bits_packet import Packet, PacketType
+from ibcm_bridge.storage.temporary_folder import TemporaryFolder
+from ibcm_bridge.storage.upload_spool import Spool, SpoolError, SpoolLimits
 from ibcm_bridge.uploads.acknowledgement import read_acknowledgement
 from ibcm_bridge.uploads.session import Sender, UploadPart
-from ibcm_bridge.uploads.spool import Spool, SpoolError, SpoolLimits
 
 logger = logging.getLogger(__name__)
 

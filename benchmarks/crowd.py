@@ -27,7 +27,7 @@ from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.crowd import Crowd, Phase
 from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
-from ibcm_bridge.open_files import allow_many
+from ibcm_bridge.storage.open_files import allow_many
 
 
 def main() -> None:

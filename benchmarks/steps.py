@@ -62,7 +62,7 @@ from ibcm_bridge.site_system_leg.response_head import (
     next_response,
     response_reader,
 )
-from ibcm_bridge.speaker.registry import Registry
+from ibcm_bridge.storage.binding_registry import Registry
 
 BATCH_SECONDS = 0.005
 ROUNDS = 60

@@ -228,8 +228,8 @@ def _run(options: argparse.Namespace) -> int:
     # Only now, because they take a while: what is wrong with a policy is said at once.
     from ibcm_bridge.addons.runner import StartError, run
     from ibcm_bridge.inspection.engines import RuleError
-    from ibcm_bridge.open_files import allow_many
     from ibcm_bridge.policy.addresses import shown
+    from ibcm_bridge.storage.open_files import allow_many
     from ibcm_bridge.web_terms import why_no_page
 
     page = None
@@ -312,7 +312,7 @@ def _connect(policy: Policy) -> Iterator[Finding]:
 def _explain(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.runner import circumstances
     from ibcm_bridge.explain import explain
-    from ibcm_bridge.speaker.registry import RegistryError
+    from ibcm_bridge.storage.binding_registry import RegistryError
 
     one = (options.method, options.url)
     if None in one if options.flow is None else any((*one, options.body, options.header)):

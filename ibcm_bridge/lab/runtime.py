@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from ibcm_bridge.file_lock import FileLock
 from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.storage.file_lock import FileLock
 
 NAMESPACES = "namespaces"
 """Noted before they are made: their names."""

@@ -37,7 +37,7 @@ from ibcm_bridge.lab.runtime import (
     runtime_folder,
 )
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
-from ibcm_bridge.open_files import allow_many
+from ibcm_bridge.storage.open_files import allow_many
 
 
 def lab_up(

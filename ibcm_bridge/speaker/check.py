@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ibcm_bridge.findings import Finding, Level
-from ibcm_bridge.speaker.registry import Registry, RegistryError
+from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 
 _WHERE = "messages.bindings"
 

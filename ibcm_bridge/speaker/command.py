@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.os_errors import cannot_write
-from ibcm_bridge.speaker.device_list import ListError, read_list, write_list
-from ibcm_bridge.speaker.registry import Imported, Registry, RegistryError
+from ibcm_bridge.storage.binding_registry import Imported, Registry, RegistryError
+from ibcm_bridge.storage.device_list import ListError, read_list, write_list
 
 if TYPE_CHECKING:
     from ibcm_bridge.policy.message_rules import MessageRules

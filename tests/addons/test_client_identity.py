@@ -17,7 +17,7 @@ from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
-from ibcm_bridge.speaker.registry import Registry
+from ibcm_bridge.storage.binding_registry import Registry
 
 from .conftest import ExchangeDriver, Lab, inspected_at_once
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.addons.temporary_folder import LOCK, PREFIX, YOUNG_SECONDS, TemporaryFolder
-from ibcm_bridge.file_lock import FileLock
+from ibcm_bridge.storage.file_lock import FileLock
+from ibcm_bridge.storage.temporary_folder import LOCK, PREFIX, YOUNG_SECONDS, TemporaryFolder
 
 
 @pytest.fixture(autouse=True)

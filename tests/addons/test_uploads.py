@@ -18,7 +18,7 @@ from ibcm_bridge.lab.case_requests import eicar
 from ibcm_bridge.lab.client import ConnectionEnded, LabClient, Reply, Request
 from ibcm_bridge.lab.content import Answer
 from ibcm_bridge.lab.uploads import SESSION, Upload, UploadServer
-from ibcm_bridge.uploads.spool import Spool, SpoolError
+from ibcm_bridge.storage.upload_spool import Spool, SpoolError
 
 from .conftest import SOON, Panic, Running, wait_for
 

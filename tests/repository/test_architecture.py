@@ -85,7 +85,7 @@ def renames(module: ast.Module, kind: str) -> bool:
         ("Inspected", "ibcm_bridge/inspection/body.py"),
         ("Approved", "ibcm_bridge/identity/approval.py"),
         ("AuthenticatedClient", "ibcm_bridge/authentication/client.py"),
-        ("UploadPart", "ibcm_bridge/uploads/spool.py"),
+        ("UploadPart", "ibcm_bridge/storage/upload_spool.py"),
         ("ReplyFindings", "ibcm_bridge/inspection/response.py"),
     ],
 )
@@ -175,8 +175,8 @@ ACTING = frozenset(
     (
         "ibcm_bridge/cli.py",
         "ibcm_bridge/__main__.py",
-        "ibcm_bridge/file_lock.py",
-        "ibcm_bridge/open_files.py",
+        "ibcm_bridge/storage/file_lock.py",
+        "ibcm_bridge/storage/open_files.py",
         "ibcm_bridge/speaker/command.py",
     )
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ibcm_bridge.findings import Level
 from ibcm_bridge.speaker.check import check_bindings
-from ibcm_bridge.speaker.registry import Registry
+from ibcm_bridge.storage.binding_registry import Registry
 
 
 def test_a_file_that_can_be_used_or_made_is_nothing_to_say(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ibcm_bridge.cli import main
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.speaker import command
-from ibcm_bridge.speaker.registry import Registry
+from ibcm_bridge.storage.binding_registry import Registry
 from tests.little_room import ON_UNIX, largest_file
 
 NOW = datetime.datetime(2026, 1, 31, 12, 30, 15, 5, tzinfo=datetime.UTC)

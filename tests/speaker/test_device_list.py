@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.identity.bindings import Binding, Source
-from ibcm_bridge.speaker.device_list import ListError, read_list, write_list
-from ibcm_bridge.speaker.registry import Registry
-from ibcm_bridge.speaker.rows import is_name
+from ibcm_bridge.storage.binding_registry import Registry
+from ibcm_bridge.storage.binding_rows import is_name
+from ibcm_bridge.storage.device_list import ListError, read_list, write_list
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 BARE = "11111111-2222-3333-4444-5555555555AA"

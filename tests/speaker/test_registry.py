@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.identity.bindings import Binding, Source, confirms
-from ibcm_bridge.speaker.registry import APPLICATION, Imported, Registry, RegistryError
+from ibcm_bridge.storage.binding_registry import APPLICATION, Imported, Registry, RegistryError
 
 NOW = datetime.datetime(2026, 1, 1, 12, 30, 15, 250, tzinfo=datetime.UTC)
 GUID = "GUID:11111111-2222-3333-4444-555555555555"
@@ -171,7 +171,7 @@ _RACE = """
 import datetime, sys
 from pathlib import Path
 from ibcm_bridge.identity.bindings import Binding, Source
-from ibcm_bridge.speaker.registry import Registry
+from ibcm_bridge.storage.binding_registry import Registry
 sys.stdin.readline()
 now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 with Registry(Path(sys.argv[1])) as registry:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.uploads.spool import Spool, SpoolLimits
+from ibcm_bridge.storage.upload_spool import Spool, SpoolLimits
 
 LIMITS = SpoolLimits(
     largest=1_000, size=3_000, sessions=4, of_client=2, client_size=2_000, abandoned_after=100.0

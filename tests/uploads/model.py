@@ -14,9 +14,9 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.content import Answer
 from ibcm_bridge.lab.uploads import PROTOCOL, UploadServer
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
+from ibcm_bridge.storage.upload_spool import Spool, SpoolLimits, read_object
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement, read_acknowledgement
 from ibcm_bridge.uploads.session import Sender, UploadPart
-from ibcm_bridge.uploads.spool import Spool, SpoolLimits, read_object
 
 EVIL = b"EVIL"
 OBJECTS = (b"goodgood", b"EVILgood", b"goEVILgo")

@@ -10,9 +10,9 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
+from ibcm_bridge.storage.upload_spool import Spool, SpoolError, SpoolLimits, read_object
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
 from ibcm_bridge.uploads.session import Sender, StoredObject, UploadPart
-from ibcm_bridge.uploads.spool import Spool, SpoolError, SpoolLimits, read_object
 
 from .conftest import LIMITS, Clock
 

@@ -15,7 +15,7 @@ from ibcm_bridge.lab.simulated.crowd import MAKING, Crowd, Phase
 from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
 from ibcm_bridge.lab.simulated.scenes import SCENES
-from ibcm_bridge.open_files import allow_many
+from ibcm_bridge.storage.open_files import allow_many
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Self
 
 from ibcm_bridge.identity.bindings import Binding, confirms
-from ibcm_bridge.shared_database import DatabaseError, Kind, SharedDatabase
-from ibcm_bridge.speaker.rows import TABLE, binding_of, row_of
+from ibcm_bridge.storage.binding_rows import TABLE, binding_of, row_of
+from ibcm_bridge.storage.database import DatabaseError, Kind, SharedDatabase
 
 APPLICATION = 0x6962636D
 """Says in the file's head whose database it is: "ibcm"."""

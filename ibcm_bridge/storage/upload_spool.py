@@ -20,7 +20,7 @@ from typing import Any
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
-from ibcm_bridge.shared_database import DatabaseError, Kind, SharedDatabase
+from ibcm_bridge.storage.database import DatabaseError, Kind, SharedDatabase
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
 from ibcm_bridge.uploads.session import Sender, Session, StoredObject, UploadPart, judge
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ibcm_bridge.file_lock import FileLock
+from ibcm_bridge.storage.file_lock import FileLock
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.messages.client_guid import read_guid
-from ibcm_bridge.speaker.rows import is_name, is_sha256
+from ibcm_bridge.storage.binding_rows import is_name, is_sha256
 
 _WRITTEN = ("guid", "dns_name", "sha256", "key", "signing_key", "source", "since")
 """The columns of a list that is written; reading one gives the same bindings again."""
