@@ -21,12 +21,11 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons import tls_contexts
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections
-from ibcm_bridge.addons.endings import RefusedConnection
 from ibcm_bridge.addons.held_trust import Clock, HeldTrust, utc_now
 from ibcm_bridge.addons.verification import Path
 from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
 from ibcm_bridge.authentication.client import admit_anonymous, authenticate, may_be_anonymous
-from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.publications import BridgePublication
 
 MAX_REMEMBERED = 20_480
@@ -176,16 +175,3 @@ class _Sent:
 def _alerted(connection: SSL.Connection, name: str) -> None:
     record: ConnectionRecord = connection.get_app_data()
     record.alert = name
-
-
-def failed_handshake(record: ConnectionRecord, error: str | None) -> RefusedConnection:
-    """Why a handshake failed: what the verify callback said, or what OpenSSL said."""
-    if record.handshake_refusal is not None:
-        denial = record.handshake_refusal
-    elif error is not None and "peer did not return a certificate" in error:
-        # As `identity.admit_anonymous` names it, where there is a publication to name.
-        rule = f"{record.publication.name}.clients" if record.publication else "clients"
-        denial = Deny(Reason.CERTIFICATE_MISSING, rule, "no certificate was presented")
-    else:
-        denial = Deny(Reason.HANDSHAKE_FAILED, "listener.tls", (error or "")[:200])
-    return RefusedConnection(record, denial)

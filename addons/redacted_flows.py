@@ -22,7 +22,7 @@ from mitmproxy.connection import Client, ConnectionState, Server
 from mitmproxy.flow import Error, Flow
 from mitmproxy.tcp import TCPFlow, TCPMessage
 
-from ibcm_bridge.addons.audit_trail import of_exchange, of_refusal, of_tunnel
+from ibcm_bridge.addons.audit.trail import of_exchange, of_refusal, of_tunnel
 from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
 from ibcm_bridge.addons.display import shown_request
 from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection

@@ -21,7 +21,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from OpenSSL import SSL
 
 from ibcm_bridge.addons import listener
-from ibcm_bridge.addons.audit_trail import AuditTrail
+from ibcm_bridge.addons.audit.trail import AuditTrail
 from ibcm_bridge.addons.body_inspection import BodyInspection
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.client_identity import ClientIdentity

@@ -10,8 +10,8 @@ from typing import cast
 
 import pytest
 
-from ibcm_bridge.addons import audit_file
-from ibcm_bridge.addons.audit_file import AuditFile
+from ibcm_bridge.addons.audit import file as audit_file
+from ibcm_bridge.addons.audit.file import AuditFile
 from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.policy.policy import WhenUnwritable
 from tests.addons.conftest import GOOD, Lab, Running, answer, wait_for
@@ -118,7 +118,7 @@ def test_where_the_policy_says_so_requests_go_on_and_what_was_lost_is_counted(
         audit_file=tmp_path / "audit.jsonl",
         when_unwritable=WhenUnwritable.CONTINUE,
     )
-    caplog.set_level(logging.WARNING, "ibcm_bridge.addons.audit_trail")
+    caplog.set_level(logging.WARNING, "ibcm_bridge.addons.audit.trail")
     with Running(lab, policy) as running:
         trail, full = running.bridge._audit, Disk()
         full.room = 0
@@ -134,7 +134,7 @@ def test_where_the_policy_says_so_requests_go_on_and_what_was_lost_is_counted(
     gap, request = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
     assert (gap["event"], gap["lost"]) == ("records-lost", 3)
     assert (request["event"], request["verdict"]) == ("request", "allow")
-    ours = "ibcm_bridge.addons.audit_trail"
+    ours = "ibcm_bridge.addons.audit.trail"
     said = [record.getMessage() for record in caplog.records if record.name == ours]
     assert said == [
         "the audit cannot be written: No space left on device; going on without",

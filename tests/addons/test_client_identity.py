@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from ibcm_bridge.addons.audit_trail import of_exchange
+from ibcm_bridge.addons.audit.trail import of_exchange
 from ibcm_bridge.addons.body_inspection import BodyInspection
 from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.reply_inspection import ReplyInspection

@@ -23,8 +23,7 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
-from ibcm_bridge.addons.audit_file import AuditFile
-from ibcm_bridge.addons.client_authentication import failed_handshake
+from ibcm_bridge.addons.audit.file import AuditFile
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
 from ibcm_bridge.addons.endings import Ended, EndedTunnel, RefusedConnection, Watcher
 from ibcm_bridge.audit import record as audit
@@ -34,6 +33,20 @@ from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.policy import WhenUnwritable
 from ibcm_bridge.policy.publications import Listener, PlaintextListener, TunnelPublication
 from ibcm_bridge.request.memory_budget import Hold
+
+
+def failed_handshake(record: ConnectionRecord, error: str | None) -> RefusedConnection:
+    """Why a handshake failed: what the verify callback said, or what OpenSSL said."""
+    if record.handshake_refusal is not None:
+        denial = record.handshake_refusal
+    elif error is not None and "peer did not return a certificate" in error:
+        # As `identity.admit_anonymous` names it, where there is a publication to name.
+        rule = f"{record.publication.name}.clients" if record.publication else "clients"
+        denial = Deny(Reason.CERTIFICATE_MISSING, rule, "no certificate was presented")
+    else:
+        denial = Deny(Reason.HANDSHAKE_FAILED, "listener.tls", (error or "")[:200])
+    return RefusedConnection(record, denial)
+
 
 logger = logging.getLogger(__name__)
 
