@@ -23,7 +23,7 @@ import h11
 from OpenSSL import SSL
 
 from ibcm_bridge.addons import tls_contexts
-from ibcm_bridge.addons.clamav import ClamAvEngine, described
+from ibcm_bridge.addons.engines.clamav import ClamAvEngine, described
 from ibcm_bridge.addons.held_trust import HeldTrust
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.findings import Finding, Level

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from ibcm_bridge.addons.content_engines import EngineSetup, engine_setup
+from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.inspection.engines import CompiledRules
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy_file.rule_files import rule_files

@@ -26,11 +26,11 @@ from ibcm_bridge.addons.body_inspection import BodyInspection
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.connections import Connections
-from ibcm_bridge.addons.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.endings import Watcher
+from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
+from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
 from ibcm_bridge.addons.front_door import FrontDoorLayer
 from ibcm_bridge.addons.held_trust import Clock, utc_now
-from ibcm_bridge.addons.inspection_workers import InspectionWorkers
 from ibcm_bridge.addons.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.revocation_renewal import LOOK_SECONDS, RevocationRenewal, stopped

@@ -14,8 +14,8 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
-from ibcm_bridge.addons.content_engines import EngineSetup
-from ibcm_bridge.addons.inspection_workers import InspectionWorkers
+from ibcm_bridge.addons.engines.content_engines import EngineSetup
+from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.readers import look

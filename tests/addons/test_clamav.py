@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.addons.clamav import CHUNK, MAX_ANSWER, ClamAvEngine, described, verdict
 from ibcm_bridge.addons.connect_check import check_connections
+from ibcm_bridge.addons.engines.clamav import CHUNK, MAX_ANSWER, ClamAvEngine, described, verdict
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.inspection.engines import EngineError
 from ibcm_bridge.lab.clamd import DEADLY, SIGNATURE, ScanDaemon

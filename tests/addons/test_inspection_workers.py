@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.addons import inspection_workers
-from ibcm_bridge.addons.content_engines import EngineSetup
-from ibcm_bridge.addons.inspection_workers import InspectionWorkers
+from ibcm_bridge.addons.engines import inspection_workers
+from ibcm_bridge.addons.engines.content_engines import EngineSetup
+from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.reports import Report
 from ibcm_bridge.inspection.subject import Findings, Subject

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.addons import inspection_workers
+from ibcm_bridge.addons.engines import inspection_workers
 from ibcm_bridge.inspection.body import SMALL
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.client import LabClient, Reply, request_bytes

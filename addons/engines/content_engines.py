@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from ibcm_bridge.addons.clamav import ClamAvEngine
+from ibcm_bridge.addons.engines.clamav import ClamAvEngine
 from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine, Source, YaraEngine
 from ibcm_bridge.policy.policy import ClamAv, Policy
 from ibcm_bridge.policy_file.rule_files import rule_files

@@ -21,8 +21,8 @@ import sys
 from collections.abc import Sequence
 from typing import Self
 
-from ibcm_bridge.addons.content_engines import EngineSetup
-from ibcm_bridge.addons.inspection_worker import framed
+from ibcm_bridge.addons.engines.content_engines import EngineSetup
+from ibcm_bridge.addons.engines.inspection_worker import framed
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.reports import (
     MAX_LINE,
@@ -44,7 +44,7 @@ LOOK_SECONDS = 60.0
 """For one body; a payload at the limit takes one or two. Longer than the engines' own limits."""
 
 # -P: nothing is imported from the folder that the bridge was started in.
-COMMAND = (sys.executable, "-P", "-m", "ibcm_bridge.addons.inspection_worker")
+COMMAND = (sys.executable, "-P", "-m", "ibcm_bridge.addons.engines.inspection_worker")
 
 _FAILURES = (OSError, EOFError, ValueError, TimeoutError)
 """What speaking to a worker can come to; ReportError and over-long lines are ValueErrors."""

@@ -1,4 +1,4 @@
-"""One worker process: `python -m ibcm_bridge.addons.inspection_worker`, started by the pool.
+"""One worker process of the pool: `python -m ibcm_bridge.addons.engines.inspection_worker`.
 
 Standard input gives it pickles of the bridge's own, each after its length: first what its engines
 are made of, then one `Subject` after another. Standard output takes one report a line, an empty one
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from ibcm_bridge.addons.content_engines import EngineSetup
+from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.readers import look

@@ -1,0 +1,1 @@
+"""Content engines: YARA-X, ClamAV, and the worker processes for large bodies."""
