@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from mitmproxy.tls import TlsData
 from OpenSSL import SSL
 
-from ibcm_bridge.addons import tls_contexts
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections
-from ibcm_bridge.addons.held_trust import Clock, HeldTrust, utc_now
-from ibcm_bridge.addons.verification import Path
+from ibcm_bridge.addons.tls import client_leg
+from ibcm_bridge.addons.tls.held_trust import Clock, HeldTrust, utc_now
+from ibcm_bridge.addons.tls.verification import Path
 from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
 from ibcm_bridge.authentication.client import admit_anonymous, authenticate, may_be_anonymous
 from ibcm_bridge.decisions.denial import Deny
@@ -55,7 +55,7 @@ class ClientAuthentication:
                 self._trusts[id(publication)] = held
                 self._sent[id(publication)] = _Sent(held)
                 self.held.append((f"{publication.name}: clients.trust", held))
-            self._contexts[id(publication)] = tls_contexts.client_leg_context(
+            self._contexts[id(publication)] = client_leg.client_leg_context(
                 publication.credential,
                 publication.client_trust,
                 self._judge,
@@ -83,11 +83,11 @@ class ClientAuthentication:
         record = self._connections.of(data.context.client)
         assert isinstance(record.publication, BridgePublication)
         assert data.ssl_conn is not None
-        if tls_contexts.is_resumed(data.ssl_conn):
+        if client_leg.is_resumed(data.ssl_conn):
             record.resumed = True
             self._verify_again(record, record.publication, data.ssl_conn)
             if record.handshake_refusal is not None:
-                tls_contexts.forget_session(data.ssl_conn)
+                client_leg.forget_session(data.ssl_conn)
                 return
         client = (
             admit_anonymous(record.publication)

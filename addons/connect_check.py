@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import h11
 from OpenSSL import SSL
 
-from ibcm_bridge.addons import tls_contexts
 from ibcm_bridge.addons.engines.clamav import ClamAvEngine, described
-from ibcm_bridge.addons.held_trust import HeldTrust
+from ibcm_bridge.addons.tls import site_system_leg
+from ibcm_bridge.addons.tls.held_trust import HeldTrust
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.inspection.engines import EngineError
@@ -177,7 +177,7 @@ def _status(greeting: _Greeting, head: RequestHead, site_system: SiteSystem) -> 
         try:
             reader.receive_data(_until(greeting, lambda: greeting.tls.recv(65_535)))
         except _Failed as failed:
-            alert = tls_contexts.alert_received(greeting.tls)
+            alert = site_system_leg.alert_received(greeting.tls)
             refused = certificate_refused(site_system.name, alert)
             raise (_Failed(refused.detail) if refused is not None else failed) from None
     if isinstance(response, Deny):
@@ -195,18 +195,18 @@ def _greet(
     asked: list[bool] = []
 
     def note(connection: SSL.Connection, where: int, value: int) -> None:
-        tls_contexts.note_alert_received(connection, where, value)
+        site_system_leg.note_alert_received(connection, where, value)
         if where & SSL.SSL_CB_LOOP and b"certificate request" in connection.get_state_string():
             asked.append(True)
 
-    context = tls_contexts.site_system_leg_context(
+    context = site_system_leg.site_system_leg_context(
         publication.site_system_credential,
         HeldTrust(publication.site_system_trust),
         site_system.highest_tls,
     )
     context.set_info_callback(note)
     tls = SSL.Connection(context, None)
-    tls_contexts.expect_name(tls, site_system.name, site_system.verify_name)
+    site_system_leg.expect_name(tls, site_system.name, site_system.verify_name)
     tls.set_connect_state()
     with _connect(site_system.address, due) as plain:
         greeting = _Greeting(plain, tls, due, asked)
@@ -218,13 +218,13 @@ def _greet(
 
 
 def _why_no_handshake(tls: SSL.Connection, site_system: SiteSystem, failed: _Failed) -> str:
-    refused = certificate_refused(site_system.name, tls_contexts.alert_received(tls))
+    refused = certificate_refused(site_system.name, site_system_leg.alert_received(tls))
     if refused is not None:
         return refused.detail
-    failure = tls_contexts.verification_failure(tls)
+    failure = site_system_leg.verification_failure(tls)
     if failure is not None:
         return f"cannot be verified as {site_system.verify_name}: {failure}"
-    alert = tls_contexts.alert_received(tls)
+    alert = site_system_leg.alert_received(tls)
     return f"ends the handshake with the alert {alert}" if alert else f"{failed} (in the handshake)"
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import h11
 
-from ibcm_bridge.addons.held_trust import HeldTrust
+from ibcm_bridge.addons.tls.held_trust import HeldTrust
 from ibcm_bridge.authentication.revocation import is_of_another, renew
 from ibcm_bridge.policy_file.crl_files import parse_crls
 

@@ -26,7 +26,8 @@ from ibcm_bridge.addons.endings import ConnectionRefusedHook, RefusedConnection
 from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.relay import RelayLayer
 from ibcm_bridge.addons.timers import Deadline
-from ibcm_bridge.addons.tls_ending import CutOff, TlsEnding, alert_record
+from ibcm_bridge.addons.tls.alerts import alert_record
+from ibcm_bridge.addons.tls_ending import CutOff, TlsEnding
 from ibcm_bridge.authentication.client import admit_anonymous
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusal_response import response_bytes

@@ -36,7 +36,7 @@ from mitmproxy.tls import TlsData
 from mitmproxy.utils import asyncio_utils
 
 from ibcm_bridge.addons.connections import Connections, exchange_of
-from ibcm_bridge.addons.tls_ending import alert_record
+from ibcm_bridge.addons.tls.alerts import alert_record
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.os_errors import listening_at
 from ibcm_bridge.policy.publications import Listener, PlaintextListener

@@ -12,10 +12,10 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 from OpenSSL import SSL
 
-from ibcm_bridge.addons import tls_contexts
 from ibcm_bridge.addons.connections import Connections
-from ibcm_bridge.addons.held_trust import Clock, HeldTrust, utc_now
 from ibcm_bridge.addons.site_system_leg import LegServer
+from ibcm_bridge.addons.tls import site_system_leg
+from ibcm_bridge.addons.tls.held_trust import Clock, HeldTrust, utc_now
 from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
 
 
@@ -38,8 +38,10 @@ class SiteSystemAuthentication:
             for role in publication.directories.values():
                 highest = role.site_system.highest_tls
                 if (id(publication), highest) not in self._contexts:
-                    self._contexts[id(publication), highest] = tls_contexts.site_system_leg_context(
-                        publication.site_system_credential, held, highest
+                    self._contexts[id(publication), highest] = (
+                        site_system_leg.site_system_leg_context(
+                            publication.site_system_credential, held, highest
+                        )
                     )
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
@@ -56,6 +58,6 @@ class SiteSystemAuthentication:
         assert terms is not None
         context = self._contexts[id(record.publication), terms.highest]
         connection = SSL.Connection(context, None)
-        tls_contexts.expect_name(connection, data.conn.terms.server_name, terms.verify_name)
+        site_system_leg.expect_name(connection, data.conn.terms.server_name, terms.verify_name)
         connection.set_connect_state()
         data.ssl_conn = connection

@@ -8,8 +8,6 @@ Here the layer above hears of every end, once, after the last plaintext before i
 
 from __future__ import annotations
 
-import ssl
-
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
@@ -88,9 +86,3 @@ class TlsEnding(TLSLayer):
         except SSL.Error:
             taken = len(data)
         self._untaken = data[taken:]
-
-
-def alert_record(name: str) -> bytes:
-    """A fatal alert record, for refusals before there is an OpenSSL connection (RFC 8446 §6)."""
-    description = ssl.AlertDescription[f"ALERT_DESCRIPTION_{name.upper()}"]
-    return b"\x15\x03\x03\x00\x02\x02" + bytes([description])

@@ -418,7 +418,7 @@ def _count(number: int, noun: str) -> str:
 
 def _findings(policy: Policy) -> list[Finding]:
     from ibcm_bridge.addons.listen_addresses import listen_addresses
-    from ibcm_bridge.addons.verification import verify_authority
+    from ibcm_bridge.addons.tls.verification import verify_authority
     from ibcm_bridge.check import check_policy
     from ibcm_bridge.check_listeners import check_listeners
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from ibcm_bridge.addons.verification import verify_client_path
+from ibcm_bridge.addons.tls.verification import verify_client_path
 from ibcm_bridge.authentication.certification_path import (
     MALFORMATIONS,
     _Form,

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.addons.verification import verify_authority
+from ibcm_bridge.addons.tls.verification import verify_authority
 from ibcm_bridge.check import check_policy
 from ibcm_bridge.cli import main
 from ibcm_bridge.findings import Finding, Level

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from ibcm_bridge.addons.verification import verify_authority
+from ibcm_bridge.addons.tls.verification import verify_authority
 from ibcm_bridge.check import check_policy
 from ibcm_bridge.findings import Level
 from ibcm_bridge.lab.files import shipped_policy

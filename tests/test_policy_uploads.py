@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.addons.verification import verify_authority
+from ibcm_bridge.addons.tls.verification import verify_authority
 from ibcm_bridge.check import check_policy
 from ibcm_bridge.findings import Level
 from ibcm_bridge.lab.files import shipped_policy

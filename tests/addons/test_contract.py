@@ -33,16 +33,10 @@ from mitmproxy.tools.web import app
 from mitmproxy.utils import asyncio_utils
 from OpenSSL import SSL, crypto
 
-from ibcm_bridge.addons import (
-    endings,
-    listener,
-    tested_mitmproxy,
-    tls_contexts,
-    verification,
-    web_server,
-)
+from ibcm_bridge.addons import endings, listener, tested_mitmproxy, web_server
 from ibcm_bridge.addons.front_door import BridgedClientTls
 from ibcm_bridge.addons.listener import BridgeConnectionHandler, BridgeInstance, BridgeMode
+from ibcm_bridge.addons.tls import client_leg, verification, verify_callback
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab import certificates
@@ -364,7 +358,7 @@ def test_openssl_has_the_function(name: str) -> None:
 
 
 def test_the_functions_tested_for_are_the_functions_used() -> None:
-    sources = inspect.getsource(tls_contexts) + inspect.getsource(verification)
+    sources = inspect.getsource(verify_callback) + inspect.getsource(verification)
     used = set(re.findall(r"\b_lib\.(\w+)\(", sources))
     (mark,) = (
         mark
@@ -384,11 +378,11 @@ def test_error_numbers_have_the_meaning_that_the_table_gives_them() -> None:
             assert text(number).endswith(("key too weak", "digest algorithm too weak")), number
     assert text(10) == "certificate has expired"
     assert text(9).startswith("certificate is not yet valid")
-    assert text(tls_contexts.REVOKED) == "certificate revoked"
-    assert "purpose" in text(tls_contexts.WRONG_PURPOSE)
-    assert "rejected" in text(tls_contexts.REFUSED_NAME)
-    assert "unspecified" in text(tls_contexts.UNSPECIFIED)
-    assert "CRL scope" in text(tls_contexts.NO_SUCH_ALERT)
+    assert text(verify_callback.REVOKED) == "certificate revoked"
+    assert "purpose" in text(verify_callback.WRONG_PURPOSE)
+    assert "rejected" in text(verify_callback.REFUSED_NAME)
+    assert "unspecified" in text(verify_callback.UNSPECIFIED)
+    assert "CRL scope" in text(verify_callback.NO_SUCH_ALERT)
 
 
 def test_a_connection_can_be_found_by_its_ssl_and_keeps_its_context() -> None:
@@ -401,7 +395,7 @@ def test_a_connection_can_be_found_by_its_ssl_and_keeps_its_context() -> None:
 
 def test_a_callback_of_ours_lives_as_long_as_its_context(lab: Lab) -> None:
     publication = bridged_publication(lab.policy)
-    context = tls_contexts.client_leg_context(
+    context = client_leg.client_leg_context(
         publication.credential, publication.client_trust, *[lambda *_: None] * 3
     )
     assert context._ibcm_bridge_verify is not None  # type: ignore[attr-defined]

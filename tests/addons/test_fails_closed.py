@@ -33,7 +33,6 @@ from ibcm_bridge.addons import (
     relay,
     reply_inspection,
     site_system_leg,
-    tls_contexts,
 )
 from ibcm_bridge.addons.exchange import ExchangeLayer
 from ibcm_bridge.addons.front_door import BridgedClientTls, FrontDoorLayer
@@ -41,6 +40,7 @@ from ibcm_bridge.addons.listener import BridgeConnectionHandler
 from ibcm_bridge.addons.relay import RelayLayer
 from ibcm_bridge.addons.runner import Bridge
 from ibcm_bridge.addons.site_system_leg import SiteSystemLeg
+from ibcm_bridge.addons.tls import verify_callback
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab.client import Reply
 
@@ -501,7 +501,7 @@ def test_a_certificate_that_cannot_be_read_is_refused(
         raise ValueError("an extension twice")
 
     with nothing_passes(running), monkeypatch.context() as patch:
-        patch.setattr(tls_contexts, "certificate_facts", unreadable)
+        patch.setattr(verify_callback, "certificate_facts", unreadable)
         assert running.alert(running.client()) == "bad certificate"
     running.wait_for_reason("certificate-invalid")
     running.assert_serves()
@@ -533,7 +533,7 @@ def test_the_verify_callback_refuses_the_handshake_when_it_raises(
         raise error("made to fail")
 
     with nothing_passes(running), monkeypatch.context() as patch:
-        patch.setattr(tls_contexts, name, fail)
+        patch.setattr(verify_callback, name, fail)
         assert running.alert(running.client()) == "internal error"
     # Without the connection there is nowhere to keep the reason.
     reason = "handshake-failed" if name == "_connection" else "bridge-defect"

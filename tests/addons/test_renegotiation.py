@@ -17,9 +17,9 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.tls import TlsStartServerHook
 from OpenSSL import SSL
 
-from ibcm_bridge.addons import tls_contexts
-from ibcm_bridge.addons.held_trust import HeldTrust
 from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
+from ibcm_bridge.addons.tls import site_system_leg
+from ibcm_bridge.addons.tls.held_trust import HeldTrust
 from ibcm_bridge.policy.publications import TlsVersion
 from ibcm_bridge.site_system_leg.origination import LegTls, Origination
 
@@ -34,7 +34,7 @@ class Wire:
 
     def __init__(self, lab: Lab, context: Any) -> None:
         publication: Any = lab.policy.listeners[0].publications["bridge.internet.example"]  # type: ignore[union-attr]
-        self.client_context = tls_contexts.site_system_leg_context(
+        self.client_context = site_system_leg.site_system_leg_context(
             publication.site_system_credential, HeldTrust(publication.site_system_trust)
         )
         server_context = SSL.Context(SSL.TLS_SERVER_METHOD)
@@ -82,7 +82,7 @@ class Wire:
                 self.tell(events.OpenConnectionCompleted(command, None))
             elif isinstance(command, TlsStartServerHook):
                 connection = SSL.Connection(self.client_context, None)
-                tls_contexts.expect_name(connection, NAME, NAME)
+                site_system_leg.expect_name(connection, NAME, NAME)
                 connection.set_connect_state()
                 command.data.ssl_conn = connection
                 self.tell(events.HookCompleted(command))

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.addons import crl_fetch
 from ibcm_bridge.addons.crl_fetch import Fetch
-from ibcm_bridge.addons.held_trust import HeldTrust
 from ibcm_bridge.addons.revocation_renewal import RevocationRenewal, stopped
+from ibcm_bridge.addons.tls.held_trust import HeldTrust
 from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy.trust import CrlFetch, Revocation, Trust

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 
-from ibcm_bridge.addons.verification import Path, verify_client_path
+from ibcm_bridge.addons.tls.verification import Path, verify_client_path
 from ibcm_bridge.authentication.certification_path import judge_path
 from ibcm_bridge.authentication.revocation import Notes, lists_of
 from ibcm_bridge.decisions.denial import Deny

@@ -1,0 +1,1 @@
+"""OpenSSL contexts and verification for both legs."""

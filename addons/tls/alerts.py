@@ -1,0 +1,17 @@
+"""TLS alerts by name and as records (RFC 8446 §6)."""
+
+from __future__ import annotations
+
+import ssl
+
+ALERTS = {
+    number.value: number.name.removeprefix("ALERT_DESCRIPTION_").lower()
+    for number in ssl.AlertDescription
+} | {116: "certificate_required", 120: "no_application_protocol"}
+"""RFC 8446 §6; Python's list ends before it."""
+
+
+def alert_record(name: str) -> bytes:
+    """A fatal alert record, for refusals before there is an OpenSSL connection (RFC 8446 §6)."""
+    description = ssl.AlertDescription[f"ALERT_DESCRIPTION_{name.upper()}"]
+    return b"\x15\x03\x03\x00\x02\x02" + bytes([description])

