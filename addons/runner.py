@@ -29,7 +29,7 @@ from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.endings import Watcher
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
-from ibcm_bridge.addons.front_door import FrontDoorLayer
+from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.addons.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.revocation_renewal import LOOK_SECONDS, RevocationRenewal, stopped

@@ -13,7 +13,7 @@ from mitmproxy.tls import TlsData
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.connections import Connections
-from ibcm_bridge.addons.site_system_leg import LegServer
+from ibcm_bridge.addons.layers.site_system_leg import LegServer
 from ibcm_bridge.addons.tls import site_system_leg
 from ibcm_bridge.addons.tls.held_trust import Clock, HeldTrust, utc_now
 from ibcm_bridge.policy.publications import BridgePublication, TlsVersion

@@ -34,7 +34,7 @@ from mitmproxy.utils import asyncio_utils
 from OpenSSL import SSL, crypto
 
 from ibcm_bridge.addons import endings, listener, tested_mitmproxy, web_server
-from ibcm_bridge.addons.front_door import BridgedClientTls
+from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.listener import BridgeConnectionHandler, BridgeInstance, BridgeMode
 from ibcm_bridge.addons.tls import client_leg, verification, verify_callback
 from ibcm_bridge.decisions.denial import Reason

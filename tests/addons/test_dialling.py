@@ -16,10 +16,10 @@ from mitmproxy.connection import Server
 from mitmproxy.proxy import commands
 
 from ibcm_bridge.addons.connections import exchange_of
-from ibcm_bridge.addons.exchange import ExchangeLayer
-from ibcm_bridge.addons.front_door import FrontDoorLayer
+from ibcm_bridge.addons.layers.exchange import ExchangeLayer
+from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
+from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.listener import BridgeConnectionHandler
-from ibcm_bridge.addons.relay import RelayLayer
 from ibcm_bridge.lab.client import LabClient, Reply, plaintext_request
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.trust import Credential

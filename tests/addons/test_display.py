@@ -7,7 +7,7 @@ import pytest
 from mitmproxy import http
 from mitmproxy.test import tflow
 
-from ibcm_bridge.addons import display
+from ibcm_bridge.addons.layers import display
 from ibcm_bridge.request.head import RequestHead, read_request_head
 
 

@@ -15,10 +15,10 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import events
 
-from ibcm_bridge.addons import site_system_leg, timers
 from ibcm_bridge.addons.connections import exchange_of
-from ibcm_bridge.addons.exchange import LINGER_BYTES, LINGER_SECONDS
-from ibcm_bridge.addons.passing import MAX_AHEAD
+from ibcm_bridge.addons.layers import deadline, site_system_leg
+from ibcm_bridge.addons.layers.exchange import LINGER_BYTES, LINGER_SECONDS
+from ibcm_bridge.addons.layers.passing import MAX_AHEAD
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.publications import BridgePublication
 
@@ -774,7 +774,7 @@ def test_whatever_happens_only_what_was_approved_is_sent_and_nothing_raises(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(site_system_leg, "_LegTls", PlainLeg)
         clock = Clock()
-        patch.setattr(timers, "time", clock)
+        patch.setattr(deadline, "time", clock)
         patch.setattr(site_system_leg, "time", clock)
         exchange = ExchangeDriver(running_lab, clock)
         inspect, approved = exchange.hooks["request"], []

@@ -24,22 +24,15 @@ import pytest
 from mitmproxy.hooks import all_hooks
 from mitmproxy.proxy import commands
 
-from ibcm_bridge.addons import (
-    client_authentication,
-    connections,
-    exchange,
-    forwarding,
-    front_door,
-    relay,
-    reply_inspection,
-    site_system_leg,
-)
-from ibcm_bridge.addons.exchange import ExchangeLayer
-from ibcm_bridge.addons.front_door import BridgedClientTls, FrontDoorLayer
+from ibcm_bridge.addons import client_authentication, connections, reply_inspection
+from ibcm_bridge.addons.layers import exchange, forwarding, front_door, site_system_leg, tunnel
+from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
+from ibcm_bridge.addons.layers.exchange import ExchangeLayer
+from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
+from ibcm_bridge.addons.layers.site_system_leg import SiteSystemLeg
+from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.listener import BridgeConnectionHandler
-from ibcm_bridge.addons.relay import RelayLayer
 from ibcm_bridge.addons.runner import Bridge
-from ibcm_bridge.addons.site_system_leg import SiteSystemLeg
 from ibcm_bridge.addons.tls import verify_callback
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab.client import Reply
@@ -385,7 +378,7 @@ BEFORE_A_DECISION = [
 ]
 
 AFTER_A_DECISION = [
-    Place(relay.RelayLayer, "_pass_on", tunneled),
+    Place(tunnel.RelayLayer, "_pass_on", tunneled),
     Place(site_system_leg._End, "_handle_event"),
     Place(SiteSystemLeg, "send", handshakes=1),
     Place(forwarding, "response_reader", handshakes=1, requests=1),

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ibcm_bridge.addons import front_door
 from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.connections import Connections
-from ibcm_bridge.addons.front_door import FrontDoorLayer
+from ibcm_bridge.addons.layers import front_door
+from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.client import load_credential, plaintext_request
 from ibcm_bridge.policy.publications import BridgePublication

@@ -14,11 +14,11 @@ import pytest
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import events
 
-from ibcm_bridge.addons import exchange as exchange_module
-from ibcm_bridge.addons import forwarding
 from ibcm_bridge.addons.connections import Exchange, exchange_of
-from ibcm_bridge.addons.exchange import ExchangeLayer
-from ibcm_bridge.addons.site_system_leg import SiteSystemLeg
+from ibcm_bridge.addons.layers import exchange as exchange_module
+from ibcm_bridge.addons.layers import forwarding
+from ibcm_bridge.addons.layers.exchange import ExchangeLayer
+from ibcm_bridge.addons.layers.site_system_leg import SiteSystemLeg
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.request.authorization import Authorized

@@ -11,7 +11,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import events
 
 from ibcm_bridge.addons.endings import EndedTunnel
-from ibcm_bridge.addons.relay import MAX_AHEAD, RelayLayer
+from ibcm_bridge.addons.layers.tunnel import MAX_AHEAD, RelayLayer
 from ibcm_bridge.lab.client import Reply
 
 from .conftest import (

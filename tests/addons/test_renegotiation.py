@@ -1,7 +1,7 @@
 """A site system that asks for a new handshake at an awkward moment: nothing is lost or doubled.
 
 In TLS 1.2 OpenSSL takes no data from the end of a HelloRequest's processing until the new
-handshake is done; what is sent then has to wait (addons/tls_ending.py).
+handshake is done; what is sent then has to wait (addons/layers/tls_ending.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.tls import TlsStartServerHook
 from OpenSSL import SSL
 
-from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
+from ibcm_bridge.addons.layers.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from ibcm_bridge.addons.tls import site_system_leg
 from ibcm_bridge.addons.tls.held_trust import HeldTrust
 from ibcm_bridge.policy.publications import TlsVersion

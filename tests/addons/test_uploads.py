@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ibcm_bridge.addons import exchange
-from ibcm_bridge.addons.exchange import ExchangeLayer
+from ibcm_bridge.addons.layers import exchange
+from ibcm_bridge.addons.layers.exchange import ExchangeLayer
 from ibcm_bridge.lab.case_requests import eicar
 from ibcm_bridge.lab.client import ConnectionEnded, LabClient, Reply, Request
 from ibcm_bridge.lab.content import Answer

@@ -21,8 +21,8 @@ from mitmproxy.test import tflow
 from mitmproxy.tools.web import app
 
 from ibcm_bridge.addons import redacted_flows, web_page
-from ibcm_bridge.addons.display import shown_request
 from ibcm_bridge.addons.endings import EndedTunnel
+from ibcm_bridge.addons.layers.display import shown_request
 from ibcm_bridge.addons.web_page import Kept, WebPage
 from ibcm_bridge.audit.redacted_heads import redacted
 from ibcm_bridge.lab import ccm, documents

@@ -44,7 +44,7 @@ def test_there_is_something_to_read() -> None:
     assert {
         "ibcm_bridge/site_system_leg/gate.py",
         "ibcm_bridge/messages/ccm.py",
-        "addons/exchange.py",
+        "addons/layers/exchange.py",
     } <= names
 
 

@@ -14,7 +14,7 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.endings import EndedTunnel, TunnelEndedHook
-from ibcm_bridge.addons.timers import Deadline
+from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.policy.publications import TunnelPublication
 
 MAX_AHEAD = 131_072

@@ -20,11 +20,11 @@ from mitmproxy.proxy.layers.http._hooks import (
 )
 
 from ibcm_bridge.addons.connections import CollectedReply, Exchange
-from ibcm_bridge.addons.display import shown_response
 from ibcm_bridge.addons.endings import ReplyCollectedHook
-from ibcm_bridge.addons.passing import PassingLayer
-from ibcm_bridge.addons.procedure import Steps
-from ibcm_bridge.addons.site_system_leg import Closed, Opened, Received, SiteSystemLeg
+from ibcm_bridge.addons.layers.display import shown_response
+from ibcm_bridge.addons.layers.passing import PassingLayer
+from ibcm_bridge.addons.layers.procedure import Steps
+from ibcm_bridge.addons.layers.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection.response import ReplyFindings, unreadable_head

@@ -36,13 +36,13 @@ from mitmproxy.proxy.layers.http._hooks import (
 )
 
 from ibcm_bridge.addons.connections import Exchange, attach_exchange
-from ibcm_bridge.addons.display import shown_request
 from ibcm_bridge.addons.endings import ExchangeEndedHook
-from ibcm_bridge.addons.forwarding import ForwardingLayer, KeptLegClosed
-from ibcm_bridge.addons.passing import ConnectionEnded
-from ibcm_bridge.addons.procedure import Steps
-from ibcm_bridge.addons.site_system_leg import Closed
-from ibcm_bridge.addons.tls_ending import CutOff
+from ibcm_bridge.addons.layers.display import shown_request
+from ibcm_bridge.addons.layers.forwarding import ForwardingLayer, KeptLegClosed
+from ibcm_bridge.addons.layers.passing import ConnectionEnded
+from ibcm_bridge.addons.layers.procedure import Steps
+from ibcm_bridge.addons.layers.site_system_leg import Closed
+from ibcm_bridge.addons.layers.tls_ending import CutOff
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal

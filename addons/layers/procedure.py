@@ -21,8 +21,8 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 
-from ibcm_bridge.addons.site_system_leg import Closed, News, Received, SiteSystemLeg
-from ibcm_bridge.addons.timers import Deadline
+from ibcm_bridge.addons.layers.deadline import Deadline
+from ibcm_bridge.addons.layers.site_system_leg import Closed, News, Received, SiteSystemLeg
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import TlsVersion
 

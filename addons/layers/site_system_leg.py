@@ -18,8 +18,8 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
+from ibcm_bridge.addons.layers.tls_ending import TlsEnding
 from ibcm_bridge.addons.tls.site_system_leg import alert_received, verification_failure
-from ibcm_bridge.addons.tls_ending import TlsEnding
 from ibcm_bridge.site_system_leg.origination import Origination
 
 

@@ -12,8 +12,8 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
-from ibcm_bridge.addons.procedure import Item, ProcedureLayer, Steps
-from ibcm_bridge.addons.site_system_leg import Closed, Received
+from ibcm_bridge.addons.layers.procedure import Item, ProcedureLayer, Steps
+from ibcm_bridge.addons.layers.site_system_leg import Closed, Received
 from ibcm_bridge.authentication.client import AnonymousClient
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.inspection.response import MAX_REPLY, unreadable
