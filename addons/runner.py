@@ -22,22 +22,22 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons import listener
 from ibcm_bridge.addons.audit.trail import AuditTrail
-from ibcm_bridge.addons.body_inspection import BodyInspection
-from ibcm_bridge.addons.client_authentication import ClientAuthentication
-from ibcm_bridge.addons.client_identity import ClientIdentity
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.endings import Watcher
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
+from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
+from ibcm_bridge.addons.hooks.client_authentication import ClientAuthentication
+from ibcm_bridge.addons.hooks.client_identity import ClientIdentity
+from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
+from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
+from ibcm_bridge.addons.hooks.site_system_authentication import SiteSystemAuthentication
+from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
-from ibcm_bridge.addons.reply_inspection import ReplyInspection
-from ibcm_bridge.addons.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.revocation_renewal import LOOK_SECONDS, RevocationRenewal, stopped
 from ibcm_bridge.addons.rules_renewal import RulesRenewal
-from ibcm_bridge.addons.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.addons.tls.held_trust import Clock, utc_now
 from ibcm_bridge.addons.tls.verification import verify_client_path
-from ibcm_bridge.addons.upload_spool import UploadSpool
 from ibcm_bridge.explain import Circumstances
 from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine

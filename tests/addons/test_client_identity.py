@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.addons.audit.trail import of_exchange
-from ibcm_bridge.addons.body_inspection import BodyInspection
-from ibcm_bridge.addons.client_identity import ClientIdentity
-from ibcm_bridge.addons.reply_inspection import ReplyInspection
+from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
+from ibcm_bridge.addons.hooks.client_identity import ClientIdentity
+from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.lab import ccm, documents

@@ -24,7 +24,8 @@ import pytest
 from mitmproxy.hooks import all_hooks
 from mitmproxy.proxy import commands
 
-from ibcm_bridge.addons import client_authentication, connections, reply_inspection
+from ibcm_bridge.addons import connections
+from ibcm_bridge.addons.hooks import client_authentication, response_inspection
 from ibcm_bridge.addons.layers import exchange, forwarding, front_door, site_system_leg, tunnel
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.layers.exchange import ExchangeLayer
@@ -287,7 +288,7 @@ def test_what_decides_on_an_answer_refuses_it_when_it_raises(
         raise error("made to fail")
 
     with nothing_passes(running, handshakes=1, requests=1), monkeypatch.context() as patch:
-        patch.setattr(reply_inspection, name, fail)
+        patch.setattr(response_inspection, name, fail)
         outcome = posted(running)
     assert isinstance(outcome, Reply)
     assert outcome.status == 500

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ibcm_bridge.addons.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.connections import Connections
+from ibcm_bridge.addons.hooks.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.layers import front_door
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.decisions.denial import Deny
