@@ -34,8 +34,8 @@ from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
-from ibcm_bridge.addons.revocation_renewal import LOOK_SECONDS, RevocationRenewal, stopped
-from ibcm_bridge.addons.rules_renewal import RulesRenewal
+from ibcm_bridge.addons.renewal.revocation_renewal import LOOK_SECONDS, RevocationRenewal, stopped
+from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.tls.held_trust import Clock, utc_now
 from ibcm_bridge.addons.tls.verification import verify_client_path
 from ibcm_bridge.explain import Circumstances

@@ -16,9 +16,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.addons import crl_fetch
-from ibcm_bridge.addons.crl_fetch import Fetch
-from ibcm_bridge.addons.revocation_renewal import RevocationRenewal, stopped
+from ibcm_bridge.addons.renewal import crl_fetch
+from ibcm_bridge.addons.renewal.crl_fetch import Fetch
+from ibcm_bridge.addons.renewal.revocation_renewal import RevocationRenewal, stopped
 from ibcm_bridge.addons.tls.held_trust import HeldTrust
 from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki import LabPki
@@ -174,7 +174,7 @@ def test_a_defect_stops_nothing(
 ) -> None:
     write(held.folder / "issuing.crl", held.pki.issuing_crl([], 6, this_update=now))
     with monkeypatch.context() as broken:
-        broken.setattr("ibcm_bridge.addons.revocation_renewal.renew", lambda *_: 1 / 0)
+        broken.setattr("ibcm_bridge.addons.renewal.revocation_renewal.renew", lambda *_: 1 / 0)
         held.look()
         held.look()
     assert held.number == 5

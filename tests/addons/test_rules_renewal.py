@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.addons import rules_renewal
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
-from ibcm_bridge.addons.rules_renewal import RulesRenewal
+from ibcm_bridge.addons.renewal import rules_renewal
+from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.inspection.engines import CompiledRules, RuleError, YaraEngine
 
 from .conftest import Lab

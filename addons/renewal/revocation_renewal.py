@@ -15,7 +15,7 @@ import datetime
 import logging
 from collections.abc import Iterator, Sequence
 
-from ibcm_bridge.addons.crl_fetch import Fetch
+from ibcm_bridge.addons.renewal.crl_fetch import Fetch
 from ibcm_bridge.addons.tls.held_trust import HeldTrust
 from ibcm_bridge.authentication.revocation import Lists, Renewal, renew
 from ibcm_bridge.policy_file.crl_files import CrlFiles, Stamp, read_crl_files, stamp

@@ -1,0 +1,1 @@
+"""Revocation lists and rules that change while the bridge runs."""
