@@ -20,7 +20,6 @@ from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from OpenSSL import SSL
 
-from ibcm_bridge.addons import listener
 from ibcm_bridge.addons.audit.trail import AuditTrail
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.endings import Watcher
@@ -36,6 +35,7 @@ from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.addons.renewal.revocation_renewal import LOOK_SECONDS, RevocationRenewal, stopped
 from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
+from ibcm_bridge.addons.server import hook_dispatch, listener
 from ibcm_bridge.addons.tls.held_trust import Clock, utc_now
 from ibcm_bridge.addons.tls.verification import verify_client_path
 from ibcm_bridge.explain import Circumstances
@@ -109,7 +109,7 @@ class Bridge:
             opened.callback(self._uploads.close)
             self._audit = _audit_trail(self.connections, policy, watching)
             opened.pop_all()
-        self.hooks = listener.Hooks(
+        self.hooks = hook_dispatch.Hooks(
             [
                 self._audit,
                 client_leg,
@@ -195,7 +195,7 @@ class BridgeMaster(Master):
         self.addons.add(Core(), self.servers, NoOtherDials())
         self.options.update(
             mode=[
-                f"bridge:{index}@{_listen_spec(one.address)}"
+                f"{listener.BridgeMode.type_name}:{index}@{_listen_spec(one.address)}"
                 for index, one in bridge.listeners.items()
             ],
             connection_strategy="lazy",

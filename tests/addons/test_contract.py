@@ -33,9 +33,11 @@ from mitmproxy.tools.web import app
 from mitmproxy.utils import asyncio_utils
 from OpenSSL import SSL, crypto
 
-from ibcm_bridge.addons import endings, listener, tested_mitmproxy, web_server
+from ibcm_bridge.addons import endings, tested_mitmproxy, web_server
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
-from ibcm_bridge.addons.listener import BridgeConnectionHandler, BridgeInstance, BridgeMode
+from ibcm_bridge.addons.server import connection_handler
+from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
+from ibcm_bridge.addons.server.listener import BridgeInstance, BridgeMode
 from ibcm_bridge.addons.tls import client_leg, verification, verify_callback
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
@@ -132,7 +134,11 @@ def test_a_server_connection_hook_carries_the_client_and_the_server() -> None:
 def test_hook_data_have_the_exact_types_that_withdrawing_looks_up() -> None:
     from mitmproxy.http import HTTPFlow  # noqa: PLC0415
 
-    assert set(listener._WITHDRAW) == {HTTPFlow, TlsData, server_hooks.ServerConnectionHookData}
+    assert set(connection_handler._WITHDRAW) == {
+        HTTPFlow,
+        TlsData,
+        server_hooks.ServerConnectionHookData,
+    }
     for hook in (tls.TlsStartClientHook, tls.TlsStartServerHook, tls.TlsEstablishedClientHook):
         assert inspect.get_annotations(hook, eval_str=True)["data"] is TlsData
     for hook_class in (_hooks.HttpRequestHeadersHook, _hooks.HttpRequestHook):

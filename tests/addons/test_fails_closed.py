@@ -32,8 +32,8 @@ from ibcm_bridge.addons.layers.exchange import ExchangeLayer
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.addons.layers.site_system_leg import SiteSystemLeg
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
-from ibcm_bridge.addons.listener import BridgeConnectionHandler
 from ibcm_bridge.addons.runner import Bridge
+from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.addons.tls import verify_callback
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab.client import Reply

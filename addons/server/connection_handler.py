@@ -1,17 +1,4 @@
-"""The listener: a proxy mode of our own, and a connection handler that fails closed.
-
-mitmproxy logs an exception in a hook and goes on as if nothing had been decided. So hooks do not
-reach addons through its generic dispatch here:
-
-1. `Hooks` holds, for each hook name, the functions to call, and calls them directly.
-2. Whatever one of them raises, a panic of an extension module included, becomes a defect: the
-   hook's data is changed so that the layer waiting for it refuses (`_WITHDRAW`), the audit says
-   `bridge-defect`, and the connection ends.
-3. `BridgeConnectionHandler.server_event` replaces mitmproxy's: when a layer raises, nothing more
-   is processed and both legs are aborted, where mitmproxy would leave them open.
-
-Cancellation and interrupts close the connection in the same way and are then raised again.
-"""
+"""A connection and its layers, guarded: whatever raises refuses and ends it."""
 
 from __future__ import annotations
 
@@ -22,48 +9,25 @@ import functools
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client, ConnectionState
-from mitmproxy.hooks import all_hooks
 from mitmproxy.http import HTTPFlow
-from mitmproxy.proxy import commands, events, mode_servers, mode_specs, server_hooks
+from mitmproxy.proxy import commands, events, mode_servers, server_hooks
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.tls import TlsData
 from mitmproxy.utils import asyncio_utils
 
 from ibcm_bridge.addons.connections import Connections, exchange_of
-from ibcm_bridge.addons.tls.alerts import alert_record
+from ibcm_bridge.addons.server.hook_dispatch import Hook, Hooks
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.os_errors import listening_at
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
 
 logger = logging.getLogger(__name__)
 
-Hook = Callable[[Any], Awaitable[None] | None]
-_MUST_PASS_ON = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
-
-BACKLOG = 1024
-
-FLUSH_SECONDS = 10.0
-"""How long a connection that has been closed may take to flush."""
-
-
-class Hooks:
-    """Which functions are called for which hook; the addons' methods, found once."""
-
-    def __init__(self, addons: Sequence[object]) -> None:
-        self._by_name: dict[str, list[Hook]] = collections.defaultdict(list)
-        for addon in addons:
-            for name in all_hooks.keys() & set(dir(addon)):
-                self._by_name[name].append(getattr(addon, name))
-
-    def of(self, name: str) -> Sequence[Hook]:
-        """The functions for a hook, in the order of the addons."""
-        return self._by_name.get(name, ())
+MUST_PASS_ON = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class Runtime(Protocol):
@@ -83,7 +47,7 @@ class Runtime(Protocol):
         """Write down that a connection of this listener was one too many."""
 
 
-def _log_defect(where: str, error: BaseException) -> None:
+def log_defect(where: str, error: BaseException) -> None:
     """Say where and what, but not the exception's text, which may quote what a client sent."""
     trace = "".join(traceback.format_tb(error.__traceback__))
     logger.error("defect in %s: %s; refused\n%s", where, type(error).__name__, trace)
@@ -101,7 +65,7 @@ def _data(hook: commands.StartHook) -> Any:
     return getattr(hook, _argument(type(hook)))  # type: ignore[arg-type]
 
 
-def _runtime() -> Runtime:
+def current_runtime() -> Runtime:
     runtime: Runtime = ctx.master.runtime  # type: ignore[attr-defined]
     return runtime
 
@@ -152,14 +116,14 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Call the hook's functions, guarded. Used by mitmproxy for connection hooks."""
         data = _data(hook)
-        for function in _runtime().hooks.of(hook.name):
+        for function in current_runtime().hooks.of(hook.name):
             try:
                 waiting = function(data)
                 if waiting is not None:
                     await waiting
             except BaseException as error:  # a panic passes `except Exception`
                 self._fail_hook(hook.name, data, error)
-                if isinstance(error, _MUST_PASS_ON):
+                if isinstance(error, MUST_PASS_ON):
                     raise
                 return
 
@@ -183,7 +147,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
                     self._carry_out(command)
         except BaseException as error:
             self._fail("layer", error)
-            if isinstance(error, _MUST_PASS_ON):
+            if isinstance(error, MUST_PASS_ON):
                 raise
         finally:
             self._busy = False
@@ -220,13 +184,13 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
 
     def _start_hook(self, hook: commands.StartHook) -> None:
         data = _data(hook)
-        functions = _runtime().hooks.of(hook.name)
+        functions = current_runtime().hooks.of(hook.name)
         for index, function in enumerate(functions):
             try:
                 waiting = function(data)
             except BaseException as error:
                 self._fail_hook(hook.name, data, error)
-                if isinstance(error, _MUST_PASS_ON):
+                if isinstance(error, MUST_PASS_ON):
                     raise
                 break
             if waiting is not None:
@@ -250,7 +214,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
                     await more
         except BaseException as error:
             self._fail_hook(hook.name, data, error)
-            if isinstance(error, _MUST_PASS_ON):
+            if isinstance(error, MUST_PASS_ON):
                 raise
         if hook.blocking:
             await self.server_event(events.HookCompleted(hook))
@@ -258,13 +222,13 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
     def _fail_hook(self, name: str, data: object, error: BaseException) -> None:
         layer_refuses = False
         try:
-            _runtime().record_defect(self.client, name, error)
-            _log_defect(f"hook {name}", error)
+            current_runtime().record_defect(self.client, name, error)
+            log_defect(f"hook {name}", error)
             withdraw = _WITHDRAW.get(type(data))
             if withdraw is not None:
                 withdraw(data)
                 # Who cancels or interrupts a hook does not let its layer go on, not even to refuse.
-                layer_refuses = name in _LAYER_REFUSES and not isinstance(error, _MUST_PASS_ON)
+                layer_refuses = name in _LAYER_REFUSES and not isinstance(error, MUST_PASS_ON)
         finally:
             if not layer_refuses:
                 self._abort()
@@ -273,8 +237,8 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         if self._ended:
             return
         try:
-            _runtime().record_defect(self.client, where, error)
-            _log_defect(where, error)
+            current_runtime().record_defect(self.client, where, error)
+            log_defect(where, error)
         finally:
             self._abort()
 
@@ -305,7 +269,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             raise  # how a connection is closed
         except BaseException as error:
             self._fail(name, error)
-            if isinstance(error, _MUST_PASS_ON):
+            if isinstance(error, MUST_PASS_ON):
                 raise
 
     def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
@@ -320,71 +284,3 @@ def _connection_io(task: asyncio.Task[None]) -> Any:
     from mitmproxy.proxy.server import ConnectionIO  # noqa: PLC0415 - private, see test_contract
 
     return ConnectionIO(handler=task)
-
-
-@dataclass(frozen=True)
-class BridgeMode(mode_specs.ProxyMode):
-    """`bridge:N@host:port`: the Nth listener of the policy."""
-
-    transport_protocol: ClassVar[str] = "tcp"  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        if not self.data.isdecimal():
-            raise ValueError("bridge mode is made by ibcm-bridge run, from its policy")
-
-    @property
-    def description(self) -> str:
-        """For mitmproxy's own log lines."""
-        return "ibcm-bridge listener"
-
-
-class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
-    """Accepts connections for one listener."""
-
-    def make_top_layer(self, context: Context) -> Layer:
-        """The front door owns the connection from its first byte."""
-        return _runtime().front_door(context)
-
-    async def listen(self, host: str, port: int) -> list[Any]:
-        """As mitmproxy's, with a larger backlog and without UDP."""
-        with listening_at((host, port)):
-            return [await asyncio.start_server(self.handle_stream, host, port, backlog=BACKLOG)]
-
-    async def handle_stream(self, reader: Any, writer: Any = None) -> None:
-        """Serve one connection, and close it whatever happens."""
-        try:
-            await self._serve(reader, writer)
-        except asyncio.CancelledError:
-            # Nobody waits for this task, and some versions of asyncio would call it unhandled.
-            logger.debug("a connection was cancelled")
-        except BaseException as error:
-            # Left to asyncio, the exception's text would be logged.
-            _log_defect("connection", error)
-            if isinstance(error, _MUST_PASS_ON):
-                raise
-        finally:
-            writer.close()
-            # A client that does not read would keep what is still to be flushed, and its socket.
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.transport.abort)
-
-    async def _serve(self, reader: Any, writer: Any) -> None:
-        runtime = _runtime()
-        handler = BridgeConnectionHandler(ctx.master, reader, writer, ctx.options, self.mode)
-        client = handler.client
-        index = int(self.mode.data)
-        if runtime.connections.full:
-            runtime.turn_away(client, index)
-            if isinstance(runtime.listeners[index], Listener):
-                writer.write(alert_record("internal_error"))
-            return
-        runtime.connections.open(client, runtime.listeners[index])
-        try:
-            handler.layer = self.make_top_layer(handler.layer.context)
-            with self.manager.register_connection(client.id, handler):
-                await handler.handle_client()
-        except BaseException as error:
-            handler._fail("connection", error)
-            if isinstance(error, _MUST_PASS_ON):
-                raise
-        finally:
-            runtime.connections.close(client)

@@ -1,0 +1,109 @@
+"""The listener: a proxy mode of our own, and a connection handler that fails closed.
+
+mitmproxy logs an exception in a hook and goes on as if nothing had been decided. So hooks do not
+reach addons through its generic dispatch here:
+
+1. `Hooks` holds, for each hook name, the functions to call, and calls them directly.
+2. Whatever one of them raises, a panic of an extension module included, becomes a defect: the
+   hook's data is changed so that the layer waiting for it refuses (`_WITHDRAW`), the audit says
+   `bridge-defect`, and the connection ends.
+3. `BridgeConnectionHandler.server_event` replaces mitmproxy's: when a layer raises, nothing more
+   is processed and both legs are aborted, where mitmproxy would leave them open.
+
+Cancellation and interrupts close the connection in the same way and are then raised again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mitmproxy import ctx
+from mitmproxy.proxy import mode_servers, mode_specs
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import Layer
+
+from ibcm_bridge.addons.server.connection_handler import (
+    MUST_PASS_ON,
+    BridgeConnectionHandler,
+    current_runtime,
+    log_defect,
+    logger,
+)
+from ibcm_bridge.addons.tls.alerts import alert_record
+from ibcm_bridge.os_errors import listening_at
+from ibcm_bridge.policy.publications import Listener
+
+BACKLOG = 1024
+
+FLUSH_SECONDS = 10.0
+"""How long a connection that has been closed may take to flush."""
+
+
+@dataclass(frozen=True)
+class BridgeMode(mode_specs.ProxyMode):
+    """`bridge:N@host:port`: the Nth listener of the policy."""
+
+    transport_protocol: ClassVar[str] = "tcp"  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if not self.data.isdecimal():
+            raise ValueError("bridge mode is made by ibcm-bridge run, from its policy")
+
+    @property
+    def description(self) -> str:
+        """For mitmproxy's own log lines."""
+        return "ibcm-bridge listener"
+
+
+class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
+    """Accepts connections for one listener."""
+
+    def make_top_layer(self, context: Context) -> Layer:
+        """The front door owns the connection from its first byte."""
+        return current_runtime().front_door(context)
+
+    async def listen(self, host: str, port: int) -> list[Any]:
+        """As mitmproxy's, with a larger backlog and without UDP."""
+        with listening_at((host, port)):
+            return [await asyncio.start_server(self.handle_stream, host, port, backlog=BACKLOG)]
+
+    async def handle_stream(self, reader: Any, writer: Any = None) -> None:
+        """Serve one connection, and close it whatever happens."""
+        try:
+            await self._serve(reader, writer)
+        except asyncio.CancelledError:
+            # Nobody waits for this task, and some versions of asyncio would call it unhandled.
+            logger.debug("a connection was cancelled")
+        except BaseException as error:
+            # Left to asyncio, the exception's text would be logged.
+            log_defect("connection", error)
+            if isinstance(error, MUST_PASS_ON):
+                raise
+        finally:
+            writer.close()
+            # A client that does not read would keep what is still to be flushed, and its socket.
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.transport.abort)
+
+    async def _serve(self, reader: Any, writer: Any) -> None:
+        runtime = current_runtime()
+        handler = BridgeConnectionHandler(ctx.master, reader, writer, ctx.options, self.mode)
+        client = handler.client
+        index = int(self.mode.data)
+        if runtime.connections.full:
+            runtime.turn_away(client, index)
+            if isinstance(runtime.listeners[index], Listener):
+                writer.write(alert_record("internal_error"))
+            return
+        runtime.connections.open(client, runtime.listeners[index])
+        try:
+            handler.layer = self.make_top_layer(handler.layer.context)
+            with self.manager.register_connection(client.id, handler):
+                await handler.handle_client()
+        except BaseException as error:
+            handler._fail("connection", error)
+            if isinstance(error, MUST_PASS_ON):
+                raise
+        finally:
+            runtime.connections.close(client)
