@@ -51,7 +51,7 @@ from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 from ibcm_bridge.storage.upload_spool import SpoolError
 
 if TYPE_CHECKING:
-    from ibcm_bridge.addons.web_page import WebPage
+    from ibcm_bridge.addons.web.web_page import WebPage
 
 logger = logging.getLogger(__name__)
 

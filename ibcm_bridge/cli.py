@@ -237,7 +237,7 @@ def _run(options: argparse.Namespace) -> int:
         if (why_not := why_no_page(policy)) is not None:
             print(f"ibcm-bridge: --web: {why_not}", file=sys.stderr)
             return EXIT_PROBLEM
-        from ibcm_bridge.addons.web_page import WebPage
+        from ibcm_bridge.addons.web.web_page import WebPage
 
         page = WebPage(options.web)
     findings = _findings(policy)

@@ -33,12 +33,13 @@ from mitmproxy.tools.web import app
 from mitmproxy.utils import asyncio_utils
 from OpenSSL import SSL, crypto
 
-from ibcm_bridge.addons import endings, tested_mitmproxy, web_server
+from ibcm_bridge.addons import endings, tested_mitmproxy
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.server import connection_handler
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.addons.server.listener import BridgeInstance, BridgeMode
 from ibcm_bridge.addons.tls import client_leg, verification, verify_callback
+from ibcm_bridge.addons.web import web_server
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab import certificates

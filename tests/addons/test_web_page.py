@@ -20,10 +20,10 @@ from mitmproxy.tcp import TCPFlow
 from mitmproxy.test import tflow
 from mitmproxy.tools.web import app
 
-from ibcm_bridge.addons import redacted_flows, web_page
 from ibcm_bridge.addons.endings import EndedTunnel
 from ibcm_bridge.addons.layers.display import shown_request
-from ibcm_bridge.addons.web_page import Kept, WebPage
+from ibcm_bridge.addons.web import redacted_flows, web_page
+from ibcm_bridge.addons.web.web_page import Kept, WebPage
 from ibcm_bridge.audit.redacted_heads import redacted
 from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.client import HandshakeRefused, Reply

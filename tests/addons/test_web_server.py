@@ -19,8 +19,8 @@ from mitmproxy.addons.view import View
 from mitmproxy.test import tflow
 from mitmproxy.tools.web import app
 
-from ibcm_bridge.addons import web_server
-from ibcm_bridge.addons.web_server import WebServer
+from ibcm_bridge.addons.web import web_server
+from ibcm_bridge.addons.web.web_server import WebServer
 
 from .conftest import wait_for
 

@@ -31,7 +31,8 @@ from mitmproxy.tcp import TCPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.addons.endings import Ended, EndedTunnel, RefusedConnection
-from ibcm_bridge.addons.redacted_flows import (
+from ibcm_bridge.addons.runner import StartError
+from ibcm_bridge.addons.web.redacted_flows import (
     Readable,
     exchange_flow,
     readable_reply,
@@ -40,8 +41,7 @@ from ibcm_bridge.addons.redacted_flows import (
     size_of,
     tunnel_flow,
 )
-from ibcm_bridge.addons.runner import StartError
-from ibcm_bridge.addons.web_server import WebServer
+from ibcm_bridge.addons.web.web_server import WebServer
 from ibcm_bridge.os_errors import ListenError
 
 logger = logging.getLogger(__name__)

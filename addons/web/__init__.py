@@ -1,0 +1,1 @@
+"""The page of `run --web`: redacted copies of traffic, read only."""
