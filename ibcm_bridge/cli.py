@@ -226,7 +226,8 @@ def _run(options: argparse.Namespace) -> int:
     if policy is None:
         return EXIT_PROBLEM
     # Only now, because they take a while: what is wrong with a policy is said at once.
-    from ibcm_bridge.addons.runner import StartError, run
+    from ibcm_bridge.addons.errors import StartError
+    from ibcm_bridge.addons.run import run
     from ibcm_bridge.inspection.engines import RuleError
     from ibcm_bridge.policy.addresses import shown
     from ibcm_bridge.storage.open_files import allow_many
@@ -310,7 +311,7 @@ def _connect(policy: Policy) -> Iterator[Finding]:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from ibcm_bridge.addons.runner import circumstances
+    from ibcm_bridge.addons.run import circumstances
     from ibcm_bridge.explain import explain
     from ibcm_bridge.storage.binding_registry import RegistryError
 

@@ -9,7 +9,8 @@ import pytest
 from mitmproxy import version
 
 from ibcm_bridge import __version__
-from ibcm_bridge.addons import runner, tested_mitmproxy
+from ibcm_bridge.addons import run as runner
+from ibcm_bridge.addons import tested_mitmproxy
 from ibcm_bridge.cli import main
 from ibcm_bridge.lab import demo, up
 from tests.little_room import ON_UNIX, largest_file

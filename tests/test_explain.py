@@ -14,7 +14,7 @@ from mitmproxy import certs, http
 from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
-from ibcm_bridge.addons.runner import circumstances
+from ibcm_bridge.addons.run import circumstances
 from ibcm_bridge.cli import main
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.explain import Explanation, NoListenerError, Port, explain, listed

@@ -25,7 +25,7 @@ from mitmproxy.tls import TlsData
 
 from ibcm_bridge.addons.audit.file import AuditFile
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
-from ibcm_bridge.addons.endings import Ended, EndedTunnel, RefusedConnection, Watcher
+from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection, Watcher
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.decisions.denial import Deny, Reason

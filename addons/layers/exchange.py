@@ -36,7 +36,7 @@ from mitmproxy.proxy.layers.http._hooks import (
 )
 
 from ibcm_bridge.addons.connections import Exchange, attach_exchange
-from ibcm_bridge.addons.endings import ExchangeEndedHook
+from ibcm_bridge.addons.events import ExchangeEndedHook
 from ibcm_bridge.addons.layers.display import shown_request
 from ibcm_bridge.addons.layers.forwarding import ForwardingLayer, KeptLegClosed
 from ibcm_bridge.addons.layers.passing import ConnectionEnded

@@ -20,7 +20,7 @@ from mitmproxy.proxy.layers.http._hooks import (
 )
 
 from ibcm_bridge.addons.connections import CollectedReply, Exchange
-from ibcm_bridge.addons.endings import ReplyCollectedHook
+from ibcm_bridge.addons.events import ReplyCollectedHook
 from ibcm_bridge.addons.layers.display import shown_response
 from ibcm_bridge.addons.layers.passing import PassingLayer
 from ibcm_bridge.addons.layers.procedure import Steps

@@ -18,7 +18,7 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers import tls
 
 from ibcm_bridge.addons.connections import ConnectionRecord
-from ibcm_bridge.addons.endings import ConnectionRefusedHook, RefusedConnection
+from ibcm_bridge.addons.events import ConnectionRefusedHook, RefusedConnection
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.addons.layers.exchange import ExchangeLayer

@@ -13,7 +13,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 
 from ibcm_bridge.addons.connections import ConnectionRecord
-from ibcm_bridge.addons.endings import EndedTunnel, TunnelEndedHook
+from ibcm_bridge.addons.events import EndedTunnel, TunnelEndedHook
 from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.policy.publications import TunnelPublication
 

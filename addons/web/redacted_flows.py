@@ -24,7 +24,7 @@ from mitmproxy.tcp import TCPFlow, TCPMessage
 
 from ibcm_bridge.addons.audit.trail import of_exchange, of_refusal, of_tunnel
 from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
-from ibcm_bridge.addons.endings import EndedTunnel, RefusedConnection
+from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.layers.display import shown_request
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.audit.redacted_heads import Fields, redacted, redacted_fields

@@ -30,8 +30,8 @@ from mitmproxy.http import HTTPFlow, Response
 from mitmproxy.tcp import TCPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
-from ibcm_bridge.addons.endings import Ended, EndedTunnel, RefusedConnection
-from ibcm_bridge.addons.runner import StartError
+from ibcm_bridge.addons.errors import StartError
+from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.web.redacted_flows import (
     Readable,
     exchange_flow,

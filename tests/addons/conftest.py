@@ -34,6 +34,7 @@ from mitmproxy.proxy import commands, events, tunnel
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 
+from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
 from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_identity import ClientIdentity
@@ -44,7 +45,7 @@ from ibcm_bridge.addons.layers import exchange as exchange_module
 from ibcm_bridge.addons.layers import site_system_leg
 from ibcm_bridge.addons.layers.exchange import ExchangeLayer
 from ibcm_bridge.addons.layers.tls_ending import CutOff
-from ibcm_bridge.addons.runner import Bridge, serve
+from ibcm_bridge.addons.run import serve
 from ibcm_bridge.addons.tls.held_trust import utc_now
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate

@@ -33,7 +33,8 @@ from mitmproxy.tools.web import app
 from mitmproxy.utils import asyncio_utils
 from OpenSSL import SSL, crypto
 
-from ibcm_bridge.addons import endings, tested_mitmproxy
+from ibcm_bridge.addons import events as endings
+from ibcm_bridge.addons import tested_mitmproxy
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.server import connection_handler
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ibcm_bridge.addons.runner import circumstances
+from ibcm_bridge.addons.run import circumstances
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.explain import explain
 from ibcm_bridge.lab import ccm

@@ -25,6 +25,7 @@ from mitmproxy.hooks import all_hooks
 from mitmproxy.proxy import commands
 
 from ibcm_bridge.addons import connections
+from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.hooks import client_authentication, response_inspection
 from ibcm_bridge.addons.layers import exchange, forwarding, front_door, site_system_leg, tunnel
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
@@ -32,7 +33,6 @@ from ibcm_bridge.addons.layers.exchange import ExchangeLayer
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.addons.layers.site_system_leg import SiteSystemLeg
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
-from ibcm_bridge.addons.runner import Bridge
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.addons.tls import verify_callback
 from ibcm_bridge.inspection.engines import YaraEngine

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL, crypto
 
-from ibcm_bridge.addons.runner import circumstances
+from ibcm_bridge.addons.run import circumstances
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.explain import explain
 from ibcm_bridge.lab.certificates import Credential, PrivateKey

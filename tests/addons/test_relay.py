@@ -10,7 +10,7 @@ import pytest
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import events
 
-from ibcm_bridge.addons.endings import EndedTunnel
+from ibcm_bridge.addons.events import EndedTunnel
 from ibcm_bridge.addons.layers.tunnel import MAX_AHEAD, RelayLayer
 from ibcm_bridge.lab.client import Reply
 

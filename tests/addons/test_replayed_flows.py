@@ -18,7 +18,8 @@ from mitmproxy.master import Master
 from mitmproxy.options import Options
 from mitmproxy.test import tflow
 
-from ibcm_bridge.addons.runner import Bridge, BridgeMaster
+from ibcm_bridge.addons.bridge import Bridge
+from ibcm_bridge.addons.run import BridgeMaster
 
 from .conftest import Lab
 

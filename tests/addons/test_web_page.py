@@ -20,7 +20,7 @@ from mitmproxy.tcp import TCPFlow
 from mitmproxy.test import tflow
 from mitmproxy.tools.web import app
 
-from ibcm_bridge.addons.endings import EndedTunnel
+from ibcm_bridge.addons.events import EndedTunnel
 from ibcm_bridge.addons.layers.display import shown_request
 from ibcm_bridge.addons.web import redacted_flows, web_page
 from ibcm_bridge.addons.web.web_page import Kept, WebPage

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from ibcm_bridge.addons.runner import circumstances
+from ibcm_bridge.addons.run import circumstances
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.explain import Explanation, explain
 from ibcm_bridge.lab.case_table import CASES
