@@ -16,6 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibcm_bridge import __version__
+from ibcm_bridge.commands.policy import (
+    EXIT_PROBLEM,
+    EXIT_USAGE,
+    counted,
+    mitmproxy_refusal,
+    read_policy,
+)
 from ibcm_bridge.lab import arguments as lab_arguments
 from ibcm_bridge.speaker import command as identity_command
 
@@ -24,8 +31,6 @@ if TYPE_CHECKING:
     from ibcm_bridge.policy.policy import Policy
     from ibcm_bridge.question import Question
 
-EXIT_PROBLEM = 1
-EXIT_USAGE = 2
 COLUMNS = 80
 WEB_PORT = 8081
 """As mitmweb's."""
@@ -135,14 +140,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--verbose", action="store_true", help="log what mitmproxy does")
     run.add_argument(
         "--web",
-        type=_port,
+        type=port_number,
         nargs="?",
         const=WEB_PORT,
         metavar="PORT",
         help="show traffic on a page of this machine, without secrets and read-only; in a lab, or "
         f"where the policy says why (web). PORT: {WEB_PORT} when left out, 0 for any",
     )
-    run.set_defaults(command=_run)
+    run.set_defaults(command=run_command)
 
     check = commands.add_parser(
         "check",
@@ -158,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         help="speak to each site system too, with the bridge's own certificate: a HEAD request "
         "for nothing in each directory",
     )
-    check.set_defaults(command=_check)
+    check.set_defaults(command=check_command)
 
     explain = commands.add_parser(
         "explain",
@@ -191,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--json", action="store_true", help="one JSON object per request")
     explain.add_argument("method", metavar="VERB", nargs="?")
     explain.add_argument("url", metavar="URL", nargs="?")
-    explain.set_defaults(command=_explain)
+    explain.set_defaults(command=explain_command)
 
     identity = commands.add_parser(
         "identity",
@@ -215,14 +220,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text} is no port")
     return int(text)
 
 
-def _run(options: argparse.Namespace) -> int:
-    policy = _policy(options.config)
+def run_command(options: argparse.Namespace) -> int:
+    policy = read_policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
     # Only now, because they take a while: what is wrong with a policy is said at once.
@@ -241,10 +246,10 @@ def _run(options: argparse.Namespace) -> int:
         from ibcm_bridge.addons.web.web_page import WebPage
 
         page = WebPage(options.web)
-    findings = _findings(policy)
+    findings = policy_findings(policy)
     for finding in findings:
         if finding.level != "fact":
-            print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr)
+            print(f"ibcm-bridge: {finding_line(finding)}", file=sys.stderr)
 
     def ready(addresses: list[tuple[str, int]]) -> None:
         if page is not None:
@@ -253,12 +258,12 @@ def _run(options: argparse.Namespace) -> int:
             print(f"ibcm-bridge: listening on {shown(address)}", file=sys.stderr)
         for finding in findings:
             if finding.level == "fact":
-                print(f"ibcm-bridge: {_line(finding)}", file=sys.stderr)
+                print(f"ibcm-bridge: {finding_line(finding)}", file=sys.stderr)
         sys.stderr.flush()
 
     allow_many()
     try:
-        if why_not := _why_untested(options):
+        if why_not := mitmproxy_refusal(options):
             raise StartError(why_not)
         asyncio.run(run(policy, ready, page))
     except (StartError, RuleError, OSError) as error:
@@ -268,40 +273,36 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check(options: argparse.Namespace) -> int:
+def check_command(options: argparse.Namespace) -> int:
     from ibcm_bridge.findings import Level
     from ibcm_bridge.speaker.check import check_bindings
 
-    policy = _policy(options.config)
+    policy = read_policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
     findings = []
     for finding in itertools.chain(
-        _findings(policy),
+        policy_findings(policy),
         # A start refuses it, and says the same.
         _untested(options),
         # A start opens the file itself, and says the same.
         check_bindings(policy.messages.bindings_file),
         _connect(policy) if options.connect else (),
     ):
-        print(_line(finding), flush=True)
+        print(finding_line(finding), flush=True)
         findings.append(finding)
     counts = {level: sum(1 for one in findings if one.level is level) for level in Level}
-    print(f"{_count(counts[Level.PROBLEM], 'problem')}, {_count(counts[Level.WARNING], 'warning')}")
+    print(
+        f"{counted(counts[Level.PROBLEM], 'problem')}, {counted(counts[Level.WARNING], 'warning')}"
+    )
     return EXIT_PROBLEM if counts[Level.PROBLEM] else 0
 
 
 def _untested(options: argparse.Namespace) -> Iterator[Finding]:
     from ibcm_bridge.findings import Finding, Level
 
-    if why_not := _why_untested(options):
+    if why_not := mitmproxy_refusal(options):
         yield Finding(Level.PROBLEM, "cannot start", why_not)
-
-
-def _why_untested(options: argparse.Namespace) -> str | None:
-    from ibcm_bridge.addons.tested_mitmproxy import why_untested
-
-    return None if options.untested_mitmproxy else why_untested()
 
 
 def _connect(policy: Policy) -> Iterator[Finding]:
@@ -310,7 +311,7 @@ def _connect(policy: Policy) -> Iterator[Finding]:
     return check_connections(policy)
 
 
-def _explain(options: argparse.Namespace) -> int:
+def explain_command(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.run import circumstances
     from ibcm_bridge.explain import explain
     from ibcm_bridge.storage.binding_registry import RegistryError
@@ -320,7 +321,7 @@ def _explain(options: argparse.Namespace) -> int:
         wanted = "VERB and URL, with --header and --body, or --flow FILE"
         print(f"ibcm-bridge explain: {wanted}", file=sys.stderr)
         return EXIT_USAGE
-    policy = _policy(options.config)
+    policy = read_policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
     denied, answered = False, False
@@ -402,22 +403,7 @@ def _questions(options: argparse.Namespace, policy: Policy) -> Iterator[Question
     yield described(options.method, read_url(options.url), tuple(headers), presented, body)
 
 
-def _policy(path: Path) -> Policy | None:
-    from ibcm_bridge.policy_file import PolicyError, load_policy
-
-    try:
-        return load_policy(path)
-    except PolicyError as error:
-        print(error, file=sys.stderr)
-        print(f"{_count(len(error.problems), 'problem')}; nothing was started", file=sys.stderr)
-        return None
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _findings(policy: Policy) -> list[Finding]:
+def policy_findings(policy: Policy) -> list[Finding]:
     from ibcm_bridge.addons.listen_addresses import listen_addresses
     from ibcm_bridge.addons.tls.verification import verify_authority
     from ibcm_bridge.check import check_policy
@@ -430,14 +416,14 @@ def _findings(policy: Policy) -> list[Finding]:
     ]
 
 
-def _line(finding: Finding) -> str:
+def finding_line(finding: Finding) -> str:
     cited = f" ({finding.requirement})" if finding.requirement else ""
     level = "" if finding.level == "fact" else f"{finding.level.upper()}: "
     return f"{level}{finding.where}: {finding.text}{cited}"
 
 
 def _identity(options: argparse.Namespace) -> int:
-    policy = _policy(options.config)
+    policy = read_policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
     return identity_command.identity(options, policy.messages, datetime.datetime.now(datetime.UTC))
@@ -452,7 +438,7 @@ def _pki(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from ibcm_bridge.lab.demo import run_demo
 
-    if why_not := _why_untested(options):
+    if why_not := mitmproxy_refusal(options):
         print(f"ibcm-bridge demo: cannot start: {why_not}", file=sys.stderr)
         return EXIT_PROBLEM
     return run_demo(options.report, as_json=options.json, untested=options.untested_mitmproxy)

@@ -1,0 +1,1 @@
+"""The command line: one module or folder for each subcommand."""
