@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime
-import itertools
 import json
 import logging
 import os
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibcm_bridge import __version__
+from ibcm_bridge.commands.check.command import check_command, finding_line, policy_findings
 from ibcm_bridge.commands.policy import (
     EXIT_PROBLEM,
     EXIT_USAGE,
-    counted,
     mitmproxy_refusal,
     read_policy,
 )
@@ -27,7 +26,6 @@ from ibcm_bridge.lab import arguments as lab_arguments
 from ibcm_bridge.speaker import command as identity_command
 
 if TYPE_CHECKING:
-    from ibcm_bridge.findings import Finding
     from ibcm_bridge.policy.policy import Policy
     from ibcm_bridge.question import Question
 
@@ -273,44 +271,6 @@ def run_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def check_command(options: argparse.Namespace) -> int:
-    from ibcm_bridge.findings import Level
-    from ibcm_bridge.speaker.check import check_bindings
-
-    policy = read_policy(options.config)
-    if policy is None:
-        return EXIT_PROBLEM
-    findings = []
-    for finding in itertools.chain(
-        policy_findings(policy),
-        # A start refuses it, and says the same.
-        _untested(options),
-        # A start opens the file itself, and says the same.
-        check_bindings(policy.messages.bindings_file),
-        _connect(policy) if options.connect else (),
-    ):
-        print(finding_line(finding), flush=True)
-        findings.append(finding)
-    counts = {level: sum(1 for one in findings if one.level is level) for level in Level}
-    print(
-        f"{counted(counts[Level.PROBLEM], 'problem')}, {counted(counts[Level.WARNING], 'warning')}"
-    )
-    return EXIT_PROBLEM if counts[Level.PROBLEM] else 0
-
-
-def _untested(options: argparse.Namespace) -> Iterator[Finding]:
-    from ibcm_bridge.findings import Finding, Level
-
-    if why_not := mitmproxy_refusal(options):
-        yield Finding(Level.PROBLEM, "cannot start", why_not)
-
-
-def _connect(policy: Policy) -> Iterator[Finding]:
-    from ibcm_bridge.addons.connect_check import check_connections
-
-    return check_connections(policy)
-
-
 def explain_command(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.run import circumstances
     from ibcm_bridge.explain import explain
@@ -401,25 +361,6 @@ def _questions(options: argparse.Namespace, policy: Policy) -> Iterator[Question
         headers.append((name, value.strip(" \t")))
     body = options.body.read_bytes() if options.body else None
     yield described(options.method, read_url(options.url), tuple(headers), presented, body)
-
-
-def policy_findings(policy: Policy) -> list[Finding]:
-    from ibcm_bridge.addons.listen_addresses import listen_addresses
-    from ibcm_bridge.addons.tls.verification import verify_authority
-    from ibcm_bridge.check import check_policy
-    from ibcm_bridge.check_listeners import check_listeners
-
-    now = datetime.datetime.now(datetime.UTC)
-    return [
-        *check_listeners(policy.listeners, listen_addresses),
-        *check_policy(policy, now, verify_authority),
-    ]
-
-
-def finding_line(finding: Finding) -> str:
-    cited = f" ({finding.requirement})" if finding.requirement else ""
-    level = "" if finding.level == "fact" else f"{finding.level.upper()}: "
-    return f"{level}{finding.where}: {finding.text}{cited}"
 
 
 def _identity(options: argparse.Namespace) -> int:

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.addons.tls.verification import verify_authority
-from ibcm_bridge.check import check_policy
 from ibcm_bridge.cli import main
-from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.commands.check.policy import check_policy
 from ibcm_bridge.lab import certificates
 from ibcm_bridge.lab.certificates import ISSUING_CRL_URL, ROOT_CRL_URL
 from ibcm_bridge.lab.certificates import Credential as LabCredential
@@ -245,7 +245,7 @@ def test_a_chain_out_of_order_is_a_problem(
 def test_a_distribution_point_has_to_be_reachable_from_the_internet(
     url: str, reachable: bool
 ) -> None:
-    from ibcm_bridge.check import _reachable_from_the_internet  # noqa: PLC0415
+    from ibcm_bridge.commands.check.policy import _reachable_from_the_internet  # noqa: PLC0415
 
     assert _reachable_from_the_internet(url) is reachable
 

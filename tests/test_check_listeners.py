@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from ibcm_bridge.addons.listen_addresses import listen_addresses
-from ibcm_bridge.check_listeners import check_listeners
-from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.commands.check.listen_addresses import listen_addresses
+from ibcm_bridge.commands.check.listeners import check_listeners
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import Listener, TunnelPublication
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.addons.tls.verification import verify_authority
-from ibcm_bridge.check import check_policy
-from ibcm_bridge.findings import Level
+from ibcm_bridge.commands.check.findings import Level
+from ibcm_bridge.commands.check.policy import check_policy
 from ibcm_bridge.lab.files import shipped_policy
 from ibcm_bridge.policy.policy import ClamAv, Policy, UploadRules
 from ibcm_bridge.policy.publications import UploadHosts

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.addons.connect_check import check_connections
 from ibcm_bridge.addons.engines.clamav import CHUNK, MAX_ANSWER, ClamAvEngine, described, verdict
-from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.commands.check.site_systems import check_connections
 from ibcm_bridge.inspection.engines import EngineError
 from ibcm_bridge.lab.clamd import DEADLY, SIGNATURE, ScanDaemon
 from ibcm_bridge.lab.clamd import MARKER as LAB_MARKER

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.addons.tls.verification import verify_authority
-from ibcm_bridge.check import check_policy
-from ibcm_bridge.findings import Level
+from ibcm_bridge.commands.check.findings import Level
+from ibcm_bridge.commands.check.policy import check_policy
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy_file import load_policy, shipped_roles
 from ibcm_bridge.policy_file.rows import Because, MessagesRow, UploadsRow

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ibcm_bridge.findings import Level
-from ibcm_bridge.speaker.check import check_bindings
+from ibcm_bridge.commands.check.bindings import check_bindings
+from ibcm_bridge.commands.check.findings import Level
 from ibcm_bridge.storage.binding_registry import Registry
 
 

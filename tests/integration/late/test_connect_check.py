@@ -15,8 +15,8 @@ import yaml
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from ibcm_bridge.addons.connect_check import check_connections
-from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.commands.check.site_systems import check_connections
 from ibcm_bridge.lab import certificates
 from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.lab.running import free_port

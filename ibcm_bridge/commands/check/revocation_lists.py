@@ -16,7 +16,7 @@ from ibcm_bridge.authentication.revocation_list import (
     key_of,
     read_list,
 )
-from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.policy.trust import Authority, Trust
 
 _CITED = "PKI-BOTH-ENDS"

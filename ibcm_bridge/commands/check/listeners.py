@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator, Sequence
 
-from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.policy.addresses import Address, is_ip_address, shown
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
 

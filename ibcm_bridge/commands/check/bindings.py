@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ibcm_bridge.findings import Finding, Level
+from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 
 _WHERE = "messages.bindings"

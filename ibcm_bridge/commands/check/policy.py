@@ -28,9 +28,9 @@ from ibcm_bridge.authentication.certification_path import (
     weak_signature,
 )
 from ibcm_bridge.authentication.revocation import Notes
-from ibcm_bridge.check_lists import check_lists, distribution_urls
+from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.commands.check.revocation_lists import check_lists, distribution_urls
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.policy.addresses import Address, is_ip_address, is_loopback, shown
 from ibcm_bridge.policy.policy import ClamAv, Policy, WhenUnwritable
 from ibcm_bridge.policy.publications import (

@@ -25,8 +25,8 @@ from OpenSSL import SSL
 from ibcm_bridge.addons.engines.clamav import ClamAvEngine, described
 from ibcm_bridge.addons.tls import site_system_leg
 from ibcm_bridge.addons.tls.held_trust import HeldTrust
+from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.findings import Finding, Level
 from ibcm_bridge.inspection.engines import EngineError
 from ibcm_bridge.policy.addresses import Address, shown
 from ibcm_bridge.policy.policy import ClamAv, Policy

@@ -1,0 +1,1 @@
+"""`ibcm-bridge check`: a policy against clients, site systems and this machine."""

@@ -1,0 +1,72 @@
+"""`ibcm-bridge check`: what is published, and every problem with it."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ibcm_bridge.commands.policy import EXIT_PROBLEM, counted, mitmproxy_refusal, read_policy
+
+if TYPE_CHECKING:
+    from ibcm_bridge.commands.check.findings import Finding
+    from ibcm_bridge.policy.policy import Policy
+
+
+def check_command(options: argparse.Namespace) -> int:
+    from ibcm_bridge.commands.check.bindings import check_bindings
+    from ibcm_bridge.commands.check.findings import Level
+
+    policy = read_policy(options.config)
+    if policy is None:
+        return EXIT_PROBLEM
+    findings = []
+    for finding in itertools.chain(
+        policy_findings(policy),
+        # A start refuses it, and says the same.
+        _untested(options),
+        # A start opens the file itself, and says the same.
+        check_bindings(policy.messages.bindings_file),
+        _connect(policy) if options.connect else (),
+    ):
+        print(finding_line(finding), flush=True)
+        findings.append(finding)
+    counts = {level: sum(1 for one in findings if one.level is level) for level in Level}
+    print(
+        f"{counted(counts[Level.PROBLEM], 'problem')}, {counted(counts[Level.WARNING], 'warning')}"
+    )
+    return EXIT_PROBLEM if counts[Level.PROBLEM] else 0
+
+
+def _untested(options: argparse.Namespace) -> Iterator[Finding]:
+    from ibcm_bridge.commands.check.findings import Finding, Level
+
+    if why_not := mitmproxy_refusal(options):
+        yield Finding(Level.PROBLEM, "cannot start", why_not)
+
+
+def _connect(policy: Policy) -> Iterator[Finding]:
+    from ibcm_bridge.commands.check.site_systems import check_connections
+
+    return check_connections(policy)
+
+
+def policy_findings(policy: Policy) -> list[Finding]:
+    from ibcm_bridge.addons.tls.verification import verify_authority
+    from ibcm_bridge.commands.check.listen_addresses import listen_addresses
+    from ibcm_bridge.commands.check.listeners import check_listeners
+    from ibcm_bridge.commands.check.policy import check_policy
+
+    now = datetime.datetime.now(datetime.UTC)
+    return [
+        *check_listeners(policy.listeners, listen_addresses),
+        *check_policy(policy, now, verify_authority),
+    ]
+
+
+def finding_line(finding: Finding) -> str:
+    cited = f" ({finding.requirement})" if finding.requirement else ""
+    level = "" if finding.level == "fact" else f"{finding.level.upper()}: "
+    return f"{level}{finding.where}: {finding.text}{cited}"
