@@ -17,19 +17,11 @@ from mitmproxy.master import Master
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ibcm_bridge.addons.bridge import Bridge
-from ibcm_bridge.addons.engines.content_engines import engine_setup
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.renewal.revocation_renewal import stopped
 from ibcm_bridge.addons.server import listener
-from ibcm_bridge.addons.tls.held_trust import utc_now
-from ibcm_bridge.addons.tls.verification import verify_client_path
-from ibcm_bridge.explain import Circumstances
-from ibcm_bridge.identity.bindings import Binding
-from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
-from ibcm_bridge.policy_file import shipped_clients
-from ibcm_bridge.storage.binding_registry import Registry
 
 if TYPE_CHECKING:
     from ibcm_bridge.addons.web.web_page import WebPage
@@ -74,24 +66,6 @@ class BridgeMaster(Master):
     def addresses(self) -> list[Address]:
         """What is listened on."""
         return [(host, port) for host, port, *_ in self.servers.listen_addrs()]
-
-
-def circumstances(policy: Policy) -> Circumstances:
-    """What a request would meet now. RuleError where rules do not compile."""
-    file = policy.messages.bindings_file
-
-    def find(guid: str) -> Binding | None:
-        if file is None or not file.exists():
-            return None
-        with Registry(file) as registry:
-            return registry.find(guid)
-
-    return Circumstances(engines(policy), verify_client_path, find, utc_now(), shipped_clients())
-
-
-def engines(policy: Policy) -> list[ContentEngine]:
-    """The content engines of a policy that answer at once. RuleError: rules do not compile."""
-    return [engine for engine in engine_setup(policy).make() if engine.in_place]
 
 
 async def run(

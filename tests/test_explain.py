@@ -14,10 +14,11 @@ from mitmproxy import certs, http
 from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
-from ibcm_bridge.addons.run import circumstances
 from ibcm_bridge.cli import main
+from ibcm_bridge.commands.explain.circumstances import circumstances
+from ibcm_bridge.commands.explain.explain import Explanation, NoListenerError, Port, explain, listed
+from ibcm_bridge.commands.explain.question import Url, described, read_url
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.explain import Explanation, NoListenerError, Port, explain, listed
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar
 from ibcm_bridge.lab.certificates import Credential
@@ -34,7 +35,6 @@ from ibcm_bridge.policy.publications import (
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.policy_file import load_policy
-from ibcm_bridge.question import Url, described, read_url
 
 MP = "https://bridge.internet.example"
 LIST = "/SMS_MP/.sms_aut?MPLIST"

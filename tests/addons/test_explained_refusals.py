@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from ibcm_bridge.addons.run import circumstances
 from ibcm_bridge.audit import record as audit
-from ibcm_bridge.explain import explain
+from ibcm_bridge.commands.explain.circumstances import circumstances
+from ibcm_bridge.commands.explain.explain import explain
+from ibcm_bridge.commands.explain.question import Url, described
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar
 from ibcm_bridge.lab.certificates import Credential
@@ -23,7 +24,6 @@ from ibcm_bridge.lab.pki import LabPki
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Trust
-from ibcm_bridge.question import Url, described
 
 from .conftest import BRIDGED, GOOD, Lab, Running, bridged_publication, changed, wait_for
 

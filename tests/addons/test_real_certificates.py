@@ -24,13 +24,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL, crypto
 
-from ibcm_bridge.addons.run import circumstances
+from ibcm_bridge.commands.explain.circumstances import circumstances
+from ibcm_bridge.commands.explain.explain import explain
+from ibcm_bridge.commands.explain.question import described, read_url
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.explain import explain
 from ibcm_bridge.lab.certificates import Credential, PrivateKey
 from ibcm_bridge.lab.client import load_credential
 from ibcm_bridge.policy.trust import Trust
-from ibcm_bridge.question import described, read_url
 
 from .conftest import BRIDGED, GOOD, SOON, Lab, Running, changed, wait_for
 

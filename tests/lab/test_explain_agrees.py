@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from ibcm_bridge.addons.run import circumstances
+from ibcm_bridge.commands.explain.circumstances import circumstances
+from ibcm_bridge.commands.explain.explain import Explanation, explain
+from ibcm_bridge.commands.explain.question import Url, described
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.explain import Explanation, explain
 from ibcm_bridge.lab.case_table import CASES
 from ibcm_bridge.lab.cases import Case, Client, credentials
 from ibcm_bridge.lab.certificates import Credential
@@ -23,7 +24,6 @@ from ibcm_bridge.lab.running import PLAINTEXT_PORT, RunningBridge
 from ibcm_bridge.lab.sending import BothWays
 from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.policy_file import load_policy
-from ibcm_bridge.question import Url, described
 
 ONLY_SEEN_WHEN_IT_HAPPENS = {
     # explain connects to nothing

@@ -22,6 +22,7 @@ from ibcm_bridge.authentication.client import (
     authenticate,
 )
 from ibcm_bridge.authentication.revocation import Notes
+from ibcm_bridge.commands.explain.question import Question, Url
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusals import refusal, requirement
 from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
@@ -40,7 +41,6 @@ from ibcm_bridge.policy.publications import (
     TunnelPublication,
 )
 from ibcm_bridge.policy.trust import Trust
-from ibcm_bridge.question import Question, Url
 from ibcm_bridge.request.authorization import Authorized, authorize
 from ibcm_bridge.request.bits_packet import read_content_range
 from ibcm_bridge.request.head import RequestHead, read_request_head

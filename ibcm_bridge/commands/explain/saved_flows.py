@@ -10,7 +10,7 @@ from mitmproxy.exceptions import FlowReadException
 from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
 
-from ibcm_bridge.question import Question, Url, described
+from ibcm_bridge.commands.explain.question import Question, Url, described
 
 
 def saved_questions(

@@ -1,0 +1,1 @@
+"""`ibcm-bridge explain`: one described request through every stage."""
