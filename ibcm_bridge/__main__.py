@@ -2,6 +2,6 @@
 
 import sys
 
-from ibcm_bridge.cli import main
+from ibcm_bridge.commands.main import main
 
 sys.exit(main())

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.addons.tls.verification import verify_authority
-from ibcm_bridge.cli import main
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.check.policy import check_policy
+from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab import certificates
 from ibcm_bridge.lab.certificates import ISSUING_CRL_URL, ROOT_CRL_URL
 from ibcm_bridge.lab.certificates import Credential as LabCredential

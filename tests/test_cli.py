@@ -11,7 +11,7 @@ from mitmproxy import version
 from ibcm_bridge import __version__
 from ibcm_bridge.addons import run as runner
 from ibcm_bridge.addons import tested_mitmproxy
-from ibcm_bridge.cli import main
+from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab import demo, up
 from tests.little_room import ON_UNIX, largest_file
 
@@ -43,7 +43,7 @@ def test_version_is_the_package_version(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_help_does_not_load_mitmproxy() -> None:
     code = (
-        "import sys; from ibcm_bridge.cli import main\n"
+        "import sys; from ibcm_bridge.commands.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "sys.exit('mitmproxy' in sys.modules)"

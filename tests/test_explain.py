@@ -14,10 +14,10 @@ from mitmproxy import certs, http
 from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
-from ibcm_bridge.cli import main
 from ibcm_bridge.commands.explain.circumstances import circumstances
 from ibcm_bridge.commands.explain.explain import Explanation, NoListenerError, Port, explain, listed
 from ibcm_bridge.commands.explain.question import Url, described, read_url
+from ibcm_bridge.commands.main import main
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar

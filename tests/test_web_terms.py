@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.cli import main
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.check.policy import check_policy
+from ibcm_bridge.commands.main import main
+from ibcm_bridge.commands.web_access import why_no_page
 from ibcm_bridge.policy_file import load_policy
-from ibcm_bridge.web_terms import why_no_page
 
 from .policy_samples import sample, tunnel
 

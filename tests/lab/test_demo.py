@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ibcm_bridge.cli import main
+from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab import demo
 from ibcm_bridge.lab.case_table import CASES
 from ibcm_bridge.lab.cases import Case, Expected, Far

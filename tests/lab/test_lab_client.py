@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.cli import main
+from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab.runtime import Runtime, runtime_folder
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.cli import main
+from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab import up
 from ibcm_bridge.lab.case_table import CASES
 from ibcm_bridge.lab.errors import LabError

@@ -173,11 +173,11 @@ def test_every_reason_is_used(reason: Reason) -> None:
 
 ACTING = frozenset(
     (
-        "ibcm_bridge/cli.py",
+        "ibcm_bridge/commands/main.py",
         "ibcm_bridge/__main__.py",
         "ibcm_bridge/storage/file_lock.py",
         "ibcm_bridge/storage/open_files.py",
-        "ibcm_bridge/speaker/command.py",
+        "ibcm_bridge/commands/identity.py",
     )
 )
 FORBIDDEN = frozenset(("mitmproxy", "ssl", "socket", "asyncio", "time", "OpenSSL"))

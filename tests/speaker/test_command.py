@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.cli import main
+from ibcm_bridge.commands import identity as command
+from ibcm_bridge.commands.main import main
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.lab.files import shipped_policy
-from ibcm_bridge.speaker import command
 from ibcm_bridge.storage.binding_registry import Registry
 from tests.little_room import ON_UNIX, largest_file
 

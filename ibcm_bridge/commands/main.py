@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import datetime
 import logging
 import os
@@ -12,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ibcm_bridge import __version__
-from ibcm_bridge.commands.check.command import check_command, finding_line, policy_findings
+from ibcm_bridge.commands import identity as identity_command
+from ibcm_bridge.commands.check.command import check_command
 from ibcm_bridge.commands.explain.command import explain_command
 from ibcm_bridge.commands.policy import (
     EXIT_PROBLEM,
@@ -20,11 +20,9 @@ from ibcm_bridge.commands.policy import (
     mitmproxy_refusal,
     read_policy,
 )
+from ibcm_bridge.commands.run import WEB_PORT, port_number, run_command
 from ibcm_bridge.lab import arguments as lab_arguments
-from ibcm_bridge.speaker import command as identity_command
 
-WEB_PORT = 8081
-"""As mitmweb's."""
 EXIT_INTERRUPTED = 130
 """What a shell reports for a command that Ctrl-C ended."""
 
@@ -209,59 +207,6 @@ def _parser() -> argparse.ArgumentParser:
     pki.add_argument("directory", type=Path, metavar="DIR")
     pki.set_defaults(command=_pki)
     return parser
-
-
-def port_number(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text} is no port")
-    return int(text)
-
-
-def run_command(options: argparse.Namespace) -> int:
-    policy = read_policy(options.config)
-    if policy is None:
-        return EXIT_PROBLEM
-    # Only now, because they take a while: what is wrong with a policy is said at once.
-    from ibcm_bridge.addons.errors import StartError
-    from ibcm_bridge.addons.run import run
-    from ibcm_bridge.inspection.engines import RuleError
-    from ibcm_bridge.policy.addresses import shown
-    from ibcm_bridge.storage.open_files import allow_many
-    from ibcm_bridge.web_terms import why_no_page
-
-    page = None
-    if options.web is not None:
-        if (why_not := why_no_page(policy)) is not None:
-            print(f"ibcm-bridge: --web: {why_not}", file=sys.stderr)
-            return EXIT_PROBLEM
-        from ibcm_bridge.addons.web.web_page import WebPage
-
-        page = WebPage(options.web)
-    findings = policy_findings(policy)
-    for finding in findings:
-        if finding.level != "fact":
-            print(f"ibcm-bridge: {finding_line(finding)}", file=sys.stderr)
-
-    def ready(addresses: list[tuple[str, int]]) -> None:
-        if page is not None:
-            print(f"ibcm-bridge: traffic is shown on {page.url}", file=sys.stderr)
-        for address in addresses:
-            print(f"ibcm-bridge: listening on {shown(address)}", file=sys.stderr)
-        for finding in findings:
-            if finding.level == "fact":
-                print(f"ibcm-bridge: {finding_line(finding)}", file=sys.stderr)
-        sys.stderr.flush()
-
-    allow_many()
-    try:
-        if why_not := mitmproxy_refusal(options):
-            raise StartError(why_not)
-        asyncio.run(run(policy, ready, page))
-    except (StartError, RuleError, OSError) as error:
-        print(f"ibcm-bridge: cannot start: {error}", file=sys.stderr)
-        return EXIT_PROBLEM
-    print("ibcm-bridge: stopped", file=sys.stderr)
-    return 0
 
 
 def _identity(options: argparse.Namespace) -> int:

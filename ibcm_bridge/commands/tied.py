@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import BinaryIO
 
-from ibcm_bridge.cli import main
+from ibcm_bridge.commands.main import main
 
 
 def _end_with(parent: BinaryIO) -> None:
