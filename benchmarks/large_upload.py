@@ -24,7 +24,7 @@ from pathlib import Path
 
 from benchmarks.processes import forget_peak_memory, memory
 from ibcm_bridge.lab.client import LabClient
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.running import BRIDGED, RunningBridge
 from ibcm_bridge.lab.site_systems import Address, SiteSystems
 from ibcm_bridge.lab.uploads import Upload

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.policy_file import PolicyError, load_policy
 
 SHIPPED = shipped_policy()

@@ -27,7 +27,7 @@ from ibcm_bridge.authentication.certification_path import (
 )
 from ibcm_bridge.authentication.revocation import lists_of
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.policy.trust import Trust
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

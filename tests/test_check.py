@@ -13,11 +13,11 @@ from ibcm_bridge.addons.tls.verification import verify_authority
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.check.policy import check_policy
 from ibcm_bridge.commands.main import main
-from ibcm_bridge.lab import certificates
-from ibcm_bridge.lab.certificates import ISSUING_CRL_URL, ROOT_CRL_URL
-from ibcm_bridge.lab.certificates import Credential as LabCredential
-from ibcm_bridge.lab.files import make_pki
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki import certificates
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import ISSUING_CRL_URL, ROOT_CRL_URL
+from ibcm_bridge.lab.pki.certificates import Credential as LabCredential
+from ibcm_bridge.lab.pki.files import make_pki
 from ibcm_bridge.policy.addresses import shown
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import BridgePublication, Listener, SiteSystem, TlsVersion

@@ -21,9 +21,9 @@ from ibcm_bridge.commands.main import main
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar
-from ibcm_bridge.lab.certificates import Credential
-from ibcm_bridge.lab.files import make_pki
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.files import make_pki
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import (
     BridgePublication,

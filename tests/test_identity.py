@@ -22,7 +22,7 @@ from ibcm_bridge.authentication.client import (
     may_be_anonymous,
 )
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.roles import CertificatePolicy
 

@@ -12,8 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
-from ibcm_bridge.lab.certificates import current, ec_key, pem, sign
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import current, ec_key, pem, sign
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import (
     BridgePublication,

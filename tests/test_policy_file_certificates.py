@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 from ibcm_bridge.addons.tls.verification import verify_authority
 from ibcm_bridge.commands.check.findings import Level
 from ibcm_bridge.commands.check.policy import check_policy
-from ibcm_bridge.lab.files import shipped_policy
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import BridgePublication, Listener, TlsVersion
 from ibcm_bridge.policy.trust import Trust

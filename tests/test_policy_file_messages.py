@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
 from ibcm_bridge.policy.publications import BridgePublication, Listener
 from ibcm_bridge.policy_file import PolicyError, load_policy

@@ -11,7 +11,7 @@ import pytest
 from ibcm_bridge.addons.tls.verification import verify_authority
 from ibcm_bridge.commands.check.findings import Level
 from ibcm_bridge.commands.check.policy import check_policy
-from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.policy.policy import ClamAv, Policy, UploadRules
 from ibcm_bridge.policy.publications import UploadHosts
 from ibcm_bridge.policy_file import PolicyError, load_policy

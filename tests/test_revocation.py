@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ibcm_bridge.authentication.revocation import Lists, judge_revocation, lists_of, renew
 from ibcm_bridge.authentication.revocation_list import RevocationList, key_of, read_list
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.lab import certificates as made
-from ibcm_bridge.lab.certificates import ISSUING_CRL_URL, Credential
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki import certificates as made
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import ISSUING_CRL_URL, Credential
 from ibcm_bridge.policy.trust import Revocation, Trust
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -217,7 +217,7 @@ def _identity(options: argparse.Namespace) -> int:
 
 
 def _pki(options: argparse.Namespace) -> int:
-    from ibcm_bridge.lab.files import make_pki
+    from ibcm_bridge.lab.pki.files import make_pki
 
     return make_pki(options.directory)
 

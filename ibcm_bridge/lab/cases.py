@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ibcm_bridge.lab.case_requests import MakeRequest, Senders
-from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.device import Device
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.registered import client_guid
 from ibcm_bridge.lab.running import BRIDGED, TLS_PORT, TUNNELED
 

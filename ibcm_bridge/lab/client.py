@@ -33,8 +33,8 @@ from typing import Self
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.namespaces import HERE, Namespace
+from ibcm_bridge.lab.pki.certificates import Credential
 
 type Fields = Mapping[str, str] | Sequence[tuple[str, str]]
 

@@ -15,8 +15,8 @@ import yaml
 
 from ibcm_bridge.lab.answers import PUBLISHED
 from ibcm_bridge.lab.cases import Way
-from ibcm_bridge.lab.files import shipped_policy
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.running import TLS_PORT, TUNNELED
 from ibcm_bridge.lab.stand_ins import STAND_INS
 

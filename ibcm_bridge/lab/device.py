@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.lab import ccm, documents, signing
-from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import Request
+from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.writing import SDK, Writing
 
 Clock = Callable[[], datetime]

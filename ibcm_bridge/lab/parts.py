@@ -24,7 +24,7 @@ from ibcm_bridge.lab.errors import LabError, in_one_sentence
 from ibcm_bridge.lab.microsoft_update import PORT, MicrosoftUpdate
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.page.prepared import Files
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.running import Listen, leading_to, listening
 from ibcm_bridge.lab.runtime import NAME_ANOTHER, Runtime, place, runtime_folder
 from ibcm_bridge.lab.simulated.running_lab import Places, RunningLab

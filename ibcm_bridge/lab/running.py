@@ -20,9 +20,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from ibcm_bridge.lab.files import shipped_policy, with_addresses, with_ports
 from ibcm_bridge.lab.namespaces import HERE, Namespace
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.files import shipped_policy, with_addresses, with_ports
 from ibcm_bridge.lab.site_systems import Address
 from ibcm_bridge.lab.stand_ins import STAND_INS
 

@@ -16,7 +16,6 @@ from cryptography import x509
 
 from ibcm_bridge.lab.case_requests import RANGE, Senders
 from ibcm_bridge.lab.cases import Case, Client, Way, senders
-from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import (
     ConnectionEnded,
     HandshakeRefused,
@@ -38,7 +37,8 @@ from ibcm_bridge.lab.outcomes import (
     outcome,
     problems,
 )
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import RunningBridge
 from ibcm_bridge.lab.site_systems import SiteSystems

@@ -43,7 +43,7 @@ from ibcm_bridge.lab.client import load_credential
 from ibcm_bridge.lab.content import CHUNK, Answer, chunks, part
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import HERE, Namespace
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.records import RECORDED, Handshake, Received, Records
 from ibcm_bridge.lab.scep import Enrollment
 from ibcm_bridge.lab.sign_in import Believed, Heard, SignIn

@@ -16,7 +16,7 @@ from ibcm_bridge.inspection.response import ReadReply, ReplyFindings, judge_repl
 from ibcm_bridge.inspection.subject import Findings
 from ibcm_bridge.lab import ccm, documents, signing
 from ibcm_bridge.lab.answers import ASSIGNMENTS, registration_response
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.document import Document, Place, read_document
 from ibcm_bridge.messages.registration import read_registration

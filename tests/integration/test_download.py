@@ -14,7 +14,7 @@ from ibcm_bridge.lab.content import CHUNK, content
 from ibcm_bridge.lab.site_systems import SiteSystems
 
 if TYPE_CHECKING:
-    from ibcm_bridge.lab.pki import LabPki
+    from ibcm_bridge.lab.pki.authorities import LabPki
     from tests.integration.conftest import Credentials, Lab, Peer, RawSiteSystem
 
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"

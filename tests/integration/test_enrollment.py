@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ibcm_bridge.lab import cms, scep
-from ibcm_bridge.lab.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.running import BRIDGED, free_port
 
 if TYPE_CHECKING:

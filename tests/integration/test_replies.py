@@ -14,7 +14,7 @@ import yaml
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.client import Reply
-from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.running import RunningBridge
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from ibcm_bridge.lab.files import shipped_policy, with_ports
+from ibcm_bridge.lab.pki.files import shipped_policy, with_ports
 from ibcm_bridge.lab.running import RunningBridge, free_ports
 from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.lab.stand_ins import STAND_INS
 
 if TYPE_CHECKING:
-    from ibcm_bridge.lab.pki import LabPki
+    from ibcm_bridge.lab.pki.authorities import LabPki
     from tests.integration.conftest import Lab, Peer, RawSiteSystem
 
     type Command = Callable[..., subprocess.CompletedProcess[str]]

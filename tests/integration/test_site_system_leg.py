@@ -14,13 +14,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab import ccm, certificates
+from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.client import Reply
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki import certificates
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.running import free_port
 
 if TYPE_CHECKING:
-    from ibcm_bridge.lab.certificates import Credential
+    from ibcm_bridge.lab.pki.certificates import Credential
     from tests.integration.conftest import Lab, Peer, RawSiteSystem
 
 NAME = "bridge.internet.example"

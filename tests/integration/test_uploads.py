@@ -21,7 +21,7 @@ from ibcm_bridge.lab.client import LabClient, Reply, Request
 from ibcm_bridge.lab.uploads import SESSION, Upload
 
 if TYPE_CHECKING:
-    from ibcm_bridge.lab.certificates import Credential
+    from ibcm_bridge.lab.pki.certificates import Credential
 
     from .conftest import Lab
 

@@ -23,7 +23,7 @@ from ibcm_bridge.lab.running import BRIDGED, RunningBridge
 from ibcm_bridge.lab.site_systems import SiteSystems
 
 if TYPE_CHECKING:
-    from ibcm_bridge.lab.pki import LabPki
+    from ibcm_bridge.lab.pki.authorities import LabPki
     from tests.integration.conftest import Credentials, Lab
 
 pytestmark = pytest.mark.skipif(

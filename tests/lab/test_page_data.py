@@ -20,7 +20,7 @@ from ibcm_bridge.lab.outcomes import Outcome, Result, Seen, outcome
 from ibcm_bridge.lab.page.data import MAX_VIEW, card, details, sent, summary
 from ibcm_bridge.lab.page.guard import Guard
 from ibcm_bridge.lab.page.traffic import traffic_line
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.requirements import REQUIREMENTS
 
 TUNNEL_RECORD = {

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from ibcm_bridge.lab.certificates import ISSUING_CRL_URL, ORGANIZATION, Credential
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import ISSUING_CRL_URL, ORGANIZATION, Credential
 
 NOW = datetime(2026, 1, 15, 12, 0, 0, tzinfo=UTC)
 CLIENT = "sslclient"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.lab import running
-from ibcm_bridge.lab.files import shipped_policy, with_ports
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.files import shipped_policy, with_ports
 from ibcm_bridge.lab.running import TLS_PORT, RunningBridge, free_ports
 from ibcm_bridge.lab.site_systems import Address
 

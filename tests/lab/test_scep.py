@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
 
 from ibcm_bridge.lab import cms, scep
-from ibcm_bridge.lab.certificates import Credential, rsa_key
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import Credential, rsa_key
 from ibcm_bridge.lab.scep import Enrollment
 
 NAME = "pc9.corp.example"

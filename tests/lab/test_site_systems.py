@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from ibcm_bridge.lab import ccm, cms, scep
-from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import (
     ConnectionEnded,
     HandshakeRefused,
@@ -30,7 +29,8 @@ from ibcm_bridge.lab.client import (
 )
 from ibcm_bridge.lab.content import CHUNK, NAMED, content
 from ibcm_bridge.lab.documents import inventory_report, registration_request
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.records import Handshake
 from ibcm_bridge.lab.site_systems import Address, SiteSystems
 from ibcm_bridge.lab.stand_ins import STAND_INS, Demand

@@ -17,7 +17,7 @@ from ibcm_bridge.lab.asked import Asked, place
 from ibcm_bridge.lab.client import Reply, Request
 from ibcm_bridge.lab.content import Answer
 from ibcm_bridge.lab.device import Device
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.update_point import OPERATIONS, software_update_point
 from ibcm_bridge.lab.update_scan import SCAN
 from ibcm_bridge.policy.soap_actions import SoapService

@@ -27,7 +27,7 @@ from ibcm_bridge.lab import ccm, documents, life_cycle
 from ibcm_bridge.lab.client import Reply, Request
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.life_cycle import LIFE, UPDATE_LOCATION, Step, answered
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.registered import client_guid
 from ibcm_bridge.lab.replies import MessageReplies
 from ibcm_bridge.lab.writing import DECLARATION, ONE_BY_ONE, Empty, Writing

@@ -11,7 +11,7 @@ import pytest
 from ibcm_bridge.addons.tls.verification import verify_authority
 from ibcm_bridge.commands.check.findings import Level
 from ibcm_bridge.commands.check.policy import check_policy
-from ibcm_bridge.lab.pki import LabPki
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.policy_file import load_policy, shipped_roles
 from ibcm_bridge.policy_file.rows import Because, MessagesRow, UploadsRow
 

@@ -17,7 +17,7 @@ import pytest
 from ibcm_bridge.commands import identity as command
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.identity.bindings import Binding, Source
-from ibcm_bridge.lab.files import shipped_policy
+from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.storage.binding_registry import Registry
 from tests.little_room import ON_UNIX, largest_file
 

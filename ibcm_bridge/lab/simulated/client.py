@@ -16,7 +16,6 @@ from enum import StrEnum
 from random import Random
 
 from ibcm_bridge.lab import updates
-from ibcm_bridge.lab.certificates import Credential
 from ibcm_bridge.lab.client import Reply, Request
 from ibcm_bridge.lab.device import Device, fallback_status
 from ibcm_bridge.lab.life_cycle import (
@@ -28,6 +27,7 @@ from ibcm_bridge.lab.life_cycle import (
     Step,
     live,
 )
+from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.simulated.connections import NO_ANSWER, Connections
 from ibcm_bridge.lab.simulated.download import AGENT, Download, DownloadError
 from ibcm_bridge.lab.simulated.finding import Picks

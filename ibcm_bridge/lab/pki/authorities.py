@@ -19,7 +19,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from ibcm_bridge.lab.certificates import (
+from ibcm_bridge.lab.pki.certificates import (
     AGENT,
     CLIENT,
     SERVER,
