@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from benchmarks.load import Job
 from benchmarks.proxies import Borne, Proxies, Target, running_proxies
-from ibcm_bridge.lab import ccm, documents
-from ibcm_bridge.lab.client import request_bytes
+from ibcm_bridge.lab.protocol import ccm, documents
+from ibcm_bridge.lab.protocol.client import request_bytes
 from ibcm_bridge.lab.running import BRIDGED
 
 BRIDGE = "bridge"

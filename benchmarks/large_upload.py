@@ -23,11 +23,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.processes import forget_peak_memory, memory
-from ibcm_bridge.lab.client import LabClient
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.protocol.client import LabClient
+from ibcm_bridge.lab.protocol.uploads import Upload
 from ibcm_bridge.lab.running import BRIDGED, RunningBridge
 from ibcm_bridge.lab.site_systems import Address, SiteSystems
-from ibcm_bridge.lab.uploads import Upload
 
 SIZE = 67_108_864
 FRAGMENT = 4_194_304

@@ -20,7 +20,7 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.readers import look
 from ibcm_bridge.inspection.subject import Subject
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.policy.bodies import BodyRule, Inspection
 
 PERIOD_SECONDS = 0.002

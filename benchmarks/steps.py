@@ -39,9 +39,9 @@ from ibcm_bridge.identity.claims import Claim, Signed, read_claim
 from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.response import ReadReply, ReplyFindings, judge_reply, read_reply
-from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
+from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.document import read_document
 from ibcm_bridge.messages.multipart import Part, read_multipart

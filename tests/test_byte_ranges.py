@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.lab.content import VALIDATORS, Answer, part
+from ibcm_bridge.lab.protocol.content import VALIDATORS, Answer, part
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.byte_ranges import MAX_RANGES, PART_BYTES, ByteRanges, read_byte_ranges
 from ibcm_bridge.request.head import RequestHead

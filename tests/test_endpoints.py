@@ -11,7 +11,7 @@ import pytest
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.inspection.message_rules import judge_message
-from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.policy.endpoints import Endpoint, EndpointTable
 from ibcm_bridge.policy.roles import RoleTable

@@ -6,10 +6,10 @@ from typing import TypedDict
 
 from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.cases import BRIDGE, MP_TUNNEL, Client
-from ibcm_bridge.lab.client import Request
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing
 from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.policy.addresses import shown
 from ibcm_bridge.policy.publications import (
     BridgePublication,

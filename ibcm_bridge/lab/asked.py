@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from posixpath import normpath
 from urllib.parse import unquote
 
-from ibcm_bridge.lab.content import Answer
+from ibcm_bridge.lab.protocol.content import Answer
 
 READING = {"GET", "HEAD"}
 XML = {"Content-Type": "text/xml"}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 
-from ibcm_bridge.lab import updates
 from ibcm_bridge.lab.case_requests import MakeRequest, Senders, plain
 from ibcm_bridge.lab.cases import OK, Case, Client, Expected, Far, Way, refused
-from ibcm_bridge.lab.client import Request
 from ibcm_bridge.lab.demo_policy import UPDATE_TUNNEL
+from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol.client import Request
+from ibcm_bridge.lab.protocol.updates import CLIENT, NAMESPACES, REPORTING
 from ibcm_bridge.lab.running import BRIDGED, UPDATE_PORT
-from ibcm_bridge.lab.updates import CLIENT, NAMESPACES, REPORTING
 
 
 def _scan(_who: Senders) -> Request:

@@ -8,11 +8,11 @@ import uuid
 import zipfile
 import zlib
 
-from ibcm_bridge.lab import documents
 from ibcm_bridge.lab.case_requests import MakeRequest, Senders, eicar
 from ibcm_bridge.lab.cases import OK, Case, Client, Far, refused
-from ibcm_bridge.lab.client import Request
-from ibcm_bridge.lab.uploads import Upload
+from ibcm_bridge.lab.protocol import documents
+from ibcm_bridge.lab.protocol.client import Request
+from ibcm_bridge.lab.protocol.uploads import Upload
 
 FRAGMENTS = 3
 _OWN = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 9562, appendix A

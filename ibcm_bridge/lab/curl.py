@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibcm_bridge.lab.cases import Way
-from ibcm_bridge.lab.client import Request
+from ibcm_bridge.lab.protocol.client import Request
 
 
 @dataclass(frozen=True)

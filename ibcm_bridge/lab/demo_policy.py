@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-from ibcm_bridge.lab.answers import PUBLISHED
 from ibcm_bridge.lab.cases import Way
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
+from ibcm_bridge.lab.protocol.answers import PUBLISHED
 from ibcm_bridge.lab.running import TLS_PORT, TUNNELED
 from ibcm_bridge.lab.stand_ins import STAND_INS
 

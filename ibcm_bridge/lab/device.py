@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from ibcm_bridge.lab import ccm, documents, signing
-from ibcm_bridge.lab.client import Request
 from ibcm_bridge.lab.pki.certificates import Credential
-from ibcm_bridge.lab.writing import SDK, Writing
+from ibcm_bridge.lab.protocol import ccm, documents, signing
+from ibcm_bridge.lab.protocol.client import Request
+from ibcm_bridge.lab.protocol.writing import SDK, Writing
 
 Clock = Callable[[], datetime]
 

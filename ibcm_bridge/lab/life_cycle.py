@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 from xml.etree import ElementTree as ET
 
-from ibcm_bridge.lab import ccm, documents, updates
-from ibcm_bridge.lab.answers import POLICIES
-from ibcm_bridge.lab.client import Reply, Request
-from ibcm_bridge.lab.content import content
 from ibcm_bridge.lab.device import AGENT, Device, posted
-from ibcm_bridge.lab.uploads import Upload
+from ibcm_bridge.lab.protocol import ccm, documents, updates
+from ibcm_bridge.lab.protocol.answers import POLICIES
+from ibcm_bridge.lab.protocol.client import Reply, Request
+from ibcm_bridge.lab.protocol.content import content
+from ibcm_bridge.lab.protocol.uploads import Upload
 
 type Good = Callable[[Reply], bool]
 type Learns = Callable[[Device, Reply], Device]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from ibcm_bridge.lab import updates
-from ibcm_bridge.lab.content import content
 from ibcm_bridge.lab.namespaces import HERE, Namespace
+from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol.content import content
 from ibcm_bridge.lab.served import Served
 from ibcm_bridge.os_errors import listening_at
 

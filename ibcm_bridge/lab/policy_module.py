@@ -11,7 +11,7 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from ibcm_bridge.lab.asked import ANYTHING, HTML, NOT_FOUND, READING, TEXT, Asked
-from ibcm_bridge.lab.content import Answer
+from ibcm_bridge.lab.protocol.content import Answer
 from ibcm_bridge.lab.scep import CAPABILITIES, PASSWORD, Enrollment
 
 NO_MESSAGE = Answer(500, b"not a message of SCEP", TEXT)

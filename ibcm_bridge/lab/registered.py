@@ -13,9 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.lab.answers import registration_response
-from ibcm_bridge.lab.ccm import Message
-from ibcm_bridge.lab.signing import smsid, terminated, verifies
+from ibcm_bridge.lab.protocol.answers import registration_response
+from ibcm_bridge.lab.protocol.ccm import Message
+from ibcm_bridge.lab.protocol.signing import smsid, terminated, verifies
 
 REGISTERED, PENDING, ERROR = 0, 1, 3
 """Status of an answer to a registration (3.1)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from xml.etree import ElementTree as ET
 
-from ibcm_bridge.lab import answers, ccm
+from ibcm_bridge.lab.protocol import answers, ccm
 from ibcm_bridge.lab.registered import Registered
 
 

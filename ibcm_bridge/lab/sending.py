@@ -16,16 +16,6 @@ from cryptography import x509
 
 from ibcm_bridge.lab.case_requests import RANGE, Senders
 from ibcm_bridge.lab.cases import Case, Client, Way, senders
-from ibcm_bridge.lab.client import (
-    ConnectionEnded,
-    HandshakeRefused,
-    LabClient,
-    Reply,
-    Request,
-    plaintext_request,
-    request_bytes,
-)
-from ibcm_bridge.lab.content import content
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.outcomes import (
     Answer,
@@ -39,10 +29,20 @@ from ibcm_bridge.lab.outcomes import (
 )
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol.client import (
+    ConnectionEnded,
+    HandshakeRefused,
+    LabClient,
+    Reply,
+    Request,
+    plaintext_request,
+    request_bytes,
+)
+from ibcm_bridge.lab.protocol.content import content
+from ibcm_bridge.lab.protocol.uploads import SESSION
 from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import RunningBridge
 from ibcm_bridge.lab.site_systems import SiteSystems
-from ibcm_bridge.lab.uploads import SESSION
 
 
 class SeveralNames:

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ibcm_bridge.lab import updates
-from ibcm_bridge.lab.client import Reply, Request
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.life_cycle import Good, Learns, Step
+from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol.client import Reply, Request
 
 
 def called(result: str) -> Good:

@@ -49,11 +49,17 @@ from ibcm_bridge.addons.run import serve
 from ibcm_bridge.addons.tls.held_trust import utc_now
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
-from ibcm_bridge.lab import ccm, documents
-from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient, Reply, _alert
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.pki.files import shipped_policy, with_ports
+from ibcm_bridge.lab.protocol import ccm, documents
+from ibcm_bridge.lab.protocol.client import (
+    ConnectionEnded,
+    HandshakeRefused,
+    LabClient,
+    Reply,
+    _alert,
+)
 from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.policy.policy import Limits, Policy
 from ibcm_bridge.policy.publications import BridgePublication, TunnelPublication

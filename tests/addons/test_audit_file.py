@@ -12,7 +12,7 @@ import pytest
 
 from ibcm_bridge.addons.audit import file as audit_file
 from ibcm_bridge.addons.audit.file import AuditFile
-from ibcm_bridge.lab.client import Reply
+from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.policy.policy import WhenUnwritable
 from tests.addons.conftest import GOOD, Lab, Running, answer, wait_for
 

@@ -17,7 +17,7 @@ from mitmproxy.io import FlowWriter
 from mitmproxy.test import taddons, tflow
 
 from ibcm_bridge.addons import ccm_views
-from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.replies import MessageReplies
 
 TYPE = ccm.CONTENT_TYPE

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.policy_file import shipped_roles

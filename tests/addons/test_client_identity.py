@@ -15,7 +15,7 @@ from ibcm_bridge.addons.hooks.client_identity import ClientIdentity
 from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.identity.bindings import Binding, Source
-from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
 from ibcm_bridge.storage.binding_registry import Registry
 

@@ -43,10 +43,10 @@ from ibcm_bridge.addons.tls import client_leg, verification, verify_callback
 from ibcm_bridge.addons.web import web_server
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
-from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.site_system_leg.response_body import ResponseBody
 from ibcm_bridge.site_system_leg.response_head import BodyEnd

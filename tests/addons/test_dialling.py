@@ -20,7 +20,7 @@ from ibcm_bridge.addons.layers.exchange import ExchangeLayer
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
-from ibcm_bridge.lab.client import LabClient, Reply, plaintext_request
+from ibcm_bridge.lab.protocol.client import LabClient, Reply, plaintext_request
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.trust import Credential
 

@@ -16,11 +16,11 @@ from ibcm_bridge.audit import record as audit
 from ibcm_bridge.commands.explain.circumstances import circumstances
 from ibcm_bridge.commands.explain.explain import explain
 from ibcm_bridge.commands.explain.question import Url, described
-from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.case_requests import eicar
-from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, plaintext_request
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol import ccm
+from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, plaintext_request
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Trust

@@ -36,7 +36,7 @@ from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.addons.tls import verify_callback
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.lab.client import Reply
+from ibcm_bridge.lab.protocol.client import Reply
 
 from .conftest import (
     BRIDGED,

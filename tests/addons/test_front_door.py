@@ -16,7 +16,7 @@ from ibcm_bridge.addons.hooks.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.layers import front_door
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.lab.client import load_credential, plaintext_request
+from ibcm_bridge.lab.protocol.client import load_credential, plaintext_request
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.request.memory_budget import Budget
 

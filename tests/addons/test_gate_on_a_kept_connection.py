@@ -16,7 +16,7 @@ from mitmproxy.http import Headers, HTTPFlow, Response
 
 from ibcm_bridge.addons.connections import Exchange, attach_exchange, exchange_of
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.lab.client import LabClient, Reply
+from ibcm_bridge.lab.protocol.client import LabClient, Reply
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.request.memory_budget import Budget
 
 from .conftest import BRIDGED, GUID, LIMITS, ExchangeDriver

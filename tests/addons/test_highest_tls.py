@@ -15,9 +15,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
 from ibcm_bridge.policy.roles import CertificatePolicy

@@ -17,7 +17,7 @@ from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.reports import Report
 from ibcm_bridge.inspection.subject import Findings, Subject
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.uploads.session import StoredObject
 

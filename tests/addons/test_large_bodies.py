@@ -16,8 +16,8 @@ import pytest
 
 from ibcm_bridge.addons.engines import inspection_workers
 from ibcm_bridge.inspection.body import SMALL
-from ibcm_bridge.lab import ccm, documents
-from ibcm_bridge.lab.client import LabClient, Reply, request_bytes
+from ibcm_bridge.lab.protocol import ccm, documents
+from ibcm_bridge.lab.protocol.client import LabClient, Reply, request_bytes
 
 from .conftest import BRIDGED, GOOD, GUID, Lab, Running, answer, wait_for
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ibcm_bridge.lab import ccm
-from ibcm_bridge.lab.client import LabClient, Reply
+from ibcm_bridge.lab.protocol import ccm
+from ibcm_bridge.lab.protocol.client import LabClient, Reply
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import ClamAv
 from tests.clamd import MARKER, NAME, running_clamd

@@ -28,8 +28,8 @@ from ibcm_bridge.commands.explain.circumstances import circumstances
 from ibcm_bridge.commands.explain.explain import explain
 from ibcm_bridge.commands.explain.question import described, read_url
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab.client import load_credential
 from ibcm_bridge.lab.pki.certificates import Credential, PrivateKey
+from ibcm_bridge.lab.protocol.client import load_credential
 from ibcm_bridge.policy.trust import Trust
 
 from .conftest import BRIDGED, GOOD, SOON, Lab, Running, changed, wait_for

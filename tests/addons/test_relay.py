@@ -12,7 +12,7 @@ from mitmproxy.proxy import events
 
 from ibcm_bridge.addons.events import EndedTunnel
 from ibcm_bridge.addons.layers.tunnel import MAX_AHEAD, RelayLayer
-from ibcm_bridge.lab.client import Reply
+from ibcm_bridge.lab.protocol.client import Reply
 
 from .conftest import (
     GOOD,

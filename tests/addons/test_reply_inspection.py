@@ -11,7 +11,7 @@ import pytest
 from ibcm_bridge.addons.audit.trail import of_exchange
 from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.addons.layers import passing
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.messages.registration_reply import registration
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 

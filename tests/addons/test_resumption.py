@@ -16,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.addons.hooks.client_authentication import ClientAuthentication
-from ibcm_bridge.lab.client import load_credential, request_bytes
 from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol.client import load_credential, request_bytes
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Revocation, Trust
 

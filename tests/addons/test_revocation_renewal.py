@@ -20,8 +20,8 @@ from ibcm_bridge.addons.renewal import crl_fetch
 from ibcm_bridge.addons.renewal.crl_fetch import Fetch
 from ibcm_bridge.addons.renewal.revocation_renewal import RevocationRenewal, stopped
 from ibcm_bridge.addons.tls.held_trust import HeldTrust
-from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.policy.trust import CrlFetch, Revocation, Trust
 
 from .conftest import GOOD, SOON, Lab, Running, bridged_publication, changed, wait_for

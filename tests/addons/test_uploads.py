@@ -15,9 +15,9 @@ import pytest
 from ibcm_bridge.addons.layers import exchange
 from ibcm_bridge.addons.layers.exchange import ExchangeLayer
 from ibcm_bridge.lab.case_requests import eicar
-from ibcm_bridge.lab.client import ConnectionEnded, LabClient, Reply, Request
-from ibcm_bridge.lab.content import Answer
-from ibcm_bridge.lab.uploads import SESSION, Upload, UploadServer
+from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Reply, Request
+from ibcm_bridge.lab.protocol.content import Answer
+from ibcm_bridge.lab.protocol.uploads import SESSION, Upload, UploadServer
 from ibcm_bridge.storage.upload_spool import Spool, SpoolError
 
 from .conftest import SOON, Panic, Running, wait_for

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.lab.client import load_credential
+from ibcm_bridge.lab.protocol.client import load_credential
 
 from .conftest import BRIDGED, SOON, Lab, Running
 

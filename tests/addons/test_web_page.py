@@ -25,9 +25,9 @@ from ibcm_bridge.addons.layers.display import shown_request
 from ibcm_bridge.addons.web import redacted_flows, web_page
 from ibcm_bridge.addons.web.web_page import Kept, WebPage
 from ibcm_bridge.audit.redacted_heads import redacted
-from ibcm_bridge.lab import ccm, documents
-from ibcm_bridge.lab.client import HandshakeRefused, Reply
-from ibcm_bridge.lab.signing import identification_headers
+from ibcm_bridge.lab.protocol import ccm, documents
+from ibcm_bridge.lab.protocol.client import HandshakeRefused, Reply
+from ibcm_bridge.lab.protocol.signing import identification_headers
 from ibcm_bridge.request.head import RequestHead
 
 from .conftest import DENIED, FROM_DP, GOOD, GUID, TUNNELED, Lab, Panic, Running, message, wait_for

@@ -13,7 +13,7 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.readers import look
 from ibcm_bridge.inspection.subject import Findings, Subject
 from ibcm_bridge.inspection.uploaded_object import object_views
-from ibcm_bridge.lab import documents, updates
+from ibcm_bridge.lab.protocol import documents, updates
 from ibcm_bridge.messages.propfind import read_propfind
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.request.bits_packet import Packet, PacketType, read_packet

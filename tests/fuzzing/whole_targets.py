@@ -14,9 +14,9 @@ from ibcm_bridge.inspection.message_facts import message_facts
 from ibcm_bridge.inspection.reports import Report, read_report, write_report
 from ibcm_bridge.inspection.response import ReadReply, ReplyFindings, judge_reply, read_reply
 from ibcm_bridge.inspection.subject import Findings
-from ibcm_bridge.lab import ccm, documents, signing
-from ibcm_bridge.lab.answers import ASSIGNMENTS, registration_response
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.protocol import ccm, documents, signing
+from ibcm_bridge.lab.protocol.answers import ASSIGNMENTS, registration_response
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.document import Document, Place, read_document
 from ibcm_bridge.messages.registration import read_registration

@@ -8,8 +8,8 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.body import Inspected, inspect
-from ibcm_bridge.lab import ccm
-from ibcm_bridge.lab.documents import inventory_report, location_request, policy_request
+from ibcm_bridge.lab.protocol import ccm
+from ibcm_bridge.lab.protocol.documents import inventory_report, location_request, policy_request
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 

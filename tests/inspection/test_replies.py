@@ -20,8 +20,8 @@ from ibcm_bridge.inspection.response import (
     judge_reply,
     read_reply,
 )
-from ibcm_bridge.lab import ccm
-from ibcm_bridge.lab.answers import ASSIGNMENTS, BARE, ROOTS, authority
+from ibcm_bridge.lab.protocol import ccm
+from ibcm_bridge.lab.protocol.answers import ASSIGNMENTS, BARE, ROOTS, authority
 from ibcm_bridge.messages.ccm_reply import CcmReply
 from ibcm_bridge.messages.registration_reply import (
     RegistrationReply,

@@ -24,7 +24,7 @@ from ibcm_bridge.inspection.reports import (
     write_report,
 )
 from ibcm_bridge.inspection.subject import Findings, Subject
-from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.policy.endpoints import EndpointTable
 from ibcm_bridge.request.authorization import Authorized

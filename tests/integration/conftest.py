@@ -35,12 +35,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
-from ibcm_bridge.lab import ccm, documents, signing
-from ibcm_bridge.lab.client import LabClient, Reply, load_credential, request_bytes
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.pki.files import shipped_policy
+from ibcm_bridge.lab.protocol import ccm, documents, signing
+from ibcm_bridge.lab.protocol.client import LabClient, Reply, load_credential, request_bytes
 from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import BRIDGED, RunningBridge
 from ibcm_bridge.lab.site_systems import Address, SiteSystems

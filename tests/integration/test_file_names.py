@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab.content import NAMED, SETUP
 from ibcm_bridge.lab.life_cycle import listing
+from ibcm_bridge.lab.protocol.content import NAMED, SETUP
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab

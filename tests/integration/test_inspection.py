@@ -9,10 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab.protocol import ccm, documents
 
 if TYPE_CHECKING:
-    from ibcm_bridge.lab.client import Reply
+    from ibcm_bridge.lab.protocol.client import Reply
     from tests.integration.conftest import Lab
 
 GUID = "5EC2E700-0000-4000-8000-0000000000AA"

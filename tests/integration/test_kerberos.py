@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ibcm_bridge.lab.answers import USER_POLICY
-from ibcm_bridge.lab.client import Request
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.protocol.answers import USER_POLICY
+from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.lab.running import BRIDGED, free_port
 from ibcm_bridge.lab.site_systems import SiteSystems
 from ibcm_bridge.lab.windows_sign_in import WindowsSignIn, ntlm_users

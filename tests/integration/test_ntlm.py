@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import spnego
 
-from ibcm_bridge.lab import documents
-from ibcm_bridge.lab.answers import ERROR_PAGE, USER_POLICY
-from ibcm_bridge.lab.client import LabClient, Reply, Request
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.life_cycle import document
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.protocol import documents
+from ibcm_bridge.lab.protocol.answers import ERROR_PAGE, USER_POLICY
+from ibcm_bridge.lab.protocol.client import LabClient, Reply, Request
 from ibcm_bridge.lab.registered import client_guid
 from ibcm_bridge.lab.running import BRIDGED, free_port
 from ibcm_bridge.lab.site_systems import SiteSystems

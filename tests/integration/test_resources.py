@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.protocol import ccm
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab

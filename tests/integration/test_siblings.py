@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ibcm_bridge.lab.client import LabClient
+from ibcm_bridge.lab.protocol.client import LabClient
 from ibcm_bridge.lab.running import BRIDGED, TLS_PORT, UPDATE_PORT, free_port
 from ibcm_bridge.lab.stand_ins import STAND_INS
 

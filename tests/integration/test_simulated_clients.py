@@ -12,13 +12,13 @@ from random import Random
 
 import pytest
 
-from ibcm_bridge.lab import updates
-from ibcm_bridge.lab.answers import INTRANET, PUBLISHED
-from ibcm_bridge.lab.content import content
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.life_cycle import LIFE, MANAGEMENT_POINTS, POLICY_REQUEST, REGISTRATION
 from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.lab.pki.certificates import computer_of
+from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol.answers import INTRANET, PUBLISHED
+from ibcm_bridge.lab.protocol.content import content
 from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.simulated.client import Result, SimulatedClient, Took
 from ibcm_bridge.lab.simulated.crowd import MAKING, Crowd

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab import ccm
-from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.protocol import ccm
+from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.lab.running import free_port
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab import ccm
-from ibcm_bridge.lab.answers import authority
+from ibcm_bridge.lab.protocol import ccm
+from ibcm_bridge.lab.protocol.answers import authority
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab

@@ -14,7 +14,7 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.protocol import ccm
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab

@@ -17,8 +17,8 @@ import pytest
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.case_requests import eicar
-from ibcm_bridge.lab.client import LabClient, Reply, Request
-from ibcm_bridge.lab.uploads import SESSION, Upload
+from ibcm_bridge.lab.protocol.client import LabClient, Reply, Request
+from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
 
 if TYPE_CHECKING:
     from ibcm_bridge.lab.pki.certificates import Credential

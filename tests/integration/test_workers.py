@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab import ccm, documents
-from ibcm_bridge.lab.client import LabClient, Reply
+from ibcm_bridge.lab.protocol import ccm, documents
+from ibcm_bridge.lab.protocol.client import LabClient, Reply
 from ibcm_bridge.lab.running import BRIDGED, RunningBridge
 from ibcm_bridge.lab.site_systems import SiteSystems
 

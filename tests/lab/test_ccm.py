@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from ibcm_bridge.lab import ccm, documents, signing
+from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.lab.replies import MessageReplies
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"

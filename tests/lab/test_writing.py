@@ -23,14 +23,15 @@ from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.lab import ccm, documents, life_cycle
-from ibcm_bridge.lab.client import Reply, Request
+from ibcm_bridge.lab import life_cycle
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.life_cycle import LIFE, UPDATE_LOCATION, Step, answered
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.protocol import ccm, documents
+from ibcm_bridge.lab.protocol.client import Reply, Request
+from ibcm_bridge.lab.protocol.writing import DECLARATION, ONE_BY_ONE, Empty, Writing
 from ibcm_bridge.lab.registered import client_guid
 from ibcm_bridge.lab.replies import MessageReplies
-from ibcm_bridge.lab.writing import DECLARATION, ONE_BY_ONE, Empty, Writing
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.roles import RoleTable

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.lab import ccm
-from ibcm_bridge.lab.answers import ASSIGNMENTS
+from ibcm_bridge.lab.protocol import ccm
+from ibcm_bridge.lab.protocol.answers import ASSIGNMENTS
 from ibcm_bridge.lab.replies import MessageReplies
 from ibcm_bridge.messages import ccm_reply
 from ibcm_bridge.messages.ccm_reply import MAX_DOCUMENTS, MAX_HOOKS, CcmReply, read_ccm_reply

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.lab import documents
+from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.messages.document import Document, Place, read_document
 from ibcm_bridge.messages.limits import MAX_DEPTH
 

@@ -18,8 +18,8 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.message_facts import MessageFacts, message_facts
 from ibcm_bridge.inspection.reports import Report, read_report, write_report
 from ibcm_bridge.inspection.subject import Findings
-from ibcm_bridge.lab import ccm, documents
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.document import Place
 from ibcm_bridge.messages.limits import MAX_SLICES, MAX_VALUES

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.messages.msg_header import MsgHeader, read_header
 
 from .making import ENCODED, Encode

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.lab import documents
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.messages.document import Document, read_document
 from ibcm_bridge.messages.registration import Registration, read_registration
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.lab import signing
+from ibcm_bridge.lab.protocol import signing
 from ibcm_bridge.messages.signatures import (
     MAX_KEY_BITS,
     MIN_KEY_BITS,

@@ -13,9 +13,9 @@ from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.body import Inspected, inspect
-from ibcm_bridge.lab import ccm
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead

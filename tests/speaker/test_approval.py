@@ -16,7 +16,7 @@ from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.identity.approval import Approved, Signature, approve
 from ibcm_bridge.identity.bindings import Binding, Source, Standing
 from ibcm_bridge.inspection.body import Inspected
-from ibcm_bridge.lab import ccm, documents, signing
+from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
 
 from .conftest import GUID, NOW, OTHER, Computer, Get, Message

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
-from ibcm_bridge.lab import ccm, documents, signing
+from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.messages.client_guid import read_guid
 
 from .conftest import GUID, OTHER, Computer, Get, Message

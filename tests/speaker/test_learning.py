@@ -11,7 +11,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.identity.learning import accepted, recognized
-from ibcm_bridge.lab import documents
+from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.policy.message_rules import MessageRules, Renewal
 
 from .conftest import GUID, NOW, OTHER, Computer, Message

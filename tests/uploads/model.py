@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.lab.content import Answer
-from ibcm_bridge.lab.uploads import PROTOCOL, UploadServer
+from ibcm_bridge.lab.protocol.content import Answer
+from ibcm_bridge.lab.protocol.uploads import PROTOCOL, UploadServer
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
 from ibcm_bridge.storage.upload_spool import Spool, SpoolLimits, read_object
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement, read_acknowledgement

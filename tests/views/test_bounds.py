@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.views import MAX_BODY, Message, rendered
 from ibcm_bridge.messages.views.concealing import Kind, conceal
 from ibcm_bridge.messages.views.page import MAX_ELEMENTS, MAX_TEXT, MAX_VALUE, Page

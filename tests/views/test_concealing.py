@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 
-from ibcm_bridge.lab import ccm
+from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.messages.views import Message, rendered
 from ibcm_bridge.messages.views.concealing import MAX_TEXT, Kind, conceal, kind_of_name
 

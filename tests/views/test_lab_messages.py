@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ibcm_bridge.lab import answers, ccm, documents
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.protocol import answers, ccm, documents
 from ibcm_bridge.messages.views import Message, rendered
 
 TYPE = ccm.CONTENT_TYPE.encode()

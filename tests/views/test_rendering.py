@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from ibcm_bridge.lab import ccm, documents
+from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.views import Message, recognized, rendered
 
 TYPE = ccm.CONTENT_TYPE.encode()

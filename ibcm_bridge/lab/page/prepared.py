@@ -13,9 +13,9 @@ from typing import Any
 from ibcm_bridge.lab import curl
 from ibcm_bridge.lab.case_requests import Senders
 from ibcm_bridge.lab.cases import Case, Client, Way
-from ibcm_bridge.lab.client import Request
 from ibcm_bridge.lab.page.data import sent
 from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol.client import Request
 
 _SESSION = "Each packet of an upload names the session that the answer before it began."
 

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 from ibcm_bridge.lab.case_table import FAMILIES
 from ibcm_bridge.lab.cases import BRIDGE, DP_TUNNEL, MP_TUNNEL, Case, Client, Way
-from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient, Request
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.faults import FAULTS
 from ibcm_bridge.lab.life_cycle import LIFE, live
@@ -28,6 +27,7 @@ from ibcm_bridge.lab.page import data
 from ibcm_bridge.lab.page.prepared import Preparing
 from ibcm_bridge.lab.page.traffic import traffic_line
 from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, LabClient, Request
 from ibcm_bridge.lab.sending import SeveralNames
 
 logger = logging.getLogger(__name__)

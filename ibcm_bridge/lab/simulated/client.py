@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 
-from ibcm_bridge.lab import updates
-from ibcm_bridge.lab.client import Reply, Request
 from ibcm_bridge.lab.device import Device, fallback_status
 from ibcm_bridge.lab.life_cycle import (
     CONTENT_LOCATION,
@@ -28,6 +26,8 @@ from ibcm_bridge.lab.life_cycle import (
     live,
 )
 from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol.client import Reply, Request
 from ibcm_bridge.lab.simulated.connections import NO_ANSWER, Connections
 from ibcm_bridge.lab.simulated.download import AGENT, Download, DownloadError
 from ibcm_bridge.lab.simulated.finding import Picks

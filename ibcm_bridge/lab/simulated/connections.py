@@ -6,8 +6,14 @@ import http.client
 import ssl
 from contextlib import suppress
 
-from ibcm_bridge.lab.client import ConnectionEnded, HandshakeRefused, LabClient, Reply, Request
 from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol.client import (
+    ConnectionEnded,
+    HandshakeRefused,
+    LabClient,
+    Reply,
+    Request,
+)
 from ibcm_bridge.lab.simulated.network import Host, Network, Unreachable
 
 NO_ANSWER = (

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from ibcm_bridge.lab.client import LabClient, Reply, Request
+from ibcm_bridge.lab.protocol.client import LabClient, Reply, Request
 
 AGENT = ("User-Agent", "Microsoft BITS/7.8")
 PART = 1024 * 1024

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from xml.etree import ElementTree as ET
 
-from ibcm_bridge.lab.client import Reply
 from ibcm_bridge.lab.life_cycle import document
+from ibcm_bridge.lab.protocol.client import Reply
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from cryptography import x509
 
-from ibcm_bridge.lab.client import LabClient
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol.client import LabClient
 
 type Host = tuple[str, int]
 """A name or an address, and a port."""

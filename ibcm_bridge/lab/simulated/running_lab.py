@@ -14,14 +14,14 @@ from typing import Any, NamedTuple, Self
 
 from cryptography import x509
 
-from ibcm_bridge.lab import updates
-from ibcm_bridge.lab.answers import INTERNET, INTRANET
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespace, Namespaces
 from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential, computer_of
+from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol.answers import INTERNET, INTRANET
 from ibcm_bridge.lab.running import PLAINTEXT_PORT, TLS_PORT, UPDATE_PORT
 from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.installation import Installation, Mode

@@ -10,7 +10,7 @@ from html import unescape
 from typing import Self
 from urllib.parse import urlsplit
 
-from ibcm_bridge.lab.client import Reply
+from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, Host
 
 

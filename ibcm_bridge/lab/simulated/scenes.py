@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ibcm_bridge.lab import updates
 from ibcm_bridge.lab.life_cycle import LIFE, POLICY_REQUEST
+from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.simulated.client import SimulatedClient, Took
 from ibcm_bridge.lab.simulated.download import Download
 from ibcm_bridge.lab.simulated.installation import Mode

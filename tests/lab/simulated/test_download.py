@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ibcm_bridge.lab.client import Reply, Request
+from ibcm_bridge.lab.protocol.client import Reply, Request
 from ibcm_bridge.lab.simulated.download import PART, Download, DownloadError
 
 DATA = bytes(range(256)) * (3 * PART // 256) + b"the end"

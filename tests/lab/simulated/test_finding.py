@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from ibcm_bridge.lab import answers, ccm
-from ibcm_bridge.lab.client import Reply
+from ibcm_bridge.lab.protocol import answers, ccm
+from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.lab.simulated.finding import Picks
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known import Known

@@ -25,8 +25,8 @@ from xml.sax.saxutils import escape
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from ibcm_bridge.lab.signing import client_authentication_hook, smsid
-from ibcm_bridge.lab.writing import SDK, Writing
+from ibcm_bridge.lab.protocol.signing import client_authentication_hook, smsid
+from ibcm_bridge.lab.protocol.writing import SDK, Writing
 
 BOUNDARY = b"aAbBcCdDv1234567890VxXyYzZ"
 """The messaging SDK's RequestMimeBoundary; clients use it for every message (1.2)."""

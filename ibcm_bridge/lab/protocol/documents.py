@@ -9,9 +9,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from ibcm_bridge.lab.ccm import SENT_TIME
-from ibcm_bridge.lab.signing import SHA256_WITH_RSA, identification_headers, sign, smsid, terminated
-from ibcm_bridge.lab.writing import PLAIN, Writing
+from ibcm_bridge.lab.protocol.ccm import SENT_TIME
+from ibcm_bridge.lab.protocol.signing import (
+    SHA256_WITH_RSA,
+    identification_headers,
+    sign,
+    smsid,
+    terminated,
+)
+from ibcm_bridge.lab.protocol.writing import PLAIN, Writing
 
 PACKAGE = '<Package ID="LAB00001" Version="1" DeploymentFlags="0" />'
 

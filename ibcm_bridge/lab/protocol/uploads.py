@@ -12,8 +12,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ibcm_bridge.lab.client import Request
-from ibcm_bridge.lab.content import Answer
+from ibcm_bridge.lab.protocol.client import Request
+from ibcm_bridge.lab.protocol.content import Answer
 
 PROTOCOL = "{7df0354d-249b-430f-820d-3d2a9bef4931}"
 AGENT = "Microsoft BITS/7.8"

@@ -13,7 +13,7 @@ from uuid import UUID
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import quoteattr
 
-from ibcm_bridge.lab.ccm import SENT_TIME
+from ibcm_bridge.lab.protocol.ccm import SENT_TIME
 
 
 class Names(NamedTuple):

@@ -12,8 +12,8 @@ import hashlib
 from uuid import UUID
 from xml.sax.saxutils import escape
 
-from ibcm_bridge.lab.client import Request
-from ibcm_bridge.lab.content import content
+from ibcm_bridge.lab.protocol.client import Request
+from ibcm_bridge.lab.protocol.content import content
 
 VERSION = "1500.2600.10000.0"
 """Of the agent."""
