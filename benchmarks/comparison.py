@@ -28,7 +28,7 @@ from benchmarks.load import Job
 from benchmarks.proxies import Borne, Proxies, Target, running_proxies
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import request_bytes
-from ibcm_bridge.lab.running import BRIDGED
+from ibcm_bridge.lab.site_systems.published import BRIDGED
 
 BRIDGE = "bridge"
 TUNNEL = "tunnel"

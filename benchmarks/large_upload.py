@@ -26,8 +26,9 @@ from benchmarks.processes import forget_peak_memory, memory
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import LabClient
 from ibcm_bridge.lab.protocol.uploads import Upload
-from ibcm_bridge.lab.running import BRIDGED, RunningBridge
-from ibcm_bridge.lab.site_systems import Address, SiteSystems
+from ibcm_bridge.lab.running import RunningBridge
+from ibcm_bridge.lab.site_systems.published import BRIDGED
+from ibcm_bridge.lab.site_systems.site_systems import Address, SiteSystems
 
 SIZE = 67_108_864
 FRAGMENT = 4_194_304

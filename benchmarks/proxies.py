@@ -29,8 +29,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from benchmarks.load import Done, Job
 from benchmarks.processes import forget_peak_memory, memory, settled_processor_seconds
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.running import BRIDGED, TUNNELED, RunningBridge, free_port
-from ibcm_bridge.lab.site_systems import Address
+from ibcm_bridge.lab.running import RunningBridge, free_port
+from ibcm_bridge.lab.site_systems.published import BRIDGED, TUNNELED
+from ibcm_bridge.lab.site_systems.site_systems import Address
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30.0

@@ -6,7 +6,7 @@ from ibcm_bridge.lab import case_messages as say
 from ibcm_bridge.lab import case_requests as send
 from ibcm_bridge.lab.cases import DP_TUNNEL, OK, Case, Client, Expected, Far, Way, refused
 from ibcm_bridge.lab.demo_policy import CATALOG, CATALOG_TUNNEL, SCEP, SCEP_TUNNEL
-from ibcm_bridge.lab.running import PLAINTEXT_PORT
+from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT
 
 _FALLBACK = Way("fsp.internet.example", PLAINTEXT_PORT)
 _KEPT_BACK = Expected(Far.ANSWER_REFUSED, 502)

@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ibcm_bridge.lab import clamd
 from ibcm_bridge.lab.device import Device, fallback_status, posted
 from ibcm_bridge.lab.life_cycle import SECRET_POLICY, listing
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.answers import LEAKY_SITE
 from ibcm_bridge.lab.protocol.client import Request
+from ibcm_bridge.lab.site_systems import clamd
 
 CONTENT = "Content_5e2b7c1a-94d0-4b6e-8f3a-0c1d2e3f4a5b.1"
 PACKAGE = f"/SMS_DP_SMSPKG$/{CONTENT}/sccm?/setup/application.msi"

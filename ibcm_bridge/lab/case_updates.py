@@ -10,7 +10,7 @@ from ibcm_bridge.lab.demo_policy import UPDATE_TUNNEL
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.lab.protocol.updates import CLIENT, NAMESPACES, REPORTING
-from ibcm_bridge.lab.running import BRIDGED, UPDATE_PORT
+from ibcm_bridge.lab.site_systems.published import BRIDGED, UPDATE_PORT
 
 
 def _scan(_who: Senders) -> Request:

@@ -15,8 +15,8 @@ from ibcm_bridge.lab.case_requests import MakeRequest, Senders
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
-from ibcm_bridge.lab.registered import client_guid
-from ibcm_bridge.lab.running import BRIDGED, TLS_PORT, TUNNELED
+from ibcm_bridge.lab.site_systems.published import BRIDGED, TLS_PORT, TUNNELED
+from ibcm_bridge.lab.site_systems.registered import client_guid
 
 
 class Far(StrEnum):

@@ -17,8 +17,8 @@ from ibcm_bridge.lab.cases import Way
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol.answers import PUBLISHED
-from ibcm_bridge.lab.running import TLS_PORT, TUNNELED
-from ibcm_bridge.lab.stand_ins import STAND_INS
+from ibcm_bridge.lab.site_systems.published import TLS_PORT, TUNNELED
+from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
 USERS = Way("users.internet.example")
 CATALOG = Way("catalog.internet.example")

@@ -12,8 +12,8 @@ from cryptography.x509.oid import NameOID
 from ibcm_bridge.lab.cases import Case, Far
 from ibcm_bridge.lab.protocol.answers import ERROR_PAGE
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, Reply, Request
-from ibcm_bridge.lab.records import Received
-from ibcm_bridge.lab.stand_ins import STAND_INS, Demand
+from ibcm_bridge.lab.site_systems.records import Received
+from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS, Demand
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from ibcm_bridge.lab.cases import credentials
-from ibcm_bridge.lab.clamd import ScanDaemon
 from ibcm_bridge.lab.demo_policy import demo_policy, write_more
 from ibcm_bridge.lab.ending import told_to_end
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
-from ibcm_bridge.lab.microsoft_update import PORT, MicrosoftUpdate
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.page.prepared import Files
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.running import Listen, leading_to, listening
 from ibcm_bridge.lab.runtime import NAME_ANOTHER, Runtime, place, runtime_folder
 from ibcm_bridge.lab.simulated.running_lab import Places, RunningLab
-from ibcm_bridge.lab.site_systems import SiteSystems
+from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
+from ibcm_bridge.lab.site_systems.microsoft_update import PORT, MicrosoftUpdate
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from ibcm_bridge.lab.walls import PUBLISHED
 
 ENGINE_PORT = 3310

@@ -23,22 +23,14 @@ from typing import Any, Protocol, Self
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy, with_addresses, with_ports
-from ibcm_bridge.lab.site_systems import Address
-from ibcm_bridge.lab.stand_ins import STAND_INS
+from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT, SHIPPED, TLS_PORT, UPDATE_PORT
+from ibcm_bridge.lab.site_systems.site_systems import Address
+from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 ATTEMPTS = 5
 """Starts, where a port that was free a moment ago is not when the bridge wants it."""
-
-SHIPPED = TLS_PORT, UPDATE_PORT, PLAINTEXT_PORT = 8443, 8531, 8080
-"""What the shipped policy listens on."""
-
-BRIDGED = "bridge.internet.example"
-TUNNELED = {
-    "management-point": "mp-tunnel.internet.example",
-    "distribution-point": "dp-tunnel.internet.example",
-}
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ from ibcm_bridge.lab.protocol.client import (
 )
 from ibcm_bridge.lab.protocol.content import content
 from ibcm_bridge.lab.protocol.uploads import SESSION
-from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.running import RunningBridge
-from ibcm_bridge.lab.site_systems import SiteSystems
+from ibcm_bridge.lab.site_systems.records import Received
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 
 
 class SeveralNames:

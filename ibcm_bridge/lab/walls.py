@@ -19,7 +19,7 @@ from textwrap import dedent
 
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import Namespace, Namespaces
-from ibcm_bridge.lab.stand_ins import STAND_INS
+from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
 PUBLISHED = (443, 8531, 80)
 """The ports of the bridge, in the order of `running.Listen.ports`."""

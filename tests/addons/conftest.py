@@ -60,7 +60,7 @@ from ibcm_bridge.lab.protocol.client import (
     Reply,
     _alert,
 )
-from ibcm_bridge.lab.site_systems import SiteSystems
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from ibcm_bridge.policy.policy import Limits, Policy
 from ibcm_bridge.policy.publications import BridgePublication, TunnelPublication
 from ibcm_bridge.policy_file import load_policy

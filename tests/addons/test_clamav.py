@@ -18,8 +18,8 @@ from ibcm_bridge.addons.engines.clamav import CHUNK, MAX_ANSWER, ClamAvEngine, d
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.check.site_systems import check_connections
 from ibcm_bridge.inspection.engines import EngineError
-from ibcm_bridge.lab.clamd import DEADLY, SIGNATURE, ScanDaemon
-from ibcm_bridge.lab.clamd import MARKER as LAB_MARKER
+from ibcm_bridge.lab.site_systems.clamd import DEADLY, SIGNATURE, ScanDaemon
+from ibcm_bridge.lab.site_systems.clamd import MARKER as LAB_MARKER
 from ibcm_bridge.policy.policy import ClamAv
 from tests.clamd import MARKER, NAME, running_clamd
 

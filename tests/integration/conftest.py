@@ -41,9 +41,10 @@ from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.lab.protocol.client import LabClient, Reply, load_credential, request_bytes
-from ibcm_bridge.lab.records import Received
-from ibcm_bridge.lab.running import BRIDGED, RunningBridge
-from ibcm_bridge.lab.site_systems import Address, SiteSystems
+from ibcm_bridge.lab.running import RunningBridge
+from ibcm_bridge.lab.site_systems.published import BRIDGED
+from ibcm_bridge.lab.site_systems.records import Received
+from ibcm_bridge.lab.site_systems.site_systems import Address, SiteSystems
 from tests.needs import demand
 
 DEADLINE = 10.0

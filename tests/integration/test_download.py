@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ibcm_bridge.lab.protocol.content import CHUNK, content
-from ibcm_bridge.lab.site_systems import SiteSystems
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 
 if TYPE_CHECKING:
     from ibcm_bridge.lab.pki.authorities import LabPki

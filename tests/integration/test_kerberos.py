@@ -20,9 +20,10 @@ import pytest
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.answers import USER_POLICY
 from ibcm_bridge.lab.protocol.client import Request
-from ibcm_bridge.lab.running import BRIDGED, free_port
-from ibcm_bridge.lab.site_systems import SiteSystems
-from ibcm_bridge.lab.windows_sign_in import WindowsSignIn, ntlm_users
+from ibcm_bridge.lab.running import free_port
+from ibcm_bridge.lab.site_systems.published import BRIDGED
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
+from ibcm_bridge.lab.site_systems.windows_sign_in import WindowsSignIn, ntlm_users
 from tests.needs import program
 
 if TYPE_CHECKING:

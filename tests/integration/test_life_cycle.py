@@ -14,8 +14,8 @@ from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.life_cycle import BOOT_MEDIA, LIFE, Lived, Step, live
 from ibcm_bridge.lab.protocol.client import LabClient
 from ibcm_bridge.lab.protocol.writing import ONE_BY_ONE
-from ibcm_bridge.lab.registered import client_guid
-from ibcm_bridge.lab.running import BRIDGED, UPDATE_PORT
+from ibcm_bridge.lab.site_systems.published import BRIDGED, UPDATE_PORT
+from ibcm_bridge.lab.site_systems.registered import client_guid
 from ibcm_bridge.lab.update_scan import SCAN
 
 if TYPE_CHECKING:

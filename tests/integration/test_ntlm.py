@@ -22,10 +22,11 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.lab.protocol.answers import ERROR_PAGE, USER_POLICY
 from ibcm_bridge.lab.protocol.client import LabClient, Reply, Request
-from ibcm_bridge.lab.registered import client_guid
-from ibcm_bridge.lab.running import BRIDGED, free_port
-from ibcm_bridge.lab.site_systems import SiteSystems
-from ibcm_bridge.lab.windows_sign_in import WindowsSignIn, ntlm_users
+from ibcm_bridge.lab.running import free_port
+from ibcm_bridge.lab.site_systems.published import BRIDGED
+from ibcm_bridge.lab.site_systems.registered import client_guid
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
+from ibcm_bridge.lab.site_systems.windows_sign_in import WindowsSignIn, ntlm_users
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Credentials, Lab

@@ -19,8 +19,8 @@ import yaml
 
 from ibcm_bridge.lab.pki.files import shipped_policy, with_ports
 from ibcm_bridge.lab.running import RunningBridge, free_ports
-from ibcm_bridge.lab.site_systems import SiteSystems
-from ibcm_bridge.lab.stand_ins import STAND_INS
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
+from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
 if TYPE_CHECKING:
     from ibcm_bridge.lab.pki.authorities import LabPki

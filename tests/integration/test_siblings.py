@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ibcm_bridge.lab.protocol.client import LabClient
-from ibcm_bridge.lab.running import BRIDGED, TLS_PORT, UPDATE_PORT, free_port
-from ibcm_bridge.lab.stand_ins import STAND_INS
+from ibcm_bridge.lab.running import free_port
+from ibcm_bridge.lab.site_systems.published import BRIDGED, TLS_PORT, UPDATE_PORT
+from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab

@@ -19,7 +19,6 @@ from ibcm_bridge.lab.pki.certificates import computer_of
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.answers import INTRANET, PUBLISHED
 from ibcm_bridge.lab.protocol.content import content
-from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.simulated.client import Result, SimulatedClient, Took
 from ibcm_bridge.lab.simulated.crowd import MAKING, Crowd
 from ibcm_bridge.lab.simulated.download import PART, Download
@@ -27,6 +26,7 @@ from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known import Known
 from ibcm_bridge.lab.simulated.running_lab import KNOWS, RunningLab
 from ibcm_bridge.lab.simulated.scenes import SCENES
+from ibcm_bridge.lab.site_systems.records import Received
 
 SIZE = 8 * 1024 * 1024
 BRIDGE = "bridge.perimeter.example"

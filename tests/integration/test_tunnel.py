@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.lab.records import Handshake
 from ibcm_bridge.lab.running import free_port
+from ibcm_bridge.lab.site_systems.records import Handshake
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab, Peer, RawSiteSystem

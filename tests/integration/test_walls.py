@@ -28,7 +28,7 @@ from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.lab.running import Listen
-from ibcm_bridge.lab.stand_ins import STAND_INS
+from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
 AS_ROOT = pytest.mark.needs("root", "ip", "nft", "curl")
 

@@ -19,8 +19,9 @@ import pytest
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import LabClient, Reply
-from ibcm_bridge.lab.running import BRIDGED, RunningBridge
-from ibcm_bridge.lab.site_systems import SiteSystems
+from ibcm_bridge.lab.running import RunningBridge
+from ibcm_bridge.lab.site_systems.published import BRIDGED
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 
 if TYPE_CHECKING:
     from ibcm_bridge.lab.pki.authorities import LabPki

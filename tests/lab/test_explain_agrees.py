@@ -16,13 +16,14 @@ from ibcm_bridge.commands.explain.question import Url, described
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.case_table import CASES
 from ibcm_bridge.lab.cases import Case, Client, credentials
-from ibcm_bridge.lab.clamd import ScanDaemon
 from ibcm_bridge.lab.demo_policy import BRIDGED_NAMES, demo_policy
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
-from ibcm_bridge.lab.running import PLAINTEXT_PORT, RunningBridge
+from ibcm_bridge.lab.running import RunningBridge
 from ibcm_bridge.lab.sending import BothWays
-from ibcm_bridge.lab.site_systems import SiteSystems
+from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
+from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from ibcm_bridge.policy_file import load_policy
 
 ONLY_SEEN_WHEN_IT_HAPPENS = {

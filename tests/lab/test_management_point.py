@@ -9,15 +9,15 @@ from xml.etree import ElementTree as ET
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ibcm_bridge.lab.asked import Asked, place
 from ibcm_bridge.lab.device import Device
 from ibcm_bridge.lab.life_cycle import answered, has_root
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import answers, ccm, documents
 from ibcm_bridge.lab.protocol.client import Reply, Request
-from ibcm_bridge.lab.registered import client_guid
-from ibcm_bridge.lab.replies import MessageReplies
-from ibcm_bridge.lab.stand_ins import Site, management_point
+from ibcm_bridge.lab.site_systems.asked import Asked, place
+from ibcm_bridge.lab.site_systems.registered import client_guid
+from ibcm_bridge.lab.site_systems.replies import MessageReplies
+from ibcm_bridge.lab.site_systems.stand_ins import Site, management_point
 
 NOW = datetime(2026, 7, 1, 12, 0, 0, 250_000, UTC)
 PC = "pc1.corp.example"

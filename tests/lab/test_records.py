@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ibcm_bridge.lab.records import Handshake, Received, Records
+from ibcm_bridge.lab.site_systems.records import Handshake, Received, Records
 
 
 def record(number: int, size: int = 10) -> Received:

@@ -11,8 +11,9 @@ import pytest
 from ibcm_bridge.lab import running
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy, with_ports
-from ibcm_bridge.lab.running import TLS_PORT, RunningBridge, free_ports
-from ibcm_bridge.lab.site_systems import Address
+from ibcm_bridge.lab.running import RunningBridge, free_ports
+from ibcm_bridge.lab.site_systems.published import TLS_PORT
+from ibcm_bridge.lab.site_systems.site_systems import Address
 
 
 class NoSiteSystems:

@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
 
-from ibcm_bridge.lab import cms, scep
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential, rsa_key
-from ibcm_bridge.lab.scep import Enrollment
+from ibcm_bridge.lab.site_systems import cms, scep
+from ibcm_bridge.lab.site_systems.scep import Enrollment
 
 NAME = "pc9.corp.example"
 NONCE = b"0123456789abcdef"

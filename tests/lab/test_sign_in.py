@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import spnego
 
-from ibcm_bridge.lab.sign_in import WHO_ARE_YOU, Believed, Heard
-from ibcm_bridge.lab.windows_sign_in import WindowsSignIn, ntlm_users
+from ibcm_bridge.lab.site_systems.sign_in import WHO_ARE_YOU, Believed, Heard
+from ibcm_bridge.lab.site_systems.windows_sign_in import WindowsSignIn, ntlm_users
 
 ALICE, PASSWORD = "CORP\\alice", "Lab-Password-of-Alice-1"
 NOBODY = Heard("", WHO_ARE_YOU)

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from ibcm_bridge.lab import cms, scep
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.protocol import ccm
@@ -32,9 +31,10 @@ from ibcm_bridge.lab.protocol.client import (
 )
 from ibcm_bridge.lab.protocol.content import CHUNK, NAMED, content
 from ibcm_bridge.lab.protocol.documents import inventory_report, registration_request
-from ibcm_bridge.lab.records import Handshake
-from ibcm_bridge.lab.site_systems import Address, SiteSystems
-from ibcm_bridge.lab.stand_ins import STAND_INS, Demand
+from ibcm_bridge.lab.site_systems import cms, scep
+from ibcm_bridge.lab.site_systems.records import Handshake
+from ibcm_bridge.lab.site_systems.site_systems import Address, SiteSystems
+from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS, Demand
 from ibcm_bridge.policy.roles import Mode
 from ibcm_bridge.policy_file import shipped_roles
 

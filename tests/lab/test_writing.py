@@ -30,8 +30,8 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import Reply, Request
 from ibcm_bridge.lab.protocol.writing import DECLARATION, ONE_BY_ONE, Empty, Writing
-from ibcm_bridge.lab.registered import client_guid
-from ibcm_bridge.lab.replies import MessageReplies
+from ibcm_bridge.lab.site_systems.registered import client_guid
+from ibcm_bridge.lab.site_systems.replies import MessageReplies
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.roles import RoleTable

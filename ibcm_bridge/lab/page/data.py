@@ -11,9 +11,9 @@ from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.cases import Case, Far
 from ibcm_bridge.lab.outcomes import NO_TUNNEL, Outcome, Result
 from ibcm_bridge.lab.protocol.client import Reply, Request
-from ibcm_bridge.lab.records import Received
 from ibcm_bridge.lab.report import SHORT, WORDS, case_data, standing
 from ibcm_bridge.lab.requirements import REQUIREMENTS
+from ibcm_bridge.lab.site_systems.records import Received
 from ibcm_bridge.messages.views import recognized, rendered
 from ibcm_bridge.policy_file import shipped_clients
 

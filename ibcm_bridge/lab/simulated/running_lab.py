@@ -22,11 +22,11 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential, computer_of
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.answers import INTERNET, INTRANET
-from ibcm_bridge.lab.running import PLAINTEXT_PORT, TLS_PORT, UPDATE_PORT
 from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known import Known
 from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, UPDATES, Host, Network
+from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT, TLS_PORT, UPDATE_PORT
 
 FALLBACK = "fsp.internet.example"
 AUTHORITY = "authority"

@@ -10,7 +10,7 @@ import zlib
 from xml.etree import ElementTree as ET
 
 from ibcm_bridge.lab.protocol import answers, ccm
-from ibcm_bridge.lab.registered import Registered
+from ibcm_bridge.lab.site_systems.registered import Registered
 
 
 class MessageReplies:

@@ -20,10 +20,10 @@ from collections.abc import Callable
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
 
-from ibcm_bridge.lab.asked import ANYTHING, HTML, NOT_FOUND, READING, XML, Asked
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.content import VALIDATORS, Answer
 from ibcm_bridge.lab.protocol.updates import CATEGORY, CLIENT, REPORTING, SIMPLE_AUTH, UPDATE
+from ibcm_bridge.lab.site_systems.asked import ANYTHING, HTML, NOT_FOUND, READING, XML, Asked
 
 EXPIRES = "2036-01-01T00:00:00Z"
 CHANGED = "2026-01-01T00:00:00Z"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socketserver
 
 from ibcm_bridge.lab.namespaces import HERE, Namespace
-from ibcm_bridge.lab.served import Served
+from ibcm_bridge.lab.site_systems.served import Served
 from ibcm_bridge.os_errors import listening_at
 
 SIGNATURE = "Lab.Only.ClamAV-Knows-It"

@@ -10,9 +10,9 @@ import binascii
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from ibcm_bridge.lab.asked import ANYTHING, HTML, NOT_FOUND, READING, TEXT, Asked
 from ibcm_bridge.lab.protocol.content import Answer
-from ibcm_bridge.lab.scep import CAPABILITIES, PASSWORD, Enrollment
+from ibcm_bridge.lab.site_systems.asked import ANYTHING, HTML, NOT_FOUND, READING, TEXT, Asked
+from ibcm_bridge.lab.site_systems.scep import CAPABILITIES, PASSWORD, Enrollment
 
 NO_MESSAGE = Answer(500, b"not a message of SCEP", TEXT)
 

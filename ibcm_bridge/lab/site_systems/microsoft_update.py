@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.content import content
-from ibcm_bridge.lab.served import Served
+from ibcm_bridge.lab.site_systems.served import Served
 from ibcm_bridge.os_errors import listening_at
 
 PORT = 80

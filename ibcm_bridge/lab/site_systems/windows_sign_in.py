@@ -27,7 +27,7 @@ from pathlib import Path
 
 import spnego
 
-from ibcm_bridge.lab.sign_in import WHO_ARE_YOU, Heard
+from ibcm_bridge.lab.site_systems.sign_in import WHO_ARE_YOU, Heard
 
 _WAYS = {
     "ntlm": ("ntlm", spnego.NegotiateOptions.use_ntlm),

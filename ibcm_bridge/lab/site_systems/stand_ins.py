@@ -21,14 +21,14 @@ from enum import StrEnum
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
-from ibcm_bridge.lab.asked import ANYTHING, HTML, NOT_FOUND, READING, TEXT, XML, Asked
-from ibcm_bridge.lab.policy_module import policy_module
 from ibcm_bridge.lab.protocol import answers, ccm, updates
 from ibcm_bridge.lab.protocol.content import VALIDATORS, Answer, listed, named
 from ibcm_bridge.lab.protocol.uploads import UploadServer
-from ibcm_bridge.lab.replies import MessageReplies
-from ibcm_bridge.lab.scep import Enrollment
-from ibcm_bridge.lab.update_point import software_update_point
+from ibcm_bridge.lab.site_systems.asked import ANYTHING, HTML, NOT_FOUND, READING, TEXT, XML, Asked
+from ibcm_bridge.lab.site_systems.policy_module import policy_module
+from ibcm_bridge.lab.site_systems.replies import MessageReplies
+from ibcm_bridge.lab.site_systems.scep import Enrollment
+from ibcm_bridge.lab.site_systems.update_point import software_update_point
 
 ANYBODY = re.compile(r"(nocert|ccmtokenauth)_.*|.*_(altauth|tokenauth)|ccm_(client|sts)")
 """Directories that ask for no certificate (1.1, 4, 7)."""

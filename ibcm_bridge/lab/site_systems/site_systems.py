@@ -38,17 +38,17 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado.netutil import add_accept_handler, bind_sockets
 
-from ibcm_bridge.lab.asked import TEXT, Asked, place
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import load_credential
 from ibcm_bridge.lab.protocol.content import CHUNK, Answer, chunks, part
 from ibcm_bridge.lab.protocol.uploads import UploadServer
-from ibcm_bridge.lab.records import RECORDED, Handshake, Received, Records
-from ibcm_bridge.lab.scep import Enrollment
-from ibcm_bridge.lab.sign_in import Believed, Heard, SignIn
-from ibcm_bridge.lab.stand_ins import ANYBODY, STAND_INS, Demand, Site, StandIn
+from ibcm_bridge.lab.site_systems.asked import TEXT, Asked, place
+from ibcm_bridge.lab.site_systems.records import RECORDED, Handshake, Received, Records
+from ibcm_bridge.lab.site_systems.scep import Enrollment
+from ibcm_bridge.lab.site_systems.sign_in import Believed, Heard, SignIn
+from ibcm_bridge.lab.site_systems.stand_ins import ANYBODY, STAND_INS, Demand, Site, StandIn
 from ibcm_bridge.os_errors import cannot_write, listening_at
 
 MAX_BODY = 64 * 1024 * 1024
