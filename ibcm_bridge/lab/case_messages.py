@@ -5,8 +5,8 @@ from __future__ import annotations
 import zlib
 
 from ibcm_bridge.lab.case_requests import POLICY, Senders
-from ibcm_bridge.lab.device import AGENT, posted
-from ibcm_bridge.lab.life_cycle import TASK_SEQUENCE_POLICY
+from ibcm_bridge.lab.clients.device import AGENT, posted
+from ibcm_bridge.lab.clients.life_cycle import TASK_SEQUENCE_POLICY
 from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.lab.protocol.answers import LEAKY_SITE
 from ibcm_bridge.lab.protocol.client import Request

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ibcm_bridge.lab.device import Device, fallback_status, posted
-from ibcm_bridge.lab.life_cycle import SECRET_POLICY, listing
+from ibcm_bridge.lab.clients.device import Device, fallback_status, posted
+from ibcm_bridge.lab.clients.life_cycle import SECRET_POLICY, listing
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.answers import LEAKY_SITE
 from ibcm_bridge.lab.protocol.client import Request

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ibcm_bridge.lab.case_requests import MakeRequest, Senders
-from ibcm_bridge.lab.device import Device
+from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.site_systems.published import BRIDGED, TLS_PORT, TUNNELED

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab.life_cycle import listing
+from ibcm_bridge.lab.clients.life_cycle import listing
 from ibcm_bridge.lab.protocol.content import NAMED, SETUP
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ibcm_bridge.lab.device import Device
-from ibcm_bridge.lab.life_cycle import BOOT_MEDIA, LIFE, Lived, Step, live
+from ibcm_bridge.lab.clients.device import Device
+from ibcm_bridge.lab.clients.life_cycle import BOOT_MEDIA, LIFE, Lived, Step, live
+from ibcm_bridge.lab.clients.update_scan import SCAN
 from ibcm_bridge.lab.protocol.client import LabClient
 from ibcm_bridge.lab.protocol.writing import ONE_BY_ONE
 from ibcm_bridge.lab.site_systems.published import BRIDGED, UPDATE_PORT
 from ibcm_bridge.lab.site_systems.registered import client_guid
-from ibcm_bridge.lab.update_scan import SCAN
 
 if TYPE_CHECKING:
     from .conftest import Lab

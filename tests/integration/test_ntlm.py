@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import spnego
 
-from ibcm_bridge.lab.device import Device
-from ibcm_bridge.lab.life_cycle import document
+from ibcm_bridge.lab.clients.device import Device
+from ibcm_bridge.lab.clients.life_cycle import document
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.lab.protocol.answers import ERROR_PAGE, USER_POLICY

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from ibcm_bridge.lab.device import Device
-from ibcm_bridge.lab.life_cycle import LIFE, live
+from ibcm_bridge.lab.clients.device import Device
+from ibcm_bridge.lab.clients.life_cycle import LIFE, live
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, LabClient
 from tests import needs
 

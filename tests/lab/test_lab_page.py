@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from ibcm_bridge.lab.case_table import CASES, FAMILIES
 from ibcm_bridge.lab.cases import Case, Far
-from ibcm_bridge.lab.life_cycle import LIFE
+from ibcm_bridge.lab.clients.life_cycle import LIFE
 from tests import needs
 
 FLAGS = [

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ibcm_bridge.lab.device import Device
-from ibcm_bridge.lab.life_cycle import answered, has_root
+from ibcm_bridge.lab.clients.device import Device
+from ibcm_bridge.lab.clients.life_cycle import answered, has_root
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import answers, ccm, documents
 from ibcm_bridge.lab.protocol.client import Reply, Request

@@ -12,14 +12,14 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
-from ibcm_bridge.lab.device import Device
+from ibcm_bridge.lab.clients.device import Device
+from ibcm_bridge.lab.clients.update_scan import SCAN
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.client import Reply, Request
 from ibcm_bridge.lab.protocol.content import Answer
 from ibcm_bridge.lab.site_systems.asked import Asked, place
 from ibcm_bridge.lab.site_systems.update_point import OPERATIONS, software_update_point
-from ibcm_bridge.lab.update_scan import SCAN
 from ibcm_bridge.policy.soap_actions import SoapService
 from ibcm_bridge.policy_file.tables.soap_actions import read_soap_table
 

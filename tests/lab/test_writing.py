@@ -23,9 +23,9 @@ from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.lab import life_cycle
-from ibcm_bridge.lab.device import Device
-from ibcm_bridge.lab.life_cycle import LIFE, UPDATE_LOCATION, Step, answered
+from ibcm_bridge.lab.clients import life_cycle
+from ibcm_bridge.lab.clients.device import Device
+from ibcm_bridge.lab.clients.life_cycle import LIFE, UPDATE_LOCATION, Step, answered
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import Reply, Request

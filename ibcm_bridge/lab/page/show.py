@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 from ibcm_bridge.lab.case_table import FAMILIES
 from ibcm_bridge.lab.cases import BRIDGE, DP_TUNNEL, MP_TUNNEL, Case, Client, Way
-from ibcm_bridge.lab.device import Device
+from ibcm_bridge.lab.clients.device import Device
+from ibcm_bridge.lab.clients.life_cycle import LIFE, live
 from ibcm_bridge.lab.faults import FAULTS
-from ibcm_bridge.lab.life_cycle import LIFE, live
 from ibcm_bridge.lab.page import data
 from ibcm_bridge.lab.page.prepared import Preparing
 from ibcm_bridge.lab.page.traffic import traffic_line

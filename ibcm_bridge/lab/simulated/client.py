@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 
-from ibcm_bridge.lab.device import Device, fallback_status
-from ibcm_bridge.lab.life_cycle import (
+from ibcm_bridge.lab.clients.device import Device, fallback_status
+from ibcm_bridge.lab.clients.life_cycle import (
     CONTENT_LOCATION,
     FILE,
     UPDATE_LOCATION,
@@ -25,6 +25,7 @@ from ibcm_bridge.lab.life_cycle import (
     Step,
     live,
 )
+from ibcm_bridge.lab.clients.update_scan import SCAN
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.client import Reply, Request
@@ -34,7 +35,6 @@ from ibcm_bridge.lab.simulated.finding import Picks
 from ibcm_bridge.lab.simulated.installation import Installation
 from ibcm_bridge.lab.simulated.network import HTTP, Host, Network
 from ibcm_bridge.lab.simulated.scan import Place, UpdateFile
-from ibcm_bridge.lab.update_scan import SCAN
 
 
 class Result(StrEnum):

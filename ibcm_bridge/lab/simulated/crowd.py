@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
 
-from ibcm_bridge.lab.life_cycle import POLICY_REQUEST, REGISTRATION, Step
+from ibcm_bridge.lab.clients.life_cycle import POLICY_REQUEST, REGISTRATION, Step
 from ibcm_bridge.lab.simulated.client import Result, SimulatedClient
 
 type Progress = Callable[[str, int], None]

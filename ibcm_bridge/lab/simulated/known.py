@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from xml.etree import ElementTree as ET
 
-from ibcm_bridge.lab.life_cycle import document
+from ibcm_bridge.lab.clients.life_cycle import document
 from ibcm_bridge.lab.protocol.client import Reply
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 from cryptography import x509
 
-from ibcm_bridge.lab.device import Device
+from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespace, Namespaces
 from ibcm_bridge.lab.perimeter import Perimeter

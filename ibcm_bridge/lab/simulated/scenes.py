@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ibcm_bridge.lab.life_cycle import LIFE, POLICY_REQUEST
+from ibcm_bridge.lab.clients.life_cycle import LIFE, POLICY_REQUEST
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.simulated.client import SimulatedClient, Took
 from ibcm_bridge.lab.simulated.download import Download

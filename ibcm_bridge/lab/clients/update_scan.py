@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ibcm_bridge.lab.device import Device
-from ibcm_bridge.lab.life_cycle import Good, Learns, Step
+from ibcm_bridge.lab.clients.device import Device
+from ibcm_bridge.lab.clients.life_cycle import Good, Learns, Step
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.client import Reply, Request
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 from xml.etree import ElementTree as ET
 
-from ibcm_bridge.lab.device import AGENT, Device, posted
+from ibcm_bridge.lab.clients.device import AGENT, Device, posted
 from ibcm_bridge.lab.protocol import ccm, documents, updates
 from ibcm_bridge.lab.protocol.answers import POLICIES
 from ibcm_bridge.lab.protocol.client import Reply, Request

@@ -1,0 +1,1 @@
+"""Scripted clients of the lab."""
