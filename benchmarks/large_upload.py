@@ -23,10 +23,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.processes import forget_peak_memory, memory
+from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import LabClient
 from ibcm_bridge.lab.protocol.uploads import Upload
-from ibcm_bridge.lab.running import RunningBridge
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.site_systems import Address, SiteSystems
 

@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks.load import Done, Job
 from benchmarks.processes import forget_peak_memory, memory, settled_processor_seconds
+from ibcm_bridge.lab.bridge.process import RunningBridge, free_port
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.running import RunningBridge, free_port
 from ibcm_bridge.lab.site_systems.published import BRIDGED, TUNNELED
 from ibcm_bridge.lab.site_systems.site_systems import Address
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from ibcm_bridge.lab.bridge.process import Listen, leading_to, listening
 from ibcm_bridge.lab.cases import credentials
 from ibcm_bridge.lab.demo_policy import demo_policy, write_more
 from ibcm_bridge.lab.ending import told_to_end
@@ -23,7 +24,6 @@ from ibcm_bridge.lab.errors import LabError, in_one_sentence
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.page.prepared import Files
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.running import Listen, leading_to, listening
 from ibcm_bridge.lab.runtime import NAME_ANOTHER, Runtime, place, runtime_folder
 from ibcm_bridge.lab.simulated.running_lab import Places, RunningLab
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon

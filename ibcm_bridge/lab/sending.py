@@ -14,6 +14,7 @@ from typing import Self
 
 from cryptography import x509
 
+from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.case_requests import RANGE, Senders
 from ibcm_bridge.lab.cases import Case, Client, Way, senders
 from ibcm_bridge.lab.namespaces import HERE, Namespace
@@ -40,7 +41,6 @@ from ibcm_bridge.lab.protocol.client import (
 )
 from ibcm_bridge.lab.protocol.content import content
 from ibcm_bridge.lab.protocol.uploads import SESSION
-from ibcm_bridge.lab.running import RunningBridge
 from ibcm_bridge.lab.site_systems.records import Received
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 

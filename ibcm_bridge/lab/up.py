@@ -21,6 +21,7 @@ from ipaddress import ip_address
 
 from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.about import About, about
+from ibcm_bridge.lab.bridge.process import Listen
 from ibcm_bridge.lab.ending import SIGNALS, told_to_end
 from ibcm_bridge.lab.errors import LabError, in_one_sentence, why_not_started
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
@@ -28,7 +29,6 @@ from ibcm_bridge.lab.page.prepared import Files, Preparing
 from ibcm_bridge.lab.page.server import PageServer
 from ibcm_bridge.lab.page.show import Show
 from ibcm_bridge.lab.perimeter import Perimeter
-from ibcm_bridge.lab.running import Listen
 from ibcm_bridge.lab.runtime import (
     NAME_ANOTHER,
     NAMESPACES,

@@ -35,13 +35,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
+from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.lab.protocol.client import LabClient, Reply, load_credential, request_bytes
-from ibcm_bridge.lab.running import RunningBridge
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.records import Received
 from ibcm_bridge.lab.site_systems.site_systems import Address, SiteSystems

@@ -21,8 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki.certificates import Credential
-from ibcm_bridge.lab.running import free_port
 from ibcm_bridge.lab.site_systems import cms, scep
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 

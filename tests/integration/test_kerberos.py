@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.answers import USER_POLICY
 from ibcm_bridge.lab.protocol.client import Request
-from ibcm_bridge.lab.running import free_port
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from ibcm_bridge.lab.site_systems.windows_sign_in import WindowsSignIn, ntlm_users

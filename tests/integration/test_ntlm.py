@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import spnego
 
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import document
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.lab.protocol.answers import ERROR_PAGE, USER_POLICY
 from ibcm_bridge.lab.protocol.client import LabClient, Reply, Request
-from ibcm_bridge.lab.running import free_port
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.registered import client_guid
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems

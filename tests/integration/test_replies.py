@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import Reply
-from ibcm_bridge.lab.running import RunningBridge
 
 if TYPE_CHECKING:
     from .conftest import Lab, Peer, RawSiteSystem

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.lab.running import free_port
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from ibcm_bridge.lab.bridge.process import RunningBridge, free_ports
 from ibcm_bridge.lab.pki.files import shipped_policy, with_ports
-from ibcm_bridge.lab.running import RunningBridge, free_ports
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol.client import LabClient
-from ibcm_bridge.lab.running import free_port
 from ibcm_bridge.lab.site_systems.published import BRIDGED, TLS_PORT, UPDATE_PORT
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 

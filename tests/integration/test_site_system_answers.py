@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol.client import ConnectionEnded
-from ibcm_bridge.lab.running import free_port
 from ibcm_bridge.site_system_leg.response_head import MAX_INFORMATIONAL
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import Reply
-from ibcm_bridge.lab.running import free_port
 
 if TYPE_CHECKING:
     from ibcm_bridge.lab.pki.certificates import Credential

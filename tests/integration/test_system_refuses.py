@@ -11,7 +11,7 @@ from typing import IO
 
 import pytest
 
-from ibcm_bridge.lab.running import free_port
+from ibcm_bridge.lab.bridge.process import free_port
 from tests.little_room import AS_ANYBODY, AS_ROOT, ON_UNIX, WITHOUT_LOW_PORTS, on_a_disk
 
 COMMAND = [sys.executable, "-m", "ibcm_bridge"]

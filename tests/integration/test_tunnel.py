@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.lab.running import free_port
 from ibcm_bridge.lab.site_systems.records import Handshake
 
 if TYPE_CHECKING:

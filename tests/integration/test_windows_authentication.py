@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Reply
-from ibcm_bridge.lab.running import free_port
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab, Peer, RawSiteSystem

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import LabClient, Reply
-from ibcm_bridge.lab.running import RunningBridge
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 

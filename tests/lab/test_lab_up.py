@@ -17,10 +17,10 @@ import pytest
 
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab import up
+from ibcm_bridge.lab.bridge.process import Listen, free_ports
 from ibcm_bridge.lab.case_table import CASES
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.perimeter import Perimeter
-from ibcm_bridge.lab.running import Listen, free_ports
 from ibcm_bridge.lab.runtime import AlreadyRunning, Runtime, runtime_folder
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals, and /proc")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.lab import running
+from ibcm_bridge.lab.bridge import process
+from ibcm_bridge.lab.bridge.process import RunningBridge, free_ports
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy, with_ports
-from ibcm_bridge.lab.running import RunningBridge, free_ports
 from ibcm_bridge.lab.site_systems.published import TLS_PORT
 from ibcm_bridge.lab.site_systems.site_systems import Address
 
@@ -46,7 +46,7 @@ def test_where_a_port_is_taken_meanwhile_others_are_tried(
             chosen.append(free_ports(count) if chosen else [busy, *free_ports(count - 1)])
             return chosen[-1]
 
-        monkeypatch.setattr(running, "free_ports", ports)
+        monkeypatch.setattr(process, "free_ports", ports)
         with RunningBridge(tmp_path, pki, NoSiteSystems()) as bridge:
             assert len(chosen) == 2
             assert bridge.addresses[TLS_PORT] == ("127.0.0.1", chosen[1][0])
@@ -62,7 +62,7 @@ def test_a_policy_that_does_not_load_is_tried_once(
         chosen.append(count)
         return free_ports(count)
 
-    monkeypatch.setattr(running, "free_ports", ports)
+    monkeypatch.setattr(process, "free_ports", ports)
     policy = shipped_policy().replace("version: 1", "version: 2")
     bridge = RunningBridge(tmp_path, pki, NoSiteSystems(), policy=policy)
     with pytest.raises(RuntimeError, match="nothing was started"), bridge:

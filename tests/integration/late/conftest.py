@@ -18,8 +18,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.running import free_port
 from tests.needs import demand, program
 
 MODULES = Path("/usr/lib/apache2/modules")

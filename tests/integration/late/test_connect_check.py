@@ -17,9 +17,9 @@ from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.check.site_systems import check_connections
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.running import free_port
 from ibcm_bridge.policy_file import load_policy
 
 if TYPE_CHECKING:

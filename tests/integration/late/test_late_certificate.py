@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab.running import free_port
+from ibcm_bridge.lab.bridge.process import free_port
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab
