@@ -19,7 +19,7 @@ from ibcm_bridge.commands.explain.explain import Explanation, NoListenerError, P
 from ibcm_bridge.commands.explain.question import Url, described, read_url
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab.case_requests import eicar
+from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.pki.files import make_pki

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from ibcm_bridge.lab import walls
-from ibcm_bridge.lab.cases import BRIDGE, MP_TUNNEL, Client
+from ibcm_bridge.lab.cases.case import BRIDGE, MP_TUNNEL, Client
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing
 from ibcm_bridge.lab.perimeter import Perimeter

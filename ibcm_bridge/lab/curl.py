@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from ibcm_bridge.lab.cases import Way
+from ibcm_bridge.lab.cases.case import Way
 from ibcm_bridge.lab.protocol.client import Request
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ibcm_bridge.lab.case_table import FAMILIES
+from ibcm_bridge.lab.cases.table import FAMILIES
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
 from ibcm_bridge.lab.outcomes import Result
 from ibcm_bridge.lab.perimeter import Perimeter

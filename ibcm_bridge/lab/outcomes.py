@@ -9,7 +9,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from ibcm_bridge.lab.cases import Case, Far
+from ibcm_bridge.lab.cases.case import Case, Far
 from ibcm_bridge.lab.protocol.answers import ERROR_PAGE
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, Reply, Request
 from ibcm_bridge.lab.site_systems.records import Received

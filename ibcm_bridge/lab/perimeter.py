@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from ibcm_bridge.lab.bridge.process import Listen, RunningBridge
-from ibcm_bridge.lab.cases import credentials
-from ibcm_bridge.lab.demo_policy import demo_policy, write_more
+from ibcm_bridge.lab.cases.case import credentials
+from ibcm_bridge.lab.cases.policy import demo_policy, write_more
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.sending import BothWays

@@ -9,8 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ibcm_bridge.lab.case_table import NOT_SHOWN
-from ibcm_bridge.lab.cases import Far
+from ibcm_bridge.lab.cases.case import Far
+from ibcm_bridge.lab.cases.table import NOT_SHOWN
 from ibcm_bridge.lab.outcomes import NO_TUNNEL, Outcome, Result
 
 type Families = Mapping[str, Sequence[Result]]

@@ -15,8 +15,8 @@ from typing import Self
 from cryptography import x509
 
 from ibcm_bridge.lab.bridge.process import RunningBridge
-from ibcm_bridge.lab.case_requests import RANGE, Senders
-from ibcm_bridge.lab.cases import Case, Client, Way, senders
+from ibcm_bridge.lab.cases.case import Case, Client, Way, senders
+from ibcm_bridge.lab.cases.requests import RANGE, Senders
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.outcomes import (
     Answer,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
-from ibcm_bridge.lab.cases import Far
+from ibcm_bridge.lab.cases.case import Far
 from ibcm_bridge.lab.outcomes import Outcome, Result, tunneled_bytes
 
 _WIDTHS = (25, 42, 26)

@@ -16,7 +16,7 @@ from ibcm_bridge.audit import record as audit
 from ibcm_bridge.commands.explain.circumstances import circumstances
 from ibcm_bridge.commands.explain.explain import explain
 from ibcm_bridge.commands.explain.question import Url, described
-from ibcm_bridge.lab.case_requests import eicar
+from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.protocol import ccm

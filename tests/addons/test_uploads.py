@@ -14,7 +14,7 @@ import pytest
 
 from ibcm_bridge.addons.layers import exchange
 from ibcm_bridge.addons.layers.exchange import ExchangeLayer
-from ibcm_bridge.lab.case_requests import eicar
+from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Reply, Request
 from ibcm_bridge.lab.protocol.content import Answer
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload, UploadServer

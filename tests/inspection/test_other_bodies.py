@@ -12,7 +12,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.readers import look
 from ibcm_bridge.inspection.subject import Findings, Subject
-from ibcm_bridge.lab.case_requests import eicar
+from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.protocol.ccm import CONTENT_TYPE as CCM_CONTENT_TYPE
 from ibcm_bridge.policy.roles import RoleTable
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab.case_requests import eicar
+from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Reply, Request
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
 

@@ -16,7 +16,7 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
-from ibcm_bridge.lab.case_requests import eicar
+from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.protocol.client import LabClient, Reply, Request
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
 

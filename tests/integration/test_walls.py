@@ -23,8 +23,8 @@ import pytest
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.bridge.process import Listen
-from ibcm_bridge.lab.case_table import CASES
-from ibcm_bridge.lab.cases import Case
+from ibcm_bridge.lab.cases.case import Case
+from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.perimeter import Perimeter

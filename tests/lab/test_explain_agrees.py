@@ -15,9 +15,9 @@ from ibcm_bridge.commands.explain.explain import Explanation, explain
 from ibcm_bridge.commands.explain.question import Url, described
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import RunningBridge
-from ibcm_bridge.lab.case_table import CASES
-from ibcm_bridge.lab.cases import Case, Client, credentials
-from ibcm_bridge.lab.demo_policy import BRIDGED_NAMES, demo_policy
+from ibcm_bridge.lab.cases.case import Case, Client, credentials
+from ibcm_bridge.lab.cases.policy import BRIDGED_NAMES, demo_policy
+from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.sending import BothWays

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from ibcm_bridge.lab.case_table import CASES, FAMILIES
-from ibcm_bridge.lab.cases import Case, Far
+from ibcm_bridge.lab.cases.case import Case, Far
+from ibcm_bridge.lab.cases.table import CASES, FAMILIES
 from ibcm_bridge.lab.clients.life_cycle import LIFE
 from tests import needs
 

@@ -18,7 +18,7 @@ import pytest
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab import up
 from ibcm_bridge.lab.bridge.process import Listen, free_ports
-from ibcm_bridge.lab.case_table import CASES
+from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.lab.runtime import AlreadyRunning, Runtime, runtime_folder

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.lab import curl
-from ibcm_bridge.lab.case_requests import Senders
-from ibcm_bridge.lab.case_table import CASES, FAMILIES
-from ibcm_bridge.lab.cases import BRIDGE, Case, Client, Far, credentials, senders
+from ibcm_bridge.lab.cases.case import BRIDGE, Case, Client, Far, credentials, senders
+from ibcm_bridge.lab.cases.requests import Senders
+from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
+from ibcm_bridge.lab.cases.table import CASES, FAMILIES
 from ibcm_bridge.lab.outcomes import Outcome, Result, Seen, outcome
 from ibcm_bridge.lab.page.data import MAX_VIEW, card, details, sent, summary
 from ibcm_bridge.lab.page.guard import Guard
 from ibcm_bridge.lab.page.traffic import traffic_line
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import Reply, Request
-from ibcm_bridge.lab.requirements import REQUIREMENTS
 
 TUNNEL_RECORD = {
     "event": "tunnel",

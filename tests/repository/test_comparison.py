@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.lab.case_table import CASES, FAMILIES
-from ibcm_bridge.lab.requirements import REQUIREMENTS
+from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
+from ibcm_bridge.lab.cases.table import CASES, FAMILIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bridging-vs-tunneling.md").read_text("utf-8")
 HEADER = ["point", "bridge", "tunnel", "shown by"]

@@ -12,8 +12,8 @@ import pytest
 
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.decisions.role_clients import Doing
-from ibcm_bridge.lab.case_table import CASES, NOT_SHOWN
-from ibcm_bridge.lab.requirements import REQUIREMENTS
+from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
+from ibcm_bridge.lab.cases.table import CASES, NOT_SHOWN
 from ibcm_bridge.policy_file import shipped_clients
 
 ROOT = Path(__file__).parents[2]

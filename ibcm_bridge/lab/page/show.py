@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from ibcm_bridge.lab.case_table import FAMILIES
-from ibcm_bridge.lab.cases import BRIDGE, DP_TUNNEL, MP_TUNNEL, Case, Client, Way
+from ibcm_bridge.lab.cases.case import BRIDGE, DP_TUNNEL, MP_TUNNEL, Case, Client, Way
+from ibcm_bridge.lab.cases.table import FAMILIES
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, live
 from ibcm_bridge.lab.faults import FAULTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ibcm_bridge.lab.demo_policy import TUNNEL_NAMES
+from ibcm_bridge.lab.cases.policy import TUNNEL_NAMES
 from ibcm_bridge.lab.outcomes import saw
 
 

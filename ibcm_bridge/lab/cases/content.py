@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.lab import case_messages as say
-from ibcm_bridge.lab import case_requests as send
-from ibcm_bridge.lab.cases import DP_TUNNEL, OK, Case, Client, Expected, Far, Way, refused
-from ibcm_bridge.lab.demo_policy import CATALOG, CATALOG_TUNNEL, SCEP, SCEP_TUNNEL
+from ibcm_bridge.lab.cases import messages as say
+from ibcm_bridge.lab.cases import requests as send
+from ibcm_bridge.lab.cases.case import DP_TUNNEL, OK, Case, Client, Expected, Far, Way, refused
+from ibcm_bridge.lab.cases.policy import CATALOG, CATALOG_TUNNEL, SCEP, SCEP_TUNNEL
 from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT
 
 _FALLBACK = Way("fsp.internet.example", PLAINTEXT_PORT)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.lab.case_connections import CERTIFICATES, NAMES, ONLY_TUNNELED, TWO_LEGS
-from ibcm_bridge.lab.case_content import CONTENT, MANAGEMENT_AND_DISTRIBUTION, OTHER_ROLES
-from ibcm_bridge.lab.case_identity import IDENTITY
-from ibcm_bridge.lab.case_unsupported import NOT_SUPPORTED
-from ibcm_bridge.lab.case_updates import UPDATES
-from ibcm_bridge.lab.case_uploads import UPLOADS
-from ibcm_bridge.lab.cases import Case
+from ibcm_bridge.lab.cases.case import Case
+from ibcm_bridge.lab.cases.connections import CERTIFICATES, NAMES, ONLY_TUNNELED, TWO_LEGS
+from ibcm_bridge.lab.cases.content import CONTENT, MANAGEMENT_AND_DISTRIBUTION, OTHER_ROLES
+from ibcm_bridge.lab.cases.identity import IDENTITY
+from ibcm_bridge.lab.cases.unsupported import NOT_SUPPORTED
+from ibcm_bridge.lab.cases.updates import UPDATES
+from ibcm_bridge.lab.cases.uploads import UPLOADS
 
 FAMILIES: dict[str, tuple[Case, ...]] = {
     "Two TLS legs": TWO_LEGS,

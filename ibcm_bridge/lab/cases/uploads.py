@@ -8,8 +8,8 @@ import uuid
 import zipfile
 import zlib
 
-from ibcm_bridge.lab.case_requests import MakeRequest, Senders, eicar
-from ibcm_bridge.lab.cases import OK, Case, Client, Far, refused
+from ibcm_bridge.lab.cases.case import OK, Case, Client, Far, refused
+from ibcm_bridge.lab.cases.requests import MakeRequest, Senders, eicar
 from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.lab.protocol.uploads import Upload

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.lab import case_messages as say
-from ibcm_bridge.lab.cases import OK, Case, Client, Far, refused
+from ibcm_bridge.lab.cases import messages as say
+from ibcm_bridge.lab.cases.case import OK, Case, Client, Far, refused
 
 _REGISTERED = ((Client.COMPUTER, say.registration),)
 _OTHER_REGISTERED = ((Client.OTHER, say.registration),)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.lab import case_messages as say
-from ibcm_bridge.lab import case_requests as send
-from ibcm_bridge.lab.cases import OK, Case, Far, refused
+from ibcm_bridge.lab.cases import messages as say
+from ibcm_bridge.lab.cases import requests as send
+from ibcm_bridge.lab.cases.case import OK, Case, Far, refused
 
 NOT_SUPPORTED = (
     Case(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from ibcm_bridge.lab.case_requests import POLICY, Senders
+from ibcm_bridge.lab.cases.requests import POLICY, Senders
 from ibcm_bridge.lab.clients.device import AGENT, posted
 from ibcm_bridge.lab.clients.life_cycle import TASK_SEQUENCE_POLICY
 from ibcm_bridge.lab.protocol import ccm, documents, signing

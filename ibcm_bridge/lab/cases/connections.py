@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.lab import case_messages as say
-from ibcm_bridge.lab import case_requests as send
-from ibcm_bridge.lab.cases import OK, Case, Client, Far, Way, alert, refused
-from ibcm_bridge.lab.demo_policy import (
+from ibcm_bridge.lab.cases import messages as say
+from ibcm_bridge.lab.cases import requests as send
+from ibcm_bridge.lab.cases.case import OK, Case, Client, Far, Way, alert, refused
+from ibcm_bridge.lab.cases.policy import (
     FORGED,
     FORGED_TUNNEL,
     SCEP_TUNNEL,

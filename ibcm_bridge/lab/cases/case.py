@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ibcm_bridge.lab.case_requests import MakeRequest, Senders
+from ibcm_bridge.lab.cases.requests import MakeRequest, Senders
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ibcm_bridge.lab.cases import Way
+from ibcm_bridge.lab.cases.case import Way
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol.answers import PUBLISHED

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 
-from ibcm_bridge.lab.case_requests import MakeRequest, Senders, plain
-from ibcm_bridge.lab.cases import OK, Case, Client, Expected, Far, Way, refused
-from ibcm_bridge.lab.demo_policy import UPDATE_TUNNEL
+from ibcm_bridge.lab.cases.case import OK, Case, Client, Expected, Far, Way, refused
+from ibcm_bridge.lab.cases.policy import UPDATE_TUNNEL
+from ibcm_bridge.lab.cases.requests import MakeRequest, Senders, plain
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.lab.protocol.updates import CLIENT, NAMESPACES, REPORTING
