@@ -10,9 +10,9 @@ from typing import Self
 from ibcm_bridge.lab.bridge.process import Listen, RunningBridge
 from ibcm_bridge.lab.cases.case import credentials
 from ibcm_bridge.lab.cases.policy import demo_policy, write_more
+from ibcm_bridge.lab.comparison.sending import BothWays
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.sending import BothWays
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.microsoft_update import MicrosoftUpdate
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems

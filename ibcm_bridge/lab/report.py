@@ -11,7 +11,7 @@ from typing import Any
 
 from ibcm_bridge.lab.cases.case import Far
 from ibcm_bridge.lab.cases.table import NOT_SHOWN
-from ibcm_bridge.lab.outcomes import NO_TUNNEL, Outcome, Result
+from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, Outcome, Result
 
 type Families = Mapping[str, Sequence[Result]]
 

@@ -6,7 +6,7 @@ import re
 import textwrap
 
 from ibcm_bridge.lab.cases.case import Far
-from ibcm_bridge.lab.outcomes import Outcome, Result, tunneled_bytes
+from ibcm_bridge.lab.comparison.outcomes import Outcome, Result, tunneled_bytes
 
 _WIDTHS = (25, 42, 26)
 _RULE = "-+-".join("-" * width for width in _WIDTHS)

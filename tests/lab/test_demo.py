@@ -15,7 +15,7 @@ from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab import demo
 from ibcm_bridge.lab.cases.case import Case, Expected, Far
 from ibcm_bridge.lab.cases.table import CASES
-from ibcm_bridge.lab.outcomes import CANCELLED
+from ibcm_bridge.lab.comparison.outcomes import CANCELLED
 from ibcm_bridge.lab.report import Families
 from tests.little_room import largest_file
 

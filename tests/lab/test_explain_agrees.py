@@ -18,9 +18,9 @@ from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.cases.case import Case, Client, credentials
 from ibcm_bridge.lab.cases.policy import BRIDGED_NAMES, demo_policy
 from ibcm_bridge.lab.cases.table import CASES
+from ibcm_bridge.lab.comparison.sending import BothWays
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
-from ibcm_bridge.lab.sending import BothWays
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems

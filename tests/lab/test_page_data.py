@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from ibcm_bridge.lab import curl
 from ibcm_bridge.lab.cases.case import BRIDGE, Case, Client, Far, credentials, senders
 from ibcm_bridge.lab.cases.requests import Senders
 from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.cases.table import CASES, FAMILIES
-from ibcm_bridge.lab.outcomes import Outcome, Result, Seen, outcome
+from ibcm_bridge.lab.comparison import curl
+from ibcm_bridge.lab.comparison.outcomes import Outcome, Result, Seen, outcome
 from ibcm_bridge.lab.page.data import MAX_VIEW, card, details, sent, summary
 from ibcm_bridge.lab.page.guard import Guard
 from ibcm_bridge.lab.page.traffic import traffic_line

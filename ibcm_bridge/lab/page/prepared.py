@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ibcm_bridge.lab import curl
 from ibcm_bridge.lab.cases.case import Case, Client, Way
 from ibcm_bridge.lab.cases.requests import Senders
+from ibcm_bridge.lab.comparison import curl
 from ibcm_bridge.lab.page.data import sent
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.protocol.client import Request

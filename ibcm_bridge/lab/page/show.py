@@ -22,13 +22,13 @@ from ibcm_bridge.lab.cases.case import BRIDGE, DP_TUNNEL, MP_TUNNEL, Case, Clien
 from ibcm_bridge.lab.cases.table import FAMILIES
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, live
+from ibcm_bridge.lab.comparison.sending import SeveralNames
 from ibcm_bridge.lab.faults import FAULTS
 from ibcm_bridge.lab.page import data
 from ibcm_bridge.lab.page.prepared import Preparing
 from ibcm_bridge.lab.page.traffic import traffic_line
 from ibcm_bridge.lab.perimeter import Perimeter
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, LabClient, Request
-from ibcm_bridge.lab.sending import SeveralNames
 
 logger = logging.getLogger(__name__)
 

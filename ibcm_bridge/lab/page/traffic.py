@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibcm_bridge.lab.cases.policy import TUNNEL_NAMES
-from ibcm_bridge.lab.outcomes import saw
+from ibcm_bridge.lab.comparison.outcomes import saw
 
 
 def traffic_line(record: Mapping[str, Any]) -> dict[str, Any]:

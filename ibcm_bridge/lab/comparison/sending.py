@@ -17,8 +17,7 @@ from cryptography import x509
 from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.cases.case import Case, Client, Way, senders
 from ibcm_bridge.lab.cases.requests import RANGE, Senders
-from ibcm_bridge.lab.namespaces import HERE, Namespace
-from ibcm_bridge.lab.outcomes import (
+from ibcm_bridge.lab.comparison.outcomes import (
     Answer,
     ClientRefused,
     Outcome,
@@ -28,6 +27,7 @@ from ibcm_bridge.lab.outcomes import (
     outcome,
     problems,
 )
+from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.protocol.client import (
