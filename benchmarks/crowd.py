@@ -22,7 +22,7 @@ from random import Random
 from urllib.request import urlopen
 
 from benchmarks.processes import children, memory, settled_processor_seconds
-from ibcm_bridge.lab.runtime import running, runtime_folder
+from ibcm_bridge.lab.perimeter.runtime import running, runtime_folder
 from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.crowd import Crowd, Phase
 from ibcm_bridge.lab.simulated.installation import Mode

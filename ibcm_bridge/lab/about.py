@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.cases.case import BRIDGE, MP_TUNNEL, Client
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing
-from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.lab.perimeter import walls
+from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.policy.addresses import shown
 from ibcm_bridge.policy.publications import (

@@ -9,7 +9,7 @@ import sys
 import time
 
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
-from ibcm_bridge.lab.runtime import (
+from ibcm_bridge.lab.perimeter.runtime import (
     NAME_ANOTHER,
     AlreadyRunning,
     Runtime,

@@ -23,13 +23,13 @@ from ibcm_bridge.lab.ending import told_to_end
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.page.prepared import Files
+from ibcm_bridge.lab.perimeter.runtime import NAME_ANOTHER, Runtime, place, runtime_folder
+from ibcm_bridge.lab.perimeter.walls import PUBLISHED
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.runtime import NAME_ANOTHER, Runtime, place, runtime_folder
 from ibcm_bridge.lab.simulated.running_lab import Places, RunningLab
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.microsoft_update import PORT, MicrosoftUpdate
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
-from ibcm_bridge.lab.walls import PUBLISHED
 
 ENGINE_PORT = 3310
 """As ClamAV's daemon has it (clamd.conf(5))."""

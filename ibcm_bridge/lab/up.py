@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.about import About, about
 from ibcm_bridge.lab.bridge.process import Listen
 from ibcm_bridge.lab.ending import SIGNALS, told_to_end
@@ -28,8 +27,9 @@ from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing
 from ibcm_bridge.lab.page.server import PageServer
 from ibcm_bridge.lab.page.show import Show
-from ibcm_bridge.lab.perimeter import Perimeter
-from ibcm_bridge.lab.runtime import (
+from ibcm_bridge.lab.perimeter import walls
+from ibcm_bridge.lab.perimeter.perimeter import Perimeter
+from ibcm_bridge.lab.perimeter.runtime import (
     NAME_ANOTHER,
     NAMESPACES,
     Runtime,

@@ -14,7 +14,7 @@ import pytest
 
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, MANAGEMENT_POINTS, POLICY_REQUEST, REGISTRATION
-from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.pki.certificates import computer_of
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.answers import INTRANET, PUBLISHED

@@ -21,13 +21,13 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.commands.main import main
-from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.bridge.process import Listen
 from ibcm_bridge.lab.cases.case import Case
 from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import Namespace
-from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.lab.perimeter import walls
+from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
 AS_ROOT = pytest.mark.needs("root", "ip", "nft", "curl")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.commands.main import main
-from ibcm_bridge.lab.runtime import Runtime, runtime_folder
+from ibcm_bridge.lab.perimeter.runtime import Runtime, runtime_folder
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from ibcm_bridge.lab import up
 from ibcm_bridge.lab.bridge.process import Listen, free_ports
 from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.errors import LabError
-from ibcm_bridge.lab.perimeter import Perimeter
-from ibcm_bridge.lab.runtime import AlreadyRunning, Runtime, runtime_folder
+from ibcm_bridge.lab.perimeter.perimeter import Perimeter
+from ibcm_bridge.lab.perimeter.runtime import AlreadyRunning, Runtime, runtime_folder
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals, and /proc")
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ibcm_bridge.lab import walls
+from ibcm_bridge.lab.perimeter import walls
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

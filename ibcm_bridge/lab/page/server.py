@@ -25,10 +25,10 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
-from ibcm_bridge.lab.faults import FAULTS
 from ibcm_bridge.lab.page.data import card
 from ibcm_bridge.lab.page.guard import TOKEN_HEADER, Guard
 from ibcm_bridge.lab.page.show import CASES, Show
+from ibcm_bridge.lab.perimeter.faults import FAULTS
 
 MAX_BODY = 64 * 1024
 TRAFFIC_MILLISECONDS = 200

@@ -23,11 +23,11 @@ from ibcm_bridge.lab.cases.table import FAMILIES
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, live
 from ibcm_bridge.lab.comparison.sending import SeveralNames
-from ibcm_bridge.lab.faults import FAULTS
 from ibcm_bridge.lab.page import data
 from ibcm_bridge.lab.page.prepared import Preparing
 from ibcm_bridge.lab.page.traffic import traffic_line
-from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.lab.perimeter.faults import FAULTS
+from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, LabClient, Request
 
 logger = logging.getLogger(__name__)

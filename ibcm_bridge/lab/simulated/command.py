@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from random import Random
 
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
-from ibcm_bridge.lab.runtime import NAME_ANOTHER, place, running, runtime_folder
+from ibcm_bridge.lab.perimeter.runtime import NAME_ANOTHER, place, running, runtime_folder
 from ibcm_bridge.lab.simulated.client import Result, Took
 from ibcm_bridge.lab.simulated.crowd import MAKING, Crowd, Phase
 from ibcm_bridge.lab.simulated.installation import Mode

@@ -17,7 +17,7 @@ from cryptography import x509
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespace, Namespaces
-from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential, computer_of
 from ibcm_bridge.lab.protocol import updates

@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from ibcm_bridge.lab import walls
 from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.perimeter import walls
 from ibcm_bridge.storage.file_lock import FileLock
 
 NAMESPACES = "namespaces"

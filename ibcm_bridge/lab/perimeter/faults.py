@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.lab.perimeter import Perimeter
+from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 
 type Switch = Callable[[Perimeter, bool], None]
 
