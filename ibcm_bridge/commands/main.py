@@ -223,7 +223,7 @@ def _pki(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from ibcm_bridge.lab.demo import run_demo
+    from ibcm_bridge.lab.demo.demo import run_demo
 
     if why_not := mitmproxy_refusal(options):
         print(f"ibcm-bridge demo: cannot start: {why_not}", file=sys.stderr)

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.commands.main import main
-from ibcm_bridge.lab import demo
 from ibcm_bridge.lab.cases.case import Case, Expected, Far
 from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.comparison.outcomes import CANCELLED
-from ibcm_bridge.lab.report import Families
+from ibcm_bridge.lab.demo import demo
+from ibcm_bridge.lab.demo.report import Families
 from tests.little_room import largest_file
 
 

@@ -11,8 +11,8 @@ from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.cases.case import Case, Far
 from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, Outcome, Result
+from ibcm_bridge.lab.demo.report import SHORT, WORDS, case_data, standing
 from ibcm_bridge.lab.protocol.client import Reply, Request
-from ibcm_bridge.lab.report import SHORT, WORDS, case_data, standing
 from ibcm_bridge.lab.site_systems.records import Received
 from ibcm_bridge.messages.views import recognized, rendered
 from ibcm_bridge.policy_file import shipped_clients

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from ibcm_bridge.lab.cases.table import FAMILIES
 from ibcm_bridge.lab.comparison.outcomes import Result
+from ibcm_bridge.lab.demo.report import case_data, write_report
+from ibcm_bridge.lab.demo.table import family_lines, heading, row_lines
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
-from ibcm_bridge.lab.report import case_data, write_report
-from ibcm_bridge.lab.table import family_lines, heading, row_lines
 from ibcm_bridge.os_errors import cannot_write
 
 

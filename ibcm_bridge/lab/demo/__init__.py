@@ -1,0 +1,1 @@
+"""`ibcm-bridge demo`: the comparison as a table and a report."""
