@@ -12,7 +12,7 @@ from ibcm_bridge import __version__
 from ibcm_bridge.addons import run as runner
 from ibcm_bridge.addons import tested_mitmproxy
 from ibcm_bridge.commands.main import main
-from ibcm_bridge.lab import up
+from ibcm_bridge.lab.commands import up
 from ibcm_bridge.lab.demo import demo
 from tests.little_room import ON_UNIX, largest_file
 

@@ -21,7 +21,7 @@ from ibcm_bridge.commands.policy import (
     read_policy,
 )
 from ibcm_bridge.commands.run import WEB_PORT, port_number, run_command
-from ibcm_bridge.lab import arguments as lab_arguments
+from ibcm_bridge.lab.commands import arguments as lab_arguments
 
 EXIT_INTERRUPTED = 130
 """What a shell reports for a command that Ctrl-C ended."""

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.commands.main import main
-from ibcm_bridge.lab import up
 from ibcm_bridge.lab.bridge.process import Listen, free_ports
 from ibcm_bridge.lab.cases.table import CASES
+from ibcm_bridge.lab.commands import up
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.perimeter.runtime import AlreadyRunning, Runtime, runtime_folder

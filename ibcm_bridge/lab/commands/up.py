@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from ibcm_bridge.lab.about import About, about
 from ibcm_bridge.lab.bridge.process import Listen
-from ibcm_bridge.lab.ending import SIGNALS, told_to_end
+from ibcm_bridge.lab.commands.about import About, about
+from ibcm_bridge.lab.commands.ending import SIGNALS, told_to_end
 from ibcm_bridge.lab.errors import LabError, in_one_sentence, why_not_started
 from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing

@@ -19,7 +19,7 @@ from ipaddress import IPv4Address
 from ibcm_bridge.lab.bridge.process import Listen, leading_to, listening
 from ibcm_bridge.lab.cases.case import credentials
 from ibcm_bridge.lab.cases.policy import demo_policy, write_more
-from ibcm_bridge.lab.ending import told_to_end
+from ibcm_bridge.lab.commands.ending import told_to_end
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.page.prepared import Files

@@ -108,7 +108,7 @@ def _positive(text: str) -> int:
 
 def _up(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.tested_mitmproxy import why_untested
-    from ibcm_bridge.lab.up import lab_up
+    from ibcm_bridge.lab.commands.up import lab_up
 
     if not options.untested_mitmproxy and (why_not := why_untested()):
         print(f"ibcm-bridge lab: cannot start: {why_not}", file=sys.stderr)
@@ -145,13 +145,13 @@ def _client(options: argparse.Namespace) -> int:
 
 
 def _part(options: argparse.Namespace) -> int:
-    from ibcm_bridge.lab.parts import Others, lab_part
+    from ibcm_bridge.lab.commands.parts import Others, lab_part
 
     given = (options.bridge, options.engine, options.microsoft_update)
     return lab_part(options.name, options.address, None if None in given else Others(*given))
 
 
 def _down(options: argparse.Namespace) -> int:
-    from ibcm_bridge.lab.down import lab_down
+    from ibcm_bridge.lab.commands.down import lab_down
 
     return lab_down(as_json=options.json)
