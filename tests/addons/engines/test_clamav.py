@@ -1,0 +1,264 @@
+"""ClamAV through its daemon: the real one, and ones that misbehave."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.addons.engines.clamav import CHUNK, MAX_ANSWER, ClamAvEngine, described, verdict
+from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.commands.check.site_systems import check_connections
+from ibcm_bridge.inspection.engines import EngineError
+from ibcm_bridge.lab.site_systems.clamd import DEADLY, SIGNATURE, ScanDaemon
+from ibcm_bridge.lab.site_systems.clamd import MARKER as LAB_MARKER
+from ibcm_bridge.policy.policy import ClamAv
+from tests.addons.conftest import Lab
+from tests.clamd import MARKER, NAME, running_clamd
+
+LIMIT = 3 * CHUNK
+
+
+@pytest.fixture(scope="module")
+def clamd() -> Iterator[tuple[Path, tuple[str, int]]]:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running_clamd(Path(directory), f"StreamMaxLength {LIMIT}") as found,
+    ):
+        yield found
+
+
+@pytest.fixture(params=["socket", "address"])
+def engine(clamd: tuple[Path, tuple[str, int]], request: pytest.FixtureRequest) -> ClamAvEngine:
+    return ClamAvEngine(ClamAv(clamd[request.param == "address"], 30.0))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [MARKER, b"x" * 100 + MARKER, bytes(CHUNK - 10) + MARKER, bytes(LIMIT - 100) + MARKER],
+)
+def test_the_real_daemon_finds_what_it_knows(engine: ClamAvEngine, data: bytes) -> None:
+    assert engine.scan(data) == f"{NAME}.UNOFFICIAL"
+
+
+@pytest.mark.parametrize("data", [b"", b"x", bytes(CHUNK), MARKER[:-1], bytes(LIMIT)])
+def test_the_real_daemon_finds_nothing_else(engine: ClamAvEngine, data: bytes) -> None:
+    assert engine.scan(data) is None
+
+
+def test_a_stream_that_the_daemon_finds_too_long_has_no_answer(engine: ClamAvEngine) -> None:
+    with pytest.raises(EngineError, match="size limit exceeded"):
+        engine.scan(bytes(LIMIT + CHUNK))
+
+
+def test_it_says_its_version(engine: ClamAvEngine) -> None:
+    assert engine.version().startswith("ClamAV ")
+
+
+def test_the_stand_in_of_the_lab_answers_alike() -> None:
+    with ScanDaemon() as daemon:
+        engine = ClamAvEngine(ClamAv(daemon.address, 5.0))
+        assert engine.scan(b"x") is None
+        assert engine.scan(b"x" + LAB_MARKER.encode()) == SIGNATURE
+        assert engine.version().startswith("ClamAV ")
+        with pytest.raises(EngineError, match="closed the connection"):
+            engine.scan(DEADLY.encode())
+
+
+# Daemons that misbehave
+
+
+Behave = Callable[[socket.socket], None]
+
+
+@contextmanager
+def daemon(behave: Behave) -> Iterator[ClamAvEngine]:
+    """One that does this with its one connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                behave(connection)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield ClamAvEngine(ClamAv(listener.getsockname(), 0.5))
+        thread.join(10)
+
+
+def says(answer: bytes) -> Behave:
+    def behave(connection: socket.socket) -> None:
+        received = b""
+        while not received.endswith(bytes(4)):
+            received += connection.recv(65_536)
+        connection.sendall(answer)
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"", "closed the connection"),
+        (b"stream: OK", "closed the connection"),
+        (b"stream: OK\0stream: OK\0", "more than one answer"),
+        (b"stream: OK\0x", "more than one answer"),
+        (b"stream: \0", "stream: "),
+        (b"OK\0", "OK"),
+        (b"stream: OKAY\0", "OKAY"),
+        (b"xstream: OK\0", "xstream"),
+        (b"stream: ok\0", "ok"),
+        (b"stream: OK\n\0", "OK"),
+        (b"1: stream: OK\0", "1: stream"),
+        (b"stream: lstat() failed: ERROR\0", "ERROR"),
+        (b"INSTREAM size limit exceeded. ERROR\0", "size limit exceeded"),
+        (b"UNKNOWN COMMAND\0", "UNKNOWN COMMAND"),
+        (b"stream:  FOUND\0", "FOUND"),
+        (b"stream: FOUND\0", "FOUND"),
+        (b"\xff\x1b[31m\0", r"^\?\?\[31m$"),
+        (b"\0", "^$"),
+        (b"x" * (MAX_ANSWER + 1), "too long an answer"),
+    ],
+)
+def test_anything_but_a_plain_answer_is_none(answer: bytes, why: str) -> None:
+    with daemon(says(answer)) as engine, pytest.raises(EngineError, match=why):
+        engine.scan(b"x")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"x", "x"),
+        (b"Win.Test.EICAR_HDB-1", "Win.Test.EICAR_HDB-1"),
+        # Where a role may go on without an answer, a find must not become one that is missing.
+        (b"two words", "two words"),
+        (b"x" * 129, "x" * 128),
+        (b"\xff\x1b[31m\n", "??[31m?"),
+    ],
+)
+def test_a_find_is_named(name: bytes, shown: str) -> None:
+    with daemon(says(b"stream: %b FOUND\0" % name)) as engine:
+        assert engine.scan(b"x") == shown
+
+
+ANSWERS = st.one_of(
+    st.binary(max_size=200),
+    st.builds(
+        b"".join,
+        st.lists(st.sampled_from([b"stream:", b" ", b"OK", b"FOUND", b"ERROR", b"\n", b"x", b"1"])),
+    ),
+)
+
+
+@given(ANSWERS)
+def test_only_one_answer_is_clean_and_whatever_is_said_can_be_shown(answer: bytes) -> None:
+    try:
+        found = verdict(answer)
+    except EngineError as error:
+        said = str(error)
+        assert not (answer.startswith(b"stream: ") and answer.endswith(b" FOUND")) or (
+            answer == b"stream:  FOUND" or len(answer) < len(b"stream: x FOUND")
+        )
+    else:
+        assert (found is None) == (answer == b"stream: OK")
+        assert found is None or answer.endswith(b" FOUND")
+        said = found or ""
+    assert len(said) <= 128
+    assert said.isascii()
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_clean_is_what_has_been_sent_as_a_whole(closes: bool) -> None:
+    done = threading.Event()
+
+    def hurry(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(b"stream: OK\0")
+        if not closes:
+            done.wait(10)
+
+    why = "not looked at all" if closes else "no answer in"
+    with daemon(hurry) as engine:
+        with pytest.raises(EngineError, match=why):
+            engine.scan(bytes(64 * CHUNK))
+        done.set()
+
+
+def test_a_daemon_that_never_answers_is_not_waited_for_long() -> None:
+    waiting = threading.Event()
+    with daemon(lambda _: waiting.wait(10) and None) as engine:
+        with pytest.raises(EngineError, match=r"no answer in 0\.5 s"):
+            engine.scan(b"x")
+        waiting.set()
+
+
+def test_one_that_reads_nothing_is_not_either() -> None:
+    waiting = threading.Event()
+    with daemon(lambda _: waiting.wait(10) and None) as engine:
+        with pytest.raises(EngineError, match=r"no answer in 0\.5 s"):
+            engine.scan(bytes(64 * CHUNK))
+        waiting.set()
+
+
+def test_one_that_answers_a_letter_at_a_time_is_not_either() -> None:
+    stop = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        while not stop.wait(0.05):
+            try:
+                connection.sendall(b"x")
+            except OSError:
+                return
+
+    with daemon(drip) as engine:
+        with pytest.raises(EngineError, match=r"no answer in 0\.5 s"):
+            engine.scan(b"x")
+        stop.set()
+
+
+def test_one_that_goes_away_in_the_middle_has_not_answered() -> None:
+    def leave(connection: socket.socket) -> None:
+        connection.recv(10)
+
+    with daemon(leave) as engine, pytest.raises(EngineError):
+        engine.scan(bytes(64 * CHUNK))
+
+
+@pytest.mark.parametrize("path", ["none", "a file"])
+def test_without_a_daemon_there_is_no_answer(tmp_path: Path, path: str) -> None:
+    (tmp_path / "a file").touch()
+    with pytest.raises(EngineError):
+        ClamAvEngine(ClamAv(tmp_path / path, 1.0)).scan(b"x")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(EngineError, match="refused"):
+            ClamAvEngine(ClamAv(closed.getsockname(), 1.0)).scan(b"x")
+
+
+def test_the_check_of_connections_asks_it(lab: Lab) -> None:
+    def found(address: tuple[str, int]) -> Finding:
+        policy = dataclasses.replace(lab.policy, listeners=(), clamav=ClamAv(address, 1.0))
+        (finding,) = check_connections(policy)
+        return finding
+
+    with ScanDaemon() as daemon:
+        asked = found(daemon.address)
+    assert (asked.level, asked.text) == (Level.FACT, "ClamAV stand-in of the lab")
+    gone = found(daemon.address)
+    assert (gone.level, gone.requirement) == (Level.PROBLEM, "BRIDGE-INSPECT")
+    assert "gives no answer" in gone.text
+
+
+def test_where_it_is_is_said_as_the_policy_has_it() -> None:
+    assert described(ClamAv(Path("/run/clamd"))) == "/run/clamd"
+    assert described(ClamAv(("::1", 3310))) == "[::1]:3310"

@@ -1,0 +1,292 @@
+"""Worker processes: what they report, and that one which dies, hangs or lies lets nothing pass."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.addons.engines import inspection_workers
+from ibcm_bridge.addons.engines.content_engines import EngineSetup
+from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.inspection.reports import Report
+from ibcm_bridge.inspection.subject import Findings, Subject
+from ibcm_bridge.lab.protocol import ccm
+from ibcm_bridge.policy_file import shipped_roles
+from ibcm_bridge.uploads.session import StoredObject
+
+SETUP = EngineSetup((("test.yar", 'rule needle { strings: $a = "needle" condition: $a }'),))
+RULE = shipped_roles().bodies["ccm-message"]
+
+
+def subject(xml: str = "<Report/>") -> Subject:
+    body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid="")
+    return Subject(RULE, ccm.CONTENT_TYPE.encode(), body)
+
+
+def script(text: str) -> tuple[str, ...]:
+    """A worker that is none: `text` runs in place of it."""
+    return (sys.executable, "-c", text)
+
+
+def worker(before_report: str) -> tuple[str, ...]:
+    """A worker that works, but does something first, for a body with `trigger` in its endpoint."""
+    return script(
+        "import os, signal, sys, time\n"
+        "from ibcm_bridge.addons.engines import inspection_worker as w\n"
+        "look = w.look\n"
+        "def first(subject, engines):\n"
+        "    seen = look(subject, engines)\n"
+        f"    if 'needle' in getattr(seen, 'detail', ''):\n        {before_report}\n"
+        "    return seen\n"
+        "w.look = first\n"
+        "w.main()\n"
+    )
+
+
+Use = Callable[[InspectionWorkers], Awaitable[None]]
+
+
+def run(use: Use, command: tuple[str, ...] = inspection_workers.COMMAND, size: int = 1) -> None:
+    async def main() -> None:
+        workers = InspectionWorkers(SETUP, size, command)
+        try:
+            await use(workers)
+        finally:
+            await workers.stop()
+        assert (workers.under_way, workers._busy, workers._idle) == (0, set(), [])
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def pids(workers: InspectionWorkers) -> list[int]:
+    return [one._process.pid for one in (*workers._idle, *workers._busy)]
+
+
+def reported(result: Report | Deny) -> Findings | Deny:
+    assert isinstance(result, Report), result
+    return result.seen
+
+
+def unavailable(result: Report | Deny) -> bool:
+    return isinstance(result, Deny) and result.reason is Reason.ENGINE_UNAVAILABLE
+
+
+def test_a_worker_looks_with_the_rules_of_the_bridge_and_is_kept() -> None:
+    async def use(workers: InspectionWorkers) -> None:
+        clean = await workers.look(subject())
+        assert isinstance(clean, Report)
+        assert clean.digest == subject().digest()
+        seen = reported(clean)
+        assert isinstance(seen, Findings)
+        assert seen.message is not None
+        assert (seen.message.endpoint, seen.engines) == (
+            "MP_HinvEndpoint",
+            (SETUP.make()[0].identity,),
+        )
+        before = pids(workers)
+        found = reported(await workers.look(subject("<Report>needle</Report>")))
+        assert isinstance(found, Deny)
+        assert found.reason is Reason.MALICIOUS_CONTENT
+        broken = reported(await workers.look(subject("<Report>")))
+        assert isinstance(broken, Deny)
+        assert broken.reason is Reason.XML
+        assert pids(workers) == before
+
+    run(use)
+
+
+def test_a_worker_imports_nothing_of_the_current_folder(
+    poisoned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(workers: InspectionWorkers) -> None:
+        assert isinstance(reported(await workers.look(subject())), Findings)
+
+    monkeypatch.chdir(poisoned)
+    run(use)
+    assert list(poisoned.glob("imported-*")) == []
+
+
+def test_no_more_workers_are_started_than_there_may_be() -> None:
+    async def use(workers: InspectionWorkers) -> None:
+        looks = [workers.look(subject(f"<Report>{n}</Report>")) for n in range(12)]
+        results = await asyncio.gather(*looks)
+        wanted = [subject(f"<Report>{n}</Report>").digest() for n in range(12)]
+        assert [one.digest for one in results if isinstance(one, Report)] == wanted
+        assert len(pids(workers)) == 2
+
+    run(use, size=2)
+
+
+NEEDLE = "<Report>needle</Report>"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "os.kill(os.getpid(), signal.SIGKILL)",
+        "os._exit(0)",
+        "raise ZeroDivisionError",
+        "raise KeyboardInterrupt",
+        "class Panic(BaseException): pass\n        raise Panic",
+        "print('noise', flush=True)",
+        "sys.stdout.buffer.write(b'x' * 100_000); sys.stdout.flush()",
+        "sys.stdout.close()",
+        "time.sleep(1000)",
+        "signal.pause()",
+    ],
+)
+def test_a_worker_that_fails_refuses_its_body_and_is_replaced(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(workers: InspectionWorkers) -> None:
+        assert isinstance(reported(await workers.look(subject())), Findings)
+        before = pids(workers)
+        monkeypatch.setattr(inspection_workers, "LOOK_SECONDS", 0.5)
+        assert unavailable(await workers.look(subject(NEEDLE)))
+        assert pids(workers) == []
+        monkeypatch.setattr(inspection_workers, "LOOK_SECONDS", 20)
+        assert isinstance(reported(await workers.look(subject())), Findings)
+        assert pids(workers) != before
+
+    run(use, worker(what))
+
+
+def test_an_upload_that_has_gone_meanwhile_is_refused_and_costs_no_worker(tmp_path: Path) -> None:
+    """Its client can have it cancelled on another connection, as often as it likes."""
+    stored = StoredObject(str(tmp_path / "none.sqlite"), "x", 5)
+    gone = Subject(shipped_roles().bodies["bits-upload"], b"", b"x", whole=True, stored=stored)
+
+    async def use(workers: InspectionWorkers) -> None:
+        await workers.look(subject())
+        before = workers._idle[0]
+        report = await workers.look(gone)
+        assert isinstance(report, Report)
+        assert isinstance(report.seen, Deny)
+        assert report.seen.reason is Reason.UPLOAD_UNAVAILABLE
+        assert workers._idle == [before]
+
+    run(use)
+
+
+def test_a_worker_that_died_while_idle_harms_nobody() -> None:
+    async def use(workers: InspectionWorkers) -> None:
+        await workers.look(subject())
+        (pid,) = pids(workers)
+        process = workers._idle[0]._process
+        os.kill(pid, signal.SIGKILL)
+        await process.wait()
+        assert isinstance(reported(await workers.look(subject())), Findings)
+
+    run(use)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("/nonexistent/python",),
+        script(""),
+        script("print('hello')"),
+        script("raise SystemExit(3)"),
+        script("import time; time.sleep(1000)"),
+        script("import sys; sys.stdin.close(); sys.stdout.write('\\n'); sys.stdout.close()"),
+    ],
+)
+def test_a_worker_that_cannot_be_started_refuses(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspection_workers, "START_SECONDS", 1)
+
+    async def use(workers: InspectionWorkers) -> None:
+        assert unavailable(await workers.look(subject()))
+        assert unavailable(await workers.look(subject()))
+
+    run(use, command)
+
+
+def test_rules_that_do_not_compile_in_a_worker_refuse() -> None:
+    async def main() -> None:
+        workers = InspectionWorkers(EngineSetup((("bad.yar", "rule"),)), 1)
+        assert unavailable(await workers.look(subject()))
+        await workers.stop()
+
+    asyncio.run(main())
+
+
+def test_more_than_may_wait_are_refused_and_those_who_wait_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inspection_workers, "WAITING", 2)
+
+    async def use(workers: InspectionWorkers) -> None:
+        looks = [asyncio.ensure_future(workers.look(subject())) for _ in range(3)]
+        await asyncio.sleep(0)
+        refused = await workers.look(subject())
+        assert isinstance(refused, Deny)
+        assert (refused.reason, refused.rule) == (Reason.OVERLOADED, "limits.inspection_workers")
+        results = await asyncio.gather(*looks)
+        assert all(isinstance(one, Report) for one in results)
+
+    run(use)
+
+
+def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection_workers, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(inspection_workers, "LOOK_SECONDS", 2)
+
+    async def use(workers: InspectionWorkers) -> None:
+        hanging = asyncio.ensure_future(workers.look(subject(NEEDLE)))
+        await asyncio.sleep(0)
+        late = await workers.look(subject())
+        assert isinstance(late, Deny)
+        assert late.reason is Reason.OVERLOADED
+        assert unavailable(await hanging)
+
+    run(use, worker("time.sleep(1000)"))
+
+
+def test_a_look_that_is_cancelled_leaves_no_answer_for_the_next() -> None:
+    async def use(workers: InspectionWorkers) -> None:
+        await workers.look(subject())
+        for xml in ("<Report>1</Report>", NEEDLE):
+            look = asyncio.ensure_future(workers.look(subject(xml)))
+            await asyncio.sleep(0)
+            look.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await look
+        after = await workers.look(subject("<Report>2</Report>"))
+        assert isinstance(after, Report)
+        assert after.digest == subject("<Report>2</Report>").digest()
+
+    run(use)
+
+
+def test_stopping_refuses_what_is_under_way_and_what_comes_later() -> None:
+    async def use(workers: InspectionWorkers) -> None:
+        await workers.look(subject())
+        looks = [asyncio.ensure_future(workers.look(subject(NEEDLE))) for _ in range(3)]
+        await asyncio.sleep(0)
+        await workers.stop()
+        assert all(unavailable(one) for one in await asyncio.gather(*looks))
+        assert unavailable(await workers.look(subject()))
+
+    run(use, worker("time.sleep(1000)"))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+def test_a_stopped_worker_is_neither_running_nor_a_zombie() -> None:
+    found: list[int] = []
+
+    async def use(workers: InspectionWorkers) -> None:
+        await workers.look(subject())
+        found.extend(pids(workers))
+
+    run(use)
+    assert found
+    assert not any(Path(f"/proc/{pid}").exists() for pid in found)

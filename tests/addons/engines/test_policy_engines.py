@@ -1,0 +1,151 @@
+"""A bridge with the engines that its policy names: ClamAV beside YARA-X, and rules that change."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibcm_bridge.lab.protocol import ccm
+from ibcm_bridge.lab.protocol.client import LabClient, Reply
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.policy import ClamAv
+from tests.addons.conftest import BRIDGED, Lab, Running, answer, bridged_publication, wait_for
+from tests.clamd import MARKER, NAME, running_clamd
+
+RULE = 'rule {0} {{ strings: $a = "{0}" condition: $a }}'
+GONE: Address = ("127.0.0.1", 9)  # discard: nobody listens there
+
+
+@pytest.fixture(scope="module")
+def clamd() -> Iterator[Path]:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running_clamd(Path(directory)) as (path, _),
+    ):
+        yield path
+
+
+@pytest.fixture
+def start(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    started: list[Running] = []
+
+    def make(*, may_miss: bool = False, **changes: Any) -> Running:
+        policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl", **changes)
+        if may_miss:
+            publication = bridged_publication(policy)
+            directories = {
+                name: dataclasses.replace(one, profile=one.profile.without_engine("clamav"))
+                for name, one in publication.directories.items()
+            }
+            changed = dataclasses.replace(publication, directories=directories)
+            listener = dataclasses.replace(policy.listeners[0], publications={BRIDGED: changed})
+            policy = dataclasses.replace(policy, listeners=(listener,))
+        started.append(Running(lab, policy, look_seconds=0.05))
+        return started[-1].__enter__()
+
+    yield make
+    for one in started:
+        one.__exit__()
+
+
+def post(running: Running, text: str, rows: int = 1) -> tuple[int, dict[str, Any]]:
+    """A report with this in it; the status, and the audit's record."""
+    xml = "<Report>" + f"<x>{text}</x>" * rows + "</Report>"
+    body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid="")
+    before = len(running.audit())
+    with LabClient(
+        running.address,
+        BRIDGED,
+        trust=running.lab.pki.root,
+        credential=running.lab.computer,
+        timeout=30,
+    ) as client:
+        reply = answer(
+            client,
+            *("CCM_POST", "/ccm_system/request"),
+            headers={"Content-Type": ccm.CONTENT_TYPE},
+            body=body,
+        )
+    assert isinstance(reply, Reply), reply
+    wait_for(lambda: len(running.audit()) > before)
+    return reply.status, running.audit()[before]
+
+
+@pytest.mark.parametrize("rows", [1, 5_000])
+def test_every_view_goes_to_clamav_too(
+    start: Callable[..., Running], clamd: Path, lab: Lab, rows: int
+) -> None:
+    running = start(clamav=ClamAv(clamd))
+    status, record = post(running, MARKER.decode(), rows)
+    assert status == 403
+    assert (record["reason"], record["rule"]) == ("malicious-content", "engines.clamav")
+    # In UTF-16 it does not stand there; clamd makes text of that by itself where it is long.
+    assert record["detail"] in [f"{NAME}.UNOFFICIAL in {view}" for view in ("inflated", "text")]
+    assert not lab.site.received()
+    status, record = post(running, "harmless", rows)
+    assert (status, record["verdict"]) == (200, "allow")
+    assert not [one for one in record.get("observed", ()) if one.startswith("engine-")]
+    # What has nothing in it to look at needs no daemon.
+    running.assert_serves()
+
+
+@pytest.mark.parametrize("rows", [1, 5_000])
+def test_without_an_answer_of_clamav_nothing_passes(
+    start: Callable[..., Running], lab: Lab, rows: int
+) -> None:
+    running = start(clamav=ClamAv(GONE, 1.0))
+    status, record = post(running, "harmless", rows)
+    assert status == 503
+    assert (record["reason"], record["rule"]) == ("engine-unavailable", "engines.clamav")
+    assert not lab.site.received()
+    running.assert_serves()
+
+
+@pytest.mark.parametrize("rows", [1, 5_000])
+def test_a_role_may_go_on_without_clamav_and_the_audit_says_so(
+    start: Callable[..., Running], rows: int
+) -> None:
+    running = start(clamav=ClamAv(GONE, 1.0), may_miss=True)
+    status, record = post(running, "harmless", rows)
+    assert (status, record["verdict"]) == (200, "allow")
+    assert [one for one in record["observed"] if one.startswith("engine-unavailable: clamav: ")]
+
+
+def test_a_role_that_may_go_on_without_clamav_still_heeds_it(
+    start: Callable[..., Running], clamd: Path
+) -> None:
+    running = start(clamav=ClamAv(clamd), may_miss=True)
+    assert post(running, MARKER.decode())[0] == 403
+
+
+def test_no_role_goes_on_without_yara(start: Callable[..., Running]) -> None:
+    running = start(clamav=ClamAv(GONE, 1.0), may_miss=True)
+    eicar = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+    assert post(running, eicar)[0] == 403
+
+
+@pytest.mark.parametrize("rows", [1, 5_000])
+def test_rules_that_change_count_from_then_on(
+    start: Callable[..., Running], tmp_path: Path, rows: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    running = start(rule_files=(folder,))
+    assert post(running, "needle", rows)[0] == 200
+    (folder / "one.yar").write_text(RULE.format("needle"))
+    wait_for(lambda: post(running, "needle", rows)[0] == 403)
+    # What does not compile changes nothing, and neither does what is no file of rules.
+    (folder / "two.yar").write_text("rule")
+    (folder / "notes.txt").write_text("rule")
+    assert wait_for(lambda: "those before are kept" in caplog.text)
+    assert post(running, "needle", rows)[0] == 403
+    (folder / "two.yar").write_text(RULE.format("thread"))
+    wait_for(lambda: post(running, "thread", rows)[0] == 403)
+    (folder / "one.yar").unlink()
+    wait_for(lambda: post(running, "needle", rows)[0] == 200)
+    assert post(running, "thread", rows)[0] == 403

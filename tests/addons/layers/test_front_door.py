@@ -1,0 +1,420 @@
+"""The front door: what a connection is, from its first bytes, however they come."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ibcm_bridge.addons.connections import Connections
+from ibcm_bridge.addons.hooks.client_authentication import ClientAuthentication
+from ibcm_bridge.addons.layers import front_door
+from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
+from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.lab.protocol.client import load_credential, plaintext_request
+from ibcm_bridge.policy.publications import BridgePublication
+from ibcm_bridge.request.memory_budget import Budget
+from tests.addons.conftest import (
+    BRIDGED,
+    GOOD,
+    LIMITS,
+    SOON,
+    TUNNELED,
+    Clock,
+    Driver,
+    Lab,
+    Running,
+    open_connection,
+    wait_for,
+)
+
+UNRECOGNIZED_NAME = bytes.fromhex("15030300020270")
+UNEXPECTED_MESSAGE = bytes.fromhex("1503030002020a")
+DECODE_ERROR = bytes.fromhex("15030300020232")
+
+
+class FrontDoor(Driver):
+    """A front door, with what it needs to begin TLS with a client."""
+
+    def __init__(self, lab: Lab, clock: Clock) -> None:
+        context, self.record = open_connection(lab)
+        super().__init__(FrontDoorLayer(context, self.record, LIMITS), context.client, clock)
+        connections = Connections(100, Budget(LIMITS.held_bytes))
+        connections._records[context.client.id] = self.record
+        publication = lab.policy.listeners[0].publications[BRIDGED]
+        assert isinstance(publication, BridgePublication)
+        authentication = ClientAuthentication(connections, [publication])
+        self.hooks["tls_start_client"] = authentication.tls_start_client
+        self.hooks["tls_established_client"] = authentication.tls_established_client
+
+    def refusal(self) -> Deny:
+        """The one refusal of this connection."""
+        refusals = [data.denial for name, data in self.told if name == "connection_refused"]
+        assert len(refusals) == 1, self.told
+        return refusals[0]  # type: ignore[no-any-return]
+
+    def assert_refused(self, reason: str, answer: bytes) -> None:
+        """Refused, closed, and deaf from then on."""
+        assert self.refusal().reason.value == reason
+        assert self.to_client() == answer
+        assert self.gone
+        assert not self.dialled
+        told = list(self.told)
+        self.receive(b"GET / HTTP/1.1\r\n\r\n")
+        self.advance(1000)
+        assert self.told == told
+
+
+@pytest.fixture
+def door(lab: Lab, clock: Clock) -> Driver:
+    return FrontDoor(lab, clock).start()
+
+
+class TlsClient:
+    """A TLS client without a socket."""
+
+    def __init__(
+        self, lab: Lab, name: str | None, *, alpn: list[str] | None = None, **limits: Any
+    ) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        load_credential(context, lab.computer)
+        if alpn:
+            context.set_alpn_protocols(alpn)
+        # OpenSSL 3.5 sends a key share of ML-KEM by itself, and 1,200 bytes more.
+        context.set_ecdh_curve("prime256v1")
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=name)
+
+    def shake(self) -> bytes:
+        """What it has to say."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        return self.outgoing.read()
+
+
+def hello(lab: Lab, name: str | None = TUNNELED, **options: Any) -> bytes:
+    """The ClientHello of a client that asks for this name."""
+    return TlsClient(lab, name, **options).shake()
+
+
+def in_records(hello: bytes, size: int) -> bytes:
+    """The same ClientHello, split over records of this size."""
+    message = hello[5:]
+    pieces = [message[at : at + size] for at in range(0, len(message), size)]
+    return b"".join(b"\x16\x03\x01" + len(one).to_bytes(2, "big") + one for one in pieces)
+
+
+def large_hello(lab: Lab, size: int, name: str = TUNNELED) -> bytes:
+    return hello(lab, name, alpn=["x" * 200] * (size // 200))
+
+
+# ClientHellos
+
+
+def test_a_hello_is_read_byte_by_byte_and_passed_on_whole(door: FrontDoor, lab: Lab) -> None:
+    sent = hello(lab)
+    for byte in sent[:-1]:
+        door.receive(bytes([byte]))
+    assert not door.dialled
+    assert not door.told
+    door.receive(sent[-1:])
+    assert door.to(door.server) == sent
+    assert not door.to_client()
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_a_hello_in_very_many_records_is_refused(door: FrontDoor, lab: Lab, size: int) -> None:
+    door.receive(in_records(hello(lab), size))
+    door.assert_refused("not-tls", UNEXPECTED_MESSAGE)
+
+
+def test_a_hello_is_parsed_once_however_it_comes(
+    door: FrontDoor, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = []
+    original = front_door.tls.parse_client_hello
+    monkeypatch.setattr(
+        front_door.tls, "parse_client_hello", lambda data: parsed.append(data) or original(data)
+    )
+    for byte in hello(lab):
+        door.receive(bytes([byte]))
+    assert len(parsed) == 1
+
+
+@pytest.mark.parametrize("size", [20, 50, 100])
+def test_a_hello_may_be_split_over_records(door: FrontDoor, lab: Lab, size: int) -> None:
+    sent = in_records(hello(lab), size)
+    door.receive(sent)
+    assert door.to(door.server) == sent
+
+
+def test_what_follows_a_hello_is_passed_on_too(door: FrontDoor, lab: Lab) -> None:
+    sent = hello(lab) + b"\x14\x03\x03\x00\x01\x01"
+    door.receive(sent)
+    assert door.to(door.server) == sent
+
+
+def test_a_hello_of_nearly_the_limit_is_read(door: FrontDoor, lab: Lab) -> None:
+    sent = large_hello(lab, LIMITS.client_hello - 600)
+    assert LIMITS.client_hello - 500 < len(sent) <= LIMITS.client_hello
+    door.receive(sent)
+    assert door.to(door.server) == sent
+
+
+@pytest.mark.parametrize("step", [1, 1000, 100_000])
+def test_a_hello_over_the_limit_is_refused_however_it_comes(
+    door: FrontDoor, lab: Lab, step: int
+) -> None:
+    sent = large_hello(lab, LIMITS.client_hello + 400)
+    assert len(sent) > LIMITS.client_hello
+    for at in range(0, len(sent), step):
+        if not door.gone:
+            door.receive(sent[at : at + step])
+    door.assert_refused("client-hello-too-large", DECODE_ERROR)
+
+
+def test_a_hello_that_announces_16_megabytes_is_not_waited_for(door: FrontDoor) -> None:
+    door.receive(b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + b"\x03" * LIMITS.client_hello)
+    door.assert_refused("client-hello-too-large", DECODE_ERROR)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x16\x16\x16\x16",
+        b"\x16\x03\x04\x00\x05",
+        b"\x16\xfe\xfd" + b"\x00" * 20,  # DTLS
+        b"\x16\x03\x01\x00\x00",
+        b"\x16\x03\x01\x00\x04\x01\x00\x00\x00",
+        b"\x16\x03\x01\x00\x08\x01\x00\x00\x04abcd",
+        b"\x16GET / HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_begins_like_tls_and_is_not_gets_an_alert(door: FrontDoor, data: bytes) -> None:
+    for byte in data:
+        if not door.gone:
+            door.receive(bytes([byte]))
+    door.assert_refused("not-tls", UNEXPECTED_MESSAGE)
+
+
+def test_a_server_name_that_is_not_ascii_gets_an_alert_and_is_no_defect(
+    door: FrontDoor, lab: Lab
+) -> None:
+    door.receive(hello(lab).replace(TUNNELED.encode(), b"\xff" * len(TUNNELED)))
+    assert door.refusal().reason.value in ("not-tls", "unknown-name")
+    assert door.gone
+
+
+PLAINTEXT = [
+    b"GET / HTTP/1.1\r\nHost: bridge.internet.example\r\n\r\n",
+    b"CONNECT bridge.internet.example:443 HTTP/1.1\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"PROXY TCP4 127.0.0.1 127.0.0.1 1 443\r\n",
+    b"SSH-2.0-OpenSSH_9.9\r\n",
+    b"EHLO client.example\r\n",
+    b"\x05\x01\x00",
+    b"\x00",
+    b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10",  # SSLv2
+    b"\x15\x03\x01\x00\x02\x02\x28",  # an alert
+    b"\x17\x03\x03\x00\x05hello",
+]
+
+
+@pytest.mark.parametrize("data", PLAINTEXT)
+@pytest.mark.parametrize("step", [1, 1000])
+def test_plaintext_is_told_so_in_plaintext(door: FrontDoor, data: bytes, step: int) -> None:
+    for at in range(0, len(data), step):
+        if not door.gone:
+            door.receive(data[at : at + step])
+    assert door.refusal().reason.value == "plaintext"
+    answer = door.to_client()
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"Connection: close\r\n" in answer
+    assert b"HTTPS only" in answer
+    assert door.gone
+    assert not door.dialled
+
+
+@pytest.mark.parametrize(
+    "name",
+    [None, "unknown.internet.example", "example", "xbridge.internet.example", "bridge.internet"],
+)
+def test_a_name_that_is_not_published_gets_unrecognized_name(
+    door: FrontDoor, lab: Lab, name: str | None
+) -> None:
+    door.receive(hello(lab, name))
+    door.assert_refused("unknown-name", UNRECOGNIZED_NAME)
+
+
+@pytest.mark.parametrize("spelling", [TUNNELED.upper().encode(), TUNNELED.title().encode()])
+def test_a_name_is_published_whatever_its_case(door: FrontDoor, lab: Lab, spelling: bytes) -> None:
+    door.receive(hello(lab).replace(TUNNELED.encode(), spelling))
+    assert door.dialled
+
+
+@pytest.mark.parametrize(
+    "spelling", [b"mp-tunnel.internet.examplE\x00"[:26], b"mp-tunnel.internet.exampl."]
+)
+def test_a_name_spelt_almost_like_one_that_is_published_is_not_published(
+    door: FrontDoor, lab: Lab, spelling: bytes
+) -> None:
+    near = spelling if spelling[-1:] == b"." else b"mp-tunnel.internet.exampl\x00"
+    door.receive(hello(lab).replace(TUNNELED.encode(), near))
+    assert door.refusal().reason.value in ("unknown-name", "not-tls")
+    assert not door.dialled
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_hello_however_broken_is_a_defect_or_gets_past_without_a_name(
+    running_lab: Lab, data: st.DataObject
+) -> None:
+    sent = bytearray(hello(running_lab))
+    for _ in range(data.draw(st.integers(1, 4))):
+        sent[data.draw(st.integers(0, len(sent) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(1, len(sent)))
+    door = FrontDoor(running_lab, Clock())
+    door.start()
+    for piece in (bytes(sent[:cut]), bytes(sent[cut:])):
+        if piece and not door.gone:
+            door.receive(piece)
+    if door.dialled:
+        assert door.to(door.server) == bytes(sent)
+        assert door.record.server_name is not None
+        assert door.record.server_name.lower() in door.record.listener.publications
+    else:
+        assert not any(name == "tunnel_ended" for name, _ in door.told)
+
+
+# A bridged connection
+
+
+def complete(door: FrontDoor, client: TlsClient) -> None:
+    """Finish the handshake."""
+    door.receive(client.shake())
+    client.incoming.write(door.to_client())
+    door.receive(client.shake())
+    client.incoming.write(door.to_client())
+
+
+def test_a_bridged_name_is_answered_by_the_bridge_and_nobody_is_dialled(
+    door: FrontDoor, lab: Lab
+) -> None:
+    client = TlsClient(lab, BRIDGED)
+    complete(door, client)
+    assert door.record.authenticated
+    assert door.record.authenticated.name == "pc1.corp.example"
+    assert not door.dialled
+
+
+def test_a_bridged_hello_may_come_byte_by_byte_and_over_several_records(
+    door: FrontDoor, lab: Lab
+) -> None:
+    for byte in in_records(hello(lab, BRIDGED), 50):
+        door.receive(bytes([byte]))
+    assert door.to_client()[:1] == b"\x16"
+    assert not door.gone
+
+
+# Time
+
+
+@pytest.mark.parametrize("sent", [0, 1, 100])
+def test_a_client_that_does_not_finish_its_hello_in_time_is_closed(
+    door: FrontDoor, lab: Lab, sent: int
+) -> None:
+    if sent:
+        door.receive(hello(lab)[:sent])
+    door.advance(LIMITS.handshake_seconds - 0.5)
+    if sent:
+        door.receive(hello(lab)[sent : sent + 1])
+    assert not door.gone
+    door.advance(0.5)
+    assert door.refusal().reason.value == "too-slow"
+    assert door.gone
+    assert not door.to_client()
+
+
+def test_a_client_that_does_not_finish_its_handshake_in_time_is_closed(
+    door: FrontDoor, lab: Lab
+) -> None:
+    door.receive(hello(lab, BRIDGED))
+    assert door.to_client()
+    door.advance(LIMITS.handshake_seconds)
+    assert door.refusal().reason.value == "too-slow"
+    assert door.gone
+
+
+def test_a_client_that_has_finished_its_handshake_has_the_time_of_a_request(
+    door: FrontDoor, lab: Lab
+) -> None:
+    client = TlsClient(lab, BRIDGED)
+    complete(door, client)
+    door.advance(LIMITS.idle_seconds - 1)
+    assert not door.gone
+    door.advance(1)
+    assert door.gone
+    assert not any(name == "connection_refused" for name, _ in door.told)
+
+
+def test_a_tunnel_has_the_time_of_a_tunnel(door: FrontDoor, lab: Lab) -> None:
+    door.receive(hello(lab))
+    door.advance(LIMITS.tunnel_idle_seconds - 1)
+    assert not door.gone
+    door.advance(1)
+    assert door.gone
+
+
+# Clients that leave
+
+
+@pytest.mark.parametrize("sent", [0, 1, 100])
+def test_a_client_that_leaves_is_not_refused(door: FrontDoor, lab: Lab, sent: int) -> None:
+    if sent:
+        door.receive(hello(lab)[:sent])
+    door.close()
+    assert door.gone
+    assert not door.told
+
+
+def test_a_client_that_leaves_in_its_handshake_is_told_of_once(door: FrontDoor, lab: Lab) -> None:
+    door.receive(hello(lab, BRIDGED))
+    door.close()
+    assert door.gone
+    assert [name for name, _ in door.told if "failed" in name] == ["tls_failed_client"]
+
+
+# On sockets
+
+
+@pytest.mark.parametrize("data", PLAINTEXT)
+def test_plaintext_on_a_socket_is_answered_closed_and_written_down(
+    running: Running, data: bytes
+) -> None:
+    answer = plaintext_request(running.address, data, SOON)
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    record = running.wait_for_reason("plaintext")
+    assert record["reference"].encode() in answer
+    assert not running.lab.site.handshakes()
+
+
+def test_an_unknown_name_on_a_socket_is_refused_with_its_alert(running: Running) -> None:
+    outcome = running.ask(*GOOD, name="unknown.internet.example")
+    assert getattr(outcome, "alert", None) == "unrecognized name"
+    assert running.wait_for_reason("unknown-name")["alert"] == "unrecognized_name"
+
+
+def test_a_client_that_breaks_off_leaves_nothing_behind(running: Running) -> None:
+    for sent in (b"", b"\x16", b"\x16\x03\x01\x02\x00"):
+        with socket.create_connection(running.address, SOON) as plain:
+            plain.sendall(sent) if sent else None
+            assert wait_for(lambda: running.bridge.connections._records)
+        assert wait_for(lambda: not running.bridge.connections._records)
+    assert not running.audit()

@@ -1,0 +1,304 @@
+"""The second request on a warm connection: what was decided for the first is worth nothing to it.
+
+mitmproxy's `server_connect` runs once per connection, so whatever lets a first request pass might
+let the next one pass too. Here addons go wrong between two requests of one connection, and what
+reaches the site system is what was approved, or nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mitmproxy.http import Headers, HTTPFlow, Response
+
+from ibcm_bridge.addons.connections import Exchange, attach_exchange, exchange_of
+from ibcm_bridge.identity.approval import Approved
+from ibcm_bridge.lab.protocol.client import LabClient, Reply
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.head import RequestHead, read_request_head
+from tests.addons.conftest import DENIED, GOOD, Running, answer, message, wait_for
+
+OTHER = ("GET", "/SMS_MP/.sms_aut?MPCERT")
+
+
+def send_first(client: LabClient) -> None:
+    reply = answer(client, *GOOD)
+    assert isinstance(reply, Reply)
+    assert reply.status == 200
+
+
+def assert_second_is_refused(running: Running, method: str, target: str, **more: Any) -> None:
+    """Warm the connection up, send, and see that only the first request arrived."""
+    with running.client() as client:
+        send_first(client)
+        outcome = answer(client, method, target, **more)
+        assert isinstance(outcome, Reply), outcome
+        assert outcome.status in (405, 500)
+        assert outcome.header("Connection") == "close"
+    assert wait_for(lambda: not running.bridge.connections._records)
+    assert [(one.method, one.target) for one in running.lab.site.received()] == [GOOD]
+    assert len(running.lab.site.handshakes()) == 1
+    assert wait_for(lambda: len(running.audit()) == 2)
+
+
+@pytest.fixture
+def previous(running: Running) -> list[Exchange]:
+    """The exchanges that have ended, with their decisions."""
+    found: list[Exchange] = []
+    running.add_hook("exchange_ended", found.append)
+    return found
+
+
+def test_a_denied_second_request_is_not_sent(running: Running) -> None:
+    assert_second_is_refused(running, *DENIED)
+    assert running.reasons() == [None, "verb"]
+
+
+def only_second(function: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Let a hook function go wrong from the second request of the connection on."""
+    seen = []
+
+    def from_the_second_on(data: Any) -> None:
+        seen.append(data)
+        if len(seen) > 1:
+            function(data)
+
+    return from_the_second_on
+
+
+def does_nothing(_flow: HTTPFlow) -> None:
+    pass
+
+
+@pytest.mark.parametrize("request_line", [GOOD, OTHER, DENIED])
+def test_a_second_request_whose_head_nobody_decides_on_is_not_sent(
+    running: Running, request_line: tuple[str, str]
+) -> None:
+    decide = running.bridge.hooks.of("requestheaders")[1]
+    seen: list[HTTPFlow] = []
+
+    def once(flow: HTTPFlow) -> None:
+        seen.append(flow)
+        if len(seen) == 1:
+            decide(flow)
+
+    running.hook("requestheaders", 1, once)
+    assert_second_is_refused(running, *request_line)
+    assert running.reasons()[1] == "bridge-defect"
+
+
+@pytest.mark.parametrize("request_line", [GOOD, OTHER])
+def test_a_second_request_whose_body_nobody_decides_on_is_not_sent(
+    running: Running, request_line: tuple[str, str]
+) -> None:
+    decide = running.bridge.hooks.of("request")[1]
+    seen: list[HTTPFlow] = []
+
+    def once(flow: HTTPFlow) -> None:
+        seen.append(flow)
+        if len(seen) == 1:
+            decide(flow)
+
+    running.hook("request", 1, once)
+    assert_second_is_refused(running, *request_line)
+    assert running.reasons()[1] == "bridge-defect"
+
+
+@pytest.mark.parametrize("request_line", [GOOD, OTHER, DENIED])
+def test_the_approval_of_the_previous_request_is_not_one_for_a_head(
+    running: Running, previous: list[Exchange], request_line: tuple[str, str]
+) -> None:
+    def keep(flow: HTTPFlow) -> None:
+        exchange_of(flow).decision = previous[0].decision
+
+    running.add_hook("requestheaders", only_second(keep))
+    assert_second_is_refused(running, *request_line)
+
+
+@pytest.mark.parametrize("request_line", [OTHER, DENIED])
+def test_the_authorization_of_the_previous_request_does_not_get_another_past_the_gate(
+    running: Running, previous: list[Exchange], request_line: tuple[str, str]
+) -> None:
+    def keep(flow: HTTPFlow) -> None:
+        decision = previous[0].decision
+        assert isinstance(decision, Approved)
+        exchange_of(flow).decision = decision.authorized
+
+    running.add_hook("requestheaders", only_second(keep))
+    assert_second_is_refused(running, *request_line)
+    assert running.audit()[1]["rule"] == "gate"
+
+
+def test_the_approval_of_the_previous_request_does_not_get_another_past_the_gate(
+    running: Running, previous: list[Exchange]
+) -> None:
+    def keep(flow: HTTPFlow) -> None:
+        exchange_of(flow).decision = previous[0].decision
+
+    running.add_hook("request", only_second(keep))
+    assert_second_is_refused(running, *OTHER)
+    assert running.audit()[1]["rule"] == "gate"
+
+
+def test_a_flow_that_is_given_the_previous_exchange_is_not_sent(
+    running: Running, previous: list[Exchange]
+) -> None:
+    """The layer holds its own exchange, so nobody has decided on it."""
+
+    def confuse(flow: HTTPFlow) -> None:
+        attach_exchange(flow, previous[0])
+
+    running.add_hook("requestheaders", only_second(confuse), first=True)
+    assert_second_is_refused(running, *GOOD)
+
+
+def change_fields(head: RequestHead, *, add: bytes = b"", drop_host: bool = False) -> RequestHead:
+    fields = (*head.fields, (b"CCMClientID", add)) if add else head.fields
+    return dataclasses.replace(head, fields=fields[1:] if drop_host else fields)
+
+
+CHANGED_APPROVALS: dict[str, Callable[[Authorized], RequestHead]] = {
+    "another method": lambda one: dataclasses.replace(one.head, method=b"DELETE"),
+    "a method in lower case": lambda one: dataclasses.replace(one.head, method=b"get"),
+    "another target": lambda one: dataclasses.replace(one.head, target=b"/SMS_MP_AltAuth/"),
+    "another length": lambda one: dataclasses.replace(one.head, length=10),
+    "a field more": lambda one: change_fields(one.head, add=b"GUID:1"),
+    "a field changed": lambda one: change_fields(one.head, add=b"GUID:1", drop_host=True),
+    "a field of another case": lambda one: dataclasses.replace(
+        one.head, fields=tuple((name.lower(), value) for name, value in one.head.fields)
+    ),
+    "a field twice": lambda one: dataclasses.replace(one.head, fields=one.head.fields * 2),
+    "fields in another order": lambda one: dataclasses.replace(
+        one.head, fields=one.head.fields[::-1]
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED_APPROVALS)
+def test_an_approval_of_something_else_is_none(running: Running, change: str) -> None:
+    def swap(flow: HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        approved = exchange.decision
+        assert isinstance(approved, Approved)
+        head = CHANGED_APPROVALS[change](approved.authorized)
+        authorized = dataclasses.replace(approved.authorized, head=head)
+        inspected = dataclasses.replace(approved.inspected, authorized=authorized)
+        exchange.decision = dataclasses.replace(approved, inspected=inspected)
+
+    running.add_hook("request", only_second(swap))
+    assert_second_is_refused(running, *GOOD, headers={"Accept": "*/*"})
+    assert running.audit()[1]["rule"] == "gate"
+
+
+def test_an_approval_of_another_body_is_none(running: Running) -> None:
+    def swap(flow: HTTPFlow) -> None:
+        exchange = exchange_of(flow)
+        approved = exchange.decision
+        assert isinstance(approved, Approved)
+        inspected = dataclasses.replace(approved.inspected, body=b"another")
+        exchange.decision = dataclasses.replace(approved, inspected=inspected)
+
+    running.add_hook("request", only_second(swap))
+    assert_second_is_refused(running, "CCM_POST", "/ccm_system/request", **message())
+    assert running.audit()[1]["rule"] == "gate"
+
+
+def test_a_body_changed_before_it_is_inspected_is_not_sent_in_either_form(
+    running: Running,
+) -> None:
+    sent = message()
+
+    def change(flow: HTTPFlow) -> None:
+        exchange_of(flow).body = sent["body"]
+
+    running.add_hook("request", only_second(change), first=True)
+    harmful = b"x" * len(sent["body"])
+    assert_second_is_refused(
+        running, "CCM_POST", "/ccm_system/request", headers=sent["headers"], body=harmful
+    )
+    assert running.audit()[1]["rule"] == "gate"
+
+
+def test_a_head_swapped_before_it_is_decided_on_is_not_sent_in_either_form(
+    running: Running,
+) -> None:
+    def swap(flow: HTTPFlow) -> None:
+        head = read_request_head(
+            b"GET /SMS_MP/.sms_aut?MPCERT HTTP/1.1\r\nHost: bridge.internet.example\r\n\r\n"
+        )
+        assert isinstance(head, RequestHead)
+        exchange_of(flow).head = head
+
+    running.add_hook("requestheaders", only_second(swap), first=True)
+    assert_second_is_refused(running, *DENIED)
+    assert running.audit()[1]["rule"] == "gate"
+
+
+def change_everything(flow: HTTPFlow) -> None:
+    flow.request = flow.request.copy()
+    flow.request.method = "DELETE"
+    flow.request.path = "/SMS_MP_AltAuth/"
+    flow.request.host = "elsewhere.example"
+    flow.request.headers = Headers([(b"Host", b"elsewhere.example"), (b"Evil", b"1")])
+    flow.request.content = b"another body"
+    flow.response = Response.make(200, b"made by an addon")
+
+
+@pytest.mark.parametrize("hook", ["requestheaders", "request", "responseheaders", "response"])
+def test_what_an_addon_makes_of_a_flow_is_not_what_is_sent(running: Running, hook: str) -> None:
+    if hook == "requestheaders":
+        # Its body is what is inspected, so it may not be changed before that.
+        def change(flow: HTTPFlow) -> None:
+            change_everything(flow)
+            flow.request.content = b""
+
+        running.add_hook(hook, change)
+    else:
+        running.bridge.hooks._by_name[hook].append(change_everything)
+    with running.client() as client:
+        for _ in range(2):
+            outcome = answer(client, *GOOD)
+            assert isinstance(outcome, Reply)
+            assert outcome.status == 200
+            assert b"made by an addon" not in outcome.body
+    received = running.lab.site.received()
+    assert [(one.method, one.target, one.body) for one in received] == [(*GOOD, b"")] * 2
+    assert all(one.headers == (("Host", "bridge.internet.example"),) for one in received)
+
+
+def test_a_client_that_is_no_longer_authenticated_is_not_served(running: Running) -> None:
+    def forget(flow: HTTPFlow) -> None:
+        exchange_of(flow).connection.authenticated = None
+
+    running.add_hook("requestheaders", only_second(forget), first=True)
+    assert_second_is_refused(running, *GOOD)
+    assert running.reasons()[1] == "bridge-defect"
+
+
+def test_a_client_authenticated_for_another_publication_is_not_served(running: Running) -> None:
+    def elsewhere(flow: HTTPFlow) -> None:
+        connection = exchange_of(flow).connection
+        assert connection.authenticated
+        connection.authenticated = dataclasses.replace(
+            connection.authenticated, publication="other.internet.example"
+        )
+
+    running.add_hook("requestheaders", only_second(elsewhere), first=True)
+    assert_second_is_refused(running, *GOOD)
+
+
+def test_what_follows_a_refusal_on_its_connection_is_not_served(running: Running) -> None:
+    with running.client() as client:
+        send_first(client)
+        connection = client.connect()
+        head = "{} {} HTTP/1.1\r\nHost: bridge.internet.example\r\n\r\n"
+        connection.sendall((head.format(*DENIED) + head.format(*GOOD)).encode())
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+        assert received.count(b"HTTP/1.1 ") == 1
+        assert received.startswith(b"HTTP/1.1 405 ")
+    assert len(running.lab.site.received()) == 1

@@ -1,0 +1,191 @@
+"""`limits.held_bytes`: what requests hold is counted, refused when too much, and returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ibcm_bridge.lab.protocol import ccm
+from ibcm_bridge.request.memory_budget import Budget
+from tests.addons.conftest import BRIDGED, GUID, LIMITS, ExchangeDriver
+
+HOST = f"Host: {BRIDGED}\r\n".encode()
+GET = b"GET /SMS_MP/.sms_aut?MPLIST HTTP/1.1\r\n" + HOST + b"\r\n"
+DENIED = b"DELETE /SMS_MP/.sms_aut?MPLIST HTTP/1.1\r\n" + HOST + b"\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def post(*fields: bytes, xml: str = "<Report/>") -> tuple[bytes, bytes]:
+    body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID)
+    head = b"CCM_POST /ccm_system/request HTTP/1.1\r\n" + HOST
+    head += f"Content-Type: {ccm.CONTENT_TYPE}\r\n".encode()
+    head += b"Content-Length: %d\r\n" % len(body)
+    return head + b"".join(field + b"\r\n" for field in fields) + b"\r\n", body
+
+
+HEAD, BODY = post()
+UNREADABLE = b"x" * len(BODY)
+
+
+def budget_of(exchange: ExchangeDriver) -> Budget:
+    return exchange.record.hold._budget
+
+
+def send(*pieces: bytes) -> Callable[[ExchangeDriver], None]:
+    def run(exchange: ExchangeDriver) -> None:
+        for piece in pieces:
+            exchange.receive(piece)
+
+    return run
+
+
+def answered(exchange: ExchangeDriver) -> None:
+    exchange.receive(HEAD + BODY)
+    exchange.receive(OK, exchange.server)
+    assert not exchange.gone
+
+
+def left(*pieces: bytes) -> Callable[[ExchangeDriver], None]:
+    def run(exchange: ExchangeDriver) -> None:
+        send(*pieces)(exchange)
+        assert budget_of(exchange).held
+        exchange.close()
+
+    return run
+
+
+def late(*pieces: bytes) -> Callable[[ExchangeDriver], None]:
+    def run(exchange: ExchangeDriver) -> None:
+        send(*pieces)(exchange)
+        assert budget_of(exchange).held
+        exchange.advance(LIMITS.body_seconds + LIMITS.head_seconds)
+
+    return run
+
+
+def unreachable(exchange: ExchangeDriver) -> None:
+    exchange.refuse_dial = "no route"
+    exchange.receive(HEAD + BODY)
+
+
+def left_while_dialling(exchange: ExchangeDriver) -> None:
+    exchange.hold_dial = True
+    exchange.receive(HEAD + BODY)
+    exchange.close()
+    exchange.complete_dial()
+
+
+def site_system_closes(exchange: ExchangeDriver) -> None:
+    exchange.receive(HEAD + BODY)
+    exchange.close(exchange.server)
+
+
+def too_much_ahead(exchange: ExchangeDriver) -> None:
+    exchange.receive(GET)
+    exchange.receive(b"x" * 70_000)
+
+
+ENDS: dict[str, Callable[[ExchangeDriver], None]] = {
+    "answered": answered,
+    "head refused": send(DENIED),
+    "head malformed": send(b"GET /\r\n\r\n"),
+    "head too large": send(b"G" * 70_000),
+    "body refused": send(HEAD, UNREADABLE),
+    "head, then gone": left(HEAD[:-5]),
+    "half a body, then gone": left(HEAD, BODY[:-1]),
+    "half a head, then silence": late(HEAD[:-5]),
+    "half a body, then silence": late(HEAD, BODY[:-1]),
+    "no response": late(HEAD, BODY),
+    "unreachable": unreachable,
+    "gone while dialling": left_while_dialling,
+    "site system closes": site_system_closes,
+    "too much ahead": too_much_ahead,
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_however_a_request_ends_nothing_is_held_any_more(
+    exchange: ExchangeDriver, end: str
+) -> None:
+    ENDS[end](exchange)
+    if exchange.half_closed and not exchange.gone:
+        exchange.close()  # the refused client has read its answer
+    assert exchange.ended
+    assert budget_of(exchange).held == 0
+
+
+def test_a_body_is_counted_from_when_it_is_announced_until_it_is_answered(
+    exchange: ExchangeDriver,
+) -> None:
+    budget = budget_of(exchange)
+    exchange.receive(HEAD[:10])
+    assert budget.held == 10
+    exchange.receive(HEAD[10:])
+    assert budget.held == len(HEAD + BODY)
+    exchange.receive(BODY[:7])
+    assert budget.held == len(HEAD + BODY)
+    exchange.receive(BODY[7:])
+    assert budget.held == len(HEAD + BODY)
+    exchange.receive(GET[:5])
+    assert budget.held == len(HEAD + BODY) + 5
+    exchange.receive(OK, exchange.server)
+    assert budget.held == 5
+    exchange.receive(GET[5:])
+    exchange.receive(OK, exchange.server)
+    assert budget.held == 0
+
+
+def overloaded(exchange: ExchangeDriver) -> None:
+    assert exchange.reason() == "overloaded"
+    assert exchange.ended[-1].decision.rule == "limits.held_bytes"  # type: ignore[union-attr]
+    answer = exchange.to_client()
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"Connection: close\r\n" in answer
+    assert not exchange.dialled
+    exchange.close()
+    assert budget_of(exchange).held == 0
+
+
+@pytest.mark.parametrize("fields", [(), (b"Expect: 100-continue",)])
+def test_a_body_for_which_there_is_no_room_is_refused_before_it_is_read(
+    exchange: ExchangeDriver, fields: tuple[bytes, ...]
+) -> None:
+    head, body = post(*fields)
+    budget_of(exchange).limit = len(head) + len(body) - 1
+    exchange.receive(head)
+    assert "request" not in exchange.names()
+    overloaded(exchange)
+
+
+def test_a_body_that_just_fits_is_read(exchange: ExchangeDriver) -> None:
+    budget_of(exchange).limit = len(HEAD + BODY)
+    exchange.receive(HEAD)
+    exchange.receive(BODY)
+    exchange.receive(OK, exchange.server)
+    assert exchange.to_client() == OK
+
+
+def test_a_head_for_which_there_is_no_room_is_refused(exchange: ExchangeDriver) -> None:
+    budget_of(exchange).limit = 20
+    exchange.receive(GET[:20])
+    assert not exchange.ended
+    exchange.receive(GET[20:21])
+    overloaded(exchange)
+
+
+def test_what_others_hold_counts(exchange: ExchangeDriver) -> None:
+    budget = budget_of(exchange)
+    budget.held = budget.limit - len(HEAD)
+    exchange.receive(HEAD)
+    assert exchange.reason() == "overloaded"
+    exchange.close()
+    assert budget.held == budget.limit - len(HEAD)
+
+
+def test_a_connection_that_is_given_up_returns_what_it_held(exchange: ExchangeDriver) -> None:
+    exchange.receive(HEAD)
+    assert budget_of(exchange).held
+    exchange.record.hold.end()  # as `Connections.close` does, whatever became of the layer
+    exchange.receive(BODY)
+    assert budget_of(exchange).held == 0

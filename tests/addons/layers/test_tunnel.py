@@ -1,0 +1,231 @@
+"""A tunnel (TUNNEL-PASS): bytes in, bytes out, counted and not kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from typing import Any
+
+import pytest
+from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy import events
+
+from ibcm_bridge.addons.events import EndedTunnel
+from ibcm_bridge.addons.layers.tunnel import MAX_AHEAD, RelayLayer
+from ibcm_bridge.lab.protocol.client import Reply
+from tests.addons.conftest import (
+    GOOD,
+    LIMITS,
+    TUNNELED,
+    Clock,
+    Driver,
+    Lab,
+    Running,
+    open_connection,
+    tunnel_publication,
+    wait_for,
+)
+
+
+@pytest.fixture
+def relay(lab: Lab, clock: Clock) -> Driver:
+    """A relay layer that has not been started."""
+    context, record = open_connection(lab, TUNNELED)
+    layer = RelayLayer(context, record, tunnel_publication(lab), LIMITS.tunnel_idle_seconds)
+    return Driver(layer, context.client, clock)
+
+
+def ended(relay: Driver) -> EndedTunnel:
+    ((name, data),) = relay.told
+    assert name == "tunnel_ended"
+    assert isinstance(data, EndedTunnel)
+    return data
+
+
+def test_bytes_are_passed_and_counted_both_ways(relay: Driver, lab: Lab) -> None:
+    relay.start()
+    assert relay.server.address == tuple(lab.site.management_point)
+    relay.receive(b"hello")
+    relay.receive(b"you too", relay.server)
+    relay.receive(b" there")
+    assert relay.to(relay.server) == b"hello there"
+    assert relay.to_client() == b"you too"
+    assert not relay.told
+    relay.close()
+    relay.close(relay.server)
+    assert (ended(relay).bytes_from_client, ended(relay).bytes_to_client) == (11, 7)
+    assert ended(relay).error is None
+
+
+def test_nothing_that_passed_is_kept(relay: Driver) -> None:
+    relay.start()
+    needle = b"needle" * 1000
+    relay.receive(needle)
+    relay.receive(needle[::-1], relay.server)
+    relay._sent.clear()
+    reachable: list[Any] = [relay.layer]
+    seen = {id(relay)}
+    while reachable:
+        one = reachable.pop()
+        if id(one) in seen or isinstance(one, type):
+            continue
+        seen.add(id(one))
+        assert not (isinstance(one, bytes | bytearray) and b"needle" in (one + one[::-1]))
+        if type(one).__module__.startswith(("ibcm_bridge", "mitmproxy", "builtins", "collections")):
+            reachable += gc.get_referents(one) if not hasattr(one, "__globals__") else []
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_each_direction_closes_by_itself(relay: Driver, first: str) -> None:
+    relay.start()
+    client, server = relay.client, relay.server
+    closing, other = (client, server) if first == "client" else (server, client)
+    relay.close(closing)
+    assert relay.half_closed == [other]
+    assert not relay.closed
+    relay.receive(b"still coming", other)
+    assert relay.to(closing) == b"still coming"
+    relay.close(other)
+    assert client.state is server.state is ConnectionState.CLOSED
+    assert ended(relay).error is None
+
+
+def test_nothing_is_passed_after_the_end(relay: Driver) -> None:
+    relay.start()
+    relay.close()
+    relay.close(relay.server)
+    relay.receive(b"late", relay.server)
+    relay.receive(b"late")
+    assert not relay.to_client()
+    assert not relay.to(relay.server)
+    assert len(relay.told) == 1
+
+
+def test_a_site_system_that_cannot_be_reached_ends_the_tunnel(relay: Driver) -> None:
+    relay.refuse_dial = "refused"
+    relay.start()
+    assert ended(relay).error == "the site system cannot be reached"
+    assert relay.gone
+    relay.receive(b"late")
+    assert not relay.to_client()
+
+
+def test_what_is_sent_while_dialling_is_passed_on_then(relay: Driver) -> None:
+    relay.hold_dial = True
+    relay.start()
+    relay.receive(b"hello ")
+    relay.receive(b"there")
+    relay.complete_dial()
+    assert relay.to(relay.server) == b"hello there"
+    relay.receive(b"!")
+    assert relay.to(relay.server) == b"hello there!"
+    relay.close()
+    relay.close(relay.server)
+    assert ended(relay).bytes_from_client == 12
+
+
+def test_a_client_cannot_fill_the_memory_while_its_site_system_is_dialled(relay: Driver) -> None:
+    relay.hold_dial = True
+    relay.start()
+    for _ in range(MAX_AHEAD // 65_536):
+        relay.receive(b"x" * 65_536)
+    assert not relay.told
+    relay.receive(b"x")
+    assert relay.gone
+    assert ended(relay).error
+    assert not relay.layer._paused_event_queue
+    relay.complete_dial()
+    assert not relay.to(relay.server), "what is over is not opened again"
+
+
+def test_permission_to_dial_ends_with_the_dial(relay: Driver) -> None:
+    relay.hold_dial = True
+    relay.start()
+    assert isinstance(relay.layer, RelayLayer)
+    record = relay.layer._connection
+    assert record.may_dial == relay.dialling[0].connection.address
+    relay.complete_dial()
+    assert record.may_dial is None
+
+
+def test_a_client_that_leaves_while_its_site_system_is_dialled_ends_the_tunnel(
+    relay: Driver,
+) -> None:
+    relay.hold_dial = True
+    relay.start()
+    relay.close()
+    assert relay.gone
+    assert ended(relay)
+    assert isinstance(relay.layer, RelayLayer)
+    assert relay.layer._connection.may_dial is None
+    relay.complete_dial("cancelled")
+    assert len(relay.told) == 1
+
+
+def test_a_dial_without_answer_is_given_up(relay: Driver) -> None:
+    relay.hold_dial = True
+    relay.start()
+    relay.advance(LIMITS.tunnel_idle_seconds)
+    assert ended(relay).error == "idle"
+    assert relay.gone
+
+
+def test_an_idle_tunnel_is_closed_and_a_busy_one_is_not(relay: Driver) -> None:
+    relay.start()
+    for source in (relay.client, relay.server) * 3:
+        relay.advance(LIMITS.tunnel_idle_seconds - 1)
+        relay.receive(b"x", source)
+    assert not relay.told
+    relay.advance(LIMITS.tunnel_idle_seconds - 1)
+    assert not relay.told
+    relay.advance(1)
+    assert ended(relay).error == "idle"
+    assert relay.gone
+    assert relay.server in relay.closed
+
+
+def test_a_connection_that_breaks_ends_the_other_side_too(relay: Driver) -> None:
+    """As mitmproxy tells it: closed in both directions at once."""
+    relay.start()
+    relay.server.state = ConnectionState.CLOSED
+    relay.feed(events.ConnectionClosed(relay.server))
+    assert ended(relay)
+    assert relay.gone
+
+
+def test_a_tunnel_is_written_down_with_its_counts_and_as_blind(running: Running) -> None:
+    outcome = running.ask(*GOOD, name=TUNNELED)
+    assert isinstance(outcome, Reply)
+    assert outcome.status == 200
+    assert wait_for(running.audit)
+    (record,) = running.audit()
+    assert record["event"] == "tunnel"
+    assert record["verdict"] == "allow"
+    assert record["bytes_from_client"] > 1000
+    assert record["bytes_to_client"] > 1000
+    assert record["note"].startswith("TUNNEL-BLIND")
+    assert "target" not in record
+
+
+def test_a_large_download_through_a_tunnel_is_counted_to_the_byte(running: Running) -> None:
+    with running.client("dp-tunnel.internet.example") as client:
+        reply, _, length = client.download("/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe")
+    assert (reply.status, length) == (200, 300_000)
+    assert wait_for(running.audit)
+    assert running.audit()[0]["bytes_to_client"] > length
+
+
+def test_an_unreachable_site_system_closes_the_client_and_is_written_down(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = RelayLayer.__init__
+
+    def elsewhere(layer: RelayLayer, *arguments: Any) -> None:
+        real(layer, *arguments)
+        publication = layer._publication
+        layer._publication = dataclasses.replace(publication, site_system=("127.0.0.1", 9))
+
+    monkeypatch.setattr(RelayLayer, "__init__", elsewhere)
+    assert not isinstance(running.ask(*GOOD, name=TUNNELED), Reply)
+    assert wait_for(running.audit)
+    assert running.audit()[0]["detail"] == "the site system cannot be reached"

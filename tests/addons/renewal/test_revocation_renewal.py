@@ -1,0 +1,392 @@
+"""Revocation lists are renewed while the bridge runs, and never for worse ones."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import http.server
+import logging
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ibcm_bridge.addons.renewal import crl_fetch
+from ibcm_bridge.addons.renewal.crl_fetch import Fetch
+from ibcm_bridge.addons.renewal.revocation_renewal import RevocationRenewal, stopped
+from ibcm_bridge.addons.tls.held_trust import HeldTrust
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.policy.trust import CrlFetch, Revocation, Trust
+from tests.addons.conftest import GOOD, SOON, Lab, Running, bridged_publication, changed, wait_for
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def pki() -> LabPki:
+    return LabPki.make(now=datetime.now(UTC))
+
+
+def write(path: Path, *crls: x509.CertificateRevocationList) -> None:
+    path.write_bytes(b"".join(crl.public_bytes(Encoding.PEM) for crl in crls))
+
+
+@dataclasses.dataclass
+class Held:
+    """A trust whose lists are files, looked at when the test says so."""
+
+    pki: LabPki
+    folder: Path
+    trust: HeldTrust
+    renewal: RevocationRenewal
+
+    def look(self) -> None:
+        (watch,) = self.renewal._watches
+        asyncio.run(watch.look())
+
+    @property
+    def number(self) -> int | None:
+        numbers = [
+            one.number
+            for one in self.trust.lists.held.values()
+            if "Issuing" in one.issuer and one.base_number is None
+        ]
+        return numbers[0] if numbers else None
+
+
+@pytest.fixture
+def held(pki: LabPki, now: datetime, tmp_path: Path) -> Held:
+    root = pki.crls()[0]
+    issuing = pki.issuing_crl([], 5, this_update=now - 5 * HOUR)
+    write(tmp_path / "root.crl", root)
+    write(tmp_path / "issuing.crl", issuing)
+    revocation = Revocation(sources=(tmp_path,), warn_before=timedelta(days=1))
+    trust = HeldTrust(Trust((pki.root,), (pki.issuing,), (root, issuing), revocation))
+    one = Held(pki, tmp_path, trust, RevocationRenewal([("a: clients.trust", trust)]))
+    one.look()
+    return one
+
+
+def test_a_renewed_file_takes_effect(held: Held, now: datetime) -> None:
+    write(held.folder / "issuing.crl", held.pki.issuing_crl([7], 6, this_update=now))
+    held.look()
+    assert held.number == 6
+
+
+def test_a_file_added_to_the_folder_takes_effect(held: Held, now: datetime) -> None:
+    write(held.folder / "new.crl", held.pki.issuing_crl([7], 6, this_update=now))
+    write(held.folder / "new.txt", held.pki.issuing_crl([7], 7, this_update=now))
+    held.look()
+    assert held.number == 6, "and other kinds of files do not"
+
+
+def test_a_delta_list_added_to_the_folder_takes_effect(held: Held, now: datetime) -> None:
+    write(held.folder / "issuing+.crl", held.pki.issuing_crl([7], 6, base=5, this_update=now))
+    held.look()
+    assert held.number == 5
+    assert [one.revoked for one in held.trust.lists.held.values() if one.base_number == 5] == [{7}]
+
+
+BAD: dict[str, Callable[[Held, datetime], bytes]] = {
+    "is not a revocation list": lambda _held, _now: b"half a fi",
+    "is not signed by an authority of this list": lambda _held, now: (
+        LabPki.make(now=now).issuing_crl([], 9, this_update=now).public_bytes(Encoding.PEM)
+    ),
+    "is older than the one held": lambda held, now: held.pki.issuing_crl(
+        [], 4, this_update=now - 9 * HOUR
+    ).public_bytes(Encoding.PEM),
+}
+
+
+@pytest.mark.parametrize("said", BAD)
+def test_a_worse_file_leaves_what_is_held_and_is_said_once(
+    held: Held, now: datetime, caplog: pytest.LogCaptureFixture, said: str
+) -> None:
+    (held.folder / "issuing.crl").write_bytes(BAD[said](held, now))
+    before = held.trust.lists.held
+    for _ in range(3):
+        held.look()
+    assert held.trust.lists.held == before
+    (line,) = [one.getMessage() for one in caplog.records]
+    assert said in line
+    assert line.startswith("a: clients.trust: ")
+    # Its twin: mended, it counts.
+    write(held.folder / "issuing.crl", held.pki.issuing_crl([], 6, this_update=now))
+    held.look()
+    assert held.number == 6
+
+
+def test_a_file_that_is_gone_leaves_what_is_held(held: Held) -> None:
+    (held.folder / "issuing.crl").unlink()
+    held.look()
+    assert held.number == 5
+
+
+def test_one_broken_file_does_not_keep_another_from_being_renewed(
+    held: Held, now: datetime
+) -> None:
+    (held.folder / "root.crl").write_bytes(b"broken")
+    write(held.folder / "issuing.crl", held.pki.issuing_crl([], 6, this_update=now))
+    held.look()
+    assert held.number == 6
+
+
+def test_a_list_that_begins_later_takes_effect_when_it_has_begun(held: Held, now: datetime) -> None:
+    write(held.folder / "issuing.crl", held.pki.issuing_crl([], 6, this_update=now + HOUR))
+    held.look()
+    assert held.number == 5
+    held.trust.clock = lambda: now + 2 * HOUR
+    held.look()
+    assert held.number == 6
+
+
+def test_what_ends_is_said_once_for_each_stage(
+    held: Held, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    held.trust.trust = dataclasses.replace(
+        held.trust.trust,
+        revocation=dataclasses.replace(held.trust.trust.revocation, grace=12 * HOUR),
+    )
+    for days, said in ((0, ""), (6.5, "; renew it"), (7.2, "in its grace"), (8, "is refused")):
+        caplog.clear()
+        held.trust.clock = lambda days=days: now + timedelta(days=days)  # type: ignore[misc]
+        held.look()
+        held.look()
+        lines = [one.getMessage() for one in caplog.records]
+        assert len(lines) == (2 if said else 0), lines
+        assert all(said in line for line in lines)
+
+
+def test_a_defect_stops_nothing(
+    held: Held, now: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(held.folder / "issuing.crl", held.pki.issuing_crl([], 6, this_update=now))
+    with monkeypatch.context() as broken:
+        broken.setattr("ibcm_bridge.addons.renewal.revocation_renewal.renew", lambda *_: 1 / 0)
+        held.look()
+        held.look()
+    assert held.number == 5
+    (line,) = [one.getMessage() for one in caplog.records]
+    assert "ZeroDivisionError" in line
+    held.look()
+    assert held.number == 6
+
+
+# In a bridge that runs
+
+
+def test_a_client_revoked_while_the_bridge_runs_is_refused(lab: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    trust = bridged_publication(lab.policy).client_trust
+    assert trust is not None
+    watched = dataclasses.replace(trust, revocation=Revocation(sources=(folder,)))
+    policy = changed(lab.policy, tmp_path / "audit.jsonl", client_trust=watched)
+    with Running(lab, policy, look_seconds=0.02) as running:
+        running.assert_serves()
+        serial = lab.computer.certificate.serial_number
+        newer = lab.pki.issuing_crl([serial], 1_000, this_update=datetime.now(UTC))
+        (folder / "half").write_bytes(newer.public_bytes(Encoding.DER))
+        (folder / "half").rename(folder / "issuing.crl")
+        assert wait_for(lambda: not isinstance(running.ask(*GOOD), Reply))
+        running.wait_for_reason("certificate-revoked")
+        assert running.alert(running.client()) == "certificate revoked"
+
+
+def test_a_site_system_revoked_while_the_bridge_runs_is_not_sent_to(
+    lab: Lab, tmp_path: Path
+) -> None:
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    trust = bridged_publication(lab.policy).site_system_trust
+    watched = dataclasses.replace(trust, revocation=Revocation(sources=(folder,)))
+    policy = changed(lab.policy, tmp_path / "audit.jsonl", site_system_trust=watched)
+    with Running(lab, policy, look_seconds=0.02) as running:
+        running.assert_serves()
+        shown = ssl.get_server_certificate(lab.site.management_point, timeout=SOON)
+        serial = x509.load_pem_x509_certificate(shown.encode()).serial_number
+        newer = lab.pki.issuing_crl([serial], 1_000, this_update=datetime.now(UTC))
+        (folder / "issuing.crl").write_bytes(newer.public_bytes(Encoding.DER))
+
+        def refused() -> bool:
+            reply = running.ask(*GOOD)
+            return isinstance(reply, Reply) and reply.status == 502
+
+        assert wait_for(refused)
+        assert "certificate revoked" in running.wait_for_reason("site-system-unverified")["detail"]
+
+
+# Fetching
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Gives what the test has put there."""
+
+    def do_GET(self) -> None:
+        status, body = self.server.answers[self.path]  # type: ignore[attr-defined]
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "/good.crl")
+        length = len(body) + (10 if self.path == "/cut.crl" else 0)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@dataclasses.dataclass
+class Publisher:
+    """A web server with revocation lists."""
+
+    answers: dict[str, tuple[int, bytes]]
+    url: str
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server.answers = {}  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield Publisher(server.answers, f"http://127.0.0.1:{server.server_port}")  # type: ignore[attr-defined]
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+def fetch(held: Held, publisher: Publisher, path: str) -> str | None:
+    return asyncio.run(Fetch(publisher.url + path, held.folder).run(held.trust))
+
+
+@pytest.mark.parametrize("encoding", [Encoding.DER, Encoding.PEM])
+def test_a_list_is_fetched_kept_and_taken(
+    held: Held, publisher: Publisher, now: datetime, encoding: Encoding
+) -> None:
+    newer = held.pki.issuing_crl([7], 6, this_update=now).public_bytes(encoding)
+    publisher.answers["/good.crl"] = (200, newer)
+    assert fetch(held, publisher, "/good.crl") is None
+    held.look()
+    assert held.number == 6
+    (kept,) = held.folder.glob("fetched-*.crl")
+    assert kept.read_bytes() == newer, "for the next start"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/missing.crl", "the answer has status 404"),
+        ("/elsewhere.crl", "the answer has status 302"),
+        ("/page.crl", "is not a revocation list"),
+        ("/cut.crl", "the answer is not HTTP"),
+        ("/old.crl", "is older than the one held"),
+        ("/forged.crl", "is not signed by an authority of this list"),
+        ("/other.crl", "is the list of an authority that is not configured"),
+        ("/large.crl", "the answer has more than 2000 bytes"),
+    ],
+)
+def test_what_is_no_good_is_not_kept(
+    held: Held,
+    publisher: Publisher,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    said: str,
+) -> None:
+    monkeypatch.setattr(crl_fetch, "MAX_BYTES", 2_000)
+    der = Encoding.DER
+    good = held.pki.issuing_crl([7], 6, this_update=now).public_bytes(der)
+    forged = LabPki.make(now=now)
+    publisher.answers |= {
+        "/missing.crl": (404, b""),
+        "/elsewhere.crl": (302, b""),
+        "/good.crl": (200, good),
+        "/page.crl": (200, b"<html>"),
+        "/cut.crl": (200, good),
+        "/old.crl": (
+            200,
+            held.pki.issuing_crl([], 3, this_update=now - 9 * HOUR).public_bytes(der),
+        ),
+        "/forged.crl": (200, forged.issuing_crl([], 9, this_update=now).public_bytes(der)),
+        "/other.crl": (200, held.pki.branch("pc.branch.example")[1].public_bytes(der)),
+        "/large.crl": (200, b"x" * 2_001),
+    }
+    assert said in str(fetch(held, publisher, path))
+    assert not list(held.folder.glob("*fetched-*"))
+    assert fetch(held, publisher, "/good.crl") is None, "its twin"
+
+
+def test_a_publisher_that_is_down_is_said(held: Held) -> None:
+    nobody = Publisher({}, "http://127.0.0.1:1")
+    assert "cannot be fetched" in str(fetch(held, nobody, "/good.crl"))
+
+
+def test_a_publisher_that_never_answers_is_given_up(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crl_fetch, "FETCH_SECONDS", 0.05)
+
+    async def ask_a_silent_one() -> str | None:
+        released = asyncio.Event()
+
+        async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await released.wait()
+            writer.close()
+
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            one = Fetch(f"http://127.0.0.1:{port}/a.crl", held.folder)
+            problem = await one.run(held.trust)
+            released.set()
+            return problem
+
+    assert "not fetched within" in str(asyncio.run(ask_a_silent_one()))
+
+
+def test_a_bridge_fetches_by_itself_from_the_start(
+    pki: LabPki, publisher: Publisher, now: datetime, tmp_path: Path
+) -> None:
+    root, issuing = pki.crls()
+    publisher.answers |= {
+        "/root.crl": (200, root.public_bytes(Encoding.DER)),
+        "/issuing.crl": (200, issuing.public_bytes(Encoding.DER)),
+    }
+    urls = (f"{publisher.url}/root.crl", f"{publisher.url}/issuing.crl")
+    revocation = Revocation(sources=(tmp_path,), fetch=CrlFetch(urls, HOUR, tmp_path))
+    trust = HeldTrust(Trust((pki.root,), (pki.issuing,), (), revocation))
+
+    async def run_until_held() -> None:
+        task = asyncio.create_task(RevocationRenewal([("a", trust)], 0.01).run())
+        async with asyncio.timeout(5):
+            while len(trust.lists.held) < 2:
+                await asyncio.sleep(0.005)
+        await stopped(task)
+
+    asyncio.run(run_until_held())
+
+
+def test_a_failing_fetch_is_said_once_and_so_is_its_end(
+    held: Held, caplog: pytest.LogCaptureFixture
+) -> None:
+    (watch,) = held.renewal._watches
+    caplog.set_level(logging.WARNING)
+    for problem in ("the answer has status 404", "the answer has status 404", None, None):
+        watch.say_fetched("http://pki/a.crl", problem)
+    lines = [one.getMessage() for one in caplog.records]
+    assert len(lines) == 2
+    assert "status 404; the list held is kept" in lines[0]
+    assert "can be fetched again" in lines[1]

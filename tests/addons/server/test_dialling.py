@@ -1,0 +1,317 @@
+"""No connection to a site system without a decision: not for who only knocks, nor by accident.
+
+mitmproxy's default would dial for a client that has not sent a byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from mitmproxy.connection import Server
+from mitmproxy.proxy import commands
+
+from ibcm_bridge.addons.connections import exchange_of
+from ibcm_bridge.addons.layers.exchange import ExchangeLayer
+from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
+from ibcm_bridge.addons.layers.tunnel import RelayLayer
+from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
+from ibcm_bridge.lab.protocol.client import LabClient, Reply, plaintext_request
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.trust import Credential
+from tests.addons.conftest import (
+    DENIED,
+    FROM_DP,
+    GOOD,
+    SOON,
+    TUNNELED,
+    Lab,
+    Running,
+    answer,
+    bridged_publication,
+    changed,
+    message,
+    wait_for,
+)
+
+
+@pytest.fixture
+def dialled(running: Running, monkeypatch: pytest.MonkeyPatch) -> list[commands.OpenConnection]:
+    """Every attempt to open a connection to a site system."""
+    found: list[commands.OpenConnection] = []
+    real = BridgeConnectionHandler.open_connection
+
+    async def dial(handler: BridgeConnectionHandler, command: commands.OpenConnection) -> None:
+        found.append(command)
+        await real(handler, command)
+
+    monkeypatch.setattr(BridgeConnectionHandler, "open_connection", dial)
+    return found
+
+
+def connects(running: Running) -> None:
+    with socket.create_connection(running.address, SOON):
+        assert wait_for(lambda: running.bridge.connections._records)
+
+
+def sends_part_of_a_hello(running: Running) -> None:
+    with socket.create_connection(running.address, SOON) as plain:
+        plain.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        assert wait_for(lambda: running.bridge.connections._records)
+
+
+def sends_plaintext(running: Running) -> None:
+    assert b" 403 " in plaintext_request(running.address, b"GET / HTTP/1.1\r\n\r\n", SOON)
+
+
+def completes_tls(running: Running) -> None:
+    with running.client() as client:
+        client.connect()
+        assert wait_for(
+            lambda: any(one.authenticated for one in running.bridge.connections._records.values())
+        )
+
+
+def has_no_certificate(running: Running) -> None:
+    with running.anonymous() as client:
+        assert not isinstance(answer(client, *GOOD), Reply)
+
+
+def asks_for_an_unknown_name(running: Running) -> None:
+    assert not isinstance(running.ask(*GOOD, name="unknown.internet.example"), Reply)
+
+
+def sends_a_denied_request(running: Running) -> None:
+    outcome = running.ask(*DENIED)
+    assert isinstance(outcome, Reply)
+    assert outcome.status == 405
+
+
+def sends_half_a_request(running: Running) -> None:
+    with running.client() as client:
+        client.connect().sendall(b"GET /SMS_MP/.sms_aut?MPLIST HTTP/1.1\r\nHost: bridge")
+        assert wait_for(
+            lambda: any(one.exchange for one in running.bridge.connections._records.values())
+        )
+
+
+def sends_a_head_without_its_body(running: Running) -> None:
+    with running.client() as client:
+        sent = message()
+        head = "CCM_POST /ccm_system/request HTTP/1.1\r\nHost: bridge.internet.example\r\n"
+        head += f"Content-Type: {sent['headers']['Content-Type']}\r\nContent-Length: 10\r\n\r\n"
+        client.connect().sendall(head.encode() + b"123456789")
+        assert wait_for(
+            lambda: any(
+                one.exchange and one.exchange.decision is not None
+                for one in running.bridge.connections._records.values()
+            )
+        )
+
+
+def sends_a_body_that_is_refused(running: Running) -> None:
+    with running.client() as client:
+        sent = message()
+        outcome = answer(
+            client, "CCM_POST", "/ccm_system/request", headers=sent["headers"], body=b"x"
+        )
+        assert isinstance(outcome, Reply)
+        assert outcome.status == 403
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        connects,
+        sends_part_of_a_hello,
+        sends_plaintext,
+        completes_tls,
+        has_no_certificate,
+        asks_for_an_unknown_name,
+        sends_a_denied_request,
+        sends_half_a_request,
+        sends_a_head_without_its_body,
+        sends_a_body_that_is_refused,
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_no_site_system_is_dialled_for_a_client_that(
+    running: Running,
+    dialled: list[commands.OpenConnection],
+    client: Callable[[Running], None],
+) -> None:
+    client(running)
+    assert wait_for(lambda: not running.bridge.connections._records)
+    assert not dialled
+    assert not running.lab.site.handshakes()
+    running.assert_serves()
+    assert len(dialled) == 1
+
+
+def test_only_the_site_system_of_the_role_is_dialled(
+    running: Running, dialled: list[commands.OpenConnection]
+) -> None:
+    running.ask(*FROM_DP)
+    assert [one.connection.address for one in dialled] == [running.lab.site.distribution_point]
+    assert [one.sni for one in running.lab.site.handshakes()] == ["dp01.corp.example"]
+
+
+def assert_dial_is_refused(running: Running, outcome: Reply | Exception) -> None:
+    assert not isinstance(outcome, Reply), outcome
+    assert wait_for(lambda: not running.bridge.connections._records)
+    assert not running.lab.site.handshakes()
+    assert running.wait_for_reason("bridge-defect")["rule"] == "server_connect"
+
+
+def test_server_connect_refuses_a_dial_before_the_front_door_has_decided(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dial(layer: FrontDoorLayer) -> Iterator[commands.Command]:
+        yield commands.OpenConnection(Server(address=running.lab.site.management_point))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FrontDoorLayer, "_decide", dial)
+        assert_dial_is_refused(running, running.ask(*GOOD))
+    running.assert_serves()
+
+
+def test_server_connect_refuses_a_dial_before_a_request_was_decided_on(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dial(layer: ExchangeLayer) -> Iterator[Any]:
+        yield commands.OpenConnection(Server(address=running.lab.site.management_point))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExchangeLayer, "_read_head", dial)
+        assert_dial_is_refused(running, running.ask(*GOOD))
+    running.assert_serves()
+
+
+def test_server_connect_refuses_another_address_than_the_one_allowed(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(layer: RelayLayer) -> Iterator[Any]:
+        layer._connection.may_dial = layer._publication.site_system
+        yield commands.OpenConnection(Server(address=running.lab.site.distribution_point))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RelayLayer, "_open", elsewhere)
+        assert_dial_is_refused(running, running.ask(*GOOD, name=TUNNELED))
+    running.assert_serves()
+
+
+def test_server_connect_refuses_a_second_dial_on_a_warm_connection(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running.client() as client:
+        assert isinstance(answer(client, *GOOD), Reply)
+        assert isinstance(answer(client, *FROM_DP), Reply)
+        running.lab.site.clear()
+
+        def dial(layer: ExchangeLayer) -> Iterator[Any]:
+            yield commands.OpenConnection(Server(address=running.lab.site.management_point))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ExchangeLayer, "_read_head", dial)
+            assert_dial_is_refused(running, answer(client, *GOOD))
+
+
+def test_an_addon_that_changes_the_address_of_a_dial_is_not_followed(running: Running) -> None:
+    def elsewhere(data: Any) -> None:
+        data.server.address = tuple(running.lab.site.distribution_point)
+
+    running.add_hook("server_connect", elsewhere, first=True)
+    assert_dial_is_refused(running, running.ask(*GOOD))
+
+
+def test_an_addon_that_permits_a_dial_in_a_denied_request_causes_none(
+    running: Running, dialled: list[commands.OpenConnection]
+) -> None:
+    def permit(flow: Any) -> None:
+        exchange_of(flow).connection.may_dial = tuple(running.lab.site.management_point)
+
+    running.add_hook("requestheaders", permit, first=True)
+    sends_a_denied_request(running)
+    assert not dialled
+
+
+# What the site system shows, and what it is shown
+
+
+def pem(credential: Any) -> Credential:
+    return Credential(credential.chain_pem(), credential.key_pem())
+
+
+def renamed(policy: Policy, name: str) -> dict[str, Any]:
+    return {
+        directory: dataclasses.replace(
+            role, site_system=dataclasses.replace(role.site_system, verify_name=name)
+        )
+        for directory, role in bridged_publication(policy).directories.items()
+    }
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_site_system_that_refuses_the_bridges_certificate_is_a_502_at_once(
+    lab: Lab, tmp_path: Any, version: ssl.TLSVersion
+) -> None:
+    """In TLS 1.3 its alert comes after the handshake, when the request has been sent."""
+    credential = pem(lab.pki.foreign_computer("bridge.perimeter.example"))
+    context = lab.site._contexts["management-point"]
+    context.maximum_version = version
+    try:
+        policy = changed(lab.policy, tmp_path / "audit.jsonl", site_system_credential=credential)
+        with Running(lab, policy) as running:
+            outcome = running.ask(*GOOD)
+            assert isinstance(outcome, Reply), outcome
+            assert outcome.status == 502
+    finally:
+        context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
+    assert not lab.site.received()
+
+
+@pytest.mark.parametrize(
+    "name", ["dp01.corp.example", "corp.example", "xmp01.corp.example", "mp01.corp.example.evil"]
+)
+def test_a_site_system_of_another_name_is_sent_nothing(lab: Lab, tmp_path: Any, name: str) -> None:
+    """The right authority and the wrong name."""
+    policy = changed(lab.policy, tmp_path / "audit.jsonl", directories=renamed(lab.policy, name))
+    with Running(lab, policy) as running:
+        outcome = running.ask(*GOOD)
+        assert isinstance(outcome, Reply), outcome
+        assert outcome.status == 502
+        assert b"corp.example" not in outcome.body
+        running.wait_for_reason("site-system-unverified")
+    assert not lab.site.received()
+
+
+def test_a_site_system_of_another_authority_is_sent_nothing(lab: Lab, tmp_path: Any) -> None:
+    trust = dataclasses.replace(
+        bridged_publication(lab.policy).site_system_trust,
+        anchors=(lab.pki.foreign_root,),
+        intermediates=(),
+    )
+    with Running(
+        lab, changed(lab.policy, tmp_path / "audit.jsonl", site_system_trust=trust)
+    ) as running:
+        outcome = running.ask(*GOOD)
+        assert isinstance(outcome, Reply), outcome
+        assert outcome.status == 502
+        running.wait_for_reason("site-system-unverified")
+    assert not lab.site.received()
+
+
+def test_a_leg_is_never_shared_between_clients(running: Running) -> None:
+    ports = set()
+    clients: list[LabClient] = [running.client() for _ in range(3)]
+    for client in clients:
+        assert isinstance(answer(client, *GOOD), Reply)
+    for client in clients:
+        assert isinstance(answer(client, *GOOD), Reply)
+        client.close()
+    ports = {one.peer_port for one in running.lab.site.received()}
+    assert len(ports) == 3

@@ -1,0 +1,222 @@
+"""Whom a publication asks for a certificate, in real handshakes: computer, user, either, optional,
+none (BRIDGE-AUTH-COMPUTER, BRIDGE-AUTH-USER)."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.trust import Trust
+from ibcm_bridge.policy_file import shipped_roles
+from tests.addons.conftest import (
+    BRIDGED,
+    GOOD,
+    Lab,
+    Running,
+    answer,
+    bridged_publication,
+    changed,
+    wait_for,
+)
+
+Asking = Callable[[CertificatePolicy], AbstractContextManager[Running]]
+
+
+@pytest.fixture(scope="module")
+def user(running_lab: Lab) -> Credential:
+    return running_lab.pki.user("jdoe@corp.example")
+
+
+@pytest.fixture(scope="module")
+def refused(running_lab: Lab) -> dict[str, Credential]:
+    """Certificates that OpenSSL or `identity` refuse, by the reason."""
+    pki = running_lab.pki
+    return {
+        "certificate-revoked": pki.revoked_computer("pc2.corp.example"),
+        "certificate-expired": pki.expired_computer("pc3.corp.example"),
+        "certificate-purpose": pki.wrong_purpose("pc4.corp.example"),
+        "certificate-untrusted": pki.foreign_computer("pc5.corp.example"),
+    }
+
+
+@pytest.fixture
+def asking(lab: Lab, refused: dict[str, Credential], tmp_path: Path) -> Asking:
+    """A bridge whose publication has this certificate policy."""
+    before = bridged_publication(lab.policy).client_trust
+    assert before is not None
+    # Lists of revocation as they are now, with what has been revoked since.
+    trust = Trust(before.anchors, before.intermediates, tuple(lab.pki.crls()))
+
+    @contextmanager
+    def start(policy: CertificatePolicy) -> Iterator[Running]:
+        asked = None if policy is CertificatePolicy.NONE else trust
+        changes = {"certificate_policy": policy, "client_trust": asked}
+        with Running(lab, changed(lab.policy, tmp_path / "audit.jsonl", **changes)) as one:
+            yield one
+
+    return start
+
+
+def outcome(running: Running, credential: Credential | None) -> Reply | Exception:
+    made = running.client(credential=credential) if credential else running.anonymous()
+    with made as client:
+        return answer(client, *GOOD)
+
+
+@pytest.mark.parametrize("policy", [CertificatePolicy.USER, CertificatePolicy.EITHER])
+def test_a_user_is_let_in_where_users_are_asked_for(
+    asking: Asking, lab: Lab, user: Credential, policy: CertificatePolicy
+) -> None:
+    with asking(policy) as running:
+        reply = outcome(running, user)
+        assert isinstance(reply, Reply), reply
+        assert reply.status == 200
+        [record] = wait_for(running.audit)
+        assert record["client"] == "jdoe@corp.example"
+    assert lab.site.received()
+
+
+def test_a_computer_is_refused_where_users_are_asked_for(asking: Asking, lab: Lab) -> None:
+    with asking(CertificatePolicy.USER) as running:
+        assert not isinstance(outcome(running, lab.computer), Reply)
+        record = running.wait_for_reason("certificate-name")
+        assert record["requirement"] == "BRIDGE-AUTH-USER"
+    assert not lab.site.received()
+
+
+def test_a_user_is_refused_where_computers_are_asked_for(
+    asking: Asking, lab: Lab, user: Credential
+) -> None:
+    with asking(CertificatePolicy.COMPUTER) as running:
+        assert not isinstance(outcome(running, user), Reply)
+        record = running.wait_for_reason("certificate-name")
+        assert record["requirement"] == "BRIDGE-AUTH-COMPUTER"
+    assert not lab.site.received()
+
+
+@pytest.mark.parametrize(
+    "policy", [CertificatePolicy.COMPUTER, CertificatePolicy.USER, CertificatePolicy.EITHER]
+)
+def test_without_a_certificate_nobody_is_let_in_where_one_is_needed(
+    asking: Asking, lab: Lab, policy: CertificatePolicy
+) -> None:
+    with asking(policy) as running:
+        assert not isinstance(outcome(running, None), Reply)
+        running.wait_for_reason("certificate-missing")
+    assert not lab.site.received()
+
+
+def test_an_optional_certificate_may_be_left_out_or_presented(
+    asking: Asking, lab: Lab, user: Credential
+) -> None:
+    with asking(CertificatePolicy.OPTIONAL) as running:
+        for credential in (None, lab.computer, user):
+            reply = outcome(running, credential)
+            assert isinstance(reply, Reply), reply
+            assert reply.status == 200
+        records = wait_for(lambda: running.audit() if len(running.audit()) == 3 else [])
+        assert [record.get("client") for record in records] == [
+            None,
+            "pc1.corp.example",
+            "jdoe@corp.example",
+        ]
+        assert "certificate" not in records[0]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "certificate-revoked",
+        "certificate-expired",
+        "certificate-purpose",
+        "certificate-untrusted",
+    ],
+)
+def test_an_optional_certificate_that_fails_is_not_as_good_as_none(
+    asking: Asking, lab: Lab, refused: dict[str, Credential], reason: str
+) -> None:
+    with asking(CertificatePolicy.OPTIONAL) as running:
+        assert not isinstance(outcome(running, refused[reason]), Reply)
+        running.wait_for_reason(reason)
+    assert not lab.site.received()
+
+
+def test_where_nobody_is_asked_no_certificate_is_seen(
+    asking: Asking, lab: Lab, refused: dict[str, Credential]
+) -> None:
+    with asking(CertificatePolicy.NONE) as running:
+        # What is not asked for is not sent, so it cannot be refused either.
+        for credential in (None, lab.computer, refused["certificate-revoked"]):
+            reply = outcome(running, credential)
+            assert isinstance(reply, Reply), reply
+            assert reply.status == 200
+        records = wait_for(lambda: running.audit() if len(running.audit()) == 3 else [])
+        for record in records:
+            assert not {"client", "certificate"} & record.keys()
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+@pytest.mark.parametrize(
+    ("policy", "asks"),
+    [
+        (CertificatePolicy.COMPUTER, True),
+        (CertificatePolicy.OPTIONAL, True),
+        (CertificatePolicy.NONE, False),
+    ],
+)
+def test_a_certificate_is_asked_for_or_not_on_the_wire(
+    asking: Asking, lab: Lab, tmp_path: Path, policy: CertificatePolicy, asks: bool, version: str
+) -> None:
+    root = tmp_path / "root.pem"
+    root.write_bytes(lab.pki.root.public_bytes(Encoding.PEM))
+    with asking(policy) as running:
+        host, port = running.address
+        command = ["openssl", "s_client", "-connect", f"{host}:{port}", "-servername", BRIDGED]
+        command += ["-CAfile", str(root), "-msg", version]
+        done = subprocess.run(command, input=b"", capture_output=True, timeout=20, check=False)
+    said = done.stdout.decode()
+    assert ", ServerHello" in said
+    assert (", CertificateRequest" in said) == asks
+    if not asks:
+        assert "No client certificate CA names sent" in said
+
+
+# A policy module asks nobody, and takes a whole message in the query (protocol.md 8.4)
+
+
+def test_a_policy_module_has_heads_of_up_to_128_kb(lab: Lab, tmp_path: Path) -> None:
+    role = bridged_publication(lab.policy).directories["sms_mp"]
+    policy = changed(
+        lab.policy,
+        tmp_path / "audit.jsonl",
+        certificate_policy=CertificatePolicy.NONE,
+        client_trust=None,
+        request_head=131_072,
+        directories={
+            "certsrv": replace(role, profile=shipped_roles().roles["policy-module"]),
+        },
+    )
+    target = f"/certsrv/mscep/mscep.dll?operation=PKIOperation&message={'A' * 60_000}"
+    with Running(lab, policy) as running:
+        for padding, sent in ((40_000, True), (80_000, False)):
+            with running.anonymous() as client:
+                # An unlisted field, which is not sent on.
+                result = answer(client, "GET", target, headers={"X-Padding": "x" * padding})
+            assert isinstance(result, Reply), result
+            assert bool(lab.site.received()) == sent
+            lab.site.clear()
+        running.wait_for_reason("head-too-large")
+        said = (tmp_path / "audit.jsonl").read_text("utf-8")
+    # The message is what a body would be, and so is not written down.
+    assert '"target":"/certsrv/mscep/mscep.dll?operation=PKIOperation&message=..."' in said
+    assert "AAAA" not in said

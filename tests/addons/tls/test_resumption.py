@@ -1,0 +1,305 @@
+"""TLS sessions are resumed, and the client is verified again each time (BRIDGE-AUTH-COMPUTER)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ibcm_bridge.addons.hooks.client_authentication import ClientAuthentication
+from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.protocol.client import load_credential, request_bytes
+from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.trust import Revocation, Trust
+from tests.addons.conftest import BRIDGED, GOOD, SOON, Lab, Running, bridged_publication, changed
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+class Clock:
+    """The bridge's, for what is verified again and for revocation lists."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@dataclass
+class Attempt:
+    """What came of one connection."""
+
+    resumed: bool
+    answer: bytes
+    session: ssl.SSLSession | None
+
+
+class Client:
+    """A client that keeps its session."""
+
+    def __init__(self, lab: Lab, version: ssl.TLSVersion, credential: Credential | None) -> None:
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.context.load_verify_locations(cadata=lab.pki.root.public_bytes(Encoding.DER))
+        if credential is not None:
+            load_credential(self.context, credential)
+        self.context.minimum_version = self.context.maximum_version = version
+
+    def ask(self, running: Running, session: ssl.SSLSession | None, name: str = BRIDGED) -> Attempt:
+        """One request on a connection of its own."""
+        request = request_bytes(*GOOD, {"Connection": "close"}, None, BRIDGED)
+        received = b""
+        plain = socket.create_connection(running.address, SOON)
+        with self.context.wrap_socket(plain, server_hostname=name, session=session) as tls:
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                tls.sendall(request)
+                while data := tls.recv(65_536):
+                    received += data
+            return Attempt(bool(tls.session_reused), received, tls.session)
+
+
+@pytest.fixture
+def clock() -> Clock:  # type: ignore[override]
+    return Clock()
+
+
+def bridge(lab: Lab, tmp_path: Path, clock: Clock, **changes: Any) -> Running:
+    policy = changed(lab.policy, tmp_path / "audit.jsonl", **changes)
+    return Running(lab, policy, clock=clock, look_seconds=3_600)
+
+
+@pytest.fixture
+def running(lab: Lab, tmp_path: Path, clock: Clock) -> Iterator[Running]:
+    with bridge(lab, tmp_path, clock) as one:
+        yield one
+
+
+def held(running: Running) -> Any:
+    """The trust of the client leg, as the bridge holds it."""
+    (one,) = [
+        function.__self__
+        for function in running.bridge.hooks.of("tls_start_client")
+        if isinstance(function.__self__, ClientAuthentication)  # type: ignore[attr-defined]
+    ]
+    return one.held[0][1]
+
+
+def shaken(client: Client, running: Running) -> ssl.SSLSession:
+    """The session of a full handshake."""
+    first = client.ask(running, None)
+    assert not first.resumed
+    assert first.answer.startswith(b"HTTP/1.1 200 ")
+    assert first.session is not None
+    return first.session
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_session_is_resumed_and_the_client_is_known(
+    lab: Lab, running: Running, version: ssl.TLSVersion
+) -> None:
+    client = Client(lab, version, lab.computer)
+    session: ssl.SSLSession | None = shaken(client, running)
+    for _ in range(3):
+        again = client.ask(running, session)
+        assert again.resumed
+        assert again.answer.startswith(b"HTTP/1.1 200 ")
+        session = again.session
+    full, *others = running.audit()
+    assert "tls_resumed" not in full
+    assert [one["tls_resumed"] for one in others] == [True] * 3
+    assert {one["client"] for one in running.audit()} == {"pc1.corp.example"}
+    assert all(one["certificate"] == full["certificate"] for one in others)
+
+
+def revoke(lab: Lab, running: Running, _clock: Clock) -> None:
+    trust = held(running)
+    serial = lab.computer.certificate.serial_number
+    newer = lab.pki.issuing_crl([serial], 1_000, this_update=datetime.now(UTC))
+    trust.lists = _renewed(trust, newer)
+
+
+def _renewed(trust: Any, crl: Any) -> Any:
+    from ibcm_bridge.authentication.revocation import renew  # noqa: PLC0415
+
+    renewal = renew(trust.lists, trust.trust, [("", crl)], datetime.now(UTC))
+    assert renewal.renewed
+    return renewal.lists
+
+
+def let_the_list_end(_lab: Lab, _running: Running, clock: Clock) -> None:
+    clock.ahead = timedelta(days=8)
+
+
+def let_the_certificate_expire(lab: Lab, running: Running, clock: Clock) -> None:
+    clock.ahead = timedelta(days=31)
+
+
+def take_the_anchor_away(lab: Lab, running: Running, _clock: Clock) -> None:
+    trust = held(running)
+    trust.trust = dataclasses.replace(trust.trust, anchors=(lab.pki.foreign_root,))
+
+
+CHANGES: dict[str, Callable[[Lab, Running, Clock], None]] = {
+    "certificate-revoked": revoke,
+    "revocation-unknown": let_the_list_end,
+    "certificate-expired": let_the_certificate_expire,
+    "certificate-untrusted": take_the_anchor_away,
+}
+
+
+@pytest.mark.parametrize("reason", CHANGES)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_that_is_not_accepted_any_more_cannot_resume(
+    lab: Lab,
+    tmp_path: Path,
+    clock: Clock,
+    version: ssl.TLSVersion,
+    reason: str,
+) -> None:
+    with bridge(lab, tmp_path, clock) as running:
+        client = Client(lab, version, lab.computer)
+        session = shaken(client, running)
+        lab.site.clear()
+        CHANGES[reason](lab, running, clock)
+        assert client.ask(running, session).answer == b""
+        assert not lab.site.handshakes()
+        record = running.wait_for_reason(reason)
+        assert (record["event"], record["verdict"]) == ("connection-refused", "deny")
+        assert record["rule"] == "clients.trust"
+        assert record["tls_resumed"] is True
+        assert record["certificate"]["subject"].startswith("CN=pc1.corp.example")
+        if reason == "certificate-untrusted":
+            return  # anchors do not change while a bridge runs: in full the client gets in
+        # What the client asks next with the same session is not answered either.
+        with contextlib.suppress(ssl.SSLError):  # forgotten, and the full handshake refused
+            assert client.ask(running, session).answer == b""
+        assert not lab.site.received()
+        assert not lab.site.handshakes()
+
+
+def test_a_session_that_was_refused_is_forgotten(lab: Lab, running: Running, clock: Clock) -> None:
+    # In TLS 1.3 each use makes another session, and it is that one which is forgotten.
+    client = Client(lab, ssl.TLSVersion.TLSv1_2, lab.computer)
+    session = shaken(client, running)
+    clock.ahead = timedelta(days=8)
+    assert client.ask(running, session).answer == b""
+    clock.ahead = timedelta(0)
+    again = client.ask(running, session)
+    assert not again.resumed
+    assert again.answer.startswith(b"HTTP/1.1 200 "), "in full it may try again"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_another_bridge_does_not_resume(
+    lab: Lab, running: Running, tmp_path: Path, clock: Clock, version: ssl.TLSVersion
+) -> None:
+    client = Client(lab, version, lab.computer)
+    session = shaken(client, running)
+    (tmp_path / "other").mkdir()
+    with bridge(lab, tmp_path / "other", clock) as other:
+        again = client.ask(other, session)
+        assert not again.resumed
+        assert again.answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_another_publication_does_not_resume(
+    lab: Lab, tmp_path: Path, clock: Clock, version: ssl.TLSVersion
+) -> None:
+    # The other one lets in nobody of ours, so a session of the first would be a way around it.
+    policy = changed(lab.policy, tmp_path / "audit.jsonl")
+    publication = bridged_publication(policy)
+    other_name = "users.internet.example"
+    credential = lab.pki.server(other_name, BRIDGED)
+    other = dataclasses.replace(
+        publication,
+        name=other_name,
+        credential=type(publication.credential)(credential.chain_pem(), credential.key_pem()),
+        certificate_policy=CertificatePolicy.USER,
+    )
+    (listener,) = policy.listeners
+    listener = dataclasses.replace(
+        listener, publications={**listener.publications, other_name: other}
+    )
+    with Running(lab, dataclasses.replace(policy, listeners=(listener,)), clock=clock) as running:
+        client = Client(lab, version, lab.computer)
+        client.context.check_hostname = False
+        session = shaken(client, running)
+        with contextlib.suppress(ssl.SSLError):
+            assert client.ask(running, session, other_name).answer == b""
+        record = running.wait_for_reason("certificate-name")
+        assert "tls_resumed" not in record, "it had to shake hands in full, and was refused"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_resumed_client_with_a_certificate_is_not_taken_for_an_anonymous_one(
+    lab: Lab, tmp_path: Path, clock: Clock, version: ssl.TLSVersion
+) -> None:
+    optional = {"certificate_policy": CertificatePolicy.OPTIONAL}
+    with bridge(lab, tmp_path, clock, **optional) as running:
+        client = Client(lab, version, lab.computer)
+        assert client.ask(running, shaken(client, running)).resumed
+        revoked = Client(lab, version, lab.computer)
+        session = shaken(revoked, running)
+        revoke(lab, running, clock)
+        assert revoked.ask(running, session).answer == b""
+        running.wait_for_reason("certificate-revoked")
+        anonymous = Client(lab, version, None)
+        session = shaken(anonymous, running)
+        again = anonymous.ask(running, session)
+        assert again.answer.startswith(b"HTTP/1.1 200 ")
+        assert "client" not in running.audit()[-1]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_authorities_that_the_client_sent_are_remembered(
+    lab: Lab, tmp_path: Path, clock: Clock, version: ssl.TLSVersion
+) -> None:
+    credential, crl = lab.pki.branch("pc7.branch.example")
+    trust = bridged_publication(lab.policy).client_trust
+    assert trust is not None
+    trust = Trust(trust.anchors, trust.intermediates, (*trust.crls, crl))
+    with bridge(lab, tmp_path, clock, client_trust=trust) as running:
+        client = Client(lab, version, credential)
+        session = shaken(client, running)
+        again = client.ask(running, session)
+        assert again.resumed
+        assert again.answer.startswith(b"HTTP/1.1 200 ")
+        # Without them the path cannot be built.
+        session = again.session
+        for function in running.bridge.hooks.of("tls_start_client"):
+            for one in function.__self__._sent.values():  # type: ignore[attr-defined]
+                one._paths.clear()
+        assert client.ask(running, session).answer == b""
+        running.wait_for_reason("certificate-untrusted")
+        assert client.ask(running, None).answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_list_in_its_grace_is_noted_with_every_request(
+    lab: Lab, tmp_path: Path, clock: Clock
+) -> None:
+    trust = bridged_publication(lab.policy).client_trust
+    assert trust is not None
+    kind = dataclasses.replace(trust, revocation=Revocation(grace=timedelta(days=3)))
+    # Certificates expire by OpenSSL's clock, lists by this one.
+    with bridge(lab, tmp_path, clock, client_trust=kind) as running:
+        client = Client(lab, ssl.TLSVersion.TLSv1_3, lab.computer)
+        clock.ahead = timedelta(days=8)
+        held_leg = next(one for where, one in running.bridge.held if "site_systems" in where)
+        held_leg.trust = dataclasses.replace(held_leg.trust, revocation=kind.revocation)
+        session = shaken(client, running)
+        assert client.ask(running, session).resumed
+        assert all("in its grace" in one["note"] for one in running.audit())
+        clock.ahead = timedelta(days=11)
+        with contextlib.suppress(ssl.SSLError):
+            client.ask(running, None)
+        running.wait_for_reason("revocation-unknown")

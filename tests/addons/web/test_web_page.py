@@ -1,0 +1,472 @@
+"""What the page has of traffic: what can be read of it, no secret, not too much; and no say."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis.strategies import binary, lists, sampled_from, tuples
+from mitmproxy.flow import Flow
+from mitmproxy.http import HTTPFlow
+from mitmproxy.io import FlowWriter
+from mitmproxy.tcp import TCPFlow
+from mitmproxy.test import tflow
+from mitmproxy.tools.web import app
+
+from ibcm_bridge.addons.events import EndedTunnel
+from ibcm_bridge.addons.layers.display import shown_request
+from ibcm_bridge.addons.web import redacted_flows, web_page
+from ibcm_bridge.addons.web.web_page import Kept, WebPage
+from ibcm_bridge.audit.redacted_heads import redacted
+from ibcm_bridge.lab.protocol import ccm, documents
+from ibcm_bridge.lab.protocol.client import HandshakeRefused, Reply
+from ibcm_bridge.lab.protocol.signing import identification_headers
+from ibcm_bridge.request.head import RequestHead
+from tests.addons.conftest import (
+    DENIED,
+    FROM_DP,
+    GOOD,
+    GUID,
+    TUNNELED,
+    Lab,
+    Panic,
+    Running,
+    message,
+    wait_for,
+)
+
+TOKEN = "c2VjcmV0LXRva2VuLW9mLWEtdXNlcg"
+SECRETS = {
+    "Authorization": f"Negotiate {TOKEN}",
+    "Cookie": f"session={TOKEN}",
+    "ClientToken": f"GUID:{GUID};2026-01-01T00:00:00Z;2;{TOKEN}",
+    "X-Whatever": TOKEN,
+}
+
+
+@pytest.fixture
+def page() -> WebPage:
+    return WebPage(0)
+
+
+@pytest.fixture
+def shown(lab: Lab, tmp_path: Path, page: WebPage) -> Iterator[Running]:
+    """A bridge with a page that looks on; what it serves is `test_web_server`'s."""
+    policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
+    with Running(lab, policy, watching=[page]) as running:
+        yield running
+    assert page._answers == {}, "nothing is left of what was under way"
+
+
+def flows(page: WebPage, count: int) -> list[Any]:
+    """What is shown, once there is so much of it."""
+    wait_for(lambda: len(page.kept.view) >= count)
+    assert len(page.kept.view) == count
+    return list(page.kept.view)
+
+
+def saved(*every: Flow) -> bytes:
+    """All of what is in flows, as a download of them has it."""
+    file = io.BytesIO()
+    writer = FlowWriter(file)
+    for flow in every:
+        writer.add(flow)
+    return file.getvalue()
+
+
+def texts(flow: HTTPFlow) -> tuple[str, str]:
+    assert flow.response is not None
+    return (flow.request.raw_content or b"").decode(), (flow.response.raw_content or b"").decode()
+
+
+# What is shown
+
+
+def test_a_message_and_its_answer_are_shown_as_views_have_them(
+    shown: Running, page: WebPage
+) -> None:
+    with shown.client() as client:
+        reply = client.request("CCM_POST", "/ccm_system/request", **message())
+    assert reply.status == 200
+    (flow,) = flows(page, 1)
+    asked, answered = texts(flow)
+    assert asked.startswith("CCM_POST for MP_HinvEndpoint\n")
+    assert flow.request.headers["Content-Length"] == str(len(message()["body"])), "as it was sent"
+    assert answered.startswith("NoReply: ")
+    said = "allowed: management-point, MP_HinvEndpoint, Report, would be refused if enforced: "
+    assert flow.comment.startswith(f"{said}signature-missing: ")
+    assert flow.marked == redacted_flows.NOTED
+    assert (flow.request.method, flow.response.status_code) == ("CCM_POST", 200)
+    assert flow.request.pretty_url.endswith("/ccm_system/request")
+    assert not flow.live
+    assert flow.error is None
+    assert flow.metadata == {}
+
+
+def test_a_list_of_a_management_point_is_shown(shown: Running, page: WebPage) -> None:
+    shown.assert_serves()
+    (flow,) = flows(page, 1)
+    asked, answered = texts(flow)
+    assert asked == ""
+    assert answered.startswith("Management points\n")
+
+
+def test_what_passes_unread_is_counted(shown: Running, page: WebPage) -> None:
+    reply = shown.ask(*FROM_DP)
+    assert isinstance(reply, Reply)
+    (flow,) = flows(page, 1)
+    assert texts(flow)[1].startswith(f"{len(reply.body):,} bytes. The page shows messages")
+    assert reply.body[:20] not in saved(flow)
+
+
+def test_a_message_too_large_for_a_page_is_counted(
+    shown: Running, page: WebPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redacted_flows, "MAX_BODY", 100)
+    sent = message()
+    with shown.client() as client:
+        client.request("CCM_POST", "/ccm_system/request", **sent)
+    (flow,) = flows(page, 1)
+    assert texts(flow)[0].startswith(f"{len(sent['body']):,} bytes. The page shows messages")
+
+
+def test_a_refusal_has_its_reason_rule_and_requirement_and_what_the_client_was_told(
+    shown: Running, page: WebPage
+) -> None:
+    reply = shown.ask(*DENIED)
+    assert isinstance(reply, Reply)
+    (flow,) = flows(page, 1)
+    said = "refused: verb, by management-point.verbs (VERB-MP): DELETE is not a verb of this role"
+    assert flow.comment.splitlines()[0] == flow.error.msg == said
+    assert "reason: verb\nrule: management-point.verbs\nrequirement: VERB-MP\n" in flow.comment
+    assert flow.response.status_code == reply.status == 405
+    assert flow.response.content == reply.body
+    assert [*flow.response.headers.items()] == [*reply.headers]
+
+
+def test_a_body_that_was_not_read_is_said_not_to_be(shown: Running, page: WebPage) -> None:
+    with shown.client() as client:
+        client.request("CCM_POST", "/ccm_system/nowhere", **message())
+    (flow,) = flows(page, 1)
+    assert "bytes was announced; not all of it was read" in texts(flow)[0]
+
+
+def test_a_message_that_is_refused_for_what_is_in_it_is_shown(
+    shown: Running, page: WebPage
+) -> None:
+    xml = documents.inventory_report(GUID).replace("Report", "Unheard")
+    body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID)
+    with shown.client() as client:
+        reply = client.request("CCM_POST", "/ccm_system/request", message()["headers"], body)
+    assert reply.status == 403
+    (flow,) = flows(page, 1)
+    assert flow.comment.startswith("refused: ")
+    assert texts(flow)[0].startswith("CCM_POST for MP_HinvEndpoint\n")
+    assert "<Unheard" in texts(flow)[0]
+
+
+def test_a_tunnel_is_shown_as_what_nobody_sees_into(shown: Running, page: WebPage) -> None:
+    assert isinstance(shown.ask(*GOOD, name=TUNNELED), Reply)
+    (flow,) = flows(page, 1)
+    assert isinstance(flow, TCPFlow)
+    said = flow.comment.splitlines()[0]
+    assert said.startswith("tunneled, nothing inside can be inspected (TUNNEL-BLIND): ")
+    (note,) = flow.messages
+    assert note.content.decode() == flow.comment
+    assert flow.server_conn.address[0] == TUNNELED
+    assert b"MPLIST" not in saved(flow)
+
+
+def test_a_refused_handshake_is_shown(shown: Running, page: WebPage) -> None:
+    assert isinstance(shown.ask(*GOOD, name="nobody.example"), HandshakeRefused)
+    (flow,) = flows(page, 1)
+    assert isinstance(flow, TCPFlow)
+    assert flow.error is not None
+    assert flow.error.msg.startswith("refused: unknown-name, by listener.publications (")
+
+
+@pytest.mark.parametrize("kind", ["nobody", "expired_computer", "wrong_purpose"])
+def test_a_client_that_is_refused_in_the_handshake_is_shown(
+    shown: Running, page: WebPage, lab: Lab, kind: str
+) -> None:
+    credential = None if kind == "nobody" else getattr(lab.pki, kind)("pc9.corp.example")
+    asking = shown.client(credential=credential) if credential else shown.anonymous()
+    assert shown.alert(asking)
+    (flow,) = flows(page, 1)
+    (record,) = shown.audit()
+    assert record["reason"].startswith("certificate-")
+    assert isinstance(flow, TCPFlow)
+    assert flow.error is not None
+    assert flow.error.msg.startswith(f"refused: {record['reason']}, by {record['rule']} (")
+    assert ("certificate: subject CN=pc9.corp.example" in flow.comment) is (credential is not None)
+    assert b"BEGIN CERTIFICATE" not in saved(flow)
+
+
+def test_a_connection_that_is_turned_away_is_shown(lab: Lab, page: WebPage, tmp_path: Path) -> None:
+    limits = dataclasses.replace(lab.policy.limits, connections=1)
+    policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl", limits=limits)
+    with Running(lab, policy, watching=[page]) as narrow, narrow.client() as first:
+        assert first.request(*GOOD).status == 200
+        flows(page, 1)
+        for _ in range(3):
+            assert not isinstance(narrow.ask(*GOOD), Reply)
+        _, turned_away = flows(page, 2)
+        assert turned_away.error.msg.startswith("refused: too-many-connections, by limits.")
+        reasons = narrow.reasons()
+    assert reasons == [None, "too-many-connections"], "one record a second, so one row a second"
+
+
+@pytest.mark.parametrize(("hook", "kind"), [("request", HTTPFlow), ("tls_start_client", TCPFlow)])
+def test_what_ends_by_a_defect_is_shown(
+    shown: Running, page: WebPage, hook: str, kind: type[Flow]
+) -> None:
+    def fail(_: object) -> None:
+        raise Panic(TOKEN)
+
+    shown.hook(hook, 0, fail)
+    assert not isinstance(shown.ask(*GOOD), Reply) or hook == "request"
+    (flow,) = flows(page, 1)
+    assert isinstance(flow, kind)
+    assert flow.error is not None
+    assert flow.error.msg.startswith("refused: bridge-defect, by ")
+    assert TOKEN.encode() not in saved(flow)
+
+
+def test_a_head_that_cannot_be_read_is_shown_as_a_refusal(shown: Running, page: WebPage) -> None:
+    with shown.client() as client:
+        connection = client.connect()
+        connection.sendall(f"GET / HTTP/1.0\r\nAuthorization: {TOKEN}\r\n\r\n".encode())
+        assert connection.recv(1)
+    (flow,) = flows(page, 1)
+    assert isinstance(flow, TCPFlow)
+    assert flow.comment.startswith("refused: ")
+    assert TOKEN.encode() not in saved(flow)
+
+
+def test_a_view_that_fails_says_so_and_shows_nothing(
+    shown: Running, page: WebPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise Panic(TOKEN)
+
+    monkeypatch.setattr(redacted_flows, "rendered", fail)
+    shown.assert_serves()
+    (flow,) = flows(page, 1)
+    assert texts(flow)[1] == "A defect of this view: Panic."
+
+
+def test_traffic_does_not_wait_for_a_view_and_few_views_wait(
+    shown: Running, page: WebPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def slow(*_: object, **__: object) -> str:
+        assert go_on.wait(10)
+        return "a view"
+
+    monkeypatch.setattr(redacted_flows, "rendered", slow)
+    monkeypatch.setattr(web_page, "MAX_WAITING", 2)
+    with shown.client() as client:
+        for _ in range(5):
+            assert client.request(*GOOD).status == 200
+    early = flows(page, 3)
+    assert all(" bytes. The page shows messages" in texts(flow)[1] for flow in early)
+    go_on.set()
+    late = [flow for flow in flows(page, 5) if flow not in early]
+    assert [texts(flow)[1] for flow in late] == ["a view"] * 2
+    assert page._waiting == 0
+
+
+# What is not
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        GOOD,
+        DENIED,
+        ("GET", f"/SMS_MP/.sms_aut?access_token={TOKEN}"),
+        ("GET", f"/certsrv/mscep?operation=PKIOperation&message={TOKEN}"),
+        ("GET", f"https://user:{TOKEN}@bridge.internet.example/"),
+    ],
+)
+def test_no_secret_of_a_head_is_in_what_is_kept(
+    shown: Running, page: WebPage, lab: Lab, method: str, target: str
+) -> None:
+    signed = identification_headers(GUID, lab.computer.key, ccm.SENT_TIME)  # type: ignore[arg-type]
+    signatures = [value for name, value in signed.items() if "Signature" in name]
+    assert signatures
+    with shown.client() as client:
+        client.request(method, target, {**SECRETS, **signed})
+    (flow,) = flows(page, 1)
+    everything = saved(flow)
+    for secret in (TOKEN, *signatures):
+        assert secret.encode() not in everything
+    assert flow.request.headers["Authorization"] == "[not shown]"
+    assert flow.request.headers["CCMClientID"], "who it is is no secret"
+
+
+def test_no_secret_of_an_answers_head_is_in_what_is_kept(shown: Running, page: WebPage) -> None:
+    def with_cookie(flow: HTTPFlow) -> None:
+        assert flow.response is not None
+        flow.response.headers["Set-Cookie"] = flow.response.headers["WWW-Authenticate"] = TOKEN
+
+    shown.add_hook("responseheaders", with_cookie, first=True)
+    shown.assert_serves()
+    (flow,) = flows(page, 1)
+    assert flow.response is not None
+    assert flow.response.headers["Set-Cookie"] == "[not shown]"
+    assert TOKEN.encode() not in saved(flow)
+
+
+def test_no_secret_of_a_message_is_in_what_is_kept(shown: Running, page: WebPage) -> None:
+    password = "hunter2-of-the-network-access-account"
+    xml = documents.inventory_report(GUID)
+    xml = xml.replace("</Report>", f"<Password>{password}</Password></Report>")
+    body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID)
+    with shown.client() as client:
+        client.request("CCM_POST", "/ccm_system/request", message()["headers"], body)
+    (flow,) = flows(page, 1)
+    assert "<Password>[not shown]</Password>" in texts(flow)[0]
+    everything = saved(flow)
+    assert password.encode() not in everything
+    assert password.encode("utf-16-le") not in everything
+    assert body not in everything
+
+
+def test_nor_is_the_clients_certificate(shown: Running, page: WebPage) -> None:
+    shown.assert_serves()
+    (flow,) = flows(page, 1)
+    assert flow.client_conn.certificate_list == ()
+    assert b"BEGIN CERTIFICATE" not in saved(flow)
+    assert "certificate: subject CN=pc1.corp.example" in flow.comment
+
+
+@given(
+    method=binary(min_size=1, max_size=40),
+    target=binary(min_size=1, max_size=80),
+    fields=lists(tuples(sampled_from([b"Host", b"User-Agent", b"X"]), binary(max_size=40))),
+)
+def test_whatever_a_client_sends_can_be_shown(
+    method: bytes, target: bytes, fields: list[tuple[bytes, bytes]]
+) -> None:
+    """One flow that could not be would take all others from the page with it."""
+    method, target = (bytes(0x21 + byte % 0x5E for byte in one) for one in (method, target))
+    flow = tflow.tflow()
+    head = RequestHead(method, target, tuple(fields), None)
+    flow.request = shown_request(redacted(head), "bridge.internet.example")
+    json.dumps(app.flow_to_json(flow), ensure_ascii=False).encode("utf8", "surrogateescape")
+    assert saved(flow)
+    assert flow.request.pretty_url
+
+
+# How much
+
+
+def test_only_so_many_flows_are_kept_and_the_oldest_go() -> None:
+    kept = Kept(flows=3)
+    every = [tflow.tflow() for _ in range(5)]
+    for flow in every:
+        kept.add(flow)
+    assert list(kept.view) == every[2:]
+    assert kept.view.store_count() == 3
+    assert kept.held == sum(map(redacted_flows.size_of, every[2:]))
+
+
+def test_only_so_many_bytes_are_kept() -> None:
+    kept = Kept(size=100_000)
+    for _ in range(50):
+        flow = tflow.tflow(resp=True)
+        flow.response.content = b"x" * 20_000
+        kept.add(flow)
+    assert 3 <= len(kept.view) <= 4
+    assert kept.held <= 100_000
+
+
+def test_one_flow_that_is_too_much_is_not_kept_either() -> None:
+    kept = Kept(size=100_000)
+    flow = tflow.ttcpflow()
+    flow.messages[0].content = b"x" * 200_000
+    kept.add(flow)
+    assert (len(kept.view), kept.held) == (0, 0)
+
+
+def test_what_was_cleared_is_not_counted() -> None:
+    kept = Kept(flows=3)
+    for _ in range(3):
+        kept.add(tflow.tflow())
+    kept.clear()
+    assert (len(kept.view), kept.held) == (0, 0)
+    kept.add(tflow.tflow())
+    assert len(kept.view) == 1
+
+
+# It has no say
+
+
+@pytest.mark.parametrize("error", [RuntimeError("SECRET"), Panic("SECRET"), MemoryError()])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        (web_page, "exchange_flow"),
+        (web_page, "readable_reply"),
+        (web_page, "tunnel_flow"),
+        (web_page, "refused_flow"),
+        (Kept, "add"),
+    ],
+    ids=lambda one: one[1],
+)
+def test_a_defect_of_the_page_is_logged_and_goes_no_further(
+    shown: Running,
+    page: WebPage,
+    broken: tuple[Any, str],
+    error: BaseException,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(*broken, fail)
+    with shown.client() as client:
+        for _ in range(2):
+            assert client.request(*GOOD).status == 200
+    assert isinstance(shown.ask(*GOOD, name=TUNNELED), Reply)
+    assert isinstance(shown.ask(*GOOD, name="nobody.example"), HandshakeRefused)
+    denied = shown.ask(*DENIED)
+    assert isinstance(denied, Reply)
+    assert denied.status == 405
+    assert wait_for(lambda: len(shown.audit()) == 5)
+    assert sorted(map(str, shown.reasons())) == ["None", "None", "None", "unknown-name", "verb"]
+    # The page is told after the audit.
+    assert wait_for(lambda: f"defect in the web page: {type(error).__name__}" in caplog.text)
+    assert "SECRET" not in caplog.text
+    page._answers.clear()
+
+
+def test_what_is_raised_where_pages_are_told_goes_no_further(shown: Running, page: WebPage) -> None:
+    def fail(flow: Flow) -> None:
+        raise RuntimeError
+
+    page.kept.view.sig_view_add.connect(fail)
+    shown.assert_serves()
+    shown.assert_serves()
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_is_not_the_pages(
+    page: WebPage, interrupt: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise interrupt
+
+    monkeypatch.setattr(web_page, "tunnel_flow", fail)
+    with pytest.raises(interrupt):
+        page.recorded(EndedTunnel(None, True, 0, 0, None))  # type: ignore[arg-type]

@@ -1,0 +1,215 @@
+"""Floors: keys and signatures below them are refused, those on them are not (protocol.md §9.1)."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from ibcm_bridge.addons.tls.verification import verify_client_path
+from ibcm_bridge.authentication.certification_path import (
+    MALFORMATIONS,
+    _Form,
+    judge_path,
+    malformation,
+    weak_key,
+    weak_signature,
+)
+from ibcm_bridge.authentication.revocation import lists_of
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.policy.trust import Trust
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+KEYS = {
+    "rsa-2048": (lambda: rsa.generate_private_key(65537, 2048), None),
+    "rsa-1024": (lambda: rsa.generate_private_key(65537, 1024), "an RSA key of 1024 bits"),
+    "ec-256": (lambda: ec.generate_private_key(ec.SECP256R1()), None),
+    "ec-224": (lambda: ec.generate_private_key(ec.SECP224R1()), "an EC key of 224 bits"),
+    "ed25519": (ed25519.Ed25519PrivateKey.generate, None),
+    "dsa": (lambda: dsa.generate_private_key(2048), "none of RSA, EC"),
+}
+
+
+@pytest.fixture(scope="module")
+def trust(pki: LabPki) -> Trust:
+    return Trust((pki.root,), (pki.issuing,), pki.crls())
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_key_below_the_floor_is_refused(pki: LabPki, trust: Trust, kind: str) -> None:
+    make, weakness = KEYS[kind]
+    certificate = pki.computer_with_key("pc1.corp.example", make()).certificate  # type: ignore[operator]
+    verdict = judge_path(trust, lists_of(trust, NOW), [certificate, pki.issuing, pki.root], NOW)
+    if weakness is None:
+        assert verdict == ()
+    else:
+        assert isinstance(verdict, Deny)
+        assert verdict.reason is Reason.CERTIFICATE_WEAK
+        assert weakness in verdict.detail
+        assert weakness in str(weak_key(certificate))
+
+
+def test_an_issuing_authority_with_a_weak_key_is_refused_at_its_depth(
+    pki: LabPki, trust: Trust
+) -> None:
+    weak = pki.computer_with_key("ca", rsa.generate_private_key(65537, 1024)).certificate
+    good = pki.computer("pc1.corp.example").certificate
+    verdict = judge_path(trust, lists_of(trust, NOW), [good, weak, pki.root], NOW)
+    assert isinstance(verdict, Deny)
+    assert (verdict.reason, verdict.detail[-9:]) == (Reason.CERTIFICATE_WEAK, "(depth 1)")
+
+
+def signed_with(pki: LabPki, directory: Path, digest: str) -> x509.Certificate:
+    """A client certificate signed with a digest that cryptography does not sign with any more."""
+    key = pki._issuing.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (directory / "ca.key").write_bytes(key)
+    (directory / "ca.pem").write_bytes(pki.issuing.public_bytes(Encoding.PEM))
+    (directory / "ext").write_text(
+        "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=clientAuth\n"
+        "subjectAltName=DNS:pc1.corp.example\nsubjectKeyIdentifier=hash\n"
+        "authorityKeyIdentifier=keyid\n"
+    )
+    for command in (
+        "req -new -newkey rsa:2048 -nodes -subj /CN=pc1 -keyout a.key -out a.csr",
+        f"x509 -req -in a.csr -CA ca.pem -CAkey ca.key -{digest} -days 30 -extfile ext -out a.pem",
+    ):
+        subprocess.run(
+            ["openssl", *command.split()], cwd=directory, capture_output=True, check=True
+        )
+    return x509.load_pem_x509_certificate((directory / "a.pem").read_bytes())
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize(("digest", "weak"), [("sha1", True), ("sha256", False)])
+def test_a_signature_below_the_floor_is_refused(tmp_path: Path, digest: str, weak: bool) -> None:
+    pki = LabPki.make(now=datetime.now(UTC))
+    trust = Trust((pki.root,), (pki.issuing,), pki.crls())
+    certificate = signed_with(pki, tmp_path, digest)
+    verdict = verify_client_path(trust, [certificate])
+    if weak:
+        assert isinstance(verdict, Deny)
+        assert verdict.reason is Reason.CERTIFICATE_WEAK
+        assert weak_signature(certificate) == f"a signature with {digest}"
+    else:
+        assert verdict == ()
+
+
+def test_the_signature_of_an_anchor_is_nobodys_business(
+    pki: LabPki, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "ibcm_bridge.authentication.certification_path.weak_signature",
+        lambda one: "weak" if one == pki.root else None,
+    )
+    path = [pki.computer("pc1.corp.example").certificate, pki.issuing, pki.root]
+    assert judge_path(trust, lists_of(trust, NOW), path, NOW) == ()
+
+
+# Form (RFC 5280). Real handshakes with each are in tests/addons/tls/test_real_certificates.py.
+
+END_ENTITY = _Form(
+    issues=False,
+    version_3=True,
+    extensions=4,
+    subject=True,
+    issuer=True,
+    authority=False,
+    signs_certificates=False,
+    signs_lists=False,
+    names=1,
+)
+AUTHORITY = dataclasses.replace(
+    END_ENTITY,
+    issues=True,
+    authority=True,
+    signs_certificates=True,
+    signs_lists=True,
+    names=None,
+)
+
+WELL_FORMED = {
+    "an end-entity certificate": END_ENTITY,
+    "an authority": AUTHORITY,
+    "an authority without keyUsage": dataclasses.replace(
+        AUTHORITY, signs_certificates=None, signs_lists=False
+    ),
+    "an authority with a subjectAltName": dataclasses.replace(AUTHORITY, names=1),
+    "no keyUsage": dataclasses.replace(END_ENTITY, signs_certificates=None),
+    "no subjectAltName": dataclasses.replace(END_ENTITY, names=None),
+    "no subject": dataclasses.replace(END_ENTITY, subject=False),
+    "an authority at the end of the path": dataclasses.replace(AUTHORITY, issues=False),
+    "version 1 without extensions": dataclasses.replace(
+        END_ENTITY, version_3=False, extensions=0, signs_certificates=None, names=None
+    ),
+}
+MALFORMED = {
+    # section of RFC 5280, and its twins above
+    "4.1.2.9": [
+        dataclasses.replace(END_ENTITY, version_3=False),
+        dataclasses.replace(AUTHORITY, version_3=False),
+    ],
+    "4.1.2.4": [
+        dataclasses.replace(END_ENTITY, issuer=False),
+        dataclasses.replace(AUTHORITY, issuer=False),
+    ],
+    "4.1.2.6": [
+        dataclasses.replace(END_ENTITY, subject=False, names=None),
+        dataclasses.replace(END_ENTITY, subject=False, signs_lists=True),
+        dataclasses.replace(AUTHORITY, subject=False, names=1),
+        dataclasses.replace(AUTHORITY, subject=False, names=1, issues=False),
+    ],
+    "4.2.1.6": [
+        dataclasses.replace(END_ENTITY, names=0),
+        dataclasses.replace(AUTHORITY, names=0),
+    ],
+    "6.1.4 (k)": [
+        dataclasses.replace(AUTHORITY, authority=False),
+        dataclasses.replace(AUTHORITY, authority=False, signs_certificates=None),
+    ],
+    "6.1.4 (n)": [dataclasses.replace(AUTHORITY, signs_certificates=False)],
+    "4.2.1.9": [dataclasses.replace(END_ENTITY, signs_certificates=True)],
+}
+
+
+def sections(form: _Form) -> set[str]:
+    return {row.section for row in MALFORMATIONS if row.found(form)}
+
+
+@pytest.mark.parametrize("form", WELL_FORMED.values(), ids=WELL_FORMED)
+def test_what_is_well_formed_is_in_no_row(form: _Form) -> None:
+    assert sections(form) == set()
+
+
+@pytest.mark.parametrize("section", MALFORMED)
+def test_what_is_malformed_is_in_its_row(section: str) -> None:
+    for form in MALFORMED[section]:
+        assert section in sections(form), form
+
+
+def test_every_row_has_its_malformed_certificates() -> None:
+    forms = [form for some in MALFORMED.values() for form in some]
+    for row in MALFORMATIONS:
+        assert any(row.found(form) for form in forms), row.text
+    assert {row.section for row in MALFORMATIONS} == set(MALFORMED)
+
+
+def test_a_malformation_is_told_with_its_section_and_its_depth(pki: LabPki, trust: Trust) -> None:
+    computer = pki.computer("pc1.corp.example").certificate
+    assert malformation(computer, issues=False) is None
+    text = "is not an authority by its basicConstraints (RFC 5280 section 6.1.4 (k))"
+    assert malformation(computer, issues=True) == text
+    verdict = judge_path(trust, lists_of(trust, NOW), [computer, computer, pki.root], NOW)
+    assert isinstance(verdict, Deny)
+    assert (verdict.reason, verdict.detail) == (Reason.CERTIFICATE_INVALID, f"{text} (depth 1)")

@@ -1,0 +1,106 @@
+"""Where traffic may be shown: in a lab, or where the policy says why."""
+
+import datetime
+import socket
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.commands.check.policy import check_policy
+from ibcm_bridge.commands.main import main
+from ibcm_bridge.commands.web_access import why_no_page
+from ibcm_bridge.policy_file import load_policy
+from tests.policy_samples import sample, tunnel
+
+BECAUSE = "we look into why clients fail this week"
+
+
+def write(directory: Path, *listens: str, because: str | None = None) -> Path:
+    """A policy that listens there."""
+    tunnels = [tunnel(f"t{number}.example", listen) for number, listen in enumerate(listens)]
+    text = sample(*tunnels) + (f"web: {{because: {because}}}\n" if because else "")
+    path = directory / "bridge.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "listens",
+    [
+        ("127.0.0.1:8443",),
+        ("127.9.9.9:8443", '"[::1]:8443"', "localhost:8444", "LocalHost:8445"),
+    ],
+)
+def test_a_policy_that_only_this_machine_can_reach_is_a_labs(
+    tmp_path: Path, listens: tuple[str, ...]
+) -> None:
+    assert why_no_page(load_policy(write(tmp_path, *listens))) is None
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["0.0.0.0:443", '"[::]:443"', "192.0.2.1:443", "bridge.example:443", "localhost.example:443"],
+)
+def test_a_policy_that_others_can_reach_has_to_say_why(tmp_path: Path, listen: str) -> None:
+    policy = load_policy(write(tmp_path, "127.0.0.1:8443", listen))
+    assert why_no_page(policy) == (
+        f"the policy listens on {listen.strip('"')}, so this is no lab; to show traffic all the "
+        "same, have the policy say why (web: {because: ...})"
+    )
+    said = load_policy(write(tmp_path, "127.0.0.1:8443", listen, because=BECAUSE))
+    assert said.web_because == BECAUSE
+    assert why_no_page(said) is None
+
+
+@pytest.mark.parametrize("because", ["short", "yes", "''"])
+def test_why_has_to_be_said_in_words(
+    tmp_path: Path, because: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "127.0.0.1:8443", because=because)
+    assert main(["check", "--config", str(path)]) == 1
+    assert "web.because" in capsys.readouterr().err
+
+
+def test_run_starts_nothing_where_traffic_must_not_be_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(*_: object) -> None:
+        pytest.fail("started")
+
+    monkeypatch.setattr("ibcm_bridge.addons.run.run", run)
+    path = write(tmp_path, "0.0.0.0:0")
+    assert main(["run", "--web", "--config", str(path)]) == 1
+    assert capsys.readouterr().err.startswith("ibcm-bridge: --web: the policy listens on 0.0.0.0:0")
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "x"])
+def test_run_takes_no_port_that_is_none(
+    tmp_path: Path, port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "127.0.0.1:0")
+    with pytest.raises(SystemExit):
+        main(["run", "--config", str(path), f"--web={port}"])
+    assert f"argument --web: {port} is no port" in capsys.readouterr().err
+
+
+def test_run_says_where_a_page_cannot_be_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "127.0.0.1:0")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["run", "--config", str(path), "--web", str(port)]) == 1
+    said = capsys.readouterr().err
+    why = f"127.0.0.1:{port} is already in use; name another port: --web PORT"
+    assert said == f"ibcm-bridge: cannot start: the page cannot be served: {why}\n"
+    assert "listening on" not in said
+
+
+@pytest.mark.parametrize("because", [None, BECAUSE])
+def test_check_says_that_traffic_may_be_shown_and_why(tmp_path: Path, because: str | None) -> None:
+    policy = load_policy(write(tmp_path, "127.0.0.1:8443", because=because))
+    now = datetime.datetime.now(datetime.UTC)
+    found = [one for one in check_policy(policy, now, lambda *_: ()) if one.where == "web"]
+    text = f"run --web may show traffic on a page of this machine, because: {BECAUSE}"
+    assert found == ([Finding(Level.WARNING, "web", text)] if because else [])

@@ -1,0 +1,369 @@
+"""Who may speak for whom, by which signature; each allowed case beside its refused twin."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ibcm_bridge.authentication.client import AnonymousClient
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.refusals import requirement
+from ibcm_bridge.identity.approval import Approved, Signature, approve
+from ibcm_bridge.identity.bindings import Binding, Source, Standing
+from ibcm_bridge.inspection.body import Inspected
+from ibcm_bridge.lab.protocol import ccm, documents, signing
+from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
+from tests.identity.conftest import GUID, NOW, OTHER, Computer, Get, Message
+
+ENFORCE = MessageRules(identity=Enforcement.ENFORCE, signatures=Enforcement.ENFORCE)
+OBSERVE = MessageRules()
+REPORT = documents.inventory_report(GUID, rows=1)
+ASKED = documents.policy_request(GUID)
+
+
+@pytest.fixture(scope="module")
+def own_key() -> RSAPrivateKey:
+    """Of a client that signs with another key than that of its certificate."""
+    return generate_private_key(65537, 2048)
+
+
+def public(key: RSAPrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def bound(computer: Computer, **more: object) -> Binding:
+    facts = computer.client.certificate
+    fields: dict[str, object] = {
+        "guid": GUID,
+        "source": Source.REGISTRATION,
+        "since": NOW,
+        "key": facts.key_sha256,
+        "certificate": facts.sha256,
+        "name": computer.client.name,
+        "signing_key": facts.public_key,
+    }
+    return Binding(**{**fields, **more})  # type: ignore[arg-type]
+
+
+def ask(
+    inspected: Inspected,
+    computer: Computer,
+    binding: Binding | None,
+    rules: MessageRules = ENFORCE,
+    now: datetime.datetime = NOW,
+) -> Approved | Deny:
+    asked: list[str] = []
+
+    def find(guid: str) -> Binding | None:
+        asked.append(guid)
+        return binding
+
+    result = approve(inspected, computer.client, find, rules, now)
+    assert set(asked) <= {GUID, OTHER}
+    return result
+
+
+def allowed(result: Approved | Deny) -> Approved:
+    assert isinstance(result, Approved), result
+    return result
+
+
+def reason(result: Approved | Deny) -> Reason:
+    assert isinstance(result, Deny), result
+    assert requirement(result) == "BRIDGE-IDENTITY"
+    return result.reason
+
+
+# Whose client GUID it is
+
+
+def test_a_client_speaks_for_the_client_guid_of_its_certificate(
+    message: Message, computer: Computer, stranger: Computer
+) -> None:
+    inspected = message(REPORT, key=computer.key)
+    approved = allowed(ask(inspected, computer, bound(computer)))
+    assert approved.inspected is inspected
+    assert (approved.speaker.guid, approved.speaker.standing) == (GUID, Standing.BOUND)
+    assert approved.speaker.signature == Signature.REGISTERED
+    assert approved.observed == ()
+    # Another client that says the same.
+    assert reason(ask(inspected, computer, bound(stranger))) is Reason.IDENTITY_OF_ANOTHER
+
+
+def test_what_would_be_refused_is_observed(
+    message: Message, computer: Computer, stranger: Computer
+) -> None:
+    inspected = message(REPORT, key=computer.key)
+    approved = allowed(ask(inspected, computer, bound(stranger), OBSERVE))
+    assert [one.reason for one in approved.observed] == [
+        Reason.IDENTITY_OF_ANOTHER,
+        Reason.SIGNATURE_FORGED,
+    ]
+    assert approved.speaker.standing is Standing.OTHER
+    assert approved.speaker.signature == ""
+
+
+def test_identity_and_signatures_are_enforced_each_by_itself(
+    message: Message, computer: Computer, stranger: Computer
+) -> None:
+    inspected = message(REPORT, key=computer.key)
+    for identity, signatures, expected in (
+        (Enforcement.ENFORCE, Enforcement.OBSERVE, Reason.IDENTITY_OF_ANOTHER),
+        (Enforcement.OBSERVE, Enforcement.ENFORCE, Reason.SIGNATURE_FORGED),
+    ):
+        rules = MessageRules(identity=identity, signatures=signatures)
+        assert reason(ask(inspected, computer, bound(stranger), rules)) is expected
+
+
+def test_a_client_guid_of_which_nothing_is_known_is_learnt_or_refused(
+    message: Message, computer: Computer
+) -> None:
+    inspected = message(REPORT, key=computer.key)
+    approved = allowed(ask(inspected, computer, None))
+    assert approved.speaker.standing is Standing.UNKNOWN
+    strict = dataclasses.replace(ENFORCE, unknown_guids=UnknownGuids.REFUSE)
+    assert reason(ask(inspected, computer, None, strict)) is Reason.IDENTITY_UNKNOWN
+
+
+def test_a_message_that_should_say_whose_it_is_and_does_not_is_refused(
+    message: Message, computer: Computer
+) -> None:
+    result = ask(message("<Report/>", guid="", key=computer.key), computer, None)
+    assert reason(result) is Reason.IDENTITY_MISSING
+    anonymous = message(documents.location_request(), "MP_LocationManager", guid="")
+    assert allowed(ask(anonymous, computer, None)).speaker.guid == ""
+
+
+def test_a_request_that_is_none_of_these_speaks_for_nobody(get: Get, computer: Computer) -> None:
+    approved = allowed(ask(get(), computer, None))
+    assert (approved.speaker.guid, approved.speaker.standing) == ("", None)
+
+
+def test_without_a_certificate_nobody_speaks_for_a_bound_client_guid(
+    message: Message, computer: Computer
+) -> None:
+    inspected = message(REPORT, key=computer.key)
+    nobody = AnonymousClient(computer.client.publication)
+    result = approve(inspected, nobody, lambda _guid: bound(computer), ENFORCE, NOW)
+    assert reason(result) is Reason.IDENTITY_OF_ANOTHER
+    observed = allowed(approve(inspected, nobody, lambda _guid: None, OBSERVE, NOW))
+    assert observed.speaker.standing is Standing.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"name": "pc1.corp.example"}, Standing.FIRST),
+        ({"name": "pc1"}, Standing.FIRST),
+        ({"name": "pc2"}, None),
+        ({"name": "pc1.internet.example"}, None),
+        ({"name": "", "certificate": "0" * 64}, None),
+    ],
+)
+def test_an_import_is_held_to_all_it_says(
+    message: Message, computer: Computer, said: dict[str, str], expected: Standing | None
+) -> None:
+    imported = bound(
+        computer, source=Source.IMPORT, key="", signing_key=b"", **{"certificate": "", **said}
+    )
+    result = ask(message(REPORT, key=computer.key), computer, imported)
+    if expected is None:
+        assert reason(result) is Reason.IDENTITY_OF_ANOTHER
+    else:
+        assert allowed(result).speaker.standing is expected
+
+
+def test_another_key_under_the_same_name_is_a_renewal_if_the_policy_says_so(
+    message: Message, computer: Computer, stranger: Computer
+) -> None:
+    before = bound(stranger, name=computer.client.name, signing_key=b"")
+    inspected = message(REPORT, key=computer.key)
+    assert reason(ask(inspected, computer, before)) is Reason.IDENTITY_OF_ANOTHER
+    renewable = dataclasses.replace(ENFORCE, renewal=Renewal.SAME_NAME)
+    renewed = allowed(ask(inspected, computer, before, renewable))
+    assert renewed.speaker.standing is Standing.RENEWED
+    other_name = bound(stranger, signing_key=b"")
+    assert reason(ask(inspected, computer, other_name, renewable)) is Reason.IDENTITY_OF_ANOTHER
+
+
+# Signatures
+
+
+def test_only_the_registered_key_signs_for_a_client_that_has_one(
+    message: Message, computer: Computer, own_key: RSAPrivateKey
+) -> None:
+    with_own = bound(computer, signing_key=public(own_key))
+    signed = allowed(ask(message(REPORT, key=own_key), computer, with_own))
+    assert signed.speaker.signature == Signature.REGISTERED
+    result = ask(message(REPORT, key=computer.key), computer, with_own)
+    assert reason(result) is Reason.SIGNATURE_FORGED
+
+
+def test_until_one_is_known_the_certificates_key_signs_or_the_messages_own(
+    message: Message, computer: Computer, own_key: RSAPrivateKey
+) -> None:
+    unknown = bound(computer, signing_key=b"")
+    for key, kind in ((computer.key, Signature.CERTIFICATE), (own_key, Signature.OWN)):
+        for binding in (unknown, None):
+            approved = allowed(ask(message(REPORT, key=key), computer, binding))
+            assert approved.speaker.signature == kind
+            assert approved.speaker.signing_key == public(key)
+
+
+def test_a_message_that_should_be_signed_and_is_not_is_refused(
+    message: Message, computer: Computer
+) -> None:
+    assert reason(ask(message(REPORT), computer, bound(computer))) is Reason.SIGNATURE_MISSING
+    anonymous = message(documents.location_request(), "MP_LocationManager", guid="")
+    allowed(ask(anonymous, computer, None))
+
+
+Change = Callable[[bytes], bytes]
+
+
+def replaced(what: str, by: str) -> Change:
+    def change(body: bytes) -> bytes:
+        before, after = what.encode("utf-16-le"), by.encode("utf-16-le")
+        assert body.count(before) == 1, what
+        return body.replace(before, after)
+
+    return change
+
+
+@pytest.mark.parametrize("name", ["ClientIDSignature", "PayloadSignature"])
+def test_a_signature_that_was_changed_is_forged(
+    message: Message, send: Callable[..., Inspected], computer: Computer, name: str
+) -> None:
+    body = message(REPORT, key=computer.key).body
+    allowed(ask(send(body), computer, bound(computer)))
+    value = ccm.read_message(body).hook_properties()[name]
+    for other in (value[2:] + value[:2], value[:-2], "", "00", "not hexadecimal", value + "00"):
+        forged = send(replaced(f">{value}<", f">{other}<")(body))
+        expected = Reason.SIGNATURE_FORGED if other else Reason.SIGNATURE_MISSING
+        assert reason(ask(forged, computer, bound(computer))) is expected
+        observed = allowed(ask(forged, computer, bound(computer), OBSERVE)).observed
+        assert [one.reason for one in observed] == [expected]
+
+
+def test_a_payload_under_the_signature_of_another_is_forged(
+    send: Callable[..., Inspected], message: Message, computer: Computer
+) -> None:
+    signed = ccm.read_message(message(REPORT, key=computer.key).body)
+    other = ccm.read_message(message(REPORT.replace("PC1", "PC2"), key=computer.key).body)
+    assert other.payload is not None
+    body = ccm.raw_message(signed.header_xml, other.payload)
+    assert reason(ask(send(body), computer, bound(computer))) is Reason.SIGNATURE_FORGED
+
+
+def fields(key: RSAPrivateKey, timestamp: str = ccm.SENT_TIME) -> list[str]:
+    found = signing.identification_headers(GUID, key, timestamp)
+    return [f"{name}: {value}" for name, value in found.items()]
+
+
+def test_the_fields_of_a_get_are_signed_by_the_client(
+    get: Get, computer: Computer, stranger: Computer
+) -> None:
+    approved = allowed(ask(get(*fields(computer.key)), computer, bound(computer)))
+    assert (approved.speaker.guid, approved.speaker.signature) == (GUID, Signature.REGISTERED)
+    assert reason(ask(get(*fields(computer.key)), stranger, bound(computer))) is (
+        Reason.IDENTITY_OF_ANOTHER
+    )
+    forged = get(*fields(stranger.key))
+    assert reason(ask(forged, computer, bound(computer))) is Reason.SIGNATURE_FORGED
+    for left_out in (1, 3):
+        some = [one for at, one in enumerate(fields(computer.key)) if at != left_out]
+        assert reason(ask(get(*some), computer, bound(computer))) is Reason.SIGNATURE_MISSING
+
+
+def test_the_documented_spelling_of_a_field_is_taken_too(get: Get, computer: Computer) -> None:
+    spelt = [one.replace("TimestampSig", "TimestampsSig") for one in fields(computer.key)]
+    assert spelt != fields(computer.key)
+    allowed(ask(get(*spelt), computer, bound(computer)))
+
+
+def token(key: RSAPrivateKey, text: str) -> list[str]:
+    return [
+        f"ClientToken: {text}",
+        f"ClientTokenSignature: {signing.sign(key, signing.terminated(text))}",
+    ]
+
+
+def test_a_token_is_signed_by_the_client_and_current(get: Get, computer: Computer) -> None:
+    good = get(*token(computer.key, f"{GUID};2026-01-01T00:00:00Z;2"))
+    assert allowed(ask(good, computer, bound(computer))).speaker.guid == GUID
+    stale = get(*token(computer.key, f"{GUID};2025-12-31T23:00:00Z;2"))
+    assert reason(ask(stale, computer, bound(computer))) is Reason.TIMESTAMP_STALE
+    unsigned = get(token(computer.key, f"{GUID};2026-01-01T00:00:00Z;2")[0])
+    assert reason(ask(unsigned, computer, bound(computer))) is Reason.SIGNATURE_MISSING
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "current"),
+    [
+        ("2026-01-01T00:00:00Z", True),
+        ("2025-12-31T23:45:00Z", True),
+        ("2026-01-01T00:15:00+00:00Z", True),
+        ("2025-12-31T23:44:59Z", False),
+        ("2026-01-01T00:15:01Z", False),
+        ("2099-01-01T00:00:00Z", False),
+        ("yesterday", False),
+        ("", False),
+    ],
+)
+def test_what_is_signed_is_not_from_long_ago_nor_from_the_future(
+    get: Get, computer: Computer, timestamp: str, current: bool
+) -> None:
+    result = ask(get(*fields(computer.key, timestamp)), computer, bound(computer))
+    if current:
+        allowed(result)
+    else:
+        assert reason(result) is Reason.TIMESTAMP_STALE
+
+
+# Registration
+
+
+def registration(computer: Computer, key: RSAPrivateKey) -> str:
+    return documents.registration_request(
+        computer.credential.certificate, key, fqdn="pc1.corp.example"
+    )
+
+
+def test_a_registration_is_signed_with_the_key_it_registers(
+    message: Message, computer: Computer, own_key: RSAPrivateKey
+) -> None:
+    good = message(registration(computer, computer.key), "MP_ClientRegistration", guid="")
+    approved = allowed(ask(good, computer, None))
+    facts = approved.inspected.message
+    assert facts is not None
+    assert facts.registration is not None
+    assert facts.registration.key == computer.client.certificate.public_key
+    forged = message(registration(computer, own_key), "MP_ClientRegistration", guid="")
+    assert reason(ask(forged, computer, None)) is Reason.SIGNATURE_FORGED
+
+
+def test_nobody_registers_again_as_another(
+    message: Message, computer: Computer, stranger: Computer
+) -> None:
+    xml = registration(computer, computer.key).replace('SMSID=""', f'SMSID="{GUID}"')
+    again = message(xml, "MP_ClientRegistration", guid="")
+    assert reason(ask(again, computer, bound(stranger))) is Reason.IDENTITY_OF_ANOTHER
+
+
+# Encrypted messages
+
+
+def test_a_message_that_passes_unread_is_marked(message: Message, computer: Computer) -> None:
+    read = message(REPORT, key=computer.key)
+    assert read.message is not None
+    unread = dataclasses.replace(read, message=dataclasses.replace(read.message, encrypted=True))
+    approved = allowed(ask(unread, computer, bound(computer)))
+    assert [(one.reason, one.rule) for one in approved.observed] == [
+        (Reason.BODY_NOT_INSPECTABLE, "messages.encrypted")
+    ]
+    assert allowed(ask(read, computer, bound(computer))).observed == ()

@@ -1,0 +1,176 @@
+"""What is learnt of a client GUID: only from what a management point has accepted."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+
+from ibcm_bridge.authentication.client import AnonymousClient
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.identity.approval import Approved, approve
+from ibcm_bridge.identity.bindings import Binding, Source
+from ibcm_bridge.identity.learning import accepted, recognized
+from ibcm_bridge.lab.protocol import documents
+from ibcm_bridge.policy.message_rules import MessageRules, Renewal
+from tests.identity.conftest import GUID, NOW, OTHER, Computer, Message
+from tests.identity.test_approval import bound, own_key, public, registration  # noqa: F401 - a fixture
+
+LATER = NOW + datetime.timedelta(hours=1)
+ASKED = documents.policy_request(GUID)
+
+
+def learn(
+    approved: Approved,
+    computer: Computer,
+    binding: Binding | None,
+    *,
+    registered: str = "",
+    gives_policy: bool = False,
+    renewal: Renewal = Renewal.SAME_KEY,
+) -> Binding | Deny | None:
+    return accepted(
+        approved,
+        computer.client,
+        binding,
+        registered=registered,
+        gives_policy=gives_policy,
+        renewal=renewal,
+        now=LATER,
+    )
+
+
+def approve_for(inspected: object, computer: Computer, binding: Binding | None = None) -> Approved:
+    result = approve(inspected, computer.client, lambda _: binding, MessageRules(), NOW)  # type: ignore[arg-type]
+    assert isinstance(result, Approved), result
+    return result
+
+
+@pytest.fixture(scope="module")
+def registers(message: Message, computer: Computer) -> Approved:
+    xml = registration(computer, computer.key)
+    return approve_for(message(xml, "MP_ClientRegistration", guid=""), computer)
+
+
+def test_a_registration_that_was_answered_binds(registers: Approved, computer: Computer) -> None:
+    facts = computer.client.certificate
+    assert learn(registers, computer, None, registered=GUID) == Binding(
+        guid=GUID,
+        source=Source.REGISTRATION,
+        since=LATER,
+        key=facts.key_sha256,
+        certificate=facts.sha256,
+        name="pc1.corp.example",
+        signing_key=facts.public_key,
+    )
+    # Nothing of the kind was answered.
+    assert learn(registers, computer, None) is None
+    assert learn(registers, computer, None, gives_policy=True) is None
+
+
+def test_a_registration_that_proves_nothing_binds_nothing(
+    message: Message, computer: Computer, stranger: Computer
+) -> None:
+    xml = registration(computer, stranger.key)
+    unproven = approve_for(message(xml, "MP_ClientRegistration", guid=""), computer)
+    assert learn(unproven, computer, None, registered=GUID) is None
+
+
+def test_an_answer_to_something_else_registers_nobody(message: Message, computer: Computer) -> None:
+    asked = approve_for(message(ASKED, "MP_PolicyManager", key=computer.key), computer)
+    assert learn(asked, computer, None, registered=OTHER) is None
+
+
+def test_a_client_guid_that_is_bound_stays_bound(
+    registers: Approved, computer: Computer, stranger: Computer
+) -> None:
+    result = learn(registers, computer, bound(stranger), registered=GUID)
+    assert isinstance(result, Deny)
+    assert result.reason is Reason.IDENTITY_OF_ANOTHER
+    # To this very client, nothing is new.
+    assert learn(registers, computer, bound(computer), registered=GUID) is None
+
+
+def test_a_client_may_register_another_key_to_sign_with(
+    registers: Approved, computer: Computer, stranger: Computer
+) -> None:
+    before = bound(computer, signing_key=stranger.client.certificate.public_key)
+    result = learn(registers, computer, before, registered=GUID)
+    assert isinstance(result, Binding)
+    assert result.signing_key == computer.client.certificate.public_key
+
+
+def test_policy_for_a_signed_request_binds_a_client_that_registered_before(
+    message: Message,
+    computer: Computer,
+    own_key: object,  # noqa: F811
+) -> None:
+    for key in (computer.key, own_key):
+        asked = approve_for(message(ASKED, "MP_PolicyManager", key=key), computer)
+        result = learn(asked, computer, None, gives_policy=True)
+        assert isinstance(result, Binding)
+        assert (result.guid, result.source) == (GUID, Source.POLICY)
+        assert result.signing_key == public(key)  # type: ignore[arg-type]
+        assert learn(asked, computer, None) is None
+        # What it signs with is learnt of one that was imported, too.
+        known = bound(computer, signing_key=b"")
+        result = learn(asked, computer, known, gives_policy=True)
+        assert isinstance(result, Binding)
+        assert result.signing_key == public(key)  # type: ignore[arg-type]
+
+
+def test_policy_for_a_request_that_nobody_signed_binds_nothing(
+    message: Message, computer: Computer
+) -> None:
+    asked = approve_for(message(ASKED, "MP_PolicyManager"), computer)
+    assert learn(asked, computer, None, gives_policy=True) is None
+
+
+def test_policy_changes_no_key_that_is_known(
+    message: Message, computer: Computer, stranger: Computer
+) -> None:
+    asked = approve_for(message(ASKED, "MP_PolicyManager", key=computer.key), computer)
+    known = bound(computer, signing_key=stranger.client.certificate.public_key)
+    assert learn(asked, computer, known, gives_policy=True) is None
+    result = learn(asked, computer, bound(stranger), gives_policy=True)
+    assert isinstance(result, Deny)
+
+
+def test_nobody_is_learnt_without_a_certificate(registers: Approved, computer: Computer) -> None:
+    nobody = AnonymousClient(computer.client.publication)
+    learnt = accepted(
+        registers,
+        nobody,
+        None,
+        registered=GUID,
+        gives_policy=False,
+        renewal=Renewal.SAME_KEY,
+        now=NOW,
+    )
+    assert learnt is None
+    assert recognized(bound(computer), nobody, Renewal.SAME_NAME, NOW) is None
+
+
+def test_an_import_is_bound_to_the_key_that_comes_first(
+    computer: Computer, stranger: Computer
+) -> None:
+    imported = Binding(GUID, Source.IMPORT, NOW, name="pc1")
+    result = recognized(imported, computer.client, Renewal.SAME_KEY, LATER)
+    assert result is not None
+    assert (result.key, result.source, result.since) == (
+        computer.client.certificate.key_sha256,
+        Source.IMPORT,
+        LATER,
+    )
+    assert recognized(imported, stranger.client, Renewal.SAME_KEY, LATER) is None
+    assert recognized(result, computer.client, Renewal.SAME_KEY, LATER) is None
+
+
+def test_a_renewed_certificate_takes_the_place_of_the_old_one(
+    computer: Computer, stranger: Computer
+) -> None:
+    before = bound(stranger, name="pc1.corp.example")
+    assert recognized(before, computer.client, Renewal.SAME_KEY, LATER) is None
+    result = recognized(before, computer.client, Renewal.SAME_NAME, LATER)
+    assert result is not None
+    assert (result.source, result.signing_key) == (Source.RENEWAL, b"")

@@ -1,0 +1,306 @@
+"""What is wrong with one part of a policy file hides nothing that is wrong with another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from ibcm_bridge.policy_file import PolicyError, load_policy, rows, shape
+from tests.policy_samples import (
+    DP,
+    MP,
+    NOBODY,
+    SUP,
+    TRUST,
+    WHY,
+    Problems,
+    bridge,
+    plaintext,
+    sample,
+    tunnel,
+)
+
+
+def slow(more: str = "") -> str:
+    """A role's keys with a pattern that could take very long."""
+    return f", extra_paths: [{{directory: R, path: '(a+)+', verbs: [GET], {WHY}}}]{more}"
+
+
+# Beside each other: one mistake of shape, one that only shows when the shape is right
+
+
+@pytest.mark.parametrize(
+    "shapeless",
+    [
+        "extra: 1\n",
+        "audit: {when_unwritable: keep}\n",
+        "audit: nowhere\n",
+        "limits: {request_head: 32K}\n",
+        "rules: {a: b}\n",
+    ],
+)
+@pytest.mark.parametrize(
+    ("publications", "hidden"),
+    [
+        ((tunnel(), tunnel()), "publications.1.name: t.example is published twice"),
+        ((bridge(f"{MP}:{slow()}"),), "extra_paths.0.path: a client could make this take"),
+        ((bridge(f"{MP}:, connect: 'x:99999'"),), "connect: 99999 is not a port"),
+        ((bridge(MP, SUP),), "roles: these roles want different client certificates"),
+    ],
+)
+def test_a_mistake_of_shape_elsewhere_hides_none_of_a_publication(
+    problems: Problems, shapeless: str, publications: tuple[str, ...], hidden: str
+) -> None:
+    told = problems(sample(*publications, head=f"version: 1\n{shapeless}publications:\n"))
+    assert len(told) == 2, told
+    assert hidden in told[1][1]
+
+
+@pytest.mark.parametrize(
+    ("publication", "expected"),
+    [
+        (
+            bridge(f"{MP}:, conect: 'x:1'{slow()}"),
+            ["conect: no such key here", "extra_paths.0.path: a client"],
+        ),
+        (
+            bridge(f"{MP}:, extra_verbs: [{{verb: PUT}}]{slow()}"),
+            ["extra_verbs.0.because", "extra_paths.0.path: a client"],
+        ),
+        (
+            bridge(f"{MP}:{slow()}", more="    colour: red\n"),
+            ["colour: no such key here", "extra_paths.0.path: a client"],
+        ),
+        (
+            bridge(f"{MP}:{slow()}").replace("    listen: 127.0.0.1:443\n", ""),
+            ["listen: this key is missing", "extra_paths.0.path: a client"],
+        ),
+        (
+            bridge(f"{MP}:{slow()}").replace("{anchors: [pki/root.pem], ", "{", 1),
+            ["site_systems.trust.anchors: this key is missing", "extra_paths.0.path: a client"],
+        ),
+        (
+            bridge(f"{MP}:{slow()}").replace("chain: pki/bridge-client.pem, ", "chain: 5, ", 1),
+            ["site_systems.certificate.chain", "extra_paths.0.path: a client"],
+        ),
+        (
+            bridge(f"{MP}:, extra_verbs: [5, {{verb: TRACE, {WHY}}}]"),
+            ["extra_verbs.0", "extra_verbs.1.verb: TRACE is never published"],
+        ),
+        (
+            bridge(MP).replace("crls: [pki/root.crl,", "crls: [5, gone.crl,", 1),
+            ["crls.0", "crls.1"],
+        ),
+        (
+            bridge(MP).replace("{chain: pki/bridge-server.pem, ", "{chian: x, ").replace(
+                "bridge-server.key", "gone.key"
+            ),
+            ["chian: no such key here", "certificate.key: "],
+        ),
+        # A wrong mode: what was meant is the mode that is spelled alike, or that fits.
+        (
+            bridge(f"{MP}:{slow()}").replace("mode: bridge", "mode: bridging"),
+            ["publications.0.mode: mode is bridge,", "extra_paths.0.path: a client"],
+        ),
+        (
+            bridge(f"{MP}:{slow()}").replace("mode: bridge", "mode: [x]"),
+            ["publications.0.mode: mode is bridge,", "extra_paths.0.path: a client"],
+        ),
+        (
+            tunnel(more="    roles: [mp]\n").replace("mode: tunnel", "mode: passthrough"),
+            ["publications.0.mode: mode is bridge,", "roles.0: not a site system role"],
+        ),
+        (
+            bridge(MP).replace("mode: bridge", "mode: x").replace("key: pki", "key: gone"),
+            ["mode: mode is", "certificate.key: ", "site_systems.certificate.key: "],
+        ),
+        # A role that cannot be read is still published beside the others.
+        (
+            bridge(MP, SUP).replace(f"{SUP}: {{site_system", f"{SUP}: [] #", 1),
+            ["roles: these roles want", f"roles.{SUP}: "],
+        ),
+        (
+            bridge(MP, SUP, "mp"),
+            ["roles: these roles want", "roles.mp: not a site system role"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_mistake_of_shape_hides_nothing_of_the_same_publication(
+    problems: Problems, publication: str, expected: list[str]
+) -> None:
+    told = [message for _, message in problems(sample(publication))]
+    assert len(told) == len(expected), told
+    for one in expected:
+        assert any(one in message for message in told), (one, told)
+
+
+def test_a_wrong_mode_hides_nothing_of_the_other_publications(problems: Problems) -> None:
+    text = sample(
+        bridge(MP).replace("mode: bridge", "mode: x"),
+        tunnel(more="    roles: [mp]\n"),
+        tunnel(),
+    )
+    told = [message for _, message in problems(text)]
+    assert [message.partition(": ")[0] for message in told] == [
+        "publications.0.mode",
+        "publications.1.roles.0",
+        "publications.2.name",
+    ]
+
+
+# And nothing is made up
+
+
+@pytest.mark.parametrize(
+    ("publications", "only"),
+    [
+        # what is spelled wrong is not also missing
+        ((bridge(MP).replace("    listen:", "    lisen:"),), "lisen: no such key here"),
+        ((bridge(MP, clients=f"{{trsut: {TRUST}}}"),), "clients.trsut: no such key here"),
+        ((bridge(MP).replace("{chain:", "{chian:", 1),), "certificate.chian: no such key"),
+        ((bridge(MP).replace(", crls:", ", clrs:", 1),), "trust.clrs: no such key here"),
+        # what only stands in is not judged
+        ((bridge(MP, clients="x"),), "publications.0.clients: "),
+        ((bridge(MP, clients=f"{{certificate: x, trust: {TRUST}}}"),), "clients.certificate: "),
+        ((bridge(SUP, clients="{certificate: x}"),), "clients.certificate: "),
+        ((bridge(SUP, clients="{trust: x}"),), "clients.trust: "),
+        ((bridge(MP, SUP, clients="{certificate: x}"),), "clients.certificate: "),
+        ((bridge(MP).replace("listen: 127.0.0.1:443", "listen: x"), tunnel()), "listen: "),
+        ((tunnel(), "  - 5\n"), "publications.1: "),
+        ((bridge(MP).replace("passphrase", "").replace("key: pki", "passphrase: x, key: pki", 1),),
+         "certificate.passphrase: "),
+        ((bridge(MP).replace("crls: [", "fetch: {}, crls: [", 1).replace("{}", "x"),), "fetch: "),
+        # a role that is unknown, or of another mode, may want other certificates
+        ((bridge(SUP, "x", clients=f"{{trust: {TRUST}}}"),), "roles.x: not a site system role"),
+        ((bridge("x", clients=NOBODY),), "roles.x: not a site system role"),
+        # a verb that is refused is told once
+        ((bridge(f"{MP}:, extra_verbs: [{{verb: PUT, body: x, {WHY}}}], extra_paths: "
+                 f"[{{directory: R, path: x, verbs: [PUT], {WHY}}}]"),), "extra_verbs.0.body"),
+        ((bridge(f"{MP}:, extra_verbs: [{{vreb: PUT, {WHY}}}], extra_paths: "
+                 f"[{{directory: R, path: x, verbs: [PUT], {WHY}}}]"),), "extra_verbs.0.vreb"),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_one_problem(
+    problems: Problems, publications: tuple[str, ...], only: str
+) -> None:
+    told = problems(sample(*publications))
+    assert len(told) == 1, told
+    assert only in told[0][1]
+
+
+def test_two_publications_without_a_listen_do_not_share_one(problems: Problems) -> None:
+    lost = tunnel(more="    without_sni: true\n").replace("    listen: 127.0.0.1:443\n", "")
+    told = problems(sample(lost, lost, plaintext().replace("127.0.0.1:80", "x")))
+    assert [message.partition(": ")[0] for _, message in told] == [
+        "publications.0.listen",
+        "publications.1.listen",
+        "publications.2.listen",
+    ]
+
+
+def test_what_stands_in_for_one_publication_is_not_shared_with_another(problems: Problems) -> None:
+    """A bridge's role wants https:// and a plaintext one's http://; one dict cannot have both."""
+    lost = [
+        one.partition("    roles:")[0] for one in (bridge(MP), plaintext(), bridge(MP, name="b"))
+    ]
+    for _ in range(2):
+        told = problems(sample(*lost, "  - 5\n"))
+        assert [message.partition(": ")[0] for _, message in told] == [
+            "publications.0.roles",
+            "publications.1.roles",
+            "publications.2.roles",
+            "publications.3",
+        ]
+
+
+# Whatever is wrong
+
+
+def required(row: type[BaseModel]) -> Iterator[str]:
+    yield from (name for name, field in row.model_fields.items() if field.is_required())
+
+
+def test_there_is_something_to_stand_in_for_each_key_that_has_to_be_there() -> None:
+    found = {
+        name
+        for row in vars(rows).values()
+        if isinstance(row, type) and issubclass(row, BaseModel)
+        for name in required(row)
+    }
+    assert found - {"mode", "site_system"} == set(shape._VALUES)
+
+
+WHOLE: Any = yaml.safe_load(
+    sample(
+        bridge(
+            f"{MP}:, extra_verbs: [{{verb: PUT, {WHY}}}], extra_headers: [{{name: X, {WHY}}}]"
+            + slow(f", windows_authentication: {{{WHY}}}"),
+            DP,
+            clients=TRUST.join(("{certificate: user, trust: ", "}")),
+        ),
+        tunnel(more="    roles: [management-point]\n"),
+        plaintext(),
+        head="version: 1\nlimits: {connections: 5}\naudit: {file: x}\nrules: []\npublications:\n",
+    )
+)
+JUNK = st.sampled_from((None, 5, 1.5, True, "x", "", [], [5], {}, {"x": {}}, [[]], "none", "1"))
+
+
+def places(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place of a value."""
+    yield where
+    if isinstance(value, dict | list):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, one in inner:
+            yield from places(one, (*where, key))
+
+
+def spoil(value: Any, where: tuple[Any, ...], junk: object) -> Any:
+    """The value with something else at a place; None takes the place away."""
+    if not where:
+        return junk
+    key, rest = where[0], where[1:]
+    if not isinstance(value, dict | list) or (isinstance(value, dict) and key not in value):
+        return value
+    if isinstance(value, list):
+        if not isinstance(key, int) or key >= len(value):
+            return value
+        return [*value[:key], spoil(value[key], rest, junk), *value[key + 1 :]]
+    changed = {**value, key: spoil(value[key], rest, junk)}
+    if junk is None and not rest:
+        del changed[key]
+    return changed
+
+
+def said_of(path: Path) -> str:
+    try:
+        load_policy(path)
+    except PolicyError as error:
+        return str(error)
+    return ""
+
+
+@settings(
+    max_examples=2 * settings.default.max_examples,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(st.lists(st.tuples(st.sampled_from([*places(WHOLE)]), JUNK), min_size=1, max_size=4))
+def test_whatever_is_spoilt_is_told_and_nothing_breaks(
+    directory: Path, spoilt: list[tuple[tuple[Any, ...], object]]
+) -> None:
+    value = WHOLE
+    for where, junk in spoilt:
+        value = spoil(value, where, junk)
+    path = directory / "spoilt.yaml"
+    path.write_text(yaml.safe_dump(value), "utf-8")
+    told = said_of(path).lower()
+    assert "stand-in" not in told
+    assert ".invalid" not in told
