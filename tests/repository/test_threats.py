@@ -47,7 +47,7 @@ def test_each_threat_names_what_holds_it_and_a_test(row: list[str]) -> None:
     for module in held_by.split(", "):
         assert re.fullmatch(r"`(?:addons|ibcm_bridge|config)/[\w/]+\.(?:py|yaml)`", module)
     for test in shown_by.split(", "):
-        assert re.fullmatch(r"tests/(?:[a-z]+/)*test_\w+\.py", test)
+        assert re.fullmatch(r"tests/(?:[a-z_]+/)*test_\w+\.py", test)
 
 
 def test_each_vulnerability_that_the_role_table_cites_is_on_the_page() -> None:

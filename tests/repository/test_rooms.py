@@ -1,0 +1,195 @@
+"""The house: its rooms from the ground up, what each may import, and no circle anywhere.
+
+A room is a folder or a file directly below `ibcm_bridge/`, `addons/` or `ibcm_bridge/lab/`. An
+import counts wherever it stands, in a function and below TYPE_CHECKING too.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"ibcm_bridge": "ibcm_bridge", "addons": "ibcm_bridge.addons"}
+MOST = 20
+"""Entries of a folder that a reader takes in at a glance."""
+
+# Each room, and the rooms that it imports. All of these stand above it: a new arrow is a change
+# here, and one that points down is not allowed.
+ROOMS: Mapping[str, frozenset[str]] = {
+    name: frozenset(imports.split())
+    for name, imports in {
+        "decisions": "",
+        "messages": "decisions",
+        "policy": "messages",
+        "os_errors": "policy",
+        "routing": "decisions policy",
+        "authentication": "decisions policy",
+        "policy_file": "decisions messages policy authentication",
+        "request": "decisions messages policy authentication",
+        "uploads": "decisions request",
+        "inspection": "decisions messages policy request uploads",
+        "identity": "decisions messages policy authentication request inspection",
+        "site_system_leg": "decisions policy request inspection identity",
+        "audit": "decisions messages authentication request identity",
+        "storage": "decisions messages request uploads identity",
+        "addons.errors": "",
+        "addons.tested_mitmproxy": "",
+        "addons.tls": "decisions policy authentication",
+        "addons.connections": (
+            "decisions messages policy authentication request uploads inspection site_system_leg"
+        ),
+        "addons.events": "decisions addons.connections",
+        "addons.layers": (
+            "decisions policy routing authentication request uploads inspection identity "
+            "site_system_leg addons.tls addons.connections addons.events"
+        ),
+        "addons.engines": "decisions policy policy_file inspection storage",
+        "addons.hooks": (
+            "decisions messages policy authentication request uploads inspection identity "
+            "storage addons.tls addons.connections addons.layers"
+        ),
+        "addons.renewal": "policy authentication policy_file inspection addons.tls addons.engines",
+        "addons.server": "decisions policy os_errors addons.tls addons.connections",
+        "addons.audit": (
+            "decisions policy authentication request identity audit addons.connections "
+            "addons.events"
+        ),
+        "addons.bridge": (
+            "policy os_errors request inspection storage addons.errors addons.tls "
+            "addons.connections addons.events addons.layers addons.engines addons.hooks "
+            "addons.renewal addons.server addons.audit"
+        ),
+        "addons.web": (
+            "decisions messages policy os_errors request audit addons.errors "
+            "addons.connections addons.events addons.layers addons.audit"
+        ),
+        "addons.run": "policy addons.errors addons.renewal addons.server addons.bridge addons.web",
+        "addons.ccm_views": "messages",
+        "lab.errors": "os_errors",
+        "lab.namespaces": "",
+        "lab.pki": "os_errors",
+        "lab.protocol": "lab.namespaces lab.pki",
+        "lab.site_systems": "os_errors lab.errors lab.namespaces lab.pki lab.protocol",
+        "lab.clients": "lab.pki lab.protocol",
+        "lab.bridge": "lab.namespaces lab.pki lab.site_systems",
+        "lab.cases": "lab.pki lab.protocol lab.site_systems lab.clients",
+        "lab.comparison": (
+            "lab.namespaces lab.pki lab.protocol lab.site_systems lab.bridge lab.cases"
+        ),
+        "lab.perimeter": (
+            "storage lab.errors lab.namespaces lab.pki lab.site_systems lab.bridge lab.cases "
+            "lab.comparison"
+        ),
+        "lab.demo": "os_errors lab.errors lab.cases lab.comparison lab.perimeter",
+        "lab.simulated": (
+            "storage lab.errors lab.namespaces lab.pki lab.protocol lab.site_systems "
+            "lab.clients lab.perimeter"
+        ),
+        "lab.page": (
+            "decisions messages policy_file lab.pki lab.protocol lab.site_systems lab.clients "
+            "lab.cases lab.comparison lab.perimeter lab.demo"
+        ),
+        "lab.commands": (
+            "policy policy_file storage addons.tested_mitmproxy lab.errors lab.namespaces "
+            "lab.pki lab.protocol lab.site_systems lab.bridge lab.cases lab.perimeter "
+            "lab.simulated lab.page"
+        ),
+        "commands": (
+            "decisions messages policy os_errors routing authentication policy_file request "
+            "inspection identity site_system_leg audit storage addons.errors "
+            "addons.tested_mitmproxy addons.tls addons.engines addons.web addons.run lab.pki "
+            "lab.demo lab.commands"
+        ),
+    }.items()
+}
+
+NO_ROOMS = ("__init__.py", "__main__.py", "py.typed", "__pycache__")
+
+
+def module_of(path: Path) -> str:
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join((*PACKAGES[parts[0]].split("."), *parts[1:]))
+
+
+FILES = {module_of(path): path for top in PACKAGES for path in sorted((ROOT / top).rglob("*.py"))}
+
+
+def imported(tree: ast.Module) -> Iterable[str]:
+    """The modules of ours that a file imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in FILES else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+ARROWS = {
+    module: {other for other in imported(ast.parse(path.read_text("utf-8"))) if other in FILES}
+    - {module}
+    for module, path in FILES.items()
+}
+
+
+def room_of(module: str) -> str:
+    """`addons.tls` of a file in addons/tls, `request` of one in ibcm_bridge/request."""
+    parts = module.split(".")[1:]
+    return ".".join(parts[: 2 if parts[:1] in (["addons"], ["lab"]) else 1])
+
+
+def between_rooms() -> Mapping[str, set[str]]:
+    arrows = defaultdict[str, set[str]](set)
+    for module, others in ARROWS.items():
+        arrows[room_of(module)] |= {room_of(other) for other in others} - {room_of(module)}
+    return arrows
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    graphlib.TopologicalSorter(ARROWS).prepare()
+
+
+def test_a_circle_would_be_seen() -> None:
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter({"a": {"b"}, "b": {"c"}, "c": {"a"}}).prepare()
+
+
+def test_no_room_imports_itself_by_way_of_others() -> None:
+    graphlib.TopologicalSorter(between_rooms()).prepare()
+
+
+def test_the_rooms_are_those_of_the_table() -> None:
+    # The package itself and what starts it are no rooms.
+    assert {room_of(module) for module in FILES} - {"", "__main__", "addons", "lab"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_what_the_table_has_and_nothing_else(room: str) -> None:
+    assert between_rooms()[room] - {""} == ROOMS[room]
+
+
+def test_no_arrow_points_to_a_room_further_down() -> None:
+    order = {name: position for position, name in enumerate(ROOMS)}
+    down = [(room, other) for room in ROOMS for other in ROOMS[room] if order[other] > order[room]]
+    assert down == []
+
+
+@pytest.mark.parametrize("folder", ["ibcm_bridge", "addons", "ibcm_bridge/lab"])
+def test_a_folder_has_as_many_rooms_as_can_be_taken_in(folder: str) -> None:
+    entries = [one.name for one in (ROOT / folder).iterdir() if one.name not in NO_ROOMS]
+    assert len(entries) <= MOST
+
+
+def test_the_page_of_the_architecture_has_every_room() -> None:
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    listed = page.partition("## The rooms")[2].partition("\n## ")[0]
+    for room in ROOMS:
+        assert f"\n| `{room.rpartition('.')[2]}` |" in listed, room
