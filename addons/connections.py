@@ -57,7 +57,7 @@ class ConnectionRecord:
     notes: tuple[str, ...] = ()
     """What the audit should say of how the certificate was accepted."""
     authenticated: Client | None = None
-    """Whom `identity` has let in; by its certificate or, where none is needed, without."""
+    """Whom `authentication` has let in; by its certificate or, where none is needed, without."""
     may_dial: Address | None = None
     """The one address that a decision has allowed to connect to, now."""
     written: bool = False
@@ -118,7 +118,7 @@ class Exchange:
 class Connections:
     """The records of the open connections, by mitmproxy's connection id.
 
-    At most `limit` at once; what their requests hold in memory comes out of one `budget`.
+    At most `limit` at once; what their requests hold in memory comes out of one `memory_budget`.
     """
 
     def __init__(self, limit: int, budget: Budget) -> None:

@@ -1,6 +1,6 @@
 """SSL bridging with inspection for ConfigMgr Internet-based client management.
 
-What the bridge knows and decides. Nothing here but `policy_file`, `cli` and `lab` does
+What the bridge knows and decides. Nothing here but `policy_file`, `commands` and `lab` does
 input or output; `ibcm_bridge.addons` (the folder addons/) is what mitmproxy calls.
 """
 

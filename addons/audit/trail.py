@@ -40,7 +40,7 @@ def failed_handshake(record: ConnectionRecord, error: str | None) -> RefusedConn
     if record.handshake_refusal is not None:
         denial = record.handshake_refusal
     elif error is not None and "peer did not return a certificate" in error:
-        # As `identity.admit_anonymous` names it, where there is a publication to name.
+        # As `authentication.admit_anonymous` names it, where there is a publication to name.
         rule = f"{record.publication.name}.clients" if record.publication else "clients"
         denial = Deny(Reason.CERTIFICATE_MISSING, rule, "no certificate was presented")
     else:

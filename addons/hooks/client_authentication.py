@@ -1,7 +1,7 @@
 """Client authentication in the handshake (BRIDGE-AUTH-COMPUTER, BRIDGE-AUTH-USER).
 
 A client whose certificate is not accepted never finishes its handshake, and so never gets to send
-a request; `identity` says who is accepted, `tls_contexts` how the refusal is told.
+a request; `authentication` says who is accepted, `addons.tls` how the refusal is told.
 
 A client that resumes a session shows no certificate and is not verified by OpenSSL, which has kept
 its end-entity certificate and nothing else. So it is verified again here, by today's date and the

@@ -1,6 +1,6 @@
-"""Decides for whom each request speaks: `request` -> `speaker.approval` (BRIDGE-IDENTITY).
+"""Decides for whom each request speaks: `request` -> `identity.approval` (BRIDGE-IDENTITY).
 
-And learns from what a management point answers: `reply_collected` -> `speaker.learning`.
+And learns from what a management point answers: `reply_collected` -> `identity.learning`.
 """
 
 from __future__ import annotations

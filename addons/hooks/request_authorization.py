@@ -11,7 +11,7 @@ from ibcm_bridge.request.authorization import Authorized, authorize
 
 
 class RequestAuthorization:
-    """Needs a client that `identity` has let in, whatever TLS did."""
+    """Needs a client that `authentication` has let in, whatever TLS did."""
 
     def __init__(self, never: NeverPublished) -> None:
         self._never = never

@@ -1,4 +1,4 @@
-"""Decides on answers that are read before they pass: `reply_collected` -> `inspection.replies`.
+"""Decides on answers that are read before they pass: `reply_collected` -> `inspection.response`.
 
 Whoever learns from an answer comes after this, with a function for the same hook: `exchange.reply`
 is what was read, and `exchange.decision` says whether it is refused.

@@ -14,10 +14,10 @@ list). This layer is the procedure below and nothing else, so that it can be rea
     of an answer came back, once more from 5 on with the same decision, if its method is safe
  8. read the response head; hook `responseheaders`; pass the response on as it comes, or collect
     it first, where the role's table says that it is read; hook `reply_collected`:
-    `reply_inspection` decides on it
+    `response_inspection` decides on it
  9. hook `response`; on to the next request, or close
 
-Any refusal is answered with `responses`, written down, and closes the connection. The hooks carry
+Any refusal is answered with `refusals`, written down, and closes the connection. The hooks carry
 a normal mitmproxy flow, for addons that show traffic; nothing is ever sent from the flow.
 """
 

@@ -16,7 +16,7 @@ from ibcm_bridge.policy.publications import TlsVersion
 from ibcm_bridge.policy.trust import Credential, Trust
 
 Alerted = Callable[[SSL.Connection, str], None]
-"""Called with the name of an alert that was sent (RFC 8446 §6, as in `responses`)."""
+"""Called with the name of an alert that was sent (RFC 8446 §6, as in `refusals`)."""
 
 SESSION_SECONDS = 3_600
 """How long a session can be resumed; RFC 8446 §4.6.1 allows a week. The client is verified again

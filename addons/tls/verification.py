@@ -1,6 +1,6 @@
 """Certification paths: built and verified by OpenSSL, judged by `certification_path`.
 
-In a handshake OpenSSL does this by itself and calls `tls_contexts` back; here it is done without
+In a handshake OpenSSL does this by itself and calls `addons.tls` back; here it is done without
 a connection, for a session that is resumed and for the command line. Revocation lists are never
 given to OpenSSL: what they mean here has a policy (`ibcm_bridge.authentication.revocation`).
 """

@@ -3,8 +3,8 @@
 A page, a download of it and whatever else reads a flow can only show what is in it. So nothing is
 hidden when a flow is shown; it is left out when the flow is made:
 
-- of a head, `views.heads`; of a body, the text that `views` makes of a message, and of any other
-  body how long it is
+- of a head, `audit.redacted_heads`; of a body, the text that `views` makes of a message, and of
+  any other body how long it is
 - of a tunnel, how much passed
 - what the audit says, with the reason, rule and requirement of a refusal
 

@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class NextStep(Enum):
-    """What becomes of what was asked; `clients` says by role what that means."""
+    """What becomes of what was asked; `role_clients` says by role what that means."""
 
     GIVES_UP = "gives up"
     TRIES_AGAIN = "tries again"

@@ -1,15 +1,16 @@
-"""What the bridge can decide, as values.
+"""What the bridge refuses, as values.
 
-A decision is made once and carried along; it is never re-derived from its parts. There are three
-allowing values, each with one maker, and a later one can only be made from the one before:
+A decision is made once and carried along; it is never derived again from its parts. There are three
+allowing values. Each is defined beside its one maker, and a later one can only be made from the one
+before:
 
-    authorization.authorize -> Authorized   this head may be sent (once its body has been inspected)
-    inspection.inspect      -> Inspected    and there is nothing malicious in this very body
-    speaker.approval.approve -> Approved     and the client speaks for itself: it may be sent
+    request.authorization.authorize  -> Authorized   this head may be sent, after its body passed
+    inspection.body.inspect          -> Inspected    nothing malicious is in this very body
+    identity.approval.approve        -> Approved     the client speaks for itself: it may be sent
 
-The gate in `addons.exchange` asks for an `Approved` and compares it with what is about to be sent.
-Everything else is a `Deny`. None of the four can be used as a truth value: code that writes
-`if decision:` is a defect and is told so.
+`site_system_leg.gate` asks for an `Approved` and compares it with what is about to be sent.
+Everything else is a `Deny`. None of the four can be used as a truth value: `if decision:` is a
+defect, and raises.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import NoReturn
 
 
 class Reason(StrEnum):
-    """Every reason for which the bridge refuses; closed. `responses` says what each becomes."""
+    """Every reason for which the bridge refuses; closed. `refusals` says what each becomes."""
 
     # the listener
     PLAINTEXT = "plaintext"
@@ -126,7 +127,7 @@ class Deny(NotATruthValue):
     `rule` names the line of policy or the check that refused, such as
     ``management-point.verbs``. `detail` is bounded text for the operator; it never goes to the
     client and never holds payload or credentials. `requirement` is given where it depends on the
-    role (VERB-MP, VERB-DP ...); otherwise the table in `responses` has it. `allowed_methods` is
+    role (VERB-MP, VERB-DP ...); otherwise the table in `refusals` has it. `allowed_methods` is
     for a refused verb: RFC 9110 §15.5.6 has the answer name those that would do. `received` is for
     a fragment out of place: the offset from which the client is to go on ([MC-BUP] §2.2.7).
     """

@@ -3,7 +3,7 @@
 The client is told the status, a fixed sentence and a reference number by which the operator finds
 the audit record. Nothing of the request and no name or address of the internal network is in it.
 
-What the client shows of it and does next differs by role: `clients` has that.
+What the client shows of it and does next differs by role: `role_clients` has that.
 
 A status is chosen by what the client does next. What another try cannot change is told by one that
 BITS takes for final, and what may be over in a while by one after which it tries again. A refused

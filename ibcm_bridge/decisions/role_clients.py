@@ -1,6 +1,6 @@
 """What clients show of a refusal, and do next, by the role they asked: for people only.
 
-Values read from `config/clients.yaml` (`client_table`). No decision rests on them.
+Values read from `config/clients.yaml` (`policy_file.tables.clients`). No decision rests on them.
 """
 
 from __future__ import annotations

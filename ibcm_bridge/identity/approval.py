@@ -30,18 +30,18 @@ class Speaker:
     """For whom a request speaks, and what that was found out by."""
 
     guid: str = ""
-    """As `speaker.guids` has it; empty where it names nobody."""
+    """As `client_guid` has it; empty where it names nobody."""
     standing: Standing | None = None
     """What the client's certificate is to that client GUID."""
     signature: str = ""
-    """By which key it is signed (`speaker.approval.Signature`); empty where it is not."""
+    """By which key it is signed (`identity.approval.Signature`); empty where it is not."""
     signing_key: bytes = field(default=b"", repr=False)
     """SubjectPublicKeyInfo, DER, of the key by which it verified."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approved(NotATruthValue):
-    """This very head and this very body may be sent. Made by `speaker.approve` only."""
+    """This very head and this very body may be sent. Made by `identity.approve` only."""
 
     inspected: Inspected
     speaker: Speaker

@@ -44,7 +44,7 @@ class Binding:
     """What is known of a client GUID. Of `key`, `certificate` and `name` one at least is there."""
 
     guid: str
-    """As `guids.read_guid` has it."""
+    """As `client_guid.read_guid` has it."""
     source: Source
     since: datetime.datetime
     """In UTC."""

@@ -56,7 +56,7 @@ class Claim:
     """Who a request says it is from, and what it offers as proof."""
 
     guid: str
-    """As `guids` has it; empty where it names nobody."""
+    """As `client_guid` has it; empty where it names nobody."""
     needed: bool
     """Whether it must name somebody, and be signed."""
     signed: tuple[Signed, ...]

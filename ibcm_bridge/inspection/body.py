@@ -1,6 +1,6 @@
 """Is there malicious content in this body? (BRIDGE-INSPECT)
 
-The only maker of `Inspected`. What `authorization` allowed and the whole body go in; `looking`
+The only maker of `Inspected`. What `authorization` allowed and the whole body go in; `readers`
 reads the body and shows it to the engines. A body that cannot be read is refused, never waved
 through.
 

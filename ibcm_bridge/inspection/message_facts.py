@@ -1,6 +1,6 @@
 """What a message says of itself, in values that fit through a pipe.
 
-A large message is read by another process. This is what comes back of it: all that `speaker` needs
+A large message is read by another process. This is what comes back of it: all that `identity` needs
 to tell whose message it is, and nothing of what is in it.
 """
 

@@ -74,7 +74,7 @@ def object_views(whole: bytes, limit: int, where: str) -> Uploaded | Deny:
 
 
 def _of_utf_16(content: bytes) -> bytes | None:
-    """In UTF-8 what is text in UTF-16, of either order: signatures are mostly ASCII (`looking`)."""
+    """In UTF-8 what is text in UTF-16, of either order: signatures are mostly ASCII (`readers`)."""
     little = content[1:2] == b"\0" or content.startswith(b"\xff\xfe")
     big = content[:1] == b"\0" or content.startswith(b"\xfe\xff")
     if little == big:

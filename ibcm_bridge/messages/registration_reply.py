@@ -40,7 +40,7 @@ class RegistrationReply:
 
     status: RegistrationStatus
     guid: str
-    """As `guids.read_guid` has it."""
+    """As `client_guid.read_guid` has it."""
     approval: int | None
     """ApprovalStatus (protocol.md §3.1); None where it is not said, or not in a way we know."""
 

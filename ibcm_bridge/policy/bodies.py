@@ -24,7 +24,7 @@ class Inspection(StrEnum):
 
 
 class ReplyReading(StrEnum):
-    """How the answer to a request is read before it is passed on; `inspection.replies` does it."""
+    """How the answer to a request is read before it is passed on; `inspection.response` does it."""
 
     CCM_MESSAGE = "ccm-message"
     XML = "xml"

@@ -1,7 +1,7 @@
 """Which messages an Internet client may send: endpoints of a management point and what about.
 
-Tables, read from `config/endpoints.yaml` by `endpoint_table`. Nothing in the code branches on an
-endpoint's name.
+Tables, read from `config/endpoints.yaml` by `policy_file.tables.endpoints`. Nothing in the
+code branches on an endpoint's name.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A `RoleProfile` is data: which verbs, with which kind of body, which header fields, which virtual
 directories, which kind of client certificate. Nothing in the code branches on a role's name.
-`role_table` makes profiles from the file; a policy may widen one (`Widening`), within bounds.
+`policy_file.tables.roles` makes profiles from the file; a policy may widen one (`Widening`), within
+bounds.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Registry:
         self._database.close()
 
     def find(self, guid: str) -> Binding | None:
-        """What a client GUID (as `guids.read_guid` has it) is bound to; None: it is not known."""
+        """What a client GUID, as of `client_guid.read_guid`, is bound to; None: it is not known."""
         try:
             row = self._database.one(_FIND, (guid,))
             return None if row is None else binding_of(row)

@@ -32,7 +32,7 @@ class SpoolError(DatabaseError):
     """The spool cannot be used, and why, in words. Nothing has been changed."""
 
 
-# Neither STRICT nor RETURNING, as in `speaker.rows`.
+# Neither STRICT nor RETURNING, as in `binding_rows`.
 _KIND = Kind(
     "the spool in memory",
     APPLICATION,

@@ -1,4 +1,4 @@
-"""May this packet go on in this session? Values in, a decision out; `spool` keeps the sessions."""
+"""May this packet go on in this session? `upload_spool` keeps the sessions."""
 
 from __future__ import annotations
 

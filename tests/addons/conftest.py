@@ -299,7 +299,7 @@ def message() -> dict[str, Any]:
 
 
 class Clock:
-    """Stands in for `time` in `timers`, and where legs grow old."""
+    """Stands in for `time` in `deadline`, and where legs grow old."""
 
     def __init__(self) -> None:
         self.now = 1000.0

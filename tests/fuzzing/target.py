@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ibcm_bridge.decisions.denial import Deny
 
 MAX_DETAIL = 400
-"""Characters; `inspection.replies` has the longest."""
+"""Characters; `inspection.response` has the longest."""
 
 
 @dataclass(frozen=True)

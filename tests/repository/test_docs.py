@@ -1,6 +1,6 @@
 """What the documents say is what the code does.
 
-After a change of `responses` or config/clients.yaml: WRITE_DOCS=1 pytest tests/repository writes
+After a change of `refusals` or config/clients.yaml: WRITE_DOCS=1 pytest tests/repository writes
 the tables anew.
 """
 

@@ -348,7 +348,7 @@ def _client(
     try:
         facts = certificate_facts(certificates[0])
     except ValueError:
-        # As in the handshake (`addons.tls_contexts`).
+        # As in the handshake (`addons.tls`).
         raise Refused(
             Deny(Reason.CERTIFICATE_INVALID, "clients", "the certificate cannot be read")
         ) from None
@@ -359,7 +359,7 @@ def _client(
 def _head(question: Question, limit: int) -> RequestHead | Deny:
     raw = question.head_bytes()
     if raw.find(b"\r\n\r\n") > limit:
-        # As where it is read (`addons.exchange`).
+        # As where it is read (`addons.layers.exchange`).
         return Deny(Reason.HEAD_TOO_LARGE, "limits.request_head", f"more than {limit} bytes")
     return read_request_head(raw)
 

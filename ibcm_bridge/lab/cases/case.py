@@ -1,6 +1,6 @@
 """A case of the demonstration: something good or bad, and what must become of it.
 
-A case is data; `case_table` has them all. `bridge` is what the requirement demands of the bridge;
+A case is data; `table` has them all. `bridge` is what the requirement demands of the bridge;
 `tunnel` says how far the same thing gets through a tunnel, which cannot look inside and so has no
 opinion.
 """

@@ -1,4 +1,4 @@
-"""What the cases of the demonstration send; `case_messages` has what is about messages."""
+"""What the cases of the demonstration send; `messages` has what is about messages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`ibcm-bridge demo`: the same requests through a bridge and through a tunnel, side by side.
 
 1. The lab's certificates and stand-ins are made; `ibcm-bridge run` is started as its own process,
-   on the shipped policy and what `demo_policy` adds.
+   on the shipped policy and what `cases.policy` adds.
 2. Each case is sent twice, to the bridged and to the tunneled name (`sending`).
 3. A case that does not go as its requirement says makes the exit status 1.
 """
