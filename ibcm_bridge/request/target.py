@@ -87,6 +87,9 @@ def read_request_target(raw: bytes) -> RequestTarget | Deny:
         return Deny(Reason.TARGET_FORM, "target.origin-form", "the target is not origin-form")
     if b"#" in raw:
         return _unsafe("fragment", "a fragment in the target")
+    # RFC 3986 §2.1: a byte beyond ASCII stands in a target as an escape only.
+    if not raw.isascii():
+        return _unsafe("encoding", "a byte beyond ASCII in the target that is not an escape")
     path, question_mark, query = raw.partition(b"?")
     segments = _path_segments(path)
     if isinstance(segments, Deny):

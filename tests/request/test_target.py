@@ -392,3 +392,15 @@ def test_a_long_query_is_read_in_one_go(text: bytes) -> None:
     query = (text * 500_000)[:500_000].replace(b" ", b"%20")
     assert read_request_target(LINES + query.rstrip(b"%0") + b"-") is not None
     assert read_request_target(b"/x?" + query + b"x") is not None
+
+
+@pytest.mark.parametrize("raw", [b"/x?/dir\xcc\x9e b.msi", b"/x?/Espa\xc3\xb1ol.txt", b"/\xc3\xb1"])
+def test_a_byte_beyond_ascii_has_to_be_an_escape(raw: bytes) -> None:
+    raw = raw.replace(b" ", b"%20")
+    denial = read_request_target(raw)
+    assert isinstance(denial, Deny)
+    assert (denial.reason, denial.rule) == (Reason.TARGET_UNSAFE, "target.encoding")
+
+
+def test_an_escaped_one_in_the_name_of_a_file_passes() -> None:
+    assert accepted(b"/x?/Espa%C3%B1ol.txt").query == b"/Espa%C3%B1ol.txt"
