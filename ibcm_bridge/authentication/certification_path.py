@@ -14,6 +14,7 @@ extension that everybody understands is critical.
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -138,6 +139,16 @@ def malformation(certificate: x509.Certificate, *, issues: bool) -> str | None:
 
     `issues`: it is not the end-entity certificate.
     """
+    return _of_an_authority(certificate) if issues else _malformation(certificate, issues=False)
+
+
+@functools.lru_cache(maxsize=64)
+def _of_an_authority(certificate: x509.Certificate) -> str | None:
+    """The same. Paths have few authorities, and each is looked at in every handshake (30 us)."""
+    return _malformation(certificate, issues=True)
+
+
+def _malformation(certificate: x509.Certificate, *, issues: bool) -> str | None:
     try:
         form = _form(certificate, issues=issues)
     except MALFORMED:
