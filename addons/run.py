@@ -1,4 +1,4 @@
-"""Puts the bridge together and runs it until it is told to stop."""
+"""Runs a bridge until it is told to stop."""
 
 from __future__ import annotations
 

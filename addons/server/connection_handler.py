@@ -1,4 +1,17 @@
-"""A connection and its layers, guarded: whatever raises refuses and ends it."""
+"""A connection and its layers, guarded: whatever raises refuses and ends it.
+
+mitmproxy logs an exception in a hook and goes on as if nothing had been decided. So hooks do not
+reach addons through its generic dispatch here:
+
+1. `hook_dispatch.Hooks` holds, for each hook name, the functions to call, and calls them directly.
+2. Whatever one of them raises, a panic of an extension module included, becomes a defect: the
+   hook's data is changed so that the layer waiting for it refuses (`_WITHDRAW`), the audit says
+   `bridge-defect`, and the connection ends.
+3. `BridgeConnectionHandler.server_event` replaces mitmproxy's: when a layer raises, nothing more
+   is processed and both legs are aborted, where mitmproxy would leave them open.
+
+Cancellation and interrupts close the connection in the same way and are then raised again.
+"""
 
 from __future__ import annotations
 
