@@ -73,10 +73,9 @@ class Shown:
         self.page.click(f".flow-detail nav a:text-is('{name}')")
         self.page.wait_for_selector(f".flow-detail nav a.active:text-is('{name}')")
         self.page.wait_for_load_state("networkidle")
-        # A view that has been fetched need not be drawn yet.
-        self.page.wait_for_function(
-            "!document.querySelector('.flow-detail section').innerText.includes('Loading...')"
-        )
+        # A view that has been fetched need not be drawn yet. A selector, not a script:
+        # the page's policy forbids eval, and Chromium enforces it on scripts that poll.
+        self.page.wait_for_selector(".flow-detail section:not(:has-text('Loading...'))")
         return self.page.inner_text(".flow-detail section")
 
     def fetch(self, path: str, verb: str = "GET", body: str | None = None) -> tuple[int, bytes]:
