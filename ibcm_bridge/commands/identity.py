@@ -11,6 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibcm_bridge.commands.common import (
+    EXIT_PROBLEM,
+    EXIT_USAGE,
+    Subcommands,
+    add_config,
+    counted,
+    read_policy,
+)
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.os_errors import cannot_write
@@ -20,19 +28,24 @@ from ibcm_bridge.storage.device_list import ListError, read_list, write_list
 if TYPE_CHECKING:
     from ibcm_bridge.policy.message_rules import MessageRules
 
-_DONE, _PROBLEM, _USAGE = 0, 1, 2
-
 _MOST = 20
 """Lines about bindings that an import keeps."""
 
 
-def add_arguments(parser: argparse.ArgumentParser, policy: argparse.ArgumentParser) -> None:
-    """The arguments of `identity`; `policy` has those that name the policy."""
+def add(commands: Subcommands) -> None:
+    parser = commands.add_parser(
+        "identity",
+        help="look at and change what client GUIDs are bound to",
+        description="Which client certificate each client GUID belongs to, in the file that the "
+        "policy names (messages.bindings). A running bridge sees a change at once. "
+        "Exit status: 1 when it is not found or refused, 2 when it is not understood.",
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     def action(name: str, act: _Act, text: str) -> argparse.ArgumentParser:
-        made = actions.add_parser(name, parents=[policy], help=text, description=f"{text}.")
-        made.set_defaults(act=act)
+        made = actions.add_parser(name, help=text, description=f"{text}.")
+        add_config(made)
+        made.set_defaults(run=_run, act=act)
         return made
 
     listing = action("list", _list, "list all client GUIDs and what each is bound to")
@@ -50,18 +63,21 @@ def add_arguments(parser: argparse.ArgumentParser, policy: argparse.ArgumentPars
     export.add_argument("--output", type=Path, metavar="FILE", help="not to standard output")
 
 
-def identity(options: argparse.Namespace, rules: MessageRules, now: datetime.datetime) -> int:
-    """Do what was asked for; returns the exit status."""
+def _run(options: argparse.Namespace) -> int:
+    policy = read_policy(options.config)
+    if policy is None:
+        return EXIT_PROBLEM
+    rules = policy.messages
     if rules.bindings_file is None:
         _complain("the policy names no file that keeps bindings; add to it, for example:")
         print("messages:\n  bindings: bindings.sqlite", file=sys.stderr)
-        return _PROBLEM
+        return EXIT_PROBLEM
     act: _Act = options.act
     try:
-        return act(options, rules, rules.bindings_file, now)
+        return act(options, rules, rules.bindings_file, datetime.datetime.now(datetime.UTC))
     except RegistryError as error:
         _complain(str(error))
-        return _PROBLEM
+        return EXIT_PROBLEM
 
 
 type _Act = Callable[[argparse.Namespace, MessageRules, Path, datetime.datetime], int]
@@ -72,7 +88,7 @@ def _list(options: argparse.Namespace, _: MessageRules, path: Path, __: object) 
         lines = _records(registry) if options.json else _table([*registry.all()])
         for line in lines:
             print(line)
-    return _DONE
+    return 0
 
 
 def _records(registry: Registry) -> Iterator[str]:
@@ -117,7 +133,7 @@ def _show(options: argparse.Namespace, _: MessageRules, path: Path, __: object) 
         ("since", _time(binding)),
     ):
         print(f"{title:<12} {text}")
-    return _DONE
+    return 0
 
 
 _SOURCES = {
@@ -134,7 +150,7 @@ def _forget(options: argparse.Namespace, rules: MessageRules, path: Path, _: obj
             return _unknown(options.guid)
     print(f"{options.guid} is bound to nothing any more.")
     print(_NEXT[str(rules.identity), str(rules.unknown_guids)])
-    return _DONE
+    return 0
 
 
 _LEARNT = "It will be bound to the next client for which a management point accepts it"
@@ -155,13 +171,12 @@ def _import(
         listed = read_list(options.file.read_bytes(), now)
     except OSError as error:
         _complain(f"{options.file} cannot be read: {error.strerror}")
-        return _USAGE
+        return EXIT_USAGE
     except ListError as error:
         for problem in error.problems:
             print(f"{options.file}: {problem}", file=sys.stderr)
-        count = len(error.problems)
-        _complain(f"{count} problem{'' if count == 1 else 's'}; nothing was imported")
-        return _PROBLEM
+        _complain(f"{counted(len(error.problems), 'problem')}; nothing was imported")
+        return EXIT_PROBLEM
     with Registry(path) as registry:
         done = registry.take_in(listed.bindings, replace=options.replace)
     for standing, said in done.kept[:_MOST]:
@@ -173,7 +188,7 @@ def _import(
     print(_summary(done, listed.skipped))
     if done.kept:
         print("What was kept is replaced with --replace.")
-    return _DONE
+    return 0
 
 
 def _summary(done: Imported, skipped: int) -> str:
@@ -204,13 +219,13 @@ def _export(options: argparse.Namespace, _: MessageRules, path: Path, __: object
             sys.stdout.flush()
             sys.stdout.buffer.writelines(lines)
             sys.stdout.buffer.flush()
-            return _DONE
+            return 0
         try:
             _write(options.output, lines)
         except OSError as error:
             _complain(cannot_write(error, options.output, "name another FILE"))
-            return _PROBLEM
-    return _DONE
+            return EXIT_PROBLEM
+    return 0
 
 
 def _write(path: Path, lines: Iterator[bytes]) -> None:
@@ -258,7 +273,7 @@ def _guid(text: str) -> str:
 
 def _unknown(guid: str) -> int:
     _complain(f"nothing is known of {guid}")
-    return _PROBLEM
+    return EXIT_PROBLEM
 
 
 def _time(binding: Binding) -> str:

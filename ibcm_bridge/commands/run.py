@@ -3,27 +3,58 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 
 from ibcm_bridge.commands.check.command import finding_line, policy_findings
-from ibcm_bridge.commands.policy import EXIT_PROBLEM, mitmproxy_refusal, read_policy
+from ibcm_bridge.commands.common import (
+    EXIT_PROBLEM,
+    Subcommands,
+    add_config,
+    add_untested_mitmproxy,
+    mitmproxy_refusal,
+    read_policy,
+)
 
-WEB_PORT = 8081
+_WEB_PORT = 8081
 """As mitmweb's."""
 
 
-def port_number(text: str) -> int:
+def add(commands: Subcommands) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run the bridge",
+        description="Runs the bridge until Ctrl-C or SIGTERM. Nothing is listened on until the "
+        "whole policy has been read; what `check` finds is printed, and does not stop it. "
+        "Exit status: 0 stopped, 1 could not start.",
+    )
+    add_config(parser)
+    add_untested_mitmproxy(parser)
+    parser.add_argument("--verbose", action="store_true", help="log what mitmproxy does")
+    parser.add_argument(
+        "--web",
+        type=_port_number,
+        nargs="?",
+        const=_WEB_PORT,
+        metavar="PORT",
+        help="show traffic on a page of this machine, without secrets and read-only; in a lab, or "
+        f"where the policy says why (web). PORT: {_WEB_PORT} when left out, 0 for any",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _port_number(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text} is no port")
     return int(text)
 
 
-def run_command(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     policy = read_policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
     # Only now, because they take a while: what is wrong with a policy is said at once.
+    import asyncio
+
     from ibcm_bridge.addons.errors import StartError
     from ibcm_bridge.addons.run import run
     from ibcm_bridge.commands.web_access import why_no_page

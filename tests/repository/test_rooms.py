@@ -96,15 +96,14 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "lab.cases lab.comparison lab.perimeter lab.demo"
         ),
         "lab.commands": (
-            "policy policy_file storage addons.tested_mitmproxy lab.errors lab.namespaces "
-            "lab.pki lab.protocol lab.site_systems lab.bridge lab.cases lab.perimeter "
-            "lab.simulated lab.page"
+            "policy policy_file storage lab.errors lab.namespaces lab.pki lab.protocol "
+            "lab.site_systems lab.bridge lab.cases lab.perimeter lab.simulated lab.page"
         ),
         "commands": (
             "decisions messages policy os_errors routing authentication policy_file request "
             "inspection identity site_system_leg audit storage addons.errors "
             "addons.tested_mitmproxy addons.tls addons.engines addons.web addons.run lab.pki "
-            "lab.demo lab.commands"
+            "lab.demo lab.simulated lab.commands"
         ),
     }.items()
 }

@@ -8,14 +8,41 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ibcm_bridge.commands.policy import EXIT_PROBLEM, counted, mitmproxy_refusal, read_policy
+from ibcm_bridge.commands.common import (
+    EXIT_PROBLEM,
+    Subcommands,
+    add_config,
+    add_untested_mitmproxy,
+    counted,
+    mitmproxy_refusal,
+    read_policy,
+)
 
 if TYPE_CHECKING:
     from ibcm_bridge.commands.check.findings import Finding
     from ibcm_bridge.policy.policy import Policy
 
 
-def check_command(options: argparse.Namespace) -> int:
+def add(commands: Subcommands) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="say what a policy publishes, and what is wrong with its certificates",
+        description="Reads a policy as `run` would and says what it publishes; then looks at its "
+        "certificates and revocation lists: purposes, names, dates, keys. Connects to nothing, "
+        "unless told to. The exit status is 1 when there is a problem.",
+    )
+    add_config(parser)
+    add_untested_mitmproxy(parser)
+    parser.add_argument(
+        "--connect",
+        action="store_true",
+        help="speak to each site system too, with the bridge's own certificate: a HEAD request "
+        "for nothing in each directory",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.commands.check.bindings import check_bindings
     from ibcm_bridge.commands.check.findings import Level
 

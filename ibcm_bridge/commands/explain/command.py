@@ -7,9 +7,16 @@ import json
 import sys
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibcm_bridge.commands.policy import EXIT_PROBLEM, EXIT_USAGE, read_policy
+from ibcm_bridge.commands.common import (
+    EXIT_PROBLEM,
+    EXIT_USAGE,
+    Subcommands,
+    add_config,
+    read_policy,
+)
 
 if TYPE_CHECKING:
     from ibcm_bridge.commands.explain.question import Question
@@ -19,7 +26,42 @@ if TYPE_CHECKING:
 COLUMNS = 80
 
 
-def explain_command(options: argparse.Namespace) -> int:
+def add(commands: Subcommands) -> None:
+    parser = commands.add_parser(
+        "explain",
+        help="say what the bridge would do with a request, and why",
+        description="Follows a request through a policy without sending anything. The last line "
+        "is ALLOW, or DENY with the reason, the rule and the requirement, as the audit would have "
+        "them. The exit status is 1 when it would be refused, 2 when it is not understood or "
+        "nothing listens on the port of its URL.",
+        epilog="Example: ibcm-bridge explain --config config/bridge.yaml --certificate "
+        "config/pki/clients/computer.pem DELETE https://bridge.internet.example/SMS_MP/",
+    )
+    add_config(parser)
+    parser.add_argument(
+        "--certificate", type=Path, metavar="FILE", help="what the client presents (PEM)"
+    )
+    parser.add_argument("--body", type=Path, metavar="FILE", help="the request's body")
+    parser.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'",
+        help="a header field; may be given several times",
+    )
+    parser.add_argument(
+        "--flow",
+        type=Path,
+        metavar="FILE",
+        help="explain each request that mitmproxy saved there (mitmdump -w), in place of VERB URL",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per request")
+    parser.add_argument("method", metavar="VERB", nargs="?")
+    parser.add_argument("url", metavar="URL", nargs="?")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.commands.explain.circumstances import circumstances
     from ibcm_bridge.commands.explain.explain import explain
     from ibcm_bridge.storage.binding_registry import RegistryError

@@ -1,4 +1,4 @@
-"""`ibcm-bridge lab`: what its command line takes, and who does what it says."""
+"""`ibcm-bridge lab`."""
 
 from __future__ import annotations
 
@@ -6,34 +6,55 @@ import argparse
 import sys
 from ipaddress import IPv4Address
 
+from ibcm_bridge.commands.common import (
+    EXIT_PROBLEM,
+    EXIT_USAGE,
+    Subcommands,
+    add_untested_mitmproxy,
+    mitmproxy_refusal,
+)
 
-def add_arguments(lab: argparse.ArgumentParser, mitmproxy: argparse.ArgumentParser) -> None:
-    """The commands below `lab`; `mitmproxy` has the option of those that start a bridge."""
-    does = lab.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    up = does.add_parser(
+
+def add(commands: Subcommands) -> None:
+    parser = commands.add_parser(
+        "lab",
+        help="a whole perimeter on this machine, with a page to try it from",
+        description="Certificates, a stand-in for each site system role, the bridge, and a page "
+        "with every good and bad case at a button, through the bridge and through a tunnel.",
+    )
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add_action in (_add_up, _add_client, _add_part, _add_down):
+        add_action(actions)
+
+
+def _add_up(actions: Subcommands) -> None:
+    parser = actions.add_parser(
         "up",
-        parents=[mitmproxy],
         help="start it; Ctrl-C ends it",
         description="Starts a lab on loopback and prints the address of its page, names, "
         "certificates and curl lines. Runs until Ctrl-C, SIGTERM or `ibcm-bridge lab down`, and "
         "leaves nothing behind. Exit status: 0 ended, 1 could not start.",
     )
-    up.add_argument("--no-browser", action="store_true", help="open no browser")
-    up.add_argument(
+    add_untested_mitmproxy(parser)
+    parser.add_argument("--no-browser", action="store_true", help="open no browser")
+    parser.add_argument(
         "--listen",
         metavar="ADDRESS",
         help="have the bridge, and nothing else, listen there on the ports of the shipped policy "
         "(8443, 8531, 8080), for who brings a real client; ADDRESS:PORT for another TLS port",
     )
-    up.add_argument(
+    parser.add_argument(
         "--netns",
         action="store_true",
         help="have the Internet, the perimeter and the intranet in network namespaces of those "
         "names, with a firewall between them (Linux, as root)",
     )
-    up.add_argument("--json", action="store_true", help="print what it says as one JSON object")
-    up.set_defaults(command=_up)
-    client = does.add_parser(
+    parser.add_argument("--json", action="store_true", help="print what it says as one JSON object")
+    parser.set_defaults(run=_up)
+
+
+def _add_client(actions: Subcommands) -> None:
+    parser = actions.add_parser(
         "client",
         help="a simulated client of the lab that is up, or a thousand",
         description="Speaks to the lab that is up as clients of ConfigMgr do. One client shows, "
@@ -42,32 +63,35 @@ def add_arguments(lab: argparse.ArgumentParser, mitmproxy: argparse.ArgumentPars
         "Exit status: 0 all went well, 1 something did not.",
         epilog="Example: ibcm-bridge lab client --count 1000",
     )
-    client.add_argument(
+    parser.add_argument(
         "--mode",
         choices=("internet-only", "both"),
         default="both",
         help="how it was installed: for the Internet only, or for the intranet too (the default)",
     )
-    client.add_argument(
+    parser.add_argument(
         "--profile",
         choices=("pki", "own-key"),
         default="pki",
         help="what it signs messages with: the key of its TLS certificate (the default), or one of "
         "its own",
     )
-    client.add_argument("--count", type=_positive, metavar="N", help="so many clients")
-    client.add_argument(
+    parser.add_argument("--count", type=_positive, metavar="N", help="so many clients")
+    parser.add_argument(
         "--polls", type=_positive, metavar="N", help="of --count: how often they ask for policy (3)"
     )
-    client.add_argument(
+    parser.add_argument(
         "--at-once", type=_positive, metavar="N", help="of --count: how many speak at a time (32)"
     )
-    client.add_argument(
+    parser.add_argument(
         "--seed", type=int, metavar="N", help="have the same names and the same choices again"
     )
-    client.add_argument("--json", action="store_true", help="one JSON object for each line")
-    client.set_defaults(command=_client)
-    part = does.add_parser(
+    parser.add_argument("--json", action="store_true", help="one JSON object for each line")
+    parser.set_defaults(run=_client)
+
+
+def _add_part(actions: Subcommands) -> None:
+    parser = actions.add_parser(
         "part",
         help="one part of a lab, in a container of its own",
         description="For deploy/compose.yaml: the stand-ins for site systems, for a malware engine "
@@ -75,29 +99,32 @@ def add_arguments(lab: argparse.ArgumentParser, mitmproxy: argparse.ArgumentPars
         "others need into the runtime folder (XDG_RUNTIME_DIR), which they share. Runs until "
         "SIGTERM. Exit status: 0 ended, 1 could not start.",
     )
-    part.add_argument(
+    parser.add_argument(
         "name",
         metavar="PART",
         choices=("site-systems", "engine", "microsoft-update"),
         help="site-systems, engine or microsoft-update",
     )
-    part.add_argument("--address", type=IPv4Address, required=True, help="where it listens")
+    parser.add_argument("--address", type=IPv4Address, required=True, help="where it listens")
     for name in ("bridge", "engine", "microsoft-update"):
-        part.add_argument(
+        parser.add_argument(
             f"--{name}",
             type=IPv4Address,
             metavar="ADDRESS",
             help=f"of site-systems: where {name} is",
         )
-    part.set_defaults(command=_part)
-    down = does.add_parser(
+    parser.set_defaults(run=_part)
+
+
+def _add_down(actions: Subcommands) -> None:
+    parser = actions.add_parser(
         "down",
         help="end it, and remove what one that crashed has left",
         description="Ends this user's lab, and removes what one that crashed has left. "
         "Exit status: 0 no lab runs any more, 1 it could not be ended.",
     )
-    down.add_argument("--json", action="store_true", help="print a JSON object")
-    down.set_defaults(command=_down)
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    parser.set_defaults(run=_down)
 
 
 def _positive(text: str) -> int:
@@ -107,12 +134,11 @@ def _positive(text: str) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
-    from ibcm_bridge.addons.tested_mitmproxy import why_untested
     from ibcm_bridge.lab.commands.up import lab_up
 
-    if not options.untested_mitmproxy and (why_not := why_untested()):
+    if why_not := mitmproxy_refusal(options):
         print(f"ibcm-bridge lab: cannot start: {why_not}", file=sys.stderr)
-        return 1
+        return EXIT_PROBLEM
     return lab_up(
         listen=options.listen,
         netns=options.netns,
@@ -130,7 +156,7 @@ def _client(options: argparse.Namespace) -> int:
         print(
             "ibcm-bridge lab: --polls and --at-once are of many clients: --count", file=sys.stderr
         )
-        return 2
+        return EXIT_USAGE
     return lab_client(
         Wanted(
             mode=Mode(options.mode),

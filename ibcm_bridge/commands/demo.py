@@ -1,0 +1,40 @@
+"""`ibcm-bridge demo`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ibcm_bridge.commands.common import (
+    EXIT_PROBLEM,
+    Subcommands,
+    add_untested_mitmproxy,
+    mitmproxy_refusal,
+)
+
+
+def add(commands: Subcommands) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="send ConfigMgr-shaped requests through a bridge and a tunnel, side by side",
+        description="Makes a lab on loopback (certificates, a stand-in for each site system "
+        "role), runs the bridge in front of it, sends each request through the bridge and "
+        "through a tunnel, and shows what each let through and what each could see. "
+        "Exit status: 0 when every case went as its requirement says, 1 otherwise.",
+    )
+    add_untested_mitmproxy(parser)
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="write index.html and results.json"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per case, as it ends")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.demo.demo import run_demo
+
+    if why_not := mitmproxy_refusal(options):
+        print(f"ibcm-bridge demo: cannot start: {why_not}", file=sys.stderr)
+        return EXIT_PROBLEM
+    return run_demo(options.report, as_json=options.json, untested=options.untested_mitmproxy)
