@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from mitmproxy.connection import Client
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from OpenSSL import SSL
@@ -19,6 +18,7 @@ from ibcm_bridge.addons.events import Watcher
 from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_authentication import ClientAuthentication
 from ibcm_bridge.addons.hooks.client_identity import ClientIdentity
+from ibcm_bridge.addons.hooks.ends import Ends
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.site_system_authentication import SiteSystemAuthentication
@@ -50,7 +50,7 @@ class Bridge:
     ) -> None:
         """Build contexts, rules and the audit file; StartError or RuleError otherwise.
 
-        `watching` are addons that look on: they are told of each record of the audit, and their
+        `watching` are addons that look on: they are given what the audit has recorded, and their
         hooks are called after ours, guarded like ours, with mitmproxy's flows. What they change in
         a flow is not sent.
         """
@@ -81,11 +81,12 @@ class Bridge:
             opened.callback(self._registry.close)
             self._uploads = _upload_spool(policy)
             opened.callback(self._uploads.close)
-            self._audit = _audit_trail(self.connections, policy, watching)
+            self._audit = _audit_trail(policy)
             opened.pop_all()
         self.hooks = hook_dispatch.Hooks(
             [
                 self._audit,
+                Ends(self.connections, [self._audit, *watching]),
                 client_leg,
                 RequestAuthorization(policy.never),
                 # Between the two: what is inspected is what is kept.
@@ -109,14 +110,6 @@ class Bridge:
         record = self.connections.of(context.client)
         return FrontDoorLayer(context, record, self.policy.limits)
 
-    def record_defect(self, client: Client, where: str, error: BaseException) -> None:
-        """Write down that the bridge itself failed."""
-        self._audit.record_defect(client, where, error)
-
-    def turn_away(self, client: Client, index: int) -> None:
-        """Write down that a connection of a listener was one too many."""
-        self._audit.turned_away(client, self.listeners[index])
-
     def close(self) -> None:
         """Close the audit, and what client GUIDs are bound to."""
         self._audit.close()
@@ -136,11 +129,9 @@ def _upload_spool(policy: Policy) -> UploadSpool:
         ) from error
 
 
-def _audit_trail(
-    connections: Connections, policy: Policy, watching: Sequence[Watcher]
-) -> AuditTrail:
+def _audit_trail(policy: Policy) -> AuditTrail:
     try:
-        return AuditTrail(connections, policy.audit_file, policy.when_unwritable, watching)
+        return AuditTrail(policy.audit_file, policy.when_unwritable)
     except OSError as error:
         place = policy.audit_file or "the audit, to standard output,"
         text = cannot_write(error, place, "name another file in audit.file")

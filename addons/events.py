@@ -1,6 +1,7 @@
 """Hooks of our own, for what mitmproxy has none.
 
 How a connection, a tunnel or a request ended; and an answer that is to be read before it passes.
+`hooks.ends` makes one `Ended` of each end and gives it to every `Watcher`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from mitmproxy.connection import Client
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands
 
@@ -28,6 +30,13 @@ class ConnectionRefusedHook(commands.StartHook):
     """A connection was refused before there was a request on it."""
 
     data: RefusedConnection
+
+
+@dataclass
+class TurnedAwayHook(commands.StartHook):
+    """A connection was accepted that is one too many; it is closed."""
+
+    data: ConnectionRecord
 
 
 @dataclass
@@ -56,15 +65,32 @@ class ExchangeEndedHook(commands.StartHook):
     data: Exchange
 
 
+@dataclass
+class Defect:
+    """The bridge itself failed."""
+
+    client: Client
+    where: str
+    kind: str
+    """The type of what was raised. Not its text, which may quote what a client sent."""
+
+
+@dataclass
+class DefectHook(commands.StartHook):
+    """The bridge itself failed. Called at once, and not waited for."""
+
+    data: Defect
+
+
 type Ended = Exchange | EndedTunnel | RefusedConnection
 """What the audit has a record of."""
 
 
 class Watcher(Protocol):
-    """An addon that looks on."""
+    """The audit, and addons that look on."""
 
-    def recorded(self, ended: Ended) -> None:
-        """The audit has written the record of this, once. Must not raise."""
+    def ended(self, ended: Ended) -> None:
+        """Something has ended. Called once, and for addons only once the audit has its record."""
 
 
 @dataclass

@@ -1,57 +1,32 @@
 """Writes the audit: one JSON line per request, tunnel and refused connection.
 
-Who looks on (`Watcher`) is told of each record from here and not by hooks of its own: some
-refusals have none (a handshake that OpenSSL ends, a connection too many, a defect).
-
-No addon else writes a record, and no record is written twice. A record that cannot be written is
-an exception in a hook, and so ends its connection like any other defect; from then on requests are
-refused until one can be written. Where the policy says `when_unwritable: continue` they are not:
-that begins with a line in the log, and ends with a record that counts what was lost.
+No addon else writes a record, and no record is written twice (`hooks.ends`). A record that cannot
+be written is an exception in a hook, and so ends its connection like any other defect; from then on
+requests are refused until one can be written. Where the policy says `when_unwritable: continue`
+they are not: that begins with a line in the log, and ends with a record that counts what was lost.
 """
 
 from __future__ import annotations
 
 import datetime
 import logging
-import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from mitmproxy.connection import Client
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
-from mitmproxy.tls import TlsData
 
 from ibcm_bridge.addons.audit.file import AuditFile
-from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
-from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection, Watcher
+from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
+from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.policy import WhenUnwritable
-from ibcm_bridge.policy.publications import Listener, PlaintextListener, TunnelPublication
-from ibcm_bridge.request.memory_budget import Hold
-
-
-def failed_handshake(record: ConnectionRecord, error: str | None) -> RefusedConnection:
-    """Why a handshake failed: what the verify callback said, or what OpenSSL said."""
-    if record.handshake_refusal is not None:
-        denial = record.handshake_refusal
-    elif error is not None and "peer did not return a certificate" in error:
-        # As `authentication.admit_anonymous` names it, where there is a publication to name.
-        rule = f"{record.publication.name}.clients" if record.publication else "clients"
-        denial = Deny(Reason.CERTIFICATE_MISSING, rule, "no certificate was presented")
-    else:
-        denial = Deny(Reason.HANDSHAKE_FAILED, "listener.tls", (error or "")[:200])
-    return RefusedConnection(record, denial)
-
+from ibcm_bridge.policy.publications import TunnelPublication
 
 logger = logging.getLogger(__name__)
-
-TURNED_AWAY_SECONDS = 1.0
-"""Between two records of connections turned away."""
 
 
 class AuditTrail:
@@ -59,21 +34,14 @@ class AuditTrail:
 
     def __init__(
         self,
-        connections: Connections,
         path: Path | None,
         when_unwritable: WhenUnwritable = WhenUnwritable.REFUSE,
-        watching: Sequence[Watcher] = (),
     ) -> None:
         """Open the file for appending. OSError where that fails, before anything is served."""
-        self._connections = connections
-        self._watching = watching
         self._file = AuditFile(path)
         self._when_unwritable = when_unwritable
         self._failed = False
         self._lost = 0
-        self._turned_away = 0
-        """Since the last record of one."""
-        self._turned_away_at = -math.inf
 
     def requestheaders(self, _flow: HTTPFlow) -> None:
         """Refuse what could not be written down; the first hook of every request."""
@@ -92,72 +60,14 @@ class AuditTrail:
         except OSError:
             logger.critical("the audit could not be closed")
 
-    def tls_failed_client(self, data: TlsData) -> None:
-        """A handshake that the client did not finish."""
-        record = self._connections.of(data.context.client)
-        self.connection_refused(failed_handshake(record, data.conn.error))
-
-    def connection_refused(self, refused: RefusedConnection) -> None:
-        """A connection that carried nothing."""
-        if refused.connection.written:
-            return
-        refused.connection.written = True
-        self._record(of_refusal(refused), refused)
-
-    def turned_away(self, client: Client, listener: Listener | PlaintextListener) -> None:
-        """A connection that was one too many; one record a second, or the disk would be next."""
-        self._turned_away += 1
-        now = time.monotonic()
-        if now - self._turned_away_at < TURNED_AWAY_SECONDS:
-            return
-        detail = f"{self._turned_away} turned away since the last record of this kind"
-        denial = Deny(Reason.TOO_MANY_CONNECTIONS, "limits.connections", detail)
-        record = ConnectionRecord(client, listener, hold=Hold(self._connections.budget))
-        self.connection_refused(RefusedConnection(record, denial))
-        self._turned_away, self._turned_away_at = 0, now
-
-    def tunnel_ended(self, ended: EndedTunnel) -> None:
-        """A tunnel: how much passed, and that nothing else is known."""
-        ended.connection.written = True
-        self._record(of_tunnel(ended), ended)
-
-    def exchange_ended(self, exchange: Exchange) -> None:
-        """A request, however it ended."""
-        if exchange.written:
-            return
-        exchange.written = True
-        self._record(of_exchange(exchange), exchange)
-
-    def record_defect(self, client: Client, where: str, error: BaseException) -> None:
-        """Write down that the bridge failed. Never raises: it is the last thing that can be done.
-
-        The exception's type is named and its text is not, which may quote what a client sent.
-        """
-        try:
-            connection = self._connections.of(client)
-            defect = Deny(Reason.BRIDGE_DEFECT, where, type(error).__name__)
-            exchange = connection.exchange
-            if exchange is None:
-                self.connection_refused(RefusedConnection(connection, defect))
-                return
-            if not exchange.written:
-                exchange.decision = defect
-                self.exchange_ended(exchange)
-            if exchange.withdraws is not None:
-                # Nobody else comes back to it: the connection may end here.
-                self.exchange_ended(exchange.withdraws)
-        except Exception:
-            logger.critical("a defect in %s could not be written to the audit", where)
+    def ended(self, ended: Ended) -> None:
+        """Write the record of a request, a tunnel or a refused connection."""
+        self._write(record_of(ended))
 
     def _demand_working(self) -> None:
         if self._failed and self._when_unwritable is WhenUnwritable.REFUSE:
             # The refusal is written down, or tried to: so it is found out when it works again.
             raise OSError("the audit cannot be written")
-
-    def _record(self, record: audit.Record, ended: Ended) -> None:
-        self._write(record)
-        for one in self._watching:
-            one.recorded(ended)
 
     def _write(self, record: audit.Record) -> None:
         # Whatever is raised in between, an OSError or not, it has failed.
@@ -212,6 +122,17 @@ def _of_connection(
             audit.certificate_field(connection.certificate) if connection.certificate else None
         ),
     }
+
+
+def record_of(ended: Ended) -> audit.Record:
+    """What is written of an end."""
+    match ended:
+        case EndedTunnel():
+            return of_tunnel(ended)
+        case RefusedConnection():
+            return of_refusal(ended)
+        case _:
+            return of_exchange(ended)
 
 
 def of_refusal(refused: RefusedConnection) -> audit.Record:

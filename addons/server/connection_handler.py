@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from mitmproxy import ctx
-from mitmproxy.connection import Client, ConnectionState
+from mitmproxy.connection import ConnectionState
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands, events, mode_servers, server_hooks
 from mitmproxy.proxy.context import Context
@@ -34,6 +34,7 @@ from mitmproxy.tls import TlsData
 from mitmproxy.utils import asyncio_utils
 
 from ibcm_bridge.addons.connections import Connections, exchange_of
+from ibcm_bridge.addons.events import Defect, DefectHook
 from ibcm_bridge.addons.server.hook_dispatch import Hook, Hooks
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
@@ -52,12 +53,6 @@ class Runtime(Protocol):
 
     def front_door(self, context: Context) -> Layer:
         """The first layer of a new connection."""
-
-    def record_defect(self, client: Client, where: str, error: BaseException) -> None:
-        """Write down that the bridge itself failed. Must not raise."""
-
-    def turn_away(self, client: Client, index: int) -> None:
-        """Write down that a connection of this listener was one too many."""
 
 
 def log_defect(where: str, error: BaseException) -> None:
@@ -235,7 +230,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
     def _fail_hook(self, name: str, data: object, error: BaseException) -> None:
         layer_refuses = False
         try:
-            current_runtime().record_defect(self.client, name, error)
+            self._tell_defect(name, error)
             log_defect(f"hook {name}", error)
             withdraw = _WITHDRAW.get(type(data))
             if withdraw is not None:
@@ -250,10 +245,21 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         if self._ended:
             return
         try:
-            current_runtime().record_defect(self.client, where, error)
+            self._tell_defect(where, error)
             log_defect(where, error)
         finally:
             self._abort()
+
+    def _tell_defect(self, where: str, error: BaseException) -> None:
+        """Never raises but for an interrupt: it is the last thing that can be done."""
+        defect = Defect(self.client, where, type(error).__name__)
+        for function in current_runtime().hooks.of(DefectHook.name):
+            try:
+                function(defect)
+            except MUST_PASS_ON:
+                raise
+            except BaseException:
+                logger.critical("a defect in %s could not be written to the audit", where)
 
     def _abort(self) -> None:
         """End both legs now. Nothing is flushed: what was queued has not been approved twice."""

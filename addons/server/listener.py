@@ -11,6 +11,7 @@ from mitmproxy.proxy import mode_servers, mode_specs
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 
+from ibcm_bridge.addons.events import TurnedAwayHook
 from ibcm_bridge.addons.server.connection_handler import (
     MUST_PASS_ON,
     BridgeConnectionHandler,
@@ -77,14 +78,14 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         runtime = current_runtime()
         handler = BridgeConnectionHandler(ctx.master, reader, writer, ctx.options, self.mode)
         client = handler.client
-        index = int(self.mode.data)
-        if runtime.connections.full:
-            runtime.turn_away(client, index)
-            if isinstance(runtime.listeners[index], Listener):
-                writer.write(alert_record("internal_error"))
-            return
-        runtime.connections.open(client, runtime.listeners[index])
+        full = runtime.connections.full
+        record = runtime.connections.open(client, runtime.listeners[int(self.mode.data)])
         try:
+            if full:
+                await handler.handle_hook(TurnedAwayHook(record))
+                if isinstance(record.listener, Listener):
+                    writer.write(alert_record("internal_error"))
+                return
             handler.layer = self.make_top_layer(handler.layer.context)
             with self.manager.register_connection(client.id, handler):
                 await handler.handle_client()

@@ -114,7 +114,7 @@ class WebPage:
         self._answers[flow.client_conn.id] = (flow.response, readable_reply(exchange_of(flow)))
 
     @_apart
-    def recorded(self, ended: Ended) -> None:
+    def ended(self, ended: Ended) -> None:
         """Show what the audit has just written down."""
         match ended:
             case EndedTunnel():

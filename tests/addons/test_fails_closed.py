@@ -26,6 +26,7 @@ from mitmproxy.proxy import commands
 
 from ibcm_bridge.addons import connections
 from ibcm_bridge.addons.bridge import Bridge
+from ibcm_bridge.addons.events import Defect
 from ibcm_bridge.addons.hooks import client_authentication, response_inspection
 from ibcm_bridge.addons.layers import exchange, forwarding, front_door, site_system_leg, tunnel
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
@@ -72,6 +73,14 @@ def unknown_name(running: Running) -> Outcome:
     return running.ask(*GOOD, name="unknown.internet.example")
 
 
+def one_too_many(running: Running) -> Outcome:
+    limit, running.bridge.connections.limit = running.bridge.connections.limit, 0
+    try:
+        return good(running)
+    finally:
+        running.bridge.connections.limit = limit
+
+
 def without_certificate(running: Running) -> Outcome:
     with running.anonymous() as client:
         return answer(client, *GOOD)
@@ -93,17 +102,21 @@ CALLED: dict[str, list[str]] = {
     "responseheaders": ["UploadSpool"],
     "tls_start_client": ["ClientAuthentication"],
     "tls_established_client": ["ClientAuthentication"],
-    "tls_failed_client": ["AuditTrail"],
-    "connection_refused": ["AuditTrail"],
-    "tunnel_ended": ["AuditTrail"],
-    "exchange_ended": ["AuditTrail"],
+    "tls_failed_client": ["Ends"],
+    "connection_refused": ["Ends"],
+    "turned_away": ["Ends"],
+    "tunnel_ended": ["Ends"],
+    "exchange_ended": ["Ends"],
     "server_connect": ["AuditTrail", "SiteSystemAuthentication"],
     "tls_start_server": ["SiteSystemAuthentication"],
     "reply_collected": ["ReplyInspection", "ClientIdentity"],
 }
 """Every hook, and the addons that have a function for it, in the order of the calls."""
 
-NOT_HOOKS = {"close", "record_defect", "turned_away"}
+TOLD_OF_DEFECTS = ["Ends"]
+"""Who is told when one of these fails. Should that fail as well, there is only the log."""
+
+NOT_HOOKS = {"close", "ended"}
 """Public methods of addons that are called by name; no hook of mitmproxy may be called so."""
 
 CAUSES: dict[str, Callable[[Running], Outcome]] = {
@@ -114,6 +127,7 @@ CAUSES: dict[str, Callable[[Running], Outcome]] = {
     "tls_established_client": good,
     "tls_failed_client": without_certificate,
     "connection_refused": unknown_name,
+    "turned_away": one_too_many,
     "tunnel_ended": tunneled_and_left,
     "exchange_ended": denied,
     "server_connect": good,
@@ -122,7 +136,13 @@ CAUSES: dict[str, Callable[[Running], Outcome]] = {
 }
 """What a client does for the hook to be called."""
 
-TELLS_ONLY = {"tls_failed_client", "connection_refused", "tunnel_ended", "exchange_ended"}
+TELLS_ONLY = {
+    "tls_failed_client",
+    "connection_refused",
+    "turned_away",
+    "tunnel_ended",
+    "exchange_ended",
+}
 """Hooks that write the audit's record: one that has been written is not written again."""
 
 
@@ -185,7 +205,7 @@ def test_every_hook_that_has_a_function_is_in_the_table(running: Running) -> Non
     found: dict[str, list[str]] = {}
     for name, functions in running.bridge.hooks._by_name.items():
         found[name] = [type(one.__self__).__name__ for one in functions]  # type: ignore[attr-defined]
-    assert found == CALLED
+    assert found == CALLED | {"defect": TOLD_OF_DEFECTS}
     # A function whose name is no hook's is never called: a slip there would open a gate.
     addons = {
         type(one.__self__)
@@ -307,28 +327,44 @@ def test_a_hook_that_returns_something_else_than_an_awaitable_is_a_defect(
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["requestheaders", "request"])
 def test_a_decision_is_withdrawn_whether_or_not_the_defect_can_be_written_down(
-    running: Running, monkeypatch: pytest.MonkeyPatch, name: str, way: str
+    running: Running, name: str, way: str
 ) -> None:
-    monkeypatch.setattr(running.bridge._audit, "record_defect", lambda *_: None)
+    running.hook("defect", 0, lambda _: None)
     running.add_hook(name, failing(WAYS[way], []))
     with nothing_passes(running):
         assert_refused(good(running))
 
 
-def test_a_panic_in_the_audit_of_a_defect_still_ends_the_connection(
-    running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def panic(*_: object) -> None:
+def test_a_panic_in_the_audit_of_a_defect_still_ends_the_connection(running: Running) -> None:
+    def panic(_: object) -> None:
         raise Panic
 
-    monkeypatch.setattr(running.bridge._audit, "record_defect", panic)
+    running.hook("defect", 0, panic)
     for way in WAYS.values():
         running.add_hook("requestheaders", failing(way, []), first=True)
         with nothing_passes(running):
             assert_refused(good(running))
         running.bridge.hooks._by_name["requestheaders"].pop(0)
-    # Nobody else can be told of it; that is the one case for asyncio's own log.
-    running.unhandled.clear()
+
+
+@pytest.mark.parametrize("error", [OSError, Panic])
+def test_a_defect_that_the_audit_cannot_take_is_in_the_log_and_the_next_is_told(
+    running: Running,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: type[BaseException],
+) -> None:
+    def full(*_: object) -> None:
+        raise error("made to fail")
+
+    told: list[Defect] = []
+    running.add_hook("defect", told.append)
+    running.add_hook("request", failing(WAYS["an exception"], []))
+    monkeypatch.setattr(running.bridge._audit, "_write", full)
+    with nothing_passes(running):
+        assert_refused(good(running))
+    assert "a defect in request could not be written to the audit" in caplog.text
+    assert (told[0].where, told[0].kind) == ("request", "RuntimeError")
 
 
 # Layers

@@ -52,13 +52,12 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.engines": "decisions policy policy_file inspection storage",
         "addons.hooks": (
             "decisions messages policy authentication request uploads inspection identity "
-            "storage addons.tls addons.connections addons.layers"
+            "storage addons.tls addons.connections addons.events addons.layers"
         ),
         "addons.renewal": "policy authentication policy_file inspection addons.tls addons.engines",
-        "addons.server": "decisions policy os_errors addons.tls addons.connections",
+        "addons.server": "decisions policy os_errors addons.tls addons.connections addons.events",
         "addons.audit": (
-            "decisions policy authentication request identity audit addons.connections "
-            "addons.events"
+            "decisions policy authentication identity audit addons.connections addons.events"
         ),
         "addons.bridge": (
             "policy os_errors request inspection storage addons.errors addons.tls "

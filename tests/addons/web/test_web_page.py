@@ -469,4 +469,4 @@ def test_an_interrupt_is_not_the_pages(
 
     monkeypatch.setattr(web_page, "tunnel_flow", fail)
     with pytest.raises(interrupt):
-        page.recorded(EndedTunnel(None, True, 0, 0, None))  # type: ignore[arg-type]
+        page.ended(EndedTunnel(None, True, 0, 0, None))  # type: ignore[arg-type]
