@@ -172,7 +172,7 @@ def of_exchange(exchange: Exchange) -> audit.Record:
     head, decision = exchange.head, exchange.decision
     if head is not None:
         record[audit.METHOD] = head.method[: audit.MAX_TEXT].decode("ascii")
-        record[audit.TARGET] = audit.target_field(head.target)
+        record[audit.TARGET] = audit.target_field(head.target.raw)
     if isinstance(decision, Approved):
         record[audit.VERDICT] = audit.Verdict.ALLOW.value
         record |= audit.approved_fields(decision, exchange.observed)

@@ -144,4 +144,6 @@ def _sender(exchange: Exchange, authorized: Authorized) -> Sender:
     client = exchange.connection.authenticated
     # Only a role that asks everybody for a certificate takes uploads.
     assert isinstance(client, AuthenticatedClient)
-    return Sender(client.certificate.key_sha256, authorized.site_system.name, authorized.path)
+    return Sender(
+        client.certificate.key_sha256, authorized.site_system.name, authorized.target.path
+    )

@@ -40,7 +40,7 @@ def shown_request(head: RequestHead, server_name: str | None) -> http.Request:
         method=head.method,
         scheme=b"https",
         authority=b"",
-        path=head.target,
+        path=head.target.raw,
     )
     return request
 

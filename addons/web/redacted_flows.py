@@ -86,7 +86,7 @@ def _readable(
 ) -> Readable | None:
     if len(body) > MAX_BODY:
         return None
-    method, target = head.method.decode("ascii"), head.target.decode("ascii")
+    method, target = head.method.decode("ascii"), head.target.raw.decode("ascii")
     return Readable(method, target, content_type, body, status)
 
 

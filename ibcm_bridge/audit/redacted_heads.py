@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from ibcm_bridge.audit.record import target_field
 from ibcm_bridge.messages.views.concealing import HIDDEN, Kind, conceal
 from ibcm_bridge.request.head import RequestHead
+from ibcm_bridge.request.target import sent_target
 
 type Fields = Sequence[tuple[bytes, bytes]]
 
@@ -43,9 +44,9 @@ MAX_VALUE = 512
 
 def redacted(head: RequestHead) -> RequestHead:
     """A head to be looked at. Not one to be sent: what is hidden has gone from it."""
-    target = target_field(head.target).encode("ascii", "replace")
+    target = target_field(head.target.raw).encode("ascii", "replace")
     method = head.method[:MAX_NAME]
-    return RequestHead(method, target, redacted_fields(head.fields), head.length)
+    return RequestHead(method, sent_target(target), redacted_fields(head.fields), head.length)
 
 
 def redacted_fields(fields: Fields) -> tuple[tuple[bytes, bytes], ...]:

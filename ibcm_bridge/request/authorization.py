@@ -26,7 +26,7 @@ from ibcm_bridge.request.body_announcement import check_body
 from ibcm_bridge.request.byte_ranges import ByteRanges, read_byte_ranges
 from ibcm_bridge.request.head import TOKEN, RequestHead
 from ibcm_bridge.request.resources import method_names, published_role, requested_resources
-from ibcm_bridge.request.target import RequestTarget, read_request_target
+from ibcm_bridge.request.target import RequestTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,13 @@ class Authorized(NotATruthValue):
     site_system: SiteSystem
     head: RequestHead
     body_rule: BodyRule
+    target: RequestTarget
     rule: str
     dropped: tuple[str, ...]
     user: bool = False
     """Whether Windows authenticates the user behind it (USER-WINDOWS-AUTH)."""
     reply: ReplyReading | None = None
     """How the answer is to be read; None where it is passed on unread."""
-    path: str = ""
-    """Of the target, in lower case, without the slash it begins with."""
     packet: Packet | None = None
     """Of a BITS_POST, what it is."""
     ranges: ByteRanges | None = None
@@ -89,7 +88,7 @@ def authorize(
     if isinstance(ranges, Deny):
         return ranges
 
-    target = read_request_target(head.target)
+    target = head.target.reading
     if isinstance(target, Deny):
         return target
     role = published_role(publication, target, never)
@@ -201,12 +200,12 @@ def _with_listed_fields(
         site_system=role.site_system,
         head=kept,
         body_rule=body_rule,
+        target=target,
         rule=f"{role.profile.name}.verbs.{head.method.decode('ascii')}",
         dropped=dropped,
         user=role.profile.directories[target.directory].authenticates_users,
         # A row that a policy has added takes nothing away from what the role's own say.
         reply=next((row.reply for row in rows if row.reply is not None), None),
-        path=f"{target.directory}/{target.below}".lower(),
         packet=packet,
         # A field that is not sent on asks for nothing.
         ranges=ranges if kept.values(b"range") else None,

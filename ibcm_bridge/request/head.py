@@ -20,6 +20,7 @@ import re
 from dataclasses import dataclass, replace
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.request.target import SentTarget, sent_target
 
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """RFC 9110 §5.6.2."""
@@ -40,12 +41,12 @@ MAX_LENGTH = 2**63 - 1
 class RequestHead:
     """A well-formed head.
 
-    `method` and `target` are the bytes as sent. `fields` are (name, value) in order, as sent.
-    `length` is the Content-Length in bytes, or None when the field is absent.
+    `method` is the bytes as sent. `fields` are (name, value) in order, as sent. `length` is the
+    Content-Length in bytes, or None when the field is absent.
     """
 
     method: bytes
-    target: bytes
+    target: SentTarget
     fields: tuple[tuple[bytes, bytes], ...]
     length: int | None
 
@@ -78,7 +79,7 @@ class RequestHead:
 
     def to_bytes(self) -> bytes:
         """The head as it goes on the wire, with the empty line that ends it."""
-        lines = [b"%b %b HTTP/1.1" % (self.method, self.target)]
+        lines = [b"%b %b HTTP/1.1" % (self.method, self.target.raw)]
         lines += [b"%b: %b" % field for field in self.fields]
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
@@ -138,13 +139,13 @@ def _with_framing(
                 reason = Reason.FRAMING
             return Deny(reason, "head.transfer-encoding", "Transfer-Encoding on a request")
     if not lengths:
-        return RequestHead(method, target, fields, None)
+        return RequestHead(method, sent_target(target), fields, None)
     # RFC 9112 §6.3: differing lengths are an error; equal ones may be merged, and we do not.
     if len(lengths) > 1:
         return Deny(Reason.FRAMING, "head.content-length", "more than one Content-Length")
     if not LENGTH.fullmatch(lengths[0]) or int(lengths[0]) > MAX_LENGTH:
         return Deny(Reason.FRAMING, "head.content-length", "Content-Length is not a number")
-    return RequestHead(method, target, fields, int(lengths[0]))
+    return RequestHead(method, sent_target(target), fields, int(lengths[0]))
 
 
 def _malformed(part: str, detail: str) -> Deny:

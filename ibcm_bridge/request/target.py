@@ -70,6 +70,11 @@ class RequestTarget:
         return None if self.query is None else unquote_to_bytes(self.query).decode("utf-8")
 
     @property
+    def path(self) -> str:
+        """The path in lower case, without the slash it begins with."""
+        return f"{self.directory}/{self.below}".lower()
+
+    @property
     def below(self) -> str:
         """What follows the directory: the other segments, and a slash where one ends them."""
         path = "/".join(self.segments[1:])
@@ -79,6 +84,20 @@ class RequestTarget:
     def directory(self) -> str:
         """The whole first segment in lower case: IIS compares names without case."""
         return self.segments[0].lower() if self.segments else ""
+
+
+@dataclass(frozen=True, slots=True)
+class SentTarget:
+    """A target as it was sent, and how it was read. Made by `sent_target` only."""
+
+    raw: bytes
+    reading: RequestTarget | Deny
+    """A refusal is the request's: it is told in its turn, after what comes before the target."""
+
+
+def sent_target(raw: bytes) -> SentTarget:
+    """Read a target once, for all that asks about it."""
+    return SentTarget(raw, read_request_target(raw))
 
 
 def read_request_target(raw: bytes) -> RequestTarget | Deny:

@@ -102,7 +102,7 @@ def response_reader(head: RequestHead, body: bytes) -> ResponseReader:
     """A reader for the one response to this request."""
     reader = ResponseReader(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
     fields = [(b"Host", head.value(b"host") or b""), (b"Content-Length", b"%d" % len(body))]
-    reader.send(h11.Request(method=head.method, target=head.target, headers=fields))
+    reader.send(h11.Request(method=head.method, target=head.target.raw, headers=fields))
     if body:
         reader.send(h11.Data(data=body))
     reader.send(h11.EndOfMessage())

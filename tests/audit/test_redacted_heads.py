@@ -5,6 +5,7 @@ import pytest
 from ibcm_bridge.audit import redacted_heads
 from ibcm_bridge.audit.redacted_heads import redacted, redacted_fields
 from ibcm_bridge.request.head import RequestHead, read_request_head
+from ibcm_bridge.request.target import sent_target
 
 SECRET = b"c2VjcmV0LXRva2VuLXNlY3JldC10b2tlbg"
 
@@ -62,7 +63,9 @@ def test_a_target_is_shown_as_the_audit_has_it() -> None:
         b"GET /a?access_token=hunter2&MPLIST HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
     )
     assert isinstance(head, RequestHead)
-    assert redacted(head) == RequestHead(b"GET", b"/a?access_token=...&MPLIST", head.fields, 3)
+    assert redacted(head) == RequestHead(
+        b"GET", sent_target(b"/a?access_token=...&MPLIST"), head.fields, 3
+    )
 
 
 def test_a_head_without_end_is_bounded() -> None:
@@ -73,9 +76,9 @@ def test_a_head_without_end_is_bounded() -> None:
     assert {len(name) for name, _ in shown[:-1]} == {redacted_heads.MAX_NAME}
     ((_, value),) = redacted_fields([(b"User-Agent", b"a b " * 1_000)])
     assert len(value) == redacted_heads.MAX_VALUE
-    head = redacted(RequestHead(b"M" * 1_000, b"/" * 10_000, (), None))
+    head = redacted(RequestHead(b"M" * 1_000, sent_target(b"/" * 10_000), (), None))
     assert len(head.method) == redacted_heads.MAX_NAME
-    assert len(head.target) <= 512
+    assert len(head.target.raw) <= 512
 
 
 def test_bytes_that_are_no_text_are_shown_as_they_came() -> None:

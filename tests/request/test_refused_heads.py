@@ -313,6 +313,21 @@ def test_each_is_refused_for_its_reason(decide: Decide, case: str) -> None:
     assert result.reason is reason, result
 
 
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        (b"Host: other.example\r\n", R.HOST_MISMATCH),
+        (HOST + b"Expect: 200-ok\r\n", R.EXPECTATION),
+        (HOST + b"Range: bytes=a\r\n", R.HEADER),
+        (HOST + b"Connection: close, host\r\n", R.TARGET_UNSAFE),
+    ],
+)
+def test_a_target_is_refused_in_its_turn(decide: Decide, before: bytes, reason: Reason) -> None:
+    result = decided(decide, b"GET /SMS_MP/../x HTTP/1.1\r\n" + before + b"\r\n")
+    assert isinstance(result, Deny)
+    assert result.reason is reason
+
+
 @pytest.mark.parametrize("case", GOOD)
 def test_what_clients_send_is_allowed(decide: Decide, case: str) -> None:
     assert isinstance(decided(decide, GOOD[case]), Authorized)

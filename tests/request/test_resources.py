@@ -78,7 +78,7 @@ def test_a_target_is_of_one_row(
             assert isinstance(result, Authorized), result
             assert result.rule == f"{role}.verbs.{verb}"
             # As it was sent: what was decoded is only what was looked at.
-            assert result.head.target == target.encode()
+            assert result.head.target.raw == target.encode()
 
 
 # The table as a whole

@@ -9,6 +9,7 @@ from mitmproxy.test import tflow
 
 from ibcm_bridge.addons.layers import display
 from ibcm_bridge.request.head import RequestHead, read_request_head
+from ibcm_bridge.request.target import sent_target
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,6 @@ def test_a_response_is_as_mitmproxy_makes_it() -> None:
 
 def test_a_flow_of_them_can_be_saved() -> None:
     flow = tflow.tflow()
-    flow.request = display.shown_request(RequestHead(b"GET", b"/", (), None), None)
+    flow.request = display.shown_request(RequestHead(b"GET", sent_target(b"/"), (), None), None)
     flow.response = display.shown_response(h11.Response(status_code=200, headers=[]))
     assert http.HTTPFlow.from_state(flow.get_state()).request.path == "/"

@@ -19,6 +19,7 @@ from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.lab.protocol.client import LabClient, Reply
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
+from ibcm_bridge.request.target import sent_target
 from tests.addons.conftest import DENIED, GOOD, Running, answer, message, wait_for
 
 OTHER = ("GET", "/SMS_MP/.sms_aut?MPCERT")
@@ -163,7 +164,9 @@ def change_fields(head: RequestHead, *, add: bytes = b"", drop_host: bool = Fals
 CHANGED_APPROVALS: dict[str, Callable[[Authorized], RequestHead]] = {
     "another method": lambda one: dataclasses.replace(one.head, method=b"DELETE"),
     "a method in lower case": lambda one: dataclasses.replace(one.head, method=b"get"),
-    "another target": lambda one: dataclasses.replace(one.head, target=b"/SMS_MP_AltAuth/"),
+    "another target": lambda one: dataclasses.replace(
+        one.head, target=sent_target(b"/SMS_MP_AltAuth/")
+    ),
     "another length": lambda one: dataclasses.replace(one.head, length=10),
     "a field more": lambda one: change_fields(one.head, add=b"GUID:1"),
     "a field changed": lambda one: change_fields(one.head, add=b"GUID:1", drop_host=True),

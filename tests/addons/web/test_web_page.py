@@ -29,6 +29,7 @@ from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, Reply
 from ibcm_bridge.lab.protocol.signing import identification_headers
 from ibcm_bridge.request.head import RequestHead
+from ibcm_bridge.request.target import sent_target
 from tests.addons.conftest import (
     DENIED,
     FROM_DP,
@@ -360,7 +361,7 @@ def test_whatever_a_client_sends_can_be_shown(
     """One flow that could not be would take all others from the page with it."""
     method, target = (bytes(0x21 + byte % 0x5E for byte in one) for one in (method, target))
     flow = tflow.tflow()
-    head = RequestHead(method, target, tuple(fields), None)
+    head = RequestHead(method, sent_target(target), tuple(fields), None)
     flow.request = shown_request(redacted(head), "bridge.internet.example")
     json.dumps(app.flow_to_json(flow), ensure_ascii=False).encode("utf8", "surrogateescape")
     assert saved(flow)
