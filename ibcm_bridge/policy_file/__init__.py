@@ -138,7 +138,7 @@ def _rule_files(reading: Reading, names: list[str]) -> list[Path]:
     return [reading.relative(name) for name in names]
 
 
-def _check_text(reading: Reading, where: yaml_tree.Path, path: Path) -> None:
+def _check_text(reading: Reading, where: yaml_tree.Place, path: Path) -> None:
     try:
         path.read_bytes().decode("utf-8")
     except OSError as error:

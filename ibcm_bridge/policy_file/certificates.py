@@ -33,7 +33,7 @@ _NONE = NoEncryption()
 
 
 def read_credential(
-    reading: Reading, where: yaml_tree.Path, row: CertificateRow
+    reading: Reading, where: yaml_tree.Place, row: CertificateRow
 ) -> Credential | None:
     """A certificate with its key; None where there is a problem."""
     if reading.is_doubtful(where):
@@ -47,7 +47,7 @@ def read_credential(
     return _read_pair(reading, where, row)
 
 
-def _read_pair(reading: Reading, where: yaml_tree.Path, row: CertificateRow) -> Credential | None:
+def _read_pair(reading: Reading, where: yaml_tree.Place, row: CertificateRow) -> Credential | None:
     if row.pfx is not None:
         reading.report((*where, "pfx"), "chain and key, or pfx alone: not both")
         return None
@@ -95,7 +95,7 @@ def _private(key: bytes, passphrase: bytes | None) -> PrivateKeyTypes | str:
 
 
 def _read_pfx(
-    reading: Reading, where: yaml_tree.Path, name: str, row: PassphraseRow | None
+    reading: Reading, where: yaml_tree.Place, name: str, row: PassphraseRow | None
 ) -> Credential | None:
     passphrase = _passphrase(reading, where, row)
     data = reading.read((*where, "pfx"), name)
@@ -129,7 +129,7 @@ def _in_order(
 
 
 def _passphrase(
-    reading: Reading, where: yaml_tree.Path, row: PassphraseRow | None
+    reading: Reading, where: yaml_tree.Place, row: PassphraseRow | None
 ) -> bytes | Literal[False] | None:
     """The passphrase, None where there is none, False where there is a problem."""
     here = (*where, "passphrase")

@@ -9,10 +9,10 @@ from pydantic import BaseModel
 
 from ibcm_bridge.policy.roles import Mode
 from ibcm_bridge.policy_file.rows import PolicyRow
-from ibcm_bridge.policy_file.yaml_tree import Path
+from ibcm_bridge.policy_file.yaml_tree import Place
 
 
-def known_keys(where: Path, mode: Mode | None) -> list[str]:
+def known_keys(where: Place, mode: Mode | None) -> list[str]:
     """The keys of the mapping at this place; `mode` is that of the publication it is in."""
     kind: Any = PolicyRow
     for key in where:
@@ -20,7 +20,7 @@ def known_keys(where: Path, mode: Mode | None) -> list[str]:
     return list(kind.model_fields) if _is_row(kind) else []
 
 
-def meant(where: Path, value: object) -> list[Path]:
+def meant(where: Place, value: object) -> list[Place]:
     """The key that an unknown one is a slip of: one that is not there, or none."""
     holder = value_at(value, where[:-1])
     known = known_keys(where[:-1], mode_of(where, value))
@@ -29,13 +29,13 @@ def meant(where: Path, value: object) -> list[Path]:
     return [(*where[:-1], key) for key in alike]
 
 
-def mode_of(where: Path, value: object) -> Mode | None:
+def mode_of(where: Place, value: object) -> Mode | None:
     """The mode of the publication that a place is in."""
     mode = value_at(value, (*where[:2], "mode")) if where[:1] == ("publications",) else None
     return Mode(mode) if isinstance(mode, str) and mode in set(Mode) else None
 
 
-def value_at(value: object, where: Path) -> object:
+def value_at(value: object, where: Place) -> object:
     """The value at a place; None where there is none."""
     for key in where:
         if isinstance(value, dict):

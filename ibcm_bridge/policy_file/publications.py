@@ -87,8 +87,8 @@ class _Opening:
         self.publications: dict[str, Publication] = {}
         self.without_sni: str | None = None
         self.plaintext: PlaintextPublication | None = None
-        self.plaintext_rows: list[yaml_tree.Path] = []
-        self.tls_rows: list[yaml_tree.Path] = []
+        self.plaintext_rows: list[yaml_tree.Place] = []
+        self.tls_rows: list[yaml_tree.Place] = []
 
     def listener(self, reading: Reading) -> Listener | PlaintextListener | None:
         """The listener; without TLS there is no SNI, so one publication is all it can have."""
@@ -105,7 +105,7 @@ class _Opening:
 
 
 def _tunnel(
-    reading: Reading, where: yaml_tree.Path, row: TunnelRow, table: RoleTable
+    reading: Reading, where: yaml_tree.Place, row: TunnelRow, table: RoleTable
 ) -> TunnelPublication:
     for index, role in enumerate(row.roles):
         if Mode.TUNNEL not in table.modes.get(role, ()):
@@ -120,7 +120,7 @@ def _tunnel(
 
 def _plaintext(
     reading: Reading,
-    where: yaml_tree.Path,
+    where: yaml_tree.Place,
     row: PlaintextRow,
     limits: LimitsRow,
     table: RoleTable,
@@ -140,7 +140,7 @@ def _plaintext(
 
 
 def _bridge(
-    reading: Reading, where: yaml_tree.Path, row: BridgeRow, limits: LimitsRow, table: RoleTable
+    reading: Reading, where: yaml_tree.Place, row: BridgeRow, limits: LimitsRow, table: RoleTable
 ) -> BridgePublication | None:
     credential = read_credential(reading, (*where, "certificate"), row.certificate)
     legs = (*where, "site_systems")
@@ -178,12 +178,12 @@ def _bridge(
     )
 
 
-_Roles = Sequence[tuple[yaml_tree.Path, PublishedRole]]
+_Roles = Sequence[tuple[yaml_tree.Place, PublishedRole]]
 
 
 def _roles(
     reading: Reading,
-    where: yaml_tree.Path,
+    where: yaml_tree.Place,
     rows: Mapping[str, RoleRow] | Mapping[str, PlaintextRoleRow],
     mode: Mode,
     table: RoleTable,
@@ -213,7 +213,7 @@ def _directories(reading: Reading, roles: _Roles) -> Mapping[str, PublishedRole]
 
 
 def _certificate_policy(
-    reading: Reading, where: yaml_tree.Path, row: BridgeRow, roles: _Roles
+    reading: Reading, where: yaml_tree.Place, row: BridgeRow, roles: _Roles
 ) -> CertificatePolicy | None:
     """What is asked of clients. One handshake, so one for all roles of a publication."""
     if row.clients.certificate is None:
@@ -244,7 +244,7 @@ def _request_head(roles: _Roles, limits: LimitsRow) -> int:
 
 
 def _site_system(
-    reading: Reading, where: yaml_tree.Path, row: RoleRow | PlaintextRoleRow
+    reading: Reading, where: yaml_tree.Place, row: RoleRow | PlaintextRoleRow
 ) -> SiteSystem:
     scheme, _, rest = row.site_system.rstrip("/").partition("://")
     name, _, port = rest.partition(":")
@@ -268,7 +268,7 @@ def _public_port(row: Row) -> int:
 
 
 def read_address(
-    reading: Reading, where: yaml_tree.Path, text: str, *, listening: bool = False
+    reading: Reading, where: yaml_tree.Place, text: str, *, listening: bool = False
 ) -> Address:
     """Host and port as `HostPort` has them; problems are noted."""
     host, _, port = text.rpartition(":")

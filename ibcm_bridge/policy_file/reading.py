@@ -24,27 +24,27 @@ class Reading:
 
     path: Path
     tree: yaml_tree.Tree
-    spoilt: set[yaml_tree.Path] = field(default_factory=set)
+    spoilt: set[yaml_tree.Place] = field(default_factory=set)
     """Places of which it is said already that they are wrong; what is read there stands in."""
 
-    def is_put_aside(self, where: yaml_tree.Path) -> bool:
+    def is_put_aside(self, where: yaml_tree.Place) -> bool:
         """Whether this place, or one that it is in, is spoilt."""
         return any(where[:length] in self.spoilt for length in range(len(where) + 1))
 
-    def is_doubtful(self, where: yaml_tree.Path) -> bool:
+    def is_doubtful(self, where: yaml_tree.Place) -> bool:
         """Whether this place, one that it is in or one in it is spoilt: nobody knows it whole."""
         return self.is_put_aside(where) or any(one[: len(where)] == where for one in self.spoilt)
 
-    def report(self, where: yaml_tree.Path, message: str) -> None:
+    def report(self, where: yaml_tree.Place, message: str) -> None:
         """Note a problem at this place; none of what only stands in."""
         if self.is_put_aside(where):
             return
         self.tree.problems.append(yaml_tree.Problem(self.tree.line(where), where, message))
 
-    def retell(self, where: yaml_tree.Path, message: str) -> None:
+    def retell(self, where: yaml_tree.Place, message: str) -> None:
         """Say something else of a place of which there is a problem already."""
         self.tree.problems = [
-            yaml_tree.Problem(problem.line, where, message) if problem.path == where else problem
+            yaml_tree.Problem(problem.line, where, message) if problem.place == where else problem
             for problem in self.tree.problems
         ]
 
@@ -53,15 +53,15 @@ class Reading:
 
         One behind an alias is told once, of the place where it is written.
         """
-        told: dict[tuple[yaml_tree.Path, str], yaml_tree.Problem] = {}
+        told: dict[tuple[yaml_tree.Place, str], yaml_tree.Problem] = {}
         for problem in self.tree.problems:
-            written_at = self.tree.written_at(problem.path)
-            if problem.path == written_at or (written_at, problem.message) not in told:
+            written_at = self.tree.written_at(problem.place)
+            if problem.place == written_at or (written_at, problem.message) not in told:
                 told[written_at, problem.message] = problem
         return [
             _printable(
                 f"{self.path}:{problem.line}: "
-                + (f"{'.'.join(map(str, problem.path))}: " if problem.path else "")
+                + (f"{'.'.join(map(str, problem.place))}: " if problem.place else "")
                 + problem.message
             )
             for problem in sorted(told.values(), key=lambda problem: problem.line)
@@ -71,7 +71,7 @@ class Reading:
         """A path of the file, which is relative to it."""
         return self.path.parent / name
 
-    def read(self, where: yaml_tree.Path, name: str) -> bytes | None:
+    def read(self, where: yaml_tree.Place, name: str) -> bytes | None:
         """The bytes of a file; None, and a problem, where it cannot be read."""
         try:
             return self.relative(name).read_bytes()
@@ -90,7 +90,7 @@ def why(error: OSError | UnicodeDecodeError) -> str:
     return error.strerror or "unknown" if isinstance(error, OSError) else "not UTF-8 text"
 
 
-def database_file(reading: Reading, where: yaml_tree.Path, name: str | None) -> Path | None:
+def database_file(reading: Reading, where: yaml_tree.Place, name: str | None) -> Path | None:
     """A file that the bridge makes where there is none; None where the policy names none."""
     if name is None:
         return None

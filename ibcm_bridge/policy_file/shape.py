@@ -20,7 +20,7 @@ from ibcm_bridge.policy_file.keys import meant, mode_of, value_at
 from ibcm_bridge.policy_file.reading import PolicyError, Reading
 from ibcm_bridge.policy_file.rows import PolicyRow, PublicationRow
 from ibcm_bridge.policy_file.wording import in_words, shape_wanted, without_tags
-from ibcm_bridge.policy_file.yaml_tree import Path
+from ibcm_bridge.policy_file.yaml_tree import Place
 
 _PUBLICATION: TypeAdapter[object] = TypeAdapter(PublicationRow)
 _URL = "http://stand-in.invalid/"
@@ -77,12 +77,12 @@ _SITE_SYSTEMS = {
 def read_shape(reading: Reading, table: RoleTable) -> PolicyRow:
     """The rows of a policy file; where there are problems, with something that stands in."""
     value = reading.tree.value
-    wrong = {problem.path for problem in reading.tree.problems}
+    wrong = {problem.place for problem in reading.tree.problems}
     reading.spoilt |= {path for path in wrong if not isinstance(value_at(value, path), dict | list)}
     for where in list(reading.tree.traps):
         if wanted := shape_wanted(where, value, value_at(value, where)):
             _retell(reading, where, wanted)
-    guessed: set[Path] = set()
+    guessed: set[Place] = set()
     for _ in range(_ROUNDS):
         try:
             return PolicyRow.model_validate(value)
@@ -107,13 +107,13 @@ def read_shape(reading: Reading, table: RoleTable) -> PolicyRow:
     raise PolicyError(reading.sorted_problems())
 
 
-def _retell(reading: Reading, where: Path, wanted: str) -> None:
+def _retell(reading: Reading, where: Place, wanted: str) -> None:
     """What YAML makes of a value, once more: putting it in quotes would not do here."""
     if (reads := reading.tree.traps.pop(where, None)) is not None:
         reading.retell(where, f"{reads}; {wanted}")
 
 
-def _is_worth_telling(reading: Reading, kind: str, where: Path, guessed: set[Path]) -> bool:
+def _is_worth_telling(reading: Reading, kind: str, where: Place, guessed: set[Place]) -> bool:
     """Whether this is a mistake of its own, and none that another one brings with it."""
     if kind in ("missing", "extra_forbidden") and where[:-1] in guessed:
         return False  # in the mode that was meant it may be otherwise
@@ -122,14 +122,14 @@ def _is_worth_telling(reading: Reading, kind: str, where: Path, guessed: set[Pat
     return not reading.is_put_aside(where)
 
 
-def _is_elsewhere(where: Path, mode: Mode | None, table: RoleTable) -> bool:
+def _is_elsewhere(where: Place, mode: Mode | None, table: RoleTable) -> bool:
     """Whether this is in a role that has no such mode, and so other keys. It will be told."""
     if len(where) <= 4 or where[2] != "roles":
         return False
     return mode not in table.modes.get(str(where[3]), {mode})
 
 
-def _put_aside(kind: str, where: Path, value: object) -> object:
+def _put_aside(kind: str, where: Place, value: object) -> object:
     """The values without this one, or with what stands in for it."""
     if not where:
         return {}
@@ -147,7 +147,7 @@ def _put_aside(kind: str, where: Path, value: object) -> object:
     return value
 
 
-def _stand_in(where: Path, mode: Mode | None) -> object:
+def _stand_in(where: Place, mode: Mode | None) -> object:
     if where[-1] == "site_system":
         return _SITE_SYSTEMS[mode or Mode.TUNNEL]
     found = _VALUES[str(where[-1])]

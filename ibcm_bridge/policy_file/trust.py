@@ -18,7 +18,7 @@ from ibcm_bridge.policy_file.reading import Reading, duration
 from ibcm_bridge.policy_file.rows import FetchRow, TrustRow
 
 
-def read_trust(reading: Reading, where: yaml_tree.Path, row: TrustRow) -> Trust | None:
+def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow) -> Trust | None:
     """Anchors, issuing authorities and revocation lists."""
     anchors = _read_certificates(reading, (*where, "anchors"), row.anchors)
     issuing = _read_certificates(reading, (*where, "issuing"), row.issuing)
@@ -88,7 +88,7 @@ class _Found:
 
 def _without_crl(
     reading: Reading,
-    where: yaml_tree.Path,
+    where: yaml_tree.Place,
     row: TrustRow,
     authorities: Sequence[x509.Certificate],
 ) -> dict[Authority, str]:
@@ -104,7 +104,7 @@ def _without_crl(
 
 
 def _is_named(
-    reading: Reading, where: yaml_tree.Path, name: str, authority: x509.Certificate
+    reading: Reading, where: yaml_tree.Place, name: str, authority: x509.Certificate
 ) -> bool:
     if authority.subject.rfc4514_string() == name:
         return True
@@ -117,7 +117,7 @@ def _is_named(
         return False
 
 
-def _fetch(reading: Reading, where: yaml_tree.Path, row: FetchRow | None) -> CrlFetch | None:
+def _fetch(reading: Reading, where: yaml_tree.Place, row: FetchRow | None) -> CrlFetch | None:
     if row is None:
         return None
     folder = reading.relative(row.folder)
@@ -133,7 +133,7 @@ _LEAST_EVERY = datetime.timedelta(minutes=1)
 
 
 def _read_certificates(
-    reading: Reading, where: yaml_tree.Path, names: list[str]
+    reading: Reading, where: yaml_tree.Place, names: list[str]
 ) -> list[x509.Certificate]:
     found: list[x509.Certificate] = []
     for index, name in enumerate(names):

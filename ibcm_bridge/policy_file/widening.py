@@ -28,7 +28,7 @@ that: a hundredth of a second, where 64 KB would be ten."""
 
 def read_profile(
     reading: Reading,
-    where: yaml_tree.Path,
+    where: yaml_tree.Place,
     row: RoleRow | PlaintextRoleRow,
     profile: RoleProfile,
     table: RoleTable,
@@ -92,7 +92,7 @@ def in_words(row: RoleRow | PlaintextRoleRow) -> tuple[str, ...]:
 
 def _verbs(
     reading: Reading,
-    where: yaml_tree.Path,
+    where: yaml_tree.Place,
     row: RoleRow | PlaintextRoleRow,
     profile: RoleProfile,
     table: RoleTable,
@@ -122,7 +122,7 @@ def _verbs(
 
 
 def _headers(
-    reading: Reading, where: yaml_tree.Path, row: RoleRow | PlaintextRoleRow, table: RoleTable
+    reading: Reading, where: yaml_tree.Place, row: RoleRow | PlaintextRoleRow, table: RoleTable
 ) -> frozenset[bytes]:
     headers = set()
     for index, extra in enumerate(row.extra_headers):
@@ -140,7 +140,7 @@ def _headers(
 
 def _messages(
     reading: Reading,
-    where: yaml_tree.Path,
+    where: yaml_tree.Place,
     row: RoleRow | PlaintextRoleRow,
     profile: RoleProfile,
 ) -> EndpointTable | None:
@@ -159,7 +159,7 @@ def _messages(
 
 def _resource(
     reading: Reading,
-    where: yaml_tree.Path,
+    where: yaml_tree.Place,
     row: ExtraPathRow,
     *,
     role: str,

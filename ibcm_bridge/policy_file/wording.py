@@ -93,7 +93,7 @@ _NOT_HERE = {
 class _Error:
     """One of pydantic's errors, and what surrounds it in the file."""
 
-    where: yaml_tree.Path
+    where: yaml_tree.Place
     value: object
     """Of the whole file."""
     given: object
@@ -107,7 +107,7 @@ class _Error:
         return next((one for one in reversed(self.where) if isinstance(one, str)), "")
 
 
-def in_words(item: ErrorDetails, where: yaml_tree.Path, value: object, table: RoleTable) -> str:
+def in_words(item: ErrorDetails, where: yaml_tree.Place, value: object, table: RoleTable) -> str:
     """One of pydantic's errors, for people."""
     expected = str(item.get("ctx", {}).get("expected", ""))
     error = _Error(where, value, item["input"], expected, mode_of(where, value), table)
@@ -117,7 +117,7 @@ def in_words(item: ErrorDetails, where: yaml_tree.Path, value: object, table: Ro
     return told(error) if told else item["msg"][:1].lower() + item["msg"][1:]
 
 
-def shape_wanted(where: yaml_tree.Path, value: object, given: object) -> str | None:
+def shape_wanted(where: yaml_tree.Place, value: object, given: object) -> str | None:
     """What a text has to be here; None where any will do."""
     key = next((one for one in reversed(where) if isinstance(one, str)), "")
     mode = mode_of(where, value)
@@ -246,7 +246,7 @@ def not_published_so(role: str, mode: Mode, table: RoleTable) -> str:
     return f"this role cannot be published with mode: {mode}, only with mode: {modes}{cited}"
 
 
-def without_tags(location: Sequence[str | int]) -> yaml_tree.Path:
+def without_tags(location: Sequence[str | int]) -> yaml_tree.Place:
     """Where an error is. pydantic puts a union's discriminator into the path; the file has none."""
     if len(location) > 2 and location[0] == "publications":
         return (*location[:2], *location[3:])

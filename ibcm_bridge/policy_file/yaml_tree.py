@@ -17,7 +17,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ibcm_bridge.policy_file import yaml_errors
 
-Path = tuple[str | int, ...]
+Place = tuple[str | int, ...]
 """Where a value stands: keys and list positions from the top."""
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*(_[0-9]+)*)(\.[0-9]+)?")
@@ -45,7 +45,7 @@ class Problem:
     """One thing wrong with the text: where, what, and what to write instead."""
 
     line: int
-    path: Path
+    place: Place
     message: str
 
 
@@ -54,25 +54,25 @@ class Tree:
     """The values, the line of each, and every problem found."""
 
     value: object = None
-    lines: dict[Path, int] = field(default_factory=dict)
+    lines: dict[Place, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    traps: dict[Path, str] = field(default_factory=dict)
+    traps: dict[Place, str] = field(default_factory=dict)
     """What YAML would have made of a plain value, in words; each is a problem, too."""
-    aliases: dict[Path, Path] = field(default_factory=dict)
+    aliases: dict[Place, Place] = field(default_factory=dict)
     """Where an alias stands, and where what it stands for is written."""
 
-    def written_at(self, path: Path) -> Path:
+    def written_at(self, place: Place) -> Place:
         """Where a value is written: elsewhere, if an alias leads to it."""
-        for length in range(len(path) + 1):
-            if (first := self.aliases.get(path[:length])) is not None:
-                return self.written_at((*first, *path[length:]))
-        return path
+        for length in range(len(place) + 1):
+            if (first := self.aliases.get(place[:length])) is not None:
+                return self.written_at((*first, *place[length:]))
+        return place
 
-    def line(self, path: Path) -> int:
+    def line(self, place: Place) -> int:
         """The line of a value; for one that is missing, of what it is missing from."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        return self.lines.get(path, 1)
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place, 1)
 
 
 def read_yaml(text: str) -> Tree:
@@ -89,50 +89,54 @@ def read_yaml(text: str) -> Tree:
     return tree
 
 
-def _value(tree: Tree, node: Node, path: Path, seen: dict[int, Path]) -> object:
+def _value(tree: Tree, node: Node, place: Place, seen: dict[int, Place]) -> object:
     # No setdefault: an alias is seen at each of its places, and each is a place of its own.
-    if (first := seen.setdefault(id(node), path)) != path:
-        tree.aliases[path] = first
-    tree.lines[path] = node.start_mark.line + 1
-    if len(path) > MAX_DEPTH:
-        tree.problems.append(Problem(tree.lines[path], path[:1], "nested too deeply, or endlessly"))
+    if (first := seen.setdefault(id(node), place)) != place:
+        tree.aliases[place] = first
+    tree.lines[place] = node.start_mark.line + 1
+    if len(place) > MAX_DEPTH:
+        tree.problems.append(
+            Problem(tree.lines[place], place[:1], "nested too deeply, or endlessly")
+        )
         return None
     if isinstance(node, MappingNode):
-        return _mapping(tree, node, path, seen)
+        return _mapping(tree, node, place, seen)
     if isinstance(node, SequenceNode):
-        return [_value(tree, item, (*path, index), seen) for index, item in enumerate(node.value)]
+        return [_value(tree, item, (*place, index), seen) for index, item in enumerate(node.value)]
     assert isinstance(node, ScalarNode)
-    return _scalar(tree, node, path)
+    return _scalar(tree, node, place)
 
 
-def _mapping(tree: Tree, node: MappingNode, path: Path, seen: dict[int, Path]) -> dict[str, object]:
+def _mapping(
+    tree: Tree, node: MappingNode, place: Place, seen: dict[int, Place]
+) -> dict[str, object]:
     values: dict[str, object] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if key_node.value == "<<":
-            tree.lines[(*path, "<<")] = line
-            tree.problems.append(Problem(line, (*path, "<<"), _MERGE))
+            tree.lines[(*place, "<<")] = line
+            tree.problems.append(Problem(line, (*place, "<<"), _MERGE))
             continue
         if not isinstance(key_node, ScalarNode):
-            tree.problems.append(Problem(line, path, "only plain names can be keys"))
+            tree.problems.append(Problem(line, place, "only plain names can be keys"))
             continue
         key = key_node.value
         if key in values:
-            first = tree.lines[(*path, key)]
+            first = tree.lines[(*place, key)]
             tree.problems.append(
-                Problem(line, (*path, key), f"this key stands twice (first on line {first})")
+                Problem(line, (*place, key), f"this key stands twice (first on line {first})")
             )
             continue
-        values[key] = _value(tree, value_node, (*path, key), seen)
-        tree.lines[(*path, key)] = line
+        values[key] = _value(tree, value_node, (*place, key), seen)
+        tree.lines[(*place, key)] = line
     return values
 
 
-def _scalar(tree: Tree, node: ScalarNode, path: Path) -> object:
+def _scalar(tree: Tree, node: ScalarNode, place: Place) -> object:
     text: str = node.value
     line = node.start_mark.line + 1
     if node.style == '"' and _CONTROL.search(text):
-        tree.problems.append(Problem(line, path, _ESCAPE))
+        tree.problems.append(Problem(line, place, _ESCAPE))
         return _CONTROL.sub("?", text)
     if node.style is not None or node.tag == _STRING_TAG:
         return text
@@ -145,7 +149,7 @@ def _scalar(tree: Tree, node: ScalarNode, path: Path) -> object:
         number = text.replace("_", "")
         return float(number) if "." in number else int(number)
     kind, instead = _TRAPS.get(node.tag.rpartition(":")[2], ("a sign of its own", ""))
-    tree.traps[path] = f"YAML reads {text} as {kind}"
-    message = f'{tree.traps[path]}; write "{text}", in quotes, {instead}'.rstrip(", ")
-    tree.problems.append(Problem(line, path, message))
+    tree.traps[place] = f"YAML reads {text} as {kind}"
+    message = f'{tree.traps[place]}; write "{text}", in quotes, {instead}'.rstrip(", ")
+    tree.problems.append(Problem(line, place, message))
     return text

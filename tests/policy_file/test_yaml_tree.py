@@ -83,14 +83,14 @@ def test_a_value_is_what_it_looks_like(text: str, value: object) -> None:
 def test_a_trap_is_refused_on_its_line_with_the_spelling_to_use(text: str, kind: str) -> None:
     tree = read_yaml(f"{ABOVE}outer:\n  key: {text}\n")
     [problem] = tree.problems
-    assert (problem.line, problem.path) == (4, ("outer", "key"))
+    assert (problem.line, problem.place) == (4, ("outer", "key"))
     assert problem.message.startswith(f'YAML reads {text} as {kind}; write "{text}", in quotes')
     assert tree.traps == {("outer", "key"): f"YAML reads {text} as {kind}"}
 
 
 def test_a_trap_in_a_list_is_refused_at_its_place() -> None:
     tree = read_yaml("a:\n  - x\n  - no\n  - [on]\n")
-    assert [(p.line, p.path) for p in tree.problems] == [(3, ("a", 1)), (4, ("a", 2, 0))]
+    assert [(p.line, p.place) for p in tree.problems] == [(3, ("a", 1)), (4, ("a", 2, 0))]
 
 
 def test_a_trapped_word_may_be_a_key() -> None:
@@ -101,7 +101,7 @@ def test_a_trapped_word_may_be_a_key() -> None:
 def test_a_key_that_stands_twice_is_refused_and_the_first_one_shown() -> None:
     tree = read_yaml(f"{ABOVE}a:\n  b: 1\n  c: 2\n  b: 3\n")
     [problem] = tree.problems
-    assert (problem.line, problem.path) == (6, ("a", "b"))
+    assert (problem.line, problem.place) == (6, ("a", "b"))
     assert problem.message == "this key stands twice (first on line 4)"
     assert tree.value == {"version": 1, "a": {"b": 1, "c": 2}}
 
@@ -113,14 +113,14 @@ def test_a_key_that_stands_twice_in_another_spelling_is_refused() -> None:
 @pytest.mark.parametrize("line", ["? [a]\n  : b", "? {a: b}\n  : c"])
 def test_keys_that_are_no_names_are_refused(line: str) -> None:
     tree = read_yaml(f"base: &base {{x: 1}}\nuse:\n  {line}\n")
-    assert [(p.line, p.path) for p in tree.problems] == [(3, ("use",))]
+    assert [(p.line, p.place) for p in tree.problems] == [(3, ("use",))]
 
 
 @pytest.mark.parametrize("line", ["<<: *base", "'<<': *base", "<<: [*base]"])
 def test_merge_keys_are_refused_with_what_to_write_instead(line: str) -> None:
     tree = read_yaml(f"base: &base {{x: 1}}\nuse:\n  {line}\n")
     [problem] = tree.problems
-    assert (problem.line, problem.path) == (3, ("use", "<<"))
+    assert (problem.line, problem.place) == (3, ("use", "<<"))
     assert problem.message.startswith("merge keys are not read: write the keys out")
 
 
@@ -128,7 +128,7 @@ def test_merge_keys_are_refused_with_what_to_write_instead(line: str) -> None:
 def test_an_escape_that_makes_a_control_character_is_refused(text: str) -> None:
     tree = read_yaml(f"{ABOVE}key: {text}\n")
     [problem] = tree.problems
-    assert (problem.line, problem.path) == (3, ("key",))
+    assert (problem.line, problem.place) == (3, ("key",))
     assert "write paths in single quotes, or with /" in problem.message
     assert str(tree.value).isprintable()
 
@@ -209,8 +209,8 @@ def test_every_value_has_its_line_and_a_missing_one_that_of_what_it_is_missing_f
 def test_an_alias_is_a_value_at_each_of_its_places() -> None:
     tree = read_yaml("a: &x {k: no}\nb: *x\n")
     assert tree.value == {"a": {"k": "no"}, "b": {"k": "no"}}
-    assert [problem.path for problem in tree.problems] == [("a", "k"), ("b", "k")]
-    assert {tree.written_at(problem.path) for problem in tree.problems} == {("a", "k")}
+    assert [problem.place for problem in tree.problems] == [("a", "k"), ("b", "k")]
+    assert {tree.written_at(problem.place) for problem in tree.problems} == {("a", "k")}
 
 
 def test_what_an_alias_in_an_alias_stands_for_is_written_at_its_first_place() -> None:
