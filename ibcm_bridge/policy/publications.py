@@ -63,7 +63,7 @@ class PublishedRole:
 
     profile: RoleProfile
     site_system: SiteSystem
-    widened: tuple[str, ...] = ()
+    additions: tuple[str, ...] = ()
     """What the policy adds to the role's table and why, in words for `check`."""
 
 

@@ -2,8 +2,8 @@
 
 A `RoleProfile` is data: which verbs, with which kind of body, which header fields, which virtual
 directories, which kind of client certificate. Nothing in the code branches on a role's name.
-`policy_file.tables.roles` makes profiles from the file; a policy may widen one (`Widening`), within
-bounds.
+`policy_file.tables.roles` makes profiles from the file; a policy may add to one, within bounds
+(`RoleAdditions`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class WindowsAuthentication:
 
 
 @dataclass(frozen=True, slots=True)
-class Widening:
+class RoleAdditions:
     """What a policy adds to a role: each item with its reason, which the policy file demands."""
 
     verbs: Mapping[bytes, BodyRule]
@@ -137,7 +137,7 @@ class RoleProfile:
             of_no_use="" if offered.directories else offered.otherwise,
         )
 
-    def widened(self, more: Widening) -> RoleProfile:
+    def with_additions(self, more: RoleAdditions) -> RoleProfile:
         """This role and what a policy adds. Adding never takes away: a row that is refused stays.
 
         A verb that is added is one of every resource the role publishes.

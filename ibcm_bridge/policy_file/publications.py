@@ -23,6 +23,7 @@ from ibcm_bridge.policy.roles import CertificatePolicy, Mode, RoleTable
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.certificates import read_credential
 from ibcm_bridge.policy_file.reading import Reading
+from ibcm_bridge.policy_file.role_additions import in_words, read_profile
 from ibcm_bridge.policy_file.rows import (
     BridgeRow,
     LimitsRow,
@@ -32,7 +33,6 @@ from ibcm_bridge.policy_file.rows import (
     TunnelRow,
 )
 from ibcm_bridge.policy_file.trust import read_trust
-from ibcm_bridge.policy_file.widening import in_words, read_profile
 from ibcm_bridge.policy_file.wording import not_published_so
 
 Row = BridgeRow | TunnelRow | PlaintextRow

@@ -157,7 +157,7 @@ class ExtraMessageRow(_Row):
     because: Because
 
 
-class _WidenedRow(_Row):
+class _RoleAdditionsRow(_Row):
     observed_headers: bool = Field(
         default=True,
         description="send on fields that clients send but Microsoft's list does not have",
@@ -181,7 +181,7 @@ class _WidenedRow(_Row):
 _CONNECT = "where it is reached, if not under its own name and port: address:port"
 
 
-class RoleRow(_WidenedRow):
+class RoleRow(_RoleAdditionsRow):
     """Where a role's site system is."""
 
     site_system: HttpsUrl = _is("https://name or https://name:port; the name is sent as SNI")
@@ -196,7 +196,7 @@ class RoleRow(_WidenedRow):
     )
 
 
-class PlaintextRoleRow(_WidenedRow):
+class PlaintextRoleRow(_RoleAdditionsRow):
     """A role whose site system takes HTTP."""
 
     site_system: HttpUrl = _is("http://name or http://name:port")

@@ -20,7 +20,7 @@ import unicodedata
 from typing import NamedTuple
 
 LONGEST = 2_048
-"""Characters of a name beyond ASCII. No row of a policy looks at more (`policy_file.widening`), and
+"""Characters of a name beyond ASCII. No row of a policy looks at more (`role_additions.LONGEST`);
 to normalize costs the square of a run of combining marks: 3 ms for these."""
 
 

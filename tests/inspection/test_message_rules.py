@@ -16,9 +16,9 @@ from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.policy.endpoints import Endpoint, EndpointTable
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file.reading import Reading
+from ibcm_bridge.policy_file.role_additions import read_profile
 from ibcm_bridge.policy_file.rows import ExtraMessageRow, RoleRow
 from ibcm_bridge.policy_file.tables.endpoints import read_endpoint_table
-from ibcm_bridge.policy_file.widening import read_profile
 from ibcm_bridge.policy_file.yaml_tree import Tree
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
@@ -268,7 +268,7 @@ def test_an_encrypted_message_is_refused_unless_the_policy_lets_it_pass(
 # What a policy adds
 
 
-def widened(
+def with_additions(
     table: RoleTable, role: str, *added: tuple[str, str]
 ) -> tuple[EndpointTable, list[str]]:
     rows = [
@@ -283,7 +283,7 @@ def widened(
 
 
 def test_a_policy_may_add_a_message(table: RoleTable, messages: EndpointTable) -> None:
-    more, problems = widened(
+    more, problems = with_additions(
         table,
         "management-point",
         ("MP_LocationManager", "UpdateSFRequest"),
@@ -315,13 +315,13 @@ def test_a_policy_may_add_a_message(table: RoleTable, messages: EndpointTable) -
 def test_what_is_not_supported_cannot_be_added(
     table: RoleTable, endpoint: str, root: str, cites: str
 ) -> None:
-    more, problems = widened(table, "management-point", (endpoint, root))
+    more, problems = with_additions(table, "management-point", (endpoint, root))
     assert problems == [f"{root} for {endpoint} is refused for {cites}"]
     assert isinstance(judge_message(more, message(endpoint, f"<{root}/>"), user=False), Deny)
 
 
 def test_a_role_without_messages_takes_none(table: RoleTable) -> None:
-    _, problems = widened(table, "distribution-point", ("MP_New", "Anything"))
+    _, problems = with_additions(table, "distribution-point", ("MP_New", "Anything"))
     assert problems == ["distribution-point takes no messages"]
 
 

@@ -36,12 +36,12 @@ def change_policy(policy: dict[str, Any], raw_site_system: RawSiteSystem) -> Non
     (bridge, *_) = policy["publications"]
     host, port = raw_site_system.address
     policy["publications"] = []
-    for name, widened in {
+    for name, added in {
         "opted-in": {"windows_authentication": {"because": "users get their own policy"}},
         "closed": {},
     }.items():
         roles = bridge["roles"]
-        point = {**roles["management-point"], "connect": f"{host}:{port}", **widened}
+        point = {**roles["management-point"], "connect": f"{host}:{port}", **added}
         policy["publications"].append(
             {
                 **bridge,

@@ -847,8 +847,8 @@ def test_what_a_policy_adds_is_there_and_its_reasons_are_kept(load: Load) -> Non
     assert resource.has("abc/11111111-2222-3333-4444-555555555555", "V=12")
     assert not resource.has("abc/11111111-2222-3333-4444-555555555555", None)
     assert not profile.directories["ccm_system_windowsauth"].resources[0].refused
-    assert len(role.widened) == 4
-    assert all(text.endswith("because: the tests want it") for text in role.widened)
+    assert len(role.additions) == 4
+    assert all(text.endswith("because: the tests want it") for text in role.additions)
 
 
 # All of them at once

@@ -17,7 +17,7 @@ from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.resources import Resource
-from ibcm_bridge.policy.roles import CertificatePolicy, RoleProfile, RoleTable, Widening
+from ibcm_bridge.policy.roles import CertificatePolicy, RoleAdditions, RoleProfile, RoleTable
 from ibcm_bridge.request.authorization import authorize
 from tests.request.heads import (
     DOWNLOAD,
@@ -356,11 +356,11 @@ def test_a_row_of_a_policy_does_not_make_an_enrolment_one_for_sending_twice(
 ) -> None:
     anything = re.compile(".*", re.DOTALL)
     row = Resource(anything, anything, frozenset((b"GET",)), "")
-    widened = table.roles["policy-module"].widened(
-        Widening({}, frozenset(), (("certsrv", row),), None)
+    added = table.roles["policy-module"].with_additions(
+        RoleAdditions({}, frozenset(), (("certsrv", row),), None)
     )
     target = "/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIIB"
-    assert allowed(decide_as(widened)(request_head("GET", target))).acts
+    assert allowed(decide_as(added)(request_head("GET", target))).acts
 
 
 LINES = "operation=PKIOperation&message=MIIB%0D%0Aabcd%0D%0A"
@@ -381,8 +381,8 @@ def test_the_lines_of_a_message_pass_where_a_message_is_read_and_nowhere_else(
     # A policy may publish a directory whose query may be anything else.
     anything = re.compile(".*", re.DOTALL)
     row = Resource(anything, anything, frozenset((b"GET",)), "")
-    more = Widening({}, frozenset(), (("reports", row),), None)
-    elsewhere = decide_as(table.roles["distribution-point"].widened(more))(
+    more = RoleAdditions({}, frozenset(), (("reports", row),), None)
+    elsewhere = decide_as(table.roles["distribution-point"].with_additions(more))(
         request_head("GET", f"/Reports/x?{LINES}")
     )
     assert denied(posted).reason is Reason.VERB

@@ -10,7 +10,7 @@ import pytest
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.policy.resources import Resource
-from ibcm_bridge.policy.roles import RoleProfile, RoleTable, Widening
+from ibcm_bridge.policy.roles import RoleAdditions, RoleProfile, RoleTable
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 
@@ -28,8 +28,8 @@ ROLE = "software-update-point"
 def decide(table: RoleTable, decide_as: Callable[[RoleProfile], Decide]) -> Decide:
     """authorize, where a policy publishes whatever there is below a directory."""
     anything = Resource(re.compile(".*", re.DOTALL), None, frozenset((b"GET",)), "")
-    more = Widening({}, frozenset(), (("selfupdate", anything),), None)
-    return decide_as(table.roles[ROLE].widened(more))
+    more = RoleAdditions({}, frozenset(), (("selfupdate", anything),), None)
+    return decide_as(table.roles[ROLE].with_additions(more))
 
 
 def test_the_role_denies_what_the_documentation_does(table: RoleTable) -> None:

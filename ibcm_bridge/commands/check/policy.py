@@ -137,7 +137,7 @@ def _number(value: float) -> str:
 def _say_roles(here: str, publication: HttpPublication) -> Iterator[Finding]:
     roles = {role.profile.name: role for role in publication.directories.values()}
     for name, role in roles.items():
-        for text in role.widened:
+        for text in role.additions:
             yield Finding(Level.FACT, f"{here}: roles.{name}", text)
         if role.profile.of_no_use:
             text = "without windows_authentication nobody can use it: it knows its users by that"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ibcm_bridge.policy.bodies import BodyRule, Inspection
 from ibcm_bridge.policy.endpoints import EndpointTable
 from ibcm_bridge.policy.resources import Resource
-from ibcm_bridge.policy.roles import RoleProfile, RoleTable, Widening
+from ibcm_bridge.policy.roles import RoleAdditions, RoleProfile, RoleTable
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows import ExtraPathRow, PlaintextRoleRow, RoleRow
@@ -48,8 +48,8 @@ def read_profile(
     verbs = _verbs(reading, where, row, profile, table)
     # A verb of extra_verbs that is refused is told there, and not of each path that has it.
     methods = frozenset((*profile.bodies, *(one.verb.encode("ascii") for one in row.extra_verbs)))
-    return profile.widened(
-        Widening(
+    return profile.with_additions(
+        RoleAdditions(
             verbs=verbs,
             headers=_headers(reading, where, row, table),
             resources=tuple(

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.policy.resources import Resource
-from ibcm_bridge.policy.roles import RoleProfile, RoleTable, Widening
+from ibcm_bridge.policy.roles import RoleAdditions, RoleProfile, RoleTable
 from ibcm_bridge.policy_file.reading import Reading
+from ibcm_bridge.policy_file.role_additions import read_profile
 from ibcm_bridge.policy_file.rows import (
     ExtraHeaderRow,
     ExtraPathRow,
@@ -22,7 +23,6 @@ from ibcm_bridge.policy_file.rows import (
     ReasonRow,
     RoleRow,
 )
-from ibcm_bridge.policy_file.widening import read_profile
 from ibcm_bridge.policy_file.yaml_tree import Tree
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
@@ -126,7 +126,7 @@ ROWS = st.builds(
 )
 
 
-def widened(table: RoleTable, role: str, row: RoleRow) -> RoleProfile:
+def with_additions(table: RoleTable, role: str, row: RoleRow) -> RoleProfile:
     """As the policy file does it. What it refuses it reports, and does not add."""
     reading = Reading(Path("bridge.yaml"), Tree())
     return read_profile(reading, (), row, table.roles[role], table)
@@ -145,7 +145,7 @@ def everything(*directories: str) -> RoleRow:
 
 
 @given(role=st.sampled_from(ROLES), row=ROWS, request_line=REQUESTS)
-def test_widening_never_denies_more_than_before(
+def test_an_addition_never_denies_more_than_before(
     table: RoleTable,
     decide_role: Callable[[str], Decide],
     decide_as: Callable[[RoleProfile], Decide],
@@ -157,7 +157,7 @@ def test_widening_never_denies_more_than_before(
     method, target, fields = request_line
     head = request_head(method, target, *fields)
     before = decide_role(role)(head)
-    after = decide_as(widened(table, role, row))(head)
+    after = decide_as(with_additions(table, role, row))(head)
     if isinstance(before, Authorized):
         assert isinstance(after, Authorized), (before, after)
         assert set(before.head.fields) <= set(after.head.fields)
@@ -166,7 +166,7 @@ def test_widening_never_denies_more_than_before(
 
 
 @given(role=st.sampled_from(ROLES), row=ROWS, request_line=REQUESTS)
-def test_a_widened_role_never_allows_what_is_never_published(
+def test_a_role_with_additions_never_allows_what_is_never_published(
     table: RoleTable,
     decide_as: Callable[[RoleProfile], Decide],
     request_head: Head,
@@ -175,7 +175,7 @@ def test_a_widened_role_never_allows_what_is_never_published(
     request_line: tuple[str, str, list[str]],
 ) -> None:
     method, target, fields = request_line
-    after = decide_as(widened(table, role, row))(request_head(method, target, *fields))
+    after = decide_as(with_additions(table, role, row))(request_head(method, target, *fields))
     if target in NEVER:
         assert isinstance(after, Deny)
     if isinstance(after, Authorized):
@@ -191,7 +191,7 @@ def test_a_role_as_wide_as_can_be_still_refuses(
     table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head, target: str
 ) -> None:
     row = everything(*DIRECTORIES)
-    decide = decide_as(widened(table, "distribution-point", row))
+    decide = decide_as(with_additions(table, "distribution-point", row))
     denial = decide(request_head("GET", target))
     assert isinstance(denial, Deny)
     # Of another role's directories nothing can be added at all.
@@ -205,8 +205,8 @@ def test_a_role_as_wide_as_can_be_still_refuses(
 def test_a_row_that_the_table_refuses_stays_refused(
     table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head
 ) -> None:
-    mp = decide_as(widened(table, "management-point", everything(*DIRECTORIES)))
-    sup = decide_as(widened(table, "software-update-point", everything("ApiRemoting30")))
+    mp = decide_as(with_additions(table, "management-point", everything(*DIRECTORIES)))
+    sup = decide_as(with_additions(table, "software-update-point", everything("ApiRemoting30")))
     for decide, method, target, cites in (
         (mp, "GET", "/SMS_MP/.sms_aut?MPLOCATION&ir=1", "NO-OSD"),
         (mp, "CCM_POST", "/ccm_system_windowsauth/request", "NO-USER-DEPLOYMENT"),
@@ -227,7 +227,7 @@ def test_windows_authentication_lets_its_directories_and_its_field_in(
     row = RoleRow(
         site_system="https://ss.corp.example", windows_authentication=ReasonRow(because=WHY)
     )
-    opted_in = decide_as(widened(table, "management-point", row))
+    opted_in = decide_as(with_additions(table, "management-point", row))
     for line in (
         ("GET", "/SMS_MP_WindowsAuth/.sms_pol?x"),
         (
@@ -290,7 +290,7 @@ def test_only_directories_of_its_own_or_of_nobody_can_be_added(
 def test_what_is_refused_by_name_stays_so_in_a_role_that_takes_anything(
     table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head, target: str
 ) -> None:
-    decide = decide_as(widened(table, "management-point", everything("SMS_MP")))
+    decide = decide_as(with_additions(table, "management-point", everything("SMS_MP")))
     denial = decide(request_head("GET", target))
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.RESOURCE
@@ -311,7 +311,7 @@ def test_what_is_refused_by_name_stays_so_in_a_role_that_takes_anything(
 def test_no_row_of_a_policy_takes_a_query_that_names_a_content_library(
     table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head, query: str
 ) -> None:
-    decide = decide_as(widened(table, "distribution-point", everything("SMS_DP_SMSPKG$")))
+    decide = decide_as(with_additions(table, "distribution-point", everything("SMS_DP_SMSPKG$")))
     for below in ("", "x", f"{GUID}/x"):
         denial = decide(request_head("GET", f"{PKG}/{below}?{query}"))
         assert isinstance(denial, Deny)
@@ -328,8 +328,8 @@ def test_what_no_role_publishes_is_refused_whatever_a_table_says(
     profile = table.roles["management-point"]
     anything = Resource(re.compile(".*"), None, frozenset((b"GET",)), "")
     resources = (("ccm_client", anything), ("reports", anything))
-    added = Widening({}, frozenset(), resources, profile.messages)
-    decide = decide_as(profile.widened(added))
+    added = RoleAdditions({}, frozenset(), resources, profile.messages)
+    decide = decide_as(profile.with_additions(added))
     denial = decide(request_head("GET", "/CCM_Client/ccmsetup.exe"))
     assert isinstance(denial, Deny)
     assert (denial.reason, requirement(denial)) == (Reason.DIRECTORY, "NO-CLIENT-DEPLOYMENT")
@@ -359,7 +359,7 @@ def test_a_row_of_a_policy_looks_at_no_more_than_it_should(
     table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head
 ) -> None:
     """Its pattern may cost the square of the length, and clients choose that."""
-    decide = decide_as(widened(table, "management-point", everything("Reports")))
+    decide = decide_as(with_additions(table, "management-point", everything("Reports")))
     fits, long = "x" * 2_048, "x" * 2_049
     assert isinstance(decide(request_head("GET", f"/Reports/{fits}?{fits}")), Authorized)
     for target in (f"/Reports/{long}?{fits}", f"/Reports/{fits}?{long}"):
