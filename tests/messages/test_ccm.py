@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -13,67 +12,22 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.limits import MAX_HEADER, MAX_SLICES
-
-GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
-TYPE = ccm.CONTENT_TYPE.encode()
-LIMIT = 1_000_000
-PLAIN = b"text/plain; charset=UTF-16"
-
-
-def read(body: bytes, limit: int = LIMIT) -> CcmRequest | Deny:
-    return read_ccm_request(TYPE, body, limit)
-
-
-def accepted(body: bytes) -> CcmRequest:
-    result = read(body)
-    assert isinstance(result, CcmRequest), result
-    return result
-
-
-def texts(message: CcmRequest) -> tuple[str, ...]:
-    return tuple(one.text for one in message.documents)
-
-
-def refused(body: bytes, limit: int = LIMIT) -> Deny:
-    result = read(body, limit)
-    assert isinstance(result, Deny), result
-    assert len(result.detail) < 200
-    return result
-
-
-def reason(body: bytes, limit: int = LIMIT) -> Reason:
-    return refused(body, limit).reason
-
-
-def utf16(text: str) -> bytes:
-    return text.encode("utf-16-le")
-
-
-def report(xml: str = "<Report/>", *, trailing_crlf: bool = True) -> bytes:
-    return ccm.ccm_post_body(
-        endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID, trailing_crlf=trailing_crlf
-    )
-
-
-Slices = Iterable[tuple[int, int]]
-
-
-def header(slices: Slices = ((0, 20),), hooks: str = ccm.ZLIB_HOOK, more: str = "") -> str:
-    """A Msg header with one Body and any Attachments; 20 bytes is `<Report/>` and its NUL."""
-    body, *attachments = [f'Offset="{offset}" Length="{length}"' for offset, length in slices]
-    return (
-        f'<Msg SchemaVersion="1.1"><Body Type="ByteRange" {body}/>'
-        + "".join(f"<Attachment {attachment}/>" for attachment in attachments)
-        + f"<Hooks>{hooks}</Hooks><TargetEndpoint>MP_DdrEndpoint</TargetEndpoint>{more}</Msg>"
-    )
-
-
-def sliced(plain: bytes, slices: Slices) -> bytes:
-    return ccm.raw_message(header(slices), zlib.compress(plain))
-
-
-ONE = utf16("<Report/>\0")
-
+from tests.messages.ccm_bodies import (
+    GUID,
+    HEADER,
+    ONE,
+    PLAIN,
+    TYPE,
+    accepted,
+    header,
+    read,
+    reason,
+    refused,
+    report,
+    sliced,
+    texts,
+    utf16,
+)
 
 # What is read
 
@@ -225,9 +179,6 @@ def with_header_bytes(raw: bytes) -> bytes:
     return WHOLE[:start] + raw + WHOLE[WHOLE.index(b"\r\n--", start) :]
 
 
-HEADER = header()
-
-
 @pytest.mark.parametrize(
     "raw",
     [
@@ -347,206 +298,6 @@ def test_hooks_and_type_that_disagree_are_refused(
     assert refused(body) == Deny(
         Reason.COMPRESSION, "ccm.hooks", "the hooks and the payload's type disagree"
     )
-
-
-# Compression
-
-
-def raw_deflate(data: bytes) -> bytes:
-    packer = zlib.compressobj(wbits=-15)
-    return packer.compress(data) + packer.flush()
-
-
-def gzip(data: bytes) -> bytes:
-    packer = zlib.compressobj(wbits=31)
-    return packer.compress(data) + packer.flush()
-
-
-def with_dictionary(data: bytes) -> bytes:
-    packer = zlib.compressobj(zdict=b"<Report/>")
-    return packer.compress(data) + packer.flush()
-
-
-STREAM = zlib.compress(ONE)
-
-
-@pytest.mark.parametrize(
-    "stream",
-    [
-        b"",
-        ONE,
-        STREAM[:-1],
-        STREAM[:-4],  # without its checksum
-        STREAM[:2],
-        STREAM[:-1] + bytes([STREAM[-1] ^ 1]),
-        STREAM + b"\0",
-        STREAM + b"\r\n",
-        STREAM + STREAM,
-        b"\0" + STREAM,
-        raw_deflate(ONE),
-        gzip(ONE),
-        with_dictionary(ONE),
-    ],
-)
-def test_a_payload_that_is_not_exactly_one_zlib_stream_is_refused(stream: bytes) -> None:
-    assert reason(ccm.raw_message(header(), stream)) is Reason.COMPRESSION
-
-
-def test_a_stream_cut_anywhere_is_refused() -> None:
-    stream = zlib.compress(utf16(documents.inventory_report(GUID, 2)))
-    for length in range(len(stream)):
-        assert reason(ccm.raw_message(header(), stream[:length])) is Reason.COMPRESSION
-
-
-def test_a_payload_is_inflated_to_the_limit_and_no_further() -> None:
-    xml = "<Report>" + "x" * 5_000 + "</Report>"
-    body = report(xml, trailing_crlf=False)
-    size = len(utf16(xml)) + 2
-    assert isinstance(read(body, size), CcmRequest)
-    assert reason(body, size - 1) is Reason.INFLATED_TOO_LARGE
-
-
-def test_a_bomb_is_refused() -> None:
-    packer = zlib.compressobj(9)
-    stream = b"".join([packer.compress(bytes(1_000_000)) for _ in range(50)]) + packer.flush()
-    assert len(stream) < 100_000
-    assert reason(ccm.raw_message(header(), stream)) is Reason.INFLATED_TOO_LARGE
-
-
-def test_a_bomb_that_is_cut_off_is_still_a_bomb() -> None:
-    stream = zlib.compress(bytes(LIMIT * 3))[:-10]
-    assert reason(ccm.raw_message(header(), stream)) is Reason.INFLATED_TOO_LARGE
-
-
-# The payload's text
-
-
-@pytest.mark.parametrize(
-    ("plain", "expected"),
-    [
-        (b"\x00\xd8" + utf16("x"), Reason.ENCODING),  # a high surrogate alone
-        (utf16("<a>") + b"\x00\xdc\x00\xd8" + utf16("</a>"), Reason.ENCODING),  # a swapped pair
-        (utf16("<a>") + b"\x00\xd8", Reason.ENCODING),
-        (b"<Report/>", Reason.ENCODING),  # nine bytes of ASCII
-        (b"<Reports/>", Reason.XML),  # ten, which are five letters nobody uses
-        ("<Report/>".encode("utf-16-be"), Reason.XML),
-        ("<Report/>".encode("utf-32-le"), Reason.XML),
-        (utf16("<Report>"), Reason.XML),
-        (utf16("<a/><b/>"), Reason.XML),
-        (utf16("<a>\0</a>"), Reason.XML),
-        (utf16("<a/>\0<b/>"), Reason.XML),
-        (utf16("text"), Reason.XML),
-        (utf16("\0"), Reason.XML),
-        (utf16("<!DOCTYPE a><a/>"), Reason.XML_DTD),
-        (utf16("<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///c:/x'>]><a>&x;</a>"), Reason.XML_DTD),
-        (utf16("<!DOCTYPE a [<!ENTITY % x SYSTEM 'http://x.example/'> %x;]><a/>"), Reason.XML_DTD),
-        (
-            utf16(
-                "<!DOCTYPE r [<!ENTITY a 'ha'><!ENTITY b '&a;&a;&a;'><!ENTITY c '&b;&b;&b;'>]>"
-                "<r>&c;</r>"
-            ),
-            Reason.XML_DTD,
-        ),
-    ],
-)
-def test_text_that_cannot_be_read_is_refused(plain: bytes, expected: Reason) -> None:
-    assert reason(sliced(plain, [(0, len(plain))])) is expected
-    whole = ccm.raw_message(header([(0, len(plain))], hooks=""), plain, inner_type=PLAIN)
-    assert reason(whole) is expected
-
-
-# Slices
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        'Offset="0" Length="22"',
-        'Offset="2" Length="20"',
-        'Offset="1" Length="18"',
-        'Offset="999999999" Length="20"',
-        'Offset="0" Length="999999999"',
-        'Offset="-2" Length="20"',
-        'Offset="0" Length="-1"',
-        'Offset="0x0" Length="20"',
-        'Offset="0" Length="+20"',
-        'Offset="0" Length=" 20"',
-        'Offset="0" Length="20.0"',
-        'Offset="0" Length="\u0662\u0660"',
-        'Offset="0" Length="\u00b2"',
-        'Offset="0" Length="0000000020"',
-        'Offset="0" Length=""',
-        'Offset="0"',
-        'Length="20"',
-        "",
-        'offset="0" length="20"',
-        'Offset="0" Length="0"',
-        'Offset="00" Length="20"',
-        'Offset="0" Length="020"',
-        'Offset="0" Length="20" offset="2"',
-        'Offset="0" Length="20" type="Http"',
-        'Offset="0" Length="20" Type="File"',
-    ],
-)
-def test_a_slice_that_is_not_of_the_payload_is_refused(body: str) -> None:
-    xml = HEADER.replace('Offset="0" Length="20"', body)
-    assert reason(ccm.raw_message(xml, zlib.compress(ONE))) is Reason.XML
-
-
-def test_a_slice_of_half_a_character_is_refused() -> None:
-    assert reason(sliced(ONE, [(0, 19)])) is Reason.ENCODING
-
-
-def test_a_slice_begins_with_a_whole_character() -> None:
-    # Shifted by a byte it would read well here, and differently where slices are of characters.
-    shifted = b"\0" + ONE + b"\0"
-    assert reason(sliced(shifted, [(1, 20)])) is Reason.XML
-
-
-def test_a_second_slice_is_held_to_the_same_rules() -> None:
-    assert isinstance(read(sliced(ONE + ONE, [(0, 20), (20, 20)])), CcmRequest)
-    assert reason(sliced(ONE + utf16("<!DOCTYPE a><a/>"), [(0, 20), (20, 32)])) is Reason.XML_DTD
-    assert reason(sliced(ONE, [(0, 20), (0, 22)])) is Reason.XML
-
-
-@pytest.mark.parametrize("hidden", ["<Hidden/>", "x", " ", "\t", "A\0"])
-@pytest.mark.parametrize("where", ["before", "between", "after"])
-def test_text_that_no_slice_covers_is_refused(hidden: str, where: str) -> None:
-    raw = utf16(hidden)
-    plain = {
-        "before": raw + ONE + ONE,
-        "between": ONE + raw + ONE,
-        "after": ONE + ONE + raw,
-    }[where]
-    first = len(raw) if where == "before" else 0
-    second = first + 20 + (len(raw) if where == "between" else 0)
-    denial = refused(sliced(plain, [(first, 20), (second, 20)]))
-    assert (denial.reason, denial.detail) == (
-        Reason.XML,
-        "text that no Body or Attachment covers",
-    )
-
-
-@pytest.mark.parametrize("padding", [b"", b"\0\0", b"\r\n", b"\0\0\r\n", b"\0" * 64, b"\0"])
-def test_what_no_slice_covers_may_be_padding(padding: bytes) -> None:
-    assert texts(accepted(sliced(ONE + padding, [(0, 18)]))) == ("<Report/>",)
-
-
-def test_there_are_only_so_many_slices() -> None:
-    def message(count: int) -> bytes:
-        return sliced(ONE * count, [(20 * index, 20) for index in range(count)])
-
-    assert isinstance(read(message(MAX_SLICES)), CcmRequest)
-    assert reason(message(MAX_SLICES + 1)) is Reason.XML
-
-
-def test_slices_may_not_make_one_payload_many_times_as_much_to_read() -> None:
-    plain = utf16("<a/>" + " " * 1_000 + "\0")
-    size = len(plain)
-    assert isinstance(read(sliced(plain, [(0, size), (0, size - 2)])), CcmRequest)
-    overlapping = [(0, size - 2 * step) for step in range(3)]
-    denial = refused(sliced(plain, overlapping))
-    assert (denial.reason, denial.detail) == (Reason.XML, "slices that overlap too much")
 
 
 # Algebra

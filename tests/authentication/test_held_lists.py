@@ -1,0 +1,306 @@
+"""Several lists of one authority: which one counts, and which takes another's place."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from ibcm_bridge.authentication.revocation import Lists, judge_revocation, lists_of, renew
+from ibcm_bridge.authentication.revocation_list import RevocationList, read_list
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.policy.trust import Trust
+from tests.authentication.revocation_lists import (
+    DAY,
+    ELSEWHERE,
+    HERE,
+    HOUR,
+    NOW,
+    Judge,
+    asked,
+    authority,
+    scope,
+)
+
+# Renewal
+
+
+@pytest.fixture
+def trust(pki: LabPki) -> Trust:
+    crls = (pki.crls()[0], pki.issuing_crl([], 5, this_update=NOW - HOUR))
+    return Trust((pki.root,), (pki.issuing,), crls)
+
+
+def held_number(pki: LabPki, lists: Lists) -> int | None:
+    found = lists.of(pki.issuing, pki.computer("pc9.corp.example").certificate)
+    return next((one.number for one in found if one.base_number is None), None)
+
+
+def test_a_newer_list_takes_the_place_of_the_one_held(pki: LabPki, trust: Trust) -> None:
+    newer = pki.issuing_crl([1], 6, this_update=NOW)
+    renewal = renew(lists_of(trust, NOW), trust, [("a.crl", newer)], NOW)
+    assert held_number(pki, renewal.lists) == 6
+    assert (len(renewal.renewed), renewal.problems) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda pki: pki.issuing_crl([], 4, this_update=NOW - DAY), "older than the one held"),
+        (lambda pki: pki.issuing_crl([], 6, this_update=NOW + HOUR), "not valid before"),
+        (lambda _: LabPki.make(now=NOW).issuing_crl([], 6, this_update=NOW), "not signed"),
+    ],
+)
+def test_a_worse_list_leaves_the_one_held(
+    pki: LabPki, trust: Trust, make: Callable[[LabPki], object], problem: str
+) -> None:
+    renewal = renew(lists_of(trust, NOW), trust, [("a.crl", make(pki))], NOW)  # type: ignore[list-item]
+    assert held_number(pki, renewal.lists) == 5
+    assert renewal.renewed == ()
+    (said,) = renewal.problems
+    assert said.startswith("a.crl: ")
+    assert problem in said
+    assert renewal.early is ("before" in problem)
+
+
+def test_the_same_list_again_is_no_news(pki: LabPki, trust: Trust) -> None:
+    again = [("a.crl", one) for one in trust.crls]
+    renewal = renew(lists_of(trust, NOW), trust, again, NOW)
+    assert (renewal.renewed, renewal.problems) == ((), ())
+
+
+def test_a_list_of_an_authority_that_a_client_sends_counts_for_that_one_only(
+    pki: LabPki, trust: Trust, computer: Credential
+) -> None:
+    credential, crl = pki.branch("pc7.branch.example")
+    renewal = renew(lists_of(trust, NOW), trust, [("b.crl", crl)], NOW)
+    path = [credential.certificate, *credential.issuers, pki.root]
+    assert judge_revocation(trust, renewal.lists, path, NOW) == ()
+    verdict = judge_revocation(trust, lists_of(trust, NOW), path, NOW)
+    assert isinstance(verdict, Deny)
+    assert verdict.reason is Reason.REVOCATION_UNKNOWN
+    # A list by the same name and another key says nothing of it.
+    _, other = LabPki.make(now=NOW).branch("pc7.branch.example")
+    forged = renew(lists_of(trust, NOW), trust, [("b.crl", other)], NOW)
+    verdict = judge_revocation(trust, forged.lists, path, NOW)
+    assert isinstance(verdict, Deny)
+    assert verdict.reason is Reason.REVOCATION_UNKNOWN
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize(("digest", "usable"), [("sha1", False), ("sha256", True)])
+def test_a_list_with_a_weak_signature_is_not_used(
+    pki: LabPki, tmp_path: Path, digest: str, usable: bool
+) -> None:
+    """As a certificate with one is not; only openssl's own command still makes one."""
+    (tmp_path / "ca.pem").write_bytes(pki.issuing.public_bytes(Encoding.PEM))
+    (tmp_path / "ca.key").write_bytes(
+        pki._issuing.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    (tmp_path / "index").write_text("")
+    (tmp_path / "cnf").write_text("[ca]\ndefault_ca=one\n[one]\ndatabase=index\n")
+    command = (
+        f"ca -gencrl -config cnf -cert ca.pem -keyfile ca.key -md {digest} -crldays 7 -out crl"
+    )
+    subprocess.run(["openssl", *command.split()], cwd=tmp_path, capture_output=True, check=True)
+    crl = x509.load_pem_x509_crl((tmp_path / "crl").read_bytes())
+    read = read_list(crl, [pki.issuing])
+    assert isinstance(read, RevocationList) is usable
+    if not usable:
+        assert str(read).endswith("is signed with sha1")
+
+
+# Several scopes of one authority
+
+
+COVERED = {
+    "a point": (
+        {"full_name": [x509.UniformResourceIdentifier("http://other.internet.example/x.crl")]},
+        "certificates that name the distribution point http://other.internet.example/x.crl",
+    ),
+    "authorities": ({"only_contains_ca_certs": True}, "certificates of authorities"),
+}
+
+
+@pytest.mark.parametrize(("said", "covered"), COVERED.values(), ids=COVERED)
+def test_a_list_of_another_scope_is_named_where_none_covers_a_certificate(
+    pki: LabPki, computer: Credential, said: dict[str, object], covered: str
+) -> None:
+    other = pki.issuing_crl([], 1, scope=scope(**said))
+    name = pki.issuing.subject.rfc4514_string()
+    for crls, detail in (
+        ((other,), f"no revocation list of {name} covers it: what is held covers only "),
+        ((), f"no revocation list of {name} (depth 0)"),
+    ):
+        trust = Trust((pki.root,), (pki.issuing,), crls)
+        path = [computer.certificate, pki.issuing, pki.root]
+        verdict = judge_revocation(trust, lists_of(trust, NOW), path, NOW)
+        assert isinstance(verdict, Deny)
+        assert verdict.reason is Reason.REVOCATION_UNKNOWN
+        assert verdict.detail == (f"{detail}{covered} (depth 0)" if crls else detail)
+    both = (other, pki.issuing_crl([], 2))
+    trust = Trust((pki.root,), (pki.issuing,), (*both, *pki.crls()))
+    assert judge_revocation(trust, lists_of(trust, NOW), path, NOW) == ()
+
+
+def test_a_delta_list_of_another_scope_adds_and_takes_nothing_back(
+    pki: LabPki, judge: Judge, serial: int
+) -> None:
+    here, full = scope(full_name=HERE), pki.issuing_crl([serial], 5)
+    other = pki.issuing_crl([], 6, base=3, removed=[serial], scope=here)
+    assert judge(full, other) is Reason.CERTIFICATE_REVOKED
+    assert judge(full, pki.issuing_crl([], 6, base=3, removed=[serial])) == ()
+    adding = pki.issuing_crl([serial], 6, base=3, scope=here)
+    assert judge(pki.issuing_crl([], 5), adding) is Reason.CERTIFICATE_REVOKED
+    # Numbers are counted within a scope (RFC 5280 §5.2.3): 9 of one is not later than 6 of another.
+    assert judge(pki.issuing_crl([], 9), adding) is Reason.CERTIFICATE_REVOKED
+
+
+def test_a_newer_list_of_another_scope_does_not_hide_what_is_revoked(
+    pki: LabPki, judge: Judge, serial: int
+) -> None:
+    full = pki.issuing_crl([serial], 5, this_update=NOW - HOUR)
+    newer = pki.issuing_crl([], 6, this_update=NOW, scope=scope(full_name=HERE))
+    assert judge(full, newer) is Reason.CERTIFICATE_REVOKED
+    assert judge(pki.issuing_crl([serial + 1], 5), newer) == ()
+    elsewhere = pki.issuing_crl([serial], 5, scope=scope(full_name=ELSEWHERE))
+    assert judge(elsewhere, newer) == ()
+    # Taken back within its own scope: by a delta list, or by the next list.
+    released = pki.issuing_crl([], 6, base=5, removed=[serial])
+    assert judge(full, released, newer) == ()
+    assert judge(full, pki.issuing_crl([], 6, this_update=NOW), newer) == ()
+
+
+def test_an_ended_list_does_not_count_where_a_newer_one_of_another_scope_does(
+    pki: LabPki, judge: Judge
+) -> None:
+    ended = pki.issuing_crl([], 5, this_update=NOW - DAY, next_update=NOW - HOUR)
+    newer = pki.issuing_crl([], 6, scope=scope(full_name=HERE))
+    assert judge(ended, newer) == ()
+    assert judge(ended) is Reason.REVOCATION_UNKNOWN
+
+
+def test_a_delta_list_that_has_ended_and_has_no_base_of_its_scope_leaves_it_unknown(
+    pki: LabPki, judge: Judge
+) -> None:
+    base = pki.issuing_crl([], 5, scope=scope(full_name=HERE))
+    ended = {"this_update": NOW - DAY, "next_update": NOW - HOUR}
+    assert judge(base, pki.issuing_crl([], 6, base=5, **ended)) is Reason.REVOCATION_UNKNOWN
+    assert judge(base, pki.issuing_crl([], 6, base=5)) == ()
+
+
+# Lists that begin later
+
+
+def test_a_list_that_begins_later_does_not_displace_one_of_another_scope(
+    pki: LabPki, judge: Judge, serial: int
+) -> None:
+    users = scope(only_contains_user_certs=True)
+    later = pki.issuing_crl([], 9, this_update=NOW + HOUR, scope=users)
+    assert judge(pki.issuing_crl([], 5), later) == ()
+    assert judge(later) is Reason.REVOCATION_UNKNOWN
+    assert judge(pki.issuing_crl([serial], 5), later) is Reason.CERTIFICATE_REVOKED
+    elsewhere = pki.issuing_crl([], 5, scope=scope(full_name=ELSEWHERE))
+    assert judge(elsewhere, later) is Reason.REVOCATION_UNKNOWN
+
+
+def test_what_a_list_that_begins_later_revokes_is_revoked_already(
+    pki: LabPki, judge: Judge, serial: int
+) -> None:
+    users = scope(only_contains_user_certs=True)
+    later = pki.issuing_crl([serial], 9, this_update=NOW + HOUR, scope=users)
+    assert judge(pki.issuing_crl([], 5), later) is Reason.CERTIFICATE_REVOKED
+
+
+def test_a_list_that_begins_later_takes_nothing_back(
+    pki: LabPki, judge: Judge, serial: int
+) -> None:
+    held = pki.issuing_crl([serial], 5)
+    late = {"this_update": NOW + HOUR}
+    release = pki.issuing_crl([], 6, base=5, removed=[serial], **late)
+    assert judge(held, release) is Reason.CERTIFICATE_REVOKED
+    assert judge(held, release, now=NOW + 2 * HOUR) == ()
+    # Nor does it replace a delta list of its scope.
+    users = scope(only_contains_user_certs=True)
+    delta = pki.issuing_crl([serial], 6, base=5, scope=users)
+    replacing = pki.issuing_crl([], 7, scope=users, **late)
+    good = pki.issuing_crl([], 5)
+    assert judge(good, delta, replacing) is Reason.CERTIFICATE_REVOKED
+    assert judge(good, delta, replacing, now=NOW + 2 * HOUR) == ()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_list_that_begins_later_gives_way_to_one_that_is_valid_in_any_order(
+    pki: LabPki, order: int
+) -> None:
+    trust = Trust((pki.root,), (pki.issuing,), ())
+    good = pki.issuing_crl([], 5)
+    later = pki.issuing_crl([], 9, this_update=NOW + HOUR)
+    renewal = renew(Lists(), trust, [("a.crl", good), ("b.crl", later)][::order], NOW)
+    assert held_number(pki, renewal.lists) == 5
+    assert renewal.early is True
+
+
+# Lists of authorities that only clients send
+
+
+def test_a_list_of_an_authority_that_a_client_sends_never_goes_back_either(
+    pki: LabPki, trust: Trust
+) -> None:
+    branch, of_branch = authority("Lab Branch CA", pki)
+    path = [of_branch, branch.certificate, pki.root]
+    serial = of_branch.serial_number
+    old = branch.crl([], 1, NOW - DAY, NOW + DAY)
+    revoking = branch.crl([serial], 2, NOW - HOUR, NOW + DAY)
+    first = renew(lists_of(trust, NOW), trust, [("b.crl", old)], NOW)
+    assert asked(trust, path, first.lists) == ()
+    second = renew(first.lists, trust, [("b.crl", revoking)], NOW)
+    assert second.problems == ()
+    assert asked(trust, path, second.lists) is Reason.CERTIFICATE_REVOKED
+    third = renew(second.lists, trust, [("b.crl", old)], NOW)
+    assert asked(trust, path, third.lists) is Reason.CERTIFICATE_REVOKED
+    (problem,) = third.problems
+    assert problem.startswith("b.crl: ")
+    assert "older than the one held" in problem
+    # A list that was released on, being newer, counts.
+    fourth = renew(third.lists, trust, [("b.crl", branch.crl([], 3, NOW, NOW + DAY))], NOW)
+    assert asked(trust, path, fourth.lists) == ()
+
+
+def test_lists_of_two_authorities_of_one_name_that_clients_send_are_both_held(
+    pki: LabPki, trust: Trust
+) -> None:
+    """As an authority renewed with another key has them: told apart by the key they name."""
+    lists = lists_of(trust, NOW)
+    paths = []
+    for hours in (2, 1):
+        branch, of_branch = authority("Lab Branch CA", pki)
+        crl = branch.crl([], 1, NOW - hours * HOUR, NOW + DAY)
+        renewal = renew(lists, trust, [("b.crl", crl)], NOW)
+        assert renewal.problems == ()
+        lists = renewal.lists
+        paths.append([of_branch, branch.certificate, pki.root])
+    assert [asked(trust, path, lists) for path in paths] == [(), ()]
+
+
+def test_a_list_of_another_authority_that_cannot_be_used_displaces_none(
+    pki: LabPki, trust: Trust
+) -> None:
+    branch, of_branch = authority("Lab Branch CA", pki)
+    path = [of_branch, branch.certificate, pki.root]
+    good = branch.crl([], 1, NOW - HOUR, NOW + DAY)
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+    unusable = branch.crl([], 2, NOW, NOW + DAY, extensions=[(odd, True)])
+    early = branch.crl([], 2, NOW + HOUR, NOW + DAY)
+    held = renew(lists_of(trust, NOW), trust, [("b.crl", good)], NOW).lists
+    for worse, said in ((unusable, "1.2.3.4"), (early, "not valid before")):
+        renewal = renew(held, trust, [("b.crl", worse)], NOW)
+        (problem,) = renewal.problems
+        assert said in problem
+        assert asked(trust, path, renewal.lists) == ()
