@@ -27,7 +27,7 @@ from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.addons.renewal.revocation_renewal import LOOK_SECONDS, RevocationRenewal
 from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.server import hook_dispatch
-from ibcm_bridge.addons.tls.held_trust import Clock, utc_now
+from ibcm_bridge.addons.tls.current_trust import Clock, utc_now
 from ibcm_bridge.inspection.engines import CompiledRules
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.policy import Policy

@@ -21,7 +21,7 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections
 from ibcm_bridge.addons.tls import client_leg
-from ibcm_bridge.addons.tls.held_trust import Clock, HeldTrust, utc_now
+from ibcm_bridge.addons.tls.current_trust import Clock, CurrentTrust, utc_now
 from ibcm_bridge.addons.tls.verification import Path
 from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
 from ibcm_bridge.authentication.client import admit_anonymous, authenticate, may_be_anonymous
@@ -45,13 +45,13 @@ class ClientAuthentication:
     ) -> None:
         self._connections = connections
         self._contexts: dict[int, SSL.Context] = {}
-        self._trusts: dict[int, HeldTrust] = {}
+        self._trusts: dict[int, CurrentTrust] = {}
         self._sent: dict[int, _Sent] = {}
-        self.held: list[tuple[str, HeldTrust]] = []
+        self.held: list[tuple[str, CurrentTrust]] = []
         """What is to be renewed, with the key of the policy file it is for."""
         for publication in publications:
             if publication.client_trust is not None:
-                held = HeldTrust(publication.client_trust, clock)
+                held = CurrentTrust(publication.client_trust, clock)
                 self._trusts[id(publication)] = held
                 self._sent[id(publication)] = _Sent(held)
                 self.held.append((f"{publication.name}: clients.trust", held))
@@ -150,7 +150,7 @@ class ClientAuthentication:
 class _Sent:
     """The authorities that only clients have shown us, by end-entity certificate."""
 
-    def __init__(self, held: HeldTrust) -> None:
+    def __init__(self, held: CurrentTrust) -> None:
         self._ours = {*held.trust.anchors, *held.trust.intermediates}
         self._paths: collections.OrderedDict[bytes, Path] = collections.OrderedDict()
 

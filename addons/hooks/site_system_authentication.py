@@ -15,7 +15,7 @@ from OpenSSL import SSL
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.layers.site_system_leg import LegServer
 from ibcm_bridge.addons.tls import site_system_leg
-from ibcm_bridge.addons.tls.held_trust import Clock, HeldTrust, utc_now
+from ibcm_bridge.addons.tls.current_trust import Clock, CurrentTrust, utc_now
 from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
 
 
@@ -29,11 +29,11 @@ class SiteSystemAuthentication:
         clock: Clock = utc_now,
     ) -> None:
         self._connections = connections
-        self.held: list[tuple[str, HeldTrust]] = []
+        self.held: list[tuple[str, CurrentTrust]] = []
         """What is to be renewed, with the key of the policy file it is for."""
         self._contexts: dict[tuple[int, TlsVersion], SSL.Context] = {}
         for publication in publications:
-            held = HeldTrust(publication.site_system_trust, clock)
+            held = CurrentTrust(publication.site_system_trust, clock)
             self.held.append((f"{publication.name}: site_systems.trust", held))
             for role in publication.directories.values():
                 highest = role.site_system.highest_tls

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import h11
 
-from ibcm_bridge.addons.tls.held_trust import HeldTrust
+from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.authentication.revocation import is_of_another, renew
 from ibcm_bridge.policy_file.crl_files import parse_crls
 
@@ -36,7 +36,7 @@ class Fetch:
         self.url = url
         self.file = folder / f"fetched-{hashlib.sha256(url.encode()).hexdigest()[:16]}.crl"
 
-    async def run(self, held: HeldTrust) -> str | None:
+    async def run(self, held: CurrentTrust) -> str | None:
         """Fetch once and keep what is good; what is wrong otherwise. Never raises."""
         try:
             async with asyncio.timeout(FETCH_SECONDS):
@@ -52,7 +52,7 @@ class Fetch:
             return f"cannot be fetched: {type(error).__name__}"
         return None
 
-    def _keep(self, data: bytes, held: HeldTrust) -> None:
+    def _keep(self, data: bytes, held: CurrentTrust) -> None:
         try:
             lists = parse_crls(data)
         except ValueError as error:

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from ibcm_bridge.addons.renewal.crl_fetch import Fetch
-from ibcm_bridge.addons.tls.held_trust import HeldTrust
+from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.authentication.revocation import Lists, Renewal, renew
 from ibcm_bridge.policy_file.crl_files import CrlFiles, Stamp, read_crl_files, stamp
 
@@ -33,7 +33,7 @@ class RevocationRenewal:
     """Keeps the lists of all trusts of a bridge current."""
 
     def __init__(
-        self, held: Sequence[tuple[str, HeldTrust]], look_seconds: float = LOOK_SECONDS
+        self, held: Sequence[tuple[str, CurrentTrust]], look_seconds: float = LOOK_SECONDS
     ) -> None:
         self._watches = [_Watch(where, one) for where, one in held]
         self._look_seconds = look_seconds
@@ -69,7 +69,7 @@ class RevocationRenewal:
 class _Watch:
     """One trust and what was last seen of its sources."""
 
-    def __init__(self, where: str, held: HeldTrust) -> None:
+    def __init__(self, where: str, held: CurrentTrust) -> None:
         self.where = where
         self.held = held
         self._stamp: Stamp | None = None
@@ -121,7 +121,7 @@ class _Watch:
 
 
 def _read_again(
-    held: HeldTrust, before: Stamp | None
+    held: CurrentTrust, before: Stamp | None
 ) -> tuple[Stamp | None, Renewal | None, list[str]]:
     sources = held.trust.revocation.sources
     seen = stamp(sources)
@@ -133,7 +133,7 @@ def _read_again(
     return None if renewal.early else seen, renewal, [*files.problems, *renewal.problems]
 
 
-def _dates(held: HeldTrust, now: datetime.datetime) -> Iterator[str]:
+def _dates(held: CurrentTrust, now: datetime.datetime) -> Iterator[str]:
     lists: Lists = held.lists
     revocation = held.trust.revocation
     for one in lists.held.values():

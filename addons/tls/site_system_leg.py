@@ -8,7 +8,7 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls.alerts import ALERTS
 from ibcm_bridge.addons.tls.context import leg_context, lib
-from ibcm_bridge.addons.tls.held_trust import HeldTrust
+from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.addons.tls.verification import Path
 from ibcm_bridge.addons.tls.verify_callback import REVOKED, openssl_words, verify_with
 from ibcm_bridge.authentication.certificate import CertificateFacts
@@ -25,7 +25,7 @@ _SAID_ERRORS: dict[Reason, int] = {
 
 
 def site_system_leg_context(
-    credential: Credential, held: HeldTrust, highest: TlsVersion = TlsVersion.TLS_1_3
+    credential: Credential, held: CurrentTrust, highest: TlsVersion = TlsVersion.TLS_1_3
 ) -> SSL.Context:
     """A client-side context that presents the bridge's certificate and verifies the peer's.
 

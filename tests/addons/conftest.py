@@ -46,7 +46,7 @@ from ibcm_bridge.addons.layers import site_system_leg
 from ibcm_bridge.addons.layers.exchange import ExchangeLayer
 from ibcm_bridge.addons.layers.tls_ending import CutOff
 from ibcm_bridge.addons.run import serve
-from ibcm_bridge.addons.tls.held_trust import utc_now
+from ibcm_bridge.addons.tls.current_trust import utc_now
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.lab.pki.authorities import LabPki

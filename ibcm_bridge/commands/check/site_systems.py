@@ -24,7 +24,7 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons.engines.clamav import ClamAvEngine, described
 from ibcm_bridge.addons.tls import site_system_leg
-from ibcm_bridge.addons.tls.held_trust import HeldTrust
+from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.engines import EngineError
@@ -201,7 +201,7 @@ def _greet(
 
     context = site_system_leg.site_system_leg_context(
         publication.site_system_credential,
-        HeldTrust(publication.site_system_trust),
+        CurrentTrust(publication.site_system_trust),
         site_system.highest_tls,
     )
     context.set_info_callback(note)

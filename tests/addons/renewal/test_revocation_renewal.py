@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ibcm_bridge.addons.renewal import crl_fetch
 from ibcm_bridge.addons.renewal.crl_fetch import Fetch
 from ibcm_bridge.addons.renewal.revocation_renewal import RevocationRenewal, stopped
-from ibcm_bridge.addons.tls.held_trust import HeldTrust
+from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.policy.trust import CrlFetch, Revocation, Trust
@@ -48,7 +48,7 @@ class Held:
 
     pki: LabPki
     folder: Path
-    trust: HeldTrust
+    trust: CurrentTrust
     renewal: RevocationRenewal
 
     def look(self) -> None:
@@ -72,7 +72,7 @@ def held(pki: LabPki, now: datetime, tmp_path: Path) -> Held:
     write(tmp_path / "root.crl", root)
     write(tmp_path / "issuing.crl", issuing)
     revocation = Revocation(sources=(tmp_path,), warn_before=timedelta(days=1))
-    trust = HeldTrust(Trust((pki.root,), (pki.issuing,), (root, issuing), revocation))
+    trust = CurrentTrust(Trust((pki.root,), (pki.issuing,), (root, issuing), revocation))
     one = Held(pki, tmp_path, trust, RevocationRenewal([("a: clients.trust", trust)]))
     one.look()
     return one
@@ -367,7 +367,7 @@ def test_a_bridge_fetches_by_itself_from_the_start(
     }
     urls = (f"{publisher.url}/root.crl", f"{publisher.url}/issuing.crl")
     revocation = Revocation(sources=(tmp_path,), fetch=CrlFetch(urls, HOUR, tmp_path))
-    trust = HeldTrust(Trust((pki.root,), (pki.issuing,), (), revocation))
+    trust = CurrentTrust(Trust((pki.root,), (pki.issuing,), (), revocation))
 
     async def run_until_held() -> None:
         task = asyncio.create_task(RevocationRenewal([("a", trust)], 0.01).run())

@@ -19,7 +19,7 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons.layers.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from ibcm_bridge.addons.tls import site_system_leg
-from ibcm_bridge.addons.tls.held_trust import HeldTrust
+from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.policy.publications import TlsVersion
 from ibcm_bridge.site_system_leg.origination import LegTls, Origination
 
@@ -35,7 +35,7 @@ class Wire:
     def __init__(self, lab: Lab, context: Any) -> None:
         publication: Any = lab.policy.listeners[0].publications["bridge.internet.example"]  # type: ignore[union-attr]
         self.client_context = site_system_leg.site_system_leg_context(
-            publication.site_system_credential, HeldTrust(publication.site_system_trust)
+            publication.site_system_credential, CurrentTrust(publication.site_system_trust)
         )
         server_context = SSL.Context(SSL.TLS_SERVER_METHOD)
         server_context.set_max_proto_version(SSL.TLS1_2_VERSION)

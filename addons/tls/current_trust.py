@@ -1,4 +1,4 @@
-"""A trust as it is held while the bridge runs: with the newest revocation lists."""
+"""A trust while the bridge runs: with the newest revocation lists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def utc_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-class HeldTrust:
+class CurrentTrust:
     """Answers for the authorities of one leg; `lists` is replaced as a whole when renewed."""
 
     def __init__(self, trust: Trust, clock: Clock = utc_now) -> None:
