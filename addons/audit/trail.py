@@ -21,6 +21,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
 from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.authentication.client import AuthenticatedClient
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.policy import WhenUnwritable
@@ -158,7 +159,7 @@ def of_tunnel(ended: EndedTunnel) -> audit.Record:
         record[audit.DETAIL] = ended.error
         record[audit.NOTE] = audit.TUNNEL_NOTE
     else:
-        unreachable = Deny(Reason.SITE_SYSTEM_UNREACHABLE, "site_system", ended.error or "")
+        unreachable = Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, ended.error or "")
         record.update(audit.denial_fields(unreachable))
     record[audit.BYTES_IN] = ended.bytes_from_client
     record[audit.BYTES_OUT] = ended.bytes_to_client
@@ -178,7 +179,7 @@ def of_exchange(exchange: Exchange) -> audit.Record:
         record |= audit.approved_fields(decision, exchange.observed)
     else:
         # Whoever left before a decision was made was not allowed anything.
-        gone = Deny(Reason.BODY_INCOMPLETE, "exchange", "the client left before a decision")
+        gone = Deny(Reason.BODY_INCOMPLETE, rules.EXCHANGE, "the client left before a decision")
         record.update(audit.denial_fields(decision if isinstance(decision, Deny) else gone))
     if exchange.authorized is not None:
         record.setdefault(audit.RULE, exchange.authorized.rule)

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from ibcm_bridge.addons.engines.content_engines import EngineSetup
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.readers import look
@@ -60,7 +61,7 @@ def _seen(subject: Subject, engines: Sequence[ContentEngine]) -> Findings | Deny
         whole = _with_object(subject)
     except SpoolError:
         # Its client may have cancelled it: no reason to end, nor to start another worker.
-        return Deny(Reason.UPLOAD_UNAVAILABLE, "uploads.spool", "the whole cannot be read")
+        return Deny(Reason.UPLOAD_UNAVAILABLE, rules.UPLOADS_SPOOL, "the whole cannot be read")
     return look(whole, engines)
 
 

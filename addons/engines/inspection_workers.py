@@ -23,6 +23,7 @@ from typing import Self
 
 from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.addons.engines.inspection_worker import framed
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.reports import (
     MAX_LINE,
@@ -212,4 +213,4 @@ class _Worker:
 
 
 def _too_many(detail: str) -> Deny:
-    return Deny(Reason.OVERLOADED, "limits.inspection_workers", detail)
+    return Deny(Reason.OVERLOADED, rules.LIMITS_INSPECTION_WORKERS, detail)

@@ -13,6 +13,7 @@ from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.authentication.client import Client
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Standing
@@ -61,7 +62,7 @@ class ClientIdentity:
                 if not _is_bound(again):
                     decided = again
         except RegistryError as error:
-            decided = Deny(Reason.IDENTITY_UNAVAILABLE, "messages.bindings", str(error)[:200])
+            decided = Deny(Reason.IDENTITY_UNAVAILABLE, rules.MESSAGES_BINDINGS, str(error)[:200])
         exchange.decision = decided
 
     def reply_collected(self, flow: HTTPFlow) -> None:

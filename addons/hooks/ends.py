@@ -16,6 +16,7 @@ from mitmproxy.tls import TlsData
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
 from ibcm_bridge.addons.events import Defect, Ended, EndedTunnel, RefusedConnection, Watcher
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 
 TURNED_AWAY_SECONDS = 1.0
@@ -49,7 +50,7 @@ class Ends:
         if now - self._turned_away_at < TURNED_AWAY_SECONDS:
             return
         detail = f"{self._turned_away} turned away since the last record of this kind"
-        denial = Deny(Reason.TOO_MANY_CONNECTIONS, "limits.connections", detail)
+        denial = Deny(Reason.TOO_MANY_CONNECTIONS, rules.LIMITS_CONNECTIONS, detail)
         self.connection_refused(RefusedConnection(connection, denial))
         self._turned_away, self._turned_away_at = 0, now
 
@@ -65,7 +66,7 @@ class Ends:
     def defect(self, defect: Defect) -> None:
         """The bridge failed: what was under way ends by that, unless it has ended."""
         connection = self._connections.of(defect.client)
-        denial = Deny(Reason.BRIDGE_DEFECT, defect.where, defect.kind)
+        denial = Deny(Reason.BRIDGE_DEFECT, rules.DEFECT_IN.of(defect.where), defect.kind)
         exchange = connection.exchange
         if exchange is None:
             self.connection_refused(RefusedConnection(connection, denial))
@@ -93,6 +94,7 @@ def _why_failed(record: ConnectionRecord, error: str | None) -> Deny:
         return record.handshake_refusal
     if error is not None and "peer did not return a certificate" in error:
         # As `authentication.admit_anonymous` names it, where there is a publication to name.
-        rule = f"{record.publication.name}.clients" if record.publication else "clients"
+        publication = record.publication
+        rule = rules.CLIENTS_OF.of(publication.name) if publication else rules.CLIENTS
         return Deny(Reason.CERTIFICATE_MISSING, rule, "no certificate was presented")
-    return Deny(Reason.HANDSHAKE_FAILED, "listener.tls", (error or "")[:200])
+    return Deny(Reason.HANDSHAKE_FAILED, rules.LISTENER_TLS, (error or "")[:200])

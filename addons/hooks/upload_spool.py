@@ -21,6 +21,7 @@ from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.authentication.client import AuthenticatedClient
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.policy import UploadRules
@@ -122,7 +123,7 @@ class UploadSpool:
                 return None
             if not said.session:
                 detail = "a session without an id"
-                return Deny(Reason.SITE_SYSTEM_RESPONSE, "uploads.bits-session-id", detail)
+                return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.UPLOADS_SESSION_ID, detail)
             return self._spool.begin(sender, said.session)
 
         if (refusal := await self._asked(follow)) is not None:
@@ -133,7 +134,7 @@ class UploadSpool:
             return await asyncio.get_running_loop().run_in_executor(self._thread, question)
         except SpoolError as error:
             logger.error("uploads cannot be kept: %s", error)
-            return Deny(Reason.UPLOAD_UNAVAILABLE, "uploads.spool", str(error)[:200])
+            return Deny(Reason.UPLOAD_UNAVAILABLE, rules.UPLOADS_SPOOL, str(error)[:200])
 
     def _remove(self) -> None:
         if self._temporary is not None:

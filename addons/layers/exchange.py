@@ -43,6 +43,7 @@ from ibcm_bridge.addons.layers.passing import ConnectionEnded
 from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.addons.layers.site_system_leg import Closed
 from ibcm_bridge.addons.layers.tls_ending import CutOff
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
@@ -194,16 +195,18 @@ class ExchangeLayer(ForwardingLayer):
         while (end := self._received.find(b"\r\n\r\n", 0, limit + 4)) < 0:
             if len(self._received) > limit:
                 raise Refused(
-                    Deny(Reason.HEAD_TOO_LARGE, "limits.request_head", f"more than {limit} bytes")
+                    Deny(
+                        Reason.HEAD_TOO_LARGE, rules.LIMITS_REQUEST_HEAD, f"more than {limit} bytes"
+                    )
                 )
             # RFC 9112 §2.2 would have us ignore an empty line before the request line; no client
             # of ConfigMgr sends one. And a head with bare LFs would never end in CRLF CRLF: there
             # is no need to wait for the deadline to say so.
             if b"\n\n" in self._received or self._received.startswith((b"\n", b"\r\n")):
                 raise Refused(
-                    Deny(Reason.MALFORMED_HEAD, "head.line-end", "a bare LF or an empty line")
+                    Deny(Reason.MALFORMED_HEAD, rules.HEAD_LINE_END, "a bare LF or an empty line")
                 )
-            yield from self._more_from_client("limits.head_seconds")
+            yield from self._more_from_client(rules.LIMITS_HEAD_SECONDS)
         raw = bytes(self._received[: end + 4])
         del self._received[: end + 4]
         self._taken = len(raw)
@@ -223,7 +226,7 @@ class ExchangeLayer(ForwardingLayer):
             yield commands.SendData(self.context.client, b"HTTP/1.1 100 Continue\r\n\r\n")
         yield from self.deadline.move(self._limits.body_seconds)
         while len(self._received) < length:
-            yield from self._more_from_client("limits.body_seconds", length)
+            yield from self._more_from_client(rules.LIMITS_BODY_SECONDS, length)
         self.deadline.lift()
         body = bytes(self._received[:length])
         del self._received[:length]
@@ -238,11 +241,11 @@ class ExchangeLayer(ForwardingLayer):
         if isinstance(exchange.decision, Deny):
             raise Refused(exchange.decision)
         if not isinstance(exchange.decision, Authorized):
-            raise Refused(Deny(Reason.BRIDGE_DEFECT, "exchange", "the head was not decided on"))
+            raise Refused(Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE, "the head was not decided on"))
 
     # Waiting
 
-    def _more_from_client(self, rule: str, announced: int = 0) -> Steps[None]:
+    def _more_from_client(self, rule: rules.Rule, announced: int = 0) -> Steps[None]:
         item = yield None
         if isinstance(item, events.DataReceived):
             self._received += item.data

@@ -25,6 +25,7 @@ from ibcm_bridge.addons.layers.display import shown_response
 from ibcm_bridge.addons.layers.passing import PassingLayer
 from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.addons.layers.site_system_leg import Closed, Opened, Received, SiteSystemLeg
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection.response import ReplyFindings, unreadable_head
@@ -165,7 +166,9 @@ class ForwardingLayer(PassingLayer):
         if isinstance(exchange.decision, Deny):
             raise Refused(exchange.decision)
         if not isinstance(exchange.findings, ReplyFindings):
-            raise Refused(Deny(Reason.BRIDGE_DEFECT, "exchange", "the answer was not decided on"))
+            raise Refused(
+                Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE, "the answer was not decided on")
+            )
 
     def _open_leg(self, terms: Origination) -> Steps[SiteSystemLeg]:
         # Two roles may name one site system and differ in what they demand of it.
@@ -199,7 +202,7 @@ class ForwardingLayer(PassingLayer):
             error, failure = item.error, leg.verification_failure
             if failure is not None and terms.tls is not None:
                 error = f"cannot be verified as {terms.tls.verify_name}: {failure}"
-            raise Refused(Deny(reason, "site_system", f"{terms.server_name}: {error}"))
+            raise Refused(Deny(reason, rules.SITE_SYSTEM, f"{terms.server_name}: {error}"))
         return leg
 
     def _read_response_head(
@@ -228,7 +231,7 @@ class ForwardingLayer(PassingLayer):
                 # h11 tells an unfinished head from a connection closed without one.
                 reader.receive_data(b"")
             elif isinstance(item, events.Wakeup):
-                silent = Deny(Reason.SITE_SYSTEM_SLOW, "limits.response_seconds", "no response")
+                silent = Deny(Reason.SITE_SYSTEM_SLOW, rules.LIMITS_RESPONSE_SECONDS, "no response")
                 raise Refused(silent)
         self.deadline.lift()
         if isinstance(response, Deny):

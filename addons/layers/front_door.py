@@ -25,6 +25,7 @@ from ibcm_bridge.addons.layers.exchange import ExchangeLayer
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.tls.alerts import alert_record
 from ibcm_bridge.authentication.client import admit_anonymous
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
@@ -72,7 +73,9 @@ class FrontDoorLayer(Layer):
         if data[0] != _TLS_HANDSHAKE:
             return (yield from self._refuse_plaintext())
         if len(data) >= _ENOUGH_TO_TELL and not starts_like_tls_record(data):
-            return (yield from self._refuse(Deny(Reason.NOT_TLS, "listener", "not a TLS record")))
+            return (
+                yield from self._refuse(Deny(Reason.NOT_TLS, rules.LISTENER, "not a TLS record"))
+            )
         # The limit holds for a ClientHello that comes all at once, too.
         within = data[: self._limits.client_hello]
         whole = is_whole(within)
@@ -81,14 +84,16 @@ class FrontDoorLayer(Layer):
         if not whole:
             if len(data) > self._limits.client_hello:
                 size = f"more than {self._limits.client_hello} bytes"
-                too_large = Deny(Reason.CLIENT_HELLO_TOO_LARGE, "limits.client_hello", size)
+                too_large = Deny(Reason.CLIENT_HELLO_TOO_LARGE, rules.LIMITS_CLIENT_HELLO, size)
                 yield from self._refuse(too_large)
             return None
         try:
             hello = tls.parse_client_hello(within)
             facts = ClientHelloFacts(hello.sni if hello is not None else None)
         except (ValueError, EOFError):
-            return (yield from self._refuse(Deny(Reason.NOT_TLS, "listener", "not a ClientHello")))
+            return (
+                yield from self._refuse(Deny(Reason.NOT_TLS, rules.LISTENER, "not a ClientHello"))
+            )
         self._connection.server_name = facts.server_name
         publication = route(self._connection.listener, facts)
         if isinstance(publication, Deny):
@@ -111,7 +116,9 @@ class FrontDoorLayer(Layer):
     def _decide_plaintext(self, listener: PlaintextListener, data: bytes) -> CommandGenerator[None]:
         """HTTP to HTTP, for the one publication of the listener (VERB-FSP)."""
         if data[0] == _TLS_HANDSHAKE:
-            tls_here = Deny(Reason.TLS_ON_PLAINTEXT, "listener.plaintext", "TLS on an HTTP port")
+            tls_here = Deny(
+                Reason.TLS_ON_PLAINTEXT, rules.LISTENER_PLAINTEXT, "TLS on an HTTP port"
+            )
             return (yield from self._refuse(tls_here))
         client = admit_anonymous(listener.publication)
         if isinstance(client, Deny):
@@ -131,12 +138,12 @@ class FrontDoorLayer(Layer):
     def _time_is_up(self) -> CommandGenerator[None]:
         if self._closed:
             return
-        late = Deny(Reason.TOO_SLOW, "limits.handshake_seconds", "no handshake in time")
+        late = Deny(Reason.TOO_SLOW, rules.LIMITS_HANDSHAKE_SECONDS, "no handshake in time")
         yield ConnectionRefusedHook(RefusedConnection(self._connection, late))
         yield from self._close()
 
     def _refuse_plaintext(self) -> CommandGenerator[None]:
-        plaintext = Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port")
+        plaintext = Deny(Reason.PLAINTEXT, rules.LISTENER_TLS, "plaintext on a TLS port")
         yield ConnectionRefusedHook(RefusedConnection(self._connection, plaintext))
         answer = response_bytes(plaintext, self._connection.reference)
         yield commands.SendData(self.context.client, answer)

@@ -15,6 +15,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
 from ibcm_bridge.addons.layers.procedure import Item, ProcedureLayer, Steps
 from ibcm_bridge.addons.layers.site_system_leg import Closed, Received
 from ibcm_bridge.authentication.client import AnonymousClient
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.inspection.response import MAX_REPLY, unreadable
 from ibcm_bridge.policy.policy import Limits
@@ -128,7 +129,7 @@ class PassingLayer(ProcedureLayer):
             self._received += item.data
             if len(self._received) > MAX_AHEAD:
                 ahead = f"more than {MAX_AHEAD} bytes"
-                raise Refused(Deny(Reason.PIPELINED, "exchange.ahead", ahead))
+                raise Refused(Deny(Reason.PIPELINED, rules.EXCHANGE_AHEAD, ahead))
             self._hold()
 
     def _hold(self, announced: int = 0) -> None:
@@ -136,7 +137,7 @@ class PassingLayer(ProcedureLayer):
         held = self._taken + max(announced, len(self._received))
         if not self._has_room(announced):
             detail = f"{held} bytes are more than there is room for"
-            raise Refused(Deny(Reason.OVERLOADED, "limits.held_bytes", detail))
+            raise Refused(Deny(Reason.OVERLOADED, rules.LIMITS_HELD_BYTES, detail))
 
     def _has_room(self, announced: int = 0) -> bool:
         """Count what is kept; False where that is too much."""

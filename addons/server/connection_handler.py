@@ -36,6 +36,7 @@ from mitmproxy.utils import asyncio_utils
 from ibcm_bridge.addons.connections import Connections, exchange_of
 from ibcm_bridge.addons.events import Defect, DefectHook
 from ibcm_bridge.addons.server.hook_dispatch import Hook, Hooks
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
 
@@ -79,7 +80,7 @@ def current_runtime() -> Runtime:
 
 
 def _withdraw_request(data: HTTPFlow) -> None:
-    exchange_of(data).decision = Deny(Reason.BRIDGE_DEFECT, "hook", "a hook raised")
+    exchange_of(data).decision = Deny(Reason.BRIDGE_DEFECT, rules.HOOK, "a hook raised")
 
 
 def _withdraw_tls(data: TlsData) -> None:
