@@ -11,7 +11,8 @@ from OpenSSL import SSL
 from ibcm_bridge.addons.tls.alerts import ALERTS
 from ibcm_bridge.addons.tls.context import ffi, leg_context, lib
 from ibcm_bridge.addons.tls.site_system_leg import VERSIONS
-from ibcm_bridge.addons.tls.verify_callback import ALERT_ERRORS, Judge, Note, verify_with
+from ibcm_bridge.addons.tls.verify_callback import ALERT_ERRORS, Judge, Note, Terms, verify_with
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.policy.publications import TlsVersion
 from ibcm_bridge.policy.trust import Credential, Trust
 
@@ -21,6 +22,8 @@ Alerted = Callable[[SSL.Connection, str], None]
 SESSION_SECONDS = 3_600
 """How long a session can be resumed; RFC 8446 §4.6.1 allows a week. The client is verified again
 each time, so this bounds only how long OpenSSL keeps it."""
+
+_TERMS = Terms(rules.CLIENTS_TRUST, rules.CLIENTS, ALERT_ERRORS)
 
 
 def client_leg_context(
@@ -58,7 +61,7 @@ def client_leg_context(
             for authority in (*asked.intermediates, *asked.anchors):
                 context.add_client_ca(authority)
         mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
-        verify_with(context, mode, judge, note, ALERT_ERRORS)
+        verify_with(context, mode, judge, note, _TERMS)
     _report_alerts(context, alerted)
     return context
 

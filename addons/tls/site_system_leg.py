@@ -10,18 +10,23 @@ from ibcm_bridge.addons.tls.alerts import ALERTS
 from ibcm_bridge.addons.tls.context import leg_context, lib
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.addons.tls.verification import Path
-from ibcm_bridge.addons.tls.verify_callback import REVOKED, openssl_words, verify_with
+from ibcm_bridge.addons.tls.verify_callback import REVOKED, Terms, openssl_words, verify_with
 from ibcm_bridge.authentication.certificate import CertificateFacts
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import TlsVersion
 from ibcm_bridge.policy.trust import Credential
 
-_SAID_ERRORS: dict[Reason, int] = {
-    # On the site-system leg they are for our own operator, where mitmproxy tells them.
-    Reason.CERTIFICATE_REVOKED: REVOKED,
-    Reason.REVOCATION_UNKNOWN: 3,  # X509_V_ERR_UNABLE_TO_GET_CRL
-    Reason.CERTIFICATE_WEAK: 66,  # X509_V_ERR_EE_KEY_TOO_SMALL
-}
+_TERMS = Terms(
+    rules.SITE_SYSTEM_TRUST,
+    rules.SITE_SYSTEM,
+    {
+        # On the site-system leg they are for our own operator, where mitmproxy tells them.
+        Reason.CERTIFICATE_REVOKED: REVOKED,
+        Reason.REVOCATION_UNKNOWN: 3,  # X509_V_ERR_UNABLE_TO_GET_CRL
+        Reason.CERTIFICATE_WEAK: 66,  # X509_V_ERR_EE_KEY_TOO_SMALL
+    },
+)
 
 
 def site_system_leg_context(
@@ -41,7 +46,7 @@ def site_system_leg_context(
 
     context = leg_context(SSL.TLS_CLIENT_METHOD, credential, held.trust)
     context.set_max_proto_version(VERSIONS[highest])
-    verify_with(context, SSL.VERIFY_PEER, _judge, _note_refusal, _SAID_ERRORS)
+    verify_with(context, SSL.VERIFY_PEER, _judge, _note_refusal, _TERMS)
     lib.SSL_CTX_set_post_handshake_auth(context._context, 1)
     context.set_info_callback(note_alert_received)
     return context

@@ -15,8 +15,9 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from ibcm_bridge.authentication.certification_path import judge_path
-from ibcm_bridge.authentication.revocation import RULE, Lists, Notes, lists_of
+from ibcm_bridge.authentication.revocation import Lists, Notes, lists_of
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.policy.trust import Trust
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
@@ -41,9 +42,9 @@ REASONS: dict[int, Reason] = {
 }
 
 
-def refused_by_openssl(number: int, depth: int, text: str) -> Deny:
-    """One of OpenSSL's verification errors as a refusal."""
-    return Deny(REASONS.get(number, Reason.CERTIFICATE_INVALID), RULE, f"{text} (depth {depth})")
+def refused_by_openssl(rule: Rule, number: int, depth: int, text: str) -> Deny:
+    """One of OpenSSL's verification errors as a refusal, by the rule of that leg's trust."""
+    return Deny(REASONS.get(number, Reason.CERTIFICATE_INVALID), rule, f"{text} (depth {depth})")
 
 
 def fill_store(store: crypto.X509Store, trust: Trust) -> None:
@@ -93,7 +94,7 @@ def _verify(
         path = crypto.X509StoreContext(store, leaf, others).get_verified_chain()
     except crypto.X509StoreContextError as error:
         number, depth, text = error.errors
-        return refused_by_openssl(number, depth, text)
+        return refused_by_openssl(trust.rule, number, depth, text)
     lists = lists_of(trust, now) if lists is None else lists
     return judge_path(trust, lists, [one.to_cryptography() for one in path], now)
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from OpenSSL import SSL
@@ -33,7 +34,9 @@ from ibcm_bridge.addons.tls.verification import (
     refused_by_openssl,
 )
 from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 
 # Error numbers of X509_verify_cert, see `verification.REASONS`.
 UNSPECIFIED = 1
@@ -53,6 +56,18 @@ ALERT_ERRORS: dict[Reason, int] = {
     Reason.CERTIFICATE_INVALID: REFUSED_NAME,
     Reason.BRIDGE_DEFECT: UNSPECIFIED,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How one leg refuses a certificate."""
+
+    trust: Rule
+    """Refuses a path."""
+    certificate: Rule
+    """Refuses a certificate that cannot be read."""
+    errors: Mapping[Reason, int]
+    """OpenSSL's error for each reason of a judge."""
 
 
 Judge = Callable[[SSL.Connection, Path, CertificateFacts], Deny | None]
@@ -79,16 +94,14 @@ def _explained(number: int, facts: CertificateFacts) -> str:
     return openssl_words(number)
 
 
-def verify_with(
-    context: SSL.Context, mode: int, judge: Judge, note: Note, errors: Mapping[Reason, int]
-) -> None:
+def verify_with(context: SSL.Context, mode: int, judge: Judge, note: Note, terms: Terms) -> None:
     def _verify(preverified: int, store_context: Any) -> int:
         try:
-            return _judge_certificate(preverified, store_context, judge, note, errors)
+            return _judge_certificate(preverified, store_context, judge, note, terms)
         except BaseException as error:  # an exception must not reach OpenSSL
             lib.X509_STORE_CTX_set_error(store_context, UNSPECIFIED)
             with contextlib.suppress(BaseException):
-                defect = Deny(Reason.BRIDGE_DEFECT, "tls.verify", type(error).__name__)
+                defect = Deny(Reason.BRIDGE_DEFECT, rules.TLS_VERIFY, type(error).__name__)
                 note(_connection(store_context), None, defect)
             return 0
 
@@ -99,7 +112,7 @@ def verify_with(
 
 
 def _judge_certificate(
-    preverified: int, store_context: Any, judge: Judge, note: Note, errors: Mapping[Reason, int]
+    preverified: int, store_context: Any, judge: Judge, note: Note, terms: Terms
 ) -> int:
     connection = _connection(store_context)
     error: int = lib.X509_STORE_CTX_get_error(store_context)
@@ -113,9 +126,11 @@ def _judge_certificate(
         facts, path = None, []
     if facts is None:
         # OpenSSL reads what the stricter parser does not; nothing more can be said of it.
-        denial = Deny(Reason.CERTIFICATE_INVALID, "clients", "the certificate cannot be read")
+        denial = Deny(
+            Reason.CERTIFICATE_INVALID, terms.certificate, "the certificate cannot be read"
+        )
     elif not preverified:
-        denial = refused_by_openssl(error, depth, _explained(error, facts))
+        denial = refused_by_openssl(terms.trust, error, depth, _explained(error, facts))
     else:
         judged = judge(connection, path, facts)
         if judged is None:
@@ -123,7 +138,7 @@ def _judge_certificate(
             return 1
         denial = judged
     note(connection, facts, denial)
-    alert_error = errors.get(denial.reason, REFUSED_NAME if preverified else error)
+    alert_error = terms.errors.get(denial.reason, REFUSED_NAME if preverified else error)
     lib.X509_STORE_CTX_set_error(store_context, alert_error)
     return 0
 

@@ -23,7 +23,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import MD5, SHA1
 
-from ibcm_bridge.authentication.revocation import RULE, Lists, Notes, judge_revocation
+from ibcm_bridge.authentication.revocation import Lists, Notes, judge_revocation
 from ibcm_bridge.authentication.revocation_list import MALFORMED
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.trust import Trust
@@ -45,10 +45,10 @@ def judge_path(
         # Nobody relies on the signature of an anchor: it is trusted as it is.
         weakness = weak_key(certificate) or (None if is_anchor else weak_signature(certificate))
         if weakness is not None:
-            return Deny(Reason.CERTIFICATE_WEAK, RULE, f"{weakness} (depth {depth})")
+            return Deny(Reason.CERTIFICATE_WEAK, trust.rule, f"{weakness} (depth {depth})")
         malformed = malformation(certificate, issues=depth > 0)
         if malformed is not None:
-            return Deny(Reason.CERTIFICATE_INVALID, RULE, f"{malformed} (depth {depth})")
+            return Deny(Reason.CERTIFICATE_INVALID, trust.rule, f"{malformed} (depth {depth})")
     return judge_revocation(trust, lists, path, now)
 
 

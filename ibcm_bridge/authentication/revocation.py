@@ -32,8 +32,6 @@ from ibcm_bridge.authentication.revocation_list import (
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.trust import Trust
 
-RULE = "clients.trust"
-
 
 @dataclass(frozen=True, slots=True)
 class Lists:
@@ -151,7 +149,7 @@ def judge_revocation(
             break  # the anchor: trusted because the policy says so
         judged = _judge(trust, lists, certificate, authority, now)
         if isinstance(judged, Deny):
-            return Deny(judged.reason, RULE, f"{judged.detail} (depth {depth})")
+            return Deny(judged.reason, judged.rule, f"{judged.detail} (depth {depth})")
         notes += judged
     return tuple(dict.fromkeys(notes))
 
@@ -169,18 +167,20 @@ def _judge(
     early = [one for one in found if now < one.begins]
     serial = certificate.serial_number
     if current.revoke(serial) or any(serial in one.revoked for one in early):
-        return Deny(Reason.CERTIFICATE_REVOKED, RULE, "certificate revoked")
+        return Deny(Reason.CERTIFICATE_REVOKED, trust.rule, "certificate revoked")
     name = authority.subject.rfc4514_string()[:200]
     said = current.newest()
     if not said:
         later = next((one for one in early if one.base_number is None), None)
         if later is not None:
-            return Deny(Reason.REVOCATION_UNKNOWN, RULE, f"{later.describe()} is not valid yet")
+            return Deny(
+                Reason.REVOCATION_UNKNOWN, trust.rule, f"{later.describe()} is not valid yet"
+            )
         # By name and key: a client may send another authority of this name.
         because = trust.revocation.without_crl.get(key_of(authority))
         if because is None:
             text = f"no revocation list of {name}{_about_others(lists.by(authority), certificate)}"
-            return Deny(Reason.REVOCATION_UNKNOWN, RULE, text)
+            return Deny(Reason.REVOCATION_UNKNOWN, trust.rule, text)
         return (f"no revocation list of {name}, by policy",)
     return _dates(trust, said, now)
 
@@ -225,7 +225,7 @@ def _dates(trust: Trust, lists: Sequence[RevocationList], now: datetime.datetime
     for one in lists:
         if now > one.ends + trust.revocation.grace:
             text = f"{one.describe()} ended on {one.ends:%Y-%m-%d %H:%M} UTC"
-            return Deny(Reason.REVOCATION_UNKNOWN, RULE, text)
+            return Deny(Reason.REVOCATION_UNKNOWN, trust.rule, text)
         if now > one.ends:
             notes.append(f"{one.describe()} ended on {one.ends:%Y-%m-%d %H:%M} UTC, in its grace")
     return tuple(notes)

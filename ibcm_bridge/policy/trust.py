@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cryptography import x509
 
+from ibcm_bridge.decisions import rules
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:
@@ -58,3 +60,5 @@ class Trust:
     revocation: Revocation = Revocation()
     notes: tuple[str, ...] = ()
     """What was noticed when it was read and stops nothing, in words for `check`."""
+    rule: rules.Rule = rules.CLIENTS_TRUST
+    """The rule that refuses a path: that of the side it is for."""

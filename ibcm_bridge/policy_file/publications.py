@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import (
     BridgePublication,
@@ -145,10 +146,14 @@ def _bridge(
     credential = read_credential(reading, (*where, "certificate"), row.certificate)
     legs = (*where, "site_systems")
     leg_credential = read_credential(reading, (*legs, "certificate"), row.site_systems.certificate)
-    leg_trust = read_trust(reading, (*legs, "trust"), row.site_systems.trust)
+    leg_trust = read_trust(
+        reading, (*legs, "trust"), row.site_systems.trust, rules.SITE_SYSTEM_TRUST
+    )
     clients = (*where, "clients")
     trust = (
-        read_trust(reading, (*clients, "trust"), row.clients.trust) if row.clients.trust else None
+        read_trust(reading, (*clients, "trust"), row.clients.trust, rules.CLIENTS_TRUST)
+        if row.clients.trust
+        else None
     )
     roles = _roles(reading, where, row.roles, Mode.BRIDGE, table)
     directories = _directories(reading, roles)

@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography import x509
 
 from ibcm_bridge.authentication.revocation_list import MALFORMED, key_of, read_list
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.policy.trust import Authority, CrlFetch, Revocation, Trust
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.crl_files import read_crl_files
@@ -18,8 +19,8 @@ from ibcm_bridge.policy_file.reading import Reading, duration
 from ibcm_bridge.policy_file.rows import FetchRow, TrustRow
 
 
-def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow) -> Trust | None:
-    """Anchors, issuing authorities and revocation lists."""
+def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Rule) -> Trust | None:
+    """Anchors, issuing authorities and revocation lists. `rule` refuses what they do not trust."""
     anchors = _read_certificates(reading, (*where, "anchors"), row.anchors)
     issuing = _read_certificates(reading, (*where, "issuing"), row.issuing)
     authorities = (*anchors, *issuing)
@@ -56,7 +57,8 @@ def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow) -> Trust
         grace=duration(row.grace),
         without_crl=without,
     )
-    return Trust(tuple(anchors), tuple(issuing), tuple(found.lists), revocation, tuple(found.notes))
+    lists, notes = tuple(found.lists), tuple(found.notes)
+    return Trust(tuple(anchors), tuple(issuing), lists, revocation, notes, rule)
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     for name, imports in {
         "decisions": "",
         "messages": "decisions",
-        "policy": "messages",
+        "policy": "decisions messages",
         "os_errors": "policy",
         "routing": "decisions policy",
         "authentication": "decisions policy",
