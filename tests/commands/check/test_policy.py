@@ -1,4 +1,4 @@
-"""`check` tells the truth about certificates and revocation lists."""
+"""What `check` says of a policy."""
 
 import dataclasses
 import datetime
@@ -10,69 +10,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.addons.tls.verification import verify_authority
-from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.commands.check.findings import Level
 from ibcm_bridge.commands.check.policy import check_policy
-from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import ISSUING_CRL_URL, ROOT_CRL_URL
-from ibcm_bridge.lab.pki.certificates import Credential as LabCredential
 from ibcm_bridge.lab.pki.files import make_pki
 from ibcm_bridge.policy.addresses import shown
 from ibcm_bridge.policy.policy import Policy
-from ibcm_bridge.policy.publications import BridgePublication, Listener, SiteSystem, TlsVersion
-from ibcm_bridge.policy.trust import Credential, CrlFetch, Revocation, Trust
+from ibcm_bridge.policy.publications import SiteSystem, TlsVersion
+from ibcm_bridge.policy.trust import Credential, Trust
 from ibcm_bridge.policy_file import load_policy
-
-DAY = datetime.timedelta(days=1)
-
-
-@pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    directory = tmp_path_factory.mktemp("check")
-    make_pki(directory)
-    return load_policy(directory / "bridge.yaml")
-
-
-@pytest.fixture(scope="module")
-def pki() -> LabPki:
-    """The lab's, valid today: `check` is told the time by the command line."""
-    return LabPki.make(now=datetime.datetime.now(datetime.UTC))
-
-
-@pytest.fixture
-def now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
-
-
-def _with(policy: Policy, **changes: object) -> Policy:
-    """The policy, its bridged publication changed."""
-    listener = policy.listeners[0]
-    publications = {
-        name: dataclasses.replace(one, **changes) if isinstance(one, BridgePublication) else one
-        for name, one in listener.publications.items()
-    }
-    return dataclasses.replace(policy, listeners=(Listener(listener.address, publications),))
-
-
-def change(directory: Path, *changes: tuple[str, str]) -> None:
-    """Write the shipped policy with other text in it, wherever the old stands."""
-    path = directory / "bridge.yaml"
-    text = path.read_text("utf-8")
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    path.write_text(text.replace("../audit.jsonl", "audit.jsonl"), "utf-8")
-
-
-def _bad(policy: Policy, now: datetime.datetime) -> list[Finding]:
-    return [
-        one for one in check_policy(policy, now, verify_authority) if one.level is not Level.FACT
-    ]
-
-
-def _credential(made: LabCredential) -> Credential:
-    return Credential(made.chain_pem(), made.key_pem())
+from tests.commands.check.policies import DAY, bad_findings, change, credential_of, with_
 
 
 def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.datetime) -> None:
@@ -113,7 +61,7 @@ def test_a_certificate_that_clients_would_refuse_is_a_problem(
         "client": lambda: pki.computer("bridge.internet.example"),
         "expired": lambda: pki.expired_computer("bridge.internet.example"),
     }[kind]()
-    found = _bad(_with(policy, credential=_credential(made)), now)
+    found = bad_findings(with_(policy, credential=credential_of(made)), now)
     assert any(
         one.level is Level.PROBLEM and text in one.text and one.requirement == requirement
         for one in found
@@ -124,7 +72,7 @@ def test_a_bridge_without_client_authentication_is_a_problem(
     policy: Policy, pki: LabPki, now: datetime.datetime
 ) -> None:
     made = pki.server("bridge.perimeter.example")
-    (found,) = _bad(_with(policy, site_system_credential=_credential(made)), now)
+    (found,) = bad_findings(with_(policy, site_system_credential=credential_of(made)), now)
     assert (found.level, found.requirement) == (Level.PROBLEM, "PKI-BOTH-ENDS")
     assert "clientAuth" in found.text
 
@@ -132,30 +80,13 @@ def test_a_bridge_without_client_authentication_is_a_problem(
 def test_what_ends_soon_is_a_warning_and_what_has_ended_a_problem(
     policy: Policy, now: datetime.datetime
 ) -> None:
-    soon = _bad(policy, now + 6.5 * DAY)
+    soon = bad_findings(policy, now + 6.5 * DAY)
     assert {one.level for one in soon} == {Level.WARNING}
     assert any("renew it" in one.text for one in soon)
-    late = _bad(policy, now + 8 * DAY)
+    late = bad_findings(policy, now + 8 * DAY)
     assert any(
         one.level is Level.PROBLEM and "every certificate is refused" in one.text for one in late
     )
-
-
-def test_a_clock_that_is_behind_is_noticed(policy: Policy, now: datetime.datetime) -> None:
-    assert any("is the clock right?" in one.text for one in _bad(policy, now - DAY))
-
-
-def test_a_revocation_list_of_somebody_else_is_a_problem(
-    policy: Policy, pki: LabPki, now: datetime.datetime
-) -> None:
-    trust = Trust((pki.root,), (pki.issuing,), pki.crls())
-    assert _bad(_with(policy, client_trust=trust), now) == []
-    other = LabPki.make(now=now)
-    forged = Trust((pki.root,), (pki.issuing,), other.crls())
-    found = _bad(_with(policy, client_trust=forged), now)
-    assert {one.text.split(" ", 4)[4].split(" is ")[1] for one in found} == {
-        "not signed by an authority of this list"
-    }
 
 
 def test_an_end_entity_certificate_is_no_authority(
@@ -163,7 +94,7 @@ def test_an_end_entity_certificate_is_no_authority(
 ) -> None:
     certificate = pki.computer("pc1.corp.example").certificate
     trust = Trust((certificate,), (), ())
-    found = [one.text for one in _bad(_with(policy, client_trust=trust), now)]
+    found = [one.text for one in bad_findings(with_(policy, client_trust=trust), now)]
     assert any("is not an authority" in text for text in found)
     assert any("is not self-signed" in text for text in found)
 
@@ -194,7 +125,7 @@ def test_an_authority_that_will_be_refused_is_named(
 ) -> None:
     of_version_1_kind = _root_with(pki, now)
     trust = Trust((of_version_1_kind,), (pki.issuing,), pki.crls())
-    (found,) = _bad(_with(policy, client_trust=trust), now)
+    (found,) = bad_findings(with_(policy, client_trust=trust), now)
     assert (found.level, found.requirement) == (Level.PROBLEM, "PKI-BOTH-ENDS")
     assert found.text == (
         f"{pki.root.subject.rfc4514_string()} is not an authority by its basicConstraints "
@@ -207,7 +138,7 @@ def test_an_older_root_without_key_identifier_and_usage_is_no_problem(
 ) -> None:
     older = _root_with(pki, now, AN_AUTHORITY)
     trust = Trust((older,), (pki.issuing,), pki.crls())
-    assert _bad(_with(policy, client_trust=trust), now) == []
+    assert bad_findings(with_(policy, client_trust=trust), now) == []
 
 
 def test_a_cap_of_tls_with_clients_is_said(policy: Policy, now: datetime.datetime) -> None:
@@ -216,7 +147,7 @@ def test_a_cap_of_tls_with_clients_is_said(policy: Policy, now: datetime.datetim
 
     told = "; TLS 1.2 at most with clients"
     assert told not in facts(policy)
-    assert told in facts(_with(policy, highest_client_tls=TlsVersion.TLS_1_2))
+    assert told in facts(with_(policy, highest_client_tls=TlsVersion.TLS_1_2))
 
 
 def test_a_chain_out_of_order_is_a_problem(
@@ -225,8 +156,8 @@ def test_a_chain_out_of_order_is_a_problem(
     made = pki.server("bridge.internet.example")
     root = pki.root.public_bytes(Encoding.PEM)
     leaf = made.certificate.public_bytes(Encoding.PEM)
-    changed = _with(policy, credential=Credential(leaf + root, made.key_pem()))
-    assert any("the chain is out of order" in one.text for one in _bad(changed, now))
+    changed = with_(policy, credential=Credential(leaf + root, made.key_pem()))
+    assert any("the chain is out of order" in one.text for one in bad_findings(changed, now))
 
 
 @pytest.mark.parametrize(
@@ -250,38 +181,15 @@ def test_a_distribution_point_has_to_be_reachable_from_the_internet(
     assert _reachable_from_the_internet(url) is reachable
 
 
-def test_the_command_exits_with_0_or_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_pki(tmp_path)
-    assert main(["check", "--config", str(tmp_path / "bridge.yaml")]) == 0
-    assert "0 problems, 1 warning\n" in capsys.readouterr().out
-    (tmp_path / "pki/bridge-server.pem").write_bytes(
-        (tmp_path / "pki/mp01.pem").read_bytes(),
-    )
-    (tmp_path / "pki/bridge-server.key").write_bytes((tmp_path / "pki/mp01.key").read_bytes())
-    assert main(["check", "--config", str(tmp_path / "bridge.yaml")]) == 1
-    printed = capsys.readouterr().out
-    # The same name on two ports, so the name alone would not say which.
-    for port in (8443, 8531):
-        where = f"127.0.0.1:{port}: bridge.internet.example: certificate"
-        assert f"PROBLEM: {where}: it is for mp01.corp.example" in printed
-
-
-def test_a_policy_that_does_not_load_is_a_problem(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["check", "--config", str(tmp_path / "none.yaml")]) == 1
-    assert "cannot be read" in capsys.readouterr().err
-
-
 def test_an_issuing_authority_without_its_root_is_a_problem(
     policy: Policy, pki: LabPki, now: datetime.datetime
 ) -> None:
     other = LabPki.make(now=now)
     trust = Trust((other.root,), (pki.issuing,), (*pki.crls(), *other.crls()))
-    found = _bad(_with(policy, client_trust=trust), now)
+    found = bad_findings(with_(policy, client_trust=trust), now)
     assert any("not signed by an authority of this list" in one.text for one in found)
     mended = Trust((other.root,), (pki.issuing,), (other.crls()[0], pki.crls()[1]))
-    (unverified,) = _bad(_with(policy, client_trust=mended), now)
+    (unverified,) = bad_findings(with_(policy, client_trust=mended), now)
     assert "Lab Issuing CA" in unverified.text
     assert "cannot be verified" in unverified.text
 
@@ -296,7 +204,7 @@ def test_what_was_noticed_of_files_is_said_once(tmp_path: Path, now: datetime.da
     (tmp_path / "crls").mkdir()
     fetch = "fetch: {urls: [http://pki.internet.example/root.crl], folder: crls}"
     change(tmp_path, ("crls: [pki/root.crl, pki/issuing.crl]", fetch))
-    bad = _bad(load_policy(tmp_path / "bridge.yaml"), now)
+    bad = bad_findings(load_policy(tmp_path / "bridge.yaml"), now)
     (folder,) = [one for one in bad if "is a folder without" in one.text]
     assert folder.where.split(", ") == [
         "127.0.0.1:8443: bridge.internet.example: clients.trust",
@@ -316,18 +224,18 @@ def test_a_chain_that_breaks_off_is_a_warning_that_names_what_is_missing(
 
     def missing(credential: Credential, client_trust: Trust | None) -> list[str]:
         trusts = {"client_trust": client_trust, "site_system_trust": root}
-        found = _bad(_with(policy, credential=credential, **trusts), now)
+        found = bad_findings(with_(policy, credential=credential, **trusts), now)
         assert all(one.level is Level.WARNING for one in found)
         return [one.text for one in found if one.where.endswith(": certificate")]
 
     for client_trust in (root, None):
         (text,) = missing(alone, client_trust)
         assert "was issued by CN=Lab Issuing CA" in text
-        assert missing(_credential(made), client_trust) == []
+        assert missing(credential_of(made), client_trust) == []
     # OpenSSL sends what it knows from verifying clients with a certificate that stands alone.
     assert missing(alone, whole) == []
     # A root that is not configured cannot be told from an authority in between.
-    foreign = _credential(pki.foreign_server("bridge.internet.example"))
+    foreign = credential_of(pki.foreign_server("bridge.internet.example"))
     (text,) = missing(foreign, whole)
     assert "was issued by CN=" in text
 
@@ -350,101 +258,10 @@ def test_a_site_system_by_its_address_is_not_verified(
         for name, role in publication.directories.items()
         if role.profile.name == "management-point"
     }
-    (found,) = _bad(_with(policy, directories=directories), now)
+    (found,) = bad_findings(with_(policy, directories=directories), now)
     assert found.level is level
     assert found.where.endswith(": roles.management-point")
     assert "192.0.2.9" in found.text
-
-
-@pytest.mark.parametrize(
-    ("urls", "lacking"),
-    [
-        ((ROOT_CRL_URL,), "Lab Issuing CA"),
-        ((ISSUING_CRL_URL,), "Lab Root CA"),
-        ((ROOT_CRL_URL, ISSUING_CRL_URL), None),
-        # Whose list that is nobody has said yet.
-        ((ROOT_CRL_URL, "http://other.internet.example/x.crl"), None),
-    ],
-)
-def test_an_authority_whose_list_is_fetched_from_nowhere_is_a_problem(
-    policy: Policy,
-    pki: LabPki,
-    now: datetime.datetime,
-    tmp_path: Path,
-    urls: tuple[str, ...],
-    lacking: str | None,
-) -> None:
-    fetch = CrlFetch(urls, DAY, tmp_path)
-    trust = Trust((pki.root,), (pki.issuing,), (), Revocation(fetch=fetch))
-    credential = _credential(pki.server("bridge.internet.example"))
-    changed = _with(policy, client_trust=trust, credential=credential)
-    problems = [one.text for one in _bad(changed, now) if "that are fetched" in one.text]
-    assert len(problems) == (lacking is not None)
-    assert all(f"no revocation list of CN={lacking}" in text for text in problems)
-
-
-def _scope(**said: object) -> x509.IssuingDistributionPoint:
-    values: dict[str, object] = {
-        "full_name": None,
-        "relative_name": None,
-        "only_contains_user_certs": False,
-        "only_contains_ca_certs": False,
-        "only_some_reasons": None,
-        "indirect_crl": False,
-        "only_contains_attribute_certs": False,
-    }
-    return x509.IssuingDistributionPoint(**(values | said))  # type: ignore[arg-type]
-
-
-POINT = [x509.UniformResourceIdentifier("http://pki.internet.example/x.crl")]
-
-
-@pytest.mark.parametrize(
-    ("scopes", "level", "text"),
-    [
-        ([None], None, ""),
-        ([_scope(only_contains_user_certs=True)], None, ""),
-        (
-            [_scope(full_name=POINT)],
-            Level.WARNING,
-            "covers only certificates that name the distribution point "
-            "http://pki.internet.example/x.crl: others are refused (revocation-unknown)",
-        ),
-        ([_scope(full_name=POINT), None], None, ""),
-        (
-            [_scope(only_contains_ca_certs=True)],
-            Level.PROBLEM,
-            "covers only certificates of authorities: no client or site system with a "
-            "certificate of it is accepted",
-        ),
-        (
-            [_scope(only_contains_ca_certs=True), _scope(only_contains_user_certs=True)],
-            None,
-            "",
-        ),
-    ],
-    ids=["all", "users", "point", "point-and-all", "authorities", "both"],
-)
-def test_a_list_that_does_not_cover_every_end_entity_is_noticed(
-    policy: Policy,
-    pki: LabPki,
-    now: datetime.datetime,
-    scopes: list[x509.IssuingDistributionPoint | None],
-    level: Level | None,
-    text: str,
-) -> None:
-    of_issuing = [pki.issuing_crl([], number, scope=one) for number, one in enumerate(scopes, 1)]
-    # The root's own needs to cover authorities only.
-    of_root = pki._root.crl(
-        (), 1, now - DAY, now + 7 * DAY, extensions=[(_scope(only_contains_ca_certs=True), True)]
-    )
-    trust = Trust((pki.root,), (pki.issuing,), (of_root, *of_issuing))
-    found = [(one.level, one.text) for one in _bad(_with(policy, client_trust=trust), now)]
-    if level is None:
-        assert found == []
-    else:
-        name = pki.issuing.subject.rfc4514_string()
-        assert found == [(level, f"the revocation list of {name} {text}")]
 
 
 def test_what_is_not_as_by_default_is_said(
@@ -487,19 +304,6 @@ def test_what_is_not_as_by_default_is_said(
     ]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(90, "90 s"), (120, "2 min"), (43_200, "12 h"), (86_400, "1 d")]
-)
-def test_a_time_is_shown_in_the_largest_unit_that_fits(
-    policy: Policy, now: datetime.datetime, seconds: int, text: str
-) -> None:
-    publication = policy.listeners[0].publications["bridge.internet.example"]
-    revocation = Revocation(grace=datetime.timedelta(seconds=seconds))
-    trust = dataclasses.replace(publication.client_trust, revocation=revocation)
-    found = check_policy(_with(policy, client_trust=trust), now, verify_authority)
-    assert any(f"accepted for {text} after" in one.text for one in found)
-
-
 @pytest.mark.parametrize("opted_in", [False, True])
 def test_a_role_that_knows_users_by_windows_only_is_of_no_use_without_it(
     tmp_path: Path, now: datetime.datetime, opted_in: bool
@@ -512,7 +316,7 @@ def test_a_role_that_knows_users_by_windows_only_is_of_no_use_without_it(
         ("software-update-point:", "application-catalog-website-point:"),
         (site_system, site_system + (because if opted_in else "")),
     )
-    bad = _bad(load_policy(tmp_path / "bridge.yaml"), now)
+    bad = bad_findings(load_policy(tmp_path / "bridge.yaml"), now)
     found = [one for one in bad if "windows_authentication" in one.text]
     assert [(one.level, one.requirement) for one in found] == (
         [] if opted_in else [(Level.WARNING, "USER-WINDOWS-AUTH")]

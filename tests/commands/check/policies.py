@@ -1,0 +1,45 @@
+"""Policies with a change, and what `check` finds wrong with them."""
+
+import dataclasses
+import datetime
+from pathlib import Path
+
+from ibcm_bridge.addons.tls.verification import verify_authority
+from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.commands.check.policy import check_policy
+from ibcm_bridge.lab.pki.certificates import Credential as LabCredential
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import BridgePublication, Listener
+from ibcm_bridge.policy.trust import Credential
+
+DAY = datetime.timedelta(days=1)
+
+
+def with_(policy: Policy, **changes: object) -> Policy:
+    """The policy, its bridged publication changed."""
+    listener = policy.listeners[0]
+    publications = {
+        name: dataclasses.replace(one, **changes) if isinstance(one, BridgePublication) else one
+        for name, one in listener.publications.items()
+    }
+    return dataclasses.replace(policy, listeners=(Listener(listener.address, publications),))
+
+
+def change(directory: Path, *changes: tuple[str, str]) -> None:
+    """Write the shipped policy with other text in it, wherever the old stands."""
+    path = directory / "bridge.yaml"
+    text = path.read_text("utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text.replace("../audit.jsonl", "audit.jsonl"), "utf-8")
+
+
+def bad_findings(policy: Policy, now: datetime.datetime) -> list[Finding]:
+    return [
+        one for one in check_policy(policy, now, verify_authority) if one.level is not Level.FACT
+    ]
+
+
+def credential_of(made: LabCredential) -> Credential:
+    return Credential(made.chain_pem(), made.key_pem())

@@ -1,0 +1,138 @@
+"""What `check` says of revocation lists."""
+
+import dataclasses
+import datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from ibcm_bridge.addons.tls.verification import verify_authority
+from ibcm_bridge.commands.check.findings import Level
+from ibcm_bridge.commands.check.policy import check_policy
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import ISSUING_CRL_URL, ROOT_CRL_URL
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.trust import CrlFetch, Revocation, Trust
+from tests.commands.check.policies import DAY, bad_findings, credential_of, with_
+
+
+def test_a_clock_that_is_behind_is_noticed(policy: Policy, now: datetime.datetime) -> None:
+    assert any("is the clock right?" in one.text for one in bad_findings(policy, now - DAY))
+
+
+def test_a_revocation_list_of_somebody_else_is_a_problem(
+    policy: Policy, pki: LabPki, now: datetime.datetime
+) -> None:
+    trust = Trust((pki.root,), (pki.issuing,), pki.crls())
+    assert bad_findings(with_(policy, client_trust=trust), now) == []
+    other = LabPki.make(now=now)
+    forged = Trust((pki.root,), (pki.issuing,), other.crls())
+    found = bad_findings(with_(policy, client_trust=forged), now)
+    assert {one.text.split(" ", 4)[4].split(" is ")[1] for one in found} == {
+        "not signed by an authority of this list"
+    }
+
+
+@pytest.mark.parametrize(
+    ("urls", "lacking"),
+    [
+        ((ROOT_CRL_URL,), "Lab Issuing CA"),
+        ((ISSUING_CRL_URL,), "Lab Root CA"),
+        ((ROOT_CRL_URL, ISSUING_CRL_URL), None),
+        # Whose list that is nobody has said yet.
+        ((ROOT_CRL_URL, "http://other.internet.example/x.crl"), None),
+    ],
+)
+def test_an_authority_whose_list_is_fetched_from_nowhere_is_a_problem(
+    policy: Policy,
+    pki: LabPki,
+    now: datetime.datetime,
+    tmp_path: Path,
+    urls: tuple[str, ...],
+    lacking: str | None,
+) -> None:
+    fetch = CrlFetch(urls, DAY, tmp_path)
+    trust = Trust((pki.root,), (pki.issuing,), (), Revocation(fetch=fetch))
+    credential = credential_of(pki.server("bridge.internet.example"))
+    changed = with_(policy, client_trust=trust, credential=credential)
+    problems = [one.text for one in bad_findings(changed, now) if "that are fetched" in one.text]
+    assert len(problems) == (lacking is not None)
+    assert all(f"no revocation list of CN={lacking}" in text for text in problems)
+
+
+def _scope(**said: object) -> x509.IssuingDistributionPoint:
+    values: dict[str, object] = {
+        "full_name": None,
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": False,
+        "only_contains_attribute_certs": False,
+    }
+    return x509.IssuingDistributionPoint(**(values | said))  # type: ignore[arg-type]
+
+
+POINT = [x509.UniformResourceIdentifier("http://pki.internet.example/x.crl")]
+
+
+@pytest.mark.parametrize(
+    ("scopes", "level", "text"),
+    [
+        ([None], None, ""),
+        ([_scope(only_contains_user_certs=True)], None, ""),
+        (
+            [_scope(full_name=POINT)],
+            Level.WARNING,
+            "covers only certificates that name the distribution point "
+            "http://pki.internet.example/x.crl: others are refused (revocation-unknown)",
+        ),
+        ([_scope(full_name=POINT), None], None, ""),
+        (
+            [_scope(only_contains_ca_certs=True)],
+            Level.PROBLEM,
+            "covers only certificates of authorities: no client or site system with a "
+            "certificate of it is accepted",
+        ),
+        (
+            [_scope(only_contains_ca_certs=True), _scope(only_contains_user_certs=True)],
+            None,
+            "",
+        ),
+    ],
+    ids=["all", "users", "point", "point-and-all", "authorities", "both"],
+)
+def test_a_list_that_does_not_cover_every_end_entity_is_noticed(
+    policy: Policy,
+    pki: LabPki,
+    now: datetime.datetime,
+    scopes: list[x509.IssuingDistributionPoint | None],
+    level: Level | None,
+    text: str,
+) -> None:
+    of_issuing = [pki.issuing_crl([], number, scope=one) for number, one in enumerate(scopes, 1)]
+    # The root's own needs to cover authorities only.
+    of_root = pki._root.crl(
+        (), 1, now - DAY, now + 7 * DAY, extensions=[(_scope(only_contains_ca_certs=True), True)]
+    )
+    trust = Trust((pki.root,), (pki.issuing,), (of_root, *of_issuing))
+    found = [(one.level, one.text) for one in bad_findings(with_(policy, client_trust=trust), now)]
+    if level is None:
+        assert found == []
+    else:
+        name = pki.issuing.subject.rfc4514_string()
+        assert found == [(level, f"the revocation list of {name} {text}")]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(90, "90 s"), (120, "2 min"), (43_200, "12 h"), (86_400, "1 d")]
+)
+def test_a_time_is_shown_in_the_largest_unit_that_fits(
+    policy: Policy, now: datetime.datetime, seconds: int, text: str
+) -> None:
+    publication = policy.listeners[0].publications["bridge.internet.example"]
+    revocation = Revocation(grace=datetime.timedelta(seconds=seconds))
+    trust = dataclasses.replace(publication.client_trust, revocation=revocation)
+    found = check_policy(with_(policy, client_trust=trust), now, verify_authority)
+    assert any(f"accepted for {text} after" in one.text for one in found)

@@ -1,0 +1,184 @@
+"""Which port a URL without one means, and which publication a port leads to."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.commands.explain.explain import NoListenerError, Port, listed
+from ibcm_bridge.commands.explain.question import read_url
+from ibcm_bridge.commands.main import main
+from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import (
+    Listener,
+    PlaintextListener,
+    PlaintextPublication,
+    UnlistedHeaders,
+)
+from ibcm_bridge.policy.roles import CertificatePolicy
+from tests.commands.explain.asking import (
+    LIST,
+    MP,
+    NAMED,
+    ask,
+    bridged,
+    command,
+    reason,
+)
+
+
+def test_tls_on_a_plaintext_port_is_told_from_an_unknown_name(policy: Policy, pki: LabPki) -> None:
+    directories = {"sms_fsp": bridged(policy).directories["sms_mp"]}
+    plain = PlaintextPublication("fsp.example", 80, directories, UnlistedHeaders.DROP, 8192, "x")
+    both = dataclasses.replace(
+        policy, listeners=(*policy.listeners, PlaintextListener(("127.0.0.1", 8080), plain))
+    )
+    computer = pki.computer("pc8.corp.example")
+    for url, expected in (
+        ("https://fsp.example:8080/", Reason.TLS_ON_PLAINTEXT),
+        ("https://fsp.example/", Reason.UNKNOWN_NAME),
+        ("http://other.example:8080/", Reason.HOST_MISMATCH),
+        # Clients connect to port 80 of it.
+        ("http://other.example/", Reason.HOST_MISMATCH),
+        (f"http://other.example:{policy.listeners[0].address[1]}/", Reason.PLAINTEXT),
+        ("http://fsp.example/", Reason.DIRECTORY),
+    ):
+        assert reason(ask(both, "GET", url, computer)) is expected, url
+    with pytest.raises(NoListenerError, match=r"81, only on 80 \(http\), 8080 \(http\) and 8443$"):
+        ask(both, "GET", "http://other.example:81/", computer)
+
+
+def test_a_url_without_a_port_means_443_where_that_is_published(
+    lab_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = (lab_files / "bridge.yaml").read_text("utf-8").replace("pki/", f"{lab_files}/pki/")
+    policy = policy.replace("../audit.jsonl", "audit.jsonl")
+    moved = policy.replace(
+        "    listen: 127.0.0.1:8531\n", "    listen: 127.0.0.1:8531\n    public_port: 443\n"
+    )
+    assert moved != policy
+    for text, published in ((policy, "management-point"), (moved, "software-update-point")):
+        (tmp_path / "bridge.yaml").write_text(text, "utf-8")
+        main(["explain", "--config", str(tmp_path / "bridge.yaml"), "GET", f"{MP}/x"])
+        assert f"is bridged: {published}" in capsys.readouterr().out
+
+
+def test_a_url_without_a_port_means_that_of_its_scheme(policy: Policy) -> None:
+    """Where something has it; the shipped policy has neither 443 nor 80."""
+    listeners = [
+        dataclasses.replace(
+            one,
+            publications={
+                name: dataclasses.replace(publication, public_port=443)
+                for name, publication in one.publications.items()
+            },
+        )
+        if isinstance(one, Listener) and one.address[1] == 8443
+        else one
+        for one in policy.listeners
+    ]
+    on_443 = dataclasses.replace(policy, listeners=tuple(listeners))
+    told = ask(on_443, "GET", "https://sup.internet.example:443/SelfUpdate/wuident.cab", None)
+    assert told.denial is not None
+    assert told.denial.reason is Reason.UNKNOWN_NAME
+    assert "nothing is published as" in told.denial.detail
+
+
+@pytest.mark.parametrize(
+    ("url", "port", "said"),
+    [
+        (f"https://{NAMED}/x", Port(8443, (8531,)), f"took port 8443; {NAMED} has 8531 too"),
+        (f"http://{NAMED}/x", Port(8443, (8531,)), f"took port 8443; {NAMED} has 8531 too"),
+        (f"https://{NAMED}:8531/x", None, ""),
+        (f"https://{NAMED}:8443/x", None, ""),
+        (
+            "https://mp-tunnel.internet.example/x",
+            Port(8443, ()),
+            "took port 8443, the only one of mp-tunnel.internet.example",
+        ),
+        (
+            "http://fsp.internet.example/x",
+            Port(8080, ()),
+            "took port 8080, the only one of fsp.internet.example",
+        ),
+        ("https://fsp.internet.example/x", None, ""),
+        ("https://nobody.example/x", None, ""),
+        ("http://nobody.example/x", None, ""),
+        ("https://[2001:db8::1]/x", None, ""),
+    ],
+)
+def test_which_port_is_taken_for_a_url_without_one_is_said(
+    lab_files: Path, url: str, port: Port | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = f"ibcm-bridge explain: {said}\n" if said else ""
+    status = command(lab_files, "--json", "GET", url)
+    told = capsys.readouterr()
+    record = json.loads(told.out)
+    assert told.err == shown
+    assert record["url"] == url
+    found = record.get("port")
+    assert found == (None if port is None else {"taken": port.taken, "others": [*port.others]})
+    assert status == (1 if record["verdict"] == "deny" else 0)
+
+
+def test_443_is_taken_in_silence_where_nothing_else_could_be_meant(policy: Policy) -> None:
+    url = read_url("https://mp.example/")
+    assert Port(443, ()).describe(url) is None
+    assert Port(443, (8531, 8444)).describe(url) == (
+        "took port 443; mp.example has 8531 and 8444 too"
+    )
+    assert Port(80, ()).describe(url) == "took port 80, the only one of mp.example"
+
+
+def test_a_literal_address_is_asked_for_where_no_server_name_is_needed(
+    policy: Policy, computer: Credential
+) -> None:
+    listener = policy.listeners[0]
+    assert isinstance(listener, Listener)
+    named = dataclasses.replace(listener, without_sni=NAMED)
+    told = ask(
+        dataclasses.replace(policy, listeners=(named,)), "GET", f"https://[::1]{LIST}", computer
+    )
+    assert told.port == Port(8443, ())
+
+
+def test_names_are_listed_as_in_a_sentence() -> None:
+    assert [listed(one) for one in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        *("", "a", "a and b", "a, b and c"),
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_a_port_on_which_nothing_listens_is_a_mistake_of_the_question(
+    lab_files: Path, scheme: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in ((), ("--json",)):
+        assert command(lab_files, *arguments, "GET", f"{scheme}://{NAMED}:9999{LIST}") == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert told.err == (
+            "ibcm-bridge explain: nothing listens on port 9999, only on 8080 (http), 8443 and "
+            "8531\n"
+        )
+
+
+def test_a_port_of_clients_comes_before_one_that_is_only_listened_on(policy: Policy) -> None:
+    """443 is forwarded to 8443 here, and elsewhere 8443 to another listener of the same name."""
+    asking = bridged(policy)
+    asking_nobody = dataclasses.replace(
+        asking, client_trust=None, certificate_policy=CertificatePolicy.NONE, public_port=8443
+    )
+    two = dataclasses.replace(
+        policy,
+        listeners=(
+            Listener(("127.0.0.1", 8443), {NAMED: dataclasses.replace(asking, public_port=443)}),
+            Listener(("127.0.0.1", 9443), {NAMED: asking_nobody}),
+        ),
+    )
+    for port, expected in ((443, Reason.CERTIFICATE_MISSING), (8443, None), (9443, None)):
+        told = ask(two, "GET", f"https://{NAMED}:{port}{LIST}", None)
+        assert reason(told) is expected, port
