@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
@@ -31,7 +31,6 @@ from ibcm_bridge.addons.tls.current_trust import Clock, utc_now
 from ibcm_bridge.inspection.engines import CompiledRules
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.policy import Policy
-from ibcm_bridge.policy.publications import BridgePublication, PlaintextListener
 from ibcm_bridge.request.memory_budget import Budget
 from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 from ibcm_bridge.storage.upload_spool import SpoolError
@@ -58,7 +57,7 @@ class Bridge:
         limits = policy.limits
         self.connections = Connections(limits.connections, Budget(limits.held_bytes))
         self.listeners = dict(enumerate(policy.listeners))
-        published = list(_bridged(policy))
+        published = [publication for _, publication in policy.bridged()]
         try:
             client_leg = ClientAuthentication(self.connections, published, clock)
             site_system_leg = SiteSystemAuthentication(self.connections, published, clock)
@@ -136,12 +135,3 @@ def _audit_trail(policy: Policy) -> AuditTrail:
         place = policy.audit_file or "the audit, to standard output,"
         text = cannot_write(error, place, "name another file in audit.file")
         raise StartError(text) from error
-
-
-def _bridged(policy: Policy) -> Iterator[BridgePublication]:
-    for one in policy.listeners:
-        if isinstance(one, PlaintextListener):
-            continue
-        for publication in one.publications.values():
-            if isinstance(publication, BridgePublication):
-                yield publication

@@ -258,12 +258,7 @@ def _setting() -> tuple[AuthenticatedClient, BridgePublication, frozenset[str]]:
         policy_file = directory / "bridge.yaml"
         policy_file.write_text(shipped_policy(), "utf-8")
         policy = load_policy(policy_file)
-    publication = next(
-        one
-        for listener in policy.listeners
-        for one in listener.publications.values()
-        if isinstance(one, BridgePublication)
-    )
+    _, publication = next(policy.bridged())
     facts = certificate_facts(pki.computer("pc1.corp.example").certificate)
     client = _the(AuthenticatedClient, authenticate(publication, facts))
     return client, publication, policy.never

@@ -6,13 +6,21 @@ Only `policy_file` makes these (and tests); by the time one exists it has been c
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.message_rules import MessageRules
-from ibcm_bridge.policy.publications import Listener, PlaintextListener
+from ibcm_bridge.policy.publications import (
+    BridgePublication,
+    Listener,
+    PlaintextListener,
+    PlaintextPublication,
+    Publication,
+    published,
+)
 from ibcm_bridge.policy.roles import NeverPublished
 
 SITE_SYSTEM_IDLE_SECONDS = 100.0
@@ -95,3 +103,13 @@ class Policy:
     clamav: ClamAv | None = None
     web_because: str | None = None
     """Why traffic may be shown on a page outside a lab; None: it may not."""
+
+    def publications(self) -> Iterator[tuple[Address, Publication | PlaintextPublication]]:
+        """Every publication and where it is listened for, in the order of the policy."""
+        return published(self.listeners)
+
+    def bridged(self) -> Iterator[tuple[Address, BridgePublication]]:
+        """Those of `publications` that are bridged."""
+        for address, publication in self.publications():
+            if isinstance(publication, BridgePublication):
+                yield address, publication

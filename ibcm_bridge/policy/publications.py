@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -168,6 +168,11 @@ class Listener:
     without_sni: str | None = None
     """The publication for clients that send no server name."""
 
+    @property
+    def published(self) -> tuple[Publication, ...]:
+        """All of it, in the order of the policy."""
+        return tuple(self.publications.values())
+
 
 @dataclass(frozen=True, slots=True)
 class PlaintextListener:
@@ -175,3 +180,17 @@ class PlaintextListener:
 
     address: Address
     publication: PlaintextPublication
+
+    @property
+    def published(self) -> tuple[PlaintextPublication]:
+        """The one."""
+        return (self.publication,)
+
+
+def published(
+    listeners: Iterable[Listener | PlaintextListener],
+) -> Iterator[tuple[Address, Publication | PlaintextPublication]]:
+    """Every publication and where it is listened for, in the order of the policy."""
+    for listener in listeners:
+        for publication in listener.published:
+            yield listener.address, publication

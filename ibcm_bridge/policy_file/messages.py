@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
 from ibcm_bridge.policy.publications import (
     HttpPublication,
     Listener,
     PlaintextListener,
-    Publication,
+    published,
 )
 from ibcm_bridge.policy_file.reading import Reading, database_file, duration
 from ibcm_bridge.policy_file.rows import MessagesRow
@@ -55,7 +55,7 @@ def _domains_of_site_systems(
 
     Where the Internet and the intranet share a domain, a name says nothing of where its host is.
     """
-    publications = [*_publications(listeners)]
+    publications = [publication for _, publication in published(listeners)]
     domains = {
         domain
         for publication in publications
@@ -68,16 +68,6 @@ def _domains_of_site_systems(
         for domain in domains
         if not any(_is_in(publication.name, domain) for publication in publications)
     )
-
-
-def _publications(
-    listeners: Sequence[Listener | PlaintextListener],
-) -> Iterator[Publication | HttpPublication]:
-    for listener in listeners:
-        if isinstance(listener, PlaintextListener):
-            yield listener.publication
-        else:
-            yield from listener.publications.values()
 
 
 def _parent(name: str) -> str | None:

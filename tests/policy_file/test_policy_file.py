@@ -478,6 +478,19 @@ def published(policy: Policy, name: str = "a.example") -> BridgePublication:
     raise AssertionError(name)
 
 
+def test_all_publications_of_all_ports_are_listed_in_order(load: Load) -> None:
+    second = bridge(MP, name="b.example", listen="127.0.0.1:8443")
+    policy = load(sample(bridge(MP), tunnel(), plaintext(), second))
+    names = [(publication.name, address) for address, publication in policy.publications()]
+    assert names == [
+        ("a.example", ("127.0.0.1", 443)),
+        ("t.example", ("127.0.0.1", 443)),
+        ("fsp.example", ("127.0.0.1", 80)),
+        ("b.example", ("127.0.0.1", 8443)),
+    ]
+    assert [publication.name for _, publication in policy.bridged()] == ["a.example", "b.example"]
+
+
 def test_management_and_distribution_point_want_computers_unless_told(load: Load) -> None:
     assert published(load(sample(bridge(MP, DP)))).certificate_policy is CertificatePolicy.COMPUTER
 

@@ -37,7 +37,6 @@ from ibcm_bridge.policy.publications import (
     BridgePublication,
     HttpPublication,
     Listener,
-    PlaintextListener,
     PlaintextPublication,
     Publication,
     SiteSystem,
@@ -58,21 +57,20 @@ def check_policy(
     """All findings, in the order of the policy. `verify_authority` goes by the machine's clock."""
     for listener in policy.listeners:
         at = shown(listener.address)
-        if isinstance(listener, PlaintextListener):
-            plain = listener.publication
-            yield Finding(Level.FACT, at, _described(listener.address, plain))
-            text = f"nothing is encrypted and nobody authenticated, because: {plain.because}"
-            yield Finding(Level.WARNING, f"{at}: {plain.name}", text, "BRIDGE-HTTPS-ONLY")
-            yield from _say_roles(f"{at}: {plain.name}", plain)
-            continue
-        if listener.without_sni is not None:
+        if isinstance(listener, Listener) and listener.without_sni is not None:
             text = f"clients that send no server name get {listener.without_sni}"
             yield Finding(Level.FACT, at, text)
-        for publication in listener.publications.values():
+        for publication in listener.published:
+            here = f"{at}: {publication.name}"
             yield Finding(Level.FACT, at, _described(listener.address, publication))
-            if isinstance(publication, BridgePublication):
-                here = f"{at}: {publication.name}"
+            if isinstance(publication, PlaintextPublication):
+                text = (
+                    f"nothing is encrypted and nobody authenticated, because: {publication.because}"
+                )
+                yield Finding(Level.WARNING, here, text, "BRIDGE-HTTPS-ONLY")
+            if isinstance(publication, HttpPublication):
                 yield from _say_roles(here, publication)
+            if isinstance(publication, BridgePublication):
                 yield from _check_bridge(here, publication, now, verify_authority)
     yield from _say_notes(policy)
     yield from _say_settings(policy)
@@ -191,20 +189,14 @@ def _trusts(publication: BridgePublication) -> Iterator[tuple[str, Trust]]:
 def _say_notes(policy: Policy) -> Iterator[Finding]:
     """What was noticed of files, once: publications share them, and a folder has one story."""
     places: dict[str, list[str]] = {}
-    for here, publication in _bridged(policy):
+    for at, publication in policy.bridged():
         for key, trust in _trusts(publication):
             if trust.notes:
-                places.setdefault("; ".join(trust.notes), []).append(f"{here}: {key}")
+                places.setdefault("; ".join(trust.notes), []).append(
+                    f"{shown(at)}: {publication.name}: {key}"
+                )
     for text, wheres in places.items():
         yield Finding(Level.WARNING, ", ".join(wheres), text)
-
-
-def _bridged(policy: Policy) -> Iterator[tuple[str, BridgePublication]]:
-    for listener in policy.listeners:
-        if isinstance(listener, Listener):
-            for publication in listener.publications.values():
-                if isinstance(publication, BridgePublication):
-                    yield f"{shown(listener.address)}: {publication.name}", publication
 
 
 def _facts(credential: Credential) -> CertificateFacts:

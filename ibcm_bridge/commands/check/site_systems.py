@@ -32,7 +32,6 @@ from ibcm_bridge.policy.addresses import Address, shown
 from ibcm_bridge.policy.policy import ClamAv, Policy
 from ibcm_bridge.policy.publications import (
     BridgePublication,
-    PlaintextListener,
     SiteSystem,
     TunnelPublication,
 )
@@ -72,19 +71,16 @@ class _Greeting:
 
 def check_connections(policy: Policy, seconds: float = SECONDS) -> Iterator[Finding]:
     """All findings, in the order of the policy; ClamAV's daemon comes last."""
-    for listener in policy.listeners:
-        at = shown(listener.address)
-        if isinstance(listener, PlaintextListener):
-            plain = listener.publication
-            for address in {one.site_system.address: None for one in plain.directories.values()}:
-                yield _reached(f"{at}: {plain.name}", address, seconds)
-            continue
-        for publication in listener.publications.values():
-            here = f"{at}: {publication.name}"
-            if isinstance(publication, TunnelPublication):
-                yield _reached(here, publication.site_system, seconds)
-            else:
-                yield from _check_bridge(here, publication, seconds)
+    for at, publication in policy.publications():
+        here = f"{shown(at)}: {publication.name}"
+        if isinstance(publication, TunnelPublication):
+            yield _reached(here, publication.site_system, seconds)
+        elif isinstance(publication, BridgePublication):
+            yield from _check_bridge(here, publication, seconds)
+        else:
+            roles = publication.directories.values()
+            for address in {role.site_system.address: None for role in roles}:
+                yield _reached(here, address, seconds)
     if policy.clamav is not None:
         yield _clamav(policy.clamav)
 

@@ -243,16 +243,8 @@ def ports(policy: Policy) -> frozenset[int]:
 
 
 def _ports(listener: Listener | PlaintextListener) -> frozenset[int]:
-    public = (one.public_port for one in _published(listener))
+    public = (one.public_port for one in listener.published)
     return frozenset((listener.address[1], *public))
-
-
-def _published(
-    listener: Listener | PlaintextListener,
-) -> tuple[Publication | PlaintextPublication, ...]:
-    if isinstance(listener, PlaintextListener):
-        return (listener.publication,)
-    return tuple(listener.publications.values())
 
 
 def _with_port(policy: Policy, url: Url) -> tuple[Url, Port | None]:

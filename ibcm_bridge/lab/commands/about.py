@@ -13,8 +13,6 @@ from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.policy.addresses import shown
 from ibcm_bridge.policy.publications import (
     BridgePublication,
-    Listener,
-    PlaintextListener,
     PlaintextPublication,
     Publication,
     TunnelPublication,
@@ -60,9 +58,9 @@ _LINES = (
 
 def about(perimeter: Perimeter, files: Files, preparing: Preparing) -> About:
     """Of a lab that is up."""
-    listeners = load_policy(perimeter.bridge.policy_file).listeners
+    publications = load_policy(perimeter.bridge.policy_file).publications()
     return About(
-        names=[one for listener in listeners for one in _names(listener)],
+        names=[_name(publication, shown(at)) for at, publication in publications],
         files={
             "root certificate": str(files.root),
             "client certificates": str(files.clients),
@@ -80,13 +78,6 @@ def about(perimeter: Perimeter, files: Files, preparing: Preparing) -> About:
 
 def _walls(namespaces: Namespaces) -> tuple[tuple[str, str], ...]:
     return () if namespaces == NO_WALLS else walls.LINES
-
-
-def _names(listener: Listener | PlaintextListener) -> list[Name]:
-    at = shown(listener.address)
-    if isinstance(listener, PlaintextListener):
-        return [_name(listener.publication, at)]
-    return [_name(one, at) for one in listener.publications.values()]
 
 
 def _name(publication: Publication | PlaintextPublication, at: str) -> Name:
