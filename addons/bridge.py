@@ -55,7 +55,7 @@ class Bridge:
         """
         self.policy = policy
         limits = policy.limits
-        self.connections = Connections(limits.connections, Budget(limits.held_bytes))
+        self.connections = Connections(limits.connections, Budget(limits.buffered_bytes))
         self.listeners = dict(enumerate(policy.listeners))
         published = [publication for _, publication in policy.bridged()]
         try:

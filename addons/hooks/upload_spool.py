@@ -44,11 +44,11 @@ class UploadSpool:
         path = rules.spool if self._temporary is None else self._temporary.path / "uploads.sqlite"
         assert path is not None
         limits = SpoolLimits(
-            rules.largest,
-            rules.size,
+            rules.max_bytes,
+            rules.max_total_bytes,
             rules.sessions,
-            rules.of_client,
-            rules.client_size,
+            rules.per_client_sessions,
+            rules.per_client_bytes,
             rules.abandoned_after.total_seconds(),
         )
         try:

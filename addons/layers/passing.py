@@ -77,7 +77,7 @@ class PassingLayer(ProcedureLayer):
                 if len(collected) > MAX_REPLY:
                     problem = unreadable("replies.limit", f"more than {MAX_REPLY} bytes")
                 elif not self._has_room():
-                    problem = unreadable("limits.held_bytes", "there is no room for it")
+                    problem = unreadable("limits.buffered_bytes", "there is no room for it")
         except IncompleteBodyError:
             problem = unreadable("replies.whole", "it ended before it was whole")
         whole = bytes(collected)
@@ -137,7 +137,7 @@ class PassingLayer(ProcedureLayer):
         held = self._taken + max(announced, len(self._received))
         if not self._has_room(announced):
             detail = f"{held} bytes are more than there is room for"
-            raise Refused(Deny(Reason.OVERLOADED, rules.LIMITS_HELD_BYTES, detail))
+            raise Refused(Deny(Reason.OVERLOADED, rules.LIMITS_BUFFERED_BYTES, detail))
 
     def _has_room(self, announced: int = 0) -> bool:
         """Count what is kept; False where that is too much."""

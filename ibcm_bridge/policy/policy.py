@@ -42,7 +42,7 @@ class Limits:
     tunnel_idle_seconds: float
     connections: int
     """Client connections at once, of all listeners together."""
-    held_bytes: int
+    buffered_bytes: int
     """Heads and bodies of requests that are kept at once, of all connections together."""
     inspection_workers: int
     """Processes that look into large bodies."""
@@ -71,20 +71,20 @@ class UploadRules:
 
     spool: Path | None = None
     """SQLite; None: a temporary file, thrown away at the end."""
-    largest: int = 67_108_864
+    max_bytes: int = 67_108_864
     """One upload."""
-    size: int = 1_073_741_824
+    max_total_bytes: int = 1_073_741_824
     """All uploads that are under way."""
     sessions: int = 1_000
-    of_client: int = 8
-    client_size: int = 134_217_728
+    per_client_sessions: int = 8
+    per_client_bytes: int = 134_217_728
     """All uploads of one client."""
     abandoned_after: datetime.timedelta = datetime.timedelta(days=3)
 
     def describe(self) -> str:
         """One line for an operator."""
         where = f"put together in {self.spool}" if self.spool else "forgotten at the end"
-        return f"up to {self.largest} bytes each, {self.size} in all, {where}"
+        return f"up to {self.max_bytes} bytes each, {self.max_total_bytes} in all, {where}"
 
 
 @dataclass(frozen=True, slots=True)

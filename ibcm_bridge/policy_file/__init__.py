@@ -110,19 +110,19 @@ def _audit_file(reading: Reading, name: str | None) -> Path | None:
 
 
 def _uploads(reading: Reading, row: UploadsRow) -> UploadRules:
-    if row.size < row.largest:
-        reading.report(("uploads", "size"), f"there must be room for one of {row.largest} bytes")
-    client_size = 2 * row.largest if row.client_size is None else row.client_size
-    if client_size < row.largest:
-        place = ("uploads", "client_size")
-        reading.report(place, f"there must be room for one of {row.largest} bytes")
+    per_client_bytes = 2 * row.max_bytes if row.per_client_bytes is None else row.per_client_bytes
+    room = {"max_total_bytes": row.max_total_bytes, "per_client_bytes": per_client_bytes}
+    for key, value in room.items():
+        if value < row.max_bytes:
+            text = f"there must be room for one of {row.max_bytes} bytes"
+            reading.report(("uploads", key), text)
     return UploadRules(
         spool=database_file(reading, ("uploads", "spool"), row.spool),
-        largest=row.largest,
-        size=row.size,
+        max_bytes=row.max_bytes,
+        max_total_bytes=row.max_total_bytes,
         sessions=row.sessions,
-        of_client=row.of_client,
-        client_size=client_size,
+        per_client_sessions=row.per_client_sessions,
+        per_client_bytes=per_client_bytes,
         abandoned_after=duration(row.abandoned_after),
     )
 

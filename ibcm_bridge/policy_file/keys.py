@@ -20,12 +20,23 @@ def known_keys(where: Place, mode: Mode | None) -> list[str]:
     return list(kind.model_fields) if _is_row(kind) else []
 
 
+_RENAMED = {
+    "largest": "max_bytes",
+    "size": "max_total_bytes",
+    "of_client": "per_client_sessions",
+    "client_size": "per_client_bytes",
+    "held_bytes": "buffered_bytes",
+}
+"""Keys of earlier versions."""
+
+
 def meant(where: Place, value: object) -> list[Place]:
     """The key that an unknown one is a slip of: one that is not there, or none."""
     holder = value_at(value, where[:-1])
     known = known_keys(where[:-1], mode_of(where, value))
     missing = [key for key in known if not isinstance(holder, dict) or key not in holder]
-    alike = get_close_matches(str(where[-1]).lower().replace("-", "_"), missing, n=1, cutoff=0.7)
+    key = str(where[-1]).lower().replace("-", "_")
+    alike = get_close_matches(_RENAMED.get(key, key), missing, n=1, cutoff=0.7)
     return [(*where[:-1], key) for key in alike]
 
 

@@ -14,18 +14,12 @@ from ibcm_bridge.policy.publications import (
 from ibcm_bridge.policy_file.reading import Reading, database_file, duration
 from ibcm_bridge.policy_file.rows import MessagesRow
 
-_ENFORCEMENT = {
-    "observe": Enforcement.OBSERVE,
-    "enforce": Enforcement.ENFORCE,
-    "refuse": Enforcement.ENFORCE,  # what is done to a reply is called by its name
-}
-
 
 def read_messages(
     reading: Reading, row: MessagesRow, listeners: Sequence[Listener | PlaintextListener]
 ) -> MessageRules:
     """The rules, with what `listeners` say about the intranet's names. Problems are noted."""
-    identity = _ENFORCEMENT[row.identity]
+    identity = Enforcement(row.identity)
     lost = reading.is_put_aside(("messages", "bindings"))
     if identity is Enforcement.ENFORCE and row.bindings is None and not lost:
         text = (
@@ -39,10 +33,10 @@ def read_messages(
         unknown_guids=UnknownGuids(row.unknown_guids),
         renewal=Renewal(row.renewal),
         bindings_file=database_file(reading, ("messages", "bindings"), row.bindings),
-        signatures=_ENFORCEMENT[row.signatures],
+        signatures=Enforcement(row.signatures),
         clock_skew=duration(row.clock_skew),
-        host_names=_ENFORCEMENT[row.host_names],
-        intranet_only=_ENFORCEMENT[row.intranet_only],
+        host_names=Enforcement(row.host_names),
+        intranet_only=Enforcement(row.intranet_only),
         internal_domains=domains or _domains_of_site_systems(listeners),
         encrypted_because=row.encrypted.because if row.encrypted else None,
     )

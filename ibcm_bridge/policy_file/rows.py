@@ -323,7 +323,7 @@ class LimitsRow(_Row):
         default=1_000, ge=1, le=100_000, description="client connections at once"
     )
     # Squid's cache_mem is 256 MB by default, too: 64 messages of the largest size.
-    held_bytes: int = Field(
+    buffered_bytes: int = Field(
         default=268_435_456,
         ge=16_777_216,
         le=68_719_476_736,
@@ -354,10 +354,10 @@ class MessagesRow(_Row):
         "observe", "whether the signatures of messages must be good, and their times current"
     )
     clock_skew: Duration = _may("15m", "how far a client's clock may be off")
-    host_names: Literal["observe", "refuse"] = _may(
+    host_names: Literal["observe", "enforce"] = _may(
         "observe", "replies that name hosts of internal_domains"
     )
-    intranet_only: Literal["observe", "refuse"] = _may(
+    intranet_only: Literal["observe", "enforce"] = _may(
         "observe", "replies that assign policies flagged for the intranet only"
     )
     internal_domains: list[HostName] = _may(
@@ -375,24 +375,24 @@ class UploadsRow(_Row):
         None, "SQLite file that keeps uploads under way; left out: a temporary one"
     )
     # The largest body that Windows sends in one piece is 13 MB; what is announced may be several.
-    largest: int = Field(
+    max_bytes: int = Field(
         default=67_108_864, ge=65_536, le=1_073_741_824, description="bytes of one upload"
     )
-    size: int = Field(
+    max_total_bytes: int = Field(
         default=1_073_741_824,
         ge=1_048_576,
         le=1_099_511_627_776,
         description="bytes of all uploads under way",
     )
     sessions: int = Field(default=1_000, ge=1, le=100_000, description="uploads under way at once")
-    of_client: int = Field(
+    per_client_sessions: int = Field(
         default=8, ge=1, le=1_000, description="of one client; its oldest makes room for another"
     )
-    client_size: int | None = Field(
+    per_client_bytes: int | None = Field(
         default=None,
         ge=65_536,
         le=1_099_511_627_776,
-        description="bytes of one client's uploads under way; left out: twice `largest`",
+        description="bytes of one client's uploads under way; left out: twice `max_bytes`",
     )
     # A BITS server keeps a session for 14 days by default ([MC-BUP] section 3.2.2.1).
     abandoned_after: Duration = _may("3d", "when an upload that nobody goes on with is forgotten")

@@ -74,7 +74,7 @@ _ROLES = {
     Mode.BRIDGE: ("management-point", "{site_system: https://mp01.corp.example}"),
     Mode.PLAINTEXT: ("fallback-status-point", "{site_system: http://fsp01.corp.example}"),
 }
-_BYTES = ("client_hello", "request_head", "held_bytes", "largest", "size")
+_BYTES = ("client_hello", "request_head", "buffered_bytes", "max_bytes", "max_total_bytes")
 _SAY_WHY = "8 to 500"
 _MIXED = "bridge and tunnel do not mix in one publication; give the tunnel a name of its own"
 _NOT_HERE = {

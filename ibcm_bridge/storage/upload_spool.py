@@ -101,14 +101,14 @@ _GIVE_BACK = "PRAGMA incremental_vacuum(4096)"
 class SpoolLimits:
     """How much there may be. Sizes in bytes."""
 
-    largest: int
+    max_bytes: int
     """One object."""
-    size: int
+    max_total_bytes: int
     """All objects together."""
     sessions: int
-    of_client: int
+    per_client_sessions: int
     """Sessions of one client; one more, and its oldest is forgotten."""
-    client_size: int
+    per_client_bytes: int
     """All objects of one client; for more, its oldest are forgotten."""
     abandoned_after: float
     """Seconds without a packet."""
@@ -135,7 +135,7 @@ class Spool:
         if packet.type is PacketType.CREATE_SESSION:
             return None, self._room_for_another()
         session = self.find(packet, sender)
-        refusal = judge(packet, sender, session, self._limits.largest)
+        refusal = judge(packet, sender, session, self._limits.max_bytes)
         own = session is not None and session.sender == sender
         return session if own else None, refusal
 
@@ -152,7 +152,7 @@ class Spool:
             return UploadPart(packet, None)
         with self._database.transaction() as database:
             session = self.find(packet, sender)
-            refusal = judge(packet, sender, session, self._limits.largest)
+            refusal = judge(packet, sender, session, self._limits.max_bytes)
             if refusal is not None:
                 return refusal
             assert session is not None
@@ -180,7 +180,7 @@ class Spool:
                 detail = "a session that there is already"
                 return Deny(Reason.SITE_SYSTEM_RESPONSE, "uploads.session", detail)
             names = [name for (name,) in database.execute(_OF_CLIENT, (sender.key,))]
-            for name in names[self._limits.of_client - 1 :]:
+            for name in names[self._limits.per_client_sessions - 1 :]:
                 _forget(database, name)
             name = uuid.uuid4().hex
             row = (sender.site_system, session, sender.key, sender.path, name, self._clock())
@@ -246,9 +246,9 @@ class Spool:
         if new:
             self._make_room(database, session, len(new))
             (_, size) = database.execute(_IN_ALL).fetchone()
-            if size + len(new) > self._limits.size:
+            if size + len(new) > self._limits.max_total_bytes:
                 detail = f"{len(new)} bytes are more than there is room for"
-                return Deny(Reason.OVERLOADED, "uploads.size", detail)
+                return Deny(Reason.OVERLOADED, "uploads.max_total_bytes", detail)
             last = database.execute(_LAST, (session.name, session.length - PIECE)).fetchone()
             begin, small = last or (session.length, b"")
             database.execute(_KEEP, (session.name, begin, small + new))
@@ -260,7 +260,7 @@ class Spool:
         """Whoever has most in the spool gives way to itself, not to others."""
         others = database.execute(_OTHERS, (session.sender.key, session.name)).fetchall()
         too_much = session.length + more + sum(length for _, length in others)
-        too_much -= self._limits.client_size
+        too_much -= self._limits.per_client_bytes
         for name, length in others:
             if too_much <= 0:
                 return

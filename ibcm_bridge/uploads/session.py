@@ -64,8 +64,8 @@ class UploadPart:
     """Where the whole lies; None where the packet alone is the whole, or is not to be all."""
 
 
-def judge(packet: Packet, sender: Sender, session: Session | None, largest: int) -> Deny | None:
-    """Why a packet may not go on; None where it may. `largest` in bytes."""
+def judge(packet: Packet, sender: Sender, session: Session | None, max_bytes: int) -> Deny | None:
+    """Why a packet may not go on; None where it may."""
     if not packet.needs_session:
         return None
     if session is None:
@@ -75,7 +75,7 @@ def judge(packet: Packet, sender: Sender, session: Session | None, largest: int)
     if session.sender != sender:
         return Deny(Reason.UPLOAD_CHANGED, "uploads.path", "begun at another path")
     if packet.range is not None:
-        return _judge_range(packet.range, session, largest)
+        return _judge_range(packet.range, session, max_bytes)
     if packet.type is PacketType.CLOSE_SESSION and not session.is_whole:
         # A management point makes a file of what there is ([MC-BUP] §3.2.5.1.2).
         had = f"{session.acknowledged} of {session.total or 'no known number of'} bytes"
@@ -83,10 +83,10 @@ def judge(packet: Packet, sender: Sender, session: Session | None, largest: int)
     return None
 
 
-def _judge_range(place: ContentRange, session: Session, largest: int) -> Deny | None:
-    if place.total > largest:
-        detail = f"{place.total} of at most {largest} bytes"
-        return Deny(Reason.UPLOAD_TOO_LARGE, "uploads.largest", detail)
+def _judge_range(place: ContentRange, session: Session, max_bytes: int) -> Deny | None:
+    if place.total > max_bytes:
+        detail = f"{place.total} of at most {max_bytes} bytes"
+        return Deny(Reason.UPLOAD_TOO_LARGE, "uploads.max_bytes", detail)
     if session.total not in (None, place.total):
         detail = f"{place.total} bytes in all, and {session.total} before"
         return Deny(Reason.UPLOAD_CHANGED, "uploads.total", detail)

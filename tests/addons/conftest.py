@@ -488,7 +488,7 @@ LIMITS = Limits(
     site_system_idle_seconds=40,
     tunnel_idle_seconds=120,
     connections=100,
-    held_bytes=16_777_216,
+    buffered_bytes=16_777_216,
     inspection_workers=1,
 )
 
@@ -507,7 +507,7 @@ def open_connection(lab: Lab, name: str | None = None) -> tuple[Context, Connect
         state=ConnectionState.OPEN,
     )
     listener = lab.policy.listeners[0]
-    record = ConnectionRecord(client, listener, hold=Hold(Budget(LIMITS.held_bytes)))
+    record = ConnectionRecord(client, listener, hold=Hold(Budget(LIMITS.buffered_bytes)))
     if name is not None:
         record.server_name, record.publication = name, listener.publications[name]
     return Context(client, Options()), record

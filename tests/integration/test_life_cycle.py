@@ -30,8 +30,8 @@ def change_policy(policy: dict[str, Any]) -> None:
         "identity": "enforce",
         "signatures": "enforce",
         "bindings": "bindings.sqlite",
-        "host_names": "refuse",
-        "intranet_only": "refuse",
+        "host_names": "enforce",
+        "intranet_only": "enforce",
     }
     for one in policy["publications"]:
         if "software-update-point" in one.get("roles", ()) and one["mode"] == "bridge":

@@ -85,7 +85,7 @@ def record(bridge: RunningBridge) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("chunks", [0, 7])
-@pytest.mark.parametrize("messages", [{}, {"host_names": "refuse", "intranet_only": "refuse"}])
+@pytest.mark.parametrize("messages", [{}, {"host_names": "enforce", "intranet_only": "enforce"}])
 def test_a_registration_reply_passes_byte_for_byte(
     lab: Lab, bridged: Bridged, chunks: int, messages: dict[str, str]
 ) -> None:
@@ -118,7 +118,7 @@ def test_an_answer_that_names_an_internal_host_passes_and_is_written_down(
 def test_and_is_refused_where_the_policy_says_so(lab: Lab, bridged: Bridged) -> None:
     """BRIDGE-INSPECT."""
     body = message(LOCATIONS)
-    with bridged(answered(body, ccm.CONTENT_TYPE), host_names="refuse") as bridge:
+    with bridged(answered(body, ccm.CONTENT_TYPE), host_names="enforce") as bridge:
         reply = post(lab, bridge)
         lab.check_refusal(reply, Reason.REPLY_HOST_NAMES)
         assert reply.status == 502
@@ -133,7 +133,7 @@ def test_and_is_refused_where_the_policy_says_so(lab: Lab, bridged: Bridged) -> 
 def test_a_list_of_management_points_is_read_too(lab: Lab, bridged: Bridged, encoding: str) -> None:
     answer = answered(MP_LIST.encode(encoding), "text/xml")
     with (
-        bridged(answer, host_names="refuse") as bridge,
+        bridged(answer, host_names="enforce") as bridge,
         lab.client(address=bridge.address) as client,
     ):
         reply = client.request("GET", "/SMS_MP/.sms_aut?MPLIST2&LAB")
@@ -144,14 +144,14 @@ def test_policy_for_the_intranet_is_refused_where_the_policy_says_so(
     lab: Lab, bridged: Bridged
 ) -> None:
     body = message('<ReplyAssignments><Policy PolicyID="{A}" PolicyFlags="9"/></ReplyAssignments>')
-    with bridged(answered(body, ccm.CONTENT_TYPE), intranet_only="refuse") as bridge:
+    with bridged(answered(body, ccm.CONTENT_TYPE), intranet_only="enforce") as bridge:
         lab.check_refusal(post(lab, bridge), Reason.REPLY_INTRANET_ONLY)
         assert record(bridge)["detail"] == "{A}"
 
 
 def test_what_cannot_be_read_is_refused_where_anything_would_be(lab: Lab, bridged: Bridged) -> None:
     body = message(REGISTERED)[:-1]
-    with bridged(answered(body, ccm.CONTENT_TYPE), intranet_only="refuse") as bridge:
+    with bridged(answered(body, ccm.CONTENT_TYPE), intranet_only="enforce") as bridge:
         lab.check_refusal(post(lab, bridge), Reason.REPLY_UNREADABLE)
         lab.check_denied(record(bridge), Reason.REPLY_UNREADABLE, "multipart.close")
 

@@ -34,10 +34,10 @@ LAST = "/SMS_MP/.sms_aut?MPLIST"
 def change_policy(policy: dict[str, Any]) -> None:
     policy["uploads"] = {
         "spool": "uploads.sqlite",
-        "largest": LARGEST,
-        "size": 16_777_216,
+        "max_bytes": LARGEST,
+        "max_total_bytes": 16_777_216,
         "sessions": 6,
-        "of_client": 2,
+        "per_client_sessions": 2,
     }
 
 

@@ -53,8 +53,8 @@ def test_left_out_they_are_as_documented(directory: Path) -> None:
 def test_uploads_are_read(directory: Path) -> None:
     policy = load(
         directory,
-        "uploads: {spool: u.sqlite, largest: 65536, size: 1048576, sessions: 2, of_client: 1, "
-        "client_size: 65536, abandoned_after: 1h}",
+        "uploads: {spool: u.sqlite, max_bytes: 65536, max_total_bytes: 1048576, sessions: 2, "
+        "per_client_sessions: 1, per_client_bytes: 65536, abandoned_after: 1h}",
         ("    roles:\n", "    upload_hosts: rewrite\n    roles:\n"),
     )
     spool = directory / "u.sqlite"
@@ -69,10 +69,16 @@ def test_uploads_are_read(directory: Path) -> None:
     [
         ("uploads: {spool: none/u.sqlite}", "uploads.spool: there is no folder"),
         ("uploads: {spool: pki}", "is a folder; name a file in it"),
-        ("uploads: {largest: 65535}", "uploads.largest"),
-        ("uploads: {size: 1048576}", "uploads.size: there must be room for one of 67108864 bytes"),
-        ("uploads: {client_size: 67108863}", "uploads.client_size: there must be room for one of"),
-        ("uploads: {largest: many}", "uploads.largest: a whole number of bytes is wanted here"),
+        ("uploads: {max_bytes: 65535}", "uploads.max_bytes"),
+        (
+            "uploads: {max_total_bytes: 1048576}",
+            "uploads.max_total_bytes: there must be room for one of 67108864 bytes",
+        ),
+        (
+            "uploads: {per_client_bytes: 67108863}",
+            "uploads.per_client_bytes: there must be room for one of",
+        ),
+        ("uploads: {max_bytes: many}", "uploads.max_bytes: a whole number of bytes is wanted here"),
         ("uploads: {sessions: 0}", "uploads.sessions"),
         ("uploads: {abandoned_after: soon}", "uploads.abandoned_after"),
         ("engines: {clamav: {}}", "engines.clamav: either socket: "),

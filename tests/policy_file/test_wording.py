@@ -135,6 +135,23 @@ def test_a_mistake_at_the_top_is_told_with_what_to_write(
     assert told in message
 
 
+@pytest.mark.parametrize(
+    ("head", "now"),
+    [
+        ("uploads: {largest: 65536}", "max_bytes"),
+        ("uploads: {size: 67108864}", "max_total_bytes"),
+        ("uploads: {of_client: 2}", "per_client_sessions"),
+        ("uploads: {client_size: 67108864}", "per_client_bytes"),
+        ("limits: {held_bytes: 16777216}", "buffered_bytes"),
+    ],
+)
+def test_a_key_that_was_renamed_is_refused_with_its_name_now(
+    problems: Problems, head: str, now: str
+) -> None:
+    [(_, message)] = problems(sample(tunnel(), head=f"version: 1\n{head}\npublications:\n"))
+    assert message.endswith(f": no such key here; is it {now}?")
+
+
 @pytest.mark.parametrize("text", ["", "just text", "[]"])
 def test_what_is_no_policy_is_told_what_one_has(problems: Problems, text: str) -> None:
     [(_, message)] = problems(text)

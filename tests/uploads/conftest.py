@@ -10,7 +10,12 @@ import pytest
 from ibcm_bridge.storage.upload_spool import Spool, SpoolLimits
 
 LIMITS = SpoolLimits(
-    largest=1_000, size=3_000, sessions=4, of_client=2, client_size=2_000, abandoned_after=100.0
+    max_bytes=1_000,
+    max_total_bytes=3_000,
+    sessions=4,
+    per_client_sessions=2,
+    per_client_bytes=2_000,
+    abandoned_after=100.0,
 )
 
 

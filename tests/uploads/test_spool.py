@@ -209,19 +209,19 @@ def test_there_are_so_many_sessions_and_no_more(spool: Spool) -> None:
 
 
 def test_the_oldest_session_of_a_client_makes_room_for_another(spool: Spool, clock: Clock) -> None:
-    for number in range(LIMITS.of_client + 1):
+    for number in range(LIMITS.per_client_sessions + 1):
         clock.now += 1
         assert spool.begin(ME, f"{{{number}}}") is None
     found = [
         spool.find(Packet(PacketType.CLOSE_SESSION, f"{{{number}}}"), ME) is not None
-        for number in range(LIMITS.of_client + 1)
+        for number in range(LIMITS.per_client_sessions + 1)
     ]
     assert found == [False, True, True]
 
 
 def test_a_client_with_much_under_way_makes_room_for_itself(open_spool: Open, clock: Clock) -> None:
     """And for nobody else's sake: what others have stays."""
-    spool = open_spool(replace(LIMITS, of_client=4, client_size=1_000))
+    spool = open_spool(replace(LIMITS, per_client_sessions=4, per_client_bytes=1_000))
     for sender, session in ((OTHER, "{0}"), (ME, "{1}"), (ME, "{2}"), (ME, "{3}")):
         clock.now += 1
         spool.begin(sender, session)
@@ -241,7 +241,7 @@ def test_a_client_with_much_under_way_makes_room_for_itself(open_spool: Open, cl
 
 
 def test_there_is_room_for_so_many_bytes_and_no_more(open_spool: Open) -> None:
-    spool = open_spool(replace(LIMITS, size=612))
+    spool = open_spool(replace(LIMITS, max_total_bytes=612))
     spool.begin(ME, "{1}")
     spool.begin(OTHER, "{2}")
     took(spool, 0, 512)
@@ -249,7 +249,7 @@ def test_there_is_room_for_so_many_bytes_and_no_more(open_spool: Open) -> None:
     assert isinstance(spool.take(packet, OTHER, DATA[:100]), UploadPart)
     more = fragment(100, 101, 200, "{2}")
     answer = refused(spool.take(more, OTHER, DATA[100:101]))
-    assert (answer.reason, answer.rule) == (Reason.OVERLOADED, "uploads.size")
+    assert (answer.reason, answer.rule) == (Reason.OVERLOADED, "uploads.max_total_bytes")
     assert isinstance(spool.take(CANCEL, ME, b""), UploadPart)
     assert isinstance(spool.take(more, OTHER, DATA[100:101]), UploadPart)
 
@@ -268,7 +268,7 @@ def test_nor_is_one_in_other_letters(spool: Spool) -> None:
 
 @pytest.mark.slow
 def test_small_fragments_take_no_more_room_or_time_than_large_ones(open_spool: Open) -> None:
-    spool = open_spool(replace(LIMITS, largest=100_000, size=100_000))
+    spool = open_spool(replace(LIMITS, max_bytes=100_000, max_total_bytes=100_000))
     data = bytes(range(250)) * 40
     spool.begin(ME, "{1}")
     for first in range(5_000):
@@ -338,7 +338,7 @@ def test_several_processes_share_it(open_spool: Open) -> None:
 def test_a_disk_that_fills_loses_nothing(begun: Spool) -> None:
     took(begun, 0, 100)
     begun._database.one("PRAGMA max_page_count = 1")
-    big = replace(LIMITS, largest=10_000_000, size=10_000_000)
+    big = replace(LIMITS, max_bytes=10_000_000, max_total_bytes=10_000_000)
     begun._limits = big
     with pytest.raises(SpoolError, match="the disk is full"):
         begun.take(fragment(100, 512), ME, bytes(400_000))

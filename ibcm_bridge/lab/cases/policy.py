@@ -60,8 +60,8 @@ _MESSAGES = {
     "identity": "enforce",
     "signatures": "enforce",
     "bindings": "bindings.sqlite",
-    "host_names": "refuse",
-    "intranet_only": "refuse",
+    "host_names": "enforce",
+    "intranet_only": "enforce",
 }
 """All that a policy may hold clients and site systems to (BRIDGE-IDENTITY, BRIDGE-INSPECT)."""
 

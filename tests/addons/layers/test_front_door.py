@@ -44,7 +44,7 @@ class FrontDoor(Driver):
     def __init__(self, lab: Lab, clock: Clock) -> None:
         context, self.record = open_connection(lab)
         super().__init__(FrontDoorLayer(context, self.record, LIMITS), context.client, clock)
-        connections = Connections(100, Budget(LIMITS.held_bytes))
+        connections = Connections(100, Budget(LIMITS.buffered_bytes))
         connections._records[context.client.id] = self.record
         publication = lab.policy.listeners[0].publications[BRIDGED]
         assert isinstance(publication, BridgePublication)

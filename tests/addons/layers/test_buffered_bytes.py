@@ -1,4 +1,4 @@
-"""`limits.held_bytes`: what requests hold is counted, refused when too much, and returned."""
+"""`limits.buffered_bytes`: what requests hold is counted, refused when too much, and returned."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_body_is_counted_from_when_it_is_announced_until_it_is_answered(
 
 def overloaded(exchange: ExchangeDriver) -> None:
     assert exchange.reason() == "overloaded"
-    assert exchange.ended[-1].decision.rule == "limits.held_bytes"  # type: ignore[union-attr]
+    assert exchange.ended[-1].decision.rule == "limits.buffered_bytes"  # type: ignore[union-attr]
     answer = exchange.to_client()
     assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"Connection: close\r\n" in answer
