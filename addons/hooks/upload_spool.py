@@ -123,7 +123,9 @@ class UploadSpool:
                 return None
             if not said.session:
                 detail = "a session without an id"
-                return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.UPLOADS_SESSION_ID, detail)
+                return Deny(
+                    Reason.SITE_SYSTEM_RESPONSE, rules.UPLOADS_FIELD.of("bits-session-id"), detail
+                )
             return self._spool.begin(sender, said.session)
 
         if (refusal := await self._asked(follow)) is not None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ibcm_bridge.authentication.client import AnonymousClient, Client, may_be_anonymous
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
 from ibcm_bridge.policy.bodies import BodyRule, Inspection, ReplyReading
 from ibcm_bridge.policy.publications import (
@@ -41,7 +42,7 @@ class Authorized(NotATruthValue):
     head: RequestHead
     body_rule: BodyRule
     target: RequestTarget
-    rule: str
+    rule: rules.Rule
     dropped: tuple[str, ...]
     user: bool = False
     """Whether Windows authenticates the user behind it (USER-WINDOWS-AUTH)."""
@@ -118,20 +119,20 @@ def authorize(
 def _check_client(client: Client, publication: HttpPublication) -> Deny | None:
     # A client authenticated for one publication has not been authenticated for another.
     if client.publication != publication.name:
-        return Deny(Reason.BRIDGE_DEFECT, "client.publication", "authenticated elsewhere")
+        return Deny(Reason.BRIDGE_DEFECT, rules.CLIENT_PUBLICATION, "authenticated elsewhere")
     if isinstance(client, AnonymousClient) and not may_be_anonymous(publication):
-        return Deny(Reason.BRIDGE_DEFECT, "client.certificate", "not authenticated")
+        return Deny(Reason.BRIDGE_DEFECT, rules.CLIENT_CERTIFICATE, "not authenticated")
     return None
 
 
 def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
     hosts = head.values(b"host")
     if len(hosts) != 1:
-        return Deny(Reason.HOST_MISMATCH, "head.host", f"{len(hosts)} Host fields")
+        return Deny(Reason.HOST_MISMATCH, rules.HEAD_HOST, f"{len(hosts)} Host fields")
     name, _, port = hosts[0].decode("latin-1").lower().partition(":")
     if name != publication.name or not _PORT.fullmatch(port):
         return Deny(
-            Reason.HOST_MISMATCH, "head.host", f"Host {name[:255]!r} is not the server name"
+            Reason.HOST_MISMATCH, rules.HEAD_HOST, f"Host {name[:255]!r} is not the server name"
         )
     return None
 
@@ -143,7 +144,7 @@ def _body_rule(profile: RoleProfile, head: RequestHead) -> BodyRule | Deny:
     if body_rule is None:
         return Deny(
             Reason.VERB,
-            f"{profile.name}.verbs",
+            rules.ROLE_VERBS.of(profile.name),
             f"{verb} is not a verb of this role",
             cites,
             method_names(profile.bodies),
@@ -154,7 +155,7 @@ def _body_rule(profile: RoleProfile, head: RequestHead) -> BodyRule | Deny:
 def _check_connection_fields(head: RequestHead) -> Deny | None:
     expectations = head.values(b"expect")
     if expectations and [e.lower() for e in expectations] != [b"100-continue"]:
-        return Deny(Reason.EXPECTATION, "head.expect", "an expectation other than 100-continue")
+        return Deny(Reason.EXPECTATION, rules.HEAD_EXPECT, "an expectation other than 100-continue")
     return None
 
 
@@ -165,9 +166,9 @@ def _check_connection_options(profile: RoleProfile, head: RequestHead) -> Deny |
         name = option.strip(b" \t")
         if name in _FRAMING or name in profile.headers:
             detail = f"{name.decode('ascii')[:64]} is not a field of this leg alone"
-            return Deny(Reason.HEADER, "head.connection", detail, "HTTP-1.1")
+            return Deny(Reason.HEADER, rules.HEAD_CONNECTION, detail, "HTTP-1.1")
         if name and not TOKEN.fullmatch(name):
-            return Deny(Reason.HEADER, "head.connection", "not a list of names", "HTTP-1.1")
+            return Deny(Reason.HEADER, rules.HEAD_CONNECTION, "not a list of names", "HTTP-1.1")
     return None
 
 
@@ -191,7 +192,7 @@ def _with_listed_fields(
     if dropped and publication.unlisted_headers is UnlistedHeaders.REFUSE:
         return Deny(
             Reason.HEADER,
-            f"{role.profile.name}.headers",
+            rules.ROLE_HEADERS.of(role.profile.name),
             f"{dropped[0][:64]} is not listed",
             role.profile.headers_requirement,
         )
@@ -201,7 +202,7 @@ def _with_listed_fields(
         head=kept,
         body_rule=body_rule,
         target=target,
-        rule=f"{role.profile.name}.verbs.{head.method.decode('ascii')}",
+        rule=rules.ROLE_VERB.of(role.profile.name, head.method.decode("ascii")),
         dropped=dropped,
         user=role.profile.directories[target.directory].authenticates_users,
         # A row that a policy has added takes nothing away from what the role's own say.

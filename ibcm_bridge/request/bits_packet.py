@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.head import RequestHead
 
@@ -127,7 +128,7 @@ def read_content_range(head: RequestHead) -> ContentRange | None:
 def _fragment(head: RequestHead, session: bytes) -> Packet | Deny:
     if head.length is None:
         # [MC-BUP] §2.2.1.1: on every request. Only where there is no body, its absence says so too.
-        return Deny(Reason.LENGTH_REQUIRED, "head.content-length", "no Content-Length")
+        return Deny(Reason.LENGTH_REQUIRED, rules.HEAD_CONTENT_LENGTH, "no Content-Length")
     if not session:
         return _malformed("bits-session-id", "none")
     place = read_content_range(head)
@@ -151,4 +152,4 @@ def _create(head: RequestHead, session: bytes) -> Packet | Deny:
 
 
 def _malformed(field: str, detail: str) -> Deny:
-    return Deny(Reason.UPLOAD_PACKET, f"uploads.{field}", detail)
+    return Deny(Reason.UPLOAD_PACKET, rules.UPLOADS_FIELD.of(field), detail)

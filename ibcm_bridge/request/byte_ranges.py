@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 
 MAX_RANGES = 500
@@ -71,4 +72,4 @@ def read_byte_ranges(values: Sequence[bytes]) -> ByteRanges | Deny | None:
 
 
 def _refused(detail: str) -> Deny:
-    return Deny(Reason.HEADER, "head.range", detail)
+    return Deny(Reason.HEADER, rules.HEAD_RANGE, detail)

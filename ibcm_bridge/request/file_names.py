@@ -19,6 +19,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+from ibcm_bridge.decisions import rules
+
 LONGEST = 2_048
 """Characters of a name beyond ASCII. No row of a policy looks at more (`role_additions.LONGEST`);
 to normalize costs the square of a run of combining marks: 3 ms for these."""
@@ -27,8 +29,7 @@ to normalize costs the square of a run of combining marks: 3 ms for these."""
 class Misreading(NamedTuple):
     """Why a name can be read in two ways."""
 
-    part: str
-    """What the rule is called, after ``target.``."""
+    rule: rules.Rule
     what: str
     """What was found; "in the query" can follow it."""
 
@@ -80,10 +81,14 @@ def misread_name(name: str) -> Misreading | None:
     `name` begins with a slash, which is no part of it; slashes divide it, and one may end it.
     """
     if (found := _NEVER.search(name)) is not None:
-        return Misreading("query", f"{named(found[0])}, which no file of Windows has in its name,")
+        return Misreading(
+            rules.TARGET_QUERY, f"{named(found[0])}, which no file of Windows has in its name,"
+        )
     if not name.isascii():
         if len(name) > LONGEST:
-            return Misreading("query", f"a name beyond ASCII of over {LONGEST} characters")
+            return Misreading(
+                rules.TARGET_QUERY, f"a name beyond ASCII of over {LONGEST} characters"
+            )
         for character in name:
             if character > "\x7f" and (misreading := _misread_character(character)) is not None:
                 return misreading
@@ -111,21 +116,25 @@ def misread_segment(segment: str, *, of_file: bool) -> Misreading | None:
     # Windows drops trailing dots and blanks, so "SMS_MP." would be another name for SMS_MP. To some
     # readers "+" is a blank, so "..+" would be another name for "..".
     if not plain.strip(".+ "):
-        return Misreading("segment", "a segment of nothing, or of nothing but dots and blanks")
+        return Misreading(
+            rules.TARGET_SEGMENT, "a segment of nothing, or of nothing but dots and blanks"
+        )
     if plain.endswith((".", " ")):
-        return Misreading("segment", f"{segment[-40:]!a}, which ends in a dot or a blank,")
+        return Misreading(
+            rules.TARGET_SEGMENT, f"{segment[-40:]!a}, which ends in a dot or a blank,"
+        )
     first = _PARAMETER.split(plain, maxsplit=1)[0]
     if "." in first and not first.strip(".+ "):
-        return Misreading("segment", f"{segment[:40]!a}, to some readers a dot segment,")
+        return Misreading(rules.TARGET_SEGMENT, f"{segment[:40]!a}, to some readers a dot segment,")
     spaced = plain.replace("+", " ")
     if is_short_name(spaced):
-        return Misreading("short-name", f"{segment[:40]!a}, an 8.3 name,")
+        return Misreading(rules.TARGET_SHORT_NAME, f"{segment[:40]!a}, an 8.3 name,")
     if not of_file:
         return None
     if _DEVICE.match(spaced) is not None:
-        return Misreading("device", f"{segment[:40]!a}, the name of a device,")
+        return Misreading(rules.TARGET_DEVICE, f"{segment[:40]!a}, the name of a device,")
     if (escape := _ESCAPE.search(plain)) is not None:
-        return Misreading("query", f'"{escape[0]}", which is left after decoding,')
+        return Misreading(rules.TARGET_QUERY, f'"{escape[0]}", which is left after decoding,')
     return None
 
 
@@ -153,7 +162,7 @@ def _misread_character(character: str) -> Misreading | None:
         read_as = next((one for one in form if one in "/\\.:"), None)
     if read_as is None:
         return None
-    return Misreading("query", f'{named(character)}, to some readers "{read_as}",')
+    return Misreading(rules.TARGET_QUERY, f'{named(character)}, to some readers "{read_as}",')
 
 
 def _plain(segment: str) -> str:

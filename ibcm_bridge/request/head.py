@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.target import SentTarget, sent_target
 
@@ -93,32 +94,34 @@ def content_type_parts(value: bytes) -> tuple[bytes, bytes]:
 def read_request_head(raw: bytes) -> RequestHead | Deny:
     """Read one complete head, CRLF CRLF included."""
     if not raw.endswith(b"\r\n\r\n"):
-        return _malformed("end", "the head does not end with CRLF CRLF")
+        return _malformed(rules.HEAD_END, "the head does not end with CRLF CRLF")
     lines = raw[:-4].split(b"\r\n")
     if any(b"\n" in line or b"\r" in line for line in lines):
-        return _malformed("line-end", "a bare CR or LF")
+        return _malformed(rules.HEAD_LINE_END, "a bare CR or LF")
 
     parts = lines[0].split(b" ")
     if len(parts) != 3:
-        return _malformed("request-line", "not exactly: method SP target SP version")
+        return _malformed(rules.HEAD_REQUEST_LINE, "not exactly: method SP target SP version")
     method, target, version = parts
     if not TOKEN.fullmatch(method):
-        return _malformed("method", "the method is not a token")
+        return _malformed(rules.HEAD_METHOD, "the method is not a token")
     if not TARGET.fullmatch(target):
-        return _malformed("target", "the request target has a character that is not visible ASCII")
+        return _malformed(
+            rules.HEAD_TARGET, "the request target has a character that is not visible ASCII"
+        )
     if version != b"HTTP/1.1":
         if re.fullmatch(rb"HTTP/[0-9]\.[0-9]", version):
-            return Deny(Reason.HTTP_VERSION, "head.version", version.decode("ascii"))
-        return _malformed("version", "not an HTTP version")
+            return Deny(Reason.HTTP_VERSION, rules.HEAD_VERSION, version.decode("ascii"))
+        return _malformed(rules.HEAD_VERSION, "not an HTTP version")
 
     fields = []
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         if not colon or not TOKEN.fullmatch(name):
-            return _malformed("field-name", "a line that is not field-name: value")
+            return _malformed(rules.HEAD_FIELD_NAME, "a line that is not field-name: value")
         value = value.strip(b" \t")
         if not FIELD_VALUE.fullmatch(value):
-            return _malformed("field-value", f"a control character in {_text(name)}")
+            return _malformed(rules.HEAD_FIELD_VALUE, f"a control character in {_text(name)}")
         fields.append((name, value))
 
     return _with_framing(method, target, tuple(fields))
@@ -137,19 +140,19 @@ def _with_framing(
             reason = Reason.LENGTH_REQUIRED
             if any(n.lower() == b"content-length" for n, _ in fields):
                 reason = Reason.FRAMING
-            return Deny(reason, "head.transfer-encoding", "Transfer-Encoding on a request")
+            return Deny(reason, rules.HEAD_TRANSFER_ENCODING, "Transfer-Encoding on a request")
     if not lengths:
         return RequestHead(method, sent_target(target), fields, None)
     # RFC 9112 §6.3: differing lengths are an error; equal ones may be merged, and we do not.
     if len(lengths) > 1:
-        return Deny(Reason.FRAMING, "head.content-length", "more than one Content-Length")
+        return Deny(Reason.FRAMING, rules.HEAD_CONTENT_LENGTH, "more than one Content-Length")
     if not LENGTH.fullmatch(lengths[0]) or int(lengths[0]) > MAX_LENGTH:
-        return Deny(Reason.FRAMING, "head.content-length", "Content-Length is not a number")
+        return Deny(Reason.FRAMING, rules.HEAD_CONTENT_LENGTH, "Content-Length is not a number")
     return RequestHead(method, sent_target(target), fields, int(lengths[0]))
 
 
-def _malformed(part: str, detail: str) -> Deny:
-    return Deny(Reason.MALFORMED_HEAD, f"head.{part}", detail)
+def _malformed(rule: rules.Rule, detail: str) -> Deny:
+    return Deny(Reason.MALFORMED_HEAD, rule, detail)
 
 
 def _text(name: bytes) -> str:

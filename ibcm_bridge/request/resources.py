@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import HttpPublication, PublishedRole
 from ibcm_bridge.policy.resources import Directory, Resource
@@ -21,7 +22,7 @@ def requested_resources(
     directory = profile.directories[target.directory]
     path = target.below
     query = target.query_text
-    rule = f"{profile.name}.directories.{directory.name}"
+    rule = rules.ROLE_DIRECTORY.of(profile.name, directory.name)
     found = [one for one in directory.resources if one.has(path, query)]
     if not found:
         detail = f"/{directory.name}/{path[:128]} {_unpublished(directory, path, query)}"
@@ -61,7 +62,8 @@ def _check_extensions(profile: RoleProfile, target: RequestTarget) -> Deny | Non
     for name in target.segments:
         for extension in name.lower().split(".")[1:]:
             if f".{extension}" in profile.denied_extensions:
-                rule, detail = f"{profile.name}.denied_extensions", f"a name with .{extension}"
+                rule = rules.ROLE_DENIED_EXTENSIONS.of(profile.name)
+                detail = f"a name with .{extension}"
                 return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
     return None
 
@@ -73,7 +75,7 @@ def _check_dots(
     allowed = name <= 1 or any(row.dots for row in rows)
     if profile.dots_in_path or (allowed and not any(directories)):
         return None
-    rule, detail = f"{profile.name}.dots_in_path", "a dot but that of the extension"
+    rule, detail = rules.ROLE_DOTS_IN_PATH.of(profile.name), "a dot but that of the extension"
     return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
 
 
@@ -89,19 +91,19 @@ def published_role(
     if directory in never.directories:
         return Deny(
             Reason.BYPASS_DIRECTORY,
-            "roles.bypass_directories",
+            rules.ROLES_BYPASS_DIRECTORIES,
             f"/{directory} answers without a client certificate",
         )
     role = publication.directories.get(directory)
     if role is None or directory in never.explained:
         return Deny(
             Reason.DIRECTORY,
-            f"{publication.name}.directories",
+            rules.DIRECTORIES.of(publication.name),
             f"/{directory[:64]} is not published",
             never.explained.get(directory, ""),
         )
     # Whatever a policy adds: the content library lists and hands out everything there is.
     library = next((one for one in target.segments if one.lower() in never.below), None)
     if library is not None:
-        return Deny(Reason.RESOURCE, "roles.never_below", f"/{library} is never published")
+        return Deny(Reason.RESOURCE, rules.ROLES_NEVER_BELOW, f"/{library} is never published")
     return role

@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.file_names import (
     Misreading,
@@ -103,12 +104,14 @@ def sent_target(raw: bytes) -> SentTarget:
 def read_request_target(raw: bytes) -> RequestTarget | Deny:
     """Read an origin-form target (RFC 9112 §3.2.1)."""
     if not raw.startswith(b"/"):
-        return Deny(Reason.TARGET_FORM, "target.origin-form", "the target is not origin-form")
+        return Deny(Reason.TARGET_FORM, rules.TARGET_ORIGIN_FORM, "the target is not origin-form")
     if b"#" in raw:
-        return _unsafe("fragment", "a fragment in the target")
+        return _unsafe(rules.TARGET_FRAGMENT, "a fragment in the target")
     # RFC 3986 §2.1: a byte beyond ASCII stands in a target as an escape only.
     if not raw.isascii():
-        return _unsafe("encoding", "a byte beyond ASCII in the target that is not an escape")
+        return _unsafe(
+            rules.TARGET_ENCODING, "a byte beyond ASCII in the target that is not an escape"
+        )
     path, question_mark, query = raw.partition(b"?")
     segments = _path_segments(path)
     if isinstance(segments, Deny):
@@ -124,10 +127,10 @@ def _path_segments(path: bytes) -> tuple[str, ...] | Deny:
     if (refusal := _check_escapes(path, "path")) is not None:
         return refusal
     if _SEPARATOR.search(path):
-        return _unsafe("separator", "an encoded separator in the path")
+        return _unsafe(rules.TARGET_SEPARATOR, "an encoded separator in the path")
     decoded = unquote_to_bytes(path)
     if (found := _PATH_UNSAFE.search(decoded)) is not None:
-        return _unsafe("path", f"{_byte(found[0])} in the path can be read in two ways")
+        return _unsafe(rules.TARGET_PATH, f"{_byte(found[0])} in the path can be read in two ways")
     segments = segments_of(decoded.decode("ascii"))
     for segment in segments:
         if (misreading := misread_segment(segment, of_file=False)) is not None:
@@ -144,28 +147,30 @@ def _check_query(query: bytes) -> Deny | None:
         return _check_file_name(query, decoded)
     in_lines = b"\n" in decoded and _MESSAGE_IN_LINES.fullmatch(decoded) is not None
     if not in_lines and (found := _UNSAFE.search(decoded)) is not None:
-        return _unsafe("query", f"{_byte(found[0])} in the query can be read in two ways")
+        return _unsafe(
+            rules.TARGET_QUERY, f"{_byte(found[0])} in the query can be read in two ways"
+        )
     if (what := _another_name(decoded)) is not None:
-        return _unsafe("query-name", f"{what} in the query")
+        return _unsafe(rules.TARGET_QUERY_NAME, f"{what} in the query")
     return None
 
 
 def _check_file_name(query: bytes, decoded: bytes) -> Deny | None:
     if _SEPARATOR.search(query):
-        return _unsafe("separator", "an encoded separator in the query")
+        return _unsafe(rules.TARGET_SEPARATOR, "an encoded separator in the query")
     try:
         # Strict: an overlong form, a surrogate or half a character is not UTF-8 (RFC 3629 §3).
         name = decoded.decode("utf-8")
     except UnicodeDecodeError as error:
         byte = _byte(decoded[error.start : error.start + 1])
-        return _unsafe("encoding", f"{byte} in the query is not part of UTF-8")
+        return _unsafe(rules.TARGET_ENCODING, f"{byte} in the query is not part of UTF-8")
     misreading = misread_name(name)
     return None if misreading is None else _misread(misreading, "query")
 
 
 def _check_escapes(part: bytes, where: str) -> Deny | None:
     if _BROKEN_ESCAPE.search(part):
-        return _unsafe("escape", f"a percent sign in the {where} that is not an escape")
+        return _unsafe(rules.TARGET_ESCAPE, f"a percent sign in the {where} that is not an escape")
     return None
 
 
@@ -197,8 +202,8 @@ def _byte(one: bytes) -> str:
 
 
 def _misread(misreading: Misreading, where: str) -> Deny:
-    return _unsafe(misreading.part, f"{misreading.what} in the {where}")
+    return _unsafe(misreading.rule, f"{misreading.what} in the {where}")
 
 
-def _unsafe(part: str, detail: str) -> Deny:
-    return Deny(Reason.TARGET_UNSAFE, f"target.{part}", detail)
+def _unsafe(rule: rules.Rule, detail: str) -> Deny:
+    return Deny(Reason.TARGET_UNSAFE, rule, detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 
 MAX_RECORDS = 32
@@ -21,7 +22,7 @@ def is_whole(data: bytes) -> bool | Deny:
             return False
         # RFC 8446 §5.1: handshake(22), legacy_record_version 0x03XX, and never an empty fragment.
         if header[:2] != b"\x16\x03" or header[2] > 3 or header[3:] == b"\0\0":
-            return Deny(Reason.NOT_TLS, "listener", "not a TLS handshake record")
+            return Deny(Reason.NOT_TLS, rules.LISTENER, "not a TLS handshake record")
         length = int.from_bytes(header[3:])
         payload = data[offset + 5 : offset + 5 + length]
         start = (start + payload[:4])[:4]
@@ -29,4 +30,4 @@ def is_whole(data: bytes) -> bool | Deny:
         if len(start) == 4 and have >= 4 + int.from_bytes(start[1:4]):
             return True
         offset += 5 + length
-    return Deny(Reason.NOT_TLS, "listener", f"a ClientHello in more than {MAX_RECORDS} records")
+    return Deny(Reason.NOT_TLS, rules.LISTENER, f"a ClientHello in more than {MAX_RECORDS} records")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import Listener, Publication
 
@@ -27,12 +28,12 @@ def route(listener: Listener, hello: ClientHelloFacts) -> Publication | Deny:
     """The publication a connection asks for."""
     name = hello.server_name if hello.server_name is not None else listener.without_sni
     if name is None:
-        return Deny(Reason.UNKNOWN_NAME, "listener.publications", "no server name was sent")
+        return Deny(Reason.UNKNOWN_NAME, rules.LISTENER_PUBLICATIONS, "no server name was sent")
     publication = listener.publications.get(name.lower())
     if publication is None:
         return Deny(
             Reason.UNKNOWN_NAME,
-            "listener.publications",
+            rules.LISTENER_PUBLICATIONS,
             f"nothing is published as {name[:255]!r}",
         )
     return publication
