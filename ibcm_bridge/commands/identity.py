@@ -149,17 +149,17 @@ def _forget(options: argparse.Namespace, rules: MessageRules, path: Path, _: obj
         if not registry.forget(options.guid):
             return _unknown(options.guid)
     print(f"{options.guid} is bound to nothing any more.")
-    print(_NEXT[str(rules.identity), str(rules.unknown_guids)])
+    print(_AFTER_FORGET[str(rules.identity), str(rules.unknown_guids)])
     return 0
 
 
-_LEARNT = "It will be bound to the next client for which a management point accepts it"
-_NEXT = {
-    ("enforce", "learn"): f"{_LEARNT}, whichever comes first.",
+_NEXT_BINDING = "It will be bound to the next client for which a management point accepts it"
+_AFTER_FORGET = {
+    ("enforce", "learn"): f"{_NEXT_BINDING}, whichever comes first.",
     ("enforce", "refuse"): "Whoever speaks for it is refused (unknown_guids: refuse) "
     "until it is imported.",
-    ("observe", "learn"): f"{_LEARNT}; nobody is refused (identity: observe).",
-    ("observe", "refuse"): f"{_LEARNT}; nobody is refused (identity: observe).",
+    ("observe", "learn"): f"{_NEXT_BINDING}; nobody is refused (identity: observe).",
+    ("observe", "refuse"): f"{_NEXT_BINDING}; nobody is refused (identity: observe).",
 }
 """What a forgotten client GUID means next, by `identity` and `unknown_guids`."""
 
@@ -180,7 +180,7 @@ def _import(
     with Registry(path) as registry:
         done = registry.take_in(listed.bindings, replace=options.replace)
     for standing, said in done.kept[:_MOST]:
-        print(f"kept: {standing.guid} is bound to {_what(standing)}, the file says {_what(said)}")
+        print(f"kept: {standing.guid} is bound to {_label(standing)}, the file says {_label(said)}")
     if len(done.kept) > _MOST:
         print(f"kept: {len(done.kept) - _MOST} more")
     if listed.unread:
@@ -199,11 +199,11 @@ def _summary(done: Imported, skipped: int) -> str:
         "kept": len(done.kept),
         "skipped": skipped,
     }
-    told = ("imported", "kept", "skipped")
-    return ", ".join(f"{count} {word}" for word, count in counts.items() if count or word in told)
+    always = ("imported", "kept", "skipped")
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count or word in always)
 
 
-def _what(binding: Binding) -> str:
+def _label(binding: Binding) -> str:
     if binding.name:
         return binding.name
     if binding.certificate:

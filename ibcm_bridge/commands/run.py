@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from ibcm_bridge.commands.check.command import finding_line, policy_findings
 from ibcm_bridge.commands.common import (
@@ -14,6 +15,9 @@ from ibcm_bridge.commands.common import (
     mitmproxy_refusal,
     read_policy,
 )
+
+if TYPE_CHECKING:
+    from ibcm_bridge.policy.policy import Policy
 
 _WEB_PORT = 8081
 """As mitmweb's."""
@@ -42,6 +46,27 @@ def add(commands: Subcommands) -> None:
     parser.set_defaults(run=_run)
 
 
+def web_page_refusal(policy: Policy) -> str | None:
+    """Why traffic must not be shown on a page, for the operator; None where it may be.
+
+    It may be in a lab, a policy that only this machine can reach, or where the policy says why.
+    Everyone who has the page's address sees who asks for what and what is in messages, secrets
+    apart; where real clients connect, that needs a reason.
+    """
+    from ibcm_bridge.policy.addresses import is_loopback, shown
+
+    if policy.web_because is not None:
+        return None
+    addresses = [listener.address for listener in policy.listeners]
+    others = [shown(address) for address in addresses if not is_loopback(address[0])]
+    if not others:
+        return None
+    return (
+        f"the policy listens on {', '.join(others)}, so this is no lab; to show traffic all the "
+        "same, have the policy say why (web: {because: ...})"
+    )
+
+
 def _port_number(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text} is no port")
@@ -57,14 +82,13 @@ def _run(options: argparse.Namespace) -> int:
 
     from ibcm_bridge.addons.errors import StartError
     from ibcm_bridge.addons.run import run
-    from ibcm_bridge.commands.web_access import why_no_page
     from ibcm_bridge.inspection.engines import RuleError
     from ibcm_bridge.policy.addresses import shown
     from ibcm_bridge.storage.open_files import allow_many
 
     page = None
     if options.web is not None:
-        if (why_not := why_no_page(policy)) is not None:
+        if (why_not := web_page_refusal(policy)) is not None:
             print(f"ibcm-bridge: --web: {why_not}", file=sys.stderr)
             return EXIT_PROBLEM
         from ibcm_bridge.addons.web.web_page import WebPage

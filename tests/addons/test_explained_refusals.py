@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.audit import record as audit
-from ibcm_bridge.commands.explain.circumstances import circumstances
+from ibcm_bridge.commands.explain.described_request import Url, describe_request
+from ibcm_bridge.commands.explain.environment import environment
 from ibcm_bridge.commands.explain.explain import explain
-from ibcm_bridge.commands.explain.question import Url, described
 from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
@@ -160,10 +160,10 @@ def explained(policy: Policy, asked: Asked, presented: Credential | None) -> dic
     certificates = (presented.certificate, *presented.issuers) if presented else ()
     # On whatever port the bridge was started.
     url = Url("https", asked.name, None, asked.target)
-    question = described(
+    question = describe_request(
         asked.method, url, asked.headers, certificates, asked.body, version=asked.version
     )
-    record = explain(policy, question, circumstances(policy)).record()
+    record = explain(policy, question, environment(policy)).record()
     read_again: dict[str, Any] = json.loads(json.dumps(record))
     return read_again
 
@@ -199,8 +199,8 @@ def test_plaintext_is_explained_as_it_is_audited(running: Running) -> None:
     before = len(running.audit())
     plaintext_request(running.address, b"GET / HTTP/1.1\r\n\r\n")
     record, *_ = wait_for(lambda: running.audit()[before:])
-    question = described("GET", Url("http", BRIDGED, None, "/"), (), (), None)
-    said = explain(running.policy, question, circumstances(running.policy)).record()
+    question = describe_request("GET", Url("http", BRIDGED, None, "/"), (), (), None)
+    said = explain(running.policy, question, environment(running.policy)).record()
     keys = (*COMPARED, audit.REQUIREMENT, audit.ALERT)
     assert {key: said.get(key) for key in keys} == {key: record.get(key) for key in keys}
 

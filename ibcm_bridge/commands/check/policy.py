@@ -69,11 +69,11 @@ def check_policy(
                 )
                 yield Finding(Level.WARNING, here, text, "BRIDGE-HTTPS-ONLY")
             if isinstance(publication, HttpPublication):
-                yield from _say_roles(here, publication)
+                yield from _describe_roles(here, publication)
             if isinstance(publication, BridgePublication):
                 yield from _check_bridge(here, publication, now, verify_authority)
-    yield from _say_notes(policy)
-    yield from _say_settings(policy)
+    yield from _describe_notes(policy)
+    yield from _describe_settings(policy)
 
 
 def _described(address: Address, publication: Publication | PlaintextPublication) -> str:
@@ -89,7 +89,7 @@ def _described(address: Address, publication: Publication | PlaintextPublication
     return "; ".join(said)
 
 
-def _say_clamav(clamav: ClamAv) -> Iterator[Finding]:
+def _describe_clamav(clamav: ClamAv) -> Iterator[Finding]:
     where = "engines.clamav"
     if isinstance(clamav.address, Path):
         yield Finding(Level.FACT, where, f"asked through {clamav.address}")
@@ -101,7 +101,7 @@ def _say_clamav(clamav: ClamAv) -> Iterator[Finding]:
         yield Finding(Level.WARNING, where, text, "BRIDGE-INSPECT")
 
 
-def _say_settings(policy: Policy) -> Iterator[Finding]:
+def _describe_settings(policy: Policy) -> Iterator[Finding]:
     """What is not as it is by default, of what holds for all publications."""
     if policy.when_unwritable is WhenUnwritable.CONTINUE:
         text = "requests go on while it cannot be written (when_unwritable: continue)"
@@ -109,7 +109,7 @@ def _say_settings(policy: Policy) -> Iterator[Finding]:
     yield Finding(Level.FACT, "messages", policy.messages.describe())
     yield Finding(Level.FACT, "uploads", policy.uploads.describe())
     if policy.clamav is not None:
-        yield from _say_clamav(policy.clamav)
+        yield from _describe_clamav(policy.clamav)
     if (why := policy.messages.encrypted_because) is not None:
         text = f"encrypted reports pass unread, because: {why}"
         yield Finding(Level.WARNING, "messages.encrypted", text, "BRIDGE-INSPECT")
@@ -132,7 +132,7 @@ def _number(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:g}"
 
 
-def _say_roles(here: str, publication: HttpPublication) -> Iterator[Finding]:
+def _describe_roles(here: str, publication: HttpPublication) -> Iterator[Finding]:
     roles = {role.profile.name: role for role in publication.directories.values()}
     for name, role in roles.items():
         for text in role.additions:
@@ -186,7 +186,7 @@ def _trusts(publication: BridgePublication) -> Iterator[tuple[str, Trust]]:
     yield "site_systems.trust", publication.site_system_trust
 
 
-def _say_notes(policy: Policy) -> Iterator[Finding]:
+def _describe_notes(policy: Policy) -> Iterator[Finding]:
     """What was noticed of files, once: publications share them, and a folder has one story."""
     places: dict[str, list[str]] = {}
     for at, publication in policy.bridged():

@@ -62,7 +62,7 @@ def check_lists(
             bases = [one for one in held.by(authority) if one.base_number is None]
             yield from _check_scopes(where, authority, authorities, bases)
     yield from _check_fetched(where, trust, with_base, certificates)
-    yield from _say_policy(where, trust)
+    yield from _describe_policy(where, trust)
 
 
 def _check_list(
@@ -160,7 +160,7 @@ def distribution_urls(certificate: x509.Certificate) -> list[str]:
     return [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
 
 
-def _say_policy(where: str, trust: Trust) -> Iterator[Finding]:
+def _describe_policy(where: str, trust: Trust) -> Iterator[Finding]:
     revocation = trust.revocation
     if revocation.grace:
         level = Level.WARNING if revocation.grace > _LONG_GRACE else Level.FACT

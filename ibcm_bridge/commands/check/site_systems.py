@@ -42,11 +42,11 @@ from ibcm_bridge.site_system_leg.response_head import next_response, response_re
 SECONDS = 10.0
 """For one connection: to connect, shake hands and be answered."""
 
-NOBODY_HAS = "ibcm-bridge-check"
+NONEXISTENT_FILE = "ibcm-bridge-check"
 
 _REQUIREMENT = "BRIDGE-TERMINATE"
 
-_ANSWERS = {
+_STATUS_FINDINGS = {
     401: (Level.FACT, "accepts the bridge's certificate and wants Windows authentication"),
     403: (Level.PROBLEM, "does not let the bridge's certificate in"),
 }
@@ -59,13 +59,13 @@ class _Failed(Exception):
 
 
 @dataclass
-class _Greeting:
+class _Connection:
     """A connection to a site system that has been verified."""
 
     socket: socket.socket
     tls: SSL.Connection
-    due: float
-    asked: list[bool]
+    deadline: float
+    certificate_requests: list[bool]
     """Not empty once the site system has asked for a certificate."""
 
 
@@ -74,13 +74,13 @@ def check_connections(policy: Policy, seconds: float = SECONDS) -> Iterator[Find
     for at, publication in policy.publications():
         here = f"{shown(at)}: {publication.name}"
         if isinstance(publication, TunnelPublication):
-            yield _reached(here, publication.site_system, seconds)
+            yield _reachable(here, publication.site_system, seconds)
         elif isinstance(publication, BridgePublication):
             yield from _check_bridge(here, publication, seconds)
         else:
             roles = publication.directories.values()
             for address in {role.site_system.address: None for role in roles}:
-                yield _reached(here, address, seconds)
+                yield _reachable(here, address, seconds)
     if policy.clamav is not None:
         yield _clamav(policy.clamav)
 
@@ -94,7 +94,7 @@ def _clamav(settings: ClamAv) -> Finding:
         return Finding(Level.PROBLEM, where, text, "BRIDGE-INSPECT")
 
 
-def _reached(here: str, address: Address, seconds: float) -> Finding:
+def _reachable(here: str, address: Address, seconds: float) -> Finding:
     """Of what is tunneled or plain no more can be known."""
     where = f"{here}: {shown(address)}"
     try:
@@ -117,7 +117,7 @@ def _check_bridge(here: str, publication: BridgePublication, seconds: float) -> 
         try:
             yield _verified(where, publication, site_system, seconds)
             for name in names:
-                yield _answered(where, publication, site_system, name, seconds)
+                yield _head_finding(where, publication, site_system, name, seconds)
         except _Failed as failed:
             yield Finding(Level.PROBLEM, where, str(failed), _REQUIREMENT)
 
@@ -125,15 +125,15 @@ def _check_bridge(here: str, publication: BridgePublication, seconds: float) -> 
 def _verified(
     where: str, publication: BridgePublication, site_system: SiteSystem, seconds: float
 ) -> Finding:
-    with _greet(publication, site_system, seconds) as greeting:
-        version = greeting.tls.get_protocol_version_name()
+    with _connected(publication, site_system, seconds) as connection:
+        version = connection.tls.get_protocol_version_name()
         text = (
             f"is verified as {site_system.verify_name}, by {version}: path, dates, revocation lists"
         )
         return Finding(Level.FACT, where, text)
 
 
-def _answered(
+def _head_finding(
     where: str,
     publication: BridgePublication,
     site_system: SiteSystem,
@@ -141,39 +141,39 @@ def _answered(
     seconds: float,
 ) -> Finding:
     request = (
-        f"HEAD /{directory}/{NOBODY_HAS} HTTP/1.1\r\nHost: {publication.name}\r\n"
+        f"HEAD /{directory}/{NONEXISTENT_FILE} HTTP/1.1\r\nHost: {publication.name}\r\n"
         "Connection: close\r\n\r\n"
     ).encode("ascii")
     head = read_request_head(request)
     assert isinstance(head, RequestHead)
-    with _greet(publication, site_system, seconds) as greeting:
-        at_once = bool(greeting.asked)
-        status = _status(greeting, head, site_system)
-        asked = _when(at_once, bool(greeting.asked))
-    level, text = _ANSWERS.get(status, (Level.FACT, "accepts the bridge's certificate"))
+    with _connected(publication, site_system, seconds) as connection:
+        at_once = bool(connection.certificate_requests)
+        status = _head_status(connection, head, site_system)
+        when = _request_time(at_once, bool(connection.certificate_requests))
+    level, text = _STATUS_FINDINGS.get(status, (Level.FACT, "accepts the bridge's certificate"))
     if status >= 500:
         level, text = Level.WARNING, "is in trouble"
-    elif not asked:
+    elif not when:
         level, text = Level.WARNING, "lets the bridge in without a certificate"
     # How it was asked for does not matter where it was not accepted.
-    late = f", asked for {asked}" if asked else ""
+    late = f", asked for {when}" if when else ""
     return Finding(level, where, f"/{directory} {text}{late} (HEAD: {status})")
 
 
-def _when(at_once: bool, asked: bool) -> str:
+def _request_time(at_once: bool, asked: bool) -> str:
     if at_once:
         return "in the handshake"
     return "after the request" if asked else ""
 
 
-def _status(greeting: _Greeting, head: RequestHead, site_system: SiteSystem) -> int:
-    _until(greeting, lambda: greeting.tls.sendall(head.to_bytes()))
+def _head_status(connection: _Connection, head: RequestHead, site_system: SiteSystem) -> int:
+    _drive(connection, lambda: connection.tls.sendall(head.to_bytes()))
     reader = response_reader(head, b"")
     while (response := next_response(reader)) is None:
         try:
-            reader.receive_data(_until(greeting, lambda: greeting.tls.recv(65_535)))
+            reader.receive_data(_drive(connection, lambda: connection.tls.recv(65_535)))
         except _Failed as failed:
-            alert = site_system_leg.alert_received(greeting.tls)
+            alert = site_system_leg.alert_received(connection.tls)
             refused = certificate_refused(site_system.name, alert)
             raise (_Failed(refused.detail) if refused is not None else failed) from None
     if isinstance(response, Deny):
@@ -183,17 +183,17 @@ def _status(greeting: _Greeting, head: RequestHead, site_system: SiteSystem) -> 
 
 
 @contextlib.contextmanager
-def _greet(
+def _connected(
     publication: BridgePublication, site_system: SiteSystem, seconds: float
-) -> Iterator[_Greeting]:
+) -> Iterator[_Connection]:
     """Connect, shake hands, verify."""
-    due = time.monotonic() + seconds
-    asked: list[bool] = []
+    deadline = time.monotonic() + seconds
+    certificate_requests: list[bool] = []
 
     def note(connection: SSL.Connection, where: int, value: int) -> None:
         site_system_leg.note_alert_received(connection, where, value)
         if where & SSL.SSL_CB_LOOP and b"certificate request" in connection.get_state_string():
-            asked.append(True)
+            certificate_requests.append(True)
 
     context = site_system_leg.site_system_leg_context(
         publication.site_system_credential,
@@ -204,13 +204,13 @@ def _greet(
     tls = SSL.Connection(context, None)
     site_system_leg.expect_name(tls, site_system.name, site_system.verify_name)
     tls.set_connect_state()
-    with _connect(site_system.address, due) as plain:
-        greeting = _Greeting(plain, tls, due, asked)
+    with _connect(site_system.address, deadline) as plain:
+        connection = _Connection(plain, tls, deadline, certificate_requests)
         try:
-            _until(greeting, tls.do_handshake)
+            _drive(connection, tls.do_handshake)
         except _Failed as failed:
             raise _Failed(_why_no_handshake(tls, site_system, failed)) from None
-        yield greeting
+        yield connection
 
 
 def _why_no_handshake(tls: SSL.Connection, site_system: SiteSystem, failed: _Failed) -> str:
@@ -224,31 +224,31 @@ def _why_no_handshake(tls: SSL.Connection, site_system: SiteSystem, failed: _Fai
     return f"ends the handshake with the alert {alert}" if alert else f"{failed} (in the handshake)"
 
 
-def _connect(address: Address, due: float) -> socket.socket:
+def _connect(address: Address, deadline: float) -> socket.socket:
     try:
-        return socket.create_connection(address, max(0.001, due - time.monotonic()))
+        return socket.create_connection(address, max(0.001, deadline - time.monotonic()))
     except TimeoutError:
         raise _Failed("cannot be connected to in time") from None
     except OSError as error:
         raise _Failed(f"cannot be connected to: {error.strerror or error}") from None
 
 
-def _until[Result](greeting: _Greeting, step: Callable[[], Result]) -> Result:
+def _drive[Result](connection: _Connection, step: Callable[[], Result]) -> Result:
     """Take a step of OpenSSL's, and carry what it says and hears, until it is done."""
     try:
         while True:
             try:
                 result = step()
             except SSL.WantReadError:
-                _flush(greeting)
-                _hear(greeting)
+                _send(connection)
+                _receive(connection)
             except SSL.Error as error:
                 # What it has to say of that is said, if anybody still listens.
                 with contextlib.suppress(OSError):
-                    _flush(greeting)
+                    _send(connection)
                 raise _Failed(_openssl(error)) from None
             else:
-                _flush(greeting)
+                _send(connection)
                 return result
     except TimeoutError:
         raise _Failed("does not answer in time") from None
@@ -263,23 +263,23 @@ def _openssl(error: SSL.Error) -> str:
     return f"does not speak TLS as it should: {reasons}" if reasons else "does not speak TLS"
 
 
-def _flush(greeting: _Greeting) -> None:
+def _send(connection: _Connection) -> None:
     with contextlib.suppress(SSL.WantReadError):
-        while data := greeting.tls.bio_read(65_535):
-            greeting.socket.settimeout(_remaining(greeting))
-            greeting.socket.sendall(data)
+        while data := connection.tls.bio_read(65_535):
+            connection.socket.settimeout(_remaining(connection))
+            connection.socket.sendall(data)
 
 
-def _hear(greeting: _Greeting) -> None:
-    greeting.socket.settimeout(_remaining(greeting))
-    data = greeting.socket.recv(65_535)
+def _receive(connection: _Connection) -> None:
+    connection.socket.settimeout(_remaining(connection))
+    data = connection.socket.recv(65_535)
     if not data:
         raise _Failed("closes the connection without an answer")
-    greeting.tls.bio_write(data)
+    connection.tls.bio_write(data)
 
 
-def _remaining(greeting: _Greeting) -> float:
-    remaining = greeting.due - time.monotonic()
+def _remaining(connection: _Connection) -> float:
+    remaining = connection.deadline - time.monotonic()
     if remaining <= 0:
         raise TimeoutError
     return remaining

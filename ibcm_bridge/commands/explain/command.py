@@ -1,4 +1,4 @@
-"""`ibcm-bridge explain`: the questions and their answers, as text or JSON."""
+"""`ibcm-bridge explain`: each request and what becomes of it, as text or JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ibcm_bridge.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from ibcm_bridge.commands.explain.question import Question
+    from ibcm_bridge.commands.explain.described_request import DescribedRequest
     from ibcm_bridge.policy.policy import Policy
 
 
@@ -62,7 +62,7 @@ def add(commands: Subcommands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ibcm_bridge.commands.explain.circumstances import circumstances
+    from ibcm_bridge.commands.explain.environment import environment
     from ibcm_bridge.commands.explain.explain import explain
     from ibcm_bridge.storage.binding_registry import RegistryError
 
@@ -77,21 +77,21 @@ def _run(options: argparse.Namespace) -> int:
     denied, answered = False, False
     noted: set[str] = set()
     try:
-        now = circumstances(policy)
-        for question in _questions(options, policy):
-            explanation = explain(policy, question, now)
+        now = environment(policy)
+        for request in _requests(options, policy):
+            explanation = explain(policy, request, now)
             denied = denied or explanation.denial is not None
-            port = explanation.port.describe(question.url) if explanation.port else None
+            port = explanation.port.describe(request.url) if explanation.port else None
             if port is not None and port not in noted:
                 # Once: of saved requests each would say the same.
                 noted.add(port)
                 print(f"ibcm-bridge explain: {port}", file=sys.stderr, flush=True)
             if options.json:
-                asked = {"method": question.method, "url": str(question.url)}
-                print(json.dumps(asked | explanation.record()))
+                described = {"method": request.method, "url": str(request.url)}
+                print(json.dumps(described | explanation.record()))
             else:
                 # Of saved requests there may be many; one that was asked for is known.
-                heading = [question.describe()] if options.flow else []
+                heading = [request.describe()] if options.flow else []
                 blank = [""] if answered else []
                 steps = [_folded(_printable(one)) for one in explanation.steps]
                 verdict = _printable(explanation.verdict)
@@ -122,13 +122,13 @@ def _folded(text: str) -> str:
     )
 
 
-def _questions(options: argparse.Namespace, policy: Policy) -> Iterator[Question]:
-    """What is asked: one request as described, or each that was saved."""
+def _requests(options: argparse.Namespace, policy: Policy) -> Iterator[DescribedRequest]:
+    """One request as described, or each that was saved."""
     from cryptography import x509
 
+    from ibcm_bridge.commands.explain.described_request import describe_request, read_url
     from ibcm_bridge.commands.explain.explain import ports
-    from ibcm_bridge.commands.explain.question import described, read_url
-    from ibcm_bridge.commands.explain.saved_flows import saved_questions
+    from ibcm_bridge.commands.explain.saved_flows import saved_requests
 
     presented: list[x509.Certificate] = []
     if options.certificate:
@@ -139,7 +139,7 @@ def _questions(options: argparse.Namespace, policy: Policy) -> Iterator[Question
             text = f"{options.certificate} has no PEM certificate that can be read"
             raise ValueError(text) from None
     if options.flow is not None:
-        yield from saved_questions(options.flow, presented, ports(policy))
+        yield from saved_requests(options.flow, presented, ports(policy))
         return
     headers = []
     for header in options.header:
@@ -150,4 +150,4 @@ def _questions(options: argparse.Namespace, policy: Policy) -> Iterator[Question
         # bridge refuses it, and so it must not be mended here.
         headers.append((name, value.strip(" \t")))
     body = options.body.read_bytes() if options.body else None
-    yield described(options.method, read_url(options.url), tuple(headers), presented, body)
+    yield describe_request(options.method, read_url(options.url), tuple(headers), presented, body)

@@ -22,7 +22,7 @@ from ibcm_bridge.authentication.client import (
     authenticate,
 )
 from ibcm_bridge.authentication.revocation import Notes
-from ibcm_bridge.commands.explain.question import Question, Url
+from ibcm_bridge.commands.explain.described_request import DescribedRequest, Url
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusals import refusal, requirement
 from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
@@ -52,7 +52,7 @@ VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Notes | Deny]
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class Environment:
     """What a request meets besides the policy."""
 
     engines: Sequence[ContentEngine]
@@ -66,7 +66,7 @@ class Circumstances:
 
 NEXT_STEP = "next_step"
 PORT = "port"
-NOT_GIVEN = "body_not_given"
+BODY_NOT_GIVEN = "body_not_given"
 STEPS = "steps"
 """Keys of a record that the audit has no need of."""
 
@@ -88,7 +88,7 @@ class Port:
         if self.others:
             others = listed([str(one) for one in self.others])
             return f"took port {self.taken}; {url.host} has {others} too"
-        usual = self.taken == _OF_SCHEME[url.scheme]
+        usual = self.taken == _SCHEME_PORTS[url.scheme]
         return None if usual else f"took port {self.taken}, the only one of {url.host}"
 
 
@@ -116,114 +116,116 @@ class Explanation:
 
     def record(self) -> dict[str, object]:
         """For machines; keys as in the audit, and as there none that has nothing to say."""
-        said: dict[str, object] = {audit.VERDICT: audit.Verdict.ALLOW.value}
+        fields: dict[str, object] = {audit.VERDICT: audit.Verdict.ALLOW.value}
         if self.denial is not None:
             row = refusal(self.denial)
-            said = dict(audit.denial_fields(self.denial))
-            said[audit.STATUS] = row.status.value if row.status else None
-            said[audit.ALERT] = row.alert
-            said[NEXT_STEP] = row.next_step.short
+            fields = dict(audit.denial_fields(self.denial))
+            fields[audit.STATUS] = row.status.value if row.status else None
+            fields[audit.ALERT] = row.alert
+            fields[NEXT_STEP] = row.next_step.short
         if self.authorized is not None:
-            said.setdefault(audit.RULE, self.authorized.rule)
+            fields.setdefault(audit.RULE, self.authorized.rule)
             # The audit leaves it out; here it is what the decision goes back to.
-            said.setdefault(audit.REQUIREMENT, self.authorized.role.verbs_requirement)
-            said[audit.ROLE] = self.authorized.role.name
-            said[audit.SITE_SYSTEM] = self.authorized.site_system.name
-            said[audit.DROPPED_HEADERS] = audit.dropped_field(self.authorized.dropped)
+            fields.setdefault(audit.REQUIREMENT, self.authorized.role.verbs_requirement)
+            fields[audit.ROLE] = self.authorized.role.name
+            fields[audit.SITE_SYSTEM] = self.authorized.site_system.name
+            fields[audit.DROPPED_HEADERS] = audit.dropped_field(self.authorized.dropped)
         if self.approved is not None:
-            said |= audit.approved_fields(self.approved)
+            fields |= audit.approved_fields(self.approved)
         if self.port is not None:
-            said[PORT] = {"taken": self.port.taken, "others": list(self.port.others)}
-        said[NOT_GIVEN] = self.body_not_given or None
-        said[STEPS] = tuple(self.steps)
-        return audit.said(said)
+            fields[PORT] = {"taken": self.port.taken, "others": list(self.port.others)}
+        fields[BODY_NOT_GIVEN] = self.body_not_given or None
+        fields[STEPS] = tuple(self.steps)
+        return audit.said(fields)
 
 
 def explain(
     policy: Policy,
-    question: Question,
-    circumstances: Circumstances,
+    request: DescribedRequest,
+    environment: Environment,
 ) -> Explanation:
     """Follow a request through the bridge. NoListenerError where there is none on its port."""
-    told = Explanation()
+    explanation = Explanation()
     try:
-        _follow(told, policy, question, circumstances)
+        _follow(explanation, policy, request, environment)
     except Refused as refused:
-        told.denial = refused.denial
-        asking = circumstances.clients.asking(question.url.target, told.roles)
-        told.steps += _told(refused.denial, asking)
-    return told
+        explanation.denial = refused.denial
+        role_clients = environment.clients.asking(request.url.target, explanation.roles)
+        explanation.steps += _refusal_steps(refused.denial, role_clients)
+    return explanation
 
 
 def _follow(
-    told: Explanation,
+    explanation: Explanation,
     policy: Policy,
-    question: Question,
-    circumstances: Circumstances,
+    request: DescribedRequest,
+    environment: Environment,
 ) -> None:
-    say = told.steps.append
-    plain = question.url.scheme == "http"
-    url, told.port = _with_port(policy, question.url)
+    add_step = explanation.steps.append
+    plain = request.url.scheme == "http"
+    url, explanation.port = _choose_port(policy, request.url)
     if not plain and url.server_name is None:
-        say("With a literal address a client sends no server name.")
+        add_step("With a literal address a client sends no server name.")
     publication = _plaintext(policy, url) if plain else _route(policy, url)
-    say(publication.describe())
+    add_step(publication.describe())
     if isinstance(publication, TunnelPublication):
-        say("Everything passes unseen; only the site system can refuse it.")
+        add_step("Everything passes unseen; only the site system can refuse it.")
         return
 
-    told.roles = frozenset(one.profile.name for one in publication.directories.values())
-    client = _client(publication, question.certificates, circumstances.verify_path)
+    explanation.roles = frozenset(one.profile.name for one in publication.directories.values())
+    client = _client(publication, request.certificates, environment.verify_path)
     if isinstance(client, AuthenticatedClient):
-        say(f"The client is authenticated as the {client.kind} {client.name}.")
+        add_step(f"The client is authenticated as the {client.kind} {client.name}.")
     else:
-        say("The client needs no certificate.")
-    decision = _decide(policy, publication, client, question)
-    authorized = told.authorized = _allowed(decision)
-    say(f"The head is allowed by {authorized.rule} ({authorized.role.verbs_requirement}).")
+        add_step("The client needs no certificate.")
+    decision = _decide(policy, publication, client, request)
+    authorized = explanation.authorized = _allowed(decision)
+    add_step(f"The head is allowed by {authorized.rule} ({authorized.role.verbs_requirement}).")
     if authorized.dropped:
-        say(f"Not listed, and taken out: {', '.join(authorized.dropped)}.")
+        add_step(f"Not listed, and taken out: {', '.join(authorized.dropped)}.")
     terms = originate(publication, authorized)
     to = f"{terms.server_name} at {terms.address[0]}:{terms.address[1]}"
     if authorized.packet is not None:
-        told.body_not_given = True
-        say(f"It is a {authorized.packet.type} packet; only the bridge knows its upload's session.")
-        say(f"If that goes on with it, it goes to {to}.")
+        explanation.body_not_given = True
+        add_step(
+            f"It is a {authorized.packet.type} packet; only the bridge knows its upload's session."
+        )
+        add_step(f"If that goes on with it, it goes to {to}.")
         return
-    if question.body is None and authorized.body_rule.limit and authorized.head.length != 0:
-        told.body_not_given = True
-        say("The body would still be inspected; give one with --body.")
-        say(f"Then it would go to {to}.")
+    if request.body is None and authorized.body_rule.limit and authorized.head.length != 0:
+        explanation.body_not_given = True
+        add_step("The body would still be inspected; give one with --body.")
+        add_step(f"Then it would go to {to}.")
         return
-    body, announced = question.body or b"", authorized.head.length or 0
+    body, announced = request.body or b"", authorized.head.length or 0
     if len(body) > announced:
-        say(f"Of the body {announced} bytes count; the others would be the next request.")
+        add_step(f"Of the body {announced} bytes count; the others would be the next request.")
         body = body[:announced]
-    inspected = _allowed(inspect(authorized, body, circumstances.engines))
+    inspected = _allowed(inspect(authorized, body, environment.engines))
     if inspected.views:
-        say(f"The body was inspected: {', '.join(inspected.views)} bytes; nothing found.")
+        add_step(f"The body was inspected: {', '.join(inspected.views)} bytes; nothing found.")
         if policy.clamav is not None:
-            say("ClamAV would look at it, too; explain asks nobody.")
+            add_step("ClamAV would look at it, too; explain asks nobody.")
     if (message := inspected.message) is not None:
-        say(f"It is {', '.join(message.roots) or 'encrypted'}, for {message.endpoint}.")
-    approved = told.approved = _allowed(
-        approve(inspected, client, circumstances.find, policy.messages, circumstances.now)
+        add_step(f"It is {', '.join(message.roots) or 'encrypted'}, for {message.endpoint}.")
+    approved = explanation.approved = _allowed(
+        approve(inspected, client, environment.find, policy.messages, environment.now)
     )
-    told.steps += _spoken(approved)
+    explanation.steps += _identity_steps(approved)
     how = "with the bridge's own certificate" if terms.tls is not None else "as plain HTTP"
-    say(f"It would go to {to}, {how}.")
+    add_step(f"It would go to {to}, {how}.")
 
 
-_OF_SCHEME = {"https": 443, "http": 80}
+_SCHEME_PORTS = {"https": 443, "http": 80}
 
 
 def _decide(
-    policy: Policy, publication: HttpPublication, client: Client, question: Question
+    policy: Policy, publication: HttpPublication, client: Client, request: DescribedRequest
 ) -> Authorized | Deny:
-    head = _allowed(_head(question, publication.request_head))
+    head = _allowed(_head(request, publication.request_head))
     decision = authorize(client, publication, policy.never, head)
     if (
-        question.body is None
+        request.body is None
         and isinstance(decision, Deny)
         and decision.reason is Reason.LENGTH_REQUIRED
     ):
@@ -231,7 +233,7 @@ def _decide(
         # fragment's is: its range says it, and the two must agree.
         place = read_content_range(head)
         length = 1 if place is None else max(1, place.length)
-        sized = question.with_field("Content-Length", str(length))
+        sized = request.with_field("Content-Length", str(length))
         head = _allowed(_head(sized, publication.request_head))
         decision = authorize(client, publication, policy.never, head)
     return decision
@@ -247,7 +249,7 @@ def _ports(listener: Listener | PlaintextListener) -> frozenset[int]:
     return frozenset((listener.address[1], *public))
 
 
-def _with_port(policy: Policy, url: Url) -> tuple[Url, Port | None]:
+def _choose_port(policy: Policy, url: Url) -> tuple[Url, Port | None]:
     """The URL with the port that is meant where it has none, and which that is.
 
     That of its scheme where the name is published there, else that of the first publication of the
@@ -256,21 +258,23 @@ def _with_port(policy: Policy, url: Url) -> tuple[Url, Port | None]:
     known = ports(policy)
     if url.port is not None:
         if url.port not in known:
-            raise NoListenerError(f"nothing listens on port {url.port}, only on {_those(policy)}")
+            raise NoListenerError(
+                f"nothing listens on port {url.port}, only on {_listed_ports(policy)}"
+            )
         return url, None
-    usual = _OF_SCHEME[url.scheme]
-    offered = tuple(dict.fromkeys(_offered(policy, url, url.scheme)))
+    usual = _SCHEME_PORTS[url.scheme]
+    offered = tuple(dict.fromkeys(_published_ports(policy, url, url.scheme)))
     if not offered and usual in known:
         return url.on(usual), None
     # Of a name that has no HTTP, it is said how HTTP ends where it has TLS.
-    offered = offered or tuple(dict.fromkeys(_offered(policy, url, "https")))
+    offered = offered or tuple(dict.fromkeys(_published_ports(policy, url, "https")))
     if not offered:
         return url, None
     taken = usual if usual in offered else offered[0]
     return url.on(taken), Port(taken, tuple(one for one in offered if one != taken))
 
 
-def _offered(policy: Policy, url: Url, scheme: str) -> Iterator[int]:
+def _published_ports(policy: Policy, url: Url, scheme: str) -> Iterator[int]:
     """The ports on which the name is published for a scheme."""
     for listener in policy.listeners:
         if isinstance(listener, PlaintextListener):
@@ -282,7 +286,7 @@ def _offered(policy: Policy, url: Url, scheme: str) -> Iterator[int]:
                 yield answer.public_port
 
 
-def _those(policy: Policy) -> str:
+def _listed_ports(policy: Policy) -> str:
     http = {
         port
         for one in policy.listeners
@@ -332,11 +336,12 @@ def _client(
     verify_path: VerifyPath,
 ) -> Client:
     # Where nobody is asked for a certificate, none is presented.
-    asked = isinstance(publication, BridgePublication) and publication.client_trust
-    if not certificates or not asked:
+    if (
+        not isinstance(publication, BridgePublication)
+        or publication.client_trust is None
+        or not certificates
+    ):
         return _allowed(admit_anonymous(publication))
-    assert isinstance(publication, BridgePublication)
-    assert publication.client_trust is not None
     try:
         facts = certificate_facts(certificates[0])
     except ValueError:
@@ -348,15 +353,15 @@ def _client(
     return _allowed(authenticate(publication, facts))
 
 
-def _head(question: Question, limit: int) -> RequestHead | Deny:
-    raw = question.head_bytes()
+def _head(request: DescribedRequest, limit: int) -> RequestHead | Deny:
+    raw = request.head_bytes()
     if raw.find(b"\r\n\r\n") > limit:
         # As where it is read (`addons.layers.exchange`).
         return Deny(Reason.HEAD_TOO_LARGE, "limits.request_head", f"more than {limit} bytes")
     return read_request_head(raw)
 
 
-def _spoken(approved: Approved) -> Iterator[str]:
+def _identity_steps(approved: Approved) -> Iterator[str]:
     speaker = approved.speaker
     if speaker.standing is not None:
         yield f"It speaks for {speaker.guid}, {_STANDINGS[speaker.standing]}."
@@ -375,15 +380,15 @@ _STANDINGS = {
 }
 
 
-def _told(denial: Deny, asking: Sequence[RoleClient]) -> Iterator[str]:
+def _refusal_steps(denial: Deny, role_clients: Sequence[RoleClient]) -> Iterator[str]:
     row = refusal(denial)
-    told = f"status {row.status.value}" if row.status else f"the TLS alert {row.alert}"
+    response = f"status {row.status.value}" if row.status else f"the TLS alert {row.alert}"
     if denial.detail:
         yield f"Refused: {denial.detail}."
-    yield f"The client is answered with {told}: {row.text}"
-    if len(asking) == 1:
-        yield f"It would log (inferred): {asking[0].shows(row)}."
-        yield f"Then it {asking[0].does(row.next_step)}."
+    yield f"The client is answered with {response}: {row.text}"
+    if len(role_clients) == 1:
+        yield f"It would log (inferred): {role_clients[0].shows(row)}."
+        yield f"Then it {role_clients[0].does(row.next_step)}."
         return
     # Neither the path nor the publication says of which role it is a client.
     yield f"Then it {row.next_step.short}; what it logs depends on the role (docs/refusals.md)."

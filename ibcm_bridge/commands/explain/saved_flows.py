@@ -1,4 +1,4 @@
-"""Requests that mitmproxy has saved (`mitmdump -w`), as questions for `explain`."""
+"""Requests that mitmproxy has saved (`mitmdump -w`), as requests for `explain`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mitmproxy.exceptions import FlowReadException
 from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
 
-from ibcm_bridge.commands.explain.question import Question, Url, described
+from ibcm_bridge.commands.explain.described_request import DescribedRequest, Url, describe_request
 
 
-def saved_questions(
+def saved_requests(
     path: Path, presented: Sequence[x509.Certificate], ports: Container[int]
-) -> Iterator[Question]:
+) -> Iterator[DescribedRequest]:
     """Each HTTP request of a file. OSError, or ValueError for a file that has none.
 
     `presented` stands for the certificate of a client of which none was saved. `ports` are those
@@ -27,7 +27,7 @@ def saved_questions(
             for flow in FlowReader(file).stream():
                 if isinstance(flow, HTTPFlow):
                     found = True
-                    yield _question(flow, presented, ports)
+                    yield _request(flow, presented, ports)
         except (FlowReadException, LookupError, TypeError, AttributeError) as error:
             # The latter are what the reader makes of a file that was tampered with.
             raise ValueError(f"{path} is not, or not to its end, a file of mitmproxy's") from error
@@ -35,9 +35,9 @@ def saved_questions(
         raise ValueError(f"{path} holds no HTTP request")
 
 
-def _question(
+def _request(
     flow: HTTPFlow, presented: Sequence[x509.Certificate], ports: Container[int]
-) -> Question:
+) -> DescribedRequest:
     client, sent = flow.client_conn, flow.request.data
     scheme = "https" if client.tls or sent.scheme == b"https" else "http"
     saved = [one.to_cryptography() for one in client.certificate_list]
@@ -47,8 +47,8 @@ def _question(
     version = _text(sent.http_version)
     if version in ("HTTP/2.0", "HTTP/3"):
         # The bridge's ALPN has only HTTP/1.1, in which the client would add what was not needed.
-        return described(_text(sent.method), url, fields, saved or presented, sent.content)
-    return Question(
+        return describe_request(_text(sent.method), url, fields, saved or presented, sent.content)
+    return DescribedRequest(
         method=_text(sent.method),
         url=url,
         headers=fields,

@@ -204,7 +204,7 @@ class RunningBridge:
         """Whether it listens; False when it ended before it did."""
         # -P: nothing is imported from wherever somebody happens to be, as root in a namespace.
         # PYTHONPATH stays: it is how this process may have found the package.
-        tied = [sys.executable, "-P", "-m", "ibcm_bridge.commands.tied"]
+        tied = [sys.executable, "-P", "-m", "ibcm_bridge.commands.child_process"]
         config = ["--config", str(self.policy_file)]
         self._process = subprocess.Popen(
             [*self._namespace.command, *tied, "run", *config, *self._options],

@@ -14,9 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from ibcm_bridge.commands.explain.circumstances import circumstances
+from ibcm_bridge.commands.explain.described_request import describe_request, read_url
+from ibcm_bridge.commands.explain.environment import environment
 from ibcm_bridge.commands.explain.explain import explain
-from ibcm_bridge.commands.explain.question import described, read_url
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.protocol.client import load_credential
 from ibcm_bridge.policy.trust import Trust
@@ -83,14 +83,14 @@ def shake_hands(
 
 
 def explained(bridge: Running, credential: Credential) -> dict[str, object]:
-    question = described(
+    question = describe_request(
         GOOD[0],
         read_url(f"https://{BRIDGED}{GOOD[1]}"),
         (),
         (credential.certificate, *credential.issuers),
         None,
     )
-    return explain(bridge.policy, question, circumstances(bridge.policy)).record()
+    return explain(bridge.policy, question, environment(bridge.policy)).record()
 
 
 @pytest.mark.parametrize("version", VERSIONS)

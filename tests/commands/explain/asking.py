@@ -7,9 +7,9 @@ from mitmproxy import http
 from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
-from ibcm_bridge.commands.explain.circumstances import circumstances
+from ibcm_bridge.commands.explain.described_request import describe_request, read_url
+from ibcm_bridge.commands.explain.environment import environment
 from ibcm_bridge.commands.explain.explain import Explanation, explain
-from ibcm_bridge.commands.explain.question import described, read_url
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
@@ -58,8 +58,8 @@ def ask(
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Explanation:
     certificates = (presented.certificate, *presented.issuers) if presented else ()
-    question = described(method, read_url(url), headers, certificates, body)
-    return explain(policy, question, circumstances(policy))
+    question = describe_request(method, read_url(url), headers, certificates, body)
+    return explain(policy, question, environment(policy))
 
 
 def reason(explanation: Explanation) -> Reason | None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from ibcm_bridge.commands.explain.circumstances import circumstances
+from ibcm_bridge.commands.explain.described_request import Url, describe_request
+from ibcm_bridge.commands.explain.environment import environment
 from ibcm_bridge.commands.explain.explain import Explanation, explain
-from ibcm_bridge.commands.explain.question import Url, described
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.cases.case import Case, Client, credentials
@@ -66,7 +66,7 @@ class Both:
         scheme = "http" if case.to.port == PLAINTEXT_PORT or request.plaintext else "https"
         url = Url(scheme, case.to.name, self._ports[case.to.port], request.target)
         certificates = (credential.certificate, *credential.issuers) if credential else ()
-        question = described(
+        question = describe_request(
             request.method,
             url,
             request.headers,
@@ -74,7 +74,7 @@ class Both:
             request.body,
             version=request.version,
         )
-        return explain(self._policy, question, circumstances(self._policy))
+        return explain(self._policy, question, environment(self._policy))
 
 
 @pytest.fixture(scope="module")

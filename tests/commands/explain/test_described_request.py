@@ -2,7 +2,7 @@
 
 import pytest
 
-from ibcm_bridge.commands.explain.question import Url, read_url
+from ibcm_bridge.commands.explain.described_request import Url, read_url
 
 
 # URLs

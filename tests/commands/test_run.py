@@ -9,7 +9,7 @@ import pytest
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.check.policy import check_policy
 from ibcm_bridge.commands.main import main
-from ibcm_bridge.commands.web_access import why_no_page
+from ibcm_bridge.commands.run import web_page_refusal
 from ibcm_bridge.policy_file import load_policy
 from tests.policy_samples import sample, tunnel
 
@@ -35,7 +35,7 @@ def write(directory: Path, *listens: str, because: str | None = None) -> Path:
 def test_a_policy_that_only_this_machine_can_reach_is_a_labs(
     tmp_path: Path, listens: tuple[str, ...]
 ) -> None:
-    assert why_no_page(load_policy(write(tmp_path, *listens))) is None
+    assert web_page_refusal(load_policy(write(tmp_path, *listens))) is None
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_a_policy_that_only_this_machine_can_reach_is_a_labs(
 )
 def test_a_policy_that_others_can_reach_has_to_say_why(tmp_path: Path, listen: str) -> None:
     policy = load_policy(write(tmp_path, "127.0.0.1:8443", listen))
-    assert why_no_page(policy) == (
+    assert web_page_refusal(policy) == (
         f"the policy listens on {listen.strip('"')}, so this is no lab; to show traffic all the "
         "same, have the policy say why (web: {because: ...})"
     )
     said = load_policy(write(tmp_path, "127.0.0.1:8443", listen, because=BECAUSE))
     assert said.web_because == BECAUSE
-    assert why_no_page(said) is None
+    assert web_page_refusal(said) is None
 
 
 @pytest.mark.parametrize("because", ["short", "yes", "''"])

@@ -1,7 +1,7 @@
 """A request as described to `explain`: where it is asked for, and what is sent there.
 
 A URL is taken apart once, into what a client would make of it: the name for the ClientHello, and
-the bytes of the request target. What no client can send is a mistake of the question, and told so
+the bytes of the request target. What no client can send is reported as a mistake in the question
 (RFC 9110 §4.2.4 and RFC 3986 §3.5: user information and fragments are never sent).
 """
 
@@ -85,7 +85,7 @@ def read_url(text: str) -> Url:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DescribedRequest:
     """A request. Bytes that are no UTF-8 stand in its text as surrogates (PEP 383)."""
 
     method: str
@@ -102,10 +102,12 @@ class Question:
         """What a request line would begin with, had it a URL."""
         return f"{self.method} {self.url}"
 
-    def with_field(self, name: str, value: str) -> Question:
+    def with_field(self, name: str, value: str) -> DescribedRequest:
         """The same with one more field."""
         headers = (*self.headers, (name, value))
-        return Question(self.method, self.url, headers, self.certificates, self.body, self.version)
+        return DescribedRequest(
+            self.method, self.url, headers, self.certificates, self.body, self.version
+        )
 
     def head_bytes(self) -> bytes:
         """The head as it goes on the wire."""
@@ -114,7 +116,7 @@ class Question:
         return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
 
 
-def described(
+def describe_request(
     method: str,
     url: Url,
     headers: Fields,
@@ -122,11 +124,13 @@ def described(
     body: bytes | None,
     *,
     version: str = "HTTP/1.1",
-) -> Question:
+) -> DescribedRequest:
     """A request of which some fields are named, with those that a client adds by itself."""
     given = {name.lower() for name, _ in headers}
     host = () if "host" in given else (("Host", url.host),)
     length: Fields = ()
     if body is not None and not given & {"content-length", "transfer-encoding"}:
         length = (("Content-Length", str(len(body))),)
-    return Question(method, url, (*host, *headers, *length), tuple(certificates), body, version)
+    return DescribedRequest(
+        method, url, (*host, *headers, *length), tuple(certificates), body, version
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ibcm_bridge.addons.engines.content_engines import engine_setup
 from ibcm_bridge.addons.tls.current_trust import utc_now
 from ibcm_bridge.addons.tls.verification import verify_client_path
-from ibcm_bridge.commands.explain.explain import Circumstances
+from ibcm_bridge.commands.explain.explain import Environment
 from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.policy.policy import Policy
@@ -13,7 +13,7 @@ from ibcm_bridge.policy_file import shipped_clients
 from ibcm_bridge.storage.binding_registry import Registry
 
 
-def circumstances(policy: Policy) -> Circumstances:
+def environment(policy: Policy) -> Environment:
     """What a request would meet now. RuleError where rules do not compile."""
     file = policy.messages.bindings_file
 
@@ -23,7 +23,7 @@ def circumstances(policy: Policy) -> Circumstances:
         with Registry(file) as registry:
             return registry.find(guid)
 
-    return Circumstances(engines(policy), verify_client_path, find, utc_now(), shipped_clients())
+    return Environment(engines(policy), verify_client_path, find, utc_now(), shipped_clients())
 
 
 def engines(policy: Policy) -> list[ContentEngine]:
