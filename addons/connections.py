@@ -13,7 +13,7 @@ from mitmproxy.http import HTTPFlow
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.inspection.response import ReplyFindings
+from ibcm_bridge.inspection.response import InspectedReply
 from ibcm_bridge.messages.ccm_reply import CcmReply
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import (
@@ -107,7 +107,7 @@ class Exchange:
     """While it is decided on."""
     reply: CcmReply | None = None
     """The answer to a CCM_POST, once it has been read."""
-    findings: ReplyFindings | None = None
+    inspected_reply: InspectedReply | None = None
     """That an answer which is read may be passed on."""
     observed: tuple[str, ...] = ()
     """What the answer would have been refused for, did the policy not say to observe."""

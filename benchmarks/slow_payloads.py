@@ -18,7 +18,7 @@ from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.inspection.readers import look
+from ibcm_bridge.inspection.readers import read_and_scan
 from ibcm_bridge.inspection.subject import Subject
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.policy.bodies import BodyRule, Inspection
@@ -49,13 +49,13 @@ async def _measure(rounds: int) -> None:
     subject = _slow()
 
     async def in_the_loop(subject: Subject) -> None:
-        seen = look(subject, engines)
+        seen = read_and_scan(subject, engines)
         if isinstance(seen, Deny):
             raise RuntimeError(f"refused: {seen}")
 
     async def in_a_worker(subject: Subject) -> None:
         report = await workers.look(subject)
-        if isinstance(report, Deny) or isinstance(report.seen, Deny):
+        if isinstance(report, Deny) or isinstance(report.result, Deny):
             raise RuntimeError(f"refused: {report}")
 
     ways = {"in the event loop": in_the_loop, "in workers": in_a_worker}

@@ -38,7 +38,7 @@ from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.identity.claims import Claim, Signed, read_claim
 from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.inspection.response import ReadReply, ReplyFindings, judge_reply, read_reply
+from ibcm_bridge.inspection.response import InspectedReply, ReadReply, judge_reply, read_reply
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm
@@ -214,7 +214,7 @@ def _verify(key: RSAPrivateKey, signed: Signed) -> None:
 
 def _judge(answer: bytes, rules: MessageRules) -> None:
     reply = read_reply(ReplyReading.CCM_MESSAGE, ccm.CONTENT_TYPE.encode(), answer)
-    _the(ReplyFindings, judge_reply(_the(ReadReply, reply), rules))
+    _the(InspectedReply, judge_reply(_the(ReadReply, reply), rules))
 
 
 def _assignments() -> bytes:

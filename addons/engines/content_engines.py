@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ibcm_bridge.addons.engines.clamav import ClamAvEngine
-from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine, Source, YaraEngine
+from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine, RuleSource, YaraEngine
 from ibcm_bridge.policy.policy import ClamAv, Policy
 from ibcm_bridge.policy_file.rule_files import rule_files
 
@@ -17,7 +17,7 @@ from ibcm_bridge.policy_file.rule_files import rule_files
 class EngineSetup:
     """All that engines are made of, in values that fit through a pipe."""
 
-    rules: tuple[Source, ...]
+    rules: tuple[RuleSource, ...]
     clamav: ClamAv | None = None
 
     def make(self, compiled: CompiledRules | None = None) -> list[ContentEngine]:
@@ -33,7 +33,7 @@ def engine_setup(policy: Policy) -> EngineSetup:
     return EngineSetup(tuple(_rules(policy.rule_files)), policy.clamav)
 
 
-def _rules(named: tuple[Path, ...]) -> Iterator[Source]:
+def _rules(named: tuple[Path, ...]) -> Iterator[RuleSource]:
     for resource in files("ibcm_bridge.config.rules").iterdir():
         if resource.name.endswith(".yar"):
             yield resource.name, resource.read_text("utf-8")

@@ -21,9 +21,9 @@ from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
-from ibcm_bridge.inspection.readers import look
+from ibcm_bridge.inspection.readers import read_and_scan
 from ibcm_bridge.inspection.reports import Report, write_report
-from ibcm_bridge.inspection.subject import Findings, Subject
+from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.storage.upload_spool import SpoolError, read_object
 
 LENGTH_BYTES = 8
@@ -56,13 +56,13 @@ def serve(received: BinaryIO, sent: BinaryIO) -> None:
         _say(sent, write_report(Report(subject.digest(), _seen(subject, engines))))
 
 
-def _seen(subject: Subject, engines: Sequence[ContentEngine]) -> Findings | Deny:
+def _seen(subject: Subject, engines: Sequence[ContentEngine]) -> CleanBody | Deny:
     try:
         whole = _with_object(subject)
     except SpoolError:
         # Its client may have cancelled it: no reason to end, nor to start another worker.
         return Deny(Reason.UPLOAD_UNAVAILABLE, rules.UPLOADS_SPOOL, "the whole cannot be read")
-    return look(whole, engines)
+    return read_and_scan(whole, engines)
 
 
 def _with_object(subject: Subject) -> Subject:

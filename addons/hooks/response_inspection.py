@@ -39,5 +39,5 @@ class ReplyInspection:
         if isinstance(judged, Deny):
             exchange.decision = judged
         else:
-            exchange.findings = judged
+            exchange.inspected_reply = judged
             exchange.observed = judged.observed

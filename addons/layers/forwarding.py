@@ -28,7 +28,7 @@ from ibcm_bridge.addons.layers.site_system_leg import Closed, Opened, Received, 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.inspection.response import ReplyFindings, unreadable_head
+from ibcm_bridge.inspection.response import InspectedReply, unreadable_head
 from ibcm_bridge.policy.publications import BridgePublication, HttpPublication, UploadHosts
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.site_system_leg.origination import (
@@ -165,7 +165,7 @@ class ForwardingLayer(PassingLayer):
         self._hold()
         if isinstance(exchange.decision, Deny):
             raise Refused(exchange.decision)
-        if not isinstance(exchange.findings, ReplyFindings):
+        if not isinstance(exchange.inspected_reply, InspectedReply):
             raise Refused(
                 Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE, "the answer was not decided on")
             )

@@ -125,7 +125,7 @@ def _guids(
         yield "ClientToken", token[1]
     if message is not None:
         # Empty before the client is registered (§1.4, §3.1).
-        for where, texts in (("SourceID", (message.source_id,)), ("payload", message.named)):
+        for where, texts in (("SourceID", (message.source_id,)), ("payload", message.client_guids)):
             for text in texts:
                 if text:
                     yield where, text

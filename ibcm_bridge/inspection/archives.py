@@ -108,7 +108,7 @@ def members(data: bytes, allowance: Allowance) -> Iterator[bytes]:
         allowance.count()
         yield _inflated(data, 15, allowance)
     else:
-        yield from _of_zip(data, allowance)
+        yield from _zip_members(data, allowance)
 
 
 def _has_end(data: bytes) -> bool:
@@ -116,7 +116,7 @@ def _has_end(data: bytes) -> bool:
     return data.rfind(_EMPTY_ZIP, max(0, len(data) - 65_535 - _END_BYTES)) >= 0
 
 
-def _of_zip(data: bytes, allowance: Allowance) -> Iterator[bytes]:
+def _zip_members(data: bytes, allowance: Allowance) -> Iterator[bytes]:
     if data[-_END_BYTES:-18] != _EMPTY_ZIP:
         raise allowance.refused("zip", "something before its beginning or behind its end")
     # Else the library would make an object of each of a million, before they are counted.

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.message_facts import MessageFacts
-from ibcm_bridge.inspection.readers import look, scep_message
+from ibcm_bridge.inspection.readers import read_and_scan, scep_message
 from ibcm_bridge.inspection.reports import Report, no_report
-from ibcm_bridge.inspection.subject import Findings, Subject
+from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.policy.bodies import Inspection
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.uploads.session import UploadPart
@@ -63,7 +63,7 @@ def inspect(
     subject = _subject(authorized, body, part)
     if isinstance(subject, Deny):
         return subject
-    return _decide(authorized, body, look(subject, engines))
+    return _decide(authorized, body, read_and_scan(subject, engines))
 
 
 def inspect_small(
@@ -80,14 +80,14 @@ def inspect_small(
         return subject
     if len(body) > (SMALL if subject.rule.actions is None else SMALL_SOAP):
         return subject
-    seen = look(subject, engines, SMALL)
+    result = read_and_scan(subject, engines, SMALL)
     if (
-        isinstance(seen, Deny)
-        and seen.reason is Reason.INFLATED_TOO_LARGE
+        isinstance(result, Deny)
+        and result.reason is Reason.INFLATED_TOO_LARGE
         and subject.rule.inflated_limit > SMALL
     ):
         return subject
-    return _decide(authorized, body, seen)
+    return _decide(authorized, body, result)
 
 
 def conclude(
@@ -97,21 +97,21 @@ def conclude(
     report: Report,
     part: UploadPart | None = None,
 ) -> Inspected | Deny:
-    """Decide by what another process has seen."""
+    """Decide by the report of another process."""
     subject = _subject(authorized, body, part)
     if isinstance(subject, Deny):
         return subject
     if report.digest != subject.digest():
         return no_report("a report about another body")
-    seen = report.seen
-    if isinstance(seen, Findings):
-        missed = {one.partition(":")[0] for one in seen.missed}
+    result = report.result
+    if isinstance(result, CleanBody):
+        missed = {one.partition(":")[0] for one in result.missed}
         wanted = tuple(engine.identity for engine in engines if engine.name not in missed)
-        if not missed <= subject.may_miss or seen.engines != wanted:
+        if not missed <= subject.may_miss or result.engines != wanted:
             return no_report("other engines have looked")
-        if not seen.views:
+        if not result.views:
             return no_report("nothing was looked at")
-    return _decide(authorized, body, seen)
+    return _decide(authorized, body, result)
 
 
 def _has_views(subject: Subject) -> bool:
@@ -145,7 +145,7 @@ def _subject(authorized: Authorized, body: bytes, part: UploadPart | None) -> Su
     )
 
 
-def _decide(authorized: Authorized, body: bytes, seen: Findings | Deny) -> Inspected | Deny:
-    if isinstance(seen, Deny):
-        return seen
-    return Inspected(authorized, body, seen.views, seen.message, seen.missed)
+def _decide(authorized: Authorized, body: bytes, result: CleanBody | Deny) -> Inspected | Deny:
+    if isinstance(result, Deny):
+        return result
+    return Inspected(authorized, body, result.views, result.message, result.missed)

@@ -45,14 +45,14 @@ class RuleError(ValueError):
     """YARA rules that do not compile."""
 
 
-Source = tuple[str, str]
+RuleSource = tuple[str, str]
 """Where rules are from, and their text."""
 
 
 class CompiledRules:
     """Rules that any thread may compile, and any make a scanner of."""
 
-    def __init__(self, sources: Iterable[Source]) -> None:
+    def __init__(self, sources: Iterable[RuleSource]) -> None:
         """RuleError names the origin."""
         known = list(sources)
         compiled = _compile(known)
@@ -63,7 +63,7 @@ class CompiledRules:
         self.digest = hashlib.sha256(b"".join(texts)).hexdigest()
 
 
-def _compile(sources: Iterable[Source]) -> yara_x.Rules | str:
+def _compile(sources: Iterable[RuleSource]) -> yara_x.Rules | str:
     """The rules, or what is wrong with them.
 
     In words and not as an exception: that would hold on to the compiler, which must end on the
@@ -90,7 +90,7 @@ class YaraEngine:
     name = "yara-x"
     in_place = True
 
-    def __init__(self, rules: CompiledRules | Sequence[Source]) -> None:
+    def __init__(self, rules: CompiledRules | Sequence[RuleSource]) -> None:
         """Of rules, compiled or to be compiled. RuleError names the origin."""
         compiled = rules if isinstance(rules, CompiledRules) else CompiledRules(rules)
         self.identity = f"{self.name}:{compiled.digest[:16]}"

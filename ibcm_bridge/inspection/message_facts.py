@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.ccm import CcmRequest
 from ibcm_bridge.messages.document import Document, Place
-from ibcm_bridge.messages.limits import MAX_NAMED
+from ibcm_bridge.messages.limits import MAX_CLIENT_GUIDS
 from ibcm_bridge.messages.registration import Registration, read_registration
 from ibcm_bridge.policy.endpoints import Endpoint
 
@@ -27,7 +27,7 @@ class MessageFacts:
     """Whether such a message needs no client GUID and no signature."""
     encrypted: bool
     source_id: str
-    named: tuple[str, ...]
+    client_guids: tuple[str, ...]
     """Client GUIDs in the payload, as they are written there."""
     signature: tuple[tuple[str, str], ...]
     """Properties of the `clientauth` hook."""
@@ -40,9 +40,9 @@ def message_facts(message: CcmRequest, endpoint: Endpoint) -> MessageFacts | Den
     """What `message`, for `endpoint`, says of itself; refused where it names too many clients."""
     documents = message.documents
     found = [one.at(place) for one in documents for place in (Place.CLIENT_ID, Place.SMSID)]
-    named = tuple(dict.fromkeys(text for texts in found for text in texts))
-    if len(named) > MAX_NAMED:
-        return Deny(Reason.XML, "ccm.limits", f"more than {MAX_NAMED} client GUIDs")
+    client_guids = tuple(dict.fromkeys(text for texts in found for text in texts))
+    if len(client_guids) > MAX_CLIENT_GUIDS:
+        return Deny(Reason.XML, "ccm.limits", f"more than {MAX_CLIENT_GUIDS} client GUIDs")
     begin = message.payload.offset
     return MessageFacts(
         endpoint=message.header.target_endpoint,
@@ -50,7 +50,7 @@ def message_facts(message: CcmRequest, endpoint: Endpoint) -> MessageFacts | Den
         anonymous=endpoint.anonymous,
         encrypted=message.encrypted,
         source_id=message.header.source_id,
-        named=named,
+        client_guids=client_guids,
         signature=tuple(message.header.signature.items()),
         payload=(begin, begin + len(message.payload.body)),
         registration=_registration(documents),

@@ -20,14 +20,14 @@ def judge_message(table: EndpointTable, message: CcmRequest, *, user: bool) -> E
     if endpoint is None and any(name == one for one, _ in table.added):
         endpoint = Endpoint(header.target_endpoint, frozenset(), False, False)
     if endpoint is None:
-        detail = f"{_named(header)} is not published"
+        detail = f"{_endpoint_name(header)} is not published"
         return Deny(Reason.ENDPOINT, "endpoints.endpoints", detail)
     if message.encrypted:
         return _judge_encrypted(table, endpoint)
     for document in message.documents:
         root = document.root.lower()
         if root not in endpoint.roots and (name, root) not in table.added:
-            detail = f"{document.root[:64]} for {_named(header)}"
+            detail = f"{document.root[:64]} for {_endpoint_name(header)}"
             return Deny(Reason.MESSAGE, f"endpoints.{endpoint.name}.roots", detail)
     return endpoint
 
@@ -45,7 +45,7 @@ def _refused_by_name(table: EndpointTable, message: CcmRequest, *, user: bool) -
             roots = [root for root in roots if (name, root.lower()) not in table.added]
         if roots or not row.is_about_documents:
             what = roots[0][:64] if roots else "a message"
-            detail = f"{what} for {_named(header)}"
+            detail = f"{what} for {_endpoint_name(header)}"
             return Deny(Reason.MESSAGE, "endpoints.refused", detail, row.requirement)
     return None
 
@@ -74,5 +74,5 @@ def _is_about(row: RefusedMessage, document: Document) -> bool:
     )
 
 
-def _named(header: MsgHeader) -> str:
+def _endpoint_name(header: MsgHeader) -> str:
     return header.target_endpoint or "no endpoint"

@@ -1,7 +1,7 @@
 """Looking into a body: how each kind is read, and the views that the engines are shown.
 
-Nothing here allows anything: `look` says what it saw, in values that fit through a pipe, because a
-large body is looked at in another process. `inspection` makes an approval of it, or does not.
+Nothing here allows anything: `read_and_scan` returns values that fit through a pipe, because a
+large body is inspected in another process. `inspection` makes an approval of them, or does not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ibcm_bridge.inspection.engines import ContentEngine, EngineError
 from ibcm_bridge.inspection.message_facts import message_facts
 from ibcm_bridge.inspection.message_rules import judge_message
 from ibcm_bridge.inspection.soap_rules import judge_soap
-from ibcm_bridge.inspection.subject import Content, Findings, Subject, Views
+from ibcm_bridge.inspection.subject import CleanBody, Content, Subject, Views
 from ibcm_bridge.inspection.uploaded_object import object_views
 from ibcm_bridge.messages.ccm import read_ccm_request
 from ibcm_bridge.messages.propfind import read_propfind
@@ -30,9 +30,9 @@ MAX_NAMED_VIEWS = 32
 """In the audit; an archive may have a thousand."""
 
 
-def look(
+def read_and_scan(
     subject: Subject, engines: Sequence[ContentEngine], inflated_limit: int | None = None
-) -> Findings | Deny:
+) -> CleanBody | Deny:
     """Read a body and show every view of it to every engine.
 
     `inflated_limit` in bytes takes the place of the rule's where it is the lower one.
@@ -42,19 +42,19 @@ def look(
     content = _READERS[subject.rule.inspection](subject, limit)
     if isinstance(content, Deny):
         return content
-    looked, missed = [], []
+    scanned, missed = [], []
     for engine in engines:
-        seen = _shown(content, engine)
+        seen = _scan(content, engine)
         if seen is None:
-            looked.append(engine.identity)
+            scanned.append(engine.identity)
         elif seen.reason is Reason.ENGINE_UNAVAILABLE and engine.name in subject.may_miss:
             missed.append(f"{engine.name}: {seen.detail}")
         else:
             return seen
-    return Findings(_named(content.views), content.message, tuple(looked), tuple(missed))
+    return CleanBody(_view_names(content.views), content.message, tuple(scanned), tuple(missed))
 
 
-def _named(views: Views) -> tuple[str, ...]:
+def _view_names(views: Views) -> tuple[str, ...]:
     """Names and sizes; of very many, how many more."""
     named = [f"{name}:{len(data)}" for name, data in views.items()]
     if len(named) > MAX_NAMED_VIEWS:
@@ -63,7 +63,7 @@ def _named(views: Views) -> tuple[str, ...]:
     return tuple(named)
 
 
-def _shown(content: Content, engine: ContentEngine) -> Deny | None:
+def _scan(content: Content, engine: ContentEngine) -> Deny | None:
     """What an engine says against any of the views."""
     rule = f"engines.{engine.name}"
     for name, data in content.views.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.message_facts import MessageFacts
-from ibcm_bridge.inspection.subject import Findings
+from ibcm_bridge.inspection.subject import CleanBody
 from ibcm_bridge.messages.registration import Registration
 
 MAX_TEXT = 4_096
@@ -30,10 +30,10 @@ class ReportError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was seen in the subject with this digest."""
+    """What inspecting the subject with this digest came to."""
 
     digest: str
-    seen: Findings | Deny
+    result: CleanBody | Deny
 
 
 def no_report(detail: str) -> Deny:
@@ -43,38 +43,41 @@ def no_report(detail: str) -> Deny:
 
 def write_report(report: Report) -> bytes:
     """As one line."""
-    seen = report.seen
-    said: dict[str, Any] = {"digest": report.digest}
-    if isinstance(seen, Deny):
-        said["deny"] = [seen.reason.value, *_bounded(seen.rule, seen.detail, seen.requirement)]
+    result = report.result
+    values: dict[str, Any] = {"digest": report.digest}
+    if isinstance(result, Deny):
+        values["deny"] = [
+            result.reason.value,
+            *_bounded(result.rule, result.detail, result.requirement),
+        ]
     else:
-        said["views"] = list(seen.views)
-        said["message"] = _said_of(seen.message) if seen.message is not None else None
-        said["engines"] = list(seen.engines)
-        said["missed"] = _bounded(*seen.missed)
-    return json.dumps(said).encode() + b"\n"
+        values["views"] = list(result.views)
+        values["message"] = _message_fields(result.message) if result.message is not None else None
+        values["engines"] = list(result.engines)
+        values["missed"] = _bounded(*result.missed)
+    return json.dumps(values).encode() + b"\n"
 
 
 def read_report(line: bytes) -> Report:
     """ReportError for a line that `write_report` has not written."""
     try:
-        said = json.loads(line)
-        digest = _text(said.pop("digest"))
-        if said.keys() == {"deny"}:
-            reason, rule, detail, requirement = map(_text, said["deny"])
+        values = json.loads(line)
+        digest = _text(values.pop("digest"))
+        if values.keys() == {"deny"}:
+            reason, rule, detail, requirement = map(_text, values["deny"])
             return Report(digest, Deny(Reason(reason), rule, detail, requirement))
-        if said.keys() != {"views", "message", "engines", "missed"}:
-            raise ReportError("neither findings nor a refusal")
-        message = said["message"]
+        if values.keys() != {"views", "message", "engines", "missed"}:
+            raise ReportError("neither a clean body nor a refusal")
+        message = values["message"]
         facts = _message(message) if message is not None else None
-        engines, missed = _texts(said["engines"]), _texts(said["missed"])
-        found = Findings(_texts(said["views"]), facts, engines, missed)
+        engines, missed = _texts(values["engines"]), _texts(values["missed"])
+        found = CleanBody(_texts(values["views"]), facts, engines, missed)
         return Report(digest, found)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ReportError("not a report") from error
 
 
-def _said_of(message: MessageFacts) -> dict[str, Any]:
+def _message_fields(message: MessageFacts) -> dict[str, Any]:
     registration = message.registration
     return {
         "endpoint": message.endpoint[:MAX_TEXT],
@@ -82,31 +85,31 @@ def _said_of(message: MessageFacts) -> dict[str, Any]:
         "anonymous": message.anonymous,
         "encrypted": message.encrypted,
         "source_id": message.source_id[:MAX_TEXT],
-        "named": _bounded(*message.named),
+        "client_guids": _bounded(*message.client_guids),
         "signature": [_bounded(*pair) for pair in message.signature],
         "payload": list(message.payload),
         "registration": [registration.key.hex(), registration.proven] if registration else None,
     }
 
 
-def _message(said: Any) -> MessageFacts:
-    if said.keys() != _MESSAGE_KEYS:
+def _message(values: Any) -> MessageFacts:
+    if values.keys() != _MESSAGE_KEYS:
         raise ReportError("not what a message says of itself")
-    begin, end = map(_number, said["payload"])
+    begin, end = map(_number, values["payload"])
     registration = None
-    if said["registration"] is not None:
-        key, proven = said["registration"]
+    if values["registration"] is not None:
+        key, proven = values["registration"]
         registration = Registration(bytes.fromhex(_text(key)), _flag(proven))
-    pairs = [_texts(pair) for pair in said["signature"]]
+    pairs = [_texts(pair) for pair in values["signature"]]
     if len(pairs) > MAX_TEXTS or any(len(pair) != 2 for pair in pairs):
         raise ReportError("not the properties of a signature")
     return MessageFacts(
-        endpoint=_text(said["endpoint"]),
-        roots=_texts(said["roots"]),
-        anonymous=_flag(said["anonymous"]),
-        encrypted=_flag(said["encrypted"]),
-        source_id=_text(said["source_id"]),
-        named=_texts(said["named"]),
+        endpoint=_text(values["endpoint"]),
+        roots=_texts(values["roots"]),
+        anonymous=_flag(values["anonymous"]),
+        encrypted=_flag(values["encrypted"]),
+        source_id=_text(values["source_id"]),
+        client_guids=_texts(values["client_guids"]),
         signature=tuple((name, value) for name, value in pairs),
         payload=(begin, end),
         registration=registration,

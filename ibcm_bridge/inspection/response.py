@@ -28,8 +28,8 @@ MAX_INFLATED = 8_388_608
 """Bytes; some thousand policy assignments. An answer is read at once, so nobody else is served
 meanwhile."""
 
-MOST = 8
-"""Names of one kind that are written down for one answer."""
+MAX_OBSERVED = 8
+"""Names of one kind that are written down for one response."""
 
 MAX_NAME = 253
 """Characters of a host's name (RFC 1035 §2.3.4), and of a policy's id."""
@@ -52,7 +52,7 @@ class ReadReply:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyFindings:
+class InspectedReply:
     """An answer may be passed on. Made by `judge_reply` only."""
 
     observed: tuple[str, ...] = ()
@@ -99,14 +99,14 @@ def _read_xml(body: bytes) -> ReadReply | Deny:
     return ReadReply((text,), (text, as_read))
 
 
-def judge_reply(reply: ReadReply | Deny, rules: MessageRules) -> ReplyFindings | Deny:
+def judge_reply(reply: ReadReply | Deny, rules: MessageRules) -> InspectedReply | Deny:
     """Whether an answer may be passed on. A Deny in its place says why it could not be read."""
     observed: list[str] = []
     for one in _found(reply, rules):
         if one.refused:
             return Deny(one.reason, one.rule, ", ".join(one.texts)[:MAX_DETAIL])
         observed += (f"{one.reason.value}: {text}" for text in one.texts)
-    return ReplyFindings(tuple(observed))
+    return InspectedReply(tuple(observed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +140,10 @@ def _found(reply: ReadReply | Deny, rules: MessageRules) -> Iterator[_Finding]:
 
 
 def host_names(texts: Iterable[str], domains: frozenset[str]) -> tuple[str, ...]:
-    """Names of hosts of these domains and below in texts: distinct, in lower case, MOST at most.
+    """Names of hosts of these domains and below in texts: distinct, in lower case.
 
-    `<mp>`, which clients put their own name for (protocol.md §3.2), is none, and neither is the
-    name of a domain by itself.
+    At most MAX_OBSERVED. `<mp>`, which clients put their own name for (protocol.md §3.2), is none,
+    and neither is the name of a domain by itself.
     """
     if not domains:
         return ()
@@ -155,7 +155,7 @@ def host_names(texts: Iterable[str], domains: frozenset[str]) -> tuple[str, ...]
             name = word[0].rstrip(".")[-MAX_NAME:].lstrip(".-")
             if pattern.fullmatch(name):
                 found[name] = None
-            if len(found) == MOST:
+            if len(found) == MAX_OBSERVED:
                 return tuple(found)
     return tuple(found)
 
@@ -178,7 +178,7 @@ _INTRANET_ONLY = 8
 
 
 def intranet_only(documents: Iterable[str]) -> tuple[str, ...]:
-    """Ids of the policies that documents assign and that are flagged IntranetOnly, MOST at most."""
+    """At most MAX_OBSERVED ids of the policies that documents assign, flagged IntranetOnly."""
     found: dict[str, None] = {}
 
     def start(name: str, attributes: Mapping[str, str]) -> None:
@@ -187,7 +187,7 @@ def intranet_only(documents: Iterable[str]) -> tuple[str, ...]:
             flags is not None
             and name == "Policy"
             and _is_intranet_only(flags)
-            and len(found) < MOST
+            and len(found) < MAX_OBSERVED
         ):
             found[attributes.get("PolicyID", "")[:MAX_NAME] or "a policy without an id"] = None
 

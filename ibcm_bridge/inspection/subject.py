@@ -1,4 +1,4 @@
-"""What is inspected, and what is found in it, as values."""
+"""What is inspected, and what an inspection finds, as values."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What was looked at, and nothing found in it."""
+class CleanBody:
+    """A body in which no engine found anything."""
 
     views: tuple[str, ...]
     """Names and sizes, such as ``inflated:28672``."""

@@ -49,7 +49,7 @@ class Uploaded:
             self.views[member] = content
             if is_archive(content) or is_zlib(content):
                 self.unpack(member, within, content, allowance)
-            elif text := _of_utf_16(content):
+            elif text := _utf_16_as_utf_8(content):
                 self.views[f"{member} text"] = text
 
 
@@ -73,7 +73,7 @@ def object_views(whole: bytes, limit: int, where: str) -> Uploaded | Deny:
     return _text(seen, content, where)
 
 
-def _of_utf_16(content: bytes) -> bytes | None:
+def _utf_16_as_utf_8(content: bytes) -> bytes | None:
     """In UTF-8 what is text in UTF-16, of either order: signatures are mostly ASCII (`readers`)."""
     little = content[1:2] == b"\0" or content.startswith(b"\xff\xfe")
     big = content[:1] == b"\0" or content.startswith(b"\xfe\xff")

@@ -59,6 +59,6 @@ MAX_VALUES = 16
 MAX_VALUE = 65_536
 """Characters of such a value. A certificate in hexadecimal has about 4,000 (§3.1)."""
 
-MAX_NAMED = 64
+MAX_CLIENT_GUIDS = 64
 """Different client GUIDs, as they are written, in all documents of a message; a message in order
 has one. What a worker reports has room for as many texts (`inspection.reports`)."""

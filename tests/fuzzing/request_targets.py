@@ -20,7 +20,7 @@ from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.inspection.message_facts import MessageFacts
 from ibcm_bridge.inspection.reports import Report, ReportError, read_report, write_report
-from ibcm_bridge.inspection.subject import Findings
+from ibcm_bridge.inspection.subject import CleanBody
 from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.policy_file import shipped_roles
@@ -110,7 +110,7 @@ def _facts(
         anonymous=False,
         encrypted=False,
         source_id=source_id,
-        named=tuple(named),
+        client_guids=tuple(named),
         signature=signature,
         payload=(0, 1),
         registration=Registration(b"", proven=False),
@@ -140,9 +140,9 @@ def claims(data: bytes) -> None:
         return
     source_id, *named = rest.decode("utf-8", "ignore").split("\n")[:64]
     message = _facts(named, source_id, (("PublicKey", source_id), ("Token", "0")))
-    line = write_report(Report("d", Findings((), message, ())))
-    seen = read_report(line).seen
-    assert isinstance(seen, Findings)
+    line = write_report(Report("d", CleanBody((), message, ())))
+    seen = read_report(line).result
+    assert isinstance(seen, CleanBody)
     claim, reported = (read_claim(_inspected(read, one)) for one in (message, seen.message))
     alone = read_claim(_inspected(read, None))
     for one in (claim, alone):
@@ -187,8 +187,8 @@ def report(data: bytes) -> None:
 
 def _reports() -> Iterator[bytes]:
     facts = _facts([GUID], GUID, (("PublicKey", "00"),))
-    yield write_report(Report("d", Findings(("sent:1",), facts, ("engine",))))
-    yield write_report(Report("d", Findings((), None, ())))
+    yield write_report(Report("d", CleanBody(("sent:1",), facts, ("engine",))))
+    yield write_report(Report("d", CleanBody((), None, ())))
     yield write_report(Report("d", Deny(Reason.XML, "rule", "detail")))
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.inspection.readers import look
-from ibcm_bridge.inspection.subject import Findings, Subject
+from ibcm_bridge.inspection.readers import read_and_scan
+from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.inspection.uploaded_object import object_views
 from ibcm_bridge.lab.protocol import documents, updates
 from ibcm_bridge.messages.propfind import read_propfind
@@ -125,11 +125,11 @@ def soap(data: bytes) -> None:
     action, _, body = data.partition(b"\n")
     path = updates.REPORTING if b"Report" in action else updates.CLIENT
     subject = Subject(SOAP, b"text/xml; charset=utf-8", body, path=path, soap_action=(action,))
-    seen = look(subject, [])
+    seen = read_and_scan(subject, [])
     if isinstance(seen, Deny):
         bounded(seen)
         return
-    assert isinstance(seen, Findings)
+    assert isinstance(seen, CleanBody)
     (asked,) = next(one for one in ElementTree.fromstring(body) if one.tag.endswith("}Body"))
     name = action.strip(b'"').decode("ascii").rpartition("/")[2]
     assert asked.tag.rpartition("}")[2] == name

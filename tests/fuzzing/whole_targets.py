@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.message_facts import message_facts
 from ibcm_bridge.inspection.reports import Report, read_report, write_report
-from ibcm_bridge.inspection.response import ReadReply, ReplyFindings, judge_reply, read_reply
-from ibcm_bridge.inspection.subject import Findings
+from ibcm_bridge.inspection.response import InspectedReply, ReadReply, judge_reply, read_reply
+from ibcm_bridge.inspection.subject import CleanBody
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.lab.protocol.answers import ASSIGNMENTS, registration_response
@@ -75,7 +75,7 @@ def request(data: bytes) -> None:
         return
     begin, end = facts.payload
     assert body[begin:end] == read.payload.body
-    report = Report("d", Findings((), facts, ()))
+    report = Report("d", CleanBody((), facts, ()))
     line = write_report(report)
     assert write_report(read_report(line)) == line
 
@@ -114,7 +114,7 @@ def reply(data: bytes) -> None:
         for one in (read, judged):
             if isinstance(one, Deny):
                 bounded(one)
-        if isinstance(judged, ReplyFindings):
+        if isinstance(judged, InspectedReply):
             assert all(len(one) <= 500 for one in judged.observed)
         if isinstance(read, ReadReply) and read.message is not None:
             assert registration(read.message) is None or not registration_doubt(read.message)

@@ -24,8 +24,8 @@ from ibcm_bridge.inspection.archives import (
     RATIO_FROM,
 )
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.inspection.readers import MAX_NAMED_VIEWS, look
-from ibcm_bridge.inspection.subject import Findings, Subject
+from ibcm_bridge.inspection.readers import MAX_NAMED_VIEWS, read_and_scan
+from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.inspection.uploaded_object import Uploaded, object_views
 from ibcm_bridge.policy_file import shipped_roles
 
@@ -67,8 +67,8 @@ def yara() -> YaraEngine:
     )
 
 
-def found(data: bytes, yara: YaraEngine) -> Findings | Deny:
-    return look(Subject(RULE, b"", data, whole=True), [yara])
+def found(data: bytes, yara: YaraEngine) -> CleanBody | Deny:
+    return read_and_scan(Subject(RULE, b"", data, whole=True), [yara])
 
 
 # What is opened
@@ -160,7 +160,7 @@ def test_malware_in_an_archive_is_found(pack: Callable[[bytes], bytes], yara: Ya
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.MALICIOUS_CONTENT
     assert "eicar_test_file in member" in denial.detail
-    assert isinstance(found(pack(b"harmless"), yara), Findings)
+    assert isinstance(found(pack(b"harmless"), yara), CleanBody)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_archives_that_are_not_opened_are_refused_by_the_rules(
 
 def test_of_very_many_members_the_audit_says_how_many(yara: YaraEngine) -> None:
     seen = found(packed([b"x"] * 100), yara)
-    assert isinstance(seen, Findings)
+    assert isinstance(seen, CleanBody)
     assert len(seen.views) == MAX_NAMED_VIEWS + 1
     more = 1 + 100 - MAX_NAMED_VIEWS
     assert seen.views[-1] == f"{more} more:{more}"

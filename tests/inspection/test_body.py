@@ -40,7 +40,7 @@ def allow(
 
 
 @pytest.fixture(scope="module")
-def look(allow: Allow) -> Callable[..., Inspected | Deny]:
+def inspect_body(allow: Allow) -> Callable[..., Inspected | Deny]:
     """inspect, for a CCM_POST of a body."""
 
     def run(body: bytes, *engines: ContentEngine) -> Inspected | Deny:
@@ -56,7 +56,7 @@ def yara() -> YaraEngine:
     return YaraEngine([("default.yar", source)])
 
 
-Look = Callable[..., Inspected | Deny]
+InspectBody = Callable[..., Inspected | Deny]
 
 
 class Recorder:
@@ -105,9 +105,9 @@ def denied(result: Inspected | Deny) -> Deny:
 # Approval
 
 
-def test_a_clean_message_is_approved_as_it_is(look: Look, yara: YaraEngine) -> None:
+def test_a_clean_message_is_approved_as_it_is(inspect_body: InspectBody, yara: YaraEngine) -> None:
     body = report(documents.inventory_report(GUID))
-    approved = look(body, yara)
+    approved = inspect_body(body, yara)
     assert isinstance(approved, Inspected)
     assert approved.body == body
     names = [view.partition(":")[0] for view in approved.views]
@@ -115,10 +115,10 @@ def test_a_clean_message_is_approved_as_it_is(look: Look, yara: YaraEngine) -> N
     assert approved.views[0] == f"sent:{len(body)}"
 
 
-def test_every_engine_is_shown_every_view(look: Look) -> None:
+def test_every_engine_is_shown_every_view(inspect_body: InspectBody) -> None:
     one, two = Recorder(), Recorder()
     body = report("<Report>ä</Report>")
-    assert isinstance(look(body, one, two), Inspected)
+    assert isinstance(inspect_body(body, one, two), Inspected)
     message = ccm.read_message(body)
     assert message.payload is not None
     assert one.seen == two.seen
@@ -166,32 +166,34 @@ HEADER = ccm.message_header("MP_HinvEndpoint", LENGTH, client_guid=GUID)
     ],
 )
 def test_malware_is_found_in_each_view(
-    look: Look, yara: YaraEngine, view: str, body: bytes
+    inspect_body: InspectBody, yara: YaraEngine, view: str, body: bytes
 ) -> None:
-    assert isinstance(look(body), Inspected)  # nothing else is wrong with it
-    denial = denied(look(body, yara))
+    assert isinstance(inspect_body(body), Inspected)  # nothing else is wrong with it
+    denial = denied(inspect_body(body, yara))
     assert denial == Deny(Reason.MALICIOUS_CONTENT, "engines.yara-x", f"eicar_test_file in {view}")
 
 
-def test_malware_is_found_in_an_attachment(look: Look, yara: YaraEngine) -> None:
+def test_malware_is_found_in_an_attachment(inspect_body: InspectBody, yara: YaraEngine) -> None:
     first, second = "<Report/>\0", f"<Report>{EICAR}</Report>\0"
     header = ccm.message_header("MP_DdrEndpoint", len(first) * 2, client_guid=GUID).replace(
         "<CorrelationID>",
         f'<Attachment Offset="{len(first) * 2}" Length="{len(second) * 2}"/><CorrelationID>',
     )
     payload = zlib.compress((first + second).encode("utf-16-le"))
-    denial = denied(look(ccm.raw_message(header, payload), yara))
+    denial = denied(inspect_body(ccm.raw_message(header, payload), yara))
     assert (denial.reason, denial.detail) == (
         Reason.MALICIOUS_CONTENT,
         "eicar_test_file in text",
     )
 
 
-def test_malware_is_found_in_a_message_that_is_not_compressed(look: Look, yara: YaraEngine) -> None:
+def test_malware_is_found_in_a_message_that_is_not_compressed(
+    inspect_body: InspectBody, yara: YaraEngine
+) -> None:
     plain = f"<Report>{EICAR}</Report>\0".encode("utf-16-le")
     header = ccm.message_header("MP_HinvEndpoint", len(plain), hooks="", client_guid=GUID)
     body = ccm.raw_message(header, plain, inner_type=b"text/plain; charset=UTF-16")
-    assert denied(look(body, yara)).reason is Reason.MALICIOUS_CONTENT
+    assert denied(inspect_body(body, yara)).reason is Reason.MALICIOUS_CONTENT
 
 
 def test_malware_is_found_in_a_listing(allow: Allow, yara: YaraEngine) -> None:
@@ -219,12 +221,12 @@ def test_malware_is_found_in_a_listing(allow: Allow, yara: YaraEngine) -> None:
     ],
 )
 def test_malware_that_only_a_reader_of_the_xml_would_see_is_found(
-    look: Look, yara: YaraEngine, hidden: str
+    inspect_body: InspectBody, yara: YaraEngine, hidden: str
 ) -> None:
     def denial(text: str) -> Inspected | Deny:
         xml = hidden.format(rest=text)
         body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID)
-        return look(body, yara)
+        return inspect_body(body, yara)
 
     found = denial(EICAR[1:])
     assert isinstance(found, Deny)
@@ -235,42 +237,46 @@ def test_malware_that_only_a_reader_of_the_xml_would_see_is_found(
     assert isinstance(denial("harmless"), Inspected)
 
 
-def test_an_approval_names_the_endpoint(look: Look) -> None:
+def test_an_approval_names_the_endpoint(inspect_body: InspectBody) -> None:
     body = ccm.ccm_post_body(endpoint="MP_DdrEndpoint", body_xml="<Report/>", client_guid=GUID)
-    approved = look(body)
+    approved = inspect_body(body)
     assert isinstance(approved, Inspected)
     assert approved.message is not None
     assert approved.message.endpoint == "MP_DdrEndpoint"
 
 
-def test_half_a_signature_is_not_one(look: Look, yara: YaraEngine) -> None:
-    assert isinstance(look(report(f"<Report>{EICAR[:-1]}</Report>"), yara), Inspected)
+def test_half_a_signature_is_not_one(inspect_body: InspectBody, yara: YaraEngine) -> None:
+    assert isinstance(inspect_body(report(f"<Report>{EICAR[:-1]}</Report>"), yara), Inspected)
 
 
 @pytest.mark.parametrize("position", range(3))
-def test_one_engine_that_finds_something_is_enough(look: Look, position: int) -> None:
+def test_one_engine_that_finds_something_is_enough(
+    inspect_body: InspectBody, position: int
+) -> None:
     engines: list[ContentEngine] = [Recorder(), Recorder()]
     engines.insert(position, Finds())
-    denial = denied(look(report(), *engines))
+    denial = denied(inspect_body(report(), *engines))
     assert (denial.reason, denial.rule) == (Reason.MALICIOUS_CONTENT, "engines.finds")
 
 
 @pytest.mark.parametrize("position", range(3))
-def test_an_engine_without_an_answer_is_no_answer(look: Look, position: int) -> None:
+def test_an_engine_without_an_answer_is_no_answer(inspect_body: InspectBody, position: int) -> None:
     engines: list[ContentEngine] = [Recorder(), Recorder()]
     engines.insert(position, Fails())
-    denial = denied(look(report(), *engines))
+    denial = denied(inspect_body(report(), *engines))
     assert denial == Deny(Reason.ENGINE_UNAVAILABLE, "engines.fails", "timed out")
 
 
-def test_an_engine_that_breaks_otherwise_is_not_taken_for_an_answer(look: Look) -> None:
+def test_an_engine_that_breaks_otherwise_is_not_taken_for_an_answer(
+    inspect_body: InspectBody,
+) -> None:
     class Breaks(Recorder):
         def scan(self, data: bytes, *, opened: bool = False) -> str | None:
             raise ZeroDivisionError
 
     # The guard around every hook refuses; nothing here turns the accident into an approval.
     with pytest.raises(ZeroDivisionError):
-        look(report(), Breaks())
+        inspect_body(report(), Breaks())
 
 
 # Bodies that cannot be looked into
@@ -289,10 +295,10 @@ def test_an_engine_that_breaks_otherwise_is_not_taken_for_an_answer(look: Look) 
     ],
 )
 def test_a_message_that_cannot_be_read_is_refused_before_any_engine(
-    look: Look, body: bytes, reason: Reason
+    inspect_body: InspectBody, body: bytes, reason: Reason
 ) -> None:
     recorder = Recorder()
-    assert denied(look(body, recorder)).reason is reason
+    assert denied(inspect_body(body, recorder)).reason is reason
     assert recorder.seen == []
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.message_facts import MessageFacts, message_facts
 from ibcm_bridge.inspection.reports import Report, read_report, write_report
-from ibcm_bridge.inspection.subject import Findings
+from ibcm_bridge.inspection.subject import CleanBody
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
@@ -66,12 +66,12 @@ def test_all_that_documents_and_header_say_is_told(documents: list[str], compres
     ) == len(documents)
     for one in message.documents:
         for place in (Place.CLIENT_ID, Place.SMSID):
-            assert set(one.at(place)) <= set(facts.named)
+            assert set(one.at(place)) <= set(facts.client_guids)
     assert (facts.source_id, facts.endpoint) == (GUIDS[0], "MP_X")
     assert facts.signature == (("Token", "x"),)
     begin, end = facts.payload
     assert body[begin:end] == message.payload.body
-    report = Report("d", Findings(("sent:1",), facts, ()))
+    report = Report("d", CleanBody(("sent:1",), facts, ()))
     assert read_report(write_report(report)) == report
 
 
@@ -89,8 +89,8 @@ def test_a_message_that_names_more_clients_than_can_be_told_is_refused() -> None
     assert isinstance(facts, Deny)
     assert facts.rule == "ccm.limits"
     told = facts_of(body_of(documents[:3]))
-    assert len(told.named) == 3 * MAX_VALUES
-    assert read_report(write_report(Report("d", Findings((), told, ())))).digest == "d"
+    assert len(told.client_guids) == 3 * MAX_VALUES
+    assert read_report(write_report(Report("d", CleanBody((), told, ())))).digest == "d"
 
 
 # Registrations
@@ -140,4 +140,4 @@ def test_a_registered_key_that_nobody_would_take_is_not_told(pki: LabPki) -> Non
     facts = facts_of(body_of([xml]))
     assert facts.registration is not None
     assert (facts.registration.key, facts.registration.proven) == (b"", False)
-    assert read_report(write_report(Report("d", Findings((), facts, ())))).digest == "d"
+    assert read_report(write_report(Report("d", CleanBody((), facts, ())))).digest == "d"

@@ -10,8 +10,8 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.inspection.readers import look
-from ibcm_bridge.inspection.subject import Findings, Subject
+from ibcm_bridge.inspection.readers import read_and_scan
+from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.protocol.ccm import CONTENT_TYPE as CCM_CONTENT_TYPE
 from ibcm_bridge.policy.roles import RoleTable
@@ -44,7 +44,9 @@ def escaped(text: str) -> bytes:
 def test_a_form_that_is_what_it_says_passes(
     table: RoleTable, yara: YaraEngine, content_type: bytes, body: bytes
 ) -> None:
-    assert isinstance(look(Subject(table.bodies["form"], content_type, body), [yara]), Findings)
+    assert isinstance(
+        read_and_scan(Subject(table.bodies["form"], content_type, body), [yara]), CleanBody
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_a_form_that_is_what_it_says_passes(
 def test_a_form_that_hides_something_is_refused(
     table: RoleTable, yara: YaraEngine, content_type: bytes, body: bytes, reason: Reason
 ) -> None:
-    denial = look(Subject(table.bodies["form"], content_type, body), [yara])
+    denial = read_and_scan(Subject(table.bodies["form"], content_type, body), [yara])
     assert isinstance(denial, Deny), denial
     assert denial.reason is reason
 
@@ -83,9 +85,9 @@ def test_the_message_of_a_scep_get_is_looked_at(
     for content, passes in ((b"\xfb\xef\xbe a message", True), (eicar().encode(), False)):
         encoded = base64.b64encode(content)
         query = scep(quote(encoded, safe="").encode() if escape else encoded)
-        result = look(Subject(rule, b"", b"", query), [yara])
+        result = read_and_scan(Subject(rule, b"", b"", query), [yara])
         if passes:
-            assert result == Findings((f"message:{len(content)}",), None, (yara.identity,))
+            assert result == CleanBody((f"message:{len(content)}",), None, (yara.identity,))
         else:
             assert isinstance(result, Deny)
             assert result.reason is Reason.MALICIOUS_CONTENT
@@ -93,7 +95,7 @@ def test_the_message_of_a_scep_get_is_looked_at(
 
 def test_other_operations_have_no_message_to_look_at(table: RoleTable, yara: YaraEngine) -> None:
     subject = Subject(table.bodies["scep-query"], b"", b"", b"operation=GetCACaps&message=lab")
-    assert look(subject, [yara]) == Findings((), None, (yara.identity,))
+    assert read_and_scan(subject, [yara]) == CleanBody((), None, (yara.identity,))
 
 
 @pytest.mark.parametrize("line_end", [b"%0D%0A", b"%0A", b"%0d%0a"])
@@ -106,10 +108,10 @@ def test_a_scep_message_in_lines_is_looked_at_whole(
         encoded = base64.b64encode(content)
         lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
         for query in (line_end.join(lines), line_end.join([*lines, b""])):
-            result = look(Subject(rule, b"", b"", scep(query)), [yara])
-            assert isinstance(result, Findings if passes else Deny), query
+            result = read_and_scan(Subject(rule, b"", b"", scep(query)), [yara])
+            assert isinstance(result, CleanBody if passes else Deny), query
             if passes:
-                assert result == Findings((f"message:{len(content)}",), None, (yara.identity,))
+                assert result == CleanBody((f"message:{len(content)}",), None, (yara.identity,))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_a_scep_message_is_looked_at_however_its_query_is_spelled(
     table: RoleTable, yara: YaraEngine, query: bytes
 ) -> None:
     message = base64.b64encode(eicar().encode())
-    denial = look(Subject(table.bodies["scep-query"], b"", b"", query + message), [yara])
+    denial = read_and_scan(Subject(table.bodies["scep-query"], b"", b"", query + message), [yara])
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.MALICIOUS_CONTENT
 
@@ -157,7 +159,7 @@ def test_a_scep_message_is_looked_at_however_its_query_is_spelled(
 def test_a_scep_message_that_cannot_be_read_in_one_way_only_is_refused(
     table: RoleTable, yara: YaraEngine, message: bytes, detail: str
 ) -> None:
-    denial = look(Subject(table.bodies["scep-query"], b"", b"", scep(message)), [yara])
+    denial = read_and_scan(Subject(table.bodies["scep-query"], b"", b"", scep(message)), [yara])
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.ENCODING, "bodies.scep-query")
     assert denial.detail == detail
@@ -173,8 +175,10 @@ def test_a_message_without_a_body_begins_a_sign_in_and_is_nothing_elsewhere(
 ) -> None:
     # USER-WINDOWS-AUTH: what will be answered 401 anyway is sent without its body.
     rule, kind = table.bodies["ccm-message"], CCM_CONTENT_TYPE.encode()
-    assert look(Subject(rule, kind, b"", user=True), [yara]) == Findings((), None, (yara.identity,))
+    assert read_and_scan(Subject(rule, kind, b"", user=True), [yara]) == CleanBody(
+        (), None, (yara.identity,)
+    )
     for subject in (Subject(rule, kind, b""), Subject(rule, kind, b"\r\n", user=True)):
-        denial = look(subject, [yara])
+        denial = read_and_scan(subject, [yara])
         assert isinstance(denial, Deny)
         assert denial.reason is Reason.MULTIPART

@@ -14,13 +14,13 @@ from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
-Look = Callable[[bytes], Inspected | Deny]
+InspectBody = Callable[[bytes], Inspected | Deny]
 
 
 @pytest.fixture(scope="module")
-def look(
+def inspect_body(
     decide: Callable[[RequestHead], Authorized | Deny], request_head: Callable[..., RequestHead]
-) -> Look:
+) -> InspectBody:
     def run(body: bytes) -> Inspected | Deny:
         lines = (f"Content-Length: {len(body)}", f"Content-Type: {ccm.CONTENT_TYPE}")
         authorized = decide(request_head("CCM_POST", "/ccm_system/request", *lines))
@@ -71,9 +71,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("endpoint", "xml", "requirement"), REFUSED)
 def test_a_message_with_no_business_on_the_internet_is_refused(
-    look: Look, endpoint: str, xml: str, requirement: str
+    inspect_body: InspectBody, endpoint: str, xml: str, requirement: str
 ) -> None:
-    denial = look(message(endpoint, xml))
+    denial = inspect_body(message(endpoint, xml))
     assert isinstance(denial, Deny), denial
     assert (denial.reason, denial.requirement) == (Reason.MESSAGE, requirement)
     assert denial.rule == "endpoints.refused"
@@ -93,35 +93,37 @@ ALLOWED = [
 
 
 @pytest.mark.parametrize(("endpoint", "xml"), ALLOWED)
-def test_what_an_internet_client_needs_passes(look: Look, endpoint: str, xml: str) -> None:
-    assert isinstance(look(message(endpoint, xml)), Inspected)
+def test_what_an_internet_client_needs_passes(
+    inspect_body: InspectBody, endpoint: str, xml: str
+) -> None:
+    assert isinstance(inspect_body(message(endpoint, xml)), Inspected)
 
 
 @pytest.mark.parametrize("where", ["direct:OSD", "direct:osd", "direct:OSD:SccmMessaging"])
-def test_an_answer_for_boot_media_is_refused(look: Look, where: str) -> None:
-    denial = look(reply_to(where))
+def test_an_answer_for_boot_media_is_refused(inspect_body: InspectBody, where: str) -> None:
+    denial = inspect_body(reply_to(where))
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-OSD")
 
 
-def test_an_answer_for_the_client_itself_passes(look: Look) -> None:
-    assert isinstance(look(reply_to("direct:PC1:SccmMessaging")), Inspected)
+def test_an_answer_for_the_client_itself_passes(inspect_body: InspectBody) -> None:
+    assert isinstance(inspect_body(reply_to("direct:PC1:SccmMessaging")), Inspected)
 
 
-def test_a_second_reply_to_is_refused(look: Look) -> None:
+def test_a_second_reply_to_is_refused(inspect_body: InspectBody) -> None:
     """One reader would take the first, another the last."""
-    denial = look(reply_to("direct:PC1:x</ReplyTo><ReplyTo>direct:OSD"))
+    denial = inspect_body(reply_to("direct:PC1:x</ReplyTo><ReplyTo>direct:OSD"))
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.XML
 
 
-def test_the_second_document_of_a_message_counts_too(look: Look) -> None:
+def test_the_second_document_of_a_message_counts_too(inspect_body: InspectBody) -> None:
     first, second = "<Report/>".encode("utf-16-le"), "<UpdateSFRequest/>".encode("utf-16-le")
     header = ccm.message_header("MP_LocationManager", len(first), "", GUID)
     attachment = f'<Attachment Type="ByteRange" Offset="{len(first)}" Length="{len(second)}"/>'
     header = header.replace("</Msg>", f"{attachment}</Msg>")
     body = ccm.raw_message(header, first + second, inner_type=b"text/plain; charset=utf-16")
-    denial = look(body)
+    denial = inspect_body(body)
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.MESSAGE
 
@@ -130,8 +132,8 @@ def test_the_second_document_of_a_message_counts_too(look: Look) -> None:
     "endpoint",
     ["mp:MP_ClientIdManager", "[http]MP_ClientIdManager", "MP_ClientIdManager/", "MP_Cl\u200bient"],
 )
-def test_an_endpoint_that_is_no_name_is_refused(look: Look, endpoint: str) -> None:
+def test_an_endpoint_that_is_no_name_is_refused(inspect_body: InspectBody, endpoint: str) -> None:
     """Else it would be read as one of those above, and is not."""
-    denial = look(message(endpoint, "<Report/>"))
+    denial = inspect_body(message(endpoint, "<Report/>"))
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.XML, "ccm.header.endpoint")

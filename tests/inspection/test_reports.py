@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.body import SMALL, Inspected, conclude, inspect, inspect_small
 from ibcm_bridge.inspection.message_facts import MessageFacts
-from ibcm_bridge.inspection.readers import look
+from ibcm_bridge.inspection.readers import read_and_scan
 from ibcm_bridge.inspection.reports import (
     MAX_LINE,
     Report,
@@ -23,7 +23,7 @@ from ibcm_bridge.inspection.reports import (
     read_report,
     write_report,
 )
-from ibcm_bridge.inspection.subject import Findings, Subject
+from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.policy.endpoints import EndpointTable
@@ -76,7 +76,7 @@ def subject_of(allow: Allow, body: bytes) -> Subject:
 
 def report_on(subject: Subject) -> Report:
     """As a worker makes it, and as the bridge reads it."""
-    return read_report(write_report(Report(subject.digest(), look(subject, ENGINES))))
+    return read_report(write_report(Report(subject.digest(), read_and_scan(subject, ENGINES))))
 
 
 # What is looked at where
@@ -144,7 +144,7 @@ def test_a_query_of_scep_is_looked_at_elsewhere_where_there_is_something_to_look
     result = inspect_small(authorized, b"", engines)
     assert isinstance(result, Subject if has_something else Inspected)
     if isinstance(result, Subject):
-        report = Report(result.digest(), look(result, engines))
+        report = Report(result.digest(), read_and_scan(result, engines))
         assert isinstance(conclude(authorized, b"", engines, report), Inspected)
 
 
@@ -186,16 +186,16 @@ def test_a_report_about_the_same_body_read_otherwise_approves_nothing(allow: All
     ):
         other = dataclasses.replace(subject, **change)  # type: ignore[arg-type]
         assert other.digest() != subject.digest()
-        refused(allow, Report(other.digest(), look(subject, ENGINES)))
+        refused(allow, Report(other.digest(), read_and_scan(subject, ENGINES)))
 
 
 def test_a_report_in_which_an_engine_or_every_view_is_missing_approves_nothing(
     allow: Allow,
 ) -> None:
     whole = report_on(subject_of(allow, LARGE))
-    assert isinstance(whole.seen, Findings)
+    assert isinstance(whole.result, CleanBody)
     for change in ({"engines": ()}, {"engines": ("engine", "other")}, {"views": ()}):
-        seen = dataclasses.replace(whole.seen, **change)
+        seen = dataclasses.replace(whole.result, **change)
         refused(allow, Report(whole.digest, seen))
 
 
@@ -214,7 +214,7 @@ MESSAGE: dict[str, Any] = {
     "anonymous": False,
     "encrypted": False,
     "source_id": "",
-    "named": [],
+    "client_guids": [],
     "signature": [["PublicKey", "00"]],
     "payload": [10, 20],
     "registration": ["00", True],
@@ -228,7 +228,7 @@ FACTS = MessageFacts(
     anonymous=False,
     encrypted=True,
     source_id="GUID:x",
-    named=("GUID:y", "z"),
+    client_guids=("GUID:y", "z"),
     signature=(("PublicKey", "00"), ("PayloadSignature", "11")),
     payload=(3, 5),
     registration=Registration(b"key", proven=False),
@@ -238,9 +238,9 @@ DENIED: dict[str, Any] = {"digest": "d", "deny": ["xml", "rule", "detail", ""]}
 
 def test_both_kinds_of_report_can_be_written_and_read() -> None:
     for report in (
-        Report("d", Findings(("sent:1", "text:2"), FACTS, ("engine",))),
-        Report("d", Findings(("sent:1",), None, ())),
-        Report("d", Findings(("sent:1",), None, ("yara-x:0",), ("clamav: gone",))),
+        Report("d", CleanBody(("sent:1", "text:2"), FACTS, ("engine",))),
+        Report("d", CleanBody(("sent:1",), None, ())),
+        Report("d", CleanBody(("sent:1",), None, ("yara-x:0",), ("clamav: gone",))),
         Report("d", Deny(Reason.XML, "rule", "detail", "NO-OSD")),
     ):
         assert read_report(write_report(report)) == report
@@ -257,12 +257,12 @@ def test_a_report_is_bounded() -> None:
         endpoint=long,
         roots=(long,) * 32,
         source_id=long,
-        named=(long,) * 32,
+        client_guids=(long,) * 32,
         signature=((long, long),) * 32,
     )
-    line = write_report(Report("d" * 64, Findings(("sent:1",) * 16, facts, ("engine",))))
+    line = write_report(Report("d" * 64, CleanBody(("sent:1",) * 16, facts, ("engine",))))
     assert len(line) <= MAX_LINE
-    assert isinstance(read_report(line).seen, Findings)
+    assert isinstance(read_report(line).result, CleanBody)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.response import (
     MAX_NAME,
+    MAX_OBSERVED,
     MAX_REPLY,
-    MOST,
+    InspectedReply,
     ReadReply,
-    ReplyFindings,
     host_names,
     intranet_only,
     judge_reply,
@@ -56,12 +56,12 @@ def read(*documents: str) -> ReadReply:
 
 @pytest.mark.parametrize("query", ROOTS)
 def test_lists_and_keys_are_read_whatever_their_root(query: str) -> None:
-    def judged(body: bytes) -> ReplyFindings | Deny:
+    def judged(body: bytes) -> InspectedReply | Deny:
         reply = read_reply(ReplyReading.XML, b"text/xml", body)
         return judge_reply(reply, rules(host_names=ENFORCE))
 
     body = authority(query)
-    assert isinstance(judged(body), ReplyFindings)
+    assert isinstance(judged(body), InspectedReply)
     denied = judged(body.replace(b"</", b"mp01.corp.example</", 1))
     assert isinstance(denied, Deny)
     assert denied.reason is Reason.REPLY_HOST_NAMES
@@ -71,7 +71,7 @@ def test_lists_and_keys_are_read_whatever_their_root(query: str) -> None:
 def test_and_so_are_messages(root: str) -> None:
     for document in (f"<{root}/>", f'<?xml version="1.0" encoding="utf-16"?>\r\n<{root} />'):
         judged = judge_reply(read(document), rules(host_names=ENFORCE, intranet_only=ENFORCE))
-        assert isinstance(judged, ReplyFindings)
+        assert isinstance(judged, InspectedReply)
 
 
 def answer(*documents: str) -> CcmReply:
@@ -82,7 +82,7 @@ def answer(*documents: str) -> CcmReply:
 
 def judged(reply: ReadReply | Deny, **changes: Enforcement) -> Deny | tuple[str, ...]:
     result = judge_reply(reply, rules(**changes))
-    return result.observed if isinstance(result, ReplyFindings) else result
+    return result.observed if isinstance(result, InspectedReply) else result
 
 
 # Names of hosts
@@ -147,7 +147,7 @@ def test_each_domain_is_looked_for_and_without_any_nothing_is_found() -> None:
 
 def test_names_are_bounded_in_number_and_length() -> None:
     many = " ".join(f"h{number}.corp.example" for number in range(100))
-    assert len(host_names([many], CORP)) == MOST
+    assert len(host_names([many], CORP)) == MAX_OBSERVED
     (long,) = host_names(["x" * 100_000 + ".corp.example"], CORP)
     assert len(long) == MAX_NAME
     assert long.endswith("x.corp.example")
@@ -216,7 +216,7 @@ def test_only_policies_have_such_flags() -> None:
 
 def test_ids_of_policies_are_bounded_in_number_and_length() -> None:
     documents = [assigned("8", f"{{{number}}}") for number in range(20)]
-    assert len(intranet_only(documents)) == MOST
+    assert len(intranet_only(documents)) == MAX_OBSERVED
     assert intranet_only([assigned("8", "x" * 999)]) == ("x" * MAX_NAME,)
     assert intranet_only([assigned("8", "")]) == ("a policy without an id",)
 
@@ -277,7 +277,7 @@ def test_answers_without_text_pass_whatever_the_policy_says() -> None:
 
 
 def test_details_are_bounded() -> None:
-    names = "".join(f"<A>{'x' * 200}{number}.corp.example</A>" for number in range(MOST))
+    names = "".join(f"<A>{'x' * 200}{number}.corp.example</A>" for number in range(MAX_OBSERVED))
     denial = judged(read(f"<B>{names}</B>"), host_names=ENFORCE)
     assert isinstance(denial, Deny)
     assert len(denial.detail) == 400

@@ -28,7 +28,7 @@ from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
-Look = Callable[[bytes], Inspected | Deny]
+InspectBody = Callable[[bytes], Inspected | Deny]
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +40,11 @@ def yara() -> YaraEngine:
 
 
 @pytest.fixture(scope="module")
-def look(
+def inspect_body(
     yara: YaraEngine,
     decide: Callable[[RequestHead], Authorized | Deny],
     request_head: Callable[..., RequestHead],
-) -> Look:
+) -> InspectBody:
     def run(body: bytes) -> Inspected | Deny:
         lines = (f"Content-Length: {len(body)}", f"Content-Type: {ccm.CONTENT_TYPE}")
         authorized = decide(request_head("CCM_POST", "/ccm_system/request", *lines))
@@ -200,8 +200,8 @@ CLEAN: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", CLEAN)
-def test_what_clients_send_passes(look: Look, name: str) -> None:
-    result = look(CLEAN[name]())
+def test_what_clients_send_passes(inspect_body: InspectBody, name: str) -> None:
+    result = inspect_body(CLEAN[name]())
     assert isinstance(result, Inspected), result
 
 
@@ -278,16 +278,18 @@ WAYS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", BAD)
-def test_what_hides_in_a_message_is_found_by_its_rule(look: Look, name: str, way: str) -> None:
+def test_what_hides_in_a_message_is_found_by_its_rule(
+    inspect_body: InspectBody, name: str, way: str
+) -> None:
     rule, text = BAD[name]
-    result = look(post(WAYS[way](text)))
+    result = inspect_body(post(WAYS[way](text)))
     assert isinstance(result, Deny), f"{name} passed"
     assert (result.reason, result.rule) == (Reason.MALICIOUS_CONTENT, "engines.yara-x")
     assert result.detail.startswith(f"{rule} in ")
 
 
-def test_php_as_an_instruction_of_the_xml_is_found(look: Look) -> None:
-    result = look(post("<Report><?php system('id') ?></Report>"))
+def test_php_as_an_instruction_of_the_xml_is_found(inspect_body: InspectBody) -> None:
+    result = inspect_body(post("<Report><?php system('id') ?></Report>"))
     assert isinstance(result, Deny)
     assert result.detail == "server_page in text"
 
@@ -336,7 +338,7 @@ def test_a_program_inside_of_something_is_found(yara: YaraEngine, machine: str) 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_in_place_of_a_message_is_refused_however_it_is_packed(
-    look: Look, name: str
+    inspect_body: InspectBody, name: str
 ) -> None:
     _, data = FILES[name]
     header = ccm.message_header("MP_HinvEndpoint", len(data) // 2 * 2, client_guid=GUID)
@@ -347,7 +349,7 @@ def test_a_file_in_place_of_a_message_is_refused_however_it_is_packed(
         ccm.raw_message(header, zlib.compress(data)),
         ccm.raw_message(plain, data, inner_type=b"text/plain; charset=UTF-16"),
     ):
-        assert isinstance(look(body), Deny)
+        assert isinstance(inspect_body(body), Deny)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import yaml
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.inspection.body import SMALL_SOAP, Inspected, inspect, inspect_small
-from ibcm_bridge.inspection.readers import look
+from ibcm_bridge.inspection.readers import read_and_scan
 from ibcm_bridge.inspection.subject import Subject
 from ibcm_bridge.messages.soap import SHARED, SOAP_1_1, SOAP_1_2
 from ibcm_bridge.policy.roles import RoleTable
@@ -194,7 +194,7 @@ def test_soap_at_a_path_that_is_no_service_is_refused(actions: SoapTable, table:
         path="clientwebservice/other.asmx",
         soap_action=(f'"{CONFIG}"'.encode(),),
     )
-    denial = look(subject, [])
+    denial = read_and_scan(subject, [])
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.SOAP_ACTION, "soap_actions.services")
 

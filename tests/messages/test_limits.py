@@ -107,7 +107,7 @@ CASES: dict[str, Callable[[int], object]] = {
     "MAX_NAMES": so_many_names,
     "MAX_VALUES": lambda count: everywhere([str(number) for number in range(count)]),
     "MAX_VALUE": lambda size: everywhere(["x" * size]),
-    "MAX_NAMED": naming,
+    "MAX_CLIENT_GUIDS": naming,
 }
 """Limit -> what comes of a message with so much of it."""
 OF_SOAP = {

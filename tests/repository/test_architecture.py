@@ -86,7 +86,7 @@ def renames(module: ast.Module, kind: str) -> bool:
         ("Approved", "ibcm_bridge/identity/approval.py"),
         ("AuthenticatedClient", "ibcm_bridge/authentication/client.py"),
         ("UploadPart", "ibcm_bridge/storage/upload_spool.py"),
-        ("ReplyFindings", "ibcm_bridge/inspection/response.py"),
+        ("InspectedReply", "ibcm_bridge/inspection/response.py"),
     ],
 )
 def test_a_value_that_proves_a_check_has_one_maker(kind: str, maker: str) -> None:

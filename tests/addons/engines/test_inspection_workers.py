@@ -16,7 +16,7 @@ from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.reports import Report
-from ibcm_bridge.inspection.subject import Findings, Subject
+from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.uploads.session import StoredObject
@@ -40,12 +40,12 @@ def worker(before_report: str) -> tuple[str, ...]:
     return script(
         "import os, signal, sys, time\n"
         "from ibcm_bridge.addons.engines import inspection_worker as w\n"
-        "look = w.look\n"
+        "read_and_scan = w.read_and_scan\n"
         "def first(subject, engines):\n"
-        "    seen = look(subject, engines)\n"
+        "    seen = read_and_scan(subject, engines)\n"
         f"    if 'needle' in getattr(seen, 'detail', ''):\n        {before_report}\n"
         "    return seen\n"
-        "w.look = first\n"
+        "w.read_and_scan = first\n"
         "w.main()\n"
     )
 
@@ -69,9 +69,9 @@ def pids(workers: InspectionWorkers) -> list[int]:
     return [one._process.pid for one in (*workers._idle, *workers._busy)]
 
 
-def reported(result: Report | Deny) -> Findings | Deny:
+def reported(result: Report | Deny) -> CleanBody | Deny:
     assert isinstance(result, Report), result
-    return result.seen
+    return result.result
 
 
 def unavailable(result: Report | Deny) -> bool:
@@ -84,7 +84,7 @@ def test_a_worker_looks_with_the_rules_of_the_bridge_and_is_kept() -> None:
         assert isinstance(clean, Report)
         assert clean.digest == subject().digest()
         seen = reported(clean)
-        assert isinstance(seen, Findings)
+        assert isinstance(seen, CleanBody)
         assert seen.message is not None
         assert (seen.message.endpoint, seen.engines) == (
             "MP_HinvEndpoint",
@@ -106,7 +106,7 @@ def test_a_worker_imports_nothing_of_the_current_folder(
     poisoned: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def use(workers: InspectionWorkers) -> None:
-        assert isinstance(reported(await workers.look(subject())), Findings)
+        assert isinstance(reported(await workers.look(subject())), CleanBody)
 
     monkeypatch.chdir(poisoned)
     run(use)
@@ -146,13 +146,13 @@ def test_a_worker_that_fails_refuses_its_body_and_is_replaced(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def use(workers: InspectionWorkers) -> None:
-        assert isinstance(reported(await workers.look(subject())), Findings)
+        assert isinstance(reported(await workers.look(subject())), CleanBody)
         before = pids(workers)
         monkeypatch.setattr(inspection_workers, "LOOK_SECONDS", 0.5)
         assert unavailable(await workers.look(subject(NEEDLE)))
         assert pids(workers) == []
         monkeypatch.setattr(inspection_workers, "LOOK_SECONDS", 20)
-        assert isinstance(reported(await workers.look(subject())), Findings)
+        assert isinstance(reported(await workers.look(subject())), CleanBody)
         assert pids(workers) != before
 
     run(use, worker(what))
@@ -168,8 +168,8 @@ def test_an_upload_that_has_gone_meanwhile_is_refused_and_costs_no_worker(tmp_pa
         before = workers._idle[0]
         report = await workers.look(gone)
         assert isinstance(report, Report)
-        assert isinstance(report.seen, Deny)
-        assert report.seen.reason is Reason.UPLOAD_UNAVAILABLE
+        assert isinstance(report.result, Deny)
+        assert report.result.reason is Reason.UPLOAD_UNAVAILABLE
         assert workers._idle == [before]
 
     run(use)
@@ -182,7 +182,7 @@ def test_a_worker_that_died_while_idle_harms_nobody() -> None:
         process = workers._idle[0]._process
         os.kill(pid, signal.SIGKILL)
         await process.wait()
-        assert isinstance(reported(await workers.look(subject())), Findings)
+        assert isinstance(reported(await workers.look(subject())), CleanBody)
 
     run(use)
 
