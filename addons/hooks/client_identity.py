@@ -17,7 +17,7 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Standing
-from ibcm_bridge.identity.learning import accepted, recognized
+from ibcm_bridge.identity.learning import learned_binding, updated_binding
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.messages.registration_reply import RegistrationStatus, gives_policy, registration
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
@@ -29,7 +29,7 @@ _RECOGNIZED = frozenset((Standing.FIRST, Standing.RENEWED))
 
 
 def _is_bound(decided: Approved | Deny) -> bool:
-    return isinstance(decided, Approved) and decided.speaker.standing is Standing.BOUND
+    return isinstance(decided, Approved) and decided.identity.standing is Standing.BOUND
 
 
 class ClientIdentity:
@@ -55,8 +55,8 @@ class ClientIdentity:
         assert client is not None
         try:
             decided = self._approve(inspected, client)
-            if isinstance(decided, Approved) and decided.speaker.standing in _RECOGNIZED:
-                self._hold_to_its_key(decided.speaker.guid, client)
+            if isinstance(decided, Approved) and decided.identity.standing in _RECOGNIZED:
+                self._hold_to_its_key(decided.identity.guid, client)
                 again = self._approve(inspected, client)
                 # Another may have been quicker: then it is that one's.
                 if not _is_bound(again):
@@ -93,10 +93,10 @@ class ClientIdentity:
     def _learn(
         self, exchange: Exchange, approved: Approved, registered: str, *, gives_policy: bool
     ) -> Deny | None:
-        client, guid = exchange.connection.authenticated, registered or approved.speaker.guid
+        client, guid = exchange.connection.authenticated, registered or approved.identity.guid
         assert client is not None
         binding = self._registry.find(guid) if guid else None
-        new = accepted(
+        new = learned_binding(
             approved,
             client,
             binding,
@@ -118,6 +118,6 @@ class ClientIdentity:
 
     def _hold_to_its_key(self, guid: str, client: Client) -> None:
         binding = self._registry.find(guid)
-        new = binding and recognized(binding, client, self._rules.renewal, self._clock())
+        new = binding and updated_binding(binding, client, self._rules.renewal, self._clock())
         if binding is not None and new is not None:
             self._registry.replace(binding, new)

@@ -2,7 +2,7 @@
 
 A record is a flat mapping whose keys are the constants below, in this order. Payload, signatures,
 tokens and credentials have no key of their own, and of a target what could be one is left out.
-Whatever is written is bounded by `line`, whoever made the record, and escaped by JSON.
+`line` bounds each text that is written, and JSON escapes it.
 """
 
 from __future__ import annotations
@@ -100,15 +100,15 @@ def denial_fields(deny: Deny) -> Record:
 
 def approved_fields(approved: Approved, seen: tuple[str, ...] = ()) -> Record:
     """What is known of a request that may be sent; `seen` was observed in the answer."""
-    inspected, speaker = approved.inspected, approved.speaker
+    inspected, identity = approved.inspected, approved.identity
     message = inspected.message
     return {
         ENDPOINT: message.endpoint if message is not None else None,
         MESSAGE: message.roots if message is not None else (),
         INSPECTED: inspected.views,
-        CLIENT_GUID: speaker.guid,
-        IDENTITY: speaker.standing.value if speaker.standing is not None else None,
-        SIGNED_WITH: speaker.signature,
+        CLIENT_GUID: identity.guid,
+        IDENTITY: identity.standing.value if identity.standing is not None else None,
+        SIGNED_WITH: identity.signature,
         OBSERVED: (
             *(f"{deny.reason.value}: {deny.detail}" for deny in approved.observed),
             *(f"{Reason.ENGINE_UNAVAILABLE.value}: {one}" for one in inspected.missed),

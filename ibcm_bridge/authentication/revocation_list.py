@@ -74,7 +74,7 @@ class RevocationList:
 
     @property
     def age(self) -> tuple[datetime.datetime, int]:
-        """Greater is newer. By date first: an authority restored from a backup counts anew."""
+        """Greater is newer. By date first: a restored backup reuses numbers."""
         return self.begins, self.number or 0
 
     def describe(self) -> str:

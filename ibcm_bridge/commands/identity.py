@@ -178,7 +178,7 @@ def _import(
         _complain(f"{counted(len(error.problems), 'problem')}; nothing was imported")
         return EXIT_PROBLEM
     with Registry(path) as registry:
-        done = registry.take_in(listed.bindings, replace=options.replace)
+        done = registry.import_all(listed.bindings, replace=options.replace)
     for standing, said in done.kept[:_MOST]:
         print(f"kept: {standing.guid} is bound to {_label(standing)}, the file says {_label(said)}")
     if len(done.kept) > _MOST:

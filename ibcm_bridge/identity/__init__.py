@@ -1,6 +1,6 @@
-"""For which client GUID does a request speak, and may this client? (BRIDGE-IDENTITY)
+"""Which client GUID does a request use, and may this client use it? (BRIDGE-IDENTITY)
 
-The client's identity travels inside the payload, and a management point takes whoever comes through
-a proxy for whom the payload names. So the bridge holds the two together: the client GUID of the
+The client's identity travels inside the payload, and a management point takes a client behind a
+proxy for the one that the payload names. So the bridge compares the two: the client GUID of the
 message, and the certificate of the connection.
 """

@@ -1,4 +1,4 @@
-"""May this client speak for whom the request names? The only maker of `Approved`.
+"""May this client use the client GUID that the request names? The only maker of `Approved`.
 
 1. What the request says of its sender must be one thing (`claims`); always.
 2. The client GUID must be bound to the certificate of the connection, or not be bound yet
@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
-from ibcm_bridge.identity.bindings import Binding, Presented, Standing, standing
+from ibcm_bridge.identity.bindings import Binding, PresentedCertificate, Standing, judge_standing
 from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.messages.signatures import rsa_key, verifies
@@ -26,8 +26,8 @@ from ibcm_bridge.request.authorization import Authorized
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
-    """For whom a request speaks, and what that was found out by."""
+class ClientIdentity:
+    """The client GUID that a request names, and how it was established."""
 
     guid: str = ""
     """As `client_guid` has it; empty where it names nobody."""
@@ -44,7 +44,7 @@ class Approved(NotATruthValue):
     """This very head and this very body may be sent. Made by `identity.approve` only."""
 
     inspected: Inspected
-    speaker: Speaker
+    identity: ClientIdentity
     observed: tuple[Deny, ...] = ()
     """What it would be refused for, did the policy not say to observe."""
 
@@ -59,7 +59,7 @@ class Approved(NotATruthValue):
         return self.inspected.body
 
 
-Find = Callable[[str], Binding | None]
+FindBinding = Callable[[str], Binding | None]
 """Client GUID -> what it is bound to."""
 
 
@@ -76,17 +76,19 @@ class Signature(StrEnum):
     """One that the message itself names: whether it is the client's, the site knows."""
 
 
-def presented(client: Client) -> Presented | None:
+def presented_certificate(client: Client) -> PresentedCertificate | None:
     """The certificate of a client, by what a binding holds of it."""
     if not isinstance(client, AuthenticatedClient):
         return None
-    return Presented(client.certificate.key_sha256, client.certificate.sha256, client.name)
+    return PresentedCertificate(
+        client.certificate.key_sha256, client.certificate.sha256, client.name
+    )
 
 
 def approve(
     inspected: Inspected,
     client: Client,
-    find: Find,
+    find: FindBinding,
     rules: MessageRules,
     now: datetime.datetime,
 ) -> Approved | Deny:
@@ -95,11 +97,11 @@ def approve(
     if isinstance(claim, Deny):
         return claim
     binding = find(claim.guid) if claim.guid else None
-    is_to_it = _standing(claim, binding, client, rules)
+    standing = _standing(claim, binding, client, rules)
     signed = _verify(claim, binding, client, now, rules.clock_skew)
     observed = [*_unread(inspected)]
     for doubt, enforcement in (
-        (_doubt(claim, is_to_it, rules), rules.identity),
+        (_doubt(claim, standing, rules), rules.identity),
         (signed, rules.signatures),
     ):
         if isinstance(doubt, Deny):
@@ -107,8 +109,8 @@ def approve(
                 return doubt
             observed.append(doubt)
     signature, key = signed if isinstance(signed, tuple) else ("", b"")
-    speaker = Speaker(claim.guid, is_to_it, signature, key)
-    return Approved(inspected, speaker, tuple(observed))
+    identity = ClientIdentity(claim.guid, standing, signature, key)
+    return Approved(inspected, identity, tuple(observed))
 
 
 def _unread(inspected: Inspected) -> Iterator[Deny]:
@@ -123,20 +125,20 @@ def _standing(
 ) -> Standing | None:
     if not claim.guid:
         return None
-    certificate = presented(client)
+    certificate = presented_certificate(client)
     if certificate is not None:
-        return standing(binding, certificate, rules.renewal)
+        return judge_standing(binding, certificate, rules.renewal)
     return Standing.UNKNOWN if binding is None else Standing.OTHER
 
 
-def _doubt(claim: Claim, is_to_it: Standing | None, rules: MessageRules) -> Deny | None:
-    if is_to_it is None and claim.needed:
+def _doubt(claim: Claim, standing: Standing | None, rules: MessageRules) -> Deny | None:
+    if standing is None and claim.needed:
         detail = "neither SourceID nor the payload names a client"
         return Deny(Reason.IDENTITY_MISSING, "identity.SourceID", detail)
-    if is_to_it is Standing.OTHER:
+    if standing is Standing.OTHER:
         detail = f"{claim.guid} is bound to another certificate"
         return Deny(Reason.IDENTITY_OF_ANOTHER, "messages.identity", detail)
-    if is_to_it is Standing.UNKNOWN and rules.unknown_guids is UnknownGuids.REFUSE:
+    if standing is Standing.UNKNOWN and rules.unknown_guids is UnknownGuids.REFUSE:
         detail = f"{claim.guid} is bound to no certificate"
         return Deny(Reason.IDENTITY_UNKNOWN, "messages.unknown_guids", detail)
     return None

@@ -1,6 +1,6 @@
 """Which certificate a client GUID belongs to, and whether the one that comes is it.
 
-A binding is learnt from what a management point has accepted, or imported by an administrator. An
+A binding is learned from what a management point has accepted, or imported by an administrator. An
 imported one says little (a name, or a certificate); the first client that has what it says is the
 one, and from then on its key counts.
 """
@@ -28,7 +28,7 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
+class PresentedCertificate:
     """The client certificate of a connection, by what a binding can hold of it."""
 
     key: str
@@ -76,7 +76,9 @@ class Standing(StrEnum):
     """The GUID is another client's."""
 
 
-def standing(binding: Binding | None, presented: Presented, renewal: Renewal) -> Standing:
+def judge_standing(
+    binding: Binding | None, presented: PresentedCertificate, renewal: Renewal
+) -> Standing:
     """Whether the client that came is the one a GUID is bound to."""
     if binding is None:
         return Standing.UNKNOWN
@@ -91,13 +93,13 @@ def standing(binding: Binding | None, presented: Presented, renewal: Renewal) ->
     return Standing.OTHER
 
 
-def confirms(standing: Binding, said: Binding) -> bool:
-    """Whether what is said of a client GUID says nothing but what stands."""
+def confirms(stored: Binding, imported: Binding) -> bool:
+    """Whether an imported binding has nothing that the stored one does not have."""
     return (
-        said.key in ("", standing.key)
-        and said.certificate in ("", standing.certificate)
-        and said.signing_key in (b"", standing.signing_key)
-        and (not said.name or _same_name(said.name, standing.name))
+        imported.key in ("", stored.key)
+        and imported.certificate in ("", stored.certificate)
+        and imported.signing_key in (b"", stored.signing_key)
+        and (not imported.name or _same_name(imported.name, stored.name))
     )
 
 

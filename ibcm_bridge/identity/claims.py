@@ -76,7 +76,7 @@ def read_claim(inspected: Inspected) -> Claim | Deny:
     token = _TOKEN.fullmatch(fields["ClientToken"]) if "ClientToken" in fields else None
     if token is None and "ClientToken" in fields:
         return _malformed("ClientToken")
-    guid = _the_one_guid(_guids(fields, token, message))
+    guid = _single_guid(_guids(fields, token, message))
     if isinstance(guid, Deny):
         return guid
     times = [fields["CCMClientTimestamp"]] if "CCMClientTimestamp" in fields else []
@@ -131,7 +131,7 @@ def _guids(
                     yield where, text
 
 
-def _the_one_guid(stated: Iterator[tuple[str, str]]) -> str | Deny:
+def _single_guid(stated: Iterator[tuple[str, str]]) -> str | Deny:
     first = where_first = ""
     for where, text in stated:
         guid = read_guid(text)

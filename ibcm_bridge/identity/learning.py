@@ -17,26 +17,32 @@ import datetime
 
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.identity.approval import Approved, Signature, presented
-from ibcm_bridge.identity.bindings import Binding, Presented, Source, Standing, standing
+from ibcm_bridge.identity.approval import Approved, Signature, presented_certificate
+from ibcm_bridge.identity.bindings import (
+    Binding,
+    PresentedCertificate,
+    Source,
+    Standing,
+    judge_standing,
+)
 from ibcm_bridge.policy.message_rules import Renewal
 
 _SOURCES = {Standing.FIRST: Source.IMPORT, Standing.RENEWED: Source.RENEWAL}
 
 
-def recognized(
+def updated_binding(
     binding: Binding, client: Client, renewal: Renewal, now: datetime.datetime
 ) -> Binding | None:
     """What takes the binding's place now that this client has come; None where nothing does."""
-    certificate = presented(client)
+    certificate = presented_certificate(client)
     if certificate is None:
         return None
-    source = _SOURCES.get(standing(binding, certificate, renewal))
-    # What a renewed client signs with is to be learnt anew.
-    return _bound(binding.guid, certificate, source, now) if source is not None else None
+    source = _SOURCES.get(judge_standing(binding, certificate, renewal))
+    # The key that a renewed client signs with is not known yet.
+    return _binding(binding.guid, certificate, source, now) if source is not None else None
 
 
-def accepted(
+def learned_binding(
     approved: Approved,
     client: Client,
     binding: Binding | None,
@@ -51,37 +57,37 @@ def accepted(
     `registered` is the client GUID that a registration was answered with, `binding` what stands for
     it, or for the one that the request speaks for. Refused where it is another client's.
     """
-    certificate = presented(client)
+    certificate = presented_certificate(client)
     message = approved.inspected.message
     if certificate is None or message is None:
         return None
     registration = message.registration
-    speaker = approved.speaker
+    identity = approved.identity
     if registered and registration is not None and registration.proven:
         guid, source, signing_key = registered, Source.REGISTRATION, registration.key
-    elif gives_policy and speaker.guid and speaker.signature in _SHOWN:
-        guid, source, signing_key = speaker.guid, Source.POLICY, speaker.signing_key
+    elif gives_policy and identity.guid and identity.signature in _LEARNED_FROM:
+        guid, source, signing_key = identity.guid, Source.POLICY, identity.signing_key
     else:
         return None
     if binding is None:
-        return _bound(guid, certificate, source, now, signing_key)
-    is_to_it = standing(binding, certificate, renewal)
-    if is_to_it is Standing.OTHER:
+        return _binding(guid, certificate, source, now, signing_key)
+    standing = judge_standing(binding, certificate, renewal)
+    if standing is Standing.OTHER:
         detail = f"{guid} is bound to another certificate, and stays so"
         return Deny(Reason.IDENTITY_OF_ANOTHER, "messages.identity", detail)
-    if is_to_it is Standing.BOUND and binding.signing_key == signing_key:
+    if standing is Standing.BOUND and binding.signing_key == signing_key:
         return None
     if source is Source.POLICY and binding.signing_key:
         return None
-    return _bound(guid, certificate, source, now, signing_key)
+    return _binding(guid, certificate, source, now, signing_key)
 
 
-_SHOWN = frozenset((Signature.CERTIFICATE, Signature.OWN))
+_LEARNED_FROM = frozenset((Signature.CERTIFICATE, Signature.OWN))
 
 
-def _bound(
+def _binding(
     guid: str,
-    certificate: Presented,
+    certificate: PresentedCertificate,
     source: Source,
     now: datetime.datetime,
     signing_key: bytes = b"",

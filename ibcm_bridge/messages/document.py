@@ -79,7 +79,7 @@ class Document:
     elements: frozenset[str]
     """Local names of all elements, in lower case; also of what only looks like one in the text.
 
-    A text may be a document for whoever gets it next.
+    A text may be a document for the next reader.
     """
     subjects: frozenset[SubjectElement]
     """Those that name somebody; also what only looks like one in the text, whatever is in it."""
@@ -87,7 +87,7 @@ class Document:
     """All character data, joined, and the values of attributes where there are references.
 
     `HEAD<b/>TAIL`, a reference, a comment or a CDATA section in the middle would hide a text from
-    whoever only looks at the document.
+    a reader of the document alone.
     """
     values: Mapping[Place, tuple[str, ...]]
 

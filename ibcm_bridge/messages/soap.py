@@ -43,7 +43,7 @@ def read_soap_type(content_type: bytes) -> SoapType | None:
     """Read a Content-Type; None for one with another media type or parameters that are not known.
 
     The parameters are charset=utf-8, since a body in another encoding would be another document to
-    whoever believes it, and action; each once.
+    a reader that believes it, and action; each once.
     """
     media_type, *pieces = content_type.split(b";")
     envelope = _ENVELOPES.get(media_type.strip().lower())

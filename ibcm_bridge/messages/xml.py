@@ -108,7 +108,7 @@ def read_xml(document: str, where: str) -> str | Deny:
     """What a reader of a document gets to see where that is not what stands in it, or the refusal.
 
     All character data, joined: `HEAD<b/>TAIL`, a reference, a comment or a CDATA section in the
-    middle would hide a text from whoever only looks at the document. And the values of attributes
+    middle would hide a text from a reader of the document alone. And the values of attributes
     where there are references: without one, a value is what stands there.
     """
     texts: list[str] = []

@@ -15,7 +15,7 @@ from typing import Self
 
 from ibcm_bridge.identity.bindings import Binding, confirms
 from ibcm_bridge.storage.binding_rows import TABLE, binding_of, row_of
-from ibcm_bridge.storage.database import DatabaseError, Kind, SharedDatabase
+from ibcm_bridge.storage.database import DatabaseError, DatabaseKind, SharedDatabase
 
 APPLICATION = 0x6962636D
 """Says in the file's head whose database it is: "ibcm"."""
@@ -34,7 +34,7 @@ class RegistryError(DatabaseError):
     """The registry cannot be used, and why, in words with its path. Nothing has been changed."""
 
 
-_KIND = Kind("the registry in memory", APPLICATION, 1, (TABLE,), error=RegistryError)
+_KIND = DatabaseKind("the registry in memory", APPLICATION, 1, (TABLE,), error=RegistryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Imported:
     added: int
     replaced: int
     unchanged: int
-    """They said nothing that did not stand already."""
+    """They had nothing that was not stored already."""
     kept: tuple[tuple[Binding, Binding], ...]
-    """What stands, and what was said instead."""
+    """The stored binding, and the imported one."""
 
 
 class Registry:
@@ -79,9 +79,9 @@ class Registry:
         row = self._row(binding)
         with self._database.transaction() as database:
             database.execute(_ADD, row)
-            standing = self.find(binding.guid)
-        assert standing is not None
-        return standing
+            stored = self.find(binding.guid)
+        assert stored is not None
+        return stored
 
     def replace(self, old: Binding, new: Binding) -> Binding | None:
         """Put `new` where exactly `old` stands; what stands afterwards, None if nothing does.
@@ -92,11 +92,11 @@ class Registry:
             raise ValueError("one client GUID cannot take the place of another")
         row = self._row(new)
         with self._database.transaction() as database:
-            standing = self.find(old.guid)
-            if standing == old:
+            stored = self.find(old.guid)
+            if stored == old:
                 database.execute(_CHANGE, row)
                 return new
-            return standing
+            return stored
 
     def forget(self, guid: str) -> bool:
         """Take a client GUID out; whether there was one."""
@@ -118,25 +118,25 @@ class Registry:
                 return
             last = page[-1].guid
 
-    def take_in(self, bindings: Iterable[Binding], *, replace: bool = False) -> Imported:
+    def import_all(self, bindings: Iterable[Binding], *, replace: bool = False) -> Imported:
         """Import bindings, all or none. One that is bound otherwise is kept, unless `replace`."""
         added = replaced = unchanged = 0
         kept = []
         # Before the transaction, in which a bridge waits that wants to write.
-        rows = [(said, self._row(said)) for said in bindings]
+        rows = [(imported, self._row(imported)) for imported in bindings]
         with self._database.transaction() as database:
-            for said, row in rows:
-                standing = self.find(said.guid)
-                if standing is None:
+            for imported, row in rows:
+                stored = self.find(imported.guid)
+                if stored is None:
                     database.execute(_ADD, row)
                     added += 1
-                elif confirms(standing, said):
+                elif confirms(stored, imported):
                     unchanged += 1
                 elif replace:
                     database.execute(_CHANGE, row)
                     replaced += 1
                 else:
-                    kept.append((standing, said))
+                    kept.append((stored, imported))
         return Imported(added, replaced, unchanged, tuple(kept))
 
     def _row(self, binding: Binding) -> tuple[object, ...]:

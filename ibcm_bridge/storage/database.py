@@ -28,7 +28,7 @@ class DatabaseError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class DatabaseKind:
     """What a file is for, and what tells it from files of other kinds."""
 
     in_memory: str
@@ -49,7 +49,7 @@ class Kind:
 class SharedDatabase:
     """Every method raises the kind's error. For one thread at a time."""
 
-    def __init__(self, path: Path | None, kind: Kind) -> None:
+    def __init__(self, path: Path | None, kind: DatabaseKind) -> None:
         """Open the file, or make one that only its owner reads. None: kept in memory."""
         self._place = kind.in_memory if path is None else str(path)
         self._kind = kind

@@ -2,7 +2,7 @@
 
 1. Bytes are kept before they are sent, in the transaction that judges them, and nothing ever
    changes them. So what a site system can have of a session is what lies here, whatever was lost on
-   the way, and whoever restarted.
+   the way, and whichever side restarted.
 2. How much lies here is bounded: bytes and sessions in all, and of one client, of whose sessions
    the one unused for longest makes room for another, or for more bytes of another.
 3. What nobody has used for a while is thrown away, and its room given back to the disk.
@@ -20,7 +20,7 @@ from typing import Any
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
-from ibcm_bridge.storage.database import DatabaseError, Kind, SharedDatabase
+from ibcm_bridge.storage.database import DatabaseError, DatabaseKind, SharedDatabase
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
 from ibcm_bridge.uploads.session import Sender, Session, StoredObject, UploadPart, judge
 
@@ -33,7 +33,7 @@ class SpoolError(DatabaseError):
 
 
 # Neither STRICT nor RETURNING, as in `binding_rows`.
-_KIND = Kind(
+_KIND = DatabaseKind(
     "the spool in memory",
     APPLICATION,
     1,
@@ -257,7 +257,7 @@ class Spool:
         return None
 
     def _make_room(self, database: sqlite3.Connection, session: Session, more: int) -> None:
-        """Whoever has most in the spool gives way to itself, not to others."""
+        """A client over its share loses its own oldest sessions, not those of others."""
         others = database.execute(_OTHERS, (session.sender.key, session.name)).fetchall()
         too_much = session.length + more + sum(length for _, length in others)
         too_much -= self._limits.per_client_bytes
@@ -275,7 +275,7 @@ class Spool:
 
 
 def read_object(stored: StoredObject) -> bytes:
-    """All of an object, for whoever inspects it in another process. Raises SpoolError."""
+    """All bytes of an object, to be inspected in another process. Raises SpoolError."""
     try:
         database = sqlite3.connect(f"{Path(stored.spool).as_uri()}?mode=ro", uri=True)
         try:

@@ -42,7 +42,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """Where a whole object lies, for whoever inspects it."""
+    """Where a whole object lies, to be inspected in another process."""
 
     spool: str
     """Path of the spool."""

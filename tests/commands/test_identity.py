@@ -45,7 +45,7 @@ def path(directory: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def filled(path: Path) -> Path:
     with Registry(path) as registry:
-        registry.take_in([LEARNT, IMPORTED])
+        registry.import_all([LEARNT, IMPORTED])
     return path
 
 

@@ -88,8 +88,8 @@ def test_a_client_speaks_for_the_client_guid_of_its_certificate(
     inspected = message(REPORT, key=computer.key)
     approved = allowed(ask(inspected, computer, bound(computer)))
     assert approved.inspected is inspected
-    assert (approved.speaker.guid, approved.speaker.standing) == (GUID, Standing.BOUND)
-    assert approved.speaker.signature == Signature.REGISTERED
+    assert (approved.identity.guid, approved.identity.standing) == (GUID, Standing.BOUND)
+    assert approved.identity.signature == Signature.REGISTERED
     assert approved.observed == ()
     # Another client that says the same.
     assert reason(ask(inspected, computer, bound(stranger))) is Reason.IDENTITY_OF_ANOTHER
@@ -104,8 +104,8 @@ def test_what_would_be_refused_is_observed(
         Reason.IDENTITY_OF_ANOTHER,
         Reason.SIGNATURE_FORGED,
     ]
-    assert approved.speaker.standing is Standing.OTHER
-    assert approved.speaker.signature == ""
+    assert approved.identity.standing is Standing.OTHER
+    assert approved.identity.signature == ""
 
 
 def test_identity_and_signatures_are_enforced_each_by_itself(
@@ -125,7 +125,7 @@ def test_a_client_guid_of_which_nothing_is_known_is_learnt_or_refused(
 ) -> None:
     inspected = message(REPORT, key=computer.key)
     approved = allowed(ask(inspected, computer, None))
-    assert approved.speaker.standing is Standing.UNKNOWN
+    assert approved.identity.standing is Standing.UNKNOWN
     strict = dataclasses.replace(ENFORCE, unknown_guids=UnknownGuids.REFUSE)
     assert reason(ask(inspected, computer, None, strict)) is Reason.IDENTITY_UNKNOWN
 
@@ -136,12 +136,12 @@ def test_a_message_that_should_say_whose_it_is_and_does_not_is_refused(
     result = ask(message("<Report/>", guid="", key=computer.key), computer, None)
     assert reason(result) is Reason.IDENTITY_MISSING
     anonymous = message(documents.location_request(), "MP_LocationManager", guid="")
-    assert allowed(ask(anonymous, computer, None)).speaker.guid == ""
+    assert allowed(ask(anonymous, computer, None)).identity.guid == ""
 
 
 def test_a_request_that_is_none_of_these_speaks_for_nobody(get: Get, computer: Computer) -> None:
     approved = allowed(ask(get(), computer, None))
-    assert (approved.speaker.guid, approved.speaker.standing) == ("", None)
+    assert (approved.identity.guid, approved.identity.standing) == ("", None)
 
 
 def test_without_a_certificate_nobody_speaks_for_a_bound_client_guid(
@@ -152,7 +152,7 @@ def test_without_a_certificate_nobody_speaks_for_a_bound_client_guid(
     result = approve(inspected, nobody, lambda _guid: bound(computer), ENFORCE, NOW)
     assert reason(result) is Reason.IDENTITY_OF_ANOTHER
     observed = allowed(approve(inspected, nobody, lambda _guid: None, OBSERVE, NOW))
-    assert observed.speaker.standing is Standing.UNKNOWN
+    assert observed.identity.standing is Standing.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_an_import_is_held_to_all_it_says(
     if expected is None:
         assert reason(result) is Reason.IDENTITY_OF_ANOTHER
     else:
-        assert allowed(result).speaker.standing is expected
+        assert allowed(result).identity.standing is expected
 
 
 def test_another_key_under_the_same_name_is_a_renewal_if_the_policy_says_so(
@@ -186,7 +186,7 @@ def test_another_key_under_the_same_name_is_a_renewal_if_the_policy_says_so(
     assert reason(ask(inspected, computer, before)) is Reason.IDENTITY_OF_ANOTHER
     renewable = dataclasses.replace(ENFORCE, renewal=Renewal.SAME_NAME)
     renewed = allowed(ask(inspected, computer, before, renewable))
-    assert renewed.speaker.standing is Standing.RENEWED
+    assert renewed.identity.standing is Standing.RENEWED
     other_name = bound(stranger, signing_key=b"")
     assert reason(ask(inspected, computer, other_name, renewable)) is Reason.IDENTITY_OF_ANOTHER
 
@@ -199,7 +199,7 @@ def test_only_the_registered_key_signs_for_a_client_that_has_one(
 ) -> None:
     with_own = bound(computer, signing_key=public(own_key))
     signed = allowed(ask(message(REPORT, key=own_key), computer, with_own))
-    assert signed.speaker.signature == Signature.REGISTERED
+    assert signed.identity.signature == Signature.REGISTERED
     result = ask(message(REPORT, key=computer.key), computer, with_own)
     assert reason(result) is Reason.SIGNATURE_FORGED
 
@@ -211,8 +211,8 @@ def test_until_one_is_known_the_certificates_key_signs_or_the_messages_own(
     for key, kind in ((computer.key, Signature.CERTIFICATE), (own_key, Signature.OWN)):
         for binding in (unknown, None):
             approved = allowed(ask(message(REPORT, key=key), computer, binding))
-            assert approved.speaker.signature == kind
-            assert approved.speaker.signing_key == public(key)
+            assert approved.identity.signature == kind
+            assert approved.identity.signing_key == public(key)
 
 
 def test_a_message_that_should_be_signed_and_is_not_is_refused(
@@ -269,7 +269,7 @@ def test_the_fields_of_a_get_are_signed_by_the_client(
     get: Get, computer: Computer, stranger: Computer
 ) -> None:
     approved = allowed(ask(get(*fields(computer.key)), computer, bound(computer)))
-    assert (approved.speaker.guid, approved.speaker.signature) == (GUID, Signature.REGISTERED)
+    assert (approved.identity.guid, approved.identity.signature) == (GUID, Signature.REGISTERED)
     assert reason(ask(get(*fields(computer.key)), stranger, bound(computer))) is (
         Reason.IDENTITY_OF_ANOTHER
     )
@@ -295,7 +295,7 @@ def token(key: RSAPrivateKey, text: str) -> list[str]:
 
 def test_a_token_is_signed_by_the_client_and_current(get: Get, computer: Computer) -> None:
     good = get(*token(computer.key, f"{GUID};2026-01-01T00:00:00Z;2"))
-    assert allowed(ask(good, computer, bound(computer))).speaker.guid == GUID
+    assert allowed(ask(good, computer, bound(computer))).identity.guid == GUID
     stale = get(*token(computer.key, f"{GUID};2025-12-31T23:00:00Z;2"))
     assert reason(ask(stale, computer, bound(computer))) is Reason.TIMESTAMP_STALE
     unsigned = get(token(computer.key, f"{GUID};2026-01-01T00:00:00Z;2")[0])

@@ -10,7 +10,7 @@ from ibcm_bridge.authentication.client import AnonymousClient
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Source
-from ibcm_bridge.identity.learning import accepted, recognized
+from ibcm_bridge.identity.learning import learned_binding, updated_binding
 from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.policy.message_rules import MessageRules, Renewal
 from tests.identity.conftest import GUID, NOW, OTHER, Computer, Message
@@ -29,7 +29,7 @@ def learn(
     gives_policy: bool = False,
     renewal: Renewal = Renewal.SAME_KEY,
 ) -> Binding | Deny | None:
-    return accepted(
+    return learned_binding(
         approved,
         computer.client,
         binding,
@@ -138,7 +138,7 @@ def test_policy_changes_no_key_that_is_known(
 
 def test_nobody_is_learnt_without_a_certificate(registers: Approved, computer: Computer) -> None:
     nobody = AnonymousClient(computer.client.publication)
-    learnt = accepted(
+    learnt = learned_binding(
         registers,
         nobody,
         None,
@@ -148,29 +148,29 @@ def test_nobody_is_learnt_without_a_certificate(registers: Approved, computer: C
         now=NOW,
     )
     assert learnt is None
-    assert recognized(bound(computer), nobody, Renewal.SAME_NAME, NOW) is None
+    assert updated_binding(bound(computer), nobody, Renewal.SAME_NAME, NOW) is None
 
 
 def test_an_import_is_bound_to_the_key_that_comes_first(
     computer: Computer, stranger: Computer
 ) -> None:
     imported = Binding(GUID, Source.IMPORT, NOW, name="pc1")
-    result = recognized(imported, computer.client, Renewal.SAME_KEY, LATER)
+    result = updated_binding(imported, computer.client, Renewal.SAME_KEY, LATER)
     assert result is not None
     assert (result.key, result.source, result.since) == (
         computer.client.certificate.key_sha256,
         Source.IMPORT,
         LATER,
     )
-    assert recognized(imported, stranger.client, Renewal.SAME_KEY, LATER) is None
-    assert recognized(result, computer.client, Renewal.SAME_KEY, LATER) is None
+    assert updated_binding(imported, stranger.client, Renewal.SAME_KEY, LATER) is None
+    assert updated_binding(result, computer.client, Renewal.SAME_KEY, LATER) is None
 
 
 def test_a_renewed_certificate_takes_the_place_of_the_old_one(
     computer: Computer, stranger: Computer
 ) -> None:
     before = bound(stranger, name="pc1.corp.example")
-    assert recognized(before, computer.client, Renewal.SAME_KEY, LATER) is None
-    result = recognized(before, computer.client, Renewal.SAME_NAME, LATER)
+    assert updated_binding(before, computer.client, Renewal.SAME_KEY, LATER) is None
+    result = updated_binding(before, computer.client, Renewal.SAME_NAME, LATER)
     assert result is not None
     assert (result.source, result.signing_key) == (Source.RENEWAL, b"")

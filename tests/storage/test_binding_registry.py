@@ -96,12 +96,12 @@ def test_one_guid_does_not_take_the_place_of_another(registry: Registry) -> None
 
 def test_all_are_in_the_order_of_their_guids(registry: Registry) -> None:
     bindings = [numbered(number) for number in range(1_200)]
-    registry.take_in(reversed(bindings))
+    registry.import_all(reversed(bindings))
     assert list(registry.all()) == bindings
 
 
 def test_going_through_all_holds_nothing_up(registry: Registry, path: Path) -> None:
-    registry.take_in(numbered(number) for number in range(1_200))
+    registry.import_all(numbered(number) for number in range(1_200))
     going = registry.all()
     next(going)
     with Registry(path) as other:
@@ -116,7 +116,7 @@ def test_going_through_all_holds_nothing_up(registry: Registry, path: Path) -> N
 
 
 def test_an_import_adds_what_is_not_there(registry: Registry) -> None:
-    assert registry.take_in([numbered(1), numbered(2)]) == Imported(2, 0, 0, ())
+    assert registry.import_all([numbered(1), numbered(2)]) == Imported(2, 0, 0, ())
     assert list(registry.all()) == [numbered(1), numbered(2)]
 
 
@@ -124,7 +124,7 @@ def test_an_import_adds_what_is_not_there(registry: Registry) -> None:
 def test_an_import_that_says_what_stands_changes_nothing(registry: Registry, name: str) -> None:
     registry.add(PC1)
     said = Binding(GUID, Source.IMPORT, NOW, name=name)
-    assert registry.take_in([said], replace=True) == Imported(0, 0, 1, ())
+    assert registry.import_all([said], replace=True) == Imported(0, 0, 1, ())
     assert registry.find(GUID) == PC1
 
 
@@ -136,9 +136,9 @@ def test_an_import_that_says_otherwise_replaces_only_when_told(
 ) -> None:
     registry.add(PC1)
     said = replace(Binding(GUID, Source.IMPORT, NOW, name="pc1"), **other)  # type: ignore[arg-type]
-    assert registry.take_in([said]) == Imported(0, 0, 0, ((PC1, said),))
+    assert registry.import_all([said]) == Imported(0, 0, 0, ((PC1, said),))
     assert registry.find(GUID) == PC1
-    assert registry.take_in([said], replace=True) == Imported(0, 1, 0, ())
+    assert registry.import_all([said], replace=True) == Imported(0, 1, 0, ())
     assert registry.find(GUID) == said
 
 
@@ -151,7 +151,7 @@ def test_a_longer_name_than_stands_says_more() -> None:
 
 def test_of_an_import_with_something_wrong_nothing_is_taken(registry: Registry) -> None:
     with pytest.raises(RegistryError, match="'PC9' is no name"):
-        registry.take_in([numbered(1), replace(PC1, name="PC9")])
+        registry.import_all([numbered(1), replace(PC1, name="PC9")])
     assert list(registry.all()) == []
 
 
@@ -282,7 +282,7 @@ def test_a_file_without_its_table_is_damaged(path: Path) -> None:
 
 def test_a_damaged_file_is_refused_whole(path: Path) -> None:
     with Registry(path) as registry:
-        registry.take_in(numbered(number) for number in range(500))
+        registry.import_all(numbered(number) for number in range(500))
     data = bytearray(path.read_bytes())
     data[8192:12288] = bytes(4096)
     path.write_bytes(data)
@@ -371,10 +371,10 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(registry: Registry) -> 
     registry._database.one("PRAGMA max_page_count = 4")
     bindings = [numbered(number) for number in range(500)]
     with pytest.raises(RegistryError, match="the disk is full"):
-        registry.take_in(bindings)
+        registry.import_all(bindings)
     assert list(registry.all()) == [PC1]
     registry._database.one("PRAGMA max_page_count = 400")
-    assert registry.take_in(bindings).added == 500
+    assert registry.import_all(bindings).added == 500
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def test_what_is_written_is_read_back_the_same(listed: list[Binding], encoding: 
 @given(LISTS)
 def test_a_registry_keeps_whatever_a_list_can_say(listed: list[Binding]) -> None:
     with Registry(None) as registry:
-        assert registry.take_in(listed).added == len(listed)
+        assert registry.import_all(listed).added == len(listed)
         assert [*registry.all()] == sorted(listed, key=lambda binding: binding.guid)
 
 

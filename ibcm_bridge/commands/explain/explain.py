@@ -26,7 +26,7 @@ from ibcm_bridge.commands.explain.described_request import DescribedRequest, Url
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusals import refusal, requirement
 from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
-from ibcm_bridge.identity.approval import Approved, Find, approve
+from ibcm_bridge.identity.approval import Approved, FindBinding, approve
 from ibcm_bridge.identity.bindings import Standing
 from ibcm_bridge.inspection.body import inspect
 from ibcm_bridge.inspection.engines import ContentEngine
@@ -57,7 +57,7 @@ class Environment:
 
     engines: Sequence[ContentEngine]
     verify_path: VerifyPath
-    find: Find
+    find: FindBinding
     """What client GUIDs are bound to."""
     now: datetime.datetime
     clients: ClientTable
@@ -362,11 +362,11 @@ def _head(request: DescribedRequest, limit: int) -> RequestHead | Deny:
 
 
 def _identity_steps(approved: Approved) -> Iterator[str]:
-    speaker = approved.speaker
-    if speaker.standing is not None:
-        yield f"It speaks for {speaker.guid}, {_STANDINGS[speaker.standing]}."
-    if speaker.signature:
-        yield f"It is signed with the {speaker.signature.replace('-', ' ')}."
+    identity = approved.identity
+    if identity.standing is not None:
+        yield f"It speaks for {identity.guid}, {_STANDINGS[identity.standing]}."
+    if identity.signature:
+        yield f"It is signed with the {identity.signature.replace('-', ' ')}."
     for deny in approved.observed:
         yield f"Observed, and not refused: {deny.reason.value}, {deny.detail}."
 

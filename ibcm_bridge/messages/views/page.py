@@ -1,6 +1,6 @@
 """The text of a view, and what may be spent on it.
 
-A view is made for whoever looks at traffic, of bytes that anybody may have sent. So its size is
+A view is for people who look at traffic, of bytes that anybody may have sent. So its size is
 bounded, and so is the work: what is left of each bound is kept here, for all parts of one view.
 """
 
