@@ -22,7 +22,7 @@ from random import Random
 from urllib.request import urlopen
 
 from benchmarks.processes import children, memory, settled_processor_seconds
-from ibcm_bridge.lab.perimeter.runtime import running, runtime_folder
+from ibcm_bridge.lab.perimeter.runtime import running_state, runtime_folder
 from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.crowd import Crowd, Phase
 from ibcm_bridge.lab.simulated.installation import Mode
@@ -47,7 +47,7 @@ def main() -> None:
         print(f"lab up, until its page answers: {seconds[len(seconds) // 2]:.1f} s", end=" ")
         print(f"({seconds[0]:.1f} to {seconds[-1]:.1f})\n")
         with _lab() as process:
-            lab = RunningLab.read(running(runtime_folder()), runtime_folder() / "lab")
+            lab = RunningLab.read(running_state(runtime_folder()), runtime_folder() / "lab")
             (bridge,) = children(process.pid)
             print(f"{options.count:,} clients, {options.at_once} at a time")
             print(f"{'':32}{'median':>10}{'90 %':>10}{'99 %':>10}{'most':>10}{'a second':>10}")

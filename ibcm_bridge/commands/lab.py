@@ -171,10 +171,10 @@ def _client(options: argparse.Namespace) -> int:
 
 
 def _part(options: argparse.Namespace) -> int:
-    from ibcm_bridge.lab.commands.parts import Others, lab_part
+    from ibcm_bridge.lab.commands.part import OtherParts, lab_part
 
     given = (options.bridge, options.engine, options.microsoft_update)
-    return lab_part(options.name, options.address, None if None in given else Others(*given))
+    return lab_part(options.name, options.address, None if None in given else OtherParts(*given))
 
 
 def _down(options: argparse.Namespace) -> int:

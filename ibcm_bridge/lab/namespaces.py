@@ -1,6 +1,7 @@
 """Network namespaces: where the lab's sockets are made and its processes run.
 
-By default all is in the one namespace that there is anyway, on loopback. `walls` makes others.
+By default all is in the one namespace that there is anyway, on loopback. `perimeter.firewall` makes
+others.
 """
 
 from __future__ import annotations
@@ -70,4 +71,4 @@ class Namespaces(NamedTuple):
     intranet: Namespace = HERE
 
 
-NO_WALLS = Namespaces()
+NO_NAMESPACES = Namespaces()

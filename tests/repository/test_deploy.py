@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ibcm_bridge.lab.perimeter import walls
+from ibcm_bridge.lab.perimeter import firewall
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -115,9 +115,11 @@ def address(service: str, network: str) -> str:
 @pytest.fixture
 def networks() -> Iterator[None]:
     """Those of `lab up --netns`, whose addresses are the same, and the perimeter's own."""
-    assert walls.taken() == [], "somebody else's, or of a run that was killed: ip netns del NAME"
+    assert firewall.existing() == [], (
+        "somebody else's, or of a run that was killed: ip netns del NAME"
+    )
     try:
-        walls.build()
+        firewall.build()
         for namespace, own in (
             ("internet", address("microsoft-update", "internet")),
             ("perimeter", address("engine", "perimeter")),
@@ -127,7 +129,7 @@ def networks() -> Iterator[None]:
             subprocess.run(shlex.split(command), check=True)
         yield
     finally:
-        walls.remove()
+        firewall.remove()
 
 
 class Containers:

@@ -10,11 +10,11 @@ import time
 
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
 from ibcm_bridge.lab.perimeter.runtime import (
-    NAME_ANOTHER,
+    OTHER_FOLDER,
     AlreadyRunning,
     Runtime,
-    place,
     runtime_folder,
+    runtime_parent,
 )
 
 END_SECONDS = 25.0
@@ -24,9 +24,9 @@ END_SECONDS = 25.0
 def lab_down(*, as_json: bool) -> int:
     """End it. Exit status 0 when no lab runs any more, whether or not one did."""
     try:
-        said = _down()
+        result = _down()
     except (LabError, OSError) as error:
-        why = in_one_sentence(error, place(), NAME_ANOTHER)
+        why = in_one_sentence(error, runtime_parent(), OTHER_FOLDER)
         print(f"ibcm-bridge lab: {why}", file=sys.stderr)
         return 1
     texts = {
@@ -34,26 +34,26 @@ def lab_down(*, as_json: bool) -> int:
         "cleaned": "No lab was running; removed what one that had crashed left behind.",
         "none": "No lab was running.",
     }
-    print(json.dumps({"lab": said}) if as_json else texts[said])
+    print(json.dumps({"lab": result}) if as_json else texts[result])
     return 0
 
 
 def _down() -> str:
     runtime = Runtime(runtime_folder())
     deadline = time.monotonic() + END_SECONDS
-    told: set[int] = set()
+    signalled: set[int] = set()
     while True:
         try:
             with runtime:
                 cleaned = "cleaned" if runtime.crashed else "none"
-                return "ended" if told else cleaned
+                return "ended" if signalled else cleaned
         except AlreadyRunning as running:
-            pid = running.note.get("pid")
+            pid = running.state.get("pid")
             late = time.monotonic() > deadline
             if late:
                 raise LabError(f"process {pid} does not end; end it, and try again") from None
-            # Who has noted its id and holds the lock is alive: the id is nobody else's.
-            if isinstance(pid, int) and pid not in told:
-                told.add(pid)
+            # A process whose id is noted and that holds the lock is alive: the id is nobody else's.
+            if isinstance(pid, int) and pid not in signalled:
+                signalled.add(pid)
                 os.kill(pid, signal.SIGTERM)
             time.sleep(0.05)

@@ -20,21 +20,21 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from ibcm_bridge.lab.bridge.process import Listen
-from ibcm_bridge.lab.commands.about import About, about
-from ibcm_bridge.lab.commands.ending import SIGNALS, told_to_end
+from ibcm_bridge.lab.commands.signals import SIGNALS, end_on_signals
+from ibcm_bridge.lab.commands.summary import LabSummary, lab_summary
 from ibcm_bridge.lab.errors import LabError, in_one_sentence, why_not_started
-from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
+from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing
 from ibcm_bridge.lab.page.server import PageServer
 from ibcm_bridge.lab.page.show import Show
-from ibcm_bridge.lab.perimeter import walls
+from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.perimeter.runtime import (
-    NAME_ANOTHER,
     NAMESPACES,
+    OTHER_FOLDER,
     Runtime,
-    place,
     runtime_folder,
+    runtime_parent,
 )
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
 from ibcm_bridge.storage.open_files import allow_many
@@ -47,30 +47,30 @@ def lab_up(
     began = time.monotonic()
     allow_many()
     try:
-        where = _listen(listen, netns=netns)
-        with told_to_end(), Runtime(runtime_folder()) as runtime:
+        listen_on = _listen(listen, netns=netns)
+        with end_on_signals(), Runtime(runtime_folder()) as runtime:
             if runtime.crashed:
-                _say("removed what a lab that had crashed left behind.")
-            if where is not None and not where.address.is_loopback:
-                _say(
-                    f"WARNING: the bridge listens on {where.address} and is open to whoever "
+                _print_message("removed what a lab that had crashed left behind.")
+            if listen_on is not None and not listen_on.address.is_loopback:
+                _print_message(
+                    f"WARNING: the bridge listens on {listen_on.address} and is open to whoever "
                     "reaches it; its certificates are a lab's. Page and stand-ins stay on loopback."
                 )
             with _namespaces(runtime, wanted=netns) as namespaces:
                 if netns:
-                    where = Listen(ip_address(walls.OUTER), walls.PUBLISHED)
-                setting = _Setting(where, namespaces, browser, as_json, untested)
-                _run(runtime, setting, began)
+                    listen_on = Listen(ip_address(firewall.INTERNET_SIDE), firewall.PUBLISHED_PORTS)
+                settings = _Settings(listen_on, namespaces, browser, as_json, untested)
+                _run(runtime, settings, began)
     except KeyboardInterrupt:
         pass
     except (LabError, OSError, RuntimeError) as error:
         print(f"ibcm-bridge lab: {_in_one_sentence(error)}", file=sys.stderr)
         return 1
-    _say("the lab has ended.")
+    _print_message("the lab has ended.")
     return 0
 
 
-def _say(text: str) -> None:
+def _print_message(text: str) -> None:
     print(f"ibcm-bridge lab: {text}", file=sys.stderr, flush=True)
 
 
@@ -89,7 +89,7 @@ def _listen(text: str | None, *, netns: bool) -> Listen | None:
 
 
 @dataclass(frozen=True)
-class _Setting:
+class _Settings:
     """Where a lab is, and how it shows itself."""
 
     listen: Listen | None
@@ -104,14 +104,14 @@ class _Setting:
 def _namespaces(runtime: Runtime, *, wanted: bool) -> Iterator[Namespaces]:
     """Those of the lab, for as long as it is up. LabError where they cannot be had."""
     if not wanted:
-        yield NO_WALLS
+        yield NO_NAMESPACES
         return
-    if why_not := walls.why_not():
-        raise LabError(why_not)
-    if taken := walls.taken():
+    if refusal := firewall.refusal():
+        raise LabError(refusal)
+    if existing := firewall.existing():
         raise LabError(
-            f"a network namespace named {taken[0]} is there already, and it is none of this lab's; "
-            f"remove it (ip netns del {taken[0]}) if nobody needs it"
+            f"a network namespace named {existing[0]} is there already, and it is none of "
+            f"this lab's; remove it (ip netns del {existing[0]}) if nobody needs it"
         )
     own: list[str] = []
 
@@ -120,20 +120,20 @@ def _namespaces(runtime: Runtime, *, wanted: bool) -> Iterator[Namespaces]:
         runtime.write({NAMESPACES: names})
 
     try:
-        walls.build(note)
-        yield walls.NAMESPACES
+        firewall.build(note)
+        yield firewall.NAMESPACES
     finally:
-        walls.remove(own)
+        firewall.remove(own)
 
 
-def _run(runtime: Runtime, setting: _Setting, began: float) -> None:
+def _run(runtime: Runtime, settings: _Settings, began: float) -> None:
     runtime.files.mkdir(mode=0o700)
-    namespaces = setting.namespaces
+    namespaces = settings.namespaces
     with Perimeter(
         runtime.files,
-        listen=setting.listen,
+        listen=settings.listen,
         namespaces=namespaces,
-        untested=setting.untested,
+        untested=settings.untested,
     ) as perimeter:
         files = Files(runtime.files)
         files.write(perimeter.clients)
@@ -143,25 +143,25 @@ def _run(runtime: Runtime, setting: _Setting, began: float) -> None:
             perimeter.bridge.addresses,
             namespaces.internet.command,
         )
-        known = about(perimeter, files, preparing)
+        summary = lab_summary(perimeter, files, preparing)
         clients = RunningLab.of(perimeter)
 
         def ready(page: str) -> None:
             runtime.write({"page": page, **clients.written(runtime.files)})
             seconds = time.monotonic() - began
-            _print(page, known, seconds, as_json=setting.as_json)
-            if setting.browser and sys.stdout.isatty():
+            _print(page, summary, seconds, as_json=settings.as_json)
+            if settings.browser and sys.stdout.isatty():
                 threading.Thread(target=_open, args=(page,), daemon=True).start()
 
-        asyncio.run(_serve(perimeter, preparing, known, ready))
+        asyncio.run(_serve(perimeter, preparing, summary, ready))
 
 
 async def _serve(
-    perimeter: Perimeter, preparing: Preparing, known: About, ready: Callable[[str], None]
+    perimeter: Perimeter, preparing: Preparing, summary: LabSummary, ready: Callable[[str], None]
 ) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
-    server = PageServer(known, loop)
+    server = PageServer(summary, loop)
     for one in SIGNALS:
         with contextlib.suppress(NotImplementedError):  # Windows has no such loop
             loop.add_signal_handler(one, stopped.set)
@@ -173,25 +173,25 @@ async def _serve(
         await serving
 
 
-def _print(page: str, known: About, seconds: float, *, as_json: bool) -> None:
+def _print(page: str, summary: LabSummary, seconds: float, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"page": page, **known, "seconds": round(seconds, 2)}), flush=True)
+        print(json.dumps({"page": page, **summary, "seconds": round(seconds, 2)}), flush=True)
         return
     print(page)
-    print("\n".join(_lines(known, seconds)), flush=True)
+    print("\n".join(_lines(summary, seconds)), flush=True)
 
 
-def _lines(known: About, seconds: float) -> Iterator[str]:
+def _lines(summary: LabSummary, seconds: float) -> Iterator[str]:
     yield f"The lab is up, after {seconds:.1f} s: for teaching and trying, not for production."
     yield "That address is its page. Ctrl-C ends it, and so does: ibcm-bridge lab down"
     yield ""
-    for name in known["names"]:
+    for name in summary["names"]:
         roles = ", ".join(name["roles"])
         yield f"  {name['address']:<22} {name['mode']:<8} {name['name']:<33} {roles}".rstrip()
     yield ""
-    for what, path in known["files"].items():
+    for what, path in summary["files"].items():
         yield f"  {what:<22} {path}"
-    for line in known["curl"]:
+    for line in summary["curl"]:
         yield ""
         yield f"# {line['what']}"
         yield line["line"]
@@ -206,7 +206,7 @@ def _open(page: str) -> None:
         # One for text would take the terminal.
         if kind is not webbrowser.GenericBrowser and browser.open(page):
             return
-    _say("no browser could be opened: open the address above in one yourself.")
+    _print_message("no browser could be opened: open the address above in one yourself.")
 
 
 def _in_one_sentence(error: Exception) -> str:
@@ -220,4 +220,4 @@ def _in_one_sentence(error: Exception) -> str:
         return f"{reason}; end what uses it, or take another: --listen ADDRESS:PORT"
     if why and ";" not in why:
         return f"{why}; mend that, or leave out --listen"
-    return in_one_sentence(error, place(), NAME_ANOTHER)
+    return in_one_sentence(error, runtime_parent(), OTHER_FOLDER)

@@ -11,7 +11,7 @@ from ibcm_bridge.lab.bridge.process import Listen, RunningBridge
 from ibcm_bridge.lab.cases.case import credentials
 from ibcm_bridge.lab.cases.policy import demo_policy, write_more
 from ibcm_bridge.lab.comparison.sending import BothWays
-from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
+from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.microsoft_update import MicrosoftUpdate
@@ -29,7 +29,7 @@ class Perimeter:
         directory: Path,
         *,
         listen: Listen | None = None,
-        namespaces: Namespaces = NO_WALLS,
+        namespaces: Namespaces = NO_NAMESPACES,
         untested: bool = False,
     ) -> None:
         """`untested`: the bridge starts on whatever mitmproxy there is."""

@@ -1,10 +1,10 @@
-"""Where a user's lab keeps its files, and that there is only one: a lock, a note, a folder.
+"""Where a user's lab keeps its files, and that there is only one: a lock, a state file, a folder.
 
 1. The folder is the user's own: in XDG_RUNTIME_DIR, or in the folder for temporary files.
-2. `lock` is held as long as the lab lives; the system lets go of it however the lab ends. So a note
-   (`lab.json`) without a held lock is that of a lab that crashed.
+2. `lock` is held as long as the lab lives; the system lets go of it however the lab ends. So a
+   state file (`lab.json`) without a held lock is that of a lab that crashed.
 3. The lab's files lie in `lab` inside the folder, so what is removed is never named by a file.
-   Of its network namespaces the note says whether there are any.
+   Of its network namespaces the state says whether there are any.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from ibcm_bridge.lab.errors import LabError
-from ibcm_bridge.lab.perimeter import walls
+from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.storage.file_lock import FileLock
 
 NAMESPACES = "namespaces"
 """Noted before they are made: their names."""
 
-NAME_ANOTHER = "name another folder in XDG_RUNTIME_DIR"
+OTHER_FOLDER = "name another folder in XDG_RUNTIME_DIR"
 """What to do where nothing can be written there."""
 
 REMOVE_SECONDS = 10.0
@@ -35,19 +35,19 @@ REMOVE_SECONDS = 10.0
 
 
 class AlreadyRunning(LabError):
-    """`note` is what the lab that runs has written."""
+    """`state` is what the lab that runs has written."""
 
-    def __init__(self, note: Mapping[str, Any]) -> None:
-        self.note = note
-        where = f" at {note['page']}" if "page" in note else ""
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        self.state = state
+        where = f" at {state['page']}" if "page" in state else ""
         super().__init__(f"a lab is already running{where}; end it with: ibcm-bridge lab down")
 
 
 def runtime_folder() -> Path:
     """The user's folder, made if it is not there. LabError where it is somebody else's."""
-    given = _given()
-    if given is not None:
-        folder = given / "ibcm-bridge"
+    parent = _xdg_runtime_dir()
+    if parent is not None:
+        folder = parent / "ibcm-bridge"
     else:
         user = str(os.getuid()) if sys.platform != "win32" else os.environ.get("USERNAME", "")
         folder = Path(tempfile.gettempdir()) / f"ibcm-bridge-{user}"
@@ -64,22 +64,22 @@ def runtime_folder() -> Path:
     return folder
 
 
-def place() -> str:
-    """What that folder lies in, in words, wherever it could be found out."""
-    return str(_given() or tempfile.tempdir or "the folder for temporary files")
+def runtime_parent() -> str:
+    """The folder around `runtime_folder`, for a message, as far as it is known."""
+    return str(_xdg_runtime_dir() or tempfile.tempdir or "the folder for temporary files")
 
 
-def _given() -> Path | None:
-    given = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(given) if given and Path(given).is_dir() else None
+def _xdg_runtime_dir() -> Path | None:
+    parent = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(parent) if parent and Path(parent).is_dir() else None
 
 
-def running(folder: Path) -> dict[str, Any]:
-    """What the lab that is up has noted. LabError where none is."""
-    claim = Runtime(folder)
-    if claim.free():
+def running_state(folder: Path) -> dict[str, Any]:
+    """The state of the lab that is up. LabError where none is."""
+    runtime = Runtime(folder)
+    if runtime.is_free():
         raise LabError("no lab is up; start one in another terminal with: ibcm-bridge lab up")
-    return claim.read()
+    return runtime.read()
 
 
 class Runtime:
@@ -88,8 +88,8 @@ class Runtime:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = folder / "lab"
-        self._note = folder / "lab.json"
-        self._noted: dict[str, Any] = {}
+        self._state_file = folder / "lab.json"
+        self._state: dict[str, Any] = {}
         self._lock: FileLock | None = None
         self.crashed = False
         """Whether something was found of a lab that had not ended properly."""
@@ -99,7 +99,7 @@ class Runtime:
             self._lock = FileLock(self.folder / "lock")
         except BlockingIOError:
             raise AlreadyRunning(self.read()) from None
-        self.crashed = self._note.exists() or self.files.exists()
+        self.crashed = self._state_file.exists() or self.files.exists()
         self.clean()
         self.write({})
         return self
@@ -111,7 +111,7 @@ class Runtime:
         finally:
             self._lock.release()
 
-    def free(self) -> bool:
+    def is_free(self) -> bool:
         """Whether nobody has it."""
         try:
             FileLock(self.folder / "lock").release()
@@ -119,26 +119,26 @@ class Runtime:
             return False
         return True
 
-    def write(self, note: Mapping[str, Any]) -> None:
-        """Add to the note, which a second lab and `lab down` read. It is for the user alone."""
-        self._noted |= {"pid": os.getpid(), **note}
-        text = json.dumps(self._noted)
-        new = self._note.with_suffix(".new")
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Add to the state, which a second lab and `lab down` read. It is for the user alone."""
+        self._state |= {"pid": os.getpid(), **state}
+        text = json.dumps(self._state)
+        new = self._state_file.with_suffix(".new")
         new.touch(mode=0o600)
         new.write_text(text, "utf-8")
-        new.replace(self._note)
+        new.replace(self._state_file)
 
     def read(self) -> dict[str, Any]:
-        """What was noted; empty where there is nothing (yet)."""
+        """What was written; empty where there is nothing (yet)."""
         try:
-            note = json.loads(self._note.read_text("utf-8"))
+            state = json.loads(self._state_file.read_text("utf-8"))
         except (OSError, ValueError):
             return {}
-        return note if isinstance(note, dict) else {}
+        return state if isinstance(state, dict) else {}
 
     def clean(self) -> None:
         """Remove the lab's files, and namespaces that are left."""
-        walls.remove(self.read().get(NAMESPACES, ()))
+        firewall.remove(self.read().get(NAMESPACES, ()))
         deadline = time.monotonic() + REMOVE_SECONDS
         while self.files.exists():
             try:
@@ -148,4 +148,4 @@ class Runtime:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
-        self._note.unlink(missing_ok=True)
+        self._state_file.unlink(missing_ok=True)

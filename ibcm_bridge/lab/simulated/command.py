@@ -9,7 +9,12 @@ from dataclasses import asdict, dataclass
 from random import Random
 
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
-from ibcm_bridge.lab.perimeter.runtime import NAME_ANOTHER, place, running, runtime_folder
+from ibcm_bridge.lab.perimeter.runtime import (
+    OTHER_FOLDER,
+    running_state,
+    runtime_folder,
+    runtime_parent,
+)
 from ibcm_bridge.lab.simulated.client import Result, Took
 from ibcm_bridge.lab.simulated.crowd import MAKING, Crowd, Phase
 from ibcm_bridge.lab.simulated.installation import Mode
@@ -36,12 +41,12 @@ def lab_client(wanted: Wanted) -> int:
     allow_many()
     try:
         folder = runtime_folder()
-        lab = RunningLab.read(running(folder), folder / "lab")
+        lab = RunningLab.read(running_state(folder), folder / "lab")
         good = _one(lab, wanted) if wanted.count is None else _many(lab, wanted, wanted.count)
     except BrokenPipeError:
         raise  # whoever reads it has had enough
     except (LabError, OSError) as error:
-        why = in_one_sentence(error, place(), NAME_ANOTHER)
+        why = in_one_sentence(error, runtime_parent(), OTHER_FOLDER)
         print(f"ibcm-bridge lab: {why}", file=sys.stderr)
         return 1
     return 0 if good else 1

@@ -1,6 +1,6 @@
 """The lab that is up, as its clients see it: two networks, and an authority for certificates.
 
-`lab up` writes it into its note (`runtime`), `lab client` reads it there.
+`lab up` writes it into its state file (`runtime`), `lab client` reads it there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cryptography import x509
 
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.errors import LabError
-from ibcm_bridge.lab.namespaces import NO_WALLS, Namespace, Namespaces
+from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespace, Namespaces
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential, computer_of
@@ -72,7 +72,7 @@ class RunningLab:
         return cls.at(places, perimeter.pki, perimeter.namespaces)
 
     @classmethod
-    def at(cls, places: Places, pki: LabPki, namespaces: Namespaces = NO_WALLS) -> Self:
+    def at(cls, places: Places, pki: LabPki, namespaces: Namespaces = NO_NAMESPACES) -> Self:
         """Of one that is there."""
         return cls(
             Network(
@@ -93,7 +93,7 @@ class RunningLab:
         )
 
     def written(self, directory: Path) -> dict[str, Any]:
-        """For a note; writes the authority down. Its key is as worthless as the lab's others."""
+        """For the state file; writes the authority's files, whose key is worthless elsewhere."""
         self.authority.write(directory, AUTHORITY)
         return {
             one.name: {"hosts": _rows(one), "namespace": one.namespace.name}
@@ -101,18 +101,18 @@ class RunningLab:
         }
 
     @classmethod
-    def read(cls, note: dict[str, Any], directory: Path) -> Self:
+    def read(cls, state: dict[str, Any], directory: Path) -> Self:
         """What `written` wrote. LabError where the lab is not that far yet."""
-        if "internet" not in note:
+        if "internet" not in state:
             raise LabError("the lab is only starting; try again in a moment")
         trust = x509.load_pem_x509_certificate((directory / "pki" / "root.pem").read_bytes())
         internet, intranet = (
             Network(
                 name,
                 on_internet=name == "internet",
-                hosts=_hosts(note[name]["hosts"]),
+                hosts=_hosts(state[name]["hosts"]),
                 trust=trust,
-                namespace=Namespace(note[name]["namespace"]),
+                namespace=Namespace(state[name]["namespace"]),
             )
             for name in ("internet", "intranet")
         )

@@ -1,4 +1,4 @@
-"""How a lab that runs until it is told to end is told so."""
+"""Signals that end a lab."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNALS = [
 
 
 @contextlib.contextmanager
-def told_to_end() -> Iterator[None]:
+def end_on_signals() -> Iterator[None]:
     """Have any of the signals end the lab, once; what ends is not interrupted by another."""
 
     def end(*_: Any) -> None:

@@ -1,7 +1,7 @@
 """`ibcm-bridge lab part`: one part of a lab whose parts are apart, as in deploy/compose.yaml.
 
 1. `site-systems` has the stand-ins, and the lab's runtime folder, which all parts share: it writes
-   the certificates, the policy that `ibcm-bridge run` reads, and the note for `lab client`.
+   the certificates, the policy that `ibcm-bridge run` reads, and the state for `lab client`.
 2. `engine` is the stand-in for ClamAV's daemon, `microsoft-update` that for Microsoft Update.
 3. A part listens on the address it is given, in a container or namespace of its own.
 """
@@ -19,12 +19,12 @@ from ipaddress import IPv4Address
 from ibcm_bridge.lab.bridge.process import Listen, leading_to, listening
 from ibcm_bridge.lab.cases.case import credentials
 from ibcm_bridge.lab.cases.policy import demo_policy, write_more
-from ibcm_bridge.lab.commands.ending import told_to_end
+from ibcm_bridge.lab.commands.signals import end_on_signals
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.page.prepared import Files
-from ibcm_bridge.lab.perimeter.runtime import NAME_ANOTHER, Runtime, place, runtime_folder
-from ibcm_bridge.lab.perimeter.walls import PUBLISHED
+from ibcm_bridge.lab.perimeter.firewall import PUBLISHED_PORTS
+from ibcm_bridge.lab.perimeter.runtime import OTHER_FOLDER, Runtime, runtime_folder, runtime_parent
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.simulated.running_lab import Places, RunningLab
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
@@ -36,7 +36,7 @@ ENGINE_PORT = 3310
 
 
 @dataclass(frozen=True)
-class Others:
+class OtherParts:
     """Where the other parts are."""
 
     bridge: IPv4Address
@@ -44,23 +44,23 @@ class Others:
     microsoft_update: IPv4Address
 
 
-def lab_part(name: str, address: IPv4Address, others: Others | None) -> int:
+def lab_part(name: str, address: IPv4Address, others: OtherParts | None) -> int:
     """Run it until it is told to end; the exit status."""
     try:
-        with told_to_end(), _part(name, address, others) as what:
+        with end_on_signals(), _part(name, address, others) as what:
             print(f"ibcm-bridge lab: {what}", file=sys.stderr, flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
         return 0
     except (LabError, OSError) as error:
-        why = in_one_sentence(error, place(), NAME_ANOTHER)
+        why = in_one_sentence(error, runtime_parent(), OTHER_FOLDER)
         print(f"ibcm-bridge lab: {why}", file=sys.stderr)
         return 1
     return 0
 
 
 @contextmanager
-def _part(name: str, address: IPv4Address, others: Others | None) -> Iterator[str]:
+def _part(name: str, address: IPv4Address, others: OtherParts | None) -> Iterator[str]:
     here = Namespace(address=str(address))
     if not here.own:
         raise LabError("a part listens in a container of its own; on one machine: lab up")
@@ -79,7 +79,7 @@ def _part(name: str, address: IPv4Address, others: Others | None) -> Iterator[st
 
 
 @contextmanager
-def _site_systems(here: Namespace, others: Others) -> Iterator[str]:
+def _site_systems(here: Namespace, others: OtherParts) -> Iterator[str]:
     pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
     clients = credentials(pki)
     with Runtime(runtime_folder()) as runtime:
@@ -88,13 +88,13 @@ def _site_systems(here: Namespace, others: Others) -> Iterator[str]:
             pki.write(runtime.files / "pki")
             write_more(pki, runtime.files / "pki")
             Files(runtime.files).write(clients)
-            where = Listen(others.bridge, PUBLISHED)
+            listen = Listen(others.bridge, PUBLISHED_PORTS)
             update = (str(others.microsoft_update), PORT)
-            lab = RunningLab.at(Places(where.addresses, site.addresses, update), pki)
+            lab = RunningLab.at(Places(listen.addresses, site.addresses, update), pki)
             runtime.write(lab.written(runtime.files))
             policy = leading_to(demo_policy((str(others.engine), ENGINE_PORT)), site)
             # The last to be there: whoever waits for it finds the rest.
             new = runtime.files / "bridge.yaml.new"
-            new.write_text(listening(policy, where), "utf-8")
+            new.write_text(listening(policy, listen), "utf-8")
             new.rename(runtime.files / "bridge.yaml")
             yield str(runtime.files)

@@ -1,13 +1,13 @@
-"""What a lab says of itself: names and addresses, where certificates lie, lines to paste."""
+"""A lab in short: names and addresses, where certificates lie, command lines to paste."""
 
 from __future__ import annotations
 
 from typing import TypedDict
 
 from ibcm_bridge.lab.cases.case import BRIDGE, MP_TUNNEL, Client
-from ibcm_bridge.lab.namespaces import NO_WALLS, Namespaces
+from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
 from ibcm_bridge.lab.page.prepared import Files, Preparing
-from ibcm_bridge.lab.perimeter import walls
+from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.policy.addresses import shown
@@ -20,7 +20,7 @@ from ibcm_bridge.policy.publications import (
 from ibcm_bridge.policy_file import load_policy
 
 
-class Name(TypedDict):
+class PublishedName(TypedDict):
     """Something published."""
 
     name: str
@@ -29,37 +29,37 @@ class Name(TypedDict):
     roles: list[str]
 
 
-class Line(TypedDict):
+class CommandLine(TypedDict):
     """A command, and what it shows."""
 
     what: str
     line: str
 
 
-class About(TypedDict):
+class LabSummary(TypedDict):
     """All of it; JSON as it is."""
 
-    names: list[Name]
+    names: list[PublishedName]
     files: dict[str, str]
-    curl: list[Line]
+    curl: list[CommandLine]
     site_systems: dict[str, str]
 
 
 _AGENT = (("User-Agent", "SMS CCM 5.0"),)
-_LIST = Request("GET", "/SMS_MP/.sms_aut?MPLIST", _AGENT)
+_MP_LIST = Request("GET", "/SMS_MP/.sms_aut?MPLIST", _AGENT)
 _DELETE = Request("DELETE", "/SMS_MP/", _AGENT)
 
-_LINES = (
-    ("What a client may ask, through the bridge: 200.", _LIST, BRIDGE),
+_REQUESTS = (
+    ("What a client may ask, through the bridge: 200.", _MP_LIST, BRIDGE),
     ("A verb that is not on Microsoft's list, through the bridge: 405.", _DELETE, BRIDGE),
     ("The same through the tunnel: the site system answers.", _DELETE, MP_TUNNEL),
 )
 
 
-def about(perimeter: Perimeter, files: Files, preparing: Preparing) -> About:
+def lab_summary(perimeter: Perimeter, files: Files, preparing: Preparing) -> LabSummary:
     """Of a lab that is up."""
     publications = load_policy(perimeter.bridge.policy_file).publications()
-    return About(
+    return LabSummary(
         names=[_name(publication, shown(at)) for at, publication in publications],
         files={
             "root certificate": str(files.root),
@@ -68,26 +68,29 @@ def about(perimeter: Perimeter, files: Files, preparing: Preparing) -> About:
             "audit": str(perimeter.bridge.audit_file),
         },
         curl=[
-            Line(what=what, line=preparing.line("about", Client.COMPUTER, request, way))
-            for what, request, way in _LINES
+            CommandLine(what=what, line=preparing.line("about", Client.COMPUTER, request, way))
+            for what, request, way in _REQUESTS
         ]
-        + [Line(what=what, line=line) for what, line in _walls(perimeter.namespaces)],
+        + [
+            CommandLine(what=what, line=line)
+            for what, line in _firewall_commands(perimeter.namespaces)
+        ],
         site_systems={role: shown(to) for role, to in perimeter.site.addresses.items()},
     )
 
 
-def _walls(namespaces: Namespaces) -> tuple[tuple[str, str], ...]:
-    return () if namespaces == NO_WALLS else walls.LINES
+def _firewall_commands(namespaces: Namespaces) -> tuple[tuple[str, str], ...]:
+    return () if namespaces == NO_NAMESPACES else firewall.COMMANDS
 
 
-def _name(publication: Publication | PlaintextPublication, at: str) -> Name:
+def _name(publication: Publication | PlaintextPublication, at: str) -> PublishedName:
     if isinstance(publication, TunnelPublication):
         roles = list(publication.roles)  # as its operator says
     else:
         directories = publication.directories.values()
         roles = list(dict.fromkeys(role.profile.name for role in directories))
     mode = _MODES[type(publication)]
-    return Name(name=publication.name, mode=mode, address=at, roles=roles)
+    return PublishedName(name=publication.name, mode=mode, address=at, roles=roles)
 
 
 _MODES = {BridgePublication: "bridge", TunnelPublication: "tunnel", PlaintextPublication: "HTTP"}

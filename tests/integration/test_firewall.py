@@ -26,7 +26,7 @@ from ibcm_bridge.lab.cases.case import Case
 from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import Namespace
-from ibcm_bridge.lab.perimeter import walls
+from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
@@ -44,11 +44,13 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def no_walls() -> Iterator[None]:
+def no_namespaces() -> Iterator[None]:
     """None before, and none afterwards, whatever a test leaves."""
-    assert walls.taken() == [], "somebody else's, or of a run that was killed: ip netns del NAME"
+    assert firewall.existing() == [], (
+        "somebody else's, or of a run that was killed: ip netns del NAME"
+    )
     yield
-    walls.remove()
+    firewall.remove()
 
 
 def there() -> set[str]:
@@ -56,7 +58,7 @@ def there() -> set[str]:
     listed = subprocess.run(["ip", "-j", "netns"], capture_output=True, text=True, check=True)
     names = {one["name"] for one in json.loads(listed.stdout or "[]")}
     links = subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True)
-    return (names | {one["ifname"] for one in json.loads(links.stdout)}) & set(walls.NAMES)
+    return (names | {one["ifname"] for one in json.loads(links.stdout)}) & set(firewall.NAMES)
 
 
 # As a process
@@ -81,7 +83,7 @@ class Up:
 
 
 @pytest.fixture
-def lab(no_walls: None) -> Iterator[Up]:
+def lab(no_namespaces: None) -> Iterator[Up]:
     process = subprocess.Popen(
         [sys.executable, "-m", "ibcm_bridge", "lab", "up", "--netns", "--json"],
         stdout=subprocess.PIPE,
@@ -110,7 +112,7 @@ def curl(namespace: str, where: str) -> subprocess.CompletedProcess[str]:
 
 @AS_ROOT
 def test_what_is_published_is_reached_and_nothing_else(lab: Up) -> None:
-    assert set(walls.NAMES) == there()
+    assert set(firewall.NAMES) == there()
     assert "HTTP/1.1 200 OK" in shell(lab.line("What a client may ask")).stdout
     assert "HTTP/1.1 405 " in shell(lab.line("not on Microsoft's list")).stdout
     assert "HTTP/1.1 200 OK" in shell(lab.line("through the tunnel")).stdout
@@ -128,7 +130,7 @@ def test_what_is_published_is_reached_and_nothing_else(lab: Up) -> None:
 
 
 @AS_ROOT
-def test_it_is_the_walls_that_keep_the_internet_out(lab: Up) -> None:
+def test_it_is_the_firewall_that_keeps_the_internet_out(lab: Up) -> None:
     """Without their rules the same packets arrive: so the test above can fail."""
     other = "198.51.100.2:9999"
     server = subprocess.Popen(
@@ -145,7 +147,7 @@ def test_it_is_the_walls_that_keep_the_internet_out(lab: Up) -> None:
         assert curl("internet", MANAGEMENT_POINT).returncode == CANNOT_CONNECT
         # What is no site system is not for the perimeter either.
         assert shell(f"ip netns exec perimeter curl -sS http://{other}/").returncode
-        assert shell("ip netns exec perimeter nft delete table inet walls").returncode == 0
+        assert shell("ip netns exec perimeter nft delete table inet perimeter").returncode == 0
         assert "HTTP/1.1 403 " in curl("internet", MANAGEMENT_POINT).stdout
         assert shell(f"ip netns exec perimeter curl -sS http://{other}/").returncode == 0
     finally:
@@ -168,7 +170,7 @@ def test_after_a_crash_down_removes_them(
 ) -> None:
     lab.process.kill()
     lab.process.communicate()
-    assert there() == set(walls.NAMES)
+    assert there() == set(firewall.NAMES)
     assert main(["lab", "down"]) == 0
     assert "removed what one that had crashed left behind" in capsys.readouterr().out
     assert there() == set()
@@ -176,7 +178,7 @@ def test_after_a_crash_down_removes_them(
 
 
 @AS_ROOT
-@pytest.mark.usefixtures("no_walls")
+@pytest.mark.usefixtures("no_namespaces")
 def test_somebody_elses_namespace_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
     subprocess.run(["ip", "netns", "add", "intranet"], check=True)
     assert main(["lab", "up", "--netns", "--no-browser"]) == 1
@@ -184,30 +186,30 @@ def test_somebody_elses_namespace_is_left_alone(capsys: pytest.CaptureFixture[st
     assert "a network namespace named intranet is there already" in said
     assert "ip netns del intranet" in said
     assert len(said.splitlines()) == 1
-    assert walls.taken() == ["intranet"]
+    assert firewall.existing() == ["intranet"]
 
 
 @AS_ROOT
-@pytest.mark.usefixtures("no_walls")
+@pytest.mark.usefixtures("no_namespaces")
 def test_nor_is_one_removed_that_came_in_between(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Somebody makes one after the lab has looked."""
     looked: list[list[str]] = [[]]
-    taken = walls.taken
-    monkeypatch.setattr(walls, "taken", lambda: looked.pop() if looked else taken())
+    existing = firewall.existing
+    monkeypatch.setattr(firewall, "existing", lambda: looked.pop() if looked else existing())
     subprocess.run(["ip", "netns", "add", "perimeter"], check=True)
     assert main(["lab", "up", "--netns", "--no-browser"]) == 1
     assert "cannot be made here (ip netns add perimeter" in capsys.readouterr().err
-    assert taken() == ["perimeter"]
+    assert existing() == ["perimeter"]
 
 
 @AS_ROOT
-@pytest.mark.usefixtures("no_walls")
+@pytest.mark.usefixtures("no_namespaces")
 def test_what_fails_half_way_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(walls, "RULES", "no rules at all")
+    monkeypatch.setattr(firewall, "RULES", "no rules at all")
     assert main(["lab", "up", "--netns", "--no-browser"]) == 1
     said = capsys.readouterr().err
     assert "network namespaces cannot be made here" in said
@@ -221,15 +223,15 @@ def test_what_fails_half_way_leaves_nothing(
 
 @pytest.fixture(scope="module")
 def perimeter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Perimeter]:
-    assert walls.taken() == []
+    assert firewall.existing() == []
     try:
-        walls.build()
-        listen = Listen(Listen.read(walls.OUTER).address, walls.PUBLISHED)
-        directory = tmp_path_factory.mktemp("walls")
-        with Perimeter(directory, listen=listen, namespaces=walls.NAMESPACES) as perimeter:
+        firewall.build()
+        listen = Listen(Listen.read(firewall.INTERNET_SIDE).address, firewall.PUBLISHED_PORTS)
+        directory = tmp_path_factory.mktemp("firewall")
+        with Perimeter(directory, listen=listen, namespaces=firewall.NAMESPACES) as perimeter:
             yield perimeter
     finally:
-        walls.remove()
+        firewall.remove()
 
 
 @AS_ROOT
@@ -260,26 +262,26 @@ def test_who_was_inside_is_back_whatever_happened(perimeter: Perimeter) -> None:
 def test_what_is_missing_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
-    assert walls.why_not() == (
+    assert firewall.refusal() == (
         "--netns needs root: sudo ibcm-bridge lab up --netns, or leave it out"
     )
     monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
     for tool, package in (("ip", "iproute2"), ("nft", "nftables")):
         monkeypatch.setattr(shutil, "which", lambda name, no=tool: None if name == no else name)
-        assert walls.why_not() == f"--netns needs {tool}: install {package}, or leave it out"
+        assert firewall.refusal() == f"--netns needs {tool}: install {package}, or leave it out"
     monkeypatch.setattr(shutil, "which", lambda name: name)
-    assert walls.why_not() == ""
+    assert firewall.refusal() == ""
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert walls.why_not() == "--netns needs Linux; leave it out"
+    assert firewall.refusal() == "--netns needs Linux; leave it out"
 
 
 def test_without_rights_the_command_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def why_not() -> str:
+    def refusal() -> str:
         return "--netns needs root"
 
-    monkeypatch.setattr(walls, "why_not", why_not)
+    monkeypatch.setattr(firewall, "refusal", refusal)
     assert main(["lab", "up", "--netns"]) == 1
     assert capsys.readouterr().err == "ibcm-bridge lab: --netns needs root\n"
 
@@ -291,4 +293,4 @@ def test_it_is_not_for_those_who_listen_elsewhere(capsys: pytest.CaptureFixture[
 
 def test_a_command_that_fails_is_named() -> None:
     with pytest.raises(LabError, match=r"cannot be made here \(.*--no-such-thing: .*leave out"):
-        walls._run((sys.executable, "--no-such-thing"))
+        firewall._run((sys.executable, "--no-such-thing"))

@@ -21,10 +21,10 @@ from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import Namespace, Namespaces
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
-PUBLISHED = (443, 8531, 80)
+PUBLISHED_PORTS = (443, 8531, 80)
 """The ports of the bridge, in the order of `running.Listen.ports`."""
 
-OUTER = "192.0.2.1"
+INTERNET_SIDE = "192.0.2.1"
 """The perimeter's address on the Internet's side."""
 
 NAMESPACES = Namespaces(
@@ -35,12 +35,12 @@ NAMESPACES = Namespaces(
 NAMES = tuple(one.name for one in NAMESPACES)
 
 RULES = dedent(f"""\
-    table inet walls {{
+    table inet perimeter {{
         chain input {{
             type filter hook input priority filter; policy drop;
             iif lo accept
             ct state established,related accept
-            iifname internet tcp dport {{ {", ".join(map(str, PUBLISHED))} }} accept
+            iifname internet tcp dport {{ {", ".join(map(str, PUBLISHED_PORTS))} }} accept
             reject with icmpx admin-prohibited
         }}
         chain forward {{
@@ -62,7 +62,7 @@ tcp dport {{ {", ".join(str(one.port) for one in STAND_INS.values())} }} accept
 
 _MANAGEMENT_POINT = f"{NAMESPACES.intranet.address}:{STAND_INS['management-point'].port}"
 
-LINES = (
+COMMANDS = (
     (
         "Past the perimeter: nobody on the Internet reaches the management point.",
         f"ip netns exec internet curl -sS --max-time 5 -k https://{_MANAGEMENT_POINT}/",
@@ -76,8 +76,8 @@ LINES = (
 """What to try, and what it shows; commands to paste."""
 
 
-def why_not() -> str:
-    """Why there can be no walls here, and what to do; empty where there can."""
+def refusal() -> str:
+    """Why there can be no namespaces here, and what to do; empty where there can."""
     if sys.platform != "linux":
         return "--netns needs Linux; leave it out"
     if os.geteuid() != 0:
@@ -88,7 +88,7 @@ def why_not() -> str:
     return ""
 
 
-def taken() -> list[str]:
+def existing() -> list[str]:
     """Names that namespaces have which are there already."""
     return [name for name in NAMES if Path("/run/netns", name).exists()]
 
@@ -109,23 +109,23 @@ def build(note: Callable[[list[str]], None] = lambda _: None) -> None:
             raise
         made.append(name)
     for one in NAMESPACES:
-        _in(one.name, "ip", "link", "set", "lo", "up")
-        _set(one, "net/ipv6/conf/all/disable_ipv6", "1")
+        _run_in(one.name, "ip", "link", "set", "lo", "up")
+        _set_sysctl(one, "net/ipv6/conf/all/disable_ipv6", "1")
     internet, perimeter, intranet = NAMESPACES
-    _cable(internet, OUTER)
-    _cable(intranet, perimeter.address)
-    _set(perimeter, "net/ipv4/ip_forward", "1")
-    _in(perimeter.name, "nft", "-f", "-", text=RULES)
+    _link(internet, INTERNET_SIDE)
+    _link(intranet, perimeter.address)
+    _set_sysctl(perimeter, "net/ipv4/ip_forward", "1")
+    _run_in(perimeter.name, "nft", "-f", "-", text=RULES)
 
 
 def remove(names: Iterable[str] = NAMES) -> None:
     """Remove those that are there; what was inside goes with them, once no process is left."""
     for name in names:
-        if name in taken():
+        if name in existing():
             _ip("netns", "del", name)
 
 
-def _cable(side: Namespace, perimeter: str) -> None:
+def _link(side: Namespace, perimeter: str) -> None:
     """Between one side and the perimeter, which has this address on it.
 
     Each end is called by where it leads.
@@ -134,12 +134,12 @@ def _cable(side: Namespace, perimeter: str) -> None:
     other_end = ("peer", "name", side.name, "netns", middle)
     _ip("link", "add", middle, "netns", side.name, "type", "veth", *other_end)
     for where, end, address in ((side.name, middle, side.address), (middle, side.name, perimeter)):
-        _in(where, "ip", "address", "add", f"{address}/24", "dev", end)
-        _in(where, "ip", "link", "set", end, "up")
-    _in(side.name, "ip", "route", "add", "default", "via", perimeter)
+        _run_in(where, "ip", "address", "add", f"{address}/24", "dev", end)
+        _run_in(where, "ip", "link", "set", end, "up")
+    _run_in(side.name, "ip", "route", "add", "default", "via", perimeter)
 
 
-def _set(namespace: Namespace, key: str, value: str) -> None:
+def _set_sysctl(namespace: Namespace, key: str, value: str) -> None:
     """sysctl(8), which not every system has."""
     with namespace.inside():
         Path("/proc/sys", key).write_text(value, "ascii")
@@ -149,7 +149,7 @@ def _ip(*arguments: str) -> None:
     _run(("ip", *arguments))
 
 
-def _in(name: str, *command: str, text: str = "") -> None:
+def _run_in(name: str, *command: str, text: str = "") -> None:
     _run(("ip", "netns", "exec", name, *command), text)
 
 
