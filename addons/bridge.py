@@ -1,34 +1,19 @@
-"""The composition root: everything that one policy needs, put together."""
+"""The composition root: what is open for as long as the bridge runs, and the current generation."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
 
-from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layer import Layer
-from OpenSSL import SSL
-
 from ibcm_bridge.addons.audit.trail import AuditTrail
 from ibcm_bridge.addons.connections import Connections
-from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
-from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import Watcher
-from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
-from ibcm_bridge.addons.hooks.client_authentication import ClientAuthentication
-from ibcm_bridge.addons.hooks.client_identity import ClientIdentity
+from ibcm_bridge.addons.generation import Generation, Lasting
 from ibcm_bridge.addons.hooks.ends import Ends
-from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
-from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
-from ibcm_bridge.addons.hooks.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
-from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
-from ibcm_bridge.addons.renewal.revocation_renewal import LOOK_SECONDS, RevocationRenewal
-from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
-from ibcm_bridge.addons.server import hook_dispatch
+from ibcm_bridge.addons.renewal.revocation_renewal import LOOK_SECONDS
 from ibcm_bridge.addons.tls.current_trust import Clock, utc_now
-from ibcm_bridge.inspection.engines import CompiledRules
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.request.memory_budget import Budget
@@ -37,7 +22,7 @@ from ibcm_bridge.storage.upload_spool import SpoolError
 
 
 class Bridge:
-    """Everything one policy needs: the `Runtime` of `listener`."""
+    """The `Runtime` of the listeners."""
 
     def __init__(
         self,
@@ -47,73 +32,35 @@ class Bridge:
         clock: Clock = utc_now,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
-        """Build contexts, rules and the audit file; StartError or RuleError otherwise.
+        """Open what lasts and build the first generation; StartError or RuleError otherwise.
 
         `watching` are addons that look on: they are given what the audit has recorded, and their
         hooks are called after ours, guarded like ours, with mitmproxy's flows. What they change in
         a flow is not sent.
         """
-        self.policy = policy
         limits = policy.limits
         self.connections = Connections(limits.connections, Budget(limits.buffered_bytes))
-        self.listeners = dict(enumerate(policy.listeners))
-        published = [publication for _, publication in policy.bridged()]
-        try:
-            client_leg = ClientAuthentication(self.connections, published, clock)
-            site_system_leg = SiteSystemAuthentication(self.connections, published, clock)
-        except SSL.Error as error:
-            reasons = "; ".join(reason for *_, reason in error.args[0]) if error.args else ""
-            raise StartError(f"OpenSSL does not take a certificate or key: {reasons}") from error
-        # Read once: the workers look for exactly what the bridge looks for.
-        setup = engine_setup(policy)
-        self.workers = InspectionWorkers(setup, limits.inspection_workers)
-        self._inspection = BodyInspection(setup.make(), self.workers.look)
-        self.rules = RulesRenewal(policy, setup, self._renew_rules, look_seconds)
-        self.held = [*client_leg.held, *site_system_leg.held]
-        """The trusts of all legs, each with the key of the policy file it is for."""
-        self.renewal = RevocationRenewal(self.held, look_seconds)
-        try:
-            self._registry = Registry(policy.messages.bindings_file)
-        except RegistryError as error:
-            raise StartError(str(error)) from error
         with contextlib.ExitStack() as opened:
-            opened.callback(self._registry.close)
-            self._uploads = _upload_spool(policy)
-            opened.callback(self._uploads.close)
-            self._audit = _audit_trail(policy)
-            opened.pop_all()
-        self.hooks = hook_dispatch.Hooks(
-            [
-                self._audit,
-                Ends(self.connections, [self._audit, *watching]),
-                client_leg,
-                RequestAuthorization(policy.never),
-                # Between the two: what is inspected is what is kept.
-                self._uploads,
-                self._inspection,
-                # Before what learns from an answer: only one that may pass is learnt from.
-                ReplyInspection(policy.messages),
-                ClientIdentity(self._registry, policy.messages, clock),
-                site_system_leg,
-                *watching,
-            ]
-        )
-
-    def _renew_rules(self, setup: EngineSetup, compiled: CompiledRules) -> None:
-        engines = setup.make(compiled)
-        self.workers.renew(setup)
-        self._inspection.engines = engines
-
-    def front_door(self, context: Context) -> Layer:
-        """The first layer of a connection."""
-        record = self.connections.of(context.client)
-        return FrontDoorLayer(context, record, self.policy.limits)
+            registry = opened.enter_context(contextlib.closing(_registry(policy)))
+            uploads = opened.enter_context(contextlib.closing(_upload_spool(policy)))
+            audit = opened.enter_context(contextlib.closing(_audit_trail(policy)))
+            ends = Ends(self.connections, [audit, *watching])
+            self.lasting = Lasting(
+                self.connections, audit, ends, uploads, registry, watching, clock, look_seconds
+            )
+            self.generation = Generation(policy, self.lasting)
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
-        """Close the audit, and what client GUIDs are bound to."""
-        self._audit.close()
-        self._uploads.close()
-        self._registry.close()
+        """Close the audit, the spool, and what client GUIDs are bound to."""
+        self._opened.close()
+
+
+def _registry(policy: Policy) -> Registry:
+    try:
+        return Registry(policy.messages.bindings_file)
+    except RegistryError as error:
+        raise StartError(str(error)) from error
 
 
 def _upload_spool(policy: Policy) -> UploadSpool:

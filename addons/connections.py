@@ -10,8 +10,9 @@ import h11
 from mitmproxy import connection
 from mitmproxy.http import HTTPFlow
 
+from ibcm_bridge.addons.tls.published_legs import PublishedLegs
 from ibcm_bridge.authentication.certificate import CertificateFacts
-from ibcm_bridge.authentication.client import Client
+from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.response import InspectedReply
 from ibcm_bridge.messages.ccm_reply import CcmReply
@@ -56,6 +57,10 @@ class ConnectionRecord:
     """Whether a TLS session was resumed."""
     notes: tuple[str, ...] = ()
     """What the audit should say of how the certificate was accepted."""
+    legs: PublishedLegs | None = None
+    """TLS of its publication, as the policy had it that the connection began under."""
+    accepted: AuthenticatedClient | None = None
+    """Whom its certificate names; `authenticated` once the handshake is finished."""
     authenticated: Client | None = None
     """Whom `authentication` has let in; by its certificate or, where none is needed, without."""
     may_dial: Address | None = None

@@ -55,7 +55,7 @@ class BridgeMaster(Master):
         self.options.update(
             mode=[
                 f"{listener.BridgeMode.type_name}:{index}@{_listen_spec(one.address)}"
-                for index, one in bridge.listeners.items()
+                for index, one in bridge.generation.listeners.items()
             ],
             connection_strategy="lazy",
             http2=False,
@@ -95,9 +95,9 @@ async def serve(
     with contextlib.closing(bridge):
         master = BridgeMaster(bridge)
         serving = asyncio.create_task(master.run())
-        renewing = [asyncio.create_task(one.run()) for one in (bridge.renewal, bridge.rules)]
+        renewing = [asyncio.create_task(one.run()) for one in bridge.generation.renewals]
         try:
-            await _until_listening(master, serving, len(bridge.listeners))
+            await _until_listening(master, serving, len(bridge.generation.listeners))
             # What has been built lives as long as the process: collections need not look at it.
             gc.freeze()
             ready(master.addresses())
@@ -108,7 +108,7 @@ async def serve(
         finally:
             for task in renewing:
                 await stopped(task)
-            await bridge.workers.stop()
+            await bridge.generation.workers.stop()
             master.shutdown()  # type: ignore[no-untyped-call]
             await serving
 
@@ -140,7 +140,7 @@ async def _drain(master: BridgeMaster) -> None:
     while _under_way(master) and loop.time() < deadline:
         await asyncio.sleep(0.05)
     # Who still waits for an inspection is refused, rather than left without an answer.
-    await master.runtime.workers.stop()
+    await master.runtime.generation.workers.stop()
     for handler in list(master.servers.connections.values()):
         for io in list(handler.transports.values()):
             if io.handler is not None:

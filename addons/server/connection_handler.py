@@ -45,15 +45,24 @@ logger = logging.getLogger(__name__)
 MUST_PASS_ON = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
-class Runtime(Protocol):
-    """What a connection needs from whoever runs the bridge."""
+class Generation(Protocol):
+    """What a connection needs of the policy that it began under, to its end."""
 
     hooks: Hooks
-    connections: Connections
     listeners: Mapping[int, Listener | PlaintextListener]
 
     def front_door(self, context: Context) -> Layer:
-        """The first layer of a new connection."""
+        """The first layer of a connection."""
+
+
+class Runtime(Protocol):
+    """What a new connection needs from whoever runs the bridge."""
+
+    connections: Connections
+
+    @property
+    def generation(self) -> Generation:
+        """Of connections that begin now."""
 
 
 def log_defect(where: str, error: BaseException) -> None:
@@ -108,6 +117,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)  # type: ignore[no-untyped-call]
+        self.generation = current_runtime().generation
         self._queue: collections.deque[events.Event] = collections.deque()
         self._busy = False
         self._ended = False
@@ -125,7 +135,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Call the hook's functions, guarded. Used by mitmproxy for connection hooks."""
         data = _data(hook)
-        for function in current_runtime().hooks.of(hook.name):
+        for function in self.generation.hooks.of(hook.name):
             try:
                 waiting = function(data)
                 if waiting is not None:
@@ -193,7 +203,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
 
     def _start_hook(self, hook: commands.StartHook) -> None:
         data = _data(hook)
-        functions = current_runtime().hooks.of(hook.name)
+        functions = self.generation.hooks.of(hook.name)
         for index, function in enumerate(functions):
             try:
                 waiting = function(data)
@@ -254,7 +264,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
     def _tell_defect(self, where: str, error: BaseException) -> None:
         """Never raises but for an interrupt: it is the last thing that can be done."""
         defect = Defect(self.client, where, type(error).__name__)
-        for function in current_runtime().hooks.of(DefectHook.name):
+        for function in self.generation.hooks.of(DefectHook.name):
             try:
                 function(defect)
             except MUST_PASS_ON:

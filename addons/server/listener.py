@@ -49,8 +49,8 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
     """Accepts connections for one listener."""
 
     def make_top_layer(self, context: Context) -> Layer:
-        """The front door owns the connection from its first byte."""
-        return current_runtime().front_door(context)
+        """Not asked: the generation of a connection makes its first layer."""
+        raise NotImplementedError
 
     async def listen(self, host: str, port: int) -> list[Any]:
         """As mitmproxy's, with a larger backlog and without UDP."""
@@ -77,16 +77,16 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
     async def _serve(self, reader: Any, writer: Any) -> None:
         runtime = current_runtime()
         handler = BridgeConnectionHandler(ctx.master, reader, writer, ctx.options, self.mode)
-        client = handler.client
+        client, generation = handler.client, handler.generation
         full = runtime.connections.full
-        record = runtime.connections.open(client, runtime.listeners[int(self.mode.data)])
+        record = runtime.connections.open(client, generation.listeners[int(self.mode.data)])
         try:
             if full:
                 await handler.handle_hook(TurnedAwayHook(record))
                 if isinstance(record.listener, Listener):
                     writer.write(alert_record("internal_error"))
                 return
-            handler.layer = self.make_top_layer(handler.layer.context)
+            handler.layer = generation.front_door(handler.layer.context)
             with self.manager.register_connection(client.id, handler):
                 await handler.handle_client()
         except BaseException as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from OpenSSL import SSL
 
@@ -12,9 +12,9 @@ from ibcm_bridge.addons.tls.alerts import ALERTS
 from ibcm_bridge.addons.tls.context import ffi, leg_context, lib
 from ibcm_bridge.addons.tls.site_system_leg import VERSIONS
 from ibcm_bridge.addons.tls.verify_callback import ALERT_ERRORS, Judge, Note, Terms, verify_with
+from ibcm_bridge.authentication.client import may_be_anonymous
 from ibcm_bridge.decisions import rules
-from ibcm_bridge.policy.publications import TlsVersion
-from ibcm_bridge.policy.trust import Credential, Trust
+from ibcm_bridge.policy.publications import BridgePublication
 
 Alerted = Callable[[SSL.Connection, str], None]
 """Called with the name of an alert that was sent (RFC 8446 §6, as in `refusals`)."""
@@ -26,28 +26,27 @@ each time, so this bounds only how long OpenSSL keeps it."""
 _TERMS = Terms(rules.CLIENTS_TRUST, rules.CLIENTS, ALERT_ERRORS)
 
 
-def client_leg_context(
-    credential: Credential,
-    asked: Trust | None,
-    judge: Judge,
-    note: Note,
-    alerted: Alerted,
-    *,
-    required: bool = True,
-    send_ca_names: bool = False,
-    highest: TlsVersion = TlsVersion.TLS_1_3,
-) -> SSL.Context:
+class Callbacks(NamedTuple):
+    """What a context of a client leg calls, each with the connection that it is about."""
+
+    judge: Judge
+    note: Note
+    alerted: Alerted
+
+
+def client_leg_context(publication: BridgePublication, callbacks: Callbacks) -> SSL.Context:
     """A server-side context that demands and verifies a client certificate (BRIDGE-TERMINATE).
 
-    `asked` None: no CertificateRequest is sent. Not `required`: a client may answer it with none.
-    TLS 1.2 and up to `highest`, HTTP/1.1 only (HTTP-1.1).
+    Where the publication has no trust for clients, no CertificateRequest is sent; where clients
+    may be anonymous, they may answer it with none. TLS 1.2 and higher, HTTP/1.1 only (HTTP-1.1).
 
     Sessions are resumed from OpenSSL's own cache, which lives in this context and holds at most
     20,480: another publication has another context, and another process another cache. Tickets
     would hold the client's certificate outside the process, and could not be taken back.
     """
-    context = leg_context(SSL.TLS_SERVER_METHOD, credential, asked)
-    context.set_max_proto_version(VERSIONS[highest])
+    asked = publication.client_trust
+    context = leg_context(SSL.TLS_SERVER_METHOD, publication.credential, asked)
+    context.set_max_proto_version(VERSIONS[publication.highest_client_tls])
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
     context.set_timeout(SESSION_SECONDS)
     # Needed where certificates are asked for (SSL_CTX_set_session_id_context(3)); random, so that
@@ -57,12 +56,13 @@ def client_leg_context(
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
     _select_http_1_1(context)
     if asked is not None:
-        if send_ca_names:
+        if publication.send_ca_names:
             for authority in (*asked.intermediates, *asked.anchors):
                 context.add_client_ca(authority)
-        mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
-        verify_with(context, mode, judge, note, _TERMS)
-    _report_alerts(context, alerted)
+        required = 0 if may_be_anonymous(publication) else SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+        mode = SSL.VERIFY_PEER | required
+        verify_with(context, mode, callbacks.judge, callbacks.note, _TERMS)
+    _report_alerts(context, callbacks.alerted)
     return context
 
 

@@ -167,18 +167,20 @@ class Running:
         assert not self._thread.is_alive(), "the bridge does not stop"
         assert not self.bridge.connections._records, "connections are left"
         assert self.bridge.connections.budget.held == 0, "what was held is not returned"
-        assert self.bridge.workers.under_way == 0, "somebody still waits for an inspection"
+        assert self.bridge.generation.workers.under_way == 0, (
+            "somebody still waits for an inspection"
+        )
         assert not self.unhandled, "an exception came up where nobody took it"
 
     def hook(self, name: str, index: int, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Replace one function of a hook; the one that was there."""
-        functions = self.bridge.hooks._by_name[name]
+        functions = self.bridge.generation.hooks._by_name[name]
         before, functions[index] = functions[index], function
         return before
 
     def add_hook(self, name: str, function: Callable[[Any], Any], *, first: bool = False) -> None:
         """Have one more function called for a hook."""
-        self.bridge.hooks._by_name[name].insert(0 if first else 1_000, function)
+        self.bridge.generation.hooks._by_name[name].insert(0 if first else 1_000, function)
 
     def client(
         self, name: str = BRIDGED, credential: Credential | None = None, **options: Any

@@ -410,7 +410,7 @@ def test_a_connection_can_be_found_by_its_ssl_and_keeps_its_context() -> None:
 def test_a_callback_of_ours_lives_as_long_as_its_context(lab: Lab) -> None:
     publication = bridged_publication(lab.policy)
     context = client_leg.client_leg_context(
-        publication.credential, publication.client_trust, *[lambda *_: None] * 3
+        publication, client_leg.Callbacks(*[lambda *_: None] * 3)
     )
     assert context._ibcm_bridge_verify is not None  # type: ignore[attr-defined]
     assert context._verify_helper is None, "pyOpenSSL's own would replace ours"

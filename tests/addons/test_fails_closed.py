@@ -25,8 +25,8 @@ from mitmproxy.hooks import all_hooks
 from mitmproxy.proxy import commands
 
 from ibcm_bridge.addons import connections
-from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.events import Defect
+from ibcm_bridge.addons.generation import Generation
 from ibcm_bridge.addons.hooks import client_authentication, response_inspection
 from ibcm_bridge.addons.layers import exchange, forwarding, front_door, site_system_leg, tunnel
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
@@ -203,13 +203,13 @@ def assert_refused(outcome: Outcome) -> None:
 
 def test_every_hook_that_has_a_function_is_in_the_table(running: Running) -> None:
     found: dict[str, list[str]] = {}
-    for name, functions in running.bridge.hooks._by_name.items():
+    for name, functions in running.bridge.generation.hooks._by_name.items():
         found[name] = [type(one.__self__).__name__ for one in functions]  # type: ignore[attr-defined]
     assert found == CALLED | {"defect": TOLD_OF_DEFECTS}
     # A function whose name is no hook's is never called: a slip there would open a gate.
     addons = {
         type(one.__self__)
-        for functions in running.bridge.hooks._by_name.values()
+        for functions in running.bridge.generation.hooks._by_name.values()
         for one in functions
     }  # type: ignore[attr-defined]
     public = {name for addon in addons for name in vars(addon) if not name.startswith("_")}
@@ -224,7 +224,7 @@ def test_every_hook_that_has_a_function_is_in_the_table(running: Running) -> Non
 def test_a_hook_that_fails_lets_nothing_pass(
     running: Running, name: str, index: int, way: str
 ) -> None:
-    before = list(running.bridge.hooks.of(name))
+    before = list(running.bridge.generation.hooks.of(name))
     running.hook(name, index, failing(WAYS[way], before))
     answered = int(name in ("responseheaders", "reply_collected"))
     handshakes = answered + int(name == "tunnel_ended")
@@ -258,7 +258,7 @@ def test_a_hook_that_fails_after_the_others_takes_their_permission_back(
 def test_a_hook_that_has_no_function_yet_fails_closed_too(
     running: Running, name: str, way: str
 ) -> None:
-    functions = running.bridge.hooks._by_name[name]
+    functions = running.bridge.generation.hooks._by_name[name]
     functions.append(failing(WAYS[way], []))
     passed = int(name in ("response", "client_disconnected"))
     with nothing_passes(running, handshakes=passed, requests=passed):
@@ -285,7 +285,7 @@ def test_a_hook_that_also_loses_the_exchange_leaves_nobody_hanging(
 
 
 def test_an_answer_that_nobody_has_decided_on_is_not_passed_on(running: Running) -> None:
-    functions = running.bridge.hooks._by_name["reply_collected"]
+    functions = running.bridge.generation.hooks._by_name["reply_collected"]
     before = functions.copy()
     functions.clear()
     with nothing_passes(running, handshakes=1, requests=1):
@@ -344,7 +344,7 @@ def test_a_panic_in_the_audit_of_a_defect_still_ends_the_connection(running: Run
         running.add_hook("requestheaders", failing(way, []), first=True)
         with nothing_passes(running):
             assert_refused(good(running))
-        running.bridge.hooks._by_name["requestheaders"].pop(0)
+        running.bridge.generation.hooks._by_name["requestheaders"].pop(0)
 
 
 @pytest.mark.parametrize("error", [OSError, Panic])
@@ -360,7 +360,7 @@ def test_a_defect_that_the_audit_cannot_take_is_in_the_log_and_the_next_is_told(
     told: list[Defect] = []
     running.add_hook("defect", told.append)
     running.add_hook("request", failing(WAYS["an exception"], []))
-    monkeypatch.setattr(running.bridge._audit, "_write", full)
+    monkeypatch.setattr(running.bridge.lasting.audit, "_write", full)
     with nothing_passes(running):
         assert_refused(good(running))
     assert "a defect in request could not be written to the audit" in caplog.text
@@ -381,7 +381,7 @@ class Place(NamedTuple):
 
 
 BEFORE_A_DECISION = [
-    Place(Bridge, "front_door"),
+    Place(Generation, "front_door"),
     Place(FrontDoorLayer, "__init__"),
     Place(FrontDoorLayer, "_handle_event"),
     Place(FrontDoorLayer, "_decide"),
@@ -608,9 +608,9 @@ class FullDisk(io.StringIO):
 def disk(request: pytest.FixtureRequest, running: Running) -> Iterator[FullDisk]:
     error = request.param
     disk = FullDisk(error if error is not UnicodeEncodeError else _NotEncodable)
-    before, running.bridge._audit._file = running.bridge._audit._file, disk
+    before, running.bridge.lasting.audit._file = running.bridge.lasting.audit._file, disk
     yield disk
-    running.bridge._audit._file = before
+    running.bridge.lasting.audit._file = before
 
 
 class _NotEncodable(UnicodeEncodeError):
@@ -646,7 +646,7 @@ def test_when_the_audit_cannot_be_written_the_next_request_on_a_warm_connection_
         assert wait_for(disk.getvalue)
         disk.full = True
         assert not isinstance(good(running), Exception)  # its record fails
-        assert wait_for(lambda: running.bridge._audit._failed)
+        assert wait_for(lambda: running.bridge.lasting.audit._failed)
         running.lab.site.clear()
         assert_refused(answer(client, *GOOD))
     assert not running.lab.site.received()
@@ -657,7 +657,7 @@ def test_when_the_audit_cannot_be_written_no_tunnel_is_opened(
 ) -> None:
     disk.full = True
     good(running)
-    assert wait_for(lambda: running.bridge._audit._failed)
+    assert wait_for(lambda: running.bridge.lasting.audit._failed)
     running.lab.site.clear()
     with nothing_passes(running):
         assert not isinstance(tunneled(running), Reply)

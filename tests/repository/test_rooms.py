@@ -42,7 +42,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.tested_mitmproxy": "",
         "addons.tls": "decisions policy authentication",
         "addons.connections": (
-            "decisions messages policy authentication request uploads inspection site_system_leg"
+            "decisions messages policy authentication request uploads inspection site_system_leg "
+            "addons.tls"
         ),
         "addons.events": "decisions addons.connections",
         "addons.layers": (
@@ -59,10 +60,14 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.audit": (
             "decisions policy authentication identity audit addons.connections addons.events"
         ),
+        "addons.generation": (
+            "policy inspection storage addons.errors addons.tls addons.connections "
+            "addons.events addons.layers addons.engines addons.hooks addons.renewal "
+            "addons.server addons.audit"
+        ),
         "addons.bridge": (
-            "policy os_errors request inspection storage addons.errors addons.tls "
-            "addons.connections addons.events addons.layers addons.engines addons.hooks "
-            "addons.renewal addons.server addons.audit"
+            "policy os_errors request storage addons.errors addons.tls addons.connections "
+            "addons.events addons.hooks addons.renewal addons.audit addons.generation"
         ),
         "addons.web": (
             "decisions messages policy os_errors request audit addons.errors "

@@ -120,7 +120,7 @@ def test_where_the_policy_says_so_requests_go_on_and_what_was_lost_is_counted(
     )
     caplog.set_level(logging.WARNING, "ibcm_bridge.addons.audit.trail")
     with Running(lab, policy) as running:
-        trail, full = running.bridge._audit, Disk()
+        trail, full = running.bridge.lasting.audit, Disk()
         full.room = 0
         before, trail._file = trail._file, cast("AuditFile", full)
         for _ in range(3):

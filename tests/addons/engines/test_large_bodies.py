@@ -52,7 +52,7 @@ def status(reply: Reply | Exception) -> int:
 
 def command(running: Running, *words: str) -> None:
     """Workers that are started from now on are this program."""
-    running.bridge.workers._command = words
+    running.bridge.generation.workers._command = words
 
 
 HANGING = (sys.executable, "-c", "import sys, time; print(flush=True); time.sleep(1000)")
@@ -65,7 +65,9 @@ def hanging(running: Running) -> Running:
 
 
 def wait_until_it_is_looked_at(running: Running, count: int = 1) -> None:
-    assert wait_for(lambda: len(running.bridge.workers._busy) == count), "nobody looks at it"
+    assert wait_for(lambda: len(running.bridge.generation.workers._busy) == count), (
+        "nobody looks at it"
+    )
 
 
 def test_a_large_message_passes_byte_for_byte(running: Running, lab: Lab) -> None:
@@ -101,7 +103,7 @@ def test_others_are_served_while_a_large_body_is_looked_at(hanging: Running) -> 
 
 
 def kill_workers(running: Running) -> None:
-    for worker in running.bridge.workers._busy:
+    for worker in running.bridge.generation.workers._busy:
         worker.kill()
 
 
@@ -130,14 +132,14 @@ def test_without_a_report_nothing_passes_and_the_next_body_is_looked_at(
     kill = threading.Event()
     running._loop.call_soon_threadsafe(lambda: (retire(running), kill.set()))
     kill.wait(5)
-    assert wait_for(lambda: not any(one.alive for one in running.bridge.workers._idle))
+    assert wait_for(lambda: not any(one.alive for one in running.bridge.generation.workers._idle))
     command(running, *inspection_workers.COMMAND)
     assert status(post(running)) == 200
 
 
 def retire(running: Running) -> None:
     """Have no worker of another kind left."""
-    for worker in running.bridge.workers._idle:
+    for worker in running.bridge.generation.workers._idle:
         worker.kill()
 
 
@@ -153,7 +155,7 @@ def test_a_worker_that_does_not_report_in_time_is_replaced(
 
 def test_more_than_can_wait_are_refused(hanging: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspection_workers, "WAITING", 0)
-    size = hanging.bridge.workers._size
+    size = hanging.bridge.generation.workers._size
     with ThreadPoolExecutor() as pool:
         waiting = [pool.submit(post, hanging) for _ in range(size)]
         wait_until_it_is_looked_at(hanging, size)

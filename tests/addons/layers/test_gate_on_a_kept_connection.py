@@ -78,7 +78,7 @@ def does_nothing(_flow: HTTPFlow) -> None:
 def test_a_second_request_whose_head_nobody_decides_on_is_not_sent(
     running: Running, request_line: tuple[str, str]
 ) -> None:
-    decide = running.bridge.hooks.of("requestheaders")[1]
+    decide = running.bridge.generation.hooks.of("requestheaders")[1]
     seen: list[HTTPFlow] = []
 
     def once(flow: HTTPFlow) -> None:
@@ -95,7 +95,7 @@ def test_a_second_request_whose_head_nobody_decides_on_is_not_sent(
 def test_a_second_request_whose_body_nobody_decides_on_is_not_sent(
     running: Running, request_line: tuple[str, str]
 ) -> None:
-    decide = running.bridge.hooks.of("request")[1]
+    decide = running.bridge.generation.hooks.of("request")[1]
     seen: list[HTTPFlow] = []
 
     def once(flow: HTTPFlow) -> None:
@@ -260,7 +260,7 @@ def test_what_an_addon_makes_of_a_flow_is_not_what_is_sent(running: Running, hoo
 
         running.add_hook(hook, change)
     else:
-        running.bridge.hooks._by_name[hook].append(change_everything)
+        running.bridge.generation.hooks._by_name[hook].append(change_everything)
     with running.client() as client:
         for _ in range(2):
             outcome = answer(client, *GOOD)

@@ -58,7 +58,7 @@ def test_a_replayed_flow_reaches_nothing_from_the_bridge(lab: Lab, tmp_path: Pat
             async with site_system() as (port, came):
                 flow = flow_to(port)
                 await replay(flow, master.options)
-            await bridge.workers.stop()
+            await bridge.generation.workers.stop()
             await master.done()
         return flow, came
 
@@ -94,7 +94,7 @@ def test_nor_is_there_a_command_that_replays(lab: Lab, tmp_path: Path, name: str
                     master.commands.call(name, [tflow.tflow()])
                 assert isinstance(master.commands, command.CommandManager)
             finally:
-                await bridge.workers.stop()
+                await bridge.generation.workers.stop()
                 await master.done()
 
     asyncio.run(called())

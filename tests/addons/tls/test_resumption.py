@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.addons.hooks.client_authentication import ClientAuthentication
+from ibcm_bridge.addons.hooks import client_authentication
+from ibcm_bridge.authentication.client import authenticate
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.protocol.client import load_credential, request_bytes
 from ibcm_bridge.policy.roles import CertificatePolicy
@@ -85,12 +86,7 @@ def running(lab: Lab, tmp_path: Path, clock: Clock) -> Iterator[Running]:
 
 def held(running: Running) -> Any:
     """The trust of the client leg, as the bridge holds it."""
-    (one,) = [
-        function.__self__
-        for function in running.bridge.hooks.of("tls_start_client")
-        if isinstance(function.__self__, ClientAuthentication)  # type: ignore[attr-defined]
-    ]
-    return one.held[0][1]
+    return running.bridge.generation.legs[0].client_trust
 
 
 def shaken(client: Client, running: Running) -> ssl.SSLSession:
@@ -276,9 +272,7 @@ def test_authorities_that_the_client_sent_are_remembered(
         assert again.answer.startswith(b"HTTP/1.1 200 ")
         # Without them the path cannot be built.
         session = again.session
-        for function in running.bridge.hooks.of("tls_start_client"):
-            for one in function.__self__._sent.values():  # type: ignore[attr-defined]
-                one._paths.clear()
+        held(running)._sent.clear()
         assert client.ask(running, session).answer == b""
         running.wait_for_reason("certificate-untrusted")
         assert client.ask(running, None).answer.startswith(b"HTTP/1.1 200 ")
@@ -294,7 +288,7 @@ def test_a_list_in_its_grace_is_noted_with_every_request(
     with bridge(lab, tmp_path, clock, client_trust=kind) as running:
         client = Client(lab, ssl.TLSVersion.TLSv1_3, lab.computer)
         clock.ahead = timedelta(days=8)
-        held_leg = next(one for where, one in running.bridge.held if "site_systems" in where)
+        held_leg = running.bridge.generation.legs[0].site_system_trust
         held_leg.trust = dataclasses.replace(held_leg.trust, revocation=kind.revocation)
         session = shaken(client, running)
         assert client.ask(running, session).resumed
@@ -303,3 +297,41 @@ def test_a_list_in_its_grace_is_noted_with_every_request(
         with contextlib.suppress(ssl.SSLError):
             client.ask(running, None)
         running.wait_for_reason("revocation-unknown")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_is_authenticated_once_in_each_handshake(
+    lab: Lab, running: Running, version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def count(*arguments: Any) -> Any:
+        seen.append(authenticate(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(client_authentication, "authenticate", count)
+    client = Client(lab, version, lab.computer)
+    session = shaken(client, running)
+    assert len(seen) == 1
+    assert client.ask(running, session).resumed
+    assert len(seen) == 2
+
+
+def test_whom_the_callback_accepts_is_nobody_before_the_handshake_is_finished(
+    running: Running,
+) -> None:
+    """A certificate is not secret: who has not proved the key is not let in."""
+    found: list[tuple[Any, Any]] = []
+
+    def look(data: Any) -> None:
+        record = running.bridge.connections.of(data.context.client)
+        found.append((record.accepted, record.authenticated))
+        established(data)
+        found.append((record.accepted, record.authenticated))
+
+    established = running.hook("tls_established_client", 0, look)
+    running.assert_serves()
+    (accepted, before), (_, after) = found
+    assert accepted.name == "pc1.corp.example"
+    assert before is None
+    assert after is accepted

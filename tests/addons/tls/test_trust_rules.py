@@ -11,15 +11,16 @@ import pytest
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls import verify_callback
-from ibcm_bridge.addons.tls.client_leg import client_leg_context
-from ibcm_bridge.addons.tls.held_trust import HeldTrust
+from ibcm_bridge.addons.tls.client_leg import Callbacks, client_leg_context
+from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.addons.tls.site_system_leg import _heard, site_system_leg_context
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.policy import trust as policy_trust
-from ibcm_bridge.policy.publications import BridgePublication
+from ibcm_bridge.policy.publications import BridgePublication, UnlistedHeaders
+from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Trust
 
 NAME = "mp01.corp.example"
@@ -57,7 +58,7 @@ def presented(credential: Credential) -> policy_trust.Credential:
 
 def site_system_refusal(pki: LabPki, trust: Trust, credential: Credential) -> Deny | None:
     """What the site-system leg says of a site system that shows this."""
-    context = site_system_leg_context(presented(pki.bridge_client(NAME)), HeldTrust(trust))
+    context = site_system_leg_context(presented(pki.bridge_client(NAME)), CurrentTrust(trust))
     leg = SSL.Connection(context, None)
     shaken(leg, other_side(SSL.TLS_SERVER_METHOD, credential))
     return _heard(leg).refusal
@@ -66,19 +67,31 @@ def site_system_refusal(pki: LabPki, trust: Trust, credential: Credential) -> De
 def client_refusal(pki: LabPki, trust: Trust, credential: Credential) -> Deny | None:
     """What the client leg says of a client that shows this."""
     noted: list[Deny | None] = []
-    held = HeldTrust(trust)
+    held = CurrentTrust(trust)
 
     def judge(_connection: Any, path: Any, _facts: Any) -> Deny | None:
         judged = held.judge(path)
         return judged if isinstance(judged, Deny) else None
 
-    context = client_leg_context(
-        presented(pki.server(NAME)),
+    server = presented(pki.server(NAME))
+    publication = BridgePublication(
+        NAME,
+        443,
+        server,
         trust,
+        CertificatePolicy.COMPUTER,
+        {},
+        server,
+        trust,
+        UnlistedHeaders.DROP,
+        request_head=8192,
+    )
+    callbacks = Callbacks(
         judge,
         lambda _connection, _facts, refusal: noted.append(refusal),
         lambda _connection, _alert: None,
     )
+    context = client_leg_context(publication, callbacks)
     shaken(other_side(SSL.TLS_CLIENT_METHOD, credential), SSL.Connection(context, None))
     return next((one for one in noted if one is not None), None)
 

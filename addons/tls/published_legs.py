@@ -1,0 +1,40 @@
+"""Both legs of one bridged publication, as one policy has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from OpenSSL import SSL
+
+from ibcm_bridge.addons.tls.client_leg import Callbacks, client_leg_context
+from ibcm_bridge.addons.tls.current_trust import ClientTrust, Clock, CurrentTrust
+from ibcm_bridge.addons.tls.site_system_leg import site_system_leg_context
+from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
+
+
+class PublishedLegs:
+    """Contexts and trusts. A connection keeps those it began with, to its end."""
+
+    def __init__(self, publication: BridgePublication, callbacks: Callbacks, clock: Clock) -> None:
+        """SSL.Error where OpenSSL does not take a certificate or key."""
+        self.publication = publication
+        trust = publication.client_trust
+        self.client_trust = None if trust is None else ClientTrust(trust, clock)
+        """None where nobody is asked for a certificate."""
+        self.client_context = client_leg_context(publication, callbacks)
+        self.site_system_trust = CurrentTrust(publication.site_system_trust, clock)
+        self.site_system_contexts: Mapping[TlsVersion, SSL.Context] = {
+            highest: site_system_leg_context(
+                publication.site_system_credential, self.site_system_trust, highest
+            )
+            for highest in {
+                role.site_system.highest_tls for role in publication.directories.values()
+            }
+        }
+        """By the highest version that a site system may be offered."""
+
+    def trusts(self) -> Iterator[tuple[str, CurrentTrust]]:
+        """What is to be renewed, each with the key of the policy file it is for."""
+        if self.client_trust is not None:
+            yield f"{self.publication.name}: clients.trust", self.client_trust
+        yield f"{self.publication.name}: site_systems.trust", self.site_system_trust

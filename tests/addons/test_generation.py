@@ -1,0 +1,118 @@
+"""A generation is replaced as a whole, and a connection keeps the one that it began with."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from OpenSSL import SSL
+
+from ibcm_bridge.addons.generation import Generation
+from ibcm_bridge.addons.tls.current_trust import CurrentTrust
+from ibcm_bridge.lab.protocol.client import HandshakeRefused, Reply
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.roles import CertificatePolicy
+from tests.addons.conftest import (
+    BRIDGED,
+    GOOD,
+    SOON,
+    TUNNELED,
+    Lab,
+    Running,
+    answer,
+    changed,
+    message,
+)
+from tests.addons.tls.test_resumption import Client, shaken
+
+
+@pytest.fixture
+def running(lab: Lab, tmp_path: Path) -> Iterator[Running]:
+    policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
+    # Files are looked at once, at the start: whatever changes later is a change of the test's.
+    with Running(lab, policy, look_seconds=3_600) as one:
+        yield one
+
+
+def renew(running: Running, policy: Policy) -> Generation:
+    """Begin another generation, in the bridge's own thread; new connections get it."""
+
+    async def begin() -> Generation:
+        running.bridge.generation = Generation(policy, running.bridge.lasting)
+        return running.bridge.generation
+
+    return asyncio.run_coroutine_threadsafe(begin(), running._loop).result(SOON)
+
+
+def contexts(generation: Generation) -> list[SSL.Context]:
+    return [
+        context
+        for legs in generation.legs
+        for context in (legs.client_context, *legs.site_system_contexts.values())
+    ]
+
+
+def trusts(generation: Generation) -> list[CurrentTrust]:
+    return [trust for legs in generation.legs for _, trust in legs.trusts()]
+
+
+def test_generations_of_one_policy_share_no_context_and_no_trust(running: Running) -> None:
+    first = running.bridge.generation
+    second = renew(running, first.policy)
+    assert second.policy is first.policy
+    assert len(contexts(first)) == len(contexts(second)) >= 2
+    assert not {*contexts(first)} & {*contexts(second)}
+    assert len(trusts(first)) == len(trusts(second)) >= 2
+    assert not {*trusts(first)} & {*trusts(second)}
+    assert first.workers is not second.workers
+
+
+def test_a_connection_keeps_its_generation_and_the_next_has_the_new_one(running: Running) -> None:
+    first = running.bridge.generation
+    with running.client() as client:
+        assert isinstance(answer(client, *GOOD), Reply)
+        for_users = changed(
+            running.policy, Path("unused"), certificate_policy=CertificatePolicy.USER
+        )
+        second = renew(running, for_users)
+        assert isinstance(running.ask(*GOOD), HandshakeRefused)
+        running.wait_for_reason("certificate-name")
+        (record,) = running.bridge.connections._records.values()
+        assert record.legs is first.legs[0]
+        # Hooks too: the head, the body, a new leg and the reply are decided on by the first.
+        for functions in second.hooks._by_name.values():
+            functions.clear()
+        running.lab.site.clear()
+        reply = answer(client, "CCM_POST", "/ccm_system/request", **message())
+        assert isinstance(reply, Reply)
+        assert reply.status == 200
+        other = answer(client, "GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe")
+        assert isinstance(other, Reply)
+        assert other.status == 200
+
+
+def test_a_tunnel_of_the_first_generation_goes_on_in_the_second(running: Running) -> None:
+    with running.client(TUNNELED) as client:
+        assert isinstance(answer(client, *GOOD), Reply)
+        second = renew(running, running.policy)
+        for functions in second.hooks._by_name.values():
+            functions.clear()
+        assert isinstance(answer(client, *GOOD), Reply)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_of_the_first_generation_is_not_resumed_in_the_second(
+    lab: Lab, running: Running, version: ssl.TLSVersion
+) -> None:
+    client = Client(lab, version, lab.computer)
+    session = shaken(client, running)
+    assert client.ask(running, session).resumed
+    session = shaken(client, running)
+    renew(running, running.policy)
+    again = client.ask(running, session, BRIDGED)
+    assert not again.resumed
+    assert again.answer.startswith(b"HTTP/1.1 200 ")
