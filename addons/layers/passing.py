@@ -69,17 +69,17 @@ class PassingLayer(ProcedureLayer):
         collected = bytearray()
         problem = None
         if body.length is not None and body.length > MAX_REPLY:
-            return unreadable("replies.limit", f"{body.length} bytes")
+            return unreadable(rules.REPLIES_LIMIT, f"{body.length} bytes")
         try:
             while problem is None and (piece := (yield from self._body_piece(body))):
                 collected += piece
                 self._taken += len(piece)
                 if len(collected) > MAX_REPLY:
-                    problem = unreadable("replies.limit", f"more than {MAX_REPLY} bytes")
+                    problem = unreadable(rules.REPLIES_LIMIT, f"more than {MAX_REPLY} bytes")
                 elif not self._has_room():
-                    problem = unreadable("limits.buffered_bytes", "there is no room for it")
+                    problem = unreadable(rules.LIMITS_BUFFERED_BYTES, "there is no room for it")
         except IncompleteBodyError:
-            problem = unreadable("replies.whole", "it ended before it was whole")
+            problem = unreadable(rules.REPLIES_WHOLE, "it ended before it was whole")
         whole = bytes(collected)
         body.put_back(whole)
         return whole if problem is None else problem

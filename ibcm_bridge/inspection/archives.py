@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 
 MAX_ARCHIVE_DEPTH = 4
@@ -56,9 +57,9 @@ class Allowance:
     """Bytes."""
     members: int = 0
 
-    def refused(self, what: str, detail: str) -> Refused:
+    def refused(self, rule: rules.RuleOf, detail: str) -> Refused:
         """The refusal, to be raised."""
-        return Refused(Deny(Reason.ARCHIVE, f"{self.where}.{what}", detail))
+        return Refused(Deny(Reason.ARCHIVE, rule.of(self.where), detail))
 
     def count(self) -> None:
         """One member more."""
@@ -68,15 +69,17 @@ class Allowance:
     def expect(self, members: int) -> None:
         """See to it that there may be so many more."""
         if self.members + members > MAX_MEMBERS:
-            raise self.refused("members", f"more than {MAX_MEMBERS} members")
+            raise self.refused(rules.ARCHIVE_MEMBERS, f"more than {MAX_MEMBERS} members")
 
     def take(self, unpacked: int, packed: int) -> None:
         """So many bytes more, of so many."""
         self.left -= unpacked
         if self.left < 0:
-            raise self.refused("unpacked", "more than the limit when it is unpacked")
+            raise self.refused(rules.ARCHIVE_UNPACKED, "more than the limit when it is unpacked")
         if unpacked > RATIO_FROM and unpacked > MAX_RATIO * packed:
-            raise self.refused("ratio", f"more than {MAX_RATIO} times as large as it is packed")
+            raise self.refused(
+                rules.ARCHIVE_RATIO, f"more than {MAX_RATIO} times as large as it is packed"
+            )
 
 
 def is_archive(data: bytes) -> bool:
@@ -101,7 +104,7 @@ def members(data: bytes, allowance: Allowance) -> Iterator[bytes]:
     if data.startswith(_GZIP):
         if data[3:4] not in (b"\0", _WITH_NAME):
             # What is no content could be a zip, for a reader that goes by the end.
-            raise allowance.refused("gzip", "a head with room for anything")
+            raise allowance.refused(rules.ARCHIVE_GZIP, "a head with room for anything")
         allowance.count()
         yield _inflated(data, 31, allowance)
     elif is_zlib(data):
@@ -118,64 +121,66 @@ def _has_end(data: bytes) -> bool:
 
 def _zip_members(data: bytes, allowance: Allowance) -> Iterator[bytes]:
     if data[-_END_BYTES:-18] != _EMPTY_ZIP:
-        raise allowance.refused("zip", "something before its beginning or behind its end")
+        raise allowance.refused(
+            rules.ARCHIVE_ZIP, "something before its beginning or behind its end"
+        )
     # Else the library would make an object of each of a million, before they are counted.
     allowance.expect(data.count(_ENTRY))
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         entries = sorted(archive.infolist(), key=lambda one: one.header_offset)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, IndexError) as error:
-        raise allowance.refused("zip", "not a zip archive") from error
+        raise allowance.refused(rules.ARCHIVE_ZIP, "not a zip archive") from error
     if len({one.filename for one in entries}) != len(entries):
-        raise allowance.refused("zip", "a name twice")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "a name twice")
     end = 0
     limits = [*(one.header_offset for one in entries[1:]), archive.start_dir]
     for entry, limit in zip(entries, limits, strict=False):
         if entry.header_offset != end:
-            raise allowance.refused("zip", "something that no entry covers")
+            raise allowance.refused(rules.ARCHIVE_ZIP, "something that no entry covers")
         allowance.count()
         yield _member(data, entry, limit, allowance)
         end = limit
     if end != archive.start_dir:
-        raise allowance.refused("zip", "something that no entry covers")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "something that no entry covers")
 
 
 def _member(data: bytes, entry: zipfile.ZipInfo, limit: int, allowance: Allowance) -> bytes:
     begin = entry.header_offset
     if begin + _LOCAL.size > limit:
-        raise allowance.refused("zip", "entries that overlap")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "entries that overlap")
     signature, _, flags, method, _, _, crc, packed, unpacked, name, extra = _LOCAL.unpack_from(
         data, begin
     )
     if signature != _ZIP:
-        raise allowance.refused("zip", "an entry that is not where it should be")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "an entry that is not where it should be")
     if (flags | entry.flag_bits) & _ENCRYPTED:
-        raise allowance.refused("encrypted", "an encrypted member")
+        raise allowance.refused(rules.ARCHIVE_ENCRYPTED, "an encrypted member")
     first = begin + _LOCAL.size + name
     stored = data[begin + _LOCAL.size : first]
     if (method, flags) != (entry.compress_type, entry.flag_bits) or stored != _name(entry):
-        raise allowance.refused("zip", "an entry whose two heads disagree")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "an entry whose two heads disagree")
     first += extra
     behind = limit - first - entry.compress_size
     described = bool(flags & _DESCRIPTOR)
     if behind not in (_DESCRIPTORS[1:] if described else _DESCRIPTORS[:1]):
-        raise allowance.refused("zip", "an entry of another size than its head says")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "an entry of another size than its head says")
     local = (crc, packed, unpacked)
     # Of what is described behind it the head says nothing (APPNOTE 4.4.4), or the same.
     if not all(
         one == same or (described and not one)
         for one, same in zip(local, _sizes(entry, packed, unpacked), strict=True)
     ):
-        raise allowance.refused("zip", "an entry whose two heads disagree")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "an entry whose two heads disagree")
     content = data[first : first + entry.compress_size]
     if method == zipfile.ZIP_DEFLATED:
         content = _inflated(content, -15, allowance)
     elif method == zipfile.ZIP_STORED:
         allowance.take(len(content), len(content))
     else:
-        raise allowance.refused("method", f"compression method {method}")
+        raise allowance.refused(rules.ARCHIVE_METHOD, f"compression method {method}")
     if len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
-        raise allowance.refused("zip", "a member that is not what its head says")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "a member that is not what its head says")
     return content
 
 
@@ -200,10 +205,10 @@ def _inflated(packed: bytes, window: int, allowance: Allowance) -> bytes:
     try:
         unpacked = inflater.decompress(packed, allowance.left + 1)
     except zlib.error as error:
-        raise allowance.refused("deflate", "not deflated") from error
+        raise allowance.refused(rules.ARCHIVE_DEFLATE, "not deflated") from error
     allowance.take(len(unpacked), len(packed))
     if not inflater.eof:
-        raise allowance.refused("deflate", "a stream that does not end")
+        raise allowance.refused(rules.ARCHIVE_DEFLATE, "a stream that does not end")
     if inflater.unused_data:
-        raise allowance.refused("deflate", "something behind a stream")
+        raise allowance.refused(rules.ARCHIVE_DEFLATE, "something behind a stream")
     return unpacked

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.message_facts import MessageFacts
@@ -125,10 +126,12 @@ def _subject(authorized: Authorized, body: bytes, part: UploadPart | None) -> Su
     announced = authorized.head.length or 0
     if len(body) != announced:
         # The framing said otherwise: forwarding would let the next parser split it elsewhere.
-        return Deny(Reason.BODY_INCOMPLETE, "bodies.length", f"{len(body)} of {announced} bytes")
+        return Deny(
+            Reason.BODY_INCOMPLETE, rules.BODIES_LENGTH, f"{len(body)} of {announced} bytes"
+        )
     if authorized.packet is not None and (part is None or part.packet != authorized.packet):
         detail = "what it carries of an upload has not been decided on"
-        return Deny(Reason.BRIDGE_DEFECT, "inspection.upload", detail)
+        return Deny(Reason.BRIDGE_DEFECT, rules.INSPECTION_UPLOAD, detail)
     head = authorized.head
     is_soap = authorized.body_rule.actions is not None
     return Subject(

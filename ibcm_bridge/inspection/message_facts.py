@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.ccm import CcmRequest
 from ibcm_bridge.messages.document import Document, Place
@@ -42,7 +43,7 @@ def message_facts(message: CcmRequest, endpoint: Endpoint) -> MessageFacts | Den
     found = [one.at(place) for one in documents for place in (Place.CLIENT_ID, Place.SMSID)]
     client_guids = tuple(dict.fromkeys(text for texts in found for text in texts))
     if len(client_guids) > MAX_CLIENT_GUIDS:
-        return Deny(Reason.XML, "ccm.limits", f"more than {MAX_CLIENT_GUIDS} client GUIDs")
+        return Deny(Reason.XML, rules.CCM_LIMITS, f"more than {MAX_CLIENT_GUIDS} client GUIDs")
     begin = message.payload.offset
     return MessageFacts(
         endpoint=message.header.target_endpoint,

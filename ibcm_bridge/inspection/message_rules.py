@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.ccm import CcmRequest
 from ibcm_bridge.messages.document import Document
@@ -21,14 +22,14 @@ def judge_message(table: EndpointTable, message: CcmRequest, *, user: bool) -> E
         endpoint = Endpoint(header.target_endpoint, frozenset(), False, False)
     if endpoint is None:
         detail = f"{_endpoint_name(header)} is not published"
-        return Deny(Reason.ENDPOINT, "endpoints.endpoints", detail)
+        return Deny(Reason.ENDPOINT, rules.ENDPOINTS, detail)
     if message.encrypted:
         return _judge_encrypted(table, endpoint)
     for document in message.documents:
         root = document.root.lower()
         if root not in endpoint.roots and (name, root) not in table.added:
             detail = f"{document.root[:64]} for {_endpoint_name(header)}"
-            return Deny(Reason.MESSAGE, f"endpoints.{endpoint.name}.roots", detail)
+            return Deny(Reason.MESSAGE, rules.ENDPOINT_ROOTS.of(endpoint.name), detail)
     return endpoint
 
 
@@ -46,16 +47,16 @@ def _refused_by_name(table: EndpointTable, message: CcmRequest, *, user: bool) -
         if roots or not row.is_about_documents:
             what = roots[0][:64] if roots else "a message"
             detail = f"{what} for {_endpoint_name(header)}"
-            return Deny(Reason.MESSAGE, "endpoints.refused", detail, row.requirement)
+            return Deny(Reason.MESSAGE, rules.ENDPOINTS_REFUSED, detail, row.requirement)
     return None
 
 
 def _judge_encrypted(table: EndpointTable, endpoint: Endpoint) -> Endpoint | Deny:
     detail = f"an encrypted message for {endpoint.name}"
     if not endpoint.encrypted:
-        rule = f"endpoints.{endpoint.name}.encrypted"
+        rule = rules.ENDPOINT_ENCRYPTED.of(endpoint.name)
     elif not table.encrypted:
-        rule = "messages.encrypted"
+        rule = rules.MESSAGES_ENCRYPTED
     else:
         return endpoint
     return Deny(Reason.BODY_NOT_INSPECTABLE, rule, detail)

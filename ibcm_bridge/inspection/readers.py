@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from urllib.parse import unquote_to_bytes
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
 from ibcm_bridge.inspection.message_facts import message_facts
@@ -65,7 +66,7 @@ def _view_names(views: Views) -> tuple[str, ...]:
 
 def _scan(content: Content, engine: ContentEngine) -> Deny | None:
     """What an engine says against any of the views."""
-    rule = f"engines.{engine.name}"
+    rule = rules.ENGINE.of(engine.name)
     for name, data in content.views.items():
         try:
             finding = engine.scan(data, opened=name in content.opened)
@@ -116,7 +117,7 @@ def _soap(subject: Subject, _limit: int) -> Content | Deny:
     assert rule.actions is not None
     soap_type = read_soap_type(subject.content_type)
     if soap_type is None:
-        return Deny(Reason.MEDIA_TYPE, f"{subject.where}.parameters", "not that of SOAP")
+        return Deny(Reason.MEDIA_TYPE, rules.BODY_PARAMETERS.of(rule.name), "not that of SOAP")
     action = read_action(soap_type, subject.soap_action, subject.where)
     if isinstance(action, Deny):
         return action
@@ -187,7 +188,11 @@ def _form(subject: Subject, limit: int) -> Content | Deny:
         return Content({})
     media_type, parameters = content_type_parts(subject.content_type)
     if parameters not in (b"", b"charset=utf-8"):
-        return Deny(Reason.MEDIA_TYPE, f"{subject.where}.charset", "a parameter but charset=utf-8")
+        return Deny(
+            Reason.MEDIA_TYPE,
+            rules.BODY_CHARSET.of(subject.rule.name),
+            "a parameter but charset=utf-8",
+        )
     return _FORMS[media_type](subject, limit)
 
 
@@ -201,9 +206,11 @@ def _json(subject: Subject, _limit: int) -> Content | Deny:
         # An object is read as a list: else of a name that stands twice one value would be lost.
         value = json.loads(subject.body.decode("utf-8"), object_pairs_hook=_flat)
     except UnicodeDecodeError:
-        return Deny(Reason.ENCODING, f"{subject.where}.json", "not UTF-8")
+        return Deny(Reason.ENCODING, rules.BODY_JSON.of(subject.rule.name), "not UTF-8")
     except (ValueError, RecursionError):
-        return Deny(Reason.ENCODING, f"{subject.where}.json", "not JSON, or nested too deeply")
+        return Deny(
+            Reason.ENCODING, rules.BODY_JSON.of(subject.rule.name), "not JSON, or nested too deeply"
+        )
     strings, waiting = [], [value]
     while waiting:
         one = waiting.pop()

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.message_facts import MessageFacts
 from ibcm_bridge.inspection.subject import CleanBody
@@ -38,7 +39,7 @@ class Report:
 
 def no_report(detail: str) -> Deny:
     """What a body is refused with that nobody has reported on as they should."""
-    return Deny(Reason.ENGINE_UNAVAILABLE, "inspection.workers", detail)
+    return Deny(Reason.ENGINE_UNAVAILABLE, rules.INSPECTION_WORKERS, detail)
 
 
 def write_report(report: Report) -> bytes:
@@ -65,7 +66,7 @@ def read_report(line: bytes) -> Report:
         digest = _text(values.pop("digest"))
         if values.keys() == {"deny"}:
             reason, rule, detail, requirement = map(_text, values["deny"])
-            return Report(digest, Deny(Reason(reason), rule, detail, requirement))
+            return Report(digest, Deny(Reason(reason), rules.Rule(rule), detail, requirement))
         if values.keys() != {"views", "message", "engines", "missed"}:
             raise ReportError("neither a clean body nor a refusal")
         message = values["message"]

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.ccm_reply import CcmReply, read_ccm_reply
 from ibcm_bridge.messages.xml import check_xml, decode_xml, read_xml
@@ -59,7 +60,7 @@ class InspectedReply:
     """What the policy says to write down, bounded."""
 
 
-def unreadable(rule: str, detail: str) -> Deny:
+def unreadable(rule: rules.Rule, detail: str) -> Deny:
     """In place of an answer that is not there to be read."""
     return Deny(Reason.REPLY_UNREADABLE, rule, detail)
 
@@ -69,9 +70,9 @@ def unreadable_head(status: int, codings: Iterable[bytes]) -> Deny | None:
     if status not in (200, 207):
         # RFC 4918 §13: a PROPFIND is answered with 207.
         # RFC 9110 §15.3.7: 206 has a part, and the rest of a name may be in another one.
-        return unreadable("replies.status", f"status {status}")
+        return unreadable(rules.REPLIES_STATUS, f"status {status}")
     if any(coding.strip().lower() not in (b"", b"identity") for coding in codings):
-        return unreadable("replies.content-encoding", "a coded body")
+        return unreadable(rules.REPLIES_CONTENT_ENCODING, "a coded body")
     return None
 
 
@@ -87,22 +88,26 @@ def read_reply(reading: ReplyReading, content_type: bytes, body: bytes) -> ReadR
     return ReadReply(message.documents, texts, message.unread_parts, message)
 
 
+_REPLIES = "replies"
+"""What the rules of a document begin with that is no ConfigMgr message."""
+
+
 def _read_xml(body: bytes) -> ReadReply | Deny:
     if not body:
         return ReadReply()
     text = decode_xml(body)
     if text is None:
-        return Deny(Reason.ENCODING, "replies.xml", "neither UTF-8 nor UTF-16LE")
-    as_read = read_xml(text, "replies")
+        return Deny(Reason.ENCODING, rules.DOCUMENT_XML.of(_REPLIES), "neither UTF-8 nor UTF-16LE")
+    as_read = read_xml(text, _REPLIES)
     if isinstance(as_read, Deny):
         return as_read
     return ReadReply((text,), (text, as_read))
 
 
-def judge_reply(reply: ReadReply | Deny, rules: MessageRules) -> InspectedReply | Deny:
+def judge_reply(reply: ReadReply | Deny, terms: MessageRules) -> InspectedReply | Deny:
     """Whether an answer may be passed on. A Deny in its place says why it could not be read."""
     observed: list[str] = []
-    for one in _found(reply, rules):
+    for one in _found(reply, terms):
         if one.refused:
             return Deny(one.reason, one.rule, ", ".join(one.texts)[:MAX_DETAIL])
         observed += (f"{one.reason.value}: {text}" for text in one.texts)
@@ -114,25 +119,27 @@ class _Finding:
     """What speaks against an answer, and whether the policy wants it refused for it."""
 
     reason: Reason
-    rule: str
+    rule: rules.Rule
     texts: tuple[str, ...]
     refused: bool
 
 
-def _found(reply: ReadReply | Deny, rules: MessageRules) -> Iterator[_Finding]:
+def _found(reply: ReadReply | Deny, terms: MessageRules) -> Iterator[_Finding]:
     enforce = Enforcement.ENFORCE
     if isinstance(reply, ReadReply):
-        if names := host_names(reply.texts, rules.internal_domains):
-            refused = rules.host_names is enforce
-            yield _Finding(Reason.REPLY_HOST_NAMES, "messages.host_names", names, refused)
+        if names := host_names(reply.texts, terms.internal_domains):
+            refused = terms.host_names is enforce
+            yield _Finding(Reason.REPLY_HOST_NAMES, rules.MESSAGES_HOST_NAMES, names, refused)
         if policies := intranet_only(reply.documents):
-            refused = rules.intranet_only is enforce
-            yield _Finding(Reason.REPLY_INTRANET_ONLY, "messages.intranet_only", policies, refused)
+            refused = terms.intranet_only is enforce
+            yield _Finding(
+                Reason.REPLY_INTRANET_ONLY, rules.MESSAGES_INTRANET_ONLY, policies, refused
+            )
         if not reply.unread_parts:
             return
-        reply = Deny(Reason.MULTIPART, "replies.parts", f"parts not read: {reply.unread_parts}")
+        reply = Deny(Reason.MULTIPART, rules.REPLIES_PARTS, f"parts not read: {reply.unread_parts}")
     # Whatever it may hold.
-    refused = enforce in (rules.host_names, rules.intranet_only)
+    refused = enforce in (terms.host_names, terms.intranet_only)
     yield _Finding(Reason.REPLY_UNREADABLE, reply.rule, (reply.detail[:MAX_DETAIL],), refused)
 
 

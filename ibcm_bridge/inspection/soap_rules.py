@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.soap import SoapRequest
 from ibcm_bridge.policy.soap_actions import SoapTable
@@ -15,16 +16,19 @@ def judge_soap(table: SoapTable, path: str, action: str, request: SoapRequest) -
     """
     service = table.services.get(path)
     if service is None:
-        return _deny("services", f"no web service at {path[:128]}")
+        return _deny(rules.SOAP_ACTIONS_SERVICES, f"no web service at {path[:128]}")
     if action != request.action:
         detail = f"{action[:128]} in the head, {request.action[:128]} in the body"
-        return _deny("agreement", detail)
+        return _deny(rules.SOAP_ACTIONS_AGREEMENT, detail)
     if (why := table.refused.get(request.operation)) is not None:
-        return _deny("refused", f"{request.operation}: {why}")
+        return _deny(rules.SOAP_ACTIONS_REFUSED, f"{request.operation}: {why}")
     if request.namespace != service.namespace or request.operation not in service.operations:
-        return _deny(service.path, f"{request.action[:192]} is not what a scan asks of it")
+        return _deny(
+            rules.SOAP_ACTIONS_OF.of(service.path),
+            f"{request.action[:192]} is not what a scan asks of it",
+        )
     return None
 
 
-def _deny(rule: str, detail: str) -> Deny:
-    return Deny(Reason.SOAP_ACTION, f"soap_actions.{rule}", detail)
+def _deny(rule: rules.Rule, detail: str) -> Deny:
+    return Deny(Reason.SOAP_ACTION, rule, detail)

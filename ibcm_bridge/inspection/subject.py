@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Set
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.inspection.message_facts import MessageFacts
 from ibcm_bridge.policy.bodies import BodyRule
 from ibcm_bridge.uploads.session import StoredObject
@@ -37,9 +38,9 @@ class Subject:
     """Of an upload, where the whole lies; `body` is then its last fragment."""
 
     @property
-    def where(self) -> str:
+    def where(self) -> rules.Rule:
         """What a refusal's rule begins with: the row of `roles.yaml`."""
-        return f"bodies.{self.rule.name}"
+        return rules.BODY.of(self.rule.name)
 
     def put_together(self, whole: bytes) -> Subject:
         """The whole of an upload in the place of its last fragment."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.inspection.archives import (
     MAX_ARCHIVE_DEPTH,
@@ -41,7 +42,9 @@ class Uploaded:
     def unpack(self, name: str, number: tuple[int, ...], data: bytes, allowance: Allowance) -> None:
         """Add what is in an archive. Its members' own names are the sender's, and left out."""
         if len(number) >= MAX_ARCHIVE_DEPTH:
-            raise allowance.refused("depth", f"archives deeper than {MAX_ARCHIVE_DEPTH}")
+            raise allowance.refused(
+                rules.ARCHIVE_DEPTH, f"archives deeper than {MAX_ARCHIVE_DEPTH}"
+            )
         self.opened.add(name)
         for index, content in enumerate(members(data, allowance), 1):
             within = (*number, index)
@@ -53,7 +56,7 @@ class Uploaded:
                 self.views[f"{member} text"] = text
 
 
-def object_views(whole: bytes, limit: int, where: str) -> Uploaded | Deny:
+def object_views(whole: bytes, limit: int, where: rules.Rule) -> Uploaded | Deny:
     """The views of a whole object. `limit` in bytes, of all that it inflates to."""
     seen = Uploaded({"sent": whole})
     content, name, left = whole, "sent", limit
@@ -66,7 +69,7 @@ def object_views(whole: bytes, limit: int, where: str) -> Uploaded | Deny:
         left -= len(inflated)
     try:
         if is_archive(content) or is_zlib(content):
-            seen.unpack(name, (), content, Allowance(f"{where}.archive", left))
+            seen.unpack(name, (), content, Allowance(where, left))
             return seen
     except Refused as refused:
         return refused.denial
@@ -86,7 +89,7 @@ def _utf_16_as_utf_8(content: bytes) -> bytes | None:
         return None
 
 
-def _text(seen: Uploaded, content: bytes, where: str) -> Uploaded | Deny:
+def _text(seen: Uploaded, content: bytes, where: rules.Rule) -> Uploaded | Deny:
     text = decode_xml(content)
     as_read: list[str] = []
     begins_as_xml = content.lstrip(_BEFORE_XML).startswith(b"<")
@@ -94,7 +97,7 @@ def _text(seen: Uploaded, content: bytes, where: str) -> Uploaded | Deny:
         if piece.startswith("<"):
             if len(as_read) == MAX_DOCUMENTS:
                 detail = f"more than {MAX_DOCUMENTS} documents"
-                return Deny(Reason.XML, f"{where}.documents", detail)
+                return Deny(Reason.XML, rules.DOCUMENTS.of(where), detail)
             read = read_xml(piece, where)
             if isinstance(read, Deny):
                 return read

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.document import Document, read_document
 from ibcm_bridge.messages.msg_header import COMPRESSED, ENCRYPTED, MsgHeader, read_header
@@ -58,25 +59,27 @@ def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> C
     if isinstance(parts, Deny):
         return parts
     if len(parts) != 2:
-        return Deny(Reason.MULTIPART, "ccm.parts", f"{len(parts)} parts in place of two")
+        return Deny(Reason.MULTIPART, rules.CCM_PARTS, f"{len(parts)} parts in place of two")
     head, payload = parts
     if head.media_type != HEADER_TYPE:
-        return _inner_type("header", head.media_type)
+        return _inner_type(rules.CCM_HEADER, "header", head.media_type)
     header = read_header(head.body)
     if isinstance(header, Deny):
         return header
     if not header.slices:
         # The boot-media variant aside, every sender writes one (protocol.md §1.3).
-        return Deny(Reason.XML, "ccm.header.slices", "no Body in the header")
+        return Deny(Reason.XML, rules.CCM_HEADER_SLICES, "no Body in the header")
     if payload.media_type not in (COMPRESSED_TYPE, PLAIN_TYPE):
-        return _inner_type("payload", payload.media_type)
+        return _inner_type(rules.CCM_PAYLOAD, "payload", payload.media_type)
     if ENCRYPTED in header.hooks:
         # Where the encryption stands to the compression is not described anywhere, nor what Body's
         # Length then counts.
         return CcmRequest(header, payload, payload.body, ())
     compressed = payload.media_type == COMPRESSED_TYPE
     if compressed != (COMPRESSED in header.hooks):
-        return Deny(Reason.COMPRESSION, "ccm.hooks", "the hooks and the payload's type disagree")
+        return Deny(
+            Reason.COMPRESSION, rules.CCM_HOOKS, "the hooks and the payload's type disagree"
+        )
     inflated = inflate(payload.body, inflated_limit) if compressed else payload.body
     if isinstance(inflated, Deny):
         return inflated
@@ -92,13 +95,13 @@ def inflate(stream: bytes, limit: int) -> bytes | Deny:
     try:
         inflated = inflater.decompress(stream, limit + 1)
     except zlib.error:
-        return Deny(Reason.COMPRESSION, "ccm.zlib", "not a zlib stream")
+        return Deny(Reason.COMPRESSION, rules.CCM_ZLIB, "not a zlib stream")
     if len(inflated) > limit:
-        return Deny(Reason.INFLATED_TOO_LARGE, "ccm.inflated_limit", f"more than {limit} bytes")
+        return Deny(Reason.INFLATED_TOO_LARGE, rules.CCM_INFLATED_LIMIT, f"more than {limit} bytes")
     if not inflater.eof:
-        return Deny(Reason.COMPRESSION, "ccm.zlib", "the zlib stream does not end")
+        return Deny(Reason.COMPRESSION, rules.CCM_ZLIB, "the zlib stream does not end")
     if inflater.unused_data:
-        return Deny(Reason.COMPRESSION, "ccm.zlib", "something after the zlib stream")
+        return Deny(Reason.COMPRESSION, rules.CCM_ZLIB, "something after the zlib stream")
     return inflated
 
 
@@ -111,20 +114,20 @@ def _read_slices(
     # A heartbeat's slices cover its payload not quite twice (protocol.md §1.3). Each is read, so
     # many that overlap would be a bomb.
     if sum(length for _, length in distinct) > 2 * len(inflated):
-        return Deny(Reason.XML, "ccm.slices", "slices that overlap too much")
+        return Deny(Reason.XML, rules.CCM_SLICES, "slices that overlap too much")
     for offset, length in distinct:
         if offset % 2 or offset + length > len(inflated):
-            return Deny(Reason.XML, "ccm.slices", "a slice outside the payload")
-        text = decode_utf16(inflated[offset : offset + length], "ccm.payload")
+            return Deny(Reason.XML, rules.CCM_SLICES, "a slice outside the payload")
+        text = decode_utf16(inflated[offset : offset + length], rules.CCM_PAYLOAD)
         if isinstance(text, Deny):
             return text
-        document = read_document(text.rstrip("\0"), "ccm.payload")
+        document = read_document(text.rstrip("\0"), rules.CCM_PAYLOAD)
         if isinstance(document, Deny):
             return document
         documents.append(document)
     # A CRLF of two bytes after the last NUL is usual (protocol.md §1.3); text there is not.
     if any(inflated[begin:end].strip(_PADDING) for begin, end in _gaps(distinct, len(inflated))):
-        return Deny(Reason.XML, "ccm.slices", "text that no Body or Attachment covers")
+        return Deny(Reason.XML, rules.CCM_SLICES, "text that no Body or Attachment covers")
     return tuple(documents)
 
 
@@ -137,6 +140,6 @@ def _gaps(slices: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, i
     yield covered, size
 
 
-def _inner_type(part: str, media_type: bytes) -> Deny:
+def _inner_type(rule: rules.Rule, part: str, media_type: bytes) -> Deny:
     named = media_type[:64].decode("latin-1")
-    return Deny(Reason.INNER_MEDIA_TYPE, f"ccm.{part}", f"the {part} is {named}")
+    return Deny(Reason.INNER_MEDIA_TYPE, rule, f"the {part} is {named}")

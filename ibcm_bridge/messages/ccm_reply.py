@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.ccm import inflate
 from ibcm_bridge.messages.document import Document, read_document
@@ -68,7 +69,7 @@ def read_ccm_reply(content_type: bytes, body: bytes, inflated_limit: int) -> Ccm
     if len(parts) == 1:
         return _no_reply(parts[0])
     if len(parts) > 3:
-        return Deny(Reason.MULTIPART, "ccm_reply.parts", f"{len(parts)} parts, at most three")
+        return Deny(Reason.MULTIPART, rules.CCM_REPLY_PARTS, f"{len(parts)} parts, at most three")
     header_text = _header_text(parts[0].body)
     if isinstance(header_text, Deny):
         return header_text
@@ -87,7 +88,7 @@ def read_ccm_reply(content_type: bytes, body: bytes, inflated_limit: int) -> Ccm
     if len(refused) == len(parts) - 1:
         return refused[0]
     if len(found) > MAX_DOCUMENTS:
-        return Deny(Reason.XML, "ccm_reply.documents", f"more than {MAX_DOCUMENTS} documents")
+        return Deny(Reason.XML, rules.CCM_REPLY_DOCUMENTS, f"more than {MAX_DOCUMENTS} documents")
     return CcmReply(
         header_text=header_text,
         documents=tuple(one.text for one in found),
@@ -107,16 +108,18 @@ def _no_reply(part: Part) -> CcmReply | Deny:
             continue
         if len(part.body) <= 64 and text.strip(_AROUND) == "NoReply":
             return CcmReply(no_reply=True)
-    return Deny(Reason.MULTIPART, "ccm_reply.parts", "one part, which is not NoReply")
+    return Deny(Reason.MULTIPART, rules.CCM_REPLY_PARTS, "one part, which is not NoReply")
 
 
 def _header_text(raw: bytes) -> str | Deny:
     if len(raw) > MAX_HEADER:
-        return Deny(Reason.BODY_TOO_LARGE, "ccm_reply.header", f"{len(raw)} bytes of Msg header")
-    return _text(raw, "ccm_reply.header")
+        return Deny(
+            Reason.BODY_TOO_LARGE, rules.CCM_REPLY_HEADER, f"{len(raw)} bytes of Msg header"
+        )
+    return _text(raw, rules.CCM_REPLY_HEADER)
 
 
-def _text(raw: bytes, where: str) -> str | Deny:
+def _text(raw: bytes, where: rules.Rule) -> str | Deny:
     """UTF-16LE, without what may stand around it."""
     text = decode_utf16(raw, where)
     return text if isinstance(text, Deny) else text.strip(_AROUND)
@@ -150,16 +153,16 @@ class _Header:
 
 def _read_hooks(header_text: str) -> tuple[str, ...] | Deny:
     header = _Header()
-    refusal = check_xml(header_text.encode(), "ccm_reply.header", header.start, header.end)
+    refusal = check_xml(header_text.encode(), rules.CCM_REPLY_HEADER, header.start, header.end)
     if refusal is not None:
         return refusal
     if header.root != "Msg":
-        return Deny(Reason.XML, "ccm_reply.header.root", "the header is not a Msg")
+        return Deny(Reason.XML, rules.CCM_REPLY_HEADER_ROOT, "the header is not a Msg")
     if header.too_many:
-        return Deny(Reason.XML, "ccm_reply.hooks", f"more than {MAX_HOOKS} hooks")
+        return Deny(Reason.XML, rules.CCM_REPLY_HOOKS, f"more than {MAX_HOOKS} hooks")
     for hook in header.hooks:
         if hook.lower() in _UNREADABLE_HOOKS:
-            return Deny(Reason.BODY_NOT_INSPECTABLE, "ccm_reply.hooks", f"hook {hook!r}")
+            return Deny(Reason.BODY_NOT_INSPECTABLE, rules.CCM_REPLY_HOOKS, f"hook {hook!r}")
     return tuple(header.hooks)
 
 
@@ -181,11 +184,11 @@ def _read_payload(raw: bytes, hooks: tuple[str, ...], limit: int) -> _Payload | 
     if isinstance(inflated, Deny):
         return inflated
     if len(inflated) > limit:
-        return Deny(Reason.INFLATED_TOO_LARGE, "ccm_reply.limit", f"more than {limit} bytes")
+        return Deny(Reason.INFLATED_TOO_LARGE, rules.CCM_REPLY_LIMIT, f"more than {limit} bytes")
     # The CRLF after the NUL is two bytes long, in requests, and so no text (protocol.md §1.3).
     if inflated.endswith(b"\0\r\n"):
         inflated = inflated[:-2]
-    text = _text(inflated, "ccm_reply.payload")
+    text = _text(inflated, rules.CCM_REPLY_PAYLOAD)
     if isinstance(text, Deny):
         return text
     documents = []
@@ -194,7 +197,7 @@ def _read_payload(raw: bytes, hooks: tuple[str, ...], limit: int) -> _Payload | 
         one = piece.strip(_AROUND)
         if not one:
             continue
-        document = read_document(one, "ccm_reply.payload")
+        document = read_document(one, rules.CCM_REPLY_PAYLOAD)
         if isinstance(document, Deny):
             return document
         documents.append(document)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_DEPTH, MAX_NAMES, MAX_VALUE, MAX_VALUES
 from ibcm_bridge.messages.xml import DepthError, EndElement, StartElement, check_xml
@@ -104,7 +105,7 @@ def read_document(text: str, where: str) -> Document | Deny:
     try:
         refusal = check_xml(utf8, where, start, end, found.texts.append)
     except _TooMuchError as error:
-        return Deny(Reason.XML, f"{where}.limits", str(error))
+        return Deny(Reason.XML, rules.DOCUMENT_LIMITS.of(where), str(error))
     if refusal is not None:
         return refusal
     as_read = "".join(found.texts) + "\n".join(found.attributes)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_HEADER, MAX_HOOKS, MAX_PROPERTIES, MAX_SLICES
 from ibcm_bridge.messages.xml import attribute_values, check_xml, decode_utf16
@@ -75,21 +76,21 @@ class MsgHeader:
 def read_header(raw: bytes) -> MsgHeader | Deny:
     """Read a header as it was sent, with its byte order mark."""
     if len(raw) > MAX_HEADER:
-        return Deny(Reason.BODY_TOO_LARGE, "ccm.header", f"{len(raw)} bytes of Msg header")
+        return Deny(Reason.BODY_TOO_LARGE, rules.CCM_HEADER, f"{len(raw)} bytes of Msg header")
     if not raw.startswith(b"\xff\xfe"):
-        return Deny(Reason.ENCODING, "ccm.header", "no UTF-16LE byte order mark")
-    text = decode_utf16(raw[2:], "ccm.header")
+        return Deny(Reason.ENCODING, rules.CCM_HEADER, "no UTF-16LE byte order mark")
+    text = decode_utf16(raw[2:], rules.CCM_HEADER)
     if isinstance(text, Deny):
         return text
     reader = _Reader()
     utf8 = text.rstrip("\0\r\n").encode()
-    refusal = check_xml(utf8, "ccm.header", reader.start, reader.end, reader.text)
+    refusal = check_xml(utf8, rules.CCM_HEADER, reader.start, reader.end, reader.text)
     if refusal is not None:
         return refusal
     if reader.root != "Msg":
-        return Deny(Reason.XML, "ccm.header.root", "the header is not a Msg")
+        return Deny(Reason.XML, rules.CCM_HEADER_ROOT, "the header is not a Msg")
     if reader.problem:
-        return Deny(Reason.XML, "ccm.header.children", reader.problem)
+        return Deny(Reason.XML, rules.CCM_HEADER_CHILDREN, reader.problem)
     header = MsgHeader(
         text=text,
         children=reader.children,
@@ -99,11 +100,11 @@ def read_header(raw: bytes) -> MsgHeader | Deny:
         as_read="".join(reader.texts) + attribute_values(utf8),
     )
     if not _ENDPOINT.fullmatch(header.target_endpoint):
-        return Deny(Reason.XML, "ccm.header.endpoint", "a TargetEndpoint that is no name")
+        return Deny(Reason.XML, rules.CCM_HEADER_ENDPOINT, "a TargetEndpoint that is no name")
     # protocol.md §1.5: the legacy "compress" is not described anywhere.
     for hook in header.hooks:
         if hook not in _KNOWN_HOOKS:
-            return Deny(Reason.BODY_NOT_INSPECTABLE, "ccm.hooks", f"hook {hook[:64]!r}")
+            return Deny(Reason.BODY_NOT_INSPECTABLE, rules.CCM_HOOKS, f"hook {hook[:64]!r}")
     return header
 
 

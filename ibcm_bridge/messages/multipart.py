@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_PART_HEAD, MAX_PARTS
 
@@ -34,21 +35,23 @@ def read_multipart(content_type: bytes, body: bytes) -> tuple[Part, ...] | Deny:
     """Split a multipart/mixed body into its parts."""
     parameter = _BOUNDARY_PARAMETER.fullmatch(content_type)
     if parameter is None:
-        return _broken("boundary", "no single boundary parameter in Content-Type")
+        return _broken(rules.MULTIPART_BOUNDARY, "no single boundary parameter in Content-Type")
     boundary = parameter[1] or parameter[2]
     if not _BOUNDARY.fullmatch(boundary):
-        return _broken("boundary", "not a boundary (RFC 2046)")
+        return _broken(rules.MULTIPART_BOUNDARY, "not a boundary (RFC 2046)")
     delimiter = b"--" + boundary
     if not body.startswith(delimiter):
-        return _broken("preamble", "something before the first delimiter")
+        return _broken(rules.MULTIPART_PREAMBLE, "something before the first delimiter")
     pieces = body[len(delimiter) :].split(b"\r\n" + delimiter, MAX_PARTS + 1)
     if pieces[-1] not in (b"--", b"--\r\n"):
-        return _broken("close", "not closed, or something after the closing delimiter")
+        return _broken(
+            rules.MULTIPART_CLOSE, "not closed, or something after the closing delimiter"
+        )
     if body.count(delimiter) != len(pieces):
         # After a bare LF, say: other readers would split there (RFC 2046 §5.1.1 leaves no room).
-        return _broken("delimiter", "a delimiter that is not at the start of a line")
+        return _broken(rules.MULTIPART_DELIMITER, "a delimiter that is not at the start of a line")
     if not 1 < len(pieces) <= MAX_PARTS + 1:
-        return _broken("parts", "no part, or too many")
+        return _broken(rules.MULTIPART_PARTS, "no part, or too many")
     parts = []
     offset = len(delimiter)
     for piece in pieces[:-1]:
@@ -63,13 +66,13 @@ def read_multipart(content_type: bytes, body: bytes) -> tuple[Part, ...] | Deny:
 def _read_part(piece: bytes, offset: int) -> Part | Deny:
     end = piece.find(b"\r\n\r\n", 0, MAX_PART_HEAD)
     if not piece.startswith(b"\r\n") or end < 2:
-        return _broken("part-head", "a part without a Content-Type line")
+        return _broken(rules.MULTIPART_PART_HEAD, "a part without a Content-Type line")
     name, _, value = piece[2:end].partition(b":")
     # Other fields (a transfer encoding, a disposition) would change what the body means.
     if b"\r" in value or b"\n" in value or name.lower() != b"content-type":
-        return _broken("part-head", "a part with a field other than Content-Type")
+        return _broken(rules.MULTIPART_PART_HEAD, "a part with a field other than Content-Type")
     return Part(value.strip(b" \t").lower(), piece[end + 4 :], offset + end + 4)
 
 
-def _broken(part: str, detail: str) -> Deny:
-    return Deny(Reason.MULTIPART, f"multipart.{part}", detail)
+def _broken(rule: rules.Rule, detail: str) -> Deny:
+    return Deny(Reason.MULTIPART, rule, detail)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.xml import check_xml
 
@@ -21,7 +22,7 @@ def read_propfind(text: str, where: str, properties: frozenset[str]) -> str | De
     `properties` are the names, in the namespace DAV:, that may be asked for.
     """
     found = _Found(properties)
-    rule = f"{where}.propfind"
+    rule = rules.DOCUMENT_PROPFIND.of(where)
     try:
         refusal = check_xml(
             text.encode(), where, found.start, found.end, found.texts.append, namespaces=True

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_NAMES, MAX_SOAP_DEPTH
 from ibcm_bridge.messages.soap_fields import COOKIES, TEXTS, SoapField
@@ -71,13 +72,17 @@ def read_action(soap_type: SoapType, fields: Sequence[bytes], where: str) -> str
     said: set[str | None] = {soap_type.action} if soap_type.action is not None else set()
     said |= {one[1].decode("ascii") if one else None for one in quoted}
     if len(fields) > 1 or None in said:
-        return Deny(Reason.SOAP_ACTION, f"{where}.action", "not one SOAPAction in quotes")
+        return Deny(
+            Reason.SOAP_ACTION, rules.DOCUMENT_ACTION.of(where), "not one SOAPAction in quotes"
+        )
     if soap_type.envelope == SOAP_1_2 and soap_type.action is None:
         # RFC 3902 lets it out, and then each server finds the operation in its own way.
-        return Deny(Reason.SOAP_ACTION, f"{where}.action", "no action in the Content-Type")
+        return Deny(
+            Reason.SOAP_ACTION, rules.DOCUMENT_ACTION.of(where), "no action in the Content-Type"
+        )
     if len(said) != 1:
         what = "no SOAPAction" if not said else "SOAPAction and Content-Type name different actions"
-        return Deny(Reason.SOAP_ACTION, f"{where}.action", what)
+        return Deny(Reason.SOAP_ACTION, rules.DOCUMENT_ACTION.of(where), what)
     return said.pop() or ""
 
 
@@ -107,11 +112,13 @@ def read_soap(text: str, where: str, envelope: str) -> SoapRequest | Deny:
     try:
         refusal = check_xml(utf8, where, start, end, found.texts.append, namespaces=True)
     except _ShapeError as error:
-        return Deny(Reason.SOAP_ENVELOPE, f"{where}.envelope", str(error))
+        return Deny(Reason.SOAP_ENVELOPE, rules.DOCUMENT_ENVELOPE.of(where), str(error))
     if refusal is not None:
         return refusal
     if not found.operation:
-        return Deny(Reason.SOAP_ENVELOPE, f"{where}.envelope", "a Body without an element")
+        return Deny(
+            Reason.SOAP_ENVELOPE, rules.DOCUMENT_ENVELOPE.of(where), "a Body without an element"
+        )
     namespace, _, operation = found.operation.rpartition(" ")
     as_read = "".join(found.texts) + "\n".join(found.attributes)
     return SoapRequest(namespace, operation, as_read, tuple(found.fields), found.events)

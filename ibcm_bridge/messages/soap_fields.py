@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import (
     MAX_COOKIE,
@@ -78,24 +79,26 @@ def check_fields(
 ) -> Deny | None:
     """The refusal of what no client sends; `views` are the document as sent and as read."""
     if events > MAX_EVENTS:
-        return _deny(where, "events", f"{events} of at most {MAX_EVENTS} events")
+        return _deny(rules.DOCUMENT_EVENTS.of(where), f"{events} of at most {MAX_EVENTS} events")
     cookies = set()
     for one in fields:
         if one.has_elements and one.name in TEXTS:
-            return _deny(where, one.name, "elements where there is a text")
+            return _deny(
+                rules.DOCUMENT_ELEMENT.of(where, one.name), "elements where there is a text"
+            )
         if one.name in COOKIES:
             if one.name in cookies:
-                return _deny(where, one.name, "more than one")
+                return _deny(rules.DOCUMENT_ELEMENT.of(where, one.name), "more than one")
             cookies.add(one.name)
             problem = _cookie(one.text)
         else:
             problem = _event_text(one)
         if problem:
-            return _deny(where, one.name, problem)
+            return _deny(rules.DOCUMENT_ELEMENT.of(where, one.name), problem)
     for view in views:
         for mark, what in _MARKS:
             if mark.search(view):
-                return _deny(where, "serialized", what)
+                return _deny(rules.DOCUMENT_SERIALIZED.of(where), what)
     return None
 
 
@@ -129,5 +132,5 @@ def _event_text(one: SoapField) -> str:
     return ""
 
 
-def _deny(where: str, rule: str, detail: str) -> Deny:
-    return Deny(Reason.SOAP_CONTENT, f"{where}.{rule}", detail)
+def _deny(rule: rules.Rule, detail: str) -> Deny:
+    return Deny(Reason.SOAP_CONTENT, rule, detail)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from xml.parsers import expat
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_DEPTH
 
@@ -61,7 +62,7 @@ def check_xml(
     """
     if b"\0" in utf8:
         # Not a character of XML; and told UTF-8 or not, expat takes "<" and NUL for UTF-16.
-        return Deny(Reason.XML, f"{where}.xml", "a NUL")
+        return Deny(Reason.XML, rules.DOCUMENT_XML.of(where), "a NUL")
     parser = expat.ParserCreate("utf-8", " " if namespaces else None)
     parser.XmlDeclHandler = _refuse_other_encoding
     parser.StartDoctypeDeclHandler = _refuse_document_type
@@ -77,16 +78,22 @@ def check_xml(
     try:
         _parse(parser, utf8)
     except _DocumentTypeError:
-        return Deny(Reason.XML_DTD, f"{where}.dtd", "a document type declaration")
+        return Deny(Reason.XML_DTD, rules.DOCUMENT_DTD.of(where), "a document type declaration")
     except DepthError:
-        return Deny(Reason.XML, f"{where}.depth", f"elements nested deeper than {MAX_DEPTH}")
+        return Deny(
+            Reason.XML, rules.DOCUMENT_DEPTH.of(where), f"elements nested deeper than {MAX_DEPTH}"
+        )
     except _EncodingError:
-        return Deny(Reason.ENCODING, f"{where}.encoding", "an XML declaration of another encoding")
+        return Deny(
+            Reason.ENCODING,
+            rules.DOCUMENT_ENCODING.of(where),
+            "an XML declaration of another encoding",
+        )
     except expat.ExpatError as error:
         problem = expat.ErrorString(error.code)
         # Messages are documents of one line, so the line alone would say nothing.
         place = f"line {error.lineno}, column {error.offset + 1}"
-        return Deny(Reason.XML, f"{where}.xml", f"{problem} at {place}")
+        return Deny(Reason.XML, rules.DOCUMENT_XML.of(where), f"{problem} at {place}")
     return None
 
 
@@ -96,7 +103,7 @@ def _parse(parser: expat.XMLParserType, utf8: bytes) -> None:
     parser.Parse(b"", True)
 
 
-def decode_utf16(raw: bytes, where: str) -> str | Deny:
+def decode_utf16(raw: bytes, where: rules.Rule) -> str | Deny:
     """Text in UTF-16LE, as ConfigMgr's messages have it; a mark is left in it."""
     try:
         return raw.decode("utf-16-le")
