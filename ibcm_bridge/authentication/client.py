@@ -18,6 +18,7 @@ from enum import StrEnum
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ibcm_bridge.authentication.certificate import CertificateFacts, is_of_a_computer
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import BridgePublication, HttpPublication
 from ibcm_bridge.policy.roles import CertificatePolicy
@@ -71,7 +72,7 @@ def authenticate(
     if certificate.purposes is None or client_auth not in certificate.purposes:
         return Deny(
             Reason.CERTIFICATE_PURPOSE,
-            f"{publication.name}.clients",
+            rules.CLIENTS_OF.of(publication.name),
             "extKeyUsage does not have id-kp-clientAuth",
         )
     demand = _DEMANDS[publication.certificate_policy]
@@ -82,7 +83,7 @@ def authenticate(
     contradiction = _contradiction(certificate) if ClientKind.COMPUTER in demand.kinds else None
     return Deny(
         Reason.CERTIFICATE_NAME,
-        f"{publication.name}.clients",
+        rules.CLIENTS_OF.of(publication.name),
         contradiction or demand.missing,
         demand.requirement,
     )
@@ -97,7 +98,7 @@ def admit_anonymous(publication: HttpPublication) -> AnonymousClient | Deny:
     """Let in a client that presented no certificate, or refuse it."""
     if may_be_anonymous(publication):
         return AnonymousClient(publication.name)
-    rule = f"{publication.name}.clients"
+    rule = rules.CLIENTS_OF.of(publication.name)
     return Deny(Reason.CERTIFICATE_MISSING, rule, "no certificate was presented")
 
 

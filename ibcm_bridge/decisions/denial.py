@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NoReturn
 
+from ibcm_bridge.decisions.rules import Rule
+
 
 class Reason(StrEnum):
     """Every reason for which the bridge refuses; closed. `refusals` says what each becomes."""
@@ -133,7 +135,7 @@ class Deny(NotATruthValue):
     """
 
     reason: Reason
-    rule: str
+    rule: Rule
     detail: str = ""
     requirement: str = ""
     allowed_methods: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
 from ibcm_bridge.identity.bindings import Binding, PresentedCertificate, Standing, judge_standing
 from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
@@ -89,7 +90,7 @@ def approve(
     inspected: Inspected,
     client: Client,
     find: FindBinding,
-    rules: MessageRules,
+    terms: MessageRules,
     now: datetime.datetime,
 ) -> Approved | Deny:
     """Let a request pass, or refuse it. `now` in UTC."""
@@ -97,12 +98,12 @@ def approve(
     if isinstance(claim, Deny):
         return claim
     binding = find(claim.guid) if claim.guid else None
-    standing = _standing(claim, binding, client, rules)
-    signed = _verify(claim, binding, client, now, rules.clock_skew)
+    standing = _standing(claim, binding, client, terms)
+    signed = _verify(claim, binding, client, now, terms.clock_skew)
     observed = [*_unread(inspected)]
     for doubt, enforcement in (
-        (_doubt(claim, standing, rules), rules.identity),
-        (signed, rules.signatures),
+        (_doubt(claim, standing, terms), terms.identity),
+        (signed, terms.signatures),
     ):
         if isinstance(doubt, Deny):
             if enforcement is Enforcement.ENFORCE:
@@ -117,30 +118,30 @@ def _unread(inspected: Inspected) -> Iterator[Deny]:
     """The mark of a message that passes encrypted, because the policy says why."""
     if inspected.message is not None and inspected.message.encrypted:
         detail = "encrypted, so its payload is not read"
-        yield Deny(Reason.BODY_NOT_INSPECTABLE, "messages.encrypted", detail)
+        yield Deny(Reason.BODY_NOT_INSPECTABLE, rules.MESSAGES_ENCRYPTED, detail)
 
 
 def _standing(
-    claim: Claim, binding: Binding | None, client: Client, rules: MessageRules
+    claim: Claim, binding: Binding | None, client: Client, terms: MessageRules
 ) -> Standing | None:
     if not claim.guid:
         return None
     certificate = presented_certificate(client)
     if certificate is not None:
-        return judge_standing(binding, certificate, rules.renewal)
+        return judge_standing(binding, certificate, terms.renewal)
     return Standing.UNKNOWN if binding is None else Standing.OTHER
 
 
-def _doubt(claim: Claim, standing: Standing | None, rules: MessageRules) -> Deny | None:
+def _doubt(claim: Claim, standing: Standing | None, terms: MessageRules) -> Deny | None:
     if standing is None and claim.needed:
         detail = "neither SourceID nor the payload names a client"
-        return Deny(Reason.IDENTITY_MISSING, "identity.SourceID", detail)
+        return Deny(Reason.IDENTITY_MISSING, rules.IDENTITY.of("SourceID"), detail)
     if standing is Standing.OTHER:
         detail = f"{claim.guid} is bound to another certificate"
-        return Deny(Reason.IDENTITY_OF_ANOTHER, "messages.identity", detail)
-    if standing is Standing.UNKNOWN and rules.unknown_guids is UnknownGuids.REFUSE:
+        return Deny(Reason.IDENTITY_OF_ANOTHER, rules.MESSAGES_IDENTITY, detail)
+    if standing is Standing.UNKNOWN and terms.unknown_guids is UnknownGuids.REFUSE:
         detail = f"{claim.guid} is bound to no certificate"
-        return Deny(Reason.IDENTITY_UNKNOWN, "messages.unknown_guids", detail)
+        return Deny(Reason.IDENTITY_UNKNOWN, rules.MESSAGES_UNKNOWN_GUIDS, detail)
     return None
 
 
@@ -158,12 +159,12 @@ def _verify(
         return _forged("SignatureValue", detail)
     missing = next((one.name for one in claim.signed if not one.signature), None)
     if missing is not None:
-        return Deny(Reason.SIGNATURE_MISSING, f"signatures.{missing}", f"no {missing}")
+        return Deny(Reason.SIGNATURE_MISSING, rules.SIGNATURE.of(missing), f"no {missing}")
     for text in claim.times:
         time = read_timestamp(text)
         if time is None or abs(time - now) > skew:
             detail = "a signed time that is too far from now, or none"
-            return Deny(Reason.TIMESTAMP_STALE, "messages.clock_skew", detail)
+            return Deny(Reason.TIMESTAMP_STALE, rules.MESSAGES_CLOCK_SKEW, detail)
     if not claim.signed:
         return None
     name = claim.signed[0].name
@@ -196,4 +197,4 @@ def _keys(
 
 
 def _forged(name: str, detail: str) -> Deny:
-    return Deny(Reason.SIGNATURE_FORGED, f"signatures.{name}", detail)
+    return Deny(Reason.SIGNATURE_FORGED, rules.SIGNATURE.of(name), detail)

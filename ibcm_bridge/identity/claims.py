@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.inspection.message_facts import MessageFacts
@@ -110,7 +111,9 @@ def _fields(head: RequestHead) -> dict[str, str] | Deny:
         if known is None:
             continue
         if known in found:
-            return Deny(Reason.IDENTITY_AMBIGUOUS, f"identity.{known}", f"{known} more than once")
+            return Deny(
+                Reason.IDENTITY_AMBIGUOUS, rules.IDENTITY.of(known), f"{known} more than once"
+            )
         found[known] = value.decode("latin-1")
     return found
 
@@ -139,14 +142,14 @@ def _single_guid(stated: Iterator[tuple[str, str]]) -> str | Deny:
             return _malformed(where)
         if first and guid != first:
             detail = f"{guid} in {where}, {first} in {where_first}"
-            return Deny(Reason.IDENTITY_AMBIGUOUS, f"identity.{where}", detail)
+            return Deny(Reason.IDENTITY_AMBIGUOUS, rules.IDENTITY.of(where), detail)
         first, where_first = guid, where_first or where
     return first
 
 
 def _malformed(where: str) -> Deny:
     detail = f"{where} does not have the form of a client GUID"
-    return Deny(Reason.IDENTITY_MALFORMED, f"identity.{where}", detail)
+    return Deny(Reason.IDENTITY_MALFORMED, rules.IDENTITY.of(where), detail)
 
 
 def _signed_fields(fields: dict[str, str]) -> Iterator[Signed]:

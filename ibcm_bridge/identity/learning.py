@@ -16,6 +16,7 @@ from __future__ import annotations
 import datetime
 
 from ibcm_bridge.authentication.client import Client
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved, Signature, presented_certificate
 from ibcm_bridge.identity.bindings import (
@@ -74,7 +75,7 @@ def learned_binding(
     standing = judge_standing(binding, certificate, renewal)
     if standing is Standing.OTHER:
         detail = f"{guid} is bound to another certificate, and stays so"
-        return Deny(Reason.IDENTITY_OF_ANOTHER, "messages.identity", detail)
+        return Deny(Reason.IDENTITY_OF_ANOTHER, rules.MESSAGES_IDENTITY, detail)
     if standing is Standing.BOUND and binding.signing_key == signing_key:
         return None
     if source is Source.POLICY and binding.signing_key:

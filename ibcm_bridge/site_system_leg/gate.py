@@ -7,6 +7,7 @@ connection; a missing, older or other decision is a denial.
 
 from __future__ import annotations
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection.body import Inspected
@@ -39,4 +40,4 @@ def gate(decision: Decision, head: RequestHead, body: bytes) -> Approved | Deny:
 
 
 def _defect(detail: str) -> Deny:
-    return Deny(Reason.BRIDGE_DEFECT, "gate", detail)
+    return Deny(Reason.BRIDGE_DEFECT, rules.GATE, detail)

@@ -12,12 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 
 FIELDS = frozenset((b"location", b"content-location"))
 """RFC 9110 §10.2.2 and §8.7."""
 
-_RULE = "site_system.location"
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
 _NETWORK_PATH = re.compile(
     rb"(?:(?P<scheme>https?):)?//(?P<name>[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?(?P<rest>[/?#].*)?",
@@ -36,20 +36,23 @@ def location_for_client(value: bytes, origin: bytes, own_names: Collection[str])
     """
     scheme, _, authority = origin.partition(b"://")
     if not _PLAIN.fullmatch(value):
-        return Deny(Reason.SITE_SYSTEM_RESPONSE, _RULE, "not a URI")
+        return _refused("not a URI")
     if scheme == b"https" and value[:5].lower() == b"http:":
-        detail = "it leads to http:"
-        return Deny(Reason.SITE_SYSTEM_RESPONSE, _RULE, detail, "BRIDGE-HTTPS-ONLY")
+        return _refused("it leads to http:", "BRIDGE-HTTPS-ONLY")
     match = _NETWORK_PATH.fullmatch(value)
     if match is None:
         if value.startswith(b"//") or _SCHEME.match(value):
-            return Deny(Reason.SITE_SYSTEM_RESPONSE, _RULE, "it leads elsewhere")
+            return _refused("it leads elsewhere")
         return value
     if (match["scheme"] or scheme).lower() != scheme:
-        return Deny(Reason.SITE_SYSTEM_RESPONSE, _RULE, "it leads to another scheme")
+        return _refused("it leads to another scheme")
     name = match["name"].lower()
     if name == authority.partition(b":")[0].lower():
         return value
     if name.decode("ascii") in own_names:
         return origin + (match["rest"] or b"/")
-    return Deny(Reason.SITE_SYSTEM_RESPONSE, _RULE, "it leads to another host")
+    return _refused("it leads to another host")
+
+
+def _refused(detail: str, requirement: str = "") -> Deny:
+    return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.SITE_SYSTEM_LOCATION, detail, requirement)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import BridgePublication, HttpPublication, TlsVersion
@@ -77,16 +78,16 @@ def certificate_refused(server_name: str, alert: str | None) -> Deny | None:
     if alert not in _BLAMES_CERTIFICATE:
         return None
     detail = f"{server_name} refused the bridge's certificate: {alert}"
-    return Deny(Reason.SITE_SYSTEM_RESPONSE, "site_systems.certificate", detail)
+    return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.SITE_SYSTEM_CERTIFICATE, detail)
 
 
 def late(server_name: str, *, connected: bool) -> Deny:
     """The denial where there was no leg in time."""
     if connected:
         detail = f"{server_name}: no handshake in time"
-        return Deny(Reason.SITE_SYSTEM_SLOW, "limits.handshake_seconds", detail)
+        return Deny(Reason.SITE_SYSTEM_SLOW, rules.LIMITS_HANDSHAKE_SECONDS, detail)
     detail = f"{server_name}: no connection in time"
-    return Deny(Reason.SITE_SYSTEM_UNREACHABLE, "limits.handshake_seconds", detail)
+    return Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.LIMITS_HANDSHAKE_SECONDS, detail)
 
 
 def authentication_lost(server_name: str) -> Deny:
@@ -96,7 +97,7 @@ def authentication_lost(server_name: str) -> Deny:
     somebody's half. With this answer the connection ends, and the client begins anew.
     """
     detail = f"{server_name} closed the connection on which the client was authenticated"
-    return Deny(Reason.SITE_SYSTEM_RESPONSE, "site_system.windows_authentication", detail)
+    return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.SITE_SYSTEM_WINDOWS_AUTHENTICATION, detail)
 
 
 class WhenClosed(enum.Enum):
@@ -130,4 +131,4 @@ def when_closed(method: bytes, *, acts: bool, authenticates: bool) -> WhenClosed
 def closed_unanswered(server_name: str) -> Deny:
     """The denial where a kept leg was closed as a request came."""
     detail = f"{server_name} closed a kept connection as the request came"
-    return Deny(Reason.SITE_SYSTEM_RESPONSE, "site_system.kept_connection", detail)
+    return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.SITE_SYSTEM_KEPT_CONNECTION, detail)

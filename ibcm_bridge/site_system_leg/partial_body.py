@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 import h11
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.byte_ranges import ByteRanges
 
@@ -69,4 +70,4 @@ def partial_body(asked: ByteRanges | None, response: h11.Response) -> PartialBod
     if not ranges and len(types) == 1 and types[0].lower().startswith(b"multipart/byteranges"):
         return PartialBody(asked, None)
     detail = "a 206 to a range without a last byte, and no Content-Range that says how much it is"
-    return Deny(Reason.SITE_SYSTEM_RESPONSE, "site_system.content-range", detail)
+    return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.SITE_SYSTEM_CONTENT_RANGE, detail)

@@ -13,6 +13,7 @@ from http import HTTPStatus
 
 import h11
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import UploadHosts
 from ibcm_bridge.request.head import RequestHead
@@ -234,4 +235,4 @@ def chunk(data: bytes) -> bytes:
 
 
 def _bad(detail: str) -> Deny:
-    return Deny(Reason.SITE_SYSTEM_RESPONSE, "site_system", detail[:200])
+    return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.SITE_SYSTEM, detail[:200])

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
 from ibcm_bridge.storage.database import DatabaseError, DatabaseKind, SharedDatabase
@@ -178,7 +179,7 @@ class Spool:
                 # [MC-BUP] §2.2.1.2: unique among all sessions of a server, and a GUID is the same
                 # in other letters.
                 detail = "a session that there is already"
-                return Deny(Reason.SITE_SYSTEM_RESPONSE, "uploads.session", detail)
+                return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.UPLOADS_SESSION, detail)
             names = [name for (name,) in database.execute(_OF_CLIENT, (sender.key,))]
             for name in names[self._limits.per_client_sessions - 1 :]:
                 _forget(database, name)
@@ -202,7 +203,7 @@ class Spool:
                 if said.received > known:
                     # It has bytes that were never seen here: a spool that was lost, or put back.
                     detail = f"it has {said.received} bytes, and {known} are known"
-                    return Deny(Reason.UPLOAD_SESSION, "uploads.acknowledged", detail)
+                    return Deny(Reason.UPLOAD_SESSION, rules.UPLOADS_ACKNOWLEDGED, detail)
                 database.execute(_ACKNOWLEDGED, (said.received, self._clock(), session.name))
         return None
 
@@ -231,7 +232,7 @@ class Spool:
         assert row is not None
         if row[0] >= self._limits.sessions:
             detail = f"{row[0]} sessions are under way"
-            return Deny(Reason.OVERLOADED, "uploads.sessions", detail)
+            return Deny(Reason.OVERLOADED, rules.UPLOADS_SESSIONS, detail)
         return None
 
     def _keep(
@@ -241,14 +242,14 @@ class Spool:
         kept = _bytes(database, session.name, place.first, min(place.last + 1, session.length))
         if kept != body[: len(kept)]:
             # Which of the two a site system has is not known here: it must not matter.
-            return Deny(Reason.UPLOAD_CHANGED, "uploads.overlap", "other bytes than before")
+            return Deny(Reason.UPLOAD_CHANGED, rules.UPLOADS_OVERLAP, "other bytes than before")
         new = body[known:]
         if new:
             self._make_room(database, session, len(new))
             (_, size) = database.execute(_IN_ALL).fetchone()
             if size + len(new) > self._limits.max_total_bytes:
                 detail = f"{len(new)} bytes are more than there is room for"
-                return Deny(Reason.OVERLOADED, "uploads.max_total_bytes", detail)
+                return Deny(Reason.OVERLOADED, rules.UPLOADS_MAX_TOTAL_BYTES, detail)
             last = database.execute(_LAST, (session.name, session.length - PIECE)).fetchone()
             begin, small = last or (session.length, b"")
             database.execute(_KEEP, (session.name, begin, small + new))

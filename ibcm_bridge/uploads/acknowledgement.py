@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import SESSION_NOT_FOUND
 
@@ -38,8 +39,8 @@ def read_acknowledgement(
     for name, pattern in _FORMS.items():
         found = said.get(name, [])
         if len(found) > 1 or (found and not pattern.fullmatch(found[0])):
-            shown = name.decode("ascii")
-            return Deny(Reason.SITE_SYSTEM_RESPONSE, f"uploads.{shown}", "several, or not one")
+            rule = rules.UPLOADS_FIELD.of(name.decode("ascii"))
+            return Deny(Reason.SITE_SYSTEM_RESPONSE, rule, "several, or not one")
         values[name] = found[0] if found else b""
     received, error = values[b"bits-received-content-range"], values[b"bits-error-code"]
     code = _ERROR.fullmatch(error or values[b"bits-error"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
 
@@ -69,28 +70,28 @@ def judge(packet: Packet, sender: Sender, session: Session | None, max_bytes: in
     if not packet.needs_session:
         return None
     if session is None:
-        return Deny(Reason.UPLOAD_SESSION, "uploads.session", "no such session is known")
+        return Deny(Reason.UPLOAD_SESSION, rules.UPLOADS_SESSION, "no such session is known")
     if session.sender.key != sender.key:
-        return Deny(Reason.UPLOAD_OF_ANOTHER, "uploads.session", "another client's session")
+        return Deny(Reason.UPLOAD_OF_ANOTHER, rules.UPLOADS_SESSION, "another client's session")
     if session.sender != sender:
-        return Deny(Reason.UPLOAD_CHANGED, "uploads.path", "begun at another path")
+        return Deny(Reason.UPLOAD_CHANGED, rules.UPLOADS_PATH, "begun at another path")
     if packet.range is not None:
         return _judge_range(packet.range, session, max_bytes)
     if packet.type is PacketType.CLOSE_SESSION and not session.is_whole:
         # A management point makes a file of what there is ([MC-BUP] §3.2.5.1.2).
         had = f"{session.acknowledged} of {session.total or 'no known number of'} bytes"
-        return Deny(Reason.UPLOAD_INCOMPLETE, "uploads.close", had)
+        return Deny(Reason.UPLOAD_INCOMPLETE, rules.UPLOADS_CLOSE, had)
     return None
 
 
 def _judge_range(place: ContentRange, session: Session, max_bytes: int) -> Deny | None:
     if place.total > max_bytes:
         detail = f"{place.total} of at most {max_bytes} bytes"
-        return Deny(Reason.UPLOAD_TOO_LARGE, "uploads.max_bytes", detail)
+        return Deny(Reason.UPLOAD_TOO_LARGE, rules.UPLOADS_MAX_BYTES, detail)
     if session.total not in (None, place.total):
         detail = f"{place.total} bytes in all, and {session.total} before"
-        return Deny(Reason.UPLOAD_CHANGED, "uploads.total", detail)
+        return Deny(Reason.UPLOAD_CHANGED, rules.UPLOADS_TOTAL, detail)
     if place.first > session.length:
         detail = f"from {place.first}, and {session.length} bytes are known"
-        return Deny(Reason.UPLOAD_GAP, "uploads.gap", detail, received=session.acknowledged)
+        return Deny(Reason.UPLOAD_GAP, rules.UPLOADS_GAP, detail, received=session.acknowledged)
     return None

@@ -199,7 +199,7 @@ def test_a_site_system_that_wants_another_certificate_is_not_reached(
     finally:
         raw.trust = lab.pki.root
     # In TLS 1.3 it says so after the handshake: as its answer, and not after a long silence.
-    rule = "site_systems.certificate"
+    rule = "site_system.certificate"
     record = check_refused(lab, reply, Reason.SITE_SYSTEM_RESPONSE, rule)
     assert record["detail"] == f"{MP_NAME} refused the bridge's certificate: unknown_ca"
     assert record["seconds"] < SLOW_SECONDS

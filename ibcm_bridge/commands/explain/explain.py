@@ -23,6 +23,7 @@ from ibcm_bridge.authentication.client import (
 )
 from ibcm_bridge.authentication.revocation import Notes
 from ibcm_bridge.commands.explain.described_request import DescribedRequest, Url
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusals import refusal, requirement
 from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
@@ -303,12 +304,14 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _route(policy: Policy, url: Url) -> Publication:
-    denial = Deny(Reason.UNKNOWN_NAME, "listener.publications", "nothing is published over TLS")
+    denial = Deny(Reason.UNKNOWN_NAME, rules.LISTENER_PUBLICATIONS, "nothing is published over TLS")
     found: list[Publication] = []
     for listener in policy.listeners:
         if isinstance(listener, PlaintextListener):
             if url.port in _ports(listener):
-                denial = Deny(Reason.TLS_ON_PLAINTEXT, "listener.plaintext", "TLS on an HTTP port")
+                denial = Deny(
+                    Reason.TLS_ON_PLAINTEXT, rules.LISTENER_PLAINTEXT, "TLS on an HTTP port"
+                )
             continue
         answer = route(listener, ClientHelloFacts(url.server_name))
         if isinstance(answer, Deny):
@@ -327,7 +330,7 @@ def _plaintext(policy: Policy, url: Url) -> PlaintextPublication:
         # Of a request to that port the Host field says the rest.
         if isinstance(listener, PlaintextListener) and url.port in _ports(listener):
             return listener.publication
-    raise Refused(Deny(Reason.PLAINTEXT, "listener.tls", "plaintext on a TLS port"))
+    raise Refused(Deny(Reason.PLAINTEXT, rules.LISTENER_TLS, "plaintext on a TLS port"))
 
 
 def _client(
@@ -347,7 +350,7 @@ def _client(
     except ValueError:
         # As in the handshake (`addons.tls`).
         raise Refused(
-            Deny(Reason.CERTIFICATE_INVALID, "clients", "the certificate cannot be read")
+            Deny(Reason.CERTIFICATE_INVALID, rules.CLIENTS, "the certificate cannot be read")
         ) from None
     _allowed(verify_path(publication.client_trust, certificates))
     return _allowed(authenticate(publication, facts))
@@ -357,7 +360,7 @@ def _head(request: DescribedRequest, limit: int) -> RequestHead | Deny:
     raw = request.head_bytes()
     if raw.find(b"\r\n\r\n") > limit:
         # As where it is read (`addons.layers.exchange`).
-        return Deny(Reason.HEAD_TOO_LARGE, "limits.request_head", f"more than {limit} bytes")
+        return Deny(Reason.HEAD_TOO_LARGE, rules.LIMITS_REQUEST_HEAD, f"more than {limit} bytes")
     return read_request_head(raw)
 
 
