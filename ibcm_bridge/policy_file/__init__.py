@@ -1,7 +1,7 @@
 """The policy file: YAML text -> `Policy`. The only room besides the command line that reads files.
 
 1. `yaml_tree` reads the text, with the line of every value.
-2. `rows` is the shape; `shape` puts aside what does not have it, and says so in words of `wording`.
+2. `rows` is the shape; `shape` leaves out what does not fit, and reports it in words of `wording`.
 3. `publications` and `messages` turn rows into values, with the role tables; `certificates` reads
    the files.
 
@@ -82,7 +82,12 @@ def load_policy(path: Path) -> Policy:
         raise PolicyError(reading.sorted_problems())
     row = read_shape(reading, shipped_roles(encrypted=False))
     table = shipped_roles(encrypted=row.messages.encrypted is not None)
-    listeners = read_listeners(reading, dict(enumerate(row.publications)), row.limits, table)
+    publications = {
+        index: publication
+        for index, publication in enumerate(row.publications)
+        if not reading.is_left_out(("publications", index))
+    }
+    listeners = read_listeners(reading, publications, row.limits, table)
     policy = Policy(
         listeners=listeners,
         never=table.never,
@@ -95,7 +100,7 @@ def load_policy(path: Path) -> Policy:
         uploads=_uploads(reading, row.uploads),
         web_because=row.web.because if row.web else None,
     )
-    if tree.problems or reading.spoilt:
+    if tree.problems or reading.left_out:
         raise PolicyError(reading.sorted_problems())
     return policy
 

@@ -36,7 +36,7 @@ def read_credential(
     reading: Reading, where: yaml_tree.Place, row: CertificateRow
 ) -> Credential | None:
     """A certificate with its key; None where there is a problem."""
-    if reading.is_doubtful(where):
+    if not reading.is_whole(where):
         # Which files belong together is not known then; only whether they are there.
         for name, file in (("chain", row.chain), ("key", row.key), ("pfx", row.pfx)):
             if file is not None:

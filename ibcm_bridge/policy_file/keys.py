@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
 from ibcm_bridge.policy.roles import Mode
 from ibcm_bridge.policy_file.rows import PolicyRow
 from ibcm_bridge.policy_file.yaml_tree import Place
-
-
-def known_keys(where: Place, mode: Mode | None) -> list[str]:
-    """The keys of the mapping at this place; `mode` is that of the publication it is in."""
-    kind: Any = PolicyRow
-    for key in where:
-        kind = _inner(kind, key, mode)
-    return list(kind.model_fields) if _is_row(kind) else []
-
 
 _RENAMED = {
     "largest": "max_bytes",
@@ -28,6 +19,14 @@ _RENAMED = {
     "held_bytes": "buffered_bytes",
 }
 """Keys of earlier versions."""
+
+
+def known_keys(where: Place, mode: Mode | None) -> list[str]:
+    """The keys of the mapping at this place; `mode` is that of the publication it is in."""
+    kinds: list[Any] = [PolicyRow]
+    for key in where:
+        kinds = [inner for kind in kinds for inner in _inner(kind, key) if _is_of(inner, mode)]
+    return [key for kind in kinds if _is_row(kind) for key in kind.model_fields]
 
 
 def meant(where: Place, value: object) -> list[Place]:
@@ -58,25 +57,24 @@ def value_at(value: object, where: Place) -> object:
     return value
 
 
-def _inner(kind: Any, key: str | int, mode: Mode | None) -> Any:
+def _inner(kind: Any, key: str | int) -> list[Any]:
+    """What may stand at a key of a row, or in a list or mapping."""
     if not _is_row(kind):
-        # list[X] and dict[str, X]
-        return _plain(get_args(kind)[-1], mode) if get_args(kind) else None
-    field = kind.model_fields.get(key)
-    return None if field is None else _plain(field.annotation, mode)
+        return _parts(get_args(kind)[-1])
+    return _parts(kind.model_fields[key].annotation) if key in kind.model_fields else []
 
 
-def _plain(kind: Any, mode: Mode | None) -> Any:
-    """Without what a type says beside its shape; of several rows, the one of this mode."""
-    if get_origin(kind) is Annotated:
-        return _plain(get_args(kind)[0], mode)
-    if get_origin(kind) in (list, dict) or _is_row(kind):
-        return kind
-    rows = [one for one in get_args(kind) if _is_row(one) or get_origin(one) in (list, dict)]
-    for one in rows:
-        if len(rows) == 1 or get_args(one.model_fields["mode"].annotation) == (mode,):
-            return one
-    return None
+def _parts(kind: Any) -> list[Any]:
+    """The rows, lists and mappings of a type."""
+    if _is_row(kind) or get_origin(kind) in (list, dict):
+        return [kind]
+    return [part for inner in get_args(kind) for part in _parts(inner)]
+
+
+def _is_of(kind: Any, mode: Mode | None) -> bool:
+    """Whether a row is none of another mode."""
+    own = kind.model_fields.get("mode") if _is_row(kind) else None
+    return own is None or get_args(own.annotation) == (mode,)
 
 
 def _is_row(kind: Any) -> bool:

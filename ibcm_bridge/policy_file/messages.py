@@ -20,7 +20,7 @@ def read_messages(
 ) -> MessageRules:
     """The rules, with what `listeners` say about the intranet's names. Problems are noted."""
     identity = Enforcement(row.identity)
-    lost = reading.is_put_aside(("messages", "bindings"))
+    lost = reading.is_left_out(("messages", "bindings"))
     if identity is Enforcement.ENFORCE and row.bindings is None and not lost:
         text = (
             "name a file for bindings, such as bindings: bindings.sqlite; "

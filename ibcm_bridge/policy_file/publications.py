@@ -222,7 +222,7 @@ def _certificate_policy(
 ) -> CertificatePolicy | None:
     """What is asked of clients. One handshake, so one for all roles of a publication."""
     if row.clients.certificate is None:
-        if reading.is_put_aside((*where, "clients", "certificate")):
+        if reading.is_left_out((*where, "clients", "certificate")):
             return None
         defaults = {role.profile.name: role.profile.certificates[0] for _, role in roles}
         if len(set(defaults.values())) < 2:

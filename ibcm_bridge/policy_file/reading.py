@@ -24,25 +24,27 @@ class Reading:
 
     path: Path
     tree: yaml_tree.Tree
-    spoilt: set[yaml_tree.Place] = field(default_factory=set)
-    """Places of which it is said already that they are wrong; what is read there stands in."""
+    left_out: set[yaml_tree.Place] = field(default_factory=set)
+    """Places that have a problem already. What is read there, if anything, was not written so."""
 
-    def is_put_aside(self, where: yaml_tree.Place) -> bool:
-        """Whether this place, or one that it is in, is spoilt."""
-        return any(where[:length] in self.spoilt for length in range(len(where) + 1))
+    def is_left_out(self, where: yaml_tree.Place) -> bool:
+        """Whether this place, or one that it is in, is left out."""
+        return any(where[:length] in self.left_out for length in range(len(where) + 1))
 
-    def is_doubtful(self, where: yaml_tree.Place) -> bool:
-        """Whether this place, one that it is in or one in it is spoilt: nobody knows it whole."""
-        return self.is_put_aside(where) or any(one[: len(where)] == where for one in self.spoilt)
+    def is_whole(self, where: yaml_tree.Place) -> bool:
+        """Whether neither this place, one that it is in, nor one in it is left out."""
+        inside = any(place[: len(where)] == where for place in self.left_out)
+        return not inside and not self.is_left_out(where)
 
     def report(self, where: yaml_tree.Place, message: str) -> None:
-        """Note a problem at this place; none of what only stands in."""
-        if self.is_put_aside(where):
+        """Note a problem at this place, unless it is left out."""
+        if self.is_left_out(where):
             return
         self.tree.problems.append(yaml_tree.Problem(self.tree.line(where), where, message))
 
-    def retell(self, where: yaml_tree.Place, message: str) -> None:
-        """Say something else of a place of which there is a problem already."""
+    def retell(self, where: yaml_tree.Place, wanted: str) -> None:
+        """Say what is wanted where YAML converts a value, once: in quotes it would not do."""
+        message = f"{self.tree.traps.pop(where)}; {wanted}"
         self.tree.problems = [
             yaml_tree.Problem(problem.line, where, message) if problem.place == where else problem
             for problem in self.tree.problems

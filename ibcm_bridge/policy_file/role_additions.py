@@ -185,7 +185,7 @@ def _resource(
         text = f"{row.path} is a content library and is never published"
         reading.report((*where, "path"), text)
     for index, verb in enumerate(row.verbs):
-        if verb.encode("ascii") not in methods and not reading.is_doubtful(extra_verbs):
+        if verb.encode("ascii") not in methods and reading.is_whole(extra_verbs):
             text = f"{verb} is not a verb of this role; extra_verbs can add it"
             reading.report((*where, "verbs", index), text)
     patterns = {}

@@ -28,7 +28,7 @@ def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Ru
     fetch = _fetch(reading, (*where, "fetch"), row.fetch)
     sources = [reading.relative(name) for name in row.crls]
     found = _Found()
-    unread = any(reading.is_doubtful((*where, key)) for key in ("crls", "fetch", "without_crl"))
+    unread = not all(reading.is_whole((*where, key)) for key in ("crls", "fetch", "without_crl"))
     if not (unread or sources or fetch or without):
         unread = True
         reading.report((*where, "crls"), "this must not be empty")

@@ -6,7 +6,7 @@ Each says what is wanted, with an example; rows of a table, by key and by kind o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pydantic_core import ErrorDetails
@@ -244,10 +244,3 @@ def not_published_so(role: str, mode: Mode, table: RoleTable) -> str:
     if mode is Mode.PLAINTEXT:
         cited = " (BRIDGE-HTTPS-ONLY)"
     return f"this role cannot be published with mode: {mode}, only with mode: {modes}{cited}"
-
-
-def without_tags(location: Sequence[str | int]) -> yaml_tree.Place:
-    """Where an error is. pydantic puts a union's discriminator into the path; the file has none."""
-    if len(location) > 2 and location[0] == "publications":
-        return (*location[:2], *location[3:])
-    return tuple(location)
