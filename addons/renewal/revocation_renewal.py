@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from ibcm_bridge.addons.renewal.crl_fetch import Fetch
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
-from ibcm_bridge.authentication.revocation import Lists, Renewal, renew
+from ibcm_bridge.authentication.revocation import Lists, RenewedLists, renew
 from ibcm_bridge.policy_file.crl_files import CrlFiles, Stamp, read_crl_files, stamp
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class _Watch:
 
 def _read_again(
     held: CurrentTrust, before: Stamp | None
-) -> tuple[Stamp | None, Renewal | None, list[str]]:
+) -> tuple[Stamp | None, RenewedLists | None, list[str]]:
     sources = held.trust.revocation.sources
     seen = stamp(sources)
     if seen == before:

@@ -62,7 +62,7 @@ class Lists:
 
 
 @dataclass(frozen=True, slots=True)
-class Renewal:
+class RenewedLists:
     """What came of reading lists again."""
 
     lists: Lists
@@ -77,7 +77,7 @@ def renew(
     trust: Trust,
     candidates: Iterable[tuple[str, x509.CertificateRevocationList]],
     now: datetime.datetime,
-) -> Renewal:
+) -> RenewedLists:
     """Take what is newer; keep what is held where the candidate is worse, and say why.
 
     `candidates` are lists with the name of where they came from.
@@ -108,7 +108,7 @@ def renew(
             problems.append(f"{source}: {one.describe()} {text}")
         elif before is not None and one.age < before.age:
             problems.append(f"{source}: {one.describe()} is older than the one held")
-    return Renewal(Lists(held, of_others), tuple(renewed.values()), tuple(problems), early)
+    return RenewedLists(Lists(held, of_others), tuple(renewed.values()), tuple(problems), early)
 
 
 def _takes_the_place(

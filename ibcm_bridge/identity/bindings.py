@@ -11,7 +11,7 @@ import datetime
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ibcm_bridge.policy.message_rules import Renewal
+from ibcm_bridge.policy.message_rules import CertificateRenewal
 
 
 class Source(StrEnum):
@@ -77,7 +77,7 @@ class Standing(StrEnum):
 
 
 def judge_standing(
-    binding: Binding | None, presented: PresentedCertificate, renewal: Renewal
+    binding: Binding | None, presented: PresentedCertificate, renewal: CertificateRenewal
 ) -> Standing:
     """Whether the client that came is the one a GUID is bound to."""
     if binding is None:
@@ -88,7 +88,7 @@ def judge_standing(
     if not binding.key:
         exactly = binding.certificate == presented.certificate if binding.certificate else named
         return Standing.FIRST if exactly else Standing.OTHER
-    if named and renewal is Renewal.SAME_NAME:
+    if named and renewal is CertificateRenewal.SAME_NAME:
         return Standing.RENEWED
     return Standing.OTHER
 

@@ -26,13 +26,13 @@ from ibcm_bridge.identity.bindings import (
     Standing,
     judge_standing,
 )
-from ibcm_bridge.policy.message_rules import Renewal
+from ibcm_bridge.policy.message_rules import CertificateRenewal
 
 _SOURCES = {Standing.FIRST: Source.IMPORT, Standing.RENEWED: Source.RENEWAL}
 
 
 def updated_binding(
-    binding: Binding, client: Client, renewal: Renewal, now: datetime.datetime
+    binding: Binding, client: Client, renewal: CertificateRenewal, now: datetime.datetime
 ) -> Binding | None:
     """What takes the binding's place now that this client has come; None where nothing does."""
     certificate = presented_certificate(client)
@@ -50,7 +50,7 @@ def learned_binding(
     *,
     registered: str,
     gives_policy: bool,
-    renewal: Renewal,
+    renewal: CertificateRenewal,
     now: datetime.datetime,
 ) -> Binding | Deny | None:
     """What a management point's answer says of a client GUID: what is to stand, or nothing new.

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 
-class Renewal(StrEnum):
+class CertificateRenewal(StrEnum):
     """What may take the place of a certificate."""
 
     SAME_KEY = "same-key"
@@ -39,7 +39,7 @@ class MessageRules:
     identity: Enforcement = Enforcement.OBSERVE
     """Whether a client GUID belongs to the certificate of the connection (BRIDGE-IDENTITY)."""
     unknown_guids: UnknownGuids = UnknownGuids.LEARN
-    renewal: Renewal = Renewal.SAME_KEY
+    renewal: CertificateRenewal = CertificateRenewal.SAME_KEY
     bindings_file: Path | None = None
     """SQLite; None: kept in memory, forgotten at the end."""
     signatures: Enforcement = Enforcement.OBSERVE

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
+from ibcm_bridge.policy.message_rules import (
+    CertificateRenewal,
+    Enforcement,
+    MessageRules,
+    UnknownGuids,
+)
 from ibcm_bridge.policy.publications import (
     HttpPublication,
     Listener,
@@ -31,7 +36,7 @@ def read_messages(
     return MessageRules(
         identity=identity,
         unknown_guids=UnknownGuids(row.unknown_guids),
-        renewal=Renewal(row.renewal),
+        renewal=CertificateRenewal(row.renewal),
         bindings_file=database_file(reading, ("messages", "bindings"), row.bindings),
         signatures=Enforcement(row.signatures),
         clock_skew=duration(row.clock_skew),

@@ -17,7 +17,12 @@ from ibcm_bridge.identity.approval import Approved, Signature, approve
 from ibcm_bridge.identity.bindings import Binding, Source, Standing
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.lab.protocol import ccm, documents, signing
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
+from ibcm_bridge.policy.message_rules import (
+    CertificateRenewal,
+    Enforcement,
+    MessageRules,
+    UnknownGuids,
+)
 from tests.identity.conftest import GUID, NOW, OTHER, Computer, Get, Message
 
 ENFORCE = MessageRules(identity=Enforcement.ENFORCE, signatures=Enforcement.ENFORCE)
@@ -184,7 +189,7 @@ def test_another_key_under_the_same_name_is_a_renewal_if_the_policy_says_so(
     before = bound(stranger, name=computer.client.name, signing_key=b"")
     inspected = message(REPORT, key=computer.key)
     assert reason(ask(inspected, computer, before)) is Reason.IDENTITY_OF_ANOTHER
-    renewable = dataclasses.replace(ENFORCE, renewal=Renewal.SAME_NAME)
+    renewable = dataclasses.replace(ENFORCE, renewal=CertificateRenewal.SAME_NAME)
     renewed = allowed(ask(inspected, computer, before, renewable))
     assert renewed.identity.standing is Standing.RENEWED
     other_name = bound(stranger, signing_key=b"")

@@ -12,7 +12,7 @@ from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.identity.learning import learned_binding, updated_binding
 from ibcm_bridge.lab.protocol import documents
-from ibcm_bridge.policy.message_rules import MessageRules, Renewal
+from ibcm_bridge.policy.message_rules import CertificateRenewal, MessageRules
 from tests.identity.conftest import GUID, NOW, OTHER, Computer, Message
 from tests.identity.test_approval import bound, own_key, public, registration  # noqa: F401 - a fixture
 
@@ -27,7 +27,7 @@ def learn(
     *,
     registered: str = "",
     gives_policy: bool = False,
-    renewal: Renewal = Renewal.SAME_KEY,
+    renewal: CertificateRenewal = CertificateRenewal.SAME_KEY,
 ) -> Binding | Deny | None:
     return learned_binding(
         approved,
@@ -144,33 +144,33 @@ def test_nobody_is_learnt_without_a_certificate(registers: Approved, computer: C
         None,
         registered=GUID,
         gives_policy=False,
-        renewal=Renewal.SAME_KEY,
+        renewal=CertificateRenewal.SAME_KEY,
         now=NOW,
     )
     assert learnt is None
-    assert updated_binding(bound(computer), nobody, Renewal.SAME_NAME, NOW) is None
+    assert updated_binding(bound(computer), nobody, CertificateRenewal.SAME_NAME, NOW) is None
 
 
 def test_an_import_is_bound_to_the_key_that_comes_first(
     computer: Computer, stranger: Computer
 ) -> None:
     imported = Binding(GUID, Source.IMPORT, NOW, name="pc1")
-    result = updated_binding(imported, computer.client, Renewal.SAME_KEY, LATER)
+    result = updated_binding(imported, computer.client, CertificateRenewal.SAME_KEY, LATER)
     assert result is not None
     assert (result.key, result.source, result.since) == (
         computer.client.certificate.key_sha256,
         Source.IMPORT,
         LATER,
     )
-    assert updated_binding(imported, stranger.client, Renewal.SAME_KEY, LATER) is None
-    assert updated_binding(result, computer.client, Renewal.SAME_KEY, LATER) is None
+    assert updated_binding(imported, stranger.client, CertificateRenewal.SAME_KEY, LATER) is None
+    assert updated_binding(result, computer.client, CertificateRenewal.SAME_KEY, LATER) is None
 
 
 def test_a_renewed_certificate_takes_the_place_of_the_old_one(
     computer: Computer, stranger: Computer
 ) -> None:
     before = bound(stranger, name="pc1.corp.example")
-    assert updated_binding(before, computer.client, Renewal.SAME_KEY, LATER) is None
-    result = updated_binding(before, computer.client, Renewal.SAME_NAME, LATER)
+    assert updated_binding(before, computer.client, CertificateRenewal.SAME_KEY, LATER) is None
+    result = updated_binding(before, computer.client, CertificateRenewal.SAME_NAME, LATER)
     assert result is not None
     assert (result.source, result.signing_key) == (Source.RENEWAL, b"")

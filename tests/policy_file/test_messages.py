@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.lab.pki.files import shipped_policy
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
+from ibcm_bridge.policy.message_rules import (
+    CertificateRenewal,
+    Enforcement,
+    MessageRules,
+    UnknownGuids,
+)
 from ibcm_bridge.policy.publications import BridgePublication, Listener
 from ibcm_bridge.policy_file import PolicyError, load_policy
 
@@ -67,7 +72,7 @@ def test_everything_can_be_said(load: Load, directory: Path) -> None:
     ) == MessageRules(
         identity=Enforcement.ENFORCE,
         unknown_guids=UnknownGuids.REFUSE,
-        renewal=Renewal.SAME_NAME,
+        renewal=CertificateRenewal.SAME_NAME,
         bindings_file=directory / "pki/../bindings.sqlite",
         signatures=Enforcement.ENFORCE,
         clock_skew=timedelta(hours=2),

@@ -16,7 +16,12 @@ from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, Renewal, UnknownGuids
+from ibcm_bridge.policy.message_rules import (
+    CertificateRenewal,
+    Enforcement,
+    MessageRules,
+    UnknownGuids,
+)
 from ibcm_bridge.storage.binding_registry import Registry
 from tests.addons.conftest import ExchangeDriver, Lab, inspected_at_once
 
@@ -230,7 +235,7 @@ def test_a_renewed_certificate_is_taken_where_the_policy_says_so(
 ) -> None:
     client = client_of(exchange)
     registry.add(anothers(exchange, name=client.name))
-    rule(MessageRules(identity=Enforcement.ENFORCE, renewal=Renewal.SAME_NAME))
+    rule(MessageRules(identity=Enforcement.ENFORCE, renewal=CertificateRenewal.SAME_NAME))
     passes(exchange, report(running_lab))
     binding = registry.find(GUID)
     assert binding is not None
