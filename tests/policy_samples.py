@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.lab.pki.files import shipped_policy
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import BridgePublication, Listener
 from ibcm_bridge.policy_file import PolicyError, load_policy
 
 SHIPPED = shipped_policy()
@@ -99,3 +101,13 @@ def plaintext(
 NOBODY = "{certificate: none}"
 MP, DP, SUP = "management-point", "distribution-point", "software-update-point"
 WHY = "because: the tests want it"
+
+
+def published(policy: Policy, name: str = "a.example") -> BridgePublication:
+    """The bridged publication of this name."""
+    for listener in policy.listeners:
+        if isinstance(listener, Listener) and name in listener.publications:
+            found = listener.publications[name]
+            assert isinstance(found, BridgePublication)
+            return found
+    raise AssertionError(name)

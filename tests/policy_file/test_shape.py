@@ -22,6 +22,8 @@ from tests.policy_samples import (
     WHY,
     Problems,
     bridge,
+    changed,
+    line_of,
     plaintext,
     sample,
     tunnel,
@@ -327,3 +329,107 @@ def test_whatever_is_spoilt_is_told_and_nothing_breaks(
     path.write_text(yaml.safe_dump(value), "utf-8")
     told = said_of(path).lower()
     assert "x:0" not in told
+
+
+# All at once
+
+
+def test_two_problems_of_values_are_both_told(problems: Problems) -> None:
+    text = changed(
+        ("unlisted_headers: drop", "unlisted_headers: keep"),
+        ("https://dp01.corp.example", "http://dp01.corp.example"),
+    )
+    assert [line for line, _ in problems(text)] == [
+        line_of("unlisted_headers"),
+        line_of("dp01.corp.example"),
+    ]
+
+
+def test_two_problems_of_files_are_both_told(problems: Problems) -> None:
+    text = changed(
+        ("chain: pki/bridge-server.pem", "chain: missing.pem"),
+        ("key: pki/bridge-client.key", "key: text.pem"),
+        ("crls: [pki/root.crl, pki/issuing.crl]", "crls: [pki/root.crl]"),
+    )
+    assert [line for line, _ in problems(text)] == [
+        line_of("chain: pki/bridge-server.pem"),
+        line_of("crls:"),
+        line_of("key: pki/bridge-client.key"),
+    ]
+
+
+def test_a_chain_that_is_none_does_not_hide_that_the_key_is_none(problems: Problems) -> None:
+    text = changed(
+        ("chain: pki/bridge-server.pem", "chain: empty.pem"),
+        ("key: pki/bridge-server.key", "key: text.pem"),
+    )
+    assert [line for line, _ in problems(text)] == [
+        line_of("chain: empty.pem", text),
+        line_of("key: text.pem", text),
+    ]
+
+
+def test_a_yaml_trap_and_an_unknown_key_are_both_told(problems: Problems) -> None:
+    text = changed(
+        ("unlisted_headers: drop", "unlisted_headers: no"), ("version: 1", "version: 1\nextra: 1")
+    )
+    found = problems(text)
+    assert [line for line, _ in found] == [line_of("extra: 1", text), line_of("_headers: no", text)]
+    assert "no such key" in found[0][1]
+    assert "YAML reads no" in found[1][1]
+
+
+def test_a_name_published_twice_does_not_hide_what_else_is_wrong_there(
+    problems: Problems,
+) -> None:
+    text = changed(
+        ("name: mp-tunnel.internet.example", "name: bridge.internet.example"),
+        ("    site_system: 127.0.0.1:9443", "    site_system: 127.0.0.1:99999"),
+    )
+    told = [message for _, message in problems(text)]
+    assert len(told) == 2
+    assert "published twice" in told[0]
+    assert "99999 is not a port" in told[1]
+
+
+def test_problems_stand_in_the_order_of_the_file_and_each_once(problems: Problems) -> None:
+    text = changed(
+        ("chain: pki/bridge-server.pem", "chain: missing.pem"),
+        ("key: pki/bridge-server.key", "key: missing.key"),
+        ("anchors: [pki/root.pem]", "anchors: [missing.pem, missing.pem]"),
+    )
+    found = problems(text)
+    assert found == sorted(found, key=lambda problem: problem[0])
+    assert len(found) == len(set(found)) == 4
+
+
+# All of them at once
+
+
+def test_a_mistake_of_shape_hides_neither_files_nor_what_else_is_wrong(problems: Problems) -> None:
+    text = sample(
+        bridge(MP)
+        .replace("mode: bridge", "mode: bridge\n    extra: 1")
+        .replace("chain: pki/bridge-server.pem", "chain: missing.pem"),
+        bridge("enrollment-proxy-point", name="b.example").replace(
+            "key: pki/bridge-client.key", "key: gone.key"
+        ),
+        tunnel(more="    roles: [mp]\n"),
+        plaintext(),
+        plaintext(name="other.example"),
+        head="version: 2\nrules: [none.yar]\naudit: {file: nowhere/x}\npublications:\n",
+    )
+    told = [message for _, message in problems(text)]
+    for expected in (
+        "version: this is version 1",
+        "rules.0:",
+        "audit.file: there is no folder",
+        "publications.0.extra: no such key here",
+        "publications.0.certificate.chain:",
+        "publications.1.roles.enrollment-proxy-point: this role cannot be published",
+        "publications.1.site_systems.certificate.key:",
+        "publications.2.roles.0: not a site system role",
+        "publications.4.listen: one plaintext publication to a port",
+    ):
+        assert any(message.startswith(expected) for message in told), (expected, told)
+    assert len(told) == 9

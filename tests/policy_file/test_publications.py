@@ -1,0 +1,315 @@
+"""Publications of a policy file: what each may be, and what each says when it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import (
+    Listener,
+    PlaintextListener,
+    TlsVersion,
+    TunnelPublication,
+)
+from ibcm_bridge.policy.roles import CertificatePolicy
+from tests.policy_samples import (
+    DP,
+    MP,
+    NOBODY,
+    SHIPPED,
+    SUP,
+    TRUST,
+    WHY,
+    Problems,
+    bridge,
+    plaintext,
+    published,
+    sample,
+    tunnel,
+)
+
+Load = Callable[[str], Policy]
+
+
+# What an operator reads
+
+
+def test_a_tunnel_says_that_nothing_inside_can_be_inspected(load: Load) -> None:
+    publications = load(SHIPPED).listeners[0].publications
+    tunnel = publications["mp-tunnel.internet.example"].describe()
+    assert tunnel == (
+        "mp-tunnel.internet.example is tunneled to 127.0.0.1:9443 (management-point): "
+        "nothing inside can be inspected"
+    )
+    assert publications["bridge.internet.example"].describe() == (
+        "bridge.internet.example is bridged: management-point at mp01.corp.example, "
+        "distribution-point at dp01.corp.example"
+    )
+
+
+# Policies of every kind: small ones
+
+
+def test_all_publications_of_all_ports_are_listed_in_order(load: Load) -> None:
+    second = bridge(MP, name="b.example", listen="127.0.0.1:8443")
+    policy = load(sample(bridge(MP), tunnel(), plaintext(), second))
+    names = [(publication.name, address) for address, publication in policy.publications()]
+    assert names == [
+        ("a.example", ("127.0.0.1", 443)),
+        ("t.example", ("127.0.0.1", 443)),
+        ("fsp.example", ("127.0.0.1", 80)),
+        ("b.example", ("127.0.0.1", 8443)),
+    ]
+    assert [publication.name for _, publication in policy.bridged()] == ["a.example", "b.example"]
+
+
+def test_management_and_distribution_point_want_computers_unless_told(load: Load) -> None:
+    assert published(load(sample(bridge(MP, DP)))).certificate_policy is CertificatePolicy.COMPUTER
+
+
+@pytest.mark.parametrize("asked", ["computer", "user", "either"])
+def test_they_can_be_asked_for_others(load: Load, asked: str) -> None:
+    clients = f"{{certificate: {asked}, trust: {TRUST}}}"
+    publication = published(load(sample(bridge(MP, DP, clients=clients))))
+    assert publication.certificate_policy == CertificatePolicy(asked)
+    assert publication.client_trust is not None
+
+
+def test_a_software_update_point_asks_nobody_unless_told(load: Load) -> None:
+    publication = published(load(sample(bridge(SUP, clients=NOBODY))))
+    assert publication.certificate_policy is CertificatePolicy.NONE
+    assert publication.client_trust is None
+    assert publication.describe().endswith("nobody is asked for a certificate")
+    publication = published(load(sample(bridge(SUP, clients="{}"))))
+    assert publication.certificate_policy is CertificatePolicy.NONE
+    clients = f"{{certificate: optional, trust: {TRUST}}}"
+    publication = published(load(sample(bridge(SUP, clients=clients))))
+    assert publication.certificate_policy is CertificatePolicy.OPTIONAL
+    assert publication.describe().endswith("clients without a certificate are let in")
+
+
+@pytest.mark.parametrize("role", ["application-catalog-website-point", "policy-module"])
+def test_other_roles_without_client_certificates_can_be_bridged(load: Load, role: str) -> None:
+    publication = published(load(sample(bridge(role, clients=NOBODY))))
+    assert publication.certificate_policy is CertificatePolicy.NONE
+
+
+def test_a_policy_module_has_room_for_a_whole_message_in_the_query(load: Load) -> None:
+    both = sample(
+        bridge("policy-module", clients=NOBODY), bridge(MP, name="b.example"), head=HEAD_LIMIT
+    )
+    policy = load(both)
+    assert published(policy).request_head == 131_072
+    assert published(policy, "b.example").request_head == 8_192
+
+
+HEAD_LIMIT = "version: 1\nlimits: {request_head: 8192}\npublications:\n"
+
+
+def test_a_fallback_status_point_is_plain_http_on_both_legs(load: Load) -> None:
+    [listener] = load(sample(plaintext(keys=", connect: 192.0.2.7:8080"))).listeners
+    assert isinstance(listener, PlaintextListener)
+    assert listener.address == ("127.0.0.1", 80)
+    publication = listener.publication
+    assert publication.certificate_policy is CertificatePolicy.NONE
+    assert publication.because == "clients report that HTTPS fails"
+    site_system = publication.directories["sms_fsp"].site_system
+    assert (site_system.address, site_system.name) == (("192.0.2.7", 8080), "fsp.corp.example")
+    [listener] = load(sample(plaintext())).listeners
+    assert isinstance(listener, PlaintextListener)
+    site_system = listener.publication.directories["sms_fsp"].site_system
+    assert site_system.address == ("fsp.corp.example", 80)
+
+
+def test_the_name_to_verify_the_highest_tls_and_the_public_port_can_be_set(load: Load) -> None:
+    role = f"{MP}:, verify_name: Real.Corp.Example, highest_tls: '1.2'"
+    publication = published(load(sample(bridge(role, more="    public_port: 443\n"))))
+    site_system = publication.directories["sms_mp"].site_system
+    assert (site_system.name, site_system.verify_name) == ("ss.corp.example", "real.corp.example")
+    assert site_system.highest_tls is TlsVersion.TLS_1_2
+    assert publication.public_port == 443
+    plain = published(load(sample(bridge(MP, listen="127.0.0.1:8443"))))
+    assert plain.public_port == 8443
+    assert plain.directories["sms_mp"].site_system.highest_tls is TlsVersion.TLS_1_3
+
+
+def test_a_publication_can_be_for_clients_without_a_server_name(load: Load) -> None:
+    text = sample(bridge(MP), tunnel(more="    without_sni: true\n"))
+    [listener] = load(text).listeners
+    assert isinstance(listener, Listener)
+    assert listener.without_sni == "t.example"
+    [listener] = load(sample(bridge(MP), tunnel())).listeners
+    assert isinstance(listener, Listener)
+    assert listener.without_sni is None
+
+
+def test_a_tunnel_may_name_any_role_but_one_of_plain_http(load: Load) -> None:
+    roles = "[management-point, enrollment-proxy-point, policy-module]"
+    [listener] = load(sample(tunnel(more=f"    roles: {roles}\n"))).listeners
+    assert isinstance(listener, Listener)
+    tunneled = listener.publications["t.example"]
+    assert isinstance(tunneled, TunnelPublication)
+    assert tunneled.roles == ("management-point", "enrollment-proxy-point", "policy-module")
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "message"),
+    [
+        # certificate policies
+        (
+            bridge(MP, SUP),
+            "roles:",
+            "software-update-point none; give software-update-point a name or a port of its own",
+        ),
+        (
+            bridge(SUP, clients=f"{{certificate: computer, trust: {TRUST}}}"),
+            "software-update",
+            "of this role: none, optional; not computer: mend clients.certificate, or give the",
+        ),
+        (bridge(MP, clients=NOBODY), "management", "computer, user, either; not none"),
+        (bridge(MP, clients="{}"), "clients:", "clients.trust: this key is missing"),
+        (
+            bridge(SUP, clients="{certificate: optional}"),
+            "clients:",
+            "this key is missing: the authorities that issue client certificates",
+        ),
+        (
+            bridge(SUP, clients=f"{{certificate: none, trust: {TRUST}}}"),
+            "clients:",
+            "clients.trust: nobody is asked for a certificate here",
+        ),
+        (
+            bridge(MP, clients=f"{{certificate: admin, trust: {TRUST}}}"),
+            "clients:",
+            "clients.certificate: computer, user, either, optional or none is wanted",
+        ),
+        # http beside https, both ways
+        (
+            plaintext(url="https://fsp.corp.example"),
+            "fallback",
+            "bridging HTTP to HTTPS is not supported (BRIDGE-HTTPS-ONLY)",
+        ),
+        # roles in modes they do not have
+        (
+            bridge("enrollment-proxy-point"),
+            "enrollment",
+            "only with mode: tunnel (BRIDGE-NOT-ENROLLED)",
+        ),
+        (
+            bridge("fallback-status-point", clients=NOBODY),
+            "fallback",
+            "only with mode: plaintext (BRIDGE-HTTPS-ONLY)",
+        ),
+        (
+            plaintext("management-point"),
+            "management",
+            "only with mode: bridge or tunnel (BRIDGE-HTTPS-ONLY)",
+        ),
+        (
+            plaintext("management-point", url="https://mp.corp.example"),
+            "management",
+            "only with mode: bridge or tunnel (BRIDGE-HTTPS-ONLY)",
+        ),
+        (
+            tunnel(more="    roles: [fallback-status-point]\n"),
+            "roles:",
+            "cannot be published with mode: tunnel, only with mode: plaintext",
+        ),
+        (tunnel(more="    roles: [mp]\n"), "roles:", "not a site system role that is known"),
+        # keys of another mode
+        (
+            tunnel(more="    certificate: {chain: pki/root.pem, key: x}\n"),
+            "certificate:",
+            "a tunnel needs no certificate (TUNNEL-NO-CERT)",
+        ),
+        (tunnel(more="    clients: {}\n"), "clients:", "authenticates nobody"),
+        (tunnel(more="    site_systems: {}\n"), "site_systems:", "do not mix"),
+        (tunnel(more="    roles: {management-point: {}}\n"), "roles:", "do not mix"),
+        (tunnel(more="    unlisted_headers: drop\n"), "unlisted", "TUNNEL-BLIND"),
+        (bridge(MP, more="    site_system: 192.0.2.1:443\n"), "site_system: 192", "do not mix"),
+        (plaintext() + "    certificate: {}\n", "certificate:", "no TLS on a plaintext listener"),
+        (plaintext() + "    clients: {}\n", "clients:", "nobody can be authenticated"),
+        (plaintext() + "    site_systems: {}\n", "site_systems:", "there is no TLS to"),
+        (plaintext() + "    without_sni: true\n", "without_sni", "no such key here"),
+        (plaintext(keys=", verify_name: x"), "fallback", "verify_name: no such key here"),
+        (plaintext(because=""), "- name", "because: say why, in words"),
+        (
+            plaintext(because="    because: ''\n"),
+            "because",
+            "say why, in words of 8 to 500 characters",
+        ),
+        # ports and names
+        (
+            plaintext() + bridge(MP, listen="127.0.0.1:80"),
+            "listen",
+            "plaintext and TLS cannot share a port (BRIDGE-HTTPS-ONLY)",
+        ),
+        (
+            bridge(MP, listen="127.0.0.1:80") + plaintext(),
+            "listen",
+            "plaintext and TLS cannot share a port (BRIDGE-HTTPS-ONLY)",
+        ),
+        (
+            plaintext() + plaintext(name="other.example"),
+            "listen",
+            "one plaintext publication to a port",
+        ),
+        (bridge(MP) + bridge(DP), "name", "a.example is published twice on 127.0.0.1:443"),
+        (bridge(MP) + tunnel("A.example"), "name", "a.example is published twice"),
+        (
+            tunnel(more="    without_sni: true\n")
+            + tunnel("u.example", more="    without_sni: true\n"),
+            "without_sni",
+            "clients without SNI already get t.example",
+        ),
+        (bridge(MP, more="    public_port: 0\n"), "public_port", "greater than or equal to 1"),
+        (bridge(MP, more="    public_port: 70000\n"), "public_port", "less than or equal to"),
+        (bridge(f"{MP}:, connect: '192.0.2.1:0'"), "management", "connect: 0 is not a port"),
+        (bridge(f"{MP}:, connect: '[::::]:443'"), "management", "[::::] is not an IPv6 address"),
+        (bridge(f"{MP}:, verify_name: 'a b'"), "management", "verify_name: a host name"),
+        (
+            bridge(f"{MP}:, highest_tls: '1.1'"),
+            "management",
+            'highest_tls: "1.2" or "1.3" is wanted',
+        ),
+        (
+            bridge(f"{MP}:, highest_tls: 1.2"),
+            "management",
+            '"1.2" or "1.3" is wanted here, in quotes',
+        ),
+        # two roles with one directory
+        (
+            bridge(
+                MP,
+                f"{DP}:, extra_paths: [{{directory: SMS_MP, path: x, verbs: [GET], {WHY}}}]",
+            ),
+            "distribution",
+            "/SMS_MP is a directory of management-point: publish that role",
+        ),
+        # opting in
+        (
+            bridge(f"{DP}:, windows_authentication: {{{WHY}}}"),
+            "distribution",
+            "windows_authentication: distribution-point has no Windows authentication",
+        ),
+        (
+            bridge(f"{MP}:, windows_authentication: {{}}"),
+            "management",
+            "windows_authentication.because: say why, in words",
+        ),
+        (
+            bridge(f"{MP}:, windows_authentication: true"),
+            "management",
+            "windows_authentication: keys and values are wanted here",
+        ),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused_with_line_and_words(
+    problems: Problems, text: str, at: str, message: str
+) -> None:
+    [(line, told)] = problems(sample(text))
+    assert message in told
+    lines = sample(text).splitlines()
+    assert at in lines[line - 1], lines[line - 1]
