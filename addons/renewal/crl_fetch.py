@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import h11
 
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
-from ibcm_bridge.authentication.revocation import is_of_another, renew
+from ibcm_bridge.authentication.revocation import is_of_unknown_issuer, renew
 from ibcm_bridge.policy_file.crl_files import parse_crls
 
 MAX_BYTES = 32 * 1024 * 1024
@@ -57,7 +57,7 @@ class Fetch:
             lists = parse_crls(data)
         except ValueError as error:
             raise FetchError("is not a revocation list") from error
-        if any(is_of_another(one, held.trust) for one in lists):
+        if any(is_of_unknown_issuer(one, held.trust) for one in lists):
             raise FetchError("is the list of an authority that is not configured")
         renewal = renew(held.lists, held.trust, [("fetched", one) for one in lists], held.clock())
         if renewal.problems and not renewal.early:

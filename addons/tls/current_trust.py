@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from ibcm_bridge.addons.tls.verification import Path, verify_client_path
 from ibcm_bridge.authentication.certification_path import judge_path
-from ibcm_bridge.authentication.revocation import Notes, lists_of
+from ibcm_bridge.authentication.revocation import Notes, loaded_lists
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.trust import Trust
 
@@ -29,7 +29,7 @@ class CurrentTrust:
     def __init__(self, trust: Trust, clock: Clock = utc_now) -> None:
         self.trust = trust
         self.clock = clock
-        self.lists = lists_of(trust, clock())
+        self.lists = loaded_lists(trust, clock())
 
     def judge(self, path: Path) -> Notes | Deny:
         """A path that OpenSSL has built in a handshake."""

@@ -15,7 +15,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from ibcm_bridge.authentication.certification_path import judge_path
-from ibcm_bridge.authentication.revocation import Lists, Notes, lists_of
+from ibcm_bridge.authentication.revocation import Lists, Notes, loaded_lists
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.policy.trust import Trust
@@ -95,7 +95,7 @@ def _verify(
     except crypto.X509StoreContextError as error:
         number, depth, text = error.errors
         return refused_by_openssl(trust.rule, number, depth, text)
-    lists = lists_of(trust, now) if lists is None else lists
+    lists = loaded_lists(trust, now) if lists is None else lists
     return judge_path(trust, lists, [one.to_cryptography() for one in path], now)
 
 

@@ -75,7 +75,7 @@ def _certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         dns_names = tuple(names.get_values_for_type(x509.DNSName))
         principal_names = tuple(_principal_names(names))
-        named_by_subject = len(tuple(names)) > 0 and all(map(_leaves_it_to_the_subject, names))
+        named_by_subject = len(tuple(names)) > 0 and all(map(_leaves_name_to_subject, names))
     except x509.ExtensionNotFound:
         dns_names = principal_names = ()
         named_by_subject = True
@@ -102,14 +102,14 @@ def _principal_names(names: x509.SubjectAlternativeName) -> Iterator[str]:
             yield asn1.decode_der(str, other.value)
 
 
-def _leaves_it_to_the_subject(name: x509.GeneralName) -> bool:
+def _leaves_name_to_subject(name: x509.GeneralName) -> bool:
     """Whether the common name still says who it is, beside this name in a subjectAltName.
 
     Of a person's it does not: a user's certificate has a principal name or a mail address there,
     and a common name that can look like a computer's.
     """
     if isinstance(name, x509.OtherName):
-        return name.type_id == _USER_PRINCIPAL_NAME and is_of_a_computer(
+        return name.type_id == _USER_PRINCIPAL_NAME and is_computer_account(
             asn1.decode_der(str, name.value)
         )
     if isinstance(name, x509.UniformResourceIdentifier):
@@ -123,6 +123,6 @@ def _hexadecimal(number: int) -> str:
     return digits.zfill(len(digits) + len(digits) % 2)
 
 
-def is_of_a_computer(principal_name: str) -> bool:
+def is_computer_account(principal_name: str) -> bool:
     """A computer's account has a principal name too; what stands before the @ ends in "$"."""
     return principal_name.partition("@")[0].endswith("$")

@@ -139,11 +139,13 @@ def malformation(certificate: x509.Certificate, *, issues: bool) -> str | None:
 
     `issues`: it is not the end-entity certificate.
     """
-    return _of_an_authority(certificate) if issues else _malformation(certificate, issues=False)
+    return (
+        _authority_malformation(certificate) if issues else _malformation(certificate, issues=False)
+    )
 
 
 @functools.lru_cache(maxsize=64)
-def _of_an_authority(certificate: x509.Certificate) -> str | None:
+def _authority_malformation(certificate: x509.Certificate) -> str | None:
     """The same. Paths have few authorities, and each is looked at in every handshake (30 us)."""
     return _malformation(certificate, issues=True)
 

@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ibcm_bridge.authentication.certificate import CertificateFacts, is_of_a_computer
+from ibcm_bridge.authentication.certificate import CertificateFacts, is_computer_account
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import BridgePublication, HttpPublication
@@ -76,7 +76,7 @@ def authenticate(
             "extKeyUsage does not have id-kp-clientAuth",
         )
     demand = _DEMANDS[publication.certificate_policy]
-    for kind, read_name in _NAMED:
+    for kind, read_name in _NAME_READERS:
         name = read_name(certificate) if kind in demand.kinds else None
         if name is not None:
             return AuthenticatedClient(publication.name, certificate, kind, name.lower())
@@ -108,7 +108,7 @@ def _computer(certificate: CertificateFacts) -> str | None:
     if not name or not _HOST_NAME.fullmatch(name):
         return None
     # With a user's principal name it is a user's, whatever other names it has.
-    if not all(map(is_of_a_computer, certificate.principal_names)):
+    if not all(map(is_computer_account, certificate.principal_names)):
         return None
     return name if _contradiction(certificate) is None else None
 
@@ -136,12 +136,12 @@ def _user(certificate: CertificateFacts) -> str | None:
     if len(certificate.principal_names) != 1:
         return None
     (name,) = certificate.principal_names
-    if is_of_a_computer(name) or not _PRINCIPAL_NAME.fullmatch(name) or not name.isprintable():
+    if is_computer_account(name) or not _PRINCIPAL_NAME.fullmatch(name) or not name.isprintable():
         return None
     return name
 
 
-_NAMED: tuple[tuple[ClientKind, Callable[[CertificateFacts], str | None]], ...] = (
+_NAME_READERS: tuple[tuple[ClientKind, Callable[[CertificateFacts], str | None]], ...] = (
     (ClientKind.COMPUTER, _computer),
     (ClientKind.USER, _user),
 )

@@ -38,27 +38,27 @@ class Lists:
     """The newest lists of all authorities of one `Trust`."""
 
     held: Mapping[Key, RevocationList] = field(default_factory=dict)
-    of_others: Mapping[Key, tuple[RevocationList, x509.CertificateRevocationList]] = field(
+    claimed: Mapping[Key, tuple[RevocationList, x509.CertificateRevocationList]] = field(
         default_factory=dict
     )
     """Lists of authorities that are not configured, by what they claim. One that a client sends,
     and whose path ends at an anchor, may have signed them; that is found out when it is asked
     about."""
 
-    def of(
+    def covering(
         self, authority: x509.Certificate, certificate: x509.Certificate
     ) -> Sequence[RevocationList]:
         """The lists that speak of this certificate, of whatever scope; the newest first."""
-        covering = (one for one in self.by(authority) if one.scope.covers(certificate))
-        return sorted(covering, key=lambda one: one.age, reverse=True)
+        found = (one for one in self.issued_by(authority) if one.scope.covers(certificate))
+        return sorted(found, key=lambda one: one.age, reverse=True)
 
-    def by(self, authority: x509.Certificate) -> Sequence[RevocationList]:
+    def issued_by(self, authority: x509.Certificate) -> Sequence[RevocationList]:
         """All lists of an authority, whichever certificates they speak of."""
         key = key_of(authority)
         lists = [one for one in self.held.values() if one.authority == key]
         if lists:
             return lists
-        return [one for one, crl in self.of_others.values() if signed_by(crl, authority)]
+        return [one for one, crl in self.claimed.values() if signed_by(crl, authority)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +83,22 @@ def renew(
     `candidates` are lists with the name of where they came from.
     """
     held = dict(lists.held)
-    of_others = dict(lists.of_others)
+    claimed = dict(lists.claimed)
     renewed: dict[Key, RevocationList] = {}
     problems = []
     early = False
     for source, crl in candidates:
-        other = is_of_another(crl, trust)
+        other = is_of_unknown_issuer(crl, trust)
         # Who signed the list of another is not known yet; it is older or newer all the same.
         authorities = (*trust.anchors, *trust.intermediates)
         one = read_claimed(crl) if other else read_list(crl, authorities)
         if isinstance(one, str):
             problems.append(f"{source}: {one}")
             continue
-        before = of_others[one.key][0] if other and one.key in of_others else held.get(one.key)
+        before = claimed[one.key][0] if other and one.key in claimed else held.get(one.key)
         if _takes_the_place(one, before, now):
             if other:
-                of_others[one.key] = one, crl
+                claimed[one.key] = one, crl
             else:
                 held[one.key] = renewed[one.key] = one
             early = early or (before is not None and now < before.begins)
@@ -108,7 +108,7 @@ def renew(
             problems.append(f"{source}: {one.describe()} {text}")
         elif before is not None and one.age < before.age:
             problems.append(f"{source}: {one.describe()} is older than the one held")
-    return RenewedLists(Lists(held, of_others), tuple(renewed.values()), tuple(problems), early)
+    return RenewedLists(Lists(held, claimed), tuple(renewed.values()), tuple(problems), early)
 
 
 def _takes_the_place(
@@ -120,12 +120,12 @@ def _takes_the_place(
     return one.begins <= now and (one.age > before.age or now < before.begins)
 
 
-def is_of_another(crl: x509.CertificateRevocationList, trust: Trust) -> bool:
+def is_of_unknown_issuer(crl: x509.CertificateRevocationList, trust: Trust) -> bool:
     """Whether a list names an issuer that is not configured."""
     return all(crl.issuer != one.subject for one in (*trust.anchors, *trust.intermediates))
 
 
-def lists_of(trust: Trust, now: datetime.datetime) -> Lists:
+def loaded_lists(trust: Trust, now: datetime.datetime) -> Lists:
     """The lists a trust was loaded with."""
     ordered = sorted(trust.crls, key=lambda crl: crl.last_update_utc)
     return renew(Lists(), trust, (("", crl) for crl in ordered), now).lists
@@ -161,16 +161,16 @@ def _judge(
     authority: x509.Certificate,
     now: datetime.datetime,
 ) -> Notes | Deny:
-    found = lists.of(authority, certificate)
-    current = _Answers([one for one in found if one.begins <= now])
+    found = lists.covering(authority, certificate)
+    current = _CoveringLists([one for one in found if one.begins <= now])
     # One that begins later takes nothing back and replaces nothing, but what it revokes is revoked.
     early = [one for one in found if now < one.begins]
     serial = certificate.serial_number
     if current.revoke(serial) or any(serial in one.revoked for one in early):
         return Deny(Reason.CERTIFICATE_REVOKED, trust.rule, "certificate revoked")
     name = authority.subject.rfc4514_string()[:200]
-    said = current.newest()
-    if not said:
+    newest = current.newest()
+    if not newest:
         later = next((one for one in early if one.base_number is None), None)
         if later is not None:
             return Deny(
@@ -179,13 +179,14 @@ def _judge(
         # By name and key: a client may send another authority of this name.
         because = trust.revocation.without_crl.get(key_of(authority))
         if because is None:
-            text = f"no revocation list of {name}{_about_others(lists.by(authority), certificate)}"
+            others = _other_scopes(lists.issued_by(authority), certificate)
+            text = f"no revocation list of {name}{others}"
             return Deny(Reason.REVOCATION_UNKNOWN, trust.rule, text)
         return (f"no revocation list of {name}, by policy",)
-    return _dates(trust, said, now)
+    return _dates(trust, newest, now)
 
 
-def _about_others(lists: Sequence[RevocationList], certificate: x509.Certificate) -> str:
+def _other_scopes(lists: Sequence[RevocationList], certificate: x509.Certificate) -> str:
     """What to add where lists are held, and all of another scope (RFC 5280 §5.2.5)."""
     scopes = dict.fromkeys(
         one.scope.describe() for one in lists if not one.scope.covers(certificate)
@@ -195,7 +196,7 @@ def _about_others(lists: Sequence[RevocationList], certificate: x509.Certificate
     return f" covers it: what is held covers only {', or '.join(scopes)}"
 
 
-class _Answers:
+class _CoveringLists:
     """What the lists that cover a certificate say, scope by scope."""
 
     def __init__(self, lists: Sequence[RevocationList]) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from cryptography import x509
 
-from ibcm_bridge.authentication.revocation import judge_revocation, lists_of
+from ibcm_bridge.authentication.revocation import judge_revocation, loaded_lists
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
@@ -36,7 +36,7 @@ def judge(pki: LabPki, computer: Credential) -> Judge:
         revocation = Revocation(**policy)  # type: ignore[arg-type]
         trust = Trust((pki.root,), (pki.issuing,), (root, *crls), revocation)
         path = [computer.certificate, pki.issuing, pki.root]
-        verdict = judge_revocation(trust, lists_of(trust, now), path, now)
+        verdict = judge_revocation(trust, loaded_lists(trust, now), path, now)
         return verdict.reason if isinstance(verdict, Deny) else verdict
 
     return judged

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ibcm_bridge.authentication.revocation import Lists, judge_revocation, lists_of
+from ibcm_bridge.authentication.revocation import Lists, judge_revocation, loaded_lists
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.pki import certificates as made
 from ibcm_bridge.lab.pki.authorities import LabPki
@@ -22,9 +22,9 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 Judge = Callable[..., object]
 
 
-def asked(trust: Trust, path: list[x509.Certificate], lists: Lists | None = None) -> object:
+def judged(trust: Trust, path: list[x509.Certificate], lists: Lists | None = None) -> object:
     """The reason of a refusal, else the notes."""
-    verdict = judge_revocation(trust, lists or lists_of(trust, NOW), path, NOW)
+    verdict = judge_revocation(trust, lists or loaded_lists(trust, NOW), path, NOW)
     return verdict.reason if isinstance(verdict, Deny) else verdict
 
 

@@ -25,7 +25,7 @@ from ibcm_bridge.authentication.certification_path import (
     weak_key,
     weak_signature,
 )
-from ibcm_bridge.authentication.revocation import lists_of
+from ibcm_bridge.authentication.revocation import loaded_lists
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.policy.trust import Trust
@@ -51,7 +51,7 @@ def trust(pki: LabPki) -> Trust:
 def test_a_key_below_the_floor_is_refused(pki: LabPki, trust: Trust, kind: str) -> None:
     make, weakness = KEYS[kind]
     certificate = pki.computer_with_key("pc1.corp.example", make()).certificate  # type: ignore[operator]
-    verdict = judge_path(trust, lists_of(trust, NOW), [certificate, pki.issuing, pki.root], NOW)
+    verdict = judge_path(trust, loaded_lists(trust, NOW), [certificate, pki.issuing, pki.root], NOW)
     if weakness is None:
         assert verdict == ()
     else:
@@ -66,7 +66,7 @@ def test_an_issuing_authority_with_a_weak_key_is_refused_at_its_depth(
 ) -> None:
     weak = pki.computer_with_key("ca", rsa.generate_private_key(65537, 1024)).certificate
     good = pki.computer("pc1.corp.example").certificate
-    verdict = judge_path(trust, lists_of(trust, NOW), [good, weak, pki.root], NOW)
+    verdict = judge_path(trust, loaded_lists(trust, NOW), [good, weak, pki.root], NOW)
     assert isinstance(verdict, Deny)
     assert (verdict.reason, verdict.detail[-9:]) == (Reason.CERTIFICATE_WEAK, "(depth 1)")
 
@@ -114,7 +114,7 @@ def test_the_signature_of_an_anchor_is_nobodys_business(
         lambda one: "weak" if one == pki.root else None,
     )
     path = [pki.computer("pc1.corp.example").certificate, pki.issuing, pki.root]
-    assert judge_path(trust, lists_of(trust, NOW), path, NOW) == ()
+    assert judge_path(trust, loaded_lists(trust, NOW), path, NOW) == ()
 
 
 # Form (RFC 5280). Real handshakes with each are in tests/addons/tls/test_real_certificates.py.
@@ -210,6 +210,6 @@ def test_a_malformation_is_told_with_its_section_and_its_depth(pki: LabPki, trus
     assert malformation(computer, issues=False) is None
     text = "is not an authority by its basicConstraints (RFC 5280 section 6.1.4 (k))"
     assert malformation(computer, issues=True) == text
-    verdict = judge_path(trust, lists_of(trust, NOW), [computer, computer, pki.root], NOW)
+    verdict = judge_path(trust, loaded_lists(trust, NOW), [computer, computer, pki.root], NOW)
     assert isinstance(verdict, Deny)
     assert (verdict.reason, verdict.detail) == (Reason.CERTIFICATE_INVALID, f"{text} (depth 1)")

@@ -303,12 +303,12 @@ def test_where_nobody_is_asked_no_certificate_is_accepted(publication: BridgePub
 def test_without_a_certificate_a_client_is_let_in_only_where_none_is_needed(
     publication: BridgePublication, policy: str
 ) -> None:
-    asked = at(publication, policy)
-    result = admit_anonymous(asked)
+    published = at(publication, policy)
+    result = admit_anonymous(published)
     if policy in ("optional", "none"):
-        assert may_be_anonymous(asked)
+        assert may_be_anonymous(published)
         assert result == AnonymousClient(publication.name)
     else:
-        assert not may_be_anonymous(asked)
+        assert not may_be_anonymous(published)
         assert isinstance(result, Deny)
         assert result.reason is Reason.CERTIFICATE_MISSING

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ibcm_bridge.authentication.revocation import Lists, judge_revocation, lists_of, renew
+from ibcm_bridge.authentication.revocation import Lists, judge_revocation, loaded_lists, renew
 from ibcm_bridge.authentication.revocation_list import RevocationList, read_list
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
@@ -23,12 +23,12 @@ from tests.authentication.revocation_lists import (
     HOUR,
     NOW,
     Judge,
-    asked,
     authority,
+    judged,
     scope,
 )
 
-# Renewal
+# RenewedLists
 
 
 @pytest.fixture
@@ -38,13 +38,13 @@ def trust(pki: LabPki) -> Trust:
 
 
 def held_number(pki: LabPki, lists: Lists) -> int | None:
-    found = lists.of(pki.issuing, pki.computer("pc9.corp.example").certificate)
+    found = lists.covering(pki.issuing, pki.computer("pc9.corp.example").certificate)
     return next((one.number for one in found if one.base_number is None), None)
 
 
 def test_a_newer_list_takes_the_place_of_the_one_held(pki: LabPki, trust: Trust) -> None:
     newer = pki.issuing_crl([1], 6, this_update=NOW)
-    renewal = renew(lists_of(trust, NOW), trust, [("a.crl", newer)], NOW)
+    renewal = renew(loaded_lists(trust, NOW), trust, [("a.crl", newer)], NOW)
     assert held_number(pki, renewal.lists) == 6
     assert (len(renewal.renewed), renewal.problems) == (1, ())
 
@@ -60,7 +60,7 @@ def test_a_newer_list_takes_the_place_of_the_one_held(pki: LabPki, trust: Trust)
 def test_a_worse_list_leaves_the_one_held(
     pki: LabPki, trust: Trust, make: Callable[[LabPki], object], problem: str
 ) -> None:
-    renewal = renew(lists_of(trust, NOW), trust, [("a.crl", make(pki))], NOW)  # type: ignore[list-item]
+    renewal = renew(loaded_lists(trust, NOW), trust, [("a.crl", make(pki))], NOW)  # type: ignore[list-item]
     assert held_number(pki, renewal.lists) == 5
     assert renewal.renewed == ()
     (said,) = renewal.problems
@@ -71,7 +71,7 @@ def test_a_worse_list_leaves_the_one_held(
 
 def test_the_same_list_again_is_no_news(pki: LabPki, trust: Trust) -> None:
     again = [("a.crl", one) for one in trust.crls]
-    renewal = renew(lists_of(trust, NOW), trust, again, NOW)
+    renewal = renew(loaded_lists(trust, NOW), trust, again, NOW)
     assert (renewal.renewed, renewal.problems) == ((), ())
 
 
@@ -79,15 +79,15 @@ def test_a_list_of_an_authority_that_a_client_sends_counts_for_that_one_only(
     pki: LabPki, trust: Trust, computer: Credential
 ) -> None:
     credential, crl = pki.branch("pc7.branch.example")
-    renewal = renew(lists_of(trust, NOW), trust, [("b.crl", crl)], NOW)
+    renewal = renew(loaded_lists(trust, NOW), trust, [("b.crl", crl)], NOW)
     path = [credential.certificate, *credential.issuers, pki.root]
     assert judge_revocation(trust, renewal.lists, path, NOW) == ()
-    verdict = judge_revocation(trust, lists_of(trust, NOW), path, NOW)
+    verdict = judge_revocation(trust, loaded_lists(trust, NOW), path, NOW)
     assert isinstance(verdict, Deny)
     assert verdict.reason is Reason.REVOCATION_UNKNOWN
     # A list by the same name and another key says nothing of it.
     _, other = LabPki.make(now=NOW).branch("pc7.branch.example")
-    forged = renew(lists_of(trust, NOW), trust, [("b.crl", other)], NOW)
+    forged = renew(loaded_lists(trust, NOW), trust, [("b.crl", other)], NOW)
     verdict = judge_revocation(trust, forged.lists, path, NOW)
     assert isinstance(verdict, Deny)
     assert verdict.reason is Reason.REVOCATION_UNKNOWN
@@ -140,13 +140,13 @@ def test_a_list_of_another_scope_is_named_where_none_covers_a_certificate(
     ):
         trust = Trust((pki.root,), (pki.issuing,), crls)
         path = [computer.certificate, pki.issuing, pki.root]
-        verdict = judge_revocation(trust, lists_of(trust, NOW), path, NOW)
+        verdict = judge_revocation(trust, loaded_lists(trust, NOW), path, NOW)
         assert isinstance(verdict, Deny)
         assert verdict.reason is Reason.REVOCATION_UNKNOWN
         assert verdict.detail == (f"{detail}{covered} (depth 0)" if crls else detail)
     both = (other, pki.issuing_crl([], 2))
     trust = Trust((pki.root,), (pki.issuing,), (*both, *pki.crls()))
-    assert judge_revocation(trust, lists_of(trust, NOW), path, NOW) == ()
+    assert judge_revocation(trust, loaded_lists(trust, NOW), path, NOW) == ()
 
 
 def test_a_delta_list_of_another_scope_adds_and_takes_nothing_back(
@@ -258,26 +258,26 @@ def test_a_list_of_an_authority_that_a_client_sends_never_goes_back_either(
     serial = of_branch.serial_number
     old = branch.crl([], 1, NOW - DAY, NOW + DAY)
     revoking = branch.crl([serial], 2, NOW - HOUR, NOW + DAY)
-    first = renew(lists_of(trust, NOW), trust, [("b.crl", old)], NOW)
-    assert asked(trust, path, first.lists) == ()
+    first = renew(loaded_lists(trust, NOW), trust, [("b.crl", old)], NOW)
+    assert judged(trust, path, first.lists) == ()
     second = renew(first.lists, trust, [("b.crl", revoking)], NOW)
     assert second.problems == ()
-    assert asked(trust, path, second.lists) is Reason.CERTIFICATE_REVOKED
+    assert judged(trust, path, second.lists) is Reason.CERTIFICATE_REVOKED
     third = renew(second.lists, trust, [("b.crl", old)], NOW)
-    assert asked(trust, path, third.lists) is Reason.CERTIFICATE_REVOKED
+    assert judged(trust, path, third.lists) is Reason.CERTIFICATE_REVOKED
     (problem,) = third.problems
     assert problem.startswith("b.crl: ")
     assert "older than the one held" in problem
     # A list that was released on, being newer, counts.
     fourth = renew(third.lists, trust, [("b.crl", branch.crl([], 3, NOW, NOW + DAY))], NOW)
-    assert asked(trust, path, fourth.lists) == ()
+    assert judged(trust, path, fourth.lists) == ()
 
 
 def test_lists_of_two_authorities_of_one_name_that_clients_send_are_both_held(
     pki: LabPki, trust: Trust
 ) -> None:
     """As an authority renewed with another key has them: told apart by the key they name."""
-    lists = lists_of(trust, NOW)
+    lists = loaded_lists(trust, NOW)
     paths = []
     for hours in (2, 1):
         branch, of_branch = authority("Lab Branch CA", pki)
@@ -286,7 +286,7 @@ def test_lists_of_two_authorities_of_one_name_that_clients_send_are_both_held(
         assert renewal.problems == ()
         lists = renewal.lists
         paths.append([of_branch, branch.certificate, pki.root])
-    assert [asked(trust, path, lists) for path in paths] == [(), ()]
+    assert [judged(trust, path, lists) for path in paths] == [(), ()]
 
 
 def test_a_list_of_another_authority_that_cannot_be_used_displaces_none(
@@ -298,9 +298,9 @@ def test_a_list_of_another_authority_that_cannot_be_used_displaces_none(
     odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
     unusable = branch.crl([], 2, NOW, NOW + DAY, extensions=[(odd, True)])
     early = branch.crl([], 2, NOW + HOUR, NOW + DAY)
-    held = renew(lists_of(trust, NOW), trust, [("b.crl", good)], NOW).lists
+    held = renew(loaded_lists(trust, NOW), trust, [("b.crl", good)], NOW).lists
     for worse, said in ((unusable, "1.2.3.4"), (early, "not valid before")):
         renewal = renew(held, trust, [("b.crl", worse)], NOW)
         (problem,) = renewal.problems
         assert said in problem
-        assert asked(trust, path, renewal.lists) == ()
+        assert judged(trust, path, renewal.lists) == ()

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
-from ibcm_bridge.authentication.revocation import judge_revocation, lists_of
+from ibcm_bridge.authentication.revocation import judge_revocation, loaded_lists
 from ibcm_bridge.authentication.revocation_list import RevocationList, key_of, read_list
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
@@ -20,8 +20,8 @@ from tests.authentication.revocation_lists import (
     HOUR,
     NOW,
     Judge,
-    asked,
     authority,
+    judged,
     scope,
 )
 
@@ -41,7 +41,7 @@ def test_a_certificate_whose_authority_is_revoked_is_refused(
     root_crl = pki._root.crl([pki.issuing.serial_number], 1, NOW - HOUR, NOW + DAY)
     trust = Trust((pki.root,), (pki.issuing,), (root_crl, pki.issuing_crl([], 1)))
     path = [computer.certificate, pki.issuing, pki.root]
-    verdict = judge_revocation(trust, lists_of(trust, NOW), path, NOW)
+    verdict = judge_revocation(trust, loaded_lists(trust, NOW), path, NOW)
     assert isinstance(verdict, Deny)
     assert (verdict.reason, verdict.detail) == (
         Reason.CERTIFICATE_REVOKED,
@@ -230,7 +230,7 @@ def test_a_list_answers_for_its_authority_only_though_another_has_the_same_key(
         ((root, twin.crl([], 9, NOW - HOUR, NOW + DAY), newer), ()),
     ):
         trust = Trust((pki.root,), (pki.issuing, twin.certificate), lists)
-        assert asked(trust, path) == expected
+        assert judged(trust, path) == expected
 
 
 def test_an_authority_needs_no_list_by_name_and_key_and_not_by_name_alone(pki: LabPki) -> None:
@@ -238,7 +238,7 @@ def test_an_authority_needs_no_list_by_name_and_key_and_not_by_name_alone(pki: L
     assert namesake.certificate.subject == pki.issuing.subject
     named = Revocation(without_crl={key_of(pki.issuing): "it has never published one"})
     trust = Trust((pki.root,), (pki.issuing,), (pki.crls()[0],), named)
-    assert asked(trust, [of_namesake, namesake.certificate, pki.root]) is Reason.REVOCATION_UNKNOWN
+    assert judged(trust, [of_namesake, namesake.certificate, pki.root]) is Reason.REVOCATION_UNKNOWN
     computer = pki.computer("pc1.corp.example").certificate
-    (note,) = asked(trust, [computer, pki.issuing, pki.root])  # type: ignore[misc]
+    (note,) = judged(trust, [computer, pki.issuing, pki.root])  # type: ignore[misc]
     assert "by policy" in note

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from cryptography import x509
 
 from ibcm_bridge.authentication.certification_path import issued
-from ibcm_bridge.authentication.revocation import is_of_another, lists_of
+from ibcm_bridge.authentication.revocation import is_of_unknown_issuer, loaded_lists
 from ibcm_bridge.authentication.revocation_list import (
     RevocationList,
     applies,
@@ -36,7 +36,7 @@ def check_lists(
     """
     authorities = (*trust.anchors, *trust.intermediates)
     for crl in trust.crls:
-        if is_of_another(crl, trust):
+        if is_of_unknown_issuer(crl, trust):
             name = crl.issuer.rfc4514_string()[:200]
             text = f"{name} is not under anchors or issuing: its revocation list counts only where "
             yield Finding(
@@ -46,7 +46,7 @@ def check_lists(
         unusable = read_list(crl, authorities)
         if isinstance(unusable, str):
             yield Finding(Level.PROBLEM, where, unusable, _CITED)
-    held = lists_of(trust, now)
+    held = loaded_lists(trust, now)
     for one in held.held.values():
         yield from _check_list(where, trust, one, now)
         if one.base_number is not None:
@@ -59,7 +59,7 @@ def check_lists(
             text = f"certificates of {name} are accepted without a revocation list, because: "
             yield Finding(Level.WARNING, where, text + because)
         if because is None:
-            bases = [one for one in held.by(authority) if one.base_number is None]
+            bases = [one for one in held.issued_by(authority) if one.base_number is None]
             yield from _check_scopes(where, authority, authorities, bases)
     yield from _check_fetched(where, trust, with_base, certificates)
     yield from _describe_policy(where, trust)
