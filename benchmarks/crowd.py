@@ -27,7 +27,7 @@ from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.crowd import Crowd, Phase
 from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
-from ibcm_bridge.storage.open_files import allow_many
+from ibcm_bridge.storage.open_files import raise_open_file_limit
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     if not sys.platform.startswith("linux"):
         parser.error("memory is read from /proc: Linux only")
-    allow_many()
+    raise_open_file_limit()
     with tempfile.TemporaryDirectory(prefix="ibcm-bridge-benchmarks-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         seconds = sorted(_start() for _ in range(options.starts))

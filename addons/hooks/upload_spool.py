@@ -89,7 +89,7 @@ class UploadSpool:
         sender = _sender(exchange, authorized)
 
         def look() -> Deny | None:
-            session, refusal = self._spool.consider(packet, sender)
+            session, refusal = self._spool.judge_head(packet, sender)
             exchange.upload_session = session
             return refusal
 

@@ -98,8 +98,8 @@ def denial_fields(deny: Deny) -> Record:
     }
 
 
-def approved_fields(approved: Approved, seen: tuple[str, ...] = ()) -> Record:
-    """What is known of a request that may be sent; `seen` was observed in the answer."""
+def approved_fields(approved: Approved, observed: tuple[str, ...] = ()) -> Record:
+    """What is known of a request that may be sent; `observed` is what was seen in the response."""
     inspected, identity = approved.inspected, approved.identity
     message = inspected.message
     return {
@@ -112,7 +112,7 @@ def approved_fields(approved: Approved, seen: tuple[str, ...] = ()) -> Record:
         OBSERVED: (
             *(f"{deny.reason.value}: {deny.detail}" for deny in approved.observed),
             *(f"{Reason.ENGINE_UNAVAILABLE.value}: {one}" for one in inspected.missed),
-            *seen,
+            *observed,
         ),
     }
 
@@ -166,10 +166,10 @@ def _without_value(part: str) -> str:
 
 def dropped_field(names: tuple[str, ...]) -> tuple[str, ...]:
     """The names of fields that were dropped."""
-    return tuple(name[:MAX_NAME] for name in _some(names))
+    return tuple(name[:MAX_NAME] for name in _shortened(names))
 
 
-def _some(texts: tuple[str, ...]) -> tuple[str, ...]:
+def _shortened(texts: tuple[str, ...]) -> tuple[str, ...]:
     # One more than that fits as well: it may be the count.
     if len(texts) <= MAX_NAMES + 1:
         return texts
@@ -180,18 +180,18 @@ def _bounded(value: Value) -> Value:
     if isinstance(value, str):
         return value[:MAX_TEXT]
     if isinstance(value, tuple):
-        return tuple(text[:MAX_TEXT] for text in _some(value))
+        return tuple(text[:MAX_TEXT] for text in _shortened(value))
     if isinstance(value, dict):
         return {key: text[:MAX_TEXT] for key, text in value.items()}
     return value
 
 
-def said[Field](record: Mapping[str, Field]) -> dict[str, Field]:
+def without_empty[Field](record: Mapping[str, Field]) -> dict[str, Field]:
     """A record without the fields that have nothing to say."""
     return {key: value for key, value in record.items() if value not in (None, "", ())}
 
 
 def line(record: Record) -> str:
     """One line of the audit file: JSON in ASCII, each text bounded."""
-    bounded = {key: _bounded(value) for key, value in said(record).items()}
+    bounded = {key: _bounded(value) for key, value in without_empty(record).items()}
     return json.dumps(bounded, ensure_ascii=True, separators=(",", ":")) + "\n"

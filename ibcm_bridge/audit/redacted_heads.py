@@ -1,4 +1,4 @@
-"""The heads of requests and answers, for who looks on: without what could be a secret.
+"""The heads of requests and responses, for people who look on: without possible secrets.
 
 Bodies are shown by name as far as no name speaks against it; a head is the other way round. There
 are few fields, all of them known, and the secrets of a head (tokens, signatures, cookies, what

@@ -17,31 +17,31 @@ _FIRST = (
 
 def summary(record: Record) -> str:
     """How it ended, in one line."""
-    said = audit.said(record)
-    if said.get(audit.EVENT) == audit.Event.TUNNEL and audit.REASON not in said:
+    fields = audit.without_empty(record)
+    if fields.get(audit.EVENT) == audit.Event.TUNNEL and audit.REASON not in fields:
         return (
-            f"tunneled, nothing inside can be inspected (TUNNEL-BLIND): {said[audit.BYTES_IN]:,} "
-            f"bytes from the client, {said[audit.BYTES_OUT]:,} to it"
+            f"tunneled, nothing inside can be inspected (TUNNEL-BLIND): {fields[audit.BYTES_IN]:,} "
+            f"bytes from the client, {fields[audit.BYTES_OUT]:,} to it"
         )
-    if said.get(audit.VERDICT) == audit.Verdict.DENY:
-        detail = f": {said[audit.DETAIL]}" if audit.DETAIL in said else ""
+    if fields.get(audit.VERDICT) == audit.Verdict.DENY:
+        detail = f": {fields[audit.DETAIL]}" if audit.DETAIL in fields else ""
         return (
-            f"refused: {said[audit.REASON]}, by {said[audit.RULE]} "
-            f"({said[audit.REQUIREMENT]}){detail}"
+            f"refused: {fields[audit.REASON]}, by {fields[audit.RULE]} "
+            f"({fields[audit.REQUIREMENT]}){detail}"
         )
     named = (audit.ROLE, audit.ENDPOINT, audit.MESSAGE, audit.NOTE)
-    parts = [_text(said[name]) for name in named if name in said]
-    if audit.OBSERVED in said:
-        parts.append(f"would be refused if enforced: {_text(said[audit.OBSERVED])}")
+    parts = [_text(fields[name]) for name in named if name in fields]
+    if audit.OBSERVED in fields:
+        parts.append(f"would be refused if enforced: {_text(fields[audit.OBSERVED])}")
     return f"allowed: {', '.join(parts)}"
 
 
 def lines(record: Record) -> str:
     """All that a record says, a line for each field."""
-    said = audit.said(record)
-    names = [name for name in _FIRST if name in said]
-    names += [name for name in said if name not in names]
-    return "\n".join(f"{name}: {_text(said[name])}" for name in names)
+    fields = audit.without_empty(record)
+    names = [name for name in _FIRST if name in fields]
+    names += [name for name in fields if name not in names]
+    return "\n".join(f"{name}: {_text(fields[name])}" for name in names)
 
 
 def _text(value: Value) -> str:

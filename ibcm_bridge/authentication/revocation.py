@@ -6,9 +6,9 @@ own. So it can be answered again for a resumed session, with lists that were ren
 1. `revocation_list` reads one list.
 2. `Lists` holds the newest base list and the newest delta list of each authority and scope, and
    never goes back to an older one.
-3. `judge_revocation` asks about each certificate of a path. No answer is a refusal (protocol.md
-   §9.2: a list that cannot be had counts as revoked), unless the policy file says otherwise: for a
-   stated time (`grace`), or for a named authority (`without_crl`).
+3. `judge_revocation` asks about each certificate of a path. Without a current list it refuses
+   (protocol.md §9.2: a list that cannot be had counts as revoked), unless the policy file says
+   otherwise: for a stated time (`grace`), or for a named authority (`without_crl`).
 """
 
 from __future__ import annotations

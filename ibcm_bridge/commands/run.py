@@ -84,7 +84,7 @@ def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.run import run
     from ibcm_bridge.inspection.engines import RuleError
     from ibcm_bridge.policy.addresses import shown
-    from ibcm_bridge.storage.open_files import allow_many
+    from ibcm_bridge.storage.open_files import raise_open_file_limit
 
     page = None
     if options.web is not None:
@@ -109,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
                 print(f"ibcm-bridge: {finding_line(finding)}", file=sys.stderr)
         sys.stderr.flush()
 
-    allow_many()
+    raise_open_file_limit()
     try:
         if why_not := mitmproxy_refusal(options):
             raise StartError(why_not)

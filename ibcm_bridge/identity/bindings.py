@@ -22,7 +22,7 @@ class Source(StrEnum):
     POLICY = "policy"
     """A management point gave policy for a message signed by this client GUID."""
     IMPORT = "import"
-    """An administrator said so."""
+    """An administrator imported it."""
     RENEWAL = "renewal"
     """As before, with another key: the policy allows it for the same name."""
 

@@ -1,6 +1,6 @@
 """What the bridge learns of who a client GUID belongs to.
 
-From nobody's word but the site's: a management point verifies what clients sign before it answers
+Only from the site: a management point verifies what clients sign before it answers
 (protocol.md §1.7, §2.1). So a client GUID is bound
 
 1. when a registration that was signed with the key it registers is answered with one;
@@ -53,7 +53,7 @@ def learned_binding(
     renewal: CertificateRenewal,
     now: datetime.datetime,
 ) -> Binding | Deny | None:
-    """What a management point's answer says of a client GUID: what is to stand, or nothing new.
+    """The binding that a management point's reply confirms; None where it says nothing new.
 
     `registered` is the client GUID that a registration was answered with, `binding` what stands for
     it, or for the one that the request speaks for. Refused where it is another client's.

@@ -26,7 +26,7 @@ CREATE TABLE bindings (
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SINCE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:\.[0-9]{6})?\+00:00", re.ASCII)
 _SOURCES = frozenset(Source)
-_LONGEST_NAME = 512
+_MAX_NAME = 512
 """Characters. A principal name has 256 at most, and some letters are two in lower case."""
 
 
@@ -42,13 +42,13 @@ def row_of(binding: Binding) -> tuple[object, ...]:
         binding.name,
         binding.signing_key,
     )
-    _demand_form(row)
+    _check_form(row)
     return row
 
 
 def binding_of(row: tuple[Any, ...]) -> Binding:
     """A row as it was read. ValueError, which says what is wrong with it."""
-    _demand_form(row)
+    _check_form(row)
     guid, source, since, key, certificate, name, signing_key = row
     then = datetime.datetime.fromisoformat(since)
     return Binding(guid, Source(source), then, key, certificate, name, signing_key)
@@ -75,7 +75,7 @@ def is_name(value: object) -> bool:
     """Whether this can be the name of a certificate, in lower case; empty counts."""
     return (
         isinstance(value, str)
-        and len(value) <= _LONGEST_NAME
+        and len(value) <= _MAX_NAME
         and value.isprintable()
         and " " not in value
         and value == value.lower()
@@ -98,7 +98,7 @@ _FORMS: tuple[tuple[str, Callable[[object], bool]], ...] = (
 """The columns, in their order, and what each must be."""
 
 
-def _demand_form(row: tuple[object, ...]) -> None:
+def _check_form(row: tuple[object, ...]) -> None:
     for (column, has_form), value in zip(_FORMS, row, strict=True):
         if not has_form(value):
             raise ValueError(f"{value!r} is no {column}")

@@ -76,11 +76,11 @@ class SharedDatabase:
         self._database.close()
 
     def one(self, question: str, values: Sequence[object] = ()) -> tuple[Any, ...] | None:
-        """The first row of an answer."""
+        """The first row of a result."""
         return next(iter(self._rows(question, values, 1)), None)
 
     def all(self, question: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """All rows of an answer."""
+        """All rows of a result."""
         return self._rows(question, values, -1)
 
     @contextlib.contextmanager

@@ -42,7 +42,7 @@ _BOUND_TO = frozenset(("name", "certificate", "key"))
 _UNKNOWN_COMPUTER = re.compile(r"(?:x86|x64|arm64) unknown computer\b", re.IGNORECASE)
 """The site's stand-ins for computers without a client; they have an SMSID all the same."""
 
-_SHOWN = 60
+_MAX_SHOWN = 60
 """Characters of a cell in a message."""
 
 
@@ -130,14 +130,14 @@ def _decoded(data: bytes) -> str:
 def _columns(line: int, names: Sequence[str]) -> list[tuple[str, str | None]]:
     """Each column's name, and what of a binding it says."""
     columns = [(name, _COLUMNS.get(name.strip().lower())) for name in names]
-    said = [what for _, what in columns if what is not None]
-    twice = [name for name, what in columns if what is not None and said.count(what) > 1]
+    meanings = [meaning for _, meaning in columns if meaning is not None]
+    twice = [name for name, meaning in columns if meaning and meanings.count(meaning) > 1]
     problems = []
     if twice:
         problems.append(f"line {line}: columns that say the same: {', '.join(twice)}")
-    if "guid" not in said:
+    if "guid" not in meanings:
         problems.append(f"line {line}: no column SMSID (or guid); this line must name the columns")
-    elif not _BOUND_TO & set(said):
+    elif not _BOUND_TO & set(meanings):
         problems.append(
             f"line {line}: no column Name (or dns_name), sha256 (or fingerprint) or key"
         )
@@ -165,23 +165,23 @@ class _Listed:
             text = f"{len(cells)} cells, where the columns are {len(self.columns)}"
             self.problems.append(f"line {line}: {text}")
             return
-        said = {
-            what: (name, cell.strip())
-            for (name, what), cell in zip(self.columns, cells, strict=True)
-            if what is not None and cell.strip()
+        filled = {
+            meaning: (name, cell.strip())
+            for (name, meaning), cell in zip(self.columns, cells, strict=True)
+            if meaning is not None and cell.strip()
         }
-        if "guid" not in said or _UNKNOWN_COMPUTER.match(said.get("name", ("", ""))[1]):
+        if "guid" not in filled or _UNKNOWN_COMPUTER.match(filled.get("name", ("", ""))[1]):
             self.skipped += 1
             return
         problems = len(self.problems)
         values: dict[str, Any] = {"source": Source.IMPORT, "since": self.now}
-        for what, (name, cell) in said.items():
+        for meaning, (name, cell) in filled.items():
             try:
-                values[what] = _READ[what](cell)
+                values[meaning] = _READ[meaning](cell)
             except ValueError as error:
-                shown = repr(cell[:_SHOWN])
+                shown = repr(cell[:_MAX_SHOWN])
                 self.problems.append(f"line {line}: {name.strip()}: {shown} is {error}")
-        if not _BOUND_TO & said.keys():
+        if not _BOUND_TO & filled.keys():
             self.problems.append(f"line {line}: nothing that the client GUID is bound to")
         self._note(line, values.get("guid"))
         if len(self.problems) == problems:

@@ -5,25 +5,25 @@ from __future__ import annotations
 import contextlib
 import sys
 
-MANY = 65_536
+MAX_OPEN_FILES = 65_536
 """More than anything here needs."""
 
 if sys.platform != "win32":
     import resource
 
-    def allow_many() -> None:
-        """As many as the system lets this process have without asking anybody, up to MANY.
+    def raise_open_file_limit() -> None:
+        """Raise this process's own limit as far as the system allows, up to MAX_OPEN_FILES.
 
         What is usual to begin with, 1,024, is for programs that use select(2), which nothing here
         does. Each client of a bridge takes two.
         """
         limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = MANY if most == resource.RLIM_INFINITY else min(most, MANY)
+        wanted = MAX_OPEN_FILES if most == resource.RLIM_INFINITY else min(most, MAX_OPEN_FILES)
         # Where a system has another limit behind this one, as macOS has, it stays as it is.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit, wanted), most))
 
 else:
 
-    def allow_many() -> None:
+    def raise_open_file_limit() -> None:
         """Nothing to do."""

@@ -23,7 +23,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
 from ibcm_bridge.storage.database import DatabaseError, DatabaseKind, SharedDatabase
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
-from ibcm_bridge.uploads.session import Sender, Session, StoredObject, UploadPart, judge
+from ibcm_bridge.uploads.session import Sender, Session, StoredObject, UploadPart, judge_packet
 
 APPLICATION = 0x6962636F
 """Says in the file's head what it is: "ibco"."""
@@ -130,13 +130,13 @@ class Spool:
         """Close the file. What it holds stays."""
         self._database.close()
 
-    def consider(self, packet: Packet, sender: Sender) -> tuple[Session | None, Deny | None]:
+    def judge_head(self, packet: Packet, sender: Sender) -> tuple[Session | None, Deny | None]:
         """What its head alone says of a packet: the sender's own session that it is of, and why it
         may not go on. `take` has the last word."""
         if packet.type is PacketType.CREATE_SESSION:
             return None, self._room_for_another()
         session = self.find(packet, sender)
-        refusal = judge(packet, sender, session, self._limits.max_bytes)
+        refusal = judge_packet(packet, sender, session, self._limits.max_bytes)
         own = session is not None and session.sender == sender
         return session if own else None, refusal
 
@@ -153,7 +153,7 @@ class Spool:
             return UploadPart(packet, None)
         with self._database.transaction() as database:
             session = self.find(packet, sender)
-            refusal = judge(packet, sender, session, self._limits.max_bytes)
+            refusal = judge_packet(packet, sender, session, self._limits.max_bytes)
             if refusal is not None:
                 return refusal
             assert session is not None
@@ -188,23 +188,24 @@ class Spool:
             database.execute(_ADD, row)
         return None
 
-    def acknowledge(self, part: UploadPart, said: Acknowledgement) -> Deny | None:
+    def acknowledge(self, part: UploadPart, acknowledgement: Acknowledgement) -> Deny | None:
         """Follow what the site system says of a session; why the session cannot go on."""
         session = part.session
         if session is None:
             return None
-        ended = said.succeeded and part.packet.type is PacketType.CLOSE_SESSION
-        if ended or said.forgotten:
+        ended = acknowledgement.succeeded and part.packet.type is PacketType.CLOSE_SESSION
+        if ended or acknowledgement.forgotten:
             self._end(session.name)
-        elif said.received is not None and part.packet.range is not None:
+        elif acknowledgement.received is not None and part.packet.range is not None:
             with self._database.transaction() as database:
                 # By now: other packets of the session may have come first.
                 (known,) = database.execute(_LENGTH, (session.name,)).fetchone() or (0,)
-                if said.received > known:
+                if acknowledgement.received > known:
                     # It has bytes that were never seen here: a spool that was lost, or put back.
-                    detail = f"it has {said.received} bytes, and {known} are known"
+                    detail = f"it has {acknowledgement.received} bytes, and {known} are known"
                     return Deny(Reason.UPLOAD_SESSION, rules.UPLOADS_ACKNOWLEDGED, detail)
-                database.execute(_ACKNOWLEDGED, (said.received, self._clock(), session.name))
+                row = (acknowledgement.received, self._clock(), session.name)
+                database.execute(_ACKNOWLEDGED, row)
         return None
 
     def sweep(self) -> int:

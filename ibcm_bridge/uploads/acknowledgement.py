@@ -1,4 +1,4 @@
-"""What a site system answers to a packet ([MC-BUP] §2.2.3, §2.2.7), and what that changes."""
+"""What a site system responds to a packet ([MC-BUP] §2.2.3, §2.2.7), and what that changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ERROR = re.compile(rb"(?:0x)?([0-9A-Fa-f]{1,8})")
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What an answer says of its session."""
+    """What a response says of its session."""
 
     succeeded: bool
     session: str
@@ -31,13 +31,13 @@ class Acknowledgement:
 def read_acknowledgement(
     status: int, fields: Iterable[tuple[bytes, bytes]]
 ) -> Acknowledgement | Deny:
-    """Read the head of an answer; `fields` with names in lower case."""
-    said: dict[bytes, list[bytes]] = {}
+    """Read the head of a response; `fields` with names in lower case."""
+    values_by_name: dict[bytes, list[bytes]] = {}
     for name, value in fields:
-        said.setdefault(name, []).append(value)
+        values_by_name.setdefault(name, []).append(value)
     values = {}
     for name, pattern in _FORMS.items():
-        found = said.get(name, [])
+        found = values_by_name.get(name, [])
         if len(found) > 1 or (found and not pattern.fullmatch(found[0])):
             rule = rules.UPLOADS_FIELD.of(name.decode("ascii"))
             return Deny(Reason.SITE_SYSTEM_RESPONSE, rule, "several, or not one")

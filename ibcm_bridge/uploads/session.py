@@ -37,7 +37,7 @@ class Session:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the site system has said that it has all of it."""
+        """Whether the site system has acknowledged all of it."""
         return self.acknowledged == self.total
 
 
@@ -65,7 +65,9 @@ class UploadPart:
     """Where the whole lies; None where the packet alone is the whole, or is not to be all."""
 
 
-def judge(packet: Packet, sender: Sender, session: Session | None, max_bytes: int) -> Deny | None:
+def judge_packet(
+    packet: Packet, sender: Sender, session: Session | None, max_bytes: int
+) -> Deny | None:
     """Why a packet may not go on; None where it may."""
     if not packet.needs_session:
         return None

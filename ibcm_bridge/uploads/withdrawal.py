@@ -12,7 +12,7 @@ from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.uploads.session import Session
 
-_ITS_OWN = frozenset((b"host", b"user-agent", b"accept"))
+_KEPT_FIELDS = frozenset((b"host", b"user-agent", b"accept"))
 
 
 def withdrawal(head: RequestHead, session: Session | None, denial: Deny) -> RequestHead | None:
@@ -25,7 +25,7 @@ def withdrawal(head: RequestHead, session: Session | None, denial: Deny) -> Requ
         return None
     if refusal(denial).next_step is NextStep.TRIES_AGAIN:
         return None
-    kept = tuple(field for field in head.fields if field[0].lower() in _ITS_OWN)
+    kept = tuple(field for field in head.fields if field[0].lower() in _KEPT_FIELDS)
     cancel = (
         (b"BITS-Packet-Type", b"Cancel-Session"),
         (b"BITS-Session-Id", session.id.encode("ascii")),

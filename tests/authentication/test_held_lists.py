@@ -28,7 +28,7 @@ from tests.authentication.revocation_lists import (
     scope,
 )
 
-# RenewedLists
+# Renewal
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ class Run:
             self.happen(step.what)
 
     def create(self, number: int, sender: Sender) -> None:
-        if self.spool.consider(Packet(PacketType.CREATE_SESSION), sender)[1] is not None:
+        if self.spool.judge_head(Packet(PacketType.CREATE_SESSION), sender)[1] is not None:
             return
         said = {"bits-packet-type": "create-session", "bits-supported-protocols": PROTOCOL}
         session = self.server.answer(sender.path, said, b"").fields["BITS-Session-Id"]

@@ -79,7 +79,7 @@ def test_an_upload_of_one_fragment_is_inspected_where_it_is(begun: Spool) -> Non
 )
 def test_only_a_ping_needs_no_session(spool: Spool, packet: Packet) -> None:
     answer = spool.take(packet, ME, b"")
-    assert spool.consider(packet, ME)[1] == (answer if isinstance(answer, Deny) else None)
+    assert spool.judge_head(packet, ME)[1] == (answer if isinstance(answer, Deny) else None)
     if not packet.session:
         assert isinstance(answer, UploadPart)
     else:
@@ -89,7 +89,7 @@ def test_only_a_ping_needs_no_session(spool: Spool, packet: Packet) -> None:
 @pytest.mark.parametrize("packet", [fragment(0, 10), CLOSE, CANCEL, PING])
 def test_a_session_is_its_clients_alone(begun: Spool, packet: Packet) -> None:
     assert refused(begun.take(packet, OTHER, DATA[:10])).reason is Reason.UPLOAD_OF_ANOTHER
-    session, refusal = begun.consider(packet, OTHER)
+    session, refusal = begun.judge_head(packet, OTHER)
     assert session is None, "what another may not touch, it may not have cancelled either"
     assert refused(refusal).reason is Reason.UPLOAD_OF_ANOTHER
     # Nor at another site system: there it is not known.
@@ -147,8 +147,8 @@ def test_the_size_cannot_change(begun: Spool) -> None:
 
 
 def test_what_is_announced_to_be_too_large_is_refused_at_once(begun: Spool) -> None:
-    assert begun.consider(fragment(0, 10, 1_000), ME)[1] is None
-    session, refusal = begun.consider(fragment(0, 10, 1_001), ME)
+    assert begun.judge_head(fragment(0, 10, 1_000), ME)[1] is None
+    session, refusal = begun.judge_head(fragment(0, 10, 1_001), ME)
     assert refused(refusal).reason is Reason.UPLOAD_TOO_LARGE
     assert session is not None, "so that it can be cancelled"
 
@@ -204,7 +204,7 @@ def test_there_are_so_many_sessions_and_no_more(spool: Spool) -> None:
     for number in range(LIMITS.sessions):
         assert spool.begin(replace(ME, key=str(number)), f"{{{number}}}") is None
     create = Packet(PacketType.CREATE_SESSION)
-    assert refused(spool.consider(create, OTHER)[1]).reason is Reason.OVERLOADED
+    assert refused(spool.judge_head(create, OTHER)[1]).reason is Reason.OVERLOADED
     assert refused(spool.begin(OTHER, "{x}")).reason is Reason.OVERLOADED
 
 

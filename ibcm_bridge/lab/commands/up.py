@@ -37,7 +37,7 @@ from ibcm_bridge.lab.perimeter.runtime import (
     runtime_parent,
 )
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
-from ibcm_bridge.storage.open_files import allow_many
+from ibcm_bridge.storage.open_files import raise_open_file_limit
 
 
 def lab_up(
@@ -45,7 +45,7 @@ def lab_up(
 ) -> int:
     """Run a lab until it is told to end; the exit status."""
     began = time.monotonic()
-    allow_many()
+    raise_open_file_limit()
     try:
         listen_on = _listen(listen, netns=netns)
         with end_on_signals(), Runtime(runtime_folder()) as runtime:

@@ -20,7 +20,7 @@ from ibcm_bridge.lab.simulated.crowd import MAKING, Crowd, Phase
 from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
 from ibcm_bridge.lab.simulated.scenes import SCENES
-from ibcm_bridge.storage.open_files import allow_many
+from ibcm_bridge.storage.open_files import raise_open_file_limit
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Wanted:
 
 def lab_client(wanted: Wanted) -> int:
     """The exit status: 0 when all went well."""
-    allow_many()
+    raise_open_file_limit()
     try:
         folder = runtime_folder()
         lab = RunningLab.read(running_state(folder), folder / "lab")

@@ -79,7 +79,7 @@ def fail(*_: object) -> None:
 # The spool
 
 
-@pytest.mark.parametrize("method", ["consider", "take"])
+@pytest.mark.parametrize("method", ["judge_head", "take"])
 @pytest.mark.parametrize("packet", ["create", "fragment", "last", "close", "cancel"])
 def test_what_cannot_be_kept_or_looked_up_is_not_sent(
     running: Running, sender: Senders, monkeypatch: pytest.MonkeyPatch, method: str, packet: str
