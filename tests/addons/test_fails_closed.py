@@ -1,7 +1,7 @@
 """Whatever raises, nothing passes: not one request reaches a site system that no decision allowed.
 
 mitmproxy logs an exception in a hook and forwards, and leaves a connection open when a layer
-raises (docs/architecture.md). Here every hook, layer, callback and engine is made to raise, in
+raises (docs/design.md). Here every hook, layer, callback and engine is made to raise, in
 every way there is, and each time:
 
 1. nothing reaches the site system, not even a ClientHello where none had been sent before;
