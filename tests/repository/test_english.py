@@ -31,10 +31,11 @@ PHRASES: Mapping[str, str] = {
     r"\b(?:un)?learnt\b": "learned, recorded",
     r"\bwho(?:ever|so)\b": "anyone who, the user who",
     r"\b(?:said|told)\b": "logged, reported, shown",
-    r"(?<![Tt]here )\b(?:is|are|was|were) no(?! (?:longer|more|less|fewer)\b)(?= )": "is not a",
-    r"(?:^|[.;:|] )(?-i:What|And what|But what) (?![^.;:|]*\?)(?:\w+ ){0,6}?(?:is|are|was|were|has|does)\b": (
-        "a noun"
-    ),
+    r"(?<!there )\b(?:is|are|was|were) no (?!(?:longer|more|less|fewer)\b)": "is not a",
+    (
+        r"(?:^|[.;:|] )(?-i:What|And what|But what) (?![^.;:|]*\?)(?:\w+ ){0,6}?"
+        r"(?:is|are|was|were|has|does)\b"
+    ): "a noun",
     r"\b(?:by|from|for|with) what (?:is|was|stands|comes|came)\b": "a noun",
     r"\banswer(?:s|ed|ing)?\b": "response (HTTP), reply (ConfigMgr)",
     # The private dialect.
