@@ -20,7 +20,7 @@ from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.renewal.revocation_renewal import stopped
 from ibcm_bridge.addons.server import listener
-from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.addresses import Address, socket_address
 from ibcm_bridge.policy.policy import Policy
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class BridgeMaster(Master):
 
     def addresses(self) -> list[Address]:
         """What is listened on."""
-        return [(host, port) for host, port, *_ in self.servers.listen_addrs()]
+        return [socket_address(name) for name in self.servers.listen_addrs()]
 
 
 async def run(
@@ -157,5 +157,6 @@ def _under_way(master: BridgeMaster) -> bool:
 
 
 def _listen_spec(address: Address) -> str:
+    # As mitmproxy takes it apart: at the last colon, with no brackets around IPv6.
     host, port = address
     return f"{host}:{port}"

@@ -46,10 +46,10 @@ class ListenError(OSError):
 def cannot_listen(error: OSError, address: Address) -> ListenError:
     """Why nothing can listen at an address. `error` is of bind(2) or listen(2)."""
     # The policy takes a while to load, and this is loaded for --help.
-    from ibcm_bridge.policy.addresses import shown  # noqa: PLC0415
+    from ibcm_bridge.policy.addresses import address_text  # noqa: PLC0415
 
     host, port = address
-    where, number = shown(address), error.errno
+    where, number = address_text(address), error.errno
     if number == errno.EADDRINUSE:
         text = f"{where} is already in use; end what uses it, or listen on another port"
     # asyncio gives no number where it found no address to bind to.

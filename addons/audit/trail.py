@@ -24,6 +24,7 @@ from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
+from ibcm_bridge.policy.addresses import address_text, socket_address
 from ibcm_bridge.policy.policy import WhenUnwritable
 from ibcm_bridge.policy.publications import TunnelPublication
 
@@ -106,15 +107,14 @@ def _now() -> str:
 def _of_connection(
     event: audit.Event, connection: ConnectionRecord, reference: str
 ) -> audit.Record:
-    host, port = connection.listener.address
     client = connection.client
     return {
         audit.TIME: _now(),
         audit.EVENT: event.value,
         audit.REFERENCE: reference,
         audit.VERDICT: None,
-        audit.LISTENER: f"{host}:{port}",
-        audit.PEER: f"{client.peername[0]}:{client.peername[1]}",
+        audit.LISTENER: address_text(connection.listener.address),
+        audit.PEER: address_text(socket_address(client.peername)),
         audit.SERVER_NAME: connection.server_name,
         audit.TLS_VERSION: client.tls_version,
         audit.RESUMED: connection.resumed or None,
@@ -151,9 +151,8 @@ def of_tunnel(ended: EndedTunnel) -> audit.Record:
     """What is written of a tunnel."""
     connection = ended.connection
     assert isinstance(connection.publication, TunnelPublication)
-    host, port = connection.publication.site_system
     record = _of_connection(audit.Event.TUNNEL, connection, connection.reference)
-    record[audit.SITE_SYSTEM] = f"{host}:{port}"
+    record[audit.SITE_SYSTEM] = address_text(connection.publication.site_system)
     if ended.opened:
         record[audit.VERDICT] = audit.Verdict.ALLOW.value
         record[audit.DETAIL] = ended.error

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ibcm_bridge.inspection.engines import EngineError
-from ibcm_bridge.policy.addresses import shown
+from ibcm_bridge.policy.addresses import address_text
 from ibcm_bridge.policy.policy import ClamAv
 
 CHUNK = 1_048_576
@@ -137,4 +137,4 @@ def _words(answer: bytes) -> str:
 def described(settings: ClamAv) -> str:
     """Where the daemon is."""
     address = settings.address
-    return str(address) if isinstance(address, Path) else shown(address)
+    return str(address) if isinstance(address, Path) else address_text(address)

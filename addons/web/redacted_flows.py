@@ -14,7 +14,6 @@ Nothing leads from such a flow back to the connection or the request it was made
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mitmproxy import http
@@ -33,7 +32,7 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.messages.views import recognized, rendered
-from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.addresses import socket_address
 from ibcm_bridge.request.head import RequestHead
 
 MAX_BODY = 262_144
@@ -213,8 +212,8 @@ def _client(connection: ConnectionRecord) -> Client:
     """The client's end, without its certificate: the record has what names that."""
     seen = connection.client
     client = Client(
-        peername=_address(seen.peername),
-        sockname=_address(seen.sockname),
+        peername=socket_address(seen.peername),
+        sockname=socket_address(seen.sockname),
         state=ConnectionState.CLOSED,
         timestamp_start=seen.timestamp_start,
     )
@@ -225,12 +224,6 @@ def _client(connection: ConnectionRecord) -> Client:
     client.alpn = seen.alpn
     client.timestamp_tls_setup = seen.timestamp_tls_setup
     return client
-
-
-def _address(address: Sequence[object]) -> Address:
-    """Without what IPv6 has behind the port."""
-    host, port, *_ = address
-    return str(host), int(str(port))
 
 
 def _times(began: float) -> tuple[float, float]:

@@ -47,18 +47,18 @@ def add(commands: Subcommands) -> None:
 
 
 def web_page_refusal(policy: Policy) -> str | None:
-    """Why traffic must not be shown on a page, for the operator; None where it may be.
+    """Why traffic must not be address_text on a page, for the operator; None where it may be.
 
     It may be in a lab, a policy that only this machine can reach, or where the policy says why.
     Everyone who has the page's address sees who asks for what and what is in messages, secrets
     apart; where real clients connect, that needs a reason.
     """
-    from ibcm_bridge.policy.addresses import is_loopback, shown
+    from ibcm_bridge.policy.addresses import address_text, is_loopback
 
     if policy.web_because is not None:
         return None
     addresses = [listener.address for listener in policy.listeners]
-    others = [shown(address) for address in addresses if not is_loopback(address[0])]
+    others = [address_text(address) for address in addresses if not is_loopback(address[0])]
     if not others:
         return None
     return (
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.addons.errors import StartError
     from ibcm_bridge.addons.run import run
     from ibcm_bridge.inspection.engines import RuleError
-    from ibcm_bridge.policy.addresses import shown
+    from ibcm_bridge.policy.addresses import address_text
     from ibcm_bridge.storage.open_files import raise_open_file_limit
 
     page = None
@@ -101,9 +101,9 @@ def _run(options: argparse.Namespace) -> int:
 
     def ready(addresses: list[tuple[str, int]]) -> None:
         if page is not None:
-            print(f"ibcm-bridge: traffic is shown on {page.url}", file=sys.stderr)
+            print(f"ibcm-bridge: traffic is address_text on {page.url}", file=sys.stderr)
         for address in addresses:
-            print(f"ibcm-bridge: listening on {shown(address)}", file=sys.stderr)
+            print(f"ibcm-bridge: listening on {address_text(address)}", file=sys.stderr)
         for finding in findings:
             if finding.level == "fact":
                 print(f"ibcm-bridge: {finding_line(finding)}", file=sys.stderr)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
+from typing import Any
 
 
 def is_loopback(host: str) -> bool:
@@ -23,10 +25,25 @@ def is_ip_address(host: str) -> bool:
 
 
 Address = tuple[str, int]
-"""Host (name or IP address) and TCP port."""
+"""Host (name or IP address, without brackets) and TCP port."""
 
 
-def shown(address: Address) -> str:
-    """As it stands in a policy file: an IPv6 address in brackets (RFC 3986 §3.2.2)."""
+def host_text(host: str) -> str:
+    """An IPv6 address in brackets, as a port or a path may follow (RFC 3986 §3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def address_text(address: Address) -> str:
+    """As a policy file has it: 192.0.2.1:443, [2001:db8::1]:443."""
     host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{host_text(host)}:{port}"
+
+
+def socket_address(name: Sequence[Any]) -> Address:
+    """An address from its form in `socket`: IPv6 has flow information and a scope behind the port.
+
+    The scope of a link-local address is kept as its zone, by number (RFC 4007 §11.2).
+    """
+    host, port, *more = name
+    scope = more[1] if len(more) == 2 else 0
+    return (f"{host}%{scope}" if scope and "%" not in host else host), port

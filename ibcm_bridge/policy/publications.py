@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ibcm_bridge.policy.addresses import Address, shown
+from ibcm_bridge.policy.addresses import Address, address_text
 from ibcm_bridge.policy.roles import CertificatePolicy, RoleProfile
 from ibcm_bridge.policy.trust import Credential, Trust
 
@@ -135,7 +135,7 @@ class TunnelPublication:
     def describe(self) -> str:
         """One line for an operator; says what a tunnel is wherever there is one (TUNNEL-BLIND)."""
         roles = f" ({', '.join(self.roles)})" if self.roles else ""
-        to = shown(self.site_system)
+        to = address_text(self.site_system)
         return f"{self.name} is tunneled to {to}{roles}: nothing inside can be inspected"
 
 

@@ -129,12 +129,19 @@ def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
     hosts = head.values(b"host")
     if len(hosts) != 1:
         return Deny(Reason.HOST_MISMATCH, rules.HEAD_HOST, f"{len(hosts)} Host fields")
-    name, _, port = hosts[0].decode("latin-1").lower().partition(":")
+    name, port = _split_host(hosts[0].decode("latin-1").lower())
     if name != publication.name or not _PORT.fullmatch(port):
         return Deny(
             Reason.HOST_MISMATCH, rules.HEAD_HOST, f"Host {name[:255]!r} is not the server name"
         )
     return None
+
+
+def _split_host(host: str) -> tuple[str, str]:
+    """Name and port; the colons of an IPv6 address stand in brackets (RFC 9110 §7.2)."""
+    bracketed, bracket, rest = host.rpartition("]")
+    name, _, port = rest.partition(":")
+    return bracketed + bracket + name, port
 
 
 def _body_rule(profile: RoleProfile, head: RequestHead) -> BodyRule | Deny:

@@ -78,14 +78,14 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.ccm_views": "messages",
         "lab.errors": "os_errors",
         "lab.namespaces": "",
-        "lab.pki": "os_errors",
+        "lab.pki": "policy os_errors",
         "lab.protocol": "lab.namespaces lab.pki",
         "lab.site_systems": "os_errors lab.errors lab.namespaces lab.pki lab.protocol",
         "lab.clients": "lab.pki lab.protocol",
-        "lab.bridge": "lab.namespaces lab.pki lab.site_systems",
-        "lab.cases": "lab.pki lab.protocol lab.site_systems lab.clients",
+        "lab.bridge": "policy lab.namespaces lab.pki lab.site_systems",
+        "lab.cases": "policy lab.pki lab.protocol lab.site_systems lab.clients",
         "lab.comparison": (
-            "lab.namespaces lab.pki lab.protocol lab.site_systems lab.bridge lab.cases"
+            "policy lab.namespaces lab.pki lab.protocol lab.site_systems lab.bridge lab.cases"
         ),
         "lab.perimeter": (
             "storage lab.errors lab.namespaces lab.pki lab.site_systems lab.bridge lab.cases "

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Sequence
 
 from ibcm_bridge.commands.check.findings import Finding, Level
-from ibcm_bridge.policy.addresses import Address, is_ip_address, shown
+from ibcm_bridge.policy.addresses import Address, address_text, is_ip_address
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
 
 ListenAddresses = Callable[[Address], frozenset[str] | str]
@@ -19,7 +19,7 @@ def check_listeners(
     """What `run` would not start with, and names that no ClientHello can have."""
     opened: list[tuple[Address, frozenset[str]]] = []
     for listener in listeners:
-        at, port = shown(listener.address), listener.address[1]
+        at, port = address_text(listener.address), listener.address[1]
         found = listen_addresses(listener.address)
         if isinstance(found, str):
             text = f"its host cannot be found here ({found}): run would not start"
@@ -28,7 +28,7 @@ def check_listeners(
         for other, taken in opened:
             # Port 0 is whichever is free.
             if port and port == other[1] and _overlap(found, taken):
-                text = f"it has an address and port of {shown(other)}: run would not start"
+                text = f"it has an address and port of {address_text(other)}: run would not start"
                 yield Finding(Level.PROBLEM, at, text)
         opened.append((listener.address, found))
     for listener in listeners:
@@ -41,7 +41,7 @@ def _check_names(listener: Listener) -> Iterator[Finding]:
         # RFC 6066 section 3. Who asks for an address sends none, and may get it by without_sni.
         if is_ip_address(name) and name != listener.without_sni:
             text = "an address is never sent as server name, so nobody reaches this"
-            where = f"{shown(listener.address)}: {name}"
+            where = f"{address_text(listener.address)}: {name}"
             yield Finding(Level.PROBLEM, where, text, "DNS-INTERNET-FQDN")
 
 

@@ -31,7 +31,7 @@ from ibcm_bridge.authentication.revocation import Notes
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.check.revocation_lists import check_lists, distribution_urls
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.policy.addresses import Address, is_ip_address, is_loopback, shown
+from ibcm_bridge.policy.addresses import Address, address_text, is_ip_address, is_loopback
 from ibcm_bridge.policy.policy import ClamAv, Policy, WhenUnwritable
 from ibcm_bridge.policy.publications import (
     BridgePublication,
@@ -56,7 +56,7 @@ def check_policy(
 ) -> Iterator[Finding]:
     """All findings, in the order of the policy. `verify_authority` goes by the machine's clock."""
     for listener in policy.listeners:
-        at = shown(listener.address)
+        at = address_text(listener.address)
         if isinstance(listener, Listener) and listener.without_sni is not None:
             text = f"clients that send no server name get {listener.without_sni}"
             yield Finding(Level.FACT, at, text)
@@ -94,7 +94,7 @@ def _describe_clamav(clamav: ClamAv) -> Iterator[Finding]:
     if isinstance(clamav.address, Path):
         yield Finding(Level.FACT, where, f"asked through {clamav.address}")
         return
-    yield Finding(Level.FACT, where, f"asked at {shown(clamav.address)}")
+    yield Finding(Level.FACT, where, f"asked at {address_text(clamav.address)}")
     if not is_loopback(clamav.address[0]):
         # clamd(8) knows neither TLS nor who asks.
         text = "what clients send is sent to another machine, and nothing encrypts it"
@@ -193,7 +193,7 @@ def _describe_notes(policy: Policy) -> Iterator[Finding]:
         for key, trust in _trusts(publication):
             if trust.notes:
                 places.setdefault("; ".join(trust.notes), []).append(
-                    f"{shown(at)}: {publication.name}: {key}"
+                    f"{address_text(at)}: {publication.name}: {key}"
                 )
     for text, wheres in places.items():
         yield Finding(Level.WARNING, ", ".join(wheres), text)

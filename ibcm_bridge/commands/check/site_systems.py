@@ -28,7 +28,7 @@ from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.engines import EngineError
-from ibcm_bridge.policy.addresses import Address, shown
+from ibcm_bridge.policy.addresses import Address, address_text
 from ibcm_bridge.policy.policy import ClamAv, Policy
 from ibcm_bridge.policy.publications import (
     BridgePublication,
@@ -72,7 +72,7 @@ class _Connection:
 def check_connections(policy: Policy, seconds: float = SECONDS) -> Iterator[Finding]:
     """All findings, in the order of the policy; ClamAV's daemon comes last."""
     for at, publication in policy.publications():
-        here = f"{shown(at)}: {publication.name}"
+        here = f"{address_text(at)}: {publication.name}"
         if isinstance(publication, TunnelPublication):
             yield _reachable(here, publication.site_system, seconds)
         elif isinstance(publication, BridgePublication):
@@ -96,7 +96,7 @@ def _clamav(settings: ClamAv) -> Finding:
 
 def _reachable(here: str, address: Address, seconds: float) -> Finding:
     """Of what is tunneled or plain no more can be known."""
-    where = f"{here}: {shown(address)}"
+    where = f"{here}: {address_text(address)}"
     try:
         _connect(address, time.monotonic() + seconds).close()
     except _Failed as failed:
@@ -112,7 +112,7 @@ def _check_bridge(here: str, publication: BridgePublication, seconds: float) -> 
             directories.setdefault(role.site_system, []).append(directory)
     for site_system, names in directories.items():
         role_names = {publication.directories[name].profile.name for name in names}
-        at = f"{site_system.name} ({shown(site_system.address)})"
+        at = f"{site_system.name} ({address_text(site_system.address)})"
         where = f"{here}: {', '.join(sorted(role_names))}: {at}"
         try:
             yield _verified(where, publication, site_system, seconds)

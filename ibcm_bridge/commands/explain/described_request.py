@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from ibcm_bridge.policy.addresses import address_text, host_text
+
 _NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 _PORTS = {"https": 443, "http": 80}
 _SENT = re.compile(r"[\x21-\x7e]+")
@@ -44,8 +46,9 @@ class Url:
     @property
     def host(self) -> str:
         """The Host field; the port of the scheme is left out (RFC 9110 §7.2)."""
-        name = f"[{self.name}]" if ":" in self.name else self.name
-        return name if self.port in (None, _PORTS.get(self.scheme)) else f"{name}:{self.port}"
+        if self.port in (None, _PORTS.get(self.scheme)):
+            return host_text(self.name)
+        return address_text((self.name, self.port))
 
     def on(self, port: int) -> Url:
         """The same on a port."""

@@ -31,6 +31,7 @@ from ibcm_bridge.identity.approval import Approved, FindBinding, approve
 from ibcm_bridge.identity.bindings import Standing
 from ibcm_bridge.inspection.body import inspect
 from ibcm_bridge.inspection.engines import ContentEngine
+from ibcm_bridge.policy.addresses import address_text
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import (
     BridgePublication,
@@ -185,7 +186,7 @@ def _follow(
     if authorized.dropped:
         add_step(f"Not listed, and taken out: {', '.join(authorized.dropped)}.")
     terms = originate(publication, authorized)
-    to = f"{terms.server_name} at {terms.address[0]}:{terms.address[1]}"
+    to = f"{terms.server_name} at {address_text(terms.address)}"
     if authorized.packet is not None:
         explanation.body_not_given = True
         add_step(

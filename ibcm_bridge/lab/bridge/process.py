@@ -26,6 +26,7 @@ from ibcm_bridge.lab.pki.files import shipped_policy, with_addresses, with_ports
 from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT, SHIPPED, TLS_PORT, UPDATE_PORT
 from ibcm_bridge.lab.site_systems.site_systems import Address
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
+from ibcm_bridge.policy.addresses import host_text
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -55,7 +56,7 @@ class Listen:
     @property
     def written(self) -> str:
         """As a policy has it."""
-        return f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return host_text(str(self.address))
 
     @property
     def reached_at(self) -> str:

@@ -19,6 +19,7 @@ from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol.answers import PUBLISHED
 from ibcm_bridge.lab.site_systems.published import TLS_PORT, TUNNELED
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
+from ibcm_bridge.policy.addresses import address_text
 
 USERS = Way("users.internet.example")
 CATALOG = Way("catalog.internet.example")
@@ -91,7 +92,7 @@ def demo_policy(clamav: tuple[str, int] | None = None) -> str:
     publications = textwrap.indent(yaml.dump(rows, Dumper=_Plain), "  ")
     more: dict[str, Any] = {"messages": _MESSAGES}
     if clamav is not None:
-        more["engines"] = {"clamav": {"address": f"{clamav[0]}:{clamav[1]}", "seconds": 5.0}}
+        more["engines"] = {"clamav": {"address": address_text(clamav), "seconds": 5.0}}
     return shipped_policy() + publications + yaml.dump(more)
 
 

@@ -30,6 +30,7 @@ from ibcm_bridge.lab.simulated.running_lab import Places, RunningLab
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.microsoft_update import PORT, MicrosoftUpdate
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
+from ibcm_bridge.policy.addresses import address_text
 
 ENGINE_PORT = 3310
 """As ClamAV's daemon has it (clamd.conf(5))."""
@@ -67,10 +68,11 @@ def _part(name: str, address: IPv4Address, others: OtherParts | None) -> Iterato
     match name:
         case "engine":
             with ScanDaemon((here.address, ENGINE_PORT)) as engine:
-                yield f"the malware engine listens on {here.address}:{engine.address[1]}"
+                at = address_text((here.address, engine.address[1]))
+                yield f"the malware engine listens on {at}"
         case "microsoft-update":
             with MicrosoftUpdate(here):
-                yield f"Microsoft Update's stand-in listens on {here.address}:{PORT}"
+                yield f"Microsoft Update's stand-in listens on {address_text((here.address, PORT))}"
         case _:
             if others is None:
                 raise LabError("site-systems wants --bridge, --engine and --microsoft-update")

@@ -10,7 +10,7 @@ from ibcm_bridge.lab.page.prepared import Files, Preparing
 from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.protocol.client import Request
-from ibcm_bridge.policy.addresses import shown
+from ibcm_bridge.policy.addresses import address_text
 from ibcm_bridge.policy.publications import (
     BridgePublication,
     PlaintextPublication,
@@ -60,7 +60,7 @@ def lab_summary(perimeter: Perimeter, files: Files, preparing: Preparing) -> Lab
     """Of a lab that is up."""
     publications = load_policy(perimeter.bridge.policy_file).publications()
     return LabSummary(
-        names=[_name(publication, shown(at)) for at, publication in publications],
+        names=[_name(publication, address_text(at)) for at, publication in publications],
         files={
             "root certificate": str(files.root),
             "client certificates": str(files.clients),
@@ -75,7 +75,7 @@ def lab_summary(perimeter: Perimeter, files: Files, preparing: Preparing) -> Lab
             CommandLine(what=what, line=line)
             for what, line in _firewall_commands(perimeter.namespaces)
         ],
-        site_systems={role: shown(to) for role, to in perimeter.site.addresses.items()},
+        site_systems={role: address_text(to) for role, to in perimeter.site.addresses.items()},
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ibcm_bridge.lab.cases.case import Way
 from ibcm_bridge.lab.protocol.client import Request
+from ibcm_bridge.policy.addresses import host_text
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,8 @@ def line(request: Request, way: Way, place: Place, body: Path | None) -> str:
     """The command; `body` is the file that holds the request's body."""
     host, port = place.address
     scheme = "http" if request.plaintext else "https"
-    resolved = f"[{host}]" if ":" in host else host
     words = [*place.command, "curl", "-sSi", "--path-as-is", "--globoff"]
-    words += ["--resolve", f"{way.name}:{port}:{resolved}"]
+    words += ["--resolve", f"{way.name}:{port}:{host_text(host)}"]
     if not request.plaintext:
         words += ["--cacert", str(place.root)]
         if place.credential is not None:

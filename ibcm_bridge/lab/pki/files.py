@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.os_errors import cannot_write
+from ibcm_bridge.policy.addresses import address_text
 
 
 def shipped_policy() -> str:
@@ -30,8 +31,8 @@ def with_addresses(policy: str, addresses: Mapping[int, tuple[str, int]]) -> str
     """A policy with these addresses in place of those ports of loopback, all at once."""
 
     def other(found: re.Match[str]) -> str:
-        host, port = addresses.get(int(found[1]), ("127.0.0.1", found[1]))
-        return f"{host}:{port}"
+        port = int(found[1])
+        return address_text(addresses.get(port, ("127.0.0.1", port)))
 
     return _LOOPBACK.sub(other, policy)
 

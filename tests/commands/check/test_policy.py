@@ -15,9 +15,9 @@ from ibcm_bridge.commands.check.policy import check_policy
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import make_pki
-from ibcm_bridge.policy.addresses import shown
-from ibcm_bridge.policy.policy import Policy
-from ibcm_bridge.policy.publications import SiteSystem, TlsVersion
+from ibcm_bridge.policy.addresses import Address, address_text
+from ibcm_bridge.policy.policy import ClamAv, Policy
+from ibcm_bridge.policy.publications import Listener, SiteSystem, TlsVersion, TunnelPublication
 from ibcm_bridge.policy.trust import Credential, Trust
 from ibcm_bridge.policy_file import load_policy
 from tests.commands.check.policies import DAY, bad_findings, change, credential_of, with_
@@ -194,9 +194,29 @@ def test_an_issuing_authority_without_its_root_is_a_problem(
     assert "cannot be verified" in unverified.text
 
 
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (("192.0.2.1", 443), "192.0.2.1:443"),
+        (("2001:db8::1", 443), "[2001:db8::1]:443"),
+        (("fe80::1%eth0", 443), "[fe80::1%eth0]:443"),
+    ],
+)
+def test_findings_have_brackets_around_ipv6(
+    policy: Policy, now: datetime.datetime, address: Address, text: str
+) -> None:
+    tunnel = TunnelPublication("t.example", 443, address, ())
+    listener = Listener(address, {tunnel.name: tunnel}, without_sni=tunnel.name)
+    clamav = dataclasses.replace(policy, listeners=(listener,), clamav=ClamAv(address))
+    found = [*check_policy(clamav, now, verify_authority)]
+    assert [one.where for one in found[:2]] == [text, text]
+    assert f"tunneled to {text}" in found[1].text
+    assert f"asked at {text}" in [one.text for one in found if one.where == "engines.clamav"]
+
+
 def test_an_address_is_shown_as_the_policy_file_has_it() -> None:
-    assert shown(("192.0.2.1", 443)) == "192.0.2.1:443"
-    assert shown(("::", 443)) == "[::]:443"
+    assert address_text(("192.0.2.1", 443)) == "192.0.2.1:443"
+    assert address_text(("::", 443)) == "[::]:443"
 
 
 def test_what_was_noticed_of_files_is_said_once(tmp_path: Path, now: datetime.datetime) -> None:

@@ -1,5 +1,6 @@
 """What the bridge would do with a request, and why."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.protocol import ccm
+from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import Listener
 from ibcm_bridge.policy_file import load_policy
 from tests.commands.explain.asking import LIST, MP, NAMED, ask, bridged, reason, trusting
 
@@ -168,6 +171,38 @@ def test_a_literal_address_is_not_sent_as_a_server_name(
         "no server name was sent",
     )
     assert told.steps[0] == "With a literal address a client sends no server name."
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (("192.0.2.1", 443), "192.0.2.1:443"),
+        (("2001:db8::1", 8443), "[2001:db8::1]:8443"),
+        (("fe80::1%eth0", 443), "[fe80::1%eth0]:443"),
+    ],
+)
+def test_where_it_would_go_is_said_with_brackets_around_ipv6(
+    policy: Policy, computer: Credential, address: Address, text: str
+) -> None:
+    publication = bridged(policy)
+    directories = {
+        name: dataclasses.replace(
+            role, site_system=dataclasses.replace(role.site_system, address=address)
+        )
+        for name, role in publication.directories.items()
+    }
+    elsewhere = dataclasses.replace(publication, directories=directories)
+    listener = Listener(("::1", 8443), {elsewhere.name: elsewhere})
+    told = ask(
+        dataclasses.replace(policy, listeners=(listener,)), "GET", f"{MP}:8443{LIST}", computer
+    )
+    assert f"mp01.corp.example at {text}, with" in told.steps[-1]
+
+
+def test_a_host_in_brackets_is_named_whole(policy: Policy, computer: Credential) -> None:
+    told = ask(policy, "GET", f"{MP}{LIST}", computer, headers=(("Host", "[::1]:443"),))
+    assert told.denial is not None
+    assert told.denial.detail == "Host '[::1]' is not the server name"
 
 
 # What the client does next
