@@ -47,7 +47,7 @@ def add(commands: Subcommands) -> None:
 
 
 def web_page_refusal(policy: Policy) -> str | None:
-    """Why traffic must not be address_text on a page, for the operator; None where it may be.
+    """Why traffic must not be shown on a page, for the operator; None where it may be.
 
     It may be in a lab, a policy that only this machine can reach, or where the policy says why.
     Everyone who has the page's address sees who asks for what and what is in messages, secrets
@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
 
     def ready(addresses: list[tuple[str, int]]) -> None:
         if page is not None:
-            print(f"ibcm-bridge: traffic is address_text on {page.url}", file=sys.stderr)
+            print(f"ibcm-bridge: traffic is shown on {page.url}", file=sys.stderr)
         for address in addresses:
             print(f"ibcm-bridge: listening on {address_text(address)}", file=sys.stderr)
         for finding in findings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address
 
@@ -251,21 +252,23 @@ def _request_head(roles: _Roles, limits: LimitsRow) -> int:
 def _site_system(
     reading: Reading, where: yaml_tree.Place, row: RoleRow | PlaintextRoleRow
 ) -> SiteSystem:
-    scheme, _, rest = row.site_system.rstrip("/").partition("://")
-    name, _, port = rest.partition(":")
-    default = 443 if scheme == "https" else 80
-    key, text = (
-        ("connect", row.connect) if row.connect else ("site_system", f"{name}:{port or default}")
-    )
+    scheme, _, authority = row.site_system.rstrip("/").partition("://")
+    if not _HAS_PORT.search(authority):
+        authority += ":443" if scheme == "https" else ":80"
+    name = authority.rpartition(":")[0].strip("[]").lower()
+    key, text = ("connect", row.connect) if row.connect else ("site_system", authority)
     address = read_address(reading, (*where, key), text)
     if isinstance(row, PlaintextRoleRow):
-        return SiteSystem(address, name.lower(), name.lower())
+        return SiteSystem(address, name, name)
     return SiteSystem(
         address,
-        name.lower(),
+        name,
         (row.verify_name or name).lower(),
         TlsVersion(row.highest_tls),
     )
+
+
+_HAS_PORT = re.compile(":[0-9]+$")
 
 
 def _public_port(row: Row) -> int:

@@ -13,13 +13,18 @@ from ibcm_bridge.policy.policy import SITE_SYSTEM_IDLE_SECONDS
 
 _HOST = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 HostName = Annotated[str, StringConstraints(pattern=f"^{_HOST}$", max_length=253)]
-HostPort = Annotated[
-    str, StringConstraints(pattern=rf"^({_HOST}|\[[0-9A-Fa-f:.]+\]):[0-9]{{1,5}}$")
-]
+_IPV6 = r"\[[0-9A-Fa-f:.]+\]"
+_IPV6_ZONE = r"\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\]"
+HostPort = Annotated[str, StringConstraints(pattern=rf"^({_HOST}|{_IPV6_ZONE}):[0-9]{{1,5}}$")]
 HttpsUrl = Annotated[str, StringConstraints(pattern=rf"^https://{_HOST}(:[0-9]{{1,5}})?/?$")]
-HttpUrl = Annotated[str, StringConstraints(pattern=rf"^http://{_HOST}(:[0-9]{{1,5}})?/?$")]
+HttpUrl = Annotated[
+    str, StringConstraints(pattern=rf"^http://({_HOST}|{_IPV6})(:[0-9]{{1,5}})?/?$")
+]
 FetchUrl = Annotated[
-    str, StringConstraints(pattern=rf"^http://{_HOST}(:[0-9]{{1,5}})?/[!-~]*$", max_length=2_000)
+    str,
+    StringConstraints(
+        pattern=rf"^http://({_HOST}|{_IPV6})(:[0-9]{{1,5}})?/[!-~]*$", max_length=2_000
+    ),
 ]
 Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}[smhd]$")]
 Port = Annotated[int, Field(ge=1, le=65_535)]

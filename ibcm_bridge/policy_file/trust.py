@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography import x509
 
@@ -125,6 +126,11 @@ def _fetch(reading: Reading, where: yaml_tree.Place, row: FetchRow | None) -> Cr
     folder = reading.relative(row.folder)
     if not is_folder(folder):
         reading.report((*where, "folder"), f"there is no folder {folder}")
+    for index, url in enumerate(row.urls):
+        try:
+            urlsplit(url)
+        except ValueError:
+            reading.report((*where, "urls", index), "its host is not an IPv6 address")
     every = duration(row.every)
     if every < _LEAST_EVERY:
         reading.report((*where, "every"), "a minute is the least")
