@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 from ibcm_bridge.addons.tls.verification import REASONS
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.policy.roles import RoleTable
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(path for top in ("ibcm_bridge", "addons") for path in (ROOT / top).rglob("*.py"))
@@ -134,6 +136,28 @@ def test_only_the_list_makes_rules() -> None:
     makers |= {path.relative_to(ROOT).as_posix() for path, _ in calls("RuleOf")}
     # A report of another process has one as a text.
     assert makers == {"ibcm_bridge/decisions/rules.py", "ibcm_bridge/inspection/reports.py"}
+
+
+REQUIREMENTS = ROOT / "docs" / "requirements.md"
+
+
+def test_the_rules_of_requirements_exist(table: RoleTable) -> None:
+    named_there = {
+        rule
+        for line in REQUIREMENTS.read_text("utf-8").splitlines()
+        if re.match(r"\| [A-Z][A-Z0-9.-]+ \|", line)
+        for rule in re.findall(r"`([^`]+)`", line.split(" | ")[3])
+    }
+    assert "clients.trust" in named_there
+    # `*` stands for a name, or for the rest. {document}.{element} would be any rule.
+    known = {
+        re.sub(r"\{[a-z_]+\}", "*", rule.replace("{role}", role))
+        for rule in RULES.values()
+        if not rule.startswith("{document}") and rule != "{part}"
+        for role in (*table.roles, "*")
+    }
+    for rule in named_there:
+        assert any(fnmatch(rule, one) or fnmatch(one, rule) for one in known), rule
 
 
 # The reasons of each rule
