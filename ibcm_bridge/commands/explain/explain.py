@@ -138,7 +138,7 @@ class Explanation:
             fields[PORT] = {"taken": self.port.taken, "others": list(self.port.others)}
         fields[BODY_NOT_GIVEN] = self.body_not_given or None
         fields[STEPS] = tuple(self.steps)
-        return audit.said(fields)
+        return audit.without_empty(fields)
 
 
 def explain(
