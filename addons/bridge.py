@@ -12,7 +12,7 @@ from ibcm_bridge.addons.events import Watcher
 from ibcm_bridge.addons.generation import Generation, Lasting
 from ibcm_bridge.addons.hooks.ends import Ends
 from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
-from ibcm_bridge.addons.renewal.revocation_renewal import LOOK_SECONDS
+from ibcm_bridge.addons.renewal.renewal import LOOK_SECONDS
 from ibcm_bridge.addons.tls.current_trust import Clock, utc_now
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.policy import Policy

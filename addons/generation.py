@@ -28,7 +28,7 @@ from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
-from ibcm_bridge.addons.renewal.revocation_renewal import RevocationRenewal
+from ibcm_bridge.addons.renewal.revocation_renewal import list_renewals
 from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
 from ibcm_bridge.addons.tls.current_trust import Clock
@@ -67,7 +67,7 @@ class Generation:
         self._inspection = BodyInspection(setup.make(), self.workers.look)
         trusts = [trust for legs in self.legs for trust in legs.trusts()]
         self.renewals = (
-            RevocationRenewal(trusts, lasting.look_seconds),
+            *list_renewals(trusts, lasting.look_seconds),
             RulesRenewal(policy, setup, self._renew_rules, lasting.look_seconds),
         )
         self._connections = lasting.connections

@@ -18,7 +18,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.errors import StartError
-from ibcm_bridge.addons.renewal.revocation_renewal import stopped
+from ibcm_bridge.addons.renewal.renewal import keep_current, stopped
 from ibcm_bridge.addons.server import listener
 from ibcm_bridge.policy.addresses import Address, socket_address
 from ibcm_bridge.policy.policy import Policy
@@ -95,7 +95,7 @@ async def serve(
     with contextlib.closing(bridge):
         master = BridgeMaster(bridge)
         serving = asyncio.create_task(master.run())
-        renewing = [asyncio.create_task(one.run()) for one in bridge.generation.renewals]
+        renewing = [asyncio.create_task(keep_current(one)) for one in bridge.generation.renewals]
         try:
             await _until_listening(master, serving, len(bridge.generation.listeners))
             # What has been built lives as long as the process: collections need not look at it.

@@ -36,12 +36,12 @@ class Fetch:
         self.url = url
         self.file = folder / f"fetched-{hashlib.sha256(url.encode()).hexdigest()[:16]}.crl"
 
-    async def run(self, held: CurrentTrust) -> str | None:
+    async def run(self, trust: CurrentTrust) -> str | None:
         """Fetch once and keep what is good; what is wrong otherwise. Never raises."""
         try:
             async with asyncio.timeout(FETCH_SECONDS):
                 data = await _download(self.url)
-            await asyncio.to_thread(self._keep, data, held)
+            await asyncio.to_thread(self._keep, data, trust)
         except FetchError as error:
             return str(error)
         except TimeoutError:
@@ -52,16 +52,17 @@ class Fetch:
             return f"cannot be fetched: {type(error).__name__}"
         return None
 
-    def _keep(self, data: bytes, held: CurrentTrust) -> None:
+    def _keep(self, data: bytes, trust: CurrentTrust) -> None:
         try:
             lists = parse_crls(data)
         except ValueError as error:
             raise FetchError("is not a revocation list") from error
-        if any(is_of_unknown_issuer(one, held.trust) for one in lists):
+        if any(is_of_unknown_issuer(one, trust.trust) for one in lists):
             raise FetchError("is the list of an authority that is not configured")
-        renewal = renew(held.lists, held.trust, [("fetched", one) for one in lists], held.clock())
-        if renewal.problems and not renewal.early:
-            raise FetchError(renewal.problems[0].removeprefix("fetched: "))
+        fetched = [("fetched", one) for one in lists]
+        renewed = renew(trust.lists, trust.trust, fetched, trust.clock())
+        if renewed.problems and not renewed.early:
+            raise FetchError(renewed.problems[0].removeprefix("fetched: "))
         if self.file.exists() and self.file.read_bytes() == data:
             return
         # A file that is half-written would be read.

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
+from ibcm_bridge.addons.renewal.file_watch import FileWatch, Problems
 from ibcm_bridge.inspection.engines import CompiledRules
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy_file.rule_files import rule_files
@@ -19,63 +19,41 @@ from ibcm_bridge.policy_file.rule_files import rule_files
 logger = logging.getLogger(__name__)
 
 Renewed = Callable[[EngineSetup, CompiledRules], None]
-_Stamp = tuple[tuple[Path, int, int], ...]
 
 
 class RulesRenewal:
     """Watches the rule files of one policy; `renewed` is given what is new, on the event loop."""
 
     def __init__(
-        self, policy: Policy, held: EngineSetup, renewed: Renewed, look_seconds: float
+        self, policy: Policy, current: EngineSetup, renewed: Renewed, look_seconds: float
     ) -> None:
-        self._policy = policy
-        self._held = held
+        self._current = current
         self._renewed = renewed
         self._look_seconds = look_seconds
-        self._stamp: _Stamp | None = None
-        self._said = ""
+        self._problems = Problems("rules", "; those before are kept")
+        self._watch = FileWatch(lambda: rule_files(policy.rule_files), lambda: engine_setup(policy))
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        while self._policy.rule_files:
-            await self.look()
-            await asyncio.sleep(self._look_seconds)
-
-    async def look(self) -> None:
-        """Read again what has changed. Never raises: whatever happens, the rules held stay."""
+    async def look(self) -> float:
+        """Read again what has changed. Never raises: whatever happens, current rules stay."""
         try:
             found = await asyncio.to_thread(self._read_again)
         except BaseException as error:  # a panic of YARA-X is no Exception
             if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
                 raise
             # Of rules of the operator's own the text says which line is wrong.
-            self._say(f"{type(error).__name__}: {error}")
-            return
-        self._said = ""
+            self._problems.update([f"{type(error).__name__}: {error}"])
+            return self._look_seconds
+        self._problems.update([])
         if found is not None:
-            setup, compiled = found
-            self._renewed(setup, compiled)
-            self._held = setup
-            logger.info("rules: read again; %d files", len(setup.rules))
+            self._current, compiled = found
+            self._renewed(self._current, compiled)
+            logger.info("rules: read again; %d files", len(self._current.rules))
+        return self._look_seconds
 
     def _read_again(self) -> tuple[EngineSetup, CompiledRules] | None:
-        seen = _stamp(self._policy)
-        if seen == self._stamp:
+        setup = self._watch.look()
+        if setup is None or setup == self._current:
             return None
-        setup = engine_setup(self._policy)
-        # Compiling holds up everybody for a part of its time: once is enough.
-        self._stamp = seen
-        return None if setup == self._held else (setup, CompiledRules(setup.rules))
-
-    def _say(self, problem: str) -> None:
-        if problem != self._said:
-            logger.warning("rules: %s; those before are kept", problem)
-        self._said = problem
-
-
-def _stamp(policy: Policy) -> _Stamp:
-    return tuple(
-        (path, status.st_mtime_ns, status.st_size)
-        for path in rule_files(policy.rule_files)
-        for status in (path.stat(),)
-    )
+        # Compiling holds up everybody for a part of its time: once is enough, so what does not
+        # compile is not tried again until it changes.
+        return setup, CompiledRules(setup.rules)

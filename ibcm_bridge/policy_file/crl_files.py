@@ -36,7 +36,7 @@ def read_crl_files(sources: Iterable[Path]) -> CrlFiles:
     for source in sources:
         if is_folder(source) and not _in_folder(source):
             found.problems.append(f"{source} is a folder without {' or '.join(SUFFIXES)} files")
-    for path in _files(sources):
+    for path in crl_files(sources):
         try:
             if path.stat().st_size > MAX_BYTES:
                 found.problems.append(f"{path} is larger than {MAX_BYTES} bytes")
@@ -60,23 +60,8 @@ def parse_crls(data: bytes) -> list[x509.CertificateRevocationList]:
     return [x509.load_pem_x509_crl(block) for block in blocks]
 
 
-Stamp = tuple[tuple[str, int, int, int], ...]
-
-
-def stamp(sources: Iterable[Path]) -> Stamp:
-    """What changes when a file does: names, inodes, sizes and times."""
-    found = []
-    for path in _files(sources):
-        try:
-            status = path.stat()
-        except OSError:
-            found.append((str(path), 0, 0, 0))
-        else:
-            found.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
-    return tuple(found)
-
-
-def _files(sources: Iterable[Path]) -> Iterator[Path]:
+def crl_files(sources: Iterable[Path]) -> Iterator[Path]:
+    """The files to read: those that are named, and those in the folders that are named."""
     for source in sources:
         if is_folder(source):
             yield from _in_folder(source)

@@ -75,13 +75,13 @@ def test_a_connection_keeps_its_generation_and_the_next_has_the_new_one(running:
     first = running.bridge.generation
     with running.client() as client:
         assert isinstance(answer(client, *GOOD), Reply)
+        (record,) = running.bridge.connections._records.values()
         for_users = changed(
             running.policy, Path("unused"), certificate_policy=CertificatePolicy.USER
         )
         second = renew(running, for_users)
         assert isinstance(running.ask(*GOOD), HandshakeRefused)
         running.wait_for_reason("certificate-name")
-        (record,) = running.bridge.connections._records.values()
         assert record.legs is first.legs[0]
         # Hooks too: the head, the body, a new leg and the reply are decided on by the first.
         for functions in second.hooks._by_name.values():

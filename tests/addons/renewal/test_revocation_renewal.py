@@ -18,7 +18,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.addons.renewal import crl_fetch
 from ibcm_bridge.addons.renewal.crl_fetch import Fetch
-from ibcm_bridge.addons.renewal.revocation_renewal import RevocationRenewal, stopped
+from ibcm_bridge.addons.renewal.renewal import keep_current, stopped
+from ibcm_bridge.addons.renewal.revocation_renewal import (
+    RETRY_SECONDS,
+    FetchedLists,
+    ListsRenewal,
+    list_renewals,
+)
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import Reply
@@ -49,11 +55,10 @@ class Held:
     pki: LabPki
     folder: Path
     trust: CurrentTrust
-    renewal: RevocationRenewal
+    renewal: ListsRenewal
 
     def look(self) -> None:
-        (watch,) = self.renewal._watches
-        asyncio.run(watch.look())
+        asyncio.run(self.renewal.look())
 
     @property
     def number(self) -> int | None:
@@ -73,7 +78,7 @@ def held(pki: LabPki, now: datetime, tmp_path: Path) -> Held:
     write(tmp_path / "issuing.crl", issuing)
     revocation = Revocation(sources=(tmp_path,), warn_before=timedelta(days=1))
     trust = CurrentTrust(Trust((pki.root,), (pki.issuing,), (root, issuing), revocation))
-    one = Held(pki, tmp_path, trust, RevocationRenewal([("a: clients.trust", trust)]))
+    one = Held(pki, tmp_path, trust, ListsRenewal("a: clients.trust", trust, 1.0))
     one.look()
     return one
 
@@ -370,22 +375,30 @@ def test_a_bridge_fetches_by_itself_from_the_start(
     trust = CurrentTrust(Trust((pki.root,), (pki.issuing,), (), revocation))
 
     async def run_until_held() -> None:
-        task = asyncio.create_task(RevocationRenewal([("a", trust)], 0.01).run())
+        renewals = list_renewals([("a", trust)], 0.01)
+        tasks = [asyncio.create_task(keep_current(one)) for one in renewals]
         async with asyncio.timeout(5):
             while len(trust.lists.held) < 2:
                 await asyncio.sleep(0.005)
-        await stopped(task)
+        for task in tasks:
+            await stopped(task)
 
     asyncio.run(run_until_held())
 
 
 def test_a_failing_fetch_is_said_once_and_so_is_its_end(
-    held: Held, caplog: pytest.LogCaptureFixture
+    held: Held, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (watch,) = held.renewal._watches
+    problems = iter(["the answer has status 404", "the answer has status 404", None, None])
+
+    async def run(_fetch: Fetch, _trust: CurrentTrust) -> str | None:
+        return next(problems)
+
+    monkeypatch.setattr(Fetch, "run", run)
+    fetched = FetchedLists(held.renewal, CrlFetch(("http://pki/a.crl",), HOUR, held.folder))
     caplog.set_level(logging.WARNING)
-    for problem in ("the answer has status 404", "the answer has status 404", None, None):
-        watch.say_fetched("http://pki/a.crl", problem)
+    waits = [asyncio.run(fetched.look()) for _ in range(4)]
+    assert waits == [RETRY_SECONDS, RETRY_SECONDS, 3_600, 3_600]
     lines = [one.getMessage() for one in caplog.records]
     assert len(lines) == 2
     assert "status 404; the list held is kept" in lines[0]

@@ -1,0 +1,126 @@
+"""Files are read when they have changed and not otherwise; a problem is logged once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.addons.renewal.file_watch import FileWatch, Problems
+
+
+def watch(folder: Path, read: Callable[[], str] | None = None) -> FileWatch[str]:
+    def all_of_it() -> str:
+        return "".join(one.read_text("utf-8") for one in sorted(folder.iterdir()))
+
+    return FileWatch(lambda: sorted(folder.iterdir()), read or all_of_it)
+
+
+def in_place(path: Path) -> None:
+    path.write_text("other text", "utf-8")
+
+
+def same_size(path: Path) -> None:
+    path.write_text("TEXT", "utf-8")
+    os.utime(path, (1, 1))
+
+
+def same_size_and_time(path: Path) -> None:
+    status = path.stat()
+    new = path.with_name("new")
+    new.write_text("TEXT", "utf-8")
+    os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+    new.replace(path)
+
+
+def one_more(path: Path) -> None:
+    path.with_name("b").write_text("", "utf-8")
+
+
+def another_name(path: Path) -> None:
+    path.rename(path.with_name("b"))
+
+
+@pytest.mark.parametrize(
+    "change", [in_place, same_size, same_size_and_time, one_more, another_name, Path.unlink]
+)
+def test_what_changes_is_read_again_once(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    file = tmp_path / "a"
+    file.write_text("text", "utf-8")
+    files = watch(tmp_path)
+    assert files.look() == "text"
+    assert files.look() is None
+    change(file)
+    assert files.look() is not None
+    assert files.look() is None
+
+
+def test_a_file_that_is_named_and_missing_is_read_when_it_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    files = FileWatch(lambda: [file], file.exists)
+    assert files.look() is False
+    assert files.look() is None
+    file.touch()
+    assert files.look() is True
+
+
+def test_what_could_not_be_read_counts_as_changed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("text", "utf-8")
+    readings = iter([OSError("made to fail"), "text"])
+
+    def read() -> str:
+        if isinstance(reading := next(readings), str):
+            return reading
+        raise reading
+
+    files = watch(tmp_path, read)
+    with pytest.raises(OSError, match="made to fail"):
+        files.look()
+    assert files.look() == "text"
+    assert files.look() is None
+
+
+def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_text("text", "utf-8")
+
+    def read() -> str:
+        text = file.read_text("utf-8")
+        if text == "text":
+            file.write_text("longer text", "utf-8")
+        return text
+
+    files = watch(tmp_path, read)
+    assert files.look() == "text"
+    assert files.look() == "longer text"
+
+
+def test_what_is_forgotten_is_read_again(tmp_path: Path) -> None:
+    files = watch(tmp_path)
+    assert files.look() == ""
+    files.forget()
+    assert files.look() == ""
+
+
+def test_a_problem_is_logged_once_until_it_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    problems = Problems("a file", "; it stays")
+    assert not problems.update([])
+    assert not problems.update(["one"])
+    assert not problems.update(["one", "two"])
+    assert problems.update([])
+    assert not problems.update([])
+    assert not problems.update(["one"])
+    assert [record.getMessage() for record in caplog.records] == [
+        "a file: one; it stays",
+        "a file: two; it stays",
+        "a file: one; it stays",
+    ]
+
+
+def test_what_is_taken_silently_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    problems = Problems("a file")
+    assert not problems.update(["one"], silently=True)
+    assert not problems.update(["one", "two"])
+    assert [record.getMessage() for record in caplog.records] == ["a file: two"]
