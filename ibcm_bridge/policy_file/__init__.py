@@ -25,7 +25,8 @@ from ibcm_bridge.policy_file.folders import is_folder
 from ibcm_bridge.policy_file.messages import read_messages
 from ibcm_bridge.policy_file.publications import read_address, read_listeners
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, database_file, duration, why
-from ibcm_bridge.policy_file.rows import ClamAvRow, LimitsRow, UploadsRow, policy_schema
+from ibcm_bridge.policy_file.rows.policy import policy_schema
+from ibcm_bridge.policy_file.rows.settings import ClamAvRow, LimitsRow, UploadsRow
 from ibcm_bridge.policy_file.rule_files import rule_files
 from ibcm_bridge.policy_file.shape import read_shape
 from ibcm_bridge.policy_file.tables.clients import read_client_table

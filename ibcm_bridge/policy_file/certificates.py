@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from ibcm_bridge.policy.trust import Credential
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.reading import Reading
-from ibcm_bridge.policy_file.rows import CertificateRow, PassphraseRow
+from ibcm_bridge.policy_file.rows.trust import CertificateRow, PassphraseRow
 
 _NOT_OPENED = "wrong or missing passphrase, or not a file of this kind"
 _GIVE = "give passphrase: {file: PATH} or {environment: NAME}"

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from ibcm_bridge.policy.roles import Mode
-from ibcm_bridge.policy_file.rows import PolicyRow
+from ibcm_bridge.policy_file.rows.policy import PolicyRow
 from ibcm_bridge.policy_file.yaml_tree import Place
 
 _RENAMED = {

@@ -17,7 +17,7 @@ from ibcm_bridge.policy.publications import (
     published,
 )
 from ibcm_bridge.policy_file.reading import Reading, database_file, duration
-from ibcm_bridge.policy_file.rows import MessagesRow
+from ibcm_bridge.policy_file.rows.settings import MessagesRow
 
 
 def read_messages(

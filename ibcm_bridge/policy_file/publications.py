@@ -26,14 +26,9 @@ from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.certificates import read_credential
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.role_additions import in_words, read_profile
-from ibcm_bridge.policy_file.rows import (
-    BridgeRow,
-    LimitsRow,
-    PlaintextRoleRow,
-    PlaintextRow,
-    RoleRow,
-    TunnelRow,
-)
+from ibcm_bridge.policy_file.rows.publications import BridgeRow, PlaintextRow, TunnelRow
+from ibcm_bridge.policy_file.rows.roles import PlaintextRoleRow, RoleRow
+from ibcm_bridge.policy_file.rows.settings import LimitsRow
 from ibcm_bridge.policy_file.trust import read_trust
 from ibcm_bridge.policy_file.wording import not_published_so
 

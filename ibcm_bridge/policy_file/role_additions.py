@@ -13,7 +13,7 @@ from ibcm_bridge.policy.resources import Resource
 from ibcm_bridge.policy.roles import RoleAdditions, RoleProfile, RoleTable
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.reading import Reading
-from ibcm_bridge.policy_file.rows import ExtraPathRow, PlaintextRoleRow, RoleRow
+from ibcm_bridge.policy_file.rows.roles import ExtraPathRow, PlaintextRoleRow, RoleRow
 from ibcm_bridge.policy_file.tables.roles import expand_pattern
 
 _NEVER_VERBS = frozenset(("CONNECT", "TRACE", "TRACK", "DEBUG", "PRI"))

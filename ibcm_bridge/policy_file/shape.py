@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file.keys import meant, mode_of, value_at
 from ibcm_bridge.policy_file.reading import PolicyError, Reading
-from ibcm_bridge.policy_file.rows import PolicyRow
+from ibcm_bridge.policy_file.rows.policy import PolicyRow
 from ibcm_bridge.policy_file.wording import in_words, not_published_so, shape_wanted
 from ibcm_bridge.policy_file.yaml_tree import Place
 

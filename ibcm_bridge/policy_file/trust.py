@@ -17,7 +17,7 @@ from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.crl_files import read_crl_files
 from ibcm_bridge.policy_file.folders import is_file, is_folder
 from ibcm_bridge.policy_file.reading import Reading, duration
-from ibcm_bridge.policy_file.rows import FetchRow, TrustRow
+from ibcm_bridge.policy_file.rows.trust import FetchRow, TrustRow
 
 
 def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Rule) -> Trust | None:

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from ibcm_bridge.policy.roles import Mode, RoleTable
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.keys import known_keys, meant, mode_of
-from ibcm_bridge.policy_file.rows import ClamAvRow, LimitsRow, UploadsRow
+from ibcm_bridge.policy_file.rows.settings import ClamAvRow, LimitsRow, UploadsRow
 
 _ADDRESS = 'an address and a port number, such as "0.0.0.0:443", and no more'
 _FAR_END = 'a name or address and a port number, such as "mp01.corp.example:443", without https://'

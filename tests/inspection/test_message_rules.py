@@ -17,7 +17,7 @@ from ibcm_bridge.policy.endpoints import Endpoint, EndpointTable
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.role_additions import read_profile
-from ibcm_bridge.policy_file.rows import ExtraMessageRow, RoleRow
+from ibcm_bridge.policy_file.rows.roles import ExtraMessageRow, RoleRow
 from ibcm_bridge.policy_file.tables.endpoints import read_endpoint_table
 from ibcm_bridge.policy_file.yaml_tree import Tree
 

@@ -16,13 +16,8 @@ from ibcm_bridge.policy.resources import Resource
 from ibcm_bridge.policy.roles import RoleAdditions, RoleProfile, RoleTable
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.role_additions import read_profile
-from ibcm_bridge.policy_file.rows import (
-    ExtraHeaderRow,
-    ExtraPathRow,
-    ExtraVerbRow,
-    ReasonRow,
-    RoleRow,
-)
+from ibcm_bridge.policy_file.rows.roles import ExtraHeaderRow, ExtraPathRow, ExtraVerbRow, RoleRow
+from ibcm_bridge.policy_file.rows.values import ReasonRow
 from ibcm_bridge.policy_file.yaml_tree import Tree
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
-from ibcm_bridge.policy_file import PolicyError, load_policy, rows
+from ibcm_bridge.policy_file import PolicyError, load_policy
+from ibcm_bridge.policy_file.rows.values import Row
 from tests.policy_samples import (
     DP,
     MP,
@@ -279,12 +279,14 @@ def spoil(value: Any, where: tuple[Any, ...], junk: object) -> Any:
     return changed
 
 
+def rows(of: type[Row] = Row) -> Iterator[type[Row]]:
+    for row in of.__subclasses__():
+        yield row
+        yield from rows(row)
+
+
 REQUIRED = {
-    name
-    for row in vars(rows).values()
-    if isinstance(row, type) and issubclass(row, BaseModel)
-    for name, field in row.model_fields.items()
-    if field.is_required()
+    name for row in rows() for name, field in row.model_fields.items() if field.is_required()
 }
 OPTIONAL = {("publications", 0, "clients", "certificate"), ("publications", 1, "roles")}
 """Places where a key of such a name may be left out."""

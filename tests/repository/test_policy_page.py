@@ -13,7 +13,8 @@ from ibcm_bridge.commands.check.findings import Level
 from ibcm_bridge.commands.check.policy import check_policy
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.policy_file import load_policy, shipped_roles
-from ibcm_bridge.policy_file.rows import Because, MessagesRow, UploadsRow
+from ibcm_bridge.policy_file.rows.settings import MessagesRow, UploadsRow
+from ibcm_bridge.policy_file.rows.values import Because
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policy-file.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
