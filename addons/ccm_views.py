@@ -11,7 +11,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.contentviews import Contentview, Metadata, SyntaxHighlight
 from mitmproxy.http import HTTPFlow, Request, Response
 
-from ibcm_bridge.messages.views import Message, recognized, rendered
+from ibcm_bridge.messages.views import Message, recognize, render
 
 OPTION = "ccm_secrets"
 HOW_TO_SEE = f"to see them: --set {OPTION}=true"
@@ -38,7 +38,7 @@ class ConfigMgrView(Contentview):
         secrets = getattr(ctx.options, OPTION, False) is True
         content_type = _content_type(metadata)
         try:
-            return rendered(kind, content_type, data, secrets=secrets, how_to_see=HOW_TO_SEE)
+            return render(kind, content_type, data, secrets=secrets, how_to_see=HOW_TO_SEE)
         except Exception as error:
             # mitmproxy would show the message as it is, with every secret in it.
             return f"A defect of this view: {type(error).__name__}. Another view shows the message."
@@ -81,7 +81,7 @@ def _kind(data: bytes, metadata: Metadata) -> Message | None:
         request = metadata.flow.request
     method, target = (request.method, request.path) if request else ("", "")
     status = message.status_code if isinstance(message, Response) else None
-    return recognized(method, target, _content_type(metadata), data, status=status)
+    return recognize(method, target, _content_type(metadata), data, status=status)
 
 
 def _content_type(metadata: Metadata) -> bytes:

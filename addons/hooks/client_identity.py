@@ -19,7 +19,11 @@ from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Standing
 from ibcm_bridge.identity.learning import learned_binding, updated_binding
 from ibcm_bridge.inspection.body import Inspected
-from ibcm_bridge.messages.registration_reply import RegistrationStatus, gives_policy, registration
+from ibcm_bridge.messages.registration_reply import (
+    RegistrationStatus,
+    gives_policy,
+    read_registration_reply,
+)
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 
@@ -71,7 +75,7 @@ class ClientIdentity:
         approved, reply = exchange.decision, exchange.reply
         if not isinstance(approved, Approved) or reply is None:
             return
-        registered = registration(reply)
+        registered = read_registration_reply(reply)
         learnt = (
             registered.guid
             if registered is not None and registered.status is RegistrationStatus.REGISTERED

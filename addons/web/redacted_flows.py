@@ -31,7 +31,7 @@ from ibcm_bridge.audit.text import lines, summary
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
-from ibcm_bridge.messages.views import recognized, rendered
+from ibcm_bridge.messages.views import recognize, render
 from ibcm_bridge.policy.addresses import socket_address
 from ibcm_bridge.request.head import RequestHead
 
@@ -56,12 +56,10 @@ class Readable:
 
     def text(self) -> str | None:
         """The view, None where there is none. One that was made to be slow takes seconds."""
-        kind = recognized(
-            self.method, self.target, self.content_type, self.body, status=self.status
-        )
+        kind = recognize(self.method, self.target, self.content_type, self.body, status=self.status)
         if kind is None:
             return None
-        return rendered(kind, self.content_type, self.body, how_to_see=NOT_HERE)
+        return render(kind, self.content_type, self.body, how_to_see=NOT_HERE)
 
 
 def readable_request(exchange: Exchange) -> Readable | None:

@@ -40,7 +40,7 @@ class Inspected(NotATruthValue):
     message: MessageFacts | None
     """Of a CCM_POST, what it says of itself."""
     missed: tuple[str, ...] = ()
-    """Engines that gave no answer, where the policy lets that pass: name and why."""
+    """Engines that failed, where the policy lets that pass: name and why."""
 
 
 SMALL = 131_072

@@ -16,7 +16,7 @@ SCAN_SECONDS = 10
 
 
 class EngineError(Exception):
-    """An engine gave no answer. What it was asked about is refused."""
+    """An engine failed. What it was to scan is refused."""
 
 
 class ContentEngine(Protocol):
@@ -32,10 +32,10 @@ class ContentEngine(Protocol):
 
     @property
     def in_place(self) -> bool:
-        """Whether it answers at once, so that it may be asked where everybody is served."""
+        """Whether it returns at once, so that it may scan in the bridge's own process."""
 
     def scan(self, data: bytes, *, opened: bool = False) -> str | None:
-        """What was found, or None. Raises EngineError where there is no answer.
+        """What was found, or None. Raises EngineError where it fails.
 
         `opened`: it is an archive, and what is in it is shown by itself.
         """

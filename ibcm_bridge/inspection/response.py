@@ -1,11 +1,8 @@
-"""What a site system's answer gives a client: names of the inside, policy for the intranet, a GUID.
+"""What a site system's reply gives a client: internal names, policy for the intranet.
 
-The policy says whether an answer is refused for the first two (`MessageRules`), or what was found
-is only written down. An answer that cannot be read is refused where one of them would be. Nothing
-is ever rewritten, because answers may be signed (protocol.md §1.7).
-
-`registration` and `gives_policy` are for who learns client GUIDs from a management point: what is
-in doubt is not there.
+The policy says whether a reply is refused for the first two (`MessageRules`), or what was found
+is only logged. A reply that cannot be read is refused where one of them would be. Nothing
+is ever rewritten, because replies may be signed (protocol.md §1.7).
 """
 
 from __future__ import annotations
@@ -23,10 +20,10 @@ from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 
 MAX_REPLY = 4_194_304
-"""Bytes of an answer that are kept to be read; as a CCM_POST may have."""
+"""Bytes of a response that are kept to be read; as a CCM_POST may have."""
 
 MAX_INFLATED = 8_388_608
-"""Bytes; some thousand policy assignments. An answer is read at once, so nobody else is served
+"""Bytes; some thousand policy assignments. A reply is read at once, so nobody else is served
 meanwhile."""
 
 MAX_OBSERVED = 8
@@ -42,26 +39,26 @@ MAX_FLAGS = 9
 
 @dataclass(frozen=True, slots=True)
 class ReadReply:
-    """An answer as read; a copy, for judging only."""
+    """A reply as read; a copy, for judging only."""
 
     documents: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     """The documents, and what a reader gets to see of them where that is another text."""
     unread_parts: int = 0
     message: CcmReply | None = None
-    """Of an answer to CCM_POST."""
+    """Of the reply to a CCM_POST."""
 
 
 @dataclass(frozen=True, slots=True)
 class InspectedReply:
-    """An answer may be passed on. Made by `judge_reply` only."""
+    """A reply that may be passed on. Made by `judge_reply` only."""
 
     observed: tuple[str, ...] = ()
     """What the policy says to write down, bounded."""
 
 
 def unreadable(rule: rules.Rule, detail: str) -> Deny:
-    """In place of an answer that is not there to be read."""
+    """In place of a reply that is not there to be read."""
     return Deny(Reason.REPLY_UNREADABLE, rule, detail)
 
 
@@ -77,7 +74,7 @@ def unreadable_head(status: int, codings: Iterable[bytes]) -> Deny | None:
 
 
 def read_reply(reading: ReplyReading, content_type: bytes, body: bytes) -> ReadReply | Deny:
-    """Read an answer of at most MAX_REPLY bytes."""
+    """Read a reply of at most MAX_REPLY bytes."""
     if reading is ReplyReading.XML:
         return _read_xml(body)
     message = read_ccm_reply(content_type, body, MAX_INFLATED)
@@ -105,7 +102,7 @@ def _read_xml(body: bytes) -> ReadReply | Deny:
 
 
 def judge_reply(reply: ReadReply | Deny, terms: MessageRules) -> InspectedReply | Deny:
-    """Whether an answer may be passed on. A Deny in its place says why it could not be read."""
+    """Whether a reply may be passed on. A Deny in its place says why it could not be read."""
     observed: list[str] = []
     for one in _found(reply, terms):
         if one.refused:
@@ -116,7 +113,7 @@ def judge_reply(reply: ReadReply | Deny, terms: MessageRules) -> InspectedReply 
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """What speaks against an answer, and whether the policy wants it refused for it."""
+    """What speaks against a reply, and whether the policy wants it refused for it."""
 
     reason: Reason
     rule: rules.Rule
@@ -209,6 +206,3 @@ def _is_intranet_only(flags: str) -> bool:
     if flags.isascii() and flags.isdecimal() and len(flags) <= MAX_FLAGS:
         return bool(int(flags) & _INTRANET_ONLY)
     return "intranetonly" in flags.lower()
-
-
-# Client GUIDs

@@ -72,7 +72,7 @@ class CleanBody:
     engines: tuple[str, ...]
     """Those that have looked at every view, by their identity."""
     missed: tuple[str, ...] = ()
-    """Those that gave no answer, where that may be: name and why."""
+    """Those that failed, where that may be: name and why."""
 
 
 @dataclass(frozen=True, slots=True)

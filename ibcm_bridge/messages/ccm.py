@@ -62,7 +62,7 @@ def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> C
         return Deny(Reason.MULTIPART, rules.CCM_PARTS, f"{len(parts)} parts in place of two")
     head, payload = parts
     if head.media_type != HEADER_TYPE:
-        return _inner_type(rules.CCM_HEADER, "header", head.media_type)
+        return _other_media_type(rules.CCM_HEADER, "header", head.media_type)
     header = read_header(head.body)
     if isinstance(header, Deny):
         return header
@@ -70,7 +70,7 @@ def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> C
         # The boot-media variant aside, every sender writes one (protocol.md §1.3).
         return Deny(Reason.XML, rules.CCM_HEADER_SLICES, "no Body in the header")
     if payload.media_type not in (COMPRESSED_TYPE, PLAIN_TYPE):
-        return _inner_type(rules.CCM_PAYLOAD, "payload", payload.media_type)
+        return _other_media_type(rules.CCM_PAYLOAD, "payload", payload.media_type)
     if ENCRYPTED in header.hooks:
         # Where the encryption stands to the compression is not described anywhere, nor what Body's
         # Length then counts.
@@ -140,6 +140,6 @@ def _gaps(slices: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, i
     yield covered, size
 
 
-def _inner_type(rule: rules.Rule, part: str, media_type: bytes) -> Deny:
+def _other_media_type(rule: rules.Rule, part: str, media_type: bytes) -> Deny:
     named = media_type[:64].decode("latin-1")
     return Deny(Reason.INNER_MEDIA_TYPE, rule, f"the {part} is {named}")

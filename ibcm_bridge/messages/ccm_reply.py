@@ -1,11 +1,11 @@
-"""A management point's answer to CCM_POST (protocol.md §1.7).
+"""A management point's reply to CCM_POST (protocol.md §1.7).
 
 1. No body: the client is not known, or it failed.
 2. One part with the text `NoReply`: the message was taken in.
-3. Two parts: a Msg header, and a payload as in requests. Some answers are said to have three, and
-   which is not known: what is readable of the others is read.
+3. Two parts: a Msg header, and a payload as in requests. Some replies are reported to have three;
+   which is not known, so what is readable of the others is read.
 
-No real answer has been captured (protocol.md §12), so more is taken than of a client: with or
+No real reply has been captured (protocol.md §12), so more is taken than of a client: with or
 without byte order marks, NULs and hooks that say nothing of how the payload is read. It is a copy,
 to judge by; the client gets what was sent.
 """
@@ -25,7 +25,7 @@ from ibcm_bridge.messages.multipart import Part, read_multipart
 from ibcm_bridge.messages.xml import check_xml, decode_utf16
 
 MAX_DOCUMENTS = 32
-"""Of one answer; a heartbeat, which has the most of all requests, has three (protocol.md §1.3)."""
+"""Of one reply; a heartbeat, which has the most of all requests, has three (protocol.md §1.3)."""
 
 MAX_HOOKS = 16
 MAX_HOOK = 64
@@ -34,13 +34,13 @@ MAX_HOOK = 64
 _UNREADABLE_HOOKS = frozenset((ENCRYPTED, "compress"))
 """protocol.md §1.5: the first hides the payload, the second is not described anywhere."""
 
-_AROUND = "\ufeff\0\r\n\t "
+_PADDING = "\ufeff\0\r\n\t "
 """What may stand around a text: a byte order mark, NULs, white space."""
 
 
 @dataclass(frozen=True, slots=True)
 class CcmReply:
-    """An answer as read; a copy, for judging only."""
+    """A reply as read; a copy, for judging only."""
 
     header_text: str = ""
     documents: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class CcmReply:
 
 
 def read_ccm_reply(content_type: bytes, body: bytes, inflated_limit: int) -> CcmReply | Deny:
-    """Read what answers a CCM_POST. `inflated_limit` in bytes, of all parts together."""
+    """Read the reply to a CCM_POST. `inflated_limit` in bytes, of all parts together."""
     if not body:
         return CcmReply(empty=True)
     parts = read_multipart(content_type, body)
@@ -106,7 +106,7 @@ def _no_reply(part: Part) -> CcmReply | Deny:
             text = part.body[:64].decode(encoding)
         except UnicodeDecodeError:
             continue
-        if len(part.body) <= 64 and text.strip(_AROUND) == "NoReply":
+        if len(part.body) <= 64 and text.strip(_PADDING) == "NoReply":
             return CcmReply(no_reply=True)
     return Deny(Reason.MULTIPART, rules.CCM_REPLY_PARTS, "one part, which is not NoReply")
 
@@ -122,7 +122,7 @@ def _header_text(raw: bytes) -> str | Deny:
 def _text(raw: bytes, where: rules.Rule) -> str | Deny:
     """UTF-16LE, without what may stand around it."""
     text = decode_utf16(raw, where)
-    return text if isinstance(text, Deny) else text.strip(_AROUND)
+    return text if isinstance(text, Deny) else text.strip(_PADDING)
 
 
 @dataclass(slots=True)
@@ -194,7 +194,7 @@ def _read_payload(raw: bytes, hooks: tuple[str, ...], limit: int) -> _Payload | 
     documents = []
     # One piece more than may be: it is left for XML to refuse, NULs and all.
     for piece in text.split("\0", MAX_DOCUMENTS):
-        one = piece.strip(_AROUND)
+        one = piece.strip(_PADDING)
         if not one:
             continue
         document = read_document(one, rules.CCM_REPLY_PAYLOAD)

@@ -36,32 +36,32 @@ _NUMBERED = {str(number): number for number in range(-1, 10)}
 
 @dataclass(frozen=True, slots=True)
 class RegistrationReply:
-    """What a management point answers to a registration."""
+    """A management point's reply to a registration."""
 
     status: RegistrationStatus
     guid: str
     """As `client_guid.read_guid` has it."""
     approval: int | None
-    """ApprovalStatus (protocol.md §3.1); None where it is not said, or not in a way we know."""
+    """ApprovalStatus (protocol.md §3.1); None where it is left out or unknown."""
 
 
-def registration(reply: CcmReply) -> RegistrationReply | None:
-    """The answer to a registration; None for any other, and for one in which anything is in doubt.
+def read_registration_reply(reply: CcmReply) -> RegistrationReply | None:
+    """The reply to a registration; None for any other, and for one in which anything is in doubt.
 
-    `registration_doubt` has the reason.
+    `registration_problem` has the reason.
     """
     read = _read_registration(reply)
     return read if isinstance(read, RegistrationReply) else None
 
 
-def registration_doubt(reply: CcmReply) -> str:
-    """Why `registration` makes nothing of an answer to one; empty where there is no such reason."""
+def registration_problem(reply: CcmReply) -> str:
+    """Why `read_registration_reply` makes nothing of a reply; empty where nothing is in doubt."""
     read = _read_registration(reply)
     return read if isinstance(read, str) else ""
 
 
 def gives_policy(reply: CcmReply) -> bool:
-    """Whether it is policy that a management point answers with (protocol.md §3.2)."""
+    """Whether the reply holds policy (protocol.md §3.2)."""
     return reply.roots == ("ReplyAssignments",) and not reply.unread_parts
 
 
@@ -81,17 +81,17 @@ def _read_registration(reply: CcmReply) -> RegistrationReply | str | None:
 
     if check_xml(reply.documents[0].encode(), "replies", start) is not None:
         return "not XML"
-    (root, said), *others = elements
+    (root, attributes), *others = elements
     if root != _REGISTRATION or others:
         return "another element with a client GUID"
     # A reader without regard to case would have to choose.
-    if len({name.rpartition(":")[2].lower() for name in said}) != len(said):
+    if len({name.rpartition(":")[2].lower() for name in attributes}) != len(attributes):
         return "an attribute twice"
-    guid = read_guid(said.get("SMSID", ""))
-    status = _STATUS.get(said.get("Status", "").lower())
+    guid = read_guid(attributes.get("SMSID", ""))
+    status = _STATUS.get(attributes.get("Status", "").lower())
     if guid is None:
         return "SMSID is not a client GUID"
     if status is None:
         return "no known Status"
-    approval = said.get("ApprovalStatus", "").lower()
+    approval = attributes.get("ApprovalStatus", "").lower()
     return RegistrationReply(status, guid, {**_APPROVAL, **_NUMBERED}.get(approval))

@@ -69,9 +69,9 @@ _QUOTED = re.compile(rb'"([!#-~]*)"')
 def read_action(soap_type: SoapType, fields: Sequence[bytes], where: str) -> str | Deny:
     """The action that the head says; `fields` are the values of SOAPAction."""
     quoted = [_QUOTED.fullmatch(value) for value in fields]
-    said: set[str | None] = {soap_type.action} if soap_type.action is not None else set()
-    said |= {one[1].decode("ascii") if one else None for one in quoted}
-    if len(fields) > 1 or None in said:
+    actions: set[str | None] = {soap_type.action} if soap_type.action is not None else set()
+    actions |= {one[1].decode("ascii") if one else None for one in quoted}
+    if len(fields) > 1 or None in actions:
         return Deny(
             Reason.SOAP_ACTION, rules.DOCUMENT_ACTION.of(where), "not one SOAPAction in quotes"
         )
@@ -80,10 +80,12 @@ def read_action(soap_type: SoapType, fields: Sequence[bytes], where: str) -> str
         return Deny(
             Reason.SOAP_ACTION, rules.DOCUMENT_ACTION.of(where), "no action in the Content-Type"
         )
-    if len(said) != 1:
-        what = "no SOAPAction" if not said else "SOAPAction and Content-Type name different actions"
+    if len(actions) != 1:
+        what = (
+            "no SOAPAction" if not actions else "SOAPAction and Content-Type name different actions"
+        )
         return Deny(Reason.SOAP_ACTION, rules.DOCUMENT_ACTION.of(where), what)
-    return said.pop() or ""
+    return actions.pop() or ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ _OVERLAPPING = """
 """
 _LAST = "SELECT first, bytes FROM fragments WHERE name = ? AND first > ?"
 
-PIECE = 4_096
+MIN_FRAGMENT_BYTES = 4_096
 """Bytes. What comes in smaller fragments is put together: a row takes some 150 bytes, and each is
 looked up, so a client that sends byte by byte would fill the disk and keep everybody waiting."""
 
@@ -251,7 +251,9 @@ class Spool:
             if size + len(new) > self._limits.max_total_bytes:
                 detail = f"{len(new)} bytes are more than there is room for"
                 return Deny(Reason.OVERLOADED, rules.UPLOADS_MAX_TOTAL_BYTES, detail)
-            last = database.execute(_LAST, (session.name, session.length - PIECE)).fetchone()
+            last = database.execute(
+                _LAST, (session.name, session.length - MIN_FRAGMENT_BYTES)
+            ).fetchone()
             begin, small = last or (session.length, b"")
             database.execute(_KEEP, (session.name, begin, small + new))
         length = session.length + len(new)

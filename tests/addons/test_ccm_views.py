@@ -106,7 +106,7 @@ def test_a_defect_of_the_view_does_not_show_the_message(
     loaded: taddons.context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # mitmproxy goes on to its raw view when one has failed.
-    monkeypatch.setattr(ccm_views, "rendered", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(ccm_views, "render", lambda *_, **__: 1 / 0)
     result = shown(policy().response, policy())
     assert result.view_name == "ConfigMgr"
     assert "ZeroDivisionError" in result.text

@@ -20,7 +20,7 @@ from ibcm_bridge.lab.protocol.answers import ASSIGNMENTS, registration_response
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.document import Document, Place, read_document
 from ibcm_bridge.messages.registration import read_registration
-from ibcm_bridge.messages.registration_reply import registration, registration_doubt
+from ibcm_bridge.messages.registration_reply import read_registration_reply, registration_problem
 from ibcm_bridge.messages.signatures import read_public_key_blob, rsa_key, verifies
 from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.endpoints import Endpoint
@@ -117,7 +117,8 @@ def reply(data: bytes) -> None:
         if isinstance(judged, InspectedReply):
             assert all(len(one) <= 500 for one in judged.observed)
         if isinstance(read, ReadReply) and read.message is not None:
-            assert registration(read.message) is None or not registration_doubt(read.message)
+            found = read_registration_reply(read.message)
+            assert found is None or not registration_problem(read.message)
             assert len(read.message.documents) == len(read.message.roots)
 
 

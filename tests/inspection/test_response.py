@@ -27,8 +27,8 @@ from ibcm_bridge.messages.registration_reply import (
     RegistrationReply,
     RegistrationStatus,
     gives_policy,
-    registration,
-    registration_doubt,
+    read_registration_reply,
+    registration_problem,
 )
 from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
@@ -352,8 +352,8 @@ def test_a_registration_is_read_with_its_status_as_number_or_name(
     status: str, meaning: RegistrationStatus
 ) -> None:
     reply = answer(registered(f'Status="{status}"', more='ApprovalStatus="1"'))
-    assert registration(reply) == RegistrationReply(meaning, GUID, 1)
-    assert registration_doubt(reply) == ""
+    assert read_registration_reply(reply) == RegistrationReply(meaning, GUID, 1)
+    assert registration_problem(reply) == ""
 
 
 @pytest.mark.parametrize(
@@ -361,13 +361,13 @@ def test_a_registration_is_read_with_its_status_as_number_or_name(
     [("-1", -1), ("0", 0), ("3", 3), ("Approved", 1), ("NotApplicable", 2), ("x", None)],
 )
 def test_the_approval_may_be_anything(approval: str, meaning: int | None) -> None:
-    reply = registration(answer(registered(more=f'ApprovalStatus="{approval}"')))
+    reply = read_registration_reply(answer(registered(more=f'ApprovalStatus="{approval}"')))
     assert reply is not None
     assert reply.approval == meaning
 
 
 def test_a_client_guid_comes_in_its_one_form() -> None:
-    reply = registration(answer(registered(guid=f'SMSID="{GUID[5:].lower()}"')))
+    reply = read_registration_reply(answer(registered(guid=f'SMSID="{GUID[5:].lower()}"')))
     assert reply is not None
     assert reply.guid == GUID
     assert reply.approval is None
@@ -401,8 +401,8 @@ def test_a_registration_in_doubt_is_none_and_the_doubt_is_told(
     documents: list[str], doubt: str
 ) -> None:
     reply = answer(*documents)
-    assert registration(reply) is None
-    assert registration_doubt(reply) == doubt
+    assert read_registration_reply(reply) is None
+    assert registration_problem(reply) == doubt
 
 
 @pytest.mark.parametrize(
@@ -416,15 +416,15 @@ def test_a_registration_in_doubt_is_none_and_the_doubt_is_told(
     ],
 )
 def test_another_answer_is_no_registration_and_nothing_is_in_doubt(reply: CcmReply) -> None:
-    assert registration(reply) is None
-    assert registration_doubt(reply) == ""
+    assert read_registration_reply(reply) is None
+    assert registration_problem(reply) == ""
 
 
 def test_a_registration_beside_a_part_that_cannot_be_read_is_in_doubt() -> None:
     text = registered()
     reply = CcmReply("", (text,), ("ClientRegistrationResponse",), ("",), unread_parts=1)
-    assert registration(reply) is None
-    assert registration_doubt(reply)
+    assert read_registration_reply(reply) is None
+    assert registration_problem(reply)
 
 
 def test_policy_is_given_by_assignments_and_by_nothing_else() -> None:

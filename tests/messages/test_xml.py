@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_DEPTH
-from ibcm_bridge.messages.xml import PIECE, check_xml
+from ibcm_bridge.messages.xml import CHUNK_BYTES, check_xml
 
 
 def reason(document: str | bytes) -> Reason:
@@ -49,7 +49,7 @@ def test_well_formed_xml_without_a_document_type_passes(document: str) -> None:
         ("<a>\U0001f600<b></a>", "mismatched tag at line 1, column 10"),
         ("<a>\r\n<b>\n </a>", "mismatched tag at line 3, column 4"),
         ("x", "syntax error at line 1, column 1"),
-        ("<a>" + "x" * PIECE + "<", "unclosed token at line 1, column 262148"),
+        ("<a>" + "x" * CHUNK_BYTES + "<", "unclosed token at line 1, column 262148"),
     ],
 )
 def test_what_is_wrong_is_found_by_line_and_column(document: str, where: str) -> None:
@@ -136,15 +136,15 @@ def test_text_of_another_width_is_refused_although_expat_would_find_out(encoding
 
 
 def test_a_document_is_read_in_pieces_and_a_refusal_may_be_in_any() -> None:
-    long = "<a>" + "x" * (2 * PIECE) + "</a>"
+    long = "<a>" + "x" * (2 * CHUNK_BYTES) + "</a>"
     assert check_xml(long.encode(), "here") is None
     assert reason(long[:-1]) is Reason.XML
-    assert reason(f"<!--{'x' * PIECE}--><!DOCTYPE a><a/>") is Reason.XML_DTD
+    assert reason(f"<!--{'x' * CHUNK_BYTES}--><!DOCTYPE a><a/>") is Reason.XML_DTD
 
 
 @pytest.mark.parametrize("shift", range(-4, 5))
 def test_a_character_may_lie_across_two_pieces(shift: int) -> None:
-    document = "<a>" + "x" * (PIECE - 3 + shift) + "\U0001f600</a>"
+    document = "<a>" + "x" * (CHUNK_BYTES - 3 + shift) + "\U0001f600</a>"
     assert check_xml(document.encode(), "here") is None
 
 

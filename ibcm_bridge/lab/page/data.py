@@ -14,7 +14,7 @@ from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, Outcome, Result
 from ibcm_bridge.lab.demo.report import SHORT, WORDS, case_data, standing
 from ibcm_bridge.lab.protocol.client import Reply, Request
 from ibcm_bridge.lab.site_systems.records import Received
-from ibcm_bridge.messages.views import recognized, rendered
+from ibcm_bridge.messages.views import recognize, render
 from ibcm_bridge.policy_file import shipped_clients
 
 MAX_VIEW = 24_000
@@ -210,9 +210,9 @@ def _received(request: Request, received: Sequence[Received]) -> dict[str, Any] 
 def _body(method: str, target: str, fields: Sequence[Sequence[str]], body: bytes) -> dict[str, Any]:
     types = [value for name, value in fields if name.lower() == "content-type"]
     content_type = (types[0] if types else "").encode("latin-1")
-    kind = recognized(method, target, content_type, body, status=None) if body else None
+    kind = recognize(method, target, content_type, body, status=None) if body else None
     if kind is not None:
-        view = rendered(kind, content_type, body, how_to_see=_HOW_TO_SEE)
+        view = render(kind, content_type, body, how_to_see=_HOW_TO_SEE)
     else:
         view = _plain(body)
     if len(view) > MAX_VIEW:

@@ -1,7 +1,7 @@
 """ConfigMgr's messages made readable for who looks at traffic: bytes -> text. Sans-IO.
 
-    recognized   which kind of message bytes are, by where they were found
-    rendered     the text: a title, what is not shown, then the message
+    recognize    which kind of message bytes are, by where they were found
+    render       the text: a title, what is not shown, then the message
 
 Nothing is decided here, and nothing of it is sent or logged by the bridge. Whatever the bytes are,
 a text comes of them, of bounded size, in time that grows no faster than they do.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from ibcm_bridge.messages.views.document import show_answer
+from ibcm_bridge.messages.views.document import show_response
 from ibcm_bridge.messages.views.message import show_reply, show_request
 from ibcm_bridge.messages.views.page import Page
 
@@ -25,37 +25,37 @@ class Message(Enum):
     REQUEST = auto()
     """CCM_POST."""
     REPLY = auto()
-    """Its answer."""
+    """The reply to one."""
     DOCUMENT = auto()
-    """An answer to GET, by itself."""
+    """The response to a GET."""
 
 
 _RESOURCES = (".sms_aut", ".sms_dcm", ".sms_pol")
 """What a management point answers with a document (protocol.md §4)."""
 
 _MSG = "\ufeff<Msg".encode("utf-16-le")
-_FAR_ENOUGH = 512
+_SEARCHED_BYTES = 512
 """Bytes in which the first part of a message begins."""
 
 
-def recognized(
+def recognize(
     method: str, target: str, content_type: bytes, body: bytes, *, status: int | None
 ) -> Message | None:
     """Which message this is; None where it is another's. `status` is None of a request."""
     framed = body.startswith(b"--")
-    if method == "CCM_POST" or (framed and _MSG in body[:_FAR_ENOUGH]):
+    if method == "CCM_POST" or (framed and _MSG in body[:_SEARCHED_BYTES]):
         if status is None:
             return Message.REQUEST
         # What refuses a message answers with a page or a text, which others show.
-        answers = framed or (not body and status == 200) or b"multipart/" in content_type.lower()
-        return Message.REPLY if answers else None
+        is_reply = framed or (not body and status == 200) or b"multipart/" in content_type.lower()
+        return Message.REPLY if is_reply else None
     path = target.partition("?")[0].lower()
     if method == "GET" and status in (200, 206) and path.startswith("/sms_mp"):
         return Message.DOCUMENT if path.endswith(_RESOURCES) else None
     return None
 
 
-def rendered(
+def render(
     kind: Message, content_type: bytes, body: bytes, *, secrets: bool = False, how_to_see: str = ""
 ) -> str:
     """The text of a message. `secrets` shows everything; `how_to_see` says how to ask for that."""
@@ -67,5 +67,5 @@ def rendered(
     elif kind is Message.REPLY:
         title = show_reply(content_type, body, page)
     else:
-        title = show_answer(body, page)
+        title = show_response(body, page)
     return page.text(title, how_to_see)

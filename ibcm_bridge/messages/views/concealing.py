@@ -74,7 +74,7 @@ _WORD = (
     r"(?:passw(?:or)?d|passphrase|passcode|pwd|secret|token(?!auth)|credential|authorization"
     r"|signature|(?:private|shared|api|access|account)[ _-]?key|connection[ _-]?string)"
 )
-_LOOKS = re.compile(
+_KEY_MATERIAL = re.compile(
     "|".join(
         (
             # CryptoAPI's obfuscation of policy: a header of four bytes, then key and cipher text.
@@ -89,7 +89,7 @@ _LOOKS = re.compile(
     ),
     re.IGNORECASE | re.DOTALL,
 )
-_SAID = re.compile(
+_NAMED_SECRETS = re.compile(
     "|".join(
         (
             # Password=..., "token": "...", ClientToken:..., with what follows on its line.
@@ -136,8 +136,8 @@ def conceal(text: str, kind: Kind) -> Concealed:
     if "<" in text and _NAMES_A_SECRET.search(text):
         # Markup that is not well-formed: where its values begin and end is not plain.
         return Concealed(HIDDEN, 1)
-    text, blobs = _LOOKS.subn(lambda found: size_of(found[0]), text)
-    text, said = _SAID.subn(lambda found: f"{found[found.lastgroup or 0]} {HIDDEN}", text)
+    text, blobs = _KEY_MATERIAL.subn(lambda found: size_of(found[0]), text)
+    text, said = _NAMED_SECRETS.subn(lambda found: f"{found[found.lastgroup or 0]} {HIDDEN}", text)
     return Concealed(text, blobs + said)
 
 

@@ -24,8 +24,8 @@ _ENVELOPED = bytes.fromhex("06092a864886f70d010703")
 _HTML = re.compile(r"\s*<(?:!doctype\s+)?html\b", re.IGNORECASE)
 
 
-def show_answer(body: bytes, page: Page) -> str:
-    """Add an answer to the page; its title."""
+def show_response(body: bytes, page: Page) -> str:
+    """Add a response to the page; its title."""
     if not body:
         return "Empty answer of a management point"
     if body[:1] == b"\x30" and _ENVELOPED in body[:64]:

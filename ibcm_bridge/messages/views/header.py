@@ -47,10 +47,10 @@ def _attributes(root: Element) -> Iterator[tuple[str, str]]:
 def _children(root: Element) -> Iterator[tuple[str, str]]:
     for child in root.children():
         if child.local != "hooks" and not any(child.children()):
-            yield child.name, f"{child.text.strip()} {_said(child)}"
+            yield child.name, f"{child.text.strip()} {_field_text(child)}"
 
 
-def _said(child: Element) -> str:
+def _field_text(child: Element) -> str:
     """The attributes of a field, in words where it is a slice of the payload."""
     offset, length = child.attribute("offset"), child.attribute("length")
     if child.local in ("body", "attachment") and offset and length:

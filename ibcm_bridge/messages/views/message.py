@@ -1,4 +1,4 @@
-"""CCM_POST and its answers, for reading (protocol.md §1.3-§1.7).
+"""CCM_POST and its replies, for reading (protocol.md §1.3-§1.7).
 
 They are read by the code that the bridge decides with. What that refuses is said to be unreadable,
 with the reason, and shown as far as it is read.
@@ -35,7 +35,7 @@ def show_request(content_type: bytes, body: bytes, page: Page) -> str:
 
 
 def show_reply(content_type: bytes, body: bytes, page: Page) -> str:
-    """Add the answer to a CCM_POST to the page; its title."""
+    """Add the reply to a CCM_POST to the page; its title."""
     reply = read_ccm_reply(content_type, body, page.inflated)
     if isinstance(reply, Deny):
         return _unreadable("Answer to CCM_POST", reply, content_type, body, page)

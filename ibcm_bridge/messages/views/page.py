@@ -23,7 +23,7 @@ MAX_ELEMENTS = 20_000
 """XML elements that are read for a view; more would hardly fit in it."""
 
 MAX_INFLATED = 8_388_608
-"""Bytes, of everything that is inflated for a view; as of an answer that the bridge reads."""
+"""Bytes, of everything that is inflated for a view; as of a reply that the bridge reads."""
 
 _UNUSUAL = re.compile(r"[^\t\x20-\x7e]")
 

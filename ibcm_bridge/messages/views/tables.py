@@ -1,4 +1,4 @@
-"""What is looked for in two answers, one line each: assigned policy, and management points."""
+"""What people look for in two responses, one line each: assigned policy, and management points."""
 
 from __future__ import annotations
 

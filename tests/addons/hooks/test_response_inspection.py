@@ -12,7 +12,7 @@ from ibcm_bridge.addons.audit.trail import of_exchange
 from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.addons.layers import passing
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.messages.registration_reply import registration
+from ibcm_bridge.messages.registration_reply import read_registration_reply
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 from tests.addons.conftest import LIMITS, ExchangeDriver, message
 
@@ -166,7 +166,7 @@ def test_an_answer_to_a_message_is_there_for_whoever_learns_from_it(
         first(flow)
         reply = exchange.record.exchange and exchange.record.exchange.reply
         assert reply is not None
-        seen.append(registration(reply))
+        seen.append(read_registration_reply(reply))
         assert not exchange.to(exchange.client)
 
     exchange.hooks["reply_collected"] = learn

@@ -257,7 +257,7 @@ def test_a_view_that_fails_says_so_and_shows_nothing(
     def fail(*_: object, **__: object) -> str:
         raise Panic(TOKEN)
 
-    monkeypatch.setattr(redacted_flows, "rendered", fail)
+    monkeypatch.setattr(redacted_flows, "render", fail)
     shown.assert_serves()
     (flow,) = flows(page, 1)
     assert texts(flow)[1] == "A defect of this view: Panic."
@@ -272,7 +272,7 @@ def test_traffic_does_not_wait_for_a_view_and_few_views_wait(
         assert go_on.wait(10)
         return "a view"
 
-    monkeypatch.setattr(redacted_flows, "rendered", slow)
+    monkeypatch.setattr(redacted_flows, "render", slow)
     monkeypatch.setattr(web_page, "MAX_WAITING", 2)
     with shown.client() as client:
         for _ in range(5):

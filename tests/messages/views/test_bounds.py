@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.messages.views import MAX_BODY, Message, rendered
+from ibcm_bridge.messages.views import MAX_BODY, Message, render
 from ibcm_bridge.messages.views.concealing import Kind, conceal
 from ibcm_bridge.messages.views.page import MAX_ELEMENTS, MAX_TEXT, MAX_VALUE, Page
 
@@ -21,7 +21,7 @@ SLACK = 1_024
 
 
 def view(body: bytes, kind: Message = Message.DOCUMENT) -> str:
-    return rendered(kind, TYPE, body, how_to_see="ask")
+    return render(kind, TYPE, body, how_to_see="ask")
 
 
 def hexed(data: bytes) -> bytes:
@@ -151,6 +151,6 @@ BODIES = st.one_of(
 def test_no_bytes_make_a_view_raise(
     kind: Message, content_type: bytes, body: bytes, secrets: bool
 ) -> None:
-    text = rendered(kind, content_type, body, secrets=secrets, how_to_see="ask")
+    text = render(kind, content_type, body, secrets=secrets, how_to_see="ask")
     assert text
     assert all(line.replace("\t", "").isprintable() for line in text.split("\n"))

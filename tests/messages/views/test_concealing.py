@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape, quoteattr
 import pytest
 
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.messages.views import Message, rendered
+from ibcm_bridge.messages.views import Message, render
 from ibcm_bridge.messages.views.concealing import MAX_TEXT, Kind, conceal, kind_of_name
 
 HOW = "ask for them"
@@ -43,7 +43,7 @@ def hexed(text: str) -> str:
 
 
 def policy(xml: str, *, secrets: bool = False) -> str:
-    return rendered(Message.DOCUMENT, b"", xml.encode(), secrets=secrets, how_to_see=HOW)
+    return render(Message.DOCUMENT, b"", xml.encode(), secrets=secrets, how_to_see=HOW)
 
 
 FORMS = {
@@ -146,7 +146,7 @@ def test_the_token_and_the_signatures_of_a_message_are_not_shown() -> None:
     payload = hint.encode("utf-16-le")
     header = ccm.message_header("MP_ClientRegistration", len(payload), hook)
     body = ccm.raw_message(header, payload, inner_type=b"text/plain; charset=UTF-16")
-    text = rendered(Message.REQUEST, ccm.CONTENT_TYPE.encode(), body, how_to_see=HOW)
+    text = render(Message.REQUEST, ccm.CONTENT_TYPE.encode(), body, how_to_see=HOW)
     assert SECRET not in text
     assert SIGNATURE not in text
     assert "00FF" not in text

@@ -6,7 +6,7 @@ import pytest
 
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import answers, ccm, documents
-from ibcm_bridge.messages.views import Message, rendered
+from ibcm_bridge.messages.views import Message, render
 
 TYPE = ccm.CONTENT_TYPE.encode()
 GUID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -24,7 +24,7 @@ SENT = {
 @pytest.mark.parametrize("endpoint", SENT)
 def test_a_message_of_each_kind_is_shown_whole(endpoint: str) -> None:
     body = ccm.ccm_post_body(endpoint=endpoint, body_xml=SENT[endpoint], client_guid=GUID)
-    text = rendered(Message.REQUEST, TYPE, body)
+    text = render(Message.REQUEST, TYPE, body)
     assert text.startswith(f"CCM_POST for {endpoint}\n")
     assert "not shown" not in text
     assert "[" not in text
@@ -36,7 +36,7 @@ def test_a_heartbeat_has_its_attachments() -> None:
     body = ccm.ccm_post_body(
         endpoint="MP_DdrEndpoint", body_xml=body_xml, client_guid=GUID, attached=attached
     )
-    text = rendered(Message.REQUEST, TYPE, body)
+    text = render(Message.REQUEST, TYPE, body)
     assert text.startswith("CCM_POST for MP_DdrEndpoint\n")
     assert text.count("\n  Attachment  ") == 2
     assert "Document 3 of 3" in text
@@ -46,17 +46,17 @@ def test_of_a_registration_certificates_and_signature_are_only_counted(pki: LabP
     one = pki.computer("pc1.corp.example")
     xml = documents.registration_request(one.certificate, one.key, fqdn="pc1.corp.example")
     body = ccm.ccm_post_body(endpoint="MP_ClientRegistration", body_xml=xml, client_guid="")
-    lines = rendered(Message.REQUEST, TYPE, body, how_to_see="ask").splitlines()
+    lines = render(Message.REQUEST, TYPE, body, how_to_see="ask").splitlines()
     assert lines[1] == "3 values are not shown, in [brackets]; ask"
     assert "    <SignatureValue>[256 bytes]</SignatureValue>" in lines
 
 
 @pytest.mark.parametrize("query", answers.ROOTS)
 def test_a_list_and_a_policy_of_the_site_are_shown(query: str) -> None:
-    text = rendered(Message.DOCUMENT, b"text/xml", answers.authority(query))
+    text = render(Message.DOCUMENT, b"text/xml", answers.authority(query))
     assert f"<{answers.ROOTS[query]} Query=" in text
 
 
 def test_a_page_of_errors_is_said_to_be_one() -> None:
-    text = rendered(Message.DOCUMENT, b"text/html", answers.ERROR_PAGE)
+    text = render(Message.DOCUMENT, b"text/html", answers.ERROR_PAGE)
     assert text.startswith("A web page in place of a document")

@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.messages.views import Message, recognized, rendered
+from ibcm_bridge.messages.views import Message, recognize, render
 
 TYPE = ccm.CONTENT_TYPE.encode()
 GUID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -18,15 +18,15 @@ HEADER = "<Msg><TargetEndpoint>LS</TargetEndpoint><Hooks/></Msg>"
 
 
 def request(body: bytes) -> str:
-    return rendered(Message.REQUEST, TYPE, body, how_to_see=HOW)
+    return render(Message.REQUEST, TYPE, body, how_to_see=HOW)
 
 
 def reply(body: bytes, content_type: bytes = TYPE) -> str:
-    return rendered(Message.REPLY, content_type, body, how_to_see=HOW)
+    return render(Message.REPLY, content_type, body, how_to_see=HOW)
 
 
 def document(body: bytes) -> str:
-    return rendered(Message.DOCUMENT, b"text/xml", body, how_to_see=HOW)
+    return render(Message.DOCUMENT, b"text/xml", body, how_to_see=HOW)
 
 
 def parts(*bodies: bytes) -> bytes:
@@ -308,4 +308,4 @@ FRAMED = ccm.raw_message(HEADER, b"")
 def test_a_message_is_known_by_where_it_is_found(
     method: str, target: str, content_type: bytes, body: bytes, status: int | None, kind: Message
 ) -> None:
-    assert recognized(method, target, content_type, body, status=status) is kind
+    assert recognize(method, target, content_type, body, status=status) is kind
