@@ -24,7 +24,7 @@ import zlib
 from pathlib import Path
 
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.lab.protocol.answers import ASSIGNMENTS
+from ibcm_bridge.lab.protocol.reply_documents import ASSIGNMENTS
 
 NOISE = os.urandom(1_048_576)
 CONTENT_PREFIX = b"/SMS_DP_SMSPKG$/"

@@ -18,7 +18,7 @@ from mitmproxy.test import taddons, tflow
 
 from ibcm_bridge.addons import ccm_views
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.lab.site_systems.replies import MessageReplies
+from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
 
 TYPE = ccm.CONTENT_TYPE
 POLICY = (

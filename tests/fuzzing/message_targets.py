@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.lab.protocol.answers import ASSIGNMENTS
+from ibcm_bridge.lab.protocol.reply_documents import ASSIGNMENTS
 from ibcm_bridge.messages.document import read_document
 from ibcm_bridge.messages.limits import MAX_HOOKS, MAX_PARTS, MAX_SLICES
 from ibcm_bridge.messages.msg_header import read_header

@@ -16,7 +16,7 @@ from ibcm_bridge.inspection.response import InspectedReply, ReadReply, judge_rep
 from ibcm_bridge.inspection.subject import CleanBody
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm, documents, signing
-from ibcm_bridge.lab.protocol.answers import ASSIGNMENTS, registration_response
+from ibcm_bridge.lab.protocol.reply_documents import ASSIGNMENTS, registration_response
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.document import Document, Place, read_document
 from ibcm_bridge.messages.registration import read_registration

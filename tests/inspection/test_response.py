@@ -21,7 +21,7 @@ from ibcm_bridge.inspection.response import (
     read_reply,
 )
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.lab.protocol.answers import ASSIGNMENTS, BARE, ROOTS, authority
+from ibcm_bridge.lab.protocol.reply_documents import ASSIGNMENTS, BARE, ROOTS, authority
 from ibcm_bridge.messages.ccm_reply import CcmReply
 from ibcm_bridge.messages.registration_reply import (
     RegistrationReply,

@@ -43,7 +43,7 @@ from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.lab.protocol.client import LabClient, Reply, load_credential, request_bytes
 from ibcm_bridge.lab.site_systems.published import BRIDGED
-from ibcm_bridge.lab.site_systems.records import Received
+from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 from ibcm_bridge.lab.site_systems.site_systems import Address, SiteSystems
 from tests.needs import demand
 
@@ -322,7 +322,7 @@ class Lab:
         (record,) = self.records()
         return record
 
-    def received(self) -> Received:
+    def received(self) -> ReceivedRequest:
         """The one request that reached a site system."""
         (received,) = self.site.received()
         return received

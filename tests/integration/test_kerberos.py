@@ -19,11 +19,11 @@ import pytest
 
 from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.protocol.answers import USER_POLICY
 from ibcm_bridge.lab.protocol.client import Request
+from ibcm_bridge.lab.protocol.reply_documents import USER_POLICY
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
-from ibcm_bridge.lab.site_systems.windows_sign_in import WindowsSignIn, ntlm_users
+from ibcm_bridge.lab.site_systems.windows_authentication import WindowsAuthentication, ntlm_users
 from tests.needs import program
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def kdc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kdc]:
 @pytest.fixture(scope="module")
 def site_systems(kdc: Kdc, pki: LabPki, credentials: Credentials) -> Iterator[SiteSystems]:
     users = {f"CORP\\{name}": password for name, password in PASSWORDS.items()}
-    with ntlm_users(users), SiteSystems(pki, sign_in=WindowsSignIn) as site:
+    with ntlm_users(users), SiteSystems(pki, user_authentication=WindowsAuthentication) as site:
         yield site
 
 

@@ -14,9 +14,9 @@ from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import BOOT_MEDIA, LIFE, Lived, Step, live
 from ibcm_bridge.lab.clients.update_scan import SCAN
 from ibcm_bridge.lab.protocol.client import LabClient
-from ibcm_bridge.lab.protocol.writing import ONE_BY_ONE
+from ibcm_bridge.lab.protocol.xml_style import STYLES
 from ibcm_bridge.lab.site_systems.published import BRIDGED, UPDATE_PORT
-from ibcm_bridge.lab.site_systems.registered import client_guid
+from ibcm_bridge.lab.site_systems.registrations import client_guid
 
 if TYPE_CHECKING:
     from .conftest import Lab
@@ -67,9 +67,9 @@ def test_a_client_lives_its_life_through_the_bridge(
     assert {one["client_guid"] for one in lab.audit() if "client_guid" in one} == {guid}
 
 
-@pytest.mark.parametrize("writing", ["no empty elements", "all at once"])
-def test_however_it_writes(lab: Lab, devices: dict[str, Device], writing: str) -> None:
-    device = replace(devices["the key of TLS"], writing=ONE_BY_ONE[writing])
+@pytest.mark.parametrize("xml_style", ["no empty elements", "all at once"])
+def test_however_it_writes(lab: Lab, devices: dict[str, Device], xml_style: str) -> None:
+    device = replace(devices["the key of TLS"], xml_style=STYLES[xml_style])
     check(lab, lived(lab, device))
 
 

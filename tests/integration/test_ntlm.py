@@ -21,12 +21,12 @@ from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import document
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import documents
-from ibcm_bridge.lab.protocol.answers import ERROR_PAGE, USER_POLICY
 from ibcm_bridge.lab.protocol.client import LabClient, Reply, Request
+from ibcm_bridge.lab.protocol.reply_documents import ERROR_PAGE, USER_POLICY
 from ibcm_bridge.lab.site_systems.published import BRIDGED
-from ibcm_bridge.lab.site_systems.registered import client_guid
+from ibcm_bridge.lab.site_systems.registrations import client_guid
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
-from ibcm_bridge.lab.site_systems.windows_sign_in import WindowsSignIn, ntlm_users
+from ibcm_bridge.lab.site_systems.windows_authentication import WindowsAuthentication, ntlm_users
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Credentials, Lab
@@ -41,7 +41,7 @@ BECAUSE = {"windows_authentication": {"because": "users get their own policy"}}
 
 @pytest.fixture(scope="module")
 def site_systems(pki: LabPki, credentials: Credentials) -> Iterator[SiteSystems]:
-    with ntlm_users(USERS), SiteSystems(pki, sign_in=WindowsSignIn) as site:
+    with ntlm_users(USERS), SiteSystems(pki, user_authentication=WindowsAuthentication) as site:
         yield site
 
 

@@ -17,8 +17,8 @@ from ibcm_bridge.lab.clients.life_cycle import LIFE, MANAGEMENT_POINTS, POLICY_R
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.pki.certificates import computer_of
 from ibcm_bridge.lab.protocol import updates
-from ibcm_bridge.lab.protocol.answers import INTRANET, PUBLISHED
 from ibcm_bridge.lab.protocol.content import content
+from ibcm_bridge.lab.protocol.reply_documents import INTRANET, PUBLISHED
 from ibcm_bridge.lab.simulated.client import Result, SimulatedClient, Took
 from ibcm_bridge.lab.simulated.crowd import MAKING, Crowd
 from ibcm_bridge.lab.simulated.download import PART, Download
@@ -26,7 +26,7 @@ from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known import Known
 from ibcm_bridge.lab.simulated.running_lab import KNOWS, RunningLab
 from ibcm_bridge.lab.simulated.scenes import SCENES
-from ibcm_bridge.lab.site_systems.records import Received
+from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 
 SIZE = 8 * 1024 * 1024
 BRIDGE = "bridge.perimeter.example"
@@ -61,7 +61,7 @@ def new(lab: RunningLab, request: pytest.FixtureRequest) -> Iterator[New]:
         one.close()
 
 
-def whoever(received: tuple[Received, ...]) -> set[str]:
+def whoever(received: tuple[ReceivedRequest, ...]) -> set[str]:
     """Common names of who came to the site systems."""
     subjects = (one.certificate_subject or "" for one in received)
     return {one.partition(",")[0].removeprefix("CN=") for one in subjects}
@@ -192,7 +192,7 @@ def test_a_download_goes_on_in_the_other_network(
 
 
 def test_the_file_of_an_update_comes_from_microsoft_update(perimeter: Perimeter, new: New) -> None:
-    client, before = new(Mode.INTERNET_ONLY), len(perimeter.microsoft_update.asked)
+    client, before = new(Mode.INTERNET_ONLY), len(perimeter.microsoft_update.requested)
     good(*client.take(REGISTRATION))
     *_, last = good(*client.update())
     assert (last.what, last.site_system, last.result) == (
@@ -200,7 +200,7 @@ def test_the_file_of_an_update_comes_from_microsoft_update(perimeter: Perimeter,
         updates.MICROSOFT_UPDATE,
         Result.GOOD,
     )
-    assert perimeter.microsoft_update.asked[before:] == (f"/{updates.FILE}",)
+    assert perimeter.microsoft_update.requested[before:] == (f"/{updates.FILE}",)
     assert "distribution-point" not in {one.site_system for one in perimeter.site.received()}
 
 
@@ -221,12 +221,12 @@ def test_and_from_a_distribution_point_where_that_fails(
 def test_inside_nobody_tries_microsoft_update(
     lab: RunningLab, perimeter: Perimeter, new: New
 ) -> None:
-    client, before = new(Mode.BOTH), perimeter.microsoft_update.asked
+    client, before = new(Mode.BOTH), perimeter.microsoft_update.requested
     client.move(lab.intranet)
     good(*client.take(REGISTRATION))
     *_, last = good(*client.update())
     assert last.site_system == INTRANET.distribution_points[0]
-    assert perimeter.microsoft_update.asked == before
+    assert perimeter.microsoft_update.requested == before
 
 
 # When something is down

@@ -12,7 +12,7 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.lab.protocol.answers import authority
+from ibcm_bridge.lab.protocol.reply_documents import authority
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab

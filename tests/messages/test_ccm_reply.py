@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.lab.protocol.answers import ASSIGNMENTS
-from ibcm_bridge.lab.site_systems.replies import MessageReplies
+from ibcm_bridge.lab.protocol.reply_documents import ASSIGNMENTS
+from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
 from ibcm_bridge.messages import ccm_reply
 from ibcm_bridge.messages.ccm_reply import MAX_DOCUMENTS, MAX_HOOKS, CcmReply, read_ccm_reply
 

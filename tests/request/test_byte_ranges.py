@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.lab.protocol.content import VALIDATORS, Answer, part
+from ibcm_bridge.lab.protocol.content import VALIDATORS, ServerResponse, part
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.byte_ranges import MAX_RANGES, PART_BYTES, ByteRanges, read_byte_ranges
 from ibcm_bridge.request.head import RequestHead
@@ -249,7 +249,9 @@ def test_what_the_stand_in_answers_passes_whole(steps: list[int], open_end: bool
 
 def stand_in(asked: str, size: int) -> tuple[list[tuple[str, str]], bytes]:
     """What the lab's distribution point answers, a file of that size."""
-    made = part(Answer(200, range(size), VALIDATORS), HTTPHeaders({"Range": f"bytes={asked}"}))
+    made = part(
+        ServerResponse(200, range(size), VALIDATORS), HTTPHeaders({"Range": f"bytes={asked}"})
+    )
     assert made.status == 206
     assert isinstance(made.body, bytes)
     return list(made.fields.items()), made.body

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.lab.protocol.content import Answer
+from ibcm_bridge.lab.protocol.content import ServerResponse
 from ibcm_bridge.lab.protocol.uploads import PROTOCOL, UploadServer
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
 from ibcm_bridge.storage.upload_spool import Spool, SpoolLimits, read_object
@@ -75,7 +75,7 @@ class Run:
         if self.spool.judge_head(Packet(PacketType.CREATE_SESSION), sender)[1] is not None:
             return
         said = {"bits-packet-type": "create-session", "bits-supported-protocols": PROTOCOL}
-        session = self.server.answer(sender.path, said, b"").fields["BITS-Session-Id"]
+        session = self.server.respond(sender.path, said, b"").fields["BITS-Session-Id"]
         if self.spool.begin(sender, session) is None:
             self.names[number] = session
 
@@ -90,12 +90,12 @@ class Run:
             self.inspected.add(whole)
         if fate == "never sent":
             return
-        answer = self.server.answer(sender.path, fields(packet), body)
+        answer = self.server.respond(sender.path, fields(packet), body)
         if fate == "never answered":
             return
         self.follow(part, answer)
 
-    def follow(self, part: UploadPart, answer: Answer) -> None:
+    def follow(self, part: UploadPart, answer: ServerResponse) -> None:
         said = read_acknowledgement(
             answer.status,
             [(name.lower().encode(), value.encode()) for name, value in answer.fields.items()],

@@ -16,7 +16,7 @@ from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.site_systems.published import BRIDGED, TLS_PORT, TUNNELED
-from ibcm_bridge.lab.site_systems.registered import client_guid
+from ibcm_bridge.lab.site_systems.registrations import client_guid
 
 
 class Far(StrEnum):

@@ -8,8 +8,8 @@ from ibcm_bridge.lab.cases.requests import POLICY, Senders
 from ibcm_bridge.lab.clients.device import AGENT, posted
 from ibcm_bridge.lab.clients.life_cycle import TASK_SEQUENCE_POLICY
 from ibcm_bridge.lab.protocol import ccm, documents, signing
-from ibcm_bridge.lab.protocol.answers import LEAKY_SITE
 from ibcm_bridge.lab.protocol.client import Request
+from ibcm_bridge.lab.protocol.reply_documents import LEAKY_SITE
 
 LONG_AGO = "2026-01-01T00:00:00Z"
 

@@ -16,7 +16,7 @@ import yaml
 from ibcm_bridge.lab.cases.case import Way
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
-from ibcm_bridge.lab.protocol.answers import PUBLISHED
+from ibcm_bridge.lab.protocol.reply_documents import PUBLISHED
 from ibcm_bridge.lab.site_systems.published import TLS_PORT, TUNNELED
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 from ibcm_bridge.policy.addresses import address_text

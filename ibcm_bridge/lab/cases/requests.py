@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ibcm_bridge.lab.clients.device import Device, fallback_status, posted
 from ibcm_bridge.lab.clients.life_cycle import SECRET_POLICY, listing
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.lab.protocol.answers import LEAKY_SITE
 from ibcm_bridge.lab.protocol.client import Request
+from ibcm_bridge.lab.protocol.reply_documents import LEAKY_SITE
 from ibcm_bridge.lab.site_systems import clamd
 
 CONTENT = "Content_5e2b7c1a-94d0-4b6e-8f3a-0c1d2e3f4a5b.1"
@@ -21,7 +21,7 @@ RANGE = (1_048_576, 3_145_727)
 """First and last byte asked for (RFC 9110 §14.1.2: both included)."""
 
 TICKET = ("Authorization", "Negotiate bGFi")
-"""As if from Kerberos; the demonstration's stand-ins believe it (`sign_in`)."""
+"""As if from Kerberos; the demonstration's stand-ins believe it (`user_authentication`)."""
 
 
 @dataclass(frozen=True)

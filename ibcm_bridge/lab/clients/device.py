@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from ibcm_bridge.lab.pki.certificates import Credential
 from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.lab.protocol.client import Request
-from ibcm_bridge.lab.protocol.writing import SDK, Writing
+from ibcm_bridge.lab.protocol.xml_style import SDK, XmlStyle
 
 Clock = Callable[[], datetime]
 
@@ -65,7 +65,7 @@ class Device:
     """0: it is never on the Internet; 1: it may be; 2: it always is (3.1)."""
     token: bool = False
     """Whether it signs what it gets with ClientToken, and not with the CCMClient fields (5)."""
-    writing: Writing = SDK
+    xml_style: XmlStyle = SDK
     """How it writes its messages."""
 
     @classmethod
@@ -101,7 +101,7 @@ class Device:
             agent_type=agent_type,
             client_guid=self.guid,
             timestamp=self.now,
-            writing=self.writing,
+            xml_style=self.xml_style,
         )
         return posted(self._message("MP_ClientRegistration", xml))
 
@@ -119,18 +119,18 @@ class Device:
     def message(self, endpoint: str, xml: str, **message: Unpack[Said]) -> bytes:
         """The body of `post`."""
         if attached := message.get("attached"):
-            message["attached"] = self.writing.document(attached)
-        return self._message(endpoint, self.writing.document(xml), **message)
+            message["attached"] = self.xml_style.document(attached)
+        return self._message(endpoint, self.xml_style.document(xml), **message)
 
     def _message(self, endpoint: str, xml: str, **message: Unpack[Said]) -> bytes:
         said: Said = {
             "client_guid": self.guid,
             "sent": self.now,
-            "trailing_crlf": self.writing.trailing_crlf,
+            "trailing_crlf": self.xml_style.trailing_crlf,
             **message,
         }
         return ccm.ccm_post_body(
-            endpoint=endpoint, body_xml=xml, key=self.key, writing=self.writing, **said
+            endpoint=endpoint, body_xml=xml, key=self.key, xml_style=self.xml_style, **said
         )
 
     def get(self, target: str, *, signed: bool = False, agent: str = AGENT) -> Request:

@@ -16,9 +16,9 @@ from xml.etree import ElementTree as ET
 
 from ibcm_bridge.lab.clients.device import AGENT, Device, posted
 from ibcm_bridge.lab.protocol import ccm, documents, updates
-from ibcm_bridge.lab.protocol.answers import POLICIES
 from ibcm_bridge.lab.protocol.client import Reply, Request
 from ibcm_bridge.lab.protocol.content import content
+from ibcm_bridge.lab.protocol.reply_documents import POLICIES
 from ibcm_bridge.lab.protocol.uploads import Upload
 
 type Good = Callable[[Reply], bool]

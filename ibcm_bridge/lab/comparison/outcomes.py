@@ -10,10 +10,10 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.lab.cases.case import Case, Far
-from ibcm_bridge.lab.protocol.answers import ERROR_PAGE
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, Reply, Request
-from ibcm_bridge.lab.site_systems.records import Received
-from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS, Demand
+from ibcm_bridge.lab.protocol.reply_documents import ERROR_PAGE
+from ibcm_bridge.lab.site_systems.records import ReceivedRequest
+from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS, ClientAuthentication
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ClientRefused:
     why: str
 
 
-Answer = Reply | HandshakeRefused | ConnectionEnded | ClientRefused
+ClientResult = Reply | HandshakeRefused | ConnectionEnded | ClientRefused
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ NO_TUNNEL = "There is none: without TLS there is no server name to choose a tunn
 class Seen:
     """One way of a case, from all sides, before it is put into words."""
 
-    answer: Answer
+    answer: ClientResult
     presented: x509.Certificate | None
-    received: tuple[Received, ...]
+    received: tuple[ReceivedRequest, ...]
     handshakes: int
     """ClientHellos that reached a site system."""
     record: dict[str, Any]
@@ -124,7 +124,7 @@ def _far(seen: Seen) -> Far:
     return Far.ANSWERED if good and not _says_nothing(seen) else Far.REFUSED_THERE
 
 
-def _answered(answer: Answer) -> str:
+def _answered(answer: ClientResult) -> str:
     if isinstance(answer, Reply):
         return f"{answer.status} {answer.reason}"
     if isinstance(answer, HandshakeRefused):
@@ -156,7 +156,10 @@ def _arrived(case: Case, seen: Seen) -> str:
     last = seen.received[-1]
     size = f", {len(last.body):,} bytes" if last.body else ""
     fields = _fields(seen.received, case.dropped)
-    asked = STAND_INS[last.site_system].demand in (Demand.ALWAYS, Demand.BY_DIRECTORY)
+    asked = STAND_INS[last.site_system].client_authentication in (
+        ClientAuthentication.ALWAYS,
+        ClientAuthentication.PER_DIRECTORY,
+    )
     nobody = "a client without certificate" if asked else "a client it asks for no certificate"
     sender = _subject(last.certificate_subject) or nobody
     return f"{last.method} {last.target}{size}{fields}, from {sender}"
@@ -181,12 +184,12 @@ def _who_ended(seen: Seen) -> str:
     return "request" if isinstance(seen.answer, Reply) else "handshake"
 
 
-def field_names(received: Received) -> set[str]:
+def field_names(received: ReceivedRequest) -> set[str]:
     """Of a request, as they were spelt."""
     return {name for name, _ in received.headers}
 
 
-def _fields(received: Sequence[Received], dropped: tuple[str, ...], called: str = "") -> str:
+def _fields(received: Sequence[ReceivedRequest], dropped: tuple[str, ...], called: str = "") -> str:
     """Whether those that had to go have gone."""
     arrived = field_names(received[-1]) if received else set()
     words = (f", {'with' if name in arrived else 'without'} {called or name}" for name in dropped)

@@ -18,8 +18,8 @@ from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.cases.case import Case, Client, Way, senders
 from ibcm_bridge.lab.cases.requests import RANGE, Senders
 from ibcm_bridge.lab.comparison.outcomes import (
-    Answer,
     ClientRefused,
+    ClientResult,
     Outcome,
     Result,
     Seen,
@@ -41,7 +41,7 @@ from ibcm_bridge.lab.protocol.client import (
 )
 from ibcm_bridge.lab.protocol.content import content
 from ibcm_bridge.lab.protocol.uploads import SESSION
-from ibcm_bridge.lab.site_systems.records import Received
+from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 
 
@@ -150,7 +150,7 @@ class BothWays:
 
     def _answer(
         self, case: Case, request: Request, way: Way
-    ) -> tuple[Answer, x509.Certificate | None]:
+    ) -> tuple[ClientResult, x509.Certificate | None]:
         if request.plaintext:
             address = self._bridge.addresses[way.port]
             return _plaintext_answer(address, request, way.name, self._namespace), None
@@ -173,7 +173,9 @@ class BothWays:
             namespace=self._namespace,
         )
 
-    def _compare(self, case: Case, request: Request, received: Received, answer: object) -> None:
+    def _compare(
+        self, case: Case, request: Request, received: ReceivedRequest, answer: object
+    ) -> None:
         """What passed the bridge is what was sent, less what had to go."""
         if received.body != (request.body or b""):
             self._problems.append("the body did not arrive byte for byte (BRIDGE-IDENTITY)")
@@ -197,7 +199,7 @@ def _of_session(request: Request, session: str) -> Request:
 
 def _plaintext_answer(
     address: tuple[str, int], request: Request, name: str, namespace: Namespace
-) -> Answer:
+) -> ClientResult:
     # Only the end of the connection says that the answer is whole.
     headers = (*request.headers, ("Connection", "close"))
     sent = request_bytes(request.method, request.target, headers, request.body, name)

@@ -13,7 +13,7 @@ from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, Outcome, Result
 from ibcm_bridge.lab.demo.report import SHORT, WORDS, case_data, standing
 from ibcm_bridge.lab.protocol.client import Reply, Request
-from ibcm_bridge.lab.site_systems.records import Received
+from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 from ibcm_bridge.messages.views import recognize, render
 from ibcm_bridge.policy_file import shipped_clients
 
@@ -186,7 +186,7 @@ def _said(answer: object) -> str:
     return answer.body.decode("utf-8", "replace").replace("\r\n", "\n").strip()
 
 
-def _received(request: Request, received: Sequence[Received]) -> dict[str, Any] | None:
+def _received(request: Request, received: Sequence[ReceivedRequest]) -> dict[str, Any] | None:
     if not received:
         return None
     last = received[-1]

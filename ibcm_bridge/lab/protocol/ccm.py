@@ -26,7 +26,7 @@ from xml.sax.saxutils import escape
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.lab.protocol.signing import client_authentication_hook, smsid
-from ibcm_bridge.lab.protocol.writing import SDK, Writing
+from ibcm_bridge.lab.protocol.xml_style import SDK, XmlStyle
 
 BOUNDARY = b"aAbBcCdDv1234567890VxXyYzZ"
 """The messaging SDK's RequestMimeBoundary; clients use it for every message (1.2)."""
@@ -85,7 +85,7 @@ def ccm_post_body(
     target_host: str = "mp01.corp.example",
     key: RSAPrivateKey | None = None,
     trailing_crlf: bool = True,
-    writing: Writing = SDK,
+    xml_style: XmlStyle = SDK,
     boundary: bytes = BOUNDARY,
     inner_type: bytes = b"application/octet-stream",
     reply_mode: str = "Sync",
@@ -95,7 +95,7 @@ def ccm_post_body(
     """What a client sends with CCM_POST: compressed, and signed when a key is given.
 
     A document that is `attached` stands before the body, and then both are attachments, as in a
-    heartbeat (1.3). `writing` is how the header is written; documents are sent as they are given.
+    heartbeat (1.3). `xml_style` is how the header is written; documents are sent as they are given.
     `header` goes to `message_header`.
     """
     before = attached.encode("utf-16-le") + b"\0\0\r\n" if attached else b""
@@ -117,7 +117,7 @@ def ccm_post_body(
         attachments=slices,
         **header,
     )
-    header_xml = writing.element(header_xml)
+    header_xml = xml_style.element(header_xml)
     return raw_message(header_xml, payload, boundary=boundary, inner_type=inner_type)
 
 

@@ -34,8 +34,8 @@ NAMED = (
 has them. A file holds its own name, so that a client sees which one it got."""
 
 
-class Answer(NamedTuple):
-    """What a stand-in answers; `body` as a range stands for that part of `content`."""
+class ServerResponse(NamedTuple):
+    """A stand-in's response; `body` as a range stands for that part of `content`."""
 
     status: int
     body: bytes | range
@@ -54,11 +54,11 @@ def content(start: int, stop: int) -> bytes:
     return b"".join(pieces)
 
 
-def named(query: str) -> Answer | None:
+def named(query: str) -> ServerResponse | None:
     """The file that a query asks for (protocol.md 7): decoded once, in UTF-8, without case."""
-    asked = unquote(query, errors="strict").removeprefix("/").lower()
-    found = next((name for name in NAMED if name.lower() == asked), None)
-    return None if found is None else Answer(200, found.encode(), VALIDATORS)
+    wanted = unquote(query, errors="strict").removeprefix("/").lower()
+    found = next((name for name in NAMED if name.lower() == wanted), None)
+    return None if found is None else ServerResponse(200, found.encode(), VALIDATORS)
 
 
 def listed(download_bytes: int) -> Iterator[tuple[str, int]]:
@@ -75,49 +75,49 @@ than one where it lacks several parts of a file (protocol.md 7)."""
 BOUNDARY = "lab-part"
 
 
-def part(answer: Answer, asked: HTTPHeaders) -> Answer:
+def part(response: ServerResponse, headers: HTTPHeaders) -> ServerResponse:
     """RFC 9110, 14: one range or several; what else Range may say is ignored, as it may be."""
-    size = len(answer.body)
-    unit, _, wanted = asked.get("Range", "").partition("=")
+    size = len(response.body)
+    unit, _, wanted = headers.get("Range", "").partition("=")
     given = [_range(one.strip(), size) for one in wanted.split(",")]
     if unit != "bytes" or None in given or len(given) > MAX_RANGES:
-        return answer
-    if asked.get("If-Range", ETAG) != ETAG:
-        return answer
+        return response
+    if headers.get("If-Range", ETAG) != ETAG:
+        return response
     ranges = [one for one in given if one]
     if not ranges:
-        return Answer(416, b"", {"Content-Range": f"bytes */{size}"})
+        return ServerResponse(416, b"", {"Content-Range": f"bytes */{size}"})
     if len(ranges) > 1:
-        return _parts(answer, ranges)
+        return _parts(response, ranges)
     (one,) = ranges
-    fields = answer.fields | {"Content-Range": f"bytes {one.start}-{one.stop - 1}/{size}"}
-    return Answer(206, answer.body[one.start : one.stop], fields)
+    fields = response.fields | {"Content-Range": f"bytes {one.start}-{one.stop - 1}/{size}"}
+    return ServerResponse(206, response.body[one.start : one.stop], fields)
 
 
-def _range(asked: str, size: int) -> range | None:
+def _range(text: str, size: int) -> range | None:
     """What is there of it, which may be nothing; None for what is no range."""
-    wanted = re.fullmatch(r"(\d*)-(\d*)", asked)
-    if not wanted or asked == "-":
+    wanted = re.fullmatch(r"(\d*)-(\d*)", text)
+    if not wanted or text == "-":
         return None
     first, last = wanted.groups()
     start = int(first) if first else max(0, size - int(last))
     return range(start, min(size, int(last) + 1) if first and last else size)
 
 
-def _parts(answer: Answer, ranges: list[range]) -> Answer:
+def _parts(response: ServerResponse, ranges: list[range]) -> ServerResponse:
     """RFC 9110, 14.6. BITS takes no more than 180 bytes before each part (protocol.md 7)."""
     if sum(map(len, ranges)) > MAX_PARTS:
-        return answer
-    kind = answer.fields.get("Content-Type", "application/octet-stream")
+        return response
+    kind = response.fields.get("Content-Type", "application/octet-stream")
     written = bytearray()
     for one in ranges:
-        place = f"bytes {one.start}-{one.stop - 1}/{len(answer.body)}"
+        place = f"bytes {one.start}-{one.stop - 1}/{len(response.body)}"
         head = f"--{BOUNDARY}\r\nContent-Type: {kind}\r\nContent-Range: {place}\r\n\r\n"
-        piece = answer.body[one.start : one.stop]
+        piece = response.body[one.start : one.stop]
         written += head.encode() + b"".join(chunks(piece)) + b"\r\n"
     written += f"--{BOUNDARY}--\r\n".encode()
     several = {"Content-Type": f"multipart/byteranges; boundary={BOUNDARY}"}
-    return Answer(206, bytes(written), answer.fields | several)
+    return ServerResponse(206, bytes(written), response.fields | several)
 
 
 def chunks(body: bytes | range) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from ibcm_bridge.lab.protocol.signing import (
     smsid,
     terminated,
 )
-from ibcm_bridge.lab.protocol.writing import PLAIN, Writing
+from ibcm_bridge.lab.protocol.xml_style import PLAIN, XmlStyle
 
 PACKAGE = '<Package ID="LAB00001" Version="1" DeploymentFlags="0" />'
 
@@ -32,7 +32,7 @@ def registration_request(
     agent_type: int = 0,
     client_guid: str = "",
     timestamp: str = SENT_TIME,
-    writing: Writing = PLAIN,
+    xml_style: XmlStyle = PLAIN,
 ) -> str:
     """3.1. As it is, of a client with a PKI certificate that is only ever on the Internet.
 
@@ -52,7 +52,7 @@ def registration_request(
         "Agent Edition": "0",
     }
     properties = "".join(f'<Property Name="{n}" Value="{v}" />' for n, v in discovery.items())
-    document = writing.document(
+    document = xml_style.document(
         f'<ClientRegistrationRequest><Data HashAlgorithm="{SHA256_WITH_RSA}" '
         f'SMSID="{smsid(client_guid)}" RequestType="Registration" TimeStamp="{timestamp}">'
         '<AgentInformation AgentIdentity="CcmExec.exe" AgentVersion="5.00.9128.1000" '

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ibcm_bridge.lab.protocol.client import Request
-from ibcm_bridge.lab.protocol.content import Answer
+from ibcm_bridge.lab.protocol.content import ServerResponse
 
 PROTOCOL = "{7df0354d-249b-430f-820d-3d2a9bef4931}"
 AGENT = "Microsoft BITS/7.8"
@@ -51,7 +51,7 @@ class UploadServer:
         self.files.clear()
         self._sessions.clear()
 
-    def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def respond(self, path: str, headers: Mapping[str, str], body: bytes) -> ServerResponse:
         """Answer a packet; `headers` by name in lower case."""
         kind = headers.get("bits-packet-type", "").lower()
         if kind == "ping":
@@ -71,7 +71,7 @@ class UploadServer:
         del self._sessions[name]
         return _ack()
 
-    def _create(self, path: str, headers: Mapping[str, str]) -> Answer:
+    def _create(self, path: str, headers: Mapping[str, str]) -> ServerResponse:
         if PROTOCOL not in headers.get("bits-supported-protocols", "").lower():
             return _error(400, "0x80070057")
         name = f"{{{uuid.uuid4()}}}".upper()
@@ -82,7 +82,9 @@ class UploadServer:
         return _ack(more)
 
 
-def _fragment(name: str, session: _Session, headers: Mapping[str, str], body: bytes) -> Answer:
+def _fragment(
+    name: str, session: _Session, headers: Mapping[str, str], body: bytes
+) -> ServerResponse:
     found = _RANGE.fullmatch(headers.get("content-range", ""))
     if found is None:
         return _error(400, "0x80070057")
@@ -97,11 +99,11 @@ def _fragment(name: str, session: _Session, headers: Mapping[str, str], body: by
     return _ack(said, 416 if first > known else 200)
 
 
-def _ack(more: Mapping[str, str] = {}, status: int = 200) -> Answer:
-    return Answer(status, b"", {"BITS-Packet-Type": "Ack", **more})
+def _ack(more: Mapping[str, str] = {}, status: int = 200) -> ServerResponse:
+    return ServerResponse(status, b"", {"BITS-Packet-Type": "Ack", **more})
 
 
-def _error(status: int, code: str) -> Answer:
+def _error(status: int, code: str) -> ServerResponse:
     return _ack({"BITS-Error-Code": code, "BITS-Error-Context": "0x5"}, status)
 
 

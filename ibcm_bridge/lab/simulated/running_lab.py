@@ -21,7 +21,7 @@ from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import Credential, computer_of
 from ibcm_bridge.lab.protocol import updates
-from ibcm_bridge.lab.protocol.answers import INTERNET, INTRANET
+from ibcm_bridge.lab.protocol.reply_documents import INTERNET, INTRANET
 from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known import Known

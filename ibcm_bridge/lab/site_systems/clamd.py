@@ -8,7 +8,7 @@ from __future__ import annotations
 import socketserver
 
 from ibcm_bridge.lab.namespaces import HERE, Namespace
-from ibcm_bridge.lab.site_systems.served import Served
+from ibcm_bridge.lab.site_systems.server_thread import ServerThread
 from ibcm_bridge.os_errors import listening_at
 
 SIGNATURE = "Lab.Only.ClamAV-Knows-It"
@@ -19,7 +19,7 @@ DEADLY = "the daemon dies of this"
 """Over which it goes away without an answer."""
 
 
-class ScanDaemon(Served):
+class ScanDaemon(ServerThread):
     """A context manager; `address` is where it listens: as said, or on a free port."""
 
     def __init__(
@@ -48,9 +48,9 @@ class _Connection(socketserver.StreamRequestHandler):
         elif command == b"zVERSION":
             self.wfile.write(b"ClamAV stand-in of the lab\0")
         elif command == b"zINSTREAM":
-            answer = _answer(self._stream())
-            if answer is not None:
-                self.wfile.write(answer)
+            response = _response(self._stream())
+            if response is not None:
+                self.wfile.write(response)
 
     def _until_nul(self) -> bytes:
         command = b""
@@ -65,7 +65,7 @@ class _Connection(socketserver.StreamRequestHandler):
         return b"".join(pieces)
 
 
-def _answer(data: bytes) -> bytes | None:
+def _response(data: bytes) -> bytes | None:
     if DEADLY.encode() in data:
         return None
     found = f"{SIGNATURE} FOUND" if MARKER.encode() in data else "OK"

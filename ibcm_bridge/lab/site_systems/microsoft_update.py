@@ -10,14 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.content import content
-from ibcm_bridge.lab.site_systems.served import Served
+from ibcm_bridge.lab.site_systems.server_thread import ServerThread
 from ibcm_bridge.os_errors import listening_at
 
 PORT = 80
 """Where it has a namespace of its own."""
 
 
-class MicrosoftUpdate(Served):
+class MicrosoftUpdate(ServerThread):
     """A context manager; `address` is where it listens."""
 
     def __init__(self, namespace: Namespace = HERE) -> None:
@@ -28,15 +28,15 @@ class MicrosoftUpdate(Served):
         super().__init__(self._server)
 
     @property
-    def asked(self) -> tuple[str, ...]:
-        """The targets that were asked for."""
-        return tuple(self._server.asked)
+    def requested(self) -> tuple[str, ...]:
+        """The targets that were requested for."""
+        return tuple(self._server.requested)
 
 
 class _Server(ThreadingHTTPServer):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -44,7 +44,7 @@ class _Connection(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
+        self.server.requested.append(self.path)
         known = self.path == f"/{updates.FILE}"
         body = content(0, updates.SIZE) if known else b"Not found"
         self.send_response(200 if known else 404)
@@ -53,4 +53,4 @@ class _Connection(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: `asked` says it."""
+        """Nothing: `requested` says it."""

@@ -10,11 +10,18 @@ import binascii
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from ibcm_bridge.lab.protocol.content import Answer
-from ibcm_bridge.lab.site_systems.asked import ANYTHING, HTML, NOT_FOUND, READING, TEXT, Asked
+from ibcm_bridge.lab.protocol.content import ServerResponse
 from ibcm_bridge.lab.site_systems.scep import CAPABILITIES, PASSWORD, Enrollment
+from ibcm_bridge.lab.site_systems.server_request import (
+    ACCEPTED,
+    HTML,
+    NOT_FOUND,
+    READ_METHODS,
+    TEXT,
+    ServerRequest,
+)
 
-NO_MESSAGE = Answer(500, b"not a message of SCEP", TEXT)
+NO_MESSAGE = ServerResponse(500, b"not a message of SCEP", TEXT)
 
 _HANDLER = ("certsrv/mscep/mscep.dll", "certsrv/mscep/mscep.dll/pkiclient.exe")
 """One and the same; Windows' own client asks for the second."""
@@ -26,33 +33,33 @@ _OPEN = {
 """What is beside it and never for devices; a real one asks for a user (8.4)."""
 
 
-def policy_module(asked: Asked, enrollment: Enrollment) -> Answer:
+def policy_module(request: ServerRequest, enrollment: Enrollment) -> ServerResponse:
     """What it answers; devices have no certificate yet, and come for one."""
-    path = f"{asked.directory}/{asked.rest}".rstrip("/")
+    path = f"{request.directory}/{request.rest}".rstrip("/")
     if path in _HANDLER:
-        return _scep(asked, enrollment)
-    if asked.method not in READING:
-        return ANYTHING
-    return Answer(200, _OPEN[path], HTML) if path in _OPEN else NOT_FOUND
+        return _scep(request, enrollment)
+    if request.method not in READ_METHODS:
+        return ACCEPTED
+    return ServerResponse(200, _OPEN[path], HTML) if path in _OPEN else NOT_FOUND
 
 
-def _scep(asked: Asked, enrollment: Enrollment) -> Answer:
-    query = _values(asked.query)
+def _scep(request: ServerRequest, enrollment: Enrollment) -> ServerResponse:
+    query = _values(request.query)
     operation = query.get("operation", "").lower()
-    if operation in _TELLS:
-        return _TELLS[operation](enrollment)
+    if operation in _GET_OPERATIONS:
+        return _GET_OPERATIONS[operation](enrollment)
     if operation != "pkioperation":
         return NOT_FOUND
-    message = asked.body if asked.method == "POST" else _decoded(query.get("message", ""))
-    answer = enrollment.answer(message)
-    if answer is None:
+    message = request.body if request.method == "POST" else _decoded(query.get("message", ""))
+    response = enrollment.respond(message)
+    if response is None:
         return NO_MESSAGE
-    return Answer(200, answer, {"Content-Type": "application/x-pki-message"})
+    return ServerResponse(200, response, {"Content-Type": "application/x-pki-message"})
 
 
-_TELLS: dict[str, Callable[[Enrollment], Answer]] = {
-    "getcacaps": lambda _: Answer(200, CAPABILITIES, TEXT),
-    "getcacert": lambda enrollment: Answer(
+_GET_OPERATIONS: dict[str, Callable[[Enrollment], ServerResponse]] = {
+    "getcacaps": lambda _: ServerResponse(200, CAPABILITIES, TEXT),
+    "getcacert": lambda enrollment: ServerResponse(
         200, enrollment.certificates(), {"Content-Type": "application/x-x509-ca-ra-cert"}
     ),
 }

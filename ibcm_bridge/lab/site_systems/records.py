@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
-KEPT = 16_384
+MAX_RECORDS = 16_384
 """Records of either kind."""
 
-KEPT_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 """Of bodies, all records together."""
 
-RECORDED = 1024 * 1024
+MAX_BODY_RECORDED = 1024 * 1024
 """Bytes of a body that a record has; `size` and `sha256` are of all of it."""
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedRequest:
     """A request that reached a site system; header fields in the order and spelling of the wire."""
 
     time: datetime
@@ -29,7 +29,7 @@ class Received:
     target: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
-    """Its first `RECORDED` bytes."""
+    """Its first `MAX_BODY_RECORDED` bytes."""
     size: int
     sha256: str
     certificate_subject: str | None
@@ -51,14 +51,14 @@ class Handshake:
 class Records:
     """Written by the stand-ins' thread, read by any."""
 
-    def __init__(self, *, kept: int = KEPT, kept_bytes: int = KEPT_BYTES) -> None:
-        self._received: deque[Received] = deque()
+    def __init__(self, *, kept: int = MAX_RECORDS, kept_bytes: int = MAX_BYTES) -> None:
+        self._received: deque[ReceivedRequest] = deque()
         self._handshakes: deque[Handshake] = deque(maxlen=kept)
         self._kept, self._kept_bytes = kept, kept_bytes
         self._bytes = 0
         self._lock = Lock()
 
-    def add(self, record: Received | Handshake) -> None:
+    def add(self, record: ReceivedRequest | Handshake) -> None:
         """Keep it; the oldest make room."""
         if isinstance(record, Handshake):
             self._handshakes.append(record)
@@ -69,7 +69,9 @@ class Records:
             while len(self._received) > self._kept or self._bytes > self._kept_bytes:
                 self._bytes -= len(self._received.popleft().body)
 
-    def received(self, wanted: Callable[[Received], bool] = lambda _: True) -> tuple[Received, ...]:
+    def received(
+        self, wanted: Callable[[ReceivedRequest], bool] = lambda _: True
+    ) -> tuple[ReceivedRequest, ...]:
         """Whole requests, in the order of their answers; a head or body cut short is none."""
         with self._lock:
             return tuple(one for one in self._received if wanted(one))

@@ -58,7 +58,7 @@ class Enrollment:
         path = [self.registration.certificate, self._pki.issuing, self._pki.root]
         return pkcs7.serialize_certificates(path, Encoding.DER)
 
-    def answer(self, data: bytes) -> bytes | None:
+    def respond(self, data: bytes) -> bytes | None:
         """A CertRep, or nothing where `data` is no message of SCEP."""
         try:
             message = cms.read_signed(data)

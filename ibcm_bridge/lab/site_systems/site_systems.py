@@ -5,7 +5,7 @@ How it works:
 1. A thread with its own event loop serves all of `stand_ins`. TLS asks for a client certificate
    where the stand-in wants one; one that is shown must lead to the lab's root. Where directories
    insist on one, what else is wrong with it is 403, as in IIS (403.7, 403.13, 403.16, 403.17).
-2. Where a directory wants to know the user, the connection's `SignIn` asks.
+2. Where a directory wants to know the user, the connection's `UserAuthentication` asks.
 3. Each ClientHello is recorded, whatever becomes of it, and each request just before its answer is
    sent (`records`).
 """
@@ -42,25 +42,40 @@ from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import load_credential
-from ibcm_bridge.lab.protocol.content import CHUNK, Answer, chunks, part
+from ibcm_bridge.lab.protocol.content import CHUNK, ServerResponse, chunks, part
 from ibcm_bridge.lab.protocol.uploads import UploadServer
-from ibcm_bridge.lab.site_systems.asked import TEXT, Asked, place
-from ibcm_bridge.lab.site_systems.records import RECORDED, Handshake, Received, Records
+from ibcm_bridge.lab.site_systems.records import (
+    MAX_BODY_RECORDED,
+    Handshake,
+    ReceivedRequest,
+    Records,
+)
 from ibcm_bridge.lab.site_systems.scep import Enrollment
-from ibcm_bridge.lab.site_systems.sign_in import Believed, Heard, SignIn
-from ibcm_bridge.lab.site_systems.stand_ins import ANYBODY, STAND_INS, Demand, Site, StandIn
+from ibcm_bridge.lab.site_systems.server_request import TEXT, ServerRequest, split_target
+from ibcm_bridge.lab.site_systems.stand_ins import (
+    ANONYMOUS_DIRECTORIES,
+    STAND_INS,
+    ClientAuthentication,
+    Site,
+    StandIn,
+)
+from ibcm_bridge.lab.site_systems.user_authentication import (
+    AnyUserAccepted,
+    AuthenticationStep,
+    UserAuthentication,
+)
 from ibcm_bridge.os_errors import cannot_write, listening_at
 
 MAX_BODY = 64 * 1024 * 1024
-UNAUTHORIZED = Answer(401, b"Unauthorized", TEXT)
+UNAUTHORIZED = ServerResponse(401, b"Unauthorized", TEXT)
 
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name."""
 
-_VERIFIED = {
-    Demand.BY_DIRECTORY: ssl.CERT_OPTIONAL,
-    Demand.ALWAYS: ssl.CERT_REQUIRED,
-    Demand.IGNORED: ssl.CERT_NONE,
+_VERIFY_MODES = {
+    ClientAuthentication.PER_DIRECTORY: ssl.CERT_OPTIONAL,
+    ClientAuthentication.ALWAYS: ssl.CERT_REQUIRED,
+    ClientAuthentication.IGNORED: ssl.CERT_NONE,
 }
 
 
@@ -78,23 +93,23 @@ class SiteSystems:
         *,
         download_bytes: int = 8 * 1024 * 1024,
         leaks: bool = False,
-        sign_in: Callable[[], SignIn] = Believed,
+        user_authentication: Callable[[], UserAuthentication] = AnyUserAccepted,
         namespace: Namespace = HERE,
     ) -> None:
         """In a namespace of their own they listen on the ports that their table says."""
         self._namespace = namespace
         self._site = Site(download_bytes, leaks, Enrollment(pki))
-        self._sign_in = sign_in
+        self._user_authentication = user_authentication
         self._revoked = {one.serial_number for crl in pki.crls() for one in crl}
         self.records = Records()
         self._tasks: set[asyncio.Future[None]] = set()
         self._contexts = {
             role: self._context(one, pki)
             for role, one in STAND_INS.items()
-            if one.demand is not Demand.PLAINTEXT
+            if one.client_authentication is not ClientAuthentication.PLAINTEXT
         }
         self._listeners = {
-            role: self._bound(one.port if namespace.own else 0) for role, one in STAND_INS.items()
+            role: self._bind(one.port if namespace.own else 0) for role, one in STAND_INS.items()
         }
         self.addresses: Mapping[str, Address] = {
             role: Address(*listener.getsockname()) for role, listener in self._listeners.items()
@@ -123,7 +138,7 @@ class SiteSystems:
     def distribution_point(self) -> Address:
         return self.addresses["distribution-point"]
 
-    def received(self) -> tuple[Received, ...]:
+    def received(self) -> tuple[ReceivedRequest, ...]:
         """The requests of `records`."""
         return self.records.received()
 
@@ -143,11 +158,11 @@ class SiteSystems:
 
     def take_down(self, role: str) -> None:
         """Have a site system listen no more, and end its connections."""
-        self._have(self._end(role))
+        self._run_in_loop(self._stop(role))
 
     def bring_up(self, role: str) -> None:
         """Have it listen again, where it did. OSError where its port was taken meanwhile."""
-        self._have(self._begin_again(role))
+        self._run_in_loop(self._start(role))
 
     def clear(self) -> None:
         """Forget what has been recorded."""
@@ -165,11 +180,11 @@ class SiteSystems:
                 file.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in trusted))
                 context.load_verify_locations(file)
         except OSError as error:
-            place = error.filename or tempfile.gettempdir()
-            raise LabError(cannot_write(error, place, "name another folder in TMPDIR")) from error
-        context.verify_mode = _VERIFIED[stand_in.demand]
+            folder = error.filename or tempfile.gettempdir()
+            raise LabError(cannot_write(error, folder, "name another folder in TMPDIR")) from error
+        context.verify_mode = _VERIFY_MODES[stand_in.client_authentication]
         context.verify_flags |= ssl.VERIFY_X509_STRICT
-        if stand_in.demand is Demand.BY_DIRECTORY:
+        if stand_in.client_authentication is ClientAuthentication.PER_DIRECTORY:
             context.verify_flags |= _NO_CHECK_TIME
         else:
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
@@ -188,13 +203,13 @@ class SiteSystems:
         self._running.set_result((asyncio.get_running_loop(), stopped))
         await stopped.wait()
         for role in list(self._servers):
-            await self._end(role)
+            await self._stop(role)
 
-    def _have(self, change: Coroutine[None, None, None]) -> None:
+    def _run_in_loop(self, change: Coroutine[None, None, None]) -> None:
         loop, _ = self._running.result()
         asyncio.run_coroutine_threadsafe(change, loop).result(timeout=10)
 
-    async def _end(self, role: str) -> None:
+    async def _stop(self, role: str) -> None:
         if role not in self._servers:
             return
         server, stop_accepting = self._servers.pop(role)
@@ -202,20 +217,20 @@ class SiteSystems:
         self._listeners[role].close()
         await server.close_all_connections()
 
-    async def _begin_again(self, role: str) -> None:
+    async def _start(self, role: str) -> None:
         if role not in self._servers:
-            self._listeners[role] = self._bound(self.addresses[role].port)
+            self._listeners[role] = self._bind(self.addresses[role].port)
             self._servers[role] = self._listen(STAND_INS[role], self._listeners[role])
 
-    def _bound(self, port: int) -> socket:
+    def _bind(self, port: int) -> socket:
         address = self._namespace.address
         with self._namespace.inside(), listening_at((address, port)):
             return bind_sockets(port, address)[0]
 
     def _listen(self, stand_in: StandIn, listener: socket) -> tuple[HTTPServer, Callable[[], None]]:
-        def answer(request: HTTPServerRequest) -> None:
+        def respond(http_request: HTTPServerRequest) -> None:
             # The loop itself keeps only a weak reference to a task.
-            task = asyncio.ensure_future(self._answer(stand_in, request))
+            task = asyncio.ensure_future(self._respond(stand_in, http_request))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -226,68 +241,81 @@ class SiteSystems:
                 connection.close()
                 return
             stream.peer_port = address[1]
-            stream.sign_in = self._sign_in()
+            stream.user_authentication = self._user_authentication()
             server.handle_stream(stream, address)
 
-        server = HTTPServer(answer, max_body_size=MAX_BODY)
+        server = HTTPServer(respond, max_body_size=MAX_BODY)
         return server, add_accept_handler(listener, accept)
 
     def _stream(self, stand_in: StandIn, connection: socket) -> _Stream:
-        if stand_in.demand is Demand.PLAINTEXT:
+        if stand_in.client_authentication is ClientAuthentication.PLAINTEXT:
             return _Stream(connection, max_buffer_size=MAX_BODY + CHUNK)
         tls = self._contexts[stand_in.role].wrap_socket(
             connection, server_side=True, do_handshake_on_connect=False
         )
         return _TlsStream(tls, max_buffer_size=MAX_BODY + CHUNK)
 
-    async def _answer(self, stand_in: StandIn, request: HTTPServerRequest) -> None:
-        connection = cast(HTTP1Connection, request.connection)
+    async def _respond(self, stand_in: StandIn, http_request: HTTPServerRequest) -> None:
+        connection = cast(HTTP1Connection, http_request.connection)
         stream = cast(_Stream, connection.stream)
-        method, target, certificate = request.method or "", request.uri or "", stream.certificate
-        headers = {name.lower(): value for name, value in request.headers.get_all()}
-        asked = Asked(method, *place(target), request.body, headers)
-        answer, heard = self._judge(stand_in, asked, stream)
-        if method == "GET" and answer.status == 200:  # RFC 9110, 14.2: for GET alone
-            answer = part(answer, request.headers)
-        received = Received(
+        method, target, certificate = (
+            http_request.method or "",
+            http_request.uri or "",
+            stream.certificate,
+        )
+        headers = {name.lower(): value for name, value in http_request.headers.get_all()}
+        request = ServerRequest(method, *split_target(target), http_request.body, headers)
+        response, authentication = self._authorize(stand_in, request, stream)
+        if method == "GET" and response.status == 200:  # RFC 9110, 14.2: for GET alone
+            response = part(response, http_request.headers)
+        received = ReceivedRequest(
             time=datetime.now(UTC),
             site_system=stand_in.role,
             method=method,
             target=target,
             headers=stream.fields(),
-            body=request.body[:RECORDED],
-            size=len(request.body),
-            sha256=sha256(request.body).hexdigest(),
+            body=http_request.body[:MAX_BODY_RECORDED],
+            size=len(http_request.body),
+            sha256=sha256(http_request.body).hexdigest(),
             certificate_subject=certificate.subject.rfc4514_string() if certificate else None,
             certificate_sha256=certificate.fingerprint(SHA256()).hex() if certificate else None,
-            user=heard.user,
+            user=authentication.user,
             peer_port=stream.peer_port,
-            status=answer.status,
+            status=response.status,
         )
         self.records.add(received)
-        fields = {"Server": "Microsoft-IIS/10.0", "Content-Length": str(len(answer.body))}
-        start = ResponseStartLine("HTTP/1.1", answer.status, HTTPStatus(answer.status).phrase)
-        fields_sent = HTTPHeaders(fields | answer.fields)
-        for name, value in heard.fields:
+        fields = {"Server": "Microsoft-IIS/10.0", "Content-Length": str(len(response.body))}
+        start = ResponseStartLine("HTTP/1.1", response.status, HTTPStatus(response.status).phrase)
+        fields_sent = HTTPHeaders(fields | response.fields)
+        for name, value in authentication.fields:
             fields_sent.add(name, value)
         with contextlib.suppress(StreamClosedError):  # the client has had enough
             await connection.write_headers(start, fields_sent)
             if method != "HEAD":
-                for chunk in chunks(answer.body):
+                for chunk in chunks(response.body):
                     await connection.write(chunk)
             connection.finish()
 
-    def _judge(self, stand_in: StandIn, asked: Asked, stream: _Stream) -> tuple[Answer, Heard]:
-        """Who asks is let in, or not: the computer first, as IIS does, then the user."""
-        insists = stand_in.demand is Demand.BY_DIRECTORY and not ANYBODY.fullmatch(asked.directory)
+    def _authorize(
+        self, stand_in: StandIn, request: ServerRequest, stream: _Stream
+    ) -> tuple[ServerResponse, AuthenticationStep]:
+        """Let the client in or not: the computer first, as IIS does, then the user."""
+        insists = (
+            stand_in.client_authentication is ClientAuthentication.PER_DIRECTORY
+            and not ANONYMOUS_DIRECTORIES.fullmatch(request.directory)
+        )
         if insists and (why := self._forbidden(stream.certificate)):
-            return Answer(403, why, TEXT), Heard("")
-        if stand_in.users is None or not stand_in.users.fullmatch(asked.directory):
-            return stand_in.answer(asked, self._site), Heard("")
-        heard = stream.sign_in.hear(asked.headers.get("authorization"))
-        if not heard.user:
-            return UNAUTHORIZED, heard
-        return stand_in.answer(replace(asked, user=heard.user), self._site), heard
+            return ServerResponse(403, why, TEXT), AuthenticationStep("")
+        if stand_in.users is None or not stand_in.users.fullmatch(request.directory):
+            return stand_in.respond(request, self._site), AuthenticationStep("")
+        authentication = stream.user_authentication.authenticate(
+            request.headers.get("authorization")
+        )
+        if not authentication.user:
+            return UNAUTHORIZED, authentication
+        return stand_in.respond(
+            replace(request, user=authentication.user), self._site
+        ), authentication
 
     def _forbidden(self, certificate: x509.Certificate | None) -> bytes:
         """Why a directory that insists on a certificate refuses this one; empty if it does not."""
@@ -312,7 +340,7 @@ class _Stream(IOStream):
     """Keeps what Tornado does not: the head as it was sent, by whom and with what certificate."""
 
     peer_port = 0
-    sign_in: SignIn
+    user_authentication: UserAuthentication
     certificate: x509.Certificate | None = None
     _head = b""
 

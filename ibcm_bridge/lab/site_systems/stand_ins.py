@@ -1,4 +1,4 @@
-"""The site systems of the lab: their names, whom they let in, and what they answer.
+"""The site systems of the lab: their names, whom they let in, and how they respond.
 
 How it works (section numbers are those of protocol.md):
 
@@ -9,7 +9,7 @@ How it works (section numbers are those of protocol.md):
 3. A method nobody knows is answered 200, so that what gets through is seen to get through.
 
 Roles with more to say have a file of their own: `update_point`, `policy_module`; for the management
-point `replies`, `answers` and `registered`.
+point `message_replies`, `reply_documents` and `registrations`.
 """
 
 from __future__ import annotations
@@ -21,26 +21,36 @@ from enum import StrEnum
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
-from ibcm_bridge.lab.protocol import answers, ccm, updates
-from ibcm_bridge.lab.protocol.content import VALIDATORS, Answer, listed, named
+from ibcm_bridge.lab.protocol import ccm, reply_documents, updates
+from ibcm_bridge.lab.protocol.content import VALIDATORS, ServerResponse, listed, named
 from ibcm_bridge.lab.protocol.uploads import UploadServer
-from ibcm_bridge.lab.site_systems.asked import ANYTHING, HTML, NOT_FOUND, READING, TEXT, XML, Asked
+from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
 from ibcm_bridge.lab.site_systems.policy_module import policy_module
-from ibcm_bridge.lab.site_systems.replies import MessageReplies
 from ibcm_bridge.lab.site_systems.scep import Enrollment
+from ibcm_bridge.lab.site_systems.server_request import (
+    ACCEPTED,
+    HTML,
+    NOT_FOUND,
+    READ_METHODS,
+    TEXT,
+    XML,
+    ServerRequest,
+)
 from ibcm_bridge.lab.site_systems.update_point import software_update_point
 
-ANYBODY = re.compile(r"(nocert|ccmtokenauth)_.*|.*_(altauth|tokenauth)|ccm_(client|sts)")
+ANONYMOUS_DIRECTORIES = re.compile(
+    r"(nocert|ccmtokenauth)_.*|.*_(altauth|tokenauth)|ccm_(client|sts)"
+)
 """Directories that ask for no certificate (1.1, 4, 7)."""
 
-WINDOWS_USERS = re.compile(r".*_windowsauth")
+WINDOWS_DIRECTORIES = re.compile(r".*_windowsauth")
 """Directories of a management point that ask for a user (1.1, 4)."""
 
 
-class Demand(StrEnum):
+class ClientAuthentication(StrEnum):
     """What a site system makes of client certificates."""
 
-    BY_DIRECTORY = "asked for; directories insist on it"
+    PER_DIRECTORY = "asked for; directories insist on it"
     ALWAYS = "no connection without one"
     IGNORED = "not asked for"
     PLAINTEXT = "no TLS"
@@ -70,32 +80,34 @@ class StandIn:
     role: str
     port: int
     names: tuple[str, ...]
-    demand: Demand
-    answer: Callable[[Asked, Site], Answer]
+    client_authentication: ClientAuthentication
+    respond: Callable[[ServerRequest, Site], ServerResponse]
     foreign: bool = False
     """Whether its certificate is from an authority that nobody here trusts."""
     users: re.Pattern[str] | None = None
     """Directories in which Windows authentication says who the user is (10)."""
 
 
-def management_point(asked: Asked, site: Site) -> Answer:
+def management_point(request: ServerRequest, site: Site) -> ServerResponse:
     """1 to 6."""
-    if asked.method == "CCM_POST" and asked.directory.startswith("ccm_system"):
-        reply = site.messages.reply(asked.body, asked.user)
-        return Answer(200, reply, {"Content-Type": ccm.CONTENT_TYPE})
-    if asked.method == "BITS_POST":
-        return site.uploads.answer(f"{asked.directory}/{asked.rest}", asked.headers, asked.body)
-    if asked.method not in READING:
-        return ANYTHING
-    if asked.directory.startswith("sms_mp") and asked.query:
-        return _policy_or_authority(asked, site.messages)
-    if asked.directory == "ccm_client" and asked.rest:
-        return Answer(200, b"MZ: the client's setup files", VALIDATORS)
-    beside = _BESIDE.get(asked.directory)
-    return NOT_FOUND if beside is None else Answer(200, beside, TEXT)
+    if request.method == "CCM_POST" and request.directory.startswith("ccm_system"):
+        reply = site.messages.reply(request.body, request.user)
+        return ServerResponse(200, reply, {"Content-Type": ccm.CONTENT_TYPE})
+    if request.method == "BITS_POST":
+        return site.uploads.respond(
+            f"{request.directory}/{request.rest}", request.headers, request.body
+        )
+    if request.method not in READ_METHODS:
+        return ACCEPTED
+    if request.directory.startswith("sms_mp") and request.query:
+        return _policy_or_authority(request, site.messages)
+    if request.directory == "ccm_client" and request.rest:
+        return ServerResponse(200, b"MZ: the client's setup files", VALIDATORS)
+    unpublished = _UNPUBLISHED.get(request.directory)
+    return NOT_FOUND if unpublished is None else ServerResponse(200, unpublished, TEXT)
 
 
-_BESIDE = {  # 4
+_UNPUBLISHED = {  # 4
     "ccm_sts": b"stand-in for a token",
     "cmuserservice": b"stand-in for the applications of users",
     "cmuserservice_windowsauth": b"stand-in for the applications of a user",
@@ -104,60 +116,62 @@ _BESIDE = {  # 4
 """What a management point has beside what is published."""
 
 
-def _policy_or_authority(asked: Asked, messages: MessageReplies) -> Answer:
-    query = unquote(asked.query)
-    if asked.rest == ".sms_pol":
+def _policy_or_authority(request: ServerRequest, messages: MessageReplies) -> ServerResponse:
+    query = unquote(request.query)
+    if request.rest == ".sms_pol":
         policy = query.rpartition(".")[0].upper()
-        flags = answers.POLICIES.get(policy, 0)
-        wants = flags & (answers.REQUIRES_AUTH | answers.SECRET)
-        unknown = wants and not messages.clients.signed_fields(asked.headers)
-        if unknown or (policy == answers.USER_POLICY and not asked.user):
-            return Answer(200, answers.ERROR_PAGE, HTML)
-    return Answer(200, answers.authority(query), XML)
+        flags = reply_documents.POLICIES.get(policy, 0)
+        wants = flags & (reply_documents.REQUIRES_AUTH | reply_documents.SECRET)
+        unknown = wants and not messages.clients.signed_fields(request.headers)
+        if unknown or (policy == reply_documents.USER_POLICY and not request.user):
+            return ServerResponse(200, reply_documents.ERROR_PAGE, HTML)
+    return ServerResponse(200, reply_documents.authority(query), XML)
 
 
-def distribution_point(asked: Asked, site: Site) -> Answer:
+def distribution_point(request: ServerRequest, site: Site) -> ServerResponse:
     """7."""
-    if asked.method == "PROPFIND":
-        return Answer(207, _multistatus(asked, site), XML)
-    if asked.method not in READING:
-        return ANYTHING
-    if asked.rest.endswith("/sccm") and asked.query.startswith("/"):
-        if (file := named(asked.query)) is not None:
+    if request.method == "PROPFIND":
+        return ServerResponse(207, _multistatus(request, site), XML)
+    if request.method not in READ_METHODS:
+        return ACCEPTED
+    if request.rest.endswith("/sccm") and request.query.startswith("/"):
+        if (file := named(request.query)) is not None:
             return file
-        update = asked.rest.startswith(updates.CONTENT.lower())
-        return Answer(200, range(updates.SIZE if update else site.download_bytes), VALIDATORS)
-    if asked.rest.startswith(("datalib", "filelib")):
-        return Answer(200, b"what a distribution point should not list", TEXT)
-    if asked.directory.endswith("sms_dp_smssig$") and asked.rest.endswith(".tar"):
-        return Answer(200, range(4096), VALIDATORS)
+        update = request.rest.startswith(updates.CONTENT.lower())
+        return ServerResponse(
+            200, range(updates.SIZE if update else site.download_bytes), VALIDATORS
+        )
+    if request.rest.startswith(("datalib", "filelib")):
+        return ServerResponse(200, b"what a distribution point should not list", TEXT)
+    if request.directory.endswith("sms_dp_smssig$") and request.rest.endswith(".tar"):
+        return ServerResponse(200, range(4096), VALIDATORS)
     return NOT_FOUND
 
 
-def fallback_status_point(asked: Asked, _site: Site) -> Answer:
+def fallback_status_point(request: ServerRequest, _site: Site) -> ServerResponse:
     """8.1."""
-    if (asked.directory, asked.rest) == ("sms_fsp", ".sms_fsp"):
-        return Answer(200, b"", TEXT)
-    return ANYTHING if asked.method not in READING else NOT_FOUND
+    if (request.directory, request.rest) == ("sms_fsp", ".sms_fsp"):
+        return ServerResponse(200, b"", TEXT)
+    return ACCEPTED if request.method not in READ_METHODS else NOT_FOUND
 
 
-def application_catalog(asked: Asked, _site: Site) -> Answer:
+def application_catalog(request: ServerRequest, _site: Site) -> ServerResponse:
     """8.3."""
-    if asked.directory == "cmapplicationcatalog" and asked.method in READING:
-        return Answer(200, b"<html>Application Catalog</html>", HTML)
-    return ANYTHING if asked.method not in READING else NOT_FOUND
+    if request.directory == "cmapplicationcatalog" and request.method in READ_METHODS:
+        return ServerResponse(200, b"<html>Application Catalog</html>", HTML)
+    return ACCEPTED if request.method not in READ_METHODS else NOT_FOUND
 
 
-def enrollment_by_scep(asked: Asked, site: Site) -> Answer:
+def enrollment_by_scep(request: ServerRequest, site: Site) -> ServerResponse:
     """8.4."""
-    return NOT_FOUND if site.enrollment is None else policy_module(asked, site.enrollment)
+    return NOT_FOUND if site.enrollment is None else policy_module(request, site.enrollment)
 
 
-def enrollment_proxy_point(asked: Asked, _site: Site) -> Answer:
+def enrollment_proxy_point(request: ServerRequest, _site: Site) -> ServerResponse:
     """8.4."""
-    if asked.directory == "enrollmentserver":
-        return Answer(200, _DISCOVERED, XML)
-    return ANYTHING if asked.method not in READING else NOT_FOUND
+    if request.directory == "enrollmentserver":
+        return ServerResponse(200, _DISCOVERED, XML)
+    return ACCEPTED if request.method not in READ_METHODS else NOT_FOUND
 
 
 _DISCOVERED = (
@@ -166,11 +180,11 @@ _DISCOVERED = (
 )
 
 
-def _multistatus(asked: Asked, site: Site) -> bytes:
+def _multistatus(request: ServerRequest, site: Site) -> bytes:
     """7: the names in it are absolute, with the name that was asked for or the intranet's."""
-    leaks = site.leaks and asked.rest.startswith(answers.LEAKY_SITE.lower())
-    name = "dp01.corp.example" if leaks else asked.headers.get("host", "")
-    where = f"https://{name}/{asked.directory}/{asked.rest}"
+    leaks = site.leaks and request.rest.startswith(reply_documents.LEAKY_SITE.lower())
+    name = "dp01.corp.example" if leaks else request.headers.get("host", "")
+    where = f"https://{name}/{request.directory}/{request.rest}"
     responses = (
         f"<D:response><D:href>{escape(where)}/sccm?{escape(query)}</D:href><D:propstat>"
         f"<D:status>HTTP/1.1 200 OK</D:status><D:prop><D:getcontentlength>{size}"
@@ -191,50 +205,50 @@ STAND_INS = {
             "management-point",
             9443,
             ("mp01.corp.example", "mp-tunnel.internet.example"),
-            Demand.BY_DIRECTORY,
+            ClientAuthentication.PER_DIRECTORY,
             management_point,
-            users=WINDOWS_USERS,
+            users=WINDOWS_DIRECTORIES,
         ),
         StandIn(
             "distribution-point",
             9444,
             ("dp01.corp.example", "dp-tunnel.internet.example"),
-            Demand.BY_DIRECTORY,
+            ClientAuthentication.PER_DIRECTORY,
             distribution_point,
         ),
         StandIn(
             "software-update-point",
             9445,
             ("sup01.corp.example", "sup-tunnel.internet.example"),
-            Demand.IGNORED,
-            lambda asked, _site: software_update_point(asked),
+            ClientAuthentication.IGNORED,
+            lambda request, _site: software_update_point(request),
         ),
         StandIn(
             "fallback-status-point",
             9446,
             ("fsp01.corp.example",),
-            Demand.PLAINTEXT,
+            ClientAuthentication.PLAINTEXT,
             fallback_status_point,
         ),
         StandIn(
             "enrollment-proxy-point",
             9447,
             ("enroll01.corp.example", "enroll.internet.example"),
-            Demand.ALWAYS,
+            ClientAuthentication.ALWAYS,
             enrollment_proxy_point,
         ),
         StandIn(
             "policy-module",
             9448,
             ("ndes01.corp.example", "ndes.internet.example"),
-            Demand.IGNORED,
+            ClientAuthentication.IGNORED,
             enrollment_by_scep,
         ),
         StandIn(
             "application-catalog-website-point",
             9449,
             ("catalog01.corp.example", "catalog-tunnel.internet.example"),
-            Demand.IGNORED,
+            ClientAuthentication.IGNORED,
             application_catalog,
             users=re.compile(".*"),  # it wants to know the user, whatever the request
         ),
@@ -242,8 +256,8 @@ STAND_INS = {
             "impostor",  # someone who says to be the management point
             9440,
             ("mp01.corp.example", "mp-forged-tunnel.internet.example"),
-            Demand.IGNORED,
-            lambda _asked, _site: ANYTHING,
+            ClientAuthentication.IGNORED,
+            lambda _asked, _site: ACCEPTED,
             foreign=True,
         ),
     )

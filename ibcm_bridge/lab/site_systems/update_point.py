@@ -21,9 +21,16 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
 
 from ibcm_bridge.lab.protocol import updates
-from ibcm_bridge.lab.protocol.content import VALIDATORS, Answer
+from ibcm_bridge.lab.protocol.content import VALIDATORS, ServerResponse
 from ibcm_bridge.lab.protocol.updates import CATEGORY, CLIENT, REPORTING, SIMPLE_AUTH, UPDATE
-from ibcm_bridge.lab.site_systems.asked import ANYTHING, HTML, NOT_FOUND, READING, XML, Asked
+from ibcm_bridge.lab.site_systems.server_request import (
+    ACCEPTED,
+    HTML,
+    NOT_FOUND,
+    READ_METHODS,
+    XML,
+    ServerRequest,
+)
 
 EXPIRES = "2036-01-01T00:00:00Z"
 CHANGED = "2026-01-01T00:00:00Z"
@@ -35,40 +42,42 @@ class _Fault(Exception):
     """2.2.2.4: what the client is told is the error code."""
 
 
-def software_update_point(asked: Asked) -> Answer:
+def software_update_point(request: ServerRequest) -> ServerResponse:
     """Web services, and beside them what is never published: files, licence texts, inventory."""
-    path = f"{asked.directory}/{asked.rest}"
-    if asked.method == "POST" and path.endswith(".asmx"):
-        return _called(path, asked)
-    if asked.method not in READING:
-        return ANYTHING
-    if (asked.directory == "selfupdate" and path.endswith(".cab")) or asked.directory == "content":
-        return Answer(200, range(updates.SIZE), VALIDATORS)
+    path = f"{request.directory}/{request.rest}"
+    if request.method == "POST" and path.endswith(".asmx"):
+        return _dispatch(path, request)
+    if request.method not in READ_METHODS:
+        return ACCEPTED
+    if (
+        request.directory == "selfupdate" and path.endswith(".cab")
+    ) or request.directory == "content":
+        return ServerResponse(200, range(updates.SIZE), VALIDATORS)
     if path == updates.TRIED:
-        return Answer(200, b'<?xml version="1.0" encoding="utf-8"?><StandIn/>', XML)
-    if asked.directory == "inventory" or path.endswith(".asmx"):
-        return Answer(200, f"<html>stand-in for {escape(path)}</html>".encode(), HTML)
+        return ServerResponse(200, b'<?xml version="1.0" encoding="utf-8"?><StandIn/>', XML)
+    if request.directory == "inventory" or path.endswith(".asmx"):
+        return ServerResponse(200, f"<html>stand-in for {escape(path)}</html>".encode(), HTML)
     return NOT_FOUND
 
 
-def _called(path: str, asked: Asked) -> Answer:
-    namespace, _, operation = _action(asked).rpartition("/")
+def _dispatch(path: str, request: ServerRequest) -> ServerResponse:
+    namespace, _, operation = _action(request).rpartition("/")
     service = updates.NAMESPACES.get(path, namespace)
-    answer = OPERATIONS.get((path, operation))
+    handler = OPERATIONS.get((path, operation))
     try:
-        if answer is None:
+        if handler is None:
             return _soap(f"<{operation or 'Unnamed'}Response xmlns={quoteattr(service)}/>")
-        inner = answer(_parameters(asked.body))
+        inner = handler(_parameters(request.body))
     except (_Fault, ET.ParseError) as problem:
         code = str(problem) if isinstance(problem, _Fault) else "InvalidParameters"
         return _soap(_fault(code, operation), 500)
     return _soap(f"<{operation}Response xmlns={quoteattr(service)}>{inner}</{operation}Response>")
 
 
-def _action(asked: Asked) -> str:
+def _action(request: ServerRequest) -> str:
     """SOAP 1.1 section 6.1.1; of SOAP 1.2 it is in the Content-Type (RFC 3902)."""
-    _, _, given = asked.headers.get("content-type", "").partition("action=")
-    return asked.headers.get("soapaction", given.partition(";")[0]).strip('"')
+    _, _, given = request.headers.get("content-type", "").partition("action=")
+    return request.headers.get("soapaction", given.partition(";")[0]).strip('"')
 
 
 def _parameters(body: bytes) -> ET.Element:
@@ -80,12 +89,12 @@ def _parameters(body: bytes) -> ET.Element:
     return ET.Element("nothing") if found is None else found
 
 
-def _soap(inner: str, status: int = 200) -> Answer:
+def _soap(inner: str, status: int = 200) -> ServerResponse:
     text = (
         '<?xml version="1.0" encoding="utf-8"?><soap:Envelope xmlns:soap="http://schemas.xmlsoap.'
         f'org/soap/envelope/"><soap:Body>{inner}</soap:Body></soap:Envelope>'
     )
-    return Answer(status, text.encode(), XML)
+    return ServerResponse(status, text.encode(), XML)
 
 
 def _fault(code: str, method: str) -> str:
@@ -100,14 +109,14 @@ def _fault(code: str, method: str) -> str:
 # Cookies
 
 
-def _sealed(kind: str, text: str) -> str:
+def _seal_text(kind: str, text: str) -> str:
     data = text.encode()
     return base64.b64encode(_seal(kind, data) + data).decode()
 
 
-def _opened(kind: str, element: ET.Element, place: str, fault: str) -> str:
+def _open(kind: str, element: ET.Element, split_target: str, fault: str) -> str:
     try:
-        data = base64.b64decode(element.findtext(place, ""), validate=True)
+        data = base64.b64decode(element.findtext(split_target, ""), validate=True)
     except (binascii.Error, ValueError):
         data = b""
     if len(data) <= SEAL or data[:SEAL] != _seal(kind, data[SEAL:]):
@@ -121,15 +130,15 @@ def _seal(kind: str, data: bytes) -> bytes:
 
 def _cookie(text: str, name: str) -> str:
     """2.2.3.5."""
-    data = _sealed("cookie", text)
+    data = _seal_text("cookie", text)
     return (
         f"<{name}><Expiration>{EXPIRES}</Expiration><EncryptedData>{data}</EncryptedData></{name}>"
     )
 
 
-def _whose(asks: ET.Element) -> str:
+def _cookie_owner(parameters: ET.Element) -> str:
     """Of whom a cookie is, which every operation after GetCookie wants (2.2.2.4)."""
-    return _opened("cookie", asks, "cookie/EncryptedData", "InvalidCookie")
+    return _open("cookie", parameters, "cookie/EncryptedData", "InvalidCookie")
 
 
 # Operations
@@ -152,37 +161,37 @@ def _configuration(_asks: ET.Element) -> str:
     )
 
 
-def _authorization(asks: ET.Element) -> str:
+def _authorization(parameters: ET.Element) -> str:
     """2.2.2.1.1."""
-    client = asks.findtext("clientId", "")
+    client = parameters.findtext("clientId", "")
     if not client:
         raise _Fault("InvalidParameters")
     return (
         "<GetAuthorizationCookieResult><PlugInId>SimpleTargeting</PlugInId><CookieData>"
-        f"{_sealed('authorization', client)}</CookieData></GetAuthorizationCookieResult>"
+        f"{_seal_text('authorization', client)}</CookieData></GetAuthorizationCookieResult>"
     )
 
 
-def _first_cookie(asks: ET.Element) -> str:
+def _first_cookie(parameters: ET.Element) -> str:
     """2.2.2.2.2."""
-    place = "authCookies/AuthorizationCookie/CookieData"
-    client = _opened("authorization", asks, place, "InvalidAuthorizationCookie")
+    split_target = "authCookies/AuthorizationCookie/CookieData"
+    client = _open("authorization", parameters, split_target, "InvalidAuthorizationCookie")
     return _cookie(client, "GetCookieResult")
 
 
-def _registration(asks: ET.Element) -> str:
+def _registration(parameters: ET.Element) -> str:
     """2.2.2.2.3."""
-    _whose(asks)
+    _cookie_owner(parameters)
     return ""
 
 
 def _synchronized(result: str) -> Callable[[ET.Element], str]:
     """2.2.2.2.4, 2.2.2.2.9: a category first, and what is below it to whom it is installed at."""
 
-    def answer(asks: ET.Element) -> str:
-        client = _whose(asks)
-        installed = _revisions(asks, "parameters/InstalledNonLeafUpdateIDs/int")
-        known = installed | _revisions(asks, "parameters/OtherCachedUpdateIDs/int")
+    def handler(parameters: ET.Element) -> str:
+        client = _cookie_owner(parameters)
+        installed = _revisions(parameters, "parameters/InstalledNonLeafUpdateIDs/int")
+        known = installed | _revisions(parameters, "parameters/OtherCachedUpdateIDs/int")
         new = [] if CATEGORY in known else [(CATEGORY, "Evaluate", "false", "Category")]
         if CATEGORY in installed and UPDATE not in known:
             new.append((UPDATE, "Install", "true", "Software"))
@@ -197,7 +206,7 @@ def _synchronized(result: str) -> Callable[[ET.Element], str]:
             f"</{result}>"
         )
 
-    return answer
+    return handler
 
 
 def _deployment(revision: int, action: str) -> str:
@@ -207,25 +216,25 @@ def _deployment(revision: int, action: str) -> str:
     )
 
 
-def _refreshed(asks: ET.Element) -> str:
+def _refreshed(parameters: ET.Element) -> str:
     """2.2.2.2.5."""
-    _whose(asks)
+    _cookie_owner(parameters)
     listed = "".join(
         f"<RefreshCacheResult><RevisionID>{one}</RevisionID>{updates.identity(one)}"
         f"<IsLeaf>{'true' if one == UPDATE else 'false'}</IsLeaf>{_deployment(one, 'Install')}"
         "</RefreshCacheResult>"
         for one in (CATEGORY, UPDATE)
-        if updates.update_id(one) in {found.text for found in asks.iter("UpdateID")}
+        if updates.update_id(one) in {found.text for found in parameters.iter("UpdateID")}
     )
     return f"<RefreshCacheResult>{listed}</RefreshCacheResult>"
 
 
-def _extended(place: str, result: str) -> Callable[[ET.Element], str]:
+def _extended(split_target: str, result: str) -> Callable[[ET.Element], str]:
     """2.2.2.2.6, 2.2.2.2.10."""
 
-    def answer(asks: ET.Element) -> str:
-        _whose(asks)
-        wanted = {found.text for found in asks.iterfind(place)}
+    def handler(parameters: ET.Element) -> str:
+        _cookie_owner(parameters)
+        wanted = {found.text for found in parameters.iterfind(split_target)}
         is_wanted = wanted & {str(UPDATE), updates.update_id(UPDATE)}
         listed = f"<Update><ID>{UPDATE}</ID><Xml>{escape(updates.EXTENDED)}</Xml></Update>"
         files = _file_locations()
@@ -234,13 +243,13 @@ def _extended(place: str, result: str) -> Callable[[ET.Element], str]:
             f"<FileLocations>{files if is_wanted else ''}</FileLocations></{result}>"
         )
 
-    return answer
+    return handler
 
 
-def _located(asks: ET.Element) -> str:
+def _located(parameters: ET.Element) -> str:
     """2.2.2.2.7."""
-    client = _whose(asks)
-    digests = {found.text for found in asks.iterfind("fileDigests/base64Binary")}
+    client = _cookie_owner(parameters)
+    digests = {found.text for found in parameters.iterfind("fileDigests/base64Binary")}
     files = _file_locations() if updates.DIGEST in digests else ""
     return (
         f"<GetFileLocationsResult><FileLocations>{files}</FileLocations>"
@@ -257,9 +266,9 @@ def _file_locations() -> str:
     )
 
 
-def _categories(asks: ET.Element) -> str:
+def _categories(parameters: ET.Element) -> str:
     """2.2.2.2.8."""
-    wanted = [found.text or "" for found in asks.iter("CategoryId")]
+    wanted = [found.text or "" for found in parameters.iter("CategoryId")]
     known = updates.update_id(CATEGORY)
     unknown = "".join(f"<guid>{escape(one)}</guid>" for one in wanted if one != known)
     return (
@@ -268,14 +277,14 @@ def _categories(asks: ET.Element) -> str:
     )
 
 
-def _reported(asks: ET.Element) -> str:
+def _reported(parameters: ET.Element) -> str:
     """2.2.2.3.1."""
-    _whose(asks)
+    _cookie_owner(parameters)
     return "<ReportEventBatchResult>true</ReportEventBatchResult>"
 
 
-def _revisions(asks: ET.Element, place: str) -> set[int]:
-    return {int(found.text or "0") for found in asks.iterfind(place)}
+def _revisions(parameters: ET.Element, split_target: str) -> set[int]:
+    return {int(found.text or "0") for found in parameters.iterfind(split_target)}
 
 
 OPERATIONS: dict[tuple[str, str], Callable[[ET.Element], str]] = {

@@ -16,7 +16,7 @@ from ibcm_bridge.addons.layers import exchange
 from ibcm_bridge.addons.layers.exchange import ExchangeLayer
 from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Reply, Request
-from ibcm_bridge.lab.protocol.content import Answer
+from ibcm_bridge.lab.protocol.content import ServerResponse
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload, UploadServer
 from ibcm_bridge.storage.upload_spool import Spool, SpoolError
 from tests.addons.conftest import SOON, Panic, Running, wait_for
@@ -133,23 +133,25 @@ def test_an_answer_that_cannot_be_followed_is_not_passed_on(
 
 
 def answering(
-    monkeypatch: pytest.MonkeyPatch, kind: str, answer: Callable[[Answer], Answer]
+    monkeypatch: pytest.MonkeyPatch, kind: str, answer: Callable[[ServerResponse], ServerResponse]
 ) -> None:
     """Have the site system answer this kind of packet so."""
-    real = UploadServer.answer
+    real = UploadServer.respond
 
-    def changed(self: UploadServer, path: str, headers: Any, body: bytes) -> Answer:
+    def changed(self: UploadServer, path: str, headers: Any, body: bytes) -> ServerResponse:
         found = real(self, path, headers, body)
         return answer(found) if headers["bits-packet-type"].lower() == kind else found
 
-    monkeypatch.setattr(UploadServer, "answer", changed)
+    monkeypatch.setattr(UploadServer, "respond", changed)
 
 
 @pytest.mark.parametrize("status", [200, 403, 500])
 def test_a_refused_upload_is_withdrawn_once_whatever_is_answered(
     running: Running, sender: Senders, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    answering(monkeypatch, "cancel-session", lambda _: Answer(status, b"an explanation", {}))
+    answering(
+        monkeypatch, "cancel-session", lambda _: ServerResponse(status, b"an explanation", {})
+    )
     one = sender(BAD_DATA)
     one.begin()
     reply = one.end()
@@ -168,7 +170,7 @@ def test_a_site_system_that_stays_silent_does_not_keep_a_client_from_its_refusal
     one.begin()
     released = threading.Event()
 
-    def late(found: Answer) -> Answer:
+    def late(found: ServerResponse) -> ServerResponse:
         released.wait(SOON * 2)
         return found
 
@@ -212,7 +214,7 @@ def test_what_is_left_of_a_refused_answer_is_not_taken_for_that_to_the_cancellat
     """A site system that has more than was ever sent, and says so at length."""
     rest = b"HTTP/1.1 222 Smuggled\r\nContent-Length: 0\r\n\r\n" * 20_000
     fields = {"BITS-Packet-Type": "Ack", "BITS-Received-Content-Range": "9999"}
-    answering(monkeypatch, "fragment", lambda _: Answer(200, rest, fields))
+    answering(monkeypatch, "fragment", lambda _: ServerResponse(200, rest, fields))
     one = sender(GOOD_DATA)
     assert one.send(one.upload.create()) is not None
     reply = one.send(one.upload.fragments(2)[0])

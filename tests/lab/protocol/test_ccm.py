@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from ibcm_bridge.lab.protocol import ccm, documents, signing
-from ibcm_bridge.lab.site_systems.replies import MessageReplies
+from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)

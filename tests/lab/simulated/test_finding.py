@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from ibcm_bridge.lab.protocol import answers, ccm
+from ibcm_bridge.lab.protocol import ccm, reply_documents
 from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.lab.simulated.finding import Picks
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
@@ -98,29 +98,29 @@ def reply(xml: str) -> Reply:
     return Reply(200, "OK", (), message)
 
 
-NOTHING = answers.ET.Element("nothing")
+NOTHING = reply_documents.ET.Element("nothing")
 
 
 def test_it_learns_names_of_the_internet_in_the_intranet() -> None:
     """CLIENT-MODE: a client of a management point that is on the Internet can go there."""
     inside = Known(intranet_management_points=INSIDE)
-    told = inside.told(reply(answers.management_points(NOTHING, answers.INTRANET)))
-    assert told.internet_management_points == answers.INTERNET.management_points
-    assert told.intranet_management_points == answers.INTRANET.management_points
+    told = inside.told(reply(reply_documents.management_points(NOTHING, reply_documents.INTRANET)))
+    assert told.internet_management_points == reply_documents.INTERNET.management_points
+    assert told.intranet_management_points == reply_documents.INTRANET.management_points
 
 
 def test_and_on_the_internet_forgets_none_of_the_intranet() -> None:
-    told = KNOWN.told(reply(answers.management_points(NOTHING, answers.INTERNET)))
+    told = KNOWN.told(reply(reply_documents.management_points(NOTHING, reply_documents.INTERNET)))
     assert told.intranet_management_points == INSIDE
-    assert told.internet_management_points == answers.INTERNET.management_points
+    assert told.internet_management_points == reply_documents.INTERNET.management_points
 
 
 def test_it_learns_where_content_updates_and_uploads_are() -> None:
-    told = KNOWN.told(reply(answers.content_location(NOTHING, answers.INTERNET)))
-    assert [url.split("/")[2] for url in told.content] == list(answers.PUBLISHED)
-    told = told.told(reply(answers.wsus_location(NOTHING, answers.INTERNET)))
+    told = KNOWN.told(reply(reply_documents.content_location(NOTHING, reply_documents.INTERNET)))
+    assert [url.split("/")[2] for url in told.content] == list(reply_documents.PUBLISHED)
+    told = told.told(reply(reply_documents.wsus_location(NOTHING, reply_documents.INTERNET)))
     assert told.update_point == "https://bridge.internet.example:8531"
-    told = told.told(reply(answers.upload_reply("x", answers.INTRANET)))
+    told = told.told(reply(reply_documents.upload_reply("x", reply_documents.INTRANET)))
     assert told.uploads == "mp01.corp.example"
     assert told.forgetful() == KNOWN
 

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import answered, has_root
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.protocol import answers, ccm, documents
+from ibcm_bridge.lab.protocol import ccm, documents, reply_documents
 from ibcm_bridge.lab.protocol.client import Reply, Request
-from ibcm_bridge.lab.site_systems.asked import Asked, place
-from ibcm_bridge.lab.site_systems.registered import client_guid
-from ibcm_bridge.lab.site_systems.replies import MessageReplies
+from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
+from ibcm_bridge.lab.site_systems.registrations import client_guid
+from ibcm_bridge.lab.site_systems.server_request import ServerRequest, split_target
 from ibcm_bridge.lab.site_systems.stand_ins import Site, management_point
 
 NOW = datetime(2026, 7, 1, 12, 0, 0, 250_000, UTC)
@@ -45,7 +45,9 @@ def registered(replies: MessageReplies, device: Device) -> dict[str, str]:
 
 def got(site: Site, request: Request) -> bytes:
     headers = {name.lower(): value for name, value in request.headers}
-    answer = management_point(Asked("GET", *place(request.target), b"", headers), site)
+    answer = management_point(
+        ServerRequest("GET", *split_target(request.target), b"", headers), site
+    )
     assert isinstance(answer.body, bytes)
     return answer.body
 
@@ -101,7 +103,7 @@ def test_policy_is_for_clients_that_sign(device: Device) -> None:
     replies = MessageReplies()
     mine = device.known_as(registered(replies, device)["SMSID"])
     xml = documents.policy_request(mine.guid)
-    assert asked(replies, mine.post("MP_PolicyManager", xml)) == answers.ASSIGNMENTS
+    assert asked(replies, mine.post("MP_PolicyManager", xml)) == reply_documents.ASSIGNMENTS
     unsigned = ccm.ccm_post_body(endpoint="MP_PolicyManager", body_xml=xml, client_guid=mine.guid)
     assert replies.reply(unsigned) == b""
     assert asked(replies, impostor(mine).post("MP_PolicyManager", xml)) == ""
@@ -110,11 +112,11 @@ def test_policy_is_for_clients_that_sign(device: Device) -> None:
 def test_a_secret_policy_is_for_whom_it_knows(device: Device) -> None:
     site = Site(0)
     mine = device.known_as(client_guid(device.certificate))
-    assert got(site, mine.get(SECRET, signed=True)) == answers.ERROR_PAGE, "not registered"
+    assert got(site, mine.get(SECRET, signed=True)) == reply_documents.ERROR_PAGE, "not registered"
     registered(site.messages, device)
     assert got(site, mine.get(SECRET, signed=True)).startswith(b"<Policy ")
-    assert got(site, mine.get(SECRET)) == answers.ERROR_PAGE
-    assert got(site, impostor(mine).get(SECRET, signed=True)) == answers.ERROR_PAGE
+    assert got(site, mine.get(SECRET)) == reply_documents.ERROR_PAGE
+    assert got(site, impostor(mine).get(SECRET, signed=True)) == reply_documents.ERROR_PAGE
     assert got(site, mine.get("/SMS_MP/.sms_pol?{LAB00001}.1_00")).startswith(b"<Policy ")
 
 
@@ -140,15 +142,15 @@ def test_a_users_policy_is_for_that_user(device: Device, user: str) -> None:
     request = mine.post("MP_PolicyManager", xml)
     assert request.body is not None
     text = ccm.parse_reply(replies.reply(request.body, user))[1]
-    assert text == answers.user_assignments()
+    assert text == reply_documents.user_assignments()
     for other in ("", "CORP\\bob", "OTHER\\alice", "alice@OTHER.EXAMPLE", "alice"):
         assert replies.reply(request.body, other) == b""
 
 
 def test_and_got_where_windows_has_said_who_asks() -> None:
-    target = f"/SMS_MP_WindowsAuth/.sms_pol?{answers.USER_POLICY}.1_00"
+    target = f"/SMS_MP_WindowsAuth/.sms_pol?{reply_documents.USER_POLICY}.1_00"
     for user, begins in (("CORP\\alice", b"<Policy "), ("", b"<html>")):
-        asks = Asked("GET", *place(target), b"", {}, user)
+        asks = ServerRequest("GET", *split_target(target), b"", {}, user)
         answer = management_point(asks, Site(0))
         assert isinstance(answer.body, bytes)
         assert answer.body.startswith(begins)
@@ -162,7 +164,7 @@ def test_a_heartbeat_has_a_header_and_a_body_attached(device: Device) -> None:
     request = device.report("MP_DdrEndpoint", body, attached=header)
     assert request.body is not None
     message = ccm.read_message(request.body)
-    assert message.body_text() == device.writing.document(body)
+    assert message.body_text() == device.xml_style.document(body)
     assert len(ET.fromstring(message.header_xml).findall("Attachment")) == 2
     assert MessageReplies().reply(request.body) == ccm.NO_REPLY
 
@@ -199,7 +201,7 @@ def test_and_so_has_the_answer_about_applications(device: Device) -> None:
     assert not answered("AppstateManager")(Reply(200, "OK", (), reply))
 
 
-@pytest.mark.parametrize(("endpoint", "root"), answers.BARE)
+@pytest.mark.parametrize(("endpoint", "root"), reply_documents.BARE)
 def test_what_nothing_more_is_known_of_is_answered_all_the_same(
     device: Device, endpoint: str, root: str
 ) -> None:
@@ -209,8 +211,8 @@ def test_what_nothing_more_is_known_of_is_answered_all_the_same(
 
 
 LEAKY = [
-    ("MP_LocationManager", documents.location_request(root, site=answers.LEAKY_SITE))
-    for root in answers.LOCATIONS
+    ("MP_LocationManager", documents.location_request(root, site=reply_documents.LEAKY_SITE))
+    for root in reply_documents.LOCATIONS
 ]
 
 
@@ -222,14 +224,14 @@ def test_a_site_leaks_names_of_the_intranet_only_when_told_to_and_asked(
     request = device.post(endpoint, xml)
     assert ".corp.example" in asked(leaky, request)
     assert ".corp.example" not in asked(tight, request)
-    harmless = xml.replace(answers.LEAKY_SITE, "LAB")
+    harmless = xml.replace(reply_documents.LEAKY_SITE, "LAB")
     assert ".corp.example" not in asked(leaky, device.post(endpoint, harmless))
     assert "bridge.internet.example" in asked(tight, request)
 
 
 WHERE = [
     ("MP_LocationManager", documents.location_request(root), 'OnInternet="1"', 'OnInternet="0"')
-    for root in answers.LOCATIONS
+    for root in reply_documents.LOCATIONS
 ] + [("MP_HinvEndpoint", documents.upload_request(), "Type>1<", "Type>0<")]
 
 
@@ -247,6 +249,8 @@ def test_and_policy_for_the_intranet(device: Device) -> None:
     leaky, tight = MessageReplies(leaks=True), MessageReplies()
     guid = client_guid(device.certificate)
     mine = device.known_as(guid)
-    asks = mine.post("MP_PolicyManager", documents.policy_request(guid, site=answers.LEAKY_SITE))
+    asks = mine.post(
+        "MP_PolicyManager", documents.policy_request(guid, site=reply_documents.LEAKY_SITE)
+    )
     assert 'PolicyFlags="8"' in asked(leaky, asks)
-    assert asked(tight, asks) == answers.ASSIGNMENTS
+    assert asked(tight, asks) == reply_documents.ASSIGNMENTS

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ibcm_bridge.lab.site_systems.records import Handshake, Received, Records
+from ibcm_bridge.lab.site_systems.records import Handshake, ReceivedRequest, Records
 
 
-def record(number: int, size: int = 10) -> Received:
+def record(number: int, size: int = 10) -> ReceivedRequest:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     body = bytes(size)
-    return Received(now, "x", "GET", f"/{number}", (), body, size, "", None, None, "", number, 200)
+    return ReceivedRequest(
+        now, "x", "GET", f"/{number}", (), body, size, "", None, None, "", number, 200
+    )
 
 
 def targets(records: Records) -> list[str]:

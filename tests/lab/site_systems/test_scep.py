@@ -103,7 +103,7 @@ def test_who_has_the_password_gets_a_certificate_of_the_lab(
     pki: LabPki, enrollment: Enrollment, device: Credential
 ) -> None:
     content = scep.enveloped(request(rsa_of(device)), enrollment.registration.certificate)
-    answer, status, _ = said(enrollment.answer(message(content, device)), enrollment)
+    answer, status, _ = said(enrollment.respond(message(content, device)), enrollment)
     assert status == scep.SUCCESS
     certificate = issued(answer, device)
     certificate.verify_directly_issued_by(pki.issuing)
@@ -119,14 +119,16 @@ def test_who_has_a_certificate_of_the_lab_renews_it_without_the_password(
 ) -> None:
     own, key = pki.computer(NAME), rsa_key()
     content = scep.enveloped(request(key, None), enrollment.registration.certificate)
-    answer, status, _ = said(enrollment.answer(message(content, own, scep.RENEWAL_REQ)), enrollment)
+    answer, status, _ = said(
+        enrollment.respond(message(content, own, scep.RENEWAL_REQ)), enrollment
+    )
     assert status == scep.SUCCESS
     plain = pkcs7.pkcs7_decrypt_der(answer.content, own.certificate, rsa_of(own), [])
     keys = [one.public_key() for one in pkcs7.load_der_pkcs7_certificates(plain)]
     assert key.public_key() in keys
     # One of its own, or of somebody else's authority, proves nothing.
     for other in (device, pki.foreign_computer(NAME)):
-        refused = enrollment.answer(message(content, other, scep.RENEWAL_REQ))
+        refused = enrollment.respond(message(content, other, scep.RENEWAL_REQ))
         assert said(refused, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
 
 
@@ -135,7 +137,7 @@ def test_who_has_not_the_password_gets_none(
     enrollment: Enrollment, device: Credential, password: str | None
 ) -> None:
     content = scep.enveloped(request(rsa_of(device), password), enrollment.registration.certificate)
-    answer = enrollment.answer(message(content, device))
+    answer = enrollment.respond(message(content, device))
     assert said(answer, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
 
 
@@ -143,7 +145,7 @@ def test_a_request_for_a_key_that_its_sender_has_not_shown_is_refused(
     enrollment: Enrollment, device: Credential
 ) -> None:
     content = scep.enveloped(request(rsa_key()), enrollment.registration.certificate)
-    answer = enrollment.answer(message(content, device))
+    answer = enrollment.respond(message(content, device))
     assert said(answer, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
 
 
@@ -160,7 +162,7 @@ def test_what_it_cannot_open_is_refused(
         # signed with another key than the one in it
         scep.enveloped(_forged(asked), enrollment.registration.certificate),
     ):
-        answer = enrollment.answer(message(content, device))
+        answer = enrollment.respond(message(content, device))
         assert said(answer, enrollment)[1:] == (scep.FAILURE, scep.BAD_MESSAGE_CHECK)
 
 
@@ -171,7 +173,7 @@ def _forged(asked: bytes) -> bytes:
 @pytest.mark.parametrize("kind", ["3", "18", "20", "21", "22", "x"])
 def test_other_messages_are_refused(enrollment: Enrollment, device: Credential, kind: str) -> None:
     content = scep.enveloped(request(rsa_of(device)), enrollment.registration.certificate)
-    answer = enrollment.answer(message(content, device, kind))
+    answer = enrollment.respond(message(content, device, kind))
     assert said(answer, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
 
 
@@ -190,7 +192,7 @@ def test_what_is_no_message_has_no_answer(enrollment: Enrollment, device: Creden
         scep.signed(b"x", {scep.MESSAGE_TYPE: text("19")}, device),
         pkcs7.serialize_certificates([device.certificate], Encoding.DER),
     ):
-        assert enrollment.answer(data) is None, data[:40]
+        assert enrollment.respond(data) is None, data[:40]
 
 
 def test_its_certificates_are_the_path_and_one_to_encrypt_for(

@@ -18,7 +18,7 @@ from ibcm_bridge.lab.protocol.client import (
 )
 from ibcm_bridge.lab.protocol.documents import inventory_report, registration_request
 from ibcm_bridge.lab.site_systems import cms, scep
-from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS, Demand
+from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS, ClientAuthentication
 from ibcm_bridge.policy.roles import Mode
 from ibcm_bridge.policy_file import shipped_roles
 from tests.lab.site_systems.running import (
@@ -205,7 +205,7 @@ def test_every_role_has_a_stand_in_and_a_port_of_its_own(lab: Lab) -> None:
     assert len({one.port for one in STAND_INS.values()}) == len(STAND_INS)
     for role, one in STAND_INS.items():
         plaintext = Mode.PLAINTEXT in roles.modes.get(role, ())
-        assert (one.demand is Demand.PLAINTEXT) == plaintext
+        assert (one.client_authentication is ClientAuthentication.PLAINTEXT) == plaintext
 
 
 @pytest.mark.parametrize(

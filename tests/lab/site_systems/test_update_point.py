@@ -17,8 +17,8 @@ from ibcm_bridge.lab.clients.update_scan import SCAN
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.client import Reply, Request
-from ibcm_bridge.lab.protocol.content import Answer
-from ibcm_bridge.lab.site_systems.asked import Asked, place
+from ibcm_bridge.lab.protocol.content import ServerResponse
+from ibcm_bridge.lab.site_systems.server_request import ServerRequest, split_target
 from ibcm_bridge.lab.site_systems.update_point import OPERATIONS, software_update_point
 from ibcm_bridge.policy.soap_actions import SoapService
 from ibcm_bridge.policy_file.tables.soap_actions import read_soap_table
@@ -32,10 +32,10 @@ def shipped() -> Mapping[str, SoapService]:
     return read_soap_table(yaml.safe_load(text)).services
 
 
-def asked(request: Request) -> Answer:
+def asked(request: Request) -> ServerResponse:
     headers = {name.lower(): value for name, value in request.headers}
     return software_update_point(
-        Asked(request.method, *place(request.target), request.body or b"", headers)
+        ServerRequest(request.method, *split_target(request.target), request.body or b"", headers)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.protocol import answers, ccm, documents
+from ibcm_bridge.lab.protocol import ccm, documents, reply_documents
 from ibcm_bridge.messages.views import Message, render
 
 TYPE = ccm.CONTENT_TYPE.encode()
@@ -51,12 +51,12 @@ def test_of_a_registration_certificates_and_signature_are_only_counted(pki: LabP
     assert "    <SignatureValue>[256 bytes]</SignatureValue>" in lines
 
 
-@pytest.mark.parametrize("query", answers.ROOTS)
+@pytest.mark.parametrize("query", reply_documents.ROOTS)
 def test_a_list_and_a_policy_of_the_site_are_shown(query: str) -> None:
-    text = render(Message.DOCUMENT, b"text/xml", answers.authority(query))
-    assert f"<{answers.ROOTS[query]} Query=" in text
+    text = render(Message.DOCUMENT, b"text/xml", reply_documents.authority(query))
+    assert f"<{reply_documents.ROOTS[query]} Query=" in text
 
 
 def test_a_page_of_errors_is_said_to_be_one() -> None:
-    text = render(Message.DOCUMENT, b"text/html", answers.ERROR_PAGE)
+    text = render(Message.DOCUMENT, b"text/html", reply_documents.ERROR_PAGE)
     assert text.startswith("A web page in place of a document")

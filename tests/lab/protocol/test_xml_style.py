@@ -29,9 +29,9 @@ from ibcm_bridge.lab.clients.life_cycle import LIFE, UPDATE_LOCATION, Step, answ
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import Reply, Request
-from ibcm_bridge.lab.protocol.writing import DECLARATION, ONE_BY_ONE, Empty, Writing
-from ibcm_bridge.lab.site_systems.registered import client_guid
-from ibcm_bridge.lab.site_systems.replies import MessageReplies
+from ibcm_bridge.lab.protocol.xml_style import DECLARATION, STYLES, Empty, XmlStyle
+from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
+from ibcm_bridge.lab.site_systems.registrations import client_guid
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.roles import RoleTable
@@ -116,8 +116,8 @@ MESSAGES = {
 """All that a client says in messages."""
 
 WRITINGS = st.builds(
-    Writing,
-    declaration=st.sampled_from([one.declaration for one in ONE_BY_ONE.values()]),
+    XmlStyle,
+    declaration=st.sampled_from([one.declaration for one in STYLES.values()]),
     empty=st.sampled_from(Empty),
     without_empty=st.booleans(),
     order=st.none() | st.integers(0, 1_000),
@@ -154,18 +154,18 @@ def test_there_is_a_message_for_each_endpoint(table: RoleTable) -> None:
     assert roots == every - {"reportheader"}
 
 
-@pytest.mark.parametrize("writing", ONE_BY_ONE)
+@pytest.mark.parametrize("xml_style", STYLES)
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_message_passes_however_it_is_written(
-    device: Device, send: Send, name: str, writing: str
+    device: Device, send: Send, name: str, xml_style: str
 ) -> None:
-    passes_and_is_answered(MESSAGES[name], replace(device, writing=ONE_BY_ONE[writing]), send)
+    passes_and_is_answered(MESSAGES[name], replace(device, xml_style=STYLES[xml_style]), send)
 
 
 @settings(max_examples=60)
 @given(st.sampled_from(sorted(MESSAGES)), WRITINGS)
-def test_and_in_all_mixtures(device: Device, send: Send, name: str, writing: Writing) -> None:
-    passes_and_is_answered(MESSAGES[name], replace(device, writing=writing), send)
+def test_and_in_all_mixtures(device: Device, send: Send, name: str, xml_style: XmlStyle) -> None:
+    passes_and_is_answered(MESSAGES[name], replace(device, xml_style=xml_style), send)
 
 
 REFUSED = {
@@ -179,10 +179,10 @@ REFUSED = {
 @settings(max_examples=60)
 @given(st.sampled_from(sorted(REFUSED)), WRITINGS)
 def test_what_is_refused_is_refused_however_it_is_written(
-    device: Device, send: Send, endpoint: str, writing: Writing
+    device: Device, send: Send, endpoint: str, xml_style: XmlStyle
 ) -> None:
     # To leave out an element that is empty is to ask for something else.
-    mine = replace(device, writing=replace(writing, without_empty=False))
+    mine = replace(device, xml_style=replace(xml_style, without_empty=False))
     denial = send(mine.post(endpoint, REFUSED[endpoint]))
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.MESSAGE
@@ -207,14 +207,14 @@ def test_a_header_has_its_children_in_the_order_of_protocol_1_4() -> None:
 
 
 @given(WRITINGS)
-def test_a_document_says_the_same_however_it_is_written(writing: Writing) -> None:
+def test_a_document_says_the_same_however_it_is_written(xml_style: XmlStyle) -> None:
     xml = documents.policy_request("a&b'\"c", fqdn="<pc>.corp.example")
-    text = writing.document(xml)
-    assert text == writing.document(xml)
+    text = xml_style.document(xml)
+    assert text == xml_style.document(xml)
     one, other = ET.fromstring(xml), ET.fromstring(text)
     assert other.findtext("Identification/Machine/ClientID") == "GUID:A&B'\"C"
-    assert (other.find("Identification/User") is None) == writing.without_empty
-    kept = [each for each in one.iter() if not writing.without_empty or not _is_nothing(each)]
+    assert (other.find("Identification/User") is None) == xml_style.without_empty
+    kept = [each for each in one.iter() if not xml_style.without_empty or not _is_nothing(each)]
     assert sorted(map(_said, other.iter())) == sorted(map(_said, kept))
 
 
@@ -241,14 +241,14 @@ WRITTEN = {
 @pytest.mark.parametrize("name", WRITTEN)
 def test_each_way_to_write_is_one(name: str) -> None:
     text = documents.policy_request(SOMEBODY.guid)
-    assert WRITTEN[name] in ONE_BY_ONE[name].document(text)
+    assert WRITTEN[name] in STYLES[name].document(text)
 
 
 def test_the_value_of_a_property_may_be_its_text() -> None:
-    writing = ONE_BY_ONE["values of properties as text"]
-    assert writing.element('<a><Property Name="b" Value="c" /></a>') == (
+    xml_style = STYLES["values of properties as text"]
+    assert xml_style.element('<a><Property Name="b" Value="c" /></a>') == (
         '<a><Property Name="b">c</Property></a>'
     )
-    assert writing.element('<a><Property Name="b">c</Property></a>') == (
+    assert xml_style.element('<a><Property Name="b">c</Property></a>') == (
         '<a><Property Name="b">c</Property></a>'
     )

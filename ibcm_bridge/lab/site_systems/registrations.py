@@ -13,12 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.lab.protocol.answers import registration_response
 from ibcm_bridge.lab.protocol.ccm import Message
+from ibcm_bridge.lab.protocol.reply_documents import registration_response
 from ibcm_bridge.lab.protocol.signing import smsid, terminated, verifies
 
 REGISTERED, PENDING, ERROR = 0, 1, 3
-"""Status of an answer to a registration (3.1)."""
+"""Status in the reply to a registration (3.1)."""
 
 _SELF_SIGNED = {"1": True, "2": False}
 """KeyType (3.1)."""
@@ -38,7 +38,7 @@ def client_guid(certificate: x509.Certificate) -> str:
     return smsid(str(uuid5(UUID(int=0), certificate.public_bytes(Encoding.DER).hex())))
 
 
-class Registered:
+class Registrations:
     """Client GUID -> key. `pending`: names of clients that nobody has approved yet."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Registered:
         """None: registered, and not approved."""
 
     def register(self, text: str) -> str:
-        """The answer to a registration (3.1). ValueError where there is none."""
+        """The reply to a registration (3.1). ValueError where there is none."""
         request = ET.fromstring(text)
         certificate, key = _signing_certificate(request)
         signed = text[text.index("<Data ") : text.index("</Data>") + len("</Data>")]

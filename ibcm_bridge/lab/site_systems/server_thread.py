@@ -7,8 +7,8 @@ from socketserver import BaseServer
 from typing import Self
 
 
-class Served:
-    """A context manager. The server listens from the beginning, and answers within."""
+class ServerThread:
+    """A context manager. The server listens from the beginning, and responds within."""
 
     def __init__(self, server: BaseServer) -> None:
         self._serving = server

@@ -1,4 +1,4 @@
-"""A request as a stand-in sees it, and the answers that several roles give."""
+"""A request as a stand-in sees it, and the responses that several roles give."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from posixpath import normpath
 from urllib.parse import unquote
 
-from ibcm_bridge.lab.protocol.content import Answer
+from ibcm_bridge.lab.protocol.content import ServerResponse
 
-READING = {"GET", "HEAD"}
+READ_METHODS = {"GET", "HEAD"}
 XML = {"Content-Type": "text/xml"}
 TEXT = {"Content-Type": "text/plain"}
 HTML = {"Content-Type": "text/html"}
-ANYTHING = Answer(200, b"stand-in accepts anything", TEXT)
-NOT_FOUND = Answer(404, b"Not found", TEXT)
+ACCEPTED = ServerResponse(200, b"stand-in accepts anything", TEXT)
+NOT_FOUND = ServerResponse(404, b"Not found", TEXT)
 
 
 @dataclass(frozen=True)
-class Asked:
+class ServerRequest:
     """A request, as IIS would understand its target."""
 
     method: str
@@ -33,7 +33,7 @@ class Asked:
     """Whom Windows has authenticated on this connection; empty where a directory does not ask."""
 
 
-def place(target: str) -> tuple[str, str, str]:
+def split_target(target: str) -> tuple[str, str, str]:
     """Directory, what is below it, and query, as IIS would understand the target."""
     path, _, query = re.sub(r"^https?://[^/]*", "", target).partition("?")
     plain = normpath(unquote(path, "latin-1").replace("\\", "/")).lower().strip("/")

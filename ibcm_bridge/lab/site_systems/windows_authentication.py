@@ -5,7 +5,7 @@ How it works:
 1. A request without Authorization is asked for it, with 401 and both ways (RFC 4559 section 4).
 2. `NTLM` takes three messages on one connection ([MS-NLMP] section 1.3.1.1), `Negotiate` one for a
    Kerberos ticket, three where it falls back to NTLM. What is said on one connection means nothing
-   on another, because each has a `WindowsSignIn` of its own.
+   on another, because each has a `WindowsAuthentication` of its own.
 3. Then the connection is the user's, also for requests without Authorization, until another
    Authorization begins anew.
 
@@ -27,9 +27,9 @@ from pathlib import Path
 
 import spnego
 
-from ibcm_bridge.lab.site_systems.sign_in import WHO_ARE_YOU, Heard
+from ibcm_bridge.lab.site_systems.user_authentication import CHALLENGES, AuthenticationStep
 
-_WAYS = {
+_SCHEMES = {
     "ntlm": ("ntlm", spnego.NegotiateOptions.use_ntlm),
     "negotiate": ("negotiate", spnego.NegotiateOptions.use_negotiate),
 }
@@ -37,7 +37,7 @@ _WAYS = {
 in GSSAPI on a machine makes no difference."""
 
 
-class WindowsSignIn:
+class WindowsAuthentication:
     """One connection's."""
 
     def __init__(self) -> None:
@@ -45,10 +45,10 @@ class WindowsSignIn:
         self._scheme = ""
         self._context: spnego.ContextProxy | None = None
 
-    def hear(self, authorization: str | None) -> Heard:
+    def authenticate(self, authorization: str | None) -> AuthenticationStep:
         """Go on with a token, or say who is signed in."""
         if authorization is None:
-            return Heard(self._user, () if self._user else WHO_ARE_YOU)
+            return AuthenticationStep(self._user, () if self._user else CHALLENGES)
         scheme, _, token = authorization.partition(" ")
         self._user = ""
         try:
@@ -57,22 +57,24 @@ class WindowsSignIn:
             # Wrong password, unknown user, a ticket seen before, no token at all: nobody is told
             # which. pyspnego and python-gssapi have errors of many kinds for them.
             self._context = None
-            return Heard("", WHO_ARE_YOU)
+            return AuthenticationStep("", CHALLENGES)
 
-    def _step(self, scheme: str, token: bytes) -> Heard:
+    def _step(self, scheme: str, token: bytes) -> AuthenticationStep:
         if self._context is None or self._context.complete or scheme != self._scheme:
-            protocol, options = _WAYS[scheme]
+            protocol, options = _SCHEMES[scheme]
             self._context = spnego.server(service="HTTP", protocol=protocol, options=options)
             self._scheme = scheme
-        answer = self._context.step(token)
+        response_token = self._context.step(token)
         if self._context.complete:
             self._user = self._context.client_principal or ""
-        written = base64.b64encode(answer or b"").decode()
-        fields = (("WWW-Authenticate", f"{_SPELT[scheme]} {written}"),) if answer else ()
-        return Heard(self._user, fields)
+        written = base64.b64encode(response_token or b"").decode()
+        fields = (
+            (("WWW-Authenticate", f"{_SCHEME_NAMES[scheme]} {written}"),) if response_token else ()
+        )
+        return AuthenticationStep(self._user, fields)
 
 
-_SPELT = {"ntlm": "NTLM", "negotiate": "Negotiate"}
+_SCHEME_NAMES = {"ntlm": "NTLM", "negotiate": "Negotiate"}
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """How a client writes its XML: a document may look otherwise and say the same.
 
 Microsoft's messaging SDK writes as `SDK` has it; other clients write the same documents in other
-ways (protocol.md 1.3 to 1.5 and 3). A client of the lab has a `Writing`, by which it writes all its
+ways (protocol.md 1.3 to 1.5 and 3). A client of the lab has an `XmlStyle` for all its
 messages. The stand-ins read each of them.
 """
 
@@ -30,7 +30,7 @@ class Empty(StrEnum):
 
 
 @dataclass(frozen=True)
-class Writing:
+class XmlStyle:
     """A way to write a document; what is left as it is here is as the SDK writes it."""
 
     declaration: str = DECLARATION
@@ -95,27 +95,27 @@ class Writing:
         return escape(text)
 
 
-SDK = Writing()
-PLAIN = Writing(declaration="")
+SDK = XmlStyle()
+PLAIN = XmlStyle(declaration="")
 
-ONE_BY_ONE = {
+STYLES = {
     "the SDK's": SDK,
     "no declaration": PLAIN,
-    "a declaration that names no encoding": Writing(declaration="<?xml version='1.0'?>\r\n"),
-    "a declaration in capitals": Writing(
+    "a declaration that names no encoding": XmlStyle(declaration="<?xml version='1.0'?>\r\n"),
+    "a declaration in capitals": XmlStyle(
         declaration='<?xml version="1.0" encoding="UTF-16" standalone="yes"?>\n'
     ),
-    "no blank in empty elements": Writing(empty=Empty.TIGHT),
-    "empty elements with an end": Writing(empty=Empty.CLOSED),
-    "no empty elements": Writing(without_empty=True),
-    "another order": Writing(order=1),
-    "lines": Writing(lines=True),
-    "single quotes": Writing(quote="'"),
-    "declared namespaces": Writing(namespaces=True),
-    "values of properties as text": Writing(property_text=True),
-    "CDATA": Writing(cdata=True),
-    "no CRLF": Writing(trailing_crlf=False),
-    "all at once": Writing(
+    "no blank in empty elements": XmlStyle(empty=Empty.TIGHT),
+    "empty elements with an end": XmlStyle(empty=Empty.CLOSED),
+    "no empty elements": XmlStyle(without_empty=True),
+    "another order": XmlStyle(order=1),
+    "lines": XmlStyle(lines=True),
+    "single quotes": XmlStyle(quote="'"),
+    "declared namespaces": XmlStyle(namespaces=True),
+    "values of properties as text": XmlStyle(property_text=True),
+    "CDATA": XmlStyle(cdata=True),
+    "no CRLF": XmlStyle(trailing_crlf=False),
+    "all at once": XmlStyle(
         declaration="<?xml version='1.0' encoding='utf-16'?>",
         empty=Empty.CLOSED,
         order=2,

@@ -1,7 +1,7 @@
-"""What the stand-in management point answers to messages (protocol.md 1.7, 2 and 3).
+"""The stand-in management point's replies to messages (protocol.md 1.7, 2 and 3).
 
-It remembers who registered with which key and checks signatures with it, as a real one would; an
-answer it would not give is empty.
+It remembers who registered with which key and checks signatures with it, as a real one would; a
+reply it would not give is empty.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import zlib
 from xml.etree import ElementTree as ET
 
-from ibcm_bridge.lab.protocol import answers, ccm
-from ibcm_bridge.lab.site_systems.registered import Registered
+from ibcm_bridge.lab.protocol import ccm, reply_documents
+from ibcm_bridge.lab.site_systems.registrations import Registrations
 
 
 class MessageReplies:
-    """What a management point answers to messages; `leaks` is explained in `answers`."""
+    """A management point's replies to messages; `reply_documents` explains `leaks`."""
 
     def __init__(self, *, leaks: bool = False) -> None:
-        self.clients = Registered()
+        self.clients = Registrations()
         self.leaks = leaks
 
     def reply(self, data: bytes, user: str = "") -> bytes:
-        """The answer; empty where a management point says 200 and nothing else (1.7).
+        """The reply; empty where a management point says 200 and nothing else (1.7).
 
         `user` is whom Windows has authenticated.
         """
@@ -30,28 +30,28 @@ class MessageReplies:
             header = ET.fromstring(message.header_xml)
             text = message.body_text() or ""
             endpoint = header.findtext("TargetEndpoint", "").lower()
-            if not self._may_ask(message, header.findtext("SourceID", ""), endpoint):
+            if not self._is_authorized(message, header.findtext("SourceID", ""), endpoint):
                 return b""
-            answer = self._answer(endpoint, text, user)
+            document = self._reply_document(endpoint, text, user)
         except (ValueError, LookupError, zlib.error, ET.ParseError):
             return b""
-        if not answer:
-            return ccm.NO_REPLY if endpoint in TAKEN_IN else b""
-        plain = answer.encode("utf-16-le") + b"\0\0"
+        if not document:
+            return ccm.NO_REPLY if endpoint in ASYNCHRONOUS else b""
+        plain = document.encode("utf-16-le") + b"\0\0"
         if header.get("ReplyCompression") == "zlib":
             reply_header = ccm.message_header("SccmMessaging", len(plain))
             return ccm.raw_message(reply_header, zlib.compress(plain))
         reply_header = ccm.message_header("SccmMessaging", len(plain), hooks="")
         return ccm.raw_message(reply_header, plain, inner_type=b"text/plain; charset=UTF-16")
 
-    def _may_ask(self, message: ccm.Message, guid: str, endpoint: str) -> bool:
+    def _is_authorized(self, message: ccm.Message, guid: str, endpoint: str) -> bool:
         if endpoint == REGISTRATION:
             return True  # it is signed in itself, with the key that it is about (3.1)
         # Generous: a real one wants to know who sends a report, too (1.6).
-        unsigned = not message.hook_properties() and endpoint not in WANT_SIGNATURES
+        unsigned = not message.hook_properties() and endpoint not in SIGNATURE_REQUIRED
         return unsigned or self.clients.signed(message, guid)
 
-    def _answer(self, endpoint: str, text: str, user: str) -> str:
+    def _reply_document(self, endpoint: str, text: str, user: str) -> str:
         """The document, or nothing."""
         if endpoint == REGISTRATION:
             return self.clients.register(text)
@@ -60,24 +60,28 @@ class MessageReplies:
             source = request.findtext("PolicySource")
             whose = request.findtext("Identification/User/NT4UserName", "")
             if whose:  # USER-WINDOWS-AUTH
-                return answers.user_assignments() if same_account(whose, user) else ""
-            leaks = self.leaks and source == f"SMS:{answers.LEAKY_SITE}"
-            more = {answers.INTRANET_POLICY: answers.INTRANET_ONLY} if leaks else None
-            return answers.assignments(more)
-        if endpoint in TAKEN_IN and ccm.root(text) != "UploadRequest":
+                return reply_documents.user_assignments() if same_account(whose, user) else ""
+            leaks = self.leaks and source == f"SMS:{reply_documents.LEAKY_SITE}"
+            more = (
+                {reply_documents.INTRANET_POLICY: reply_documents.INTRANET_ONLY} if leaks else None
+            )
+            return reply_documents.assignments(more)
+        if endpoint in ASYNCHRONOUS and ccm.root(text) != "UploadRequest":
             return ""
         request = ET.fromstring(text)
-        if endpoint in TAKEN_IN:
-            return answers.upload_reply(request.findtext("MessageID", ""), self._names(request))
-        if endpoint == "mp_locationmanager" and request.tag in answers.LOCATIONS:
-            return answers.LOCATIONS[request.tag](request, self._names(request))
-        return f"<{answers.BARE[endpoint, request.tag]}/>"
+        if endpoint in ASYNCHRONOUS:
+            return reply_documents.upload_reply(
+                request.findtext("MessageID", ""), self._names(request)
+            )
+        if endpoint == "mp_locationmanager" and request.tag in reply_documents.LOCATIONS:
+            return reply_documents.LOCATIONS[request.tag](request, self._names(request))
+        return f"<{reply_documents.BARE[endpoint, request.tag]}/>"
 
-    def _names(self, request: ET.Element) -> answers.Names:
+    def _names(self, request: ET.Element) -> reply_documents.Names:
         site = request.find("AssignedSite")
         asked = site.get("SiteCode") if site is not None else None
-        leaks = self.leaks and asked == answers.LEAKY_SITE
-        return answers.INTRANET if leaks or _inside(request) else answers.INTERNET
+        leaks = self.leaks and asked == reply_documents.LEAKY_SITE
+        return reply_documents.INTRANET if leaks or _inside(request) else reply_documents.INTERNET
 
 
 def _inside(request: ET.Element) -> bool:
@@ -101,10 +105,10 @@ def _account(name: str) -> tuple[str, str]:
 
 REGISTRATION = "mp_clientregistration"
 
-TAKEN_IN = frozenset(
+ASYNCHRONOUS = frozenset(
     ["mp_ddrendpoint", "mp_hinvendpoint", "mp_sinvendpoint", "mp_relayendpoint", "statusreceiver"]
 )
 """Endpoints whose messages are asynchronous (2.1): `NoReply`."""
 
-WANT_SIGNATURES = frozenset(["mp_policymanager"])
+SIGNATURE_REQUIRED = frozenset(["mp_policymanager"])
 """Endpoints for clients that sign (2.1, ClientSigned)."""
