@@ -2,8 +2,8 @@
 
 1. `yaml_tree` reads the text, with the line of every value.
 2. `rows` is the shape; `shape` leaves out what does not fit, and reports it in words of `wording`.
-3. `publications` and `messages` turn rows into values, with the role tables; `certificates` reads
-   the files.
+3. `listeners`, `publications` and `messages` turn rows into values, with the role tables;
+   `certificates` and `trust` read the files.
 
 Strict, and all problems at once, each with file, line and path: unknown and duplicate keys, values
 of the wrong kind, files that cannot be read, keys that do not fit their certificates. Nothing is
@@ -22,8 +22,9 @@ from ibcm_bridge.policy.policy import ClamAv, Limits, Policy, UploadRules, WhenU
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.folders import is_folder
+from ibcm_bridge.policy_file.listeners import read_listeners
 from ibcm_bridge.policy_file.messages import read_messages
-from ibcm_bridge.policy_file.publications import read_address, read_listeners
+from ibcm_bridge.policy_file.publications import read_address
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, database_file, duration, why
 from ibcm_bridge.policy_file.rows.policy import policy_schema
 from ibcm_bridge.policy_file.rows.settings import ClamAvRow, LimitsRow, UploadsRow

@@ -1,4 +1,4 @@
-"""Publications of a policy file, as values: rows and role tables -> listeners."""
+"""Publications of a policy file, as values: rows and role tables -> publications."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import (
     BridgePublication,
-    Listener,
-    PlaintextListener,
     PlaintextPublication,
-    Publication,
     PublishedRole,
     SiteSystem,
     TlsVersion,
@@ -35,73 +32,7 @@ from ibcm_bridge.policy_file.wording import not_published_so
 Row = BridgeRow | TunnelRow | PlaintextRow
 
 
-def read_listeners(
-    reading: Reading, rows: Mapping[int, Row], limits: LimitsRow, table: RoleTable
-) -> tuple[Listener | PlaintextListener, ...]:
-    """All listeners with what is published on them, by the place of each row in the file.
-
-    Problems are noted in `reading`.
-    """
-    by_address: dict[Address, _Opening] = {}
-    for index, row in rows.items():
-        where = ("publications", index)
-        address = read_address(reading, (*where, "listen"), row.listen, listening=True)
-        opening = by_address.setdefault(address, _Opening(address))
-        name = row.name.lower()
-        if name in opening.names:
-            reading.report((*where, "name"), f"{name} is published twice on {row.listen}")
-        opening.names.add(name)
-        if isinstance(row, PlaintextRow):
-            opening.plaintext_rows.append(where)
-            opening.plaintext = _plaintext(reading, where, row, limits, table)
-        else:
-            opening.tls_rows.append(where)
-            if row.without_sni:
-                if opening.without_sni is not None:
-                    text = f"clients without SNI already get {opening.without_sni}"
-                    reading.report((*where, "without_sni"), text)
-                opening.without_sni = name
-            value = (
-                _bridge(reading, where, row, limits, table)
-                if isinstance(row, BridgeRow)
-                else _tunnel(reading, where, row, table)
-            )
-            if value is not None:
-                opening.publications[name] = value
-    return tuple(
-        listener
-        for opening in by_address.values()
-        if (listener := opening.listener(reading)) is not None
-    )
-
-
-class _Opening:
-    """One address, while its publications are read."""
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        self.names: set[str] = set()
-        self.publications: dict[str, Publication] = {}
-        self.without_sni: str | None = None
-        self.plaintext: PlaintextPublication | None = None
-        self.plaintext_rows: list[yaml_tree.Place] = []
-        self.tls_rows: list[yaml_tree.Place] = []
-
-    def listener(self, reading: Reading) -> Listener | PlaintextListener | None:
-        """The listener; without TLS there is no SNI, so one publication is all it can have."""
-        for where in self.plaintext_rows:
-            if self.tls_rows:
-                text = "plaintext and TLS cannot share a port (BRIDGE-HTTPS-ONLY)"
-                reading.report((*where, "listen"), text)
-        for where in self.plaintext_rows[1:]:
-            text = "one plaintext publication to a port: there is no SNI to choose by"
-            reading.report((*where, "listen"), text)
-        if self.plaintext_rows:
-            return PlaintextListener(self.address, self.plaintext) if self.plaintext else None
-        return Listener(self.address, self.publications, self.without_sni)
-
-
-def _tunnel(
+def read_tunnel(
     reading: Reading, where: yaml_tree.Place, row: TunnelRow, table: RoleTable
 ) -> TunnelPublication:
     for index, role in enumerate(row.roles):
@@ -115,7 +46,7 @@ def _tunnel(
     )
 
 
-def _plaintext(
+def read_plaintext(
     reading: Reading,
     where: yaml_tree.Place,
     row: PlaintextRow,
@@ -136,7 +67,7 @@ def _plaintext(
     )
 
 
-def _bridge(
+def read_bridge(
     reading: Reading, where: yaml_tree.Place, row: BridgeRow, limits: LimitsRow, table: RoleTable
 ) -> BridgePublication | None:
     credential = read_credential(reading, (*where, "certificate"), row.certificate)

@@ -1,0 +1,99 @@
+"""Listeners of a policy file, as values: which publications share an address, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.publications import (
+    Listener,
+    PlaintextListener,
+    PlaintextPublication,
+    Publication,
+)
+from ibcm_bridge.policy.roles import RoleTable
+from ibcm_bridge.policy_file import yaml_tree
+from ibcm_bridge.policy_file.publications import (
+    Row,
+    read_address,
+    read_bridge,
+    read_plaintext,
+    read_tunnel,
+)
+from ibcm_bridge.policy_file.reading import Reading
+from ibcm_bridge.policy_file.rows.publications import BridgeRow, PlaintextRow, TunnelRow
+from ibcm_bridge.policy_file.rows.settings import LimitsRow
+
+
+def read_listeners(
+    reading: Reading, rows: Mapping[int, Row], limits: LimitsRow, table: RoleTable
+) -> tuple[Listener | PlaintextListener, ...]:
+    """All listeners with what is published on them, by the place of each row in the file.
+
+    Problems are noted in `reading`.
+    """
+    by_address: dict[Address, _Opening] = {}
+    for index, row in rows.items():
+        where = ("publications", index)
+        address = read_address(reading, (*where, "listen"), row.listen, listening=True)
+        opening = by_address.setdefault(address, _Opening(address))
+        opening.take_name(reading, where, row)
+        if isinstance(row, PlaintextRow):
+            opening.plaintext_rows.append(where)
+            opening.plaintext = read_plaintext(reading, where, row, limits, table)
+            continue
+        opening.tls_rows.append(where)
+        opening.take_clients_without_sni(reading, where, row)
+        published = (
+            read_bridge(reading, where, row, limits, table)
+            if isinstance(row, BridgeRow)
+            else read_tunnel(reading, where, row, table)
+        )
+        if published is not None:
+            opening.publications[published.name] = published
+    listeners = (opening.listener(reading) for opening in by_address.values())
+    return tuple(listener for listener in listeners if listener is not None)
+
+
+class _Opening:
+    """One address, while its publications are read."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.names: set[str] = set()
+        self.publications: dict[str, Publication] = {}
+        self.without_sni: str | None = None
+        self.plaintext: PlaintextPublication | None = None
+        self.plaintext_rows: list[yaml_tree.Place] = []
+        self.tls_rows: list[yaml_tree.Place] = []
+
+    def take_name(self, reading: Reading, where: yaml_tree.Place, row: Row) -> None:
+        """Each name once: clients choose by it."""
+        name = row.name.lower()
+        if name in self.names:
+            reading.report((*where, "name"), f"{name} is published twice on {row.listen}")
+        self.names.add(name)
+
+    def take_clients_without_sni(
+        self, reading: Reading, where: yaml_tree.Place, row: BridgeRow | TunnelRow
+    ) -> None:
+        """One publication at most can have them."""
+        if not row.without_sni:
+            return
+        if self.without_sni is not None:
+            text = f"clients without SNI already get {self.without_sni}"
+            reading.report((*where, "without_sni"), text)
+        self.without_sni = row.name.lower()
+
+    def listener(self, reading: Reading) -> Listener | PlaintextListener | None:
+        """The listener; without TLS there is no SNI, so one publication is all it can have."""
+        for where in self.plaintext_rows:
+            if self.tls_rows:
+                text = "plaintext and TLS cannot share a port (BRIDGE-HTTPS-ONLY)"
+                reading.report((*where, "listen"), text)
+        for where in self.plaintext_rows[1:]:
+            text = "one plaintext publication to a port: there is no SNI to choose by"
+            reading.report((*where, "listen"), text)
+        if self.plaintext_rows:
+            return PlaintextListener(self.address, self.plaintext) if self.plaintext else None
+        return Listener(self.address, self.publications, self.without_sni)
