@@ -13,10 +13,11 @@ from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
+from ibcm_bridge.decisions.rules import Rule
 
 
 def test_a_denial_is_written_with_reason_rule_and_requirement() -> None:
-    denial = Deny(Reason.VERB, "distribution-point.verbs", "PUT is not a verb", "VERB-DP")
+    denial = Deny(Reason.VERB, Rule("distribution-point.verbs"), "PUT is not a verb", "VERB-DP")
     assert audit.denial_fields(denial) == {
         "verdict": "deny",
         "reason": "verb",
@@ -28,12 +29,12 @@ def test_a_denial_is_written_with_reason_rule_and_requirement() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_denial_cites_a_requirement(reason: Reason) -> None:
-    fields = audit.denial_fields(Deny(reason, "rule"))
+    fields = audit.denial_fields(Deny(reason, Rule("rule")))
     assert fields[audit.REQUIREMENT] == REFUSALS[reason].requirement
 
 
 def test_what_a_client_chose_is_bounded() -> None:
-    fields = audit.denial_fields(Deny(Reason.VERB, "r" * 9_999, "d" * 9_999))
+    fields = audit.denial_fields(Deny(Reason.VERB, Rule("r" * 9_999), "d" * 9_999))
     assert len(str(fields[audit.RULE])) == len(str(fields[audit.DETAIL])) == audit.MAX_TEXT
     assert len(audit.target_field(b"/" * 9_999)) == audit.MAX_TEXT
 

@@ -3,6 +3,7 @@
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.audit.text import lines, summary
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 
 
 def record(**more: audit.Value) -> audit.Record:
@@ -10,7 +11,7 @@ def record(**more: audit.Value) -> audit.Record:
 
 
 def test_a_refusal_says_its_reason_rule_and_requirement_first() -> None:
-    denial = Deny(Reason.VERB, "management-point.verbs", "DELETE is no verb", "VERB-MP")
+    denial = Deny(Reason.VERB, Rule("management-point.verbs"), "DELETE is no verb", "VERB-MP")
     refused = {**record(), **audit.denial_fields(denial), audit.METHOD: "DELETE"}
     said = "refused: verb, by management-point.verbs (VERB-MP): DELETE is no verb"
     assert summary(refused) == said
@@ -46,7 +47,7 @@ def test_a_tunnel_says_that_nobody_saw_inside() -> None:
 
 
 def test_a_tunnel_that_could_not_be_opened_is_a_refusal() -> None:
-    denial = Deny(Reason.SITE_SYSTEM_UNREACHABLE, "site_system", "no answer")
+    denial = Deny(Reason.SITE_SYSTEM_UNREACHABLE, Rule("site_system"), "no answer")
     refused = {**record(event="tunnel"), **audit.denial_fields(denial), "bytes_from_client": 0}
     assert summary(refused).startswith("refused: site-system-unreachable, by site_system (")
 

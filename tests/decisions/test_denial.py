@@ -8,6 +8,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.request.authorization import Authorized
@@ -28,7 +29,7 @@ def decisions(
     assert isinstance(inspected, Inspected)
     approved = speak(inspected)
     assert isinstance(approved, Approved)
-    return authorized, inspected, approved, Deny(Reason.VERB, "management-point.verbs")
+    return authorized, inspected, approved, Deny(Reason.VERB, Rule("management-point.verbs"))
 
 
 @pytest.mark.parametrize("index", range(4))

@@ -11,6 +11,7 @@ from ibcm_bridge.decisions.client_reaction import NextStep
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import REFUSALS, Refusal, refusal, requirement
+from ibcm_bridge.decisions.rules import Rule
 
 SECRET = "mp01.corp.example 10.0.0.1 /SMS_MP/.sms_pol?{LAB00001}"
 OVER_HTTP = [reason for reason, row in REFUSALS.items() if row.status is not None]
@@ -66,7 +67,7 @@ def test_every_reason_is_told_by_a_status_or_by_an_alert(reason: Reason) -> None
     ],
 )
 def test_a_reason_has_its_status(reason: Reason, status: int) -> None:
-    assert refusal(Deny(reason, "rule")).status == status
+    assert refusal(Deny(reason, Rule("rule"))).status == status
 
 
 @pytest.mark.parametrize(
@@ -82,17 +83,17 @@ def test_a_reason_has_its_status(reason: Reason, status: int) -> None:
     ],
 )
 def test_a_refused_handshake_has_its_alert(reason: Reason, alert: str) -> None:
-    assert refusal(Deny(reason, "rule")).alert == alert
+    assert refusal(Deny(reason, Rule("rule"))).alert == alert
 
 
 def test_a_denial_cites_its_own_requirement_or_its_reasons() -> None:
-    assert requirement(Deny(Reason.VERB, "rule")) == "VERB-MP"
-    assert requirement(Deny(Reason.VERB, "rule", requirement="VERB-DP")) == "VERB-DP"
+    assert requirement(Deny(Reason.VERB, Rule("rule"))) == "VERB-MP"
+    assert requirement(Deny(Reason.VERB, Rule("rule"), requirement="VERB-DP")) == "VERB-DP"
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_a_response_is_whole_and_closes_the_connection(reason: Reason) -> None:
-    raw = response_bytes(Deny(reason, "rule"), "a1b2c3")
+    raw = response_bytes(Deny(reason, Rule("rule")), "a1b2c3")
     response, body, after = read(raw)
     headers = dict(response.headers)
     assert response.status_code == (REFUSALS[reason].status or HTTPStatus.FORBIDDEN)
@@ -108,15 +109,15 @@ def test_a_response_is_whole_and_closes_the_connection(reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", OVER_HTTP)
 def test_nothing_of_the_request_or_of_the_internal_network_is_told(reason: Reason) -> None:
-    raw = response_bytes(Deny(reason, SECRET, SECRET), "a1b2c3")
-    assert raw == response_bytes(Deny(reason, "rule"), "a1b2c3")
+    raw = response_bytes(Deny(reason, Rule(SECRET), SECRET), "a1b2c3")
+    assert raw == response_bytes(Deny(reason, Rule("rule")), "a1b2c3")
     lower = raw.lower()
     for word in (b"mp01", b"10.0.0.1", b"sms_pol", b"mitmproxy", b"server:", b"python"):
         assert word not in lower
 
 
 def test_a_refused_head_request_is_answered_without_a_body() -> None:
-    denial = Deny(Reason.DIRECTORY, "rule")
+    denial = Deny(Reason.DIRECTORY, Rule("rule"))
     whole = response_bytes(denial, "a1b2c3")
     head = response_bytes(denial, "a1b2c3", head_only=True)
     assert head == whole[: len(head)]
@@ -179,14 +180,14 @@ def test_what_bits_takes_for_final_is_final(status: int, step: NextStep) -> None
 
 @pytest.mark.parametrize("reason", OVER_HTTP)
 def test_only_what_is_the_bridges_own_to_mend_says_when_to_come_again(reason: Reason) -> None:
-    response, _, _ = read(response_bytes(Deny(reason, "rule"), "a1b2c3"))
+    response, _, _ = read(response_bytes(Deny(reason, Rule("rule")), "a1b2c3"))
     said = dict(response.headers).get(b"retry-after")
     assert said == (b"60" if response.status_code == 503 else None)
 
 
 def test_a_thief_of_a_session_is_not_told_that_there_is_one() -> None:
     none, anothers = (
-        response_bytes(Deny(reason, "uploads.session", "x"), "ref", upload=True)
+        response_bytes(Deny(reason, Rule("uploads.session"), "x"), "ref", upload=True)
         for reason in (Reason.UPLOAD_SESSION, Reason.UPLOAD_OF_ANOTHER)
     )
     assert none == anothers

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import h11
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.inspection.message_facts import MessageFacts
@@ -190,7 +191,7 @@ def _reports() -> Iterator[bytes]:
     facts = _facts([GUID], GUID, (("PublicKey", "00"),))
     yield write_report(Report("d", CleanBody(("sent:1",), facts, ("engine",))))
     yield write_report(Report("d", CleanBody((), None, ())))
-    yield write_report(Report("d", Deny(Reason.XML, "rule", "detail")))
+    yield write_report(Report("d", Deny(Reason.XML, Rule("rule"), "detail")))
 
 
 ROLES = shipped_roles()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.inspection.readers import read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.inspection.uploaded_object import object_views
@@ -89,7 +90,7 @@ def _orders() -> Iterator[bytes]:
 
 def uploaded(data: bytes) -> None:
     """Every view is bounded, and what is packed is looked at unpacked."""
-    seen = object_views(data, LIMIT, "x")
+    seen = object_views(data, LIMIT, Rule("x"))
     if isinstance(seen, Deny):
         bounded(seen)
         return

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.inspection.archives import (
     MAX_ARCHIVE_DEPTH,
     MAX_MEMBERS,
@@ -46,14 +47,14 @@ def packed(
 
 
 def opened(data: bytes, limit: int = LIMIT) -> Uploaded:
-    seen = object_views(data, limit, "x")
+    seen = object_views(data, limit, Rule("x"))
     assert isinstance(seen, Uploaded), seen
     return seen
 
 
 def refused(data: bytes, limit: int = LIMIT) -> str:
     """What of it was refused."""
-    seen = object_views(data, limit, "x")
+    seen = object_views(data, limit, Rule("x"))
     assert isinstance(seen, Deny), seen
     assert seen.reason is Reason.ARCHIVE
     return seen.rule.removeprefix("x.archive.")
@@ -338,7 +339,7 @@ def test_entries_that_overlap_are_refused() -> None:
 def test_an_archive_in_order_is_read_as_the_standard_library_reads_it(
     contents: list[bytes], method: int
 ) -> None:
-    seen = object_views(packed(contents, method), LIMIT, "x")
+    seen = object_views(packed(contents, method), LIMIT, Rule("x"))
     if isinstance(seen, Deny):
         return  # a member that is a broken archive itself
     for number, content in enumerate(contents, 1):
@@ -350,7 +351,7 @@ def test_a_zip_with_other_bytes_is_refused_or_read_as_another_reads_it(
     offset: int, new: bytes
 ) -> None:
     data = changed(ZIP, offset, new)[: len(ZIP)]
-    seen = object_views(data, LIMIT, "x")
+    seen = object_views(data, LIMIT, Rule("x"))
     if isinstance(seen, Deny) or not seen.opened:
         return
     with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -9,6 +9,7 @@ from importlib.resources import files
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError, YaraEngine
 from ibcm_bridge.lab.protocol import ccm, documents
@@ -170,7 +171,9 @@ def test_malware_is_found_in_each_view(
 ) -> None:
     assert isinstance(inspect_body(body), Inspected)  # nothing else is wrong with it
     denial = denied(inspect_body(body, yara))
-    assert denial == Deny(Reason.MALICIOUS_CONTENT, "engines.yara-x", f"eicar_test_file in {view}")
+    assert denial == Deny(
+        Reason.MALICIOUS_CONTENT, Rule("engines.yara-x"), f"eicar_test_file in {view}"
+    )
 
 
 def test_malware_is_found_in_an_attachment(inspect_body: InspectBody, yara: YaraEngine) -> None:
@@ -264,7 +267,7 @@ def test_an_engine_without_an_answer_is_no_answer(inspect_body: InspectBody, pos
     engines: list[ContentEngine] = [Recorder(), Recorder()]
     engines.insert(position, Fails())
     denial = denied(inspect_body(report(), *engines))
-    assert denial == Deny(Reason.ENGINE_UNAVAILABLE, "engines.fails", "timed out")
+    assert denial == Deny(Reason.ENGINE_UNAVAILABLE, Rule("engines.fails"), "timed out")
 
 
 def test_an_engine_that_breaks_otherwise_is_not_taken_for_an_answer(

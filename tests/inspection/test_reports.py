@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.inspection.body import SMALL, Inspected, conclude, inspect, inspect_small
 from ibcm_bridge.inspection.message_facts import MessageFacts
 from ibcm_bridge.inspection.readers import read_and_scan
@@ -104,7 +105,7 @@ def test_a_bomb_is_found_to_be_one_elsewhere(allow: Allow) -> None:
     body = ccm.raw_message(header, zlib.compress(bytes(20_000_000)))
     subject = subject_of(allow, body)
     assert conclude(allow(body), body, ENGINES, report_on(subject)) == Deny(
-        Reason.INFLATED_TOO_LARGE, "ccm.inflated_limit", "more than 16777216 bytes"
+        Reason.INFLATED_TOO_LARGE, Rule("ccm.inflated_limit"), "more than 16777216 bytes"
     )
 
 
@@ -241,7 +242,7 @@ def test_both_kinds_of_report_can_be_written_and_read() -> None:
         Report("d", CleanBody(("sent:1", "text:2"), FACTS, ("engine",))),
         Report("d", CleanBody(("sent:1",), None, ())),
         Report("d", CleanBody(("sent:1",), None, ("yara-x:0",), ("clamav: gone",))),
-        Report("d", Deny(Reason.XML, "rule", "detail", "NO-OSD")),
+        Report("d", Deny(Reason.XML, Rule("rule"), "detail", "NO-OSD")),
     ):
         assert read_report(write_report(report)) == report
     assert read_report(json.dumps(FOUND).encode()).digest == "d"
@@ -250,7 +251,7 @@ def test_both_kinds_of_report_can_be_written_and_read() -> None:
 
 def test_a_report_is_bounded() -> None:
     long = "\U0001f4a3" * 5_000
-    line = write_report(Report("d" * 64, Deny(Reason.XML, long, long, long)))
+    line = write_report(Report("d" * 64, Deny(Reason.XML, Rule(long), long, long)))
     assert len(line) <= MAX_LINE
     facts = dataclasses.replace(
         FACTS,

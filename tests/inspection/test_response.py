@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.inspection.response import (
     MAX_NAME,
     MAX_OBSERVED,
@@ -224,7 +225,7 @@ def test_ids_of_policies_are_bounded_in_number_and_length() -> None:
 # The decision
 
 LEAK = "<A>mp01.corp.example pc2.corp.example</A>"
-UNREADABLE = Deny(Reason.XML, "ccm_reply.payload.xml", "syntax error at line 1")
+UNREADABLE = Deny(Reason.XML, Rule("ccm_reply.payload.xml"), "syntax error at line 1")
 
 
 def test_what_is_observed_is_told_and_passes() -> None:
@@ -239,7 +240,7 @@ def test_what_is_observed_is_told_and_passes() -> None:
 
 def test_a_name_of_the_inside_is_refused_where_the_policy_says_so() -> None:
     assert judged(read(LEAK), host_names=ENFORCE) == Deny(
-        Reason.REPLY_HOST_NAMES, "messages.host_names", "mp01.corp.example, pc2.corp.example"
+        Reason.REPLY_HOST_NAMES, Rule("messages.host_names"), "mp01.corp.example, pc2.corp.example"
     )
     assert judged(read("<A/>"), host_names=ENFORCE) == ()
     assert isinstance(judged(read(LEAK), intranet_only=ENFORCE), tuple)
@@ -247,7 +248,7 @@ def test_a_name_of_the_inside_is_refused_where_the_policy_says_so() -> None:
 
 def test_policy_for_the_intranet_is_refused_where_the_policy_says_so() -> None:
     assert judged(read(assigned("8")), intranet_only=ENFORCE) == Deny(
-        Reason.REPLY_INTRANET_ONLY, "messages.intranet_only", "{A}"
+        Reason.REPLY_INTRANET_ONLY, Rule("messages.intranet_only"), "{A}"
     )
     assert judged(read(assigned("7")), intranet_only=ENFORCE) == ()
     assert isinstance(judged(read(assigned("8")), host_names=ENFORCE), tuple)
@@ -281,7 +282,7 @@ def test_details_are_bounded() -> None:
     denial = judged(read(f"<B>{names}</B>"), host_names=ENFORCE)
     assert isinstance(denial, Deny)
     assert len(denial.detail) == 400
-    assert judged(Deny(Reason.XML, "x", "d" * 999)) == ("reply-unreadable: " + "d" * 400,)
+    assert judged(Deny(Reason.XML, Rule("x"), "d" * 999)) == ("reply-unreadable: " + "d" * 400,)
 
 
 # XML that is not a message

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.inspection.archives import is_zlib
 from ibcm_bridge.inspection.uploaded_object import Uploaded, object_views
 
@@ -17,13 +18,13 @@ LIMIT = 1_000_000
 
 
 def views(whole: bytes, limit: int = LIMIT) -> dict[str, bytes]:
-    found = object_views(whole, limit, "bodies.bits-upload")
+    found = object_views(whole, limit, Rule("bodies.bits-upload"))
     assert isinstance(found, Uploaded), found
     return found.views
 
 
 def refused(whole: bytes, limit: int = LIMIT) -> Deny:
-    found = object_views(whole, limit, "bodies.bits-upload")
+    found = object_views(whole, limit, Rule("bodies.bits-upload"))
     assert isinstance(found, Deny), found
     return found
 
@@ -107,7 +108,7 @@ def test_text_that_only_begins_like_a_stream_is_text() -> None:
 @given(st.binary(max_size=200), st.booleans())
 def test_whatever_it_is_it_is_looked_at_or_refused(data: bytes, packed: bool) -> None:
     whole = zlib.compress(data) if packed else data
-    found = object_views(whole, LIMIT, "x")
+    found = object_views(whole, LIMIT, Rule("x"))
     if not isinstance(found, Deny):
         assert found.views["sent"] == whole
         assert not packed or found.views["inflated"] == data

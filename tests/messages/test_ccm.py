@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
 from ibcm_bridge.messages.limits import MAX_HEADER, MAX_SLICES
@@ -296,7 +297,7 @@ def test_hooks_and_type_that_disagree_are_refused(
 ) -> None:
     body = ccm.raw_message(header(hooks=hooks), payload, inner_type=inner_type)
     assert refused(body) == Deny(
-        Reason.COMPRESSION, "ccm.hooks", "the hooks and the payload's type disagree"
+        Reason.COMPRESSION, Rule("ccm.hooks"), "the hooks and the payload's type disagree"
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.request.authorization import Authorized
@@ -67,7 +68,7 @@ def test_what_nobody_was_found_to_speak_in_does_not_pass(
 
 
 def test_a_denial_stays_the_denial_it_was(head: RequestHead) -> None:
-    denial = Deny(Reason.VERB, "rule")
+    denial = Deny(Reason.VERB, Rule("rule"))
     assert gate(denial, head, BODY) is denial
 
 

@@ -7,6 +7,7 @@ import zlib
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.inspection.uploaded_object import MAX_DOCUMENTS, Uploaded, object_views
 
 SIGN = "X5O!P%MALWARE"
@@ -16,7 +17,7 @@ LIMIT = 1_000_000
 
 
 def views(whole: bytes) -> dict[str, bytes]:
-    found = object_views(whole, LIMIT, "x")
+    found = object_views(whole, LIMIT, Rule("x"))
     assert isinstance(found, Uploaded), found
     return found.views
 
@@ -66,7 +67,7 @@ def test_what_a_reader_would_see_is_shown(content: bytes, pack: type[bytes]) -> 
     ],
 )
 def test_xml_that_cannot_be_read_is_refused(content: bytes, pack: type[bytes]) -> None:
-    refused = object_views(pack(content), LIMIT, "x")
+    refused = object_views(pack(content), LIMIT, Rule("x"))
     assert isinstance(refused, Deny)
     assert refused.reason in (Reason.ENCODING, Reason.XML)
 
@@ -81,6 +82,6 @@ def test_what_is_no_text_is_looked_at_as_it_is(whole: bytes) -> None:
 def test_so_many_documents_and_no_more() -> None:
     # A parser for each takes its time: 130,000 bytes of them were 0.2 s, 128 MB minutes.
     assert "text" in views(b"<a/>\0" * MAX_DOCUMENTS)
-    refused = object_views(b"<a/>\0" * (MAX_DOCUMENTS + 1), LIMIT, "x")
+    refused = object_views(b"<a/>\0" * (MAX_DOCUMENTS + 1), LIMIT, Rule("x"))
     assert isinstance(refused, Deny)
     assert refused.rule == "x.documents"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.request.bits_packet import Packet, PacketType, read_packet
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.uploads.session import Sender, Session
@@ -54,7 +55,7 @@ def session() -> Session:
 def test_what_is_refused_for_good_is_cancelled(
     head: RequestHead, session: Session, reason: Reason
 ) -> None:
-    sent = withdrawal(head, session, Deny(reason, "x"))
+    sent = withdrawal(head, session, Deny(reason, Rule("x")))
     assert sent is not None
     assert read_packet(sent) == Packet(PacketType.CANCEL_SESSION, "{1}")
     assert (sent.method, sent.target, sent.length) == (head.method, head.target, 0)
@@ -67,11 +68,11 @@ def test_what_is_refused_for_good_is_cancelled(
 def test_what_may_yet_go_on_is_left_alone(
     head: RequestHead, session: Session, reason: Reason
 ) -> None:
-    assert withdrawal(head, session, Deny(reason, "x")) is None
+    assert withdrawal(head, session, Deny(reason, Rule("x"))) is None
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_without_a_session_of_the_clients_own_nothing_is_sent(
     head: RequestHead, reason: Reason
 ) -> None:
-    assert withdrawal(head, None, Deny(reason, "x")) is None
+    assert withdrawal(head, None, Deny(reason, Rule("x"))) is None

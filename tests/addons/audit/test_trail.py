@@ -10,6 +10,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.policy.publications import Listener, TunnelPublication
 from ibcm_bridge.request.memory_budget import Budget, Hold
 
@@ -31,7 +32,7 @@ def test_addresses_of_ipv6_stand_in_brackets(
         client, Listener((host, 443), {}), publication=tunnel, hold=Hold(Budget(1))
     )
     ended = of_tunnel(EndedTunnel(connection, True, 0, 0, None))
-    refused = of_refusal(RefusedConnection(connection, Deny(Reason.UNKNOWN_NAME, "x")))
+    refused = of_refusal(RefusedConnection(connection, Deny(Reason.UNKNOWN_NAME, Rule("x"))))
     for record in (ended, refused):
         assert (record[audit.LISTENER], record[audit.PEER]) == (text, peer_text)
     assert ended[audit.SITE_SYSTEM] == text

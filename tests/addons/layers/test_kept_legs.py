@@ -20,6 +20,7 @@ from ibcm_bridge.addons.layers import forwarding
 from ibcm_bridge.addons.layers.exchange import ExchangeLayer
 from ibcm_bridge.addons.layers.site_system_leg import SiteSystemLeg
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.uploads.session import UploadPart
@@ -383,7 +384,7 @@ def test_without_its_decision_it_is_not_sent_again(
 def test_refused_in_between_it_is_not_sent_again(exchange: ExchangeDriver) -> None:
     keep_leg(exchange)
     exchange.receive(SECOND)
-    under_way(exchange).decision = Deny(Reason.VERB, "made up")
+    under_way(exchange).decision = Deny(Reason.VERB, Rule("made up"))
     fin(exchange)
     assert_not_resent(exchange, Reason.VERB, 405)
 

@@ -48,7 +48,7 @@ def other_side(method: int, credential: Credential) -> SSL.Connection:
     context.use_certificate(credential.certificate)
     for issuer in credential.issuers:
         context.add_extra_chain_cert(issuer)
-    context.use_privatekey(credential.key)  # type: ignore[arg-type]
+    context.use_privatekey(credential.key)
     return SSL.Connection(context, None)
 
 
