@@ -54,22 +54,3 @@ class MessageRules:
     """In lower case, without a dot before; hosts of these and below are internal."""
     encrypted_because: str | None = None
     """Why encrypted messages are let through unread; None: they are refused."""
-
-    def describe(self) -> str:
-        """One line for an operator."""
-        done = {Enforcement.OBSERVE: "observed", Enforcement.ENFORCE: "enforced"}
-        answered = {Enforcement.OBSERVE: "observed", Enforcement.ENFORCE: "refused"}
-        kept = f"kept in {self.bindings_file}" if self.bindings_file else "forgotten at the end"
-        names = ", ".join(sorted(self.internal_domains)) or "no domain"
-        return "; ".join(
-            (
-                f"whose client GUID it is: {done[self.identity]}, unknown ones "
-                f"{_UNKNOWN[self.unknown_guids]}, {kept}",
-                f"signatures: {done[self.signatures]}",
-                f"answers with hosts of {names}: {answered[self.host_names]}",
-                f"answers with policy for the intranet: {answered[self.intranet_only]}",
-            )
-        )
-
-
-_UNKNOWN = {UnknownGuids.LEARN: "learnt", UnknownGuids.REFUSE: "refused"}

@@ -81,11 +81,6 @@ class UploadRules:
     """All uploads of one client."""
     abandoned_after: datetime.timedelta = datetime.timedelta(days=3)
 
-    def describe(self) -> str:
-        """One line for an operator."""
-        where = f"put together in {self.spool}" if self.spool else "forgotten at the end"
-        return f"up to {self.max_bytes} bytes each, {self.max_total_bytes} in all, {where}"
-
 
 @dataclass(frozen=True, slots=True)
 class Policy:

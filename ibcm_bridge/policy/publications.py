@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ibcm_bridge.policy.addresses import Address, address_text
+from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.roles import CertificatePolicy, RoleProfile
 from ibcm_bridge.policy.trust import Credential, Trust
 
@@ -57,14 +57,38 @@ class SiteSystem:
         return frozenset((self.name, self.verify_name))
 
 
+class AdditionKind(StrEnum):
+    """What a policy may add to a role. Each is a key of the policy file."""
+
+    VERB = "extra_verbs"
+    HEADER = "extra_headers"
+    PATH = "extra_paths"
+    MESSAGE = "extra_messages"
+    WINDOWS_AUTHENTICATION = "windows_authentication"
+    WITHOUT_CLAMAV = "without_clamav"
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """Something that the policy adds to a role, and why.
+
+    `names`: a verb; a header field; a directory, a path and verbs; a root element and an endpoint;
+    nothing where the kind says all.
+    """
+
+    kind: AdditionKind
+    names: tuple[str, ...]
+    because: str
+
+
 @dataclass(frozen=True, slots=True)
 class PublishedRole:
     """A role of a publication and the site system that holds it."""
 
     profile: RoleProfile
     site_system: SiteSystem
-    additions: tuple[str, ...] = ()
-    """What the policy adds to the role's table and why, in words for `check`."""
+    additions: tuple[Addition, ...] = ()
+    """What the policy adds to the role's table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +116,6 @@ class BridgePublication:
     """With clients. A TPM that cannot sign RSASSA-PSS cannot prove its key in TLS 1.3 (RFC 8446
     §4.2.3), and a client that offers 1.3 all the same is refused, where 1.2 would do."""
 
-    def describe(self) -> str:
-        """One line for an operator."""
-        capped = self.highest_client_tls is not TlsVersion.TLS_1_3
-        cap = f"; TLS {self.highest_client_tls} at most with clients" if capped else ""
-        asked = _ASKED[self.certificate_policy]
-        return f"{self.name} is bridged: {_roles(self.directories)}{cap}{asked}"
-
 
 @dataclass(frozen=True, slots=True)
 class PlaintextPublication:
@@ -116,11 +133,6 @@ class PlaintextPublication:
         """Without TLS nobody can be asked."""
         return CertificatePolicy.NONE
 
-    def describe(self) -> str:
-        """One line for an operator."""
-        to = _roles(self.directories)
-        return f"{self.name} is plain HTTP on both legs, readable by anybody: {to}"
-
 
 @dataclass(frozen=True, slots=True)
 class TunnelPublication:
@@ -132,25 +144,6 @@ class TunnelPublication:
     roles: tuple[str, ...]
     """As the operator says; nobody can tell."""
 
-    def describe(self) -> str:
-        """One line for an operator; says what a tunnel is wherever there is one (TUNNEL-BLIND)."""
-        roles = f" ({', '.join(self.roles)})" if self.roles else ""
-        to = address_text(self.site_system)
-        return f"{self.name} is tunneled to {to}{roles}: nothing inside can be inspected"
-
-
-def _roles(directories: Mapping[str, PublishedRole]) -> str:
-    roles = {role.profile.name: role.site_system.name for role in directories.values()}
-    return ", ".join(f"{name} at {site_system}" for name, site_system in roles.items())
-
-
-_ASKED = {
-    CertificatePolicy.COMPUTER: "",
-    CertificatePolicy.USER: "; for users' certificates",
-    CertificatePolicy.EITHER: "; for computers' and users' certificates",
-    CertificatePolicy.OPTIONAL: "; clients without a certificate are let in",
-    CertificatePolicy.NONE: "; nobody is asked for a certificate",
-}
 
 HttpPublication = BridgePublication | PlaintextPublication
 """Where requests are decided on."""

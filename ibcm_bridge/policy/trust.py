@@ -18,8 +18,8 @@ class Credential:
 
     chain_pem: bytes
     key_pem: bytes = field(repr=False)
-    notes: tuple[str, ...] = ()
-    """What was noticed when it was read and stops nothing, in words for `check`."""
+    exposed_file: Path | None = None
+    """The file of the key, where every user of this machine may read or write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,9 @@ class Trust:
     crls: tuple[x509.CertificateRevocationList, ...]
     """Those it was loaded with; `revocation` says where newer ones come from."""
     revocation: Revocation = Revocation()
-    notes: tuple[str, ...] = ()
-    """What was noticed when it was read and stops nothing, in words for `check`."""
+    unread_files: tuple[str, ...] = ()
+    """Files in folders of lists that could not be read, each with why."""
+    awaited: tuple[x509.Name, ...] = ()
+    """Authorities whose list has yet to be fetched."""
     rule: rules.Rule = rules.CLIENTS_TRUST
     """The rule that refuses a path: that of the side it is for."""

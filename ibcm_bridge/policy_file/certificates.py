@@ -73,7 +73,7 @@ def _read_pair(reading: Reading, where: yaml_tree.Place, row: CertificateRow) ->
         return None
     if passphrase is not None:
         key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, _NONE)
-    return Credential(chain, key, _readable_by_others(reading.relative(row.key)))
+    return Credential(chain, key, _if_exposed(reading.relative(row.key)))
 
 
 def _certified(chain: bytes) -> CertificatePublicKeyTypes | None:
@@ -112,7 +112,7 @@ def _read_pfx(
         return None
     chain = b"".join(one.public_bytes(Encoding.PEM) for one in _in_order(certificate, others))
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, _NONE)
-    return Credential(chain, pem, _readable_by_others(reading.relative(name)))
+    return Credential(chain, pem, _if_exposed(reading.relative(name)))
 
 
 def _in_order(
@@ -150,7 +150,6 @@ def _passphrase(
     return data.split(b"\n", 1)[0].rstrip(b"\r")
 
 
-def _readable_by_others(path: Path) -> tuple[str, ...]:
-    if os.name == "posix" and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-        return (f"{path} holds a private key and is open to every user of this machine",)
-    return ()
+def _if_exposed(path: Path) -> Path | None:
+    exposed = os.name == "posix" and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH)
+    return path if exposed else None

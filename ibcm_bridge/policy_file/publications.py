@@ -22,7 +22,7 @@ from ibcm_bridge.policy.roles import CertificatePolicy, Mode, RoleTable
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.certificates import read_credential
 from ibcm_bridge.policy_file.reading import Reading
-from ibcm_bridge.policy_file.role_additions import in_words, read_profile
+from ibcm_bridge.policy_file.role_additions import read_additions, read_profile
 from ibcm_bridge.policy_file.rows.publications import BridgeRow, PlaintextRow, TunnelRow
 from ibcm_bridge.policy_file.rows.roles import PlaintextRoleRow, RoleRow
 from ibcm_bridge.policy_file.rows.settings import LimitsRow
@@ -128,7 +128,7 @@ def _roles(
             reading.report(role_at, not_published_so(name, mode, table))
             continue
         profile = read_profile(reading, role_at, row, table.roles[name], table)
-        published = PublishedRole(profile, _site_system(reading, role_at, row), in_words(row))
+        published = PublishedRole(profile, _site_system(reading, role_at, row), read_additions(row))
         found.append((role_at, published))
     return found
 

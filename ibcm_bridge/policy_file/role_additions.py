@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ibcm_bridge.policy.bodies import BodyRule, Inspection
 from ibcm_bridge.policy.endpoints import EndpointTable
+from ibcm_bridge.policy.publications import Addition, AdditionKind
 from ibcm_bridge.policy.resources import Resource
 from ibcm_bridge.policy.roles import RoleAdditions, RoleProfile, RoleTable
 from ibcm_bridge.policy_file import yaml_tree
@@ -69,25 +70,24 @@ def read_profile(
     )
 
 
-def in_words(row: RoleRow | PlaintextRoleRow) -> tuple[str, ...]:
-    """What a row adds to its role, and why, for whoever checks the policy."""
-    added = [
-        *((f"the verb {one.verb} is added", one.because) for one in row.extra_verbs),
-        *((f"the header {one.name} is added", one.because) for one in row.extra_headers),
-        *(
-            (f"/{one.directory}/{one.path} is added for {', '.join(one.verbs)}", one.because)
-            for one in row.extra_paths
-        ),
-    ]
+def read_additions(row: RoleRow | PlaintextRoleRow) -> tuple[Addition, ...]:
+    """What a row adds to its role, and why."""
+    kind = AdditionKind
+    added = [Addition(kind.VERB, (one.verb,), one.because) for one in row.extra_verbs]
+    added += (Addition(kind.HEADER, (one.name,), one.because) for one in row.extra_headers)
     added += (
-        (f"{one.root} for {one.endpoint} is added", one.because) for one in row.extra_messages
+        Addition(kind.PATH, (one.directory, one.path, ", ".join(one.verbs)), one.because)
+        for one in row.extra_paths
+    )
+    added += (
+        Addition(kind.MESSAGE, (one.root, one.endpoint), one.because) for one in row.extra_messages
     )
     if row.windows_authentication is not None:
-        added.append(("Windows authentication passes", row.windows_authentication.because))
+        why = row.windows_authentication.because
+        added.append(Addition(kind.WINDOWS_AUTHENTICATION, (), why))
     if row.without_clamav is not None:
-        text = "what ClamAV gives no answer about passes without it"
-        added.append((text, row.without_clamav.because))
-    return tuple(f"{what}, because: {why}" for what, why in added)
+        added.append(Addition(kind.WITHOUT_CLAMAV, (), row.without_clamav.because))
+    return tuple(added)
 
 
 def _verbs(

@@ -42,15 +42,16 @@ def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Ru
         found.read(fetch.folder)
         sources.append(fetch.folder)
     with_base = found.with_base(authorities)
+    awaited: list[x509.Name] = []
     for certificate in () if unread else authorities:
         if key_of(certificate) in with_base or key_of(certificate) in without:
             continue
         # protocol.md §9.2: a list that cannot be had counts as revoked; better said now.
+        if fetch is not None:
+            awaited.append(certificate.subject)
+            continue
         text = f"no revocation list of {certificate.subject.rfc4514_string()}"
-        if fetch is None:
-            reading.report((*where, "crls"), text)
-        else:
-            found.notes.append(f"{text} yet: until it is fetched its certificates are refused")
+        reading.report((*where, "crls"), text)
     revocation = Revocation(
         sources=tuple(sources),
         fetch=fetch,
@@ -58,16 +59,23 @@ def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Ru
         grace=duration(row.grace),
         without_crl=without,
     )
-    lists, notes = tuple(found.lists), tuple(found.notes)
-    return Trust(tuple(anchors), tuple(issuing), lists, revocation, notes, rule)
+    return Trust(
+        tuple(anchors),
+        tuple(issuing),
+        tuple(found.lists),
+        revocation,
+        unread_files=tuple(found.unread_files),
+        awaited=tuple(awaited),
+        rule=rule,
+    )
 
 
 @dataclass(slots=True)
 class _Found:
-    """Lists, and what was noticed."""
+    """Lists, and the files of folders that are none."""
 
     lists: list[x509.CertificateRevocationList] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    unread_files: list[str] = field(default_factory=list)
 
     def read(self, source: Path) -> list[str]:
         """Read a file or folder. What is wrong with a file is told, with one of a folder noted:
@@ -76,7 +84,7 @@ class _Found:
         self.lists += (crl for _, crl in read.lists)
         if not is_folder(source):
             return read.problems
-        self.notes += read.problems
+        self.unread_files += read.problems
         return []
 
     def with_base(self, authorities: Sequence[x509.Certificate]) -> set[Authority]:

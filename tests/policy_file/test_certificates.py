@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from ibcm_bridge.addons.tls.verification import verify_authority
 from ibcm_bridge.commands.check.findings import Level
 from ibcm_bridge.commands.check.policy import check_policy
+from ibcm_bridge.commands.check.publications import publication_text
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.policy.policy import Policy
@@ -184,12 +185,12 @@ def test_a_certificate_that_cannot_be_opened_is_told(
 
 
 def test_a_key_that_everybody_may_read_is_a_warning(load: Load, directory: Path) -> None:
-    assert bridge(load()).credential.notes == ()
+    assert bridge(load()).credential.exposed_file is None
     (directory / "pki/bridge-server.key").chmod(0o644)
     policy = load()
-    (note,) = bridge(policy).credential.notes
-    assert "open to every user" in note
-    assert note in warnings(policy)
+    assert bridge(policy).credential.exposed_file == directory / "pki/bridge-server.key"
+    text = f"{directory / 'pki/bridge-server.key'} holds a private key and is open to every user"
+    assert f"{text} of this machine" in warnings(policy)
 
 
 def warnings(policy: Policy, days: float = 0) -> list[str]:
@@ -312,13 +313,13 @@ def test_names_of_authorities_are_sent_when_wanted(load: Load) -> None:
 
 def test_the_highest_version_of_tls_with_clients_can_be_set(load: Load) -> None:
     assert bridge(load()).highest_client_tls is TlsVersion.TLS_1_3
-    assert "TLS 1." not in bridge(load()).describe()
+    assert "TLS 1." not in publication_text(bridge(load()))
     for version in ("1.2", "1.3"):
         key = f'      highest_tls: "{version}"\n      trust:\n'
         publication = bridge(load(("      trust:\n", key)))
         assert publication.highest_client_tls == version
         told = "; TLS 1.2 at most with clients"
-        assert (told in publication.describe()) == (version == "1.2")
+        assert (told in publication_text(publication)) == (version == "1.2")
         # Only the leg of the clients.
         assert {one.site_system.highest_tls for one in publication.directories.values()} == {
             TlsVersion.TLS_1_3

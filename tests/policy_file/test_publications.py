@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ibcm_bridge.commands.check.publications import publication_text
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import (
     Listener,
@@ -38,12 +39,12 @@ Load = Callable[[str], Policy]
 
 def test_a_tunnel_says_that_nothing_inside_can_be_inspected(load: Load) -> None:
     publications = load(SHIPPED).listeners[0].publications
-    tunnel = publications["mp-tunnel.internet.example"].describe()
+    tunnel = publication_text(publications["mp-tunnel.internet.example"])
     assert tunnel == (
         "mp-tunnel.internet.example is tunneled to 127.0.0.1:9443 (management-point): "
         "nothing inside can be inspected"
     )
-    assert publications["bridge.internet.example"].describe() == (
+    assert publication_text(publications["bridge.internet.example"]) == (
         "bridge.internet.example is bridged: management-point at mp01.corp.example, "
         "distribution-point at dp01.corp.example"
     )
@@ -81,13 +82,13 @@ def test_a_software_update_point_asks_nobody_unless_told(load: Load) -> None:
     publication = published(load(sample(bridge(SUP, clients=NOBODY))))
     assert publication.certificate_policy is CertificatePolicy.NONE
     assert publication.client_trust is None
-    assert publication.describe().endswith("nobody is asked for a certificate")
+    assert publication_text(publication).endswith("nobody is asked for a certificate")
     publication = published(load(sample(bridge(SUP, clients="{}"))))
     assert publication.certificate_policy is CertificatePolicy.NONE
     clients = f"{{certificate: optional, trust: {TRUST}}}"
     publication = published(load(sample(bridge(SUP, clients=clients))))
     assert publication.certificate_policy is CertificatePolicy.OPTIONAL
-    assert publication.describe().endswith("clients without a certificate are let in")
+    assert publication_text(publication).endswith("clients without a certificate are let in")
 
 
 @pytest.mark.parametrize("role", ["application-catalog-website-point", "policy-module"])

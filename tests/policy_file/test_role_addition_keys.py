@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ibcm_bridge.commands.check.publications import addition_text
 from ibcm_bridge.policy.policy import Policy
 from tests.policy_samples import (
     MP,
@@ -139,4 +140,11 @@ def test_what_a_policy_adds_is_there_and_its_reasons_are_kept(load: Load) -> Non
     assert not resource.has("abc/11111111-2222-3333-4444-555555555555", None)
     assert not profile.directories["ccm_system_windowsauth"].resources[0].refused
     assert len(role.additions) == 4
-    assert all(text.endswith("because: the tests want it") for text in role.additions)
+    assert all(addition.because == "the tests want it" for addition in role.additions)
+    texts = [addition_text(addition) for addition in role.additions]
+    assert texts == [
+        "the verb PUT is added, because: the tests want it",
+        "the header X-Custom is added, because: the tests want it",
+        "/Reports/[A-Z]+/{GUID} is added for GET, PUT, because: the tests want it",
+        "Windows authentication passes, because: the tests want it",
+    ]

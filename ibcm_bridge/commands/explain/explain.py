@@ -22,6 +22,7 @@ from ibcm_bridge.authentication.client import (
     authenticate,
 )
 from ibcm_bridge.authentication.revocation import Notes
+from ibcm_bridge.commands.check.publications import publication_text
 from ibcm_bridge.commands.explain.described_request import DescribedRequest, Url
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
@@ -169,7 +170,7 @@ def _follow(
     if not plain and url.server_name is None:
         add_step("With a literal address a client sends no server name.")
     publication = _plaintext(policy, url) if plain else _route(policy, url)
-    add_step(publication.describe())
+    add_step(publication_text(publication))
     if isinstance(publication, TunnelPublication):
         add_step("Everything passes unseen; only the site system can refuse it.")
         return

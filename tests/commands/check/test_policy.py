@@ -176,7 +176,7 @@ def test_a_chain_out_of_order_is_a_problem(
 def test_a_distribution_point_has_to_be_reachable_from_the_internet(
     url: str, reachable: bool
 ) -> None:
-    from ibcm_bridge.commands.check.policy import _reachable_from_the_internet  # noqa: PLC0415
+    from ibcm_bridge.commands.check.certificates import _reachable_from_the_internet  # noqa: PLC0415
 
     assert _reachable_from_the_internet(url) is reachable
 

@@ -1,0 +1,235 @@
+"""The certificates and trusts of a publication, held against protocol.md §9.
+
+Purposes, names, dates, keys, and where a client on the Internet would look for revocation. The path
+of every issuing authority is verified by the function that the command line gives, which needs
+OpenSSL.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
+from ibcm_bridge.authentication.certification_path import (
+    issued,
+    malformation,
+    weak_key,
+    weak_signature,
+)
+from ibcm_bridge.authentication.revocation import Notes
+from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.commands.check.revocation_lists import check_lists, distribution_urls
+from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.policy.addresses import address_text, is_ip_address
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import BridgePublication, SiteSystem
+from ibcm_bridge.policy.trust import Credential, Trust
+
+WARN_CERTIFICATE = datetime.timedelta(days=14)
+
+VerifyAuthority = Callable[[Trust, x509.Certificate], Notes | Deny]
+"""Verifies that an issuing authority leads to an anchor: what to note, or why it does not."""
+
+
+def check_certificates(
+    here: str,
+    publication: BridgePublication,
+    now: datetime.datetime,
+    verify_authority: VerifyAuthority,
+) -> Iterator[Finding]:
+    where = f"{here}: certificate"
+    facts = _facts(publication.credential)
+    yield from _check_credential(where, publication.credential, now)
+    yield from _check_purpose(where, facts, ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth")
+    if not _names(facts, publication.name):
+        named = ", ".join(facts.dns_names) or "no DNS name"
+        text = f"it is for {named}, not for {publication.name}: clients will refuse it"
+        yield Finding(Level.PROBLEM, where, text, "DNS-INTERNET-FQDN")
+    yield from _check_distribution_points(where, publication.credential)
+    yield from _check_end_of_chain(where, publication)
+
+    for role in {one.profile.name: one for one in publication.directories.values()}.values():
+        yield from _check_name(f"{here}: roles.{role.profile.name}", role.site_system)
+    where = f"{here}: site_systems.certificate"
+    facts = _facts(publication.site_system_credential)
+    yield from _check_credential(where, publication.site_system_credential, now)
+    yield from _check_purpose(where, facts, ExtendedKeyUsageOID.CLIENT_AUTH, "clientAuth")
+
+    presented = [
+        certificate
+        for credential in (publication.credential, publication.site_system_credential)
+        for certificate in x509.load_pem_x509_certificates(credential.chain_pem)
+    ]
+    for key, trust in _trusts(publication):
+        found = list(_check_trust(f"{here}: {key}", trust, presented, now))
+        yield from found
+        if not any(one.level is Level.PROBLEM for one in found):
+            # Where the parts are wrong the path is too, and saying so twice would not help.
+            yield from _check_paths(f"{here}: {key}", trust, verify_authority)
+
+
+def _trusts(publication: BridgePublication) -> Iterator[tuple[str, Trust]]:
+    """By the key that each has in the policy file."""
+    if publication.client_trust is not None:
+        yield "clients.trust", publication.client_trust
+    yield "site_systems.trust", publication.site_system_trust
+
+
+def _facts(credential: Credential) -> CertificateFacts:
+    return certificate_facts(x509.load_pem_x509_certificates(credential.chain_pem)[0])
+
+
+def _names(facts: CertificateFacts, name: str) -> bool:
+    """Whether a client that asks for `name` accepts these names (RFC 9525 §6.3)."""
+    wildcard = "*." + name.partition(".")[2]
+    return any(given.lower() in (name, wildcard) for given in facts.dns_names)
+
+
+def _check_purpose(
+    where: str, facts: CertificateFacts, oid: x509.ObjectIdentifier, name: str
+) -> Iterator[Finding]:
+    if facts.purposes is None or oid.dotted_string not in facts.purposes:
+        text = f"its extKeyUsage does not have {name}"
+        yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+
+
+def _check_credential(
+    where: str, credential: Credential, now: datetime.datetime
+) -> Iterator[Finding]:
+    chain = x509.load_pem_x509_certificates(credential.chain_pem)
+    if (file := credential.exposed_file) is not None:
+        text = f"{file} holds a private key and is open to every user of this machine"
+        yield Finding(Level.WARNING, where, text)
+    for certificate in chain:
+        yield from _check_certificate(where, certificate, now)
+    for certificate, issuer in itertools.pairwise(chain):
+        if not issued(issuer, certificate):
+            text = f"{_name(issuer)} did not issue {_name(certificate)}: the chain is out of order"
+            yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+
+
+def _check_end_of_chain(where: str, publication: BridgePublication) -> Iterator[Finding]:
+    """A client that lacks an authority in between cannot build the path."""
+    chain = x509.load_pem_x509_certificates(publication.credential.chain_pem)
+    asked = publication.client_trust
+    # SSL_CTX_add_extra_chain_cert(3): OpenSSL completes a certificate that stands alone from the
+    # authorities that client certificates are verified by.
+    known = list(asked.intermediates) if asked is not None and len(chain) == 1 else []
+    last = chain[-1]
+    while issuer := next((one for one in known if issued(one, last)), None):
+        known.remove(issuer)
+        last = issuer
+    anchors = [one for _, trust in _trusts(publication) for one in trust.anchors]
+    if not any(issued(one, last) for one in (last, *anchors)):
+        text = f"{_name(last)} was issued by {last.issuer.rfc4514_string()[:200]}, which is not "
+        text += "in its file: clients that do not have that authority will refuse it"
+        yield Finding(Level.WARNING, where, text, "PKI-BOTH-ENDS")
+
+
+def _check_name(where: str, site_system: SiteSystem) -> Iterator[Finding]:
+    if is_ip_address(site_system.verify_name):
+        text = f"{site_system.verify_name} is an address, and of a certificate only DNS names are "
+        text += "looked at, so it is never verified: give its name, or a verify_name"
+        yield Finding(Level.PROBLEM, where, text, "BRIDGE-TERMINATE")
+    elif is_ip_address(site_system.name):
+        text = f"{site_system.name} is sent as server name, which an address must not be "
+        text += "(RFC 6066 section 3): give site_system its name, and connect the address"
+        yield Finding(Level.WARNING, where, text)
+
+
+def _check_certificate(
+    where: str, certificate: x509.Certificate, now: datetime.datetime
+) -> Iterator[Finding]:
+    name, ends = _name(certificate), certificate.not_valid_after_utc
+    if now > ends:
+        yield Finding(Level.PROBLEM, where, f"{name} expired on {ends:%Y-%m-%d}", "PKI-BOTH-ENDS")
+    elif now < certificate.not_valid_before_utc:
+        begins = certificate.not_valid_before_utc
+        text = f"{name} is not valid before {begins:%Y-%m-%d %H:%M} UTC"
+        yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+    elif ends - now < WARN_CERTIFICATE:
+        yield Finding(Level.WARNING, where, f"{name} expires on {ends:%Y-%m-%d}")
+    for weakness in filter(None, (weak_key(certificate), weak_signature(certificate))):
+        yield Finding(Level.PROBLEM, where, f"{name} has {weakness}", "PKI-BOTH-ENDS")
+
+
+def _check_distribution_points(where: str, credential: Credential) -> Iterator[Finding]:
+    """A client on the Internet checks revocation by default (protocol.md §9.2)."""
+    urls = distribution_urls(x509.load_pem_x509_certificates(credential.chain_pem)[0])
+    if not urls:
+        text = "it names no CRL distribution point; clients that check revocation will refuse it"
+        yield Finding(Level.WARNING, where, text)
+    elif not any(_reachable_from_the_internet(url) for url in urls):
+        text = f"no CRL distribution point that an Internet client can reach: {', '.join(urls)}"
+        yield Finding(Level.WARNING, where, text)
+
+
+_INTERNAL_SUFFIXES = (".local", ".lan", ".internal", ".corp", ".home.arpa")
+
+
+def _reachable_from_the_internet(url: str) -> bool:
+    """Judged by the URL alone: HTTP, to a name or an address that can be public."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    if parts.scheme != "http" or not host:
+        return False  # ldap and file need the domain; https would need the CRL it is fetching
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith(_INTERNAL_SUFFIXES)
+
+
+def _check_trust(
+    where: str, trust: Trust, presented: Sequence[x509.Certificate], now: datetime.datetime
+) -> Iterator[Finding]:
+    authorities = (*trust.anchors, *trust.intermediates)
+    for certificate in authorities:
+        yield from _check_certificate(where, certificate, now)
+        malformed = malformation(certificate, issues=True)
+        if malformed is not None:
+            text = f"{_name(certificate)} {malformed}: every path through it is refused"
+            yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+    for certificate in trust.anchors:
+        if certificate.subject != certificate.issuer:
+            text = f"{_name(certificate)} is not self-signed; it belongs under issuing"
+            yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+    yield from check_lists(where, trust, presented, now)
+
+
+def _check_paths(where: str, trust: Trust, verify_authority: VerifyAuthority) -> Iterator[Finding]:
+    for certificate in trust.intermediates:
+        denial = verify_authority(trust, certificate)
+        if isinstance(denial, Deny):
+            text = f"{_name(certificate)} cannot be verified: {denial.detail}"
+            yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string()[:200]
+
+
+def describe_trust_files(policy: Policy) -> Iterator[Finding]:
+    """What is wrong with files, once: publications share them, and a folder has one story."""
+    places: dict[str, list[str]] = {}
+    for at, publication in policy.bridged():
+        for key, trust in _trusts(publication):
+            if text := _files_text(trust):
+                places.setdefault(text, []).append(f"{address_text(at)}: {publication.name}: {key}")
+    for text, wheres in places.items():
+        yield Finding(Level.WARNING, ", ".join(wheres), text)
+
+
+def _files_text(trust: Trust) -> str:
+    awaited = (
+        f"no revocation list of {name.rfc4514_string()} yet: until it is fetched its certificates "
+        "are refused"
+        for name in trust.awaited
+    )
+    return "; ".join((*trust.unread_files, *awaited))
