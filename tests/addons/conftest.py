@@ -50,7 +50,7 @@ from ibcm_bridge.addons.tls.current_trust import utc_now
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.pki.files import shipped_policy, with_ports
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import (
@@ -93,7 +93,7 @@ class Lab:
     """What stands on both sides of the bridge, for the whole session."""
 
     pki: LabPki
-    computer: Credential
+    computer: LabCredential
     site: SiteSystems
     policy: Policy
 
@@ -183,7 +183,7 @@ class Running:
         self.bridge.generation.hooks._by_name[name].insert(0 if first else 1_000, function)
 
     def client(
-        self, name: str = BRIDGED, credential: Credential | None = None, **options: Any
+        self, name: str = BRIDGED, credential: LabCredential | None = None, **options: Any
     ) -> LabClient:
         """A client that is let in, unless told otherwise."""
         return LabClient(

@@ -51,7 +51,7 @@ from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.site_system_leg.response_body import ResponseBody
@@ -477,7 +477,7 @@ def test_an_eager_task_runs_before_it_is_known_to_its_maker() -> None:
 # Alerts
 
 
-REFUSED: dict[str, tuple[Callable[[LabPki], Credential | None], Reason]] = {
+REFUSED: dict[str, tuple[Callable[[LabPki], LabCredential | None], Reason]] = {
     "none": (lambda _: None, Reason.CERTIFICATE_MISSING),
     "foreign": (lambda pki: pki.foreign_computer("a.example"), Reason.CERTIFICATE_UNTRUSTED),
     "self-signed": (lambda pki: pki.self_signed("a.example"), Reason.CERTIFICATE_UNTRUSTED),
@@ -505,7 +505,7 @@ class Refusing:
     """A bridge, and certificates that it must not accept."""
 
     running: Running
-    credentials: dict[str, Credential | None]
+    credentials: dict[str, LabCredential | None]
 
 
 @pytest.fixture(scope="module")
@@ -521,7 +521,7 @@ def refusing(running_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def assert_alert(
-    running: Running, credential: Credential | None, version: ssl.TLSVersion, reason: Reason
+    running: Running, credential: LabCredential | None, version: ssl.TLSVersion, reason: Reason
 ) -> None:
     before = len(running.audit())
     options: dict[str, Any] = {"maximum_version": version}

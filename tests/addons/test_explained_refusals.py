@@ -18,7 +18,7 @@ from ibcm_bridge.commands.explain.environment import environment
 from ibcm_bridge.commands.explain.explain import explain
 from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, plaintext_request
 from ibcm_bridge.policy.policy import Policy
@@ -46,7 +46,7 @@ class Asked:
     body: bytes | None = None
     name: str = BRIDGED
     version: str = "HTTP/1.1"
-    presented: Callable[[LabPki], Credential | None] | None = None
+    presented: Callable[[LabPki], LabCredential | None] | None = None
     """None: the lab's computer."""
 
 
@@ -68,7 +68,7 @@ def list_with(*headers: tuple[str, str], **changes: Any) -> Asked:
     return Asked(*GOOD, headers, **changes)
 
 
-def shown(make: Callable[[LabPki], Credential | None]) -> Asked:
+def shown(make: Callable[[LabPki], LabCredential | None]) -> Asked:
     return list_with(presented=make)
 
 
@@ -128,13 +128,13 @@ ALLOWED = {
 
 
 @pytest.fixture(scope="module")
-def revoked(running_lab: Lab) -> Credential:
+def revoked(running_lab: Lab) -> LabCredential:
     return running_lab.pki.revoked_computer("pc2.corp.example")
 
 
 @pytest.fixture(scope="module")
 def running(
-    running_lab: Lab, revoked: Credential, tmp_path_factory: pytest.TempPathFactory
+    running_lab: Lab, revoked: LabCredential, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     trust = bridged_publication(running_lab.policy).client_trust
     assert trust is not None
@@ -145,7 +145,7 @@ def running(
         yield one
 
 
-def audited(running: Running, asked: Asked, presented: Credential | None) -> dict[str, Any]:
+def audited(running: Running, asked: Asked, presented: LabCredential | None) -> dict[str, Any]:
     """What a bridge that was sent it has written down."""
     before = len(running.audit())
     made = running.client(asked.name, presented) if presented else running.anonymous(asked.name)
@@ -156,7 +156,7 @@ def audited(running: Running, asked: Asked, presented: Credential | None) -> dic
     return record
 
 
-def explained(policy: Policy, asked: Asked, presented: Credential | None) -> dict[str, Any]:
+def explained(policy: Policy, asked: Asked, presented: LabCredential | None) -> dict[str, Any]:
     certificates = (presented.certificate, *presented.issuers) if presented else ()
     # On whatever port the bridge was started.
     url = Url("https", asked.name, None, asked.target)
@@ -168,7 +168,7 @@ def explained(policy: Policy, asked: Asked, presented: Credential | None) -> dic
     return read_again
 
 
-def compare(running: Running, asked: Asked, presented: Credential | None) -> dict[str, Any]:
+def compare(running: Running, asked: Asked, presented: LabCredential | None) -> dict[str, Any]:
     record = audited(running, asked, presented)
     said = explained(running.policy, asked, presented)
     keys = (*COMPARED, *(OF_A_REFUSAL if record["verdict"] == "deny" else ()))
@@ -184,7 +184,7 @@ def test_a_refusal_is_explained_as_it_is_audited(running: Running, case: str) ->
 
 
 def test_a_revoked_certificate_is_explained_as_it_is_audited(
-    running: Running, revoked: Credential
+    running: Running, revoked: LabCredential
 ) -> None:
     said = compare(running, list_with(), revoked)
     assert said["reason"] == "certificate-revoked"

@@ -10,23 +10,23 @@ from cryptography import x509
 from ibcm_bridge.authentication.revocation import judge_revocation, loaded_lists
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.policy.trust import Revocation, Trust
 from tests.authentication.revocation_lists import DAY, NOW, Judge
 
 
 @pytest.fixture(scope="module")
-def computer(pki: LabPki) -> Credential:
+def computer(pki: LabPki) -> LabCredential:
     return pki.computer("pc1.corp.example")
 
 
 @pytest.fixture(scope="module")
-def serial(computer: Credential) -> int:
+def serial(computer: LabCredential) -> int:
     return computer.certificate.serial_number
 
 
 @pytest.fixture
-def judge(pki: LabPki, computer: Credential) -> Judge:
+def judge(pki: LabPki, computer: LabCredential) -> Judge:
     """The reason of a refusal, else the notes, for a computer and these lists of its issuer."""
 
     def judged(

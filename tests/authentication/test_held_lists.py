@@ -14,7 +14,7 @@ from ibcm_bridge.authentication.revocation import Lists, judge_revocation, loade
 from ibcm_bridge.authentication.revocation_list import RevocationList, read_list
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.policy.trust import Trust
 from tests.authentication.revocation_lists import (
     DAY,
@@ -76,7 +76,7 @@ def test_the_same_list_again_is_no_news(pki: LabPki, trust: Trust) -> None:
 
 
 def test_a_list_of_an_authority_that_a_client_sends_counts_for_that_one_only(
-    pki: LabPki, trust: Trust, computer: Credential
+    pki: LabPki, trust: Trust, computer: LabCredential
 ) -> None:
     credential, crl = pki.branch("pc7.branch.example")
     renewal = renew(loaded_lists(trust, NOW), trust, [("b.crl", crl)], NOW)
@@ -130,7 +130,7 @@ COVERED = {
 
 @pytest.mark.parametrize(("said", "covered"), COVERED.values(), ids=COVERED)
 def test_a_list_of_another_scope_is_named_where_none_covers_a_certificate(
-    pki: LabPki, computer: Credential, said: dict[str, object], covered: str
+    pki: LabPki, computer: LabCredential, said: dict[str, object], covered: str
 ) -> None:
     other = pki.issuing_crl([], 1, scope=scope(**said))
     name = pki.issuing.subject.rfc4514_string()

@@ -11,7 +11,7 @@ from ibcm_bridge.authentication.revocation import judge_revocation, loaded_lists
 from ibcm_bridge.authentication.revocation_list import RevocationList, key_of, read_list
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.policy.trust import Revocation, Trust
 from tests.authentication.revocation_lists import (
     DAY,
@@ -36,7 +36,7 @@ def test_a_certificate_on_the_list_is_revoked_and_its_twin_is_not(
 
 
 def test_a_certificate_whose_authority_is_revoked_is_refused(
-    pki: LabPki, computer: Credential
+    pki: LabPki, computer: LabCredential
 ) -> None:
     root_crl = pki._root.crl([pki.issuing.serial_number], 1, NOW - HOUR, NOW + DAY)
     trust = Trust((pki.root,), (pki.issuing,), (root_crl, pki.issuing_crl([], 1)))
@@ -189,7 +189,7 @@ def test_a_list_that_nobody_configured_has_signed_is_not_used(pki: LabPki) -> No
 
 
 def test_a_list_whose_signer_may_not_sign_lists_is_not_used(
-    pki: LabPki, computer: Credential
+    pki: LabPki, computer: LabCredential
 ) -> None:
     # The name is right and the key is too, but cRLSign is not in its keyUsage.
     builder = (

@@ -14,7 +14,7 @@ from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.request.authorization import Authorized
@@ -33,7 +33,7 @@ Get = Callable[..., Inspected]
 class Computer:
     """A computer with its certificate, let in."""
 
-    credential: Credential
+    credential: LabCredential
     client: AuthenticatedClient
 
     @property

@@ -38,7 +38,7 @@ from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.lab.protocol.client import LabClient, Reply, load_credential, request_bytes
@@ -63,18 +63,18 @@ ALERTS |= {"certificate_required": 116, "no_application_protocol": 120}
 class Credentials:
     """Whoever a test may be."""
 
-    computer: Credential
-    other: Credential
-    revoked: Credential
-    expired: Credential
-    wrong_purpose: Credential
-    without_purpose: Credential
-    self_signed: Credential
-    foreign: Credential
-    user: Credential
+    computer: LabCredential
+    other: LabCredential
+    revoked: LabCredential
+    expired: LabCredential
+    wrong_purpose: LabCredential
+    without_purpose: LabCredential
+    self_signed: LabCredential
+    foreign: LabCredential
+    user: LabCredential
     # site systems
-    mp_revoked: Credential
-    mp_expired: Credential
+    mp_revoked: LabCredential
+    mp_expired: LabCredential
 
 
 @dataclass(repr=False)
@@ -116,7 +116,7 @@ class Lab:
 
     def client(
         self,
-        credential: Credential | None = None,
+        credential: LabCredential | None = None,
         *,
         name: str = BRIDGED,
         address: tuple[str, int] | None = None,
@@ -139,7 +139,7 @@ class Lab:
 
     # As whoever
 
-    def context(self, credential: Credential | None = None) -> ssl.SSLContext:
+    def context(self, credential: LabCredential | None = None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=self.pki.root.public_bytes(Encoding.DER))
         load_credential(context, credential or self.credentials.computer)
@@ -147,7 +147,7 @@ class Lab:
 
     def connect(
         self,
-        credential: Credential | None = None,
+        credential: LabCredential | None = None,
         *,
         name: str = BRIDGED,
         address: tuple[str, int] | None = None,
@@ -161,7 +161,7 @@ class Lab:
             plain, server_hostname=name, suppress_ragged_eofs=False, session=session
         )
 
-    def _kept_context(self, credential: Credential | None) -> ssl.SSLContext:
+    def _kept_context(self, credential: LabCredential | None) -> ssl.SSLContext:
         serial = credential.certificate.serial_number if credential else 0
         if serial not in self._contexts:
             self._contexts[serial] = self.context(credential)
@@ -224,7 +224,7 @@ class Lab:
 
     # As whoever has the usual tools
 
-    def pem(self, credential: Credential) -> str:
+    def pem(self, credential: LabCredential) -> str:
         """A file with the key and the certification path."""
         path = self.files / f"{credential.certificate.serial_number:x}.pem"
         if not path.exists():
@@ -239,7 +239,7 @@ class Lab:
     def s_client(
         self,
         *options: str,
-        credential: Credential | None = None,
+        credential: LabCredential | None = None,
         name: str | None = BRIDGED,
         request: bytes | None = None,
     ) -> subprocess.CompletedProcess[str]:
@@ -267,7 +267,7 @@ class Lab:
         self,
         *options: str,
         target: str = "/SMS_MP/.sms_aut?MPLIST",
-        credential: Credential | None = None,
+        credential: LabCredential | None = None,
         name: str = BRIDGED,
         scheme: str = "https",
         address: tuple[str, int] | None = None,
@@ -513,7 +513,7 @@ class RawSiteSystem:
         self.pki = pki
         self.peers: list[Peer] = []
         self.trust = pki.root
-        self.credential: Credential | None = None
+        self.credential: LabCredential | None = None
         self.asks_late = False
         self.script: Script = Peer.wait_for_end
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -535,7 +535,7 @@ class RawSiteSystem:
         for thread in self._threads:
             thread.join(DEADLINE)
 
-    def behave(self, script: Script, credential: Credential | None = None) -> None:
+    def behave(self, script: Script, credential: LabCredential | None = None) -> None:
         """What to do from now on; without a credential, without TLS."""
         self.peers.clear()
         self.script, self.credential = script, credential
@@ -556,7 +556,9 @@ class RawSiteSystem:
                 connection, _ = self._listener.accept()
                 self._start(self._serve, connection, self.script, self.credential)
 
-    def _serve(self, plain: socket.socket, script: Script, credential: Credential | None) -> None:
+    def _serve(
+        self, plain: socket.socket, script: Script, credential: LabCredential | None
+    ) -> None:
         plain.settimeout(DEADLINE)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer = Peer(plain)
@@ -573,7 +575,7 @@ class RawSiteSystem:
                     peer.connection.close()
                 peer.ended.set()
 
-    def _shake_hands(self, plain: socket.socket, credential: Credential) -> ssl.SSLSocket:
+    def _shake_hands(self, plain: socket.socket, credential: LabCredential) -> ssl.SSLSocket:
         tls = self._context(credential).wrap_socket(
             plain, server_side=True, do_handshake_on_connect=False
         )
@@ -589,7 +591,7 @@ class RawSiteSystem:
             raise
         return tls
 
-    def _context(self, credential: Credential) -> ssl.SSLContext:
+    def _context(self, credential: LabCredential) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         load_credential(context, credential)
         context.load_verify_locations(cadata=self.trust.public_bytes(Encoding.DER))

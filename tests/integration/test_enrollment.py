@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ibcm_bridge.lab.bridge.process import free_port
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.site_systems import cms, scep
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 
@@ -143,10 +143,10 @@ class Device:
         )
 
 
-def credential(lab: Lab, certificate: str, key: bytes) -> Credential:
+def credential(lab: Lab, certificate: str, key: bytes) -> LabCredential:
     read = load_pem_private_key(key, None)
     assert isinstance(read, RSAPrivateKey)
-    return Credential(
+    return LabCredential(
         x509.load_pem_x509_certificate(certificate.encode()), read, (lab.pki.issuing,)
     )
 

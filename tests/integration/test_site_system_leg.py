@@ -21,7 +21,7 @@ from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import Reply
 
 if TYPE_CHECKING:
-    from ibcm_bridge.lab.pki.certificates import Credential
+    from ibcm_bridge.lab.pki.certificates import LabCredential
     from tests.integration.conftest import Lab, Peer, RawSiteSystem
 
 NAME = "bridge.internet.example"
@@ -96,7 +96,7 @@ def other_pki(lab: Lab) -> LabPki:
     return LabPki.make(now=datetime.now(UTC))
 
 
-def impostors(lab: Lab) -> dict[str, Credential]:
+def impostors(lab: Lab) -> dict[str, LabCredential]:
     return {
         "wrong-name": lab.pki.server("other.corp.example"),
         "internet-name": lab.pki.server(NAME),
@@ -141,7 +141,7 @@ def test_one_that_is_named_in_its_subject_only_is_told_so(lab: Lab, raw: RawSite
     valid = certificates.current(datetime.now(UTC))
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, MP_NAME)])
     made = certificates.sign(key, subject, authority, valid, [purpose])
-    credential = certificates.Credential(made, key, (authority.certificate,))
+    credential = certificates.LabCredential(made, key, (authority.certificate,))
     raw.behave(lambda peer: peer.wait_for_end(), credential)
     record = check_refused(
         lab, lab.send_one(lab.request(), address=address("raw")), Reason.SITE_SYSTEM_UNVERIFIED

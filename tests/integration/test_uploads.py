@@ -21,7 +21,7 @@ from ibcm_bridge.lab.protocol.client import LabClient, Reply, Request
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
 
 if TYPE_CHECKING:
-    from ibcm_bridge.lab.pki.certificates import Credential
+    from ibcm_bridge.lab.pki.certificates import LabCredential
 
     from .conftest import Lab
 
@@ -72,13 +72,13 @@ class Senders:
         path = f"/CCM_Incoming/{os.getpid()}-{id(self)}-{next(self._numbers)}.msg"
         return Sender(self._client(None), Upload(path, data))
 
-    def again(self, one: Sender, credential: Credential | None = None) -> Sender:
+    def again(self, one: Sender, credential: LabCredential | None = None) -> Sender:
         """The same session, on another connection."""
         other = Sender(self._client(credential), one.upload)
         other.session = one.session
         return other
 
-    def _client(self, credential: Credential | None) -> LabClient:
+    def _client(self, credential: LabCredential | None) -> LabClient:
         return self._stack.enter_context(self._lab.client(credential))
 
 

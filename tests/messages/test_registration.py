@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.messages.document import Document, read_document
 from ibcm_bridge.messages.registration import Registration, read_registration
@@ -27,7 +27,7 @@ def read(xml: str) -> Registration | None:
     return read_registration(document(xml))
 
 
-def request(credential: Credential, key: RSAPrivateKey | None = None) -> str:
+def request(credential: LabCredential, key: RSAPrivateKey | None = None) -> str:
     """Signed with the certificate's key, or with another."""
     assert isinstance(credential.key, RSAPrivateKey)
     key = key or credential.key
@@ -35,27 +35,27 @@ def request(credential: Credential, key: RSAPrivateKey | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def computer(pki: LabPki) -> Credential:
+def computer(pki: LabPki) -> LabCredential:
     return pki.computer("pc1.corp.example")
 
 
 @pytest.fixture(scope="module")
-def stranger(pki: LabPki) -> Credential:
+def stranger(pki: LabPki) -> LabCredential:
     return pki.computer("pc9.corp.example")
 
 
-def spki(credential: Credential) -> bytes:
+def spki(credential: LabCredential) -> bytes:
     return credential.certificate.public_key().public_bytes(
         Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     )
 
 
-def test_a_registration_is_read_with_its_key(computer: Credential) -> None:
+def test_a_registration_is_read_with_its_key(computer: LabCredential) -> None:
     assert read(request(computer)) == Registration(spki(computer), proven=True)
 
 
 def test_a_registration_signed_by_somebody_else_proves_nothing(
-    computer: Credential, stranger: Credential
+    computer: LabCredential, stranger: LabCredential
 ) -> None:
     assert isinstance(stranger.key, RSAPrivateKey)
     assert read(request(computer, stranger.key)) == Registration(spki(computer), proven=False)
@@ -66,7 +66,7 @@ def test_other_documents_are_no_registrations(xml: str) -> None:
     assert read(xml) is None
 
 
-def test_what_is_signed_is_the_data_as_it_stands(computer: Credential) -> None:
+def test_what_is_signed_is_the_data_as_it_stands(computer: LabCredential) -> None:
     xml = request(computer)
     for same in (
         f'<?xml version="1.0" encoding="utf-16"?>\r\n{xml}\r\n',
@@ -85,7 +85,7 @@ def test_what_is_signed_is_the_data_as_it_stands(computer: Credential) -> None:
         assert read(changed) == Registration(spki(computer), proven=False)
 
 
-def test_where_it_is_not_plain_what_is_signed_nothing_is_proven(computer: Credential) -> None:
+def test_where_it_is_not_plain_what_is_signed_nothing_is_proven(computer: LabCredential) -> None:
     xml = request(computer)
     for unclear in (
         xml.replace("<Signature>", "<Data/><Signature>"),
@@ -99,7 +99,7 @@ def test_where_it_is_not_plain_what_is_signed_nothing_is_proven(computer: Creden
 
 
 def test_of_two_certificates_neither_is_registered(
-    computer: Credential, stranger: Credential
+    computer: LabCredential, stranger: LabCredential
 ) -> None:
     other = stranger.certificate.public_bytes(Encoding.DER).hex()
     second = f"<Certificates><x:signing xmlns:x='u'>{other}</x:signing></Certificates>"
@@ -127,7 +127,7 @@ def with_certificate(xml: str, der: bytes) -> str:
     ],
 )
 def test_a_certificate_that_cannot_be_used_is_no_accident(
-    computer: Credential, there: str, instead: str
+    computer: LabCredential, there: str, instead: str
 ) -> None:
     der = computer.certificate.public_bytes(Encoding.DER)
     changed = bytes.fromhex(der.hex().replace(there, instead, 1))
@@ -137,7 +137,7 @@ def test_a_certificate_that_cannot_be_used_is_no_accident(
     assert not registration.proven
 
 
-def test_a_certificate_cut_anywhere_is_none(computer: Credential) -> None:
+def test_a_certificate_cut_anywhere_is_none(computer: LabCredential) -> None:
     xml, der = request(computer), computer.certificate.public_bytes(Encoding.DER)
     for length in range(len(der)):
         assert read(with_certificate(xml, der[:length])) == Registration(b"", proven=False)
@@ -146,7 +146,7 @@ def test_a_certificate_cut_anywhere_is_none(computer: Credential) -> None:
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")
 @given(st.data())
 def test_one_changed_byte_of_a_certificate_is_no_accident(
-    computer: Credential, data: st.DataObject
+    computer: LabCredential, data: st.DataObject
 ) -> None:
     der = bytearray(computer.certificate.public_bytes(Encoding.DER))
     der[data.draw(st.integers(0, len(der) - 1))] ^= data.draw(st.integers(1, 255))
@@ -157,7 +157,7 @@ def test_one_changed_byte_of_a_certificate_is_no_accident(
 
 @given(st.data())
 def test_one_changed_character_of_a_registration_is_no_proof_of_anything_else(
-    computer: Credential, data: st.DataObject
+    computer: LabCredential, data: st.DataObject
 ) -> None:
     xml = request(computer)
     at = data.draw(st.integers(0, len(xml) - 1))

@@ -14,7 +14,7 @@ from enum import StrEnum
 from ibcm_bridge.lab.cases.requests import MakeRequest, Senders
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.site_systems.published import BRIDGED, TLS_PORT, TUNNELED
 from ibcm_bridge.lab.site_systems.registrations import client_guid
 
@@ -105,7 +105,7 @@ class Case:
     """Whether the tunnel is the right way for it."""
 
 
-def senders(credentials: Mapping[Client, Credential | None]) -> dict[Client, Senders]:
+def senders(credentials: Mapping[Client, LabCredential | None]) -> dict[Client, Senders]:
     """The clients of ConfigMgr behind those certificates, as a site knows them."""
     devices = {
         client: Device.of(credential, _COMPUTERS.get(client, "")).known_as(
@@ -125,7 +125,7 @@ _COMPUTERS = {
 }
 
 
-def credentials(pki: LabPki) -> dict[Client, Credential | None]:
+def credentials(pki: LabPki) -> dict[Client, LabCredential | None]:
     """The certificates that the cases use."""
     return {
         Client.COMPUTER: pki.computer(_COMPUTERS[Client.COMPUTER]),

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.lab.protocol.xml_style import SDK, XmlStyle
@@ -69,7 +69,7 @@ class Device:
     """How it writes its messages."""
 
     @classmethod
-    def of(cls, credential: Credential, name: str, clock: Clock = utc_now) -> Self:
+    def of(cls, credential: LabCredential, name: str, clock: Clock = utc_now) -> Self:
         """A client that signs with the key it uses for TLS."""
         assert isinstance(credential.key, rsa.RSAPrivateKey)
         return cls(name, credential.key, credential.certificate, clock)

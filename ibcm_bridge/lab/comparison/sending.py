@@ -29,7 +29,7 @@ from ibcm_bridge.lab.comparison.outcomes import (
 )
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import (
     ConnectionEnded,
     HandshakeRefused,
@@ -74,7 +74,7 @@ class BothWays:
     def __init__(
         self,
         pki: LabPki,
-        clients: dict[Client, Credential | None],
+        clients: dict[Client, LabCredential | None],
         site_systems: SiteSystems,
         bridge: RunningBridge,
         namespace: Namespace = HERE,
@@ -163,7 +163,7 @@ class BothWays:
         except ssl.SSLCertVerificationError as refused:
             return ClientRefused(refused.verify_message.rstrip(".")), None
 
-    def client(self, way: Way, credential: Credential | None) -> LabClient:
+    def client(self, way: Way, credential: LabCredential | None) -> LabClient:
         """A connection there, made by its first request."""
         return LabClient(
             self._bridge.addresses[way.port],

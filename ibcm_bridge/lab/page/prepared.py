@@ -14,7 +14,7 @@ from ibcm_bridge.lab.cases.case import Case, Client, Way
 from ibcm_bridge.lab.cases.requests import Senders
 from ibcm_bridge.lab.comparison import curl
 from ibcm_bridge.lab.page.data import sent
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import Request
 
 _SESSION = "Each packet of an upload names the session that the answer before it began."
@@ -36,7 +36,7 @@ class Files:
         """The certificates of the clients that send the cases."""
         return self.directory / "clients"
 
-    def write(self, clients: Mapping[Client, Credential | None]) -> None:
+    def write(self, clients: Mapping[Client, LabCredential | None]) -> None:
         """Write them, once."""
         self.clients.mkdir()
         (self.directory / "requests").mkdir()

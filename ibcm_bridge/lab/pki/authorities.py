@@ -24,8 +24,8 @@ from ibcm_bridge.lab.pki.certificates import (
     CLIENT,
     SERVER,
     Authority,
-    Credential,
     Extension,
+    LabCredential,
     PrivateKey,
     computer,
     current,
@@ -88,15 +88,15 @@ class LabPki:
             foreign_issuing=issuing_authority("Lab Foreign Issuing CA", foreign_root, now),
         )
 
-    def server(self, common_name: str, *names: str) -> Credential:
+    def server(self, common_name: str, *names: str) -> LabCredential:
         """A web server certificate, of a site system or the bridge, for all these names."""
         return server(self._issuing, (common_name, *names), current(self._now))
 
-    def foreign_server(self, common_name: str, *names: str) -> Credential:
+    def foreign_server(self, common_name: str, *names: str) -> LabCredential:
         """Good in every respect but one: its path ends at `foreign_root`."""
         return server(self._foreign, (common_name, *names), current(self._now))
 
-    def bridge_client(self, common_name: str) -> Credential:
+    def bridge_client(self, common_name: str) -> LabCredential:
         """What the bridge itself shows to site systems."""
         names = [x509.DNSName(common_name)]
         return issue(
@@ -108,10 +108,10 @@ class LabPki:
             purposes=CLIENT,
         )
 
-    def computer(self, dns_name: str) -> Credential:
+    def computer(self, dns_name: str) -> LabCredential:
         return computer(self._issuing, dns_name, current(self._now))
 
-    def user(self, principal: str) -> Credential:
+    def user(self, principal: str) -> LabCredential:
         """A good client certificate, but a person's: most publications want a computer's."""
         names = [principal_name(principal)]
         return issue(
@@ -123,7 +123,7 @@ class LabPki:
             purposes=CLIENT,
         )
 
-    def registration_authority(self, dns_name: str) -> Credential:
+    def registration_authority(self, dns_name: str) -> LabCredential:
         """Who asks the issuing authority for others, and for whom they encrypt (`scep`)."""
         return issue(
             self._issuing,
@@ -138,29 +138,29 @@ class LabPki:
         """A client's certificate, for who asked for it. ValueError where it cannot be had."""
         return enrolled(self._issuing, request, current(self._now))
 
-    def revoked_computer(self, dns_name: str) -> Credential:
+    def revoked_computer(self, dns_name: str) -> LabCredential:
         credential = self.computer(dns_name)
         self.revoke(credential)
         return credential
 
-    def expired_computer(self, dns_name: str) -> Credential:
+    def expired_computer(self, dns_name: str) -> LabCredential:
         return computer(self._issuing, dns_name, past(self._now))
 
-    def wrong_purpose(self, dns_name: str) -> Credential:
+    def wrong_purpose(self, dns_name: str) -> LabCredential:
         return computer(self._issuing, dns_name, current(self._now), SERVER)
 
-    def without_purpose(self, dns_name: str) -> Credential:
+    def without_purpose(self, dns_name: str) -> LabCredential:
         """No extKeyUsage at all, which OpenSSL takes for any purpose; the bridge must not."""
         return computer(self._issuing, dns_name, current(self._now), ())
 
-    def self_signed(self, dns_name: str) -> Credential:
+    def self_signed(self, dns_name: str) -> LabCredential:
         return computer(None, dns_name, current(self._now))
 
-    def foreign_computer(self, dns_name: str) -> Credential:
+    def foreign_computer(self, dns_name: str) -> LabCredential:
         """Good in every respect but one: its path ends at `foreign_root`."""
         return computer(self._foreign, dns_name, current(self._now))
 
-    def revoke(self, credential: Credential) -> None:
+    def revoke(self, credential: LabCredential) -> None:
         """Put the certificate on the issuing authority's CRL, from the next `crls()` on."""
         try:
             credential.certificate.verify_directly_issued_by(self.issuing)
@@ -210,7 +210,7 @@ class LabPki:
             extensions=extensions,
         )
 
-    def computer_with_key(self, dns_name: str, key: PrivateKey) -> Credential:
+    def computer_with_key(self, dns_name: str, key: PrivateKey) -> LabCredential:
         """A computer with a key of the test's."""
         return issue(
             self._issuing,
@@ -221,7 +221,7 @@ class LabPki:
             purposes=CLIENT,
         )
 
-    def branch(self, dns_name: str) -> tuple[Credential, x509.CertificateRevocationList]:
+    def branch(self, dns_name: str) -> tuple[LabCredential, x509.CertificateRevocationList]:
         """A computer of another issuing authority below the same root, and that one's list."""
         authority = issuing_authority("Lab Branch CA", self._root, self._now)
         period = (self._now - timedelta(hours=1), self._now + timedelta(days=7))
@@ -229,9 +229,9 @@ class LabPki:
         return computer(authority, dns_name, current(self._now)), crl
 
     @property
-    def authority(self) -> Credential:
+    def authority(self) -> LabCredential:
         """The issuing authority itself: for `computer_of`, in another process."""
-        return Credential(self._issuing.certificate, self._issuing.key, ())
+        return LabCredential(self._issuing.certificate, self._issuing.key, ())
 
     def write(self, directory: Path) -> None:
         """Write what the shipped configuration uses, into a new or empty directory only."""
@@ -270,7 +270,7 @@ class LabPki:
 
 
 # What `write` makes besides the authorities: file name, and who it is.
-_SERVERS: dict[str, Callable[[LabPki], Credential]] = {
+_SERVERS: dict[str, Callable[[LabPki], LabCredential]] = {
     "bridge-server": lambda pki: pki.server("bridge.internet.example"),
     "bridge-client": lambda pki: pki.bridge_client("bridge.perimeter.example"),
     "mp01": lambda pki: pki.server("mp01.corp.example", "mp-tunnel.internet.example"),
@@ -279,7 +279,7 @@ _SERVERS: dict[str, Callable[[LabPki], Credential]] = {
     "enroll01": lambda pki: pki.server("enroll01.corp.example", "enroll.internet.example"),
     "ndes01": lambda pki: pki.server("ndes01.corp.example", "ndes.internet.example"),
 }
-_CLIENTS: dict[str, Callable[[LabPki], Credential]] = {
+_CLIENTS: dict[str, Callable[[LabPki], LabCredential]] = {
     "computer": lambda pki: pki.computer("pc1.corp.example"),
     "user": lambda pki: pki.user("alice@corp.example"),
     "revoked": lambda pki: pki.revoked_computer("pc2.corp.example"),

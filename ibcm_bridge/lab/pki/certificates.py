@@ -27,7 +27,7 @@ _PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 
 
 @dataclass(frozen=True)
-class Credential:
+class LabCredential:
     """A certificate, its private key and the intermediates a peer needs to build the path."""
 
     certificate: x509.Certificate
@@ -54,7 +54,7 @@ class Credential:
         write_new(directory / f"{name}.pem", self.chain_pem())
 
     @classmethod
-    def read(cls, directory: Path, name: str) -> "Credential":
+    def read(cls, directory: Path, name: str) -> "LabCredential":
         """What `write` wrote."""
         key = serialization.load_pem_private_key((directory / f"{name}.key").read_bytes(), None)
         assert isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
@@ -119,7 +119,7 @@ def issuing_authority(common_name: str, root: Authority, now: datetime) -> Autho
     )
 
 
-def computer_of(authority: Credential, dns_name: str, now: datetime) -> Credential:
+def computer_of(authority: LabCredential, dns_name: str, now: datetime) -> LabCredential:
     """A computer's certificate from an authority that was written down."""
     assert isinstance(authority.key, ec.EllipticCurvePrivateKey)
     return computer(Authority(authority.certificate, authority.key), dns_name, current(now))
@@ -130,14 +130,14 @@ def computer(
     dns_name: str,
     valid: Period,
     purposes: Sequence[x509.ObjectIdentifier] = CLIENT,
-) -> Credential:
+) -> LabCredential:
     """A computer's, for client authentication unless `purposes` says otherwise."""
     return issue(
         authority, rsa_key(), dns_name, [x509.DNSName(dns_name)], valid=valid, purposes=purposes
     )
 
 
-def server(authority: Authority, names: Sequence[str], valid: Period) -> Credential:
+def server(authority: Authority, names: Sequence[str], valid: Period) -> LabCredential:
     """A server's, for all these names."""
     dns_names = [x509.DNSName(name) for name in dict.fromkeys(names)]
     return issue(authority, ec_key(), names[0], dns_names, valid=valid, purposes=SERVER)
@@ -151,7 +151,7 @@ def issue(
     *,
     valid: Period,
     purposes: Sequence[x509.ObjectIdentifier],
-) -> Credential:
+) -> LabCredential:
     """An end-entity certificate; self-signed if there is no authority."""
     extensions: list[Extension] = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
@@ -162,7 +162,7 @@ def issue(
     ]
     if purposes:
         extensions.append((x509.ExtendedKeyUsage(purposes), False))
-    return Credential(
+    return LabCredential(
         sign(key, distinguished_name(common_name), authority, valid, extensions),
         key,
         (authority.certificate,) if authority else (),

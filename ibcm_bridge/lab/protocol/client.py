@@ -34,7 +34,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.lab.namespaces import HERE, Namespace
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 
 type Fields = Mapping[str, str] | Sequence[tuple[str, str]]
 
@@ -89,7 +89,7 @@ class LabClient:
         server_name: str,
         *,
         trust: x509.Certificate,
-        credential: Credential | None,
+        credential: LabCredential | None,
         timeout: float = 10,
         maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
         namespace: Namespace = HERE,
@@ -256,7 +256,7 @@ def plaintext_request(
     return bytes(received)
 
 
-def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
+def load_credential(context: ssl.SSLContext, credential: LabCredential) -> None:
     """Give a TLS context the certificate and its key, which the ssl module only takes by file."""
     # mkstemp makes the file with mode 0600; Windows cannot read it while it is open.
     handle, name = tempfile.mkstemp(suffix=".pem")

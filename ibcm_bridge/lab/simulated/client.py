@@ -26,7 +26,7 @@ from ibcm_bridge.lab.clients.life_cycle import (
     live,
 )
 from ibcm_bridge.lab.clients.update_scan import SCAN
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.client import Reply, Request
 from ibcm_bridge.lab.simulated.connections import NO_ANSWER, Connections
@@ -65,7 +65,7 @@ class SimulatedClient:
     def __init__(
         self,
         device: Device,
-        credential: Credential,
+        credential: LabCredential,
         installed: Installation,
         network: Network,
         random: Random,

@@ -6,7 +6,7 @@ import http.client
 import ssl
 from contextlib import suppress
 
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import (
     ConnectionEnded,
     HandshakeRefused,
@@ -30,7 +30,7 @@ NO_ANSWER = (
 class Connections:
     """To be closed in the end."""
 
-    def __init__(self, network: Network, credential: Credential | None) -> None:
+    def __init__(self, network: Network, credential: LabCredential | None) -> None:
         self.network = network
         self._credential = credential
         self._open: dict[Host, LabClient] = {}

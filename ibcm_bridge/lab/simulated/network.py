@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from cryptography import x509
 
 from ibcm_bridge.lab.namespaces import HERE, Namespace
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import LabClient
 
 type Host = tuple[str, int]
@@ -34,7 +34,7 @@ class Network:
     """The authority that the client believes."""
     namespace: Namespace = HERE
 
-    def client(self, host: Host, credential: Credential | None) -> LabClient:
+    def client(self, host: Host, credential: LabCredential | None) -> LabClient:
         """A connection to a name, made by its first request. Unreachable where there is none."""
         return LabClient(
             self._address(host),

@@ -19,7 +19,7 @@ from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespace, Namespaces
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential, computer_of
+from ibcm_bridge.lab.pki.certificates import LabCredential, computer_of
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.reply_documents import INTERNET, INTRANET
 from ibcm_bridge.lab.simulated.client import SimulatedClient
@@ -61,7 +61,7 @@ class RunningLab:
 
     internet: Network
     intranet: Network
-    authority: Credential
+    authority: LabCredential
 
     @classmethod
     def of(cls, perimeter: Perimeter) -> Self:
@@ -116,7 +116,7 @@ class RunningLab:
             )
             for name in ("internet", "intranet")
         )
-        return cls(internet, intranet, Credential.read(directory, AUTHORITY))
+        return cls(internet, intranet, LabCredential.read(directory, AUTHORITY))
 
     def client(self, name: str, mode: Mode, random: Random, *, own_key: bool) -> SimulatedClient:
         """A new one, on the Internet; with a key of its own for messages, or with that of TLS."""

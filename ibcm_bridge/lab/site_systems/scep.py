@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import AttributeOID
 
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.site_systems import cms
 
 CAPABILITIES = b"AES\nPOSTPKIOperation\nRenewal\nSHA-256\nSHA-384\nSHA-512\nSCEPStandard\n"
@@ -49,7 +49,7 @@ class Enrollment:
         self._pki = pki
 
     @cached_property
-    def registration(self) -> Credential:
+    def registration(self) -> LabCredential:
         """The registration authority."""
         return self._pki.registration_authority("ndes01.corp.example")
 
@@ -130,7 +130,7 @@ def enveloped(content: bytes, recipient: x509.Certificate) -> bytes:
     return builder.encrypt(Encoding.DER, [pkcs7.PKCS7Options.Binary])
 
 
-def signed(content: bytes, attributes: dict[str, bytes], by: Credential) -> bytes:
+def signed(content: bytes, attributes: dict[str, bytes], by: LabCredential) -> bytes:
     """A pkiMessage (section 3.2)."""
     assert isinstance(by.key, rsa.RSAPrivateKey)
     return cms.sign(content, attributes, by.certificate, by.key)

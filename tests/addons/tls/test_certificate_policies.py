@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Trust
@@ -32,12 +32,12 @@ Asking = Callable[[CertificatePolicy], AbstractContextManager[Running]]
 
 
 @pytest.fixture(scope="module")
-def user(running_lab: Lab) -> Credential:
+def user(running_lab: Lab) -> LabCredential:
     return running_lab.pki.user("jdoe@corp.example")
 
 
 @pytest.fixture(scope="module")
-def refused(running_lab: Lab) -> dict[str, Credential]:
+def refused(running_lab: Lab) -> dict[str, LabCredential]:
     """Certificates that OpenSSL or `identity` refuse, by the reason."""
     pki = running_lab.pki
     return {
@@ -49,7 +49,7 @@ def refused(running_lab: Lab) -> dict[str, Credential]:
 
 
 @pytest.fixture
-def asking(lab: Lab, refused: dict[str, Credential], tmp_path: Path) -> Asking:
+def asking(lab: Lab, refused: dict[str, LabCredential], tmp_path: Path) -> Asking:
     """A bridge whose publication has this certificate policy."""
     before = bridged_publication(lab.policy).client_trust
     assert before is not None
@@ -66,7 +66,7 @@ def asking(lab: Lab, refused: dict[str, Credential], tmp_path: Path) -> Asking:
     return start
 
 
-def outcome(running: Running, credential: Credential | None) -> Reply | Exception:
+def outcome(running: Running, credential: LabCredential | None) -> Reply | Exception:
     made = running.client(credential=credential) if credential else running.anonymous()
     with made as client:
         return answer(client, *GOOD)
@@ -74,7 +74,7 @@ def outcome(running: Running, credential: Credential | None) -> Reply | Exceptio
 
 @pytest.mark.parametrize("policy", [CertificatePolicy.USER, CertificatePolicy.EITHER])
 def test_a_user_is_let_in_where_users_are_asked_for(
-    asking: Asking, lab: Lab, user: Credential, policy: CertificatePolicy
+    asking: Asking, lab: Lab, user: LabCredential, policy: CertificatePolicy
 ) -> None:
     with asking(policy) as running:
         reply = outcome(running, user)
@@ -94,7 +94,7 @@ def test_a_computer_is_refused_where_users_are_asked_for(asking: Asking, lab: La
 
 
 def test_a_user_is_refused_where_computers_are_asked_for(
-    asking: Asking, lab: Lab, user: Credential
+    asking: Asking, lab: Lab, user: LabCredential
 ) -> None:
     with asking(CertificatePolicy.COMPUTER) as running:
         assert not isinstance(outcome(running, user), Reply)
@@ -116,7 +116,7 @@ def test_without_a_certificate_nobody_is_let_in_where_one_is_needed(
 
 
 def test_an_optional_certificate_may_be_left_out_or_presented(
-    asking: Asking, lab: Lab, user: Credential
+    asking: Asking, lab: Lab, user: LabCredential
 ) -> None:
     with asking(CertificatePolicy.OPTIONAL) as running:
         for credential in (None, lab.computer, user):
@@ -142,7 +142,7 @@ def test_an_optional_certificate_may_be_left_out_or_presented(
     ],
 )
 def test_an_optional_certificate_that_fails_is_not_as_good_as_none(
-    asking: Asking, lab: Lab, refused: dict[str, Credential], reason: str
+    asking: Asking, lab: Lab, refused: dict[str, LabCredential], reason: str
 ) -> None:
     with asking(CertificatePolicy.OPTIONAL) as running:
         assert not isinstance(outcome(running, refused[reason]), Reply)
@@ -151,7 +151,7 @@ def test_an_optional_certificate_that_fails_is_not_as_good_as_none(
 
 
 def test_where_nobody_is_asked_no_certificate_is_seen(
-    asking: Asking, lab: Lab, refused: dict[str, Credential]
+    asking: Asking, lab: Lab, refused: dict[str, LabCredential]
 ) -> None:
     with asking(CertificatePolicy.NONE) as running:
         # What is not asked for is not sent, so it cannot be refused either.

@@ -16,12 +16,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.lab.pki import certificates
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import Reply
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
 from ibcm_bridge.policy.roles import CertificatePolicy
-from ibcm_bridge.policy.trust import Credential as PolicyCredential
+from ibcm_bridge.policy.trust import Credential
 from tests.addons.conftest import BRIDGED, GOOD, Lab, Running, answer, bridged_publication, changed
 
 WITHOUT_PSS = "RSA+SHA256:RSA+SHA384:RSA+SHA512:ECDSA+SHA256:ECDSA+SHA384"
@@ -39,7 +39,7 @@ class Outcome:
 def openssl_client(
     running: Running,
     directory: Path,
-    credential: Credential | None,
+    credential: LabCredential | None,
     *options: str,
     name: str = BRIDGED,
 ) -> Outcome:
@@ -73,7 +73,7 @@ def bridge(lab: Lab, directory: Path, highest: TlsVersion, **more: object) -> It
         yield running
 
 
-def server_with_rsa(lab: Lab) -> PolicyCredential:
+def server_with_rsa(lab: Lab) -> Credential:
     names = [x509.DNSName(BRIDGED)]
     valid = certificates.current(datetime.now(UTC))
     made = certificates.issue(
@@ -84,7 +84,7 @@ def server_with_rsa(lab: Lab) -> PolicyCredential:
         valid=valid,
         purposes=certificates.SERVER,
     )
-    return PolicyCredential(made.chain_pem(), made.key_pem())
+    return Credential(made.chain_pem(), made.key_pem())
 
 
 @pytest.mark.parametrize(

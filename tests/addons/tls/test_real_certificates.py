@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from ibcm_bridge.commands.explain.described_request import describe_request, read_url
 from ibcm_bridge.commands.explain.environment import environment
 from ibcm_bridge.commands.explain.explain import explain
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import load_credential
 from ibcm_bridge.policy.trust import Trust
 from tests.addons.conftest import BRIDGED, GOOD, SOON, Lab, Running, changed, wait_for
@@ -54,14 +54,14 @@ def bridge(running_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
-def shown(kind: str, made: Made) -> Credential:
+def shown(kind: str, made: Made) -> LabCredential:
     """What a client shows of it."""
     sent = () if PKIS[kind].known else (PKIS[kind].issuing.certificate,)
-    return Credential(made.certificate, made.key, sent)
+    return LabCredential(made.certificate, made.key, sent)
 
 
 def shake_hands(
-    bridge: Running, credential: Credential, version: ssl.TLSVersion
+    bridge: Running, credential: LabCredential, version: ssl.TLSVersion
 ) -> dict[str, object]:
     """Ask for something; the audit's record of what came of it."""
     before = len(bridge.audit())
@@ -82,7 +82,7 @@ def shake_hands(
     return record
 
 
-def explained(bridge: Running, credential: Credential) -> dict[str, object]:
+def explained(bridge: Running, credential: LabCredential) -> dict[str, object]:
     question = describe_request(
         GOOD[0],
         read_url(f"https://{BRIDGED}{GOOD[1]}"),
@@ -126,7 +126,7 @@ def test_a_certificate_of_version_2_is_refused_and_is_not_a_defect(
 ) -> None:
     der = signed_again(of("good"), GOOD_ONE, version=VERSION_2)
 
-    class Raw(Credential):
+    class Raw(LabCredential):
         def chain_pem(self) -> bytes:
             return ssl.DER_cert_to_PEM_cert(der).encode()
 

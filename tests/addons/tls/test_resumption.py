@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.addons.hooks import client_authentication
 from ibcm_bridge.authentication.client import authenticate
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import load_credential, request_bytes
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Revocation, Trust
@@ -48,7 +48,7 @@ class Attempt:
 class Client:
     """A client that keeps its session."""
 
-    def __init__(self, lab: Lab, version: ssl.TLSVersion, credential: Credential | None) -> None:
+    def __init__(self, lab: Lab, version: ssl.TLSVersion, credential: LabCredential | None) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.context.load_verify_locations(cadata=lab.pki.root.public_bytes(Encoding.DER))
         if credential is not None:

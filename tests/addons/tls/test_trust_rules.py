@@ -17,7 +17,7 @@ from ibcm_bridge.addons.tls.site_system_leg import _heard, site_system_leg_conte
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.policy import trust as policy_trust
 from ibcm_bridge.policy.publications import BridgePublication, UnlistedHeaders
 from ibcm_bridge.policy.roles import CertificatePolicy
@@ -43,7 +43,7 @@ def shaken(client: SSL.Connection, server: SSL.Connection) -> None:
                 other.bio_write(side.bio_read(65_535))
 
 
-def other_side(method: int, credential: Credential) -> SSL.Connection:
+def other_side(method: int, credential: LabCredential) -> SSL.Connection:
     context = SSL.Context(method)
     context.use_certificate(credential.certificate)
     for issuer in credential.issuers:
@@ -52,11 +52,11 @@ def other_side(method: int, credential: Credential) -> SSL.Connection:
     return SSL.Connection(context, None)
 
 
-def presented(credential: Credential) -> policy_trust.Credential:
+def presented(credential: LabCredential) -> policy_trust.Credential:
     return policy_trust.Credential(credential.chain_pem(), credential.key_pem())
 
 
-def site_system_refusal(pki: LabPki, trust: Trust, credential: Credential) -> Deny | None:
+def site_system_refusal(pki: LabPki, trust: Trust, credential: LabCredential) -> Deny | None:
     """What the site-system leg says of a site system that shows this."""
     context = site_system_leg_context(presented(pki.bridge_client(NAME)), CurrentTrust(trust))
     leg = SSL.Connection(context, None)
@@ -64,7 +64,7 @@ def site_system_refusal(pki: LabPki, trust: Trust, credential: Credential) -> De
     return _heard(leg).refusal
 
 
-def client_refusal(pki: LabPki, trust: Trust, credential: Credential) -> Deny | None:
+def client_refusal(pki: LabPki, trust: Trust, credential: LabCredential) -> Deny | None:
     """What the client leg says of a client that shows this."""
     noted: list[Deny | None] = []
     held = CurrentTrust(trust)
@@ -105,7 +105,7 @@ SIDES = pytest.mark.parametrize(
 )
 
 
-def made(pki: LabPki, side: Callable[..., object]) -> tuple[Credential, Credential]:
+def made(pki: LabPki, side: Callable[..., object]) -> tuple[LabCredential, LabCredential]:
     """Two certificates for one side: a good one, and a stranger's."""
     if side is site_system_refusal:
         return pki.server(NAME, NAME), pki.foreign_server(NAME, NAME)

@@ -7,7 +7,7 @@ from pathlib import Path
 from ibcm_bridge.addons.tls.verification import verify_authority
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.check.policy import check_policy
-from ibcm_bridge.lab.pki.certificates import Credential as LabCredential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import BridgePublication, Listener
 from ibcm_bridge.policy.trust import Credential

@@ -13,7 +13,7 @@ from ibcm_bridge.commands.explain.explain import Explanation, explain
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import (
     BridgePublication,
@@ -53,7 +53,7 @@ def ask(
     policy: Policy,
     method: str,
     url: str,
-    presented: Credential | None,
+    presented: LabCredential | None,
     body: bytes | None = None,
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Explanation:

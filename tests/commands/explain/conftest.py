@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.pki.files import make_pki
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy_file import load_policy
@@ -19,7 +19,7 @@ def pki() -> LabPki:
 
 
 @pytest.fixture(scope="module")
-def computer(pki: LabPki) -> Credential:
+def computer(pki: LabPki) -> LabCredential:
     return pki.computer("pc1.corp.example")
 
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
@@ -20,7 +20,7 @@ from tests.commands.explain.asking import LIST, MP, NAMED, ask, bridged, reason,
 GUID = "5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
 
 
-def test_what_would_be_sent_on_is_said_to_be(policy: Policy, computer: Credential) -> None:
+def test_what_would_be_sent_on_is_said_to_be(policy: Policy, computer: LabCredential) -> None:
     told = ask(
         policy, "GET", f"{MP}/SMS_MP/.sms_aut?MPLIST", computer, headers=(("X-Forwarded-For", "x"),)
     )
@@ -44,7 +44,7 @@ def test_what_would_be_sent_on_is_said_to_be(policy: Policy, computer: Credentia
     ],
 )
 def test_what_would_be_refused_is_said_to_be_with_its_reason(
-    policy: Policy, computer: Credential, method: str, url: str, expected: Reason
+    policy: Policy, computer: LabCredential, method: str, url: str, expected: Reason
 ) -> None:
     told = ask(policy, method, url, computer)
     assert reason(told) is expected
@@ -52,7 +52,7 @@ def test_what_would_be_refused_is_said_to_be_with_its_reason(
     assert any(step.startswith(("It would log (inferred): ", "Then it ")) for step in told.steps)
 
 
-def test_a_body_is_looked_into(policy: Policy, computer: Credential) -> None:
+def test_a_body_is_looked_into(policy: Policy, computer: LabCredential) -> None:
     assert isinstance(computer.key, RSAPrivateKey)
     fields = (("Content-Type", ccm.CONTENT_TYPE),)
     url = f"{MP}/ccm_system/request"
@@ -98,7 +98,7 @@ def test_no_certificate_is_refused(policy: Policy) -> None:
 
 # Bodies that were not given
 def test_a_body_that_was_not_given_is_still_to_be_inspected(
-    policy: Policy, computer: Credential
+    policy: Policy, computer: LabCredential
 ) -> None:
     explanation = ask(
         policy,
@@ -117,7 +117,7 @@ def test_a_body_that_was_not_given_is_still_to_be_inspected(
     ("announced", "refused"), [("0-3/10", None), ("3-0/10", "not a range of the whole")]
 )
 def test_a_fragment_that_was_not_given_is_as_long_as_its_range(
-    policy: Policy, computer: Credential, announced: str, refused: str | None
+    policy: Policy, computer: LabCredential, announced: str, refused: str | None
 ) -> None:
     fields = (
         ("BITS-Packet-Type", "Fragment"),
@@ -130,14 +130,14 @@ def test_a_fragment_that_was_not_given_is_as_long_as_its_range(
 
 
 def test_what_is_wrong_with_its_head_is_said_all_the_same(
-    policy: Policy, computer: Credential
+    policy: Policy, computer: LabCredential
 ) -> None:
     explanation = ask(policy, "CCM_POST", f"{MP}/ccm_system/request", computer)
     assert explanation.denial is not None
     assert explanation.denial.reason is Reason.MEDIA_TYPE
 
 
-def test_of_a_body_only_what_was_announced_counts(policy: Policy, computer: Credential) -> None:
+def test_of_a_body_only_what_was_announced_counts(policy: Policy, computer: LabCredential) -> None:
     """As on the wire: `exchange` takes what follows for the next request."""
     body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml="<Report/>", client_guid=GUID)
     url = f"{MP}/ccm_system/request"
@@ -152,7 +152,7 @@ def test_of_a_body_only_what_was_announced_counts(policy: Policy, computer: Cred
 
 
 def test_a_head_that_is_too_large_is_refused_as_where_it_is_read(
-    policy: Policy, computer: Credential
+    policy: Policy, computer: LabCredential
 ) -> None:
     limit = bridged(policy).request_head
     for size, expected in ((limit // 2, None), (limit, Reason.HEAD_TOO_LARGE)):
@@ -162,7 +162,7 @@ def test_a_head_that_is_too_large_is_refused_as_where_it_is_read(
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "[2001:db8::1]"])
 def test_a_literal_address_is_not_sent_as_a_server_name(
-    policy: Policy, computer: Credential, address: str
+    policy: Policy, computer: LabCredential, address: str
 ) -> None:
     told = ask(policy, "GET", f"https://{address}/", computer)
     assert told.denial is not None
@@ -182,7 +182,7 @@ def test_a_literal_address_is_not_sent_as_a_server_name(
     ],
 )
 def test_where_it_would_go_is_said_with_brackets_around_ipv6(
-    policy: Policy, computer: Credential, address: Address, text: str
+    policy: Policy, computer: LabCredential, address: Address, text: str
 ) -> None:
     publication = bridged(policy)
     directories = {
@@ -199,14 +199,14 @@ def test_where_it_would_go_is_said_with_brackets_around_ipv6(
     assert f"mp01.corp.example at {text}, with" in told.steps[-1]
 
 
-def test_a_host_in_brackets_is_named_whole(policy: Policy, computer: Credential) -> None:
+def test_a_host_in_brackets_is_named_whole(policy: Policy, computer: LabCredential) -> None:
     told = ask(policy, "GET", f"{MP}{LIST}", computer, headers=(("Host", "[::1]:443"),))
     assert told.denial is not None
     assert told.denial.detail == "Host '[::1]' is not the server name"
 
 
 # What the client does next
-def test_what_the_client_does_next_is_said(policy: Policy, computer: Credential) -> None:
+def test_what_the_client_does_next_is_said(policy: Policy, computer: LabCredential) -> None:
     refused = ask(policy, "DELETE", f"{MP}/SMS_MP/", computer)
     assert refused.steps[-1].startswith("Then it gives up: BITS")
     nobody = ask(policy, "GET", f"{MP}/SMS_MP/", None)
@@ -232,8 +232,8 @@ def everything(lab_files: Path) -> Policy:
 
 
 @pytest.fixture(scope="module")
-def of_files(lab_files: Path) -> Credential:
-    return Credential.read(lab_files / "pki" / "clients", "computer")
+def of_files(lab_files: Path) -> LabCredential:
+    return LabCredential.read(lab_files / "pki" / "clients", "computer")
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def of_files(lab_files: Path) -> Credential:
     ],
 )
 def test_what_the_client_logs_is_that_of_its_role(
-    everything: Policy, of_files: Credential, method: str, url: str, shows: str
+    everything: Policy, of_files: LabCredential, method: str, url: str, shows: str
 ) -> None:
     told = ask(everything, method, url, of_files)
     assert f"It would log (inferred): {shows}" in told.steps
@@ -318,7 +318,9 @@ def test_of_a_path_that_says_no_role_no_log_is_promised(everything: Policy) -> N
     assert not any("CcmMessaging" in step or "BITS" in step for step in told.steps)
 
 
-def test_a_length_of_nothing_is_a_body_that_is_known(policy: Policy, computer: Credential) -> None:
+def test_a_length_of_nothing_is_a_body_that_is_known(
+    policy: Policy, computer: LabCredential
+) -> None:
     url = "https://bridge.internet.example/ccm_system/request"
     fields = (("Content-Type", ccm.CONTENT_TYPE), ("Content-Length", "0"))
     told = ask(policy, "CCM_POST", url, computer, headers=fields)

@@ -11,7 +11,7 @@ from ibcm_bridge.commands.explain.explain import NoListenerError, Port, listed
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import (
     Listener,
@@ -135,7 +135,7 @@ def test_443_is_taken_in_silence_where_nothing_else_could_be_meant(policy: Polic
 
 
 def test_a_literal_address_is_asked_for_where_no_server_name_is_needed(
-    policy: Policy, computer: Credential
+    policy: Policy, computer: LabCredential
 ) -> None:
     listener = policy.listeners[0]
     assert isinstance(listener, Listener)

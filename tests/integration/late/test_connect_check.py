@@ -145,14 +145,14 @@ def test_an_impostor_is_named(lab: Lab, raw: RawSiteSystem, why: str) -> None:
     assert all(peer.received == b"" for peer in raw.peers)
 
 
-def server_with(lab: Lab, *extensions: certificates.Extension) -> certificates.Credential:
+def server_with(lab: Lab, *extensions: certificates.Extension) -> certificates.LabCredential:
     """A site system's certificate with the right common name and, beside these, its purpose."""
     authority, key = lab.pki._issuing, certificates.ec_key()
     purpose: certificates.Extension = (x509.ExtendedKeyUsage(certificates.SERVER), False)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, MP_NAME)])
     valid = certificates.current(datetime.now(UTC))
     made = certificates.sign(key, subject, authority, valid, [purpose, *extensions])
-    return certificates.Credential(made, key, (authority.certificate,))
+    return certificates.LabCredential(made, key, (authority.certificate,))
 
 
 SIGNS_CERTIFICATES = x509.KeyUsage(

@@ -20,7 +20,7 @@ from ibcm_bridge.lab.cases.policy import BRIDGED_NAMES, demo_policy
 from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.comparison.sending import BothWays
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
@@ -44,7 +44,7 @@ class Both:
         bridge = RunningBridge(directory, pki, site, policy=demo_policy(daemon.address))
         for name in BRIDGED_NAMES:
             pki.server(name).write(directory / "pki", name)
-        self._clients: dict[Client, Credential | None] = credentials(pki)
+        self._clients: dict[Client, LabCredential | None] = credentials(pki)
         # The lists that `pki` writes name what has been revoked by then, and no more.
         for name, crl in zip(("root", "issuing"), pki.crls(), strict=True):
             encoded = crl.public_bytes(serialization.Encoding.PEM)

@@ -13,13 +13,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import ISSUING_CRL_URL, ORGANIZATION, Credential
+from ibcm_bridge.lab.pki.certificates import ISSUING_CRL_URL, ORGANIZATION, LabCredential
 
 NOW = datetime(2026, 1, 15, 12, 0, 0, tzinfo=UTC)
 CLIENT = "sslclient"
 SERVER = "sslserver"
 
-MAKERS: dict[str, Callable[[LabPki], Credential]] = {
+MAKERS: dict[str, Callable[[LabPki], LabCredential]] = {
     "server": lambda pki: pki.server("mp01.corp.example", "mp.internet.example"),
     "bridge_client": lambda pki: pki.bridge_client("bridge.perimeter.example"),
     "computer": lambda pki: pki.computer("pc1.corp.example"),
@@ -44,7 +44,7 @@ def pki() -> LabPki:
 
 def openssl_verify(
     pki: LabPki,
-    credential: Credential,
+    credential: LabCredential,
     directory: Path,
     *,
     purpose: str = CLIENT,
@@ -197,7 +197,7 @@ def test_the_verifier_of_cryptography_agrees(pki: LabPki) -> None:
 
 @every_maker
 def test_every_certificate_says_it_is_not_for_production(
-    pki: LabPki, maker: Callable[[LabPki], Credential]
+    pki: LabPki, maker: Callable[[LabPki], LabCredential]
 ) -> None:
     credential = maker(pki)
     for certificate in (credential.certificate, *credential.issuers, pki.root, pki.foreign_root):
@@ -207,7 +207,7 @@ def test_every_certificate_says_it_is_not_for_production(
 
 @every_maker
 def test_every_certificate_has_what_strict_verification_asks_for(
-    pki: LabPki, maker: Callable[[LabPki], Credential]
+    pki: LabPki, maker: Callable[[LabPki], LabCredential]
 ) -> None:
     credential = maker(pki)
     certificate = credential.certificate
@@ -406,7 +406,7 @@ def test_a_file_is_not_taken_for_a_directory(pki: LabPki, tmp_path: Path) -> Non
     assert (tmp_path / "lab").read_text() == "mine"
 
 
-def common_name(credential: Credential) -> str | bytes:
+def common_name(credential: LabCredential) -> str | bytes:
     (name,) = credential.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return name.value
 

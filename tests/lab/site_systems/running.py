@@ -6,7 +6,7 @@ import ssl
 from typing import NamedTuple
 
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import (
     LabClient,
@@ -31,14 +31,14 @@ SIZE = 3 * CHUNK + 12345
 
 class Lab(NamedTuple):
     pki: LabPki
-    computer: Credential
-    revoked: Credential
+    computer: LabCredential
+    revoked: LabCredential
     site: SiteSystems
 
     def client(
         self,
         name: str = MP,
-        credential: Credential | None = None,
+        credential: LabCredential | None = None,
         maximum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     ) -> LabClient:
         return LabClient(

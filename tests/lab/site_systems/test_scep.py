@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
 
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import Credential, rsa_key
+from ibcm_bridge.lab.pki.certificates import LabCredential, rsa_key
 from ibcm_bridge.lab.site_systems import cms, scep
 from ibcm_bridge.lab.site_systems.scep import Enrollment
 
@@ -39,7 +39,7 @@ def enrollment(pki: LabPki) -> Enrollment:
 
 
 @pytest.fixture(scope="module")
-def device(pki: LabPki) -> Credential:
+def device(pki: LabPki) -> LabCredential:
     """Of a device that comes for its first certificate: signed by itself."""
     return pki.self_signed(NAME)
 
@@ -59,7 +59,7 @@ def text(value: str) -> bytes:
     return cms.element(cms.PRINTABLE, value.encode())
 
 
-def message(content: bytes, by: Credential, kind: str = scep.PKCS_REQ) -> bytes:
+def message(content: bytes, by: LabCredential, kind: str = scep.PKCS_REQ) -> bytes:
     attributes = {
         scep.MESSAGE_TYPE: text(kind),
         scep.TRANSACTION_ID: text("A1"),
@@ -84,12 +84,12 @@ def said(answer: bytes | None, enrollment: Enrollment) -> tuple[cms.Signed, str,
     return read, status, read.attribute(scep.FAIL_INFO, cms.PRINTABLE).decode()
 
 
-def rsa_of(credential: Credential) -> rsa.RSAPrivateKey:
+def rsa_of(credential: LabCredential) -> rsa.RSAPrivateKey:
     assert isinstance(credential.key, rsa.RSAPrivateKey)
     return credential.key
 
 
-def issued(answer: cms.Signed, to: Credential) -> x509.Certificate:
+def issued(answer: cms.Signed, to: LabCredential) -> x509.Certificate:
     """The certificate for its key."""
     plain = pkcs7.pkcs7_decrypt_der(answer.content, to.certificate, rsa_of(to), [])
     return next(
@@ -100,7 +100,7 @@ def issued(answer: cms.Signed, to: Credential) -> x509.Certificate:
 
 
 def test_who_has_the_password_gets_a_certificate_of_the_lab(
-    pki: LabPki, enrollment: Enrollment, device: Credential
+    pki: LabPki, enrollment: Enrollment, device: LabCredential
 ) -> None:
     content = scep.enveloped(request(rsa_of(device)), enrollment.registration.certificate)
     answer, status, _ = said(enrollment.respond(message(content, device)), enrollment)
@@ -115,7 +115,7 @@ def test_who_has_the_password_gets_a_certificate_of_the_lab(
 
 
 def test_who_has_a_certificate_of_the_lab_renews_it_without_the_password(
-    pki: LabPki, enrollment: Enrollment, device: Credential
+    pki: LabPki, enrollment: Enrollment, device: LabCredential
 ) -> None:
     own, key = pki.computer(NAME), rsa_key()
     content = scep.enveloped(request(key, None), enrollment.registration.certificate)
@@ -134,7 +134,7 @@ def test_who_has_a_certificate_of_the_lab_renews_it_without_the_password(
 
 @pytest.mark.parametrize("password", ["", "lab-passwor", "LAB-PASSWORD", None])
 def test_who_has_not_the_password_gets_none(
-    enrollment: Enrollment, device: Credential, password: str | None
+    enrollment: Enrollment, device: LabCredential, password: str | None
 ) -> None:
     content = scep.enveloped(request(rsa_of(device), password), enrollment.registration.certificate)
     answer = enrollment.respond(message(content, device))
@@ -142,7 +142,7 @@ def test_who_has_not_the_password_gets_none(
 
 
 def test_a_request_for_a_key_that_its_sender_has_not_shown_is_refused(
-    enrollment: Enrollment, device: Credential
+    enrollment: Enrollment, device: LabCredential
 ) -> None:
     content = scep.enveloped(request(rsa_key()), enrollment.registration.certificate)
     answer = enrollment.respond(message(content, device))
@@ -150,7 +150,7 @@ def test_a_request_for_a_key_that_its_sender_has_not_shown_is_refused(
 
 
 def test_what_it_cannot_open_is_refused(
-    pki: LabPki, enrollment: Enrollment, device: Credential
+    pki: LabPki, enrollment: Enrollment, device: LabCredential
 ) -> None:
     asked = request(rsa_of(device))
     for content in (
@@ -171,13 +171,15 @@ def _forged(asked: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["3", "18", "20", "21", "22", "x"])
-def test_other_messages_are_refused(enrollment: Enrollment, device: Credential, kind: str) -> None:
+def test_other_messages_are_refused(
+    enrollment: Enrollment, device: LabCredential, kind: str
+) -> None:
     content = scep.enveloped(request(rsa_of(device)), enrollment.registration.certificate)
     answer = enrollment.respond(message(content, device, kind))
     assert said(answer, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
 
 
-def test_what_is_no_message_has_no_answer(enrollment: Enrollment, device: Credential) -> None:
+def test_what_is_no_message_has_no_answer(enrollment: Enrollment, device: LabCredential) -> None:
     good = message(b"x", device)
     other_key = replace(device, key=rsa_key())
     for data in (
@@ -214,7 +216,9 @@ def test_its_certificates_are_the_path_and_one_to_encrypt_for(
     [b"x", b"x" * 0x7F, b"x" * 0x80, b"x" * 0xFF, b"x" * 0x100, b"x" * 0x1_0000],
     ids=lambda content: hex(len(content)),
 )
-def test_openssl_reads_what_is_signed(device: Credential, tmp_path: Path, content: bytes) -> None:
+def test_openssl_reads_what_is_signed(
+    device: LabCredential, tmp_path: Path, content: bytes
+) -> None:
     (tmp_path / "signed").write_bytes(message(content, device))
     command = ["openssl", "cms", "-verify", "-noverify", "-binary", "-inform", "DER"]
     command += ["-in", str(tmp_path / "signed"), "-out", str(tmp_path / "content")]
@@ -224,7 +228,7 @@ def test_openssl_reads_what_is_signed(device: Credential, tmp_path: Path, conten
 
 
 @pytest.mark.parametrize("digest", ["sha256", "sha384", "sha512"])
-def test_what_openssl_signs_is_read(device: Credential, tmp_path: Path, digest: str) -> None:
+def test_what_openssl_signs_is_read(device: LabCredential, tmp_path: Path, digest: str) -> None:
     content = os.urandom(300)
     (tmp_path / "content").write_bytes(content)
     (tmp_path / "pem").write_bytes(device.key_pem() + device.chain_pem())
