@@ -31,7 +31,7 @@ class CrlFiles:
 
 
 def read_crl_files(sources: Iterable[Path]) -> CrlFiles:
-    """All lists of files and folders. Nothing stops it; problems are told."""
+    """All lists of files and folders. Nothing stops it; problems are collected."""
     found = CrlFiles()
     for source in sources:
         if is_folder(source) and not _in_folder(source):
@@ -46,7 +46,7 @@ def read_crl_files(sources: Iterable[Path]) -> CrlFiles:
             found.problems.append(f"{path} cannot be read: {why(error)}")
             continue
         try:
-            found.lists += [(str(path), one) for one in parse_crls(data)]
+            found.lists += [(str(path), crl) for crl in parse_crls(data)]
         except ValueError:
             found.problems.append(f"{path} is not a revocation list")
     return found

@@ -42,7 +42,7 @@ class Reading:
             return
         self.tree.problems.append(yaml_tree.Problem(self.tree.line(where), where, message))
 
-    def retell(self, where: yaml_tree.Place, wanted: str) -> None:
+    def reword(self, where: yaml_tree.Place, wanted: str) -> None:
         """Say what is wanted where YAML converts a value, once: in quotes it would not do."""
         message = f"{self.tree.traps.pop(where)}; {wanted}"
         self.tree.problems = [
@@ -53,20 +53,20 @@ class Reading:
     def sorted_problems(self) -> list[str]:
         """All problems as lines, in the order of the file.
 
-        One behind an alias is told once, of the place where it is written.
+        One behind an alias is reported once, at the place where it is written.
         """
-        told: dict[tuple[yaml_tree.Place, str], yaml_tree.Problem] = {}
+        found: dict[tuple[yaml_tree.Place, str], yaml_tree.Problem] = {}
         for problem in self.tree.problems:
             written_at = self.tree.written_at(problem.place)
-            if problem.place == written_at or (written_at, problem.message) not in told:
-                told[written_at, problem.message] = problem
+            if problem.place == written_at or (written_at, problem.message) not in found:
+                found[written_at, problem.message] = problem
         return [
             _printable(
                 f"{self.path}:{problem.line}: "
                 + (f"{'.'.join(map(str, problem.place))}: " if problem.place else "")
                 + problem.message
             )
-            for problem in sorted(told.values(), key=lambda problem: problem.line)
+            for problem in sorted(found.values(), key=lambda problem: problem.line)
         ]
 
     def relative(self, name: str) -> Path:
@@ -84,7 +84,7 @@ class Reading:
 
 def _printable(text: str) -> str:
     """Without what a terminal would act on: a policy may hold anything."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def why(error: OSError | UnicodeDecodeError) -> str:

@@ -15,6 +15,6 @@ def rule_files(named: Sequence[Path]) -> Iterator[Path]:
     """In the order of the policy, and by name within a folder. OSError where one cannot be read."""
     for path in named:
         if is_folder(path):
-            yield from sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES)
+            yield from sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
         else:
             yield path

@@ -32,13 +32,13 @@ def read_shape(reading: Reading, table: RoleTable) -> PolicyRow:
     reading.left_out |= {at for at in wrong if not isinstance(value_at(value, at), dict | list)}
     for where in list(reading.tree.traps):
         if wanted := shape_wanted(where, value, value_at(value, where)):
-            reading.retell(where, wanted)
+            reading.reword(where, wanted)
     while True:
         try:
             return PolicyRow.model_validate(value)
         except ValidationError as error:
             errors = error.errors(include_url=False)
-        # What is spelled wrong is told before what is missing for it.
+        # A misspelt key is reported before the key that is missing for it.
         errors.sort(key=lambda item: item["type"] != "extra_forbidden")
         for part in [_report(reading, item, table) for item in errors]:
             _leave_out(reading, part)
@@ -52,7 +52,7 @@ def _report(reading: Reading, item: ErrorDetails, table: RoleTable) -> Place:
         return _part(role[0])
     words = in_words(item, where, value, table)
     if where in reading.tree.traps:
-        reading.retell(where, words)
+        reading.reword(where, words)
     elif not (kind in _ABSENT and (*where[:-1], "<<") in reading.left_out):
         reading.report(where, words)
     reading.left_out.add(where)

@@ -103,23 +103,25 @@ class _Error:
 
     @property
     def key(self) -> str:
-        """The key, or that of the list it is in."""
-        return next((one for one in reversed(self.where) if isinstance(one, str)), "")
+        return _last_key(self.where)
 
 
 def in_words(item: ErrorDetails, where: yaml_tree.Place, value: object, table: RoleTable) -> str:
     """One of pydantic's errors, for people."""
     expected = str(item.get("ctx", {}).get("expected", ""))
     error = _Error(where, value, item["input"], expected, mode_of(where, value), table)
-    told = _TOLD.get(item["type"])
-    if told is None and error.key == "because":
-        told = _say_why
-    return told(error) if told else item["msg"][:1].lower() + item["msg"][1:]
+    words = _WORDS.get(item["type"], _say_why if error.key == "because" else None)
+    return words(error) if words else item["msg"][:1].lower() + item["msg"][1:]
+
+
+def _last_key(where: yaml_tree.Place) -> str:
+    """The key, or that of the list it is in."""
+    return next((key for key in reversed(where) if isinstance(key, str)), "")
 
 
 def shape_wanted(where: yaml_tree.Place, value: object, given: object) -> str | None:
     """What a text has to be here; None where any will do."""
-    key = next((one for one in reversed(where) if isinstance(one, str)), "")
+    key = _last_key(where)
     mode = mode_of(where, value)
     if key == "site_system" and "roles" in where and mode in _SCHEMES:
         return _url(*_SCHEMES[mode], str(given))
@@ -169,7 +171,9 @@ def _keys_and_values(error: _Error) -> str:
     if error.given is None:
         return f"{wanted}; is it empty?"
     listed = error.given if error.key == "roles" and isinstance(error.given, list) else []
-    others = [str(one) for one in listed if error.mode not in error.table.modes.get(str(one), ())]
+    others = [
+        name for name in map(str, listed) if error.mode not in error.table.modes.get(name, ())
+    ]
     if error.mode is not None and others:
         return f"{wanted}; {others[0]}: {not_published_so(others[0], error.mode, error.table)}"
     return wanted
@@ -194,7 +198,7 @@ def _choice(error: _Error) -> str:
         return "this is version 1: write version: 1, without quotes"
     choices = re.findall(r"'([^']*)'", error.expected)
     numbers = choices[0][:1].isdigit()
-    named = [f'"{one}"' if numbers else one for one in choices]
+    named = [f'"{choice}"' if numbers else choice for choice in choices]
     quoted = ", in quotes" if numbers else ""
     return f"{', '.join(named[:-1])} or {named[-1]} is wanted here{quoted}"
 
@@ -215,7 +219,7 @@ def _number(error: _Error) -> str:
     return f"a {kind} is wanted here, such as {default}{quotes}"
 
 
-_TOLD: Mapping[str, Callable[[_Error], str]] = {
+_WORDS: Mapping[str, Callable[[_Error], str]] = {
     "extra_forbidden": _unknown,
     "missing": _missing,
     "union_tag_not_found": lambda _: "mode is missing: bridge, tunnel or plaintext",
@@ -239,7 +243,7 @@ def not_published_so(role: str, mode: Mode, table: RoleTable) -> str:
     """Why a role cannot be published in a mode, and how it can."""
     if role not in table.modes:
         return f"not a site system role that is known; those are: {', '.join(table.modes)}"
-    modes = " or ".join(sorted(one.value for one in table.modes[role]))
+    modes = " or ".join(sorted(table.modes[role]))
     cited = f" ({table.not_bridged[role]})" if role in table.not_bridged else ""
     if mode is Mode.PLAINTEXT:
         cited = " (BRIDGE-HTTPS-ONLY)"
