@@ -111,7 +111,7 @@ def approved_fields(approved: Approved, observed: tuple[str, ...] = ()) -> Recor
         SIGNED_WITH: identity.signature,
         OBSERVED: (
             *(f"{deny.reason.value}: {deny.detail}" for deny in approved.observed),
-            *(f"{Reason.ENGINE_UNAVAILABLE.value}: {one}" for one in inspected.missed),
+            *(f"{Reason.ENGINE_UNAVAILABLE.value}: {engine}" for engine in inspected.missed),
             *observed,
         ),
     }

@@ -97,38 +97,38 @@ MALFORMATIONS = (
     _Malformation(
         "has extensions and is not of version 3",
         "4.1.2.9",
-        lambda one: one.extensions > 0 and not one.version_3,
+        lambda form: form.extensions > 0 and not form.version_3,
     ),
     # Chains are followed by name. With an empty one anything could be the issuer.
-    _Malformation("has an empty issuer name", "4.1.2.4", lambda one: not one.issuer),
+    _Malformation("has an empty issuer name", "4.1.2.4", lambda form: not form.issuer),
     _Malformation(
         "has an empty subject, and issues certificates or revocation lists",
         "4.1.2.6",
-        lambda one: not one.subject and (one.issues or one.authority or one.signs_lists),
+        lambda form: not form.subject and (form.issues or form.authority or form.signs_lists),
     ),
     _Malformation(
         "has neither a subject nor a subjectAltName",
         "4.1.2.6",
-        lambda one: not one.subject and one.names is None,
+        lambda form: not form.subject and form.names is None,
     ),
     # Nobody knows whether the subject counts then.
-    _Malformation("has an empty subjectAltName", "4.2.1.6", lambda one: one.names == 0),
+    _Malformation("has an empty subjectAltName", "4.2.1.6", lambda form: form.names == 0),
     # OpenSSL alone lets an anchor be without (version 1, Netscape's extension).
     _Malformation(
         "is not an authority by its basicConstraints",
         "6.1.4 (k)",
-        lambda one: one.issues and not one.authority,
+        lambda form: form.issues and not form.authority,
     ),
     _Malformation(
         "may not sign certificates by its keyUsage",
         "6.1.4 (n)",
-        lambda one: one.issues and one.signs_certificates is False,
+        lambda form: form.issues and form.signs_certificates is False,
     ),
     # A reader that goes by keyUsage alone takes it for an authority.
     _Malformation(
         "may sign certificates by its keyUsage, and is not an authority by its basicConstraints",
         "4.2.1.9",
-        lambda one: not one.authority and one.signs_certificates is True,
+        lambda form: not form.authority and form.signs_certificates is True,
     ),
 )
 """What OpenSSL checks with X509_STRICT, or some of its versions do, where it matters who reads."""

@@ -49,16 +49,16 @@ class Lists:
         self, authority: x509.Certificate, certificate: x509.Certificate
     ) -> Sequence[RevocationList]:
         """The lists that speak of this certificate, of whatever scope; the newest first."""
-        found = (one for one in self.issued_by(authority) if one.scope.covers(certificate))
-        return sorted(found, key=lambda one: one.age, reverse=True)
+        found = (held for held in self.issued_by(authority) if held.scope.covers(certificate))
+        return sorted(found, key=lambda held: held.age, reverse=True)
 
     def issued_by(self, authority: x509.Certificate) -> Sequence[RevocationList]:
         """All lists of an authority, whichever certificates they speak of."""
         key = key_of(authority)
-        lists = [one for one in self.held.values() if one.authority == key]
+        lists = [held for held in self.held.values() if held.authority == key]
         if lists:
             return lists
-        return [one for one, crl in self.claimed.values() if signed_by(crl, authority)]
+        return [held for held, crl in self.claimed.values() if signed_by(crl, authority)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,38 +91,46 @@ def renew(
         other = is_of_unknown_issuer(crl, trust)
         # Who signed the list of another is not known yet; it is older or newer all the same.
         authorities = (*trust.anchors, *trust.intermediates)
-        one = read_claimed(crl) if other else read_list(crl, authorities)
-        if isinstance(one, str):
-            problems.append(f"{source}: {one}")
+        candidate = read_claimed(crl) if other else read_list(crl, authorities)
+        if isinstance(candidate, str):
+            problems.append(f"{source}: {candidate}")
             continue
-        before = claimed[one.key][0] if other and one.key in claimed else held.get(one.key)
-        if _takes_the_place(one, before, now):
+        before = (
+            claimed[candidate.key][0]
+            if other and candidate.key in claimed
+            else held.get(candidate.key)
+        )
+        if _takes_the_place(candidate, before, now):
             if other:
-                claimed[one.key] = one, crl
+                claimed[candidate.key] = candidate, crl
             else:
-                held[one.key] = renewed[one.key] = one
+                held[candidate.key] = renewed[candidate.key] = candidate
             early = early or (before is not None and now < before.begins)
-        elif before is not None and one.age > before.age:
+        elif before is not None and candidate.age > before.age:
             early = True
-            text = f"is not valid before {one.begins:%Y-%m-%d %H:%M} UTC; the one held is kept"
-            problems.append(f"{source}: {one.describe()} {text}")
-        elif before is not None and one.age < before.age:
-            problems.append(f"{source}: {one.describe()} is older than the one held")
+            text = (
+                f"is not valid before {candidate.begins:%Y-%m-%d %H:%M} UTC; the one held is kept"
+            )
+            problems.append(f"{source}: {candidate.describe()} {text}")
+        elif before is not None and candidate.age < before.age:
+            problems.append(f"{source}: {candidate.describe()} is older than the one held")
     return RenewedLists(Lists(held, claimed), tuple(renewed.values()), tuple(problems), early)
 
 
 def _takes_the_place(
-    one: RevocationList, before: RevocationList | None, now: datetime.datetime
+    candidate: RevocationList, before: RevocationList | None, now: datetime.datetime
 ) -> bool:
     """Whether it is newer and valid already; any list is better than one that is not valid yet."""
     if before is None:
         return True
-    return one.begins <= now and (one.age > before.age or now < before.begins)
+    return candidate.begins <= now and (candidate.age > before.age or now < before.begins)
 
 
 def is_of_unknown_issuer(crl: x509.CertificateRevocationList, trust: Trust) -> bool:
     """Whether a list names an issuer that is not configured."""
-    return all(crl.issuer != one.subject for one in (*trust.anchors, *trust.intermediates))
+    return all(
+        crl.issuer != authority.subject for authority in (*trust.anchors, *trust.intermediates)
+    )
 
 
 def loaded_lists(trust: Trust, now: datetime.datetime) -> Lists:
@@ -162,16 +170,16 @@ def _judge(
     now: datetime.datetime,
 ) -> Notes | Deny:
     found = lists.covering(authority, certificate)
-    current = _CoveringLists([one for one in found if one.begins <= now])
+    current = _CoveringLists([held for held in found if held.begins <= now])
     # One that begins later takes nothing back and replaces nothing, but what it revokes is revoked.
-    early = [one for one in found if now < one.begins]
+    early = [held for held in found if now < held.begins]
     serial = certificate.serial_number
-    if current.revoke(serial) or any(serial in one.revoked for one in early):
+    if current.revoke(serial) or any(serial in held.revoked for held in early):
         return Deny(Reason.CERTIFICATE_REVOKED, trust.rule, "certificate revoked")
     name = authority.subject.rfc4514_string()[:200]
     newest = current.newest()
     if not newest:
-        later = next((one for one in early if one.base_number is None), None)
+        later = next((held for held in early if held.base_number is None), None)
         if later is not None:
             return Deny(
                 Reason.REVOCATION_UNKNOWN, trust.rule, f"{later.describe()} is not valid yet"
@@ -189,7 +197,7 @@ def _judge(
 def _other_scopes(lists: Sequence[RevocationList], certificate: x509.Certificate) -> str:
     """What to add where lists are held, and all of another scope (RFC 5280 §5.2.5)."""
     scopes = dict.fromkeys(
-        one.scope.describe() for one in lists if not one.scope.covers(certificate)
+        held.scope.describe() for held in lists if not held.scope.covers(certificate)
     )
     if not scopes:
         return ""
@@ -202,8 +210,8 @@ class _CoveringLists:
     def __init__(self, lists: Sequence[RevocationList]) -> None:
         """`lists`: the newest first."""
         self._pairs: list[tuple[RevocationList | None, RevocationList | None]] = []
-        held = {(one.scope, one.base_number is not None): one for one in lists}
-        for scope in dict.fromkeys(one.scope for one in lists):
+        held = {(listed.scope, listed.base_number is not None): listed for listed in lists}
+        for scope in dict.fromkeys(listed.scope for listed in lists):
             base, delta = held.get((scope, False)), held.get((scope, True))
             self._pairs.append((base, None if is_superseded(base, delta) else delta))
 
@@ -216,19 +224,19 @@ class _CoveringLists:
         bases = [base for base, _ in self._pairs if base is not None]
         if not bases:
             return ()
-        chosen = max(bases, key=lambda one: one.age)
+        chosen = max(bases, key=lambda base: base.age)
         deltas = [delta for base, delta in self._pairs if delta and base in (chosen, None)]
         return (chosen, *deltas)
 
 
 def _dates(trust: Trust, lists: Sequence[RevocationList], now: datetime.datetime) -> Notes | Deny:
     notes = []
-    for one in lists:
-        if now > one.ends + trust.revocation.grace:
-            text = f"{one.describe()} ended on {one.ends:%Y-%m-%d %H:%M} UTC"
+    for held in lists:
+        if now > held.ends + trust.revocation.grace:
+            text = f"{held.describe()} ended on {held.ends:%Y-%m-%d %H:%M} UTC"
             return Deny(Reason.REVOCATION_UNKNOWN, trust.rule, text)
-        if now > one.ends:
-            notes.append(f"{one.describe()} ended on {one.ends:%Y-%m-%d %H:%M} UTC, in its grace")
+        if now > held.ends:
+            notes.append(f"{held.describe()} ended on {held.ends:%Y-%m-%d %H:%M} UTC, in its grace")
     return tuple(notes)
 
 

@@ -96,11 +96,11 @@ def read_list(
     crl: x509.CertificateRevocationList, authorities: Iterable[x509.Certificate]
 ) -> RevocationList | str:
     """A list, or why it cannot be used."""
-    signer = next((one for one in authorities if signed_by(crl, one)), None)
-    one = _read(crl, None if signer is None else key_of(signer))
-    if signer is None and not isinstance(one, str):
-        return f"the revocation list of {one.issuer} is not signed by an authority of this list"
-    return one
+    signer = next((authority for authority in authorities if signed_by(crl, authority)), None)
+    found = _read(crl, None if signer is None else key_of(signer))
+    if signer is None and not isinstance(found, str):
+        return f"the revocation list of {found.issuer} is not signed by an authority of this list"
+    return found
 
 
 def read_claimed(crl: x509.CertificateRevocationList) -> RevocationList | str:

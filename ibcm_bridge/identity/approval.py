@@ -157,7 +157,7 @@ def _verify(
     if registration is not None and not registration.proven:
         detail = "the registration is not signed with the key it registers"
         return _forged("SignatureValue", detail)
-    missing = next((one.name for one in claim.signed if not one.signature), None)
+    missing = next((signed.name for signed in claim.signed if not signed.signature), None)
     if missing is not None:
         return Deny(Reason.SIGNATURE_MISSING, rules.SIGNATURE.of(missing), f"no {missing}")
     for text in claim.times:
@@ -173,7 +173,9 @@ def _verify(
         if public_key is None:
             continue
         wrong = (
-            one.name for one in claim.signed if not verifies(public_key, one.signature, one.data)
+            signed.name
+            for signed in claim.signed
+            if not verifies(public_key, signed.signature, signed.data)
         )
         name = next(wrong, "")
         if not name:

@@ -128,13 +128,13 @@ def _zip_members(data: bytes, allowance: Allowance) -> Iterator[bytes]:
     allowance.expect(data.count(_ENTRY))
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-        entries = sorted(archive.infolist(), key=lambda one: one.header_offset)
+        entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, IndexError) as error:
         raise allowance.refused(rules.ARCHIVE_ZIP, "not a zip archive") from error
-    if len({one.filename for one in entries}) != len(entries):
+    if len({entry.filename for entry in entries}) != len(entries):
         raise allowance.refused(rules.ARCHIVE_ZIP, "a name twice")
     end = 0
-    limits = [*(one.header_offset for one in entries[1:]), archive.start_dir]
+    limits = [*(entry.header_offset for entry in entries[1:]), archive.start_dir]
     for entry, limit in zip(entries, limits, strict=False):
         if entry.header_offset != end:
             raise allowance.refused(rules.ARCHIVE_ZIP, "something that no entry covers")
@@ -168,8 +168,8 @@ def _member(data: bytes, entry: zipfile.ZipInfo, limit: int, allowance: Allowanc
     local = (crc, packed, unpacked)
     # Of what is described behind it the head says nothing (APPNOTE 4.4.4), or the same.
     if not all(
-        one == same or (described and not one)
-        for one, same in zip(local, _sizes(entry, packed, unpacked), strict=True)
+        stated == same or (described and not stated)
+        for stated, same in zip(local, _sizes(entry, packed, unpacked), strict=True)
     ):
         raise allowance.refused(rules.ARCHIVE_ZIP, "an entry whose two heads disagree")
     content = data[first : first + entry.compress_size]

@@ -106,7 +106,7 @@ def conclude(
         return no_report("a report about another body")
     result = report.result
     if isinstance(result, CleanBody):
-        missed = {one.partition(":")[0] for one in result.missed}
+        missed = {text.partition(":")[0] for text in result.missed}
         wanted = tuple(engine.identity for engine in engines if engine.name not in missed)
         if not missed <= subject.may_miss or result.engines != wanted:
             return no_report("other engines have looked")

@@ -40,14 +40,16 @@ class MessageFacts:
 def message_facts(message: CcmRequest, endpoint: Endpoint) -> MessageFacts | Deny:
     """What `message`, for `endpoint`, says of itself; refused where it names too many clients."""
     documents = message.documents
-    found = [one.at(place) for one in documents for place in (Place.CLIENT_ID, Place.SMSID)]
+    found = [
+        document.at(place) for document in documents for place in (Place.CLIENT_ID, Place.SMSID)
+    ]
     client_guids = tuple(dict.fromkeys(text for texts in found for text in texts))
     if len(client_guids) > MAX_CLIENT_GUIDS:
         return Deny(Reason.XML, rules.CCM_LIMITS, f"more than {MAX_CLIENT_GUIDS} client GUIDs")
     begin = message.payload.offset
     return MessageFacts(
         endpoint=message.header.target_endpoint,
-        roots=tuple(dict.fromkeys(one.root for one in documents)),
+        roots=tuple(dict.fromkeys(document.root for document in documents)),
         anonymous=endpoint.anonymous,
         encrypted=message.encrypted,
         source_id=message.header.source_id,
@@ -64,5 +66,5 @@ def _registration(documents: Iterable[Document]) -> Registration | None:
     A management point answers to one of them, and which only it knows.
     """
     read = map(read_registration, documents)
-    found = [one for one in read if one is not None]
+    found = [registration for registration in read if registration is not None]
     return Registration(b"", proven=False) if len(found) > 1 else next(iter(found), None)

@@ -18,7 +18,7 @@ def judge_message(table: EndpointTable, message: CcmRequest, *, user: bool) -> E
     header = message.header
     name = header.target_endpoint.lower()
     endpoint = table.endpoints.get(name)
-    if endpoint is None and any(name == one for one, _ in table.added):
+    if endpoint is None and any(name == added for added, _ in table.added):
         endpoint = Endpoint(header.target_endpoint, frozenset(), False, False)
     if endpoint is None:
         detail = f"{_endpoint_name(header)} is not published"
@@ -41,7 +41,7 @@ def _refused_by_name(table: EndpointTable, message: CcmRequest, *, user: bool) -
             continue
         if row.users and user:
             continue
-        roots = [one.root for one in message.documents if _is_about(row, one)]
+        roots = [document.root for document in message.documents if _is_about(row, document)]
         if row.opt_in:
             roots = [root for root in roots if (name, root.lower()) not in table.added]
         if roots or not row.is_about_documents:

@@ -176,7 +176,7 @@ def _scep_query(subject: Subject, limit: int) -> Content | Deny:
 def scep_message(query: bytes) -> bytes:
     """What a query, as sent, has of a message: in base64; nothing where it asks something else."""
     # Decoded first and without regard to case, as the row that published it was compared.
-    parts = (one.partition(b"=") for one in unquote_to_bytes(query).split(b"&"))
+    parts = (field.partition(b"=") for field in unquote_to_bytes(query).split(b"&"))
     fields = {name.lower(): value for name, _, value in parts}
     is_message = fields.get(b"operation", b"").lower() == b"pkioperation"
     return fields.get(b"message", b"") if is_message else b""
@@ -213,17 +213,17 @@ def _json(subject: Subject, _limit: int) -> Content | Deny:
         )
     strings, waiting = [], [value]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, str):
-            strings.append(one)
-        elif isinstance(one, list):
-            waiting += one
+        item = waiting.pop()
+        if isinstance(item, str):
+            strings.append(item)
+        elif isinstance(item, list):
+            waiting += item
     decoded = "\n".join(strings).encode("utf-8", "surrogatepass")
     return Content({"sent": subject.body, "decoded": decoded})
 
 
 def _flat(pairs: list[tuple[str, object]]) -> list[object]:
-    return [one for pair in pairs for one in pair]
+    return [item for pair in pairs for item in pair]
 
 
 _FORMS: dict[bytes, Callable[[Subject, int], Content | Deny]] = {
@@ -255,7 +255,7 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
         "sent": subject.body,
         "header": message.header.text.encode(),
         "inflated": message.inflated,
-        "text": "\n".join(one.text for one in message.documents).encode(),
+        "text": "\n".join(document.text for document in message.documents).encode(),
         **_as_read(message.as_read),
     }
     if message.encrypted:

@@ -117,7 +117,7 @@ def _message(values: Any) -> MessageFacts:
     )
 
 
-_MESSAGE_KEYS = frozenset(one.name for one in fields(MessageFacts))
+_MESSAGE_KEYS = frozenset(field.name for field in fields(MessageFacts))
 
 
 def _bounded(*texts: str) -> list[str]:

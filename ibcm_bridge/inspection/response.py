@@ -104,10 +104,10 @@ def _read_xml(body: bytes) -> ReadReply | Deny:
 def judge_reply(reply: ReadReply | Deny, terms: MessageRules) -> InspectedReply | Deny:
     """Whether a reply may be passed on. A Deny in its place says why it could not be read."""
     observed: list[str] = []
-    for one in _found(reply, terms):
-        if one.refused:
-            return Deny(one.reason, one.rule, ", ".join(one.texts)[:MAX_DETAIL])
-        observed += (f"{one.reason.value}: {text}" for text in one.texts)
+    for finding in _found(reply, terms):
+        if finding.refused:
+            return Deny(finding.reason, finding.rule, ", ".join(finding.texts)[:MAX_DETAIL])
+        observed += (f"{finding.reason.value}: {text}" for text in finding.texts)
     return InspectedReply(tuple(observed))
 
 

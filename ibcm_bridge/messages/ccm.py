@@ -50,7 +50,7 @@ class CcmRequest:
     @property
     def as_read(self) -> str:
         """What a reader of the header and the documents gets to see."""
-        return "\n".join((self.header.as_read, *(one.as_read for one in self.documents)))
+        return "\n".join((self.header.as_read, *(document.as_read for document in self.documents)))
 
 
 def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> CcmRequest | Deny:

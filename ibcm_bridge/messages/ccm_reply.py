@@ -91,9 +91,9 @@ def read_ccm_reply(content_type: bytes, body: bytes, inflated_limit: int) -> Ccm
         return Deny(Reason.XML, rules.CCM_REPLY_DOCUMENTS, f"more than {MAX_DOCUMENTS} documents")
     return CcmReply(
         header_text=header_text,
-        documents=tuple(one.text for one in found),
-        roots=tuple(one.root for one in found),
-        as_read=tuple(one.as_read for one in found),
+        documents=tuple(document.text for document in found),
+        roots=tuple(document.root for document in found),
+        as_read=tuple(document.as_read for document in found),
         hooks=hooks,
         unread_parts=len(refused),
     )
@@ -194,10 +194,10 @@ def _read_payload(raw: bytes, hooks: tuple[str, ...], limit: int) -> _Payload | 
     documents = []
     # One piece more than may be: it is left for XML to refuse, NULs and all.
     for piece in text.split("\0", MAX_DOCUMENTS):
-        one = piece.strip(_PADDING)
-        if not one:
+        stripped = piece.strip(_PADDING)
+        if not stripped:
             continue
-        document = read_document(one, rules.CCM_REPLY_PAYLOAD)
+        document = read_document(stripped, rules.CCM_REPLY_PAYLOAD)
         if isinstance(document, Deny):
             return document
         documents.append(document)

@@ -44,7 +44,7 @@ class SubjectElement(StrEnum):
     """§3.2: clients write it in requests for the policy of a computer, too, and leave it empty."""
 
 
-_SUBJECTS = {one.lower(): one for one in SubjectElement}
+_SUBJECTS = {element.lower(): element for element in SubjectElement}
 
 _WHITE_SPACE = " \t\r\n"
 """XML 1.0 §2.3; str.strip by itself takes more, which another reader may take for a name."""
@@ -112,11 +112,11 @@ def read_document(text: str, where: str) -> Document | Deny:
     quoted: set[str] = set()
     if "<" in as_read:
         quoted.update(map(str.lower, _ELEMENT.findall(as_read)))
-        found.subjects.update(_SUBJECTS[one] for one in quoted & _SUBJECTS.keys())
+        found.subjects.update(_SUBJECTS[name] for name in quoted & _SUBJECTS.keys())
     return Document(
         text=text,
         root=found.root,
-        elements=frozenset((*(one.name for one in found.names.values()), *quoted)),
+        elements=frozenset((*(name.name for name in found.names.values()), *quoted)),
         subjects=frozenset(found.subjects),
         as_read=as_read,
         values={place: tuple(values) for place, values in found.values.items()},
@@ -169,7 +169,7 @@ class _Found:
 
     def keep_subject(self, subject: SubjectElement, texts: Iterable[str]) -> None:
         """Where it names somebody; `texts` are all that stand in it."""
-        if any(one.strip(_WHITE_SPACE) for one in texts):
+        if any(text.strip(_WHITE_SPACE) for text in texts):
             self.subjects.add(subject)
 
     def keep_attribute(self, wanted: tuple[str, Place], attributes: Mapping[str, str]) -> None:

@@ -76,7 +76,9 @@ def _read_registration(reply: CcmReply) -> RegistrationReply | str | None:
     elements: list[tuple[str, Mapping[str, str]]] = []
 
     def start(name: str, attributes: Mapping[str, str]) -> None:
-        if not elements or any(one.rpartition(":")[2].lower() == "smsid" for one in attributes):
+        if not elements or any(
+            attribute.rpartition(":")[2].lower() == "smsid" for attribute in attributes
+        ):
             elements.append((name, attributes))
 
     if check_xml(reply.documents[0].encode(), "replies", start) is not None:

@@ -70,7 +70,7 @@ def read_action(soap_type: SoapType, fields: Sequence[bytes], where: str) -> str
     """The action that the head says; `fields` are the values of SOAPAction."""
     quoted = [_QUOTED.fullmatch(value) for value in fields]
     actions: set[str | None] = {soap_type.action} if soap_type.action is not None else set()
-    actions |= {one[1].decode("ascii") if one else None for one in quoted}
+    actions |= {match[1].decode("ascii") if match else None for match in quoted}
     if len(fields) > 1 or None in actions:
         return Deny(
             Reason.SOAP_ACTION, rules.DOCUMENT_ACTION.of(where), "not one SOAPAction in quotes"

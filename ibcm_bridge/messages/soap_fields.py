@@ -81,20 +81,20 @@ def check_fields(
     if events > MAX_EVENTS:
         return _deny(rules.DOCUMENT_EVENTS.of(where), f"{events} of at most {MAX_EVENTS} events")
     cookies = set()
-    for one in fields:
-        if one.has_elements and one.name in TEXTS:
+    for field in fields:
+        if field.has_elements and field.name in TEXTS:
             return _deny(
-                rules.DOCUMENT_ELEMENT.of(where, one.name), "elements where there is a text"
+                rules.DOCUMENT_ELEMENT.of(where, field.name), "elements where there is a text"
             )
-        if one.name in COOKIES:
-            if one.name in cookies:
-                return _deny(rules.DOCUMENT_ELEMENT.of(where, one.name), "more than one")
-            cookies.add(one.name)
-            problem = _cookie(one.text)
+        if field.name in COOKIES:
+            if field.name in cookies:
+                return _deny(rules.DOCUMENT_ELEMENT.of(where, field.name), "more than one")
+            cookies.add(field.name)
+            problem = _cookie(field.text)
         else:
-            problem = _event_text(one)
+            problem = _event_text(field)
         if problem:
-            return _deny(rules.DOCUMENT_ELEMENT.of(where, one.name), problem)
+            return _deny(rules.DOCUMENT_ELEMENT.of(where, field.name), problem)
     for view in views:
         for mark, what in _MARKS:
             if mark.search(view):
@@ -117,17 +117,17 @@ def _cookie(text: str) -> str:
     return "a .NET BinaryFormatter stream" if _BINARY_FORMATTER.match(data) else ""
 
 
-def _event_text(one: SoapField) -> str:
+def _event_text(field: SoapField) -> str:
     """What is wrong with a text of an event; empty where nothing is."""
-    limit = MAX_EVENT_LIST if one.parent in _LISTS else MAX_EVENT_TEXT
-    if len(one.text) > limit:
+    limit = MAX_EVENT_LIST if field.parent in _LISTS else MAX_EVENT_TEXT
+    if len(field.text) > limit:
         return f"more than {limit} characters"
-    if _MARKUP.search(one.text.replace(_CALLER, "")):
+    if _MARKUP.search(field.text.replace(_CALLER, "")):
         return "markup in a text"
-    if one.parent == "miscdata":
-        if not _TAGGED.fullmatch(one.text):
+    if field.parent == "miscdata":
+        if not _TAGGED.fullmatch(field.text):
             return f"not a tag of 1 to {MAX_EVENT_TAG} characters, = and a value"
-        if _SERVERS_TAG.match(one.text):
+        if _SERVERS_TAG.match(field.text):
             return "a tag of WSUS's own events"
     return ""
 

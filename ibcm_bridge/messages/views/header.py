@@ -69,6 +69,9 @@ def _hooks(root: Element, page: Page) -> Iterator[tuple[str, str]]:
     hooks = root.child("hooks")
     for hook in hooks.children() if hooks else ():
         yield f"Hook {page.value(hook.attribute('name'))}", ""
-        for one in hook.children():
-            name = one.attribute("name")
-            yield f"  {page.value(name)}", page.value(one.text.strip(), kind_of_name(name))
+        for hook_property in hook.children():
+            name = hook_property.attribute("name")
+            yield (
+                f"  {page.value(name)}",
+                page.value(hook_property.text.strip(), kind_of_name(name)),
+            )

@@ -62,21 +62,21 @@ def show_document(tree: Tree, page: Page, depth: int = 0) -> None:
     # A list of what is to be done, not recursion: the elements of strangers are nested at will.
     todo: list[_Pending | _Line] = [_Pending(tree.root, depth, Kind.OPEN)]
     while todo and not page.full:
-        one = todo.pop()
-        if isinstance(one, _Line):
-            page.line(one.text, one.depth)
+        step = todo.pop()
+        if isinstance(step, _Line):
+            page.line(step.text, step.depth)
         else:
-            todo += reversed(list(_steps(one, page)))
+            todo += reversed(list(_steps(step, page)))
     if tree.cut:
         page.line("[cut here: the document has more elements than are read for a view]", depth)
 
 
-def _steps(one: _Pending, page: Page) -> Iterator[_Pending | _Line]:
-    element, depth = one.element, one.depth
-    kind = max(one.kind, _kind_of(element))
+def _steps(pending: _Pending, page: Page) -> Iterator[_Pending | _Line]:
+    element, depth = pending.element, pending.depth
+    kind = max(pending.kind, _kind_of(element))
     tag = _tag(element, kind, page)
     if not any(element.children()):
-        yield from _leaf(one, tag, kind, page)
+        yield from _leaf(pending, tag, kind, page)
         return
     yield _Line(f"<{tag}>", depth)
     for part in element.content:
@@ -84,41 +84,41 @@ def _steps(one: _Pending, page: Page) -> Iterator[_Pending | _Line]:
             # A signature's parts are not all signatures; a secret's are all secret.
             held = kind is Kind.SECRET or part.local == "value"
             below = kind if held else Kind.OPEN
-            yield _Pending(part, depth + 1, below, one.within)
+            yield _Pending(part, depth + 1, below, pending.within)
         elif not part.isspace():
             yield from _text_lines(page.value(part.strip(), kind), depth + 1)
     yield _Line(f"</{element.name[:MAX_TAG]}>", depth)
 
 
-def _leaf(one: _Pending, tag: str, kind: Kind, page: Page) -> Iterator[_Pending | _Line]:
+def _leaf(pending: _Pending, tag: str, kind: Kind, page: Page) -> Iterator[_Pending | _Line]:
     """An element in which there is only text."""
-    text, end = one.element.text.strip(), f"</{one.element.name[:MAX_TAG]}>"
+    text, end = pending.element.text.strip(), f"</{pending.element.name[:MAX_TAG]}>"
     if not text:
-        yield _Line(f"<{tag}/>", one.depth)
+        yield _Line(f"<{tag}/>", pending.depth)
         return
-    inner, how = _document_in(one, text, kind, page)
+    inner, how = _document_in(pending, text, kind, page)
     if inner is not None:
-        yield _Line(f"<{tag}>  ({how})", one.depth)
-        yield _Pending(inner.root, one.depth + 1, Kind.OPEN, one.within + 1)
+        yield _Line(f"<{tag}>  ({how})", pending.depth)
+        yield _Pending(inner.root, pending.depth + 1, Kind.OPEN, pending.within + 1)
         if inner.cut:
-            yield _Line("[cut here]", one.depth + 1)
-        yield _Line(end, one.depth)
+            yield _Line("[cut here]", pending.depth + 1)
+        yield _Line(end, pending.depth)
         return
     shown = page.value(text, kind) + (f" ({how})" if how else "")
     if "\n" not in shown:
-        yield _Line(f"<{tag}>{_as_content(shown)}{end}", one.depth)
+        yield _Line(f"<{tag}>{_as_content(shown)}{end}", pending.depth)
         return
-    yield _Line(f"<{tag}>", one.depth)
-    yield from _text_lines(shown, one.depth + 1)
-    yield _Line(end, one.depth)
+    yield _Line(f"<{tag}>", pending.depth)
+    yield from _text_lines(shown, pending.depth + 1)
+    yield _Line(end, pending.depth)
 
 
-def _document_in(one: _Pending, text: str, kind: Kind, page: Page) -> tuple[Tree | None, str]:
+def _document_in(pending: _Pending, text: str, kind: Kind, page: Page) -> tuple[Tree | None, str]:
     """The document that a text is, if it is one, and what to say of it."""
-    if one.within == MAX_WITHIN or (kind is not Kind.OPEN and not page.secrets):
+    if pending.within == MAX_WITHIN or (kind is not Kind.OPEN and not page.secrets):
         return None, ""
     how = "its text, read as XML"
-    if one.element.attribute("compression").lower() == "zlib":
+    if pending.element.attribute("compression").lower() == "zlib":
         inflated = _inflated(text, page)
         if isinstance(inflated, str):
             return None, inflated

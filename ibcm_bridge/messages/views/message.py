@@ -30,7 +30,7 @@ def show_request(content_type: bytes, body: bytes, page: Page) -> str:
             f"The payload is encrypted (hook `encrypt`), {len(message.payload.body):,} bytes: only "
             "the site can read it."
         )
-    _show_documents([one.text for one in message.documents], page)
+    _show_documents([document.text for document in message.documents], page)
     return f"CCM_POST for {page.value(message.header.target_endpoint) or 'no endpoint'}"
 
 

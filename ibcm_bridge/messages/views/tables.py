@@ -97,9 +97,9 @@ def _management_points(root: Element) -> Iterator[tuple[str, ...]]:
 
 
 def _ssl_state(capabilities: Element) -> str:
-    for one in capabilities.children():
-        if one.attribute("name").lower() == "sslstate":
-            return named_bits(one.attribute("value"), SSL_STATE)
+    for capability in capabilities.children():
+        if capability.attribute("name").lower() == "sslstate":
+            return named_bits(capability.attribute("value"), SSL_STATE)
     return ""
 
 

@@ -30,15 +30,15 @@ class Element:
     @property
     def text(self) -> str:
         """The text that stands in it directly, joined."""
-        return "".join(one for one in self.content if isinstance(one, str))
+        return "".join(part for part in self.content if isinstance(part, str))
 
     def children(self) -> Iterator[Element]:
         """The elements that stand in it directly."""
-        return (one for one in self.content if isinstance(one, Element))
+        return (part for part in self.content if isinstance(part, Element))
 
     def child(self, local: str) -> Element | None:
         """The first child of this local name, in lower case."""
-        return next((one for one in self.children() if one.local == local), None)
+        return next((element for element in self.children() if element.local == local), None)
 
     def attribute(self, name: str) -> str:
         """Whatever the case of its name, which is given in lower case; empty without it."""
