@@ -32,13 +32,13 @@ def authority(
     name: str, pki: LabPki, key: ec.EllipticCurvePrivateKey | None = None
 ) -> tuple[made.Authority, x509.Certificate]:
     """Another authority below the same root, and a computer's certificate it issued."""
-    one = made.issuing_authority(name, pki._root, NOW)
+    issuer = made.issuing_authority(name, pki._root, NOW)
     if key is not None:
         extensions = made.authority_extensions(path_length=0)
         period = made.authority_period(NOW)
         certificate = made.sign(key, made.distinguished_name(name), pki._root, period, extensions)
-        one = made.Authority(certificate, key)
-    return one, made.computer(one, "pc7.corp.example", made.current(NOW)).certificate
+        issuer = made.Authority(certificate, key)
+    return issuer, made.computer(issuer, "pc7.corp.example", made.current(NOW)).certificate
 
 
 def scope(**changes: object) -> x509.IssuingDistributionPoint:

@@ -111,7 +111,7 @@ def test_the_signature_of_an_anchor_is_nobodys_business(
 ) -> None:
     monkeypatch.setattr(
         "ibcm_bridge.authentication.certification_path.weak_signature",
-        lambda one: "weak" if one == pki.root else None,
+        lambda certificate: "weak" if certificate == pki.root else None,
     )
     path = [pki.computer("pc1.corp.example").certificate, pki.issuing, pki.root]
     assert judge_path(trust, loaded_lists(trust, NOW), path, NOW) == ()

@@ -39,7 +39,7 @@ def trust(pki: LabPki) -> Trust:
 
 def held_number(pki: LabPki, lists: Lists) -> int | None:
     found = lists.covering(pki.issuing, pki.computer("pc9.corp.example").certificate)
-    return next((one.number for one in found if one.base_number is None), None)
+    return next((held.number for held in found if held.base_number is None), None)
 
 
 def test_a_newer_list_takes_the_place_of_the_one_held(pki: LabPki, trust: Trust) -> None:
@@ -70,7 +70,7 @@ def test_a_worse_list_leaves_the_one_held(
 
 
 def test_the_same_list_again_is_no_news(pki: LabPki, trust: Trust) -> None:
-    again = [("a.crl", one) for one in trust.crls]
+    again = [("a.crl", crl) for crl in trust.crls]
     renewal = renew(loaded_lists(trust, NOW), trust, again, NOW)
     assert (renewal.renewed, renewal.problems) == ((), ())
 

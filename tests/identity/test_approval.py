@@ -105,7 +105,7 @@ def test_what_would_be_refused_is_observed(
 ) -> None:
     inspected = message(REPORT, key=computer.key)
     approved = allowed(ask(inspected, computer, bound(stranger), OBSERVE))
-    assert [one.reason for one in approved.observed] == [
+    assert [deny.reason for deny in approved.observed] == [
         Reason.IDENTITY_OF_ANOTHER,
         Reason.SIGNATURE_FORGED,
     ]
@@ -252,7 +252,7 @@ def test_a_signature_that_was_changed_is_forged(
         expected = Reason.SIGNATURE_FORGED if other else Reason.SIGNATURE_MISSING
         assert reason(ask(forged, computer, bound(computer))) is expected
         observed = allowed(ask(forged, computer, bound(computer), OBSERVE)).observed
-        assert [one.reason for one in observed] == [expected]
+        assert [deny.reason for deny in observed] == [expected]
 
 
 def test_a_payload_under_the_signature_of_another_is_forged(
@@ -281,12 +281,12 @@ def test_the_fields_of_a_get_are_signed_by_the_client(
     forged = get(*fields(stranger.key))
     assert reason(ask(forged, computer, bound(computer))) is Reason.SIGNATURE_FORGED
     for left_out in (1, 3):
-        some = [one for at, one in enumerate(fields(computer.key)) if at != left_out]
+        some = [field for at, field in enumerate(fields(computer.key)) if at != left_out]
         assert reason(ask(get(*some), computer, bound(computer))) is Reason.SIGNATURE_MISSING
 
 
 def test_the_documented_spelling_of_a_field_is_taken_too(get: Get, computer: Computer) -> None:
-    spelt = [one.replace("TimestampSig", "TimestampsSig") for one in fields(computer.key)]
+    spelt = [field.replace("TimestampSig", "TimestampsSig") for field in fields(computer.key)]
     assert spelt != fields(computer.key)
     allowed(ask(get(*spelt), computer, bound(computer)))
 
@@ -368,7 +368,7 @@ def test_a_message_that_passes_unread_is_marked(message: Message, computer: Comp
     assert read.message is not None
     unread = dataclasses.replace(read, message=dataclasses.replace(read.message, encrypted=True))
     approved = allowed(ask(unread, computer, bound(computer)))
-    assert [(one.reason, one.rule) for one in approved.observed] == [
+    assert [(deny.reason, deny.rule) for deny in approved.observed] == [
         (Reason.BODY_NOT_INSPECTABLE, "messages.encrypted")
     ]
     assert allowed(ask(read, computer, bound(computer))).observed == ()

@@ -153,14 +153,14 @@ def test_what_is_signed_is_told_with_what_it_is_of(
     message: Message, get: Get, computer: Computer
 ) -> None:
     inspected = message(REPORT, key=computer.key)
-    signed = {one.name: one for one in claim(inspected).signed}
+    signed = {signature.name: signature for signature in claim(inspected).signed}
     assert signed.keys() == {"ClientIDSignature", "PayloadSignature"}
     assert signed["ClientIDSignature"].data == signing.terminated(GUID)
     payload = ccm.read_message(inspected.body).payload
     assert signed["PayloadSignature"].data == payload
     fields = signing.identification_headers(GUID, computer.key, ccm.SENT_TIME)
     got = claim(get(*(f"{name}: {value}" for name, value in fields.items())))
-    assert [one.name for one in got.signed] == [
+    assert [signature.name for signature in got.signed] == [
         "CCMClientIDSignature",
         "CCMClientTimestampSignature",
     ]

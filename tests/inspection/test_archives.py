@@ -64,7 +64,7 @@ def refused(data: bytes, limit: int = LIMIT) -> str:
 def yara() -> YaraEngine:
     folder = files("ibcm_bridge.config.rules")
     return YaraEngine(
-        [(one.name, one.read_text("utf-8")) for one in folder.iterdir() if ".yar" in one.name]
+        [(path.name, path.read_text("utf-8")) for path in folder.iterdir() if ".yar" in path.name]
     )
 
 
@@ -355,6 +355,6 @@ def test_a_zip_with_other_bytes_is_refused_or_read_as_another_reads_it(
     if isinstance(seen, Deny) or not seen.opened:
         return
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        read = sorted(archive.read(one) for one in archive.infolist())
+        read = sorted(archive.read(member) for member in archive.infolist())
     unpacked = [view for name, view in seen.views.items() if name.startswith("member")]
     assert sorted(unpacked) == read

@@ -35,7 +35,7 @@ def body_of(documents: Sequence[str], compressed: bool = True, hooks: str = "") 
     places = [(sum(map(len, texts[:at])), len(text)) for at, text in enumerate(texts)]
     slices = [f'Offset="{offset}" Length="{length}"/>' for offset, length in places]
     header = (
-        f"<Msg><Body {slices[0]}{''.join(f'<Attachment {one}' for one in slices[1:])}"
+        f"<Msg><Body {slices[0]}{''.join(f'<Attachment {attributes}' for attributes in slices[1:])}"
         f"<Hooks>{hooks}{ccm.ZLIB_HOOK * compressed}</Hooks><SourceID>{GUIDS[0]}</SourceID>"
         "<TargetEndpoint>MP_X</TargetEndpoint></Msg>"
     )
@@ -61,12 +61,12 @@ def facts_of(body: bytes) -> MessageFacts:
 def test_all_that_documents_and_header_say_is_told(documents: list[str], compressed: bool) -> None:
     body = body_of(documents, compressed, '<Hook2 Name="clientauth"><a Name="Token">x</a></Hook2>')
     message, facts = request(body), facts_of(body)
-    assert [one.text for one in message.documents] == list(dict.fromkeys(documents)) or len(
-        message.documents
-    ) == len(documents)
-    for one in message.documents:
+    assert [document.text for document in message.documents] == list(
+        dict.fromkeys(documents)
+    ) or len(message.documents) == len(documents)
+    for document in message.documents:
         for place in (Place.CLIENT_ID, Place.SMSID):
-            assert set(one.at(place)) <= set(facts.client_guids)
+            assert set(document.at(place)) <= set(facts.client_guids)
     assert (facts.source_id, facts.endpoint) == (GUIDS[0], "MP_X")
     assert facts.signature == (("Token", "x"),)
     begin, end = facts.payload

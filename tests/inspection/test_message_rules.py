@@ -130,9 +130,9 @@ ROOTS = {
 
 
 def test_the_table_has_these_endpoints_and_no_others(messages: EndpointTable) -> None:
-    shipped = {one.name: set(one.roots) for one in messages.endpoints.values()}
+    shipped = {endpoint.name: set(endpoint.roots) for endpoint in messages.endpoints.values()}
     assert shipped == {name: {root.lower() for root in roots} for name, roots in ROOTS.items()}
-    anonymous = {one.name for one in messages.endpoints.values() if one.anonymous}
+    anonymous = {endpoint.name for endpoint in messages.endpoints.values() if endpoint.anonymous}
     # protocol.md §1.6: location requests are anonymous, and who registers has no client GUID yet.
     assert anonymous == {"MP_ClientRegistration", "MP_LocationManager"}
 
@@ -291,9 +291,9 @@ def test_a_policy_may_add_a_message(table: RoleTable, messages: EndpointTable) -
     )
     assert not problems
     for endpoint, root in (("MP_LocationManager", "UpdateSFRequest"), ("mp_new", "ANYTHING")):
-        one = message(endpoint, f"<{root}/>")
-        assert isinstance(judge_message(more, one, user=False), Endpoint)
-        denied(messages, one)
+        request = message(endpoint, f"<{root}/>")
+        assert isinstance(judge_message(more, request, user=False), Endpoint)
+        denied(messages, request)
     # And no more than that.
     for endpoint, root in (("MP_HinvEndpoint", "UpdateSFRequest"), ("MP_New", "Report")):
         denied(more, message(endpoint, f"<{root}/>"))

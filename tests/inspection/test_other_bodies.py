@@ -28,7 +28,7 @@ def yara() -> YaraEngine:
 
 
 def escaped(text: str) -> bytes:
-    return "".join(f"\\u{ord(one):04x}" for one in text).encode()
+    return "".join(f"\\u{ord(character):04x}" for character in text).encode()
 
 
 @pytest.mark.parametrize(

@@ -307,6 +307,6 @@ def test_anything_else_is_no_report(said: object) -> None:
 
 @given(st.binary(max_size=60))
 def test_no_bytes_are_an_accident(line: bytes) -> None:
-    for one in (line, b'{"digest":' + line, b"[" * 100_000):
+    for bad in (line, b'{"digest":' + line, b"[" * 100_000):
         with pytest.raises(ReportError):
-            read_report(one)
+            read_report(bad)

@@ -35,7 +35,9 @@ InspectBody = Callable[[bytes], Inspected | Deny]
 def yara() -> YaraEngine:
     rules = files("ibcm_bridge.config.rules")
     return YaraEngine(
-        (one.name, one.read_text("utf-8")) for one in rules.iterdir() if one.name.endswith(".yar")
+        (path.name, path.read_text("utf-8"))
+        for path in rules.iterdir()
+        if path.name.endswith(".yar")
     )
 
 
@@ -148,12 +150,12 @@ def software() -> str:
 def registry() -> str:
     return report(
         "Inventory Data",
-        *(instance("Registry", Key="HKLM\\SOFTWARE\\MZ", Value=one) for one in REGISTRY_VALUES),
+        *(instance("Registry", Key="HKLM\\SOFTWARE\\MZ", Value=value) for value in REGISTRY_VALUES),
     )
 
 
 def state() -> str:
-    parameters = "".join(f"<Param>{escape(one)}</Param>" for one in EVENTS + COMMAND_LINES)
+    parameters = "".join(f"<Param>{escape(line)}</Param>" for line in EVENTS + COMMAND_LINES)
     return (
         '<Report><ReportBody><StateMessage MessageTime="20260101000000.000000+000"><Topic ID="x" '
         'Type="500" IDType="3"/><State ID="1" Criticality="0"/><UserParameters Flags="0" Count="9">'
@@ -163,9 +165,9 @@ def state() -> str:
 
 def status() -> str:
     properties = "".join(
-        f"<Property Name={quoteattr(one)}><![CDATA[{one}]]></Property>"
-        f"<!-- {one.replace('-', '')} -->"
-        for one in EVENTS
+        f"<Property Name={quoteattr(event)}><![CDATA[{event}]]></Property>"
+        f"<!-- {event.replace('-', '')} -->"
+        for event in EVENTS
     )
     return f'<Status SchemaVersion="1.0"><Properties>{properties}</Properties></Status>'
 

@@ -39,7 +39,7 @@ ASKED = {
     },
     REPORTING: {"ReportEventBatch"},
 }
-EACH = [(path, one) for path, operations in ASKED.items() for one in sorted(operations)]
+EACH = [(path, operation) for path, operations in ASKED.items() for operation in sorted(operations)]
 
 Ask = Callable[..., Inspected | Deny]
 
@@ -84,7 +84,10 @@ def refusal(answer: Inspected | Deny) -> tuple[Reason, str]:
 
 
 def test_the_table_has_what_a_scan_asks_and_no_more(actions: SoapTable) -> None:
-    found = {one.path: (one.namespace, one.operations) for one in actions.services.values()}
+    found = {
+        service.path: (service.namespace, service.operations)
+        for service in actions.services.values()
+    }
     assert found == {path: (NAMESPACES[path], operations) for path, operations in ASKED.items()}
 
 
@@ -92,7 +95,7 @@ def test_each_service_is_a_resource_of_the_role(table: RoleTable, actions: SoapT
     directories = table.roles["software-update-point"].directories
     for path in actions.services:
         directory, _, below = path.partition("/")
-        assert any(one.has(below, None) for one in directories[directory].resources)
+        assert any(resource.has(below, None) for resource in directories[directory].resources)
 
 
 @pytest.mark.parametrize(("path", "operation"), EACH)
@@ -220,7 +223,7 @@ def test_what_is_asked_and_where_tell_subjects_apart(table: RoleTable) -> None:
         Subject(rule, b"text/xml", b"", path="a"),
         Subject(rule, b"text/xml", b"", soap_action=(b"a",)),
     ]
-    assert len({one.digest() for one in subjects}) == 3
+    assert len({subject.digest() for subject in subjects}) == 3
 
 
 # The table's file
@@ -259,5 +262,5 @@ def test_a_table_is_known_by_all_that_is_in_it(actions: SoapTable) -> None:
     third = copy.deepcopy(SOURCE)
     third["refused"] = []
     tables = [actions, read_soap_table(other), read_soap_table(third)]
-    assert len({one.fingerprint() for one in tables}) == 3
+    assert len({table.fingerprint() for table in tables}) == 3
     assert read_soap_table(SOURCE).fingerprint() == actions.fingerprint()

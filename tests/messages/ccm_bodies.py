@@ -26,7 +26,7 @@ def accepted(body: bytes) -> CcmRequest:
 
 
 def texts(message: CcmRequest) -> tuple[str, ...]:
-    return tuple(one.text for one in message.documents)
+    return tuple(document.text for document in message.documents)
 
 
 def refused(body: bytes, limit: int = LIMIT) -> Deny:

@@ -44,20 +44,20 @@ def values(elements: Sequence[Element], place: Place) -> list[str]:
     """What stands at a place, in the order of the elements."""
     parent, _, name = place.lower().partition("/")
     if name.startswith("@"):
-        found = (one.named(name[1:]) for one in elements if one.path[-1] == parent)
+        found = (element.named(name[1:]) for element in elements if element.path[-1] == parent)
         return [value for values in found for value in values]
-    return [one.text for one in elements if one.path[-2:] == (parent, name)]
+    return [element.text for element in elements if element.path[-2:] == (parent, name)]
 
 
 def subjects(elements: Sequence[Element]) -> set[SubjectElement]:
     """Those in which something stands: text, or an attribute of theirs or of an element in them."""
-    by_name = {one.lower(): one for one in SubjectElement}
+    by_name = {subject.lower(): subject for subject in SubjectElement}
     found = set()
-    for number, one in enumerate(elements):
-        subject, depth = by_name.get(one.path[-1]), len(one.path)
+    for number, element in enumerate(elements):
+        subject, depth = by_name.get(element.path[-1]), len(element.path)
         inside = takewhile(partial(_is_below, depth), elements[number + 1 :])
-        attributes = any(other.attributes for other in (one, *inside))
-        if subject is not None and (attributes or one.text.strip(" \t\r\n")):
+        attributes = any(other.attributes for other in (element, *inside))
+        if subject is not None and (attributes or element.text.strip(" \t\r\n")):
             found.add(subject)
     return found
 
@@ -68,7 +68,7 @@ def _is_below(depth: int, element: Element) -> bool:
 
 def texts(elements: Sequence[Element], name: str) -> list[str]:
     """Text of every element of this name, wherever it stands."""
-    return [one.text for one in elements if one.path[-1] == name.lower()]
+    return [element.text for element in elements if element.path[-1] == name.lower()]
 
 
 def tree(text: str) -> Sequence[Element]:
@@ -135,8 +135,8 @@ def loose(text: str) -> Sequence[Element]:
                 open_now.append(elements[-1])
         elif token["end"] is not None and open_now:
             open_now.pop()
-        for one in open_now:
-            one.texts += [token["cdata"] or "", _unescaped(token["text"] or "")]
+        for element in open_now:
+            element.texts += [token["cdata"] or "", _unescaped(token["text"] or "")]
     return elements
 
 

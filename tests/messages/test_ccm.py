@@ -80,7 +80,7 @@ def test_a_heartbeat_with_two_attachments_is_read() -> None:
     message = accepted(body)
     assert message.inflated == plain + b"\r\n"
     for text in ("<ReportHeader>x", "<Report>y"):
-        assert any(text in one for one in texts(message))
+        assert any(text in document for document in texts(message))
 
 
 def test_the_same_slice_may_be_named_more_than_once() -> None:

@@ -285,7 +285,9 @@ def test_what_was_answered_is_what_is_read(
     reply = accepted(answer(sent, "".join(f'<Hook Name="{name}"/>' for name in names)))
     assert reply.documents == tuple(documents)
     assert reply.hooks == tuple(names)
-    assert [root.lower() for root in reply.roots] == [tree(one)[0].path[0] for one in documents]
+    assert [root.lower() for root in reply.roots] == [
+        tree(document)[0].path[0] for document in documents
+    ]
 
 
 WHOLE = answer(zlib.compress(utf16(ASSIGNMENTS + "\0")), SIGNED + ccm.ZLIB_HOOK)

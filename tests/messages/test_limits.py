@@ -67,12 +67,12 @@ def at(place: Place, values: Iterable[str]) -> object:
     parent, _, name = place.partition("/")
     if name.startswith("@"):
         return document("".join(f'<{parent} {name[1:]}="{value}"/>' for value in values))
-    return document("".join(f"<{parent}><{name}>{one}</{name}></{parent}>" for one in values))
+    return document("".join(f"<{parent}><{name}>{value}</{name}></{parent}>" for value in values))
 
 
 def everywhere(values: Iterable[str]) -> object:
     found = [at(place, values) for place in Place]
-    assert len({type(one) for one in found}) == 1
+    assert len({type(result) for result in found}) == 1
     return found[0]
 
 

@@ -117,7 +117,7 @@ def test_what_was_written_is_what_is_read_in_any_order(
     hooks = [hook2(properties, encode)] + [ccm.ZLIB_HOOK] * compressed
     children = [
         slice_element("Body", slices[0], 'Type="ByteRange" '),
-        *(slice_element("Attachment", one, 'Name="{0}" ') for one in slices[1:]),
+        *(slice_element("Attachment", place, 'Name="{0}" ') for place in slices[1:]),
         f"<TargetEndpoint>{endpoint}</TargetEndpoint>",
         f"<SourceID>{encode(source)}</SourceID>",
         f"<ReplyTo>{escape(source)}</ReplyTo>",

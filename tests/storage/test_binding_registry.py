@@ -198,7 +198,7 @@ def test_of_processes_that_learn_at_once_one_wins_and_all_see_it(path: Path) -> 
     heard = [process.communicate()[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
     assert len(heard[0]) == 50
-    assert all(one == heard[0] for one in heard)
+    assert all(binding == heard[0] for binding in heard)
     with Registry(path) as registry:
         assert [binding.name for binding in registry.all()] == heard[0]
 

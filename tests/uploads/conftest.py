@@ -43,8 +43,8 @@ def open_spool(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Spool]]:
         return opened[-1]
 
     yield make
-    for one in opened:
-        one.close()
+    for spool in opened:
+        spool.close()
 
 
 @pytest.fixture

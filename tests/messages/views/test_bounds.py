@@ -130,7 +130,7 @@ SOMETHING = st.one_of(
 
 def framed(parts: list[bytes]) -> bytes:
     opening = b"--%b\r\n" % ccm.BOUNDARY
-    texts = [b"content-type: text/plain; charset=utf-16\r\n\r\n" + one for one in parts]
+    texts = [b"content-type: text/plain; charset=utf-16\r\n\r\n" + part for part in parts]
     return opening + (b"\r\n" + opening).join(texts) + b"\r\n--%b--" % ccm.BOUNDARY
 
 

@@ -43,8 +43,10 @@ def test_a_heartbeat_has_its_attachments() -> None:
 
 
 def test_of_a_registration_certificates_and_signature_are_only_counted(pki: LabPki) -> None:
-    one = pki.computer("pc1.corp.example")
-    xml = documents.registration_request(one.certificate, one.key, fqdn="pc1.corp.example")
+    computer = pki.computer("pc1.corp.example")
+    xml = documents.registration_request(
+        computer.certificate, computer.key, fqdn="pc1.corp.example"
+    )
     body = ccm.ccm_post_body(endpoint="MP_ClientRegistration", body_xml=xml, client_guid="")
     lines = render(Message.REQUEST, TYPE, body, how_to_see="ask").splitlines()
     assert lines[1] == "3 values are not shown, in [brackets]; ask"

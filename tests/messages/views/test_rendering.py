@@ -30,7 +30,7 @@ def document(body: bytes) -> str:
 
 
 def parts(*bodies: bytes) -> bytes:
-    framed = [b"content-type: application/octet-stream\r\n\r\n" + one for one in bodies]
+    framed = [b"content-type: application/octet-stream\r\n\r\n" + body for body in bodies]
     return OPENING + (b"\r\n" + OPENING).join(framed) + CLOSING
 
 
@@ -101,8 +101,8 @@ def test_the_order_of_a_header_is_not_that_in_which_it_was_sent() -> None:
         "</ReplyCapabilities>",
     ]
     texts = set()
-    for one in (fields, fields[::-1]):
-        header = f"<Msg>{''.join(one)}</Msg>"
+    for ordered in (fields, fields[::-1]):
+        header = f"<Msg>{''.join(ordered)}</Msg>"
         body = ccm.raw_message(header, utf16("<A/>"), inner_type=b"text/plain; charset=UTF-16")
         texts.add(request(body))
     (text,) = texts
