@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass, field
+from typing import Protocol
 
-import h11
 from mitmproxy import connection
-from mitmproxy.http import HTTPFlow
 
 from ibcm_bridge.addons.tls.published_legs import PublishedLegs
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.inspection.response import InspectedReply
-from ibcm_bridge.messages.ccm_reply import CcmReply
+from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import (
     Listener,
@@ -26,10 +24,6 @@ from ibcm_bridge.policy.publications import (
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.request.memory_budget import Budget, Hold
-from ibcm_bridge.site_system_leg.gate import Decision
-from ibcm_bridge.uploads.session import Session, UploadPart
-
-_EXCHANGE = "ibcm_bridge.exchange"
 
 
 def new_reference() -> str:
@@ -69,55 +63,40 @@ class ConnectionRecord:
     """Whether the connection itself has its audit record."""
     hold: Hold = field(kw_only=True)
     """What of its requests is kept in memory, counted."""
-    exchange: Exchange | None = None
-    """The request under way."""
+    under_way: tuple[UnderWay, ...] = ()
+    """The request under way; and after a refused one, what the bridge sends because of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class CollectedReply:
-    """An answer that is to be read before it is passed on."""
-
-    content_type: bytes
-    body: bytes | Deny
-    """All of it, or why it cannot be had."""
-
-
-@dataclass(slots=True, eq=False)
-class Exchange:
-    """One request and its answer, on a connection."""
+class ExchangeEnded:
+    """A request and its response, once they have ended: what there is to say of them."""
 
     connection: ConnectionRecord
+    reference: str
+    began: float
     head: RequestHead | None
-    reference: str = field(default_factory=new_reference)
-    began: float = field(default_factory=time.monotonic)
-    body: bytes = b""
-    decision: Decision = None
-    authorized: Authorized | None = None
+    """As it came; None where it could not be read."""
+    body: bytes
+    decision: Approved | Deny
+    authorized: Authorized | None
     """What the head was allowed; kept when something later is refused."""
-    forwarded: bool = False
+    forwarded: bool
     """Whether the site system was sent the request, whatever came of it."""
-    resent: bool = False
+    resent: bool
     """Whether it was sent a second time, as the leg that it came on was closed."""
-    status: int | None = None
-    bytes_out: int = 0
-    upload_session: Session | None = None
-    """Of an upload, the client's own session that the request is of."""
-    withdraws: Exchange | None = None
-    """Of the bridge's own Cancel-Session, the refused request that waits for it."""
-    upload: UploadPart | None = None
-    """What the request carries of it, once that is kept."""
-    response: h11.Response | None = None
-    """The head of the site system's answer."""
-    collected: CollectedReply | None = None
-    """While it is decided on."""
-    reply: CcmReply | None = None
-    """The answer to a CCM_POST, once it has been read."""
-    inspected_reply: InspectedReply | None = None
-    """That an answer which is read may be passed on."""
-    observed: tuple[str, ...] = ()
-    """What the answer would have been refused for, did the policy not say to observe."""
-    note: str = ""
-    written: bool = False
+    status: int | None
+    bytes_out: int
+    """Of the body of the response."""
+    observed: tuple[str, ...]
+    """What the response would have been refused for, did the policy not say to observe."""
+    note: str
+
+
+class UnderWay(Protocol):
+    """A request whose end is still to be told."""
+
+    def end(self, defect: Deny | None = None) -> ExchangeEnded | None:
+        """What there is to tell now, by a defect or not; None where that has been told."""
 
 
 class Connections:
@@ -153,14 +132,3 @@ class Connections:
         record = self._records.pop(client.id, None)
         if record is not None:
             record.hold.end()
-
-
-def attach_exchange(flow: HTTPFlow, exchange: Exchange) -> None:
-    """Let the addons find the exchange by the flow."""
-    flow.metadata[_EXCHANGE] = exchange
-
-
-def exchange_of(flow: HTTPFlow) -> Exchange:
-    """The exchange of a flow. KeyError for a flow that is not ours: a defect."""
-    exchange: Exchange = flow.metadata[_EXCHANGE]
-    return exchange

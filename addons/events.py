@@ -1,6 +1,6 @@
 """Hooks of our own, for what mitmproxy has none.
 
-How a connection, a tunnel or a request ended; and an answer that is to be read before it passes.
+How a connection, a tunnel or a request ended; and a reply that was read before it passes.
 `hooks.ends` makes one `Ended` of each end and gives it to every `Watcher`.
 """
 
@@ -13,7 +13,7 @@ from mitmproxy.connection import Client
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands
 
-from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
+from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.decisions.denial import Deny
 
 
@@ -62,7 +62,7 @@ class TunnelEndedHook(commands.StartHook):
 class ExchangeEndedHook(commands.StartHook):
     """A request has been answered, refused or given up."""
 
-    data: Exchange
+    data: ExchangeEnded
 
 
 @dataclass
@@ -82,7 +82,7 @@ class DefectHook(commands.StartHook):
     data: Defect
 
 
-type Ended = Exchange | EndedTunnel | RefusedConnection
+type Ended = ExchangeEnded | EndedTunnel | RefusedConnection
 """What the audit has a record of."""
 
 
@@ -94,7 +94,7 @@ class Watcher(Protocol):
 
 
 @dataclass
-class ReplyCollectedHook(commands.StartHook):
-    """An answer that has to be decided on is there, and none of it has been passed on."""
+class ReplyShownHook(commands.StartHook):
+    """A reply has been read and decided on; until the hook ends, the flow's response has it all."""
 
     data: HTTPFlow

@@ -71,21 +71,20 @@ class Generation:
             RulesRenewal(policy, setup, self._renew_rules, lasting.look_seconds),
         )
         self._connections = lasting.connections
+        # In the order of the calls; the audit comes before what decides on a head.
         self.hooks = Hooks(
             [
                 lasting.audit,
                 lasting.ends,
                 ClientAuthentication(lasting.connections, self.legs),
                 RequestAuthorization(policy.never),
-                # Between the two: what is inspected is what is kept.
                 lasting.uploads,
                 self._inspection,
-                # Before what learns from an answer: only one that may pass is learnt from.
                 ReplyInspection(policy.messages),
                 ClientIdentity(lasting.registry, policy.messages, lasting.clock),
                 SiteSystemAuthentication(lasting.connections),
-                *lasting.watching,
-            ]
+            ],
+            lasting.watching,
         )
 
     def front_door(self, context: Context) -> Layer:

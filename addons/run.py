@@ -151,7 +151,7 @@ async def _drain(master: BridgeMaster) -> None:
 
 def _under_way(master: BridgeMaster) -> bool:
     return any(
-        master.runtime.connections.of(handler.client).exchange is not None
+        master.runtime.connections.of(handler.client).under_way
         for handler in master.servers.connections.values()
     )
 

@@ -13,12 +13,12 @@ import logging
 import time
 from pathlib import Path
 
-from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ibcm_bridge.addons.audit.file import AuditFile
-from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
+from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection
+from ibcm_bridge.addons.stages import HeadRead
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.decisions import rules
@@ -45,9 +45,10 @@ class AuditTrail:
         self._failed = False
         self._lost = 0
 
-    def requestheaders(self, _flow: HTTPFlow) -> None:
-        """Refuse what could not be written down; the first hook of every request."""
+    def head_read(self, read: HeadRead) -> HeadRead:
+        """Refuse what could not be written down; the first to decide on every request."""
         self._demand_working()
+        return read
 
     def server_connect(self, _data: ServerConnectionHookData) -> None:
         """Open no tunnel either; requests have been asked about by now."""
@@ -166,34 +167,32 @@ def of_tunnel(ended: EndedTunnel) -> audit.Record:
     return record
 
 
-def of_exchange(exchange: Exchange) -> audit.Record:
+def of_exchange(ended: ExchangeEnded) -> audit.Record:
     """What is written of a request."""
-    record = _of_connection(audit.Event.REQUEST, exchange.connection, exchange.reference)
-    head, decision = exchange.head, exchange.decision
+    record = _of_connection(audit.Event.REQUEST, ended.connection, ended.reference)
+    head, decision, authorized = ended.head, ended.decision, ended.authorized
     if head is not None:
         record[audit.METHOD] = head.method[: audit.MAX_TEXT].decode("ascii")
         record[audit.TARGET] = audit.target_field(head.target.raw)
     if isinstance(decision, Approved):
         record[audit.VERDICT] = audit.Verdict.ALLOW.value
-        record |= audit.approved_fields(decision, exchange.observed)
+        record |= audit.approved_fields(decision, ended.observed)
     else:
-        # Whoever left before a decision was made was not allowed anything.
-        gone = Deny(Reason.BODY_INCOMPLETE, rules.EXCHANGE, "the client left before a decision")
-        record.update(audit.denial_fields(decision if isinstance(decision, Deny) else gone))
-    if exchange.authorized is not None:
-        record.setdefault(audit.RULE, exchange.authorized.rule)
-        record[audit.ROLE] = exchange.authorized.role.name
-        if exchange.authorized.packet is not None:
-            record[audit.UPLOAD] = exchange.authorized.packet.describe()
-        record[audit.SITE_SYSTEM] = exchange.authorized.site_system.name
-        record[audit.DROPPED_HEADERS] = audit.dropped_field(exchange.authorized.dropped)
-        record[audit.FORWARDED] = exchange.forwarded
-        record[audit.RESENT] = exchange.resent or None
-    record[audit.STATUS] = int(exchange.status) if exchange.status else None
-    record[audit.BYTES_IN] = len(exchange.body)
-    record[audit.BYTES_OUT] = exchange.bytes_out
-    record[audit.NOTE] = "; ".join(filter(None, (exchange.note, *exchange.connection.notes)))
-    record[audit.SECONDS] = _seconds(exchange.began)
+        record |= audit.denial_fields(decision)
+    if authorized is not None:
+        record.setdefault(audit.RULE, authorized.rule)
+        record[audit.ROLE] = authorized.role.name
+        if authorized.packet is not None:
+            record[audit.UPLOAD] = authorized.packet.describe()
+        record[audit.SITE_SYSTEM] = authorized.site_system.name
+        record[audit.DROPPED_HEADERS] = audit.dropped_field(authorized.dropped)
+        record[audit.FORWARDED] = ended.forwarded
+        record[audit.RESENT] = ended.resent or None
+    record[audit.STATUS] = int(ended.status) if ended.status else None
+    record[audit.BYTES_IN] = len(ended.body)
+    record[audit.BYTES_OUT] = ended.bytes_out
+    record[audit.NOTE] = "; ".join(filter(None, (ended.note, *ended.connection.notes)))
+    record[audit.SECONDS] = _seconds(ended.began)
     return record
 
 

@@ -1,6 +1,6 @@
-"""Decides for whom each request speaks: `request` -> `identity.approval` (BRIDGE-IDENTITY).
+"""Decides for whom each request speaks: `identity.approval` (BRIDGE-IDENTITY).
 
-And learns from what a management point answers: `reply_collected` -> `identity.learning`.
+And learns from what a management point replies: `identity.learning`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ import datetime
 import logging
 from collections.abc import Callable
 
-from mitmproxy.http import HTTPFlow
-
-from ibcm_bridge.addons.connections import Exchange, exchange_of
+from ibcm_bridge.addons.stages import BodyInspected, Learned, ReplyJudged
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -49,14 +47,9 @@ class ClientIdentity:
         self._rules = rules
         self._clock = clock
 
-    def request(self, flow: HTTPFlow) -> None:
+    def body_inspected(self, known: BodyInspected) -> Approved | Deny:
         """Approve what has been inspected, or refuse it."""
-        exchange = exchange_of(flow)
-        inspected = exchange.decision
-        if not isinstance(inspected, Inspected):
-            return
-        client = exchange.connection.authenticated
-        assert client is not None
+        inspected, client = known.inspected, known.client
         try:
             decided = self._approve(inspected, client)
             if isinstance(decided, Approved) and decided.identity.standing in _RECOGNIZED:
@@ -66,46 +59,38 @@ class ClientIdentity:
                 if not _is_bound(again):
                     decided = again
         except RegistryError as error:
-            decided = Deny(Reason.IDENTITY_UNAVAILABLE, rules.MESSAGES_BINDINGS, str(error)[:200])
-        exchange.decision = decided
+            return Deny(Reason.IDENTITY_UNAVAILABLE, rules.MESSAGES_BINDINGS, str(error)[:200])
+        return decided
 
-    def reply_collected(self, flow: HTTPFlow) -> None:
+    def reply_judged(self, known: ReplyJudged) -> Learned | Deny:
         """Learn whose client GUID it is, now that a management point has accepted it."""
-        exchange = exchange_of(flow)
-        approved, reply = exchange.decision, exchange.reply
-        if not isinstance(approved, Approved) or reply is None:
-            return
-        registered = read_registration_reply(reply)
-        learnt = (
-            registered.guid
-            if registered is not None and registered.status is RegistrationStatus.REGISTERED
+        try:
+            doubt = self._learn(known)
+        except RegistryError as error:
+            # The site has accepted it; the next reply is learned from just as well.
+            logger.warning("nothing learnt of a client GUID: %s", error)
+            return Learned()
+        if doubt is None:
+            return Learned()
+        if self._rules.identity is Enforcement.ENFORCE:
+            return doubt
+        return Learned((f"{doubt.reason.value}: {doubt.detail}",))
+
+    def _learn(self, known: ReplyJudged) -> Deny | None:
+        answered = read_registration_reply(known.message)
+        registered = (
+            answered.guid
+            if answered is not None and answered.status is RegistrationStatus.REGISTERED
             else ""
         )
-        try:
-            doubt = self._learn(exchange, approved, learnt, gives_policy=gives_policy(reply))
-        except RegistryError as error:
-            # The site has accepted it; the next answer is learnt from just as well.
-            logger.warning("nothing learnt of a client GUID: %s", error)
-            return
-        if doubt is None:
-            return
-        if self._rules.identity is Enforcement.ENFORCE:
-            exchange.decision = doubt
-        else:
-            exchange.observed += (f"{doubt.reason.value}: {doubt.detail}",)
-
-    def _learn(
-        self, exchange: Exchange, approved: Approved, registered: str, *, gives_policy: bool
-    ) -> Deny | None:
-        client, guid = exchange.connection.authenticated, registered or approved.identity.guid
-        assert client is not None
+        guid = registered or known.approved.identity.guid
         binding = self._registry.find(guid) if guid else None
         new = learned_binding(
-            approved,
-            client,
+            known.approved,
+            known.client,
             binding,
             registered=registered,
-            gives_policy=gives_policy,
+            gives_policy=gives_policy(known.message),
             renewal=self._rules.renewal,
             now=self._clock(),
         )

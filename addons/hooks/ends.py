@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from mitmproxy.tls import TlsData
 
-from ibcm_bridge.addons.connections import ConnectionRecord, Connections, Exchange
+from ibcm_bridge.addons.connections import ConnectionRecord, Connections, ExchangeEnded
 from ibcm_bridge.addons.events import Defect, Ended, EndedTunnel, RefusedConnection, Watcher
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -41,7 +41,9 @@ class Ends:
 
     def connection_refused(self, refused: RefusedConnection) -> None:
         """A connection that carried nothing."""
-        self._tell_once(refused.connection, refused)
+        if not refused.connection.written:
+            refused.connection.written = True
+            self._tell(refused)
 
     def turned_away(self, connection: ConnectionRecord) -> None:
         """A connection that was one too many; one end a second, or the disk would be next."""
@@ -59,29 +61,22 @@ class Ends:
         ended.connection.written = True
         self._tell(ended)
 
-    def exchange_ended(self, exchange: Exchange) -> None:
+    def exchange_ended(self, ended: ExchangeEnded) -> None:
         """A request, however it ended."""
-        self._tell_once(exchange, exchange)
+        self._tell(ended)
 
     def defect(self, defect: Defect) -> None:
         """The bridge failed: what was under way ends by that, unless it has ended."""
         connection = self._connections.of(defect.client)
         denial = Deny(Reason.BRIDGE_DEFECT, rules.DEFECT_IN.of(defect.where), defect.kind)
-        exchange = connection.exchange
-        if exchange is None:
+        if not connection.under_way:
             self.connection_refused(RefusedConnection(connection, denial))
             return
-        if not exchange.written:
-            exchange.decision = denial
-            self.exchange_ended(exchange)
-        if exchange.withdraws is not None:
-            # Nobody else comes back to it: the connection may end here.
-            self.exchange_ended(exchange.withdraws)
-
-    def _tell_once(self, which: ConnectionRecord | Exchange, ended: Ended) -> None:
-        if not which.written:
-            which.written = True
-            self._tell(ended)
+        # A request that waits for another is told too: nobody may come back to it.
+        *waiting, failed = connection.under_way
+        for ended in (failed.end(denial), *(one.end() for one in waiting)):
+            if ended is not None:
+                self._tell(ended)
 
     def _tell(self, ended: Ended) -> None:
         for watcher in self._watchers:

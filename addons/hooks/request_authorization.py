@@ -1,11 +1,9 @@
-"""Decides on each request head: `requestheaders` -> `authorization.authorize`."""
+"""Decides on each request head: `authorization.authorize`."""
 
 from __future__ import annotations
 
-from mitmproxy.http import HTTPFlow
-
-from ibcm_bridge.addons.connections import exchange_of
-from ibcm_bridge.policy.publications import HttpPublication
+from ibcm_bridge.addons.stages import HeadRead
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.roles import NeverPublished
 from ibcm_bridge.request.authorization import Authorized, authorize
 
@@ -16,19 +14,6 @@ class RequestAuthorization:
     def __init__(self, never: NeverPublished) -> None:
         self._never = never
 
-    def requestheaders(self, flow: HTTPFlow) -> None:
+    def head_read(self, read: HeadRead) -> Authorized | Deny:
         """Decide on the head."""
-        exchange = exchange_of(flow)
-        connection = exchange.connection
-        assert isinstance(connection.publication, HttpPublication)
-        assert connection.authenticated is not None
-        assert exchange.head is not None
-        decision = authorize(
-            connection.authenticated,
-            connection.publication,
-            self._never,
-            exchange.head,
-        )
-        exchange.decision = decision
-        if isinstance(decision, Authorized):
-            exchange.authorized = decision
+        return authorize(read.client, read.publication, self._never, read.head)

@@ -1,293 +1,408 @@
-"""A bridged connection: HTTP/1.1, one request after another, each decided before it is sent.
+"""One request and its response: each decided before it is sent, in nine steps.
 
 mitmproxy's own HTTP layer is built to show and change traffic: it forwards unless told otherwise,
 answers malformed heads by itself, waits where it should refuse (docs/architecture.md has the
-list). This layer is the procedure below and nothing else, so that it can be read:
+list). This is the procedure below and nothing else, so that it can be read (`serve`):
 
  1. read a head, strictly, bounded in size and time
- 2. hook `requestheaders`: `request_authorization` decides on the head
+ 2. decide on the head: `HeadRead` -> `Authorized`
  3. read the body, bounded by the role's table, and in time
- 4. hook `request`: `body_inspection` decides on the body
+ 4. decide on the body: `BodyRead` -> `Inspected` -> `Approved`
  5. the gate: this head and this body must be approved
  6. open the site-system leg if there is none yet
  7. send exactly what was approved; where a leg that was kept is closed as it comes, and nothing
-    of an answer came back, once more from 5 on with the same decision, if its method is safe
- 8. read the response head; hook `responseheaders`; pass the response on as it comes, or collect
-    it first, where the role's table says that it is read; hook `reply_collected`:
-    `response_inspection` decides on it
- 9. hook `response`; on to the next request, or close
+    of a response came back, once more from 5 on with the same decision, if its method is safe
+ 8. read the response head; pass the response on as it comes, or collect it first, where the role's
+    table says that it is read, and decide on it: `ReplyCollected` -> `JudgedReply`
+ 9. on to the next request, or close
 
-Any refusal is answered with `refusals`, written down, and closes the connection. The hooks carry
-a normal mitmproxy flow, for addons that show traffic; nothing is ever sent from the flow.
+Any refusal is answered with `refusals`, written down, and closes the connection. mitmproxy's hooks
+carry a normal flow, for addons that show traffic; they are called once it is decided, and nothing
+is ever sent from the flow.
 """
 
 from __future__ import annotations
 
-import math
 import time
+from dataclasses import dataclass
 from http import HTTPStatus
 
+from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
-from mitmproxy.connection import ConnectionState
-from mitmproxy.proxy import commands, events
+from mitmproxy.proxy import commands
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._hooks import (
+    HttpErrorHook,
     HttpRequestHeadersHook,
     HttpRequestHook,
+    HttpResponseHeadersHook,
+    HttpResponseHook,
 )
 
-from ibcm_bridge.addons.connections import Exchange, attach_exchange
-from ibcm_bridge.addons.events import ExchangeEndedHook
-from ibcm_bridge.addons.layers.display import shown_request
-from ibcm_bridge.addons.layers.forwarding import ForwardingLayer, KeptLegClosed
-from ibcm_bridge.addons.layers.passing import ConnectionEnded
+from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded, new_reference
+from ibcm_bridge.addons.events import ReplyShownHook
+from ibcm_bridge.addons.layers.client_stream import ClientLeft, ClientStream, Patience
+from ibcm_bridge.addons.layers.display import shown_request, shown_response
 from ibcm_bridge.addons.layers.procedure import Steps
-from ibcm_bridge.addons.layers.site_system_leg import Closed
-from ibcm_bridge.addons.layers.tls_ending import CutOff
+from ibcm_bridge.addons.layers.response_stream import ResponseStream
+from ibcm_bridge.addons.layers.site_system_legs import Answered, KeptLegClosed, SiteSystemLegs
+from ibcm_bridge.addons.stages import (
+    BodyInspected,
+    BodyRead,
+    Decide,
+    HeadRead,
+    PacketAnnounced,
+    PacketAnswered,
+    PacketRead,
+    ReplyCollected,
+    ReplyJudged,
+    Stage,
+    next_of,
+)
+from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.policy.publications import HttpPublication
+from ibcm_bridge.inspection.response import unreadable_head
+from ibcm_bridge.policy.publications import BridgePublication, HttpPublication, UploadHosts
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
-from ibcm_bridge.site_system_leg.gate import gate
-from ibcm_bridge.site_system_leg.origination import WhenClosed
-from ibcm_bridge.uploads.withdrawal import withdrawal
+from ibcm_bridge.site_system_leg.gate import Decision, gate
+from ibcm_bridge.site_system_leg.origination import WhenClosed, originate
+from ibcm_bridge.site_system_leg.partial_body import partial_body
+from ibcm_bridge.site_system_leg.response_body import ResponseBody
+from ibcm_bridge.site_system_leg.response_head import (
+    BodyEnd,
+    asks_to_close,
+    body_end,
+    ends_connection,
+    field_values,
+    fields_for_client,
+    head_for_client,
+)
+from ibcm_bridge.uploads.session import Session, UploadPart
 
-WITHDRAW_SECONDS = 5.0
-"""How long a client waits for its refusal at most while the site system throws an upload away:
-once for the handshake, where there is no leg yet, and once for the answer."""
 
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 1_048_576
-"""How long and how much is read and thrown away after a refusal, so that a client still sending
-its body gets to read the answer (as nginx's lingering_close)."""
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Both sides of a bridged connection."""
+
+    context: Context
+    connection: ConnectionRecord
+    stream: ClientStream
+    legs: SiteSystemLegs
 
 
-class ExchangeLayer(ForwardingLayer):
-    """Speaks HTTP/1.1 with the client, and with site systems on legs of its own."""
+class Exchange:
+    """A request on its way, and what is known of it so far, which nobody else writes."""
 
-    def serve(self) -> Steps[None]:
-        """Serve one request after another."""
-        yield None  # Start
-        keep_alive = True
-        while keep_alive:
-            keep_alive = yield from self._one_request()
-        yield from self._close()
+    def __init__(self, sides: Sides, patience: Patience) -> None:
+        self.reference = new_reference()
+        self.head: RequestHead | None = None
+        self.authorized: Authorized | None = None
+        self.decision: Decision = None
+        self.session: Session | None = None
+        """Of an upload, the client's own session that the request is of."""
+        self.note = ""
+        self._began = time.monotonic()
+        self._connection = sides.connection
+        self._stream = sides.stream
+        self._legs = sides.legs
+        self._patience = patience
+        self._flow = http.HTTPFlow(sides.context.client, sides.context.server, True)
+        self._body = b""
+        self._part: UploadPart | None = None
+        """What it carries of an upload, once that is kept."""
+        self._sent = 0
+        """How often it was sent to the site system."""
+        self._status: int | None = None
+        self._response: ResponseStream | None = None
+        self._observed: tuple[str, ...] = ()
+        self._told = False
 
-    def _one_request(self) -> Steps[bool]:
-        if not (yield from self._await_request()):
-            return False
-        exchange = self._connection.exchange = Exchange(self._connection, None)
-        flow = http.HTTPFlow(self.context.client, self.context.server, True)
-        attach_exchange(flow, exchange)
-        self._answering = keep_alive = False
-        try:
-            keep_alive = yield from self._decide_and_forward(exchange, flow)
-        except ConnectionEnded:
-            yield from self._incomplete(exchange, flow, "the client closed the connection")
-        self.leg_in_use = None
-        self._connection.may_dial = None
-        self._connection.exchange = None
-        yield ExchangeEndedHook(exchange)
-        if isinstance(exchange.decision, Deny) and exchange.status and not self._answering:
-            yield from self._linger()
-        if not keep_alive:
-            self._received.clear()
-        self._taken = 0
-        self._connection.hold.change(len(self._received))
-        return keep_alive
+    def serve(self) -> Steps[bool]:
+        """The nine steps; whether another request may come after it.
 
-    def _decide_and_forward(self, exchange: Exchange, flow: http.HTTPFlow) -> Steps[bool]:
-        try:
-            head = exchange.head = yield from self._read_head()
-            flow.request = shown_request(head, self._connection.server_name)
-            body = yield from self._read_request(exchange, flow, head)
-            approved = self._pass_gate(exchange, head, body)
-            try:
-                return (yield from self._forward(exchange, flow, approved))
-            except KeptLegClosed as closed:
-                if closed.then is not WhenClosed.RESEND:
-                    raise
-            # Once: a new leg has not been kept, so it cannot be closed in this way.
-            approved = self._pass_gate(exchange, head, body)
-            return (yield from self._forward(exchange, flow, approved))
-        except Refused as refused:
-            exchange.decision = refused.denial
-            if isinstance(refused, KeptLegClosed) and refused.then is WhenClosed.CLOSE:
-                # An answer would keep the client from sending it again (protocol.md §1.2).
-                yield from self._tell_error(exchange, flow, refused.denial.reason.value)
-                return False
-            yield from self._withdraw(exchange, refused.denial)
-            yield from self._refuse(exchange, flow, refused.denial)
-            return False
-
-    def _pass_gate(self, exchange: Exchange, head: RequestHead, body: bytes) -> Approved:
-        """The approval of what is about to be sent. Raises Refused where there is none."""
-        approved = gate(exchange.decision, head, body)
-        if isinstance(approved, Deny):
-            raise Refused(approved)
-        if self.context.client.state is ConnectionState.CLOSED:
-            # While it was inspected, say: there is nobody left to send it for.
-            raise ConnectionEnded
-        return approved
-
-    def _withdraw(self, refused: Exchange, denial: Deny) -> Steps[None]:
-        """Have the site system throw away what it has of an upload that was refused for good.
-
-        By a packet of our own, which is decided on and written down like one of the client's.
+        Refused where it is refused, ClientLeft when the client goes.
         """
-        head = refused.head and withdrawal(refused.head, refused.upload_session, denial)
-        gone = self.context.client.state is ConnectionState.CLOSED
-        if head is None or gone or self._answering:
-            return
-        if self.leg_in_use is not None:
-            # What is left of the refused answer must not be taken for one to this.
-            yield from self.with_leg(self.leg_in_use, self.leg_in_use.close())
-            self.leg_in_use = None
-        exchange = self._connection.exchange = Exchange(self._connection, head)
-        exchange.withdraws = refused
-        exchange.note = f"sent by the bridge, which refused the upload ({refused.reference})"
-        flow = http.HTTPFlow(self.context.client, self.context.server, True)
-        attach_exchange(flow, exchange)
-        flow.request = shown_request(head, self._connection.server_name)
-        self._patience = WITHDRAW_SECONDS
-        self._received.clear()
+        head = yield from self._read_head()
+        authorized = yield from self.decide_on_head(head)
+        body = yield from self._read_body(head)
+        yield from self.decide_on_body(authorized, body)
         try:
-            if refused.forwarded and (used := self.leg_in_use) is not None:
-                # What is left of that answer must not be taken for the answer to this.
-                yield from self.with_leg(used, used.close())
-            yield from self._authorize(exchange, flow)
-            yield HttpRequestHook(flow)
-            approved = gate(exchange.decision, head, b"")
-            if isinstance(approved, Deny):
-                raise Refused(approved)
-            leg, _, _ = yield from self._ask(exchange, flow, approved)
-            yield from self.with_leg(leg, leg.close())
-        except Refused as failed:
-            exchange.decision = failed.denial
-        except ConnectionEnded:
-            gone = True
-        finally:
-            self._patience = math.inf
-        yield ExchangeEndedHook(exchange)
-        self._connection.exchange = refused
-        if gone:
-            raise ConnectionEnded
+            answered = yield from self.ask(head)
+        except KeptLegClosed as closed:
+            if closed.then is not WhenClosed.RESEND:
+                raise
+            # Once: a new leg has not been kept, so it cannot be closed in this way.
+            answered = yield from self.ask(head)
+        return (yield from self._answer(head, answered))
 
-    def _await_request(self) -> Steps[bool]:
-        """Wait for the first byte of a request; False when the client goes or falls silent."""
-        yield from self.deadline.move(self._limits.idle_seconds)
-        while not self._received:
-            item = yield None
-            if isinstance(item, events.DataReceived):
-                self._received += item.data
-            elif isinstance(item, events.ConnectionClosed | events.Wakeup | Closed):
-                return False  # as the site system would close an authenticated connection
-        return True
+    # 1 and 2: the head
 
     def _read_head(self) -> Steps[RequestHead]:
-        yield from self.deadline.move(self._limits.head_seconds)
-        assert isinstance(self._connection.publication, HttpPublication)
-        limit = self._connection.publication.request_head
-        self._hold()
-        while (end := self._received.find(b"\r\n\r\n", 0, limit + 4)) < 0:
-            if len(self._received) > limit:
-                raise Refused(
-                    Deny(
-                        Reason.HEAD_TOO_LARGE, rules.LIMITS_REQUEST_HEAD, f"more than {limit} bytes"
-                    )
-                )
-            # RFC 9112 §2.2 would have us ignore an empty line before the request line; no client
-            # of ConfigMgr sends one. And a head with bare LFs would never end in CRLF CRLF: there
-            # is no need to wait for the deadline to say so.
-            if b"\n\n" in self._received or self._received.startswith((b"\n", b"\r\n")):
-                raise Refused(
-                    Deny(Reason.MALFORMED_HEAD, rules.HEAD_LINE_END, "a bare LF or an empty line")
-                )
-            yield from self._more_from_client(rules.LIMITS_HEAD_SECONDS)
-        raw = bytes(self._received[: end + 4])
-        del self._received[: end + 4]
-        self._taken = len(raw)
+        raw = yield from self._stream.read_head(self._published.request_head)
         head = read_request_head(raw)
         if isinstance(head, Deny):
             raise Refused(head)
         return head
 
-    def _read_request(
-        self, exchange: Exchange, flow: http.HTTPFlow, head: RequestHead
-    ) -> Steps[bytes]:
-        yield from self._authorize(exchange, flow)
-        length = head.length or 0
-        # Before the body is asked for or read: there may be no room for it.
-        self._hold(length)
-        if head.values(b"expect") and len(self._received) < length:
-            yield commands.SendData(self.context.client, b"HTTP/1.1 100 Continue\r\n\r\n")
-        yield from self.deadline.move(self._limits.body_seconds)
-        while len(self._received) < length:
-            yield from self._more_from_client(rules.LIMITS_BODY_SECONDS, length)
-        self.deadline.lift()
-        body = bytes(self._received[:length])
-        del self._received[:length]
-        self._taken += length
-        exchange.body = flow.request.data.content = body
-        flow.request.timestamp_end = time.time()
-        yield HttpRequestHook(flow)
-        return body
+    def decide_on_head(self, head: RequestHead) -> Steps[Authorized]:
+        """Decide on the head, and show it."""
+        self.head = head
+        self._flow.request = shown_request(head, self._connection.server_name)
+        decided = yield from self._authorize(head)
+        yield from _show(HttpRequestHeadersHook(self._flow))
+        return _allowed(decided)
 
-    def _authorize(self, exchange: Exchange, flow: http.HTTPFlow) -> Steps[None]:
-        yield HttpRequestHeadersHook(flow)
-        if isinstance(exchange.decision, Deny):
-            raise Refused(exchange.decision)
-        if not isinstance(exchange.decision, Authorized):
-            raise Refused(Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE, "the head was not decided on"))
+    def _authorize(self, head: RequestHead) -> Steps[Authorized | Deny]:
+        authorized = yield from _decide(HeadRead(self._client, self._published, head))
+        if isinstance(authorized, Deny):
+            return authorized
+        self.authorized = authorized
+        if authorized.packet is None:
+            return authorized
+        considered = yield from _decide(PacketAnnounced(self._client, authorized))
+        if isinstance(considered, Deny):
+            return considered
+        self.session = considered.session
+        return authorized if considered.refusal is None else considered.refusal
 
-    # Waiting
+    # 3 and 4: the body
 
-    def _more_from_client(self, rule: rules.Rule, announced: int = 0) -> Steps[None]:
-        item = yield None
-        if isinstance(item, events.DataReceived):
-            self._received += item.data
-            self._hold(announced)
-        elif isinstance(item, events.ConnectionClosed):
-            raise ConnectionEnded
-        elif isinstance(item, events.Wakeup):
-            raise Refused(Deny(Reason.TOO_SLOW, rule, "not all of it came in time"))
+    def _read_body(self, head: RequestHead) -> Steps[bytes]:
+        expects = bool(head.values(b"expect"))
+        return (yield from self._stream.read_body(head.length or 0, expects=expects))
 
-    # Ending
+    def decide_on_body(self, authorized: Authorized, body: bytes) -> Steps[None]:
+        """Decide on the body, and show it."""
+        self._body = self._flow.request.data.content = body
+        self._flow.request.timestamp_end = time.time()
+        self.decision = yield from self._approve(authorized, body)
+        yield from _show(HttpRequestHook(self._flow))
 
-    def _refuse(self, exchange: Exchange, flow: http.HTTPFlow, denial: Deny) -> Steps[None]:
-        self.deadline.lift()
-        exchange.decision = denial
-        if self._answering:
-            # Half an answer cannot be taken back; closing is what tells the client.
-            yield from self._incomplete(exchange, flow, denial.reason.value)
+    def _approve(self, authorized: Authorized, body: bytes) -> Steps[Approved | Deny]:
+        if authorized.packet is not None:
+            part = yield from _decide(PacketRead(self._client, authorized, body))
+            if isinstance(part, Deny):
+                return part
+            self._part = part
+        inspected = yield from _decide(BodyRead(authorized, body, self._part))
+        if isinstance(inspected, Deny):
+            return inspected
+        return (yield from _decide(BodyInspected(self._client, inspected)))
+
+    # 5 to 7: the gate, the leg, sending; and the head of the response
+
+    def ask(self, head: RequestHead) -> Steps[Answered]:
+        """Send what the gate lets pass, and read the head of the response, which may pass."""
+        approved = self._pass_gate(head)
+        terms = originate(self._published, approved.authorized)
+        leg = yield from self._legs.use(terms, self._patience)
+        self._flow.server_conn = leg.server
+        self._sent += 1
+        answered = yield from self._legs.ask(leg, approved, self._patience)
+        self._flow.response = shown_response(answered.response)
+        self._status = answered.response.status_code
+        followed = yield from self._follow(answered)
+        yield from _show(HttpResponseHeadersHook(self._flow))
+        if isinstance(followed, Deny):
+            raise Refused(followed)
+        return answered
+
+    def _pass_gate(self, head: RequestHead) -> Approved:
+        """The approval of what is about to be sent. Raises Refused where there is none."""
+        approved = _allowed(gate(self.decision, head, self._body))
+        if self._stream.closed:
+            # While it was inspected, say: there is nobody left to send it for.
+            raise ClientLeft
+        return approved
+
+    def _follow(self, answered: Answered) -> Steps[Deny | None]:
+        """Of an upload, what the site system says that it has of it."""
+        if self._part is None:
+            return None
+        authorized, response = answered.approved.authorized, answered.response
+        packet = PacketAnswered(
+            self._client, authorized, self._part, response.status_code, response.headers
+        )
+        followed = yield from _decide(packet)
+        return followed if isinstance(followed, Deny) else None
+
+    # 8: the response
+
+    def _answer(self, head: RequestHead, answered: Answered) -> Steps[bool]:
+        """Pass the response on; whether the connection can go on."""
+        leg, response = answered.leg, answered.response
+        authorized = answered.approved.authorized
+        scheme = b"https" if leg.terms.tls is not None else b"http"
+        origin = scheme + b"://" + (authorized.head.value(b"host") or b"")
+        passed = _allowed(
+            fields_for_client(
+                response, origin, authorized.site_system.names, _upload_hosts(self._published)
+            )
+        )
+        self.note = passed.note
+        end = body_end(response, authorized.head)
+        ranges = authorized.ranges if end is not BodyEnd.NO_BODY else None
+        partial = partial_body(ranges, response)
+        if isinstance(partial, Deny):
+            raise Refused(partial)
+        body = ResponseBody(answered.reader, response, end, partial)
+        stream = self._response = ResponseStream(body, self._stream, self._patience)
+        # Of an error a client reads nothing but that it is one.
+        succeeded = 200 <= response.status_code < 300
+        if authorized.reply is not None and succeeded and end is not BodyEnd.NO_BODY:
+            yield from self._judge_reply(answered, stream)
+        keep_alive = (
+            end is not BodyEnd.CLOSE
+            and not asks_to_close(head.values(b"connection"))
+            and not (leg.authenticates and ends_connection(response))
+        )
+        self._stream.begin_response(head_for_client(response, passed, end, keep_alive=keep_alive))
+        if not (yield from stream.pass_on()):
+            yield from self.incomplete(body.problem)
+            return False
+        self._stream.end_response()
+        leg.rest()
+        # More than the response: whatever it is, it must not become the next one.
+        if body.surplus or ends_connection(response) or not keep_alive:
+            yield from self._legs.close_leg(leg)
+        assert self._flow.response is not None
+        self._flow.response.timestamp_end = time.time()
+        yield HttpResponseHook(self._flow)
+        return keep_alive and (not leg.authenticates or self._legs.usable(leg))
+
+    def _judge_reply(self, answered: Answered, stream: ResponseStream) -> Steps[None]:
+        """Collect a reply and decide on it, before any of it is passed on."""
+        response = answered.response
+        codings = field_values(response, b"content-encoding")
+        body: bytes | Deny | None = unreadable_head(response.status_code, codings)
+        if body is None:
+            body = yield from stream.collect()
+        judged = yield from self._learn(answered, body)
+        if isinstance(body, bytes):
+            yield from self._show_reply(body)
+        self._stream.hold_response(0)
+        if isinstance(judged, Deny):
+            raise Refused(judged)
+
+    def _learn(self, answered: Answered, body: bytes | Deny) -> Steps[Deny | None]:
+        """Decide on a reply, and learn from one that may pass."""
+        approved, reading = answered.approved, answered.approved.authorized.reply
+        assert reading is not None
+        content_type = b"".join(field_values(answered.response, b"content-type")[:1])
+        judged = yield from _decide(ReplyCollected(reading, content_type, body))
+        if isinstance(judged, Deny):
+            return judged
+        self._observed = judged.inspected.observed
+        if judged.message is not None:
+            learned = yield from _decide(ReplyJudged(self._client, approved, judged.message))
+            if isinstance(learned, Deny):
+                return learned
+            self._observed += learned.observed
+        return None
+
+    def _show_reply(self, body: bytes) -> Steps[None]:
+        assert self._flow.response is not None
+        self._flow.response.data.content = body
+        yield from _show(ReplyShownHook(self._flow))
+        self._flow.response.data.content = None
+
+    # 9: the end
+
+    def refuse(self, denial: Deny) -> Steps[None]:
+        """Answer with a refusal; or cut off a response that has been begun."""
+        self.decision = denial
+        if self._stream.responding:
+            # Half a response cannot be taken back; closing is what tells the client.
+            yield from self.incomplete(denial.reason.value)
             return
-        is_head = exchange.head is not None and exchange.head.method == b"HEAD"
-        upload = exchange.authorized is not None and exchange.authorized.packet is not None
-        answer = response_bytes(denial, exchange.reference, head_only=is_head, upload=upload)
-        exchange.status = refusal(denial).status or HTTPStatus.FORBIDDEN
-        yield commands.SendData(self.context.client, answer)
-        yield from self._tell_error(exchange, flow, denial.reason.value)
+        is_head = self.head is not None and self.head.method == b"HEAD"
+        upload = self.authorized is not None and self.authorized.packet is not None
+        self._status = refusal(denial).status or HTTPStatus.FORBIDDEN
+        yield from self._stream.refuse(
+            response_bytes(denial, self.reference, head_only=is_head, upload=upload)
+        )
+        yield from self.tell_error(denial.reason.value)
 
-    def _linger(self) -> Steps[None]:
-        """Let a client that is still sending read its refusal, for a bounded while."""
-        yield commands.CloseTcpConnection(self.context.client, half_close=True)
-        yield from self.deadline.move(LINGER_SECONDS)
-        discarded = len(self._received)
-        self._received.clear()
-        while discarded < LINGER_BYTES:
-            item = yield None
-            if isinstance(item, events.ConnectionClosed | events.Wakeup):
-                return
-            if isinstance(item, events.DataReceived):
-                discarded += len(item.data)
+    def incomplete(self, note: str) -> Steps[None]:
+        """End without a response, or without all of it."""
+        self.note = f"{self.note}; {note}" if self.note else note
+        yield from self.tell_error(note)
 
-    def _close(self) -> Steps[None]:
-        self.deadline.lift()
-        for leg in self.legs.values():
-            yield from self.with_leg(leg, leg.close())
-        # Half an answer must not look whole; close_notify would say that it is (RFC 8446 §6.1).
-        how = CutOff if self._cut_off else commands.CloseConnection
-        yield how(self.context.client)
+    def tell_error(self, message: str) -> Steps[None]:
+        """Show that it failed."""
+        self._flow.live = False
+        if self.head is not None:
+            self._flow.error = mitmproxy_flow.Error(message)
+            yield HttpErrorHook(self._flow)
+
+    def end(self, defect: Deny | None = None) -> ExchangeEnded | None:
+        """What there is to tell of it, once."""
+        if self._told:
+            return None
+        self._told = True
+        return ExchangeEnded(
+            connection=self._connection,
+            reference=self.reference,
+            began=self._began,
+            head=self.head,
+            body=self._body,
+            decision=self._decided if defect is None else defect,
+            authorized=self.authorized,
+            forwarded=self._sent > 0,
+            resent=self._sent > 1,
+            status=self._status,
+            bytes_out=self._response.passed if self._response is not None else 0,
+            observed=self._observed,
+            note=self.note,
+        )
+
+    @property
+    def _decided(self) -> Approved | Deny:
+        if isinstance(self.decision, Approved | Deny):
+            return self.decision
+        # Whoever left before a decision was made was not allowed anything.
+        return Deny(Reason.BODY_INCOMPLETE, rules.EXCHANGE, "the client left before a decision")
+
+    @property
+    def _client(self) -> Client:
+        client = self._connection.authenticated
+        assert client is not None
+        return client
+
+    @property
+    def _published(self) -> HttpPublication:
+        publication = self._connection.publication
+        assert isinstance(publication, HttpPublication)
+        return publication
+
+
+def _decide[Next](known: Stage[Next]) -> Steps[Next | Deny]:
+    """Have a stage decided on."""
+    decided: Next | Deny = yield Decide(known)
+    if isinstance(decided, (next_of(type(known)), Deny)):  # type: ignore[arg-type]
+        return decided
+    return Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE, f"{known.hook} was not decided on")
+
+
+def _show(hook: commands.StartHook) -> Steps[None]:
+    """Have addons look. They have no say; but where one fails, nothing goes on."""
+    failed = yield hook
+    if isinstance(failed, Deny):
+        raise Refused(failed)
+
+
+def _allowed[Allowed](decided: Allowed | Deny) -> Allowed:
+    if isinstance(decided, Deny):
+        raise Refused(decided)
+    return decided
+
+
+def _upload_hosts(publication: HttpPublication) -> UploadHosts:
+    if isinstance(publication, BridgePublication):
+        return publication.upload_hosts
+    return UploadHosts.DROP

@@ -21,7 +21,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import ConnectionRefusedHook, RefusedConnection
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.layers.deadline import Deadline
-from ibcm_bridge.addons.layers.exchange import ExchangeLayer
+from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.tls.alerts import alert_record
 from ibcm_bridge.authentication.client import admit_anonymous

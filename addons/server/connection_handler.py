@@ -5,8 +5,8 @@ reach addons through its generic dispatch here:
 
 1. `hook_dispatch.Hooks` holds, for each hook name, the functions to call, and calls them directly.
 2. Whatever one of them raises, a panic of an extension module included, becomes a defect: the
-   hook's data is changed so that the layer waiting for it refuses (`_WITHDRAW`), the audit says
-   `bridge-defect`, and the connection ends.
+   layer that waits for a decision is given a `Deny`, or the hook's data is changed so that it says
+   no (`_WITHDRAW`); the audit says `bridge-defect`, and the connection ends.
 3. `BridgeConnectionHandler.server_event` replaces mitmproxy's: when a layer raises, nothing more
    is processed and both legs are aborted, where mitmproxy would leave them open.
 
@@ -17,25 +17,24 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import dataclasses
-import functools
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from types import CoroutineType
 from typing import Any, Protocol
 
 from mitmproxy import ctx
 from mitmproxy.connection import ConnectionState
-from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands, events, mode_servers, server_hooks
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.tls import TlsData
 from mitmproxy.utils import asyncio_utils
 
-from ibcm_bridge.addons.connections import Connections, exchange_of
+from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.events import Defect, DefectHook
-from ibcm_bridge.addons.server.hook_dispatch import Hook, Hooks
+from ibcm_bridge.addons.server.hook_dispatch import Hooks, data_of
+from ibcm_bridge.addons.stages import DECISIONS, Decide, Decided
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
@@ -72,24 +71,9 @@ def log_defect(where: str, error: BaseException) -> None:
     logger.debug("its text: %s", error)
 
 
-@functools.cache
-def _argument(kind: type[commands.StartHook]) -> str:
-    """The name of a hook's one field; mitmproxy looks it up anew for every hook."""
-    (field,) = dataclasses.fields(kind)  # type: ignore[arg-type]
-    return field.name
-
-
-def _data(hook: commands.StartHook) -> Any:
-    return getattr(hook, _argument(type(hook)))  # type: ignore[arg-type]
-
-
 def current_runtime() -> Runtime:
     runtime: Runtime = ctx.master.runtime  # type: ignore[attr-defined]
     return runtime
-
-
-def _withdraw_request(data: HTTPFlow) -> None:
-    exchange_of(data).decision = Deny(Reason.BRIDGE_DEFECT, rules.HOOK, "a hook raised")
 
 
 def _withdraw_tls(data: TlsData) -> None:
@@ -101,15 +85,14 @@ def _withdraw_dial(data: server_hooks.ServerConnectionHookData) -> None:
 
 
 _WITHDRAW: Mapping[type[object], Callable[[Any], None]] = {
-    HTTPFlow: _withdraw_request,
     TlsData: _withdraw_tls,
     server_hooks.ServerConnectionHookData: _withdraw_dial,
 }
-"""How a hook's data says no. Hooks with other data only tell; for them the connection just ends."""
+"""How a hook's data says no, where mitmproxy goes by it. Most hooks only tell."""
 
-_LAYER_REFUSES = frozenset(("requestheaders", "request", "responseheaders", "reply_collected"))
-"""After these the layer itself can still answer: it finds the withdrawn decision, refuses and
-closes. After any other hook that raised, the handler aborts."""
+_LAYER_REFUSES = DECISIONS | {"requestheaders", "request", "responseheaders", "reply_shown"}
+"""After these the layer itself can still answer: it is given a Deny, refuses and closes. After any
+other hook that raised, the handler aborts."""
 
 
 class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
@@ -134,17 +117,14 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Call the hook's functions, guarded. Used by mitmproxy for connection hooks."""
-        data = _data(hook)
-        for function in self.generation.hooks.of(hook.name):
-            try:
-                waiting = function(data)
-                if waiting is not None:
-                    await waiting
-            except BaseException as error:  # a panic passes `except Exception`
-                self._fail_hook(hook.name, data, error)
-                if isinstance(error, MUST_PASS_ON):
-                    raise
-                return
+        try:
+            waiting = self.generation.hooks.call(hook)
+            if waiting is not None:
+                await waiting
+        except BaseException as error:  # a panic passes `except Exception`
+            self._fail_hook(hook, error)
+            if isinstance(error, MUST_PASS_ON):
+                raise
 
     async def server_event(self, event: events.Event) -> None:
         """Process an event and everything that follows from it.
@@ -172,8 +152,8 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             self._busy = False
 
     def _carry_out(self, command: commands.Command) -> None:
-        if isinstance(command, commands.StartHook):
-            self._start_hook(command)
+        if isinstance(command, commands.StartHook | Decide):
+            self._call(command)
         elif isinstance(command, commands.OpenConnection):
             assert command.connection not in self.transports
             task = self._task(self.open_connection(command), "site-system connection")
@@ -201,56 +181,47 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         else:
             raise TypeError(f"not a command: {command!r}")
 
-    def _start_hook(self, hook: commands.StartHook) -> None:
-        data = _data(hook)
-        functions = self.generation.hooks.of(hook.name)
-        for index, function in enumerate(functions):
-            try:
-                waiting = function(data)
-            except BaseException as error:
-                self._fail_hook(hook.name, data, error)
-                if isinstance(error, MUST_PASS_ON):
-                    raise
-                break
-            if waiting is not None:
-                rest = functions[index + 1 :]
-                task = self._task(self._finish_hook(hook, waiting, rest), hook.name)
-                self._waiting_hooks.add(task)
-                task.add_done_callback(self._waiting_hooks.discard)
-                return
-        if hook.blocking:
-            self._queue.append(events.HookCompleted(hook))
-
-    async def _finish_hook(
-        self, hook: commands.StartHook, waiting: Awaitable[None], rest: Sequence[Hook]
-    ) -> None:
-        data = _data(hook)
+    def _call(self, command: commands.StartHook | Decide) -> None:
         try:
-            await waiting
-            for function in rest:
-                more = function(data)
-                if more is not None:
-                    await more
+            reply = self.generation.hooks.call(command)
         except BaseException as error:
-            self._fail_hook(hook.name, data, error)
+            reply = self._fail_hook(command, error)
             if isinstance(error, MUST_PASS_ON):
                 raise
-        if hook.blocking:
-            await self.server_event(events.HookCompleted(hook))
+        if isinstance(reply, CoroutineType):
+            task = self._task(self._wait_for(command, reply), _name(command))
+            self._waiting_hooks.add(task)
+            task.add_done_callback(self._waiting_hooks.discard)
+        elif command.blocking:
+            self._queue.append(_completed(command, reply))
 
-    def _fail_hook(self, name: str, data: object, error: BaseException) -> None:
-        layer_refuses = False
+    async def _wait_for(
+        self, command: commands.StartHook | Decide, waiting: Awaitable[Any]
+    ) -> None:
+        try:
+            reply = await waiting
+        except BaseException as error:
+            reply = self._fail_hook(command, error)
+            if isinstance(error, MUST_PASS_ON):
+                raise
+        if command.blocking:
+            await self.server_event(_completed(command, reply))
+
+    def _fail_hook(self, command: commands.StartHook | Decide, error: BaseException) -> Deny:
+        """End by this defect; or have the layer end, by the Deny that is its reply."""
+        name, layer_refuses = _name(command), False
         try:
             self._tell_defect(name, error)
             log_defect(f"hook {name}", error)
-            withdraw = _WITHDRAW.get(type(data))
-            if withdraw is not None:
-                withdraw(data)
-                # Who cancels or interrupts a hook does not let its layer go on, not even to refuse.
-                layer_refuses = name in _LAYER_REFUSES and not isinstance(error, MUST_PASS_ON)
+            if isinstance(command, commands.StartHook):
+                data = data_of(command)
+                _WITHDRAW.get(type(data), lambda _: None)(data)
+            # Who cancels or interrupts a hook does not let its layer go on, not even to refuse.
+            layer_refuses = name in _LAYER_REFUSES and not isinstance(error, MUST_PASS_ON)
         finally:
             if not layer_refuses:
                 self._abort()
+        return Deny(Reason.BRIDGE_DEFECT, rules.HOOK, "a hook raised")
 
     def _fail(self, where: str, error: BaseException) -> None:
         if self._ended:
@@ -308,6 +279,16 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             level = logging.DEBUG
         if logger.isEnabledFor(level):
             logger.log(level, message, exc_info=exc_info)
+
+
+def _name(command: commands.StartHook | Decide) -> str:
+    return command.asked.hook if isinstance(command, Decide) else command.name
+
+
+def _completed(command: commands.StartHook | Decide, reply: Any) -> events.CommandCompleted:
+    if isinstance(command, Decide):
+        return Decided(command, reply)
+    return events.HookCompleted(command, reply)
 
 
 def _connection_io(task: asyncio.Task[None]) -> Any:

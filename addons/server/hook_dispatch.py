@@ -1,25 +1,86 @@
-"""Which addons a hook calls, in order."""
+"""Which addons a hook calls, in order; and which decide on a stage of a request."""
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Awaitable, Callable, Sequence
+import dataclasses
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from types import CoroutineType
 from typing import Any
 
 from mitmproxy.hooks import all_hooks
+from mitmproxy.proxy import commands
 
-Hook = Callable[[Any], Awaitable[None] | None]
+from ibcm_bridge.addons.stages import DECISIONS, Decide
+from ibcm_bridge.decisions.denial import Deny
+
+Hook = Callable[[Any], Any]
+"""A function that is given a hook's data, and may have to be waited for; or one that decides."""
 
 
 class Hooks:
     """Which functions are called for which hook; the addons' methods, found once."""
 
-    def __init__(self, addons: Sequence[object]) -> None:
+    def __init__(self, addons: Sequence[object], watching: Sequence[object] = ()) -> None:
+        """`watching` come last, and never decide."""
         self._by_name: dict[str, list[Hook]] = collections.defaultdict(list)
-        for addon in addons:
-            for name in all_hooks.keys() & set(dir(addon)):
-                self._by_name[name].append(getattr(addon, name))
+        ours = all_hooks.keys() | DECISIONS
+        for names, some in ((ours, addons), (all_hooks.keys(), watching)):
+            for addon in some:
+                for name in names & set(dir(addon)):
+                    self._by_name[name].append(getattr(addon, name))
 
     def of(self, name: str) -> Sequence[Hook]:
         """The functions for a hook, in the order of the addons."""
         return self._by_name.get(name, ())
+
+    def call(self, command: commands.StartHook | Decide) -> Any:
+        """Call them: the reply, or what is to be awaited for it. Raises what they raise."""
+        if isinstance(command, Decide):
+            return _decide(command.asked, self.of(command.asked.hook))
+        return _tell(data_of(command), self.of(command.name))
+
+
+def _decide(known: Any, deciders: Sequence[Hook]) -> Any:
+    for index, decide in enumerate(deciders):
+        known = decide(known)
+        if isinstance(known, CoroutineType):
+            return _decide_later(known, deciders[index + 1 :])
+        if isinstance(known, Deny):
+            break
+    return known
+
+
+async def _decide_later(waiting: Awaitable[Any], deciders: Sequence[Hook]) -> Any:
+    known = await waiting
+    decided = known if isinstance(known, Deny) else _decide(known, deciders)
+    return await decided if isinstance(decided, CoroutineType) else decided
+
+
+def _tell(data: Any, functions: Sequence[Hook]) -> Coroutine[Any, Any, None] | None:
+    for index, function in enumerate(functions):
+        waiting = function(data)
+        if waiting is not None:
+            return _tell_later(waiting, data, functions[index + 1 :])
+    return None
+
+
+async def _tell_later(waiting: Awaitable[None], data: Any, functions: Sequence[Hook]) -> None:
+    await waiting
+    for function in functions:
+        more = function(data)
+        if more is not None:
+            await more
+
+
+def data_of(hook: commands.StartHook) -> Any:
+    """What a hook is about."""
+    return getattr(hook, _argument(type(hook)))  # type: ignore[arg-type]
+
+
+@functools.cache
+def _argument(kind: type[commands.StartHook]) -> str:
+    """The name of a hook's one field; mitmproxy looks it up anew for every hook."""
+    (field,) = dataclasses.fields(kind)  # type: ignore[arg-type]
+    return field.name

@@ -22,7 +22,7 @@ from mitmproxy.flow import Error, Flow
 from mitmproxy.tcp import TCPFlow, TCPMessage
 
 from ibcm_bridge.addons.audit.trail import of_exchange, of_refusal, of_tunnel
-from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
+from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.layers.display import shown_request
 from ibcm_bridge.audit import record as audit
@@ -62,32 +62,29 @@ class Readable:
         return render(kind, self.content_type, self.body, how_to_see=NOT_HERE)
 
 
-def readable_request(exchange: Exchange) -> Readable | None:
+def readable_request(ended: ExchangeEnded) -> Readable | None:
     """The body of a request; None where it has none, or not all of it, or too much."""
-    head = exchange.head
-    if head is None or not exchange.body or len(exchange.body) < (head.length or 0):
+    head = ended.head
+    if head is None or not ended.body or len(ended.body) < (head.length or 0):
         return None
-    return _readable(head, head.value(b"content-type") or b"", exchange.body, None)
-
-
-def readable_reply(exchange: Exchange) -> Readable | None:
-    """The body of an answer, while that is collected to be read; None where it is not."""
-    collected, head = exchange.collected, exchange.head
-    if collected is None or head is None or isinstance(collected.body, Deny):
-        return None
-    return _readable(head, collected.content_type, collected.body, exchange.status)
-
-
-def _readable(
-    head: RequestHead, content_type: bytes, body: bytes, status: int | None
-) -> Readable | None:
-    if len(body) > MAX_BODY:
+    if len(ended.body) > MAX_BODY:
         return None
     method, target = head.method.decode("ascii"), head.target.raw.decode("ascii")
-    return Readable(method, target, content_type, body, status)
+    return Readable(method, target, head.value(b"content-type") or b"", ended.body, None)
 
 
-def exchange_flow(exchange: Exchange, answer: http.Response | None) -> http.HTTPFlow | TCPFlow:
+def readable_reply(flow: http.HTTPFlow) -> Readable | None:
+    """The body of a reply, while the flow has it; None where it has none, or too much."""
+    response = flow.response
+    if response is None or response.raw_content is None or len(response.raw_content) > MAX_BODY:
+        return None
+    fields = response.headers.fields
+    content_type = next((value for name, value in fields if name.lower() == b"content-type"), b"")
+    asked, body = flow.request, response.raw_content
+    return Readable(asked.method, asked.path, content_type, body, response.status_code)
+
+
+def exchange_flow(exchange: ExchangeEnded, answer: http.Response | None) -> http.HTTPFlow | TCPFlow:
     """A request and its answer, once they have ended, with bodies only counted.
 
     `answer` is the head that came from the site system.
@@ -137,7 +134,7 @@ def size_of(flow: Flow) -> int:
     return size
 
 
-def _request_text(exchange: Exchange, head: RequestHead) -> str:
+def _request_text(exchange: ExchangeEnded, head: RequestHead) -> str:
     announced = head.length or 0
     if not announced:
         return ""
@@ -147,7 +144,7 @@ def _request_text(exchange: Exchange, head: RequestHead) -> str:
 
 
 def _response(
-    exchange: Exchange, answer: http.Response | None, ended: float
+    exchange: ExchangeEnded, answer: http.Response | None, ended: float
 ) -> http.Response | None:
     denial = exchange.decision
     if isinstance(denial, Deny) and exchange.status is not None and not exchange.bytes_out:

@@ -29,7 +29,7 @@ from mitmproxy.flow import Flow
 from mitmproxy.http import HTTPFlow, Response
 from mitmproxy.tcp import TCPFlow
 
-from ibcm_bridge.addons.connections import Exchange, exchange_of
+from ibcm_bridge.addons.connections import ExchangeEnded
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.web.redacted_flows import (
@@ -109,9 +109,9 @@ class WebPage:
         self._answers[flow.client_conn.id] = (flow.response, None)
 
     @_apart
-    def reply_collected(self, flow: HTTPFlow) -> None:
-        """Remember an answer, while all of it is there."""
-        self._answers[flow.client_conn.id] = (flow.response, readable_reply(exchange_of(flow)))
+    def reply_shown(self, flow: HTTPFlow) -> None:
+        """Remember a reply, while all of it is there."""
+        self._answers[flow.client_conn.id] = (flow.response, readable_reply(flow))
 
     @_apart
     def ended(self, ended: Ended) -> None:
@@ -124,7 +124,7 @@ class WebPage:
             case _:
                 self._exchange(ended)
 
-    def _exchange(self, exchange: Exchange) -> None:
+    def _exchange(self, exchange: ExchangeEnded) -> None:
         answer, reply = self._answers.pop(exchange.connection.client.id, (None, None))
         flow = exchange_flow(exchange, answer)
         asked = readable_request(exchange)

@@ -35,20 +35,22 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 
 from ibcm_bridge.addons.bridge import Bridge
-from ibcm_bridge.addons.connections import ConnectionRecord, Exchange
+from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_identity import ClientIdentity
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.addons.layers import deadline as timers
-from ibcm_bridge.addons.layers import exchange as exchange_module
 from ibcm_bridge.addons.layers import site_system_leg
-from ibcm_bridge.addons.layers.exchange import ExchangeLayer
+from ibcm_bridge.addons.layers.exchange import Exchange
+from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.addons.layers.tls_ending import CutOff
 from ibcm_bridge.addons.run import serve
+from ibcm_bridge.addons.stages import Decide, Decided, Learned
 from ibcm_bridge.addons.tls.current_trust import utc_now
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.pki.files import shipped_policy, with_ports
@@ -314,14 +316,15 @@ class Driver:
     """Drives a layer: gives it events, carries out its commands on paper.
 
     `to(connection)` is what was sent there. Connections open at once, unless `refuse_dial` says
-    why not; hooks are answered by `hooks`; timers fire when `advance` reaches them.
+    why not; hooks and decisions are answered by `hooks`, and `told` has the hooks; timers fire when
+    `advance` reaches them.
     """
 
     def __init__(self, layer: Layer, client: Client, clock: Clock) -> None:
         self.layer = layer
         self.client = client
         self.clock = clock
-        self.hooks: dict[str, Callable[[Any], None]] = {}
+        self.hooks: dict[str, Callable[[Any], Any]] = {}
         self.told: list[tuple[str, Any]] = []
         self.dialled: list[Server] = []
         self.refuse_dial: str | None = None
@@ -390,6 +393,8 @@ class Driver:
             if function := self.hooks.get(command.name):
                 function(data)
             self._queue.append(events.HookCompleted(command))
+        elif isinstance(command, Decide):
+            self._queue.append(Decided(command, self.hooks[command.asked.hook](command.asked)))
         elif isinstance(command, commands.OpenConnection):
             if self.hold_dial:
                 self.dialling.append(command)
@@ -452,19 +457,22 @@ class ExchangeDriver(Driver):
         self.record.authenticated = client
         layer = ExchangeLayer(context, self.record, LIMITS)
         super().__init__(layer, context.client, clock)
-        self.hooks["requestheaders"] = RequestAuthorization(lab.policy.never).requestheaders
-        inspection = BodyInspection([], inspected_at_once)
+        self.hooks["head_read"] = RequestAuthorization(lab.policy.never).head_read
+        self.hooks["body_read"] = BodyInspection([], inspected_at_once).body_read
         identity = ClientIdentity(Nobody(), lab.policy.messages, utc_now)  # type: ignore[arg-type]
-
-        def request(flow: Any) -> None:
-            inspection.request(flow)
-            identity.request(flow)
-
-        self.hooks["request"] = request
+        self.hooks["body_inspected"] = identity.body_inspected
         self.hooks["reply_collected"] = ReplyInspection(lab.policy.messages).reply_collected
+        self.hooks["reply_judged"] = lambda _: Learned()
 
     @property
-    def ended(self) -> list[Exchange]:
+    def under_way(self) -> Exchange:
+        """The request under way."""
+        found = self.record.under_way[-1]
+        assert isinstance(found, Exchange)
+        return found
+
+    @property
+    def ended(self) -> list[ExchangeEnded]:
         """The exchanges that have ended."""
         return [data for name, data in self.told if name == "exchange_ended"]
 
@@ -475,7 +483,7 @@ class ExchangeDriver(Driver):
     def reason(self) -> str:
         """Why the last exchange was refused."""
         decision = self.ended[-1].decision
-        assert isinstance(decision, exchange_module.Deny), decision
+        assert isinstance(decision, Deny), decision
         return decision.reason.value
 
 

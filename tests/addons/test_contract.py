@@ -39,6 +39,7 @@ from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.server import connection_handler
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.addons.server.listener import BridgeInstance, BridgeMode
+from ibcm_bridge.addons.stages import DECISIONS, Decide, Decided
 from ibcm_bridge.addons.tls import (
     client_leg,
     context,
@@ -140,17 +141,33 @@ def test_a_server_connection_hook_carries_the_client_and_the_server() -> None:
 
 
 def test_hook_data_have_the_exact_types_that_withdrawing_looks_up() -> None:
-    from mitmproxy.http import HTTPFlow  # noqa: PLC0415
-
-    assert set(connection_handler._WITHDRAW) == {
-        HTTPFlow,
-        TlsData,
-        server_hooks.ServerConnectionHookData,
-    }
+    assert set(connection_handler._WITHDRAW) == {TlsData, server_hooks.ServerConnectionHookData}
     for hook in (tls.TlsStartClientHook, tls.TlsStartServerHook, tls.TlsEstablishedClientHook):
         assert inspect.get_annotations(hook, eval_str=True)["data"] is TlsData
-    for hook_class in (_hooks.HttpRequestHeadersHook, _hooks.HttpRequestHook):
-        assert inspect.get_annotations(hook_class, eval_str=True)["flow"] is HTTPFlow
+
+
+@pytest.mark.parametrize(
+    ("command", "completed"),
+    [(_hooks.HttpRequestHook(None), events.HookCompleted), (Decide(None), Decided)],  # type: ignore[arg-type]
+)
+def test_a_layer_is_given_the_reply_to_what_it_waits_for(
+    lab: Lab, command: commands.Command, completed: Callable[..., events.Event]
+) -> None:
+    given: list[object] = []
+
+    class Waiting(Layer):
+        def _handle_event(self, _: events.Event) -> Iterator[commands.Command]:
+            given.append((yield command))
+
+    layer = Waiting(open_connection(lab)[0])
+    assert list(layer.handle_event(events.Start())) == [command]
+    assert not given
+    list(layer.handle_event(completed(command, "a reply")))
+    assert given == ["a reply"]
+
+
+def test_the_hooks_after_which_a_layer_refuses_are_hooks() -> None:
+    assert hooks.all_hooks.keys() | DECISIONS >= connection_handler._LAYER_REFUSES
 
 
 def test_a_mode_and_its_instance_register_by_being_defined() -> None:

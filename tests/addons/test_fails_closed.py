@@ -18,6 +18,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 import pytest
@@ -28,16 +29,30 @@ from ibcm_bridge.addons import connections
 from ibcm_bridge.addons.events import Defect
 from ibcm_bridge.addons.generation import Generation
 from ibcm_bridge.addons.hooks import client_authentication, response_inspection
-from ibcm_bridge.addons.layers import exchange, forwarding, front_door, site_system_leg, tunnel
+from ibcm_bridge.addons.layers import (
+    exchange,
+    exchange_layer,
+    front_door,
+    site_system_leg,
+    site_system_legs,
+    tunnel,
+    withdrawal,
+)
+from ibcm_bridge.addons.layers.client_stream import ClientStream
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
-from ibcm_bridge.addons.layers.exchange import ExchangeLayer
+from ibcm_bridge.addons.layers.exchange import Exchange
+from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
+from ibcm_bridge.addons.layers.response_stream import ResponseStream
 from ibcm_bridge.addons.layers.site_system_leg import SiteSystemLeg
+from ibcm_bridge.addons.layers.site_system_legs import SiteSystemLegs
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
+from ibcm_bridge.addons.stages import DECISIONS
 from ibcm_bridge.addons.tls import verify_callback
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.lab.protocol.uploads import Upload
 
 from .conftest import (
     BRIDGED,
@@ -96,10 +111,22 @@ def tunneled_and_left(running: Running) -> Outcome:
     return None
 
 
+def uploaded(running: Running) -> Outcome:
+    running.lab.site.uploads.clear()
+    request = Upload("/CCM_Incoming/x.msg", b"nothing in particular").create()
+    with running.client() as client:
+        return answer(client, request.method, request.target, headers=dict(request.headers))
+
+
 CALLED: dict[str, list[str]] = {
-    "requestheaders": ["AuditTrail", "RequestAuthorization", "UploadSpool"],
-    "request": ["UploadSpool", "BodyInspection", "ClientIdentity"],
-    "responseheaders": ["UploadSpool"],
+    "head_read": ["AuditTrail", "RequestAuthorization"],
+    "packet_announced": ["UploadSpool"],
+    "packet_read": ["UploadSpool"],
+    "body_read": ["BodyInspection"],
+    "body_inspected": ["ClientIdentity"],
+    "packet_answered": ["UploadSpool"],
+    "reply_collected": ["ReplyInspection"],
+    "reply_judged": ["ClientIdentity"],
     "tls_start_client": ["ClientAuthentication"],
     "tls_established_client": ["ClientAuthentication"],
     "tls_failed_client": ["Ends"],
@@ -109,9 +136,8 @@ CALLED: dict[str, list[str]] = {
     "exchange_ended": ["Ends"],
     "server_connect": ["AuditTrail", "SiteSystemAuthentication"],
     "tls_start_server": ["SiteSystemAuthentication"],
-    "reply_collected": ["ReplyInspection", "ClientIdentity"],
 }
-"""Every hook, and the addons that have a function for it, in the order of the calls."""
+"""Every decision and hook, and the addons that have a function for it, in their order."""
 
 TOLD_OF_DEFECTS = ["Ends"]
 """Who is told when one of these fails. Should that fail as well, there is only the log."""
@@ -120,9 +146,14 @@ NOT_HOOKS = {"close", "ended"}
 """Public methods of addons that are called by name; no hook of mitmproxy may be called so."""
 
 CAUSES: dict[str, Callable[[Running], Outcome]] = {
-    "requestheaders": good,
-    "request": good,
-    "responseheaders": good,
+    "head_read": good,
+    "packet_announced": uploaded,
+    "packet_read": uploaded,
+    "body_read": good,
+    "body_inspected": good,
+    "packet_answered": uploaded,
+    "reply_collected": posted,
+    "reply_judged": posted,
     "tls_start_client": good,
     "tls_established_client": good,
     "tls_failed_client": without_certificate,
@@ -132,7 +163,6 @@ CAUSES: dict[str, Callable[[Running], Outcome]] = {
     "exchange_ended": denied,
     "server_connect": good,
     "tls_start_server": good,
-    "reply_collected": posted,
 }
 """What a client does for the hook to be called."""
 
@@ -144,6 +174,13 @@ TELLS_ONLY = {
     "exchange_ended",
 }
 """Hooks that write the audit's record: one that has been written is not written again."""
+
+
+SHOWN = ("requestheaders", "request", "responseheaders", "reply_shown")
+"""Hooks for addons that show requests, called once it is decided on them; we have none."""
+
+ANSWERED = {"packet_answered", "reply_collected", "reply_judged", "responseheaders", "reply_shown"}
+"""What is called when the site system has answered: the request was allowed."""
 
 
 class Way(NamedTuple):
@@ -175,7 +212,9 @@ def failing(way: Way, functions: list[Callable[[Any], Any]]) -> Callable[[Any], 
     def fail(data: Any) -> None:
         if way.allows_first:
             for function in functions:
-                function(data)
+                waiting = function(data)
+                if isinstance(waiting, CoroutineType):
+                    waiting.close()  # it has waited already
         raise way.error("made to fail")
 
     async def fail_later(data: Any) -> None:
@@ -207,13 +246,14 @@ def test_every_hook_that_has_a_function_is_in_the_table(running: Running) -> Non
         found[name] = [type(one.__self__).__name__ for one in functions]  # type: ignore[attr-defined]
     assert found == CALLED | {"defect": TOLD_OF_DEFECTS}
     # A function whose name is no hook's is never called: a slip there would open a gate.
+    assert not all_hooks.keys() & DECISIONS
     addons = {
         type(one.__self__)
         for functions in running.bridge.generation.hooks._by_name.values()
         for one in functions
     }  # type: ignore[attr-defined]
     public = {name for addon in addons for name in vars(addon) if not name.startswith("_")}
-    assert public - all_hooks.keys() == NOT_HOOKS
+    assert public - all_hooks.keys() - DECISIONS == NOT_HOOKS
     assert CAUSES.keys() == CALLED.keys()
 
 
@@ -226,7 +266,7 @@ def test_a_hook_that_fails_lets_nothing_pass(
 ) -> None:
     before = list(running.bridge.generation.hooks.of(name))
     running.hook(name, index, failing(WAYS[way], before))
-    answered = int(name in ("responseheaders", "reply_collected"))
+    answered = int(name in ANSWERED)
     handshakes = answered + int(name == "tunnel_ended")
     with nothing_passes(running, handshakes=handshakes, requests=answered):
         assert_refused(CAUSES[name](running))
@@ -240,16 +280,14 @@ def test_a_hook_that_fails_lets_nothing_pass(
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    "name", ["requestheaders", "request", "responseheaders", "reply_collected"]
-)
+@pytest.mark.parametrize("name", [*sorted(DECISIONS), *SHOWN])
 def test_a_hook_that_fails_after_the_others_takes_their_permission_back(
     running: Running, name: str, way: str
 ) -> None:
     running.add_hook(name, failing(WAYS[way], []))
-    requests = int(name in ("responseheaders", "reply_collected"))
+    requests = int(name in ANSWERED)
     with nothing_passes(running, handshakes=requests, requests=requests):
-        assert_refused(good(running))
+        assert_refused(CAUSES.get(name, good)(running))
     running.wait_for_reason("bridge-defect")
 
 
@@ -272,7 +310,7 @@ def test_a_hook_that_has_no_function_yet_fails_closed_too(
 def test_a_hook_that_also_loses_the_exchange_leaves_nobody_hanging(
     running: Running, way: str
 ) -> None:
-    """Then there is no decision to withdraw, and the layer cannot be told."""
+    """The layer does not go by the flow."""
     fail = failing(WAYS[way], [])
 
     def lose(flow: Any) -> Any:
@@ -325,7 +363,7 @@ def test_a_hook_that_returns_something_else_than_an_awaitable_is_a_defect(
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", ["requestheaders", "request"])
+@pytest.mark.parametrize("name", ["head_read", "body_read", "requestheaders", "request"])
 def test_a_decision_is_withdrawn_whether_or_not_the_defect_can_be_written_down(
     running: Running, name: str, way: str
 ) -> None:
@@ -341,10 +379,10 @@ def test_a_panic_in_the_audit_of_a_defect_still_ends_the_connection(running: Run
 
     running.hook("defect", 0, panic)
     for way in WAYS.values():
-        running.add_hook("requestheaders", failing(way, []), first=True)
+        running.add_hook("head_read", failing(way, []), first=True)
         with nothing_passes(running):
             assert_refused(good(running))
-        running.bridge.generation.hooks._by_name["requestheaders"].pop(0)
+        running.bridge.generation.hooks._by_name["head_read"].pop(0)
 
 
 @pytest.mark.parametrize("error", [OSError, Panic])
@@ -394,19 +432,26 @@ BEFORE_A_DECISION = [
     Place(RelayLayer, "_handle_event", tunneled),
     Place(ExchangeLayer, "__init__"),
     Place(ExchangeLayer, "_one_request"),
-    Place(ExchangeLayer, "_read_head"),
-    Place(ExchangeLayer, "_read_request"),
-    Place(ExchangeLayer, "_forward"),
-    Place(ExchangeLayer, "_refuse", denied),
+    Place(Exchange, "__init__"),
+    Place(Exchange, "_read_head"),
+    Place(Exchange, "_authorize"),
+    Place(Exchange, "_read_body"),
+    Place(Exchange, "_approve"),
+    Place(Exchange, "ask"),
+    Place(Exchange, "refuse", denied),
+    Place(ClientStream, "read_head"),
+    Place(ClientStream, "read_body"),
+    Place(ClientStream, "refuse", denied),
     Place(exchange, "read_request_head"),
-    Place(exchange, "attach_exchange"),
+    Place(exchange, "shown_request"),
+    Place(exchange, "_decide"),
     Place(exchange, "gate"),
-    Place(forwarding, "originate"),
+    Place(exchange, "originate"),
     Place(exchange, "response_bytes", denied),
     Place(exchange, "refusal", denied),
-    Place(ExchangeLayer, "_withdraw", denied),
-    Place(exchange, "withdrawal", denied),
-    Place(ExchangeLayer, "_open_leg"),
+    Place(exchange_layer, "withdraw", denied),
+    Place(withdrawal, "withdrawal", denied),
+    Place(SiteSystemLegs, "use"),
     Place(SiteSystemLeg, "__init__"),
     Place(SiteSystemLeg, "open"),
     Place(BridgeConnectionHandler, "__init__"),
@@ -418,16 +463,19 @@ AFTER_A_DECISION = [
     Place(tunnel.RelayLayer, "_pass_on", tunneled),
     Place(site_system_leg._End, "_handle_event"),
     Place(SiteSystemLeg, "send", handshakes=1),
-    Place(forwarding, "response_reader", handshakes=1, requests=1),
-    Place(forwarding, "next_response", handshakes=1, requests=1),
-    Place(forwarding, "fields_for_client", handshakes=1, requests=1),
-    Place(forwarding, "body_end", handshakes=1, requests=1),
-    Place(forwarding, "head_for_client", handshakes=1, requests=1),
-    Place(ExchangeLayer, "_judge_reply", handshakes=1, requests=1),
-    Place(ExchangeLayer, "_collect", handshakes=1, requests=1),
-    Place(forwarding, "unreadable_head", handshakes=1, requests=1),
-    Place(forwarding, "ResponseBody", handshakes=1, requests=1),
-    Place(ExchangeLayer, "_pass_body_on", handshakes=1, requests=1),
+    Place(SiteSystemLegs, "ask", handshakes=1),
+    Place(site_system_legs, "response_reader", handshakes=1, requests=1),
+    Place(site_system_legs, "next_response", handshakes=1, requests=1),
+    Place(Exchange, "_answer", handshakes=1, requests=1),
+    Place(exchange, "fields_for_client", handshakes=1, requests=1),
+    Place(exchange, "body_end", handshakes=1, requests=1),
+    Place(exchange, "head_for_client", handshakes=1, requests=1),
+    Place(Exchange, "_judge_reply", handshakes=1, requests=1),
+    Place(ResponseStream, "collect", handshakes=1, requests=1),
+    Place(exchange, "unreadable_head", handshakes=1, requests=1),
+    Place(exchange, "ResponseBody", handshakes=1, requests=1),
+    Place(ClientStream, "begin_response", handshakes=1, requests=1),
+    Place(ResponseStream, "pass_on", handshakes=1, requests=1),
 ]
 
 ERRORS = [RuntimeError, Panic, asyncio.CancelledError]

@@ -42,24 +42,27 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.errors": "",
         "addons.tested_mitmproxy": "",
         "addons.tls": "decisions policy authentication",
-        "addons.connections": (
-            "decisions messages policy authentication request uploads inspection site_system_leg "
-            "addons.tls"
-        ),
+        "addons.connections": "decisions policy authentication request identity addons.tls",
         "addons.events": "decisions addons.connections",
+        "addons.stages": (
+            "decisions messages policy authentication request uploads inspection identity"
+        ),
         "addons.layers": (
             "decisions policy routing authentication request uploads inspection identity "
-            "site_system_leg addons.tls addons.connections addons.events"
+            "site_system_leg addons.tls addons.connections addons.events addons.stages"
         ),
         "addons.engines": "decisions policy policy_file inspection storage",
         "addons.hooks": (
             "decisions messages policy authentication request uploads inspection identity "
-            "storage addons.tls addons.connections addons.events addons.layers"
+            "storage addons.tls addons.connections addons.events addons.stages addons.layers"
         ),
         "addons.renewal": "policy authentication policy_file inspection addons.tls addons.engines",
-        "addons.server": "decisions policy os_errors addons.tls addons.connections addons.events",
+        "addons.server": (
+            "decisions policy os_errors addons.tls addons.connections addons.events addons.stages"
+        ),
         "addons.audit": (
-            "decisions policy authentication identity audit addons.connections addons.events"
+            "decisions policy authentication identity audit addons.connections addons.events "
+            "addons.stages"
         ),
         "addons.generation": (
             "policy inspection storage addons.errors addons.tls addons.connections "

@@ -10,7 +10,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.addons.audit.trail import of_exchange
-from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_identity import ClientIdentity
 from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.authentication.client import AuthenticatedClient
@@ -23,7 +22,7 @@ from ibcm_bridge.policy.message_rules import (
     UnknownGuids,
 )
 from ibcm_bridge.storage.binding_registry import Registry
-from tests.addons.conftest import ExchangeDriver, Lab, inspected_at_once
+from tests.addons.conftest import ExchangeDriver, Lab
 
 GUID = "GUID:5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -46,19 +45,10 @@ def rule(exchange: ExchangeDriver, registry: Registry) -> Rule:
     """Have the exchange go by these rules."""
 
     def by(rules: MessageRules) -> None:
-        inspection, replies = BodyInspection([], inspected_at_once), ReplyInspection(rules)
         identity = ClientIdentity(registry, rules, lambda: NOW)
-
-        def request(flow: object) -> None:
-            inspection.request(flow)  # type: ignore[arg-type]
-            identity.request(flow)  # type: ignore[arg-type]
-
-        def reply(flow: object) -> None:
-            replies.reply_collected(flow)  # type: ignore[arg-type]
-            identity.reply_collected(flow)  # type: ignore[arg-type]
-
-        exchange.hooks["request"] = request
-        exchange.hooks["reply_collected"] = reply
+        exchange.hooks["body_inspected"] = identity.body_inspected
+        exchange.hooks["reply_collected"] = ReplyInspection(rules).reply_collected
+        exchange.hooks["reply_judged"] = identity.reply_judged
 
     by(ENFORCE)
     return by

@@ -10,7 +10,8 @@ import pytest
 
 from ibcm_bridge.addons.audit.trail import of_exchange
 from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
-from ibcm_bridge.addons.layers import passing
+from ibcm_bridge.addons.layers import response_stream
+from ibcm_bridge.addons.stages import Learned, ReplyJudged
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.messages.registration_reply import read_registration_reply
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
@@ -99,7 +100,8 @@ def test_an_answer_passes_as_it_was_and_what_was_found_is_written_down(
     record = of_exchange(ended)
     assert record["observed"] == ended.observed
     assert record["verdict"] == "allow"
-    assert ended.collected is None, "it is not kept"
+    (shown,) = [flow for name, flow in exchange.told if name == "reply_shown"]
+    assert shown.response.raw_content is None, "it is not kept"
     assert held(exchange) == 0
     exchange.receive(GET)
     assert exchange.to(exchange.server) == GET + GET, "and the legs are kept"
@@ -160,16 +162,13 @@ def test_an_answer_to_a_message_is_there_for_whoever_learns_from_it(
     guid = "GUID:0A1B2C3D-0000-4000-8000-00000000000F"
     answer = framed(f'<ClientRegistrationResponse Status="0" SMSID="{guid}"/>')
     seen = []
-    first = exchange.hooks["reply_collected"]
 
-    def learn(flow: object) -> None:
-        first(flow)
-        reply = exchange.record.exchange and exchange.record.exchange.reply
-        assert reply is not None
-        seen.append(read_registration_reply(reply))
+    def learn(judged: ReplyJudged) -> Learned:
+        seen.append(read_registration_reply(judged.message))
         assert not exchange.to(exchange.client)
+        return Learned()
 
-    exchange.hooks["reply_collected"] = learn
+    exchange.hooks["reply_judged"] = learn
     exchange.receive(post())
     exchange.receive(answer, exchange.server)
     assert exchange.to_client() == answer
@@ -180,12 +179,17 @@ def test_an_answer_to_a_message_is_there_for_whoever_learns_from_it(
 
 
 def test_an_answer_without_body_is_read_as_such(exchange: ExchangeDriver, judge: Judge) -> None:
+    seen: list[ReplyJudged] = []
+
+    def learn(judged: ReplyJudged) -> Learned:
+        seen.append(judged)
+        return Learned()
+
+    exchange.hooks["reply_judged"] = learn
     exchange.receive(post())
     exchange.receive(counted(b""), exchange.server)
     assert exchange.to_client() == counted(b"")
-    reply = exchange.ended[0].reply
-    assert reply is not None
-    assert reply.empty
+    assert seen[0].message.empty
 
 
 @pytest.mark.parametrize(
@@ -264,7 +268,7 @@ UNREADABLE = {
 def unreadable(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[bytes, str]:
-    monkeypatch.setattr(passing, "MAX_REPLY", 4000)
+    monkeypatch.setattr(response_stream, "MAX_REPLY", 4000)
     answer: tuple[bytes, str] = request.param
     return answer
 
@@ -295,7 +299,7 @@ def test_an_answer_that_cannot_be_read_is_refused_where_anything_would_be(
 def test_what_is_too_large_passes_as_it_comes_once_that_is_known(
     exchange: ExchangeDriver, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passing, "MAX_REPLY", 10)
+    monkeypatch.setattr(response_stream, "MAX_REPLY", 10)
     answer = chunked(b"x" * 10, b"y", b"z")
     end = answer.index(b"1\r\ny")
     exchange.receive(GET)

@@ -11,9 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from mitmproxy.http import HTTPFlow
 
-from ibcm_bridge.addons.layers import exchange
-from ibcm_bridge.addons.layers.exchange import ExchangeLayer
+from ibcm_bridge.addons.layers import exchange, withdrawal
+from ibcm_bridge.addons.layers.exchange import Exchange
+from ibcm_bridge.addons.layers.site_system_legs import SiteSystemLegs
+from ibcm_bridge.addons.stages import DECISIONS, BodyInspected, HeadRead
 from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Reply, Request
 from ibcm_bridge.lab.protocol.content import ServerResponse
@@ -165,7 +168,7 @@ def test_a_refused_upload_is_withdrawn_once_whatever_is_answered(
 def test_a_site_system_that_stays_silent_does_not_keep_a_client_from_its_refusal(
     running: Running, sender: Senders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "WITHDRAW_SECONDS", 0.2)
+    monkeypatch.setattr(withdrawal, "WITHDRAW_SECONDS", 0.2)
     one = sender(BAD_DATA)
     one.begin()
     released = threading.Event()
@@ -227,9 +230,9 @@ def test_what_is_left_of_a_refused_answer_is_not_taken_for_that_to_the_cancellat
 
 
 PLACES = [
-    (exchange, "withdrawal"),
-    (ExchangeLayer, "_authorize"),
-    (ExchangeLayer, "_ask"),
+    (withdrawal, "withdrawal"),
+    (Exchange, "decide_on_head"),
+    (SiteSystemLegs, "ask"),
     (exchange, "gate"),
 ]
 
@@ -248,7 +251,7 @@ def test_a_withdrawal_that_raises_closes_the_connection_and_leaves_no_request_un
     one.begin()
     real, calls = getattr(owner, name), iter(range(10))
     # The refused request itself comes by these first.
-    allowed = 1 if name in ("_authorize",) else 0
+    allowed = 1 if name == "decide_on_head" else 0
     running.lab.site.clear()
 
     def fail_in_withdrawal(*given: Any, **named: Any) -> Any:
@@ -275,17 +278,36 @@ def test_a_withdrawal_that_raises_closes_the_connection_and_leaves_no_request_un
     assert running.lab.site.uploads.files == {}
 
 
+HOOKS = ["requestheaders", "request", "responseheaders"]
+HOOKS += ["head_read", "packet_announced", "packet_read", "body_read", "body_inspected"]
+HOOKS += ["packet_answered"]
+
+
+def is_cancel(known: Any) -> bool:
+    """Whether a hook or a decision is about a Cancel-Session."""
+    if isinstance(known, HTTPFlow):
+        return known.request.headers.get("BITS-Packet-Type") == "Cancel-Session"
+    if isinstance(known, HeadRead):
+        head = known.head
+    elif isinstance(known, BodyInspected):
+        head = known.inspected.authorized.head
+    else:
+        head = known.authorized.head
+    return head.value(b"bits-packet-type") == b"Cancel-Session"
+
+
 @pytest.mark.parametrize("error", [RuntimeError, Panic, asyncio.CancelledError])
-@pytest.mark.parametrize("hook", ["requestheaders", "request", "responseheaders"])
+@pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_that_fails_on_a_withdrawal_leaves_no_request_unwritten(
     running: Running, sender: Senders, hook: str, error: type[BaseException]
 ) -> None:
     one = sender(BAD_DATA)
     one.begin()
 
-    def fail_on_cancel(flow: Any) -> None:
-        if flow.request.headers.get("BITS-Packet-Type") == "Cancel-Session":
+    def fail_on_cancel(known: Any) -> Any:
+        if is_cancel(known):
             raise error("made to fail")
+        return known if hook in DECISIONS else None
 
     running.add_hook(hook, fail_on_cancel, first=True)
     reply = one.end()

@@ -12,13 +12,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mitmproxy.connection import ConnectionState
-from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import events
 
-from ibcm_bridge.addons.connections import exchange_of
 from ibcm_bridge.addons.layers import deadline, site_system_leg
-from ibcm_bridge.addons.layers.exchange import LINGER_BYTES, LINGER_SECONDS
-from ibcm_bridge.addons.layers.passing import MAX_AHEAD
+from ibcm_bridge.addons.layers.client_stream import LINGER_BYTES, LINGER_SECONDS, MAX_AHEAD
+from ibcm_bridge.addons.stages import BodyInspected
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.publications import BridgePublication
 from tests.addons.conftest import LIMITS, Clock, ExchangeDriver, Lab, PlainLeg, message
@@ -251,9 +250,7 @@ def test_a_body_is_neither_asked_for_nor_inspected_when_its_head_was_not_allowed
         exchange.receive(head + body)
         exchange.receive(OK, exchange.server)
         exchange.to_client()
-    exchange.hooks["requestheaders"] = lambda flow: setattr(
-        exchange_of(flow), "decision", exchange.ended[0].decision if decided else None
-    )
+    exchange.hooks["head_read"] = lambda _: exchange.ended[0].decision if decided else None
     exchange.receive(head)
     assert exchange.reason() == "bridge-defect"
     assert status(exchange.to_client()) == 500
@@ -776,21 +773,21 @@ def test_whatever_happens_only_what_was_approved_is_sent_and_nothing_raises(
         patch.setattr(deadline, "time", clock)
         patch.setattr(site_system_leg, "time", clock)
         exchange = ExchangeDriver(running_lab, clock)
-        inspect, approved = exchange.hooks["request"], []
+        approve, approved = exchange.hooks["body_inspected"], []
 
-        def note(flow: HTTPFlow) -> None:
-            inspect(flow)
-            decision = exchange_of(flow).decision
+        def note(inspected: BodyInspected) -> Approved | Deny:
+            decision: Approved | Deny = approve(inspected)
             if isinstance(decision, Approved):
                 address = decision.authorized.site_system.address
-                approved.append((exchange_of(flow), address, to_bytes(decision)))
+                approved.append((exchange.under_way, address, to_bytes(decision)))
+            return decision
 
-        exchange.hooks["request"] = note
+        exchange.hooks["body_inspected"] = note
         exchange.start()
         for what, data in steps:
             carry_out(exchange, what, data)
     # An approval is good for one request, or for two where the leg was closed as it came.
-    resent = [one for one in approved if one[0].resent]
+    resent = [one for one in approved if one[0]._sent > 1]
     assert all(data.startswith((b"GET ", b"HEAD ")) for _, _, data in resent)
     allowed = [(address, data) for _, address, data in approved + resent]
     for server in exchange.dialled:

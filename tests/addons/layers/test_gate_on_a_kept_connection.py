@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from mitmproxy.http import Headers, HTTPFlow, Response
 
-from ibcm_bridge.addons.connections import Exchange, attach_exchange, exchange_of
+from ibcm_bridge.addons.connections import ExchangeEnded
+from ibcm_bridge.addons.stages import BodyRead, HeadRead
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.lab.protocol.client import LabClient, Reply
 from ibcm_bridge.request.authorization import Authorized
@@ -46,9 +47,9 @@ def assert_second_is_refused(running: Running, method: str, target: str, **more:
 
 
 @pytest.fixture
-def previous(running: Running) -> list[Exchange]:
+def previous(running: Running) -> list[ExchangeEnded]:
     """The exchanges that have ended, with their decisions."""
-    found: list[Exchange] = []
+    found: list[ExchangeEnded] = []
     running.add_hook("exchange_ended", found.append)
     return found
 
@@ -58,102 +59,85 @@ def test_a_denied_second_request_is_not_sent(running: Running) -> None:
     assert running.reasons() == [None, "verb"]
 
 
-def only_second(function: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Let a hook function go wrong from the second request of the connection on."""
+Decider = Callable[[Any], Any]
+
+
+def unchanged(known: Any) -> Any:
+    return known
+
+
+def only_second(then: Decider, first: Decider = unchanged) -> Decider:
+    """Let a decision go wrong from the second request of the connection on."""
     seen = []
 
-    def from_the_second_on(data: Any) -> None:
-        seen.append(data)
-        if len(seen) > 1:
-            function(data)
+    def decide(known: Any) -> Any:
+        seen.append(known)
+        return first(known) if len(seen) == 1 else then(known)
 
-    return from_the_second_on
-
-
-def does_nothing(_flow: HTTPFlow) -> None:
-    pass
+    return decide
 
 
 @pytest.mark.parametrize("request_line", [GOOD, OTHER, DENIED])
 def test_a_second_request_whose_head_nobody_decides_on_is_not_sent(
     running: Running, request_line: tuple[str, str]
 ) -> None:
-    decide = running.bridge.generation.hooks.of("requestheaders")[1]
-    seen: list[HTTPFlow] = []
-
-    def once(flow: HTTPFlow) -> None:
-        seen.append(flow)
-        if len(seen) == 1:
-            decide(flow)
-
-    running.hook("requestheaders", 1, once)
+    decide = running.bridge.generation.hooks.of("head_read")[1]
+    running.hook("head_read", 1, only_second(unchanged, decide))
     assert_second_is_refused(running, *request_line)
     assert running.reasons()[1] == "bridge-defect"
 
 
+@pytest.mark.parametrize("stage", ["body_read", "body_inspected"])
 @pytest.mark.parametrize("request_line", [GOOD, OTHER])
 def test_a_second_request_whose_body_nobody_decides_on_is_not_sent(
-    running: Running, request_line: tuple[str, str]
+    running: Running, request_line: tuple[str, str], stage: str
 ) -> None:
-    decide = running.bridge.generation.hooks.of("request")[1]
-    seen: list[HTTPFlow] = []
-
-    def once(flow: HTTPFlow) -> None:
-        seen.append(flow)
-        if len(seen) == 1:
-            decide(flow)
-
-    running.hook("request", 1, once)
+    (decide,) = running.bridge.generation.hooks.of(stage)
+    running.hook(stage, 0, only_second(unchanged, decide))
     assert_second_is_refused(running, *request_line)
     assert running.reasons()[1] == "bridge-defect"
 
 
 @pytest.mark.parametrize("request_line", [GOOD, OTHER, DENIED])
 def test_the_approval_of_the_previous_request_is_not_one_for_a_head(
-    running: Running, previous: list[Exchange], request_line: tuple[str, str]
+    running: Running, previous: list[ExchangeEnded], request_line: tuple[str, str]
 ) -> None:
-    def keep(flow: HTTPFlow) -> None:
-        exchange_of(flow).decision = previous[0].decision
-
-    running.add_hook("requestheaders", only_second(keep))
+    decide = running.bridge.generation.hooks.of("head_read")[1]
+    running.hook("head_read", 1, only_second(lambda _: previous[0].decision, decide))
     assert_second_is_refused(running, *request_line)
 
 
 @pytest.mark.parametrize("request_line", [OTHER, DENIED])
 def test_the_authorization_of_the_previous_request_does_not_get_another_past_the_gate(
-    running: Running, previous: list[Exchange], request_line: tuple[str, str]
+    running: Running, previous: list[ExchangeEnded], request_line: tuple[str, str]
 ) -> None:
-    def keep(flow: HTTPFlow) -> None:
-        decision = previous[0].decision
-        assert isinstance(decision, Approved)
-        exchange_of(flow).decision = decision.authorized
-
-    running.add_hook("requestheaders", only_second(keep))
+    decide = running.bridge.generation.hooks.of("head_read")[1]
+    running.hook("head_read", 1, only_second(lambda _: previous[0].authorized, decide))
     assert_second_is_refused(running, *request_line)
     assert running.audit()[1]["rule"] == "gate"
 
 
 def test_the_approval_of_the_previous_request_does_not_get_another_past_the_gate(
-    running: Running, previous: list[Exchange]
+    running: Running, previous: list[ExchangeEnded]
 ) -> None:
-    def keep(flow: HTTPFlow) -> None:
-        exchange_of(flow).decision = previous[0].decision
-
-    running.add_hook("request", only_second(keep))
+    running.add_hook("body_inspected", only_second(lambda _: previous[0].decision))
     assert_second_is_refused(running, *OTHER)
     assert running.audit()[1]["rule"] == "gate"
 
 
-def test_a_flow_that_is_given_the_previous_exchange_is_not_sent(
-    running: Running, previous: list[Exchange]
+def test_a_decision_on_the_head_of_the_previous_request_is_not_one_on_this(
+    running: Running, previous: list[ExchangeEnded]
 ) -> None:
-    """The layer holds its own exchange, so nobody has decided on it."""
+    """The layer holds its own head."""
 
-    def confuse(flow: HTTPFlow) -> None:
-        attach_exchange(flow, previous[0])
+    def confuse(read: HeadRead) -> HeadRead:
+        head = previous[0].head
+        assert head is not None
+        return dataclasses.replace(read, head=head)
 
-    running.add_hook("requestheaders", only_second(confuse), first=True)
-    assert_second_is_refused(running, *GOOD)
+    running.add_hook("head_read", only_second(confuse), first=True)
+    assert_second_is_refused(running, *OTHER)
+    assert running.audit()[1]["rule"] == "gate"
 
 
 def change_fields(head: RequestHead, *, add: bytes = b"", drop_host: bool = False) -> RequestHead:
@@ -182,29 +166,23 @@ CHANGED_APPROVALS: dict[str, Callable[[Authorized], RequestHead]] = {
 
 @pytest.mark.parametrize("change", CHANGED_APPROVALS)
 def test_an_approval_of_something_else_is_none(running: Running, change: str) -> None:
-    def swap(flow: HTTPFlow) -> None:
-        exchange = exchange_of(flow)
-        approved = exchange.decision
-        assert isinstance(approved, Approved)
+    def swap(approved: Approved) -> Approved:
         head = CHANGED_APPROVALS[change](approved.authorized)
         authorized = dataclasses.replace(approved.authorized, head=head)
         inspected = dataclasses.replace(approved.inspected, authorized=authorized)
-        exchange.decision = dataclasses.replace(approved, inspected=inspected)
+        return dataclasses.replace(approved, inspected=inspected)
 
-    running.add_hook("request", only_second(swap))
+    running.add_hook("body_inspected", only_second(swap))
     assert_second_is_refused(running, *GOOD, headers={"Accept": "*/*"})
     assert running.audit()[1]["rule"] == "gate"
 
 
 def test_an_approval_of_another_body_is_none(running: Running) -> None:
-    def swap(flow: HTTPFlow) -> None:
-        exchange = exchange_of(flow)
-        approved = exchange.decision
-        assert isinstance(approved, Approved)
+    def swap(approved: Approved) -> Approved:
         inspected = dataclasses.replace(approved.inspected, body=b"another")
-        exchange.decision = dataclasses.replace(approved, inspected=inspected)
+        return dataclasses.replace(approved, inspected=inspected)
 
-    running.add_hook("request", only_second(swap))
+    running.add_hook("body_inspected", only_second(swap))
     assert_second_is_refused(running, "CCM_POST", "/ccm_system/request", **message())
     assert running.audit()[1]["rule"] == "gate"
 
@@ -214,10 +192,10 @@ def test_a_body_changed_before_it_is_inspected_is_not_sent_in_either_form(
 ) -> None:
     sent = message()
 
-    def change(flow: HTTPFlow) -> None:
-        exchange_of(flow).body = sent["body"]
+    def change(read: BodyRead) -> BodyRead:
+        return dataclasses.replace(read, body=sent["body"])
 
-    running.add_hook("request", only_second(change), first=True)
+    running.add_hook("body_read", only_second(change), first=True)
     harmful = b"x" * len(sent["body"])
     assert_second_is_refused(
         running, "CCM_POST", "/ccm_system/request", headers=sent["headers"], body=harmful
@@ -228,14 +206,14 @@ def test_a_body_changed_before_it_is_inspected_is_not_sent_in_either_form(
 def test_a_head_swapped_before_it_is_decided_on_is_not_sent_in_either_form(
     running: Running,
 ) -> None:
-    def swap(flow: HTTPFlow) -> None:
+    def swap(read: HeadRead) -> HeadRead:
         head = read_request_head(
             b"GET /SMS_MP/.sms_aut?MPCERT HTTP/1.1\r\nHost: bridge.internet.example\r\n\r\n"
         )
         assert isinstance(head, RequestHead)
-        exchange_of(flow).head = head
+        return dataclasses.replace(read, head=head)
 
-    running.add_hook("requestheaders", only_second(swap), first=True)
+    running.add_hook("head_read", only_second(swap), first=True)
     assert_second_is_refused(running, *DENIED)
     assert running.audit()[1]["rule"] == "gate"
 
@@ -273,23 +251,20 @@ def test_what_an_addon_makes_of_a_flow_is_not_what_is_sent(running: Running, hoo
 
 
 def test_a_client_that_is_no_longer_authenticated_is_not_served(running: Running) -> None:
-    def forget(flow: HTTPFlow) -> None:
-        exchange_of(flow).connection.authenticated = None
+    def forget(read: HeadRead) -> HeadRead:
+        return dataclasses.replace(read, client=None)  # type: ignore[arg-type]
 
-    running.add_hook("requestheaders", only_second(forget), first=True)
+    running.add_hook("head_read", only_second(forget), first=True)
     assert_second_is_refused(running, *GOOD)
     assert running.reasons()[1] == "bridge-defect"
 
 
 def test_a_client_authenticated_for_another_publication_is_not_served(running: Running) -> None:
-    def elsewhere(flow: HTTPFlow) -> None:
-        connection = exchange_of(flow).connection
-        assert connection.authenticated
-        connection.authenticated = dataclasses.replace(
-            connection.authenticated, publication="other.internet.example"
-        )
+    def elsewhere(read: HeadRead) -> HeadRead:
+        client = dataclasses.replace(read.client, publication="other.internet.example")
+        return dataclasses.replace(read, client=client)
 
-    running.add_hook("requestheaders", only_second(elsewhere), first=True)
+    running.add_hook("head_read", only_second(elsewhere), first=True)
     assert_second_is_refused(running, *GOOD)
 
 

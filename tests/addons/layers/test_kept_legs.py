@@ -14,11 +14,11 @@ import pytest
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import events
 
-from ibcm_bridge.addons.connections import Exchange, exchange_of
 from ibcm_bridge.addons.layers import exchange as exchange_module
-from ibcm_bridge.addons.layers import forwarding
-from ibcm_bridge.addons.layers.exchange import ExchangeLayer
+from ibcm_bridge.addons.layers import site_system_legs
+from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.addons.layers.site_system_leg import SiteSystemLeg
+from ibcm_bridge.addons.stages import Considered, HeadRead
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.identity.approval import Approved
@@ -74,14 +74,8 @@ def keep_leg(exchange: ExchangeDriver, request: bytes = GET) -> None:
 
 def leg_of(exchange: ExchangeDriver) -> SiteSystemLeg:
     assert isinstance(exchange.layer, ExchangeLayer)
-    (leg,) = exchange.layer.legs.values()
+    (leg,) = exchange.layer.legs.kept.values()
     return leg
-
-
-def under_way(exchange: ExchangeDriver) -> Exchange:
-    found = exchange.record.exchange
-    assert found is not None
-    return found
 
 
 def denial(exchange: ExchangeDriver) -> Deny:
@@ -210,15 +204,8 @@ def test_a_message_is_never_sent_again_and_its_client_is_closed_without_an_answe
     closed: Callable[[ExchangeDriver], None],
     authenticates: bool,
 ) -> None:
-    decide = exchange.hooks["request"]
-
-    def with_upload(flow: Any) -> None:
-        decision = exchange_of(flow).decision
-        if isinstance(decision, Authorized) and decision.packet is not None:
-            exchange_of(flow).upload = UploadPart(decision.packet, None)
-        decide(flow)
-
-    exchange.hooks["request"] = with_upload
+    exchange.hooks["packet_announced"] = lambda _: Considered(None, None)
+    exchange.hooks["packet_read"] = lambda read: UploadPart(read.authorized.packet, None)
     keep_leg(exchange)
     leg_of(exchange).authenticates = authenticates
     exchange.receive(UNSAFE[verb] + GET)
@@ -243,16 +230,15 @@ def test_a_message_is_never_sent_again_and_its_client_is_closed_without_an_answe
 def test_a_get_that_acts_is_not_sent_again_either(
     exchange: ExchangeDriver, closed: Callable[[ExchangeDriver], None]
 ) -> None:
-    decide = exchange.hooks["requestheaders"]
+    decide = exchange.hooks["head_read"]
 
-    def acting(flow: Any) -> None:
-        decide(flow)
-        decision = exchange_of(flow).decision
+    def acting(read: HeadRead) -> Authorized:
+        decision = decide(read)
         assert isinstance(decision, Authorized)
-        exchange_of(flow).decision = dataclasses.replace(decision, acts=True)
+        return dataclasses.replace(decision, acts=True)
 
     keep_leg(exchange)
-    exchange.hooks["requestheaders"] = acting
+    exchange.hooks["head_read"] = acting
     exchange.receive(SECOND)
     closed(exchange)
     assert denial(exchange).rule == "site_system.kept_connection"
@@ -272,7 +258,7 @@ def test_a_message_after_its_leg_was_closed_goes_on_a_new_one(
     exchange.receive(UNSAFE["CCM_POST"])
     assert len(exchange.dialled) == 2
     assert exchange.to(exchange.server) == UNSAFE["CCM_POST"]
-    assert not under_way(exchange).resent
+    assert exchange.under_way._sent == 1
 
 
 # What is no such end
@@ -353,20 +339,20 @@ def test_it_passes_the_gate_again_with_the_same_decision(
     asked.clear()
     exchange.receive(SECOND)
     fin(exchange)
-    assert asked == [(under_way(exchange).decision, SECOND, b"")] * 2
+    assert asked == [(exchange.under_way.decision, SECOND, b"")] * 2
     assert asked[0][0] is asked[1][0]
 
 
 def withdrawn(exchange: ExchangeDriver) -> None:
-    under_way(exchange).decision = None
+    exchange.under_way.decision = None
 
 
 def only_authorized(exchange: ExchangeDriver) -> None:
-    under_way(exchange).decision = under_way(exchange).authorized
+    exchange.under_way.decision = exchange.under_way.authorized
 
 
 def anothers(exchange: ExchangeDriver) -> None:
-    under_way(exchange).decision = exchange.ended[0].decision
+    exchange.under_way.decision = exchange.ended[0].decision
 
 
 @pytest.mark.parametrize("change", [withdrawn, only_authorized, anothers])
@@ -384,7 +370,7 @@ def test_without_its_decision_it_is_not_sent_again(
 def test_refused_in_between_it_is_not_sent_again(exchange: ExchangeDriver) -> None:
     keep_leg(exchange)
     exchange.receive(SECOND)
-    under_way(exchange).decision = Deny(Reason.VERB, Rule("made up"))
+    exchange.under_way.decision = Deny(Reason.VERB, Rule("made up"))
     fin(exchange)
     assert_not_resent(exchange, Reason.VERB, 405)
 
@@ -393,9 +379,9 @@ def test_refused_in_between_it_is_not_sent_again(exchange: ExchangeDriver) -> No
     ("owner", "name"),
     [
         (exchange_module, "gate"),
-        (forwarding, "when_closed"),
-        (forwarding, "closed_unanswered"),
-        (forwarding, "originate"),
+        (site_system_legs, "when_closed"),
+        (site_system_legs, "closed_unanswered"),
+        (exchange_module, "originate"),
     ],
 )
 def test_where_something_raises_it_is_not_sent_again(

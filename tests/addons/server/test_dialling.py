@@ -15,8 +15,7 @@ import pytest
 from mitmproxy.connection import Server
 from mitmproxy.proxy import commands
 
-from ibcm_bridge.addons.connections import exchange_of
-from ibcm_bridge.addons.layers.exchange import ExchangeLayer
+from ibcm_bridge.addons.layers.exchange import Exchange
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
@@ -95,7 +94,7 @@ def sends_half_a_request(running: Running) -> None:
     with running.client() as client:
         client.connect().sendall(b"GET /SMS_MP/.sms_aut?MPLIST HTTP/1.1\r\nHost: bridge")
         assert wait_for(
-            lambda: any(one.exchange for one in running.bridge.connections._records.values())
+            lambda: any(one.under_way for one in running.bridge.connections._records.values())
         )
 
 
@@ -107,8 +106,9 @@ def sends_a_head_without_its_body(running: Running) -> None:
         client.connect().sendall(head.encode() + b"123456789")
         assert wait_for(
             lambda: any(
-                one.exchange and one.exchange.decision is not None
+                isinstance(exchange, Exchange) and exchange.authorized is not None
                 for one in running.bridge.connections._records.values()
+                for exchange in one.under_way
             )
         )
 
@@ -182,11 +182,11 @@ def test_server_connect_refuses_a_dial_before_the_front_door_has_decided(
 def test_server_connect_refuses_a_dial_before_a_request_was_decided_on(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dial(layer: ExchangeLayer) -> Iterator[Any]:
+    def dial(exchange: Exchange) -> Iterator[Any]:
         yield commands.OpenConnection(Server(address=running.lab.site.management_point))
 
     with monkeypatch.context() as patch:
-        patch.setattr(ExchangeLayer, "_read_head", dial)
+        patch.setattr(Exchange, "_read_head", dial)
         assert_dial_is_refused(running, running.ask(*GOOD))
     running.assert_serves()
 
@@ -212,11 +212,11 @@ def test_server_connect_refuses_a_second_dial_on_a_warm_connection(
         assert isinstance(answer(client, *FROM_DP), Reply)
         running.lab.site.clear()
 
-        def dial(layer: ExchangeLayer) -> Iterator[Any]:
+        def dial(exchange: Exchange) -> Iterator[Any]:
             yield commands.OpenConnection(Server(address=running.lab.site.management_point))
 
         with monkeypatch.context() as patch:
-            patch.setattr(ExchangeLayer, "_read_head", dial)
+            patch.setattr(Exchange, "_read_head", dial)
             assert_dial_is_refused(running, answer(client, *GOOD))
 
 
@@ -232,7 +232,8 @@ def test_an_addon_that_permits_a_dial_in_a_denied_request_causes_none(
     running: Running, dialled: list[commands.OpenConnection]
 ) -> None:
     def permit(flow: Any) -> None:
-        exchange_of(flow).connection.may_dial = tuple(running.lab.site.management_point)
+        record = running.bridge.connections.of(flow.client_conn)
+        record.may_dial = tuple(running.lab.site.management_point)
 
     running.add_hook("requestheaders", permit, first=True)
     sends_a_denied_request(running)

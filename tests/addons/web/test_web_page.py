@@ -224,7 +224,9 @@ def test_a_connection_that_is_turned_away_is_shown(lab: Lab, page: WebPage, tmp_
     assert reasons == [None, "too-many-connections"], "one record a second, so one row a second"
 
 
-@pytest.mark.parametrize(("hook", "kind"), [("request", HTTPFlow), ("tls_start_client", TCPFlow)])
+@pytest.mark.parametrize(
+    ("hook", "kind"), [("body_inspected", HTTPFlow), ("tls_start_client", TCPFlow)]
+)
 def test_what_ends_by_a_defect_is_shown(
     shown: Running, page: WebPage, hook: str, kind: type[Flow]
 ) -> None:
@@ -232,7 +234,7 @@ def test_what_ends_by_a_defect_is_shown(
         raise Panic(TOKEN)
 
     shown.hook(hook, 0, fail)
-    assert not isinstance(shown.ask(*GOOD), Reply) or hook == "request"
+    assert not isinstance(shown.ask(*GOOD), Reply) or hook == "body_inspected"
     (flow,) = flows(page, 1)
     assert isinstance(flow, kind)
     assert flow.error is not None

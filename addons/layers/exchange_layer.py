@@ -1,0 +1,84 @@
+"""A bridged connection: HTTP/1.1, one request after another (`exchange`).
+
+mitmproxy's layer for it. Events are given to the site-system legs they are of, or else to the
+procedure, which is `_serve`.
+"""
+
+from __future__ import annotations
+
+from mitmproxy.proxy import events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator, Layer
+
+from ibcm_bridge.addons.connections import ConnectionRecord
+from ibcm_bridge.addons.events import ExchangeEndedHook
+from ibcm_bridge.addons.layers.client_stream import ClientLeft, ClientStream
+from ibcm_bridge.addons.layers.exchange import Exchange, Sides
+from ibcm_bridge.addons.layers.procedure import Procedure, Steps
+from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, SiteSystemLegs
+from ibcm_bridge.addons.layers.withdrawal import withdraw
+from ibcm_bridge.decisions.denial import Refused
+from ibcm_bridge.policy.policy import Limits
+from ibcm_bridge.site_system_leg.origination import WhenClosed
+
+
+class ExchangeLayer(Layer):
+    """Speaks HTTP/1.1 with the client, and with site systems on legs of its own."""
+
+    def __init__(self, context: Context, connection: ConnectionRecord, limits: Limits) -> None:
+        super().__init__(context)
+        self._connection = connection
+        self._stream = ClientStream(context.client, connection, limits)
+        self._procedure = Procedure(self._serve())
+        self.legs = SiteSystemLegs(
+            context, connection, self._procedure.feed, limits.site_system_idle_seconds
+        )
+        self._sides = Sides(context, connection, self._stream, self.legs)
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        leg = self.legs.leg_of(event)
+        if leg is not None:
+            yield from self.legs.carry_out(leg, leg.stack.handle_event(event))
+        elif isinstance(event, events.Wakeup):
+            if (yield from self._stream.deadline.passed(event)):
+                yield from self._procedure.feed(event)
+        elif not (
+            isinstance(event, events.ConnectionEvent) and event.connection != self.context.client
+        ):
+            # What is still reported of a leg that has been replaced is nobody's.
+            yield from self._procedure.feed(event)
+
+    def _serve(self) -> Steps[None]:
+        yield None  # Start
+        while (yield from self._stream.await_request()) and (yield from self._one_request()):
+            pass
+        yield from self.legs.close()
+        yield from self._stream.close()
+
+    def _one_request(self) -> Steps[bool]:
+        exchange = Exchange(self._sides, self._stream.patience())
+        self._connection.under_way = (exchange,)
+        keep_alive = False
+        try:
+            keep_alive = yield from self._respond(exchange)
+        except ClientLeft:
+            yield from exchange.incomplete("the client closed the connection")
+        self.legs.release()
+        self._connection.under_way = ()
+        if (ended := exchange.end()) is not None:
+            yield ExchangeEndedHook(ended)
+        yield from self._stream.end_request(keep_alive=keep_alive)
+        return keep_alive
+
+    def _respond(self, exchange: Exchange) -> Steps[bool]:
+        try:
+            return (yield from exchange.serve())
+        except Refused as refused:
+            denial = exchange.decision = refused.denial
+            if isinstance(refused, KeptLegClosed) and refused.then is WhenClosed.CLOSE:
+                # A response would keep the client from sending it again (protocol.md §1.2).
+                yield from exchange.tell_error(denial.reason.value)
+                return False
+            yield from withdraw(self._sides, exchange, denial)
+            yield from exchange.refuse(denial)
+            return False

@@ -1,0 +1,54 @@
+"""How an upload that was refused for good ends: the site system throws away what it has of it.
+
+It is told so by a packet of the bridge's own, Cancel-Session, which is decided on, sent and written
+down like one of the client's, before the client gets its refusal.
+"""
+
+from __future__ import annotations
+
+from ibcm_bridge.addons.events import ExchangeEndedHook
+from ibcm_bridge.addons.layers.client_stream import ClientLeft
+from ibcm_bridge.addons.layers.exchange import Exchange, Sides
+from ibcm_bridge.addons.layers.procedure import Steps
+from ibcm_bridge.decisions.denial import Deny, Refused
+from ibcm_bridge.request.head import RequestHead
+from ibcm_bridge.uploads.withdrawal import withdrawal
+
+WITHDRAW_SECONDS = 5.0
+"""How long a client waits for its refusal at most while the site system throws an upload away:
+once for the handshake, where there is no leg yet, and once for the response."""
+
+
+def withdraw(sides: Sides, refused: Exchange, denial: Deny) -> Steps[None]:
+    """Withdraw the upload that a refused request is of, if it is of one.
+
+    ClientLeft when the client goes meanwhile.
+    """
+    stream, connection = sides.stream, sides.connection
+    head = refused.head and withdrawal(refused.head, refused.session, denial)
+    if head is None or stream.closed or stream.responding:
+        return
+    # What is left of the refused response must not be taken for the response to this.
+    yield from sides.legs.close_in_use()
+    own = Exchange(sides, stream.short_patience(WITHDRAW_SECONDS))
+    own.note = f"sent by the bridge, which refused the upload ({refused.reference})"
+    connection.under_way = (refused, own)
+    client_left = None
+    try:
+        yield from _send(own, head)
+        yield from sides.legs.close_in_use()
+    except Refused as failed:
+        own.decision = failed.denial
+    except ClientLeft as left:
+        client_left = left
+    connection.under_way = (refused,)
+    if (ended := own.end()) is not None:
+        yield ExchangeEndedHook(ended)
+    if client_left is not None:
+        raise client_left
+
+
+def _send(own: Exchange, head: RequestHead) -> Steps[None]:
+    authorized = yield from own.decide_on_head(head)
+    yield from own.decide_on_body(authorized, b"")
+    yield from own.ask(head)

@@ -1,0 +1,99 @@
+"""Who is called for a hook and for a decision, in which order, and who is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from ibcm_bridge.addons.events import ReplyShownHook
+from ibcm_bridge.addons.server.hook_dispatch import Hooks
+from ibcm_bridge.addons.stages import Decide
+from ibcm_bridge.decisions import rules
+from ibcm_bridge.decisions.denial import Deny, Reason
+
+DENY = Deny(Reason.BRIDGE_DEFECT, rules.HOOK)
+
+
+class Known:
+    """Stands in for a stage."""
+
+    hook = "head_read"
+
+
+class Decider:
+    def __init__(self, decide: Callable[[Any], Any]) -> None:
+        self.asked: list[Any] = []
+        self._decide = decide
+
+    def head_read(self, known: Any) -> Any:
+        self.asked.append(known)
+        return self._decide(known)
+
+
+def later(decide: Callable[[Any], Any]) -> Callable[[Any], Awaitable[Any]]:
+    async def wait_and_decide(known: Any) -> Any:
+        await asyncio.sleep(0)
+        return decide(known)
+
+    return wait_and_decide
+
+
+def decided(*addons: object, watching: tuple[object, ...] = ()) -> Any:
+    reply = Hooks(addons, watching).call(Decide(Known()))  # type: ignore[arg-type]
+    return asyncio.run(reply) if asyncio.iscoroutine(reply) else reply
+
+
+def at_once(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return decide
+
+
+WAYS = pytest.mark.parametrize("way", [at_once, later])
+
+
+@WAYS
+def test_each_decider_is_given_what_the_one_before_has_returned(
+    way: Callable[[Callable[[Any], Any]], Callable[[Any], Any]],
+) -> None:
+    second = Decider(way(lambda known: (known, "second")))
+    third = Decider(lambda known: (known, "third"))
+    assert decided(Decider(way(lambda _: "first")), second, third) == (("first", "second"), "third")
+    assert second.asked == ["first"]
+
+
+@WAYS
+def test_a_refusal_is_the_last_word(
+    way: Callable[[Callable[[Any], Any]], Callable[[Any], Any]],
+) -> None:
+    after = Decider(lambda _: "allowed")
+    assert decided(Decider(way(lambda _: DENY)), after) is DENY
+    assert decided(Decider(lambda known: known), Decider(way(lambda _: DENY)), after) is DENY
+    assert not after.asked
+
+
+def test_who_watches_never_decides() -> None:
+    watching = Decider(lambda _: "allowed")
+    assert decided(Decider(lambda _: DENY), watching=(watching,)) is DENY
+    assert decided(Decider(lambda _: "first"), watching=(watching,)) == "first"
+    assert not watching.asked
+
+
+def test_without_a_decider_nothing_is_decided() -> None:
+    assert isinstance(decided(), Known)
+
+
+def test_who_watches_is_called_after_the_others() -> None:
+    called: list[str] = []
+
+    class Addon:
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def reply_shown(self, _: object) -> None:
+            called.append(self._name)
+
+    hooks = Hooks([Addon("ours")], [Addon("watching")])
+    assert hooks.call(ReplyShownHook(None)) is None  # type: ignore[arg-type]
+    assert called == ["ours", "watching"]

@@ -1,0 +1,39 @@
+"""The stages of a request: each names who decides on it, and what the decision comes to."""
+
+from __future__ import annotations
+
+import pytest
+
+from ibcm_bridge.addons import stages
+from ibcm_bridge.addons.stages import DECISIONS, Stage, next_of
+from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.identity.approval import Approved
+from ibcm_bridge.inspection.body import Inspected
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.uploads.session import UploadPart
+
+STAGES = [
+    kind
+    for kind in vars(stages).values()
+    if isinstance(kind, type) and issubclass(kind, Stage) and kind is not Stage
+]
+
+
+def test_every_stage_has_a_decision_of_its_own() -> None:
+    assert sorted(stage.hook for stage in STAGES) == sorted(DECISIONS)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_decision_comes_to_is_neither_its_question_nor_a_refusal(
+    stage: type[Stage[object]],
+) -> None:
+    """Else a stage that nobody decides on would be allowed."""
+    comes_to = next_of(stage)  # type: ignore[arg-type]
+    assert not issubclass(stage, comes_to)
+    assert not issubclass(Deny, comes_to)
+
+
+def test_the_proofs_come_one_after_the_other() -> None:
+    in_turn = [stages.HeadRead, stages.PacketRead, stages.BodyRead, stages.BodyInspected]
+    found = [next_of(stage) for stage in in_turn]  # type: ignore[arg-type]
+    assert found == [Authorized, UploadPart, Inspected, Approved]
