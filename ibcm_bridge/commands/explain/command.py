@@ -127,7 +127,7 @@ def _requests(options: argparse.Namespace, policy: Policy) -> Iterator[Described
     from cryptography import x509
 
     from ibcm_bridge.commands.explain.described_request import describe_request, read_url
-    from ibcm_bridge.commands.explain.explain import ports
+    from ibcm_bridge.commands.explain.ports import ports
     from ibcm_bridge.commands.explain.saved_flows import saved_requests
 
     presented: list[x509.Certificate] = []

@@ -18,7 +18,7 @@ from cryptography import x509
 from ibcm_bridge.policy.addresses import address_text, host_text
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
-_PORTS = {"https": 443, "http": 80}
+SCHEME_PORTS = {"https": 443, "http": 80}
 _SENT = re.compile(r"[\x21-\x7e]+")
 
 type Fields = tuple[tuple[str, str], ...]
@@ -46,7 +46,7 @@ class Url:
     @property
     def host(self) -> str:
         """The Host field; the port of the scheme is left out (RFC 9110 §7.2)."""
-        if self.port in (None, _PORTS.get(self.scheme)):
+        if self.port in (None, SCHEME_PORTS.get(self.scheme)):
             return host_text(self.name)
         return address_text((self.name, self.port))
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cryptography import x509
 
-from ibcm_bridge.audit import record as audit
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import (
     AuthenticatedClient,
@@ -23,10 +22,12 @@ from ibcm_bridge.authentication.client import (
 )
 from ibcm_bridge.authentication.revocation import Notes
 from ibcm_bridge.commands.check.publications import publication_text
-from ibcm_bridge.commands.explain.described_request import DescribedRequest, Url
+from ibcm_bridge.commands.explain.described_request import DescribedRequest
+from ibcm_bridge.commands.explain.explanation import Explanation
+from ibcm_bridge.commands.explain.ports import choose_port, published_at
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
-from ibcm_bridge.decisions.refusals import refusal, requirement
+from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
 from ibcm_bridge.identity.approval import Approved, FindBinding, approve
 from ibcm_bridge.identity.bindings import Standing
@@ -37,8 +38,6 @@ from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import (
     BridgePublication,
     HttpPublication,
-    Listener,
-    PlaintextListener,
     PlaintextPublication,
     Publication,
     TunnelPublication,
@@ -47,7 +46,6 @@ from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.request.authorization import Authorized, authorize
 from ibcm_bridge.request.bits_packet import read_content_range
 from ibcm_bridge.request.head import RequestHead, read_request_head
-from ibcm_bridge.routing.publication import ClientHelloFacts, route
 from ibcm_bridge.site_system_leg.origination import originate
 
 VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Notes | Deny]
@@ -65,81 +63,6 @@ class Environment:
     now: datetime.datetime
     clients: ClientTable
     """What clients show of a refusal."""
-
-
-NEXT_STEP = "next_step"
-PORT = "port"
-BODY_NOT_GIVEN = "body_not_given"
-STEPS = "steps"
-"""Keys of a record that the audit has no need of."""
-
-
-class NoListenerError(ValueError):
-    """A port on which nothing listens, so nobody would answer: a mistake of the question."""
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """What a URL without a port was taken for."""
-
-    taken: int
-    others: tuple[int, ...]
-    """The other ports on which the same name is published."""
-
-    def describe(self, url: Url) -> str | None:
-        """A sentence without its end; None where nothing else could have been meant."""
-        if self.others:
-            others = listed([str(one) for one in self.others])
-            return f"took port {self.taken}; {url.host} has {others} too"
-        usual = self.taken == _SCHEME_PORTS[url.scheme]
-        return None if usual else f"took port {self.taken}, the only one of {url.host}"
-
-
-@dataclass(slots=True)
-class Explanation:
-    """The steps in order, what they came to, and the refusal that ended them, if one did."""
-
-    steps: list[str] = field(default_factory=list)
-    roles: frozenset[str] = frozenset()
-    """Those of the publication, once that is known."""
-    authorized: Authorized | None = None
-    approved: Approved | None = None
-    denial: Deny | None = None
-    port: Port | None = None
-    """None where the URL had one, and where the name is not published."""
-    body_not_given: bool = False
-    """Whether the body, which was not given, would still have to be inspected."""
-
-    @property
-    def verdict(self) -> str:
-        """The last line."""
-        if (denial := self.denial) is None:
-            return "ALLOW"
-        return f"DENY {denial.reason.value}, by {denial.rule} ({requirement(denial)})"
-
-    def record(self) -> dict[str, object]:
-        """For machines; keys as in the audit, and as there none that has nothing to say."""
-        fields: dict[str, object] = {audit.VERDICT: audit.Verdict.ALLOW.value}
-        if self.denial is not None:
-            row = refusal(self.denial)
-            fields = dict(audit.denial_fields(self.denial))
-            fields[audit.STATUS] = row.status.value if row.status else None
-            fields[audit.ALERT] = row.alert
-            fields[NEXT_STEP] = row.next_step.short
-        if self.authorized is not None:
-            fields.setdefault(audit.RULE, self.authorized.rule)
-            # The audit leaves it out; here it is what the decision goes back to.
-            fields.setdefault(audit.REQUIREMENT, self.authorized.role.verbs_requirement)
-            fields[audit.ROLE] = self.authorized.role.name
-            fields[audit.SITE_SYSTEM] = self.authorized.site_system.name
-            fields[audit.DROPPED_HEADERS] = audit.dropped_field(self.authorized.dropped)
-        if self.approved is not None:
-            fields |= audit.approved_fields(self.approved)
-        if self.port is not None:
-            fields[PORT] = {"taken": self.port.taken, "others": list(self.port.others)}
-        fields[BODY_NOT_GIVEN] = self.body_not_given or None
-        fields[STEPS] = tuple(self.steps)
-        return audit.without_empty(fields)
 
 
 def explain(
@@ -166,10 +89,10 @@ def _follow(
 ) -> None:
     add_step = explanation.steps.append
     plain = request.url.scheme == "http"
-    url, explanation.port = _choose_port(policy, request.url)
+    url, explanation.port = choose_port(policy, request.url)
     if not plain and url.server_name is None:
         add_step("With a literal address a client sends no server name.")
-    publication = _plaintext(policy, url) if plain else _route(policy, url)
+    publication: Publication | PlaintextPublication = _allowed(published_at(policy, url))
     add_step(publication_text(publication))
     if isinstance(publication, TunnelPublication):
         add_step("Everything passes unseen; only the site system can refuse it.")
@@ -219,9 +142,6 @@ def _follow(
     add_step(f"It would go to {to}, {how}.")
 
 
-_SCHEME_PORTS = {"https": 443, "http": 80}
-
-
 def _decide(
     policy: Policy, publication: HttpPublication, client: Client, request: DescribedRequest
 ) -> Authorized | Deny:
@@ -240,99 +160,6 @@ def _decide(
         head = _allowed(_head(sized, publication.request_head))
         decision = authorize(client, publication, policy.never, head)
     return decision
-
-
-def ports(policy: Policy) -> frozenset[int]:
-    """Those that clients connect to, and those that are listened on behind them."""
-    return frozenset[int]().union(*map(_ports, policy.listeners))
-
-
-def _ports(listener: Listener | PlaintextListener) -> frozenset[int]:
-    public = (one.public_port for one in listener.published)
-    return frozenset((listener.address[1], *public))
-
-
-def _choose_port(policy: Policy, url: Url) -> tuple[Url, Port | None]:
-    """The URL with the port that is meant where it has none, and which that is.
-
-    That of its scheme where the name is published there, else that of the first publication of the
-    name. Where nobody publishes the name, any will do: it is refused on each.
-    """
-    known = ports(policy)
-    if url.port is not None:
-        if url.port not in known:
-            raise NoListenerError(
-                f"nothing listens on port {url.port}, only on {_listed_ports(policy)}"
-            )
-        return url, None
-    usual = _SCHEME_PORTS[url.scheme]
-    offered = tuple(dict.fromkeys(_published_ports(policy, url, url.scheme)))
-    if not offered and usual in known:
-        return url.on(usual), None
-    # Of a name that has no HTTP, it is said how HTTP ends where it has TLS.
-    offered = offered or tuple(dict.fromkeys(_published_ports(policy, url, "https")))
-    if not offered:
-        return url, None
-    taken = usual if usual in offered else offered[0]
-    return url.on(taken), Port(taken, tuple(one for one in offered if one != taken))
-
-
-def _published_ports(policy: Policy, url: Url, scheme: str) -> Iterator[int]:
-    """The ports on which the name is published for a scheme."""
-    for listener in policy.listeners:
-        if isinstance(listener, PlaintextListener):
-            if scheme == "http" and url.name == listener.publication.name:
-                yield listener.publication.public_port
-        elif scheme == "https":
-            answer = route(listener, ClientHelloFacts(url.server_name))
-            if not isinstance(answer, Deny):
-                yield answer.public_port
-
-
-def _listed_ports(policy: Policy) -> str:
-    http = {
-        port
-        for one in policy.listeners
-        if isinstance(one, PlaintextListener)
-        for port in _ports(one)
-    }
-    named = [f"{port} (http)" if port in http else str(port) for port in sorted(ports(policy))]
-    return listed(named)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names as in a sentence: a, b and c."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
-def _route(policy: Policy, url: Url) -> Publication:
-    denial = Deny(Reason.UNKNOWN_NAME, rules.LISTENER_PUBLICATIONS, "nothing is published over TLS")
-    found: list[Publication] = []
-    for listener in policy.listeners:
-        if isinstance(listener, PlaintextListener):
-            if url.port in _ports(listener):
-                denial = Deny(
-                    Reason.TLS_ON_PLAINTEXT, rules.LISTENER_PLAINTEXT, "TLS on an HTTP port"
-                )
-            continue
-        answer = route(listener, ClientHelloFacts(url.server_name))
-        if isinstance(answer, Deny):
-            if url.port is None or url.port in _ports(listener):
-                denial = answer
-        elif url.port in (listener.address[1], answer.public_port):
-            found.append(answer)
-    if not found:
-        raise Refused(denial)
-    # A port that clients connect to comes before one that is only listened on.
-    return next((one for one in found if one.public_port == url.port), found[0])
-
-
-def _plaintext(policy: Policy, url: Url) -> PlaintextPublication:
-    for listener in policy.listeners:
-        # Of a request to that port the Host field says the rest.
-        if isinstance(listener, PlaintextListener) and url.port in _ports(listener):
-            return listener.publication
-    raise Refused(Deny(Reason.PLAINTEXT, rules.LISTENER_TLS, "plaintext on a TLS port"))
 
 
 def _client(

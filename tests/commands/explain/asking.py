@@ -9,7 +9,8 @@ from mitmproxy.test import tflow
 
 from ibcm_bridge.commands.explain.described_request import describe_request, read_url
 from ibcm_bridge.commands.explain.environment import environment
-from ibcm_bridge.commands.explain.explain import Explanation, explain
+from ibcm_bridge.commands.explain.explain import explain
+from ibcm_bridge.commands.explain.explanation import Explanation
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.pki.authorities import LabPki

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.commands.explain.described_request import read_url
-from ibcm_bridge.commands.explain.explain import NoListenerError, Port, listed
+from ibcm_bridge.commands.explain.ports import NoListenerError, Port, listed
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.pki.authorities import LabPki

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import serialization
 
 from ibcm_bridge.commands.explain.described_request import Url, describe_request
 from ibcm_bridge.commands.explain.environment import environment
-from ibcm_bridge.commands.explain.explain import Explanation, explain
+from ibcm_bridge.commands.explain.explain import explain
+from ibcm_bridge.commands.explain.explanation import Explanation
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.cases.case import Case, Client, credentials

@@ -1,0 +1,65 @@
+"""What `explain` has found: steps for people, and a record for machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ibcm_bridge.audit import record as audit
+from ibcm_bridge.commands.explain.ports import Port
+from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.decisions.refusals import refusal, requirement
+from ibcm_bridge.identity.approval import Approved
+from ibcm_bridge.request.authorization import Authorized
+
+NEXT_STEP = "next_step"
+PORT = "port"
+BODY_NOT_GIVEN = "body_not_given"
+STEPS = "steps"
+"""Keys of a record that the audit has no need of."""
+
+
+@dataclass(slots=True)
+class Explanation:
+    """The steps in order, what they came to, and the refusal that ended them, if one did."""
+
+    steps: list[str] = field(default_factory=list)
+    roles: frozenset[str] = frozenset()
+    """Those of the publication, once that is known."""
+    authorized: Authorized | None = None
+    approved: Approved | None = None
+    denial: Deny | None = None
+    port: Port | None = None
+    """None where the URL had one, and where the name is not published."""
+    body_not_given: bool = False
+    """Whether the body, which was not given, would still have to be inspected."""
+
+    @property
+    def verdict(self) -> str:
+        """The last line."""
+        if (denial := self.denial) is None:
+            return "ALLOW"
+        return f"DENY {denial.reason.value}, by {denial.rule} ({requirement(denial)})"
+
+    def record(self) -> dict[str, object]:
+        """For machines; keys as in the audit, and as there none that has nothing to say."""
+        fields: dict[str, object] = {audit.VERDICT: audit.Verdict.ALLOW.value}
+        if self.denial is not None:
+            row = refusal(self.denial)
+            fields = dict(audit.denial_fields(self.denial))
+            fields[audit.STATUS] = row.status.value if row.status else None
+            fields[audit.ALERT] = row.alert
+            fields[NEXT_STEP] = row.next_step.short
+        if self.authorized is not None:
+            fields.setdefault(audit.RULE, self.authorized.rule)
+            # The audit leaves it out; here it is what the decision goes back to.
+            fields.setdefault(audit.REQUIREMENT, self.authorized.role.verbs_requirement)
+            fields[audit.ROLE] = self.authorized.role.name
+            fields[audit.SITE_SYSTEM] = self.authorized.site_system.name
+            fields[audit.DROPPED_HEADERS] = audit.dropped_field(self.authorized.dropped)
+        if self.approved is not None:
+            fields |= audit.approved_fields(self.approved)
+        if self.port is not None:
+            fields[PORT] = {"taken": self.port.taken, "others": list(self.port.others)}
+        fields[BODY_NOT_GIVEN] = self.body_not_given or None
+        fields[STEPS] = tuple(self.steps)
+        return audit.without_empty(fields)
