@@ -38,8 +38,6 @@ from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import (
     BridgePublication,
     HttpPublication,
-    PlaintextPublication,
-    Publication,
     TunnelPublication,
 )
 from ibcm_bridge.policy.trust import Trust
@@ -92,7 +90,9 @@ def _follow(
     url, explanation.port = choose_port(policy, request.url)
     if not plain and url.server_name is None:
         add_step("With a literal address a client sends no server name.")
-    publication: Publication | PlaintextPublication = _allowed(published_at(policy, url))
+    publication = published_at(policy, url)
+    if isinstance(publication, Deny):
+        raise Refused(publication)
     add_step(publication_text(publication))
     if isinstance(publication, TunnelPublication):
         add_step("Everything passes unseen; only the site system can refuse it.")
