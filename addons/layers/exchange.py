@@ -1,7 +1,8 @@
 """One request and its response: each decided before it is sent, in nine steps.
 
 mitmproxy's own HTTP layer is built to show and change traffic: it forwards unless told otherwise,
-answers malformed heads by itself, waits where it should refuse (docs/design.md has the list). This is the procedure below and nothing else, so that it can be read (`serve`):
+answers malformed heads by itself, waits where it should refuse (docs/design.md has the list).
+This is the procedure below and nothing else, so that it can be read (`serve`):
 
  1. read a head, strictly, bounded in size and time
  2. decide on the head: `HeadRead` -> `Authorized`
