@@ -24,7 +24,7 @@ from urllib.request import urlopen
 from benchmarks.processes import children, memory, settled_processor_seconds
 from ibcm_bridge.lab.perimeter.runtime import running_state, runtime_folder
 from ibcm_bridge.lab.simulated.client import SimulatedClient
-from ibcm_bridge.lab.simulated.crowd import Crowd, Phase
+from ibcm_bridge.lab.simulated.fleet import Fleet, Phase
 from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
 from ibcm_bridge.storage.open_files import raise_open_file_limit
@@ -105,11 +105,11 @@ def _live(
             client.move(lab.intranet)
         return client
 
-    crowd = Crowd(make, count, at_once, lambda _phase, _done: None)
+    fleet = Fleet(make, count, at_once, lambda _phase, _done: None)
     try:
-        _, *phases = crowd.live(polls)
+        _, *phases = fleet.run(polls)
     finally:
-        crowd.close()
+        fleet.close()
     return phases
 
 

@@ -149,7 +149,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _client(options: argparse.Namespace) -> int:
-    from ibcm_bridge.lab.simulated.command import Wanted, lab_client
+    from ibcm_bridge.lab.simulated.command import ClientOptions, lab_client
     from ibcm_bridge.lab.simulated.installation import Mode
 
     if options.count is None and (options.polls or options.at_once):
@@ -158,7 +158,7 @@ def _client(options: argparse.Namespace) -> int:
         )
         return EXIT_USAGE
     return lab_client(
-        Wanted(
+        ClientOptions(
             mode=Mode(options.mode),
             profile=options.profile,
             count=options.count,

@@ -59,7 +59,7 @@ from ibcm_bridge.lab.protocol.client import (
     ConnectionEnded,
     HandshakeRefused,
     LabClient,
-    Reply,
+    Response,
     _alert,
 )
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
@@ -203,7 +203,7 @@ class Running:
             self.address, name, trust=self.lab.pki.root, credential=None, timeout=SOON, **options
         )
 
-    def ask(self, method: str, target: str, name: str = BRIDGED) -> Reply | Exception:
+    def ask(self, method: str, target: str, name: str = BRIDGED) -> Response | Exception:
         """Send one request on a connection of its own: the answer, or how it ended. Never hangs."""
         with self.client(name) as client:
             return answer(client, method, target)
@@ -224,7 +224,7 @@ class Running:
     def assert_serves(self) -> None:
         """Whatever happened, the next good client is served."""
         reply = self.ask(*GOOD)
-        assert isinstance(reply, Reply), reply
+        assert isinstance(reply, Response), reply
         assert reply.status == 200
 
     def audit(self) -> list[dict[str, Any]]:
@@ -281,7 +281,7 @@ def running(lab: Lab, tmp_path: Path) -> Iterator[Running]:
         yield one
 
 
-def answer(client: LabClient, method: str, target: str, **more: Any) -> Reply | Exception:
+def answer(client: LabClient, method: str, target: str, **more: Any) -> Response | Exception:
     """The answer to a request, or how it ended. A client that waits in vain fails the test."""
     try:
         return client.request(method, target, **more)

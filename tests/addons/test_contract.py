@@ -53,7 +53,7 @@ from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential
-from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.site_system_leg.response_body import ResponseBody
 from ibcm_bridge.site_system_leg.response_head import BodyEnd
@@ -569,7 +569,7 @@ def test_its_twin_in_good_standing_is_let_in(
     refusing: Refusing, lab: Lab, version: ssl.TLSVersion
 ) -> None:
     with refusing.running.client(maximum_version=version) as client:
-        assert isinstance(client.request(*GOOD), Reply)
+        assert isinstance(client.request(*GOOD), Response)
 
 
 LISTS: dict[str, Callable[[LabPki], tuple[Any, ...]]] = {

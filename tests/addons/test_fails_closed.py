@@ -51,7 +51,7 @@ from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.addons.stages import DECISIONS
 from ibcm_bridge.addons.tls import verify_callback
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.lab.protocol.uploads import Upload
 
 from .conftest import (
@@ -68,7 +68,7 @@ from .conftest import (
     wait_for,
 )
 
-Outcome = Reply | Exception | None
+Outcome = Response | Exception | None
 
 
 def good(running: Running) -> Outcome:
@@ -236,7 +236,7 @@ def nothing_passes(running: Running, *, handshakes: int = 0, requests: int = 0) 
 
 
 def assert_refused(outcome: Outcome) -> None:
-    if isinstance(outcome, Reply):
+    if isinstance(outcome, Response):
         assert outcome.status in (405, 500), outcome
 
 
@@ -301,7 +301,7 @@ def test_a_hook_that_has_no_function_yet_fails_closed_too(
     passed = int(name in ("response", "client_disconnected"))
     with nothing_passes(running, handshakes=passed, requests=passed):
         outcome = denied(running) if name == "error" else good(running)
-        assert passed or not isinstance(outcome, Reply) or outcome.status == 405
+        assert passed or not isinstance(outcome, Response) or outcome.status == 405
     functions.clear()
     running.assert_serves()
 
@@ -328,12 +328,12 @@ def test_an_answer_that_nobody_has_decided_on_is_not_passed_on(running: Running)
     functions.clear()
     with nothing_passes(running, handshakes=1, requests=1):
         outcome = posted(running)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, Response)
     assert outcome.status == 500
     running.wait_for_reason("bridge-defect")
     functions += before
     outcome = posted(running)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, Response)
     assert outcome.status == 200
 
 
@@ -348,7 +348,7 @@ def test_what_decides_on_an_answer_refuses_it_when_it_raises(
     with nothing_passes(running, handshakes=1, requests=1), monkeypatch.context() as patch:
         patch.setattr(response_inspection, name, fail)
         outcome = posted(running)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, Response)
     assert outcome.status == 500
     assert running.wait_for_reason("bridge-defect")["rule"] == "reply_collected"
 
@@ -498,7 +498,7 @@ def test_a_layer_that_raises_closes_the_connection_and_lets_nothing_pass(
         with monkeypatch.context() as patch:
             patch.setattr(place.owner, place.name, fail)
             outcome = place.cause(running)
-        assert not isinstance(outcome, Reply), outcome
+        assert not isinstance(outcome, Response), outcome
     # Before there is a handler there is nobody to write a record, and nothing to write of. And a
     # dial that is cancelled is how mitmproxy closes: no defect.
     cancelled = place.name == "open_connection" and error is asyncio.CancelledError
@@ -519,7 +519,7 @@ def test_a_record_that_cannot_be_opened_closes_the_connection(
 
     with nothing_passes(running), monkeypatch.context() as patch:
         patch.setattr(connections.Connections, "open", fail)
-        assert not isinstance(good(running), Reply)
+        assert not isinstance(good(running), Response)
     running.unhandled.clear()  # asyncio's word for it
     running.assert_serves()
 
@@ -540,7 +540,7 @@ def test_a_dial_that_raises_closes_the_connection(
 
     with nothing_passes(running), monkeypatch.context() as patch:
         patch.setattr(asyncio, "open_connection", fail)
-        assert not isinstance(cause(running), Reply)
+        assert not isinstance(cause(running), Response)
     running.wait_for_reason("bridge-defect")
     running.assert_serves()
 
@@ -565,7 +565,7 @@ def test_nothing_that_follows_from_the_same_event_is_done_after_a_failure(
     monkeypatch.setattr(RelayLayer, "_open", hook_and_dial)
     monkeypatch.setattr(BridgeConnectionHandler, "open_connection", dial)
     with nothing_passes(running):
-        assert not isinstance(tunneled(running), Reply)
+        assert not isinstance(tunneled(running), Response)
     assert not dialled
 
 
@@ -631,7 +631,7 @@ def test_an_engine_that_raises_refuses_the_request(
         assert_refused(posted(running))
     running.wait_for_reason("bridge-defect")
     outcome = posted(running)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, Response)
     assert outcome.status == 200
 
 
@@ -690,7 +690,7 @@ def test_when_the_audit_cannot_be_written_the_next_request_on_a_warm_connection_
     running: Running, disk: FullDisk
 ) -> None:
     with running.client() as client:
-        assert isinstance(answer(client, *GOOD), Reply)
+        assert isinstance(answer(client, *GOOD), Response)
         assert wait_for(disk.getvalue)
         disk.full = True
         assert not isinstance(good(running), Exception)  # its record fails
@@ -708,11 +708,11 @@ def test_when_the_audit_cannot_be_written_no_tunnel_is_opened(
     assert wait_for(lambda: running.bridge.lasting.audit._failed)
     running.lab.site.clear()
     with nothing_passes(running):
-        assert not isinstance(tunneled(running), Reply)
+        assert not isinstance(tunneled(running), Response)
     disk.full = False
-    assert not isinstance(tunneled(running), Reply)  # finds out that it works again
+    assert not isinstance(tunneled(running), Response)  # finds out that it works again
     outcome = tunneled(running)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, Response)
     assert outcome.status == 200
 
 
@@ -720,7 +720,7 @@ def test_after_all_this_a_request_still_names_the_bridge_in_nothing(running: Run
     """The refusal for a defect says no more than that there is one."""
     running.add_hook("request", failing(WAYS["an exception"], []))
     outcome = good(running)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, Response)
     assert b"made to fail" not in outcome.body
     assert BRIDGED.encode() not in outcome.body
     record = running.wait_for_reason("bridge-defect")

@@ -13,7 +13,7 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons.generation import Generation
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
-from ibcm_bridge.lab.protocol.client import HandshakeRefused, Reply
+from ibcm_bridge.lab.protocol.client import HandshakeRefused, Response
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.roles import CertificatePolicy
 from tests.addons.conftest import (
@@ -74,7 +74,7 @@ def test_generations_of_one_policy_share_no_context_and_no_trust(running: Runnin
 def test_a_connection_keeps_its_generation_and_the_next_has_the_new_one(running: Running) -> None:
     first = running.bridge.generation
     with running.client() as client:
-        assert isinstance(answer(client, *GOOD), Reply)
+        assert isinstance(answer(client, *GOOD), Response)
         (record,) = running.bridge.connections._records.values()
         for_users = changed(
             running.policy, Path("unused"), certificate_policy=CertificatePolicy.USER
@@ -88,20 +88,20 @@ def test_a_connection_keeps_its_generation_and_the_next_has_the_new_one(running:
             functions.clear()
         running.lab.site.clear()
         reply = answer(client, "CCM_POST", "/ccm_system/request", **message())
-        assert isinstance(reply, Reply)
+        assert isinstance(reply, Response)
         assert reply.status == 200
         other = answer(client, "GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe")
-        assert isinstance(other, Reply)
+        assert isinstance(other, Response)
         assert other.status == 200
 
 
 def test_a_tunnel_of_the_first_generation_goes_on_in_the_second(running: Running) -> None:
     with running.client(TUNNELED) as client:
-        assert isinstance(answer(client, *GOOD), Reply)
+        assert isinstance(answer(client, *GOOD), Response)
         second = renew(running, running.policy)
         for functions in second.hooks._by_name.values():
             functions.clear()
-        assert isinstance(answer(client, *GOOD), Reply)
+        assert isinstance(answer(client, *GOOD), Response)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -41,7 +41,7 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm, documents, signing
-from ibcm_bridge.lab.protocol.client import LabClient, Reply, load_credential, request_bytes
+from ibcm_bridge.lab.protocol.client import LabClient, Response, load_credential, request_bytes
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 from ibcm_bridge.lab.site_systems.site_systems import Address, SiteSystems
@@ -132,7 +132,7 @@ class Lab:
             maximum_version=maximum_version,
         )
 
-    def ccm_post(self, client: LabClient, body: bytes | None = None) -> Reply:
+    def ccm_post(self, client: LabClient, body: bytes | None = None) -> Response:
         fields = {"User-Agent": "ccmhttp", "Content-Type": ccm.CONTENT_TYPE}
         body = self.message() if body is None else body
         return client.request("CCM_POST", "/ccm_system/request", fields, body)
@@ -169,13 +169,13 @@ class Lab:
 
     def send(
         self, data: bytes, *methods: str, address: tuple[str, int] | None = None
-    ) -> list[Reply]:
+    ) -> list[Response]:
         """Send bytes on a connection of their own; the answers, until the bridge closes it."""
         with self.connect(address=address) as connection:
             connection.sendall(data)
             return read_replies(read_to_end(connection), methods or (data.split(b" ")[0].decode(),))
 
-    def send_one(self, data: bytes, *, address: tuple[str, int] | None = None) -> Reply:
+    def send_one(self, data: bytes, *, address: tuple[str, int] | None = None) -> Response:
         (reply,) = self.send(data, address=address)
         return reply
 
@@ -188,7 +188,7 @@ class Lab:
         return read_exactly(connection, count)
 
     @staticmethod
-    def read_replies(data: bytes, methods: Sequence[str]) -> list[Reply]:
+    def read_replies(data: bytes, methods: Sequence[str]) -> list[Response]:
         return read_replies(data, methods)
 
     def request(
@@ -341,7 +341,7 @@ class Lab:
         assert record["listener"].startswith("127.0.0.1:")
         assert record["seconds"] < DEADLINE
 
-    def check_refusal(self, reply: Reply, reason: Reason, *, is_head: bool = False) -> str:
+    def check_refusal(self, reply: Response, reason: Reason, *, is_head: bool = False) -> str:
         """What the client is told: what the table says and nothing else. Returns the reference."""
         row = REFUSALS[reason]
         assert row.status is not None
@@ -359,7 +359,7 @@ class Lab:
         return reference.removeprefix("Reference: ")
 
     def check_refused(
-        self, reply: Reply, reason: Reason, rule: str, requirement: str | None = None
+        self, reply: Response, reason: Reason, rule: str, requirement: str | None = None
     ) -> dict[str, Any]:
         """All of a refusal with a status: the answer, the record, and that nothing arrived."""
         record = self.record()
@@ -448,7 +448,7 @@ class _Answers(io.BytesIO):
         """http.client closes after each response."""
 
 
-def read_replies(data: bytes, methods: Sequence[str]) -> list[Reply]:
+def read_replies(data: bytes, methods: Sequence[str]) -> list[Response]:
     """All responses in `data`, and nothing else."""
     answers, replies = _Answers(data), []
     for method in methods:
@@ -457,7 +457,7 @@ def read_replies(data: bytes, methods: Sequence[str]) -> list[Reply]:
         response = http.client.HTTPResponse(answers, method=method)  # type: ignore[arg-type]
         response.begin()
         body, fields = response.read(), tuple(response.getheaders())
-        replies.append(Reply(response.status, response.reason, fields, body))
+        replies.append(Response(response.status, response.reason, fields, body))
     assert answers.tell() == len(data), data[answers.tell() :][:200]
     return replies
 

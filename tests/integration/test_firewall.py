@@ -237,7 +237,7 @@ def perimeter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Perimeter]:
 @AS_ROOT
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_every_case_goes_as_it_does_on_loopback(perimeter: Perimeter, case: Case) -> None:
-    assert perimeter.both_ways.result(case).problems == ()
+    assert perimeter.comparison.result(case).problems == ()
 
 
 @AS_ROOT

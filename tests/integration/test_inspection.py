@@ -12,7 +12,7 @@ from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.protocol import ccm, documents
 
 if TYPE_CHECKING:
-    from ibcm_bridge.lab.protocol.client import Reply
+    from ibcm_bridge.lab.protocol.client import Response
     from tests.integration.conftest import Lab
 
 GUID = "5EC2E700-0000-4000-8000-0000000000AA"
@@ -23,7 +23,7 @@ CONTENT = "/SMS_DP_SMSPKG$/Content_00000000-0000-0000-0000-000000000007.1"
 EICAR = "".join(("X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-", "ANTIVIRUS-TEST-FILE!$H+H*"))
 
 
-def post(lab: Lab, body: bytes, content_type: str = ccm.CONTENT_TYPE) -> Reply:
+def post(lab: Lab, body: bytes, content_type: str = ccm.CONTENT_TYPE) -> Response:
     fields = {**lab.identification, "Connection": "close", "Content-Type": content_type}
     return lab.send_one(lab.request("CCM_POST", REQUEST, fields, body))
 

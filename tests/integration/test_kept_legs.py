@@ -19,7 +19,7 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.cases.requests import eicar
-from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Reply, Request
+from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Request, Response
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def test_a_message_is_for_the_client_to_send_again(
 # Uploads
 
 
-def send(client: LabClient, packet: Request) -> Reply:
+def send(client: LabClient, packet: Request) -> Response:
     fields = [(name, "{1}" if value == SESSION else value) for name, value in packet.headers]
     return client.send(replace(packet, headers=tuple(fields)))
 

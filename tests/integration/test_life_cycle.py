@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ibcm_bridge.lab.clients.device import Device
-from ibcm_bridge.lab.clients.life_cycle import BOOT_MEDIA, LIFE, Lived, Step, live
+from ibcm_bridge.lab.clients.life_cycle import BOOT_MEDIA, LIFE, Step, StepResult, run_steps
 from ibcm_bridge.lab.clients.update_scan import SCAN
 from ibcm_bridge.lab.protocol.client import LabClient
 from ibcm_bridge.lab.protocol.xml_style import STYLES
@@ -48,10 +48,10 @@ def devices(module_lab: Lab) -> dict[str, Device]:
     }
 
 
-def lived(lab: Lab, device: Device) -> list[Lived]:
+def lived(lab: Lab, device: Device) -> list[StepResult]:
     credential = lab.credentials.other if device.token else lab.credentials.computer
     with lab.client(credential) as client:
-        return list(live(client.send, device, LIFE))
+        return list(run_steps(client.send, device, LIFE))
 
 
 PROFILES = pytest.mark.parametrize("profile", ["the key of TLS", "a key of its own"])
@@ -94,16 +94,16 @@ def test_a_client_scans_for_updates_and_shows_no_certificate(
     """CLIENT-UPDATES, SUP-WSUS."""
     address = lab.bridge.addresses[UPDATE_PORT]
     with LabClient(address, BRIDGED, trust=lab.pki.root, credential=None) as client:
-        every = list(live(client.send, devices[profile], SCAN))
+        every = list(run_steps(client.send, devices[profile], SCAN))
     check(lab, every, SCAN)
     assert {one.site_system for one in lab.site.received()} == {"software-update-point"}
 
 
-def check(lab: Lab, every: list[Lived], life: tuple[Step, ...] = LIFE) -> None:
+def check(lab: Lab, every: list[StepResult], life: tuple[Step, ...] = LIFE) -> None:
     """All went well, and nothing was changed or observed on its way."""
     ended = every[-1]
-    assert [one.step.name for one in every] == [step.name for step in life], ended.reply
-    assert ended.good, ended.reply
+    assert [one.step.name for one in every] == [step.name for step in life], ended.response
+    assert ended.good, ended.response
     arrived = lab.site.received()
     assert [(one.method, one.target, one.body) for one in arrived] == [
         (one.request.method, one.request.target, one.request.body or b"") for one in every
@@ -129,8 +129,8 @@ def test_of_boot_media_nothing_arrives(lab: Lab, step: Step) -> None:
     """NO-OSD."""
     device = Device.of(lab.credentials.computer, NAME)
     with lab.client() as client:
-        (one,) = live(client.send, device, (step,))
-    assert one.good, one.reply
+        (one,) = run_steps(client.send, device, (step,))
+    assert one.good, one.response
     lab.check_nothing_arrived()
     said = [lab.record()[key] for key in ("verdict", "requirement")]
     assert said == ["deny", REFUSED_FOR.get(step.name, "NO-OSD")]
@@ -140,6 +140,6 @@ def test_a_client_that_nobody_approved_gets_nothing(lab: Lab) -> None:
     device = Device.with_own_key("pc8.corp.example")
     lab.site.pending.add(device.name)
     with lab.client(lab.credentials.other) as client:
-        *_, last = live(client.send, device, LIFE)
+        *_, last = run_steps(client.send, device, LIFE)
     assert not last.good
-    assert last.reply.body == b""
+    assert last.response.body == b""

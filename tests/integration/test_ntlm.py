@@ -21,7 +21,7 @@ from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import document
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import documents
-from ibcm_bridge.lab.protocol.client import LabClient, Reply, Request
+from ibcm_bridge.lab.protocol.client import LabClient, Request, Response
 from ibcm_bridge.lab.protocol.reply_documents import ERROR_PAGE, USER_POLICY
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.registrations import client_guid
@@ -88,7 +88,7 @@ class User:
         )
         self._heard: bytes | None = None
 
-    def say(self, request: Request) -> Reply:
+    def say(self, request: Request) -> Response:
         """The next message of the three, with a request."""
         token = self._context.step(self._heard)
         assert token is not None
@@ -98,7 +98,7 @@ class User:
         self._heard = base64.b64decode(given) if given else None
         return reply
 
-    def ask(self, request: Request) -> Reply:
+    def ask(self, request: Request) -> Response:
         """A request as it is, on the same connection."""
         return self.connection.send(request)
 
@@ -116,7 +116,7 @@ def policy_request(lab: Lab, user: str, *, of: str) -> Request:
     return dataclasses.replace(asks, target=REQUEST)
 
 
-def is_policy(reply: Reply) -> bool:
+def is_policy(reply: Response) -> bool:
     return reply.status == 200 and reply.body.startswith(b"<Policy ")
 
 

@@ -15,7 +15,7 @@ from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.lab.protocol.client import Response
 
 if TYPE_CHECKING:
     from .conftest import Lab, Peer, RawSiteSystem
@@ -74,7 +74,7 @@ def message(xml: str) -> bytes:
     )
 
 
-def post(lab: Lab, bridge: RunningBridge) -> Reply:
+def post(lab: Lab, bridge: RunningBridge) -> Response:
     with lab.client(address=bridge.address) as client:
         return lab.ccm_post(client)
 

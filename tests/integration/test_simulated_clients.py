@@ -19,13 +19,13 @@ from ibcm_bridge.lab.pki.certificates import computer_of
 from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.content import content
 from ibcm_bridge.lab.protocol.reply_documents import INTRANET, PUBLISHED
-from ibcm_bridge.lab.simulated.client import Result, SimulatedClient, Took
-from ibcm_bridge.lab.simulated.crowd import MAKING, Crowd
+from ibcm_bridge.lab.simulated.client import ActionResult, Result, SimulatedClient
 from ibcm_bridge.lab.simulated.download import PART, Download
+from ibcm_bridge.lab.simulated.fleet import MAKING, Fleet
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
-from ibcm_bridge.lab.simulated.known import Known
+from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 from ibcm_bridge.lab.simulated.running_lab import KNOWS, RunningLab
-from ibcm_bridge.lab.simulated.scenes import SCENES
+from ibcm_bridge.lab.simulated.scenarios import SCENARIOS
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 
 SIZE = 8 * 1024 * 1024
@@ -67,7 +67,7 @@ def whoever(received: tuple[ReceivedRequest, ...]) -> set[str]:
     return {one.partition(",")[0].removeprefix("CN=") for one in subjects}
 
 
-def good(*every: Took) -> list[Took]:
+def good(*every: ActionResult) -> list[ActionResult]:
     assert [one for one in every if one.result is Result.FAILED] == []
     return list(every)
 
@@ -76,7 +76,7 @@ def good(*every: Took) -> list[Took]:
 @pytest.mark.parametrize("mode", list(Mode))
 def test_every_scene_goes_well(lab: RunningLab, new: New, mode: Mode, own_key: bool) -> None:
     client = new(mode, own_key=own_key)
-    every = [took for scene in SCENES[mode] for took in good(*scene.play(client, lab))]
+    every = [action for scenario in SCENARIOS[mode] for action in good(*scenario.play(client, lab))]
     assert {one.network for one in every} == (
         {"internet", "intranet"} if mode is Mode.BOTH else {"internet"}
     )
@@ -110,16 +110,16 @@ def test_one_that_is_internet_only_finds_nobody_in_the_intranet(
 ) -> None:
     client = new(Mode.INTERNET_ONLY)
     client.move(lab.intranet)
-    (took,) = client.take(REGISTRATION)
-    assert (took.result, took.site_system) == (Result.FAILED, "")
-    assert took.answer == "no management point can be reached"
+    (action,) = client.take(REGISTRATION)
+    assert (action.result, action.site_system) == (Result.FAILED, "")
+    assert action.answer == "no management point can be reached"
     assert perimeter.site.received() == ()
 
 
 def test_one_that_was_given_no_name_of_the_internet_learns_it_inside(lab: RunningLab) -> None:
     credential = computer_of(lab.authority, "inside.corp.example", datetime.now(UTC))
     installed = Installation(
-        Mode.BOTH, Known(intranet_management_points=INTRANET.management_points)
+        Mode.BOTH, KnownSiteSystems(intranet_management_points=INTRANET.management_points)
     )
     device = Device.of(credential, "inside.corp.example")
     client = SimulatedClient(device, credential, installed, lab.internet, Random(1))
@@ -129,8 +129,8 @@ def test_one_that_was_given_no_name_of_the_internet_learns_it_inside(lab: Runnin
         client.move(lab.intranet)
         good(*client.take(REGISTRATION, MANAGEMENT_POINTS))
         client.move(lab.internet)
-        (took,) = good(*client.take(POLICY_REQUEST))
-        assert took.site_system in PUBLISHED
+        (action,) = good(*client.take(POLICY_REQUEST))
+        assert action.site_system in PUBLISHED
     finally:
         client.close()
 
@@ -142,9 +142,9 @@ def test_clients_pick_any_of_the_names_and_stay_with_it(new: New) -> None:
     picked = set()
     for seed in range(8):
         client = new(Mode.INTERNET_ONLY, seed=seed)
-        took = good(*client.take(REGISTRATION, POLICY_REQUEST, POLICY_REQUEST))
-        assert len({one.site_system for one in took}) == 1
-        picked.add(took[0].site_system)
+        action = good(*client.take(REGISTRATION, POLICY_REQUEST, POLICY_REQUEST))
+        assert len({one.site_system for one in action}) == 1
+        picked.add(action[0].site_system)
     assert picked == set(PUBLISHED)
 
 
@@ -152,8 +152,8 @@ def test_and_take_the_other_where_one_leads_nowhere(lab: RunningLab, new: New) -
     for seed in range(4):
         client = new(Mode.INTERNET_ONLY, seed=seed)
         client.move(lab.internet.without(PUBLISHED[0]))
-        (took,) = good(*client.take(REGISTRATION))
-        assert took.site_system == PUBLISHED[1]
+        (action,) = good(*client.take(REGISTRATION))
+        assert action.site_system == PUBLISHED[1]
 
 
 # CLIENT-RESUME
@@ -175,8 +175,8 @@ def test_a_download_goes_on_in_the_other_network(
     assert cut % PART
     client.move(other)
     perimeter.site.clear()
-    *_, took = good(*client.download(download))
-    assert took.what == f"download, from byte {cut:,}"
+    *_, action = good(*client.download(download))
+    assert action.what == f"download, from byte {cut:,}"
     assert download.whole
     assert not download.begun_again
     assert download.sha256 == hashlib.sha256(content(0, SIZE)).hexdigest()
@@ -238,8 +238,8 @@ def test_a_client_that_reaches_no_management_point_says_so_elsewhere(
     client = new(Mode.INTERNET_ONLY)
     perimeter.site.take_down("management-point")
     try:
-        (took,) = client.take(REGISTRATION)
-        assert (took.result, took.answer) == (Result.FAILED, "502 Bad Gateway")
+        (action,) = client.take(REGISTRATION)
+        assert (action.result, action.answer) == (Result.FAILED, "502 Bad Gateway")
         good(client.fallback(101))
     finally:
         perimeter.site.bring_up("management-point")
@@ -253,7 +253,7 @@ def test_a_client_that_reaches_no_management_point_says_so_elsewhere(
 
 def test_a_crowd_registers_polls_and_is_counted(lab: RunningLab, perimeter: Perimeter) -> None:
     progress: list[tuple[str, int]] = []
-    crowd = Crowd(
+    fleet = Fleet(
         lambda number: lab.client(
             f"crowd{number}.corp.example", Mode.INTERNET_ONLY, Random(number), own_key=False
         ),
@@ -262,9 +262,9 @@ def test_a_crowd_registers_polls_and_is_counted(lab: RunningLab, perimeter: Peri
         lambda phase, done: progress.append((phase, done)),
     )
     try:
-        phases = list(crowd.live(2))
+        phases = list(fleet.run(2))
     finally:
-        crowd.close()
+        fleet.close()
     assert [one.name for one in phases] == [MAKING, "registration", "poll 1", "poll 2"]
     for phase in phases:
         assert (phase.clients, phase.failures.total()) == (12, 0)
@@ -274,7 +274,7 @@ def test_a_crowd_registers_polls_and_is_counted(lab: RunningLab, perimeter: Peri
 
 
 def test_and_what_fails_is_counted_too(lab: RunningLab, perimeter: Perimeter) -> None:
-    crowd = Crowd(
+    fleet = Fleet(
         lambda number: lab.client(
             f"unlucky{number}.corp.example", Mode.INTERNET_ONLY, Random(number), own_key=True
         ),
@@ -284,10 +284,10 @@ def test_and_what_fails_is_counted_too(lab: RunningLab, perimeter: Perimeter) ->
     )
     perimeter.site.take_down("management-point")
     try:
-        _, registration = crowd.live(1)  # and no poll, where nobody is registered
+        _, registration = fleet.run(1)  # and no poll, where nobody is registered
     finally:
         perimeter.site.bring_up("management-point")
-        crowd.close()
+        fleet.close()
     assert registration.failures == {"502 Bad Gateway": 3}
     assert registration.waited == []
 

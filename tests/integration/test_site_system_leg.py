@@ -18,7 +18,7 @@ from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.lab.protocol.client import Response
 
 if TYPE_CHECKING:
     from ibcm_bridge.lab.pki.certificates import LabCredential
@@ -71,7 +71,7 @@ def address(name: str) -> tuple[str, int]:
 
 def check_refused(
     lab: Lab,
-    reply: Reply,
+    reply: Response,
     reason: Reason,
     rule: str = "site_system",
     requirement: str = "BRIDGE-TERMINATE",

@@ -17,7 +17,7 @@ import pytest
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.cases.requests import eicar
-from ibcm_bridge.lab.protocol.client import LabClient, Reply, Request
+from ibcm_bridge.lab.protocol.client import LabClient, Request, Response
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Sender:
     def __init__(self, client: LabClient, upload: Upload) -> None:
         self.client, self.upload, self.session = client, upload, ""
 
-    def send(self, request: Request) -> Reply:
+    def send(self, request: Request) -> Response:
         fields = [
             (name, self.session if value == SESSION else value) for name, value in request.headers
         ]
@@ -102,7 +102,7 @@ def large(size: int) -> bytes:
     return report(os.urandom(size // 4).hex())
 
 
-def assert_refused(reply: Reply, reason: Reason, record: dict[str, Any]) -> None:
+def assert_refused(reply: Response, reason: Reason, record: dict[str, Any]) -> None:
     row = REFUSALS[reason]
     assert (reply.status, record["reason"]) == (row.status, reason.value), (reply, record)
     assert reply.header("BITS-Packet-Type") == "Ack"

@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from ibcm_bridge.lab.clients.device import Device
-from ibcm_bridge.lab.clients.life_cycle import LIFE, live
+from ibcm_bridge.lab.clients.life_cycle import LIFE, run_steps
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, LabClient
 from tests import needs
 
@@ -113,7 +113,7 @@ def traffic(module_lab: Lab) -> tuple[int, set[str]]:
     device = Device.of(lab.credentials.computer, "pc1.corp.example")
     secrets = {PASSWORD, TICKET}
     with lab.client() as client:
-        lived = list(live(client.send, device, LIFE))
+        lived = list(run_steps(client.send, device, LIFE))
     assert lived[-1].good
     for one in lived:
         signed = [value for name, value in one.request.headers if name.endswith("Signature")]

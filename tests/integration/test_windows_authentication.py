@@ -19,7 +19,7 @@ import pytest
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Reply
+from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Response
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Lab, Peer, RawSiteSystem
@@ -127,7 +127,7 @@ def client(lab: Lab, name: str = "opted-in", user: str = "alice") -> LabClient:
 
 def ask(
     lab: Lab, connection: LabClient, said: str | None = None, body: bytes | None = None
-) -> Reply:
+) -> Response:
     fields = {"Authorization": f"NTLM {said}"} if said else {}
     if body is None:
         return connection.request("GET", POLICY, fields)
@@ -135,7 +135,7 @@ def ask(
     return connection.request("CCM_POST", REQUEST, fields, body)
 
 
-def challenge(reply: Reply) -> str:
+def challenge(reply: Response) -> str:
     assert reply.status == 401
     return (reply.header("WWW-Authenticate") or "").removeprefix("NTLM ")
 

@@ -19,7 +19,7 @@ import pytest
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.lab.protocol.client import LabClient, Reply
+from ibcm_bridge.lab.protocol.client import LabClient, Response
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 
@@ -62,7 +62,7 @@ def bridge(tmp_path: Path, pki: LabPki, site_systems: SiteSystems) -> Iterator[R
         yield one
 
 
-def post(bridge: RunningBridge, pki: LabPki, credentials: Credentials, body: bytes) -> Reply:
+def post(bridge: RunningBridge, pki: LabPki, credentials: Credentials, body: bytes) -> Response:
     with LabClient(
         bridge.address, BRIDGED, trust=pki.root, credential=credentials.computer, timeout=30
     ) as client:

@@ -19,7 +19,7 @@ from ibcm_bridge.lab.site_systems.published import BRIDGED, TLS_PORT, TUNNELED
 from ibcm_bridge.lab.site_systems.registrations import client_guid
 
 
-class Far(StrEnum):
+class Disposition(StrEnum):
     """How far something got."""
 
     ANSWERED = "answered by the site system"
@@ -29,7 +29,7 @@ class Far(StrEnum):
     ANSWER_REFUSED = "answered, and the answer refused by the proxy"
 
 
-class Client(StrEnum):
+class ClientCertificate(StrEnum):
     """With which certificate a client comes."""
 
     COMPUTER = "a computer certificate"
@@ -45,35 +45,35 @@ class Client(StrEnum):
 class Expected:
     """What the bridge must do: how far, and the status or else the alert the client gets."""
 
-    far: Far
+    disposition: Disposition
     status: int | None = None
     alert: str | None = None
 
 
-OK = Expected(Far.ANSWERED, 200)
+OK = Expected(Disposition.ANSWERED, 200)
 
 
 def refused(status: int) -> Expected:
     """By the bridge, with this status."""
-    return Expected(Far.REFUSED_BY_PROXY, status)
+    return Expected(Disposition.REFUSED_BY_PROXY, status)
 
 
 def alert(name: str) -> Expected:
     """By the bridge, in the handshake."""
-    return Expected(Far.REFUSED_BY_PROXY, alert=name)
+    return Expected(Disposition.REFUSED_BY_PROXY, alert=name)
 
 
 @dataclass(frozen=True)
-class Way:
+class Destination:
     """Where something is sent: a server name, and a port of the shipped policy."""
 
     name: str
     port: int = TLS_PORT
 
 
-BRIDGE = Way(BRIDGED)
-MP_TUNNEL = Way(TUNNELED["management-point"])
-DP_TUNNEL = Way(TUNNELED["distribution-point"])
+BRIDGE = Destination(BRIDGED)
+MP_TUNNEL = Destination(TUNNELED["management-point"])
+DP_TUNNEL = Destination(TUNNELED["distribution-point"])
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ class Case:
     lesson: str
     request: MakeRequest
     bridge: Expected
-    tunnel: Far | None = Far.ANSWERED
+    tunnel: Disposition | None = Disposition.ANSWERED
     """None where there is no way to tunnel it."""
-    client: Client = Client.COMPUTER
-    to: Way = BRIDGE
-    tunnel_to: Way = MP_TUNNEL
-    before: tuple[tuple[Client, MakeRequest], ...] = ()
+    client: ClientCertificate = ClientCertificate.COMPUTER
+    to: Destination = BRIDGE
+    tunnel_to: Destination = MP_TUNNEL
+    before: tuple[tuple[ClientCertificate, MakeRequest], ...] = ()
     """What clients have sent to the bridge before, and got an answer to."""
-    leading: tuple[tuple[Client, MakeRequest], ...] = ()
+    leading: tuple[tuple[ClientCertificate, MakeRequest], ...] = ()
     """What is sent first, each way for itself; the request is of the upload session it began."""
     withdraws: bool = False
     """Whether the bridge has the site system throw away what it has."""
@@ -105,7 +105,9 @@ class Case:
     """Whether the tunnel is the right way for it."""
 
 
-def senders(credentials: Mapping[Client, LabCredential | None]) -> dict[Client, Senders]:
+def senders(
+    credentials: Mapping[ClientCertificate, LabCredential | None],
+) -> dict[ClientCertificate, Senders]:
     """The clients of ConfigMgr behind those certificates, as a site knows them."""
     devices = {
         client: Device.of(credential, _COMPUTERS.get(client, "")).known_as(
@@ -115,24 +117,24 @@ def senders(credentials: Mapping[Client, LabCredential | None]) -> dict[Client, 
         if credential is not None
     }
     # Who shows no certificate may still have the computer's key.
-    devices[Client.NOBODY] = devices[Client.COMPUTER]
-    return {one: Senders(devices[one], devices[Client.OTHER]) for one in devices}
+    devices[ClientCertificate.NOBODY] = devices[ClientCertificate.COMPUTER]
+    return {one: Senders(devices[one], devices[ClientCertificate.OTHER]) for one in devices}
 
 
 _COMPUTERS = {
-    Client.COMPUTER: "pc1.corp.example",
-    Client.OTHER: "pc3.corp.example",
+    ClientCertificate.COMPUTER: "pc1.corp.example",
+    ClientCertificate.OTHER: "pc3.corp.example",
 }
 
 
-def credentials(pki: LabPki) -> dict[Client, LabCredential | None]:
+def credentials(pki: LabPki) -> dict[ClientCertificate, LabCredential | None]:
     """The certificates that the cases use."""
     return {
-        Client.COMPUTER: pki.computer(_COMPUTERS[Client.COMPUTER]),
-        Client.OTHER: pki.computer(_COMPUTERS[Client.OTHER]),
-        Client.USER: pki.user("alice@corp.example"),
-        Client.REVOKED: pki.revoked_computer("pc2.corp.example"),
-        Client.FOREIGN: pki.foreign_computer("pc5.corp.example"),
-        Client.NO_PURPOSE: pki.without_purpose("pc6.corp.example"),
-        Client.NOBODY: None,
+        ClientCertificate.COMPUTER: pki.computer(_COMPUTERS[ClientCertificate.COMPUTER]),
+        ClientCertificate.OTHER: pki.computer(_COMPUTERS[ClientCertificate.OTHER]),
+        ClientCertificate.USER: pki.user("alice@corp.example"),
+        ClientCertificate.REVOKED: pki.revoked_computer("pc2.corp.example"),
+        ClientCertificate.FOREIGN: pki.foreign_computer("pc5.corp.example"),
+        ClientCertificate.NO_PURPOSE: pki.without_purpose("pc6.corp.example"),
+        ClientCertificate.NOBODY: None,
     }

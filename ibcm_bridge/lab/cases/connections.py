@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from ibcm_bridge.lab.cases import messages as say
 from ibcm_bridge.lab.cases import requests as send
-from ibcm_bridge.lab.cases.case import OK, Case, Client, Far, Way, alert, refused
+from ibcm_bridge.lab.cases.case import (
+    OK,
+    Case,
+    ClientCertificate,
+    Destination,
+    Disposition,
+    alert,
+    refused,
+)
 from ibcm_bridge.lab.cases.policy import (
     FORGED,
     FORGED_TUNNEL,
@@ -14,8 +22,8 @@ from ibcm_bridge.lab.cases.policy import (
     WRONG_NAME_TUNNEL,
 )
 
-_ENROLLMENT = Way("enroll.internet.example")
-_UNKNOWN = Way("mail.internet.example")
+_ENROLLMENT = Destination("enroll.internet.example")
+_UNKNOWN = Destination("mail.internet.example")
 
 TWO_LEGS = (
     Case(
@@ -26,7 +34,7 @@ TWO_LEGS = (
         "system sees the bridge's certificate, and the client's GUID in the message.",
         send.inventory,
         OK,
-        before=((Client.COMPUTER, say.registration),),
+        before=((ClientCertificate.COMPUTER, say.registration),),
         also=("BRIDGE-TERMINATE", "TUNNEL-BLIND"),
     ),
     Case(
@@ -37,7 +45,7 @@ TWO_LEGS = (
         "tunnel, all depends on the client's noticing.",
         send.inventory,
         refused(502),
-        Far.REFUSED_BY_CLIENT,
+        Disposition.REFUSED_BY_CLIENT,
         to=WRONG_NAME,
         tunnel_to=WRONG_NAME_TUNNEL,
     ),
@@ -48,7 +56,7 @@ TWO_LEGS = (
         "The right name, in a certificate of an authority that nobody here trusts.",
         send.inventory,
         refused(502),
-        Far.REFUSED_BY_CLIENT,
+        Disposition.REFUSED_BY_CLIENT,
         to=FORGED,
         tunnel_to=FORGED_TUNNEL,
     ),
@@ -59,7 +67,7 @@ TWO_LEGS = (
         "No server name, so no publication: both columns are the same listener's answer.",
         send.plaintext,
         refused(403),
-        Far.REFUSED_BY_PROXY,
+        Disposition.REFUSED_BY_PROXY,
     ),
 )
 
@@ -71,8 +79,8 @@ CERTIFICATES = (
         "The bridge ends the handshake. Through the tunnel, the site system has to say no.",
         send.inventory,
         alert("certificate required"),
-        Far.REFUSED_THERE,
-        client=Client.NOBODY,
+        Disposition.REFUSED_THERE,
+        client=ClientCertificate.NOBODY,
     ),
     Case(
         "revoked-certificate",
@@ -81,8 +89,8 @@ CERTIFICATES = (
         "Refused in both: at the perimeter by the bridge, on the internal network otherwise.",
         send.inventory,
         alert("certificate revoked"),
-        Far.REFUSED_THERE,
-        client=Client.REVOKED,
+        Disposition.REFUSED_THERE,
+        client=ClientCertificate.REVOKED,
     ),
     Case(
         "foreign-certificate",
@@ -91,8 +99,8 @@ CERTIFICATES = (
         "Good in every respect, but of an authority that is not trusted here.",
         send.inventory,
         alert("unknown ca"),
-        Far.REFUSED_THERE,
-        client=Client.FOREIGN,
+        Disposition.REFUSED_THERE,
+        client=ClientCertificate.FOREIGN,
     ),
     Case(
         "no-purpose",
@@ -101,8 +109,8 @@ CERTIFICATES = (
         "Without extKeyUsage, which OpenSSL by itself takes for any purpose.",
         send.inventory,
         alert("unsupported certificate"),
-        Far.REFUSED_THERE,
-        client=Client.NO_PURPOSE,
+        Disposition.REFUSED_THERE,
+        client=ClientCertificate.NO_PURPOSE,
     ),
     Case(
         "user-for-computers",
@@ -112,7 +120,7 @@ CERTIFICATES = (
         "any client certificate of its authority.",
         send.inventory,
         alert("bad certificate"),
-        client=Client.USER,
+        client=ClientCertificate.USER,
     ),
     Case(
         "user-for-users",
@@ -121,9 +129,9 @@ CERTIFICATES = (
         "The same certificate where the policy says `certificate: user`, as for legacy devices.",
         send.policy_download,
         OK,
-        client=Client.USER,
+        client=ClientCertificate.USER,
         to=USERS,
-        before=((Client.USER, say.registration),),
+        before=((ClientCertificate.USER, say.registration),),
     ),
     Case(
         "alternate-directory",
@@ -151,7 +159,7 @@ NAMES = (
         "No publication, bridged or tunneled: both columns are the same listener's answer.",
         send.inventory,
         alert("unrecognized name"),
-        Far.REFUSED_BY_PROXY,
+        Disposition.REFUSED_BY_PROXY,
         to=_UNKNOWN,
         tunnel_to=_UNKNOWN,
     ),
@@ -185,7 +193,7 @@ ONLY_TUNNELED = (
         "By SCEP, to the policy module: it has no certificate to show a bridge.",
         send.scep,
         alert("certificate required"),
-        client=Client.NOBODY,
+        client=ClientCertificate.NOBODY,
         tunnel_to=SCEP_TUNNEL,
         also=("BRIDGE-AUTH-COMPUTER", "TUNNEL-NO-CERT"),
         meant_for_tunnel=True,

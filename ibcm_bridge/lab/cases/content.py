@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from ibcm_bridge.lab.cases import messages as say
 from ibcm_bridge.lab.cases import requests as send
-from ibcm_bridge.lab.cases.case import DP_TUNNEL, OK, Case, Client, Expected, Far, Way, refused
+from ibcm_bridge.lab.cases.case import (
+    DP_TUNNEL,
+    OK,
+    Case,
+    ClientCertificate,
+    Destination,
+    Disposition,
+    Expected,
+    refused,
+)
 from ibcm_bridge.lab.cases.policy import CATALOG, CATALOG_TUNNEL, SCEP, SCEP_TUNNEL
 from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT
 
-_FALLBACK = Way("fsp.internet.example", PLAINTEXT_PORT)
-_KEPT_BACK = Expected(Far.ANSWER_REFUSED, 502)
+_FALLBACK = Destination("fsp.internet.example", PLAINTEXT_PORT)
+_KEPT_BACK = Expected(Disposition.ANSWER_REFUSED, 502)
 
 CONTENT = (
     Case(
@@ -63,7 +72,7 @@ CONTENT = (
         "What two readers could split in two ways is refused.",
         send.unclosed,
         refused(403),
-        Far.REFUSED_THERE,
+        Disposition.REFUSED_THERE,
     ),
     Case(
         "wrong-part",
@@ -81,7 +90,7 @@ CONTENT = (
         "tunnel that is each site system's own matter.",
         send.smuggled,
         refused(400),
-        Far.REFUSED_THERE,
+        Disposition.REFUSED_THERE,
     ),
     Case(
         "http-1.0",
@@ -99,7 +108,7 @@ CONTENT = (
         "those of clients are published.",
         say.forbidden_endpoint,
         refused(403),
-        Far.REFUSED_THERE,
+        Disposition.REFUSED_THERE,
     ),
     Case(
         "forbidden-root",
@@ -161,7 +170,7 @@ MANAGEMENT_AND_DISTRIBUTION = (
         "Microsoft's four CCMClient fields, as clients spell them. Both signatures are checked.",
         send.policy_download,
         OK,
-        before=((Client.COMPUTER, say.registration),),
+        before=((ClientCertificate.COMPUTER, say.registration),),
     ),
     Case(
         "forbidden-header",
@@ -178,7 +187,7 @@ MANAGEMENT_AND_DISTRIBUTION = (
         "HEADER-DP",
         "Streamed as asked for; the bridge knows what was fetched, the tunnel how much.",
         send.download(),
-        Expected(Far.ANSWERED, 206),
+        Expected(Disposition.ANSWERED, 206),
         tunnel_to=DP_TUNNEL,
     ),
     Case(
@@ -187,7 +196,7 @@ MANAGEMENT_AND_DISTRIBUTION = (
         "HEADER-DP",
         "X-HTTP-Method-Override, by which some servers take GET for DELETE.",
         send.download(("X-HTTP-Method-Override", "DELETE")),
-        Expected(Far.ANSWERED, 206),
+        Expected(Disposition.ANSWERED, 206),
         tunnel_to=DP_TUNNEL,
         dropped=("X-HTTP-Method-Override",),
     ),
@@ -229,7 +238,7 @@ OTHER_ROLES = (
         send.state_message,
         OK,
         None,
-        client=Client.NOBODY,
+        client=ClientCertificate.NOBODY,
         to=_FALLBACK,
     ),
     Case(
@@ -240,7 +249,7 @@ OTHER_ROLES = (
         send.state_question,
         refused(405),
         None,
-        client=Client.NOBODY,
+        client=ClientCertificate.NOBODY,
         to=_FALLBACK,
     ),
     Case(
@@ -249,9 +258,9 @@ OTHER_ROLES = (
         "VERB-APPCATALOG",
         "No certificate is asked for: the site system asks the user, by Windows authentication.",
         send.plain("GET", "/CMApplicationCatalog/"),
-        Expected(Far.REFUSED_THERE, 401),
-        Far.REFUSED_THERE,
-        client=Client.NOBODY,
+        Expected(Disposition.REFUSED_THERE, 401),
+        Disposition.REFUSED_THERE,
+        client=ClientCertificate.NOBODY,
         to=CATALOG,
         tunnel_to=CATALOG_TUNNEL,
     ),
@@ -262,7 +271,7 @@ OTHER_ROLES = (
         "Authorization passes here because the policy opts in, with a reason.",
         send.plain("GET", "/CMApplicationCatalog/", send.TICKET),
         OK,
-        client=Client.NOBODY,
+        client=ClientCertificate.NOBODY,
         to=CATALOG,
         tunnel_to=CATALOG_TUNNEL,
     ),
@@ -273,7 +282,7 @@ OTHER_ROLES = (
         "POST and GET, also for a user who is signed in.",
         send.plain("PUT", "/CMApplicationCatalog/", send.TICKET),
         refused(405),
-        client=Client.NOBODY,
+        client=ClientCertificate.NOBODY,
         to=CATALOG,
         tunnel_to=CATALOG_TUNNEL,
     ),
@@ -285,7 +294,7 @@ OTHER_ROLES = (
         "docs/lab.md has the rest, with clients that others wrote.",
         send.scep,
         OK,
-        client=Client.NOBODY,
+        client=ClientCertificate.NOBODY,
         to=SCEP,
         tunnel_to=SCEP_TUNNEL,
     ),
@@ -296,7 +305,7 @@ OTHER_ROLES = (
         "Beside the path of SCEP is the page that shows passwords for enrollment.",
         send.plain("GET", "/certsrv/mscep_admin/"),
         refused(404),
-        client=Client.NOBODY,
+        client=ClientCertificate.NOBODY,
         to=SCEP,
         tunnel_to=SCEP_TUNNEL,
     ),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ibcm_bridge.lab.cases import messages as say
-from ibcm_bridge.lab.cases.case import OK, Case, Client, Far, refused
+from ibcm_bridge.lab.cases.case import OK, Case, ClientCertificate, Disposition, refused
 
-_REGISTERED = ((Client.COMPUTER, say.registration),)
-_OTHER_REGISTERED = ((Client.OTHER, say.registration),)
+_REGISTERED = ((ClientCertificate.COMPUTER, say.registration),)
+_OTHER_REGISTERED = ((ClientCertificate.OTHER, say.registration),)
 
 IDENTITY = (
     Case(
@@ -44,7 +44,7 @@ IDENTITY = (
         "which knows that client's key, and answers nothing.",
         say.in_the_name_of_another,
         refused(403),
-        Far.REFUSED_THERE,
+        Disposition.REFUSED_THERE,
         before=_OTHER_REGISTERED,
     ),
     Case(
@@ -82,7 +82,7 @@ IDENTITY = (
         "point finds out too, once it has it.",
         say.another_payload_than_was_signed,
         refused(403),
-        Far.REFUSED_THERE,
+        Disposition.REFUSED_THERE,
     ),
     Case(
         "replayed-download",

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ibcm_bridge.lab.cases.case import Way
+from ibcm_bridge.lab.cases.case import Destination
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol.reply_documents import PUBLISHED
@@ -21,24 +21,24 @@ from ibcm_bridge.lab.site_systems.published import TLS_PORT, TUNNELED
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 from ibcm_bridge.policy.addresses import address_text
 
-USERS = Way("users.internet.example")
-CATALOG = Way("catalog.internet.example")
-SCEP = Way("scep.internet.example")
+USERS = Destination("users.internet.example")
+CATALOG = Destination("catalog.internet.example")
+SCEP = Destination("scep.internet.example")
 """NDES bridged; the shipped policy tunnels it."""
 
-SECOND = Way(PUBLISHED[1])
+SECOND = Destination(PUBLISHED[1])
 """The same site systems once more: of names of the Internet, a client picks one (CLIENT-PICK)."""
 
-WRONG_NAME = Way("wrong-name.internet.example")
-FORGED = Way("forged.internet.example")
+WRONG_NAME = Destination("wrong-name.internet.example")
+FORGED = Destination("forged.internet.example")
 BRIDGED_NAMES = tuple(way.name for way in (USERS, CATALOG, SCEP, SECOND, WRONG_NAME, FORGED))
 """Each needs a certificate, in the files pki/NAME.pem and pki/NAME.key."""
 
-UPDATE_TUNNEL = Way("sup-tunnel.internet.example")
-CATALOG_TUNNEL = Way("catalog-tunnel.internet.example")
-SCEP_TUNNEL = Way("ndes.internet.example")
-WRONG_NAME_TUNNEL = Way("mp-wrong-tunnel.internet.example")
-FORGED_TUNNEL = Way("mp-forged-tunnel.internet.example")
+UPDATE_TUNNEL = Destination("sup-tunnel.internet.example")
+CATALOG_TUNNEL = Destination("catalog-tunnel.internet.example")
+SCEP_TUNNEL = Destination("ndes.internet.example")
+WRONG_NAME_TUNNEL = Destination("mp-wrong-tunnel.internet.example")
+FORGED_TUNNEL = Destination("mp-forged-tunnel.internet.example")
 
 _SHIPPED_TUNNELS = ("enroll.internet.example", SCEP_TUNNEL.name)
 TUNNEL_NAMES = frozenset(
@@ -102,7 +102,7 @@ def write_more(pki: LabPki, directory: Path) -> None:
         pki.server(name).write(directory, name)
 
 
-def _bridged(way: Way, clients: dict[str, Any], roles: dict[str, Any]) -> dict[str, Any]:
+def _bridged(way: Destination, clients: dict[str, Any], roles: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": way.name,
         "mode": "bridge",
@@ -119,7 +119,7 @@ def _role(role: str, *, at: str | None = None, **more: Any) -> dict[str, Any]:
     return {role: {"site_system": name, "connect": _address(at or role), **more}}
 
 
-def _tunneled(way: Way, role: str) -> dict[str, Any]:
+def _tunneled(way: Destination, role: str) -> dict[str, Any]:
     return {
         "name": way.name,
         "mode": "tunnel",

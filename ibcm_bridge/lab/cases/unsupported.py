@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ibcm_bridge.lab.cases import messages as say
 from ibcm_bridge.lab.cases import requests as send
-from ibcm_bridge.lab.cases.case import OK, Case, Far, refused
+from ibcm_bridge.lab.cases.case import OK, Case, Disposition, refused
 
 NOT_SUPPORTED = (
     Case(
@@ -56,7 +56,7 @@ NOT_SUPPORTED = (
         "nobody has authenticated.",
         say.user_policy,
         refused(403),
-        Far.REFUSED_THERE,
+        Disposition.REFUSED_THERE,
     ),
     Case(
         "boot-media-registration",

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import base64
 
-from ibcm_bridge.lab.cases.case import OK, Case, Client, Expected, Far, Way, refused
+from ibcm_bridge.lab.cases.case import (
+    OK,
+    Case,
+    ClientCertificate,
+    Destination,
+    Disposition,
+    Expected,
+    refused,
+)
 from ibcm_bridge.lab.cases.policy import UPDATE_TUNNEL
 from ibcm_bridge.lab.cases.requests import MakeRequest, Senders, plain
 from ibcm_bridge.lab.protocol import updates
@@ -36,7 +44,7 @@ def _case(
     request: MakeRequest,
     bridge: Expected,
     *,
-    tunnel: Far = Far.ANSWERED,
+    tunnel: Disposition = Disposition.ANSWERED,
 ) -> Case:
     return Case(
         name,
@@ -46,8 +54,8 @@ def _case(
         request,
         bridge,
         tunnel,
-        client=Client.NOBODY,
-        to=Way(BRIDGED, UPDATE_PORT),
+        client=ClientCertificate.NOBODY,
+        to=Destination(BRIDGED, UPDATE_PORT),
         tunnel_to=UPDATE_TUNNEL,
     )
 
@@ -99,7 +107,7 @@ UPDATES = (
         "Only the server can read a cookie. How long one is, anybody can say.",
         _cookie(bytes(range(256)) * 256),
         refused(403),
-        tunnel=Far.REFUSED_THERE,
+        tunnel=Disposition.REFUSED_THERE,
     ),
     _case(
         "update-serialized-cookie",
@@ -108,7 +116,7 @@ UPDATES = (
         "that was not patched would have run it.",
         _cookie(_SERIALIZED),
         refused(403),
-        tunnel=Far.REFUSED_THERE,
+        tunnel=Disposition.REFUSED_THERE,
     ),
     _case(
         "update-inventory",

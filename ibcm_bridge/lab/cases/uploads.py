@@ -8,7 +8,7 @@ import uuid
 import zipfile
 import zlib
 
-from ibcm_bridge.lab.cases.case import OK, Case, Client, Far, refused
+from ibcm_bridge.lab.cases.case import OK, Case, ClientCertificate, Disposition, refused
 from ibcm_bridge.lab.cases.requests import MakeRequest, Senders, eicar
 from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.lab.protocol.client import Request
@@ -48,12 +48,18 @@ def _packed_twice(who: Senders) -> Request:
     return Upload(_path("upload-archive"), buffer.getvalue()).fragments(1)[0]
 
 
-def _first(case: str) -> list[tuple[Client, MakeRequest]]:
+def _first(case: str) -> list[tuple[ClientCertificate, MakeRequest]]:
     """A session, and all of a report but its last third."""
     return [
-        (Client.COMPUTER, lambda who: Upload(_path(case), _report(who)).create()),
-        (Client.COMPUTER, lambda who: Upload(_path(case), _report(who)).fragments(FRAGMENTS)[0]),
-        (Client.COMPUTER, lambda who: Upload(_path(case), _report(who)).fragments(FRAGMENTS)[1]),
+        (ClientCertificate.COMPUTER, lambda who: Upload(_path(case), _report(who)).create()),
+        (
+            ClientCertificate.COMPUTER,
+            lambda who: Upload(_path(case), _report(who)).fragments(FRAGMENTS)[0],
+        ),
+        (
+            ClientCertificate.COMPUTER,
+            lambda who: Upload(_path(case), _report(who)).fragments(FRAGMENTS)[1],
+        ),
     ]
 
 
@@ -61,11 +67,17 @@ def _last_of(case: str) -> MakeRequest:
     return lambda who: Upload(_path(case), _report(who)).fragments(FRAGMENTS)[-1]
 
 
-def _hidden_first(case: str) -> list[tuple[Client, MakeRequest]]:
+def _hidden_first(case: str) -> list[tuple[ClientCertificate, MakeRequest]]:
     return [
-        (Client.COMPUTER, lambda who: Upload(_path(case), _malware(who)).create()),
-        (Client.COMPUTER, lambda who: Upload(_path(case), _malware(who)).fragments(FRAGMENTS)[0]),
-        (Client.COMPUTER, lambda who: Upload(_path(case), _malware(who)).fragments(FRAGMENTS)[1]),
+        (ClientCertificate.COMPUTER, lambda who: Upload(_path(case), _malware(who)).create()),
+        (
+            ClientCertificate.COMPUTER,
+            lambda who: Upload(_path(case), _malware(who)).fragments(FRAGMENTS)[0],
+        ),
+        (
+            ClientCertificate.COMPUTER,
+            lambda who: Upload(_path(case), _malware(who)).fragments(FRAGMENTS)[1],
+        ),
     ]
 
 
@@ -100,7 +112,7 @@ UPLOADS = (
         "the session is closed, and the management point has a file.",
         lambda who: Upload(_path("upload"), _report(who)).close(),
         OK,
-        leading=(*_first("upload"), (Client.COMPUTER, _last_of("upload"))),
+        leading=(*_first("upload"), (ClientCertificate.COMPUTER, _last_of("upload"))),
     ),
     Case(
         "upload-malware",
@@ -121,7 +133,10 @@ UPLOADS = (
         _packed_twice,
         refused(403),
         leading=(
-            (Client.COMPUTER, lambda who: Upload(_path("upload-archive"), _bomb(who)).create()),
+            (
+                ClientCertificate.COMPUTER,
+                lambda who: Upload(_path("upload-archive"), _bomb(who)).create(),
+            ),
         ),
         withdraws=True,
     ),
@@ -132,7 +147,12 @@ UPLOADS = (
         "Inflated only up to a limit, and only in a process of its own.",
         _bomb_in_a_fragment,
         refused(403),
-        leading=((Client.COMPUTER, lambda who: Upload(_path("upload-bomb"), _bomb(who)).create()),),
+        leading=(
+            (
+                ClientCertificate.COMPUTER,
+                lambda who: Upload(_path("upload-bomb"), _bomb(who)).create(),
+            ),
+        ),
         withdraws=True,
     ),
     Case(
@@ -153,7 +173,7 @@ UPLOADS = (
         "What is missing cannot be inspected. The client is told from where to go on.",
         _gap,
         refused(416),
-        Far.REFUSED_THERE,
+        Disposition.REFUSED_THERE,
         leading=tuple(_first("upload-gap")[:2]),
     ),
     Case(
@@ -174,7 +194,7 @@ UPLOADS = (
         "it, and nobody else is told that there is one.",
         _last_of("upload-stolen"),
         refused(500),
-        client=Client.OTHER,
+        client=ClientCertificate.OTHER,
         leading=tuple(_first("upload-stolen")),
     ),
     Case(
@@ -186,7 +206,7 @@ UPLOADS = (
         refused(403),
         leading=(
             (
-                Client.COMPUTER,
+                ClientCertificate.COMPUTER,
                 lambda who: Upload(_path("upload-too-large"), _report(who)).create(),
             ),
         ),

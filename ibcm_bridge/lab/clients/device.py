@@ -23,7 +23,7 @@ AGENT = "SMS CCM 5.0"
 """User-Agent of what a client gets (protocol.md 1.2)."""
 
 
-class Said(TypedDict, total=False):
+class MessageOptions(TypedDict, total=False):
     """What a message may say otherwise than it would."""
 
     client_guid: str
@@ -106,31 +106,31 @@ class Device:
         return posted(self._message("MP_ClientRegistration", xml))
 
     def post(
-        self, endpoint: str, xml: str, *, agent: str = "ccmhttp", **message: Unpack[Said]
+        self, endpoint: str, xml: str, *, agent: str = "ccmhttp", **message: Unpack[MessageOptions]
     ) -> Request:
         """A signed message."""
         return posted(self.message(endpoint, xml, **message), agent)
 
-    def report(self, endpoint: str, xml: str, **message: Unpack[Said]) -> Request:
+    def report(self, endpoint: str, xml: str, **message: Unpack[MessageOptions]) -> Request:
         """A signed message without a reply (1.7)."""
-        said: Said = {"reply_mode": "ASync", **message}
-        return self.post(endpoint, xml, **said)
+        options: MessageOptions = {"reply_mode": "ASync", **message}
+        return self.post(endpoint, xml, **options)
 
-    def message(self, endpoint: str, xml: str, **message: Unpack[Said]) -> bytes:
+    def message(self, endpoint: str, xml: str, **message: Unpack[MessageOptions]) -> bytes:
         """The body of `post`."""
         if attached := message.get("attached"):
             message["attached"] = self.xml_style.document(attached)
         return self._message(endpoint, self.xml_style.document(xml), **message)
 
-    def _message(self, endpoint: str, xml: str, **message: Unpack[Said]) -> bytes:
-        said: Said = {
+    def _message(self, endpoint: str, xml: str, **message: Unpack[MessageOptions]) -> bytes:
+        options: MessageOptions = {
             "client_guid": self.guid,
             "sent": self.now,
             "trailing_crlf": self.xml_style.trailing_crlf,
             **message,
         }
         return ccm.ccm_post_body(
-            endpoint=endpoint, body_xml=xml, key=self.key, xml_style=self.xml_style, **said
+            endpoint=endpoint, body_xml=xml, key=self.key, xml_style=self.xml_style, **options
         )
 
     def get(self, target: str, *, signed: bool = False, agent: str = AGENT) -> Request:

@@ -1,7 +1,7 @@
 """What a client does from its registration on, step by step; and what boot media would do.
 
-Each step is data: its name, the request it sends, and what a good answer to it is. What a client
-learns (its client GUID, from the answer to its registration; an upload's session; cookies of a
+Each step is data: its name, the request it sends, and what a good response to it is. What a client
+learns (its client GUID, from the reply to its registration; an upload's session; cookies of a
 software update point) goes into the steps that follow. `update_scan` has Windows Update Agent's
 part.
 """
@@ -16,14 +16,14 @@ from xml.etree import ElementTree as ET
 
 from ibcm_bridge.lab.clients.device import AGENT, Device, posted
 from ibcm_bridge.lab.protocol import ccm, documents, updates
-from ibcm_bridge.lab.protocol.client import Reply, Request
+from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.protocol.content import content
 from ibcm_bridge.lab.protocol.reply_documents import POLICIES
 from ibcm_bridge.lab.protocol.uploads import Upload
 
-type Good = Callable[[Reply], bool]
-type Learns = Callable[[Device, Reply], Device]
-type Send = Callable[[Request], Reply]
+type Check = Callable[[Response], bool]
+type Update = Callable[[Device, Response], Device]
+type Send = Callable[[Request], Response]
 """Sends a request, and waits for its whole answer: one connection, or one for each site system."""
 
 PLAIN_POLICY, SECRET_POLICY, TASK_SEQUENCE_POLICY = POLICIES
@@ -34,53 +34,53 @@ FIRST, LAST = 1_000, 400_000
 """Of the bytes of a file that are asked for (RFC 9110 §14.1.2: both included)."""
 
 
-def document(reply: Reply) -> str:
+def document(response: Response) -> str:
     """The document in an answer; empty where there is none."""
     try:
-        return ccm.parse_reply(reply.body)[1] or ""
+        return ccm.parse_reply(response.body)[1] or ""
     except ValueError:
         return ""
 
 
-def answered(root: str) -> Good:
+def replies_with(root: str) -> Check:
     """A message with a document that has this root."""
-    return lambda reply: reply.status == 200 and ccm.root(document(reply)) == root
+    return lambda response: response.status == 200 and ccm.root(document(response)) == root
 
 
-def has_root(root: str) -> Good:
+def has_root(root: str) -> Check:
     """A document that has this root, and no message around it."""
-    return lambda reply: reply.status == 200 and ccm.root(reply.body) == root
+    return lambda response: response.status == 200 and ccm.root(response.body) == root
 
 
-def begins(text: bytes, status: int = 200) -> Good:
+def starts_with(text: bytes, status: int = 200) -> Check:
     """A body that begins with this."""
-    return lambda reply: reply.status == status and reply.body.startswith(text)
+    return lambda response: response.status == status and response.body.startswith(text)
 
 
-def taken_in(reply: Reply) -> bool:
+def accepted(response: Response) -> bool:
     """protocol.md 1.7: `NoReply`."""
-    return (reply.status, reply.body) == (200, ccm.NO_REPLY)
+    return (response.status, response.body) == (200, ccm.NO_REPLY)
 
 
-def acknowledged(reply: Reply) -> bool:
+def acknowledged(response: Response) -> bool:
     """protocol.md 6."""
-    return reply.status == 200 and reply.header("BITS-Packet-Type") == "Ack"
+    return response.status == 200 and response.header("BITS-Packet-Type") == "Ack"
 
 
-def its_session(device: Device, reply: Reply) -> Device:
+def with_session(device: Device, response: Response) -> Device:
     """The one that an answer to Create-Session gives."""
-    return replace(device, session=reply.header("BITS-Session-Id") or "")
+    return replace(device, session=response.header("BITS-Session-Id") or "")
 
 
-def told_its_size(reply: Reply) -> bool:
+def names_its_size(response: Response) -> bool:
     """What BITS wants to know before it downloads (protocol.md 7)."""
-    length = int(reply.header("Content-Length") or "0")
-    return reply.status == 200 and length > LAST and bool(reply.header("ETag"))
+    length = int(response.header("Content-Length") or "0")
+    return response.status == 200 and length > LAST and bool(response.header("ETag"))
 
 
-def a_part(reply: Reply) -> bool:
+def is_the_range(response: Response) -> bool:
     """The bytes that were asked for."""
-    return reply.status == 206 and reply.body == content(FIRST, LAST + 1)
+    return response.status == 206 and response.body == content(FIRST, LAST + 1)
 
 
 @dataclass(frozen=True)
@@ -89,39 +89,39 @@ class Step:
 
     name: str
     request: Callable[[Device], Request]
-    good: Good
-    learns: Learns = lambda device, _reply: device
+    good: Check
+    update: Update = lambda device, _response: device
     """What the client knows from then on."""
 
 
 @dataclass(frozen=True)
-class Lived:
+class StepResult:
     """A step that was taken."""
 
     step: Step
     request: Request
-    reply: Reply
+    response: Response
     good: bool
     device: Device
     """What the client knows now."""
 
 
-def live(send: Send, device: Device, steps: tuple[Step, ...]) -> Iterator[Lived]:
+def run_steps(send: Send, device: Device, steps: tuple[Step, ...]) -> Iterator[StepResult]:
     """Take the steps, as long as the answers are good."""
     for step in steps:
         request = step.request(device)
-        reply = send(request)
-        good = step.good(reply)
+        response = send(request)
+        good = step.good(response)
         if good:
-            device = step.learns(device, reply)
-        yield Lived(step, request, reply, good, device)
+            device = step.update(device, response)
+        yield StepResult(step, request, response, good, device)
         if not good:
             return
 
 
-def its_name(device: Device, reply: Reply) -> Device:
+def with_client_guid(device: Device, response: Response) -> Device:
     """From the answer to a registration."""
-    return device.known_as(ET.fromstring(document(reply)).get("SMSID", ""))
+    return device.known_as(ET.fromstring(document(response)).get("SMSID", ""))
 
 
 def _list(name: str, query: str, root: str) -> Step:
@@ -139,7 +139,7 @@ def _location(
         )
         return device.post("MP_LocationManager", xml)
 
-    return Step(name, request, answered(reply))
+    return Step(name, request, replies_with(reply))
 
 
 def _policy(name: str, policy: str, *, signed: bool) -> Step:
@@ -151,7 +151,7 @@ def _report(name: str, endpoint: str, xml: Callable[[str], str], file_type: str 
     return Step(
         name,
         lambda device: device.report(endpoint, xml(device.guid), file_type=file_type),
-        taken_in,
+        accepted,
     )
 
 
@@ -192,12 +192,15 @@ def _upload(device: Device) -> Upload:
 
 
 REGISTRATION = Step(
-    "registration", Device.registration, answered("ClientRegistrationResponse"), its_name
+    "registration",
+    Device.registration,
+    replies_with("ClientRegistrationResponse"),
+    with_client_guid,
 )
 MANAGEMENT_POINTS = _location(
     "other management points", "EnumerateMPLocationRequest", "EnumerateMPLocationReply"
 )
-POLICY_REQUEST = Step("policy request", _policy_request, answered("ReplyAssignments"))
+POLICY_REQUEST = Step("policy request", _policy_request, replies_with("ReplyAssignments"))
 CONTENT_LOCATION = _location("content location", "ContentLocationRequest", "ContentLocationReply")
 UPDATE_POINT = _location("software update point", "WSUSLocationRequest", "WSUSLocationReply")
 UPDATE_LOCATION = _location(
@@ -225,20 +228,20 @@ LIFE = (
     _policy("policy for this client", SECRET_POLICY, signed=True),
     _policy("policy of a task sequence", TASK_SEQUENCE_POLICY, signed=True),
     CONTENT_LOCATION,
-    Step("listing of the content", lambda _: listing(PACKAGE), begins(b"<?xml", 207)),
-    Step("size of a file", lambda _: Request("HEAD", FILE, _BITS), told_its_size),
+    Step("listing of the content", lambda _: listing(PACKAGE), starts_with(b"<?xml", 207)),
+    Step("size of a file", lambda _: Request("HEAD", FILE, _BITS), names_its_size),
     Step(
         "part of a file",
         lambda _: Request("GET", FILE, (*_BITS, ("Range", f"bytes={FIRST}-{LAST}"))),
-        a_part,
+        is_the_range,
     ),
     UPDATE_POINT,
     Step(
         "state of applications",
         lambda device: device.post("MP_AppStateManager", documents.application_state()),
-        answered("AppstateManagerReply"),
+        replies_with("AppstateManagerReply"),
     ),
-    Step("heartbeat", _heartbeat, taken_in),
+    Step("heartbeat", _heartbeat, accepted),
     _report("hardware inventory", "MP_HinvEndpoint", documents.inventory_report),
     _report("software inventory", "MP_SinvEndpoint", documents.software_inventory),
     _report("state", "MP_RelayEndpoint", documents.state_report, "SMX"),
@@ -246,13 +249,13 @@ LIFE = (
     Step(
         "request to upload",
         _upload_request,
-        answered("UploadReply"),
+        replies_with("UploadReply"),
     ),
-    Step("upload: session", lambda device: _upload(device).create(), acknowledged, its_session),
+    Step("upload: session", lambda device: _upload(device).create(), acknowledged, with_session),
     Step("upload: begin", lambda device: _upload(device).fragments(2)[0], acknowledged),
     Step("upload: end", lambda device: _upload(device).fragments(2)[1], acknowledged),
     Step("upload: close", lambda device: _upload(device).close(), acknowledged),
-    Step("registration once more", Device.registration, answered("ClientRegistrationResponse")),
+    Step("registration once more", Device.registration, replies_with("ClientRegistrationResponse")),
 )
 """Of a client that is only ever on the Internet (protocol.md 11)."""
 
@@ -260,8 +263,8 @@ LIFE = (
 # Boot media
 
 
-def _refused(reply: Reply) -> bool:
-    return reply.status in (403, 404)
+def _refused(response: Response) -> bool:
+    return response.status in (403, 404)
 
 
 def _media_post(endpoint: str, xml: str) -> Callable[[Device], Request]:

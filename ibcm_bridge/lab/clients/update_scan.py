@@ -10,50 +10,50 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ibcm_bridge.lab.clients.device import Device
-from ibcm_bridge.lab.clients.life_cycle import Good, Learns, Step
+from ibcm_bridge.lab.clients.life_cycle import Check, Step, Update
 from ibcm_bridge.lab.protocol import updates
-from ibcm_bridge.lab.protocol.client import Reply, Request
+from ibcm_bridge.lab.protocol.client import Request, Response
 
 
-def called(result: str) -> Good:
+def has_result(result: str) -> Check:
     """A SOAP answer with this in it."""
-    return lambda reply: reply.status == 200 and f"<{result}".encode() in reply.body
+    return lambda response: response.status == 200 and f"<{result}".encode() in response.body
 
 
-def its_cookie(device: Device, reply: Reply) -> Device:
+def with_cookie(device: Device, response: Response) -> Device:
     """The one in an answer, whatever it is called there."""
-    found = re.search(rb"<(CookieData|EncryptedData)>([^<]+)<", reply.body)
+    found = re.search(rb"<(CookieData|EncryptedData)>([^<]+)<", response.body)
     return replace(device, cookie=found[2].decode()) if found else device
 
 
-def _with_cookie(
-    name: str, request: Callable[[str], Request], result: str, learns: Learns = its_cookie
+def _cookie_step(
+    name: str, request: Callable[[str], Request], result: str, update: Update = with_cookie
 ) -> Step:
-    return Step(name, lambda device: request(device.cookie), called(result), learns)
+    return Step(name, lambda device: request(device.cookie), has_result(result), update)
 
 
 SCAN = (
-    Step("configuration", lambda _: updates.configuration(), called("GetConfigResult>")),
+    Step("configuration", lambda _: updates.configuration(), has_result("GetConfigResult>")),
     Step(
         "authorization",
         lambda device: updates.authorization(device.name),
-        called("GetAuthorizationCookieResult>"),
-        its_cookie,
+        has_result("GetAuthorizationCookieResult>"),
+        with_cookie,
     ),
-    _with_cookie("cookie", updates.first_cookie, "GetCookieResult>"),
+    _cookie_step("cookie", updates.first_cookie, "GetCookieResult>"),
     Step(
         "registration for updates",
         lambda device: updates.registration(device.cookie, device.name),
-        called("RegisterComputerResponse "),
+        has_result("RegisterComputerResponse "),
     ),
-    _with_cookie("categories of updates", updates.synchronization, f"ID>{updates.CATEGORY}<"),
-    _with_cookie(
+    _cookie_step("categories of updates", updates.synchronization, f"ID>{updates.CATEGORY}<"),
+    _cookie_step(
         "updates",
         lambda cookie: updates.synchronization(cookie, updates.CATEGORY),
         f"ID>{updates.UPDATE}<",
     ),
-    _with_cookie("more of an update", updates.extended, "GetExtendedUpdateInfoResult>"),
-    _with_cookie("where its files are", updates.file_locations, "FileDigest>"),
-    _with_cookie("report of the scan", updates.report, "ReportEventBatchResult>true"),
+    _cookie_step("more of an update", updates.extended, "GetExtendedUpdateInfoResult>"),
+    _cookie_step("where its files are", updates.file_locations, "FileDigest>"),
+    _cookie_step("report of the scan", updates.report, "ReportEventBatchResult>true"),
 )
 """Of a client whose software update point is on the Internet (CLIENT-UPDATES, [MS-WUSP] 1.3)."""

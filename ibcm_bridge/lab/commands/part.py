@@ -22,11 +22,11 @@ from ibcm_bridge.lab.cases.policy import demo_policy, write_more
 from ibcm_bridge.lab.commands.signals import end_on_signals
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
 from ibcm_bridge.lab.namespaces import Namespace
-from ibcm_bridge.lab.page.prepared import Files
+from ibcm_bridge.lab.page.request_preview import Files
 from ibcm_bridge.lab.perimeter.firewall import PUBLISHED_PORTS
 from ibcm_bridge.lab.perimeter.runtime import OTHER_FOLDER, Runtime, runtime_folder, runtime_parent
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.simulated.running_lab import Places, RunningLab
+from ibcm_bridge.lab.simulated.running_lab import LabAddresses, RunningLab
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.microsoft_update import PORT, MicrosoftUpdate
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
@@ -92,7 +92,7 @@ def _site_systems(here: Namespace, others: OtherParts) -> Iterator[str]:
             Files(runtime.files).write(clients)
             listen = Listen(others.bridge, PUBLISHED_PORTS)
             update = (str(others.microsoft_update), PORT)
-            lab = RunningLab.at(Places(listen.addresses, site.addresses, update), pki)
+            lab = RunningLab.at(LabAddresses(listen.addresses, site.addresses, update), pki)
             runtime.write(lab.written(runtime.files))
             policy = leading_to(demo_policy((str(others.engine), ENGINE_PORT)), site)
             # The last to be there: whoever waits for it finds the rest.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from ibcm_bridge.lab.cases.case import BRIDGE, MP_TUNNEL, Client
+from ibcm_bridge.lab.cases.case import BRIDGE, MP_TUNNEL, ClientCertificate
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
-from ibcm_bridge.lab.page.prepared import Files, Preparing
+from ibcm_bridge.lab.page.request_preview import Files, RequestPreview
 from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.protocol.client import Request
@@ -56,7 +56,7 @@ _REQUESTS = (
 )
 
 
-def lab_summary(perimeter: Perimeter, files: Files, preparing: Preparing) -> LabSummary:
+def lab_summary(perimeter: Perimeter, files: Files, preview: RequestPreview) -> LabSummary:
     """Of a lab that is up."""
     publications = load_policy(perimeter.bridge.policy_file).publications()
     return LabSummary(
@@ -68,7 +68,9 @@ def lab_summary(perimeter: Perimeter, files: Files, preparing: Preparing) -> Lab
             "audit": str(perimeter.bridge.audit_file),
         },
         curl=[
-            CommandLine(what=what, line=preparing.line("about", Client.COMPUTER, request, way))
+            CommandLine(
+                what=what, line=preview.line("about", ClientCertificate.COMPUTER, request, way)
+            )
             for what, request, way in _REQUESTS
         ]
         + [

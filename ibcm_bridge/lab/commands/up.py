@@ -24,9 +24,9 @@ from ibcm_bridge.lab.commands.signals import SIGNALS, end_on_signals
 from ibcm_bridge.lab.commands.summary import LabSummary, lab_summary
 from ibcm_bridge.lab.errors import LabError, in_one_sentence, why_not_started
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
-from ibcm_bridge.lab.page.prepared import Files, Preparing
+from ibcm_bridge.lab.page.controller import Controller
+from ibcm_bridge.lab.page.request_preview import Files, RequestPreview
 from ibcm_bridge.lab.page.server import PageServer
-from ibcm_bridge.lab.page.show import Show
 from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.perimeter.runtime import (
@@ -137,13 +137,13 @@ def _run(runtime: Runtime, settings: _Settings, began: float) -> None:
     ) as perimeter:
         files = Files(runtime.files)
         files.write(perimeter.clients)
-        preparing = Preparing(
+        preview = RequestPreview(
             files,
-            perimeter.both_ways.everyone,
+            perimeter.comparison.senders_by_client,
             perimeter.bridge.addresses,
             namespaces.internet.command,
         )
-        summary = lab_summary(perimeter, files, preparing)
+        summary = lab_summary(perimeter, files, preview)
         clients = RunningLab.of(perimeter)
 
         def ready(page: str) -> None:
@@ -153,11 +153,11 @@ def _run(runtime: Runtime, settings: _Settings, began: float) -> None:
             if settings.browser and sys.stdout.isatty():
                 threading.Thread(target=_open, args=(page,), daemon=True).start()
 
-        asyncio.run(_serve(perimeter, preparing, summary, ready))
+        asyncio.run(_serve(perimeter, preview, summary, ready))
 
 
 async def _serve(
-    perimeter: Perimeter, preparing: Preparing, summary: LabSummary, ready: Callable[[str], None]
+    perimeter: Perimeter, preview: RequestPreview, summary: LabSummary, ready: Callable[[str], None]
 ) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -165,8 +165,8 @@ async def _serve(
     for one in SIGNALS:
         with contextlib.suppress(NotImplementedError):  # Windows has no such loop
             loop.add_signal_handler(one, stopped.set)
-    with Show(perimeter, preparing, server.streams.publish) as show:
-        serving = asyncio.create_task(server.serve(show, stopped))
+    with Controller(perimeter, preview, server.streams.publish) as controller:
+        serving = asyncio.create_task(server.serve(controller, stopped))
         # It answers from its first turn on.
         await asyncio.sleep(0)
         ready(server.address)

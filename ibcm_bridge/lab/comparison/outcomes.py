@@ -9,8 +9,8 @@ from typing import Any
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from ibcm_bridge.lab.cases.case import Case, Far
-from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, Reply, Request
+from ibcm_bridge.lab.cases.case import Case, Disposition
+from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, Request, Response
 from ibcm_bridge.lab.protocol.reply_documents import ERROR_PAGE
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS, ClientAuthentication
@@ -23,17 +23,17 @@ class ClientRefused:
     why: str
 
 
-ClientResult = Reply | HandshakeRefused | ConnectionEnded | ClientRefused
+ClientResult = Response | HandshakeRefused | ConnectionEnded | ClientRefused
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How one way went, in words and in values."""
 
-    far: Far
+    disposition: Disposition
     status: int | None
     alert: str | None
-    answered: str
+    client_got: str
     """One line: what the client got, and from whom."""
     shown: str
     """Whose certificate the client was shown and took; empty where there was none."""
@@ -42,12 +42,12 @@ class Outcome:
     saw: str
     """One line: what the proxy could see."""
     audit: dict[str, Any]
-    seen: Seen
+    seen: Observation
     """The same, before it was put into words."""
 
 
 @dataclass(frozen=True)
-class Result:
+class CaseResult:
     """A case and how it went both ways."""
 
     case: Case
@@ -62,10 +62,10 @@ NO_TUNNEL = "There is none: without TLS there is no server name to choose a tunn
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """One way of a case, from all sides, before it is put into words."""
 
-    answer: ClientResult
+    client_result: ClientResult
     presented: x509.Certificate | None
     received: tuple[ReceivedRequest, ...]
     handshakes: int
@@ -76,14 +76,14 @@ class Seen:
     """Whether the bridge has told the site system to throw away what came before."""
 
 
-def outcome(case: Case, seen: Seen) -> Outcome:
+def outcome(case: Case, seen: Observation) -> Outcome:
     """Put it into words."""
-    answer = seen.answer
+    client_result = seen.client_result
     return Outcome(
-        far=_far(seen),
-        status=answer.status if isinstance(answer, Reply) else None,
-        alert=answer.alert if isinstance(answer, HandshakeRefused) else None,
-        answered=_answered(answer) + _notes(case, seen),
+        disposition=_far(seen),
+        status=client_result.status if isinstance(client_result, Response) else None,
+        alert=client_result.alert if isinstance(client_result, HandshakeRefused) else None,
+        client_got=_client_got(client_result) + _notes(case, seen),
         shown=_common_name(seen.presented) if seen.presented else "",
         arrived=_arrived(case, seen),
         saw=saw(seen.record),
@@ -95,63 +95,64 @@ def outcome(case: Case, seen: Seen) -> Outcome:
 def problems(case: Case, bridge: Outcome, tunnel: Outcome | None) -> Iterator[str]:
     """What did not go as the requirement says."""
     expected = case.bridge
-    if bridge.far is not expected.far:
-        yield f"{case.requirement} wants it {expected.far}; through the bridge it was {bridge.far}"
+    if bridge.disposition is not expected.disposition:
+        wanted, found = expected.disposition, bridge.disposition
+        yield f"{case.requirement} wants it {wanted}; through the bridge it was {found}"
     if (bridge.status, bridge.alert) != (expected.status, expected.alert):
-        yield f"the bridge answered {bridge.answered}"
+        yield f"the bridge answered {bridge.client_got}"
     cited = bridge.audit.get("requirement")
     if cited is not None and cited not in (case.requirement, *case.also):
         yield f"the bridge cites {cited} in place of {case.requirement}"
     if tunnel is None:
         return
-    if tunnel.far is not case.tunnel:
-        yield f"through the tunnel it was {tunnel.far} in place of {case.tunnel}"
+    if tunnel.disposition is not case.tunnel:
+        yield f"through the tunnel it was {tunnel.disposition} in place of {case.tunnel}"
     if tunnel.audit.get("event") == "tunnel":
         seen = {"method", "target", "client", "certificate"} & tunnel.audit.keys()
         if seen or "TUNNEL-BLIND" not in tunnel.audit.get("note", ""):
             yield "the audit of a tunnel is not that of one who sees nothing (TUNNEL-BLIND)"
 
 
-def _far(seen: Seen) -> Far:
-    if isinstance(seen.answer, ClientRefused):
-        return Far.REFUSED_BY_CLIENT
+def _far(seen: Observation) -> Disposition:
+    if isinstance(seen.client_result, ClientRefused):
+        return Disposition.REFUSED_BY_CLIENT
     # A bridge looks at the site system before it sends anything: that is no arrival yet.
     if not seen.received and (seen.bridged or not seen.handshakes):
-        return Far.REFUSED_BY_PROXY
+        return Disposition.REFUSED_BY_PROXY
     if seen.bridged and seen.record.get("verdict") == "deny":
-        return Far.ANSWER_REFUSED
-    good = isinstance(seen.answer, Reply) and seen.answer.status < 400
-    return Far.ANSWERED if good and not _says_nothing(seen) else Far.REFUSED_THERE
+        return Disposition.ANSWER_REFUSED
+    good = isinstance(seen.client_result, Response) and seen.client_result.status < 400
+    return Disposition.ANSWERED if good and not _says_nothing(seen) else Disposition.REFUSED_THERE
 
 
-def _answered(answer: ClientResult) -> str:
-    if isinstance(answer, Reply):
-        return f"{answer.status} {answer.reason}"
-    if isinstance(answer, HandshakeRefused):
-        return f"TLS alert: {answer.alert}"
-    if isinstance(answer, ClientRefused):
+def _client_got(client_result: ClientResult) -> str:
+    if isinstance(client_result, Response):
+        return f"{client_result.status} {client_result.reason}"
+    if isinstance(client_result, HandshakeRefused):
+        return f"TLS alert: {client_result.alert}"
+    if isinstance(client_result, ClientRefused):
         return "a certificate that it refused"
     return "the connection was closed"
 
 
-def _notes(case: Case, seen: Seen) -> str:
+def _notes(case: Case, seen: Observation) -> str:
     """What the status line does not say of an answer."""
     return _says_nothing(seen) + _fields(seen.received, case.dropped, "the header")
 
 
-def _says_nothing(seen: Seen) -> str:
+def _says_nothing(seen: Observation) -> str:
     """How a management point refuses (protocol.md 1.7): 200, and nothing or an error page."""
-    if not isinstance(seen.answer, Reply) or not seen.received:
+    if not isinstance(seen.client_result, Response) or not seen.received:
         return ""
-    empty = seen.received[-1].method == "CCM_POST" and not seen.answer.body
-    return ", empty" * empty + ", an error page" * (seen.answer.body == ERROR_PAGE)
+    empty = seen.received[-1].method == "CCM_POST" and not seen.client_result.body
+    return ", empty" * empty + ", an error page" * (seen.client_result.body == ERROR_PAGE)
 
 
-def _arrived(case: Case, seen: Seen) -> str:
+def _arrived(case: Case, seen: Observation) -> str:
     if seen.withdrawn:
         return CANCELLED
     if not seen.received:
-        why = seen.answer.why if isinstance(seen.answer, ClientRefused) else ""
+        why = seen.client_result.why if isinstance(seen.client_result, ClientRefused) else ""
         return _BROKEN_OFF[_who_ended(seen)] + why if seen.handshakes else "nothing"
     last = seen.received[-1]
     size = f", {len(last.body):,} bytes" if last.body else ""
@@ -176,12 +177,12 @@ _BROKEN_OFF = {
 }
 
 
-def _who_ended(seen: Seen) -> str:
+def _who_ended(seen: Observation) -> str:
     if seen.bridged:
         return "bridge"
-    if isinstance(seen.answer, ClientRefused):
+    if isinstance(seen.client_result, ClientRefused):
         return "client"
-    return "request" if isinstance(seen.answer, Reply) else "handshake"
+    return "request" if isinstance(seen.client_result, Response) else "handshake"
 
 
 def field_names(received: ReceivedRequest) -> set[str]:

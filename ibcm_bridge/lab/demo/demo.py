@@ -2,7 +2,7 @@
 
 1. The lab's certificates and stand-ins are made; `ibcm-bridge run` is started as its own process,
    on the shipped policy and what `cases.policy` adds.
-2. Each case is sent twice, to the bridged and to the tunneled name (`sending`).
+2. Each case is sent twice, to the bridged and to the tunneled name (`comparison`).
 3. A case that does not go as its requirement says makes the exit status 1.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ibcm_bridge.lab.cases.table import FAMILIES
-from ibcm_bridge.lab.comparison.outcomes import Result
+from ibcm_bridge.lab.comparison.outcomes import CaseResult
 from ibcm_bridge.lab.demo.report import case_data, write_report
 from ibcm_bridge.lab.demo.table import family_lines, heading, row_lines
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
@@ -42,7 +42,7 @@ def run_demo(report: Path | None, *, as_json: bool = False, untested: bool = Fal
     if not as_json:
         print("ibcm-bridge demo: a lab, not for production. What can be tunneled is sent twice.\n")
         print(heading())
-    results: dict[str, list[Result]] = {}
+    results: dict[str, list[CaseResult]] = {}
     try:
         for family, result in _results(untested):
             tell(family, result, family not in results)
@@ -78,17 +78,17 @@ def _no_report(error: OSError, report: Path) -> str:
     return cannot_write(error, f"the report in {report}", "name another folder: --report DIR")
 
 
-def _print_row(family: str, result: Result, begins: bool) -> None:
+def _print_row(family: str, result: CaseResult, begins: bool) -> None:
     if begins:
         print("\n".join(family_lines(family)))
     print("\n".join(row_lines(result)), flush=True)
 
 
-def _print_json(family: str, result: Result, _begins: bool) -> None:
+def _print_json(family: str, result: CaseResult, _begins: bool) -> None:
     print(json.dumps(case_data(family, result)), flush=True)
 
 
-def _results(untested: bool) -> Iterator[tuple[str, Result]]:
+def _results(untested: bool) -> Iterator[tuple[str, CaseResult]]:
     """Each result. LabError where there can be none."""
     try:
         with (
@@ -97,7 +97,7 @@ def _results(untested: bool) -> Iterator[tuple[str, Result]]:
         ):
             for family, cases in FAMILIES.items():
                 for case in cases:
-                    yield family, perimeter.both_ways.result(case)
+                    yield family, perimeter.comparison.result(case)
     except (OSError, RuntimeError) as error:
         # Where it is, once one has been found.
         place = tempfile.tempdir or "the folder for temporary files"

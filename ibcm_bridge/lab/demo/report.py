@@ -9,11 +9,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ibcm_bridge.lab.cases.case import Far
+from ibcm_bridge.lab.cases.case import Disposition
 from ibcm_bridge.lab.cases.table import NOT_SHOWN
-from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, Outcome, Result
+from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome
 
-type Families = Mapping[str, Sequence[Result]]
+type Families = Mapping[str, Sequence[CaseResult]]
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #c8ccd0; --soft: #5b6570; --good: #0a6b2d;
@@ -59,18 +59,18 @@ pre { overflow-x: auto; font-size: .8rem; margin: .4rem 0 0; white-space: pre-wr
 """.strip()
 
 SHORT = {
-    Far.ANSWERED: "passed",
-    Far.REFUSED_THERE: "reached the site system",
-    Far.REFUSED_BY_CLIENT: "left to the client",
-    Far.REFUSED_BY_PROXY: "refused",
-    Far.ANSWER_REFUSED: "answer refused",
+    Disposition.ANSWERED: "passed",
+    Disposition.REFUSED_THERE: "reached the site system",
+    Disposition.REFUSED_BY_CLIENT: "left to the client",
+    Disposition.REFUSED_BY_PROXY: "refused",
+    Disposition.ANSWER_REFUSED: "answer refused",
 }
 WORDS = {
-    Far.ANSWERED: "Passed, and answered by the site system",
-    Far.REFUSED_THERE: "Reached the site system, which refused it",
-    Far.REFUSED_BY_CLIENT: "Left to the client, which refused the site system",
-    Far.REFUSED_BY_PROXY: "Refused at the perimeter",
-    Far.ANSWER_REFUSED: "Passed, and its answer refused at the perimeter",
+    Disposition.ANSWERED: "Passed, and answered by the site system",
+    Disposition.REFUSED_THERE: "Reached the site system, which refused it",
+    Disposition.REFUSED_BY_CLIENT: "Left to the client, which refused the site system",
+    Disposition.REFUSED_BY_PROXY: "Refused at the perimeter",
+    Disposition.ANSWER_REFUSED: "Passed, and its answer refused at the perimeter",
 }
 
 
@@ -106,7 +106,7 @@ def write_report(directory: Path, families: Families) -> Path:
     return page
 
 
-def case_data(family: str, result: Result) -> dict[str, Any]:
+def case_data(family: str, result: CaseResult) -> dict[str, Any]:
     """A case and how it went, as JSON has it."""
     case = result.case
     return {
@@ -127,10 +127,10 @@ def case_data(family: str, result: Result) -> dict[str, Any]:
 
 def _outcome_data(outcome: Outcome) -> dict[str, Any]:
     return {
-        "outcome": outcome.far.value,
+        "outcome": outcome.disposition.value,
         "status": outcome.status,
         "alert": outcome.alert,
-        "client_got": outcome.answered,
+        "client_got": outcome.client_got,
         "client_was_shown": outcome.shown,
         "site_system_received": outcome.arrived,
         "proxy_could_see": outcome.saw,
@@ -173,7 +173,7 @@ def _page(families: Families) -> Iterator[str]:
     yield "</tbody></table></main></body></html>\n"
 
 
-def _summary_row(result: Result) -> str:
+def _summary_row(result: CaseResult) -> str:
     case = result.case
     return (
         f'<tr><td><a href="#{escape(case.id)}">{escape(case.title)}</a></td>'
@@ -182,27 +182,27 @@ def _summary_row(result: Result) -> str:
     )
 
 
-def _summary_cell(result: Result, outcome: Outcome | None) -> str:
+def _summary_cell(result: CaseResult, outcome: Outcome | None) -> str:
     if outcome is None:
         return '<td class="none">no tunnel: not TLS</td>'
     return (
-        f'<td class="{standing(result, outcome)}">{SHORT[outcome.far]}: '
-        f"{escape(outcome.answered)}</td>"
+        f'<td class="{standing(result, outcome)}">{SHORT[outcome.disposition]}: '
+        f"{escape(outcome.client_got)}</td>"
     )
 
 
-def standing(result: Result, outcome: Outcome) -> str:
+def standing(result: CaseResult, outcome: Outcome) -> str:
     """`right` where it went as a perimeter should have it, `late` or `wrong` otherwise."""
     if outcome is result.bridge:
         return "wrong" if result.problems else "right"
     # What went no further through the bridge, and no less far, is no fault of the tunnel's.
-    alike = outcome.far is result.bridge.far and not result.case.dropped
-    if outcome.far is Far.REFUSED_BY_PROXY or alike or result.case.meant_for_tunnel:
+    alike = outcome.disposition is result.bridge.disposition and not result.case.dropped
+    if outcome.disposition is Disposition.REFUSED_BY_PROXY or alike or result.case.meant_for_tunnel:
         return "right"
-    return "wrong" if outcome.far is Far.ANSWERED else "late"
+    return "wrong" if outcome.disposition is Disposition.ANSWERED else "late"
 
 
-def _section(result: Result) -> str:
+def _section(result: CaseResult) -> str:
     case = result.case
     problems = "".join(
         f'<p class="problem">Not as required: {escape(problem)}</p>' for problem in result.problems
@@ -222,11 +222,11 @@ def _section(result: Result) -> str:
     )
 
 
-def _way(title: str, result: Result, outcome: Outcome | None) -> str:
+def _way(title: str, result: CaseResult, outcome: Outcome | None) -> str:
     if outcome is None:
         return f'<div class="way"><h4>{title}</h4><p class="lesson">{escape(NO_TUNNEL)}</p></div>'
     facts = (
-        ("The client got", outcome.answered),
+        ("The client got", outcome.client_got),
         ("The client was shown the certificate of", outcome.shown),
         ("The site system received", outcome.arrived),
         ("The proxy could see", outcome.saw),
@@ -235,6 +235,6 @@ def _way(title: str, result: Result, outcome: Outcome | None) -> str:
     record = escape(json.dumps(outcome.audit, indent=1))
     return (
         f'<div class="way {standing(result, outcome)}"><h4>{title}</h4>'
-        f'<p class="verdict">{WORDS[outcome.far]}</p><dl>{listed}</dl>'
+        f'<p class="verdict">{WORDS[outcome.disposition]}</p><dl>{listed}</dl>'
         f"<details><summary>Audit record</summary><pre>{record}</pre></details></div>"
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import textwrap
 
-from ibcm_bridge.lab.cases.case import Far
-from ibcm_bridge.lab.comparison.outcomes import Outcome, Result, tunneled_bytes
+from ibcm_bridge.lab.cases.case import Disposition
+from ibcm_bridge.lab.comparison.outcomes import CaseResult, Outcome, tunneled_bytes
 
 _WIDTHS = (25, 42, 26)
 _RULE = "-+-".join("-" * width for width in _WIDTHS)
@@ -15,11 +15,11 @@ _LONG = re.compile(r"(?<=Content_)[0-9a-f-]{30,}[.0-9]*|(?<=GUID:[0-9A-F]{4})[0-
 """A GUID, of content or most of a client's; the report has it whole."""
 
 _WORDS = {
-    Far.ANSWERED: "PASSED",
-    Far.REFUSED_THERE: "REACHED the site system",
-    Far.REFUSED_BY_CLIENT: "LEFT to the client",
-    Far.REFUSED_BY_PROXY: "REFUSED",
-    Far.ANSWER_REFUSED: "ANSWER REFUSED",
+    Disposition.ANSWERED: "PASSED",
+    Disposition.REFUSED_THERE: "REACHED the site system",
+    Disposition.REFUSED_BY_CLIENT: "LEFT to the client",
+    Disposition.REFUSED_BY_PROXY: "REFUSED",
+    Disposition.ANSWER_REFUSED: "ANSWER REFUSED",
 }
 
 
@@ -33,7 +33,7 @@ def family_lines(family: str) -> list[str]:
     return [_RULE, family.upper(), _RULE]
 
 
-def row_lines(result: Result) -> list[str]:
+def row_lines(result: CaseResult) -> list[str]:
     """A case as lines, and an empty one."""
     case = result.case
     mark = "" if not result.problems else "NOT AS REQUIRED"
@@ -52,7 +52,7 @@ def _outcome(outcome: Outcome, column: int) -> list[str]:
     if outcome.audit.get("event") == "tunnel":
         saw = f"a name, {tunneled_bytes(outcome.audit):,} bytes"
     return [
-        *_wrapped(f"{_WORDS[outcome.far]}: {outcome.answered}", column),
+        *_wrapped(f"{_WORDS[outcome.disposition]}: {outcome.client_got}", column),
         *_wrapped(f"saw {saw}", column),
     ]
 

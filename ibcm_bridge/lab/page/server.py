@@ -25,9 +25,9 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
-from ibcm_bridge.lab.page.data import card
+from ibcm_bridge.lab.page.case_view import card
+from ibcm_bridge.lab.page.controller import CASES, Controller
 from ibcm_bridge.lab.page.guard import TOKEN_HEADER, Guard
-from ibcm_bridge.lab.page.show import CASES, Show
 from ibcm_bridge.lab.perimeter.faults import FAULTS
 
 MAX_BODY = 64 * 1024
@@ -97,11 +97,11 @@ class PageServer:
         self.streams = Streams(loop)
         self._about = about
 
-    async def serve(self, show: Show, stopped: asyncio.Event) -> None:
+    async def serve(self, controller: Controller, stopped: asyncio.Event) -> None:
         """Until it is stopped."""
         known = {
             "guard": self.guard,
-            "show": show,
+            "show": controller,
             "streams": self.streams,
             "about": self._about,
         }
@@ -120,7 +120,7 @@ class PageServer:
         )
         server = HTTPServer(application, max_body_size=MAX_BODY)
         server.add_sockets(self._sockets)
-        following = PeriodicCallback(show.traffic, TRAFFIC_MILLISECONDS)
+        following = PeriodicCallback(controller.traffic, TRAFFIC_MILLISECONDS)
         following.start()
         try:
             await stopped.wait()
@@ -135,10 +135,10 @@ class _Guarded(RequestHandler):
     """Asks the guard before anything else."""
 
     def initialize(
-        self, guard: Guard, show: Show, streams: Streams, about: Mapping[str, Any]
+        self, guard: Guard, controller: Controller, streams: Streams, about: Mapping[str, Any]
     ) -> None:
         self.guard = guard
-        self.show = show
+        self.controller = controller
         self.streams = streams
         self.about = about
 
@@ -211,7 +211,7 @@ class _Events(_ByAddress):
         self.set_header("Content-Type", "text/event-stream")
         self.streams.open.add(told)
         try:
-            text: str | None = _event("hello", self.show.state())
+            text: str | None = _event("hello", self.controller.state())
             while text is not None:
                 self.write(text)
                 await self.flush()
@@ -239,33 +239,33 @@ class _Case(_Guarded):
         if name not in CASES:
             raise HTTPError(404, log_message="There is no such case.")
         # Some bodies take a while to make.
-        self.json(await asyncio.to_thread(self.show.case, name))
+        self.json(await asyncio.to_thread(self.controller.case, name))
 
 
 class _Do(_Guarded):
     def post(self, what: str) -> None:
         try:
             given = json.loads(self.request.body or b"{}")
-            _ACTIONS[what](self.show, given)
+            _ACTIONS[what](self.controller, given)
         except (KeyError, TypeError, ValueError):
             raise HTTPError(400, log_message="There is nothing like that to do.") from None
         self.set_status(202)
         self.json({})
 
 
-def _send(show: Show, given: dict[str, Any]) -> None:
-    show.send([str(one) for one in given["cases"]])
+def _send(controller: Controller, given: dict[str, Any]) -> None:
+    controller.send([str(one) for one in given["cases"]])
 
 
-def _fault(show: Show, given: dict[str, Any]) -> None:
-    show.fault(str(given["id"]), given["on"] is True)
+def _fault(controller: Controller, given: dict[str, Any]) -> None:
+    controller.fault(str(given["id"]), given["on"] is True)
 
 
-_ACTIONS: dict[str, Callable[[Show, dict[str, Any]], None]] = {
+_ACTIONS: dict[str, Callable[[Controller, dict[str, Any]], None]] = {
     "send": _send,
     "fault": _fault,
-    "life": lambda show, _: show.live(),
-    "stop": lambda show, _: show.stop(),
+    "life": lambda controller, _: controller.run_steps(),
+    "stop": lambda controller, _: controller.stop(),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Self
 from ibcm_bridge.lab.bridge.process import Listen, RunningBridge
 from ibcm_bridge.lab.cases.case import credentials
 from ibcm_bridge.lab.cases.policy import demo_policy, write_more
-from ibcm_bridge.lab.comparison.sending import BothWays
+from ibcm_bridge.lab.comparison.comparison import Comparison
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
@@ -64,7 +64,7 @@ class Perimeter:
             )
             write_more(self.pki, self.directory / "pki")
             stack.enter_context(self.bridge)
-            self.both_ways = BothWays(self.pki, self.clients, self.site, self.bridge, internet)
+            self.comparison = Comparison(self.pki, self.clients, self.site, self.bridge, internet)
             self._running = stack.pop_all()
         return self
 

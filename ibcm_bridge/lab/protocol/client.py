@@ -54,7 +54,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Reply:
+class Response:
     """An answer; `headers` in the order and the spelling of the wire."""
 
     status: int
@@ -159,35 +159,35 @@ class LabClient:
         headers: Fields = (),
         body: bytes | None = None,
         version: str = "HTTP/1.1",
-    ) -> Reply:
+    ) -> Response:
         """Send one request, wait for its whole answer."""
-        with self._exchange(method, target, headers, body, version) as response:
-            return _reply(response, response.read())
+        with self._exchange(method, target, headers, body, version) as http_response:
+            return _response(http_response, http_response.read())
 
-    def send(self, request: Request) -> Reply:
+    def send(self, request: Request) -> Response:
         """The same, of a request that is data."""
-        asked = (request.method, request.target, request.headers, request.body, request.version)
-        return self.request(*asked)
+        parts = (request.method, request.target, request.headers, request.body, request.version)
+        return self.request(*parts)
 
-    def download(self, target: str, headers: Fields = ()) -> tuple[Reply, str, int]:
+    def download(self, target: str, headers: Fields = ()) -> tuple[Response, str, int]:
         """GET without keeping the body: the answer, the SHA-256 of its body, and its length."""
         digest, length = hashlib.sha256(), 0
-        with self.receiving(target, headers) as (reply, pieces):
+        with self.receiving(target, headers) as (response, pieces):
             for piece in pieces:
                 digest.update(piece)
                 length += len(piece)
-            return reply, digest.hexdigest(), length
+            return response, digest.hexdigest(), length
 
     @contextlib.contextmanager
     def receiving(
         self, target: str, headers: Fields = ()
-    ) -> Iterator[tuple[Reply, Iterator[memoryview]]]:
+    ) -> Iterator[tuple[Response, Iterator[memoryview]]]:
         """GET: the answer, and its body piece by piece; the connection ends where not all is read.
 
         A piece is good until the next one.
         """
-        with self._exchange("GET", target, headers, None) as response:
-            yield _reply(response, b""), _pieces(response)
+        with self._exchange("GET", target, headers, None) as http_response:
+            yield _response(http_response, b""), _pieces(http_response)
 
     @contextlib.contextmanager
     def _exchange(
@@ -205,10 +205,10 @@ class LabClient:
             # A refusal may come before all is sent; its answer or alert is still there to read.
             with contextlib.suppress(ssl.SSLError, ConnectionError):
                 connection.sendall(data)
-            with http.client.HTTPResponse(connection, method=method) as response:
-                response.begin()
-                yield response
-                whole = response.isclosed() and not response.will_close
+            with http.client.HTTPResponse(connection, method=method) as http_response:
+                http_response.begin()
+                yield http_response
+                whole = http_response.isclosed() and not http_response.will_close
             self._answered = True
         except http.client.HTTPException as error:
             raise ConnectionEnded(f"no whole answer: {error!r}") from error
@@ -268,17 +268,19 @@ def load_credential(context: ssl.SSLContext, credential: LabCredential) -> None:
         Path(name).unlink()
 
 
-def _pieces(response: http.client.HTTPResponse) -> Iterator[memoryview]:
+def _pieces(http_response: http.client.HTTPResponse) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(CHUNK))
-    while count := response.readinto(buffer):
+    while count := http_response.readinto(buffer):
         yield buffer[:count]
     # readinto ends quietly where read() would raise IncompleteRead.
-    if response.length:
-        raise ConnectionEnded(f"{response.length} bytes of the body are missing")
+    if http_response.length:
+        raise ConnectionEnded(f"{http_response.length} bytes of the body are missing")
 
 
-def _reply(response: http.client.HTTPResponse, body: bytes) -> Reply:
-    return Reply(response.status, response.reason, tuple(response.getheaders()), body)
+def _response(http_response: http.client.HTTPResponse, body: bytes) -> Response:
+    return Response(
+        http_response.status, http_response.reason, tuple(http_response.getheaders()), body
+    )
 
 
 def _alert(error: OSError) -> str | None:

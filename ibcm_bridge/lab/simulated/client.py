@@ -4,7 +4,7 @@
    client knows by then.
 2. What it has picked it keeps, until it moves to another network: then it looks again, in the
    intranet first if it was installed so (CLIENT-MODE).
-3. What it does is told as it goes, one `Took` for each thing.
+3. What it does is told as it goes, one `ActionResult` for each thing.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from ibcm_bridge.lab.clients.life_cycle import (
     UPDATE_POINT,
     Send,
     Step,
-    live,
+    run_steps,
 )
 from ibcm_bridge.lab.clients.update_scan import SCAN
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol import updates
-from ibcm_bridge.lab.protocol.client import Reply, Request
+from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.simulated.connections import NO_ANSWER, Connections
 from ibcm_bridge.lab.simulated.download import AGENT, Download, DownloadError
-from ibcm_bridge.lab.simulated.finding import Picks
 from ibcm_bridge.lab.simulated.installation import Installation
 from ibcm_bridge.lab.simulated.network import HTTP, Host, Network
-from ibcm_bridge.lab.simulated.scan import Place, UpdateFile
+from ibcm_bridge.lab.simulated.site_system_selection import SiteSystemSelection
+from ibcm_bridge.lab.simulated.update_file import UpdateFile, UrlLocation
 
 
 class Result(StrEnum):
@@ -46,7 +46,7 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True)
-class Took:
+class ActionResult:
     """A thing that a client did."""
 
     network: str
@@ -80,7 +80,7 @@ class SimulatedClient:
     def move(self, network: Network) -> None:
         """Be somewhere else: all connections end, and what was picked is forgotten."""
         self.close()
-        self.known = self.known.forgetful()
+        self.known = self.known.for_another_network()
         self._attach(network)
 
     def close(self) -> None:
@@ -97,22 +97,26 @@ class SimulatedClient:
         self.device = replace(self.device, on_internet=network.on_internet)
         self._connections = Connections(network, self._credential)
         self._updates = _UpdateAgent(Connections(network, None))
-        self._picks = Picks(self.installed.mode, self._random, self._connections.reached)
+        self._selection = SiteSystemSelection(
+            self.installed.mode, self._random, self._connections.reached
+        )
         self._last, self._seconds = "", 0.0
 
     # What it does
 
-    def take(self, *steps: Step) -> Iterator[Took]:
+    def take(self, *steps: Step) -> Iterator[ActionResult]:
         """These steps, as long as the answers are good."""
         return self._take(steps, self.send)
 
-    def fallback(self, state: int) -> Took:
+    def fallback(self, state: int) -> ActionResult:
         """Say how it is to a fallback status point."""
-        return self._do("state, to the fallback status point", lambda: self._tell_fallback(state))
+        return self._perform(
+            "state, to the fallback status point", lambda: self._report_fallback_status(state)
+        )
 
     def download(
         self, download: Download, goes_on: Callable[[int], bool] = lambda _: True
-    ) -> Iterator[Took]:
+    ) -> Iterator[ActionResult]:
         """A file, from a distribution point of where it is, until `goes_on` says no."""
         yield from self.take(CONTENT_LOCATION)
 
@@ -122,26 +126,26 @@ class SimulatedClient:
             return f"{download.position:,} of {download.size or 0:,} bytes"
 
         began = f"from byte {download.position:,}" if download.position else "from its beginning"
-        yield self._do(f"download, {began}", get)
+        yield self._perform(f"download, {began}", get)
 
-    def compare(self, download: Download) -> Took:
+    def compare(self, download: Download) -> ActionResult:
         """Get the same file in one piece, and see whether it is the same."""
 
         def get() -> str:
             connection = self._connections.to(self._distribution_point())
-            reply, digest, _length = connection.download(FILE, (AGENT,))
-            _accepted(reply)
+            response, digest, _length = connection.download(FILE, (AGENT,))
+            _accepted(response)
             if digest != download.sha256:
                 raise DownloadError(f"SHA-256 is {digest}, and of the parts {download.sha256}")
             return f"SHA-256 of both is {digest}"
 
-        return self._do("the whole file once more, to compare", get)
+        return self._perform("the whole file once more, to compare", get)
 
-    def update(self) -> Iterator[Took]:
+    def update(self) -> Iterator[ActionResult]:
         """A scan, and the file of an update (CLIENT-UPDATES)."""
         yield from self.take(UPDATE_POINT)
         if self.known.update_point:
-            self._updates.place = Place.of(self.known.update_point)
+            self._updates.location = UrlLocation.of(self.known.update_point)
             yield from self._take(SCAN, self._send_scan)
         if (file := self._updates.file) is None:
             return
@@ -152,100 +156,102 @@ class SimulatedClient:
             if one.result is Result.GOOD:
                 return
         yield from self.take(UPDATE_LOCATION)
-        yield self._do("update, from a distribution point", lambda: self._from_content(file))
+        yield self._perform("update, from a distribution point", lambda: self._from_content(file))
 
     # How it does it
 
-    def send(self, request: Request) -> Reply:
+    def send(self, request: Request) -> Response:
         """Send a request to whom it is for. One of NO_ANSWER where it has no answer."""
         self._last, self._seconds = "", 0.0
-        host = self._picks.host(request.target, self.known)
+        host = self._selection.host(request.target, self.known)
         try:
-            reply = self._timed(host, lambda: self._connections.send(host, request))
+            response = self._timed(host, lambda: self._connections.send(host, request))
         except NO_ANSWER:
-            self._picks.forget(host)
+            self._selection.forget(host)
             raise
         if request.method == "CCM_POST":
-            self.known = self.known.told(reply)
-        return reply
+            self.known = self.known.updated_by(response)
+        return response
 
-    def _send_scan(self, request: Request) -> Reply:
-        return self._timed(self._updates.place.host, lambda: self._updates.send(request))
+    def _send_scan(self, request: Request) -> Response:
+        return self._timed(self._updates.location.host, lambda: self._updates.send(request))
 
-    def _timed(self, host: Host, send: Callable[[], Reply]) -> Reply:
+    def _timed(self, host: Host, send: Callable[[], Response]) -> Response:
         self._last, began = host[0], time.perf_counter()
         try:
             return send()
         finally:
             self._seconds = time.perf_counter() - began
 
-    def _take(self, steps: tuple[Step, ...], send: Send) -> Iterator[Took]:
+    def _take(self, steps: tuple[Step, ...], send: Send) -> Iterator[ActionResult]:
         taken = 0
         try:
-            for one in live(send, self.device, steps):
+            for one in run_steps(send, self.device, steps):
                 taken += 1
                 self.device = one.device
                 result = Result.GOOD if one.good else Result.FAILED
-                yield self._took(one.step.name, _answer(one.reply), result)
+                yield self._action_result(one.step.name, _status_line(one.response), result)
         except NO_ANSWER as why:
-            yield self._took(steps[taken].name, _said(why), Result.FAILED)
+            yield self._action_result(steps[taken].name, _error_text(why), Result.FAILED)
 
-    def _do(self, what: str, act: Callable[[], str], otherwise: Result = Result.FAILED) -> Took:
+    def _perform(
+        self, what: str, act: Callable[[], str], otherwise: Result = Result.FAILED
+    ) -> ActionResult:
         self._last, began = "", time.perf_counter()
         try:
             answer, result = act(), Result.GOOD
         except (*NO_ANSWER, DownloadError) as why:
-            answer, result = _said(why), otherwise
+            answer, result = _error_text(why), otherwise
         self._seconds = time.perf_counter() - began
-        return self._took(what, answer, result)
+        return self._action_result(what, answer, result)
 
-    def _took(self, what: str, answer: str, result: Result) -> Took:
-        return Took(self.network.name, self._last, what, answer, result, self._seconds)
+    def _action_result(self, what: str, answer: str, result: Result) -> ActionResult:
+        return ActionResult(self.network.name, self._last, what, answer, result, self._seconds)
 
     def _distribution_point(self) -> Host:
-        host = self._picks.distribution_point(self.known)
+        host = self._selection.distribution_point(self.known)
         self._last = host[0]
         return host
 
-    def _tell_fallback(self, state: int) -> str:
+    def _report_fallback_status(self, state: int) -> str:
         request = fallback_status(self.device.guid, state=state)
         host = (self.known.fallback_status_point, HTTP)
         self._last = host[0]
         return _accepted(self._connections.send(host, request))
 
-    def _from_microsoft_update(self, file: UpdateFile) -> Took:
+    def _from_microsoft_update(self, file: UpdateFile) -> ActionResult:
         def get() -> str:
-            self._last = file.place.host[0]
-            request = Request("GET", file.place.target, (AGENT,), plaintext=True)
-            return _the_file(file, self._connections.send(file.place.host, request))
+            self._last = file.location.host[0]
+            request = Request("GET", file.location.target, (AGENT,), plaintext=True)
+            return _check_file(file, self._connections.send(file.location.host, request))
 
-        return self._do("update, from Microsoft Update", get, Result.FELL_BACK)
+        return self._perform("update, from Microsoft Update", get, Result.FELL_BACK)
 
     def _from_content(self, file: UpdateFile) -> str:
         host = self._distribution_point()
         target = f"/SMS_DP_SMSPKG$/{updates.CONTENT}/sccm?/{updates.NAME}"
-        return _the_file(file, self._connections.send(host, Request("GET", target, (AGENT,))))
+        return _check_file(file, self._connections.send(host, Request("GET", target, (AGENT,))))
 
 
-def _answer(reply: Reply) -> str:
-    return f"{reply.status} {reply.reason}"
+def _status_line(response: Response) -> str:
+    return f"{response.status} {response.reason}"
 
 
-def _said(why: Exception) -> str:
+def _error_text(why: Exception) -> str:
     return str(why) or type(why).__name__
 
 
-def _accepted(reply: Reply) -> str:
-    if reply.status != 200:
-        raise DownloadError(f"it was answered {_answer(reply)}")
-    return _answer(reply)
+def _accepted(response: Response) -> str:
+    if response.status != 200:
+        raise DownloadError(f"it was answered {_status_line(response)}")
+    return _status_line(response)
 
 
-def _the_file(file: UpdateFile, reply: Reply) -> str:
-    answer = _accepted(reply)
-    if not file.is_it(reply.body):
-        raise DownloadError(f"{len(reply.body):,} bytes of another file")
-    return f"{answer}, {len(reply.body):,} bytes with the digest of the scan"
+def _check_file(file: UpdateFile, response: Response) -> str:
+    answer = _accepted(response)
+    if not file.is_it(response.body):
+        raise DownloadError(f"{len(response.body):,} bytes of another file")
+    return f"{answer}, {len(response.body):,} bytes with the digest of the scan"
 
 
 class _UpdateAgent:
@@ -253,11 +259,11 @@ class _UpdateAgent:
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
-        self.place = Place(("", 0), "")
+        self.location = UrlLocation(("", 0), "")
         self.file: UpdateFile | None = None
         """What a scan has found."""
 
-    def send(self, request: Request) -> Reply:
-        reply = self.connections.send(self.place.host, request)
-        self.file = UpdateFile.of(reply) or self.file
-        return reply
+    def send(self, request: Request) -> Response:
+        response = self.connections.send(self.location.host, request)
+        self.file = UpdateFile.of(response) or self.file
+        return response

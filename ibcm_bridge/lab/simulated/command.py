@@ -15,16 +15,16 @@ from ibcm_bridge.lab.perimeter.runtime import (
     runtime_folder,
     runtime_parent,
 )
-from ibcm_bridge.lab.simulated.client import Result, Took
-from ibcm_bridge.lab.simulated.crowd import MAKING, Crowd, Phase
+from ibcm_bridge.lab.simulated.client import ActionResult, Result
+from ibcm_bridge.lab.simulated.fleet import MAKING, Fleet, Phase
 from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
-from ibcm_bridge.lab.simulated.scenes import SCENES
+from ibcm_bridge.lab.simulated.scenarios import SCENARIOS
 from ibcm_bridge.storage.open_files import raise_open_file_limit
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ClientOptions:
     """What the command line says. `count` is None for one client, scene by scene."""
 
     mode: Mode
@@ -36,13 +36,13 @@ class Wanted:
     as_json: bool
 
 
-def lab_client(wanted: Wanted) -> int:
+def lab_client(options: ClientOptions) -> int:
     """The exit status: 0 when all went well."""
     raise_open_file_limit()
     try:
         folder = runtime_folder()
         lab = RunningLab.read(running_state(folder), folder / "lab")
-        good = _one(lab, wanted) if wanted.count is None else _many(lab, wanted, wanted.count)
+        good = _one(lab, options) if options.count is None else _many(lab, options, options.count)
     except BrokenPipeError:
         raise  # whoever reads it has had enough
     except (LabError, OSError) as error:
@@ -60,22 +60,24 @@ def _name(random: Random, number: int = 0) -> str:
 # One
 
 
-def _one(lab: RunningLab, wanted: Wanted) -> bool:
-    random = Random(wanted.seed)
-    client = lab.client(_name(random), wanted.mode, random, own_key=wanted.profile == "own-key")
+def _one(lab: RunningLab, options: ClientOptions) -> bool:
+    random = Random(options.seed)
+    client = lab.client(_name(random), options.mode, random, own_key=options.profile == "own-key")
     good = True
     try:
-        if not wanted.as_json:
-            print(f"{client.device.name}, {_MODES[wanted.mode]}; {_KEYS[wanted.profile]}.")
-        for scene in SCENES[wanted.mode]:
-            if not wanted.as_json:
-                print(f"\n{scene.title} ({scene.requirement})")
-            for took in scene.play(client, lab):
-                good = good and took.result is not Result.FAILED
-                print(_json(scene.title, took) if wanted.as_json else _line(took), flush=True)
+        if not options.as_json:
+            print(f"{client.device.name}, {_MODES[options.mode]}; {_KEYS[options.profile]}.")
+        for scenario in SCENARIOS[options.mode]:
+            if not options.as_json:
+                print(f"\n{scenario.title} ({scenario.requirement})")
+            for action in scenario.play(client, lab):
+                good = good and action.result is not Result.FAILED
+                print(
+                    _json(scenario.title, action) if options.as_json else _line(action), flush=True
+                )
     finally:
         client.close()
-    if not wanted.as_json:
+    if not options.as_json:
         print(f"\n{_VERDICT[good]}.")
     return good
 
@@ -92,48 +94,47 @@ _VERDICT = {True: "All went well", False: "Not all went well"}
 _MARKS = {Result.GOOD: "", Result.FELL_BACK: "  (next best)", Result.FAILED: "  FAILED"}
 
 
-def _line(took: Took) -> str:
-    where = f"  {took.network:<9} {took.site_system:<25}"
-    return (
-        f"{where} {took.what:<38} {took.seconds * 1000:6.1f} ms  {took.answer}{_MARKS[took.result]}"
-    )
+def _line(action: ActionResult) -> str:
+    where = f"  {action.network:<9} {action.site_system:<25} {action.what:<38}"
+    milliseconds = action.seconds * 1000
+    return f"{where} {milliseconds:6.1f} ms  {action.answer}{_MARKS[action.result]}"
 
 
-def _json(scene: str, took: Took) -> str:
-    return json.dumps({"scene": scene, **asdict(took), "seconds": round(took.seconds, 6)})
+def _json(scenario: str, action: ActionResult) -> str:
+    return json.dumps({"scene": scenario, **asdict(action), "seconds": round(action.seconds, 6)})
 
 
 # Many
 
 
-def _many(lab: RunningLab, wanted: Wanted, count: int) -> bool:
-    seeds = Random(wanted.seed)
+def _many(lab: RunningLab, options: ClientOptions, count: int) -> bool:
+    seeds = Random(options.seed)
     randoms = [Random(seeds.random()) for _ in range(count)]
-    own_key = wanted.profile == "own-key"
+    own_key = options.profile == "own-key"
 
-    crowd = Crowd(
+    fleet = Fleet(
         lambda number: lab.client(
-            _name(randoms[number], number), wanted.mode, randoms[number], own_key=own_key
+            _name(randoms[number], number), options.mode, randoms[number], own_key=own_key
         ),
         count,
-        wanted.at_once,
+        options.at_once,
         _Progress(count),
     )
     phases: list[Phase] = []
     try:
-        if not wanted.as_json:
-            print(f"{_count(count, wanted.at_once)}; {_MODES[wanted.mode]}; each", end=" ")
-            print(f"{_KEYS[wanted.profile]}.\n\n{_HEAD}")
-        for phase in crowd.live(wanted.polls):
+        if not options.as_json:
+            print(f"{_count(count, options.at_once)}; {_MODES[options.mode]}; each", end=" ")
+            print(f"{_KEYS[options.profile]}.\n\n{_HEAD}")
+        for phase in fleet.run(options.polls):
             phases.append(phase)
-            print(_phase_json(phase) if wanted.as_json else _phase_line(phase), flush=True)
+            print(_phase_json(phase) if options.as_json else _phase_line(phase), flush=True)
     finally:
-        crowd.close()
+        fleet.close()
     _tell_failures(phases)
     good = not any(phase.failures for phase in phases)
     if phases[-1].clients == phases[-1].failures.total():
         print("Nobody was answered any more: has the lab ended?", file=sys.stderr)
-    if not wanted.as_json:
+    if not options.as_json:
         print(f"\n{_VERDICT[good]}.")
     return good
 

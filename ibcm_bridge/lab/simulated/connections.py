@@ -11,8 +11,8 @@ from ibcm_bridge.lab.protocol.client import (
     ConnectionEnded,
     HandshakeRefused,
     LabClient,
-    Reply,
     Request,
+    Response,
 )
 from ibcm_bridge.lab.simulated.network import Host, Network, Unreachable
 
@@ -50,7 +50,7 @@ class Connections:
             known = self._open[host] = self.network.client(host, self._credential)
         return known
 
-    def send(self, host: Host, request: Request) -> Reply:
+    def send(self, host: Host, request: Request) -> Response:
         """One request. One of NO_ANSWER where it has no answer."""
         if request.plaintext:
             return self._plain(host, request)
@@ -69,7 +69,7 @@ class Connections:
             one.close()
         self._open.clear()
 
-    def _plain(self, host: Host, request: Request) -> Reply:
+    def _plain(self, host: Host, request: Request) -> Response:
         connection = self.network.plain(host)
         try:
             # As the client knows it: the lab's own port is nobody's business.
@@ -77,6 +77,6 @@ class Connections:
             connection.request(request.method, request.target, request.body, fields)
             with connection.getresponse() as response:
                 got = tuple(response.getheaders())
-                return Reply(response.status, response.reason, got, response.read())
+                return Response(response.status, response.reason, got, response.read())
         finally:
             connection.close()

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from ibcm_bridge.lab.protocol.client import LabClient, Reply, Request
+from ibcm_bridge.lab.protocol.client import LabClient, Request, Response
 
 AGENT = ("User-Agent", "Microsoft BITS/7.8")
 PART = 1024 * 1024
@@ -55,7 +55,7 @@ class Download:
         while not self.whole and goes_on(self.position):
             self._part(client, target, goes_on)
 
-    def _ask(self, head: Reply) -> None:
+    def _ask(self, head: Response) -> None:
         if head.status != 200 or not (head.header("Content-Length") or "").isdecimal():
             raise DownloadError(f"HEAD was answered {head.status} {head.reason}")
         size = int(head.header("Content-Length") or "")
@@ -72,12 +72,14 @@ class Download:
         fields = [AGENT, ("Range", f"bytes={self.position}-{last}")]
         if (etag := self._is[0]) is not None:
             fields.append(("If-Range", etag))
-        with client.receiving(target, fields) as (reply, pieces):
-            said = reply.header("Content-Range") or ""
-            if reply.status != 206 or not re.fullmatch(
+        with client.receiving(target, fields) as (response, pieces):
+            said = response.header("Content-Range") or ""
+            if response.status != 206 or not re.fullmatch(
                 rf"bytes {self.position}-{last}/{self.size}", said
             ):
-                raise DownloadError(f"a range was answered {reply.status} {reply.reason} {said}")
+                raise DownloadError(
+                    f"a range was answered {response.status} {response.reason} {said}"
+                )
             for piece in pieces:
                 self._digest.update(piece)
                 self.position += len(piece)

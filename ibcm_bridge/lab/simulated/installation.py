@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ibcm_bridge.lab.simulated.known import Known
+from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 
 
 class Mode(StrEnum):
@@ -20,7 +20,7 @@ class Installation:
     """What was chosen; ValueError for what CLIENT-MODE rules out."""
 
     mode: Mode
-    knows: Known
+    knows: KnownSiteSystems
     """The site systems it was given."""
     in_domain: bool = True
 

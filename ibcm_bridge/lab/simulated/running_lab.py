@@ -24,7 +24,7 @@ from ibcm_bridge.lab.protocol import updates
 from ibcm_bridge.lab.protocol.reply_documents import INTERNET, INTRANET
 from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
-from ibcm_bridge.lab.simulated.known import Known
+from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, UPDATES, Host, Network
 from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT, TLS_PORT, UPDATE_PORT
 
@@ -33,10 +33,10 @@ AUTHORITY = "authority"
 """Name of its files, without the ending."""
 
 KNOWS = {
-    Mode.INTERNET_ONLY: Known(
+    Mode.INTERNET_ONLY: KnownSiteSystems(
         internet_management_points=INTERNET.management_points, fallback_status_point=FALLBACK
     ),
-    Mode.BOTH: Known(
+    Mode.BOTH: KnownSiteSystems(
         internet_management_points=INTERNET.management_points,
         intranet_management_points=INTRANET.management_points,
         fallback_status_point=FALLBACK,
@@ -45,7 +45,7 @@ KNOWS = {
 """What an administrator gives to a client that is installed."""
 
 
-class Places(NamedTuple):
+class LabAddresses(NamedTuple):
     """Where everything of a lab listens."""
 
     bridge: Mapping[int, Host]
@@ -66,26 +66,28 @@ class RunningLab:
     @classmethod
     def of(cls, perimeter: Perimeter) -> Self:
         """Of one in this process."""
-        places = Places(
+        addresses = LabAddresses(
             perimeter.bridge.addresses, perimeter.site.addresses, perimeter.microsoft_update.address
         )
-        return cls.at(places, perimeter.pki, perimeter.namespaces)
+        return cls.at(addresses, perimeter.pki, perimeter.namespaces)
 
     @classmethod
-    def at(cls, places: Places, pki: LabPki, namespaces: Namespaces = NO_NAMESPACES) -> Self:
+    def at(
+        cls, addresses: LabAddresses, pki: LabPki, namespaces: Namespaces = NO_NAMESPACES
+    ) -> Self:
         """Of one that is there."""
         return cls(
             Network(
                 "internet",
                 on_internet=True,
-                hosts=_outside(places),
+                hosts=_outside(addresses),
                 trust=pki.root,
                 namespace=namespaces.internet,
             ),
             Network(
                 "intranet",
                 on_internet=False,
-                hosts=_inside(places),
+                hosts=_inside(addresses),
                 trust=pki.root,
                 namespace=namespaces.intranet,
             ),
@@ -126,26 +128,26 @@ class RunningLab:
         return SimulatedClient(device, credential, installed, self.internet, random)
 
 
-def _outside(places: Places) -> dict[Host, Host]:
-    bridge = places.bridge
+def _outside(addresses: LabAddresses) -> dict[Host, Host]:
+    bridge = addresses.bridge
     published = dict.fromkeys(
         ((name, HTTPS) for name in INTERNET.management_points), bridge[TLS_PORT]
     )
     return published | {
         (INTERNET.update_point, UPDATES): bridge[UPDATE_PORT],
         (FALLBACK, HTTP): bridge[PLAINTEXT_PORT],
-        (updates.MICROSOFT_UPDATE, HTTP): places.microsoft_update,
+        (updates.MICROSOFT_UPDATE, HTTP): addresses.microsoft_update,
     }
 
 
-def _inside(places: Places) -> dict[Host, Host]:
-    site = places.site_systems
+def _inside(addresses: LabAddresses) -> dict[Host, Host]:
+    site = addresses.site_systems
     return {
         (INTRANET.management_points[0], HTTPS): site["management-point"],
         (INTRANET.distribution_points[0], HTTPS): site["distribution-point"],
         (INTRANET.update_point, UPDATES): site["software-update-point"],
         (FALLBACK, HTTP): site["fallback-status-point"],
-        (updates.MICROSOFT_UPDATE, HTTP): places.microsoft_update,
+        (updates.MICROSOFT_UPDATE, HTTP): addresses.microsoft_update,
     }
 
 

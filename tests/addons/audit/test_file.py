@@ -12,7 +12,7 @@ import pytest
 
 from ibcm_bridge.addons.audit import file as audit_file
 from ibcm_bridge.addons.audit.file import AuditFile
-from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.policy import WhenUnwritable
 from tests.addons.conftest import GOOD, Lab, Running, answer, wait_for
 
@@ -125,11 +125,11 @@ def test_where_the_policy_says_so_requests_go_on_and_what_was_lost_is_counted(
         before, trail._file = trail._file, cast("AuditFile", full)
         for _ in range(3):
             with running.client() as client:
-                assert isinstance(answer(client, *GOOD), Reply)
+                assert isinstance(answer(client, *GOOD), Response)
         assert wait_for(lambda: trail._lost == 3)
         trail._file = before
         with running.client() as client:
-            assert isinstance(answer(client, *GOOD), Reply)
+            assert isinstance(answer(client, *GOOD), Response)
         assert wait_for(lambda: len(running.audit()) == 2)
     gap, request = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
     assert (gap["event"], gap["lost"]) == ("records-lost", 3)

@@ -17,7 +17,7 @@ import pytest
 from ibcm_bridge.addons.engines import inspection_workers
 from ibcm_bridge.inspection.body import SMALL
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.lab.protocol.client import LabClient, Reply, request_bytes
+from ibcm_bridge.lab.protocol.client import LabClient, Response, request_bytes
 from tests.addons.conftest import BRIDGED, GOOD, GUID, Lab, Running, answer, wait_for
 
 FIELDS = {"Content-Type": ccm.CONTENT_TYPE}
@@ -33,7 +33,7 @@ def message(text: str = "") -> bytes:
 LARGE = message()
 
 
-def post(running: Running, body: bytes = LARGE) -> Reply | Exception:
+def post(running: Running, body: bytes = LARGE) -> Response | Exception:
     # Longer than others wait: a worker takes its time to start.
     with LabClient(
         running.address,
@@ -45,8 +45,8 @@ def post(running: Running, body: bytes = LARGE) -> Reply | Exception:
         return answer(client, *POST, headers=FIELDS, body=body)
 
 
-def status(reply: Reply | Exception) -> int:
-    assert isinstance(reply, Reply), reply
+def status(reply: Response | Exception) -> int:
+    assert isinstance(reply, Response), reply
     return reply.status
 
 
@@ -238,6 +238,6 @@ def test_one_connection_too_many_is_turned_away_and_the_next_is_served(narrow: R
 def test_a_connection_that_sends_nothing_counts(narrow: Running) -> None:
     with socket.create_connection(narrow.address), socket.create_connection(narrow.address):
         assert wait_for(lambda: narrow.bridge.connections.full)
-        assert not isinstance(narrow.ask(*GOOD), Reply)
+        assert not isinstance(narrow.ask(*GOOD), Response)
     assert wait_for(lambda: not narrow.bridge.connections._records)
     narrow.assert_serves()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.lab.protocol.client import LabClient, Reply
+from ibcm_bridge.lab.protocol.client import LabClient, Response
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import ClamAv
 from tests.addons.conftest import BRIDGED, Lab, Running, answer, bridged_publication, wait_for
@@ -71,7 +71,7 @@ def post(running: Running, text: str, rows: int = 1) -> tuple[int, dict[str, Any
             headers={"Content-Type": ccm.CONTENT_TYPE},
             body=body,
         )
-    assert isinstance(reply, Reply), reply
+    assert isinstance(reply, Response), reply
     wait_for(lambda: len(running.audit()) > before)
     return reply.status, running.audit()[before]
 

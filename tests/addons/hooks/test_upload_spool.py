@@ -18,7 +18,7 @@ from ibcm_bridge.addons.layers.exchange import Exchange
 from ibcm_bridge.addons.layers.site_system_legs import SiteSystemLegs
 from ibcm_bridge.addons.stages import DECISIONS, BodyInspected, HeadRead
 from ibcm_bridge.lab.cases.requests import eicar
-from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Reply, Request
+from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Request, Response
 from ibcm_bridge.lab.protocol.content import ServerResponse
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload, UploadServer
 from ibcm_bridge.storage.upload_spool import Spool, SpoolError
@@ -36,7 +36,7 @@ class Sender:
         self.upload = Upload("/CCM_Incoming/x.msg", data)
         self.session = ""
 
-    def send(self, request: Request) -> Reply | None:
+    def send(self, request: Request) -> Response | None:
         fields = [
             (name, self.session if value == SESSION else value) for name, value in request.headers
         ]
@@ -53,7 +53,7 @@ class Sender:
             assert reply is not None
             assert reply.status == 200
 
-    def end(self) -> Reply | None:
+    def end(self) -> Response | None:
         return self.send(self.upload.fragments(2)[1])
 
 

@@ -17,7 +17,8 @@ from mitmproxy.http import Headers, HTTPFlow, Response
 from ibcm_bridge.addons.connections import ExchangeEnded
 from ibcm_bridge.addons.stages import BodyRead, HeadRead
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.lab.protocol.client import LabClient, Reply
+from ibcm_bridge.lab.protocol.client import LabClient
+from ibcm_bridge.lab.protocol.client import Response as ClientResponse
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.request.target import sent_target
@@ -28,7 +29,7 @@ OTHER = ("GET", "/SMS_MP/.sms_aut?MPCERT")
 
 def send_first(client: LabClient) -> None:
     reply = answer(client, *GOOD)
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, ClientResponse)
     assert reply.status == 200
 
 
@@ -37,7 +38,7 @@ def assert_second_is_refused(running: Running, method: str, target: str, **more:
     with running.client() as client:
         send_first(client)
         outcome = answer(client, method, target, **more)
-        assert isinstance(outcome, Reply), outcome
+        assert isinstance(outcome, ClientResponse), outcome
         assert outcome.status in (405, 500)
         assert outcome.header("Connection") == "close"
     assert wait_for(lambda: not running.bridge.connections._records)
@@ -242,7 +243,7 @@ def test_what_an_addon_makes_of_a_flow_is_not_what_is_sent(running: Running, hoo
     with running.client() as client:
         for _ in range(2):
             outcome = answer(client, *GOOD)
-            assert isinstance(outcome, Reply)
+            assert isinstance(outcome, ClientResponse)
             assert outcome.status == 200
             assert b"made by an addon" not in outcome.body
     received = running.lab.site.received()

@@ -12,7 +12,7 @@ from mitmproxy.proxy import events
 
 from ibcm_bridge.addons.events import EndedTunnel
 from ibcm_bridge.addons.layers.tunnel import MAX_AHEAD, RelayLayer
-from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.lab.protocol.client import Response
 from tests.addons.conftest import (
     GOOD,
     LIMITS,
@@ -195,7 +195,7 @@ def test_a_connection_that_breaks_ends_the_other_side_too(relay: Driver) -> None
 
 def test_a_tunnel_is_written_down_with_its_counts_and_as_blind(running: Running) -> None:
     outcome = running.ask(*GOOD, name=TUNNELED)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, Response)
     assert outcome.status == 200
     assert wait_for(running.audit)
     (record,) = running.audit()
@@ -226,6 +226,6 @@ def test_an_unreachable_site_system_closes_the_client_and_is_written_down(
         layer._publication = dataclasses.replace(publication, site_system=("127.0.0.1", 9))
 
     monkeypatch.setattr(RelayLayer, "__init__", elsewhere)
-    assert not isinstance(running.ask(*GOOD, name=TUNNELED), Reply)
+    assert not isinstance(running.ask(*GOOD, name=TUNNELED), Response)
     assert wait_for(running.audit)
     assert running.audit()[0]["detail"] == "the site system cannot be reached"

@@ -27,7 +27,7 @@ from ibcm_bridge.addons.renewal.revocation_renewal import (
 )
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.trust import CrlFetch, Revocation, Trust
 from tests.addons.conftest import GOOD, SOON, Lab, Running, bridged_publication, changed, wait_for
 
@@ -204,7 +204,7 @@ def test_a_client_revoked_while_the_bridge_runs_is_refused(lab: Lab, tmp_path: P
         newer = lab.pki.issuing_crl([serial], 1_000, this_update=datetime.now(UTC))
         (folder / "half").write_bytes(newer.public_bytes(Encoding.DER))
         (folder / "half").rename(folder / "issuing.crl")
-        assert wait_for(lambda: not isinstance(running.ask(*GOOD), Reply))
+        assert wait_for(lambda: not isinstance(running.ask(*GOOD), Response))
         running.wait_for_reason("certificate-revoked")
         assert running.alert(running.client()) == "certificate revoked"
 
@@ -226,7 +226,7 @@ def test_a_site_system_revoked_while_the_bridge_runs_is_not_sent_to(
 
         def refused() -> bool:
             reply = running.ask(*GOOD)
-            return isinstance(reply, Reply) and reply.status == 502
+            return isinstance(reply, Response) and reply.status == 502
 
         assert wait_for(refused)
         assert "certificate revoked" in running.wait_for_reason("site-system-unverified")["detail"]

@@ -19,7 +19,7 @@ from ibcm_bridge.addons.layers.exchange import Exchange
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
-from ibcm_bridge.lab.protocol.client import LabClient, Reply, plaintext_request
+from ibcm_bridge.lab.protocol.client import LabClient, Response, plaintext_request
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.trust import Credential
 from tests.addons.conftest import (
@@ -77,16 +77,16 @@ def completes_tls(running: Running) -> None:
 
 def has_no_certificate(running: Running) -> None:
     with running.anonymous() as client:
-        assert not isinstance(answer(client, *GOOD), Reply)
+        assert not isinstance(answer(client, *GOOD), Response)
 
 
 def asks_for_an_unknown_name(running: Running) -> None:
-    assert not isinstance(running.ask(*GOOD, name="unknown.internet.example"), Reply)
+    assert not isinstance(running.ask(*GOOD, name="unknown.internet.example"), Response)
 
 
 def sends_a_denied_request(running: Running) -> None:
     outcome = running.ask(*DENIED)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, Response)
     assert outcome.status == 405
 
 
@@ -119,7 +119,7 @@ def sends_a_body_that_is_refused(running: Running) -> None:
         outcome = answer(
             client, "CCM_POST", "/ccm_system/request", headers=sent["headers"], body=b"x"
         )
-        assert isinstance(outcome, Reply)
+        assert isinstance(outcome, Response)
         assert outcome.status == 403
 
 
@@ -160,8 +160,8 @@ def test_only_the_site_system_of_the_role_is_dialled(
     assert [one.sni for one in running.lab.site.handshakes()] == ["dp01.corp.example"]
 
 
-def assert_dial_is_refused(running: Running, outcome: Reply | Exception) -> None:
-    assert not isinstance(outcome, Reply), outcome
+def assert_dial_is_refused(running: Running, outcome: Response | Exception) -> None:
+    assert not isinstance(outcome, Response), outcome
     assert wait_for(lambda: not running.bridge.connections._records)
     assert not running.lab.site.handshakes()
     assert running.wait_for_reason("bridge-defect")["rule"] == "server_connect"
@@ -208,8 +208,8 @@ def test_server_connect_refuses_a_second_dial_on_a_warm_connection(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running.client() as client:
-        assert isinstance(answer(client, *GOOD), Reply)
-        assert isinstance(answer(client, *FROM_DP), Reply)
+        assert isinstance(answer(client, *GOOD), Response)
+        assert isinstance(answer(client, *FROM_DP), Response)
         running.lab.site.clear()
 
         def dial(exchange: Exchange) -> Iterator[Any]:
@@ -268,7 +268,7 @@ def test_a_site_system_that_refuses_the_bridges_certificate_is_a_502_at_once(
         policy = changed(lab.policy, tmp_path / "audit.jsonl", site_system_credential=credential)
         with Running(lab, policy) as running:
             outcome = running.ask(*GOOD)
-            assert isinstance(outcome, Reply), outcome
+            assert isinstance(outcome, Response), outcome
             assert outcome.status == 502
     finally:
         context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
@@ -283,7 +283,7 @@ def test_a_site_system_of_another_name_is_sent_nothing(lab: Lab, tmp_path: Any, 
     policy = changed(lab.policy, tmp_path / "audit.jsonl", directories=renamed(lab.policy, name))
     with Running(lab, policy) as running:
         outcome = running.ask(*GOOD)
-        assert isinstance(outcome, Reply), outcome
+        assert isinstance(outcome, Response), outcome
         assert outcome.status == 502
         assert b"corp.example" not in outcome.body
         running.wait_for_reason("site-system-unverified")
@@ -300,7 +300,7 @@ def test_a_site_system_of_another_authority_is_sent_nothing(lab: Lab, tmp_path: 
         lab, changed(lab.policy, tmp_path / "audit.jsonl", site_system_trust=trust)
     ) as running:
         outcome = running.ask(*GOOD)
-        assert isinstance(outcome, Reply), outcome
+        assert isinstance(outcome, Response), outcome
         assert outcome.status == 502
         running.wait_for_reason("site-system-unverified")
     assert not lab.site.received()
@@ -310,9 +310,9 @@ def test_a_leg_is_never_shared_between_clients(running: Running) -> None:
     ports = set()
     clients: list[LabClient] = [running.client() for _ in range(3)]
     for client in clients:
-        assert isinstance(answer(client, *GOOD), Reply)
+        assert isinstance(answer(client, *GOOD), Response)
     for client in clients:
-        assert isinstance(answer(client, *GOOD), Reply)
+        assert isinstance(answer(client, *GOOD), Response)
         client.close()
     ports = {one.peer_port for one in running.lab.site.received()}
     assert len(ports) == 3

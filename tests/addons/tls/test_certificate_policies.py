@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.lab.pki.certificates import LabCredential
-from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.policy_file import shipped_roles
@@ -66,7 +66,7 @@ def asking(lab: Lab, refused: dict[str, LabCredential], tmp_path: Path) -> Askin
     return start
 
 
-def outcome(running: Running, credential: LabCredential | None) -> Reply | Exception:
+def outcome(running: Running, credential: LabCredential | None) -> Response | Exception:
     made = running.client(credential=credential) if credential else running.anonymous()
     with made as client:
         return answer(client, *GOOD)
@@ -78,7 +78,7 @@ def test_a_user_is_let_in_where_users_are_asked_for(
 ) -> None:
     with asking(policy) as running:
         reply = outcome(running, user)
-        assert isinstance(reply, Reply), reply
+        assert isinstance(reply, Response), reply
         assert reply.status == 200
         [record] = wait_for(running.audit)
         assert record["client"] == "jdoe@corp.example"
@@ -87,7 +87,7 @@ def test_a_user_is_let_in_where_users_are_asked_for(
 
 def test_a_computer_is_refused_where_users_are_asked_for(asking: Asking, lab: Lab) -> None:
     with asking(CertificatePolicy.USER) as running:
-        assert not isinstance(outcome(running, lab.computer), Reply)
+        assert not isinstance(outcome(running, lab.computer), Response)
         record = running.wait_for_reason("certificate-name")
         assert record["requirement"] == "BRIDGE-AUTH-USER"
     assert not lab.site.received()
@@ -97,7 +97,7 @@ def test_a_user_is_refused_where_computers_are_asked_for(
     asking: Asking, lab: Lab, user: LabCredential
 ) -> None:
     with asking(CertificatePolicy.COMPUTER) as running:
-        assert not isinstance(outcome(running, user), Reply)
+        assert not isinstance(outcome(running, user), Response)
         record = running.wait_for_reason("certificate-name")
         assert record["requirement"] == "BRIDGE-AUTH-COMPUTER"
     assert not lab.site.received()
@@ -110,7 +110,7 @@ def test_without_a_certificate_nobody_is_let_in_where_one_is_needed(
     asking: Asking, lab: Lab, policy: CertificatePolicy
 ) -> None:
     with asking(policy) as running:
-        assert not isinstance(outcome(running, None), Reply)
+        assert not isinstance(outcome(running, None), Response)
         running.wait_for_reason("certificate-missing")
     assert not lab.site.received()
 
@@ -121,7 +121,7 @@ def test_an_optional_certificate_may_be_left_out_or_presented(
     with asking(CertificatePolicy.OPTIONAL) as running:
         for credential in (None, lab.computer, user):
             reply = outcome(running, credential)
-            assert isinstance(reply, Reply), reply
+            assert isinstance(reply, Response), reply
             assert reply.status == 200
         records = wait_for(lambda: running.audit() if len(running.audit()) == 3 else [])
         assert [record.get("client") for record in records] == [
@@ -145,7 +145,7 @@ def test_an_optional_certificate_that_fails_is_not_as_good_as_none(
     asking: Asking, lab: Lab, refused: dict[str, LabCredential], reason: str
 ) -> None:
     with asking(CertificatePolicy.OPTIONAL) as running:
-        assert not isinstance(outcome(running, refused[reason]), Reply)
+        assert not isinstance(outcome(running, refused[reason]), Response)
         running.wait_for_reason(reason)
     assert not lab.site.received()
 
@@ -157,7 +157,7 @@ def test_where_nobody_is_asked_no_certificate_is_seen(
         # What is not asked for is not sent, so it cannot be refused either.
         for credential in (None, lab.computer, refused["certificate-revoked"]):
             reply = outcome(running, credential)
-            assert isinstance(reply, Reply), reply
+            assert isinstance(reply, Response), reply
             assert reply.status == 200
         records = wait_for(lambda: running.audit() if len(running.audit()) == 3 else [])
         for record in records:
@@ -212,7 +212,7 @@ def test_a_policy_module_has_heads_of_up_to_128_kb(lab: Lab, tmp_path: Path) -> 
             with running.anonymous() as client:
                 # An unlisted field, which is not sent on.
                 result = answer(client, "GET", target, headers={"X-Padding": "x" * padding})
-            assert isinstance(result, Reply), result
+            assert isinstance(result, Response), result
             assert bool(lab.site.received()) == sent
             lab.site.clear()
         running.wait_for_reason("head-too-large")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.certificates import LabCredential
-from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
 from ibcm_bridge.policy.roles import CertificatePolicy
@@ -162,7 +162,7 @@ def test_the_leg_to_the_site_system_keeps_its_own(lab: Lab, tmp_path: Path) -> N
     try:
         with bridge(lab, tmp_path, TlsVersion.TLS_1_2) as running, running.client() as client:
             reply = answer(client, *GOOD)
-            assert isinstance(reply, Reply), reply
+            assert isinstance(reply, Response), reply
             assert reply.status == 200
     finally:
         context.minimum_version = before

@@ -26,7 +26,7 @@ from ibcm_bridge.addons.web import redacted_flows, web_page
 from ibcm_bridge.addons.web.web_page import Kept, WebPage
 from ibcm_bridge.audit.redacted_heads import redacted
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.lab.protocol.client import HandshakeRefused, Reply
+from ibcm_bridge.lab.protocol.client import HandshakeRefused, Response
 from ibcm_bridge.lab.protocol.signing import identification_headers
 from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.request.target import sent_target
@@ -121,7 +121,7 @@ def test_a_list_of_a_management_point_is_shown(shown: Running, page: WebPage) ->
 
 def test_what_passes_unread_is_counted(shown: Running, page: WebPage) -> None:
     reply = shown.ask(*FROM_DP)
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, Response)
     (flow,) = flows(page, 1)
     assert texts(flow)[1].startswith(f"{len(reply.body):,} bytes. The page shows messages")
     assert reply.body[:20] not in saved(flow)
@@ -142,7 +142,7 @@ def test_a_refusal_has_its_reason_rule_and_requirement_and_what_the_client_was_t
     shown: Running, page: WebPage
 ) -> None:
     reply = shown.ask(*DENIED)
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, Response)
     (flow,) = flows(page, 1)
     said = "refused: verb, by management-point.verbs (VERB-MP): DELETE is not a verb of this role"
     assert flow.comment.splitlines()[0] == flow.error.msg == said
@@ -174,7 +174,7 @@ def test_a_message_that_is_refused_for_what_is_in_it_is_shown(
 
 
 def test_a_tunnel_is_shown_as_what_nobody_sees_into(shown: Running, page: WebPage) -> None:
-    assert isinstance(shown.ask(*GOOD, name=TUNNELED), Reply)
+    assert isinstance(shown.ask(*GOOD, name=TUNNELED), Response)
     (flow,) = flows(page, 1)
     assert isinstance(flow, TCPFlow)
     said = flow.comment.splitlines()[0]
@@ -217,7 +217,7 @@ def test_a_connection_that_is_turned_away_is_shown(lab: Lab, page: WebPage, tmp_
         assert first.request(*GOOD).status == 200
         flows(page, 1)
         for _ in range(3):
-            assert not isinstance(narrow.ask(*GOOD), Reply)
+            assert not isinstance(narrow.ask(*GOOD), Response)
         _, turned_away = flows(page, 2)
         assert turned_away.error.msg.startswith("refused: too-many-connections, by limits.")
         reasons = narrow.reasons()
@@ -234,7 +234,7 @@ def test_what_ends_by_a_defect_is_shown(
         raise Panic(TOKEN)
 
     shown.hook(hook, 0, fail)
-    assert not isinstance(shown.ask(*GOOD), Reply) or hook == "body_inspected"
+    assert not isinstance(shown.ask(*GOOD), Response) or hook == "body_inspected"
     (flow,) = flows(page, 1)
     assert isinstance(flow, kind)
     assert flow.error is not None
@@ -441,10 +441,10 @@ def test_a_defect_of_the_page_is_logged_and_goes_no_further(
     with shown.client() as client:
         for _ in range(2):
             assert client.request(*GOOD).status == 200
-    assert isinstance(shown.ask(*GOOD, name=TUNNELED), Reply)
+    assert isinstance(shown.ask(*GOOD, name=TUNNELED), Response)
     assert isinstance(shown.ask(*GOOD, name="nobody.example"), HandshakeRefused)
     denied = shown.ask(*DENIED)
-    assert isinstance(denied, Reply)
+    assert isinstance(denied, Response)
     assert denied.status == 405
     assert wait_for(lambda: len(shown.audit()) == 5)
     assert sorted(map(str, shown.reasons())) == ["None", "None", "None", "unknown-name", "verb"]

@@ -16,10 +16,10 @@ from ibcm_bridge.commands.explain.explain import explain
 from ibcm_bridge.commands.explain.explanation import Explanation
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import RunningBridge
-from ibcm_bridge.lab.cases.case import Case, Client, credentials
+from ibcm_bridge.lab.cases.case import Case, ClientCertificate, credentials
 from ibcm_bridge.lab.cases.policy import BRIDGED_NAMES, demo_policy
 from ibcm_bridge.lab.cases.table import CASES
-from ibcm_bridge.lab.comparison.sending import BothWays
+from ibcm_bridge.lab.comparison.comparison import Comparison
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
@@ -45,14 +45,14 @@ class Both:
         bridge = RunningBridge(directory, pki, site, policy=demo_policy(daemon.address))
         for name in BRIDGED_NAMES:
             pki.server(name).write(directory / "pki", name)
-        self._clients: dict[Client, LabCredential | None] = credentials(pki)
+        self._clients: dict[ClientCertificate, LabCredential | None] = credentials(pki)
         # The lists that `pki` writes name what has been revoked by then, and no more.
         for name, crl in zip(("root", "issuing"), pki.crls(), strict=True):
             encoded = crl.public_bytes(serialization.Encoding.PEM)
             (directory / "pki" / f"{name}.crl").write_bytes(encoded)
         stack.enter_context(bridge)
         self._ports = {port: address[1] for port, address in bridge.addresses.items()}
-        self._lab = BothWays(pki, self._clients, site, bridge)
+        self._lab = Comparison(pki, self._clients, site, bridge)
         self._policy = load_policy(bridge.policy_file)
 
     def happened(self, case: Case) -> dict[str, object]:

@@ -212,7 +212,7 @@ def test_only_the_bridge_listens_elsewhere(tmp_path: Path) -> None:
         assert [*perimeter.bridge.addresses.values()] == [("127.0.0.2", port) for port in ports]
         assert {one.host for one in perimeter.site.addresses.values()} == {"127.0.0.1"}
         assert 'listen: "127.0.0.2:' in perimeter.bridge.policy_file.read_text("utf-8")
-        assert perimeter.both_ways.result(CASES[0]).problems == ()
+        assert perimeter.comparison.result(CASES[0]).problems == ()
 
 
 def test_to_listen_for_others_is_warned_of() -> None:

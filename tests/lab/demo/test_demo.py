@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.commands.main import main
-from ibcm_bridge.lab.cases.case import Case, Expected, Far
+from ibcm_bridge.lab.cases.case import Case, Disposition, Expected
 from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.comparison.outcomes import CANCELLED
 from ibcm_bridge.lab.demo import demo
@@ -54,7 +54,7 @@ def results(finished: tuple[str, Path]) -> dict[str, dict[str, Any]]:
     return {result["id"]: result for result in listed}
 
 
-REFUSED = [case for case in CASES if case.bridge.far is Far.REFUSED_BY_PROXY]
+REFUSED = [case for case in CASES if case.bridge.disposition is Disposition.REFUSED_BY_PROXY]
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
@@ -73,51 +73,61 @@ def test_of_what_is_refused_no_request_arrives(
 @pytest.mark.parametrize(
     ("case", "requirement", "bridge", "tunnel"),
     [
-        ("inventory-report", "BRIDGE-IDENTITY", (200, None), Far.ANSWERED),
-        ("wrong-site-system", "BRIDGE-TERMINATE", (502, None), Far.REFUSED_BY_CLIENT),
-        ("forged-site-system", "BRIDGE-TERMINATE", (502, None), Far.REFUSED_BY_CLIENT),
-        ("package-download", "HEADER-DP", (206, None), Far.ANSWERED),
-        ("forbidden-verb", "VERB-MP", (405, None), Far.ANSWERED),
-        ("forbidden-header", "HEADER-MP", (200, None), Far.ANSWERED),
-        ("malware-in-zlib", "BRIDGE-INSPECT", (403, None), Far.ANSWERED),
-        ("external-entity", "BRIDGE-INSPECT", (403, None), Far.ANSWERED),
+        ("inventory-report", "BRIDGE-IDENTITY", (200, None), Disposition.ANSWERED),
+        ("wrong-site-system", "BRIDGE-TERMINATE", (502, None), Disposition.REFUSED_BY_CLIENT),
+        ("forged-site-system", "BRIDGE-TERMINATE", (502, None), Disposition.REFUSED_BY_CLIENT),
+        ("package-download", "HEADER-DP", (206, None), Disposition.ANSWERED),
+        ("forbidden-verb", "VERB-MP", (405, None), Disposition.ANSWERED),
+        ("forbidden-header", "HEADER-MP", (200, None), Disposition.ANSWERED),
+        ("malware-in-zlib", "BRIDGE-INSPECT", (403, None), Disposition.ANSWERED),
+        ("external-entity", "BRIDGE-INSPECT", (403, None), Disposition.ANSWERED),
         (
             "no-certificate",
             "BRIDGE-AUTH-COMPUTER",
             (None, "certificate required"),
-            Far.REFUSED_THERE,
+            Disposition.REFUSED_THERE,
         ),
         (
             "revoked-certificate",
             "BRIDGE-AUTH-COMPUTER",
             (None, "certificate revoked"),
-            Far.REFUSED_THERE,
+            Disposition.REFUSED_THERE,
         ),
-        ("user-for-computers", "BRIDGE-AUTH-COMPUTER", (None, "bad certificate"), Far.ANSWERED),
-        ("user-for-users", "BRIDGE-AUTH-USER", (200, None), Far.ANSWERED),
-        ("plaintext", "BRIDGE-HTTPS-ONLY", (403, None), Far.REFUSED_BY_PROXY),
-        ("update-scan", "SUP-WSUS", (200, None), Far.ANSWERED),
-        ("update-administration", "SUP-WSUS", (404, None), Far.ANSWERED),
-        ("update-rollup", "SUP-WSUS", (403, None), Far.ANSWERED),
-        ("update-two-actions", "SUP-WSUS", (403, None), Far.ANSWERED),
-        ("update-large-cookie", "SUP-WSUS", (403, None), Far.REFUSED_THERE),
-        ("update-serialized-cookie", "SUP-WSUS", (403, None), Far.REFUSED_THERE),
-        ("update-inventory", "SUP-WSUS", (404, None), Far.ANSWERED),
+        (
+            "user-for-computers",
+            "BRIDGE-AUTH-COMPUTER",
+            (None, "bad certificate"),
+            Disposition.ANSWERED,
+        ),
+        ("user-for-users", "BRIDGE-AUTH-USER", (200, None), Disposition.ANSWERED),
+        ("plaintext", "BRIDGE-HTTPS-ONLY", (403, None), Disposition.REFUSED_BY_PROXY),
+        ("update-scan", "SUP-WSUS", (200, None), Disposition.ANSWERED),
+        ("update-administration", "SUP-WSUS", (404, None), Disposition.ANSWERED),
+        ("update-rollup", "SUP-WSUS", (403, None), Disposition.ANSWERED),
+        ("update-two-actions", "SUP-WSUS", (403, None), Disposition.ANSWERED),
+        ("update-large-cookie", "SUP-WSUS", (403, None), Disposition.REFUSED_THERE),
+        ("update-serialized-cookie", "SUP-WSUS", (403, None), Disposition.REFUSED_THERE),
+        ("update-inventory", "SUP-WSUS", (404, None), Disposition.ANSWERED),
         ("state-message", "VERB-FSP", (200, None), None),
         ("state-question", "VERB-FSP", (405, None), None),
-        ("enrolled-device", "BRIDGE-NOT-ENROLLED", (404, None), Far.ANSWERED),
-        ("boot-media", "NO-OSD", (404, None), Far.ANSWERED),
-        ("registration", "BRIDGE-IDENTITY", (200, None), Far.ANSWERED),
-        ("heartbeat", "BRIDGE-IDENTITY", (200, None), Far.ANSWERED),
-        ("spoofed-guid", "BRIDGE-IDENTITY", (403, None), Far.REFUSED_THERE),
-        ("spoofed-payload", "BRIDGE-IDENTITY", (403, None), Far.ANSWERED),
-        ("two-guids", "BRIDGE-IDENTITY", (403, None), Far.ANSWERED),
-        ("replayed-download", "BRIDGE-IDENTITY", (403, None), Far.ANSWERED),
-        ("leaked-host-name", "BRIDGE-INSPECT", (502, None), Far.ANSWERED),
-        ("task-sequence", "NO-OSD", (200, None), Far.ANSWERED),
-        ("boot-media-registration", "NO-OSD", (403, None), Far.ANSWERED),
-        ("user-policy-message", "NO-USER-DEPLOYMENT", (403, None), Far.REFUSED_THERE),
-        ("unknown-name", "DNS-INTERNET-FQDN", (None, "unrecognized name"), Far.REFUSED_BY_PROXY),
+        ("enrolled-device", "BRIDGE-NOT-ENROLLED", (404, None), Disposition.ANSWERED),
+        ("boot-media", "NO-OSD", (404, None), Disposition.ANSWERED),
+        ("registration", "BRIDGE-IDENTITY", (200, None), Disposition.ANSWERED),
+        ("heartbeat", "BRIDGE-IDENTITY", (200, None), Disposition.ANSWERED),
+        ("spoofed-guid", "BRIDGE-IDENTITY", (403, None), Disposition.REFUSED_THERE),
+        ("spoofed-payload", "BRIDGE-IDENTITY", (403, None), Disposition.ANSWERED),
+        ("two-guids", "BRIDGE-IDENTITY", (403, None), Disposition.ANSWERED),
+        ("replayed-download", "BRIDGE-IDENTITY", (403, None), Disposition.ANSWERED),
+        ("leaked-host-name", "BRIDGE-INSPECT", (502, None), Disposition.ANSWERED),
+        ("task-sequence", "NO-OSD", (200, None), Disposition.ANSWERED),
+        ("boot-media-registration", "NO-OSD", (403, None), Disposition.ANSWERED),
+        ("user-policy-message", "NO-USER-DEPLOYMENT", (403, None), Disposition.REFUSED_THERE),
+        (
+            "unknown-name",
+            "DNS-INTERNET-FQDN",
+            (None, "unrecognized name"),
+            Disposition.REFUSED_BY_PROXY,
+        ),
     ],
 )
 def test_the_two_columns_differ_as_bridging_and_tunneling_do(
@@ -125,7 +135,7 @@ def test_the_two_columns_differ_as_bridging_and_tunneling_do(
     case: str,
     requirement: str,
     bridge: tuple[int | None, str | None],
-    tunnel: Far | None,
+    tunnel: Disposition | None,
 ) -> None:
     found = results[case]
     assert found["requirement"] == requirement
@@ -133,7 +143,7 @@ def test_the_two_columns_differ_as_bridging_and_tunneling_do(
     assert (found["tunnel"] and found["tunnel"]["outcome"]) == tunnel
 
 
-KEPT_BACK = [case for case in CASES if case.bridge.far is Far.ANSWER_REFUSED]
+KEPT_BACK = [case for case in CASES if case.bridge.disposition is Disposition.ANSWER_REFUSED]
 
 
 @pytest.mark.parametrize("case", KEPT_BACK, ids=lambda case: case.id)
@@ -169,7 +179,7 @@ def test_what_a_management_point_answers_with_nothing_has_reached_it(
     results: dict[str, dict[str, Any]], case: str
 ) -> None:
     tunnel = results[case]["tunnel"]
-    assert (tunnel["client_got"], tunnel["outcome"]) == ("200 OK, empty", Far.REFUSED_THERE)
+    assert (tunnel["client_got"], tunnel["outcome"]) == ("200 OK, empty", Disposition.REFUSED_THERE)
 
 
 def test_a_bridge_and_a_tunnel_show_different_certificates(
@@ -199,7 +209,7 @@ def test_a_case_that_goes_otherwise_fails_the_demonstration(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = CASES[0]
-    wrong = dataclasses.replace(first, bridge=Expected(Far.REFUSED_BY_PROXY, 403))
+    wrong = dataclasses.replace(first, bridge=Expected(Disposition.REFUSED_BY_PROXY, 403))
     monkeypatch.setattr(demo, "FAMILIES", {"Wrong": (wrong,)})
     assert demo.run_demo(None) == 1
     printed = capsys.readouterr()

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from ibcm_bridge.lab.cases.case import Case, Far
+from ibcm_bridge.lab.cases.case import Case, Disposition
 from ibcm_bridge.lab.cases.table import CASES, FAMILIES
 from ibcm_bridge.lab.clients.life_cycle import LIFE
 from tests import needs
@@ -178,8 +178,8 @@ def test_the_two_columns_say_what_each_proxy_could_see(page: Page) -> None:
     expect(tunnel).to_contain_text("nothing of what is inside")
     expect(tunnel).to_contain_text("byte for byte what was sent")
     assert "MP_HinvEndpoint" not in tunnel.inner_text()
-    live = page.locator("#live-bridge li").last
-    expect(live).to_contain_text("refused 403")
+    run_steps = page.locator("#live-bridge li").last
+    expect(run_steps).to_contain_text("refused 403")
 
 
 def test_a_shared_address_shows_a_case_and_sends_nothing(page: Page, up: Up) -> None:
@@ -312,7 +312,7 @@ def test_a_curl_line_does_what_the_button_does(up: Up, case: Case) -> None:
     assert answer.split(b" ")[1] == str(case.bridge.status).encode(), answer[:300]
     for line in lines["tunnel"]:
         status, answer = pasted(line)
-        if case.tunnel is Far.ANSWERED:
+        if case.tunnel is Disposition.ANSWERED:
             assert answer.split(b" ")[1][:1] == b"2", answer[:300]
 
 

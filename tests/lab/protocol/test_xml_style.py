@@ -1,4 +1,4 @@
-"""Every message that a client sends, in every way to write it: it passes, and is answered.
+"""Every message that a client sends, in every way to write it: it passes, and is replies_with.
 
 How a client writes what it says must make no difference to the bridge, nor to a stand-in.
 """
@@ -25,10 +25,10 @@ from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab.clients import life_cycle
 from ibcm_bridge.lab.clients.device import Device
-from ibcm_bridge.lab.clients.life_cycle import LIFE, UPDATE_LOCATION, Step, answered
+from ibcm_bridge.lab.clients.life_cycle import LIFE, UPDATE_LOCATION, Step, replies_with
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.lab.protocol.client import Reply, Request
+from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.protocol.xml_style import DECLARATION, STYLES, Empty, XmlStyle
 from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
 from ibcm_bridge.lab.site_systems.registrations import client_guid
@@ -95,7 +95,7 @@ def upload(endpoint: str) -> Step:
     return Step(
         f"request to upload, for {endpoint}",
         lambda device: device.post(endpoint, documents.upload_request()),
-        answered("UploadReply"),
+        replies_with("UploadReply"),
     )
 
 
@@ -108,7 +108,7 @@ MESSAGES = {
         Step(
             "first registration",
             lambda device: device.known_as("").registration(),
-            answered("ClientRegistrationResponse"),
+            replies_with("ClientRegistrationResponse"),
         ),
         *map(upload, ("MP_DdrEndpoint", "MP_SinvEndpoint", "MP_RelayEndpoint", "StatusReceiver")),
     )
@@ -138,7 +138,7 @@ def passes_and_is_answered(step: Step, device: Device, send: Send) -> None:
     assert sent.body == request.body
     assert sent.observed == ()
     reply = MessageReplies().reply(request.body)
-    assert step.good(Reply(200, "OK", (), reply)), reply
+    assert step.good(Response(200, "OK", (), reply)), reply
 
 
 def test_there_is_a_message_for_each_endpoint(table: RoleTable) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ibcm_bridge.lab.protocol.client import Reply, Request
+from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.simulated.download import PART, Download, DownloadError
 
 DATA = bytes(range(256)) * (3 * PART // 256) + b"the end"
@@ -27,26 +27,26 @@ class Server:
     ignores_ranges: bool = False
     asked: list[str] = field(default_factory=list)
 
-    def send(self, request: Request) -> Reply:
+    def send(self, request: Request) -> Response:
         assert request.method == "HEAD"
         fields = (("Content-Length", str(len(self.data))), ("ETag", self.etag))
-        return Reply(self.head, "", fields, b"")
+        return Response(self.head, "", fields, b"")
 
     @contextmanager
     def receiving(
         self, _target: str, headers: list[tuple[str, str]]
-    ) -> Iterator[tuple[Reply, Iterator[bytes]]]:
+    ) -> Iterator[tuple[Response, Iterator[bytes]]]:
         given = dict(headers)
         assert given["If-Range"] == self.etag
         self.asked.append(given["Range"])
         first, last = map(int, re.findall(r"\d+", given["Range"]))
         if self.ignores_ranges:
-            yield Reply(200, "OK", (), b""), iter((self.data,))
+            yield Response(200, "OK", (), b""), iter((self.data,))
             return
         part = self.data[first : last + 1]
         said = f"bytes {first}-{last}/{len(self.data)}"
         pieces = (part[at : at + PIECE] for at in range(0, len(part), PIECE))
-        yield Reply(206, "", (("Content-Range", said),), b""), pieces
+        yield Response(206, "", (("Content-Range", said),), b""), pieces
 
 
 def go_on(download: Download, server: Server, until: int = len(DATA)) -> None:
@@ -59,14 +59,14 @@ def sha256(data: bytes) -> str:
 
 def test_it_is_the_same_file_however_it_was_cut() -> None:
     download = Download()
-    places = [Server() for _ in range(4)]
-    for until, server in zip((1, 1_234_567, 1_300_001, len(DATA)), places, strict=True):
+    addresses = [Server() for _ in range(4)]
+    for until, server in zip((1, 1_234_567, 1_300_001, len(DATA)), addresses, strict=True):
         go_on(download, server, until)
     assert download.whole
     assert download.sha256 == sha256(DATA)
     assert not download.begun_again
     # Nothing is asked for twice, and each place goes on where the last one was left.
-    assert [server.asked[0] for server in places] == [
+    assert [server.asked[0] for server in addresses] == [
         f"bytes=0-{PART - 1}",
         f"bytes={PIECE}-{PIECE + PART - 1}",
         f"bytes={PART + 2 * PIECE}-{2 * PART + 2 * PIECE - 1}",

@@ -10,7 +10,7 @@ from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import (
     LabClient,
-    Reply,
+    Response,
 )
 from ibcm_bridge.lab.protocol.content import CHUNK
 from ibcm_bridge.lab.site_systems.site_systems import Address, SiteSystems
@@ -54,6 +54,6 @@ class Lab(NamedTuple):
         return self.site.addresses[next(named, "management-point")]
 
 
-def ccm_post(client: LabClient, body: bytes, directory: str = "ccm_system") -> Reply:
+def ccm_post(client: LabClient, body: bytes, directory: str = "ccm_system") -> Response:
     headers = {"User-Agent": "ccmhttp", "Content-Type": ccm.CONTENT_TYPE}
     return client.request("CCM_POST", f"/{directory}/request", headers, body)

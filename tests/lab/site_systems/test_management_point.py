@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ibcm_bridge.lab.clients.device import Device
-from ibcm_bridge.lab.clients.life_cycle import answered, has_root
+from ibcm_bridge.lab.clients.life_cycle import has_root, replies_with
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm, documents, reply_documents
-from ibcm_bridge.lab.protocol.client import Reply, Request
+from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
 from ibcm_bridge.lab.site_systems.registrations import client_guid
 from ibcm_bridge.lab.site_systems.server_request import ServerRequest, split_target
@@ -190,15 +190,15 @@ def test_lists_and_keys_have_the_roots_that_microsofts_sdk_wants(
     for written in (query, query.lower(), f"{query}&LAB"):
         reply = got(Site(0), device.get(f"/SMS_MP/.sms_aut?{written}"))
         assert ET.fromstring(reply).tag == ROOTS[query]
-        assert has_root(ROOTS[query])(Reply(200, "OK", (), reply))
+        assert has_root(ROOTS[query])(Response(200, "OK", (), reply))
 
 
 def test_and_so_has_the_answer_about_applications(device: Device) -> None:
     request = device.post("MP_AppStateManager", documents.application_state())
     assert request.body is not None
     reply = MessageReplies().reply(request.body)
-    assert answered("AppstateManagerReply")(Reply(200, "OK", (), reply))
-    assert not answered("AppstateManager")(Reply(200, "OK", (), reply))
+    assert replies_with("AppstateManagerReply")(Response(200, "OK", (), reply))
+    assert not replies_with("AppstateManager")(Response(200, "OK", (), reply))
 
 
 @pytest.mark.parametrize(("endpoint", "root"), reply_documents.BARE)

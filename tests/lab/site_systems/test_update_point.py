@@ -16,7 +16,7 @@ from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.update_scan import SCAN
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import updates
-from ibcm_bridge.lab.protocol.client import Reply, Request
+from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.protocol.content import ServerResponse
 from ibcm_bridge.lab.site_systems.server_request import ServerRequest, split_target
 from ibcm_bridge.lab.site_systems.update_point import OPERATIONS, software_update_point
@@ -63,7 +63,7 @@ def cookie(device: Device) -> str:
     for step in SCAN[:3]:
         answer = asked(step.request(device))
         assert isinstance(answer.body, bytes)
-        device = step.learns(device, Reply(200, "OK", (), answer.body))
+        device = step.update(device, Response(200, "OK", (), answer.body))
     return device.cookie
 
 

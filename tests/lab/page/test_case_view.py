@@ -11,17 +11,24 @@ from typing import Any
 
 import pytest
 
-from ibcm_bridge.lab.cases.case import BRIDGE, Case, Client, Far, credentials, senders
+from ibcm_bridge.lab.cases.case import (
+    BRIDGE,
+    Case,
+    ClientCertificate,
+    Disposition,
+    credentials,
+    senders,
+)
 from ibcm_bridge.lab.cases.requests import Senders
 from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.cases.table import CASES, FAMILIES
 from ibcm_bridge.lab.comparison import curl
-from ibcm_bridge.lab.comparison.outcomes import Outcome, Result, Seen, outcome
-from ibcm_bridge.lab.page.data import MAX_VIEW, card, details, sent, summary
+from ibcm_bridge.lab.comparison.outcomes import CaseResult, Observation, Outcome, outcome
+from ibcm_bridge.lab.page.case_view import MAX_VIEW, card, details, sent, summary
 from ibcm_bridge.lab.page.guard import Guard
 from ibcm_bridge.lab.page.traffic import traffic_line
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.protocol.client import Reply, Request
+from ibcm_bridge.lab.protocol.client import Request, Response
 
 TUNNEL_RECORD = {
     "event": "tunnel",
@@ -48,7 +55,7 @@ DENIED = {
 
 
 @pytest.fixture(scope="module")
-def everyone() -> dict[Client, Senders]:
+def senders_by_client() -> dict[ClientCertificate, Senders]:
     return senders(credentials(LabPki.make(now=datetime.datetime.now(datetime.UTC))))
 
 
@@ -56,25 +63,25 @@ def case(name: str) -> Case:
     return next(one for one in CASES if one.id == name)
 
 
-def went(one: Case, answer: Reply, record: dict[str, Any], *, bridged: bool) -> Outcome:
-    return outcome(one, Seen(answer, None, (), 0, record, bridged))
+def went(one: Case, client_result: Response, record: dict[str, Any], *, bridged: bool) -> Outcome:
+    return outcome(one, Observation(client_result, None, (), 0, record, bridged))
 
 
 @pytest.fixture
-def denied(everyone: dict[Client, Senders]) -> Result:
+def denied(senders_by_client: dict[ClientCertificate, Senders]) -> CaseResult:
     """Malware, refused by the bridge, and through the tunnel."""
     one = case("malware-in-zlib")
-    request = one.request(everyone[one.client])
+    request = one.request(senders_by_client[one.client])
     body = b"Malicious content was found.\r\n"
-    refusal = Reply(403, "Forbidden", (("Content-Type", "text/plain; charset=utf-8"),), body)
+    refusal = Response(403, "Forbidden", (("Content-Type", "text/plain; charset=utf-8"),), body)
     record = DENIED | {"bytes_from_client": len(request.body or b"")}
     bridge = went(one, refusal, record, bridged=True)
-    passed = went(one, Reply(200, "OK", (), b"x"), TUNNEL_RECORD, bridged=False)
-    tunnel = dataclasses.replace(passed, far=Far.ANSWERED)
-    return Result(one, request, bridge, tunnel, ())
+    passed = went(one, Response(200, "OK", (), b"x"), TUNNEL_RECORD, bridged=False)
+    tunnel = dataclasses.replace(passed, disposition=Disposition.ANSWERED)
+    return CaseResult(one, request, bridge, tunnel, ())
 
 
-def test_a_refusal_is_shown_with_all_that_explains_it(denied: Result) -> None:
+def test_a_refusal_is_shown_with_all_that_explains_it(denied: CaseResult) -> None:
     shown = details("What it sends", denied)
     bridge = shown["ways"]["bridge"]
     assert (bridge["standing"], bridge["rule"]) == ("right", "engines.yara-x")
@@ -93,7 +100,7 @@ def test_a_refusal_is_shown_with_all_that_explains_it(denied: Result) -> None:
     json.dumps(shown)
 
 
-def test_of_a_tunnel_a_name_and_bytes_are_shown(denied: Result) -> None:
+def test_of_a_tunnel_a_name_and_bytes_are_shown(denied: CaseResult) -> None:
     tunnel = details("What it sends", denied)["ways"]["tunnel"]
     assert [name for name, _ in tunnel["saw"]] == ["Server name", "Bytes"]
     assert not tunnel["decoded"]
@@ -101,14 +108,14 @@ def test_of_a_tunnel_a_name_and_bytes_are_shown(denied: Result) -> None:
     assert tunnel["log"] == "Nothing unusual: it was answered."
 
 
-def test_a_body_that_was_not_read_is_not_shown_as_read(denied: Result) -> None:
+def test_a_body_that_was_not_read_is_not_shown_as_read(denied: CaseResult) -> None:
     head_only = dataclasses.replace(
         denied, bridge=dataclasses.replace(denied.bridge, audit=DENIED | {"bytes_from_client": 0})
     )
     assert not details("", head_only)["ways"]["bridge"]["decoded"]
 
 
-def test_a_summary_says_both_ways_in_one_sentence(denied: Result) -> None:
+def test_a_summary_says_both_ways_in_one_sentence(denied: CaseResult) -> None:
     said = summary(denied, ["Management point down"])
     assert said["announce"] == (
         "malware (EICAR) in the zlib part: bridge refused, 403 Forbidden; tunnel passed, 200 OK."
@@ -117,14 +124,14 @@ def test_a_summary_says_both_ways_in_one_sentence(denied: Result) -> None:
     assert said["bridge"] == {"standing": "right", "text": "refused: 403 Forbidden"}
 
 
-def test_with_a_fault_it_is_right_to_refuse_and_not_to_pass(denied: Result) -> None:
+def test_with_a_fault_it_is_right_to_refuse_and_not_to_pass(denied: CaseResult) -> None:
     """The same outcome of a case that wants to be answered."""
     wanted = dataclasses.replace(denied, case=case("registration"), problems=("not answered",))
     assert summary(wanted)["bridge"]["standing"] == "wrong"
     faulty = summary(wanted, ["Malware engine gone"])
     assert (faulty["bridge"]["standing"], faulty["tunnel"]["standing"]) == ("right", "wrong")
     passed = dataclasses.replace(
-        wanted, bridge=dataclasses.replace(denied.bridge, far=Far.ANSWERED)
+        wanted, bridge=dataclasses.replace(denied.bridge, disposition=Disposition.ANSWERED)
     )
     assert summary(passed, ["Malware engine gone"])["bridge"]["standing"] == "wrong"
 
@@ -197,7 +204,7 @@ def test_each_lab_has_a_token_of_its_own() -> None:
 
 # curl
 
-PLACE = curl.Place(("127.0.0.1", 8443), Path("/lab/root.pem"), Path("/lab/clients/computer"))
+PLACE = curl.CurlContext(("127.0.0.1", 8443), Path("/lab/root.pem"), Path("/lab/clients/computer"))
 
 
 def words(request: Request, body: Path | None = None) -> list[str]:
@@ -225,5 +232,5 @@ def test_curl_shows_no_certificate_where_the_client_has_none() -> None:
 
 def test_what_curl_would_change_it_cannot_send() -> None:
     chunked = Request("POST", "/", (("Transfer-Encoding", "chunked"),), b"0\r\n\r\n")
-    assert "chunks" in curl.cannot(chunked)
-    assert curl.cannot(Request("POST", "/", (), b"x")) == ""
+    assert "chunks" in curl.why_not(chunked)
+    assert curl.why_not(Request("POST", "/", (), b"x")) == ""

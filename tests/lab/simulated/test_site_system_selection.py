@@ -8,15 +8,15 @@ from random import Random
 import pytest
 
 from ibcm_bridge.lab.protocol import ccm, reply_documents
-from ibcm_bridge.lab.protocol.client import Reply
-from ibcm_bridge.lab.simulated.finding import Picks
+from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
-from ibcm_bridge.lab.simulated.known import Known
+from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 from ibcm_bridge.lab.simulated.network import Host, Unreachable
+from ibcm_bridge.lab.simulated.site_system_selection import SiteSystemSelection
 
 OUTSIDE = ("mp1.internet.example", "mp2.internet.example", "mp3.internet.example")
 INSIDE = ("mp01.corp.example",)
-KNOWN = Known(intranet_management_points=INSIDE, internet_management_points=OUTSIDE)
+KNOWN = KnownSiteSystems(intranet_management_points=INSIDE, internet_management_points=OUTSIDE)
 MESSAGE, FILE = "/ccm_system/request", "/SMS_DP_SMSPKG$/LAB00001/sccm?/a.msi"
 
 
@@ -32,8 +32,8 @@ class Reached:
         return host[0] in self.names
 
 
-def picks(mode: Mode, reached: Reached, seed: int = 1) -> Picks:
-    return Picks(mode, Random(seed), reached)
+def picks(mode: Mode, reached: Reached, seed: int = 1) -> SiteSystemSelection:
+    return SiteSystemSelection(mode, Random(seed), reached)
 
 
 def test_one_that_may_be_in_the_intranet_looks_there_first() -> None:
@@ -78,7 +78,7 @@ def test_it_stays_with_what_it_picked_until_that_fails() -> None:
 
 
 def test_content_comes_from_where_it_was_located() -> None:
-    located = Known(
+    located = KnownSiteSystems(
         internet_management_points=OUTSIDE,
         content=("https://dp1.internet.example/SMS_DP_SMSPKG$/LAB00001",),
     )
@@ -91,11 +91,11 @@ def test_content_comes_from_where_it_was_located() -> None:
 # What it knows
 
 
-def reply(xml: str) -> Reply:
+def reply(xml: str) -> Response:
     body = xml.encode("utf-16-le") + b"\0\0"
     header = ccm.message_header("SccmMessaging", len(body), hooks="")
     message = ccm.raw_message(header, body, inner_type=b"text/plain; charset=UTF-16")
-    return Reply(200, "OK", (), message)
+    return Response(200, "OK", (), message)
 
 
 NOTHING = reply_documents.ET.Element("nothing")
@@ -103,31 +103,41 @@ NOTHING = reply_documents.ET.Element("nothing")
 
 def test_it_learns_names_of_the_internet_in_the_intranet() -> None:
     """CLIENT-MODE: a client of a management point that is on the Internet can go there."""
-    inside = Known(intranet_management_points=INSIDE)
-    told = inside.told(reply(reply_documents.management_points(NOTHING, reply_documents.INTRANET)))
-    assert told.internet_management_points == reply_documents.INTERNET.management_points
-    assert told.intranet_management_points == reply_documents.INTRANET.management_points
+    inside = KnownSiteSystems(intranet_management_points=INSIDE)
+    updated_by = inside.updated_by(
+        reply(reply_documents.management_points(NOTHING, reply_documents.INTRANET))
+    )
+    assert updated_by.internet_management_points == reply_documents.INTERNET.management_points
+    assert updated_by.intranet_management_points == reply_documents.INTRANET.management_points
 
 
 def test_and_on_the_internet_forgets_none_of_the_intranet() -> None:
-    told = KNOWN.told(reply(reply_documents.management_points(NOTHING, reply_documents.INTERNET)))
-    assert told.intranet_management_points == INSIDE
-    assert told.internet_management_points == reply_documents.INTERNET.management_points
+    updated_by = KNOWN.updated_by(
+        reply(reply_documents.management_points(NOTHING, reply_documents.INTERNET))
+    )
+    assert updated_by.intranet_management_points == INSIDE
+    assert updated_by.internet_management_points == reply_documents.INTERNET.management_points
 
 
 def test_it_learns_where_content_updates_and_uploads_are() -> None:
-    told = KNOWN.told(reply(reply_documents.content_location(NOTHING, reply_documents.INTERNET)))
-    assert [url.split("/")[2] for url in told.content] == list(reply_documents.PUBLISHED)
-    told = told.told(reply(reply_documents.wsus_location(NOTHING, reply_documents.INTERNET)))
-    assert told.update_point == "https://bridge.internet.example:8531"
-    told = told.told(reply(reply_documents.upload_reply("x", reply_documents.INTRANET)))
-    assert told.uploads == "mp01.corp.example"
-    assert told.forgetful() == KNOWN
+    updated_by = KNOWN.updated_by(
+        reply(reply_documents.content_location(NOTHING, reply_documents.INTERNET))
+    )
+    assert [url.split("/")[2] for url in updated_by.content] == list(reply_documents.PUBLISHED)
+    updated_by = updated_by.updated_by(
+        reply(reply_documents.wsus_location(NOTHING, reply_documents.INTERNET))
+    )
+    assert updated_by.update_point == "https://bridge.internet.example:8531"
+    updated_by = updated_by.updated_by(
+        reply(reply_documents.upload_reply("x", reply_documents.INTRANET))
+    )
+    assert updated_by.uploads == "mp01.corp.example"
+    assert updated_by.for_another_network() == KNOWN
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"--x\r\n"])
 def test_what_is_no_answer_teaches_nothing(body: bytes) -> None:
-    assert KNOWN.told(Reply(200, "OK", (), body)) == KNOWN
+    assert KNOWN.updated_by(Response(200, "OK", (), body)) == KNOWN
 
 
 # How it was installed
@@ -141,10 +151,10 @@ def test_a_computer_of_a_workgroup_is_internet_only() -> None:
 
 def test_one_that_is_internet_only_was_given_a_name_of_the_internet() -> None:
     with pytest.raises(ValueError, match="needs a management point of the Internet"):
-        Installation(Mode.INTERNET_ONLY, Known(intranet_management_points=INSIDE))
+        Installation(Mode.INTERNET_ONLY, KnownSiteSystems(intranet_management_points=INSIDE))
 
 
 def test_what_it_tells_the_site_of_itself() -> None:
     """protocol.md 3.1, InternetFlag."""
     assert Installation(Mode.BOTH, KNOWN).flag == 1
-    assert Installation(Mode.BOTH, Known(intranet_management_points=INSIDE)).flag == 0
+    assert Installation(Mode.BOTH, KnownSiteSystems(intranet_management_points=INSIDE)).flag == 0

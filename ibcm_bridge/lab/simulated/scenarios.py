@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ibcm_bridge.lab.clients.life_cycle import LIFE, POLICY_REQUEST
 from ibcm_bridge.lab.protocol import updates
-from ibcm_bridge.lab.simulated.client import SimulatedClient, Took
+from ibcm_bridge.lab.simulated.client import ActionResult, SimulatedClient
 from ibcm_bridge.lab.simulated.download import Download
 from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
@@ -23,30 +23,30 @@ CUTS = (0.4, 0.7)
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scenario:
     """What a client does, in a lab."""
 
     title: str
     requirement: str
-    play: Callable[[SimulatedClient, RunningLab], Iterator[Took]]
+    play: Callable[[SimulatedClient, RunningLab], Iterator[ActionResult]]
 
 
-def _life(client: SimulatedClient, _lab: RunningLab) -> Iterator[Took]:
+def _life(client: SimulatedClient, _lab: RunningLab) -> Iterator[ActionResult]:
     yield client.fallback(INSTALLED)
     yield from client.take(*LIFE)
 
 
-def _updates(client: SimulatedClient, _lab: RunningLab) -> Iterator[Took]:
+def _updates(client: SimulatedClient, _lab: RunningLab) -> Iterator[ActionResult]:
     yield from client.update()
 
 
-def _without_microsoft_update(client: SimulatedClient, lab: RunningLab) -> Iterator[Took]:
+def _without_microsoft_update(client: SimulatedClient, lab: RunningLab) -> Iterator[ActionResult]:
     client.move(lab.internet.without(updates.MICROSOFT_UPDATE))
     yield from client.update()
     client.move(lab.internet)
 
 
-def _cut_off(client: SimulatedClient, lab: RunningLab) -> Iterator[Took]:
+def _cut_off(client: SimulatedClient, lab: RunningLab) -> Iterator[ActionResult]:
     """A connection that is lost twice; the client stays where it is."""
     download = Download()
     for cut in CUTS:
@@ -56,7 +56,7 @@ def _cut_off(client: SimulatedClient, lab: RunningLab) -> Iterator[Took]:
     yield client.compare(download)
 
 
-def _there_and_back(client: SimulatedClient, lab: RunningLab) -> Iterator[Took]:
+def _there_and_back(client: SimulatedClient, lab: RunningLab) -> Iterator[ActionResult]:
     """Begun on the Internet, gone on with in the intranet, ended on the Internet."""
     download = Download()
     for cut, network in zip(CUTS, (lab.intranet, lab.internet), strict=True):
@@ -72,23 +72,23 @@ def _until(download: Download, part: float) -> Callable[[int], bool]:
 
 
 _EVERY = (
-    Scene("A client's life on the Internet", "CLIENT-PICK", _life),
-    Scene("A scan, and the update from Microsoft Update", "CLIENT-UPDATES", _updates),
-    Scene(
+    Scenario("A client's life on the Internet", "CLIENT-PICK", _life),
+    Scenario("A scan, and the update from Microsoft Update", "CLIENT-UPDATES", _updates),
+    Scenario(
         "The same, where Microsoft Update is out of reach",
         "CLIENT-UPDATES",
         _without_microsoft_update,
     ),
 )
 
-SCENES = {
+SCENARIOS = {
     Mode.INTERNET_ONLY: (
         *_EVERY,
-        Scene("A download whose connection is lost, twice", "CLIENT-RESUME", _cut_off),
+        Scenario("A download whose connection is lost, twice", "CLIENT-RESUME", _cut_off),
     ),
     Mode.BOTH: (
         *_EVERY,
-        Scene(
+        Scenario(
             "A download, on the Internet, inside, and outside again",
             "CLIENT-RESUME",
             _there_and_back,

@@ -7,17 +7,17 @@ from random import Random
 from urllib.parse import urlsplit
 
 from ibcm_bridge.lab.simulated.installation import Mode
-from ibcm_bridge.lab.simulated.known import Known
+from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 from ibcm_bridge.lab.simulated.network import HTTPS, Host, Unreachable
 
 
-def management_points(known: Known, mode: Mode, random: Random) -> list[str]:
+def management_points(known: KnownSiteSystems, mode: Mode, random: Random) -> list[str]:
     """Those to try, in turn: of the intranet first, if at all; of the Internet in any order."""
     inside = () if mode is Mode.INTERNET_ONLY else known.intranet_management_points
     return [*inside, *in_any_order(known.internet_management_points, random)]
 
 
-def distribution_points(known: Known, random: Random) -> list[str]:
+def distribution_points(known: KnownSiteSystems, random: Random) -> list[str]:
     """Those that have the content that was asked for last, in any order."""
     return in_any_order([urlsplit(url).hostname or "" for url in known.content], random)
 
@@ -27,7 +27,7 @@ def in_any_order(names: Sequence[str], random: Random) -> list[str]:
     return random.sample(names, len(names))
 
 
-class Picks:
+class SiteSystemSelection:
     """What a client has picked in one network: it stays with that.
 
     `reached` says whether somebody answers under a name.
@@ -37,30 +37,30 @@ class Picks:
         self._mode = mode
         self._random = random
         self._reached = reached
-        self._picked: dict[str, Host] = {}
+        self._selected: dict[str, Host] = {}
 
-    def host(self, target: str, known: Known) -> Host:
+    def host(self, target: str, known: KnownSiteSystems) -> Host:
         """Who gets a request for this target. Unreachable where there is nobody."""
         directory = target.split("/")[1].lower()
         if directory.startswith("sms_dp_"):
             return self.distribution_point(known)
         if directory == "ccm_incoming" and known.uploads:
             return known.uploads, HTTPS
-        return self._pick("management point", management_points(known, self._mode, self._random))
+        return self._select("management point", management_points(known, self._mode, self._random))
 
-    def distribution_point(self, known: Known) -> Host:
+    def distribution_point(self, known: KnownSiteSystems) -> Host:
         """Unreachable where there is none."""
-        return self._pick("distribution point", distribution_points(known, self._random))
+        return self._select("distribution point", distribution_points(known, self._random))
 
     def forget(self, host: Host) -> None:
         """It does not answer: look for another next time."""
-        self._picked = {role: one for role, one in self._picked.items() if one != host}
+        self._selected = {role: one for role, one in self._selected.items() if one != host}
 
-    def _pick(self, role: str, names: Sequence[str]) -> Host:
-        if role not in self._picked:
+    def _select(self, role: str, names: Sequence[str]) -> Host:
+        if role not in self._selected:
             hosts = ((name, HTTPS) for name in names)
             found = next((host for host in hosts if self._reached(host)), None)
             if found is None:
                 raise Unreachable(f"no {role} can be reached")
-            self._picked[role] = found
-        return self._picked[role]
+            self._selected[role] = found
+        return self._selected[role]

@@ -10,12 +10,12 @@ from html import unescape
 from typing import Self
 from urllib.parse import urlsplit
 
-from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, Host
 
 
 @dataclass(frozen=True)
-class Place:
+class UrlLocation:
     """Where something is."""
 
     host: Host
@@ -38,16 +38,16 @@ _PORTS = {"https": HTTPS, "http": HTTP}
 class UpdateFile:
     """A file of an update ([MS-WUSP] 2.2.2.2.7); `digest` is its SHA-1."""
 
-    place: Place
+    location: UrlLocation
     digest: bytes
 
     @classmethod
-    def of(cls, reply: Reply) -> Self | None:
+    def of(cls, response: Response) -> Self | None:
         """The first that an answer to GetFileLocations names."""
-        found = re.search(rb"<FileDigest>([^<]+)</FileDigest><Url>([^<]+)</Url>", reply.body)
+        found = re.search(rb"<FileDigest>([^<]+)</FileDigest><Url>([^<]+)</Url>", response.body)
         if found is None:
             return None
-        return cls(Place.of(unescape(found[2].decode())), base64.b64decode(found[1]))
+        return cls(UrlLocation.of(unescape(found[2].decode())), base64.b64decode(found[1]))
 
     def is_it(self, data: bytes) -> bool:
         """Whether this is the file."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
-from ibcm_bridge.lab.cases.case import Case, Far
+from ibcm_bridge.lab.cases.case import Case, Disposition
 from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
-from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, Outcome, Result
+from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome
 from ibcm_bridge.lab.demo.report import SHORT, WORDS, case_data, standing
-from ibcm_bridge.lab.protocol.client import Reply, Request
+from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 from ibcm_bridge.messages.views import recognize, render
 from ibcm_bridge.policy_file import shipped_clients
@@ -42,7 +42,7 @@ def cited(requirement: str) -> dict[str, str]:
     return {"id": requirement, "sentence": REQUIREMENTS.get(requirement, "")}
 
 
-def summary(result: Result, faults: Sequence[str] = ()) -> dict[str, Any]:
+def summary(result: CaseResult, faults: Sequence[str] = ()) -> dict[str, Any]:
     """How a case went, as far as a list of cases shows it."""
     return {
         "id": result.case.id,
@@ -54,7 +54,7 @@ def summary(result: Result, faults: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
-def details(family: str, result: Result, faults: Sequence[str] = ()) -> dict[str, Any]:
+def details(family: str, result: CaseResult, faults: Sequence[str] = ()) -> dict[str, Any]:
     """All sides of a case that was sent."""
     return {
         **summary(result, faults),
@@ -75,36 +75,40 @@ def sent(request: Request) -> dict[str, Any]:
     return {"line": line, "fields": fields, **_body(request.method, request.target, fields, body)}
 
 
-def _short(result: Result, outcome: Outcome | None, faults: Sequence[str]) -> dict[str, str] | None:
+def _short(
+    result: CaseResult, outcome: Outcome | None, faults: Sequence[str]
+) -> dict[str, str] | None:
     if outcome is None:
         return None
     return {
         "standing": _standing(result, outcome, faults),
-        "text": f"{SHORT[outcome.far]}: {outcome.answered}",
+        "text": f"{SHORT[outcome.disposition]}: {outcome.client_got}",
     }
 
 
-def _standing(result: Result, outcome: Outcome, faults: Sequence[str]) -> str:
+def _standing(result: CaseResult, outcome: Outcome, faults: Sequence[str]) -> str:
     """As on any day, but that with a fault to refuse is right, whatever the case wants."""
-    refused = outcome is result.bridge and outcome.far is Far.REFUSED_BY_PROXY
+    refused = outcome is result.bridge and outcome.disposition is Disposition.REFUSED_BY_PROXY
     return "right" if faults and refused else standing(result, outcome)
 
 
-def _announced(result: Result) -> str:
+def _announced(result: CaseResult) -> str:
     ways = [("bridge", result.bridge), ("tunnel", result.tunnel)]
-    said = [f"{name} {SHORT[one.far]}, {one.answered}" for name, one in ways if one]
+    said = [f"{name} {SHORT[one.disposition]}, {one.client_got}" for name, one in ways if one]
     return f"{result.case.title}: {'; '.join(said)}."
 
 
-def _way(result: Result, outcome: Outcome | None, faults: Sequence[str]) -> dict[str, Any] | None:
+def _way(
+    result: CaseResult, outcome: Outcome | None, faults: Sequence[str]
+) -> dict[str, Any] | None:
     if outcome is None:
         return None
     record = outcome.audit
     return {
         "standing": _standing(result, outcome, faults),
-        "verdict": WORDS[outcome.far],
-        "got": outcome.answered,
-        "said": _said(outcome.seen.answer),
+        "verdict": WORDS[outcome.disposition],
+        "got": outcome.client_got,
+        "said": _said(outcome.seen.client_result),
         "shown": outcome.shown,
         "saw": _saw(record, outcome.saw),
         "decoded": _was_read(record, result.request),
@@ -162,28 +166,28 @@ def _was_read(record: Mapping[str, Any], request: Request) -> bool:
     return record.get("event") == "request" and whole
 
 
-def _client_log(result: Result, outcome: Outcome) -> dict[str, str]:
+def _client_log(result: CaseResult, outcome: Outcome) -> dict[str, str]:
     """What an administrator will find on the client."""
     record = outcome.audit
     if record.get("event") != "tunnel" and "reason" in record:
         row = REFUSALS[Reason(record["reason"])]
         client = shipped_clients().asking(result.request.target)[0]
         return {"log": client.shows(row), "next": client.does(row.next_step)}
-    answer = outcome.seen.answer
-    if isinstance(answer, Reply) and answer.status < 400:
+    client_result = outcome.seen.client_result
+    if isinstance(client_result, Response) and client_result.status < 400:
         return {"log": "Nothing unusual: it was answered.", "next": ""}
-    text = f"As without a proxy: {outcome.answered}, from the site system or its own TLS."
+    text = f"As without a proxy: {outcome.client_got}, from the site system or its own TLS."
     return {"log": text, "next": ""}
 
 
-def _said(answer: object) -> str:
+def _said(client_result: object) -> str:
     """The text of an answer, where it is one: a refusal says why in its body."""
-    if not isinstance(answer, Reply):
+    if not isinstance(client_result, Response):
         return ""
-    media = (answer.header("Content-Type") or "").partition(";")[0].strip().lower()
-    if media != "text/plain" or len(answer.body) > 2_000:
+    media = (client_result.header("Content-Type") or "").partition(";")[0].strip().lower()
+    if media != "text/plain" or len(client_result.body) > 2_000:
         return ""
-    return answer.body.decode("utf-8", "replace").replace("\r\n", "\n").strip()
+    return client_result.body.decode("utf-8", "replace").replace("\r\n", "\n").strip()
 
 
 def _received(request: Request, received: Sequence[ReceivedRequest]) -> dict[str, Any] | None:

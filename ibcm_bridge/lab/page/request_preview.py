@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ibcm_bridge.lab.cases.case import Case, Client, Way
+from ibcm_bridge.lab.cases.case import Case, ClientCertificate, Destination
 from ibcm_bridge.lab.cases.requests import Senders
 from ibcm_bridge.lab.comparison import curl
-from ibcm_bridge.lab.page.data import sent
+from ibcm_bridge.lab.page.case_view import sent
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import Request
 
@@ -36,7 +36,7 @@ class Files:
         """The certificates of the clients that send the cases."""
         return self.directory / "clients"
 
-    def write(self, clients: Mapping[Client, LabCredential | None]) -> None:
+    def write(self, clients: Mapping[ClientCertificate, LabCredential | None]) -> None:
         """Write them, once."""
         self.clients.mkdir()
         (self.directory / "requests").mkdir()
@@ -44,9 +44,9 @@ class Files:
             if credential is not None:
                 credential.write(self.clients, _name(client))
 
-    def credential(self, client: Client) -> Path | None:
+    def credential(self, client: ClientCertificate) -> Path | None:
         """Of a client, without the ending; None of nobody."""
-        return None if client is Client.NOBODY else self.clients / _name(client)
+        return None if client is ClientCertificate.NOBODY else self.clients / _name(client)
 
     def body(self, name: str, body: bytes | None) -> Path | None:
         """The file that holds a body."""
@@ -57,17 +57,17 @@ class Files:
         return path
 
 
-def _name(client: Client) -> str:
+def _name(client: ClientCertificate) -> str:
     return client.name.lower().replace("_", "-")
 
 
-class Preparing:
+class RequestPreview:
     """What can be said of a case without sending it."""
 
     def __init__(
         self,
         files: Files,
-        senders: Mapping[Client, Senders],
+        senders: Mapping[ClientCertificate, Senders],
         addresses: Mapping[int, tuple[str, int]],
         command: tuple[str, ...] = (),
     ) -> None:
@@ -83,9 +83,9 @@ class Preparing:
         return {"sent": sent(request), "curl": self._curl(case, request)}
 
     def _curl(self, case: Case, request: Request) -> dict[str, Any]:
-        cannot = _SESSION if case.leading else curl.cannot(request)
-        if cannot:
-            return {"cannot": cannot, "bridge": [], "tunnel": []}
+        why_not = _SESSION if case.leading else curl.why_not(request)
+        if why_not:
+            return {"cannot": why_not, "bridge": [], "tunnel": []}
         first = [
             self.line(f"{case.id}-{number}", client, make(self._senders[client]), case.to)
             for number, (client, make) in enumerate(case.before, 1)
@@ -96,12 +96,14 @@ class Preparing:
             tunnel = [self.line(case.id, case.client, request, case.tunnel_to)]
         return {"cannot": "", "bridge": [*first, bridge], "tunnel": tunnel}
 
-    def line(self, name: str, client: Client, request: Request, way: Way) -> str:
+    def line(
+        self, name: str, client: ClientCertificate, request: Request, destination: Destination
+    ) -> str:
         """One curl line; `name` is for the file of its body."""
-        place = curl.Place(
-            self._addresses[way.port],
+        context = curl.CurlContext(
+            self._addresses[destination.port],
             self._files.root,
             self._files.credential(client),
             self._command,
         )
-        return curl.line(request, way, place, self._files.body(name, request.body))
+        return curl.line(request, destination, context, self._files.body(name, request.body))

@@ -18,13 +18,20 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from ibcm_bridge.lab.cases.case import BRIDGE, DP_TUNNEL, MP_TUNNEL, Case, Client, Way
+from ibcm_bridge.lab.cases.case import (
+    BRIDGE,
+    DP_TUNNEL,
+    MP_TUNNEL,
+    Case,
+    ClientCertificate,
+    Destination,
+)
 from ibcm_bridge.lab.cases.table import FAMILIES
 from ibcm_bridge.lab.clients.device import Device
-from ibcm_bridge.lab.clients.life_cycle import LIFE, live
-from ibcm_bridge.lab.comparison.sending import SeveralNames
-from ibcm_bridge.lab.page import data
-from ibcm_bridge.lab.page.prepared import Preparing
+from ibcm_bridge.lab.clients.life_cycle import LIFE, run_steps
+from ibcm_bridge.lab.comparison.comparison import ConnectionsByName
+from ibcm_bridge.lab.page import case_view
+from ibcm_bridge.lab.page.request_preview import RequestPreview
 from ibcm_bridge.lab.page.traffic import traffic_line
 from ibcm_bridge.lab.perimeter.faults import FAULTS
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
@@ -41,12 +48,15 @@ CASES: dict[str, tuple[str, Case]] = {
 }
 
 
-def _tunnel(request: Request) -> Way:
+def _tunnel(request: Request) -> Destination:
     """A tunnel leads to one site system; a bridge's name, to all that are published under it."""
     return DP_TUNNEL if request.target.startswith("/SMS_DP_") else MP_TUNNEL
 
 
-_LIFE_WAYS: dict[str, Callable[[Request], Way]] = {"bridge": lambda _: BRIDGE, "tunnel": _tunnel}
+_LIFE_WAYS: dict[str, Callable[[Request], Destination]] = {
+    "bridge": lambda _: BRIDGE,
+    "tunnel": _tunnel,
+}
 
 
 class _Work(NamedTuple):
@@ -54,12 +64,12 @@ class _Work(NamedTuple):
     run: Callable[[], None]
 
 
-class Show:
+class Controller:
     """Does what the buttons say. A context manager: its thread ends with it."""
 
-    def __init__(self, perimeter: Perimeter, preparing: Preparing, publish: Publish) -> None:
+    def __init__(self, perimeter: Perimeter, preview: RequestPreview, publish: Publish) -> None:
         self._perimeter = perimeter
-        self._preparing = preparing
+        self._preview = preview
         self._publish = publish
         self._queue: queue.Queue[_Work | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -73,7 +83,7 @@ class Show:
         self._lines: deque[dict[str, Any]] = deque(maxlen=KEPT_LINES)
         self._seen = 0
 
-    def __enter__(self) -> Show:
+    def __enter__(self) -> Controller:
         self._thread.start()
         return self
 
@@ -90,7 +100,7 @@ class Show:
             self._queue.put(_Work(case.id, partial(self._send, family, case)))
         self._tell_state()
 
-    def live(self) -> None:
+    def run_steps(self) -> None:
         """A client's life, both ways."""
         self._queue.put(_Work("life", self._live))
         self._tell_state()
@@ -128,8 +138,8 @@ class Show:
         """A case, before it was sent and, if it was, after. KeyError where there is none such."""
         family, case = CASES[name]
         return {
-            **data.card(family, case),
-            "prepared": self._preparing.case(case),
+            **case_view.card(family, case),
+            "prepared": self._preview.case(case),
             "result": self._details.get(name),
         }
 
@@ -157,10 +167,10 @@ class Show:
             self._tell_state()
 
     def _send(self, family: str, case: Case) -> None:
-        result = self._perimeter.both_ways.result(case)
+        result = self._perimeter.comparison.result(case)
         faults = [FAULTS[one].title for one in self._on]
-        self._details[case.id] = data.details(family, result, faults)
-        self._summaries[case.id] = data.summary(result, faults)
+        self._details[case.id] = case_view.details(family, result, faults)
+        self._summaries[case.id] = case_view.summary(result, faults)
         self._publish("result", self._summaries[case.id])
 
     def _switch(self, name: str, on: bool) -> None:
@@ -180,22 +190,22 @@ class Show:
                 self._life.append(told)
                 self._publish("life", told)
 
-    def _steps(self, way: Callable[[Request], Way]) -> Iterator[dict[str, Any]]:
+    def _steps(self, way: Callable[[Request], Destination]) -> Iterator[dict[str, Any]]:
         """The steps of a client's life that were taken; the last may say why it was the last."""
-        credential = self._perimeter.clients[Client.COMPUTER]
+        credential = self._perimeter.clients[ClientCertificate.COMPUTER]
         assert credential is not None
         device = Device.of(credential, "pc1.corp.example")
-        both_ways = self._perimeter.both_ways
+        comparison = self._perimeter.comparison
 
-        def connect(to: Way) -> LabClient:
-            return both_ways.client(to, credential)
+        def connect(to: Destination) -> LabClient:
+            return comparison.client(to, credential)
 
         taken = 0
         try:
-            with SeveralNames(way, connect) as client:
-                for one in live(client.send, device, LIFE):
+            with ConnectionsByName(way, connect) as client:
+                for one in run_steps(client.send, device, LIFE):
                     request = f"{one.request.method} {one.request.target}"
-                    answer = f"{one.reply.status} {one.reply.reason}"
+                    answer = f"{one.response.status} {one.response.reason}"
                     taken += 1
                     yield _step(one.step.name, request, answer, one.good)
         except (HandshakeRefused, ConnectionEnded, ssl.SSLError, OSError) as ended:

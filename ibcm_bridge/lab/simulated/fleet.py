@@ -38,7 +38,7 @@ class Phase:
         return self.waited[max(0, ceil(len(self.waited) * percent / 100) - 1)]
 
 
-class Crowd:
+class Fleet:
     """Clients, made by `make` from their numbers. To be closed in the end."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Crowd:
         self._pool = ThreadPoolExecutor(at_once)
         self._clients: list[SimulatedClient] = []
 
-    def live(self, polls: int) -> Iterator[Phase]:
+    def run(self, polls: int) -> Iterator[Phase]:
         """All make their keys, all register, all ask for policy so many times.
 
         It ends early where none of them was answered.
@@ -96,7 +96,7 @@ def _taking(step: Step) -> Callable[[SimulatedClient], str]:
     """What went wrong; empty where nothing did."""
 
     def take(client: SimulatedClient) -> str:
-        (took,) = client.take(step)
-        return "" if took.result is Result.GOOD else took.answer
+        (action,) = client.take(step)
+        return "" if action.result is Result.GOOD else action.answer
 
     return take

@@ -15,14 +15,14 @@ from typing import Self
 from cryptography import x509
 
 from ibcm_bridge.lab.bridge.process import RunningBridge
-from ibcm_bridge.lab.cases.case import Case, Client, Way, senders
+from ibcm_bridge.lab.cases.case import Case, ClientCertificate, Destination, senders
 from ibcm_bridge.lab.cases.requests import RANGE, Senders
 from ibcm_bridge.lab.comparison.outcomes import (
+    CaseResult,
     ClientRefused,
     ClientResult,
+    Observation,
     Outcome,
-    Result,
-    Seen,
     field_names,
     outcome,
     problems,
@@ -34,8 +34,8 @@ from ibcm_bridge.lab.protocol.client import (
     ConnectionEnded,
     HandshakeRefused,
     LabClient,
-    Reply,
     Request,
+    Response,
     plaintext_request,
     request_bytes,
 )
@@ -45,13 +45,17 @@ from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 
 
-class SeveralNames:
+class ConnectionsByName:
     """A client's connections, one for each name it needs; a context manager."""
 
-    def __init__(self, way: Callable[[Request], Way], connect: Callable[[Way], LabClient]) -> None:
-        self._way = way
+    def __init__(
+        self,
+        destination: Callable[[Request], Destination],
+        connect: Callable[[Destination], LabClient],
+    ) -> None:
+        self._destination = destination
         self._connect = connect
-        self._open: dict[Way, LabClient] = {}
+        self._open: dict[Destination, LabClient] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -60,28 +64,28 @@ class SeveralNames:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def send(self, request: Request) -> Reply:
+    def send(self, request: Request) -> Response:
         """To where it belongs."""
-        way = self._way(request)
-        if way not in self._open:
-            self._open[way] = self._stack.enter_context(self._connect(way))
-        return self._open[way].send(request)
+        destination = self._destination(request)
+        if destination not in self._open:
+            self._open[destination] = self._stack.enter_context(self._connect(destination))
+        return self._open[destination].send(request)
 
 
-class BothWays:
+class Comparison:
     """Sends a case both ways and looks at all sides of it."""
 
     def __init__(
         self,
         pki: LabPki,
-        clients: dict[Client, LabCredential | None],
+        clients: dict[ClientCertificate, LabCredential | None],
         site_systems: SiteSystems,
         bridge: RunningBridge,
         namespace: Namespace = HERE,
     ) -> None:
         """`namespace` is where the clients are."""
         self._namespace = namespace
-        self.everyone = senders(clients)
+        self.senders_by_client = senders(clients)
         """Who sends, by certificate."""
         self._pki = pki
         self._clients = clients
@@ -89,7 +93,7 @@ class BothWays:
         self._bridge = bridge
         self._problems: list[str] = []
 
-    def result(self, case: Case) -> Result:
+    def result(self, case: Case) -> CaseResult:
         """Both ways of a case."""
         self._problems.clear()
         for client, request_before in case.before:
@@ -100,61 +104,67 @@ class BothWays:
         if case.tunnel is not None:
             tunnel = self._send(case, request, case.tunnel_to, bridged=False)
         found = (*self._problems, *problems(case, bridge, tunnel))
-        return Result(case, request, bridge, tunnel, found)
+        return CaseResult(case, request, bridge, tunnel, found)
 
-    def senders(self, client: Client) -> Senders:
+    def senders(self, client: ClientCertificate) -> Senders:
         """Who sends a case, and whom it may be about."""
-        return self.everyone[client]
+        return self.senders_by_client[client]
 
-    def _send_before(self, client: Client, request: Request, way: Way) -> Reply:
+    def _send_before(
+        self, client: ClientCertificate, request: Request, destination: Destination
+    ) -> Response:
         before = len(self._bridge.audit())
         credential = self._clients[client]
         try:
-            with self.client(way, credential) as sender:
-                reply = sender.send(request)
+            with self.client(destination, credential) as sender:
+                response = sender.send(request)
         except (HandshakeRefused, ConnectionEnded) as ended:
             self._problems.append(f"{request.method} before it was not answered: {ended}")
-            reply = Reply(0, "", (), b"")
-        if reply.status not in (0, 200):
-            self._problems.append(f"{request.method} before it was answered {reply.status}")
+            response = Response(0, "", (), b"")
+        if response.status not in (0, 200):
+            self._problems.append(f"{request.method} before it was answered {response.status}")
         self._bridge.wait_for_records(before + 1)
-        return reply
+        return response
 
-    def _send(self, case: Case, request: Request, way: Way, *, bridged: bool) -> Outcome:
-        session = self._lead(case, way)
+    def _send(
+        self, case: Case, request: Request, destination: Destination, *, bridged: bool
+    ) -> Outcome:
+        session = self._lead(case, destination)
         request = _of_session(request, session)
         self._site_systems.clear()
         before = len(self._bridge.audit())
-        answer, presented = self._answer(case, request, way)
+        client_result, presented = self._send_to(case, request, destination)
         own = 1 if bridged and case.withdraws else 0
         written = self._bridge.wait_for_records(before + 1 + own)[before:]
         if len(written) != 1 + own:
-            self._problems.append(f"{len(written)} audit records for {way.name}")
+            self._problems.append(f"{len(written)} audit records for {destination.name}")
         # What the bridge sends by itself is written down before what made it do so.
         received, written = self._site_systems.received()[own:], written[own:]
         if bridged and received:
-            self._compare(case, request, received[-1], answer)
+            self._compare(case, request, received[-1], client_result)
         record = written[0] if written else {}
         handshakes = 0 if own else len(self._site_systems.handshakes())
-        seen = Seen(answer, presented, received, handshakes, record, bridged, withdrawn=own > 0)
+        seen = Observation(
+            client_result, presented, received, handshakes, record, bridged, withdrawn=own > 0
+        )
         return outcome(case, seen)
 
-    def _lead(self, case: Case, way: Way) -> str:
+    def _lead(self, case: Case, destination: Destination) -> str:
         """Send what comes first; the upload session that it began, if it did."""
         session = ""
         for client, make in case.leading:
             request = _of_session(make(self.senders(client)), session)
-            reply = self._send_before(client, request, way)
-            session = reply.header("BITS-Session-Id") or session
+            response = self._send_before(client, request, destination)
+            session = response.header("BITS-Session-Id") or session
         return session
 
-    def _answer(
-        self, case: Case, request: Request, way: Way
+    def _send_to(
+        self, case: Case, request: Request, destination: Destination
     ) -> tuple[ClientResult, x509.Certificate | None]:
         if request.plaintext:
-            address = self._bridge.addresses[way.port]
-            return _plaintext_answer(address, request, way.name, self._namespace), None
-        client = self.client(way, self._clients[case.client])
+            address = self._bridge.addresses[destination.port]
+            return _plaintext_answer(address, request, destination.name, self._namespace), None
+        client = self.client(destination, self._clients[case.client])
         try:
             with client:
                 return client.send(request), client.presented
@@ -163,18 +173,18 @@ class BothWays:
         except ssl.SSLCertVerificationError as refused:
             return ClientRefused(refused.verify_message.rstrip(".")), None
 
-    def client(self, way: Way, credential: LabCredential | None) -> LabClient:
+    def client(self, destination: Destination, credential: LabCredential | None) -> LabClient:
         """A connection there, made by its first request."""
         return LabClient(
-            self._bridge.addresses[way.port],
-            way.name,
+            self._bridge.addresses[destination.port],
+            destination.name,
             trust=self._pki.root,
             credential=credential,
             namespace=self._namespace,
         )
 
     def _compare(
-        self, case: Case, request: Request, received: ReceivedRequest, answer: object
+        self, case: Case, request: Request, received: ReceivedRequest, client_result: object
     ) -> None:
         """What passed the bridge is what was sent, less what had to go."""
         if received.body != (request.body or b""):
@@ -183,9 +193,9 @@ class BothWays:
         for name, _ in request.headers:
             if (name in arrived) == (name in case.dropped):
                 self._problems.append(f"{name} should {'not ' * (name in arrived)}have arrived")
-        if isinstance(answer, Reply) and answer.status == 206:
+        if isinstance(client_result, Response) and client_result.status == 206:
             first, last = RANGE
-            if answer.body != content(first, last + 1):
+            if client_result.body != content(first, last + 1):
                 self._problems.append("the bytes of the range are not those that were asked for")
 
 
@@ -208,6 +218,6 @@ def _plaintext_answer(
     )
     try:
         _, status, reason = status_line.split(" ", 2)
-        return Reply(int(status), reason, (), b"")
+        return Response(int(status), reason, (), b"")
     except ValueError:
         return ConnectionEnded("no answer")

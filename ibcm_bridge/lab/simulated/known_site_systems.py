@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from xml.etree import ElementTree as ET
 
 from ibcm_bridge.lab.clients.life_cycle import document
-from ibcm_bridge.lab.protocol.client import Reply
+from ibcm_bridge.lab.protocol.client import Response
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownSiteSystems:
     """Names, and URLs."""
 
     intranet_management_points: tuple[str, ...] = ()
@@ -27,19 +27,19 @@ class Known:
     uploads: str = ""
     """Name of where reports are uploaded to."""
 
-    def told(self, reply: Reply) -> Known:
+    def updated_by(self, reply: Response) -> KnownSiteSystems:
         """The same and what an answer of a management point adds."""
         text = document(reply)
         root = ET.fromstring(text) if text.startswith("<") else ET.Element("nothing")
         learns = _LEARNS.get(root.tag)
         return learns(self, root) if learns else self
 
-    def forgetful(self) -> Known:
+    def for_another_network(self) -> KnownSiteSystems:
         """What is still good in another network."""
         return replace(self, content=(), update_point="", uploads="")
 
 
-def _management_points(known: Known, reply: ET.Element) -> Known:
+def _management_points(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteSystems:
     """3.4. Who is told a name of the Internet can go there from now on (CLIENT-MODE)."""
     internet = tuple(one.get("Value", "") for one in reply.iter("InternetName"))
     intranet = tuple(one.get("Value", "") for one in reply.iter("IntranetName"))
@@ -50,23 +50,23 @@ def _management_points(known: Known, reply: ET.Element) -> Known:
     )
 
 
-def _content(known: Known, reply: ET.Element) -> Known:
+def _content(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteSystems:
     """3.4."""
     return replace(known, content=tuple(one.get("Name", "") for one in reply.iter("URL")))
 
 
-def _update_point(known: Known, reply: ET.Element) -> Known:
+def _update_point(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteSystems:
     """3.4."""
     found = reply.find(".//LocationRecord[@WSUSURL]")
     return known if found is None else replace(known, update_point=found.get("WSUSURL", ""))
 
 
-def _uploads(known: Known, reply: ET.Element) -> Known:
+def _uploads(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteSystems:
     """3.6."""
     return replace(known, uploads=reply.findtext("Host", ""))
 
 
-_LEARNS: dict[str, Callable[[Known, ET.Element], Known]] = {
+_LEARNS: dict[str, Callable[[KnownSiteSystems, ET.Element], KnownSiteSystems]] = {
     "EnumerateMPLocationReply": _management_points,
     "ContentLocationReply": _content,
     "WSUSLocationReply": _update_point,
