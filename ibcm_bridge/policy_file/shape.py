@@ -1,9 +1,9 @@
 """A policy file's shape: the values of its text -> rows, and a problem for each that does not fit.
 
 What does not fit is left out, with everything that cannot be without it: an unknown or optional key
-by itself, a required key with the mapping that it is in, and a publication without its mode as a
-whole. All else is read on, so that one run finds what is wrong there, too. Nobody uses a policy
-that has problems.
+by itself, a required key with the mapping that it is in, an item with its list, and a publication
+without its mode as a whole. The rest is read on, so that one run finds all that is wrong there. A
+round of the loop always takes something out. Nobody uses a policy that has problems.
 """
 
 from __future__ import annotations
