@@ -1,1 +1,1 @@
-"""Refusals: every reason, what the client receives for it, and how the client reacts."""
+"""Refusals: each reason, the response to the client, and the client's reaction."""

@@ -1,4 +1,4 @@
-"""What a client does after a refusal: give up, or try again."""
+"""The client's next step after a refusal: give up, or try again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class NextStep(Enum):
-    """What becomes of what was asked; `role_clients` says by role what that means."""
+    """The next step in general; `role_clients` has the details for each role."""
 
     GIVES_UP = "gives up"
     TRIES_AGAIN = "tries again"
@@ -16,5 +16,5 @@ class NextStep(Enum):
 
     @property
     def short(self) -> str:
-        """In words, after "the client"."""
+        """A phrase with "the client" as its subject."""
         return self.value

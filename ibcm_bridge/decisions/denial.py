@@ -1,16 +1,14 @@
-"""What the bridge refuses, as values.
+"""Decisions as values: `Deny`, and the base of the values that allow.
 
-A decision is made once and carried along; it is never derived again from its parts. There are three
-allowing values. Each is defined beside its one maker, and a later one can only be made from the one
-before:
+A decision is made once and passed on as a value; no later stage derives it again. Three values
+allow. Each is defined beside the only function that makes it, from the value before it:
 
-    request.authorization.authorize  -> Authorized   this head may be sent, after its body passed
-    inspection.body.inspect          -> Inspected    nothing malicious is in this very body
-    identity.approval.approve        -> Approved     the client speaks for itself: it may be sent
+    request.authorization.authorize  -> Authorized   the head may be sent once its body is inspected
+    inspection.body.inspect          -> Inspected    the inspection of this body found nothing
+    identity.approval.approve        -> Approved     the client GUID is the client's: it may be sent
 
-`site_system_leg.gate` asks for an `Approved` and compares it with what is about to be sent.
-Everything else is a `Deny`. None of the four can be used as a truth value: `if decision:` is a
-defect, and raises.
+`site_system_leg.gate` requires an `Approved` and compares it with the bytes about to be sent. Every
+other decision is a `Deny`. `if decision:` is a defect and raises TypeError for all four.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from ibcm_bridge.decisions.rules import Rule
 
 
 class Reason(StrEnum):
-    """Every reason for which the bridge refuses; closed. `refusals` says what each becomes."""
+    """All reasons for a refusal. `refusals` has the status or alert of each."""
 
     # the listener
     PLAINTEXT = "plaintext"
@@ -89,7 +87,7 @@ class Reason(StrEnum):
     ARCHIVE = "archive"
     MALICIOUS_CONTENT = "malicious-content"
     ENGINE_UNAVAILABLE = "engine-unavailable"
-    # whose message it is
+    # client GUIDs and signatures
     IDENTITY_MALFORMED = "identity-malformed"
     IDENTITY_AMBIGUOUS = "identity-ambiguous"
     IDENTITY_MISSING = "identity-missing"
@@ -107,13 +105,15 @@ class Reason(StrEnum):
     REPLY_HOST_NAMES = "reply-host-names"
     REPLY_INTRANET_ONLY = "reply-intranet-only"
     REPLY_UNREADABLE = "reply-unreadable"
-    # us
+    # the bridge itself
     OVERLOADED = "overloaded"
     PIPELINED = "pipelined"
     BRIDGE_DEFECT = "bridge-defect"
 
 
 class NotATruthValue:
+    """Base of all decisions: bool() raises, so that no decision is mistaken for true or false."""
+
     __slots__ = ()
 
     def __bool__(self) -> NoReturn:
@@ -124,14 +124,14 @@ class NotATruthValue:
 
 @dataclass(frozen=True, slots=True)
 class Deny(NotATruthValue):
-    """A refusal: why, by which rule, and what the audit may say about it.
+    """A refusal: its reason, its rule, and a detail for the audit.
 
-    `rule` names the line of policy or the check that refused, such as
-    ``management-point.verbs``. `detail` is bounded text for the operator; it never goes to the
-    client and never holds payload or credentials. `requirement` is given where it depends on the
-    role (VERB-MP, VERB-DP ...); otherwise the table in `refusals` has it. `allowed_methods` is
-    for a refused verb: RFC 9110 §15.5.6 has the answer name those that would do. `received` is for
-    a fragment out of place: the offset from which the client is to go on ([MC-BUP] §2.2.7).
+    `rule` is the policy line or the check that refused, such as ``management-point.verbs``.
+    `detail` is a bounded text for the operator. It is never sent to the client, and never contains
+    payload or credentials. `requirement` is set only if it depends on the role (VERB-MP,
+    VERB-DP ...); otherwise the table in `refusals` has it. `allowed_methods` are for the Allow
+    field of a 405 (RFC 9110 §15.5.6). `received` is for a fragment after a gap: the offset from
+    which the client resumes the upload ([MC-BUP] §2.2.7).
     """
 
     reason: Reason
@@ -143,7 +143,7 @@ class Deny(NotATruthValue):
 
 
 class Refused(Exception):
-    """Carries a denial from wherever it was found to the one place that answers it."""
+    """Carries a denial to the one place that responds to it."""
 
     def __init__(self, denial: Deny) -> None:
         super().__init__(denial.reason.value)

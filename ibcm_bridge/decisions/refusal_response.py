@@ -1,4 +1,4 @@
-"""The HTTP response of a refusal, to HTTP clients and to BITS."""
+"""The HTTP response to a refused request or BITS packet."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.decisions.refusals import DENIED, Refusal, refusal, requirement
 
 _CONTEXT_SERVER = "0x5"
-"""[MC-BUP] §2.2.1.2: it went wrong at the server, not in an application behind it."""
+"""[MC-BUP] §2.2.1.2: the error is the server's, not that of an application behind it."""
 
 RETRY_AFTER = 60
-"""Seconds (RFC 9110 §10.2.3), for what is only the bridge's own to mend."""
+"""Seconds (RFC 9110 §10.2.3), for errors that only the bridge can resolve."""
 
 
 def response_bytes(
     deny: Deny, reference: str, *, head_only: bool = False, upload: bool = False
 ) -> bytes:
-    """The whole response to send before closing. `reference` leads to the audit record.
+    """The complete response to send before the close. `reference` identifies the audit record.
 
-    `upload`: to a packet of BITS, which is told an error of its own.
+    `upload`: add the fields of a BITS Ack.
     """
     row = refusal(deny)
     status = row.status or HTTPStatus.FORBIDDEN
     body = f"{row.text}\r\nRequirement: {requirement(deny)}\r\nReference: {reference}\r\n".encode()
-    more = f"Allow: {', '.join(deny.allowed_methods)}\r\n" if deny.allowed_methods else ""
+    fields = f"Allow: {', '.join(deny.allowed_methods)}\r\n" if deny.allowed_methods else ""
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        more += f"Retry-After: {RETRY_AFTER}\r\n"
+        fields += f"Retry-After: {RETRY_AFTER}\r\n"
     if upload:
-        more += "".join(f"{name}: {value}\r\n" for name, value in _for_bits(deny, row))
+        fields += "".join(f"{name}: {value}\r\n" for name, value in _ack_fields(deny, row))
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        f"{more}"
+        f"{fields}"
         "Content-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(body)}\r\n"
         "Cache-Control: no-store\r\n"
@@ -41,8 +41,8 @@ def response_bytes(
     return head if head_only else head + body
 
 
-def _for_bits(deny: Deny, row: Refusal) -> list[tuple[str, str]]:
-    """The fields of an Ack ([MC-BUP] §2.2.1.2), by the names that Windows has for them."""
+def _ack_fields(deny: Deny, row: Refusal) -> list[tuple[str, str]]:
+    """The fields of an Ack ([MC-BUP] §2.2.1.2), with the names that Windows uses."""
     fields = [("BITS-Packet-Type", "Ack")]
     if deny.received is not None:
         fields.append(("BITS-Received-Content-Range", str(deny.received)))

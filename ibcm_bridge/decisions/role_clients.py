@@ -1,6 +1,7 @@
-"""What clients show of a refusal, and do next, by the role they asked: for people only.
+"""The client's log entry for a refusal, and its next step, for each site system role.
 
-Values read from `config/clients.yaml` (`policy_file.tables.clients`). No decision rests on them.
+The values are from `config/clients.yaml` (`policy_file.tables.clients`), and are printed for
+people. No decision depends on them.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from ibcm_bridge.decisions.refusals import Refusal
 
 
 @dataclass(frozen=True, slots=True)
-class Doing:
-    """What a client does next. Either may be empty, not both."""
+class Reaction:
+    """A client's next step in words. `confirmed` or `inferred` may be empty, but not both."""
 
     confirmed: str
     source: str
-    """Where what is confirmed is written; empty where nothing is."""
+    """The document that confirms it; empty if `confirmed` is empty."""
     inferred: str
 
     @property
     def text(self) -> str:
-        """All of it, as one sentence without its end."""
+        """Both parts, without a full stop."""
         confirmed = f"{self.confirmed} (confirmed)" if self.confirmed else ""
         inferred = f"{self.inferred} (inferred)" if self.inferred else ""
         return "; ".join(filter(None, (confirmed, inferred)))
@@ -36,21 +37,22 @@ class RoleClient:
 
     role: str
     directories: frozenset[str]
-    """What it asks for: first path segments in lower case."""
+    """The directories that it requests: first path segments in lower case."""
     log: str
-    """Where an administrator looks."""
+    """The name of its log."""
     status: str
     alert: str
     upload: str
-    """What is there for an HTTP status, a refused handshake and an upload's status; the first and
-    the last with `{status}` and `{error}` in it. `upload` is empty where the role has none."""
+    """The log entry for an HTTP status, for a refused handshake, and for the status of an upload.
+    `status` and `upload` contain `{status}` and `{error}`. `upload` is empty if the role has no
+    uploads."""
     errors: Mapping[int, str]
-    """HTTP status -> what the client makes of it; empty where it logs the status itself."""
+    """HTTP status -> the client's error code; empty if it logs the status itself."""
     other_error: str
-    steps: Mapping[NextStep, Doing]
+    steps: Mapping[NextStep, Reaction]
 
     def shows(self, row: Refusal) -> str:
-        """What its log has of a refusal, with where that is."""
+        """The log and the entry in it for a refusal."""
         if row.status is None:
             return f"{self.log}: {self.alert}"
         pattern = self.upload if row.is_upload and self.upload else self.status
@@ -60,21 +62,21 @@ class RoleClient:
         return f"{self.log}: {text}{bits}"
 
     def does(self, step: NextStep) -> str:
-        """What it does next, as one sentence without subject and end."""
-        doing = self.steps.get(step)
-        return step.short if doing is None else f"{step.short}: {doing.text}"
+        """The next step, without its subject and without a full stop."""
+        reaction = self.steps.get(step)
+        return step.short if reaction is None else f"{step.short}: {reaction.text}"
 
 
 @dataclass(frozen=True, slots=True)
 class ClientTable:
-    """The clients of all roles that can refuse something, by role."""
+    """The clients of all roles, by role."""
 
     roles: Mapping[str, RoleClient]
 
-    def asking(self, target: str, published: Collection[str] = ()) -> tuple[RoleClient, ...]:
-        """Whose client asks for a target: by its directory, else by the roles that are published.
+    def requesting(self, target: str, published: Collection[str] = ()) -> tuple[RoleClient, ...]:
+        """The clients that request this target, by its directory.
 
-        With neither, that of any role.
+        If no client requests that directory: the clients of the `published` roles, or of all roles.
         """
         directory = unquote(target.partition("?")[0]).lstrip("/").partition("/")[0].lower()
         found = [one for one in self.roles.values() if directory in one.directories]

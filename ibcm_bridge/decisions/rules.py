@@ -1,10 +1,10 @@
-"""By which rule the bridge refuses or allows: a closed list.
+"""All rules by which the bridge refuses or allows.
 
 A rule is a check of the bridge (`head.host`), or a line of the policy file or of a role's table
 (`management-point.verbs`). The audit and `explain` show it, and operators search for it.
 
-Only this file makes a `Rule`. docs/refusals.md says what each rule means, and for which reasons it
-refuses; tests/repository/test_rules.py holds that list to this one.
+Only this file makes a `Rule`. docs/refusals.md has the meaning and the reasons of each rule;
+tests/repository/test_rules.py compares that list with this one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NAME = re.compile(r"\{[a-z_]+\}")
 
 
 class RuleOf:
-    """Rules that differ in a name: one for each role, publication, kind of body."""
+    """Rules that differ in a name, such as that of a role, a publication or a body rule."""
 
     __slots__ = ("_form", "pattern")
 
@@ -27,7 +27,7 @@ class RuleOf:
         self._form = _NAME.sub("%s", pattern)
 
     def of(self, *names: str) -> Rule:
-        """The rule with these names in the pattern's braces, in order. TypeError if not as many."""
+        """The rule with `names` in place of the braces, in order. TypeError for another number."""
         return Rule(self._form % names)
 
 
@@ -73,19 +73,19 @@ TARGET_SEGMENT = Rule("target.segment")
 TARGET_SEPARATOR = Rule("target.separator")
 TARGET_SHORT_NAME = Rule("target.short-name")
 
-# What a publication and its roles publish
+# Publications and roles
 DIRECTORIES = RuleOf("{publication}.directories")
 ROLE_DENIED_EXTENSIONS = RuleOf("{role}.denied_extensions")
 ROLE_DIRECTORY = RuleOf("{role}.directories.{directory}")
 ROLE_DOTS_IN_PATH = RuleOf("{role}.dots_in_path")
 ROLE_HEADERS = RuleOf("{role}.headers")
 ROLE_VERB = RuleOf("{role}.verbs.{verb}")
-"""Allows: `Authorized.rule`."""
+"""The rule of an allowed request: `Authorized.rule`."""
 ROLE_VERBS = RuleOf("{role}.verbs")
 ROLES_BYPASS_DIRECTORIES = Rule("roles.bypass_directories")
 ROLES_NEVER_BELOW = Rule("roles.never_below")
 
-# Bodies, by their row in the roles' table
+# Bodies; {body} is a row of the roles' table
 BODIES_LENGTH = Rule("bodies.length")
 BODY = RuleOf("bodies.{body}")
 BODY_CHARSET = RuleOf("bodies.{body}.charset")
@@ -99,7 +99,7 @@ ENGINE = RuleOf("engines.{engine}")
 INSPECTION_UPLOAD = Rule("inspection.upload")
 INSPECTION_WORKERS = Rule("inspection.workers")
 
-# Documents, by what holds them: a body, or a part of a message
+# Documents; {document} is a body, or a part of a message
 DOCUMENT_ACTION = RuleOf("{document}.action")
 DOCUMENT_DEPTH = RuleOf("{document}.depth")
 DOCUMENT_DTD = RuleOf("{document}.dtd")
@@ -150,7 +150,7 @@ SOAP_ACTIONS_OF = RuleOf("soap_actions.{service}")
 SOAP_ACTIONS_REFUSED = Rule("soap_actions.refused")
 SOAP_ACTIONS_SERVICES = Rule("soap_actions.services")
 
-# Whose message it is
+# Client GUIDs and signatures
 IDENTITY = RuleOf("identity.{place}")
 MESSAGES_BINDINGS = Rule("messages.bindings")
 MESSAGES_CLOCK_SKEW = Rule("messages.clock_skew")
@@ -183,7 +183,7 @@ SITE_SYSTEM_LOCATION = Rule("site_system.location")
 SITE_SYSTEM_TRUST = Rule("site_system.trust")
 SITE_SYSTEM_WINDOWS_AUTHENTICATION = Rule("site_system.windows_authentication")
 
-# Responses that are read
+# Inspected responses
 CCM_REPLY_DOCUMENTS = Rule("ccm_reply.documents")
 CCM_REPLY_HEADER = Rule("ccm_reply.header")
 CCM_REPLY_HEADER_ROOT = Rule("ccm_reply.header.root")

@@ -1,4 +1,4 @@
-"""Decisions are values, and never truth values."""
+"""Decisions are values, and cannot be used as truth values."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_a_decision_cannot_be_changed(decisions: Decisions, index: int) -> None:
         setattr(decision, name, None)
 
 
-def test_the_four_kinds_share_nothing_that_isinstance_could_confuse() -> None:
+def test_no_kind_of_decision_is_a_subclass_of_another() -> None:
     kinds = (Authorized, Inspected, Approved, Deny)
     assert not any(issubclass(one, other) for one in kinds for other in kinds if one is not other)
 
 
-def test_reasons_are_written_in_lower_case_with_hyphens_and_each_once() -> None:
+def test_reasons_are_unique_and_in_lower_case_with_hyphens() -> None:
     for name, reason in Reason.__members__.items():
         assert reason.value == name.lower().replace("_", "-")
     assert len(Reason) == len(Reason.__members__)

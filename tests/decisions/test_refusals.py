@@ -1,4 +1,4 @@
-"""What a refusal becomes, and what it never tells."""
+"""The responses to refusals, and what they never disclose."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OVER_HTTP = [reason for reason, row in REFUSALS.items() if row.status is not Non
 
 
 def read(raw: bytes, method: str = "GET") -> tuple[h11.Response, bytes, bytes]:
-    """The response, its body, and what came after, as another HTTP implementation reads them."""
+    """The response, its body and any further data, as another HTTP implementation reads them."""
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
     reader.send(h11.EndOfMessage())
@@ -33,7 +33,7 @@ def read(raw: bytes, method: str = "GET") -> tuple[h11.Response, bytes, bytes]:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_every_reason_is_told_by_a_status_or_by_an_alert(reason: Reason) -> None:
+def test_every_reason_has_a_status_or_an_alert(reason: Reason) -> None:
     row = REFUSALS[reason]
     assert (row.status is None) != (row.alert is None)
     assert row.text.endswith(".")
@@ -86,13 +86,13 @@ def test_a_refused_handshake_has_its_alert(reason: Reason, alert: str) -> None:
     assert refusal(Deny(reason, Rule("rule"))).alert == alert
 
 
-def test_a_denial_cites_its_own_requirement_or_its_reasons() -> None:
+def test_a_denial_cites_its_own_requirement_or_that_of_its_reason() -> None:
     assert requirement(Deny(Reason.VERB, Rule("rule"))) == "VERB-MP"
     assert requirement(Deny(Reason.VERB, Rule("rule"), requirement="VERB-DP")) == "VERB-DP"
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_response_is_whole_and_closes_the_connection(reason: Reason) -> None:
+def test_a_response_is_complete_and_closes_the_connection(reason: Reason) -> None:
     raw = response_bytes(Deny(reason, Rule("rule")), "a1b2c3")
     response, body, after = read(raw)
     headers = dict(response.headers)
@@ -108,7 +108,9 @@ def test_a_response_is_whole_and_closes_the_connection(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("reason", OVER_HTTP)
-def test_nothing_of_the_request_or_of_the_internal_network_is_told(reason: Reason) -> None:
+def test_a_response_discloses_nothing_of_the_request_or_the_internal_network(
+    reason: Reason,
+) -> None:
     raw = response_bytes(Deny(reason, Rule(SECRET), SECRET), "a1b2c3")
     assert raw == response_bytes(Deny(reason, Rule("rule")), "a1b2c3")
     lower = raw.lower()
@@ -116,7 +118,7 @@ def test_nothing_of_the_request_or_of_the_internal_network_is_told(reason: Reaso
         assert word not in lower
 
 
-def test_a_refused_head_request_is_answered_without_a_body() -> None:
+def test_the_response_to_a_refused_head_request_has_no_body() -> None:
     denial = Deny(Reason.DIRECTORY, Rule("rule"))
     whole = response_bytes(denial, "a1b2c3")
     head = response_bytes(denial, "a1b2c3", head_only=True)
@@ -126,7 +128,7 @@ def test_a_refused_head_request_is_answered_without_a_body() -> None:
     assert int(dict(response.headers)[b"content-length"]) == len(whole) - len(head)
 
 
-PASSING = {
+TEMPORARY = {
     Reason.TOO_SLOW,
     Reason.ENGINE_UNAVAILABLE,
     Reason.OVERLOADED,
@@ -141,7 +143,7 @@ PASSING = {
     Reason.REPLY_UNREADABLE,
     Reason.BRIDGE_DEFECT,
 }
-"""What may be over in a while, without the client sending anything else."""
+"""Failures that may be over when the client sends the same request again."""
 
 UPLOADS = {
     Reason.UPLOAD_SESSION: NextStep.STARTS_OVER,
@@ -151,12 +153,12 @@ UPLOADS = {
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_client_is_told_to_come_again_only_where_that_may_help(reason: Reason) -> None:
+def test_a_client_retries_only_after_a_temporary_failure(reason: Reason) -> None:
     row = REFUSALS[reason]
     if row.status is None:
         assert row.next_step is NextStep.CANNOT_CONNECT
     else:
-        wanted = NextStep.TRIES_AGAIN if reason in PASSING else NextStep.GIVES_UP
+        wanted = NextStep.TRIES_AGAIN if reason in TEMPORARY else NextStep.GIVES_UP
         assert row.next_step is UPLOADS.get(reason, wanted)
 
 
@@ -174,18 +176,20 @@ def test_a_client_is_told_to_come_again_only_where_that_may_help(reason: Reason)
         (505, NextStep.GIVES_UP),
     ],
 )
-def test_what_bits_takes_for_final_is_final(status: int, step: NextStep) -> None:
+def test_the_client_gives_up_after_a_status_that_bits_treats_as_final(
+    status: int, step: NextStep
+) -> None:
     assert Refusal("X", HTTPStatus(status), None, "X.").next_step is step
 
 
 @pytest.mark.parametrize("reason", OVER_HTTP)
-def test_only_what_is_the_bridges_own_to_mend_says_when_to_come_again(reason: Reason) -> None:
+def test_only_a_503_has_retry_after(reason: Reason) -> None:
     response, _, _ = read(response_bytes(Deny(reason, Rule("rule")), "a1b2c3"))
-    said = dict(response.headers).get(b"retry-after")
-    assert said == (b"60" if response.status_code == 503 else None)
+    delay = dict(response.headers).get(b"retry-after")
+    assert delay == (b"60" if response.status_code == 503 else None)
 
 
-def test_a_thief_of_a_session_is_not_told_that_there_is_one() -> None:
+def test_the_response_does_not_disclose_the_upload_session_of_another_client() -> None:
     none, anothers = (
         response_bytes(Deny(reason, Rule("uploads.session"), "x"), "ref", upload=True)
         for reason in (Reason.UPLOAD_SESSION, Reason.UPLOAD_OF_ANOTHER)

@@ -1,4 +1,4 @@
-"""What clients show of a refusal is said by role, with a source or as inferred."""
+"""Each role has the log entries and next steps of its clients, with a source or as inferred."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ import yaml
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
-from ibcm_bridge.decisions.role_clients import Doing, RoleClient
+from ibcm_bridge.decisions.role_clients import Reaction, RoleClient
 from ibcm_bridge.policy_file import shipped_clients, shipped_roles
 from ibcm_bridge.policy_file.tables.clients import read_client_table
 
 CLIENTS = shipped_clients()
 OF_BITS = {"management-point", "distribution-point"}
-"""Those whose clients have BITS."""
+"""The roles whose clients use BITS."""
 
 
 @pytest.mark.parametrize("client", CLIENTS.roles.values(), ids=CLIENTS.roles.keys())
 @pytest.mark.parametrize("reason", Reason)
-def test_every_refusal_is_shown_by_the_client_of_every_role(
-    client: RoleClient, reason: Reason
-) -> None:
+def test_the_client_of_every_role_shows_every_refusal(client: RoleClient, reason: Reason) -> None:
     row = REFUSALS[reason]
     text = client.shows(row)
     assert text.startswith(f"{client.log}: ")
@@ -42,24 +40,26 @@ def test_every_refusal_is_shown_by_the_client_of_every_role(
 
 
 @pytest.mark.parametrize(
-    "doing",
+    "reaction",
     [
-        pytest.param(doing, id=f"{role}, {step.short}")
+        pytest.param(reaction, id=f"{role}, {step.short}")
         for role, client in CLIENTS.roles.items()
-        for step, doing in client.steps.items()
+        for step, reaction in client.steps.items()
     ],
 )
-def test_what_is_known_of_a_client_has_its_source_and_the_rest_is_called_inferred(
-    doing: Doing,
+def test_a_confirmed_reaction_has_a_source_and_any_other_is_marked_inferred(
+    reaction: Reaction,
 ) -> None:
-    assert bool(doing.confirmed) is bool(doing.source)
-    assert doing.source.startswith(("Microsoft, ", "[MC-BUP] ")) or not doing.source
-    assert doing.text.count("(confirmed)") == bool(doing.confirmed)
-    assert doing.text.count("(inferred)") == bool(doing.inferred)
-    assert doing.confirmed.startswith("BITS ") or not doing.confirmed, "nothing else is documented"
+    assert bool(reaction.confirmed) is bool(reaction.source)
+    assert reaction.source.startswith(("Microsoft, ", "[MC-BUP] ")) or not reaction.source
+    assert reaction.text.count("(confirmed)") == bool(reaction.confirmed)
+    assert reaction.text.count("(inferred)") == bool(reaction.inferred)
+    assert reaction.confirmed.startswith("BITS ") or not reaction.confirmed, (
+        "nothing else is documented"
+    )
 
 
-def test_an_upload_is_told_with_the_error_of_bits() -> None:
+def test_the_log_entry_of_an_upload_has_the_bits_error() -> None:
     client = CLIENTS.roles["management-point"]
     assert client.shows(REFUSALS[Reason.UPLOAD_SESSION]) == (
         "CcmMessaging.log: HTTP status 500 for the upload, BITS error 0x8020001F"
@@ -81,16 +81,16 @@ def test_an_upload_is_told_with_the_error_of_bits() -> None:
         ("/SMS_MPx/", ["distribution-point", "management-point"]),
     ],
 )
-def test_whose_client_asks_is_said_by_the_path_else_by_the_publication(
+def test_the_directory_determines_the_client_else_the_publication_does(
     target: str, roles: list[str]
 ) -> None:
     published = ("management-point", "distribution-point")
-    assert sorted(one.role for one in CLIENTS.asking(target, published)) == roles
-    unknown = [one.role for one in CLIENTS.asking(target)]
+    assert sorted(one.role for one in CLIENTS.requesting(target, published)) == roles
+    unknown = [one.role for one in CLIENTS.requesting(target)]
     assert sorted(unknown) == (roles if len(roles) == 1 else sorted(CLIENTS.roles))
 
 
-def test_a_directory_is_asked_for_by_the_clients_of_one_role() -> None:
+def test_the_clients_of_one_role_only_request_a_directory() -> None:
     known = [name for one in CLIENTS.roles.values() for name in one.directories]
     assert len(known) == len({*known})
     assert shipped_roles().never.directories <= {*known}, "clients try them by themselves"
@@ -109,8 +109,8 @@ def shipped() -> dict[str, Any]:
         (("enrollment-proxy-point",), {}, "not one row for each"),
         (("policy-module", "logs"), "x", r"policy-module has no \['logs'\]"),
         (("policy-module", "next"), {"gives up": {"inferred": "x"}}, "tries again"),
-        (("policy-module", "next"), {"any": {}}, "something is said"),
-        (("policy-module", "next"), {"any": {"confirmed": "x"}}, "has its source"),
+        (("policy-module", "next"), {"any": {}}, "or `inferred`"),
+        (("policy-module", "next"), {"any": {"confirmed": "x"}}, "with its `source`"),
         (("policy-module", "next", "goes on"), {"inferred": "x"}, "policy-module/next has no"),
         (("software-update-point", "errors", "other"), None, "other"),
     ],

@@ -1,7 +1,7 @@
-"""What the documents say is what the code does.
+"""The documents agree with the code.
 
-After a change of `refusals` or config/clients.yaml: WRITE_DOCS=1 pytest tests/repository writes
-the tables anew.
+After a change of `refusals` or config/clients.yaml, WRITE_DOCS=1 pytest tests/repository writes the
+tables again.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.decisions.refusals import REFUSALS
-from ibcm_bridge.decisions.role_clients import Doing
+from ibcm_bridge.decisions.role_clients import Reaction
 from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.cases.table import CASES, NOT_SHOWN
 from ibcm_bridge.policy_file import shipped_clients
@@ -24,20 +24,23 @@ _BETWEEN = re.compile(r"(<!-- (table|logs|steps): [^\n]*-->\n).*?(<!-- /\2 -->)"
 
 def _table() -> str:
     lines = [
-        "| reason | told as | then the client | requirement | it reads |",
+        "| reason | response | the client | requirement | text |",
         "|---|---|---|---|---|",
     ]
     for reason, row in REFUSALS.items():
-        told = str(row.status.value) if row.status else f"alert `{row.alert}`"
+        response = str(row.status.value) if row.status else f"alert `{row.alert}`"
         step = row.next_step.short
         if row.bits_error is not None:
-            told += f", BITS error 0x{row.bits_error:08X}"
-        lines.append(f"| `{reason.value}` | {told} | {step} | {row.requirement} | {row.text} |")
+            response += f", BITS error 0x{row.bits_error:08X}"
+        lines.append(f"| `{reason.value}` | {response} | {step} | {row.requirement} | {row.text} |")
     return "\n".join(lines) + "\n"
 
 
 def _logs() -> str:
-    lines = ["| client of | its log | an HTTP status | a refused handshake |", "|---|---|---|---|"]
+    lines = [
+        "| client of | log | entry for an HTTP status | entry for a refused handshake |",
+        "|---|---|---|---|",
+    ]
     for role, one in CLIENTS.roles.items():
         status = one.status.format(status="N", error="E")
         if one.errors:
@@ -48,14 +51,14 @@ def _logs() -> str:
 
 
 def _steps() -> str:
-    lines = ["| client of | it | confirmed | inferred |", "|---|---|---|---|"]
+    lines = ["| client of | next step | confirmed | inferred |", "|---|---|---|---|"]
     for role, one in CLIENTS.roles.items():
-        steps: dict[Doing, list[str]] = {}
-        for step, doing in one.steps.items():
-            steps.setdefault(doing, []).append(step.short)
-        for doing, shorts in steps.items():
-            confirmed = f"{doing.confirmed} ({doing.source})" if doing.confirmed else ""
-            lines.append(f"| {role} | {', '.join(shorts)} | {confirmed} | {doing.inferred} |")
+        steps: dict[Reaction, list[str]] = {}
+        for step, reaction in one.steps.items():
+            steps.setdefault(reaction, []).append(step.short)
+        for reaction, shorts in steps.items():
+            confirmed = f"{reaction.confirmed} ({reaction.source})" if reaction.confirmed else ""
+            lines.append(f"| {role} | {', '.join(shorts)} | {confirmed} | {reaction.inferred} |")
     return "\n".join(lines) + "\n"
 
 

@@ -74,7 +74,7 @@ def explain(
         _follow(explanation, policy, request, environment)
     except Refused as refused:
         explanation.denial = refused.denial
-        role_clients = environment.clients.asking(request.url.target, explanation.roles)
+        role_clients = environment.clients.requesting(request.url.target, explanation.roles)
         explanation.steps += _refusal_steps(refused.denial, role_clients)
     return explanation
 

@@ -171,7 +171,7 @@ def _client_log(result: CaseResult, outcome: Outcome) -> dict[str, str]:
     record = outcome.audit
     if record.get("event") != "tunnel" and "reason" in record:
         row = REFUSALS[Reason(record["reason"])]
-        client = shipped_clients().asking(result.request.target)[0]
+        client = shipped_clients().requesting(result.request.target)[0]
         return {"log": client.shows(row), "next": client.does(row.next_step)}
     client_result = outcome.seen.client_result
     if isinstance(client_result, Response) and client_result.status < 400:

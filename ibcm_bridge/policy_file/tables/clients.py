@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ibcm_bridge.decisions.client_reaction import NextStep
-from ibcm_bridge.decisions.role_clients import ClientTable, Doing, RoleClient
+from ibcm_bridge.decisions.role_clients import ClientTable, Reaction, RoleClient
 from ibcm_bridge.policy.roles import RoleProfile, RoleTable
 from ibcm_bridge.policy_file.tables.values import as_mapping, as_string, as_strings, only
 
@@ -50,18 +50,20 @@ def _client(profile: RoleProfile, row: Mapping[str, object]) -> RoleClient:
     )
 
 
-def _steps(role: str, rows: Mapping[str, object], *, uploads: bool) -> Mapping[NextStep, Doing]:
+def _steps(role: str, rows: Mapping[str, object], *, uploads: bool) -> Mapping[NextStep, Reaction]:
     needed = [step for step in NextStep if uploads or step not in _OF_UPLOADS]
     if _EVERY in rows:
         only(f"{role}/next", rows, {_EVERY})
-        return dict.fromkeys(needed, _doing(role, rows[_EVERY]))
+        return dict.fromkeys(needed, _reaction(role, rows[_EVERY]))
     only(f"{role}/next", rows, {step.short for step in needed})
-    return {step: _doing(role, rows[step.short]) for step in needed}
+    return {step: _reaction(role, rows[step.short]) for step in needed}
 
 
-def _doing(role: str, row: object) -> Doing:
+def _reaction(role: str, row: object) -> Reaction:
     fields = {name: as_string(text) for name, text in as_mapping(row).items()}
     only(f"{role}/next", fields, {"confirmed", "source", "inferred"})
     if not fields or ("confirmed" in fields) != ("source" in fields):
-        raise ValueError(f"{role}/next: what is confirmed has its source, and something is said")
-    return Doing(fields.get("confirmed", ""), fields.get("source", ""), fields.get("inferred", ""))
+        raise ValueError(f"{role}/next: a step needs `confirmed` with its `source`, or `inferred`")
+    return Reaction(
+        fields.get("confirmed", ""), fields.get("source", ""), fields.get("inferred", "")
+    )
