@@ -1,7 +1,7 @@
 """Decisions as values: `Deny`, and the base of the values that allow.
 
-A decision is made once and passed on as a value; no later stage derives it again. Three values
-allow. Each is defined beside the only function that makes it, from the value before it:
+A decision is made once, as a value; no later stage derives it again. Three values allow. Each
+is defined beside the only function that makes it, from the value before it:
 
     request.authorization.authorize  -> Authorized   the head may be sent once its body is inspected
     inspection.body.inspect          -> Inspected    the inspection of this body found nothing

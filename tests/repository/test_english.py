@@ -104,6 +104,8 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("*.md", _document),
     ("docs/*.md", _document),
     ("config/*.yaml", _comments),
+    ("ibcm_bridge/decisions/*.py", _strings),
+    ("tests/decisions/*.py", _strings),
 )
 
 
