@@ -109,8 +109,16 @@ def _records(registry: Registry) -> Iterator[str]:
 def _table(bindings: Sequence[Binding]) -> Iterator[str]:
     """Columns of equal width; the first of a key is enough to tell it from another."""
     rows = [("CLIENT GUID", "NAME", "SOURCE", "SINCE", "KEY")]
-    for one in bindings:
-        rows.append((one.guid, one.name or "-", one.source, _time(one), one.key[:16] or "-"))
+    for binding in bindings:
+        rows.append(
+            (
+                binding.guid,
+                binding.name or "-",
+                binding.source,
+                _time(binding),
+                binding.key[:16] or "-",
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -207,7 +207,7 @@ def test_an_import_keeps_what_is_bound_otherwise_and_says_so(
     assert stands(filled) == [LEARNT, IMPORTED]
     done = identity("import", devices, "--replace")
     assert done.out == "0 imported, 1 replaced, 1 unchanged, 0 kept, 0 skipped\n"
-    assert [(one.name, one.key) for one in stands(filled)] == [("pc9", ""), ("pc2", "")]
+    assert [(binding.name, binding.key) for binding in stands(filled)] == [("pc9", ""), ("pc2", "")]
 
 
 def test_of_much_that_is_kept_some_is_named(identity: Identity, path: Path, file: File) -> None:

@@ -101,6 +101,8 @@ def test_run_says_where_a_page_cannot_be_served(
 def test_check_says_that_traffic_may_be_shown_and_why(tmp_path: Path, because: str | None) -> None:
     policy = load_policy(write(tmp_path, "127.0.0.1:8443", because=because))
     now = datetime.datetime.now(datetime.UTC)
-    found = [one for one in check_policy(policy, now, lambda *_: ()) if one.where == "web"]
+    found = [
+        finding for finding in check_policy(policy, now, lambda *_: ()) if finding.where == "web"
+    ]
     text = f"run --web may show traffic on a page of this machine, because: {BECAUSE}"
     assert found == ([Finding(Level.WARNING, "web", text)] if because else [])

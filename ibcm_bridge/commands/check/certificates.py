@@ -55,7 +55,7 @@ def check_certificates(
     yield from _check_distribution_points(where, publication.credential)
     yield from _check_end_of_chain(where, publication)
 
-    for role in {one.profile.name: one for one in publication.directories.values()}.values():
+    for role in {role.profile.name: role for role in publication.directories.values()}.values():
         yield from _check_name(f"{here}: roles.{role.profile.name}", role.site_system)
     where = f"{here}: site_systems.certificate"
     facts = _facts(publication.site_system_credential)
@@ -70,7 +70,7 @@ def check_certificates(
     for key, trust in _trusts(publication):
         found = list(_check_trust(f"{here}: {key}", trust, presented, now))
         yield from found
-        if not any(one.level is Level.PROBLEM for one in found):
+        if not any(finding.level is Level.PROBLEM for finding in found):
             # Where the parts are wrong the path is too, and saying so twice would not help.
             yield from _check_paths(f"{here}: {key}", trust, verify_authority)
 
@@ -123,11 +123,11 @@ def _check_end_of_chain(where: str, publication: BridgePublication) -> Iterator[
     # authorities that client certificates are verified by.
     known = list(asked.intermediates) if asked is not None and len(chain) == 1 else []
     last = chain[-1]
-    while issuer := next((one for one in known if issued(one, last)), None):
+    while issuer := next((authority for authority in known if issued(authority, last)), None):
         known.remove(issuer)
         last = issuer
-    anchors = [one for _, trust in _trusts(publication) for one in trust.anchors]
-    if not any(issued(one, last) for one in (last, *anchors)):
+    anchors = [anchor for _, trust in _trusts(publication) for anchor in trust.anchors]
+    if not any(issued(authority, last) for authority in (last, *anchors)):
         text = f"{_name(last)} was issued by {last.issuer.rfc4514_string()[:200]}, which is not "
         text += "in its file: clients that do not have that authority will refuse it"
         yield Finding(Level.WARNING, where, text, "PKI-BOTH-ENDS")

@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     ):
         print(finding_line(finding), flush=True)
         findings.append(finding)
-    counts = {level: sum(1 for one in findings if one.level is level) for level in Level}
+    counts = {level: sum(1 for finding in findings if finding.level is level) for level in Level}
     print(
         f"{counted(counts[Level.PROBLEM], 'problem')}, {counted(counts[Level.WARNING], 'warning')}"
     )

@@ -47,10 +47,10 @@ def check_lists(
         if isinstance(unusable, str):
             yield Finding(Level.PROBLEM, where, unusable, _CITED)
     held = loaded_lists(trust, now)
-    for one in held.held.values():
-        yield from _check_list(where, trust, one, now)
-        if one.base_number is not None:
-            yield from _check_delta(where, one, held.held.get((*one.key[:2], False)))
+    for held_list in held.held.values():
+        yield from _check_list(where, trust, held_list, now)
+        if held_list.base_number is not None:
+            yield from _check_delta(where, held_list, held.held.get((*held_list.key[:2], False)))
     with_base = {key for key, _, delta in held.held if not delta}
     for authority in authorities:
         name = authority.subject.rfc4514_string()[:200]
@@ -59,7 +59,7 @@ def check_lists(
             text = f"certificates of {name} are accepted without a revocation list, because: "
             yield Finding(Level.WARNING, where, text + because)
         if because is None:
-            bases = [one for one in held.issued_by(authority) if one.base_number is None]
+            bases = [crl for crl in held.issued_by(authority) if crl.base_number is None]
             yield from _check_scopes(where, authority, authorities, bases)
     yield from _check_fetched(where, trust, with_base, certificates)
     yield from _describe_policy(where, trust)
@@ -97,13 +97,13 @@ def _check_scopes(
 
     Those of the authorities themselves are looked at with their paths.
     """
-    if not bases or any(one.scope.end_entities and one.scope.points is None for one in bases):
+    if not bases or any(base.scope.end_entities and base.scope.points is None for base in bases):
         return
-    scopes = ", or ".join(dict.fromkeys(one.scope.describe() for one in bases))
+    scopes = ", or ".join(dict.fromkeys(base.scope.describe() for base in bases))
     text = f"{bases[0].describe()} covers only {scopes}: "
-    if any(one.scope.end_entities for one in bases):
+    if any(base.scope.end_entities for base in bases):
         yield Finding(Level.WARNING, where, text + "others are refused (revocation-unknown)")
-    elif not any(issued(authority, one) for one in authorities if one != authority):
+    elif not any(issued(authority, other) for other in authorities if other != authority):
         text += "no client or site system with a certificate of it is accepted"
         yield Finding(Level.PROBLEM, where, text, _CITED)
 

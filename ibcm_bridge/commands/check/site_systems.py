@@ -108,7 +108,8 @@ def _check_bridge(here: str, publication: BridgePublication, seconds: float) -> 
     directories: dict[SiteSystem, list[str]] = {}
     for directory, role in publication.directories.items():
         resources = role.profile.directories[directory].resources
-        if not all(one.refused for one in resources):  # some are listed to say why they are not
+        # Some are listed to say why they are not published.
+        if not all(resource.refused for resource in resources):
             directories.setdefault(role.site_system, []).append(directory)
     for site_system, names in directories.items():
         role_names = {publication.directories[name].profile.name for name in names}
@@ -259,7 +260,7 @@ def _drive[Result](connection: _Connection, step: Callable[[], Result]) -> Resul
 def _openssl(error: SSL.Error) -> str:
     if isinstance(error, SSL.ZeroReturnError):
         return "closes the connection without an answer"
-    reasons = "; ".join(str(one[-1]) for one in error.args[0]) if error.args else ""
+    reasons = "; ".join(str(entry[-1]) for entry in error.args[0]) if error.args else ""
     return f"does not speak TLS as it should: {reasons}" if reasons else "does not speak TLS"
 
 

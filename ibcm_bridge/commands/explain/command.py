@@ -93,7 +93,7 @@ def _run(options: argparse.Namespace) -> int:
                 # Of saved requests there may be many; one that was asked for is known.
                 heading = [request.describe()] if options.flow else []
                 blank = [""] if answered else []
-                steps = [_folded(_printable(one)) for one in explanation.steps]
+                steps = [_folded(_printable(step)) for step in explanation.steps]
                 verdict = _printable(explanation.verdict)
                 print(*blank, *map(_printable, heading), *steps, verdict, sep="\n")
             answered = True
@@ -111,7 +111,8 @@ def _run(options: argparse.Namespace) -> int:
 def _printable(text: str) -> str:
     """Names and paths are anybody's text, and this may be for a terminal."""
     return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
     )
 
 

@@ -98,7 +98,7 @@ def _follow(
         add_step("Everything passes unseen; only the site system can refuse it.")
         return
 
-    explanation.roles = frozenset(one.profile.name for one in publication.directories.values())
+    explanation.roles = frozenset(role.profile.name for role in publication.directories.values())
     client = _client(publication, request.certificates, environment.verify_path)
     if isinstance(client, AuthenticatedClient):
         add_step(f"The client is authenticated as the {client.kind} {client.name}.")

@@ -33,7 +33,7 @@ class Port:
     def describe(self, url: Url) -> str | None:
         """A sentence without its end; None where nothing else could have been meant."""
         if self.others:
-            others = listed([str(one) for one in self.others])
+            others = listed([str(port) for port in self.others])
             return f"took port {self.taken}; {url.host} has {others} too"
         usual = self.taken == SCHEME_PORTS[url.scheme]
         return None if usual else f"took port {self.taken}, the only one of {url.host}"
@@ -45,7 +45,7 @@ def ports(policy: Policy) -> frozenset[int]:
 
 
 def _ports(listener: Listener | PlaintextListener) -> frozenset[int]:
-    public = (one.public_port for one in listener.published)
+    public = (publication.public_port for publication in listener.published)
     return frozenset((listener.address[1], *public))
 
 
@@ -71,7 +71,7 @@ def choose_port(policy: Policy, url: Url) -> tuple[Url, Port | None]:
     if not offered:
         return url, None
     taken = usual if usual in offered else offered[0]
-    return url.on(taken), Port(taken, tuple(one for one in offered if one != taken))
+    return url.on(taken), Port(taken, tuple(port for port in offered if port != taken))
 
 
 def _published_ports(policy: Policy, url: Url, scheme: str) -> Iterator[int]:
@@ -89,9 +89,9 @@ def _published_ports(policy: Policy, url: Url, scheme: str) -> Iterator[int]:
 def _listed_ports(policy: Policy) -> str:
     http = {
         port
-        for one in policy.listeners
-        if isinstance(one, PlaintextListener)
-        for port in _ports(one)
+        for listener in policy.listeners
+        if isinstance(listener, PlaintextListener)
+        for port in _ports(listener)
     }
     named = [f"{port} (http)" if port in http else str(port) for port in sorted(ports(policy))]
     return listed(named)
@@ -126,7 +126,9 @@ def _over_tls(policy: Policy, url: Url) -> Publication | Deny:
     if not found:
         return denial
     # A port that clients connect to comes before one that is only listened on.
-    return next((one for one in found if one.public_port == url.port), found[0])
+    return next(
+        (publication for publication in found if publication.public_port == url.port), found[0]
+    )
 
 
 def _over_http(policy: Policy, url: Url) -> PlaintextPublication | Deny:

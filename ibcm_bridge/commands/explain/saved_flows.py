@@ -40,7 +40,7 @@ def _request(
 ) -> DescribedRequest:
     client, sent = flow.client_conn, flow.request.data
     scheme = "https" if client.tls or sent.scheme == b"https" else "http"
-    saved = [one.to_cryptography() for one in client.certificate_list]
+    saved = [certificate.to_cryptography() for certificate in client.certificate_list]
     name = (client.sni or flow.request.pretty_host).lower()
     url = Url(scheme, name, sent.port if sent.port in ports else None, _text(sent.path))
     fields = tuple((_text(field), _text(value)) for field, value in sent.headers.fields)

@@ -118,7 +118,10 @@ def senders(
     }
     # Who shows no certificate may still have the computer's key.
     devices[ClientCertificate.NOBODY] = devices[ClientCertificate.COMPUTER]
-    return {one: Senders(devices[one], devices[ClientCertificate.OTHER]) for one in devices}
+    return {
+        certificate: Senders(devices[certificate], devices[ClientCertificate.OTHER])
+        for certificate in devices
+    }
 
 
 _COMPUTERS = {

@@ -17,13 +17,13 @@ def end_on_signals() -> Iterator[None]:
     """Have any of the signals end the lab, once; what ends is not interrupted by another."""
 
     def end(*_: Any) -> None:
-        for one in SIGNALS:
-            signal.signal(one, signal.SIG_IGN)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {one: signal.signal(one, end) for one in SIGNALS}
+    before = {number: signal.signal(number, end) for number in SIGNALS}
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

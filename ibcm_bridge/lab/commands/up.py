@@ -162,9 +162,9 @@ async def _serve(
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     server = PageServer(summary, loop)
-    for one in SIGNALS:
+    for signal_number in SIGNALS:
         with contextlib.suppress(NotImplementedError):  # Windows has no such loop
-            loop.add_signal_handler(one, stopped.set)
+            loop.add_signal_handler(signal_number, stopped.set)
     with Controller(perimeter, preview, server.streams.publish) as controller:
         serving = asyncio.create_task(server.serve(controller, stopped))
         # It answers from its first turn on.

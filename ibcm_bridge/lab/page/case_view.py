@@ -30,7 +30,7 @@ def card(family: str, case: Case) -> dict[str, Any]:
         "family": family,
         "title": case.title[:1].upper() + case.title[1:],
         "requirement": cited(case.requirement),
-        "also": [cited(one) for one in case.also],
+        "also": [cited(requirement) for requirement in case.also],
         "lesson": case.lesson,
         "client": case.client.value,
         "no_tunnel": NO_TUNNEL if case.tunnel is None else "",
@@ -94,7 +94,11 @@ def _standing(result: CaseResult, outcome: Outcome, faults: Sequence[str]) -> st
 
 def _announced(result: CaseResult) -> str:
     ways = [("bridge", result.bridge), ("tunnel", result.tunnel)]
-    said = [f"{name} {SHORT[one.disposition]}, {one.client_got}" for name, one in ways if one]
+    said = [
+        f"{name} {SHORT[outcome.disposition]}, {outcome.client_got}"
+        for name, outcome in ways
+        if outcome
+    ]
     return f"{result.case.title}: {'; '.join(said)}."
 
 
@@ -230,4 +234,6 @@ def _plain(body: bytes) -> str:
         text = body[: 4 * MAX_VIEW].decode("utf-8")
     except UnicodeDecodeError:
         return ""
-    return text if all(one.isprintable() or one in "\r\n\t" for one in text) else ""
+    return (
+        text if all(character.isprintable() or character in "\r\n\t" for character in text) else ""
+    )

@@ -96,7 +96,7 @@ class Controller:
 
     def send(self, ids: list[str]) -> None:
         """Send these cases. KeyError where one is not known, and then none."""
-        for family, case in [CASES[one] for one in ids]:
+        for family, case in [CASES[case_id] for case_id in ids]:
             self._queue.put(_Work(case.id, partial(self._send, family, case)))
         self._tell_state()
 
@@ -168,7 +168,7 @@ class Controller:
 
     def _send(self, family: str, case: Case) -> None:
         result = self._perimeter.comparison.result(case)
-        faults = [FAULTS[one].title for one in self._on]
+        faults = [FAULTS[fault_id].title for fault_id in self._on]
         self._details[case.id] = case_view.details(family, result, faults)
         self._summaries[case.id] = case_view.summary(result, faults)
         self._publish("result", self._summaries[case.id])
@@ -203,11 +203,11 @@ class Controller:
         taken = 0
         try:
             with ConnectionsByName(way, connect) as client:
-                for one in run_steps(client.send, device, LIFE):
-                    request = f"{one.request.method} {one.request.target}"
-                    answer = f"{one.response.status} {one.response.reason}"
+                for result in run_steps(client.send, device, LIFE):
+                    request = f"{result.request.method} {result.request.target}"
+                    answer = f"{result.response.status} {result.response.reason}"
                     taken += 1
-                    yield _step(one.step.name, request, answer, one.good)
+                    yield _step(result.step.name, request, answer, result.good)
         except (HandshakeRefused, ConnectionEnded, ssl.SSLError, OSError) as ended:
             yield _step(LIFE[taken].name, "", str(ended), False)
 

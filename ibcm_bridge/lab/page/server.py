@@ -74,8 +74,8 @@ class Streams:
             self._loop.call_soon_threadsafe(self._put, text)
 
     def _put(self, text: str | None) -> None:
-        for one in self.open:
-            one.put_nowait(text)
+        for stream in self.open:
+            stream.put_nowait(text)
 
     def end(self) -> None:
         """No more events."""
@@ -228,7 +228,8 @@ class _Events(_ByAddress):
 class _Lab(_Guarded):
     def get(self) -> None:
         faults = [
-            {"id": one.id, "title": one.title, "lesson": one.lesson} for one in FAULTS.values()
+            {"id": fault.id, "title": fault.title, "lesson": fault.lesson}
+            for fault in FAULTS.values()
         ]
         cases = [card(family, case) for family, case in CASES.values()]
         self.json({"cases": cases, "faults": faults, "about": self.about})
@@ -254,7 +255,7 @@ class _Do(_Guarded):
 
 
 def _send(controller: Controller, given: dict[str, Any]) -> None:
-    controller.send([str(one) for one in given["cases"]])
+    controller.send([str(case_id) for case_id in given["cases"]])
 
 
 def _fault(controller: Controller, given: dict[str, Any]) -> None:

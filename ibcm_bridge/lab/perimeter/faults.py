@@ -59,8 +59,8 @@ def _write(perimeter: Perimeter, crls: Iterable[x509.CertificateRevocationList])
 
 
 FAULTS = {
-    one.id: one
-    for one in (
+    fault.id: fault
+    for fault in (
         Fault(
             "site-system-down",
             "Management point down",

@@ -32,7 +32,7 @@ NAMESPACES = Namespaces(
     Namespace("perimeter", "198.51.100.1"),
     Namespace("intranet", "198.51.100.2"),
 )
-NAMES = tuple(one.name for one in NAMESPACES)
+NAMES = tuple(namespace.name for namespace in NAMESPACES)
 
 RULES = dedent(f"""\
     table inet perimeter {{
@@ -52,7 +52,7 @@ RULES = dedent(f"""\
             oif lo accept
             ct state established,related accept
             oifname intranet ip daddr {NAMESPACES.intranet.address} \
-tcp dport {{ {", ".join(str(one.port) for one in STAND_INS.values())} }} accept
+tcp dport {{ {", ".join(str(stand_in.port) for stand_in in STAND_INS.values())} }} accept
             reject with icmpx admin-prohibited
         }}
     }}
@@ -108,9 +108,9 @@ def build(note: Callable[[list[str]], None] = lambda _: None) -> None:
             note(made)
             raise
         made.append(name)
-    for one in NAMESPACES:
-        _run_in(one.name, "ip", "link", "set", "lo", "up")
-        _set_sysctl(one, "net/ipv6/conf/all/disable_ipv6", "1")
+    for namespace in NAMESPACES:
+        _run_in(namespace.name, "ip", "link", "set", "lo", "up")
+        _set_sysctl(namespace, "net/ipv6/conf/all/disable_ipv6", "1")
     internet, perimeter, intranet = NAMESPACES
     _link(internet, INTERNET_SIDE)
     _link(intranet, perimeter.address)

@@ -36,7 +36,7 @@ class LabCredential:
 
     def chain_pem(self) -> bytes:
         """The certificate first, then its issuers; the root is for the peer to have."""
-        return b"".join(pem(one) for one in (self.certificate, *self.issuers))
+        return b"".join(pem(certificate) for certificate in (self.certificate, *self.issuers))
 
     def key_pem(self) -> bytes:
         return self.key.private_bytes(
@@ -199,9 +199,9 @@ def enrolled(
         (x509.ExtendedKeyUsage(CLIENT), False),
     ]
     extensions += (
-        (one.value, one.critical)
-        for one in request.extensions
-        if one.oid == x509.SubjectAlternativeName.oid
+        (extension.value, extension.critical)
+        for extension in request.extensions
+        if extension.oid == x509.SubjectAlternativeName.oid
     )
     issuer = (authority.certificate.subject, authority.key)
     return _signed(key, request.subject, issuer, valid, extensions)

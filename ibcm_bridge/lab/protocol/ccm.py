@@ -74,7 +74,7 @@ class Message:
     def hook_properties(self) -> dict[str, str]:
         """The properties of the `clientauth` hook; none when the message is not signed (1.5)."""
         found = ET.fromstring(self.header_xml).iterfind("Hooks/*[@Name='clientauth']/Property")
-        return {one.get("Name", ""): one.text or "" for one in found}
+        return {element.get("Name", ""): element.text or "" for element in found}
 
 
 def ccm_post_body(

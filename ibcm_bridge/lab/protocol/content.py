@@ -79,12 +79,12 @@ def part(response: ServerResponse, headers: HTTPHeaders) -> ServerResponse:
     """RFC 9110, 14: one range or several; what else Range may say is ignored, as it may be."""
     size = len(response.body)
     unit, _, wanted = headers.get("Range", "").partition("=")
-    given = [_range(one.strip(), size) for one in wanted.split(",")]
+    given = [_range(text.strip(), size) for text in wanted.split(",")]
     if unit != "bytes" or None in given or len(given) > MAX_RANGES:
         return response
     if headers.get("If-Range", ETAG) != ETAG:
         return response
-    ranges = [one for one in given if one]
+    ranges = [byte_range for byte_range in given if byte_range]
     if not ranges:
         return ServerResponse(416, b"", {"Content-Range": f"bytes */{size}"})
     if len(ranges) > 1:
@@ -110,10 +110,10 @@ def _parts(response: ServerResponse, ranges: list[range]) -> ServerResponse:
         return response
     kind = response.fields.get("Content-Type", "application/octet-stream")
     written = bytearray()
-    for one in ranges:
-        place = f"bytes {one.start}-{one.stop - 1}/{len(response.body)}"
+    for byte_range in ranges:
+        place = f"bytes {byte_range.start}-{byte_range.stop - 1}/{len(response.body)}"
         head = f"--{BOUNDARY}\r\nContent-Type: {kind}\r\nContent-Range: {place}\r\n\r\n"
-        piece = response.body[one.start : one.stop]
+        piece = response.body[byte_range.start : byte_range.stop]
         written += head.encode() + b"".join(chunks(piece)) + b"\r\n"
     written += f"--{BOUNDARY}--\r\n".encode()
     several = {"Content-Type": f"multipart/byteranges; boundary={BOUNDARY}"}

@@ -185,7 +185,7 @@ def registration(cookie: str, computer: str) -> Request:
 
 def synchronization(cookie: str, *installed: int) -> Request:
     """2.2.2.2.4: what is new to who has these."""
-    known = "".join(f"<int>{one}</int>" for one in installed)
+    known = "".join(f"<int>{revision}</int>" for revision in installed)
     return ask(
         CLIENT,
         "SyncUpdates",
@@ -210,7 +210,10 @@ def extended(cookie: str) -> Request:
         CLIENT,
         "GetExtendedUpdateInfo",
         f"{_cookie(cookie)}<revisionIDs><int>{UPDATE}</int></revisionIDs><infoTypes>"
-        + "".join(f"<XmlUpdateFragmentType>{one}</XmlUpdateFragmentType>" for one in types)
+        + "".join(
+            f"<XmlUpdateFragmentType>{fragment_type}</XmlUpdateFragmentType>"
+            for fragment_type in types
+        )
         + "</infoTypes><locales><string>en-US</string><string>en</string></locales>"
         f"<deviceAttributes>{_attributes(DEVICE)}</deviceAttributes><GeoId>USA</GeoId>"
         f"<callerAttributes>{_attributes(SCANNER)}</callerAttributes>",

@@ -131,4 +131,4 @@ STYLES = {
 
 
 def _is_empty(element: ET.Element) -> bool:
-    return not any(one.attrib or (one.text or "").strip() for one in element.iter())
+    return not any(child.attrib or (child.text or "").strip() for child in element.iter())

@@ -186,11 +186,13 @@ class SimulatedClient:
     def _take(self, steps: tuple[Step, ...], send: Send) -> Iterator[ActionResult]:
         taken = 0
         try:
-            for one in run_steps(send, self.device, steps):
+            for step_result in run_steps(send, self.device, steps):
                 taken += 1
-                self.device = one.device
-                result = Result.GOOD if one.good else Result.FAILED
-                yield self._action_result(one.step.name, _status_line(one.response), result)
+                self.device = step_result.device
+                result = Result.GOOD if step_result.good else Result.FAILED
+                yield self._action_result(
+                    step_result.step.name, _status_line(step_result.response), result
+                )
         except NO_ANSWER as why:
             yield self._action_result(steps[taken].name, _error_text(why), Result.FAILED)
 

@@ -161,7 +161,7 @@ class _Progress:
 
 
 _COLUMNS = ("clients", "failed", "seconds", "per second", "median", "90 %", "99 %", "longest")
-_HEAD = "  ".join((f"{'':<20}", *(f"{one:>10}" for one in _COLUMNS)))
+_HEAD = "  ".join((f"{'':<20}", *(f"{column:>10}" for column in _COLUMNS)))
 
 
 def _phase_line(phase: Phase) -> str:
@@ -170,14 +170,14 @@ def _phase_line(phase: Phase) -> str:
         f"{phase.failures.total():,}",
         f"{phase.seconds:.1f}",
         f"{len(phase.waited) / phase.seconds:.0f}",
-        *(f"{1000 * one:.0f} ms" for one in _percentiles(phase)),
+        *(f"{1000 * seconds:.0f} ms" for seconds in _percentiles(phase)),
     ]
-    return "  ".join((f"{phase.name:<20}", *(f"{one:>10}" for one in cells)))
+    return "  ".join((f"{phase.name:<20}", *(f"{cell:>10}" for cell in cells)))
 
 
 def _phase_json(phase: Phase) -> str:
     names = ("median", "p90", "p99", "longest")
-    waits = dict(zip(names, (round(one, 6) for one in _percentiles(phase)), strict=False))
+    waits = dict(zip(names, (round(seconds, 6) for seconds in _percentiles(phase)), strict=False))
     facts = {"phase": phase.name, "clients": phase.clients, "failures": dict(phase.failures)}
     return json.dumps({**facts, "seconds": round(phase.seconds, 3), **waits})
 
@@ -185,7 +185,7 @@ def _phase_json(phase: Phase) -> str:
 def _percentiles(phase: Phase) -> list[float]:
     """Of who waited for an answer; making keys is nobody's answer."""
     waited = phase.waited and phase.name != MAKING
-    return [phase.percentile(one) for one in (50, 90, 99, 100)] if waited else []
+    return [phase.percentile(percent) for percent in (50, 90, 99, 100)] if waited else []
 
 
 def _tell_failures(phases: Sequence[Phase]) -> None:

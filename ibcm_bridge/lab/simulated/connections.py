@@ -65,8 +65,8 @@ class Connections:
 
     def close(self) -> None:
         """End them all."""
-        for one in self._open.values():
-            one.close()
+        for connection in self._open.values():
+            connection.close()
         self._open.clear()
 
     def _plain(self, host: Host, request: Request) -> Response:

@@ -41,8 +41,8 @@ class KnownSiteSystems:
 
 def _management_points(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteSystems:
     """3.4. Who is told a name of the Internet can go there from now on (CLIENT-MODE)."""
-    internet = tuple(one.get("Value", "") for one in reply.iter("InternetName"))
-    intranet = tuple(one.get("Value", "") for one in reply.iter("IntranetName"))
+    internet = tuple(element.get("Value", "") for element in reply.iter("InternetName"))
+    intranet = tuple(element.get("Value", "") for element in reply.iter("IntranetName"))
     return replace(
         known,
         internet_management_points=internet or known.internet_management_points,
@@ -52,7 +52,7 @@ def _management_points(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteS
 
 def _content(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteSystems:
     """3.4."""
-    return replace(known, content=tuple(one.get("Name", "") for one in reply.iter("URL")))
+    return replace(known, content=tuple(element.get("Name", "") for element in reply.iter("URL")))
 
 
 def _update_point(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteSystems:

@@ -98,8 +98,8 @@ class RunningLab:
         """For the state file; writes the authority's files, whose key is worthless elsewhere."""
         self.authority.write(directory, AUTHORITY)
         return {
-            one.name: {"hosts": _rows(one), "namespace": one.namespace.name}
-            for one in (self.internet, self.intranet)
+            network.name: {"hosts": _rows(network), "namespace": network.namespace.name}
+            for network in (self.internet, self.intranet)
         }
 
     @classmethod

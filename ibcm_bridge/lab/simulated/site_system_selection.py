@@ -54,7 +54,9 @@ class SiteSystemSelection:
 
     def forget(self, host: Host) -> None:
         """It does not answer: look for another next time."""
-        self._selected = {role: one for role, one in self._selected.items() if one != host}
+        self._selected = {
+            role: selected for role, selected in self._selected.items() if selected != host
+        }
 
     def _select(self, role: str, names: Sequence[str]) -> Host:
         if role not in self._selected:

@@ -118,12 +118,12 @@ def read_signed(data: bytes) -> Signed:
     _, _, encapsulated, *others, signers = parts
     # Nothing is signed where there is no content (RFC 8894 section 3.2.1).
     _, *contents = elements(encapsulated.content)
-    content = b"".join(_only(one.content, OCTETS).content for one in contents)
+    content = b"".join(_only(part.content, OCTETS).content for part in contents)
     certificates = [
-        x509.load_der_x509_certificate(one.der)
+        x509.load_der_x509_certificate(element.der)
         for part in others
         if part.tag == _CONTEXT_0
-        for one in elements(part.content)
+        for element in elements(part.content)
     ]
     return _verified(content, certificates, _only(signers.content, SEQUENCE))
 
@@ -133,7 +133,9 @@ def _verified(
 ) -> Signed:
     # Section 5.3: version, whose, digest algorithm, signed attributes, algorithm, signature.
     _, whose, algorithm, signed, _, signature, *_ = elements(signer_info.content)
-    signer = next((one for one in certificates if _named(one).der == whose.der), None)
+    signer = next(
+        (certificate for certificate in certificates if _named(certificate).der == whose.der), None
+    )
     if signer is None:
         raise ValueError("without its signer's certificate")
     attributes = {}
@@ -159,7 +161,7 @@ def read_request(data: bytes) -> x509.CertificateSigningRequest:
     info, algorithm, signature = _parts(_only(data, SEQUENCE), SEQUENCE, SEQUENCE, BITS)
     version, subject, key, attributes = _parts(info, INTEGER, SEQUENCE, SEQUENCE, _CONTEXT_0)
     # strongSwan does not sort them, and cryptography reads none that are not.
-    in_order = sorted(one.der for one in elements(attributes.content))
+    in_order = sorted(element.der for element in elements(attributes.content))
     read = (version.der, subject.der, key.der, element(_CONTEXT_0, *in_order))
     request = x509.load_der_x509_csr(
         element(SEQUENCE, element(SEQUENCE, *read), algorithm.der, signature.der)

@@ -68,7 +68,7 @@ _GET_OPERATIONS: dict[str, Callable[[Enrollment], ServerResponse]] = {
 
 def _values(query: str) -> dict[str, str]:
     """By name. A plus sign stays one: base64 has some."""
-    parts = (one.partition("=") for one in query.split("&"))
+    parts = (parameter.partition("=") for parameter in query.split("&"))
     return {name.lower(): unquote(value, "latin-1") for name, _, value in parts}
 
 

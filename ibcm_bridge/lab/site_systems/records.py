@@ -74,7 +74,7 @@ class Records:
     ) -> tuple[ReceivedRequest, ...]:
         """Whole requests, in the order of their answers; a head or body cut short is none."""
         with self._lock:
-            return tuple(one for one in self._received if wanted(one))
+            return tuple(request for request in self._received if wanted(request))
 
     def handshakes(self) -> tuple[Handshake, ...]:
         """In the order of their arrival."""

@@ -90,7 +90,7 @@ class Registrations:
 def read_public_key_blob(text: str) -> RSAPublicKey:
     """1.6, the other way round."""
     blob = bytes.fromhex(text)
-    exponent, modulus = (int.from_bytes(one, "little") for one in (blob[16:20], blob[20:]))
+    exponent, modulus = (int.from_bytes(field, "little") for field in (blob[16:20], blob[20:]))
     return RSAPublicNumbers(exponent, modulus).public_key()
 
 

@@ -100,16 +100,17 @@ class SiteSystems:
         self._namespace = namespace
         self._site = Site(download_bytes, leaks, Enrollment(pki))
         self._user_authentication = user_authentication
-        self._revoked = {one.serial_number for crl in pki.crls() for one in crl}
+        self._revoked = {entry.serial_number for crl in pki.crls() for entry in crl}
         self.records = Records()
         self._tasks: set[asyncio.Future[None]] = set()
         self._contexts = {
-            role: self._context(one, pki)
-            for role, one in STAND_INS.items()
-            if one.client_authentication is not ClientAuthentication.PLAINTEXT
+            role: self._context(stand_in, pki)
+            for role, stand_in in STAND_INS.items()
+            if stand_in.client_authentication is not ClientAuthentication.PLAINTEXT
         }
         self._listeners = {
-            role: self._bind(one.port if namespace.own else 0) for role, one in STAND_INS.items()
+            role: self._bind(stand_in.port if namespace.own else 0)
+            for role, stand_in in STAND_INS.items()
         }
         self.addresses: Mapping[str, Address] = {
             role: Address(*listener.getsockname()) for role, listener in self._listeners.items()
@@ -177,7 +178,12 @@ class SiteSystems:
             with tempfile.TemporaryDirectory() as directory:
                 file = Path(directory) / "trust.pem"
                 trusted = (pki.root, *pki.crls())
-                file.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in trusted))
+                file.write_bytes(
+                    b"".join(
+                        certificate_or_crl.public_bytes(Encoding.PEM)
+                        for certificate_or_crl in trusted
+                    )
+                )
                 context.load_verify_locations(file)
         except OSError as error:
             folder = error.filename or tempfile.gettempdir()

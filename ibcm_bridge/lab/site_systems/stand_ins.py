@@ -199,8 +199,8 @@ def _multistatus(request: ServerRequest, site: Site) -> bytes:
 
 
 STAND_INS = {
-    one.role: one
-    for one in (
+    stand_in.role: stand_in
+    for stand_in in (
         StandIn(
             "management-point",
             9443,

@@ -196,9 +196,9 @@ def _synchronized(result: str) -> Callable[[ET.Element], str]:
         if CATEGORY in installed and UPDATE not in known:
             new.append((UPDATE, "Install", "true", "Software"))
         listed = "".join(
-            f"<UpdateInfo><ID>{one}</ID>{_deployment(one, action)}<IsLeaf>{leaf}</IsLeaf>"
-            f"<Xml>{escape(updates.core(one, kind))}</Xml></UpdateInfo>"
-            for one, action, leaf, kind in new
+            f"<UpdateInfo><ID>{revision}</ID>{_deployment(revision, action)}<IsLeaf>{leaf}</IsLeaf>"
+            f"<Xml>{escape(updates.core(revision, kind))}</Xml></UpdateInfo>"
+            for revision, action, leaf, kind in new
         )
         return (
             f"<{result}><NewUpdates>{listed}</NewUpdates><Truncated>false</Truncated>"
@@ -220,11 +220,12 @@ def _refreshed(parameters: ET.Element) -> str:
     """2.2.2.2.5."""
     _cookie_owner(parameters)
     listed = "".join(
-        f"<RefreshCacheResult><RevisionID>{one}</RevisionID>{updates.identity(one)}"
-        f"<IsLeaf>{'true' if one == UPDATE else 'false'}</IsLeaf>{_deployment(one, 'Install')}"
+        f"<RefreshCacheResult><RevisionID>{revision}</RevisionID>{updates.identity(revision)}"
+        f"<IsLeaf>{'true' if revision == UPDATE else 'false'}</IsLeaf>"
+        f"{_deployment(revision, 'Install')}"
         "</RefreshCacheResult>"
-        for one in (CATEGORY, UPDATE)
-        if updates.update_id(one) in {found.text for found in parameters.iter("UpdateID")}
+        for revision in (CATEGORY, UPDATE)
+        if updates.update_id(revision) in {found.text for found in parameters.iter("UpdateID")}
     )
     return f"<RefreshCacheResult>{listed}</RefreshCacheResult>"
 
@@ -270,7 +271,9 @@ def _categories(parameters: ET.Element) -> str:
     """2.2.2.2.8."""
     wanted = [found.text or "" for found in parameters.iter("CategoryId")]
     known = updates.update_id(CATEGORY)
-    unknown = "".join(f"<guid>{escape(one)}</guid>" for one in wanted if one != known)
+    unknown = "".join(
+        f"<guid>{escape(category)}</guid>" for category in wanted if category != known
+    )
     return (
         f"<preferredCategoryIds><guid>{known}</guid></preferredCategoryIds>"
         f"<requestedCategoryIdsInError>{unknown}</requestedCategoryIdsInError>"

@@ -84,7 +84,9 @@ def ntlm_users(passwords: Mapping[str, str]) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="ibcm-bridge-users-") as directory:
         file = Path(directory) / "users"
         file.touch(mode=0o600)
-        lines = (f"{user.replace(chr(92), ':')}:{one}\n" for user, one in passwords.items())
+        lines = (
+            f"{user.replace(chr(92), ':')}:{password}\n" for user, password in passwords.items()
+        )
         file.write_text("".join(lines), "utf-8")
         os.environ["NTLM_USER_FILE"] = str(file)
         try:

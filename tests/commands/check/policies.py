@@ -19,8 +19,10 @@ def with_(policy: Policy, **changes: object) -> Policy:
     """The policy, its bridged publication changed."""
     listener = policy.listeners[0]
     publications = {
-        name: dataclasses.replace(one, **changes) if isinstance(one, BridgePublication) else one
-        for name, one in listener.publications.items()
+        name: dataclasses.replace(publication, **changes)
+        if isinstance(publication, BridgePublication)
+        else publication
+        for name, publication in listener.publications.items()
     }
     return dataclasses.replace(policy, listeners=(Listener(listener.address, publications),))
 
@@ -37,7 +39,9 @@ def change(directory: Path, *changes: tuple[str, str]) -> None:
 
 def bad_findings(policy: Policy, now: datetime.datetime) -> list[Finding]:
     return [
-        one for one in check_policy(policy, now, verify_authority) if one.level is not Level.FACT
+        finding
+        for finding in check_policy(policy, now, verify_authority)
+        if finding.level is not Level.FACT
     ]
 
 

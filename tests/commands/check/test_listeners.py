@@ -23,7 +23,7 @@ def listener(address: Address, name: str = "mp.internet.example") -> Listener:
 
 
 def found(*addresses: Address) -> list[Finding]:
-    return list(check_listeners([listener(one) for one in addresses], resolve))
+    return list(check_listeners([listener(address) for address in addresses], resolve))
 
 
 @pytest.mark.parametrize(

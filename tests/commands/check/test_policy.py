@@ -25,21 +25,21 @@ from tests.commands.check.policies import DAY, bad_findings, change, credential_
 
 def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.datetime) -> None:
     findings = list(check_policy(policy, now, verify_authority))
-    lists = [one for one in findings if "the revocation list of" in one.text]
-    assert {one.where for one in lists} == {
+    lists = [finding for finding in findings if "the revocation list of" in finding.text]
+    assert {finding.where for finding in lists} == {
         "127.0.0.1:8443: bridge.internet.example: clients.trust",
         "127.0.0.1:8443: bridge.internet.example: site_systems.trust",
         "127.0.0.1:8531: bridge.internet.example: site_systems.trust",
     }
-    assert all("ends on" in one.text for one in lists)
-    findings = [one for one in findings if one not in lists]
-    assert [one.level for one in findings] == [Level.FACT] * 7 + [
+    assert all("ends on" in finding.text for finding in lists)
+    findings = [finding for finding in findings if finding not in lists]
+    assert [finding.level for finding in findings] == [Level.FACT] * 7 + [
         Level.WARNING,
         Level.FACT,
         Level.FACT,
     ]
     assert "is bridged: management-point at mp01.corp.example" in findings[0].text
-    assert all("nothing inside can be inspected" in one.text for one in findings[1:5])
+    assert all("nothing inside can be inspected" in finding.text for finding in findings[1:5])
     assert "software-update-point at sup01.corp.example; nobody is asked" in findings[5].text
     assert "is plain HTTP on both legs" in findings[6].text
     assert findings[7].requirement == "BRIDGE-HTTPS-ONLY"
@@ -63,8 +63,10 @@ def test_a_certificate_that_clients_would_refuse_is_a_problem(
     }[kind]()
     found = bad_findings(with_(policy, credential=credential_of(made)), now)
     assert any(
-        one.level is Level.PROBLEM and text in one.text and one.requirement == requirement
-        for one in found
+        finding.level is Level.PROBLEM
+        and text in finding.text
+        and finding.requirement == requirement
+        for finding in found
     )
 
 
@@ -81,11 +83,12 @@ def test_what_ends_soon_is_a_warning_and_what_has_ended_a_problem(
     policy: Policy, now: datetime.datetime
 ) -> None:
     soon = bad_findings(policy, now + 6.5 * DAY)
-    assert {one.level for one in soon} == {Level.WARNING}
-    assert any("renew it" in one.text for one in soon)
+    assert {finding.level for finding in soon} == {Level.WARNING}
+    assert any("renew it" in finding.text for finding in soon)
     late = bad_findings(policy, now + 8 * DAY)
     assert any(
-        one.level is Level.PROBLEM and "every certificate is refused" in one.text for one in late
+        finding.level is Level.PROBLEM and "every certificate is refused" in finding.text
+        for finding in late
     )
 
 
@@ -94,7 +97,7 @@ def test_an_end_entity_certificate_is_no_authority(
 ) -> None:
     certificate = pki.computer("pc1.corp.example").certificate
     trust = Trust((certificate,), (), ())
-    found = [one.text for one in bad_findings(with_(policy, client_trust=trust), now)]
+    found = [finding.text for finding in bad_findings(with_(policy, client_trust=trust), now)]
     assert any("is not an authority" in text for text in found)
     assert any("is not self-signed" in text for text in found)
 
@@ -143,7 +146,7 @@ def test_an_older_root_without_key_identifier_and_usage_is_no_problem(
 
 def test_a_cap_of_tls_with_clients_is_said(policy: Policy, now: datetime.datetime) -> None:
     def facts(policy: Policy) -> str:
-        return " ".join(one.text for one in check_policy(policy, now, verify_authority))
+        return " ".join(finding.text for finding in check_policy(policy, now, verify_authority))
 
     told = "; TLS 1.2 at most with clients"
     assert told not in facts(policy)
@@ -157,7 +160,9 @@ def test_a_chain_out_of_order_is_a_problem(
     root = pki.root.public_bytes(Encoding.PEM)
     leaf = made.certificate.public_bytes(Encoding.PEM)
     changed = with_(policy, credential=Credential(leaf + root, made.key_pem()))
-    assert any("the chain is out of order" in one.text for one in bad_findings(changed, now))
+    assert any(
+        "the chain is out of order" in finding.text for finding in bad_findings(changed, now)
+    )
 
 
 @pytest.mark.parametrize(
@@ -187,7 +192,7 @@ def test_an_issuing_authority_without_its_root_is_a_problem(
     other = LabPki.make(now=now)
     trust = Trust((other.root,), (pki.issuing,), (*pki.crls(), *other.crls()))
     found = bad_findings(with_(policy, client_trust=trust), now)
-    assert any("not signed by an authority of this list" in one.text for one in found)
+    assert any("not signed by an authority of this list" in finding.text for finding in found)
     mended = Trust((other.root,), (pki.issuing,), (other.crls()[0], pki.crls()[1]))
     (unverified,) = bad_findings(with_(policy, client_trust=mended), now)
     assert "Lab Issuing CA" in unverified.text
@@ -209,9 +214,11 @@ def test_findings_have_brackets_around_ipv6(
     listener = Listener(address, {tunnel.name: tunnel}, without_sni=tunnel.name)
     clamav = dataclasses.replace(policy, listeners=(listener,), clamav=ClamAv(address))
     found = [*check_policy(clamav, now, verify_authority)]
-    assert [one.where for one in found[:2]] == [text, text]
+    assert [finding.where for finding in found[:2]] == [text, text]
     assert f"tunneled to {text}" in found[1].text
-    assert f"asked at {text}" in [one.text for one in found if one.where == "engines.clamav"]
+    assert f"asked at {text}" in [
+        finding.text for finding in found if finding.where == "engines.clamav"
+    ]
 
 
 def test_an_address_is_shown_as_the_policy_file_has_it() -> None:
@@ -225,7 +232,7 @@ def test_what_was_noticed_of_files_is_said_once(tmp_path: Path, now: datetime.da
     fetch = "fetch: {urls: [http://pki.internet.example/root.crl], folder: crls}"
     change(tmp_path, ("crls: [pki/root.crl, pki/issuing.crl]", fetch))
     bad = bad_findings(load_policy(tmp_path / "bridge.yaml"), now)
-    (folder,) = [one for one in bad if "is a folder without" in one.text]
+    (folder,) = [finding for finding in bad if "is a folder without" in finding.text]
     assert folder.where.split(", ") == [
         "127.0.0.1:8443: bridge.internet.example: clients.trust",
         "127.0.0.1:8443: bridge.internet.example: site_systems.trust",
@@ -245,8 +252,8 @@ def test_a_chain_that_breaks_off_is_a_warning_that_names_what_is_missing(
     def missing(credential: Credential, client_trust: Trust | None) -> list[str]:
         trusts = {"client_trust": client_trust, "site_system_trust": root}
         found = bad_findings(with_(policy, credential=credential, **trusts), now)
-        assert all(one.level is Level.WARNING for one in found)
-        return [one.text for one in found if one.where.endswith(": certificate")]
+        assert all(finding.level is Level.WARNING for finding in found)
+        return [finding.text for finding in found if finding.where.endswith(": certificate")]
 
     for client_trust in (root, None):
         (text,) = missing(alone, client_trust)
@@ -289,7 +296,9 @@ def test_what_is_not_as_by_default_is_said(
 ) -> None:
     def facts(policy: Policy) -> list[str]:
         found = check_policy(policy, now, verify_authority)
-        return [f"{one.where}: {one.text}" for one in found if one.level is Level.FACT]
+        return [
+            f"{finding.where}: {finding.text}" for finding in found if finding.level is Level.FACT
+        ]
 
     assert not any("default" in text or "clients connect" in text for text in facts(policy))
     make_pki(tmp_path)
@@ -337,7 +346,7 @@ def test_a_role_that_knows_users_by_windows_only_is_of_no_use_without_it(
         (site_system, site_system + (because if opted_in else "")),
     )
     bad = bad_findings(load_policy(tmp_path / "bridge.yaml"), now)
-    found = [one for one in bad if "windows_authentication" in one.text]
-    assert [(one.level, one.requirement) for one in found] == (
+    found = [finding for finding in bad if "windows_authentication" in finding.text]
+    assert [(finding.level, finding.requirement) for finding in found] == (
         [] if opted_in else [(Level.WARNING, "USER-WINDOWS-AUTH")]
     )

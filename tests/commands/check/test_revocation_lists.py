@@ -18,7 +18,7 @@ from tests.commands.check.policies import DAY, bad_findings, credential_of, with
 
 
 def test_a_clock_that_is_behind_is_noticed(policy: Policy, now: datetime.datetime) -> None:
-    assert any("is the clock right?" in one.text for one in bad_findings(policy, now - DAY))
+    assert any("is the clock right?" in finding.text for finding in bad_findings(policy, now - DAY))
 
 
 def test_a_revocation_list_of_somebody_else_is_a_problem(
@@ -29,7 +29,7 @@ def test_a_revocation_list_of_somebody_else_is_a_problem(
     other = LabPki.make(now=now)
     forged = Trust((pki.root,), (pki.issuing,), other.crls())
     found = bad_findings(with_(policy, client_trust=forged), now)
-    assert {one.text.split(" ", 4)[4].split(" is ")[1] for one in found} == {
+    assert {finding.text.split(" ", 4)[4].split(" is ")[1] for finding in found} == {
         "not signed by an authority of this list"
     }
 
@@ -56,7 +56,9 @@ def test_an_authority_whose_list_is_fetched_from_nowhere_is_a_problem(
     trust = Trust((pki.root,), (pki.issuing,), (), Revocation(fetch=fetch))
     credential = credential_of(pki.server("bridge.internet.example"))
     changed = with_(policy, client_trust=trust, credential=credential)
-    problems = [one.text for one in bad_findings(changed, now) if "that are fetched" in one.text]
+    problems = [
+        finding.text for finding in bad_findings(changed, now) if "that are fetched" in finding.text
+    ]
     assert len(problems) == (lacking is not None)
     assert all(f"no revocation list of CN={lacking}" in text for text in problems)
 
@@ -111,13 +113,18 @@ def test_a_list_that_does_not_cover_every_end_entity_is_noticed(
     level: Level | None,
     text: str,
 ) -> None:
-    of_issuing = [pki.issuing_crl([], number, scope=one) for number, one in enumerate(scopes, 1)]
+    of_issuing = [
+        pki.issuing_crl([], number, scope=scope) for number, scope in enumerate(scopes, 1)
+    ]
     # The root's own needs to cover authorities only.
     of_root = pki._root.crl(
         (), 1, now - DAY, now + 7 * DAY, extensions=[(_scope(only_contains_ca_certs=True), True)]
     )
     trust = Trust((pki.root,), (pki.issuing,), (of_root, *of_issuing))
-    found = [(one.level, one.text) for one in bad_findings(with_(policy, client_trust=trust), now)]
+    found = [
+        (finding.level, finding.text)
+        for finding in bad_findings(with_(policy, client_trust=trust), now)
+    ]
     if level is None:
         assert found == []
     else:
@@ -135,4 +142,4 @@ def test_a_time_is_shown_in_the_largest_unit_that_fits(
     revocation = Revocation(grace=datetime.timedelta(seconds=seconds))
     trust = dataclasses.replace(publication.client_trust, revocation=revocation)
     found = check_policy(with_(policy, client_trust=trust), now, verify_authority)
-    assert any(f"accepted for {text} after" in one.text for one in found)
+    assert any(f"accepted for {text} after" in finding.text for finding in found)

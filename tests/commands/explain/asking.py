@@ -34,10 +34,10 @@ def trusting(policy: Policy, pki: LabPki) -> Policy:
     listener = policy.listeners[0]
     trust = Trust((pki.root,), (pki.issuing,), pki.crls())
     publications = {
-        name: dataclasses.replace(one, client_trust=trust)
-        if isinstance(one, BridgePublication)
-        else one
-        for name, one in listener.publications.items()
+        name: dataclasses.replace(publication, client_trust=trust)
+        if isinstance(publication, BridgePublication)
+        else publication
+        for name, publication in listener.publications.items()
     }
     return dataclasses.replace(policy, listeners=(Listener(listener.address, publications),))
 

@@ -56,7 +56,11 @@ def test_an_answer_is_sentences_that_fit_a_terminal(
     assert max(map(len, lines)) <= 80
     sentences = "\n".join(lines).replace("\n  ", " ").splitlines()
     if verdict != "ALLOW":
-        assert [one for one in sentences if one.startswith("Refused: ") and one.endswith(".")]
+        assert [
+            sentence
+            for sentence in sentences
+            if sentence.startswith("Refused: ") and sentence.endswith(".")
+        ]
 
 
 def test_for_machines_there_is_json(lab_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +97,7 @@ def test_a_question_that_cannot_be_understood_exits_with_2(
     files = {"nothing": lab_files / "nothing", "policy": lab_files / "bridge.yaml"}
     files["flows"] = saved(lab_files / "flows", sent("GET", LIST))
     files["empty"] = saved(lab_files / "empty")
-    assert command(lab_files, *(one.format_map(files) for one in arguments)) == 2
+    assert command(lab_files, *(argument.format_map(files) for argument in arguments)) == 2
     assert capsys.readouterr().err.startswith("ibcm-bridge explain: ")
 
 
@@ -120,7 +124,7 @@ def test_a_file_that_cannot_be_used_is_said_in_a_sentence(
     }
     pem = (lab_files / "pki/clients/computer.pem").read_text("ascii").splitlines()
     files["broken"].write_text("\n".join([pem[0], *pem[5:]]), "ascii")
-    assert command(lab_files, *(one.format_map(files) for one in arguments)) == 2
+    assert command(lab_files, *(argument.format_map(files) for argument in arguments)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"ibcm-bridge explain: {why.format_map(files)}")
 

@@ -307,7 +307,7 @@ def test_what_the_client_logs_is_that_of_its_role(
 def test_so_it_is_where_the_handshake_is_refused(everything: Policy, url: str, log: str) -> None:
     told = ask(everything, "GET", url, None)
     assert told.denial is not None
-    assert any(one.startswith(f"It would log (inferred): {log}") for one in told.steps)
+    assert any(step.startswith(f"It would log (inferred): {log}") for step in told.steps)
 
 
 def test_of_a_path_that_says_no_role_no_log_is_promised(everything: Policy) -> None:

@@ -71,15 +71,15 @@ def test_a_url_without_a_port_means_that_of_its_scheme(policy: Policy) -> None:
     """Where something has it; the shipped policy has neither 443 nor 80."""
     listeners = [
         dataclasses.replace(
-            one,
+            listener,
             publications={
                 name: dataclasses.replace(publication, public_port=443)
-                for name, publication in one.publications.items()
+                for name, publication in listener.publications.items()
             },
         )
-        if isinstance(one, Listener) and one.address[1] == 8443
-        else one
-        for one in policy.listeners
+        if isinstance(listener, Listener) and listener.address[1] == 8443
+        else listener
+        for listener in policy.listeners
     ]
     on_443 = dataclasses.replace(policy, listeners=tuple(listeners))
     told = ask(on_443, "GET", "https://sup.internet.example:443/SelfUpdate/wuident.cab", None)
@@ -147,7 +147,7 @@ def test_a_literal_address_is_asked_for_where_no_server_name_is_needed(
 
 
 def test_names_are_listed_as_in_a_sentence() -> None:
-    assert [listed(one) for one in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+    assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
         *("", "a", "a and b", "a, b and c"),
     ]
 

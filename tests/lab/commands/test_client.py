@@ -92,15 +92,15 @@ def test_and_for_machines() -> None:
     shown = client("--json", "--mode", "internet-only")
     assert shown.returncode == 0
     every = [json.loads(line) for line in shown.stdout.splitlines()]
-    assert {one["network"] for one in every} == {"internet"}
-    assert {one["result"] for one in every} == {"good", "fell back"}
+    assert {action["network"] for action in every} == {"internet"}
+    assert {action["result"] for action in every} == {"good", "fell back"}
 
 
 @pytest.mark.usefixtures("lab")
 def test_the_same_seed_makes_the_same_choices() -> None:
     def choices() -> list[tuple[str, str]]:
         lines = client("--json", "--seed", "7", "--mode", "internet-only").stdout.splitlines()
-        return [(one["what"], one["site_system"]) for one in map(json.loads, lines)]
+        return [(action["what"], action["site_system"]) for action in map(json.loads, lines)]
 
     assert choices() == choices()
 
@@ -110,8 +110,12 @@ def test_many_are_counted() -> None:
     shown = client("--count", "20", "--polls", "1", "--json")
     assert (shown.returncode, shown.stderr) == (0, "")
     every = [json.loads(line) for line in shown.stdout.splitlines()]
-    assert [one["phase"] for one in every] == ["keys and certificates", "registration", "poll 1"]
-    assert all((one["clients"], one["failures"]) == (20, {}) for one in every)
+    assert [phase["phase"] for phase in every] == [
+        "keys and certificates",
+        "registration",
+        "poll 1",
+    ]
+    assert all((phase["clients"], phase["failures"]) == (20, {}) for phase in every)
     table = client("--count", "3", "--polls", "1").stdout
     assert table.startswith("3 clients; on the Internet and in the intranet")
     assert "poll 1" in table

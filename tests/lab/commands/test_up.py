@@ -66,16 +66,16 @@ def lab() -> Iterator[Started]:
 
 def children(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
-    found = [int(one) for one in text.split()]
-    return [*found, *(grandchild for one in found for grandchild in children(one))]
+    found = [int(pid) for pid in text.split()]
+    return [*found, *(grandchild for child in found for grandchild in children(child))]
 
 
 def gone(pids: list[int]) -> bool:
     """Whether they end; waits for it."""
     deadline = time.monotonic() + 20
-    while any(alive(one) for one in pids) and time.monotonic() < deadline:
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return not any(alive(one) for one in pids)
+    return not any(alive(pid) for pid in pids)
 
 
 def alive(pid: int) -> bool:
@@ -95,7 +95,7 @@ def test_it_ends_when_told_to_and_leaves_nothing(
     status, out, err = lab.ended()
     assert (status, err) == (0, "ibcm-bridge lab: the lab has ended.\n")
     assert gone(started)
-    assert [one.name for one in runtime.iterdir()] == ["lock"]
+    assert [file.name for file in runtime.iterdir()] == ["lock"]
     # Printed for people: first the page's address, then names, files, and lines to paste.
     assert lab.first.startswith("http://127.0.0.1:")
     for text in ("bridge.internet.example", "pki/root.pem", "curl ", "--resolve", "Ctrl-C"):
@@ -113,14 +113,14 @@ def test_a_signal_before_it_is_up_leaves_nothing_either(runtime: Path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     process.wait(40)
-    assert [one.name for one in runtime.iterdir()] == ["lock"]
+    assert [file.name for file in runtime.iterdir()] == ["lock"]
 
 
 def test_down_ends_it(lab: Started, runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "down"]) == 0
     assert capsys.readouterr().out == "The lab has ended.\n"
     assert lab.ended()[0] == 0
-    assert [one.name for one in runtime.iterdir()] == ["lock"]
+    assert [file.name for file in runtime.iterdir()] == ["lock"]
 
 
 def test_after_a_crash_the_bridge_ends_by_itself_and_down_removes_the_rest(
@@ -133,7 +133,7 @@ def test_after_a_crash_the_bridge_ends_by_itself_and_down_removes_the_rest(
     assert (runtime / "lab").exists()
     assert main(["lab", "down", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"lab": "cleaned"}
-    assert [one.name for one in runtime.iterdir()] == ["lock"]
+    assert [file.name for file in runtime.iterdir()] == ["lock"]
     assert main(["lab", "down"]) == 0
     assert capsys.readouterr().out == "No lab was running.\n"
 
@@ -161,7 +161,7 @@ def test_a_port_that_is_taken_is_named(runtime: Path, capsys: pytest.CaptureFixt
     assert str(port) in said
     assert "end what uses it, or take another: --listen ADDRESS:PORT" in said
     assert len(said.splitlines()) == 1
-    assert [one.name for one in runtime.iterdir()] == ["lock"]
+    assert [file.name for file in runtime.iterdir()] == ["lock"]
 
 
 RIGHT = "takes a right; run it with CAP_NET_BIND_SERVICE, or listen on 8443 and forward 443 to it"
@@ -210,7 +210,7 @@ def test_only_the_bridge_listens_elsewhere(tmp_path: Path) -> None:
     listen = Listen(Listen.read("127.0.0.2").address, (ports[0], ports[1], ports[2]))
     with Perimeter(tmp_path / "lab", listen=listen) as perimeter:
         assert [*perimeter.bridge.addresses.values()] == [("127.0.0.2", port) for port in ports]
-        assert {one.host for one in perimeter.site.addresses.values()} == {"127.0.0.1"}
+        assert {address.host for address in perimeter.site.addresses.values()} == {"127.0.0.1"}
         assert 'listen: "127.0.0.2:' in perimeter.bridge.policy_file.read_text("utf-8")
         assert perimeter.comparison.result(CASES[0]).problems == ()
 
@@ -237,7 +237,7 @@ def test_a_full_disk_is_said_so(
     assert main(["lab", "up", "--no-browser"]) == 1
     said = capsys.readouterr().err
     assert said == f"ibcm-bridge lab: /somewhere/pki/root.pem cannot be written{FULL}\n"
-    assert [one.name for one in runtime.iterdir()] == ["lock"]
+    assert [file.name for file in runtime.iterdir()] == ["lock"]
 
 
 def test_a_browser_that_does_not_open_is_said_so(

@@ -224,8 +224,8 @@ def test_for_machines_it_is_one_object_for_each_case(
     monkeypatch.setattr(demo, "FAMILIES", {"Two": CASES[:2]})
     assert demo.run_demo(None, as_json=True) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [one["id"] for one in told] == [one.id for one in CASES[:2]]
-    assert all(one["as_required"] for one in told)
+    assert [result["id"] for result in told] == [result.id for result in CASES[:2]]
+    assert all(result["as_required"] for result in told)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a pipe that closes early, as `| head` has it")
@@ -273,4 +273,4 @@ def test_a_report_that_does_not_fit_leaves_the_earlier_one(
         f"ibcm-bridge demo: the report in {tmp_path} cannot be written: the file would be larger "
         "than it may be; raise the limit (ulimit -f), or name another folder: --report DIR"
     )
-    assert {one.name: one.read_text("utf-8") for one in tmp_path.iterdir()} == earlier
+    assert {file.name: file.read_text("utf-8") for file in tmp_path.iterdir()} == earlier

@@ -60,7 +60,7 @@ def senders_by_client() -> dict[ClientCertificate, Senders]:
 
 
 def case(name: str) -> Case:
-    return next(one for one in CASES if one.id == name)
+    return next(known for known in CASES if known.id == name)
 
 
 def went(one: Case, client_result: Response, record: dict[str, Any], *, bridged: bool) -> Outcome:
@@ -143,8 +143,8 @@ def test_what_cannot_be_tunneled_says_why() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_case_cites_a_requirement_with_its_sentence(family: str) -> None:
-    for one in FAMILIES[family]:
-        shown = card(family, one)
+    for member in FAMILIES[family]:
+        shown = card(family, member)
         assert all(it["sentence"] for it in (shown["requirement"], *shown["also"]))
 
 

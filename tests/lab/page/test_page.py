@@ -89,7 +89,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=40)
     assert process.returncode == 0, said
-    assert [one.name for one in (runtime / "ibcm-bridge").iterdir()] == ["lock"]
+    assert [file.name for file in (runtime / "ibcm-bridge").iterdir()] == ["lock"]
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +248,7 @@ def test_on_a_phone_there_is_one_column(up: Up, browser: Browser, scheme: Any) -
     page.goto(f"{up.page}#no-certificate")
     page.wait_for_selector("#shown[data-case=no-certificate]")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    left = [page.locator(f".way.{one}").bounding_box() for one in ("bridge", "tunnel")]
+    left = [page.locator(f".way.{side}").bounding_box() for side in ("bridge", "tunnel")]
     assert left[0]
     assert left[1]
     assert left[0]["x"] == left[1]["x"]
@@ -289,7 +289,7 @@ def test_everything_written_stands_out(up: Up, browser: Browser, scheme: Any) ->
     page.wait_for_selector("#shown[data-case=spoofed-guid][data-reference]")
     found = page.evaluate(CONTRAST)
     assert len(found) > 100
-    assert [one for one in found if one[0] < 4.5] == []
+    assert [contrast for contrast in found if contrast[0] < 4.5] == []
     context.close()
 
 
@@ -317,7 +317,7 @@ def test_a_curl_line_does_what_the_button_does(up: Up, case: Case) -> None:
 
 
 def test_the_lines_that_are_printed_work_as_they_are(up: Up) -> None:
-    got = [pasted(one["line"])[1].split(b" ")[1] for one in up.said["curl"]]
+    got = [pasted(command["line"])[1].split(b" ")[1] for command in up.said["curl"]]
     assert got == [b"200", b"405", b"200"]
 
 

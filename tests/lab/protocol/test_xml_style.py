@@ -71,9 +71,9 @@ def send(
     enforce = Enforcement.ENFORCE
     rules = MessageRules(identity=enforce, signatures=enforce)
     shipped = (
-        one for one in files("ibcm_bridge.config.rules").iterdir() if one.name[-4:] == ".yar"
+        file for file in files("ibcm_bridge.config.rules").iterdir() if file.name[-4:] == ".yar"
     )
-    engine = YaraEngine([(one.name, one.read_text("utf-8")) for one in shipped])
+    engine = YaraEngine([(file.name, file.read_text("utf-8")) for file in shipped])
 
     def run(request: Request) -> Approved | Deny:
         body = request.body or b""
@@ -103,7 +103,7 @@ SOMEBODY = Device.with_own_key(PC, lambda: NOW).known_as("0a1b2c3d-0000-4000-800
 MESSAGES = {
     step.name: step
     for step in (
-        *(one for one in LIFE if one.request(SOMEBODY).method == "CCM_POST"),
+        *(step for step in LIFE if step.request(SOMEBODY).method == "CCM_POST"),
         UPDATE_LOCATION,
         Step(
             "first registration",
@@ -117,7 +117,7 @@ MESSAGES = {
 
 WRITINGS = st.builds(
     XmlStyle,
-    declaration=st.sampled_from([one.declaration for one in STYLES.values()]),
+    declaration=st.sampled_from([style.declaration for style in STYLES.values()]),
     empty=st.sampled_from(Empty),
     without_empty=st.booleans(),
     order=st.none() | st.integers(0, 1_000),
@@ -145,12 +145,12 @@ def test_there_is_a_message_for_each_endpoint(table: RoleTable) -> None:
     messages = table.bodies["ccm-message"].messages
     assert messages is not None
     written = [ccm.read_message(step.request(SOMEBODY).body or b"") for step in MESSAGES.values()]
-    headers = [ET.fromstring(one.header_xml) for one in written]
-    found = {one.findtext("TargetEndpoint", "").lower() for one in headers}
+    headers = [ET.fromstring(message.header_xml) for message in written]
+    found = {header.findtext("TargetEndpoint", "").lower() for header in headers}
     assert found == messages.endpoints.keys()
-    roots = {ccm.root(one.body_text() or "").lower() for one in written}
+    roots = {ccm.root(message.body_text() or "").lower() for message in written}
     # The header of a report is attached to its body, which is the last.
-    every = {root for one in messages.endpoints.values() for root in one.roots}
+    every = {root for endpoint in messages.endpoints.values() for root in endpoint.roots}
     assert roots == every - {"reportheader"}
 
 

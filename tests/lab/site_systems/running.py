@@ -50,7 +50,7 @@ class Lab(NamedTuple):
         )
 
     def address(self, name: str) -> Address:
-        named = (role for role, one in STAND_INS.items() if one.names[0] == name)
+        named = (role for role, stand_in in STAND_INS.items() if stand_in.names[0] == name)
         return self.site.addresses[next(named, "management-point")]
 
 

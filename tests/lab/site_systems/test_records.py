@@ -16,7 +16,7 @@ def record(number: int, size: int = 10) -> ReceivedRequest:
 
 
 def targets(records: Records) -> list[str]:
-    return [one.target for one in records.received()]
+    return [request.target for request in records.received()]
 
 
 def test_the_latest_are_kept() -> None:
@@ -25,7 +25,7 @@ def test_the_latest_are_kept() -> None:
         records.add(record(number))
         records.add(Handshake("x", str(number)))
     assert targets(records) == ["/2", "/3", "/4"]
-    assert [one.sni for one in records.handshakes()] == ["2", "3", "4"]
+    assert [handshake.sni for handshake in records.handshakes()] == ["2", "3", "4"]
 
 
 def test_and_no_more_than_so_many_bytes_of_bodies() -> None:
@@ -44,4 +44,4 @@ def test_some_can_be_asked_for() -> None:
     records = Records()
     for number in range(4):
         records.add(record(number))
-    assert [one.target for one in records.received(lambda one: one.peer_port > 2)] == ["/3"]
+    assert [request.target for request in records.received(lambda one: one.peer_port > 2)] == ["/3"]

@@ -93,9 +93,9 @@ def issued(answer: cms.Signed, to: LabCredential) -> x509.Certificate:
     """The certificate for its key."""
     plain = pkcs7.pkcs7_decrypt_der(answer.content, to.certificate, rsa_of(to), [])
     return next(
-        one
-        for one in pkcs7.load_der_pkcs7_certificates(plain)
-        if one.public_key() == to.key.public_key()
+        certificate
+        for certificate in pkcs7.load_der_pkcs7_certificates(plain)
+        if certificate.public_key() == to.key.public_key()
     )
 
 
@@ -124,7 +124,7 @@ def test_who_has_a_certificate_of_the_lab_renews_it_without_the_password(
     )
     assert status == scep.SUCCESS
     plain = pkcs7.pkcs7_decrypt_der(answer.content, own.certificate, rsa_of(own), [])
-    keys = [one.public_key() for one in pkcs7.load_der_pkcs7_certificates(plain)]
+    keys = [certificate.public_key() for certificate in pkcs7.load_der_pkcs7_certificates(plain)]
     assert key.public_key() in keys
     # One of its own, or of somebody else's authority, proves nothing.
     for other in (device, pki.foreign_computer(NAME)):

@@ -63,7 +63,7 @@ def test_requests_on_one_connection_share_a_peer_port_and_a_handshake(lab: Lab) 
         client.request("HEAD", MP_LIST)
     with lab.client(credential=lab.computer) as client:
         client.request("GET", MP_LIST)
-    first, second, third = (one.peer_port for one in lab.site.received())
+    first, second, third = (request.peer_port for request in lab.site.received())
     assert first == second != third
     assert lab.site.handshakes() == (Handshake("management-point", MP),) * 2
 

@@ -150,7 +150,9 @@ def test_ndes_takes_a_message_by_post_and_in_a_query_in_lines_or_not(
 ) -> None:
     """The message is one that it answers by a refusal: it is of no known type."""
     fields = {scep.MESSAGE_TYPE: "x", scep.TRANSACTION_ID: "1"}
-    attributes = {kind: cms.element(cms.PRINTABLE, one.encode()) for kind, one in fields.items()}
+    attributes = {
+        kind: cms.element(cms.PRINTABLE, value.encode()) for kind, value in fields.items()
+    }
     attributes[scep.SENDER_NONCE] = cms.element(cms.OCTETS, b"x")
     message = scep.signed(b"x", attributes, lab.computer)
     encoded = base64.b64encode(message).decode()
@@ -202,10 +204,10 @@ def test_an_impostor_is_believed_by_no_client(lab: Lab) -> None:
 def test_every_role_has_a_stand_in_and_a_port_of_its_own(lab: Lab) -> None:
     roles = shipped_roles()
     assert STAND_INS.keys() - {"impostor"} == roles.modes.keys()
-    assert len({one.port for one in STAND_INS.values()}) == len(STAND_INS)
-    for role, one in STAND_INS.items():
+    assert len({stand_in.port for stand_in in STAND_INS.values()}) == len(STAND_INS)
+    for role, stand_in in STAND_INS.items():
         plaintext = Mode.PLAINTEXT in roles.modes.get(role, ())
-        assert (one.client_authentication is ClientAuthentication.PLAINTEXT) == plaintext
+        assert (stand_in.client_authentication is ClientAuthentication.PLAINTEXT) == plaintext
 
 
 @pytest.mark.parametrize(

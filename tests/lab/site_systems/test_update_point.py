@@ -104,8 +104,8 @@ def test_the_scan_says_what_an_agent_of_windows_11_says(device: Device) -> None:
     for name in ("categories of updates", "updates", "more of an update"):
         assert ";UpdateServiceUrl=https://" in texts[name]
     assert "Id=&lt;&lt;PROCESS&gt;&gt;: inventory.exe;" in texts["categories of updates"]
-    for one in ("AppName=CcmExec", "AppName=&lt;&lt;PROCESS&gt;&gt;: inventory.exe", "WUfBOn=0"):
-        assert f"<string>{one}</string>" in texts["report of the scan"]
+    for text in ("AppName=CcmExec", "AppName=&lt;&lt;PROCESS&gt;&gt;: inventory.exe", "WUfBOn=0"):
+        assert f"<string>{text}</string>" in texts["report of the scan"]
     assert all("MS-CV" in dict(request.headers) for request in asks.values())
 
 
