@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from ibcm_bridge.lab.bridge.process import Listen, RunningBridge
-from ibcm_bridge.lab.cases.case import credentials
+from ibcm_bridge.lab.cases.case import ClientCertificate, credentials
 from ibcm_bridge.lab.cases.policy import demo_policy, write_more
 from ibcm_bridge.lab.comparison.comparison import Comparison
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.microsoft_update import MicrosoftUpdate
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
@@ -28,18 +30,30 @@ class Perimeter:
         self,
         directory: Path,
         *,
+        pki: LabPki | None = None,
+        clients: Mapping[ClientCertificate, LabCredential | None] | None = None,
+        site: SiteSystems | None = None,
+        policy: str | None = None,
         listen: Listen | None = None,
         namespaces: Namespaces = NO_NAMESPACES,
         untested: bool = False,
+        options: Sequence[str] = (),
     ) -> None:
-        """`untested`: the bridge starts on whatever mitmproxy there is."""
+        """What is left out, the perimeter makes.
+
+        `site`: stand-ins of `pki` that run already, and go on afterwards. `policy`: its text, in
+        place of the demonstration's. `untested`: the bridge starts on whatever mitmproxy there is.
+        `options`: more of `run`'s own.
+        """
         self.directory = directory
         self.namespaces = namespaces
-        self.pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
+        self.pki = pki or LabPki.make(now=datetime.datetime.now(datetime.UTC))
         # Before anything has been published of revocation: one of them is revoked.
-        self.clients = credentials(self.pki)
+        self.clients = dict(clients or credentials(self.pki))
+        self._site = site
+        self._policy = policy
         self._listen = listen
-        self._options = ("--untested-mitmproxy",) if untested else ()
+        self._options = (*(("--untested-mitmproxy",) if untested else ()), *options)
         self._engine: ScanDaemon | None = None
         self._engine_address = ("127.0.0.1", 0)
         self._running = ExitStack()
@@ -47,17 +61,17 @@ class Perimeter:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             internet, middle, intranet = self.namespaces
-            site = SiteSystems(self.pki, leaks=True, namespace=intranet)
-            self.site = stack.enter_context(site)
+            self.site = self._site or stack.enter_context(
+                SiteSystems(self.pki, leaks=True, namespace=intranet)
+            )
             stack.callback(self.stop_engine)
             self.start_engine()
             self.microsoft_update = stack.enter_context(MicrosoftUpdate(internet))
-            policy = demo_policy(self._engine_address)
             self.bridge = RunningBridge(
                 self.directory,
                 self.pki,
                 self.site,
-                policy=policy,
+                policy=self._policy or demo_policy(self._engine_address),
                 listen=self._listen,
                 namespace=middle,
                 options=self._options,

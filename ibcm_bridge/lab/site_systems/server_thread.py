@@ -6,13 +6,18 @@ import threading
 from socketserver import BaseServer
 from typing import Self
 
+POLL_SECONDS = 0.05
+"""How long the thread may take to notice that its server ends; by default half a second."""
+
 
 class ServerThread:
     """A context manager. The server listens from the beginning, and responds within."""
 
     def __init__(self, server: BaseServer) -> None:
         self._serving = server
-        self._thread = threading.Thread(target=server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=server.serve_forever, args=(POLL_SECONDS,), daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
