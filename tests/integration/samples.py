@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ibcm_bridge.lab.protocol import ccm
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
-
+from tests.integration.lab import Lab
 
 NAME = "bridge.internet.example"
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"

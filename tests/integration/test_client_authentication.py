@@ -6,16 +6,13 @@ import re
 import ssl
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.protocol.reply_documents import authority
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
+from tests.integration.lab import Lab
 
 VERSIONS = {"-tls1_2": "TLSv1.2", "-tls1_3": "TLSv1.3"}
 TRUST, POLICY = "clients.trust", "bridge.internet.example.clients"

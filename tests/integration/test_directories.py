@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
+from tests.integration.lab import Lab
 from tests.integration.samples import CLOSE, CONTENT, NAME, body_for
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
-
 
 # Directories
 

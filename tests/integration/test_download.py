@@ -6,16 +6,17 @@ import hashlib
 import socket
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.content import CHUNK, content
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
-
-if TYPE_CHECKING:
-    from ibcm_bridge.lab.pki.authorities import LabPki
-    from tests.integration.conftest import Credentials, Lab, Peer, RawSiteSystem
+from tests.integration.credentials import Credentials
+from tests.integration.lab import Lab
+from tests.integration.memory import peak_memory, reset_peak
+from tests.integration.raw_site_system import Peer, RawSiteSystem
 
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
 FILE = "/SMS_DP_SMSPKG$/Content_00000000-0000-0000-0000-000000000007.1/sccm?/setup.exe"
@@ -54,10 +55,10 @@ def test_a_large_download_is_identical_and_the_bridge_stays_small(
     with lab.client(name=name) as client:
         client.request("GET", FILE, {"Range": "bytes=0-9999999"})  # what it costs to begin
     lab.records(1)
-    before = lab.reset_peak()
+    before = reset_peak(lab.bridge.pid)
     with lab.client(name=name) as client:
         reply, received, length = client.download(FILE)
-    after = lab.bridge_memory("VmHWM")
+    after = peak_memory(lab.bridge.pid)
     assert (reply.status, length, received) == (200, SIZE, digest)
     record = lab.records(2)[1]
     assert record["verdict"] == "allow"
@@ -167,7 +168,7 @@ def test_a_client_that_stops_reading_does_not_fill_the_bridge(
 ) -> None:
     sent = [0]
     raw_site_system.behave(endless(sent), lab.pki.server("mp01.corp.example"))
-    before = lab.reset_peak()
+    before = reset_peak(lab.bridge.pid)
     with socket.socket() as plain:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         plain.connect(lab.bridge.address)
@@ -179,7 +180,7 @@ def test_a_client_that_stops_reading_does_not_fill_the_bridge(
             # Until nothing has been taken from the site system for a quarter of a second.
             while (seen := sent[0]) == 0 or not _still(sent, seen):
                 assert sent[0] < 200_000_000
-    after = lab.bridge_memory("VmHWM")
+    after = peak_memory(lab.bridge.pid)
     (peer,) = raw_site_system.peers
     lab.until(peer.ended.is_set, "the end of the leg")
     lab.records(1)

@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -26,9 +26,7 @@ from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.site_systems import cms, scep
 from ibcm_bridge.lab.site_systems.published import BRIDGED
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
+from tests.integration.lab import Lab
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="drives Debian's packages"),

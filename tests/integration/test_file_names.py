@@ -5,7 +5,6 @@ What a client asks for is what the PROPFIND before it listed (protocol.md §7).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 from xml.etree import ElementTree
 
@@ -14,9 +13,7 @@ import pytest
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.clients.life_cycle import listing
 from ibcm_bridge.lab.protocol.content import NAMED, SETUP
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
+from tests.integration.lab import Lab
 
 PACKAGE = "/SMS_DP_SMSPKG$/XYZ0004A"
 CLOSE = {"Connection": "close"}

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.protocol import ccm
+from tests.integration.lab import Lab
 from tests.integration.samples import CLOSE, CONTENT, MESSAGE, MP_LIST, NAME
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
-
 
 # Framing: what makes a front and the server behind it disagree
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.protocol import ccm, documents
-
-if TYPE_CHECKING:
-    from ibcm_bridge.lab.protocol.client import Response
-    from tests.integration.conftest import Lab
+from ibcm_bridge.lab.protocol.client import Response
+from tests.integration.lab import Lab
+from tests.integration.memory import peak_memory, reset_peak
 
 GUID = "5EC2E700-0000-4000-8000-0000000000AA"
 REQUEST = "/ccm_system/request"
@@ -259,14 +257,14 @@ def test_another_encoding_than_utf_16_is_refused(lab: Lab) -> None:
 def test_a_bomb_of_200_mb_in_200_kb_is_refused(lab: Lab) -> None:
     body = around(zlib.compress(bytes(200_000_000), 9), 200_000_000)
     assert len(body) < 250_000
-    before = lab.reset_peak()
+    before = reset_peak(lab.bridge.pid)
     reply = post(lab, body)
     record = lab.check_refused(
         reply, Reason.INFLATED_TOO_LARGE, "ccm.inflated_limit", "BRIDGE-INSPECT"
     )
     assert record["seconds"] < 2
     # The limit of 32 MB and little more, wherever memory can be read.
-    assert before is None or lab.bridge_memory("VmHWM") - before < 80 * 1024 * 1024
+    assert before is None or peak_memory(lab.bridge.pid) - before < 80 * 1024 * 1024
 
 
 @pytest.mark.parametrize("case", ["no-zlib", "cut-short", "with-a-tail", "two-streams", "gzip"])

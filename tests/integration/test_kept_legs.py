@@ -13,7 +13,7 @@ import ssl
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -21,9 +21,8 @@ from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Request, Response
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab, Peer, RawSiteSystem
+from tests.integration.lab import Lab
+from tests.integration.raw_site_system import Peer, RawSiteSystem
 
 MP_NAME = "mp01.corp.example"
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"

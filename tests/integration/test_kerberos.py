@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -24,10 +24,9 @@ from ibcm_bridge.lab.protocol.reply_documents import USER_POLICY
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from ibcm_bridge.lab.site_systems.windows_authentication import WindowsAuthentication, ntlm_users
+from tests.integration.credentials import Credentials
+from tests.integration.lab import Lab
 from tests.needs import program
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Credentials, Lab
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="drives Debian's packages"),

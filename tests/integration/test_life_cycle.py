@@ -6,7 +6,7 @@ Everything passes, and arrives byte for byte (BRIDGE-IDENTITY); of boot media no
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,9 +17,7 @@ from ibcm_bridge.lab.protocol.client import LabClient
 from ibcm_bridge.lab.protocol.xml_style import STYLES
 from ibcm_bridge.lab.site_systems.published import BRIDGED, UPDATE_PORT
 from ibcm_bridge.lab.site_systems.registrations import client_guid
-
-if TYPE_CHECKING:
-    from .conftest import Lab
+from tests.integration.lab import Lab
 
 NAME = "pc1.corp.example"
 

@@ -11,7 +11,7 @@ import base64
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import spnego
@@ -27,9 +27,8 @@ from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.registrations import client_guid
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from ibcm_bridge.lab.site_systems.windows_authentication import WindowsAuthentication, ntlm_users
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Credentials, Lab
+from tests.integration.credentials import Credentials
+from tests.integration.lab import Lab
 
 USERS = {"CORP\\alice": "Lab-Password-of-Alice-1", "CORP\\bob": "Lab-Password-of-Bob-2"}
 ALICE, BOB = USERS

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import TYPE_CHECKING
 
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
+from tests.integration.lab import Lab
 
 NAME = "bridge.internet.example"
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"

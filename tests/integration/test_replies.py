@@ -6,7 +6,7 @@ import contextlib
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -16,9 +16,8 @@ from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import Response
-
-if TYPE_CHECKING:
-    from .conftest import Lab, Peer, RawSiteSystem
+from tests.integration.lab import Lab
+from tests.integration.raw_site_system import Peer, RawSiteSystem
 
 MP_NAME = "mp01.corp.example"
 GUID = "GUID:5EC2E700-0000-4000-8000-0000000000AA"

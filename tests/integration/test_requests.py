@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol import ccm, documents
+from tests.integration.lab import Lab
 from tests.integration.samples import CLOSE, CONTENT, DP, MESSAGE, MP, MP_LIST, NAME, body_for
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
 
 
 @pytest.fixture(scope="module")

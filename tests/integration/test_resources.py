@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.protocol import ccm
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
+from tests.integration.lab import Lab
 
 MP, DP = "management-point.directories.", "distribution-point.directories."
 GUID = "11111111-2222-3333-4444-555555555555"

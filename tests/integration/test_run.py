@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -26,10 +25,8 @@ from tests.integration.commands import (
     needs_signals,
     on_free_ports,
 )
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab, Peer, RawSiteSystem
-
+from tests.integration.lab import Lab
+from tests.integration.raw_site_system import Peer, RawSiteSystem
 
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
 POLICY = "/SMS_MP/.sms_pol?{LAB00001}.1_00"  # passed on as it comes

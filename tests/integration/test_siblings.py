@@ -7,7 +7,7 @@ NO-CLIENT-DEPLOYMENT, NO-USER-DEPLOYMENT).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,9 +15,7 @@ from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol.client import LabClient
 from ibcm_bridge.lab.site_systems.published import BRIDGED, TLS_PORT, UPDATE_PORT
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
+from tests.integration.lab import Lab
 
 NDES_PORT = free_port()
 CONTENT = "Content_00000000-0000-0000-0000-000000000007.1"

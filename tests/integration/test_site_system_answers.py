@@ -6,7 +6,7 @@ import contextlib
 import ssl
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,9 +14,8 @@ from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol.client import ConnectionEnded
 from ibcm_bridge.site_system_leg.response_head import MAX_INFORMATIONAL
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab, Peer, RawSiteSystem
+from tests.integration.lab import Lab
+from tests.integration.raw_site_system import Peer, RawSiteSystem
 
 MP_NAME = "mp01.corp.example"
 VERIFIED_NAME = "cluster.corp.example"

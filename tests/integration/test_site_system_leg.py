@@ -6,7 +6,7 @@ import contextlib
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -17,12 +17,11 @@ from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import Response
-
-if TYPE_CHECKING:
-    from ibcm_bridge.lab.pki.certificates import LabCredential
-    from tests.integration.conftest import Lab, Peer, RawSiteSystem
+from tests.integration.lab import Lab
+from tests.integration.raw_site_system import Peer, RawSiteSystem
 
 NAME = "bridge.internet.example"
 MP_NAME = "mp01.corp.example"

@@ -6,16 +6,14 @@ import contextlib
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.reply_documents import authority
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
+from tests.integration.lab import Lab
 
 NAME = "bridge.internet.example"
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"

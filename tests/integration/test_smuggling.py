@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from typing import TYPE_CHECKING
 
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.protocol import ccm
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
+from tests.integration.lab import Lab
 
 HOST = b"Host: bridge.internet.example\r\n"
 POST = b"CCM_POST /ccm_system/request HTTP/1.1\r\n" + HOST

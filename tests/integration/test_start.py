@@ -11,11 +11,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 
+from ibcm_bridge.lab.pki.authorities import LabPki
 from tests.integration.commands import (
     Command,
     address_of,
@@ -24,10 +25,7 @@ from tests.integration.commands import (
     needs_signals,
     on_free_ports,
 )
-
-if TYPE_CHECKING:
-    from ibcm_bridge.lab.pki.authorities import LabPki
-    from tests.integration.conftest import Lab
+from tests.integration.lab import Lab
 
 
 @pytest.fixture(scope="module")

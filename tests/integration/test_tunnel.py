@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -11,9 +11,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.site_systems.records import Handshake
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab, Peer, RawSiteSystem
+from tests.integration.lab import Lab
+from tests.integration.raw_site_system import Peer, RawSiteSystem
 
 MP_TUNNEL, DP_TUNNEL = "mp-tunnel.internet.example", "dp-tunnel.internet.example"
 RAW_TUNNEL, DOWN_TUNNEL = "raw-tunnel.internet.example", "down-tunnel.internet.example"

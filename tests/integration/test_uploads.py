@@ -10,20 +10,17 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.cases.requests import eicar
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import LabClient, Request, Response
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
-
-if TYPE_CHECKING:
-    from ibcm_bridge.lab.pki.certificates import LabCredential
-
-    from .conftest import Lab
+from tests.integration.lab import Lab
 
 REPORT = "<Report><x>%s</x></Report>"
 LARGEST = 8_388_608

@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -20,9 +20,8 @@ from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Response
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab, Peer, RawSiteSystem
+from tests.integration.lab import Lab
+from tests.integration.raw_site_system import Peer, RawSiteSystem
 
 MP_NAME = "mp01.corp.example"
 POLICY = "/SMS_MP_WindowsAuth/.sms_pol?{00000000-0000-0000-0000-000000000001}.1_00"

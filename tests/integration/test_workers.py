@@ -12,20 +12,19 @@ import termios
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import RunningBridge
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import LabClient, Response
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
-
-if TYPE_CHECKING:
-    from ibcm_bridge.lab.pki.authorities import LabPki
-    from tests.integration.conftest import Credentials, Lab
+from tests.integration.credentials import Credentials
+from tests.integration.lab import Lab
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="processes are found in /proc"

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -21,10 +21,9 @@ from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.policy_file import load_policy
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab, RawSiteSystem
-    from tests.integration.late.conftest import Apache
+from tests.integration.lab import Lab
+from tests.integration.late.conftest import Apache
+from tests.integration.raw_site_system import RawSiteSystem
 
 MP_NAME = "mp01.corp.example"
 

@@ -7,7 +7,7 @@ post-handshake authentication in 1.3. Apache does the same for a location.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -15,10 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import free_port
-
-if TYPE_CHECKING:
-    from tests.integration.conftest import Lab
-    from tests.integration.late.conftest import Apache
+from tests.integration.lab import Lab
+from tests.integration.late.conftest import Apache
 
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
 CASES = [(version, trust) for version in ("1.2", "1.3") for trust in ("lab", "foreign")]

@@ -1,0 +1,148 @@
+"""What a test expects of a perimeter: of its audit, of refusals, and that no secret is written."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.decisions.refusals import REFUSALS
+from ibcm_bridge.lab.perimeter.perimeter import Perimeter
+from ibcm_bridge.lab.protocol.client import Response
+from ibcm_bridge.lab.site_systems.records import ReceivedRequest
+from tests.integration.credentials import Credentials
+from tests.integration.reading import DEADLINE, until
+
+GUID = "5EC2E700-0000-4000-8000-0000000000AA"
+TOKEN = f"GUID:{GUID.upper()};2026-01-01T00:00:00Z;2"
+PAYLOAD = "SECRET-PAYLOAD-1b77d4"
+
+ALERTS: dict[str, int] = {
+    one.name.removeprefix("ALERT_DESCRIPTION_").lower(): one.value for one in ssl.AlertDescription
+}
+# Not in the ssl module.
+ALERTS |= {"certificate_required": 116, "no_application_protocol": 120}
+
+
+@dataclass(repr=False)
+class Expectations:
+    """Of what happened since `clear`."""
+
+    perimeter: Perimeter
+    credentials: Credentials
+    secrets: set[str] = field(default_factory=set)
+    """What must never be written down, beside TOKEN, PAYLOAD and keys."""
+    _audit_offset: int = 0
+    _said_before: int = 0
+
+    def clear(self) -> None:
+        """Begin anew: what has been written down and received so far is of no interest."""
+        self.perimeter.site.clear()
+        path = self.perimeter.bridge.audit_file
+        self._audit_offset = path.stat().st_size if path.exists() else 0
+        self._said_before = len(self.perimeter.bridge.lines)
+
+    def audit_text(self) -> str:
+        """What has been added to the audit file since the test began."""
+        if not self.perimeter.bridge.audit_file.exists():
+            return ""
+        with self.perimeter.bridge.audit_file.open("rb") as file:
+            file.seek(self._audit_offset)
+            return file.read().decode("ascii")
+
+    def audit(self) -> list[dict[str, Any]]:
+        """The records of this test so far."""
+        return [
+            json.loads(line)
+            for line in self.audit_text().splitlines(keepends=True)
+            if line.endswith("\n")
+        ]
+
+    def records(self, count: int = 1) -> list[dict[str, Any]]:
+        """The audit records of this test so far: exactly so many, after a while."""
+        with contextlib.suppress(AssertionError):  # what there is says more
+            until(lambda: len(self.audit()) >= count)
+        found = self.audit()
+        assert len(found) == count, found
+        return found
+
+    def record(self) -> dict[str, Any]:
+        (record,) = self.records()
+        return record
+
+    def received(self) -> ReceivedRequest:
+        """The one request that reached a site system."""
+        (received,) = self.perimeter.site.received()
+        return received
+
+    def check_nothing_arrived(self) -> None:
+        assert self.perimeter.site.received() == ()
+        assert self.perimeter.site.handshakes() == ()
+
+    def check_denied(
+        self, record: Mapping[str, Any], reason: Reason, rule: str, requirement: str | None = None
+    ) -> None:
+        """What a record must say of a refusal."""
+        row = REFUSALS[reason]
+        said = (record["verdict"], record["reason"], record["rule"], record["requirement"])
+        assert said == ("deny", reason.value, rule, requirement or row.requirement), record
+        assert record["listener"].startswith("127.0.0.1:")
+        assert record["seconds"] < DEADLINE
+
+    def check_refusal(self, reply: Response, reason: Reason, *, is_head: bool = False) -> str:
+        """What the client is told: what the table says and nothing else. Returns the reference."""
+        row = REFUSALS[reason]
+        assert row.status is not None
+        assert (reply.status, reply.reason) == (row.status.value, row.status.phrase), reply
+        names = [name for name, _ in reply.headers]
+        usual = ["Content-Type", "Content-Length", "Cache-Control", "Connection"]
+        # RFC 9110 §15.5.6: with 405, and only there, what is allowed.
+        assert names == (["Allow", *usual] if reason is Reason.VERB else usual)
+        if is_head:
+            assert reply.body == b""
+            return ""
+        text, requirement, reference = reply.body.decode("ascii").splitlines()
+        assert text == row.text
+        assert requirement.startswith("Requirement: ")
+        return reference.removeprefix("Reference: ")
+
+    def check_refused(
+        self, reply: Response, reason: Reason, rule: str, requirement: str | None = None
+    ) -> dict[str, Any]:
+        """All of a refusal with a status: the answer, the record, and that nothing arrived."""
+        record = self.record()
+        self.check_denied(record, reason, rule, requirement)
+        is_head = record.get("method") == "HEAD"
+        reference = self.check_refusal(reply, reason, is_head=is_head)
+        assert is_head or reference == record["reference"]
+        if record["event"] == "request":
+            assert record["status"] == reply.status
+            assert "alert" not in record
+        self.check_nothing_arrived()
+        return record
+
+    def check_refused_connection(
+        self, reason: Reason, rule: str, *, alert: int | None
+    ) -> dict[str, Any]:
+        """The whole of a refusal with an alert, None where the client had gone before one."""
+        record = self.record()
+        self.check_denied(record, reason, rule)
+        assert record["event"] == "connection-refused"
+        assert (ALERTS[record["alert"]] if "alert" in record else None) == alert
+        self.check_nothing_arrived()
+        return record
+
+    def check_nothing_leaked(self) -> None:
+        key = b"".join(self.credentials.computer.key_pem().splitlines()[1:-1])
+        secrets = {TOKEN, PAYLOAD, "PRIVATE KEY", key[100:140].decode(), *self.secrets}
+        secrets |= {base64.b64encode(one.encode()).decode() for one in (TOKEN, PAYLOAD)}
+        secrets |= {"\\u0000".join(PAYLOAD)}
+        said = "".join(self.perimeter.bridge.lines[self._said_before :])
+        for where in (self.audit_text(), said):
+            for secret in secrets:
+                assert secret not in where

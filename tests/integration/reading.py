@@ -1,0 +1,67 @@
+"""Reading from sockets until something is there, and waiting for other things."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ibcm_bridge.lab.protocol.client import Response
+
+DEADLINE = 10.0
+
+
+def until(condition: Callable[[], object], what: str = "it", seconds: float = DEADLINE) -> Any:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not come about in {seconds} s"
+        threading.Event().wait(0.005)
+    return found
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """Everything until the other side closes."""
+    received = bytearray()
+    while chunk := connection.recv(65_536):
+        received += chunk
+    return bytes(received)
+
+
+def read_exactly(connection: socket.socket, count: int) -> bytes:
+    """So many bytes; EOFError when the other side closes before."""
+    received = bytearray()
+    while len(received) < count:
+        chunk = connection.recv(min(65_536, count - len(received)))
+        if not chunk:
+            raise EOFError(f"{len(received)} of {count} bytes")
+        received += chunk
+    return bytes(received)
+
+
+class _Answers(io.BytesIO):
+    """A connection that has ended, for http.client; responses are taken from it in turn."""
+
+    def makefile(self, *_: object) -> _Answers:
+        return self
+
+    def close(self) -> None:
+        """http.client closes after each response."""
+
+
+def read_replies(data: bytes, methods: Sequence[str]) -> list[Response]:
+    """All responses in `data`, and nothing else."""
+    answers, replies = _Answers(data), []
+    for method in methods:
+        if answers.tell() == len(data):
+            break
+        response = http.client.HTTPResponse(answers, method=method)  # type: ignore[arg-type]
+        response.begin()
+        body, fields = response.read(), tuple(response.getheaders())
+        replies.append(Response(response.status, response.reason, fields, body))
+    assert answers.tell() == len(data), data[answers.tell() :][:200]
+    return replies
