@@ -75,6 +75,7 @@ from ibcm_bridge.site_system_leg.partial_body import partial_body
 from ibcm_bridge.site_system_leg.response_body import ResponseBody
 from ibcm_bridge.site_system_leg.response_head import (
     BodyEnd,
+    ClientFields,
     asks_to_close,
     body_end,
     ends_connection,
@@ -96,16 +97,16 @@ class Sides:
 
 
 class Exchange:
-    """A request on its way, and what is known of it so far, which nobody else writes."""
+    """A request on its way, and what is known of it so far: only its own steps write that."""
 
-    def __init__(self, sides: Sides, patience: Patience) -> None:
+    def __init__(self, sides: Sides, patience: Patience, note: str = "") -> None:
         self.reference = new_reference()
         self.head: RequestHead | None = None
         self.authorized: Authorized | None = None
         self.decision: Decision = None
         self.session: Session | None = None
         """Of an upload, the client's own session that the request is of."""
-        self.note = ""
+        self._note = note
         self._began = time.monotonic()
         self._connection = sides.connection
         self._stream = sides.stream
@@ -236,32 +237,20 @@ class Exchange:
     def _answer(self, head: RequestHead, answered: Answered) -> Steps[bool]:
         """Pass the response on; whether the connection can go on."""
         leg, response = answered.leg, answered.response
-        authorized = answered.approved.authorized
-        scheme = b"https" if leg.terms.tls is not None else b"http"
-        origin = scheme + b"://" + (authorized.head.value(b"host") or b"")
-        passed = _allowed(
-            fields_for_client(
-                response, origin, authorized.site_system.names, _upload_hosts(self._published)
-            )
-        )
-        self.note = passed.note
-        end = body_end(response, authorized.head)
-        ranges = authorized.ranges if end is not BodyEnd.NO_BODY else None
-        partial = partial_body(ranges, response)
-        if isinstance(partial, Deny):
-            raise Refused(partial)
-        body = ResponseBody(answered.reader, response, end, partial)
+        fields = self._passing_fields(answered)
+        body = _passing_body(answered)
+        self._note = fields.note
         stream = self._response = ResponseStream(body, self._stream, self._patience)
-        # Of an error a client reads nothing but that it is one.
-        succeeded = 200 <= response.status_code < 300
-        if authorized.reply is not None and succeeded and end is not BodyEnd.NO_BODY:
+        if _is_read(answered, body):
             yield from self._judge_reply(answered, stream)
         keep_alive = (
-            end is not BodyEnd.CLOSE
+            body.end is not BodyEnd.CLOSE
             and not asks_to_close(head.values(b"connection"))
             and not (leg.authenticates and ends_connection(response))
         )
-        self._stream.begin_response(head_for_client(response, passed, end, keep_alive=keep_alive))
+        self._stream.begin_response(
+            head_for_client(response, fields, body.end, keep_alive=keep_alive)
+        )
         if not (yield from stream.pass_on()):
             yield from self.incomplete(body.problem)
             return False
@@ -274,6 +263,14 @@ class Exchange:
         self._flow.response.timestamp_end = time.time()
         yield HttpResponseHook(self._flow)
         return keep_alive and (not leg.authenticates or self._legs.usable(leg))
+
+    def _passing_fields(self, answered: Answered) -> ClientFields:
+        """What the client gets to see of the head of the response."""
+        authorized, hosts = answered.approved.authorized, _upload_hosts(self._published)
+        scheme = b"https" if answered.leg.terms.tls is not None else b"http"
+        origin = scheme + b"://" + (authorized.head.value(b"host") or b"")
+        names = authorized.site_system.names
+        return _allowed(fields_for_client(answered.response, origin, names, hosts))
 
     def _judge_reply(self, answered: Answered, stream: ResponseStream) -> Steps[None]:
         """Collect a reply and decide on it, before any of it is passed on."""
@@ -313,9 +310,12 @@ class Exchange:
 
     # 9: the end
 
+    def deny(self, denial: Deny) -> None:
+        """From now on it is refused, whatever was decided before."""
+        self.decision = denial
+
     def refuse(self, denial: Deny) -> Steps[None]:
         """Answer with a refusal; or cut off a response that has been begun."""
-        self.decision = denial
         if self._stream.responding:
             # Half a response cannot be taken back; closing is what tells the client.
             yield from self.incomplete(denial.reason.value)
@@ -330,7 +330,7 @@ class Exchange:
 
     def incomplete(self, note: str) -> Steps[None]:
         """End without a response, or without all of it."""
-        self.note = f"{self.note}; {note}" if self.note else note
+        self._note = f"{self._note}; {note}" if self._note else note
         yield from self.tell_error(note)
 
     def tell_error(self, message: str) -> Steps[None]:
@@ -358,7 +358,7 @@ class Exchange:
             status=self._status,
             bytes_out=self._response.passed if self._response is not None else 0,
             observed=self._observed,
-            note=self.note,
+            note=self._note,
         )
 
     @property
@@ -400,6 +400,25 @@ def _allowed[Allowed](decided: Allowed | Deny) -> Allowed:
     if isinstance(decided, Deny):
         raise Refused(decided)
     return decided
+
+
+def _passing_body(answered: Answered) -> ResponseBody:
+    """What may pass of the body of the response."""
+    authorized, response = answered.approved.authorized, answered.response
+    end = body_end(response, authorized.head)
+    ranges = authorized.ranges if end is not BodyEnd.NO_BODY else None
+    partial = partial_body(ranges, response)
+    if isinstance(partial, Deny):
+        raise Refused(partial)
+    return ResponseBody(answered.reader, response, end, partial)
+
+
+def _is_read(answered: Answered, body: ResponseBody) -> bool:
+    """Whether the response has to be read before it passes."""
+    if answered.approved.authorized.reply is None or body.end is BodyEnd.NO_BODY:
+        return False
+    # Of an error a client reads nothing but that it is one.
+    return 200 <= answered.response.status_code < 300
 
 
 def _upload_hosts(publication: HttpPublication) -> UploadHosts:

@@ -74,7 +74,8 @@ class ExchangeLayer(Layer):
         try:
             return (yield from exchange.serve())
         except Refused as refused:
-            denial = exchange.decision = refused.denial
+            denial = refused.denial
+            exchange.deny(denial)
             if isinstance(refused, KeptLegClosed) and refused.then is WhenClosed.CLOSE:
                 # A response would keep the client from sending it again (protocol.md §1.2).
                 yield from exchange.tell_error(denial.reason.value)

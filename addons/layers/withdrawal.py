@@ -30,15 +30,15 @@ def withdraw(sides: Sides, refused: Exchange, denial: Deny) -> Steps[None]:
         return
     # What is left of the refused response must not be taken for the response to this.
     yield from sides.legs.close_in_use()
-    own = Exchange(sides, stream.short_patience(WITHDRAW_SECONDS))
-    own.note = f"sent by the bridge, which refused the upload ({refused.reference})"
+    note = f"sent by the bridge, which refused the upload ({refused.reference})"
+    own = Exchange(sides, stream.short_patience(WITHDRAW_SECONDS), note)
     connection.under_way = (refused, own)
     client_left = None
     try:
         yield from _send(own, head)
         yield from sides.legs.close_in_use()
     except Refused as failed:
-        own.decision = failed.denial
+        own.deny(failed.denial)
     except ClientLeft as left:
         client_left = left
     connection.under_way = (refused,)
