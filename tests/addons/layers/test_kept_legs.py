@@ -25,7 +25,7 @@ from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.uploads.session import UploadPart
 from tests.addons.conftest import LIMITS, ExchangeDriver, Panic, PlainLeg
-from tests.addons.layers.test_exchange import (
+from tests.addons.layers.samples import (
     FROM_DP,
     GET,
     HEAD,

@@ -1,0 +1,391 @@
+"""What a client sends, slowly, in pieces, too much or not at all: and that only then it goes on.
+
+Legs are plain here (`PlainLeg`), so what would reach a site system can be read. Every allowed case
+is followed by what must be refused beside it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from ibcm_bridge.addons.layers.client_stream import LINGER_BYTES, LINGER_SECONDS, MAX_AHEAD
+from tests.addons.conftest import LIMITS, Clock, ExchangeDriver
+from tests.addons.layers.samples import (
+    DENIED,
+    GET,
+    HEAD,
+    HOST,
+    OK,
+    POLICY,
+    SECOND,
+    assert_refused,
+    post,
+    status,
+)
+
+# Request heads
+
+
+def test_a_head_is_read_byte_by_byte(exchange: ExchangeDriver) -> None:
+    for index, byte in enumerate(GET):
+        assert not exchange.dialled, f"dialled after {index} bytes"
+        assert not exchange.told
+        exchange.receive(bytes([byte]))
+    assert exchange.to(exchange.server) == GET
+    exchange.receive(OK, exchange.server)
+    assert exchange.to_client() == OK
+
+
+def test_a_response_is_read_byte_by_byte(exchange: ExchangeDriver) -> None:
+    exchange.receive(GET)
+    for byte in OK:
+        exchange.receive(bytes([byte]), exchange.server)
+    assert exchange.to_client() == OK
+    assert exchange.names()[-2:] == ["response", "exchange_ended"]
+
+
+def test_two_requests_in_one_segment_are_decided_and_answered_in_turn(
+    exchange: ExchangeDriver,
+) -> None:
+    exchange.receive(GET + SECOND)
+    assert exchange.to(exchange.server) == GET
+    exchange.receive(OK, exchange.server)
+    assert exchange.to(exchange.server) == GET + SECOND
+    exchange.receive(OK, exchange.server)
+    assert exchange.to_client() == OK + OK
+    assert exchange.names().count("requestheaders") == 2
+
+
+def test_a_denied_request_behind_an_allowed_one_is_not_sent(exchange: ExchangeDriver) -> None:
+    exchange.receive(GET + DENIED + SECOND)
+    exchange.receive(OK, exchange.server)
+    assert exchange.to(exchange.server) == GET
+    assert exchange.reason() == "verb"
+    answer = exchange.to_client().removeprefix(OK)
+    assert status(answer) == 405
+    assert answer.count(b"HTTP/1.1") == 1, "what follows a refusal is not answered"
+    exchange.receive(GET)
+    assert exchange.to(exchange.server) == GET
+    assert len(exchange.ended) == 2
+
+
+def test_the_body_of_a_refused_request_is_not_read_as_a_request(exchange: ExchangeDriver) -> None:
+    smuggled = b"DELETE /ccm_system/request HTTP/1.1\r\n" + HOST
+    smuggled += b"Content-Length: %d\r\n\r\n" % len(GET) + GET
+    exchange.receive(smuggled)
+    assert_refused(exchange, "verb", 405)
+    assert len(exchange.ended) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "reason", "code"),
+    [
+        (b"GET /SMS_MP/ HTTP/1.1\n" + HOST + b"\n\n", "malformed-head", 400),
+        (b"\r\n" + GET, "malformed-head", 400),
+        (b"GET  /SMS_MP/ HTTP/1.1\r\n\r\n", "malformed-head", 400),
+        (b"GET /SMS_MP/ HTTP/1.0\r\n" + HOST + b"\r\n", "http-version", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http-version", 505),
+        (b"\x16\x03\x01\r\n\r\n", "malformed-head", 400),
+        (GET.replace(HOST, HOST + b"Transfer-Encoding: chunked\r\n"), "length-required", 411),
+        (GET.replace(HOST, HOST + b"Content-Length: 1\r\n" * 2), "framing", 400),
+        (GET.replace(HOST, b"Host: other.example\r\n"), "host-mismatch", 421),
+        (GET.replace(HOST, HOST * 2), "host-mismatch", 421),
+        (GET.replace(b"/SMS_MP", b"https://bridge.internet.example/SMS_MP"), "target-form", 400),
+        (GET.replace(b"/SMS_MP", b"/SMS_MP/../SMS_MP"), "target-unsafe", 400),
+        (GET.replace(b"SMS_MP", b"SMS_MP_AltAuth"), "bypass-directory", 404),
+        (GET.replace(HOST, HOST + b"Connection: Upgrade, Host\r\n"), "header", 403),
+        (GET.replace(HOST, HOST + b"Expect: 200-ok\r\n"), "expectation", 417),
+        (GET.replace(HOST, HOST + b"A: " + b"a" * LIMITS.request_head), "head-too-large", 431),
+    ],
+)
+def test_a_head_that_is_not_as_it_must_be_is_refused(
+    exchange: ExchangeDriver, head: bytes, reason: str, code: int
+) -> None:
+    exchange.receive(head)
+    assert not exchange.dialled
+    assert_refused(exchange, reason, code)
+
+
+def test_a_head_without_end_is_refused_at_the_limit(exchange: ExchangeDriver) -> None:
+    sent = 0
+    while sent <= LIMITS.request_head:
+        assert not exchange.ended
+        exchange.receive(b"A: aaaaaaaaaaa\r\n")
+        sent += 16
+    assert_refused(exchange, "head-too-large", 431)
+
+
+def test_a_head_of_just_the_limit_is_read(exchange: ExchangeDriver) -> None:
+    padding = b"A: " + b"a" * (LIMITS.request_head - len(GET) + 4 - 5) + b"\r\n"
+    exchange.receive(GET.replace(HOST, HOST + padding))
+    assert exchange.to(exchange.server) == GET, "and an unlisted field is dropped"
+
+
+def test_a_refused_head_request_is_answered_without_a_body(exchange: ExchangeDriver) -> None:
+    exchange.receive(HEAD.replace(b"SMS_MP", b"elsewhere"))
+    assert exchange.to_client().endswith(b"\r\n\r\n")
+    assert exchange.reason() == "directory"
+
+
+# Request bodies
+
+
+def test_a_body_may_come_in_several_events_and_is_sent_when_it_is_whole(
+    exchange: ExchangeDriver,
+) -> None:
+    head, body = post()
+    exchange.receive(head + body[:10])
+    for at in range(10, len(body), 500):
+        assert not exchange.dialled
+        exchange.receive(body[at : at + 500])
+    assert exchange.to(exchange.server).endswith(b"\r\n\r\n" + body)
+    assert exchange.names()[:2] == ["requestheaders", "request"]
+
+
+def test_what_follows_a_body_is_the_next_request(exchange: ExchangeDriver) -> None:
+    head, body = post()
+    exchange.receive(head + body + GET)
+    first = exchange.to(exchange.server)
+    assert first.endswith(body)
+    exchange.receive(OK, exchange.server)
+    assert exchange.to(exchange.server) == first + GET
+
+
+def test_a_body_that_is_refused_is_not_sent(exchange: ExchangeDriver) -> None:
+    head, body = post()
+    exchange.receive(head + b"x" * len(body))
+    assert not exchange.dialled
+    assert_refused(exchange, "multipart", 403)
+
+
+def test_a_client_that_waits_is_told_to_continue_once_its_head_is_allowed(
+    exchange: ExchangeDriver,
+) -> None:
+    head, body = post(expect=True)
+    exchange.receive(head)
+    assert exchange.to_client() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    exchange.receive(body)
+    sent = exchange.to(exchange.server)
+    assert b"xpect" not in sent, "the expectation was the bridge's to meet"
+    assert sent.endswith(body)
+
+
+def test_a_client_that_waits_with_a_refused_head_is_answered_and_its_body_not_read(
+    exchange: ExchangeDriver,
+) -> None:
+    head, body = post(expect=True, method=b"POST")
+    exchange.receive(head)
+    answer = exchange.to_client()
+    assert status(answer) == 405
+    assert b"100 Continue" not in answer
+    exchange.receive(body)
+    assert exchange.names().count("request") == 0
+    assert not exchange.to_client()
+
+
+def test_a_client_that_sends_its_body_anyway_is_not_told_to_continue(
+    exchange: ExchangeDriver,
+) -> None:
+    head, body = post(expect=True)
+    exchange.receive(head + body)
+    assert not exchange.to_client()
+    assert exchange.to(exchange.server).endswith(body)
+
+
+def test_an_announced_body_over_the_limit_is_refused_before_it_is_read(
+    exchange: ExchangeDriver,
+) -> None:
+    head, body = post(expect=True)
+    exchange.receive(head.replace(b": %d\r\n" % len(body), b": 99999999\r\n"))
+    assert_refused(exchange, "body-too-large", 413)
+
+
+@pytest.mark.parametrize("decided", [None, "an old approval"])
+def test_a_body_is_neither_asked_for_nor_inspected_when_its_head_was_not_allowed(
+    exchange: ExchangeDriver, decided: str | None
+) -> None:
+    head, body = post(expect=True)
+    if decided:
+        exchange.receive(head + body)
+        exchange.receive(OK, exchange.server)
+        exchange.to_client()
+    exchange.hooks["head_read"] = lambda _: exchange.ended[0].decision if decided else None
+    exchange.receive(head)
+    assert exchange.reason() == "bridge-defect"
+    assert status(exchange.to_client()) == 500
+    assert exchange.names().count("request") == int(bool(decided))
+    exchange.receive(body)
+    assert len([one for one in exchange.dialled if exchange.to(one).count(b"CCM_POST ") > 1]) == 0
+
+
+# Time
+
+
+def test_a_silent_client_is_closed_without_an_answer(exchange: ExchangeDriver) -> None:
+    exchange.advance(LIMITS.idle_seconds - 1)
+    assert not exchange.gone
+    exchange.advance(1)
+    assert exchange.gone
+    assert not exchange.to_client()
+    assert not exchange.ended
+
+
+def test_a_slow_head_is_refused_in_time_although_idling_may_take_longer(
+    exchange: ExchangeDriver,
+) -> None:
+    exchange.receive(b"G")
+    exchange.advance(LIMITS.head_seconds - 1)
+    exchange.receive(b"E")
+    assert not exchange.ended
+    exchange.advance(1)
+    assert_refused(exchange, "too-slow", 408)
+
+
+def test_a_slow_body_is_refused_in_time(exchange: ExchangeDriver) -> None:
+    head, _ = post()
+    exchange.receive(head)
+    for _ in range(int(LIMITS.body_seconds) - 1):
+        exchange.receive(b"x")
+        exchange.advance(1)
+    assert not exchange.ended
+    exchange.advance(1)
+    assert not exchange.dialled
+    assert_refused(exchange, "too-slow", 408)
+
+
+def test_a_dial_that_takes_too_long_is_given_up_in_time(exchange: ExchangeDriver) -> None:
+    exchange.hold_dial = True
+    exchange.receive(GET)
+    exchange.advance(LIMITS.handshake_seconds)
+    assert exchange.reason() == "site-system-unreachable"
+    assert status(exchange.to_client()) == 502
+    assert exchange.record.may_dial is None
+    exchange.complete_dial()
+    assert not exchange.to(exchange.server), "what was refused is not sent after all"
+
+
+def test_a_site_system_that_does_not_answer_is_given_up(exchange: ExchangeDriver) -> None:
+    exchange.receive(GET)
+    exchange.receive(b"HTTP/1.1 200 OK\r\n", exchange.server)
+    exchange.advance(LIMITS.response_seconds - 1)
+    assert not exchange.ended
+    exchange.advance(1)
+    assert exchange.reason() == "site-system-slow"
+    assert status(exchange.to_client()) == 504
+
+
+def test_a_response_that_stops_is_given_up_and_the_connection_closed(
+    exchange: ExchangeDriver,
+) -> None:
+    exchange.receive(GET)
+    exchange.receive(OK[:-1], exchange.server)
+    exchange.advance(LIMITS.idle_seconds)
+    assert exchange.to_client() == OK[:-1], "nothing is added to half an answer"
+    assert exchange.gone
+    assert exchange.server in exchange.closed
+    assert exchange.ended[0].note
+
+
+@pytest.mark.parametrize("rounds", [1, 5])
+def test_deadlines_are_met_on_a_connection_that_has_been_used(
+    exchange: ExchangeDriver, clock: Clock, rounds: int
+) -> None:
+    for _ in range(rounds):
+        exchange.receive(GET)
+        exchange.receive(OK, exchange.server)
+        exchange.advance(LIMITS.idle_seconds - 0.5)
+        exchange.to_client()
+    exchange.receive(b"G")
+    exchange.advance(LIMITS.head_seconds - 0.5)
+    assert not exchange.to_client()
+    exchange.advance(0.5)
+    assert status(exchange.to_client()) == 408
+    assert len(exchange._timers) < 6, "timers that cannot be taken back do not pile up"
+
+
+# Clients that leave
+
+
+@pytest.mark.parametrize("at", [0, 1, 20, len(GET) - 1])
+def test_a_client_that_leaves_before_its_head_is_whole_causes_nothing(
+    exchange: ExchangeDriver, at: int
+) -> None:
+    exchange.receive(GET[:at]) if at else None
+    exchange.close()
+    assert exchange.gone
+    assert not exchange.dialled
+    assert "requestheaders" not in exchange.names()
+    assert len(exchange.ended) == int(at > 0)
+
+
+def test_a_client_that_leaves_before_its_body_is_whole_causes_nothing(
+    exchange: ExchangeDriver,
+) -> None:
+    head, body = post()
+    exchange.receive(head + body[:-1])
+    exchange.close()
+    assert exchange.gone
+    assert not exchange.dialled
+    assert "request" not in exchange.names()
+    assert len(exchange.ended) == 1
+
+
+def test_a_client_that_leaves_while_its_site_system_is_dialled_has_nothing_sent(
+    exchange: ExchangeDriver,
+) -> None:
+    exchange.hold_dial = True
+    exchange.receive(GET)
+    exchange.close()
+    assert exchange.gone
+    assert exchange.record.may_dial is None
+    exchange.complete_dial()
+    assert not exchange.to(exchange.server)
+
+
+@pytest.mark.parametrize("answered", [b"", OK[:10], OK[:-1]])
+def test_a_client_that_leaves_before_its_answer_is_whole_ends_the_leg(
+    exchange: ExchangeDriver, answered: bytes
+) -> None:
+    exchange.receive(GET)
+    exchange.receive(answered, exchange.server) if answered else None
+    exchange.close()
+    assert exchange.gone
+    assert exchange.server in exchange.closed
+    assert len(exchange.ended) == 1
+
+
+def test_a_client_that_sends_too_much_ahead_is_refused(exchange: ExchangeDriver) -> None:
+    exchange.receive(GET)
+    exchange.receive(SECOND[:1] * MAX_AHEAD)
+    assert not exchange.ended
+    exchange.receive(b"G")
+    assert exchange.reason() == "pipelined"
+    assert status(exchange.to_client()) == 400
+    exchange.close()
+    assert exchange.server in exchange.closed
+
+
+def test_a_client_that_sends_too_much_ahead_of_half_an_answer_is_closed(
+    exchange: ExchangeDriver,
+) -> None:
+    exchange.receive(POLICY)
+    exchange.receive(OK[:-1], exchange.server)
+    exchange.receive(b"x" * (MAX_AHEAD + 1))
+    assert exchange.to_client() == OK[:-1]
+    assert exchange.gone
+
+
+def test_a_refused_client_that_keeps_sending_is_read_for_a_while_and_then_closed(
+    exchange: ExchangeDriver,
+) -> None:
+    exchange.receive(DENIED)
+    exchange.receive(b"x" * (LINGER_BYTES - 1))
+    assert not exchange.gone
+    exchange.receive(b"x")
+    assert exchange.gone
+
+
+def test_a_refused_client_that_does_nothing_is_closed_soon(exchange: ExchangeDriver) -> None:
+    exchange.receive(DENIED)
+    exchange.advance(LINGER_SECONDS)
+    assert exchange.gone
