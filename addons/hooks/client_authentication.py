@@ -60,7 +60,7 @@ class ClientAuthentication:
             refusal = _verify_again(record, record.legs, data.ssl_conn)
             record.handshake_refusal = record.handshake_refusal or refusal
             if record.handshake_refusal is not None:
-                client_leg.forget_session(data.ssl_conn)
+                client_leg.remove_session(data.ssl_conn)
                 return
         anonymous = record.certificate is None
         client = admit_anonymous(record.legs.publication) if anonymous else record.accepted

@@ -8,10 +8,10 @@ ALERTS = {
     number.value: number.name.removeprefix("ALERT_DESCRIPTION_").lower()
     for number in ssl.AlertDescription
 } | {116: "certificate_required", 120: "no_application_protocol"}
-"""RFC 8446 §6; Python's list ends before it."""
+"""Names of TLS alerts by number (RFC 8446 §6). `ssl.AlertDescription` lacks 116 and 120."""
 
 
 def alert_record(name: str) -> bytes:
-    """A fatal alert record, for refusals before there is an OpenSSL connection (RFC 8446 §6)."""
+    """Return a fatal alert record, for refusals before OpenSSL is involved (RFC 8446 §6)."""
     description = ssl.AlertDescription[f"ALERT_DESCRIPTION_{name.upper()}"]
     return b"\x15\x03\x03\x00\x02\x02" + bytes([description])

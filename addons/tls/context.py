@@ -1,4 +1,4 @@
-"""What the contexts of both legs have in common."""
+"""The settings common to the OpenSSL contexts of both legs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ffi: Any = SSL._ffi  # type: ignore[attr-defined]
 def leg_context(method: int, credential: Credential, trust: Trust | None) -> SSL.Context:
     context = SSL.Context(method)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    # A leg that waits holds no buffers: 48 of 187 KB that a client and its leg take together.
+    # An idle leg holds no buffers: saves 48 of the 187 KB that a client and its leg use together.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     chain = x509.load_pem_x509_certificates(credential.chain_pem)
     context.use_certificate(chain[0])

@@ -1,4 +1,4 @@
-"""A trust while the bridge runs: with the newest revocation lists."""
+"""The trust of a leg at run time, with its newest revocation lists."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Clock = Callable[[], datetime.datetime]
 
 
 def utc_now() -> datetime.datetime:
-    """The machine's clock."""
+    """Return the current time of the system clock."""
     return datetime.datetime.now(datetime.UTC)
 
 
 class CurrentTrust:
-    """Answers for the authorities of one leg; `lists` is replaced as a whole when renewed."""
+    """Judges certification paths of one leg. A renewal replaces `lists` as a whole."""
 
     def __init__(self, trust: Trust, clock: Clock = utc_now) -> None:
         self.trust = trust
@@ -32,28 +32,28 @@ class CurrentTrust:
         self.lists = loaded_lists(trust, clock())
 
     def judge(self, path: Path) -> Notes | Deny:
-        """A path that OpenSSL has built in a handshake."""
+        """Judge a path that OpenSSL built in a handshake."""
         return judge_path(self.trust, self.lists, path, self.clock())
 
 
 MAX_REMEMBERED = 20_480
-"""Paths of clients that sent an authority we do not have, for one publication. OpenSSL keeps as
-many sessions (SSL_CTX_sess_set_cache_size(3)), and each handshake adds one or two, so the oldest
-path here is one whose sessions are gone."""
+"""The number of paths stored per publication, of clients that sent an unconfigured authority.
+OpenSSL stores as many sessions (SSL_CTX_sess_set_cache_size(3)) and each handshake adds one or two,
+so the sessions of the oldest path have already been removed."""
 
 
 class ClientTrust(CurrentTrust):
-    """The trust of a client leg, and the authorities that only clients have sent."""
+    """The trust of a client leg, and the unconfigured authorities that clients sent."""
 
     def __init__(self, trust: Trust, clock: Clock = utc_now) -> None:
         super().__init__(trust, clock)
-        self._ours = {*trust.anchors, *trust.intermediates}
+        self._configured = {*trust.anchors, *trust.intermediates}
         self._sent: collections.OrderedDict[bytes, Path] = collections.OrderedDict()
-        """By the fingerprint of the end-entity certificate; the oldest first."""
+        """Authorities by the SHA-256 fingerprint of the end-entity certificate, oldest first."""
 
     def remember(self, path: Path) -> None:
-        """Keep what will be needed to build this path again."""
-        sent = tuple(one for one in path[1:] if one not in self._ours)
+        """Store the authorities that are needed to build this path again."""
+        sent = tuple(issuer for issuer in path[1:] if issuer not in self._configured)
         if not sent:
             return
         self._sent[key := path[0].fingerprint(SHA256())] = sent
@@ -62,10 +62,10 @@ class ClientTrust(CurrentTrust):
             self._sent.popitem(last=False)
 
     def verify_again(self, certificate: x509.Certificate) -> Notes | Deny:
-        """The client of a resumed session, from its end-entity certificate up."""
+        """Verify the client of a resumed session, from its end-entity certificate up."""
         key = certificate.fingerprint(SHA256())
         sent = self._sent.get(key, ())
         if sent:
-            # A resumed session is a new one, so the path counts as new here.
+            # Resumption creates a new session, so this path is the newest again.
             self._sent.move_to_end(key)
         return verify_client_path(self.trust, (certificate, *sent), self.lists, self.clock())

@@ -1,4 +1,4 @@
-"""Both legs of one bridged publication, as one policy has them."""
+"""The TLS contexts and trusts of one bridged publication, for both legs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
 
 
 class PublishedLegs:
-    """Contexts and trusts. A connection keeps those it began with, to its end."""
+    """Contexts and trusts under one policy. A connection keeps those it began with."""
 
     def __init__(self, publication: BridgePublication, callbacks: Callbacks, clock: Clock) -> None:
-        """SSL.Error where OpenSSL does not take a certificate or key."""
+        """Raise SSL.Error if OpenSSL does not accept a certificate or key."""
         self.publication = publication
         trust = publication.client_trust
         self.client_trust = None if trust is None else ClientTrust(trust, clock)
-        """None where nobody is asked for a certificate."""
+        """None if no client certificate is requested."""
         self.client_context = client_leg_context(publication, callbacks)
         self.site_system_trust = CurrentTrust(publication.site_system_trust, clock)
         self.site_system_contexts: Mapping[TlsVersion, SSL.Context] = {
@@ -31,10 +31,10 @@ class PublishedLegs:
                 role.site_system.highest_tls for role in publication.directories.values()
             }
         }
-        """By the highest version that a site system may be offered."""
+        """By the highest TLS version offered to a site system."""
 
     def trusts(self) -> Iterator[tuple[str, CurrentTrust]]:
-        """What is to be renewed, each with the key of the policy file it is for."""
+        """Yield each trust to renew, with the policy key that configures it."""
         if self.client_trust is not None:
             yield f"{self.publication.name}: clients.trust", self.client_trust
         yield f"{self.publication.name}: site_systems.trust", self.site_system_trust

@@ -1,8 +1,8 @@
-"""Certification paths: built and verified by OpenSSL, judged by `certification_path`.
+"""Certification paths: built and verified by OpenSSL, then judged by `certification_path`.
 
-In a handshake OpenSSL does this by itself and calls `addons.tls` back; here it is done without
-a connection, for a session that is resumed and for the command line. Revocation lists are never
-given to OpenSSL: what they mean here has a policy (`ibcm_bridge.authentication.revocation`).
+In a handshake, OpenSSL verifies the path and runs `verify_callback`. This module does the same
+without a connection, for resumed sessions and for the command line. OpenSSL never gets revocation
+lists: `ibcm_bridge.authentication.revocation` evaluates them by the policy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ibcm_bridge.policy.trust import Trust
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
 
 Path = Sequence[x509.Certificate]
-"""From the end-entity certificate to the anchor."""
+"""From the end-entity certificate to the trust anchor."""
 
 REASONS: dict[int, Reason] = {
     # Error numbers of X509_verify_cert (openssl/x509_vfy.h); stable since OpenSSL 1.0.
@@ -43,15 +43,15 @@ REASONS: dict[int, Reason] = {
 
 
 def refused_by_openssl(rule: Rule, number: int, depth: int, text: str) -> Deny:
-    """One of OpenSSL's verification errors as a refusal, by the rule of that leg's trust."""
+    """Return one of OpenSSL's verification errors as a refusal, by the trust rule of the leg."""
     return Deny(REASONS.get(number, Reason.CERTIFICATE_INVALID), rule, f"{text} (depth {depth})")
 
 
 def fill_store(store: crypto.X509Store, trust: Trust) -> None:
-    """Put the authorities of a trust into a store.
+    """Add the authorities of a trust to a store.
 
-    Without X509_STRICT, which means another thing in each version of OpenSSL; how strict we are
-    says `certification_path`.
+    X509_STRICT stays off: its checks differ between OpenSSL versions. `certification_path` makes
+    the strict checks.
     """
     for certificate in (*trust.anchors, *trust.intermediates):
         store.add_cert(crypto.X509.from_cryptography(certificate))
@@ -63,16 +63,16 @@ def verify_client_path(
     lists: Lists | None = None,
     now: datetime.datetime | None = None,
 ) -> Notes | Deny:
-    """Verify what a client presents, without a connection, as the client leg would.
+    """Verify a client's certificates without a connection, as the client leg would.
 
-    `certificates` are in the order of the handshake, the end-entity certificate first. `lists` and
-    `now` where they are not those of the trust and of the clock.
+    `certificates` are in handshake order: the end-entity certificate first. `lists` and `now`
+    default to the lists of the trust and the system clock.
     """
     return _verify(trust, certificates, _lib.X509_PURPOSE_SSL_CLIENT, lists, now)
 
 
 def verify_authority(trust: Trust, certificate: x509.Certificate) -> Notes | Deny:
-    """Verify that an issuing authority leads to an anchor, its revocation list included."""
+    """Verify that an issuing authority chains to a trust anchor and is not revoked."""
     return _verify(trust, [certificate], None, None, None)
 
 
@@ -89,19 +89,19 @@ def _verify(
     store.set_time(now)
     if purpose is not None:
         _lib.X509_STORE_set_purpose(store._store, purpose)
-    leaf, *others = [crypto.X509.from_cryptography(one) for one in certificates]
+    leaf, *others = [crypto.X509.from_cryptography(certificate) for certificate in certificates]
     try:
         path = crypto.X509StoreContext(store, leaf, others).get_verified_chain()
     except crypto.X509StoreContextError as error:
         number, depth, text = error.errors
         return refused_by_openssl(trust.rule, number, depth, text)
     lists = loaded_lists(trust, now) if lists is None else lists
-    return judge_path(trust, lists, [one.to_cryptography() for one in path], now)
+    return judge_path(trust, lists, [certificate.to_cryptography() for certificate in path], now)
 
 
 def path_of(store_context: Any) -> list[x509.Certificate]:
-    """The path OpenSSL has built, in a verify callback. ValueError where it cannot be read."""
-    # X509_STORE_CTX_get1_chain(3): a copy, whose members are freed by pyOpenSSL's objects.
+    """Return the path that OpenSSL built, in a verify callback. ValueError if it is unreadable."""
+    # X509_STORE_CTX_get1_chain(3) returns a copy; pyOpenSSL's objects free its certificates.
     stack = _lib.X509_STORE_CTX_get1_chain(store_context)
     try:
         wrapped = [
@@ -110,16 +110,16 @@ def path_of(store_context: Any) -> list[x509.Certificate]:
         ]
     finally:
         _lib.sk_X509_free(stack)
-    return [_read(one) for one in wrapped]
+    return [_read(certificate) for certificate in wrapped]
 
 
 def end_entity_of(store_context: Any) -> x509.Certificate:
-    """The end-entity certificate, in a verify callback. ValueError where it cannot be read."""
-    return taken_over(_lib.X509_STORE_CTX_get0_cert(store_context))
+    """Return the end-entity certificate, in a verify callback. ValueError if it is unreadable."""
+    return certificate_at(_lib.X509_STORE_CTX_get0_cert(store_context))
 
 
-def taken_over(pointer: Any) -> x509.Certificate:
-    """A certificate of which OpenSSL keeps its own reference. ValueError as above."""
+def certificate_at(pointer: Any) -> x509.Certificate:
+    """Return the certificate at a pointer that OpenSSL also owns. ValueError if unreadable."""
     _lib.X509_up_ref(pointer)
     return _read(crypto.X509._from_raw_x509_ptr(pointer))
 
@@ -128,5 +128,5 @@ def _read(wrapped: crypto.X509) -> x509.Certificate:
     try:
         return wrapped.to_cryptography()
     except x509.InvalidVersion as error:
-        # Not a ValueError, though a stranger's certificate is its cause and not a defect of ours.
+        # InvalidVersion is not a ValueError, but the peer causes it: it is not a bridge defect.
         raise ValueError(str(error)) from error

@@ -1,20 +1,19 @@
-"""OpenSSL contexts for both legs, and the verify callback that refuses with the right alert.
+"""The verify callback of both legs, which refuses with the right TLS alert.
 
 How a certificate is verified, on either leg:
 
-1. OpenSSL builds the path to a trust anchor and calls `_verify` once per problem, or once per
-   certificate of a good path, the end-entity certificate last (depth 0).
-2. `_verify` notes what it sees, so that a refused handshake can be audited with its certificate.
-3. At a problem it sets the error that OpenSSL turns into the alert we mean, and refuses.
-4. At depth 0 of a good path it asks a `Judge`: strength, revocation, and on the client leg who it
-   is.
+1. OpenSSL builds the path to a trust anchor. It calls `_verify` once per problem, or once per
+   certificate of a valid path, the end-entity certificate (depth 0) last.
+2. `_verify` notes the certificate, so that the audit shows it if the handshake is refused.
+3. At a problem, `_verify` sets the error that OpenSSL maps to the intended alert, and refuses.
+4. At depth 0 of a valid path, it calls a `Judge`, which checks key strength, revocation and, on the
+   client leg, the client's name.
 
-A resumed session runs no callback: `client_authentication` asks the same questions again.
+A resumed session runs no callback: `client_authentication` repeats these checks.
 
-pyOpenSSL's own wrapper cannot do this: whatever the reason, its refusal becomes `internal_error`
-(measured), so the callback is given to OpenSSL directly. It never raises; an exception on our side
-is a refusal too. This leans on private parts of pyOpenSSL, each named in
-tests/addons/test_contract.py.
+pyOpenSSL's wrapper sends the alert `internal_error` for every refusal (measured), so this module
+passes the callback to OpenSSL directly. The callback never raises: an exception becomes a refusal.
+It uses private parts of pyOpenSSL, which tests/addons/test_contract.py lists.
 """
 
 from __future__ import annotations
@@ -41,19 +40,19 @@ from ibcm_bridge.decisions.rules import Rule
 # Error numbers of X509_verify_cert, see `verification.REASONS`.
 UNSPECIFIED = 1
 REVOKED = 23  # X509_V_ERR_CERT_REVOKED -> certificate_revoked
-REFUSED_NAME = 28  # X509_V_ERR_CERT_REJECTED -> bad_certificate
+REJECTED = 28  # X509_V_ERR_CERT_REJECTED -> bad_certificate
 WRONG_PURPOSE = 26  # X509_V_ERR_INVALID_PURPOSE -> unsupported_certificate
-NO_SUCH_ALERT = 44  # X509_V_ERR_DIFFERENT_CRL_SCOPE: in no row of OpenSSL's alert table, and so
-# certificate_unknown, which is what RFC 8446 has for "some other (unspecified) issue".
+UNMAPPED = 44  # X509_V_ERR_DIFFERENT_CRL_SCOPE -> certificate_unknown: OpenSSL's alert table lacks
+# it, and RFC 8446 defines this alert for "some other (unspecified) issue".
 
 ALERT_ERRORS: dict[Reason, int] = {
-    # What a judge refuses, and where OpenSSL's own choice would mislead.
+    # The reasons of a judge, and those for which OpenSSL's own alert would mislead.
     Reason.CERTIFICATE_REVOKED: REVOKED,
-    Reason.REVOCATION_UNKNOWN: NO_SUCH_ALERT,
-    Reason.CERTIFICATE_WEAK: REFUSED_NAME,
+    Reason.REVOCATION_UNKNOWN: UNMAPPED,
+    Reason.CERTIFICATE_WEAK: REJECTED,
     Reason.CERTIFICATE_PURPOSE: WRONG_PURPOSE,
-    Reason.CERTIFICATE_NAME: REFUSED_NAME,
-    Reason.CERTIFICATE_INVALID: REFUSED_NAME,
+    Reason.CERTIFICATE_NAME: REJECTED,
+    Reason.CERTIFICATE_INVALID: REJECTED,
     Reason.BRIDGE_DEFECT: UNSPECIFIED,
 }
 
@@ -63,22 +62,22 @@ class Terms:
     """How one leg refuses a certificate."""
 
     trust: Rule
-    """Refuses a path."""
+    """The rule that refuses a path."""
     certificate: Rule
-    """Refuses a certificate that cannot be read."""
+    """The rule that refuses an unreadable certificate."""
     errors: Mapping[Reason, int]
-    """OpenSSL's error for each reason of a judge."""
+    """The OpenSSL error to set for each reason."""
 
 
 Judge = Callable[[SSL.Connection, Path, CertificateFacts], Deny | None]
-"""Called with a good path and what its end-entity certificate says; a Deny refuses it."""
+"""Called with a valid path and the facts of its end-entity certificate; a Deny refuses it."""
 
 Note = Callable[[SSL.Connection, CertificateFacts | None, Deny | None], None]
-"""Called with the end-entity certificate seen, and the refusal if there is one."""
+"""Called with the end-entity certificate, if readable, and the refusal, if any."""
 
 
-def openssl_words(number: int) -> str:
-    """OpenSSL's own, for one of its verification errors."""
+def openssl_text(number: int) -> str:
+    """Return OpenSSL's text for one of its verification errors."""
     text: str = ffi.string(lib.X509_verify_cert_error_string(number)).decode("ascii", "replace")
     return text
 
@@ -87,11 +86,11 @@ _HOSTNAME_MISMATCH = 62  # X509_V_ERR_HOSTNAME_MISMATCH
 
 
 def _explained(number: int, facts: CertificateFacts) -> str:
-    """Why OpenSSL refuses a certificate: its own words, or better ones."""
+    """Return why OpenSSL refuses a certificate: its own text, or a more precise one."""
     if number == _HOSTNAME_MISMATCH and not facts.dns_names:
-        text = "it has no DNS name in a subjectAltName, and a common name does not count "
+        text = "the certificate has no DNS name in its subjectAltName; its common name is not used "
         return text + "(RFC 9525 section 2)"
-    return openssl_words(number)
+    return openssl_text(number)
 
 
 def verify_with(context: SSL.Context, mode: int, judge: Judge, note: Note, terms: Terms) -> None:
@@ -107,7 +106,7 @@ def verify_with(context: SSL.Context, mode: int, judge: Judge, note: Note, terms
 
     callback = ffi.callback("int(int, X509_STORE_CTX *)", _verify, error=0)
     lib.SSL_CTX_set_verify(context._context, mode, callback)
-    # OpenSSL keeps a bare pointer: the callback must live as long as the context does.
+    # OpenSSL stores a bare pointer: the callback must live as long as the context.
     context._ibcm_bridge_verify = callback  # type: ignore[attr-defined]
 
 
@@ -125,7 +124,7 @@ def _judge_certificate(
     except ValueError:
         facts, path = None, []
     if facts is None:
-        # OpenSSL reads what the stricter parser does not; nothing more can be said of it.
+        # OpenSSL reads certificates that the stricter parser does not; no facts are available.
         denial = Deny(
             Reason.CERTIFICATE_INVALID, terms.certificate, "the certificate cannot be read"
         )
@@ -138,7 +137,7 @@ def _judge_certificate(
             return 1
         denial = judged
     note(connection, facts, denial)
-    alert_error = terms.errors.get(denial.reason, REFUSED_NAME if preverified else error)
+    alert_error = terms.errors.get(denial.reason, REJECTED if preverified else error)
     lib.X509_STORE_CTX_set_error(store_context, alert_error)
     return 0
 

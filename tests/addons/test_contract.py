@@ -411,9 +411,9 @@ def test_error_numbers_have_the_meaning_that_the_table_gives_them() -> None:
     assert text(9).startswith("certificate is not yet valid")
     assert text(verify_callback.REVOKED) == "certificate revoked"
     assert "purpose" in text(verify_callback.WRONG_PURPOSE)
-    assert "rejected" in text(verify_callback.REFUSED_NAME)
+    assert "rejected" in text(verify_callback.REJECTED)
     assert "unspecified" in text(verify_callback.UNSPECIFIED)
-    assert "CRL scope" in text(verify_callback.NO_SUCH_ALERT)
+    assert "CRL scope" in text(verify_callback.UNMAPPED)
 
 
 def test_a_connection_can_be_found_by_its_ssl_and_keeps_its_context() -> None:
@@ -436,7 +436,7 @@ def test_a_callback_of_ours_lives_as_long_as_its_context(lab: Lab) -> None:
 
 def test_a_certificate_can_be_taken_over_from_a_raw_pointer(lab: Lab) -> None:
     original = crypto.X509.from_cryptography(lab.computer.certificate)
-    taken = verification.taken_over(original._x509)
+    taken = verification.certificate_at(original._x509)
     assert taken == lab.computer.certificate
     del taken
     assert original.to_cryptography() == lab.computer.certificate, "and is not freed with it"

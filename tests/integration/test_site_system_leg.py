@@ -146,8 +146,8 @@ def test_one_that_is_named_in_its_subject_only_is_told_so(lab: Lab, raw: RawSite
         lab, lab.send_one(lab.request(), address=address("raw")), Reason.SITE_SYSTEM_UNVERIFIED
     )
     assert record["detail"] == (
-        f"{MP_NAME}: cannot be verified as {MP_NAME}: it has no DNS name in a subjectAltName, "
-        "and a common name does not count (RFC 9525 section 2)"
+        f"{MP_NAME}: cannot be verified as {MP_NAME}: the certificate has no DNS name in its "
+        "subjectAltName; its common name is not used (RFC 9525 section 2)"
     )
 
 

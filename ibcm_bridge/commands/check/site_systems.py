@@ -192,7 +192,7 @@ def _connected(
     certificate_requests: list[bool] = []
 
     def note(connection: SSL.Connection, where: int, value: int) -> None:
-        site_system_leg.note_alert_received(connection, where, value)
+        site_system_leg.record_alert_received(connection, where, value)
         if where & SSL.SSL_CB_LOOP and b"certificate request" in connection.get_state_string():
             certificate_requests.append(True)
 

@@ -168,7 +168,8 @@ SIGNS_CERTIFICATES = x509.KeyUsage(
 DNS_NAME = x509.SubjectAlternativeName([x509.DNSName(MP_NAME)])
 ADDRESS = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
 NO_DNS_NAME = (
-    "it has no DNS name in a subjectAltName, and a common name does not count (RFC 9525 section 2)"
+    "the certificate has no DNS name in its subjectAltName; its common name is not used (RFC 9525 "
+    "section 2)"
 )
 
 
