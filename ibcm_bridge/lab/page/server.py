@@ -101,7 +101,7 @@ class PageServer:
         """Until it is stopped."""
         known = {
             "guard": self.guard,
-            "show": controller,
+            "controller": controller,
             "streams": self.streams,
             "about": self._about,
         }
