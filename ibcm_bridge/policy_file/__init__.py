@@ -21,10 +21,10 @@ from ibcm_bridge.decisions.role_clients import ClientTable
 from ibcm_bridge.policy.policy import ClamAv, Limits, Policy, UploadRules, WhenUnwritable
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file import yaml_tree
+from ibcm_bridge.policy_file.addresses import read_address
 from ibcm_bridge.policy_file.folders import is_folder
 from ibcm_bridge.policy_file.listeners import read_listeners
 from ibcm_bridge.policy_file.messages import read_messages
-from ibcm_bridge.policy_file.publications import read_address
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, database_file, duration, why
 from ibcm_bridge.policy_file.rows.policy import policy_schema
 from ibcm_bridge.policy_file.rows.settings import ClamAvRow, LimitsRow, UploadsRow

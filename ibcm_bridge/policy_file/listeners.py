@@ -13,9 +13,9 @@ from ibcm_bridge.policy.publications import (
 )
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file import yaml_tree
+from ibcm_bridge.policy_file.addresses import read_address
 from ibcm_bridge.policy_file.publications import (
     Row,
-    read_address,
     read_bridge,
     read_plaintext,
     read_tunnel,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv6Address
 
 from ibcm_bridge.decisions import rules
-from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import (
     BridgePublication,
     PlaintextPublication,
@@ -20,6 +17,7 @@ from ibcm_bridge.policy.publications import (
 )
 from ibcm_bridge.policy.roles import CertificatePolicy, Mode, RoleTable
 from ibcm_bridge.policy_file import yaml_tree
+from ibcm_bridge.policy_file.addresses import host_port, read_address
 from ibcm_bridge.policy_file.certificates import read_credential
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.role_additions import read_additions, read_profile
@@ -178,12 +176,11 @@ def _request_head(roles: _Roles, limits: LimitsRow) -> int:
 def _site_system(
     reading: Reading, where: yaml_tree.Place, row: RoleRow | PlaintextRoleRow
 ) -> SiteSystem:
-    scheme, _, authority = row.site_system.rstrip("/").partition("://")
-    if not _HAS_PORT.search(authority):
-        authority += ":443" if scheme == "https" else ":80"
+    authority = host_port(row.site_system)
     name = authority.rpartition(":")[0].strip("[]").lower()
-    key, text = ("connect", row.connect) if row.connect else ("site_system", authority)
-    address = read_address(reading, (*where, key), text)
+    address = read_address(reading, (*where, "site_system"), authority)
+    if row.connect:
+        address = read_address(reading, (*where, "connect"), row.connect)
     if isinstance(row, PlaintextRoleRow):
         return SiteSystem(address, name, name)
     return SiteSystem(
@@ -194,24 +191,5 @@ def _site_system(
     )
 
 
-_HAS_PORT = re.compile(":[0-9]+$")
-
-
 def _public_port(row: Row) -> int:
     return row.public_port or int(row.listen.rpartition(":")[2])
-
-
-def read_address(
-    reading: Reading, where: yaml_tree.Place, text: str, *, listening: bool = False
-) -> Address:
-    """Host and port as `HostPort` has them; problems are noted."""
-    host, _, port = text.rpartition(":")
-    # Port 0 is whichever is free: somewhere to listen, nowhere to connect to.
-    if int(port) > 65_535 or (int(port) == 0 and not listening):
-        reading.report(where, f"{port} is not a port")
-    if host.startswith("["):
-        try:
-            host = str(IPv6Address(host.strip("[]")))
-        except ValueError:
-            reading.report(where, f"{host} is not an IPv6 address")
-    return host, int(port)

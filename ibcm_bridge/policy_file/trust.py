@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cryptography import x509
 
@@ -14,6 +13,7 @@ from ibcm_bridge.authentication.revocation_list import MALFORMED, key_of, read_l
 from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.policy.trust import Authority, CrlFetch, Revocation, Trust
 from ibcm_bridge.policy_file import yaml_tree
+from ibcm_bridge.policy_file.addresses import host_port, read_address
 from ibcm_bridge.policy_file.crl_files import read_crl_files
 from ibcm_bridge.policy_file.folders import is_file, is_folder
 from ibcm_bridge.policy_file.reading import Reading, duration
@@ -135,10 +135,7 @@ def _fetch(reading: Reading, where: yaml_tree.Place, row: FetchRow | None) -> Cr
     if not is_folder(folder):
         reading.report((*where, "folder"), f"there is no folder {folder}")
     for index, url in enumerate(row.urls):
-        try:
-            urlsplit(url)
-        except ValueError:
-            reading.report((*where, "urls", index), "its host is not an IPv6 address")
+        read_address(reading, (*where, "urls", index), host_port(url))
     every = duration(row.every)
     if every < _LEAST_EVERY:
         reading.report((*where, "every"), "a minute is the least")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,9 +103,36 @@ def test_what_is_none_is_a_problem(changed: Changed, change: tuple[str, str], pr
         changed(*change)
 
 
-def test_a_list_is_fetched_from_no_other(changed: Changed, tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="its host is not an IPv6 address"):
-        changed(*_fetched("http://[::1::2]/root.crl", tmp_path))
+@pytest.mark.parametrize(
+    ("host", "problem"),
+    [
+        ("[::1::2]", "urls.0: [::1::2] is not an IPv6 address"),
+        ("pki.corp.example:65536", "urls.0: 65536 is not a port"),
+        ("pki.corp.example:0", "urls.0: 0 is not a port"),
+        ("[2001:db8::5]:99999", "urls.0: 99999 is not a port"),
+    ],
+)
+def test_the_address_in_a_fetch_url_is_checked(
+    changed: Changed, tmp_path: Path, host: str, problem: str
+) -> None:
+    with pytest.raises(PolicyError, match=re.escape(problem)):
+        changed(*_fetched(f"http://{host}/root.crl", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("old", "url", "problem"),
+    [
+        ("https://mp01.corp.example", "https://mp01.corp.example:65536", "65536 is not a port"),
+        ("https://mp01.corp.example", "https://mp01.corp.example:0", "0 is not a port"),
+        ("http://fsp01.corp.example", "http://fsp01.corp.example:65536", "65536 is not a port"),
+        ("http://fsp01.corp.example", "'http://[::1::2]'", "[::1::2] is not an IPv6 address"),
+    ],
+)
+def test_the_address_in_a_site_system_url_is_checked_although_connect_replaces_it(
+    changed: Changed, old: str, url: str, problem: str
+) -> None:
+    with pytest.raises(PolicyError, match=re.escape(f"site_system: {problem}")):
+        changed(old, url)
 
 
 def _fetched(url: str, directory: Path) -> tuple[str, str]:
