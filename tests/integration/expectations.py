@@ -94,34 +94,34 @@ class Expectations:
         assert record["listener"].startswith("127.0.0.1:")
         assert record["seconds"] < DEADLINE
 
-    def check_refusal(self, reply: Response, reason: Reason, *, is_head: bool = False) -> str:
-        """What the client is told: what the table says and nothing else. Returns the reference."""
+    def check_refusal(self, response: Response, reason: Reason, *, is_head: bool = False) -> str:
+        """The client gets what the table says and nothing else. Returns the reference."""
         row = REFUSALS[reason]
         assert row.status is not None
-        assert (reply.status, reply.reason) == (row.status.value, row.status.phrase), reply
-        names = [name for name, _ in reply.headers]
+        assert (response.status, response.reason) == (row.status.value, row.status.phrase), response
+        names = [name for name, _ in response.headers]
         usual = ["Content-Type", "Content-Length", "Cache-Control", "Connection"]
         # RFC 9110 §15.5.6: with 405, and only there, what is allowed.
         assert names == (["Allow", *usual] if reason is Reason.VERB else usual)
         if is_head:
-            assert reply.body == b""
+            assert response.body == b""
             return ""
-        text, requirement, reference = reply.body.decode("ascii").splitlines()
+        text, requirement, reference = response.body.decode("ascii").splitlines()
         assert text == row.text
         assert requirement.startswith("Requirement: ")
         return reference.removeprefix("Reference: ")
 
     def check_refused(
-        self, reply: Response, reason: Reason, rule: str, requirement: str | None = None
+        self, response: Response, reason: Reason, rule: str, requirement: str | None = None
     ) -> dict[str, Any]:
-        """All of a refusal with a status: the answer, the record, and that nothing arrived."""
+        """All of a refusal with a status: the response, the record, and that nothing arrived."""
         record = self.record()
         self.check_denied(record, reason, rule, requirement)
         is_head = record.get("method") == "HEAD"
-        reference = self.check_refusal(reply, reason, is_head=is_head)
+        reference = self.check_refusal(response, reason, is_head=is_head)
         assert is_head or reference == record["reference"]
         if record["event"] == "request":
-            assert record["status"] == reply.status
+            assert record["status"] == response.status
             assert "alert" not in record
         self.check_nothing_arrived()
         return record

@@ -26,7 +26,7 @@ from ibcm_bridge.lab.protocol.client import LabClient, Response, load_credential
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from tests.integration.expectations import GUID, PAYLOAD, TOKEN, Expectations
-from tests.integration.reading import DEADLINE, read_exactly, read_replies, read_to_end, until
+from tests.integration.reading import DEADLINE, read_exactly, read_responses, read_to_end, until
 
 
 @dataclass(repr=False)
@@ -39,7 +39,7 @@ class Lab(Expectations):
 
     read_to_end = staticmethod(read_to_end)
     read_exactly = staticmethod(read_exactly)
-    read_replies = staticmethod(read_replies)
+    read_responses = staticmethod(read_responses)
     until = staticmethod(until)
 
     @property
@@ -133,14 +133,16 @@ class Lab(Expectations):
     def send(
         self, data: bytes, *methods: str, address: tuple[str, int] | None = None
     ) -> list[Response]:
-        """Send bytes on a connection of their own; the answers, until the bridge closes it."""
+        """Send bytes on a connection of their own; the responses, until the bridge closes it."""
         with self.connect(address=address) as connection:
             connection.sendall(data)
-            return read_replies(read_to_end(connection), methods or (data.split(b" ")[0].decode(),))
+            return read_responses(
+                read_to_end(connection), methods or (data.split(b" ")[0].decode(),)
+            )
 
     def send_one(self, data: bytes, *, address: tuple[str, int] | None = None) -> Response:
-        (reply,) = self.send(data, address=address)
-        return reply
+        (response,) = self.send(data, address=address)
+        return response
 
     def request(
         self,

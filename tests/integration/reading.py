@@ -43,25 +43,25 @@ def read_exactly(connection: socket.socket, count: int) -> bytes:
     return bytes(received)
 
 
-class _Answers(io.BytesIO):
+class _EndedConnection(io.BytesIO):
     """A connection that has ended, for http.client; responses are taken from it in turn."""
 
-    def makefile(self, *_: object) -> _Answers:
+    def makefile(self, *_: object) -> _EndedConnection:
         return self
 
     def close(self) -> None:
         """http.client closes after each response."""
 
 
-def read_replies(data: bytes, methods: Sequence[str]) -> list[Response]:
+def read_responses(data: bytes, methods: Sequence[str]) -> list[Response]:
     """All responses in `data`, and nothing else."""
-    answers, replies = _Answers(data), []
+    connection, responses = _EndedConnection(data), []
     for method in methods:
-        if answers.tell() == len(data):
+        if connection.tell() == len(data):
             break
-        response = http.client.HTTPResponse(answers, method=method)  # type: ignore[arg-type]
+        response = http.client.HTTPResponse(connection, method=method)  # type: ignore[arg-type]
         response.begin()
         body, fields = response.read(), tuple(response.getheaders())
-        replies.append(Response(response.status, response.reason, fields, body))
-    assert answers.tell() == len(data), data[answers.tell() :][:200]
-    return replies
+        responses.append(Response(response.status, response.reason, fields, body))
+    assert connection.tell() == len(data), data[connection.tell() :][:200]
+    return responses

@@ -87,7 +87,7 @@ def test_curl_downloads_a_range_and_resumes(lab: Lab) -> None:
     credential = lab.credentials.computer
     first = lab.curl("--range", f"0-{half - 1}", target=FILE, credential=credential)
     second = lab.curl("--range", f"{half}-{end - 1}", target=FILE, credential=credential)
-    bodies = [lab.read_replies(run.stdout, ["GET"])[0] for run in (first, second)]
+    bodies = [lab.read_responses(run.stdout, ["GET"])[0] for run in (first, second)]
     assert [one.status for one in bodies] == [206, 206]
     assert b"".join(one.body for one in bodies) == content(0, end)
     assert bodies[1].header("Content-Range") == f"bytes {half}-{end - 1}/{SIZE}"
@@ -121,7 +121,7 @@ def test_ranges_are_the_site_systems_business(
 
 def test_head_gives_what_bits_asks_for(lab: Lab) -> None:
     run = lab.curl("--head", target=FILE, credential=lab.credentials.computer)
-    (reply,) = lab.read_replies(run.stdout, ["HEAD"])
+    (reply,) = lab.read_responses(run.stdout, ["HEAD"])
     assert (reply.status, reply.body) == (200, b"")
     assert reply.header("Content-Length") == str(SIZE)
     assert reply.header("Accept-Ranges") == "bytes"

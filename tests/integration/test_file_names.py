@@ -50,7 +50,7 @@ def test_a_client_gets_each_file_that_is_listed(lab: Lab) -> None:
 def test_curl_gets_a_file_by_its_name_in_spanish(lab: Lab) -> None:
     target = f"{PACKAGE}/sccm?/{quote('Español.txt')}"
     run = lab.curl(target=target, credential=lab.credentials.computer)
-    (reply,) = lab.read_replies(run.stdout, ["GET"])
+    (reply,) = lab.read_responses(run.stdout, ["GET"])
     assert (reply.status, reply.body.decode()) == (200, "Español.txt")
     assert lab.record()["target"] == target
 

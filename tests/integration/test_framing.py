@@ -198,7 +198,7 @@ def test_a_client_still_sending_its_body_reads_why_it_was_refused(lab: Lab) -> N
     head = lab.request("CCM_POST", "/ccm_system/request", fields)
     with lab.connect() as connection:
         connection.sendall(head + bytes(800_000))
-        (reply,) = lab.read_replies(lab.read_to_end(connection), ["CCM_POST"])
+        (reply,) = lab.read_responses(lab.read_to_end(connection), ["CCM_POST"])
     lab.check_refused(reply, Reason.BODY_TOO_LARGE, "bodies.ccm-message.limit")
 
 
@@ -213,7 +213,7 @@ def test_a_body_that_is_allowed_is_asked_for(lab: Lab) -> None:
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         lab.check_nothing_arrived()
         connection.sendall(body)
-        (reply,) = lab.read_replies(lab.read_to_end(connection), ["CCM_POST"])
+        (reply,) = lab.read_responses(lab.read_to_end(connection), ["CCM_POST"])
     assert reply.status == 200
     received = lab.received()
     assert received.body == body

@@ -237,7 +237,7 @@ def test_a_message_that_curl_sends_arrives_once_it_has_signed_in(lab: Lab, tmp_p
     )
     # curl shows the head of what it goes on from, and not its body.
     last = done.stdout[done.stdout.rindex(b"HTTP/1.1 ") :]
-    (reply,) = lab.read_replies(last, ["CCM_POST"])
+    (reply,) = lab.read_responses(last, ["CCM_POST"])
     assert f'PolicyID="{USER_POLICY}"' in document(reply), done
     assert [(one.user, one.body) for one in lab.site.received()] == [("", b""), (BOB, asks.body)]
     assert [one["verdict"] for one in lab.records(2)] == ["allow", "allow"]

@@ -26,7 +26,7 @@ def alert_record(number: int) -> bytes:
 def test_http_on_the_tls_port_is_told_that_only_https_is_spoken(lab: Lab) -> None:
     run = lab.curl(scheme="http")
     assert run.returncode == 0
-    (reply,) = lab.read_replies(run.stdout, ("GET",))
+    (reply,) = lab.read_responses(run.stdout, ("GET",))
     record = lab.check_refused(reply, Reason.PLAINTEXT, "listener.tls", "BRIDGE-HTTPS-ONLY")
     assert record["event"] == "connection-refused"
     assert "alert" not in record
@@ -55,7 +55,7 @@ def test_https_on_the_tls_port_is_answered(lab: Lab) -> None:
     ids=["ccm-post", "http-2", "one-letter", "sslv2", "nul", "tls-data", "tls-alert", "proxy"],
 )
 def test_what_does_not_begin_like_tls_is_plaintext(lab: Lab, data: bytes) -> None:
-    (reply,) = lab.read_replies(lab.plain(data), ("GET",))
+    (reply,) = lab.read_responses(lab.plain(data), ("GET",))
     lab.check_refused(reply, Reason.PLAINTEXT, "listener.tls", "BRIDGE-HTTPS-ONLY")
 
 

@@ -117,7 +117,7 @@ def test_curl_posts_it_in_lower_case_in_vain(lab: Lab) -> None:
         target="/ccm_system/request",
         credential=lab.credentials.computer,
     )
-    (reply,) = lab.read_replies(run.stdout, ("POST",))
+    (reply,) = lab.read_responses(run.stdout, ("POST",))
     lab.check_refused(reply, Reason.VERB, "management-point.verbs", "VERB-MP")
 
 
@@ -245,7 +245,7 @@ def test_a_body_in_many_pieces_arrives_in_one_piece(lab: Lab) -> None:
     with lab.connect() as connection:
         for index in range(0, len(data), 97):
             connection.sendall(data[index : index + 97])
-        (reply,) = lab.read_replies(lab.read_to_end(connection), ["CCM_POST"])
+        (reply,) = lab.read_responses(lab.read_to_end(connection), ["CCM_POST"])
     assert (reply.status, reply.body) == (200, ccm.NO_REPLY)
     assert lab.received().body == body
     assert lab.record()["verdict"] == "allow"

@@ -128,10 +128,10 @@ def test_a_resource_that_is_not_published_ends_the_connection(lab: Lab) -> None:
 
 def test_curl_fetches_a_file_and_not_a_listing(lab: Lab) -> None:
     run = lab.curl(target=f"{PACKAGE}/sccm?/setup.exe", credential=lab.credentials.computer)
-    (reply,) = lab.read_replies(run.stdout, ["GET"])
+    (reply,) = lab.read_responses(run.stdout, ["GET"])
     assert reply.status == 200
     lab.record()
     lab.clear()
     run = lab.curl(target="/SMS_DP_SMSPKG$/Datalib", credential=lab.credentials.computer)
-    (reply,) = lab.read_replies(run.stdout, ["GET"])
+    (reply,) = lab.read_responses(run.stdout, ["GET"])
     lab.check_refused(reply, Reason.RESOURCE, "roles.never_below")

@@ -399,7 +399,7 @@ def test_what_is_sent_far_ahead_of_an_answer_is_not_kept(lab: Lab, raw: RawSiteS
         connection.sendall(lab.request())
         lab.until(lambda: raw.peers and b"\r\n\r\n" in raw.peers[0].received)
         connection.sendall(lab.request(fields={"Accept": "x" * 80_000}))
-        (reply,) = lab.read_replies(lab.read_to_end(connection), ["GET"])
+        (reply,) = lab.read_responses(lab.read_to_end(connection), ["GET"])
     lab.check_refused(reply, Reason.PIPELINED, "exchange.ahead", "HTTP-1.1")
     assert raw.peers[0].received.count(b"GET ") == 1
 

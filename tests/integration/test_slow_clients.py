@@ -75,7 +75,7 @@ def test_half_a_request_is_not_waited_for(
             lab.clear()
         began = time.monotonic()
         connection.sendall(data)
-        (reply,) = lab.read_replies(lab.read_to_end(connection), ["CCM_POST"])
+        (reply,) = lab.read_responses(lab.read_to_end(connection), ["CCM_POST"])
     assert SECONDS <= time.monotonic() - began < SECONDS + 2
     lab.check_refused(reply, Reason.TOO_SLOW, rule, "BRIDGE-TERMINATE")
 
@@ -100,7 +100,7 @@ def test_an_idle_connection_is_closed_without_ado(lab: Lab) -> None:
     began = time.monotonic()
     with lab.connect() as connection:
         connection.sendall(lab.request())
-        assert len(lab.read_replies(lab.read_to_end(connection), ["GET"])) == 1
+        assert len(lab.read_responses(lab.read_to_end(connection), ["GET"])) == 1
     assert 2 * SECONDS <= time.monotonic() - began < 2 * SECONDS + 2
     assert lab.record()["verdict"] == "allow"
 

@@ -252,7 +252,7 @@ def test_a_request_on_its_way_to_a_leg_that_has_closed_is_a_502_and_the_end(
         ntlm.go_after_challenge.set()
         lab.until(raw_site_system.peers[0].ended.is_set)
         connection.sendall(last[-2:])
-        (reply,) = lab.read_replies(lab.read_to_end(connection), ["GET"])
+        (reply,) = lab.read_responses(lab.read_to_end(connection), ["GET"])
     assert reply.status == 502
     assert len(ntlm.conversations) == 1, "no other leg was opened for it"
     _, record = lab.records(2)

@@ -111,6 +111,6 @@ def test_the_stand_in_sees_no_certificate_where_apache_asks_for_none(
     address = ("127.0.0.1", apache.ports["1.2", "lab"])
     with lab.connect(name="mp01.corp.example", address=address, context=context) as connection:
         connection.sendall(lab.request("GET", "/elsewhere", {"Connection": "close"}))
-        (reply,) = lab.read_replies(lab.read_to_end(connection), ["GET"])
+        (reply,) = lab.read_responses(lab.read_to_end(connection), ["GET"])
     assert reply.status == 200
     assert [one.certificate for one in apache.seen] == [None]
