@@ -22,7 +22,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord, Connections
 from ibcm_bridge.addons.tls import client_leg
 from ibcm_bridge.addons.tls.current_trust import ClientTrust
 from ibcm_bridge.addons.tls.published_legs import PublishedLegs
-from ibcm_bridge.addons.tls.verification import Path
+from ibcm_bridge.addons.tls.verification import CertificationPath
 from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
 from ibcm_bridge.authentication.client import admit_anonymous, authenticate
 from ibcm_bridge.authentication.revocation import Notes
@@ -80,7 +80,9 @@ def _verify_again(
     return _accept(record, _trust(legs).verify_again(certificate), record.certificate)
 
 
-def _judge(connection: SSL.Connection, path: Path, certificate: CertificateFacts) -> Deny | None:
+def _judge(
+    connection: SSL.Connection, path: CertificationPath, certificate: CertificateFacts
+) -> Deny | None:
     record: ConnectionRecord = connection.get_app_data()
     trust = _trust(record.legs)
     refusal = _accept(record, trust.judge(path), certificate)

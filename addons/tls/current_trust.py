@@ -9,7 +9,7 @@ from collections.abc import Callable
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from ibcm_bridge.addons.tls.verification import Path, verify_client_path
+from ibcm_bridge.addons.tls.verification import CertificationPath, verify_client_path
 from ibcm_bridge.authentication.certification_path import judge_path
 from ibcm_bridge.authentication.revocation import Notes, loaded_lists
 from ibcm_bridge.decisions.denial import Deny
@@ -31,7 +31,7 @@ class CurrentTrust:
         self.clock = clock
         self.lists = loaded_lists(trust, clock())
 
-    def judge(self, path: Path) -> Notes | Deny:
+    def judge(self, path: CertificationPath) -> Notes | Deny:
         """Judge a path that OpenSSL built in a handshake."""
         return judge_path(self.trust, self.lists, path, self.clock())
 
@@ -48,10 +48,10 @@ class ClientTrust(CurrentTrust):
     def __init__(self, trust: Trust, clock: Clock = utc_now) -> None:
         super().__init__(trust, clock)
         self._configured = {*trust.anchors, *trust.intermediates}
-        self._sent: collections.OrderedDict[bytes, Path] = collections.OrderedDict()
+        self._sent: collections.OrderedDict[bytes, CertificationPath] = collections.OrderedDict()
         """Authorities by the SHA-256 fingerprint of the end-entity certificate, oldest first."""
 
-    def remember(self, path: Path) -> None:
+    def remember(self, path: CertificationPath) -> None:
         """Store the authorities that are needed to build this path again."""
         sent = tuple(issuer for issuer in path[1:] if issuer not in self._configured)
         if not sent:

@@ -9,7 +9,7 @@ from OpenSSL import SSL
 from ibcm_bridge.addons.tls.alerts import ALERTS
 from ibcm_bridge.addons.tls.context import leg_context, lib
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
-from ibcm_bridge.addons.tls.verification import Path
+from ibcm_bridge.addons.tls.verification import CertificationPath
 from ibcm_bridge.addons.tls.verify_callback import REVOKED, Terms, openssl_text, verify_with
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.decisions import rules
@@ -40,7 +40,9 @@ def site_system_leg_context(
     renegotiation verifies it again, including its name.
     """
 
-    def _judge(_connection: SSL.Connection, path: Path, _facts: CertificateFacts) -> Deny | None:
+    def _judge(
+        _connection: SSL.Connection, path: CertificationPath, _facts: CertificateFacts
+    ) -> Deny | None:
         judged = trust.judge(path)
         return judged if isinstance(judged, Deny) else None
 

@@ -22,7 +22,7 @@ from ibcm_bridge.policy.trust import Trust
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
 
-Path = Sequence[x509.Certificate]
+CertificationPath = Sequence[x509.Certificate]
 """From the end-entity certificate to the trust anchor."""
 
 REASONS: dict[int, Reason] = {
@@ -59,7 +59,7 @@ def fill_store(store: crypto.X509Store, trust: Trust) -> None:
 
 def verify_client_path(
     trust: Trust,
-    certificates: Path,
+    certificates: CertificationPath,
     lists: Lists | None = None,
     now: datetime.datetime | None = None,
 ) -> Notes | Deny:
@@ -78,7 +78,7 @@ def verify_authority(trust: Trust, certificate: x509.Certificate) -> Notes | Den
 
 def _verify(
     trust: Trust,
-    certificates: Path,
+    certificates: CertificationPath,
     purpose: int | None,
     lists: Lists | None,
     now: datetime.datetime | None,

@@ -27,7 +27,7 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls.context import ffi, lib
 from ibcm_bridge.addons.tls.verification import (
-    Path,
+    CertificationPath,
     end_entity_of,
     path_of,
     refused_by_openssl,
@@ -69,7 +69,7 @@ class Terms:
     """The OpenSSL error to set for each reason."""
 
 
-Judge = Callable[[SSL.Connection, Path, CertificateFacts], Deny | None]
+Judge = Callable[[SSL.Connection, CertificationPath, CertificateFacts], Deny | None]
 """Called with a valid path and the facts of its end-entity certificate; a Deny refuses it."""
 
 Note = Callable[[SSL.Connection, CertificateFacts | None, Deny | None], None]
