@@ -194,7 +194,7 @@ DECISIONS = frozenset(
 class Decide(commands.Command):
     """Decide on a stage. The reply is the next one, or a Deny, as where a decider raises."""
 
-    asked: Stage[Any]
+    stage: Stage[Any]
     blocking = True
 
 

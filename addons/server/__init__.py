@@ -1,1 +1,1 @@
-"""Listeners and connections: every hook and layer is guarded here, and fails closed."""
+"""Listeners and connections. Every hook and layer runs guarded and fails closed."""

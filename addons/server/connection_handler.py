@@ -1,14 +1,14 @@
-"""A connection and its layers, guarded: whatever raises refuses and ends it.
+"""Runs a connection and its layers guarded: any exception refuses and closes the connection.
 
-mitmproxy logs an exception in a hook and goes on as if nothing had been decided. So hooks do not
-reach addons through its generic dispatch here:
+mitmproxy logs an exception in a hook and continues as if the hook had not run. So the bridge does
+not use mitmproxy's hook dispatch:
 
-1. `hook_dispatch.Hooks` holds, for each hook name, the functions to call, and calls them directly.
-2. Whatever one of them raises, a panic of an extension module included, becomes a defect: the
-   layer that waits for a decision is given a `Deny`, or the hook's data is changed so that it says
-   no (`_WITHDRAW`); the audit says `bridge-defect`, and the connection ends.
-3. `BridgeConnectionHandler.server_event` replaces mitmproxy's: when a layer raises, nothing more
-   is processed and both legs are aborted, where mitmproxy would leave them open.
+1. `hook_dispatch.Hooks` has the functions for each hook name, and calls them directly.
+2. Any exception, including a panic of an extension module, becomes a defect. The layer that waits
+   for a decision gets a `Deny`, or the hook's data is changed to a refusal (`_WITHDRAW`). The
+   audit records `bridge-defect`, and the connection is closed.
+3. `BridgeConnectionHandler.server_event` replaces mitmproxy's. When a layer raises, it processes
+   no further events and aborts both legs; mitmproxy would leave them open.
 
 Cancellation and interrupts close the connection in the same way and are then raised again.
 """
@@ -41,34 +41,34 @@ from ibcm_bridge.policy.publications import Listener, PlaintextListener
 
 logger = logging.getLogger(__name__)
 
-MUST_PASS_ON = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
+MUST_RERAISE = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class Generation(Protocol):
-    """What a connection needs of the policy that it began under, to its end."""
+    """What a connection uses of the policy that it began with."""
 
     hooks: Hooks
     listeners: Mapping[int, Listener | PlaintextListener]
 
     def front_door(self, context: Context) -> Layer:
-        """The first layer of a connection."""
+        """Return the first layer of a connection."""
 
 
 class Runtime(Protocol):
-    """What a new connection needs from whoever runs the bridge."""
+    """What a new connection uses of the running bridge."""
 
     connections: Connections
 
     @property
     def generation(self) -> Generation:
-        """Of connections that begin now."""
+        """The generation of new connections."""
 
 
 def log_defect(where: str, error: BaseException) -> None:
-    """Say where and what, but not the exception's text, which may quote what a client sent."""
+    """Log the place and type of an exception. Its text may quote client data: debug level only."""
     trace = "".join(traceback.format_tb(error.__traceback__))
     logger.error("defect in %s: %s; refused\n%s", where, type(error).__name__, trace)
-    logger.debug("its text: %s", error)
+    logger.debug("exception text: %s", error)
 
 
 def current_runtime() -> Runtime:
@@ -88,15 +88,15 @@ _WITHDRAW: Mapping[type[object], Callable[[Any], None]] = {
     TlsData: _withdraw_tls,
     server_hooks.ServerConnectionHookData: _withdraw_dial,
 }
-"""How a hook's data says no, where mitmproxy goes by it. Most hooks only tell."""
+"""How to refuse in a hook's data, for the hooks whose data mitmproxy acts on."""
 
 _LAYER_REFUSES = DECISIONS | {"requestheaders", "request", "responseheaders", "reply_shown"}
-"""After these the layer itself can still answer: it is given a Deny, refuses and closes. After any
-other hook that raised, the handler aborts."""
+"""Hooks whose layer can still send a response. If one of these raises, the layer gets a Deny,
+refuses and closes; if any other hook raises, the handler aborts."""
 
 
 class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
-    """One client connection; fails closed."""
+    """Runs one client connection, and fails closed."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)  # type: ignore[no-untyped-call]
@@ -107,34 +107,34 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         self._waiting_hooks: set[asyncio.Task[None]] = set()
 
     async def drain_writers(self) -> None:
-        """As mitmproxy's; and while a hook is waiting, nothing more is read either.
+        """Drain as mitmproxy does, and wait for running hooks before more is read.
 
-        The layer that waits for the hook would keep it all, without limit.
+        The layer that waits for a hook would buffer input without limit.
         """
         await super().drain_writers()  # type: ignore[no-untyped-call]
         while self._waiting_hooks:
             await asyncio.wait(self._waiting_hooks)
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
-        """Call the hook's functions, guarded. Used by mitmproxy for connection hooks."""
+        """Call the hook's functions, guarded. mitmproxy calls this for connection hooks."""
         try:
             waiting = self.generation.hooks.call(hook)
             if waiting is not None:
                 await waiting
         except BaseException as error:  # a panic passes `except Exception`
             self._fail_hook(hook, error)
-            if isinstance(error, MUST_PASS_ON):
+            if isinstance(error, MUST_RERAISE):
                 raise
 
     async def server_event(self, event: events.Event) -> None:
         """Process an event and everything that follows from it.
 
-        Replaces mitmproxy's method of this name, whose `except Exception` leaves the connection
-        open. Hooks that answer at once are called here rather than in a task of their own.
+        Replaces mitmproxy's method, whose `except Exception` leaves the connection open. A
+        synchronous hook runs here, not in a separate task.
         """
         self._queue.append(event)
         if self._busy:
-            # An eager task (a dial, a hook) got here while we were in the loop below.
+            # An eager task (a dial, a hook) calls this from within the loop below.
             return
         self._busy = True
         try:
@@ -143,15 +143,15 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
                 for command in self.layer.handle_event(self._queue.popleft()):
                     if self._ended:
                         break
-                    self._carry_out(command)
+                    self._execute(command)
         except BaseException as error:
             self._fail("layer", error)
-            if isinstance(error, MUST_PASS_ON):
+            if isinstance(error, MUST_RERAISE):
                 raise
         finally:
             self._busy = False
 
-    def _carry_out(self, command: commands.Command) -> None:
+    def _execute(self, command: commands.Command) -> None:
         if isinstance(command, commands.StartHook | Decide):
             self._call(command)
         elif isinstance(command, commands.OpenConnection):
@@ -186,7 +186,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             reply = self.generation.hooks.call(command)
         except BaseException as error:
             reply = self._fail_hook(command, error)
-            if isinstance(error, MUST_PASS_ON):
+            if isinstance(error, MUST_RERAISE):
                 raise
         if isinstance(reply, CoroutineType):
             task = self._task(self._wait_for(command, reply), _name(command))
@@ -202,22 +202,22 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             reply = await waiting
         except BaseException as error:
             reply = self._fail_hook(command, error)
-            if isinstance(error, MUST_PASS_ON):
+            if isinstance(error, MUST_RERAISE):
                 raise
         if command.blocking:
             await self.server_event(_completed(command, reply))
 
     def _fail_hook(self, command: commands.StartHook | Decide, error: BaseException) -> Deny:
-        """End by this defect; or have the layer end, by the Deny that is its reply."""
+        """Report the defect, then abort, unless the layer itself refuses by the returned Deny."""
         name, layer_refuses = _name(command), False
         try:
-            self._tell_defect(name, error)
+            self._report_defect(name, error)
             log_defect(f"hook {name}", error)
             if isinstance(command, commands.StartHook):
                 data = data_of(command)
                 _WITHDRAW.get(type(data), lambda _: None)(data)
-            # Who cancels or interrupts a hook does not let its layer go on, not even to refuse.
-            layer_refuses = name in _LAYER_REFUSES and not isinstance(error, MUST_PASS_ON)
+            # After a cancellation or interrupt the layer does not run again, not even to refuse.
+            layer_refuses = name in _LAYER_REFUSES and not isinstance(error, MUST_RERAISE)
         finally:
             if not layer_refuses:
                 self._abort()
@@ -227,29 +227,29 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         if self._ended:
             return
         try:
-            self._tell_defect(where, error)
+            self._report_defect(where, error)
             log_defect(where, error)
         finally:
             self._abort()
 
-    def _tell_defect(self, where: str, error: BaseException) -> None:
-        """Never raises but for an interrupt: it is the last thing that can be done."""
+    def _report_defect(self, where: str, error: BaseException) -> None:
+        """Call the defect hooks. Raises only cancellation and interrupts."""
         defect = Defect(self.client, where, type(error).__name__)
         for function in self.generation.hooks.of(DefectHook.name):
             try:
                 function(defect)
-            except MUST_PASS_ON:
+            except MUST_RERAISE:
                 raise
             except BaseException:
                 logger.critical("a defect in %s could not be written to the audit", where)
 
     def _abort(self) -> None:
-        """End both legs now. Nothing is flushed: what was queued has not been approved twice."""
+        """Abort both legs without flushing: queued data must not be sent after a defect."""
         self._ended = True
         self._queue.clear()
         self.client.error = "aborted by the bridge"
         for connection, io in list(self.transports.items()):
-            # Else mitmproxy waits for ever for a half-closed connection to be closed.
+            # Otherwise mitmproxy waits forever for the close of a half-closed connection.
             connection.state = ConnectionState.CLOSED
             if isinstance(io.writer, asyncio.StreamWriter):
                 io.writer.transport.abort()
@@ -263,18 +263,18 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         return task
 
     async def _guarded(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """A task that raises would leave its layer waiting for ever."""
+        """Run a task. If it raised unguarded, its layer would wait forever."""
         try:
             await work
         except asyncio.CancelledError:
             raise  # how a connection is closed
         except BaseException as error:
             self._fail(name, error)
-            if isinstance(error, MUST_PASS_ON):
+            if isinstance(error, MUST_RERAISE):
                 raise
 
     def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
-        """mitmproxy's running commentary, at debug level: what clients do is in the audit."""
+        """Log mitmproxy's messages below ERROR at debug level: the audit has the traffic."""
         if level < logging.ERROR:
             level = logging.DEBUG
         if logger.isEnabledFor(level):
@@ -282,7 +282,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
 
 
 def _name(command: commands.StartHook | Decide) -> str:
-    return command.asked.hook if isinstance(command, Decide) else command.name
+    return command.stage.hook if isinstance(command, Decide) else command.name
 
 
 def _completed(command: commands.StartHook | Decide, reply: Any) -> events.CommandCompleted:

@@ -1,4 +1,4 @@
-"""Which addons a hook calls, in order; and which decide on a stage of a request."""
+"""Calls the addons for each hook, and for each decision on a stage of a request, in order."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from ibcm_bridge.addons.stages import DECISIONS, Decide
 from ibcm_bridge.decisions.denial import Deny
 
 Hook = Callable[[Any], Any]
-"""A function that is given a hook's data, and may have to be waited for; or one that decides."""
+"""A function that takes a hook's data and may be async, or one that decides on a stage."""
 
 
 class Hooks:
-    """Which functions are called for which hook; the addons' methods, found once."""
+    """The functions to call for each hook: the addons' methods, looked up once."""
 
     def __init__(self, addons: Sequence[object], watching: Sequence[object] = ()) -> None:
-        """`watching` come last, and never decide."""
+        """The addons in `watching` are called last and never decide."""
         self._by_name: dict[str, list[Hook]] = collections.defaultdict(list)
-        ours = all_hooks.keys() | DECISIONS
-        for names, some in ((ours, addons), (all_hooks.keys(), watching)):
-            for addon in some:
+        every_hook = all_hooks.keys() | DECISIONS
+        for names, called in ((every_hook, addons), (all_hooks.keys(), watching)):
+            for addon in called:
                 for name in names & set(dir(addon)):
                     self._by_name[name].append(getattr(addon, name))
 
     def of(self, name: str) -> Sequence[Hook]:
-        """The functions for a hook, in the order of the addons."""
+        """Return the functions for a hook, in the order of the addons."""
         return self._by_name.get(name, ())
 
     def call(self, command: commands.StartHook | Decide) -> Any:
-        """Call them: the reply, or what is to be awaited for it. Raises what they raise."""
+        """Call the functions; return the result or an awaitable. Exceptions propagate."""
         if isinstance(command, Decide):
-            return _decide(command.asked, self.of(command.asked.hook))
-        return _tell(data_of(command), self.of(command.name))
+            return _decide(command.stage, self.of(command.stage.hook))
+        return _notify(data_of(command), self.of(command.name))
 
 
 def _decide(known: Any, deciders: Sequence[Hook]) -> Any:
@@ -58,15 +58,15 @@ async def _decide_later(waiting: Awaitable[Any], deciders: Sequence[Hook]) -> An
     return await decided if isinstance(decided, CoroutineType) else decided
 
 
-def _tell(data: Any, functions: Sequence[Hook]) -> Coroutine[Any, Any, None] | None:
+def _notify(data: Any, functions: Sequence[Hook]) -> Coroutine[Any, Any, None] | None:
     for index, function in enumerate(functions):
         waiting = function(data)
         if waiting is not None:
-            return _tell_later(waiting, data, functions[index + 1 :])
+            return _notify_later(waiting, data, functions[index + 1 :])
     return None
 
 
-async def _tell_later(waiting: Awaitable[None], data: Any, functions: Sequence[Hook]) -> None:
+async def _notify_later(waiting: Awaitable[None], data: Any, functions: Sequence[Hook]) -> None:
     await waiting
     for function in functions:
         more = function(data)
@@ -75,12 +75,12 @@ async def _tell_later(waiting: Awaitable[None], data: Any, functions: Sequence[H
 
 
 def data_of(hook: commands.StartHook) -> Any:
-    """What a hook is about."""
+    """Return the argument of a hook."""
     return getattr(hook, _argument(type(hook)))  # type: ignore[arg-type]
 
 
 @functools.cache
 def _argument(kind: type[commands.StartHook]) -> str:
-    """The name of a hook's one field; mitmproxy looks it up anew for every hook."""
+    """Return the name of a hook's only field. mitmproxy looks it up again for every hook."""
     (field,) = dataclasses.fields(kind)  # type: ignore[arg-type]
     return field.name

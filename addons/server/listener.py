@@ -1,4 +1,4 @@
-"""The listener: a proxy mode of our own, and the server that accepts connections for it."""
+"""The listener: a mitmproxy proxy mode, and the server that accepts its connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mitmproxy.proxy.layer import Layer
 
 from ibcm_bridge.addons.events import TurnedAwayHook
 from ibcm_bridge.addons.server.connection_handler import (
-    MUST_PASS_ON,
+    MUST_RERAISE,
     BridgeConnectionHandler,
     current_runtime,
     log_defect,
@@ -26,7 +26,7 @@ from ibcm_bridge.policy.publications import Listener
 BACKLOG = 1024
 
 FLUSH_SECONDS = 10.0
-"""How long a connection that has been closed may take to flush."""
+"""How long a closed connection may take to flush, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class BridgeMode(mode_specs.ProxyMode):
 
     def __post_init__(self) -> None:
         if not self.data.isdecimal():
-            raise ValueError("bridge mode is made by ibcm-bridge run, from its policy")
+            raise ValueError("bridge mode is internal; `ibcm-bridge run` sets it from the policy")
 
     @property
     def description(self) -> str:
-        """For mitmproxy's own log lines."""
+        """The name in mitmproxy's log lines."""
         return "ibcm-bridge listener"
 
 
@@ -49,29 +49,29 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
     """Accepts connections for one listener."""
 
     def make_top_layer(self, context: Context) -> Layer:
-        """Not asked: the generation of a connection makes its first layer."""
+        """Never called: the generation of a connection makes its first layer."""
         raise NotImplementedError
 
     async def listen(self, host: str, port: int) -> list[Any]:
-        """As mitmproxy's, with a larger backlog and without UDP."""
+        """Listen as mitmproxy does, but with a larger backlog and without UDP."""
         with listening_at((host, port)):
             return [await asyncio.start_server(self.handle_stream, host, port, backlog=BACKLOG)]
 
     async def handle_stream(self, reader: Any, writer: Any = None) -> None:
-        """Serve one connection, and close it whatever happens."""
+        """Serve one connection, and always close it."""
         try:
             await self._serve(reader, writer)
         except asyncio.CancelledError:
-            # Nobody waits for this task, and some versions of asyncio would call it unhandled.
+            # No task awaits this one, and some versions of asyncio would log it as unhandled.
             logger.debug("a connection was cancelled")
         except BaseException as error:
-            # Left to asyncio, the exception's text would be logged.
+            # asyncio would log the text of the exception.
             log_defect("connection", error)
-            if isinstance(error, MUST_PASS_ON):
+            if isinstance(error, MUST_RERAISE):
                 raise
         finally:
             writer.close()
-            # A client that does not read would keep what is still to be flushed, and its socket.
+            # A client that does not read would keep the unflushed data and the socket.
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.transport.abort)
 
     async def _serve(self, reader: Any, writer: Any) -> None:
@@ -91,7 +91,7 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
                 await handler.handle_client()
         except BaseException as error:
             handler._fail("connection", error)
-            if isinstance(error, MUST_PASS_ON):
+            if isinstance(error, MUST_RERAISE):
                 raise
         finally:
             runtime.connections.close(client)

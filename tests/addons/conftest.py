@@ -345,7 +345,7 @@ class Driver:
         self._queue.append(event)
         while self._queue:
             for command in self.layer.handle_event(self._queue.pop(0)):
-                self._carry_out(command)
+                self._execute(command)
 
     def receive(self, data: bytes, connection: Connection | None = None) -> None:
         self.feed(events.DataReceived(connection or self.client, data))
@@ -386,7 +386,7 @@ class Driver:
         """Whether the client connection has been closed."""
         return self.client in self.closed
 
-    def _carry_out(self, command: commands.Command) -> None:
+    def _execute(self, command: commands.Command) -> None:
         if isinstance(command, commands.StartHook):
             (data,) = command.args()
             self.told.append((command.name, data))
@@ -394,7 +394,7 @@ class Driver:
                 function(data)
             self._queue.append(events.HookCompleted(command))
         elif isinstance(command, Decide):
-            self._queue.append(Decided(command, self.hooks[command.asked.hook](command.asked)))
+            self._queue.append(Decided(command, self.hooks[command.stage.hook](command.stage)))
         elif isinstance(command, commands.OpenConnection):
             if self.hold_dial:
                 self.dialling.append(command)

@@ -1,6 +1,6 @@
-"""No connection to a site system without a decision: not for who only knocks, nor by accident.
+"""The bridge connects to a site system only after a decision that allows it.
 
-mitmproxy's default would dial for a client that has not sent a byte.
+mitmproxy by default connects before the client has sent a byte.
 """
 
 from __future__ import annotations
