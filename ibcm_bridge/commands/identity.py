@@ -187,8 +187,8 @@ def _import(
         return EXIT_PROBLEM
     with Registry(path) as registry:
         done = registry.import_all(listed.bindings, replace=options.replace)
-    for standing, said in done.kept[:_MOST]:
-        print(f"kept: {standing.guid} is bound to {_label(standing)}, the file says {_label(said)}")
+    for kept, listed_as in done.kept[:_MOST]:
+        print(f"kept: {kept.guid} is bound to {_label(kept)}, the file says {_label(listed_as)}")
     if len(done.kept) > _MOST:
         print(f"kept: {len(done.kept) - _MOST} more")
     if listed.unread:

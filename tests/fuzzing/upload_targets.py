@@ -14,7 +14,7 @@ from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.inspection.readers import read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.inspection.uploaded_object import object_views
-from ibcm_bridge.lab.protocol import documents, updates
+from ibcm_bridge.lab.protocol import documents, wsus
 from ibcm_bridge.messages.propfind import read_propfind
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.request.bits_packet import Packet, PacketType, read_packet
@@ -28,7 +28,7 @@ ROLES = shipped_roles().roles
 SOAP = ROLES["software-update-point"].bodies[b"POST"]
 PROPERTIES = ROLES["distribution-point"].bodies[b"PROPFIND"].properties
 LIMIT = 1_000_000
-WSUS = updates.NAMESPACES[updates.CLIENT]
+WSUS = wsus.NAMESPACES[wsus.CLIENT]
 
 
 def packet(data: bytes) -> None:
@@ -124,7 +124,7 @@ def _objects() -> Iterator[bytes]:
 def soap(data: bytes) -> None:
     """What is let pass asks, as another reader has it, for what its head says."""
     action, _, body = data.partition(b"\n")
-    path = updates.REPORTING if b"Report" in action else updates.CLIENT
+    path = wsus.REPORTING if b"Report" in action else wsus.CLIENT
     subject = Subject(SOAP, b"text/xml; charset=utf-8", body, path=path, soap_action=(action,))
     seen = read_and_scan(subject, [])
     if isinstance(seen, Deny):
@@ -148,7 +148,7 @@ def _requests() -> Iterator[bytes]:
         ("GetCookie", cookie),
     ):
         yield f'"{WSUS}/{name}"\n{envelope.format(name, WSUS, inner)}'.encode()
-    for request in (updates.synchronization("AAAA"), updates.report("AAAA")):
+    for request in (wsus.synchronization("AAAA"), wsus.report("AAAA")):
         yield dict(request.headers)["SOAPAction"].encode() + b"\n" + (request.body or b"")
 
 

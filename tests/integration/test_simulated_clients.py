@@ -16,7 +16,7 @@ from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, MANAGEMENT_POINTS, POLICY_REQUEST, REGISTRATION
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.pki.certificates import computer_of
-from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.content import content
 from ibcm_bridge.lab.protocol.reply_documents import INTRANET, PUBLISHED
 from ibcm_bridge.lab.simulated.client import ActionResult, Result, SimulatedClient
@@ -197,10 +197,10 @@ def test_the_file_of_an_update_comes_from_microsoft_update(perimeter: Perimeter,
     *_, last = good(*client.update())
     assert (last.what, last.site_system, last.result) == (
         "update, from Microsoft Update",
-        updates.MICROSOFT_UPDATE,
+        wsus.MICROSOFT_UPDATE,
         Result.GOOD,
     )
-    assert perimeter.microsoft_update.requested[before:] == (f"/{updates.FILE}",)
+    assert perimeter.microsoft_update.requested[before:] == (f"/{wsus.FILE}",)
     assert "distribution-point" not in {one.site_system for one in perimeter.site.received()}
 
 
@@ -209,12 +209,12 @@ def test_and_from_a_distribution_point_where_that_fails(
 ) -> None:
     client = new(Mode.INTERNET_ONLY)
     good(*client.take(REGISTRATION))
-    client.move(lab.internet.without(updates.MICROSOFT_UPDATE))
+    client.move(lab.internet.without(wsus.MICROSOFT_UPDATE))
     *_, tried, _location, last = good(*client.update())
-    assert (tried.site_system, tried.result) == (updates.MICROSOFT_UPDATE, Result.FELL_BACK)
+    assert (tried.site_system, tried.result) == (wsus.MICROSOFT_UPDATE, Result.FELL_BACK)
     assert last.site_system in PUBLISHED
     got = [one for one in perimeter.site.received() if one.site_system == "distribution-point"]
-    assert updates.CONTENT in got[-1].target
+    assert wsus.CONTENT in got[-1].target
     assert whoever((got[-1],)) == {BRIDGE}
 
 

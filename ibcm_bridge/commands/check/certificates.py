@@ -118,10 +118,10 @@ def _check_credential(
 def _check_end_of_chain(where: str, publication: BridgePublication) -> Iterator[Finding]:
     """A client that lacks an authority in between cannot build the path."""
     chain = x509.load_pem_x509_certificates(publication.credential.chain_pem)
-    asked = publication.client_trust
+    client_trust = publication.client_trust
     # SSL_CTX_add_extra_chain_cert(3): OpenSSL completes a certificate that stands alone from the
     # authorities that client certificates are verified by.
-    known = list(asked.intermediates) if asked is not None and len(chain) == 1 else []
+    known = list(client_trust.intermediates) if client_trust is not None and len(chain) == 1 else []
     last = chain[-1]
     while issuer := next((authority for authority in known if issued(authority, last)), None):
         known.remove(issuer)

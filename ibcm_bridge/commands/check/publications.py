@@ -69,15 +69,15 @@ _ASKED = {
 
 def _with_settings(address: Address, publication: Publication | PlaintextPublication) -> str:
     """A publication, with what is not as it is by default."""
-    said = [publication_text(publication)]
+    parts = [publication_text(publication)]
     if publication.public_port != address[1]:
-        said.append(f"clients connect to port {publication.public_port}")
+        parts.append(f"clients connect to port {publication.public_port}")
     if (
         isinstance(publication, HttpPublication)
         and publication.unlisted_headers is UnlistedHeaders.REFUSE
     ):
-        said.append("unlisted header fields are refused")
-    return "; ".join(said)
+        parts.append("unlisted header fields are refused")
+    return "; ".join(parts)
 
 
 def _describe_roles(here: str, publication: HttpPublication) -> Iterator[Finding]:

@@ -161,10 +161,10 @@ def _head_finding(
     return Finding(level, where, f"/{directory} {text}{late} (HEAD: {status})")
 
 
-def _request_time(at_once: bool, asked: bool) -> str:
+def _request_time(at_once: bool, requested: bool) -> str:
     if at_once:
         return "in the handshake"
-    return "after the request" if asked else ""
+    return "after the request" if requested else ""
 
 
 def _head_status(connection: _Connection, head: RequestHead, site_system: SiteSystem) -> int:

@@ -66,8 +66,8 @@ def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.commands.explain.explain import explain
     from ibcm_bridge.storage.binding_registry import RegistryError
 
-    one = (options.method, options.url)
-    if None in one if options.flow is None else any((*one, options.body, options.header)):
+    target = (options.method, options.url)
+    if None in target if options.flow is None else any((*target, options.body, options.header)):
         wanted = "VERB and URL, with --header and --body, or --flow FILE"
         print(f"ibcm-bridge explain: {wanted}", file=sys.stderr)
         return EXIT_USAGE

@@ -205,22 +205,22 @@ class RunningBridge:
         """Whether it listens; False when it ended before it did."""
         # -P: nothing is imported from wherever somebody happens to be, as root in a namespace.
         # PYTHONPATH stays: it is how this process may have found the package.
-        tied = [sys.executable, "-P", "-m", "ibcm_bridge.commands.child_process"]
+        child = [sys.executable, "-P", "-m", "ibcm_bridge.commands.child_process"]
         config = ["--config", str(self.policy_file)]
         self._process = subprocess.Popen(
-            [*self._namespace.command, *tied, "run", *config, *self._options],
+            [*self._namespace.command, *child, "run", *config, *self._options],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
         )
-        said: queue.Queue[str | None] = queue.Queue()
-        listening = threading.Thread(target=self._listen, args=(self._process, said), daemon=True)
+        output: queue.Queue[str | None] = queue.Queue()
+        listening = threading.Thread(target=self._listen, args=(self._process, output), daemon=True)
         listening.start()
         deadline = time.monotonic() + START_SECONDS
         try:
             while True:
-                line = said.get(timeout=max(0.0, deadline - time.monotonic()))
+                line = output.get(timeout=max(0.0, deadline - time.monotonic()))
                 if line is None:
                     self.stop()
                     listening.join()
@@ -231,13 +231,13 @@ class RunningBridge:
             self.stop()
             raise RuntimeError("the bridge did not start in time") from None
 
-    def _listen(self, process: subprocess.Popen[str], said: queue.Queue[str | None]) -> None:
+    def _listen(self, process: subprocess.Popen[str], output: queue.Queue[str | None]) -> None:
         assert process.stderr is not None
         with process.stderr as lines:
             for line in lines:
                 self.lines.append(line)
-                said.put(line)
-        said.put(None)
+                output.put(line)
+        output.put(None)
 
 
 FREE = range(20_000, 32_768)

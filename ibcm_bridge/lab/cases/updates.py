@@ -15,22 +15,22 @@ from ibcm_bridge.lab.cases.case import (
 )
 from ibcm_bridge.lab.cases.policy import UPDATE_TUNNEL
 from ibcm_bridge.lab.cases.requests import MakeRequest, Senders, plain
-from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.client import Request
-from ibcm_bridge.lab.protocol.updates import CLIENT, NAMESPACES, REPORTING
+from ibcm_bridge.lab.protocol.wsus import CLIENT, NAMESPACES, REPORTING
 from ibcm_bridge.lab.site_systems.published import BRIDGED, UPDATE_PORT
 
 
 def _scan(_who: Senders) -> Request:
-    return updates.configuration()
+    return wsus.configuration()
 
 
 def _asked(service: str, operation: str, target: str = "", action: str = "") -> MakeRequest:
-    return lambda _who: updates.ask(service, operation, action=action, target=target)
+    return lambda _who: wsus.ask(service, operation, action=action, target=target)
 
 
 def _cookie(data: bytes) -> MakeRequest:
-    return lambda _who: updates.first_cookie(base64.b64encode(data).decode())
+    return lambda _who: wsus.first_cookie(base64.b64encode(data).decode())
 
 
 _SERIALIZED = b"\x00\x01\x00\x00\x00" + b"\xff" * 4 + b"\x01" + bytes(7) + b"\x0c\x02" + bytes(64)

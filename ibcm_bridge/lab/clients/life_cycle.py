@@ -15,7 +15,7 @@ from uuid import UUID
 from xml.etree import ElementTree as ET
 
 from ibcm_bridge.lab.clients.device import AGENT, Device, posted
-from ibcm_bridge.lab.protocol import ccm, documents, updates
+from ibcm_bridge.lab.protocol import ccm, documents, wsus
 from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.protocol.content import content
 from ibcm_bridge.lab.protocol.reply_documents import POLICIES
@@ -207,7 +207,7 @@ UPDATE_LOCATION = _location(
     "content location of the update",
     "ContentLocationRequest",
     "ContentLocationReply",
-    f'<Package ID="{updates.CONTENT}" Version="1" DeploymentFlags="0" />',
+    f'<Package ID="{wsus.CONTENT}" Version="1" DeploymentFlags="0" />',
     "SMSUpdate",
 )
 

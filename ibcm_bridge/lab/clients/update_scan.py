@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import Check, Step, Update
-from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.client import Request, Response
 
 
@@ -33,27 +33,27 @@ def _cookie_step(
 
 
 SCAN = (
-    Step("configuration", lambda _: updates.configuration(), has_result("GetConfigResult>")),
+    Step("configuration", lambda _: wsus.configuration(), has_result("GetConfigResult>")),
     Step(
         "authorization",
-        lambda device: updates.authorization(device.name),
+        lambda device: wsus.authorization(device.name),
         has_result("GetAuthorizationCookieResult>"),
         with_cookie,
     ),
-    _cookie_step("cookie", updates.first_cookie, "GetCookieResult>"),
+    _cookie_step("cookie", wsus.first_cookie, "GetCookieResult>"),
     Step(
         "registration for updates",
-        lambda device: updates.registration(device.cookie, device.name),
+        lambda device: wsus.registration(device.cookie, device.name),
         has_result("RegisterComputerResponse "),
     ),
-    _cookie_step("categories of updates", updates.synchronization, f"ID>{updates.CATEGORY}<"),
+    _cookie_step("categories of updates", wsus.synchronization, f"ID>{wsus.CATEGORY}<"),
     _cookie_step(
         "updates",
-        lambda cookie: updates.synchronization(cookie, updates.CATEGORY),
-        f"ID>{updates.UPDATE}<",
+        lambda cookie: wsus.synchronization(cookie, wsus.CATEGORY),
+        f"ID>{wsus.UPDATE}<",
     ),
-    _cookie_step("more of an update", updates.extended, "GetExtendedUpdateInfoResult>"),
-    _cookie_step("where its files are", updates.file_locations, "FileDigest>"),
-    _cookie_step("report of the scan", updates.report, "ReportEventBatchResult>true"),
+    _cookie_step("more of an update", wsus.extended, "GetExtendedUpdateInfoResult>"),
+    _cookie_step("where its files are", wsus.file_locations, "FileDigest>"),
+    _cookie_step("report of the scan", wsus.report, "ReportEventBatchResult>true"),
 )
 """Of a client whose software update point is on the Internet (CLIENT-UPDATES, [MS-WUSP] 1.3)."""

@@ -22,7 +22,7 @@ from ibcm_bridge.lab.cases.policy import demo_policy, write_more
 from ibcm_bridge.lab.commands.signals import end_on_signals
 from ibcm_bridge.lab.errors import LabError, in_one_sentence
 from ibcm_bridge.lab.namespaces import Namespace
-from ibcm_bridge.lab.page.request_preview import Files
+from ibcm_bridge.lab.page.request_preview import LabFiles
 from ibcm_bridge.lab.perimeter.firewall import PUBLISHED_PORTS
 from ibcm_bridge.lab.perimeter.runtime import OTHER_FOLDER, Runtime, runtime_folder, runtime_parent
 from ibcm_bridge.lab.pki.authorities import LabPki
@@ -89,7 +89,7 @@ def _site_systems(here: Namespace, others: OtherParts) -> Iterator[str]:
         with SiteSystems(pki, leaks=True, namespace=here) as site:
             pki.write(runtime.files / "pki")
             write_more(pki, runtime.files / "pki")
-            Files(runtime.files).write(clients)
+            LabFiles(runtime.files).write(clients)
             listen = Listen(others.bridge, PUBLISHED_PORTS)
             update = (str(others.microsoft_update), PORT)
             lab = RunningLab.at(LabAddresses(listen.addresses, site.addresses, update), pki)

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from ibcm_bridge.lab.cases.case import BRIDGE, MP_TUNNEL, ClientCertificate
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
-from ibcm_bridge.lab.page.request_preview import Files, RequestPreview
+from ibcm_bridge.lab.page.request_preview import LabFiles, RequestPreview
 from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.protocol.client import Request
@@ -56,7 +56,7 @@ _REQUESTS = (
 )
 
 
-def lab_summary(perimeter: Perimeter, files: Files, preview: RequestPreview) -> LabSummary:
+def lab_summary(perimeter: Perimeter, files: LabFiles, preview: RequestPreview) -> LabSummary:
     """Of a lab that is up."""
     publications = load_policy(perimeter.bridge.policy_file).publications()
     return LabSummary(

@@ -25,7 +25,7 @@ from ibcm_bridge.lab.commands.summary import LabSummary, lab_summary
 from ibcm_bridge.lab.errors import LabError, in_one_sentence, why_not_started
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
 from ibcm_bridge.lab.page.controller import Controller
-from ibcm_bridge.lab.page.request_preview import Files, RequestPreview
+from ibcm_bridge.lab.page.request_preview import LabFiles, RequestPreview
 from ibcm_bridge.lab.page.server import PageServer
 from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
@@ -135,7 +135,7 @@ def _run(runtime: Runtime, settings: _Settings, began: float) -> None:
         namespaces=namespaces,
         untested=settings.untested,
     ) as perimeter:
-        files = Files(runtime.files)
+        files = LabFiles(runtime.files)
         files.write(perimeter.clients)
         preview = RequestPreview(
             files,

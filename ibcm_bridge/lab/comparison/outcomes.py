@@ -157,11 +157,15 @@ def _arrived(case: Case, seen: Observation) -> str:
     last = seen.received[-1]
     size = f", {len(last.body):,} bytes" if last.body else ""
     fields = _fields(seen.received, case.dropped)
-    asked = STAND_INS[last.site_system].client_authentication in (
+    wants_certificate = STAND_INS[last.site_system].client_authentication in (
         ClientAuthentication.ALWAYS,
         ClientAuthentication.PER_DIRECTORY,
     )
-    nobody = "a client without certificate" if asked else "a client it asks for no certificate"
+    nobody = (
+        "a client without certificate"
+        if wants_certificate
+        else "a client it asks for no certificate"
+    )
     sender = _subject(last.certificate_subject) or nobody
     return f"{last.method} {last.target}{size}{fields}, from {sender}"
 

@@ -100,5 +100,5 @@ def _results(untested: bool) -> Iterator[tuple[str, CaseResult]]:
                     yield family, perimeter.comparison.result(case)
     except (OSError, RuntimeError) as error:
         # Where it is, once one has been found.
-        place = tempfile.tempdir or "the folder for temporary files"
-        raise LabError(in_one_sentence(error, place, "name another folder in TMPDIR")) from error
+        folder = tempfile.tempdir or "the folder for temporary files"
+        raise LabError(in_one_sentence(error, folder, "name another folder in TMPDIR")) from error

@@ -94,12 +94,12 @@ def _standing(result: CaseResult, outcome: Outcome, faults: Sequence[str]) -> st
 
 def _announced(result: CaseResult) -> str:
     ways = [("bridge", result.bridge), ("tunnel", result.tunnel)]
-    said = [
+    parts = [
         f"{name} {SHORT[outcome.disposition]}, {outcome.client_got}"
         for name, outcome in ways
         if outcome
     ]
-    return f"{result.case.title}: {'; '.join(said)}."
+    return f"{result.case.title}: {'; '.join(parts)}."
 
 
 def _way(
@@ -112,7 +112,7 @@ def _way(
         "standing": _standing(result, outcome, faults),
         "verdict": WORDS[outcome.disposition],
         "got": outcome.client_got,
-        "said": _said(outcome.seen.client_result),
+        "said": _response_text(outcome.seen.client_result),
         "shown": outcome.shown,
         "saw": _saw(record, outcome.saw),
         "decoded": _was_read(record, result.request),
@@ -184,7 +184,7 @@ def _client_log(result: CaseResult, outcome: Outcome) -> dict[str, str]:
     return {"log": text, "next": ""}
 
 
-def _said(client_result: object) -> str:
+def _response_text(client_result: object) -> str:
     """The text of an answer, where it is one: a refusal says why in its body."""
     if not isinstance(client_result, Response):
         return ""

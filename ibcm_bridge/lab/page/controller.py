@@ -186,9 +186,9 @@ class Controller:
         self._publish("life", {"begins": True})
         for name, way in _LIFE_WAYS.items():
             for step in self._steps(way):
-                told = {"way": name, **step}
-                self._life.append(told)
-                self._publish("life", told)
+                event = {"way": name, **step}
+                self._life.append(event)
+                self._publish("life", event)
 
     def _steps(self, way: Callable[[Request], Destination]) -> Iterator[dict[str, Any]]:
         """The steps of a client's life that were taken; the last may say why it was the last."""

@@ -21,7 +21,7 @@ _SESSION = "Each packet of an upload names the session that the answer before it
 
 
 @dataclass(frozen=True)
-class Files:
+class LabFiles:
     """Where the lab keeps what a curl line needs."""
 
     directory: Path
@@ -66,7 +66,7 @@ class RequestPreview:
 
     def __init__(
         self,
-        files: Files,
+        files: LabFiles,
         senders: Mapping[ClientCertificate, Senders],
         addresses: Mapping[int, tuple[str, int]],
         command: tuple[str, ...] = (),

@@ -207,22 +207,22 @@ class _Events(_ByAddress):
     async def get(self) -> None:
         if len(self.streams.open) >= MAX_STREAMS:
             raise HTTPError(503, log_message="This page is open too often.")
-        told: asyncio.Queue[str | None] = asyncio.Queue()
+        events: asyncio.Queue[str | None] = asyncio.Queue()
         self.set_header("Content-Type", "text/event-stream")
-        self.streams.open.add(told)
+        self.streams.open.add(events)
         try:
             text: str | None = _event("hello", self.controller.state())
             while text is not None:
                 self.write(text)
                 await self.flush()
                 try:
-                    text = await asyncio.wait_for(told.get(), BEAT_SECONDS)
+                    text = await asyncio.wait_for(events.get(), BEAT_SECONDS)
                 except TimeoutError:
                     text = ": still here\n\n"
         except StreamClosedError:
             pass
         finally:
-            self.streams.open.discard(told)
+            self.streams.open.discard(events)
 
 
 class _Lab(_Guarded):

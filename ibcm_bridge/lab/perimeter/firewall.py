@@ -156,8 +156,8 @@ def _run_in(name: str, *command: str, text: str = "") -> None:
 def _run(command: Sequence[str], text: str = "") -> None:
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[0]
+        reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[0]
         raise LabError(
-            f"network namespaces cannot be made here ({' '.join(command)}: {said}); "
+            f"network namespaces cannot be made here ({' '.join(command)}: {reason}); "
             "leave out --netns"
         )

@@ -111,8 +111,8 @@ def _parts(response: ServerResponse, ranges: list[range]) -> ServerResponse:
     kind = response.fields.get("Content-Type", "application/octet-stream")
     written = bytearray()
     for byte_range in ranges:
-        place = f"bytes {byte_range.start}-{byte_range.stop - 1}/{len(response.body)}"
-        head = f"--{BOUNDARY}\r\nContent-Type: {kind}\r\nContent-Range: {place}\r\n\r\n"
+        content_range = f"bytes {byte_range.start}-{byte_range.stop - 1}/{len(response.body)}"
+        head = f"--{BOUNDARY}\r\nContent-Type: {kind}\r\nContent-Range: {content_range}\r\n\r\n"
         piece = response.body[byte_range.start : byte_range.stop]
         written += head.encode() + b"".join(chunks(piece)) + b"\r\n"
     written += f"--{BOUNDARY}--\r\n".encode()

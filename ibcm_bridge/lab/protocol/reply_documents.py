@@ -60,8 +60,10 @@ def assignments(more: dict[str, int] | None = None) -> str:
 
 def user_assignments() -> str:
     """3.2, of a user: to be got where Windows authentication says who asks (section 4)."""
-    one = _assignment(USER_POLICY, 0, "User", "SMS_MP_WindowsAuth")
-    return f'<ReplyAssignments SchemaVersion="1.00" ReplyType="Full">{one}</ReplyAssignments>'
+    assignment = _assignment(USER_POLICY, 0, "User", "SMS_MP_WindowsAuth")
+    return (
+        f'<ReplyAssignments SchemaVersion="1.00" ReplyType="Full">{assignment}</ReplyAssignments>'
+    )
 
 
 def _assignment(policy: str, flags: int, kind: str = "Machine", directory: str = "SMS_MP") -> str:

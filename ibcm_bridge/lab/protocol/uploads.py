@@ -95,8 +95,8 @@ def _fragment(
     known = len(session.data)
     if first <= known:
         session.data += body[known - first :]
-    said = {"BITS-Session-Id": name, "BITS-Received-Content-Range": str(len(session.data))}
-    return _ack(said, 416 if first > known else 200)
+    fields = {"BITS-Session-Id": name, "BITS-Received-Content-Range": str(len(session.data))}
+    return _ack(fields, 416 if first > known else 200)
 
 
 def _ack(more: Mapping[str, str] = {}, status: int = 200) -> ServerResponse:
@@ -126,8 +126,8 @@ class Upload:
     def fragment(self, first: int, end: int, total: int | None = None) -> Request:
         """The bytes from `first` on, before `end`."""
         size = len(self.data) if total is None else total
-        place = ("Content-Range", f"bytes {first}-{end - 1}/{size}")
-        return self._packet("Fragment", *self._named(place), body=self.data[first:end])
+        content_range = ("Content-Range", f"bytes {first}-{end - 1}/{size}")
+        return self._packet("Fragment", *self._named(content_range), body=self.data[first:end])
 
     def fragments(self, count: int) -> list[Request]:
         """All of it, in pieces of one size."""

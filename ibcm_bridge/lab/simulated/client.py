@@ -27,7 +27,7 @@ from ibcm_bridge.lab.clients.life_cycle import (
 )
 from ibcm_bridge.lab.clients.update_scan import SCAN
 from ibcm_bridge.lab.pki.certificates import LabCredential
-from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.simulated.connections import NO_ANSWER, Connections
 from ibcm_bridge.lab.simulated.download import AGENT, Download, DownloadError
@@ -151,9 +151,9 @@ class SimulatedClient:
             return
         # Only over the Internet: inside, content is the site's affair.
         if self.network.on_internet:
-            one = self._from_microsoft_update(file)
-            yield one
-            if one.result is Result.GOOD:
+            download = self._from_microsoft_update(file)
+            yield download
+            if download.result is Result.GOOD:
                 return
         yield from self.take(UPDATE_LOCATION)
         yield self._perform("update, from a distribution point", lambda: self._from_content(file))
@@ -231,7 +231,7 @@ class SimulatedClient:
 
     def _from_content(self, file: UpdateFile) -> str:
         host = self._distribution_point()
-        target = f"/SMS_DP_SMSPKG$/{updates.CONTENT}/sccm?/{updates.NAME}"
+        target = f"/SMS_DP_SMSPKG$/{wsus.CONTENT}/sccm?/{wsus.NAME}"
         return _check_file(file, self._connections.send(host, Request("GET", target, (AGENT,))))
 
 

@@ -73,12 +73,12 @@ class Download:
         if (etag := self._is[0]) is not None:
             fields.append(("If-Range", etag))
         with client.receiving(target, fields) as (response, pieces):
-            said = response.header("Content-Range") or ""
+            content_range = response.header("Content-Range") or ""
             if response.status != 206 or not re.fullmatch(
-                rf"bytes {self.position}-{last}/{self.size}", said
+                rf"bytes {self.position}-{last}/{self.size}", content_range
             ):
                 raise DownloadError(
-                    f"a range was answered {response.status} {response.reason} {said}"
+                    f"a range was answered {response.status} {response.reason} {content_range}"
                 )
             for piece in pieces:
                 self._digest.update(piece)

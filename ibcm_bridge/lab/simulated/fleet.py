@@ -56,9 +56,9 @@ class Fleet:
         It ends early where none of them was answered.
         """
         yield self._all(MAKING, range(self._count), self._made)
-        asked = {"registration": REGISTRATION}
-        asked |= {f"poll {number}": POLICY_REQUEST for number in range(1, polls + 1)}
-        for name, step in asked.items():
+        steps = {"registration": REGISTRATION}
+        steps |= {f"poll {number}": POLICY_REQUEST for number in range(1, polls + 1)}
+        for name, step in steps.items():
             phase = self._all(name, self._clients, _taking(step))
             yield phase
             if not phase.waited:

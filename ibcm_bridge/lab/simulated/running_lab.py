@@ -20,7 +20,7 @@ from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespace, Namespaces
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential, computer_of
-from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.reply_documents import INTERNET, INTRANET
 from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
@@ -136,7 +136,7 @@ def _outside(addresses: LabAddresses) -> dict[Host, Host]:
     return published | {
         (INTERNET.update_point, UPDATES): bridge[UPDATE_PORT],
         (FALLBACK, HTTP): bridge[PLAINTEXT_PORT],
-        (updates.MICROSOFT_UPDATE, HTTP): addresses.microsoft_update,
+        (wsus.MICROSOFT_UPDATE, HTTP): addresses.microsoft_update,
     }
 
 
@@ -147,7 +147,7 @@ def _inside(addresses: LabAddresses) -> dict[Host, Host]:
         (INTRANET.distribution_points[0], HTTPS): site["distribution-point"],
         (INTRANET.update_point, UPDATES): site["software-update-point"],
         (FALLBACK, HTTP): site["fallback-status-point"],
-        (updates.MICROSOFT_UPDATE, HTTP): addresses.microsoft_update,
+        (wsus.MICROSOFT_UPDATE, HTTP): addresses.microsoft_update,
     }
 
 

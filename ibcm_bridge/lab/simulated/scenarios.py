@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ibcm_bridge.lab.clients.life_cycle import LIFE, POLICY_REQUEST
-from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.simulated.client import ActionResult, SimulatedClient
 from ibcm_bridge.lab.simulated.download import Download
 from ibcm_bridge.lab.simulated.installation import Mode
@@ -41,7 +41,7 @@ def _updates(client: SimulatedClient, _lab: RunningLab) -> Iterator[ActionResult
 
 
 def _without_microsoft_update(client: SimulatedClient, lab: RunningLab) -> Iterator[ActionResult]:
-    client.move(lab.internet.without(updates.MICROSOFT_UPDATE))
+    client.move(lab.internet.without(wsus.MICROSOFT_UPDATE))
     yield from client.update()
     client.move(lab.internet)
 

@@ -79,16 +79,18 @@ class MessageReplies:
 
     def _names(self, request: ET.Element) -> reply_documents.Names:
         site = request.find("AssignedSite")
-        asked = site.get("SiteCode") if site is not None else None
-        leaks = self.leaks and asked == reply_documents.LEAKY_SITE
+        site_code = site.get("SiteCode") if site is not None else None
+        leaks = self.leaks and site_code == reply_documents.LEAKY_SITE
         return reply_documents.INTRANET if leaks or _inside(request) else reply_documents.INTERNET
 
 
 def _inside(request: ET.Element) -> bool:
     """Whether a client says that it is in the intranet (3.4, 3.6)."""
     client = request.find("ClientLocationInfo")
-    said = client.get("OnInternet") if client is not None else request.findtext("NetworkType")
-    return said == "0"
+    on_internet = (
+        client.get("OnInternet") if client is not None else request.findtext("NetworkType")
+    )
+    return on_internet == "0"
 
 
 def same_account(one: str, other: str) -> bool:

@@ -1,6 +1,6 @@
 """A stand-in for Microsoft Update: on the Internet, by HTTP, and not through the bridge.
 
-It has the one file that the stand-in software update point knows (`updates`).
+It has the one file that the stand-in software update point knows (`wsus`).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from ibcm_bridge.lab.namespaces import HERE, Namespace
-from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.content import content
 from ibcm_bridge.lab.site_systems.server_thread import ServerThread
 from ibcm_bridge.os_errors import listening_at
@@ -45,8 +45,8 @@ class _Connection(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.requested.append(self.path)
-        known = self.path == f"/{updates.FILE}"
-        body = content(0, updates.SIZE) if known else b"Not found"
+        known = self.path == f"/{wsus.FILE}"
+        body = content(0, wsus.SIZE) if known else b"Not found"
         self.send_response(200 if known else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

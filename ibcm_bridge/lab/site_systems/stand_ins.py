@@ -21,7 +21,7 @@ from enum import StrEnum
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
-from ibcm_bridge.lab.protocol import ccm, reply_documents, updates
+from ibcm_bridge.lab.protocol import ccm, reply_documents, wsus
 from ibcm_bridge.lab.protocol.content import VALIDATORS, ServerResponse, listed, named
 from ibcm_bridge.lab.protocol.uploads import UploadServer
 from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
@@ -137,10 +137,8 @@ def distribution_point(request: ServerRequest, site: Site) -> ServerResponse:
     if request.rest.endswith("/sccm") and request.query.startswith("/"):
         if (file := named(request.query)) is not None:
             return file
-        update = request.rest.startswith(updates.CONTENT.lower())
-        return ServerResponse(
-            200, range(updates.SIZE if update else site.download_bytes), VALIDATORS
-        )
+        update = request.rest.startswith(wsus.CONTENT.lower())
+        return ServerResponse(200, range(wsus.SIZE if update else site.download_bytes), VALIDATORS)
     if request.rest.startswith(("datalib", "filelib")):
         return ServerResponse(200, b"what a distribution point should not list", TEXT)
     if request.directory.endswith("sms_dp_smssig$") and request.rest.endswith(".tar"):

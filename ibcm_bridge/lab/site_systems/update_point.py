@@ -20,9 +20,9 @@ from collections.abc import Callable
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
 
-from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.content import VALIDATORS, ServerResponse
-from ibcm_bridge.lab.protocol.updates import CATEGORY, CLIENT, REPORTING, SIMPLE_AUTH, UPDATE
+from ibcm_bridge.lab.protocol.wsus import CATEGORY, CLIENT, REPORTING, SIMPLE_AUTH, UPDATE
 from ibcm_bridge.lab.site_systems.server_request import (
     ACCEPTED,
     HTML,
@@ -52,8 +52,8 @@ def software_update_point(request: ServerRequest) -> ServerResponse:
     if (
         request.directory == "selfupdate" and path.endswith(".cab")
     ) or request.directory == "content":
-        return ServerResponse(200, range(updates.SIZE), VALIDATORS)
-    if path == updates.TRIED:
+        return ServerResponse(200, range(wsus.SIZE), VALIDATORS)
+    if path == wsus.TRIED:
         return ServerResponse(200, b'<?xml version="1.0" encoding="utf-8"?><StandIn/>', XML)
     if request.directory == "inventory" or path.endswith(".asmx"):
         return ServerResponse(200, f"<html>stand-in for {escape(path)}</html>".encode(), HTML)
@@ -62,7 +62,7 @@ def software_update_point(request: ServerRequest) -> ServerResponse:
 
 def _dispatch(path: str, request: ServerRequest) -> ServerResponse:
     namespace, _, operation = _action(request).rpartition("/")
-    service = updates.NAMESPACES.get(path, namespace)
+    service = wsus.NAMESPACES.get(path, namespace)
     handler = OPERATIONS.get((path, operation))
     try:
         if handler is None:
@@ -197,7 +197,7 @@ def _synchronized(result: str) -> Callable[[ET.Element], str]:
             new.append((UPDATE, "Install", "true", "Software"))
         listed = "".join(
             f"<UpdateInfo><ID>{revision}</ID>{_deployment(revision, action)}<IsLeaf>{leaf}</IsLeaf>"
-            f"<Xml>{escape(updates.core(revision, kind))}</Xml></UpdateInfo>"
+            f"<Xml>{escape(wsus.core(revision, kind))}</Xml></UpdateInfo>"
             for revision, action, leaf, kind in new
         )
         return (
@@ -220,12 +220,12 @@ def _refreshed(parameters: ET.Element) -> str:
     """2.2.2.2.5."""
     _cookie_owner(parameters)
     listed = "".join(
-        f"<RefreshCacheResult><RevisionID>{revision}</RevisionID>{updates.identity(revision)}"
+        f"<RefreshCacheResult><RevisionID>{revision}</RevisionID>{wsus.identity(revision)}"
         f"<IsLeaf>{'true' if revision == UPDATE else 'false'}</IsLeaf>"
         f"{_deployment(revision, 'Install')}"
         "</RefreshCacheResult>"
         for revision in (CATEGORY, UPDATE)
-        if updates.update_id(revision) in {found.text for found in parameters.iter("UpdateID")}
+        if wsus.update_id(revision) in {found.text for found in parameters.iter("UpdateID")}
     )
     return f"<RefreshCacheResult>{listed}</RefreshCacheResult>"
 
@@ -236,8 +236,8 @@ def _extended(split_target: str, result: str) -> Callable[[ET.Element], str]:
     def handler(parameters: ET.Element) -> str:
         _cookie_owner(parameters)
         wanted = {found.text for found in parameters.iterfind(split_target)}
-        is_wanted = wanted & {str(UPDATE), updates.update_id(UPDATE)}
-        listed = f"<Update><ID>{UPDATE}</ID><Xml>{escape(updates.EXTENDED)}</Xml></Update>"
+        is_wanted = wanted & {str(UPDATE), wsus.update_id(UPDATE)}
+        listed = f"<Update><ID>{UPDATE}</ID><Xml>{escape(wsus.EXTENDED)}</Xml></Update>"
         files = _file_locations()
         return (
             f"<{result}><Updates>{listed if is_wanted else ''}</Updates>"
@@ -251,7 +251,7 @@ def _located(parameters: ET.Element) -> str:
     """2.2.2.2.7."""
     client = _cookie_owner(parameters)
     digests = {found.text for found in parameters.iterfind("fileDigests/base64Binary")}
-    files = _file_locations() if updates.DIGEST in digests else ""
+    files = _file_locations() if wsus.DIGEST in digests else ""
     return (
         f"<GetFileLocationsResult><FileLocations>{files}</FileLocations>"
         f"{_cookie(client, 'NewCookie')}</GetFileLocationsResult>"
@@ -260,9 +260,9 @@ def _located(parameters: ET.Element) -> str:
 
 def _file_locations() -> str:
     """2.2.2.2.7. It keeps no files itself: a client is to get them from Microsoft Update."""
-    url = f"http://{updates.MICROSOFT_UPDATE}/{updates.FILE}"
+    url = f"http://{wsus.MICROSOFT_UPDATE}/{wsus.FILE}"
     return (
-        f"<FileLocation><FileDigest>{updates.DIGEST}</FileDigest><Url>{escape(url)}</Url>"
+        f"<FileLocation><FileDigest>{wsus.DIGEST}</FileDigest><Url>{escape(url)}</Url>"
         "</FileLocation>"
     )
 
@@ -270,7 +270,7 @@ def _file_locations() -> str:
 def _categories(parameters: ET.Element) -> str:
     """2.2.2.2.8."""
     wanted = [found.text or "" for found in parameters.iter("CategoryId")]
-    known = updates.update_id(CATEGORY)
+    known = wsus.update_id(CATEGORY)
     unknown = "".join(
         f"<guid>{escape(category)}</guid>" for category in wanted if category != known
     )

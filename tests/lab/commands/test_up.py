@@ -233,7 +233,7 @@ def test_a_full_disk_is_said_so(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/somewhere/pki/root.pem")
 
-    monkeypatch.setattr(up.Files, "write", full)
+    monkeypatch.setattr(up.LabFiles, "write", full)
     assert main(["lab", "up", "--no-browser"]) == 1
     said = capsys.readouterr().err
     assert said == f"ibcm-bridge lab: /somewhere/pki/root.pem cannot be written{FULL}\n"

@@ -15,7 +15,7 @@ import yaml
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.update_scan import SCAN
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.protocol import updates
+from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.protocol.content import ServerResponse
 from ibcm_bridge.lab.site_systems.server_request import ServerRequest, split_target
@@ -72,7 +72,7 @@ def test_every_operation_that_is_published_is_answered() -> None:
         (path, operation) for path, service in shipped().items() for operation in service.operations
     }
     # Not in [MS-WUSP], so what it would answer is not known.
-    assert published - OPERATIONS.keys() == {(updates.CLIENT, "GetConfig2")}
+    assert published - OPERATIONS.keys() == {(wsus.CLIENT, "GetConfig2")}
     assert not OPERATIONS.keys() - published
 
 
@@ -82,15 +82,15 @@ def test_answers_are_of_the_namespace_of_their_service(
 ) -> None:
     inner = f"<cookie><EncryptedData>{cookie}</EncryptedData></cookie><clientId>x</clientId>"
     if operation == "GetCookie":
-        body = answered(updates.first_cookie(_authorization()))
+        body = answered(wsus.first_cookie(_authorization()))
     else:
-        body = answered(updates.ask(service, operation, inner))
+        body = answered(wsus.ask(service, operation, inner))
     (answer,) = ET.fromstring(body)[0]
     assert answer.tag == f"{{{shipped()[service].namespace}}}{operation}Response"
 
 
 def _authorization() -> str:
-    body = answered(updates.authorization("pc1.corp.example"))
+    body = answered(wsus.authorization("pc1.corp.example"))
     return body.partition(b"<CookieData>")[2].partition(b"<")[0].decode()
 
 
@@ -110,18 +110,18 @@ def test_the_scan_says_what_an_agent_of_windows_11_says(device: Device) -> None:
 
 
 def test_a_client_is_told_first_of_the_category_and_then_of_the_update(cookie: str) -> None:
-    first = answered(updates.synchronization(cookie))
+    first = answered(wsus.synchronization(cookie))
     assert b"<ID>1</ID><Deployment>" in first
     assert b"<ID>2</ID>" not in first
-    second = answered(updates.synchronization(cookie, updates.CATEGORY))
+    second = answered(wsus.synchronization(cookie, wsus.CATEGORY))
     assert b"<ID>2</ID><Deployment>" in second
     assert b"<ID>1</ID>" not in second
 
 
 def test_a_file_is_found_by_its_digest_over_http(cookie: str) -> None:
-    assert b"<Url>http://" in answered(updates.file_locations(cookie))
-    other = updates.ask(
-        updates.CLIENT,
+    assert b"<Url>http://" in answered(wsus.file_locations(cookie))
+    other = wsus.ask(
+        wsus.CLIENT,
         "GetFileLocations",
         f"<cookie><EncryptedData>{cookie}</EncryptedData></cookie><fileDigests/>",
     )
@@ -130,24 +130,24 @@ def test_a_file_is_found_by_its_digest_over_http(cookie: str) -> None:
 
 @pytest.mark.parametrize("data", ["", "bm90IG1pbmU=", "%%%", base64.b64encode(bytes(40)).decode()])
 def test_a_cookie_of_anothers_is_a_fault(data: str) -> None:
-    assert fault(updates.first_cookie(data)) == "InvalidAuthorizationCookie"
-    assert fault(updates.registration(data, "pc1")) == "InvalidCookie"
-    assert fault(updates.synchronization(data)) == "InvalidCookie"
-    assert fault(updates.report(data)) == "InvalidCookie"
+    assert fault(wsus.first_cookie(data)) == "InvalidAuthorizationCookie"
+    assert fault(wsus.registration(data, "pc1")) == "InvalidCookie"
+    assert fault(wsus.synchronization(data)) == "InvalidCookie"
+    assert fault(wsus.report(data)) == "InvalidCookie"
 
 
 def test_one_kind_of_cookie_is_not_the_other(cookie: str) -> None:
-    assert fault(updates.first_cookie(cookie)) == "InvalidAuthorizationCookie"
-    assert fault(updates.synchronization(_authorization())) == "InvalidCookie"
+    assert fault(wsus.first_cookie(cookie)) == "InvalidAuthorizationCookie"
+    assert fault(wsus.synchronization(_authorization())) == "InvalidCookie"
 
 
 def test_what_is_no_xml_is_a_fault() -> None:
-    request = updates.configuration()
+    request = wsus.configuration()
     cut = Request("POST", request.target, request.headers, (request.body or b"")[:-9])
     assert fault(cut) == "InvalidParameters"
 
 
 def test_it_goes_by_the_action_of_the_head(cookie: str) -> None:
-    action = f"{updates.NAMESPACES[updates.CLIENT]}/GetConfig"
-    request = updates.ask(updates.CLIENT, "GetServers", action=action)
+    action = f"{wsus.NAMESPACES[wsus.CLIENT]}/GetConfig"
+    request = wsus.ask(wsus.CLIENT, "GetServers", action=action)
     assert b"<GetConfigResult>" in answered(request)
