@@ -1,1 +1,1 @@
-"""Who the client is: certificates, their paths and their revocation."""
+"""Authentication of clients: certificates, certification paths and revocation."""

@@ -1,4 +1,4 @@
-"""What a certificate says, as values."""
+"""The content of a certificate, as values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 _SECURITY_IDENTIFIER = re.compile(
     r"tag:microsoft\.com,2022-09-14:sid:S-1(-[0-9]{1,20}){1,16}", re.IGNORECASE
 )
-"""The URI by which a certificate is mapped to an account (KB5014754): of a computer or a user."""
+"""The URI that maps a certificate to the account of a computer or user (KB5014754)."""
 
 _USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 """Microsoft's szOID_NT_PRINCIPAL_NAME ([MS-WCCE])."""
@@ -25,7 +25,7 @@ _USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
-    """What a certificate says of itself, verified or not. For the audit and for `authenticate`."""
+    """The content of a certificate, verified or not. For the audit and for `authenticate`."""
 
     subject: str
     issuer: str
@@ -36,22 +36,22 @@ class CertificateFacts:
     """Dotted extKeyUsage OIDs; None when the extension is absent."""
     dns_names: tuple[str, ...]
     principal_names: tuple[str, ...]
-    """User principal names (an otherName of Microsoft's in the subjectAltName)."""
+    """User principal names (Microsoft's otherName in the subjectAltName)."""
     common_name: str | None
-    """None where a subjectAltName names the subject instead (RFC 9525 §2). One that has only
-    computers' principal names, security identifiers (KB5014754) and IP addresses does not: Windows
-    authorities and Intune then put the name into the subject."""
+    """None if the subjectAltName names the subject (RFC 9525 §2). A subjectAltName with only
+    principal names of computers, security identifiers (KB5014754) and IP addresses does not:
+    Windows authorities and Intune then put the name into the subject."""
     public_key: bytes = field(repr=False)
     """SubjectPublicKeyInfo, DER."""
 
     @property
     def key_sha256(self) -> str:
-        """By which a renewed certificate of the same key is known."""
+        """Hexadecimal SHA-256 of the key; a renewed certificate with the same key has the same."""
         return sha256(self.public_key).hexdigest()
 
 
 def certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
-    """Read a certificate. ValueError where it cannot be read in full."""
+    """Parse a certificate. ValueError if any part of it cannot be parsed."""
     try:
         return _certificate_facts(certificate)
     except (
@@ -103,10 +103,10 @@ def _principal_names(names: x509.SubjectAlternativeName) -> Iterator[str]:
 
 
 def _leaves_name_to_subject(name: x509.GeneralName) -> bool:
-    """Whether the common name still says who it is, beside this name in a subjectAltName.
+    """Return whether the common name is still the name, beside this name in a subjectAltName.
 
-    Of a person's it does not: a user's certificate has a principal name or a mail address there,
-    and a common name that can look like a computer's.
+    It is not beside a name that can be a person's: a user's certificate has a principal name or a
+    mail address there, and its common name can look like that of a computer.
     """
     if isinstance(name, x509.OtherName):
         return name.type_id == _USER_PRINCIPAL_NAME and is_computer_account(
@@ -118,11 +118,11 @@ def _leaves_name_to_subject(name: x509.GeneralName) -> bool:
 
 
 def _hexadecimal(number: int) -> str:
-    """As openssl and Windows show a serial number: whole bytes."""
+    """A serial number in whole bytes, as openssl and Windows display it."""
     digits = f"{number:x}"
     return digits.zfill(len(digits) + len(digits) % 2)
 
 
 def is_computer_account(principal_name: str) -> bool:
-    """A computer's account has a principal name too; what stands before the @ ends in "$"."""
+    """Return whether a principal name is a computer's: the part before the @ ends in "$"."""
     return principal_name.partition("@")[0].endswith("$")

@@ -1,14 +1,15 @@
-"""What a certification path must be besides well-built: well-formed, strong enough, not revoked.
+"""Checks of a certification path beyond OpenSSL's: strength, form and revocation.
 
-OpenSSL builds the path and verifies signatures, dates, constraints and purposes (RFC 5280 §6). Here
-is judged what has floors and a policy of ours, for a handshake and again for a resumed session.
+OpenSSL builds the path and verifies signatures, dates, constraints and purposes (RFC 5280 §6). This
+module checks minimum strengths, the form and the revocation policy, in the handshake and at each
+resumption.
 
-Which deviations from RFC 5280 are refused is a table of ours and not OpenSSL's X509_STRICT, whose
-verdicts differ between its versions: 3.0 refuses an empty subject whose subjectAltName is not
-critical and basicConstraints that are not critical, as Windows authorities make both, and 4.0 does
-not. Refused is what lets two readers see different things in one certificate. What RFC 5280 asks
-only of authorities, for others to find paths faster, is not: key identifiers, and whether an
-extension that everybody understands is critical.
+The table of refused deviations from RFC 5280 replaces OpenSSL's X509_STRICT, which differs between
+versions: 3.0 refuses a non-critical subjectAltName with an empty subject, and non-critical
+basicConstraints, and 4.0 accepts them. Windows authorities make both. The table refuses deviations
+that two implementations can interpret differently. It accepts deviations from rules that only help
+others to build paths: missing key identifiers, and the criticality of extensions that every
+implementation understands.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ from ibcm_bridge.policy.trust import Trust
 
 MIN_RSA_BITS = 2048
 MIN_EC_BITS = 256
-"""NIST SP 800-57 part 1, table 2: 112 bits of strength."""
+"""NIST SP 800-57 part 1, table 2: at least 112 bits of strength."""
 
 
 def judge_path(
     trust: Trust, lists: Lists, path: Sequence[x509.Certificate], now: datetime.datetime
 ) -> Notes | Deny:
-    """Refuse a path that OpenSSL has built, or say what the audit should note of it.
+    """Check a path that OpenSSL has built. Return a refusal, or notes for the audit.
 
-    `path` leads from the end-entity certificate to the anchor.
+    `path` begins with the end-entity certificate and ends with the anchor.
     """
     for depth, certificate in enumerate(path):
         is_anchor = depth and depth == len(path) - 1
-        # Nobody relies on the signature of an anchor: it is trusted as it is.
+        # No one verifies the signature of an anchor: it is trusted as configured.
         weakness = weak_key(certificate) or (None if is_anchor else weak_signature(certificate))
         if weakness is not None:
             return Deny(Reason.CERTIFICATE_WEAK, trust.rule, f"{weakness} (depth {depth})")
@@ -53,7 +54,7 @@ def judge_path(
 
 
 def issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    """Whether a certificate bears the name and the signature of this issuer."""
+    """Return whether a certificate has the name and the signature of this issuer."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
@@ -63,46 +64,46 @@ def issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What the table below is about."""
+    """The properties of a certificate that the table below checks."""
 
     issues: bool
-    """Whether another certificate of the path was issued by it."""
+    """True if it issued another certificate of the path."""
     version_3: bool
     extensions: int
     subject: bool
     issuer: bool
-    """Whether these names have anything in them."""
+    """True if the name is not empty."""
     authority: bool
-    """Whether basicConstraints say that it is one."""
+    """True if basicConstraints has cA."""
     signs_certificates: bool | None
     signs_lists: bool
-    """As keyUsage says; None: there is none."""
+    """From keyUsage; `signs_certificates` is None without keyUsage."""
     names: int | None
-    """How many a subjectAltName has; None: there is none."""
+    """Number of names in the subjectAltName; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Malformation:
-    """One way in which a certificate of a path is refused."""
+    """A row of the table: a deviation that is refused."""
 
     text: str
-    """After the certificate's name."""
+    """A phrase with the certificate as its subject."""
     section: str
-    """Of RFC 5280."""
+    """The section of RFC 5280."""
     found: Callable[[_Form], bool]
 
 
 MALFORMATIONS = (
-    # A reader that goes by the version does not look at the extensions, constraints among them.
+    # An implementation that checks the version ignores the extensions, including constraints.
     _Malformation(
-        "has extensions and is not of version 3",
+        "has extensions but is not version 3",
         "4.1.2.9",
         lambda form: form.extensions > 0 and not form.version_3,
     ),
-    # Chains are followed by name. With an empty one anything could be the issuer.
+    # Paths are built by name. With an empty name, any certificate could be the issuer.
     _Malformation("has an empty issuer name", "4.1.2.4", lambda form: not form.issuer),
     _Malformation(
-        "has an empty subject, and issues certificates or revocation lists",
+        "has an empty subject but issues certificates or revocation lists",
         "4.1.2.6",
         lambda form: not form.subject and (form.issues or form.authority or form.signs_lists),
     ),
@@ -111,33 +112,33 @@ MALFORMATIONS = (
         "4.1.2.6",
         lambda form: not form.subject and form.names is None,
     ),
-    # Nobody knows whether the subject counts then.
+    # It is undefined whether the subject is then the name.
     _Malformation("has an empty subjectAltName", "4.2.1.6", lambda form: form.names == 0),
-    # OpenSSL alone lets an anchor be without (version 1, Netscape's extension).
+    # Only OpenSSL accepts anchors without it (version 1, Netscape's extension).
     _Malformation(
-        "is not an authority by its basicConstraints",
+        "is not an authority according to its basicConstraints",
         "6.1.4 (k)",
         lambda form: form.issues and not form.authority,
     ),
     _Malformation(
-        "may not sign certificates by its keyUsage",
+        "may not sign certificates according to its keyUsage",
         "6.1.4 (n)",
         lambda form: form.issues and form.signs_certificates is False,
     ),
-    # A reader that goes by keyUsage alone takes it for an authority.
+    # An implementation that checks only keyUsage accepts it as an authority.
     _Malformation(
-        "may sign certificates by its keyUsage, and is not an authority by its basicConstraints",
+        "may sign certificates according to its keyUsage but is not an authority",
         "4.2.1.9",
         lambda form: not form.authority and form.signs_certificates is True,
     ),
 )
-"""What OpenSSL checks with X509_STRICT, or some of its versions do, where it matters who reads."""
+"""The checks of X509_STRICT in some version of OpenSSL, where implementations can differ."""
 
 
 def malformation(certificate: x509.Certificate, *, issues: bool) -> str | None:
-    """In which way a certificate of a path is malformed, after its name or "it".
+    """The first deviation of a certificate, as a phrase with the certificate as its subject.
 
-    `issues`: it is not the end-entity certificate.
+    `issues`: True if it is not the end-entity certificate.
     """
     return (
         _authority_malformation(certificate) if issues else _malformation(certificate, issues=False)
@@ -146,7 +147,7 @@ def malformation(certificate: x509.Certificate, *, issues: bool) -> str | None:
 
 @functools.lru_cache(maxsize=64)
 def _authority_malformation(certificate: x509.Certificate) -> str | None:
-    """The same. Paths have few authorities, and each is looked at in every handshake (30 us)."""
+    """Cached: every handshake checks the same few authorities (30 us each)."""
     return _malformation(certificate, issues=True)
 
 
@@ -184,11 +185,11 @@ def _extension[T: x509.ExtensionType](certificate: x509.Certificate, kind: type[
 
 
 def weak_key(certificate: x509.Certificate) -> str | None:
-    """What is too weak about its key, after "it has"."""
+    """The weakness of the key, as an object of "has"; None if it is strong enough."""
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
-        return "a key of an unknown kind"
+        return "a key of an unknown type"
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < MIN_RSA_BITS:
             return f"an RSA key of {key.key_size} bits, fewer than {MIN_RSA_BITS}"
@@ -196,16 +197,16 @@ def weak_key(certificate: x509.Certificate) -> str | None:
         if key.key_size < MIN_EC_BITS:
             return f"an EC key of {key.key_size} bits, fewer than {MIN_EC_BITS}"
     elif not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-        return f"a key that is none of RSA, EC, Ed25519, Ed448 ({type(key).__name__})"
+        return f"a key other than RSA, EC, Ed25519, Ed448 ({type(key).__name__})"
     return None
 
 
 def weak_signature(certificate: x509.Certificate) -> str | None:
-    """What is too weak about its signature, after "it has" (protocol.md §9.1: SHA-2)."""
+    """The weakness of the signature, as an object of "has" (protocol.md §9.1: SHA-2)."""
     try:
         algorithm = certificate.signature_hash_algorithm
     except UnsupportedAlgorithm:
-        return "a signature of an unknown kind"
+        return "a signature of an unknown type"
     if isinstance(algorithm, SHA1 | MD5):
         return f"a signature with {algorithm.name}"
     return None

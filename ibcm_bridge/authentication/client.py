@@ -1,11 +1,10 @@
-"""Who the client is: from a verified certification path to an `AuthenticatedClient`.
+"""Authentication of a client: from a verified certification path to an `AuthenticatedClient`.
 
-OpenSSL builds and verifies the path during the handshake (RFC 5280 §6: signatures, validity,
-basic constraints, revocation of every certificate in it). This room judges what OpenSSL does not:
-that the end-entity certificate says it is for client authentication at all, and that it names
-what the publication authenticates: a computer (BRIDGE-AUTH-COMPUTER) or a user
-(BRIDGE-AUTH-USER). `authenticate` is the only maker of `AuthenticatedClient`, and `admit_anonymous`
-of `AnonymousClient`.
+OpenSSL builds and verifies the path in the handshake (RFC 5280 §6: signatures, validity, basic
+constraints). This module checks the end-entity certificate: it must be for client authentication,
+and must name a computer (BRIDGE-AUTH-COMPUTER) or a user (BRIDGE-AUTH-USER), as the publication
+requires. Only `authenticate` makes an `AuthenticatedClient`, and only `admit_anonymous` makes an
+`AnonymousClient`.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from ibcm_bridge.policy.publications import BridgePublication, HttpPublication
 from ibcm_bridge.policy.roles import CertificatePolicy
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*")
-"""A DNS name or a NetBIOS computer name; no spaces, so no person's name."""
+"""A DNS name or a NetBIOS computer name. It has no space, unlike most names of people."""
 
 _PRINCIPAL_NAME = re.compile(r"[^\s@\x00-\x1f\x7f]{1,104}@[A-Za-z0-9_.-]{1,151}")
-"""user@domain, bounded as Active Directory bounds it (256 characters in all)."""
+"""user@domain, with the limits of Active Directory (256 characters in total)."""
 
 _COMPUTER_ACCOUNT = re.compile(r"([A-Za-z0-9_-]{1,63})\$@[A-Za-z0-9_.-]{1,151}")
-"""The principal name of a computer's account: its name, "$", and the domain ([MS-SAMR])."""
+"""The principal name of a computer account: its name, "$", and the domain ([MS-SAMR])."""
 
 
 class ClientKind(StrEnum):
-    """What a client certificate names."""
+    """The kind of subject that a client certificate names."""
 
     COMPUTER = "computer"
     USER = "user"
@@ -48,13 +47,13 @@ class AuthenticatedClient:
     certificate: CertificateFacts
     kind: ClientKind
     name: str
-    """In lower case. A computer's first DNS name, else its common name (protocol.md §9.2), which
-    must then be that of its account if it has a principal name; a user's principal name."""
+    """In lower case. For a computer: the first DNS name, else the common name (protocol.md §9.2),
+    which must match the principal name, if any. For a user: the principal name."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnonymousClient:
-    """A client of a publication that lets in clients without a certificate."""
+    """A client without a certificate, of a publication that does not require one."""
 
     publication: str
 
@@ -65,9 +64,9 @@ Client = AuthenticatedClient | AnonymousClient
 def authenticate(
     publication: BridgePublication, certificate: CertificateFacts
 ) -> AuthenticatedClient | Deny:
-    """Accept the end-entity certificate of a path that OpenSSL has verified, or refuse it."""
-    # OpenSSL refuses an extKeyUsage without clientAuth but accepts none at all; the page demands
-    # certificates made for client authentication (protocol.md §9.2, RFC 5280 §4.2.1.12).
+    """Accept or refuse the end-entity certificate of a path that OpenSSL has verified."""
+    # OpenSSL refuses an extKeyUsage without clientAuth, but accepts a certificate without an
+    # extKeyUsage. ConfigMgr requires clientAuth (protocol.md §9.2, RFC 5280 §4.2.1.12).
     client_auth = ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string
     if certificate.purposes is None or client_auth not in certificate.purposes:
         return Deny(
@@ -90,12 +89,12 @@ def authenticate(
 
 
 def may_be_anonymous(publication: HttpPublication) -> bool:
-    """Whether a client needs no certificate."""
+    """Return whether the publication accepts clients without a certificate."""
     return publication.certificate_policy in (CertificatePolicy.OPTIONAL, CertificatePolicy.NONE)
 
 
 def admit_anonymous(publication: HttpPublication) -> AnonymousClient | Deny:
-    """Let in a client that presented no certificate, or refuse it."""
+    """Accept or refuse a client that presented no certificate."""
     if may_be_anonymous(publication):
         return AnonymousClient(publication.name)
     rule = rules.CLIENTS_OF.of(publication.name)
@@ -107,32 +106,32 @@ def _computer(certificate: CertificateFacts) -> str | None:
     name = certificate.dns_names[0] if certificate.dns_names else certificate.common_name
     if not name or not _HOST_NAME.fullmatch(name):
         return None
-    # With a user's principal name it is a user's, whatever other names it has.
+    # A certificate with a user's principal name is a user's, whatever other names it has.
     if not all(map(is_computer_account, certificate.principal_names)):
         return None
     return name if _contradiction(certificate) is None else None
 
 
 def _contradiction(certificate: CertificateFacts) -> str | None:
-    """What keeps a common name from being that of the computer in the principal name.
+    """The reason that the common name and the principal name are not of one computer, if any.
 
-    A computer's account has the first label of its name, and "$" ([MS-SAMR]). Without a DNS name
-    nothing else says that both are the same computer.
+    The name of a computer account is the first label of the computer's name, and "$" ([MS-SAMR]).
+    Without a DNS name, nothing else shows that both names are of one computer.
     """
     accounts = certificate.principal_names
     if certificate.dns_names or certificate.common_name is None or not accounts:
         return None
     if len(accounts) > 1:
-        return "several principal names in it, and no DNS name"
+        return "the certificate has several principal names and no DNS name"
     account = _COMPUTER_ACCOUNT.fullmatch(accounts[0])
     label = certificate.common_name.partition(".")[0]
     if account is None or account[1].lower() != label.lower():
-        return "its common name is not that of the computer in its principal name"
+        return "the common name does not match the computer in the principal name"
     return None
 
 
 def _user(certificate: CertificateFacts) -> str | None:
-    # With several names nobody can tell which of them the site system will take.
+    # With several names, it is unknown which one the site system would use.
     if len(certificate.principal_names) != 1:
         return None
     (name,) = certificate.principal_names
@@ -155,14 +154,21 @@ class _Demand:
 
 
 _BOTH = frozenset(ClientKind)
+_NO_NAME = "the certificate names neither a computer nor a user"
 _DEMANDS = {
     CertificatePolicy.COMPUTER: _Demand(
-        frozenset({ClientKind.COMPUTER}), "BRIDGE-AUTH-COMPUTER", "no computer name in it"
+        frozenset({ClientKind.COMPUTER}),
+        "BRIDGE-AUTH-COMPUTER",
+        "the certificate does not name a computer",
     ),
     CertificatePolicy.USER: _Demand(
-        frozenset({ClientKind.USER}), "BRIDGE-AUTH-USER", "no user principal name in it"
+        frozenset({ClientKind.USER}),
+        "BRIDGE-AUTH-USER",
+        "the certificate has no valid user principal name",
     ),
-    CertificatePolicy.EITHER: _Demand(_BOTH, "BRIDGE-AUTH-COMPUTER", "it names nobody"),
-    CertificatePolicy.OPTIONAL: _Demand(_BOTH, "BRIDGE-AUTH-COMPUTER", "it names nobody"),
-    CertificatePolicy.NONE: _Demand(frozenset(), "BRIDGE-AUTH-COMPUTER", "none was asked for"),
+    CertificatePolicy.EITHER: _Demand(_BOTH, "BRIDGE-AUTH-COMPUTER", _NO_NAME),
+    CertificatePolicy.OPTIONAL: _Demand(_BOTH, "BRIDGE-AUTH-COMPUTER", _NO_NAME),
+    CertificatePolicy.NONE: _Demand(
+        frozenset(), "BRIDGE-AUTH-COMPUTER", "the policy requires no certificate"
+    ),
 }

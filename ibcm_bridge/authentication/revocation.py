@@ -1,14 +1,14 @@
-"""Whether a certificate is revoked: lists of serial numbers, signed and dated (RFC 5280 §5, §6.3).
+"""Revocation of certificates by CRLs, base and delta (RFC 5280 §5, §6.3).
 
-OpenSSL builds and verifies the path; this room answers the one question that has a policy of its
-own. So it can be answered again for a resumed session, with lists that were renewed meanwhile.
+OpenSSL builds and verifies the path. The revocation check is separate because it has its own
+policy, and so that a resumed session is checked against the current lists.
 
-1. `revocation_list` reads one list.
-2. `Lists` holds the newest base list and the newest delta list of each authority and scope, and
-   never goes back to an older one.
-3. `judge_revocation` asks about each certificate of a path. Without a current list it refuses
-   (protocol.md §9.2: a list that cannot be had counts as revoked), unless the policy file says
-   otherwise: for a stated time (`grace`), or for a named authority (`without_crl`).
+1. `revocation_list` parses one list.
+2. `Lists` has the newest base list and the newest delta list of each authority and scope. An older
+   list never replaces a newer one.
+3. `judge_revocation` checks each certificate of a path. Without a current list it refuses the path
+   (protocol.md §9.2: if no list is available, the certificate is treated as revoked), unless the
+   policy file allows it for some time (`grace`) or for an authority (`without_crl`).
 """
 
 from __future__ import annotations
@@ -35,25 +35,24 @@ from ibcm_bridge.policy.trust import Trust
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """The newest lists of all authorities of one `Trust`."""
+    """The newest lists for one `Trust`."""
 
     held: Mapping[Key, RevocationList] = field(default_factory=dict)
     claimed: Mapping[Key, tuple[RevocationList, x509.CertificateRevocationList]] = field(
         default_factory=dict
     )
-    """Lists of authorities that are not configured, by what they claim. One that a client sends,
-    and whose path ends at an anchor, may have signed them; that is found out when it is asked
-    about."""
+    """Lists whose issuer is not configured, by the key that they claim. An authority that a client
+    sends may have signed them; `issued_by` verifies the signature."""
 
     def covering(
         self, authority: x509.Certificate, certificate: x509.Certificate
     ) -> Sequence[RevocationList]:
-        """The lists that speak of this certificate, of whatever scope; the newest first."""
+        """The lists whose scope includes this certificate, the newest first."""
         found = (held for held in self.issued_by(authority) if held.scope.covers(certificate))
         return sorted(found, key=lambda held: held.age, reverse=True)
 
     def issued_by(self, authority: x509.Certificate) -> Sequence[RevocationList]:
-        """All lists of an authority, whichever certificates they speak of."""
+        """All lists of an authority."""
         key = key_of(authority)
         lists = [held for held in self.held.values() if held.authority == key]
         if lists:
@@ -63,13 +62,13 @@ class Lists:
 
 @dataclass(frozen=True, slots=True)
 class RenewedLists:
-    """What came of reading lists again."""
+    """The result of a renewal."""
 
     lists: Lists
     renewed: tuple[RevocationList, ...]
     problems: tuple[str, ...]
     early: bool
-    """Whether a newer one was left because it is not valid yet."""
+    """True if a newer list is not valid yet."""
 
 
 def renew(
@@ -78,9 +77,9 @@ def renew(
     candidates: Iterable[tuple[str, x509.CertificateRevocationList]],
     now: datetime.datetime,
 ) -> RenewedLists:
-    """Take what is newer; keep what is held where the candidate is worse, and say why.
+    """Replace lists by newer candidates. Keep the others and report why.
 
-    `candidates` are lists with the name of where they came from.
+    `candidates` are pairs of a source and a list.
     """
     held = dict(lists.held)
     claimed = dict(lists.claimed)
@@ -89,7 +88,7 @@ def renew(
     early = False
     for source, crl in candidates:
         other = is_of_unknown_issuer(crl, trust)
-        # Who signed the list of another is not known yet; it is older or newer all the same.
+        # The signer of such a list is not known yet, but its age is.
         authorities = (*trust.anchors, *trust.intermediates)
         candidate = read_claimed(crl) if other else read_list(crl, authorities)
         if isinstance(candidate, str):
@@ -108,33 +107,31 @@ def renew(
             early = early or (before is not None and now < before.begins)
         elif before is not None and candidate.age > before.age:
             early = True
-            text = (
-                f"is not valid before {candidate.begins:%Y-%m-%d %H:%M} UTC; the one held is kept"
-            )
+            text = f"is not valid before {candidate.begins:%Y-%m-%d %H:%M} UTC; keeping the old one"
             problems.append(f"{source}: {candidate.describe()} {text}")
         elif before is not None and candidate.age < before.age:
-            problems.append(f"{source}: {candidate.describe()} is older than the one held")
+            problems.append(f"{source}: {candidate.describe()} is older than the current one")
     return RenewedLists(Lists(held, claimed), tuple(renewed.values()), tuple(problems), early)
 
 
 def _takes_the_place(
     candidate: RevocationList, before: RevocationList | None, now: datetime.datetime
 ) -> bool:
-    """Whether it is newer and valid already; any list is better than one that is not valid yet."""
+    """Return whether the candidate is valid, and is newer or replaces one that is not valid yet."""
     if before is None:
         return True
     return candidate.begins <= now and (candidate.age > before.age or now < before.begins)
 
 
 def is_of_unknown_issuer(crl: x509.CertificateRevocationList, trust: Trust) -> bool:
-    """Whether a list names an issuer that is not configured."""
+    """Return whether the issuer of a list is not configured."""
     return all(
         crl.issuer != authority.subject for authority in (*trust.anchors, *trust.intermediates)
     )
 
 
 def loaded_lists(trust: Trust, now: datetime.datetime) -> Lists:
-    """The lists a trust was loaded with."""
+    """The lists from the policy's files, as of its load."""
     ordered = sorted(trust.crls, key=lambda crl: crl.last_update_utc)
     return renew(Lists(), trust, (("", crl) for crl in ordered), now).lists
 
@@ -145,16 +142,17 @@ Notes = tuple[str, ...]
 def judge_revocation(
     trust: Trust, lists: Lists, path: Sequence[x509.Certificate], now: datetime.datetime
 ) -> Notes | Deny:
-    """Refuse a path with a revoked certificate, or one of which it cannot be told.
+    """Refuse a path with a certificate that is revoked, or whose status is unknown.
 
-    `path` leads from the end-entity certificate to the anchor. What is returned otherwise is what
-    the audit should say: that a list was accepted in its grace, or that there is none by policy.
+    `path` begins with the end-entity certificate and ends with the anchor. Otherwise return notes
+    for the audit: a list that was used in its grace period, or a list that the policy does not
+    require.
     """
     notes: list[str] = []
     for depth, certificate in enumerate(path):
         authority = path[min(depth + 1, len(path) - 1)]
         if depth and certificate is authority:
-            break  # the anchor: trusted because the policy says so
+            break  # the anchor: the policy trusts it, so it is not checked
         judged = _judge(trust, lists, certificate, authority, now)
         if isinstance(judged, Deny):
             return Deny(judged.reason, judged.rule, f"{judged.detail} (depth {depth})")
@@ -171,7 +169,7 @@ def _judge(
 ) -> Notes | Deny:
     found = lists.covering(authority, certificate)
     current = _CoveringLists([held for held in found if held.begins <= now])
-    # One that begins later takes nothing back and replaces nothing, but what it revokes is revoked.
+    # A list that is not valid yet can add revocations. It cannot remove any or replace a list.
     early = [held for held in found if now < held.begins]
     serial = certificate.serial_number
     if current.revoke(serial) or any(serial in held.revoked for held in early):
@@ -184,28 +182,28 @@ def _judge(
             return Deny(
                 Reason.REVOCATION_UNKNOWN, trust.rule, f"{later.describe()} is not valid yet"
             )
-        # By name and key: a client may send another authority of this name.
+        # By name and key: a client can send another authority with the same name.
         because = trust.revocation.without_crl.get(key_of(authority))
         if because is None:
             others = _other_scopes(lists.issued_by(authority), certificate)
             text = f"no revocation list of {name}{others}"
             return Deny(Reason.REVOCATION_UNKNOWN, trust.rule, text)
-        return (f"no revocation list of {name}, by policy",)
+        return (f"no revocation list of {name} (allowed by without_crl)",)
     return _dates(trust, newest, now)
 
 
 def _other_scopes(lists: Sequence[RevocationList], certificate: x509.Certificate) -> str:
-    """What to add where lists are held, and all of another scope (RFC 5280 §5.2.5)."""
+    """The scopes of the other lists of the authority, for the detail (RFC 5280 §5.2.5)."""
     scopes = dict.fromkeys(
         held.scope.describe() for held in lists if not held.scope.covers(certificate)
     )
     if not scopes:
         return ""
-    return f" covers it: what is held covers only {', or '.join(scopes)}"
+    return f" covers it; its lists cover only {', or '.join(scopes)}"
 
 
 class _CoveringLists:
-    """What the lists that cover a certificate say, scope by scope."""
+    """The lists that cover a certificate, as pairs of base and delta by scope."""
 
     def __init__(self, lists: Sequence[RevocationList]) -> None:
         """`lists`: the newest first."""
@@ -216,11 +214,11 @@ class _CoveringLists:
             self._pairs.append((base, None if is_superseded(base, delta) else delta))
 
     def revoke(self, serial: int) -> bool:
-        """Whether any revokes it: a list of one scope says nothing against one of another."""
+        """Return whether any list revokes it, whatever the lists of other scopes contain."""
         return any(_is_revoked(serial, base, delta) for base, delta in self._pairs)
 
     def newest(self) -> Sequence[RevocationList]:
-        """The newest base list, and the delta lists that add to it; nothing without a base."""
+        """The newest base list and its delta lists; empty without a base list."""
         bases = [base for base, _ in self._pairs if base is not None]
         if not bases:
             return ()
@@ -233,15 +231,18 @@ def _dates(trust: Trust, lists: Sequence[RevocationList], now: datetime.datetime
     notes = []
     for held in lists:
         if now > held.ends + trust.revocation.grace:
-            text = f"{held.describe()} ended on {held.ends:%Y-%m-%d %H:%M} UTC"
+            text = f"{held.describe()} expired on {held.ends:%Y-%m-%d %H:%M} UTC"
             return Deny(Reason.REVOCATION_UNKNOWN, trust.rule, text)
         if now > held.ends:
-            notes.append(f"{held.describe()} ended on {held.ends:%Y-%m-%d %H:%M} UTC, in its grace")
+            notes.append(
+                f"{held.describe()} expired on {held.ends:%Y-%m-%d %H:%M} UTC, in its grace period"
+            )
     return tuple(notes)
 
 
 def _is_revoked(serial: int, base: RevocationList | None, delta: RevocationList | None) -> bool:
-    """Whether a list revokes it. A delta that does not fit can add, and takes nothing back."""
+    """Return whether one of them revokes it. A delta list can remove an entry only if it applies
+    to the base list."""
     if delta is not None and serial in delta.revoked:
         return True
     if base is None or serial not in base.revoked:

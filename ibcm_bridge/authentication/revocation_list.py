@@ -1,7 +1,7 @@
-"""A revocation list, read: serial numbers, signed and dated (RFC 5280 §5).
+"""The content of a certificate revocation list (RFC 5280 §5).
 
-`read_list` takes a list only if a configured authority signed it and all that is critical in it is
-understood. An authority is a name and a key, never one of them alone.
+`read_list` accepts a list only if a configured authority signed it, and if the bridge understands
+all its critical extensions. A name and a key together identify an authority.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _UNDERSTOOD = (x509.DeltaCRLIndicator, x509.IssuingDistributionPoint)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which of an authority's certificates a list is about (RFC 5280 §5.2.5)."""
+    """The certificates of an authority that a list covers (RFC 5280 §5.2.5)."""
 
     end_entities: bool = True
     authorities: bool = True
     points: frozenset[str] | None = None
-    """Names of its distribution point; only certificates that name one of them are covered."""
+    """Names of its distribution point. It covers only certificates with one of these names."""
 
     def covers(self, certificate: x509.Certificate) -> bool:
-        """Whether the list says anything of this certificate."""
+        """Return whether the list covers this certificate."""
         if not (self.authorities if is_authority(certificate) else self.end_entities):
             return False
         return self.points is None or not self.points.isdisjoint(_points(certificate))
 
     def describe(self) -> str:
-        """Which certificates it covers, in words; at most 300 characters."""
+        """The covered certificates, in words; at most 300 characters."""
         kind = "certificates"
         if not (self.end_entities and self.authorities):
             kind = "end-entity certificates" if self.end_entities else "certificates of authorities"
@@ -48,37 +48,37 @@ class Scope:
 
 
 Key = tuple[Authority, Scope, bool]
-"""The authority, the scope, and whether it is a delta list."""
+"""The authority, the scope, and True for a delta list."""
 
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """What a list says. Only `read_list` says that the authority signed it."""
+    """The content of a list. The signature is verified only if `read_list` made it."""
 
     authority: Authority
     issuer: str
     scope: Scope
     number: int | None
     base_number: int | None
-    """Of a delta list: the base it was made for (RFC 5280 §5.2.4). None: this is a base list."""
+    """BaseCRLNumber of a delta list (RFC 5280 §5.2.4); None for a base list."""
     begins: datetime.datetime
     ends: datetime.datetime
     revoked: frozenset[int]
     removed: frozenset[int]
-    """Of a delta list: serial numbers that are not revoked any more."""
+    """Serial numbers that a delta list removes from the base list."""
 
     @property
     def key(self) -> Key:
-        """What a newer list must share to take its place."""
+        """A list replaces only a list with the same key."""
         return self.authority, self.scope, self.base_number is not None
 
     @property
     def age(self) -> tuple[datetime.datetime, int]:
-        """Greater is newer. By date first: a restored backup reuses numbers."""
+        """Greater is newer. The date is compared first, as a restored backup reuses numbers."""
         return self.begins, self.number or 0
 
     def describe(self) -> str:
-        """In words."""
+        """The list as a phrase, with its issuer."""
         kind = "the revocation list" if self.base_number is None else "the delta list"
         return f"{kind} of {self.issuer}"
 
@@ -89,35 +89,35 @@ MALFORMED = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
-"""What the library raises of a list or a certificate that it cannot read."""
+"""The errors of `cryptography` for a list or a certificate that it cannot parse."""
 
 
 def read_list(
     crl: x509.CertificateRevocationList, authorities: Iterable[x509.Certificate]
 ) -> RevocationList | str:
-    """A list, or why it cannot be used."""
+    """Parse and verify a list. Return a message if it cannot be used."""
     signer = next((authority for authority in authorities if signed_by(crl, authority)), None)
     found = _read(crl, None if signer is None else key_of(signer))
     if signer is None and not isinstance(found, str):
-        return f"the revocation list of {found.issuer} is not signed by an authority of this list"
+        return f"the revocation list of {found.issuer} is not signed by a configured authority"
     return found
 
 
 def read_claimed(crl: x509.CertificateRevocationList) -> RevocationList | str:
-    """A list of which it is not known who signed it: of the name and key that it claims."""
+    """Parse a list without verifying its signature; its authority is the claimed one."""
     return _read(crl, None)
 
 
 def _read(crl: x509.CertificateRevocationList, signer: Authority | None) -> RevocationList | str:
-    """What a list says; None where it is not known who signed it."""
+    """Parse a list; `signer` is None if the signature was not verified."""
     issuer = crl.issuer.rfc4514_string()[:200]
     try:
         weak = crl.signature_hash_algorithm
         if isinstance(weak, SHA1 | MD5):
-            # As of certificates (protocol.md §9.1). The library would not verify it either.
+            # As for certificates (protocol.md §9.1). `cryptography` does not verify it either.
             return f"the revocation list of {issuer} is signed with {weak.name}"
         if crl.next_update_utc is None:
-            # RFC 5280 §5.1.2.5: nextUpdate must be there; without it a list would hold for ever.
+            # RFC 5280 §5.1.2.5: nextUpdate is required; without it the list would never expire.
             return f"the revocation list of {issuer} has no nextUpdate"
         scope = _scope(crl)
         number = _extension(crl, x509.CRLNumber)
@@ -140,7 +140,7 @@ def _read(crl: x509.CertificateRevocationList, signer: Authority | None) -> Revo
 
 
 def signed_by(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
-    """Whether this authority signed the list, and may (RFC 5280 §4.2.1.3, cRLSign)."""
+    """Return whether this authority signed the list and has cRLSign (RFC 5280 §4.2.1.3)."""
     if authority.subject != crl.issuer:
         return False
     try:
@@ -163,7 +163,7 @@ def _scope(crl: x509.CertificateRevocationList) -> Scope:
     if point is None:
         return Scope()
     if point.indirect_crl or point.only_some_reasons or point.only_contains_attribute_certs:
-        raise ValueError("it is indirect, or not about all reasons, or not about certificates")
+        raise ValueError("it is indirect, limited to some reasons, or for attribute certificates")
     if point.relative_name is not None:
         raise ValueError("its distribution point has a relative name")
     return Scope(
@@ -191,8 +191,8 @@ def _serials(crl: x509.CertificateRevocationList) -> tuple[frozenset[int], froze
             if isinstance(extension.value, x509.CRLReason):
                 reason = extension.value.reason
             elif extension.critical:
-                # RFC 5280 §5.3: a list with one that is not understood must not be used.
-                raise ValueError(f"an entry with {extension.oid.dotted_string}")
+                # RFC 5280 §5.3: a list with an unknown critical entry extension must not be used.
+                raise ValueError(f"critical entry extension {extension.oid.dotted_string}")
         released = reason is x509.ReasonFlags.remove_from_crl
         (removed if released else revoked).add(entry.serial_number)
     return frozenset(revoked), frozenset(removed)
@@ -211,7 +211,7 @@ def _points(certificate: x509.Certificate) -> frozenset[str]:
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
-    """Whether basicConstraints say so (RFC 5280 §4.2.1.9)."""
+    """Return whether basicConstraints has cA (RFC 5280 §4.2.1.9)."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
@@ -219,22 +219,22 @@ def is_authority(certificate: x509.Certificate) -> bool:
 
 
 def key_of(authority: x509.Certificate) -> Authority:
-    """What a list is held by: a renewed authority may have the same name and another key, and two
-    authorities may share a key (RFC 5280 §6.3.3 (b) asks for the issuer's name too)."""
+    """The name and the key of an authority. A renewed authority may have the same name and another
+    key, and two authorities may share a key (RFC 5280 §6.3.3 (b) also compares the name)."""
     key = authority.public_key()
     return authority.subject, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def is_superseded(base: RevocationList | None, delta: RevocationList | None) -> bool:
-    """Whether the base was made after the delta, and so says all of it (RFC 5280 §5.2.3: lists of
-    one scope are numbered together)."""
+    """Return whether the base list is not older than the delta list, and so includes it (RFC 5280
+    §5.2.3: the lists of one scope share their numbering)."""
     if base is None or delta is None or base.number is None or delta.number is None:
         return False
     return base.scope == delta.scope and base.number >= delta.number
 
 
 def applies(base: RevocationList | None, delta: RevocationList | None) -> bool:
-    """Whether a delta list may be combined with this base (RFC 5280 §5.2.4, §6.3.3 (c))."""
+    """Return whether the delta list applies to this base list (RFC 5280 §5.2.4, §6.3.3 (c))."""
     if base is None or delta is None or delta.base_number is None or base.scope != delta.scope:
         return False
     return base.number is not None and base.number >= delta.base_number

@@ -1,1 +1,1 @@
-"""From the ClientHello to a publication."""
+"""From the ClientHello to the publication."""

@@ -1,4 +1,4 @@
-"""Whether the first bytes of a connection hold a whole ClientHello."""
+"""Detects a complete ClientHello in the first bytes of a connection."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 
 MAX_RECORDS = 32
-"""TLS records that a ClientHello may be spread over; clients use one, or a few when it is large."""
+"""TLS records per ClientHello. Clients use one, or a few for a large ClientHello."""
 
 
 def is_whole(data: bytes) -> bool | Deny:
-    """Whether all of a ClientHello is there, told from lengths alone (RFC 8446 §4, §5.1).
+    """Return whether the ClientHello is complete, by its lengths only (RFC 8446 §4, §5.1).
 
-    Parsing it is dear, so that is done once, and not for every byte that a client sends.
+    Parsing is expensive, so the caller parses once, when this returns True.
     """
     start = b""
-    offset = have = 0
+    offset = received = 0
     for _ in range(MAX_RECORDS):
         header = data[offset : offset + 5]
         if len(header) < 5:
@@ -26,8 +26,8 @@ def is_whole(data: bytes) -> bool | Deny:
         length = int.from_bytes(header[3:])
         payload = data[offset + 5 : offset + 5 + length]
         start = (start + payload[:4])[:4]
-        have += len(payload)
-        if len(start) == 4 and have >= 4 + int.from_bytes(start[1:4]):
+        received += len(payload)
+        if len(start) == 4 and received >= 4 + int.from_bytes(start[1:4]):
             return True
         offset += 5 + length
     return Deny(Reason.NOT_TLS, rules.LISTENER, f"a ClientHello in more than {MAX_RECORDS} records")

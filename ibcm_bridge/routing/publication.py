@@ -1,10 +1,10 @@
-"""Where a connection and a request belong.
+"""Selects the publication of a connection.
 
-1. The ClientHello's server name, and nothing else, chooses the publication: bridged, tunneled, or
-   none (then nothing is answered but an alert). A client that sends none gets the publication that
-   the policy names for those, if it names one.
-2. On a bridged publication the whole first path segment chooses the role, and so the site system.
-   Whole, because `/ccm_system` is a prefix of directories that need no certificate
+1. Only the server name in the ClientHello selects the publication: bridged, tunneled, or none (the
+   client then receives an alert). For a client without a server name, the policy can name a
+   publication.
+2. On a bridged publication, the first path segment selects the role and its site system. The whole
+   segment is compared, because `/ccm_system` is a prefix of directories that require no certificate
    (protocol.md §1.1).
 """
 
@@ -19,21 +19,23 @@ from ibcm_bridge.policy.publications import Listener, Publication
 
 @dataclass(frozen=True, slots=True)
 class ClientHelloFacts:
-    """What a ClientHello says that routing needs: the server name, if one was sent (RFC 6066)."""
+    """The part of a ClientHello that routing uses: the server name, if any (RFC 6066)."""
 
     server_name: str | None
 
 
 def route(listener: Listener, hello: ClientHelloFacts) -> Publication | Deny:
-    """The publication a connection asks for."""
+    """Return the publication that the ClientHello selects."""
     name = hello.server_name if hello.server_name is not None else listener.without_sni
     if name is None:
-        return Deny(Reason.UNKNOWN_NAME, rules.LISTENER_PUBLICATIONS, "no server name was sent")
+        return Deny(
+            Reason.UNKNOWN_NAME, rules.LISTENER_PUBLICATIONS, "the client sent no server name"
+        )
     publication = listener.publications.get(name.lower())
     if publication is None:
         return Deny(
             Reason.UNKNOWN_NAME,
             rules.LISTENER_PUBLICATIONS,
-            f"nothing is published as {name[:255]!r}",
+            f"the listener has no publication {name[:255]!r}",
         )
     return publication

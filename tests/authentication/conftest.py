@@ -1,4 +1,4 @@
-"""A computer and its authority's lists, for the tests of revocation."""
+"""A computer and the lists of its authority, for the revocation tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def serial(computer: LabCredential) -> int:
 
 @pytest.fixture
 def judge(pki: LabPki, computer: LabCredential) -> Judge:
-    """The reason of a refusal, else the notes, for a computer and these lists of its issuer."""
+    """The reason of a refusal, or the notes, for a computer with these lists of its issuer."""
 
     def judged(
         *crls: x509.CertificateRevocationList, now: datetime = NOW, **policy: object

@@ -1,4 +1,4 @@
-"""Facts of a plain certificate, and certificates with the names of a test."""
+"""The facts of a valid certificate, and certificates with given names."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def certificate(
     subject: list[tuple[x509.ObjectIdentifier, str]], *extensions: x509.ExtensionType
 ) -> x509.Certificate:
-    """A self-signed one: whether a path is good is OpenSSL's to say, not what is tested here."""
+    """A self-signed certificate: OpenSSL verifies paths, so no path is needed here."""
     name = x509.Name([x509.NameAttribute(oid, value) for oid, value in subject])
     builder = (
         x509.CertificateBuilder()

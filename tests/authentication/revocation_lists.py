@@ -1,4 +1,4 @@
-"""Lists as the tests of revocation make them, and the question put to them."""
+"""Revocation lists for tests, and the judgment with them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Judge = Callable[..., object]
 
 
 def judged(trust: Trust, path: list[x509.Certificate], lists: Lists | None = None) -> object:
-    """The reason of a refusal, else the notes."""
+    """The reason of a refusal, or the notes."""
     verdict = judge_revocation(trust, lists or loaded_lists(trust, NOW), path, NOW)
     return verdict.reason if isinstance(verdict, Deny) else verdict
 
@@ -31,7 +31,7 @@ def judged(trust: Trust, path: list[x509.Certificate], lists: Lists | None = Non
 def authority(
     name: str, pki: LabPki, key: ec.EllipticCurvePrivateKey | None = None
 ) -> tuple[made.Authority, x509.Certificate]:
-    """Another authority below the same root, and a computer's certificate it issued."""
+    """Another authority below the same root, and a computer certificate that it issued."""
     issuer = made.issuing_authority(name, pki._root, NOW)
     if key is not None:
         extensions = made.authority_extensions(path_length=0)

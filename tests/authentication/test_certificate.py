@@ -1,4 +1,4 @@
-"""What a certificate says of who it is for: facts, principal names, alternative names."""
+"""The facts of a certificate: principal names, alternative names, common name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.authentication.facts import (
     with_names,
 )
 
-# What a certificate says
+# Facts
 
 
 def test_the_facts_of_a_computer_certificate(pki: LabPki) -> None:
@@ -41,25 +41,25 @@ def test_the_facts_of_a_computer_certificate(pki: LabPki) -> None:
     assert facts.dns_names == ("PC1.corp.example",)
 
 
-def test_absent_extensions_are_absent_and_not_empty() -> None:
+def test_an_absent_extension_differs_from_an_empty_one() -> None:
     facts = certificate_facts(certificate([(NameOID.COMMON_NAME, "PC1")]))
     assert facts.purposes is None
     assert facts.dns_names == ()
     assert facts.common_name == "PC1"
 
 
-def test_a_common_name_counts_only_without_a_subject_alternative_name() -> None:
+def test_the_common_name_is_used_only_without_a_subject_alternative_name() -> None:
     mail = x509.SubjectAlternativeName([x509.RFC822Name("jdoe@corp.example")])
     facts = certificate_facts(certificate([(NameOID.COMMON_NAME, "jdoe")], mail))
     assert (facts.dns_names, facts.common_name) == ((), None)
 
 
-def test_an_endless_subject_is_bounded() -> None:
+def test_a_long_subject_is_truncated() -> None:
     units = [(NameOID.ORGANIZATIONAL_UNIT_NAME, "x" * 60)] * 50
     assert len(certificate_facts(certificate(units)).subject) == 512
 
 
-def test_principal_names_are_read_from_the_certificate() -> None:
+def test_principal_names_are_parsed() -> None:
     facts = certificate_facts(
         with_names(
             x509.DNSName("pc1.corp.example"),
@@ -75,25 +75,25 @@ def test_principal_names_are_read_from_the_certificate() -> None:
 @pytest.mark.parametrize(
     "encoded",
     [
-        b"\x0c\x05j@c.",  # shorter than it says
-        b"\x0c\x04j@c.d",  # bytes behind it
+        b"\x0c\x05j@c.",  # shorter than its length
+        b"\x0c\x04j@c.d",  # trailing bytes
         b"\x0c\x02\xff\xfe",  # not UTF-8
         b"\x16\x05j@c.d",  # IA5String
         b"\x1e\x06\0j\0@\0c",  # BMPString
         b"\x04\x05j@c.d",  # OCTET STRING
         b"\x30\x00",
-        b"\x0c\x81\x05j@c.d",  # a length that is not the shortest
+        b"\x0c\x81\x05j@c.d",  # not the shortest form of the length
     ],
 )
-def test_a_principal_name_that_cannot_be_read_makes_the_certificate_unreadable(
+def test_a_certificate_with_a_malformed_principal_name_is_unreadable(
     encoded: bytes,
 ) -> None:
-    # Not overlooked: a user's certificate with a DNS name would then be a computer's.
+    # If it were ignored, a user's certificate with a DNS name would name a computer.
     with pytest.raises(ValueError, match=r"."):
         certificate_facts(with_names(x509.DNSName("pc1.corp.example"), principal(encoded)))
 
 
-# Which names of a subjectAltName leave it to the common name to say who it is
+# Names in a subjectAltName that leave the name of the subject to the common name
 
 SID = "tag:microsoft.com,2022-09-14:sid:S-1-5-21-1111111111-2222222222-3333333333-1234"
 ACCOUNT = principal(b"\x0c\x11pc1$@corp.example")
@@ -105,7 +105,7 @@ def uri(text: str) -> x509.GeneralName:
 
 
 def computer_with(*names: x509.GeneralName) -> x509.Certificate:
-    """A certificate with a good common name, and these other names."""
+    """A certificate with a computer's common name, and these other names."""
     common_name = [(NameOID.COMMON_NAME, "pc1.corp.example")]
     return certificate(common_name, CLIENT_PURPOSE, x509.SubjectAlternativeName(names))
 
@@ -121,7 +121,7 @@ def computer_with(*names: x509.GeneralName) -> x509.Certificate:
     ],
     ids=["account", "sid", "SID", "address", "all"],
 )
-def test_beside_names_that_name_no_one_else_the_common_name_counts(
+def test_the_common_name_is_used_beside_names_that_cannot_be_a_persons(
     publication: BridgePublication, names: list[x509.GeneralName]
 ) -> None:
     client = authenticate(publication, certificate_facts(computer_with(*names)))
@@ -158,7 +158,7 @@ def test_beside_names_that_name_no_one_else_the_common_name_counts(
         "other",
     ],
 )
-def test_beside_names_that_can_be_a_persons_the_common_name_does_not_count(
+def test_the_common_name_is_ignored_beside_names_that_can_be_a_persons(
     publication: BridgePublication, names: list[x509.GeneralName]
 ) -> None:
     facts = certificate_facts(computer_with(*names))
@@ -167,11 +167,13 @@ def test_beside_names_that_can_be_a_persons_the_common_name_does_not_count(
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.detail) == (
         Reason.CERTIFICATE_NAME,
-        "no computer name in it",
+        "the certificate does not name a computer",
     )
 
 
-def test_a_user_with_a_security_identifier_stays_a_user(publication: BridgePublication) -> None:
+def test_a_user_certificate_with_a_security_identifier_names_the_user(
+    publication: BridgePublication,
+) -> None:
     facts = certificate_facts(computer_with(principal(b"\x0c\x05j@c.d"), uri(SID)))
     assert (facts.principal_names, facts.common_name) == (("j@c.d",), None)
     assert reason(authenticate(publication, facts)) is Reason.CERTIFICATE_NAME
@@ -183,16 +185,16 @@ def test_a_user_with_a_security_identifier_stays_a_user(publication: BridgePubli
     [
         (
             named("pc1$@corp.example", common_name="pc2.corp.example"),
-            "its common name is not that of the computer in its principal name",
+            "the common name does not match the computer in the principal name",
         ),
         (
             named("pc1$@c.d", "pc2$@c.d", common_name="pc1.c.d"),
-            "several principal names in it, and no DNS name",
+            "the certificate has several principal names and no DNS name",
         ),
-        (named("pc1$@corp.example"), "no computer name in it"),
+        (named("pc1$@corp.example"), "the certificate does not name a computer"),
     ],
 )
-def test_what_is_wrong_with_a_computers_names_is_told(
+def test_the_detail_has_the_problem_with_the_names(
     publication: BridgePublication, facts: CertificateFacts, detail: str
 ) -> None:
     denial = authenticate(publication, facts)
@@ -200,7 +202,9 @@ def test_what_is_wrong_with_a_computers_names_is_told(
     assert (denial.reason, denial.detail) == (Reason.CERTIFICATE_NAME, detail)
 
 
-def test_the_labs_user_is_one(pki: LabPki, publication: BridgePublication) -> None:
+def test_the_user_certificate_of_the_lab_names_a_user(
+    pki: LabPki, publication: BridgePublication
+) -> None:
     facts = certificate_facts(pki.user("jdoe@corp.example").certificate)
     client = authenticate(at(publication, "user"), facts)
     assert isinstance(client, AuthenticatedClient)

@@ -1,4 +1,4 @@
-"""Floors: keys and signatures below them are refused, those on them are not (protocol.md §9.1)."""
+"""Checks of a certification path: minimum strengths (protocol.md §9.1), and form."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KEYS = {
     "ec-256": (lambda: ec.generate_private_key(ec.SECP256R1()), None),
     "ec-224": (lambda: ec.generate_private_key(ec.SECP224R1()), "an EC key of 224 bits"),
     "ed25519": (ed25519.Ed25519PrivateKey.generate, None),
-    "dsa": (lambda: dsa.generate_private_key(2048), "none of RSA, EC"),
+    "dsa": (lambda: dsa.generate_private_key(2048), "other than RSA, EC"),
 }
 
 
@@ -48,7 +48,7 @@ def trust(pki: LabPki) -> Trust:
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_a_key_below_the_floor_is_refused(pki: LabPki, trust: Trust, kind: str) -> None:
+def test_a_weak_key_is_refused(pki: LabPki, trust: Trust, kind: str) -> None:
     make, weakness = KEYS[kind]
     certificate = pki.computer_with_key("pc1.corp.example", make()).certificate  # type: ignore[operator]
     verdict = judge_path(trust, loaded_lists(trust, NOW), [certificate, pki.issuing, pki.root], NOW)
@@ -72,7 +72,7 @@ def test_an_issuing_authority_with_a_weak_key_is_refused_at_its_depth(
 
 
 def signed_with(pki: LabPki, directory: Path, digest: str) -> x509.Certificate:
-    """A client certificate signed with a digest that cryptography does not sign with any more."""
+    """A client certificate signed with a digest that `cryptography` no longer signs with."""
     key = pki._issuing.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (directory / "ca.key").write_bytes(key)
     (directory / "ca.pem").write_bytes(pki.issuing.public_bytes(Encoding.PEM))
@@ -93,7 +93,7 @@ def signed_with(pki: LabPki, directory: Path, digest: str) -> x509.Certificate:
 
 @pytest.mark.needs("openssl")
 @pytest.mark.parametrize(("digest", "weak"), [("sha1", True), ("sha256", False)])
-def test_a_signature_below_the_floor_is_refused(tmp_path: Path, digest: str, weak: bool) -> None:
+def test_a_weak_signature_is_refused(tmp_path: Path, digest: str, weak: bool) -> None:
     pki = LabPki.make(now=datetime.now(UTC))
     trust = Trust((pki.root,), (pki.issuing,), pki.crls())
     certificate = signed_with(pki, tmp_path, digest)
@@ -106,7 +106,7 @@ def test_a_signature_below_the_floor_is_refused(tmp_path: Path, digest: str, wea
         assert verdict == ()
 
 
-def test_the_signature_of_an_anchor_is_nobodys_business(
+def test_the_signature_of_an_anchor_is_not_checked(
     pki: LabPki, trust: Trust, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -155,7 +155,7 @@ WELL_FORMED = {
     ),
 }
 MALFORMED = {
-    # section of RFC 5280, and its twins above
+    # section of RFC 5280 -> variants of the certificates above
     "4.1.2.9": [
         dataclasses.replace(END_ENTITY, version_3=False),
         dataclasses.replace(AUTHORITY, version_3=False),
@@ -188,27 +188,29 @@ def sections(form: _Form) -> set[str]:
 
 
 @pytest.mark.parametrize("form", WELL_FORMED.values(), ids=WELL_FORMED)
-def test_what_is_well_formed_is_in_no_row(form: _Form) -> None:
+def test_a_well_formed_certificate_matches_no_row(form: _Form) -> None:
     assert sections(form) == set()
 
 
 @pytest.mark.parametrize("section", MALFORMED)
-def test_what_is_malformed_is_in_its_row(section: str) -> None:
+def test_a_malformed_certificate_matches_its_row(section: str) -> None:
     for form in MALFORMED[section]:
         assert section in sections(form), form
 
 
-def test_every_row_has_its_malformed_certificates() -> None:
+def test_every_row_matches_a_malformed_certificate() -> None:
     forms = [form for some in MALFORMED.values() for form in some]
     for row in MALFORMATIONS:
         assert any(row.found(form) for form in forms), row.text
     assert {row.section for row in MALFORMATIONS} == set(MALFORMED)
 
 
-def test_a_malformation_is_told_with_its_section_and_its_depth(pki: LabPki, trust: Trust) -> None:
+def test_the_detail_of_a_malformation_has_its_section_and_its_depth(
+    pki: LabPki, trust: Trust
+) -> None:
     computer = pki.computer("pc1.corp.example").certificate
     assert malformation(computer, issues=False) is None
-    text = "is not an authority by its basicConstraints (RFC 5280 section 6.1.4 (k))"
+    text = "is not an authority according to its basicConstraints (RFC 5280 section 6.1.4 (k))"
     assert malformation(computer, issues=True) == text
     verdict = judge_path(trust, loaded_lists(trust, NOW), [computer, computer, pki.root], NOW)
     assert isinstance(verdict, Deny)

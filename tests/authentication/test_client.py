@@ -1,4 +1,4 @@
-"""From a verified certificate to a client, or to the reason why not."""
+"""From a verified certificate to a client or a refusal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.authentication.facts import (
     reason,
 )
 
-# Who is accepted
+# Accepted clients
 
 
 def test_a_computer_is_authenticated_for_the_publication(
@@ -78,7 +78,7 @@ def test_the_first_dns_name_or_the_common_name_is_the_computer(
         frozenset((CLIENT_AUTH + ".1",)),
     ],
 )
-def test_without_the_client_authentication_purpose_nobody_is_authenticated(
+def test_a_certificate_without_the_client_authentication_purpose_is_refused(
     publication: BridgePublication, purposes: frozenset[str] | None
 ) -> None:
     assert isinstance(authenticate(publication, PLAIN), AuthenticatedClient)
@@ -86,7 +86,7 @@ def test_without_the_client_authentication_purpose_nobody_is_authenticated(
     assert reason(refused) is Reason.CERTIFICATE_PURPOSE
 
 
-def test_a_second_purpose_does_no_harm(publication: BridgePublication) -> None:
+def test_a_certificate_with_a_second_purpose_is_accepted(publication: BridgePublication) -> None:
     facts = replace(PLAIN, purposes=frozenset((CLIENT_AUTH, SERVER_AUTH)))
     assert isinstance(authenticate(publication, facts), AuthenticatedClient)
 
@@ -110,7 +110,7 @@ def test_a_second_purpose_does_no_harm(publication: BridgePublication) -> None:
         (("jane doe", "pc1.corp.example"), None),
     ],
 )
-def test_without_a_computer_name_nobody_is_authenticated(
+def test_a_certificate_without_a_computer_name_is_refused(
     publication: BridgePublication, dns_names: tuple[str, ...], common_name: str | None
 ) -> None:
     facts = replace(PLAIN, dns_names=dns_names, common_name=common_name)
@@ -125,19 +125,19 @@ def test_without_a_computer_name_nobody_is_authenticated(
         ("user", Reason.CERTIFICATE_NAME),
     ],
 )
-def test_the_twins_of_the_lab_are_refused(
+def test_the_defective_certificates_of_the_lab_are_refused(
     pki: LabPki, publication: BridgePublication, twin: str, expected: Reason
 ) -> None:
-    # Expired, revoked, foreign and self-signed twins are OpenSSL's to refuse, in the handshake.
+    # OpenSSL refuses the expired, revoked, foreign and self-signed certificates.
     credential = getattr(pki, twin)("jdoe@corp.example" if twin == "user" else "pc4.corp.example")
     denial = authenticate(publication, certificate_facts(credential.certificate))
     assert reason(denial) is expected
 
 
-def test_a_user_whose_name_looks_like_a_computers_is_refused(
+def test_a_user_whose_common_name_looks_like_a_computer_name_is_refused(
     publication: BridgePublication,
 ) -> None:
-    # BRIDGE-AUTH-COMPUTER: the principal name says whose it is, whatever the CN looks like.
+    # BRIDGE-AUTH-COMPUTER: the principal name decides, whatever the CN looks like.
     principal = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), b"\x0c\x03j@c")
     purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
     common_name = [(NameOID.COMMON_NAME, "jdoe")]
@@ -151,7 +151,7 @@ def test_a_user_whose_name_looks_like_a_computers_is_refused(
 # Computers and users (BRIDGE-AUTH-COMPUTER, BRIDGE-AUTH-USER)
 
 NAMED = {
-    # who -> its facts, what it is, and its name
+    # case -> its facts, its kind, and its name
     "a DNS name": (PLAIN, COMPUTER, "pc1.corp.example"),
     "a common name": (replace(PLAIN, dns_names=(), common_name="PC1"), COMPUTER, "pc1"),
     "a computer's principal name beside a DNS name": (
@@ -201,14 +201,14 @@ NAMED = {
         "jürgen@corp.example",
     ),
 }
-NOBODY = {
+NO_NAME = {
     "a computer's principal name and another computer's common name": named(
         "pc1$@corp.example", common_name="pc2.corp.example"
     ),
     "a computer's principal name and a common name that begins like it": named(
         "pc1$@corp.example", common_name="pc10.corp.example"
     ),
-    "a computer's principal name and a common name in which it is no label": named(
+    "a computer's principal name and a common name with a suffix in its first label": named(
         "pc1$@corp.example", common_name="pc1-old.corp.example"
     ),
     "a computer's principal name and its account as common name": named(
@@ -230,7 +230,7 @@ NOBODY = {
     "a computer's principal name and no other": named("pc1$@corp.example"),
     "a computer's principal name without domain": named("pc1$"),
     "two users": named("jdoe@corp.example", "root@corp.example"),
-    # Each could be taken for a computer if users' names that are no good were overlooked.
+    # Each would pass for a computer if invalid user names were ignored.
     "two users beside a DNS name": named("j@corp.example", "r@corp.example", dns=("pc1.example",)),
     "a user beside a computer": named("jdoe@corp.example", "pc1$@corp.example"),
     "a user beside a computer and a DNS name": named(
@@ -239,7 +239,7 @@ NOBODY = {
     "a user without domain beside a DNS name": named("jdoe", dns=("pc1.corp.example",)),
     "an empty principal name beside a DNS name": named("", dns=("pc1.corp.example",)),
     **{
-        f"a principal name that is none: {name!r}": named(name, dns=("pc1.corp.example",))
+        f"an invalid principal name: {name!r}": named(name, dns=("pc1.corp.example",))
         for name in (
             "jdoe@",
             "@corp.example",
@@ -249,8 +249,8 @@ NOBODY = {
             "jdoe\0@corp.example",
             "jdoe@corp.exämple",
             "jdoe@corp example",
-            "j\u202edoe@corp.example",  # which would turn round what is read
-            "j\u200bdoe@corp.example",  # a space of no width
+            "j\u202edoe@corp.example",  # right-to-left override
+            "j\u200bdoe@corp.example",  # zero-width space
             "j\u00a0doe@corp.example",
             "\ufeffjdoe@corp.example",
             f"{'x' * 105}@corp.example",
@@ -261,7 +261,7 @@ NOBODY = {
 
 
 @pytest.mark.parametrize(("facts", "kind", "name"), NAMED.values(), ids=NAMED)
-def test_whom_a_certificate_names(
+def test_a_certificate_names_a_computer_or_a_user(
     publication: BridgePublication, facts: CertificateFacts, kind: str, name: str
 ) -> None:
     requirement = {COMPUTER: "BRIDGE-AUTH-COMPUTER", USER: "BRIDGE-AUTH-USER"}
@@ -276,9 +276,9 @@ def test_whom_a_certificate_names(
             assert result.requirement == requirement[policy]
 
 
-@pytest.mark.parametrize("facts", NOBODY.values(), ids=NOBODY)
+@pytest.mark.parametrize("facts", NO_NAME.values(), ids=NO_NAME)
 @pytest.mark.parametrize("policy", ["computer", "user", "either", "optional", "none"])
-def test_what_names_nobody_is_refused_under_every_policy(
+def test_a_certificate_without_a_valid_name_is_refused_under_every_policy(
     publication: BridgePublication, facts: CertificateFacts, policy: str
 ) -> None:
     if not facts.principal_names and facts.dns_names:
@@ -287,7 +287,7 @@ def test_what_names_nobody_is_refused_under_every_policy(
 
 
 @pytest.mark.parametrize("policy", ["computer", "user", "either", "optional"])
-def test_the_purpose_is_asked_for_under_every_policy(
+def test_every_policy_requires_the_client_authentication_purpose(
     publication: BridgePublication, policy: str
 ) -> None:
     for facts in (PLAIN, named("jdoe@corp.example")):
@@ -295,12 +295,14 @@ def test_the_purpose_is_asked_for_under_every_policy(
         assert reason(refused) is Reason.CERTIFICATE_PURPOSE
 
 
-def test_where_nobody_is_asked_no_certificate_is_accepted(publication: BridgePublication) -> None:
+def test_a_policy_without_certificates_accepts_no_certificate(
+    publication: BridgePublication,
+) -> None:
     assert reason(authenticate(at(publication, "none"), PLAIN)) is Reason.CERTIFICATE_NAME
 
 
 @pytest.mark.parametrize("policy", ["computer", "user", "either", "optional", "none"])
-def test_without_a_certificate_a_client_is_let_in_only_where_none_is_needed(
+def test_a_client_without_a_certificate_is_accepted_only_if_the_policy_allows_it(
     publication: BridgePublication, policy: str
 ) -> None:
     published = at(publication, policy)

@@ -1,4 +1,4 @@
-"""Several lists of one authority: which one counts, and which takes another's place."""
+"""Several lists of one authority: the list that is used, and the list that replaces another."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def held_number(pki: LabPki, lists: Lists) -> int | None:
     return next((held.number for held in found if held.base_number is None), None)
 
 
-def test_a_newer_list_takes_the_place_of_the_one_held(pki: LabPki, trust: Trust) -> None:
+def test_a_newer_list_replaces_the_current_one(pki: LabPki, trust: Trust) -> None:
     newer = pki.issuing_crl([1], 6, this_update=NOW)
     renewal = renew(loaded_lists(trust, NOW), trust, [("a.crl", newer)], NOW)
     assert held_number(pki, renewal.lists) == 6
@@ -52,30 +52,30 @@ def test_a_newer_list_takes_the_place_of_the_one_held(pki: LabPki, trust: Trust)
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda pki: pki.issuing_crl([], 4, this_update=NOW - DAY), "older than the one held"),
+        (lambda pki: pki.issuing_crl([], 4, this_update=NOW - DAY), "older than the current one"),
         (lambda pki: pki.issuing_crl([], 6, this_update=NOW + HOUR), "not valid before"),
         (lambda _: LabPki.make(now=NOW).issuing_crl([], 6, this_update=NOW), "not signed"),
     ],
 )
-def test_a_worse_list_leaves_the_one_held(
+def test_a_list_that_is_older_early_or_forged_does_not_replace_the_current_one(
     pki: LabPki, trust: Trust, make: Callable[[LabPki], object], problem: str
 ) -> None:
     renewal = renew(loaded_lists(trust, NOW), trust, [("a.crl", make(pki))], NOW)  # type: ignore[list-item]
     assert held_number(pki, renewal.lists) == 5
     assert renewal.renewed == ()
-    (said,) = renewal.problems
-    assert said.startswith("a.crl: ")
-    assert problem in said
+    (text,) = renewal.problems
+    assert text.startswith("a.crl: ")
+    assert problem in text
     assert renewal.early is ("before" in problem)
 
 
-def test_the_same_list_again_is_no_news(pki: LabPki, trust: Trust) -> None:
+def test_the_same_list_again_changes_nothing(pki: LabPki, trust: Trust) -> None:
     again = [("a.crl", crl) for crl in trust.crls]
     renewal = renew(loaded_lists(trust, NOW), trust, again, NOW)
     assert (renewal.renewed, renewal.problems) == ((), ())
 
 
-def test_a_list_of_an_authority_that_a_client_sends_counts_for_that_one_only(
+def test_a_list_of_an_authority_that_a_client_sends_applies_to_that_authority_only(
     pki: LabPki, trust: Trust, computer: LabCredential
 ) -> None:
     credential, crl = pki.branch("pc7.branch.example")
@@ -85,7 +85,7 @@ def test_a_list_of_an_authority_that_a_client_sends_counts_for_that_one_only(
     verdict = judge_revocation(trust, loaded_lists(trust, NOW), path, NOW)
     assert isinstance(verdict, Deny)
     assert verdict.reason is Reason.REVOCATION_UNKNOWN
-    # A list by the same name and another key says nothing of it.
+    # A list of an authority with the same name and another key does not apply.
     _, other = LabPki.make(now=NOW).branch("pc7.branch.example")
     forged = renew(loaded_lists(trust, NOW), trust, [("b.crl", other)], NOW)
     verdict = judge_revocation(trust, forged.lists, path, NOW)
@@ -98,7 +98,7 @@ def test_a_list_of_an_authority_that_a_client_sends_counts_for_that_one_only(
 def test_a_list_with_a_weak_signature_is_not_used(
     pki: LabPki, tmp_path: Path, digest: str, usable: bool
 ) -> None:
-    """As a certificate with one is not; only openssl's own command still makes one."""
+    """The same as for certificates. Only the openssl command still makes such a list."""
     (tmp_path / "ca.pem").write_bytes(pki.issuing.public_bytes(Encoding.PEM))
     (tmp_path / "ca.key").write_bytes(
         pki._issuing.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -128,14 +128,14 @@ COVERED = {
 }
 
 
-@pytest.mark.parametrize(("said", "covered"), COVERED.values(), ids=COVERED)
-def test_a_list_of_another_scope_is_named_where_none_covers_a_certificate(
-    pki: LabPki, computer: LabCredential, said: dict[str, object], covered: str
+@pytest.mark.parametrize(("point", "covered"), COVERED.values(), ids=COVERED)
+def test_the_detail_has_the_scopes_of_the_lists_if_none_covers_a_certificate(
+    pki: LabPki, computer: LabCredential, point: dict[str, object], covered: str
 ) -> None:
-    other = pki.issuing_crl([], 1, scope=scope(**said))
+    other = pki.issuing_crl([], 1, scope=scope(**point))
     name = pki.issuing.subject.rfc4514_string()
     for crls, detail in (
-        ((other,), f"no revocation list of {name} covers it: what is held covers only "),
+        ((other,), f"no revocation list of {name} covers it; its lists cover only "),
         ((), f"no revocation list of {name} (depth 0)"),
     ):
         trust = Trust((pki.root,), (pki.issuing,), crls)
@@ -149,7 +149,7 @@ def test_a_list_of_another_scope_is_named_where_none_covers_a_certificate(
     assert judge_revocation(trust, loaded_lists(trust, NOW), path, NOW) == ()
 
 
-def test_a_delta_list_of_another_scope_adds_and_takes_nothing_back(
+def test_a_delta_list_of_another_scope_can_add_but_not_remove_revocations(
     pki: LabPki, judge: Judge, serial: int
 ) -> None:
     here, full = scope(full_name=HERE), pki.issuing_crl([serial], 5)
@@ -158,11 +158,11 @@ def test_a_delta_list_of_another_scope_adds_and_takes_nothing_back(
     assert judge(full, pki.issuing_crl([], 6, base=3, removed=[serial])) == ()
     adding = pki.issuing_crl([serial], 6, base=3, scope=here)
     assert judge(pki.issuing_crl([], 5), adding) is Reason.CERTIFICATE_REVOKED
-    # Numbers are counted within a scope (RFC 5280 §5.2.3): 9 of one is not later than 6 of another.
+    # Each scope has its own numbering (RFC 5280 §5.2.3): 9 of one is not later than 6 of another.
     assert judge(pki.issuing_crl([], 9), adding) is Reason.CERTIFICATE_REVOKED
 
 
-def test_a_newer_list_of_another_scope_does_not_hide_what_is_revoked(
+def test_a_newer_list_of_another_scope_does_not_hide_a_revocation(
     pki: LabPki, judge: Judge, serial: int
 ) -> None:
     full = pki.issuing_crl([serial], 5, this_update=NOW - HOUR)
@@ -171,13 +171,13 @@ def test_a_newer_list_of_another_scope_does_not_hide_what_is_revoked(
     assert judge(pki.issuing_crl([serial + 1], 5), newer) == ()
     elsewhere = pki.issuing_crl([serial], 5, scope=scope(full_name=ELSEWHERE))
     assert judge(elsewhere, newer) == ()
-    # Taken back within its own scope: by a delta list, or by the next list.
+    # Within its own scope, a delta list or the next list can remove the revocation.
     released = pki.issuing_crl([], 6, base=5, removed=[serial])
     assert judge(full, released, newer) == ()
     assert judge(full, pki.issuing_crl([], 6, this_update=NOW), newer) == ()
 
 
-def test_an_ended_list_does_not_count_where_a_newer_one_of_another_scope_does(
+def test_an_expired_list_is_ignored_if_a_newer_list_of_another_scope_covers_the_certificate(
     pki: LabPki, judge: Judge
 ) -> None:
     ended = pki.issuing_crl([], 5, this_update=NOW - DAY, next_update=NOW - HOUR)
@@ -186,7 +186,7 @@ def test_an_ended_list_does_not_count_where_a_newer_one_of_another_scope_does(
     assert judge(ended) is Reason.REVOCATION_UNKNOWN
 
 
-def test_a_delta_list_that_has_ended_and_has_no_base_of_its_scope_leaves_it_unknown(
+def test_the_status_is_unknown_after_an_expired_delta_list_without_a_base_of_its_scope(
     pki: LabPki, judge: Judge
 ) -> None:
     base = pki.issuing_crl([], 5, scope=scope(full_name=HERE))
@@ -195,10 +195,10 @@ def test_a_delta_list_that_has_ended_and_has_no_base_of_its_scope_leaves_it_unkn
     assert judge(base, pki.issuing_crl([], 6, base=5)) == ()
 
 
-# Lists that begin later
+# Lists that are not valid yet
 
 
-def test_a_list_that_begins_later_does_not_displace_one_of_another_scope(
+def test_a_list_that_is_not_valid_yet_does_not_replace_one_of_another_scope(
     pki: LabPki, judge: Judge, serial: int
 ) -> None:
     users = scope(only_contains_user_certs=True)
@@ -210,7 +210,7 @@ def test_a_list_that_begins_later_does_not_displace_one_of_another_scope(
     assert judge(elsewhere, later) is Reason.REVOCATION_UNKNOWN
 
 
-def test_what_a_list_that_begins_later_revokes_is_revoked_already(
+def test_a_list_that_is_not_valid_yet_already_revokes(
     pki: LabPki, judge: Judge, serial: int
 ) -> None:
     users = scope(only_contains_user_certs=True)
@@ -218,7 +218,7 @@ def test_what_a_list_that_begins_later_revokes_is_revoked_already(
     assert judge(pki.issuing_crl([], 5), later) is Reason.CERTIFICATE_REVOKED
 
 
-def test_a_list_that_begins_later_takes_nothing_back(
+def test_a_list_that_is_not_valid_yet_removes_no_revocation(
     pki: LabPki, judge: Judge, serial: int
 ) -> None:
     held = pki.issuing_crl([serial], 5)
@@ -236,7 +236,7 @@ def test_a_list_that_begins_later_takes_nothing_back(
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_list_that_begins_later_gives_way_to_one_that_is_valid_in_any_order(
+def test_a_valid_list_replaces_one_that_is_not_valid_yet_in_any_order(
     pki: LabPki, order: int
 ) -> None:
     trust = Trust((pki.root,), (pki.issuing,), ())
@@ -250,7 +250,7 @@ def test_a_list_that_begins_later_gives_way_to_one_that_is_valid_in_any_order(
 # Lists of authorities that only clients send
 
 
-def test_a_list_of_an_authority_that_a_client_sends_never_goes_back_either(
+def test_an_older_list_of_an_authority_that_a_client_sends_does_not_replace_a_newer_one(
     pki: LabPki, trust: Trust
 ) -> None:
     branch, of_branch = authority("Lab Branch CA", pki)
@@ -267,16 +267,16 @@ def test_a_list_of_an_authority_that_a_client_sends_never_goes_back_either(
     assert judged(trust, path, third.lists) is Reason.CERTIFICATE_REVOKED
     (problem,) = third.problems
     assert problem.startswith("b.crl: ")
-    assert "older than the one held" in problem
-    # A list that was released on, being newer, counts.
+    assert "older than the current one" in problem
+    # A newer list can remove the revocation.
     fourth = renew(third.lists, trust, [("b.crl", branch.crl([], 3, NOW, NOW + DAY))], NOW)
     assert judged(trust, path, fourth.lists) == ()
 
 
-def test_lists_of_two_authorities_of_one_name_that_clients_send_are_both_held(
+def test_lists_of_two_authorities_with_one_name_that_clients_send_are_both_stored(
     pki: LabPki, trust: Trust
 ) -> None:
-    """As an authority renewed with another key has them: told apart by the key they name."""
+    """As after a renewal with another key: the key identifiers differ."""
     lists = loaded_lists(trust, NOW)
     paths = []
     for hours in (2, 1):
@@ -289,9 +289,7 @@ def test_lists_of_two_authorities_of_one_name_that_clients_send_are_both_held(
     assert [judged(trust, path, lists) for path in paths] == [(), ()]
 
 
-def test_a_list_of_another_authority_that_cannot_be_used_displaces_none(
-    pki: LabPki, trust: Trust
-) -> None:
+def test_an_unusable_list_of_another_authority_replaces_no_list(pki: LabPki, trust: Trust) -> None:
     branch, of_branch = authority("Lab Branch CA", pki)
     path = [of_branch, branch.certificate, pki.root]
     good = branch.crl([], 1, NOW - HOUR, NOW + DAY)
@@ -299,8 +297,8 @@ def test_a_list_of_another_authority_that_cannot_be_used_displaces_none(
     unusable = branch.crl([], 2, NOW, NOW + DAY, extensions=[(odd, True)])
     early = branch.crl([], 2, NOW + HOUR, NOW + DAY)
     held = renew(loaded_lists(trust, NOW), trust, [("b.crl", good)], NOW).lists
-    for worse, said in ((unusable, "1.2.3.4"), (early, "not valid before")):
+    for worse, text in ((unusable, "1.2.3.4"), (early, "not valid before")):
         renewal = renew(held, trust, [("b.crl", worse)], NOW)
         (problem,) = renewal.problems
-        assert said in problem
+        assert text in problem
         assert judged(trust, path, renewal.lists) == ()

@@ -1,4 +1,4 @@
-"""Revocation: what a list says, for how long, and about which certificates."""
+"""Revocation: the content of a list, its validity and its scope."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.authentication.revocation_lists import (
 # One list
 
 
-def test_a_certificate_on_the_list_is_revoked_and_its_twin_is_not(
+def test_a_certificate_on_the_list_is_revoked_and_another_is_not(
     pki: LabPki, judge: Judge, serial: int
 ) -> None:
     assert judge(pki.issuing_crl([serial], 1)) is Reason.CERTIFICATE_REVOKED
@@ -49,11 +49,11 @@ def test_a_certificate_whose_authority_is_revoked_is_refused(
     )
 
 
-def test_without_a_list_it_cannot_be_told(judge: Judge) -> None:
+def test_the_status_is_unknown_without_a_list(judge: Judge) -> None:
     assert judge() is Reason.REVOCATION_UNKNOWN
 
 
-def test_an_authority_that_is_named_needs_no_list_and_the_audit_says_so(
+def test_an_authority_in_without_crl_needs_no_list_and_the_audit_notes_it(
     pki: LabPki, judge: Judge
 ) -> None:
     named = {key_of(pki.issuing): "it has never published one"}
@@ -62,7 +62,7 @@ def test_an_authority_that_is_named_needs_no_list_and_the_audit_says_so(
     assert judge(without_crl={key_of(pki.root): "another one"}) is Reason.REVOCATION_UNKNOWN
 
 
-def test_an_authority_that_is_named_and_has_a_list_is_held_to_it(
+def test_the_list_of_an_authority_in_without_crl_is_used(
     pki: LabPki, judge: Judge, serial: int
 ) -> None:
     named = {key_of(pki.issuing): "it has never published one"}
@@ -79,7 +79,7 @@ def test_an_authority_that_is_named_and_has_a_list_is_held_to_it(
         (13 * HOUR, 12 * HOUR, Reason.REVOCATION_UNKNOWN),
     ],
 )
-def test_a_list_past_its_end_counts_for_its_grace(
+def test_an_expired_list_is_used_in_its_grace_period(
     pki: LabPki, judge: Judge, after: timedelta, grace: timedelta, expected: object
 ) -> None:
     crl = pki.issuing_crl([], 1, next_update=NOW + DAY)
@@ -91,14 +91,12 @@ def test_a_list_past_its_end_counts_for_its_grace(
         assert verdict == expected
 
 
-def test_what_a_list_revokes_is_revoked_in_its_grace_too(
-    pki: LabPki, judge: Judge, serial: int
-) -> None:
+def test_a_list_in_its_grace_period_still_revokes(pki: LabPki, judge: Judge, serial: int) -> None:
     crl = pki.issuing_crl([serial], 1, next_update=NOW + DAY)
     assert judge(crl, now=NOW + DAY + HOUR, grace=DAY) is Reason.CERTIFICATE_REVOKED
 
 
-def test_a_list_that_begins_later_does_not_count_yet(pki: LabPki, judge: Judge) -> None:
+def test_a_list_that_is_not_valid_yet_is_not_used(pki: LabPki, judge: Judge) -> None:
     crl = pki.issuing_crl([], 1, this_update=NOW + HOUR)
     assert judge(crl) is Reason.REVOCATION_UNKNOWN
     assert judge(crl, now=NOW + 2 * HOUR) == ()
@@ -107,7 +105,7 @@ def test_a_list_that_begins_later_does_not_count_yet(pki: LabPki, judge: Judge) 
 # Delta lists (RFC 5280 §5.2.4)
 
 
-def test_a_delta_list_revokes_what_the_base_list_does_not(
+def test_a_delta_list_adds_revocations_to_the_base_list(
     pki: LabPki, judge: Judge, serial: int
 ) -> None:
     base = pki.issuing_crl([], 10)
@@ -115,13 +113,13 @@ def test_a_delta_list_revokes_what_the_base_list_does_not(
     assert judge(base, pki.issuing_crl([serial + 1], 11, base=10)) == ()
 
 
-def test_a_delta_list_takes_back_what_was_on_hold(pki: LabPki, judge: Judge, serial: int) -> None:
+def test_a_delta_list_removes_a_hold(pki: LabPki, judge: Judge, serial: int) -> None:
     base = pki.issuing_crl([serial], 10)
     assert judge(base, pki.issuing_crl([], 11, base=10, removed=[serial])) == ()
     assert judge(base, pki.issuing_crl([], 11, base=10)) is Reason.CERTIFICATE_REVOKED
 
 
-def test_a_delta_list_for_a_later_base_takes_nothing_back_but_adds(
+def test_a_delta_list_for_a_later_base_can_add_but_not_remove_revocations(
     pki: LabPki, judge: Judge, serial: int
 ) -> None:
     held = pki.issuing_crl([serial], 10)
@@ -133,15 +131,13 @@ def test_a_delta_list_for_a_later_base_takes_nothing_back_but_adds(
     )
 
 
-def test_a_base_list_that_was_made_later_replaces_the_delta_list(
-    pki: LabPki, judge: Judge, serial: int
-) -> None:
+def test_a_newer_base_list_replaces_the_delta_list(pki: LabPki, judge: Judge, serial: int) -> None:
     delta = pki.issuing_crl([serial], 11, base=10)
     assert judge(pki.issuing_crl([], 11), delta) == ()
     assert judge(pki.issuing_crl([], 10), delta) is Reason.CERTIFICATE_REVOKED
 
 
-def test_a_delta_list_past_its_end_leaves_it_unknown_unless_in_its_grace(
+def test_the_status_is_unknown_after_an_expired_delta_list_unless_in_its_grace_period(
     pki: LabPki, judge: Judge
 ) -> None:
     base = pki.issuing_crl([], 10, next_update=NOW + 9 * DAY)
@@ -151,15 +147,15 @@ def test_a_delta_list_past_its_end_leaves_it_unknown_unless_in_its_grace(
     assert judge(pki.issuing_crl([], 12), delta, now=NOW + DAY + HOUR) == ()
 
 
-def test_a_delta_list_alone_is_no_list(pki: LabPki, judge: Judge) -> None:
+def test_the_status_is_unknown_with_a_delta_list_alone(pki: LabPki, judge: Judge) -> None:
     assert judge(pki.issuing_crl([], 11, base=10)) is Reason.REVOCATION_UNKNOWN
 
 
-# Which certificates a list is about (RFC 5280 §5.2.5)
+# The scope of a list (RFC 5280 §5.2.5)
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("point", "expected"),
     [
         ({"only_contains_user_certs": True}, ()),
         ({"only_contains_ca_certs": True}, Reason.REVOCATION_UNKNOWN),
@@ -173,18 +169,18 @@ def test_a_delta_list_alone_is_no_list(pki: LabPki, judge: Judge) -> None:
         ),
     ],
 )
-def test_a_list_counts_for_the_certificates_it_is_about(
-    pki: LabPki, judge: Judge, said: dict[str, object], expected: object
+def test_a_list_applies_to_the_certificates_in_its_scope(
+    pki: LabPki, judge: Judge, point: dict[str, object], expected: object
 ) -> None:
-    assert judge(pki.issuing_crl([], 1, scope=scope(**said))) == expected
+    assert judge(pki.issuing_crl([], 1, scope=scope(**point))) == expected
 
 
-# What can be used at all
+# Usable lists
 
 
-def test_a_list_that_nobody_configured_has_signed_is_not_used(pki: LabPki) -> None:
+def test_a_list_of_an_unconfigured_signer_is_not_used(pki: LabPki) -> None:
     forged = LabPki.make(now=NOW).issuing_crl([], 99)
-    assert "not signed by an authority" in str(read_list(forged, [pki.root, pki.issuing]))
+    assert "not signed by a configured authority" in str(read_list(forged, [pki.root, pki.issuing]))
     assert isinstance(read_list(pki.issuing_crl([], 99), [pki.issuing]), RevocationList)
 
 
@@ -204,7 +200,7 @@ def test_a_list_whose_signer_may_not_sign_lists_is_not_used(
     assert isinstance(read_list(crl, [computer.certificate]), str)
 
 
-def test_a_list_with_something_critical_that_is_not_understood_is_not_used(pki: LabPki) -> None:
+def test_a_list_with_an_unknown_critical_extension_is_not_used(pki: LabPki) -> None:
     odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
     period = (NOW - HOUR, NOW + DAY)
     for critical in (True, False):
@@ -212,10 +208,10 @@ def test_a_list_with_something_critical_that_is_not_understood_is_not_used(pki: 
         assert isinstance(read_list(crl, [pki.issuing]), str if critical else RevocationList)
 
 
-# Whose list it is: the name and the key
+# The authority of a list: its name and its key
 
 
-def test_a_list_answers_for_its_authority_only_though_another_has_the_same_key(
+def test_a_list_applies_to_its_authority_only_even_if_another_has_the_same_key(
     pki: LabPki,
 ) -> None:
     twin, of_twin = authority("Lab Twin CA", pki, key=pki._issuing.key)
@@ -233,7 +229,7 @@ def test_a_list_answers_for_its_authority_only_though_another_has_the_same_key(
         assert judged(trust, path) == expected
 
 
-def test_an_authority_needs_no_list_by_name_and_key_and_not_by_name_alone(pki: LabPki) -> None:
+def test_without_crl_matches_an_authority_by_name_and_key(pki: LabPki) -> None:
     namesake, of_namesake = authority("Lab Issuing CA", pki)
     assert namesake.certificate.subject == pki.issuing.subject
     named = Revocation(without_crl={key_of(pki.issuing): "it has never published one"})
@@ -241,4 +237,4 @@ def test_an_authority_needs_no_list_by_name_and_key_and_not_by_name_alone(pki: L
     assert judged(trust, [of_namesake, namesake.certificate, pki.root]) is Reason.REVOCATION_UNKNOWN
     computer = pki.computer("pc1.corp.example").certificate
     (note,) = judged(trust, [computer, pki.issuing, pki.root])  # type: ignore[misc]
-    assert "by policy" in note
+    assert "without_crl" in note

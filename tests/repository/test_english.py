@@ -104,6 +104,10 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("*.md", _document),
     ("docs/*.md", _document),
     ("config/*.yaml", _comments),
+    ("ibcm_bridge/routing/*.py", _strings),
+    ("ibcm_bridge/authentication/*.py", _strings),
+    ("tests/routing/*.py", _strings),
+    ("tests/authentication/*.py", _strings),
     ("ibcm_bridge/decisions/*.py", _strings),
     ("tests/decisions/*.py", _strings),
 )

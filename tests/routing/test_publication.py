@@ -1,4 +1,4 @@
-"""Which publication a connection asks for, and which role a request."""
+"""The server name selects the publication, and the directory selects the role."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def listener(publication: BridgePublication) -> Listener:
 
 
 @pytest.mark.parametrize("name", ["bridge.internet.example", "Bridge.INTERNET.example"])
-def test_a_server_name_chooses_its_publication_without_case(
+def test_a_server_name_in_any_case_selects_its_publication(
     listener: Listener, publication: BridgePublication, name: str
 ) -> None:
     assert route(listener, ClientHelloFacts(name)) is publication
 
 
-def test_a_tunneled_name_chooses_the_tunnel(listener: Listener) -> None:
+def test_a_tunneled_name_selects_the_tunnel(listener: Listener) -> None:
     assert route(listener, ClientHelloFacts("mp-tunnel.internet.example")) is TUNNEL
 
 
@@ -55,15 +55,13 @@ def test_a_tunneled_name_chooses_the_tunnel(listener: Listener) -> None:
         "192.0.2.9",
     ],
 )
-def test_any_other_server_name_or_none_chooses_nothing(
-    listener: Listener, name: str | None
-) -> None:
+def test_any_other_server_name_or_none_is_refused(listener: Listener, name: str | None) -> None:
     denial = route(listener, ClientHelloFacts(name))
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.UNKNOWN_NAME
 
 
-def test_an_endless_server_name_is_not_written_down_whole(listener: Listener) -> None:
+def test_a_long_server_name_is_truncated_in_the_detail(listener: Listener) -> None:
     denial = route(listener, ClientHelloFacts("x" * 60_000))
     assert isinstance(denial, Deny)
     assert len(denial.detail) < 400
@@ -87,7 +85,7 @@ def role_of(publication: BridgePublication, table: RoleTable, raw: str) -> Publi
         ("/sms_dp_smssig%24/x.1.tar", "distribution-point", "dp01.corp.example"),
     ],
 )
-def test_the_first_segment_chooses_role_and_site_system(
+def test_the_first_segment_selects_the_role_and_the_site_system(
     publication: BridgePublication, table: RoleTable, target: str, role: str, site_system: str
 ) -> None:
     found = role_of(publication, table, target)
@@ -110,7 +108,7 @@ def test_the_first_segment_chooses_role_and_site_system(
         "/CCM_STS",
     ],
 )
-def test_a_directory_that_needs_no_certificate_has_a_reason_of_its_own(
+def test_a_directory_that_requires_no_certificate_has_its_own_reason(
     publication: BridgePublication, table: RoleTable, target: str
 ) -> None:
     denial = role_of(publication, table, target)
@@ -142,7 +140,7 @@ def test_a_directory_of_no_published_role_is_refused(
     assert denial.reason is Reason.DIRECTORY
 
 
-def test_a_bypass_directory_stays_closed_even_if_a_publication_has_it(
+def test_a_bypass_directory_is_refused_even_if_a_publication_has_it(
     publication: BridgePublication, table: RoleTable
 ) -> None:
     closed = replace(table.never, directories=table.never.directories | {"sms_mp"})

@@ -105,10 +105,10 @@ def test_a_delta_list_added_to_the_folder_takes_effect(held: Held, now: datetime
 
 BAD: dict[str, Callable[[Held, datetime], bytes]] = {
     "is not a revocation list": lambda _held, _now: b"half a fi",
-    "is not signed by an authority of this list": lambda _held, now: (
+    "is not signed by a configured authority": lambda _held, now: (
         LabPki.make(now=now).issuing_crl([], 9, this_update=now).public_bytes(Encoding.PEM)
     ),
-    "is older than the one held": lambda held, now: held.pki.issuing_crl(
+    "is older than the current one": lambda held, now: held.pki.issuing_crl(
         [], 4, this_update=now - 9 * HOUR
     ).public_bytes(Encoding.PEM),
 }
@@ -298,8 +298,8 @@ def test_a_list_is_fetched_kept_and_taken(
         ("/elsewhere.crl", "the answer has status 302"),
         ("/page.crl", "is not a revocation list"),
         ("/cut.crl", "the answer is not HTTP"),
-        ("/old.crl", "is older than the one held"),
-        ("/forged.crl", "is not signed by an authority of this list"),
+        ("/old.crl", "is older than the current one"),
+        ("/forged.crl", "is not signed by a configured authority"),
         ("/other.crl", "is the list of an authority that is not configured"),
         ("/large.crl", "the answer has more than 2000 bytes"),
     ],

@@ -124,31 +124,31 @@ REFUSED: Mapping[str, tuple[str, Made, Reason, str]] = {
         "good",
         computer(GOOD_ONE, names(principal("PC2$@corp.example"))),
         Reason.CERTIFICATE_NAME,
-        "its common name is not that of the computer in its principal name",
+        "the common name does not match the computer in the principal name",
     ),
     "san-user": (
         "good",
         computer(GOOD_ONE, names(principal("PC1@corp.example"))),
         Reason.CERTIFICATE_NAME,
-        "no computer name in it",
+        "the certificate does not name a computer",
     ),
     "san-mail": (
         "good",
         computer(GOOD_ONE, names(x509.RFC822Name("pki@corp.example"))),
         Reason.CERTIFICATE_NAME,
-        "no computer name in it",
+        "the certificate does not name a computer",
     ),
     "cn-with-space": (
         "good",
         computer(GOOD_ONE, None, "Contoso Device 1"),
         Reason.CERTIFICATE_NAME,
-        "no computer name in it",
+        "the certificate does not name a computer",
     ),
     "crl-idp": (
         "crl-idp",
         of("crl-idp"),
         Reason.REVOCATION_UNKNOWN,
-        "no revocation list of CN=Issuing I covers it: what is held covers only "
+        "no revocation list of CN=Issuing I covers it; its lists cover only "
         "certificates that name the distribution point http://pki.internet.example/i.crl "
         "(depth 0)",
     ),
@@ -172,7 +172,7 @@ REFUSED: Mapping[str, tuple[str, Made, Reason, str]] = {
             None,
         ),
         INVALID,
-        "has an empty subject, and issues certificates or revocation lists "
+        "has an empty subject but issues certificates or revocation lists "
         "(RFC 5280 section 4.1.2.6) (depth 0)",
     ),
     "end-entity-may-sign": (
@@ -181,7 +181,7 @@ REFUSED: Mapping[str, tuple[str, Made, Reason, str]] = {
             GOOD_ONE, {**DNS, x509.KeyUsage: (usage("digital_signature", "key_cert_sign"), True)}
         ),
         INVALID,
-        "may sign certificates by its keyUsage, and is not an authority by its basicConstraints "
+        "may sign certificates according to its keyUsage but is not an authority "
         "(RFC 5280 section 4.2.1.9) (depth 0)",
     ),
     "end-entity-with-pathlen": (
@@ -194,7 +194,8 @@ REFUSED: Mapping[str, tuple[str, Made, Reason, str]] = {
         "root-no-bc",
         of("root-no-bc"),
         INVALID,
-        "is not an authority by its basicConstraints (RFC 5280 section 6.1.4 (k)) (depth 2)",
+        "is not an authority according to its basicConstraints "
+        "(RFC 5280 section 6.1.4 (k)) (depth 2)",
     ),
     "root-nameless": (
         "root-nameless",
@@ -212,7 +213,7 @@ REFUSED: Mapping[str, tuple[str, Made, Reason, str]] = {
         "good",
         read_again(signed_again(of("good"), GOOD_ONE, version=VERSION_1)),
         INVALID,
-        "has extensions and is not of version 3 (RFC 5280 section 4.1.2.9) (depth 0)",
+        "has extensions but is not version 3 (RFC 5280 section 4.1.2.9) (depth 0)",
     ),
     "san-account-not-utf-8": (
         "good",

@@ -131,8 +131,8 @@ def test_an_authority_that_will_be_refused_is_named(
     (found,) = bad_findings(with_(policy, client_trust=trust), now)
     assert (found.level, found.requirement) == (Level.PROBLEM, "PKI-BOTH-ENDS")
     assert found.text == (
-        f"{pki.root.subject.rfc4514_string()} is not an authority by its basicConstraints "
-        "(RFC 5280 section 6.1.4 (k)): every path through it is refused"
+        f"{pki.root.subject.rfc4514_string()} is not an authority according to its "
+        "basicConstraints (RFC 5280 section 6.1.4 (k)): every path through it is refused"
     )
 
 
@@ -192,7 +192,7 @@ def test_an_issuing_authority_without_its_root_is_a_problem(
     other = LabPki.make(now=now)
     trust = Trust((other.root,), (pki.issuing,), (*pki.crls(), *other.crls()))
     found = bad_findings(with_(policy, client_trust=trust), now)
-    assert any("not signed by an authority of this list" in finding.text for finding in found)
+    assert any("not signed by a configured authority" in finding.text for finding in found)
     mended = Trust((other.root,), (pki.issuing,), (other.crls()[0], pki.crls()[1]))
     (unverified,) = bad_findings(with_(policy, client_trust=mended), now)
     assert "Lab Issuing CA" in unverified.text

@@ -30,7 +30,7 @@ def test_a_revocation_list_of_somebody_else_is_a_problem(
     forged = Trust((pki.root,), (pki.issuing,), other.crls())
     found = bad_findings(with_(policy, client_trust=forged), now)
     assert {finding.text.split(" ", 4)[4].split(" is ")[1] for finding in found} == {
-        "not signed by an authority of this list"
+        "not signed by a configured authority"
     }
 
 

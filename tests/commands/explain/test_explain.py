@@ -168,7 +168,7 @@ def test_a_literal_address_is_not_sent_as_a_server_name(
     assert told.denial is not None
     assert (told.denial.reason, told.denial.detail) == (
         Reason.UNKNOWN_NAME,
-        "no server name was sent",
+        "the client sent no server name",
     )
     assert told.steps[0] == "With a literal address a client sends no server name."
 

@@ -85,7 +85,7 @@ def test_a_url_without_a_port_means_that_of_its_scheme(policy: Policy) -> None:
     told = ask(on_443, "GET", "https://sup.internet.example:443/SelfUpdate/wuident.cab", None)
     assert told.denial is not None
     assert told.denial.reason is Reason.UNKNOWN_NAME
-    assert "nothing is published as" in told.denial.detail
+    assert "the listener has no publication" in told.denial.detail
 
 
 @pytest.mark.parametrize(

@@ -180,8 +180,8 @@ NO_DNS_NAME = (
         ([(ADDRESS, False)], NO_DNS_NAME),
         (
             [(DNS_NAME, False), (SIGNS_CERTIFICATES, True)],
-            "may sign certificates by its keyUsage, and is not an authority by its "
-            "basicConstraints (RFC 5280 section 4.2.1.9)",
+            "may sign certificates according to its keyUsage but is not an authority "
+            "(RFC 5280 section 4.2.1.9)",
         ),
     ],
     ids=["common-name-only", "address-only", "malformed"],
