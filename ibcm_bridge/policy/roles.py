@@ -85,9 +85,9 @@ class RoleProfile:
     Of every path, whatever a policy publishes; a row of the role's own may have more (`dots`)."""
     may_miss: frozenset[str] = frozenset()
     """Content engines without whose answer it is published all the same; the policy says why."""
-    of_no_use: str = ""
-    """The requirement for which nobody can use it: Windows authentication, which was not opted
-    into, is all it authenticates by. Empty where that is not so."""
+    unusable_by: str = ""
+    """The requirement that leaves the role unusable: it authenticates only by Windows
+    authentication, and the policy did not opt in. Empty where it can be used."""
 
     def without_observed_headers(self) -> RoleProfile:
         """This role with Microsoft's list only."""
@@ -134,7 +134,7 @@ class RoleProfile:
             directories={**self.directories, **refused},
             windows_authentication=None,
             # Without directories of its own it is about all of the role's.
-            of_no_use="" if offered.directories else offered.otherwise,
+            unusable_by="" if offered.directories else offered.otherwise,
         )
 
     def with_additions(self, more: RoleAdditions) -> RoleProfile:

@@ -85,9 +85,9 @@ def _describe_roles(here: str, publication: HttpPublication) -> Iterator[Finding
     for name, role in roles.items():
         for addition in role.additions:
             yield Finding(Level.FACT, f"{here}: roles.{name}", addition_text(addition))
-        if role.profile.of_no_use:
+        if role.profile.unusable_by:
             text = "without windows_authentication nobody can use it: it knows its users by that"
-            yield Finding(Level.WARNING, f"{here}: roles.{name}", text, role.profile.of_no_use)
+            yield Finding(Level.WARNING, f"{here}: roles.{name}", text, role.profile.unusable_by)
 
 
 def addition_text(addition: Addition) -> str:
