@@ -12,7 +12,7 @@ from ibcm_bridge.addons.events import Watcher
 from ibcm_bridge.addons.generation import Generation, Lasting
 from ibcm_bridge.addons.hooks.ends import Ends
 from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
-from ibcm_bridge.addons.renewal.renewal import LOOK_SECONDS
+from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS
 from ibcm_bridge.addons.tls.current_trust import Clock, utc_now
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.policy import Policy
@@ -30,7 +30,7 @@ class Bridge:
         watching: Sequence[Watcher] = (),
         *,
         clock: Clock = utc_now,
-        look_seconds: float = LOOK_SECONDS,
+        check_seconds: float = CHECK_SECONDS,
     ) -> None:
         """Open what lasts and build the first generation; StartError or RuleError otherwise.
 
@@ -46,7 +46,7 @@ class Bridge:
             audit = opened.enter_context(contextlib.closing(_audit_trail(policy)))
             ends = Ends(self.connections, [audit, *watching])
             self.lasting = Lasting(
-                self.connections, audit, ends, uploads, registry, watching, clock, look_seconds
+                self.connections, audit, ends, uploads, registry, watching, clock, check_seconds
             )
             self.generation = Generation(policy, self.lasting)
             self._opened = opened.pop_all()

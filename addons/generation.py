@@ -49,7 +49,7 @@ class Lasting:
     registry: Registry
     watching: Sequence[Watcher]
     clock: Clock
-    look_seconds: float
+    check_seconds: float
     """How soon a changed file is noticed."""
 
 
@@ -64,11 +64,11 @@ class Generation:
         # Read once: the workers look for exactly what the bridge looks for.
         setup = engine_setup(policy)
         self.workers = InspectionWorkers(setup, policy.limits.inspection_workers)
-        self._inspection = BodyInspection(setup.make(), self.workers.look)
+        self._inspection = BodyInspection(setup.make(), self.workers.inspect)
         trusts = [trust for legs in self.legs for trust in legs.trusts()]
         self.renewals = (
-            *list_renewals(trusts, lasting.look_seconds),
-            RulesRenewal(policy, setup, self._renew_rules, lasting.look_seconds),
+            *list_renewals(trusts, lasting.check_seconds),
+            RulesRenewal(policy, setup, self._renew_rules, lasting.check_seconds),
         )
         self._connections = lasting.connections
         # In the order of the calls; the audit comes before what decides on a head.

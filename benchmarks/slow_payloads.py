@@ -54,7 +54,7 @@ async def _measure(rounds: int) -> None:
             raise RuntimeError(f"refused: {seen}")
 
     async def in_a_worker(subject: Subject) -> None:
-        report = await workers.look(subject)
+        report = await workers.inspect(subject)
         if isinstance(report, Deny) or isinstance(report.result, Deny):
             raise RuntimeError(f"refused: {report}")
 

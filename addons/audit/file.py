@@ -16,7 +16,7 @@ import time
 from io import RawIOBase
 from pathlib import Path
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 """How long lines may still go to a file that was renamed."""
 
 
@@ -27,7 +27,7 @@ class AuditFile:
         """Open the file, or standard output for None. OSError where that fails."""
         self._path = path
         self._torn = False
-        self._looked = time.monotonic()
+        self._checked = time.monotonic()
         self._stream = _open(path)
 
     def write(self, line: str) -> None:
@@ -54,9 +54,9 @@ class AuditFile:
 
     def _follow(self) -> None:
         """Go over to a new file where the one that is open has been moved away."""
-        if self._path is None or time.monotonic() - self._looked < LOOK_SECONDS:
+        if self._path is None or time.monotonic() - self._checked < CHECK_SECONDS:
             return
-        self._looked = time.monotonic()
+        self._checked = time.monotonic()
         if not self._moved(self._path):
             return
         stream = _open(self._path)

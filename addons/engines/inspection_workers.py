@@ -41,7 +41,7 @@ WAITING = 16
 
 WAIT_SECONDS = 60.0
 START_SECONDS = 30.0
-LOOK_SECONDS = 60.0
+INSPECTION_SECONDS = 60.0
 """For one body; a payload at the limit takes one or two. Longer than the engines' own limits."""
 
 # -P: nothing is imported from the folder that the bridge was started in.
@@ -71,7 +71,7 @@ class InspectionWorkers:
         """Bodies being looked at or waiting for it."""
         return self._under_way
 
-    async def look(self, subject: Subject) -> Report | Deny:
+    async def inspect(self, subject: Subject) -> Report | Deny:
         """What a worker has to say of a subject. Never raises but for cancellation."""
         if self._under_way >= self._size * (1 + WAITING):
             return _too_many("too many large bodies are waiting to be inspected")
@@ -187,7 +187,7 @@ class _Worker:
     async def ask(self, subject: Subject) -> Report:
         clamav = self.setup.clamav if self.setup is not None else None
         # A daemon that never answers is to be told from a worker that hangs.
-        async with asyncio.timeout(LOOK_SECONDS + (clamav.seconds if clamav else 0)):
+        async with asyncio.timeout(INSPECTION_SECONDS + (clamav.seconds if clamav else 0)):
             return read_report(await self._exchange(subject))
 
     async def _exchange(self, message: object) -> bytes:

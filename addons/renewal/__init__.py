@@ -1,1 +1,1 @@
-"""Revocation lists and rules that change while the bridge runs."""
+"""Renewal of revocation lists and rules while the bridge runs."""

@@ -1,8 +1,8 @@
-"""Fetches revocation lists over HTTP into the folder that is watched.
+"""Fetches revocation lists over HTTP into a watched folder.
 
-HTTP, because lists are signed and a TLS connection would need a list of its own (RFC 5280 §8).
-What is fetched can only take the place of an older list of the same authority: it is kept only if
-a configured authority has signed it. The folder lets a restart begin with what was had before.
+It uses HTTP because lists are signed, and a TLS connection would itself need a list (RFC 5280 §8).
+A fetched list is stored only if a configured authority signed it, and only replaces an older list
+of that authority. The folder keeps the lists for the next start.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from ibcm_bridge.authentication.revocation import is_of_unknown_issuer, renew
 from ibcm_bridge.policy_file.crl_files import parse_crls
 
 MAX_BYTES = 32 * 1024 * 1024
-"""Several hundred thousand entries."""
+"""Limit for one list: room for several hundred thousand entries."""
 
 FETCH_SECONDS = 60.0
-"""For all of it, connecting included."""
+"""Limit for one fetch, including the connection, in seconds."""
 
 
 class FetchError(Exception):
-    """Why something was not fetched, for the operator."""
+    """A list could not be fetched. The text is for the operator."""
 
 
 class Fetch:
-    """One URL and the file that keeps what it last gave."""
+    """One URL, and the file that stores its last list."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
         self.file = folder / f"fetched-{hashlib.sha256(url.encode()).hexdigest()[:16]}.crl"
 
     async def run(self, trust: CurrentTrust) -> str | None:
-        """Fetch once and keep what is good; what is wrong otherwise. Never raises."""
+        """Fetch once and store a valid list. Return the problem, or None. Never raises."""
         try:
             async with asyncio.timeout(FETCH_SECONDS):
                 data = await _download(self.url)
@@ -48,7 +48,7 @@ class Fetch:
             return f"not fetched within {FETCH_SECONDS:.0f} seconds"
         except OSError as error:
             return f"cannot be fetched: {error.strerror or type(error).__name__}"
-        except Exception as error:  # of whoever answers, nothing must stop the renewal
+        except Exception as error:  # no response may stop the renewal
             return f"cannot be fetched: {type(error).__name__}"
         return None
 
@@ -57,18 +57,18 @@ class Fetch:
             lists = parse_crls(data)
         except ValueError as error:
             raise FetchError("is not a revocation list") from error
-        if any(is_of_unknown_issuer(one, trust.trust) for one in lists):
+        if any(is_of_unknown_issuer(crl, trust.trust) for crl in lists):
             raise FetchError("is the list of an authority that is not configured")
-        fetched = [("fetched", one) for one in lists]
+        fetched = [("fetched", crl) for crl in lists]
         renewed = renew(trust.lists, trust.trust, fetched, trust.clock())
         if renewed.problems and not renewed.early:
             raise FetchError(renewed.problems[0].removeprefix("fetched: "))
         if self.file.exists() and self.file.read_bytes() == data:
             return
-        # A file that is half-written would be read.
-        half = self.file.with_name(f".{self.file.name}")
-        half.write_bytes(data)
-        half.replace(self.file)
+        # The watch must not read a partly written file.
+        partial = self.file.with_name(f".{self.file.name}")
+        partial.write_bytes(data)
+        partial.replace(self.file)
 
 
 async def _download(url: str) -> bytes:
@@ -88,7 +88,7 @@ async def _download(url: str) -> bytes:
         await writer.drain()
         return await _body(connection, reader)
     except h11.RemoteProtocolError as error:
-        raise FetchError("the answer is not HTTP") from error
+        raise FetchError("the response is not HTTP") from error
     finally:
         writer.close()
 
@@ -100,14 +100,14 @@ async def _body(connection: h11.Connection, reader: asyncio.StreamReader) -> byt
         if event is h11.NEED_DATA:
             connection.receive_data(await reader.read(65_536))
         elif isinstance(event, h11.Response):
-            # No redirects: the policy file says where lists come from.
+            # Redirects are not followed: only the policy file names sources of lists.
             if event.status_code != 200:
-                raise FetchError(f"the answer has status {event.status_code}")
+                raise FetchError(f"the response has status {event.status_code}")
         elif isinstance(event, h11.Data):
             data += event.data
             if len(data) > MAX_BYTES:
-                raise FetchError(f"the answer has more than {MAX_BYTES} bytes")
+                raise FetchError(f"the response is larger than {MAX_BYTES:,} bytes")
         elif isinstance(event, h11.EndOfMessage):
             return bytes(data)
         elif isinstance(event, h11.ConnectionClosed):
-            raise FetchError("the answer is incomplete")
+            raise FetchError("the response is incomplete")

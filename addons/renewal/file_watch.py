@@ -1,4 +1,4 @@
-"""Files that are read again once they have changed, and problems that are logged once."""
+"""Reads files again after they change, and logs each problem once."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ type _Signature = tuple[tuple[Path, int, int, int], ...]
 
 
 class FileWatch[T]:
-    """Some files, and what they were like when they were last read."""
+    """Watches a set of files, by their metadata at the last read."""
 
     def __init__(self, files: Callable[[], Iterable[Path]], read: Callable[[], T]) -> None:
-        """`files` names them, those of today; `read` makes something of them."""
+        """`files` lists the current files; `read` reads them all."""
         self._files = files
         self._read = read
         self._seen: _Signature | None = None
 
-    def look(self) -> T | None:
-        """What they hold, or None where they are as they were. Raises what `read` raises.
+    def read_if_changed(self) -> T | None:
+        """Return the result of `read` if a file has changed, otherwise None.
 
-        Files that could not be read count as changed the next time.
+        Exceptions of `read` propagate. After one, the files count as changed.
         """
-        # Before they are read: what changes meanwhile is read the next time.
+        # Taken before the read, so that a change during the read counts next time.
         found = _signature(self._files())
         if found == self._seen:
             return None
@@ -33,13 +33,13 @@ class FileWatch[T]:
         self._seen = found
         return read
 
-    def forget(self) -> None:
-        """Read them the next time, whatever they are like."""
+    def reset(self) -> None:
+        """Treat the files as changed at the next call."""
         self._seen = None
 
 
 def _signature(files: Iterable[Path]) -> _Signature:
-    """What changes when a file does: name, inode, size and time. Zeros for one that is missing."""
+    """Return path, inode, size and modification time of each file; zeros for a missing file."""
     found = []
     for path in files:
         try:
@@ -52,16 +52,16 @@ def _signature(files: Iterable[Path]) -> _Signature:
 
 
 class Problems:
-    """What is wrong now. Each problem is logged once, and again only after it was gone."""
+    """The current problems. Each is logged once, and again only if it disappeared in between."""
 
     def __init__(self, where: str, consequence: str = "") -> None:
-        """`where` begins each line of the log, and `consequence` ends it."""
+        """Each log line starts with `where` and ends with `consequence`."""
         self._where = where
         self._consequence = consequence
         self._known: set[str] = set()
 
     def update(self, problems: Sequence[str], *, silently: bool = False) -> bool:
-        """Log what is new, unless `silently`. Whether there were problems, and are none now."""
+        """Log new problems, unless `silently`. Return True if the last problem disappeared."""
         for problem in problems:
             if problem not in self._known and not silently:
                 logger.warning("%s: %s%s", self._where, problem, self._consequence)

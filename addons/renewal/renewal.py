@@ -1,4 +1,4 @@
-"""What all renewals have in common: each looks, again and again, while the bridge runs."""
+"""The common part of all renewals: each checks periodically while the bridge runs."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 5.0
-"""How soon a renewed file is noticed."""
+CHECK_SECONDS = 5.0
+"""The interval at which files are checked for changes, in seconds."""
 
 
 class Renewal(Protocol):
-    """Keeps something current."""
+    """Keeps lists or rules current."""
 
-    async def look(self) -> float:
-        """Take what is new; the seconds until the next look. Never raises."""
+    async def check(self) -> float:
+        """Check for changes and apply them. Return the seconds to the next check. Never raises."""
 
 
 async def keep_current(renewal: Renewal) -> None:
-    """Until cancelled."""
+    """Run a renewal until it is cancelled."""
     while True:
-        await asyncio.sleep(await renewal.look())
+        await asyncio.sleep(await renewal.check())
 
 
 async def stopped(task: asyncio.Task[None]) -> None:
-    """End a renewal. One that has failed stops nobody else from stopping."""
+    """Stop a renewal. Log the exception of one that has failed."""
     task.cancel()
     (ended,) = await asyncio.gather(task, return_exceptions=True)
     if isinstance(ended, Exception):
-        logger.error("a renewal had ended: %s", type(ended).__name__)
+        logger.error("a renewal had failed: %s", type(ended).__name__)

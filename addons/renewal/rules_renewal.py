@@ -1,7 +1,7 @@
-"""Rules are read again when their files have changed, while the bridge runs.
+"""Reads rules again after their files change, while the bridge runs.
 
-What compiles takes effect for every inspection that begins afterwards, here and in the workers.
-What does not leaves the rules as they are, and the log says so, once.
+Rules that compile take effect for every later inspection, in this process and in the workers. If
+they do not compile, the previous rules stay in use; this is logged once.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ Renewed = Callable[[EngineSetup, CompiledRules], None]
 
 
 class RulesRenewal:
-    """Watches the rule files of one policy; `renewed` is given what is new, on the event loop."""
+    """Watches the rule files of one policy. It calls `renewed` on the event loop."""
 
     def __init__(
-        self, policy: Policy, current: EngineSetup, renewed: Renewed, look_seconds: float
+        self, policy: Policy, current: EngineSetup, renewed: Renewed, check_seconds: float
     ) -> None:
         self._current = current
         self._renewed = renewed
-        self._look_seconds = look_seconds
-        self._problems = Problems("rules", "; those before are kept")
+        self._check_seconds = check_seconds
+        self._problems = Problems("rules", "; the previous rules stay in use")
         self._watch = FileWatch(lambda: rule_files(policy.rule_files), lambda: engine_setup(policy))
 
-    async def look(self) -> float:
-        """Read again what has changed. Never raises: whatever happens, current rules stay."""
+    async def check(self) -> float:
+        """Read changed rules again. Never raises: after a failure the previous rules stay."""
         try:
             found = await asyncio.to_thread(self._read_again)
-        except BaseException as error:  # a panic of YARA-X is no Exception
+        except BaseException as error:  # a panic of YARA-X is not an Exception
             if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
                 raise
-            # Of rules of the operator's own the text says which line is wrong.
+            # Rules are the operator's own: the text may be logged, and names the wrong line.
             self._problems.update([f"{type(error).__name__}: {error}"])
-            return self._look_seconds
+            return self._check_seconds
         self._problems.update([])
         if found is not None:
             self._current, compiled = found
             self._renewed(self._current, compiled)
-            logger.info("rules: read again; %d files", len(self._current.rules))
-        return self._look_seconds
+            logger.info("rules: reloaded %d files", len(self._current.rules))
+        return self._check_seconds
 
     def _read_again(self) -> tuple[EngineSetup, CompiledRules] | None:
-        setup = self._watch.look()
+        setup = self._watch.read_if_changed()
         if setup is None or setup == self._current:
             return None
-        # Compiling holds up everybody for a part of its time: once is enough, so what does not
-        # compile is not tried again until it changes.
+        # Compiling blocks the event loop for part of its time, so rules that do not compile are
+        # not tried again until they change.
         return setup, CompiledRules(setup.rules)

@@ -34,7 +34,7 @@ from tests.addons.tls.test_resumption import Client, shaken
 def running(lab: Lab, tmp_path: Path) -> Iterator[Running]:
     policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
     # Files are looked at once, at the start: whatever changes later is a change of the test's.
-    with Running(lab, policy, look_seconds=3_600) as one:
+    with Running(lab, policy, check_seconds=3_600) as one:
         yield one
 
 

@@ -19,7 +19,7 @@ from tests.addons.conftest import GOOD, Lab, Running, answer, wait_for
 
 @pytest.fixture(autouse=True)
 def looks_at_every_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_file, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(audit_file, "CHECK_SECONDS", 0.0)
 
 
 class Disk:

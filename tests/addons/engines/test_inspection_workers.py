@@ -80,7 +80,7 @@ def unavailable(result: Report | Deny) -> bool:
 
 def test_a_worker_looks_with_the_rules_of_the_bridge_and_is_kept() -> None:
     async def use(workers: InspectionWorkers) -> None:
-        clean = await workers.look(subject())
+        clean = await workers.inspect(subject())
         assert isinstance(clean, Report)
         assert clean.digest == subject().digest()
         seen = reported(clean)
@@ -91,10 +91,10 @@ def test_a_worker_looks_with_the_rules_of_the_bridge_and_is_kept() -> None:
             (SETUP.make()[0].identity,),
         )
         before = pids(workers)
-        found = reported(await workers.look(subject("<Report>needle</Report>")))
+        found = reported(await workers.inspect(subject("<Report>needle</Report>")))
         assert isinstance(found, Deny)
         assert found.reason is Reason.MALICIOUS_CONTENT
-        broken = reported(await workers.look(subject("<Report>")))
+        broken = reported(await workers.inspect(subject("<Report>")))
         assert isinstance(broken, Deny)
         assert broken.reason is Reason.XML
         assert pids(workers) == before
@@ -106,7 +106,7 @@ def test_a_worker_imports_nothing_of_the_current_folder(
     poisoned: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def use(workers: InspectionWorkers) -> None:
-        assert isinstance(reported(await workers.look(subject())), CleanBody)
+        assert isinstance(reported(await workers.inspect(subject())), CleanBody)
 
     monkeypatch.chdir(poisoned)
     run(use)
@@ -115,7 +115,7 @@ def test_a_worker_imports_nothing_of_the_current_folder(
 
 def test_no_more_workers_are_started_than_there_may_be() -> None:
     async def use(workers: InspectionWorkers) -> None:
-        looks = [workers.look(subject(f"<Report>{n}</Report>")) for n in range(12)]
+        looks = [workers.inspect(subject(f"<Report>{n}</Report>")) for n in range(12)]
         results = await asyncio.gather(*looks)
         wanted = [subject(f"<Report>{n}</Report>").digest() for n in range(12)]
         assert [one.digest for one in results if isinstance(one, Report)] == wanted
@@ -146,13 +146,13 @@ def test_a_worker_that_fails_refuses_its_body_and_is_replaced(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def use(workers: InspectionWorkers) -> None:
-        assert isinstance(reported(await workers.look(subject())), CleanBody)
+        assert isinstance(reported(await workers.inspect(subject())), CleanBody)
         before = pids(workers)
-        monkeypatch.setattr(inspection_workers, "LOOK_SECONDS", 0.5)
-        assert unavailable(await workers.look(subject(NEEDLE)))
+        monkeypatch.setattr(inspection_workers, "INSPECTION_SECONDS", 0.5)
+        assert unavailable(await workers.inspect(subject(NEEDLE)))
         assert pids(workers) == []
-        monkeypatch.setattr(inspection_workers, "LOOK_SECONDS", 20)
-        assert isinstance(reported(await workers.look(subject())), CleanBody)
+        monkeypatch.setattr(inspection_workers, "INSPECTION_SECONDS", 20)
+        assert isinstance(reported(await workers.inspect(subject())), CleanBody)
         assert pids(workers) != before
 
     run(use, worker(what))
@@ -164,9 +164,9 @@ def test_an_upload_that_has_gone_meanwhile_is_refused_and_costs_no_worker(tmp_pa
     gone = Subject(shipped_roles().bodies["bits-upload"], b"", b"x", whole=True, stored=stored)
 
     async def use(workers: InspectionWorkers) -> None:
-        await workers.look(subject())
+        await workers.inspect(subject())
         before = workers._idle[0]
-        report = await workers.look(gone)
+        report = await workers.inspect(gone)
         assert isinstance(report, Report)
         assert isinstance(report.result, Deny)
         assert report.result.reason is Reason.UPLOAD_UNAVAILABLE
@@ -177,12 +177,12 @@ def test_an_upload_that_has_gone_meanwhile_is_refused_and_costs_no_worker(tmp_pa
 
 def test_a_worker_that_died_while_idle_harms_nobody() -> None:
     async def use(workers: InspectionWorkers) -> None:
-        await workers.look(subject())
+        await workers.inspect(subject())
         (pid,) = pids(workers)
         process = workers._idle[0]._process
         os.kill(pid, signal.SIGKILL)
         await process.wait()
-        assert isinstance(reported(await workers.look(subject())), CleanBody)
+        assert isinstance(reported(await workers.inspect(subject())), CleanBody)
 
     run(use)
 
@@ -204,8 +204,8 @@ def test_a_worker_that_cannot_be_started_refuses(
     monkeypatch.setattr(inspection_workers, "START_SECONDS", 1)
 
     async def use(workers: InspectionWorkers) -> None:
-        assert unavailable(await workers.look(subject()))
-        assert unavailable(await workers.look(subject()))
+        assert unavailable(await workers.inspect(subject()))
+        assert unavailable(await workers.inspect(subject()))
 
     run(use, command)
 
@@ -213,7 +213,7 @@ def test_a_worker_that_cannot_be_started_refuses(
 def test_rules_that_do_not_compile_in_a_worker_refuse() -> None:
     async def main() -> None:
         workers = InspectionWorkers(EngineSetup((("bad.yar", "rule"),)), 1)
-        assert unavailable(await workers.look(subject()))
+        assert unavailable(await workers.inspect(subject()))
         await workers.stop()
 
     asyncio.run(main())
@@ -225,9 +225,9 @@ def test_more_than_may_wait_are_refused_and_those_who_wait_are_served(
     monkeypatch.setattr(inspection_workers, "WAITING", 2)
 
     async def use(workers: InspectionWorkers) -> None:
-        looks = [asyncio.ensure_future(workers.look(subject())) for _ in range(3)]
+        looks = [asyncio.ensure_future(workers.inspect(subject())) for _ in range(3)]
         await asyncio.sleep(0)
-        refused = await workers.look(subject())
+        refused = await workers.inspect(subject())
         assert isinstance(refused, Deny)
         assert (refused.reason, refused.rule) == (Reason.OVERLOADED, "limits.inspection_workers")
         results = await asyncio.gather(*looks)
@@ -238,12 +238,12 @@ def test_more_than_may_wait_are_refused_and_those_who_wait_are_served(
 
 def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspection_workers, "WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(inspection_workers, "LOOK_SECONDS", 2)
+    monkeypatch.setattr(inspection_workers, "INSPECTION_SECONDS", 2)
 
     async def use(workers: InspectionWorkers) -> None:
-        hanging = asyncio.ensure_future(workers.look(subject(NEEDLE)))
+        hanging = asyncio.ensure_future(workers.inspect(subject(NEEDLE)))
         await asyncio.sleep(0)
-        late = await workers.look(subject())
+        late = await workers.inspect(subject())
         assert isinstance(late, Deny)
         assert late.reason is Reason.OVERLOADED
         assert unavailable(await hanging)
@@ -253,14 +253,14 @@ def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_look_that_is_cancelled_leaves_no_answer_for_the_next() -> None:
     async def use(workers: InspectionWorkers) -> None:
-        await workers.look(subject())
+        await workers.inspect(subject())
         for xml in ("<Report>1</Report>", NEEDLE):
-            look = asyncio.ensure_future(workers.look(subject(xml)))
+            look = asyncio.ensure_future(workers.inspect(subject(xml)))
             await asyncio.sleep(0)
             look.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await look
-        after = await workers.look(subject("<Report>2</Report>"))
+        after = await workers.inspect(subject("<Report>2</Report>"))
         assert isinstance(after, Report)
         assert after.digest == subject("<Report>2</Report>").digest()
 
@@ -269,12 +269,12 @@ def test_a_look_that_is_cancelled_leaves_no_answer_for_the_next() -> None:
 
 def test_stopping_refuses_what_is_under_way_and_what_comes_later() -> None:
     async def use(workers: InspectionWorkers) -> None:
-        await workers.look(subject())
-        looks = [asyncio.ensure_future(workers.look(subject(NEEDLE))) for _ in range(3)]
+        await workers.inspect(subject())
+        looks = [asyncio.ensure_future(workers.inspect(subject(NEEDLE))) for _ in range(3)]
         await asyncio.sleep(0)
         await workers.stop()
         assert all(unavailable(one) for one in await asyncio.gather(*looks))
-        assert unavailable(await workers.look(subject()))
+        assert unavailable(await workers.inspect(subject()))
 
     run(use, worker("time.sleep(1000)"))
 
@@ -284,7 +284,7 @@ def test_a_stopped_worker_is_neither_running_nor_a_zombie() -> None:
     found: list[int] = []
 
     async def use(workers: InspectionWorkers) -> None:
-        await workers.look(subject())
+        await workers.inspect(subject())
         found.extend(pids(workers))
 
     run(use)

@@ -146,9 +146,9 @@ def retire(running: Running) -> None:
 def test_a_worker_that_does_not_report_in_time_is_replaced(
     hanging: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspection_workers, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(inspection_workers, "INSPECTION_SECONDS", 0.3)
     assert status(post(hanging)) == 503
-    monkeypatch.setattr(inspection_workers, "LOOK_SECONDS", 30)
+    monkeypatch.setattr(inspection_workers, "INSPECTION_SECONDS", 30)
     command(hanging, *inspection_workers.COMMAND)
     assert status(post(hanging)) == 200
 

@@ -45,7 +45,7 @@ def start(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., Running]]:
             changed = dataclasses.replace(publication, directories=directories)
             listener = dataclasses.replace(policy.listeners[0], publications={BRIDGED: changed})
             policy = dataclasses.replace(policy, listeners=(listener,))
-        started.append(Running(lab, policy, look_seconds=0.05))
+        started.append(Running(lab, policy, check_seconds=0.05))
         return started[-1].__enter__()
 
     yield make
@@ -142,7 +142,7 @@ def test_rules_that_change_count_from_then_on(
     # What does not compile changes nothing, and neither does what is no file of rules.
     (folder / "two.yar").write_text("rule")
     (folder / "notes.txt").write_text("rule")
-    assert wait_for(lambda: "those before are kept" in caplog.text)
+    assert wait_for(lambda: "the previous rules stay in use" in caplog.text)
     assert post(running, "needle", rows)[0] == 403
     (folder / "two.yar").write_text(RULE.format("thread"))
     wait_for(lambda: post(running, "thread", rows)[0] == 403)

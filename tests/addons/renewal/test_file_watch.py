@@ -1,4 +1,4 @@
-"""Files are read when they have changed and not otherwise; a problem is logged once."""
+"""Files are read again only after a change, and each problem is logged once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ibcm_bridge.addons.renewal.file_watch import FileWatch, Problems
 
 
 def watch(folder: Path, read: Callable[[], str] | None = None) -> FileWatch[str]:
-    def all_of_it() -> str:
-        return "".join(one.read_text("utf-8") for one in sorted(folder.iterdir()))
+    def read_all() -> str:
+        return "".join(file.read_text("utf-8") for file in sorted(folder.iterdir()))
 
-    return FileWatch(lambda: sorted(folder.iterdir()), read or all_of_it)
+    return FileWatch(lambda: sorted(folder.iterdir()), read or read_all)
 
 
 def in_place(path: Path) -> None:
@@ -46,27 +46,27 @@ def another_name(path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [in_place, same_size, same_size_and_time, one_more, another_name, Path.unlink]
 )
-def test_what_changes_is_read_again_once(tmp_path: Path, change: Callable[[Path], None]) -> None:
+def test_a_changed_file_is_read_again_once(tmp_path: Path, change: Callable[[Path], None]) -> None:
     file = tmp_path / "a"
     file.write_text("text", "utf-8")
     files = watch(tmp_path)
-    assert files.look() == "text"
-    assert files.look() is None
+    assert files.read_if_changed() == "text"
+    assert files.read_if_changed() is None
     change(file)
-    assert files.look() is not None
-    assert files.look() is None
+    assert files.read_if_changed() is not None
+    assert files.read_if_changed() is None
 
 
-def test_a_file_that_is_named_and_missing_is_read_when_it_is_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_read_once_it_exists(tmp_path: Path) -> None:
     file = tmp_path / "a"
     files = FileWatch(lambda: [file], file.exists)
-    assert files.look() is False
-    assert files.look() is None
+    assert files.read_if_changed() is False
+    assert files.read_if_changed() is None
     file.touch()
-    assert files.look() is True
+    assert files.read_if_changed() is True
 
 
-def test_what_could_not_be_read_counts_as_changed(tmp_path: Path) -> None:
+def test_an_unreadable_file_counts_as_changed(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("text", "utf-8")
     readings = iter([OSError("made to fail"), "text"])
 
@@ -77,12 +77,12 @@ def test_what_could_not_be_read_counts_as_changed(tmp_path: Path) -> None:
 
     files = watch(tmp_path, read)
     with pytest.raises(OSError, match="made to fail"):
-        files.look()
-    assert files.look() == "text"
-    assert files.look() is None
+        files.read_if_changed()
+    assert files.read_if_changed() == "text"
+    assert files.read_if_changed() is None
 
 
-def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+def test_a_change_during_a_read_causes_another_read(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_text("text", "utf-8")
 
@@ -93,15 +93,15 @@ def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
         return text
 
     files = watch(tmp_path, read)
-    assert files.look() == "text"
-    assert files.look() == "longer text"
+    assert files.read_if_changed() == "text"
+    assert files.read_if_changed() == "longer text"
 
 
-def test_what_is_forgotten_is_read_again(tmp_path: Path) -> None:
+def test_a_reset_causes_another_read(tmp_path: Path) -> None:
     files = watch(tmp_path)
-    assert files.look() == ""
-    files.forget()
-    assert files.look() == ""
+    assert files.read_if_changed() == ""
+    files.reset()
+    assert files.read_if_changed() == ""
 
 
 def test_a_problem_is_logged_once_until_it_is_gone(caplog: pytest.LogCaptureFixture) -> None:
@@ -119,7 +119,7 @@ def test_a_problem_is_logged_once_until_it_is_gone(caplog: pytest.LogCaptureFixt
     ]
 
 
-def test_what_is_taken_silently_is_known(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_problem_recorded_silently_is_not_logged_later(caplog: pytest.LogCaptureFixture) -> None:
     problems = Problems("a file")
     assert not problems.update(["one"], silently=True)
     assert not problems.update(["one", "two"])

@@ -1,4 +1,4 @@
-"""Revocation lists are renewed while the bridge runs, and never for worse ones."""
+"""Revocation lists are renewed while the bridge runs, but never replaced by worse ones."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ def write(path: Path, *crls: x509.CertificateRevocationList) -> None:
 
 @dataclasses.dataclass
 class Held:
-    """A trust whose lists are files, looked at when the test says so."""
+    """A trust whose lists are files, checked when the test calls `check`."""
 
     pki: LabPki
     folder: Path
     trust: CurrentTrust
     renewal: ListsRenewal
 
-    def look(self) -> None:
-        asyncio.run(self.renewal.look())
+    def check(self) -> None:
+        asyncio.run(self.renewal.check())
 
     @property
     def number(self) -> int | None:
         numbers = [
-            one.number
-            for one in self.trust.lists.held.values()
-            if "Issuing" in one.issuer and one.base_number is None
+            crl.number
+            for crl in self.trust.lists.held.values()
+            if "Issuing" in crl.issuer and crl.base_number is None
         ]
         return numbers[0] if numbers else None
 
@@ -78,29 +78,29 @@ def held(pki: LabPki, now: datetime, tmp_path: Path) -> Held:
     write(tmp_path / "issuing.crl", issuing)
     revocation = Revocation(sources=(tmp_path,), warn_before=timedelta(days=1))
     trust = CurrentTrust(Trust((pki.root,), (pki.issuing,), (root, issuing), revocation))
-    one = Held(pki, tmp_path, trust, ListsRenewal("a: clients.trust", trust, 1.0))
-    one.look()
-    return one
+    held = Held(pki, tmp_path, trust, ListsRenewal("a: clients.trust", trust, 1.0))
+    held.check()
+    return held
 
 
 def test_a_renewed_file_takes_effect(held: Held, now: datetime) -> None:
     write(held.folder / "issuing.crl", held.pki.issuing_crl([7], 6, this_update=now))
-    held.look()
+    held.check()
     assert held.number == 6
 
 
 def test_a_file_added_to_the_folder_takes_effect(held: Held, now: datetime) -> None:
     write(held.folder / "new.crl", held.pki.issuing_crl([7], 6, this_update=now))
     write(held.folder / "new.txt", held.pki.issuing_crl([7], 7, this_update=now))
-    held.look()
+    held.check()
     assert held.number == 6, "and other kinds of files do not"
 
 
 def test_a_delta_list_added_to_the_folder_takes_effect(held: Held, now: datetime) -> None:
     write(held.folder / "issuing+.crl", held.pki.issuing_crl([7], 6, base=5, this_update=now))
-    held.look()
+    held.check()
     assert held.number == 5
-    assert [one.revoked for one in held.trust.lists.held.values() if one.base_number == 5] == [{7}]
+    assert [crl.revoked for crl in held.trust.lists.held.values() if crl.base_number == 5] == [{7}]
 
 
 BAD: dict[str, Callable[[Held, datetime], bytes]] = {
@@ -115,26 +115,26 @@ BAD: dict[str, Callable[[Held, datetime], bytes]] = {
 
 
 @pytest.mark.parametrize("said", BAD)
-def test_a_worse_file_leaves_what_is_held_and_is_said_once(
+def test_a_worse_file_keeps_the_current_list_and_is_logged_once(
     held: Held, now: datetime, caplog: pytest.LogCaptureFixture, said: str
 ) -> None:
     (held.folder / "issuing.crl").write_bytes(BAD[said](held, now))
     before = held.trust.lists.held
     for _ in range(3):
-        held.look()
+        held.check()
     assert held.trust.lists.held == before
-    (line,) = [one.getMessage() for one in caplog.records]
+    (line,) = [record.getMessage() for record in caplog.records]
     assert said in line
     assert line.startswith("a: clients.trust: ")
-    # Its twin: mended, it counts.
+    # Its twin: the corrected file is used.
     write(held.folder / "issuing.crl", held.pki.issuing_crl([], 6, this_update=now))
-    held.look()
+    held.check()
     assert held.number == 6
 
 
-def test_a_file_that_is_gone_leaves_what_is_held(held: Held) -> None:
+def test_a_removed_file_keeps_the_current_list(held: Held) -> None:
     (held.folder / "issuing.crl").unlink()
-    held.look()
+    held.check()
     assert held.number == 5
 
 
@@ -143,20 +143,20 @@ def test_one_broken_file_does_not_keep_another_from_being_renewed(
 ) -> None:
     (held.folder / "root.crl").write_bytes(b"broken")
     write(held.folder / "issuing.crl", held.pki.issuing_crl([], 6, this_update=now))
-    held.look()
+    held.check()
     assert held.number == 6
 
 
 def test_a_list_that_begins_later_takes_effect_when_it_has_begun(held: Held, now: datetime) -> None:
     write(held.folder / "issuing.crl", held.pki.issuing_crl([], 6, this_update=now + HOUR))
-    held.look()
+    held.check()
     assert held.number == 5
     held.trust.clock = lambda: now + 2 * HOUR
-    held.look()
+    held.check()
     assert held.number == 6
 
 
-def test_what_ends_is_said_once_for_each_stage(
+def test_an_expiring_list_is_logged_once_for_each_stage(
     held: Held, now: datetime, caplog: pytest.LogCaptureFixture
 ) -> None:
     held.trust.trust = dataclasses.replace(
@@ -166,25 +166,25 @@ def test_what_ends_is_said_once_for_each_stage(
     for days, said in ((0, ""), (6.5, "; renew it"), (7.2, "in its grace"), (8, "is refused")):
         caplog.clear()
         held.trust.clock = lambda days=days: now + timedelta(days=days)  # type: ignore[misc]
-        held.look()
-        held.look()
-        lines = [one.getMessage() for one in caplog.records]
+        held.check()
+        held.check()
+        lines = [record.getMessage() for record in caplog.records]
         assert len(lines) == (2 if said else 0), lines
         assert all(said in line for line in lines)
 
 
-def test_a_defect_stops_nothing(
+def test_a_defect_does_not_stop_the_renewal(
     held: Held, now: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(held.folder / "issuing.crl", held.pki.issuing_crl([], 6, this_update=now))
     with monkeypatch.context() as broken:
         broken.setattr("ibcm_bridge.addons.renewal.revocation_renewal.renew", lambda *_: 1 / 0)
-        held.look()
-        held.look()
+        held.check()
+        held.check()
     assert held.number == 5
-    (line,) = [one.getMessage() for one in caplog.records]
+    (line,) = [record.getMessage() for record in caplog.records]
     assert "ZeroDivisionError" in line
-    held.look()
+    held.check()
     assert held.number == 6
 
 
@@ -198,7 +198,7 @@ def test_a_client_revoked_while_the_bridge_runs_is_refused(lab: Lab, tmp_path: P
     assert trust is not None
     watched = dataclasses.replace(trust, revocation=Revocation(sources=(folder,)))
     policy = changed(lab.policy, tmp_path / "audit.jsonl", client_trust=watched)
-    with Running(lab, policy, look_seconds=0.02) as running:
+    with Running(lab, policy, check_seconds=0.02) as running:
         running.assert_serves()
         serial = lab.computer.certificate.serial_number
         newer = lab.pki.issuing_crl([serial], 1_000, this_update=datetime.now(UTC))
@@ -209,7 +209,7 @@ def test_a_client_revoked_while_the_bridge_runs_is_refused(lab: Lab, tmp_path: P
         assert running.alert(running.client()) == "certificate revoked"
 
 
-def test_a_site_system_revoked_while_the_bridge_runs_is_not_sent_to(
+def test_a_site_system_revoked_while_the_bridge_runs_gets_no_request(
     lab: Lab, tmp_path: Path
 ) -> None:
     folder = tmp_path / "lists"
@@ -217,7 +217,7 @@ def test_a_site_system_revoked_while_the_bridge_runs_is_not_sent_to(
     trust = bridged_publication(lab.policy).site_system_trust
     watched = dataclasses.replace(trust, revocation=Revocation(sources=(folder,)))
     policy = changed(lab.policy, tmp_path / "audit.jsonl", site_system_trust=watched)
-    with Running(lab, policy, look_seconds=0.02) as running:
+    with Running(lab, policy, check_seconds=0.02) as running:
         running.assert_serves()
         shown = ssl.get_server_certificate(lab.site.management_point, timeout=SOON)
         serial = x509.load_pem_x509_certificate(shown.encode()).serial_number
@@ -235,11 +235,11 @@ def test_a_site_system_revoked_while_the_bridge_runs_is_not_sent_to(
 # Fetching
 
 
-class Answers(http.server.BaseHTTPRequestHandler):
-    """Gives what the test has put there."""
+class Responses(http.server.BaseHTTPRequestHandler):
+    """Sends the response that the test has set for the path."""
 
     def do_GET(self) -> None:
-        status, body = self.server.answers[self.path]  # type: ignore[attr-defined]
+        status, body = self.server.responses[self.path]  # type: ignore[attr-defined]
         self.send_response(status)
         if status == 302:
             self.send_header("Location", "/good.crl")
@@ -256,18 +256,18 @@ class Answers(http.server.BaseHTTPRequestHandler):
 class Publisher:
     """A web server with revocation lists."""
 
-    answers: dict[str, tuple[int, bytes]]
+    responses: dict[str, tuple[int, bytes]]
     url: str
 
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    server.answers = {}  # type: ignore[attr-defined]
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Responses)
+    server.responses = {}  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield Publisher(server.answers, f"http://127.0.0.1:{server.server_port}")  # type: ignore[attr-defined]
+        yield Publisher(server.responses, f"http://127.0.0.1:{server.server_port}")  # type: ignore[attr-defined]
     finally:
         server.shutdown()
         thread.join(10)
@@ -279,13 +279,13 @@ def fetch(held: Held, publisher: Publisher, path: str) -> str | None:
 
 
 @pytest.mark.parametrize("encoding", [Encoding.DER, Encoding.PEM])
-def test_a_list_is_fetched_kept_and_taken(
+def test_a_list_is_fetched_stored_and_used(
     held: Held, publisher: Publisher, now: datetime, encoding: Encoding
 ) -> None:
     newer = held.pki.issuing_crl([7], 6, this_update=now).public_bytes(encoding)
-    publisher.answers["/good.crl"] = (200, newer)
+    publisher.responses["/good.crl"] = (200, newer)
     assert fetch(held, publisher, "/good.crl") is None
-    held.look()
+    held.check()
     assert held.number == 6
     (kept,) = held.folder.glob("fetched-*.crl")
     assert kept.read_bytes() == newer, "for the next start"
@@ -294,17 +294,17 @@ def test_a_list_is_fetched_kept_and_taken(
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("/missing.crl", "the answer has status 404"),
-        ("/elsewhere.crl", "the answer has status 302"),
+        ("/missing.crl", "the response has status 404"),
+        ("/elsewhere.crl", "the response has status 302"),
         ("/page.crl", "is not a revocation list"),
-        ("/cut.crl", "the answer is not HTTP"),
+        ("/cut.crl", "the response is not HTTP"),
         ("/old.crl", "is older than the current one"),
         ("/forged.crl", "is not signed by a configured authority"),
         ("/other.crl", "is the list of an authority that is not configured"),
-        ("/large.crl", "the answer has more than 2000 bytes"),
+        ("/large.crl", "the response is larger than 2,000 bytes"),
     ],
 )
-def test_what_is_no_good_is_not_kept(
+def test_an_unusable_response_is_not_stored(
     held: Held,
     publisher: Publisher,
     now: datetime,
@@ -316,7 +316,7 @@ def test_what_is_no_good_is_not_kept(
     der = Encoding.DER
     good = held.pki.issuing_crl([7], 6, this_update=now).public_bytes(der)
     forged = LabPki.make(now=now)
-    publisher.answers |= {
+    publisher.responses |= {
         "/missing.crl": (404, b""),
         "/elsewhere.crl": (302, b""),
         "/good.crl": (200, good),
@@ -335,12 +335,12 @@ def test_what_is_no_good_is_not_kept(
     assert fetch(held, publisher, "/good.crl") is None, "its twin"
 
 
-def test_a_publisher_that_is_down_is_said(held: Held) -> None:
+def test_a_publisher_that_is_down_is_reported(held: Held) -> None:
     nobody = Publisher({}, "http://127.0.0.1:1")
     assert "cannot be fetched" in str(fetch(held, nobody, "/good.crl"))
 
 
-def test_a_publisher_that_never_answers_is_given_up(
+def test_a_fetch_from_a_silent_publisher_times_out(
     held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crl_fetch, "FETCH_SECONDS", 0.05)
@@ -354,19 +354,19 @@ def test_a_publisher_that_never_answers_is_given_up(
 
         async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            one = Fetch(f"http://127.0.0.1:{port}/a.crl", held.folder)
-            problem = await one.run(held.trust)
+            fetch = Fetch(f"http://127.0.0.1:{port}/a.crl", held.folder)
+            problem = await fetch.run(held.trust)
             released.set()
             return problem
 
     assert "not fetched within" in str(asyncio.run(ask_a_silent_one()))
 
 
-def test_a_bridge_fetches_by_itself_from_the_start(
+def test_a_bridge_fetches_lists_from_the_start(
     pki: LabPki, publisher: Publisher, now: datetime, tmp_path: Path
 ) -> None:
     root, issuing = pki.crls()
-    publisher.answers |= {
+    publisher.responses |= {
         "/root.crl": (200, root.public_bytes(Encoding.DER)),
         "/issuing.crl": (200, issuing.public_bytes(Encoding.DER)),
     }
@@ -376,7 +376,7 @@ def test_a_bridge_fetches_by_itself_from_the_start(
 
     async def run_until_held() -> None:
         renewals = list_renewals([("a", trust)], 0.01)
-        tasks = [asyncio.create_task(keep_current(one)) for one in renewals]
+        tasks = [asyncio.create_task(keep_current(renewal)) for renewal in renewals]
         async with asyncio.timeout(5):
             while len(trust.lists.held) < 2:
                 await asyncio.sleep(0.005)
@@ -386,10 +386,10 @@ def test_a_bridge_fetches_by_itself_from_the_start(
     asyncio.run(run_until_held())
 
 
-def test_a_failing_fetch_is_said_once_and_so_is_its_end(
+def test_a_failing_fetch_is_logged_once_and_so_is_its_recovery(
     held: Held, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    problems = iter(["the answer has status 404", "the answer has status 404", None, None])
+    problems = iter(["the response has status 404", "the response has status 404", None, None])
 
     async def run(_fetch: Fetch, _trust: CurrentTrust) -> str | None:
         return next(problems)
@@ -397,9 +397,9 @@ def test_a_failing_fetch_is_said_once_and_so_is_its_end(
     monkeypatch.setattr(Fetch, "run", run)
     fetched = FetchedLists(held.renewal, CrlFetch(("http://pki/a.crl",), HOUR, held.folder))
     caplog.set_level(logging.WARNING)
-    waits = [asyncio.run(fetched.look()) for _ in range(4)]
+    waits = [asyncio.run(fetched.check()) for _ in range(4)]
     assert waits == [RETRY_SECONDS, RETRY_SECONDS, 3_600, 3_600]
-    lines = [one.getMessage() for one in caplog.records]
+    lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
-    assert "status 404; the list held is kept" in lines[0]
+    assert "status 404; the current list stays in use" in lines[0]
     assert "can be fetched again" in lines[1]

@@ -1,4 +1,4 @@
-"""Rules that change while the bridge runs, without one: what is compiled, when, and where."""
+"""Renewal of rules, without a running bridge: which rules are compiled, when, and where."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RULE = 'rule needle { strings: $a = "needle" condition: $a }'
 
 
 class Watched:
-    """A folder of rules, and what became of it."""
+    """A watched folder with one rule file, and the rules compiled from it."""
 
     def __init__(self, lab: Lab, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.file = folder / "one.yar"
@@ -46,8 +46,8 @@ class Watched:
         second = next(self._times)
         os.utime(self.file, (second, second))
 
-    def look(self) -> None:
-        asyncio.run(self._renewal.look())
+    def check(self) -> None:
+        asyncio.run(self._renewal.check())
 
 
 @pytest.fixture
@@ -57,58 +57,58 @@ def watched(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watche
 
 @pytest.fixture
 def unraisable(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What Python could only complain about; nothing, when the test is over."""
-    said: list[str] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda about: said.append(str(about.exc_value)))
-    yield said
+    """Exceptions that Python cannot raise. There must be none at the end of the test."""
+    found: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda about: found.append(str(about.exc_value)))
+    yield found
     gc.collect()
-    assert not said
+    assert not found
 
 
-def test_rules_that_are_as_they_were_are_not_compiled_again(watched: Watched) -> None:
-    watched.look()
+def test_unchanged_rules_are_not_compiled_again(watched: Watched) -> None:
+    watched.check()
     watched.write(RULE)
-    watched.look()
+    watched.check()
     assert not watched.compiled
 
 
 def test_rules_that_changed_are_compiled_once(watched: Watched) -> None:
     watched.write(RULE.replace("needle", "thread"))
     for _ in range(3):
-        watched.look()
+        watched.check()
     assert watched.compiled == len(watched.renewed) == 1
     assert YaraEngine(watched.renewed[0]).scan(b"thread") == "thread"
 
 
-def test_rules_that_do_not_compile_are_tried_once_and_said_once(
+def test_rules_that_do_not_compile_are_compiled_once_and_logged_once(
     watched: Watched, caplog: pytest.LogCaptureFixture, unraisable: list[str]
 ) -> None:
     for tries in (1, 2):
         watched.write("rule")
         for _ in range(3):
-            watched.look()
+            watched.check()
         assert watched.compiled == tries
-        assert caplog.text.count("those before are kept") == tries
+        assert caplog.text.count("the previous rules stay in use") == tries
     assert not watched.renewed
     watched.write(RULE.replace("needle", "thread"))
-    watched.look()
+    watched.check()
     assert len(watched.renewed) == 1
 
 
-def test_rules_that_are_gone_leave_those_before(
+def test_removed_rules_keep_the_previous_ones(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watched.look()
+    watched.check()
     watched.file.unlink()
     watched.file.parent.rmdir()
     for _ in range(3):
-        watched.look()
+        watched.check()
     assert not watched.renewed
-    assert caplog.text.count("those before are kept") == 1
+    assert caplog.text.count("the previous rules stay in use") == 1
 
 
 def test_a_compiler_ends_in_the_thread_that_made_it(unraisable: list[str]) -> None:
-    # YARA-X lets go of none elsewhere: each would stay in memory, and Python complain.
+    # YARA-X cannot free a compiler in another thread: it would stay in memory with a warning.
     async def elsewhere() -> None:
         with pytest.raises(RuleError, match=r"^b: "):
             await asyncio.to_thread(CompiledRules, [("a", RULE), ("b", "rule")])
@@ -120,10 +120,10 @@ def test_a_compiler_ends_in_the_thread_that_made_it(unraisable: list[str]) -> No
 
 
 @pytest.mark.parametrize("path", ["more.yar", "{0}/more.yar"])
-def test_rules_bring_in_no_other_file(
+def test_rules_cannot_include_other_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    # It could change with the digest staying as it is, so that a report by other rules would count.
+    # An included file could change without changing the digest of the rules.
     (tmp_path / "more.yar").write_text(RULE)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RuleError, match="include"):

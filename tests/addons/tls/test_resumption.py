@@ -75,7 +75,7 @@ def clock() -> Clock:  # type: ignore[override]
 
 def bridge(lab: Lab, tmp_path: Path, clock: Clock, **changes: Any) -> Running:
     policy = changed(lab.policy, tmp_path / "audit.jsonl", **changes)
-    return Running(lab, policy, clock=clock, look_seconds=3_600)
+    return Running(lab, policy, clock=clock, check_seconds=3_600)
 
 
 @pytest.fixture
