@@ -100,6 +100,10 @@ NEEDS: Mapping[str, Need] = {
     "strongswan-curl": _file(
         "/usr/lib/ipsec/plugins/libstrongswan-curl.so", "libstrongswan-extra-plugins"
     ),
+    # A libcurl on OpenSSL fetches nothing by HTTPS for strongSwan without this plugin.
+    "strongswan-openssl": _file(
+        "/usr/lib/ipsec/plugins/libstrongswan-openssl.so", "libstrongswan-standard-plugins"
+    ),
     # what pip compiles gssapi and krb5 with
     "gcc": _program("gcc"),
     "krb5-config": _program("krb5-config", "libkrb5-dev"),

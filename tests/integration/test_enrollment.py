@@ -31,7 +31,10 @@ from tests.integration.lab import Lab
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="drives Debian's packages"),
     pytest.mark.needs(
-        "root", "pki", "strongswan-curl", "certmonger-session", "getcert", "dbus-run-session"
+        *("root", "pki", "strongswan-curl", "strongswan-openssl"),
+        "certmonger-session",
+        "getcert",
+        "dbus-run-session",
     ),
 ]
 
