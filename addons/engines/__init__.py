@@ -1,1 +1,1 @@
-"""Content engines: YARA-X, ClamAV, and the worker processes for large bodies."""
+"""The content engines YARA-X and ClamAV, and the worker processes for large bodies."""

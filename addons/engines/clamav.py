@@ -1,10 +1,10 @@
-"""ClamAV, asked through its daemon (clamd(8), INSTREAM).
+"""Scans views with ClamAV through its daemon (clamd(8), command INSTREAM).
 
-For each view a connection of its own, the view in chunks, one answer. Anything but a plain
-`stream: OK` or `stream: ... FOUND` is no answer: a stream that clamd finds too long, an error, a
-daemon that is not there, goes away, takes too long or says something else.
+Each view uses one connection: the view is sent in chunks, and clamd sends one response. Only
+`stream: OK` and `stream: ... FOUND` are valid. Everything else is an EngineError: a stream over
+clamd's limit, an error, no connection, a closed connection, a timeout, any other response.
 
-It waits, so it is asked in worker processes only.
+A scan blocks, so it runs only in worker processes.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from ibcm_bridge.policy.addresses import address_text
 from ibcm_bridge.policy.policy import ClamAv
 
 CHUNK = 1_048_576
-"""Bytes; clamd's limit is of the whole stream (StreamMaxLength)."""
+"""Size of one chunk in bytes. clamd limits only the whole stream (StreamMaxLength)."""
 
-MAX_ANSWER = 4_096
-"""Bytes. An answer is the name of a signature and a word."""
+MAX_RESPONSE = 4_096
+"""Limit for one response in bytes. A response is the name of a signature and a keyword."""
 
 _FOUND = re.compile(rb"stream: (.+) FOUND", re.DOTALL)
-"""Whatever the name is: a find must not become an answer that is missing."""
+"""Any name matches: a detection must not become a missing response."""
 _CLEAN = b"stream: OK"
 _UNPRINTABLE = re.compile(rb"[^ -~]")
 
 
 class ClamAvEngine:
-    """One daemon."""
+    """A content engine that uses one clamd daemon."""
 
     name = identity = "clamav"
     in_place = False
@@ -43,53 +43,53 @@ class ClamAvEngine:
         self._settings = settings
 
     def scan(self, data: bytes, *, opened: bool = False) -> str | None:
-        """The name of the signature that was found, or None."""
+        """Return the name of the signature that matched, or None."""
         return verdict(self._ask(b"zINSTREAM\0", _chunks(data)))
 
     def version(self) -> str:
-        """What the daemon says of itself and its signatures. EngineError where it says nothing."""
+        """Return the versions of the daemon and its signatures. EngineError if it fails."""
         if self._ask(b"zPING\0", iter(())) != b"PONG":
-            raise EngineError("it does not answer PING")
-        return _words(self._ask(b"zVERSION\0", iter(())))
+            raise EngineError("clamd does not respond to PING")
+        return _printable(self._ask(b"zVERSION\0", iter(())))
 
     def _ask(self, command: bytes, pieces: Iterator[bytes]) -> bytes:
         due = time.monotonic() + self._settings.seconds
         try:
             with _connected(self._settings.address, due) as connection:
                 sent = False
-                # It may close before it has been sent everything, having said why.
+                # clamd may respond and close before it has received everything.
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     for piece in itertools.chain((command,), pieces):
                         connection.settimeout(_left(due))
                         connection.sendall(piece)
                     sent = True
-                answer = _answer(connection, due)
-                if answer == _CLEAN and not sent:
-                    raise EngineError("it has not looked at all of it")
-                return answer
+                response = _response(connection, due)
+                if response == _CLEAN and not sent:
+                    raise EngineError("clamd responded before it received everything")
+                return response
         except TimeoutError:
-            raise EngineError(f"no answer in {self._settings.seconds:g} s") from None
+            raise EngineError(f"no response within {self._settings.seconds:g} s") from None
         except OSError as error:
             raise EngineError(error.strerror or type(error).__name__) from error
 
 
-def verdict(answer: bytes) -> str | None:
-    """The name of the signature that was found, or None. EngineError: it is no answer."""
-    if answer == _CLEAN:
+def verdict(response: bytes) -> str | None:
+    """Return the name of the signature that matched, or None. EngineError if it is invalid."""
+    if response == _CLEAN:
         return None
-    found = _FOUND.fullmatch(answer)
+    found = _FOUND.fullmatch(response)
     if found is None:
-        raise EngineError(_words(answer))
-    return _words(found[1])
+        raise EngineError(_printable(response))
+    return _printable(found[1])
 
 
 def _connected(address: Path | tuple[str, int], due: float) -> socket.socket:
     if not isinstance(address, Path):
         return socket.create_connection(address, _left(due))
-    # Windows has the family, and Python's socket module there may not.
+    # Windows supports AF_UNIX, but its Python may not.
     family = getattr(socket, "AF_UNIX", None)
     if family is None:
-        raise EngineError("this Python has no Unix sockets; use an address")
+        raise EngineError("this Python does not support Unix sockets; use a TCP address")
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.settimeout(_left(due))
@@ -114,27 +114,27 @@ def _chunks(data: bytes) -> Iterator[bytes]:
     yield bytes(4)
 
 
-def _answer(connection: socket.socket, due: float) -> bytes:
-    """What comes before the NUL that ends it."""
+def _response(connection: socket.socket, due: float) -> bytes:
+    """Read one response, without its terminating NUL."""
     received = b""
     while b"\0" not in received:
         connection.settimeout(_left(due))
-        more = connection.recv(MAX_ANSWER)
+        more = connection.recv(MAX_RESPONSE)
         received += more
-        if not more or len(received) > MAX_ANSWER:
-            raise EngineError("it closed the connection" if not more else "too long an answer")
-    answer, _, rest = received.partition(b"\0")
+        if not more or len(received) > MAX_RESPONSE:
+            raise EngineError("the response is too long" if more else "clamd closed the connection")
+    response, _, rest = received.partition(b"\0")
     if rest:
-        raise EngineError("more than one answer")
-    return answer
+        raise EngineError("clamd sent more than one response")
+    return response
 
 
-def _words(answer: bytes) -> str:
-    """An answer for people, whatever it is."""
-    return _UNPRINTABLE.sub(b"?", answer[:128]).decode("ascii")
+def _printable(response: bytes) -> str:
+    """Return the start of a response as printable ASCII."""
+    return _UNPRINTABLE.sub(b"?", response[:128]).decode("ascii")
 
 
-def described(settings: ClamAv) -> str:
-    """Where the daemon is."""
+def daemon_address(settings: ClamAv) -> str:
+    """Return the socket path or the address of the daemon."""
     address = settings.address
     return str(address) if isinstance(address, Path) else address_text(address)

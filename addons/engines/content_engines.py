@@ -1,4 +1,4 @@
-"""The engines of a policy, made anew in every process that looks into bodies."""
+"""Makes the engines of a policy, separately in each process that inspects bodies."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ibcm_bridge.policy_file.rule_files import rule_files
 
 @dataclass(frozen=True, slots=True)
 class EngineSetup:
-    """All that engines are made of, in values that fit through a pipe."""
+    """The settings that engines are made from. Workers receive them pickled through a pipe."""
 
     rules: tuple[RuleSource, ...]
     clamav: ClamAv | None = None
 
     def make(self, compiled: CompiledRules | None = None) -> list[ContentEngine]:
-        """The engines, for the thread that asks for them. RuleError names the origin."""
+        """Return engines for the calling thread. RuleError names the rule file."""
         made: list[ContentEngine] = [YaraEngine(compiled or self.rules)]
         if self.clamav is not None:
             made.append(ClamAvEngine(self.clamav))
@@ -29,7 +29,7 @@ class EngineSetup:
 
 
 def engine_setup(policy: Policy) -> EngineSetup:
-    """What a policy says now: its rules are read. OSError or ValueError where they cannot be."""
+    """Read the rules of a policy. Raise OSError or ValueError if that fails."""
     return EngineSetup(tuple(_rules(policy.rule_files)), policy.clamav)
 
 

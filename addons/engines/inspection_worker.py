@@ -1,10 +1,11 @@
 """One worker process of the pool: `python -m ibcm_bridge.addons.engines.inspection_worker`.
 
-Standard input gives it pickles of the bridge's own, each after its length: first what its engines
-are made of, then one `Subject` after another. Standard output takes one report a line, an empty one
-for the engines. It ends when its input does, which is when the bridge has stopped or died.
+On standard input it reads pickles from the bridge, each preceded by its length: first the
+`EngineSetup`, then one `Subject` after another. On standard output it writes one report per line,
+and an empty line when the engines are ready. It exits at the end of its input, which is when the
+bridge has stopped or died.
 
-Whatever goes wrong in it is said by ending: the bridge then has no report, and refuses.
+Any failure ends the worker: the bridge then has no report and refuses the body.
 """
 
 from __future__ import annotations
@@ -28,52 +29,53 @@ from ibcm_bridge.storage.upload_spool import SpoolError, read_object
 
 LENGTH_BYTES = 8
 NICENESS = 5
-"""The bridge itself comes first: it serves everybody, a worker one client."""
+"""The bridge has priority: it serves all clients, a worker only one."""
 
 
 def main() -> None:
-    """Look until there is nothing more to look at."""
-    # Who stops the bridge may signal all its processes at once; it still lets requests finish.
+    """Inspect subjects until the input ends."""
+    # A signal may go to the whole process group; requests under way must still finish.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    # The bridge going away in the middle of an answer is the end, too.
+    # If the bridge exits while a report is written, the worker ends too.
     with contextlib.suppress(BrokenPipeError):
         serve(sys.stdin.buffer, sys.stdout.buffer)
 
 
 def serve(received: BinaryIO, sent: BinaryIO) -> None:
-    """Make the engines, then report on each subject."""
+    """Make the engines, then write a report for each subject."""
     messages = _messages(received)
     setup = next(messages)
     assert isinstance(setup, EngineSetup)
     engines = setup.make()
-    _say(sent, b"\n")
+    _send(sent, b"\n")
     for subject in messages:
         assert isinstance(subject, Subject)
-        _say(sent, write_report(Report(subject.digest(), _seen(subject, engines))))
+        _send(sent, write_report(Report(subject.digest(), _inspect(subject, engines))))
 
 
-def _seen(subject: Subject, engines: Sequence[ContentEngine]) -> CleanBody | Deny:
+def _inspect(subject: Subject, engines: Sequence[ContentEngine]) -> CleanBody | Deny:
     try:
         whole = _with_object(subject)
     except SpoolError:
-        # Its client may have cancelled it: no reason to end, nor to start another worker.
-        return Deny(Reason.UPLOAD_UNAVAILABLE, rules.UPLOADS_SPOOL, "the whole cannot be read")
+        # The client may have cancelled the upload: this worker need not end.
+        detail = "the stored upload cannot be read"
+        return Deny(Reason.UPLOAD_UNAVAILABLE, rules.UPLOADS_SPOOL, detail)
     return read_and_scan(whole, engines)
 
 
 def _with_object(subject: Subject) -> Subject:
-    """The whole of an upload in the place of its last fragment."""
+    """Replace the last fragment of an upload by the whole upload."""
     if subject.stored is None:
         return subject
     return subject.put_together(read_object(subject.stored))
 
 
 def framed(message: object) -> bytes:
-    """A message as the worker reads it."""
+    """Encode a message for a worker."""
     pickled = pickle.dumps(message)
     return len(pickled).to_bytes(LENGTH_BYTES) + pickled
 
@@ -86,7 +88,7 @@ def _messages(received: BinaryIO) -> Iterator[Any]:
         yield pickle.loads(pickled)  # noqa: S301 - from the bridge, through a pipe of its own
 
 
-def _say(sent: BinaryIO, line: bytes) -> None:
+def _send(sent: BinaryIO, line: bytes) -> None:
     sent.write(line)
     sent.flush()
 

@@ -1,15 +1,15 @@
-"""Large bodies are looked at in processes of their own.
+"""Inspects large bodies in worker processes.
 
-YARA-X and expat hold the interpreter for as long as a call takes, and a YARA-X scanner must stay on
-the thread that made it: a thread would neither let the bridge go on nor work. A process also can be
-ended when it hangs, and takes nothing with it when it crashes.
+Threads do not help: YARA-X and expat hold the interpreter lock during a call, and a YARA-X scanner
+must stay on the thread that made it. A process can also be killed when it hangs, and its crash does
+not affect the bridge.
 
-1. A worker is started when it is first needed and then kept, at most `size` of them.
-2. At most as many bodies wait as `WAITING` says, for at most `WAIT_SECONDS`; more are refused.
-3. A worker that does not report in time, dies, or says anything else is killed, and what it was
-   asked about is refused. The next body gets another worker.
-4. When there are other rules, workers that are idle are ended, and others when they are done.
-5. Workers end with their input, so none outlives the bridge, however that ends.
+1. A worker is started when it is first needed and then kept. There are at most `size` workers.
+2. At most `WAITING` bodies per worker wait, for at most `WAIT_SECONDS`; further bodies are refused.
+3. A worker that reports too late, dies, or writes anything else is killed and its body is refused.
+   The next body gets another worker.
+4. When the rules change, idle workers are ended at once and busy workers after their body.
+5. A worker ends when its input ends, so none outlives the bridge, even after a crash.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from ibcm_bridge.inspection.subject import Subject
 logger = logging.getLogger(__name__)
 
 WAITING = 16
-"""Bodies that may wait, for each worker."""
+"""The number of bodies that may wait, per worker."""
 
 WAIT_SECONDS = 60.0
 START_SECONDS = 30.0
 INSPECTION_SECONDS = 60.0
-"""For one body; a payload at the limit takes one or two. Longer than the engines' own limits."""
+"""Limit for one body. The largest payloads take 1 to 2 s. Longer than the engines' own limits."""
 
-# -P: nothing is imported from the folder that the bridge was started in.
+# -P: do not import modules from the current folder.
 COMMAND = (sys.executable, "-P", "-m", "ibcm_bridge.addons.engines.inspection_worker")
 
 _FAILURES = (OSError, EOFError, ValueError, TimeoutError)
-"""What speaking to a worker can come to; ReportError and over-long lines are ValueErrors."""
+"""How communication with a worker can fail. ReportError and too long lines are ValueErrors."""
 
 
 class InspectionWorkers:
-    """The workers of one bridge."""
+    """The worker processes of one policy."""
 
     def __init__(self, setup: EngineSetup, size: int, command: Sequence[str] = COMMAND) -> None:
         self._setup = setup
@@ -64,24 +64,24 @@ class InspectionWorkers:
         self._under_way = 0
         self._stopped = False
         self._ending: list[_Worker] = []
-        """Killed, and not waited for yet."""
+        """Workers that were killed but not yet waited for."""
 
     @property
     def under_way(self) -> int:
-        """Bodies being looked at or waiting for it."""
+        """The number of bodies that are being inspected or waiting."""
         return self._under_way
 
     async def inspect(self, subject: Subject) -> Report | Deny:
-        """What a worker has to say of a subject. Never raises but for cancellation."""
+        """Return the report of a worker on a subject. Raises only when it is cancelled."""
         if self._under_way >= self._size * (1 + WAITING):
-            return _too_many("too many large bodies are waiting to be inspected")
+            return _overloaded("too many large bodies are waiting for inspection")
         self._under_way += 1
         try:
             try:
                 async with asyncio.timeout(WAIT_SECONDS):
                     await self._free.acquire()
             except TimeoutError:
-                return _too_many("no worker was free in time")
+                return _overloaded(f"no inspection worker was free within {WAIT_SECONDS:g} s")
             try:
                 return await self._ask(subject)
             finally:
@@ -90,7 +90,7 @@ class InspectionWorkers:
             self._under_way -= 1
 
     def renew(self, setup: EngineSetup) -> None:
-        """Have every body that is asked about from now on looked at by these engines."""
+        """Use these engines for every later body."""
         self._setup = setup
         idle, self._idle = self._idle, []
         for worker in idle:
@@ -98,7 +98,7 @@ class InspectionWorkers:
             self._ending.append(worker)
 
     async def stop(self) -> None:
-        """End all workers; what they were looking at is refused."""
+        """End all workers. The bodies that they were inspecting are refused."""
         self._stopped = True
         idle, self._idle = self._idle, []
         for worker in (*idle, *self._busy):
@@ -110,7 +110,7 @@ class InspectionWorkers:
 
     async def _ask(self, subject: Subject) -> Report | Deny:
         if self._stopped:
-            return no_report("the bridge stops")
+            return no_report("the bridge is stopping")
         worker: _Worker | None = None
         report: Report | None = None
         try:
@@ -120,7 +120,7 @@ class InspectionWorkers:
             logger.error("an inspection worker failed: %s", type(error).__name__)
             return no_report(type(error).__name__)
         finally:
-            # Also when cancelled: the report of another body must never be waiting in its pipe.
+            # Also when cancelled: the pipe must never hold the report of another body.
             if worker is not None:
                 self._busy.discard(worker)
                 if report is None or self._stopped or worker.setup is not self._setup:
@@ -155,12 +155,12 @@ class InspectionWorkers:
 
 
 class _Worker:
-    """One process."""
+    """One worker process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self.setup: EngineSetup | None = None
-        """What its engines were made of."""
+        """The settings of its engines."""
 
     @classmethod
     async def start(cls, command: Sequence[str]) -> Self:
@@ -169,7 +169,7 @@ class _Worker:
                 *command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                # What it could say in its own words may quote what a client sent.
+                # Its error messages could quote client data.
                 stderr=asyncio.subprocess.DEVNULL,
                 limit=MAX_LINE,
             )
@@ -186,17 +186,17 @@ class _Worker:
 
     async def ask(self, subject: Subject) -> Report:
         clamav = self.setup.clamav if self.setup is not None else None
-        # A daemon that never answers is to be told from a worker that hangs.
+        # Longer than the timeout for clamd, so that it is not mistaken for a hanging worker.
         async with asyncio.timeout(INSPECTION_SECONDS + (clamav.seconds if clamav else 0)):
             return read_report(await self._exchange(subject))
 
     async def _exchange(self, message: object) -> bytes:
-        given, said = self._process.stdin, self._process.stdout
-        assert given is not None
-        assert said is not None
-        given.write(framed(message))
-        await given.drain()
-        line = await said.readline()
+        to_worker, from_worker = self._process.stdin, self._process.stdout
+        assert to_worker is not None
+        assert from_worker is not None
+        to_worker.write(framed(message))
+        await to_worker.drain()
+        line = await from_worker.readline()
         if not line.endswith(b"\n"):
             raise EOFError
         return line
@@ -206,11 +206,11 @@ class _Worker:
             self._process.kill()
 
     async def ended(self) -> None:
-        """Wait until it has; nothing of it stays behind."""
+        """Wait until the process has ended, so that it does not remain as a zombie."""
         await self._process.wait()
         assert self._process.stdin is not None
         self._process.stdin.close()
 
 
-def _too_many(detail: str) -> Deny:
+def _overloaded(detail: str) -> Deny:
     return Deny(Reason.OVERLOADED, rules.LIMITS_INSPECTION_WORKERS, detail)

@@ -239,7 +239,9 @@ class Running:
 
     def wait_for_reason(self, reason: str) -> dict[str, Any]:
         """The first record with this reason."""
-        found = wait_for(lambda: [one for one in self.audit() if one.get("reason") == reason])
+        found = wait_for(
+            lambda: [record for record in self.audit() if record.get("reason") == reason]
+        )
         assert found, f"no {reason} in {self.audit()}"
         return found[0]
 
@@ -359,7 +361,9 @@ class Driver:
     def advance(self, seconds: float) -> None:
         """Let time pass, and fire what falls due in it, in order."""
         end = self.clock.now + seconds
-        while due := sorted((one for one in self._timers if one[0] <= end), key=lambda one: one[0]):
+        while due := sorted(
+            (timer for timer in self._timers if timer[0] <= end), key=lambda timer: timer[0]
+        ):
             self._timers.remove(due[0])
             self.clock.now = due[0][0]
             self.feed(events.Wakeup(due[0][1]))

@@ -127,7 +127,7 @@ def test_a_large_view_is_not_coloured(loaded: taddons.context) -> None:
 
 
 def test_neither_the_addon_nor_the_view_has_a_name_of_mitmproxys() -> None:
-    names = {addonmanager._get_name(one) for one in default_addons()}
+    names = {addonmanager._get_name(addon) for addon in default_addons()}
     assert "scriptloader" in names
     assert addonmanager._get_name(ccm_views.CcmViews()) not in names
     assert ccm_views.ConfigMgrView().name.lower() not in contentviews.registry

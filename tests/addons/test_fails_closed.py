@@ -243,14 +243,14 @@ def assert_refused(outcome: Outcome) -> None:
 def test_every_hook_that_has_a_function_is_in_the_table(running: Running) -> None:
     found: dict[str, list[str]] = {}
     for name, functions in running.bridge.generation.hooks._by_name.items():
-        found[name] = [type(one.__self__).__name__ for one in functions]  # type: ignore[attr-defined]
+        found[name] = [type(function.__self__).__name__ for function in functions]  # type: ignore[attr-defined]
     assert found == CALLED | {"defect": TOLD_OF_DEFECTS}
     # A function whose name is no hook's is never called: a slip there would open a gate.
     assert not all_hooks.keys() & DECISIONS
     addons = {
-        type(one.__self__)
+        type(function.__self__)
         for functions in running.bridge.generation.hooks._by_name.values()
-        for one in functions
+        for function in functions
     }  # type: ignore[attr-defined]
     public = {name for addon in addons for name in vars(addon) if not name.startswith("_")}
     assert public - all_hooks.keys() - DECISIONS == NOT_HOOKS

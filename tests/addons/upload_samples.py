@@ -60,5 +60,5 @@ def records(running: Running, count: int) -> list[dict[str, Any]]:
     wait_for(lambda: len(running.audit()) >= count)
     found = running.audit()
     assert len(found) == count, found
-    assert len({one["reference"] for one in found}) == count
+    assert len({record["reference"] for record in found}) == count
     return found

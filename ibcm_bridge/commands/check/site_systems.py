@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import h11
 from OpenSSL import SSL
 
-from ibcm_bridge.addons.engines.clamav import ClamAvEngine, described
+from ibcm_bridge.addons.engines.clamav import ClamAvEngine, daemon_address
 from ibcm_bridge.addons.tls import site_system_leg
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.commands.check.findings import Finding, Level
@@ -86,7 +86,7 @@ def check_connections(policy: Policy, seconds: float = SECONDS) -> Iterator[Find
 
 
 def _clamav(settings: ClamAv) -> Finding:
-    where = f"engines.clamav: {described(settings)}"
+    where = f"engines.clamav: {daemon_address(settings)}"
     try:
         return Finding(Level.FACT, where, ClamAvEngine(settings).version())
     except EngineError as error:

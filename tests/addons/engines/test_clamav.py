@@ -1,4 +1,4 @@
-"""ClamAV through its daemon: the real one, and ones that misbehave."""
+"""ClamAV through its daemon: the real daemon, and daemons that misbehave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.addons.engines.clamav import CHUNK, MAX_ANSWER, ClamAvEngine, described, verdict
+from ibcm_bridge.addons.engines.clamav import (
+    CHUNK,
+    MAX_RESPONSE,
+    ClamAvEngine,
+    daemon_address,
+    verdict,
+)
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.check.site_systems import check_connections
 from ibcm_bridge.inspection.engines import EngineError
@@ -45,25 +51,25 @@ def engine(clamd: tuple[Path, tuple[str, int]], request: pytest.FixtureRequest) 
     "data",
     [MARKER, b"x" * 100 + MARKER, bytes(CHUNK - 10) + MARKER, bytes(LIMIT - 100) + MARKER],
 )
-def test_the_real_daemon_finds_what_it_knows(engine: ClamAvEngine, data: bytes) -> None:
+def test_the_real_daemon_detects_known_malware(engine: ClamAvEngine, data: bytes) -> None:
     assert engine.scan(data) == f"{NAME}.UNOFFICIAL"
 
 
 @pytest.mark.parametrize("data", [b"", b"x", bytes(CHUNK), MARKER[:-1], bytes(LIMIT)])
-def test_the_real_daemon_finds_nothing_else(engine: ClamAvEngine, data: bytes) -> None:
+def test_the_real_daemon_detects_nothing_else(engine: ClamAvEngine, data: bytes) -> None:
     assert engine.scan(data) is None
 
 
-def test_a_stream_that_the_daemon_finds_too_long_has_no_answer(engine: ClamAvEngine) -> None:
+def test_a_stream_over_the_limit_of_the_daemon_is_an_error(engine: ClamAvEngine) -> None:
     with pytest.raises(EngineError, match="size limit exceeded"):
         engine.scan(bytes(LIMIT + CHUNK))
 
 
-def test_it_says_its_version(engine: ClamAvEngine) -> None:
+def test_the_daemon_reports_its_version(engine: ClamAvEngine) -> None:
     assert engine.version().startswith("ClamAV ")
 
 
-def test_the_stand_in_of_the_lab_answers_alike() -> None:
+def test_the_lab_daemon_responds_like_the_real_one() -> None:
     with ScanDaemon() as daemon:
         engine = ClamAvEngine(ClamAv(daemon.address, 5.0))
         assert engine.scan(b"x") is None
@@ -81,7 +87,7 @@ Behave = Callable[[socket.socket], None]
 
 @contextmanager
 def daemon(behave: Behave) -> Iterator[ClamAvEngine]:
-    """One that does this with its one connection."""
+    """An engine whose daemon does this with its only connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -95,23 +101,23 @@ def daemon(behave: Behave) -> Iterator[ClamAvEngine]:
         thread.join(10)
 
 
-def says(answer: bytes) -> Behave:
+def sends(response: bytes) -> Behave:
     def behave(connection: socket.socket) -> None:
         received = b""
         while not received.endswith(bytes(4)):
             received += connection.recv(65_536)
-        connection.sendall(answer)
+        connection.sendall(response)
 
     return behave
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("response", "why"),
     [
         (b"", "closed the connection"),
         (b"stream: OK", "closed the connection"),
-        (b"stream: OK\0stream: OK\0", "more than one answer"),
-        (b"stream: OK\0x", "more than one answer"),
+        (b"stream: OK\0stream: OK\0", "more than one response"),
+        (b"stream: OK\0x", "more than one response"),
         (b"stream: \0", "stream: "),
         (b"OK\0", "OK"),
         (b"stream: OKAY\0", "OKAY"),
@@ -126,11 +132,11 @@ def says(answer: bytes) -> Behave:
         (b"stream: FOUND\0", "FOUND"),
         (b"\xff\x1b[31m\0", r"^\?\?\[31m$"),
         (b"\0", "^$"),
-        (b"x" * (MAX_ANSWER + 1), "too long an answer"),
+        (b"x" * (MAX_RESPONSE + 1), "response is too long"),
     ],
 )
-def test_anything_but_a_plain_answer_is_none(answer: bytes, why: str) -> None:
-    with daemon(says(answer)) as engine, pytest.raises(EngineError, match=why):
+def test_any_other_response_is_an_error(response: bytes, why: str) -> None:
+    with daemon(sends(response)) as engine, pytest.raises(EngineError, match=why):
         engine.scan(b"x")
 
 
@@ -139,18 +145,18 @@ def test_anything_but_a_plain_answer_is_none(answer: bytes, why: str) -> None:
     [
         (b"x", "x"),
         (b"Win.Test.EICAR_HDB-1", "Win.Test.EICAR_HDB-1"),
-        # Where a role may go on without an answer, a find must not become one that is missing.
+        # If a role may continue without a response, a detection must not become a missing one.
         (b"two words", "two words"),
         (b"x" * 129, "x" * 128),
         (b"\xff\x1b[31m\n", "??[31m?"),
     ],
 )
-def test_a_find_is_named(name: bytes, shown: str) -> None:
-    with daemon(says(b"stream: %b FOUND\0" % name)) as engine:
+def test_a_detection_returns_the_signature_name(name: bytes, shown: str) -> None:
+    with daemon(sends(b"stream: %b FOUND\0" % name)) as engine:
         assert engine.scan(b"x") == shown
 
 
-ANSWERS = st.one_of(
+RESPONSES = st.one_of(
     st.binary(max_size=200),
     st.builds(
         b"".join,
@@ -159,26 +165,26 @@ ANSWERS = st.one_of(
 )
 
 
-@given(ANSWERS)
-def test_only_one_answer_is_clean_and_whatever_is_said_can_be_shown(answer: bytes) -> None:
+@given(RESPONSES)
+def test_only_one_response_is_clean_and_every_text_is_printable(response: bytes) -> None:
     try:
-        found = verdict(answer)
+        found = verdict(response)
     except EngineError as error:
-        said = str(error)
-        assert not (answer.startswith(b"stream: ") and answer.endswith(b" FOUND")) or (
-            answer == b"stream:  FOUND" or len(answer) < len(b"stream: x FOUND")
+        text = str(error)
+        assert not (response.startswith(b"stream: ") and response.endswith(b" FOUND")) or (
+            response == b"stream:  FOUND" or len(response) < len(b"stream: x FOUND")
         )
     else:
-        assert (found is None) == (answer == b"stream: OK")
-        assert found is None or answer.endswith(b" FOUND")
-        said = found or ""
-    assert len(said) <= 128
-    assert said.isascii()
-    assert said.isprintable()
+        assert (found is None) == (response == b"stream: OK")
+        assert found is None or response.endswith(b" FOUND")
+        text = found or ""
+    assert len(text) <= 128
+    assert text.isascii()
+    assert text.isprintable()
 
 
 @pytest.mark.parametrize("closes", [True, False])
-def test_clean_is_what_has_been_sent_as_a_whole(closes: bool) -> None:
+def test_a_clean_response_counts_only_after_the_whole_stream(closes: bool) -> None:
     done = threading.Event()
 
     def hurry(connection: socket.socket) -> None:
@@ -187,30 +193,30 @@ def test_clean_is_what_has_been_sent_as_a_whole(closes: bool) -> None:
         if not closes:
             done.wait(10)
 
-    why = "not looked at all" if closes else "no answer in"
+    why = "before it received everything" if closes else "no response within"
     with daemon(hurry) as engine:
         with pytest.raises(EngineError, match=why):
             engine.scan(bytes(64 * CHUNK))
         done.set()
 
 
-def test_a_daemon_that_never_answers_is_not_waited_for_long() -> None:
+def test_a_daemon_that_never_responds_times_out() -> None:
     waiting = threading.Event()
     with daemon(lambda _: waiting.wait(10) and None) as engine:
-        with pytest.raises(EngineError, match=r"no answer in 0\.5 s"):
+        with pytest.raises(EngineError, match=r"no response within 0\.5 s"):
             engine.scan(b"x")
         waiting.set()
 
 
-def test_one_that_reads_nothing_is_not_either() -> None:
+def test_a_daemon_that_reads_nothing_times_out() -> None:
     waiting = threading.Event()
     with daemon(lambda _: waiting.wait(10) and None) as engine:
-        with pytest.raises(EngineError, match=r"no answer in 0\.5 s"):
+        with pytest.raises(EngineError, match=r"no response within 0\.5 s"):
             engine.scan(bytes(64 * CHUNK))
         waiting.set()
 
 
-def test_one_that_answers_a_letter_at_a_time_is_not_either() -> None:
+def test_a_daemon_that_sends_a_byte_at_a_time_times_out() -> None:
     stop = threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -221,12 +227,12 @@ def test_one_that_answers_a_letter_at_a_time_is_not_either() -> None:
                 return
 
     with daemon(drip) as engine:
-        with pytest.raises(EngineError, match=r"no answer in 0\.5 s"):
+        with pytest.raises(EngineError, match=r"no response within 0\.5 s"):
             engine.scan(b"x")
         stop.set()
 
 
-def test_one_that_goes_away_in_the_middle_has_not_answered() -> None:
+def test_a_daemon_that_disconnects_during_the_stream_is_an_error() -> None:
     def leave(connection: socket.socket) -> None:
         connection.recv(10)
 
@@ -235,7 +241,7 @@ def test_one_that_goes_away_in_the_middle_has_not_answered() -> None:
 
 
 @pytest.mark.parametrize("path", ["none", "a file"])
-def test_without_a_daemon_there_is_no_answer(tmp_path: Path, path: str) -> None:
+def test_a_missing_daemon_is_an_error(tmp_path: Path, path: str) -> None:
     (tmp_path / "a file").touch()
     with pytest.raises(EngineError):
         ClamAvEngine(ClamAv(tmp_path / path, 1.0)).scan(b"x")
@@ -245,7 +251,7 @@ def test_without_a_daemon_there_is_no_answer(tmp_path: Path, path: str) -> None:
             ClamAvEngine(ClamAv(closed.getsockname(), 1.0)).scan(b"x")
 
 
-def test_the_check_of_connections_asks_it(lab: Lab) -> None:
+def test_the_connection_check_contacts_clamav(lab: Lab) -> None:
     def found(address: tuple[str, int]) -> Finding:
         policy = dataclasses.replace(lab.policy, listeners=(), clamav=ClamAv(address, 1.0))
         (finding,) = check_connections(policy)
@@ -259,6 +265,6 @@ def test_the_check_of_connections_asks_it(lab: Lab) -> None:
     assert "gives no answer" in gone.text
 
 
-def test_where_it_is_is_said_as_the_policy_has_it() -> None:
-    assert described(ClamAv(Path("/run/clamd"))) == "/run/clamd"
-    assert described(ClamAv(("::1", 3310))) == "[::1]:3310"
+def test_the_daemon_address_is_shown_as_in_the_policy() -> None:
+    assert daemon_address(ClamAv(Path("/run/clamd"))) == "/run/clamd"
+    assert daemon_address(ClamAv(("::1", 3310))) == "[::1]:3310"

@@ -1,4 +1,4 @@
-"""Worker processes: what they report, and that one which dies, hangs or lies lets nothing pass."""
+"""Worker processes and their reports. A worker that dies, hangs or lies refuses the body."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def subject(xml: str = "<Report/>") -> Subject:
 
 
 def script(text: str) -> tuple[str, ...]:
-    """A worker that is none: `text` runs in place of it."""
+    """The command of a fake worker, which runs `text`."""
     return (sys.executable, "-c", text)
 
 
 def worker(before_report: str) -> tuple[str, ...]:
-    """A worker that works, but does something first, for a body with `trigger` in its endpoint."""
+    """The command of a worker that runs this code before it reports a detection."""
     return script(
         "import os, signal, sys, time\n"
         "from ibcm_bridge.addons.engines import inspection_worker as w\n"
@@ -66,7 +66,7 @@ def run(use: Use, command: tuple[str, ...] = inspection_workers.COMMAND, size: i
 
 
 def pids(workers: InspectionWorkers) -> list[int]:
-    return [one._process.pid for one in (*workers._idle, *workers._busy)]
+    return [worker._process.pid for worker in (*workers._idle, *workers._busy)]
 
 
 def reported(result: Report | Deny) -> CleanBody | Deny:
@@ -78,7 +78,7 @@ def unavailable(result: Report | Deny) -> bool:
     return isinstance(result, Deny) and result.reason is Reason.ENGINE_UNAVAILABLE
 
 
-def test_a_worker_looks_with_the_rules_of_the_bridge_and_is_kept() -> None:
+def test_a_worker_uses_the_rules_of_the_bridge_and_is_kept() -> None:
     async def use(workers: InspectionWorkers) -> None:
         clean = await workers.inspect(subject())
         assert isinstance(clean, Report)
@@ -102,7 +102,7 @@ def test_a_worker_looks_with_the_rules_of_the_bridge_and_is_kept() -> None:
     run(use)
 
 
-def test_a_worker_imports_nothing_of_the_current_folder(
+def test_a_worker_imports_nothing_from_the_current_folder(
     poisoned: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def use(workers: InspectionWorkers) -> None:
@@ -113,12 +113,12 @@ def test_a_worker_imports_nothing_of_the_current_folder(
     assert list(poisoned.glob("imported-*")) == []
 
 
-def test_no_more_workers_are_started_than_there_may_be() -> None:
+def test_at_most_the_configured_number_of_workers_is_started() -> None:
     async def use(workers: InspectionWorkers) -> None:
-        looks = [workers.inspect(subject(f"<Report>{n}</Report>")) for n in range(12)]
-        results = await asyncio.gather(*looks)
+        inspections = [workers.inspect(subject(f"<Report>{n}</Report>")) for n in range(12)]
+        results = await asyncio.gather(*inspections)
         wanted = [subject(f"<Report>{n}</Report>").digest() for n in range(12)]
-        assert [one.digest for one in results if isinstance(one, Report)] == wanted
+        assert [report.digest for report in results if isinstance(report, Report)] == wanted
         assert len(pids(workers)) == 2
 
     run(use, size=2)
@@ -158,8 +158,8 @@ def test_a_worker_that_fails_refuses_its_body_and_is_replaced(
     run(use, worker(what))
 
 
-def test_an_upload_that_has_gone_meanwhile_is_refused_and_costs_no_worker(tmp_path: Path) -> None:
-    """Its client can have it cancelled on another connection, as often as it likes."""
+def test_an_upload_that_was_cancelled_is_refused_and_the_worker_kept(tmp_path: Path) -> None:
+    """The client can cancel it on another connection at any time."""
     stored = StoredObject(str(tmp_path / "none.sqlite"), "x", 5)
     gone = Subject(shipped_roles().bodies["bits-upload"], b"", b"x", whole=True, stored=stored)
 
@@ -175,7 +175,7 @@ def test_an_upload_that_has_gone_meanwhile_is_refused_and_costs_no_worker(tmp_pa
     run(use)
 
 
-def test_a_worker_that_died_while_idle_harms_nobody() -> None:
+def test_a_worker_that_died_while_idle_is_replaced() -> None:
     async def use(workers: InspectionWorkers) -> None:
         await workers.inspect(subject())
         (pid,) = pids(workers)
@@ -198,7 +198,7 @@ def test_a_worker_that_died_while_idle_harms_nobody() -> None:
         script("import sys; sys.stdin.close(); sys.stdout.write('\\n'); sys.stdout.close()"),
     ],
 )
-def test_a_worker_that_cannot_be_started_refuses(
+def test_a_body_is_refused_if_no_worker_can_be_started(
     command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspection_workers, "START_SECONDS", 1)
@@ -210,7 +210,7 @@ def test_a_worker_that_cannot_be_started_refuses(
     run(use, command)
 
 
-def test_rules_that_do_not_compile_in_a_worker_refuse() -> None:
+def test_a_body_is_refused_if_the_rules_do_not_compile_in_the_worker() -> None:
     async def main() -> None:
         workers = InspectionWorkers(EngineSetup((("bad.yar", "rule"),)), 1)
         assert unavailable(await workers.inspect(subject()))
@@ -219,24 +219,24 @@ def test_rules_that_do_not_compile_in_a_worker_refuse() -> None:
     asyncio.run(main())
 
 
-def test_more_than_may_wait_are_refused_and_those_who_wait_are_served(
+def test_bodies_over_the_queue_limit_are_refused_and_waiting_ones_inspected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(inspection_workers, "WAITING", 2)
 
     async def use(workers: InspectionWorkers) -> None:
-        looks = [asyncio.ensure_future(workers.inspect(subject())) for _ in range(3)]
+        inspections = [asyncio.ensure_future(workers.inspect(subject())) for _ in range(3)]
         await asyncio.sleep(0)
         refused = await workers.inspect(subject())
         assert isinstance(refused, Deny)
         assert (refused.reason, refused.rule) == (Reason.OVERLOADED, "limits.inspection_workers")
-        results = await asyncio.gather(*looks)
-        assert all(isinstance(one, Report) for one in results)
+        results = await asyncio.gather(*inspections)
+        assert all(isinstance(report, Report) for report in results)
 
     run(use)
 
 
-def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_a_worker_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspection_workers, "WAIT_SECONDS", 0.05)
     monkeypatch.setattr(inspection_workers, "INSPECTION_SECONDS", 2)
 
@@ -251,15 +251,15 @@ def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     run(use, worker("time.sleep(1000)"))
 
 
-def test_a_look_that_is_cancelled_leaves_no_answer_for_the_next() -> None:
+def test_a_cancelled_inspection_leaves_no_report_for_the_next_body() -> None:
     async def use(workers: InspectionWorkers) -> None:
         await workers.inspect(subject())
         for xml in ("<Report>1</Report>", NEEDLE):
-            look = asyncio.ensure_future(workers.inspect(subject(xml)))
+            inspection = asyncio.ensure_future(workers.inspect(subject(xml)))
             await asyncio.sleep(0)
-            look.cancel()
+            inspection.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await look
+                await inspection
         after = await workers.inspect(subject("<Report>2</Report>"))
         assert isinstance(after, Report)
         assert after.digest == subject("<Report>2</Report>").digest()
@@ -267,19 +267,19 @@ def test_a_look_that_is_cancelled_leaves_no_answer_for_the_next() -> None:
     run(use)
 
 
-def test_stopping_refuses_what_is_under_way_and_what_comes_later() -> None:
+def test_stopping_refuses_current_and_later_bodies() -> None:
     async def use(workers: InspectionWorkers) -> None:
         await workers.inspect(subject())
-        looks = [asyncio.ensure_future(workers.inspect(subject(NEEDLE))) for _ in range(3)]
+        inspections = [asyncio.ensure_future(workers.inspect(subject(NEEDLE))) for _ in range(3)]
         await asyncio.sleep(0)
         await workers.stop()
-        assert all(unavailable(one) for one in await asyncio.gather(*looks))
+        assert all(unavailable(report) for report in await asyncio.gather(*inspections))
         assert unavailable(await workers.inspect(subject()))
 
     run(use, worker("time.sleep(1000)"))
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
 def test_a_stopped_worker_is_neither_running_nor_a_zombie() -> None:
     found: list[int] = []
 

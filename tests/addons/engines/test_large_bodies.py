@@ -1,4 +1,4 @@
-"""Large bodies on a running bridge: others are served meanwhile, and no failure lets one pass."""
+"""Large bodies on a running bridge: others are served meanwhile, and every failure refuses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LARGE = message()
 
 
 def post(running: Running, body: bytes = LARGE) -> Response | Exception:
-    # Longer than others wait: a worker takes its time to start.
+    # Longer than the usual timeout: a worker takes time to start.
     with LabClient(
         running.address,
         BRIDGED,
@@ -51,7 +51,7 @@ def status(reply: Response | Exception) -> int:
 
 
 def command(running: Running, *words: str) -> None:
-    """Workers that are started from now on are this program."""
+    """Start this program for every later worker."""
     running.bridge.generation.workers._command = words
 
 
@@ -64,15 +64,15 @@ def hanging(running: Running) -> Running:
     return running
 
 
-def wait_until_it_is_looked_at(running: Running, count: int = 1) -> None:
+def wait_until_inspected(running: Running, count: int = 1) -> None:
     assert wait_for(lambda: len(running.bridge.generation.workers._busy) == count), (
-        "nobody looks at it"
+        "no worker inspects it"
     )
 
 
 def test_a_large_message_passes_byte_for_byte(running: Running, lab: Lab) -> None:
     assert status(post(running)) == 200
-    assert [one.body for one in lab.site.received()] == [LARGE]
+    assert [request.body for request in lab.site.received()] == [LARGE]
     (record,) = wait_for(running.audit)
     assert record["verdict"] == "allow"
     assert any(int(view.partition(":")[2]) > SMALL for view in record["inspected"])
@@ -86,10 +86,10 @@ def test_malware_in_a_large_message_is_found(running: Running, lab: Lab) -> None
     assert (record["rule"], record["detail"]) == ("engines.yara-x", "eicar_test_file in text")
 
 
-def test_others_are_served_while_a_large_body_is_looked_at(hanging: Running) -> None:
+def test_others_are_served_while_a_large_body_is_inspected(hanging: Running) -> None:
     with ThreadPoolExecutor() as pool:
         reply = pool.submit(post, hanging)
-        wait_until_it_is_looked_at(hanging)
+        wait_until_inspected(hanging)
         hanging.assert_serves()
         with hanging.client() as client:
             small = ccm.ccm_post_body(
@@ -121,7 +121,7 @@ def kill_workers(running: Running) -> None:
         ),
     ],
 )
-def test_without_a_report_nothing_passes_and_the_next_body_is_looked_at(
+def test_a_body_without_a_report_is_refused_and_the_next_one_inspected(
     running: Running, lab: Lab, words: tuple[str, ...]
 ) -> None:
     command(running, *words)
@@ -132,13 +132,15 @@ def test_without_a_report_nothing_passes_and_the_next_body_is_looked_at(
     kill = threading.Event()
     running._loop.call_soon_threadsafe(lambda: (retire(running), kill.set()))
     kill.wait(5)
-    assert wait_for(lambda: not any(one.alive for one in running.bridge.generation.workers._idle))
+    assert wait_for(
+        lambda: not any(worker.alive for worker in running.bridge.generation.workers._idle)
+    )
     command(running, *inspection_workers.COMMAND)
     assert status(post(running)) == 200
 
 
 def retire(running: Running) -> None:
-    """Have no worker of another kind left."""
+    """Kill the idle workers, which run another program."""
     for worker in running.bridge.generation.workers._idle:
         worker.kill()
 
@@ -153,24 +155,26 @@ def test_a_worker_that_does_not_report_in_time_is_replaced(
     assert status(post(hanging)) == 200
 
 
-def test_more_than_can_wait_are_refused(hanging: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bodies_over_the_queue_limit_are_refused(
+    hanging: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(inspection_workers, "WAITING", 0)
     size = hanging.bridge.generation.workers._size
     with ThreadPoolExecutor() as pool:
         waiting = [pool.submit(post, hanging) for _ in range(size)]
-        wait_until_it_is_looked_at(hanging, size)
+        wait_until_inspected(hanging, size)
         assert status(post(hanging)) == 503
         assert hanging.wait_for_reason("overloaded")["rule"] == "limits.inspection_workers"
         hanging._loop.call_soon_threadsafe(kill_workers, hanging)
-        assert [status(one.result(10)) for one in waiting] == [503] * size
+        assert [status(reply.result(10)) for reply in waiting] == [503] * size
 
 
-def test_nothing_more_is_read_from_a_client_whose_body_is_looked_at(hanging: Running) -> None:
+def test_nothing_more_is_read_from_a_client_whose_body_is_inspected(hanging: Running) -> None:
     client = hanging.client()
     with client:
         connection = client.connect()
         connection.sendall(request_bytes(*POST, FIELDS, LARGE, BRIDGED))
-        wait_until_it_is_looked_at(hanging)
+        wait_until_inspected(hanging)
         connection.settimeout(1)
         sent = 0
         with contextlib.suppress(TimeoutError, ssl.SSLWantWriteError):
@@ -180,13 +184,13 @@ def test_nothing_more_is_read_from_a_client_whose_body_is_looked_at(hanging: Run
         assert sent < 32_000_000
 
 
-def test_a_client_that_leaves_while_its_body_is_looked_at_leaves_nothing_behind(
+def test_a_client_that_disconnects_during_inspection_leaves_nothing_behind(
     hanging: Running, lab: Lab
 ) -> None:
     client = hanging.client()
     with client:
         client.connect().sendall(request_bytes(*POST, FIELDS, LARGE, BRIDGED))
-        wait_until_it_is_looked_at(hanging)
+        wait_until_inspected(hanging)
         assert hanging.bridge.connections.budget.held >= len(LARGE)
     hanging._loop.call_soon_threadsafe(kill_workers, hanging)
     hanging.wait_for_reason("engine-unavailable")
@@ -195,15 +199,15 @@ def test_a_client_that_leaves_while_its_body_is_looked_at_leaves_nothing_behind(
     assert not lab.site.received()
 
 
-def test_a_bridge_that_stops_answers_whoever_waits(lab: Lab, tmp_path: Path) -> None:
+def test_a_stopping_bridge_responds_to_waiting_clients(lab: Lab, tmp_path: Path) -> None:
     policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
     with ThreadPoolExecutor() as pool:
-        with Running(lab, policy) as one:
-            command(one, *HANGING)
-            reply = pool.submit(post, one)
-            wait_until_it_is_looked_at(one)
+        with Running(lab, policy) as running:
+            command(running, *HANGING)
+            reply = pool.submit(post, running)
+            wait_until_inspected(running)
         assert status(reply.result(1)) == 503
-    assert one.reasons() == ["engine-unavailable"]
+    assert running.reasons() == ["engine-unavailable"]
 
 
 # limits.connections
@@ -214,11 +218,11 @@ def narrow(lab: Lab, tmp_path: Path) -> Iterator[Running]:
     limits = dataclasses.replace(lab.policy.limits, connections=2)
     audit_file = tmp_path / "audit.jsonl"
     policy = dataclasses.replace(lab.policy, audit_file=audit_file, limits=limits)
-    with Running(lab, policy) as one:
-        yield one
+    with Running(lab, policy) as running:
+        yield running
 
 
-def test_one_connection_too_many_is_turned_away_and_the_next_is_served(narrow: Running) -> None:
+def test_a_connection_over_the_limit_is_closed_and_the_next_one_served(narrow: Running) -> None:
     with narrow.client() as one, narrow.client() as two:
         for client in (one, two):
             assert status(answer(client, *GOOD)) == 200
@@ -229,13 +233,15 @@ def test_one_connection_too_many_is_turned_away_and_the_next_is_served(narrow: R
         assert status(answer(one, *GOOD)) == 200
     assert wait_for(lambda: not narrow.bridge.connections._records)
     narrow.assert_serves()
-    turned_away = [one for one in narrow.audit() if one.get("reason") == "too-many-connections"]
-    assert 1 <= len(turned_away) < 20, "one record a second"
+    turned_away = [
+        record for record in narrow.audit() if record.get("reason") == "too-many-connections"
+    ]
+    assert 1 <= len(turned_away) < 20, "one record per second"
     assert turned_away[0]["event"] == "connection-refused"
     assert turned_away[0]["rule"] == "limits.connections"
 
 
-def test_a_connection_that_sends_nothing_counts(narrow: Running) -> None:
+def test_a_connection_that_sends_nothing_counts_toward_the_limit(narrow: Running) -> None:
     with socket.create_connection(narrow.address), socket.create_connection(narrow.address):
         assert wait_for(lambda: narrow.bridge.connections.full)
         assert not isinstance(narrow.ask(*GOOD), Response)

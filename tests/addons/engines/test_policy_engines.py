@@ -1,4 +1,4 @@
-"""A bridge with the engines that its policy names: ClamAV beside YARA-X, and rules that change."""
+"""A bridge with the engines of its policy: ClamAV in addition to YARA-X, and changed rules."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def start(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., Running]]:
         if may_miss:
             publication = bridged_publication(policy)
             directories = {
-                name: dataclasses.replace(one, profile=one.profile.without_engine("clamav"))
-                for name, one in publication.directories.items()
+                name: dataclasses.replace(role, profile=role.profile.without_engine("clamav"))
+                for name, role in publication.directories.items()
             }
             changed = dataclasses.replace(publication, directories=directories)
             listener = dataclasses.replace(policy.listeners[0], publications={BRIDGED: changed})
@@ -49,12 +49,12 @@ def start(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., Running]]:
         return started[-1].__enter__()
 
     yield make
-    for one in started:
-        one.__exit__()
+    for running in started:
+        running.__exit__()
 
 
 def post(running: Running, text: str, rows: int = 1) -> tuple[int, dict[str, Any]]:
-    """A report with this in it; the status, and the audit's record."""
+    """Send a report with this text. Return the status and the audit record."""
     xml = "<Report>" + f"<x>{text}</x>" * rows + "</Report>"
     body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid="")
     before = len(running.audit())
@@ -77,25 +77,25 @@ def post(running: Running, text: str, rows: int = 1) -> tuple[int, dict[str, Any
 
 
 @pytest.mark.parametrize("rows", [1, 5_000])
-def test_every_view_goes_to_clamav_too(
+def test_clamav_also_scans_every_view(
     start: Callable[..., Running], clamd: Path, lab: Lab, rows: int
 ) -> None:
     running = start(clamav=ClamAv(clamd))
     status, record = post(running, MARKER.decode(), rows)
     assert status == 403
     assert (record["reason"], record["rule"]) == ("malicious-content", "engines.clamav")
-    # In UTF-16 it does not stand there; clamd makes text of that by itself where it is long.
+    # The UTF-16 body does not contain it literally; clamd decodes it only if it is long.
     assert record["detail"] in [f"{NAME}.UNOFFICIAL in {view}" for view in ("inflated", "text")]
     assert not lab.site.received()
     status, record = post(running, "harmless", rows)
     assert (status, record["verdict"]) == (200, "allow")
-    assert not [one for one in record.get("observed", ()) if one.startswith("engine-")]
-    # What has nothing in it to look at needs no daemon.
+    assert not [note for note in record.get("observed", ()) if note.startswith("engine-")]
+    # A request without content to scan needs no daemon.
     running.assert_serves()
 
 
 @pytest.mark.parametrize("rows", [1, 5_000])
-def test_without_an_answer_of_clamav_nothing_passes(
+def test_a_body_is_refused_if_clamav_does_not_respond(
     start: Callable[..., Running], lab: Lab, rows: int
 ) -> None:
     running = start(clamav=ClamAv(GONE, 1.0))
@@ -107,30 +107,30 @@ def test_without_an_answer_of_clamav_nothing_passes(
 
 
 @pytest.mark.parametrize("rows", [1, 5_000])
-def test_a_role_may_go_on_without_clamav_and_the_audit_says_so(
+def test_a_role_may_continue_without_clamav_and_the_audit_records_it(
     start: Callable[..., Running], rows: int
 ) -> None:
     running = start(clamav=ClamAv(GONE, 1.0), may_miss=True)
     status, record = post(running, "harmless", rows)
     assert (status, record["verdict"]) == (200, "allow")
-    assert [one for one in record["observed"] if one.startswith("engine-unavailable: clamav: ")]
+    assert [note for note in record["observed"] if note.startswith("engine-unavailable: clamav: ")]
 
 
-def test_a_role_that_may_go_on_without_clamav_still_heeds_it(
+def test_a_role_that_may_continue_without_clamav_still_refuses_its_detections(
     start: Callable[..., Running], clamd: Path
 ) -> None:
     running = start(clamav=ClamAv(clamd), may_miss=True)
     assert post(running, MARKER.decode())[0] == 403
 
 
-def test_no_role_goes_on_without_yara(start: Callable[..., Running]) -> None:
+def test_no_role_continues_without_yara(start: Callable[..., Running]) -> None:
     running = start(clamav=ClamAv(GONE, 1.0), may_miss=True)
     eicar = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
     assert post(running, eicar)[0] == 403
 
 
 @pytest.mark.parametrize("rows", [1, 5_000])
-def test_rules_that_change_count_from_then_on(
+def test_changed_rules_apply_to_later_bodies(
     start: Callable[..., Running], tmp_path: Path, rows: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "rules"
@@ -139,7 +139,7 @@ def test_rules_that_change_count_from_then_on(
     assert post(running, "needle", rows)[0] == 200
     (folder / "one.yar").write_text(RULE.format("needle"))
     wait_for(lambda: post(running, "needle", rows)[0] == 403)
-    # What does not compile changes nothing, and neither does what is no file of rules.
+    # Neither rules that do not compile nor other files change anything.
     (folder / "two.yar").write_text("rule")
     (folder / "notes.txt").write_text("rule")
     assert wait_for(lambda: "the previous rules stay in use" in caplog.text)

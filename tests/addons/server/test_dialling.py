@@ -71,7 +71,9 @@ def completes_tls(running: Running) -> None:
     with running.client() as client:
         client.connect()
         assert wait_for(
-            lambda: any(one.authenticated for one in running.bridge.connections._records.values())
+            lambda: any(
+                record.authenticated for record in running.bridge.connections._records.values()
+            )
         )
 
 
@@ -94,7 +96,7 @@ def sends_half_a_request(running: Running) -> None:
     with running.client() as client:
         client.connect().sendall(b"GET /SMS_MP/.sms_aut?MPLIST HTTP/1.1\r\nHost: bridge")
         assert wait_for(
-            lambda: any(one.under_way for one in running.bridge.connections._records.values())
+            lambda: any(record.under_way for record in running.bridge.connections._records.values())
         )
 
 
@@ -107,8 +109,8 @@ def sends_a_head_without_its_body(running: Running) -> None:
         assert wait_for(
             lambda: any(
                 isinstance(exchange, Exchange) and exchange.authorized is not None
-                for one in running.bridge.connections._records.values()
-                for exchange in one.under_way
+                for record in running.bridge.connections._records.values()
+                for exchange in record.under_way
             )
         )
 
@@ -156,8 +158,10 @@ def test_only_the_site_system_of_the_role_is_dialled(
     running: Running, dialled: list[commands.OpenConnection]
 ) -> None:
     running.ask(*FROM_DP)
-    assert [one.connection.address for one in dialled] == [running.lab.site.distribution_point]
-    assert [one.sni for one in running.lab.site.handshakes()] == ["dp01.corp.example"]
+    assert [command.connection.address for command in dialled] == [
+        running.lab.site.distribution_point
+    ]
+    assert [handshake.sni for handshake in running.lab.site.handshakes()] == ["dp01.corp.example"]
 
 
 def assert_dial_is_refused(running: Running, outcome: Response | Exception) -> None:
@@ -314,5 +318,5 @@ def test_a_leg_is_never_shared_between_clients(running: Running) -> None:
     for client in clients:
         assert isinstance(answer(client, *GOOD), Response)
         client.close()
-    ports = {one.peer_port for one in running.lab.site.received()}
+    ports = {request.peer_port for request in running.lab.site.received()}
     assert len(ports) == 3

@@ -58,7 +58,7 @@ def make(
 ) -> Made:
     by = issuer or Made(None, key, pss)  # type: ignore[arg-type]
     attributes = [] if common_name is None else [(NameOID.COMMON_NAME, common_name)]
-    subject = x509.Name([x509.NameAttribute(*one) for one in attributes])
+    subject = x509.Name([x509.NameAttribute(*attribute) for attribute in attributes])
     public = by.key.public_key()
     base: Extensions = {
         x509.AuthorityKeyIdentifier: (
@@ -181,8 +181,8 @@ class Pki:
             .add_extension(identifier, False)
             .add_extension(x509.CRLNumber(1), False)
         )
-        for one in extensions:
-            builder = builder.add_extension(*one)
+        for extension in extensions:
+            builder = builder.add_extension(*extension)
         return builder.sign(of.key, hashes.SHA256(), rsa_padding=PSS if of.pss else None)
 
 

@@ -38,12 +38,12 @@ from tests.addons.tls.real_certificates import ACCEPTED, INVALID, NOT_READ, REFU
 def bridge(running_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One that trusts them all."""
     trust = Trust(
-        tuple(one.root.certificate for one in PKIS.values()),
-        tuple(one.issuing.certificate for one in PKIS.values() if one.known),
+        tuple(pki.root.certificate for pki in PKIS.values()),
+        tuple(pki.issuing.certificate for pki in PKIS.values() if pki.known),
         tuple(
             crl
-            for one in PKIS.values()
-            for crl in (one.crl(one.root), one.crl(one.issuing, *one.lists))
+            for pki in PKIS.values()
+            for crl in (pki.crl(pki.root), pki.crl(pki.issuing, *pki.lists))
         ),
     )
     audit = tmp_path_factory.mktemp("bridge") / "audit.jsonl"

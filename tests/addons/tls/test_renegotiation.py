@@ -67,7 +67,7 @@ class Wire:
         )
         self.carry_out(self.leg.open())
         self.until_quiet()
-        assert [one.error for one in self.news] == [None]
+        assert [news.error for news in self.news] == [None]
         self.news.clear()
 
     def carry_out(self, steps: Iterable[commands.Command]) -> None:
@@ -172,7 +172,7 @@ def test_an_answer_in_the_middle_of_it_is_heard(wire: Wire) -> None:
     wire.until_quiet()
     wire.server.send(b"HTTP/1.1 200 OK\r\n\r\n")
     wire.until_quiet()
-    assert [one.data for one in wire.news] == [b"HTTP/1.1 200 OK\r\n\r\n"]
+    assert [news.data for news in wire.news] == [b"HTTP/1.1 200 OK\r\n\r\n"]
 
 
 def test_an_end_in_the_middle_of_it_is_an_end(wire: Wire) -> None:
@@ -180,7 +180,7 @@ def test_an_end_in_the_middle_of_it_is_an_end(wire: Wire) -> None:
     wire.carry_out(wire.leg.send(noise("a", 100_000)))
     wire.tell(events.DataReceived(wire.leg.server, b"\x15\x03\x03\x00\x02\x02\x28"))
     wire.tell(events.ConnectionClosed(wire.leg.server))
-    assert [type(one) for one in wire.news] == [Closed]
+    assert [type(news) for news in wire.news] == [Closed]
     assert not wire.received
 
 
@@ -193,5 +193,5 @@ def test_somebody_else_in_the_middle_of_it_gets_nothing(wire: Wire, lab: Lab) ->
     wire.carry_out(wire.leg.send(noise("a", 100_000)))
     with pytest.raises(SSL.Error, match="bad certificate"):  # the leg's alert
         wire.until_quiet()
-    assert [type(one) for one in wire.news] == [Closed]
+    assert [type(news) for news in wire.news] == [Closed]
     assert not wire.received

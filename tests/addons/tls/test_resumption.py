@@ -111,9 +111,9 @@ def test_a_session_is_resumed_and_the_client_is_known(
         session = again.session
     full, *others = running.audit()
     assert "tls_resumed" not in full
-    assert [one["tls_resumed"] for one in others] == [True] * 3
-    assert {one["client"] for one in running.audit()} == {"pc1.corp.example"}
-    assert all(one["certificate"] == full["certificate"] for one in others)
+    assert [record["tls_resumed"] for record in others] == [True] * 3
+    assert {record["client"] for record in running.audit()} == {"pc1.corp.example"}
+    assert all(record["certificate"] == full["certificate"] for record in others)
 
 
 def revoke(lab: Lab, running: Running, _clock: Clock) -> None:
@@ -292,7 +292,7 @@ def test_a_list_in_its_grace_is_noted_with_every_request(
         held_leg.trust = dataclasses.replace(held_leg.trust, revocation=kind.revocation)
         session = shaken(client, running)
         assert client.ask(running, session).resumed
-        assert all("in its grace" in one["note"] for one in running.audit())
+        assert all("in its grace" in record["note"] for record in running.audit())
         clock.ahead = timedelta(days=11)
         with contextlib.suppress(ssl.SSLError):
             client.ask(running, None)

@@ -41,8 +41,8 @@ STRICT: Mapping[int, tuple[str, str | None]] = {
 def strictly(kind: str, made: Made, *, strict: bool) -> int:
     """What OpenSSL alone says: 0, or the number of its error."""
     store = crypto.X509Store()
-    for one in (PKIS[kind].root, PKIS[kind].issuing):
-        store.add_cert(crypto.X509.from_cryptography(one.certificate))
+    for authority in (PKIS[kind].root, PKIS[kind].issuing):
+        store.add_cert(crypto.X509.from_cryptography(authority.certificate))
     if strict:
         store.set_flags(crypto.X509StoreFlags.X509_STRICT)
     lib = SSL._lib  # type: ignore[attr-defined]

@@ -93,7 +93,7 @@ def client_refusal(pki: LabPki, trust: Trust, credential: LabCredential) -> Deny
     )
     context = client_leg_context(publication, callbacks)
     shaken(other_side(SSL.TLS_CLIENT_METHOD, credential), SSL.Connection(context, None))
-    return next((one for one in noted if one is not None), None)
+    return next((refusal for refusal in noted if refusal is not None), None)
 
 
 SITE_SYSTEMS = (site_system_refusal, rules.SITE_SYSTEM_TRUST, rules.SITE_SYSTEM)

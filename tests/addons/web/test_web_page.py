@@ -361,7 +361,7 @@ def test_whatever_a_client_sends_can_be_shown(
     method: bytes, target: bytes, fields: list[tuple[bytes, bytes]]
 ) -> None:
     """One flow that could not be would take all others from the page with it."""
-    method, target = (bytes(0x21 + byte % 0x5E for byte in one) for one in (method, target))
+    method, target = (bytes(0x21 + byte % 0x5E for byte in text) for text in (method, target))
     flow = tflow.tflow()
     head = RequestHead(method, sent_target(target), tuple(fields), None)
     flow.request = shown_request(redacted(head), "bridge.internet.example")

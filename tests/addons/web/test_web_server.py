@@ -199,9 +199,9 @@ def test_the_page_has_the_stylesheet_that_hides_what_is_refused(served: Served) 
 def test_it_listens_on_loopback_only(served: Served) -> None:
     assert served.host.startswith("127.0.0.1:")
     assert served.server._server is not None
-    assert {one.getsockname()[0] for one in served.server._server._sockets.values()} == {
-        "127.0.0.1"
-    }
+    assert {
+        listening.getsockname()[0] for listening in served.server._server._sockets.values()
+    } == {"127.0.0.1"}
 
 
 def test_the_token_is_another_at_every_start_and_cannot_be_guessed() -> None:
