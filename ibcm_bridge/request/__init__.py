@@ -1,1 +1,1 @@
-"""Whether a request head may be sent: the head, its target, its role's table."""
+"""Authorization of request heads: the head, the target, and the table of the role."""

@@ -1,7 +1,7 @@
-"""May this client send this request head to this publication?
+"""Decides whether a client may send a request head to a publication.
 
-The checks run in the order in which their answers are least surprising: what the request *is*
-before what it asks for. Each cites the requirement it enforces.
+General checks of the request run before the checks of the requested resource, so that the reason of
+a refusal is the most plausible one. Each check cites the requirement that it enforces.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from ibcm_bridge.request.target import RequestTarget
 
 @dataclass(frozen=True, slots=True)
 class Authorized(NotATruthValue):
-    """This head may be sent to this site system, after its body has passed `body_rule`.
+    """This head may be sent to this site system if its body passes `body_rule`.
 
-    Made by `authorization.authorize` only. `head` is what will be sent: unlisted fields are gone.
+    Only `authorization.authorize` makes one. `head` is the head to send, without unlisted fields.
     """
 
     role: RoleProfile
@@ -45,26 +45,26 @@ class Authorized(NotATruthValue):
     rule: rules.Rule
     dropped: tuple[str, ...]
     user: bool = False
-    """Whether Windows authenticates the user behind it (USER-WINDOWS-AUTH)."""
+    """True if the site system authenticates a Windows user (USER-WINDOWS-AUTH)."""
     reply: ReplyReading | None = None
-    """How the answer is to be read; None where it is passed on unread."""
+    """How the response is inspected; None if it is forwarded without inspection."""
     packet: Packet | None = None
-    """Of a BITS_POST, what it is."""
+    """The packet of a BITS_POST."""
     ranges: ByteRanges | None = None
-    """Of which parts of a file it is; None where it asks for the whole."""
+    """The requested ranges of a file; None for the whole file."""
     acts: bool = False
-    """Whether it changes something, whatever its method says."""
+    """True if the request changes state, even if its method is safe."""
 
 
-_OF_THIS_LEG = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
-"""Fields for the bridge itself (RFC 9110 §7.6.1, §10.1.1): never sent on, and not counted as
-unlisted fields that were dropped."""
+_HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
+"""Fields for the bridge itself (RFC 9110 §7.6.1, §10.1.1). They are never forwarded, and are not
+reported as dropped unlisted fields."""
 
 _PORT = re.compile(r"[0-9]{0,5}")
 
 _FRAMING = frozenset((b"content-length", b"host", b"trailer", b"transfer-encoding"))
-"""What a message ends by, and whom it is for. RFC 9110 §7.6.1 forbids to name in Connection what
-every recipient reads; a proxy that takes one of these out sends on another message."""
+"""Fields for the length and the recipient of a message. RFC 9110 §7.6.1 forbids Connection options
+for fields that are meant for all recipients; without these fields the message would be another."""
 
 
 def authorize(
@@ -73,9 +73,10 @@ def authorize(
     never: NeverPublished,
     head: RequestHead,
 ) -> Authorized | Deny:
-    """Decide on a head. `client` is proof that its certificate was verified and accepted.
+    """Authorize or refuse a head.
 
-    Or, where the publication's certificate policy says so, that none was needed.
+    `client` is the proof that the certificate was verified and accepted, or that the publication
+    does not require one.
     """
     if (refusal := _check_client(client, publication)) is not None:
         return refusal
@@ -106,7 +107,7 @@ def authorize(
         return rows
     if (refusal := check_body(role.profile, body_rule, target, head)) is not None:
         return refusal
-    # As it was sent: a field that is taken out may still say what the packet is not.
+    # The head as the client sent it: a field that is removed later can still be malformed.
     is_upload = body_rule.inspection is Inspection.BITS_UPLOAD
     packet = read_packet(head) if is_upload else None
     if isinstance(packet, Deny):
@@ -119,7 +120,9 @@ def authorize(
 def _check_client(client: Client, publication: HttpPublication) -> Deny | None:
     # A client authenticated for one publication has not been authenticated for another.
     if client.publication != publication.name:
-        return Deny(Reason.BRIDGE_DEFECT, rules.CLIENT_PUBLICATION, "authenticated elsewhere")
+        return Deny(
+            Reason.BRIDGE_DEFECT, rules.CLIENT_PUBLICATION, "authenticated for another publication"
+        )
     if isinstance(client, AnonymousClient) and not may_be_anonymous(publication):
         return Deny(Reason.BRIDGE_DEFECT, rules.CLIENT_CERTIFICATE, "not authenticated")
     return None
@@ -132,20 +135,22 @@ def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
     name, port = _split_host(hosts[0].decode("latin-1").lower())
     if name != publication.name or not _PORT.fullmatch(port):
         return Deny(
-            Reason.HOST_MISMATCH, rules.HEAD_HOST, f"Host {name[:255]!r} is not the server name"
+            Reason.HOST_MISMATCH,
+            rules.HEAD_HOST,
+            f"Host {name[:255]!r} does not match the server name",
         )
     return None
 
 
 def _split_host(host: str) -> tuple[str, str]:
-    """Name and port; the colons of an IPv6 address stand in brackets (RFC 9110 §7.2)."""
+    """Name and port. An IPv6 address is in brackets (RFC 9110 §7.2)."""
     bracketed, bracket, rest = host.rpartition("]")
     name, _, port = rest.partition(":")
     return bracketed + bracket + name, port
 
 
 def _body_rule(profile: RoleProfile, head: RequestHead) -> BodyRule | Deny:
-    # VERB-MP, VERB-DP: compared as bytes, so "ccm_post" is another verb.
+    # VERB-MP, VERB-DP. Methods are case-sensitive: "ccm_post" is another verb.
     body_rule = profile.bodies.get(head.method)
     verb, cites = head.method[:32].decode("ascii"), profile.verbs_requirement
     if body_rule is None:
@@ -167,15 +172,17 @@ def _check_connection_fields(head: RequestHead) -> Deny | None:
 
 
 def _check_connection_options(profile: RoleProfile, head: RequestHead) -> Deny | None:
-    # RFC 9110 §7.6.1: an option names a field of this leg alone, which is taken out. What the role
-    # is not sent is taken out anyway; what it is sent, a client cannot have removed.
+    # RFC 9110 §7.6.1: an option names a hop-by-hop field, which a proxy removes. A field that is
+    # not in the role's table is removed anyway. A client must not remove a field that is forwarded.
     for option in b",".join(head.values(b"connection")).lower().split(b","):
         name = option.strip(b" \t")
         if name in _FRAMING or name in profile.headers:
-            detail = f"{name.decode('ascii')[:64]} is not a field of this leg alone"
+            detail = f"{name.decode('ascii')[:64]} is not a hop-by-hop field"
             return Deny(Reason.HEADER, rules.HEAD_CONNECTION, detail, "HTTP-1.1")
         if name and not TOKEN.fullmatch(name):
-            return Deny(Reason.HEADER, rules.HEAD_CONNECTION, "not a list of names", "HTTP-1.1")
+            return Deny(
+                Reason.HEADER, rules.HEAD_CONNECTION, "not a list of field names", "HTTP-1.1"
+            )
     return None
 
 
@@ -190,12 +197,12 @@ def _with_listed_fields(
     packet: Packet | None,
     ranges: ByteRanges | None,
 ) -> Authorized | Deny:
-    # HEADER-MP, HEADER-DP, and what HTTP needs.
+    # HEADER-MP, HEADER-DP, and the fields that HTTP requires.
     kept, removed = head.keeping(role.profile.headers)
-    dropped = tuple(name for name in removed if name.lower().encode() not in _OF_THIS_LEG)
+    dropped = tuple(name for name in removed if name.lower().encode() not in _HOP_BY_HOP)
     if packet is not None and kept.length is None:
-        # [MC-BUP] §2.2.1.1 has it on every packet; some clients leave it out (protocol.md §6).
-        kept = kept.stating_no_body()
+        # [MC-BUP] §2.2.1.1 requires it in every packet; some clients omit it (protocol.md §6).
+        kept = kept.with_zero_length()
     if dropped and publication.unlisted_headers is UnlistedHeaders.REFUSE:
         return Deny(
             Reason.HEADER,
@@ -212,10 +219,10 @@ def _with_listed_fields(
         rule=rules.ROLE_VERB.of(role.profile.name, head.method.decode("ascii")),
         dropped=dropped,
         user=role.profile.directories[target.directory].authenticates_users,
-        # A row that a policy has added takes nothing away from what the role's own say.
+        # A row that the policy adds cannot disable the inspection that the role's row requires.
         reply=next((row.reply for row in rows if row.reply is not None), None),
         packet=packet,
-        # A field that is not sent on asks for nothing.
+        # A Range that is not forwarded has no effect.
         ranges=ranges if kept.values(b"range") else None,
         acts=any(row.acts for row in rows),
     )

@@ -1,4 +1,4 @@
-"""What a head announces of its body, held against the role's table."""
+"""Checks the fields that describe the body against the table of the role."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from ibcm_bridge.request.target import RequestTarget
 def check_body(
     profile: RoleProfile, body_rule: BodyRule, target: RequestTarget, head: RequestHead
 ) -> Deny | None:
-    # RFC 8894 §4.1: only the reader of a message in the query reads its line ends.
-    if target.in_lines and body_rule.inspection is not Inspection.SCEP_QUERY:
+    """Check the length, the media type and the depth that a head announces."""
+    # RFC 8894 §4.1: only the parser of a message in the query accepts line ends.
+    if target.has_line_ends and body_rule.inspection is not Inspection.SCEP_QUERY:
         return Deny(Reason.TARGET_UNSAFE, rules.TARGET_QUERY, "line ends in the query")
     if (refusal := _check_body_announcement(body_rule, head)) is not None:
         return refusal
@@ -28,48 +29,51 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
     name = body_rule.name
     length = head.length or 0
     if length > body_rule.limit:
-        detail = f"{length} of at most {body_rule.limit} bytes"
+        detail = f"{length} bytes; the limit is {body_rule.limit}"
         if not body_rule.limit:
-            detail = "a body where none belongs"
+            detail = "this request must not have a body"
         return Deny(Reason.BODY_TOO_LARGE, rules.BODY_LIMIT.of(name), detail)
     if body_rule.media_types and (length or body_rule.required):
         if head.length is None:
-            # protocol.md §1.2: clients always send it; without it the body cannot be bounded.
+            # protocol.md §1.2: clients always send it. Without it, the body has no known end.
             return Deny(Reason.LENGTH_REQUIRED, rules.HEAD_CONTENT_LENGTH, "no Content-Length")
         values = head.values(b"content-type")
         media_type, parameters = _content_type(values)
         if media_type not in body_rule.media_types:
             # HTTP-MULTIPART
-            detail = "no Content-Type" if media_type == b"" else "not one Content-Type"
+            detail = "no Content-Type" if media_type == b"" else "empty or repeated Content-Type"
             if media_type:
                 detail = f"Content-Type is {media_type.decode('latin-1')[:64]}"
             return Deny(Reason.MEDIA_TYPE, rules.BODY_MEDIA_TYPES.of(name), detail)
-        # Inspected in these, so another encoding would be another document.
+        # The inspection assumes one of these. In another encoding it would be another document.
         charsets = _CHARSETS.get(body_rule.inspection)
         if charsets is not None and parameters not in charsets:
-            named = b", ".join(sorted(filter(None, charsets))).decode("ascii")
-            return Deny(Reason.MEDIA_TYPE, rules.BODY_CHARSET.of(name), f"a parameter but {named}")
+            allowed = b", ".join(sorted(filter(None, charsets))).decode("ascii")
+            detail = f"Content-Type has a parameter other than {allowed}"
+            return Deny(Reason.MEDIA_TYPE, rules.BODY_CHARSET.of(name), detail)
         if body_rule.inspection is Inspection.SOAP and read_soap_type(values[0]) is None:
-            detail = "a parameter but charset=utf-8, and action in SOAP 1.2"
+            detail = "Content-Type has a parameter other than charset=utf-8 (SOAP 1.2: and action)"
             return Deny(Reason.MEDIA_TYPE, rules.BODY_PARAMETERS.of(name), detail)
-        # A coded body would have to be decoded to be inspected; no ConfigMgr client sends one.
+        # The inspection would have to decode it, and no ConfigMgr client sends one.
         if head.values(b"content-encoding"):
             return Deny(
-                Reason.MEDIA_TYPE, rules.BODY_CONTENT_ENCODING.of(name), "a coded request body"
+                Reason.MEDIA_TYPE,
+                rules.BODY_CONTENT_ENCODING.of(name),
+                "the request body has a Content-Encoding",
             )
     return None
 
 
 def _check_depth(profile: RoleProfile, body_rule: BodyRule, head: RequestHead) -> Deny | None:
-    # RFC 4918 §9.1, §10.2: none means infinity, and so is no other request.
+    # RFC 4918 §9.1, §10.2: without Depth the depth is infinity, which is allowed.
     values = [value.lower() for value in head.values(b"depth")]
     if not body_rule.depths or not values or (len(values) == 1 and values[0] in body_rule.depths):
         return None
-    named = b", ".join(sorted(body_rule.depths)).decode("ascii")
+    allowed = b", ".join(sorted(body_rule.depths)).decode("ascii")
     return Deny(
         Reason.HEADER,
         rules.BODY_DEPTHS.of(body_rule.name),
-        f"not one Depth of {named}",
+        f"Depth is not one of {allowed}",
         profile.headers_requirement,
     )
 
@@ -83,8 +87,8 @@ _CHARSETS = {
 
 
 def _content_type(values: Sequence[bytes]) -> tuple[bytes | None, bytes]:
-    """Media type and parameters. Empty where there is none; None where there are several, or an
-    empty one."""
+    """Media type and parameters. The media type is empty without Content-Type, and None if the
+    field is repeated or empty."""
     if not values:
         return b"", b""
     media_type, parameters = content_type_parts(values[0])

@@ -1,17 +1,17 @@
-"""The head of an HTTP/1.1 request, read strictly from its bytes (HTTP-1.1).
+"""A strict parser for the head of an HTTP/1.1 request (HTTP-1.1).
 
-1. The head is everything up to and including the first CRLF CRLF; its size is bounded by the
-   caller. A bare LF or CR anywhere is malformed, never a line end (RFC 9112 §2.2 lets a server
-   be lenient; a proxy in front of another parser must not be).
-2. The request line is ``method SP request-target SP HTTP-version``, single spaces (§3).
-3. Every other line is ``field-name ":" OWS field-value OWS``; a line that begins with a space or
-   a tab (obs-fold, §5.2) is malformed.
-4. Framing is settled here and nowhere else (§6): one Content-Length of digits or none, and no
-   Transfer-Encoding at all. ConfigMgr clients send a length with every body (protocol.md §1.2), so
-   a coding on a request is refused rather than understood.
+1. The head ends with the first CRLF CRLF. The caller limits its size. A bare LF or CR is malformed,
+   and never a line end (RFC 9112 §2.2 allows a lenient server, but a proxy in front of another
+   parser must be strict).
+2. The request line is ``method SP request-target SP HTTP-version``, with single spaces (§3).
+3. Every other line is ``field-name ":" OWS field-value OWS``. A line that begins with a space or a
+   tab (obs-fold, §5.2) is malformed.
+4. Only this module decides the framing (§6): at most one Content-Length, of digits, and no
+   Transfer-Encoding. ConfigMgr clients send a length with every body (protocol.md §1.2), so any
+   transfer coding of a request is refused.
 
-The order and the case of the fields are kept: what is forwarded is what was sent. The one field
-that may come to it is a Content-Length of 0 (`RequestHead.stating_no_body`).
+The fields keep their order and case when they are forwarded. The bridge adds only one field, a
+Content-Length of 0 (`RequestHead.with_zero_length`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """RFC 9110 §5.6.2."""
 
 FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-"""RFC 9110 §5.5: visible characters, SP and HTAB; obs-text is opaque to us."""
+"""RFC 9110 §5.5: visible characters, SP, HTAB and obs-text, which is opaque."""
 
 TARGET = re.compile(rb"[\x21-\x7e]+")
-"""Visible ASCII. RFC 3986 allows less, but real clients send ``{`` and ``}`` raw (§3.3)."""
+"""Visible ASCII. RFC 3986 §3.3 allows less, but clients send ``{`` and ``}`` unescaped."""
 
 LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
-"""Digits without sign, space or leading zero; 19 digits stay below 2^63 by the check below."""
+"""Digits without a sign, space or leading zero. MAX_LENGTH limits the 19 digits."""
 
 MAX_LENGTH = 2**63 - 1
 
@@ -42,8 +42,8 @@ MAX_LENGTH = 2**63 - 1
 class RequestHead:
     """A well-formed head.
 
-    `method` is the bytes as sent. `fields` are (name, value) in order, as sent. `length` is the
-    Content-Length in bytes, or None when the field is absent.
+    `method` and `fields` (name, value) are as sent, and in order. `length` is the Content-Length in
+    bytes, or None if the field is absent.
     """
 
     method: bytes
@@ -56,12 +56,12 @@ class RequestHead:
         return [value for name, value in self.fields if name.lower() == lower_name]
 
     def value(self, lower_name: bytes) -> bytes | None:
-        """The value of a field that occurs once; None when absent or repeated."""
+        """The value of a field that occurs once; None if it is absent or repeated."""
         found = self.values(lower_name)
         return found[0] if len(found) == 1 else None
 
     def keeping(self, lower_names: frozenset[bytes]) -> tuple[RequestHead, tuple[str, ...]]:
-        """This head with only the named fields, and the names of those left out."""
+        """This head with only these fields, and the names of the dropped fields."""
         kept = tuple(field for field in self.fields if field[0].lower() in lower_names)
         if len(kept) == len(self.fields):
             return self, ()
@@ -70,16 +70,16 @@ class RequestHead:
         )
         return replace(self, fields=kept), dropped
 
-    def stating_no_body(self) -> RequestHead:
-        """This head, which has no length, with the Content-Length that says the same.
+    def with_zero_length(self) -> RequestHead:
+        """This head, which has no Content-Length, with a Content-Length of 0.
 
-        A request without one has no body (RFC 9112 §6.3), so this is the same message.
+        A request without Content-Length has no body (RFC 9112 §6.3), so the message is the same.
         """
         assert self.length is None
         return replace(self, fields=(*self.fields, (b"Content-Length", b"0")), length=0)
 
     def to_bytes(self) -> bytes:
-        """The head as it goes on the wire, with the empty line that ends it."""
+        """The head in wire format, with the empty line at its end."""
         lines = [b"%b %b HTTP/1.1" % (self.method, self.target.raw)]
         lines += [b"%b: %b" % field for field in self.fields]
         return b"\r\n".join(lines) + b"\r\n\r\n"
@@ -92,7 +92,7 @@ def content_type_parts(value: bytes) -> tuple[bytes, bytes]:
 
 
 def read_request_head(raw: bytes) -> RequestHead | Deny:
-    """Read one complete head, CRLF CRLF included."""
+    """Parse a complete head, including its CRLF CRLF."""
     if not raw.endswith(b"\r\n\r\n"):
         return _malformed(rules.HEAD_END, "the head does not end with CRLF CRLF")
     lines = raw[:-4].split(b"\r\n")
@@ -101,13 +101,15 @@ def read_request_head(raw: bytes) -> RequestHead | Deny:
 
     parts = lines[0].split(b" ")
     if len(parts) != 3:
-        return _malformed(rules.HEAD_REQUEST_LINE, "not exactly: method SP target SP version")
+        return _malformed(
+            rules.HEAD_REQUEST_LINE, "the request line is not: method SP target SP version"
+        )
     method, target, version = parts
     if not TOKEN.fullmatch(method):
         return _malformed(rules.HEAD_METHOD, "the method is not a token")
     if not TARGET.fullmatch(target):
         return _malformed(
-            rules.HEAD_TARGET, "the request target has a character that is not visible ASCII"
+            rules.HEAD_TARGET, "the request target contains a character other than visible ASCII"
         )
     if version != b"HTTP/1.1":
         if re.fullmatch(rb"HTTP/[0-9]\.[0-9]", version):
@@ -136,14 +138,15 @@ def _with_framing(
         if lower == b"content-length":
             lengths.append(value)
         elif lower == b"transfer-encoding":
-            # RFC 9112 §6.1: with Content-Length beside it this is a smuggling attempt.
+            # RFC 9112 §6.1: together with Content-Length, this can be request smuggling.
             reason = Reason.LENGTH_REQUIRED
             if any(n.lower() == b"content-length" for n, _ in fields):
                 reason = Reason.FRAMING
             return Deny(reason, rules.HEAD_TRANSFER_ENCODING, "Transfer-Encoding on a request")
     if not lengths:
         return RequestHead(method, sent_target(target), fields, None)
-    # RFC 9112 §6.3: differing lengths are an error; equal ones may be merged, and we do not.
+    # RFC 9112 §6.3: different lengths are an error. It allows merging equal ones, but does not
+    # require it.
     if len(lengths) > 1:
         return Deny(Reason.FRAMING, rules.HEAD_CONTENT_LENGTH, "more than one Content-Length")
     if not LENGTH.fullmatch(lengths[0]) or int(lengths[0]) > MAX_LENGTH:

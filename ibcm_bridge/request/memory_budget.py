@@ -1,13 +1,13 @@
-"""One budget of bytes that many connections hold parts of."""
+"""A memory budget that all connections share."""
 
 from __future__ import annotations
 
 ANONYMOUS_PART = 4
-"""Clients that nobody has authenticated may hold a quarter: they must not keep out the others."""
+"""Anonymous clients may hold at most a quarter, so that they cannot block authenticated ones."""
 
 
 class Budget:
-    """How many bytes may be held, and how many are, by all and by anonymous clients."""
+    """The limit in bytes, and the bytes that all clients and anonymous clients hold."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -15,14 +15,14 @@ class Budget:
         self.held_by_anonymous = 0
 
     def has_room(self, more: int, *, anonymous: bool) -> bool:
-        """Whether so many bytes more may be held."""
+        """Return whether a client may hold `more` further bytes."""
         if anonymous and self.held_by_anonymous + more > self.limit // ANONYMOUS_PART:
             return False
         return self.held + more <= self.limit
 
 
 class Hold:
-    """One connection's part. It is returned whole when the connection ends."""
+    """The bytes that one connection holds. They are released when the connection ends."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -31,15 +31,15 @@ class Hold:
         self._ended = False
 
     def count_as_anonymous(self) -> None:
-        """From now on it comes out of the anonymous clients' part."""
+        """Count these bytes as held by an anonymous client from now on."""
         if not self._anonymous:
             self._anonymous = True
             self._budget.held_by_anonymous += self._bytes
 
     def change(self, to: int) -> bool:
-        """Hold that many bytes from now on; False, and nothing changed, where that is too much."""
+        """Hold `to` bytes from now on. Return False and change nothing if the limit is reached."""
         if self._ended:
-            # Whoever is still at it holds nothing for long, and nobody would return it.
+            # Nothing would release these bytes. Code that still runs holds them only briefly.
             return True
         more = to - self._bytes
         if more > 0 and not self._budget.has_room(more, anonymous=self._anonymous):
@@ -51,6 +51,6 @@ class Hold:
         return True
 
     def end(self) -> None:
-        """Return everything, for good."""
+        """Release all bytes. Later changes have no effect."""
         self.change(0)
         self._ended = True

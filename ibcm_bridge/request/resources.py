@@ -1,4 +1,4 @@
-"""Which resource of which role a request asks for."""
+"""Finds the role and the resources that a request names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ibcm_bridge.request.target import RequestTarget
 def requested_resources(
     profile: RoleProfile, target: RequestTarget, head: RequestHead
 ) -> list[Resource] | Deny:
-    """The rows that this request is about."""
+    """Return the rows of the role's table that match the request, or a refusal."""
     if (refusal := _check_extensions(profile, target)) is not None:
         return refusal
     directory = profile.directories[target.directory]
@@ -29,7 +29,7 @@ def requested_resources(
         return Deny(Reason.RESOURCE, rule, detail)
     refused = next((one.refused for one in found if one.refused), "")
     if refused:
-        return Deny(Reason.RESOURCE, rule, "not over the Internet", refused)
+        return Deny(Reason.RESOURCE, rule, "not supported over the Internet", refused)
     if (refusal := _check_dots(profile, target, found)) is not None:
         return refusal
     methods = frozenset[bytes]().union(*(one.methods for one in found))
@@ -46,7 +46,7 @@ def requested_resources(
 
 
 def _unpublished(directory: Directory, path: str, query: str | None) -> str:
-    """What of a path and a query that no row is about is not published; the query may be secret."""
+    """The unpublished part, the path or the query. The query is not quoted: it may be secret."""
     rows = [one for one in directory.resources if one.publishes(path)]
     if not rows:
         return "is not published"
@@ -58,12 +58,13 @@ def _unpublished(directory: Directory, path: str, query: str | None) -> str:
 
 
 def _check_extensions(profile: RoleProfile, target: RequestTarget) -> Deny | None:
-    # Of any name and not only the last: path info, and servers that go by the first (x.asp.cab).
+    # Every extension of every segment: path info follows a file name, and some servers use the
+    # first extension (x.asp.cab).
     for name in target.segments:
         for extension in name.lower().split(".")[1:]:
             if f".{extension}" in profile.denied_extensions:
                 rule = rules.ROLE_DENIED_EXTENSIONS.of(profile.name)
-                detail = f"a name with .{extension}"
+                detail = f"a file name has the extension .{extension}"
                 return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
     return None
 
@@ -75,7 +76,8 @@ def _check_dots(
     allowed = name <= 1 or any(row.dots for row in rows)
     if profile.dots_in_path or (allowed and not any(directories)):
         return None
-    rule, detail = rules.ROLE_DOTS_IN_PATH.of(profile.name), "a dot but that of the extension"
+    rule = rules.ROLE_DOTS_IN_PATH.of(profile.name)
+    detail = "the path has a dot elsewhere than before the extension"
     return Deny(Reason.RESOURCE, rule, detail, profile.verbs_requirement)
 
 
@@ -86,13 +88,13 @@ def method_names(methods: Iterable[bytes]) -> tuple[str, ...]:
 def published_role(
     publication: HttpPublication, target: RequestTarget, never: NeverPublished
 ) -> PublishedRole | Deny:
-    """The role whose virtual directory a request names."""
+    """Return the role that publishes the virtual directory of a request, or a refusal."""
     directory = target.directory
     if directory in never.directories:
         return Deny(
             Reason.BYPASS_DIRECTORY,
             rules.ROLES_BYPASS_DIRECTORIES,
-            f"/{directory} answers without a client certificate",
+            f"/{directory} requires no client certificate",
         )
     role = publication.directories.get(directory)
     if role is None or directory in never.explained:
@@ -102,7 +104,7 @@ def published_role(
             f"/{directory[:64]} is not published",
             never.explained.get(directory, ""),
         )
-    # Whatever a policy adds: the content library lists and hands out everything there is.
+    # No policy can add these: the content library lists and serves all content.
     library = next((one for one in target.segments if one.lower() in never.below), None)
     if library is not None:
         return Deny(Reason.RESOURCE, rules.ROLES_NEVER_BELOW, f"/{library} is never published")

@@ -29,7 +29,7 @@ def gate(decision: Decision, head: RequestHead, body: bytes) -> Approved | Deny:
     sent = decision.authorized.head
     if head.length is None and sent.length == 0:
         # The same message (RFC 9112 §6.3), and the body was compared above.
-        head = head.stating_no_body()
+        head = head.with_zero_length()
     if (sent.method, sent.target, sent.length) != (head.method, head.target, head.length):
         return _defect("another request was approved")
     # Fields may have been left out, none else added, changed or moved.

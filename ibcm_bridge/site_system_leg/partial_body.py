@@ -26,7 +26,7 @@ class PartialBody:
     def __init__(self, asked: ByteRanges, end: int | None) -> None:
         self._asked = asked
         self._passed = 0
-        self.most = asked.most(end)
+        self.most = asked.max_response(end)
         """Bytes."""
         # In the first part it says how long the file is.
         self._start: bytes | None = b"" if end is None and asked.open_from is not None else None
@@ -44,7 +44,7 @@ class PartialBody:
         self._start += piece[: _FIRST_PART - len(self._start)]
         found = _PART_FIELD.search(self._start)
         if found is not None:
-            self.most = self._asked.most(int(found[4] or 0))
+            self.most = self._asked.max_response(int(found[4] or 0))
         if found is not None or len(self._start) >= _FIRST_PART:
             self._start = None
 

@@ -104,6 +104,7 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("*.md", _document),
     ("docs/*.md", _document),
     ("config/*.yaml", _comments),
+    ("ibcm_bridge/request/*.py", _strings),
     ("ibcm_bridge/routing/*.py", _strings),
     ("ibcm_bridge/authentication/*.py", _strings),
     ("tests/routing/*.py", _strings),

@@ -245,8 +245,8 @@ def refuses() -> Mapping[str, frozenset[str]]:
     pairs: dict[str, set[str]] = {}
     # A function that is given a rule, by its file and name, and the place of that parameter.
     given: dict[tuple[Path, str, int], set[str]] = {}
-    (misreading,) = [one for one in SOURCES if one.name == "file_names.py"]
-    given[misreading, "Misreading", 0] = {"TARGET_UNSAFE"}
+    (file_names,) = [one for one in SOURCES if one.name == "file_names.py"]
+    given[file_names, "Ambiguity", 0] = {"TARGET_UNSAFE"}
     before = -1
     while before != (before := sum(map(len, (*pairs.values(), *given.values())))) or before == 0:
         for function, call in every:

@@ -164,8 +164,8 @@ def test_a_message_of_another_media_type_is_refused(
     ("lines", "detail"),
     [
         ((), "no Content-Type"),
-        ((MULTIPART, MULTIPART), "not one Content-Type"),
-        (("Content-Type: ",), "not one Content-Type"),
+        ((MULTIPART, MULTIPART), "empty or repeated Content-Type"),
+        (("Content-Type: ",), "empty or repeated Content-Type"),
         (("Content-Type: Text/Plain; x=secret",), "Content-Type is text/plain"),
     ],
 )

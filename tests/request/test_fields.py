@@ -137,7 +137,7 @@ def test_what_connection_may_name_is_said_by_what_the_role_is_sent(
     else:
         denial = denied(result)
         assert (denial.reason, denial.rule) == (Reason.HEADER, "head.connection")
-        assert denial.detail == f"{option.lower()} is not a field of this leg alone"
+        assert denial.detail == f"{option.lower()} is not a hop-by-hop field"
 
 
 # Listed and unlisted fields

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.request.file_names import LONGEST, is_short_name, misread_name
+from ibcm_bridge.request.file_names import LONGEST, find_name_ambiguity, is_short_name
 from ibcm_bridge.request.target import RequestTarget, read_request_target
 
 PACKAGE = "/SMS_DP_SMSPKG$/XYZ0004A/sccm?"
@@ -216,26 +216,26 @@ def test_what_is_no_shortest_form_of_utf_8_is_refused(raw: bytes, part: str) -> 
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        (f"{PACKAGE}/a:b", '":", which no file of Windows has in its name, in the query'),
-        (f"{PACKAGE}/a%07b", "U+0007, which no file of Windows has in its name, in the query"),
+        (f"{PACKAGE}/a:b", '":", which Windows does not allow in file names, in the query'),
+        (f"{PACKAGE}/a%07b", "U+0007, which Windows does not allow in file names, in the query"),
         (
             f"{PACKAGE}/a%EF%BC%8Fb",
-            'U+FF0F FULLWIDTH SOLIDUS, to some readers "/", in the query',
+            'U+FF0F FULLWIDTH SOLIDUS, which some parsers read as "/", in the query',
         ),
-        (f"{PACKAGE}/a%C2%A5b", 'U+00A5 YEN SIGN, to some readers "\\", in the query'),
-        (f"{PACKAGE}/%E2%84%80", 'U+2100 ACCOUNT OF, to some readers "/", in the query'),
-        (f"{PACKAGE}/%252e/x", '"%2e", which is left after decoding, in the query'),
-        (f"{PACKAGE}/a%C0%AFb", "byte 0xC0 in the query is not part of UTF-8"),
+        (f"{PACKAGE}/a%C2%A5b", 'U+00A5 YEN SIGN, which some parsers read as "\\", in the query'),
+        (f"{PACKAGE}/%E2%84%80", 'U+2100 ACCOUNT OF, which some parsers read as "/", in the query'),
+        (f"{PACKAGE}/%252e/x", '"%2e", an escape after decoding, in the query'),
+        (f"{PACKAGE}/a%C0%AFb", "byte 0xC0 in the query is not UTF-8"),
         (f"{PACKAGE}/PROGRA~1/x", "'PROGRA~1', an 8.3 name, in the query"),
-        (f"{PACKAGE}/COM%C2%B9", r"'COM\xb9', the name of a device, in the query"),
-        (f"{PACKAGE}/a./x", "'a.', which ends in a dot or a blank, in the query"),
-        (f"{PACKAGE}/../x", "a segment of nothing, or of nothing but dots and blanks in the query"),
-        (f"{PACKAGE}/..;/x", "'..;', to some readers a dot segment, in the query"),
-        ("/selfupdate/wuident;x.cab", '";" in the path can be read in two ways'),
-        ("/selfupdate/wuid%C3%B1nt.cab", "byte 0xC3 in the path can be read in two ways"),
-        ("/SMS_MP/x%25y", '"%" in the path can be read in two ways'),
-        ("/SMS_MP/x%09y", "U+0009 in the path can be read in two ways"),
-        ("/SMS_MP/.sms_aut?a%5Cb", '"\\" in the query can be read in two ways'),
+        (f"{PACKAGE}/COM%C2%B9", r"'COM\xb9', a device name, in the query"),
+        (f"{PACKAGE}/a./x", "'a.', which ends with a dot or a space, in the query"),
+        (f"{PACKAGE}/../x", "a segment that is empty or has only dots and spaces in the query"),
+        (f"{PACKAGE}/..;/x", "'..;', a dot segment for some parsers, in the query"),
+        ("/selfupdate/wuident;x.cab", '";" in the path is ambiguous'),
+        ("/selfupdate/wuid%C3%B1nt.cab", "byte 0xC3 in the path is ambiguous"),
+        ("/SMS_MP/x%25y", '"%" in the path is ambiguous'),
+        ("/SMS_MP/x%09y", "U+0009 in the path is ambiguous"),
+        ("/SMS_MP/.sms_aut?a%5Cb", '"\\" in the query is ambiguous'),
         ("/SMS_MP/.sms_aut?x=PROGRA~1", "'PROGRA~1', an 8.3 name, in the query"),
         ("/SMS_MP/.sms_aut?x=c:/y", "a drive letter in the query"),
         ("/SMS_MP/.sms_aut?x=//y", "a host or share in the query"),
@@ -299,7 +299,7 @@ NAMES = st.one_of(
 
 @given(NAMES)
 def test_no_name_that_passes_is_another_name_to_a_reader_that_normalizes(name: str) -> None:
-    if misread_name(name) is not None:
+    if find_name_ambiguity(name) is not None:
         return
     for form in ("NFC", "NFKC", "NFKD"):
         normal = unicodedata.normalize(form, name)
@@ -322,7 +322,7 @@ def test_no_name_that_passes_is_another_name_to_a_reader_that_normalizes(name: s
 
 @given(NAMES)
 def test_a_name_is_judged_as_it_is_however_it_is_escaped(name: str) -> None:
-    part = misread_name(name)
+    part = find_name_ambiguity(name)
     result = asked(name)
     if part is None:
         assert isinstance(result, RequestTarget)
@@ -350,5 +350,5 @@ def test_letters_and_digits_of_any_script_are_names(folders: list[str], extensio
     name = "/" + "/".join(folders) + "." + extension
     plain = unicodedata.normalize("NFKC", name)
     is_device = any(DEVICES.fullmatch(one) for one in plain[1:].split("/"))
-    misreading = misread_name(name)
-    assert (misreading is not None) is is_device
+    ambiguity = find_name_ambiguity(name)
+    assert (ambiguity is not None) is is_device

@@ -297,7 +297,7 @@ LINES = b"/certsrv/mscep/mscep.dll?operation=PKIOperation&message="
 
 
 @pytest.mark.parametrize(
-    ("message", "in_lines"),
+    ("message", "has_line_ends"),
     [
         (b"MIIB", False),
         (b"MIIB%0D%0Aabc%3D", True),
@@ -306,11 +306,11 @@ LINES = b"/certsrv/mscep/mscep.dll?operation=PKIOperation&message="
         (b"MIIB%0A", True),
     ],
 )
-def test_a_message_in_base64_may_be_in_lines(message: bytes, in_lines: bool) -> None:
+def test_a_message_in_base64_may_be_in_lines(message: bytes, has_line_ends: bool) -> None:
     # RFC 8894 §4.1; RFC 2045 §6.8 has the lines.
     for spelling in (LINES, LINES.lower()):
         target = accepted(spelling + message)
-        assert (target.in_lines, target.query) == (in_lines, target.query)
+        assert (target.has_line_ends, target.query) == (has_line_ends, target.query)
         assert target.query == (spelling + message).partition(b"?")[2]
 
 

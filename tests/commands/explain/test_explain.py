@@ -114,7 +114,7 @@ def test_a_body_that_was_not_given_is_still_to_be_inspected(
 
 
 @pytest.mark.parametrize(
-    ("announced", "refused"), [("0-3/10", None), ("3-0/10", "not a range of the whole")]
+    ("announced", "refused"), [("0-3/10", None), ("3-0/10", "the range is outside the upload")]
 )
 def test_a_fragment_that_was_not_given_is_as_long_as_its_range(
     policy: Policy, computer: LabCredential, announced: str, refused: str | None
@@ -202,7 +202,7 @@ def test_where_it_would_go_is_said_with_brackets_around_ipv6(
 def test_a_host_in_brackets_is_named_whole(policy: Policy, computer: LabCredential) -> None:
     told = ask(policy, "GET", f"{MP}{LIST}", computer, headers=(("Host", "[::1]:443"),))
     assert told.denial is not None
-    assert told.denial.detail == "Host '[::1]' is not the server name"
+    assert told.denial.detail == "Host '[::1]' does not match the server name"
 
 
 # What the client does next
