@@ -96,7 +96,7 @@ def _gap(lost: int) -> audit.Record:
     return {
         audit.TIME: _now(),
         audit.EVENT: audit.Event.RECORDS_LOST.value,
-        audit.LOST: lost,
+        audit.LOST_RECORDS: lost,
         audit.NOTE: "the audit could not be written",
     }
 
@@ -115,12 +115,12 @@ def _of_connection(
         audit.REFERENCE: reference,
         audit.VERDICT: None,
         audit.LISTENER: address_text(connection.listener.address),
-        audit.PEER: address_text(socket_address(client.peername)),
+        audit.CLIENT_ADDRESS: address_text(socket_address(client.peername)),
         audit.SERVER_NAME: connection.server_name,
         audit.TLS_VERSION: client.tls_version,
-        audit.RESUMED: connection.resumed or None,
-        audit.CLIENT: _client(connection),
-        audit.CERTIFICATE: (
+        audit.TLS_RESUMED: connection.resumed or None,
+        audit.CLIENT_NAME: _client(connection),
+        audit.CLIENT_CERTIFICATE: (
             audit.certificate_field(connection.certificate) if connection.certificate else None
         ),
     }
@@ -143,8 +143,8 @@ def of_refusal(refused: RefusedConnection) -> audit.Record:
     return {
         **_of_connection(audit.Event.CONNECTION_REFUSED, connection, connection.reference),
         **audit.denial_fields(refused.denial),
-        audit.ALERT: connection.alert,
-        audit.SECONDS: _seconds(connection.began),
+        audit.TLS_ALERT: connection.alert,
+        audit.DURATION_SECONDS: _seconds(connection.began),
     }
 
 
@@ -161,9 +161,9 @@ def of_tunnel(ended: EndedTunnel) -> audit.Record:
     else:
         unreachable = Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, ended.error or "")
         record.update(audit.denial_fields(unreachable))
-    record[audit.BYTES_IN] = ended.bytes_from_client
-    record[audit.BYTES_OUT] = ended.bytes_to_client
-    record[audit.SECONDS] = _seconds(connection.began)
+    record[audit.BYTES_FROM_CLIENT] = ended.bytes_from_client
+    record[audit.BYTES_TO_CLIENT] = ended.bytes_to_client
+    record[audit.DURATION_SECONDS] = _seconds(connection.began)
     return record
 
 
@@ -189,10 +189,10 @@ def of_exchange(ended: ExchangeEnded) -> audit.Record:
         record[audit.FORWARDED] = ended.forwarded
         record[audit.RESENT] = ended.resent or None
     record[audit.STATUS] = int(ended.status) if ended.status else None
-    record[audit.BYTES_IN] = len(ended.body)
-    record[audit.BYTES_OUT] = ended.bytes_out
+    record[audit.BYTES_FROM_CLIENT] = len(ended.body)
+    record[audit.BYTES_TO_CLIENT] = ended.bytes_out
     record[audit.NOTE] = "; ".join(filter(None, (ended.note, *ended.connection.notes)))
-    record[audit.SECONDS] = _seconds(ended.began)
+    record[audit.DURATION_SECONDS] = _seconds(ended.began)
     return record
 
 

@@ -14,7 +14,7 @@ from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved, approve
-from ibcm_bridge.identity.bindings import Binding, Standing
+from ibcm_bridge.identity.bindings import Binding, BindingStatus
 from ibcm_bridge.identity.learning import learned_binding, updated_binding
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.messages.registration_reply import (
@@ -27,11 +27,11 @@ from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 
 logger = logging.getLogger(__name__)
 
-_RECOGNIZED = frozenset((Standing.FIRST, Standing.RENEWED))
+_RECOGNIZED = frozenset((BindingStatus.NEWLY_BOUND, BindingStatus.RENEWED))
 
 
 def _is_bound(decided: Approved | Deny) -> bool:
-    return isinstance(decided, Approved) and decided.identity.standing is Standing.BOUND
+    return isinstance(decided, Approved) and decided.identity.binding_status is BindingStatus.BOUND
 
 
 class ClientIdentity:
@@ -52,7 +52,7 @@ class ClientIdentity:
         inspected, client = known.inspected, known.client
         try:
             decided = self._approve(inspected, client)
-            if isinstance(decided, Approved) and decided.identity.standing in _RECOGNIZED:
+            if isinstance(decided, Approved) and decided.identity.binding_status in _RECOGNIZED:
                 self._hold_to_its_key(decided.identity.guid, client)
                 again = self._approve(inspected, client)
                 # Another may have been quicker: then it is that one's.

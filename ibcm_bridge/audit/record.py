@@ -43,21 +43,21 @@ RULE = "rule"
 REQUIREMENT = "requirement"
 DETAIL = "detail"
 LISTENER = "listener"
-PEER = "peer"
+CLIENT_ADDRESS = "client_address"
 SERVER_NAME = "server_name"
 TLS_VERSION = "tls_version"
-RESUMED = "tls_resumed"
-CLIENT = "client"
-CERTIFICATE = "certificate"
+TLS_RESUMED = "tls_resumed"
+CLIENT_NAME = "client_name"
+CLIENT_CERTIFICATE = "client_certificate"
 ROLE = "role"
 SITE_SYSTEM = "site_system"
 METHOD = "method"
 TARGET = "target"
 DROPPED_HEADERS = "dropped_headers"
-ENDPOINT = "endpoint"
-MESSAGE = "message"
+MESSAGE_ENDPOINT = "message_endpoint"
+MESSAGE_TYPES = "message_types"
 CLIENT_GUID = "client_guid"
-IDENTITY = "identity"
+CLIENT_GUID_BINDING = "client_guid_binding"
 SIGNED_WITH = "signed_with"
 UPLOAD = "upload"
 OBSERVED = "observed"
@@ -65,11 +65,11 @@ INSPECTED = "inspected"
 FORWARDED = "forwarded"
 RESENT = "resent"
 STATUS = "status"
-ALERT = "alert"
-BYTES_IN = "bytes_from_client"
-BYTES_OUT = "bytes_to_client"
-LOST = "lost"
-SECONDS = "seconds"
+TLS_ALERT = "tls_alert"
+BYTES_FROM_CLIENT = "bytes_from_client"
+BYTES_TO_CLIENT = "bytes_to_client"
+LOST_RECORDS = "lost_records"
+DURATION_SECONDS = "duration_seconds"
 NOTE = "note"
 
 MAX_TEXT = 512
@@ -103,12 +103,14 @@ def approved_fields(approved: Approved, observed: tuple[str, ...] = ()) -> Recor
     inspected, identity = approved.inspected, approved.identity
     message = inspected.message
     return {
-        ENDPOINT: message.endpoint if message is not None else None,
-        MESSAGE: message.roots if message is not None else (),
+        MESSAGE_ENDPOINT: message.endpoint if message is not None else None,
+        MESSAGE_TYPES: message.roots if message is not None else (),
         INSPECTED: inspected.views,
         CLIENT_GUID: identity.guid,
-        IDENTITY: identity.standing.value if identity.standing is not None else None,
-        SIGNED_WITH: identity.signature,
+        CLIENT_GUID_BINDING: identity.binding_status.value
+        if identity.binding_status is not None
+        else None,
+        SIGNED_WITH: identity.signed_with,
         OBSERVED: (
             *(f"{deny.reason.value}: {deny.detail}" for deny in approved.observed),
             *(f"{Reason.ENGINE_UNAVAILABLE.value}: {engine}" for engine in inspected.missed),

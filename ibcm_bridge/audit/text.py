@@ -10,7 +10,14 @@ from ibcm_bridge.audit.record import Record, Value
 
 _FIRST = (
     *(audit.VERDICT, audit.REASON, audit.RULE, audit.REQUIREMENT, audit.DETAIL, audit.NOTE),
-    *(audit.OBSERVED, audit.CLIENT, audit.ROLE, audit.SITE_SYSTEM, audit.ENDPOINT, audit.MESSAGE),
+    *(
+        audit.OBSERVED,
+        audit.CLIENT_NAME,
+        audit.ROLE,
+        audit.SITE_SYSTEM,
+        audit.MESSAGE_ENDPOINT,
+        audit.MESSAGE_TYPES,
+    ),
 )
 """What is asked for first; the rest follows in the record's order."""
 
@@ -19,9 +26,10 @@ def summary(record: Record) -> str:
     """How it ended, in one line."""
     fields = audit.without_empty(record)
     if fields.get(audit.EVENT) == audit.Event.TUNNEL and audit.REASON not in fields:
+        sent, received = fields[audit.BYTES_FROM_CLIENT], fields[audit.BYTES_TO_CLIENT]
         return (
-            f"tunneled, nothing inside can be inspected (TUNNEL-BLIND): {fields[audit.BYTES_IN]:,} "
-            f"bytes from the client, {fields[audit.BYTES_OUT]:,} to it"
+            f"tunneled, nothing inside can be inspected (TUNNEL-BLIND): {sent:,} bytes from the "
+            f"client, {received:,} to it"
         )
     if fields.get(audit.VERDICT) == audit.Verdict.DENY:
         detail = f": {fields[audit.DETAIL]}" if audit.DETAIL in fields else ""
@@ -29,7 +37,7 @@ def summary(record: Record) -> str:
             f"refused: {fields[audit.REASON]}, by {fields[audit.RULE]} "
             f"({fields[audit.REQUIREMENT]}){detail}"
         )
-    named = (audit.ROLE, audit.ENDPOINT, audit.MESSAGE, audit.NOTE)
+    named = (audit.ROLE, audit.MESSAGE_ENDPOINT, audit.MESSAGE_TYPES, audit.NOTE)
     parts = [_text(fields[name]) for name in named if name in fields]
     if audit.OBSERVED in fields:
         parts.append(f"would be refused if enforced: {_text(fields[audit.OBSERVED])}")

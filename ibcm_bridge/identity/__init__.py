@@ -1,6 +1,5 @@
-"""Which client GUID does a request use, and may this client use it? (BRIDGE-IDENTITY)
+"""Client GUIDs: whether a client may use the client GUID of its request (BRIDGE-IDENTITY).
 
-The client's identity travels inside the payload, and a management point takes a client behind a
-proxy for the one that the payload names. So the bridge compares the two: the client GUID of the
-message, and the certificate of the connection.
+The client's identity is inside the payload, and a management point behind a proxy trusts it. The
+bridge therefore compares the client GUID of the message with the certificate of the connection.
 """

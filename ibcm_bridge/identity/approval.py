@@ -1,11 +1,11 @@
-"""May this client use the client GUID that the request names? The only maker of `Approved`.
+"""Decide whether a client may use the client GUID of its request. The only maker of `Approved`.
 
-1. What the request says of its sender must be one thing (`claims`); always.
-2. The client GUID must be bound to the certificate of the connection, or not be bound yet
-   (`bindings`); by the policy's `identity`.
-3. What is signed must be signed by that client, and not long ago; by the policy's `signatures`.
+1. All client GUIDs of a request must be equal (`claims`). Always enforced.
+2. The client GUID must be bound to the connection's certificate, or not be bound yet (`bindings`).
+   Enforced by the policy's `identity`.
+3. Signatures must be this client's, and their times recent. Enforced by the policy's `signatures`.
 
-Where the policy says to observe, what 2 and 3 would refuse is kept for the audit, and passes.
+With `observe`, a request that 2 or 3 would refuse is allowed, and the audit lists the refusals.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from enum import StrEnum
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
-from ibcm_bridge.identity.bindings import Binding, PresentedCertificate, Standing, judge_standing
+from ibcm_bridge.identity.bindings import (
+    Binding,
+    BindingStatus,
+    PresentedCertificate,
+    binding_status,
+)
 from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.messages.signatures import rsa_key, verifies
@@ -26,32 +31,45 @@ from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, UnknownG
 from ibcm_bridge.request.authorization import Authorized
 
 
+class SigningKey(StrEnum):
+    """The kind of key that a request is signed with."""
+
+    REGISTERED = "registered-key"
+    """The client's registered key."""
+    IN_REGISTRATION = "key-in-registration"
+    """The key that this registration registers."""
+    CERTIFICATE = "certificate-key"
+    """The key of the client's TLS certificate."""
+    IN_MESSAGE = "key-in-message"
+    """A key in the message itself. Only the site knows if it is the client's."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClientIdentity:
-    """The client GUID that a request names, and how it was established."""
+    """The client GUID of a request, and the evidence for it."""
 
     guid: str = ""
-    """As `client_guid` has it; empty where it names nobody."""
-    standing: Standing | None = None
-    """What the client's certificate is to that client GUID."""
-    signature: str = ""
-    """By which key it is signed (`identity.approval.Signature`); empty where it is not."""
+    """In the form of `client_guid.read_guid`; empty if the request has none."""
+    binding_status: BindingStatus | None = None
+    """The relation of the client's certificate to the client GUID; None without a client GUID."""
+    signed_with: SigningKey | None = None
+    """The kind of the signing key; None if there is no valid signature."""
     signing_key: bytes = field(default=b"", repr=False)
-    """SubjectPublicKeyInfo, DER, of the key by which it verified."""
+    """SubjectPublicKeyInfo, DER, of the key that verified the signatures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approved(NotATruthValue):
-    """This very head and this very body may be sent. Made by `identity.approve` only."""
+    """This head and this body may be sent. Made by `approve` only."""
 
     inspected: Inspected
     identity: ClientIdentity
     observed: tuple[Deny, ...] = ()
-    """What it would be refused for, did the policy not say to observe."""
+    """The refusals that `enforce` would cause."""
 
     @property
     def authorized(self) -> Authorized:
-        """The head that may be sent, and where to."""
+        """The head that may be sent, and its site system."""
         return self.inspected.authorized
 
     @property
@@ -61,24 +79,11 @@ class Approved(NotATruthValue):
 
 
 FindBinding = Callable[[str], Binding | None]
-"""Client GUID -> what it is bound to."""
-
-
-class Signature(StrEnum):
-    """By which key a request is signed."""
-
-    REGISTERED = "registered-key"
-    """The one that is known to be this client's."""
-    REGISTERING = "registering-key"
-    """The one that a registration is about."""
-    CERTIFICATE = "certificate-key"
-    """That of the connection's certificate."""
-    OWN = "own-key"
-    """One that the message itself names: whether it is the client's, the site knows."""
+"""Client GUID -> its binding, or None."""
 
 
 def presented_certificate(client: Client) -> PresentedCertificate | None:
-    """The certificate of a client, by what a binding holds of it."""
+    """The values of the client's certificate that a binding contains; None without one."""
     if not isinstance(client, AuthenticatedClient):
         return None
     return PresentedCertificate(
@@ -93,54 +98,54 @@ def approve(
     terms: MessageRules,
     now: datetime.datetime,
 ) -> Approved | Deny:
-    """Let a request pass, or refuse it. `now` in UTC."""
+    """Decide on a request. `now` in UTC."""
     claim = read_claim(inspected)
     if isinstance(claim, Deny):
         return claim
     binding = find(claim.guid) if claim.guid else None
-    standing = _standing(claim, binding, client, terms)
+    status = _binding_status(claim, binding, client, terms)
     signed = _verify(claim, binding, client, now, terms.clock_skew)
-    observed = [*_unread(inspected)]
-    for doubt, enforcement in (
-        (_doubt(claim, standing, terms), terms.identity),
+    observed = [*_uninspected(inspected)]
+    for result, enforcement in (
+        (_check_binding(claim, status, terms), terms.identity),
         (signed, terms.signatures),
     ):
-        if isinstance(doubt, Deny):
+        if isinstance(result, Deny):
             if enforcement is Enforcement.ENFORCE:
-                return doubt
-            observed.append(doubt)
-    signature, key = signed if isinstance(signed, tuple) else ("", b"")
-    identity = ClientIdentity(claim.guid, standing, signature, key)
+                return result
+            observed.append(result)
+    signed_with, key = signed if isinstance(signed, tuple) else (None, b"")
+    identity = ClientIdentity(claim.guid, status, signed_with, key)
     return Approved(inspected, identity, tuple(observed))
 
 
-def _unread(inspected: Inspected) -> Iterator[Deny]:
-    """The mark of a message that passes encrypted, because the policy says why."""
+def _uninspected(inspected: Inspected) -> Iterator[Deny]:
+    """Record an encrypted message that the policy allows."""
     if inspected.message is not None and inspected.message.encrypted:
-        detail = "encrypted, so its payload is not read"
+        detail = "the payload is encrypted and was not inspected"
         yield Deny(Reason.BODY_NOT_INSPECTABLE, rules.MESSAGES_ENCRYPTED, detail)
 
 
-def _standing(
+def _binding_status(
     claim: Claim, binding: Binding | None, client: Client, terms: MessageRules
-) -> Standing | None:
+) -> BindingStatus | None:
     if not claim.guid:
         return None
     certificate = presented_certificate(client)
     if certificate is not None:
-        return judge_standing(binding, certificate, terms.renewal)
-    return Standing.UNKNOWN if binding is None else Standing.OTHER
+        return binding_status(binding, certificate, terms.renewal)
+    return BindingStatus.UNBOUND if binding is None else BindingStatus.ANOTHER_CLIENT
 
 
-def _doubt(claim: Claim, standing: Standing | None, terms: MessageRules) -> Deny | None:
-    if standing is None and claim.needed:
-        detail = "neither SourceID nor the payload names a client"
+def _check_binding(claim: Claim, status: BindingStatus | None, terms: MessageRules) -> Deny | None:
+    if status is None and claim.required:
+        detail = "neither SourceID nor the payload has a client GUID"
         return Deny(Reason.IDENTITY_MISSING, rules.IDENTITY.of("SourceID"), detail)
-    if standing is Standing.OTHER:
+    if status is BindingStatus.ANOTHER_CLIENT:
         detail = f"{claim.guid} is bound to another certificate"
         return Deny(Reason.IDENTITY_OF_ANOTHER, rules.MESSAGES_IDENTITY, detail)
-    if standing is Standing.UNKNOWN and terms.unknown_guids is UnknownGuids.REFUSE:
-        detail = f"{claim.guid} is bound to no certificate"
+    if status is BindingStatus.UNBOUND and terms.unknown_guids is UnknownGuids.REFUSE:
+        detail = f"{claim.guid} is not bound to a certificate"
         return Deny(Reason.IDENTITY_UNKNOWN, rules.MESSAGES_UNKNOWN_GUIDS, detail)
     return None
 
@@ -151,8 +156,8 @@ def _verify(
     client: Client,
     now: datetime.datetime,
     skew: datetime.timedelta,
-) -> Deny | tuple[Signature, bytes] | None:
-    """What is wrong with how it is signed; or by which key it is; None for what is not signed."""
+) -> Deny | tuple[SigningKey, bytes] | None:
+    """Verify the signatures. Return the refusal, or the signing key, or None without signatures."""
     registration = claim.registration
     if registration is not None and not registration.proven:
         detail = "the registration is not signed with the key it registers"
@@ -163,7 +168,7 @@ def _verify(
     for text in claim.times:
         time = read_timestamp(text)
         if time is None or abs(time - now) > skew:
-            detail = "a signed time that is too far from now, or none"
+            detail = "the signed time is malformed, or too far from the current time"
             return Deny(Reason.TIMESTAMP_STALE, rules.MESSAGES_CLOCK_SKEW, detail)
     if not claim.signed:
         return None
@@ -172,30 +177,30 @@ def _verify(
         public_key = rsa_key(key)
         if public_key is None:
             continue
-        wrong = (
+        invalid = (
             signed.name
             for signed in claim.signed
             if not verifies(public_key, signed.signature, signed.data)
         )
-        name = next(wrong, "")
+        name = next(invalid, "")
         if not name:
             return kind, key
-    return _forged(name, f"{name} is not by a key of this client")
+    return _forged(name, f"{name} does not verify with any key of this client")
 
 
 def _keys(
     claim: Claim, binding: Binding | None, client: Client
-) -> Iterator[tuple[Signature, bytes]]:
-    """The keys that may have signed. Only the registered one, where it is known (§1.6)."""
+) -> Iterator[tuple[SigningKey, bytes]]:
+    """The keys that may have signed; only the registered key if it is known (§1.6)."""
     if binding is not None and binding.signing_key and claim.registration is None:
-        yield Signature.REGISTERED, binding.signing_key
+        yield SigningKey.REGISTERED, binding.signing_key
         return
     if claim.registration is not None:
-        yield Signature.REGISTERING, claim.registration.key
+        yield SigningKey.IN_REGISTRATION, claim.registration.key
     if isinstance(client, AuthenticatedClient):
-        yield Signature.CERTIFICATE, client.certificate.public_key
-    if claim.own_key:
-        yield Signature.OWN, claim.own_key
+        yield SigningKey.CERTIFICATE, client.certificate.public_key
+    if claim.key_in_message:
+        yield SigningKey.IN_MESSAGE, claim.key_in_message
 
 
 def _forged(name: str, detail: str) -> Deny:

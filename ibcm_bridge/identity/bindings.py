@@ -1,8 +1,8 @@
-"""Which certificate a client GUID belongs to, and whether the one that comes is it.
+"""Bindings of client GUIDs to client certificates.
 
-A binding is learned from what a management point has accepted, or imported by an administrator. An
-imported one says little (a name, or a certificate); the first client that has what it says is the
-one, and from then on its key counts.
+The bridge learns a binding when a management point accepts a message, or an administrator imports
+it. An imported binding may have only a name or a certificate. The first client that matches it is
+bound, and from then on the binding requires this client's key.
 """
 
 from __future__ import annotations
@@ -15,86 +15,87 @@ from ibcm_bridge.policy.message_rules import CertificateRenewal
 
 
 class Source(StrEnum):
-    """How a binding came to be."""
+    """The origin of a binding."""
 
     REGISTRATION = "registration"
-    """A management point answered a registration with this client GUID."""
+    """A management point replied to a registration with this client GUID."""
     POLICY = "policy"
-    """A management point gave policy for a message signed by this client GUID."""
+    """A management point returned policy for a message that this client signed."""
     IMPORT = "import"
     """An administrator imported it."""
     RENEWAL = "renewal"
-    """As before, with another key: the policy allows it for the same name."""
+    """A certificate with the same name and another key replaced the bound one, as the policy
+    allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class PresentedCertificate:
-    """The client certificate of a connection, by what a binding can hold of it."""
+    """The values of a connection's client certificate that a binding contains."""
 
     key: str
     """SHA-256 of its SubjectPublicKeyInfo, in hexadecimal."""
     certificate: str
     """SHA-256 of the whole certificate, in hexadecimal."""
     name: str
-    """The computer's name or the user's principal name, in lower case."""
+    """The computer name or the user principal name, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What is known of a client GUID. Of `key`, `certificate` and `name` one at least is there."""
+    """A client GUID and its client; at least one of `key`, `certificate` and `name` is set."""
 
     guid: str
-    """As `client_guid.read_guid` has it."""
+    """In the form of `client_guid.read_guid`."""
     source: Source
     since: datetime.datetime
     """In UTC."""
     key: str = ""
     """SHA-256 of the SubjectPublicKeyInfo of the client certificate; empty for an import."""
     certificate: str = ""
-    """SHA-256 of a client certificate: the last that was seen, or the one that was imported."""
+    """SHA-256 of the client certificate that was presented last or imported."""
     name: str = ""
-    """In lower case; a name without dots stands for the first label of one that has them."""
+    """In lower case; a name without dots matches the first label of a DNS name."""
     signing_key: bytes = b""
-    """SubjectPublicKeyInfo, DER, of the key that signs the client's messages; empty: not known."""
+    """SubjectPublicKeyInfo, DER, of the key that signs the client's messages; empty if unknown."""
 
     def __post_init__(self) -> None:
         if not (self.key or self.certificate or self.name):
-            raise ValueError("a binding to nothing")
+            raise ValueError("a binding requires a key, a certificate or a name")
 
 
-class Standing(StrEnum):
-    """What a certificate is to a client GUID."""
+class BindingStatus(StrEnum):
+    """The relation of a certificate to a client GUID."""
 
-    UNKNOWN = "unknown"
-    """Nothing is known of the GUID."""
+    UNBOUND = "unbound"
+    """The client GUID has no binding."""
     BOUND = "bound"
-    FIRST = "first"
-    """The first that has what was imported."""
+    NEWLY_BOUND = "newly-bound"
+    """The certificate is the first that matches an imported binding."""
     RENEWED = "renewed"
-    """Another key under the same name, which the policy allows."""
-    OTHER = "other"
-    """The GUID is another client's."""
+    """The certificate has the bound name and another key, and the policy allows this."""
+    ANOTHER_CLIENT = "another-client"
+    """The client GUID is bound to another client's certificate."""
 
 
-def judge_standing(
+def binding_status(
     binding: Binding | None, presented: PresentedCertificate, renewal: CertificateRenewal
-) -> Standing:
-    """Whether the client that came is the one a GUID is bound to."""
+) -> BindingStatus:
+    """Compare a certificate with the binding of a client GUID."""
     if binding is None:
-        return Standing.UNKNOWN
+        return BindingStatus.UNBOUND
     if binding.key == presented.key:
-        return Standing.BOUND
+        return BindingStatus.BOUND
     named = bool(binding.name) and _same_name(binding.name, presented.name)
     if not binding.key:
-        exactly = binding.certificate == presented.certificate if binding.certificate else named
-        return Standing.FIRST if exactly else Standing.OTHER
+        matches = binding.certificate == presented.certificate if binding.certificate else named
+        return BindingStatus.NEWLY_BOUND if matches else BindingStatus.ANOTHER_CLIENT
     if named and renewal is CertificateRenewal.SAME_NAME:
-        return Standing.RENEWED
-    return Standing.OTHER
+        return BindingStatus.RENEWED
+    return BindingStatus.ANOTHER_CLIENT
 
 
 def confirms(stored: Binding, imported: Binding) -> bool:
-    """Whether an imported binding has nothing that the stored one does not have."""
+    """Return whether the stored binding already contains all values of an imported one."""
     return (
         imported.key in ("", stored.key)
         and imported.certificate in ("", stored.certificate)
@@ -104,7 +105,8 @@ def confirms(stored: Binding, imported: Binding) -> bool:
 
 
 def _same_name(bound: str, presented: str) -> bool:
-    # `Get-CMDevice | Select SMSID,Name` gives NetBIOS names: the first label, cut at 15 characters.
+    # `Get-CMDevice | Select SMSID,Name` returns NetBIOS names: the first label, at most 15
+    # characters of it.
     if "." in bound:
         return bound == presented
     label = presented.partition(".")[0]

@@ -1,8 +1,8 @@
-"""What a request says of who sends it, before anybody believes it.
+"""Parse the client GUIDs and signatures of a request, without verifying them.
 
-A client GUID can stand in a message's header (SourceID), in its payload, and in header fields of
-HTTP (protocol.md §3.2, §5). Wherever one stands it must have the form of one, and all that stand in
-one request must be the same: a management point may go by any of them.
+A client GUID can be in a message's header (SourceID), in its payload, and in HTTP header fields
+(protocol.md §3.2, §5). Each must be well-formed, and all of a request must be equal, because a
+management point may use any of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FIELDS = {
     b"ccmclientidsignature": "CCMClientIDSignature",
     b"ccmclienttimestamp": "CCMClientTimestamp",
     b"ccmclienttimestampsignature": "CCMClientTimestampSignature",
-    # As Microsoft's page has it; nobody sends it (§5).
+    # The spelling in Microsoft's documentation. No client is known to send it (§5).
     b"ccmclienttimestampssignature": "CCMClientTimestampSignature",
     b"clienttoken": "ClientToken",
     b"clienttokensignature": "ClientTokenSignature",
@@ -34,42 +34,42 @@ _FIELDS = {
 _SIGNED_FIELDS = ("CCMClientID", "CCMClientTimestamp", "ClientToken")
 
 _TOKEN = re.compile(r"([^;]*);([^;]*)(?:;[0-9]{1,2})?")
-"""§5: client GUID, timestamp, and a number that looks like the type of the field."""
+"""§5: client GUID, timestamp, and a number, probably the type of the field."""
 
 _TIMESTAMP = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,7})?(?:\+00:00)?Z?"
 )
-"""§5: senders differ in fractions and in how they write the zone, which is always UTC."""
+"""§5: the fraction and the notation of the zone vary; the zone is always UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A signature, and what it is of."""
+    """A signature and the signed data."""
 
     name: str
     signature: str
-    """In hexadecimal; empty where there is none and should be."""
+    """In hexadecimal; empty if a required signature is missing."""
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who a request says it is from, and what it offers as proof."""
+    """The sender that a request claims, and its signatures."""
 
     guid: str
-    """As `client_guid` has it; empty where it names nobody."""
-    needed: bool
-    """Whether it must name somebody, and be signed."""
+    """In the form of `client_guid.read_guid`; empty if the request has none."""
+    required: bool
+    """Whether a client GUID is required."""
     signed: tuple[Signed, ...]
-    own_key: bytes
-    """SubjectPublicKeyInfo, DER, that a message says it is signed with; empty where it does not."""
+    key_in_message: bytes
+    """SubjectPublicKeyInfo, DER, of the PublicKey property of a message; empty without one."""
     times: tuple[str, ...]
-    """Signed timestamps, as they are written."""
+    """Signed timestamps, as sent."""
     registration: Registration | None = None
 
 
 def read_claim(inspected: Inspected) -> Claim | Deny:
-    """What a request says of its sender. Refused where it does not say one thing."""
+    """Parse the client GUIDs and signatures of a request; refuse unequal client GUIDs."""
     fields = _fields(inspected.authorized.head)
     if isinstance(fields, Deny):
         return fields
@@ -85,16 +85,16 @@ def read_claim(inspected: Inspected) -> Claim | Deny:
     properties = dict(message.signature) if message is not None else {}
     return Claim(
         guid=guid,
-        needed=message is not None and not message.anonymous,
+        required=message is not None and not message.anonymous,
         signed=(*_signed_fields(fields), *_signed_message(inspected, guid, properties)),
-        own_key=read_public_key_blob(properties.get("PublicKey", "")) or b"",
+        key_in_message=read_public_key_blob(properties.get("PublicKey", "")) or b"",
         times=tuple(times),
         registration=message.registration if message is not None else None,
     )
 
 
 def read_timestamp(text: str) -> datetime.datetime | None:
-    """A timestamp of ConfigMgr's, in UTC; None for anything else."""
+    """Parse a ConfigMgr timestamp to UTC; None if it is malformed."""
     found = _TIMESTAMP.fullmatch(text)
     if found is None:
         return None
@@ -121,13 +121,13 @@ def _fields(head: RequestHead) -> dict[str, str] | Deny:
 def _guids(
     fields: dict[str, str], token: re.Match[str] | None, message: MessageFacts | None
 ) -> Iterator[tuple[str, str]]:
-    """Where a client GUID stands, and what stands there."""
+    """Each location of a client GUID, and the text at it."""
     if "CCMClientID" in fields:
         yield "CCMClientID", fields["CCMClientID"]
     if token is not None:
         yield "ClientToken", token[1]
     if message is not None:
-        # Empty before the client is registered (§1.4, §3.1).
+        # Empty until the client is registered (§1.4, §3.1).
         for where, texts in (("SourceID", (message.source_id,)), ("payload", message.client_guids)):
             for text in texts:
                 if text:
@@ -148,7 +148,7 @@ def _single_guid(stated: Iterator[tuple[str, str]]) -> str | Deny:
 
 
 def _malformed(where: str) -> Deny:
-    detail = f"{where} does not have the form of a client GUID"
+    detail = f"{where} is not a client GUID"
     return Deny(Reason.IDENTITY_MALFORMED, rules.IDENTITY.of(where), detail)
 
 

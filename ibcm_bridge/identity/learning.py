@@ -1,14 +1,14 @@
-"""What the bridge learns of who a client GUID belongs to.
+"""Learn bindings of client GUIDs from a management point's replies.
 
-Only from the site: a management point verifies what clients sign before it answers
-(protocol.md §1.7, §2.1). So a client GUID is bound
+A management point verifies signatures before it replies (protocol.md §1.7, §2.1). The bridge binds
+a client GUID
 
-1. when a registration that was signed with the key it registers is answered with one;
-2. when a signed request for policy is answered with policy, for clients that registered before the
-   bridge was there;
-3. when the certificate comes that an import named, or that the policy takes for a renewal.
+1. if the reply to a registration has it, and the registration is signed with the key it registers;
+2. if a signed policy request receives policy; this covers clients that registered before the
+   bridge was installed;
+3. if a certificate matches an imported binding, or is a renewal that the policy allows.
 
-A client GUID that is bound to another key stays bound to it.
+A client GUID that is bound to another client's key remains bound to it.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ import datetime
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.identity.approval import Approved, Signature, presented_certificate
+from ibcm_bridge.identity.approval import Approved, SigningKey, presented_certificate
 from ibcm_bridge.identity.bindings import (
     Binding,
+    BindingStatus,
     PresentedCertificate,
     Source,
-    Standing,
-    judge_standing,
+    binding_status,
 )
 from ibcm_bridge.policy.message_rules import CertificateRenewal
 
-_SOURCES = {Standing.FIRST: Source.IMPORT, Standing.RENEWED: Source.RENEWAL}
+_SOURCES = {BindingStatus.NEWLY_BOUND: Source.IMPORT, BindingStatus.RENEWED: Source.RENEWAL}
 
 
 def updated_binding(
     binding: Binding, client: Client, renewal: CertificateRenewal, now: datetime.datetime
 ) -> Binding | None:
-    """What takes the binding's place now that this client has come; None where nothing does."""
+    """The binding that replaces `binding` when this client connects; None if nothing changes."""
     certificate = presented_certificate(client)
     if certificate is None:
         return None
-    source = _SOURCES.get(judge_standing(binding, certificate, renewal))
-    # The key that a renewed client signs with is not known yet.
+    source = _SOURCES.get(binding_status(binding, certificate, renewal))
+    # The new signing key of a renewed client is not known yet.
     return _binding(binding.guid, certificate, source, now) if source is not None else None
 
 
@@ -53,10 +53,10 @@ def learned_binding(
     renewal: CertificateRenewal,
     now: datetime.datetime,
 ) -> Binding | Deny | None:
-    """The binding that a management point's reply confirms; None where it says nothing new.
+    """The binding that a management point's reply confirms; None if it confirms nothing new.
 
-    `registered` is the client GUID that a registration was answered with, `binding` what stands for
-    it, or for the one that the request speaks for. Refused where it is another client's.
+    `registered` is the client GUID in the reply to a registration. `binding` is the binding of
+    that client GUID, or else of the request's. A client GUID of another client is refused.
     """
     certificate = presented_certificate(client)
     message = approved.inspected.message
@@ -66,24 +66,24 @@ def learned_binding(
     identity = approved.identity
     if registered and registration is not None and registration.proven:
         guid, source, signing_key = registered, Source.REGISTRATION, registration.key
-    elif gives_policy and identity.guid and identity.signature in _LEARNED_FROM:
+    elif gives_policy and identity.guid and identity.signed_with in _LEARNED_FROM:
         guid, source, signing_key = identity.guid, Source.POLICY, identity.signing_key
     else:
         return None
     if binding is None:
         return _binding(guid, certificate, source, now, signing_key)
-    standing = judge_standing(binding, certificate, renewal)
-    if standing is Standing.OTHER:
-        detail = f"{guid} is bound to another certificate, and stays so"
+    status = binding_status(binding, certificate, renewal)
+    if status is BindingStatus.ANOTHER_CLIENT:
+        detail = f"{guid} remains bound to another certificate"
         return Deny(Reason.IDENTITY_OF_ANOTHER, rules.MESSAGES_IDENTITY, detail)
-    if standing is Standing.BOUND and binding.signing_key == signing_key:
+    if status is BindingStatus.BOUND and binding.signing_key == signing_key:
         return None
     if source is Source.POLICY and binding.signing_key:
         return None
     return _binding(guid, certificate, source, now, signing_key)
 
 
-_LEARNED_FROM = frozenset((Signature.CERTIFICATE, Signature.OWN))
+_LEARNED_FROM = frozenset((SigningKey.CERTIFICATE, SigningKey.IN_MESSAGE))
 
 
 def _binding(

@@ -552,7 +552,7 @@ def assert_alert(
     (record,) = running.audit()[before:]
     assert record["reason"] == reason.value
     assert record["verdict"] == "deny"
-    assert ("certificate" in record) is (credential is not None)
+    assert ("client_certificate" in record) is (credential is not None)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

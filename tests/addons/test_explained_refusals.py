@@ -32,7 +32,7 @@ COMPARED = (
     *(audit.VERDICT, audit.REASON, audit.RULE, audit.DETAIL),
     *(audit.ROLE, audit.SITE_SYSTEM, audit.DROPPED_HEADERS, audit.INSPECTED),
 )
-OF_A_REFUSAL = (audit.REQUIREMENT, audit.STATUS, audit.ALERT)
+OF_A_REFUSAL = (audit.REQUIREMENT, audit.STATUS, audit.TLS_ALERT)
 """Of what is allowed, the status is the site system's."""
 
 
@@ -201,7 +201,7 @@ def test_plaintext_is_explained_as_it_is_audited(running: Running) -> None:
     record, *_ = wait_for(lambda: running.audit()[before:])
     question = describe_request("GET", Url("http", BRIDGED, None, "/"), (), (), None)
     said = explain(running.policy, question, environment(running.policy)).record()
-    keys = (*COMPARED, audit.REQUIREMENT, audit.ALERT)
+    keys = (*COMPARED, audit.REQUIREMENT, audit.TLS_ALERT)
     assert {key: said.get(key) for key in keys} == {key: record.get(key) for key in keys}
 
 

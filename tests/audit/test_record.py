@@ -100,8 +100,22 @@ def test_dropped_fields_are_bounded_and_what_is_left_out_is_counted() -> None:
 
 
 TEXT_KEYS = [
-    *(audit.DETAIL, audit.RULE, audit.SERVER_NAME, audit.CLIENT, audit.ENDPOINT, audit.METHOD),
-    *(audit.TARGET, audit.NOTE, audit.ALERT, audit.PEER, audit.SITE_SYSTEM, audit.TLS_VERSION),
+    *(
+        audit.DETAIL,
+        audit.RULE,
+        audit.SERVER_NAME,
+        audit.CLIENT_NAME,
+        audit.MESSAGE_ENDPOINT,
+        audit.METHOD,
+    ),
+    *(
+        audit.TARGET,
+        audit.NOTE,
+        audit.TLS_ALERT,
+        audit.CLIENT_ADDRESS,
+        audit.SITE_SYSTEM,
+        audit.TLS_VERSION,
+    ),
 ]
 
 
@@ -114,11 +128,11 @@ def test_every_text_is_bounded_whoever_made_the_record(key: str) -> None:
 def test_lists_and_certificates_are_bounded_whoever_made_the_record() -> None:
     many = ("x" * 9_999,) * 999
     written = json.loads(
-        audit.line({audit.INSPECTED: many, audit.CERTIFICATE: {"subject": "x" * 9_999}})
+        audit.line({audit.INSPECTED: many, audit.CLIENT_CERTIFICATE: {"subject": "x" * 9_999}})
     )
     assert len(written["inspected"]) == audit.MAX_NAMES + 1
     assert max(map(len, written["inspected"])) == audit.MAX_TEXT
-    assert len(written["certificate"]["subject"]) == audit.MAX_TEXT
+    assert len(written["client_certificate"]["subject"]) == audit.MAX_TEXT
 
 
 def test_a_certificate_is_written_by_what_finds_it_again(client: AuthenticatedClient) -> None:
@@ -128,7 +142,7 @@ def test_a_certificate_is_written_by_what_finds_it_again(client: AuthenticatedCl
 
 
 def test_a_record_is_one_line_of_json_in_its_order() -> None:
-    text = audit.line({audit.TIME: "t", audit.EVENT: "request", audit.BYTES_IN: 0})
+    text = audit.line({audit.TIME: "t", audit.EVENT: "request", audit.BYTES_FROM_CLIENT: 0})
     assert text == '{"time":"t","event":"request","bytes_from_client":0}\n'
 
 
@@ -137,10 +151,10 @@ def test_fields_with_nothing_to_say_are_left_out_and_zero_says_something() -> No
         audit.REASON: None,
         audit.DETAIL: "",
         audit.DROPPED_HEADERS: (),
-        audit.BYTES_OUT: 0,
-        audit.SECONDS: 0.0,
+        audit.BYTES_TO_CLIENT: 0,
+        audit.DURATION_SECONDS: 0.0,
     }
-    assert json.loads(audit.line(record)) == {"bytes_to_client": 0, "seconds": 0.0}
+    assert json.loads(audit.line(record)) == {"bytes_to_client": 0, "duration_seconds": 0.0}
 
 
 @pytest.mark.parametrize(

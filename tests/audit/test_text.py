@@ -28,7 +28,11 @@ def test_a_refusal_says_its_reason_rule_and_requirement_first() -> None:
 
 
 def test_what_was_allowed_says_what_it_was() -> None:
-    allowed = record(role="management-point", endpoint="MP_HinvEndpoint", message=("Report",))
+    allowed = record(
+        role="management-point",
+        message_endpoint="MP_HinvEndpoint",
+        message_types=("Report",),
+    )
     assert summary(allowed) == "allowed: management-point, MP_HinvEndpoint, Report"
 
 

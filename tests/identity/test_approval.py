@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ibcm_bridge.authentication.client import AnonymousClient
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
-from ibcm_bridge.identity.approval import Approved, Signature, approve
-from ibcm_bridge.identity.bindings import Binding, Source, Standing
+from ibcm_bridge.identity.approval import Approved, SigningKey, approve
+from ibcm_bridge.identity.bindings import Binding, BindingStatus, Source
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.policy.message_rules import (
@@ -93,8 +93,8 @@ def test_a_client_speaks_for_the_client_guid_of_its_certificate(
     inspected = message(REPORT, key=computer.key)
     approved = allowed(ask(inspected, computer, bound(computer)))
     assert approved.inspected is inspected
-    assert (approved.identity.guid, approved.identity.standing) == (GUID, Standing.BOUND)
-    assert approved.identity.signature == Signature.REGISTERED
+    assert (approved.identity.guid, approved.identity.binding_status) == (GUID, BindingStatus.BOUND)
+    assert approved.identity.signed_with == SigningKey.REGISTERED
     assert approved.observed == ()
     # Another client that says the same.
     assert reason(ask(inspected, computer, bound(stranger))) is Reason.IDENTITY_OF_ANOTHER
@@ -109,8 +109,8 @@ def test_what_would_be_refused_is_observed(
         Reason.IDENTITY_OF_ANOTHER,
         Reason.SIGNATURE_FORGED,
     ]
-    assert approved.identity.standing is Standing.OTHER
-    assert approved.identity.signature == ""
+    assert approved.identity.binding_status is BindingStatus.ANOTHER_CLIENT
+    assert approved.identity.signed_with is None
 
 
 def test_identity_and_signatures_are_enforced_each_by_itself(
@@ -130,7 +130,7 @@ def test_a_client_guid_of_which_nothing_is_known_is_learnt_or_refused(
 ) -> None:
     inspected = message(REPORT, key=computer.key)
     approved = allowed(ask(inspected, computer, None))
-    assert approved.identity.standing is Standing.UNKNOWN
+    assert approved.identity.binding_status is BindingStatus.UNBOUND
     strict = dataclasses.replace(ENFORCE, unknown_guids=UnknownGuids.REFUSE)
     assert reason(ask(inspected, computer, None, strict)) is Reason.IDENTITY_UNKNOWN
 
@@ -146,7 +146,7 @@ def test_a_message_that_should_say_whose_it_is_and_does_not_is_refused(
 
 def test_a_request_that_is_none_of_these_speaks_for_nobody(get: Get, computer: Computer) -> None:
     approved = allowed(ask(get(), computer, None))
-    assert (approved.identity.guid, approved.identity.standing) == ("", None)
+    assert (approved.identity.guid, approved.identity.binding_status) == ("", None)
 
 
 def test_without_a_certificate_nobody_speaks_for_a_bound_client_guid(
@@ -157,21 +157,21 @@ def test_without_a_certificate_nobody_speaks_for_a_bound_client_guid(
     result = approve(inspected, nobody, lambda _guid: bound(computer), ENFORCE, NOW)
     assert reason(result) is Reason.IDENTITY_OF_ANOTHER
     observed = allowed(approve(inspected, nobody, lambda _guid: None, OBSERVE, NOW))
-    assert observed.identity.standing is Standing.UNKNOWN
+    assert observed.identity.binding_status is BindingStatus.UNBOUND
 
 
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ({"name": "pc1.corp.example"}, Standing.FIRST),
-        ({"name": "pc1"}, Standing.FIRST),
+        ({"name": "pc1.corp.example"}, BindingStatus.NEWLY_BOUND),
+        ({"name": "pc1"}, BindingStatus.NEWLY_BOUND),
         ({"name": "pc2"}, None),
         ({"name": "pc1.internet.example"}, None),
         ({"name": "", "certificate": "0" * 64}, None),
     ],
 )
 def test_an_import_is_held_to_all_it_says(
-    message: Message, computer: Computer, said: dict[str, str], expected: Standing | None
+    message: Message, computer: Computer, said: dict[str, str], expected: BindingStatus | None
 ) -> None:
     imported = bound(
         computer, source=Source.IMPORT, key="", signing_key=b"", **{"certificate": "", **said}
@@ -180,7 +180,7 @@ def test_an_import_is_held_to_all_it_says(
     if expected is None:
         assert reason(result) is Reason.IDENTITY_OF_ANOTHER
     else:
-        assert allowed(result).identity.standing is expected
+        assert allowed(result).identity.binding_status is expected
 
 
 def test_another_key_under_the_same_name_is_a_renewal_if_the_policy_says_so(
@@ -191,7 +191,7 @@ def test_another_key_under_the_same_name_is_a_renewal_if_the_policy_says_so(
     assert reason(ask(inspected, computer, before)) is Reason.IDENTITY_OF_ANOTHER
     renewable = dataclasses.replace(ENFORCE, renewal=CertificateRenewal.SAME_NAME)
     renewed = allowed(ask(inspected, computer, before, renewable))
-    assert renewed.identity.standing is Standing.RENEWED
+    assert renewed.identity.binding_status is BindingStatus.RENEWED
     other_name = bound(stranger, signing_key=b"")
     assert reason(ask(inspected, computer, other_name, renewable)) is Reason.IDENTITY_OF_ANOTHER
 
@@ -204,7 +204,7 @@ def test_only_the_registered_key_signs_for_a_client_that_has_one(
 ) -> None:
     with_own = bound(computer, signing_key=public(own_key))
     signed = allowed(ask(message(REPORT, key=own_key), computer, with_own))
-    assert signed.identity.signature == Signature.REGISTERED
+    assert signed.identity.signed_with == SigningKey.REGISTERED
     result = ask(message(REPORT, key=computer.key), computer, with_own)
     assert reason(result) is Reason.SIGNATURE_FORGED
 
@@ -213,10 +213,10 @@ def test_until_one_is_known_the_certificates_key_signs_or_the_messages_own(
     message: Message, computer: Computer, own_key: RSAPrivateKey
 ) -> None:
     unknown = bound(computer, signing_key=b"")
-    for key, kind in ((computer.key, Signature.CERTIFICATE), (own_key, Signature.OWN)):
+    for key, kind in ((computer.key, SigningKey.CERTIFICATE), (own_key, SigningKey.IN_MESSAGE)):
         for binding in (unknown, None):
             approved = allowed(ask(message(REPORT, key=key), computer, binding))
-            assert approved.identity.signature == kind
+            assert approved.identity.signed_with == kind
             assert approved.identity.signing_key == public(key)
 
 
@@ -274,7 +274,7 @@ def test_the_fields_of_a_get_are_signed_by_the_client(
     get: Get, computer: Computer, stranger: Computer
 ) -> None:
     approved = allowed(ask(get(*fields(computer.key)), computer, bound(computer)))
-    assert (approved.identity.guid, approved.identity.signature) == (GUID, Signature.REGISTERED)
+    assert (approved.identity.guid, approved.identity.signed_with) == (GUID, SigningKey.REGISTERED)
     assert reason(ask(get(*fields(computer.key)), stranger, bound(computer))) is (
         Reason.IDENTITY_OF_ANOTHER
     )

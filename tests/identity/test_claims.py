@@ -52,9 +52,9 @@ def test_a_message_speaks_for_the_client_guid_in_it(
 
 def test_a_message_may_name_nobody(message: Message) -> None:
     located = claim(message(documents.location_request(), "MP_LocationManager", guid=""))
-    assert (located.guid, located.needed, located.signed) == ("", False, ())
+    assert (located.guid, located.required, located.signed) == ("", False, ())
     reported = claim(message("<Report/>", guid=""))
-    assert (reported.guid, reported.needed) == ("", True)
+    assert (reported.guid, reported.required) == ("", True)
 
 
 INJECTED = [
@@ -169,7 +169,7 @@ def test_what_is_signed_is_told_with_what_it_is_of(
 
 def test_a_plain_request_says_nothing_of_its_sender(get: Get) -> None:
     said = claim(get())
-    assert (said.guid, said.needed, said.signed, said.times) == ("", False, (), ())
+    assert (said.guid, said.required, said.signed, said.times) == ("", False, (), ())
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ class Expectations:
         said = (record["verdict"], record["reason"], record["rule"], record["requirement"])
         assert said == ("deny", reason.value, rule, requirement or row.requirement), record
         assert record["listener"].startswith("127.0.0.1:")
-        assert record["seconds"] < DEADLINE
+        assert record["duration_seconds"] < DEADLINE
 
     def check_refusal(self, response: Response, reason: Reason, *, is_head: bool = False) -> str:
         """The client gets what the table says and nothing else. Returns the reference."""
@@ -122,7 +122,7 @@ class Expectations:
         assert is_head or reference == record["reference"]
         if record["event"] == "request":
             assert record["status"] == response.status
-            assert "alert" not in record
+            assert "tls_alert" not in record
         self.check_nothing_arrived()
         return record
 
@@ -133,7 +133,7 @@ class Expectations:
         record = self.record()
         self.check_denied(record, reason, rule)
         assert record["event"] == "connection-refused"
-        assert (ALERTS[record["alert"]] if "alert" in record else None) == alert
+        assert (ALERTS[record["tls_alert"]] if "tls_alert" in record else None) == alert
         self.check_nothing_arrived()
         return record
 

@@ -47,9 +47,9 @@ def test_a_computer_gets_in_with_openssl(lab: Lab, version: str) -> None:
     record = lab.record()
     assert (record["verdict"], record["status"]) == ("allow", 200)
     assert record["tls_version"] == VERSIONS[version]
-    assert record["client"] == "pc1.corp.example"
+    assert record["client_name"] == "pc1.corp.example"
     good = lab.credentials.computer.certificate
-    assert record["certificate"]["sha256"] == good.fingerprint(SHA256()).hex()
+    assert record["client_certificate"]["sha256"] == good.fingerprint(SHA256()).hex()
     assert lab.received().certificate_subject == (
         "CN=bridge.perimeter.example,O=ibcm-bridge lab\\, not for production"
     )
@@ -79,12 +79,12 @@ def test_openssl_is_told_by_an_alert_why_it_is_refused(lab: Lab, version: str, w
         alert = HANDSHAKE_FAILURE  # TLS 1.2 has no certificate_required (RFC 5246 §7.4.6)
     assert alert_of(run) == alert
     record = lab.check_refused_connection(reason, rule, alert=alert)
-    assert "client" not in record
+    assert "client_name" not in record
     if credential:
         seen = credential.certificate.fingerprint(SHA256()).hex()
-        assert record["certificate"]["sha256"] == seen
+        assert record["client_certificate"]["sha256"] == seen
     else:
-        assert "certificate" not in record
+        assert "client_certificate" not in record
 
 
 @pytest.mark.parametrize("who", REFUSED)
@@ -185,7 +185,7 @@ def test_openssl_resumes_a_saved_session(lab: Lab, version: str, tmp_path: Path)
     full, resumed = lab.records(2)
     assert (full["verdict"], resumed["verdict"]) == ("allow", "allow")
     assert ("tls_resumed" in full, resumed["tls_resumed"]) == (False, True)
-    assert resumed["client"] == full["client"] == "pc1.corp.example"
+    assert resumed["client_name"] == full["client_name"] == "pc1.corp.example"
 
 
 def test_no_session_allows_early_data(lab: Lab, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def check_it_is_good(lab: Lab, certificate: str, key: Path) -> None:
     lab.clear()
     with lab.client(own) as client:
         assert client.request("GET", "/SMS_MP/.sms_aut?MPLIST").status == 200
-    assert lab.record()["client"] == NAME
+    assert lab.record()["client_name"] == NAME
 
 
 @pytest.fixture(params=["bridge", "tunnel"])

@@ -82,7 +82,7 @@ def test_and_goes_on_when_the_bridge_has_been_started_anew(
     every = lived(lab, with_its_guid)
     check(lab, every)
     signed = {one["signed_with"] for one in lab.audit() if "signed_with" in one}
-    assert signed == {"registering-key", "registered-key"}
+    assert signed == {"key-in-registration", "registered-key"}
 
 
 @PROFILES

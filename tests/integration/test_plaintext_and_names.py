@@ -29,7 +29,7 @@ def test_http_on_the_tls_port_is_told_that_only_https_is_spoken(lab: Lab) -> Non
     (reply,) = lab.read_responses(run.stdout, ("GET",))
     record = lab.check_refused(reply, Reason.PLAINTEXT, "listener.tls", "BRIDGE-HTTPS-ONLY")
     assert record["event"] == "connection-refused"
-    assert "alert" not in record
+    assert "tls_alert" not in record
     assert "server_name" not in record
 
 

@@ -112,7 +112,7 @@ def test_an_idle_tunnel_is_closed(lab: Lab) -> None:
         lab.read_to_end(connection)
     record = lab.record()
     assert (record["event"], record["detail"]) == ("tunnel", "idle")
-    assert SECONDS <= record["seconds"] < SECONDS + 2
+    assert SECONDS <= record["duration_seconds"] < SECONDS + 2
 
 
 # TLS that breaks after the handshake

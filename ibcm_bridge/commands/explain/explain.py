@@ -30,7 +30,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
 from ibcm_bridge.identity.approval import Approved, FindBinding, approve
-from ibcm_bridge.identity.bindings import Standing
+from ibcm_bridge.identity.bindings import BindingStatus
 from ibcm_bridge.inspection.body import inspect
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.policy.addresses import address_text
@@ -112,14 +112,14 @@ def _follow(
     terms = originate(publication, authorized)
     to = f"{terms.server_name} at {address_text(terms.address)}"
     if authorized.packet is not None:
-        explanation.body_not_given = True
+        explanation.body_not_inspected = True
         add_step(
             f"It is a {authorized.packet.type} packet; only the bridge knows its upload's session."
         )
         add_step(f"If that goes on with it, it goes to {to}.")
         return
     if request.body is None and authorized.body_rule.limit and authorized.head.length != 0:
-        explanation.body_not_given = True
+        explanation.body_not_inspected = True
         add_step("The body would still be inspected; give one with --body.")
         add_step(f"Then it would go to {to}.")
         return
@@ -195,20 +195,20 @@ def _head(request: DescribedRequest, limit: int) -> RequestHead | Deny:
 
 def _identity_steps(approved: Approved) -> Iterator[str]:
     identity = approved.identity
-    if identity.standing is not None:
-        yield f"It speaks for {identity.guid}, {_STANDINGS[identity.standing]}."
-    if identity.signature:
-        yield f"It is signed with the {identity.signature.replace('-', ' ')}."
+    if identity.binding_status is not None:
+        yield f"The client GUID is {identity.guid}, {_BINDINGS[identity.binding_status]}."
+    if identity.signed_with is not None:
+        yield f"The request is signed ({identity.signed_with})."
     for deny in approved.observed:
-        yield f"Observed, and not refused: {deny.reason.value}, {deny.detail}."
+        yield f"Observed, not refused: {deny.reason.value}, {deny.detail}."
 
 
-_STANDINGS = {
-    Standing.UNKNOWN: "of which nothing is known yet",
-    Standing.BOUND: "which is bound to this certificate",
-    Standing.FIRST: "which was imported, and would be bound to this certificate",
-    Standing.RENEWED: "which was bound to another certificate of this name",
-    Standing.OTHER: "which is bound to another certificate",
+_BINDINGS = {
+    BindingStatus.UNBOUND: "not bound yet",
+    BindingStatus.BOUND: "bound to this certificate",
+    BindingStatus.NEWLY_BOUND: "imported, and would be bound to this certificate",
+    BindingStatus.RENEWED: "bound to another certificate of this name until now",
+    BindingStatus.ANOTHER_CLIENT: "bound to another client's certificate",
 }
 
 

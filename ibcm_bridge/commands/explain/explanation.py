@@ -13,9 +13,9 @@ from ibcm_bridge.request.authorization import Authorized
 
 NEXT_STEP = "next_step"
 PORT = "port"
-BODY_NOT_GIVEN = "body_not_given"
+BODY_NOT_INSPECTED = "body_not_inspected"
 STEPS = "steps"
-"""Keys of a record that the audit has no need of."""
+"""Keys that the audit does not have."""
 
 
 @dataclass(slots=True)
@@ -30,8 +30,8 @@ class Explanation:
     denial: Deny | None = None
     port: Port | None = None
     """None where the URL had one, and where the name is not published."""
-    body_not_given: bool = False
-    """Whether the body, which was not given, would still have to be inspected."""
+    body_not_inspected: bool = False
+    """Whether the body is missing and would still have to be inspected."""
 
     @property
     def verdict(self) -> str:
@@ -41,13 +41,13 @@ class Explanation:
         return f"DENY {denial.reason.value}, by {denial.rule} ({requirement(denial)})"
 
     def record(self) -> dict[str, object]:
-        """For machines; keys as in the audit, and as there none that has nothing to say."""
+        """For machines: the audit's keys, and as in the audit no empty values."""
         fields: dict[str, object] = {audit.VERDICT: audit.Verdict.ALLOW.value}
         if self.denial is not None:
             row = refusal(self.denial)
             fields = dict(audit.denial_fields(self.denial))
             fields[audit.STATUS] = row.status.value if row.status else None
-            fields[audit.ALERT] = row.alert
+            fields[audit.TLS_ALERT] = row.alert
             fields[NEXT_STEP] = row.next_step.short
         if self.authorized is not None:
             fields.setdefault(audit.RULE, self.authorized.rule)
@@ -59,7 +59,10 @@ class Explanation:
         if self.approved is not None:
             fields |= audit.approved_fields(self.approved)
         if self.port is not None:
-            fields[PORT] = {"taken": self.port.taken, "others": list(self.port.others)}
-        fields[BODY_NOT_GIVEN] = self.body_not_given or None
+            fields[PORT] = {
+                "assumed": self.port.assumed,
+                "alternatives": list(self.port.alternatives),
+            }
+        fields[BODY_NOT_INSPECTED] = self.body_not_inspected or None
         fields[STEPS] = tuple(self.steps)
         return audit.without_empty(fields)

@@ -24,19 +24,19 @@ class NoListenerError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """What a URL without a port was taken for."""
+    """The port that `explain` assumes for a URL without one."""
 
-    taken: int
-    others: tuple[int, ...]
+    assumed: int
+    alternatives: tuple[int, ...]
     """The other ports on which the same name is published."""
 
     def describe(self, url: Url) -> str | None:
-        """A sentence without its end; None where nothing else could have been meant."""
-        if self.others:
-            others = listed([str(port) for port in self.others])
-            return f"took port {self.taken}; {url.host} has {others} too"
-        usual = self.taken == SCHEME_PORTS[url.scheme]
-        return None if usual else f"took port {self.taken}, the only one of {url.host}"
+        """A sentence without its period; None for the scheme's default port without others."""
+        if self.alternatives:
+            alternatives = listed([str(port) for port in self.alternatives])
+            return f"assumed port {self.assumed}; {url.host} is also published on {alternatives}"
+        default = self.assumed == SCHEME_PORTS[url.scheme]
+        return None if default else f"assumed port {self.assumed}, the only one of {url.host}"
 
 
 def ports(policy: Policy) -> frozenset[int]:
@@ -70,8 +70,8 @@ def choose_port(policy: Policy, url: Url) -> tuple[Url, Port | None]:
     offered = offered or tuple(dict.fromkeys(_published_ports(policy, url, "https")))
     if not offered:
         return url, None
-    taken = usual if usual in offered else offered[0]
-    return url.on(taken), Port(taken, tuple(port for port in offered if port != taken))
+    assumed = usual if usual in offered else offered[0]
+    return url.on(assumed), Port(assumed, tuple(port for port in offered if port != assumed))
 
 
 def _published_ports(policy: Policy, url: Url, scheme: str) -> Iterator[int]:

@@ -108,7 +108,7 @@ def problems(case: Case, bridge: Outcome, tunnel: Outcome | None) -> Iterator[st
     if tunnel.disposition is not case.tunnel:
         yield f"through the tunnel it was {tunnel.disposition} in place of {case.tunnel}"
     if tunnel.audit.get("event") == "tunnel":
-        seen = {"method", "target", "client", "certificate"} & tunnel.audit.keys()
+        seen = {"method", "target", "client_name", "client_certificate"} & tunnel.audit.keys()
         if seen or "TUNNEL-BLIND" not in tunnel.audit.get("note", ""):
             yield "the audit of a tunnel is not that of one who sees nothing (TUNNEL-BLIND)"
 
@@ -214,18 +214,18 @@ def saw(record: dict[str, Any]) -> str:
     if record.get("event") == "tunnel":
         return f"the name {record['server_name']} and {tunneled_bytes(record):,} bytes"
     seen = []
-    if "client" in record:
-        seen.append(str(record["client"]))
-    elif "certificate" in record:
-        seen.append(_subject(str(record["certificate"]["subject"])))
+    if "client_name" in record:
+        seen.append(str(record["client_name"]))
+    elif "client_certificate" in record:
+        seen.append(_subject(str(record["client_certificate"]["subject"])))
     if "method" in record:
         seen.append(f"{record['method']} {record['target'].split('?')[0]}")
-    if "endpoint" in record:
-        seen.append(f"for {record['endpoint']}")
+    if "message_endpoint" in record:
+        seen.append(f"for {record['message_endpoint']}")
     if record.get("client_guid"):
-        seen.append(f"as {record['client_guid']} ({record['identity']})")
+        seen.append(f"as {record['client_guid']} ({record['client_guid_binding']})")
     if record.get("signed_with"):
-        seen.append(f"signed by the {record['signed_with'].replace('-', ' ')}")
+        seen.append(f"signed ({record['signed_with']})")
     views = dict(str(view).split(":") for view in record.get("inspected", ()))
     if "inflated" in views:
         seen.append(f"{int(views['inflated']):,} bytes inflated and read")

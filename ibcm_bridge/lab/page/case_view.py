@@ -133,16 +133,16 @@ def _saw(record: Mapping[str, Any], words: str) -> list[list[str]]:
         bytes_in, bytes_out = record["bytes_from_client"], record["bytes_to_client"]
         amount = f"{bytes_in:,} from the client, {bytes_out:,} to it: TLS, and nothing of what is"
         return [["Server name", record["server_name"]], ["Bytes", f"{amount} inside"]]
-    certificate = record.get("certificate") or {}
+    certificate = record.get("client_certificate") or {}
     facts = {
         "Server name": record.get("server_name", ""),
         "Certificate": _name(certificate.get("subject", "")),
         "issued by": _name(certificate.get("issuer", "")),
         "Request": f"{record['method']} {record['target']}" if "method" in record else "",
-        "Message for": record.get("endpoint", ""),
-        "Documents": ", ".join(record.get("message", ())),
+        "Message for": record.get("message_endpoint", ""),
+        "Documents": ", ".join(record.get("message_types", ())),
         "Client GUID": " ".join(filter(None, (record.get("client_guid"), _bracketed(record)))),
-        "Signed with": (record.get("signed_with") or "").replace("-", " "),
+        "Signed with": record.get("signed_with", ""),
         "Looked at": ", ".join(map(_view_in_words, record.get("inspected", ()))),
         "Took out": ", ".join(record.get("dropped_headers", ())),
     }
@@ -156,7 +156,7 @@ def _name(subject: str) -> str:
 
 
 def _bracketed(record: Mapping[str, Any]) -> str:
-    return f"({record['identity']})" if record.get("identity") else ""
+    return f"({record['client_guid_binding']})" if record.get("client_guid_binding") else ""
 
 
 def _view_in_words(view: str) -> str:

@@ -12,7 +12,7 @@ from ibcm_bridge.lab.comparison.outcomes import saw
 def traffic_line(record: Mapping[str, Any]) -> dict[str, Any]:
     """What passed or was refused; a tunnel's column has what was meant for a tunnel."""
     tunneled = record.get("event") == "tunnel" or record.get("server_name") in TUNNEL_NAMES
-    status = record.get("status") or record.get("alert") or ""
+    status = record.get("status") or record.get("tls_alert") or ""
     return {
         "way": "tunnel" if tunneled else "bridge",
         "time": str(record.get("time", ""))[11:19],

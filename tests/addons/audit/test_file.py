@@ -132,7 +132,7 @@ def test_where_the_policy_says_so_requests_go_on_and_what_was_lost_is_counted(
             assert isinstance(answer(client, *GOOD), Response)
         assert wait_for(lambda: len(running.audit()) == 2)
     gap, request = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
-    assert (gap["event"], gap["lost"]) == ("records-lost", 3)
+    assert (gap["event"], gap["lost_records"]) == ("records-lost", 3)
     assert (request["event"], request["verdict"]) == ("request", "allow")
     ours = "ibcm_bridge.addons.audit.trail"
     said = [record.getMessage() for record in caplog.records if record.name == ours]

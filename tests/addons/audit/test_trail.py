@@ -34,5 +34,5 @@ def test_addresses_of_ipv6_stand_in_brackets(
     ended = of_tunnel(EndedTunnel(connection, True, 0, 0, None))
     refused = of_refusal(RefusedConnection(connection, Deny(Reason.UNKNOWN_NAME, Rule("x"))))
     for record in (ended, refused):
-        assert (record[audit.LISTENER], record[audit.PEER]) == (text, peer_text)
+        assert (record[audit.LISTENER], record[audit.CLIENT_ADDRESS]) == (text, peer_text)
     assert ended[audit.SITE_SYSTEM] == text

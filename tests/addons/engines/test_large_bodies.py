@@ -76,7 +76,7 @@ def test_a_large_message_passes_byte_for_byte(running: Running, lab: Lab) -> Non
     (record,) = wait_for(running.audit)
     assert record["verdict"] == "allow"
     assert any(int(view.partition(":")[2]) > SMALL for view in record["inspected"])
-    assert record["endpoint"] == "MP_HinvEndpoint"
+    assert record["message_endpoint"] == "MP_HinvEndpoint"
 
 
 def test_malware_in_a_large_message_is_found(running: Running, lab: Lab) -> None:

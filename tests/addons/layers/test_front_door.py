@@ -411,7 +411,7 @@ def test_plaintext_on_a_socket_is_answered_closed_and_written_down(
 def test_an_unknown_name_on_a_socket_is_refused_with_its_alert(running: Running) -> None:
     outcome = running.ask(*GOOD, name="unknown.internet.example")
     assert getattr(outcome, "alert", None) == "unrecognized name"
-    assert running.wait_for_reason("unknown-name")["alert"] == "unrecognized_name"
+    assert running.wait_for_reason("unknown-name")["tls_alert"] == "unrecognized_name"
 
 
 def test_a_client_that_breaks_off_leaves_nothing_behind(running: Running) -> None:

@@ -158,7 +158,10 @@ def test_tls_is_refused_with_an_alert(running: Running, stand_in: StandIn) -> No
     ):
         context.wrap_socket(plain, server_hostname=NAME)
     record = running.wait_for_reason("tls-on-plaintext")
-    assert (record["requirement"], record["alert"]) == ("BRIDGE-HTTPS-ONLY", "handshake_failure")
+    assert (record["requirement"], record["tls_alert"]) == (
+        "BRIDGE-HTTPS-ONLY",
+        "handshake_failure",
+    )
     assert not stand_in.received
 
 

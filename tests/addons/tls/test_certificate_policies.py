@@ -81,7 +81,7 @@ def test_a_user_is_let_in_where_users_are_asked_for(
         assert isinstance(reply, Response), reply
         assert reply.status == 200
         [record] = wait_for(running.audit)
-        assert record["client"] == "jdoe@corp.example"
+        assert record["client_name"] == "jdoe@corp.example"
     assert lab.site.received()
 
 
@@ -124,12 +124,12 @@ def test_an_optional_certificate_may_be_left_out_or_presented(
             assert isinstance(reply, Response), reply
             assert reply.status == 200
         records = wait_for(lambda: running.audit() if len(running.audit()) == 3 else [])
-        assert [record.get("client") for record in records] == [
+        assert [record.get("client_name") for record in records] == [
             None,
             "pc1.corp.example",
             "jdoe@corp.example",
         ]
-        assert "certificate" not in records[0]
+        assert "client_certificate" not in records[0]
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_a_client_that_cannot_sign_pss_is_refused_and_its_twin_served_with_tls_1
                 # It still offers 1.3: that the bridge answers with 1.2 must not look like a
                 # downgrade (RFC 8446 section 4.1.3).
                 assert told == Outcome(True, "TLSv1.2")
-                assert running.audit()[-1]["client"] == "pc1.corp.example"
+                assert running.audit()[-1]["client_name"] == "pc1.corp.example"
             # It is what the client signs with, and nothing else.
             assert openssl_client(running, tmp_path, lab.computer) == Outcome(
                 True, f"TLSv{highest}"

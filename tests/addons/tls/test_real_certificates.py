@@ -103,7 +103,7 @@ def test_what_real_authorities_make_is_accepted_and_explained_so(
     assert record["verdict"] == "allow", record
     assert explained(bridge, credential)["verdict"] == "allow"
     subject = ACCEPTED[case][1].certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    assert record["client"] == (str(subject[0].value).lower() if subject else NAME)
+    assert record["client_name"] == (str(subject[0].value).lower() if subject else NAME)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

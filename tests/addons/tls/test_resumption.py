@@ -112,8 +112,8 @@ def test_a_session_is_resumed_and_the_client_is_known(
     full, *others = running.audit()
     assert "tls_resumed" not in full
     assert [record["tls_resumed"] for record in others] == [True] * 3
-    assert {record["client"] for record in running.audit()} == {"pc1.corp.example"}
-    assert all(record["certificate"] == full["certificate"] for record in others)
+    assert {record["client_name"] for record in running.audit()} == {"pc1.corp.example"}
+    assert all(record["client_certificate"] == full["client_certificate"] for record in others)
 
 
 def revoke(lab: Lab, running: Running, _clock: Clock) -> None:
@@ -172,7 +172,7 @@ def test_a_client_that_is_not_accepted_any_more_cannot_resume(
         assert (record["event"], record["verdict"]) == ("connection-refused", "deny")
         assert record["rule"] == "clients.trust"
         assert record["tls_resumed"] is True
-        assert record["certificate"]["subject"].startswith("CN=pc1.corp.example")
+        assert record["client_certificate"]["subject"].startswith("CN=pc1.corp.example")
         if reason == "certificate-untrusted":
             return  # anchors do not change while a bridge runs: in full the client gets in
         # What the client asks next with the same session is not answered either.
@@ -253,7 +253,7 @@ def test_a_resumed_client_with_a_certificate_is_not_taken_for_an_anonymous_one(
         session = shaken(anonymous, running)
         again = anonymous.ask(running, session)
         assert again.answer.startswith(b"HTTP/1.1 200 ")
-        assert "client" not in running.audit()[-1]
+        assert "client_name" not in running.audit()[-1]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -36,7 +36,7 @@ def test_a_weak_key_is_refused_and_its_twin_is_not(
     with pytest.raises(ssl.SSLError, match=r"(?i)bad.certificate"):
         connect(lab, running, version, 1024)
     record = running.wait_for_reason("certificate-weak")
-    assert (record["alert"], record["rule"]) == ("bad_certificate", "clients.trust")
-    assert record["certificate"]["subject"].startswith("CN=pc8.corp.example")
+    assert (record["tls_alert"], record["rule"]) == ("bad_certificate", "clients.trust")
+    assert record["client_certificate"]["subject"].startswith("CN=pc8.corp.example")
     assert not lab.site.handshakes()
     assert connect(lab, running, version, 2048) == b"HTTP/1.1 200"

@@ -108,7 +108,7 @@ def test_a_body_that_was_not_given_is_still_to_be_inspected(
         headers=(("Content-Type", ccm.CONTENT_TYPE),),
     )
     assert explanation.denial is None
-    assert explanation.body_not_given
+    assert explanation.body_not_inspected
     assert "The body would still be inspected; give one with --body." in explanation.steps
     assert explanation.verdict == "ALLOW"
 
@@ -126,7 +126,7 @@ def test_a_fragment_that_was_not_given_is_as_long_as_its_range(
     )
     told = ask(policy, "BITS_POST", f"{MP}/CCM_Incoming/x.msg", computer, headers=fields)
     assert (told.denial.detail if told.denial is not None else None) == refused
-    assert told.body_not_given == (refused is None)
+    assert told.body_not_inspected == (refused is None)
 
 
 def test_what_is_wrong_with_its_head_is_said_all_the_same(

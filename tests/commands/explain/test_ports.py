@@ -91,19 +91,27 @@ def test_a_url_without_a_port_means_that_of_its_scheme(policy: Policy) -> None:
 @pytest.mark.parametrize(
     ("url", "port", "said"),
     [
-        (f"https://{NAMED}/x", Port(8443, (8531,)), f"took port 8443; {NAMED} has 8531 too"),
-        (f"http://{NAMED}/x", Port(8443, (8531,)), f"took port 8443; {NAMED} has 8531 too"),
+        (
+            f"https://{NAMED}/x",
+            Port(8443, (8531,)),
+            f"assumed port 8443; {NAMED} is also published on 8531",
+        ),
+        (
+            f"http://{NAMED}/x",
+            Port(8443, (8531,)),
+            f"assumed port 8443; {NAMED} is also published on 8531",
+        ),
         (f"https://{NAMED}:8531/x", None, ""),
         (f"https://{NAMED}:8443/x", None, ""),
         (
             "https://mp-tunnel.internet.example/x",
             Port(8443, ()),
-            "took port 8443, the only one of mp-tunnel.internet.example",
+            "assumed port 8443, the only one of mp-tunnel.internet.example",
         ),
         (
             "http://fsp.internet.example/x",
             Port(8080, ()),
-            "took port 8080, the only one of fsp.internet.example",
+            "assumed port 8080, the only one of fsp.internet.example",
         ),
         ("https://fsp.internet.example/x", None, ""),
         ("https://nobody.example/x", None, ""),
@@ -121,7 +129,9 @@ def test_which_port_is_taken_for_a_url_without_one_is_said(
     assert told.err == shown
     assert record["url"] == url
     found = record.get("port")
-    assert found == (None if port is None else {"taken": port.taken, "others": [*port.others]})
+    assert found == (
+        None if port is None else {"assumed": port.assumed, "alternatives": [*port.alternatives]}
+    )
     assert status == (1 if record["verdict"] == "deny" else 0)
 
 
@@ -129,9 +139,9 @@ def test_443_is_taken_in_silence_where_nothing_else_could_be_meant(policy: Polic
     url = read_url("https://mp.example/")
     assert Port(443, ()).describe(url) is None
     assert Port(443, (8531, 8444)).describe(url) == (
-        "took port 443; mp.example has 8531 and 8444 too"
+        "assumed port 443; mp.example is also published on 8531 and 8444"
     )
-    assert Port(80, ()).describe(url) == "took port 80, the only one of mp.example"
+    assert Port(80, ()).describe(url) == "assumed port 80, the only one of mp.example"
 
 
 def test_a_literal_address_is_asked_for_where_no_server_name_is_needed(

@@ -25,8 +25,8 @@ def test_requests_that_mitmproxy_saved_are_explained_one_by_one(
     assert command(lab_files, "--json", "--flow", str(path)) == 1
     told = capsys.readouterr()
     first, second = map(json.loads, told.out.splitlines())
-    assert first["port"] == second["port"] == {"taken": 8443, "others": [8531]}
-    assert told.err.count("took port 8443") == 1, "once, not for each"
+    assert first["port"] == second["port"] == {"assumed": 8443, "alternatives": [8531]}
+    assert told.err.count("assumed port 8443") == 1, "once, not for each"
     assert (first["verdict"], first["method"]) == ("allow", "GET")
     assert first["url"] == f"{MP}/SMS_MP/.sms_aut?MPLIST"
     assert (second["verdict"], second["reason"]) == ("deny", "bypass-directory")
@@ -119,7 +119,7 @@ def test_a_body_that_was_not_saved_is_still_to_be_inspected(
     fields = (*HOST, (b"Content-Type", ccm.CONTENT_TYPE.encode()), (b"Content-Length", b"5"))
     path = saved(tmp_path / "flows", sent("CCM_POST", "/ccm_system/request", None, fields))
     assert command(lab_files, "--json", "--flow", str(path)) == 0
-    assert json.loads(capsys.readouterr().out)["body_not_given"] is True
+    assert json.loads(capsys.readouterr().out)["body_not_inspected"] is True
 
 
 def test_a_file_that_breaks_off_is_said_to(

@@ -95,7 +95,7 @@ def test_what_is_explained_is_what_happens(both: Both, case: Case) -> None:
         return
     if case.leading:
         # Whether the session goes on with it only the bridge knows that has the session.
-        assert told.body_not_given
+        assert told.body_not_inspected
         return
     if told.denial is None:
         assert record["verdict"] == "allow"

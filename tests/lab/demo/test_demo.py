@@ -158,7 +158,7 @@ def test_of_an_answer_that_is_refused_the_client_gets_none(
 
 SAID = {
     "inventory-report": ("bound", "registered-key"),
-    "registration": (None, "registering-key"),
+    "registration": (None, "key-in-registration"),
     "policy-request": ("bound", "registered-key"),
     "user-for-users": ("bound", "registered-key"),
 }
@@ -169,7 +169,7 @@ def test_what_passes_is_known_to_be_the_clients(
     results: dict[str, dict[str, Any]], case: str
 ) -> None:
     audit = results[case]["bridge"]["audit"]
-    assert (audit.get("identity"), audit.get("signed_with")) == SAID[case]
+    assert (audit.get("client_guid_binding"), audit.get("signed_with")) == SAID[case]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ DENIED = {
     "verdict": "deny",
     "time": "2026-11-23T08:23:38.733+00:00",
     "server_name": "bridge.internet.example",
-    "certificate": {"subject": "CN=pc1.corp.example,O=lab", "issuer": "CN=Lab CA,O=lab"},
+    "client_certificate": {"subject": "CN=pc1.corp.example,O=lab", "issuer": "CN=Lab CA,O=lab"},
     "method": "CCM_POST",
     "target": "/ccm_system/request",
     "reason": "malicious-content",
