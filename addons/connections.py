@@ -93,10 +93,10 @@ class ExchangeEnded:
 
 
 class UnderWay(Protocol):
-    """A request whose end is still to be told."""
+    """A request whose end is still to be recorded."""
 
     def end(self, defect: Deny | None = None) -> ExchangeEnded | None:
-        """What there is to tell now, by a defect or not; None where that has been told."""
+        """What there is to record now, by a defect or not; None after the first call."""
 
 
 class Connections:

@@ -8,7 +8,7 @@ decision is kept anywhere else:
         a packet of an upload: PacketAnnounced -> Considered, PacketRead -> UploadPart
     BodyRead -> Inspected
     BodyInspected -> Approved
-        the packet's response: PacketAnswered -> Acknowledgement
+        the packet's response: PacketResponseRead -> Acknowledgement
     ReplyCollected -> JudgedReply
     ReplyJudged -> Learned
 
@@ -40,7 +40,7 @@ from ibcm_bridge.uploads.session import Session, UploadPart
 
 
 class Stage[Next]:
-    """What is known at a stage, and what a decision on it comes to, if it is no Deny."""
+    """What is known at a stage, and what a decision on it comes to, unless that is a Deny."""
 
     __slots__ = ()
     hook: ClassVar[str]
@@ -122,10 +122,10 @@ class BodyInspected(Stage[Approved]):
 
 
 @dataclass(frozen=True, slots=True)
-class PacketAnswered(Stage[Acknowledgement]):
+class PacketResponseRead(Stage[Acknowledgement]):
     """The head of the response to an upload's packet has been read, and not passed on."""
 
-    hook = "packet_answered"
+    hook = "packet_response_read"
 
     client: Client
     authorized: Authorized
@@ -183,7 +183,7 @@ DECISIONS = frozenset(
         PacketRead,
         BodyRead,
         BodyInspected,
-        PacketAnswered,
+        PacketResponseRead,
         ReplyCollected,
         ReplyJudged,
     )

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from ibcm_bridge.addons.stages import Considered, PacketAnnounced, PacketAnswered, PacketRead
+from ibcm_bridge.addons.stages import Considered, PacketAnnounced, PacketRead, PacketResponseRead
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -71,7 +71,7 @@ class UploadSpool:
         packet, sender = _packet(known.authorized), _sender(known.client, known.authorized)
         return await self._asked(lambda: self._spool.take(packet, sender, known.body))
 
-    async def packet_answered(self, known: PacketAnswered) -> Acknowledgement | Deny:
+    async def packet_response_read(self, known: PacketResponseRead) -> Acknowledgement | Deny:
         """Follow what the site system has taken."""
         said, part = read_acknowledgement(known.status, known.fields), known.part
         if isinstance(said, Deny):

@@ -68,7 +68,7 @@ class ClientStream:
         self._unsent = b""
         """The response head, until there is something to send it with."""
         self._refused = False
-        """Whether the request under way was answered by a refusal."""
+        """Whether a refusal was sent in place of the response under way."""
 
     @property
     def closed(self) -> bool:

@@ -1,7 +1,7 @@
 """One request and its response: each decided before it is sent, in nine steps.
 
-mitmproxy's own HTTP layer is built to show and change traffic: it forwards unless told otherwise,
-answers malformed heads by itself, waits where it should refuse (docs/design.md has the list).
+mitmproxy's own HTTP layer is built to show and change traffic: it forwards by default, responds
+to malformed heads by itself, waits where it should refuse (docs/design.md has the list).
 This is the procedure below and nothing else, so that it can be read (`serve`):
 
  1. read a head, strictly, bounded in size and time
@@ -16,7 +16,7 @@ This is the procedure below and nothing else, so that it can be read (`serve`):
     table says that it is read, and decide on it: `ReplyCollected` -> `JudgedReply`
  9. on to the next request, or close
 
-Any refusal is answered with `refusals`, written down, and closes the connection. mitmproxy's hooks
+Any refusal is sent from `refusals`, written down, and closes the connection. mitmproxy's hooks
 carry a normal flow, for addons that show traffic; they are called once it is decided, and nothing
 is ever sent from the flow.
 """
@@ -45,15 +45,15 @@ from ibcm_bridge.addons.layers.client_stream import ClientLeft, ClientStream, Pa
 from ibcm_bridge.addons.layers.display import shown_request, shown_response
 from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.addons.layers.response_stream import ResponseStream
-from ibcm_bridge.addons.layers.site_system_legs import Answered, KeptLegClosed, SiteSystemLegs
+from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, ResponseBegun, SiteSystemLegs
 from ibcm_bridge.addons.stages import (
     BodyInspected,
     BodyRead,
     Decide,
     HeadRead,
     PacketAnnounced,
-    PacketAnswered,
     PacketRead,
+    PacketResponseRead,
     ReplyCollected,
     ReplyJudged,
     Stage,
@@ -121,7 +121,7 @@ class Exchange:
         self._status: int | None = None
         self._response: ResponseStream | None = None
         self._observed: tuple[str, ...] = ()
-        self._told = False
+        self._ended = False
 
     def serve(self) -> Steps[bool]:
         """The nine steps; whether another request may come after it.
@@ -133,13 +133,13 @@ class Exchange:
         body = yield from self._read_body(head)
         yield from self.decide_on_body(authorized, body)
         try:
-            answered = yield from self.ask(head)
+            begun = yield from self.ask(head)
         except KeptLegClosed as closed:
             if closed.then is not WhenClosed.RESEND:
                 raise
             # Once: a new leg has not been kept, so it cannot be closed in this way.
-            answered = yield from self.ask(head)
-        return (yield from self._answer(head, answered))
+            begun = yield from self.ask(head)
+        return (yield from self._respond(head, begun))
 
     # 1 and 2: the head
 
@@ -197,21 +197,21 @@ class Exchange:
 
     # 5 to 7: the gate, the leg, sending; and the head of the response
 
-    def ask(self, head: RequestHead) -> Steps[Answered]:
+    def ask(self, head: RequestHead) -> Steps[ResponseBegun]:
         """Send what the gate lets pass, and read the head of the response, which may pass."""
         approved = self._pass_gate(head)
         terms = originate(self._published, approved.authorized)
         leg = yield from self._legs.use(terms, self._patience)
         self._flow.server_conn = leg.server
         self._sent += 1
-        answered = yield from self._legs.ask(leg, approved, self._patience)
-        self._flow.response = shown_response(answered.response)
-        self._status = answered.response.status_code
-        followed = yield from self._follow(answered)
+        begun = yield from self._legs.ask(leg, approved, self._patience)
+        self._flow.response = shown_response(begun.response)
+        self._status = begun.response.status_code
+        followed = yield from self._follow(begun)
         yield from _show(HttpResponseHeadersHook(self._flow))
         if isinstance(followed, Deny):
             raise Refused(followed)
-        return answered
+        return begun
 
     def _pass_gate(self, head: RequestHead) -> Approved:
         """The approval of what is about to be sent. Raises Refused where there is none."""
@@ -221,12 +221,12 @@ class Exchange:
             raise ClientLeft
         return approved
 
-    def _follow(self, answered: Answered) -> Steps[Deny | None]:
+    def _follow(self, begun: ResponseBegun) -> Steps[Deny | None]:
         """Of an upload, what the site system says that it has of it."""
         if self._part is None:
             return None
-        authorized, response = answered.approved.authorized, answered.response
-        packet = PacketAnswered(
+        authorized, response = begun.approved.authorized, begun.response
+        packet = PacketResponseRead(
             self._client, authorized, self._part, response.status_code, response.headers
         )
         followed = yield from _decide(packet)
@@ -234,15 +234,15 @@ class Exchange:
 
     # 8: the response
 
-    def _answer(self, head: RequestHead, answered: Answered) -> Steps[bool]:
+    def _respond(self, head: RequestHead, begun: ResponseBegun) -> Steps[bool]:
         """Pass the response on; whether the connection can go on."""
-        leg, response = answered.leg, answered.response
-        fields = self._passing_fields(answered)
-        body = _passing_body(answered)
+        leg, response = begun.leg, begun.response
+        fields = self._fields_for_client(begun)
+        body = _body_for_client(begun)
         self._note = fields.note
         stream = self._response = ResponseStream(body, self._stream, self._patience)
-        if _is_read(answered, body):
-            yield from self._judge_reply(answered, stream)
+        if _is_read(begun, body):
+            yield from self._judge_reply(begun, stream)
         keep_alive = (
             body.end is not BodyEnd.CLOSE
             and not asks_to_close(head.values(b"connection"))
@@ -264,33 +264,33 @@ class Exchange:
         yield HttpResponseHook(self._flow)
         return keep_alive and (not leg.authenticates or self._legs.usable(leg))
 
-    def _passing_fields(self, answered: Answered) -> ClientFields:
+    def _fields_for_client(self, begun: ResponseBegun) -> ClientFields:
         """What the client gets to see of the head of the response."""
-        authorized, hosts = answered.approved.authorized, _upload_hosts(self._published)
-        scheme = b"https" if answered.leg.terms.tls is not None else b"http"
+        authorized, hosts = begun.approved.authorized, _upload_hosts(self._published)
+        scheme = b"https" if begun.leg.terms.tls is not None else b"http"
         origin = scheme + b"://" + (authorized.head.value(b"host") or b"")
         names = authorized.site_system.names
-        return _allowed(fields_for_client(answered.response, origin, names, hosts))
+        return _allowed(fields_for_client(begun.response, origin, names, hosts))
 
-    def _judge_reply(self, answered: Answered, stream: ResponseStream) -> Steps[None]:
+    def _judge_reply(self, begun: ResponseBegun, stream: ResponseStream) -> Steps[None]:
         """Collect a reply and decide on it, before any of it is passed on."""
-        response = answered.response
+        response = begun.response
         codings = field_values(response, b"content-encoding")
         body: bytes | Deny | None = unreadable_head(response.status_code, codings)
         if body is None:
             body = yield from stream.collect()
-        judged = yield from self._learn(answered, body)
+        judged = yield from self._learn(begun, body)
         if isinstance(body, bytes):
             yield from self._show_reply(body)
         self._stream.hold_response(0)
         if isinstance(judged, Deny):
             raise Refused(judged)
 
-    def _learn(self, answered: Answered, body: bytes | Deny) -> Steps[Deny | None]:
+    def _learn(self, begun: ResponseBegun, body: bytes | Deny) -> Steps[Deny | None]:
         """Decide on a reply, and learn from one that may pass."""
-        approved, reading = answered.approved, answered.approved.authorized.reply
+        approved, reading = begun.approved, begun.approved.authorized.reply
         assert reading is not None
-        content_type = b"".join(field_values(answered.response, b"content-type")[:1])
+        content_type = b"".join(field_values(begun.response, b"content-type")[:1])
         judged = yield from _decide(ReplyCollected(reading, content_type, body))
         if isinstance(judged, Deny):
             return judged
@@ -315,7 +315,7 @@ class Exchange:
         self.decision = denial
 
     def refuse(self, denial: Deny) -> Steps[None]:
-        """Answer with a refusal; or cut off a response that has been begun."""
+        """Send a refusal; or cut off a response that has been begun."""
         if self._stream.responding:
             # Half a response cannot be taken back; closing is what tells the client.
             yield from self.incomplete(denial.reason.value)
@@ -326,14 +326,14 @@ class Exchange:
         yield from self._stream.refuse(
             response_bytes(denial, self.reference, head_only=is_head, upload=upload)
         )
-        yield from self.tell_error(denial.reason.value)
+        yield from self.show_error(denial.reason.value)
 
     def incomplete(self, note: str) -> Steps[None]:
         """End without a response, or without all of it."""
         self._note = f"{self._note}; {note}" if self._note else note
-        yield from self.tell_error(note)
+        yield from self.show_error(note)
 
-    def tell_error(self, message: str) -> Steps[None]:
+    def show_error(self, message: str) -> Steps[None]:
         """Show that it failed."""
         self._flow.live = False
         if self.head is not None:
@@ -341,10 +341,10 @@ class Exchange:
             yield HttpErrorHook(self._flow)
 
     def end(self, defect: Deny | None = None) -> ExchangeEnded | None:
-        """What there is to tell of it, once."""
-        if self._told:
+        """What there is to record of it, once."""
+        if self._ended:
             return None
-        self._told = True
+        self._ended = True
         return ExchangeEnded(
             connection=self._connection,
             reference=self.reference,
@@ -365,7 +365,7 @@ class Exchange:
     def _decided(self) -> Approved | Deny:
         if isinstance(self.decision, Approved | Deny):
             return self.decision
-        # Whoever left before a decision was made was not allowed anything.
+        # A client that left before a decision was made was not allowed anything.
         return Deny(Reason.BODY_INCOMPLETE, rules.EXCHANGE, "the client left before a decision")
 
     @property
@@ -382,7 +382,7 @@ class Exchange:
 
 
 def _decide[Next](known: Stage[Next]) -> Steps[Next | Deny]:
-    """Have a stage decided on."""
+    """Ask for the decision on a stage."""
     decided: Next | Deny = yield Decide(known)
     if isinstance(decided, (next_of(type(known)), Deny)):  # type: ignore[arg-type]
         return decided
@@ -390,7 +390,7 @@ def _decide[Next](known: Stage[Next]) -> Steps[Next | Deny]:
 
 
 def _show(hook: commands.StartHook) -> Steps[None]:
-    """Have addons look. They have no say; but where one fails, nothing goes on."""
+    """Call addons that watch. They decide nothing; but if one fails, nothing goes on."""
     failed = yield hook
     if isinstance(failed, Deny):
         raise Refused(failed)
@@ -402,23 +402,23 @@ def _allowed[Allowed](decided: Allowed | Deny) -> Allowed:
     return decided
 
 
-def _passing_body(answered: Answered) -> ResponseBody:
+def _body_for_client(begun: ResponseBegun) -> ResponseBody:
     """What may pass of the body of the response."""
-    authorized, response = answered.approved.authorized, answered.response
+    authorized, response = begun.approved.authorized, begun.response
     end = body_end(response, authorized.head)
     ranges = authorized.ranges if end is not BodyEnd.NO_BODY else None
     partial = partial_body(ranges, response)
     if isinstance(partial, Deny):
         raise Refused(partial)
-    return ResponseBody(answered.reader, response, end, partial)
+    return ResponseBody(begun.reader, response, end, partial)
 
 
-def _is_read(answered: Answered, body: ResponseBody) -> bool:
+def _is_read(begun: ResponseBegun, body: ResponseBody) -> bool:
     """Whether the response has to be read before it passes."""
-    if answered.approved.authorized.reply is None or body.end is BodyEnd.NO_BODY:
+    if begun.approved.authorized.reply is None or body.end is BodyEnd.NO_BODY:
         return False
     # Of an error a client reads nothing but that it is one.
-    return 200 <= answered.response.status_code < 300
+    return 200 <= begun.response.status_code < 300
 
 
 def _upload_hosts(publication: HttpPublication) -> UploadHosts:

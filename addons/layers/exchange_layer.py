@@ -78,7 +78,7 @@ class ExchangeLayer(Layer):
             exchange.deny(denial)
             if isinstance(refused, KeptLegClosed) and refused.then is WhenClosed.CLOSE:
                 # A response would keep the client from sending it again (protocol.md §1.2).
-                yield from exchange.tell_error(denial.reason.value)
+                yield from exchange.show_error(denial.reason.value)
                 return False
             yield from withdraw(self._sides, exchange, denial)
             yield from exchange.refuse(denial)

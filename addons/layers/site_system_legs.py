@@ -53,7 +53,7 @@ class KeptLegClosed(Refused):
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ResponseBegun:
     """The head of a response has come, and none of it has been passed on."""
 
     approved: Approved
@@ -140,21 +140,23 @@ class SiteSystemLegs:
             raise Refused(_not_opened(leg, item.error))
         return leg
 
-    def ask(self, leg: SiteSystemLeg, approved: Approved, patience: Patience) -> Steps[Answered]:
+    def ask(
+        self, leg: SiteSystemLeg, approved: Approved, patience: Patience
+    ) -> Steps[ResponseBegun]:
         """Send exactly what was approved, and read the head of the response."""
         head = approved.authorized.head
         leg.authenticates |= bool(head.values(b"authorization"))
         yield from self.carry_out(leg, leg.send(head.to_bytes() + approved.body))
         reader = response_reader(head, approved.body)
         yield from patience.deadline.move(patience.response_seconds)
-        unanswered = True
+        nothing_came = True
         while (response := next_response(reader)) is None:
             item = yield from patience.next_item()
             if isinstance(item, Received):
-                unanswered = False
+                nothing_came = False
                 reader.receive_data(item.data)
             elif isinstance(item, Closed):
-                if (refused := _closed(leg, approved, unanswered=unanswered)) is not None:
+                if (refused := _closed(leg, approved, nothing_came=nothing_came)) is not None:
                     raise refused
                 # h11 tells an unfinished head from a connection closed without one.
                 reader.receive_data(b"")
@@ -164,7 +166,7 @@ class SiteSystemLegs:
         patience.deadline.lift()
         if isinstance(response, Deny):
             raise Refused(response)
-        return Answered(approved, leg, reader, response)
+        return ResponseBegun(approved, leg, reader, response)
 
     def usable(self, leg: SiteSystemLeg) -> bool:
         """Whether another request can be sent on a leg that was kept."""
@@ -204,13 +206,13 @@ def _not_opened(leg: SiteSystemLeg, error: str) -> Deny:
     return Deny(reason, rules.SITE_SYSTEM, f"{terms.server_name}: {error}")
 
 
-def _closed(leg: SiteSystemLeg, approved: Approved, *, unanswered: bool) -> Refused | None:
+def _closed(leg: SiteSystemLeg, approved: Approved, *, nothing_came: bool) -> Refused | None:
     """Why there is no response on a leg that was closed; None where there may be one yet."""
     refused = certificate_refused(leg.server.sni or "", leg.alert)
     if refused is not None:
         return Refused(refused)
     # An alert is a response, too.
-    if not leg.kept or not unanswered or leg.alert is not None:
+    if not leg.kept or not nothing_came or leg.alert is not None:
         return None
     lost = authentication_lost if leg.authenticates else closed_unanswered
     authorized = approved.authorized

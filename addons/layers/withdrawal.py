@@ -1,7 +1,7 @@
 """How an upload that was refused for good ends: the site system throws away what it has of it.
 
-It is told so by a packet of the bridge's own, Cancel-Session, which is decided on, sent and written
-down like one of the client's, before the client gets its refusal.
+The bridge sends a packet of its own, Cancel-Session. It is decided on, sent and recorded like one
+of the client's, before the client gets its refusal.
 """
 
 from __future__ import annotations

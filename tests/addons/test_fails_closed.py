@@ -124,7 +124,7 @@ CALLED: dict[str, list[str]] = {
     "packet_read": ["UploadSpool"],
     "body_read": ["BodyInspection"],
     "body_inspected": ["ClientIdentity"],
-    "packet_answered": ["UploadSpool"],
+    "packet_response_read": ["UploadSpool"],
     "reply_collected": ["ReplyInspection"],
     "reply_judged": ["ClientIdentity"],
     "tls_start_client": ["ClientAuthentication"],
@@ -151,7 +151,7 @@ CAUSES: dict[str, Callable[[Running], Outcome]] = {
     "packet_read": uploaded,
     "body_read": good,
     "body_inspected": good,
-    "packet_answered": uploaded,
+    "packet_response_read": uploaded,
     "reply_collected": posted,
     "reply_judged": posted,
     "tls_start_client": good,
@@ -179,7 +179,13 @@ TELLS_ONLY = {
 SHOWN = ("requestheaders", "request", "responseheaders", "reply_shown")
 """Hooks for addons that show requests, called once it is decided on them; we have none."""
 
-ANSWERED = {"packet_answered", "reply_collected", "reply_judged", "responseheaders", "reply_shown"}
+ANSWERED = {
+    "packet_response_read",
+    "reply_collected",
+    "reply_judged",
+    "responseheaders",
+    "reply_shown",
+}
 """What is called when the site system has answered: the request was allowed."""
 
 
@@ -466,7 +472,7 @@ AFTER_A_DECISION = [
     Place(SiteSystemLegs, "ask", handshakes=1),
     Place(site_system_legs, "response_reader", handshakes=1, requests=1),
     Place(site_system_legs, "next_response", handshakes=1, requests=1),
-    Place(Exchange, "_answer", handshakes=1, requests=1),
+    Place(Exchange, "_respond", handshakes=1, requests=1),
     Place(exchange, "fields_for_client", handshakes=1, requests=1),
     Place(exchange, "body_end", handshakes=1, requests=1),
     Place(exchange, "head_for_client", handshakes=1, requests=1),

@@ -172,7 +172,7 @@ def test_a_withdrawal_that_raises_closes_the_connection_and_leaves_no_request_un
 
 HOOKS = ["requestheaders", "request", "responseheaders"]
 HOOKS += ["head_read", "packet_announced", "packet_read", "body_read", "body_inspected"]
-HOOKS += ["packet_answered"]
+HOOKS += ["packet_response_read"]
 
 
 def is_cancel(known: Any) -> bool:
