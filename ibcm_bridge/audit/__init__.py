@@ -1,1 +1,1 @@
-"""What the bridge records about a request, without secrets."""
+"""Audit records, without secrets."""

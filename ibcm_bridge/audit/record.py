@@ -1,8 +1,8 @@
-"""What is written down: one record per request, tunnel and refused connection.
+"""Audit records: one for each request, tunnel and refused connection.
 
-A record is a flat mapping whose keys are the constants below, in this order. Payload, signatures,
-tokens and credentials have no key of their own, and of a target what could be one is left out.
-`line` bounds each text that is written, and JSON escapes it.
+A record is a flat mapping with the keys below, in this order. No key is for payload, signatures,
+tokens or credentials, and `target_field` removes possible secrets from a target. `line` limits each
+text, and JSON escapes it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ibcm_bridge.identity.approval import Approved
 
 
 class Event(StrEnum):
-    """What a record is about."""
+    """The kind of event that a record is about."""
 
     REQUEST = "request"
     TUNNEL = "tunnel"
@@ -28,7 +28,7 @@ class Event(StrEnum):
 
 
 class Verdict(StrEnum):
-    """How it ended."""
+    """The result."""
 
     ALLOW = "allow"
     DENY = "deny"
@@ -73,22 +73,22 @@ DURATION_SECONDS = "duration_seconds"
 NOTE = "note"
 
 MAX_TEXT = 512
-"""Characters of any one text."""
+"""Characters of a text."""
 
-MAX_NAMES = 32
-"""Of a list; what is left out of it is counted."""
+MAX_ITEMS = 32
+"""Items of a list; the number of the remaining ones follows them."""
 
 MAX_NAME = 64
-"""Characters of the name of a field that was dropped."""
+"""Characters of the name of a dropped field."""
 
-TUNNEL_NOTE = "TUNNEL-BLIND: passed without inspection"
+TUNNEL_NOTE = "TUNNEL-BLIND: tunneled without inspection"
 
 Value = str | bool | int | float | tuple[str, ...] | dict[str, str] | None
 Record = dict[str, Value]
 
 
 def denial_fields(deny: Deny) -> Record:
-    """The fields that say why something was refused."""
+    """The fields of a refusal."""
     return {
         VERDICT: Verdict.DENY.value,
         REASON: deny.reason.value,
@@ -99,7 +99,7 @@ def denial_fields(deny: Deny) -> Record:
 
 
 def approved_fields(approved: Approved, observed: tuple[str, ...] = ()) -> Record:
-    """What is known of a request that may be sent; `observed` is what was seen in the response."""
+    """The fields of an approved request; `observed` are those of its response."""
     inspected, identity = approved.inspected, approved.identity
     message = inspected.message
     return {
@@ -120,7 +120,7 @@ def approved_fields(approved: Approved, observed: tuple[str, ...] = ()) -> Recor
 
 
 def certificate_field(facts: CertificateFacts) -> dict[str, str]:
-    """A certificate, by what finds it again."""
+    """The fields that identify a certificate."""
     return {
         "subject": facts.subject[:MAX_TEXT],
         "issuer": facts.issuer[:MAX_TEXT],
@@ -130,30 +130,30 @@ def certificate_field(facts: CertificateFacts) -> dict[str, str]:
     }
 
 
-_LEFT_OUT = "..."
+_REMOVED = "..."
 
 _USER = re.compile(rb"(//|\A(?!/)(?:[A-Za-z][A-Za-z0-9+.-]*:)?)[^/?#]*@")
-"""User information (RFC 3986 §3.2.1), in whatever form of target. Each byte is looked at once or
-twice: no two places to begin share what follows them."""
+"""User information (RFC 3986 §3.2.1) in any form of target. Matching reads each byte at most twice,
+because no two start positions scan the same bytes."""
 
 _SEPARATORS = re.compile(r"([?&;#])")
 
 _HARMLESS = {
     "operation": re.compile(r"[A-Za-z0-9]{1,32}"),  # RFC 8894 §4.1
-    "documentid": re.compile(r"[A-Za-z0-9{}._:/-]{1,512}"),  # of a baseline, as roles.yaml has it
+    "documentid": re.compile(r"[A-Za-z0-9{}._:/-]{1,512}"),  # of a baseline, as in roles.yaml
 }
-"""What has a name and may be written all the same: the name in lower case, and its value's form."""
+"""Named values that are recorded: the name in lower case, and the form of the value."""
 
 
 def target_field(target: bytes) -> str:
-    """A request target without what could be a secret or a payload.
+    """A request target without possible secrets and payload.
 
-    What has no name names policies and files (`?MPLIST`, `?/setup.exe`), and is kept. What has one
-    (`?message=`, which is SCEP's body; `?access_token=`) is left out, and so is a user's name with
-    its password. It is done before the text is cut, so that no length brings anything back.
+    Query values without a name are policies and files (`?MPLIST`, `?/setup.exe`) and are kept.
+    Named values (`?message=`, which is SCEP's body; `?access_token=`) and user information are
+    removed. They are removed before the text is cut, so that a cut cannot expose them.
     """
-    text = _USER.sub(rb"\1" + _LEFT_OUT.encode() + b"@", target)
-    # Four times what is written: enough to fill it, and little to look at.
+    text = _USER.sub(rb"\1" + _REMOVED.encode() + b"@", target)
+    # Four times the limit: enough to fill the text after the removals, and quick to scan.
     path, *rest = _SEPARATORS.split(text[: 4 * MAX_TEXT].decode("ascii", "backslashreplace"))
     return "".join((path, *map(_without_value, rest)))[:MAX_TEXT]
 
@@ -163,19 +163,19 @@ def _without_value(part: str) -> str:
     harmless = _HARMLESS.get(name.lower())
     if not equals or (harmless is not None and harmless.fullmatch(value)):
         return part
-    return f"{name}={_LEFT_OUT}"
+    return f"{name}={_REMOVED}"
 
 
 def dropped_field(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of fields that were dropped."""
+    """The names of the dropped fields."""
     return tuple(name[:MAX_NAME] for name in _shortened(names))
 
 
 def _shortened(texts: tuple[str, ...]) -> tuple[str, ...]:
-    # One more than that fits as well: it may be the count.
-    if len(texts) <= MAX_NAMES + 1:
+    # One item more needs no more room than the count.
+    if len(texts) <= MAX_ITEMS + 1:
         return texts
-    return (*texts[:MAX_NAMES], f"{len(texts) - MAX_NAMES} more")
+    return (*texts[:MAX_ITEMS], f"{len(texts) - MAX_ITEMS} more")
 
 
 def _bounded(value: Value) -> Value:
@@ -189,11 +189,11 @@ def _bounded(value: Value) -> Value:
 
 
 def without_empty[Field](record: Mapping[str, Field]) -> dict[str, Field]:
-    """A record without the fields that have nothing to say."""
+    """A record without None and empty values."""
     return {key: value for key, value in record.items() if value not in (None, "", ())}
 
 
 def line(record: Record) -> str:
-    """One line of the audit file: JSON in ASCII, each text bounded."""
+    """One line of the audit file: JSON in ASCII, each text limited."""
     bounded = {key: _bounded(value) for key, value in without_empty(record).items()}
     return json.dumps(bounded, ensure_ascii=True, separators=(",", ":")) + "\n"

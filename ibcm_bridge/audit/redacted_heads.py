@@ -1,9 +1,8 @@
-"""The heads of requests and responses, for people who look on: without possible secrets.
+"""Heads of requests and responses for the web page, without possible secrets.
 
-Bodies are shown by name as far as no name speaks against it; a head is the other way round. There
-are few fields, all of them known, and the secrets of a head (tokens, signatures, cookies, what
-Windows authentication says) are worth more to a stranger than those of a message: they let him in.
-So a value is shown only of a field that is listed here, and of that nothing that looks like a key.
+In a body, values are hidden by name. In a head, only listed fields show their value, because the
+fields are few and known, and because a head's secrets (tokens, signatures, cookies, Windows
+authentication) give access. In a listed field, values that look like a key are hidden too.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ type Fields = Sequence[tuple[bytes, bytes]]
 
 SHOWN = frozenset(
     (
-        # RFC 9110 and 9112: what both sides say of a message and want of the other.
+        # RFC 9110 and 9112: metadata and preferences of both sides.
         *("accept", "accept-charset", "accept-encoding", "accept-language", "accept-ranges"),
         *("age", "allow", "cache-control", "connection", "content-encoding", "content-length"),
         *("content-range", "content-type", "date", "etag", "expect", "expires", "host"),
@@ -29,28 +28,30 @@ SHOWN = frozenset(
         # WebDAV, SOAP and BITS (protocol.md §6, §7).
         *("bits-packet-type", "bits-supported-protocols", "dav", "depth", "soapaction"),
         "translate",
-        # ConfigMgr's own (protocol.md §5): who, and when; neither is a secret.
+        # ConfigMgr (protocol.md §5): the client GUID and the time, neither of them secret.
         *("ccmclientid", "ccmclienttimestamp"),
     )
 )
-"""Fields of which the value is shown, in lower case. Those by which anybody authenticates must
-never be: they are tested for by name."""
+"""Fields whose value is shown, in lower case. Fields that authenticate must never be listed; a test
+checks them by name."""
 
 MAX_FIELDS = 100
+"""Fields of a head."""
 MAX_NAME = 64
+"""Bytes of a name."""
 MAX_VALUE = 512
-"""Of one head: fields, bytes of a name, characters of a value."""
+"""Characters of a value."""
 
 
 def redacted(head: RequestHead) -> RequestHead:
-    """A head to be looked at. Not one to be sent: what is hidden has gone from it."""
+    """A head for display. Never send it: hidden values are removed."""
     target = target_field(head.target.raw).encode("ascii", "replace")
     method = head.method[:MAX_NAME]
     return RequestHead(method, sent_target(target), redacted_fields(head.fields), head.length)
 
 
 def redacted_fields(fields: Fields) -> tuple[tuple[bytes, bytes], ...]:
-    """Fields in their order, each with its value or with the word that there is one."""
+    """Fields in their order, each with its value or a placeholder."""
     shown = [(name[:MAX_NAME], _value(name, value)) for name, value in fields[:MAX_FIELDS]]
     if len(fields) > MAX_FIELDS:
         shown.append((b"...", b"%d more" % (len(fields) - MAX_FIELDS)))

@@ -1,6 +1,6 @@
-"""An audit record as text, for who looks on: one line that says how it ended, then all of it.
+"""An audit record as text: one line with the result, then all fields.
 
-A record holds no secret (`audit`), so there is none to hide here.
+A record contains no secrets (`audit.record`), so nothing is hidden here.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _FIRST = (
         audit.MESSAGE_TYPES,
     ),
 )
-"""What is asked for first; the rest follows in the record's order."""
+"""The fields shown first; the others follow in the record's order."""
 
 
 def summary(record: Record) -> str:
-    """How it ended, in one line."""
+    """The result, in one line."""
     fields = audit.without_empty(record)
     if fields.get(audit.EVENT) == audit.Event.TUNNEL and audit.REASON not in fields:
         sent, received = fields[audit.BYTES_FROM_CLIENT], fields[audit.BYTES_TO_CLIENT]
         return (
-            f"tunneled, nothing inside can be inspected (TUNNEL-BLIND): {sent:,} bytes from the "
-            f"client, {received:,} to it"
+            f"tunneled without inspection (TUNNEL-BLIND): {sent:,} bytes from the client, "
+            f"{received:,} bytes to the client"
         )
     if fields.get(audit.VERDICT) == audit.Verdict.DENY:
         detail = f": {fields[audit.DETAIL]}" if audit.DETAIL in fields else ""
@@ -45,7 +45,7 @@ def summary(record: Record) -> str:
 
 
 def lines(record: Record) -> str:
-    """All that a record says, a line for each field."""
+    """All fields of a record, one per line."""
     fields = audit.without_empty(record)
     names = [name for name in _FIRST if name in fields]
     names += [name for name in fields if name not in names]

@@ -1,4 +1,4 @@
-"""What is written down, and what cannot be."""
+"""Audit records: their fields, their limits, and the removal of secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.decisions.rules import Rule
 
 
-def test_a_denial_is_written_with_reason_rule_and_requirement() -> None:
+def test_a_denial_is_recorded_with_reason_rule_and_requirement() -> None:
     denial = Deny(Reason.VERB, Rule("distribution-point.verbs"), "PUT is not a verb", "VERB-DP")
     assert audit.denial_fields(denial) == {
         "verdict": "deny",
@@ -33,14 +33,14 @@ def test_every_denial_cites_a_requirement(reason: Reason) -> None:
     assert fields[audit.REQUIREMENT] == REFUSALS[reason].requirement
 
 
-def test_what_a_client_chose_is_bounded() -> None:
+def test_texts_from_a_client_are_limited() -> None:
     fields = audit.denial_fields(Deny(Reason.VERB, Rule("r" * 9_999), "d" * 9_999))
     assert len(str(fields[audit.RULE])) == len(str(fields[audit.DETAIL])) == audit.MAX_TEXT
     assert len(audit.target_field(b"/" * 9_999)) == audit.MAX_TEXT
 
 
 QUERIES = {
-    # RFC 8894 §4.1: the message of a GET is its body, and stands in the query.
+    # RFC 8894 §4.1: the message of a GET is in the query.
     b"/certsrv/mscep/mscep.dll?operation=PKIOperation&message=MIIHunter2": (
         "/certsrv/mscep/mscep.dll?operation=PKIOperation&message=..."
     ),
@@ -61,9 +61,7 @@ QUERIES = {
 
 
 @pytest.mark.parametrize("target", QUERIES)
-def test_a_value_with_a_name_is_not_written_but_for_those_known_to_be_harmless(
-    target: bytes,
-) -> None:
+def test_a_named_value_is_not_recorded_unless_it_is_known_to_be_harmless(target: bytes) -> None:
     assert audit.target_field(target) == QUERIES[target]
 
 
@@ -80,73 +78,60 @@ def test_a_value_with_a_name_is_not_written_but_for_those_known_to_be_harmless(
         "*",
     ],
 )
-def test_what_names_a_policy_or_a_file_is_written(target: str) -> None:
+def test_the_name_of_a_policy_or_a_file_is_recorded(target: str) -> None:
     assert audit.target_field(target.encode()) == target
 
 
 @pytest.mark.parametrize("before", [b"/x?message=", b"https://user:", b"/x;a="])
-def test_no_length_brings_a_secret_back(before: bytes) -> None:
+def test_a_long_target_does_not_expose_a_secret(before: bytes) -> None:
     target = before + b"hunter2" * 15_000 + b"@ibcm.example/"
     assert "hunter2" not in audit.target_field(target)
     assert "hunter2" not in audit.target_field(b"/" + b"a" * 500 + target)
 
 
-def test_dropped_fields_are_bounded_and_what_is_left_out_is_counted() -> None:
+def test_a_list_of_dropped_fields_is_limited_and_the_rest_is_counted() -> None:
     names = tuple(f"X-{number}" for number in range(40))
     written = audit.dropped_field(names)
-    assert written == (*names[: audit.MAX_NAMES], "8 more")
-    assert audit.dropped_field(names[: audit.MAX_NAMES]) == names[: audit.MAX_NAMES]
+    assert written == (*names[: audit.MAX_ITEMS], "8 more")
+    assert audit.dropped_field(names[: audit.MAX_ITEMS]) == names[: audit.MAX_ITEMS]
     assert audit.dropped_field(("x" * 9_999,)) == ("x" * audit.MAX_NAME,)
 
 
 TEXT_KEYS = [
-    *(
-        audit.DETAIL,
-        audit.RULE,
-        audit.SERVER_NAME,
-        audit.CLIENT_NAME,
-        audit.MESSAGE_ENDPOINT,
-        audit.METHOD,
-    ),
-    *(
-        audit.TARGET,
-        audit.NOTE,
-        audit.TLS_ALERT,
-        audit.CLIENT_ADDRESS,
-        audit.SITE_SYSTEM,
-        audit.TLS_VERSION,
-    ),
+    *(audit.DETAIL, audit.RULE, audit.SERVER_NAME, audit.CLIENT_NAME, audit.MESSAGE_ENDPOINT),
+    *(audit.METHOD, audit.TARGET, audit.NOTE, audit.TLS_ALERT, audit.CLIENT_ADDRESS),
+    *(audit.SITE_SYSTEM, audit.TLS_VERSION),
 ]
 
 
 @pytest.mark.parametrize("key", TEXT_KEYS)
-def test_every_text_is_bounded_whoever_made_the_record(key: str) -> None:
+def test_every_text_is_limited(key: str) -> None:
     written = json.loads(audit.line({key: "x" * 99_999}))
     assert written == {key: "x" * audit.MAX_TEXT}
 
 
-def test_lists_and_certificates_are_bounded_whoever_made_the_record() -> None:
+def test_lists_and_certificates_are_limited() -> None:
     many = ("x" * 9_999,) * 999
     written = json.loads(
         audit.line({audit.INSPECTED: many, audit.CLIENT_CERTIFICATE: {"subject": "x" * 9_999}})
     )
-    assert len(written["inspected"]) == audit.MAX_NAMES + 1
+    assert len(written["inspected"]) == audit.MAX_ITEMS + 1
     assert max(map(len, written["inspected"])) == audit.MAX_TEXT
     assert len(written["client_certificate"]["subject"]) == audit.MAX_TEXT
 
 
-def test_a_certificate_is_written_by_what_finds_it_again(client: AuthenticatedClient) -> None:
+def test_a_certificate_is_recorded_by_its_identifying_fields(client: AuthenticatedClient) -> None:
     written = audit.certificate_field(client.certificate)
     assert set(written) == {"subject", "issuer", "serial", "sha256", "not_after"}
     assert written["sha256"] == client.certificate.sha256
 
 
-def test_a_record_is_one_line_of_json_in_its_order() -> None:
+def test_a_record_is_one_line_of_json_that_keeps_the_order_of_its_keys() -> None:
     text = audit.line({audit.TIME: "t", audit.EVENT: "request", audit.BYTES_FROM_CLIENT: 0})
     assert text == '{"time":"t","event":"request","bytes_from_client":0}\n'
 
 
-def test_fields_with_nothing_to_say_are_left_out_and_zero_says_something() -> None:
+def test_empty_fields_are_omitted_and_zeros_are_kept() -> None:
     record: audit.Record = {
         audit.REASON: None,
         audit.DETAIL: "",
@@ -160,7 +145,7 @@ def test_fields_with_nothing_to_say_are_left_out_and_zero_says_something() -> No
 @pytest.mark.parametrize(
     "text", ["a\nb", "a\r\nb", "\u2028", "\x1b[31m", "\x00", '"}{"', "ä\ud800"]
 )
-def test_a_client_cannot_begin_a_line_or_colour_a_terminal(text: str) -> None:
+def test_a_client_cannot_inject_lines_or_terminal_escapes(text: str) -> None:
     line = audit.line({audit.SERVER_NAME: text})
     assert line.isascii()
     assert line.removesuffix("\n").isprintable()
@@ -168,13 +153,13 @@ def test_a_client_cannot_begin_a_line_or_colour_a_terminal(text: str) -> None:
 
 
 @given(st.binary(max_size=600))
-def test_any_target_is_written_on_one_line(target: bytes) -> None:
+def test_any_target_is_recorded_on_one_line(target: bytes) -> None:
     line = audit.line({audit.TARGET: audit.target_field(target)})
     assert line.count("\n") == 1
     assert line.isascii()
 
 
-def test_no_key_could_hold_payload_or_credentials() -> None:
+def test_no_key_is_for_payload_or_credentials() -> None:
     keys = {
         value
         for name, value in vars(audit).items()
@@ -185,10 +170,10 @@ def test_no_key_could_hold_payload_or_credentials() -> None:
         assert not any(word in key for key in keys)
 
 
-def test_a_tunnel_is_said_to_be_blind() -> None:
+def test_the_note_of_a_tunnel_cites_the_requirement() -> None:
     assert audit.TUNNEL_NOTE.startswith("TUNNEL-BLIND")
 
 
-def test_a_serial_number_is_bounded() -> None:
+def test_a_serial_number_is_limited() -> None:
     facts = CertificateFacts("CN=x", "CN=x", "f" * 180_000, "00", "2026", None, (), (), None, b"")
     assert len(audit.certificate_field(facts)["serial"]) == audit.MAX_TEXT

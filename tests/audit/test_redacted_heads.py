@@ -1,4 +1,4 @@
-"""What of a head is shown: values of fields that are known to be harmless, and of no other."""
+"""Heads on the web page: only fields that are known to be harmless show their value."""
 
 import pytest
 
@@ -27,18 +27,18 @@ SECRET = b"c2VjcmV0LXRva2VuLXNlY3JldC10b2tlbg"
     ],
 )
 @pytest.mark.parametrize("spelled", [str, str.lower, str.upper])
-def test_a_field_that_may_let_somebody_in_is_named_and_its_value_is_not_shown(
+def test_the_value_of_an_authenticating_field_is_hidden_and_its_name_is_shown(
     name: str, spelled: type[str]
 ) -> None:
     field = spelled(name).encode()
     assert redacted_fields([(field, SECRET)]) == ((field, b"[not shown]"),)
 
 
-def test_a_field_that_nobody_knows_is_not_shown_either() -> None:
+def test_the_value_of_an_unknown_field_is_hidden() -> None:
     assert redacted_fields([(b"X-Made-Up", b"a")]) == ((b"X-Made-Up", b"[not shown]"),)
 
 
-def test_what_is_shown_is_shown_in_its_order_and_as_often_as_it_came() -> None:
+def test_fields_keep_their_order_and_repetitions() -> None:
     fields = [(b"Host", b"x"), (b"Accept", b"a"), (b"Cookie", SECRET), (b"accept", b"b")]
     shown = redacted_fields(fields)
     assert shown == (*fields[:2], (b"Cookie", b"[not shown]"), fields[3])
@@ -52,13 +52,13 @@ def test_what_is_shown_is_shown_in_its_order_and_as_often_as_it_came() -> None:
         b"ccmhttp password=hunter2",
     ],
 )
-def test_nor_is_what_looks_like_a_secret_in_a_field_that_is_shown(value: bytes) -> None:
+def test_a_secret_in_a_shown_field_is_hidden(value: bytes) -> None:
     ((_, shown),) = redacted_fields([(b"User-Agent", value)])
     assert value.split()[-1] not in shown
     assert b"hunter2" not in shown
 
 
-def test_a_target_is_shown_as_the_audit_has_it() -> None:
+def test_a_target_is_shown_as_in_the_audit() -> None:
     head = read_request_head(
         b"GET /a?access_token=hunter2&MPLIST HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
     )
@@ -68,7 +68,7 @@ def test_a_target_is_shown_as_the_audit_has_it() -> None:
     )
 
 
-def test_a_head_without_end_is_bounded() -> None:
+def test_a_large_head_is_cut() -> None:
     fields = [(b"N" * 1_000, b"v")] * 1_000
     shown = redacted_fields(fields)
     assert len(shown) == redacted_heads.MAX_FIELDS + 1
@@ -81,5 +81,5 @@ def test_a_head_without_end_is_bounded() -> None:
     assert len(head.target.raw) <= 512
 
 
-def test_bytes_that_are_no_text_are_shown_as_they_came() -> None:
+def test_bytes_that_are_not_ascii_are_shown_as_received() -> None:
     assert redacted_fields([(b"User-Agent", b"\xff\x80")]) == ((b"User-Agent", b"\xff\x80"),)

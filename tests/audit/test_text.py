@@ -1,4 +1,4 @@
-"""An audit record for who looks on: how it ended first, then all of it."""
+"""Audit records as text: the result first, then all fields."""
 
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.audit.text import lines, summary
@@ -10,7 +10,7 @@ def record(**more: audit.Value) -> audit.Record:
     return {audit.TIME: "2026-01-01", audit.EVENT: "request", audit.VERDICT: "allow", **more}
 
 
-def test_a_refusal_says_its_reason_rule_and_requirement_first() -> None:
+def test_a_refusal_begins_with_reason_rule_and_requirement() -> None:
     denial = Deny(Reason.VERB, Rule("management-point.verbs"), "DELETE is no verb", "VERB-MP")
     refused = {**record(), **audit.denial_fields(denial), audit.METHOD: "DELETE"}
     said = "refused: verb, by management-point.verbs (VERB-MP): DELETE is no verb"
@@ -27,7 +27,7 @@ def test_a_refusal_says_its_reason_rule_and_requirement_first() -> None:
     ]
 
 
-def test_what_was_allowed_says_what_it_was() -> None:
+def test_the_summary_of_an_allowed_message_has_its_endpoint_and_type() -> None:
     allowed = record(
         role="management-point",
         message_endpoint="MP_HinvEndpoint",
@@ -36,27 +36,27 @@ def test_what_was_allowed_says_what_it_was() -> None:
     assert summary(allowed) == "allowed: management-point, MP_HinvEndpoint, Report"
 
 
-def test_what_would_be_refused_says_so() -> None:
+def test_the_summary_has_the_refusals_that_enforce_would_cause() -> None:
     observed = record(role="management-point", observed=("identity: it is another's",))
-    said = "allowed: management-point, would be refused if enforced: identity: it is another's"
-    assert summary(observed) == said
+    expected = "allowed: management-point, would be refused if enforced: identity: it is another's"
+    assert summary(observed) == expected
 
 
-def test_a_tunnel_says_that_nobody_saw_inside() -> None:
+def test_the_summary_of_a_tunnel_says_that_nothing_was_inspected() -> None:
     tunnel = record(event="tunnel", bytes_from_client=1_234, bytes_to_client=5_678_901)
     assert summary(tunnel) == (
-        "tunneled, nothing inside can be inspected (TUNNEL-BLIND): "
-        "1,234 bytes from the client, 5,678,901 to it"
+        "tunneled without inspection (TUNNEL-BLIND): "
+        "1,234 bytes from the client, 5,678,901 bytes to the client"
     )
 
 
 def test_a_tunnel_that_could_not_be_opened_is_a_refusal() -> None:
-    denial = Deny(Reason.SITE_SYSTEM_UNREACHABLE, Rule("site_system"), "no answer")
+    denial = Deny(Reason.SITE_SYSTEM_UNREACHABLE, Rule("site_system"), "no response")
     refused = {**record(event="tunnel"), **audit.denial_fields(denial), "bytes_from_client": 0}
     assert summary(refused).startswith("refused: site-system-unreachable, by site_system (")
 
 
-def test_a_text_without_end_is_bounded() -> None:
+def test_long_texts_are_cut() -> None:
     assert len(lines(record(note="x" * 100_000))) < 3_000
-    certificate = record(certificate={"subject": "CN=a", "issuer": "CN=b"})
-    assert lines(certificate).splitlines()[-1] == "certificate: subject CN=a, issuer CN=b"
+    certificate = record(client_certificate={"subject": "CN=a", "issuer": "CN=b"})
+    assert lines(certificate).splitlines()[-1] == "client_certificate: subject CN=a, issuer CN=b"

@@ -17,7 +17,7 @@ from tests.integration.raw_site_system import Peer, RawSiteSystem
 MP_TUNNEL, DP_TUNNEL = "mp-tunnel.internet.example", "dp-tunnel.internet.example"
 RAW_TUNNEL, DOWN_TUNNEL = "raw-tunnel.internet.example", "down-tunnel.internet.example"
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
-NOTE = "TUNNEL-BLIND: passed without inspection"
+NOTE = "TUNNEL-BLIND: tunneled without inspection"
 DOWN = ("127.0.0.1", free_port())
 
 

@@ -184,7 +184,7 @@ def test_the_list_has_each_request_and_how_it_ended(shown: Shown) -> None:
     assert "405" in refused
     assert "refused: verb, by management-point.verbs (VERB-MP)" in refused
     assert "access_token=..." in also_refused
-    assert "tunneled, nothing inside can be inspected (TUNNEL-BLIND)" in tunnel
+    assert "tunneled without inspection (TUNNEL-BLIND)" in tunnel
     assert f"↔ {MP_TUNNEL}" in tunnel
     assert "refused: unknown-name, by listener.publications" in handshake
     assert "refused: certificate-missing, by bridge.internet.example.clients" in nobody
@@ -227,7 +227,7 @@ def test_a_refused_handshake_says_why(shown: Shown) -> None:
 def test_a_tunnel_says_that_nobody_sees_inside(shown: Shown) -> None:
     shown.choose(MP_TUNNEL)
     text = shown.tab("Stream Data")
-    assert "tunneled, nothing inside can be inspected (TUNNEL-BLIND)" in text
+    assert "tunneled without inspection (TUNNEL-BLIND)" in text
     assert f"server_name: {MP_TUNNEL}" in text
 
 

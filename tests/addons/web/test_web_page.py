@@ -178,7 +178,7 @@ def test_a_tunnel_is_shown_as_what_nobody_sees_into(shown: Running, page: WebPag
     (flow,) = flows(page, 1)
     assert isinstance(flow, TCPFlow)
     said = flow.comment.splitlines()[0]
-    assert said.startswith("tunneled, nothing inside can be inspected (TUNNEL-BLIND): ")
+    assert said.startswith("tunneled without inspection (TUNNEL-BLIND): ")
     (note,) = flow.messages
     assert note.content.decode() == flow.comment
     assert flow.server_conn.address[0] == TUNNELED
