@@ -11,16 +11,16 @@ def record(**more: audit.Value) -> audit.Record:
 
 
 def test_a_refusal_begins_with_reason_rule_and_requirement() -> None:
-    denial = Deny(Reason.VERB, Rule("management-point.verbs"), "DELETE is no verb", "VERB-MP")
+    denial = Deny(Reason.VERB, Rule("management-point.verbs"), "DELETE is not a verb", "VERB-MP")
     refused = {**record(), **audit.denial_fields(denial), audit.METHOD: "DELETE"}
-    said = "refused: verb, by management-point.verbs (VERB-MP): DELETE is no verb"
+    said = "refused: verb, by management-point.verbs (VERB-MP): DELETE is not a verb"
     assert summary(refused) == said
     assert lines(refused).splitlines() == [
         "verdict: deny",
         "reason: verb",
         "rule: management-point.verbs",
         "requirement: VERB-MP",
-        "detail: DELETE is no verb",
+        "detail: DELETE is not a verb",
         "time: 2026-01-01",
         "event: request",
         "method: DELETE",

@@ -1,4 +1,4 @@
-"""Requests that speak for a client GUID, as far as `inspection` brings them."""
+"""Inspected requests with client GUIDs, for the tests of the approval."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Get = Callable[..., Inspected]
 
 @dataclass(frozen=True)
 class Computer:
-    """A computer with its certificate, let in."""
+    """An authenticated computer and its certificate."""
 
     credential: LabCredential
     client: AuthenticatedClient
@@ -63,7 +63,7 @@ def _computer(pki: LabPki, publication: BridgePublication, name: str) -> Compute
 def send(
     decide: Callable[[RequestHead], Authorized | Deny], request_head: Callable[..., RequestHead]
 ) -> Callable[..., Inspected]:
-    """A body to /ccm_system/request, with more header fields."""
+    """Send a body to /ccm_system/request, with additional header fields."""
 
     def run(body: bytes, *fields: str) -> Inspected:
         lines = (f"Content-Length: {len(body)}", f"Content-Type: {ccm.CONTENT_TYPE}", *fields)
@@ -78,7 +78,7 @@ def send(
 
 @pytest.fixture(scope="session")
 def message(send: Callable[..., Inspected]) -> Message:
-    """A message for an endpoint."""
+    """Send a message to an endpoint."""
 
     def run(
         xml: str,
@@ -98,7 +98,7 @@ def message(send: Callable[..., Inspected]) -> Message:
 def get(
     decide: Callable[[RequestHead], Authorized | Deny], request_head: Callable[..., RequestHead]
 ) -> Get:
-    """A GET of a policy, with these header fields."""
+    """Send a GET for a policy, with header fields."""
 
     def run(*fields: str) -> Inspected:
         authorized = decide(request_head("GET", POLICY, *fields))

@@ -1,4 +1,4 @@
-"""Who may speak for whom, by which signature; each allowed case beside its refused twin."""
+"""Approval of client GUIDs and signatures; each allowed case is next to a refused variant."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ASKED = documents.policy_request(GUID)
 
 @pytest.fixture(scope="module")
 def own_key() -> RSAPrivateKey:
-    """Of a client that signs with another key than that of its certificate."""
+    """The key of a client that does not sign with its certificate's key."""
     return generate_private_key(65537, 2048)
 
 
@@ -84,10 +84,10 @@ def reason(result: Approved | Deny) -> Reason:
     return result.reason
 
 
-# Whose client GUID it is
+# Client GUIDs
 
 
-def test_a_client_speaks_for_the_client_guid_of_its_certificate(
+def test_a_client_may_use_the_client_guid_bound_to_its_certificate(
     message: Message, computer: Computer, stranger: Computer
 ) -> None:
     inspected = message(REPORT, key=computer.key)
@@ -96,11 +96,11 @@ def test_a_client_speaks_for_the_client_guid_of_its_certificate(
     assert (approved.identity.guid, approved.identity.binding_status) == (GUID, BindingStatus.BOUND)
     assert approved.identity.signed_with == SigningKey.REGISTERED
     assert approved.observed == ()
-    # Another client that says the same.
+    # The same message from another client.
     assert reason(ask(inspected, computer, bound(stranger))) is Reason.IDENTITY_OF_ANOTHER
 
 
-def test_what_would_be_refused_is_observed(
+def test_observe_allows_and_records_the_refusals(
     message: Message, computer: Computer, stranger: Computer
 ) -> None:
     inspected = message(REPORT, key=computer.key)
@@ -113,7 +113,7 @@ def test_what_would_be_refused_is_observed(
     assert approved.identity.signed_with is None
 
 
-def test_identity_and_signatures_are_enforced_each_by_itself(
+def test_identity_and_signatures_are_enforced_independently(
     message: Message, computer: Computer, stranger: Computer
 ) -> None:
     inspected = message(REPORT, key=computer.key)
@@ -125,7 +125,7 @@ def test_identity_and_signatures_are_enforced_each_by_itself(
         assert reason(ask(inspected, computer, bound(stranger), rules)) is expected
 
 
-def test_a_client_guid_of_which_nothing_is_known_is_learnt_or_refused(
+def test_an_unbound_client_guid_is_allowed_or_refused_by_the_policy(
     message: Message, computer: Computer
 ) -> None:
     inspected = message(REPORT, key=computer.key)
@@ -135,7 +135,7 @@ def test_a_client_guid_of_which_nothing_is_known_is_learnt_or_refused(
     assert reason(ask(inspected, computer, None, strict)) is Reason.IDENTITY_UNKNOWN
 
 
-def test_a_message_that_should_say_whose_it_is_and_does_not_is_refused(
+def test_a_message_without_a_required_client_guid_is_refused(
     message: Message, computer: Computer
 ) -> None:
     result = ask(message("<Report/>", guid="", key=computer.key), computer, None)
@@ -144,12 +144,12 @@ def test_a_message_that_should_say_whose_it_is_and_does_not_is_refused(
     assert allowed(ask(anonymous, computer, None)).identity.guid == ""
 
 
-def test_a_request_that_is_none_of_these_speaks_for_nobody(get: Get, computer: Computer) -> None:
+def test_a_request_without_a_client_guid_is_allowed(get: Get, computer: Computer) -> None:
     approved = allowed(ask(get(), computer, None))
     assert (approved.identity.guid, approved.identity.binding_status) == ("", None)
 
 
-def test_without_a_certificate_nobody_speaks_for_a_bound_client_guid(
+def test_a_client_without_a_certificate_cannot_use_a_bound_client_guid(
     message: Message, computer: Computer
 ) -> None:
     inspected = message(REPORT, key=computer.key)
@@ -161,7 +161,7 @@ def test_without_a_certificate_nobody_speaks_for_a_bound_client_guid(
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("values", "expected"),
     [
         ({"name": "pc1.corp.example"}, BindingStatus.NEWLY_BOUND),
         ({"name": "pc1"}, BindingStatus.NEWLY_BOUND),
@@ -170,11 +170,11 @@ def test_without_a_certificate_nobody_speaks_for_a_bound_client_guid(
         ({"name": "", "certificate": "0" * 64}, None),
     ],
 )
-def test_an_import_is_held_to_all_it_says(
-    message: Message, computer: Computer, said: dict[str, str], expected: BindingStatus | None
+def test_a_client_must_match_every_value_of_an_import(
+    message: Message, computer: Computer, values: dict[str, str], expected: BindingStatus | None
 ) -> None:
     imported = bound(
-        computer, source=Source.IMPORT, key="", signing_key=b"", **{"certificate": "", **said}
+        computer, source=Source.IMPORT, key="", signing_key=b"", **{"certificate": "", **values}
     )
     result = ask(message(REPORT, key=computer.key), computer, imported)
     if expected is None:
@@ -183,7 +183,7 @@ def test_an_import_is_held_to_all_it_says(
         assert allowed(result).identity.binding_status is expected
 
 
-def test_another_key_under_the_same_name_is_a_renewal_if_the_policy_says_so(
+def test_a_new_key_with_the_same_name_is_a_renewal_if_the_policy_allows_it(
     message: Message, computer: Computer, stranger: Computer
 ) -> None:
     before = bound(stranger, name=computer.client.name, signing_key=b"")
@@ -199,7 +199,7 @@ def test_another_key_under_the_same_name_is_a_renewal_if_the_policy_says_so(
 # Signatures
 
 
-def test_only_the_registered_key_signs_for_a_client_that_has_one(
+def test_a_client_with_a_registered_key_must_sign_with_it(
     message: Message, computer: Computer, own_key: RSAPrivateKey
 ) -> None:
     with_own = bound(computer, signing_key=public(own_key))
@@ -209,7 +209,7 @@ def test_only_the_registered_key_signs_for_a_client_that_has_one(
     assert reason(result) is Reason.SIGNATURE_FORGED
 
 
-def test_until_one_is_known_the_certificates_key_signs_or_the_messages_own(
+def test_without_a_registered_key_the_certificates_or_the_messages_key_signs(
     message: Message, computer: Computer, own_key: RSAPrivateKey
 ) -> None:
     unknown = bound(computer, signing_key=b"")
@@ -220,7 +220,7 @@ def test_until_one_is_known_the_certificates_key_signs_or_the_messages_own(
             assert approved.identity.signing_key == public(key)
 
 
-def test_a_message_that_should_be_signed_and_is_not_is_refused(
+def test_a_message_without_a_required_signature_is_refused(
     message: Message, computer: Computer
 ) -> None:
     assert reason(ask(message(REPORT), computer, bound(computer))) is Reason.SIGNATURE_MISSING
@@ -241,7 +241,7 @@ def replaced(what: str, by: str) -> Change:
 
 
 @pytest.mark.parametrize("name", ["ClientIDSignature", "PayloadSignature"])
-def test_a_signature_that_was_changed_is_forged(
+def test_a_changed_signature_is_refused(
     message: Message, send: Callable[..., Inspected], computer: Computer, name: str
 ) -> None:
     body = message(REPORT, key=computer.key).body
@@ -255,7 +255,7 @@ def test_a_signature_that_was_changed_is_forged(
         assert [deny.reason for deny in observed] == [expected]
 
 
-def test_a_payload_under_the_signature_of_another_is_forged(
+def test_a_payload_with_the_signature_of_another_payload_is_refused(
     send: Callable[..., Inspected], message: Message, computer: Computer
 ) -> None:
     signed = ccm.read_message(message(REPORT, key=computer.key).body)
@@ -270,7 +270,7 @@ def fields(key: RSAPrivateKey, timestamp: str = ccm.SENT_TIME) -> list[str]:
     return [f"{name}: {value}" for name, value in found.items()]
 
 
-def test_the_fields_of_a_get_are_signed_by_the_client(
+def test_the_header_fields_of_a_get_must_be_signed_by_the_client(
     get: Get, computer: Computer, stranger: Computer
 ) -> None:
     approved = allowed(ask(get(*fields(computer.key)), computer, bound(computer)))
@@ -285,7 +285,7 @@ def test_the_fields_of_a_get_are_signed_by_the_client(
         assert reason(ask(get(*some), computer, bound(computer))) is Reason.SIGNATURE_MISSING
 
 
-def test_the_documented_spelling_of_a_field_is_taken_too(get: Get, computer: Computer) -> None:
+def test_the_documented_spelling_of_a_field_is_accepted(get: Get, computer: Computer) -> None:
     spelt = [field.replace("TimestampSig", "TimestampsSig") for field in fields(computer.key)]
     assert spelt != fields(computer.key)
     allowed(ask(get(*spelt), computer, bound(computer)))
@@ -298,7 +298,7 @@ def token(key: RSAPrivateKey, text: str) -> list[str]:
     ]
 
 
-def test_a_token_is_signed_by_the_client_and_current(get: Get, computer: Computer) -> None:
+def test_a_token_must_be_signed_by_the_client_and_current(get: Get, computer: Computer) -> None:
     good = get(*token(computer.key, f"{GUID};2026-01-01T00:00:00Z;2"))
     assert allowed(ask(good, computer, bound(computer))).identity.guid == GUID
     stale = get(*token(computer.key, f"{GUID};2025-12-31T23:00:00Z;2"))
@@ -320,7 +320,7 @@ def test_a_token_is_signed_by_the_client_and_current(get: Get, computer: Compute
         ("", False),
     ],
 )
-def test_what_is_signed_is_not_from_long_ago_nor_from_the_future(
+def test_a_signed_time_must_be_close_to_the_current_time(
     get: Get, computer: Computer, timestamp: str, current: bool
 ) -> None:
     result = ask(get(*fields(computer.key, timestamp)), computer, bound(computer))
@@ -339,7 +339,7 @@ def registration(computer: Computer, key: RSAPrivateKey) -> str:
     )
 
 
-def test_a_registration_is_signed_with_the_key_it_registers(
+def test_a_registration_must_be_signed_with_the_key_it_registers(
     message: Message, computer: Computer, own_key: RSAPrivateKey
 ) -> None:
     good = message(registration(computer, computer.key), "MP_ClientRegistration", guid="")
@@ -352,7 +352,7 @@ def test_a_registration_is_signed_with_the_key_it_registers(
     assert reason(ask(forged, computer, None)) is Reason.SIGNATURE_FORGED
 
 
-def test_nobody_registers_again_as_another(
+def test_a_client_cannot_register_with_another_clients_guid(
     message: Message, computer: Computer, stranger: Computer
 ) -> None:
     xml = registration(computer, computer.key).replace('SMSID=""', f'SMSID="{GUID}"')
@@ -363,7 +363,7 @@ def test_nobody_registers_again_as_another(
 # Encrypted messages
 
 
-def test_a_message_that_passes_unread_is_marked(message: Message, computer: Computer) -> None:
+def test_an_encrypted_message_is_observed(message: Message, computer: Computer) -> None:
     read = message(REPORT, key=computer.key)
     assert read.message is not None
     unread = dataclasses.replace(read, message=dataclasses.replace(read.message, encrypted=True))

@@ -1,4 +1,4 @@
-"""What a request says of who sends it: one client GUID, of the form of one, wherever it stands."""
+"""Parsing of client GUIDs: all of a request must be well-formed and equal."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def denied(inspected: object) -> Deny:
         (REPORT.replace(GUID, BARE.lower()), "MP_HinvEndpoint", GUID),
     ],
 )
-def test_a_message_speaks_for_the_client_guid_in_it(
+def test_the_client_guid_of_a_message_is_found(
     message: Message, xml: str, endpoint: str, guid: str
 ) -> None:
     assert claim(message(xml, endpoint, guid=guid)).guid == GUID
 
 
-def test_a_message_may_name_nobody(message: Message) -> None:
+def test_a_message_may_have_no_client_guid(message: Message) -> None:
     located = claim(message(documents.location_request(), "MP_LocationManager", guid=""))
     assert (located.guid, located.required, located.signed) == ("", False, ())
     reported = claim(message("<Report/>", guid=""))
@@ -75,9 +75,7 @@ INJECTED = [
 
 
 @pytest.mark.parametrize("text", INJECTED)
-def test_what_does_not_have_the_form_of_a_client_guid_is_refused(
-    message: Message, get: Get, text: str
-) -> None:
+def test_a_malformed_client_guid_is_refused(message: Message, get: Get, text: str) -> None:
     header = claim(message("<Report/>"))
     assert header.guid == GUID
     # CVE-2024-43468: SQL after GUID: in SourceID (protocol.md §2.3).
@@ -100,7 +98,7 @@ def test_what_does_not_have_the_form_of_a_client_guid_is_refused(
         (documents.inventory_report(OTHER, rows=1), "MP_HinvEndpoint"),
         (documents.policy_request(OTHER), "MP_PolicyManager"),
         (REGISTERED_AGAIN.replace(GUID, OTHER), "MP_ClientRegistration"),
-        # Whichever of two a reader takes.
+        # Parsers may use either of the two.
         (ASKED.replace("<Machine>", f"<Machine><ClientID>{OTHER}</ClientID>"), "MP_PolicyManager"),
         (
             ASKED.replace("</Machine>", f"<clientid>{OTHER}</clientid></Machine>"),
@@ -116,7 +114,7 @@ def test_what_does_not_have_the_form_of_a_client_guid_is_refused(
         ),
     ],
 )
-def test_a_payload_that_names_another_client_is_refused(
+def test_a_payload_with_another_client_guid_than_the_header_is_refused(
     message: Message, xml: str, endpoint: str
 ) -> None:
     denial = denied(message(xml, endpoint))
@@ -124,7 +122,7 @@ def test_a_payload_that_names_another_client_is_refused(
     claim(message(xml.replace(OTHER, GUID), endpoint))
 
 
-def test_header_fields_must_name_the_client_of_the_message(message: Message) -> None:
+def test_header_fields_must_have_the_client_guid_of_the_message(message: Message) -> None:
     for fields in (
         (f"CCMClientID: {OTHER}",),
         (f"ClientToken: {OTHER};2026-01-01T00:00:00Z;2",),
@@ -145,11 +143,11 @@ def test_header_fields_must_name_the_client_of_the_message(message: Message) -> 
         ("ClientToken: x;y", "CLIENTTOKEN: x;y"),
     ],
 )
-def test_a_field_that_identifies_stands_once(get: Get, fields: tuple[str, str]) -> None:
+def test_an_identifying_field_may_occur_only_once(get: Get, fields: tuple[str, str]) -> None:
     assert denied(get(*fields)).reason is Reason.IDENTITY_AMBIGUOUS
 
 
-def test_what_is_signed_is_told_with_what_it_is_of(
+def test_each_signature_comes_with_the_signed_data(
     message: Message, get: Get, computer: Computer
 ) -> None:
     inspected = message(REPORT, key=computer.key)
@@ -167,9 +165,9 @@ def test_what_is_signed_is_told_with_what_it_is_of(
     assert got.times == (ccm.SENT_TIME,)
 
 
-def test_a_plain_request_says_nothing_of_its_sender(get: Get) -> None:
-    said = claim(get())
-    assert (said.guid, said.required, said.signed, said.times) == ("", False, (), ())
+def test_a_plain_request_has_no_client_guid_and_no_signatures(get: Get) -> None:
+    plain = claim(get())
+    assert (plain.guid, plain.required, plain.signed, plain.times) == ("", False, (), ())
 
 
 @pytest.mark.parametrize(
@@ -182,7 +180,7 @@ def test_a_plain_request_says_nothing_of_its_sender(get: Get) -> None:
         ("2026-01-01T00:00:07.1234567+00:00", 7),
     ],
 )
-def test_timestamps_are_read_as_they_are_sent(text: str, second: int) -> None:
+def test_all_known_notations_of_timestamps_are_parsed(text: str, second: int) -> None:
     assert read_timestamp(text) == datetime.datetime(2026, 1, 1, 0, 0, second, tzinfo=datetime.UTC)
 
 
@@ -194,12 +192,12 @@ def test_timestamps_are_read_as_they_are_sent(text: str, second: int) -> None:
         *("0000-01-01T00:00:00Z", "2026-01-01T00:00:00ZZ", "\u0662026-01-01T00:00:00Z"),
     ],
 )
-def test_other_texts_are_no_timestamps(text: str) -> None:
+def test_other_texts_are_not_timestamps(text: str) -> None:
     assert read_timestamp(text) is None
 
 
 @given(st.text(max_size=60))
-def test_no_text_is_an_accident(text: str) -> None:
+def test_any_text_can_be_parsed_without_an_exception(text: str) -> None:
     read_timestamp(text)
     guid = read_guid(text)
     assert guid is None or read_guid(guid) == guid
@@ -213,7 +211,7 @@ ENDS = ("", "Z", "+00:00", "+00:00Z")
     st.text("0123456789", max_size=7),
     st.sampled_from(ENDS),
 )
-def test_a_timestamp_is_the_second_it_names(
+def test_a_timestamp_is_parsed_to_its_second(
     time: datetime.datetime, fraction: str, end: str
 ) -> None:
     whole = time.replace(microsecond=0)

@@ -1,4 +1,4 @@
-"""What is learnt of a client GUID: only from what a management point has accepted."""
+"""Bindings are learned only from a management point's replies."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def registers(message: Message, computer: Computer) -> Approved:
     return approve_for(message(xml, "MP_ClientRegistration", guid=""), computer)
 
 
-def test_a_registration_that_was_answered_binds(registers: Approved, computer: Computer) -> None:
+def test_the_reply_to_a_registration_binds_the_client_guid(
+    registers: Approved, computer: Computer
+) -> None:
     facts = computer.client.certificate
     assert learn(registers, computer, None, registered=GUID) == Binding(
         guid=GUID,
@@ -63,12 +65,12 @@ def test_a_registration_that_was_answered_binds(registers: Approved, computer: C
         name="pc1.corp.example",
         signing_key=facts.public_key,
     )
-    # Nothing of the kind was answered.
+    # The reply has no client GUID.
     assert learn(registers, computer, None) is None
     assert learn(registers, computer, None, gives_policy=True) is None
 
 
-def test_a_registration_that_proves_nothing_binds_nothing(
+def test_a_registration_signed_with_another_key_binds_nothing(
     message: Message, computer: Computer, stranger: Computer
 ) -> None:
     xml = registration(computer, stranger.key)
@@ -76,22 +78,22 @@ def test_a_registration_that_proves_nothing_binds_nothing(
     assert learn(unproven, computer, None, registered=GUID) is None
 
 
-def test_an_answer_to_something_else_registers_nobody(message: Message, computer: Computer) -> None:
+def test_a_client_guid_in_another_reply_binds_nothing(message: Message, computer: Computer) -> None:
     asked = approve_for(message(ASKED, "MP_PolicyManager", key=computer.key), computer)
     assert learn(asked, computer, None, registered=OTHER) is None
 
 
-def test_a_client_guid_that_is_bound_stays_bound(
+def test_a_client_guid_of_another_client_remains_bound(
     registers: Approved, computer: Computer, stranger: Computer
 ) -> None:
     result = learn(registers, computer, bound(stranger), registered=GUID)
     assert isinstance(result, Deny)
     assert result.reason is Reason.IDENTITY_OF_ANOTHER
-    # To this very client, nothing is new.
+    # It is bound to this client already.
     assert learn(registers, computer, bound(computer), registered=GUID) is None
 
 
-def test_a_client_may_register_another_key_to_sign_with(
+def test_a_client_may_register_another_signing_key(
     registers: Approved, computer: Computer, stranger: Computer
 ) -> None:
     before = bound(computer, signing_key=stranger.client.certificate.public_key)
@@ -112,21 +114,19 @@ def test_policy_for_a_signed_request_binds_a_client_that_registered_before(
         assert (result.guid, result.source) == (GUID, Source.POLICY)
         assert result.signing_key == public(key)  # type: ignore[arg-type]
         assert learn(asked, computer, None) is None
-        # What it signs with is learnt of one that was imported, too.
+        # The signing key of an imported client is learned, too.
         known = bound(computer, signing_key=b"")
         result = learn(asked, computer, known, gives_policy=True)
         assert isinstance(result, Binding)
         assert result.signing_key == public(key)  # type: ignore[arg-type]
 
 
-def test_policy_for_a_request_that_nobody_signed_binds_nothing(
-    message: Message, computer: Computer
-) -> None:
+def test_policy_for_an_unsigned_request_binds_nothing(message: Message, computer: Computer) -> None:
     asked = approve_for(message(ASKED, "MP_PolicyManager"), computer)
     assert learn(asked, computer, None, gives_policy=True) is None
 
 
-def test_policy_changes_no_key_that_is_known(
+def test_policy_does_not_change_a_known_key(
     message: Message, computer: Computer, stranger: Computer
 ) -> None:
     asked = approve_for(message(ASKED, "MP_PolicyManager", key=computer.key), computer)
@@ -136,9 +136,11 @@ def test_policy_changes_no_key_that_is_known(
     assert isinstance(result, Deny)
 
 
-def test_nobody_is_learnt_without_a_certificate(registers: Approved, computer: Computer) -> None:
+def test_a_client_without_a_certificate_is_not_bound(
+    registers: Approved, computer: Computer
+) -> None:
     nobody = AnonymousClient(computer.client.publication)
-    learnt = learned_binding(
+    learned = learned_binding(
         registers,
         nobody,
         None,
@@ -147,11 +149,11 @@ def test_nobody_is_learnt_without_a_certificate(registers: Approved, computer: C
         renewal=CertificateRenewal.SAME_KEY,
         now=NOW,
     )
-    assert learnt is None
+    assert learned is None
     assert updated_binding(bound(computer), nobody, CertificateRenewal.SAME_NAME, NOW) is None
 
 
-def test_an_import_is_bound_to_the_key_that_comes_first(
+def test_an_import_is_bound_to_the_first_matching_key(
     computer: Computer, stranger: Computer
 ) -> None:
     imported = Binding(GUID, Source.IMPORT, NOW, name="pc1")
@@ -166,9 +168,7 @@ def test_an_import_is_bound_to_the_key_that_comes_first(
     assert updated_binding(result, computer.client, CertificateRenewal.SAME_KEY, LATER) is None
 
 
-def test_a_renewed_certificate_takes_the_place_of_the_old_one(
-    computer: Computer, stranger: Computer
-) -> None:
+def test_a_renewed_certificate_replaces_the_old_one(computer: Computer, stranger: Computer) -> None:
     before = bound(stranger, name="pc1.corp.example")
     assert updated_binding(before, computer.client, CertificateRenewal.SAME_KEY, LATER) is None
     result = updated_binding(before, computer.client, CertificateRenewal.SAME_NAME, LATER)
