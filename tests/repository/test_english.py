@@ -110,7 +110,11 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("tests/routing/*.py", _strings),
     ("tests/authentication/*.py", _strings),
     ("ibcm_bridge/decisions/*.py", _strings),
+    ("ibcm_bridge/identity/*.py", _strings),
+    ("ibcm_bridge/audit/*.py", _strings),
     ("tests/decisions/*.py", _strings),
+    ("tests/identity/*.py", _strings),
+    ("tests/audit/*.py", _strings),
 )
 
 
