@@ -1,1 +1,1 @@
-"""The audit trail and its file."""
+"""Writes the audit trail."""

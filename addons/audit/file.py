@@ -1,9 +1,8 @@
-"""Where the audit's lines go: appended to a file, whole, or to standard output.
+"""Appends the lines of the audit to a file or to standard output.
 
-1. A line is written at once and unbuffered: what was not written is known to be lost, and nothing
-   waits in a buffer to be mixed with what comes later.
-2. A line that was cut short by a full disk is ended before the next one is written.
-3. A file that was renamed or removed, as log rotation does, is opened anew under its own name.
+1. Lines are unbuffered: a failed write means a lost line, and no old data mixes with later lines.
+2. After a line that a full disk cut short, a newline is written before the next line.
+3. A file that was renamed or removed, as by log rotation, is opened again under its own name.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from io import RawIOBase
 from pathlib import Path
 
 CHECK_SECONDS = 1.0
-"""How long lines may still go to a file that was renamed."""
+"""The interval of checks for a renamed file, in seconds. Until then, lines go to the old file."""
 
 
 class AuditFile:
-    """Appends lines. Whatever goes wrong is an OSError, and the line has not been written."""
+    """Appends lines. On any failure it raises OSError, and the line counts as not written."""
 
     def __init__(self, path: Path | None) -> None:
-        """Open the file, or standard output for None. OSError where that fails."""
+        """Open the file, or standard output for None. Raise OSError if that fails."""
         self._path = path
         self._torn = False
         self._checked = time.monotonic()
@@ -32,7 +31,7 @@ class AuditFile:
 
     def write(self, line: str) -> None:
         """Append a line that ends in a newline."""
-        self._follow()
+        self._reopen_if_moved()
         data = line.encode("ascii")
         if self._torn:
             data = b"\n" + data
@@ -41,30 +40,30 @@ class AuditFile:
             while written < len(data):
                 count = self._stream.write(data[written:])
                 if not count:
-                    raise BlockingIOError("nothing could be written")
+                    raise BlockingIOError("no byte could be written")
                 written += count
         finally:
             if written:
                 self._torn = written < len(data)
 
     def close(self) -> None:
-        """Close the file; standard output is not ours to close."""
+        """Close the file. Standard output stays open."""
         if self._path is not None:
             self._stream.close()
 
-    def _follow(self) -> None:
-        """Go over to a new file where the one that is open has been moved away."""
+    def _reopen_if_moved(self) -> None:
+        """Open a new file if the open one was renamed or removed."""
         if self._path is None or time.monotonic() - self._checked < CHECK_SECONDS:
             return
         self._checked = time.monotonic()
-        if not self._moved(self._path):
+        if not self._was_moved(self._path):
             return
         stream = _open(self._path)
         with contextlib.suppress(OSError):
             self._stream.close()
         self._stream, self._torn = stream, False
 
-    def _moved(self, path: Path) -> bool:
+    def _was_moved(self, path: Path) -> bool:
         if path.is_char_device() or path.is_fifo():
             return False
         try:

@@ -1,9 +1,9 @@
 """Writes the audit: one JSON line per request, tunnel and refused connection.
 
-No addon else writes a record, and no record is written twice (`hooks.ends`). A record that cannot
-be written is an exception in a hook, and so ends its connection like any other defect; from then on
-requests are refused until one can be written. Where the policy says `when_unwritable: continue`
-they are not: that begins with a line in the log, and ends with a record that counts what was lost.
+No other addon writes records, and no record is written twice (`hooks.ends`). If a record cannot be
+written, the hook raises, which ends the connection like any other defect; from then on requests are
+refused until a record can be written. With `when_unwritable: continue` requests are not refused:
+the log reports the failure once, and later a record counts the lost records.
 """
 
 from __future__ import annotations
@@ -39,46 +39,46 @@ class AuditTrail:
         path: Path | None,
         when_unwritable: WhenUnwritable = WhenUnwritable.REFUSE,
     ) -> None:
-        """Open the file for appending. OSError where that fails, before anything is served."""
+        """Open the file for appending. Raise OSError if that fails."""
         self._file = AuditFile(path)
         self._when_unwritable = when_unwritable
         self._failed = False
         self._lost = 0
 
     def head_read(self, read: HeadRead) -> HeadRead:
-        """Refuse what could not be written down; the first to decide on every request."""
-        self._demand_working()
+        """Refuse requests while the audit is not writable. This decides first on each request."""
+        self._require_writable()
         return read
 
     def server_connect(self, _data: ServerConnectionHookData) -> None:
-        """Open no tunnel either; requests have been asked about by now."""
-        self._demand_working()
+        """Refuse tunnels while the audit is not writable. Requests were checked before."""
+        self._require_writable()
 
     def close(self) -> None:
-        """Flush and close. Who cannot write must still be able to stop."""
+        """Close the file. A failure is only logged, so that the bridge can stop."""
         if self._lost:
             logger.critical("%d records could not be written to the audit", self._lost)
         try:
             self._file.close()
         except OSError:
-            logger.critical("the audit could not be closed")
+            logger.critical("cannot close the audit")
 
     def ended(self, ended: Ended) -> None:
         """Write the record of a request, a tunnel or a refused connection."""
         self._write(record_of(ended))
 
-    def _demand_working(self) -> None:
+    def _require_writable(self) -> None:
         if self._failed and self._when_unwritable is WhenUnwritable.REFUSE:
-            # The refusal is written down, or tried to: so it is found out when it works again.
-            raise OSError("the audit cannot be written")
+            # The refusal itself is recorded, so the next attempt finds out if writing works again.
+            raise OSError("the audit is not writable")
 
     def _write(self, record: audit.Record) -> None:
-        # Whatever is raised in between, an OSError or not, it has failed.
+        # Any exception before the end counts as a failure, not only OSError.
         failed_before, self._failed = self._failed, True
         try:
             if self._lost:
-                self._file.write(audit.line(_gap(self._lost)))
-                logger.warning("the audit can be written again; %d records are lost", self._lost)
+                self._file.write(audit.line(_lost_records(self._lost)))
+                logger.warning("the audit is writable again; %d records were lost", self._lost)
                 self._lost = 0
             self._file.write(audit.line(record))
         except OSError as error:
@@ -87,17 +87,19 @@ class AuditTrail:
             self._lost += 1
             if not failed_before:
                 why = error.strerror or type(error).__name__
-                logger.critical("the audit cannot be written: %s; going on without", why)
+                logger.critical(
+                    "cannot write the audit: %s; requests continue without records", why
+                )
         else:
             self._failed = False
 
 
-def _gap(lost: int) -> audit.Record:
+def _lost_records(lost: int) -> audit.Record:
     return {
         audit.TIME: _now(),
         audit.EVENT: audit.Event.RECORDS_LOST.value,
         audit.LOST_RECORDS: lost,
-        audit.NOTE: "the audit could not be written",
+        audit.NOTE: "the audit was not writable",
     }
 
 
@@ -105,7 +107,7 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def _of_connection(
+def _connection_fields(
     event: audit.Event, connection: ConnectionRecord, reference: str
 ) -> audit.Record:
     client = connection.client
@@ -127,32 +129,32 @@ def _of_connection(
 
 
 def record_of(ended: Ended) -> audit.Record:
-    """What is written of an end."""
+    """Return the record of a request, a tunnel or a refused connection."""
     match ended:
         case EndedTunnel():
-            return of_tunnel(ended)
+            return tunnel_record(ended)
         case RefusedConnection():
-            return of_refusal(ended)
+            return refusal_record(ended)
         case _:
-            return of_exchange(ended)
+            return exchange_record(ended)
 
 
-def of_refusal(refused: RefusedConnection) -> audit.Record:
-    """What is written of a connection that carried nothing."""
+def refusal_record(refused: RefusedConnection) -> audit.Record:
+    """Return the record of a connection that carried no request."""
     connection = refused.connection
     return {
-        **_of_connection(audit.Event.CONNECTION_REFUSED, connection, connection.reference),
+        **_connection_fields(audit.Event.CONNECTION_REFUSED, connection, connection.reference),
         **audit.denial_fields(refused.denial),
         audit.TLS_ALERT: connection.alert,
         audit.DURATION_SECONDS: _seconds(connection.began),
     }
 
 
-def of_tunnel(ended: EndedTunnel) -> audit.Record:
-    """What is written of a tunnel."""
+def tunnel_record(ended: EndedTunnel) -> audit.Record:
+    """Return the record of a tunnel."""
     connection = ended.connection
     assert isinstance(connection.publication, TunnelPublication)
-    record = _of_connection(audit.Event.TUNNEL, connection, connection.reference)
+    record = _connection_fields(audit.Event.TUNNEL, connection, connection.reference)
     record[audit.SITE_SYSTEM] = address_text(connection.publication.site_system)
     if ended.opened:
         record[audit.VERDICT] = audit.Verdict.ALLOW.value
@@ -167,9 +169,9 @@ def of_tunnel(ended: EndedTunnel) -> audit.Record:
     return record
 
 
-def of_exchange(ended: ExchangeEnded) -> audit.Record:
-    """What is written of a request."""
-    record = _of_connection(audit.Event.REQUEST, ended.connection, ended.reference)
+def exchange_record(ended: ExchangeEnded) -> audit.Record:
+    """Return the record of a request."""
+    record = _connection_fields(audit.Event.REQUEST, ended.connection, ended.reference)
     head, decision, authorized = ended.head, ended.decision, ended.authorized
     if head is not None:
         record[audit.METHOD] = head.method[: audit.MAX_TEXT].decode("ascii")

@@ -1,14 +1,14 @@
-"""Flows made to be looked at: copies that never held a secret, a client's bytes or a connection.
+"""Makes flows for display: copies without secrets, raw client bytes or live connections.
 
-A page, a download of it and whatever else reads a flow can only show what is in it. So nothing is
-hidden when a flow is shown; it is left out when the flow is made:
+The page, its downloads and every other reader can only show what a flow contains. So nothing is
+hidden at display time; it is left out when the flow is made. A flow contains:
 
-- of a head, `audit.redacted_heads`; of a body, the text that `views` makes of a message, and of
-  any other body how long it is
-- of a tunnel, how much passed
-- what the audit says, with the reason, rule and requirement of a refusal
+- the redacted head (`audit.redacted_heads`); for a ConfigMgr message the text that `views` makes
+  of its body, and for any other body only its length
+- the number of bytes, for a tunnel
+- the audit record, with the reason, rule and requirement of a refusal
 
-Nothing leads from such a flow back to the connection or the request it was made of.
+A flow has no reference to the connection or the request that it was made from.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mitmproxy.connection import Client, ConnectionState, Server
 from mitmproxy.flow import Error, Flow
 from mitmproxy.tcp import TCPFlow, TCPMessage
 
-from ibcm_bridge.addons.audit.trail import of_exchange, of_refusal, of_tunnel
+from ibcm_bridge.addons.audit.trail import exchange_record, refusal_record, tunnel_record
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.layers.display import shown_request
@@ -36,26 +36,26 @@ from ibcm_bridge.policy.addresses import socket_address
 from ibcm_bridge.request.head import RequestHead
 
 MAX_BODY = 262_144
-"""Bytes of a body that a view is made of. What larger messages hold, `ccm_views` can show."""
+"""The largest body that a view is made of, in bytes. `ccm_views` can show larger messages."""
 
-NOT_HERE = "this page never has them"
-NOTED = ":warning:"
-"""The mark of what would be refused, did the policy not say to observe."""
+NOT_HERE = "this page never shows them"
+OBSERVED_MARK = ":warning:"
+"""Marks requests that the policy would refuse if it did not set `observe`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """A body that a view may be made of, and how it was found. Full of secrets: not to be kept."""
+    """A body to make a view of, with its context. It contains secrets: do not store it."""
 
     method: str
     target: str
     content_type: bytes
     body: bytes = field(repr=False)
     status: int | None
-    """None of a request."""
+    """None for a request."""
 
     def text(self) -> str | None:
-        """The view, None where there is none. One that was made to be slow takes seconds."""
+        """Return the view, or None if there is none. A hostile body can take seconds."""
         kind = recognize(self.method, self.target, self.content_type, self.body, status=self.status)
         if kind is None:
             return None
@@ -63,7 +63,7 @@ class Readable:
 
 
 def readable_request(ended: ExchangeEnded) -> Readable | None:
-    """The body of a request; None where it has none, or not all of it, or too much."""
+    """Return the body of a request, or None if it is empty, incomplete or too large."""
     head = ended.head
     if head is None or not ended.body or len(ended.body) < (head.length or 0):
         return None
@@ -74,24 +74,26 @@ def readable_request(ended: ExchangeEnded) -> Readable | None:
 
 
 def readable_reply(flow: http.HTTPFlow) -> Readable | None:
-    """The body of a reply, while the flow has it; None where it has none, or too much."""
+    """Return the body of a response while the flow has it, or None if it is empty or too large."""
     response = flow.response
     if response is None or response.raw_content is None or len(response.raw_content) > MAX_BODY:
         return None
     fields = response.headers.fields
     content_type = next((value for name, value in fields if name.lower() == b"content-type"), b"")
-    asked, body = flow.request, response.raw_content
-    return Readable(asked.method, asked.path, content_type, body, response.status_code)
+    request, body = flow.request, response.raw_content
+    return Readable(request.method, request.path, content_type, body, response.status_code)
 
 
-def exchange_flow(exchange: ExchangeEnded, answer: http.Response | None) -> http.HTTPFlow | TCPFlow:
-    """A request and its answer, once they have ended, with bodies only counted.
+def exchange_flow(
+    exchange: ExchangeEnded, response: http.Response | None
+) -> http.HTTPFlow | TCPFlow:
+    """Return the flow of an ended request and its response, with only the lengths of bodies.
 
-    `answer` is the head that came from the site system.
+    `response` is the head from the site system.
     """
-    record = of_exchange(exchange)
+    record = exchange_record(exchange)
     if exchange.head is None:
-        return _bare(exchange.connection, record, exchange.began)
+        return _connection_flow(exchange.connection, record, exchange.began)
     client = _client(exchange.connection)
     server = Server(address=None)
     if exchange.authorized is not None:
@@ -105,23 +107,23 @@ def exchange_flow(exchange: ExchangeEnded, answer: http.Response | None) -> http
     flow.request.raw_content = _request_text(exchange, exchange.head).encode()
     flow.request.timestamp_start, ended = _times(exchange.began)
     flow.request.timestamp_end = flow.request.timestamp_start
-    flow.response = _response(exchange, answer, ended)
-    _tell(flow, record)
+    flow.response = _response(exchange, response, ended)
+    _annotate(flow, record)
     return flow
 
 
 def tunnel_flow(ended: EndedTunnel) -> TCPFlow:
-    """A tunnel, once it has ended."""
-    return _bare(ended.connection, of_tunnel(ended), ended.connection.began)
+    """Return the flow of an ended tunnel."""
+    return _connection_flow(ended.connection, tunnel_record(ended), ended.connection.began)
 
 
 def refused_flow(refused: RefusedConnection) -> TCPFlow:
-    """A connection that carried nothing."""
-    return _bare(refused.connection, of_refusal(refused), refused.connection.began)
+    """Return the flow of a connection that carried no request."""
+    return _connection_flow(refused.connection, refusal_record(refused), refused.connection.began)
 
 
 def size_of(flow: Flow) -> int:
-    """About how many bytes a flow takes: what differs, and what all of them have."""
+    """Return the approximate size of a flow in memory, in bytes."""
     size = 4_096 + len(flow.comment)
     if isinstance(flow, http.HTTPFlow):
         for message in (flow.request, flow.response):
@@ -139,12 +141,14 @@ def _request_text(exchange: ExchangeEnded, head: RequestHead) -> str:
     if not announced:
         return ""
     if len(exchange.body) < announced:
-        return f"A body of {announced:,} bytes was announced; not all of it was read."
-    return _counted(announced)
+        return (
+            f"The request announced a body of {announced:,} bytes, which was not read completely."
+        )
+    return _length_text(announced)
 
 
 def _response(
-    exchange: ExchangeEnded, answer: http.Response | None, ended: float
+    exchange: ExchangeEnded, response: http.Response | None, ended: float
 ) -> http.Response | None:
     denial = exchange.decision
     if isinstance(denial, Deny) and exchange.status is not None and not exchange.bytes_out:
@@ -152,15 +156,17 @@ def _response(
         head, _, body = response_bytes(denial, exchange.reference).partition(b"\r\n\r\n")
         names = [line.partition(b": ")[::2] for line in head.split(b"\r\n")[1:]]
         reason = row.status.phrase if row.status else ""
-        return _made(exchange.status, reason.encode(), names, body.decode(), ended)
-    if answer is None:
+        return _http_response(exchange.status, reason.encode(), names, body.decode(), ended)
+    if response is None:
         return None
-    text = _counted(exchange.bytes_out) if exchange.bytes_out else ""
-    fields = redacted_fields(answer.headers.fields)
-    return _made(answer.status_code, answer.data.reason, fields, text, ended)
+    text = _length_text(exchange.bytes_out) if exchange.bytes_out else ""
+    fields = redacted_fields(response.headers.fields)
+    return _http_response(response.status_code, response.data.reason, fields, text, ended)
 
 
-def _made(status: int, reason: bytes, fields: Fields, text: str, ended: float) -> http.Response:
+def _http_response(
+    status: int, reason: bytes, fields: Fields, text: str, ended: float
+) -> http.Response:
     return http.Response(
         http_version=b"HTTP/1.1",
         status_code=status,
@@ -173,38 +179,38 @@ def _made(status: int, reason: bytes, fields: Fields, text: str, ended: float) -
     )
 
 
-def _counted(length: int) -> str:
-    return f"{length:,} bytes. The page shows messages of ConfigMgr's and keeps nothing else."
+def _length_text(length: int) -> str:
+    return f"{length:,} bytes. The page shows and stores only ConfigMgr messages."
 
 
-def _bare(connection: ConnectionRecord, record: audit.Record, began: float) -> TCPFlow:
-    """What is no request: its end is all there is to say of it."""
-    asked = (connection.server_name or "no name", _port(connection))
-    flow = TCPFlow(_client(connection), Server(address=asked))
+def _connection_flow(connection: ConnectionRecord, record: audit.Record, began: float) -> TCPFlow:
+    """Return the flow of a connection without a readable request: its audit record."""
+    address = (connection.server_name or "no name", _port(connection))
+    flow = TCPFlow(_client(connection), Server(address=address))
     flow.server_conn.timestamp_start, ended = _times(began)
     flow.timestamp_created = flow.server_conn.timestamp_start
     flow.server_conn.timestamp_end = ended
-    _tell(flow, record)
+    _annotate(flow, record)
     flow.messages.append(TCPMessage(False, flow.comment.encode(), ended))
     return flow
 
 
 def _port(connection: ConnectionRecord) -> int:
-    """What the client connected to, as far as it knows."""
+    """Return the port that the client connected to, from its point of view."""
     publication = connection.publication
     return publication.public_port if publication else connection.listener.address[1]
 
 
-def _tell(flow: Flow, record: audit.Record) -> None:
+def _annotate(flow: Flow, record: audit.Record) -> None:
     flow.comment = f"{summary(record)}\n\n{lines(record)}"
     if record[audit.VERDICT] == audit.Verdict.DENY:
         flow.error = Error(summary(record))
     elif record.get(audit.OBSERVED):
-        flow.marked = NOTED
+        flow.marked = OBSERVED_MARK
 
 
 def _client(connection: ConnectionRecord) -> Client:
-    """The client's end, without its certificate: the record has what names that."""
+    """Return a copy of the client connection without its certificate, which the record names."""
     seen = connection.client
     client = Client(
         peername=socket_address(seen.peername),
@@ -222,6 +228,6 @@ def _client(connection: ConnectionRecord) -> Client:
 
 
 def _times(began: float) -> tuple[float, float]:
-    """When something began, of which a monotonic clock knows, and that it has ended: now."""
+    """Convert a monotonic start time; return the start and the end (now) in Unix time."""
     ended = time.time()
     return ended - (time.monotonic() - began), ended

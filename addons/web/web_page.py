@@ -1,15 +1,14 @@
-"""mitmproxy's web page on the bridge's traffic: an addon that looks on (`run --web`).
+"""Shows the bridge's traffic on mitmproxy's web page: an addon that only watches (`run --web`).
 
-1. Whatever the audit has a record of is shown once it is written, as `redacted_flows` makes it: a
-   request, a tunnel, a refused connection.
-2. Views of messages are made in a thread, for a client can make one take seconds. Few may wait for
-   it, and what comes when there are enough is shown without one.
-3. `Kept` has the flows, up to a number of them and of bytes; the oldest go first.
+1. Each request, tunnel and refused connection is shown after its audit record is written, in the
+   form that `redacted_flows` makes.
+2. A thread makes the views of messages, because a client can make a view take seconds. Only a few
+   requests may wait for a view; further ones are shown without it.
+3. `FlowStore` stores the flows, up to limits in number and bytes; the oldest are removed first.
 4. `web_server` serves them, read-only.
 
-Nothing here may do anything to traffic: whatever is raised is logged and goes no further, and
-nothing is waited for. The page's own mitmproxy objects (flows, options) are not those the bridge
-runs on.
+The page must not affect traffic: exceptions are logged and not propagated, and traffic never waits
+for the page. Its mitmproxy objects (flows, options) are separate from those of the bridge.
 """
 
 from __future__ import annotations
@@ -48,14 +47,14 @@ logger = logging.getLogger(__name__)
 
 MAX_FLOWS = 1_000
 MAX_BYTES = 33_554_432
-"""What is kept to be shown."""
+"""Limits for the stored flows."""
 
 MAX_WAITING = 16
-"""Requests that wait for their views, each with up to twice `redacted_flows.MAX_BODY`."""
+"""The number of requests that may wait for views, each with up to 2 * `redacted_flows.MAX_BODY`."""
 
 
-def _apart[**P](hook: Callable[P, None]) -> Callable[P, None]:
-    """A hook whose failures stay the page's own; a panic of an extension module is one, too."""
+def _isolated[**P](hook: Callable[P, None]) -> Callable[P, None]:
+    """Log and suppress the exceptions of a hook, including panics of extension modules."""
 
     @functools.wraps(hook)
     def guarded(*arguments: P.args, **more: P.kwargs) -> None:
@@ -64,33 +63,33 @@ def _apart[**P](hook: Callable[P, None]) -> Callable[P, None]:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            # Its text may quote what a client sent.
+            # The text of the exception may quote client data.
             trace = "".join(traceback.format_tb(error.__traceback__))
             name = type(error).__name__
-            logger.error("defect in the web page: %s; traffic goes on\n%s", name, trace)
+            logger.error("defect in the web page: %s; traffic is not affected\n%s", name, trace)
 
     return guarded
 
 
 class WebPage:
-    """Shows what passes. A context manager: it is served inside."""
+    """The page. As a context manager it serves the page until it exits."""
 
     def __init__(self, port: int) -> None:
-        """A page on this port of 127.0.0.1; 0 for any."""
-        self.kept = Kept()
-        self._server = WebServer(self.kept.view, self.kept.clear, port)
-        self._answers: dict[str, tuple[Response | None, Readable | None]] = {}
-        """Of the request under way, by connection: the answer's head, and its body if collected."""
+        """Prepare the page for this port of 127.0.0.1; 0 selects a free port."""
+        self.flows = FlowStore()
+        self._server = WebServer(self.flows.view, self.flows.clear, port)
+        self._responses: dict[str, tuple[Response | None, Readable | None]] = {}
+        """Response head and collected body of the request under way, by connection id."""
         self._reader = ThreadPoolExecutor(1, "web-page")
         self._waiting = 0
 
     async def __aenter__(self) -> Self:
-        """Serve. StartError where it cannot be listened on."""
+        """Serve the page. Raise StartError if the port cannot be opened."""
         try:
             self._server.start()
         except ListenError as error:
             why, _, _ = str(error.strerror).partition("; ")
-            text = f"the page cannot be served: {why}; name another port: --web PORT"
+            text = f"cannot serve the web page: {why}; select another port with --web PORT"
             raise StartError(text) from error
         return self
 
@@ -100,65 +99,66 @@ class WebPage:
 
     @property
     def url(self) -> str:
-        """Its address, with the token that opens it."""
+        """The URL of the page, with its access token."""
         return self._server.url
 
-    @_apart
+    @_isolated
     def responseheaders(self, flow: HTTPFlow) -> None:
-        """Remember the head of an answer."""
-        self._answers[flow.client_conn.id] = (flow.response, None)
+        """Record the head of a response."""
+        self._responses[flow.client_conn.id] = (flow.response, None)
 
-    @_apart
+    @_isolated
     def reply_shown(self, flow: HTTPFlow) -> None:
-        """Remember a reply, while all of it is there."""
-        self._answers[flow.client_conn.id] = (flow.response, readable_reply(flow))
+        """Record a response while the flow has its whole body."""
+        self._responses[flow.client_conn.id] = (flow.response, readable_reply(flow))
 
-    @_apart
+    @_isolated
     def ended(self, ended: Ended) -> None:
-        """Show what the audit has just written down."""
+        """Show a request, tunnel or connection after its audit record is written."""
         match ended:
             case EndedTunnel():
-                self.kept.add(tunnel_flow(ended))
+                self.flows.add(tunnel_flow(ended))
             case RefusedConnection():
-                self.kept.add(refused_flow(ended))
+                self.flows.add(refused_flow(ended))
             case _:
                 self._exchange(ended)
 
     def _exchange(self, exchange: ExchangeEnded) -> None:
-        answer, reply = self._answers.pop(exchange.connection.client.id, (None, None))
-        flow = exchange_flow(exchange, answer)
-        asked = readable_request(exchange)
-        if (asked is None and reply is None) or self._waiting >= MAX_WAITING:
-            self.kept.add(flow)
+        response, reply = self._responses.pop(exchange.connection.client.id, (None, None))
+        flow = exchange_flow(exchange, response)
+        request = readable_request(exchange)
+        if (request is None and reply is None) or self._waiting >= MAX_WAITING:
+            self.flows.add(flow)
             return
         self._waiting += 1
         loop = asyncio.get_running_loop()
-        texts = loop.run_in_executor(self._reader, _texts, asked, reply)
+        texts = loop.run_in_executor(self._reader, _texts, request, reply)
         texts.add_done_callback(functools.partial(self._show, flow))
 
-    @_apart
+    @_isolated
     def _show(self, flow: HTTPFlow | TCPFlow, texts: asyncio.Future[_Texts]) -> None:
-        """Show a request with the views that have been made of it."""
+        """Show a request with its views."""
         self._waiting -= 1
         if texts.cancelled():
-            return  # the bridge stops
+            return  # the bridge is stopping
         if isinstance(flow, HTTPFlow):
             for message, text in zip((flow.request, flow.response), texts.result(), strict=True):
                 if message is not None and text is not None:
-                    message.raw_content = text.encode()  # and not the length that was sent
-        self.kept.add(flow)
+                    # Not `content`: that would change the Content-Length that was sent.
+                    message.raw_content = text.encode()
+        self.flows.add(flow)
 
-    @_apart
+    @_isolated
     def client_disconnected(self, client: Client) -> None:
-        """Forget what was under way on a connection whose request has no record."""
-        self._answers.pop(client.id, None)
+        """Remove the response of a request that ended without a record."""
+        self._responses.pop(client.id, None)
 
 
 type _Texts = tuple[str | None, str | None]
 
 
 def _texts(request: Readable | None, reply: Readable | None) -> _Texts:
-    """What is shown of a request's body and its answer's; None where they are only counted."""
+    """Return the views of a request and its response; None where only the length is shown."""
     return _text_of(request), _text_of(reply)
 
 
@@ -168,33 +168,33 @@ def _text_of(body: Readable | None) -> str | None:
     try:
         return body.text()
     except BaseException as error:
-        return f"A defect of this view: {type(error).__name__}."
+        return f"This view failed: {type(error).__name__}."
 
 
-class Kept:
-    """The flows that are shown, in the order they ended."""
+class FlowStore:
+    """The shown flows, in the order in which they ended."""
 
     def __init__(self, flows: int = MAX_FLOWS, size: int = MAX_BYTES) -> None:
         self.view = View()
-        self.held = 0
-        """Bytes, about."""
+        self.size = 0
+        """The approximate size of all flows, in bytes."""
         self._max_flows = flows
         self._max_size = size
         self._kept: collections.deque[tuple[Flow, int]] = collections.deque()
 
     def add(self, flow: Flow) -> None:
-        """Keep one more, and as few less as have to go for it."""
+        """Add a flow, and remove the oldest flows while a limit is exceeded."""
         size = size_of(flow)
         self._kept.append((flow, size))
-        self.held += size
+        self.size += size
         self.view.add([flow])
-        while len(self._kept) > self._max_flows or self.held > self._max_size:
-            oldest, gone = self._kept.popleft()
-            self.held -= gone
+        while len(self._kept) > self._max_flows or self.size > self._max_size:
+            oldest, removed = self._kept.popleft()
+            self.size -= removed
             self.view.remove([oldest])
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all flows."""
         self._kept.clear()
-        self.held = 0
+        self.size = 0
         self.view.clear()

@@ -1,13 +1,12 @@
-"""mitmproxy's web application with everything taken out that does anything.
+"""Serves mitmproxy's web application, restricted to read-only handlers.
 
-mitmweb replays, edits, kills and loads flows, sets options and runs commands; each of these is a
-handler of its `app.handlers`. Here a handler is served only if `_SHOWS` lists it, with the verbs
-that only show; everything else is 403, and so is what a newer mitmproxy adds. What is served has
-nothing to act on, either: the objects it gets are a list of redacted flows, options that nothing
-reads and no commands.
+mitmweb can replay, edit, kill and load flows, set options and run commands, each by one of its
+`app.handlers`. This server serves only the handlers in `_SERVED`, with read-only methods;
+everything else gets 403, including handlers that a newer mitmproxy adds. The handlers also have
+nothing to act on: they get redacted flows, options that nothing reads, and no commands.
 
-Who may see it: whoever connects to 127.0.0.1, asks for it by that name (a page of another name that
-was made to lead here, DNS rebinding, does not), comes from no other page, and has the token.
+A request is served only if it comes from loopback, has 127.0.0.1 or localhost in its Host field
+(against DNS rebinding), no Origin of another site, and the token.
 """
 
 from __future__ import annotations
@@ -38,18 +37,18 @@ logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 MAX_REQUEST = 65_536
-"""Bytes of a request's body; the largest is that of the login form."""
+"""Limit for a request body in bytes. The largest is that of the login form."""
 MAX_WAITING = 2_000
-"""Messages that wait for a page to take them; one that falls behind is sent away."""
+"""Messages that may wait for a browser; a browser with more waiting is disconnected."""
 
 COLUMNS = ("icon", "method", "path", "status", "time", "comment")
-"""Without the size: that of a redacted copy says nothing."""
+"""mitmweb's columns without the size, which would be that of the redacted copy."""
 
 _STYLE = files("ibcm_bridge.config").joinpath("web_page.css")
 
 
 _UNSHIPPED = re.compile(rb'<link rel="stylesheet" href="src/[^>]*>')
-"""Left in the page of mitmproxy 12.3 by its build: the file is in no wheel, and would be a 403."""
+"""A leftover of the build of mitmproxy 12.3: no wheel has the file, so it would be a 403."""
 
 _LOGIN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>ibcm-bridge</title>
 <p>This page shows the traffic of ibcm-bridge. The token is in the address that
@@ -57,7 +56,7 @@ _LOGIN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>ibcm-bri
 <form method="post"><input type="password" name="token" size="50" autofocus>{xsrf}
 <input type="submit" value="Show"></form></html>
 """
-"""In place of mitmproxy's, which asks Tornado for a picture that is not there and has it logged."""
+"""Replaces mitmproxy's form, which requests a missing image, which Tornado logs."""
 
 
 class WebServer:
@@ -72,11 +71,11 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        """Where it is, once it has been started."""
+        """The URL with the token, after `start`."""
         return f"http://{HOST}:{self._port}/?token={self._token}"
 
     def start(self) -> None:
-        """Listen. ListenError where that cannot be done."""
+        """Start to listen. Raise ListenError if that fails."""
         with listening_at((HOST, self._port)):
             listening = socket.create_server((HOST, self._port))
         listening.setblocking(False)
@@ -88,7 +87,7 @@ class WebServer:
         self._server.add_socket(listening)
 
     async def stop(self) -> None:
-        """Listen no more, and end what is open."""
+        """Stop listening, and close all connections."""
         if self._server is not None:
             self._server.stop()
             for page in list(self._application.updates.connections):
@@ -97,39 +96,39 @@ class WebServer:
 
 
 class _ReadOnly:
-    """What every handler that is served has, before mitmproxy's own class of it."""
+    """Restricts a handler; placed before mitmproxy's class in the bases."""
 
-    shows: ClassVar[tuple[str, ...]]
+    methods: ClassVar[tuple[str, ...]]
     request: HTTPServerRequest
 
     def prepare(self) -> Any:
-        """Refuse the verbs that do something, before anything of the handler runs."""
-        if self.request.method not in self.shows:
+        """Refuse other methods before the handler runs."""
+        if self.request.method not in self.methods:
             raise tornado.web.HTTPError(403)
         return super().prepare()  # type: ignore[misc]
 
     def set_default_headers(self) -> None:
-        """Have nothing kept by the browser, and nothing told to where a link leads."""
+        """Disable caching in the browser, and the Referer field for other sites."""
         super().set_default_headers()  # type: ignore[misc]
         self.set_header("Cache-Control", "no-store")  # type: ignore[attr-defined]
         self.set_header("Referrer-Policy", "same-origin")  # type: ignore[attr-defined]
 
     def log_exception(self, kind: Any, error: Any, _trace: Any) -> None:
-        """Say what and where. Tornado would log the request, the token included."""
+        """Log the handler and type. Tornado would log the request, including the token."""
         if not isinstance(error, tornado.web.HTTPError):
             logger.error("defect in the web page, %s: %s", type(self).__name__, kind.__name__)
 
 
 class _Index(_ReadOnly, app.IndexHandler):
-    """The page, with a stylesheet that hides what would only be refused."""
+    """The page, with a stylesheet that hides refused functions."""
 
     def auth_fail(self, invalid_password: bool) -> None:
-        wrong = "<p><b>That is not it.</b></p>" if invalid_password else ""
+        wrong = "<p><b>The token is not valid.</b></p>" if invalid_password else ""
         self.write(_LOGIN.format(wrong=wrong, xsrf=self.xsrf_form_html()))
 
     def get(self) -> None:
         if "token" in self.request.arguments:
-            # It has been taken for a cookie; it need not stay in the address bar and its history.
+            # A cookie has replaced the token: remove it from the address bar and the history.
             self.redirect("./")
             return
         page = self.render_string("../index.html")
@@ -140,7 +139,7 @@ class _Index(_ReadOnly, app.IndexHandler):
 
 
 class _Updates(_ReadOnly, app.ClientConnection):
-    """What the page is told as it happens."""
+    """The WebSocket that sends updates to the page."""
 
     connections: ClassVar[set[Any]]
 
@@ -152,19 +151,19 @@ class _Updates(_ReadOnly, app.ClientConnection):
 
 
 class _FlowContentView(_ReadOnly, app.FlowContentView):
-    """The text of a message. It has been made already, so no view of mitmproxy's is asked."""
+    """The text of a message. It is already a view, so mitmproxy's views are not used."""
 
     def message_to_json(  # type: ignore[override]
         self, view_name: str, message: Any, flow: Any, max_lines: int | None = None, **more: Any
     ) -> dict[str, Any]:
-        # Not decoded by the Content-Encoding that stands in the head.
+        # Not `content`: the Content-Encoding in the head does not apply to a view.
         raw = message.raw_content if isinstance(message, Message) else message and message.content
         text = (raw or b"").decode("utf-8", "replace")
         if max_lines:
             text = cut_after_n_lines(text, max_lines)
-        said = {"text": text, "view_name": "ibcm-bridge", "syntax_highlight": "none"}
+        shown = {"text": text, "view_name": "ibcm-bridge", "syntax_highlight": "none"}
         more = {key: value for key, value in more.items() if value is not None}
-        return {**said, "description": "secrets are not shown", **more}
+        return {**shown, "description": "secrets are not shown", **more}
 
 
 class _State(_ReadOnly, app.State):
@@ -174,14 +173,14 @@ class _State(_ReadOnly, app.State):
 
 
 class _ClearAll(_ReadOnly, app.ClearAll):
-    """Forgets what is shown. Traffic and the audit know nothing of it."""
+    """Removes the shown flows. Traffic and the audit are not affected."""
 
     def post(self) -> None:
         self.application.settings["clear"]()
 
 
 class _Style(_ReadOnly, app.RequestHandler):
-    shows = ("GET",)
+    methods = ("GET",)
 
     def get(self) -> None:
         self.set_header("Content-Type", "text/css; charset=utf-8")
@@ -189,18 +188,18 @@ class _Style(_ReadOnly, app.RequestHandler):
 
 
 class Refused(tornado.web.RequestHandler):
-    """Whatever is not to be done, and whatever is not known."""
+    """Refuses handlers that are not read-only, and unknown paths."""
 
     def prepare(self) -> None:
-        """403, and a word why."""
+        """Respond with 403 and the reason."""
         self.set_status(403)
         self.finish("This page only shows traffic.\n")
 
     def check_xsrf_cookie(self) -> None:
-        """It is refused anyway, and with a reason."""
+        """Skip the check: `prepare` has already refused the request, with a reason."""
 
 
-_SHOWS: Mapping[type[Any], tuple[str, ...]] = {
+_SERVED: Mapping[type[Any], tuple[str, ...]] = {
     app.IndexHandler: ("GET", "POST"),  # POST: the form for the token
     app.FilterHelp: ("GET",),
     app.ClientConnection: ("GET",),
@@ -214,7 +213,7 @@ _SHOWS: Mapping[type[Any], tuple[str, ...]] = {
     app.State: ("GET",),
     app.ClearAll: ("POST",),
 }
-"""What is served, and its verbs. All else of mitmproxy's is `Refused`."""
+"""The served handlers and their methods. mitmproxy's other handlers are `Refused`."""
 
 _OWN: Mapping[type[Any], type[Any]] = {
     app.IndexHandler: _Index,
@@ -225,16 +224,16 @@ _OWN: Mapping[type[Any], type[Any]] = {
 
 
 class _Application(app.Application):
-    """mitmproxy's application: its pages and its way of keeping a login, with other handlers."""
+    """mitmproxy's application, with its pages and its login, but restricted handlers."""
 
     def __init__(self, view: View, clear: Callable[[], None], port: int, token: str) -> None:
         self.updates: type[_Updates] = type("Updates", (_Updates,), {"connections": set()})
         own = {**_OWN, app.ClientConnection: self.updates}
-        self.master = _what_is_shown(view)
+        self.master = _read_only_master(view)
         self._hosts = (f"{HOST}:{port}", f"localhost:{port}")
         tornado.web.Application.__init__(
             self,
-            [*_served(own), (r"/ibcm-bridge\.css", _Style)],
+            [*_handlers(own), (r"/ibcm-bridge\.css", _Style)],
             default_handler_class=Refused,
             template_path=str(files("mitmproxy.tools.web").joinpath("templates")),
             static_path=str(files("mitmproxy.tools.web").joinpath("static")),
@@ -255,7 +254,7 @@ class _Application(app.Application):
         view.sig_view_refresh.connect(self._refreshed)
 
     def find_handler(self, request: HTTPServerRequest, **more: Any) -> Any:
-        """Only what is asked for by this server's own name, from none but its own pages."""
+        """Refuse requests with another Host, or from a page of another origin."""
         host, origin = request.headers.get("Host"), request.headers.get("Origin")
         if host not in self._hosts or origin not in (None, f"http://{host}"):
             return self.get_handler_delegate(request, Refused)
@@ -271,19 +270,19 @@ class _Application(app.Application):
         self.updates.broadcast_flow_reset()
 
 
-def _served(own: Mapping[type[Any], type[Any]]) -> Iterable[tuple[str, type[Any]]]:
-    """Each of mitmproxy's handlers, as it is served here."""
+def _handlers(own: Mapping[type[Any], type[Any]]) -> Iterable[tuple[str, type[Any]]]:
+    """Yield each of mitmproxy's handlers, restricted or replaced by `Refused`."""
     for pattern, handler in app.handlers:
-        if handler not in _SHOWS:
+        if handler not in _SERVED:
             yield pattern, Refused
             continue
         kind: Any = own.get(handler) or type(handler.__name__, (_ReadOnly, handler), {})
-        kind.shows = _SHOWS[handler]
+        kind.methods = _SERVED[handler]
         yield pattern, kind
 
 
-def _what_is_shown(view: View) -> Any:
-    """What mitmproxy's handlers take for the master: there is nothing else that they could use."""
+def _read_only_master(view: View) -> Any:
+    """Return an object in place of mitmproxy's master, with only what the served handlers use."""
     options = Options()
     options.add_option("web_columns", Sequence[str], COLUMNS, "Columns of the list.")
     return SimpleNamespace(

@@ -92,8 +92,8 @@ def test_run_says_where_a_page_cannot_be_served(
         port = taken.getsockname()[1]
         assert main(["run", "--config", str(path), "--web", str(port)]) == 1
     said = capsys.readouterr().err
-    why = f"127.0.0.1:{port} is already in use; name another port: --web PORT"
-    assert said == f"ibcm-bridge: cannot start: the page cannot be served: {why}\n"
+    why = f"127.0.0.1:{port} is already in use; select another port with --web PORT"
+    assert said == f"ibcm-bridge: cannot start: cannot serve the web page: {why}\n"
     assert "listening on" not in said
 
 

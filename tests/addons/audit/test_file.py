@@ -1,4 +1,4 @@
-"""The audit's file: whole lines, rotation, and what happens while it cannot be written."""
+"""The audit file: whole lines, log rotation, and failures to write."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.addons.conftest import GOOD, Lab, Running, answer, wait_for
 
 
 @pytest.fixture(autouse=True)
-def looks_at_every_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def checks_at_every_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_file, "CHECK_SECONDS", 0.0)
 
 
 class Disk:
-    """Takes so many bytes more, and then none."""
+    """A disk with room for a number of bytes."""
 
     def __init__(self) -> None:
         self.room = 1_000_000
@@ -50,7 +50,7 @@ def disk(tmp_path: Path) -> tuple[AuditFile, Disk]:
     return file, disk
 
 
-def test_lines_are_appended_to_what_is_there(tmp_path: Path) -> None:
+def test_lines_are_appended_to_an_existing_file(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     path.write_text("earlier\n")
     file = AuditFile(path)
@@ -60,7 +60,7 @@ def test_lines_are_appended_to_what_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["renamed", "removed"])
-def test_a_file_that_was_moved_away_is_opened_anew(tmp_path: Path, how: str) -> None:
+def test_a_file_that_was_moved_is_opened_again(tmp_path: Path, how: str) -> None:
     path, old = tmp_path / "audit.jsonl", tmp_path / "audit.jsonl.1"
     file = AuditFile(path)
     file.write("one\n")
@@ -73,7 +73,7 @@ def test_a_file_that_was_moved_away_is_opened_anew(tmp_path: Path, how: str) -> 
     assert how == "removed" or old.read_text() == "one\n"
 
 
-def test_a_file_that_was_truncated_is_written_on(tmp_path: Path) -> None:
+def test_a_file_that_was_truncated_is_still_used(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     file = AuditFile(path)
     file.write("one\n")
@@ -83,7 +83,7 @@ def test_a_file_that_was_truncated_is_written_on(tmp_path: Path) -> None:
     assert path.read_text() == "two\n"
 
 
-def test_where_no_new_file_can_be_opened_the_line_is_not_written(tmp_path: Path) -> None:
+def test_a_line_is_lost_if_no_new_file_can_be_opened(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "audit.jsonl"
     path.parent.mkdir()
     file = AuditFile(path)
@@ -110,7 +110,7 @@ def test_a_line_that_was_cut_short_does_not_spoil_the_next(disk: tuple[AuditFile
     assert disk_.data == b'{"lo\n{"kept":3}\n{"kept":4}\n'
 
 
-def test_where_the_policy_says_so_requests_go_on_and_what_was_lost_is_counted(
+def test_with_continue_requests_are_served_and_lost_records_counted(
     lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     policy = dataclasses.replace(
@@ -134,9 +134,9 @@ def test_where_the_policy_says_so_requests_go_on_and_what_was_lost_is_counted(
     gap, request = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
     assert (gap["event"], gap["lost_records"]) == ("records-lost", 3)
     assert (request["event"], request["verdict"]) == ("request", "allow")
-    ours = "ibcm_bridge.addons.audit.trail"
-    said = [record.getMessage() for record in caplog.records if record.name == ours]
-    assert said == [
-        "the audit cannot be written: No space left on device; going on without",
-        "the audit can be written again; 3 records are lost",
+    name = "ibcm_bridge.addons.audit.trail"
+    logged = [record.getMessage() for record in caplog.records if record.name == name]
+    assert logged == [
+        "cannot write the audit: No space left on device; requests continue without records",
+        "the audit is writable again; 3 records were lost",
     ], "once each, and not for every request"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mitmproxy.connection import Client
 
-from ibcm_bridge.addons.audit.trail import of_refusal, of_tunnel
+from ibcm_bridge.addons.audit.trail import refusal_record, tunnel_record
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
 from ibcm_bridge.audit import record as audit
@@ -23,7 +23,7 @@ from ibcm_bridge.request.memory_budget import Budget, Hold
         ("fe80::1%eth0", ("fe80::7", 50_000, 0, 2), "[fe80::1%eth0]:443", "[fe80::7%2]:50000"),
     ],
 )
-def test_addresses_of_ipv6_stand_in_brackets(
+def test_ipv6_addresses_are_in_brackets(
     host: str, peer: tuple[str, int], text: str, peer_text: str
 ) -> None:
     tunnel = TunnelPublication("mp.internet.example", 443, (host, 443), ())
@@ -31,8 +31,8 @@ def test_addresses_of_ipv6_stand_in_brackets(
     connection = ConnectionRecord(
         client, Listener((host, 443), {}), publication=tunnel, hold=Hold(Budget(1))
     )
-    ended = of_tunnel(EndedTunnel(connection, True, 0, 0, None))
-    refused = of_refusal(RefusedConnection(connection, Deny(Reason.UNKNOWN_NAME, Rule("x"))))
+    ended = tunnel_record(EndedTunnel(connection, True, 0, 0, None))
+    refused = refusal_record(RefusedConnection(connection, Deny(Reason.UNKNOWN_NAME, Rule("x"))))
     for record in (ended, refused):
         assert (record[audit.LISTENER], record[audit.CLIENT_ADDRESS]) == (text, peer_text)
     assert ended[audit.SITE_SYSTEM] == text

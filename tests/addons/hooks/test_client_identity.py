@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from ibcm_bridge.addons.audit.trail import of_exchange
+from ibcm_bridge.addons.audit.trail import exchange_record
 from ibcm_bridge.addons.hooks.client_identity import ClientIdentity
 from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.authentication.client import AuthenticatedClient
@@ -117,7 +117,7 @@ def test_who_registers_is_bound_and_speaks_for_itself(
     assert (binding.key, binding.signing_key) == (facts.key_sha256, facts.public_key)
     assert binding.since == NOW
     passes(exchange, report(running_lab))
-    record = of_exchange(exchange.ended[-1])
+    record = exchange_record(exchange.ended[-1])
     assert (record["client_guid"], record["client_guid_binding"]) == (GUID, "bound")
     assert record["signed_with"] == "registered-key"
     assert record["message_types"] == ("Report",)
@@ -140,7 +140,7 @@ def test_under_observation_it_passes_and_is_written_down(
     rule(MessageRules())
     registry.add(anothers(exchange))
     passes(exchange, report(running_lab))
-    record = of_exchange(exchange.ended[-1])
+    record = exchange_record(exchange.ended[-1])
     assert record["client_guid_binding"] == "another-client"
     (observed,) = record["observed"]  # type: ignore[misc]
     assert observed.startswith("identity-of-another: ")
@@ -215,9 +215,9 @@ def test_an_import_is_bound_to_the_key_that_comes_with_its_name(
     assert binding is not None
     assert (binding.key, binding.name) == (client.certificate.key_sha256, client.name)
     # Written down is what it was when it came.
-    assert of_exchange(exchange.ended[-1])["client_guid_binding"] == "newly-bound"
+    assert exchange_record(exchange.ended[-1])["client_guid_binding"] == "newly-bound"
     passes(exchange, report(running_lab))
-    assert of_exchange(exchange.ended[-1])["client_guid_binding"] == "bound"
+    assert exchange_record(exchange.ended[-1])["client_guid_binding"] == "bound"
 
 
 def test_a_renewed_certificate_is_taken_where_the_policy_says_so(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ibcm_bridge.addons.audit.trail import of_exchange
+from ibcm_bridge.addons.audit.trail import exchange_record
 from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.addons.layers import response_stream
 from ibcm_bridge.addons.stages import Learned, ReplyJudged
@@ -97,7 +97,7 @@ def test_an_answer_passes_as_it_was_and_what_was_found_is_written_down(
     (ended,) = exchange.ended
     assert ended.observed == ("reply-host-names: mp01.corp.example",)
     assert ended.bytes_out == len(LEAK)
-    record = of_exchange(ended)
+    record = exchange_record(ended)
     assert record["observed"] == ended.observed
     assert record["verdict"] == "allow"
     (shown,) = [flow for name, flow in exchange.told if name == "reply_shown"]
@@ -230,7 +230,7 @@ def test_an_answer_that_names_the_inside_is_refused_where_the_policy_says_so(
     exchange.receive(GET)
     exchange.receive(answer, exchange.server)
     assert_refused(exchange, "reply-host-names")
-    record = of_exchange(exchange.ended[-1])
+    record = exchange_record(exchange.ended[-1])
     assert record["detail"] == "mp01.corp.example"
     assert record["rule"] == "messages.host_names"
     assert record["forwarded"] is True
@@ -293,7 +293,7 @@ def test_an_answer_that_cannot_be_read_is_refused_where_anything_would_be(
     exchange.receive(GET)
     exchange.receive(answer, exchange.server)
     assert_refused(exchange, "reply-unreadable")
-    assert of_exchange(exchange.ended[-1])["detail"] == why
+    assert exchange_record(exchange.ended[-1])["detail"] == why
 
 
 def test_what_is_too_large_passes_as_it_comes_once_that_is_known(

@@ -1,4 +1,4 @@
-"""What the page has of traffic: what can be read of it, no secret, not too much; and no say."""
+"""The traffic on the page: readable, without secrets, limited, and without effect on traffic."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mitmproxy.tools.web import app
 from ibcm_bridge.addons.events import EndedTunnel
 from ibcm_bridge.addons.layers.display import shown_request
 from ibcm_bridge.addons.web import redacted_flows, web_page
-from ibcm_bridge.addons.web.web_page import Kept, WebPage
+from ibcm_bridge.addons.web.web_page import FlowStore, WebPage
 from ibcm_bridge.audit.redacted_heads import redacted
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, Response
@@ -59,22 +59,22 @@ def page() -> WebPage:
 
 @pytest.fixture
 def shown(lab: Lab, tmp_path: Path, page: WebPage) -> Iterator[Running]:
-    """A bridge with a page that looks on; what it serves is `test_web_server`'s."""
+    """A bridge with a page that watches. `test_web_server` tests what the page serves."""
     policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
     with Running(lab, policy, watching=[page]) as running:
         yield running
-    assert page._answers == {}, "nothing is left of what was under way"
+    assert page._responses == {}, "no response is left"
 
 
 def flows(page: WebPage, count: int) -> list[Any]:
-    """What is shown, once there is so much of it."""
-    wait_for(lambda: len(page.kept.view) >= count)
-    assert len(page.kept.view) == count
-    return list(page.kept.view)
+    """The shown flows, once there are `count`."""
+    wait_for(lambda: len(page.flows.view) >= count)
+    assert len(page.flows.view) == count
+    return list(page.flows.view)
 
 
 def saved(*every: Flow) -> bytes:
-    """All of what is in flows, as a download of them has it."""
+    """All data of the flows, as a download contains it."""
     file = io.BytesIO()
     writer = FlowWriter(file)
     for flow in every:
@@ -87,23 +87,21 @@ def texts(flow: HTTPFlow) -> tuple[str, str]:
     return (flow.request.raw_content or b"").decode(), (flow.response.raw_content or b"").decode()
 
 
-# What is shown
+# Shown
 
 
-def test_a_message_and_its_answer_are_shown_as_views_have_them(
-    shown: Running, page: WebPage
-) -> None:
+def test_a_message_and_its_reply_are_shown_as_views(shown: Running, page: WebPage) -> None:
     with shown.client() as client:
         reply = client.request("CCM_POST", "/ccm_system/request", **message())
     assert reply.status == 200
     (flow,) = flows(page, 1)
-    asked, answered = texts(flow)
-    assert asked.startswith("CCM_POST for MP_HinvEndpoint\n")
+    request, response = texts(flow)
+    assert request.startswith("CCM_POST for MP_HinvEndpoint\n")
     assert flow.request.headers["Content-Length"] == str(len(message()["body"])), "as it was sent"
-    assert answered.startswith("NoReply: ")
-    said = "allowed: management-point, MP_HinvEndpoint, Report, would be refused if enforced: "
-    assert flow.comment.startswith(f"{said}signature-missing: ")
-    assert flow.marked == redacted_flows.NOTED
+    assert response.startswith("NoReply: ")
+    text = "allowed: management-point, MP_HinvEndpoint, Report, would be refused if enforced: "
+    assert flow.comment.startswith(f"{text}signature-missing: ")
+    assert flow.marked == redacted_flows.OBSERVED_MARK
     assert (flow.request.method, flow.response.status_code) == ("CCM_POST", 200)
     assert flow.request.pretty_url.endswith("/ccm_system/request")
     assert not flow.live
@@ -111,23 +109,23 @@ def test_a_message_and_its_answer_are_shown_as_views_have_them(
     assert flow.metadata == {}
 
 
-def test_a_list_of_a_management_point_is_shown(shown: Running, page: WebPage) -> None:
+def test_a_management_point_list_is_shown(shown: Running, page: WebPage) -> None:
     shown.assert_serves()
     (flow,) = flows(page, 1)
-    asked, answered = texts(flow)
-    assert asked == ""
-    assert answered.startswith("Management points\n")
+    request, response = texts(flow)
+    assert request == ""
+    assert response.startswith("Management points\n")
 
 
-def test_what_passes_unread_is_counted(shown: Running, page: WebPage) -> None:
+def test_a_body_without_a_view_is_shown_by_its_length(shown: Running, page: WebPage) -> None:
     reply = shown.ask(*FROM_DP)
     assert isinstance(reply, Response)
     (flow,) = flows(page, 1)
-    assert texts(flow)[1].startswith(f"{len(reply.body):,} bytes. The page shows messages")
+    assert texts(flow)[1].startswith(f"{len(reply.body):,} bytes. The page shows and stores")
     assert reply.body[:20] not in saved(flow)
 
 
-def test_a_message_too_large_for_a_page_is_counted(
+def test_a_message_too_large_for_the_page_is_shown_by_its_length(
     shown: Running, page: WebPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redacted_flows, "MAX_BODY", 100)
@@ -135,33 +133,31 @@ def test_a_message_too_large_for_a_page_is_counted(
     with shown.client() as client:
         client.request("CCM_POST", "/ccm_system/request", **sent)
     (flow,) = flows(page, 1)
-    assert texts(flow)[0].startswith(f"{len(sent['body']):,} bytes. The page shows messages")
+    assert texts(flow)[0].startswith(f"{len(sent['body']):,} bytes. The page shows and stores")
 
 
-def test_a_refusal_has_its_reason_rule_and_requirement_and_what_the_client_was_told(
+def test_a_refusal_is_shown_with_reason_rule_requirement_and_response(
     shown: Running, page: WebPage
 ) -> None:
     reply = shown.ask(*DENIED)
     assert isinstance(reply, Response)
     (flow,) = flows(page, 1)
-    said = "refused: verb, by management-point.verbs (VERB-MP): DELETE is not a verb of this role"
-    assert flow.comment.splitlines()[0] == flow.error.msg == said
+    text = "refused: verb, by management-point.verbs (VERB-MP): DELETE is not a verb of this role"
+    assert flow.comment.splitlines()[0] == flow.error.msg == text
     assert "reason: verb\nrule: management-point.verbs\nrequirement: VERB-MP\n" in flow.comment
     assert flow.response.status_code == reply.status == 405
     assert flow.response.content == reply.body
     assert [*flow.response.headers.items()] == [*reply.headers]
 
 
-def test_a_body_that_was_not_read_is_said_not_to_be(shown: Running, page: WebPage) -> None:
+def test_a_body_that_was_not_read_is_reported_as_such(shown: Running, page: WebPage) -> None:
     with shown.client() as client:
         client.request("CCM_POST", "/ccm_system/nowhere", **message())
     (flow,) = flows(page, 1)
-    assert "bytes was announced; not all of it was read" in texts(flow)[0]
+    assert "bytes, which was not read completely" in texts(flow)[0]
 
 
-def test_a_message_that_is_refused_for_what_is_in_it_is_shown(
-    shown: Running, page: WebPage
-) -> None:
+def test_a_message_refused_for_its_content_is_shown(shown: Running, page: WebPage) -> None:
     xml = documents.inventory_report(GUID).replace("Report", "Unheard")
     body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=GUID)
     with shown.client() as client:
@@ -173,12 +169,12 @@ def test_a_message_that_is_refused_for_what_is_in_it_is_shown(
     assert "<Unheard" in texts(flow)[0]
 
 
-def test_a_tunnel_is_shown_as_what_nobody_sees_into(shown: Running, page: WebPage) -> None:
+def test_a_tunnel_is_shown_as_uninspected(shown: Running, page: WebPage) -> None:
     assert isinstance(shown.ask(*GOOD, name=TUNNELED), Response)
     (flow,) = flows(page, 1)
     assert isinstance(flow, TCPFlow)
-    said = flow.comment.splitlines()[0]
-    assert said.startswith("tunneled without inspection (TUNNEL-BLIND): ")
+    text = flow.comment.splitlines()[0]
+    assert text.startswith("tunneled without inspection (TUNNEL-BLIND): ")
     (note,) = flow.messages
     assert note.content.decode() == flow.comment
     assert flow.server_conn.address[0] == TUNNELED
@@ -198,8 +194,8 @@ def test_a_client_that_is_refused_in_the_handshake_is_shown(
     shown: Running, page: WebPage, lab: Lab, kind: str
 ) -> None:
     credential = None if kind == "nobody" else getattr(lab.pki, kind)("pc9.corp.example")
-    asking = shown.client(credential=credential) if credential else shown.anonymous()
-    assert shown.alert(asking)
+    client = shown.client(credential=credential) if credential else shown.anonymous()
+    assert shown.alert(client)
     (flow,) = flows(page, 1)
     (record,) = shown.audit()
     assert record["reason"].startswith("certificate-")
@@ -210,7 +206,7 @@ def test_a_client_that_is_refused_in_the_handshake_is_shown(
     assert b"BEGIN CERTIFICATE" not in saved(flow)
 
 
-def test_a_connection_that_is_turned_away_is_shown(lab: Lab, page: WebPage, tmp_path: Path) -> None:
+def test_a_connection_over_the_limit_is_shown(lab: Lab, page: WebPage, tmp_path: Path) -> None:
     limits = dataclasses.replace(lab.policy.limits, connections=1)
     policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl", limits=limits)
     with Running(lab, policy, watching=[page]) as narrow, narrow.client() as first:
@@ -221,15 +217,13 @@ def test_a_connection_that_is_turned_away_is_shown(lab: Lab, page: WebPage, tmp_
         _, turned_away = flows(page, 2)
         assert turned_away.error.msg.startswith("refused: too-many-connections, by limits.")
         reasons = narrow.reasons()
-    assert reasons == [None, "too-many-connections"], "one record a second, so one row a second"
+    assert reasons == [None, "too-many-connections"], "one record per second, so one row per second"
 
 
 @pytest.mark.parametrize(
     ("hook", "kind"), [("body_inspected", HTTPFlow), ("tls_start_client", TCPFlow)]
 )
-def test_what_ends_by_a_defect_is_shown(
-    shown: Running, page: WebPage, hook: str, kind: type[Flow]
-) -> None:
+def test_a_defect_is_shown(shown: Running, page: WebPage, hook: str, kind: type[Flow]) -> None:
     def fail(_: object) -> None:
         raise Panic(TOKEN)
 
@@ -253,7 +247,7 @@ def test_a_head_that_cannot_be_read_is_shown_as_a_refusal(shown: Running, page: 
     assert TOKEN.encode() not in saved(flow)
 
 
-def test_a_view_that_fails_says_so_and_shows_nothing(
+def test_a_failed_view_shows_only_the_failure(
     shown: Running, page: WebPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> str:
@@ -262,10 +256,10 @@ def test_a_view_that_fails_says_so_and_shows_nothing(
     monkeypatch.setattr(redacted_flows, "render", fail)
     shown.assert_serves()
     (flow,) = flows(page, 1)
-    assert texts(flow)[1] == "A defect of this view: Panic."
+    assert texts(flow)[1] == "This view failed: Panic."
 
 
-def test_traffic_does_not_wait_for_a_view_and_few_views_wait(
+def test_traffic_does_not_wait_for_views_and_few_views_wait(
     shown: Running, page: WebPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = threading.Event()
@@ -280,14 +274,14 @@ def test_traffic_does_not_wait_for_a_view_and_few_views_wait(
         for _ in range(5):
             assert client.request(*GOOD).status == 200
     early = flows(page, 3)
-    assert all(" bytes. The page shows messages" in texts(flow)[1] for flow in early)
+    assert all(" bytes. The page shows and stores" in texts(flow)[1] for flow in early)
     go_on.set()
     late = [flow for flow in flows(page, 5) if flow not in early]
     assert [texts(flow)[1] for flow in late] == ["a view"] * 2
     assert page._waiting == 0
 
 
-# What is not
+# Not shown
 
 
 @pytest.mark.parametrize(
@@ -300,7 +294,7 @@ def test_traffic_does_not_wait_for_a_view_and_few_views_wait(
         ("GET", f"https://user:{TOKEN}@bridge.internet.example/"),
     ],
 )
-def test_no_secret_of_a_head_is_in_what_is_kept(
+def test_no_secret_of_a_request_head_is_stored(
     shown: Running, page: WebPage, lab: Lab, method: str, target: str
 ) -> None:
     signed = identification_headers(GUID, lab.computer.key, ccm.SENT_TIME)  # type: ignore[arg-type]
@@ -313,10 +307,10 @@ def test_no_secret_of_a_head_is_in_what_is_kept(
     for secret in (TOKEN, *signatures):
         assert secret.encode() not in everything
     assert flow.request.headers["Authorization"] == "[not shown]"
-    assert flow.request.headers["CCMClientID"], "who it is is no secret"
+    assert flow.request.headers["CCMClientID"], "the client GUID is not secret"
 
 
-def test_no_secret_of_an_answers_head_is_in_what_is_kept(shown: Running, page: WebPage) -> None:
+def test_no_secret_of_a_response_head_is_stored(shown: Running, page: WebPage) -> None:
     def with_cookie(flow: HTTPFlow) -> None:
         assert flow.response is not None
         flow.response.headers["Set-Cookie"] = flow.response.headers["WWW-Authenticate"] = TOKEN
@@ -329,7 +323,7 @@ def test_no_secret_of_an_answers_head_is_in_what_is_kept(shown: Running, page: W
     assert TOKEN.encode() not in saved(flow)
 
 
-def test_no_secret_of_a_message_is_in_what_is_kept(shown: Running, page: WebPage) -> None:
+def test_no_secret_of_a_message_is_stored(shown: Running, page: WebPage) -> None:
     password = "hunter2-of-the-network-access-account"
     xml = documents.inventory_report(GUID)
     xml = xml.replace("</Report>", f"<Password>{password}</Password></Report>")
@@ -344,7 +338,7 @@ def test_no_secret_of_a_message_is_in_what_is_kept(shown: Running, page: WebPage
     assert body not in everything
 
 
-def test_nor_is_the_clients_certificate(shown: Running, page: WebPage) -> None:
+def test_the_client_certificate_is_not_stored(shown: Running, page: WebPage) -> None:
     shown.assert_serves()
     (flow,) = flows(page, 1)
     assert flow.client_conn.certificate_list == ()
@@ -357,10 +351,10 @@ def test_nor_is_the_clients_certificate(shown: Running, page: WebPage) -> None:
     target=binary(min_size=1, max_size=80),
     fields=lists(tuples(sampled_from([b"Host", b"User-Agent", b"X"]), binary(max_size=40))),
 )
-def test_whatever_a_client_sends_can_be_shown(
+def test_every_request_can_be_shown(
     method: bytes, target: bytes, fields: list[tuple[bytes, bytes]]
 ) -> None:
-    """One flow that could not be would take all others from the page with it."""
+    """A flow that could not be shown would remove all others from the page."""
     method, target = (bytes(0x21 + byte % 0x5E for byte in text) for text in (method, target))
     flow = tflow.tflow()
     head = RequestHead(method, sent_target(target), tuple(fields), None)
@@ -370,48 +364,48 @@ def test_whatever_a_client_sends_can_be_shown(
     assert flow.request.pretty_url
 
 
-# How much
+# Limits
 
 
-def test_only_so_many_flows_are_kept_and_the_oldest_go() -> None:
-    kept = Kept(flows=3)
+def test_the_number_of_flows_is_limited_and_the_oldest_are_removed() -> None:
+    store = FlowStore(flows=3)
     every = [tflow.tflow() for _ in range(5)]
     for flow in every:
-        kept.add(flow)
-    assert list(kept.view) == every[2:]
-    assert kept.view.store_count() == 3
-    assert kept.held == sum(map(redacted_flows.size_of, every[2:]))
+        store.add(flow)
+    assert list(store.view) == every[2:]
+    assert store.view.store_count() == 3
+    assert store.size == sum(map(redacted_flows.size_of, every[2:]))
 
 
-def test_only_so_many_bytes_are_kept() -> None:
-    kept = Kept(size=100_000)
+def test_the_size_of_the_flows_is_limited() -> None:
+    store = FlowStore(size=100_000)
     for _ in range(50):
         flow = tflow.tflow(resp=True)
         flow.response.content = b"x" * 20_000
-        kept.add(flow)
-    assert 3 <= len(kept.view) <= 4
-    assert kept.held <= 100_000
+        store.add(flow)
+    assert 3 <= len(store.view) <= 4
+    assert store.size <= 100_000
 
 
-def test_one_flow_that_is_too_much_is_not_kept_either() -> None:
-    kept = Kept(size=100_000)
+def test_a_flow_over_the_size_limit_is_not_stored() -> None:
+    store = FlowStore(size=100_000)
     flow = tflow.ttcpflow()
     flow.messages[0].content = b"x" * 200_000
-    kept.add(flow)
-    assert (len(kept.view), kept.held) == (0, 0)
+    store.add(flow)
+    assert (len(store.view), store.size) == (0, 0)
 
 
-def test_what_was_cleared_is_not_counted() -> None:
-    kept = Kept(flows=3)
+def test_cleared_flows_are_not_counted() -> None:
+    store = FlowStore(flows=3)
     for _ in range(3):
-        kept.add(tflow.tflow())
-    kept.clear()
-    assert (len(kept.view), kept.held) == (0, 0)
-    kept.add(tflow.tflow())
-    assert len(kept.view) == 1
+        store.add(tflow.tflow())
+    store.clear()
+    assert (len(store.view), store.size) == (0, 0)
+    store.add(tflow.tflow())
+    assert len(store.view) == 1
 
 
-# It has no say
+# No effect on traffic
 
 
 @pytest.mark.parametrize("error", [RuntimeError("SECRET"), Panic("SECRET"), MemoryError()])
@@ -422,11 +416,11 @@ def test_what_was_cleared_is_not_counted() -> None:
         (web_page, "readable_reply"),
         (web_page, "tunnel_flow"),
         (web_page, "refused_flow"),
-        (Kept, "add"),
+        (FlowStore, "add"),
     ],
-    ids=lambda one: one[1],
+    ids=lambda patch: patch[1],
 )
-def test_a_defect_of_the_page_is_logged_and_goes_no_further(
+def test_a_defect_of_the_page_is_logged_and_does_not_affect_traffic(
     shown: Running,
     page: WebPage,
     broken: tuple[Any, str],
@@ -448,23 +442,23 @@ def test_a_defect_of_the_page_is_logged_and_goes_no_further(
     assert denied.status == 405
     assert wait_for(lambda: len(shown.audit()) == 5)
     assert sorted(map(str, shown.reasons())) == ["None", "None", "None", "unknown-name", "verb"]
-    # The page is told after the audit.
+    # The page is notified after the audit.
     assert wait_for(lambda: f"defect in the web page: {type(error).__name__}" in caplog.text)
     assert "SECRET" not in caplog.text
-    page._answers.clear()
+    page._responses.clear()
 
 
-def test_what_is_raised_where_pages_are_told_goes_no_further(shown: Running, page: WebPage) -> None:
+def test_an_exception_in_an_update_does_not_affect_traffic(shown: Running, page: WebPage) -> None:
     def fail(flow: Flow) -> None:
         raise RuntimeError
 
-    page.kept.view.sig_view_add.connect(fail)
+    page.flows.view.sig_view_add.connect(fail)
     shown.assert_serves()
     shown.assert_serves()
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_is_not_the_pages(
+def test_an_interrupt_is_propagated(
     page: WebPage, interrupt: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:

@@ -1,4 +1,4 @@
-"""mitmproxy's web application shows, and does nothing: each of its handlers, by name."""
+"""mitmproxy's web application is read-only: each of its handlers, by name."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ HANDLERS = {
     "ProcessList": ("/processes",),
     "ProcessImage": ("/executable-icon?path=/bin/sh",),
 }
-"""Every handler of mitmproxy's: where it is found, and the verbs that are served."""
+"""Every handler of mitmproxy: its path, and the served methods."""
 
 VERBS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 
 
 class Served:
-    """A server in a thread of its own, with one flow. A context manager."""
+    """A server with one flow, in a separate thread. A context manager."""
 
     def __init__(self) -> None:
         self.view = View()
@@ -91,19 +91,19 @@ class Served:
     def ask(
         self, verb: str, path: str, headers: dict[str, str] | None = None, body: bytes = b""
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, header fields and body of an answer. Without a login."""
+        """Send a request without a login. Return status, header fields and body."""
         connection = http.client.HTTPConnection(self.host, timeout=5)
         try:
             fields = {"Host": self.host, **(headers or {})}
             connection.request(verb, path.format(id=self.flow.id), body, fields)
-            answer = connection.getresponse()
-            names = {name.lower(): value for name, value in answer.getheaders()}
-            return answer.status, names, answer.read()
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, names, response.read()
         finally:
             connection.close()
 
     def login(self) -> dict[str, str]:
-        """What a page of this server's sends with everything."""
+        """Return the header fields that a page of this server sends with each request."""
         connection = http.client.HTTPConnection(self.host, timeout=5)
         try:
             connection.request("GET", f"/?token={self.token}", headers={"Host": self.host})
@@ -121,16 +121,16 @@ class Served:
 
 @pytest.fixture
 def served() -> Iterator[Served]:
-    with Served() as one:
-        yield one
+    with Served() as served:
+        yield served
 
 
 # What is served
 
 
-def test_every_handler_of_mitmproxys_is_known_and_none_other_is_shown() -> None:
+def test_every_handler_of_mitmproxy_is_known_and_only_listed_ones_served() -> None:
     assert {handler.__name__ for _, handler in app.handlers} == set(HANDLERS)
-    shown = {handler.__name__: verbs for handler, verbs in web_server._SHOWS.items()}
+    shown = {handler.__name__: verbs for handler, verbs in web_server._SERVED.items()}
     assert shown == {
         name: verbs for name, (_, *verbs_) in HANDLERS.items() if (verbs := (*verbs_,))
     }
@@ -138,7 +138,7 @@ def test_every_handler_of_mitmproxys_is_known_and_none_other_is_shown() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("name", HANDLERS)
-def test_a_verb_that_does_anything_is_refused(served: Served, name: str, verb: str) -> None:
+def test_a_method_that_changes_anything_is_refused(served: Served, name: str, verb: str) -> None:
     path, *verbs = HANDLERS[name]
     headers = {**served.login(), "Content-Type": "application/json"}
     before = served.flow.get_state()
@@ -154,7 +154,7 @@ def test_a_verb_that_does_anything_is_refused(served: Served, name: str, verb: s
     assert served.cleared == 0
 
 
-def test_what_a_newer_mitmproxy_adds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handler_that_a_newer_mitmproxy_adds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Shiny(app.RequestHandler):
         def get(self) -> None:
             self.write("did something")
@@ -166,14 +166,14 @@ def test_what_a_newer_mitmproxy_adds_is_refused(monkeypatch: pytest.MonkeyPatch)
             assert served.ask("GET", "/unheard-of", headers)[0] == 403
 
 
-def test_there_is_nothing_to_act_on() -> None:
-    master = web_server._what_is_shown(View())
+def test_the_handlers_have_nothing_to_act_on() -> None:
+    master = web_server._read_only_master(View())
     assert set(vars(master)) == {"view", "options", "commands", "events", "proxyserver"}
     assert vars(master.commands) == {"commands": {}}
     assert vars(master.proxyserver) == {"servers": ()}
 
 
-def test_a_message_is_shown_as_it_is_and_by_no_view_of_mitmproxys(served: Served) -> None:
+def test_a_message_is_shown_as_it_is_without_views_of_mitmproxy(served: Served) -> None:
     served.flow.request.headers["Content-Type"] = "application/json"
     served.flow.request.content = b'CCM_POST for\n{"a":1}\n'
     for view in ("auto", "json", "hex%20dump", "protobuf"):
@@ -183,7 +183,7 @@ def test_a_message_is_shown_as_it_is_and_by_no_view_of_mitmproxys(served: Served
     assert (state["contentViews"], state["servers"]) == (["auto"], {})
 
 
-def test_the_page_has_the_stylesheet_that_hides_what_is_refused(served: Served) -> None:
+def test_the_page_has_the_stylesheet_that_hides_refused_functions(served: Served) -> None:
     login = served.login()
     _, headers, page = served.ask("GET", "/", login)
     assert b'<link rel="stylesheet" href="./ibcm-bridge.css"></head>' in page
@@ -193,10 +193,10 @@ def test_the_page_has_the_stylesheet_that_hides_what_is_refused(served: Served) 
     assert (status, headers["content-type"]) == (200, "text/css; charset=utf-8")
 
 
-# Who may see it
+# Access
 
 
-def test_it_listens_on_loopback_only(served: Served) -> None:
+def test_the_server_listens_only_on_loopback(served: Served) -> None:
     assert served.host.startswith("127.0.0.1:")
     assert served.server._server is not None
     assert {
@@ -204,7 +204,7 @@ def test_it_listens_on_loopback_only(served: Served) -> None:
     } == {"127.0.0.1"}
 
 
-def test_the_token_is_another_at_every_start_and_cannot_be_guessed() -> None:
+def test_the_token_is_random_at_every_start() -> None:
     tokens = {WebServer(View(), lambda: None, 0).url.partition("?token=")[2] for _ in range(10)}
     assert len(tokens) == 10
     assert {len(token) for token in tokens} == {43}, "256 bits, base64url"
@@ -215,18 +215,18 @@ def test_the_token_is_another_at_every_start_and_cannot_be_guessed() -> None:
     [{}, {"Authorization": "Bearer wrong"}, {"Cookie": "ibcm-bridge-1=y"}],
 )
 @pytest.mark.parametrize("query", ["", "?token=", "?token=wrong", "?token=%C3%A9"])
-def test_nobody_sees_anything_without_the_token(
+def test_nothing_is_shown_without_the_token(
     served: Served, query: str, headers: dict[str, str]
 ) -> None:
     for path, *verbs in HANDLERS.values():
         if "GET" in verbs:
-            status, answered, body = served.ask("GET", path + query, headers)
+            status, received, body = served.ask("GET", path + query, headers)
             assert status == 403, path
             assert served.flow.id.encode() not in body
-            assert "ibcm-bridge" not in answered.get("set-cookie", "")
+            assert "ibcm-bridge" not in received.get("set-cookie", "")
 
 
-def test_the_token_opens_it_and_does_not_stay_in_the_address(served: Served) -> None:
+def test_the_token_gives_access_and_is_removed_from_the_address(served: Served) -> None:
     status, headers, _ = served.ask("GET", f"/?token={served.token}")
     assert (status, headers["location"]) == (302, "./")
     assert "HttpOnly" in headers["set-cookie"]
@@ -240,20 +240,20 @@ def test_the_token_opens_it_and_does_not_stay_in_the_address(served: Served) -> 
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""]
 )
-def test_a_name_that_was_made_to_lead_here_does_not(served: Served, host: str) -> None:
+def test_a_request_with_another_host_is_refused(served: Served, host: str) -> None:
     port = served.host.partition(":")[2]
     headers = {**served.login(), "Host": host.format(port=port)}
     for path in ("/", "/flows.json", "/static/favicon.ico", f"/?token={served.token}"):
         assert served.ask("GET", path, headers)[0] in (400, 403), path
 
 
-def test_localhost_is_a_name_of_it(served: Served) -> None:
+def test_localhost_is_an_accepted_host(served: Served) -> None:
     headers = {**served.login(), "Host": served.host.replace("127.0.0.1", "localhost")}
     assert served.ask("GET", "/flows.json", headers)[0] == 200
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://{host}", "http://x"])
-def test_another_page_is_told_nothing(served: Served, origin: str) -> None:
+def test_a_request_of_another_origin_is_refused(served: Served, origin: str) -> None:
     headers = {**served.login(), "Origin": origin.format(host=served.host)}
     assert served.ask("GET", "/flows.json", headers)[0] == 403
     assert served.ask("POST", "/clear", headers)[0] == 403
@@ -263,18 +263,18 @@ def test_another_page_is_told_nothing(served: Served, origin: str) -> None:
     assert served.cleared == 1
 
 
-def test_clearing_needs_what_only_a_page_of_its_own_has(served: Served) -> None:
+def test_clearing_needs_the_xsrf_token_of_the_page(served: Served) -> None:
     headers = served.login()
     del headers["X-XSRFToken"]
     assert served.ask("POST", "/clear", headers)[0] == 403
     assert served.cleared == 0
 
 
-# As it happens
+# Updates
 
 
 async def open_page(served: Served) -> Any:
-    """The connection by which a page is told what happens."""
+    """Open the WebSocket that sends updates to a page."""
     request = tornado.httpclient.HTTPRequest(f"ws://{served.host}/updates", headers=served.login())
     page = await tornado.websocket.websocket_connect(request)
     updates = served.server._application.updates
@@ -282,8 +282,8 @@ async def open_page(served: Served) -> Any:
     return page
 
 
-def test_a_page_is_told_what_comes_and_goes(served: Served) -> None:
-    async def told() -> list[str]:
+def test_a_page_receives_added_and_removed_flows(served: Served) -> None:
+    async def updates() -> list[str]:
         page = await open_page(served)
         flow = tflow.ttcpflow()
         flow.live = False
@@ -294,14 +294,14 @@ def test_a_page_is_told_what_comes_and_goes(served: Served) -> None:
         assert await asyncio.wait_for(page.read_message(), 5) is None
         return [json.loads(message)["type"] for message in messages]
 
-    assert asyncio.run(told()) == ["flows/add", "flows/remove"]
+    assert asyncio.run(updates()) == ["flows/add", "flows/remove"]
 
 
 @pytest.mark.parametrize(
     ("changed", "status"),
     [({}, 101), ({"Origin": "http://evil.example"}, 403), ({"Cookie": ""}, 403)],
 )
-def test_a_page_of_somebody_elses_is_told_nothing(
+def test_a_page_of_another_origin_receives_no_updates(
     served: Served, changed: dict[str, str], status: int
 ) -> None:
     upgrade = {
@@ -313,7 +313,7 @@ def test_a_page_of_somebody_elses_is_told_nothing(
     assert served.ask("GET", "/updates", {**served.login(), **upgrade, **changed})[0] == status
 
 
-def test_a_page_that_falls_behind_is_sent_away(
+def test_a_page_that_falls_behind_is_disconnected(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web_server, "MAX_WAITING", 0)
@@ -328,10 +328,10 @@ def test_a_page_that_falls_behind_is_sent_away(
     assert asyncio.run(behind()) is None, "closed"
 
 
-# What is logged
+# Logging
 
 
-def test_no_token_is_logged_whatever_is_asked(
+def test_the_token_is_never_logged(
     served: Served, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
