@@ -1,4 +1,4 @@
-"""The composition root: what is open for as long as the bridge runs, and the current generation."""
+"""The composition root: the state shared by all generations, and the current generation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ibcm_bridge.addons.audit.trail import AuditTrail
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import Watcher
-from ibcm_bridge.addons.generation import Generation, Lasting
+from ibcm_bridge.addons.generation import Generation, SharedState
 from ibcm_bridge.addons.hooks.ends import Ends
 from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
 from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS
@@ -22,21 +22,21 @@ from ibcm_bridge.storage.upload_spool import SpoolError
 
 
 class Bridge:
-    """The `Runtime` of the listeners."""
+    """A bridge; the `Runtime` of its listeners."""
 
     def __init__(
         self,
         policy: Policy,
-        watching: Sequence[Watcher] = (),
+        watchers: Sequence[Watcher] = (),
         *,
         clock: Clock = utc_now,
         check_seconds: float = CHECK_SECONDS,
     ) -> None:
-        """Open what lasts and build the first generation; StartError or RuleError otherwise.
+        """Open the shared state and build the first generation. Raise StartError or RuleError.
 
-        `watching` are addons that look on: they are given what the audit has recorded, and their
-        hooks are called after ours, guarded like ours, with mitmproxy's flows. What they change in
-        a flow is not sent.
+        `watchers` are addons that only watch. They get each end after its audit record is written.
+        Their hooks run after the bridge's hooks, guarded as well, with mitmproxy's flows; changes
+        that they make to a flow are not sent.
         """
         limits = policy.limits
         self.connections = Connections(limits.connections, Budget(limits.buffered_bytes))
@@ -44,15 +44,15 @@ class Bridge:
             registry = opened.enter_context(contextlib.closing(_registry(policy)))
             uploads = opened.enter_context(contextlib.closing(_upload_spool(policy)))
             audit = opened.enter_context(contextlib.closing(_audit_trail(policy)))
-            ends = Ends(self.connections, [audit, *watching])
-            self.lasting = Lasting(
-                self.connections, audit, ends, uploads, registry, watching, clock, check_seconds
+            ends = Ends(self.connections, [audit, *watchers])
+            self.shared = SharedState(
+                self.connections, audit, ends, uploads, registry, watchers, clock, check_seconds
             )
-            self.generation = Generation(policy, self.lasting)
+            self.generation = Generation(policy, self.shared)
             self._opened = opened.pop_all()
 
     def close(self) -> None:
-        """Close the audit, the spool, and what client GUIDs are bound to."""
+        """Close the audit, the upload spool and the binding registry."""
         self._opened.close()
 
 
@@ -71,7 +71,7 @@ def _upload_spool(policy: Policy) -> UploadSpool:
     except OSError as error:
         otherwise = "name a file in uploads.spool, or another folder in TMPDIR"
         raise StartError(
-            cannot_write(error, error.filename or "the spool of uploads", otherwise)
+            cannot_write(error, error.filename or "the upload spool", otherwise)
         ) from error
 
 
@@ -79,6 +79,6 @@ def _audit_trail(policy: Policy) -> AuditTrail:
     try:
         return AuditTrail(policy.audit_file, policy.when_unwritable)
     except OSError as error:
-        place = policy.audit_file or "the audit, to standard output,"
+        place = policy.audit_file or "the audit on standard output"
         text = cannot_write(error, place, "name another file in audit.file")
         raise StartError(text) from error

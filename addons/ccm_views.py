@@ -1,7 +1,7 @@
-"""ConfigMgr's messages, readable in mitmproxy: mitmdump -s .../ccm_views.py (docs/operating.md).
+"""Shows ConfigMgr messages in mitmproxy: mitmdump -s .../ccm_views.py (docs/operating.md).
 
-For any mitmproxy, the bridge need not run. `ibcm_bridge.messages.views` does the reading; this
-tells mitmproxy about it, and what the messages are called there.
+It works in any mitmproxy, without a running bridge. `ibcm_bridge.messages.views` makes the views;
+this addon registers them in mitmproxy.
 """
 
 from __future__ import annotations
@@ -18,58 +18,58 @@ HOW_TO_SEE = f"to see them: --set {OPTION}=true"
 
 
 class ConfigMgrView(Contentview):
-    """CCM_POST, its answers, and what a management point answers to GET."""
+    """Shows CCM_POST requests, their replies, and documents of a management point."""
 
     @property
     def name(self) -> str:
-        """What it is chosen by."""
+        """The name by which a user selects the view."""
         return "ConfigMgr"
 
     @property
     def syntax_highlight(self) -> SyntaxHighlight:
-        """None: that of XML takes mitmproxy 12.2 half a minute for 256 KB, and more as it grows."""
+        """None. mitmproxy 12.2 highlights XML in quadratic time: 30 s for 256 KB."""
         return "none"
 
     def prettify(self, data: bytes, metadata: Metadata) -> str:
-        """The message as text."""
+        """Return the message as text."""
         kind = _kind(data, metadata)
         if kind is None:
-            return "Not a message of ConfigMgr's, by its verb, its path and how it begins."
+            return "Not a ConfigMgr message (by method, path and first bytes)."
         secrets = getattr(ctx.options, OPTION, False) is True
         content_type = _content_type(metadata)
         try:
             return render(kind, content_type, data, secrets=secrets, how_to_see=HOW_TO_SEE)
         except Exception as error:
-            # mitmproxy would show the message as it is, with every secret in it.
-            return f"A defect of this view: {type(error).__name__}. Another view shows the message."
+            # After an exception mitmproxy would show the raw message, with its secrets.
+            return f"This view failed: {type(error).__name__}. Select another view."
 
     def render_priority(self, data: bytes, metadata: Metadata) -> float:
-        """Before mitmproxy's own views, which have 1, of what is a message; else never."""
+        """Return a priority above mitmproxy's views (1) for messages, otherwise a negative one."""
         return -1 if _kind(data, metadata) is None else 2
 
 
 class CcmViews:
-    """The addon: a view while it is loaded, and the option that shows secrets."""
+    """The addon: it provides the view while loaded, and the option that shows secrets."""
 
     def __init__(self) -> None:
         self._view = ConfigMgrView()
 
     def load(self, loader: Loader) -> None:
-        """Add the view."""
+        """Add the option and the view."""
         loader.add_option(
             OPTION,
             bool,
             False,
-            "Show passwords, other secrets, signatures and keys in ConfigMgr's messages.",
+            "Show passwords, other secrets, signatures and keys in ConfigMgr messages.",
         )
         contentviews.add(self._view)
 
     def done(self) -> None:
-        """Remove it, unless another one has taken its name since."""
+        """Remove the view, unless another view has replaced it."""
         views = contentviews.registry
         name = self._view.name.lower()
         if views.get(name) is self._view:
-            # mitmproxy has a way to add a view and none to remove one.
+            # mitmproxy has a function to add a view, but none to remove one.
             del views._by_name[name]
             views.on_change.send(self._view)
 
@@ -85,7 +85,7 @@ def _kind(data: bytes, metadata: Metadata) -> Message | None:
 
 
 def _content_type(metadata: Metadata) -> bytes:
-    """The whole field; `metadata.content_type` is without the boundary."""
+    """Return the whole field. `metadata.content_type` lacks the boundary."""
     if metadata.http_message is None:
         return b""
     fields = metadata.http_message.headers.fields

@@ -1,4 +1,4 @@
-"""What is known of each client connection and each request on it, while they last."""
+"""The state of each open client connection and of the requests on it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from ibcm_bridge.request.memory_budget import Budget, Hold
 
 
 def new_reference() -> str:
-    """A name for a record that a client may be told. Random, so it says nothing."""
+    """Return an id for a record. It is sent to clients, so it is random and carries no data."""
     return uuid.uuid4().hex[:12]
 
 
 @dataclass(slots=True, eq=False)
 class ConnectionRecord:
-    """One client connection. Filled in as it goes; never reused."""
+    """One client connection. Its fields are set as they become known."""
 
     client: connection.Client
     listener: Listener | PlaintextListener
@@ -42,53 +42,53 @@ class ConnectionRecord:
     server_name: str | None = None
     publication: Publication | PlaintextPublication | None = None
     certificate: CertificateFacts | None = None
-    """What the client presented, accepted or not."""
+    """The certificate that the client presented, accepted or not."""
     alert: str | None = None
     """The TLS alert that was sent to the client."""
     handshake_refusal: Deny | None = None
-    """Why the verify callback refused."""
+    """Why the verify callback refused the certificate."""
     resumed: bool = False
-    """Whether a TLS session was resumed."""
+    """True if a TLS session was resumed."""
     notes: tuple[str, ...] = ()
-    """What the audit should say of how the certificate was accepted."""
+    """Notes for the audit on how the certificate was accepted."""
     legs: PublishedLegs | None = None
-    """TLS of its publication, as the policy had it that the connection began under."""
+    """TLS contexts and trusts of its publication, from the generation that it began with."""
     accepted: AuthenticatedClient | None = None
-    """Whom its certificate names; `authenticated` once the handshake is finished."""
+    """The client that the certificate names. It becomes `authenticated` after the handshake."""
     authenticated: Client | None = None
-    """Whom `authentication` has let in; by its certificate or, where none is needed, without."""
+    """The client that `authentication` accepted, with a certificate or, if allowed, without."""
     may_dial: Address | None = None
-    """The one address that a decision has allowed to connect to, now."""
+    """The only address that may be connected to now, set by a decision."""
     written: bool = False
-    """Whether the connection itself has its audit record."""
+    """True if the connection itself has an audit record."""
     hold: Hold = field(kw_only=True)
-    """What of its requests is kept in memory, counted."""
+    """Counts the memory that its requests use."""
     under_way: tuple[UnderWay, ...] = ()
-    """The request under way; and after a refused one, what the bridge sends because of it."""
+    """The request under way, and after a refused one the withdrawal that it causes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeEnded:
-    """A request and its response, once they have ended: what there is to say of them."""
+    """An ended request and its response, for the audit record."""
 
     connection: ConnectionRecord
     reference: str
     began: float
     head: RequestHead | None
-    """As it came; None where it could not be read."""
+    """The head as received; None if it could not be read."""
     body: bytes
     decision: Approved | Deny
     authorized: Authorized | None
-    """What the head was allowed; kept when something later is refused."""
+    """The authorization of the head. It stays set if a later stage refuses."""
     forwarded: bool
-    """Whether the site system was sent the request, whatever came of it."""
+    """True if the request was sent to the site system, even if that failed."""
     resent: bool
-    """Whether it was sent a second time, as the leg that it came on was closed."""
+    """True if it was sent again because the site system had closed the kept leg."""
     status: int | None
     bytes_out: int
-    """Of the body of the response."""
+    """The bytes of the response body that were sent to the client."""
     observed: tuple[str, ...]
-    """What the response would have been refused for, did the policy not say to observe."""
+    """The reasons to refuse the response if the policy did not set `observe`."""
     note: str
 
 
@@ -96,13 +96,13 @@ class UnderWay(Protocol):
     """A request whose end is still to be recorded."""
 
     def end(self, defect: Deny | None = None) -> ExchangeEnded | None:
-        """What there is to record now, by a defect or not; None after the first call."""
+        """End the request, possibly by a defect; return its end, or None after the first call."""
 
 
 class Connections:
     """The records of the open connections, by mitmproxy's connection id.
 
-    At most `limit` at once; what their requests hold in memory comes out of one `memory_budget`.
+    There are at most `limit` at a time. Their requests share one `memory_budget`.
     """
 
     def __init__(self, limit: int, budget: Budget) -> None:
@@ -112,23 +112,23 @@ class Connections:
 
     @property
     def full(self) -> bool:
-        """Whether there can be no other one."""
+        """True if the limit is reached."""
         return len(self._records) >= self.limit
 
     def open(
         self, client: connection.Client, listener: Listener | PlaintextListener
     ) -> ConnectionRecord:
-        """Begin a record."""
+        """Add a record for a new connection."""
         record = ConnectionRecord(client, listener, hold=Hold(self.budget))
         self._records[client.id] = record
         return record
 
     def of(self, client: connection.Client) -> ConnectionRecord:
-        """The record of a connection. KeyError for one we did not accept: a defect."""
+        """Return the record of a connection. A KeyError is a defect of the bridge."""
         return self._records[client.id]
 
     def close(self, client: connection.Client) -> None:
-        """Forget a connection, and what it held."""
+        """Remove the record of a connection, and release its memory hold."""
         record = self._records.pop(client.id, None)
         if record is not None:
             record.hold.end()

@@ -1,7 +1,7 @@
-"""Why the bridge cannot start."""
+"""The error of a bridge that cannot start."""
 
 from __future__ import annotations
 
 
 class StartError(Exception):
-    """The bridge cannot start, and why, for the operator."""
+    """The bridge cannot start. The text is for the operator."""

@@ -1,7 +1,7 @@
-"""Hooks of our own, for what mitmproxy has none.
+"""The bridge's own hooks, in addition to mitmproxy's.
 
-How a connection, a tunnel or a request ended; and a reply that was read before it passes.
-`hooks.ends` makes one `Ended` of each end and gives it to every `Watcher`.
+They report the end of a connection, a tunnel or a request, and a response before it is forwarded.
+`hooks.ends` turns each end into one `Ended` value and passes it to every `Watcher`.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ class RefusedConnection:
 
 @dataclass
 class ConnectionRefusedHook(commands.StartHook):
-    """A connection was refused before there was a request on it."""
+    """A connection was refused before it carried a request."""
 
     data: RefusedConnection
 
 
 @dataclass
 class TurnedAwayHook(commands.StartHook):
-    """A connection was accepted that is one too many; it is closed."""
+    """A connection over the limit was accepted; it is being closed."""
 
     data: ConnectionRecord
 
 
 @dataclass
 class EndedTunnel:
-    """A tunnel, and what passed through it: bytes only, for nothing else is known of it."""
+    """A tunnel and its byte counts. Nothing else is known of its content."""
 
     connection: ConnectionRecord
     opened: bool
-    """Whether the site system was reached; if not, nothing passed."""
+    """True if the site system was reached; otherwise no bytes were forwarded."""
     bytes_from_client: int
     bytes_to_client: int
     error: str | None
@@ -60,7 +60,7 @@ class TunnelEndedHook(commands.StartHook):
 
 @dataclass
 class ExchangeEndedHook(commands.StartHook):
-    """A request has been answered, refused or given up."""
+    """A request has ended: with a response, a refusal or an aborted connection."""
 
     data: ExchangeEnded
 
@@ -72,29 +72,29 @@ class Defect:
     client: Client
     where: str
     kind: str
-    """The type of what was raised. Not its text, which may quote what a client sent."""
+    """The type of the exception. Its text is left out, because it may quote client data."""
 
 
 @dataclass
 class DefectHook(commands.StartHook):
-    """The bridge itself failed. Called at once, and not waited for."""
+    """The bridge itself failed. Its functions are called at once and not awaited."""
 
     data: Defect
 
 
 type Ended = ExchangeEnded | EndedTunnel | RefusedConnection
-"""What the audit has a record of."""
+"""Each of these has an audit record."""
 
 
 class Watcher(Protocol):
-    """The audit, and addons that look on."""
+    """The audit, or an addon that only watches."""
 
     def ended(self, ended: Ended) -> None:
-        """Something has ended. Called once, and for addons only once the audit has its record."""
+        """Called once for each end; for addons after the audit record is written."""
 
 
 @dataclass
 class ReplyShownHook(commands.StartHook):
-    """A reply has been read and decided on; until the hook ends, the flow's response has it all."""
+    """A response was read and allowed. During the hook the flow has its whole body."""
 
     data: HTTPFlow

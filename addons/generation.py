@@ -1,7 +1,7 @@
-"""What one policy needs, and what the next policy replaces as a whole.
+"""Everything that is built from one policy, and replaced as a whole with the policy.
 
-A connection keeps the generation that it began with, to its end: contexts, trusts, rules and the
-decisions that hooks make by them. What is open and outlives a policy is `Lasting`.
+A connection keeps the generation that it began with: TLS contexts, trusts, rules, and the hooks
+that decide by them. `SharedState` is open longer than one policy.
 """
 
 from __future__ import annotations
@@ -39,56 +39,56 @@ from ibcm_bridge.storage.binding_registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
-class Lasting:
-    """What all generations of a bridge share."""
+class SharedState:
+    """The state that all generations of a bridge share."""
 
     connections: Connections
     audit: AuditTrail
     ends: Ends
     uploads: UploadSpool
     registry: Registry
-    watching: Sequence[Watcher]
+    watchers: Sequence[Watcher]
     clock: Clock
     check_seconds: float
-    """How soon a changed file is noticed."""
+    """The interval at which files are checked for changes."""
 
 
 class Generation:
-    """One policy, and everything made of it."""
+    """One policy, and everything that is built from it."""
 
-    def __init__(self, policy: Policy, lasting: Lasting) -> None:
-        """Build contexts and rules. StartError or RuleError where that fails."""
+    def __init__(self, policy: Policy, shared: SharedState) -> None:
+        """Build contexts and rules. Raise StartError or RuleError if that fails."""
         self.policy = policy
         self.listeners = dict(enumerate(policy.listeners))
-        self.legs = _published_legs(policy, lasting.clock)
-        # Read once: the workers look for exactly what the bridge looks for.
+        self.legs = _published_legs(policy, shared.clock)
+        # Read once, so that the bridge and the workers use the same rules.
         setup = engine_setup(policy)
         self.workers = InspectionWorkers(setup, policy.limits.inspection_workers)
         self._inspection = BodyInspection(setup.make(), self.workers.inspect)
         trusts = [trust for legs in self.legs for trust in legs.trusts()]
         self.renewals = (
-            *list_renewals(trusts, lasting.check_seconds),
-            RulesRenewal(policy, setup, self._renew_rules, lasting.check_seconds),
+            *list_renewals(trusts, shared.check_seconds),
+            RulesRenewal(policy, setup, self._renew_rules, shared.check_seconds),
         )
-        self._connections = lasting.connections
-        # In the order of the calls; the audit comes before what decides on a head.
+        self._connections = shared.connections
+        # In calling order. The audit comes before the addons that decide on a head.
         self.hooks = Hooks(
             [
-                lasting.audit,
-                lasting.ends,
-                ClientAuthentication(lasting.connections, self.legs),
+                shared.audit,
+                shared.ends,
+                ClientAuthentication(shared.connections, self.legs),
                 RequestAuthorization(policy.never),
-                lasting.uploads,
+                shared.uploads,
                 self._inspection,
                 ReplyInspection(policy.messages),
-                ClientIdentity(lasting.registry, policy.messages, lasting.clock),
-                SiteSystemAuthentication(lasting.connections),
+                ClientIdentity(shared.registry, policy.messages, shared.clock),
+                SiteSystemAuthentication(shared.connections),
             ],
-            lasting.watching,
+            shared.watchers,
         )
 
     def front_door(self, context: Context) -> Layer:
-        """The first layer of a connection."""
+        """Return the first layer of a connection."""
         record = self._connections.of(context.client)
         return FrontDoorLayer(context, record, self.policy.limits)
 
@@ -100,7 +100,7 @@ class Generation:
 
 def _published_legs(policy: Policy, clock: Clock) -> list[PublishedLegs]:
     try:
-        return [PublishedLegs(one, CALLBACKS, clock) for _, one in policy.bridged()]
+        return [PublishedLegs(publication, CALLBACKS, clock) for _, publication in policy.bridged()]
     except SSL.Error as error:
         reasons = "; ".join(reason for *_, reason in error.args[0]) if error.args else ""
-        raise StartError(f"OpenSSL does not take a certificate or key: {reasons}") from error
+        raise StartError(f"OpenSSL does not accept a certificate or key: {reasons}") from error

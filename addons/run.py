@@ -1,4 +1,4 @@
-"""Runs a bridge until it is told to stop."""
+"""Runs a bridge until a signal stops it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.errors import StartError
-from ibcm_bridge.addons.renewal.renewal import keep_current, stopped
+from ibcm_bridge.addons.renewal.renewal import keep_current, stop_renewal
 from ibcm_bridge.addons.server import listener
 from ibcm_bridge.policy.addresses import Address, socket_address
 from ibcm_bridge.policy.policy import Policy
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
-"""How long requests under way may take to finish when the bridge is told to stop."""
+"""How long requests under way may take to finish when the bridge stops."""
 
 
 class NoOtherDials:
-    """Refuses every connection to a server that is not opened by `BridgeConnectionHandler`.
+    """Refuses every server connection that `BridgeConnectionHandler` does not open.
 
-    Ours calls its hooks itself (`listener`). What goes through mitmproxy's own dispatch is another:
-    a replayed flow, which would be sent without a decision.
+    That handler calls its hooks itself. mitmproxy's dispatch is only reached by other connections,
+    such as a replayed flow, which would be sent without a decision.
     """
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
-        """Say no, as mitmproxy wants it said."""
+        """Refuse the connection in the way that mitmproxy expects."""
         data.server.error = "refused by the bridge"
 
 
 class BridgeMaster(Master):
-    """A lean master: mitmproxy's core and server, and none of its traffic-changing addons."""
+    """A minimal master: mitmproxy's core and server, without its other addons."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__(options.Options())
@@ -54,35 +54,35 @@ class BridgeMaster(Master):
         self.addons.add(Core(), self.servers, NoOtherDials())
         self.options.update(
             mode=[
-                f"{listener.BridgeMode.type_name}:{index}@{_listen_spec(one.address)}"
-                for index, one in bridge.generation.listeners.items()
+                f"{listener.BridgeMode.type_name}:{index}@{_listen_spec(published.address)}"
+                for index, published in bridge.generation.listeners.items()
             ],
             connection_strategy="lazy",
             http2=False,
-            # Ours are shorter; this one is only mitmproxy's last resort.
+            # Only mitmproxy's last resort: the bridge's own timeouts are shorter.
             tcp_timeout=86_400,
         )
 
     def addresses(self) -> list[Address]:
-        """What is listened on."""
+        """Return the addresses of the open listeners."""
         return [socket_address(name) for name in self.servers.listen_addrs()]
 
 
 async def run(
     policy: Policy, ready: Callable[[list[Address]], None], page: WebPage | None = None
 ) -> None:
-    """Run until SIGTERM or Ctrl-C. `ready` is told the addresses. Raises StartError.
+    """Run until SIGTERM or Ctrl-C. `ready` is called with the addresses. Raises StartError.
 
-    `page` is served meanwhile, and shows what passes.
+    `page`, if given, is served meanwhile and shows the traffic.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    # A hangup would otherwise end the process at once, audit and all.
+    # A hangup would otherwise end the process at once, without the records of open requests.
     names = ("SIGTERM", "SIGINT", "SIGHUP")  # Windows has no SIGHUP
     for number in [getattr(signal, name) for name in names if hasattr(signal, name)]:
         try:
             loop.add_signal_handler(number, stop.set)
-        except NotImplementedError:  # Windows has no such loop
+        except NotImplementedError:  # event loops on Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     async with page or contextlib.nullcontext():
         await serve(Bridge(policy, [page] if page else ()), ready, stop)
@@ -91,14 +91,16 @@ async def run(
 async def serve(
     bridge: Bridge, ready: Callable[[list[Address]], None], stop: asyncio.Event
 ) -> None:
-    """Serve until `stop` is set, then let what is under way finish. Raises StartError."""
+    """Serve until `stop` is set, then wait for requests under way. Raises StartError."""
     with contextlib.closing(bridge):
         master = BridgeMaster(bridge)
         serving = asyncio.create_task(master.run())
-        renewing = [asyncio.create_task(keep_current(one)) for one in bridge.generation.renewals]
+        renewing = [
+            asyncio.create_task(keep_current(renewal)) for renewal in bridge.generation.renewals
+        ]
         try:
             await _until_listening(master, serving, len(bridge.generation.listeners))
-            # What has been built lives as long as the process: collections need not look at it.
+            # These objects live as long as the process: exclude them from garbage collection.
             gc.freeze()
             ready(master.addresses())
             stopping = asyncio.create_task(stop.wait())
@@ -107,7 +109,7 @@ async def serve(
             await _drain(master)
         finally:
             for task in renewing:
-                await stopped(task)
+                await stop_renewal(task)
             await bridge.generation.workers.stop()
             master.shutdown()  # type: ignore[no-untyped-call]
             await serving
@@ -117,21 +119,22 @@ async def _until_listening(master: BridgeMaster, serving: asyncio.Task[None], co
     while not master.servers.is_running:
         if serving.done():
             serving.result()
-            raise StartError("mitmproxy stopped before it listened")
+            raise StartError("mitmproxy stopped before it opened the listeners")
         await asyncio.sleep(0.01)
-    failed = [_why(one.last_exception) for one in master.servers.servers if not one.is_running]
-    if failed or len(master.servers.servers) != count:
+    servers = master.servers.servers
+    failed = [_why(server.last_exception) for server in servers if not server.is_running]
+    if failed or len(servers) != count:
         raise StartError("; ".join(failed) or "not every listener could be opened")
 
 
 def _why(error: BaseException | None) -> str:
-    """In words, without what mitmproxy puts around them."""
+    """Return the text of an error, without mitmproxy's prefix."""
     cause = error.__cause__ or error if error else None
     return (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
 
 
 async def _drain(master: BridgeMaster) -> None:
-    """Stop accepting, then let what is under way finish for a while."""
+    """Stop accepting connections, then wait up to `DRAIN_SECONDS` for requests under way."""
     for server in master.servers.servers:
         if server.is_running:
             await server.stop()
@@ -139,12 +142,12 @@ async def _drain(master: BridgeMaster) -> None:
     deadline = loop.time() + DRAIN_SECONDS
     while _under_way(master) and loop.time() < deadline:
         await asyncio.sleep(0.05)
-    # Who still waits for an inspection is refused, rather than left without an answer.
+    # Requests that still wait for an inspection get a refusal instead of no response.
     await master.runtime.generation.workers.stop()
     for handler in list(master.servers.connections.values()):
         for io in list(handler.transports.values()):
             if io.handler is not None:
-                io.handler.cancel("the bridge stops")
+                io.handler.cancel("the bridge is stopping")
     while master.servers.connections and loop.time() < deadline + 1.0:
         await asyncio.sleep(0.01)
 
@@ -157,6 +160,6 @@ def _under_way(master: BridgeMaster) -> bool:
 
 
 def _listen_spec(address: Address) -> str:
-    # As mitmproxy takes it apart: at the last colon, with no brackets around IPv6.
+    # mitmproxy splits at the last colon, and expects IPv6 addresses without brackets.
     host, port = address
     return f"{host}:{port}"

@@ -1,8 +1,7 @@
-"""The stages of a request, from its head to its response, and who decides at each.
+"""The stages of a request, from its head to its response, and the decision at each.
 
-A layer yields `Decide` with what is known at one stage, and is given the next one: an addon's
-method with the name of the stage's hook has decided. Each value is immutable, and nothing of a
-decision is kept anywhere else:
+A layer yields `Decide` with a stage and gets the next value: the addon methods named after the
+stage's hook decide. Values are immutable, and a decision is stored nowhere else:
 
     HeadRead -> Authorized
         a packet of an upload: PacketAnnounced -> Considered, PacketRead -> UploadPart
@@ -12,7 +11,7 @@ decision is kept anywhere else:
     ReplyCollected -> JudgedReply
     ReplyJudged -> Learned
 
-In place of each there may be a `Deny`.
+Each decision can be a `Deny` instead.
 """
 
 from __future__ import annotations
@@ -40,17 +39,17 @@ from ibcm_bridge.uploads.session import Session, UploadPart
 
 
 class Stage[Next]:
-    """What is known at a stage, and what a decision on it comes to, unless that is a Deny."""
+    """The data of a stage. `Next` is the result of a decision on it, unless that is a Deny."""
 
     __slots__ = ()
     hook: ClassVar[str]
-    """The method that decides. What several addons have is called in their order, each with what
-    the one before has returned."""
+    """The name of the methods that decide. If several addons have one, they are called in order,
+    each with the result of the one before."""
 
 
 @functools.cache
 def next_of(stage: type[Stage[Any]]) -> type:
-    """`Next`, at run time. A decision that comes to anything else was not made."""
+    """Return `Next` at run time. A result of another type is not a decision."""
     (base,) = types.get_original_bases(stage)
     (kind,) = get_args(base)
     assert isinstance(kind, type)
@@ -70,17 +69,17 @@ class HeadRead(Stage[Authorized]):
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """What the head of an upload's packet says."""
+    """The decision on the head of an upload packet."""
 
     session: Session | None
-    """The client's own session that the packet is of."""
+    """The client's own session that the packet belongs to."""
     refusal: Deny | None
-    """Why it may not go on; None where it may."""
+    """Why the packet is refused; None if it is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class PacketAnnounced(Stage[Considered]):
-    """The head of an upload's packet is authorized: need the rest of it be read?"""
+    """The head of an upload packet is authorized. Decides whether its body must be read."""
 
     hook = "packet_announced"
 
@@ -90,7 +89,7 @@ class PacketAnnounced(Stage[Considered]):
 
 @dataclass(frozen=True, slots=True)
 class PacketRead(Stage[UploadPart]):
-    """A packet of an upload is whole: what it brings is kept before it may be sent on."""
+    """An upload packet was read completely. Its data is stored before it is forwarded."""
 
     hook = "packet_read"
 
@@ -101,19 +100,19 @@ class PacketRead(Stage[UploadPart]):
 
 @dataclass(frozen=True, slots=True)
 class BodyRead(Stage[Inspected]):
-    """A body is whole."""
+    """A body was read completely."""
 
     hook = "body_read"
 
     authorized: Authorized
     body: bytes
     part: UploadPart | None
-    """What it carries of an upload."""
+    """The part of an upload that it carries."""
 
 
 @dataclass(frozen=True, slots=True)
 class BodyInspected(Stage[Approved]):
-    """Nothing malicious is in a request: may this client send it?"""
+    """No malicious content was found. Decides whether this client may send the request."""
 
     hook = "body_inspected"
 
@@ -123,7 +122,7 @@ class BodyInspected(Stage[Approved]):
 
 @dataclass(frozen=True, slots=True)
 class PacketResponseRead(Stage[Acknowledgement]):
-    """The head of the response to an upload's packet has been read, and not passed on."""
+    """The head of the response to an upload packet was read, but not yet forwarded."""
 
     hook = "packet_response_read"
 
@@ -132,41 +131,41 @@ class PacketResponseRead(Stage[Acknowledgement]):
     part: UploadPart
     status: int
     fields: Iterable[tuple[bytes, bytes]]
-    """Of the response, with names in lower case."""
+    """The header fields of the response, with names in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedReply:
-    """A reply may be passed on."""
+    """A response may be forwarded."""
 
     inspected: InspectedReply
     message: CcmReply | None
-    """What it says, where it is the reply to a CCM_POST and could be read."""
+    """The parsed reply, if it is the reply to a CCM_POST and could be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyCollected(Stage[JudgedReply]):
-    """A reply is there that has to be read, and none of it has been passed on."""
+    """A response that must be inspected was read; none of it has been forwarded."""
 
     hook = "reply_collected"
 
     reading: ReplyReading
     content_type: bytes
     body: bytes | Deny
-    """All of it, or why it cannot be had."""
+    """The whole body, or why it is not available."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A reply was learned from."""
+    """The bindings of a reply were recorded."""
 
     observed: tuple[str, ...] = ()
-    """What it would be refused for, if the policy did not say to observe."""
+    """The reasons to refuse it if the policy did not set `observe`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyJudged(Stage[Learned]):
-    """A reply to a CCM_POST may be passed on, and has not been: what does it say of the client?"""
+    """A reply to a CCM_POST may be forwarded, and was not yet. Learns the client's bindings."""
 
     hook = "reply_judged"
 
@@ -192,7 +191,7 @@ DECISIONS = frozenset(
 
 @dataclass(eq=False)
 class Decide(commands.Command):
-    """Decide on a stage. The reply is the next one, or a Deny, as where a decider raises."""
+    """Decide on a stage. The result is the next value, or a Deny, also if an addon raises."""
 
     stage: Stage[Any]
     blocking = True
@@ -200,7 +199,7 @@ class Decide(commands.Command):
 
 @dataclass(repr=False)
 class Decided(events.CommandCompleted):
-    """What was decided."""
+    """The result of a `Decide`."""
 
     command: Decide
     reply: Any

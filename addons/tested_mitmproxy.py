@@ -1,4 +1,4 @@
-"""Which mitmproxy the tests have run on: the addons lean on private parts of it."""
+"""The tested versions of mitmproxy. The addons use private parts of it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ newest, and .ci/run runs the tests on each (tests/repository/test_packaging)."""
 
 
 def why_untested() -> str | None:
-    """Why the bridge does not start on this mitmproxy, for the operator; None where it does."""
+    """Return why the bridge does not start with this mitmproxy, or None if it does."""
     if version.VERSION.startswith(tuple(f"{minor}." for minor in TESTED)):
         return None
     tested = " or ".join(f"{minor}.x" for minor in TESTED)
     return (
-        f"mitmproxy {version.VERSION} has not been tested with; use {tested}, or say "
+        f"mitmproxy {version.VERSION} is not a tested version; install {tested}, or pass "
         "--untested-mitmproxy"
     )

@@ -25,7 +25,7 @@ async def keep_current(renewal: Renewal) -> None:
         await asyncio.sleep(await renewal.check())
 
 
-async def stopped(task: asyncio.Task[None]) -> None:
+async def stop_renewal(task: asyncio.Task[None]) -> None:
     """Stop a renewal. Log the exception of one that has failed."""
     task.cancel()
     (ended,) = await asyncio.gather(task, return_exceptions=True)

@@ -117,7 +117,7 @@ def test_the_view_may_be_chosen_for_bytes_of_which_nothing_is_known(
     loaded: taddons.context,
 ) -> None:
     view = ccm_views.ConfigMgrView()
-    assert view.prettify(b"\xff", Metadata()).startswith("Not a message of ConfigMgr's")
+    assert view.prettify(b"\xff", Metadata()).startswith("Not a ConfigMgr message")
     assert view.render_priority(b"\xff", Metadata()) < 0
 
 

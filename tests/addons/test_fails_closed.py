@@ -404,7 +404,7 @@ def test_a_defect_that_the_audit_cannot_take_is_in_the_log_and_the_next_is_told(
     told: list[Defect] = []
     running.add_hook("defect", told.append)
     running.add_hook("request", failing(WAYS["an exception"], []))
-    monkeypatch.setattr(running.bridge.lasting.audit, "_write", full)
+    monkeypatch.setattr(running.bridge.shared.audit, "_write", full)
     with nothing_passes(running):
         assert_refused(good(running))
     assert "a defect in request could not be written to the audit" in caplog.text
@@ -662,9 +662,9 @@ class FullDisk(io.StringIO):
 def disk(request: pytest.FixtureRequest, running: Running) -> Iterator[FullDisk]:
     error = request.param
     disk = FullDisk(error if error is not UnicodeEncodeError else _NotEncodable)
-    before, running.bridge.lasting.audit._file = running.bridge.lasting.audit._file, disk
+    before, running.bridge.shared.audit._file = running.bridge.shared.audit._file, disk
     yield disk
-    running.bridge.lasting.audit._file = before
+    running.bridge.shared.audit._file = before
 
 
 class _NotEncodable(UnicodeEncodeError):
@@ -700,7 +700,7 @@ def test_when_the_audit_cannot_be_written_the_next_request_on_a_warm_connection_
         assert wait_for(disk.getvalue)
         disk.full = True
         assert not isinstance(good(running), Exception)  # its record fails
-        assert wait_for(lambda: running.bridge.lasting.audit._failed)
+        assert wait_for(lambda: running.bridge.shared.audit._failed)
         running.lab.site.clear()
         assert_refused(answer(client, *GOOD))
     assert not running.lab.site.received()
@@ -711,7 +711,7 @@ def test_when_the_audit_cannot_be_written_no_tunnel_is_opened(
 ) -> None:
     disk.full = True
     good(running)
-    assert wait_for(lambda: running.bridge.lasting.audit._failed)
+    assert wait_for(lambda: running.bridge.shared.audit._failed)
     running.lab.site.clear()
     with nothing_passes(running):
         assert not isinstance(tunneled(running), Response)

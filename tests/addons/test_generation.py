@@ -33,16 +33,16 @@ from tests.addons.tls.test_resumption import Client, shaken
 @pytest.fixture
 def running(lab: Lab, tmp_path: Path) -> Iterator[Running]:
     policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
-    # Files are looked at once, at the start: whatever changes later is a change of the test's.
-    with Running(lab, policy, check_seconds=3_600) as one:
-        yield one
+    # Files are checked only at the start: all later changes are those of the test.
+    with Running(lab, policy, check_seconds=3_600) as running:
+        yield running
 
 
 def renew(running: Running, policy: Policy) -> Generation:
-    """Begin another generation, in the bridge's own thread; new connections get it."""
+    """Begin another generation, in the bridge's thread, for new connections."""
 
     async def begin() -> Generation:
-        running.bridge.generation = Generation(policy, running.bridge.lasting)
+        running.bridge.generation = Generation(policy, running.bridge.shared)
         return running.bridge.generation
 
     return asyncio.run_coroutine_threadsafe(begin(), running._loop).result(SOON)
@@ -83,7 +83,7 @@ def test_a_connection_keeps_its_generation_and_the_next_has_the_new_one(running:
         assert isinstance(running.ask(*GOOD), HandshakeRefused)
         running.wait_for_reason("certificate-name")
         assert record.legs is first.legs[0]
-        # Hooks too: the head, the body, a new leg and the reply are decided on by the first.
+        # The first generation also decides on the head, the body, a new leg and the reply.
         for functions in second.hooks._by_name.values():
             functions.clear()
         running.lab.site.clear()

@@ -1,4 +1,4 @@
-"""The stages of a request: each names who decides on it, and what the decision comes to."""
+"""The stages of a request: each has a deciding hook and a result type."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def test_every_stage_has_a_decision_of_its_own() -> None:
 def test_what_a_decision_comes_to_is_neither_its_question_nor_a_refusal(
     stage: type[Stage[object]],
 ) -> None:
-    """Else a stage that nobody decides on would be allowed."""
-    comes_to = next_of(stage)  # type: ignore[arg-type]
-    assert not issubclass(stage, comes_to)
-    assert not issubclass(Deny, comes_to)
+    """Otherwise a stage without a deciding addon would be allowed."""
+    result = next_of(stage)  # type: ignore[arg-type]
+    assert not issubclass(stage, result)
+    assert not issubclass(Deny, result)
 
 
 def test_the_proofs_come_one_after_the_other() -> None:

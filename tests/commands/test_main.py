@@ -18,7 +18,7 @@ from tests.little_room import ON_UNIX, largest_file
 
 UNTESTED = "12.9.0"
 REFUSED = (
-    f"mitmproxy {UNTESTED} has not been tested with; use 12.2.x or 12.3.x, or say "
+    f"mitmproxy {UNTESTED} is not a tested version; install 12.2.x or 12.3.x, or pass "
     "--untested-mitmproxy"
 )
 
@@ -121,7 +121,7 @@ def test_a_version_counts_as_tested_by_its_whole_minor(
         monkeypatch.setattr(version, "VERSION", f"{minor}.7")
         assert tested_mitmproxy.why_untested() is None
     monkeypatch.setattr(version, "VERSION", other)
-    assert f"mitmproxy {other} has not been tested" in (tested_mitmproxy.why_untested() or "")
+    assert f"mitmproxy {other} is not a tested version" in (tested_mitmproxy.why_untested() or "")
 
 
 def test_check_finds_what_run_refuses(

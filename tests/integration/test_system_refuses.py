@@ -163,7 +163,7 @@ def test_an_audit_to_standard_output_that_is_closed(tmp_path: Path) -> None:
     closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
     line = said("run", "--config", policy(tmp_path), before=closed)
     assert line == (
-        "ibcm-bridge: cannot start: the audit, to standard output, cannot be written: standard "
+        "ibcm-bridge: cannot start: the audit on standard output cannot be written: standard "
         "output is closed; name another file in audit.file"
     )
 

@@ -120,7 +120,7 @@ def test_with_continue_requests_are_served_and_lost_records_counted(
     )
     caplog.set_level(logging.WARNING, "ibcm_bridge.addons.audit.trail")
     with Running(lab, policy) as running:
-        trail, full = running.bridge.lasting.audit, Disk()
+        trail, full = running.bridge.shared.audit, Disk()
         full.room = 0
         before, trail._file = trail._file, cast("AuditFile", full)
         for _ in range(3):

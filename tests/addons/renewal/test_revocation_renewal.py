@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.addons.renewal import crl_fetch
 from ibcm_bridge.addons.renewal.crl_fetch import Fetch
-from ibcm_bridge.addons.renewal.renewal import keep_current, stopped
+from ibcm_bridge.addons.renewal.renewal import keep_current, stop_renewal
 from ibcm_bridge.addons.renewal.revocation_renewal import (
     RETRY_SECONDS,
     FetchedLists,
@@ -381,7 +381,7 @@ def test_a_bridge_fetches_lists_from_the_start(
             while len(trust.lists.held) < 2:
                 await asyncio.sleep(0.005)
         for task in tasks:
-            await stopped(task)
+            await stop_renewal(task)
 
     asyncio.run(run_until_held())
 

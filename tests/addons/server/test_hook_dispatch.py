@@ -41,8 +41,8 @@ def later(decide: Callable[[Any], Any]) -> Callable[[Any], Awaitable[Any]]:
     return wait_and_decide
 
 
-def decided(*addons: object, watching: tuple[object, ...] = ()) -> Any:
-    reply = Hooks(addons, watching).call(Decide(Known()))  # type: ignore[arg-type]
+def decided(*addons: object, watchers: tuple[object, ...] = ()) -> Any:
+    reply = Hooks(addons, watchers).call(Decide(Known()))  # type: ignore[arg-type]
     return asyncio.run(reply) if asyncio.iscoroutine(reply) else reply
 
 
@@ -74,10 +74,10 @@ def test_a_refusal_is_the_last_word(
 
 
 def test_who_watches_never_decides() -> None:
-    watching = Decider(lambda _: "allowed")
-    assert decided(Decider(lambda _: DENY), watching=(watching,)) is DENY
-    assert decided(Decider(lambda _: "first"), watching=(watching,)) == "first"
-    assert not watching.asked
+    watchers = Decider(lambda _: "allowed")
+    assert decided(Decider(lambda _: DENY), watchers=(watchers,)) is DENY
+    assert decided(Decider(lambda _: "first"), watchers=(watchers,)) == "first"
+    assert not watchers.asked
 
 
 def test_without_a_decider_nothing_is_decided() -> None:
@@ -94,6 +94,6 @@ def test_who_watches_is_called_after_the_others() -> None:
         def reply_shown(self, _: object) -> None:
             called.append(self._name)
 
-    hooks = Hooks([Addon("ours")], [Addon("watching")])
+    hooks = Hooks([Addon("ours")], [Addon("watchers")])
     assert hooks.call(ReplyShownHook(None)) is None  # type: ignore[arg-type]
-    assert called == ["ours", "watching"]
+    assert called == ["ours", "watchers"]
