@@ -1,4 +1,4 @@
-"""Policy files to try: the shipped one with changes, small ones, and what is wrong with them."""
+"""Policy files for tests: the shipped one with changes, small ones, and their problems."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Problems = Callable[[str], list[tuple[int, str]]]
 
 
 def problems_of(path: Path, text: str) -> list[tuple[int, str]]:
-    """The problems of a text as (line, message), each of which named the file."""
+    """The problems of a text as (line, message). Each problem starts with the file."""
     path.write_text(text, "utf-8")
     with pytest.raises(PolicyError) as caught:
         load_policy(path)
@@ -45,7 +45,7 @@ def line_of(fragment: str, text: str = SHIPPED, occurrence: int = 1) -> int:
     return lines[occurrence - 1]
 
 
-# Small ones
+# Small policies
 
 
 def sample(*publications: str, head: str = "version: 1\npublications:\n") -> str:

@@ -1,13 +1,14 @@
-"""The policy file: YAML text -> `Policy`. The only room besides the command line that reads files.
+"""The policy file: YAML text -> `Policy`. It reads the files that the policy names.
 
 1. `yaml_tree` reads the text, with the line of every value.
-2. `rows` is the shape; `shape` leaves out what does not fit, and reports it in words of `wording`.
-3. `listeners`, `publications` and `messages` turn rows into values, with the role tables;
+2. `rows` defines the shape. `shape` leaves out values that do not fit; `wording` has the messages.
+3. `listeners`, `publications` and `messages` convert rows to values, with the role tables;
    `certificates` and `trust` read the files.
 
-Strict, and all problems at once, each with file, line and path: unknown and duplicate keys, values
-of the wrong kind, files that cannot be read, keys that do not fit their certificates. Nothing is
-listened on until a whole policy stands. Paths in the file are relative to the file.
+The reader is strict and reports all problems at once, each with its file, line and place: unknown
+and duplicate keys, values of the wrong type, unreadable files, keys that do not match their
+certificates. The bridge opens no listener until the policy has no problem. Paths in the file are
+relative to the file.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ __all__ = [
 
 @cache
 def shipped_roles(*, encrypted: bool = False) -> RoleTable:
-    """The role tables of `config/roles.yaml`, with what bodies may hold.
+    """Return the role tables of `config/roles.yaml`.
 
-    Messages are those of `config/endpoints.yaml`, SOAP actions those of `config/soap_actions.yaml`.
-    `encrypted`: where a policy lets encrypted ones pass.
+    The messages are from `config/endpoints.yaml`, the SOAP actions from `config/soap_actions.yaml`.
+    `encrypted` is true if the policy allows encrypted messages.
     """
     messages = read_endpoint_table(_shipped("endpoints.yaml"))
     if encrypted:
@@ -61,7 +62,7 @@ def shipped_roles(*, encrypted: bool = False) -> RoleTable:
 
 @cache
 def shipped_clients() -> ClientTable:
-    """What the clients of each role show of a refusal: `config/clients.yaml`."""
+    """Return the reactions of clients to a refusal, by role: `config/clients.yaml`."""
     return read_client_table(_shipped("clients.yaml"), shipped_roles(encrypted=False))
 
 
@@ -73,7 +74,7 @@ def _shipped(name: str) -> Mapping[str, object]:
 
 
 def load_policy(path: Path) -> Policy:
-    """Read and check a policy file. Raises PolicyError with every problem found."""
+    """Read and check a policy file. PolicyError with all problems."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -112,16 +113,16 @@ def _audit_file(reading: Reading, name: str | None) -> Path | None:
         return None
     path = reading.relative(name)
     if not is_folder(path.parent):
-        reading.report(("audit", "file"), f"there is no folder {path.parent}")
+        reading.report(("audit", "file"), f"there is no folder {path.parent}; create it")
     return path
 
 
 def _uploads(reading: Reading, row: UploadsRow) -> UploadRules:
     per_client_bytes = 2 * row.max_bytes if row.per_client_bytes is None else row.per_client_bytes
-    room = {"max_total_bytes": row.max_total_bytes, "per_client_bytes": per_client_bytes}
-    for key, value in room.items():
+    totals = {"max_total_bytes": row.max_total_bytes, "per_client_bytes": per_client_bytes}
+    for key, value in totals.items():
         if value < row.max_bytes:
-            text = f"there must be room for one of {row.max_bytes} bytes"
+            text = f"less than max_bytes; write at least {row.max_bytes}"
             reading.report(("uploads", key), text)
     return UploadRules(
         spool=database_file(reading, ("uploads", "spool"), row.spool),
@@ -158,7 +159,7 @@ def _clamav(reading: Reading, row: ClamAvRow | None) -> ClamAv | None:
     if row is None:
         return None
     if (row.socket is None) == (row.address is None):
-        text = "either socket: /run/clamav/clamd.ctl or address: 127.0.0.1:3310"
+        text = "write either socket: /run/clamav/clamd.ctl or address: 127.0.0.1:3310"
         reading.report(("engines", "clamav"), text)
         return None
     if row.address is None:

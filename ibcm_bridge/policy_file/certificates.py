@@ -1,4 +1,4 @@
-"""Certificates with their keys, of a policy file: PEM or PFX, with or without passphrase."""
+"""Certificates and private keys of a policy file: PEM or PFX, with or without passphrase."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows.trust import CertificateRow, PassphraseRow
 
-_NOT_OPENED = "wrong or missing passphrase, or not a file of this kind"
-_GIVE = "give passphrase: {file: PATH} or {environment: NAME}"
+_NOT_OPENED = "wrong or missing passphrase, or another file format"
+_WRITE = "write passphrase: {file: PATH} or {environment: NAME}"
 _NONE = NoEncryption()
 
 
 def read_credential(
     reading: Reading, where: yaml_tree.Place, row: CertificateRow
 ) -> Credential | None:
-    """A certificate with its key; None where there is a problem."""
+    """Return a certificate with its key; None if there is a problem."""
     if not reading.is_whole(where):
-        # Which files belong together is not known then; only whether they are there.
+        # It is not known which files belong together, only whether they can be read.
         for name, file in (("chain", row.chain), ("key", row.key), ("pfx", row.pfx)):
             if file is not None:
                 reading.read((*where, name), file)
@@ -49,12 +49,12 @@ def read_credential(
 
 def _read_pair(reading: Reading, where: yaml_tree.Place, row: CertificateRow) -> Credential | None:
     if row.pfx is not None:
-        reading.report((*where, "pfx"), "chain and key, or pfx alone: not both")
+        reading.report((*where, "pfx"), "write either pfx, or chain and key")
         return None
     if row.chain is None or row.key is None:
         for name, value in (("chain", row.chain), ("key", row.key)):
             if value is None:
-                reading.report((*where, name), "this key is missing; or give pfx alone")
+                reading.report((*where, name), "this key is missing; write chain and key, or pfx")
         return None
     passphrase = _passphrase(reading, where, row.passphrase)
     chain, key = reading.read((*where, "chain"), row.chain), reading.read((*where, "key"), row.key)
@@ -63,13 +63,13 @@ def _read_pair(reading: Reading, where: yaml_tree.Place, row: CertificateRow) ->
     certified = _certified(chain)
     private = _private(key, passphrase)
     if certified is None:
-        reading.report((*where, "chain"), f"{row.chain} has no PEM certificate that can be used")
+        reading.report((*where, "chain"), f"{row.chain} contains no valid PEM certificate")
     if isinstance(private, str):
         reading.report((*where, "key"), f"{row.key} {private}")
     if certified is None or isinstance(private, str):
         return None
     if private.public_key() != certified:
-        reading.report((*where, "key"), f"{row.key} is not the key of {row.chain}")
+        reading.report((*where, "key"), f"{row.key} does not match the certificate in {row.chain}")
         return None
     if passphrase is not None:
         key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, _NONE)
@@ -84,11 +84,15 @@ def _certified(chain: bytes) -> CertificatePublicKeyTypes | None:
 
 
 def _private(key: bytes, passphrase: bytes | None) -> PrivateKeyTypes | str:
-    """The key, or why there is none. The library's message can quote the file; ours must not."""
+    """Return the key, or the problem. The library's message may quote the file; ours must not."""
     try:
         return load_pem_private_key(key, passphrase)
-    except TypeError:  # it is encrypted and there is no passphrase, or the other way round
-        return f"is encrypted: {_GIVE}" if passphrase is None else "needs no passphrase"
+    except TypeError:  # encrypted without a passphrase, or a passphrase without encryption
+        return (
+            f"is encrypted; {_WRITE}"
+            if passphrase is None
+            else "is not encrypted; remove passphrase"
+        )
     except (ValueError, UnsupportedAlgorithm):
         kind = "" if passphrase is None else f" ({_NOT_OPENED})"
         return f"is not a PEM private key{kind}"
@@ -104,13 +108,13 @@ def _read_pfx(
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(data, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        give = f"; {_GIVE}" if passphrase is None else ""
-        reading.report((*where, "pfx"), f"{name} cannot be opened: {_NOT_OPENED}{give}")
+        write = f"; {_WRITE}" if passphrase is None else ""
+        reading.report((*where, "pfx"), f"{name} cannot be opened: {_NOT_OPENED}{write}")
         return None
     if key is None or certificate is None:
-        reading.report((*where, "pfx"), f"{name} has no certificate with its private key")
+        reading.report((*where, "pfx"), f"{name} contains no certificate with its private key")
         return None
-    chain = b"".join(one.public_bytes(Encoding.PEM) for one in _in_order(certificate, others))
+    chain = b"".join(member.public_bytes(Encoding.PEM) for member in _in_order(certificate, others))
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, _NONE)
     return Credential(chain, pem, _if_exposed(reading.relative(name)))
 
@@ -118,9 +122,9 @@ def _read_pfx(
 def _in_order(
     certificate: x509.Certificate, others: Sequence[x509.Certificate]
 ) -> list[x509.Certificate]:
-    """The certificate and its issuers, without the root: a PFX file has them in any order."""
+    """Return the certificate and its issuers, without the root. PFX files have no fixed order."""
     chain, left = [certificate], list(others)
-    while issuer := next((one for one in left if one.subject == chain[-1].issuer), None):
+    while issuer := next((other for other in left if other.subject == chain[-1].issuer), None):
         left.remove(issuer)
         if issuer.subject == issuer.issuer:
             break
@@ -131,17 +135,19 @@ def _in_order(
 def _passphrase(
     reading: Reading, where: yaml_tree.Place, row: PassphraseRow | None
 ) -> bytes | Literal[False] | None:
-    """The passphrase, None where there is none, False where there is a problem."""
+    """Return the passphrase; None if not configured, False if there is a problem."""
     here = (*where, "passphrase")
     if row is None:
         return None
     if (row.file is None) == (row.environment is None):
-        reading.report(here, "file or environment is wanted here, one of them")
+        reading.report(here, "write either file or environment")
         return False
     if row.environment is not None:
         value = os.environ.get(row.environment)
         if value is None:
-            reading.report((*here, "environment"), f"{row.environment} is not set")
+            reading.report(
+                (*here, "environment"), f"environment variable {row.environment} is not set"
+            )
             return False
         return value.encode("utf-8")
     data = reading.read((*here, "file"), row.file or "")

@@ -1,4 +1,4 @@
-"""Files and folders with revocation lists, at the start and whenever they have changed."""
+"""Files and folders with revocation lists, read at the start and after each change."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from ibcm_bridge.policy_file.folders import is_folder
 from ibcm_bridge.policy_file.reading import why
 
 SUFFIXES = (".crl", ".pem")
-"""What is read of a folder. Authorities write .crl, administrators convert to .pem."""
+"""The files of a folder to read. Authorities write .crl; administrators convert to .pem."""
 
 MAX_BYTES = 64 * 1024 * 1024
-"""More than a million entries; larger ones are a mistake."""
+"""64 MiB: more than a million entries. Larger files are a mistake."""
 
 _PEM = re.compile(rb"-----BEGIN X509 CRL-----[^-]*-----END X509 CRL-----")
-"""Base64 has no hyphen, so each beginning is looked at once; a list may come from a stranger."""
+"""Linear time for untrusted files: base64 has no hyphen, so each BEGIN line is tried once."""
 
 
 @dataclass(slots=True)
 class CrlFiles:
-    """What was read: lists with the name of their file, and what could not be."""
+    """The lists, each with the name of its file, and the problems."""
 
     lists: list[tuple[str, x509.CertificateRevocationList]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 def read_crl_files(sources: Iterable[Path]) -> CrlFiles:
-    """All lists of files and folders. Nothing stops it; problems are collected."""
+    """Read all lists of files and folders. Problems are collected; none stops the reading."""
     found = CrlFiles()
     for source in sources:
         if is_folder(source) and not _in_folder(source):
@@ -39,7 +39,7 @@ def read_crl_files(sources: Iterable[Path]) -> CrlFiles:
     for path in crl_files(sources):
         try:
             if path.stat().st_size > MAX_BYTES:
-                found.problems.append(f"{path} is larger than {MAX_BYTES} bytes")
+                found.problems.append(f"{path} is larger than {MAX_BYTES // 2**20} MiB")
                 continue
             data = path.read_bytes()
         except OSError as error:
@@ -53,7 +53,7 @@ def read_crl_files(sources: Iterable[Path]) -> CrlFiles:
 
 
 def parse_crls(data: bytes) -> list[x509.CertificateRevocationList]:
-    """All lists of a file: PEM, one or several, or DER, as Windows authorities publish them."""
+    """Return all lists of a file: one DER list, as Windows authorities write, or PEM lists."""
     blocks = _PEM.findall(data)
     if not blocks:
         return [x509.load_der_x509_crl(data)]
@@ -61,7 +61,7 @@ def parse_crls(data: bytes) -> list[x509.CertificateRevocationList]:
 
 
 def crl_files(sources: Iterable[Path]) -> Iterator[Path]:
-    """The files to read: those that are named, and those in the folders that are named."""
+    """Return the files to read: named files, and files in named folders."""
     for source in sources:
         if is_folder(source):
             yield from _in_folder(source)

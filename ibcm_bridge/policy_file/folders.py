@@ -1,7 +1,7 @@
-"""Whether a path is a folder or a file, asked of whatever an operator has written.
+"""Tests whether a configured path is a folder or a file.
 
-What this user may not look at is neither: who reads it says why not. Path's own methods raise where
-a folder above may not be searched (before Python 3.14).
+A path without permission is neither; reading it reports the cause. Before Python 3.14, the methods
+of Path raise PermissionError if a parent folder is not searchable.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder."""
+    """Return whether this is an accessible folder."""
     with contextlib.suppress(OSError):
         return path.is_dir()
     return False
 
 
 def is_file(path: Path) -> bool:
-    """Whether it is a file."""
+    """Return whether this is an accessible file."""
     with contextlib.suppress(OSError):
         return path.is_file()
     return False

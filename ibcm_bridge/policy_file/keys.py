@@ -1,4 +1,4 @@
-"""What stands at a place of a policy file, and which keys could, as `rows` has them."""
+"""The value at a place of a policy file, and the keys that `rows` allows there."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _RENAMED = {
     "client_size": "per_client_bytes",
     "held_bytes": "buffered_bytes",
 }
-"""Keys of earlier versions."""
+"""Keys of earlier versions -> their current names."""
 
 
 def known_keys(where: Place, mode: Mode | None) -> list[str]:
-    """The keys of the mapping at this place; `mode` is that of the publication it is in."""
+    """Return the valid keys at a place. `mode` is the mode of the publication there, if any."""
     kinds: list[Any] = [PolicyRow]
     for key in where:
         kinds = [inner for kind in kinds for inner in _inner(kind, key) if _is_of(inner, mode)]
@@ -30,7 +30,7 @@ def known_keys(where: Place, mode: Mode | None) -> list[str]:
 
 
 def meant(where: Place, value: object) -> list[Place]:
-    """The key that an unknown one is a slip of: one that is not there, or none."""
+    """Return the place of the missing key with the most similar name to an unknown key, or []."""
     holder = value_at(value, where[:-1])
     known = known_keys(where[:-1], mode_of(where, value))
     missing = [key for key in known if not isinstance(holder, dict) or key not in holder]
@@ -40,13 +40,13 @@ def meant(where: Place, value: object) -> list[Place]:
 
 
 def mode_of(where: Place, value: object) -> Mode | None:
-    """The mode of the publication that a place is in."""
+    """Return the mode of the publication that contains a place; None outside or if invalid."""
     mode = value_at(value, (*where[:2], "mode")) if where[:1] == ("publications",) else None
     return Mode(mode) if isinstance(mode, str) and mode in set(Mode) else None
 
 
 def value_at(value: object, where: Place) -> object:
-    """The value at a place; None where there is none."""
+    """Return the value at a place; None if there is none."""
     for key in where:
         if isinstance(value, dict):
             value = value.get(key)
@@ -58,21 +58,21 @@ def value_at(value: object, where: Place) -> object:
 
 
 def _inner(kind: Any, key: str | int) -> list[Any]:
-    """What may stand at a key of a row, or in a list or mapping."""
+    """Return the types that a key of a row, a list or a mapping can contain."""
     if not _is_row(kind):
         return _parts(get_args(kind)[-1])
     return _parts(kind.model_fields[key].annotation) if key in kind.model_fields else []
 
 
 def _parts(kind: Any) -> list[Any]:
-    """The rows, lists and mappings of a type."""
+    """Return the rows, lists and mappings in a type."""
     if _is_row(kind) or get_origin(kind) in (list, dict):
         return [kind]
     return [part for inner in get_args(kind) for part in _parts(inner)]
 
 
 def _is_of(kind: Any, mode: Mode | None) -> bool:
-    """Whether a row is none of another mode."""
+    """Return whether a row does not belong to another mode."""
     own = kind.model_fields.get("mode") if _is_row(kind) else None
     return own is None or get_args(own.annotation) == (mode,)
 

@@ -1,4 +1,4 @@
-"""Listeners of a policy file, as values: which publications share an address, and how."""
+"""Listeners of a policy file: publications grouped by address."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from ibcm_bridge.policy_file.rows.settings import LimitsRow
 def read_listeners(
     reading: Reading, rows: Mapping[int, Row], limits: LimitsRow, table: RoleTable
 ) -> tuple[Listener | PlaintextListener, ...]:
-    """All listeners with what is published on them, by the place of each row in the file.
+    """Return all listeners with their publications. `rows` are by index in the file.
 
-    Problems are noted in `reading`.
+    Problems are reported to `reading`.
     """
     by_address: dict[Address, _Opening] = {}
     for index, row in rows.items():
@@ -56,7 +56,7 @@ def read_listeners(
 
 
 class _Opening:
-    """One address, while its publications are read."""
+    """One address, while its publications are being read."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -68,31 +68,34 @@ class _Opening:
         self.tls_rows: list[yaml_tree.Place] = []
 
     def take_name(self, reading: Reading, where: yaml_tree.Place, row: Row) -> None:
-        """Each name once: clients choose by it."""
+        """Add the name of a publication. It must be unique, because it selects the publication."""
         name = row.name.lower()
         if name in self.names:
-            reading.report((*where, "name"), f"{name} is published twice on {row.listen}")
+            reading.report(
+                (*where, "name"),
+                f"{name} is published twice on {row.listen}; change the name or the port",
+            )
         self.names.add(name)
 
     def take_clients_without_sni(
         self, reading: Reading, where: yaml_tree.Place, row: BridgeRow | TunnelRow
     ) -> None:
-        """One publication at most can have them."""
+        """Add the publication for clients without SNI. There can be only one."""
         if not row.without_sni:
             return
         if self.without_sni is not None:
-            text = f"clients without SNI already get {self.without_sni}"
+            text = f"clients without SNI already get {self.without_sni}; remove one without_sni"
             reading.report((*where, "without_sni"), text)
         self.without_sni = row.name.lower()
 
     def listener(self, reading: Reading) -> Listener | PlaintextListener | None:
-        """The listener; without TLS there is no SNI, so one publication is all it can have."""
+        """Return the listener. Without TLS there is no SNI, so it can have one publication only."""
         for where in self.plaintext_rows:
             if self.tls_rows:
-                text = "plaintext and TLS cannot share a port (BRIDGE-HTTPS-ONLY)"
+                text = "plaintext and TLS cannot share a port (BRIDGE-HTTPS-ONLY); use another port"
                 reading.report((*where, "listen"), text)
         for where in self.plaintext_rows[1:]:
-            text = "one plaintext publication to a port: there is no SNI to choose by"
+            text = "a port can have only one plaintext publication; use another port"
             reading.report((*where, "listen"), text)
         if self.plaintext_rows:
             return PlaintextListener(self.address, self.plaintext) if self.plaintext else None

@@ -1,4 +1,4 @@
-"""What the policy makes of ConfigMgr's messages: the row `messages` -> `MessageRules`."""
+"""The rules for ConfigMgr messages: the row `messages` -> `MessageRules`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ibcm_bridge.policy_file.rows.settings import MessagesRow
 def read_messages(
     reading: Reading, row: MessagesRow, listeners: Sequence[Listener | PlaintextListener]
 ) -> MessageRules:
-    """The rules, with what `listeners` say about the intranet's names. Problems are noted."""
+    """Return the rules. `listeners` determine the default of the internal domains."""
     identity = Enforcement(row.identity)
-    lost = reading.is_left_out(("messages", "bindings"))
-    if identity is Enforcement.ENFORCE and row.bindings is None and not lost:
+    left_out = reading.is_left_out(("messages", "bindings"))
+    if identity is Enforcement.ENFORCE and row.bindings is None and not left_out:
         text = (
-            "name a file for bindings, such as bindings: bindings.sqlite; "
-            "without one every restart forgets whose each client GUID is"
+            "enforce requires a file for bindings, because a restart would lose them; "
+            "write bindings: bindings.sqlite"
         )
         reading.report(("messages", "identity"), text)
     domains = frozenset(map(str.lower, row.internal_domains))
@@ -50,9 +50,9 @@ def read_messages(
 def _domains_of_site_systems(
     listeners: Sequence[Listener | PlaintextListener],
 ) -> frozenset[str]:
-    """The domains that the site systems' names are in, without those of the publications.
+    """Return the domains of the site systems' names, without the domains of publications.
 
-    Where the Internet and the intranet share a domain, a name says nothing of where its host is.
+    If the Internet and the intranet share a domain, a name does not show where its host is.
     """
     publications = [publication for _, publication in published(listeners)]
     domains = {
@@ -70,9 +70,9 @@ def _domains_of_site_systems(
 
 
 def _parent(name: str) -> str | None:
-    """What follows the first label; None for an IP address and where fewer than two remain."""
+    """Return the labels after the first; None for an IP address, and if fewer than two remain."""
     parent = name.partition(".")[2]
-    # RFC 1123 section 2.1: the last label of a name is never digits alone.
+    # RFC 1123 section 2.1: the last label of a name is never all digits.
     return parent if "." in parent and not parent.rpartition(".")[2].isdigit() else None
 
 

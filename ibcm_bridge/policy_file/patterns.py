@@ -1,13 +1,14 @@
-"""Regular expressions for what clients send: compiled, and held to take their time only once.
+"""Regular expressions for client input: compiled, if their matching time is limited.
 
-`re` goes back where a match can end in more than one way, and a client chooses the text. So a
-pattern of the role table or of a policy is looked at before it is used (`ambiguities`):
+`re` backtracks if a match can continue in more than one way, and the client chooses the text. So
+each pattern of the role table or of a policy is analyzed before it is used (`ambiguities`):
 
-- A repetition leaves a choice only where what may follow it can be one more round of it. One such
-  choice costs as many steps as the text is long; one inside a repetition, or one after another,
-  multiplies them, and that is refused.
-- Optional parts and alternatives that begin alike double the work each; a few are allowed.
-- Look-around and back-references are refused: whoever needs them can write two rows.
+- A repetition is ambiguous if the text after it can also be one more round. One such repetition
+  multiplies the matching time by the length of the text. A second one, or one inside another
+  repetition, would multiply it again, and is refused.
+- Each ambiguous optional part, and each set of alternatives with a common first character, at least
+  doubles the matching time. A few are allowed.
+- Look-around and back-references are refused. Two rows can replace them.
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _parser: Any = importlib.import_module("re._parser")
-"""The standard library's own parser; a test holds it to what is expected of it here."""
+"""The standard library's own parser. It is private, so a test checks its output."""
 
 _FLAGS = re.IGNORECASE | re.ASCII
 _ASCII = frozenset(map(chr, range(128)))
 _OTHERS = "\x80"
-"""Stands for every character beyond ASCII: names of files may have them (`file_names`)."""
+"""Represents all characters beyond ASCII, which file names may contain (`file_names`)."""
 _ALL = _ASCII | {_OTHERS}
 MAX_LENGTH = 512
-"""Characters; the longest of the role table has 200."""
+"""Characters; the longest pattern of the role table has 200."""
 MAX_CHOICES = 64
-"""Ways in which optional parts and alternatives can be taken, multiplied."""
+"""Maximum number of combinations of optional parts and alternatives."""
 
 
 def compile_pattern(text: str) -> re.Pattern[str]:
-    """A path or query of a resource: without regard to case, as in IIS. ValueError for no pattern.
+    """Compile the pattern for the path or query of a resource. ValueError if it is not usable.
 
-    The case of ASCII letters, that is: no other character is a case of one of them.
+    It ignores the case of ASCII letters, as IIS does. No other character matches an ASCII letter.
     """
     if len(text) > MAX_LENGTH:
-        raise ValueError(f"longer than {MAX_LENGTH} characters")
+        raise ValueError(f"longer than {MAX_LENGTH} characters; write several rows")
     try:
         with warnings.catch_warnings():
-            # What `re` only warns of, such as "[[", is read in another way by a later version.
+            # `re` warns of syntax such as "[[", whose meaning will change in a later version.
             warnings.simplefilter("error", FutureWarning)
             pattern = re.compile(text, _FLAGS)
         found = ambiguities(text)
@@ -50,34 +51,34 @@ def compile_pattern(text: str) -> re.Pattern[str]:
         raise ValueError(f"not a regular expression: {error}") from error
     if found.slow:
         raise ValueError(
-            f"a client could make this take very long: {found.slow[0]}; "
-            "let each repetition end in only one way, as [^/]*/ does"
+            f"a client could cause very long matching times: {found.slow[0]}; "
+            "make each repetition end in only one way, as [^/]*/ does"
         )
     return pattern
 
 
 @dataclass(slots=True)
 class Ambiguities:
-    """Where a pattern leaves `re` a choice."""
+    """The ambiguities of a pattern, at which `re` backtracks."""
 
     once: list[str] = field(default_factory=list)
-    """Repetitions outside of any other, which could go on with what follows them."""
+    """Ambiguous repetitions that are not in another repetition."""
     nested: list[str] = field(default_factory=list)
-    """Choices that are made anew in each round of a repetition."""
+    """Ambiguities that occur in each round of a repetition."""
     choices: int = 1
-    """In how many ways optional parts and alternatives can be taken."""
+    """Number of combinations of optional parts and alternatives."""
 
     @property
     def slow(self) -> list[str]:
-        """What makes the pattern one that takes its time."""
+        """The ambiguities that cause very long matching times; empty if there are none."""
         found = [*self.nested, *self.once[1:]]
         if self.choices > MAX_CHOICES:
-            found.append(f"optional parts in {self.choices} ways")
+            found.append(f"{self.choices} combinations of optional parts")
         return found
 
 
 def ambiguities(text: str) -> Ambiguities:
-    """Look at a pattern. ValueError for one that has what cannot be judged, re.error for none."""
+    """Analyze a pattern. ValueError for unsupported syntax, re.error for invalid syntax."""
     found = Ambiguities()
     _walk(_parser.parse(text, _FLAGS), frozenset(), found, repeated=False)
     return found
@@ -86,14 +87,15 @@ def ambiguities(text: str) -> Ambiguities:
 def _walk(
     items: Any, after: frozenset[str], found: Ambiguities, *, repeated: bool
 ) -> tuple[frozenset[str], bool]:
-    """What `items` may begin with, and whether they may be empty; `after`: what may follow.
+    """Return the characters that `items` can start with, and whether they can be empty.
 
-    `repeated`: in a repetition, so that each choice is one in every round of it.
+    `after` has the characters that can follow. `repeated` is true in a repetition, where each
+    ambiguity occurs in every round.
     """
     first, empty = after, True
     for op, value in reversed(list(items)):
         name = str(op)
-        if name == "AT":  # ^ and $, which a whole match has anyway
+        if name == "AT":  # ^ and $ have no effect: the whole text must match
             continue
         if name == "SUBPATTERN":
             begins, may_be_empty = _walk(value[3], first, found, repeated=repeated)
@@ -112,12 +114,12 @@ def _branch(
     branches: Any, after: frozenset[str], found: Ambiguities, *, repeated: bool
 ) -> tuple[frozenset[str], bool]:
     read = [_walk(branch, after, found, repeated=repeated) for branch in branches]
-    begins = frozenset[str]().union(*(one for one, _ in read))
-    if sum(len(one) for one, _ in read) != len(begins):
+    begins = frozenset[str]().union(*(first for first, _ in read))
+    if sum(len(first) for first, _ in read) != len(begins):
         if repeated:
-            found.nested.append("alternatives that begin alike, in a repetition")
+            found.nested.append("alternatives with a common first character, in a repetition")
         found.choices *= len(read)
-    return begins, any(one for _, one in read)
+    return begins, any(may_be_empty for _, may_be_empty in read)
 
 
 def _repeat(
@@ -126,23 +128,24 @@ def _repeat(
     least, most, body = value
     begins, may_be_empty = _walk(body, frozenset(), Ambiguities(), repeated=False)
     several = most > 1
-    # One more round may follow a round, wherever there may be more than one.
+    # If there can be several rounds, another round can follow each.
     _walk(body, after | begins if several else after, found, repeated=repeated or several)
     if several and may_be_empty:
-        found.nested.append("a repetition of what may be nothing")
+        found.nested.append("a repetition of a part that can be empty")
     if least != most and begins & after:
-        what = f"a repetition that can go on with {''.join(sorted(begins & after))[:16]!r}"
+        common = "".join(sorted(begins & after))[:16]
+        ambiguity = f"a repetition that can end or continue with {common!r}"
         if repeated:
-            found.nested.append(f"{what}, in a repetition")
+            found.nested.append(f"{ambiguity}, in a repetition")
         elif several:
-            found.once.append(f"{what}, twice")
+            found.once.append(f"{ambiguity}, after another one")
         else:
             found.choices *= 2
     return begins, may_be_empty or least == 0
 
 
 def _characters(op: str, value: Any) -> Iterator[str]:
-    """What one step of a pattern takes, in either case."""
+    """Return the characters that one item of a pattern matches, in upper and lower case."""
     if op == "ANY":
         taken = _ALL - {"\n"}
     elif op == "LITERAL":
@@ -150,19 +153,19 @@ def _characters(op: str, value: Any) -> Iterator[str]:
     elif op == "NOT_LITERAL":
         taken = (_ASCII - {chr(value)}) | {_OTHERS}
     elif op == "IN":
-        taken = frozenset().union(*(_of_class(str(kind), what) for kind, what in value))
+        taken = frozenset().union(*(_of_class(str(kind), item) for kind, item in value))
         if str(value[0][0]) == "NEGATE":
-            # Of the characters beyond ASCII some may be left: it says which, and not here.
+            # A negated class can match some characters beyond ASCII.
             taken = (_ASCII - taken) | {_OTHERS}
     else:
-        what = _NOT_JUDGED.get(op, op)
-        raise ValueError(f"{what} is not for patterns here; give each case a row of its own")
+        syntax = _UNSUPPORTED.get(op, op)
+        raise ValueError(f"{syntax} is not supported; write a row for each case")
     for character in taken:
         yield character.upper()
         yield character.lower()
 
 
-_NOT_JUDGED = {
+_UNSUPPORTED = {
     "ASSERT": "look-ahead or look-behind, (?=...) or (?<=...),",
     "ASSERT_NOT": "look-ahead or look-behind, (?!...) or (?<!...),",
     "GROUPREF": r"a back-reference, such as \1,",
@@ -170,7 +173,7 @@ _NOT_JUDGED = {
     "ATOMIC_GROUP": "an atomic group, (?>...),",
     "POSSESSIVE_REPEAT": "a possessive repetition, such as a*+,",
 }
-"""What `re` calls a step that cannot be judged, and what its author does."""
+"""Items that are not analyzed: `re`'s name -> the author's."""
 
 
 def _known(code_point: int) -> str:
@@ -180,16 +183,16 @@ def _known(code_point: int) -> str:
 _CATEGORIES = {"DIGIT": r"\d", "WORD": r"\w", "SPACE": r"\s"}
 
 
-def _of_class(kind: str, what: Any) -> frozenset[str]:
+def _of_class(kind: str, item: Any) -> frozenset[str]:
     if kind == "NEGATE":
         return frozenset()
     if kind == "LITERAL":
-        return frozenset({_known(what)})
+        return frozenset({_known(item)})
     if kind == "RANGE":
-        within = frozenset(map(chr, range(what[0], min(what[1], 127) + 1)))
-        return within | {_known(what[1])}
+        within = frozenset(map(chr, range(item[0], min(item[1], 127) + 1)))
+        return within | {_known(item[1])}
     if kind == "CATEGORY":
-        escape = _CATEGORIES[str(what).rpartition("_")[2]]
+        escape = _CATEGORIES[str(item).rpartition("_")[2]]
         members = frozenset(c for c in _ASCII if re.match(escape, c, re.ASCII))
-        return _ALL - members if "_NOT_" in str(what) else members
-    raise ValueError(f"what `re` calls {kind} is not for patterns here")
+        return _ALL - members if "_NOT_" in str(item) else members
+    raise ValueError(f"{kind} in a character class is not supported")

@@ -1,4 +1,4 @@
-"""Publications of a policy file, as values: rows and role tables -> publications."""
+"""Publications of a policy file: rows and role tables -> publications."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ibcm_bridge.policy_file.rows.publications import BridgeRow, PlaintextRow, T
 from ibcm_bridge.policy_file.rows.roles import PlaintextRoleRow, RoleRow
 from ibcm_bridge.policy_file.rows.settings import LimitsRow
 from ibcm_bridge.policy_file.trust import read_trust
-from ibcm_bridge.policy_file.wording import not_published_so
+from ibcm_bridge.policy_file.wording import wrong_mode
 
 Row = BridgeRow | TunnelRow | PlaintextRow
 
@@ -35,7 +35,7 @@ def read_tunnel(
 ) -> TunnelPublication:
     for index, role in enumerate(row.roles):
         if Mode.TUNNEL not in table.modes.get(role, ()):
-            reading.report((*where, "roles", index), not_published_so(role, Mode.TUNNEL, table))
+            reading.report((*where, "roles", index), wrong_mode(role, Mode.TUNNEL, table))
     return TunnelPublication(
         name=row.name.lower(),
         public_port=_public_port(row),
@@ -82,21 +82,23 @@ def read_bridge(
     )
     roles = _roles(reading, where, row.roles, Mode.BRIDGE, table)
     directories = _directories(reading, roles)
-    asked = _certificate_policy(reading, where, row, roles)
-    if asked is CertificatePolicy.NONE and row.clients.trust:
-        text = "nobody is asked for a certificate here (certificate: none); leave this out"
+    requested = _certificate_policy(reading, where, row, roles)
+    if requested is CertificatePolicy.NONE and row.clients.trust:
+        text = "no client certificates are requested (certificate: none); remove this key"
         reading.report((*clients, "trust"), text)
-    if asked not in (None, CertificatePolicy.NONE) and not row.clients.trust:
-        text = "this key is missing: the authorities that issue client certificates"
+    if requested not in (None, CertificatePolicy.NONE) and not row.clients.trust:
+        text = "this key is missing; write the authorities that issue client certificates"
         reading.report((*clients, "trust"), text)
-    if not (credential and leg_credential and leg_trust and asked and len(roles) == len(row.roles)):
+    if len(roles) < len(row.roles):
+        return None
+    if not (credential and leg_credential and leg_trust and requested):
         return None
     return BridgePublication(
         name=row.name.lower(),
         public_port=_public_port(row),
         credential=credential,
         client_trust=trust,
-        certificate_policy=asked,
+        certificate_policy=requested,
         directories=directories,
         site_system_credential=leg_credential,
         site_system_trust=leg_trust,
@@ -118,12 +120,12 @@ def _roles(
     mode: Mode,
     table: RoleTable,
 ) -> _Roles:
-    """The roles that can be published so."""
+    """Return the roles that this mode supports, each with its place. Report the others."""
     found = []
     for name, row in rows.items():
         role_at = (*where, "roles", name)
         if mode not in table.modes.get(name, ()):
-            reading.report(role_at, not_published_so(name, mode, table))
+            reading.report(role_at, wrong_mode(name, mode, table))
             continue
         profile = read_profile(reading, role_at, row, table.roles[name], table)
         published = PublishedRole(profile, _site_system(reading, role_at, row), read_additions(row))
@@ -145,28 +147,28 @@ def _directories(reading: Reading, roles: _Roles) -> Mapping[str, PublishedRole]
 def _certificate_policy(
     reading: Reading, where: yaml_tree.Place, row: BridgeRow, roles: _Roles
 ) -> CertificatePolicy | None:
-    """What is asked of clients. One handshake, so one for all roles of a publication."""
+    """Return the kind of client certificates, which all roles of a publication share."""
     if row.clients.certificate is None:
         if reading.is_left_out((*where, "clients", "certificate")):
             return None
         defaults = {role.profile.name: role.profile.certificates[0] for _, role in roles}
         if len(set(defaults.values())) < 2:
-            # Where a role is missing, so is what it wants.
+            # The kind is not known if a role was left out.
             return next(iter(defaults.values())) if len(roles) == len(row.roles) else None
         named = ", ".join(f"{name} {policy.value}" for name, policy in defaults.items())
-        apart = [name for name, one in defaults.items() if one is not CertificatePolicy.COMPUTER]
-        text = f"these roles want different client certificates: {named}"
-        advice = f"give {' and '.join(apart)} a name or a port of its own"
+        others = [name for name, kind in defaults.items() if kind is not CertificatePolicy.COMPUTER]
+        text = f"these roles require different client certificates: {named}"
+        advice = f"publish {' and '.join(others)} under another name or port"
         reading.report((*where, "roles"), f"{text}; {advice}")
         return None
-    asked = CertificatePolicy(row.clients.certificate)
+    requested = CertificatePolicy(row.clients.certificate)
     for role_at, role in roles:
-        if asked not in role.profile.certificates:
-            allowed = ", ".join(policy.value for policy in role.profile.certificates)
-            text = f"client certificates of this role: {allowed}; not {asked.value}: "
-            text += "mend clients.certificate, or give the role a name or a port of its own"
+        if requested not in role.profile.certificates:
+            allowed = " or ".join(policy.value for policy in role.profile.certificates)
+            text = f"this role does not support clients.certificate: {requested.value}; write "
+            text += f"{allowed} there, or publish the role under another name or port"
             reading.report(role_at, text)
-    return asked
+    return requested
 
 
 def _request_head(roles: _Roles, limits: LimitsRow) -> int:

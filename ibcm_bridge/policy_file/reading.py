@@ -1,4 +1,4 @@
-"""One policy file being read: its tree, the files it names, and every problem found so far."""
+"""The state of reading one policy file: its values, the files it names, and its problems."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ibcm_bridge.policy_file.folders import is_folder
 
 
 class PolicyError(Exception):
-    """A policy that cannot be used. `problems` are lines for people, in the order of the file."""
+    """A policy with problems. `problems` are lines for people, in the order of the file."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -20,40 +20,40 @@ class PolicyError(Exception):
 
 @dataclass(slots=True)
 class Reading:
-    """Collects what is wrong, and reads files relative to the policy's."""
+    """Collects problems, and reads files relative to the policy file."""
 
     path: Path
     tree: yaml_tree.Tree
     left_out: set[yaml_tree.Place] = field(default_factory=set)
-    """Places that have a problem already. What is read there, if anything, was not written so."""
+    """Places with a reported problem. The values there are missing or placeholders."""
 
     def is_left_out(self, where: yaml_tree.Place) -> bool:
-        """Whether this place, or one that it is in, is left out."""
+        """Return whether this place, or one that contains it, is left out."""
         return any(where[:length] in self.left_out for length in range(len(where) + 1))
 
     def is_whole(self, where: yaml_tree.Place) -> bool:
-        """Whether neither this place, one that it is in, nor one in it is left out."""
+        """Return whether no place that contains this one, or that it contains, is left out."""
         inside = any(place[: len(where)] == where for place in self.left_out)
         return not inside and not self.is_left_out(where)
 
     def report(self, where: yaml_tree.Place, message: str) -> None:
-        """Note a problem at this place, unless it is left out."""
+        """Add a problem at this place, unless it is left out."""
         if self.is_left_out(where):
             return
         self.tree.problems.append(yaml_tree.Problem(self.tree.line(where), where, message))
 
-    def reword(self, where: yaml_tree.Place, wanted: str) -> None:
-        """Say what is wanted where YAML converts a value, once: in quotes it would not do."""
-        message = f"{self.tree.traps.pop(where)}; {wanted}"
+    def reword(self, where: yaml_tree.Place, message: str) -> None:
+        """Replace the message about a YAML conversion, whose text would not be valid in quotes."""
+        del self.tree.traps[where]
         self.tree.problems = [
             yaml_tree.Problem(problem.line, where, message) if problem.place == where else problem
             for problem in self.tree.problems
         ]
 
     def sorted_problems(self) -> list[str]:
-        """All problems as lines, in the order of the file.
+        """Return all problems as lines, in the order of the file.
 
-        One behind an alias is reported once, at the place where it is written.
+        A problem in a value with aliases appears once, at the place where the value is written.
         """
         found: dict[tuple[yaml_tree.Place, str], yaml_tree.Problem] = {}
         for problem in self.tree.problems:
@@ -70,11 +70,11 @@ class Reading:
         ]
 
     def relative(self, name: str) -> Path:
-        """A path of the file, which is relative to it."""
+        """Return the path for a name in the file, relative to the file."""
         return self.path.parent / name
 
     def read(self, where: yaml_tree.Place, name: str) -> bytes | None:
-        """The bytes of a file; None, and a problem, where it cannot be read."""
+        """Return the bytes of a file. If it cannot be read, report that and return None."""
         try:
             return self.relative(name).read_bytes()
         except OSError as error:
@@ -83,24 +83,24 @@ class Reading:
 
 
 def _printable(text: str) -> str:
-    """Without what a terminal would act on: a policy may hold anything."""
+    """Escape control characters: a policy may contain any text."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def why(error: OSError | UnicodeDecodeError) -> str:
-    """An error in words, without the path."""
+    """Return the text of an error, without the path."""
     return error.strerror or "unknown" if isinstance(error, OSError) else "not UTF-8 text"
 
 
 def database_file(reading: Reading, where: yaml_tree.Place, name: str | None) -> Path | None:
-    """A file that the bridge makes where there is none; None where the policy names none."""
+    """Return the path of a database, which the bridge creates if needed; None if not configured."""
     if name is None:
         return None
     path = reading.relative(name)
     if is_folder(path):
-        reading.report(where, f"{path} is a folder; name a file in it")
+        reading.report(where, f"{path} is a folder; write the name of a file in it")
     elif not is_folder(path.parent):
-        reading.report(where, f"there is no folder {path.parent}")
+        reading.report(where, f"there is no folder {path.parent}; create it")
     return path
 
 
@@ -108,5 +108,5 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def duration(text: str) -> datetime.timedelta:
-    """A time as the rows have it: a number and its unit."""
+    """Return the time for a `Duration`: a number and its unit."""
     return datetime.timedelta(**{_UNITS[text[-1]]: int(text[:-1])})

@@ -1,8 +1,8 @@
-"""What a policy file adds to a role: `extra_verbs`, `extra_headers` and the like, each with why.
+"""Additions of a policy file to a role: `extra_verbs`, `extra_headers` ..., each with a reason.
 
-There are things that no policy can add: the directories that answer without a certificate, a
-distribution point's content library, framing and hop-by-hop fields, fields by which a proxy speaks
-of its client (`never_headers` and the like in roles.yaml), TRACE and CONNECT.
+No policy can add directories without client authentication, a distribution point's content library,
+framing and hop-by-hop fields, fields in which a proxy describes its client (`never_headers` and
+`never_header_patterns` in roles.yaml), TRACE or CONNECT.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ibcm_bridge.policy_file.rows.roles import ExtraPathRow, PlaintextRoleRow, R
 from ibcm_bridge.policy_file.tables.roles import expand_pattern
 
 _NEVER_VERBS = frozenset(("CONNECT", "TRACE", "TRACK", "DEBUG", "PRI"))
-"""RFC 9110 §9.3.6, §9.3.8: one makes a tunnel, the other gives back what it was sent, cookies and
-all, as IIS's TRACK does; DEBUG is ASP.NET's; PRI begins HTTP/2 (RFC 9113 §3.4)."""
+"""CONNECT opens a tunnel (RFC 9110 §9.3.6). TRACE returns the request with its cookies (§9.3.8), as
+IIS's TRACK does. DEBUG is for ASP.NET. PRI starts HTTP/2 (RFC 9113 §3.4)."""
 
 
 LONGEST = 2_048
-"""Characters that a row of a policy file looks at. A pattern of its author's may cost the square of
-that: a hundredth of a second, where 64 KB would be ten."""
+"""Characters that a row of a policy file can match. The matching time of an administrator's pattern
+may be quadratic: 10 ms for this length, 10 s for 64 KB."""
 
 
 def read_profile(
@@ -34,7 +34,7 @@ def read_profile(
     profile: RoleProfile,
     table: RoleTable,
 ) -> RoleProfile:
-    """The role as this policy publishes it."""
+    """Return the role with the additions of its row."""
     if not row.observed_headers:
         profile = profile.without_observed_headers()
     if row.without_clamav is not None:
@@ -42,13 +42,15 @@ def read_profile(
     if row.windows_authentication is None:
         profile = profile.without_windows_authentication()
     elif profile.windows_authentication is None:
-        text = f"{profile.name} has no Windows authentication"
+        text = f"{profile.name} does not support Windows authentication; remove this key"
         reading.report((*where, "windows_authentication"), text)
     else:
         profile = profile.with_windows_authentication()
     verbs = _verbs(reading, where, row, profile, table)
-    # A verb of extra_verbs that is refused is told there, and not of each path that has it.
-    methods = frozenset((*profile.bodies, *(one.verb.encode("ascii") for one in row.extra_verbs)))
+    # Includes refused verbs of extra_verbs, which are reported there and not for each path.
+    methods = frozenset(
+        (*profile.bodies, *(extra.verb.encode("ascii") for extra in row.extra_verbs))
+    )
     return profile.with_additions(
         RoleAdditions(
             verbs=verbs,
@@ -71,16 +73,17 @@ def read_profile(
 
 
 def read_additions(row: RoleRow | PlaintextRoleRow) -> tuple[Addition, ...]:
-    """What a row adds to its role, and why."""
+    """Return the additions of a row, with their reasons."""
     kind = AdditionKind
-    added = [Addition(kind.VERB, (one.verb,), one.because) for one in row.extra_verbs]
-    added += (Addition(kind.HEADER, (one.name,), one.because) for one in row.extra_headers)
+    added = [Addition(kind.VERB, (extra.verb,), extra.because) for extra in row.extra_verbs]
+    added += (Addition(kind.HEADER, (extra.name,), extra.because) for extra in row.extra_headers)
     added += (
-        Addition(kind.PATH, (one.directory, one.path, ", ".join(one.verbs)), one.because)
-        for one in row.extra_paths
+        Addition(kind.PATH, (extra.directory, extra.path, ", ".join(extra.verbs)), extra.because)
+        for extra in row.extra_paths
     )
     added += (
-        Addition(kind.MESSAGE, (one.root, one.endpoint), one.because) for one in row.extra_messages
+        Addition(kind.MESSAGE, (extra.root, extra.endpoint), extra.because)
+        for extra in row.extra_messages
     )
     if row.windows_authentication is not None:
         why = row.windows_authentication.because
@@ -103,10 +106,10 @@ def _verbs(
         here = (*where, "extra_verbs", index)
         body = table.bodies.get(extra.body)
         if extra.verb.upper() in _NEVER_VERBS:
-            reading.report((*here, "verb"), f"{extra.verb} is never published")
+            reading.report((*here, "verb"), f"{extra.verb} is never published; remove it")
         elif extra.verb.upper() in known:
-            # Verbs are told apart by case (RFC 9110 section 9.1), but not by every server.
-            text = f"{known[extra.verb.upper()]} is a verb of {profile.name} already"
+            # Verbs are case-sensitive (RFC 9110 section 9.1), but not on every server.
+            text = f"{known[extra.verb.upper()]} is already a verb of {profile.name}; remove it"
             reading.report((*here, "verb"), text)
         elif body is None or body.inspection is Inspection.BITS_UPLOAD:
             kinds = [
@@ -114,7 +117,9 @@ def _verbs(
                 for name, rule in table.bodies.items()
                 if rule.inspection is not Inspection.BITS_UPLOAD
             ]
-            reading.report((*here, "body"), f"a kind of body: {', '.join(kinds)}")
+            reading.report(
+                (*here, "body"), f"invalid kind of body; write one of {', '.join(kinds)}"
+            )
         else:
             verbs[extra.verb.encode("ascii")] = body
             known[extra.verb.upper()] = extra.verb
@@ -128,10 +133,10 @@ def _headers(
     for index, extra in enumerate(row.extra_headers):
         name = extra.name.lower().encode("ascii")
         if table.never.has_header(name):
-            text = f"{extra.name} is never sent on (framing, hop-by-hop, forwarding)"
+            text = f"{extra.name} is never forwarded (framing, hop-by-hop, proxy); remove it"
             reading.report((*where, "extra_headers", index, "name"), text)
         elif name == b"authorization":
-            text = "Authorization is sent on by windows_authentication, and not otherwise"
+            text = "Authorization is never an extra header; write windows_authentication instead"
             reading.report((*where, "extra_headers", index, "name"), text)
         else:
             headers.add(name)
@@ -148,7 +153,7 @@ def _messages(
     for index, extra in enumerate(row.extra_messages):
         here = (*where, "extra_messages", index)
         if messages is None:
-            reading.report(here, f"{profile.name} takes no messages")
+            reading.report(here, f"{profile.name} does not accept messages; remove this row")
             continue
         try:
             messages = messages.with_message(extra.endpoint, extra.root)
@@ -170,13 +175,13 @@ def _resource(
     problems = len(reading.tree.problems)
     extra_verbs = (*where[:-2], "extra_verbs")
     if directory in table.never.directories:
-        text = f"/{row.directory} answers without a client certificate and is never published"
+        text = f"/{row.directory} has no client authentication and is never published"
         reading.report((*where, "directory"), text)
     elif (cites := table.never.explained.get(directory)) is not None:
-        text = f"/{row.directory} is published by no role ({cites})"
+        text = f"/{row.directory} is never published ({cites})"
         reading.report((*where, "directory"), text)
     elif (owner := _owner(directory, table)) not in (None, role):
-        text = f"/{row.directory} is a directory of {owner}: publish that role"
+        text = f"/{row.directory} is a directory of {owner}; publish that role instead"
         reading.report((*where, "directory"), text)
     if directory in table.never.below:
         text = f"/{row.directory} is a content library and is never published"
@@ -186,15 +191,15 @@ def _resource(
         reading.report((*where, "path"), text)
     for index, verb in enumerate(row.verbs):
         if verb.encode("ascii") not in methods and reading.is_whole(extra_verbs):
-            text = f"{verb} is not a verb of this role; extra_verbs can add it"
+            text = f"{verb} is not a verb of this role; add it to extra_verbs"
             reading.report((*where, "verbs", index), text)
     patterns = {}
     if row.path.startswith("/"):
-        text = "without the slash at its beginning: what follows /directory/ is meant"
+        text = "starts with a slash; write only the part after /DIRECTORY/"
         reading.report((*where, "path"), text)
     for key, pattern in (("path", row.path), ("query", row.query)):
         if pattern is not None and pattern.startswith(("?", "\\?")):
-            text = "without the question mark: what follows it is meant; give the rest as query"
+            text = "starts with a question mark; write only the part after it, as query"
             reading.report((*where, key), text)
             continue
         try:
@@ -205,13 +210,13 @@ def _resource(
     if path is None or len(reading.tree.problems) > problems:
         return []
     wanted = frozenset(verb.encode("ascii") for verb in row.verbs)
-    # A distribution point finds a file by its query, so a library could be named there as well.
+    # A distribution point selects files by query, so a query can name a content library too.
     resource = Resource(path, patterns["query"], wanted, "", LONGEST, table.never.below)
     return [(directory, resource)]
 
 
 def _owner(directory: str, table: RoleTable) -> str | None:
-    """The role that a directory belongs to."""
+    """Return the role that has a directory, if any."""
     for name, profile in table.roles.items():
         offered = profile.windows_authentication
         if directory in profile.directories or (offered and directory in offered.directories):

@@ -1,4 +1,4 @@
-"""Files with rules: those that a policy names, and those in the folders that it names."""
+"""YARA rule files: the files that a policy names, and the files in folders that it names."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from ibcm_bridge.policy_file.folders import is_folder
 
 SUFFIXES = frozenset((".yar", ".yara"))
-"""Of a folder, what is taken for rules."""
+"""The files of a folder that contain rules."""
 
 
 def rule_files(named: Sequence[Path]) -> Iterator[Path]:
-    """In the order of the policy, and by name within a folder. OSError where one cannot be read."""
+    """Return the files in policy order, by name within a folder. OSError if unreadable."""
     for path in named:
         if is_folder(path):
             yield from sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)

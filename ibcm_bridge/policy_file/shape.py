@@ -1,9 +1,9 @@
-"""A policy file's shape: the values of its text -> rows, and a problem for each that does not fit.
+"""The shape of a policy file: YAML values -> rows, and a problem for each value that does not fit.
 
-What does not fit is left out, with everything that cannot be without it: an unknown or optional key
-by itself, a required key with the mapping that it is in, an item with its list, and a publication
-without its mode as a whole. The rest is read on, so that one run finds all that is wrong there. A
-round of the loop always takes something out. Nobody uses a policy that has problems.
+The bridge leaves out what does not fit, and whatever depends on it: an unknown or optional key
+alone, a required key with its mapping, an item with its list, and a publication without a valid
+mode as a whole. It reads the rest, so that one run reports all other problems. Each round of the
+loop removes something, so the loop ends. A policy with problems is never used.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file.keys import meant, mode_of, value_at
 from ibcm_bridge.policy_file.reading import PolicyError, Reading
 from ibcm_bridge.policy_file.rows.policy import PolicyRow
-from ibcm_bridge.policy_file.wording import in_words, not_published_so, shape_wanted
+from ibcm_bridge.policy_file.wording import in_words, string_format, wrong_mode
 from ibcm_bridge.policy_file.yaml_tree import Place
 
 _ABSENT = ("missing", "union_tag_not_found")
 _WITH_PARENT = (*_ABSENT, "union_tag_invalid")
-"""Kinds of errors without which what they are in cannot be."""
+"""Kinds of errors that invalidate the mapping they occur in."""
 _LEFT_OUT = {"name": "x", "mode": "tunnel", "listen": "x:0", "site_system": "x:0"}
-"""Keeps the place of a publication that is left out, so that the others keep theirs."""
+"""A placeholder for a publication that is left out, so that the others keep their index."""
 
 
 def read_shape(reading: Reading, table: RoleTable) -> PolicyRow:
-    """The rows of a policy file, without what does not fit. PolicyError where nothing is left."""
+    """Return the rows of a policy file that fit. PolicyError if nothing is left."""
     value = reading.tree.value
     wrong = {problem.place for problem in reading.tree.problems}
     reading.left_out |= {at for at in wrong if not isinstance(value_at(value, at), dict | list)}
-    for where in list(reading.tree.traps):
-        if wanted := shape_wanted(where, value, value_at(value, where)):
-            reading.reword(where, wanted)
+    for where, trap in list(reading.tree.traps.items()):
+        if wanted := string_format(where, value, value_at(value, where)):
+            reading.reword(where, f"{trap}; write {wanted}")
     while True:
         try:
             return PolicyRow.model_validate(value)
         except ValidationError as error:
             errors = error.errors(include_url=False)
-        # A misspelt key is reported before the key that is missing for it.
+        # Report an unknown key before the missing key that it may be a misspelling of.
         errors.sort(key=lambda item: item["type"] != "extra_forbidden")
         for part in [_report(reading, item, table) for item in errors]:
             _leave_out(reading, part)
 
 
 def _report(reading: Reading, item: ErrorDetails, table: RoleTable) -> Place:
-    """Note what does not fit, unless it follows from something else. What is to be left out."""
+    """Report an error, unless it follows from another one. Return the part to leave out."""
     kind, where, value = item["type"], _place(item), reading.tree.value
     if (role := _role_of_another_mode(where, value, table)) is not None:
         reading.report(*role)
         return _part(role[0])
-    words = in_words(item, where, value, table)
+    words = in_words(item, where, reading.tree, table)
     if where in reading.tree.traps:
         reading.reword(where, words)
     elif not (kind in _ABSENT and (*where[:-1], "<<") in reading.left_out):
@@ -64,18 +64,22 @@ def _report(reading: Reading, item: ErrorDetails, table: RoleTable) -> Place:
 def _role_of_another_mode(
     where: Place, value: object, table: RoleTable
 ) -> tuple[Place, str] | None:
-    """The role that a place is in, and why it cannot be published so: other keys would fit then."""
+    """Return the place of a role that the mode does not support, and the message.
+
+    None if the mode supports the role. Roles have other keys in other modes, so errors in the keys
+    are not reported.
+    """
     mode = mode_of(where, value)
     if len(where) <= 4 or where[2] != "roles" or mode is None:
         return None
     role = str(where[3])
     if mode in table.modes.get(role, {mode}):
         return None
-    return where[:4], not_published_so(role, mode, table)
+    return where[:4], wrong_mode(role, mode, table)
 
 
 def _place(item: ErrorDetails) -> Place:
-    """Where an error is. pydantic puts the tag of a union into its place; the file has none."""
+    """Return the place of an error. pydantic adds the tag of a union, which the file has not."""
     location = item["loc"]
     if item["type"].startswith("union_tag"):
         return (*location, "mode")
@@ -83,7 +87,7 @@ def _place(item: ErrorDetails) -> Place:
 
 
 def _part(where: Place) -> Place:
-    """The key or publication that a place is left out with: a list or the roles as a whole."""
+    """Return the key or publication to leave out for a place: lists and `roles` as a whole."""
     if len(where) == 4 and where[2] == "roles":
         return where[:-1]
     is_item = bool(where) and isinstance(where[-1], int)
@@ -91,7 +95,7 @@ def _part(where: Place) -> Place:
 
 
 def _leave_out(reading: Reading, part: Place) -> None:
-    """Take a part out of the values. PolicyError where nothing would be left to read."""
+    """Remove a part from the values. PolicyError if nothing would be left."""
     if part in ((), ("publications",)):
         raise PolicyError(reading.sorted_problems())
     reading.left_out.add(part)
@@ -99,6 +103,6 @@ def _leave_out(reading: Reading, part: Place) -> None:
     if isinstance(holder, list) and isinstance(part[-1], int):
         holder[part[-1]] = dict(_LEFT_OUT)
     elif isinstance(holder, dict) and part == ("version",):
-        holder["version"] = 1  # there is no other yet
+        holder["version"] = 1  # the only version
     elif isinstance(holder, dict):
         holder.pop(part[-1], None)

@@ -1,4 +1,4 @@
-"""Trust anchors, issuing authorities and revocation lists of a policy file, as values."""
+"""Trust anchors, issuing authorities and revocation lists of a policy file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ibcm_bridge.policy_file.rows.trust import FetchRow, TrustRow
 
 
 def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Rule) -> Trust | None:
-    """Anchors, issuing authorities and revocation lists. `rule` refuses what they do not trust."""
+    """Return the trust of one side. `rule` is the rule of its refusals."""
     anchors = _read_certificates(reading, (*where, "anchors"), row.anchors)
     issuing = _read_certificates(reading, (*where, "issuing"), row.issuing)
     authorities = (*anchors, *issuing)
@@ -32,7 +32,8 @@ def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Ru
     unread = not all(reading.is_whole((*where, key)) for key in ("crls", "fetch", "without_crl"))
     if not (unread or sources or fetch or without):
         unread = True
-        reading.report((*where, "crls"), "this must not be empty")
+        text = "no revocation lists; write crls, fetch or without_crl"
+        reading.report((*where, "crls"), text)
     for index, source in enumerate(sources):
         problems = found.read(source)
         for problem in problems:
@@ -46,11 +47,12 @@ def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Ru
     for certificate in () if unread else authorities:
         if key_of(certificate) in with_base or key_of(certificate) in without:
             continue
-        # protocol.md §9.2: a list that cannot be had counts as revoked; better said now.
+        # protocol.md §9.2: without a list, certificates count as revoked. Report that at the start.
         if fetch is not None:
             awaited.append(certificate.subject)
             continue
-        text = f"no revocation list of {certificate.subject.rfc4514_string()}"
+        subject = certificate.subject.rfc4514_string()
+        text = f"no revocation list of {subject}; add it, or write fetch or without_crl"
         reading.report((*where, "crls"), text)
     revocation = Revocation(
         sources=tuple(sources),
@@ -72,14 +74,16 @@ def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Ru
 
 @dataclass(slots=True)
 class _Found:
-    """Lists, and the files of folders that are none."""
+    """Revocation lists, and the problems of files in folders."""
 
     lists: list[x509.CertificateRevocationList] = field(default_factory=list)
     unread_files: list[str] = field(default_factory=list)
 
     def read(self, source: Path) -> list[str]:
-        """Read a file or folder. What is wrong with a file is told, with one of a folder noted:
-        whoever fills a folder may put other authorities' lists there."""
+        """Read a file or folder. Return the problems of a file.
+
+        Problems of files in a folder are not errors: a folder may have unrelated files.
+        """
         read = read_crl_files([source])
         self.lists += (crl for _, crl in read.lists)
         if not is_folder(source):
@@ -88,12 +92,12 @@ class _Found:
         return []
 
     def with_base(self, authorities: Sequence[x509.Certificate]) -> set[Authority]:
-        """The authorities that have a base list."""
+        """Return the authorities with a base list."""
         found: set[Authority] = set()
         for crl in self.lists:
-            one = read_list(crl, authorities)
-            if not isinstance(one, str) and one.base_number is None:
-                found.add(one.authority)
+            revocation_list = read_list(crl, authorities)
+            if not isinstance(revocation_list, str) and revocation_list.base_number is None:
+                found.add(revocation_list.authority)
         return found
 
 
@@ -103,14 +107,19 @@ def _without_crl(
     row: TrustRow,
     authorities: Sequence[x509.Certificate],
 ) -> dict[Authority, str]:
-    """Authorities by name and key. One that is not trusted here is a slip of the pen."""
+    """Return authorities by name and key, with the reasons. Each must be trusted here."""
     found: dict[Authority, str] = {}
-    for index, one in enumerate(row.without_crl):
+    for index, exempt in enumerate(row.without_crl):
         here = (*where, "without_crl", index, "authority")
-        named = [key_of(it) for it in authorities if _is_named(reading, here, one.authority, it)]
+        named = [
+            key_of(authority)
+            for authority in authorities
+            if _is_named(reading, here, exempt.authority, authority)
+        ]
         if not named:
-            reading.report(here, f"{one.authority} is no file or subject of anchors or issuing")
-        found |= dict.fromkeys(named, one.because)
+            text = f"{exempt.authority} is not in anchors or issuing; write a file or subject"
+            reading.report(here, text)
+        found |= dict.fromkeys(named, exempt.because)
     return found
 
 
@@ -133,12 +142,12 @@ def _fetch(reading: Reading, where: yaml_tree.Place, row: FetchRow | None) -> Cr
         return None
     folder = reading.relative(row.folder)
     if not is_folder(folder):
-        reading.report((*where, "folder"), f"there is no folder {folder}")
+        reading.report((*where, "folder"), f"there is no folder {folder}; create it")
     for index, url in enumerate(row.urls):
         read_address(reading, (*where, "urls", index), host_port(url))
     every = duration(row.every)
     if every < _LEAST_EVERY:
-        reading.report((*where, "every"), "a minute is the least")
+        reading.report((*where, "every"), "less than a minute; write at least 1m")
     return CrlFetch(tuple(row.urls), every, folder)
 
 
@@ -156,18 +165,18 @@ def _read_certificates(
         try:
             certificates = _certificates(data)
         except (ValueError, x509.InvalidVersion):
-            reading.report((*where, index), f"{name} has no certificate")
+            reading.report((*where, index), f"{name} contains no certificate")
             continue
-        unreadable = [one for one in certificates if not _is_readable(one)]
-        for one in unreadable:
-            subject = one.subject.rfc4514_string()[:200]
-            reading.report((*where, index), f"{subject} has an extension that cannot be read")
-        found += [one for one in certificates if one not in unreadable]
+        unreadable = [certificate for certificate in certificates if not _is_readable(certificate)]
+        for certificate in unreadable:
+            subject = certificate.subject.rfc4514_string()[:200]
+            reading.report((*where, index), f"{subject} has an unreadable extension")
+        found += [certificate for certificate in certificates if certificate not in unreadable]
     return found
 
 
 def _is_readable(certificate: x509.Certificate) -> bool:
-    """Whether all that ask about its extensions get an answer (`certification_path`, `check`)."""
+    """Return whether all extensions can be parsed (`certification_path` and `check` use them)."""
     try:
         return len(certificate.extensions) >= 0
     except MALFORMED:

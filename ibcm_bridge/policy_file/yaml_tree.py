@@ -1,10 +1,10 @@
-"""YAML text -> plain values, with the line of each; nothing converted silently.
+"""YAML text -> plain values, with the line of each value and without silent conversions.
 
-YAML 1.1 turns ``no`` into False, ``1:30`` into 90 and ``2026-01-01`` into a date. In a policy each
-of these is a trap, so a plain scalar is a string unless it is ``true``, ``false`` or a decimal
-number, and the trapped spellings are refused with the spelling to use. A key that occurs twice is
-refused: YAML lets the last one win. So is what makes a control character in double quotes: it was
-meant to be a path of Windows.
+YAML 1.1 converts ``no`` to False, ``1:30`` to 90 and ``2026-01-01`` to a date. In a policy these
+are mistakes. So a plain scalar is a string unless it is ``true``, ``false`` or a decimal number.
+Spellings that YAML would convert are refused. Duplicate keys are refused too: YAML uses the last
+one. So are control characters from escape sequences in double quotes: such a value is usually a
+Windows path.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ibcm_bridge.policy_file import yaml_errors
 
 Place = tuple[str | int, ...]
-"""Where a value stands: keys and list positions from the top."""
+"""The place of a value: keys and list indexes from the top."""
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*(_[0-9]+)*)(\.[0-9]+)?")
 _STRING_TAG = "tag:yaml.org,2002:str"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_MERGE = "merge keys are not read: write the keys out, or let *name be the whole of a value"
-_ESCAPE = f"this makes a control character: {yaml_errors.BACKSLASH}"
+_MERGE = "merge keys are not supported; write the keys out, or use *name as the whole value"
+_ESCAPE = f"control character; {yaml_errors.BACKSLASH}"
 
 _TRAPS = {
     "bool": ("a boolean", "or true or false"),
-    "null": ("nothing", "or leave the key out"),
+    "null": ("null", "or omit the key"),
     "int": ("a number", "or decimal digits"),
     "float": ("a number", "or decimal digits"),
     "timestamp": ("a date", ""),
 }
-"""By YAML's tag: what it makes of a plain value, and what can be written beside the text."""
+"""By YAML tag: the type that YAML converts a plain value to, and the alternative to quotes."""
 
 
 MAX_DEPTH = 16
-"""Nothing in a policy is nested deeper. An alias of what it stands in would be endless."""
+"""A valid policy has fewer levels. An alias inside its own anchor would recurse without end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with the text: where, what, and what to write instead."""
+    """A problem: its place, and a message with the correction."""
 
     line: int
     place: Place
@@ -51,25 +51,25 @@ class Problem:
 
 @dataclass(slots=True)
 class Tree:
-    """The values, the line of each, and every problem found."""
+    """The values, the line of each, and the problems."""
 
     value: object = None
     lines: dict[Place, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     traps: dict[Place, str] = field(default_factory=dict)
-    """What YAML would have made of a plain value, in words; each is a problem, too."""
+    """By place: the conversion that YAML would make, in words. Each has a problem, too."""
     aliases: dict[Place, Place] = field(default_factory=dict)
-    """Where an alias stands, and where what it stands for is written."""
+    """The place of an alias -> the place of its anchor."""
 
     def written_at(self, place: Place) -> Place:
-        """Where a value is written: elsewhere, if an alias leads to it."""
+        """Return the place where a value is written, which differs for an alias."""
         for length in range(len(place) + 1):
             if (first := self.aliases.get(place[:length])) is not None:
                 return self.written_at((*first, *place[length:]))
         return place
 
     def line(self, place: Place) -> int:
-        """The line of a value; for one that is missing, of what it is missing from."""
+        """Return the line of a value; for a missing one, the line of the mapping or list."""
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 1)
@@ -90,13 +90,13 @@ def read_yaml(text: str) -> Tree:
 
 
 def _value(tree: Tree, node: Node, place: Place, seen: dict[int, Place]) -> object:
-    # No setdefault: an alias is seen at each of its places, and each is a place of its own.
+    # A node with aliases is read at each of its places. All but the first are aliases.
     if (first := seen.setdefault(id(node), place)) != place:
         tree.aliases[place] = first
     tree.lines[place] = node.start_mark.line + 1
     if len(place) > MAX_DEPTH:
         tree.problems.append(
-            Problem(tree.lines[place], place[:1], "nested too deeply, or endlessly")
+            Problem(tree.lines[place], place[:1], "nested too deeply, or an alias contains itself")
         )
         return None
     if isinstance(node, MappingNode):
@@ -118,13 +118,13 @@ def _mapping(
             tree.problems.append(Problem(line, (*place, "<<"), _MERGE))
             continue
         if not isinstance(key_node, ScalarNode):
-            tree.problems.append(Problem(line, place, "only plain names can be keys"))
+            tree.problems.append(Problem(line, place, "not a plain key; write KEY: VALUE"))
             continue
         key = key_node.value
         if key in values:
             first = tree.lines[(*place, key)]
             tree.problems.append(
-                Problem(line, (*place, key), f"this key stands twice (first on line {first})")
+                Problem(line, (*place, key), f"duplicate key, first on line {first}; remove one")
             )
             continue
         values[key] = _value(tree, value_node, (*place, key), seen)
@@ -148,7 +148,7 @@ def _scalar(tree: Tree, node: ScalarNode, place: Place) -> object:
     elif _NUMBER.fullmatch(text):
         number = text.replace("_", "")
         return float(number) if "." in number else int(number)
-    kind, instead = _TRAPS.get(node.tag.rpartition(":")[2], ("a sign of its own", ""))
+    kind, instead = _TRAPS.get(node.tag.rpartition(":")[2], ("a special character", ""))
     tree.traps[place] = f"YAML reads {text} as {kind}"
     message = f'{tree.traps[place]}; write "{text}", in quotes, {instead}'.rstrip(", ")
     tree.problems.append(Problem(line, place, message))

@@ -355,7 +355,7 @@ def test_without_a_file_in_the_policy_it_says_what_to_add(
 def test_a_policy_that_cannot_be_used_is_a_problem(identity: Identity, filled: Path) -> None:
     done = identity("forget", GUID, messages=f"bindngs: {filled}")
     assert (done.status, done.out) == (1, "")
-    assert "messages.bindngs: no such key here" in done.err
+    assert "messages.bindngs: unknown key" in done.err
     assert stands(filled) == [LEARNT, IMPORTED]
 
 

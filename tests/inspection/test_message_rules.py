@@ -322,7 +322,7 @@ def test_what_is_not_supported_cannot_be_added(
 
 def test_a_role_without_messages_takes_none(table: RoleTable) -> None:
     _, problems = with_additions(table, "distribution-point", ("MP_New", "Anything"))
-    assert problems == ["distribution-point takes no messages"]
+    assert problems == ["distribution-point does not accept messages; remove this row"]
 
 
 # The table as it is written

@@ -105,7 +105,7 @@ def test_all_problems_of_a_policy_are_said_at_once(run_command: Command, directo
     for where in (
         "publications.0.unlisted_headers",
         "publications.0.roles.management-point.site_system",
-        "publications.0.colour: no such key here",
+        "publications.0.colour: unknown key",
         "publications.1.site_system: this key is missing",
         "version",
     ):
@@ -121,7 +121,7 @@ def test_all_problems_of_a_policy_are_said_at_once(run_command: Command, directo
     [
         ("", "bridge.yaml:1: "),
         ("a: [", "not YAML"),
-        ("version: 1\nversion: 1\n", "stands twice"),
+        ("version: 1\nversion: 1\n", "duplicate key"),
         ("- 1\n", "bridge.yaml:1: "),
         ("\x00", "bridge.yaml:1: "),
     ],
@@ -165,7 +165,7 @@ KEY = "publications.0.certificate.key"
         ("a-directory", "cannot be read: Is a directory"),
         ("empty", "is not a PEM private key"),
         ("nonsense", "is not a PEM private key"),
-        ("anothers", "is not the key of pki/bridge-server.pem"),
+        ("anothers", "does not match the certificate in pki/bridge-server.pem"),
         pytest.param("forbidden", "cannot be read: Permission denied", marks=needs_permissions),
     ],
 )

@@ -1,4 +1,4 @@
-"""A folder for policy files, with some files that are no good."""
+"""A folder for policy files, with some invalid files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Load = Callable[[str], Policy]
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory, pki_files: Path) -> Path:
-    """Where the shipped policy's files are, and some that are no good."""
+    """The files of the shipped policy, and some invalid files."""
     directory = tmp_path_factory.mktemp("policy")
     shutil.copytree(pki_files, directory / "pki")
     (directory / "empty.pem").write_bytes(b"")
@@ -46,7 +46,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory, pki_files: Path) -> Path
 
 
 def unreadable_authority() -> bytes:
-    """One with an address of five bytes in its subjectAltName."""
+    """An authority with an address of five bytes in its subjectAltName."""
     key = ec_key()
     address = x509.UnrecognizedExtension(
         x509.ObjectIdentifier("2.5.29.17"), bytes.fromhex("300787050102030405")

@@ -1,4 +1,4 @@
-"""Addresses in a policy file: IPv6 in brackets, wherever an address may stand."""
+"""Addresses in a policy file: IPv6 in brackets, in every key with an address."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Changed = Callable[[str, str], Policy]
 
 @pytest.fixture
 def changed(tmp_path: Path) -> Changed:
-    """The shipped policy with one text in the place of another."""
+    """The shipped policy with one text replaced."""
     make_pki(tmp_path)
     path = tmp_path / "bridge.yaml"
     shipped = path.read_text("utf-8")
@@ -44,7 +44,7 @@ IPV6: list[tuple[str, Address]] = [
 
 
 @pytest.mark.parametrize(("text", "address"), IPV6)
-def test_a_listener_may_have_one(changed: Changed, text: str, address: Address) -> None:
+def test_a_listener_may_have_an_ipv6_address(changed: Changed, text: str, address: Address) -> None:
     policy = changed("listen: 127.0.0.1:8443", f"listen: {text}")
     assert policy.listeners[0].address == address
     (publication,) = policy.listeners[0].published
@@ -52,12 +52,14 @@ def test_a_listener_may_have_one(changed: Changed, text: str, address: Address) 
 
 
 @pytest.mark.parametrize(("text", "address"), IPV6)
-def test_a_site_system_may_have_one(changed: Changed, text: str, address: Address) -> None:
+def test_a_site_system_may_have_an_ipv6_address(
+    changed: Changed, text: str, address: Address
+) -> None:
     bridged = next(changed("connect: 127.0.0.1:9443", f"connect: {text}").bridged())[1]
     site_system = bridged.directories["sms_mp"].site_system
     assert (site_system.name, site_system.address) == ("mp01.corp.example", address)
     policy = changed("\n    site_system: 127.0.0.1:9443", f"\n    site_system: {text}")
-    tunnels = [one for _, one in policy.publications() if isinstance(one, TunnelPublication)]
+    tunnels = [found for _, found in policy.publications() if isinstance(found, TunnelPublication)]
     assert tunnels[0].site_system == address
 
 
@@ -70,17 +72,21 @@ def test_a_site_system_may_have_one(changed: Changed, text: str, address: Addres
         ("http://192.0.2.7", ("192.0.2.7", 80)),
     ],
 )
-def test_a_site_system_of_plain_http_may_have_no_name(
+def test_a_plaintext_site_system_may_have_an_address_instead_of_a_name(
     changed: Changed, url: str, address: Address
 ) -> None:
     shipped = "http://fsp01.corp.example\n        connect: 127.0.0.1:9446"
     policy = changed(shipped, f'"{url}"')
-    (plain,) = (one for _, one in policy.publications() if isinstance(one, PlaintextPublication))
+    (plain,) = (
+        found for _, found in policy.publications() if isinstance(found, PlaintextPublication)
+    )
     site_system = plain.directories["sms_fsp"].site_system
     assert (site_system.name, site_system.address) == (address[0], address)
 
 
-def test_revocation_lists_may_be_fetched_from_one(changed: Changed, tmp_path: Path) -> None:
+def test_revocation_lists_may_be_fetched_from_an_ipv6_address(
+    changed: Changed, tmp_path: Path
+) -> None:
     url = "http://[2001:db8::5]:8080/root.crl"
     bridged = next(changed(*_fetched(url, tmp_path)).bridged())[1]
     assert bridged.client_trust is not None
@@ -98,7 +104,9 @@ def test_revocation_lists_may_be_fetched_from_one(changed: Changed, tmp_path: Pa
         (("https://mp01.corp.example", "https://[2001:db8::1]"), "site_system: "),
     ],
 )
-def test_what_is_none_is_a_problem(changed: Changed, change: tuple[str, str], problem: str) -> None:
+def test_an_invalid_address_is_a_problem(
+    changed: Changed, change: tuple[str, str], problem: str
+) -> None:
     with pytest.raises(PolicyError, match=problem):
         changed(*change)
 

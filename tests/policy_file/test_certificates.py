@@ -1,4 +1,4 @@
-"""Certificates and revocation lists of a policy file: every way to give them, and its twin."""
+"""Certificates and revocation lists of a policy file, in every supported form."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pki() -> LabPki:
 
 @pytest.fixture(scope="module")
 def files(pki: LabPki, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped policy's files, and the same certificate and key in other forms."""
+    """The files of the shipped policy, and the same certificate and key in other forms."""
     path = tmp_path_factory.mktemp("files")
     pki.write(path / "pki")
     key = load_pem_private_key((path / "pki/bridge-server.key").read_bytes(), None)
@@ -73,7 +73,7 @@ def files(pki: LabPki, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def directory(files: Path, tmp_path: Path) -> Path:
-    """A copy of them that a test may change."""
+    """A copy of the files for a test to change."""
     return Path(shutil.copytree(files, tmp_path, dirs_exist_ok=True))
 
 
@@ -94,14 +94,14 @@ def load(directory: Path) -> Load:
 
 
 def bridge(policy: Policy) -> BridgePublication:
-    (one,) = [
+    (bridged,) = [
         publication
         for listener in policy.listeners
         if isinstance(listener, Listener)
         for publication in listener.publications.values()
         if isinstance(publication, BridgePublication) and publication.client_trust
     ]
-    return one
+    return bridged
 
 
 def client_trust(policy: Policy) -> Trust:
@@ -129,7 +129,9 @@ def test_a_pfx_file_is_the_same_as_chain_and_key(load: Load) -> None:
     new = indented("pfx: bridge.pfx", "passphrase: {file: secret.txt}")
     given = bridge(load((PAIR, new))).credential
     assert given.chain_pem == plain.chain_pem, "in order, and without the root"
-    keys = [load_pem_private_key(one.key_pem, None).public_key() for one in (given, plain)]
+    keys = [
+        load_pem_private_key(credential.key_pem, None).public_key() for credential in (given, plain)
+    ]
     assert keys[0] == keys[1]
 
 
@@ -151,26 +153,32 @@ CHAIN = "chain: pki/bridge-server.pem"
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (["pfx: bridge.pfx", "passphrase: {file: wrong.txt}"], "pfx: bridge.pfx cannot be opened"),
         (["pfx: bridge.pfx"], "wrong or missing passphrase"),
-        (["pfx: bridge.pfx"], "give passphrase: {file: PATH} or {environment: NAME}"),
-        (["pfx: bridge.pfx", "passphrase: {environment: NOT_SET_HERE}"], "NOT_SET_HERE is not set"),
+        (["pfx: bridge.pfx"], "write passphrase: {file: PATH} or {environment: NAME}"),
+        (
+            ["pfx: bridge.pfx", "passphrase: {environment: NOT_SET_HERE}"],
+            "environment variable NOT_SET_HERE is not set",
+        ),
         (["pfx: bridge.pfx", "passphrase: {file: none.txt}"], "none.txt cannot be read"),
-        (["pfx: bridge.pfx", "passphrase: {}"], "file or environment is wanted here"),
-        (["pfx: bridge.pfx", "passphrase: secret"], "passphrase: keys and values are wanted"),
+        (["pfx: bridge.pfx", "passphrase: {}"], "passphrase: write either file or environment"),
+        (
+            ["pfx: bridge.pfx", "passphrase: secret"],
+            "passphrase: invalid value; write keys and values",
+        ),
         (
             ["pfx: no-key.pfx", "passphrase: {file: secret.txt}"],
-            "has no certificate with its private key",
+            "contains no certificate with its private key",
         ),
         (["pfx: pki/root.pem"], "cannot be opened"),
-        (["pfx: bridge.pfx", CHAIN], "not both"),
+        (["pfx: bridge.pfx", CHAIN], "write either pfx, or chain and key"),
         ([CHAIN], "key: this key is missing"),
-        ([CHAIN, "key: locked.key"], "locked.key is encrypted: give passphrase: {file: PATH} or"),
+        ([CHAIN, "key: locked.key"], "locked.key is encrypted; write passphrase: {file: PATH} or"),
         (
             [CHAIN, "key: pki/bridge-server.key", "passphrase: {file: secret.txt}"],
-            "key: pki/bridge-server.key needs no passphrase",
+            "key: pki/bridge-server.key is not encrypted; remove passphrase",
         ),
         (
             [CHAIN, "key: locked.key", "passphrase: {file: wrong.txt}"],
@@ -178,13 +186,13 @@ CHAIN = "chain: pki/bridge-server.pem"
         ),
     ],
 )
-def test_a_certificate_that_cannot_be_opened_is_told(
-    load: Load, lines: list[str], said: str
+def test_a_certificate_that_cannot_be_opened_is_reported(
+    load: Load, lines: list[str], message: str
 ) -> None:
-    assert said in problems(load, (PAIR, indented(*lines)))
+    assert message in problems(load, (PAIR, indented(*lines)))
 
 
-def test_a_key_that_everybody_may_read_is_a_warning(load: Load, directory: Path) -> None:
+def test_a_key_that_every_user_can_read_is_a_warning(load: Load, directory: Path) -> None:
     assert bridge(load()).credential.exposed_file is None
     (directory / "pki/bridge-server.key").chmod(0o644)
     policy = load()
@@ -197,17 +205,17 @@ def warnings(policy: Policy, days: float = 0) -> list[str]:
     now = datetime.now(UTC) + timedelta(days=days)
     found = check_policy(policy, now, verify_authority)
     return [
-        one.text
-        for one in found
-        if one.level is Level.WARNING and one.requirement != "BRIDGE-HTTPS-ONLY"
+        finding.text
+        for finding in found
+        if finding.level is Level.WARNING and finding.requirement != "BRIDGE-HTTPS-ONLY"
     ]
 
 
 def facts(policy: Policy) -> str:
     found = check_policy(policy, datetime.now(UTC), verify_authority)
-    assert not [one for one in found if one.level is Level.PROBLEM]
+    assert not [finding for finding in found if finding.level is Level.PROBLEM]
     found = check_policy(policy, datetime.now(UTC), verify_authority)
-    return "\n".join(one.text for one in found)
+    return "\n".join(finding.text for finding in found)
 
 
 # Revocation lists
@@ -220,20 +228,20 @@ def test_lists_may_be_in_a_folder(load: Load, directory: Path) -> None:
 
 
 def test_an_empty_folder_has_no_list(load: Load) -> None:
-    said = problems(load, (CRLS, "crls: [empty]"))
-    assert "no revocation list of CN=Lab Root CA" in said
+    found = problems(load, (CRLS, "crls: [empty]"))
+    assert "no revocation list of CN=Lab Root CA" in found
     policy = load((CRLS, "crls: [lists, empty]"))
-    assert any("empty is a folder without .crl or .pem files" in one for one in warnings(policy))
+    assert any("empty is a folder without .crl or .pem files" in text for text in warnings(policy))
 
 
-def test_what_else_is_in_a_folder_stops_nothing(load: Load, directory: Path) -> None:
+def test_other_files_in_a_folder_are_not_errors(load: Load, directory: Path) -> None:
     (directory / "lists/broken.crl").write_bytes(b"broken")
     (directory / "lists/other.crl").write_bytes(
         LabPki.make(now=datetime.now(UTC)).branch("pc.x")[1].public_bytes(Encoding.DER)
     )
-    said = warnings(load((CRLS, "crls: [lists]")))
-    assert any("broken.crl is not a revocation list" in one for one in said)
-    assert any("Lab Branch CA" in one and "not under anchors or issuing" in one for one in said)
+    found = warnings(load((CRLS, "crls: [lists]")))
+    assert any("broken.crl is not a revocation list" in text for text in found)
+    assert any("Lab Branch CA" in text and "not under anchors or issuing" in text for text in found)
     new = "crls: [pki/root.crl, pki/issuing.crl, lists/broken.crl]"
     assert "broken.crl is not a revocation list" in problems(load, (CRLS, new))
 
@@ -241,17 +249,15 @@ def test_what_else_is_in_a_folder_stops_nothing(load: Load, directory: Path) -> 
 def test_a_delta_list_is_not_enough(load: Load, directory: Path, pki: LabPki) -> None:
     delta = pki.issuing_crl([], 1_001, base=1_000).public_bytes(Encoding.DER)
     (directory / "delta.crl").write_bytes(delta)
-    said = problems(load, (CRLS, "crls: [pki/root.crl, delta.crl]"))
-    assert "no revocation list of CN=Lab Issuing CA" in said
+    found = problems(load, (CRLS, "crls: [pki/root.crl, delta.crl]"))
+    assert "no revocation list of CN=Lab Issuing CA" in found
     policy = load((CRLS, "crls: [pki/root.crl, pki/issuing.crl, delta.crl]"))
-    assert any("is for base number 1000" in one for one in warnings(policy))
+    assert any("is for base number 1000" in text for text in warnings(policy))
 
 
-def test_an_authority_without_a_list_has_to_be_named_with_a_reason(
-    load: Load, directory: Path
-) -> None:
+def test_an_authority_without_a_list_requires_a_reason(load: Load, directory: Path) -> None:
     new = "crls: [pki/root.crl]\n        without_crl:\n          - {authority: %s%s}"
-    because = ", because: it has never published one"
+    because = ", because: it publishes no list"
     for name in (
         "pki/issuing.pem",
         '"CN=Lab Issuing CA,O=ibcm-bridge lab\\\\, not for production"',
@@ -260,29 +266,28 @@ def test_an_authority_without_a_list_has_to_be_named_with_a_reason(
         ((subject, _),) = client_trust(policy).revocation.without_crl
         assert "Lab Issuing CA" in subject.rfc4514_string()
         assert any(
-            "without a revocation list, because: it has never" in w for w in warnings(policy)
+            "without a revocation list, because: it publishes" in w for w in warnings(policy)
         )
-    assert "because: say why" in problems(load, (CRLS, new % ("pki/issuing.pem", "")))
-    said = problems(load, (CRLS, new % ("pki/mp01.pem", because)))
-    assert "pki/mp01.pem is no file or subject of anchors or issuing" in said
+    assert "because: this key is missing" in problems(load, (CRLS, new % ("pki/issuing.pem", "")))
+    found = problems(load, (CRLS, new % ("pki/mp01.pem", because)))
+    assert "pki/mp01.pem is not in anchors or issuing; write a file or subject" in found
 
 
-def test_grace_and_warning_are_stated(load: Load) -> None:
-    said = load((CRLS, f"{CRLS}\n        grace: 12h\n        warn_before: 3d"))
-    revocation = client_trust(said).revocation
+def test_grace_and_warn_before_are_applied(load: Load) -> None:
+    policy = load((CRLS, f"{CRLS}\n        grace: 12h\n        warn_before: 3d"))
+    revocation = client_trust(policy).revocation
     assert revocation.grace == timedelta(hours=12)
     assert revocation.warn_before == timedelta(days=3)
-    assert "accepted for 12 h after their end (grace)" in facts(said)
-    assert any("renew it" in one for one in warnings(said, days=5))
-    assert any("in its grace" in one for one in warnings(said, days=7.2))
+    assert "accepted for 12 h after their end (grace)" in facts(policy)
+    assert any("renew it" in text for text in warnings(policy, days=5))
+    assert any("in its grace" in text for text in warnings(policy, days=7.2))
     plain = load()
     assert client_trust(plain).revocation.grace == timedelta(0)
     assert not warnings(plain, days=5)
-    said_now = problems(load, (CRLS, f"{CRLS}\n        grace: 12"))
-    assert "grace" in said_now
+    assert "grace" in problems(load, (CRLS, f"{CRLS}\n        grace: 12"))
 
 
-def test_lists_may_be_fetched_and_then_need_not_be_there_yet(load: Load, directory: Path) -> None:
+def test_lists_to_fetch_may_be_missing_at_the_start(load: Load, directory: Path) -> None:
     url = "http://pki.internet.example/issuing.crl"
     fetch = "crls: [pki/root.crl]\n        fetch: {urls: [%s], every: %s, folder: %s}"
     policy = load((CRLS, fetch % (url, "30m", "empty")))
@@ -296,40 +301,40 @@ def test_lists_may_be_fetched_and_then_need_not_be_there_yet(load: Load, directo
     policy = load((CRLS, fetch % (url, "30m", "empty")))
     assert "is fetched every 30 min by run (not now)" in facts(policy)
     assert not warnings(policy)
-    for bad, said in (
+    for bad, message in (
         (("https://pki.internet.example/a.crl", "30m", "empty"), "lists are signed"),
-        ((url, "5s", "empty"), "a minute is the least"),
+        ((url, "5s", "empty"), "less than a minute; write at least 1m"),
         ((url, "30m", "nowhere"), "there is no folder"),
-        ((url, "often", "empty"), "a time and its unit (s, m, h or d), such as 30m"),
+        ((url, "often", "empty"), "a number and a unit (s, m, h or d), such as 30m"),
     ):
-        assert said in problems(load, (CRLS, fetch % bad))
+        assert message in problems(load, (CRLS, fetch % bad))
 
 
-def test_names_of_authorities_are_sent_when_wanted(load: Load) -> None:
+def test_names_of_authorities_are_sent_if_configured(load: Load) -> None:
     assert not bridge(load()).send_ca_names
     assert bridge(load(("      trust:\n", "      ca_names: send\n      trust:\n"))).send_ca_names
     problems(load, ("      trust:\n", "      ca_names: maybe\n      trust:\n"))
 
 
-def test_the_highest_version_of_tls_with_clients_can_be_set(load: Load) -> None:
+def test_the_highest_tls_version_with_clients_can_be_set(load: Load) -> None:
     assert bridge(load()).highest_client_tls is TlsVersion.TLS_1_3
     assert "TLS 1." not in publication_text(bridge(load()))
     for version in ("1.2", "1.3"):
         key = f'      highest_tls: "{version}"\n      trust:\n'
         publication = bridge(load(("      trust:\n", key)))
         assert publication.highest_client_tls == version
-        told = "; TLS 1.2 at most with clients"
-        assert (told in publication_text(publication)) == (version == "1.2")
-        # Only the leg of the clients.
-        assert {one.site_system.highest_tls for one in publication.directories.values()} == {
+        text = "; TLS 1.2 at most with clients"
+        assert (text in publication_text(publication)) == (version == "1.2")
+        # Only for the client leg.
+        assert {role.site_system.highest_tls for role in publication.directories.values()} == {
             TlsVersion.TLS_1_3
         }
     for wrong in ("1.2", '"1.1"', '"TLS 1.2"'):
-        told = problems(load, ("      trust:\n", f"      highest_tls: {wrong}\n      trust:\n"))
-        assert 'highest_tls: "1.2" or "1.3" is wanted' in told
+        found = problems(load, ("      trust:\n", f"      highest_tls: {wrong}\n      trust:\n"))
+        assert 'highest_tls: invalid value; write "1.2" or "1.3", in quotes' in found
 
 
-def test_beginnings_of_lists_without_an_end_are_read_in_one_go() -> None:
-    """A list may be fetched from a stranger; one megabyte of these stopped the bridge."""
+def test_unterminated_lists_are_parsed_in_linear_time() -> None:
+    """A list may be untrusted; one megabyte of these stopped an earlier bridge."""
     with pytest.raises(ValueError):
         parse_crls(b"-----BEGIN X509 CRL-----\n" * 400_000)

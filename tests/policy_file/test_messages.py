@@ -1,4 +1,4 @@
-"""`messages:` of a policy file, as rules; each way to say it wrong, with its place."""
+"""`messages:` of a policy file: the rules, and the messages for invalid values."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def load(directory: Path) -> Load:
 
 
 def problems(load: Load, *lines: str, **more: dict[str, str]) -> list[str]:
-    """What is wrong, each as line below `messages:`, and text."""
+    """The problems, each as its line below `messages:` and its text."""
     with pytest.raises(PolicyError) as caught:
         load(*lines, **more)
     found = []
@@ -53,11 +53,11 @@ def problems(load: Load, *lines: str, **more: dict[str, str]) -> list[str]:
     return found
 
 
-def test_a_policy_that_says_nothing_observes(load: Load) -> None:
+def test_the_default_is_to_observe(load: Load) -> None:
     assert load() == DERIVED
 
 
-def test_everything_can_be_said(load: Load, directory: Path) -> None:
+def test_every_key_can_be_set(load: Load, directory: Path) -> None:
     assert load(
         "identity: enforce",
         "unknown_guids: refuse",
@@ -84,7 +84,7 @@ def test_everything_can_be_said(load: Load, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("opted_in", [True, False])
-def test_encrypted_messages_pass_where_the_file_says_why(
+def test_encrypted_messages_pass_only_with_a_reason(
     load: Load, directory: Path, opted_in: bool
 ) -> None:
     load(*(["encrypted: {because: our clients encrypt}"] if opted_in else []))
@@ -101,7 +101,7 @@ def test_encrypted_messages_pass_where_the_file_says_why(
     assert tables == {opted_in}
 
 
-def test_what_is_not_said_stays_as_it_is(load: Load, directory: Path) -> None:
+def test_omitted_keys_have_their_defaults(load: Load, directory: Path) -> None:
     rules = load("identity: enforce", "bindings: bindings.sqlite")
     assert rules == MessageRules(
         identity=Enforcement.ENFORCE,
@@ -111,11 +111,11 @@ def test_what_is_not_said_stays_as_it_is(load: Load, directory: Path) -> None:
     assert not (directory / "bindings.sqlite").exists()
 
 
-def test_identity_is_observed_without_a_file_and_not_enforced(load: Load) -> None:
+def test_enforcing_identity_requires_a_bindings_file(load: Load) -> None:
     assert load("identity: observe") == DERIVED
     assert problems(load, "identity: enforce") == [
-        "1: messages.identity: name a file for bindings, such as bindings: bindings.sqlite; "
-        "without one every restart forgets whose each client GUID is"
+        "1: messages.identity: enforce requires a file for bindings, because a restart would lose "
+        "them; write bindings: bindings.sqlite"
     ]
 
 
@@ -123,39 +123,45 @@ def test_identity_is_observed_without_a_file_and_not_enforced(load: Load) -> Non
     ("line", "problem"),
     [
         ("bindings: no/bindings.sqlite", "bindings: there is no folder DIRECTORY/no"),
-        ("bindings: pki", "bindings: DIRECTORY/pki is a folder; name a file in it"),
-        ("bindings: 5", "bindings: text is wanted here: put it in quotes"),
-        ("identity: refuse", "identity: observe or enforce is wanted here"),
-        ("host_names: refuse", "host_names: observe or enforce is wanted here"),
-        ("renewal: any", "renewal: same-key or same-name is wanted here"),
-        ("clock_skew: 15", "clock_skew: a time and its unit"),
-        ("clock_skew: 15 min", "clock_skew: a time and its unit (s, m, h or d), such as 30m"),
+        ("bindings: pki", "bindings: DIRECTORY/pki is a folder; write the name of a file in it"),
+        ("bindings: 5", "bindings: invalid value; write text, in quotes"),
+        ("identity: refuse", "identity: invalid value; write observe or enforce"),
+        ("host_names: refuse", "host_names: invalid value; write observe or enforce"),
+        ("renewal: any", "renewal: invalid value; write same-key or same-name"),
+        ("clock_skew: 15", "clock_skew: invalid value; write a number and a unit"),
+        (
+            "clock_skew: 15 min",
+            "clock_skew: invalid value; write a number and a unit (s, m, h or d), such as 30m",
+        ),
         (
             "internal_domains: [corp.example, .corp.example]",
-            "internal_domains.1: a domain, such as corp.example",
+            "internal_domains.1: invalid value; write a domain, such as corp.example",
         ),
-        ("encrypted: {}", "encrypted.because: say why, in words of 8 to 500 characters"),
-        ("bindngs: bindings.sqlite", "bindngs: no such key here"),
+        (
+            "encrypted: {}",
+            "encrypted.because: this key is missing; write a reason of 8 to 500 characters",
+        ),
+        ("bindngs: bindings.sqlite", "bindngs: unknown key"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(
+def test_an_invalid_value_is_reported_at_its_place(
     load: Load, directory: Path, line: str, problem: str
 ) -> None:
     (found,) = problems(load, line)
     assert found.startswith(f"1: messages.{problem.replace('DIRECTORY', str(directory))}")
 
 
-def test_what_is_wrong_elsewhere_does_not_hide_it(load: Load) -> None:
+def test_problems_elsewhere_do_not_hide_it(load: Load) -> None:
     found = problems(
         load, "bindings: no/file", "identity: enforce", changes={"version: 1": "version: 2"}
     )
     assert len(found) == 2
     assert found[1].startswith("1: messages.bindings: there is no folder")
     found = problems(load, "identity: enforce", changes={"pki/root.pem": "pki/none.pem"})
-    assert found[-1].startswith("1: messages.identity: name a file for bindings")
+    assert found[-1].startswith("1: messages.identity: enforce requires a file for bindings")
 
 
-# Which names are the intranet's
+# Internal domains
 
 
 @pytest.mark.parametrize(
@@ -163,29 +169,29 @@ def test_what_is_wrong_elsewhere_does_not_hide_it(load: Load) -> None:
     [
         ({}, {"corp.example"}),
         ({"mp01.corp.example": "MP01.Site.Corp.Example"}, {"site.corp.example", "corp.example"}),
-        # plaintext site systems have names of the intranet too
+        # plaintext site systems have internal names too
         ({"fsp01.corp.example": "fsp01.dmz.example"}, {"corp.example", "dmz.example"}),
-        # two labels at least
+        # at least two labels
         ({"01.corp.example": "01.example"}, set()),
         ({"01.corp.example": "01"}, set()),
-        # no domains of addresses
+        # addresses have no domain
         ({"mp01.corp.example": "192.0.2.1", "dp01.corp.example": "192.0.2.2"}, {"corp.example"}),
-        # one that the Internet has, too: by its own name, or by one below it
+        # a domain that contains a publication: its own name, or a name below it
         ({"01.corp.example": "01.internet.example"}, set()),
         ({"mp01.corp.example": "mp01.bridge.internet.example"}, {"corp.example"}),
         ({"enroll.internet.example": "enroll.corp.example"}, set()),
         ({"enroll.internet.example": "corp.example"}, set()),
         ({"fsp.internet.example": "fsp.corp.example"}, set()),
-        # which is told from one that only ends alike
+        # a name that only has the same suffix is not below the domain
         ({"enroll.internet.example": "enroll.mycorp.example"}, {"corp.example"}),
     ],
 )
-def test_the_intranets_domains_are_those_of_the_site_systems(
+def test_the_default_domains_are_those_of_the_site_systems(
     load: Load, changes: dict[str, str], domains: set[str]
 ) -> None:
     assert load(changes=changes).internal_domains == domains
 
 
-def test_a_domain_that_is_said_counts_even_where_a_publication_is_in_it(load: Load) -> None:
+def test_a_configured_domain_applies_even_if_it_contains_a_publication(load: Load) -> None:
     rules = load("internal_domains: [Internet.Example]")
     assert rules.internal_domains == {"internet.example"}

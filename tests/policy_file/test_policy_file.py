@@ -1,4 +1,4 @@
-"""The shipped policy loads, and every kind of problem is told with file and line, all at once."""
+"""The shipped policy loads; each kind of problem is reported with its file and line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HTTPS_ONLY = "bridging HTTPS to HTTP is not supported (BRIDGE-HTTPS-ONLY)"
 Load = Callable[[str], Policy]
 
 
-# What loads
+# Valid policies
 
 
 def test_the_shipped_policy_loads(load: Load, directory: Path) -> None:
@@ -44,7 +44,7 @@ def test_the_shipped_policy_loads(load: Load, directory: Path) -> None:
     assert {name: role.site_system.address for name, role in bridge.directories.items()} == {
         "ccm_system": ("127.0.0.1", 9443),
         "sms_mp": ("127.0.0.1", 9443),
-        # refused, and with a reason of their own
+        # refused, with another reason
         "ccm_system_windowsauth": ("127.0.0.1", 9443),
         "sms_mp_windowsauth": ("127.0.0.1", 9443),
         "ccm_incoming": ("127.0.0.1", 9443),
@@ -64,7 +64,7 @@ def test_the_shipped_policy_loads(load: Load, directory: Path) -> None:
     assert "ccm_system_altauth" in policy.never.directories
 
 
-def test_without_an_audit_file_there_is_none(load: Load) -> None:
+def test_the_audit_file_can_be_omitted(load: Load) -> None:
     assert load(changed(("audit:\n  file: ../audit.jsonl\n", ""))).audit_file is None
 
 
@@ -85,7 +85,7 @@ def test_names_are_compared_without_case_and_ports_default_to_443(load: Load) ->
     )
 
 
-def test_each_address_is_a_listener_of_its_own(load: Load) -> None:
+def test_each_address_has_its_own_listener(load: Load) -> None:
     policy = load(changed(("listen: 127.0.0.1:8443", 'listen: "[::1]:443"')))
     assert [listener.address for listener in policy.listeners] == [
         ("::1", 443),
@@ -107,17 +107,17 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
     assert (legs.site_system_idle_seconds, legs.idle_seconds) == (20, 120)
 
 
-# What does not: one problem each, with its line
+# One problem each, with its line
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("version: 1", "version: 2", "this is version 1: write version: 1"),
-        ("version: 1", 'version: "1"', "this is version 1: write version: 1"),
-        ("version: 1", "version: 1\nextra: 2", "extra: no such key here"),
-        ("mode: bridge", "mode: terminate", "mode is bridge, tunnel or plaintext"),
-        ("mode: tunnel", "mode: bridging", "mode is bridge, tunnel or plaintext"),
+        ("version: 1", "version: 2", "invalid value; write version: 1"),
+        ("version: 1", 'version: "1"', "invalid value; write version: 1"),
+        ("version: 1", "version: 1\nextra: 2", "extra: unknown key"),
+        ("mode: bridge", "mode: terminate", "write bridge, tunnel or plaintext"),
+        ("mode: tunnel", "mode: bridging", "write bridge, tunnel or plaintext"),
         ("listen: 127.0.0.1:8443", "listen: 127.0.0.1", 'such as "0.0.0.0:443"'),
         ("listen: 127.0.0.1:8443", "listen: 127.0.0.1:99999", "99999 is not a port"),
         ("listen: 127.0.0.1:8443", "listen: 8443", "an address and a port number"),
@@ -133,43 +133,51 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         (
             "https://mp01.corp.example",
             "https://mp01.corp.example/x",
-            "https://name or https://name:port and no path: leave /x out",
+            "write https://NAME or https://NAME:PORT, without the path /x",
         ),
-        ("connect: 127.0.0.1:9443", "conect: 127.0.0.1:9443", "no such key here"),
-        ("unlisted_headers: drop", "unlisted_headers: keep", "drop or refuse is wanted here"),
+        ("connect: 127.0.0.1:9443", "conect: 127.0.0.1:9443", "unknown key"),
+        ("unlisted_headers: drop", "unlisted_headers: keep", "write drop or refuse"),
         ("unlisted_headers: drop", "unlisted_headers: no", "YAML reads no as a bool"),
-        ("anchors: [pki/root.pem]", "anchors: pki/root.pem", "a list is wanted here"),
+        ("anchors: [pki/root.pem]", "anchors: pki/root.pem", "write a list"),
         ("anchors: [pki/root.pem]", "anchors: []", "must not be empty"),
-        ("crls: [pki/root.crl, pki/issuing.crl]", "crls: []", "must not be empty"),
+        ("crls: [pki/root.crl, pki/issuing.crl]", "crls: []", "crls: no revocation lists; write"),
         (
             "management-point:",
             "enrollment-proxy-point:",
             "only with mode: tunnel (BRIDGE-NOT-ENROLLED)",
         ),
-        ("management-point:", "Management-Point:", "not a site system role that is known"),
+        ("management-point:", "Management-Point:", "unknown site system role"),
         ("chain: pki/bridge-server.pem", "chain: pki/missing.pem", "cannot be read: No such file"),
         ("chain: pki/bridge-server.pem", "chain: pki", "cannot be read: Is a directory"),
-        ("chain: pki/bridge-server.pem", "chain: empty.pem", "empty.pem has no PEM certificate"),
-        ("chain: pki/bridge-server.pem", "chain: pki/root.crl", "has no PEM certificate"),
+        (
+            "chain: pki/bridge-server.pem",
+            "chain: empty.pem",
+            "empty.pem contains no valid PEM certificate",
+        ),
+        (
+            "chain: pki/bridge-server.pem",
+            "chain: pki/root.crl",
+            "contains no valid PEM certificate",
+        ),
         ("key: pki/bridge-server.key", "key: pki/missing.key", "cannot be read: No such file"),
         ("key: pki/bridge-server.key", "key: text.pem", "text.pem is not a PEM private key"),
         (
             "key: pki/bridge-server.key",
             "key: locked.key",
-            "locked.key is encrypted: give passphrase: {file: PATH} or {environment: NAME}",
+            "locked.key is encrypted; write passphrase: {file: PATH} or {environment: NAME}",
         ),
         (
             "key: pki/bridge-server.key",
             "key: pki/bridge-client.key",
-            "bridge-client.key is not the key of pki/bridge-server.pem",
+            "bridge-client.key does not match the certificate in pki/bridge-server.pem",
         ),
-        ("key: pki/bridge-client.key", "key: pki/bridge-server.key", "is not the key of"),
-        ("anchors: [pki/root.pem]", "anchors: [text.pem]", "text.pem has no certificate"),
+        ("key: pki/bridge-client.key", "key: pki/bridge-server.key", "does not match"),
+        ("anchors: [pki/root.pem]", "anchors: [text.pem]", "text.pem contains no certificate"),
         ("issuing: [pki/issuing.pem]", "issuing: [x.pem]", "cannot be read"),
         (
             "issuing: [pki/issuing.pem]",
             "issuing: [pki/issuing.pem, unreadable.pem]",
-            "CN=Older CA has an extension that cannot be read",
+            "CN=Older CA has an unreadable extension",
         ),
         (
             "crls: [pki/root.crl, pki/issuing.crl]",
@@ -181,7 +189,7 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
             "crls: [pki/root.crl, pki/issuing.crl, text.pem]",
             "text.pem is not a revocation list",
         ),
-        ("file: ../audit.jsonl", "file: [x]", "text is wanted here, not a list"),
+        ("file: ../audit.jsonl", "file: [x]", "a list is not allowed here; write text"),
         (
             "name: mp-tunnel.internet.example",
             "name: bridge.internet.example",
@@ -196,12 +204,12 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         ("version: 1", "version: 1\nlimits: {request_head: 0o17}", "a whole number of bytes"),
     ],
 )
-def test_a_problem_is_told_with_its_line(
+def test_a_problem_is_reported_with_its_line(
     problems: Problems, old: str, new: str, message: str
 ) -> None:
     text = changed((old, new))
-    [(line, told)] = problems(text)
-    assert message in told
+    [(line, problem)] = problems(text)
+    assert message in problem
     changed_line = SHIPPED[: SHIPPED.index(old)].count("\n") + new.count("\n") + 1
     assert line == changed_line
 
@@ -211,37 +219,41 @@ def test_a_problem_is_told_with_its_line(
     [
         ("    listen: 127.0.0.1:8443\n", "- name: bridge", "publications.0.listen: this key"),
         ("      key: pki/bridge-server.key\n", "certificate:", "certificate.key: this key"),
-        ("    mode: bridge\n", "- name: bridge", "mode is missing: bridge, tunnel or plaintext"),
+        (
+            "    mode: bridge\n",
+            "- name: bridge",
+            "publications.0.mode: this key is missing; write bridge, tunnel or plaintext",
+        ),
         ("version: 1\n", "audit:", "version: this key is missing"),
         ("        anchors: [pki/root.pem]\n", "trust:", "clients.trust.anchors: this key"),
     ],
 )
-def test_a_missing_key_is_told_where_it_is_missing_from(
+def test_a_missing_key_is_reported_at_its_place(
     problems: Problems, remove: str, at: str, message: str
 ) -> None:
     text = changed((remove, ""))
-    [(line, told)] = problems(text)
-    assert message in told
+    [(line, problem)] = problems(text)
+    assert message in problem
     assert line == line_of(at, text)
 
 
-def test_no_publication_is_a_problem(problems: Problems) -> None:
+def test_a_policy_without_publications_has_a_problem(problems: Problems) -> None:
     head = SHIPPED.partition("publications:")[0]
-    assert "publications: this must not be empty" in problems(head + "publications: []")[0][1]
+    assert "publications: must not be empty" in problems(head + "publications: []")[0][1]
     assert "publications: this key is missing" in problems(head)[0][1]
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "[]", "just text"])
-def test_a_file_that_is_no_policy_has_a_problem(problems: Problems, text: str) -> None:
+def test_a_file_that_is_not_a_policy_has_a_problem(problems: Problems, text: str) -> None:
     [(line, _)] = problems(text)
     assert line == 1
 
 
-def test_text_that_is_not_yaml_is_told_with_its_line(problems: Problems) -> None:
+def test_text_that_is_not_yaml_is_reported_with_its_line(problems: Problems) -> None:
     text = changed(("    mode: bridge", "\tmode: bridge"))
-    [(line, told)] = problems(text)
+    [(line, problem)] = problems(text)
     assert line == line_of("\tmode: bridge", text)
-    assert told.startswith("not YAML")
+    assert problem.startswith("not YAML")
 
 
 @pytest.mark.parametrize("content", [None, b"version: \xff\n", b"\xff\xfev\0"])
@@ -266,10 +278,10 @@ def test_no_key_is_in_a_message(problems: Problems, directory: Path) -> None:
         (directory / "pki/bridge-server.key").read_text().replace("-----END", "----END")
     )
     for new in ("key: broken.key", "key: pki/bridge-client.key", "key: locked.key"):
-        told = problems(changed(("key: pki/bridge-server.key", new)))
-        assert secret not in str(told)
-        assert "BEGIN" not in str(told)
-        assert "sesame" not in str(told)
+        found = problems(changed(("key: pki/bridge-server.key", new)))
+        assert secret not in str(found)
+        assert "BEGIN" not in str(found)
+        assert "sesame" not in str(found)
 
 
 def test_no_key_is_in_the_repr_of_a_policy(load: Load, directory: Path) -> None:

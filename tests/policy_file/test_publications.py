@@ -1,4 +1,4 @@
-"""Publications of a policy file: what each may be, and what each says when it may not."""
+"""Publications of a policy file: valid ones, and the messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from tests.policy_samples import (
 Load = Callable[[str], Policy]
 
 
-# What an operator reads
+# Texts for operators
 
 
-def test_a_tunnel_says_that_nothing_inside_can_be_inspected(load: Load) -> None:
+def test_the_text_of_a_tunnel_has_that_nothing_is_inspected(load: Load) -> None:
     publications = load(SHIPPED).listeners[0].publications
     tunnel = publication_text(publications["mp-tunnel.internet.example"])
     assert tunnel == (
@@ -50,7 +50,7 @@ def test_a_tunnel_says_that_nothing_inside_can_be_inspected(load: Load) -> None:
     )
 
 
-# Policies of every kind: small ones
+# Small policies of each kind
 
 
 def test_all_publications_of_all_ports_are_listed_in_order(load: Load) -> None:
@@ -66,19 +66,19 @@ def test_all_publications_of_all_ports_are_listed_in_order(load: Load) -> None:
     assert [publication.name for _, publication in policy.bridged()] == ["a.example", "b.example"]
 
 
-def test_management_and_distribution_point_want_computers_unless_told(load: Load) -> None:
+def test_management_and_distribution_point_require_computers_by_default(load: Load) -> None:
     assert published(load(sample(bridge(MP, DP)))).certificate_policy is CertificatePolicy.COMPUTER
 
 
-@pytest.mark.parametrize("asked", ["computer", "user", "either"])
-def test_they_can_be_asked_for_others(load: Load, asked: str) -> None:
-    clients = f"{{certificate: {asked}, trust: {TRUST}}}"
+@pytest.mark.parametrize("kind", ["computer", "user", "either"])
+def test_they_can_require_other_certificates(load: Load, kind: str) -> None:
+    clients = f"{{certificate: {kind}, trust: {TRUST}}}"
     publication = published(load(sample(bridge(MP, DP, clients=clients))))
-    assert publication.certificate_policy == CertificatePolicy(asked)
+    assert publication.certificate_policy == CertificatePolicy(kind)
     assert publication.client_trust is not None
 
 
-def test_a_software_update_point_asks_nobody_unless_told(load: Load) -> None:
+def test_a_software_update_point_requests_no_certificates_by_default(load: Load) -> None:
     publication = published(load(sample(bridge(SUP, clients=NOBODY))))
     assert publication.certificate_policy is CertificatePolicy.NONE
     assert publication.client_trust is None
@@ -97,7 +97,7 @@ def test_other_roles_without_client_certificates_can_be_bridged(load: Load, role
     assert publication.certificate_policy is CertificatePolicy.NONE
 
 
-def test_a_policy_module_has_room_for_a_whole_message_in_the_query(load: Load) -> None:
+def test_a_policy_module_accepts_a_whole_message_in_the_query(load: Load) -> None:
     both = sample(
         bridge("policy-module", clients=NOBODY), bridge(MP, name="b.example"), head=HEAD_LIMIT
     )
@@ -146,7 +146,7 @@ def test_a_publication_can_be_for_clients_without_a_server_name(load: Load) -> N
     assert listener.without_sni is None
 
 
-def test_a_tunnel_may_name_any_role_but_one_of_plain_http(load: Load) -> None:
+def test_a_tunnel_may_name_any_role_except_plaintext_ones(load: Load) -> None:
     roles = "[management-point, enrollment-proxy-point, policy-module]"
     [listener] = load(sample(tunnel(more=f"    roles: {roles}\n"))).listeners
     assert isinstance(listener, Listener)
@@ -162,37 +162,41 @@ def test_a_tunnel_may_name_any_role_but_one_of_plain_http(load: Load) -> None:
         (
             bridge(MP, SUP),
             "roles:",
-            "software-update-point none; give software-update-point a name or a port of its own",
+            "software-update-point none; publish software-update-point under another name or port",
         ),
         (
             bridge(SUP, clients=f"{{certificate: computer, trust: {TRUST}}}"),
             "software-update",
-            "of this role: none, optional; not computer: mend clients.certificate, or give the",
+            "role does not support clients.certificate: computer; write none or optional there",
         ),
-        (bridge(MP, clients=NOBODY), "management", "computer, user, either; not none"),
+        (
+            bridge(MP, clients=NOBODY),
+            "management",
+            "does not support clients.certificate: none; write computer or user or either there",
+        ),
         (bridge(MP, clients="{}"), "clients:", "clients.trust: this key is missing"),
         (
             bridge(SUP, clients="{certificate: optional}"),
             "clients:",
-            "this key is missing: the authorities that issue client certificates",
+            "this key is missing; write the authorities that issue client certificates",
         ),
         (
             bridge(SUP, clients=f"{{certificate: none, trust: {TRUST}}}"),
             "clients:",
-            "clients.trust: nobody is asked for a certificate here",
+            "clients.trust: no client certificates are requested",
         ),
         (
             bridge(MP, clients=f"{{certificate: admin, trust: {TRUST}}}"),
             "clients:",
-            "clients.certificate: computer, user, either, optional or none is wanted",
+            "clients.certificate: invalid value; write computer, user, either, optional or none",
         ),
-        # http beside https, both ways
+        # HTTP with HTTPS, in both directions
         (
             plaintext(url="https://fsp.corp.example"),
             "fallback",
             "bridging HTTP to HTTPS is not supported (BRIDGE-HTTPS-ONLY)",
         ),
-        # roles in modes they do not have
+        # roles in unsupported modes
         (
             bridge("enrollment-proxy-point"),
             "enrollment",
@@ -218,28 +222,36 @@ def test_a_tunnel_may_name_any_role_but_one_of_plain_http(load: Load) -> None:
             "roles:",
             "cannot be published with mode: tunnel, only with mode: plaintext",
         ),
-        (tunnel(more="    roles: [mp]\n"), "roles:", "not a site system role that is known"),
+        (tunnel(more="    roles: [mp]\n"), "roles:", "unknown site system role"),
         # keys of another mode
         (
             tunnel(more="    certificate: {chain: pki/root.pem, key: x}\n"),
             "certificate:",
             "a tunnel needs no certificate (TUNNEL-NO-CERT)",
         ),
-        (tunnel(more="    clients: {}\n"), "clients:", "authenticates nobody"),
-        (tunnel(more="    site_systems: {}\n"), "site_systems:", "do not mix"),
-        (tunnel(more="    roles: {management-point: {}}\n"), "roles:", "do not mix"),
+        (tunnel(more="    clients: {}\n"), "clients:", "does not authenticate clients"),
+        (tunnel(more="    site_systems: {}\n"), "site_systems:", "either a bridge or a tunnel"),
+        (
+            tunnel(more="    roles: {management-point: {}}\n"),
+            "roles:",
+            "either a bridge or a tunnel",
+        ),
         (tunnel(more="    unlisted_headers: drop\n"), "unlisted", "TUNNEL-BLIND"),
-        (bridge(MP, more="    site_system: 192.0.2.1:443\n"), "site_system: 192", "do not mix"),
-        (plaintext() + "    certificate: {}\n", "certificate:", "no TLS on a plaintext listener"),
-        (plaintext() + "    clients: {}\n", "clients:", "nobody can be authenticated"),
-        (plaintext() + "    site_systems: {}\n", "site_systems:", "there is no TLS to"),
-        (plaintext() + "    without_sni: true\n", "without_sni", "no such key here"),
-        (plaintext(keys=", verify_name: x"), "fallback", "verify_name: no such key here"),
-        (plaintext(because=""), "- name", "because: say why, in words"),
+        (
+            bridge(MP, more="    site_system: 192.0.2.1:443\n"),
+            "site_system: 192",
+            "either a bridge or a tunnel",
+        ),
+        (plaintext() + "    certificate: {}\n", "certificate:", "a plaintext listener has no TLS"),
+        (plaintext() + "    clients: {}\n", "clients:", "clients cannot be authenticated"),
+        (plaintext() + "    site_systems: {}\n", "site_systems:", "has no TLS to its site systems"),
+        (plaintext() + "    without_sni: true\n", "without_sni", "unknown key"),
+        (plaintext(keys=", verify_name: x"), "fallback", "verify_name: unknown key"),
+        (plaintext(because=""), "- name", "because: this key is missing; write a reason"),
         (
             plaintext(because="    because: ''\n"),
             "because",
-            "say why, in words of 8 to 500 characters",
+            "invalid value; write a reason of 8 to 500 characters",
         ),
         # ports and names
         (
@@ -255,7 +267,7 @@ def test_a_tunnel_may_name_any_role_but_one_of_plain_http(load: Load) -> None:
         (
             plaintext() + plaintext(name="other.example"),
             "listen",
-            "one plaintext publication to a port",
+            "a port can have only one plaintext publication",
         ),
         (bridge(MP) + bridge(DP), "name", "a.example is published twice on 127.0.0.1:443"),
         (bridge(MP) + tunnel("A.example"), "name", "a.example is published twice"),
@@ -269,48 +281,52 @@ def test_a_tunnel_may_name_any_role_but_one_of_plain_http(load: Load) -> None:
         (bridge(MP, more="    public_port: 70000\n"), "public_port", "less than or equal to"),
         (bridge(f"{MP}:, connect: '192.0.2.1:0'"), "management", "connect: 0 is not a port"),
         (bridge(f"{MP}:, connect: '[::::]:443'"), "management", "[::::] is not an IPv6 address"),
-        (bridge(f"{MP}:, verify_name: 'a b'"), "management", "verify_name: a host name"),
+        (
+            bridge(f"{MP}:, verify_name: 'a b'"),
+            "management",
+            "verify_name: invalid value; write a host name",
+        ),
         (
             bridge(f"{MP}:, highest_tls: '1.1'"),
             "management",
-            'highest_tls: "1.2" or "1.3" is wanted',
+            'highest_tls: invalid value; write "1.2" or "1.3"',
         ),
         (
             bridge(f"{MP}:, highest_tls: 1.2"),
             "management",
-            '"1.2" or "1.3" is wanted here, in quotes',
+            'write "1.2" or "1.3", in quotes',
         ),
-        # two roles with one directory
+        # a directory of another role
         (
             bridge(
                 MP,
                 f"{DP}:, extra_paths: [{{directory: SMS_MP, path: x, verbs: [GET], {WHY}}}]",
             ),
             "distribution",
-            "/SMS_MP is a directory of management-point: publish that role",
+            "/SMS_MP is a directory of management-point; publish that role",
         ),
-        # opting in
+        # opt-ins
         (
             bridge(f"{DP}:, windows_authentication: {{{WHY}}}"),
             "distribution",
-            "windows_authentication: distribution-point has no Windows authentication",
+            "windows_authentication: distribution-point does not support Windows authentication",
         ),
         (
             bridge(f"{MP}:, windows_authentication: {{}}"),
             "management",
-            "windows_authentication.because: say why, in words",
+            "windows_authentication.because: this key is missing; write a reason",
         ),
         (
             bridge(f"{MP}:, windows_authentication: true"),
             "management",
-            "windows_authentication: keys and values are wanted here",
+            "windows_authentication: invalid value; write keys and values",
         ),
     ],
 )
-def test_a_policy_that_cannot_be_is_refused_with_line_and_words(
+def test_an_invalid_publication_is_reported_with_its_line(
     problems: Problems, text: str, at: str, message: str
 ) -> None:
-    [(line, told)] = problems(sample(text))
-    assert message in told
+    [(line, problem)] = problems(sample(text))
+    assert message in problem
     lines = sample(text).splitlines()
     assert at in lines[line - 1], lines[line - 1]

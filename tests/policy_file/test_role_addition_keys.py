@@ -1,4 +1,4 @@
-"""What a policy file adds to a role, as it is written: what it cannot add is told in words."""
+"""Additions to a role in a policy file, and the messages for those that are not allowed."""
 
 from __future__ import annotations
 
@@ -37,35 +37,47 @@ def path(text: str, verbs: str = "GET", directory: str = "SMS_MP", more: str = "
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        # why
-        ("extra_verbs: [{verb: PUT}]", "extra_verbs.0.because: say why, in words"),
-        ("extra_headers: [{name: X-Y}]", "extra_headers.0.because: say why, in words"),
+        # reasons
+        (
+            "extra_verbs: [{verb: PUT}]",
+            "extra_verbs.0.because: this key is missing; write a reason",
+        ),
+        (
+            "extra_headers: [{name: X-Y}]",
+            "extra_headers.0.because: this key is missing; write a reason",
+        ),
         (
             "extra_paths: [{directory: x, path: y, verbs: [GET]}]",
-            "extra_paths.0.because: say why, in words",
+            "extra_paths.0.because: this key is missing; write a reason",
         ),
         (
             "extra_verbs: [{verb: PUT, because: short}]",
-            "because: say why, in words of 8 to 500 characters",
+            "because: invalid value; write a reason of 8 to 500 characters",
         ),
         # verbs
         *(
-            (verb(one), f"extra_verbs.0.verb: {one} is never published")
-            for one in ("TRACE", "trace", "CONNECT", "TRACK", "DEBUG", "PRI")
+            (verb(name), f"extra_verbs.0.verb: {name} is never published")
+            for name in ("TRACE", "trace", "CONNECT", "TRACK", "DEBUG", "PRI")
         ),
-        (verb("GET"), "GET is a verb of management-point already"),
-        (verb("get"), "GET is a verb of management-point already"),
-        (verb("'G ET'"), "verb: a verb, such as GET"),
-        (verb("PUT", "body: anything, "), "extra_verbs.0.body: a kind of body: none, ccm-message"),
-        (verb("PUT", "body: bits-upload, "), "extra_verbs.0.body: a kind of body: none"),
+        (verb("GET"), "GET is already a verb of management-point"),
+        (verb("get"), "GET is already a verb of management-point"),
+        (verb("'G ET'"), "verb: invalid value; write a verb, such as GET"),
+        (
+            verb("PUT", "body: anything, "),
+            "extra_verbs.0.body: invalid kind of body; write one of none, ccm-message",
+        ),
+        (
+            verb("PUT", "body: bits-upload, "),
+            "extra_verbs.0.body: invalid kind of body; write one of none",
+        ),
         (
             f"extra_verbs: [{{verb: PUT, {WHY}}}, {{verb: put, body: soap, {WHY}}}]",
-            "extra_verbs.1.verb: PUT is a verb of management-point already",
+            "extra_verbs.1.verb: PUT is already a verb of management-point",
         ),
         # headers
         *(
-            (header(one), f"{one} is never sent on (framing, hop-by-hop, forwarding)")
-            for one in (
+            (header(name), f"{name} is never forwarded (framing, hop-by-hop, proxy)")
+            for name in (
                 "Transfer-Encoding",
                 "transfer_encoding",
                 "X-Forwarded-For",
@@ -83,13 +95,25 @@ def path(text: str, verbs: str = "GET", directory: str = "SMS_MP", more: str = "
                 "Proxy-Authorization",
             )
         ),
-        (header("Authorization"), "Authorization is sent on by windows_authentication"),
-        (header("authorization"), "Authorization is sent on by windows_authentication"),
-        (header("'a b'"), "extra_headers.0.name: a field name, such as SOAPAction"),
+        (
+            header("Authorization"),
+            "Authorization is never an extra header; write windows_authentication",
+        ),
+        (
+            header("authorization"),
+            "Authorization is never an extra header; write windows_authentication",
+        ),
+        (
+            header("'a b'"),
+            "extra_headers.0.name: invalid value; write a field name, such as SOAPAction",
+        ),
         # paths
         *(
-            (path("x", directory=one), f"/{one} answers without a client certificate")
-            for one in (
+            (
+                path("x", directory=name),
+                f"/{name} has no client authentication and is never published",
+            )
+            for name in (
                 "CCM_STS",
                 "ccm_system_altauth",
                 "SMS_MP_TokenAuth",
@@ -97,34 +121,40 @@ def path(text: str, verbs: str = "GET", directory: str = "SMS_MP", more: str = "
             )
         ),
         *(
-            (path(one), f"{one} is a content library and is never published")
-            for one in ("Datalib", "FILELIB/.*")
+            (path(name), f"{name} is a content library and is never published")
+            for name in ("Datalib", "FILELIB/.*")
         ),
-        (path("x", directory="'a/b'"), "directory: the whole first segment of a path"),
-        (path("x", verbs="PUT"), "PUT is not a verb of this role; extra_verbs can add it"),
-        (path("x", verbs="get"), "get is not a verb of this role; extra_verbs can add it"),
-        (path("x", verbs=""), "extra_paths.0.verbs: this must not be empty"),
-        (path("/x"), "without the slash at its beginning"),
-        (path("x", more="query: '?a=b', "), "query: without the question mark"),
+        (
+            path("x", directory="'a/b'"),
+            "directory: invalid value; write the whole first segment of a path",
+        ),
+        (path("x", verbs="PUT"), "PUT is not a verb of this role; add it to extra_verbs"),
+        (path("x", verbs="get"), "get is not a verb of this role; add it to extra_verbs"),
+        (path("x", verbs=""), "extra_paths.0.verbs: must not be empty"),
+        (path("/x"), "path: starts with a slash"),
+        (path("x", more="query: '?a=b', "), "query: starts with a question mark"),
         (path("("), "extra_paths.0.path: not a regular expression"),
         (path("x", more="query: '[', "), "extra_paths.0.query: not a regular expression"),
-        (path("{CONTNT}"), "there is no {CONTNT}; there are CONTENT, NAME, AUTHORITY, GUID"),
-        (path("(a+)+"), "extra_paths.0.path: a client could make this take very long"),
-        (path("x", more="query: '.*.*x', "), "query: a client could make this take very long"),
+        (path("{CONTNT}"), "unknown name {CONTNT}; use one of CONTENT, NAME, AUTHORITY, GUID"),
+        (path("(a+)+"), "extra_paths.0.path: a client could cause very long matching times"),
+        (
+            path("x", more="query: '.*.*x', "),
+            "query: a client could cause very long matching times",
+        ),
         (path("a" * 513), "extra_paths.0.path: longer than 512 characters"),
-        (path("(?=x)"), "look-ahead or look-behind, (?=...) or (?<=...), is not for patterns"),
+        (path("(?=x)"), "look-ahead or look-behind, (?=...) or (?<=...), is not supported"),
     ],
 )
-def test_what_a_policy_cannot_add_is_refused_in_words(
+def test_an_addition_that_is_not_allowed_is_reported(
     problems: Problems, keys: str, message: str
 ) -> None:
-    [(line, told)] = problems(sample(bridge(f"{MP}:, {keys}")))
-    assert message in told
-    assert told.startswith("publications.0.roles.management-point.")
+    [(line, problem)] = problems(sample(bridge(f"{MP}:, {keys}")))
+    assert message in problem
+    assert problem.startswith("publications.0.roles.management-point.")
     assert line > 10
 
 
-def test_what_a_policy_adds_is_there_and_its_reasons_are_kept(load: Load) -> None:
+def test_additions_are_in_the_role_with_their_reasons(load: Load) -> None:
     keys = (
         f"{verb('PUT', 'body: webdav, ')}, {header('X-Custom')}, "
         + path("[A-Z]+/{GUID}", "GET, PUT", "Reports", "query: 'v=[0-9]+', ")

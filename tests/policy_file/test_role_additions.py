@@ -1,4 +1,4 @@
-"""What a policy adds to a role never takes away, and never adds what is never published."""
+"""Additions to a role never deny more, and never allow what is never published."""
 
 from __future__ import annotations
 
@@ -122,13 +122,13 @@ ROWS = st.builds(
 
 
 def with_additions(table: RoleTable, role: str, row: RoleRow) -> RoleProfile:
-    """As the policy file does it. What it refuses it reports, and does not add."""
+    """Add as the policy file does. An addition that is not allowed is reported and not added."""
     reading = Reading(Path("bridge.yaml"), Tree())
     return read_profile(reading, (), row, table.roles[role], table)
 
 
 def everything(*directories: str) -> RoleRow:
-    """As wide as a policy can make it."""
+    """The widest row that a policy can have."""
     return RoleRow(
         site_system="https://ss.corp.example",
         extra_paths=[
@@ -157,7 +157,7 @@ def test_an_addition_never_denies_more_than_before(
         assert isinstance(after, Authorized), (before, after)
         assert set(before.head.fields) <= set(after.head.fields)
         assert after.body_rule == before.body_rule
-        assert after.reply is before.reply, "what is read stays so"
+        assert after.reply is before.reply, "the same replies are inspected"
 
 
 @given(role=st.sampled_from(ROLES), row=ROWS, request_line=REQUESTS)
@@ -182,17 +182,17 @@ def test_a_role_with_additions_never_allows_what_is_never_published(
 
 
 @pytest.mark.parametrize("target", NEVER)
-def test_a_role_as_wide_as_can_be_still_refuses(
+def test_the_widest_role_still_refuses(
     table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head, target: str
 ) -> None:
     row = everything(*DIRECTORIES)
     decide = decide_as(with_additions(table, "distribution-point", row))
     denial = decide(request_head("GET", target))
     assert isinstance(denial, Deny)
-    # Of another role's directories nothing can be added at all.
+    # Directories of other roles cannot be added.
     rules = ("roles.bypass_directories", "roles.never_below", "bridge.internet.example.directories")
     assert denial.rule in rules
-    # The twin: what only looks like it is let in by the same row.
+    # The same row allows a target that only looks similar.
     twin = f"{PKG}/xDatalib" if "lib" in target.lower() else "/Reports/x"
     assert isinstance(decide(request_head("GET", twin)), Authorized)
 
@@ -213,7 +213,7 @@ def test_a_row_that_the_table_refuses_stays_refused(
     assert isinstance(mp(request_head("GET", "/SMS_MP/anything?x")), Authorized)
 
 
-def test_windows_authentication_lets_its_directories_and_its_field_in(
+def test_windows_authentication_allows_its_directories_and_its_field(
     table: RoleTable,
     decide_role: Callable[[str], Decide],
     decide_as: Callable[[RoleProfile], Decide],
@@ -244,27 +244,27 @@ def test_windows_authentication_lets_its_directories_and_its_field_in(
 
 
 @pytest.mark.parametrize(
-    ("directory", "said"),
+    ("directory", "message"),
     [
-        ("CCM_Client", "is published by no role (NO-CLIENT-DEPLOYMENT)"),
-        ("enrollmentserver", "is published by no role (BRIDGE-NOT-ENROLLED)"),
-        ("ApiRemoting30", "is a directory of software-update-point: publish that role"),
-        ("SMS_FSP", "is a directory of fallback-status-point: publish that role"),
+        ("CCM_Client", "is never published (NO-CLIENT-DEPLOYMENT)"),
+        ("enrollmentserver", "is never published (BRIDGE-NOT-ENROLLED)"),
+        ("ApiRemoting30", "is a directory of software-update-point; publish that role"),
+        ("SMS_FSP", "is a directory of fallback-status-point; publish that role"),
         ("ccm_system_altauth", "is never published"),
         ("DataLib", "is a content library and is never published"),
         ("Reports", None),
         ("SMS_MP", None),
     ],
 )
-def test_only_directories_of_its_own_or_of_nobody_can_be_added(
-    table: RoleTable, directory: str, said: str | None
+def test_only_directories_of_this_role_or_of_no_role_can_be_added(
+    table: RoleTable, directory: str, message: str | None
 ) -> None:
     reading = Reading(Path("bridge.yaml"), Tree())
     row = everything(directory)
     read_profile(reading, (), row, table.roles["management-point"], table)
-    told = {problem.message for problem in reading.tree.problems}
-    assert bool(told) is (said is not None)
-    assert all(said is not None and said in one for one in told)
+    found = {problem.message for problem in reading.tree.problems}
+    assert bool(found) is (message is not None)
+    assert all(message is not None and message in text for text in found)
 
 
 @pytest.mark.parametrize(
@@ -275,14 +275,14 @@ def test_only_directories_of_its_own_or_of_nobody_can_be_added(
         "/SMS_MP/.sms_aut?MPKEYINFORMATIONMEDIA=1",
         "/SMS_MP/.sms_aut?&MPKEYINFORMATIONMEDIA",
         "/SMS_MP/.sms_aut?MPLOCATION+",
-        # A handler that is mapped by extension answers for every name that ends so.
+        # IIS selects a handler by extension, so it serves every name with this suffix.
         "/SMS_MP/x.sms_aut?MPLOCATION",
         "/SMS_MP/x/.sms_aut?MPLOCATION",
         "/SMS_MP/x.SMS_AUT/y?MPLOCATION",
         "/SMS_MP/x/Datalib",
     ],
 )
-def test_what_is_refused_by_name_stays_so_in_a_role_that_takes_anything(
+def test_the_widest_role_still_refuses_resources_by_name(
     table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head, target: str
 ) -> None:
     decide = decide_as(with_additions(table, "management-point", everything("SMS_MP")))
@@ -296,14 +296,14 @@ def test_what_is_refused_by_name_stays_so_in_a_role_that_takes_anything(
     "query",
     [
         *("/Datalib", "Datalib", "/x/FILELIB/0A1B", "a=Datalib&b", "/%46ileLib"),
-        # ... nor as a reader has it that knows no letters beyond ASCII.
+        # Spellings that a reader without Unicode converts to ASCII.
         *("/%EF%BD%84atalib", "/Datal%C4%B1b/x", "/F%C3%AFleLib", "/Data%E2%80%8Blib"),
-        # ... or makes other letters, or none, of them.
+        # Spellings that a reader converts to other letters, or drops.
         *("/Data%C5%82ib", "/D%CE%B1talib", "/%CF%86ileLib", "/%E2%99%AAatalib", "/Data%C4%91lib"),
         *("/%C3%B0atalib/x", "/Fil%C3%B0Lib"),
     ],
 )
-def test_no_row_of_a_policy_takes_a_query_that_names_a_content_library(
+def test_a_policy_row_refuses_queries_that_name_a_content_library(
     table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head, query: str
 ) -> None:
     decide = decide_as(with_additions(table, "distribution-point", everything("SMS_DP_SMSPKG$")))
@@ -311,13 +311,13 @@ def test_no_row_of_a_policy_takes_a_query_that_names_a_content_library(
         denial = decide(request_head("GET", f"{PKG}/{below}?{query}"))
         assert isinstance(denial, Deny)
         assert denial.reason is Reason.RESOURCE
-    # A file of a package may be named so: that is the table's own row.
+    # A file of a package may have this name, by a row of the role table.
     assert isinstance(decide(request_head("GET", f"{PKG}/{GUID}/sccm?/FileLib/x")), Authorized)
     for name in ("xDatalib", "Datenbibliothek%C3%A4", "%D0%94atalib", "Fi%C5%82elibs"):
         assert isinstance(decide(request_head("GET", f"{PKG}/x?/{name}")), Authorized)
 
 
-def test_what_no_role_publishes_is_refused_whatever_a_table_says(
+def test_an_unpublished_directory_is_refused_even_if_a_table_has_it(
     table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head
 ) -> None:
     profile = table.roles["management-point"]
@@ -339,21 +339,21 @@ def test_what_no_role_publishes_is_refused_whatever_a_table_says(
         "X-Method",
     ],
 )
-def test_what_a_proxy_would_say_cannot_be_added(table: RoleTable, name: str) -> None:
+def test_a_proxy_header_cannot_be_added(table: RoleTable, name: str) -> None:
     reading = Reading(Path("bridge.yaml"), Tree())
-    added = [ExtraHeaderRow(name=one, because=WHY) for one in (name, "X-Custom")]
+    added = [ExtraHeaderRow(name=extra, because=WHY) for extra in (name, "X-Custom")]
     row = RoleRow(site_system="https://ss.corp.example", extra_headers=added)
     profile = read_profile(reading, (), row, table.roles["management-point"], table)
     [problem] = reading.tree.problems
-    assert problem.message.startswith(f"{name} is never sent on")
+    assert problem.message.startswith(f"{name} is never forwarded")
     assert name.lower().encode() not in profile.headers
     assert b"x-custom" in profile.headers
 
 
-def test_a_row_of_a_policy_looks_at_no_more_than_it_should(
+def test_a_policy_row_applies_to_targets_of_limited_length(
     table: RoleTable, decide_as: Callable[[RoleProfile], Decide], request_head: Head
 ) -> None:
-    """Its pattern may cost the square of the length, and clients choose that."""
+    """The matching time may be quadratic, and the client chooses the length."""
     decide = decide_as(with_additions(table, "management-point", everything("Reports")))
     fits, long = "x" * 2_048, "x" * 2_049
     assert isinstance(decide(request_head("GET", f"/Reports/{fits}?{fits}")), Authorized)

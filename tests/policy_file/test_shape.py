@@ -1,4 +1,4 @@
-"""What is wrong with one part of a policy file hides nothing that is wrong with another."""
+"""A problem in one part of a policy file does not hide problems in another part."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from tests.policy_samples import (
 
 
 def slow(more: str = "") -> str:
-    """A role's keys with a pattern that could take very long."""
+    """Keys of a role that include a pattern with very long matching times."""
     return f", extra_paths: [{{directory: R, path: '(a+)+', verbs: [GET], {WHY}}}]{more}"
 
 
-# Beside each other: one mistake of shape, one that only shows when the shape is right
+# One error of shape, and one that is found only if the shape is valid
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,17 @@ def slow(more: str = "") -> str:
     ("publications", "hidden"),
     [
         ((tunnel(), tunnel()), "publications.1.name: t.example is published twice"),
-        ((bridge(f"{MP}:{slow()}"),), "extra_paths.0.path: a client could make this take"),
+        ((bridge(f"{MP}:{slow()}"),), "extra_paths.0.path: a client could cause"),
         ((bridge(f"{MP}:, connect: 'x:99999'"),), "connect: 99999 is not a port"),
-        ((bridge(MP, SUP),), "roles: these roles want different client certificates"),
+        ((bridge(MP, SUP),), "roles: these roles require different client certificates"),
     ],
 )
-def test_a_mistake_of_shape_elsewhere_hides_none_of_a_publication(
+def test_an_error_of_shape_elsewhere_hides_no_problem_of_a_publication(
     problems: Problems, shapeless: str, publications: tuple[str, ...], hidden: str
 ) -> None:
-    told = problems(sample(*publications, head=f"version: 1\n{shapeless}publications:\n"))
-    assert len(told) == 2, told
-    assert hidden in told[1][1]
+    found = problems(sample(*publications, head=f"version: 1\n{shapeless}publications:\n"))
+    assert len(found) == 2, found
+    assert hidden in found[1][1]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_mistake_of_shape_elsewhere_hides_none_of_a_publication(
     [
         (
             bridge(f"{MP}:, conect: 'x:1'{slow()}"),
-            ["conect: no such key here", "extra_paths.0.path: a client"],
+            ["conect: unknown key", "extra_paths.0.path: a client"],
         ),
         (
             bridge(f"{MP}:, extra_verbs: [{{verb: PUT}}]{slow()}"),
@@ -78,7 +78,7 @@ def test_a_mistake_of_shape_elsewhere_hides_none_of_a_publication(
         ),
         (
             bridge(f"{MP}:{slow()}", more="    colour: red\n"),
-            ["colour: no such key here", "extra_paths.0.path: a client"],
+            ["colour: unknown key", "extra_paths.0.path: a client"],
         ),
         (
             bridge(f"{MP}:{slow()}").replace("chain: pki/bridge-client.pem, ", "chain: 5, ", 1),
@@ -88,25 +88,25 @@ def test_a_mistake_of_shape_elsewhere_hides_none_of_a_publication(
             bridge(MP).replace("{chain: pki/bridge-server.pem, ", "{chian: x, ").replace(
                 "bridge-server.key", "gone.key"
             ),
-            ["chian: no such key here", "certificate.key: "],
+            ["chian: unknown key", "certificate.key: "],
         ),
         (
             bridge(MP, SUP, "mp"),
-            ["roles: these roles want", "roles.mp: not a site system role"],
+            ["roles: these roles require", "roles.mp: unknown site system role"],
         ),
     ],
 )  # fmt: skip
-def test_a_mistake_of_shape_hides_nothing_of_the_same_publication(
+def test_an_error_of_shape_hides_no_problem_of_the_same_publication(
     problems: Problems, publication: str, expected: list[str]
 ) -> None:
-    told = [message for _, message in problems(sample(publication))]
-    assert len(told) == len(expected), told
-    for one in expected:
-        assert any(one in message for message in told), (one, told)
+    found = [message for _, message in problems(sample(publication))]
+    assert len(found) == len(expected), found
+    for text in expected:
+        assert any(text in message for message in found), (text, found)
 
 
-# A wrong mode leaves its publication out, and so does a key that is missing there; one mistake in a
-# list leaves out the list.
+# An invalid mode or a missing key leaves out its publication; an error in a list leaves out the
+# list.
 
 
 @pytest.mark.parametrize(
@@ -114,23 +114,23 @@ def test_a_mistake_of_shape_hides_nothing_of_the_same_publication(
     [
         (
             bridge(f"{MP}:{slow()}").replace("mode: bridge", "mode: bridging"),
-            "publications.0.mode: mode is bridge,",
+            "publications.0.mode: invalid value; write bridge,",
         ),
         (
             bridge(f"{MP}:{slow()}").replace("mode: bridge", "mode: [x]"),
-            "publications.0.mode: mode is bridge,",
+            "publications.0.mode: a list is not allowed here; write bridge,",
         ),
         (
             bridge(f"{MP}:{slow()}").replace("    mode: bridge\n", ""),
-            "publications.0.mode: mode is missing",
+            "publications.0.mode: this key is missing",
         ),
         (
             tunnel(more="    roles: [mp]\n").replace("mode: tunnel", "mode: passthrough"),
-            "publications.0.mode: mode is bridge,",
+            "publications.0.mode: invalid value; write bridge,",
         ),
         (
             bridge(MP).replace("mode: bridge", "mode: x").replace("key: pki", "key: gone"),
-            "publications.0.mode: mode is bridge,",
+            "publications.0.mode: invalid value; write bridge,",
         ),
         (
             bridge(f"{MP}:{slow()}").replace("    listen: 127.0.0.1:443\n", ""),
@@ -142,45 +142,51 @@ def test_a_mistake_of_shape_hides_nothing_of_the_same_publication(
         ),
         (
             bridge(MP, SUP).replace(f"{SUP}: {{site_system", f"{SUP}: [] #", 1),
-            f"roles.{SUP}: keys and values are wanted",
+            f"roles.{SUP}: a list is not allowed here; write keys and values",
         ),
-        (bridge(f"{MP}:, extra_verbs: [5, {{verb: TRACE, {WHY}}}]"), "extra_verbs.0: keys and"),
-        (bridge(MP).replace("crls: [pki/root.crl,", "crls: [5, gone.crl,", 1), "crls.0: text is"),
+        (
+            bridge(f"{MP}:, extra_verbs: [5, {{verb: TRACE, {WHY}}}]"),
+            "extra_verbs.0: invalid value; write keys and",
+        ),
+        (
+            bridge(MP).replace("crls: [pki/root.crl,", "crls: [5, gone.crl,", 1),
+            "crls.0: invalid value; write text",
+        ),
     ],
 )
-def test_what_is_left_out_is_read_no_further(
+def test_a_part_that_is_left_out_has_no_other_problem(
     problems: Problems, publication: str, only: str
 ) -> None:
-    [(_, told)] = problems(sample(publication))
-    assert only in told
+    [(_, problem)] = problems(sample(publication))
+    assert only in problem
 
 
-def test_a_wrong_mode_hides_nothing_of_the_other_publications(problems: Problems) -> None:
+def test_an_invalid_mode_hides_no_problem_of_other_publications(problems: Problems) -> None:
     text = sample(
         bridge(MP).replace("mode: bridge", "mode: x"),
         tunnel(more="    roles: [mp]\n"),
         tunnel(),
     )
-    told = [message for _, message in problems(text)]
-    assert [message.partition(": ")[0] for message in told] == [
+    found = [message for _, message in problems(text)]
+    assert [message.partition(": ")[0] for message in found] == [
         "publications.0.mode",
         "publications.1.roles.0",
         "publications.2.name",
     ]
 
 
-# And nothing is made up
+# No false problems
 
 
 @pytest.mark.parametrize(
     ("publications", "only"),
     [
-        # what is spelled wrong is not also missing
-        ((bridge(MP).replace("    listen:", "    lisen:"),), "lisen: no such key here"),
-        ((bridge(MP, clients=f"{{trsut: {TRUST}}}"),), "clients.trsut: no such key here"),
-        ((bridge(MP).replace("{chain:", "{chian:", 1),), "certificate.chian: no such key"),
-        ((bridge(MP).replace(", crls:", ", clrs:", 1),), "trust.clrs: no such key here"),
-        # what only stands in is not judged
+        # a misspelled key is not also missing
+        ((bridge(MP).replace("    listen:", "    lisen:"),), "lisen: unknown key"),
+        ((bridge(MP, clients=f"{{trsut: {TRUST}}}"),), "clients.trsut: unknown key"),
+        ((bridge(MP).replace("{chain:", "{chian:", 1),), "certificate.chian: unknown key"),
+        ((bridge(MP).replace(", crls:", ", clrs:", 1),), "trust.clrs: unknown key"),
+        # placeholders are not checked
         ((bridge(MP, clients="x"),), "publications.0.clients: "),
         ((bridge(MP, clients=f"{{certificate: x, trust: {TRUST}}}"),), "clients.certificate: "),
         ((bridge(SUP, clients="{certificate: x}"),), "clients.certificate: "),
@@ -191,10 +197,10 @@ def test_a_wrong_mode_hides_nothing_of_the_other_publications(problems: Problems
         ((bridge(MP).replace("passphrase", "").replace("key: pki", "passphrase: x, key: pki", 1),),
          "certificate.passphrase: "),
         ((bridge(MP).replace("crls: [", "fetch: {}, crls: [", 1).replace("{}", "x"),), "fetch: "),
-        # a role that is unknown, or of another mode, may want other certificates
-        ((bridge(SUP, "x", clients=f"{{trust: {TRUST}}}"),), "roles.x: not a site system role"),
-        ((bridge("x", clients=NOBODY),), "roles.x: not a site system role"),
-        # a verb that is refused is told once
+        # a role that is unknown, or of another mode, may require other certificates
+        ((bridge(SUP, "x", clients=f"{{trust: {TRUST}}}"),), "roles.x: unknown site system role"),
+        ((bridge("x", clients=NOBODY),), "roles.x: unknown site system role"),
+        # a refused verb is reported once
         ((bridge(f"{MP}:, extra_verbs: [{{verb: PUT, body: x, {WHY}}}], extra_paths: "
                  f"[{{directory: R, path: x, verbs: [PUT], {WHY}}}]"),), "extra_verbs.0.body"),
         ((bridge(f"{MP}:, extra_verbs: [{{vreb: PUT, {WHY}}}], extra_paths: "
@@ -204,29 +210,29 @@ def test_a_wrong_mode_hides_nothing_of_the_other_publications(problems: Problems
 def test_one_mistake_is_one_problem(
     problems: Problems, publications: tuple[str, ...], only: str
 ) -> None:
-    told = problems(sample(*publications))
-    assert len(told) == 1, told
-    assert only in told[0][1]
+    found = problems(sample(*publications))
+    assert len(found) == 1, found
+    assert only in found[0][1]
 
 
 def test_two_publications_without_a_listen_do_not_share_one(problems: Problems) -> None:
     lost = tunnel(more="    without_sni: true\n").replace("    listen: 127.0.0.1:443\n", "")
-    told = problems(sample(lost, lost, plaintext().replace("127.0.0.1:80", "x")))
-    assert [message.partition(": ")[0] for _, message in told] == [
+    found = problems(sample(lost, lost, plaintext().replace("127.0.0.1:80", "x")))
+    assert [message.partition(": ")[0] for _, message in found] == [
         "publications.0.listen",
         "publications.1.listen",
         "publications.2.listen",
     ]
 
 
-def test_what_stands_in_for_one_publication_is_not_shared_with_another(problems: Problems) -> None:
-    """A bridge's role wants https:// and a plaintext one's http://; one dict cannot have both."""
+def test_each_publication_has_its_own_placeholder(problems: Problems) -> None:
+    """A bridged role requires https://, a plaintext role http://; one dict cannot have both."""
     lost = [
-        one.partition("    roles:")[0] for one in (bridge(MP), plaintext(), bridge(MP, name="b"))
+        text.partition("    roles:")[0] for text in (bridge(MP), plaintext(), bridge(MP, name="b"))
     ]
     for _ in range(2):
-        told = problems(sample(*lost, "  - 5\n"))
-        assert [message.partition(": ")[0] for _, message in told] == [
+        found = problems(sample(*lost, "  - 5\n"))
+        assert [message.partition(": ")[0] for _, message in found] == [
             "publications.0.roles",
             "publications.1.roles",
             "publications.2.roles",
@@ -234,7 +240,7 @@ def test_what_stands_in_for_one_publication_is_not_shared_with_another(problems:
         ]
 
 
-# Whatever is wrong
+# Random errors
 
 
 WHOLE: Any = yaml.safe_load(
@@ -258,12 +264,12 @@ def places(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
     yield where
     if isinstance(value, dict | list):
         inner = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, one in inner:
-            yield from places(one, (*where, key))
+        for key, item in inner:
+            yield from places(item, (*where, key))
 
 
 def spoil(value: Any, where: tuple[Any, ...], junk: object) -> Any:
-    """The value with something else at a place; None takes the place away."""
+    """The value with something else at a place; None removes the place."""
     if not where:
         return junk
     key, rest = where[0], where[1:]
@@ -289,7 +295,7 @@ REQUIRED = {
     name for row in rows() for name, field in row.model_fields.items() if field.is_required()
 }
 OPTIONAL = {("publications", 0, "clients", "certificate"), ("publications", 1, "roles")}
-"""Places where a key of such a name may be left out."""
+"""Places where a key with such a name is optional."""
 
 
 @pytest.mark.parametrize(
@@ -297,17 +303,15 @@ OPTIONAL = {("publications", 0, "clients", "certificate"), ("publications", 1, "
     [where for where in places(WHOLE) if where and where[-1] in REQUIRED and where not in OPTIONAL],
     ids=str,
 )
-def test_a_key_that_has_to_be_there_is_one_problem_where_it_is_missing(
-    directory: Path, where: tuple[Any, ...]
-) -> None:
+def test_a_missing_required_key_is_one_problem(directory: Path, where: tuple[Any, ...]) -> None:
     path = directory / "missing.yaml"
     path.write_text(yaml.safe_dump(spoil(WHOLE, where, None)), "utf-8")
-    told = said_of(path).splitlines()
+    lines = problems_in(path).splitlines()
     place = ".".join(map(str, where))
-    assert [line.split(": ")[1] for line in told if place in line] == [place], told
+    assert [line.split(": ")[1] for line in lines if place in line] == [place], lines
 
 
-def said_of(path: Path) -> str:
+def problems_in(path: Path) -> str:
     try:
         load_policy(path)
     except PolicyError as error:
@@ -321,7 +325,7 @@ def said_of(path: Path) -> str:
     suppress_health_check=list(HealthCheck),
 )
 @given(st.lists(st.tuples(st.sampled_from([*places(WHOLE)]), JUNK), min_size=1, max_size=4))
-def test_whatever_is_spoilt_is_told_and_nothing_breaks(
+def test_random_errors_never_break_the_reader(
     directory: Path, spoilt: list[tuple[tuple[Any, ...], object]]
 ) -> None:
     value = WHOLE
@@ -329,14 +333,13 @@ def test_whatever_is_spoilt_is_told_and_nothing_breaks(
         value = spoil(value, where, junk)
     path = directory / "spoilt.yaml"
     path.write_text(yaml.safe_dump(value), "utf-8")
-    told = said_of(path).lower()
-    assert "x:0" not in told
+    assert "x:0" not in problems_in(path).lower()
 
 
-# All at once
+# Several problems
 
 
-def test_two_problems_of_values_are_both_told(problems: Problems) -> None:
+def test_two_problems_of_values_are_both_reported(problems: Problems) -> None:
     text = changed(
         ("unlisted_headers: drop", "unlisted_headers: keep"),
         ("https://dp01.corp.example", "http://dp01.corp.example"),
@@ -347,7 +350,7 @@ def test_two_problems_of_values_are_both_told(problems: Problems) -> None:
     ]
 
 
-def test_two_problems_of_files_are_both_told(problems: Problems) -> None:
+def test_two_problems_of_files_are_both_reported(problems: Problems) -> None:
     text = changed(
         ("chain: pki/bridge-server.pem", "chain: missing.pem"),
         ("key: pki/bridge-client.key", "key: text.pem"),
@@ -360,7 +363,7 @@ def test_two_problems_of_files_are_both_told(problems: Problems) -> None:
     ]
 
 
-def test_a_chain_that_is_none_does_not_hide_that_the_key_is_none(problems: Problems) -> None:
+def test_an_invalid_chain_does_not_hide_an_invalid_key(problems: Problems) -> None:
     text = changed(
         ("chain: pki/bridge-server.pem", "chain: empty.pem"),
         ("key: pki/bridge-server.key", "key: text.pem"),
@@ -371,30 +374,30 @@ def test_a_chain_that_is_none_does_not_hide_that_the_key_is_none(problems: Probl
     ]
 
 
-def test_a_yaml_trap_and_an_unknown_key_are_both_told(problems: Problems) -> None:
+def test_a_yaml_conversion_and_an_unknown_key_are_both_reported(problems: Problems) -> None:
     text = changed(
         ("unlisted_headers: drop", "unlisted_headers: no"), ("version: 1", "version: 1\nextra: 1")
     )
     found = problems(text)
     assert [line for line, _ in found] == [line_of("extra: 1", text), line_of("_headers: no", text)]
-    assert "no such key" in found[0][1]
+    assert "unknown key" in found[0][1]
     assert "YAML reads no" in found[1][1]
 
 
-def test_a_name_published_twice_does_not_hide_what_else_is_wrong_there(
+def test_a_name_published_twice_does_not_hide_other_problems(
     problems: Problems,
 ) -> None:
     text = changed(
         ("name: mp-tunnel.internet.example", "name: bridge.internet.example"),
         ("    site_system: 127.0.0.1:9443", "    site_system: 127.0.0.1:99999"),
     )
-    told = [message for _, message in problems(text)]
-    assert len(told) == 2
-    assert "published twice" in told[0]
-    assert "99999 is not a port" in told[1]
+    found = [message for _, message in problems(text)]
+    assert len(found) == 2
+    assert "published twice" in found[0]
+    assert "99999 is not a port" in found[1]
 
 
-def test_problems_stand_in_the_order_of_the_file_and_each_once(problems: Problems) -> None:
+def test_each_problem_is_reported_once_in_the_order_of_the_file(problems: Problems) -> None:
     text = changed(
         ("chain: pki/bridge-server.pem", "chain: missing.pem"),
         ("key: pki/bridge-server.key", "key: missing.key"),
@@ -405,10 +408,10 @@ def test_problems_stand_in_the_order_of_the_file_and_each_once(problems: Problem
     assert len(found) == len(set(found)) == 4
 
 
-# All of them at once
+# Many problems
 
 
-def test_a_mistake_of_shape_hides_neither_files_nor_what_else_is_wrong(problems: Problems) -> None:
+def test_an_error_of_shape_hides_neither_files_nor_other_problems(problems: Problems) -> None:
     text = sample(
         bridge(MP)
         .replace("mode: bridge", "mode: bridge\n    extra: 1")
@@ -421,17 +424,17 @@ def test_a_mistake_of_shape_hides_neither_files_nor_what_else_is_wrong(problems:
         plaintext(name="other.example"),
         head="version: 2\nrules: [none.yar]\naudit: {file: nowhere/x}\npublications:\n",
     )
-    told = [message for _, message in problems(text)]
+    found = [message for _, message in problems(text)]
     for expected in (
-        "version: this is version 1",
+        "version: invalid value; write version: 1",
         "rules.0:",
         "audit.file: there is no folder",
-        "publications.0.extra: no such key here",
+        "publications.0.extra: unknown key",
         "publications.0.certificate.chain:",
         "publications.1.roles.enrollment-proxy-point: this role cannot be published",
         "publications.1.site_systems.certificate.key:",
-        "publications.2.roles.0: not a site system role",
-        "publications.4.listen: one plaintext publication to a port",
+        "publications.2.roles.0: unknown site system role",
+        "publications.4.listen: a port can have only one plaintext publication",
     ):
-        assert any(message.startswith(expected) for message in told), (expected, told)
-    assert len(told) == 9
+        assert any(message.startswith(expected) for message in found), (expected, found)
+    assert len(found) == 9

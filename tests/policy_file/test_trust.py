@@ -1,4 +1,4 @@
-"""Authorities and revocation lists of a policy file, in the forms that they come in."""
+"""Authorities and revocation lists of a policy file, in the supported forms."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from tests.policy_samples import (
 Load = Callable[[str], Policy]
 
 
-def test_lists_and_certificates_may_be_der_as_windows_writes_them(
-    load: Load, directory: Path, pki: LabPki
-) -> None:
+def test_lists_and_certificates_may_be_der(load: Load, directory: Path, pki: LabPki) -> None:
     der = serialization.Encoding.DER
     (directory / "root.cer").write_bytes(pki.root.public_bytes(der))
     for name, crl in zip(("root", "issuing"), pki.crls(), strict=True):

@@ -39,12 +39,12 @@ def problems(directory: Path, more: str) -> str:
     return str(caught.value)
 
 
-def said(policy: Policy) -> list[tuple[Level, str, str]]:
+def findings(policy: Policy) -> list[tuple[Level, str, str]]:
     found = check_policy(policy, datetime.now(UTC), verify_authority)
-    return [(one.level, one.where, one.text) for one in found]
+    return [(finding.level, finding.where, finding.text) for finding in found]
 
 
-def test_left_out_they_are_as_documented(directory: Path) -> None:
+def test_omitted_uploads_and_engines_have_their_defaults(directory: Path) -> None:
     policy = load(directory, "")
     assert policy.uploads == UploadRules()
     assert policy.clamav is None
@@ -61,36 +61,39 @@ def test_uploads_are_read(directory: Path) -> None:
     assert policy.uploads == UploadRules(spool, 65_536, 1_048_576, 2, 1, 65_536, timedelta(hours=1))
     publication = next(iter(policy.listeners[0].publications.values()))  # type: ignore[union-attr]
     assert publication.upload_hosts is UploadHosts.REWRITE  # type: ignore[union-attr]
-    assert any(str(spool) in text for _, where, text in said(policy) if where == "uploads")
+    assert any(str(spool) in text for _, where, text in findings(policy) if where == "uploads")
 
 
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
         ("uploads: {spool: none/u.sqlite}", "uploads.spool: there is no folder"),
-        ("uploads: {spool: pki}", "is a folder; name a file in it"),
+        ("uploads: {spool: pki}", "is a folder; write the name of a file in it"),
         ("uploads: {max_bytes: 65535}", "uploads.max_bytes"),
         (
             "uploads: {max_total_bytes: 1048576}",
-            "uploads.max_total_bytes: there must be room for one of 67108864 bytes",
+            "uploads.max_total_bytes: less than max_bytes; write at least 67108864",
         ),
         (
             "uploads: {per_client_bytes: 67108863}",
-            "uploads.per_client_bytes: there must be room for one of",
+            "uploads.per_client_bytes: less than max_bytes; write at least",
         ),
-        ("uploads: {max_bytes: many}", "uploads.max_bytes: a whole number of bytes is wanted here"),
+        (
+            "uploads: {max_bytes: many}",
+            "uploads.max_bytes: invalid value; write a whole number of bytes",
+        ),
         ("uploads: {sessions: 0}", "uploads.sessions"),
         ("uploads: {abandoned_after: soon}", "uploads.abandoned_after"),
-        ("engines: {clamav: {}}", "engines.clamav: either socket: "),
-        ("engines: {clamav: {socket: a, address: 'b:1'}}", "engines.clamav: either socket: "),
+        ("engines: {clamav: {}}", "engines.clamav: write either socket: "),
+        ("engines: {clamav: {socket: a, address: 'b:1'}}", "engines.clamav: write either socket: "),
         ("engines: {clamav: {address: '127.0.0.1:0'}}", "0 is not a port"),
         ("engines: {clamav: {address: localhost}}", "engines.clamav.address"),
         ("engines: {clamav: {socket: a, seconds: 0}}", "engines.clamav.seconds"),
-        ("engines: {sophos: {}}", "engines.sophos: no such key here"),
+        ("engines: {sophos: {}}", "engines.sophos: unknown key"),
         ("rules: [none]", "rules.0: "),
     ],
 )
-def test_what_cannot_be_is_said(directory: Path, more: str, problem: str) -> None:
+def test_an_invalid_value_is_reported(directory: Path, more: str, problem: str) -> None:
     assert problem in problems(directory, more)
 
 
@@ -102,22 +105,22 @@ def test_what_cannot_be_is_said(directory: Path, more: str, problem: str) -> Non
         ("{address: '[::1]:3310'}", ("::1", 3310)),
     ],
 )
-def test_clamav_is_on_this_machine(
+def test_clamav_on_this_machine_is_a_fact(
     directory: Path, text: str, address: Path | tuple[str, int]
 ) -> None:
     policy = load(directory, f"engines: {{clamav: {text}}}")
     assert policy.clamav == ClamAv(address)
-    (finding,) = [one for one in said(policy) if one[1] == "engines.clamav"]
-    assert finding[0] is Level.FACT
+    levels = [level for level, where, _ in findings(policy) if where == "engines.clamav"]
+    assert levels == [Level.FACT]
 
 
-def test_clamav_on_another_machine_is_warned_of(directory: Path) -> None:
+def test_clamav_on_another_machine_is_a_warning(directory: Path) -> None:
     policy = load(directory, "engines: {clamav: {address: 'av.corp.example:3310'}}")
-    levels = [level for level, where, _ in said(policy) if where == "engines.clamav"]
+    levels = [level for level, where, _ in findings(policy) if where == "engines.clamav"]
     assert levels == [Level.FACT, Level.WARNING]
 
 
-def test_a_role_that_goes_on_without_clamav_says_why(directory: Path) -> None:
+def test_without_clamav_has_its_reason(directory: Path) -> None:
     policy = load(
         directory,
         "engines: {clamav: {address: '127.0.0.1:3310'}}",
@@ -127,13 +130,13 @@ def test_a_role_that_goes_on_without_clamav_says_why(directory: Path) -> None:
         ),
     )
     (publication, *_) = policy.listeners[0].publications.values()  # type: ignore[union-attr]
-    roles = {one.profile.name: one for one in publication.directories.values()}  # type: ignore[union-attr]
+    roles = {role.profile.name: role for role in publication.directories.values()}  # type: ignore[union-attr]
     assert roles["management-point"].profile.may_miss == {"clamav"}
     assert roles["distribution-point"].profile.may_miss == frozenset()
-    assert any("policy comes first" in text for _, _, text in said(policy))
+    assert any("policy comes first" in text for _, _, text in findings(policy))
 
 
-def test_a_folder_of_rules_is_taken_whole(directory: Path) -> None:
+def test_a_folder_of_rules_is_one_entry(directory: Path) -> None:
     folder = directory / "more-rules"
     folder.mkdir()
     (folder / "a.yar").write_bytes(b"\xff")

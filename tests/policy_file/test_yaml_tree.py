@@ -1,4 +1,4 @@
-"""YAML without its conversions: what is read, and every trap on its line."""
+"""YAML without its conversions: the values, and each conversion reported on its line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ibcm_bridge.policy_file.yaml_tree import MAX_DEPTH, Problem, read_yaml
 
 ABOVE = "# a comment\nversion: 1\n"
-"""Two lines before the one that is tried."""
+"""Two lines before the tested one."""
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ ABOVE = "# a comment\nversion: 1\n"
         ("", None),
         ("[a, 1, true]", ["a", 1, True]),
         ("{a: {b: c}}", {"a": {"b": "c"}}),
-        # YAML 1.1 has no such numbers: strings here and there
+        # not numbers in YAML 1.1, so strings
         ("0o17", "0o17"),
         ("1e3", "1e3"),
         ("1,000", "1,000"),
@@ -58,8 +58,8 @@ def test_a_value_is_what_it_looks_like(text: str, value: object) -> None:
         ("OFF", "a boolean"),
         ("True", "a boolean"),
         ("FALSE", "a boolean"),
-        ("~", "nothing"),
-        ("null", "nothing"),
+        ("~", "null"),
+        ("null", "null"),
         ("1:30", "a number"),
         ("12:30:45", "a number"),
         ("017", "a number"),
@@ -76,11 +76,11 @@ def test_a_value_is_what_it_looks_like(text: str, value: object) -> None:
         (".NaN", "a number"),
         ("2026-01-01", "a date"),
         ("2026-01-01T00:00:00Z", "a date"),
-        ("=", "a sign of its own"),
-        ("<<", "a sign of its own"),
+        ("=", "a special character"),
+        ("<<", "a special character"),
     ],
 )
-def test_a_trap_is_refused_on_its_line_with_the_spelling_to_use(text: str, kind: str) -> None:
+def test_a_conversion_is_refused_on_its_line_with_the_correction(text: str, kind: str) -> None:
     tree = read_yaml(f"{ABOVE}outer:\n  key: {text}\n")
     [problem] = tree.problems
     assert (problem.line, problem.place) == (4, ("outer", "key"))
@@ -88,40 +88,40 @@ def test_a_trap_is_refused_on_its_line_with_the_spelling_to_use(text: str, kind:
     assert tree.traps == {("outer", "key"): f"YAML reads {text} as {kind}"}
 
 
-def test_a_trap_in_a_list_is_refused_at_its_place() -> None:
+def test_a_conversion_in_a_list_is_refused_at_its_place() -> None:
     tree = read_yaml("a:\n  - x\n  - no\n  - [on]\n")
     assert [(p.line, p.place) for p in tree.problems] == [(3, ("a", 1)), (4, ("a", 2, 0))]
 
 
-def test_a_trapped_word_may_be_a_key() -> None:
+def test_a_word_that_yaml_converts_may_be_a_key() -> None:
     tree = read_yaml("no: x\n1: y\n")
     assert (tree.value, tree.problems) == ({"no": "x", "1": "y"}, [])
 
 
-def test_a_key_that_stands_twice_is_refused_and_the_first_one_shown() -> None:
+def test_a_duplicate_key_is_refused_with_the_line_of_the_first() -> None:
     tree = read_yaml(f"{ABOVE}a:\n  b: 1\n  c: 2\n  b: 3\n")
     [problem] = tree.problems
     assert (problem.line, problem.place) == (6, ("a", "b"))
-    assert problem.message == "this key stands twice (first on line 4)"
+    assert problem.message == "duplicate key, first on line 4; remove one"
     assert tree.value == {"version": 1, "a": {"b": 1, "c": 2}}
 
 
-def test_a_key_that_stands_twice_in_another_spelling_is_refused() -> None:
+def test_a_duplicate_key_in_another_spelling_is_refused() -> None:
     assert len(read_yaml("a: 1\n'a': 2\n\"a\": 3\n").problems) == 2
 
 
 @pytest.mark.parametrize("line", ["? [a]\n  : b", "? {a: b}\n  : c"])
-def test_keys_that_are_no_names_are_refused(line: str) -> None:
+def test_keys_that_are_not_plain_are_refused(line: str) -> None:
     tree = read_yaml(f"base: &base {{x: 1}}\nuse:\n  {line}\n")
     assert [(p.line, p.place) for p in tree.problems] == [(3, ("use",))]
 
 
 @pytest.mark.parametrize("line", ["<<: *base", "'<<': *base", "<<: [*base]"])
-def test_merge_keys_are_refused_with_what_to_write_instead(line: str) -> None:
+def test_merge_keys_are_refused_with_the_correction(line: str) -> None:
     tree = read_yaml(f"base: &base {{x: 1}}\nuse:\n  {line}\n")
     [problem] = tree.problems
     assert (problem.line, problem.place) == (3, ("use", "<<"))
-    assert problem.message.startswith("merge keys are not read: write the keys out")
+    assert problem.message.startswith("merge keys are not supported; write the keys out")
 
 
 @pytest.mark.parametrize("text", ['"C:\\bridge"', '"a\\nb"', '"\\e[2J"', '"\\x7f"', '"\\0"'])
@@ -142,30 +142,30 @@ def test_backslashes_in_single_quotes_and_escapes_of_text_are_read() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "cause"),
     [
-        ("a: 1\nb:\n\tc: 2\n", 3, "there is a tab: indent with spaces"),
-        ("a: 1\n---\nb: 2\n", 2, "a second document begins here"),
-        ("b: 2\na: [1\nb: 2\n", 2, "a bracket has no ] at its end, or a comma is missing"),
-        ("a: {b: 1\n", 1, "a bracket has no } at its end"),
-        ("b: 2\na: 'x\n", 2, "a quote that begins here has no end"),
-        ("a: '\n---\n'", 1, "a quote that begins here has no end"),
-        ("a: 1\n b: 2\n", 2, "there should be no colon here: is the line indented"),
-        ("a: b: c\n", 1, "there should be no colon here"),
-        ("key:value\nb: c\n", 2, "has the line above a space after its colon"),
-        ("a: x\nb\nc: d\n", 2, "this key has no colon after it, as in key: value"),
-        ("a:\n  - x\n b: 1\n", 3, "begin it in the column of the keys beside it"),
-        ("a: 1\n- b\n", 2, "one of a list begins with - and a space"),
-        ("a: 'b' c\n", 1, "nothing can follow a quoted value"),
-        ("a: *nowhere\n", 1, "nothing above is called &nowhere"),
-        ("name: *.x.example\n", 1, "a value that begins with *, & or ! needs quotes"),
-        ("a: &x 1\nb: &x 2\n", 2, "two values are called &x"),
-        ("a: 1\nb: @x\n", 2, "a value that begins with @ needs quotes"),
-        ("a: |x\n", 1, "a value that begins with | or > needs quotes"),
+        ("a: 1\nb:\n\tc: 2\n", 3, "tab in the indentation; indent with spaces"),
+        ("a: 1\n---\nb: 2\n", 2, "a second document starts here"),
+        ("b: 2\na: [1\nb: 2\n", 2, "a bracket is not closed with ], or a comma is missing"),
+        ("a: {b: 1\n", 1, "a bracket is not closed with }"),
+        ("b: 2\na: 'x\n", 2, "the quote that starts here is not closed"),
+        ("a: '\n---\n'", 1, "the quote that starts here is not closed"),
+        ("a: 1\n b: 2\n", 2, "a colon is not allowed here; check the indentation"),
+        ("a: b: c\n", 1, "a colon is not allowed here"),
+        ("key:value\nb: c\n", 2, "write a space after the colon on the line above"),
+        ("a: x\nb\nc: d\n", 2, "this key has no colon; write KEY: VALUE"),
+        ("a:\n  - x\n b: 1\n", 3, "start in the same column as the other keys"),
+        ("a: 1\n- b\n", 2, "start a list item with - and a space"),
+        ("a: 'b' c\n", 1, "text after a quoted value"),
+        ("a: *nowhere\n", 1, "there is no &nowhere above"),
+        ("name: *.x.example\n", 1, "a value that starts with *, & or ! needs quotes"),
+        ("a: &x 1\nb: &x 2\n", 2, "two values have the anchor &x"),
+        ("a: 1\nb: @x\n", 2, "a value that starts with @ needs quotes"),
+        ("a: |x\n", 1, "a value that starts with | or > needs quotes"),
         ('a: "C:\\key.pem"\n', 1, "write paths in single quotes, or with / between folders"),
-        ('a: "\\x1"\n', 1, "in double quotes a backslash begins an escape"),
-        ("a: !<x\n", 1, "a value that begins with *, & or ! needs quotes"),
-        ("a: 1\nb: \x00\n", 2, "there is a character that no text has (number 0)"),
-        ("}", 1, "a bracket or comma stands where a value should be"),
-        ("%YAML 3.0\n---\na: 1\n", 1, "look at the indentation, the colons and the quotes"),
+        ('a: "\\x1"\n', 1, "in double quotes a backslash starts an escape"),
+        ("a: !<x\n", 1, "a value that starts with *, & or ! needs quotes"),
+        ("a: 1\nb: \x00\n", 2, "invalid character (code 0)"),
+        ("}", 1, "a bracket or comma instead of a value"),
+        ("%YAML 3.0\n---\na: 1\n", 1, "check the indentation, colons and quotes"),
     ],
 )
 def test_text_that_is_not_one_document_of_yaml_has_one_problem_with_its_cause(
@@ -191,12 +191,12 @@ def test_all_problems_are_found_at_once() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n"])
-def test_an_empty_file_is_no_value(text: str) -> None:
+def test_an_empty_file_has_no_value(text: str) -> None:
     tree = read_yaml(text)
     assert (tree.value, tree.problems, tree.line(())) == (None, [], 1)
 
 
-def test_every_value_has_its_line_and_a_missing_one_that_of_what_it_is_missing_from() -> None:
+def test_a_value_has_its_line_and_a_missing_one_that_of_its_container() -> None:
     tree = read_yaml("a:\n  b:\n    - x\n    - y: 1\nc: 2\n")
     assert tree.line(("a",)) == 1
     assert tree.line(("a", "b", 0)) == 3
@@ -213,7 +213,7 @@ def test_an_alias_is_a_value_at_each_of_its_places() -> None:
     assert {tree.written_at(problem.place) for problem in tree.problems} == {("a", "k")}
 
 
-def test_what_an_alias_in_an_alias_stands_for_is_written_at_its_first_place() -> None:
+def test_an_alias_in_an_alias_is_written_at_its_first_place() -> None:
     tree = read_yaml("a: &x [1, &y {k: 2}]\nb: &z {c: *y, d: *x}\ne: *z\n")
     assert tree.written_at(("e", "d", 1, "k")) == ("a", 1, "k")
     assert tree.written_at(("e", "c", "k")) == ("a", 1, "k")
@@ -222,11 +222,13 @@ def test_what_an_alias_in_an_alias_stands_for_is_written_at_its_first_place() ->
 
 
 @pytest.mark.parametrize("text", ["a: &x [*x]\n", "a: &x {b: *x}\n"])
-def test_an_endless_value_is_a_problem_and_not_a_crash(text: str) -> None:
-    assert read_yaml(text).problems == [Problem(1, ("a",), "nested too deeply, or endlessly")]
+def test_an_alias_that_contains_itself_is_a_problem(text: str) -> None:
+    assert read_yaml(text).problems == [
+        Problem(1, ("a",), "nested too deeply, or an alias contains itself")
+    ]
 
 
-def test_what_is_nested_too_deeply_is_refused() -> None:
+def test_deep_nesting_is_refused() -> None:
     def nested(depth: int) -> str:
         return "[" * depth + "]" * depth
 
@@ -239,5 +241,5 @@ def test_any_text_is_read_or_has_problems(text: str) -> None:
     for whole in (text, f"a: {text}", f"a:\n  - {text}"):
         tree = read_yaml(whole)
         assert all(problem.line >= 1 for problem in tree.problems)
-        said = " ".join(problem.message for problem in tree.problems)
-        assert not any(words in said for words in ("while ", "expected", "stream", "<block"))
+        messages = " ".join(problem.message for problem in tree.problems)
+        assert not any(words in messages for words in ("while ", "expected", "stream", "<block"))

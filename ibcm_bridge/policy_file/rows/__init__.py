@@ -1,4 +1,4 @@
-"""The file's shape: one row per mapping, strict. Names are what an administrator would look for.
+"""The shape of the policy file: one strict row per mapping.
 
-Descriptions are for editors: `config/schema/policy.schema.json` is made of these rows.
+`config/schema/policy.schema.json` is generated from these rows; editors show the descriptions.
 """

@@ -21,21 +21,20 @@ class PolicyRow(Row):
     """A policy of ibcm-bridge; docs/policy-file.md explains each key."""
 
     version: Literal[1]
-    audit: AuditRow = Field(default=AuditRow(), description="where the audit goes")
+    audit: AuditRow = Field(default=AuditRow(), description="the audit file")
     rules: list[str] = Field(
-        default=[], description="files with more YARA rules, or folders with .yar files"
+        default=[], description="additional YARA rules: files, or folders with .yar files"
     )
-    engines: EnginesRow = optional(EnginesRow(), "content engines beside YARA-X")
-    limits: LimitsRow = Field(default=LimitsRow(), description="bytes and seconds")
-    messages: MessagesRow = optional(MessagesRow(), "what becomes of ConfigMgr's messages")
-    uploads: UploadsRow = optional(
-        UploadsRow(), "how large BITS uploads may be, and where they are kept"
-    )
+    engines: EnginesRow = optional(EnginesRow(), "content engines in addition to YARA-X")
+    limits: LimitsRow = Field(default=LimitsRow(), description="limits in bytes and seconds")
+    messages: MessagesRow = optional(MessagesRow(), "checks of ConfigMgr messages")
+    uploads: UploadsRow = optional(UploadsRow(), "size limits and storage of BITS uploads")
     web: ReasonRow | None = optional(
-        None, "let run --web show traffic on a page, outside a lab; off unless the file says why"
+        None,
+        "allow run --web to show traffic outside a lab; requires a reason, disabled if omitted",
     )
     publications: list[PublicationRow] = required(
-        "what is published, each with a name, a mode and a listen", min_length=1
+        "the publications, each with name, mode and listen", min_length=1
     )
 
 

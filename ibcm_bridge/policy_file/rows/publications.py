@@ -1,4 +1,4 @@
-"""What is published: one row for each mode."""
+"""Publications: one row for each mode."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ibcm_bridge.policy_file.rows.values import (
     required,
 )
 
-_NAME = "the Internet FQDN; clients ask for it by SNI and in Host"
+_NAME = "the Internet FQDN; clients send it as server name (SNI) and in Host"
 _LISTEN = 'address:port, such as 0.0.0.0:443 or "[::]:443"'
-_PUBLIC_PORT = "the port clients connect to, if a firewall forwards another to this one"
-_WITHOUT_SNI = "give this publication to clients that send no server name"
-_UNLISTED = "what happens to a header field that is not listed: drop it, or refuse the request"
+_PUBLIC_PORT = "the port that clients connect to, if a firewall forwards it to the port in listen"
+_WITHOUT_SNI = "serve clients that send no server name (SNI)"
+_UNLISTED = "for a header field that the role does not list: drop it, or refuse the request"
 
 
 class BridgeRow(Row):
-    """SSL bridging to SSL, for one Internet FQDN on one listener."""
+    """SSL bridging to SSL for one Internet FQDN on one listener."""
 
     name: HostName = required(_NAME)
     mode: Literal["bridge"]
@@ -34,33 +34,35 @@ class BridgeRow(Row):
     public_port: Port | None = Field(default=None, description=_PUBLIC_PORT)
     without_sni: bool = Field(default=False, description=_WITHOUT_SNI)
     certificate: CertificateRow = required(
-        "what clients see: serverAuth, the Internet FQDN in its SAN"
+        "server certificate for clients: serverAuth, the Internet FQDN in its subjectAltName"
     )
-    clients: ClientsRow = required("whom the bridge lets in")
-    site_systems: SiteSystemsRow = required("what the bridge presents to site systems")
+    clients: ClientsRow = required("accepted client certificates")
+    site_systems: SiteSystemsRow = required(
+        "client certificate for site systems, and their authorities"
+    )
     roles: dict[str, RoleRow] = required("site system roles, by name", min_length=1)
     unlisted_headers: Literal["drop", "refuse"] = Field(default="drop", description=_UNLISTED)
     upload_hosts: Literal["drop", "rewrite"] = optional(
-        "drop", "the site system's own name in BITS-Host-Id and BITS-Reply-URL: drop or rewrite it"
+        "drop", "drop or rewrite the site system's own name in BITS-Host-Id and BITS-Reply-URL"
     )
 
 
 class TunnelRow(Row):
-    """SSL tunneling: nothing inside is seen. `roles` is for people: nobody can tell."""
+    """SSL tunneling: forwards TLS unread. `roles` is documentation only and not checked."""
 
     name: HostName = required(_NAME)
     mode: Literal["tunnel"]
     listen: HostPort = required(_LISTEN)
     public_port: Port | None = Field(default=None, description=_PUBLIC_PORT)
     without_sni: bool = Field(default=False, description=_WITHOUT_SNI)
-    site_system: HostPort = required("address:port that everything is passed on to")
-    roles: list[str] = Field(default=[], description="what is there, for people")
+    site_system: HostPort = required("address:port of the site system")
+    roles: list[str] = Field(default=[], description="the tunneled roles; documentation only")
 
 
 class PlaintextRow(Row):
-    """HTTP on both legs, for a role that takes nothing else."""
+    """HTTP on both legs, for a role that supports only HTTP."""
 
-    name: HostName = required("the Internet FQDN; clients ask for it in Host")
+    name: HostName = required("the Internet FQDN; clients send it in Host")
     mode: Literal["plaintext"]
     listen: HostPort = required(_LISTEN)
     public_port: Port | None = Field(default=None, description=_PUBLIC_PORT)

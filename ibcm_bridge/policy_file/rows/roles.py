@@ -1,4 +1,4 @@
-"""The roles of a publication, and what a policy adds to one."""
+"""The roles of a publication, and additions to a role."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ibcm_bridge.policy_file.rows.values import (
 
 
 class ExtraVerbRow(Row):
-    """A verb more, on everything the role publishes."""
+    """An additional verb for every resource that the role publishes."""
 
-    verb: Token = required("exactly as clients send it, such as PUT")
+    verb: Token = required("the verb in the exact spelling of clients, such as PUT")
     body: str = Field(
         default="none", description="a kind of body of roles.yaml: none, ccm-message, soap ..."
     )
@@ -34,32 +34,30 @@ class ExtraVerbRow(Row):
 
 
 class ExtraHeaderRow(Row):
-    """A header field more that is sent on."""
+    """An additional header field to forward."""
 
-    name: Token = required("a field name; case does not matter")
+    name: Token = required("a field name; case is ignored")
     because: Because
 
 
 class ExtraPathRow(Row):
-    """A resource more."""
+    """An additional resource."""
 
     directory: Segment = required("the whole first segment of the path, such as SMS_MP")
-    path: str = required(
-        "regular expression for the whole of what follows /directory/, without regard to case"
-    )
+    path: str = required("case-insensitive regular expression for the whole path after /directory/")
     query: str | None = Field(
         default=None,
-        description="regular expression for the whole of what follows the question mark; "
-        "left out: there must be none",
+        description="case-insensitive regular expression for the whole decoded query; "
+        "if omitted, a query is refused",
     )
-    verbs: list[Token] = required("verbs of the role that it takes", min_length=1)
+    verbs: list[Token] = required("verbs of the role or of extra_verbs", min_length=1)
     because: Because
 
 
 class ExtraMessageRow(Row):
-    """A message more that a management point may be sent (CCM_POST)."""
+    """An additional message to a management point (CCM_POST)."""
 
-    endpoint: EndpointName = required("the TargetEndpoint it is for, such as MP_LocationManager")
+    endpoint: EndpointName = required("its TargetEndpoint, such as MP_LocationManager")
     root: ElementName = required("the root element of its body, such as UpdateSFRequest")
     because: Because
 
@@ -67,44 +65,48 @@ class ExtraMessageRow(Row):
 class RoleAdditionsRow(Row):
     observed_headers: bool = Field(
         default=True,
-        description="send on fields that clients send but Microsoft's list does not have",
+        description="forward fields that clients send but Microsoft's list does not have",
     )
     windows_authentication: ReasonRow | None = Field(
-        default=None, description="let users be authenticated by Windows (USER-WINDOWS-AUTH)"
+        default=None, description="allow Windows authentication of users (USER-WINDOWS-AUTH)"
     )
     without_clamav: ReasonRow | None = optional(
-        None, "go on without ClamAV while it gives no answer; off unless the file says why"
+        None, "forward requests that ClamAV cannot scan; requires a reason, disabled if omitted"
     )
-    extra_verbs: list[ExtraVerbRow] = Field(default=[], description="verbs more, each with why")
+    extra_verbs: list[ExtraVerbRow] = Field(
+        default=[], description="additional verbs, each with a reason"
+    )
     extra_headers: list[ExtraHeaderRow] = Field(
-        default=[], description="header fields more, each with why"
+        default=[], description="additional header fields, each with a reason"
     )
-    extra_paths: list[ExtraPathRow] = Field(default=[], description="resources more, each with why")
+    extra_paths: list[ExtraPathRow] = Field(
+        default=[], description="additional resources, each with a reason"
+    )
     extra_messages: list[ExtraMessageRow] = Field(
-        default=[], description="messages more, each with why"
+        default=[], description="additional messages, each with a reason"
     )
 
 
-_CONNECT = "where it is reached, if not under its own name and port: address:port"
+_CONNECT = "address:port to connect to, if the name does not resolve to the site system"
 
 
 class RoleRow(RoleAdditionsRow):
-    """Where a role's site system is."""
+    """A role, with the address of its site system."""
 
     site_system: HttpsUrl = required("https://name or https://name:port; the name is sent as SNI")
     connect: HostPort | None = Field(default=None, description=_CONNECT)
     verify_name: HostName | None = Field(
         default=None,
-        description="the name its certificate must have, if another than site_system's",
+        description="the name in its certificate, if it differs from site_system",
     )
     highest_tls: Literal["1.2", "1.3"] = Field(
         default="1.3",
-        description="highest TLS version to it; 1.2 for an IIS that asks for certificates late",
+        description="highest TLS version to it; 1.2 for an IIS that requests certificates late",
     )
 
 
 class PlaintextRoleRow(RoleAdditionsRow):
-    """A role whose site system takes HTTP."""
+    """A role whose site system uses HTTP."""
 
     site_system: HttpUrl = required("http://name or http://name:port")
     connect: HostPort | None = Field(default=None, description=_CONNECT)

@@ -1,4 +1,4 @@
-"""Certificates, authorities and revocation lists; whom the bridge lets in, what it presents."""
+"""Certificates, authorities and revocation lists of both legs."""
 
 from __future__ import annotations
 
@@ -10,70 +10,74 @@ from ibcm_bridge.policy_file.rows.values import Because, Duration, FetchUrl, Row
 
 
 class PassphraseRow(Row):
-    """Where a passphrase is: a file that holds it, or an environment variable. Never in here."""
+    """A passphrase, in a file or an environment variable, never in the policy itself."""
 
-    file: str | None = optional(None, "file whose first line is the passphrase")
-    environment: str | None = optional(None, "environment variable that holds the passphrase")
+    file: str | None = optional(None, "file with the passphrase in its first line")
+    environment: str | None = optional(None, "environment variable with the passphrase")
 
 
 class CertificateRow(Row):
-    """PEM files: the certificate followed by its intermediates, and its key. Or one PFX file."""
+    """A certificate with its intermediates, and its private key: two PEM files, or a PFX file."""
 
     chain: str | None = optional(None, "PEM file: the certificate, followed by its intermediates")
     key: str | None = optional(None, "PEM file: the private key")
-    pfx: str | None = optional(None, "PFX file with all of them, instead of chain and key")
-    passphrase: PassphraseRow | None = optional(None, "where the passphrase of the key or PFX is")
+    pfx: str | None = optional(
+        None, "PFX file with certificate, key and intermediates, instead of chain and key"
+    )
+    passphrase: PassphraseRow | None = optional(None, "the passphrase of the key or PFX file")
 
 
 class FetchRow(Row):
-    """Revocation lists over HTTP. They are signed, and so need no TLS (RFC 5280 §8)."""
+    """Revocation lists to download. They are signed and need no TLS (RFC 5280 §8)."""
 
-    urls: list[FetchUrl] = required("http:// addresses of revocation lists", min_length=1)
-    every: Duration = optional("1h", "how often, such as 1h")
-    folder: str = required("existing folder that keeps what was fetched")
+    urls: list[FetchUrl] = required("http:// URLs of revocation lists", min_length=1)
+    every: Duration = optional("1h", "the interval, such as 1h")
+    folder: str = required("existing folder for the downloaded lists")
 
 
 class WithoutCrlRow(Row):
-    """An authority that publishes no list: its certificate as a file, or its subject."""
+    """An authority that publishes no revocation list."""
 
-    authority: str = required("file with its certificate, or its subject as check shows it")
+    authority: str = required("file with its certificate, or its subject as shown by check")
     because: Because
 
 
 class TrustRow(Row):
-    """Files, PEM or DER: trust anchors, issuing authorities, and the revocation lists of all."""
+    """Trust anchors, issuing authorities, and their revocation lists: PEM or DER files."""
 
     anchors: list[str] = required("files with self-signed root certificates", min_length=1)
-    issuing: list[str] = optional([], "files with the authorities in between")
+    issuing: list[str] = optional([], "files with intermediate authorities")
     crls: list[str] = optional(
-        [], "files or folders with a revocation list of every authority above"
+        [], "files or folders with the revocation lists of all these authorities"
     )
-    fetch: FetchRow | None = optional(None, "revocation lists to fetch over HTTP")
-    warn_before: Duration = optional("1d", "how long before its end a new list is asked for")
-    grace: Duration = optional("0s", "how long a list is accepted after its end")
-    without_crl: list[WithoutCrlRow] = optional([], "authorities that publish no list, and why")
+    fetch: FetchRow | None = optional(None, "revocation lists to download over HTTP")
+    warn_before: Duration = optional("1d", "how long before the expiry of a list to warn")
+    grace: Duration = optional("0s", "how long an expired list is still accepted")
+    without_crl: list[WithoutCrlRow] = optional(
+        [], "authorities that publish no list, each with a reason"
+    )
 
 
 class ClientsRow(Row):
-    """Whom the bridge lets in: which certificates it asks for, and which authorities issue them."""
+    """Accepted client certificates: their kind, and their authorities."""
 
     certificate: Literal["computer", "user", "either", "optional", "none"] | None = Field(
         default=None,
-        description="whom client certificates name; left out: what the roles want",
+        description="the kind of client certificate; if omitted, the default of the roles",
     )
     trust: TrustRow | None = Field(
-        default=None, description="who issues client certificates; not with certificate: none"
+        default=None, description="authorities of client certificates; not with certificate: none"
     )
     ca_names: Literal["send", "omit"] = optional(
-        "omit", "whether clients are told the names of the authorities"
+        "omit", "whether the handshake sends the names of the authorities to clients"
     )
     highest_tls: Literal["1.2", "1.3"] = optional(
-        "1.3", "highest TLS version with clients; 1.2 where their TPMs cannot sign PSS"
+        "1.3", "highest TLS version with clients; 1.2 for TPMs without PSS"
     )
 
 
 class SiteSystemsRow(Row):
-    """What the bridge presents to its site systems, and how it knows them."""
+    """The bridge's certificate for site systems, and the authorities of site systems."""
 
     certificate: CertificateRow = required("the bridge's client certificate (clientAuth)")
-    trust: TrustRow = required("who issues the site systems' certificates")
+    trust: TrustRow = required("authorities of the site systems' certificates")

@@ -1,4 +1,4 @@
-"""Kinds of values that several keys of a policy file have, and the base of all rows."""
+"""Types of values that several keys have, and the base of all rows."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 Because = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=8, max_length=500),
-    Field(description="why, in words; shown by check and written to the log at start"),
+    Field(description="the reason, in 8 to 500 characters; check and run print it"),
 ]
-# RFC 9110 section 5.6.2: what a method and a field name are made of.
+# RFC 9110 section 5.6.2: methods and field names are tokens.
 Token = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]
 EndpointName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]{1,64}$")]
 ElementName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
@@ -36,22 +36,22 @@ Segment = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.$-]{1,64}$")]
 
 
 class Row(BaseModel):
-    """A mapping of the file: no other keys, no value converted."""
+    """A mapping of the file: no unknown keys, no converted values."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 def required(description: str, **more: Any) -> Any:
-    """A key that must be there, and what an editor says about it."""
+    """A required key, with its description for editors."""
     return Field(description=description, **more)
 
 
 def optional(default: Any, description: str) -> Any:
-    """A key that may be left out, and what an editor says about it."""
+    """An optional key, with its description for editors."""
     return Field(default=default, description=description)
 
 
 class ReasonRow(Row):
-    """Something that is off unless the file says why it is wanted."""
+    """An option that is disabled unless the file has a reason for it."""
 
     because: Because

@@ -1,1 +1,1 @@
-"""The tables in config/, read into values of `policy`."""
+"""The tables in config/: YAML -> values of `policy`."""

@@ -1,7 +1,6 @@
 """`config/clients.yaml`, parsed -> `ClientTable`.
 
-The file is ours and ships with the code, so a mistake in it is a defect: KeyError, TypeError or
-ValueError.
+The file ships with the code, so an error in it is a defect: KeyError, TypeError or ValueError.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _OF_UPLOADS = frozenset((NextStep.STARTS_OVER, NextStep.GOES_ON))
 def read_client_table(data: Mapping[str, object], roles: RoleTable) -> ClientTable:
     """Build the table from the parsed file: a row for each role whose requests can be refused."""
     if data.keys() != roles.roles.keys():
-        raise ValueError(f"clients.yaml has not one row for each of {sorted(roles.roles)}")
+        raise ValueError(f"clients.yaml must have one row for each of {sorted(roles.roles)}")
     return ClientTable(
         {name: _client(roles.roles[name], as_mapping(row)) for name, row in data.items()}
     )
@@ -38,7 +37,7 @@ def _client(profile: RoleProfile, row: Mapping[str, object]) -> RoleClient:
     return RoleClient(
         role=name,
         directories=frozenset(
-            one.lower() for one in (*directories, *as_strings(row.get("also_asks", [])))
+            directory.lower() for directory in (*directories, *as_strings(row.get("also_asks", [])))
         ),
         log=as_string(row["log"]),
         status=as_string(row["status"]),

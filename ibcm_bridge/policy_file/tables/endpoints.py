@@ -1,7 +1,7 @@
 """`config/endpoints.yaml`, parsed -> `EndpointTable`.
 
-The file is ours and ships with the code, so a mistake in it is a defect: KeyError, TypeError or
-ValueError, before any listener exists.
+The file ships with the code, so an error in it is a defect: KeyError, TypeError or ValueError,
+before a listener opens.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def read_endpoint_table(data: Mapping[str, object]) -> EndpointTable:
     rows = as_mapping(data["endpoints"])
     endpoints = {name.lower(): _endpoint(name, as_mapping(row)) for name, row in rows.items()}
     if len(endpoints) != len(rows):
-        raise ValueError("an endpoint twice")
-    refused = tuple(_refused(as_mapping(one)) for one in as_list(data["refused"]))
+        raise ValueError("duplicate endpoint")
+    refused = tuple(_refused(as_mapping(row)) for row in as_list(data["refused"]))
     if both := endpoints.keys() & {row.endpoint for row in refused if not row.is_about_documents}:
-        raise ValueError(f"allowed and refused: {sorted(both)}")
+        raise ValueError(f"both allowed and refused: {sorted(both)}")
     return EndpointTable(endpoints, refused)
 
 
@@ -54,9 +54,9 @@ def _endpoint(name: str, row: Mapping[str, object]) -> Endpoint:
 def _refused(row: Mapping[str, object]) -> RefusedMessage:
     only("refused", row, _REFUSED_KEYS)
     if not row.keys() & _ABOUT:
-        raise ValueError("a refused row that is about every message")
+        raise ValueError("a refused row without a condition")
     if ("at" in row) != ("is" in row):
-        raise ValueError("a place without a value, or a value without a place")
+        raise ValueError("`at` and `is` must be used together")
     names = {key: as_string(row.get(key, "")).lower() for key in _NAMES}
     return RefusedMessage(
         requirement=as_string(row["requirement"]),

@@ -1,7 +1,7 @@
 """`config/roles.yaml`, parsed -> `RoleTable`.
 
-The file is ours and ships with the code, so a mistake in it is a defect: KeyError, TypeError or
-ValueError, before any listener exists.
+The file ships with the code, so an error in it is a defect: KeyError, TypeError or ValueError,
+before a listener opens.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ibcm_bridge.policy_file.tables.values import (
 def read_role_table(
     data: Mapping[str, object], messages: EndpointTable, actions: SoapTable
 ) -> RoleTable:
-    """Build the table from the parsed file; `messages` and `actions` are what a body may hold."""
+    """Build the table from the parsed file. A body may contain these `messages` and `actions`."""
     only("roles.yaml", data, _TOP_KEYS)
     base = _lower_bytes(data["base_headers"])
     bodies = {
@@ -80,12 +80,12 @@ def read_role_table(
 
 
 def expand_pattern(text: str, patterns: Mapping[str, str]) -> re.Pattern[str]:
-    """A pattern in which names in braces stand for others. ValueError where it cannot be used."""
-    # One pattern may be made of those that stand after it.
+    """Compile a pattern with names in braces for other patterns. ValueError if it is not usable."""
+    # A pattern can use those after it.
     for name, meaning in patterns.items():
         text = text.replace(f"{{{name}}}", f"(?:{meaning})")
     if unknown := re.search(r"\{[A-Z]\w*\}", text):
-        raise ValueError(f"there is no {unknown[0]}; there are {', '.join(patterns)}")
+        raise ValueError(f"unknown name {unknown[0]}; use one of {', '.join(patterns)}")
     return compile_pattern(text)
 
 
@@ -136,7 +136,7 @@ def _check_never(table: RoleTable) -> None:
             raise ValueError(f"{role.name} publishes {sorted(published)}")
         headers = role.headers | (offered.headers if offered else frozenset())
         if passed := {name for name in headers if table.never.has_header(name)}:
-            raise ValueError(f"{role.name} lets {sorted(passed)} pass")
+            raise ValueError(f"{role.name} forwards {sorted(passed)}")
 
 
 def _profile(
@@ -157,7 +157,7 @@ def _profile(
     observed = _lower_bytes(headers["observed"])
     return RoleProfile(
         name=name,
-        certificates=tuple(CertificatePolicy(one) for one in as_strings(row["certificate"])),
+        certificates=tuple(CertificatePolicy(kind) for kind in as_strings(row["certificate"])),
         bodies=by_method,
         headers=base
         | _lower_bytes(headers["microsoft"])
@@ -195,9 +195,9 @@ def _directories(
 ) -> Mapping[str, Directory]:
     directories = {}
     for name, resources in as_mapping(rows).items():
-        read = tuple(_resource(as_mapping(one), patterns) for one in as_list(resources))
-        if not frozenset[bytes]().union(*(one.methods for one in read)) <= methods:
-            raise ValueError(f"{role}/{name} takes verbs the role does not have")
+        read = tuple(_resource(as_mapping(row), patterns) for row in as_list(resources))
+        if not frozenset[bytes]().union(*(resource.methods for resource in read)) <= methods:
+            raise ValueError(f"{role}/{name} has verbs that the role does not have")
         directories[name.lower()] = Directory(name.lower(), read)
     return directories
 
@@ -208,7 +208,7 @@ def _resource(row: Mapping[str, object], patterns: Mapping[str, str]) -> Resourc
     if not methods:
         raise ValueError("a resource without verbs")
     if "reply" in row and "refused" in row:
-        raise ValueError("a resource that is refused has no reply")
+        raise ValueError("a refused resource cannot have a reply")
     return Resource(
         path=expand_pattern(as_string(row["path"]), patterns),
         query=expand_pattern(as_string(row["query"]), patterns) if "query" in row else None,
@@ -239,7 +239,7 @@ def _body_rule(name: str, row: object, messages: EndpointTable, actions: SoapTab
 
 def _size(where: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{where}: limits are whole numbers of bytes")
+        raise TypeError(f"{where}: expected a whole number of bytes")
     return value
 
 

@@ -1,7 +1,7 @@
 """`config/soap_actions.yaml`, parsed -> `SoapTable`.
 
-The file is ours and ships with the code, so a mistake in it is a defect: KeyError, TypeError or
-ValueError, before any listener exists.
+The file ships with the code, so an error in it is a defect: KeyError, TypeError or ValueError,
+before a listener opens.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ def read_soap_table(data: Mapping[str, object]) -> SoapTable:
     rows = as_mapping(data["services"])
     services = {path.lower(): _service(path, as_mapping(row)) for path, row in rows.items()}
     if len(services) != len(rows):
-        raise ValueError("a service twice")
+        raise ValueError("duplicate service")
     refused: dict[str, str] = {}
     for row in map(as_mapping, as_list(data["refused"])):
         only("refused", row, {"operations", "because"})
         for operation in as_strings(row["operations"]):
             if operation in refused or any(
-                operation in one.operations for one in services.values()
+                operation in service.operations for service in services.values()
             ):
-                raise ValueError(f"{operation} twice, or allowed and refused")
+                raise ValueError(f"{operation} is duplicate, or both allowed and refused")
             refused[operation] = as_string(row["because"])
     return SoapTable(services, refused)
 
@@ -36,5 +36,5 @@ def _service(path: str, row: Mapping[str, object]) -> SoapService:
     operations = frozenset(as_strings(row["operations"]))
     namespace = as_string(row["namespace"])
     if not operations or not namespace or namespace.endswith("/"):
-        raise ValueError(f"{path} without operations, or without a namespace that they can follow")
+        raise ValueError(f"{path}: operations, and a namespace without a final slash, are required")
     return SoapService(path, namespace, operations)

@@ -1,6 +1,6 @@
-"""Rows of the tables that ship with the code: each value of the kind it must have.
+"""Values in the tables that ship with the code, checked for their type.
 
-TypeError or ValueError where it is not: a defect, found before any listener exists.
+TypeError or ValueError for a wrong type: a defect, found before a listener opens.
 """
 
 from __future__ import annotations
@@ -9,41 +9,41 @@ from collections.abc import Mapping
 
 
 def only(where: str, row: Mapping[str, object], keys: set[str]) -> None:
-    """Refuse keys that mean nothing."""
+    """ValueError for unknown keys."""
     if unknown := row.keys() - keys:
-        raise ValueError(f"{where} has no {sorted(unknown)}")
+        raise ValueError(f"{where}: unknown keys {sorted(unknown)}")
 
 
 def as_mapping(value: object) -> Mapping[str, object]:
-    """A mapping."""
+    """Return a mapping."""
     if not isinstance(value, dict):
         raise TypeError(f"expected a mapping, found {value!r}")
     return value
 
 
 def as_list(value: object) -> list[object]:
-    """A list of rows."""
+    """Return a list of rows."""
     if not isinstance(value, list):
         raise TypeError(f"expected a list of rows, found {value!r}")
     return value
 
 
 def as_string(value: object) -> str:
-    """A text."""
+    """Return a string."""
     if not isinstance(value, str):
         raise TypeError(f"expected text, found {value!r}")
     return value
 
 
 def as_strings(value: object) -> list[str]:
-    """A list of texts."""
+    """Return a list of strings."""
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise TypeError(f"expected a list of names, found {value!r}")
     return value
 
 
 def as_flag(value: object) -> bool:
-    """True or false."""
+    """Return a bool."""
     if not isinstance(value, bool):
         raise TypeError(f"expected true or false, found {value!r}")
     return value
