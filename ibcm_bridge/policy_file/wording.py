@@ -75,7 +75,10 @@ _ROLES = {
     Mode.BRIDGE: ("management-point", "{site_system: https://mp01.corp.example}"),
     Mode.PLAINTEXT: ("fallback-status-point", "{site_system: http://fsp01.corp.example}"),
 }
-_BYTES = ("client_hello", "request_head", "buffered_bytes", "max_bytes", "max_total_bytes")
+_BYTES = (
+    *("client_hello", "request_head", "buffered_bytes"),
+    *("max_bytes", "max_total_bytes", "per_client_bytes"),
+)
 _BECAUSE = "a reason of 8 to 500 characters"
 _MODES = "bridge, tunnel or plaintext"
 _MIXED = "a publication is either a bridge or a tunnel; give the tunnel a separate name"
@@ -252,8 +255,8 @@ def _number(error: _Error) -> str:
     unit = " of bytes" if error.key in _BYTES else ""
     kind = "number of seconds" if error.key.endswith("seconds") else f"whole number{unit}"
     # Not :g, which prints powers of ten.
-    default = f"{field.default:.0f}"
-    return f"a {kind}, such as {default}{quotes}"
+    example = "" if field.default is None else f", such as {field.default:.0f}"
+    return f"a {kind}{example}{quotes}"
 
 
 _WANTED: Mapping[str, Callable[[_Error], str]] = {

@@ -165,6 +165,11 @@ def test_an_error_is_reported_at_its_place_with_the_correction(
             "invalid value; write a number of seconds, such as 120",
         ),
         (
+            "uploads: {per_client_bytes: many}",
+            "uploads.per_client_bytes",
+            "invalid value; write a whole number of bytes",
+        ),
+        (
             "limits: {connections: '7'}",
             "limits.connections",
             "invalid value; write a whole number, such as 1000, without quotes",
