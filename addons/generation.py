@@ -90,7 +90,7 @@ class Generation:
     def front_door(self, context: Context) -> Layer:
         """Return the first layer of a connection."""
         record = self._connections.of(context.client)
-        return FrontDoorLayer(context, record, self.policy.limits)
+        return FrontDoorLayer(context, record, self.policy.limits, self.hooks.has)
 
     def _renew_rules(self, setup: EngineSetup, compiled: CompiledRules) -> None:
         engines = setup.make(compiled)

@@ -24,6 +24,7 @@ is ever sent from the flow.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -85,6 +86,14 @@ from ibcm_bridge.site_system_leg.response_head import (
 )
 from ibcm_bridge.uploads.session import Session, UploadPart
 
+type Watched = Callable[[str], bool]
+"""Whether any addon has a function for the hook of this name."""
+
+
+def all_watched(_name: str) -> bool:
+    """Every hook is called."""
+    return True
+
 
 @dataclass(frozen=True, slots=True)
 class Sides:
@@ -94,6 +103,8 @@ class Sides:
     connection: ConnectionRecord
     stream: ClientStream
     legs: SiteSystemLegs
+    watched: Watched
+    """A hook that only shows is called where somebody looks: the way to it costs more than most."""
 
 
 class Exchange:
@@ -112,6 +123,7 @@ class Exchange:
         self._stream = sides.stream
         self._legs = sides.legs
         self._patience = patience
+        self._watched = sides.watched
         self._flow = http.HTTPFlow(sides.context.client, sides.context.server, True)
         self._body = b""
         self._part: UploadPart | None = None
@@ -155,7 +167,7 @@ class Exchange:
         self.head = head
         self._flow.request = shown_request(head, self._connection.server_name)
         decided = yield from self._authorize(head)
-        yield from _show(HttpRequestHeadersHook(self._flow))
+        yield from self._show(HttpRequestHeadersHook(self._flow))
         return _allowed(decided)
 
     def _authorize(self, head: RequestHead) -> Steps[Authorized | Deny]:
@@ -182,7 +194,7 @@ class Exchange:
         self._body = self._flow.request.data.content = body
         self._flow.request.timestamp_end = time.time()
         self.decision = yield from self._approve(authorized, body)
-        yield from _show(HttpRequestHook(self._flow))
+        yield from self._show(HttpRequestHook(self._flow))
 
     def _approve(self, authorized: Authorized, body: bytes) -> Steps[Approved | Deny]:
         if authorized.packet is not None:
@@ -208,7 +220,7 @@ class Exchange:
         self._flow.response = shown_response(begun.response)
         self._status = begun.response.status_code
         followed = yield from self._follow(begun)
-        yield from _show(HttpResponseHeadersHook(self._flow))
+        yield from self._show(HttpResponseHeadersHook(self._flow))
         if isinstance(followed, Deny):
             raise Refused(followed)
         return begun
@@ -261,7 +273,7 @@ class Exchange:
             yield from self._legs.close_leg(leg)
         assert self._flow.response is not None
         self._flow.response.timestamp_end = time.time()
-        yield HttpResponseHook(self._flow)
+        yield from self._show(HttpResponseHook(self._flow))
         return keep_alive and (not leg.authenticates or self._legs.usable(leg))
 
     def _fields_for_client(self, begun: ResponseBegun) -> ClientFields:
@@ -305,7 +317,7 @@ class Exchange:
     def _show_reply(self, body: bytes) -> Steps[None]:
         assert self._flow.response is not None
         self._flow.response.data.content = body
-        yield from _show(ReplyShownHook(self._flow))
+        yield from self._show(ReplyShownHook(self._flow))
         self._flow.response.data.content = None
 
     # 9: the end
@@ -338,7 +350,12 @@ class Exchange:
         self._flow.live = False
         if self.head is not None:
             self._flow.error = mitmproxy_flow.Error(message)
-            yield HttpErrorHook(self._flow)
+            yield from self._show(HttpErrorHook(self._flow))
+
+    def _show(self, hook: commands.StartHook) -> Steps[None]:
+        """Call addons that watch. They decide nothing; but if one fails, nothing goes on."""
+        if self._watched(hook.name) and isinstance(failed := (yield hook), Deny):
+            raise Refused(failed)
 
     def end(self, defect: Deny | None = None) -> ExchangeEnded | None:
         """What there is to record of it, once."""
@@ -387,13 +404,6 @@ def _decide[Next](known: Stage[Next]) -> Steps[Next | Deny]:
     if isinstance(decided, (next_of(type(known)), Deny)):  # type: ignore[arg-type]
         return decided
     return Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE, f"{known.hook} was not decided on")
-
-
-def _show(hook: commands.StartHook) -> Steps[None]:
-    """Call addons that watch. They decide nothing; but if one fails, nothing goes on."""
-    failed = yield hook
-    if isinstance(failed, Deny):
-        raise Refused(failed)
 
 
 def _allowed[Allowed](decided: Allowed | Deny) -> Allowed:

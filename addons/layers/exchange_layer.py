@@ -13,7 +13,7 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import ExchangeEndedHook
 from ibcm_bridge.addons.layers.client_stream import ClientLeft, ClientStream
-from ibcm_bridge.addons.layers.exchange import Exchange, Sides
+from ibcm_bridge.addons.layers.exchange import Exchange, Sides, Watched, all_watched
 from ibcm_bridge.addons.layers.procedure import Procedure, Steps
 from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, SiteSystemLegs
 from ibcm_bridge.addons.layers.withdrawal import withdraw
@@ -25,7 +25,13 @@ from ibcm_bridge.site_system_leg.origination import WhenClosed
 class ExchangeLayer(Layer):
     """Speaks HTTP/1.1 with the client, and with site systems on legs of its own."""
 
-    def __init__(self, context: Context, connection: ConnectionRecord, limits: Limits) -> None:
+    def __init__(
+        self,
+        context: Context,
+        connection: ConnectionRecord,
+        limits: Limits,
+        watched: Watched = all_watched,
+    ) -> None:
         super().__init__(context)
         self._connection = connection
         self._stream = ClientStream(context.client, connection, limits)
@@ -33,7 +39,7 @@ class ExchangeLayer(Layer):
         self.legs = SiteSystemLegs(
             context, connection, self._procedure.feed, limits.site_system_idle_seconds
         )
-        self._sides = Sides(context, connection, self._stream, self.legs)
+        self._sides = Sides(context, connection, self._stream, self.legs, watched)
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         leg = self.legs.leg_of(event)

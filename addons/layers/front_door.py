@@ -21,6 +21,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import ConnectionRefusedHook, RefusedConnection
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.layers.deadline import Deadline
+from ibcm_bridge.addons.layers.exchange import Watched, all_watched
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.tls.alerts import alert_record
@@ -41,10 +42,17 @@ _ENOUGH_TO_TELL = 3
 class FrontDoorLayer(Layer):
     """Decides what a connection becomes."""
 
-    def __init__(self, context: Context, connection: ConnectionRecord, limits: Limits) -> None:
+    def __init__(
+        self,
+        context: Context,
+        connection: ConnectionRecord,
+        limits: Limits,
+        watched: Watched = all_watched,
+    ) -> None:
         super().__init__(context)
         self._connection = connection
         self._limits = limits
+        self._watched = watched
         self._received = bytearray()
         self._deadline = Deadline()
         self._child: Layer | None = None
@@ -110,7 +118,9 @@ class FrontDoorLayer(Layer):
                 self._deadline.lift,
                 lambda: self._connection.handshake_refusal is not None,
             )
-            child.child_layer = ExchangeLayer(self.context, self._connection, self._limits)
+            child.child_layer = ExchangeLayer(
+                self.context, self._connection, self._limits, self._watched
+            )
         return (yield from self._become(child, data))
 
     def _decide_plaintext(self, listener: PlaintextListener, data: bytes) -> CommandGenerator[None]:
@@ -126,7 +136,7 @@ class FrontDoorLayer(Layer):
         self._connection.publication = listener.publication
         self._connection.authenticated = client
         self._deadline.lift()
-        layer = ExchangeLayer(self.context, self._connection, self._limits)
+        layer = ExchangeLayer(self.context, self._connection, self._limits, self._watched)
         return (yield from self._become(layer, data))
 
     def _become(self, child: Layer, data: bytes) -> CommandGenerator[None]:

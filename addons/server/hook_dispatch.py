@@ -35,6 +35,10 @@ class Hooks:
         """Return the functions for a hook, in the order of the addons."""
         return self._by_name.get(name, ())
 
+    def has(self, name: str) -> bool:
+        """Return whether anything is called for a hook."""
+        return bool(self._by_name.get(name))
+
     def call(self, command: commands.StartHook | Decide) -> Any:
         """Call the functions; return the result or an awaitable. Exceptions propagate."""
         if isinstance(command, Decide):

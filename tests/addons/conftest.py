@@ -42,7 +42,7 @@ from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.addons.layers import deadline as timers
 from ibcm_bridge.addons.layers import site_system_leg
-from ibcm_bridge.addons.layers.exchange import Exchange
+from ibcm_bridge.addons.layers.exchange import Exchange, Watched, all_watched
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.addons.layers.tls_ending import CutOff
 from ibcm_bridge.addons.run import serve
@@ -449,7 +449,7 @@ class Nobody:
 class ExchangeDriver(Driver):
     """An `ExchangeLayer`, with the addons that decide and a client that has been let in."""
 
-    def __init__(self, lab: Lab, clock: Clock) -> None:
+    def __init__(self, lab: Lab, clock: Clock, watched: Watched = all_watched) -> None:
         context, self.record = open_connection(lab, BRIDGED)
         self.record.certificate = certificate_facts(lab.computer.certificate)
         assert isinstance(self.record.publication, BridgePublication)
@@ -459,7 +459,7 @@ class ExchangeDriver(Driver):
         client = authenticate(self.record.publication, self.record.certificate)
         assert isinstance(client, AuthenticatedClient)
         self.record.authenticated = client
-        layer = ExchangeLayer(context, self.record, LIMITS)
+        layer = ExchangeLayer(context, self.record, LIMITS, watched)
         super().__init__(layer, context.client, clock)
         self.hooks["head_read"] = RequestAuthorization(lab.policy.never).head_read
         self.hooks["body_read"] = BodyInspection([], inspected_at_once).body_read

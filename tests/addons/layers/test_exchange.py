@@ -26,6 +26,21 @@ from tests.addons.layers.samples import (
     to_bytes,
 )
 
+
+@pytest.mark.parametrize("watched", ["", "request", "reply_shown", "response"])
+def test_hooks_that_only_show_are_called_where_somebody_looks(
+    lab: Lab, clock: Clock, monkeypatch: pytest.MonkeyPatch, watched: str
+) -> None:
+    monkeypatch.setattr(site_system_leg, "_LegTls", PlainLeg)
+    exchange = ExchangeDriver(lab, clock, lambda name: name == watched).start()
+    exchange.receive(GET)
+    exchange.receive(OK, exchange.server)
+    exchange.receive(DENIED)
+    assert exchange.to_client().startswith(OK + b"HTTP/1.1 405 ")
+    shown = [name for name in exchange.names() if name != "exchange_ended"]
+    assert shown == ([watched] if watched else [])
+
+
 # Whatever happens
 
 

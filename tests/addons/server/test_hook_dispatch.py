@@ -95,5 +95,7 @@ def test_who_watches_is_called_after_the_others() -> None:
             called.append(self._name)
 
     hooks = Hooks([Addon("ours")], [Addon("watchers")])
+    assert hooks.has("reply_shown")
+    assert not hooks.has("request")
     assert hooks.call(ReplyShownHook(None)) is None  # type: ignore[arg-type]
     assert called == ["ours", "watchers"]
