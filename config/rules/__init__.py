@@ -1,1 +1,1 @@
-"""The YARA-X rules that are on by default; installed as `ibcm_bridge.config.rules`."""
+"""The default YARA-X rules; installed as `ibcm_bridge.config.rules`."""

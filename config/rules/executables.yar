@@ -1,15 +1,15 @@
-/* On by default: programs, archives and scripts, where only the text of a message belongs.
+/* Active by default: programs, archives and scripts. Messages contain text only.
 
-   An inventory names files, products, command lines and registry values, so a name is never enough:
-   each pattern is the beginning of a file, or something long that only a program or a script holds.
-   No pattern is shorter than six bytes, or chance would find it in megabytes of compressed data.
-   Each is looked for as one string: a rule that walks through the matches of a short one can be
-   given more of them than the engine keeps. */
+   An inventory contains file names, products, command lines and registry values, so no rule matches
+   a name. Each pattern is the start of a file, or a long string that only a program or a script
+   contains. No pattern is shorter than six bytes: shorter ones match megabytes of compressed data by
+   chance. Each pattern is one string: input could have more matches of a shorter part than the
+   engine stores. */
 
 rule pe_image
 {
     meta:
-        description = "A Windows program: MZ, and a PE header where the field at 0x3C says"
+        description = "A Windows program: MZ, and a PE header at the offset in the field at 0x3C"
         source = "PE format, learn.microsoft.com/windows/win32/debug/pe-format"
     condition:
         uint16(0) == 0x5A4D and uint32(0x3C) < filesize and uint32(uint32(0x3C)) == 0x00004550
@@ -18,7 +18,7 @@ rule pe_image
 rule pe_image_inside
 {
     meta:
-        description = "The PE header of a Windows program, for the machines there are"
+        description = "The PE header of a Windows program, for the supported machine types"
         source = "PE format: signature, then Machine (i386, ARM, ARM64, x64), then few sections"
     strings:
         $header = { 50 45 00 00 ( 4C 01 | C0 01 | C4 01 | 64 AA | 64 86 ) ?? 00 }
@@ -29,10 +29,10 @@ rule pe_image_inside
 rule pe_image_as_text
 {
     meta:
-        description = "The beginning of a Windows program in base64 or hexadecimal"
-        source = "PE format; the DOS stub that linkers put between the two headers"
+        description = "The start of a Windows program in base64 or hexadecimal"
+        source = "PE format; the DOS stub that linkers write between the two headers"
     strings:
-        // MZ and what linkers write after it: Microsoft's, Borland's, Go's, and .NET's first bytes.
+        // MZ and the next bytes of Microsoft's, Borland's and Go's linkers, and of .NET.
         $base64 = /TV(qQAAMAAAAEAAAA|pQAAIAAAAEAA8A|qQAAMABAAAAAAA|qAAAEAAAAEABAA|oAAAAAAAAAAAAAAAAAAAAA)/
         $hex = /4D5A(90000300000004000000|50000200000004000F00|80000100000004001000)/ nocase
         $stub_base64 = "This program cannot be run in DOS mode" base64
@@ -44,7 +44,7 @@ rule pe_image_as_text
 rule elf_image
 {
     meta:
-        description = "A Linux program: the ELF magic at the beginning"
+        description = "A Linux program: the ELF magic at the start"
         source = "System V ABI, ELF header"
     condition:
         uint32(0) == 0x464C457F
@@ -53,7 +53,7 @@ rule elf_image
 rule elf_image_as_text
 {
     meta:
-        description = "The beginning of a Linux program in base64 or hexadecimal"
+        description = "The start of a Linux program in base64 or hexadecimal"
         source = "System V ABI, ELF header: class, byte order, version, then zeroes"
     strings:
         $base64 = /f0VMRg(EBAQ|IBAQ)[A-Za-z0-9]AAAAAAAAA/
@@ -75,7 +75,7 @@ rule mach_o_image
 rule archive
 {
     meta:
-        description = "An archive in place of text: zip, cabinet, RAR, 7-Zip, gzip, xz, bzip2. In uploads zip and gzip are opened"
+        description = "An archive instead of text: zip, cabinet, RAR, 7-Zip, gzip, xz, bzip2. Zip and gzip in uploads are opened"
         source = "the formats' own signatures, in the order above"
     condition:
         not opened and (
@@ -91,7 +91,7 @@ rule archive
 rule ole_document
 {
     meta:
-        description = "A compound file in place of text: an old Office document, an installer (MSI)"
+        description = "A compound file instead of text: an old Office document, an installer (MSI)"
         source = "MS-CFB 2.2"
     condition:
         uint32be(0) == 0xD0CF11E0 and uint32be(4) == 0xA1B11AE1
@@ -111,8 +111,8 @@ rule unix_script
 rule script_element
 {
     meta:
-        description = "A script of a web page"
-        source = "HTML 4.18.1; an element of another schema that is named Script has no such attribute"
+        description = "A script in a web page"
+        source = "HTML 4.18.1; Script elements of other schemas have none of these attributes"
     strings:
         $plain = /<(script|SCRIPT)>/
         $typed = /<script\s[^<>]{0,200}(type|language|src)\s{0,8}=/ nocase
@@ -123,7 +123,7 @@ rule script_element
 rule server_page
 {
     meta:
-        description = "A page that a web server runs: ASP.NET or PHP"
+        description = "A page that a web server executes: ASP.NET or PHP"
         source = "learn.microsoft.com/aspnet: directives; the PHP opening tag"
     strings:
         $directive = /<%@\s{0,16}(page|control|master|webservice|webhandler|assembly|import|language)\s/ nocase
@@ -135,11 +135,11 @@ rule server_page
 rule powershell_encoded_command
 {
     meta:
-        description = "PowerShell that is told what to do in base64"
+        description = "PowerShell with a base64-encoded command"
         source = "learn.microsoft.com/powershell: -EncodedCommand and its short forms, UTF-16LE"
     strings:
-        // The name alone, or with other parameters, is in any inventory. 64 characters are 24 of a
-        // command. Parameters are spelt out, because "anything in between" takes too long to look for.
+        // An inventory can contain the name alone, or with other parameters. 64 characters encode 24
+        // characters of a command. The pattern lists the parameters: a wildcard would be too slow.
         $command = /(powershell|pwsh)(\.exe)?["']?\s{1,4}([\-\/][a-z]{1,20}\s{1,4}([a-z0-9]{1,20}\s{1,4})?){0,6}[\-\/]e(c|nc|ncodedcommand)?\s{1,4}["']?[a-z0-9+\/]{64}/ nocase
     condition:
         $command
