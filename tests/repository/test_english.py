@@ -104,6 +104,8 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("*.md", _document),
     ("docs/*.md", _document),
     ("config/*.yaml", _comments),
+    ("config/rules/*.yar", str),
+    ("ibcm_bridge/policy_file/**/*.py", _strings),
     ("ibcm_bridge/request/*.py", _strings),
     ("ibcm_bridge/routing/*.py", _strings),
     ("ibcm_bridge/authentication/*.py", _strings),
