@@ -1,6 +1,6 @@
-"""What the operating system refuses, for the operator: one sentence, with what to do about it.
+"""Messages for the errors of the operating system: the cause, and what to do.
 
-Only error numbers are read here; files and sockets are their owners'.
+This module only interprets error numbers; it opens no files or sockets.
 """
 
 from __future__ import annotations
@@ -16,59 +16,59 @@ if TYPE_CHECKING:
 _NOT_WRITTEN = {
     errno.ENOSPC: ("the disk is full", "free some space, or "),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or "),
-    # setrlimit(2), RLIMIT_FSIZE; or more than the file system can have in one file.
-    errno.EFBIG: ("the file would be larger than it may be", "raise the limit (ulimit -f), or "),
+    # setrlimit(2), RLIMIT_FSIZE; or the limit of the file system.
+    errno.EFBIG: ("the file would exceed the size limit", "raise the limit (ulimit -f), or "),
     errno.EROFS: ("the file system is read-only", ""),
-    errno.EACCES: ("this user may not write there", "let it, or "),
-    errno.EPERM: ("this user may not write there", "let it, or "),
+    errno.EACCES: ("permission denied", "grant write access to this user, or "),
+    errno.EPERM: ("permission denied", "grant write access to this user, or "),
 }
-"""Error number -> why, and what else can be done."""
+"""Error number -> the cause, and the beginning of the remedy."""
 
 PRIVILEGED = 1024
-"""Ports below it take a right (capabilities(7); Linux can have another number)."""
+"""Ports below it need CAP_NET_BIND_SERVICE (capabilities(7); Linux can be configured otherwise)."""
 
 
 def cannot_write(error: OSError, place: object, otherwise: str) -> str:
-    """Why nothing can be written to a place; `otherwise` is what to do, such as "name another"."""
-    why, first = _NOT_WRITTEN.get(error.errno or 0, (error.strerror or str(error), ""))
-    return f"{place} cannot be written: {why}; {first}{otherwise}"
+    """The message for a failed write. `otherwise` is the last remedy, such as "name another"."""
+    cause, remedy = _NOT_WRITTEN.get(error.errno or 0, (error.strerror or str(error), ""))
+    return f"{place} cannot be written: {cause}; {remedy}{otherwise}"
 
 
 def is_about_writing(error: OSError) -> bool:
-    """Whether `cannot_write` knows what it means."""
+    """Return whether `cannot_write` has a cause for this error."""
     return error.errno in _NOT_WRITTEN
 
 
 class ListenError(OSError):
-    """Nobody listens there. `strerror` is why, with what to do."""
+    """The bridge cannot listen at an address. `strerror` has the cause and the remedy."""
 
 
 def cannot_listen(error: OSError, address: Address) -> ListenError:
-    """Why nothing can listen at an address. `error` is of bind(2) or listen(2)."""
-    # The policy takes a while to load, and this is loaded for --help.
+    """Return the error for an address where bind(2) or listen(2) failed with `error`."""
+    # Imported here, because the policy loads slowly and --help imports this module.
     from ibcm_bridge.policy.addresses import address_text  # noqa: PLC0415
 
     host, port = address
     where, number = address_text(address), error.errno
     if number == errno.EADDRINUSE:
-        text = f"{where} is already in use; end what uses it, or listen on another port"
-    # asyncio gives no number where it found no address to bind to.
+        text = f"{where} is already in use; stop the other program, or listen on another port"
+    # asyncio sets no number if it found no address to bind to.
     elif number in (None, errno.EADDRNOTAVAIL):
-        text = f"{where}: {host} is no address of this machine; listen on one that is"
+        text = f"{where}: {host} is not an address of this machine; listen on a local address"
     elif number in (errno.EACCES, errno.EPERM) and port < PRIVILEGED:
         text = (
-            f"listening on {where} takes a right; run it with CAP_NET_BIND_SERVICE, or listen on "
-            f"8443 and forward {port} to it"
+            f"cannot listen on {where}: permission denied; grant CAP_NET_BIND_SERVICE, or listen "
+            f"on 8443 and forward {port} to it"
         )
     else:
-        why = error.strerror or str(error)
-        text = f"{where} cannot be listened on: {why}; listen on another port"
+        cause = error.strerror or str(error)
+        text = f"cannot listen on {where}: {cause}; listen on another port"
     return ListenError(number, text)
 
 
 @contextlib.contextmanager
 def listening_at(address: Address) -> Iterator[None]:
-    """What listens there is made inside; what goes wrong is a ListenError."""
+    """Turn an OSError inside the block, which starts a listener, into a ListenError."""
     try:
         yield
     except OSError as error:

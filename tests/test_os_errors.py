@@ -21,7 +21,7 @@ def failed(number: int, name: str | None = None) -> OSError:
         (errno.ENOSPC, "the disk is full; free some space, or do that"),
         (errno.EDQUOT, "the disk quota is used up; free some space, or do that"),
         (errno.EROFS, "the file system is read-only; do that"),
-        (errno.EACCES, "this user may not write there; let it, or do that"),
+        (errno.EACCES, "permission denied; grant write access to this user, or do that"),
         (errno.EIO, f"{os.strerror(errno.EIO)}; do that"),
     ],
 )
@@ -36,11 +36,15 @@ def test_an_error_without_a_number_is_said_in_its_own_words() -> None:
 @pytest.mark.parametrize(
     ("error", "address", "said"),
     [
-        (failed(errno.EADDRINUSE), ("::1", 443), "[::1]:443 is already in use; end what uses it, "),
-        (failed(errno.EADDRNOTAVAIL), ("192.0.2.1", 1), "192.0.2.1 is no address of this machine"),
-        (OSError("could not bind on any"), ("192.0.2.1", 1), "is no address of this machine; "),
+        (failed(errno.EADDRINUSE), ("::1", 443), "[::1]:443 is already in use; stop the other "),
+        (
+            failed(errno.EADDRNOTAVAIL),
+            ("192.0.2.1", 1),
+            "192.0.2.1 is not an address of this machine",
+        ),
+        (OSError("could not bind on any"), ("192.0.2.1", 1), "is not an address of this machine; "),
         (failed(errno.EACCES), ("::", 443), "CAP_NET_BIND_SERVICE, or listen on 8443 and forward"),
-        (failed(errno.EACCES), ("::", 8443), "cannot be listened on: Permission denied; listen on"),
+        (failed(errno.EACCES), ("::", 8443), "cannot listen on [::]:8443: Permission denied; "),
     ],
 )
 def test_where_nobody_can_listen_is_said_with_what_to_do(

@@ -29,9 +29,9 @@ from ibcm_bridge.site_system_leg.origination import (
     Origination,
     WhenClosed,
     authentication_lost,
-    certificate_refused,
-    closed_unanswered,
-    late,
+    certificate_rejected,
+    closed_without_response,
+    timed_out,
     when_closed,
 )
 from ibcm_bridge.site_system_leg.response_head import (
@@ -133,7 +133,7 @@ class SiteSystemLegs:
         while not isinstance(item := (yield from patience.next_item()), Opened):
             if isinstance(item, events.Wakeup):
                 connected = leg.server.timestamp_tcp_setup is not None
-                raise Refused(late(terms.server_name, connected=connected))
+                raise Refused(timed_out(terms.server_name, connected=connected))
         patience.deadline.lift()
         self._connection.may_dial = None
         if item.error is not None:
@@ -195,7 +195,7 @@ class SiteSystemLegs:
 
 def _not_opened(leg: SiteSystemLeg, error: str) -> Deny:
     terms = leg.terms
-    refused = certificate_refused(terms.server_name, leg.alert)
+    refused = certificate_rejected(terms.server_name, leg.alert)
     if refused is not None:
         return refused
     connected = leg.server.timestamp_tcp_setup is not None
@@ -208,13 +208,13 @@ def _not_opened(leg: SiteSystemLeg, error: str) -> Deny:
 
 def _closed(leg: SiteSystemLeg, approved: Approved, *, nothing_came: bool) -> Refused | None:
     """Why there is no response on a leg that was closed; None where there may be one yet."""
-    refused = certificate_refused(leg.server.sni or "", leg.alert)
+    refused = certificate_rejected(leg.server.sni or "", leg.alert)
     if refused is not None:
         return Refused(refused)
     # An alert is a response, too.
     if not leg.kept or not nothing_came or leg.alert is not None:
         return None
-    lost = authentication_lost if leg.authenticates else closed_unanswered
+    lost = authentication_lost if leg.authenticates else closed_without_response
     authorized = approved.authorized
     then = when_closed(
         authorized.head.method, acts=authorized.acts, authenticates=leg.authenticates

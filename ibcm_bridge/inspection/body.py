@@ -108,7 +108,7 @@ def conclude(
     if isinstance(result, CleanBody):
         missed = {text.partition(":")[0] for text in result.missed}
         wanted = tuple(engine.identity for engine in engines if engine.name not in missed)
-        if not missed <= subject.may_miss or result.engines != wanted:
+        if not missed <= subject.optional_engines or result.engines != wanted:
             return no_report("other engines have looked")
         if not result.views:
             return no_report("nothing was looked at")
@@ -140,7 +140,7 @@ def _subject(authorized: Authorized, body: bytes, part: UploadPart | None) -> Su
         body=body,
         query=authorized.target.query or b"",
         user=authorized.user,
-        may_miss=authorized.role.may_miss,
+        optional_engines=authorized.role.optional_engines,
         path=authorized.target.path if is_soap else "",
         soap_action=tuple(head.values(b"soapaction")) if is_soap else (),
         whole=part is not None and part.whole,

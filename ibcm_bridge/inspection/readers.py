@@ -48,7 +48,7 @@ def read_and_scan(
         seen = _scan(content, engine)
         if seen is None:
             scanned.append(engine.identity)
-        elif seen.reason is Reason.ENGINE_UNAVAILABLE and engine.name in subject.may_miss:
+        elif seen.reason is Reason.ENGINE_UNAVAILABLE and engine.name in subject.optional_engines:
             missed.append(f"{engine.name}: {seen.detail}")
         else:
             return seen

@@ -30,7 +30,7 @@ class Subject:
     """Of SOAP, as `Authorized` has it: which web service it is for."""
     soap_action: tuple[bytes, ...] = ()
     """Of SOAP, the values of the field SOAPAction, which says what is asked for."""
-    may_miss: frozenset[str] = frozenset()
+    optional_engines: frozenset[str] = frozenset()
     """Names of engines without which the policy of its role lets it pass."""
     whole: bool = False
     """Of an upload, whether `body` is the whole object and not a fragment."""
@@ -44,7 +44,9 @@ class Subject:
 
     def put_together(self, whole: bytes) -> Subject:
         """The whole of an upload in the place of its last fragment."""
-        return Subject(self.rule, self.content_type, whole, may_miss=self.may_miss, whole=True)
+        return Subject(
+            self.rule, self.content_type, whole, optional_engines=self.optional_engines, whole=True
+        )
 
     def digest(self) -> str:
         """What tells this subject from every other."""
@@ -54,8 +56,8 @@ class Subject:
         terms = (rule.name, rule.inspection.value, rule.inflated_limit, messages, actions)
         asked = (self.content_type, self.query, self.path, self.soap_action)
         # What is stored under a name only grows, so the name and a length say what it is.
-        may_miss = sorted(self.may_miss)
-        sent = (*asked, self.user, may_miss, self.whole, self.stored, len(self.body))
+        optional_engines = sorted(self.optional_engines)
+        sent = (*asked, self.user, optional_engines, self.whole, self.stored, len(self.body))
         digest = hashlib.sha256(repr((terms, sent)).encode())
         digest.update(self.body)
         return digest.hexdigest()

@@ -1,1 +1,1 @@
-"""What is published: the values of one policy file. They cannot be half right."""
+"""The values of one policy file. They exist only if the whole file is valid."""

@@ -1,4 +1,4 @@
-"""Addresses: host and port, and what an address is."""
+"""Addresses: host and port, as values and as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nothing leaves this machine on the way to this host."""
+    """Return whether a host is a loopback address or `localhost`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -16,7 +16,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_ip_address(host: str) -> bool:
-    """Whether this is an address rather than a name."""
+    """Return whether a host is an IP address, not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -29,20 +29,20 @@ Address = tuple[str, int]
 
 
 def host_text(host: str) -> str:
-    """An IPv6 address in brackets, as a port or a path may follow (RFC 3986 §3.2.2)."""
+    """The host as in a URL: an IPv6 address in brackets (RFC 3986 §3.2.2)."""
     return f"[{host}]" if ":" in host else host
 
 
 def address_text(address: Address) -> str:
-    """As a policy file has it: 192.0.2.1:443, [2001:db8::1]:443."""
+    """The address as in a policy file: 192.0.2.1:443, [2001:db8::1]:443."""
     host, port = address
     return f"{host_text(host)}:{port}"
 
 
 def socket_address(name: Sequence[Any]) -> Address:
-    """An address from its form in `socket`: IPv6 has flow information and a scope behind the port.
+    """An address from that of `socket`, which has flow information and a scope ID for IPv6.
 
-    The scope of a link-local address is kept as its zone, by number (RFC 4007 §11.2).
+    The scope ID of a link-local address becomes its zone, a number (RFC 4007 §11.2).
     """
     host, port, *more = name
     scope = more[1] if len(more) == 2 else 0

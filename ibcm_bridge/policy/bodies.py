@@ -1,4 +1,4 @@
-"""Kinds of request bodies, and how each is read."""
+"""Kinds of request bodies, and how each is inspected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ibcm_bridge.policy.soap_actions import SoapTable
 
 
 class Inspection(StrEnum):
-    """How a body is looked at. `inspection.inspect` has one function for each."""
+    """The inspection of a body. `inspection.body` has one function for each."""
 
     NO_BODY = "no-body"
     CCM_MESSAGE = "ccm-message"
@@ -24,7 +24,7 @@ class Inspection(StrEnum):
 
 
 class ReplyReading(StrEnum):
-    """How the answer to a request is read before it is passed on; `inspection.response` does it."""
+    """The inspection of a response before it is forwarded, by `inspection.response`."""
 
     CCM_MESSAGE = "ccm-message"
     XML = "xml"
@@ -32,9 +32,9 @@ class ReplyReading(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BodyRule:
-    """What a request body may be. Sizes in bytes; `media_types` in lower case.
+    """The allowed request bodies. Sizes are in bytes; `media_types` are in lower case.
 
-    `required`: whether there must be one. An empty media type stands for no Content-Type.
+    `required`: an empty body is refused. An empty media type means no Content-Type.
     """
 
     name: str
@@ -45,7 +45,7 @@ class BodyRule:
     inflated_limit: int
     messages: EndpointTable | None = None
     actions: SoapTable | None = None
-    """Of a body that is a message or SOAP, which ones there may be."""
+    """The allowed messages, or SOAP actions, in the body."""
     depths: frozenset[bytes] = frozenset()
     properties: frozenset[str] = frozenset()
-    """Of a PROPFIND, what Depth may say (in lower case), and what may be asked for."""
+    """The allowed values of Depth (in lower case) and properties of a PROPFIND."""

@@ -1,7 +1,7 @@
-"""Which messages an Internet client may send: endpoints of a management point and what about.
+"""The messages that Internet clients may send: endpoints of a management point, and subjects.
 
-Tables, read from `config/endpoints.yaml` by `policy_file.tables.endpoints`. Nothing in the
-code branches on an endpoint's name.
+`policy_file.tables.endpoints` reads these tables from `config/endpoints.yaml`. The code never
+branches on the name of an endpoint.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from ibcm_bridge.messages.document import Place, SubjectElement
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint that clients may write to. `roots` in lower case."""
+    """An endpoint that clients may send messages to. `roots`: root elements, in lower case."""
 
     name: str
     roots: frozenset[str]
     anonymous: bool
-    """Whether it may be written to without a client GUID and without a signature."""
+    """True if a message needs neither a client GUID nor a signature."""
     encrypted: bool
-    """Whether clients encrypt messages for it where the site wants that."""
+    """True if clients encrypt its messages when the site requires encryption."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedMessage:
-    """A message that is refused, by what it says of itself; what is empty does not matter.
+    """A message that is refused by its content. An empty attribute matches anything.
 
-    Names and values are in lower case, and compared without regard to it.
+    Names and values are in lower case; the comparison ignores case.
     """
 
     requirement: str
@@ -36,23 +36,23 @@ class RefusedMessage:
     reply_to: str = ""
     root: str = ""
     element: str = ""
-    """Whose being there is what is asked for, whatever is in it."""
+    """An element that the message contains, with any content."""
     subject: SubjectElement | None = None
-    """Whom it is about; one that names nobody asks for nothing."""
+    """The element that names the subject of the message. An empty one does not match."""
     at: Place | None = None
     value: str = ""
     users: bool = False
-    """Whether it is about messages without Windows authentication only."""
+    """True if it matches only messages without Windows authentication."""
     opt_in: bool = False
-    """Whether a policy may let it pass."""
+    """True if a policy may allow the message."""
 
     @property
     def is_about_documents(self) -> bool:
-        """Whether anything but the header matters."""
+        """True if it matches by more than the header."""
         return bool(self.root or self.element or self.subject or self.at)
 
     def covers(self, endpoint: str, root: str) -> bool:
-        """Whether it is about every message with such a root for an endpoint."""
+        """Return whether it matches every message with this root for this endpoint."""
         if self.reply_to or self.subject or self.at or (self.root and self.element):
             return False
         return self.endpoint in ("", endpoint) and (self.root or self.element) in ("", root)
@@ -60,17 +60,17 @@ class RefusedMessage:
 
 @dataclass(frozen=True, slots=True)
 class EndpointTable:
-    """All of them, by name in lower case, and what is refused by name."""
+    """All endpoints, by name in lower case, and the refused messages."""
 
     endpoints: Mapping[str, Endpoint]
     refused: tuple[RefusedMessage, ...]
     added: frozenset[tuple[str, str]] = frozenset()
-    """What a policy lets pass: endpoint and root, in lower case."""
+    """Messages that the policy adds: endpoint and root, in lower case."""
     encrypted: bool = False
-    """Whether the policy lets encrypted messages pass, unread."""
+    """True if the policy allows encrypted messages, which cannot be inspected."""
 
     def with_message(self, endpoint: str, root: str) -> EndpointTable:
-        """And another message. ValueError for one that is never published, and why."""
+        """Return the table with another message. ValueError if it is never published."""
         added = (endpoint.lower(), root.lower())
         for row in self.refused:
             if row.covers(*added) and not row.opt_in:
@@ -78,12 +78,12 @@ class EndpointTable:
         return replace(self, added=self.added | {added})
 
     def with_encrypted(self) -> EndpointTable:
-        """And messages that nobody can read."""
+        """Return the table with encrypted messages allowed."""
         return replace(self, encrypted=True)
 
     def fingerprint(self) -> str:
-        """What tells this table from every other, in any process."""
-        # Sets have another order in each.
+        """A text that differs for different tables, and is the same in all processes."""
+        # The order of a set differs between processes.
         endpoints = [(name, sorted(one.roots), one) for name, one in self.endpoints.items()]
         rows = [(name, roots, one.anonymous, one.encrypted) for name, roots, one in endpoints]
         return repr((sorted(rows), self.refused, sorted(self.added), self.encrypted))

@@ -1,4 +1,4 @@
-"""What a policy says about client GUIDs, signatures and encrypted messages."""
+"""The policy for client GUIDs, signatures, encrypted messages and replies."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 
 
 class CertificateRenewal(StrEnum):
-    """What may take the place of a certificate."""
+    """The certificates that may replace the one that a client GUID is bound to."""
 
     SAME_KEY = "same-key"
     SAME_NAME = "same-name"
-    """Another key as well, if the certificate has the same name. Every authority that the policy
-    trusts is then trusted with every name."""
+    """Also a certificate with another key and the same name. So every trusted authority can issue
+    certificates for every client."""
 
 
 class Enforcement(StrEnum):
-    """What becomes of a message that breaks a rule which some real client may break, too."""
+    """The treatment of a message that violates a rule which some real clients may also violate."""
 
     OBSERVE = "observe"
-    """It passes, and the audit says that it would be refused."""
+    """It is allowed, and the audit has the refusal that `enforce` would cause."""
     ENFORCE = "enforce"
 
 
 class UnknownGuids(StrEnum):
-    """What becomes of a client GUID that nothing is known of, where identity is enforced."""
+    """The treatment of a client GUID without a binding, if `identity` is `enforce`."""
 
     LEARN = "learn"
     REFUSE = "refuse"
@@ -34,23 +34,23 @@ class UnknownGuids(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MessageRules:
-    """What the policy makes of ConfigMgr's messages, beyond what is always refused."""
+    """The checks of ConfigMgr messages that depend on the policy."""
 
     identity: Enforcement = Enforcement.OBSERVE
-    """Whether a client GUID belongs to the certificate of the connection (BRIDGE-IDENTITY)."""
+    """A client GUID must be bound to the certificate of the connection (BRIDGE-IDENTITY)."""
     unknown_guids: UnknownGuids = UnknownGuids.LEARN
     renewal: CertificateRenewal = CertificateRenewal.SAME_KEY
     bindings_file: Path | None = None
-    """SQLite; None: kept in memory, forgotten at the end."""
+    """SQLite file; None: in memory, lost on restart."""
     signatures: Enforcement = Enforcement.OBSERVE
-    """Whether what is signed is signed by the client, and not long ago."""
+    """Signatures must be the client's, with a recent timestamp."""
     clock_skew: datetime.timedelta = datetime.timedelta(minutes=15)
-    """How far a signed timestamp may be from now, before or after."""
+    """Maximum difference between a signed timestamp and the current time."""
     host_names: Enforcement = Enforcement.OBSERVE
-    """Whether replies name hosts of `internal_domains`."""
+    """Replies must not contain host names in `internal_domains`."""
     intranet_only: Enforcement = Enforcement.OBSERVE
-    """Whether replies assign policies that are flagged for the intranet."""
+    """Replies must not assign policies with the IntranetOnly flag."""
     internal_domains: frozenset[str] = frozenset()
-    """In lower case, without a dot before; hosts of these and below are internal."""
+    """In lower case, without a leading dot. They include their subdomains."""
     encrypted_because: str | None = None
-    """Why encrypted messages are let through unread; None: they are refused."""
+    """The reason for allowing encrypted messages without inspection; None: they are refused."""

@@ -1,6 +1,6 @@
-"""The policy, as values: what is published, how, and with which certificates.
+"""The policy as values: publications, certificates, limits.
 
-Only `policy_file` makes these (and tests); by the time one exists it has been checked.
+Only `policy_file` and tests make these. A policy is validated before it is made.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ibcm_bridge.policy.publications import (
 from ibcm_bridge.policy.roles import NeverPublished
 
 SITE_SYSTEM_IDLE_SECONDS = 100.0
-"""Less than the 120 s after which IIS closes an idle connection by default ("connectionTimeout"): a
-request that meets its end cannot be told from one that was carried out."""
+"""Below the 120 s after which IIS closes an idle connection by default ("connectionTimeout"). If
+the connection closes during a request, the site system may or may not have processed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes, times in seconds. Defaults and their precedents are in `policy_file`."""
+    """Sizes in bytes, times in seconds. `policy_file` has the defaults and their sources."""
 
     client_hello: int
     request_head: int
@@ -41,16 +41,16 @@ class Limits:
     idle_seconds: float
     tunnel_idle_seconds: float
     connections: int
-    """Client connections at once, of all listeners together."""
+    """Concurrent client connections of all listeners."""
     buffered_bytes: int
-    """Heads and bodies of requests that are kept at once, of all connections together."""
+    """Heads and bodies of requests in memory, for all connections."""
     inspection_workers: int
-    """Processes that look into large bodies."""
+    """Processes that inspect large bodies."""
     site_system_idle_seconds: float = SITE_SYSTEM_IDLE_SECONDS
 
 
 class WhenUnwritable(StrEnum):
-    """What happens to requests while the audit cannot be written."""
+    """The treatment of requests while the audit cannot be written."""
 
     REFUSE = "refuse"
     CONTINUE = "continue"
@@ -58,7 +58,7 @@ class WhenUnwritable(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClamAv:
-    """Where ClamAV's daemon is, and how long it may take for one view."""
+    """The address of clamd, and its timeout for one view."""
 
     address: Path | Address
     """A Unix socket, or host and port."""
@@ -67,24 +67,24 @@ class ClamAv:
 
 @dataclass(frozen=True, slots=True)
 class UploadRules:
-    """How much of BITS uploads there may be. Sizes in bytes; docs/policy-file.md has the keys."""
+    """Limits for BITS uploads. Sizes in bytes; docs/policy-file.md has the keys."""
 
     spool: Path | None = None
-    """SQLite; None: a temporary file, thrown away at the end."""
+    """SQLite file; None: a temporary file, deleted on exit."""
     max_bytes: int = 67_108_864
     """One upload."""
     max_total_bytes: int = 1_073_741_824
-    """All uploads that are under way."""
+    """All unfinished uploads."""
     sessions: int = 1_000
     per_client_sessions: int = 8
     per_client_bytes: int = 134_217_728
-    """All uploads of one client."""
+    """All unfinished uploads of one client."""
     abandoned_after: datetime.timedelta = datetime.timedelta(days=3)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything the bridge was told."""
+    """The content of a policy file."""
 
     listeners: tuple[Listener | PlaintextListener, ...]
     never: NeverPublished
@@ -97,14 +97,14 @@ class Policy:
     uploads: UploadRules = UploadRules()
     clamav: ClamAv | None = None
     web_because: str | None = None
-    """Why traffic may be shown on a page outside a lab; None: it may not."""
+    """The reason for allowing the traffic page outside a lab; None: it is not allowed."""
 
     def publications(self) -> Iterator[tuple[Address, Publication | PlaintextPublication]]:
-        """Every publication and where it is listened for, in the order of the policy."""
+        """Every publication with its listen address, in the order of the policy."""
         return published(self.listeners)
 
     def bridged(self) -> Iterator[tuple[Address, BridgePublication]]:
-        """Those of `publications` that are bridged."""
+        """The bridged publications, as in `publications`."""
         for address, publication in self.publications():
             if isinstance(publication, BridgePublication):
                 yield address, publication

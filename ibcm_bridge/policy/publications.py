@@ -1,4 +1,4 @@
-"""Publications: what is published where, in which mode, with which roles and site systems."""
+"""Listeners and their publications: names, modes, roles and site systems."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ibcm_bridge.policy.trust import Credential, Trust
 
 
 class UnlistedHeaders(StrEnum):
-    """What happens to a request with a header field that is not listed."""
+    """The treatment of header fields that are not in the role's table."""
 
     DROP = "drop"
     REFUSE = "refuse"
 
 
 class UploadHosts(StrEnum):
-    """What becomes of a host that a site system names in an answer to an upload.
+    """The treatment of the site system's name in the response to an upload.
 
-    Whatever names another than the publication or the site system itself is always taken out.
+    The name of any other host, except the publication, is always removed.
     """
 
     DROP = "drop"
-    """Taken out: the client goes on with the name it has."""
+    """The field is removed, and the client continues with the publication's name."""
     REWRITE = "rewrite"
-    """The site system's name becomes the publication's."""
+    """The publication's name replaces the site system's."""
 
 
 class TlsVersion(StrEnum):
@@ -41,9 +41,9 @@ class TlsVersion(StrEnum):
 class SiteSystem:
     """The far end of the site-system leg.
 
-    `name` is sent as server name, `verify_name` must stand in the site system's certificate, and
-    `address` is where it is reached. `highest_tls`: IIS that asks for a certificate late can need
-    an older version (design of HTTP.sys; RFC 8446 §4.6.2).
+    `name` is the server name (SNI), and the site system's certificate must have `verify_name`. The
+    bridge connects to `address`. `highest_tls`: an IIS that requests the client certificate after
+    the handshake may need TLS 1.2 (design of HTTP.sys; RFC 8446 §4.6.2).
     """
 
     address: Address
@@ -53,12 +53,12 @@ class SiteSystem:
 
     @property
     def names(self) -> frozenset[str]:
-        """All names it may call itself by."""
+        """The names that the site system may use for itself."""
         return frozenset((self.name, self.verify_name))
 
 
 class AdditionKind(StrEnum):
-    """What a policy may add to a role. Each is a key of the policy file."""
+    """The kinds of additions to a role. Each is a key of the policy file."""
 
     VERB = "extra_verbs"
     HEADER = "extra_headers"
@@ -70,10 +70,10 @@ class AdditionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """Something that the policy adds to a role, and why.
+    """An addition of the policy to a role, with its reason.
 
     `names`: a verb; a header field; a directory, a path and verbs; a root element and an endpoint;
-    nothing where the kind says all.
+    or nothing for the other kinds.
     """
 
     kind: AdditionKind
@@ -83,12 +83,12 @@ class Addition:
 
 @dataclass(frozen=True, slots=True)
 class PublishedRole:
-    """A role of a publication and the site system that holds it."""
+    """A role of a publication, with its site system."""
 
     profile: RoleProfile
     site_system: SiteSystem
     additions: tuple[Addition, ...] = ()
-    """What the policy adds to the role's table."""
+    """The policy's additions to the role's table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +97,13 @@ class BridgePublication:
 
     name: str
     public_port: int
-    """What clients connect to; the listener's may differ."""
+    """The port that clients connect to. The port of the listener may differ."""
     credential: Credential
     client_trust: Trust | None
-    """None where nobody is asked for a certificate."""
+    """None if clients are not asked for a certificate."""
     certificate_policy: CertificatePolicy
     directories: Mapping[str, PublishedRole]
-    """First path segment in lower case -> the role that has it."""
+    """First path segment in lower case -> its role."""
     site_system_credential: Credential
     site_system_trust: Trust
     unlisted_headers: UnlistedHeaders
@@ -111,15 +111,15 @@ class BridgePublication:
     """Bytes."""
     upload_hosts: UploadHosts = UploadHosts.DROP
     send_ca_names: bool = False
-    """Whether clients are told the names of the authorities (RFC 8446 §4.2.4)."""
+    """True if the certificate request has the names of the authorities (RFC 8446 §4.2.4)."""
     highest_client_tls: TlsVersion = TlsVersion.TLS_1_3
-    """With clients. A TPM that cannot sign RSASSA-PSS cannot prove its key in TLS 1.3 (RFC 8446
-    §4.2.3), and a client that offers 1.3 all the same is refused, where 1.2 would do."""
+    """The highest version for clients. A client with a TPM that cannot sign RSASSA-PSS fails in
+    TLS 1.3 (RFC 8446 §4.2.3), even if it offers it, but connects with TLS 1.2."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaintextPublication:
-    """An Internet FQDN that is published over HTTP, to HTTP: a fallback status point (VERB-FSP)."""
+    """An Internet FQDN on both legs over HTTP: a fallback status point (VERB-FSP)."""
 
     name: str
     public_port: int
@@ -130,7 +130,7 @@ class PlaintextPublication:
 
     @property
     def certificate_policy(self) -> CertificatePolicy:
-        """Without TLS nobody can be asked."""
+        """Without TLS there is no client certificate."""
         return CertificatePolicy.NONE
 
 
@@ -142,19 +142,19 @@ class TunnelPublication:
     public_port: int
     site_system: Address
     roles: tuple[str, ...]
-    """As the operator says; nobody can tell."""
+    """From the policy; the bridge cannot verify them."""
 
 
 HttpPublication = BridgePublication | PlaintextPublication
-"""Where requests are decided on."""
+"""The publications whose requests the bridge authorizes."""
 
 Publication = BridgePublication | TunnelPublication
-"""What is published on a TLS port."""
+"""The publications of a TLS port."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One TLS port and what is published on it, by Internet FQDN in lower case."""
+    """A TLS port and its publications, by Internet FQDN in lower case."""
 
     address: Address
     publications: Mapping[str, Publication]
@@ -163,27 +163,27 @@ class Listener:
 
     @property
     def published(self) -> tuple[Publication, ...]:
-        """All of it, in the order of the policy."""
+        """The publications, in the order of the policy."""
         return tuple(self.publications.values())
 
 
 @dataclass(frozen=True, slots=True)
 class PlaintextListener:
-    """One port without TLS, and the one publication on it: there is no SNI to choose by."""
+    """A port without TLS, and its only publication, as there is no SNI to select one."""
 
     address: Address
     publication: PlaintextPublication
 
     @property
     def published(self) -> tuple[PlaintextPublication]:
-        """The one."""
+        """The only publication."""
         return (self.publication,)
 
 
 def published(
     listeners: Iterable[Listener | PlaintextListener],
 ) -> Iterator[tuple[Address, Publication | PlaintextPublication]]:
-    """Every publication and where it is listened for, in the order of the policy."""
+    """Every publication with its listen address, in the order of the policy."""
     for listener in listeners:
         for publication in listener.published:
             yield listener.address, publication

@@ -1,4 +1,4 @@
-"""Directories of a role, and what is published below each."""
+"""The directories of a role, and their resources."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _LETTERS = {
     "l": "\u00a3\u0141\u0142\u019a\u221f\u2514\u2558\u2559\u255a",
     "t": "\u00de\u00fe\u0166\u0167\u01ab\u01ae\u0398\u03c4\u252c\u2564\u2565\u2566",
 }
-"""Letters of the content library's names, and what becomes them by best fit alone (Unicode's
-mappings for Windows)."""
+"""The letters in the names of the content library, and the characters that become them by best fit
+(Unicode's mappings for Windows), but not by NFKD."""
 
 _BEST_FIT = {ord(one): letter for letter, others in _LETTERS.items() for one in others}
 
@@ -33,10 +33,10 @@ _READINGS = (
 
 
 def _as_read(query: str) -> str:
-    """A query in lower case, as readers have it that know no letters beyond ASCII ("best fit").
+    """A query in lower case, as converted to ASCII in three ways ("best fit"), one a line.
 
-    Marks go, and what is compatible with an ASCII letter becomes one. What is only similar goes in
-    the first reading, and becomes one in the others; a line each.
+    All three drop marks, and convert characters that are compatible with an ASCII letter. The first
+    drops characters that are only similar to a letter, and the others convert them.
     """
     if query.isascii():
         return query.lower()
@@ -48,29 +48,29 @@ def _as_read(query: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What is published below a virtual directory, or refused with a requirement of its own."""
+    """A row of a directory: resources that are published, or refused by a requirement."""
 
     path: re.Pattern[str]
-    """What follows the directory and its slash, whole."""
+    """The complete path below the directory."""
     query: re.Pattern[str] | None
-    """The query, decoded; None where there must be none."""
+    """The decoded query; None: the request must not have a query."""
     methods: frozenset[bytes]
     refused: str
-    """The requirement for which it is refused; empty where it is published."""
-    longest: int = 65_536
-    """Characters of a path or a query; what is longer is not what this row is about."""
+    """The requirement by which it is refused; empty if it is published."""
+    max_length: int = 65_536
+    """Characters of a path or a query. The row does not match longer ones."""
     never_in_query: frozenset[str] = frozenset()
-    """Words in lower case; a query that has one is not what this row is about."""
+    """Words in lower case. The row does not match a query with one of them."""
     reply: ReplyReading | None = None
-    """How what answers it is read; None where it is passed on unread."""
+    """How the response is inspected; None if it is forwarded without inspection."""
     dots: bool = False
-    """Whether its last name may have more dots than one, where the role has none of these."""
+    """True if the last segment may have several dots, even if the role has no `dots_in_path`."""
     acts: bool = False
-    """Whether a request for it changes something, whatever its method says."""
+    """True if a request for it changes state, even if its method is safe."""
 
-    def has(self, path: str, query: str | None) -> bool:
-        """Whether this row is about that path and query."""
-        if len(path) > self.longest or len(query or "") > self.longest:
+    def matches(self, path: str, query: str | None) -> bool:
+        """Return whether the row matches this path and query."""
+        if len(path) > self.max_length or len(query or "") > self.max_length:
             return False
         if self.refused:
             return self._refuses(path, query)
@@ -83,17 +83,16 @@ class Resource:
         return self.query.fullmatch(query) is not None
 
     def publishes(self, path: str) -> bool:
-        """Whether this row publishes that path, with the right query."""
-        return (
-            not self.refused and len(path) <= self.longest and self.path.fullmatch(path) is not None
-        )
+        """Return whether the row publishes this path, with some query."""
+        if self.refused or len(path) > self.max_length:
+            return False
+        return self.path.fullmatch(path) is not None
 
     def _refuses(self, path: str, query: str | None) -> bool:
-        """More than by the letter: with path info, and with whatever else is in the query.
-
-        What is refused by name must not pass under a row that takes anything.
+        """Return whether the row refuses this path and query, also with path info, or with more in
+        the query: a row that matches everything must not publish what another row refuses.
         """
-        # With re's own cache; `match` would settle for the first alternative that is long enough.
+        # `fullmatch`, because `match` would stop at the first alternative. `re` caches the pattern.
         if not re.fullmatch(f"(?:{self.path.pattern})(?:/.*)?", path, self.path.flags | re.DOTALL):
             return False
         if self.query is None:
@@ -103,9 +102,9 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A virtual directory: its name in lower case, and what is published below it."""
+    """A virtual directory: its name in lower case, and its resources."""
 
     name: str
     resources: tuple[Resource, ...]
     authenticates_users: bool = False
-    """Whether Windows does (USER-WINDOWS-AUTH)."""
+    """True if the site system uses Windows authentication (USER-WINDOWS-AUTH)."""

@@ -1,9 +1,9 @@
-"""Site system roles, as the tables of `config/roles.yaml` describe them.
+"""Site system roles, from the tables of `config/roles.yaml`.
 
-A `RoleProfile` is data: which verbs, with which kind of body, which header fields, which virtual
-directories, which kind of client certificate. Nothing in the code branches on a role's name.
-`policy_file.tables.roles` makes profiles from the file; a policy may add to one, within bounds
-(`RoleAdditions`).
+A `RoleProfile` has the verbs of a role, their bodies, its header fields, its virtual directories
+and its client certificates. The code never branches on the name of a role.
+`policy_file.tables.roles` makes the profiles from the file. A policy may add to a profile, within
+limits (`RoleAdditions`).
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from ibcm_bridge.policy.resources import Directory, Resource
 
 
 class CertificatePolicy(StrEnum):
-    """Whom the client's certificate must name."""
+    """The subject that the client's certificate must name."""
 
     COMPUTER = "computer"
     USER = "user"
     EITHER = "either"
     OPTIONAL = "optional"
-    """Asked for; a client without one is let in, one with a certificate that fails is not."""
+    """Requested but not required. A certificate that fails verification is refused."""
     NONE = "none"
-    """Not asked for."""
+    """Not requested."""
 
 
 class Mode(StrEnum):
-    """How something is published."""
+    """The mode of a publication."""
 
     BRIDGE = "bridge"
     TUNNEL = "tunnel"
@@ -40,67 +40,69 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WindowsAuthentication:
-    """What a role publishes only where users are authenticated by Windows (USER-WINDOWS-AUTH)."""
+    """The part of a role that requires Windows authentication of users (USER-WINDOWS-AUTH)."""
 
     headers: frozenset[bytes]
     directories: Mapping[str, Directory]
     otherwise: str
-    """The requirement for which the directories are refused where it was not opted into."""
+    """The requirement by which the directories are refused if the policy does not opt in."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoleAdditions:
-    """What a policy adds to a role: each item with its reason, which the policy file demands."""
+    """The policy's additions to a role."""
 
     verbs: Mapping[bytes, BodyRule]
     headers: frozenset[bytes]
     resources: tuple[tuple[str, Resource], ...]
     """(directory in lower case, resource)."""
     messages: EndpointTable | None
-    """What its bodies may be, with what was there already."""
+    """The allowed messages, including those of the role."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoleProfile:
-    """One row of the role table. Methods are exact bytes; header and directory names lower case."""
+    """A row of the role table. Methods are case-sensitive; header and directory names are in lower
+    case."""
 
     name: str
     certificates: tuple[CertificatePolicy, ...]
-    """The certificate policies it can have; the first is the default."""
+    """The allowed certificate policies; the first is the default."""
     bodies: Mapping[bytes, BodyRule]
-    """Method -> what its body may be; the keys are the role's verbs (VERB-*)."""
+    """Method -> allowed bodies. The keys are the role's verbs (VERB-*)."""
     headers: frozenset[bytes]
-    """Fields that are sent on (HEADER-*, and those HTTP needs)."""
+    """The forwarded fields (HEADER-*, and those that HTTP requires)."""
     observed_headers: frozenset[bytes]
-    """Those of `headers` that are in no list of Microsoft's."""
+    """The part of `headers` that is not in a list of Microsoft."""
     directories: Mapping[str, Directory]
     windows_authentication: WindowsAuthentication | None
     request_head: int
-    """Bytes; 0 where the role needs no more than any other."""
+    """Minimum for `limits.request_head`, in bytes; 0 for none."""
     verbs_requirement: str
     headers_requirement: str
     denied_extensions: frozenset[str] = frozenset()
+    """With their dot, in lower case. They apply to every path, including a policy's."""
     dots_in_path: bool = True
-    """With their dot, in lower case; and whether other dots than that of the last one may be there.
-    Of every path, whatever a policy publishes; a row of the role's own may have more (`dots`)."""
-    may_miss: frozenset[str] = frozenset()
-    """Content engines without whose answer it is published all the same; the policy says why."""
+    """False: a path may have only the dot of its extension. A row of the role can allow more
+    (`Resource.dots`); a policy cannot."""
+    optional_engines: frozenset[str] = frozenset()
+    """Content engines whose failure does not refuse a request."""
     unusable_by: str = ""
-    """The requirement that leaves the role unusable: it authenticates only by Windows
-    authentication, and the policy did not opt in. Empty where it can be used."""
+    """The requirement that makes the role unusable: it authenticates only with Windows
+    authentication, and the policy did not opt in. Empty if the role is usable."""
 
     def without_observed_headers(self) -> RoleProfile:
-        """This role with Microsoft's list only."""
+        """Return the role with only the fields in Microsoft's list."""
         return replace(
             self, headers=self.headers - self.observed_headers, observed_headers=frozenset()
         )
 
     def without_engine(self, name: str) -> RoleProfile:
-        """This role where an engine need not answer."""
-        return replace(self, may_miss=self.may_miss | {name})
+        """Return the role with an optional content engine."""
+        return replace(self, optional_engines=self.optional_engines | {name})
 
     def with_windows_authentication(self) -> RoleProfile:
-        """This role with users authenticated by Windows. ValueError where it has nothing of it."""
+        """Return the role with Windows authentication. ValueError if it does not support it."""
         offered = self.windows_authentication
         if offered is None:
             raise ValueError(f"{self.name} has no Windows authentication")
@@ -118,7 +120,7 @@ class RoleProfile:
         )
 
     def without_windows_authentication(self) -> RoleProfile:
-        """This role with what needs Windows authentication refused, and saying so."""
+        """Return the role with refusals for the directories that require Windows authentication."""
         offered = self.windows_authentication
         if offered is None:
             return self
@@ -133,14 +135,14 @@ class RoleProfile:
             self,
             directories={**self.directories, **refused},
             windows_authentication=None,
-            # Without directories of its own it is about all of the role's.
+            # Without separate directories, all directories of the role require it.
             unusable_by="" if offered.directories else offered.otherwise,
         )
 
     def with_additions(self, more: RoleAdditions) -> RoleProfile:
-        """This role and what a policy adds. Adding never takes away: a row that is refused stays.
+        """Return the role with a policy's additions. Refused rows stay refused.
 
-        A verb that is added is one of every resource the role publishes.
+        An added verb applies to every published resource of the role.
         """
         added = frozenset(more.verbs)
         directories = {
@@ -169,42 +171,42 @@ class RoleProfile:
 
     @property
     def messages(self) -> EndpointTable | None:
-        """The messages its bodies may be; None where none is a message."""
+        """The allowed messages in its bodies; None if no body is a message."""
         return next((one.messages for one in self.bodies.values() if one.messages), None)
 
 
 @dataclass(frozen=True, slots=True)
 class NeverPublished:
-    """What no policy can publish. All names in lower case."""
+    """The names that no policy can publish. All are in lower case."""
 
     directories: frozenset[str]
-    """They answer without a client certificate (protocol.md §1.1, §7)."""
+    """They require no client certificate (protocol.md §1.1, §7)."""
     below: frozenset[str]
     """Path segments below a directory: a distribution point's content library (§7)."""
     headers: frozenset[bytes]
     header_patterns: re.Pattern[bytes]
-    """The same in other products' words."""
+    """Similar names of other products."""
     explained: Mapping[str, str]
-    """Directories that no role publishes -> the requirement that says why."""
+    """Directories that no role publishes -> the requirement that excludes them."""
 
     def has_header(self, lower_name: bytes) -> bool:
-        """Whether a field is never sent on, by its name with `_` read as `-`."""
-        seen = lower_name.replace(b"_", b"-")
-        return seen in self.headers or self.header_patterns.search(seen) is not None
+        """Return whether a field is never forwarded. `_` in the name is the same as `-`."""
+        name = lower_name.replace(b"_", b"-")
+        return name in self.headers or self.header_patterns.search(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class RoleTable:
-    """All roles, and what none of them may publish."""
+    """All roles, and the names that are never published."""
 
     modes: Mapping[str, frozenset[Mode]]
-    """Role -> how it may be published; every role is here."""
+    """Role -> its allowed modes, for every role."""
     roles: Mapping[str, RoleProfile]
-    """Those whose requests can be decided on: bridged, or plaintext."""
+    """The roles that can be bridged, or published in plaintext."""
     not_bridged: Mapping[str, str]
-    """Role -> the requirement for which it may not be bridged."""
+    """Role -> the requirement that forbids bridging it."""
     bodies: Mapping[str, BodyRule]
-    """Kinds of bodies by name, for verbs that a policy adds."""
+    """Body rules by name, for verbs that a policy adds."""
     patterns: Mapping[str, str]
-    """Names in braces -> what they stand for in a pattern."""
+    """Names in braces -> their replacement in a pattern."""
     never: NeverPublished

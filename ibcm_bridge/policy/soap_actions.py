@@ -1,6 +1,6 @@
-"""What may be asked in SOAP of each web service: values read from `config/soap_actions.yaml`.
+"""The allowed SOAP operations of each web service, from `config/soap_actions.yaml`.
 
-Nothing in the code branches on an operation's name.
+The code never branches on the name of an operation.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SoapService:
-    """A web service and what may be asked of it. `path` as it is written."""
+    """A web service and its allowed operations. `path` keeps its case."""
 
     path: str
     namespace: str
@@ -20,15 +20,15 @@ class SoapService:
 
 @dataclass(frozen=True, slots=True)
 class SoapTable:
-    """All services, by path in lower case, and why some operations are refused by name."""
+    """All services, by path in lower case, and the operations that are refused by name."""
 
     services: Mapping[str, SoapService]
     refused: Mapping[str, str]
-    """Operation -> why, in words."""
+    """Operation -> the reason, as text."""
 
     def fingerprint(self) -> str:
-        """What tells this table from every other, in any process."""
-        # Sets have another order in each.
+        """A text that differs for different tables, and is the same in all processes."""
+        # The order of a set differs between processes.
         rows = [
             (path, one.namespace, sorted(one.operations)) for path, one in self.services.items()
         ]

@@ -1,4 +1,4 @@
-"""Whom a leg trusts, and with what it shows itself."""
+"""Trust anchors, revocation settings and credentials of a TLS leg."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ibcm_bridge.decisions import rules
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A certificate with its intermediates, and its private key. PEM; the key is never shown."""
+    """A certificate with its intermediates, and its private key, in PEM. repr() omits the key."""
 
     chain_pem: bytes
     key_pem: bytes = field(repr=False)
     exposed_file: Path | None = None
-    """The file of the key, where every user of this machine may read or write it."""
+    """The file of the key if all users of this machine may read or write it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CrlFetch:
-    """Where revocation lists are fetched from, how often, and the folder that keeps them."""
+    """The URLs and the interval for fetching revocation lists, and the folder that stores them."""
 
     urls: tuple[str, ...]
     every: datetime.timedelta
@@ -32,35 +32,35 @@ class CrlFetch:
 
 
 type Authority = tuple[x509.Name, bytes]
-"""An authority: its name and its public key (RFC 5280 §4.1.2.7). Either may be another's too."""
+"""The name and the public key of an authority (RFC 5280 §4.1.2.7). Two may share either one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """Where revocation lists come from, and what holds while there is no current one."""
+    """The sources of revocation lists, and the exceptions for missing or expired lists."""
 
     sources: tuple[Path, ...] = ()
-    """Files and folders, which are watched."""
+    """Watched files and folders."""
     fetch: CrlFetch | None = None
     warn_before: datetime.timedelta = datetime.timedelta(days=1)
     grace: datetime.timedelta = datetime.timedelta(0)
-    """How long after its end a list is still accepted."""
+    """The time for which an expired list is still accepted."""
     without_crl: Mapping[Authority, str] = field(default_factory=dict)
-    """Authorities that need no list, and why."""
+    """Authorities that need no list -> the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The trust anchors and issuing authorities of one side, and their revocation lists."""
+    """The trust anchors and issuing authorities for one leg, and their revocation lists."""
 
     anchors: tuple[x509.Certificate, ...]
     intermediates: tuple[x509.Certificate, ...]
     crls: tuple[x509.CertificateRevocationList, ...]
-    """Those it was loaded with; `revocation` says where newer ones come from."""
+    """The lists at load time; `revocation` has the sources of newer ones."""
     revocation: Revocation = Revocation()
     unread_files: tuple[str, ...] = ()
-    """Files in folders of lists that could not be read, each with why."""
+    """Unreadable files in folders of lists, each with the error."""
     awaited: tuple[x509.Name, ...] = ()
-    """Authorities whose list has yet to be fetched."""
+    """Authorities whose list is not fetched yet."""
     rule: rules.Rule = rules.CLIENTS_TRUST
-    """The rule that refuses a path: that of the side it is for."""
+    """The rule by which a path is refused; it depends on the leg."""

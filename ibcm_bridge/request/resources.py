@@ -23,7 +23,7 @@ def requested_resources(
     path = target.below
     query = target.query_text
     rule = rules.ROLE_DIRECTORY.of(profile.name, directory.name)
-    found = [one for one in directory.resources if one.has(path, query)]
+    found = [one for one in directory.resources if one.matches(path, query)]
     if not found:
         detail = f"/{directory.name}/{path[:128]} {_unpublished(directory, path, query)}"
         return Deny(Reason.RESOURCE, rule, detail)

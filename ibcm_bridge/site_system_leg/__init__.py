@@ -1,1 +1,1 @@
-"""The site-system leg: the last gate, where it connects, and what it may answer."""
+"""The site-system leg: the last gate, the connection, and the checks of the response."""

@@ -1,8 +1,8 @@
-"""The last gate: nothing is sent to a site system unless this very request was approved.
+"""The last gate: only an approved request is sent to a site system.
 
-mitmproxy forwards a request when an addon that should have refused it raises. Here the layer that
-sends asks this function, with what it received and the decision it holds, on every request of a
-connection; a missing, older or other decision is a denial.
+mitmproxy forwards a request if an addon raises instead of refusing it. So the layer that sends
+calls this function for every request of a connection, with the received bytes and the decision. A
+missing decision, or one for an earlier or another request, is a denial.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 
 Decision = Authorized | Inspected | Approved | Deny | None
-"""Where a request stands: undecided, head allowed, body inspected, wholly approved, or refused."""
+"""The state of a request: undecided, authorized, inspected, approved or refused."""
 
 
 def gate(decision: Decision, head: RequestHead, body: bytes) -> Approved | Deny:
-    """The approval of this head and this body, or the denial."""
+    """Return the approval of this head and this body, or a denial."""
     if isinstance(decision, Deny):
         return decision
     if not isinstance(decision, Approved):
-        return _defect("the request was never approved")
+        return _defect("the request is not approved")
     if decision.body != body:
-        return _defect("another body was approved")
+        return _defect("the approval is for another body")
     sent = decision.authorized.head
     if head.length is None and sent.length == 0:
-        # The same message (RFC 9112 §6.3), and the body was compared above.
+        # It is the same message (RFC 9112 §6.3), and the body is compared above.
         head = head.with_zero_length()
     if (sent.method, sent.target, sent.length) != (head.method, head.target, head.length):
-        return _defect("another request was approved")
-    # Fields may have been left out, none else added, changed or moved.
+        return _defect("the approval is for another request")
+    # Fields may be dropped, but not added, changed or moved.
     remaining = iter(head.fields)
     if not all(field in remaining for field in sent.fields):
-        return _defect("other header fields were approved")
+        return _defect("the approval is for other header fields")
     return decision
 
 

@@ -1,8 +1,8 @@
-"""What the site-system leg must present and verify (BRIDGE-TERMINATE), as values.
+"""The terms of a site-system leg (BRIDGE-TERMINATE), and its failures.
 
-The leg is a new TLS connection with the bridge's own client certificate. The site system has to
-prove its *name*: a path to the right authority alone would let any holder of a certificate from
-it stand in (RFC 9525 §6).
+The leg is a new TLS connection with the bridge's own client certificate. The site system must prove
+its *name*: a path to the right authority alone would allow every holder of a certificate from it to
+impersonate the site system (RFC 9525 §6).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ibcm_bridge.request.authorization import Authorized
 
 @dataclass(frozen=True, slots=True)
 class LegTls:
-    """What is presented, and what is demanded of the site system."""
+    """The bridge's credential, and the verification of the site system."""
 
     verify_name: str
-    """The reference identifier for its certificate."""
+    """The name that its certificate must have: the reference identifier of RFC 9525."""
     highest: TlsVersion
     credential: Credential
     trust: Trust
@@ -37,11 +37,11 @@ class Origination:
     server_name: str
     """Sent as SNI."""
     tls: LegTls | None
-    """None: HTTP, where the client leg is HTTP too (BRIDGE-HTTPS-ONLY)."""
+    """None: HTTP, because the client leg also uses HTTP (BRIDGE-HTTPS-ONLY)."""
 
 
 def originate(publication: HttpPublication, authorized: Authorized) -> Origination:
-    """The terms of the leg that an authorized request needs."""
+    """Return the terms of the leg for an authorized request."""
     site_system = authorized.site_system
     tls = None
     if isinstance(publication, BridgePublication):
@@ -54,7 +54,7 @@ def originate(publication: HttpPublication, authorized: Authorized) -> Originati
     return Origination(site_system.address, site_system.name, tls)
 
 
-_BLAMES_CERTIFICATE = frozenset(
+_CERTIFICATE_ALERTS = frozenset(
     (
         "bad_certificate",
         "unsupported_certificate",
@@ -66,69 +66,69 @@ _BLAMES_CERTIFICATE = frozenset(
         "certificate_required",
     )
 )
-"""Alerts by which a peer says that the certificate it was shown will not do (RFC 8446 §6.2)."""
+"""Alerts by which a peer rejects the certificate that it received (RFC 8446 §6.2)."""
 
 
-def certificate_refused(server_name: str, alert: str | None) -> Deny | None:
-    """The denial where a site system refused the bridge's own certificate, at whatever moment.
+def certificate_rejected(server_name: str, alert: str | None) -> Deny | None:
+    """Return the denial for an alert that rejects the bridge's certificate, in or after the
+    handshake; None for any other alert.
 
-    It is an answer, and not one that the client can do anything about. What is to blame is not
-    who the site system is, but what this publication presents to it.
+    The client cannot correct it. The cause is this publication's client certificate for the leg.
     """
-    if alert not in _BLAMES_CERTIFICATE:
+    if alert not in _CERTIFICATE_ALERTS:
         return None
-    detail = f"{server_name} refused the bridge's certificate: {alert}"
+    detail = f"{server_name} rejected the bridge's client certificate: {alert}"
     return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.SITE_SYSTEM_CERTIFICATE, detail)
 
 
-def late(server_name: str, *, connected: bool) -> Deny:
-    """The denial where there was no leg in time."""
+def timed_out(server_name: str, *, connected: bool) -> Deny:
+    """Return the denial for a leg that was not ready in time."""
     if connected:
-        detail = f"{server_name}: no handshake in time"
+        detail = f"{server_name}: the TLS handshake timed out"
         return Deny(Reason.SITE_SYSTEM_SLOW, rules.LIMITS_HANDSHAKE_SECONDS, detail)
-    detail = f"{server_name}: no connection in time"
+    detail = f"{server_name}: the connection attempt timed out"
     return Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.LIMITS_HANDSHAKE_SECONDS, detail)
 
 
 def authentication_lost(server_name: str) -> Deny:
-    """The denial where the leg that a client had authenticated is gone (protocol.md §10).
+    """Return the denial for a closed leg on which the client was authenticated (protocol.md §10).
 
-    Another leg would not know the client; and half a conversation carried over to it would be
-    somebody's half. With this answer the connection ends, and the client begins anew.
+    The authentication is not valid on another leg, where an exchange could continue as another
+    user. After this response the client's connection closes, and the client authenticates again.
     """
     detail = f"{server_name} closed the connection on which the client was authenticated"
     return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.SITE_SYSTEM_WINDOWS_AUTHENTICATION, detail)
 
 
 class WhenClosed(enum.Enum):
-    """What becomes of a request whose kept leg is closed as it comes, and nothing answered."""
+    """The treatment of a request whose kept leg closes without any byte of a response."""
 
     RESEND = "resend"
     """It is sent once more, on a new leg."""
     REFUSE = "refuse"
-    """It is answered like any other that the site system did not answer properly."""
+    """It is refused, as for an invalid response."""
     CLOSE = "close"
-    """The client's connection is closed, too: whether to send it again is for the client to say."""
+    """The client's connection is closed, and the client decides whether to send it again."""
 
 
 _SAFE = frozenset((b"GET", b"HEAD", b"PROPFIND"))
-"""Methods that change nothing, and so may be carried out twice (RFC 9110 §9.2.1, RFC 4918 §9.1)."""
+"""Safe methods, which may be processed twice (RFC 9110 §9.2.1, RFC 4918 §9.1)."""
 
 
 def when_closed(method: bytes, *, acts: bool, authenticates: bool) -> WhenClosed:
-    """What becomes of it.
+    """Return the treatment of such a request.
 
-    `acts`: it changes something, whatever its method says. `authenticates`: the client has
+    `acts`: it changes state, even if its method is safe. `authenticates`: the client has
     authenticated itself on that leg.
     """
-    # RFC 9112 §9.3.1: a proxy sends no request again by itself that may have had its effect.
+    # RFC 9112 §9.3.1: a proxy must not resend a request that the server may have processed.
     if method not in _SAFE or acts:
         return WhenClosed.CLOSE
-    # Another leg would not know the client (protocol.md §10).
+    # The client is not authenticated on another leg (protocol.md §10).
     return WhenClosed.REFUSE if authenticates else WhenClosed.RESEND
 
 
-def closed_unanswered(server_name: str) -> Deny:
-    """The denial where a kept leg was closed as a request came."""
-    detail = f"{server_name} closed a kept connection as the request came"
+def closed_without_response(server_name: str) -> Deny:
+    """Return the denial for a kept leg that closed without any byte of a response."""
+    detail = f"{server_name} closed a kept connection without a response"
     return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.SITE_SYSTEM_KEPT_CONNECTION, detail)

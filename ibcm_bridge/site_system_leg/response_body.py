@@ -1,4 +1,4 @@
-"""The body of a response, piece by piece, out of what a site system sends (RFC 9112 §6.3)."""
+"""The body of a response, in pieces, from the bytes of a site system (RFC 9112 §6.3)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ibcm_bridge.site_system_leg.response_head import BodyEnd, content_length
 
 
 class IncompleteBodyError(Exception):
-    """The body ended before it was whole, or is not as its coding must be."""
+    """The body is incomplete, or its transfer coding is malformed."""
 
 
 class ResponseBody:
-    """What `reader` has not read of a response yet, as far as it may pass. Sans-IO."""
+    """The body of a response whose head `reader` has parsed. Sans-IO."""
 
     def __init__(
         self,
@@ -25,13 +25,13 @@ class ResponseBody:
     ) -> None:
         self.end = end
         self._partial = partial
-        self.problem = "the response of the site system ended before it was whole"
-        """What there is to say of a body that is not whole."""
+        self.problem = "the site system's response is incomplete"
+        """The reason for an IncompleteBodyError, for the audit."""
         self.length = content_length(response) if end is BodyEnd.COUNTED else None
-        """Bytes, where it is said before."""
+        """Bytes, if the head has the length."""
         self._reader = reader
         self._remaining = self.length or 0
-        # Past the head a counted body needs no parser: a download goes straight through.
+        # A body with a Content-Length needs no parser, which makes downloads fast.
         self._came: bytes = reader.trailing_data[0] if end is BodyEnd.COUNTED else b""
         self._put_back = b""
         self._broken = False
@@ -39,12 +39,12 @@ class ResponseBody:
 
     @property
     def surplus(self) -> bool:
-        """Of a body that is whole: whether more came than it."""
+        """True if more bytes followed the complete body."""
         counted = self.end is BodyEnd.COUNTED
         return bool(self._came if counted else self._reader.trailing_data[0])
 
     def receive(self, data: bytes | None) -> None:
-        """More from the site system; empty at its clean end, None where it was cut off."""
+        """Add bytes of the site system: empty at a clean end, None if the connection was cut."""
         if data is None or (self.end is BodyEnd.COUNTED and not data):
             self._broken = True
         elif self.end is BodyEnd.COUNTED:
@@ -53,13 +53,13 @@ class ResponseBody:
             self._reader.receive_data(data)
 
     def put_back(self, data: bytes) -> None:
-        """Have what has been taken be taken once more."""
+        """Return a taken piece, so that the next `take` returns it again."""
         self._put_back = data
 
     def take(self) -> bytes | None:
-        """The next piece; empty at the end of the body, None until there is more.
+        """Return the next piece: empty at the end of the body, None if more bytes are needed.
 
-        IncompleteBodyError where there will be no more.
+        IncompleteBodyError if the body ends early.
         """
         if self._put_back:
             piece, self._put_back = self._put_back, b""
@@ -73,19 +73,21 @@ class ResponseBody:
 
     def _bounded(self, piece: bytes) -> bytes:
         assert self._partial is not None
-        passing = self._partial.passing(piece)
-        if len(passing) < len(piece):
+        allowed = self._partial.within_limit(piece)
+        if len(allowed) < len(piece):
             self._broken = True
-            most = f"{self._partial.most} bytes, which Range asks for with {PART_BYTES} a part"
-            self.problem = f"the site system sent more than {most}; it was cut off there"
-        if not passing:
+            self.problem = (
+                f"the site system sent more than {self._partial.limit} bytes (the requested ranges "
+                f"and {PART_BYTES} bytes per part); the response was cut there"
+            )
+        if not allowed:
             raise IncompleteBodyError
-        return passing
+        return allowed
 
     def _take_counted(self) -> bytes | None:
         if not self._remaining:
             return b""
-        # What is more than was announced is not ours to pass on.
+        # Bytes after Content-Length are not part of the response, and are not forwarded.
         piece = self._came[: self._remaining]
         self._came = self._came[len(piece) :]
         self._remaining -= len(piece)

@@ -1,7 +1,7 @@
-"""The head of a response: how its body ends, and what of it is passed back (RFC 9112 §6.3).
+"""The head of a response: the end of its body (RFC 9112 §6.3), and the fields for the client.
 
-h11 reads the site system's bytes; it refuses malformed heads, and finds the end of a body from the
-request and the head together.
+h11 parses the bytes of the site system. It refuses malformed heads, and finds the end of a body
+from the request and the head.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ibcm_bridge.site_system_leg.upload_hosts import FIELDS as UPLOAD_FIELDS
 from ibcm_bridge.site_system_leg.upload_hosts import upload_hosts_for_client
 
 MAX_HEAD = 65_536
-"""Bytes; as for a request's head."""
+"""Bytes, as for the head of a request."""
 
-_NOT_PASSED_BACK = frozenset(
+_HOP_BY_HOP = frozenset(
     (
         b"connection",
         b"keep-alive",
@@ -35,63 +35,63 @@ _NOT_PASSED_BACK = frozenset(
         b"upgrade",
     )
 )
-"""RFC 9110 §7.6.1: the site-system leg's own."""
+"""RFC 9110 §7.6.1: fields of the site-system leg."""
 
 MAX_INFORMATIONAL = 16
-"""1xx heads before a response. RFC 9110 §15.2 allows any number; a server that waits for work to be
-done sends one now and then, and more of them would hold a client without an answer."""
+"""1xx heads before a response. RFC 9110 §15.2 allows any number. A server sends some during a long
+operation; unlimited ones could block a client without a response."""
 
 _INTERNAL = frozenset(
     (
-        b"server",  # RFC 9110 §10.2.4 warns of it: it says which attacks would work
+        b"server",  # RFC 9110 §10.2.4: the version helps attackers
         b"x-powered-by",
         b"x-aspnet-version",
         b"x-aspnetmvc-version",
-        b"alt-svc",  # RFC 7838: where else the site system is, past the bridge
-        b"via",  # RFC 9110 §7.6.3: who else stands inside
-        b"refresh",  # no standard; leads elsewhere as Location does
+        b"alt-svc",  # RFC 7838: another address of the site system, which bypasses the bridge
+        b"via",  # RFC 9110 §7.6.3: internal proxies
+        b"refresh",  # not standardized; redirects like Location
         b"link",  # RFC 8288
-        b"clear-site-data",  # of a name that is the publication's, as the next
+        b"clear-site-data",  # applies to the publication's name, like the next one
         b"strict-transport-security",
     )
 )
-"""What a site system says of itself, and of others. Nothing in protocol.md has a client read it."""
+"""Fields about a site system or other hosts. No client in protocol.md uses them."""
 
 _DESCRIBE_BODY = frozenset(
     (b"content-length", b"content-encoding", b"content-type", b"content-range")
 )
-"""The body goes to the client as it is, so these do too, whatever Connection says of them."""
+"""The body is forwarded unchanged, so these fields are too, even if Connection names them."""
 
 
 class ResponseReader(h11.Connection):
-    """h11's reader, which counts the 1xx heads it has left out."""
+    """An h11 parser that also counts skipped 1xx heads."""
 
     informational = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ClientFields:
-    """The fields of a response that the client gets, framing aside."""
+    """The fields of a response for the client, except framing."""
 
     fields: tuple[tuple[bytes, bytes], ...]
     replaced: tuple[str, ...]
-    """Names of fields in which the site system's name became the publication's."""
-    left_out: tuple[str, ...] = ()
-    """Names of fields that would have sent the client elsewhere."""
+    """Names of fields in which the publication's name replaces the site system's."""
+    removed: tuple[str, ...] = ()
+    """Names of fields that were removed because they name another host."""
 
     @property
     def note(self) -> str:
-        """What the audit says of it."""
-        said = []
+        """The note for the audit."""
+        notes = []
         if self.replaced:
-            said.append(f"{', '.join(self.replaced)}: the site system's name was replaced")
-        if self.left_out:
-            said.append(f"{', '.join(self.left_out)}: taken out, as it leads elsewhere")
-        return "; ".join(said)
+            notes.append(f"{', '.join(self.replaced)}: the site system's name was replaced")
+        if self.removed:
+            notes.append(f"{', '.join(self.removed)}: removed, as it names another host")
+        return "; ".join(notes)
 
 
 class BodyEnd(enum.Enum):
-    """How the end of a response body is known."""
+    """The way in which a response body ends."""
 
     NO_BODY = "no body"
     COUNTED = "counted"
@@ -100,7 +100,7 @@ class BodyEnd(enum.Enum):
 
 
 def response_reader(head: RequestHead, body: bytes) -> ResponseReader:
-    """A reader for the one response to this request."""
+    """Return a parser for the response to this request."""
     reader = ResponseReader(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
     fields = [(b"Host", head.value(b"host") or b""), (b"Content-Length", b"%d" % len(body))]
     reader.send(h11.Request(method=head.method, target=head.target.raw, headers=fields))
@@ -111,28 +111,29 @@ def response_reader(head: RequestHead, body: bytes) -> ResponseReader:
 
 
 def next_response(reader: ResponseReader) -> h11.Response | Deny | None:
-    """The response head, once the reader has been given all of it; None until then."""
+    """Return the response head, or a refusal; None until the head is complete."""
     while True:
         try:
             event = reader.next_event()
         except h11.RemoteProtocolError as error:
             return _bad(str(error))
         if isinstance(event, h11.Response):
-            # h11 takes any version that is two digits (HTTP-1.1).
-            return event if event.http_version in (b"1.0", b"1.1") else _bad("not HTTP/1.1")
+            # h11 accepts any version of two digits (HTTP-1.1).
+            supported = event.http_version in (b"1.0", b"1.1")
+            return event if supported else _bad("the response is not HTTP/1.1")
         if event is h11.NEED_DATA:
             return None
         if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:
-            # Nothing could inspect what follows a 101; and nobody asked for it.
-            return _bad("101, or the connection closed without a response")
-        # Other 1xx are for whoever asked: the client's 100 was ours to give.
+            # The bridge requests no upgrade, and the data after a 101 could not be inspected.
+            return _bad("status 101, or the connection closed without a response")
+        # Other 1xx are for the bridge, which has already sent the client its 100.
         reader.informational += 1
         if reader.informational > MAX_INFORMATIONAL:
             return _bad(f"more than {MAX_INFORMATIONAL} informational responses")
 
 
 def body_end(response: h11.Response, head: RequestHead) -> BodyEnd:
-    """How the body of the response to `head` ends."""
+    """Return how the body of the response to `head` ends."""
     if head.method == b"HEAD" or response.status_code in (204, 304):
         return BodyEnd.NO_BODY
     names = {name for name, _ in response.headers}
@@ -142,22 +143,22 @@ def body_end(response: h11.Response, head: RequestHead) -> BodyEnd:
 
 
 def field_values(response: h11.Response, lower_name: bytes) -> list[bytes]:
-    """The values of all fields of that name."""
+    """The values of all fields with this name."""
     return [value for name, value in response.headers if name == lower_name]
 
 
 def content_length(response: h11.Response) -> int:
-    """Bytes of a counted body. h11 has refused repeated and malformed lengths."""
+    """Content-Length in bytes. h11 refuses repeated and malformed ones."""
     return int(field_values(response, b"content-length")[0])
 
 
 def ends_connection(response: h11.Response) -> bool:
-    """Whether the site system will close its leg after this response."""
+    """Return whether the site system closes its leg after this response."""
     return asks_to_close(field_values(response, b"connection")) or response.http_version < b"1.1"
 
 
 def asks_to_close(connection_values: list[bytes]) -> bool:
-    """Whether Connection fields say close (RFC 9112 §9.6)."""
+    """Return whether a Connection field has `close` (RFC 9112 §9.6)."""
     return any(b"close" in value.lower() for value in connection_values)
 
 
@@ -167,31 +168,31 @@ def fields_for_client(
     own_names: Collection[str],
     upload_hosts: UploadHosts = UploadHosts.DROP,
 ) -> ClientFields | Deny:
-    """The response's fields without those of its leg and those about the inside.
+    """Return the fields for the client, without hop-by-hop and internal ones, or a refusal.
 
-    `origin` is where the client sent its request, `own_names` are the site system's.
+    `origin` is that of the client's request; `own_names` are the names of the site system.
     """
-    left_out = _NOT_PASSED_BACK | _INTERNAL
-    # RFC 9110 §7.6.1: what the site system's Connection names is for its own leg.
+    dropped = _HOP_BY_HOP | _INTERNAL
+    # RFC 9110 §7.6.1: the options in Connection name fields of the site-system leg.
     for name, value in response.headers:
         if name == b"connection":
-            named = {option.strip().lower() for option in value.split(b",")}
-            left_out |= named - _DESCRIBE_BODY
+            options = {option.strip().lower() for option in value.split(b",")}
+            dropped |= options - _DESCRIBE_BODY
     hosts = upload_hosts_for_client(list(response.headers), origin, own_names, upload_hosts)
     fields: list[tuple[bytes, bytes]] = []
     replaced: list[str] = []
-    elsewhere: list[str] = []
+    removed: list[str] = []
     for name, value in response.headers.raw_items():
-        if name.lower() in left_out:
+        if name.lower() in dropped:
             continue
         if name.lower() in UPLOAD_FIELDS:
-            told = hosts.get(name.lower())
-            if told is None:
-                elsewhere.append(name.decode("ascii"))
+            host = hosts.get(name.lower())
+            if host is None:
+                removed.append(name.decode("ascii"))
                 continue
-            if told != value:
+            if host != value:
                 replaced.append(name.decode("ascii"))
-                value = told  # noqa: PLW2901
+                value = host  # noqa: PLW2901
         if name.lower() in FIELDS:
             location = location_for_client(value, origin, own_names)
             if isinstance(location, Deny):
@@ -200,19 +201,19 @@ def fields_for_client(
                 replaced.append(name.decode("ascii"))
                 value = location  # noqa: PLW2901
         fields.append((name, value))
-    return ClientFields(tuple(fields), tuple(replaced), tuple(elsewhere))
+    return ClientFields(tuple(fields), tuple(replaced), tuple(removed))
 
 
 def head_for_client(
-    response: h11.Response, passed: ClientFields, end: BodyEnd, *, keep_alive: bool
+    response: h11.Response, client_fields: ClientFields, end: BodyEnd, *, keep_alive: bool
 ) -> bytes:
-    """The head as the client gets it: the site system's, with the client leg's own framing."""
-    # The phrase is our own: a site system's may be anything, and means nothing (RFC 9112 §4).
+    """The head for the client: that of the site system, with the framing of the client leg."""
+    # The standard phrase: that of the site system may be any text, without a meaning (RFC 9112 §4).
     lines = [b"HTTP/1.1 %d %b" % (response.status_code, _phrase(response.status_code))]
     lines += [
         b"%b: %b" % (name, value)
-        for name, value in passed.fields
-        # RFC 9112 §6.3: of a length beside a coding, which h11 lets pass, only the coding counts.
+        for name, value in client_fields.fields
+        # RFC 9112 §6.3: h11 accepts a length with a transfer coding, which overrides it.
         if not (end is BodyEnd.CHUNKED and name.lower() == b"content-length")
     ]
     if end is BodyEnd.CHUNKED:
@@ -230,7 +231,7 @@ def _phrase(status_code: int) -> bytes:
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk (RFC 9112 §7.1); the last one for no data."""
+    """A chunk (RFC 9112 §7.1). Without data it is the last chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 

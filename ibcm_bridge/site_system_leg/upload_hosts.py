@@ -1,9 +1,9 @@
-"""Where an answer to an upload sends its client: `BITS-Host-Id` and `BITS-Reply-URL`.
+"""Checks the host names in the response to an upload: `BITS-Host-Id` and `BITS-Reply-URL`.
 
-A BITS client goes on with the host it is told instead of the one it asked ([MC-BUP] §2.2.3.2), and
-fetches a reply from the URL it is told (§2.2.7.2). The publication's own name it may be told; the
-site system's is of no use on the Internet, and any other is nobody's business there. What is taken
-out costs nothing: without it a client goes on with the name it has.
+A BITS client continues an upload with the host in the response ([MC-BUP] §2.2.3.2), and fetches a
+reply from the URL in it (§2.2.7.2). The publication's own name is allowed. The site system's name
+is not reachable from the Internet, and any other name must not be disclosed. Without these fields a
+client continues with the name that it has.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ def upload_hosts_for_client(
     own_names: Collection[str],
     rule: UploadHosts,
 ) -> dict[bytes, bytes]:
-    """Of `fields` with these names (in lower case), those that pass and what they then say.
+    """Return the fields that are allowed, in lower case, with their values for the client.
 
-    `origin` is where the client sent its request, `own_names` are the site system's.
+    `fields` have names in lower case. `origin` is that of the client's request; `own_names` are the
+    names of the site system.
     """
-    said = {name: value for name, value in fields if name in FIELDS}
-    # One that is repeated could be read in two ways.
-    repeated = len(said) != sum(name in FIELDS for name, _ in fields)
-    passed: dict[bytes, bytes] = {}
+    received = {name: value for name, value in fields if name in FIELDS}
+    # A repeated field is ambiguous.
+    repeated = len(received) != sum(name in FIELDS for name, _ in fields)
+    allowed: dict[bytes, bytes] = {}
     if repeated:
-        return passed
+        return allowed
     scheme = origin.partition(b"://")[0]
-    # As a URL of that host, so that one rule judges both.
-    candidates = {HOST_ID: scheme + b"://" + said[HOST_ID] + b"/"} if HOST_ID in said else {}
-    if REPLY_URL in said:
-        candidates[REPLY_URL] = said[REPLY_URL]
-    for name, url in candidates.items():
-        told = location_for_client(url, origin, own_names)
-        if isinstance(told, Deny) or (told != url and rule is UploadHosts.DROP):
+    # The host as a URL, so that `location_for_client` checks both fields.
+    urls = {HOST_ID: scheme + b"://" + received[HOST_ID] + b"/"} if HOST_ID in received else {}
+    if REPLY_URL in received:
+        urls[REPLY_URL] = received[REPLY_URL]
+    for name, url in urls.items():
+        location = location_for_client(url, origin, own_names)
+        if isinstance(location, Deny) or (location != url and rule is UploadHosts.DROP):
             continue
-        passed[name] = told if name == REPLY_URL else told.split(b"/")[2]
-    if FALLBACK in said and HOST_ID in passed and said[FALLBACK].isdigit():
-        passed[FALLBACK] = said[FALLBACK]
-    return passed
+        allowed[name] = location if name == REPLY_URL else location.split(b"/")[2]
+    if FALLBACK in received and HOST_ID in allowed and received[FALLBACK].isdigit():
+        allowed[FALLBACK] = received[FALLBACK]
+    return allowed

@@ -297,7 +297,7 @@ def test_an_export_that_does_not_fit_leaves_the_earlier_one(
     monkeypatch.setattr(command, "_write", in_little_room)
     done = identity("export", "--output", str(output))
     assert (done.status, done.out) == (1, "")
-    assert f"{output} cannot be written: the file would be larger than it may be; " in done.err
+    assert f"{output} cannot be written: the file would exceed the size limit; " in done.err
     assert done.err.endswith("or name another FILE\n")
     assert output.read_text() == "earlier"
     assert not (filled.parent / "out.csv.part").exists()

@@ -84,7 +84,7 @@ def test_certificates_that_do_not_fit_are_not_in_the_way_of_the_next(
     with largest_file(1_500):
         assert main(["pki", str(tmp_path)]) == 1
     assert capsys.readouterr().err == (
-        f"ibcm-bridge pki: {tmp_path} cannot be written: the file would be larger than it may be; "
+        f"ibcm-bridge pki: {tmp_path} cannot be written: the file would exceed the size limit; "
         "raise the limit (ulimit -f), or name another DIR\n"
     )
     assert [*tmp_path.rglob("*")] == [folder] * was_there

@@ -95,7 +95,7 @@ def test_each_service_is_a_resource_of_the_role(table: RoleTable, actions: SoapT
     directories = table.roles["software-update-point"].directories
     for path in actions.services:
         directory, _, below = path.partition("/")
-        assert any(resource.has(below, None) for resource in directories[directory].resources)
+        assert any(resource.matches(below, None) for resource in directories[directory].resources)
 
 
 @pytest.mark.parametrize(("path", "operation"), EACH)

@@ -218,7 +218,7 @@ def test_a_response_that_anybody_could_have_ended_is_cut_off(lab: Lab, raw: RawS
     answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n\r\nuntil the e")
     with pytest.raises(ssl.SSLEOFError):
         lab.send_one(lab.request(), address=address("raw"))
-    assert lab.record()["note"] == "the response of the site system ended before it was whole"
+    assert lab.record()["note"] == "the site system's response is incomplete"
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -256,7 +256,7 @@ def test_half_an_answer_is_not_passed_off_as_a_whole_one(
     record = lab.record()
     # It was allowed; what it came to is in the note.
     assert (record["verdict"], record["status"], record["bytes_to_client"]) == ("allow", 200, 5)
-    assert record["note"] == "the response of the site system ended before it was whole"
+    assert record["note"] == "the site system's response is incomplete"
 
 
 # Answers that nobody asked for

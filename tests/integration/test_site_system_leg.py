@@ -200,7 +200,7 @@ def test_a_site_system_that_wants_another_certificate_is_not_reached(
     # In TLS 1.3 it says so after the handshake: as its answer, and not after a long silence.
     rule = "site_system.certificate"
     record = check_refused(lab, reply, Reason.SITE_SYSTEM_RESPONSE, rule)
-    assert record["detail"] == f"{MP_NAME} refused the bridge's certificate: unknown_ca"
+    assert record["detail"] == f"{MP_NAME} rejected the bridge's client certificate: unknown_ca"
     assert record["duration_seconds"] < SLOW_SECONDS
 
 

@@ -69,7 +69,7 @@ def test_a_busy_port_is_said_in_a_sentence(run_command: Command, directory: Path
     with socket.create_server((host, port)):
         run = run_policy(run_command, directory)
     assert run.returncode == 1
-    do = "end what uses it, or listen on another port"
+    do = "stop the other program, or listen on another port"
     assert run.stderr == f"ibcm-bridge: cannot start: {host}:{port} is already in use; {do}\n"
     assert run.stdout == ""
 
@@ -84,7 +84,7 @@ def test_an_address_that_is_not_ours_is_said_in_a_sentence(
     change(directory, elsewhere)
     run = run_policy(run_command, directory)
     assert run.returncode == 1
-    why = "192.0.2.1:8443: 192.0.2.1 is no address of this machine; listen on one that is"
+    why = "192.0.2.1:8443: 192.0.2.1 is not an address of this machine; listen on a local address"
     assert run.stderr == f"ibcm-bridge: cannot start: {why}\n"
 
 

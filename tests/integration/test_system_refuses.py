@@ -179,8 +179,8 @@ def test_an_audit_that_may_not_be_written(tmp_path: Path) -> None:
     path = policy(tmp_path, "audit: {file: kept/audit.jsonl}")
     line = said("run", "--config", path, before=AS_ANYBODY, TMPDIR=temporary)
     assert line == (
-        f"ibcm-bridge: cannot start: {folder / 'audit.jsonl'} cannot be written: this user may "
-        "not write there; let it, or name another file in audit.file"
+        f"ibcm-bridge: cannot start: {folder / 'audit.jsonl'} cannot be written: permission "
+        "denied; grant write access to this user, or name another file in audit.file"
     )
     assert [*temporary.iterdir()] == []  # nothing is left of the spool of uploads
 
@@ -233,27 +233,26 @@ def test_files_of_a_policy_in_a_folder_that_may_not_be_entered(tmp_path: Path) -
 
 
 @AS_ROOT
-def test_a_port_that_takes_a_right(tmp_path: Path) -> None:
+def test_a_port_that_requires_a_capability(tmp_path: Path) -> None:
     path = policy(tmp_path, address="0.0.0.0:443")
     assert said("run", "--config", path, before=WITHOUT_LOW_PORTS) == (
-        "ibcm-bridge: cannot start: listening on 0.0.0.0:443 takes a right; run it with "
+        "ibcm-bridge: cannot start: cannot listen on 0.0.0.0:443: permission denied; grant "
         "CAP_NET_BIND_SERVICE, or listen on 8443 and forward 443 to it"
     )
 
 
 @AS_ROOT
-def test_a_port_of_a_part_of_the_lab_that_takes_a_right() -> None:
+def test_a_port_of_a_part_of_the_lab_that_requires_a_capability() -> None:
     line = said("lab", "part", "microsoft-update", "--address", "0.0.0.0", before=WITHOUT_LOW_PORTS)
     assert line == (
-        "ibcm-bridge lab: listening on 0.0.0.0:80 takes a right; run it with "
+        "ibcm-bridge lab: cannot listen on 0.0.0.0:80: permission denied; grant "
         "CAP_NET_BIND_SERVICE, or listen on 8443 and forward 80 to it"
     )
 
 
 @AS_ROOT
 @pytest.mark.needs("ip")
-def test_a_port_of_the_lab_that_takes_a_right(tmp_path: Path) -> None:
-    # That the bridge says "listening on", too, does not mean that it listens.
+def test_a_port_of_the_lab_that_requires_a_capability(tmp_path: Path) -> None:
     up = ["sh", "-c", 'ip link set lo up && exec "$@"', "up"]
     line = said(
         *("lab", "up", "--no-browser", "--listen", "127.0.0.1:443"),
@@ -261,6 +260,6 @@ def test_a_port_of_the_lab_that_takes_a_right(tmp_path: Path) -> None:
         XDG_RUNTIME_DIR=tmp_path,
     )
     assert line == (
-        "ibcm-bridge lab: listening on 127.0.0.1:443 takes a right; run it with "
+        "ibcm-bridge lab: cannot listen on 127.0.0.1:443: permission denied; grant "
         "CAP_NET_BIND_SERVICE, or listen on 8443 and forward 443 to it"
     )

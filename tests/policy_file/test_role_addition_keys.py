@@ -166,8 +166,8 @@ def test_additions_are_in_the_role_with_their_reasons(load: Load) -> None:
     assert {b"x-custom", b"authorization"} <= profile.headers
     assert b"clienttoken" not in profile.headers
     [resource] = profile.directories["reports"].resources
-    assert resource.has("abc/11111111-2222-3333-4444-555555555555", "V=12")
-    assert not resource.has("abc/11111111-2222-3333-4444-555555555555", None)
+    assert resource.matches("abc/11111111-2222-3333-4444-555555555555", "V=12")
+    assert not resource.matches("abc/11111111-2222-3333-4444-555555555555", None)
     assert not profile.directories["ccm_system_windowsauth"].resources[0].refused
     assert len(role.additions) == 4
     assert all(addition.because == "the tests want it" for addition in role.additions)

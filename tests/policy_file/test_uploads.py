@@ -131,8 +131,8 @@ def test_without_clamav_has_its_reason(directory: Path) -> None:
     )
     (publication, *_) = policy.listeners[0].publications.values()  # type: ignore[union-attr]
     roles = {role.profile.name: role for role in publication.directories.values()}  # type: ignore[union-attr]
-    assert roles["management-point"].profile.may_miss == {"clamav"}
-    assert roles["distribution-point"].profile.may_miss == frozenset()
+    assert roles["management-point"].profile.optional_engines == {"clamav"}
+    assert roles["distribution-point"].profile.optional_engines == frozenset()
     assert any("policy comes first" in text for _, _, text in findings(policy))
 
 

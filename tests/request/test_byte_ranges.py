@@ -164,10 +164,10 @@ def test_a_206_is_bounded_by_what_was_asked_for(
     asked: str, fields: list[tuple[str, str]], most: int
 ) -> None:
     partial = bound(asked, *fields)
-    assert partial.most == most
-    assert partial.passing(b"x" * (most - 1)) == b"x" * (most - 1)
-    assert partial.passing(b"yz") == b"y"
-    assert partial.passing(b"z") == b""
+    assert partial.limit == most
+    assert partial.within_limit(b"x" * (most - 1)) == b"x" * (most - 1)
+    assert partial.within_limit(b"yz") == b"y"
+    assert partial.within_limit(b"z") == b""
 
 
 @pytest.mark.parametrize("status", [200, 304, 416, 500])
@@ -218,12 +218,12 @@ def test_of_several_parts_the_first_says_where_an_open_end_is(size: int) -> None
     whole = several("5000", 10, 4_000)
     partial = bound("0-9,1000-", SEVERAL)
     pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
-    assert b"".join(map(partial.passing, pieces)) == whole
-    assert partial.most == 10 + 4_000 + 2 * PART_BYTES
+    assert b"".join(map(partial.within_limit, pieces)) == whole
+    assert partial.limit == 10 + 4_000 + 2 * PART_BYTES
     more = several("5000", 10, 5_000)
     partial = bound("0-9,1000-", SEVERAL)
     pieces = [more[at : at + size] for at in range(0, len(more), size)]
-    assert b"".join(map(partial.passing, pieces)) == more[: 10 + 4_000 + 2 * PART_BYTES]
+    assert b"".join(map(partial.within_limit, pieces)) == more[: 10 + 4_000 + 2 * PART_BYTES]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_of_several_parts_the_first_says_where_an_open_end_is(size: int) -> None
 )
 def test_of_parts_that_do_not_say_so_nothing_passes_of_an_open_end(whole: bytes) -> None:
     partial = bound("0-9,1000-", SEVERAL)
-    passed = b"".join(partial.passing(whole[at : at + 50]) for at in range(0, len(whole), 50))
+    passed = b"".join(partial.within_limit(whole[at : at + 50]) for at in range(0, len(whole), 50))
     assert passed == whole[: 10 + 2 * PART_BYTES]
 
 
@@ -244,7 +244,7 @@ def test_what_the_stand_in_answers_passes_whole(steps: list[int], open_end: bool
     asked = ",".join(f"{first}-{last}" for first, last in ends) + (f",{at}-" if open_end else "")
     made = stand_in(asked, at + 1_000)
     partial = bound(asked, *made[0])
-    assert partial.passing(made[1]) == made[1]
+    assert partial.within_limit(made[1]) == made[1]
 
 
 def stand_in(asked: str, size: int) -> tuple[list[tuple[str, str]], bytes]:

@@ -54,17 +54,17 @@ def test_what_was_approved_passes(approved: Approved, head: RequestHead) -> None
 
 
 def test_without_a_decision_nothing_passes(head: RequestHead) -> None:
-    assert "never approved" in defect(gate(None, head, BODY))
+    assert "not approved" in defect(gate(None, head, BODY))
 
 
 def test_an_allowed_head_alone_does_not_pass(approved: Approved, head: RequestHead) -> None:
-    assert "never approved" in defect(gate(approved.authorized, head, BODY))
+    assert "not approved" in defect(gate(approved.authorized, head, BODY))
 
 
 def test_what_nobody_was_found_to_speak_in_does_not_pass(
     approved: Approved, head: RequestHead
 ) -> None:
-    assert "never approved" in defect(gate(approved.inspected, head, BODY))
+    assert "not approved" in defect(gate(approved.inspected, head, BODY))
 
 
 def test_a_denial_stays_the_denial_it_was(head: RequestHead) -> None:

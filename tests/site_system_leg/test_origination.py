@@ -8,7 +8,7 @@ from ibcm_bridge.decisions.client_reaction import NextStep
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.policy.roles import RoleTable
-from ibcm_bridge.site_system_leg.origination import WhenClosed, closed_unanswered, when_closed
+from ibcm_bridge.site_system_leg.origination import WhenClosed, closed_without_response, when_closed
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PROPFIND"])
@@ -41,7 +41,7 @@ def test_nor_is_what_nobody_has_heard_of(method: bytes) -> None:
 
 
 def test_an_upload_is_not_withdrawn_for_it() -> None:
-    denial = closed_unanswered("mp01.corp.example")
+    denial = closed_without_response("mp01.corp.example")
     assert (denial.reason, denial.rule) == (
         Reason.SITE_SYSTEM_RESPONSE,
         "site_system.kept_connection",

@@ -177,4 +177,4 @@ def test_what_is_more_than_was_asked_for_is_cut_off(head: bytes, size: int) -> N
 def test_what_is_not_more_is_whole() -> None:
     one = body(COUNTED, b"hello", at_most(5))
     assert taken(one) == b"hello"
-    assert one.problem == "the response of the site system ended before it was whole"
+    assert one.problem == "the site system's response is incomplete"

@@ -36,7 +36,7 @@ from ibcm_bridge.policy.publications import (
     TunnelPublication,
 )
 from ibcm_bridge.request.head import RequestHead, read_request_head
-from ibcm_bridge.site_system_leg.origination import certificate_refused
+from ibcm_bridge.site_system_leg.origination import certificate_rejected
 from ibcm_bridge.site_system_leg.response_head import next_response, response_reader
 
 SECONDS = 10.0
@@ -175,7 +175,7 @@ def _head_status(connection: _Connection, head: RequestHead, site_system: SiteSy
             reader.receive_data(_drive(connection, lambda: connection.tls.recv(65_535)))
         except _Failed as failed:
             alert = site_system_leg.alert_received(connection.tls)
-            refused = certificate_refused(site_system.name, alert)
+            refused = certificate_rejected(site_system.name, alert)
             raise (_Failed(refused.detail) if refused is not None else failed) from None
     if isinstance(response, Deny):
         raise _Failed(f"does not answer properly: {response.detail}")
@@ -215,7 +215,7 @@ def _connected(
 
 
 def _why_no_handshake(tls: SSL.Connection, site_system: SiteSystem, failed: _Failed) -> str:
-    refused = certificate_refused(site_system.name, site_system_leg.alert_received(tls))
+    refused = certificate_rejected(site_system.name, site_system_leg.alert_received(tls))
     if refused is not None:
         return refused.detail
     failure = site_system_leg.verification_failure(tls)

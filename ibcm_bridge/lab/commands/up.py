@@ -212,7 +212,7 @@ def _open(page: str) -> None:
 def _in_one_sentence(error: Exception) -> str:
     why = why_not_started(str(error))
     reason = why.partition("; ")[0]
-    if "no address of this machine" in reason:
+    if "not an address of this machine" in reason:
         return "the bridge cannot listen there; --listen wants an address of this machine"
     if "already in use" in reason:
         if reason.partition(" ")[0].endswith((":8531", ":8080")):

@@ -34,9 +34,9 @@ def clamd() -> Iterator[Path]:
 def start(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
-    def make(*, may_miss: bool = False, **changes: Any) -> Running:
+    def make(*, optional_engines: bool = False, **changes: Any) -> Running:
         policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl", **changes)
-        if may_miss:
+        if optional_engines:
             publication = bridged_publication(policy)
             directories = {
                 name: dataclasses.replace(role, profile=role.profile.without_engine("clamav"))
@@ -110,7 +110,7 @@ def test_a_body_is_refused_if_clamav_does_not_respond(
 def test_a_role_may_continue_without_clamav_and_the_audit_records_it(
     start: Callable[..., Running], rows: int
 ) -> None:
-    running = start(clamav=ClamAv(GONE, 1.0), may_miss=True)
+    running = start(clamav=ClamAv(GONE, 1.0), optional_engines=True)
     status, record = post(running, "harmless", rows)
     assert (status, record["verdict"]) == (200, "allow")
     assert [note for note in record["observed"] if note.startswith("engine-unavailable: clamav: ")]
@@ -119,12 +119,12 @@ def test_a_role_may_continue_without_clamav_and_the_audit_records_it(
 def test_a_role_that_may_continue_without_clamav_still_refuses_its_detections(
     start: Callable[..., Running], clamd: Path
 ) -> None:
-    running = start(clamav=ClamAv(clamd), may_miss=True)
+    running = start(clamav=ClamAv(clamd), optional_engines=True)
     assert post(running, MARKER.decode())[0] == 403
 
 
 def test_no_role_continues_without_yara(start: Callable[..., Running]) -> None:
-    running = start(clamav=ClamAv(GONE, 1.0), may_miss=True)
+    running = start(clamav=ClamAv(GONE, 1.0), optional_engines=True)
     eicar = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
     assert post(running, eicar)[0] == 403
 

@@ -380,7 +380,7 @@ def test_refused_in_between_it_is_not_sent_again(exchange: ExchangeDriver) -> No
     [
         (exchange_module, "gate"),
         (site_system_legs, "when_closed"),
-        (site_system_legs, "closed_unanswered"),
+        (site_system_legs, "closed_without_response"),
         (exchange_module, "originate"),
     ],
 )

@@ -93,7 +93,7 @@ def test_one_that_asks_late_and_refuses_it_is_found_out(
 ) -> None:
     apache.seen.clear()
     text = problem(lab, ("127.0.0.1", apache.ports[version, "foreign"]))
-    assert text == f"{MP_NAME} refused the bridge's certificate: unknown_ca"
+    assert text == f"{MP_NAME} rejected the bridge's client certificate: unknown_ca"
     assert apache.seen == []
 
 
@@ -206,9 +206,9 @@ def test_one_that_refuses_the_certificate_in_the_handshake(lab: Lab, raw: RawSit
     raw.trust = LabPki.make(now=datetime.now(UTC)).root
     try:
         text = problem(lab, raw.address)
-        assert text == f"{MP_NAME} refused the bridge's certificate: unknown_ca"
+        assert text == f"{MP_NAME} rejected the bridge's client certificate: unknown_ca"
         text = problem(lab, raw.address, highest_tls="1.2")
-        assert text == f"{MP_NAME} refused the bridge's certificate: unknown_ca"
+        assert text == f"{MP_NAME} rejected the bridge's client certificate: unknown_ca"
     finally:
         raw.trust = lab.pki.root
 

@@ -98,7 +98,9 @@ def test_one_that_is_not_trusted_is_a_502_that_names_the_certificate(
         else:
             reply = lab.ccm_post(client, message(lab, 400_000))
     record = lab.check_refused(reply, Reason.SITE_SYSTEM_RESPONSE, "site_system.certificate")
-    assert record["detail"] == "mp01.corp.example refused the bridge's certificate: unknown_ca"
+    assert (
+        record["detail"] == "mp01.corp.example rejected the bridge's client certificate: unknown_ca"
+    )
     assert apache.seen == []
 
 

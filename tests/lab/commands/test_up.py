@@ -164,7 +164,7 @@ def test_a_port_that_is_taken_is_named(runtime: Path, capsys: pytest.CaptureFixt
     assert [file.name for file in runtime.iterdir()] == ["lock"]
 
 
-RIGHT = "takes a right; run it with CAP_NET_BIND_SERVICE, or listen on 8443 and forward 443 to it"
+RIGHT = "grant CAP_NET_BIND_SERVICE, or listen on 8443 and forward 443 to it"
 FULL = ": the disk is full; free some space, or name another folder in XDG_RUNTIME_DIR"
 
 
@@ -173,8 +173,8 @@ FULL = ": the disk is full; free some space, or name another folder in XDG_RUNTI
     [
         ("127.0.0.1:443 is already in use", "end what uses it, or take another: --listen"),
         ("127.0.0.1:8531 is already in use", "end what uses it: only the TLS port can be another"),
-        ("192.0.2.1:1: 192.0.2.1 is no address of this machine; x", "wants an address of this"),
-        (f"listening on x:443 {RIGHT}", RIGHT),
+        ("192.0.2.1:1: 192.0.2.1 is not an address of this machine; x", "wants an address of this"),
+        (f"cannot listen on x:443: permission denied; {RIGHT}", RIGHT),
         ("/x/a.jsonl cannot be written: the disk is full; name another file in audit.file", FULL),
         ("/x/u.sqlite cannot grow: the disk is full; free some space", FULL),
         ("a certificate is missing", "a certificate is missing; mend that, or leave out --listen"),

@@ -270,7 +270,7 @@ def test_a_report_that_does_not_fit_leaves_the_earlier_one(
     assert main(["demo", "--report", str(tmp_path)]) == 1
     (said,) = capsys.readouterr().err.splitlines()
     assert said == (
-        f"ibcm-bridge demo: the report in {tmp_path} cannot be written: the file would be larger "
-        "than it may be; raise the limit (ulimit -f), or name another folder: --report DIR"
+        f"ibcm-bridge demo: the report in {tmp_path} cannot be written: the file would exceed "
+        "the size limit; raise the limit (ulimit -f), or name another folder: --report DIR"
     )
     assert {file.name: file.read_text("utf-8") for file in tmp_path.iterdir()} == earlier
