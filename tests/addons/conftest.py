@@ -1,8 +1,8 @@
 """An in-process bridge for tests that make it fail, and a driver for layers without a bridge.
 
-The real `Bridge` and `serve` run in a thread with an event loop of their own, on the shipped policy
-and in front of the lab's site systems. A test may replace hooks and functions at any time: the
-bridge looks them up when it calls them.
+The real `Bridge` and `serve` run in a thread with its own event loop, with the shipped policy and
+the lab's site systems. A test may replace hooks and functions at any time, because the bridge looks
+them up at each call.
 """
 
 from __future__ import annotations
@@ -75,15 +75,15 @@ DENIED = ("DELETE", "/SMS_MP/.sms_aut?MPLIST")
 FROM_DP = ("GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe")
 
 SOON = 10.0
-"""Seconds within which a client must have its refusal: nothing may hang. A busy machine has it."""
+"""Limit for a refusal in seconds, sufficient on a busy machine: no client may hang."""
 
 
 class Panic(BaseException):
-    """As pyo3's PanicException: not an Exception."""
+    """Like pyo3's PanicException: not an Exception."""
 
 
 def wait_for[T](condition: Callable[[], T], seconds: float = SOON) -> T:
-    """What `condition` comes to, once it is true; the last value when time is up."""
+    """Return the value of `condition` once it is true, or its last value after the timeout."""
     deadline = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < deadline:
         threading.Event().wait(0.002)
@@ -92,7 +92,7 @@ def wait_for[T](condition: Callable[[], T], seconds: float = SOON) -> T:
 
 @dataclasses.dataclass
 class Lab:
-    """What stands on both sides of the bridge, for the whole session."""
+    """The PKI, client and site systems around the bridge, for the whole session."""
 
     pki: LabPki
     computer: LabCredential
@@ -126,7 +126,7 @@ def write_policy(directory: Path, site: SiteSystems) -> Policy:
 
 
 def changed(policy: Policy, audit_file: Path, **changes: Any) -> Policy:
-    """The policy with another bridged publication."""
+    """Return the policy with a changed bridged publication."""
     listener = policy.listeners[0]
     publications = dict(listener.publications)
     publications[BRIDGED] = dataclasses.replace(bridged_publication(policy), **changes)
@@ -135,14 +135,14 @@ def changed(policy: Policy, audit_file: Path, **changes: Any) -> Policy:
 
 
 def bridged_publication(policy: Policy) -> BridgePublication:
-    """The bridged publication of the lab."""
+    """Return the bridged publication of the lab."""
     publication = policy.listeners[0].publications[BRIDGED]
     assert isinstance(publication, BridgePublication)
     return publication
 
 
 class Running:
-    """A bridge in a thread of its own. A context manager."""
+    """A bridge in a separate thread. A context manager."""
 
     def __init__(self, lab: Lab, policy: Policy, **options: Any) -> None:
         self.lab = lab
@@ -152,7 +152,7 @@ class Running:
         self.address = ("", 0)
         self.unhandled: list[str] = []
         self._started: Future[tuple[Any, ...]] = Future()
-        # Bridge and engines are made in the thread that uses them, as YARA-X wants it.
+        # YARA-X requires that engines are made in the thread that uses them.
         self._thread = threading.Thread(target=self._run, name="bridge")
         self._log = _Unhandled(self.unhandled)
 
@@ -168,26 +168,24 @@ class Running:
         logging.getLogger().removeHandler(self._log)
         assert not self._thread.is_alive(), "the bridge does not stop"
         assert not self.bridge.connections._records, "connections are left"
-        assert self.bridge.connections.budget.held == 0, "what was held is not returned"
-        assert self.bridge.generation.workers.under_way == 0, (
-            "somebody still waits for an inspection"
-        )
-        assert not self.unhandled, "an exception came up where nobody took it"
+        assert self.bridge.connections.budget.held == 0, "memory was not released"
+        assert self.bridge.generation.workers.under_way == 0, "a body still waits for inspection"
+        assert not self.unhandled, "an exception was not handled"
 
     def hook(self, name: str, index: int, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Replace one function of a hook; the one that was there."""
+        """Replace one function of a hook. Return the previous one."""
         functions = self.bridge.generation.hooks._by_name[name]
         before, functions[index] = functions[index], function
         return before
 
     def add_hook(self, name: str, function: Callable[[Any], Any], *, first: bool = False) -> None:
-        """Have one more function called for a hook."""
+        """Add a function to a hook."""
         self.bridge.generation.hooks._by_name[name].insert(0 if first else 1_000, function)
 
     def client(
         self, name: str = BRIDGED, credential: LabCredential | None = None, **options: Any
     ) -> LabClient:
-        """A client that is let in, unless told otherwise."""
+        """Return a client; by default one that the bridge accepts."""
         return LabClient(
             self.address,
             name,
@@ -198,18 +196,18 @@ class Running:
         )
 
     def anonymous(self, name: str = BRIDGED, **options: Any) -> LabClient:
-        """A client without a certificate."""
+        """Return a client without a certificate."""
         return LabClient(
             self.address, name, trust=self.lab.pki.root, credential=None, timeout=SOON, **options
         )
 
     def ask(self, method: str, target: str, name: str = BRIDGED) -> Response | Exception:
-        """Send one request on a connection of its own: the answer, or how it ended. Never hangs."""
+        """Send one request on a new connection. Return the response or how it ended."""
         with self.client(name) as client:
-            return answer(client, method, target)
+            return outcome_of(client, method, target)
 
     def alert(self, client: LabClient) -> str | None:
-        """The alert that a handshake is refused with, read before anything is sent."""
+        """Return the alert that refuses the handshake, before the client sends anything."""
         try:
             with client:
                 assert not client.connect().recv(1)
@@ -222,23 +220,23 @@ class Running:
         return None
 
     def assert_serves(self) -> None:
-        """Whatever happened, the next good client is served."""
+        """Assert that the next valid client is served."""
         reply = self.ask(*GOOD)
         assert isinstance(reply, Response), reply
         assert reply.status == 200
 
     def audit(self) -> list[dict[str, Any]]:
-        """The records written so far."""
+        """Return the records written so far."""
         assert self.policy.audit_file
         lines = self.policy.audit_file.read_text("utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
     def reasons(self) -> list[str | None]:
-        """Why things were refused; None for what was not."""
+        """Return the reason of each record; None if it is not a refusal."""
         return [record.get("reason") for record in self.audit()]
 
     def wait_for_reason(self, reason: str) -> dict[str, Any]:
-        """The first record with this reason."""
+        """Wait for the first record with this reason, and return it."""
         found = wait_for(
             lambda: [record for record in self.audit() if record.get("reason") == reason]
         )
@@ -263,7 +261,7 @@ class Running:
 
 
 class _Unhandled(logging.Handler):
-    """What asyncio and mitmproxy say of exceptions that nobody took."""
+    """Collects what asyncio and mitmproxy log about unhandled exceptions."""
 
     def __init__(self, found: list[str]) -> None:
         super().__init__(logging.ERROR)
@@ -271,20 +269,21 @@ class _Unhandled(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        # Our own handler says "defect in"; asyncio and mitmproxy say these.
+        # The bridge logs "defect in"; asyncio and mitmproxy log these words.
         if any(word in text for word in ("Unhandled", "never retrieved", "crashed", "destroyed")):
             self._found.append(text)
 
 
 @pytest.fixture
 def running(lab: Lab, tmp_path: Path) -> Iterator[Running]:
-    """A bridge of the test's own."""
-    with Running(lab, dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")) as one:
-        yield one
+    """A new bridge for the test."""
+    policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
+    with Running(lab, policy) as running:
+        yield running
 
 
-def answer(client: LabClient, method: str, target: str, **more: Any) -> Response | Exception:
-    """The answer to a request, or how it ended. A client that waits in vain fails the test."""
+def outcome_of(client: LabClient, method: str, target: str, **more: Any) -> Response | Exception:
+    """Send a request. Return the response or how it ended. A timeout fails the test."""
     try:
         return client.request(method, target, **more)
     except (ConnectionEnded, HandshakeRefused) as ended:
@@ -305,7 +304,7 @@ def message() -> dict[str, Any]:
 
 
 class Clock:
-    """Stands in for `time` in `deadline`, and where legs grow old."""
+    """Replaces `time` for deadlines and for the age of legs."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -315,11 +314,11 @@ class Clock:
 
 
 class Driver:
-    """Drives a layer: gives it events, carries out its commands on paper.
+    """Drives a layer: passes events to it, and simulates its commands.
 
-    `to(connection)` is what was sent there. Connections open at once, unless `refuse_dial` says
-    why not; hooks and decisions are answered by `hooks`, and `told` has the hooks; timers fire when
-    `advance` reaches them.
+    `to(connection)` is the data sent to a connection. Connections open at once, unless
+    `refuse_dial` is an error. `hooks` has the functions for hooks and decisions, and `hook_calls`
+    the hooks that were called. Timers fire when `advance` reaches them.
     """
 
     def __init__(self, layer: Layer, client: Client, clock: Clock) -> None:
@@ -327,7 +326,7 @@ class Driver:
         self.client = client
         self.clock = clock
         self.hooks: dict[str, Callable[[Any], Any]] = {}
-        self.told: list[tuple[str, Any]] = []
+        self.hook_calls: list[tuple[str, Any]] = []
         self.dialled: list[Server] = []
         self.refuse_dial: str | None = None
         self.hold_dial = False
@@ -353,13 +352,13 @@ class Driver:
         self.feed(events.DataReceived(connection or self.client, data))
 
     def close(self, connection: Connection | None = None) -> None:
-        """The other side closes."""
-        which = connection or self.client
-        which.state &= ~ConnectionState.CAN_READ
-        self.feed(events.ConnectionClosed(which))
+        """Simulate that the peer closes a connection."""
+        closed = connection or self.client
+        closed.state &= ~ConnectionState.CAN_READ
+        self.feed(events.ConnectionClosed(closed))
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and fire what falls due in it, in order."""
+        """Advance the clock, and fire the timers that are due, in order."""
         end = self.clock.now + seconds
         while due := sorted(
             (timer for timer in self._timers if timer[0] <= end), key=lambda timer: timer[0]
@@ -377,7 +376,7 @@ class Driver:
         return bytes(self._sent.get(connection.id, b""))
 
     def to_client(self) -> bytes:
-        """What the client has been sent since the last time."""
+        """Return the data sent to the client since the last call."""
         return bytes(self._sent.pop(self.client.id, b""))
 
     @property
@@ -387,13 +386,13 @@ class Driver:
 
     @property
     def gone(self) -> bool:
-        """Whether the client connection has been closed."""
+        """True if the client connection was closed."""
         return self.client in self.closed
 
     def _execute(self, command: commands.Command) -> None:
         if isinstance(command, commands.StartHook):
             (data,) = command.args()
-            self.told.append((command.name, data))
+            self.hook_calls.append((command.name, data))
             if function := self.hooks.get(command.name):
                 function(data)
             self._queue.append(events.HookCompleted(command))
@@ -429,7 +428,7 @@ class Driver:
 
 
 class PlainLeg(tunnel.TunnelLayer):
-    """Takes the place of `_LegTls`: what is sent to a site system can be read in a test."""
+    """Replaces `_LegTls`, so that a test can read the data sent to a site system."""
 
     ended_cleanly = True
     alert = None
@@ -440,14 +439,14 @@ class PlainLeg(tunnel.TunnelLayer):
 
 
 class Nobody:
-    """A registry in which nobody is."""
+    """An empty registry."""
 
     def find(self, _guid: str) -> None:
         return None
 
 
 class ExchangeDriver(Driver):
-    """An `ExchangeLayer`, with the addons that decide and a client that has been let in."""
+    """Drives an `ExchangeLayer` with deciding addons and an authenticated client."""
 
     def __init__(self, lab: Lab, clock: Clock, watched: Watched = all_watched) -> None:
         context, self.record = open_connection(lab, BRIDGED)
@@ -477,15 +476,15 @@ class ExchangeDriver(Driver):
 
     @property
     def ended(self) -> list[ExchangeEnded]:
-        """The exchanges that have ended."""
-        return [data for name, data in self.told if name == "exchange_ended"]
+        """The ended exchanges."""
+        return [data for name, data in self.hook_calls if name == "exchange_ended"]
 
     def names(self) -> list[str]:
-        """The hooks that were called."""
-        return [name for name, _ in self.told]
+        """Return the names of the hooks that were called."""
+        return [name for name, _ in self.hook_calls]
 
     def reason(self) -> str:
-        """Why the last exchange was refused."""
+        """Return the reason why the last exchange was refused."""
         decision = self.ended[-1].decision
         assert isinstance(decision, Deny), decision
         return decision.reason.value
@@ -508,12 +507,12 @@ LIMITS = Limits(
 
 
 async def inspected_at_once(_subject: object) -> NoReturn:
-    """Layers that are driven without an event loop have only small bodies."""
+    """Fail: a layer that is driven without an event loop has only small bodies."""
     raise AssertionError("a large body")
 
 
 def open_connection(lab: Lab, name: str | None = None) -> tuple[Context, ConnectionRecord]:
-    """A client connection without a socket, and its record."""
+    """Return the context of a client connection without a socket, and its record."""
     client = Client(
         peername=("127.0.0.1", 50_000),
         sockname=("127.0.0.1", 443),
@@ -528,7 +527,7 @@ def open_connection(lab: Lab, name: str | None = None) -> tuple[Context, Connect
 
 
 def tunnel_publication(lab: Lab) -> TunnelPublication:
-    """The management point, tunneled."""
+    """Return the publication that tunnels to the management point."""
     publication = lab.policy.listeners[0].publications[TUNNELED]
     assert isinstance(publication, TunnelPublication)
     return publication
@@ -544,7 +543,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def exchange(lab: Lab, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ExchangeDriver:
-    """An exchange layer that has been started."""
+    """A started exchange layer."""
     monkeypatch.setattr(site_system_leg, "_LegTls", PlainLeg)
     driver = ExchangeDriver(lab, clock)
     driver.start()

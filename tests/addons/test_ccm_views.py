@@ -1,4 +1,4 @@
-"""mitmproxy shows ConfigMgr's messages with the view, without a bridge."""
+"""mitmproxy shows ConfigMgr messages with the view, without a bridge."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ POLICY = (
 
 
 def exchange(
-    method: str, path: str, sent: bytes, answer: bytes, answer_type: str, status: int = 200
+    method: str, path: str, sent: bytes, response: bytes, response_type: str, status: int = 200
 ) -> http.HTTPFlow:
     flow = tflow.tflow()
     flow.request = http.Request.make(method, f"https://mp.example{path}", sent)
     flow.request.headers["Content-Type"] = TYPE
-    flow.response = http.Response.make(status, answer, {"Content-Type": answer_type})
+    flow.response = http.Response.make(status, response, {"Content-Type": response_type})
     return flow
 
 
-def asked(endpoint: str, xml: str) -> http.HTTPFlow:
+def message_flow(endpoint: str, xml: str) -> http.HTTPFlow:
     key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
     sent = ccm.ccm_post_body(endpoint=endpoint, body_xml=xml, client_guid="x", key=key)
     return exchange("CCM_POST", "/ccm_system/request", sent, MessageReplies().reply(sent), TYPE)
@@ -51,7 +51,7 @@ def policy() -> http.HTTPFlow:
 def loaded() -> Iterator[taddons.context]:
     with taddons.context() as context:
         addon = ccm_views.CcmViews()
-        # Not as the context would load it: that does not tell addons that they are done.
+        # The context's own loading would not call `done` of the addon.
         context.master.addons.add(addon)
         yield context
         if context.master.addons.get("ccmviews"):
@@ -64,8 +64,8 @@ def shown(message: http.Message | None, flow: http.HTTPFlow) -> contentviews.Con
     return contentviews.prettify_message(message, flow)
 
 
-def test_a_message_its_answer_and_a_policy_are_shown_by_the_view(loaded: taddons.context) -> None:
-    flow = asked("MP_PolicyManager", documents.policy_request("x"))
+def test_a_message_its_reply_and_a_policy_are_shown_by_the_view(loaded: taddons.context) -> None:
+    flow = message_flow("MP_PolicyManager", documents.policy_request("x"))
     request, reply = shown(flow.request, flow), shown(flow.response, flow)
     assert {request.view_name, reply.view_name} == {"ConfigMgr"}
     assert request.text.startswith("CCM_POST for MP_PolicyManager\n")
@@ -74,27 +74,27 @@ def test_a_message_its_answer_and_a_policy_are_shown_by_the_view(loaded: taddons
     assert shown(policy().response, policy()).text.startswith("Policy\n1 value is not shown, ")
 
 
-def test_an_empty_answer_is_explained_and_a_refusal_left_as_it_is(loaded: taddons.context) -> None:
+def test_an_empty_reply_is_explained_and_a_refusal_left_unchanged(loaded: taddons.context) -> None:
     flow = exchange("CCM_POST", "/", b"", b"", TYPE)
     assert shown(flow.response, flow).text.startswith("Empty answer")
     flow = exchange("CCM_POST", "/", b"", b"refused", "text/plain", 403)
     assert shown(flow.response, flow).view_name == "Raw"
 
 
-def test_secrets_are_shown_when_asked_for(loaded: taddons.context) -> None:
+def test_secrets_are_shown_if_the_option_is_set(loaded: taddons.context) -> None:
     assert "hunter2" not in shown(policy().response, policy()).text
     loaded.options.update(ccm_secrets=True)
     assert "hunter2" in shown(policy().response, policy()).text
 
 
-def test_the_view_goes_with_the_addon(loaded: taddons.context) -> None:
+def test_the_view_is_removed_with_the_addon(loaded: taddons.context) -> None:
     assert "configmgr" in contentviews.registry
     loaded.master.addons.remove(loaded.master.addons.get("ccmviews"))
     assert "configmgr" not in contentviews.registry
     assert shown(policy().response, policy()).view_name == "XML/HTML"
 
 
-def test_a_view_that_has_taken_its_name_stays(loaded: taddons.context) -> None:
+def test_a_view_that_replaced_it_stays(loaded: taddons.context) -> None:
     other = ccm_views.ConfigMgrView()
     contentviews.add(other)
     loaded.master.addons.remove(loaded.master.addons.get("ccmviews"))
@@ -105,7 +105,7 @@ def test_a_view_that_has_taken_its_name_stays(loaded: taddons.context) -> None:
 def test_a_defect_of_the_view_does_not_show_the_message(
     loaded: taddons.context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # mitmproxy goes on to its raw view when one has failed.
+    # mitmproxy falls back to its raw view after a failed one.
     monkeypatch.setattr(ccm_views, "render", lambda *_, **__: 1 / 0)
     result = shown(policy().response, policy())
     assert result.view_name == "ConfigMgr"
@@ -113,7 +113,7 @@ def test_a_defect_of_the_view_does_not_show_the_message(
     assert "hunter2" not in result.text
 
 
-def test_the_view_may_be_chosen_for_bytes_of_which_nothing_is_known(
+def test_the_view_may_be_selected_for_unknown_bytes(
     loaded: taddons.context,
 ) -> None:
     view = ccm_views.ConfigMgrView()
@@ -122,11 +122,11 @@ def test_the_view_may_be_chosen_for_bytes_of_which_nothing_is_known(
 
 
 def test_a_large_view_is_not_coloured(loaded: taddons.context) -> None:
-    # mitmproxy's highlighting of XML takes quadratic time: half a minute for 256 KB.
+    # mitmproxy highlights XML in quadratic time: 30 s for 256 KB.
     assert shown(policy().response, policy()).syntax_highlight == "none"
 
 
-def test_neither_the_addon_nor_the_view_has_a_name_of_mitmproxys() -> None:
+def test_neither_the_addon_nor_the_view_has_a_name_that_mitmproxy_uses() -> None:
     names = {addonmanager._get_name(addon) for addon in default_addons()}
     assert "scriptloader" in names
     assert addonmanager._get_name(ccm_views.CcmViews()) not in names
@@ -139,10 +139,10 @@ def test_mitmdump_shows_saved_messages_and_no_secret(tmp_path: Path, detail: str
     saved = tmp_path / "saved.flows"
     with saved.open("wb") as file:
         writer = FlowWriter(file)
-        for flow in (asked("MP_HinvEndpoint", documents.inventory_report("x", 2)), policy()):
+        for flow in (message_flow("MP_HinvEndpoint", documents.inventory_report("x", 2)), policy()):
             writer.add(flow)
     script = ccm_views.__file__
-    # As the console script does it; it may not be on the path.
+    # Like the console script, which may not be on the path.
     run = "from mitmproxy.tools.main import mitmdump; mitmdump()"
     command = [sys.executable, "-c", run, "-nr", str(saved), "-s", script, "--flow-detail", detail]
     command += ["--set", f"confdir={tmp_path}"]

@@ -1,8 +1,8 @@
-"""What the addons rely on in mitmproxy, pyOpenSSL and h11 without having been promised it.
+"""The undocumented behavior of mitmproxy, pyOpenSSL and h11 that the addons rely on.
 
-One test names each private or undocumented part, and shows that it behaves as relied on. Where one
-fails after an upgrade, the module it names has to be read again before the version is allowed
-(`tested_mitmproxy.TESTED`). The second half is the table of TLS alerts, one test each.
+Each private or undocumented part has a test of the behavior that is relied on. If a test fails
+after an upgrade, review the module that it names before you allow the version
+(`tested_mitmproxy.TESTED`). The second half tests the table of TLS alerts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mitmproxy.tools.web import app
 from mitmproxy.utils import asyncio_utils
 from OpenSSL import SSL, crypto
 
-from ibcm_bridge.addons import events as endings
+from ibcm_bridge.addons import events as bridge_events
 from ibcm_bridge.addons import tested_mitmproxy
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.server import connection_handler
@@ -60,14 +60,14 @@ from ibcm_bridge.site_system_leg.response_head import BodyEnd
 
 from .conftest import GOOD, Lab, Running, bridged_publication, changed, open_connection, wait_for
 
-# mitmproxy's connection handler (listener)
+# mitmproxy's connection handler (connection_handler, listener)
 
 
 def parameters(function: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
-def test_these_tests_run_on_a_version_that_start_up_allows() -> None:
+def test_the_tested_mitmproxy_is_a_version_that_the_bridge_accepts() -> None:
     assert tested_mitmproxy.why_untested() is None
 
 
@@ -77,7 +77,7 @@ def test_connection_io_has_a_handler_a_reader_and_a_writer() -> None:
     assert server.ConnectionIO() == server.ConnectionIO(None, None, None)
 
 
-def test_a_connection_handler_has_the_parts_that_ours_uses_and_replaces() -> None:
+def test_a_connection_handler_has_the_parts_that_the_bridge_uses() -> None:
     handler = server.ConnectionHandler
     assert parameters(handler.open_connection) == ["self", "command"]
     assert parameters(handler.handle_connection) == ["self", "connection"]
@@ -115,14 +115,14 @@ def test_a_running_connection_handler_has_transports_a_layer_a_watchdog_and_time
     assert callable(handler.timeout_watchdog.register_activity)
 
 
-def test_server_event_is_the_only_way_to_a_layer() -> None:
-    """Ours replaces it; anything else of mitmproxy's that called the layer would go round it."""
+def test_only_server_event_calls_a_layer() -> None:
+    """The bridge replaces it. Any other code that called the layer would bypass the guard."""
     source = inspect.getsource(server.ConnectionHandler)
     assert source.count("layer.handle_event(") == 1
     assert "layer.handle_event(" in inspect.getsource(server.ConnectionHandler.server_event)
 
 
-def test_open_connection_asks_the_hook_first_and_heeds_an_error_set_there() -> None:
+def test_open_connection_calls_the_hook_first_and_obeys_its_error() -> None:
     source = inspect.getsource(server.ConnectionHandler.open_connection)
     asked, heeded, dialled = (
         source.index(part)
@@ -140,7 +140,7 @@ def test_a_server_connection_hook_carries_the_client_and_the_server() -> None:
     assert names == ["server", "client"]
 
 
-def test_hook_data_have_the_exact_types_that_withdrawing_looks_up() -> None:
+def test_hook_data_has_the_types_in_the_withdrawal_table() -> None:
     assert set(connection_handler._WITHDRAW) == {TlsData, server_hooks.ServerConnectionHookData}
     for hook in (tls.TlsStartClientHook, tls.TlsStartServerHook, tls.TlsEstablishedClientHook):
         assert inspect.get_annotations(hook, eval_str=True)["data"] is TlsData
@@ -150,7 +150,7 @@ def test_hook_data_have_the_exact_types_that_withdrawing_looks_up() -> None:
     ("command", "completed"),
     [(_hooks.HttpRequestHook(None), events.HookCompleted), (Decide(None), Decided)],  # type: ignore[arg-type]
 )
-def test_a_layer_is_given_the_reply_to_what_it_waits_for(
+def test_a_layer_gets_the_reply_to_the_command_it_waits_for(
     lab: Lab, command: commands.Command, completed: Callable[..., events.Event]
 ) -> None:
     given: list[object] = []
@@ -179,19 +179,19 @@ def test_a_mode_and_its_instance_register_by_being_defined() -> None:
         mode_specs.ProxyMode.parse("bridge:x@8443")
 
 
-def test_an_instance_hands_each_connection_to_handle_stream() -> None:
+def test_an_instance_passes_each_connection_to_handle_stream() -> None:
     assert parameters(mode_servers.AsyncioServerInstance.listen) == ["self", "host", "port"]
     assert "handle_stream" in inspect.getsource(mode_servers.AsyncioServerInstance.listen)
 
 
-def test_create_task_keeps_a_reference_when_told() -> None:
+def test_create_task_keeps_a_reference_with_keep_ref() -> None:
     assert parameters(asyncio_utils.create_task) == ["coro", "name", "keep_ref", "client"]
 
 
-# mitmproxy's layers (front_door, site_system_leg, tls_ending, procedure, relay)
+# mitmproxy's layers (front_door, site_system_leg, tls_ending, procedure, tunnel)
 
 
-def test_the_tls_layer_has_the_parts_that_ours_uses_and_replaces() -> None:
+def test_the_tls_layer_has_the_parts_that_the_bridge_uses() -> None:
     for name in ("receive_handshake_data", "receive_data", "send_data", "send_close"):
         assert len(parameters(getattr(tls.TLSLayer, name))) == 2, name
     for name in ("tls_interact", "receive_close", "start_tls"):
@@ -208,7 +208,7 @@ def test_a_tls_layer_without_an_openssl_connection_closes() -> None:
     assert source.index("if not tls_start.ssl_conn") < source.index("CloseConnection(self.conn)")
 
 
-def test_a_client_tls_layer_needs_no_layer_below_but_the_front_door(lab: Lab) -> None:
+def test_a_client_tls_layer_needs_only_the_front_door_below(lab: Lab) -> None:
     context, _ = open_connection(lab)
     Layer.__init__(BridgeLikeLayer.__new__(BridgeLikeLayer), context)
     layer = BridgedClientTls(context, lambda: None)
@@ -229,7 +229,7 @@ def test_a_child_layer_can_be_set_before_the_start(lab: Lab) -> None:
     assert stack.child_layer is child
 
 
-def test_a_layer_waits_only_for_a_command_that_is_blocking_for_nobody_else(lab: Lab) -> None:
+def test_a_layer_waits_only_for_its_own_blocking_commands(lab: Lab) -> None:
     context, _ = open_connection(lab)
     server_connection = Server(address=("127.0.0.1", 1))
 
@@ -249,7 +249,7 @@ def test_a_layer_waits_only_for_a_command_that_is_blocking_for_nobody_else(lab: 
         assert (command.blocking is layer) is waits
 
 
-def test_a_hook_is_blocking_and_an_open_connection_is_and_nothing_else_is() -> None:
+def test_only_hooks_and_open_connection_are_blocking() -> None:
     assert commands.StartHook.blocking is True
     assert commands.OpenConnection.blocking is True
     for command in (commands.SendData, commands.CloseConnection, commands.RequestWakeup):
@@ -261,7 +261,7 @@ def test_connection_states_are_flags() -> None:
     assert ConnectionState.CAN_WRITE & ~ConnectionState.CAN_WRITE is ConnectionState.CLOSED
 
 
-def test_a_client_hello_is_found_in_its_first_bytes_and_not_looked_for_behind_them() -> None:
+def test_a_client_hello_is_recognized_only_at_the_start() -> None:
     assert parameters(tls.parse_client_hello) == ["data"]
     assert tls.parse_client_hello(b"\x16\x03\x01") is None
     assert starts_like_tls_record(b"\x16\x03\x01")
@@ -275,9 +275,9 @@ def test_a_client_hello_is_found_in_its_first_bytes_and_not_looked_for_behind_th
 
 def test_a_hook_of_our_own_registers_by_being_defined() -> None:
     names = {
-        "connection_refused": endings.ConnectionRefusedHook,
-        "tunnel_ended": endings.TunnelEndedHook,
-        "exchange_ended": endings.ExchangeEndedHook,
+        "connection_refused": bridge_events.ConnectionRefusedHook,
+        "tunnel_ended": bridge_events.TunnelEndedHook,
+        "exchange_ended": bridge_events.ExchangeEndedHook,
     }
     for name, hook in names.items():
         assert hook.name == name
@@ -309,7 +309,7 @@ def test_a_hook_is_called_as_the_addons_call_it(hook: type[commands.StartHook], 
 # Content views (ccm_views)
 
 
-def test_a_view_is_kept_under_its_name_in_lower_case() -> None:
+def test_a_view_is_registered_under_its_name_in_lower_case() -> None:
     class Shown(contentviews.Contentview):
         def prettify(self, data: bytes, metadata: contentviews.Metadata) -> str:
             raise NotImplementedError
@@ -324,7 +324,7 @@ def test_a_view_is_kept_under_its_name_in_lower_case() -> None:
 # mitmproxy's web application (web_server; test_web_server has each of its handlers)
 
 
-def test_the_web_application_has_the_parts_that_ours_uses_and_replaces() -> None:
+def test_the_web_application_has_the_parts_that_the_bridge_uses() -> None:
     assert all(issubclass(handler, app.AuthRequestHandler) for _, handler in app.handlers)
     assert parameters(app.ClientConnection.broadcast_flow) == ["type", "f"]
     assert parameters(app.ClientConnection.send) == ["self", "message"]
@@ -336,25 +336,25 @@ def test_the_web_application_has_the_parts_that_ours_uses_and_replaces() -> None
     assert "</head>" in resources.files("mitmproxy.tools.web").joinpath("index.html").read_text()
 
 
-def test_the_web_application_is_set_up_by_what_ours_gives_it() -> None:
+def test_the_web_application_takes_the_settings_that_the_bridge_passes() -> None:
     source = inspect.getsource(app.Application.__init__)
     ours = inspect.getsource(web_server._Application.__init__)
     given = re.findall(r"^ {12}(\w+)=", source, re.MULTILINE)
     assert {"is_valid_password", "auth_cookie_name", "xsrf_cookie_name"} <= set(given)
-    # Its default has no traceback, and nothing is loaded anew.
+    # By default it shows no traceback and does not reload.
     assert {name for name in given if f"{name}=" not in ours} == {"handlers", "debug", "autoreload"}
     assert 'xsrf_cookie_name="_mitmproxy_xsrf"' in source
 
 
-def test_what_the_web_application_asks_of_a_master_is_what_ours_has() -> None:
+def test_the_web_application_uses_only_what_the_master_of_the_bridge_has() -> None:
     source = inspect.getsource(app)
     asked = set(re.findall(r"\bmaster\.(\w+)(?=[.()\s])", source))
-    # The rest is asked by what is refused, and of modules of that name.
+    # Refused handlers use the rest, and modules of that name.
     refused = {"addons", "load_flow", "master", "WebMaster"}
-    assert asked - refused <= set(vars(web_server._what_is_shown(View())))
+    assert asked - refused <= set(vars(web_server._read_only_master(View())))
 
 
-# pyOpenSSL (tls_contexts, client_authentication)
+# pyOpenSSL (tls, client_authentication)
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_openssl_has_the_function(name: str) -> None:
     assert callable(getattr(SSL._lib, name))  # type: ignore[attr-defined]
 
 
-def test_the_functions_tested_for_are_the_functions_used() -> None:
+def test_the_tested_openssl_functions_are_those_that_are_used() -> None:
     room = (client_leg, context, site_system_leg, verification, verify_callback)
     used = set(re.findall(r"\b_?lib\.(\w+)\(", "".join(map(inspect.getsource, room))))
     (mark,) = (
@@ -399,7 +399,7 @@ def test_the_functions_tested_for_are_the_functions_used() -> None:
     assert {name.strip() for name in used} == set(mark.args[1])
 
 
-def test_error_numbers_have_the_meaning_that_the_table_gives_them() -> None:
+def test_error_numbers_have_the_meaning_in_the_table() -> None:
     def text(number: int) -> str:
         words = SSL._lib.X509_verify_cert_error_string(number)  # type: ignore[attr-defined]
         return SSL._ffi.string(words).decode()  # type: ignore[attr-defined, no-any-return]
@@ -416,7 +416,7 @@ def test_error_numbers_have_the_meaning_that_the_table_gives_them() -> None:
     assert "CRL scope" in text(verify_callback.UNMAPPED)
 
 
-def test_a_connection_can_be_found_by_its_ssl_and_keeps_its_context() -> None:
+def test_a_connection_is_found_by_its_ssl_object_and_keeps_its_context() -> None:
     context = SSL.Context(SSL.TLS_METHOD)
     connection = SSL.Connection(context, None)
     assert SSL.Connection._reverse_mapping[connection._ssl] is connection
@@ -424,7 +424,7 @@ def test_a_connection_can_be_found_by_its_ssl_and_keeps_its_context() -> None:
     assert context._context is not None
 
 
-def test_a_callback_of_ours_lives_as_long_as_its_context(lab: Lab) -> None:
+def test_a_callback_lives_as_long_as_its_context(lab: Lab) -> None:
     publication = bridged_publication(lab.policy)
     context = client_leg.client_leg_context(
         publication, client_leg.Callbacks(*[lambda *_: None] * 3)
@@ -434,7 +434,7 @@ def test_a_callback_of_ours_lives_as_long_as_its_context(lab: Lab) -> None:
     assert SSL.Connection(context, None)._verify_helper is None
 
 
-def test_a_certificate_can_be_taken_over_from_a_raw_pointer(lab: Lab) -> None:
+def test_a_certificate_can_be_read_at_a_raw_pointer(lab: Lab) -> None:
     original = crypto.X509.from_cryptography(lab.computer.certificate)
     taken = verification.certificate_at(original._x509)
     assert taken == lab.computer.certificate
@@ -448,10 +448,10 @@ def test_app_data_stays_with_its_connection() -> None:
     assert connection.get_app_data() is self
 
 
-# h11 (exchange, response_head)
+# h11 (response_stream, response_head)
 
 
-def test_h11_gives_back_what_follows_a_response() -> None:
+def test_h11_returns_the_data_after_a_response() -> None:
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
     reader.send(h11.EndOfMessage())
@@ -460,7 +460,7 @@ def test_h11_gives_back_what_follows_a_response() -> None:
     assert reader.trailing_data == (b"surplus", False)
 
 
-def test_h11_gives_back_a_counted_body_when_its_head_has_been_read() -> None:
+def test_h11_returns_a_counted_body_after_its_head() -> None:
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
     reader.send(h11.EndOfMessage())
@@ -474,8 +474,8 @@ def test_h11_gives_back_a_counted_body_when_its_head_has_been_read() -> None:
 # asyncio
 
 
-def test_an_eager_task_runs_before_it_is_known_to_its_maker() -> None:
-    """mitmproxy's master makes all tasks eager; `server_event` is written for that."""
+def test_an_eager_task_runs_before_create_task_returns() -> None:
+    """mitmproxy's master makes all tasks eager; `server_event` depends on that."""
     order = []
 
     async def inner() -> None:
@@ -546,7 +546,7 @@ def assert_alert(
     alert = REFUSALS[reason].alert
     assert alert
     if reason is Reason.CERTIFICATE_MISSING and version is ssl.TLSVersion.TLSv1_2:
-        alert = "handshake_failure"  # RFC 5246 §7.4.6: there is no certificate_required in 1.2
+        alert = "handshake_failure"  # RFC 5246 §7.4.6: TLS 1.2 has no certificate_required
     assert running.alert(client or running.anonymous(**options)) == alert.replace("_", " ")
     assert wait_for(lambda: len(running.audit()) > before)
     (record,) = running.audit()[before:]
@@ -557,7 +557,7 @@ def assert_alert(
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_certificate_that_is_not_accepted_gets_the_alert_of_the_table(
+def test_a_refused_certificate_causes_the_alert_of_the_table(
     refusing: Refusing, name: str, version: ssl.TLSVersion
 ) -> None:
     assert_alert(refusing.running, refusing.credentials[name], version, REFUSED[name][1])
@@ -565,9 +565,7 @@ def test_a_certificate_that_is_not_accepted_gets_the_alert_of_the_table(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_its_twin_in_good_standing_is_let_in(
-    refusing: Refusing, lab: Lab, version: ssl.TLSVersion
-) -> None:
+def test_its_valid_twin_is_accepted(refusing: Refusing, lab: Lab, version: ssl.TLSVersion) -> None:
     with refusing.running.client(maximum_version=version) as client:
         assert isinstance(client.request(*GOOD), Response)
 
@@ -588,7 +586,7 @@ LISTS: dict[str, Callable[[LabPki], tuple[Any, ...]]] = {
 
 
 @pytest.mark.parametrize("lists", LISTS)
-def test_without_a_current_revocation_list_nobody_is_let_in(
+def test_without_a_current_revocation_list_all_clients_are_refused(
     lab: Lab, tmp_path: Path, lists: str
 ) -> None:
     trust = bridged_publication(lab.policy).client_trust

@@ -1,4 +1,4 @@
-"""What `explain` says of a request is what the audit of a bridge says that was sent it."""
+"""`explain` gives the same result for a request as the audit of a bridge that received it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ COMPARED = (
     *(audit.VERDICT, audit.REASON, audit.RULE, audit.DETAIL),
     *(audit.ROLE, audit.SITE_SYSTEM, audit.DROPPED_HEADERS, audit.INSPECTED),
 )
-OF_A_REFUSAL = (audit.REQUIREMENT, audit.STATUS, audit.TLS_ALERT)
-"""Of what is allowed, the status is the site system's."""
+COMPARED_IN_REFUSALS = (audit.REQUIREMENT, audit.STATUS, audit.TLS_ALERT)
+"""Compared only in refusals: the status of an allowed request comes from the site system."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class SampleRequest:
     """A request, for the bridge and for `explain`."""
 
     method: str
@@ -47,42 +47,44 @@ class Asked:
     name: str = BRIDGED
     version: str = "HTTP/1.1"
     presented: Callable[[LabPki], LabCredential | None] | None = None
-    """None: the lab's computer."""
+    """Makes the client certificate; None for that of the lab's computer."""
 
 
 def message(text: str, endpoint: str = "MP_HinvEndpoint") -> bytes:
     return ccm.ccm_post_body(endpoint=endpoint, body_xml=text, client_guid=GUID)
 
 
-def post(body: bytes | None, content_type: str = ccm.CONTENT_TYPE, *more: tuple[str, str]) -> Asked:
+def post(
+    body: bytes | None, content_type: str = ccm.CONTENT_TYPE, *more: tuple[str, str]
+) -> SampleRequest:
     fields = (("Content-Type", content_type), *more)
-    return Asked("CCM_POST", "/ccm_system/request", fields, body)
+    return SampleRequest("CCM_POST", "/ccm_system/request", fields, body)
 
 
-def propfind(body: bytes, content_type: str = "text/xml") -> Asked:
+def propfind(body: bytes, content_type: str = "text/xml") -> SampleRequest:
     fields = (("Content-Type", content_type), ("Depth", "1"))
-    return Asked("PROPFIND", "/SMS_DP_SMSPKG$/LAB00001", fields, body)
+    return SampleRequest("PROPFIND", "/SMS_DP_SMSPKG$/LAB00001", fields, body)
 
 
-def list_with(*headers: tuple[str, str], **changes: Any) -> Asked:
-    return Asked(*GOOD, headers, **changes)
+def list_with(*headers: tuple[str, str], **changes: Any) -> SampleRequest:
+    return SampleRequest(*GOOD, headers, **changes)
 
 
-def shown(make: Callable[[LabPki], LabCredential | None]) -> Asked:
+def shown(make: Callable[[LabPki], LabCredential | None]) -> SampleRequest:
     return list_with(presented=make)
 
 
 REFUSED = {
-    "verb": Asked("DELETE", GOOD[1]),
-    "verb of a resource": Asked("CCM_POST", GOOD[1], (("Content-Type", "a/b"),), b"x"),
-    "resource": Asked("GET", "/SMS_MP/.sms_aut?MPKEYINFORMATIONMEDIA"),
-    "unknown resource": Asked("GET", "/SMS_MP/x"),
-    "directory": Asked("GET", "/other/x"),
-    "bypass-directory": Asked("GET", "/NOCERT_SMS_DP_SMSPKG$/x"),
-    "never below": Asked("GET", "/SMS_DP_SMSPKG$/Datalib/x"),
-    "target-unsafe": Asked("GET", "/SMS_MP/../ccm_system/request"),
-    "target-form": Asked("OPTIONS", "*"),
-    "malformed-head": Asked("G@T", "/"),
+    "verb": SampleRequest("DELETE", GOOD[1]),
+    "verb of a resource": SampleRequest("CCM_POST", GOOD[1], (("Content-Type", "a/b"),), b"x"),
+    "resource": SampleRequest("GET", "/SMS_MP/.sms_aut?MPKEYINFORMATIONMEDIA"),
+    "unknown resource": SampleRequest("GET", "/SMS_MP/x"),
+    "directory": SampleRequest("GET", "/other/x"),
+    "bypass-directory": SampleRequest("GET", "/NOCERT_SMS_DP_SMSPKG$/x"),
+    "never below": SampleRequest("GET", "/SMS_DP_SMSPKG$/Datalib/x"),
+    "target-unsafe": SampleRequest("GET", "/SMS_MP/../ccm_system/request"),
+    "target-form": SampleRequest("OPTIONS", "*"),
+    "malformed-head": SampleRequest("G@T", "/"),
     "head-too-large": list_with(("X-Long", "x" * 70_000)),
     "http-version": list_with(version="HTTP/1.0"),
     "framing": list_with(("Transfer-Encoding", "chunked")),
@@ -95,7 +97,7 @@ REFUSED = {
     "media-type": post(b"x", "text/plain"),
     "content-encoding": post(b"x", ccm.CONTENT_TYPE, ("Content-Encoding", "gzip")),
     "body-too-large": list_with(body=b"x"),
-    "upload-packet": Asked("BITS_POST", "/CCM_Incoming/x", (("Content-Length", "0"),)),
+    "upload-packet": SampleRequest("BITS_POST", "/CCM_Incoming/x", (("Content-Length", "0"),)),
     "multipart": post(b"x"),
     "message": post(message("<Report/>", "MP_TokenManager")),
     "malicious": post(message(f"<Report>{eicar()}</Report>"), ccm.CONTENT_TYPE, ("X-A", "b")),
@@ -105,7 +107,7 @@ REFUSED = {
     "webdav dtd": propfind(b"<!DOCTYPE a><propfind/>"),
     "webdav encoding": propfind(b"<a>\xff</a>"),
     "webdav propfind": propfind(b"<propfind xmlns='DAV:'/>"),
-    "webdav depth": Asked("PROPFIND", "/SMS_DP_SMSPKG$/LAB00001", (("Depth", "2"),)),
+    "webdav depth": SampleRequest("PROPFIND", "/SMS_DP_SMSPKG$/LAB00001", (("Depth", "2"),)),
     "webdav charset": propfind(b"<a/>", "text/xml; charset=latin1"),
     "unknown-name": list_with(name="other.example"),
     "expired": shown(lambda pki: pki.expired_computer("pc3.corp.example")),
@@ -120,10 +122,12 @@ ALLOWED = {
     "list": list_with(("X-Forwarded-For", "192.0.2.1")),
     "many unlisted fields": list_with(*((f"X-{number}", "a") for number in range(40))),
     "upgrade": list_with(("Connection", "Upgrade"), ("Upgrade", "h2c")),
-    "packet without length": Asked("BITS_POST", "/CCM_Incoming/x", (("BITS-Packet-Type", "Ping"),)),
+    "packet without length": SampleRequest(
+        "BITS_POST", "/CCM_Incoming/x", (("BITS-Packet-Type", "Ping"),)
+    ),
     "message": post(message("<Report/>")),
     "webdav": propfind(b"<propfind xmlns='DAV:'><allprop/></propfind>"),
-    "file": Asked("GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe"),
+    "file": SampleRequest("GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe"),
 }
 
 
@@ -138,60 +142,70 @@ def running(
 ) -> Iterator[Running]:
     trust = bridged_publication(running_lab.policy).client_trust
     assert trust is not None
-    assert revoked  # made before the lists are
+    assert revoked  # revoked before the lists are made
     current = Trust(trust.anchors, trust.intermediates, tuple(running_lab.pki.crls()))
     file = tmp_path_factory.mktemp("explained") / "audit.jsonl"
     with Running(running_lab, changed(running_lab.policy, file, client_trust=current)) as one:
         yield one
 
 
-def audited(running: Running, asked: Asked, presented: LabCredential | None) -> dict[str, Any]:
-    """What a bridge that was sent it has written down."""
+def audit_record(
+    running: Running, request: SampleRequest, presented: LabCredential | None
+) -> dict[str, Any]:
+    """Send a request to the bridge, and return its audit record."""
     before = len(running.audit())
-    made = running.client(asked.name, presented) if presented else running.anonymous(asked.name)
+    made = running.client(request.name, presented) if presented else running.anonymous(request.name)
     ended = (ConnectionEnded, HandshakeRefused, ssl.SSLError)
     with made as client, contextlib.suppress(*ended):
-        client.request(asked.method, asked.target, asked.headers, asked.body, asked.version)
+        client.request(
+            request.method, request.target, request.headers, request.body, request.version
+        )
     record, *_ = wait_for(lambda: running.audit()[before:])
     return record
 
 
-def explained(policy: Policy, asked: Asked, presented: LabCredential | None) -> dict[str, Any]:
+def explained(
+    policy: Policy, request: SampleRequest, presented: LabCredential | None
+) -> dict[str, Any]:
     certificates = (presented.certificate, *presented.issuers) if presented else ()
-    # On whatever port the bridge was started.
-    url = Url("https", asked.name, None, asked.target)
+    # None: the port of the bridge does not matter.
+    url = Url("https", request.name, None, request.target)
     question = describe_request(
-        asked.method, url, asked.headers, certificates, asked.body, version=asked.version
+        request.method, url, request.headers, certificates, request.body, version=request.version
     )
     record = explain(policy, question, environment(policy)).record()
     read_again: dict[str, Any] = json.loads(json.dumps(record))
     return read_again
 
 
-def compare(running: Running, asked: Asked, presented: LabCredential | None) -> dict[str, Any]:
-    record = audited(running, asked, presented)
-    said = explained(running.policy, asked, presented)
-    keys = (*COMPARED, *(OF_A_REFUSAL if record["verdict"] == "deny" else ()))
-    assert {key: said.get(key) for key in keys} == {key: record.get(key) for key in keys}
-    return said
+def compare(
+    running: Running, request: SampleRequest, presented: LabCredential | None
+) -> dict[str, Any]:
+    record = audit_record(running, request, presented)
+    explained_record = explained(running.policy, request, presented)
+    keys = (*COMPARED, *(COMPARED_IN_REFUSALS if record["verdict"] == "deny" else ()))
+    assert {key: explained_record.get(key) for key in keys} == {
+        key: record.get(key) for key in keys
+    }
+    return explained_record
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_refusal_is_explained_as_it_is_audited(running: Running, case: str) -> None:
-    asked = REFUSED[case]
-    presented = asked.presented(running.lab.pki) if asked.presented else running.lab.computer
-    assert compare(running, asked, presented)["verdict"] == "deny"
+    request = REFUSED[case]
+    presented = request.presented(running.lab.pki) if request.presented else running.lab.computer
+    assert compare(running, request, presented)["verdict"] == "deny"
 
 
 def test_a_revoked_certificate_is_explained_as_it_is_audited(
     running: Running, revoked: LabCredential
 ) -> None:
-    said = compare(running, list_with(), revoked)
-    assert said["reason"] == "certificate-revoked"
+    explained_record = compare(running, list_with(), revoked)
+    assert explained_record["reason"] == "certificate-revoked"
 
 
 @pytest.mark.parametrize("case", ALLOWED)
-def test_what_is_sent_on_is_explained_as_it_is_audited(running: Running, case: str) -> None:
+def test_a_forwarded_request_is_explained_as_it_is_audited(running: Running, case: str) -> None:
     assert compare(running, ALLOWED[case], running.lab.computer)["verdict"] == "allow"
 
 
@@ -200,12 +214,14 @@ def test_plaintext_is_explained_as_it_is_audited(running: Running) -> None:
     plaintext_request(running.address, b"GET / HTTP/1.1\r\n\r\n")
     record, *_ = wait_for(lambda: running.audit()[before:])
     question = describe_request("GET", Url("http", BRIDGED, None, "/"), (), (), None)
-    said = explain(running.policy, question, environment(running.policy)).record()
+    explained_record = explain(running.policy, question, environment(running.policy)).record()
     keys = (*COMPARED, audit.REQUIREMENT, audit.TLS_ALERT)
-    assert {key: said.get(key) for key in keys} == {key: record.get(key) for key in keys}
+    assert {key: explained_record.get(key) for key in keys} == {
+        key: record.get(key) for key in keys
+    }
 
 
-def test_a_user_is_let_in_where_users_are_asked_for_by_both(
+def test_bridge_and_explain_accept_users_if_the_policy_requires_them(
     running_lab: Lab, tmp_path: Path
 ) -> None:
     users = changed(

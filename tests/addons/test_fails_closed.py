@@ -1,13 +1,13 @@
-"""Whatever raises, nothing passes: not one request reaches a site system that no decision allowed.
+"""After any exception, no request reaches a site system without a decision that allows it.
 
-mitmproxy logs an exception in a hook and forwards, and leaves a connection open when a layer
-raises (docs/design.md). Here every hook, layer, callback and engine is made to raise, in
-every way there is, and each time:
+mitmproxy logs an exception in a hook and forwards the request, and it leaves a connection open when
+a layer raises (docs/design.md). These tests make every hook, layer, callback and engine raise in
+every possible way. Each time:
 
-1. nothing reaches the site system, not even a ClientHello where none had been sent before;
-2. the client is refused or its connection closed, soon, and nothing of it is left behind;
-3. the audit says bridge-defect;
-4. the next good client is served.
+1. nothing reaches the site system, not even a new ClientHello;
+2. the client is soon refused or its connection closed, and no state remains;
+3. the audit records bridge-defect;
+4. the next valid client is served.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ from .conftest import (
     Lab,
     Panic,
     Running,
-    answer,
     message,
+    outcome_of,
     wait_for,
 )
 
@@ -81,14 +81,14 @@ def denied(running: Running) -> Outcome:
 
 def posted(running: Running) -> Outcome:
     with running.client() as client:
-        return answer(client, "CCM_POST", "/ccm_system/request", **message())
+        return outcome_of(client, "CCM_POST", "/ccm_system/request", **message())
 
 
 def unknown_name(running: Running) -> Outcome:
     return running.ask(*GOOD, name="unknown.internet.example")
 
 
-def one_too_many(running: Running) -> Outcome:
+def over_the_limit(running: Running) -> Outcome:
     limit, running.bridge.connections.limit = running.bridge.connections.limit, 0
     try:
         return good(running)
@@ -98,7 +98,7 @@ def one_too_many(running: Running) -> Outcome:
 
 def without_certificate(running: Running) -> Outcome:
     with running.anonymous() as client:
-        return answer(client, *GOOD)
+        return outcome_of(client, *GOOD)
 
 
 def tunneled(running: Running) -> Outcome:
@@ -115,7 +115,7 @@ def uploaded(running: Running) -> Outcome:
     running.lab.site.uploads.clear()
     request = Upload("/CCM_Incoming/x.msg", b"nothing in particular").create()
     with running.client() as client:
-        return answer(client, request.method, request.target, headers=dict(request.headers))
+        return outcome_of(client, request.method, request.target, headers=dict(request.headers))
 
 
 CALLED: dict[str, list[str]] = {
@@ -137,13 +137,13 @@ CALLED: dict[str, list[str]] = {
     "server_connect": ["AuditTrail", "SiteSystemAuthentication"],
     "tls_start_server": ["SiteSystemAuthentication"],
 }
-"""Every decision and hook, and the addons that have a function for it, in their order."""
+"""Every decision and hook, and the addons that have a function for it, in calling order."""
 
-TOLD_OF_DEFECTS = ["Ends"]
-"""Who is told when one of these fails. Should that fail as well, there is only the log."""
+DEFECT_HOOKS = ["Ends"]
+"""The addons called when one of these fails. If they fail too, only the log has the defect."""
 
 NOT_HOOKS = {"close", "ended"}
-"""Public methods of addons that are called by name; no hook of mitmproxy may be called so."""
+"""Public methods of addons that are not hooks. No hook of mitmproxy may have such a name."""
 
 CAUSES: dict[str, Callable[[Running], Outcome]] = {
     "head_read": good,
@@ -158,35 +158,35 @@ CAUSES: dict[str, Callable[[Running], Outcome]] = {
     "tls_established_client": good,
     "tls_failed_client": without_certificate,
     "connection_refused": unknown_name,
-    "turned_away": one_too_many,
+    "turned_away": over_the_limit,
     "tunnel_ended": tunneled_and_left,
     "exchange_ended": denied,
     "server_connect": good,
     "tls_start_server": good,
 }
-"""What a client does for the hook to be called."""
+"""The client behavior that calls the hook."""
 
-TELLS_ONLY = {
+RECORDS_ONLY = {
     "tls_failed_client",
     "connection_refused",
     "turned_away",
     "tunnel_ended",
     "exchange_ended",
 }
-"""Hooks that write the audit's record: one that has been written is not written again."""
+"""Hooks that write an audit record. A record is not written twice."""
 
 
 SHOWN = ("requestheaders", "request", "responseheaders", "reply_shown")
-"""Hooks for addons that show requests, called once it is decided on them; we have none."""
+"""Hooks for addons that show requests, called after the decision; the bridge has none."""
 
-ANSWERED = {
+AFTER_THE_RESPONSE = {
     "packet_response_read",
     "reply_collected",
     "reply_judged",
     "responseheaders",
     "reply_shown",
 }
-"""What is called when the site system has answered: the request was allowed."""
+"""Hooks that are called after the site system's response: the request was allowed."""
 
 
 class Way(NamedTuple):
@@ -213,14 +213,14 @@ WAYS: dict[str, Way] = {
 
 
 def failing(way: Way, functions: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    """A hook function that fails in this way; `functions` are what would have allowed."""
+    """Return a hook function that fails in this way; `functions` would have allowed."""
 
     def fail(data: Any) -> None:
         if way.allows_first:
             for function in functions:
                 waiting = function(data)
                 if isinstance(waiting, CoroutineType):
-                    waiting.close()  # it has waited already
+                    waiting.close()  # `fail_later` has already waited
         raise way.error("made to fail")
 
     async def fail_later(data: Any) -> None:
@@ -232,11 +232,11 @@ def failing(way: Way, functions: list[Callable[[Any], Any]]) -> Callable[[Any], 
 
 @contextmanager
 def nothing_passes(running: Running, *, handshakes: int = 0, requests: int = 0) -> Iterator[None]:
-    """Nothing reaches the site system in this block or later, but so many that were allowed."""
+    """Assert that no more than the allowed handshakes and requests reach the site system."""
     site = running.lab.site
     yield
     left = wait_for(lambda: not running.bridge.connections._records, SOON)
-    assert left, "something of the connection is left"
+    assert left, "state of the connection is left"
     assert len(site.received()) <= requests
     assert len(site.handshakes()) <= handshakes
 
@@ -250,8 +250,8 @@ def test_every_hook_that_has_a_function_is_in_the_table(running: Running) -> Non
     found: dict[str, list[str]] = {}
     for name, functions in running.bridge.generation.hooks._by_name.items():
         found[name] = [type(function.__self__).__name__ for function in functions]  # type: ignore[attr-defined]
-    assert found == CALLED | {"defect": TOLD_OF_DEFECTS}
-    # A function whose name is no hook's is never called: a slip there would open a gate.
+    assert found == CALLED | {"defect": DEFECT_HOOKS}
+    # A function whose name is not that of a hook is never called: a typo would skip a check.
     assert not all_hooks.keys() & DECISIONS
     addons = {
         type(function.__self__)
@@ -267,31 +267,31 @@ def test_every_hook_that_has_a_function_is_in_the_table(running: Running) -> Non
 @pytest.mark.parametrize(
     ("name", "index"), [(name, i) for name, addons in CALLED.items() for i in range(len(addons))]
 )
-def test_a_hook_that_fails_lets_nothing_pass(
+def test_nothing_is_forwarded_after_a_failed_hook(
     running: Running, name: str, index: int, way: str
 ) -> None:
     before = list(running.bridge.generation.hooks.of(name))
     running.hook(name, index, failing(WAYS[way], before))
-    answered = int(name in ANSWERED)
-    handshakes = answered + int(name == "tunnel_ended")
-    with nothing_passes(running, handshakes=handshakes, requests=answered):
+    requests = int(name in AFTER_THE_RESPONSE)
+    handshakes = requests + int(name == "tunnel_ended")
+    with nothing_passes(running, handshakes=handshakes, requests=requests):
         assert_refused(CAUSES[name](running))
     running.hook(name, index, before[index])
-    if not (WAYS[way].allows_first and name in TELLS_ONLY):
+    if not (WAYS[way].allows_first and name in RECORDS_ONLY):
         running.wait_for_reason("bridge-defect")
     assert None not in running.reasons() or name == "tunnel_ended"
     running.lab.site.clear()
     running.assert_serves()
-    assert len(running.lab.site.received()) == 1, "something came late"
+    assert len(running.lab.site.received()) == 1, "a request arrived late"
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", [*sorted(DECISIONS), *SHOWN])
-def test_a_hook_that_fails_after_the_others_takes_their_permission_back(
+def test_a_hook_that_fails_after_the_others_revokes_their_decision(
     running: Running, name: str, way: str
 ) -> None:
     running.add_hook(name, failing(WAYS[way], []))
-    requests = int(name in ANSWERED)
+    requests = int(name in AFTER_THE_RESPONSE)
     with nothing_passes(running, handshakes=requests, requests=requests):
         assert_refused(CAUSES.get(name, good)(running))
     running.wait_for_reason("bridge-defect")
@@ -299,9 +299,7 @@ def test_a_hook_that_fails_after_the_others_takes_their_permission_back(
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["response", "error", "client_connected", "client_disconnected"])
-def test_a_hook_that_has_no_function_yet_fails_closed_too(
-    running: Running, name: str, way: str
-) -> None:
+def test_a_hook_without_functions_also_fails_closed(running: Running, name: str, way: str) -> None:
     functions = running.bridge.generation.hooks._by_name[name]
     functions.append(failing(WAYS[way], []))
     passed = int(name in ("response", "client_disconnected"))
@@ -313,10 +311,10 @@ def test_a_hook_that_has_no_function_yet_fails_closed_too(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_hook_that_also_loses_the_exchange_leaves_nobody_hanging(
+def test_a_hook_that_also_clears_the_flow_leaves_no_client_hanging(
     running: Running, way: str
 ) -> None:
-    """The layer does not go by the flow."""
+    """The layer does not depend on the flow."""
     fail = failing(WAYS[way], [])
 
     def lose(flow: Any) -> Any:
@@ -328,7 +326,7 @@ def test_a_hook_that_also_loses_the_exchange_leaves_nobody_hanging(
         assert_refused(good(running))
 
 
-def test_an_answer_that_nobody_has_decided_on_is_not_passed_on(running: Running) -> None:
+def test_a_response_without_a_decision_is_not_forwarded(running: Running) -> None:
     functions = running.bridge.generation.hooks._by_name["reply_collected"]
     before = functions.copy()
     functions.clear()
@@ -345,7 +343,7 @@ def test_an_answer_that_nobody_has_decided_on_is_not_passed_on(running: Running)
 
 @pytest.mark.parametrize("error", [RuntimeError, Panic])
 @pytest.mark.parametrize("name", ["read_reply", "judge_reply"])
-def test_what_decides_on_an_answer_refuses_it_when_it_raises(
+def test_a_response_is_refused_if_its_inspection_raises(
     running: Running, monkeypatch: pytest.MonkeyPatch, name: str, error: type[BaseException]
 ) -> None:
     def fail(*_: object) -> None:
@@ -359,7 +357,7 @@ def test_what_decides_on_an_answer_refuses_it_when_it_raises(
     assert running.wait_for_reason("bridge-defect")["rule"] == "reply_collected"
 
 
-def test_a_hook_that_returns_something_else_than_an_awaitable_is_a_defect(
+def test_a_hook_that_returns_neither_none_nor_an_awaitable_is_a_defect(
     running: Running,
 ) -> None:
     running.add_hook("request", lambda _: True)
@@ -370,7 +368,7 @@ def test_a_hook_that_returns_something_else_than_an_awaitable_is_a_defect(
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["head_read", "body_read", "requestheaders", "request"])
-def test_a_decision_is_withdrawn_whether_or_not_the_defect_can_be_written_down(
+def test_a_decision_is_revoked_even_if_the_defect_is_not_recorded(
     running: Running, name: str, way: str
 ) -> None:
     running.hook("defect", 0, lambda _: None)
@@ -392,7 +390,7 @@ def test_a_panic_in_the_audit_of_a_defect_still_ends_the_connection(running: Run
 
 
 @pytest.mark.parametrize("error", [OSError, Panic])
-def test_a_defect_that_the_audit_cannot_take_is_in_the_log_and_the_next_is_told(
+def test_a_defect_that_the_audit_cannot_record_is_logged_and_others_notified(
     running: Running,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -401,21 +399,21 @@ def test_a_defect_that_the_audit_cannot_take_is_in_the_log_and_the_next_is_told(
     def full(*_: object) -> None:
         raise error("made to fail")
 
-    told: list[Defect] = []
-    running.add_hook("defect", told.append)
+    reported: list[Defect] = []
+    running.add_hook("defect", reported.append)
     running.add_hook("request", failing(WAYS["an exception"], []))
     monkeypatch.setattr(running.bridge.shared.audit, "_write", full)
     with nothing_passes(running):
         assert_refused(good(running))
     assert "a defect in request could not be written to the audit" in caplog.text
-    assert (told[0].where, told[0].kind) == ("request", "RuntimeError")
+    assert (reported[0].where, reported[0].kind) == ("request", "RuntimeError")
 
 
 # Layers
 
 
 class Place(NamedTuple):
-    """A function of ours, what makes it run, and what the site system may have got by then."""
+    """A function, the client behavior that runs it, and what the site system may get before."""
 
     owner: Any
     name: str
@@ -494,7 +492,7 @@ def place_name(place: Place) -> str:
 
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("place", BEFORE_A_DECISION + AFTER_A_DECISION, ids=place_name)
-def test_a_layer_that_raises_closes_the_connection_and_lets_nothing_pass(
+def test_a_layer_that_raises_closes_the_connection_and_forwards_nothing(
     running: Running, monkeypatch: pytest.MonkeyPatch, place: Place, error: type[BaseException]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -505,8 +503,8 @@ def test_a_layer_that_raises_closes_the_connection_and_lets_nothing_pass(
             patch.setattr(place.owner, place.name, fail)
             outcome = place.cause(running)
         assert not isinstance(outcome, Response), outcome
-    # Before there is a handler there is nobody to write a record, and nothing to write of. And a
-    # dial that is cancelled is how mitmproxy closes: no defect.
+    # Without a handler there is no record. A cancelled dial is mitmproxy's way to close a
+    # connection, not a defect.
     cancelled = place.name == "open_connection" and error is asyncio.CancelledError
     if place.owner is not BridgeConnectionHandler and not cancelled:
         running.wait_for_reason("bridge-defect")
@@ -526,7 +524,7 @@ def test_a_record_that_cannot_be_opened_closes_the_connection(
     with nothing_passes(running), monkeypatch.context() as patch:
         patch.setattr(connections.Connections, "open", fail)
         assert not isinstance(good(running), Response)
-    running.unhandled.clear()  # asyncio's word for it
+    running.unhandled.clear()  # asyncio logs it as unhandled
     running.assert_serves()
 
 
@@ -538,7 +536,7 @@ def test_a_dial_that_raises_closes_the_connection(
     cause: Callable[[Running], Outcome],
     error: type[BaseException],
 ) -> None:
-    """mitmproxy expects OSError; a name with too long a label is a UnicodeError."""
+    """mitmproxy only handles OSError, but a name with a too long label is a UnicodeError."""
 
     async def fail(*_: object, **__: object) -> None:
         await asyncio.sleep(0)
@@ -551,10 +549,10 @@ def test_a_dial_that_raises_closes_the_connection(
     running.assert_serves()
 
 
-def test_nothing_that_follows_from_the_same_event_is_done_after_a_failure(
+def test_no_later_command_of_an_event_is_executed_after_a_failure(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hook fails, and the layer around it has more commands: to dial, say."""
+    """After a failed hook, the layer has another command, such as a dial."""
     dialled = []
 
     def hook_and_dial(layer: RelayLayer) -> Iterator[commands.Command]:
@@ -592,7 +590,7 @@ def test_a_certificate_that_cannot_be_read_is_refused(
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_what_judges_a_certificate_refuses_the_handshake_when_it_raises(
+def test_the_handshake_is_refused_if_authentication_raises(
     running: Running, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     def fail(*_: object) -> None:
@@ -610,7 +608,7 @@ def test_what_judges_a_certificate_refuses_the_handshake_when_it_raises(
     "name",
     ["_judge_certificate", "_connection", "end_entity_of", "path_of", "certificate_facts"],
 )
-def test_the_verify_callback_refuses_the_handshake_when_it_raises(
+def test_the_handshake_is_refused_if_the_verify_callback_raises(
     running: Running, monkeypatch: pytest.MonkeyPatch, name: str, error: type[BaseException]
 ) -> None:
     def fail(*_: object) -> None:
@@ -619,14 +617,14 @@ def test_the_verify_callback_refuses_the_handshake_when_it_raises(
     with nothing_passes(running), monkeypatch.context() as patch:
         patch.setattr(verify_callback, name, fail)
         assert running.alert(running.client()) == "internal error"
-    # Without the connection there is nowhere to keep the reason.
+    # Without the connection, the reason cannot be stored.
     reason = "handshake-failed" if name == "_connection" else "bridge-defect"
     running.wait_for_reason(reason)
     running.assert_serves()
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_an_engine_that_raises_refuses_the_request(
+def test_the_request_is_refused_if_an_engine_raises(
     running: Running, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     def fail(*_: object) -> None:
@@ -645,7 +643,7 @@ def test_an_engine_that_raises_refuses_the_request(
 
 
 class FullDisk(io.StringIO):
-    """An audit file that can be filled up, and emptied again."""
+    """An audit file whose disk can become full."""
 
     def __init__(self, error: type[Exception]) -> None:
         super().__init__()
@@ -672,7 +670,7 @@ class _NotEncodable(UnicodeEncodeError):
         super().__init__("ascii", "", 0, 1, reason)
 
 
-def test_when_the_audit_cannot_be_written_no_further_request_passes(
+def test_no_request_is_forwarded_while_the_audit_is_not_writable(
     running: Running, disk: FullDisk
 ) -> None:
     site = running.lab.site
@@ -684,7 +682,7 @@ def test_when_the_audit_cannot_be_written_no_further_request_passes(
         for _ in range(3):
             assert_refused(good(running))
     disk.full = False
-    # Whoever comes next finds out that it works again.
+    # The next request finds out that writing works again.
     assert_refused(good(running))
     assert not site.received()
     running.assert_serves()
@@ -692,21 +690,21 @@ def test_when_the_audit_cannot_be_written_no_further_request_passes(
     assert wait_for(lambda: len(disk.getvalue().splitlines()) == 2), written
 
 
-def test_when_the_audit_cannot_be_written_the_next_request_on_a_warm_connection_is_refused(
+def test_a_request_on_an_open_connection_is_refused_if_the_audit_is_not_writable(
     running: Running, disk: FullDisk
 ) -> None:
     with running.client() as client:
-        assert isinstance(answer(client, *GOOD), Response)
+        assert isinstance(outcome_of(client, *GOOD), Response)
         assert wait_for(disk.getvalue)
         disk.full = True
         assert not isinstance(good(running), Exception)  # its record fails
         assert wait_for(lambda: running.bridge.shared.audit._failed)
         running.lab.site.clear()
-        assert_refused(answer(client, *GOOD))
+        assert_refused(outcome_of(client, *GOOD))
     assert not running.lab.site.received()
 
 
-def test_when_the_audit_cannot_be_written_no_tunnel_is_opened(
+def test_no_tunnel_is_opened_while_the_audit_is_not_writable(
     running: Running, disk: FullDisk
 ) -> None:
     disk.full = True
@@ -722,8 +720,8 @@ def test_when_the_audit_cannot_be_written_no_tunnel_is_opened(
     assert outcome.status == 200
 
 
-def test_after_all_this_a_request_still_names_the_bridge_in_nothing(running: Running) -> None:
-    """The refusal for a defect says no more than that there is one."""
+def test_the_refusal_for_a_defect_has_no_details(running: Running) -> None:
+    """The refusal for a defect contains no details."""
     running.add_hook("request", failing(WAYS["an exception"], []))
     outcome = good(running)
     assert isinstance(outcome, Response)
@@ -735,7 +733,7 @@ def test_after_all_this_a_request_still_names_the_bridge_in_nothing(running: Run
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_on_a_disk_that_is_really_full_nothing_passes_and_the_bridge_still_stops(lab: Lab) -> None:
+def test_on_a_really_full_disk_nothing_is_forwarded_and_the_bridge_can_stop(lab: Lab) -> None:
     policy = dataclasses.replace(lab.policy, audit_file=Path("/dev/full"))
     with Running(lab, policy) as running:
         good(running)

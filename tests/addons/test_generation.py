@@ -23,11 +23,11 @@ from tests.addons.conftest import (
     TUNNELED,
     Lab,
     Running,
-    answer,
     changed,
     message,
+    outcome_of,
 )
-from tests.addons.tls.test_resumption import Client, shaken
+from tests.addons.tls.test_resumption import Client, handshake
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def trusts(generation: Generation) -> list[CurrentTrust]:
     return [trust for legs in generation.legs for _, trust in legs.trusts()]
 
 
-def test_generations_of_one_policy_share_no_context_and_no_trust(running: Running) -> None:
+def test_generations_of_one_policy_share_neither_contexts_nor_trusts(running: Running) -> None:
     first = running.bridge.generation
     second = renew(running, first.policy)
     assert second.policy is first.policy
@@ -71,10 +71,10 @@ def test_generations_of_one_policy_share_no_context_and_no_trust(running: Runnin
     assert first.workers is not second.workers
 
 
-def test_a_connection_keeps_its_generation_and_the_next_has_the_new_one(running: Running) -> None:
+def test_a_connection_keeps_its_generation_and_the_next_one_gets_the_new(running: Running) -> None:
     first = running.bridge.generation
     with running.client() as client:
-        assert isinstance(answer(client, *GOOD), Response)
+        assert isinstance(outcome_of(client, *GOOD), Response)
         (record,) = running.bridge.connections._records.values()
         for_users = changed(
             running.policy, Path("unused"), certificate_policy=CertificatePolicy.USER
@@ -87,21 +87,21 @@ def test_a_connection_keeps_its_generation_and_the_next_has_the_new_one(running:
         for functions in second.hooks._by_name.values():
             functions.clear()
         running.lab.site.clear()
-        reply = answer(client, "CCM_POST", "/ccm_system/request", **message())
+        reply = outcome_of(client, "CCM_POST", "/ccm_system/request", **message())
         assert isinstance(reply, Response)
         assert reply.status == 200
-        other = answer(client, "GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe")
+        other = outcome_of(client, "GET", "/SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe")
         assert isinstance(other, Response)
         assert other.status == 200
 
 
-def test_a_tunnel_of_the_first_generation_goes_on_in_the_second(running: Running) -> None:
+def test_a_tunnel_of_the_first_generation_continues_in_the_second(running: Running) -> None:
     with running.client(TUNNELED) as client:
-        assert isinstance(answer(client, *GOOD), Response)
+        assert isinstance(outcome_of(client, *GOOD), Response)
         second = renew(running, running.policy)
         for functions in second.hooks._by_name.values():
             functions.clear()
-        assert isinstance(answer(client, *GOOD), Response)
+        assert isinstance(outcome_of(client, *GOOD), Response)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -109,10 +109,10 @@ def test_a_session_of_the_first_generation_is_not_resumed_in_the_second(
     lab: Lab, running: Running, version: ssl.TLSVersion
 ) -> None:
     client = Client(lab, version, lab.computer)
-    session = shaken(client, running)
+    session = handshake(client, running)
     assert client.ask(running, session).resumed
-    session = shaken(client, running)
+    session = handshake(client, running)
     renew(running, running.policy)
     again = client.ask(running, session, BRIDGED)
     assert not again.resumed
-    assert again.answer.startswith(b"HTTP/1.1 200 ")
+    assert again.response.startswith(b"HTTP/1.1 200 ")

@@ -19,12 +19,12 @@ STAGES = [
 ]
 
 
-def test_every_stage_has_a_decision_of_its_own() -> None:
+def test_every_stage_has_its_own_decision() -> None:
     assert sorted(stage.hook for stage in STAGES) == sorted(DECISIONS)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_what_a_decision_comes_to_is_neither_its_question_nor_a_refusal(
+def test_the_result_of_a_decision_is_neither_its_stage_nor_a_refusal(
     stage: type[Stage[object]],
 ) -> None:
     """Otherwise a stage without a deciding addon would be allowed."""
@@ -33,7 +33,7 @@ def test_what_a_decision_comes_to_is_neither_its_question_nor_a_refusal(
     assert not issubclass(Deny, result)
 
 
-def test_the_proofs_come_one_after_the_other() -> None:
+def test_the_stages_make_the_proofs_in_order() -> None:
     in_turn = [stages.HeadRead, stages.PacketRead, stages.BodyRead, stages.BodyInspected]
     found = [next_of(stage) for stage in in_turn]  # type: ignore[arg-type]
     assert found == [Authorized, UploadPart, Inspected, Approved]

@@ -1,4 +1,4 @@
-"""Uploads of two fragments, for tests of what becomes of them."""
+"""Sample uploads of two fragments."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Senders = Callable[[bytes], Sender]
 
 @contextmanager
 def senders(running: Running) -> Iterator[Senders]:
-    """Clients, each with an upload of this data."""
+    """Yield a function that makes a client with an upload of this data."""
     running.lab.site.uploads.clear()
     with ExitStack() as stack:
         yield lambda data: Sender(running, stack.enter_context(running.client()), data)

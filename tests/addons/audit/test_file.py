@@ -14,7 +14,7 @@ from ibcm_bridge.addons.audit import file as audit_file
 from ibcm_bridge.addons.audit.file import AuditFile
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.policy import WhenUnwritable
-from tests.addons.conftest import GOOD, Lab, Running, answer, wait_for
+from tests.addons.conftest import GOOD, Lab, Running, outcome_of, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -125,11 +125,11 @@ def test_with_continue_requests_are_served_and_lost_records_counted(
         before, trail._file = trail._file, cast("AuditFile", full)
         for _ in range(3):
             with running.client() as client:
-                assert isinstance(answer(client, *GOOD), Response)
+                assert isinstance(outcome_of(client, *GOOD), Response)
         assert wait_for(lambda: trail._lost == 3)
         trail._file = before
         with running.client() as client:
-            assert isinstance(answer(client, *GOOD), Response)
+            assert isinstance(outcome_of(client, *GOOD), Response)
         assert wait_for(lambda: len(running.audit()) == 2)
     gap, request = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
     assert (gap["event"], gap["lost_records"]) == ("records-lost", 3)

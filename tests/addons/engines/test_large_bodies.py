@@ -18,7 +18,7 @@ from ibcm_bridge.addons.engines import inspection_workers
 from ibcm_bridge.inspection.body import SMALL
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import LabClient, Response, request_bytes
-from tests.addons.conftest import BRIDGED, GOOD, GUID, Lab, Running, answer, wait_for
+from tests.addons.conftest import BRIDGED, GOOD, GUID, Lab, Running, outcome_of, wait_for
 
 FIELDS = {"Content-Type": ccm.CONTENT_TYPE}
 POST = ("CCM_POST", "/ccm_system/request")
@@ -42,7 +42,7 @@ def post(running: Running, body: bytes = LARGE) -> Response | Exception:
         credential=running.lab.computer,
         timeout=30,
     ) as client:
-        return answer(client, *POST, headers=FIELDS, body=body)
+        return outcome_of(client, *POST, headers=FIELDS, body=body)
 
 
 def status(reply: Response | Exception) -> int:
@@ -95,7 +95,7 @@ def test_others_are_served_while_a_large_body_is_inspected(hanging: Running) -> 
             small = ccm.ccm_post_body(
                 endpoint="MP_HinvEndpoint", body_xml="<Report/>", client_guid=GUID
             )
-            assert status(answer(client, *POST, headers=FIELDS, body=small)) == 200
+            assert status(outcome_of(client, *POST, headers=FIELDS, body=small)) == 200
         assert not reply.done()
         hanging._loop.call_soon_threadsafe(kill_workers, hanging)
         assert status(reply.result(10)) == 503
@@ -225,12 +225,12 @@ def narrow(lab: Lab, tmp_path: Path) -> Iterator[Running]:
 def test_a_connection_over_the_limit_is_closed_and_the_next_one_served(narrow: Running) -> None:
     with narrow.client() as one, narrow.client() as two:
         for client in (one, two):
-            assert status(answer(client, *GOOD)) == 200
+            assert status(outcome_of(client, *GOOD)) == 200
         for _ in range(20):
             with socket.create_connection(narrow.address, 5) as third:
                 assert third.recv(100) == bytes.fromhex("15030300020250")
                 assert third.recv(100) == b""
-        assert status(answer(one, *GOOD)) == 200
+        assert status(outcome_of(one, *GOOD)) == 200
     assert wait_for(lambda: not narrow.bridge.connections._records)
     narrow.assert_serves()
     turned_away = [

@@ -14,7 +14,7 @@ from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import LabClient, Response
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import ClamAv
-from tests.addons.conftest import BRIDGED, Lab, Running, answer, bridged_publication, wait_for
+from tests.addons.conftest import BRIDGED, Lab, Running, bridged_publication, outcome_of, wait_for
 from tests.clamd import MARKER, NAME, running_clamd
 
 RULE = 'rule {0} {{ strings: $a = "{0}" condition: $a }}'
@@ -65,7 +65,7 @@ def post(running: Running, text: str, rows: int = 1) -> tuple[int, dict[str, Any
         credential=running.lab.computer,
         timeout=30,
     ) as client:
-        reply = answer(
+        reply = outcome_of(
             client,
             *("CCM_POST", "/ccm_system/request"),
             headers={"Content-Type": ccm.CONTENT_TYPE},

@@ -100,7 +100,7 @@ def test_an_answer_passes_as_it_was_and_what_was_found_is_written_down(
     record = exchange_record(ended)
     assert record["observed"] == ended.observed
     assert record["verdict"] == "allow"
-    (shown,) = [flow for name, flow in exchange.told if name == "reply_shown"]
+    (shown,) = [flow for name, flow in exchange.hook_calls if name == "reply_shown"]
     assert shown.response.raw_content is None, "it is not kept"
     assert held(exchange) == 0
     exchange.receive(GET)

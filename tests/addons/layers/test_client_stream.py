@@ -29,7 +29,7 @@ from tests.addons.layers.samples import (
 def test_a_head_is_read_byte_by_byte(exchange: ExchangeDriver) -> None:
     for index, byte in enumerate(GET):
         assert not exchange.dialled, f"dialled after {index} bytes"
-        assert not exchange.told
+        assert not exchange.hook_calls
         exchange.receive(bytes([byte]))
     assert exchange.to(exchange.server) == GET
     exchange.receive(OK, exchange.server)

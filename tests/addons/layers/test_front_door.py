@@ -57,8 +57,8 @@ class FrontDoor(Driver):
 
     def refusal(self) -> Deny:
         """The one refusal of this connection."""
-        refusals = [data.denial for name, data in self.told if name == "connection_refused"]
-        assert len(refusals) == 1, self.told
+        refusals = [data.denial for name, data in self.hook_calls if name == "connection_refused"]
+        assert len(refusals) == 1, self.hook_calls
         return refusals[0]  # type: ignore[no-any-return]
 
     def assert_refused(self, reason: str, answer: bytes) -> None:
@@ -67,10 +67,10 @@ class FrontDoor(Driver):
         assert self.to_client() == answer
         assert self.gone
         assert not self.dialled
-        told = list(self.told)
+        before = list(self.hook_calls)
         self.receive(b"GET / HTTP/1.1\r\n\r\n")
         self.advance(1000)
-        assert self.told == told
+        assert self.hook_calls == before
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_hello_is_read_byte_by_byte_and_passed_on_whole(door: FrontDoor, lab: 
     for byte in sent[:-1]:
         door.receive(bytes([byte]))
     assert not door.dialled
-    assert not door.told
+    assert not door.hook_calls
     door.receive(sent[-1:])
     assert door.to(door.server) == sent
     assert not door.to_client()
@@ -293,7 +293,7 @@ def test_no_hello_however_broken_is_a_defect_or_gets_past_without_a_name(
         assert door.record.server_name is not None
         assert door.record.server_name.lower() in door.record.listener.publications
     else:
-        assert not any(name == "tunnel_ended" for name, _ in door.told)
+        assert not any(name == "tunnel_ended" for name, _ in door.hook_calls)
 
 
 # A bridged connection
@@ -364,7 +364,7 @@ def test_a_client_that_has_finished_its_handshake_has_the_time_of_a_request(
     assert not door.gone
     door.advance(1)
     assert door.gone
-    assert not any(name == "connection_refused" for name, _ in door.told)
+    assert not any(name == "connection_refused" for name, _ in door.hook_calls)
 
 
 def test_a_tunnel_has_the_time_of_a_tunnel(door: FrontDoor, lab: Lab) -> None:
@@ -384,14 +384,14 @@ def test_a_client_that_leaves_is_not_refused(door: FrontDoor, lab: Lab, sent: in
         door.receive(hello(lab)[:sent])
     door.close()
     assert door.gone
-    assert not door.told
+    assert not door.hook_calls
 
 
 def test_a_client_that_leaves_in_its_handshake_is_told_of_once(door: FrontDoor, lab: Lab) -> None:
     door.receive(hello(lab, BRIDGED))
     door.close()
     assert door.gone
-    assert [name for name, _ in door.told if "failed" in name] == ["tls_failed_client"]
+    assert [name for name, _ in door.hook_calls if "failed" in name] == ["tls_failed_client"]
 
 
 # On sockets

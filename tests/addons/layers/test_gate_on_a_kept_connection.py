@@ -22,13 +22,13 @@ from ibcm_bridge.lab.protocol.client import Response as ClientResponse
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.request.target import sent_target
-from tests.addons.conftest import DENIED, GOOD, Running, answer, message, wait_for
+from tests.addons.conftest import DENIED, GOOD, Running, message, outcome_of, wait_for
 
 OTHER = ("GET", "/SMS_MP/.sms_aut?MPCERT")
 
 
 def send_first(client: LabClient) -> None:
-    reply = answer(client, *GOOD)
+    reply = outcome_of(client, *GOOD)
     assert isinstance(reply, ClientResponse)
     assert reply.status == 200
 
@@ -37,7 +37,7 @@ def assert_second_is_refused(running: Running, method: str, target: str, **more:
     """Warm the connection up, send, and see that only the first request arrived."""
     with running.client() as client:
         send_first(client)
-        outcome = answer(client, method, target, **more)
+        outcome = outcome_of(client, method, target, **more)
         assert isinstance(outcome, ClientResponse), outcome
         assert outcome.status in (405, 500)
         assert outcome.header("Connection") == "close"
@@ -242,7 +242,7 @@ def test_what_an_addon_makes_of_a_flow_is_not_what_is_sent(running: Running, hoo
         running.bridge.generation.hooks._by_name[hook].append(change_everything)
     with running.client() as client:
         for _ in range(2):
-            outcome = answer(client, *GOOD)
+            outcome = outcome_of(client, *GOOD)
             assert isinstance(outcome, ClientResponse)
             assert outcome.status == 200
             assert b"made by an addon" not in outcome.body

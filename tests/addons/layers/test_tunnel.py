@@ -36,7 +36,7 @@ def relay(lab: Lab, clock: Clock) -> Driver:
 
 
 def ended(relay: Driver) -> EndedTunnel:
-    ((name, data),) = relay.told
+    ((name, data),) = relay.hook_calls
     assert name == "tunnel_ended"
     assert isinstance(data, EndedTunnel)
     return data
@@ -50,7 +50,7 @@ def test_bytes_are_passed_and_counted_both_ways(relay: Driver, lab: Lab) -> None
     relay.receive(b" there")
     assert relay.to(relay.server) == b"hello there"
     assert relay.to_client() == b"you too"
-    assert not relay.told
+    assert not relay.hook_calls
     relay.close()
     relay.close(relay.server)
     assert (ended(relay).bytes_from_client, ended(relay).bytes_to_client) == (11, 7)
@@ -98,7 +98,7 @@ def test_nothing_is_passed_after_the_end(relay: Driver) -> None:
     relay.receive(b"late")
     assert not relay.to_client()
     assert not relay.to(relay.server)
-    assert len(relay.told) == 1
+    assert len(relay.hook_calls) == 1
 
 
 def test_a_site_system_that_cannot_be_reached_ends_the_tunnel(relay: Driver) -> None:
@@ -129,7 +129,7 @@ def test_a_client_cannot_fill_the_memory_while_its_site_system_is_dialled(relay:
     relay.start()
     for _ in range(MAX_AHEAD // 65_536):
         relay.receive(b"x" * 65_536)
-    assert not relay.told
+    assert not relay.hook_calls
     relay.receive(b"x")
     assert relay.gone
     assert ended(relay).error
@@ -159,7 +159,7 @@ def test_a_client_that_leaves_while_its_site_system_is_dialled_ends_the_tunnel(
     assert isinstance(relay.layer, RelayLayer)
     assert relay.layer._connection.may_dial is None
     relay.complete_dial("cancelled")
-    assert len(relay.told) == 1
+    assert len(relay.hook_calls) == 1
 
 
 def test_a_dial_without_answer_is_given_up(relay: Driver) -> None:
@@ -175,9 +175,9 @@ def test_an_idle_tunnel_is_closed_and_a_busy_one_is_not(relay: Driver) -> None:
     for source in (relay.client, relay.server) * 3:
         relay.advance(LIMITS.tunnel_idle_seconds - 1)
         relay.receive(b"x", source)
-    assert not relay.told
+    assert not relay.hook_calls
     relay.advance(LIMITS.tunnel_idle_seconds - 1)
-    assert not relay.told
+    assert not relay.hook_calls
     relay.advance(1)
     assert ended(relay).error == "idle"
     assert relay.gone

@@ -30,10 +30,10 @@ from tests.addons.conftest import (
     TUNNELED,
     Lab,
     Running,
-    answer,
     bridged_publication,
     changed,
     message,
+    outcome_of,
     wait_for,
 )
 
@@ -79,7 +79,7 @@ def completes_tls(running: Running) -> None:
 
 def has_no_certificate(running: Running) -> None:
     with running.anonymous() as client:
-        assert not isinstance(answer(client, *GOOD), Response)
+        assert not isinstance(outcome_of(client, *GOOD), Response)
 
 
 def asks_for_an_unknown_name(running: Running) -> None:
@@ -118,7 +118,7 @@ def sends_a_head_without_its_body(running: Running) -> None:
 def sends_a_body_that_is_refused(running: Running) -> None:
     with running.client() as client:
         sent = message()
-        outcome = answer(
+        outcome = outcome_of(
             client, "CCM_POST", "/ccm_system/request", headers=sent["headers"], body=b"x"
         )
         assert isinstance(outcome, Response)
@@ -141,7 +141,7 @@ def sends_a_body_that_is_refused(running: Running) -> None:
     ],
     ids=lambda function: function.__name__,
 )
-def test_no_site_system_is_dialled_for_a_client_that(
+def test_no_site_system_is_contacted_for_a_client_that(
     running: Running,
     dialled: list[commands.OpenConnection],
     client: Callable[[Running], None],
@@ -154,7 +154,7 @@ def test_no_site_system_is_dialled_for_a_client_that(
     assert len(dialled) == 1
 
 
-def test_only_the_site_system_of_the_role_is_dialled(
+def test_only_the_site_system_of_the_role_is_contacted(
     running: Running, dialled: list[commands.OpenConnection]
 ) -> None:
     running.ask(*FROM_DP)
@@ -183,7 +183,7 @@ def test_server_connect_refuses_a_dial_before_the_front_door_has_decided(
     running.assert_serves()
 
 
-def test_server_connect_refuses_a_dial_before_a_request_was_decided_on(
+def test_server_connect_refuses_a_dial_before_the_decision_on_a_request(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dial(exchange: Exchange) -> Iterator[Any]:
@@ -208,12 +208,12 @@ def test_server_connect_refuses_another_address_than_the_one_allowed(
     running.assert_serves()
 
 
-def test_server_connect_refuses_a_second_dial_on_a_warm_connection(
+def test_server_connect_refuses_a_second_dial_on_an_open_connection(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running.client() as client:
-        assert isinstance(answer(client, *GOOD), Response)
-        assert isinstance(answer(client, *FROM_DP), Response)
+        assert isinstance(outcome_of(client, *GOOD), Response)
+        assert isinstance(outcome_of(client, *FROM_DP), Response)
         running.lab.site.clear()
 
         def dial(exchange: Exchange) -> Iterator[Any]:
@@ -221,10 +221,10 @@ def test_server_connect_refuses_a_second_dial_on_a_warm_connection(
 
         with monkeypatch.context() as patch:
             patch.setattr(Exchange, "_read_head", dial)
-            assert_dial_is_refused(running, answer(client, *GOOD))
+            assert_dial_is_refused(running, outcome_of(client, *GOOD))
 
 
-def test_an_addon_that_changes_the_address_of_a_dial_is_not_followed(running: Running) -> None:
+def test_a_dial_is_refused_if_an_addon_changed_its_address(running: Running) -> None:
     def elsewhere(data: Any) -> None:
         data.server.address = tuple(running.lab.site.distribution_point)
 
@@ -232,7 +232,7 @@ def test_an_addon_that_changes_the_address_of_a_dial_is_not_followed(running: Ru
     assert_dial_is_refused(running, running.ask(*GOOD))
 
 
-def test_an_addon_that_permits_a_dial_in_a_denied_request_causes_none(
+def test_an_addon_cannot_cause_a_dial_in_a_denied_request(
     running: Running, dialled: list[commands.OpenConnection]
 ) -> None:
     def permit(flow: Any) -> None:
@@ -244,7 +244,7 @@ def test_an_addon_that_permits_a_dial_in_a_denied_request_causes_none(
     assert not dialled
 
 
-# What the site system shows, and what it is shown
+# Certificates of the site-system leg
 
 
 def pem(credential: Any) -> Credential:
@@ -261,7 +261,7 @@ def renamed(policy: Policy, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_site_system_that_refuses_the_bridges_certificate_is_a_502_at_once(
+def test_a_site_system_that_refuses_the_bridge_certificate_causes_a_502_at_once(
     lab: Lab, tmp_path: Any, version: ssl.TLSVersion
 ) -> None:
     """In TLS 1.3 its alert comes after the handshake, when the request has been sent."""
@@ -282,7 +282,9 @@ def test_a_site_system_that_refuses_the_bridges_certificate_is_a_502_at_once(
 @pytest.mark.parametrize(
     "name", ["dp01.corp.example", "corp.example", "xmp01.corp.example", "mp01.corp.example.evil"]
 )
-def test_a_site_system_of_another_name_is_sent_nothing(lab: Lab, tmp_path: Any, name: str) -> None:
+def test_a_site_system_with_another_name_receives_nothing(
+    lab: Lab, tmp_path: Any, name: str
+) -> None:
     """The right authority and the wrong name."""
     policy = changed(lab.policy, tmp_path / "audit.jsonl", directories=renamed(lab.policy, name))
     with Running(lab, policy) as running:
@@ -294,7 +296,7 @@ def test_a_site_system_of_another_name_is_sent_nothing(lab: Lab, tmp_path: Any, 
     assert not lab.site.received()
 
 
-def test_a_site_system_of_another_authority_is_sent_nothing(lab: Lab, tmp_path: Any) -> None:
+def test_a_site_system_of_another_authority_receives_nothing(lab: Lab, tmp_path: Any) -> None:
     trust = dataclasses.replace(
         bridged_publication(lab.policy).site_system_trust,
         anchors=(lab.pki.foreign_root,),
@@ -314,9 +316,9 @@ def test_a_leg_is_never_shared_between_clients(running: Running) -> None:
     ports = set()
     clients: list[LabClient] = [running.client() for _ in range(3)]
     for client in clients:
-        assert isinstance(answer(client, *GOOD), Response)
+        assert isinstance(outcome_of(client, *GOOD), Response)
     for client in clients:
-        assert isinstance(answer(client, *GOOD), Response)
+        assert isinstance(outcome_of(client, *GOOD), Response)
         client.close()
     ports = {request.peer_port for request in running.lab.site.received()}
     assert len(ports) == 3

@@ -1,4 +1,4 @@
-"""Who is called for a hook and for a decision, in which order, and who is not."""
+"""The addons that are called for a hook and for a decision, and their order."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ DENY = Deny(Reason.BRIDGE_DEFECT, rules.HOOK)
 
 
 class Known:
-    """Stands in for a stage."""
+    """Replaces a stage."""
 
     hook = "head_read"
 
 
 class Decider:
     def __init__(self, decide: Callable[[Any], Any]) -> None:
-        self.asked: list[Any] = []
+        self.stages: list[Any] = []
         self._decide = decide
 
     def head_read(self, known: Any) -> Any:
-        self.asked.append(known)
+        self.stages.append(known)
         return self._decide(known)
 
 
@@ -54,37 +54,37 @@ WAYS = pytest.mark.parametrize("way", [at_once, later])
 
 
 @WAYS
-def test_each_decider_is_given_what_the_one_before_has_returned(
+def test_each_decider_gets_the_result_of_the_one_before(
     way: Callable[[Callable[[Any], Any]], Callable[[Any], Any]],
 ) -> None:
     second = Decider(way(lambda known: (known, "second")))
     third = Decider(lambda known: (known, "third"))
     assert decided(Decider(way(lambda _: "first")), second, third) == (("first", "second"), "third")
-    assert second.asked == ["first"]
+    assert second.stages == ["first"]
 
 
 @WAYS
-def test_a_refusal_is_the_last_word(
+def test_a_refusal_ends_the_decision(
     way: Callable[[Callable[[Any], Any]], Callable[[Any], Any]],
 ) -> None:
     after = Decider(lambda _: "allowed")
     assert decided(Decider(way(lambda _: DENY)), after) is DENY
     assert decided(Decider(lambda known: known), Decider(way(lambda _: DENY)), after) is DENY
-    assert not after.asked
+    assert not after.stages
 
 
-def test_who_watches_never_decides() -> None:
+def test_a_watcher_never_decides() -> None:
     watchers = Decider(lambda _: "allowed")
     assert decided(Decider(lambda _: DENY), watchers=(watchers,)) is DENY
     assert decided(Decider(lambda _: "first"), watchers=(watchers,)) == "first"
-    assert not watchers.asked
+    assert not watchers.stages
 
 
-def test_without_a_decider_nothing_is_decided() -> None:
+def test_without_a_decider_there_is_no_decision() -> None:
     assert isinstance(decided(), Known)
 
 
-def test_who_watches_is_called_after_the_others() -> None:
+def test_watchers_are_called_after_the_other_addons() -> None:
     called: list[str] = []
 
     class Addon:

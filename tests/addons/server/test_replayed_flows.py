@@ -1,4 +1,4 @@
-"""A flow that is replayed is sent without a decision; so it is not sent at all."""
+"""A replayed flow would be sent without a decision, so the bridge does not send it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.addons.conftest import Lab
 
 @contextlib.asynccontextmanager
 async def site_system() -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A port, and what came there: an entry for each connection."""
+    """A listening port, and the data received on each connection."""
     came: list[bytes] = []
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -39,18 +39,18 @@ async def site_system() -> AsyncIterator[tuple[int, list[bytes]]]:
 
 
 def flow_to(port: int) -> HTTPFlow:
-    """A flow as `mitmdump -w` would have saved it, over HTTP: there is no TLS to stop it."""
+    """A flow like one saved by `mitmdump -w`, over HTTP, so that TLS cannot prevent a replay."""
     flow = tflow.tflow(req=Request.make("GET", f"http://127.0.0.1:{port}/SMS_MP/.sms_aut?MPLIST"))
     flow.live = False
     return flow
 
 
 async def replay(flow: HTTPFlow, options: Options) -> None:
-    """As mitmproxy's ClientPlayback does it."""
+    """Replay a flow as mitmproxy's ClientPlayback does."""
     await asyncio.wait_for(ReplayHandler(flow, options).replay(), 5)
 
 
-def test_a_replayed_flow_reaches_nothing_from_the_bridge(lab: Lab, tmp_path: Path) -> None:
+def test_the_bridge_does_not_send_a_replayed_flow(lab: Lab, tmp_path: Path) -> None:
     async def tried() -> tuple[HTTPFlow, list[bytes]]:
         policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
         with contextlib.closing(Bridge(policy)) as bridge:
@@ -68,8 +68,8 @@ def test_a_replayed_flow_reaches_nothing_from_the_bridge(lab: Lab, tmp_path: Pat
     assert "refused by the bridge" in flow.error.msg
 
 
-def test_which_it_does_from_mitmproxy_by_itself() -> None:
-    """So the test above can fail."""
+def test_mitmproxy_itself_sends_a_replayed_flow() -> None:
+    """Shows that the test above can fail."""
 
     async def tried() -> list[bytes]:
         master = Master(Options())
@@ -84,7 +84,7 @@ def test_which_it_does_from_mitmproxy_by_itself() -> None:
 
 
 @pytest.mark.parametrize("name", ["replay.client", "replay.client.file", "replay.server"])
-def test_nor_is_there_a_command_that_replays(lab: Lab, tmp_path: Path, name: str) -> None:
+def test_the_bridge_has_no_command_that_replays(lab: Lab, tmp_path: Path, name: str) -> None:
     async def called() -> None:
         policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
         with contextlib.closing(Bridge(policy)) as bridge:

@@ -1,4 +1,4 @@
-"""Certificates made as a test wants them, malformed ones too, and the authorities behind them."""
+"""Makes certificates for tests, including malformed ones, and their authorities."""
 
 from __future__ import annotations
 
@@ -143,8 +143,8 @@ SHA_256, SHA_384 = (bytes.fromhex(f"300a06082a8648ce3d0403{last}") for last in (
 def signed_again(
     made: Made, issuer: Made, *, version: bytes = VERSION_3, algorithm: bytes = SHA_256
 ) -> bytes:
-    """The same certificate, DER, of another version or with another algorithm outside of what is
-    signed: builders make none of these."""
+    """Return the certificate in DER with another version, or with another algorithm outside the
+    signed part. Certificate builders cannot make these."""
     content = made.certificate.tbs_certificate_bytes[4:]
     assert content.startswith(VERSION_3)
     to_be_signed = sequence(version + content[len(VERSION_3) :])
@@ -167,7 +167,7 @@ class Pki:
     issuing: Made
     lists: Sequence[tuple[x509.ExtensionType, bool]] = ()
     known: bool = True
-    """Whether the policy has the issuing authority; else the client sends it."""
+    """True if the policy has the issuing authority; otherwise the client sends it."""
 
     def crl(
         self, of: Made, *extensions: tuple[x509.ExtensionType, bool]
@@ -196,7 +196,7 @@ def pki(
     **more: object,
 ) -> Pki:
     at_the_top = authority(None if name is None else f"Root {name}", None, root, **more)
-    # Another key: with the root's own the path would not need it.
+    # Not the root's key: the path would then not need this authority.
     key = RSA if more.get("pss") else ec.generate_private_key(ec.SECP256R1())
     between = authority(f"Issuing {name}", at_the_top, issuing, **{"key": key, **more})
     return Pki(at_the_top, between, lists, known)
@@ -239,7 +239,7 @@ PKIS = {
     "issuing-pathlen": pki(
         "P", None, {x509.BasicConstraints: (x509.BasicConstraints(True, 0), True)}
     ),
-    # An address of five bytes, which OpenSSL does not mind.
+    # An address of five bytes, which OpenSSL accepts.
     "sent-unreadable": pki(
         "Q", None, {"san": (raw("2.5.29.17", "300787050102030405"), False)}, known=False
     ),

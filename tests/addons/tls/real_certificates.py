@@ -39,7 +39,7 @@ ACCOUNT = principal("PC1$@corp.example")
 BY_SID = uri(f"tag:microsoft.com,2022-09-14:sid:{SID}")
 
 ACCEPTED: Mapping[str, tuple[str, Made]] = {
-    # case -> whose, and the certificate
+    # case -> PKI, certificate
     "plain": ("good", of("good")),
     "rsa": ("good", computer(GOOD_ONE, DNS, key=RSA)),
     "p384": ("good", computer(GOOD_ONE, DNS, key=ec.generate_private_key(ec.SECP384R1()))),
@@ -119,7 +119,7 @@ INVALID = Reason.CERTIFICATE_INVALID
 NOT_READ = "the certificate cannot be read"
 
 REFUSED: Mapping[str, tuple[str, Made, Reason, str]] = {
-    # case -> whose, the certificate, the reason, and what the detail says
+    # case -> PKI, certificate, reason, text in the detail
     "san-account-of-another": (
         "good",
         computer(GOOD_ONE, names(principal("PC2$@corp.example"))),
@@ -221,7 +221,7 @@ REFUSED: Mapping[str, tuple[str, Made, Reason, str]] = {
         INVALID,
         NOT_READ,
     ),
-    # OpenSSL refuses these, however strict it is.
+    # OpenSSL refuses these in every mode.
     "algorithms-differ": (
         "good",
         read_again(signed_again(of("good"), GOOD_ONE, algorithm=SHA_384)),

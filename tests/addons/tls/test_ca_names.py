@@ -1,4 +1,4 @@
-"""Names of authorities in the CertificateRequest: none, unless the policy says so."""
+"""CA names in the CertificateRequest: none, unless the policy sets `send_ca_names`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERSIONS = {SSL.TLS1_2_VERSION: "1.2", SSL.TLS1_3_VERSION: "1.3"}
 
 
 def names(running: Running, version: int) -> list[str | None]:
-    """What a client is told, whatever it answers."""
+    """Return the CA names that a client receives."""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(version)
     context.set_max_proto_version(version)
@@ -28,12 +28,12 @@ def names(running: Running, version: int) -> list[str | None]:
             client.do_handshake()
             client.recv(1)
         except (SSL.Error, ssl.SSLError):
-            pass  # no certificate was shown
+            pass  # the client presented no certificate
         return [name.commonName for name in client.get_client_ca_list()]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_no_names_are_sent_unless_wanted(lab: Lab, tmp_path: Path, version: int) -> None:
+def test_ca_names_are_sent_only_if_configured(lab: Lab, tmp_path: Path, version: int) -> None:
     for wanted, expected in ((False, []), (True, ["Lab Issuing CA", "Lab Root CA"])):
         policy = changed(lab.policy, tmp_path / f"{wanted}.jsonl", send_ca_names=wanted)
         with Running(lab, policy) as running:

@@ -1,5 +1,5 @@
-"""Whom a publication asks for a certificate, in real handshakes: computer, user, either, optional,
-none (BRIDGE-AUTH-COMPUTER, BRIDGE-AUTH-USER)."""
+"""Certificate policies of a publication in real handshakes: computer, user, either, optional, none
+(BRIDGE-AUTH-COMPUTER, BRIDGE-AUTH-USER)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.addons.conftest import (
     GOOD,
     Lab,
     Running,
-    answer,
     bridged_publication,
     changed,
+    outcome_of,
     wait_for,
 )
 
-Asking = Callable[[CertificatePolicy], AbstractContextManager[Running]]
+BridgeWith = Callable[[CertificatePolicy], AbstractContextManager[Running]]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def user(running_lab: Lab) -> LabCredential:
 
 @pytest.fixture(scope="module")
 def refused(running_lab: Lab) -> dict[str, LabCredential]:
-    """Certificates that OpenSSL or `identity` refuse, by the reason."""
+    """Certificates that OpenSSL or `authentication` refuses, by the reason."""
     pki = running_lab.pki
     return {
         "certificate-revoked": pki.revoked_computer("pc2.corp.example"),
@@ -49,19 +49,19 @@ def refused(running_lab: Lab) -> dict[str, LabCredential]:
 
 
 @pytest.fixture
-def asking(lab: Lab, refused: dict[str, LabCredential], tmp_path: Path) -> Asking:
-    """A bridge whose publication has this certificate policy."""
+def bridge_with(lab: Lab, refused: dict[str, LabCredential], tmp_path: Path) -> BridgeWith:
+    """A function that starts a bridge with a certificate policy."""
     before = bridged_publication(lab.policy).client_trust
     assert before is not None
-    # Lists of revocation as they are now, with what has been revoked since.
+    # The current revocation lists include the certificates revoked since the policy was written.
     trust = Trust(before.anchors, before.intermediates, tuple(lab.pki.crls()))
 
     @contextmanager
     def start(policy: CertificatePolicy) -> Iterator[Running]:
-        asked = None if policy is CertificatePolicy.NONE else trust
-        changes = {"certificate_policy": policy, "client_trust": asked}
-        with Running(lab, changed(lab.policy, tmp_path / "audit.jsonl", **changes)) as one:
-            yield one
+        client_trust = None if policy is CertificatePolicy.NONE else trust
+        changes = {"certificate_policy": policy, "client_trust": client_trust}
+        with Running(lab, changed(lab.policy, tmp_path / "audit.jsonl", **changes)) as running:
+            yield running
 
     return start
 
@@ -69,14 +69,14 @@ def asking(lab: Lab, refused: dict[str, LabCredential], tmp_path: Path) -> Askin
 def outcome(running: Running, credential: LabCredential | None) -> Response | Exception:
     made = running.client(credential=credential) if credential else running.anonymous()
     with made as client:
-        return answer(client, *GOOD)
+        return outcome_of(client, *GOOD)
 
 
 @pytest.mark.parametrize("policy", [CertificatePolicy.USER, CertificatePolicy.EITHER])
-def test_a_user_is_let_in_where_users_are_asked_for(
-    asking: Asking, lab: Lab, user: LabCredential, policy: CertificatePolicy
+def test_a_user_is_accepted_if_the_policy_accepts_users(
+    bridge_with: BridgeWith, lab: Lab, user: LabCredential, policy: CertificatePolicy
 ) -> None:
-    with asking(policy) as running:
+    with bridge_with(policy) as running:
         reply = outcome(running, user)
         assert isinstance(reply, Response), reply
         assert reply.status == 200
@@ -85,18 +85,20 @@ def test_a_user_is_let_in_where_users_are_asked_for(
     assert lab.site.received()
 
 
-def test_a_computer_is_refused_where_users_are_asked_for(asking: Asking, lab: Lab) -> None:
-    with asking(CertificatePolicy.USER) as running:
+def test_a_computer_is_refused_if_the_policy_requires_users(
+    bridge_with: BridgeWith, lab: Lab
+) -> None:
+    with bridge_with(CertificatePolicy.USER) as running:
         assert not isinstance(outcome(running, lab.computer), Response)
         record = running.wait_for_reason("certificate-name")
         assert record["requirement"] == "BRIDGE-AUTH-USER"
     assert not lab.site.received()
 
 
-def test_a_user_is_refused_where_computers_are_asked_for(
-    asking: Asking, lab: Lab, user: LabCredential
+def test_a_user_is_refused_if_the_policy_requires_computers(
+    bridge_with: BridgeWith, lab: Lab, user: LabCredential
 ) -> None:
-    with asking(CertificatePolicy.COMPUTER) as running:
+    with bridge_with(CertificatePolicy.COMPUTER) as running:
         assert not isinstance(outcome(running, user), Response)
         record = running.wait_for_reason("certificate-name")
         assert record["requirement"] == "BRIDGE-AUTH-COMPUTER"
@@ -106,19 +108,19 @@ def test_a_user_is_refused_where_computers_are_asked_for(
 @pytest.mark.parametrize(
     "policy", [CertificatePolicy.COMPUTER, CertificatePolicy.USER, CertificatePolicy.EITHER]
 )
-def test_without_a_certificate_nobody_is_let_in_where_one_is_needed(
-    asking: Asking, lab: Lab, policy: CertificatePolicy
+def test_a_client_without_a_required_certificate_is_refused(
+    bridge_with: BridgeWith, lab: Lab, policy: CertificatePolicy
 ) -> None:
-    with asking(policy) as running:
+    with bridge_with(policy) as running:
         assert not isinstance(outcome(running, None), Response)
         running.wait_for_reason("certificate-missing")
     assert not lab.site.received()
 
 
-def test_an_optional_certificate_may_be_left_out_or_presented(
-    asking: Asking, lab: Lab, user: LabCredential
+def test_an_optional_certificate_may_be_omitted_or_presented(
+    bridge_with: BridgeWith, lab: Lab, user: LabCredential
 ) -> None:
-    with asking(CertificatePolicy.OPTIONAL) as running:
+    with bridge_with(CertificatePolicy.OPTIONAL) as running:
         for credential in (None, lab.computer, user):
             reply = outcome(running, credential)
             assert isinstance(reply, Response), reply
@@ -141,20 +143,20 @@ def test_an_optional_certificate_may_be_left_out_or_presented(
         "certificate-untrusted",
     ],
 )
-def test_an_optional_certificate_that_fails_is_not_as_good_as_none(
-    asking: Asking, lab: Lab, refused: dict[str, LabCredential], reason: str
+def test_an_invalid_optional_certificate_is_refused(
+    bridge_with: BridgeWith, lab: Lab, refused: dict[str, LabCredential], reason: str
 ) -> None:
-    with asking(CertificatePolicy.OPTIONAL) as running:
+    with bridge_with(CertificatePolicy.OPTIONAL) as running:
         assert not isinstance(outcome(running, refused[reason]), Response)
         running.wait_for_reason(reason)
     assert not lab.site.received()
 
 
-def test_where_nobody_is_asked_no_certificate_is_seen(
-    asking: Asking, lab: Lab, refused: dict[str, LabCredential]
+def test_no_certificate_is_used_if_none_is_requested(
+    bridge_with: BridgeWith, lab: Lab, refused: dict[str, LabCredential]
 ) -> None:
-    with asking(CertificatePolicy.NONE) as running:
-        # What is not asked for is not sent, so it cannot be refused either.
+    with bridge_with(CertificatePolicy.NONE) as running:
+        # A certificate that is not requested is not sent, so it cannot be refused either.
         for credential in (None, lab.computer, refused["certificate-revoked"]):
             reply = outcome(running, credential)
             assert isinstance(reply, Response), reply
@@ -174,27 +176,32 @@ def test_where_nobody_is_asked_no_certificate_is_seen(
         (CertificatePolicy.NONE, False),
     ],
 )
-def test_a_certificate_is_asked_for_or_not_on_the_wire(
-    asking: Asking, lab: Lab, tmp_path: Path, policy: CertificatePolicy, asks: bool, version: str
+def test_the_server_sends_a_certificate_request_only_if_needed(
+    bridge_with: BridgeWith,
+    lab: Lab,
+    tmp_path: Path,
+    policy: CertificatePolicy,
+    asks: bool,
+    version: str,
 ) -> None:
     root = tmp_path / "root.pem"
     root.write_bytes(lab.pki.root.public_bytes(Encoding.PEM))
-    with asking(policy) as running:
+    with bridge_with(policy) as running:
         host, port = running.address
         command = ["openssl", "s_client", "-connect", f"{host}:{port}", "-servername", BRIDGED]
         command += ["-CAfile", str(root), "-msg", version]
         done = subprocess.run(command, input=b"", capture_output=True, timeout=20, check=False)
-    said = done.stdout.decode()
-    assert ", ServerHello" in said
-    assert (", CertificateRequest" in said) == asks
+    output = done.stdout.decode()
+    assert ", ServerHello" in output
+    assert (", CertificateRequest" in output) == asks
     if not asks:
-        assert "No client certificate CA names sent" in said
+        assert "No client certificate CA names sent" in output
 
 
-# A policy module asks nobody, and takes a whole message in the query (protocol.md 8.4)
+# A policy module requests no certificate, and gets a whole message in the query (protocol.md 8.4)
 
 
-def test_a_policy_module_has_heads_of_up_to_128_kb(lab: Lab, tmp_path: Path) -> None:
+def test_a_policy_module_accepts_heads_of_up_to_128_kb(lab: Lab, tmp_path: Path) -> None:
     role = bridged_publication(lab.policy).directories["sms_mp"]
     policy = changed(
         lab.policy,
@@ -210,13 +217,13 @@ def test_a_policy_module_has_heads_of_up_to_128_kb(lab: Lab, tmp_path: Path) -> 
     with Running(lab, policy) as running:
         for padding, sent in ((40_000, True), (80_000, False)):
             with running.anonymous() as client:
-                # An unlisted field, which is not sent on.
-                result = answer(client, "GET", target, headers={"X-Padding": "x" * padding})
+                # An unlisted field, which is not forwarded.
+                result = outcome_of(client, "GET", target, headers={"X-Padding": "x" * padding})
             assert isinstance(result, Response), result
             assert bool(lab.site.received()) == sent
             lab.site.clear()
         running.wait_for_reason("head-too-large")
-        said = (tmp_path / "audit.jsonl").read_text("utf-8")
-    # The message is what a body would be, and so is not written down.
-    assert '"target":"/certsrv/mscep/mscep.dll?operation=PKIOperation&message=..."' in said
-    assert "AAAA" not in said
+        output = (tmp_path / "audit.jsonl").read_text("utf-8")
+    # The message is like a body, and so is not recorded.
+    assert '"target":"/certsrv/mscep/mscep.dll?operation=PKIOperation&message=..."' in output
+    assert "AAAA" not in output

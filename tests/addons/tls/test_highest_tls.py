@@ -1,4 +1,4 @@
-"""`clients.highest_tls`: for clients whose TPM cannot sign RSASSA-PSS, and nobody else notices."""
+"""`clients.highest_tls`, for clients whose TPM cannot sign RSASSA-PSS, has no effect on others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Credential
-from tests.addons.conftest import BRIDGED, GOOD, Lab, Running, answer, bridged_publication, changed
+from tests.addons.conftest import (
+    BRIDGED,
+    GOOD,
+    Lab,
+    Running,
+    bridged_publication,
+    changed,
+    outcome_of,
+)
 
 WITHOUT_PSS = "RSA+SHA256:RSA+SHA384:RSA+SHA512:ECDSA+SHA256:ECDSA+SHA384"
 OTHER = "other.internet.example"
@@ -30,9 +38,9 @@ OTHER = "other.internet.example"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What OpenSSL's client came to."""
+    """The result of OpenSSL's client."""
 
-    answered: bool
+    has_response: bool
     version: str | None
 
 
@@ -43,7 +51,7 @@ def openssl_client(
     *options: str,
     name: str = BRIDGED,
 ) -> Outcome:
-    """Ask for something with `openssl s_client`."""
+    """Send a request with `openssl s_client`."""
     root = directory / "root.pem"
     root.write_bytes(running.lab.pki.root.public_bytes(Encoding.PEM))
     host, port = running.address
@@ -59,11 +67,11 @@ def openssl_client(
     done = subprocess.run(
         command, input=request.encode(), capture_output=True, timeout=20, check=False
     )
-    said = done.stdout.decode("utf-8", "replace")
+    output = done.stdout.decode("utf-8", "replace")
     versions = [
-        version for version in ("TLSv1.2", "TLSv1.3") if f"New, {version}, Cipher is" in said
+        version for version in ("TLSv1.2", "TLSv1.3") if f"New, {version}, Cipher is" in output
     ]
-    return Outcome("HTTP/1.1 200 " in said, versions[0] if versions else None)
+    return Outcome("HTTP/1.1 200 " in output, versions[0] if versions else None)
 
 
 @contextmanager
@@ -93,46 +101,48 @@ def server_with_rsa(lab: Lab) -> Credential:
 def test_a_client_that_cannot_sign_pss_is_refused_and_its_twin_served_with_tls_1_2(
     lab: Lab, tmp_path: Path, kind: str, reason: str
 ) -> None:
-    # With an EC key the bridge can still sign, and the client then has nothing to sign with.
+    # With an EC key the bridge can still sign, but the client has no usable algorithm.
     own = bridged_publication(lab.policy).credential
     credential = own if kind == "ec" else server_with_rsa(lab)
     for highest in TlsVersion:
         with bridge(lab, tmp_path, highest, credential=credential) as running:
-            told = openssl_client(running, tmp_path, lab.computer, "-sigalgs", WITHOUT_PSS)
+            outcome = openssl_client(running, tmp_path, lab.computer, "-sigalgs", WITHOUT_PSS)
             if highest is TlsVersion.TLS_1_3:
-                assert not told.answered
+                assert not outcome.has_response
                 running.wait_for_reason(reason)
             else:
-                # It still offers 1.3: that the bridge answers with 1.2 must not look like a
+                # The client still offers 1.3: that the bridge selects 1.2 must not look like a
                 # downgrade (RFC 8446 section 4.1.3).
-                assert told == Outcome(True, "TLSv1.2")
+                assert outcome == Outcome(True, "TLSv1.2")
                 assert running.audit()[-1]["client_name"] == "pc1.corp.example"
-            # It is what the client signs with, and nothing else.
+            # Only the signature algorithms of the client matter.
             assert openssl_client(running, tmp_path, lab.computer) == Outcome(
                 True, f"TLSv{highest}"
             )
 
 
-def test_nothing_else_is_taken_then(lab: Lab, tmp_path: Path) -> None:
+def test_no_other_version_is_accepted_then(lab: Lab, tmp_path: Path) -> None:
     with bridge(lab, tmp_path, TlsVersion.TLS_1_2) as running:
         for option in ("-tls1_3", "-tls1_1"):
             options = (
                 (option, "-cipher", "DEFAULT:@SECLEVEL=0") if option == "-tls1_1" else (option,)
             )
-            told = openssl_client(running, tmp_path, lab.computer, *options)
-            assert told == Outcome(False, None), option
+            outcome = openssl_client(running, tmp_path, lab.computer, *options)
+            assert outcome == Outcome(False, None), option
             running.wait_for_reason("handshake-failed")
         running.assert_serves()
 
 
-def test_it_is_asked_for_a_certificate_all_the_same(lab: Lab, tmp_path: Path) -> None:
+def test_a_certificate_is_still_requested(lab: Lab, tmp_path: Path) -> None:
     with bridge(lab, tmp_path, TlsVersion.TLS_1_2) as running:
-        assert not openssl_client(running, tmp_path, None).answered
+        assert not openssl_client(running, tmp_path, None).has_response
         running.wait_for_reason("certificate-missing")
 
 
 @pytest.mark.parametrize("highest", TlsVersion)
-def test_where_nobody_is_asked_it_holds_too(lab: Lab, tmp_path: Path, highest: TlsVersion) -> None:
+def test_the_limit_applies_without_certificates_too(
+    lab: Lab, tmp_path: Path, highest: TlsVersion
+) -> None:
     nobody = {"certificate_policy": CertificatePolicy.NONE, "client_trust": None}
     with bridge(lab, tmp_path, highest, **nobody) as running:
         assert openssl_client(running, tmp_path, None) == Outcome(True, f"TLSv{highest}")
@@ -148,20 +158,20 @@ def two(policy: Policy, audit_file: Path) -> Policy:
     return dataclasses.replace(policy, audit_file=audit_file, listeners=(changed_listener,))
 
 
-def test_publications_on_one_port_each_have_their_own(lab: Lab, tmp_path: Path) -> None:
+def test_publications_on_one_port_have_separate_limits(lab: Lab, tmp_path: Path) -> None:
     with Running(lab, two(lab.policy, tmp_path / "audit.jsonl")) as running:
         for name, version in ((BRIDGED, "TLSv1.3"), (OTHER, "TLSv1.2"), (BRIDGED, "TLSv1.3")):
-            told = openssl_client(running, tmp_path, lab.computer, name=name)
-            assert told == Outcome(True, version), name
+            outcome = openssl_client(running, tmp_path, lab.computer, name=name)
+            assert outcome == Outcome(True, version), name
 
 
-def test_the_leg_to_the_site_system_keeps_its_own(lab: Lab, tmp_path: Path) -> None:
+def test_the_site_system_leg_has_its_own_limit(lab: Lab, tmp_path: Path) -> None:
     context = lab.site._contexts["management-point"]
     before = context.minimum_version
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
         with bridge(lab, tmp_path, TlsVersion.TLS_1_2) as running, running.client() as client:
-            reply = answer(client, *GOOD)
+            reply = outcome_of(client, *GOOD)
             assert isinstance(reply, Response), reply
             assert reply.status == 200
     finally:

@@ -36,7 +36,7 @@ from tests.addons.tls.real_certificates import ACCEPTED, INVALID, NOT_READ, REFU
 
 @pytest.fixture(scope="module")
 def bridge(running_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One that trusts them all."""
+    """A bridge that trusts all test authorities."""
     trust = Trust(
         tuple(pki.root.certificate for pki in PKIS.values()),
         tuple(pki.issuing.certificate for pki in PKIS.values() if pki.known),
@@ -55,7 +55,7 @@ VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
 def shown(kind: str, made: Made) -> LabCredential:
-    """What a client shows of it."""
+    """Return what a client presents for a certificate."""
     sent = () if PKIS[kind].known else (PKIS[kind].issuing.certificate,)
     return LabCredential(made.certificate, made.key, sent)
 
@@ -63,7 +63,7 @@ def shown(kind: str, made: Made) -> LabCredential:
 def shake_hands(
     bridge: Running, credential: LabCredential, version: ssl.TLSVersion
 ) -> dict[str, object]:
-    """Ask for something; the audit's record of what came of it."""
+    """Send a request, and return its audit record."""
     before = len(bridge.audit())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=bridge.lab.pki.root.public_bytes(Encoding.DER))
@@ -95,7 +95,7 @@ def explained(bridge: Running, credential: LabCredential) -> dict[str, object]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("case", ACCEPTED)
-def test_what_real_authorities_make_is_accepted_and_explained_so(
+def test_certificates_of_real_authorities_are_accepted_and_explained(
     bridge: Running, case: str, version: ssl.TLSVersion
 ) -> None:
     credential = shown(*ACCEPTED[case])
@@ -108,7 +108,7 @@ def test_what_real_authorities_make_is_accepted_and_explained_so(
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_explained_with_the_same_reason(
+def test_a_refusal_is_explained_with_the_same_reason(
     bridge: Running, case: str, version: ssl.TLSVersion
 ) -> None:
     kind, made, reason, detail = REFUSED[case]
@@ -116,9 +116,9 @@ def test_what_is_refused_is_explained_with_the_same_reason(
     record = shake_hands(bridge, credential, version)
     assert record["reason"] == reason.value, record
     assert detail in str(record["detail"])
-    told = explained(bridge, credential)
+    outcome = explained(bridge, credential)
     keys = ("verdict", "reason", "rule", "requirement", "detail", "alert")
-    assert {key: told.get(key) for key in keys} == {key: record.get(key) for key in keys}
+    assert {key: outcome.get(key) for key in keys} == {key: record.get(key) for key in keys}
 
 
 def test_a_certificate_of_version_2_is_refused_and_is_not_a_defect(

@@ -1,7 +1,7 @@
-"""A site system that asks for a new handshake at an awkward moment: nothing is lost or doubled.
+"""A site system that renegotiates at any moment: no data is lost or duplicated.
 
-In TLS 1.2 OpenSSL takes no data from the end of a HelloRequest's processing until the new
-handshake is done; what is sent then has to wait (addons/layers/tls_ending.py).
+In TLS 1.2, OpenSSL accepts no data from the HelloRequest until the new handshake is done; data sent
+meanwhile must wait (addons/layers/tls_ending.py).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAME = "mp01.corp.example"
 
 
 class Wire:
-    """A leg and an OpenSSL server, with the test in between to carry what they say."""
+    """A leg and an OpenSSL server. The test carries the data between them."""
 
     def __init__(self, lab: Lab, context: Any) -> None:
         publication: Any = lab.policy.listeners[0].publications["bridge.internet.example"]  # type: ignore[union-attr]
@@ -39,7 +39,7 @@ class Wire:
         )
         server_context = SSL.Context(SSL.TLS_SERVER_METHOD)
         server_context.set_max_proto_version(SSL.TLS1_2_VERSION)
-        # Else the new handshake would resume the session, and show no certificate.
+        # Otherwise the new handshake would resume the session, without a certificate.
         server_context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         server_context.set_options(SSL.OP_NO_TICKET)
         credential = lab.pki.server(NAME)
@@ -93,7 +93,7 @@ class Wire:
         self.carry_out(self.leg.stack.handle_event(event))
 
     def to_leg(self) -> bool:
-        """Carry what the server has said."""
+        """Carry the server's data to the leg."""
         try:
             data = self.server.bio_read(65_535)
         except SSL.WantReadError:
@@ -102,7 +102,7 @@ class Wire:
         return True
 
     def from_leg(self) -> bool:
-        """Carry what the leg has said, in pieces that fit no record."""
+        """Carry the leg's data to the server, in pieces that do not match TLS records."""
         if not self.to_server:
             return False
         self.server.bio_write(bytes(self.to_server[:10_007]))
@@ -119,7 +119,7 @@ class Wire:
             moved = self.from_leg() | self.to_leg()
 
     def ask_for_a_handshake(self) -> None:
-        """The server's HelloRequest, which reaches the leg; its answer has to wait."""
+        """Send the server's HelloRequest to the leg; the leg's ClientHello has to wait."""
         assert self.server.renegotiate()
         self.server.do_handshake()
         assert self.to_leg()
@@ -135,7 +135,7 @@ def noise(label: str, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [1, 16_384, 4_000_000])
-def test_what_is_sent_during_a_renegotiation_arrives_after_it(wire: Wire, size: int) -> None:
+def test_data_sent_during_a_renegotiation_arrives_after_it(wire: Wire, size: int) -> None:
     wire.ask_for_a_handshake()
     data = noise("a", size)
     wire.carry_out(wire.leg.send(data))
@@ -145,7 +145,7 @@ def test_what_is_sent_during_a_renegotiation_arrives_after_it(wire: Wire, size: 
     assert wire.server.total_renegotiations() == 1
 
 
-def test_what_is_sent_in_pieces_around_it_arrives_in_their_order(wire: Wire) -> None:
+def test_data_sent_around_renegotiations_arrives_in_order(wire: Wire) -> None:
     pieces = [noise(str(number), 100_000) for number in range(9)]
     for number, piece in enumerate(pieces):
         if number in (3, 6):
@@ -157,17 +157,17 @@ def test_what_is_sent_in_pieces_around_it_arrives_in_their_order(wire: Wire) -> 
     assert wire.server.total_renegotiations() == 2
 
 
-def test_what_is_on_its_way_when_it_begins_arrives_once(wire: Wire) -> None:
+def test_data_in_flight_when_a_renegotiation_begins_arrives_once(wire: Wire) -> None:
     data = noise("a", 1_000_000)
     wire.carry_out(wire.leg.send(data))
     wire.ask_for_a_handshake()
-    # Apache and IIS read the body before they go on with the handshake; OpenSSL's server lets
-    # data and handshake mix, and gives out the data first.
+    # Apache and IIS read the body before they continue the handshake. OpenSSL's server accepts
+    # data during the handshake, and returns the data first.
     wire.until_quiet()
     assert wire.received == data
 
 
-def test_an_answer_in_the_middle_of_it_is_heard(wire: Wire) -> None:
+def test_a_response_after_a_renegotiation_is_received(wire: Wire) -> None:
     wire.ask_for_a_handshake()
     wire.until_quiet()
     wire.server.send(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -175,7 +175,7 @@ def test_an_answer_in_the_middle_of_it_is_heard(wire: Wire) -> None:
     assert [news.data for news in wire.news] == [b"HTTP/1.1 200 OK\r\n\r\n"]
 
 
-def test_an_end_in_the_middle_of_it_is_an_end(wire: Wire) -> None:
+def test_a_close_during_a_renegotiation_closes_the_leg(wire: Wire) -> None:
     wire.ask_for_a_handshake()
     wire.carry_out(wire.leg.send(noise("a", 100_000)))
     wire.tell(events.DataReceived(wire.leg.server, b"\x15\x03\x03\x00\x02\x02\x28"))
@@ -184,8 +184,8 @@ def test_an_end_in_the_middle_of_it_is_an_end(wire: Wire) -> None:
     assert not wire.received
 
 
-def test_somebody_else_in_the_middle_of_it_gets_nothing(wire: Wire, lab: Lab) -> None:
-    # A renegotiation verifies anew: path, revocation and name.
+def test_another_server_during_a_renegotiation_receives_nothing(wire: Wire, lab: Lab) -> None:
+    # A renegotiation verifies path, revocation and name again.
     other = lab.pki.server("dp01.corp.example")
     wire.server.use_certificate(other.certificate)
     wire.server.use_privatekey(other.key)

@@ -27,7 +27,7 @@ VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
 class Clock:
-    """The bridge's, for what is verified again and for revocation lists."""
+    """The clock of the bridge, for verification of resumed sessions and revocation lists."""
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
@@ -38,15 +38,15 @@ class Clock:
 
 @dataclass
 class Attempt:
-    """What came of one connection."""
+    """The result of one connection."""
 
     resumed: bool
-    answer: bytes
+    response: bytes
     session: ssl.SSLSession | None
 
 
 class Client:
-    """A client that keeps its session."""
+    """A client that can resume a session."""
 
     def __init__(self, lab: Lab, version: ssl.TLSVersion, credential: LabCredential | None) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -56,7 +56,7 @@ class Client:
         self.context.minimum_version = self.context.maximum_version = version
 
     def ask(self, running: Running, session: ssl.SSLSession | None, name: str = BRIDGED) -> Attempt:
-        """One request on a connection of its own."""
+        """Send one request on a new connection."""
         request = request_bytes(*GOOD, {"Connection": "close"}, None, BRIDGED)
         received = b""
         plain = socket.create_connection(running.address, SOON)
@@ -80,34 +80,34 @@ def bridge(lab: Lab, tmp_path: Path, clock: Clock, **changes: Any) -> Running:
 
 @pytest.fixture
 def running(lab: Lab, tmp_path: Path, clock: Clock) -> Iterator[Running]:
-    with bridge(lab, tmp_path, clock) as one:
-        yield one
+    with bridge(lab, tmp_path, clock) as running:
+        yield running
 
 
-def held(running: Running) -> Any:
-    """The trust of the client leg, as the bridge holds it."""
+def client_trust(running: Running) -> Any:
+    """Return the current trust of the client leg."""
     return running.bridge.generation.legs[0].client_trust
 
 
-def shaken(client: Client, running: Running) -> ssl.SSLSession:
-    """The session of a full handshake."""
+def handshake(client: Client, running: Running) -> ssl.SSLSession:
+    """Make a full handshake and return its session."""
     first = client.ask(running, None)
     assert not first.resumed
-    assert first.answer.startswith(b"HTTP/1.1 200 ")
+    assert first.response.startswith(b"HTTP/1.1 200 ")
     assert first.session is not None
     return first.session
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_session_is_resumed_and_the_client_is_known(
+def test_a_session_is_resumed_and_the_client_recorded(
     lab: Lab, running: Running, version: ssl.TLSVersion
 ) -> None:
     client = Client(lab, version, lab.computer)
-    session: ssl.SSLSession | None = shaken(client, running)
+    session: ssl.SSLSession | None = handshake(client, running)
     for _ in range(3):
         again = client.ask(running, session)
         assert again.resumed
-        assert again.answer.startswith(b"HTTP/1.1 200 ")
+        assert again.response.startswith(b"HTTP/1.1 200 ")
         session = again.session
     full, *others = running.audit()
     assert "tls_resumed" not in full
@@ -117,7 +117,7 @@ def test_a_session_is_resumed_and_the_client_is_known(
 
 
 def revoke(lab: Lab, running: Running, _clock: Clock) -> None:
-    trust = held(running)
+    trust = client_trust(running)
     serial = lab.computer.certificate.serial_number
     newer = lab.pki.issuing_crl([serial], 1_000, this_update=datetime.now(UTC))
     trust.lists = _renewed(trust, newer)
@@ -140,7 +140,7 @@ def let_the_certificate_expire(lab: Lab, running: Running, clock: Clock) -> None
 
 
 def take_the_anchor_away(lab: Lab, running: Running, _clock: Clock) -> None:
-    trust = held(running)
+    trust = client_trust(running)
     trust.trust = dataclasses.replace(trust.trust, anchors=(lab.pki.foreign_root,))
 
 
@@ -154,7 +154,7 @@ CHANGES: dict[str, Callable[[Lab, Running, Clock], None]] = {
 
 @pytest.mark.parametrize("reason", CHANGES)
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_client_that_is_not_accepted_any_more_cannot_resume(
+def test_a_client_that_is_no_longer_accepted_cannot_resume(
     lab: Lab,
     tmp_path: Path,
     clock: Clock,
@@ -163,10 +163,10 @@ def test_a_client_that_is_not_accepted_any_more_cannot_resume(
 ) -> None:
     with bridge(lab, tmp_path, clock) as running:
         client = Client(lab, version, lab.computer)
-        session = shaken(client, running)
+        session = handshake(client, running)
         lab.site.clear()
         CHANGES[reason](lab, running, clock)
-        assert client.ask(running, session).answer == b""
+        assert client.ask(running, session).response == b""
         assert not lab.site.handshakes()
         record = running.wait_for_reason(reason)
         assert (record["event"], record["verdict"]) == ("connection-refused", "deny")
@@ -174,24 +174,24 @@ def test_a_client_that_is_not_accepted_any_more_cannot_resume(
         assert record["tls_resumed"] is True
         assert record["client_certificate"]["subject"].startswith("CN=pc1.corp.example")
         if reason == "certificate-untrusted":
-            return  # anchors do not change while a bridge runs: in full the client gets in
-        # What the client asks next with the same session is not answered either.
-        with contextlib.suppress(ssl.SSLError):  # forgotten, and the full handshake refused
-            assert client.ask(running, session).answer == b""
+            return  # the OpenSSL context still has the anchor: a full handshake succeeds
+        # A second request with the same session gets no response either.
+        with contextlib.suppress(ssl.SSLError):  # no session, and the full handshake is refused
+            assert client.ask(running, session).response == b""
         assert not lab.site.received()
         assert not lab.site.handshakes()
 
 
-def test_a_session_that_was_refused_is_forgotten(lab: Lab, running: Running, clock: Clock) -> None:
-    # In TLS 1.3 each use makes another session, and it is that one which is forgotten.
+def test_a_refused_session_is_removed(lab: Lab, running: Running, clock: Clock) -> None:
+    # In TLS 1.3 each resumption makes another session, and that one is removed.
     client = Client(lab, ssl.TLSVersion.TLSv1_2, lab.computer)
-    session = shaken(client, running)
+    session = handshake(client, running)
     clock.ahead = timedelta(days=8)
-    assert client.ask(running, session).answer == b""
+    assert client.ask(running, session).response == b""
     clock.ahead = timedelta(0)
     again = client.ask(running, session)
     assert not again.resumed
-    assert again.answer.startswith(b"HTTP/1.1 200 "), "in full it may try again"
+    assert again.response.startswith(b"HTTP/1.1 200 "), "a full handshake is allowed"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -199,19 +199,19 @@ def test_another_bridge_does_not_resume(
     lab: Lab, running: Running, tmp_path: Path, clock: Clock, version: ssl.TLSVersion
 ) -> None:
     client = Client(lab, version, lab.computer)
-    session = shaken(client, running)
+    session = handshake(client, running)
     (tmp_path / "other").mkdir()
     with bridge(lab, tmp_path / "other", clock) as other:
         again = client.ask(other, session)
         assert not again.resumed
-        assert again.answer.startswith(b"HTTP/1.1 200 ")
+        assert again.response.startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_another_publication_does_not_resume(
     lab: Lab, tmp_path: Path, clock: Clock, version: ssl.TLSVersion
 ) -> None:
-    # The other one lets in nobody of ours, so a session of the first would be a way around it.
+    # The other publication refuses this client; a session of the first must not bypass that.
     policy = changed(lab.policy, tmp_path / "audit.jsonl")
     publication = bridged_publication(policy)
     other_name = "users.internet.example"
@@ -229,35 +229,35 @@ def test_another_publication_does_not_resume(
     with Running(lab, dataclasses.replace(policy, listeners=(listener,)), clock=clock) as running:
         client = Client(lab, version, lab.computer)
         client.context.check_hostname = False
-        session = shaken(client, running)
+        session = handshake(client, running)
         with contextlib.suppress(ssl.SSLError):
-            assert client.ask(running, session, other_name).answer == b""
+            assert client.ask(running, session, other_name).response == b""
         record = running.wait_for_reason("certificate-name")
-        assert "tls_resumed" not in record, "it had to shake hands in full, and was refused"
+        assert "tls_resumed" not in record, "the full handshake was refused"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_resumed_client_with_a_certificate_is_not_taken_for_an_anonymous_one(
+def test_a_resumed_client_with_a_certificate_is_not_treated_as_anonymous(
     lab: Lab, tmp_path: Path, clock: Clock, version: ssl.TLSVersion
 ) -> None:
     optional = {"certificate_policy": CertificatePolicy.OPTIONAL}
     with bridge(lab, tmp_path, clock, **optional) as running:
         client = Client(lab, version, lab.computer)
-        assert client.ask(running, shaken(client, running)).resumed
+        assert client.ask(running, handshake(client, running)).resumed
         revoked = Client(lab, version, lab.computer)
-        session = shaken(revoked, running)
+        session = handshake(revoked, running)
         revoke(lab, running, clock)
-        assert revoked.ask(running, session).answer == b""
+        assert revoked.ask(running, session).response == b""
         running.wait_for_reason("certificate-revoked")
         anonymous = Client(lab, version, None)
-        session = shaken(anonymous, running)
+        session = handshake(anonymous, running)
         again = anonymous.ask(running, session)
-        assert again.answer.startswith(b"HTTP/1.1 200 ")
+        assert again.response.startswith(b"HTTP/1.1 200 ")
         assert "client_name" not in running.audit()[-1]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_authorities_that_the_client_sent_are_remembered(
+def test_authorities_that_the_client_sent_are_stored(
     lab: Lab, tmp_path: Path, clock: Clock, version: ssl.TLSVersion
 ) -> None:
     credential, crl = lab.pki.branch("pc7.branch.example")
@@ -266,31 +266,31 @@ def test_authorities_that_the_client_sent_are_remembered(
     trust = Trust(trust.anchors, trust.intermediates, (*trust.crls, crl))
     with bridge(lab, tmp_path, clock, client_trust=trust) as running:
         client = Client(lab, version, credential)
-        session = shaken(client, running)
+        session = handshake(client, running)
         again = client.ask(running, session)
         assert again.resumed
-        assert again.answer.startswith(b"HTTP/1.1 200 ")
-        # Without them the path cannot be built.
+        assert again.response.startswith(b"HTTP/1.1 200 ")
+        # Without these authorities the path cannot be built.
         session = again.session
-        held(running)._sent.clear()
-        assert client.ask(running, session).answer == b""
+        client_trust(running)._sent.clear()
+        assert client.ask(running, session).response == b""
         running.wait_for_reason("certificate-untrusted")
-        assert client.ask(running, None).answer.startswith(b"HTTP/1.1 200 ")
+        assert client.ask(running, None).response.startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_list_in_its_grace_is_noted_with_every_request(
+def test_a_list_in_its_grace_period_is_noted_with_every_request(
     lab: Lab, tmp_path: Path, clock: Clock
 ) -> None:
     trust = bridged_publication(lab.policy).client_trust
     assert trust is not None
     kind = dataclasses.replace(trust, revocation=Revocation(grace=timedelta(days=3)))
-    # Certificates expire by OpenSSL's clock, lists by this one.
+    # Certificates expire by the system clock, lists by this clock.
     with bridge(lab, tmp_path, clock, client_trust=kind) as running:
         client = Client(lab, ssl.TLSVersion.TLSv1_3, lab.computer)
         clock.ahead = timedelta(days=8)
         held_leg = running.bridge.generation.legs[0].site_system_trust
         held_leg.trust = dataclasses.replace(held_leg.trust, revocation=kind.revocation)
-        session = shaken(client, running)
+        session = handshake(client, running)
         assert client.ask(running, session).resumed
         assert all("in its grace" in record["note"] for record in running.audit())
         clock.ahead = timedelta(days=11)
@@ -311,25 +311,25 @@ def test_a_client_is_authenticated_once_in_each_handshake(
 
     monkeypatch.setattr(client_authentication, "authenticate", count)
     client = Client(lab, version, lab.computer)
-    session = shaken(client, running)
+    session = handshake(client, running)
     assert len(seen) == 1
     assert client.ask(running, session).resumed
     assert len(seen) == 2
 
 
-def test_whom_the_callback_accepts_is_nobody_before_the_handshake_is_finished(
+def test_a_client_is_not_authenticated_before_the_handshake_is_finished(
     running: Running,
 ) -> None:
-    """A certificate is not secret: who has not proved the key is not let in."""
+    """A certificate is not secret: the client must first prove that it has the key."""
     found: list[tuple[Any, Any]] = []
 
-    def look(data: Any) -> None:
+    def observe(data: Any) -> None:
         record = running.bridge.connections.of(data.context.client)
         found.append((record.accepted, record.authenticated))
         established(data)
         found.append((record.accepted, record.authenticated))
 
-    established = running.hook("tls_established_client", 0, look)
+    established = running.hook("tls_established_client", 0, observe)
     running.assert_serves()
     (accepted, before), (_, after) = found
     assert accepted.name == "pc1.corp.example"

@@ -1,4 +1,4 @@
-"""By which rule a leg refuses a certificate: each leg by the trust of its own side."""
+"""The rule by which a leg refuses a certificate: that of the leg's own trust."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def pki() -> LabPki:
     return LabPki.make(now=datetime.now(UTC))
 
 
-def shaken(client: SSL.Connection, server: SSL.Connection) -> None:
-    """Both sides of one handshake, to its end or to its failure."""
+def handshake(client: SSL.Connection, server: SSL.Connection) -> None:
+    """Run both sides of a handshake until it succeeds or fails."""
     client.set_connect_state()
     server.set_accept_state()
     for _ in range(8):
@@ -57,20 +57,20 @@ def presented(credential: LabCredential) -> policy_trust.Credential:
 
 
 def site_system_refusal(pki: LabPki, trust: Trust, credential: LabCredential) -> Deny | None:
-    """What the site-system leg says of a site system that shows this."""
+    """Return the refusal of the site-system leg for this certificate of a site system."""
     context = site_system_leg_context(presented(pki.bridge_client(NAME)), CurrentTrust(trust))
     leg = SSL.Connection(context, None)
-    shaken(leg, other_side(SSL.TLS_SERVER_METHOD, credential))
+    handshake(leg, other_side(SSL.TLS_SERVER_METHOD, credential))
     return _failure_of(leg).refusal
 
 
 def client_refusal(pki: LabPki, trust: Trust, credential: LabCredential) -> Deny | None:
-    """What the client leg says of a client that shows this."""
+    """Return the refusal of the client leg for this certificate of a client."""
     noted: list[Deny | None] = []
-    held = CurrentTrust(trust)
+    current = CurrentTrust(trust)
 
     def judge(_connection: Any, path: Any, _facts: Any) -> Deny | None:
-        judged = held.judge(path)
+        judged = current.judge(path)
         return judged if isinstance(judged, Deny) else None
 
     server = presented(pki.server(NAME))
@@ -92,7 +92,7 @@ def client_refusal(pki: LabPki, trust: Trust, credential: LabCredential) -> Deny
         lambda _connection, _alert: None,
     )
     context = client_leg_context(publication, callbacks)
-    shaken(other_side(SSL.TLS_CLIENT_METHOD, credential), SSL.Connection(context, None))
+    handshake(other_side(SSL.TLS_CLIENT_METHOD, credential), SSL.Connection(context, None))
     return next((refusal for refusal in noted if refusal is not None), None)
 
 
@@ -106,14 +106,14 @@ SIDES = pytest.mark.parametrize(
 
 
 def made(pki: LabPki, side: Callable[..., object]) -> tuple[LabCredential, LabCredential]:
-    """Two certificates for one side: a good one, and a stranger's."""
+    """Return a valid certificate for one side, and one of an untrusted authority."""
     if side is site_system_refusal:
         return pki.server(NAME, NAME), pki.foreign_server(NAME, NAME)
     return pki.computer(NAME), pki.foreign_computer(NAME)
 
 
 @SIDES
-def test_each_leg_refuses_by_the_trust_of_its_side(
+def test_each_leg_refuses_by_the_rule_of_its_trust(
     pki: LabPki, refusal: Callable[..., Deny | None], of_trust: str, of_certificate: str
 ) -> None:
     trust = Trust((pki.root,), (pki.issuing,), pki.crls(), rule=rules.Rule(of_trust))
@@ -130,7 +130,7 @@ def test_each_leg_refuses_by_the_trust_of_its_side(
 
 
 @SIDES
-def test_what_cannot_be_read_is_refused_by_the_rule_of_its_side(
+def test_an_unreadable_certificate_is_refused_by_the_rule_of_its_leg(
     pki: LabPki,
     monkeypatch: pytest.MonkeyPatch,
     refusal: Callable[..., Deny | None],

@@ -16,9 +16,9 @@ VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
 def connect(lab: Lab, running: Running, version: ssl.TLSVersion, bits: int) -> bytes:
-    """Shake hands with a key of so many bits; what is received then."""
+    """Make a handshake with a key of this size, and return the start of the response."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # else the client itself refuses
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # otherwise the client itself refuses
     context.load_verify_locations(cadata=lab.pki.root.public_bytes(Encoding.DER))
     context.minimum_version = context.maximum_version = version
     key = rsa.generate_private_key(65537, bits)
