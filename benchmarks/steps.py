@@ -139,7 +139,7 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
         "header": message.header.text.encode(),
         "inflated": message.inflated,
         "text": payload_xml,
-        "as-read": message.as_read.encode(),
+        "parsed-text": message.parsed_text.encode(),
     }
     response = _response()
     return [

@@ -85,10 +85,10 @@ def _no_body(subject: Subject, _limit: int) -> Content | Deny:
 
 def _xml(subject: Subject, _limit: int) -> Content | Deny:
     text = _utf_8(subject)
-    as_read = text if isinstance(text, Deny) else read_xml(text, subject.where)
-    if isinstance(as_read, Deny):
-        return as_read
-    return Content({"sent": subject.body, **_as_read(as_read)})
+    parsed_text = text if isinstance(text, Deny) else read_xml(text, subject.where)
+    if isinstance(parsed_text, Deny):
+        return parsed_text
+    return Content({"sent": subject.body, **_parsed_text(parsed_text)})
 
 
 def _utf_8(subject: Subject) -> str | Deny:
@@ -105,10 +105,10 @@ def _propfind(subject: Subject, _limit: int) -> Content | Deny:
     text = _utf_8(subject)
     if isinstance(text, Deny):
         return text
-    as_read = read_propfind(text, subject.where, subject.rule.properties)
-    if isinstance(as_read, Deny):
-        return as_read
-    return Content({"sent": subject.body, **_as_read(as_read)})
+    parsed_text = read_propfind(text, subject.where, subject.rule.properties)
+    if isinstance(parsed_text, Deny):
+        return parsed_text
+    return Content({"sent": subject.body, **_parsed_text(parsed_text)})
 
 
 def _soap(subject: Subject, _limit: int) -> Content | Deny:
@@ -129,11 +129,11 @@ def _soap(subject: Subject, _limit: int) -> Content | Deny:
         return request
     refusal = judge_soap(rule.actions, subject.path, action, request)
     if refusal is None:
-        views = (text, request.as_read)
+        views = (text, request.parsed_text)
         refusal = check_fields(request.fields, request.events, views, subject.where)
     if refusal is not None:
         return refusal
-    return Content({"sent": subject.body, **_as_read(request.as_read)})
+    return Content({"sent": subject.body, **_parsed_text(request.parsed_text)})
 
 
 def _xml_text(subject: Subject, _limit: int) -> Content | Deny:
@@ -142,10 +142,10 @@ def _xml_text(subject: Subject, _limit: int) -> Content | Deny:
     text = decode_xml(body)
     if text is None:
         return Deny(Reason.ENCODING, subject.where, "neither UTF-8 nor UTF-16LE")
-    as_read = read_xml(text, subject.where)
-    if isinstance(as_read, Deny):
-        return as_read
-    return Content({"sent": body, "text": text.encode(), **_as_read(as_read)})
+    parsed_text = read_xml(text, subject.where)
+    if isinstance(parsed_text, Deny):
+        return parsed_text
+    return Content({"sent": body, "text": text.encode(), **_parsed_text(parsed_text)})
 
 
 def _scanned(subject: Subject, _limit: int) -> Content | Deny:
@@ -256,7 +256,7 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
         "header": message.header.text.encode(),
         "inflated": message.inflated,
         "text": "\n".join(document.text for document in message.documents).encode(),
-        **_as_read(message.as_read),
+        **_parsed_text(message.parsed_text),
     }
     if message.encrypted:
         del views["inflated"], views["text"]
@@ -274,8 +274,8 @@ def _upload(subject: Subject, limit: int) -> Content | Deny:
     return seen if isinstance(seen, Deny) else Content(seen.views, opened=seen.opened)
 
 
-def _as_read(text: str) -> Views:
-    return {"as-read": text.encode()} if text else {}
+def _parsed_text(text: str) -> Views:
+    return {"parsed-text": text.encode()} if text else {}
 
 
 _READERS: dict[Inspection, Callable[[Subject, int], Content | Deny]] = {

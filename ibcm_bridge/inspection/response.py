@@ -81,7 +81,7 @@ def read_reply(reading: ReplyReading, content_type: bytes, body: bytes) -> ReadR
     if isinstance(message, Deny):
         return message
     # Who speaks and to whom stands in the header, and a client looks for nothing else there.
-    texts = (*message.documents, *message.as_read)
+    texts = (*message.documents, *message.parsed_text)
     return ReadReply(message.documents, texts, message.unread_parts, message)
 
 
@@ -95,10 +95,10 @@ def _read_xml(body: bytes) -> ReadReply | Deny:
     text = decode_xml(body)
     if text is None:
         return Deny(Reason.ENCODING, rules.DOCUMENT_XML.of(_REPLIES), "neither UTF-8 nor UTF-16LE")
-    as_read = read_xml(text, _REPLIES)
-    if isinstance(as_read, Deny):
-        return as_read
-    return ReadReply((text,), (text, as_read))
+    parsed_text = read_xml(text, _REPLIES)
+    if isinstance(parsed_text, Deny):
+        return parsed_text
+    return ReadReply((text,), (text, parsed_text))
 
 
 def judge_reply(reply: ReadReply | Deny, terms: MessageRules) -> InspectedReply | Deny:

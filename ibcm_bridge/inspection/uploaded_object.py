@@ -91,20 +91,20 @@ def _utf_16_as_utf_8(content: bytes) -> bytes | None:
 
 def _text(seen: Uploaded, content: bytes, where: rules.Rule) -> Uploaded | Deny:
     text = decode_xml(content)
-    as_read: list[str] = []
+    parsed_text: list[str] = []
     begins_as_xml = content.lstrip(_BEFORE_XML).startswith(b"<")
     for piece in _pieces(text or ""):
         if piece.startswith("<"):
-            if len(as_read) == MAX_DOCUMENTS:
+            if len(parsed_text) == MAX_DOCUMENTS:
                 detail = f"more than {MAX_DOCUMENTS} documents"
                 return Deny(Reason.XML, rules.DOCUMENTS.of(where), detail)
             read = read_xml(piece, where)
             if isinstance(read, Deny):
                 return read
-            as_read.append(read)
-        elif not as_read and begins_as_xml:
+            parsed_text.append(read)
+        elif not parsed_text and begins_as_xml:
             break
-    if begins_as_xml and not as_read:
+    if begins_as_xml and not parsed_text:
         # Windows reads more than ConfigMgr writes: UTF-16BE, or what ends in half a character.
         return Deny(Reason.ENCODING, where, "XML that is neither UTF-8 nor UTF-16LE")
     if text:
@@ -113,8 +113,8 @@ def _text(seen: Uploaded, content: bytes, where: rules.Rule) -> Uploaded | Deny:
     narrow = content.replace(b"\0", b"")
     if narrow and narrow not in (content, seen.views.get("text")):
         seen.views["narrow"] = narrow
-    if any(as_read):
-        seen.views["as-read"] = "\n".join(as_read).encode()
+    if any(parsed_text):
+        seen.views["parsed-text"] = "\n".join(parsed_text).encode()
     return seen
 
 

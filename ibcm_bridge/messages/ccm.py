@@ -48,9 +48,11 @@ class CcmRequest:
         return ENCRYPTED in self.header.hooks
 
     @property
-    def as_read(self) -> str:
+    def parsed_text(self) -> str:
         """What a reader of the header and the documents gets to see."""
-        return "\n".join((self.header.as_read, *(document.as_read for document in self.documents)))
+        return "\n".join(
+            (self.header.parsed_text, *(document.parsed_text for document in self.documents))
+        )
 
 
 def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> CcmRequest | Deny:

@@ -47,7 +47,7 @@ class CcmReply:
     """Each an XML document."""
     roots: tuple[str, ...] = ()
     """Of each document the local name of its root."""
-    as_read: tuple[str, ...] = ()
+    parsed_text: tuple[str, ...] = ()
     """Of each document what a reader gets to see (`xml.read_xml`)."""
     hooks: tuple[str, ...] = ()
     """The names of the header's hooks."""
@@ -93,7 +93,7 @@ def read_ccm_reply(content_type: bytes, body: bytes, inflated_limit: int) -> Ccm
         header_text=header_text,
         documents=tuple(document.text for document in found),
         roots=tuple(document.root for document in found),
-        as_read=tuple(document.as_read for document in found),
+        parsed_text=tuple(document.parsed_text for document in found),
         hooks=hooks,
         unread_parts=len(refused),
     )

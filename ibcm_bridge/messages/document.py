@@ -84,7 +84,7 @@ class Document:
     """
     subjects: frozenset[SubjectElement]
     """Those that name somebody; also what only looks like one in the text, whatever is in it."""
-    as_read: str
+    parsed_text: str
     """All character data, joined, and the values of attributes where there are references.
 
     `HEAD<b/>TAIL`, a reference, a comment or a CDATA section in the middle would hide a text from
@@ -108,17 +108,17 @@ def read_document(text: str, where: str) -> Document | Deny:
         return Deny(Reason.XML, rules.DOCUMENT_LIMITS.of(where), str(error))
     if refusal is not None:
         return refusal
-    as_read = "".join(found.texts) + "\n".join(found.attributes)
+    parsed_text = "".join(found.texts) + "\n".join(found.attributes)
     quoted: set[str] = set()
-    if "<" in as_read:
-        quoted.update(map(str.lower, _ELEMENT.findall(as_read)))
+    if "<" in parsed_text:
+        quoted.update(map(str.lower, _ELEMENT.findall(parsed_text)))
         found.subjects.update(_SUBJECTS[name] for name in quoted & _SUBJECTS.keys())
     return Document(
         text=text,
         root=found.root,
         elements=frozenset((*(name.name for name in found.names.values()), *quoted)),
         subjects=frozenset(found.subjects),
-        as_read=as_read,
+        parsed_text=parsed_text,
         values={place: tuple(values) for place, values in found.values.items()},
     )
 

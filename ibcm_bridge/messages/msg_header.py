@@ -54,7 +54,7 @@ class MsgHeader:
     hooks: tuple[str, ...]
     signature: Mapping[str, str]
     """Properties of the `clientauth` hook; empty where there is none."""
-    as_read: str
+    parsed_text: str
     """What a reader gets to see: all character data, joined, and values with references."""
 
     @property
@@ -97,7 +97,7 @@ def read_header(raw: bytes) -> MsgHeader | Deny:
         slices=tuple(reader.slices),
         hooks=tuple(reader.hooks),
         signature=reader.signature,
-        as_read="".join(reader.texts) + attribute_values(utf8),
+        parsed_text="".join(reader.texts) + attribute_values(utf8),
     )
     if not _ENDPOINT.fullmatch(header.target_endpoint):
         return Deny(Reason.XML, rules.CCM_HEADER_ENDPOINT, "a TargetEndpoint that is no name")

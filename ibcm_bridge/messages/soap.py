@@ -94,7 +94,7 @@ class SoapRequest:
 
     namespace: str
     operation: str
-    as_read: str
+    parsed_text: str
     """All character data, joined, and the values of attributes where there are references."""
     fields: tuple[SoapField, ...] = ()
     """Cookies, and the texts of reported events."""
@@ -122,8 +122,8 @@ def read_soap(text: str, where: str, envelope: str) -> SoapRequest | Deny:
             Reason.SOAP_ENVELOPE, rules.DOCUMENT_ENVELOPE.of(where), "a Body without an element"
         )
     namespace, _, operation = found.operation.rpartition(" ")
-    as_read = "".join(found.texts) + "\n".join(found.attributes)
-    return SoapRequest(namespace, operation, as_read, tuple(found.fields), found.events)
+    parsed_text = "".join(found.texts) + "\n".join(found.attributes)
+    return SoapRequest(namespace, operation, parsed_text, tuple(found.fields), found.events)
 
 
 _OPERATION, _BATCH = 2, 3

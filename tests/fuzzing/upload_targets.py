@@ -97,7 +97,7 @@ def uploaded(data: bytes) -> None:
     views = seen.views
     assert views["sent"] == data
     assert len(views.get("inflated", b"")) <= LIMIT
-    if "as-read" in views:
+    if "parsed-text" in views:
         assert "text" in views
     assert seen.opened <= views.keys()
     unpacked = [content for name, content in views.items() if name.startswith("member")]

@@ -112,7 +112,7 @@ def test_a_clean_message_is_approved_as_it_is(inspect_body: InspectBody, yara: Y
     assert isinstance(approved, Inspected)
     assert approved.body == body
     names = [view.partition(":")[0] for view in approved.views]
-    assert names == ["sent", "header", "inflated", "text", "as-read"]
+    assert names == ["sent", "header", "inflated", "text", "parsed-text"]
     assert approved.views[0] == f"sent:{len(body)}"
 
 
@@ -129,8 +129,8 @@ def test_every_engine_is_shown_every_view(inspect_body: InspectBody) -> None:
         zlib.decompress(message.payload),
         "<Report>ä</Report>".encode(),
     ]
-    (as_read,) = one.seen[4:]
-    assert as_read.endswith(b"MP_HinvEndpointMP_HinvEndpointmp01.corp.example60000\n\xc3\xa4")
+    (parsed_text,) = one.seen[4:]
+    assert parsed_text.endswith(b"MP_HinvEndpointMP_HinvEndpointmp01.corp.example60000\n\xc3\xa4")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -235,7 +235,7 @@ def test_malware_that_only_a_reader_of_the_xml_would_see_is_found(
     assert isinstance(found, Deny)
     assert (found.reason, found.detail) == (
         Reason.MALICIOUS_CONTENT,
-        "eicar_test_file in as-read",
+        "eicar_test_file in parsed-text",
     )
     assert isinstance(denial("harmless"), Inspected)
 

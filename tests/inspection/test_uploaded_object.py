@@ -41,12 +41,12 @@ def test_a_payload_is_read_as_a_management_point_reads_it(text: str, level: int 
     assert found["sent"] == whole
     assert found.get("inflated", plain) == plain
     assert b"<Report>" in found["text"]
-    assert found["as-read"].count(b"EVIL") == 2 * text.count("<Report>")
+    assert found["parsed-text"].count(b"EVIL") == 2 * text.count("<Report>")
 
 
 def test_text_in_utf_8_is_read_too() -> None:
     found = views(b"\xef\xbb\xbf<Report>EV<b/>IL</Report>")
-    assert found["as-read"] == b"EVIL"
+    assert found["parsed-text"] == b"EVIL"
 
 
 @pytest.mark.parametrize("whole", [b"MZ\x90\x00\xff", b"\x00", bytes(range(256)), b"\xff\xff\xff"])

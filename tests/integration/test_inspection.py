@@ -102,7 +102,7 @@ def test_a_good_message_passes_byte_for_byte(lab: Lab, kind: str, signed: bool) 
     record = lab.record()
     assert (record["verdict"], record["rule"]) == ("allow", "management-point.verbs.CCM_POST")
     views = [view.partition(":")[0] for view in record["inspected"]]
-    assert views == ["sent", "header", "inflated", "text", "as-read"]
+    assert views == ["sent", "header", "inflated", "text", "parsed-text"]
 
 
 def test_other_ways_of_writing_a_good_message_pass(lab: Lab) -> None:

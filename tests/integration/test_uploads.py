@@ -160,7 +160,7 @@ def test_what_was_inspected_is_in_the_audit(lab: Lab, sender: Senders) -> None:
         f"sent:{size}",
         f"inflated:{inflated}",
         f"text:{text}",
-        "as-read:1",
+        "parsed-text:1",
     ]
     assert last["upload"] == f"fragment {-(-size // 2)}-{size - 1}/{size} of {one.session}"
 

@@ -108,7 +108,7 @@ def test_what_the_stand_in_answers_is_read() -> None:
     assert policy.documents == (ASSIGNMENTS,)
     assert policy.roots == ("ReplyAssignments",)
     assert policy.hooks == ("zlib-compress",)
-    assert "<mp>" in policy.as_read[0]
+    assert "<mp>" in policy.parsed_text[0]
     assert policy.header_text.startswith("<Msg ")
     assert asked("MP_LocationManager", "<Unknown/>").empty
 
@@ -155,7 +155,7 @@ def test_each_text_that_a_nul_ends_is_a_document() -> None:
     # protocol.md §1.3: between the slices of a heartbeat are NULs; of answers nothing is known.
     reply = accepted(answer(utf16("<A/>\0\0<?xml version='1.0'?><x:B>b&amp;c</x:B>\0")))
     assert reply.roots == ("A", "B")
-    assert reply.as_read[1].startswith("b&c")
+    assert reply.parsed_text[1].startswith("b&c")
 
 
 @pytest.mark.parametrize("payload", ["<A/>\0text", "<A/><B/>", "text", "<A>", "<A/>\0<B>\0</B>"])

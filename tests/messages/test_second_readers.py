@@ -33,7 +33,7 @@ def test_and_nobody_is_named_by_what_is_empty_to_every_reader(text: str) -> None
 
 @given(DOCUMENTS)
 def test_no_text_is_missed(text: str) -> None:
-    assert accepted(text).as_read.startswith(tree(text)[0].text)
+    assert accepted(text).parsed_text.startswith(tree(text)[0].text)
 
 
 @pytest.mark.parametrize("reader", READERS)

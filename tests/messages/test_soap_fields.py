@@ -35,7 +35,7 @@ def request(operation: str, inner: str, namespace: str = CLIENT) -> str:
 def checked(text: str) -> Deny | None:
     found = read_soap(text, "bodies.soap", SOAP_1_1)
     assert isinstance(found, SoapRequest), found
-    views = (text, found.as_read)
+    views = (text, found.parsed_text)
     return check_fields(found.fields, found.events, views, "bodies.soap")
 
 
