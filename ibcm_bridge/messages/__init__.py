@@ -1,5 +1,5 @@
-"""ConfigMgr's messages: bytes -> typed values, with limits. Sans-IO; nothing here forwards.
+"""Parsers of ConfigMgr messages: bytes -> typed values, with limits. Sans-IO; nothing is forwarded.
 
-What is read is a copy. The bytes that were sent are what is forwarded, because signatures cover
-them exactly as sent (BRIDGE-IDENTITY, protocol.md §1.6).
+The values are copies. The bridge forwards the received bytes, because signatures cover the exact
+bytes (BRIDGE-IDENTITY, protocol.md §1.6).
 """

@@ -2,12 +2,12 @@
 
 1. multipart/mixed, two parts: the header, then the payload.
 2. The header is UTF-16 with a byte order mark, and XML: `<Msg>`.
-3. The payload is a zlib stream (RFC 1950) of UTF-16LE text without a mark, or that text itself.
-   The part's media type says which, and the header's hooks must agree.
-4. `Body` and `Attachment` name slices of the inflated payload. Each is an XML document by itself;
-   what no slice covers may only be the NUL and CRLF that senders put between and after.
+3. The payload is a zlib stream (RFC 1950) of UTF-16LE text without a byte order mark, or the text
+   itself. The part's media type and the header's hooks must agree on which.
+4. `Body` and `Attachment` are slices of the inflated payload. Each slice is an XML document. Only
+   the NUL and CRLF that senders write after a document may be outside the slices.
 
-Anything else is refused: a message that cannot be read here cannot be inspected.
+Anything else is refused, because a message that cannot be parsed cannot be inspected.
 """
 
 from __future__ import annotations
@@ -32,36 +32,36 @@ _PADDING = b"\x00\r\n"
 
 @dataclass(frozen=True, slots=True)
 class CcmRequest:
-    """A message as read; a copy, for inspection only."""
+    """A parsed message; a copy, for inspection only."""
 
     header: MsgHeader
     payload: Part
-    """The second part, as sent: what signatures are of."""
+    """The second part, as sent: the signed bytes."""
     inflated: bytes
-    """UTF-16LE. Of an encrypted message the payload as it was sent."""
+    """UTF-16LE; for an encrypted message the payload as sent."""
     documents: tuple[Document, ...]
-    """The slices, each an XML document; none of an encrypted message."""
+    """The slices, each an XML document; empty for an encrypted message."""
 
     @property
     def encrypted(self) -> bool:
-        """Whether nobody but the site can read the payload (protocol.md §1.5)."""
+        """True if only the site can decrypt the payload (protocol.md §1.5)."""
         return ENCRYPTED in self.header.hooks
 
     @property
     def parsed_text(self) -> str:
-        """What a reader of the header and the documents gets to see."""
+        """The text that an XML parser returns for the header and the documents."""
         return "\n".join(
             (self.header.parsed_text, *(document.parsed_text for document in self.documents))
         )
 
 
 def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> CcmRequest | Deny:
-    """Read a CCM_POST body. `inflated_limit` in bytes."""
+    """Parse a CCM_POST body. `inflated_limit` in bytes."""
     parts = read_multipart(content_type, body)
     if isinstance(parts, Deny):
         return parts
     if len(parts) != 2:
-        return Deny(Reason.MULTIPART, rules.CCM_PARTS, f"{len(parts)} parts in place of two")
+        return Deny(Reason.MULTIPART, rules.CCM_PARTS, f"{len(parts)} parts; must be two")
     head, payload = parts
     if head.media_type != HEADER_TYPE:
         return _other_media_type(rules.CCM_HEADER, "header", head.media_type)
@@ -69,18 +69,20 @@ def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> C
     if isinstance(header, Deny):
         return header
     if not header.slices:
-        # The boot-media variant aside, every sender writes one (protocol.md §1.3).
+        # Every sender except the boot-media variant writes one (protocol.md §1.3).
         return Deny(Reason.XML, rules.CCM_HEADER_SLICES, "no Body in the header")
     if payload.media_type not in (COMPRESSED_TYPE, PLAIN_TYPE):
         return _other_media_type(rules.CCM_PAYLOAD, "payload", payload.media_type)
     if ENCRYPTED in header.hooks:
-        # Where the encryption stands to the compression is not described anywhere, nor what Body's
-        # Length then counts.
+        # The order of encryption and compression, and the meaning of Body's Length with both, are
+        # not documented.
         return CcmRequest(header, payload, payload.body, ())
     compressed = payload.media_type == COMPRESSED_TYPE
     if compressed != (COMPRESSED in header.hooks):
         return Deny(
-            Reason.COMPRESSION, rules.CCM_HOOKS, "the hooks and the payload's type disagree"
+            Reason.COMPRESSION,
+            rules.CCM_HOOKS,
+            "the hooks and the payload's Content-Type disagree on the compression",
         )
     inflated = inflate(payload.body, inflated_limit) if compressed else payload.body
     if isinstance(inflated, Deny):
@@ -92,7 +94,7 @@ def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> C
 
 
 def inflate(stream: bytes, limit: int) -> bytes | Deny:
-    """Exactly one zlib stream, of at most `limit` bytes inflated."""
+    """Inflate exactly one zlib stream, to at most `limit` bytes."""
     inflater = zlib.decompressobj()
     try:
         inflated = inflater.decompress(stream, limit + 1)
@@ -101,25 +103,25 @@ def inflate(stream: bytes, limit: int) -> bytes | Deny:
     if len(inflated) > limit:
         return Deny(Reason.INFLATED_TOO_LARGE, rules.CCM_INFLATED_LIMIT, f"more than {limit} bytes")
     if not inflater.eof:
-        return Deny(Reason.COMPRESSION, rules.CCM_ZLIB, "the zlib stream does not end")
+        return Deny(Reason.COMPRESSION, rules.CCM_ZLIB, "the zlib stream is truncated")
     if inflater.unused_data:
-        return Deny(Reason.COMPRESSION, rules.CCM_ZLIB, "something after the zlib stream")
+        return Deny(Reason.COMPRESSION, rules.CCM_ZLIB, "data after the zlib stream")
     return inflated
 
 
 def _read_slices(
     inflated: bytes, slices: tuple[tuple[int, int], ...]
 ) -> tuple[Document, ...] | Deny:
-    """All slices, each an XML document by itself; or the refusal."""
+    """Parse each slice as an XML document."""
     documents: list[Document] = []
     distinct = dict.fromkeys(slices)
-    # A heartbeat's slices cover its payload not quite twice (protocol.md §1.3). Each is read, so
-    # many that overlap would be a bomb.
+    # The slices of a heartbeat cover its payload almost twice (protocol.md §1.3). Each slice is
+    # parsed, so many overlapping slices would be a bomb.
     if sum(length for _, length in distinct) > 2 * len(inflated):
-        return Deny(Reason.XML, rules.CCM_SLICES, "slices that overlap too much")
+        return Deny(Reason.XML, rules.CCM_SLICES, "too many overlapping slices")
     for offset, length in distinct:
         if offset % 2 or offset + length > len(inflated):
-            return Deny(Reason.XML, rules.CCM_SLICES, "a slice outside the payload")
+            return Deny(Reason.XML, rules.CCM_SLICES, "a slice exceeds the payload")
         text = decode_utf16(inflated[offset : offset + length], rules.CCM_PAYLOAD)
         if isinstance(text, Deny):
             return text
@@ -127,14 +129,14 @@ def _read_slices(
         if isinstance(document, Deny):
             return document
         documents.append(document)
-    # A CRLF of two bytes after the last NUL is usual (protocol.md §1.3); text there is not.
+    # Senders write a CRLF of two bytes after the last NUL (protocol.md §1.3), but no text.
     if any(inflated[begin:end].strip(_PADDING) for begin, end in _gaps(distinct, len(inflated))):
-        return Deny(Reason.XML, rules.CCM_SLICES, "text that no Body or Attachment covers")
+        return Deny(Reason.XML, rules.CCM_SLICES, "text outside Body and Attachment")
     return tuple(documents)
 
 
 def _gaps(slices: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
-    """Where what no slice covers begins and ends."""
+    """The ranges outside all slices: begin and end."""
     covered = 0
     for offset, length in sorted(slices):
         yield covered, offset
@@ -144,4 +146,4 @@ def _gaps(slices: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, i
 
 def _other_media_type(rule: rules.Rule, part: str, media_type: bytes) -> Deny:
     named = media_type[:64].decode("latin-1")
-    return Deny(Reason.INNER_MEDIA_TYPE, rule, f"the {part} is {named}")
+    return Deny(Reason.INNER_MEDIA_TYPE, rule, f"the {part} has media type {named}")

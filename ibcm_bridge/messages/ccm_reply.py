@@ -1,13 +1,13 @@
 """A management point's reply to CCM_POST (protocol.md §1.7).
 
-1. No body: the client is not known, or it failed.
-2. One part with the text `NoReply`: the message was taken in.
-3. Two parts: a Msg header, and a payload as in requests. Some replies are reported to have three;
-   which is not known, so what is readable of the others is read.
+1. No body: the client is unknown, or the management point failed.
+2. One part with the text `NoReply`: the message was accepted.
+3. Two parts: a Msg header, and a payload as in requests. Some replies are reported to have three
+   parts. It is not known which part is the payload, so every readable part is parsed.
 
-No real reply has been captured (protocol.md §12), so more is taken than of a client: with or
-without byte order marks, NULs and hooks that say nothing of how the payload is read. It is a copy,
-to judge by; the client gets what was sent.
+No real reply has been captured (protocol.md §12), so the parser accepts more than from a client:
+byte order marks and NULs are optional, and hooks that do not affect the decoding are ignored. The
+result is a copy for checks; the client receives the original bytes.
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ from ibcm_bridge.messages.multipart import Part, read_multipart
 from ibcm_bridge.messages.xml import check_xml, decode_utf16
 
 MAX_DOCUMENTS = 32
-"""Of one reply; a heartbeat, which has the most of all requests, has three (protocol.md §1.3)."""
+"""Documents of a reply. A heartbeat, the request with the most, has three (protocol.md §1.3)."""
 
 MAX_HOOKS = 16
 MAX_HOOK = 64
-"""Characters of a name; known ones have under 16 (protocol.md §1.5)."""
+"""Characters of a name; the known names have fewer than 16 (protocol.md §1.5)."""
 
 _UNREADABLE_HOOKS = frozenset((ENCRYPTED, "compress"))
-"""protocol.md §1.5: the first hides the payload, the second is not described anywhere."""
+"""protocol.md §1.5: the first encrypts the payload, the second is not documented."""
 
 _PADDING = "\ufeff\0\r\n\t "
-"""What may stand around a text: a byte order mark, NULs, white space."""
+"""Characters that may surround a text: a byte order mark, NULs, white space."""
 
 
 @dataclass(frozen=True, slots=True)
 class CcmReply:
-    """A reply as read; a copy, for judging only."""
+    """A parsed reply; a copy, for checks only."""
 
     header_text: str = ""
     documents: tuple[str, ...] = ()
-    """Each an XML document."""
+    """XML documents."""
     roots: tuple[str, ...] = ()
-    """Of each document the local name of its root."""
+    """The local name of each document's root element."""
     parsed_text: tuple[str, ...] = ()
-    """Of each document what a reader gets to see (`xml.read_xml`)."""
+    """The text that an XML parser returns for each document (`xml.read_xml`)."""
     hooks: tuple[str, ...] = ()
     """The names of the header's hooks."""
     no_reply: bool = False
-    """Whether it is `NoReply` and nothing else."""
+    """True if the reply is `NoReply` and nothing else."""
     empty: bool = False
-    """Whether it has no body at all."""
+    """True if the response has no body."""
     unread_parts: int = 0
-    """How many parts could not be read, where another one could."""
+    """The number of parts that could not be parsed, if another part could."""
 
 
 def read_ccm_reply(content_type: bytes, body: bytes, inflated_limit: int) -> CcmReply | Deny:
-    """Read the reply to a CCM_POST. `inflated_limit` in bytes, of all parts together."""
+    """Parse the reply to a CCM_POST. `inflated_limit` in bytes, for all parts together."""
     if not body:
         return CcmReply(empty=True)
     parts = read_multipart(content_type, body)
@@ -69,7 +69,9 @@ def read_ccm_reply(content_type: bytes, body: bytes, inflated_limit: int) -> Ccm
     if len(parts) == 1:
         return _no_reply(parts[0])
     if len(parts) > 3:
-        return Deny(Reason.MULTIPART, rules.CCM_REPLY_PARTS, f"{len(parts)} parts, at most three")
+        return Deny(
+            Reason.MULTIPART, rules.CCM_REPLY_PARTS, f"{len(parts)} parts; at most three allowed"
+        )
     header_text = _header_text(parts[0].body)
     if isinstance(header_text, Deny):
         return header_text
@@ -100,7 +102,7 @@ def read_ccm_reply(content_type: bytes, body: bytes, inflated_limit: int) -> Ccm
 
 
 def _no_reply(part: Part) -> CcmReply | Deny:
-    # protocol.md §1.7 has the text and not its encoding.
+    # The encoding is not known (protocol.md §1.7).
     for encoding in ("utf-16-le", "utf-8"):
         try:
             text = part.body[:64].decode(encoding)
@@ -108,26 +110,26 @@ def _no_reply(part: Part) -> CcmReply | Deny:
             continue
         if len(part.body) <= 64 and text.strip(_PADDING) == "NoReply":
             return CcmReply(no_reply=True)
-    return Deny(Reason.MULTIPART, rules.CCM_REPLY_PARTS, "one part, which is not NoReply")
+    return Deny(Reason.MULTIPART, rules.CCM_REPLY_PARTS, "a single part that is not NoReply")
 
 
 def _header_text(raw: bytes) -> str | Deny:
     if len(raw) > MAX_HEADER:
         return Deny(
-            Reason.BODY_TOO_LARGE, rules.CCM_REPLY_HEADER, f"{len(raw)} bytes of Msg header"
+            Reason.BODY_TOO_LARGE, rules.CCM_REPLY_HEADER, f"the Msg header has {len(raw)} bytes"
         )
     return _text(raw, rules.CCM_REPLY_HEADER)
 
 
 def _text(raw: bytes, where: rules.Rule) -> str | Deny:
-    """UTF-16LE, without what may stand around it."""
+    """Decode UTF-16LE and remove the padding."""
     text = decode_utf16(raw, where)
     return text if isinstance(text, Deny) else text.strip(_PADDING)
 
 
 @dataclass(slots=True)
 class _Header:
-    """What reading the Msg header collects."""
+    """The state of parsing a Msg header."""
 
     depth: int = 0
     root: str = ""
@@ -142,7 +144,7 @@ class _Header:
         elif self.depth == 2:
             self.child = name
         elif self.child == "Hooks" and self.depth == 3:
-            # Whatever stands in Hooks is one, also under a tag we have not seen yet.
+            # Every child of Hooks is a hook, whatever its tag.
             self.too_many |= len(self.hooks) == MAX_HOOKS
             if not self.too_many:
                 self.hooks.append(attributes.get("Name", "")[:MAX_HOOK])
@@ -157,7 +159,7 @@ def _read_hooks(header_text: str) -> tuple[str, ...] | Deny:
     if refusal is not None:
         return refusal
     if header.root != "Msg":
-        return Deny(Reason.XML, rules.CCM_REPLY_HEADER_ROOT, "the header is not a Msg")
+        return Deny(Reason.XML, rules.CCM_REPLY_HEADER_ROOT, "the header's root element is not Msg")
     if header.too_many:
         return Deny(Reason.XML, rules.CCM_REPLY_HOOKS, f"more than {MAX_HOOKS} hooks")
     for hook in header.hooks:
@@ -174,9 +176,9 @@ class _Payload:
 
 
 def _read_payload(raw: bytes, hooks: tuple[str, ...], limit: int) -> _Payload | Deny:
-    """The documents of a part: each ends with a NUL, or with the part.
+    """Parse the documents of a part, which are separated by NULs.
 
-    Where Body and Attachment say they are, as in a request, is not gone by: no text is left out.
+    Offset and Length of Body and Attachment are not used, so that no text is skipped.
     """
     inflated: bytes | Deny = raw
     if COMPRESSED in (hook.lower() for hook in hooks):
@@ -185,14 +187,14 @@ def _read_payload(raw: bytes, hooks: tuple[str, ...], limit: int) -> _Payload | 
         return inflated
     if len(inflated) > limit:
         return Deny(Reason.INFLATED_TOO_LARGE, rules.CCM_REPLY_LIMIT, f"more than {limit} bytes")
-    # The CRLF after the NUL is two bytes long, in requests, and so no text (protocol.md §1.3).
+    # In requests, the CRLF after the NUL is two bytes, not UTF-16 (protocol.md §1.3).
     if inflated.endswith(b"\0\r\n"):
         inflated = inflated[:-2]
     text = _text(inflated, rules.CCM_REPLY_PAYLOAD)
     if isinstance(text, Deny):
         return text
     documents = []
-    # One piece more than may be: it is left for XML to refuse, NULs and all.
+    # With too many documents the last piece has NULs, and the XML parser refuses it.
     for piece in text.split("\0", MAX_DOCUMENTS):
         stripped = piece.strip(_PADDING)
         if not stripped:

@@ -1,7 +1,7 @@
-"""Client GUIDs, in the one form they are compared in (protocol.md §1.4, §2.3, §3.5).
+"""Client GUIDs, in a canonical form for comparison (protocol.md §1.4, §2.3, §3.5).
 
-A management point has read SQL out of what followed `GUID:` (CVE-2024-43468), so whatever is not
-exactly a GUID is none.
+A management point executed SQL from the text after `GUID:` (CVE-2024-43468), so only an exact GUID
+is accepted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,6 @@ _GUID = re.compile(
 
 
 def read_guid(text: str) -> str | None:
-    """A client GUID as `GUID:` and capitals, whether it had the prefix or not; None for no GUID."""
+    """Return a client GUID with the prefix `GUID:` and in upper case; None if it is malformed."""
     found = _GUID.fullmatch(text)
     return f"{_PREFIX}{found[1].upper()}" if found else None

@@ -1,9 +1,9 @@
-"""A document of a ConfigMgr message, parsed once for everything that is asked about it.
+"""An XML document of a ConfigMgr message, parsed once for all checks.
 
-What a reader gets to see, which elements there are, and the few values by which a message is judged
-(`Place`): whose it is, what it registers. A management point may look for those in other ways than
-we do, so each place yields every value that stands there, whatever the case of its names. Of the
-elements that may name somebody (`SubjectElement`) it is known whether they do.
+The parser collects the text, the element names, and the values that the checks need (`Place`), such
+as client GUIDs and registered certificates. A management point may find these values in another
+way, so every value at a place is collected, and names are compared without case. The parser also
+finds out whether a `SubjectElement` is empty.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ibcm_bridge.messages.xml import DepthError, EndElement, StartElement, check
 
 
 class Place(StrEnum):
-    """Where a value stands; an attribute has an @ before it."""
+    """The location of a value: parent and element, or element and @attribute."""
 
     CLIENT_ID = "Machine/ClientID"
-    """protocol.md §3.2, §3.5: the client GUID in requests for policy and in reports."""
+    """protocol.md §3.2, §3.5: the client GUID in policy requests and in reports."""
     SMSID = "Data/@SMSID"
-    """§3.1: of a client that registers once more."""
+    """§3.1: the client GUID of a client that registers again."""
     AGENT_TYPE = "AgentInformation/@AgentType"
     RESOURCE_TYPE = "Resource/@ResourceType"
     SIGNING = "Certificates/Signing"
@@ -34,27 +34,27 @@ class Place(StrEnum):
 
 
 class SubjectElement(StrEnum):
-    """An element that says whom a message is about; one in which nothing stands names nobody.
+    """An element that names the subject of a message, unless it is empty.
 
-    Something stands in an element with text that is more than white space, in one with an attribute
-    (be it the declaration of a namespace), and in every element around those.
+    An element is not empty if it, or an element in it, has text other than white space or an
+    attribute (including a namespace declaration).
     """
 
     USER = "User"
-    """§3.2: clients write it in requests for the policy of a computer, too, and leave it empty."""
+    """§3.2: also present, but empty, in policy requests for a computer."""
 
 
 _SUBJECTS = {element.lower(): element for element in SubjectElement}
 
 _WHITE_SPACE = " \t\r\n"
-"""XML 1.0 §2.3; str.strip by itself takes more, which another reader may take for a name."""
+"""XML 1.0 §2.3. str.strip by default removes more, which could be a name to another parser."""
 
 _BELOW = {
     place.partition("/")[2].lower(): (place.partition("/")[0].lower(), place)
     for place in Place
     if "@" not in place
 }
-"""Element -> the one it stands in, and the place."""
+"""Element -> its parent, and the place."""
 
 _ATTRIBUTES = {
     place.partition("/@")[0].lower(): (place.partition("/@")[2].lower(), place)
@@ -64,7 +64,7 @@ _ATTRIBUTES = {
 """Element -> its attribute, and the place."""
 
 _WITH_TEXT = {name: (_BELOW.get(name), _SUBJECTS.get(name)) for name in {*_BELOW, *_SUBJECTS}}
-"""Element whose text matters -> as what it does, either or both."""
+"""Element whose text is collected -> its place, its subject element, or both."""
 
 
 _ELEMENT = re.compile(r"<(?:[^\s<>/:]{1,64}:)?([A-Za-z_][\w.-]{0,63})")
@@ -72,33 +72,33 @@ _ELEMENT = re.compile(r"<(?:[^\s<>/:]{1,64}:)?([A-Za-z_][\w.-]{0,63})")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One XML document, as text and as read."""
+    """A parsed XML document and its text."""
 
     text: str
     root: str
-    """Its local name."""
+    """The local name of the root element."""
     elements: frozenset[str]
-    """Local names of all elements, in lower case; also of what only looks like one in the text.
+    """Local names of all elements, in lower case, including those of markup in character data.
 
-    A text may be a document for the next reader.
+    The next parser may parse character data as a document.
     """
     subjects: frozenset[SubjectElement]
-    """Those that name somebody; also what only looks like one in the text, whatever is in it."""
+    """Subject elements that are not empty, and all of those in character data."""
     parsed_text: str
-    """All character data, joined, and the values of attributes where there are references.
+    """All character data, joined, and attribute values if the document has references.
 
-    `HEAD<b/>TAIL`, a reference, a comment or a CDATA section in the middle would hide a text from
-    a reader of the document alone.
+    Without it, `HEAD<b/>TAIL`, a reference, a comment or a CDATA section inside a text would hide
+    the text from a scan of the document.
     """
     values: Mapping[Place, tuple[str, ...]]
 
     def at(self, place: Place) -> tuple[str, ...]:
-        """What stands at a place, each value once."""
+        """The distinct values at a place."""
         return self.values.get(place, ())
 
 
 def read_document(text: str, where: str) -> Document | Deny:
-    """Read an XML document that has no document type."""
+    """Parse an XML document; refuse a document type declaration."""
     utf8 = text.encode()
     found = _Found()
     start, end = _handlers(found, references=b"&" in utf8)
@@ -124,35 +124,35 @@ def read_document(text: str, where: str) -> Document | Deny:
 
 
 class _TooMuchError(Exception):
-    """More names or values than any message has."""
+    """The document has more names or values than any legitimate message."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """A name of elements, and what is of interest about them."""
+    """An element name, and the values to collect from its elements."""
 
     name: str
-    """Local, in lower case."""
+    """The local name, in lower case."""
     text: tuple[tuple[str, Place] | None, SubjectElement | None] | None
     attribute: tuple[str, Place] | None
 
 
 @dataclass(slots=True)
 class _Found:
-    """What expat's events leave behind."""
+    """The values collected from expat's events."""
 
     root: str = ""
     names: dict[str, _Name] = field(default_factory=dict)
-    """By how they are written."""
+    """Name as written -> `_Name`."""
     texts: list[str] = field(default_factory=list)
     attributes: list[str] = field(default_factory=list)
     values: dict[Place, dict[str, None]] = field(default_factory=dict)
     subjects: set[SubjectElement] = field(default_factory=set)
 
     def name(self, written: str) -> _Name:
-        """A name that is seen for the first time."""
+        """Add a new name."""
         if len(self.names) == MAX_NAMES:
-            raise _TooMuchError(f"more than {MAX_NAMES} names of elements")
+            raise _TooMuchError(f"more than {MAX_NAMES} element names")
         local = written.rpartition(":")[2]
         if not self.names:
             self.root = local
@@ -161,32 +161,32 @@ class _Found:
         return name
 
     def keep(self, place: Place, value: str) -> None:
-        """What stands at a place."""
+        """Add a value at a place."""
         values = self.values.setdefault(place, {})
         values[value] = None
         if len(values) > MAX_VALUES or len(value) > MAX_VALUE:
-            raise _TooMuchError(f"too much at {place}")
+            raise _TooMuchError(f"too many or too long values at {place}")
 
     def keep_subject(self, subject: SubjectElement, texts: Iterable[str]) -> None:
-        """Where it names somebody; `texts` are all that stand in it."""
+        """Add a subject element unless all of its `texts` are empty."""
         if any(text.strip(_WHITE_SPACE) for text in texts):
             self.subjects.add(subject)
 
     def keep_attribute(self, wanted: tuple[str, Place], attributes: Mapping[str, str]) -> None:
-        """However it is written."""
+        """Add the values of an attribute, whatever its prefix and case."""
         for name, value in attributes.items():
             if name.rpartition(":")[2].lower() == wanted[0]:
                 self.keep(wanted[1], value)
 
 
 def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElement]:
-    """Functions, not methods: they are most of the time that reading takes."""
+    """expat's handlers. They are functions, not methods, because they dominate the parsing time."""
     names, texts = found.names, found.texts
     path: list[str] = []
     wanted: list[tuple[int, int, Place | SubjectElement]] = []
-    """Depth of an element whose text is wanted, where its text begins, and what it is."""
+    """Depth of an element whose text is collected, index of its first text, and its kind."""
     subjects: list[SubjectElement] = []
-    """Those that have begun and not ended."""
+    """The open subject elements."""
     if references:
         found.attributes.append("")
 
@@ -199,7 +199,7 @@ def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElem
             below, subject = name.text
             if below is not None and path and path[-1] == below[0]:
                 wanted.append((depth, len(texts), below[1]))
-            # One within another says nothing that the outer one does not.
+            # The outer element of nested ones includes the text of the inner.
             if subject is not None and subject not in subjects:
                 subjects.append(subject)
                 wanted.append((depth, len(texts), subject))

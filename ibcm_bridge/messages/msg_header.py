@@ -1,8 +1,8 @@
 """The Msg header of a ConfigMgr message (protocol.md §1.4, §1.5).
 
-Children may stand in any order, and ones we do not know may be there. But what decides how the
-payload is read, or whose message it is, stands where it belongs, spelt as it is, and once: a reader
-that is laxer about it would read another message.
+Children may be in any order, and unknown ones are allowed. A child that controls the decoding or
+identifies the client must be at its place, in its exact spelling, and occur once, because a more
+lenient parser could read another message.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KNOWN_HOOKS = frozenset((COMPRESSED, SIGNED, ENCRYPTED))
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 _SLICE = ("Type", "Name", "Offset", "Length")
 _ENDPOINT = re.compile(r"[A-Za-z0-9_]{0,64}")
-"""Names of endpoints (protocol.md §2.1); another character would be another reading of one."""
+"""Names of endpoints (protocol.md §2.1); parsers may differ on other characters."""
 
 _CHILDREN = {
     name.lower(): name
@@ -33,50 +33,50 @@ _CHILDREN = {
         *("ReplyTo", "SourceID", "TargetEndpoint"),
     )
 }
-"""Children of Msg by which the payload is found or the message judged, as they are spelt."""
+"""Children of Msg that locate the payload or that the checks use: lower case -> exact spelling."""
 
 _PROPERTIES = frozenset(
     ("ClientIDSignature", "PayloadSignature", "PublicKey", "HashAlgorithm", "Token")
 )
-"""Properties of `clientauth` by which it is judged, as they are spelt (§1.5)."""
+"""Properties of `clientauth` that the checks use, in their exact spelling (§1.5)."""
 _PROPERTIES_LOWER = {name.lower(): name for name in _PROPERTIES}
 
 
 @dataclass(frozen=True, slots=True)
 class MsgHeader:
-    """A Msg header, read."""
+    """A parsed Msg header."""
 
     text: str
     children: Mapping[str, str]
-    """Text of each child of Msg that has one, as it is spelt; the first of several."""
+    """Name as written -> text of the first such child of Msg."""
     slices: tuple[tuple[int, int], ...]
     """Offset and length, in bytes of the inflated payload, of Body and each Attachment."""
     hooks: tuple[str, ...]
     signature: Mapping[str, str]
-    """Properties of the `clientauth` hook; empty where there is none."""
+    """Properties of the `clientauth` hook; empty without one."""
     parsed_text: str
-    """What a reader gets to see: all character data, joined, and values with references."""
+    """The text that an XML parser returns: character data, and attribute values with references."""
 
     @property
     def target_endpoint(self) -> str:
-        """Without the white space around it."""
+        """Without surrounding white space."""
         return self.children.get("TargetEndpoint", "").strip()
 
     @property
     def reply_to(self) -> str:
-        """Without the white space around it."""
+        """Without surrounding white space."""
         return self.children.get("ReplyTo", "").strip()
 
     @property
     def source_id(self) -> str:
-        """As it stands: what is around a client GUID is no part of one."""
+        """With surrounding white space, because a client GUID must not have any."""
         return self.children.get("SourceID", "")
 
 
 def read_header(raw: bytes) -> MsgHeader | Deny:
-    """Read a header as it was sent, with its byte order mark."""
+    """Parse a header as sent, with its byte order mark."""
     if len(raw) > MAX_HEADER:
-        return Deny(Reason.BODY_TOO_LARGE, rules.CCM_HEADER, f"{len(raw)} bytes of Msg header")
+        return Deny(Reason.BODY_TOO_LARGE, rules.CCM_HEADER, f"the Msg header has {len(raw)} bytes")
     if not raw.startswith(b"\xff\xfe"):
         return Deny(Reason.ENCODING, rules.CCM_HEADER, "no UTF-16LE byte order mark")
     text = decode_utf16(raw[2:], rules.CCM_HEADER)
@@ -88,7 +88,7 @@ def read_header(raw: bytes) -> MsgHeader | Deny:
     if refusal is not None:
         return refusal
     if reader.root != "Msg":
-        return Deny(Reason.XML, rules.CCM_HEADER_ROOT, "the header is not a Msg")
+        return Deny(Reason.XML, rules.CCM_HEADER_ROOT, "the header's root element is not Msg")
     if reader.problem:
         return Deny(Reason.XML, rules.CCM_HEADER_CHILDREN, reader.problem)
     header = MsgHeader(
@@ -100,8 +100,8 @@ def read_header(raw: bytes) -> MsgHeader | Deny:
         parsed_text="".join(reader.texts) + attribute_values(utf8),
     )
     if not _ENDPOINT.fullmatch(header.target_endpoint):
-        return Deny(Reason.XML, rules.CCM_HEADER_ENDPOINT, "a TargetEndpoint that is no name")
-    # protocol.md §1.5: the legacy "compress" is not described anywhere.
+        return Deny(Reason.XML, rules.CCM_HEADER_ENDPOINT, "TargetEndpoint is not a name")
+    # protocol.md §1.5: the legacy "compress" is not documented.
     for hook in header.hooks:
         if hook not in _KNOWN_HOOKS:
             return Deny(Reason.BODY_NOT_INSPECTABLE, rules.CCM_HOOKS, f"hook {hook[:64]!r}")
@@ -110,7 +110,7 @@ def read_header(raw: bytes) -> MsgHeader | Deny:
 
 @dataclass(slots=True)
 class _Reader:
-    """What expat's events leave behind."""
+    """The values collected from expat's events."""
 
     root: str = ""
     texts: list[str] = field(default_factory=list)
@@ -122,7 +122,7 @@ class _Reader:
     _depth: int = 0
     _child: str = ""
     _child_text: int = 0
-    """Where the text of the child begins in `texts`."""
+    """Index in `texts` of the child's first text."""
     _hook: str = ""
     _property: str = ""
     _property_text: int = 0
@@ -136,7 +136,7 @@ class _Reader:
         elif self._depth == 2:
             self._child, self._child_text = name, len(self.texts)
         elif self._child == "Hooks" and self._depth == 3:
-            # Whatever stands in Hooks is one, also under a tag we have not seen yet.
+            # Every child of Hooks is a hook, whatever its tag.
             self._add_hook(attributes)
         elif self._child == "Hooks" and local.startswith("hook"):
             self.problem = "a hook within a hook"
@@ -146,14 +146,15 @@ class _Reader:
         if spelling is None:
             return
         if name != spelling or self._depth != 2:
-            self.problem = f"{name[:32]} where it does not belong"
+            self.problem = f"{name[:32]} at the wrong place or misspelled"
         elif name in self._seen and name != "Attachment":
             self.problem = f"{name} more than once"
         self._seen.add(name)
         if name in ("Body", "Attachment"):
             self._add_slice(attributes)
         elif name == "Payload" and (
-            attributes.get("Type", "inline").lower() != "inline" or _odd(attributes, "Type")
+            attributes.get("Type", "inline").lower() != "inline"
+            or _has_misspelled(attributes, "Type")
         ):
             self.problem = "a payload that is not inline"
 
@@ -171,8 +172,8 @@ class _Reader:
 
     def _add_hook(self, attributes: Mapping[str, str]) -> None:
         self._hook = name = attributes.get("Name", "")
-        if _odd(attributes, "Name"):
-            self.problem = "a hook's Name spelt oddly"
+        if _has_misspelled(attributes, "Name"):
+            self.problem = "a hook with a misspelled Name attribute"
         elif len(self.hooks) == MAX_HOOKS:
             self.problem = f"more than {MAX_HOOKS} hooks"
         elif name in self.hooks:
@@ -183,10 +184,10 @@ class _Reader:
     def _begin_property(self, attributes: Mapping[str, str]) -> None:
         name = attributes.get("Name", "")
         spelling = _PROPERTIES_LOWER.get(name.lower())
-        if self._depth > 4 or _odd(attributes, "Name"):
-            self.problem = "a property with its Name spelt oddly, or with an element in it"
+        if self._depth > 4 or _has_misspelled(attributes, "Name"):
+            self.problem = "a property with a misspelled Name attribute or with a child element"
         elif spelling not in (None, name) or name in self.signature:
-            self.problem = f"the property {name[:32]} spelt oddly, or more than once"
+            self.problem = f"the property {name[:32]} is misspelled or occurs more than once"
         elif len(self.signature) == MAX_PROPERTIES:
             self.problem = f"more than {MAX_PROPERTIES} properties"
         else:
@@ -194,19 +195,22 @@ class _Reader:
 
     def _add_slice(self, attributes: Mapping[str, str]) -> None:
         offset, length = attributes.get("Offset", ""), attributes.get("Length", "")
-        # Without leading zeros, which one reader takes for octal; str.isdecimal takes other
-        # scripts' digits, this does not.
+        # Without leading zeros, which some parsers read as octal. str.isdecimal would accept digits
+        # of other scripts.
         numbers = [n for n in (offset, length) if _NUMBER.fullmatch(n)]
-        if _odd(attributes, *_SLICE) or attributes.get("Type", "ByteRange") != "ByteRange":
-            self.problem = "a Body or Attachment of another type, or with an attribute spelt oddly"
+        if (
+            _has_misspelled(attributes, *_SLICE)
+            or attributes.get("Type", "ByteRange") != "ByteRange"
+        ):
+            self.problem = "a Body or Attachment of another Type or with a misspelled attribute"
         elif len(numbers) != 2 or len(self.slices) == MAX_SLICES:
-            self.problem = "a Body or Attachment without usable Offset and Length"
+            self.problem = "a Body or Attachment without a valid Offset and Length, or too many"
         else:
             self.slices.append((int(offset), int(length)))
 
 
-def _odd(attributes: Mapping[str, str], *names: str) -> bool:
-    """Whether an attribute is one of these only to a laxer reader: in another case, prefixed."""
+def _has_misspelled(attributes: Mapping[str, str], *names: str) -> bool:
+    """Return whether an attribute matches one of these names except for its case or prefix."""
     lower = [name.lower() for name in names]
     return any(
         name not in names and name.rpartition(":")[2].lower() in lower for name in attributes

@@ -1,8 +1,7 @@
 """multipart/mixed as ConfigMgr sends it (RFC 2046 §5.1; protocol.md §1.3; HTTP-MULTIPART).
 
-Read strictly: nothing before the first delimiter, nothing after the closing one but a CRLF, no
-nested multipart, no field in a part but Content-Type. A part that another reader would split
-elsewhere must not exist.
+The parser is strict: no preamble, no epilogue except a CRLF, no nested multipart, and no part
+header except Content-Type. A body that another parser could split in another way is refused.
 """
 
 from __future__ import annotations
@@ -23,35 +22,38 @@ _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One body part: its media type with parameters, in lower case, and its bytes as sent."""
+    """A body part and its bytes as sent."""
 
     media_type: bytes
+    """With parameters, in lower case."""
     body: bytes
     offset: int = field(default=0, compare=False)
-    """Where `body` begins in the whole."""
+    """The offset of `body` in the whole."""
 
 
 def read_multipart(content_type: bytes, body: bytes) -> tuple[Part, ...] | Deny:
     """Split a multipart/mixed body into its parts."""
     parameter = _BOUNDARY_PARAMETER.fullmatch(content_type)
     if parameter is None:
-        return _broken(rules.MULTIPART_BOUNDARY, "no single boundary parameter in Content-Type")
+        return _broken(
+            rules.MULTIPART_BOUNDARY, "the Content-Type does not have exactly one boundary"
+        )
     boundary = parameter[1] or parameter[2]
     if not _BOUNDARY.fullmatch(boundary):
-        return _broken(rules.MULTIPART_BOUNDARY, "not a boundary (RFC 2046)")
+        return _broken(rules.MULTIPART_BOUNDARY, "an invalid boundary (RFC 2046)")
     delimiter = b"--" + boundary
     if not body.startswith(delimiter):
-        return _broken(rules.MULTIPART_PREAMBLE, "something before the first delimiter")
+        return _broken(rules.MULTIPART_PREAMBLE, "data before the first delimiter")
     pieces = body[len(delimiter) :].split(b"\r\n" + delimiter, MAX_PARTS + 1)
     if pieces[-1] not in (b"--", b"--\r\n"):
         return _broken(
-            rules.MULTIPART_CLOSE, "not closed, or something after the closing delimiter"
+            rules.MULTIPART_CLOSE, "no closing delimiter, or data after the closing delimiter"
         )
     if body.count(delimiter) != len(pieces):
-        # After a bare LF, say: other readers would split there (RFC 2046 §5.1.1 leaves no room).
-        return _broken(rules.MULTIPART_DELIMITER, "a delimiter that is not at the start of a line")
+        # For example after a bare LF: other parsers split there, against RFC 2046 §5.1.1.
+        return _broken(rules.MULTIPART_DELIMITER, "a delimiter that does not follow a CRLF")
     if not 1 < len(pieces) <= MAX_PARTS + 1:
-        return _broken(rules.MULTIPART_PARTS, "no part, or too many")
+        return _broken(rules.MULTIPART_PARTS, "no parts, or too many")
     parts = []
     offset = len(delimiter)
     for piece in pieces[:-1]:
@@ -68,7 +70,7 @@ def _read_part(piece: bytes, offset: int) -> Part | Deny:
     if not piece.startswith(b"\r\n") or end < 2:
         return _broken(rules.MULTIPART_PART_HEAD, "a part without a Content-Type line")
     name, _, value = piece[2:end].partition(b":")
-    # Other fields (a transfer encoding, a disposition) would change what the body means.
+    # Other fields (a transfer encoding, a disposition) would change the meaning of the body.
     if b"\r" in value or b"\n" in value or name.lower() != b"content-type":
         return _broken(rules.MULTIPART_PART_HEAD, "a part with a field other than Content-Type")
     return Part(value.strip(b" \t").lower(), piece[end + 4 :], offset + end + 4)

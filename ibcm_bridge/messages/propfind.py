@@ -1,7 +1,7 @@
-"""What a PROPFIND asks for (RFC 4918 sections 9.1, 14.20).
+"""The body of a PROPFIND (RFC 4918 sections 9.1, 14.20).
 
-Clients ask for two properties of the files of a package (protocol.md §7). What WebDAV itself
-knows is let pass; anything else would be there for an extension of some server.
+Clients request two properties of the files of a package (protocol.md §7). Only properties that
+WebDAV defines are allowed, because others could address a server's extensions.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _KINDS = frozenset(("DAV: prop", "DAV: allprop", "DAV: propname"))
 
 
 def read_propfind(text: str, where: str, properties: frozenset[str]) -> str | Deny:
-    """All character data and values of attributes, or the refusal.
+    """Return all character data and attribute values, or the refusal.
 
-    `properties` are the names, in the namespace DAV:, that may be asked for.
+    `properties` are the allowed names in the namespace DAV:.
     """
     found = _Found(properties)
     rule = rules.DOCUMENT_PROPFIND.of(where)
@@ -32,17 +32,17 @@ def read_propfind(text: str, where: str, properties: frozenset[str]) -> str | De
     if refusal is not None:
         return refusal
     if not found.kind:
-        return Deny(Reason.PROPFIND, rule, "it does not say what is asked for")
+        return Deny(Reason.PROPFIND, rule, "none of prop, allprop and propname")
     return "".join(found.texts) + "\n".join(found.attributes)
 
 
 class _ShapeError(Exception):
-    """Not the form that a PROPFIND has."""
+    """The document is not a valid PROPFIND."""
 
 
 @dataclass(slots=True)
 class _Found:
-    """What expat's events leave behind. Names are as expat writes them: namespace, space, name."""
+    """The values collected from expat's events. Names are namespace, space, local name."""
 
     properties: frozenset[str]
     depth: int = 0
@@ -51,7 +51,7 @@ class _Found:
     attributes: list[str] = field(default_factory=list)
 
     def start(self, written: str, attributes: Mapping[str, str]) -> None:
-        """An element begins."""
+        """Handle a start tag."""
         if self.depth == 0:
             self._root(written)
         elif self.depth == 1:
@@ -62,20 +62,20 @@ class _Found:
         self.attributes += attributes.values()
 
     def end(self, _written: str) -> None:
-        """An element ends."""
+        """Handle an end tag."""
         self.depth -= 1
 
     def _root(self, written: str) -> None:
         if written != "DAV: propfind":
-            raise _ShapeError("another root than propfind of DAV:")
+            raise _ShapeError("the root element is not DAV: propfind")
 
     def _kind(self, written: str) -> None:
         if written not in _KINDS or self.kind:
-            raise _ShapeError("not one of prop, allprop and propname")
+            raise _ShapeError("more or other elements than one of prop, allprop and propname")
         self.kind = written
 
     def _property(self, written: str) -> None:
         namespace, _, name = written.rpartition(" ")
         known = namespace == "DAV:" and name in self.properties
         if not known or self.kind != "DAV: prop" or self.depth > 2:
-            raise _ShapeError(f"{name[:64]} is no property that is known")
+            raise _ShapeError(f"{name[:64]} is not an allowed property")

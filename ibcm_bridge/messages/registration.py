@@ -1,4 +1,4 @@
-"""What a client registers with (protocol.md §3.1): the certificate that signs its messages."""
+"""Registration requests (protocol.md §3.1): the certificate that signs the client's messages."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _BEGINNING = re.compile(r"<Data[\s/>]")
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The key a client registers, and whether it has shown that it holds it."""
+    """The key that a client registers, and whether the client proved its possession."""
 
     key: bytes
-    """SubjectPublicKeyInfo, DER; empty where there is none that can be told, or that is taken."""
+    """SubjectPublicKeyInfo, DER; empty without exactly one certificate with an accepted key."""
     proven: bool
     """Whether the registration is signed with that key."""
 
 
 def read_registration(document: Document) -> Registration | None:
-    """The registration in a document; None where it is something else."""
+    """Parse a registration; None if the document is not one."""
     if document.root.lower() != ROOT:
         return None
     certificates = document.at(Place.SIGNING)
@@ -52,7 +52,7 @@ _UNREADABLE = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-"""What reading a certificate that somebody made up can end in."""
+"""Exceptions for a malformed certificate."""
 
 
 def _key(certificate: str) -> bytes:
@@ -64,9 +64,9 @@ def _key(certificate: str) -> bytes:
 
 
 def _signed(text: str) -> bytes | None:
-    """What is signed: the Data element as it stands, in UTF-16LE without mark and NUL (§1.6).
+    """The signed bytes: the Data element as sent, in UTF-16LE without mark and NUL (§1.6).
 
-    None where it is not plain which part of the text that is.
+    None if the text does not have exactly one Data element.
     """
     found = _DATA.search(text)
     if found is None or len(_BEGINNING.findall(text)) != 1 or text.count("</Data") != 1:

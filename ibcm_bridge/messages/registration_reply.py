@@ -1,4 +1,4 @@
-"""What a reply to a registration says: the client GUID, its status and its approval."""
+"""Replies to registrations: the client GUID, its status and its approval."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _STATUS = {
     for status in RegistrationStatus
     for text in (str(status.value), status.name.replace("_", "").lower())
 }
-"""As a number or as a name: which of them is sent is not known (protocol.md §12)."""
+"""As a number or as a name, because it is not known which is sent (protocol.md §12)."""
 
 _APPROVAL = {"unknown": -1, "pending": 0, "approved": 1, "notapplicable": 2}
-"""The same; 3 has been seen too, without a name (protocol.md §3.1)."""
+"""The same; 3 has been observed, too, and its name is unknown (protocol.md §3.1)."""
 
 _NUMBERED = {str(number): number for number in range(-1, 10)}
 
@@ -40,28 +40,28 @@ class RegistrationReply:
 
     status: RegistrationStatus
     guid: str
-    """As `client_guid.read_guid` has it."""
+    """In the form of `client_guid.read_guid`."""
     approval: int | None
-    """ApprovalStatus (protocol.md §3.1); None where it is left out or unknown."""
+    """ApprovalStatus (protocol.md §3.1); None if it is missing or unknown."""
 
 
 def read_registration_reply(reply: CcmReply) -> RegistrationReply | None:
-    """The reply to a registration; None for any other, and for one in which anything is in doubt.
+    """Parse the reply to a registration; None for another reply, and for an ambiguous one.
 
-    `registration_problem` has the reason.
+    `registration_problem` returns the problem of an ambiguous one.
     """
     read = _read_registration(reply)
     return read if isinstance(read, RegistrationReply) else None
 
 
 def registration_problem(reply: CcmReply) -> str:
-    """Why `read_registration_reply` makes nothing of a reply; empty where nothing is in doubt."""
+    """The problem of an ambiguous reply to a registration; empty without one."""
     read = _read_registration(reply)
     return read if isinstance(read, str) else ""
 
 
 def gives_policy(reply: CcmReply) -> bool:
-    """Whether the reply holds policy (protocol.md §3.2)."""
+    """Return whether the reply contains policy (protocol.md §3.2)."""
     return reply.roots == ("ReplyAssignments",) and not reply.unread_parts
 
 
@@ -85,15 +85,15 @@ def _read_registration(reply: CcmReply) -> RegistrationReply | str | None:
         return "not XML"
     (root, attributes), *others = elements
     if root != _REGISTRATION or others:
-        return "another element with a client GUID"
-    # A reader without regard to case would have to choose.
+        return "more than one element with a client GUID"
+    # A parser that ignores case and prefixes would have to choose one.
     if len({name.rpartition(":")[2].lower() for name in attributes}) != len(attributes):
-        return "an attribute twice"
+        return "an attribute occurs twice"
     guid = read_guid(attributes.get("SMSID", ""))
     status = _STATUS.get(attributes.get("Status", "").lower())
     if guid is None:
         return "SMSID is not a client GUID"
     if status is None:
-        return "no known Status"
+        return "Status is missing or unknown"
     approval = attributes.get("ApprovalStatus", "").lower()
     return RegistrationReply(status, guid, {**_APPROVAL, **_NUMBERED}.get(approval))

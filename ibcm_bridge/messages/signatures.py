@@ -1,12 +1,12 @@
-"""Signatures as ConfigMgr's clients make them (protocol.md §1.6).
+"""Signatures of ConfigMgr clients (protocol.md §1.6).
 
-1. RSA with PKCS#1 v1.5 padding (RFC 8017 §8.2), over text in UTF-16LE with the NUL that ends it, or
-   over the payload exactly as it is sent.
-2. In CryptoAPI's byte order, which is the reverse of everybody else's, and in hexadecimal.
-3. With the hash's identifier before the hash (DigestInfo), or without: CryptoAPI's
-   CRYPT_NOHASHOID, which the messaging SDK has an option for.
+1. RSA with PKCS#1 v1.5 padding (RFC 8017 §8.2), over NUL-terminated UTF-16LE text or over the
+   payload exactly as sent.
+2. In CryptoAPI's little-endian byte order, the reverse of PKCS#1's, and in hexadecimal.
+3. With or without the hash's identifier (DigestInfo): the messaging SDK has an option for
+   CryptoAPI's CRYPT_NOHASHOID.
 
-SHA-256 and longer are taken. What is signed with SHA-1 or MD5 is as good as unsigned.
+SHA-256, SHA-384 and SHA-512 are accepted. A signature with SHA-1 or MD5 does not verify.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _DIGEST_INFO = {
     "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
     "sha512": bytes.fromhex("3051300d060960864801650304020305000440"),
 }
-"""What stands before the hash (RFC 8017 §9.2, note 1)."""
+"""The DER prefix of the hash (RFC 8017 §9.2, note 1)."""
 
 MIN_KEY_BITS = 2_048
 MAX_KEY_BITS = 8_192
-"""A larger key only costs time: OpenSSL takes as much as 16,384 bits."""
+"""Larger keys are slow to verify and not more secure in practice; OpenSSL accepts 16,384 bits."""
 MAX_EXPONENT = 1 << 256
-"""FIPS 186-5 §A.1.1; a larger one only costs time too."""
+"""FIPS 186-5 §A.1.1; larger exponents are slow, too."""
 
 _BLOB_HEADER = bytes.fromhex("06020000")
 _BLOB_ALGORITHMS = (bytes.fromhex("00a40000"), bytes.fromhex("00240000"))
@@ -42,12 +42,12 @@ _BLOB_ALGORITHMS = (bytes.fromhex("00a40000"), bytes.fromhex("00240000"))
 
 
 def terminated(text: str) -> bytes:
-    """How a client GUID, a timestamp or a token is signed: UTF-16LE and a NUL."""
+    """The signed bytes of a client GUID, a timestamp or a token: UTF-16LE and a NUL."""
     return text.encode("utf-16-le") + b"\0\0"
 
 
 def verifies(key: RSAPublicKey, signature: str, data: bytes) -> bool:
-    """Whether the signature, in hexadecimal, is the key's, and of this data."""
+    """Return whether the hexadecimal signature of the data verifies with the key."""
     try:
         whole = key.recover_data_from_signature(bytes.fromhex(signature)[::-1], PKCS1v15(), None)
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):
@@ -62,7 +62,7 @@ def verifies(key: RSAPublicKey, signature: str, data: bytes) -> bool:
 
 @lru_cache(maxsize=4_096)
 def rsa_key(public_key: bytes) -> RSAPublicKey | None:
-    """The RSA key in a SubjectPublicKeyInfo (DER); None for another kind, or a weak one."""
+    """The RSA key of a SubjectPublicKeyInfo (DER); None for another algorithm or a weak key."""
     try:
         key = load_der_public_key(public_key)
     except (ValueError, UnsupportedAlgorithm):
@@ -70,12 +70,12 @@ def rsa_key(public_key: bytes) -> RSAPublicKey | None:
     if not isinstance(key, RSAPublicKey) or not MIN_KEY_BITS <= key.key_size <= MAX_KEY_BITS:
         return None
     exponent = key.public_numbers().e
-    # RFC 8017 §3.1. With 1, which OpenSSL reads, everything would be a signature of itself.
+    # RFC 8017 §3.1. OpenSSL accepts exponent 1, with which every message is its own signature.
     return key if 3 <= exponent < MAX_EXPONENT and exponent % 2 else None
 
 
 def read_public_key_blob(text: str) -> bytes | None:
-    """CryptoAPI's PUBLICKEYBLOB, hexadecimal -> SubjectPublicKeyInfo, DER; None for no RSA key."""
+    """CryptoAPI's PUBLICKEYBLOB (hexadecimal) -> SubjectPublicKeyInfo (DER); None if invalid."""
     try:
         blob = bytes.fromhex(text)
     except ValueError:

@@ -1,8 +1,8 @@
-"""A SOAP request, read from its head and from one parse of its body.
+"""A SOAP request: its head and its body, which is parsed once.
 
 SOAP 1.1 has media type text/xml and the action in the field SOAPAction, in quotes (section 6.1.1).
-SOAP 1.2 has application/soap+xml and the action as its parameter (RFC 3902). Both are spoken by the
-web services of a software update point ([MS-WUSP] section 6 has bindings of both).
+SOAP 1.2 has application/soap+xml and the action as its parameter (RFC 3902). The web services of a
+software update point support both ([MS-WUSP] section 6 has bindings for both).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ SOAP_1_1 = "http://schemas.xmlsoap.org/soap/envelope/"
 SOAP_1_2 = "http://www.w3.org/2003/05/soap-envelope"
 
 SHARED = "http://www.microsoft.com/SoftwareDistribution"
-"""[MS-WUSP] section 2.2.3: the namespace of the types that all web services use."""
+"""[MS-WUSP] section 2.2.3: the namespace of the types that all web services share."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoapType:
-    """What a Content-Type says."""
+    """A parsed Content-Type."""
 
     envelope: str
-    """The namespace that the Envelope must be of."""
+    """The required namespace of the Envelope."""
     action: str | None
     """SOAP 1.2 only."""
 
@@ -37,14 +37,14 @@ class SoapType:
 _ENVELOPES = {b"text/xml": SOAP_1_1, b"application/soap+xml": SOAP_1_2}
 _PARAMETERS = {SOAP_1_1: {b"charset"}, SOAP_1_2: {b"charset", b"action"}}
 _PARAMETER = re.compile(rb'\s*([A-Za-z]+)=("[!#-\[\]-~]*"|[!#-\'*+.0-9A-Z^_`a-z|~-]+)\s*')
-"""RFC 9110 section 5.6.6, without escapes and blanks, which no URI has."""
+"""RFC 9110 section 5.6.6, without escapes and spaces, which no URI has."""
 
 
 def read_soap_type(content_type: bytes) -> SoapType | None:
-    """Read a Content-Type; None for one with another media type or parameters that are not known.
+    """Parse a Content-Type; None for another media type or an unknown parameter.
 
-    The parameters are charset=utf-8, since a body in another encoding would be another document to
-    a reader that believes it, and action; each once.
+    The parameters are action and charset=utf-8, each at most once. Another charset is refused,
+    because a parser that uses it would read another document.
     """
     media_type, *pieces = content_type.split(b";")
     envelope = _ENVELOPES.get(media_type.strip().lower())
@@ -67,16 +67,18 @@ _QUOTED = re.compile(rb'"([!#-~]*)"')
 
 
 def read_action(soap_type: SoapType, fields: Sequence[bytes], where: str) -> str | Deny:
-    """The action that the head says; `fields` are the values of SOAPAction."""
+    """The action in the head; `fields` are the values of SOAPAction."""
     quoted = [_QUOTED.fullmatch(value) for value in fields]
     actions: set[str | None] = {soap_type.action} if soap_type.action is not None else set()
     actions |= {match[1].decode("ascii") if match else None for match in quoted}
     if len(fields) > 1 or None in actions:
         return Deny(
-            Reason.SOAP_ACTION, rules.DOCUMENT_ACTION.of(where), "not one SOAPAction in quotes"
+            Reason.SOAP_ACTION,
+            rules.DOCUMENT_ACTION.of(where),
+            "several SOAPAction fields, or one without quotes",
         )
     if soap_type.envelope == SOAP_1_2 and soap_type.action is None:
-        # RFC 3902 lets it out, and then each server finds the operation in its own way.
+        # RFC 3902 makes it optional; without it, servers differ in how they find the operation.
         return Deny(
             Reason.SOAP_ACTION, rules.DOCUMENT_ACTION.of(where), "no action in the Content-Type"
         )
@@ -90,24 +92,24 @@ def read_action(soap_type: SoapType, fields: Sequence[bytes], where: str) -> str
 
 @dataclass(frozen=True, slots=True)
 class SoapRequest:
-    """What a body asks for."""
+    """A parsed body."""
 
     namespace: str
     operation: str
     parsed_text: str
-    """All character data, joined, and the values of attributes where there are references."""
+    """All character data, joined, and attribute values if the document has references."""
     fields: tuple[SoapField, ...] = ()
     """Cookies, and the texts of reported events."""
     events: int = 0
 
     @property
     def action(self) -> str:
-        """The SOAP action of such a body ([MS-WUSP] section 6)."""
+        """The SOAP action that corresponds to the body ([MS-WUSP] section 6)."""
         return f"{self.namespace}/{self.operation}"
 
 
 def read_soap(text: str, where: str, envelope: str) -> SoapRequest | Deny:
-    """Read an Envelope of that namespace: one Body with one element, and nothing beside them."""
+    """Parse an Envelope of that namespace: one Body with one element, and nothing else."""
     utf8 = text.encode()
     found = _Found(envelope, references=b"&" in utf8)
     start, end = found.handlers()
@@ -127,16 +129,16 @@ def read_soap(text: str, where: str, envelope: str) -> SoapRequest | Deny:
 
 
 _OPERATION, _BATCH = 2, 3
-"""How deep they stand: Envelope, Body, operation, eventBatch."""
+"""Depths: Envelope 0, Body 1, operation 2, eventBatch 3."""
 
 
 class _ShapeError(Exception):
-    """Not the form that every request has."""
+    """The document is not a valid request."""
 
 
 @dataclass(slots=True)
 class _Found:
-    """What expat's events leave behind. Names are as expat writes them: namespace, space, name."""
+    """The values collected from expat's events. Names are namespace, space, local name."""
 
     envelope: str
     references: bool
@@ -145,15 +147,15 @@ class _Found:
     texts: list[str] = field(default_factory=list)
     attributes: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
-    """Those below the operation -> local and in lower case."""
+    """Names below the operation -> local names in lower case."""
     fields: list[SoapField] = field(default_factory=list)
     events: int = 0
 
     def handlers(self) -> tuple[StartElement, EndElement]:
-        """Functions, not methods: they are most of the time that reading takes."""
+        """expat's handlers. They are functions, not methods: they dominate the parsing time."""
         names, texts = self.names, self.texts
         path: list[tuple[str, int]] = []
-        """Names, and where the text of each begins."""
+        """Names of the open elements, and the index of the first text of each."""
         last_opened = 0
         if self.references:
             self.attributes.append("")
@@ -186,25 +188,25 @@ class _Found:
         return start, end
 
     def _open(self, depth: int, written: str) -> None:
-        """An element of the envelope, or the operation."""
+        """Check an element of the envelope, or the operation."""
         if depth == 0 and written != f"{self.envelope} Envelope":
-            raise _ShapeError("not an Envelope of the version that the Content-Type says")
+            raise _ShapeError("the root is not an Envelope of the Content-Type's SOAP version")
         if depth == 1:
             # [MS-WUSP] section 2.2: there is no Header.
             self.bodies += 1
             if written != f"{self.envelope} Body" or self.bodies > 1:
-                raise _ShapeError("something but one Body in the Envelope")
+                raise _ShapeError("the Envelope has other elements than one Body")
         if depth == 2:
             if self.operation:
                 raise _ShapeError("more than one element in the Body")
             self.operation = written
 
     def _name(self, written: str) -> str:
-        """A name below the operation that is seen for the first time."""
+        """Add a new name below the operation."""
         namespace, _, local = written.rpartition(" ")
         if namespace not in (self.operation.rpartition(" ")[0], SHARED):
-            raise _ShapeError("an element of a namespace that is none of the operation's")
+            raise _ShapeError("an element in another namespace than the operation")
         if len(self.names) == MAX_NAMES:
-            raise _ShapeError(f"more than {MAX_NAMES} names of elements")
+            raise _ShapeError(f"more than {MAX_NAMES} element names")
         name = self.names[written] = local.lower()
         return name

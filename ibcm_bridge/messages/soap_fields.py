@@ -1,8 +1,8 @@
-"""The fields by which a SOAP request has attacked WSUS: cookies and reported events.
+"""The fields of SOAP requests that attacks on WSUS used: cookies and reported events.
 
-CVE-2025-59287: WSUS deserialized what it found in the authorization cookie of a GetCookie, once
-decrypted, and in the events of a ReportEventBatch. What is in a cookie only the server can read, so
-there its size and number and what its bytes begin with are held; what is in an event can be read.
+CVE-2025-59287: WSUS deserialized the decrypted authorization cookie of a GetCookie, and the events
+of a ReportEventBatch. Only the server can decrypt a cookie, so its size, its number and its first
+bytes are checked. The text of an event is checked completely.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ibcm_bridge.messages.limits import (
 )
 
 COOKIES = frozenset(("cookiedata", "encrypteddata"))
-"""[MS-WUSP] sections 2.2.3.4 and 2.2.3.5, in lower case. GetCookie has one of each at most
-(2.2.2.2.2), the others one EncryptedData."""
+"""[MS-WUSP] sections 2.2.3.4 and 2.2.3.5, in lower case. GetCookie has at most one of each
+(2.2.2.2.2), other requests have one EncryptedData."""
 
 TEXTS = COOKIES | {"string"}
-"""Elements that hold text and no element."""
+"""Elements that contain text and no elements."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoapField:
-    """A text, wherever it stands: in a cookie, or in the events. Names in lower case."""
+    """The text of a cookie, or of an element in the events. Names in lower case."""
 
     name: str
     parent: str
@@ -42,49 +42,50 @@ class SoapField:
 
 
 _LISTS = frozenset(("miscdata", "replacementstrings"))
-"""Lists of an event: their strings may be long."""
+"""Lists in an event. Their strings may be long."""
 
-# 2.2.2.3.1: "x=value", x being the tag. Agents of Windows 11 write whole words for it.
+# 2.2.2.3.1: "x=value", where x is the tag. Windows 11 agents write whole words as tags.
 _TAGGED = re.compile(rf"(?:[!-<>-~]{{1,{MAX_EVENT_TAG}}}=.*)?", re.DOTALL)
 
 _SERVERS_TAG = re.compile(r"synchronization", re.IGNORECASE)
-"""How a tag begins that WSUS writes in events of its own synchronization, and of which it has
-deserialized the value (SynchronizationUpdateErrorsKey, CVE-2025-59287). That no client sends one is
-inferred."""
+"""The prefix of tags in the events of WSUS's own synchronization. WSUS deserialized their values
+(SynchronizationUpdateErrorsKey, CVE-2025-59287). It is inferred that no client sends them."""
 
 _BINARY_FORMATTER = re.compile(rb"\x00.{4}\xff{4}\x01\x00{7}", re.DOTALL)
-"""[MS-NRBF] section 2.6.1: the header of a .NET BinaryFormatter stream; its version is 1.0."""
+"""[MS-NRBF] section 2.6.1: the header of a .NET BinaryFormatter stream of version 1.0."""
 
 _MARKS = (
     (re.compile("schemas.microsoft.com/clr/", re.IGNORECASE), "a type of .NET's SoapFormatter"),
     (re.compile(r"AAEAAAD/////"), "a .NET BinaryFormatter stream"),
 )
-"""What is in no request, wherever it stands."""
+"""Marks of serialized objects; no legitimate request has one anywhere."""
 
 _NAME_START = (
     ":A-Z_a-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d"
     "\u2070-\u218f\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff"
 )
-"""XML 1.0 section 2.3: with what a name begins."""
+"""XML 1.0 section 2.3: the first character of a name."""
 
 _MARKUP = re.compile(f"<[!?/{_NAME_START}]")
 
 _CALLER = "<<PROCESS>>: "
-"""What an agent writes before the program's name of a caller that gave none. No XML has it: after
-one `<` comes no other (section 2.4)."""
+"""The agent's prefix for the program name of a caller without a name. It cannot be XML, which does
+not allow `<<` (section 2.4)."""
 
 
 def check_fields(
     fields: Iterable[SoapField], events: int, views: Iterable[str], where: str
 ) -> Deny | None:
-    """The refusal of what no client sends; `views` are the document as sent and as read."""
+    """Refuse content that no client sends; `views` are the document and its parsed text."""
     if events > MAX_EVENTS:
-        return _deny(rules.DOCUMENT_EVENTS.of(where), f"{events} of at most {MAX_EVENTS} events")
+        return _deny(
+            rules.DOCUMENT_EVENTS.of(where), f"{events} events; at most {MAX_EVENTS} allowed"
+        )
     cookies = set()
     for field in fields:
         if field.has_elements and field.name in TEXTS:
             return _deny(
-                rules.DOCUMENT_ELEMENT.of(where, field.name), "elements where there is a text"
+                rules.DOCUMENT_ELEMENT.of(where, field.name), "child elements instead of text"
             )
         if field.name in COOKIES:
             if field.name in cookies:
@@ -103,8 +104,8 @@ def check_fields(
 
 
 def _cookie(text: str) -> str:
-    """What is wrong with a cookie; empty where nothing is."""
-    # XML Schema part 2 section 3.2.16: white space may stand in it.
+    """The problem of a cookie; empty without one."""
+    # XML Schema part 2 section 3.2.16: base64Binary may contain white space.
     packed = "".join(text.split())
     if len(packed) > -(-MAX_COOKIE // 3) * 4:
         return f"more than {MAX_COOKIE} bytes"
@@ -118,7 +119,7 @@ def _cookie(text: str) -> str:
 
 
 def _event_text(field: SoapField) -> str:
-    """What is wrong with a text of an event; empty where nothing is."""
+    """The problem of an event's text; empty without one."""
     limit = MAX_EVENT_LIST if field.parent in _LISTS else MAX_EVENT_TEXT
     if len(field.text) > limit:
         return f"more than {limit} characters"
@@ -126,9 +127,9 @@ def _event_text(field: SoapField) -> str:
         return "markup in a text"
     if field.parent == "miscdata":
         if not _TAGGED.fullmatch(field.text):
-            return f"not a tag of 1 to {MAX_EVENT_TAG} characters, = and a value"
+            return f"not a tag of 1 to {MAX_EVENT_TAG} characters, `=` and a value"
         if _SERVERS_TAG.match(field.text):
-            return "a tag of WSUS's own events"
+            return "a tag that only WSUS itself uses"
     return ""
 
 

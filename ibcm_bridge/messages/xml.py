@@ -1,7 +1,7 @@
-"""XML that declares nothing: well-formed, without a document type, so without entities.
+"""XML parsing with expat: well-formed documents without a document type declaration.
 
-ConfigMgr's messages have no DTD (protocol.md §1.4), and without one there is no entity to expand
-and no file to include (CWE-611, CWE-776). expat does the reading.
+ConfigMgr messages have no DTD (protocol.md §1.4). Without one, there are no entities to expand and
+no files to include (CWE-611, CWE-776).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_DEPTH
 
 CHUNK_BYTES = 262_144
-"""Bytes given to expat at a time: one call over tens of megabytes takes quadratic time in old
-expat versions' buffer handling (0.47 s against 9 ms, measured)."""
+"""Bytes per call of expat: in old expat versions, one call with tens of megabytes takes quadratic
+time (0.47 s instead of 9 ms, measured)."""
 
 MANY_TAGS = 20_000
-"""Counting how deep elements are doubles the time of a parse, so it is counted where there could be
-that many."""
+"""Counting the depth doubles the parsing time, so it is only done for documents with more tags.
+Fewer use little memory."""
 
 StartElement = Callable[[str, Mapping[str, str]], None]
 EndElement = Callable[[str], None]
@@ -28,19 +28,19 @@ Text = Callable[[str], None]
 
 
 _ENCODINGS = frozenset((None, "utf-8", "utf-16"))
-"""What an XML declaration may name: what the text was decoded from, or will be taken for."""
+"""The allowed encodings in an XML declaration: the original encoding, or UTF-8."""
 
 
 class _DocumentTypeError(Exception):
-    """Raised inside expat to stop at the declaration."""
+    """The document has a document type declaration."""
 
 
 class DepthError(Exception):
-    """Raised by a handler to stop at an element that is nested too deeply."""
+    """Elements are nested too deeply; for handlers to raise."""
 
 
 class _EncodingError(Exception):
-    """Raised inside expat to stop at the declaration of another encoding."""
+    """The XML declaration has another encoding."""
 
 
 def check_xml(
@@ -54,14 +54,14 @@ def check_xml(
 ) -> Deny | None:
     """Refuse bytes that are not well-formed XML or that have a document type declaration.
 
-    The encoding is UTF-8 although the XML declaration may say UTF-16: the caller has decoded the
-    text, and the declaration still names what it was decoded from. A declaration of anything else
-    is refused, because a reader that believes it (UTF-7 ...) sees another document. The handlers
-    are for readers; who gives one for starts sees to the depth. With `namespaces` a name is given
-    as its namespace, a space and the local name.
+    The encoding is UTF-8, although the XML declaration may have UTF-16, the original encoding of
+    the text that the caller decoded. Another encoding is refused, because a parser that uses it
+    (UTF-7 ...) reads another document. A caller with a `start` handler must limit the depth itself.
+    With `namespaces`, a name is its namespace, a space and the local name.
     """
     if b"\0" in utf8:
-        # Not a character of XML; and told UTF-8 or not, expat takes "<" and NUL for UTF-16.
+        # XML does not allow NUL. Also, expat detects UTF-16 from "<" and NUL, even if the encoding
+        # is given as UTF-8.
         return Deny(Reason.XML, rules.DOCUMENT_XML.of(where), "a NUL")
     parser = expat.ParserCreate("utf-8", " " if namespaces else None)
     parser.XmlDeclHandler = _refuse_other_encoding
@@ -87,11 +87,11 @@ def check_xml(
         return Deny(
             Reason.ENCODING,
             rules.DOCUMENT_ENCODING.of(where),
-            "an XML declaration of another encoding",
+            "the XML declaration has another encoding",
         )
     except expat.ExpatError as error:
         problem = expat.ErrorString(error.code)
-        # Messages are documents of one line, so the line alone would say nothing.
+        # Messages have only one line, so the line alone is not enough.
         place = f"line {error.lineno}, column {error.offset + 1}"
         return Deny(Reason.XML, rules.DOCUMENT_XML.of(where), f"{problem} at {place}")
     return None
@@ -104,7 +104,7 @@ def _parse(parser: expat.XMLParserType, utf8: bytes) -> None:
 
 
 def decode_utf16(raw: bytes, where: rules.Rule) -> str | Deny:
-    """Text in UTF-16LE, as ConfigMgr's messages have it; a mark is left in it."""
+    """Decode UTF-16LE, the encoding of ConfigMgr messages; a byte order mark is kept."""
     try:
         return raw.decode("utf-16-le")
     except UnicodeDecodeError:
@@ -112,11 +112,11 @@ def decode_utf16(raw: bytes, where: rules.Rule) -> str | Deny:
 
 
 def read_xml(document: str, where: str) -> str | Deny:
-    """What a reader of a document gets to see where that is not what stands in it, or the refusal.
+    """Return the text that an XML parser returns for a document, or the refusal.
 
-    All character data, joined: `HEAD<b/>TAIL`, a reference, a comment or a CDATA section in the
-    middle would hide a text from a reader of the document alone. And the values of attributes
-    where there are references: without one, a value is what stands there.
+    It has all character data, joined. Without it, `HEAD<b/>TAIL`, a reference, a comment or a CDATA
+    section inside a text would hide the text from a scan of the document. It has the attribute
+    values if the document has references; otherwise they are the same in the document.
     """
     texts: list[str] = []
     utf8 = document.encode()
@@ -130,7 +130,7 @@ _SAYS_UTF_16 = re.compile(r"""(^<\?xml[^>]*?)\sencoding=["']utf-16(le)?["']""", 
 
 
 def decode_xml(body: bytes) -> str | None:
-    """XML that may be UTF-16, as Windows writes it (with or without a mark), or UTF-8; or None."""
+    """Decode XML in UTF-8 or in UTF-16LE, with or without a byte order mark; None if neither."""
     encoding = "utf-8-sig"
     if body.startswith(b"\xff\xfe") or body[1:2] == b"\0":
         encoding = "utf-16-le"
@@ -138,14 +138,14 @@ def decode_xml(body: bytes) -> str | None:
         text = body.decode(encoding).removeprefix("\ufeff").rstrip("\0")
     except UnicodeDecodeError:
         return None
-    # A declaration of UTF-16 would be refused in what is now UTF-8, and says nothing new.
+    # The text is no longer UTF-16, and `check_xml` would refuse a declaration of UTF-16LE.
     return _SAYS_UTF_16.sub(r"\1", text)
 
 
 def attribute_values(utf8: bytes) -> str:
-    """A line for each value of a document that `check_xml` has accepted, if there are references.
+    """The attribute values of a document that `check_xml` accepted, one per line.
 
-    Empty where there is no `&`.
+    Empty if the document has no references (`&`).
     """
     if b"&" not in utf8:
         return ""

@@ -198,7 +198,7 @@ def test_a_message_and_its_answer_can_be_read(shown: Shown) -> None:
     assert "<ClientRegistrationRequest>" in asked
     assert "PayloadSignature    [256 bytes]" in asked
     answered = shown.tab("Response")
-    assert "Answer to CCM_POST: ClientRegistrationResponse" in answered
+    assert "Reply to CCM_POST: ClientRegistrationResponse" in answered
     shown.choose("MPLIST1")
     assert "Management points" in shown.tab("Response")
 

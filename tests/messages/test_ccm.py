@@ -297,7 +297,9 @@ def test_hooks_and_type_that_disagree_are_refused(
 ) -> None:
     body = ccm.raw_message(header(hooks=hooks), payload, inner_type=inner_type)
     assert refused(body) == Deny(
-        Reason.COMPRESSION, Rule("ccm.hooks"), "the hooks and the payload's type disagree"
+        Reason.COMPRESSION,
+        Rule("ccm.hooks"),
+        "the hooks and the payload's Content-Type disagree on the compression",
     )
 
 

@@ -201,7 +201,7 @@ def test_text_that_no_slice_covers_is_refused(hidden: str, where: str) -> None:
     denial = refused(sliced(plain, [(first, 20), (second, 20)]))
     assert (denial.reason, denial.detail) == (
         Reason.XML,
-        "text that no Body or Attachment covers",
+        "text outside Body and Attachment",
     )
 
 
@@ -224,4 +224,4 @@ def test_slices_may_not_make_one_payload_many_times_as_much_to_read() -> None:
     assert isinstance(read(sliced(plain, [(0, size), (0, size - 2)])), CcmRequest)
     overlapping = [(0, size - 2 * step) for step in range(3)]
     denial = refused(sliced(plain, overlapping))
-    assert (denial.reason, denial.detail) == (Reason.XML, "slices that overlap too much")
+    assert (denial.reason, denial.detail) == (Reason.XML, "too many overlapping slices")

@@ -1,4 +1,4 @@
-"""What a PROPFIND asks for: known properties, in the form of RFC 4918."""
+"""The body of a PROPFIND: allowed properties, in the form of RFC 4918."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def dav(inner: str) -> str:
 @pytest.mark.parametrize(
     "text", [CLIENTS, dav("<allprop/>"), dav("<propname/>"), dav("<prop/>"), dav("<prop> </prop>")]
 )
-def test_what_clients_ask_for_passes(properties: frozenset[str], text: str) -> None:
+def test_the_requests_of_clients_are_allowed(properties: frozenset[str], text: str) -> None:
     assert isinstance(read_propfind(text, "here", properties), str)
 
 
-def test_each_property_that_is_known_may_be_asked_for(properties: frozenset[str]) -> None:
+def test_each_listed_property_is_allowed(properties: frozenset[str]) -> None:
     assert {"iscollection", "getcontentlength"} < properties
     for name in properties:
         assert read_propfind(dav(f"<prop><{name}/></prop>"), "here", properties) == ""
@@ -39,30 +39,31 @@ def test_each_property_that_is_known_may_be_asked_for(properties: frozenset[str]
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (dav(""), "does not say"),
-        ("<propfind><allprop/></propfind>", "another root"),
-        ('<propertyupdate xmlns="DAV:"/>', "another root"),
-        ('<PROPFIND xmlns="DAV:"><allprop/></PROPFIND>', "another root"),
-        (dav("<allprop/><propname/>"), "not one of"),
-        (dav("<prop/><prop/>"), "not one of"),
-        (dav("<allprop/><include/>"), "not one of"),
-        (dav('<prop xmlns="urn:a"/>'), "not one of"),
-        (dav("<prop><lockdiscovery/></prop>"), "lockdiscovery is no property"),
-        (dav("<prop><acl/></prop>"), "acl is no property"),
-        (dav('<prop><iscollection xmlns="urn:a"/></prop>'), "is no property"),
-        (dav("<prop><iscollection><displayname/></iscollection></prop>"), "is no property"),
-        (dav("<allprop><displayname/></allprop>"), "is no property"),
+        (dav(""), "none of"),
+        ("<propfind><allprop/></propfind>", "the root element is not"),
+        ('<propertyupdate xmlns="DAV:"/>', "the root element is not"),
+        ('<PROPFIND xmlns="DAV:"><allprop/></PROPFIND>', "the root element is not"),
+        (dav("<allprop/><propname/>"), "than one of"),
+        (dav("<prop/><prop/>"), "than one of"),
+        (dav("<allprop/><include/>"), "than one of"),
+        (dav('<prop xmlns="urn:a"/>'), "than one of"),
+        (dav("<prop><lockdiscovery/></prop>"), "lockdiscovery is not an allowed property"),
+        (dav("<prop><acl/></prop>"), "acl is not an allowed property"),
+        (dav('<prop><iscollection xmlns="urn:a"/></prop>'), "is not an allowed property"),
+        (
+            dav("<prop><iscollection><displayname/></iscollection></prop>"),
+            "is not an allowed property",
+        ),
+        (dav("<allprop><displayname/></allprop>"), "is not an allowed property"),
     ],
 )
-def test_what_no_client_asks_for_is_refused(
-    properties: frozenset[str], text: str, why: str
-) -> None:
+def test_anything_else_is_refused(properties: frozenset[str], text: str, why: str) -> None:
     denial = read_propfind(text, "here", properties)
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.PROPFIND, "here.propfind")
     assert why in denial.detail
 
 
-def test_texts_and_attributes_are_what_a_reader_sees(properties: frozenset[str]) -> None:
+def test_the_parsed_text_has_character_data_and_attributes(properties: frozenset[str]) -> None:
     text = dav("<prop><displayname a='&#98;'>c<!-- -->d</displayname></prop>")
     assert read_propfind(text, "here", properties) == "cdb"

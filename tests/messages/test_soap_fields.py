@@ -104,7 +104,7 @@ def test_a_request_has_one_cookie_of_a_kind() -> None:
 
 def test_a_cookie_holds_no_elements() -> None:
     rule, why = refused(get_cookie("AA<b/>=="))
-    assert (rule, why) == ("cookiedata", "elements where there is a text")
+    assert (rule, why) == ("cookiedata", "child elements instead of text")
 
 
 @given(st.binary(max_size=64))
@@ -168,11 +168,11 @@ def test_there_are_as_many_events_as_a_report_may_have() -> None:
     small = "<ReportingEvent><EventID>1</EventID></ReportingEvent>"
     assert checked(report(*[small] * MAX_EVENTS)) is None
     rule, why = refused(report(*[small] * (MAX_EVENTS + 1)))
-    assert (rule, why) == ("events", "1001 of at most 1000 events")
+    assert (rule, why) == ("events", "1001 events; at most 1000 allowed")
     assert refused(report(*["<x/>"] * (MAX_EVENTS + 1)))[0] == "events"
 
 
-NO_TAG = "not a tag of 1 to 64 characters, = and a value"
+NO_TAG = "not a tag of 1 to 64 characters, `=` and a value"
 SOAP_FORMATTER = (
     "&lt;SOAP-ENV:Envelope xmlns:a=&quot;http://schemas.microsoft.com/clr/nsassem/x&quot;/&gt;"
 )
@@ -197,8 +197,12 @@ SOAP_FORMATTER = (
         (event(misc=f"AppName={CALLER}&lt;/a&gt;"), "string", "markup in a text"),
         # What is left when it is taken out.
         (event(app=f"&lt;{CALLER}"), "appname", "markup in a text"),
-        (event(misc="SynchronizationUpdateErrorsKey=1"), "string", "a tag of WSUS's own events"),
-        (event(misc="synchronizationkey=1"), "string", "a tag of WSUS's own events"),
+        (
+            event(misc="SynchronizationUpdateErrorsKey=1"),
+            "string",
+            "a tag that only WSUS itself uses",
+        ),
+        (event(misc="synchronizationkey=1"), "string", "a tag that only WSUS itself uses"),
         (event(misc="x" * (MAX_EVENT_TAG + 1) + "=0"), "string", NO_TAG),
         (event(misc="1"), "string", NO_TAG),
         (event(misc="=1"), "string", NO_TAG),
@@ -206,8 +210,8 @@ SOAP_FORMATTER = (
         (event(misc="App\nName=1"), "string", NO_TAG),
         (event(misc=" A=1"), "string", NO_TAG),
         (event(misc="\u00c4=1"), "string", NO_TAG),
-        (event(misc="A=<b/>1"), "string", "elements where there is a text"),
-        (event(replacement="<b/>"), "string", "elements where there is a text"),
+        (event(misc="A=<b/>1"), "string", "child elements instead of text"),
+        (event(replacement="<b/>"), "string", "child elements instead of text"),
         (event(misc="A=" + "x" * MAX_EVENT_LIST), "string", "more than 65536 characters"),
         (event(app="x" * (MAX_EVENT_TEXT + 1)), "appname", "more than 1024 characters"),
         (event(misc=f"A={b64(STREAM)}"), "serialized", "a .NET BinaryFormatter stream"),

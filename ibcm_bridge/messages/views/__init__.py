@@ -1,10 +1,10 @@
-"""ConfigMgr's messages made readable for who looks at traffic: bytes -> text. Sans-IO.
+"""Readable views of ConfigMgr messages: bytes -> text. Sans-IO.
 
-    recognize    which kind of message bytes are, by where they were found
-    render       the text: a title, what is not shown, then the message
+    recognize    the kind of a message, from its request or response
+    render       the text: a title, the number of hidden values, then the message
 
-Nothing is decided here, and nothing of it is sent or logged by the bridge. Whatever the bytes are,
-a text comes of them, of bounded size, in time that grows no faster than they do.
+Views decide nothing, and the bridge neither sends nor logs them. Any bytes result in a text of
+limited size, in linear time.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from ibcm_bridge.messages.views.message import show_reply, show_request
 from ibcm_bridge.messages.views.page import Page
 
 MAX_BODY = 33_554_432
-"""Bytes of a body that are looked into; far more than the bridge takes of any message."""
+"""Bytes of a body; far more than the bridge accepts for any message."""
 
 
 class Message(Enum):
-    """What there is a view of."""
+    """The kinds of messages that have a view."""
 
     REQUEST = auto()
-    """CCM_POST."""
+    """A CCM_POST request."""
     REPLY = auto()
-    """The reply to one."""
+    """The reply to a CCM_POST request."""
     DOCUMENT = auto()
-    """The response to a GET."""
+    """The response to a GET request."""
 
 
 _RESOURCES = (".sms_aut", ".sms_dcm", ".sms_pol")
-"""What a management point answers with a document (protocol.md §4)."""
+"""Resources for which a management point returns a document (protocol.md §4)."""
 
 _MSG = "\ufeff<Msg".encode("utf-16-le")
 _SEARCHED_BYTES = 512
-"""Bytes in which the first part of a message begins."""
+"""The first part of a message begins within this number of bytes."""
 
 
 def recognize(
     method: str, target: str, content_type: bytes, body: bytes, *, status: int | None
 ) -> Message | None:
-    """Which message this is; None where it is another's. `status` is None of a request."""
+    """The kind of a message; None if it has no view here. `status` is None for a request."""
     framed = body.startswith(b"--")
     if method == "CCM_POST" or (framed and _MSG in body[:_SEARCHED_BYTES]):
         if status is None:
             return Message.REQUEST
-        # What refuses a message answers with a page or a text, which others show.
+        # A refusal is a page or a text, which mitmproxy's other views show.
         is_reply = framed or (not body and status == 200) or b"multipart/" in content_type.lower()
         return Message.REPLY if is_reply else None
     path = target.partition("?")[0].lower()
@@ -58,9 +58,9 @@ def recognize(
 def render(
     kind: Message, content_type: bytes, body: bytes, *, secrets: bool = False, how_to_see: str = ""
 ) -> str:
-    """The text of a message. `secrets` shows everything; `how_to_see` says how to ask for that."""
+    """The text of a message. `secrets` shows all values; `how_to_see` explains how to enable it."""
     if len(body) > MAX_BODY:
-        return f"{len(body):,} bytes: too large for a view"
+        return f"{len(body):,} bytes, too large for a view"
     page = Page(secrets=secrets)
     if kind is Message.REQUEST:
         title = show_request(content_type, body, page)

@@ -1,11 +1,10 @@
-"""What of a message is not shown: secrets, signatures, keys.
+"""Hide secrets, signatures and keys in views.
 
-A view is copied into tickets and chats. So a value is hidden by the name it goes by, or where it
-looks like key material whatever its name; too much is hidden rather than too little. Nothing here
-decides what may pass.
+People copy views into tickets and chats. A value is therefore hidden by its name, or by its look if
+it resembles key material. In doubt a value is hidden. This does not affect any decision.
 
-On HTTPS sites policies carry secrets in clear, or obfuscated in a way that anybody can undo
-(protocol.md §3.3).
+On HTTPS sites, policies contain secrets in clear or with a reversible obfuscation (protocol.md
+§3.3).
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from enum import IntEnum
 
 
 class Kind(IntEnum):
-    """How much of a value is shown; the larger one holds."""
+    """How a value is shown; of two kinds the larger one applies."""
 
     OPEN = 0
     BYTES = 1
-    """How long it is: a signature, a key that is public."""
+    """Only its length: signatures and public keys."""
     SECRET = 2
-    """That it is there."""
+    """Only a placeholder."""
 
 
 # By name
@@ -42,16 +41,16 @@ _SECRET_WORDS = (
 _SECRET_NAME = re.compile("|".join(_SECRET_WORDS))
 _BYTES_NAME = re.compile(r"(?:signature|signaturevalue|publickey|publickeyblob|rootkey)\Z")
 _SECRET_CLASSES = frozenset(("ccmnetworkaccessaccount", "ccmcollectionvariable"))
-"""WMI classes of policy of which every property is hidden: an account, or a variable that a task
-sequence may take a password from."""
+"""WMI classes in policy whose properties are all hidden: accounts, and variables that may contain
+a task sequence's password."""
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 MAX_NAME = 128
-"""Characters by which a name is judged; of a longer one the rest is not looked at."""
+"""Characters of a name that are considered."""
 
 
 def kind_of_name(name: str) -> Kind:
-    """What a value is that goes by this name: of an element, an attribute, a property."""
+    """The kind of a value, from the name of its element, attribute or property."""
     plain = _plain(name)
     if _SECRET_NAME.search(plain):
         return Kind.SECRET
@@ -59,12 +58,12 @@ def kind_of_name(name: str) -> Kind:
 
 
 def is_secret_class(name: str) -> bool:
-    """Whether no property of this WMI class is shown."""
+    """Return whether all properties of this WMI class are hidden."""
     return _plain(name) in _SECRET_CLASSES
 
 
 def _plain(name: str) -> str:
-    """A name without regard to case and to what stands between its words."""
+    """A name in lower case, without the separators of its words."""
     return _NOT_IN_NAMES.sub("", name[:MAX_NAME].lower())
 
 
@@ -77,12 +76,12 @@ _WORD = (
 _KEY_MATERIAL = re.compile(
     "|".join(
         (
-            # CryptoAPI's obfuscation of policy: a header of four bytes, then key and cipher text.
+            # CryptoAPI's obfuscation of policy: a header of four bytes, then key and ciphertext.
             r"(?<![0-9a-f])8913[0-9a-f]{28,}+",
             r"-----BEGIN .*?(?:-----END [^-\n]{0,64}-----|\Z)",
             # A JSON web token.
             r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]++(?:\.[\w-]*+)?+",
-            # Hexadecimal or base64, of more than a hash of 32 bytes; in lines, too.
+            # Hexadecimal or base64, longer than a hash of 32 bytes, also in several lines.
             r"(?<![a-z0-9+/])[a-z0-9+/]{60,}+"
             r"(?:(?:[ \t]*+\r?\n[ \t]*+[a-z0-9+/]++)++|(?<=[a-z0-9+/]{80}))={0,2}",
         )
@@ -92,7 +91,7 @@ _KEY_MATERIAL = re.compile(
 _NAMED_SECRETS = re.compile(
     "|".join(
         (
-            # Password=..., "token": "...", ClientToken:..., with what follows on its line.
+            # Password=..., "token": "...", ClientToken:..., to the end of the line.
             rf"(?P<named>{_WORD}[\w.-]{{0,64}}+[\"']?\s{{0,32}}+[:=])\s{{0,32}}+[^\s][^\r\n]*+",
             # /password ..., -AdminPassword ...
             rf"(?P<switch>[-/]\w{{0,32}}?{_WORD}\w{{0,64}}+)[ \t]++[^\r\n]++",
@@ -110,21 +109,21 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 HIDDEN = "[not shown]"
 
 MAX_TEXT = 65_536
-"""Characters that are looked at; far more than are shown of one value."""
+"""Characters of a value that are searched; far more than are shown."""
 _UNBROKEN = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_.-"
 
 
 @dataclass(frozen=True, slots=True)
 class Concealed:
-    """A value as it is shown."""
+    """A value as shown."""
 
     text: str
     hidden: int
-    """How many values in it are not."""
+    """The number of hidden values in it."""
 
 
 def conceal(text: str, kind: Kind) -> Concealed:
-    """What is shown of a value."""
+    """Replace the secrets of a value with placeholders."""
     if not text or text.isspace():
         return Concealed(text, 0)
     if kind is Kind.SECRET:
@@ -134,22 +133,22 @@ def conceal(text: str, kind: Kind) -> Concealed:
     if len(text) > MAX_TEXT:
         text = _beginning(text)
     if "<" in text and _NAMES_A_SECRET.search(text):
-        # Markup that is not well-formed: where its values begin and end is not plain.
+        # In malformed markup the limits of a value are not clear.
         return Concealed(HIDDEN, 1)
     text, blobs = _KEY_MATERIAL.subn(lambda found: size_of(found[0]), text)
-    text, said = _NAMED_SECRETS.subn(lambda found: f"{found[found.lastgroup or 0]} {HIDDEN}", text)
-    return Concealed(text, blobs + said)
+    text, named = _NAMED_SECRETS.subn(lambda found: f"{found[found.lastgroup or 0]} {HIDDEN}", text)
+    return Concealed(text, blobs + named)
 
 
 def _beginning(text: str) -> str:
-    """The beginning of a long text, without the beginning of a key: it would not look like one."""
+    """The beginning of a long text, without a key at its end, which would no longer match."""
     beginning = text[:MAX_TEXT]
     whole = beginning.rstrip(_UNBROKEN)
     return whole if len(beginning) - len(whole) < 80 else beginning
 
 
 def size_of(text: str) -> str:
-    """How long a value is, in the bytes it stands for where they are written as text."""
+    """The length of a value: in decoded bytes for hexadecimal and base64, else in characters."""
     packed = "".join(text.split())
     if _HEX.fullmatch(packed):
         return f"[{len(packed) // 2:,} bytes]"

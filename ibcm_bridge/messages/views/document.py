@@ -1,4 +1,5 @@
-"""What a management point answers to GET: policy, lists, certificates (protocol.md §3.3, §4)."""
+"""Views of a management point's responses to GET: policy, lists, certificates (protocol.md §3.3,
+§4)."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ _TITLES = {
     "mpcertificates": "Certificates of management points",
     "mpkeyinformation": "Keys of a management point",
 }
-"""Root -> what it is; another root stands for itself."""
+"""Root element -> title."""
 
 _ENVELOPED = bytes.fromhex("06092a864886f70d010703")
 """The object identifier of CMS EnvelopedData (RFC 5652 §6.1)."""
@@ -25,11 +26,11 @@ _HTML = re.compile(r"\s*<(?:!doctype\s+)?html\b", re.IGNORECASE)
 
 
 def show_response(body: bytes, page: Page) -> str:
-    """Add a response to the page; its title."""
+    """Add a response to the page, and return its title."""
     if not body:
-        return "Empty answer of a management point"
+        return "Empty response of a management point"
     if body[:1] == b"\x30" and _ENVELOPED in body[:64]:
-        return f"Encrypted (CMS EnvelopedData), {len(body):,} bytes: only its client can read it"
+        return f"Encrypted (CMS EnvelopedData), {len(body):,} bytes; only its client can decrypt it"
     text = decode_xml(body)
     if text is None:
         return f"Not readable, {len(body):,} bytes: neither UTF-8 nor UTF-16LE"
@@ -42,9 +43,9 @@ def show_response(body: bytes, page: Page) -> str:
 
 
 def _web_page(text: str, page: Page) -> str:
-    # protocol.md §1.7: what the policy ISAPI answers when it fails.
+    # protocol.md §1.7: the policy ISAPI returns a web page if it fails.
     for line in text.splitlines():
         if page.full:
             break
         page.line(page.value(line))
-    return "A web page in place of a document; a management point that fails answers so"
+    return "Web page instead of a document: the management point reports an error"

@@ -1,6 +1,6 @@
-"""The Msg header of a message, its fields in an order that is always the same.
+"""The view of a Msg header, with its fields in a fixed order.
 
-Senders differ in it (protocol.md §1.4), so two messages are easier to compare here than as sent.
+The order varies between senders (protocol.md §1.4). A fixed order makes messages comparable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ORDER = (
     *("SchemaVersion", "ReplyCompression", "ReqVersion"),
     *("Payload", "Body", "Attachment", "Property"),
 )
-"""Whom it is for, whose it is, which it is, how it is read. Fields that are not here follow."""
+"""Recipient, sender, message, encoding. Other fields follow."""
 _RANK = {name.lower(): rank for rank, name in enumerate(_ORDER)}
 
 
@@ -29,7 +29,7 @@ def show_header(text: str, page: Page) -> None:
     """Add a Msg header."""
     tree = read_tree(text.strip("\ufeff\0\r\n\t "), page)
     if isinstance(tree, Deny):
-        page.line(f"The header cannot be read: {tree.detail}", 1)
+        page.line(f"The header cannot be parsed: {tree.detail}", 1)
         return
     fields = [*_attributes(tree.root), *_children(tree.root)]
     fields.sort(key=lambda field: (_RANK.get(field[0].lower(), len(_RANK)), field[0].lower()))
@@ -51,11 +51,11 @@ def _children(root: Element) -> Iterator[tuple[str, str]]:
 
 
 def _field_text(child: Element) -> str:
-    """The attributes of a field, in words where it is a slice of the payload."""
+    """The attributes of a field; for a slice of the payload, in words."""
     offset, length = child.attribute("offset"), child.attribute("length")
     if child.local in ("body", "attachment") and offset and length:
         name = child.attribute("name")
-        return f"{length} bytes from {offset} on" + (f", {name}" if name else "")
+        return f"{length} bytes at offset {offset}" + (f", {name}" if name else "")
     named, value = child.attribute("name"), child.attribute("value")
     if child.local == "property" and named:
         return f"{named} = {value}"

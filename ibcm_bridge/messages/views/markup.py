@@ -1,7 +1,7 @@
-"""XML, indented: one element a line, values hidden that are not to be shown.
+"""Views of XML: indented, one element per line, with secrets hidden.
 
-Where a text is itself a document, written out or compressed and in hexadecimal (protocol.md §3.3),
-it is shown as one. A hidden element hides everything below it.
+A text that is itself a document, also compressed and in hexadecimal (protocol.md §3.3), is shown as
+a document. A hidden element hides everything in it.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from ibcm_bridge.messages.views.tree import Element, Tree, read_tree
 from ibcm_bridge.messages.xml import decode_xml
 
 MAX_WITHIN = 4
-"""Documents within each other: policy, compressed, with a task sequence, with a script's XML."""
+"""Depth of nested documents: compressed policy, its task sequence, a script's XML in that."""
 
 MAX_TAG = 64
-"""Attributes of one element that are shown; more than any element of ConfigMgr's has."""
+"""Attributes shown per element, more than any ConfigMgr element has; also characters of a name."""
 
 _NAMING = frozenset(
     ("name", "property", "propertyname", "key", "variable", "variablename", "setting", "id")
 )
-"""Attributes that say by which name the value of their element goes."""
+"""Attributes that contain the name of their element's value."""
 
 _NAMING_CHILDREN = frozenset(("name", "key", "variablename", "propertyname", "settingname"))
-"""Elements, or what goes by such a name, that say the same of the value beside them."""
+"""Elements, or names of elements, that contain the name of the value next to them."""
 
 _MARKING = frozenset(("secret", "hidden", "masked", "sensitive"))
-"""Attributes that say that a value is one."""
+"""Attributes that mark a value as a secret."""
 _NO = frozenset(("", "0", "false", "no"))
 _YES = frozenset(("1", "true", "yes"))
 
 _PLAIN = _NAMING | {"type", "class", "version", "compression", "encoding", "length"}
-"""Attributes that are shown of a hidden element: they say what it is, not what it holds."""
+"""Attributes of a hidden element that are shown: they describe its kind, not its value."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """An element that is still to be shown."""
+    """An element that is not shown yet."""
 
     element: Element
     depth: int
     kind: Kind
-    """What it is for where it stands."""
+    """The kind that it inherits from its parent."""
     within: int = 0
-    """In how many documents it stands, beside its own."""
+    """The number of documents around its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class _Line:
 
 def show_document(tree: Tree, page: Page, depth: int = 0) -> None:
     """Add a document to the page."""
-    # A list of what is to be done, not recursion: the elements of strangers are nested at will.
+    # A list, not recursion, because senders can nest elements deeply.
     todo: list[_Pending | _Line] = [_Pending(tree.root, depth, Kind.OPEN)]
     while todo and not page.full:
         step = todo.pop()
@@ -68,7 +68,7 @@ def show_document(tree: Tree, page: Page, depth: int = 0) -> None:
         else:
             todo += reversed(list(_steps(step, page)))
     if tree.cut:
-        page.line("[cut here: the document has more elements than are read for a view]", depth)
+        page.line("[cut here: the document has too many elements for a view]", depth)
 
 
 def _steps(pending: _Pending, page: Page) -> Iterator[_Pending | _Line]:
@@ -81,17 +81,18 @@ def _steps(pending: _Pending, page: Page) -> Iterator[_Pending | _Line]:
     yield _Line(f"<{tag}>", depth)
     for part in element.content:
         if isinstance(part, Element):
-            # A signature's parts are not all signatures; a secret's are all secret.
-            held = kind is Kind.SECRET or part.local == "value"
-            below = kind if held else Kind.OPEN
-            yield _Pending(part, depth + 1, below, pending.within)
+            # All elements in a secret are secret, but not all elements in a signature are
+            # signatures.
+            inherits = kind is Kind.SECRET or part.local == "value"
+            inherited = kind if inherits else Kind.OPEN
+            yield _Pending(part, depth + 1, inherited, pending.within)
         elif not part.isspace():
             yield from _text_lines(page.value(part.strip(), kind), depth + 1)
     yield _Line(f"</{element.name[:MAX_TAG]}>", depth)
 
 
 def _leaf(pending: _Pending, tag: str, kind: Kind, page: Page) -> Iterator[_Pending | _Line]:
-    """An element in which there is only text."""
+    """An element that contains only text."""
     text, end = pending.element.text.strip(), f"</{pending.element.name[:MAX_TAG]}>"
     if not text:
         yield _Line(f"<{tag}/>", pending.depth)
@@ -114,10 +115,10 @@ def _leaf(pending: _Pending, tag: str, kind: Kind, page: Page) -> Iterator[_Pend
 
 
 def _document_in(pending: _Pending, text: str, kind: Kind, page: Page) -> tuple[Tree | None, str]:
-    """The document that a text is, if it is one, and what to say of it."""
+    """Parse a text as a document. Return it or None, and a note."""
     if pending.within == MAX_WITHIN or (kind is not Kind.OPEN and not page.secrets):
         return None, ""
-    how = "its text, read as XML"
+    how = "text parsed as XML"
     if pending.element.attribute("compression").lower() == "zlib":
         inflated = _inflated(text, page)
         if isinstance(inflated, str):
@@ -125,7 +126,7 @@ def _document_in(pending: _Pending, text: str, kind: Kind, page: Page) -> tuple[
         how = f"inflated: {len(inflated):,} bytes"
         decoded = decode_xml(inflated)
         if decoded is None:
-            return None, "inflated, it is neither UTF-8 nor UTF-16LE"
+            return None, "the inflated bytes are neither UTF-8 nor UTF-16LE"
         text = decoded
     elif not text.startswith("<"):
         return None, ""
@@ -136,25 +137,25 @@ def _document_in(pending: _Pending, text: str, kind: Kind, page: Page) -> tuple[
 
 
 def _inflated(text: str, page: Page) -> bytes | str:
-    """What hexadecimal of a zlib stream holds, or why that cannot be told."""
+    """Inflate a zlib stream in hexadecimal. Return the bytes, or the problem."""
     try:
         stream = bytes.fromhex(text)
     except ValueError:
-        return "said to be compressed, and not hexadecimal"
+        return "marked as compressed, but not hexadecimal"
     inflated = inflate(stream, page.inflated)
     if isinstance(inflated, Deny):
-        # What was inflated before it failed counts, too: there may be many of them.
+        # A failed stream counts, too, because there may be many of them.
         page.inflated = max(0, page.inflated - 1_000 * len(stream))
         return f"cannot be inflated: {inflated.detail}"
     page.inflated -= len(inflated)
     return inflated
 
 
-# What is hidden
+# Hidden values
 
 
 def _kind_of(element: Element) -> Kind:
-    """What the value of an element is, by its names and by what stands beside it."""
+    """The kind of an element's value, from its names, attributes and children."""
     names = [kind_of_name(element.local)]
     for name, text in element.attributes.items():
         local = name.rpartition(":")[2].lower()
@@ -170,7 +171,7 @@ def _kind_of(element: Element) -> Kind:
 
 
 def _names_its_secret(element: Element) -> bool:
-    """Whether a child names what another child holds: <Name>Password</Name><Value>...</Value>."""
+    """Return whether a child names a secret: <Name>Password</Name><Value>...</Value>."""
     for child in element.children():
         naming = child.local in _NAMING_CHILDREN or any(
             name.lower() in _NAMING and text.lower() in _NAMING_CHILDREN
@@ -182,7 +183,7 @@ def _names_its_secret(element: Element) -> bool:
 
 
 def _text_in(element: Element) -> str:
-    """Its text, or that of the first element in it: <property name="Name"><value>..."""
+    """The text of the first child, or else of the element: <property name="Name"><value>..."""
     first = next(element.children(), element)
     return first.text
 
@@ -190,11 +191,11 @@ def _text_in(element: Element) -> str:
 def _tag(element: Element, kind: Kind, page: Page) -> str:
     """The name of an element, with its attributes."""
     words = [element.name[:MAX_TAG]]
-    # A name that stands for a secret hides the value beside it: Name="Password" Value="...".
+    # The name of a secret hides the value next to it: Name="Password" Value="...".
     secret = kind is Kind.SECRET
     for number, (name, text) in enumerate(element.attributes.items()):
         if number == MAX_TAG:
-            words.append(f"[cut: {len(element.attributes):,} attributes in all]")
+            words.append(f"[cut: {len(element.attributes):,} attributes in total]")
             break
         local = name.rpartition(":")[2].lower()
         named = kind_of_name(name)
@@ -206,7 +207,7 @@ def _tag(element: Element, kind: Kind, page: Page) -> str:
     return " ".join(words)
 
 
-# How it is written
+# Escaping
 
 
 def _as_attribute(text: str) -> str:
@@ -215,7 +216,7 @@ def _as_attribute(text: str) -> str:
 
 
 def _as_content(text: str) -> str:
-    """A text as it may stand in XML; `<mp>` is easier to read in a section of its own."""
+    """Escape a text for XML. Markup is put in a CDATA section, which is easier to read."""
     if "<" in text and "]]>" not in text:
         return f"<![CDATA[{text}]]>"
     return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -1,7 +1,7 @@
-"""CCM_POST and its replies, for reading (protocol.md §1.3-§1.7).
+"""Views of CCM_POST and its replies (protocol.md §1.3-§1.7).
 
-They are read by the code that the bridge decides with. What that refuses is said to be unreadable,
-with the reason, and shown as far as it is read.
+The bridge's own parsers are used. For a message that they refuse, the view has the reason, and the
+header if it can be parsed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ibcm_bridge.messages.views.tree import read_tree
 
 
 def show_request(content_type: bytes, body: bytes, page: Page) -> str:
-    """Add a CCM_POST to the page; its title."""
+    """Add a CCM_POST to the page, and return its title."""
     message = read_ccm_request(content_type, body, page.inflated)
     if isinstance(message, Deny):
         return _unreadable("CCM_POST", message, content_type, body, page)
@@ -27,25 +27,22 @@ def show_request(content_type: bytes, body: bytes, page: Page) -> str:
     if message.encrypted:
         page.line()
         page.line(
-            f"The payload is encrypted (hook `encrypt`), {len(message.payload.body):,} bytes: only "
-            "the site can read it."
+            f"The payload is encrypted (hook `encrypt`), {len(message.payload.body):,} bytes. Only "
+            "the site can decrypt it."
         )
     _show_documents([document.text for document in message.documents], page)
     return f"CCM_POST for {page.value(message.header.target_endpoint) or 'no endpoint'}"
 
 
 def show_reply(content_type: bytes, body: bytes, page: Page) -> str:
-    """Add the reply to a CCM_POST to the page; its title."""
+    """Add the reply to a CCM_POST to the page, and return its title."""
     reply = read_ccm_reply(content_type, body, page.inflated)
     if isinstance(reply, Deny):
-        return _unreadable("Answer to CCM_POST", reply, content_type, body, page)
+        return _unreadable("reply to CCM_POST", reply, content_type, body, page)
     if reply.empty:
-        return (
-            "Empty answer to CCM_POST: the client is not known, or the management point could not "
-            "answer"
-        )
+        return "Empty reply to CCM_POST: the client is unknown, or the management point failed"
     if reply.no_reply:
-        return "NoReply: the message was taken in, and has no other answer"
+        return "NoReply: the message was accepted, without a reply document"
     show_header(reply.header_text, page)
     _show_documents(reply.documents, page)
     return _reply_title(reply)
@@ -53,8 +50,8 @@ def show_reply(content_type: bytes, body: bytes, page: Page) -> str:
 
 def _reply_title(reply: CcmReply) -> str:
     roots = ", ".join(reply.roots) or "no document"
-    unread = f"; parts that cannot be read: {reply.unread_parts}" if reply.unread_parts else ""
-    return f"Answer to CCM_POST: {roots}{unread}"
+    unread = f"; unreadable parts: {reply.unread_parts}" if reply.unread_parts else ""
+    return f"Reply to CCM_POST: {roots}{unread}"
 
 
 def _show_documents(documents: tuple[str, ...] | list[str], page: Page) -> None:
@@ -68,7 +65,7 @@ def _show_documents(documents: tuple[str, ...] | list[str], page: Page) -> None:
 
 
 def show_text(text: str, page: Page) -> str:
-    """Add an XML document, with its table where it has one; its root, empty where it is not XML."""
+    """Add an XML document and its table. Return its root element; empty if it is not XML."""
     tree = read_tree(text, page)
     if isinstance(tree, Deny):
         page.line(f"Not XML: {tree.detail}")
@@ -79,7 +76,7 @@ def show_text(text: str, page: Page) -> str:
 
 
 def _unreadable(what: str, why: Deny, content_type: bytes, body: bytes, page: Page) -> str:
-    """A message that is refused: why, and its header if there is one."""
+    """Add the header of a refused message if it has one. Return a title with the reason."""
     parts = read_multipart(content_type, body)
     if not isinstance(parts, Deny) and len(parts) > 1 and len(parts[0].body) <= MAX_HEADER:
         text = parts[0].body.decode("utf-16-le", "replace")
@@ -87,5 +84,5 @@ def _unreadable(what: str, why: Deny, content_type: bytes, body: bytes, page: Pa
             show_header(text, page)
             page.line()
             sizes = ", ".join(f"{len(part.body):,}" for part in parts[1:])
-            page.line(f"What follows the header is not shown, bytes: {sizes}")
-    return f"{what} that cannot be read: {why.detail} ({why.reason.value}, {why.rule})"
+            page.line(f"The parts after the header are not shown; bytes: {sizes}")
+    return f"Unreadable {what}: {why.detail} ({why.reason.value}, {why.rule})"

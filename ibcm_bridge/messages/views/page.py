@@ -1,7 +1,7 @@
-"""The text of a view, and what may be spent on it.
+"""The text of a view, and its limits.
 
-A view is for people who look at traffic, of bytes that anybody may have sent. So its size is
-bounded, and so is the work: what is left of each bound is kept here, for all parts of one view.
+Anyone may have sent the bytes of a view, so its size and the work for it are limited. A `Page`
+counts the remaining allowance for all parts of a view.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ MAX_VALUE = 4_096
 """Characters of one value."""
 
 MAX_ELEMENTS = 20_000
-"""XML elements that are read for a view; more would hardly fit in it."""
+"""XML elements that are parsed for a view; more would not fit in it."""
 
 MAX_INFLATED = 8_388_608
-"""Bytes, of everything that is inflated for a view; as of a reply that the bridge reads."""
+"""Bytes that are inflated for a view: the same limit as for a reply."""
 
 _UNUSUAL = re.compile(r"[^\t\x20-\x7e]")
 
 
 class Page:
-    """Lines, until there is no room."""
+    """The lines of a view, up to its limits."""
 
     def __init__(self, *, secrets: bool) -> None:
         self.secrets = secrets
-        """Whether values are shown that are otherwise hidden."""
+        """Whether secrets are shown."""
         self.hidden = 0
-        """How many are not shown."""
+        """The number of hidden values."""
         self.elements = MAX_ELEMENTS
         self.inflated = MAX_INFLATED
         self._lines: list[str] = []
@@ -43,32 +43,32 @@ class Page:
 
     @property
     def full(self) -> bool:
-        """Whether nothing more is taken; who makes many lines asks."""
+        """True if no more lines fit."""
         return self._room <= 0
 
     def line(self, text: str = "", depth: int = 0) -> None:
-        """Add a line, two spaces further in for each step of depth."""
+        """Add a line, indented by two spaces for each level of depth."""
         if self.full:
             return
         line = "  " * depth + printable(text[: self._room])
         self._lines.append(line[: self._room])
         self._room -= len(line) + 1
         if self.full:
-            self._lines.append(f"[cut here: a view ends after {MAX_TEXT:,} characters]")
+            self._lines.append(f"[cut here: a view has at most {MAX_TEXT:,} characters]")
 
     def value(self, text: str, kind: Kind = Kind.OPEN) -> str:
-        """What is shown of a value."""
+        """A value as shown: secrets hidden, and cut to `MAX_VALUE` characters."""
         length = len(text)
         if not self.secrets:
             concealed = conceal(text, kind)
             self.hidden += concealed.hidden
             text = concealed.text
         if len(text) > MAX_VALUE or (length > MAX_LOOKED_AT and kind is Kind.OPEN):
-            return f"{text[:MAX_VALUE]} [cut: {length:,} characters in all]"
+            return f"{text[:MAX_VALUE]} [cut: {length:,} characters in total]"
         return text
 
     def text(self, title: str, how_to_see: str) -> str:
-        """All of it, with what is not shown said first."""
+        """The title, the number of hidden values, and the lines."""
         beginning = [printable(title[:MAX_TITLE])]
         if self.hidden:
             values = "1 value is" if self.hidden == 1 else f"{self.hidden:,} values are"
@@ -79,7 +79,7 @@ class Page:
 
 
 def printable(text: str) -> str:
-    """Text that does nothing to a terminal: no control characters, no changes of direction."""
+    """Escape characters that affect a terminal: control characters and changes of direction."""
     return _UNUSUAL.sub(_escaped, text)
 
 

@@ -1,4 +1,4 @@
-"""What people look for in two responses, one line each: assigned policy, and management points."""
+"""Tables in views: assigned policies, and management points, one line each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ibcm_bridge.messages.views.page import Page
 from ibcm_bridge.messages.views.tree import Element
 
 MAX_CELL = 96
-"""Characters to which cells are filled up; a longer one moves its own line only."""
+"""Characters to which cells are padded; a longer cell shifts only its own line."""
 
 MAX_DIGITS = 9
 
@@ -38,7 +38,7 @@ SSL_STATE = {
 
 
 def show_table(root: Element, page: Page) -> None:
-    """Add the table of a document that has one."""
+    """Add the table of a document, if it has one."""
     made = _TABLES.get(root.local)
     rows = (
         [tuple(page.value(cell.strip()) for cell in row) for row in made[1](root)] if made else []
@@ -49,7 +49,7 @@ def show_table(root: Element, page: Page) -> None:
 
 
 def show_rows(rows: Sequence[Sequence[str]], page: Page) -> None:
-    """Add rows whose cells stand below each other."""
+    """Add rows with aligned columns."""
     widths = [
         max(min(len(cell), MAX_CELL) for cell in column) for column in zip(*rows, strict=True)
     ]
@@ -59,7 +59,7 @@ def show_rows(rows: Sequence[Sequence[str]], page: Page) -> None:
 
 
 def named_bits(text: str, names: dict[int, str]) -> str:
-    """A number as the names of its bits; what is no number as it is."""
+    """A number and the names of its bits; other texts unchanged."""
     text = text.strip()
     if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS):
         return text
@@ -107,4 +107,4 @@ _TABLES = {
     "replyassignments": (("PolicyID", "Version", "Type", "Location", "Flags"), _assignments),
     "mplist": (("Name", "FQDN", "Site", "Version", "SSLState"), _management_points),
 }
-"""Root -> the names of the columns, and what makes the rows."""
+"""Root element -> the column names, and the function that yields the rows."""

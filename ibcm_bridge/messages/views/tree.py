@@ -1,6 +1,6 @@
-"""An XML document as a tree, for showing; what is not well-formed is a Deny.
+"""XML documents as trees, for views; a malformed document is a Deny.
 
-Comments and processing instructions are not in it: no reader of ConfigMgr's gets to see them.
+Comments and processing instructions are omitted, because ConfigMgr does not use them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ibcm_bridge.messages.xml import DepthError, check_xml
 
 @dataclass(slots=True)
 class Element:
-    """An element, and what stands in it in its order."""
+    """An element and its content, in order."""
 
     name: str
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -24,47 +24,47 @@ class Element:
 
     @property
     def local(self) -> str:
-        """Its name without prefix, in lower case."""
+        """The name without prefix, in lower case."""
         return self.name.rpartition(":")[2].lower()
 
     @property
     def text(self) -> str:
-        """The text that stands in it directly, joined."""
+        """The text of the element itself, joined."""
         return "".join(part for part in self.content if isinstance(part, str))
 
     def children(self) -> Iterator[Element]:
-        """The elements that stand in it directly."""
+        """The child elements."""
         return (part for part in self.content if isinstance(part, Element))
 
     def child(self, local: str) -> Element | None:
-        """The first child of this local name, in lower case."""
+        """The first child with this local name, in lower case; None without one."""
         return next((element for element in self.children() if element.local == local), None)
 
     def attribute(self, name: str) -> str:
-        """Whatever the case of its name, which is given in lower case; empty without it."""
+        """The value of an attribute, ignoring case; `name` in lower case. Empty without it."""
         return next((text for key, text in self.attributes.items() if key.lower() == name), "")
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A document as read."""
+    """A parsed document."""
 
     root: Element
     cut: bool
-    """Whether it goes on after what was read."""
+    """Whether the document has more elements than were parsed."""
 
 
 class _EnoughError(Exception):
-    """Raised inside expat to stop reading."""
+    """Raised inside expat to stop parsing."""
 
 
 def read_tree(text: str, page: Page) -> Tree | Deny:
-    """Read a document, until the page has had as many elements as it may have."""
+    """Parse a document, up to the page's remaining number of elements."""
     builder = _Builder(page)
     try:
         refusal = check_xml(text.encode(), "view", builder.start, builder.end, builder.text)
     except _EnoughError:
-        # Of the element it stopped in the name may not have been read by which it is judged.
+        # The last element may miss the child that names its value, so it is dropped.
         if len(builder.around) > 2:
             builder.around[-2].content.pop()
         return Tree(builder.around[1], cut=True)
@@ -74,14 +74,14 @@ def read_tree(text: str, page: Page) -> Tree | Deny:
 
 
 class _Builder:
-    """What expat's events are put together to."""
+    """Builds the tree from expat's events."""
 
     def __init__(self, page: Page) -> None:
         self.around = [Element("")]
-        """The elements around the place that is read; the first one stands for the document."""
+        """The open elements; the first is a placeholder for the document."""
         self._page = page
         self._pieces: list[str] = []
-        """Of a text; expat hands over a long one in many."""
+        """The pieces of a text; expat splits long texts."""
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
         self._end_text()

@@ -95,7 +95,7 @@ def test_looking_for_secrets_takes_time_in_proportion(piece: str) -> None:
 def test_a_value_is_cut_and_its_length_said() -> None:
     page = Page(secrets=True)
     assert page.value("x" * MAX_VALUE) == "x" * MAX_VALUE
-    assert page.value("x" * 5_000) == "x" * MAX_VALUE + " [cut: 5,000 characters in all]"
+    assert page.value("x" * 5_000) == "x" * MAX_VALUE + " [cut: 5,000 characters in total]"
 
 
 def test_a_page_ends_with_a_line_that_says_so() -> None:
@@ -103,7 +103,7 @@ def test_a_page_ends_with_a_line_that_says_so() -> None:
     for _ in range(MAX_TEXT // 1_000 + 2):
         page.line("x" * 999)
     assert page.full
-    assert page.text("title", "").endswith("\n[cut here: a view ends after 262,144 characters]")
+    assert page.text("title", "").endswith("\n[cut here: a view has at most 262,144 characters]")
 
 
 def test_where_reading_ends_the_last_element_is_left_out() -> None:
@@ -111,11 +111,11 @@ def test_where_reading_ends_the_last_element_is_left_out() -> None:
     before = b"<a/>" * (MAX_ELEMENTS - 3)
     text = view(b"<r>" + before + b"<p><Value>hunter2</Value><Name>Password</Name></p></r>")
     assert "hunter2" not in text
-    assert "[cut here: the document has more elements than are read for a view]" in text
+    assert "[cut here: the document has too many elements for a view]" in text
 
 
 def test_a_body_that_is_too_large_is_not_looked_into() -> None:
-    assert view(b"<a>" + bytes(MAX_BODY)) == "33,554,435 bytes: too large for a view"
+    assert view(b"<a>" + bytes(MAX_BODY)) == "33,554,435 bytes, too large for a view"
 
 
 SOMETHING = st.one_of(

@@ -61,4 +61,4 @@ def test_a_list_and_a_policy_of_the_site_are_shown(query: str) -> None:
 
 def test_a_page_of_errors_is_said_to_be_one() -> None:
     text = render(Message.DOCUMENT, b"text/html", reply_documents.ERROR_PAGE)
-    assert text.startswith("A web page in place of a document")
+    assert text.startswith("Web page instead of a document")

@@ -65,7 +65,7 @@ CCM_POST for MP_PolicyManager
   SchemaVersion       1.1
   ReplyCompression    zlib
   Payload             inline
-  Body                794 bytes from 0 on
+  Body                794 bytes at offset 0
   Hook zlib-compress
   <ReplyCapabilities>
     <AllowRegistrationReset>direct:PC1:ClientRegistration</AllowRegistrationReset>
@@ -111,8 +111,8 @@ def test_the_order_of_a_header_is_not_that_in_which_it_was_sent() -> None:
 CCM_POST for X
 
   TargetEndpoint  X
-  Body            8 bytes from 0 on
-  Attachment      8 bytes from 0 on, {A}
+  Body            8 bytes at offset 0
+  Attachment      8 bytes at offset 0, {A}
   Property        FileType = SMX
   Unknown         1
   <ReplyCapabilities>
@@ -127,20 +127,20 @@ def test_an_encrypted_message_is_said_to_be_that() -> None:
     lines = request(ccm.raw_message(header, b"12345")).splitlines()
     assert lines[0] == "CCM_POST for MP_HinvEndpoint"
     assert lines[-1] == (
-        "The payload is encrypted (hook `encrypt`), 5 bytes: only the site can read it."
+        "The payload is encrypted (hook `encrypt`), 5 bytes. Only the site can decrypt it."
     )
 
 
 def test_a_message_that_cannot_be_read_says_why_and_shows_its_header() -> None:
     lines = request(ccm.raw_message(ccm.message_header("X", 4), b"12345")).splitlines()
-    assert lines[0] == "CCM_POST that cannot be read: not a zlib stream (compression, ccm.zlib)"
+    assert lines[0] == "Unreadable CCM_POST: not a zlib stream (compression, ccm.zlib)"
     assert "  TargetEndpoint      X" in lines
-    assert lines[-1] == "What follows the header is not shown, bytes: 5"
+    assert lines[-1] == "The parts after the header are not shown; bytes: 5"
 
 
 @pytest.mark.parametrize("body", [b"", b"--", b"<html/>", parts(b"x", b"y"), parts(b"\xff\xfe<")])
 def test_what_is_no_message_is_said_to_be_unreadable(body: bytes) -> None:
-    assert request(body).startswith("CCM_POST that cannot be read: ")
+    assert request(body).startswith("Unreadable CCM_POST: ")
 
 
 # Answers
@@ -156,7 +156,7 @@ ASSIGNMENTS = (
 def test_an_answer_with_policy_has_a_table_of_it() -> None:
     assert reply(ccm.raw_message(HEADER, utf16(ASSIGNMENTS))) == (
         """\
-Answer to CCM_POST: ReplyAssignments
+Reply to CCM_POST: ReplyAssignments
 
   TargetEndpoint  LS
 
@@ -178,23 +178,22 @@ Document 1 of 1, 290 characters
 
 def test_of_three_parts_it_is_said_how_many_cannot_be_read() -> None:
     text = reply(parts(utf16(HEADER), utf16("<A/>"), b"\x00\xd8"))
-    assert text.startswith("Answer to CCM_POST: A; parts that cannot be read: 1\n")
+    assert text.startswith("Reply to CCM_POST: A; unreadable parts: 1\n")
     assert text.endswith("Document 1 of 1, 4 characters\n\n<A/>")
 
 
 def test_no_reply_and_an_empty_answer_are_explained() -> None:
-    assert reply(ccm.NO_REPLY) == "NoReply: the message was taken in, and has no other answer"
-    assert reply(b"").startswith("Empty answer to CCM_POST: the client is not known, ")
+    assert reply(ccm.NO_REPLY) == "NoReply: the message was accepted, without a reply document"
+    assert reply(b"").startswith("Empty reply to CCM_POST: the client is unknown, ")
 
 
 def test_an_answer_that_cannot_be_read_says_why() -> None:
     hidden = HEADER.replace("<Hooks/>", '<Hooks><Hook2 Name="encrypt"/></Hooks>')
     lines = reply(ccm.raw_message(hidden, b"12345")).splitlines()
     assert lines[0] == (
-        "Answer to CCM_POST that cannot be read: hook 'encrypt' "
-        "(body-not-inspectable, ccm_reply.hooks)"
+        "Unreadable reply to CCM_POST: hook 'encrypt' (body-not-inspectable, ccm_reply.hooks)"
     )
-    assert lines[-1] == "What follows the header is not shown, bytes: 5"
+    assert lines[-1] == "The parts after the header are not shown; bytes: 5"
 
 
 # Answers to GET
@@ -225,10 +224,13 @@ def test_a_compressed_policy_is_inflated(encoding: str) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("zz", "said to be compressed, and not hexadecimal"),
+        ("zz", "marked as compressed, but not hexadecimal"),
         ("00ff", "cannot be inflated: not a zlib stream"),
         (zlib.compress(b"a" * 9_000_000).hex(), "cannot be inflated: more than 8388608 bytes"),
-        (zlib.compress(b"\xff\xfe\x00\xd8").hex(), "inflated, it is neither UTF-8 nor UTF-16LE"),
+        (
+            zlib.compress(b"\xff\xfe\x00\xd8").hex(),
+            "the inflated bytes are neither UTF-8 nor UTF-16LE",
+        ),
         (zlib.compress(b"<a>").hex(), "not XML: no element found at line 1, column 4"),
     ],
 )
@@ -255,14 +257,14 @@ def test_management_points_have_a_table() -> None:
 def test_what_only_a_client_can_read_or_nobody_is_said_to_be_that() -> None:
     enveloped = bytes.fromhex("3082010006092a864886f70d010703a082") + bytes(239)
     assert document(enveloped) == (
-        "Encrypted (CMS EnvelopedData), 256 bytes: only its client can read it"
+        "Encrypted (CMS EnvelopedData), 256 bytes; only its client can decrypt it"
     )
     assert document(b"\xff").startswith("Not readable, 1 bytes: neither UTF-8")
     cut_off = "Not readable, 3 bytes\n\nNot XML: no element found at line 1, column 4"
     assert document(b"<a>") == cut_off
-    assert document(b"") == "Empty answer of a management point"
+    assert document(b"") == "Empty response of a management point"
     page = document(b"<html><title>ERROR</title></html>")
-    assert page.startswith("A web page in place of a document")
+    assert page.startswith("Web page instead of a document")
     assert "ERROR" in page
 
 
@@ -275,7 +277,7 @@ def test_text_cannot_pass_for_an_element() -> None:
     assert document(b"<a>x&lt;b/></a>").endswith("<a><![CDATA[x<b/>]]></a>")
     assert document(b"<a>x&lt;b/>]]&gt;&amp;</a>").endswith("<a>x&lt;b/>]]>&amp;</a>")
     within = document(b"<a>&lt;b/></a>")
-    assert within.endswith("<a>  (its text, read as XML)\n  <b/>\n</a>")
+    assert within.endswith("<a>  (text parsed as XML)\n  <b/>\n</a>")
 
 
 # Which message it is
