@@ -24,7 +24,7 @@ IIS's TRACK does. DEBUG is for ASP.NET. PRI starts HTTP/2 (RFC 9113 §3.4)."""
 
 LONGEST = 2_048
 """Characters that a row of a policy file can match. The matching time of an administrator's pattern
-may be quadratic: 10 ms for this length, 10 s for 64 KB."""
+may be quadratic: 10 ms for this length, 10 s for 64 KiB."""
 
 
 def read_profile(

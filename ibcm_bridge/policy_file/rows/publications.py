@@ -48,7 +48,7 @@ class BridgeRow(Row):
 
 
 class TunnelRow(Row):
-    """SSL tunneling: forwards TLS unread. `roles` is documentation only and not checked."""
+    """SSL tunneling: forwards TLS unread. `roles` is documentation; the bridge cannot verify it."""
 
     name: HostName = required(_NAME)
     mode: Literal["tunnel"]

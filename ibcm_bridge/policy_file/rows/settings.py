@@ -31,13 +31,12 @@ class AuditRow(Row):
 
 
 class LimitsRow(Row):
-    """Limits in bytes and seconds.
+    """Limits in bytes and seconds."""
 
-    Precedents: nginx's defaults (client_header_timeout and client_body_timeout 60 s,
-    keepalive_timeout 75 s), and HTTP.sys's 120 s for idle connections. A head of 64 KB has room for
-    a Kerberos ticket (protocol.md §10). A ClientHello with post-quantum key shares has less than
-    4 KB.
-    """
+    # Precedents: nginx's defaults (client_header_timeout and client_body_timeout 60 s,
+    # keepalive_timeout 75 s), and HTTP.sys's 120 s for idle connections. A head of 64 KiB has room
+    # for a Kerberos ticket (protocol.md §10). A ClientHello with post-quantum key shares has less
+    # than 4 KiB.
 
     client_hello: int = Field(
         default=16_384, ge=1_024, le=65_536, description="bytes of a ClientHello"
@@ -86,7 +85,7 @@ class LimitsRow(Row):
     connections: int = Field(
         default=1_000, ge=1, le=100_000, description="concurrent client connections"
     )
-    # As Squid's default cache_mem, 256 MB: 64 messages of the maximum size.
+    # As Squid's default cache_mem, 256 MiB: 64 messages of the maximum size.
     buffered_bytes: int = Field(
         default=268_435_456,
         ge=16_777_216,
