@@ -1,4 +1,4 @@
-"""What we and another reader must agree on, in whatever we accept."""
+"""The values on which our parser and another one must agree, for all accepted input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .second_readers import Element, subjects, texts, values
 
 
 def agree_on_document(document: Document, elements: Sequence[Element]) -> None:
-    """Each value that another reader finds at a place is found by us, and no other."""
+    """Our parser finds the same values at each place as another parser."""
     assert document.root.lower() == elements[0].path[0]
     assert {element.path[-1] for element in elements} <= document.elements
     assert subjects(elements) <= document.subjects
@@ -20,7 +20,7 @@ def agree_on_document(document: Document, elements: Sequence[Element]) -> None:
 
 
 def agree_on_header(header: MsgHeader, elements: Sequence[Element]) -> None:
-    """Whom it is for, who sends it, how its payload is to be read and by whom it is signed."""
+    """The recipient, the sender, the encoding of the payload, and the signature."""
     for name, ours in (("TargetEndpoint", header.target_endpoint), ("ReplyTo", header.reply_to)):
         assert {text.strip() for text in texts(elements, name)} in ({ours}, set()), name
     assert set(texts(elements, "SourceID")) in ({header.source_id}, set())
@@ -54,5 +54,5 @@ def _same_hooks(header: MsgHeader, elements: Sequence[Element]) -> None:
             if len(element.path) > 3
             for name in element.named("name")
         ]
-        # A property without a name is none to us.
+        # Our parser ignores a property without a name.
         assert sorted(pair for pair in properties if pair[0]) == sorted(header.signature.items())

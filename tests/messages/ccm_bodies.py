@@ -1,4 +1,4 @@
-"""Bodies of CCM_POST that the tests change, and what becomes of them."""
+"""Bodies of CCM_POST that the tests change, and helpers that parse them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""XML that hypothesis makes: of the names that matter, in every spelling and at every place."""
+"""Hypothesis strategies for XML: relevant names, in every spelling and at every place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GUIDS = (
     "GUID:11111111-2222-4333-8444-555555555555",
 )
 VALUES = st.sampled_from((*GUIDS, GUIDS[0].lower(), " ", "", "0", "00ff", "a&b", "<x/>", "\n", "é"))
-"""Of texts and attributes, unescaped."""
+"""Values of texts and attributes, unescaped."""
 
 _NAMES = sorted(
     {part.removeprefix("@") for place in Place for part in place.split("/")}
@@ -27,12 +27,12 @@ ENCODED: tuple[Encode, ...] = (
     lambda text: "".join(f"&#{ord(letter)};" for letter in text),
     lambda text: f"<!-- {GUIDS[1]} -->{escape(text)}<?pi {GUIDS[1]}?>",
 )
-"""Ways to write a text."""
+"""Notations of a text."""
 _AS_TEXT = st.builds(lambda encode, text: encode(text), st.sampled_from(ENCODED), VALUES)
 
 
 def spelt(name: str) -> st.SearchStrategy[str]:
-    """A name as it is, in another case, or with a prefix."""
+    """A name unchanged, in another case, or with a prefix."""
     return st.sampled_from((name, name, name.lower(), name.upper(), f"x:{name}", f"y:{name}"))
 
 
@@ -40,7 +40,7 @@ _SPELT = st.sampled_from(_NAMES).flatmap(spelt)
 
 
 def _distinct(attributes: Iterable[tuple[str, str]]) -> str:
-    # Both prefixes are one namespace: x:a and y:a would be one attribute twice.
+    # Both prefixes have the same namespace, so x:a and y:a would be a duplicate attribute.
     by_name = {name.replace("y:", "x:"): (name, value) for name, value in attributes}
     return "".join(f" {name}={quoteattr(value)}" for name, value in by_name.values())
 
@@ -50,7 +50,7 @@ def _element(name: str, attributes: Iterable[tuple[str, str]], inner: Iterable[s
 
 
 def _at(place: Place, inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Something that stands at a place, among other things."""
+    """An element with a value at a place, among other elements."""
     parent, _, name = place.partition("/")
     more = st.lists(inner, max_size=2)
     attributes = st.lists(st.tuples(_SPELT, VALUES), max_size=2)
@@ -69,13 +69,13 @@ def _elements(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 def _declared(document: str) -> str:
-    """With the prefixes declared where the root begins."""
+    """Add the namespace declarations to the root element."""
     end = min(at for at in (document.find(" "), document.find(">")) if at > 0)
     return f'{document[:end]} xmlns:x="urn:u" xmlns:y="urn:u"{document[end:]}'
 
 
 DOCUMENTS = _elements(st.recursive(_AS_TEXT, _elements, max_leaves=16)).map(_declared)
-"""Well-formed documents in which values may stand at any place, more than once, or nearly."""
+"""Well-formed documents with values at any place, repeatedly, or almost at a place."""
 
 _CHILDREN = ("TargetEndpoint", "SourceID", "ReplyTo", "Body", "Hooks", "Payload", "SourceHost")
 _ENDPOINTS = st.sampled_from(("MP_HinvEndpoint", " MP_HinvEndpoint\n", "MP_LocationManager", ""))
@@ -139,4 +139,4 @@ HEADERS = st.builds(
     st.lists(st.one_of(_plain("SourceHost"), _plain("Payload"), _WITHIN, _ANY_ODD), max_size=2),
     st.randoms(use_true_random=False),
 )
-"""Msg elements, many of them with something that another reader takes for another message."""
+"""Msg elements; many have content that another parser reads as another message."""

@@ -1,10 +1,10 @@
-"""Other readers of XML, laxer than ours, for tests that hold ours against them.
+"""Other XML parsers, more lenient than ours, for tests that compare ours with them.
 
-A site system reads what we let pass, and how it does is not known. These two disregard case,
-prefixes and namespaces, and take whichever of several elements somebody asks them for:
+A site system parses the forwarded messages, and its parser is not known. These two ignore case,
+prefixes and namespaces, and return every matching element:
 
-1. `tree`: ElementTree, which knows namespaces, and refuses prefixes that nobody declared;
-2. `loose`: patterns, which mind neither nesting nor which end belongs to which start.
+1. `tree`: ElementTree, which supports namespaces and refuses undeclared prefixes;
+2. `loose`: regular expressions, which check neither nesting nor matching tags.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ibcm_bridge.messages.document import Place, SubjectElement
 
 @dataclass
 class Element:
-    """An element as another reader sees it; names local and in lower case."""
+    """An element from another parser; names are local and in lower case."""
 
     path: tuple[str, ...]
-    """From the root."""
+    """The names from the root."""
     attributes: list[tuple[str, str]]
     texts: list[str] = field(default_factory=list)
 
@@ -41,7 +41,7 @@ Reader = Callable[[str], Sequence[Element]]
 
 
 def values(elements: Sequence[Element], place: Place) -> list[str]:
-    """What stands at a place, in the order of the elements."""
+    """The values at a place, in the order of the elements."""
     parent, _, name = place.lower().partition("/")
     if name.startswith("@"):
         found = (element.named(name[1:]) for element in elements if element.path[-1] == parent)
@@ -50,7 +50,7 @@ def values(elements: Sequence[Element], place: Place) -> list[str]:
 
 
 def subjects(elements: Sequence[Element]) -> set[SubjectElement]:
-    """Those in which something stands: text, or an attribute of theirs or of an element in them."""
+    """The elements that are not empty: they or elements in them have text or an attribute."""
     by_name = {subject.lower(): subject for subject in SubjectElement}
     found = set()
     for number, element in enumerate(elements):
@@ -67,12 +67,12 @@ def _is_below(depth: int, element: Element) -> bool:
 
 
 def texts(elements: Sequence[Element], name: str) -> list[str]:
-    """Text of every element of this name, wherever it stands."""
+    """The text of every element with this name, at any place."""
     return [element.text for element in elements if element.path[-1] == name.lower()]
 
 
 def tree(text: str) -> Sequence[Element]:
-    """As ElementTree reads it; nothing where it does not."""
+    """Parse with ElementTree; empty if it fails."""
     try:
         root = ET.fromstring(text)
     except ET.ParseError:
@@ -120,7 +120,7 @@ def _unescaped(text: str) -> str:
 
 
 def loose(text: str) -> Sequence[Element]:
-    """As patterns read it; every end ends what was begun last, whatever its name is."""
+    """Parse with regular expressions; any end tag closes the last open element."""
     elements: list[Element] = []
     open_now: list[Element] = []
     for token in _TOKEN.finditer(text.replace("\r\n", "\n").replace("\r", "\n")):

@@ -1,4 +1,4 @@
-"""CCM_POST messages: what clients send is read; whatever could not be inspected is refused."""
+"""CCM_POST messages: those of clients are parsed, those that cannot be inspected are refused."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from tests.messages.ccm_bodies import (
     utf16,
 )
 
-# What is read
+# Accepted messages
 
 
 @pytest.mark.parametrize("trailing_crlf", [True, False])
-def test_a_compressed_message_is_read_with_or_without_its_trailing_crlf(
+def test_a_compressed_message_is_parsed_with_or_without_its_trailing_crlf(
     trailing_crlf: bool,
 ) -> None:
     body = report("<Report>ä \U0001f600</Report>", trailing_crlf=trailing_crlf)
@@ -47,29 +47,29 @@ def test_a_compressed_message_is_read_with_or_without_its_trailing_crlf(
     assert "<TargetEndpoint>MP_HinvEndpoint</TargetEndpoint>" in message.header.text
 
 
-def test_a_message_that_is_not_compressed_is_read() -> None:
+def test_an_uncompressed_message_is_parsed() -> None:
     body = ccm.raw_message(header(hooks=""), ONE, inner_type=PLAIN)
     message = accepted(body)
     assert (message.inflated, texts(message)) == (ONE, ("<Report/>",))
 
 
-def test_a_signed_message_is_read() -> None:
+def test_a_signed_message_is_parsed() -> None:
     hook = '<Hook2 Name="clientauth"><Property Name="PayloadSignature">00</Property></Hook2>'
     assert accepted(ccm.raw_message(header(hooks=hook + ccm.ZLIB_HOOK), zlib.compress(ONE)))
 
 
-def test_a_large_inventory_is_read() -> None:
+def test_a_large_inventory_is_parsed() -> None:
     xml = documents.inventory_report(GUID, rows=200)
     assert texts(accepted(report(xml))) == (xml,)
 
 
-def test_an_xml_declaration_names_what_the_text_was_decoded_from() -> None:
+def test_an_xml_declaration_may_name_the_original_encoding() -> None:
     xml = '<?xml version="1.0" encoding="utf-16"?><Report/>'
     assert texts(accepted(report(xml))) == (xml,)
     assert reason(report(xml.replace("utf-16", "utf-7"))) is Reason.ENCODING
 
 
-def test_a_heartbeat_with_two_attachments_is_read() -> None:
+def test_a_heartbeat_with_two_attachments_is_parsed() -> None:
     # protocol.md §1.3: attachments at 0+1680 and 1684+6266, Body 1684+6268, of 7954 bytes and CRLF.
     first = utf16("<ReportHeader>" + "x" * (840 - 29) + "</ReportHeader>")
     second = utf16("<Report>" + "y" * (3133 - 17) + "</Report>")
@@ -83,11 +83,11 @@ def test_a_heartbeat_with_two_attachments_is_read() -> None:
         assert any(text in document for document in texts(message))
 
 
-def test_the_same_slice_may_be_named_more_than_once() -> None:
+def test_a_slice_may_occur_more_than_once() -> None:
     assert texts(accepted(sliced(ONE, [(0, 20)] * MAX_SLICES))) == ("<Report/>",)
 
 
-def test_elements_of_the_header_stand_in_any_order() -> None:
+def test_elements_of_the_header_may_be_in_any_order() -> None:
     reordered = (
         f"<Msg><TargetEndpoint> MP_X </TargetEndpoint><Hooks>{ccm.ZLIB_HOOK}</Hooks>"
         '<Body Length="20" Offset="0"/></Msg>'
@@ -111,7 +111,7 @@ def test_elements_of_the_header_stand_in_any_order() -> None:
         "<PAYLOAD/>",
     ],
 )
-def test_what_another_reader_could_take_for_the_messages_own_is_refused(decoy: str) -> None:
+def test_elements_that_a_lenient_parser_could_use_instead_are_refused(decoy: str) -> None:
     harmless = '<Property Name="x"/><Payload Type="inline"/>'
     accepted(ccm.raw_message(header(more=harmless), zlib.compress(ONE)))
     assert reason(ccm.raw_message(header(more=decoy), zlib.compress(ONE))) is Reason.XML
@@ -199,7 +199,7 @@ def test_a_header_that_is_not_utf_16_with_its_mark_is_refused(raw: bytes) -> Non
     assert reason(with_header_bytes(raw)) is Reason.ENCODING
 
 
-def test_a_header_is_bounded() -> None:
+def test_a_header_has_a_size_limit() -> None:
     padding = " " * ((MAX_HEADER - 2 - len(utf16(HEADER))) // 2)
     longest = b"\xff\xfe" + utf16(HEADER + padding)
     assert len(longest) == MAX_HEADER
@@ -244,14 +244,14 @@ def test_a_header_that_is_not_a_plain_message_element_is_refused(
         '<Filter Name="encrypted"/>',
     ],
 )
-def test_a_hook_that_hides_or_changes_the_payload_is_refused(hook: str) -> None:
+def test_an_unknown_hook_is_refused(hook: str) -> None:
     for hooks in (hook, hook + ccm.ZLIB_HOOK, ccm.ZLIB_HOOK + hook):
         body = ccm.raw_message(header(hooks=hooks), zlib.compress(ONE))
         assert reason(body) is Reason.BODY_NOT_INSPECTABLE
 
 
 @pytest.mark.parametrize("tag", ["Hook2", "Hook4", "Filter"])
-def test_an_encrypted_message_is_said_to_be_one_and_not_read(tag: str) -> None:
+def test_an_encrypted_message_is_recognized_and_not_parsed(tag: str) -> None:
     hook = f'<{tag} Name="encrypt"/>'
     for hooks in (hook, hook + ccm.ZLIB_HOOK, ccm.ZLIB_HOOK + hook):
         message = accepted(ccm.raw_message(header(hooks=hooks), b"whatever"))
@@ -273,7 +273,7 @@ def test_an_encrypted_message_is_said_to_be_one_and_not_read(tag: str) -> None:
         + "</Hook2>",
     ],
 )
-def test_hooks_that_another_reader_could_take_for_others_are_refused(hooks: str) -> None:
+def test_hooks_that_a_lenient_parser_could_read_as_others_are_refused(hooks: str) -> None:
     body = ccm.raw_message(header(hooks=hooks + ccm.ZLIB_HOOK), zlib.compress(ONE))
     assert refused(body).rule == "ccm.header.children"
 
@@ -303,7 +303,7 @@ def test_hooks_and_type_that_disagree_are_refused(
     )
 
 
-# Algebra
+# Properties
 
 TEXTS = st.text(
     st.characters(codec="utf-8", exclude_characters="<&>\r", exclude_categories=("Cc", "Cn", "Cs")),
@@ -312,7 +312,7 @@ TEXTS = st.text(
 
 
 @given(TEXTS, st.booleans(), st.booleans())
-def test_what_was_sent_is_what_is_read(text: str, compressed: bool, trailing_crlf: bool) -> None:
+def test_a_message_round_trips(text: str, compressed: bool, trailing_crlf: bool) -> None:
     xml = f"<Report>{text}</Report>"
     plain = utf16(xml) + b"\0\0" + (b"\r\n" if trailing_crlf else b"")
     slices = [(0, len(utf16(xml)) + 2)]
@@ -326,7 +326,7 @@ def test_what_was_sent_is_what_is_read(text: str, compressed: bool, trailing_crl
 
 
 @given(st.binary(max_size=100), st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused(content_type: bytes, raw: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(content_type: bytes, raw: bytes) -> None:
     bodies = (
         raw,
         with_header_bytes(raw),
@@ -342,7 +342,7 @@ def test_any_bytes_are_read_or_refused(content_type: bytes, raw: bytes) -> None:
 
 
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
-def test_one_changed_byte_is_read_or_refused_and_never_an_accident(at: int, change: int) -> None:
+def test_one_changed_byte_is_parsed_or_refused_without_an_exception(at: int, change: int) -> None:
     broken = bytearray(WHOLE)
     broken[at] ^= change
     assert isinstance(read(bytes(broken)), CcmRequest | Deny)

@@ -91,7 +91,7 @@ def test_a_bomb_is_refused() -> None:
     assert reason(ccm.raw_message(header(), stream)) is Reason.INFLATED_TOO_LARGE
 
 
-def test_a_bomb_that_is_cut_off_is_still_a_bomb() -> None:
+def test_a_truncated_bomb_is_refused_as_too_large() -> None:
     stream = zlib.compress(bytes(LIMIT * 3))[:-10]
     assert reason(ccm.raw_message(header(), stream)) is Reason.INFLATED_TOO_LARGE
 
@@ -127,7 +127,7 @@ def test_a_bomb_that_is_cut_off_is_still_a_bomb() -> None:
         ),
     ],
 )
-def test_text_that_cannot_be_read_is_refused(plain: bytes, expected: Reason) -> None:
+def test_text_that_cannot_be_parsed_is_refused(plain: bytes, expected: Reason) -> None:
     assert reason(sliced(plain, [(0, len(plain))])) is expected
     whole = ccm.raw_message(header([(0, len(plain))], hooks=""), plain, inner_type=PLAIN)
     assert reason(whole) is expected
@@ -166,7 +166,7 @@ def test_text_that_cannot_be_read_is_refused(plain: bytes, expected: Reason) -> 
         'Offset="0" Length="20" Type="File"',
     ],
 )
-def test_a_slice_that_is_not_of_the_payload_is_refused(body: str) -> None:
+def test_a_slice_outside_the_payload_is_refused(body: str) -> None:
     xml = HEADER.replace('Offset="0" Length="20"', body)
     assert reason(ccm.raw_message(xml, zlib.compress(ONE))) is Reason.XML
 
@@ -176,12 +176,12 @@ def test_a_slice_of_half_a_character_is_refused() -> None:
 
 
 def test_a_slice_begins_with_a_whole_character() -> None:
-    # Shifted by a byte it would read well here, and differently where slices are of characters.
+    # At an odd offset it could decode here, and differently in a parser that counts characters.
     shifted = b"\0" + ONE + b"\0"
     assert reason(sliced(shifted, [(1, 20)])) is Reason.XML
 
 
-def test_a_second_slice_is_held_to_the_same_rules() -> None:
+def test_a_second_slice_is_checked_like_the_first() -> None:
     assert isinstance(read(sliced(ONE + ONE, [(0, 20), (20, 20)])), CcmRequest)
     assert reason(sliced(ONE + utf16("<!DOCTYPE a><a/>"), [(0, 20), (20, 32)])) is Reason.XML_DTD
     assert reason(sliced(ONE, [(0, 20), (0, 22)])) is Reason.XML
@@ -189,7 +189,7 @@ def test_a_second_slice_is_held_to_the_same_rules() -> None:
 
 @pytest.mark.parametrize("hidden", ["<Hidden/>", "x", " ", "\t", "A\0"])
 @pytest.mark.parametrize("where", ["before", "between", "after"])
-def test_text_that_no_slice_covers_is_refused(hidden: str, where: str) -> None:
+def test_text_outside_the_slices_is_refused(hidden: str, where: str) -> None:
     raw = utf16(hidden)
     plain = {
         "before": raw + ONE + ONE,
@@ -206,11 +206,11 @@ def test_text_that_no_slice_covers_is_refused(hidden: str, where: str) -> None:
 
 
 @pytest.mark.parametrize("padding", [b"", b"\0\0", b"\r\n", b"\0\0\r\n", b"\0" * 64, b"\0"])
-def test_what_no_slice_covers_may_be_padding(padding: bytes) -> None:
+def test_padding_outside_the_slices_is_allowed(padding: bytes) -> None:
     assert texts(accepted(sliced(ONE + padding, [(0, 18)]))) == ("<Report/>",)
 
 
-def test_there_are_only_so_many_slices() -> None:
+def test_the_number_of_slices_is_limited() -> None:
     def message(count: int) -> bytes:
         return sliced(ONE * count, [(20 * index, 20) for index in range(count)])
 
@@ -218,7 +218,7 @@ def test_there_are_only_so_many_slices() -> None:
     assert reason(message(MAX_SLICES + 1)) is Reason.XML
 
 
-def test_slices_may_not_make_one_payload_many_times_as_much_to_read() -> None:
+def test_overlapping_slices_may_not_multiply_the_work() -> None:
     plain = utf16("<a/>" + " " * 1_000 + "\0")
     size = len(plain)
     assert isinstance(read(sliced(plain, [(0, size), (0, size - 2)])), CcmRequest)

@@ -1,4 +1,4 @@
-"""Answers of a management point: what can be read of them is read, and within bounds."""
+"""Replies of a management point: every readable part is parsed, within limits."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def utf16(text: str) -> bytes:
 
 
 def answer(payload: bytes, hooks: str = "", *, header: str = "") -> bytes:
-    """Two parts; the payload as it is."""
+    """A reply of two parts, with an uncompressed payload."""
     return ccm.raw_message(header or f"<Msg><Hooks>{hooks}</Hooks></Msg>", payload)
 
 
@@ -66,10 +66,10 @@ def parts(*some: bytes) -> bytes:
 HEADER = part(b"\xff\xfe" + utf16("<Msg/>"), b"text/plain; charset=UTF-16")
 
 
-# What is read
+# Accepted replies
 
 
-def test_an_answer_without_body_says_so() -> None:
+def test_a_reply_without_a_body_is_empty() -> None:
     assert accepted(b"") == CcmReply(empty=True)
     assert read_ccm_reply(b"", b"", LIMIT) == CcmReply(empty=True), "whatever its Content-Type"
 
@@ -85,7 +85,7 @@ def test_an_answer_without_body_says_so() -> None:
         "\ufeffNoReply".encode(),
     ],
 )
-def test_no_reply_is_read_in_whatever_encoding(text: bytes) -> None:
+def test_no_reply_is_recognized_in_each_encoding(text: bytes) -> None:
     assert accepted(parts(part(text))) == CcmReply(no_reply=True)
 
 
@@ -95,7 +95,7 @@ def test_one_part_with_another_text_is_refused(text: bytes) -> None:
     assert (denial.reason, denial.rule) == (Reason.MULTIPART, "ccm_reply.parts")
 
 
-def test_what_the_stand_in_answers_is_read() -> None:
+def test_the_replies_of_the_lab_are_parsed() -> None:
     replies = MessageReplies()
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -119,7 +119,7 @@ def test_what_the_stand_in_answers_is_read() -> None:
 )
 @pytest.mark.parametrize("trailing", [b"", b"\r\n"])
 @pytest.mark.parametrize("compressed", [True, False])
-def test_an_answer_is_read_with_and_without_marks_and_ends(
+def test_a_reply_is_parsed_with_and_without_marks_and_ends(
     payload: str, trailing: bytes, compressed: bool
 ) -> None:
     plain = utf16(payload) + trailing
@@ -128,17 +128,17 @@ def test_an_answer_is_read_with_and_without_marks_and_ends(
     assert (reply.documents, reply.roots) == (("<A/>",), ("A",))
 
 
-def test_a_crlf_after_the_closing_delimiter_is_not_minded() -> None:
+def test_a_crlf_after_the_closing_delimiter_is_accepted() -> None:
     assert accepted(answer(utf16("<A/>")) + b"\r\n").roots == ("A",)
     assert refused(answer(utf16("<A/>")) + b"\r\n\r\n").reason is Reason.MULTIPART
 
 
-def test_the_header_may_come_without_its_mark() -> None:
+def test_the_header_may_have_no_byte_order_mark() -> None:
     body = parts(part(utf16("<Msg/>")), part(utf16("<A/>")))
     assert accepted(body).header_text == "<Msg/>"
 
 
-def test_a_signed_answer_is_read_and_hooks_that_nobody_knows_are_told() -> None:
+def test_a_signed_reply_is_parsed_and_unknown_hooks_are_listed() -> None:
     body = answer(zlib.compress(utf16("<A/>")), SIGNED + ccm.ZLIB_HOOK + '<New Name="new"/>')
     reply = accepted(body)
     assert reply.hooks == ("clientauth", "zlib-compress", "new")
@@ -146,13 +146,13 @@ def test_a_signed_answer_is_read_and_hooks_that_nobody_knows_are_told() -> None:
 
 
 @pytest.mark.parametrize("hook", ["encrypt", "Encrypt", "compress"])
-def test_a_hook_that_hides_the_payload_is_refused(hook: str) -> None:
+def test_an_unreadable_hook_is_refused(hook: str) -> None:
     denial = refused(answer(utf16("<A/>"), f'<Hook2 Name="{hook}"/>'))
     assert (denial.reason, denial.rule) == (Reason.BODY_NOT_INSPECTABLE, "ccm_reply.hooks")
 
 
-def test_each_text_that_a_nul_ends_is_a_document() -> None:
-    # protocol.md §1.3: between the slices of a heartbeat are NULs; of answers nothing is known.
+def test_each_nul_terminated_text_is_a_document() -> None:
+    # protocol.md §1.3: NULs separate the slices of a heartbeat. For replies it is not known.
     reply = accepted(answer(utf16("<A/>\0\0<?xml version='1.0'?><x:B>b&amp;c</x:B>\0")))
     assert reply.roots == ("A", "B")
     assert reply.parsed_text[1].startswith("b&c")
@@ -166,7 +166,7 @@ def test_a_payload_that_is_not_all_documents_is_refused(payload: str) -> None:
 # Three parts
 
 
-def test_of_three_parts_those_are_read_that_can_be() -> None:
+def test_of_three_parts_the_readable_ones_are_parsed() -> None:
     reply = accepted(parts(HEADER, part(utf16("<A/>")), part(b"\x00\xd8signature")))
     assert (reply.roots, reply.unread_parts) == (("A",), 1)
     reply = accepted(parts(HEADER, part(b"\x00\xd8signature"), part(utf16("<A/>"))))
@@ -175,7 +175,7 @@ def test_of_three_parts_those_are_read_that_can_be() -> None:
     assert (reply.roots, reply.unread_parts) == (("A", "B"), 0)
 
 
-def test_three_parts_of_which_none_can_be_read_are_refused() -> None:
+def test_three_unreadable_parts_are_refused() -> None:
     assert refused(parts(HEADER, part(b"a"), part(b"b"))).reason is Reason.ENCODING
 
 
@@ -184,10 +184,10 @@ def test_a_fourth_part_is_refused() -> None:
     assert refused(body).rule == "ccm_reply.parts"
 
 
-# Bounds
+# Limits
 
 
-def test_a_bomb_is_inflated_no_further_than_the_limit() -> None:
+def test_a_bomb_is_inflated_only_to_the_limit() -> None:
     bomb = zlib.compress(b"\0" * 50_000_000)
     denial = refused(answer(bomb, ccm.ZLIB_HOOK), limit=1000)
     assert denial.reason is Reason.INFLATED_TOO_LARGE
@@ -223,7 +223,7 @@ def test_documents_are_bounded_in_number() -> None:
     assert refused(answer(utf16("<A/>\0" * 50_000))).reason is Reason.XML
 
 
-# What is refused
+# Refused replies
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_a_document_type_is_refused_in_a_payload_too() -> None:
     assert refused(answer(utf16(bomb))).reason is Reason.XML_DTD
 
 
-def test_a_payload_that_is_not_as_its_hooks_say_is_refused() -> None:
+def test_a_payload_that_does_not_match_its_hooks_is_refused() -> None:
     assert refused(answer(utf16("<A/>"), ccm.ZLIB_HOOK)).reason is Reason.COMPRESSION
     assert isinstance(read(answer(zlib.compress(utf16("<A/>")))), Deny)
     assert isinstance(read(answer(b"<A/>")), Deny), "UTF-8"
@@ -254,19 +254,19 @@ def test_a_payload_that_is_not_as_its_hooks_say_is_refused() -> None:
 
 @pytest.mark.parametrize("content_type", [b"", b"text/plain", b"multipart/mixed", b"text/html"])
 def test_a_body_that_is_not_multipart_is_refused(content_type: bytes) -> None:
-    # protocol.md §1.7: a page of errors, say.
+    # protocol.md §1.7: for example an error page.
     denial = read_ccm_reply(content_type, b"<html/>", LIMIT)
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.MULTIPART
 
 
 @given(st.binary(max_size=300), st.booleans())
-def test_whatever_is_answered_it_is_read_or_refused(data: bytes, framed: bool) -> None:
+def test_any_reply_is_parsed_or_refused(data: bytes, framed: bool) -> None:
     result = read(parts(HEADER, part(data)) if framed else data)
     assert isinstance(result, CcmReply | Deny)
 
 
-# Round trips, and what arrives broken
+# Round trips and damaged replies
 
 
 @given(
@@ -275,7 +275,7 @@ def test_whatever_is_answered_it_is_read_or_refused(data: bytes, framed: bool) -
     st.booleans(),
     st.booleans(),
 )
-def test_what_was_answered_is_what_is_read(
+def test_a_reply_round_trips(
     documents: list[str], hooks: list[str], compressed: bool, ended: bool
 ) -> None:
     names = [name for name in hooks if name.lower() not in ("encrypt", "compress")]
@@ -293,22 +293,22 @@ def test_what_was_answered_is_what_is_read(
 WHOLE = answer(zlib.compress(utf16(ASSIGNMENTS + "\0")), SIGNED + ccm.ZLIB_HOOK)
 
 
-def test_an_answer_cut_anywhere_is_refused() -> None:
+def test_a_truncated_reply_is_refused() -> None:
     accepted(WHOLE)
     for length in range(1, len(WHOLE)):
         refused(WHOLE[:length])
 
 
 @given(st.binary(min_size=1, max_size=4))
-def test_bytes_after_an_answer_are_refused(after: bytes) -> None:
+def test_bytes_after_a_reply_are_refused(after: bytes) -> None:
     if after != b"\r\n":
         refused(WHOLE + after)
 
 
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
-def test_one_changed_byte_is_the_same_reading_or_a_refusal(at: int, change: int) -> None:
+def test_one_changed_byte_is_parsed_the_same_or_refused(at: int, change: int) -> None:
     broken = bytearray(WHOLE)
     broken[at] ^= change
     result = read(bytes(broken))
-    # zlib's checksum is of the payload; nothing is of the header.
+    # zlib has a checksum for the payload; the header has none.
     assert isinstance(result, Deny) or result.documents == (ASSIGNMENTS,)

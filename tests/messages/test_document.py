@@ -1,4 +1,4 @@
-"""Documents of messages: what was written is what is read, and what is broken is refused."""
+"""Documents of messages: values are found, and malformed documents are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def accepted(text: str) -> Document:
 
 
 def standing(place: Place, value: str, parent: str, name: str, encode: Encode) -> str:
-    """An element, or its attribute, with a value."""
+    """An element or an attribute with a value at the place."""
     if "@" in place:
         return f"<{parent} {name}={quoteattr(value)}/>"
     return f"<{parent}><{name}>{encode(value)}</{name}></{parent}>"
@@ -34,7 +34,7 @@ def standing(place: Place, value: str, parent: str, name: str, encode: Encode) -
 
 @pytest.mark.parametrize("place", Place)
 @given(st.data())
-def test_whatever_is_written_at_a_place_is_found_there(place: Place, data: st.DataObject) -> None:
+def test_every_value_at_a_place_is_found(place: Place, data: st.DataObject) -> None:
     parent, _, name = place.replace("@", "").partition("/")
     written = data.draw(st.lists(TEXTS, max_size=8))
     elements = [
@@ -53,7 +53,7 @@ def test_whatever_is_written_at_a_place_is_found_there(place: Place, data: st.Da
 
 
 @pytest.mark.parametrize("place", [place for place in Place if "@" not in place])
-def test_a_value_may_be_in_pieces_and_have_elements_in_it(place: Place) -> None:
+def test_a_value_may_be_split_and_contain_elements(place: Place) -> None:
     parent, _, name = place.partition("/")
     pieces = "a<b>b</b><!-- x --><![CDATA[c]]>&#100;<?x y?>"
     document = accepted(f"<r><{parent}><{name}>{pieces}</{name}></{parent}></r>")
@@ -63,7 +63,7 @@ def test_a_value_may_be_in_pieces_and_have_elements_in_it(place: Place) -> None:
     assert set(document.at(place)) == {"outin", "in"}
 
 
-def test_a_value_elsewhere_is_not_at_a_place() -> None:
+def test_a_value_at_another_place_is_ignored() -> None:
     document = accepted(
         "<ClientID>a<Machine><b><ClientID>c</ClientID></b></Machine><Machine>d</Machine>"
         "<Resource><a ResourceType='User'/></Resource><Machine ClientID='e'/></ClientID>"
@@ -71,8 +71,8 @@ def test_a_value_elsewhere_is_not_at_a_place() -> None:
     assert not any(document.at(place) for place in Place)
 
 
-def test_a_subject_costs_no_more_however_often_it_stands_in_itself() -> None:
-    # Each of them looking through all its text would be a bomb.
+def test_nested_subject_elements_do_not_multiply_the_work() -> None:
+    # It would be a bomb if each one read all text in it.
     deep = MAX_DEPTH - 2
     within = f"{'<User>' * deep}{'<a> </a>' * 100_000}{'</User>' * deep}"
     beside = f"<User>{'<a> </a>' * 100_000}</User>{'<User></User>' * deep}"
@@ -93,14 +93,14 @@ REQUESTS = (
 
 
 @pytest.mark.parametrize("text", REQUESTS)
-def test_a_document_cut_anywhere_is_refused(text: str) -> None:
+def test_a_truncated_document_is_refused(text: str) -> None:
     accepted(text)
     for length in range(len(text)):
         assert isinstance(read_document(text[:length], "here"), Deny)
 
 
 @given(DOCUMENTS, st.sampled_from((" ", "\r\n", "<!-- x -->", "<?x y?>")))
-def test_what_may_stand_around_a_document_changes_nothing(text: str, around: str) -> None:
+def test_white_space_and_comments_around_a_document_change_nothing(text: str, around: str) -> None:
     plain, more = accepted(text), accepted(around + text + around)
     assert (plain.root, plain.elements, plain.values) == (more.root, more.elements, more.values)
 
@@ -111,7 +111,7 @@ def test_anything_else_after_a_document_is_refused(text: str, after: str) -> Non
 
 
 @given(DOCUMENTS, st.data())
-def test_one_changed_character_is_no_accident(text: str, data: st.DataObject) -> None:
+def test_one_changed_character_is_parsed_or_refused(text: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(text) - 1))
     instead = data.draw(st.sampled_from("<>&'\"/ =\0x:\ufeff\ud800"[:-1]))
     result = read_document(text[:at] + instead + text[at + 1 :], "here")

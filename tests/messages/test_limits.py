@@ -1,4 +1,4 @@
-"""Every limit of `limits`: what is just below it is read, what is just above it is refused."""
+"""Every limit of `limits`: a message at the limit is parsed, one above it is refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ KNOWN_HOOKS = ("zlib-compress", "clientauth", "encrypt")
 
 
 def so_many_hooks(count: int) -> object:
-    # Only three are known and each may stand once, so which refusal it is tells.
+    # Only three hooks are known and each may occur once, so the refusals differ.
     names = [*KNOWN_HOOKS, *map(str, range(count))][:count]
     found = hooks("".join(f'<Hook Name="{name}"/>' for name in names))
     assert isinstance(found, Deny)
@@ -82,7 +82,7 @@ def so_large_a_header(size: int) -> object:
 
 
 def naming(count: int) -> object:
-    """A message whose documents name so many clients."""
+    """A message with a number of client GUIDs in its documents."""
     found = []
     for first in range(0, count, limits.MAX_VALUES):
         names = [str(name) for name in range(first, min(first + limits.MAX_VALUES, count))]
@@ -97,7 +97,7 @@ def naming(count: int) -> object:
 
 CASES: dict[str, Callable[[int], object]] = {
     "MAX_PARTS": lambda count: multipart([b"content-type: a/b"] * count),
-    # With the CRLF before the head and the empty line after it.
+    # Including the CRLF before the head and the empty line after it.
     "MAX_PART_HEAD": lambda size: multipart([b"content-type: a/" + b"b" * (size - 22)]),
     "MAX_HEADER": so_large_a_header,
     "MAX_SLICES": so_many_slices,
@@ -109,18 +109,18 @@ CASES: dict[str, Callable[[int], object]] = {
     "MAX_VALUE": lambda size: everywhere(["x" * size]),
     "MAX_CLIENT_GUIDS": naming,
 }
-"""Limit -> what comes of a message with so much of it."""
+"""Limit -> the function that parses a message with a given amount."""
 OF_SOAP = {
     *("MAX_SOAP_DEPTH", "MAX_COOKIE"),
     *("MAX_EVENTS", "MAX_EVENT_LIST", "MAX_EVENT_TAG", "MAX_EVENT_TEXT"),
 }
-"""Theirs are in test_soap and test_soap_fields."""
+"""Limits with tests in test_soap and test_soap_fields."""
 
 LIMITS = {
     name: value for name, value in vars(limits).items() if name.isupper() and name not in OF_SOAP
 }
 STEPS = {"MAX_HEADER": 2}
-"""The least by which there can be more; else one."""
+"""The smallest step above the limit; one for other limits."""
 
 
 def test_every_limit_has_its_case() -> None:
@@ -128,7 +128,7 @@ def test_every_limit_has_its_case() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_at_the_limit_is_read_and_what_is_above_it_refused(name: str) -> None:
+def test_a_message_at_the_limit_is_parsed_and_one_above_it_is_refused(name: str) -> None:
     limit, of_so_much = LIMITS[name], CASES[name]
     assert not isinstance(of_so_much(limit), Deny)
     above = of_so_much(limit + STEPS.get(name, 1))

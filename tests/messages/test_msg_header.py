@@ -1,4 +1,4 @@
-"""The Msg header: what was written is what is read, in whatever order; and nothing but that."""
+"""The Msg header: parsed in any order of its children, and refused if it is ambiguous."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def with_hooks(hooks: str) -> str:
     return f'<Msg xmlns:x="u">{BODY}<Hooks>{hooks}</Hooks></Msg>'
 
 
-# What another reader could take for something else
+# Ambiguous headers
 
 SIGNED = '<Hook2 Name="clientauth"><Property Name="Token">00</Property></Hook2>'
 
@@ -57,7 +57,7 @@ SIGNED = '<Hook2 Name="clientauth"><Property Name="Token">00</Property></Hook2>'
         SIGNED.replace("</Hook2>", "") + "<Property Name='Token'/></Hook2>",
     ],
 )
-def test_hooks_and_properties_that_a_laxer_reader_takes_for_others_are_refused(odd: str) -> None:
+def test_hooks_and_properties_that_a_lenient_parser_reads_as_others_are_refused(odd: str) -> None:
     assert accepted(with_hooks(SIGNED)).signature == {"Token": "00"}
     denial = refused(with_hooks(odd))
     assert (denial.reason, denial.rule) == (Reason.XML, "ccm.header.children")
@@ -74,7 +74,7 @@ def test_hooks_and_properties_that_a_laxer_reader_takes_for_others_are_refused(o
         '<Attachment Offset="0" Length="20" type="Http"/>',
     ],
 )
-def test_a_payload_that_a_laxer_reader_finds_elsewhere_is_refused(odd: str) -> None:
+def test_a_payload_that_a_lenient_parser_finds_elsewhere_is_refused(odd: str) -> None:
     assert accepted(f'<Msg>{BODY}<Payload Type="inline" Other="x"/></Msg>')
     denial = refused(f'<Msg xmlns:x="u">{BODY}{odd}</Msg>')
     assert (denial.reason, denial.rule) == (Reason.XML, "ccm.header.children")
@@ -105,7 +105,7 @@ def hook2(properties: dict[str, str], encode: Encode) -> str:
 
 
 @given(NAMES, TEXTS, SLICES, PROPERTIES, st.booleans(), st.sampled_from(ENCODED), SHUFFLED)
-def test_what_was_written_is_what_is_read_in_any_order(
+def test_a_header_round_trips_in_any_order(
     endpoint: str,
     source: str,
     slices: list[tuple[int, int]],
@@ -133,7 +133,7 @@ def test_what_was_written_is_what_is_read_in_any_order(
     assert header.signature == properties
 
 
-# What arrives broken
+# Damaged headers
 
 WHOLE = utf16(
     ccm.message_header(
@@ -142,13 +142,13 @@ WHOLE = utf16(
 )
 
 
-def test_a_header_cut_anywhere_is_refused() -> None:
+def test_a_truncated_header_is_refused() -> None:
     for length in range(len(WHOLE)):
         assert isinstance(read_header(WHOLE[:length]), Deny)
 
 
 @pytest.mark.parametrize("after", ["\0", "\r\n", "\0\r\n"])
-def test_what_ends_a_header_is_no_part_of_it(after: str) -> None:
+def test_padding_after_a_header_is_accepted(after: str) -> None:
     plain, ended = read_header(WHOLE), read_header(WHOLE + after.encode("utf-16-le"))
     assert isinstance(plain, MsgHeader)
     assert isinstance(ended, MsgHeader)
@@ -163,7 +163,7 @@ def test_anything_else_after_a_header_is_refused(after: bytes) -> None:
 
 
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
-def test_one_changed_byte_is_no_accident(at: int, change: int) -> None:
+def test_one_changed_byte_is_parsed_or_refused(at: int, change: int) -> None:
     broken = bytearray(WHOLE)
     broken[at] ^= change
     header = read_header(bytes(broken))

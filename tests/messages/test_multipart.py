@@ -1,4 +1,4 @@
-"""multipart/mixed: one reading of each body, or none."""
+"""multipart/mixed: each body is parsed in only one way, or refused."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def rule(body: bytes, content_type: bytes = TYPE) -> str:
     return denial.rule
 
 
-# What is read
+# Accepted bodies
 
 
 @pytest.mark.parametrize("end", [b"", b"\r\n"])
-def test_parts_are_read_with_type_in_lower_case_and_bytes_as_sent(end: bytes) -> None:
+def test_parts_have_their_type_in_lower_case_and_their_bytes_as_sent(end: bytes) -> None:
     assert read_multipart(TYPE, WHOLE + end) == (
         Part(b"text/plain; charset=utf-16", b"one"),
         Part(b"application/octet-stream", b"two\r\n"),
@@ -58,12 +58,12 @@ def test_the_boundary_may_be_quoted_or_not(content_type: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"\r\n", B, b"\r\n--", b"\r\n--a", b"\n-" + B, b"\r\n\r\n", b"\0" * 99]
 )
-def test_a_part_may_hold_anything_but_a_delimiter(body: bytes) -> None:
+def test_a_part_may_contain_anything_except_a_delimiter(body: bytes) -> None:
     assert read_multipart(TYPE, built((b"a/b", body))) == (Part(b"a/b", body),)
 
 
 @pytest.mark.parametrize("body", [b"x--" + B, b"\n--" + B, b"\n--" + B + b"\nx\n--" + B + b"--"])
-def test_a_delimiter_that_only_another_reader_would_take_for_one_is_refused(body: bytes) -> None:
+def test_a_delimiter_that_only_another_parser_would_accept_is_refused(body: bytes) -> None:
     denial = read_multipart(TYPE, built((b"a/b", body)))
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.MULTIPART, "multipart.delimiter")
@@ -71,7 +71,7 @@ def test_a_delimiter_that_only_another_reader_would_take_for_one_is_refused(body
 
 @pytest.mark.parametrize("name", [b"content-type", b"Content-Type", b"CONTENT-TYPE"])
 @pytest.mark.parametrize("space", [b"", b" ", b"\t "])
-def test_the_one_field_of_a_part_is_read_without_case(name: bytes, space: bytes) -> None:
+def test_the_field_name_of_a_part_ignores_case(name: bytes, space: bytes) -> None:
     body = b"--%b\r\n%b:%ba/b\r\n\r\nx\r\n--%b--" % (B, name, space, B)
     assert read_multipart(TYPE, body) == (Part(b"a/b", b"x"),)
 
@@ -102,7 +102,7 @@ def test_the_one_field_of_a_part_is_read_without_case(name: bytes, space: bytes)
         b'multipart/mixed; boundary="a@b"',
     ],
 )
-def test_a_content_type_without_one_clear_boundary_is_refused(content_type: bytes) -> None:
+def test_a_content_type_without_exactly_one_boundary_is_refused(content_type: bytes) -> None:
     assert rule(WHOLE, content_type) == "multipart.boundary"
 
 
@@ -127,7 +127,7 @@ def test_an_epilogue_is_refused(after: bytes) -> None:
     assert rule(WHOLE + after) in ("multipart.close", "multipart.part-head", "multipart.delimiter")
 
 
-def test_a_body_cut_anywhere_is_refused() -> None:
+def test_a_truncated_body_is_refused() -> None:
     for length in range(len(WHOLE)):
         rule(WHOLE[:length])
 
@@ -144,7 +144,7 @@ def test_a_body_cut_anywhere_is_refused() -> None:
         (WHOLE.replace(b"\r\n", b"\n"), "multipart.close"),
         (WHOLE.replace(b"--%b\r\n" % B, b"--%b \r\n" % B), "multipart.part-head"),
         (WHOLE.replace(b"--%b\r\n" % B, b"--%bx\r\n" % B), "multipart.part-head"),
-        # A part that begins like a delimiter: the line end before it belongs to the part's head.
+        # A part that begins like a delimiter; the line end before it belongs to the part's head.
         (WHOLE.replace(b"one", b"--" + B), "multipart.part-head"),
     ],
 )
@@ -152,7 +152,7 @@ def test_a_broken_frame_is_refused(body: bytes, expected: str) -> None:
     assert rule(body) == expected
 
 
-def test_parts_are_counted() -> None:
+def test_the_number_of_parts_is_limited() -> None:
     part = (b"a/b", b"x")
     assert len(read_multipart(TYPE, built(*[part] * MAX_PARTS))) == MAX_PARTS  # type: ignore[arg-type]
     assert rule(built(*[part] * (MAX_PARTS + 1))) in ("multipart.parts", "multipart.close")
@@ -183,7 +183,7 @@ def test_a_part_has_one_content_type_and_nothing_else(head: bytes) -> None:
     assert rule(b"--%b%bbody\r\n--%b--" % (B, head, B)) == "multipart.part-head"
 
 
-# Algebra
+# Properties
 
 BOUNDARIES = st.text("aZ09'()+_,-./:=?", min_size=1, max_size=70).map(str.encode)
 TYPES = st.sampled_from((b"a/b", b"text/plain; charset=utf-16", b"application/octet-stream"))
@@ -191,7 +191,7 @@ BODIES = st.binary(max_size=60)
 
 
 @given(BOUNDARIES, st.lists(st.tuples(TYPES, BODIES), min_size=1, max_size=MAX_PARTS))
-def test_what_was_built_is_read_again(boundary: bytes, parts: list[tuple[bytes, bytes]]) -> None:
+def test_a_body_round_trips(boundary: bytes, parts: list[tuple[bytes, bytes]]) -> None:
     delimiter = b"\r\n--" + boundary
     parts = [
         (media_type, body)
@@ -205,7 +205,7 @@ def test_what_was_built_is_read_again(boundary: bytes, parts: list[tuple[bytes, 
 
 
 @given(st.binary(max_size=80), st.binary(max_size=120))
-def test_any_bytes_are_read_or_refused(content_type: bytes, body: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(content_type: bytes, body: bytes) -> None:
     for kind in (content_type, TYPE):
         for whole in (body, b"--" + B + body, WHOLE[:60] + body + WHOLE[60:]):
             result = read_multipart(kind, whole)

@@ -1,4 +1,4 @@
-"""Registrations: the key that is registered, and whether who registers it has shown it."""
+"""Registrations: the registered key, and the proof of its possession."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read(xml: str) -> Registration | None:
 
 
 def request(credential: LabCredential, key: RSAPrivateKey | None = None) -> str:
-    """Signed with the certificate's key, or with another."""
+    """A registration, signed with the certificate's key or with another."""
     assert isinstance(credential.key, RSAPrivateKey)
     key = key or credential.key
     return documents.registration_request(credential.certificate, key, fqdn="pc1.corp.example")
@@ -50,11 +50,11 @@ def spki(credential: LabCredential) -> bytes:
     )
 
 
-def test_a_registration_is_read_with_its_key(computer: LabCredential) -> None:
+def test_a_registration_is_parsed_with_its_key(computer: LabCredential) -> None:
     assert read(request(computer)) == Registration(spki(computer), proven=True)
 
 
-def test_a_registration_signed_by_somebody_else_proves_nothing(
+def test_a_registration_signed_with_another_key_is_unproven(
     computer: LabCredential, stranger: LabCredential
 ) -> None:
     assert isinstance(stranger.key, RSAPrivateKey)
@@ -62,11 +62,11 @@ def test_a_registration_signed_by_somebody_else_proves_nothing(
 
 
 @pytest.mark.parametrize("xml", ["<Report/>", "<ClientRegistration/>", "<a><Data/></a>"])
-def test_other_documents_are_no_registrations(xml: str) -> None:
+def test_other_documents_are_not_registrations(xml: str) -> None:
     assert read(xml) is None
 
 
-def test_what_is_signed_is_the_data_as_it_stands(computer: LabCredential) -> None:
+def test_the_signature_covers_the_data_element_as_sent(computer: LabCredential) -> None:
     xml = request(computer)
     for same in (
         f'<?xml version="1.0" encoding="utf-16"?>\r\n{xml}\r\n',
@@ -85,7 +85,7 @@ def test_what_is_signed_is_the_data_as_it_stands(computer: LabCredential) -> Non
         assert read(changed) == Registration(spki(computer), proven=False)
 
 
-def test_where_it_is_not_plain_what_is_signed_nothing_is_proven(computer: LabCredential) -> None:
+def test_an_ambiguous_data_element_is_unproven(computer: LabCredential) -> None:
     xml = request(computer)
     for unclear in (
         xml.replace("<Signature>", "<Data/><Signature>"),
@@ -98,7 +98,7 @@ def test_where_it_is_not_plain_what_is_signed_nothing_is_proven(computer: LabCre
         assert not registration.proven
 
 
-def test_of_two_certificates_neither_is_registered(
+def test_with_two_certificates_no_key_is_registered(
     computer: LabCredential, stranger: LabCredential
 ) -> None:
     other = stranger.certificate.public_bytes(Encoding.DER).hex()
@@ -107,7 +107,7 @@ def test_of_two_certificates_neither_is_registered(
     assert read(xml) == Registration(b"", proven=False)
 
 
-# Certificates that are none, or that nobody can use
+# Malformed and unusable certificates
 
 _HELD = re.compile(r"(<Signing[^>]*>)[^<]*")
 
@@ -126,7 +126,7 @@ def with_certificate(xml: str, der: bytes) -> str:
         ("0203010001", "0203000001"),
     ],
 )
-def test_a_certificate_that_cannot_be_used_is_no_accident(
+def test_an_unusable_certificate_raises_no_exception(
     computer: LabCredential, there: str, instead: str
 ) -> None:
     der = computer.certificate.public_bytes(Encoding.DER)
@@ -137,7 +137,7 @@ def test_a_certificate_that_cannot_be_used_is_no_accident(
     assert not registration.proven
 
 
-def test_a_certificate_cut_anywhere_is_none(computer: LabCredential) -> None:
+def test_a_truncated_certificate_registers_nothing(computer: LabCredential) -> None:
     xml, der = request(computer), computer.certificate.public_bytes(Encoding.DER)
     for length in range(len(der)):
         assert read(with_certificate(xml, der[:length])) == Registration(b"", proven=False)
@@ -145,7 +145,7 @@ def test_a_certificate_cut_anywhere_is_none(computer: LabCredential) -> None:
 
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")
 @given(st.data())
-def test_one_changed_byte_of_a_certificate_is_no_accident(
+def test_one_changed_byte_of_a_certificate_raises_no_exception(
     computer: LabCredential, data: st.DataObject
 ) -> None:
     der = bytearray(computer.certificate.public_bytes(Encoding.DER))
@@ -156,7 +156,7 @@ def test_one_changed_byte_of_a_certificate_is_no_accident(
 
 
 @given(st.data())
-def test_one_changed_character_of_a_registration_is_no_proof_of_anything_else(
+def test_one_changed_character_of_a_registration_proves_nothing_else(
     computer: LabCredential, data: st.DataObject
 ) -> None:
     xml = request(computer)

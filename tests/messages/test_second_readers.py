@@ -1,4 +1,4 @@
-"""What we read is what other readers, laxer than we are, read in the same bytes."""
+"""Our parser and more lenient parsers read the same values from the same bytes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def accepted(text: str) -> Document:
 
 @pytest.mark.parametrize("reader", READERS)
 @given(DOCUMENTS)
-def test_a_value_that_any_reader_finds_at_a_place_is_found(reader: Reader, text: str) -> None:
+def test_a_value_that_any_parser_finds_at_a_place_is_found(reader: Reader, text: str) -> None:
     agree_on_document(accepted(text), reader(text))
 
 
 @given(DOCUMENTS)
-def test_and_nobody_is_named_by_what_is_empty_to_every_reader(text: str) -> None:
-    # To readers that know namespaces, the declaration of one is no attribute.
+def test_an_element_that_is_empty_to_every_parser_names_no_subject(text: str) -> None:
+    # To parsers with namespace support, a namespace declaration is not an attribute.
     assert accepted(text).subjects == subjects(loose(text)) >= subjects(tree(text))
 
 
@@ -38,9 +38,7 @@ def test_no_text_is_missed(text: str) -> None:
 
 @pytest.mark.parametrize("reader", READERS)
 @given(HEADERS)
-def test_of_a_header_that_is_accepted_every_reader_reads_the_same(
-    reader: Reader, text: str
-) -> None:
+def test_every_parser_reads_the_same_from_an_accepted_header(reader: Reader, text: str) -> None:
     header = read_header(b"\xff\xfe" + text.encode("utf-16-le"))
     if isinstance(header, MsgHeader):
         assert {"TargetEndpoint", "SourceID", "ReplyTo", "Body"} <= header.children.keys()

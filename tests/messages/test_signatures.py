@@ -1,4 +1,4 @@
-"""Signatures as clients make them: who signed what, and nothing but that, verifies."""
+"""Signatures of clients: a signature verifies only with its key and its data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def other_key() -> RSAPrivateKey:
 
 
 def signed(key: RSAPrivateKey, signed_text: bytes, filling: int = 0xFF) -> str:
-    """PKCS#1 v1.5 (RFC 8017 §9.2) by the book, of what stands in place of the hash."""
+    """Sign with PKCS#1 v1.5 (RFC 8017 §9.2), with any content instead of the hash."""
     numbers = key.private_numbers()
     modulus, size = numbers.public_numbers.n, key.key_size // 8
     padding = bytes([filling]) * (size - 3 - len(signed_text))
@@ -58,7 +58,7 @@ def hashed(name: str, data: bytes, *, identified: bool) -> bytes:
     return identifier + hashlib.new(name, data).digest()
 
 
-# What verifies
+# Valid signatures
 
 
 @pytest.mark.parametrize("identified", [True, False])
@@ -75,7 +75,7 @@ def test_a_signature_verifies_with_and_without_the_hashs_identifier(
 
 
 @given(st.binary(max_size=200))
-def test_what_the_lab_signs_verifies(key: RSAPrivateKey, data: bytes) -> None:
+def test_the_signatures_of_the_lab_verify(key: RSAPrivateKey, data: bytes) -> None:
     signature = signing.sign(key, data)
     assert verifies(key.public_key(), signature, data)
     assert not verifies(key.public_key(), signature, data + b"\0")
@@ -83,17 +83,19 @@ def test_what_the_lab_signs_verifies(key: RSAPrivateKey, data: bytes) -> None:
     assert not verifies(key.public_key(), backwards, data), "not in CryptoAPI's order"
 
 
-# What does not
+# Invalid signatures
 
 
 @pytest.mark.parametrize("identified", [True, False])
 @pytest.mark.parametrize("name", sorted(IDENTIFIERS.keys() - set(STRONG)))
-def test_a_weak_hash_is_as_good_as_none(key: RSAPrivateKey, name: str, identified: bool) -> None:
+def test_a_signature_with_a_weak_hash_does_not_verify(
+    key: RSAPrivateKey, name: str, identified: bool
+) -> None:
     signature = signed(key, hashed(name, DATA, identified=identified))
     assert not verifies(key.public_key(), signature, DATA)
 
 
-def test_a_hash_under_the_identifier_of_another_does_not_verify(key: RSAPrivateKey) -> None:
+def test_a_hash_with_the_identifier_of_another_does_not_verify(key: RSAPrivateKey) -> None:
     for name in STRONG:
         digest = hashlib.new(name, DATA).digest()
         for identifier in IDENTIFIERS.values():
@@ -103,21 +105,21 @@ def test_a_hash_under_the_identifier_of_another_does_not_verify(key: RSAPrivateK
 
 
 @pytest.mark.parametrize("filling", [0x00, 0x01, 0xFE])
-def test_padding_is_what_it_has_to_be(key: RSAPrivateKey, filling: int) -> None:
+def test_wrong_padding_does_not_verify(key: RSAPrivateKey, filling: int) -> None:
     content = hashed("sha256", DATA, identified=True)
     assert verifies(key.public_key(), signed(key, content), DATA)
     assert not verifies(key.public_key(), signed(key, content, filling), DATA)
 
 
-def test_nothing_may_stand_after_the_hash(key: RSAPrivateKey) -> None:
-    # Bleichenbacher's forgery of 2006 lives of readers that do not mind (CVE-2006-4339).
+def test_bytes_after_the_hash_do_not_verify(key: RSAPrivateKey) -> None:
+    # Bleichenbacher's forgery of 2006 relies on parsers that ignore them (CVE-2006-4339).
     for identified in (True, False):
         content = hashed("sha256", DATA, identified=identified)
         for more in (b"\0", b"\0" * 20, b"\xff" * 150, content):
             assert not verifies(key.public_key(), signed(key, content + more), DATA)
 
 
-def test_no_flipped_bit_verifies(key: RSAPrivateKey) -> None:
+def test_a_signature_with_a_flipped_bit_does_not_verify(key: RSAPrivateKey) -> None:
     whole = bytes.fromhex(signing.sign(key, DATA))
     public = key.public_key()
     for at in range(len(whole)):
@@ -140,14 +142,14 @@ def test_a_signature_of_another_length_does_not_verify(key: RSAPrivateKey) -> No
     for more in ("00", "00" * 256, whole):
         assert not verifies(public, whole + more, DATA)
         assert not verifies(public, more + whole, DATA)
-    # The same number in the same size, and yet not what was signed.
+    # The same number in the same size, but not the signed bytes.
     modulus = public.public_numbers().n
     number = int.from_bytes(bytes.fromhex(whole), "little") + modulus
     assert not verifies(public, number.to_bytes(257, "little").hex(), DATA)
 
 
 @given(st.text(max_size=40) | st.text("0123456789abcdefABCDEF \n", max_size=600))
-def test_no_text_is_an_accident_or_a_signature(key: RSAPrivateKey, text: str) -> None:
+def test_no_other_text_verifies_or_raises_an_exception(key: RSAPrivateKey, text: str) -> None:
     assert not verifies(key.public_key(), text, DATA)
 
 
@@ -159,11 +161,11 @@ def spki(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> bytes:
 
 
 def of_bits(bits: int) -> rsa.RSAPublicKey:
-    """A public key of this size; nobody has the private one."""
+    """A public key of this size, without a private key."""
     return rsa.RSAPublicNumbers(65_537, (1 << bits) - 1).public_key()
 
 
-def test_only_rsa_keys_of_a_usable_size_are_taken() -> None:
+def test_only_rsa_keys_of_an_allowed_size_are_accepted() -> None:
     for bits in (MIN_KEY_BITS, 3_072, 4_096, MAX_KEY_BITS):
         taken = rsa_key(spki(of_bits(bits)))
         assert taken is not None
@@ -178,8 +180,8 @@ NOT_TAKEN = [0, 1, 2, 4, 65_536, (1 << 256) + 1, (1 << 2_047) + 1]
 
 
 @pytest.mark.parametrize("exponent", [*TAKEN, *NOT_TAKEN])
-def test_an_exponent_that_keeps_no_secret_or_takes_long_is_not_taken(exponent: int) -> None:
-    # OpenSSL reads them all; `RSAPublicNumbers` would not make them.
+def test_an_insecure_or_slow_exponent_is_not_accepted(exponent: int) -> None:
+    # OpenSSL parses all of them; `RSAPublicNumbers` would refuse to make them.
     pair = integer(of_bits(MIN_KEY_BITS).public_numbers().n) + integer(exponent)
     algorithm = bytes.fromhex("300d06092a864886f70d0101010500")
     key = rsa_key(der(0x30, algorithm + der(0x03, b"\0" + der(0x30, pair))))
@@ -196,7 +198,7 @@ def der(tag: int, content: bytes) -> bytes:
     return bytes([tag]) + size + content
 
 
-def test_a_key_cut_anywhere_is_none(key: RSAPrivateKey) -> None:
+def test_a_truncated_key_is_not_accepted(key: RSAPrivateKey) -> None:
     whole = spki(key.public_key())
     for length in range(len(whole)):
         assert rsa_key(whole[:length]) is None
@@ -218,7 +220,7 @@ def blob(key: RSAPrivateKey) -> bytes:
     return signing.public_key_blob(key.public_key())
 
 
-def test_a_blob_is_the_key_it_was_made_of(key: RSAPrivateKey) -> None:
+def test_a_blob_is_parsed_to_its_key(key: RSAPrivateKey) -> None:
     text = blob(key).hex()
     assert read_public_key_blob(text.upper()) == spki(key.public_key())
     assert read_public_key_blob(text) == spki(key.public_key())
@@ -227,17 +229,17 @@ def test_a_blob_is_the_key_it_was_made_of(key: RSAPrivateKey) -> None:
 
 
 @pytest.mark.parametrize("bits", [512, 1_024, 3_072, MAX_KEY_BITS])
-def test_a_blob_may_be_of_any_size_up_to_the_largest(bits: int) -> None:
+def test_a_blob_may_have_any_size_up_to_the_limit(bits: int) -> None:
     key = of_bits(bits)
     assert read_public_key_blob(signing.public_key_blob(key).hex()) == spki(key)
 
 
-def test_a_larger_key_is_not_even_read() -> None:
+def test_a_larger_blob_is_not_parsed() -> None:
     for bits in (MAX_KEY_BITS + 8, 16_384):
         assert read_public_key_blob(signing.public_key_blob(of_bits(bits)).hex()) is None
 
 
-def test_a_blob_cut_anywhere_is_none(key: RSAPrivateKey) -> None:
+def test_a_truncated_blob_is_not_accepted(key: RSAPrivateKey) -> None:
     whole = blob(key)
     for length in range(len(whole)):
         assert read_public_key_blob(whole[:length].hex()) is None
@@ -265,7 +267,9 @@ def test_a_blob_cut_anywhere_is_none(key: RSAPrivateKey) -> None:
         (20, "01" + "00" * 255),
     ],
 )
-def test_a_hostile_blob_is_no_key_that_verifies(key: RSAPrivateKey, at: int, instead: str) -> None:
+def test_a_malformed_blob_is_not_a_key_that_verifies(
+    key: RSAPrivateKey, at: int, instead: str
+) -> None:
     raw = bytes.fromhex(instead)
     whole = blob(key)
     hostile = whole[:at] + raw + whole[at + len(raw) :]
@@ -278,7 +282,9 @@ def test_a_hostile_blob_is_no_key_that_verifies(key: RSAPrivateKey, at: int, ins
 
 
 @given(st.data())
-def test_one_changed_byte_of_a_blob_is_no_accident(key: RSAPrivateKey, data: st.DataObject) -> None:
+def test_one_changed_byte_of_a_blob_raises_no_exception(
+    key: RSAPrivateKey, data: st.DataObject
+) -> None:
     whole = bytearray(blob(key))
     whole[data.draw(st.integers(0, 24) | st.integers(0, len(whole) - 1))] ^= data.draw(
         st.integers(1, 255)
@@ -290,5 +296,5 @@ def test_one_changed_byte_of_a_blob_is_no_accident(key: RSAPrivateKey, data: st.
 
 
 @given(st.text(max_size=60) | st.binary(max_size=60).map(bytes.hex))
-def test_no_text_is_an_accident(text: str) -> None:
+def test_any_text_is_parsed_without_an_exception(text: str) -> None:
     assert read_public_key_blob(text) is None

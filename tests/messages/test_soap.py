@@ -1,4 +1,4 @@
-"""SOAP requests: what a head and a body say is asked for, and in what form."""
+"""SOAP requests: the action of the head, the operation of the body, and their form."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def refused(text: str, namespace: str = SOAP_1_1) -> Deny:
         (IN_1_2 + b"; ACTION=GetConfig ;charset=utf-8", SoapType(SOAP_1_2, "GetConfig")),
     ],
 )
-def test_the_content_types_of_soap_are_read(content_type: bytes, expected: SoapType) -> None:
+def test_the_content_types_of_soap_are_parsed(content_type: bytes, expected: SoapType) -> None:
     assert read_soap_type(content_type) == expected
 
 
@@ -78,12 +78,12 @@ def test_the_content_types_of_soap_are_read(content_type: bytes, expected: SoapT
         IN_1_2 + b'; start-info="text/xml"',
     ],
 )
-def test_any_other_content_type_is_not_one_of_soap(content_type: bytes) -> None:
+def test_other_content_types_are_not_accepted(content_type: bytes) -> None:
     assert read_soap_type(content_type) is None
 
 
 @given(st.binary(max_size=60), st.sampled_from((b"text/xml", IN_1_2)))
-def test_whatever_stands_behind_a_media_type_is_read_or_not(rest: bytes, begins: bytes) -> None:
+def test_any_parameters_are_parsed_or_not_accepted(rest: bytes, begins: bytes) -> None:
     found = read_soap_type(begins + b";" + rest)
     assert found is None or found.envelope in (SOAP_1_1, SOAP_1_2)
 
@@ -91,12 +91,12 @@ def test_whatever_stands_behind_a_media_type_is_read_or_not(rest: bytes, begins:
 # The action
 
 
-def test_the_action_stands_in_quotes_in_its_field() -> None:
+def test_the_action_is_in_quotes_in_its_field() -> None:
     assert read_action(SoapType(SOAP_1_1, None), [f'"{ACTION}"'.encode()], "here") == ACTION
 
 
 @pytest.mark.parametrize("fields", [[], [f'"{ACTION}"'.encode()]])
-def test_the_action_of_soap_1_2_is_a_parameter_that_the_field_may_repeat(
+def test_the_action_of_soap_1_2_is_a_parameter_and_may_also_be_in_the_field(
     fields: list[bytes],
 ) -> None:
     assert read_action(SoapType(SOAP_1_2, ACTION), fields, "here") == ACTION
@@ -124,7 +124,7 @@ def test_the_action_of_soap_1_2_is_a_parameter_that_the_field_may_repeat(
         (SoapType(SOAP_1_2, "a"), [b"a"], "several SOAPAction fields, or one without quotes"),
     ],
 )
-def test_an_action_that_is_missing_or_in_doubt_is_refused(
+def test_a_missing_or_ambiguous_action_is_refused(
     soap_type: SoapType, fields: list[bytes], why: str
 ) -> None:
     denial = read_action(soap_type, fields, "here")
@@ -148,7 +148,7 @@ def test_prefixes_do_not_matter() -> None:
     assert read_soap(text, "here", SOAP_1_1) == SoapRequest("urn:b", "A", "")
 
 
-def test_types_that_the_services_share_stand_below_an_operation() -> None:
+def test_elements_in_the_shared_namespace_are_allowed() -> None:
     inner = f'<cookie><EncryptedData xmlns="{SHARED}">AA==</EncryptedData></cookie>'
     assert isinstance(read_soap(envelope(operation(inner)), "here", SOAP_1_1), SoapRequest)
 
@@ -174,13 +174,13 @@ def test_types_that_the_services_share_stand_below_an_operation() -> None:
         (envelope(operation("".join(f"<a{n}/>" for n in range(MAX_NAMES + 1)))), "more than 8192"),
     ],
 )
-def test_an_envelope_of_another_form_is_refused(text: str, why: str) -> None:
+def test_an_invalid_envelope_is_refused(text: str, why: str) -> None:
     denial = refused(text)
     assert (denial.reason, denial.rule) == (Reason.SOAP_ENVELOPE, "here.envelope")
     assert why in denial.detail
 
 
-def test_what_is_no_xml_is_refused_as_that() -> None:
+def test_malformed_xml_is_refused_as_xml() -> None:
     assert refused(envelope(operation())[:-1]).reason is Reason.XML
     assert refused("<a:b/>").reason is Reason.XML, "a prefix that stands for nothing"
     assert refused('<!DOCTYPE a SYSTEM "x"><a/>').reason is Reason.XML_DTD

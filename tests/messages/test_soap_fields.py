@@ -1,4 +1,4 @@
-"""Cookies and events in SOAP: what clients send passes, what attacked WSUS does not (SUP-WSUS)."""
+"""Cookies and events in SOAP: those of clients are allowed, attacks are refused (SUP-WSUS)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ibcm_bridge.messages.soap_fields import check_fields
 CLIENT = f"{SHARED}/Server/ClientWebService"
 ZERO = "00000000-0000-0000-0000-000000000000"
 STREAM = b"\0\1\0\0\0\xff\xff\xff\xff\1\0\0\0\0\0\0\0"
-"""How a BinaryFormatter's stream begins; nothing follows."""
+"""The header of a BinaryFormatter stream, without content."""
 
 
 def request(operation: str, inner: str, namespace: str = CLIENT) -> str:
@@ -67,11 +67,11 @@ def get_cookie(data: str, more: str = "", old: str = "AA==") -> str:
 @pytest.mark.parametrize(
     "data", ["", "AA==", b64(bytes(range(256))), b64(b"\1" * MAX_COOKIE), " AA\n==\t"]
 )
-def test_a_cookie_of_a_server_passes(data: str) -> None:
+def test_a_cookie_of_a_server_is_allowed(data: str) -> None:
     assert checked(get_cookie(data)) is None
 
 
-def test_a_cookie_of_the_namespace_that_services_share_is_one_too() -> None:
+def test_a_cookie_in_the_shared_namespace_is_checked_too() -> None:
     inner = f'<c><x:EncryptedData xmlns:x="{SHARED}">%</x:EncryptedData></c>'
     assert refused(request("SyncUpdates", inner)) == ("encrypteddata", "not base64")
 
@@ -90,25 +90,25 @@ def test_a_cookie_of_the_namespace_that_services_share_is_one_too() -> None:
         ("AAEA&#x41;AD/////AQAAAAAAAAA=", "a .NET BinaryFormatter stream"),
     ],
 )
-def test_a_cookie_that_no_server_made_is_refused(data: str, why: str) -> None:
+def test_a_cookie_that_no_server_creates_is_refused(data: str, why: str) -> None:
     assert refused(get_cookie(data)) == ("cookiedata", why)
     assert refused(get_cookie("", old=data)) == ("encrypteddata", why)
 
 
-def test_a_request_has_one_cookie_of_a_kind() -> None:
+def test_a_request_has_one_cookie_of_each_kind() -> None:
     more = "<AuthorizationCookie><CookieData>AA==</CookieData></AuthorizationCookie>"
     assert refused(get_cookie("AA==", more)) == ("cookiedata", "more than one")
     another = more.replace("CookieData", "cookiedata")
     assert refused(get_cookie("AA==", another)) == ("cookiedata", "more than one")
 
 
-def test_a_cookie_holds_no_elements() -> None:
+def test_a_cookie_has_no_child_elements() -> None:
     rule, why = refused(get_cookie("AA<b/>=="))
     assert (rule, why) == ("cookiedata", "child elements instead of text")
 
 
 @given(st.binary(max_size=64))
-def test_any_bytes_are_a_cookie_or_are_refused_as_one(data: bytes) -> None:
+def test_any_bytes_are_allowed_or_refused_as_a_cookie(data: bytes) -> None:
     denial = checked(get_cookie(b64(data)))
     assert denial is None or denial.rule == "bodies.soap.cookiedata"
 
@@ -146,25 +146,25 @@ CALLER = "&lt;&lt;PROCESS&gt;&gt;: inventory.exe"
         [event(misc=f"U={';'.join([ZERO] * 1_700)}")],
         [event(misc="")],
         [event(misc="V=")],
-        # What an agent of Windows 11 writes.
+        # From a Windows 11 agent.
         [
             event(misc=f"{tag}=0")
             for tag in ("dd", "CsiErrorType", "WUfBOn", "DisableDS", "PauseQU")
         ],
         [event(misc="AppName=CcmExec"), event(misc="Flags=a=b")],
         [event(misc="x" * MAX_EVENT_TAG + "=0")],
-        # And for a caller that gave no name, its program.
+        # The program of a caller without a name.
         [event(misc=f"AppName={CALLER}"), event(misc=f"T={CALLER}"), event(app=CALLER)],
         [event(replacement=CALLER)],
         [event(replacement="Update for x64 &lt; 2026 &amp; later (KB1234567)")],
         [event(app="a" * MAX_EVENT_TEXT)],
     ],
 )
-def test_a_report_of_a_client_passes(events: list[str]) -> None:
+def test_a_report_of_a_client_is_allowed(events: list[str]) -> None:
     assert checked(report(*events)) is None
 
 
-def test_there_are_as_many_events_as_a_report_may_have() -> None:
+def test_the_number_of_events_is_limited() -> None:
     small = "<ReportingEvent><EventID>1</EventID></ReportingEvent>"
     assert checked(report(*[small] * MAX_EVENTS)) is None
     rule, why = refused(report(*[small] * (MAX_EVENTS + 1)))
@@ -195,7 +195,7 @@ SOAP_FORMATTER = (
         (event(app="&lt;&lt;PROCESS&gt;&gt;a.exe"), "appname", "markup in a text"),
         (event(app=f"{CALLER}&lt;a/&gt;"), "appname", "markup in a text"),
         (event(misc=f"AppName={CALLER}&lt;/a&gt;"), "string", "markup in a text"),
-        # What is left when it is taken out.
+        # Markup that remains after the marker is removed.
         (event(app=f"&lt;{CALLER}"), "appname", "markup in a text"),
         (
             event(misc="SynchronizationUpdateErrorsKey=1"),
@@ -224,7 +224,7 @@ def test_an_event_with_something_to_deserialize_is_refused(text: str, rule: str,
     assert why in detail
 
 
-def test_a_type_of_the_soap_formatter_is_refused_wherever_it_is_named() -> None:
+def test_a_type_of_the_soap_formatter_is_refused_at_any_place() -> None:
     inner = '<a xmlns:x="http://schemas.microsoft.com/clr/nsassem/A/B">1</a>'
     assert refused(request("SyncUpdates", inner))[0] == "serialized"
     inner = '<a b="http://schemas.microsoft.com/&#99;lr/assem">1</a>'

@@ -1,4 +1,4 @@
-"""XML that declares nothing."""
+"""XML without a document type declaration."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def reason(document: str | bytes) -> Reason:
         "<a>\U0001f600 \u00e4</a>",
     ],
 )
-def test_well_formed_xml_without_a_document_type_passes(document: str) -> None:
+def test_well_formed_xml_without_a_document_type_is_accepted(document: str) -> None:
     assert check_xml(document.encode(), "here") is None
 
 
@@ -52,8 +52,8 @@ def test_well_formed_xml_without_a_document_type_passes(document: str) -> None:
         ("<a>" + "x" * CHUNK_BYTES + "<", "unclosed token at line 1, column 262148"),
     ],
 )
-def test_what_is_wrong_is_found_by_line_and_column(document: str, where: str) -> None:
-    """Messages are documents of one line; columns count characters, from 1."""
+def test_an_error_has_its_line_and_column(document: str, where: str) -> None:
+    """Messages have one line; columns count characters, from 1."""
     denial = check_xml(document.encode(), "here")
     assert isinstance(denial, Deny)
     assert denial.detail == where
@@ -131,11 +131,11 @@ def test_a_declaration_of_another_encoding_is_refused(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
-def test_text_of_another_width_is_refused_although_expat_would_find_out(encoding: str) -> None:
+def test_utf_16_and_utf_32_are_refused_although_expat_could_detect_them(encoding: str) -> None:
     assert reason("<a>text</a>".encode(encoding)) is Reason.XML
 
 
-def test_a_document_is_read_in_pieces_and_a_refusal_may_be_in_any() -> None:
+def test_a_document_is_parsed_in_pieces_and_a_problem_in_any_is_found() -> None:
     long = "<a>" + "x" * (2 * CHUNK_BYTES) + "</a>"
     assert check_xml(long.encode(), "here") is None
     assert reason(long[:-1]) is Reason.XML
@@ -143,18 +143,18 @@ def test_a_document_is_read_in_pieces_and_a_refusal_may_be_in_any() -> None:
 
 
 @pytest.mark.parametrize("shift", range(-4, 5))
-def test_a_character_may_lie_across_two_pieces(shift: int) -> None:
+def test_a_character_may_be_split_across_two_pieces(shift: int) -> None:
     document = "<a>" + "x" * (CHUNK_BYTES - 3 + shift) + "\U0001f600</a>"
     assert check_xml(document.encode(), "here") is None
 
 
-def test_many_elements_and_attributes_do_no_harm() -> None:
+def test_many_elements_and_attributes_are_accepted() -> None:
     assert check_xml(b"<a>" + b"<b/>" * 50_000 + b"</a>", "here") is None
     attributes = b" ".join(b'a%d=""' % number for number in range(10_000))
     assert check_xml(b"<a " + attributes + b"/>", "here") is None
 
 
-def test_elements_may_be_nested_only_so_deeply() -> None:
+def test_the_depth_of_elements_is_limited() -> None:
     def nested(depth: int) -> bytes:
         inner = b"<c/>" * 50_000
         return b"<b>" * (depth - 2) + inner + b"</b>" * (depth - 2)
@@ -165,7 +165,7 @@ def test_elements_may_be_nested_only_so_deeply() -> None:
     assert (denial.reason, denial.rule) == (Reason.XML, "here.depth")
 
 
-def test_handlers_see_elements_and_text() -> None:
+def test_handlers_receive_elements_and_text() -> None:
     seen: list[object] = []
 
     def start(name: str, attributes: Mapping[str, str]) -> None:
@@ -184,6 +184,6 @@ def test_any_bytes_are_accepted_or_refused(raw: bytes) -> None:
 
 
 @given(st.text(max_size=40))
-def test_no_document_type_is_ever_let_pass(text: str) -> None:
+def test_no_document_type_is_ever_accepted(text: str) -> None:
     denial = check_xml(f"<!DOCTYPE a [{text}]><a/>".encode(errors="replace"), "here")
     assert isinstance(denial, Deny)

@@ -115,9 +115,13 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("tests/routing/*.py", _strings),
     ("tests/authentication/*.py", _strings),
     ("ibcm_bridge/decisions/*.py", _strings),
+    ("ibcm_bridge/messages/*.py", _strings),
+    ("ibcm_bridge/messages/views/*.py", _strings),
     ("ibcm_bridge/identity/*.py", _strings),
     ("ibcm_bridge/audit/*.py", _strings),
     ("tests/decisions/*.py", _strings),
+    ("tests/messages/*.py", _strings),
+    ("tests/messages/views/*.py", _strings),
     ("tests/identity/*.py", _strings),
     ("tests/audit/*.py", _strings),
 )

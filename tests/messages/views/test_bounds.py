@@ -1,4 +1,4 @@
-"""Whatever the bytes are, a view is a text of bounded size, made in bounded time."""
+"""A view of any bytes has a limited size and takes limited time."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_view_of_hostile_bytes_is_bounded(name: str) -> None:
+def test_a_view_of_hostile_bytes_is_limited(name: str) -> None:
     body = HOSTILE[name]()
     begin = time.perf_counter()
     text = view(body)
@@ -65,7 +65,7 @@ def test_a_view_of_hostile_bytes_is_bounded(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["elements", "wide elements", "one long text", "one long key"])
-def test_what_was_cut_is_said(name: str) -> None:
+def test_a_view_shows_that_it_was_cut(name: str) -> None:
     assert "[cut" in view(HOSTILE[name]())
 
 
@@ -78,7 +78,7 @@ PIECES = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", PIECES)
-def test_looking_for_secrets_takes_time_in_proportion(piece: str) -> None:
+def test_finding_secrets_takes_linear_time(piece: str) -> None:
     def seconds(size: int) -> float:
         text = (piece * (size // len(piece) + 1))[:size]
         times = []
@@ -92,13 +92,13 @@ def test_looking_for_secrets_takes_time_in_proportion(piece: str) -> None:
     assert seconds(64_000) < 24 * seconds(8_000) + 0.01
 
 
-def test_a_value_is_cut_and_its_length_said() -> None:
+def test_a_long_value_is_cut_and_its_length_shown() -> None:
     page = Page(secrets=True)
     assert page.value("x" * MAX_VALUE) == "x" * MAX_VALUE
     assert page.value("x" * 5_000) == "x" * MAX_VALUE + " [cut: 5,000 characters in total]"
 
 
-def test_a_page_ends_with_a_line_that_says_so() -> None:
+def test_a_full_page_ends_with_a_line_that_says_so() -> None:
     page = Page(secrets=False)
     for _ in range(MAX_TEXT // 1_000 + 2):
         page.line("x" * 999)
@@ -106,15 +106,15 @@ def test_a_page_ends_with_a_line_that_says_so() -> None:
     assert page.text("title", "").endswith("\n[cut here: a view has at most 262,144 characters]")
 
 
-def test_where_reading_ends_the_last_element_is_left_out() -> None:
-    # The name by which its value is hidden may not have been read.
+def test_the_last_element_of_a_cut_document_is_omitted() -> None:
+    # The name that hides its value may not have been parsed.
     before = b"<a/>" * (MAX_ELEMENTS - 3)
     text = view(b"<r>" + before + b"<p><Value>hunter2</Value><Name>Password</Name></p></r>")
     assert "hunter2" not in text
     assert "[cut here: the document has too many elements for a view]" in text
 
 
-def test_a_body_that_is_too_large_is_not_looked_into() -> None:
+def test_a_body_that_is_too_large_is_not_parsed() -> None:
     assert view(b"<a>" + bytes(MAX_BODY)) == "33,554,435 bytes, too large for a view"
 
 

@@ -1,4 +1,4 @@
-"""What a view does not show, wherever and however it is written."""
+"""Secrets are not shown, at any place and in any notation."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def without_spaces(form: str, name: str) -> str:
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("name", "value"), NAMED)
-def test_what_goes_by_the_name_of_a_secret_is_not_shown(
+def test_a_value_with_the_name_of_a_secret_is_not_shown(
     name: str, value: str, form: str, compressed: bool
 ) -> None:
     one = FORMS[form]("X", "")
@@ -84,7 +84,7 @@ def test_what_goes_by_the_name_of_a_secret_is_not_shown(
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("look", LOOKING)
-def test_what_looks_like_key_material_is_not_shown_whatever_its_name(
+def test_key_material_is_not_shown_whatever_its_name(
     look: str, form: str, compressed: bool
 ) -> None:
     value = LOOKING[look]
@@ -129,7 +129,7 @@ SECRET_DOCUMENTS = {
 
 
 @pytest.mark.parametrize("name", SECRET_DOCUMENTS)
-def test_a_secret_is_found_by_what_stands_around_it(name: str) -> None:
+def test_a_secret_is_recognized_by_its_context(name: str) -> None:
     document = f"<r>{SECRET_DOCUMENTS[name]}</r>"
     assert SECRET in document
     assert SECRET not in policy(document)
@@ -169,27 +169,27 @@ def test_the_token_and_the_signatures_of_a_message_are_not_shown() -> None:
         "<LocalPackage>C:\\Windows\\Installer\\905a8f32c.msi</LocalPackage>",
     ],
 )
-def test_what_is_needed_to_follow_a_message_is_shown(shown: str) -> None:
+def test_other_values_are_shown(shown: str) -> None:
     text = policy(f"<r>{shown}</r>")
     assert f"  {shown}" in text.splitlines()
     assert HOW not in text
 
 
-def test_the_beginning_of_a_key_at_the_end_of_what_is_looked_at_is_not_shown() -> None:
-    # What stands before it is hidden, so that it would come to stand within what is shown.
+def test_a_key_that_is_cut_at_the_search_limit_is_not_shown() -> None:
+    # The text before it is hidden, so that the key would move into the shown part.
     before = (BLOB + " ") * (MAX_TEXT // (len(BLOB) + 1))
     text = before + "x" * (MAX_TEXT - len(before) - 20) + " " + SIGNATURE
     assert "0123456789ABCDEF" not in conceal(text, Kind.OPEN).text
 
 
-def test_a_secret_is_found_where_expat_takes_its_text_apart() -> None:
+def test_a_secret_is_found_in_text_that_expat_splits() -> None:
     for length in (8_150, 8_170, 8_190):
         document = f"<r><b/>{'.' * length} {SIGNATURE}<b/>{'.' * length} Password={SECRET}</r>"
         assert "0123456789ABCDEF" not in policy(document)
         assert SECRET not in policy(document)
 
 
-def test_names_are_read_without_regard_to_case_and_punctuation() -> None:
+def test_names_ignore_case_and_punctuation() -> None:
     assert kind_of_name("network_access-PASSWORD") is Kind.SECRET
     assert kind_of_name("x" * 200 + "password") is Kind.OPEN, "no name is that long"
     assert kind_of_name("") is Kind.OPEN

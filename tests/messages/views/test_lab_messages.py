@@ -1,4 +1,4 @@
-"""Every message that the lab's client sends, and each answer of its site, has a view."""
+"""Every message of the lab's client, and each reply of its site, has a view."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SENT = {
 
 
 @pytest.mark.parametrize("endpoint", SENT)
-def test_a_message_of_each_kind_is_shown_whole(endpoint: str) -> None:
+def test_a_message_of_each_kind_is_shown_completely(endpoint: str) -> None:
     body = ccm.ccm_post_body(endpoint=endpoint, body_xml=SENT[endpoint], client_guid=GUID)
     text = render(Message.REQUEST, TYPE, body)
     assert text.startswith(f"CCM_POST for {endpoint}\n")
@@ -42,7 +42,7 @@ def test_a_heartbeat_has_its_attachments() -> None:
     assert "Document 3 of 3" in text
 
 
-def test_of_a_registration_certificates_and_signature_are_only_counted(pki: LabPki) -> None:
+def test_certificates_and_signature_of_a_registration_are_only_counted(pki: LabPki) -> None:
     computer = pki.computer("pc1.corp.example")
     xml = documents.registration_request(
         computer.certificate, computer.key, fqdn="pc1.corp.example"
@@ -59,6 +59,6 @@ def test_a_list_and_a_policy_of_the_site_are_shown(query: str) -> None:
     assert f"<{reply_documents.ROOTS[query]} Query=" in text
 
 
-def test_a_page_of_errors_is_said_to_be_one() -> None:
+def test_an_error_page_is_recognized() -> None:
     text = render(Message.DOCUMENT, b"text/html", reply_documents.ERROR_PAGE)
     assert text.startswith("Web page instead of a document")

@@ -1,4 +1,4 @@
-"""What a view looks like."""
+"""The text of views."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ Document 1 of 1, 396 characters
     )
 
 
-def test_the_order_of_a_header_is_not_that_in_which_it_was_sent() -> None:
+def test_the_order_of_a_header_is_fixed() -> None:
     fields = [
         '<Body Type="ByteRange" Offset="0" Length="8"/>',
         '<Attachment Name="{A}" Offset="0" Length="8"/>',
@@ -122,7 +122,7 @@ CCM_POST for X
     )
 
 
-def test_an_encrypted_message_is_said_to_be_that() -> None:
+def test_the_view_of_an_encrypted_message_says_so() -> None:
     header = ccm.message_header("MP_HinvEndpoint", 10, '<Hook2 Name="encrypt"/>')
     lines = request(ccm.raw_message(header, b"12345")).splitlines()
     assert lines[0] == "CCM_POST for MP_HinvEndpoint"
@@ -131,7 +131,7 @@ def test_an_encrypted_message_is_said_to_be_that() -> None:
     )
 
 
-def test_a_message_that_cannot_be_read_says_why_and_shows_its_header() -> None:
+def test_the_view_of_an_unreadable_message_has_the_reason_and_the_header() -> None:
     lines = request(ccm.raw_message(ccm.message_header("X", 4), b"12345")).splitlines()
     assert lines[0] == "Unreadable CCM_POST: not a zlib stream (compression, ccm.zlib)"
     assert "  TargetEndpoint      X" in lines
@@ -139,11 +139,11 @@ def test_a_message_that_cannot_be_read_says_why_and_shows_its_header() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"--", b"<html/>", parts(b"x", b"y"), parts(b"\xff\xfe<")])
-def test_what_is_no_message_is_said_to_be_unreadable(body: bytes) -> None:
+def test_other_bytes_are_shown_as_unreadable(body: bytes) -> None:
     assert request(body).startswith("Unreadable CCM_POST: ")
 
 
-# Answers
+# Replies
 
 ASSIGNMENTS = (
     '<ReplyAssignments ReplyType="Full"><PolicyAssignment PolicyAssignmentID="{A}"><Policy '
@@ -153,7 +153,7 @@ ASSIGNMENTS = (
 )
 
 
-def test_an_answer_with_policy_has_a_table_of_it() -> None:
+def test_a_reply_with_policy_has_a_table() -> None:
     assert reply(ccm.raw_message(HEADER, utf16(ASSIGNMENTS))) == (
         """\
 Reply to CCM_POST: ReplyAssignments
@@ -176,18 +176,18 @@ Document 1 of 1, 290 characters
     )
 
 
-def test_of_three_parts_it_is_said_how_many_cannot_be_read() -> None:
+def test_the_number_of_unreadable_parts_is_shown() -> None:
     text = reply(parts(utf16(HEADER), utf16("<A/>"), b"\x00\xd8"))
     assert text.startswith("Reply to CCM_POST: A; unreadable parts: 1\n")
     assert text.endswith("Document 1 of 1, 4 characters\n\n<A/>")
 
 
-def test_no_reply_and_an_empty_answer_are_explained() -> None:
+def test_no_reply_and_an_empty_reply_are_explained() -> None:
     assert reply(ccm.NO_REPLY) == "NoReply: the message was accepted, without a reply document"
     assert reply(b"").startswith("Empty reply to CCM_POST: the client is unknown, ")
 
 
-def test_an_answer_that_cannot_be_read_says_why() -> None:
+def test_the_view_of_an_unreadable_reply_has_the_reason() -> None:
     hidden = HEADER.replace("<Hooks/>", '<Hooks><Hook2 Name="encrypt"/></Hooks>')
     lines = reply(ccm.raw_message(hidden, b"12345")).splitlines()
     assert lines[0] == (
@@ -196,7 +196,7 @@ def test_an_answer_that_cannot_be_read_says_why() -> None:
     assert lines[-1] == "The parts after the header are not shown; bytes: 5"
 
 
-# Answers to GET
+# Responses to GET
 
 POLICY = '<Policy PolicyID="{A}"><a>x</a></Policy>'
 SHOWN = '<Policy PolicyID="{A}">\n  <a>x</a>\n</Policy>'
@@ -204,7 +204,7 @@ SHOWN = '<Policy PolicyID="{A}">\n  <a>x</a>\n</Policy>'
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
 @pytest.mark.parametrize("prolog", ["", '<?xml version="1.0" encoding="utf-16"?>\r\n'])
-def test_a_policy_is_read_in_each_encoding(encoding: str, prolog: str) -> None:
+def test_a_policy_is_parsed_in_each_encoding(encoding: str, prolog: str) -> None:
     assert document((prolog + POLICY).encode(encoding)) == f"Policy\n\n{SHOWN}"
 
 
@@ -222,7 +222,7 @@ def test_a_compressed_policy_is_inflated(encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "problem"),
     [
         ("zz", "marked as compressed, but not hexadecimal"),
         ("00ff", "cannot be inflated: not a zlib stream"),
@@ -234,9 +234,11 @@ def test_a_compressed_policy_is_inflated(encoding: str) -> None:
         (zlib.compress(b"<a>").hex(), "not XML: no element found at line 1, column 4"),
     ],
 )
-def test_a_policy_that_cannot_be_inflated_says_why(content: str, said: str) -> None:
+def test_the_view_of_a_policy_that_cannot_be_inflated_has_the_reason(
+    content: str, problem: str
+) -> None:
     text = document(b'<PolicyXML Compression="zlib">%b</PolicyXML>' % content.encode())
-    assert f"({said})</PolicyXML>" in text
+    assert f"({problem})</PolicyXML>" in text
 
 
 def test_management_points_have_a_table() -> None:
@@ -254,7 +256,7 @@ def test_management_points_have_a_table() -> None:
     ]
 
 
-def test_what_only_a_client_can_read_or_nobody_is_said_to_be_that() -> None:
+def test_encrypted_empty_and_unreadable_documents_are_explained() -> None:
     enveloped = bytes.fromhex("3082010006092a864886f70d010703a082") + bytes(239)
     assert document(enveloped) == (
         "Encrypted (CMS EnvelopedData), 256 bytes; only its client can decrypt it"
@@ -268,19 +270,19 @@ def test_what_only_a_client_can_read_or_nobody_is_said_to_be_that() -> None:
     assert "ERROR" in page
 
 
-def test_text_does_nothing_to_a_terminal() -> None:
+def test_text_cannot_control_a_terminal() -> None:
     text = document("<a b='\u009b31m&#10;\"'>\u202e\r\nx</a>".encode())
     assert text.splitlines()[2:] == ['<a b="\\x9b31m&#10;&quot;">', "  \\u202e", "  x", "</a>"]
 
 
-def test_text_cannot_pass_for_an_element() -> None:
+def test_text_cannot_look_like_an_element() -> None:
     assert document(b"<a>x&lt;b/></a>").endswith("<a><![CDATA[x<b/>]]></a>")
     assert document(b"<a>x&lt;b/>]]&gt;&amp;</a>").endswith("<a>x&lt;b/>]]>&amp;</a>")
     within = document(b"<a>&lt;b/></a>")
     assert within.endswith("<a>  (text parsed as XML)\n  <b/>\n</a>")
 
 
-# Which message it is
+# Recognition
 
 FRAMED = ccm.raw_message(HEADER, b"")
 
@@ -307,7 +309,7 @@ FRAMED = ccm.raw_message(HEADER, b"")
         ("GET", "/", b"text/xml", b"<a/>", 200, None),
     ],
 )
-def test_a_message_is_known_by_where_it_is_found(
+def test_a_message_is_recognized_by_its_request(
     method: str, target: str, content_type: bytes, body: bytes, status: int | None, kind: Message
 ) -> None:
     assert recognize(method, target, content_type, body, status=status) is kind
