@@ -25,18 +25,18 @@ def known_keys(where: Place, mode: Mode | None) -> list[str]:
     """Return the valid keys at a place. `mode` is the mode of the publication there, if any."""
     kinds: list[Any] = [PolicyRow]
     for key in where:
-        kinds = [inner for kind in kinds for inner in _inner(kind, key) if _is_of(inner, mode)]
+        kinds = [inner for kind in kinds for inner in _inner(kind, key) if _fits_mode(inner, mode)]
     return [key for kind in kinds if _is_row(kind) for key in kind.model_fields]
 
 
-def meant(where: Place, value: object) -> list[Place]:
-    """Return the place of the missing key with the most similar name to an unknown key, or []."""
+def similar_keys(where: Place, value: object) -> list[Place]:
+    """Return the place of the missing key that is most similar to an unknown one, or []."""
     holder = value_at(value, where[:-1])
     known = known_keys(where[:-1], mode_of(where, value))
     missing = [key for key in known if not isinstance(holder, dict) or key not in holder]
     key = str(where[-1]).lower().replace("-", "_")
-    alike = get_close_matches(_RENAMED.get(key, key), missing, n=1, cutoff=0.7)
-    return [(*where[:-1], key) for key in alike]
+    similar = get_close_matches(_RENAMED.get(key, key), missing, n=1, cutoff=0.7)
+    return [(*where[:-1], key) for key in similar]
 
 
 def mode_of(where: Place, value: object) -> Mode | None:
@@ -71,8 +71,8 @@ def _parts(kind: Any) -> list[Any]:
     return [part for inner in get_args(kind) for part in _parts(inner)]
 
 
-def _is_of(kind: Any, mode: Mode | None) -> bool:
-    """Return whether a row does not belong to another mode."""
+def _fits_mode(kind: Any, mode: Mode | None) -> bool:
+    """Return whether a type is not the row of another mode."""
     own = kind.model_fields.get("mode") if _is_row(kind) else None
     return own is None or get_args(own.annotation) == (mode,)
 

@@ -32,30 +32,30 @@ def read_listeners(
 
     Problems are reported to `reading`.
     """
-    by_address: dict[Address, _Opening] = {}
+    by_address: dict[Address, _UnfinishedListener] = {}
     for index, row in rows.items():
         where = ("publications", index)
         address = read_address(reading, (*where, "listen"), row.listen, listening=True)
-        opening = by_address.setdefault(address, _Opening(address))
-        opening.take_name(reading, where, row)
+        unfinished = by_address.setdefault(address, _UnfinishedListener(address))
+        unfinished.add_name(reading, where, row)
         if isinstance(row, PlaintextRow):
-            opening.plaintext_rows.append(where)
-            opening.plaintext = read_plaintext(reading, where, row, limits, table)
+            unfinished.plaintext_rows.append(where)
+            unfinished.plaintext = read_plaintext(reading, where, row, limits, table)
             continue
-        opening.tls_rows.append(where)
-        opening.take_clients_without_sni(reading, where, row)
+        unfinished.tls_rows.append(where)
+        unfinished.add_without_sni(reading, where, row)
         published = (
             read_bridge(reading, where, row, limits, table)
             if isinstance(row, BridgeRow)
             else read_tunnel(reading, where, row, table)
         )
         if published is not None:
-            opening.publications[published.name] = published
-    listeners = (opening.listener(reading) for opening in by_address.values())
+            unfinished.publications[published.name] = published
+    listeners = (unfinished.listener(reading) for unfinished in by_address.values())
     return tuple(listener for listener in listeners if listener is not None)
 
 
-class _Opening:
+class _UnfinishedListener:
     """One address, while its publications are being read."""
 
     def __init__(self, address: Address) -> None:
@@ -67,7 +67,7 @@ class _Opening:
         self.plaintext_rows: list[yaml_tree.Place] = []
         self.tls_rows: list[yaml_tree.Place] = []
 
-    def take_name(self, reading: Reading, where: yaml_tree.Place, row: Row) -> None:
+    def add_name(self, reading: Reading, where: yaml_tree.Place, row: Row) -> None:
         """Add the name of a publication. It must be unique, because it selects the publication."""
         name = row.name.lower()
         if name in self.names:
@@ -77,7 +77,7 @@ class _Opening:
             )
         self.names.add(name)
 
-    def take_clients_without_sni(
+    def add_without_sni(
         self, reading: Reading, where: yaml_tree.Place, row: BridgeRow | TunnelRow
     ) -> None:
         """Add the publication for clients without SNI. There can be only one."""

@@ -32,7 +32,7 @@ class Reading:
         return any(where[:length] in self.left_out for length in range(len(where) + 1))
 
     def is_whole(self, where: yaml_tree.Place) -> bool:
-        """Return whether no place that contains this one, or that it contains, is left out."""
+        """Return whether nothing at this place, around it or in it is left out."""
         inside = any(place[: len(where)] == where for place in self.left_out)
         return not inside and not self.is_left_out(where)
 
@@ -44,7 +44,7 @@ class Reading:
 
     def reword(self, where: yaml_tree.Place, message: str) -> None:
         """Replace the message about a YAML conversion, whose text would not be valid in quotes."""
-        del self.tree.traps[where]
+        del self.tree.conversions[where]
         self.tree.problems = [
             yaml_tree.Problem(problem.line, where, message) if problem.place == where else problem
             for problem in self.tree.problems

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ibcm_bridge.policy.roles import RoleTable
-from ibcm_bridge.policy_file.keys import meant, mode_of, value_at
+from ibcm_bridge.policy_file.keys import mode_of, similar_keys, value_at
 from ibcm_bridge.policy_file.reading import PolicyError, Reading
 from ibcm_bridge.policy_file.rows.policy import PolicyRow
 from ibcm_bridge.policy_file.wording import in_words, string_format, wrong_mode
@@ -30,9 +30,9 @@ def read_shape(reading: Reading, table: RoleTable) -> PolicyRow:
     value = reading.tree.value
     wrong = {problem.place for problem in reading.tree.problems}
     reading.left_out |= {at for at in wrong if not isinstance(value_at(value, at), dict | list)}
-    for where, trap in list(reading.tree.traps.items()):
+    for where, conversion in list(reading.tree.conversions.items()):
         if wanted := string_format(where, value, value_at(value, where)):
-            reading.reword(where, f"{trap}; write {wanted}")
+            reading.reword(where, f"{conversion}; write {wanted}")
     while True:
         try:
             return PolicyRow.model_validate(value)
@@ -51,13 +51,13 @@ def _report(reading: Reading, item: ErrorDetails, table: RoleTable) -> Place:
         reading.report(*role)
         return _part(role[0])
     words = in_words(item, where, reading.tree, table)
-    if where in reading.tree.traps:
+    if where in reading.tree.conversions:
         reading.reword(where, words)
     elif not (kind in _ABSENT and (*where[:-1], "<<") in reading.left_out):
         reading.report(where, words)
     reading.left_out.add(where)
     if kind == "extra_forbidden":
-        reading.left_out.update(meant(where, value))
+        reading.left_out.update(similar_keys(where, value))
     return _part(where[:-1] if kind in _WITH_PARENT and len(where) > 1 else where)
 
 
@@ -79,7 +79,7 @@ def _role_of_another_mode(
 
 
 def _place(item: ErrorDetails) -> Place:
-    """Return the place of an error. pydantic adds the tag of a union, which the file has not."""
+    """Return the place of an error, without the tag that pydantic adds for a union."""
     location = item["loc"]
     if item["type"].startswith("union_tag"):
         return (*location, "mode")

@@ -28,7 +28,7 @@ def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Ru
     without = _without_crl(reading, where, row, authorities)
     fetch = _fetch(reading, (*where, "fetch"), row.fetch)
     sources = [reading.relative(name) for name in row.crls]
-    found = _Found()
+    found = _LoadedLists()
     unread = not all(reading.is_whole((*where, key)) for key in ("crls", "fetch", "without_crl"))
     if not (unread or sources or fetch or without):
         unread = True
@@ -73,7 +73,7 @@ def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Ru
 
 
 @dataclass(slots=True)
-class _Found:
+class _LoadedLists:
     """Revocation lists, and the problems of files in folders."""
 
     lists: list[x509.CertificateRevocationList] = field(default_factory=list)

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from ibcm_bridge.policy.roles import Mode, RoleTable
 from ibcm_bridge.policy_file import yaml_tree
-from ibcm_bridge.policy_file.keys import known_keys, meant, mode_of, value_at
+from ibcm_bridge.policy_file.keys import known_keys, mode_of, similar_keys, value_at
 from ibcm_bridge.policy_file.rows.settings import ClamAvRow, LimitsRow, UploadsRow
 
 _ADDRESS = 'an address and a port number, such as "0.0.0.0:443"'
@@ -82,7 +82,7 @@ _BYTES = (
 _BECAUSE = "a reason of 8 to 500 characters"
 _MODES = "bridge, tunnel or plaintext"
 _MIXED = "a publication is either a bridge or a tunnel; give the tunnel a separate name"
-_NOT_HERE = {
+_KEYS_OF_OTHER_MODES: Mapping[tuple[Mode | None, str], str] = {
     (Mode.TUNNEL, "certificate"): "a tunnel needs no certificate (TUNNEL-NO-CERT); remove this key",
     (Mode.TUNNEL, "clients"): (
         "a tunnel forwards TLS and does not authenticate clients (TUNNEL-PASS); remove this key"
@@ -98,6 +98,7 @@ _NOT_HERE = {
         "a plaintext publication has no TLS to its site systems; remove this key"
     ),
 }
+"""By mode of a publication and key: the message for a key that only other modes have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +125,15 @@ def in_words(
 
     It includes the YAML conversion of the value, if the tree has one for this place.
     """
-    kind, given, trap = item["type"], value_at(tree.value, where), tree.traps.get(where)
+    kind, given, conversion = item["type"], value_at(tree.value, where), tree.conversions.get(where)
     expected = str(item.get("ctx", {}).get("expected", ""))
     error = _Error(where, tree.value, given, expected, mode_of(where, tree.value), table)
-    if (message := _MESSAGES.get(kind)) is not None:
-        return f"{trap}; {message(error)}" if trap else message(error)
+    if (words := _MESSAGES.get(kind)) is not None:
+        return f"{conversion}; {words(error)}" if conversion else words(error)
     if (wanted := _wanted(kind, error)) is not None:
-        return f"{trap or _invalid(given)}; write {wanted}"
-    range_ = item["msg"].replace("Input should be", "out of range; write a number")
-    return range_.replace("String should have", "too long; write")
+        return f"{conversion or _invalid(given)}; write {wanted}"
+    message = item["msg"].replace("Input should be", "out of range; write a number")
+    return message.replace("String should have", "too long; write")
 
 
 def _last_key(where: yaml_tree.Place) -> str:
@@ -175,10 +176,10 @@ def _missing(error: _Error) -> str:
 
 def _unknown(error: _Error) -> str:
     key = str(error.where[-1])
-    if error.mode is not None and len(error.where) == 3 and (error.mode, key) in _NOT_HERE:
-        return _NOT_HERE[error.mode, key]
-    if alike := meant(error.where, error.value):
-        return f"unknown key; did you mean {alike[0][-1]}?"
+    if len(error.where) == 3 and (words := _KEYS_OF_OTHER_MODES.get((error.mode, key))):
+        return words
+    if similar := similar_keys(error.where, error.value):
+        return f"unknown key; did you mean {similar[0][-1]}?"
     return f"unknown key; use one of {', '.join(known_keys(error.where[:-1], error.mode))}"
 
 

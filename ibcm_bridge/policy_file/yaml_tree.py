@@ -26,7 +26,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MERGE = "merge keys are not supported; write the keys out, or use *name as the whole value"
 _ESCAPE = f"control character; {yaml_errors.BACKSLASH}"
 
-_TRAPS = {
+_CONVERSIONS = {
     "bool": ("a boolean", "or true or false"),
     "null": ("null", "or omit the key"),
     "int": ("a number", "or decimal digits"),
@@ -56,7 +56,7 @@ class Tree:
     value: object = None
     lines: dict[Place, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    traps: dict[Place, str] = field(default_factory=dict)
+    conversions: dict[Place, str] = field(default_factory=dict)
     """By place: the conversion that YAML would make, in words. Each has a problem, too."""
     aliases: dict[Place, Place] = field(default_factory=dict)
     """The place of an alias -> the place of its anchor."""
@@ -148,8 +148,8 @@ def _scalar(tree: Tree, node: ScalarNode, place: Place) -> object:
     elif _NUMBER.fullmatch(text):
         number = text.replace("_", "")
         return float(number) if "." in number else int(number)
-    kind, instead = _TRAPS.get(node.tag.rpartition(":")[2], ("a special character", ""))
-    tree.traps[place] = f"YAML reads {text} as {kind}"
-    message = f'{tree.traps[place]}; write "{text}", in quotes, {instead}'.rstrip(", ")
+    kind, instead = _CONVERSIONS.get(node.tag.rpartition(":")[2], ("a special character", ""))
+    tree.conversions[place] = f"YAML reads {text} as {kind}"
+    message = f'{tree.conversions[place]}; write "{text}", in quotes, {instead}'.rstrip(", ")
     tree.problems.append(Problem(line, place, message))
     return text

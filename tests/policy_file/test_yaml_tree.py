@@ -85,7 +85,7 @@ def test_a_conversion_is_refused_on_its_line_with_the_correction(text: str, kind
     [problem] = tree.problems
     assert (problem.line, problem.place) == (4, ("outer", "key"))
     assert problem.message.startswith(f'YAML reads {text} as {kind}; write "{text}", in quotes')
-    assert tree.traps == {("outer", "key"): f"YAML reads {text} as {kind}"}
+    assert tree.conversions == {("outer", "key"): f"YAML reads {text} as {kind}"}
 
 
 def test_a_conversion_in_a_list_is_refused_at_its_place() -> None:
