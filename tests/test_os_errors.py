@@ -1,4 +1,4 @@
-"""What the operating system refuses, in one sentence."""
+"""Errors of the operating system as one sentence with a remedy."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def failed(number: int, name: str | None = None) -> OSError:
         (errno.EIO, f"{os.strerror(errno.EIO)}; do that"),
     ],
 )
-def test_what_cannot_be_written_is_said_with_what_to_do(number: int, why: str) -> None:
+def test_a_failed_write_has_a_cause_and_a_remedy(number: int, why: str) -> None:
     assert cannot_write(failed(number), "/x", "do that") == f"/x cannot be written: {why}"
 
 
-def test_an_error_without_a_number_is_said_in_its_own_words() -> None:
+def test_an_error_without_a_number_keeps_its_own_text() -> None:
     assert cannot_write(OSError("so"), "/x", "do that") == "/x cannot be written: so; do that"
 
 
 @pytest.mark.parametrize(
-    ("error", "address", "said"),
+    ("error", "address", "text"),
     [
         (failed(errno.EADDRINUSE), ("::1", 443), "[::1]:443 is already in use; stop the other "),
         (
@@ -47,15 +47,15 @@ def test_an_error_without_a_number_is_said_in_its_own_words() -> None:
         (failed(errno.EACCES), ("::", 8443), "cannot listen on [::]:8443: Permission denied; "),
     ],
 )
-def test_where_nobody_can_listen_is_said_with_what_to_do(
-    error: OSError, address: tuple[str, int], said: str
+def test_a_failed_listener_has_a_cause_and_a_remedy(
+    error: OSError, address: tuple[str, int], text: str
 ) -> None:
     found = cannot_listen(error, address)
     assert found.errno == error.errno
-    assert said in str(found.strerror)
+    assert text in str(found.strerror)
 
 
-def test_what_fails_at_an_address_names_it() -> None:
+def test_an_error_at_an_address_names_the_address() -> None:
     taken = r"127\.0\.0\.1:9 is already in use"
     with pytest.raises(ListenError, match=taken) as found, listening_at(("127.0.0.1", 9)):
         raise failed(errno.EADDRINUSE)
@@ -63,7 +63,7 @@ def test_what_fails_at_an_address_names_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "text"),
     [
         (failed(errno.ENOSPC), "/x cannot be written: the disk is full; free some space, or do"),
         (failed(errno.ENOSPC, "/y"), "/y cannot be written: the disk is full; free some space"),
@@ -75,6 +75,6 @@ def test_what_fails_at_an_address_names_it() -> None:
         (RuntimeError("it did not\n"), "it did not"),
     ],
 )
-def test_what_goes_wrong_with_a_lab_is_said_with_what_to_do(error: Exception, said: str) -> None:
-    assert said in in_one_sentence(error, "/x", "do that")
+def test_an_error_of_a_lab_has_a_cause_and_a_remedy(error: Exception, text: str) -> None:
+    assert text in in_one_sentence(error, "/x", "do that")
     assert "\n" not in in_one_sentence(error, "/x", "do that")

@@ -1,4 +1,4 @@
-"""Addresses as text, and as sockets have them."""
+"""Addresses as text, and from sockets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ibcm_bridge.policy.addresses import Address, address_text, host_text, socke
         (("fe80::1%eth0", 443), "[fe80::1%eth0]:443"),
     ],
 )
-def test_an_ipv6_address_stands_in_brackets(address: Address, text: str) -> None:
+def test_an_ipv6_address_has_brackets(address: Address, text: str) -> None:
     assert address_text(address) == text
     assert host_text(address[0]) == text.rpartition(":")[0]
 

@@ -1,4 +1,4 @@
-"""The shipped role table against the page it restates, and what a broken table does."""
+"""The shipped role table agrees with Microsoft's page, and an invalid table is a defect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ibcm_bridge.policy_file.tables.roles import read_role_table
 from ibcm_bridge.policy_file.yaml_tree import read_yaml
 
 ROLES: dict[str, tuple[dict[str, str], str, str]] = {
-    # verbs with the inspection of their bodies, and what verbs and headers cite
+    # verbs with the inspection of their bodies, and the requirements of verbs and headers
     "management-point": (
         {
             "HEAD": "no-body",
@@ -89,9 +89,9 @@ def data(shipped: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(shipped)
 
 
-def test_all_seven_roles_are_there_and_published_as_the_page_has_it(table: RoleTable) -> None:
+def test_all_seven_roles_have_the_modes_of_the_page(table: RoleTable) -> None:
     assert {name: {*map(str, modes)} for name, modes in table.modes.items()} == PUBLISHED
-    # What is only tunneled has no requests to decide on.
+    # A role that is only tunneled has no requests to authorize.
     assert set(table.roles) == set(PUBLISHED) - {"enrollment-proxy-point"}
     assert table.not_bridged == {
         "fallback-status-point": "BRIDGE-HTTPS-ONLY",
@@ -116,7 +116,7 @@ def test_the_verbs_are_those_of_the_page(
     assert profile.headers_requirement == headers_requirement
 
 
-def test_each_role_that_is_decided_on_is_in_this_test(table: RoleTable) -> None:
+def test_every_role_with_requests_is_in_this_test(table: RoleTable) -> None:
     assert set(ROLES) == set(table.roles)
 
 
@@ -155,7 +155,7 @@ def test_the_headers_are_those_of_the_page_and_the_observed_ones_can_be_switched
     assert without.observed_headers == frozenset()
 
 
-def test_the_spelling_that_clients_send_is_listed_beside_the_slip_of_the_page(
+def test_the_spelling_of_clients_and_the_misspelling_of_the_page_are_both_listed(
     table: RoleTable,
 ) -> None:
     headers = table.roles["management-point"].headers
@@ -182,7 +182,7 @@ def test_the_spelling_that_clients_send_is_listed_beside_the_slip_of_the_page(
         b"content-encoding",
     ],
 )
-def test_no_role_sends_on_a_field_that_frames_routes_or_authenticates(
+def test_no_role_forwards_a_field_that_frames_routes_or_authenticates(
     table: RoleTable, field: bytes
 ) -> None:
     assert all(field not in role.headers for role in table.roles.values())
@@ -190,10 +190,10 @@ def test_no_role_sends_on_a_field_that_frames_routes_or_authenticates(
 
 def test_directories_and_their_verbs(table: RoleTable) -> None:
     taken = {
-        name: {method.decode() for one in directory.resources for method in one.methods}
+        name: {method.decode() for row in directory.resources for method in row.methods}
         for role in table.roles.values()
         for name, directory in role.directories.items()
-        if not any(one.refused and one.path.pattern == ".*" for one in directory.resources)
+        if not any(row.refused and row.path.pattern == ".*" for row in directory.resources)
     }
     assert taken == {
         "ccm_system": {"CCM_POST"},
@@ -211,7 +211,7 @@ def test_directories_and_their_verbs(table: RoleTable) -> None:
     }
 
 
-def test_no_directory_is_of_two_roles(table: RoleTable) -> None:
+def test_no_two_roles_share_a_directory(table: RoleTable) -> None:
     found = [
         name
         for role in table.roles.values()
@@ -232,22 +232,22 @@ def test_windows_authentication_adds_its_field_and_directories(table: RoleTable)
         "sms_mp_windowsauth",
     }
     assert not any(
-        one.refused
+        row.refused
         for name in ("ccm_system_windowsauth", "sms_mp_windowsauth")
-        for one in after.directories[name].resources
+        for row in after.directories[name].resources
     )
 
 
-def test_without_it_the_directories_are_refused_and_the_field_is_not_sent_on(
+def test_without_it_the_directories_are_refused_and_the_field_is_not_forwarded(
     table: RoleTable,
 ) -> None:
     after = table.roles["management-point"].without_windows_authentication()
     assert b"authorization" not in after.headers
     for name in ("ccm_system_windowsauth", "sms_mp_windowsauth"):
-        assert [one.refused for one in after.directories[name].resources] == ["NO-USER-DEPLOYMENT"]
+        assert [row.refused for row in after.directories[name].resources] == ["NO-USER-DEPLOYMENT"]
 
 
-def test_a_role_that_has_none_cannot_be_given_it(table: RoleTable) -> None:
+def test_a_role_without_windows_authentication_cannot_have_it(table: RoleTable) -> None:
     offering = {n for n, role in table.roles.items() if role.windows_authentication}
     assert offering == {"management-point", "application-catalog-website-point"}
     profile = table.roles["distribution-point"]
@@ -256,9 +256,9 @@ def test_a_role_that_has_none_cannot_be_given_it(table: RoleTable) -> None:
         profile.with_windows_authentication()
 
 
-def test_answers_are_read_that_name_site_systems_and_no_others(table: RoleTable) -> None:
+def test_responses_that_name_site_systems_and_no_others_are_inspected(table: RoleTable) -> None:
     found = [
-        (name, one.path.pattern, one.reply.value)
+        (name, row.path.pattern, row.reply.value)
         for role in table.roles.values()
         for name, directory in (
             {
@@ -266,8 +266,8 @@ def test_answers_are_read_that_name_site_systems_and_no_others(table: RoleTable)
                 **(role.windows_authentication.directories if role.windows_authentication else {}),
             }
         ).items()
-        for one in directory.resources
-        if one.reply is not None
+        for row in directory.resources
+        if row.reply is not None
     ]
     assert found == [
         ("ccm_system", "request", "ccm-message"),
@@ -282,23 +282,23 @@ def test_answers_are_read_that_name_site_systems_and_no_others(table: RoleTable)
     ]
 
 
-def test_every_verb_of_a_resource_is_one_of_the_role(table: RoleTable) -> None:
+def test_every_verb_of_a_resource_is_a_verb_of_its_role(table: RoleTable) -> None:
     for role in table.roles.values():
         for name, directory in role.directories.items():
             assert directory.name == name
             assert directory.resources
-            for one in directory.resources:
-                assert one.methods
-                assert one.methods <= role.bodies.keys()
+            for row in directory.resources:
+                assert row.methods
+                assert row.methods <= role.bodies.keys()
 
 
-def test_what_is_refused_cites_why(table: RoleTable) -> None:
+def test_a_refused_row_cites_its_requirement(table: RoleTable) -> None:
     cited = {
-        (name, one.refused)
+        (name, row.refused)
         for role in table.roles.values()
         for name, directory in role.directories.items()
-        for one in directory.resources
-        if one.refused
+        for row in directory.resources
+        if row.refused
     }
     assert cited == {
         ("sms_mp", "NO-OSD"),
@@ -310,10 +310,10 @@ def test_what_is_refused_cites_why(table: RoleTable) -> None:
     }
 
 
-def test_every_body_that_is_inspected_is_bounded(table: RoleTable) -> None:
+def test_every_inspected_body_has_a_limit(table: RoleTable) -> None:
     for rule in table.bodies.values():
         inspected = rule.inspection not in (Inspection.NO_BODY, Inspection.SCEP_QUERY)
-        # Of a fragment the Content-Type says nothing.
+        # The Content-Type of a fragment has no meaning.
         typed = inspected and rule.inspection is not Inspection.BITS_UPLOAD
         assert typed == bool(rule.media_types)
         assert inspected == (rule.limit > 0 and rule.inflated_limit >= rule.limit)
@@ -332,13 +332,13 @@ def test_no_role_publishes_what_is_never_published(table: RoleTable) -> None:
         assert not never.headers & (role.headers | (offered.headers if offered else frozenset()))
 
 
-def test_what_enrolled_devices_use_is_tunneled_and_nothing_else(table: RoleTable) -> None:
-    # TUNNEL-ENROLLED: their site system supports no bridging.
+def test_the_role_of_enrolled_devices_can_only_be_tunneled(table: RoleTable) -> None:
+    # TUNNEL-ENROLLED: their site system does not support bridging.
     assert table.modes["enrollment-proxy-point"] == {Mode.TUNNEL}
     assert "enrollment-proxy-point" not in table.roles
 
 
-def test_a_directory_of_no_role_says_why(table: RoleTable) -> None:
+def test_a_directory_of_no_role_has_its_requirement(table: RoleTable) -> None:
     assert table.never.explained == {
         "ccm_client": "NO-CLIENT-DEPLOYMENT",
         "cmuserservice": "NO-USER-DEPLOYMENT",
@@ -361,14 +361,14 @@ ROW = {"path": "x", "verbs": ["GET"]}
 
 
 def directories(data: dict[str, Any]) -> dict[str, Any]:
-    """Those of the distribution point, to change them."""
+    """The directories of the distribution point, for changes."""
     found = data["roles"]["distribution-point"]["directories"]
     assert isinstance(found, dict)
     return found
 
 
 def windows(data: dict[str, Any]) -> dict[str, Any]:
-    """What the management point has of Windows authentication, to change it."""
+    """The Windows authentication of the management point, for changes."""
     found = data["roles"]["management-point"]["windows_authentication"]
     assert isinstance(found, dict)
     return found
@@ -436,7 +436,7 @@ def windows(data: dict[str, Any]) -> dict[str, Any]:
         (lambda d: d.update(roles=None), TypeError),
     ],
 )
-def test_a_broken_table_is_a_defect_and_not_a_wider_one(
+def test_an_invalid_table_is_a_defect_and_does_not_publish_more(
     data: dict[str, Any], change: Change, error: type[Exception]
 ) -> None:
     assert read_role_table(data, MESSAGES, ACTIONS).roles

@@ -1,4 +1,4 @@
-"""Heads that the tests of authorization begin with, and the decision on one."""
+"""Request heads for the tests of authorization, and helpers for their decisions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REPORT = ("POST", "/SMS_FSP/.sms_fsp")
 FORM = ("POST", "/CMApplicationCatalog/x")
 ENROL = ("POST", "/certsrv/mscep/mscep.dll?operation=PKIOperation")
 OTHERS = {
-    # role -> line, media types that pass, media types that do not, limit
+    # role -> line, accepted media types, refused media types, limit
     "software-update-point": (
         SCAN,
         ["text/xml", "text/xml; charset=utf-8", "application/soap+xml"],

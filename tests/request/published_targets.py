@@ -1,4 +1,4 @@
-"""The table of resources in its own order: targets of each row, and how they are asked for."""
+"""Targets and verbs of each row of the resource table, in its order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PKG, SIG = "/SMS_DP_SMSPKG$", "/SMS_DP_SMSSIG$"
 COMPONENT = "~31bf3856ad364e35~amd64~~7.6.7600.320"
 SCEP = "/certsrv/mscep/mscep.dll"
 
-# The table in its own order, a row for a row: the verbs, and targets that are of it.
+# (directory, row) -> its verbs, and matching targets.
 ROWS: dict[tuple[str, int], tuple[set[str], list[str]]] = {
     ("ccm_system", 0): (
         {"CCM_POST"},
@@ -262,7 +262,7 @@ REFUSED = {
 
 
 def line_for(method: str, target: str) -> tuple[str, ...]:
-    """With the body that belongs to the verb, so that nothing is refused for that."""
+    """The request line, with the body that the verb requires."""
     media_type = XML
     if unquote(target).lower().startswith("/certsrv"):
         media_type = "Content-Type: application/x-pki-message"
@@ -281,7 +281,7 @@ def read(target: str) -> RequestTarget:
 
 
 def rows_of(table: RoleTable) -> Iterator[tuple[str, str, int, Resource]]:
-    """Role, directory, number and row."""
+    """All rows, with their role, directory and number."""
     for role in table.roles.values():
         for name, directory in role.directories.items():
             for number, row in enumerate(directory.resources):

@@ -1,4 +1,4 @@
-"""Who may send what to whom: client, Host, directory and verb, and the algebra of all."""
+"""Authorization of a head: client, Host, directory and verb, and their properties."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ from tests.request.heads import (
         (("HEAD", SIGNATURE[1]), "distribution-point.verbs.HEAD", "dp01.corp.example", "none"),
     ],
 )
-def test_what_clients_send_is_allowed(
+def test_the_requests_of_clients_are_allowed(
     decide: Decide,
     decide_strictly: Decide,
     request_head: Head,
@@ -85,7 +85,7 @@ def test_what_clients_send_is_allowed(
         (LISTING, ReplyReading.XML),
     ],
 )
-def test_how_the_answer_is_read_is_said_by_the_row_of_the_resource(
+def test_the_row_of_the_resource_has_the_inspection_of_the_response(
     decide: Decide, request_head: Head, line: tuple[str, ...], reply: ReplyReading | None
 ) -> None:
     assert allowed(decide(request_head(*line))).reply is reply
@@ -107,10 +107,10 @@ def test_a_client_of_another_publication_is_refused(
 
 
 @pytest.mark.parametrize("policy", CertificatePolicy)
-def test_a_client_without_certificate_is_refused_where_one_is_needed(
+def test_a_client_without_certificate_is_refused_if_the_policy_requires_one(
     publication: BridgePublication, table: RoleTable, request_head: Head, policy: CertificatePolicy
 ) -> None:
-    # `identity` lets nobody in so; whoever did all the same is a defect.
+    # `authenticate` never accepts such a client, so it is a defect.
     result = authorize(
         AnonymousClient(publication.name),
         replace(publication, certificate_policy=policy),
@@ -163,7 +163,7 @@ def test_another_host_or_none_is_refused(
 
 
 @pytest.mark.parametrize("second", ["bridge.internet.example", "mp01.corp.example", ""])
-def test_two_hosts_are_refused_even_if_they_agree(
+def test_two_hosts_are_refused_even_if_they_are_equal(
     decide: Decide, request_head: Head, second: str
 ) -> None:
     denial = denied(decide(request_head(*POLICY, f"host: {second}")))
@@ -188,7 +188,7 @@ def test_two_hosts_are_refused_even_if_they_agree(
         ("POST", "/SMS_DP_SMSPKG$/x", "VERB-DP"),
         ("CCM_POST", "/SMS_DP_SMSPKG$/x", "VERB-DP"),
         ("propfind", "/SMS_DP_SMSPKG$/x", "VERB-DP"),
-        # verbs of the role, and not of the resource
+        # verbs of the role, but not of the resource
         ("GET", MESSAGE[1], "VERB-MP"),
         ("BITS_POST", MESSAGE[1], "VERB-MP"),
         ("CCM_POST", POLICY[1], "VERB-MP"),
@@ -229,7 +229,7 @@ def test_a_verb_in_lower_case_is_another_verb(decide: Decide, request_head: Head
         ("PROPFIND", SIGNATURE[1], ("GET", "HEAD")),
     ],
 )
-def test_a_refused_verb_names_those_that_would_do(
+def test_the_response_to_a_refused_verb_has_the_allowed_ones(
     decide: Decide,
     request_head: Head,
     method: str,
@@ -241,7 +241,7 @@ def test_a_refused_verb_names_those_that_would_do(
     assert f"Allow: {', '.join(allowed_methods)}\r\n".encode() in response_bytes(denial, "r")
 
 
-# Algebra
+# Properties
 
 REFUSED = (
     ("DELETE", POLICY[1]),
@@ -281,7 +281,7 @@ def test_an_unlisted_field_never_turns_a_denial_into_an_allowance(
 
 
 @given(line=st.sampled_from(ALLOWED), name=NAMES, value=VALUES)
-def test_an_unlisted_field_changes_nothing_of_what_is_sent(
+def test_an_unlisted_field_does_not_change_the_forwarded_head(
     decide: Decide,
     decide_strictly: Decide,
     request_head: Head,
@@ -330,7 +330,7 @@ def test_only_a_published_directory_is_ever_allowed(
     assert isinstance(result, Deny)
 
 
-# Enrolment
+# Enrollment
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_only_a_published_directory_is_ever_allowed(
         ("pkioperation&message=MIIB%0Aabcd", True),
     ],
 )
-def test_an_enrolment_by_get_acts_and_is_not_for_sending_twice(
+def test_an_enrollment_by_get_acts_and_must_not_be_sent_twice(
     decide_role: Callable[[str], Decide], request_head: Head, operation: str, acts: bool
 ) -> None:
     decide = decide_role("policy-module")
@@ -351,7 +351,7 @@ def test_an_enrolment_by_get_acts_and_is_not_for_sending_twice(
         assert allowed(decide(request_head("GET", target))).acts is acts
 
 
-def test_a_row_of_a_policy_does_not_make_an_enrolment_one_for_sending_twice(
+def test_a_row_of_a_policy_does_not_allow_sending_an_enrollment_twice(
     decide_as: Callable[[RoleProfile], Decide], table: RoleTable, request_head: Head
 ) -> None:
     anything = re.compile(".*", re.DOTALL)
@@ -366,7 +366,7 @@ def test_a_row_of_a_policy_does_not_make_an_enrolment_one_for_sending_twice(
 LINES = "operation=PKIOperation&message=MIIB%0D%0Aabcd%0D%0A"
 
 
-def test_the_lines_of_a_message_pass_where_a_message_is_read_and_nowhere_else(
+def test_line_ends_in_a_query_pass_only_if_it_is_parsed_as_a_message(
     decide_role: Callable[[str], Decide],
     decide_as: Callable[[RoleProfile], Decide],
     table: RoleTable,
@@ -378,7 +378,7 @@ def test_the_lines_of_a_message_pass_where_a_message_is_read_and_nowhere_else(
     posted = decide(
         request_head("POST", target, "Content-Length: 30", "Content-Type: application/octet-stream")
     )
-    # A policy may publish a directory whose query may be anything else.
+    # A policy may publish a directory with any query.
     anything = re.compile(".*", re.DOTALL)
     row = Resource(anything, anything, frozenset((b"GET",)), "")
     more = RoleAdditions({}, frozenset(), (("reports", row),), None)

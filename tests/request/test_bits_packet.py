@@ -70,7 +70,7 @@ def fragment(place: str, length: int, *more: str) -> RequestHead:
         ),
     ],
 )
-def test_a_packet_is_read(sent: RequestHead, packet: Packet) -> None:
+def test_a_packet_is_parsed(sent: RequestHead, packet: Packet) -> None:
     assert read_packet(sent) == packet
 
 
@@ -128,7 +128,7 @@ def test_a_packet_is_read(sent: RequestHead, packet: Packet) -> None:
         (fragment("bytes 0-9/100", 10, f"Content-Name: {'x' * (MAX_FIELD + 1)}"), "content-name"),
     ],
 )
-def test_what_is_no_packet_is_refused(sent: RequestHead, rule: str) -> None:
+def test_a_malformed_packet_is_refused(sent: RequestHead, rule: str) -> None:
     refused = read_packet(sent)
     assert isinstance(refused, Deny)
     assert (refused.reason, refused.rule) == (Reason.UPLOAD_PACKET, f"uploads.{rule}")
@@ -143,22 +143,22 @@ def test_what_is_no_packet_is_refused(sent: RequestHead, rule: str) -> None:
         ("BITS-Packet-Type: Cancel-Session", SESSION),
     ],
 )
-def test_a_packet_without_a_body_may_leave_out_its_length(fields: tuple[str, ...]) -> None:
-    # RFC 9112 §6.3: a request without one has no body.
+def test_a_packet_without_a_body_needs_no_length(fields: tuple[str, ...]) -> None:
+    # RFC 9112 §6.3: a request without a length has no body.
     read = read_packet(head(*fields, length=None))
     assert isinstance(read, Packet)
     assert read == read_packet(head(*fields))
 
 
 @pytest.mark.parametrize("place", ["bytes 0-9/100", "bytes 0-0/1", "", "x"])
-def test_without_a_length_it_is_not_known_where_a_fragment_ends(place: str) -> None:
+def test_a_fragment_without_a_length_is_refused(place: str) -> None:
     fields = ("BITS-Packet-Type: Fragment", SESSION, f"Content-Range: {place}")
     refused = read_packet(head(*fields, length=None))
     assert isinstance(refused, Deny)
     assert (refused.reason, refused.rule) == (Reason.LENGTH_REQUIRED, "head.content-length")
 
 
-def test_what_is_no_packet_is_none_without_a_length_either() -> None:
+def test_a_malformed_packet_without_a_length_is_refused() -> None:
     refused = read_packet(head("BITS-Packet-Type: Ack", length=None))
     assert isinstance(refused, Deny)
     assert (refused.reason, refused.rule) == (Reason.UPLOAD_PACKET, "uploads.bits-packet-type")
@@ -186,7 +186,9 @@ def test_what_is_no_packet_is_none_without_a_length_either() -> None:
     ),
     st.none() | st.integers(0, 1_000),
 )
-def test_a_packet_that_is_read_is_one(fields: list[tuple[str, str]], length: int | None) -> None:
+def test_an_accepted_packet_is_well_formed(
+    fields: list[tuple[str, str]], length: int | None
+) -> None:
     read = read_packet(head(*(f"{name}: {value}" for name, value in fields), length=length))
     if isinstance(read, Packet):
         assert (read.range is not None) == (read.type is PacketType.FRAGMENT)

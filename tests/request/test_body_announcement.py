@@ -1,4 +1,4 @@
-"""What a head may announce of its body: length, media type, encoding."""
+"""The body that a head announces: length, media type, encoding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.request.heads import (
 
 
 @pytest.mark.parametrize("line", [POLICY, DOWNLOAD, ("HEAD", POLICY[1])])
-def test_a_body_where_none_belongs_is_refused_before_it_is_read(
+def test_a_body_where_none_is_allowed_is_refused_before_it_is_read(
     decide: Decide, request_head: Head, line: tuple[str, ...]
 ) -> None:
     allowed(decide(request_head(*line, "Content-Length: 0")))
@@ -40,7 +40,7 @@ def test_a_body_where_none_belongs_is_refused_before_it_is_read(
 
 
 @pytest.mark.parametrize(("line", "limit"), [(MESSAGE, 4_194_304), (LISTING, 65_536)])
-def test_a_body_is_bounded_by_the_role_table(
+def test_the_role_table_limits_a_body(
     decide: Decide, request_head: Head, line: tuple[str, ...], limit: int
 ) -> None:
     allowed(decide(request_head(*line[:3], f"Content-Length: {limit}")))
@@ -53,7 +53,7 @@ def test_a_message_needs_a_length(decide: Decide, request_head: Head) -> None:
 
 
 @pytest.mark.parametrize("fields", [(), ("Content-Length: 0",), LISTING[2:3]])
-def test_a_listing_may_be_asked_for_without_a_body(
+def test_a_listing_may_be_requested_without_a_body(
     decide: Decide, request_head: Head, fields: tuple[str, ...]
 ) -> None:
     allowed(decide(request_head(*LISTING[:2], *fields)))
@@ -72,7 +72,7 @@ def test_a_listing_with_a_body_needs_its_media_type(decide: Decide, request_head
         (4_194_305, Reason.BODY_TOO_LARGE),  # 413: BITS sends smaller ones
     ],
 )
-def test_a_bits_post_that_is_no_packet_is_refused_before_it_is_read(
+def test_a_malformed_packet_is_refused_before_its_body_is_read(
     decide: Decide, request_head: Head, length: int, reason: Reason
 ) -> None:
     head = request_head("BITS_POST", "/CCM_Incoming/x.msg", f"Content-Length: {length}")
@@ -92,7 +92,7 @@ PACKETS = (
 
 
 @pytest.mark.parametrize("fields", PACKETS)
-def test_a_packet_without_body_and_length_goes_on_with_a_length_of_nothing(
+def test_a_packet_without_body_and_length_is_forwarded_with_a_length_of_zero(
     decide: Decide, decide_strictly: Decide, request_head: Head, fields: tuple[str, ...]
 ) -> None:
     stated = request_head(*BITS, *fields, "Content-Length: 0")
@@ -110,19 +110,19 @@ def test_a_fragment_without_length_is_refused(decide: Decide, request_head: Head
 
 
 @pytest.mark.parametrize("line", [POLICY, DOWNLOAD, LISTING[:2]])
-def test_no_other_request_without_length_is_given_one(
+def test_the_bridge_adds_a_length_to_no_other_request(
     decide: Decide, request_head: Head, line: tuple[str, ...]
 ) -> None:
     assert allowed(decide(request_head(*line))).head == request_head(*line)
 
 
-def test_a_packet_of_an_upload_is_read_with_its_head(decide: Decide, request_head: Head) -> None:
+def test_a_packet_of_an_upload_is_parsed_with_its_head(decide: Decide, request_head: Head) -> None:
     fields = ("BITS-Packet-Type: Ping", "Content-Length: 0")
     allowed = decide(request_head("BITS_POST", "/CCM_Incoming/x.msg", *fields))
     assert isinstance(allowed, Authorized)
     assert allowed.packet == Packet(PacketType.PING)
     coded = request_head("BITS_POST", "/CCM_Incoming/x.msg", *fields, "Content-Encoding: gzip")
-    # Although the field itself would only be taken out.
+    # The field itself would only be dropped.
     assert denied(decide(coded)).reason is Reason.UPLOAD_PACKET
 
 
@@ -169,7 +169,7 @@ def test_a_message_of_another_media_type_is_refused(
         (("Content-Type: Text/Plain; x=secret",), "Content-Type is text/plain"),
     ],
 )
-def test_what_is_wrong_with_a_media_type_is_said(
+def test_the_detail_has_the_problem_with_the_media_type(
     decide: Decide, request_head: Head, lines: tuple[str, ...], detail: str
 ) -> None:
     denial = denied(decide(request_head(*MESSAGE[:2], *lines, MESSAGE[3])))
@@ -185,7 +185,7 @@ def test_a_listing_of_another_media_type_is_refused(
 
 
 @pytest.mark.parametrize(("role", "row"), OTHERS.items())
-def test_the_bodies_of_other_roles_are_bounded_and_of_their_media_types(
+def test_the_bodies_of_other_roles_have_limits_and_media_types(
     decide_role: Callable[[str], Decide],
     request_head: Head,
     role: str,
@@ -214,13 +214,13 @@ def test_the_bodies_of_other_roles_are_bounded_and_of_their_media_types(
     ("role", "line", "body"),
     [
         ("fallback-status-point", REPORT, "state-message"),
-        # strongSwan's client; RFC 9110 §8.3: what has no type is taken for octets.
+        # strongSwan's client; RFC 9110 §8.3: without a type, the body is octets.
         ("policy-module", ENROL, "scep"),
         ("software-update-point", SCAN, ""),
         ("application-catalog-website-point", FORM, ""),
     ],
 )
-def test_some_bodies_may_come_without_a_content_type(
+def test_some_bodies_may_have_no_content_type(
     decide_role: Callable[[str], Decide],
     request_head: Head,
     role: str,
@@ -232,6 +232,6 @@ def test_some_bodies_may_come_without_a_content_type(
         assert allowed(result).body_rule.name == body
     else:
         assert denied(result).reason is Reason.MEDIA_TYPE
-    # A field that says nothing is none of those.
+    # An empty field is refused.
     empty = decide_role(role)(request_head(*line, "Content-Type:", "Content-Length: 30"))
     assert denied(empty).reason is Reason.MEDIA_TYPE

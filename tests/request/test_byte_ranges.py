@@ -1,4 +1,4 @@
-"""Byte ranges: how many may be asked for, and how much of an answer passes."""
+"""Byte ranges: the allowed requests, and the limit of their responses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def many(count: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("asked", "ranges"),
+    ("requested", "ranges"),
     [
         ("0-99", ByteRanges(1, 100, None)),
         ("0-0", ByteRanges(1, 1, None)),
@@ -42,16 +42,16 @@ def many(count: int) -> str:
         (many(MAX_RANGES), ByteRanges(500, 1000, None)),
     ],
 )
-def test_ranges_that_do_not_overlap_are_read(asked: str, ranges: ByteRanges) -> None:
-    assert read_byte_ranges([f"bytes={asked}".encode()]) == ranges
+def test_ranges_that_do_not_overlap_are_parsed(requested: str, ranges: ByteRanges) -> None:
+    assert read_byte_ranges([f"bytes={requested}".encode()]) == ranges
 
 
-def test_no_range_is_none() -> None:
+def test_without_a_range_field_there_are_no_ranges() -> None:
     assert read_byte_ranges([]) is None
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "text"),
     [
         (["bytes=0-1", "bytes=2-3"], "2 Range fields"),
         ([f"bytes={many(MAX_RANGES + 1)}"], "more than 500 byte ranges"),
@@ -82,11 +82,11 @@ def test_no_range_is_none() -> None:
         ([""], "not a list of byte ranges"),
     ],
 )
-def test_what_would_cost_a_site_system_more_is_refused(values: list[str], said: str) -> None:
+def test_a_range_that_costs_a_site_system_more_is_refused(values: list[str], text: str) -> None:
     denial = read_byte_ranges([value.encode() for value in values])
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.HEADER, "head.range")
-    assert said in denial.detail
+    assert text in denial.detail
 
 
 PAIRS = st.lists(
@@ -95,16 +95,16 @@ PAIRS = st.lists(
 
 
 @given(PAIRS)
-def test_ranges_are_refused_exactly_where_a_byte_is_asked_for_twice(pairs: list[list[int]]) -> None:
-    asked = [at for first, last in pairs for at in range(first, last + 1)]
+def test_ranges_are_refused_only_if_a_byte_is_requested_twice(pairs: list[list[int]]) -> None:
+    offsets = [at for first, last in pairs for at in range(first, last + 1)]
     text = ",".join(f"{first}-{last}" for first, last in pairs)
     read = read_byte_ranges([f"bytes={text}".encode()])
-    assert isinstance(read, Deny) == (len(asked) > len(set(asked)))
+    assert isinstance(read, Deny) == (len(offsets) > len(set(offsets)))
     if isinstance(read, ByteRanges):
-        assert read.length == len(asked)
+        assert read.length == len(offsets)
 
 
-def test_what_is_asked_for_goes_with_the_decision_and_only_where_it_is_sent_on(
+def test_the_decision_has_the_ranges_only_if_the_field_is_forwarded(
     decide: Callable[[RequestHead], Authorized | Deny],
     decide_role: Callable[[str], Callable[[RequestHead], Authorized | Deny]],
     request_head: Callable[..., RequestHead],
@@ -115,28 +115,28 @@ def test_what_is_asked_for_goes_with_the_decision_and_only_where_it_is_sent_on(
     whole = decide(request_head("GET", DOWNLOAD))
     assert isinstance(whole, Authorized)
     assert whole.ranges is None
-    # HEADER-DP has it, and the verbs of a software update point need none.
+    # HEADER-DP lists Range; the software update point does not.
     update = decide_role("software-update-point")
     dropped = update(request_head("GET", "/SelfUpdate/wuident.cab", "Range: bytes=0-9"))
     assert isinstance(dropped, Authorized)
     assert (dropped.dropped, dropped.ranges) == (("Range",), None)
 
 
-# Answers
+# Responses
 
 
-def ranges(asked: str) -> ByteRanges:
-    read = read_byte_ranges([f"bytes={asked}".encode()])
+def ranges(requested: str) -> ByteRanges:
+    read = read_byte_ranges([f"bytes={requested}".encode()])
     assert isinstance(read, ByteRanges)
     return read
 
 
-def answer(status: int, *fields: tuple[str, str]) -> h11.Response:
+def response(status: int, *fields: tuple[str, str]) -> h11.Response:
     return h11.Response(status_code=status, headers=list(fields))
 
 
-def bound(asked: str, *fields: tuple[str, str]) -> PartialBody:
-    partial = partial_body(ranges(asked), answer(206, *fields))
+def bound(requested: str, *fields: tuple[str, str]) -> PartialBody:
+    partial = partial_body(ranges(requested), response(206, *fields))
     assert isinstance(partial, PartialBody), partial
     return partial
 
@@ -145,7 +145,7 @@ SEVERAL = ("Content-Type", "multipart/byteranges; boundary=x")
 
 
 @pytest.mark.parametrize(
-    ("asked", "fields", "most"),
+    ("requested", "fields", "limit"),
     [
         ("0-99", [], 100 + PART_BYTES),
         ("0-99", [("Content-Range", "bytes 0-999/1000")], 100 + PART_BYTES),
@@ -153,36 +153,36 @@ SEVERAL = ("Content-Type", "multipart/byteranges; boundary=x")
         ("-7", [("Content-Range", "bytes 93-99/100")], 7 + PART_BYTES),
         ("90-", [("Content-Range", "bytes 90-99/100")], 10 + PART_BYTES),
         ("90-", [("Content-Range", "bytes 90-99/*")], 10 + PART_BYTES),
-        # It may be less than the rest, and nothing before it.
+        # The response may end earlier, but not begin earlier.
         ("90-", [("Content-Range", "bytes 90-94/100")], 5 + PART_BYTES),
         ("90-", [("Content-Range", "bytes 0-99/100")], 10 + PART_BYTES),
         ("90-", [("Content-Range", "bytes 0-9/100")], PART_BYTES),
         ("0-9,90-", [("Content-Range", "bytes 0-99/100")], 20 + 2 * PART_BYTES),
     ],
 )
-def test_a_206_is_bounded_by_what_was_asked_for(
-    asked: str, fields: list[tuple[str, str]], most: int
+def test_the_requested_ranges_limit_a_206(
+    requested: str, fields: list[tuple[str, str]], limit: int
 ) -> None:
-    partial = bound(asked, *fields)
-    assert partial.limit == most
-    assert partial.within_limit(b"x" * (most - 1)) == b"x" * (most - 1)
+    partial = bound(requested, *fields)
+    assert partial.limit == limit
+    assert partial.within_limit(b"x" * (limit - 1)) == b"x" * (limit - 1)
     assert partial.within_limit(b"yz") == b"y"
     assert partial.within_limit(b"z") == b""
 
 
 @pytest.mark.parametrize("status", [200, 304, 416, 500])
-def test_another_answer_is_not(status: int) -> None:
-    assert partial_body(ranges("0-9"), answer(status)) is None
+def test_another_response_has_no_limit(status: int) -> None:
+    assert partial_body(ranges("0-9"), response(status)) is None
 
 
-def test_nor_is_the_answer_to_who_asked_for_the_whole() -> None:
-    assert partial_body(None, answer(206)) is None
+def test_a_206_without_requested_ranges_has_no_limit() -> None:
+    assert partial_body(None, response(206)) is None
 
 
-def test_nor_are_the_hashes_of_branchcache() -> None:
+def test_a_206_with_branchcache_hashes_has_no_limit() -> None:
     fields = ("Content-Encoding", "peerdist")
-    assert partial_body(ranges("0-9"), answer(206, fields)) is None
-    assert partial_body(ranges("0-9"), answer(206, ("Content-Encoding", "gzip"))) is not None
+    assert partial_body(ranges("0-9"), response(206, fields)) is None
+    assert partial_body(ranges("0-9"), response(206, ("Content-Encoding", "gzip"))) is not None
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_nor_are_the_hashes_of_branchcache() -> None:
     ],
 )
 def test_an_open_end_without_content_range_is_refused(fields: list[tuple[str, str]]) -> None:
-    denial = partial_body(ranges("5-"), answer(206, *fields))
+    denial = partial_body(ranges("5-"), response(206, *fields))
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.SITE_SYSTEM_RESPONSE
     assert denial.rule == "site_system.content-range"
@@ -214,7 +214,7 @@ def several(total: str, *lengths: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [1, 7, 200, 10_000])
-def test_of_several_parts_the_first_says_where_an_open_end_is(size: int) -> None:
+def test_the_first_of_several_parts_limits_an_open_range(size: int) -> None:
     whole = several("5000", 10, 4_000)
     partial = bound("0-9,1000-", SEVERAL)
     pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
@@ -229,28 +229,30 @@ def test_of_several_parts_the_first_says_where_an_open_end_is(size: int) -> None
 @pytest.mark.parametrize(
     "whole", [bytes(9_000), several("*", 10, 4_000), b"x" * 2_000 + several("5000", 10, 4_000)]
 )
-def test_of_parts_that_do_not_say_so_nothing_passes_of_an_open_end(whole: bytes) -> None:
+def test_nothing_of_an_open_range_passes_if_the_first_part_has_no_size(whole: bytes) -> None:
     partial = bound("0-9,1000-", SEVERAL)
     passed = b"".join(partial.within_limit(whole[at : at + 50]) for at in range(0, len(whole), 50))
     assert passed == whole[: 10 + 2 * PART_BYTES]
 
 
 @given(st.lists(st.integers(1, 400), min_size=2, max_size=12), st.booleans())
-def test_what_the_stand_in_answers_passes_whole(steps: list[int], open_end: bool) -> None:
+def test_the_response_of_the_stand_in_passes_completely(steps: list[int], open_end: bool) -> None:
     ends, at = [], 0
     for step in steps:
         ends.append((at, at + step - 1))
         at += 2 * step
-    asked = ",".join(f"{first}-{last}" for first, last in ends) + (f",{at}-" if open_end else "")
-    made = stand_in(asked, at + 1_000)
-    partial = bound(asked, *made[0])
+    requested = ",".join(f"{first}-{last}" for first, last in ends) + (
+        f",{at}-" if open_end else ""
+    )
+    made = stand_in(requested, at + 1_000)
+    partial = bound(requested, *made[0])
     assert partial.within_limit(made[1]) == made[1]
 
 
-def stand_in(asked: str, size: int) -> tuple[list[tuple[str, str]], bytes]:
-    """What the lab's distribution point answers, a file of that size."""
+def stand_in(requested: str, size: int) -> tuple[list[tuple[str, str]], bytes]:
+    """The response of the lab's distribution point, for a file of that size."""
     made = part(
-        ServerResponse(200, range(size), VALIDATORS), HTTPHeaders({"Range": f"bytes={asked}"})
+        ServerResponse(200, range(size), VALIDATORS), HTTPHeaders({"Range": f"bytes={requested}"})
     )
     assert made.status == 206
     assert isinstance(made.body, bytes)

@@ -1,4 +1,4 @@
-"""Names that a software update point is never asked for: WSUS documentation, appendix D."""
+"""Extensions that a software update point denies: WSUS documentation, appendix D."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ROLE = "software-update-point"
 
 @pytest.fixture(scope="module")
 def decide(table: RoleTable, decide_as: Callable[[RoleProfile], Decide]) -> Decide:
-    """authorize, where a policy publishes whatever there is below a directory."""
+    """`authorize` with a policy that publishes everything below a directory."""
     anything = Resource(re.compile(".*", re.DOTALL), None, frozenset((b"GET",)), "")
     more = RoleAdditions({}, frozenset(), (("selfupdate", anything),), None)
     return decide_as(table.roles[ROLE].with_additions(more))
 
 
-def test_the_role_denies_what_the_documentation_does(table: RoleTable) -> None:
+def test_the_role_denies_the_extensions_in_the_documentation(table: RoleTable) -> None:
     assert table.roles[ROLE].denied_extensions == set(DENIED)
     assert not table.roles[ROLE].dots_in_path
     others = [role for name, role in table.roles.items() if name != ROLE]
@@ -82,7 +82,7 @@ def test_a_character_beyond_ascii_is_refused(decide: Decide, request_head: Head)
     assert denial.reason is Reason.TARGET_UNSAFE
 
 
-def test_other_roles_take_names_with_any_extension(
+def test_other_roles_accept_any_extension(
     decide_role: Callable[[str], Decide], request_head: Head
 ) -> None:
     content = "/SMS_DP_SMSPKG$/CAS00015/sccm?/setup.v1.ini"

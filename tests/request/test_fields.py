@@ -1,4 +1,4 @@
-"""Header fields: those of one leg, listed ones, unlisted ones, and values that are bounded."""
+"""Header fields: hop-by-hop, listed and unlisted ones, and limited values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.request.heads import (
     denied,
 )
 
-# Fields of this leg
+# Hop-by-hop fields
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ from tests.request.heads import (
         ("Connection: Keep-Alive", "Keep-Alive: timeout=5"),
         ("Connection: keep-alive, close",),
         ("Connection:",),
-        # RFC 9110 §7.6.1: an option may stand there without its field.
+        # RFC 9110 §7.6.1: an option is allowed without its field.
         ("Connection: Keep-Alive, TE, Upgrade, HTTP2-Settings",),
         ("Connection: x-of-this-leg",),
         ("Connection: , ,close,\t",),
@@ -44,7 +44,7 @@ from tests.request.heads import (
         ("Proxy-Connection: keep-alive",),
     ],
 )
-def test_fields_for_the_bridge_itself_are_neither_sent_on_nor_counted(
+def test_fields_for_the_bridge_itself_are_neither_forwarded_nor_reported(
     decide: Decide, decide_strictly: Decide, request_head: Head, lines: tuple[str, ...]
 ) -> None:
     for result in (
@@ -73,7 +73,7 @@ def test_fields_for_the_bridge_itself_are_neither_sent_on_nor_counted(
         (("Connection: upgrade", "Connection: User-Agent"), Reason.HEADER),
     ],
 )
-def test_other_wishes_for_the_connection_are_refused(
+def test_other_expectations_and_options_are_refused(
     decide: Decide, request_head: Head, lines: tuple[str, ...], reason: Reason
 ) -> None:
     denial = denied(decide(request_head(*MESSAGE, *lines)))
@@ -83,7 +83,7 @@ def test_other_wishes_for_the_connection_are_refused(
 
 
 OF_ONE_LEG = [
-    # what stands in the head, and what of it is named as dropped
+    # fields, and the names that are reported as dropped
     (("Connection: TE", "TE: trailers"), ("TE",)),
     (("Connection: Upgrade", "Upgrade: websocket"), ("Upgrade",)),
     (("Upgrade: h2c",), ("Upgrade",)),
@@ -98,7 +98,7 @@ OF_ONE_LEG = [
 
 
 @pytest.mark.parametrize(("lines", "dropped"), OF_ONE_LEG)
-def test_what_connection_names_and_is_not_sent_on_is_dropped_with_its_field(
+def test_a_field_in_connection_that_is_not_forwarded_is_dropped(
     decide: Decide, request_head: Head, lines: tuple[str, ...], dropped: tuple[str, ...]
 ) -> None:
     for line in (MESSAGE, POLICY, DOWNLOAD):
@@ -108,7 +108,7 @@ def test_what_connection_names_and_is_not_sent_on_is_dropped_with_its_field(
 
 
 @pytest.mark.parametrize(("lines", "dropped"), OF_ONE_LEG)
-def test_where_the_policy_says_so_a_field_that_connection_names_is_refused_as_unlisted(
+def test_a_strict_policy_refuses_an_unlisted_field_that_connection_names(
     decide_strictly: Decide, request_head: Head, lines: tuple[str, ...], dropped: tuple[str, ...]
 ) -> None:
     denial = denied(decide_strictly(request_head(*MESSAGE, *lines)))
@@ -121,14 +121,14 @@ def test_where_the_policy_says_so_a_field_that_connection_names_is_refused_as_un
     ("line", "option", "passes"),
     [
         (POLICY, "CCMClientID", False),
-        (DOWNLOAD, "CCMClientID", True),  # a distribution point is not sent it
+        (DOWNLOAD, "CCMClientID", True),  # not forwarded to a distribution point
         (POLICY, "BITS-Session-Id", False),
         (DOWNLOAD, "BITS-Session-Id", True),
         (DOWNLOAD, "Range", False),
         (DOWNLOAD, "Authorization", True),
     ],
 )
-def test_what_connection_may_name_is_said_by_what_the_role_is_sent(
+def test_connection_may_not_name_a_field_that_the_role_forwards(
     decide: Decide, request_head: Head, line: tuple[str, ...], option: str, passes: bool
 ) -> None:
     result = decide(request_head(*line, f"Connection: {option}"))
@@ -163,7 +163,7 @@ def test_what_connection_may_name_is_said_by_what_the_role_is_sent(
         (DOWNLOAD, "X-P2P-PeerDistEx: MinContentInformation=1.0, MaxContentInformation=2.0"),
     ],
 )
-def test_a_listed_field_is_sent_on(
+def test_a_listed_field_is_forwarded(
     decide: Decide, decide_strictly: Decide, request_head: Head, line: tuple[str, ...], field: str
 ) -> None:
     head = request_head(*line, field)
@@ -171,15 +171,15 @@ def test_a_listed_field_is_sent_on(
     assert allowed(decide_strictly(head)).head == head
 
 
-def test_branchcache_is_asked_for_whole_whatever_the_role(table: RoleTable) -> None:
-    # [MS-PCCRTP]: a coding that is accepted, and fields that say in which versions.
+def test_every_role_lists_all_branchcache_fields(table: RoleTable) -> None:
+    # [MS-PCCRTP]: an accepted coding, and the fields with its versions.
     together = {b"accept-encoding", b"x-p2p-peerdist", b"x-p2p-peerdistex"}
     for role in table.roles.values():
         assert together <= role.headers
         assert together <= role.without_observed_headers().headers
 
 
-def test_and_its_fields_are_sent_on_as_they_came(
+def test_branchcache_fields_are_forwarded_unchanged(
     decide: Decide, decide_strictly: Decide, request_head: Head
 ) -> None:
     head = request_head(
@@ -188,8 +188,8 @@ def test_and_its_fields_are_sent_on_as_they_came(
         "X-P2P-PeerDist: Version=1.1",
         "X-P2P-PeerDistEx: MinContentInformation=1.0, MaxContentInformation=2.0",
     )
-    for one in (decide, decide_strictly):
-        assert (allowed(one(head)).head, allowed(one(head)).dropped) == (head, ())
+    for authorize in (decide, decide_strictly):
+        assert (allowed(authorize(head)).head, allowed(authorize(head)).dropped) == (head, ())
 
 
 UNLISTED = [
@@ -207,7 +207,7 @@ UNLISTED = [
 
 
 @pytest.mark.parametrize(("line", "field", "cites"), UNLISTED)
-def test_an_unlisted_field_is_dropped_and_named(
+def test_an_unlisted_field_is_dropped_and_reported(
     decide: Decide, request_head: Head, line: tuple[str, ...], field: str, cites: str
 ) -> None:
     result = allowed(decide(request_head(*line, field, "Range: bytes=0-1")))
@@ -216,7 +216,7 @@ def test_an_unlisted_field_is_dropped_and_named(
 
 
 @pytest.mark.parametrize(("line", "field", "cites"), UNLISTED)
-def test_where_the_policy_says_so_an_unlisted_field_is_refused(
+def test_a_strict_policy_refuses_an_unlisted_field(
     decide_strictly: Decide, request_head: Head, line: tuple[str, ...], field: str, cites: str
 ) -> None:
     denial = denied(decide_strictly(request_head(*line, field)))
@@ -224,10 +224,10 @@ def test_where_the_policy_says_so_an_unlisted_field_is_refused(
     assert requirement(denial) == cites
 
 
-# Values that are bounded
+# Limited values
 
 
-# Values that are bounded
+# Limited values
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_where_the_policy_says_so_an_unlisted_field_is_refused(
         ("items=0-1", False),
     ],
 )
-def test_a_range_is_bounded(decide: Decide, request_head: Head, value: str, passes: bool) -> None:
+def test_a_range_is_limited(decide: Decide, request_head: Head, value: str, passes: bool) -> None:
     result = decide(request_head(*DOWNLOAD, f"Range: {value}"))
     if passes:
         allowed(result)
@@ -269,7 +269,7 @@ def test_two_ranges_are_refused(decide: Decide, request_head: Head) -> None:
         ("; charset=utf-8; x=y", False),
     ],
 )
-def test_a_listing_is_in_the_encoding_it_is_inspected_in(
+def test_a_listing_must_be_in_the_inspected_encoding(
     decide: Decide, request_head: Head, parameter: str, passes: bool
 ) -> None:
     head = request_head(*LISTING[:2], f"Content-Type: text/xml{parameter}", "Content-Length: 10")
@@ -288,7 +288,7 @@ def test_a_listing_is_in_the_encoding_it_is_inspected_in(
         ((*FORM, "Content-Type: application/json", "Content-Length: 3"), "application-catalog"),
     ],
 )
-def test_a_soap_action_is_sent_on_to_web_services_and_not_to_others(
+def test_a_soap_action_is_forwarded_to_web_services_only(
     decide_role: Callable[[str], Decide], request_head: Head, line: tuple[str, ...], role: str
 ) -> None:
     role = next(name for name in OTHERS if name.startswith(role))
@@ -300,7 +300,7 @@ def test_a_soap_action_is_sent_on_to_web_services_and_not_to_others(
 VECTOR = "MS-CV: QbCdEfGhIjKlMnOp.1.3.0"
 
 
-def test_the_correlation_vector_of_an_update_agent_is_sent_on_to_its_role_and_to_no_other(
+def test_the_correlation_vector_of_an_update_agent_is_forwarded_to_its_role_only(
     decide_role: Callable[[str], Decide], decide_strictly: Decide, request_head: Head
 ) -> None:
     scan = request_head(*SCAN, XML, "Content-Length: 30", VECTOR)
@@ -312,7 +312,7 @@ def test_the_correlation_vector_of_an_update_agent_is_sent_on_to_its_role_and_to
 
 
 @pytest.mark.parametrize("depth", ["0", "1", "infinity", "Infinity", None])
-def test_a_propfind_says_how_deep_it_goes_or_does_not(
+def test_a_propfind_may_have_a_listed_depth_or_none(
     decide: Decide, request_head: Head, depth: str | None
 ) -> None:
     lines = () if depth is None else (f"Depth: {depth}",)

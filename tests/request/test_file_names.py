@@ -1,7 +1,7 @@
-"""Names of files: those that every reader reads alike pass, and their twins do not."""
+"""File names: unambiguous ones are accepted, and ambiguous ones are refused."""
 
 # ruff: noqa: RUF001
-# What is confused with what is what this is about.
+# These tests are about confusable characters.
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ibcm_bridge.request.target import RequestTarget, read_request_target
 PACKAGE = "/SMS_DP_SMSPKG$/XYZ0004A/sccm?"
 BUILT = "microsoft-windows-netfx3-ondemand-package~31bf3856ad364e35~amd64~~.cab"
 
-# Names that packages have, as the file system has them
+# File names of packages, as in the file system
 ALLOWED = [
     "/setup.exe",
     "/dir/",
@@ -70,7 +70,7 @@ ALLOWED = [
     "/com\u0661\u0662/\u221e.txt",
 ]
 
-# How another reader has it -> part of the rule
+# File name -> part of the rule
 REFUSED = [
     # dot segments
     ("/..", "segment"),
@@ -86,12 +86,15 @@ REFUSED = [
     ("/.\u200b./b", "segment"),
     ("/\ufeff/b", "segment"),
     ("/.\ufe0f/b", "segment"),
-    *((f"/..{one}/b", "segment") for one in "\u180b\u180f\u2065\ufff0\U000e0000\U000e0fff"),
+    *(
+        (f"/..{character}/b", "segment")
+        for character in "\u180b\u180f\u2065\ufff0\U000e0000\U000e0fff"
+    ),
     ("/..;/b", "segment"),
     ("/..;a=b/c", "segment"),
     ("/..#/b", "segment"),
     ("/. ;x", "segment"),
-    # what Windows drops
+    # trailing dots and spaces, which Windows drops
     ("/a./b", "segment"),
     ("/a.", "segment"),
     ("/a /b", "segment"),
@@ -99,7 +102,7 @@ REFUSED = [
     ("/a.txt\u3000", "segment"),
     ("/a.txt.\u200d", "segment"),
     ("/a\u1680/b", "segment"),
-    # a second decoding
+    # decoded twice
     ("/%2e%2e/x", "query"),
     ("/a%2fb", "query"),
     ("/a%5Cb", "query"),
@@ -125,10 +128,16 @@ REFUSED = [
     ("/a\x7fb", "query"),
     ("/a\x85b", "query"),
     # lookalikes
-    *((f"/a{one}b.txt", "query") for one in "\u2044\u2215\u29f8\u00a5\u20a9\u2236\u0589"),
-    *((f"/a{one}b.txt", "query") for one in "\u2216\u29f5\u29f9"),
-    *((f"/a{one}b.txt", "query") for one in "／＼．：\ufe68\ufe55\ufe52\ufe13\u2024\u2025\u2026"),
-    *((f"/a{one}b.txt", "query") for one in "℀℁℅℆⒈⒛\U0001f100"),
+    *(
+        (f"/a{character}b.txt", "query")
+        for character in "\u2044\u2215\u29f8\u00a5\u20a9\u2236\u0589"
+    ),
+    *((f"/a{character}b.txt", "query") for character in "\u2216\u29f5\u29f9"),
+    *(
+        (f"/a{character}b.txt", "query")
+        for character in "／＼．：\ufe68\ufe55\ufe52\ufe13\u2024\u2025\u2026"
+    ),
+    *((f"/a{character}b.txt", "query") for character in "℀℁℅℆⒈⒛\U0001f100"),
     # 8.3 names, as whole segments
     ("/PROGRA~1/setup.exe", "short-name"),
     ("/SETUP~2.EXE", "short-name"),
@@ -147,9 +156,12 @@ REFUSED = [
     ("/PROGR~\u0661.txt", "short-name"),
     ("/PROGR~\u221e", "short-name"),
     # devices
-    *((f"/{one}", "device") for one in ("con", "PRN", "Aux", "nul", "CONIN$", "conout$", "CLOCK$")),
-    *((f"/com{one}", "device") for one in "0123456789¹²³"),
-    *((f"/LPT{one}.txt", "device") for one in "0123456789¹²³"),
+    *(
+        (f"/{name}", "device")
+        for name in ("con", "PRN", "Aux", "nul", "CONIN$", "conout$", "CLOCK$")
+    ),
+    *((f"/com{digit}", "device") for digit in "0123456789¹²³"),
+    *((f"/LPT{digit}.txt", "device") for digit in "0123456789¹²³"),
     ("/aux.txt", "device"),
     ("/con.tar.gz", "device"),
     ("/a/nul/b", "device"),
@@ -169,20 +181,20 @@ REFUSED = [
 ]
 
 
-def asked(name: str) -> RequestTarget | Deny:
+def read(name: str) -> RequestTarget | Deny:
     return read_request_target((PACKAGE + quote(name, safe="/")).encode("ascii"))
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-def test_a_name_that_all_readers_read_alike_passes(name: str) -> None:
-    result = asked(name)
+def test_an_unambiguous_name_passes(name: str) -> None:
+    result = read(name)
     assert isinstance(result, RequestTarget), result
     assert result.query_text == name
 
 
 @pytest.mark.parametrize(("name", "part"), REFUSED)
-def test_a_name_that_another_reader_reads_otherwise_is_refused(name: str, part: str) -> None:
-    result = asked(name)
+def test_an_ambiguous_name_is_refused(name: str, part: str) -> None:
+    result = read(name)
     assert isinstance(result, Deny)
     assert (result.reason, result.rule) == (Reason.TARGET_UNSAFE, f"target.{part}")
 
@@ -207,14 +219,14 @@ def test_a_name_that_another_reader_reads_otherwise_is_refused(name: str, part: 
         (b"/100%.theme", "escape"),
     ],
 )
-def test_what_is_no_shortest_form_of_utf_8_is_refused(raw: bytes, part: str) -> None:
+def test_utf_8_that_is_not_in_its_shortest_form_is_refused(raw: bytes, part: str) -> None:
     result = read_request_target(PACKAGE.encode() + raw)
     assert isinstance(result, Deny)
     assert (result.reason, result.rule) == (Reason.TARGET_UNSAFE, f"target.{part}")
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "detail"),
     [
         (f"{PACKAGE}/a:b", '":", which Windows does not allow in file names, in the query'),
         (f"{PACKAGE}/a%07b", "U+0007, which Windows does not allow in file names, in the query"),
@@ -242,19 +254,19 @@ def test_what_is_no_shortest_form_of_utf_8_is_refused(raw: bytes, part: str) -> 
         ("/SMS_MP/.sms_aut?x=../y", "a dot segment in the query"),
     ],
 )
-def test_a_refusal_says_what_was_found(target: str, said: str) -> None:
+def test_the_detail_has_the_ambiguity(target: str, detail: str) -> None:
     result = read_request_target(target.encode())
     assert isinstance(result, Deny)
-    assert result.detail == said
+    assert result.detail == detail
 
 
-def test_a_long_name_is_read_in_little_time() -> None:
-    # To normalize so many marks would take a second.
-    result = asked("/a" + "\u0301\u0327" * LONGEST)
+def test_a_long_name_takes_little_time() -> None:
+    # Normalization of so many marks would take a second.
+    result = read("/a" + "\u0301\u0327" * LONGEST)
     assert isinstance(result, Deny)
     assert str(LONGEST) in result.detail
-    assert isinstance(asked("/" + "\u00e4" * (LONGEST - 1)), RequestTarget)
-    assert isinstance(asked("/" + "a" * LONGEST), RequestTarget)
+    assert isinstance(read("/" + "\u00e4" * (LONGEST - 1)), RequestTarget)
+    assert isinstance(read("/" + "a" * LONGEST), RequestTarget)
 
 
 @pytest.mark.parametrize(
@@ -275,11 +287,11 @@ def test_a_long_name_is_read_in_little_time() -> None:
         ("PROGRA~\u0661", True),
     ],
 )
-def test_a_short_name_is_a_whole_name(name: str, short: bool) -> None:
+def test_only_a_complete_8_3_name_is_a_short_name(name: str, short: bool) -> None:
     assert is_short_name(name) is short
 
 
-# For all names
+# Properties
 
 DEVICES = re.compile(
     r"(con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$|clock\$) *(\..*)?", re.I | re.S
@@ -298,14 +310,14 @@ NAMES = st.one_of(
 
 
 @given(NAMES)
-def test_no_name_that_passes_is_another_name_to_a_reader_that_normalizes(name: str) -> None:
+def test_no_accepted_name_is_another_name_after_normalization(name: str) -> None:
     if find_name_ambiguity(name) is not None:
         return
     for form in ("NFC", "NFKC", "NFKD"):
         normal = unicodedata.normalize(form, name)
         for character in "/\\.:":
             assert normal.count(character) == name.count(character)
-        assert not any(unicodedata.category(one) == "Cc" for one in normal)
+        assert not any(unicodedata.category(character) == "Cc" for character in normal)
         assert not re.search("%[0-9A-Fa-f]{2}|%u[0-9A-Fa-f]{4}", normal)
         assert unquote(normal) == normal
         segments = normal[1:].removesuffix("/").split("/") if normal != "/" else []
@@ -314,16 +326,16 @@ def test_no_name_that_passes_is_another_name_to_a_reader_that_normalizes(name: s
             assert segment == segment.rstrip(". ")
             assert not DEVICES.fullmatch(segment)
             assert not is_short_name(segment)
-        # As Windows itself reads it.
+        # As Windows parses it.
         windows = ntpath.normpath(normal).replace("\\", "/")
         assert windows.rstrip("/") == normal.rstrip("/")
         assert ntpath.splitdrive(normal)[0] == ""
 
 
 @given(NAMES)
-def test_a_name_is_judged_as_it_is_however_it_is_escaped(name: str) -> None:
+def test_the_escapes_of_a_name_do_not_change_the_verdict(name: str) -> None:
     part = find_name_ambiguity(name)
-    result = asked(name)
+    result = read(name)
     if part is None:
         assert isinstance(result, RequestTarget)
         assert result.query_text == name
@@ -335,9 +347,9 @@ def test_a_name_is_judged_as_it_is_however_it_is_escaped(name: str) -> None:
 
 LETTERS = st.text(
     st.characters(categories=["L", "Nd"]).filter(
-        lambda one: (
-            unicodedata.normalize("NFKC", one).isalnum()
-            and "FILLER" not in unicodedata.name(one, "")
+        lambda letter: (
+            unicodedata.normalize("NFKC", letter).isalnum()
+            and "FILLER" not in unicodedata.name(letter, "")
         )
     ),
     min_size=1,
@@ -346,9 +358,9 @@ LETTERS = st.text(
 
 
 @given(st.lists(LETTERS, min_size=1, max_size=4), LETTERS)
-def test_letters_and_digits_of_any_script_are_names(folders: list[str], extension: str) -> None:
+def test_letters_and_digits_of_any_script_are_accepted(folders: list[str], extension: str) -> None:
     name = "/" + "/".join(folders) + "." + extension
     plain = unicodedata.normalize("NFKC", name)
-    is_device = any(DEVICES.fullmatch(one) for one in plain[1:].split("/"))
+    is_device = any(DEVICES.fullmatch(segment) for segment in plain[1:].split("/"))
     ambiguity = find_name_ambiguity(name)
     assert (ambiguity is not None) is is_device

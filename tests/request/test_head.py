@@ -1,4 +1,4 @@
-"""Heads as bytes: what is read, and every shape that two parsers could read in two ways."""
+"""Parsing of heads, and the refusal of every form that two parsers can read differently."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def reason(result: RequestHead | Deny) -> Reason:
     return result.reason
 
 
-# What is read
+# Accepted heads
 
 
-def test_a_head_is_read_as_it_was_sent() -> None:
+def test_a_head_is_parsed_as_it_was_sent() -> None:
     result = accepted(b"CCMClientID: GUID:1", b"content-LENGTH: 12", b"X-Empty:")
     assert result.method == b"CCM_POST"
     assert result.target.raw == b"/ccm_system/request"
@@ -44,7 +44,7 @@ def test_a_head_is_read_as_it_was_sent() -> None:
     assert result.length == 12
 
 
-def test_a_head_without_fields_is_read() -> None:
+def test_a_head_without_fields_is_parsed() -> None:
     assert read_request_head(b"GET / HTTP/1.1\r\n\r\n") == RequestHead(
         b"GET", sent_target(b"/"), (), None
     )
@@ -72,7 +72,7 @@ def test_a_repeated_field_has_values_and_no_value() -> None:
     assert result.value(b"accept") is None
 
 
-def test_keeping_leaves_the_others_out_and_names_them() -> None:
+def test_keeping_drops_the_other_fields_and_reports_them() -> None:
     result = accepted(b"X-One: 1", b"Range: a", b"x-two: 2")
     kept, dropped = result.keeping(frozenset((b"host", b"range")))
     assert kept.fields == ((b"Host", b"bridge.internet.example"), (b"Range", b"a"))
@@ -117,7 +117,7 @@ def test_keeping_leaves_the_others_out_and_names_them() -> None:
     ],
     ids=lambda value: repr(value) if isinstance(value, bytes) else "",
 )
-def test_a_request_line_that_is_not_one_of_http_1_1_is_refused(
+def test_a_request_line_other_than_that_of_http_1_1_is_refused(
     line: bytes, expected: Reason
 ) -> None:
     assert reason(read_request_head(line + b"\r\n\r\n")) is expected
@@ -125,8 +125,8 @@ def test_a_request_line_that_is_not_one_of_http_1_1_is_refused(
 
 
 @pytest.mark.parametrize("target", [b"*", b"bridge.internet.example:443", b"https://other/x"])
-def test_the_form_of_a_target_is_not_judged_here(target: bytes) -> None:
-    # request_target does that; here it need only be visible ASCII.
+def test_the_head_does_not_check_the_form_of_a_target(target: bytes) -> None:
+    # `request.target` does that; the head only requires visible ASCII.
     result = read_request_head(b"GET %b HTTP/1.1\r\n\r\n" % target)
     assert isinstance(result, RequestHead)
     assert result.target.raw == target
@@ -165,13 +165,13 @@ def test_a_line_that_is_not_a_field_is_refused(line: bytes) -> None:
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\r", b"\n\r"])
-def test_a_bare_line_end_is_told_as_one(end: bytes) -> None:
+def test_the_rule_for_a_bare_line_end_is_line_end(end: bytes) -> None:
     result = head(b"X: a" + end + b"Y: b")
     assert isinstance(result, Deny)
     assert (result.reason, result.rule) == (Reason.MALFORMED_HEAD, "head.line-end")
 
 
-def test_a_field_name_in_a_refusal_is_bounded() -> None:
+def test_a_field_name_in_a_refusal_is_truncated() -> None:
     result = head(b"X" * 10_000 + b": \x00")
     assert isinstance(result, Deny)
     assert len(result.detail) < 120
@@ -183,7 +183,7 @@ def test_a_field_name_in_a_refusal_is_bounded() -> None:
 WHOLE = POST + b"Content-Length: 3\r\n\r\n"
 
 
-def test_a_head_cut_anywhere_is_refused() -> None:
+def test_a_truncated_head_is_refused() -> None:
     assert isinstance(read_request_head(WHOLE), RequestHead)
     for length in range(len(WHOLE)):
         assert reason(read_request_head(WHOLE[:length])) is Reason.MALFORMED_HEAD
@@ -247,12 +247,12 @@ def test_a_content_length_that_is_not_plain_digits_is_refused(value: bytes) -> N
 
 
 @pytest.mark.parametrize("second", [b"Content-Length: 3", b"content-length: 4", b"CONTENT-LENGTH:"])
-def test_two_content_lengths_are_refused_even_if_they_agree(second: bytes) -> None:
+def test_two_content_lengths_are_refused_even_if_they_are_equal(second: bytes) -> None:
     assert reason(head(b"Content-Length: 3", second)) is Reason.FRAMING
 
 
 @pytest.mark.parametrize("value", [b"chunked", b"identity", b"gzip, chunked", b"", b"xchunked"])
-def test_a_transfer_encoding_asks_for_a_length_instead(value: bytes) -> None:
+def test_a_transfer_encoding_is_refused_as_a_missing_length(value: bytes) -> None:
     assert reason(head(b"Transfer-Encoding: " + value)) is Reason.LENGTH_REQUIRED
 
 
@@ -265,7 +265,7 @@ def test_a_transfer_encoding_asks_for_a_length_instead(value: bytes) -> None:
         (b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"Content-Length: 3"),
     ],
 )
-def test_a_transfer_encoding_beside_a_length_is_ambiguous(lines: tuple[bytes, ...]) -> None:
+def test_a_transfer_encoding_with_a_length_is_ambiguous(lines: tuple[bytes, ...]) -> None:
     assert reason(head(*lines)) is Reason.FRAMING
 
 
@@ -276,7 +276,7 @@ def test_a_disguised_framing_field_is_malformed(line: bytes) -> None:
     assert reason(head(b"Content-Length: 3", line)) is Reason.MALFORMED_HEAD
 
 
-# Algebra
+# Properties
 
 TOKENS = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=12).map(str.encode)
 TARGETS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=30)
@@ -290,7 +290,7 @@ LENGTHS = st.none() | st.integers(0, MAX_LENGTH)
 
 
 @given(TOKENS, TARGETS.map(str.encode), FIELDS, LENGTHS)
-def test_a_head_written_and_read_is_the_same(
+def test_a_serialized_head_parses_to_the_same_head(
     method: bytes, target: bytes, fields: tuple[tuple[bytes, bytes], ...], length: int | None
 ) -> None:
     fields = tuple(field for field in fields if field[0].lower() != b"content-length")
@@ -301,9 +301,9 @@ def test_a_head_written_and_read_is_the_same(
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+def test_any_bytes_are_accepted_or_refused(raw: bytes) -> None:
     for whole in (raw, raw + b"\r\n\r\n", POST + raw + b"\r\n\r\n"):
         result = read_request_head(whole)
         if isinstance(result, RequestHead):
-            # What is forwarded means to the next parser what it meant here.
+            # The next parser reads the forwarded head in the same way.
             assert read_request_head(result.to_bytes()) == result

@@ -1,4 +1,4 @@
-"""What is held is counted, bounded, and returned whole."""
+"""Held bytes are counted, limited, and released completely."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ibcm_bridge.request.memory_budget import Budget, Hold
 
 
-def test_what_is_too_much_is_not_held_at_all() -> None:
+def test_a_hold_over_the_limit_changes_nothing() -> None:
     budget = Budget(10)
     one, two = Hold(budget), Hold(budget)
     assert one.change(6)
@@ -19,7 +19,7 @@ def test_what_is_too_much_is_not_held_at_all() -> None:
     assert budget.held == 10
 
 
-def test_less_is_always_possible() -> None:
+def test_a_hold_can_always_shrink() -> None:
     budget = Budget(10)
     hold = Hold(budget)
     assert hold.change(10)
@@ -28,7 +28,7 @@ def test_less_is_always_possible() -> None:
     assert budget.held == 5
 
 
-def test_the_end_returns_everything_and_nothing_is_held_after_it() -> None:
+def test_the_end_releases_all_bytes_and_nothing_is_held_after_it() -> None:
     budget = Budget(10)
     hold = Hold(budget)
     hold.change(7)
@@ -39,7 +39,7 @@ def test_the_end_returns_everything_and_nothing_is_held_after_it() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50))))
-def test_the_sum_is_that_of_the_parts_and_never_over_the_limit(
+def test_the_total_is_the_sum_of_the_holds_and_never_over_the_limit(
     changes: list[tuple[int, int]],
 ) -> None:
     budget = Budget(100)
@@ -53,7 +53,7 @@ def test_the_sum_is_that_of_the_parts_and_never_over_the_limit(
     assert budget.held == 0
 
 
-def test_anonymous_clients_leave_room_for_the_others() -> None:
+def test_anonymous_clients_cannot_use_the_whole_budget() -> None:
     budget = Budget(100)
     nobody, another, client = Hold(budget), Hold(budget), Hold(budget)
     nobody.count_as_anonymous()
@@ -68,7 +68,7 @@ def test_anonymous_clients_leave_room_for_the_others() -> None:
     assert (budget.held, budget.held_by_anonymous) == (75, 0)
 
 
-def test_what_was_held_before_counts_too() -> None:
+def test_bytes_held_before_the_client_is_anonymous_are_counted() -> None:
     budget = Budget(100)
     hold = Hold(budget)
     assert hold.change(20)

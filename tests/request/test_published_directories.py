@@ -1,4 +1,4 @@
-"""Which directories and packages are published, and the refused twins."""
+"""Published directories and packages, and similar names that are refused."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_target_that_is_not_published_is_refused(
     ],
 )
 @pytest.mark.parametrize("line", [("GET",), ("HEAD",), ("PROPFIND", XML, "Content-Length: 90")])
-def test_what_the_packages_directory_itself_holds_is_not_listed(
+def test_the_packages_directory_itself_is_not_listed(
     decide: Decide, request_head: Head, target: str, line: tuple[str, ...]
 ) -> None:
     denial = denied(decide(request_head(line[0], target, *line[1:])))
@@ -85,7 +85,7 @@ def test_the_content_library_is_never_published(
 
 @pytest.mark.parametrize("name", ["Datalib1", "xFileLib", "Content_1.1", "x", "DATALIB0"])
 @pytest.mark.parametrize("line", [("GET",), ("HEAD",), ("PROPFIND", XML, "Content-Length: 90")])
-def test_what_is_not_named_like_a_package_is_none(
+def test_a_name_that_is_not_a_package_name_is_refused(
     decide: Decide, request_head: Head, name: str, line: tuple[str, ...]
 ) -> None:
     for below in (name, f"{name}/sccm?/dir/setup.exe"):
@@ -104,7 +104,7 @@ def test_what_is_not_named_like_a_package_is_none(
         (f"{SIGNATURE[1]}?x", f"{SIGNATURE[1].lower()} is published, but not with a query"),
     ],
 )
-def test_a_path_that_is_published_is_said_to_be_where_the_query_is_not(
+def test_the_detail_distinguishes_a_published_path_with_another_query(
     decide: Decide, request_head: Head, target: str, detail: str
 ) -> None:
     denial = denied(decide(request_head("GET", target)))
@@ -113,7 +113,7 @@ def test_a_path_that_is_published_is_said_to_be_where_the_query_is_not(
 
 
 @pytest.mark.parametrize("file", ["Datalib/x", "FileLib", "SCCMContentLib/Datalib.INI"])
-def test_a_file_of_a_package_may_be_named_like_what_is_not_listed(
+def test_a_file_of_a_package_may_have_a_name_that_is_not_a_package_name(
     decide: Decide, request_head: Head, file: str
 ) -> None:
     allowed(decide(request_head("GET", f"{PACKAGE}/sccm?/{file}")))
@@ -131,7 +131,7 @@ def test_a_file_of_a_package_may_be_named_like_what_is_not_listed(
     ],
 )
 @pytest.mark.parametrize("role", ["management-point", *OTHERS])
-def test_a_directory_of_no_role_cites_why(
+def test_a_directory_of_no_role_cites_its_requirement(
     decide_role: Callable[[str], Decide], request_head: Head, role: str, target: str, cites: str
 ) -> None:
     denial = denied(decide_role(role)(request_head("GET", target)))

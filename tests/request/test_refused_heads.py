@@ -1,8 +1,8 @@
-"""One table of heads that two readers could read differently, at the height where it is decided.
+"""A table of heads that two parsers can read differently, each with the reason of its refusal.
 
-Each is a head as it comes in, beside the reason: what `read_request_head` lets pass is given to
-`authorize`. The table is the list of ways known to get past a front: request smuggling (RFC 9112
-§11.2), other names for a path, hop-by-hop fields, ranges.
+`authorize` receives the heads that `read_request_head` accepts. The table has the known ways to
+bypass a proxy: request smuggling (RFC 9112 §11.2), other names for a path, hop-by-hop fields,
+ranges.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def post(*fields: bytes) -> bytes:
 
 
 OF_FILES = frozenset((b"x;y", b"x%3by", b"x%25y"))
-"""What files may be called, though no path is."""
+"""Allowed in file names, but not in paths."""
 
 
 GOOD: dict[str, bytes] = {
@@ -271,7 +271,7 @@ FILES: dict[str, tuple[bytes, Reason]] = {
 }
 
 NOT_PUBLISHED = frozenset((b"x;y", b"x%3by", b"x//y", b"x*y", b"x/+/y", b"x|y", b"x<y", b'x"y'))
-"""In a query that is not a file name these mean nothing special; no published query has them."""
+"""Without a special meaning in a query other than a file name. No published query has them."""
 
 QUERIES: dict[str, tuple[bytes, Reason]] = {
     f"query {prefix!r} {name!r}": (
@@ -280,7 +280,7 @@ QUERIES: dict[str, tuple[bytes, Reason]] = {
     )
     for prefix in (PACKAGE + b"/sccm?", b"/SMS_MP/.sms_dcm?Id&DocumentId=")
     for name in UNSAFE_NAMES
-    # A slash more makes the first a file name, and of the second a published document.
+    # With another slash, the first is a file name and the second is a published document.
     if name not in (b"/host/share", b"x//y")
 }
 
@@ -322,18 +322,20 @@ def test_each_is_refused_for_its_reason(decide: Decide, case: str) -> None:
         (HOST + b"Connection: close, host\r\n", R.TARGET_UNSAFE),
     ],
 )
-def test_a_target_is_refused_in_its_turn(decide: Decide, before: bytes, reason: Reason) -> None:
+def test_a_target_is_refused_after_earlier_checks(
+    decide: Decide, before: bytes, reason: Reason
+) -> None:
     result = decided(decide, b"GET /SMS_MP/../x HTTP/1.1\r\n" + before + b"\r\n")
     assert isinstance(result, Deny)
     assert result.reason is reason
 
 
 @pytest.mark.parametrize("case", GOOD)
-def test_what_clients_send_is_allowed(decide: Decide, case: str) -> None:
+def test_the_requests_of_clients_are_allowed(decide: Decide, case: str) -> None:
     assert isinstance(decided(decide, GOOD[case]), Authorized)
 
 
-# What cannot matter does not
+# Properties
 
 TOKENS = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=12).map(str.encode)
 VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=30).map(
@@ -343,12 +345,12 @@ HEADS = st.sampled_from([raw for raw, _ in ALL.values()] + list(GOOD.values()))
 
 
 @given(HEADS, TOKENS, VALUES, st.integers(0, 10))
-def test_a_field_more_never_turns_a_refusal_into_permission(
+def test_an_additional_field_never_turns_a_refusal_into_permission(
     decide: Decide, raw: bytes, name: bytes, value: bytes, at: int
 ) -> None:
     before = decided(decide, raw)
     assume(isinstance(before, Deny))
-    # A missing field may be what was wrong.
+    # The refusal may be for a missing field.
     assume(name.lower() not in (b"host", b"content-length", b"content-type"))
     lines = raw[:-4].split(b"\r\n")
     lines.insert(1 + at % len(lines), name + b": " + value)

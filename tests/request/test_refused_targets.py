@@ -1,4 +1,4 @@
-"""What is of no row: the refused twins of the table of resources."""
+"""Targets that match no row of the resource table."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.request.published_targets import (
     role_of,
 )
 
-# Their refused twins
+# Refused variants of the rows
 
 TWINS = [
     # ccm_system: one resource, no path info, no query
@@ -141,7 +141,7 @@ TWINS = [
     ("BITS_POST", "/CCM_Incoming/x.msg/y"),
     ("BITS_POST", "/CCM_Incoming/x.msg.aspx"),
     ("BITS_POST", f"/CCM_Incoming/{'x' * 129}"),
-    # packages: the listings of all that there is
+    # packages: the listing of all packages
     *(
         (verb, f"{PKG}{below}")
         for verb in ("GET", "HEAD", "PROPFIND")
@@ -154,7 +154,7 @@ TWINS = [
             "/NOCERT_SMS_DP_SMSPKG$/CAS00015",
         )
     ),
-    # ... names that are none of a package
+    # ... names that are not package names
     *(
         (verb, f"{PKG}/{name}{rest}")
         for verb, rest in (("PROPFIND", ""), ("GET", "/sccm?/setup.exe"))
@@ -315,7 +315,7 @@ TWINS = [
 
 
 @pytest.mark.parametrize(("method", "target"), TWINS)
-def test_what_is_of_no_row_is_refused(
+def test_a_target_that_matches_no_row_is_refused(
     table: RoleTable,
     decide_role: Callable[[str], Decide],
     request_head: Head,
@@ -329,12 +329,12 @@ def test_what_is_of_no_row_is_refused(
     assert (denial.reason, denial.rule) == (Reason.RESOURCE, rule)
     assert requirement(denial) == "BRIDGE-INSPECT"
     assert refusal(denial).status == 404
-    # Nothing is offered in its place.
+    # The response offers no other resource.
     assert b"\r\nAllow:" not in response_bytes(denial, "r")
 
 
 @pytest.mark.parametrize("target", [f"{PKG}/CAS00015/Datalib", f"{PKG}/x/DataLib/sccm?/x"])
-def test_a_content_library_is_refused_wherever_it_stands(
+def test_a_content_library_is_refused_at_any_depth(
     decide: Decide, request_head: Head, target: str
 ) -> None:
     denial = denied(decide(request_head("GET", target)))
@@ -346,7 +346,7 @@ def test_a_content_library_is_refused_wherever_it_stands(
     "target",
     [
         *ROWS["sms_mp", 1][1],
-        # Refused by name, so by more than the letter: no other row may take it.
+        # A row that refuses also matches variants, so that no other row can match them.
         f"{AUT}/?MPLOCATION",
         f"{AUT}/x?MPLOCATION",
         f"{AUT}?MPKEYINFORMATIONMEDIA=1",
@@ -356,7 +356,7 @@ def test_a_content_library_is_refused_wherever_it_stands(
         f"{AUT}?MPLIST;mplocation",
     ],
 )
-def test_what_boot_media_asks_for_is_refused_for_that(
+def test_a_request_of_boot_media_is_refused_by_its_requirement(
     decide: Decide, request_head: Head, method: str, target: str
 ) -> None:
     denial = denied(decide(request_head(*line_for(method, target))))
@@ -397,7 +397,7 @@ def test_what_boot_media_asks_for_is_refused_for_that(
         "/ccm_system/./request",
     ],
 )
-def test_what_could_be_read_in_two_ways_is_refused_before_any_row_is_asked(
+def test_an_ambiguous_target_is_refused_before_any_row_is_matched(
     decide: Decide, request_head: Head, target: str
 ) -> None:
     for method in ("GET", "HEAD", "PROPFIND"):
@@ -426,7 +426,7 @@ def test_the_escapes_of_a_target_never_change_a_verdict(
     method, target = example
     decide = decide_role(role_of(table, read(target).directory))
     chosen = data.draw(st.lists(st.booleans(), min_size=len(target), max_size=len(target)))
-    # What divides a target is no part of a name, and an escape stays the escape that it is.
+    # Separators are not part of a name, and an escape is not escaped again.
     other = re.sub(
         r"%..|[^/?&=]",
         lambda m: f"%{ord(m[0]):02X}" if chosen[m.start()] and len(m[0]) == 1 else m[0],

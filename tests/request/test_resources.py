@@ -1,4 +1,4 @@
-"""What is published below a directory: each row of the table, and the table as a whole."""
+"""The published resources: each row of the table, and the whole table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.request.published_targets import (
 # Each row
 
 
-def test_each_row_has_examples_and_each_verb_is_the_one_that_is_meant(table: RoleTable) -> None:
+def test_each_row_has_examples_and_its_verbs(table: RoleTable) -> None:
     there = {(name, number): row.methods for _, name, number, row in rows_of(table)}
     meant = {key: {verb.encode() for verb in verbs} for key, (verbs, _) in ROWS.items()}
     assert there == meant
@@ -40,7 +40,7 @@ def test_each_row_has_examples_and_each_verb_is_the_one_that_is_meant(table: Rol
 @pytest.mark.parametrize(
     ("key", "target"), [(key, target) for key, (_, targets) in ROWS.items() for target in targets]
 )
-def test_a_target_is_of_one_row(
+def test_a_target_matches_one_row(
     table: RoleTable,
     decide_role: Callable[[str], Decide],
     request_head: Head,
@@ -50,13 +50,13 @@ def test_a_target_is_of_one_row(
     directory, number = key
     role = role_of(table, directory)
     decide = decide_role(role)
-    asked = read(target)
-    query = asked.query_text
+    parsed = read(target)
+    query = parsed.query_text
     rows = table.roles[role].directories[directory].resources
-    of_it = [one for one in rows if one.matches(asked.below, query)]
-    # An empty message can be asked for with either verb, and is of the row of each.
-    assert rows[number] in of_it
-    assert len(of_it) == len({frozenset(one.methods) for one in of_it})
+    matching = [row for row in rows if row.matches(parsed.below, query)]
+    # An empty message can be requested with both verbs, and matches the row of each.
+    assert rows[number] in matching
+    assert len(matching) == len({frozenset(row.methods) for row in matching})
 
     rule = f"{role}.directories.{directory}"
     for verb in ALL_VERBS:
@@ -77,20 +77,20 @@ def test_a_target_is_of_one_row(
         else:
             assert isinstance(result, Authorized), result
             assert result.rule == f"{role}.verbs.{verb}"
-            # As it was sent: what was decoded is only what was looked at.
+            # The target is forwarded as sent; only the checks decode it.
             assert result.head.target.raw == target.encode()
 
 
 # The table as a whole
 
 
-def test_no_row_is_about_a_listing_or_a_bypass_directory(table: RoleTable) -> None:
-    # An upload's name is the client's own, and nothing is listed by sending.
+def test_no_row_matches_a_listing_or_a_bypass_directory(table: RoleTable) -> None:
+    # The client chooses the name of an upload, and an upload lists nothing.
     seen = 0
     names = [*table.never.below, "SCCMContentLib", *table.never.directories, "SMS_MP_WindowsAuth"]
     for role, _, _, row in rows_of(table):
         if row.refused or role == "application-catalog-website-point":
-            continue  # whose paths are not known, so that any is taken
+            continue  # its paths are unknown, so it accepts any
         bodies = {table.roles[role].bodies[method].inspection for method in row.methods}
         if bodies == {Inspection.BITS_UPLOAD}:
             continue
@@ -99,11 +99,11 @@ def test_no_row_is_about_a_listing_or_a_bypass_directory(table: RoleTable) -> No
             for spelling in (name, name.lower(), name.upper()):
                 for around in ("{}", "{}/", "{}/x", "x/{}", "CAS00015/{}", "{}/sccm", "{}.tar"):
                     assert not row.path.fullmatch(around.format(spelling))
-    # All but uploads, what is refused, and the catalog's two.
+    # All rows except uploads, refused rows, and the two of the catalog.
     assert seen == len(ROWS) - 1 - len(REFUSED) - 2
 
 
-def test_hardly_a_row_is_about_a_bare_directory(table: RoleTable) -> None:
+def test_only_listed_rows_match_a_bare_directory(table: RoleTable) -> None:
     bare = {
         name: row.methods
         for _, name, _, row in rows_of(table)
@@ -115,33 +115,33 @@ def test_hardly_a_row_is_about_a_bare_directory(table: RoleTable) -> None:
     }
 
 
-def test_a_row_is_about_the_whole_of_a_path_and_of_a_query(table: RoleTable) -> None:
+def test_a_row_matches_a_complete_path_and_query(table: RoleTable) -> None:
     for key, (_, targets) in ROWS.items():
         directory, number = key
         if key in REFUSED or directory == "cmapplicationcatalog":
             continue  # which are about more than the letter, or nearly anything
         row = table.roles[role_of(table, directory)].directories[directory].resources[number]
         for target in targets:
-            asked = read(target)
-            query = asked.query_text
-            assert row.matches(asked.below, query)
-            assert not row.matches(f"/{asked.below}", query)
+            parsed = read(target)
+            query = parsed.query_text
+            assert row.matches(parsed.below, query)
+            assert not row.matches(f"/{parsed.below}", query)
             if directory != "ccm_incoming":  # where a name may be any, and a control is unsafe
-                assert not row.matches(f"{asked.below}\n", query)
-                assert not row.matches(f"\n{asked.below}", query)
+                assert not row.matches(f"{parsed.below}\n", query)
+                assert not row.matches(f"\n{parsed.below}", query)
             if query is None:
-                assert not row.matches(asked.below, "")
-                assert not row.matches(asked.below, "x")
+                assert not row.matches(parsed.below, "")
+                assert not row.matches(parsed.below, "x")
             else:
-                assert not row.matches(asked.below, None)
-                assert not row.matches(asked.below, "")
+                assert not row.matches(parsed.below, None)
+                assert not row.matches(parsed.below, "")
                 if key != ("certsrv", 1):  # where a message in base64 may end in one
-                    assert not row.matches(asked.below, f"{query}\n")
-                assert not row.matches(asked.below, f"\n{query}")
+                    assert not row.matches(parsed.below, f"{query}\n")
+                assert not row.matches(parsed.below, f"\n{query}")
 
 
-def test_a_letter_outside_ascii_is_no_other_case_of_one_inside(table: RoleTable) -> None:
-    # U+212A KELVIN SIGN and U+017F LONG S are, to `re` without ASCII.
+def test_a_letter_beyond_ascii_is_not_a_case_variant_of_an_ascii_letter(table: RoleTable) -> None:
+    # U+212A KELVIN SIGN and U+017F LONG S are case variants for `re` without re.ASCII.
     for _, _, _, row in rows_of(table):
         for pattern in filter(None, (row.path, row.query)):
             assert pattern.flags & re.ASCII
@@ -153,15 +153,15 @@ def test_a_letter_outside_ascii_is_no_other_case_of_one_inside(table: RoleTable)
     )
 
 
-def test_no_pattern_of_the_table_takes_its_time(table: RoleTable) -> None:
+def test_no_pattern_of_the_table_is_slow(table: RoleTable) -> None:
     patterns = {
         pattern.pattern
         for _, _, _, row in rows_of(table)
         for pattern in (row.path, row.query)
         if pattern is not None
     }
-    # Where it may take any text of a kind, there is one way in which it does.
-    assert {one: ambiguities(one).slow for one in patterns} == {one: [] for one in patterns}
+    # A pattern may match any text, but in one way only.
+    assert {text: ambiguities(text).slow for text in patterns} == {text: [] for text in patterns}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_no_pattern_of_the_table_takes_its_time(table: RoleTable) -> None:
         "{" * 65_536,
     ],
 )
-def test_no_row_is_about_what_is_very_long(table: RoleTable, text: str) -> None:
+def test_no_row_matches_a_very_long_text(table: RoleTable, text: str) -> None:
     for _, _, _, row in rows_of(table):
         if row.refused:
             continue

@@ -1,4 +1,4 @@
-"""Targets, read the way IIS reads them, or refused."""
+"""Targets are parsed as IIS parses them, or refused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def reason(raw: bytes) -> Reason:
         (b"/a?b?c", ("a",), b"b?c"),
         (b"/a..b/c.d/..e", ("a..b", "c.d", "..e"), None),
         (b"/a~b/~x", ("a~b", "~x"), None),
-        # No 8.3 name: longer than eight or three, and nothing but a part of a segment.
+        # Not an 8.3 name: too long, or only a part of a segment.
         (b"/x~31bf3856ad364e35~amd64~~.cab", ("x~31bf3856ad364e35~amd64~~.cab",), None),
         (b"/PROGRA~1x/PROGRAMS~1/a~1.json", ("PROGRA~1x", "PROGRAMS~1", "a~1.json"), None),
     ],
@@ -78,13 +78,13 @@ def test_a_target_is_decoded_once_and_its_query_kept(
         (b"/ccm_system/Request/x/y/", "Request/x/y/"),
     ],
 )
-def test_what_is_below_the_directory_keeps_the_slash_at_its_end(raw: bytes, below: str) -> None:
-    # To an ISAPI handler a slash after its name is path info: another request.
+def test_the_path_below_the_directory_keeps_its_trailing_slash(raw: bytes, below: str) -> None:
+    # For an ISAPI handler, a slash after its name is path info, which is another request.
     assert accepted(raw).below == below
 
 
 @pytest.mark.parametrize("spelling", [b"/SMS_MP/x", b"/sms_mp/x", b"/Sms_Mp", b"/%53ms%5fmP/"])
-def test_a_directory_is_named_without_case(spelling: bytes) -> None:
+def test_the_directory_is_in_lower_case(spelling: bytes) -> None:
     assert accepted(spelling).directory == "sms_mp"
 
 
@@ -121,7 +121,7 @@ def test_a_target_that_is_not_in_origin_form_is_refused(raw: bytes) -> None:
 
 
 UNSAFE_IN_NAMES = [
-    # dot segments: plain, encoded, encoded twice, with what Windows drops
+    # dot segments: plain, escaped, escaped twice, and with characters that Windows drops
     b"/x/../y",
     b"/x/..",
     b"/./x",
@@ -134,7 +134,7 @@ UNSAFE_IN_NAMES = [
     b"/x/.../y",
     b"/x/..%20/y",
     b"/x/.. ./y",
-    # separators in another spelling
+    # escaped separators
     b"/x%2fy",
     b"/x%2Fy",
     b"/x%5cy",
@@ -168,7 +168,7 @@ UNSAFE_IN_NAMES = [
     b"/x%3Cy",
     b"/x%7Cy",
     b"/x%22y",
-    # escapes that are none, or that some decoders read
+    # malformed escapes, including those that some decoders accept
     b"/x%u002e%u002e/y",
     b"/x%u002fy",
     b"/x%",
@@ -190,13 +190,13 @@ UNSAFE_IN_PATHS = [b"/x;y=z/w", b"/x%3By", b"/x%23y", b"/x%25y", b"/x%c3%a4y"]
 
 
 @pytest.mark.parametrize("name", UNSAFE_IN_NAMES + UNSAFE_IN_PATHS)
-def test_a_path_that_can_be_read_in_two_ways_is_refused(name: bytes) -> None:
+def test_an_ambiguous_path_is_refused(name: bytes) -> None:
     assert reason(name) is Reason.TARGET_UNSAFE
     assert reason(name + b"?query") is Reason.TARGET_UNSAFE
 
 
 @pytest.mark.parametrize("name", UNSAFE_IN_NAMES)
-def test_a_file_name_in_a_query_is_held_to_the_rules_of_a_path(name: bytes) -> None:
+def test_the_rules_of_a_path_apply_to_a_file_name_in_a_query(name: bytes) -> None:
     assert reason(PACKAGE + b"/sccm?" + name) is Reason.TARGET_UNSAFE
 
 
@@ -210,14 +210,14 @@ def test_a_file_name_in_a_query_is_held_to_the_rules_of_a_path(name: bytes) -> N
         (b"/x%c3%a4y", "/x\u00e4y"),
     ],
 )
-def test_a_file_name_may_have_what_no_path_has(name: bytes, text: str) -> None:
-    # `test_file_names` has more of them.
+def test_a_file_name_may_have_characters_that_no_path_has(name: bytes, text: str) -> None:
+    # `test_file_names` has more.
     target = accepted(PACKAGE + b"/sccm?" + name)
     assert (target.query, target.query_text) == (name, text)
 
 
 @pytest.mark.parametrize("name", UNSAFE_IN_PATHS[3:])
-def test_a_query_that_is_no_file_name_may_not(name: bytes) -> None:
+def test_a_query_other_than_a_file_name_may_not(name: bytes) -> None:
     assert reason(b"/SMS_MP/.sms_pol?x=" + name) is Reason.TARGET_UNSAFE
 
 
@@ -239,7 +239,7 @@ def test_a_query_that_is_no_file_name_may_not(name: bytes) -> None:
         b"C:/windows/win.ini",
         b"c%3a/windows",
         b"file=C:/x",
-        b"%2fdir/file",  # a slash that was hidden from whoever looks for it in front
+        b"%2fdir/file",  # an escaped slash, hidden from a proxy that does not decode
         b"%2f..%2ffile",
         b"dir\\file",
         b"dir%5cfile",
@@ -251,7 +251,7 @@ def test_a_query_that_is_no_file_name_may_not(name: bytes) -> None:
         b"a\x7fb",
         b"a%ffb",
         b"a%25b",
-        # what Windows drops, and what some readers take for it
+        # characters that Windows drops, and those that some parsers treat as such
         b"a../b",
         b"dir./file",
         b"dir%20/file",
@@ -289,7 +289,7 @@ def test_a_query_that_could_name_another_file_is_refused(query: bytes) -> None:
         *(b"a~b", b"x=PROGRA~1x", b"x=PROGRAMS~1/y", b"v=1~0.5.6"),
     ],
 )
-def test_dots_that_are_part_of_a_name_are_left_alone(query: bytes) -> None:
+def test_dots_inside_a_name_pass(query: bytes) -> None:
     assert accepted(b"/x?" + query).query == query
 
 
@@ -306,8 +306,8 @@ LINES = b"/certsrv/mscep/mscep.dll?operation=PKIOperation&message="
         (b"MIIB%0A", True),
     ],
 )
-def test_a_message_in_base64_may_be_in_lines(message: bytes, has_line_ends: bool) -> None:
-    # RFC 8894 §4.1; RFC 2045 §6.8 has the lines.
+def test_a_message_in_base64_may_have_line_ends(message: bytes, has_line_ends: bool) -> None:
+    # RFC 8894 §4.1; RFC 2045 §6.8 defines the lines.
     for spelling in (LINES, LINES.lower()):
         target = accepted(spelling + message)
         assert (target.has_line_ends, target.query) == (has_line_ends, target.query)
@@ -358,10 +358,10 @@ NAMES = st.text("abcXYZ019_-$.{} ()", min_size=1, max_size=10).filter(
 
 
 @given(st.lists(NAMES, min_size=1, max_size=5), st.data())
-def test_any_escaping_of_a_plain_path_is_the_same_path(
+def test_the_escapes_of_a_plain_path_do_not_change_it(
     names: list[str], data: st.DataObject
 ) -> None:
-    # Every letter may be escaped, in either case of the hex digits; slashes may not.
+    # Every letter may be escaped, with hex digits in any case; slashes may not.
     escaped = [
         "".join(
             data.draw(st.sampled_from((f"%{ord(c):02x}", f"%{ord(c):02X}", c.replace(" ", "%20"))))
@@ -373,7 +373,7 @@ def test_any_escaping_of_a_plain_path_is_the_same_path(
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+def test_any_bytes_are_accepted_or_refused(raw: bytes) -> None:
     for whole in (raw, b"/" + raw, b"/x?" + raw, b"/x?/" + raw):
         result = read_request_target(whole)
         if isinstance(result, RequestTarget):
@@ -387,20 +387,20 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", [b".", b"+", b" .", b"a.", b".+", b"=.", b"a%0A", b"operation="])
-def test_a_long_query_is_read_in_one_go(text: bytes) -> None:
-    """With a pattern that goes back, half a megabyte would not be read today."""
+def test_a_long_query_takes_linear_time(text: bytes) -> None:
+    """A backtracking pattern would take days for half a megabyte."""
     query = (text * 500_000)[:500_000].replace(b" ", b"%20")
     assert read_request_target(LINES + query.rstrip(b"%0") + b"-") is not None
     assert read_request_target(b"/x?" + query + b"x") is not None
 
 
 @pytest.mark.parametrize("raw", [b"/x?/dir\xcc\x9e b.msi", b"/x?/Espa\xc3\xb1ol.txt", b"/\xc3\xb1"])
-def test_a_byte_beyond_ascii_has_to_be_an_escape(raw: bytes) -> None:
+def test_a_byte_beyond_ascii_must_be_an_escape(raw: bytes) -> None:
     raw = raw.replace(b" ", b"%20")
     denial = read_request_target(raw)
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.TARGET_UNSAFE, "target.encoding")
 
 
-def test_an_escaped_one_in_the_name_of_a_file_passes() -> None:
+def test_an_escaped_byte_in_a_file_name_passes() -> None:
     assert accepted(b"/x?/Espa%C3%B1ol.txt").query == b"/Espa%C3%B1ol.txt"

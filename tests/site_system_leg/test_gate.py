@@ -1,4 +1,4 @@
-"""The last gate: only what was approved passes, and only as it was approved."""
+"""The last gate: only an approved request passes, and only unchanged."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ def defect(result: Approved | Deny) -> str:
     return result.detail
 
 
-def test_what_was_approved_passes(approved: Approved, head: RequestHead) -> None:
+def test_an_approved_request_passes(approved: Approved, head: RequestHead) -> None:
     assert approved.authorized.dropped == ("X-Unlisted",)
     assert gate(approved, head, BODY) is approved
 
 
-def test_without_a_decision_nothing_passes(head: RequestHead) -> None:
+def test_nothing_passes_without_a_decision(head: RequestHead) -> None:
     assert "not approved" in defect(gate(None, head, BODY))
 
 
-def test_an_allowed_head_alone_does_not_pass(approved: Approved, head: RequestHead) -> None:
+def test_an_authorized_head_alone_does_not_pass(approved: Approved, head: RequestHead) -> None:
     assert "not approved" in defect(gate(approved.authorized, head, BODY))
 
 
-def test_what_nobody_was_found_to_speak_in_does_not_pass(
+def test_an_inspected_request_without_an_approved_identity_does_not_pass(
     approved: Approved, head: RequestHead
 ) -> None:
     assert "not approved" in defect(gate(approved.inspected, head, BODY))
 
 
-def test_a_denial_stays_the_denial_it_was(head: RequestHead) -> None:
+def test_a_denial_is_returned_unchanged(head: RequestHead) -> None:
     denial = Deny(Reason.VERB, Rule("rule"))
     assert gate(denial, head, BODY) is denial
 
@@ -124,7 +124,7 @@ def test_an_approval_cannot_add_a_field(approved: Approved, head: RequestHead) -
         assert "other header fields" in defect(gate(forged, head, BODY))
 
 
-def test_the_approval_of_one_request_is_not_one_for_the_next(
+def test_the_approval_of_one_request_is_not_valid_for_the_next(
     approved: Approved, head: RequestHead, request_head: Head
 ) -> None:
     assert gate(approved, head, BODY) is approved
@@ -132,14 +132,14 @@ def test_the_approval_of_one_request_is_not_one_for_the_next(
     assert "another request" in defect(gate(approved, second, BODY))
 
 
-# A request without a body, and without a length that says so
+# A request without a body and without a length
 
 PING = ("BITS_POST", "/CCM_Incoming/x.msg", "BITS-Packet-Type: Ping", "Accept: */*")
 
 
 @pytest.fixture(scope="module")
 def stated(decide: Decide, speak: Speak, request_head: Head) -> Approved:
-    """The approval of a packet that came without a length, and goes on with one."""
+    """The approval of a packet without a length, which is forwarded with a length."""
     authorized = decide(request_head(*PING))
     assert isinstance(authorized, Authorized)
     assert authorized.head.fields[-1] == (b"Content-Length", b"0")
@@ -151,22 +151,20 @@ def stated(decide: Decide, speak: Speak, request_head: Head) -> Approved:
     return decision
 
 
-def test_a_length_of_nothing_may_be_stated_where_none_was_sent(
+def test_a_length_of_zero_may_be_added_to_a_request_without_one(
     stated: Approved, request_head: Head
 ) -> None:
     assert gate(stated, request_head(*PING), b"") is stated
     assert gate(stated, request_head(*PING, "Content-Length: 0"), b"") is stated
 
 
-def test_a_length_of_nothing_is_stated_of_no_body_but_an_empty_one(
-    stated: Approved, request_head: Head
-) -> None:
+def test_a_length_of_zero_requires_an_empty_body(stated: Approved, request_head: Head) -> None:
     assert "another body" in defect(gate(stated, request_head(*PING), b"x"))
     longer = request_head(*PING, "Content-Length: 1")
     assert "another request" in defect(gate(stated, longer, b""))
 
 
-def test_no_other_field_may_be_stated(stated: Approved, request_head: Head) -> None:
+def test_no_other_field_may_be_added(stated: Approved, request_head: Head) -> None:
     sent = stated.authorized.head
     length, others = sent.fields[-1], sent.fields[:-1]
     for fields in (
@@ -182,10 +180,10 @@ def test_no_other_field_may_be_stated(stated: Approved, request_head: Head) -> N
         assert "other header fields" in defect(gate(forged, request_head(*PING), b""))
 
 
-def test_an_approval_cannot_take_the_length_away(stated: Approved, request_head: Head) -> None:
+def test_an_approval_cannot_remove_the_length(stated: Approved, request_head: Head) -> None:
     bare = request_head(*PING)
     authorized = replace(stated.authorized, head=bare)
     forged = replace(stated, inspected=replace(stated.inspected, authorized=authorized))
     assert gate(forged, bare, b"") is forged
-    said = request_head(*PING, "Content-Length: 0")
-    assert "another request" in defect(gate(forged, said, b""))
+    with_length = request_head(*PING, "Content-Length: 0")
+    assert "another request" in defect(gate(forged, with_length, b""))

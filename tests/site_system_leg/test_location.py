@@ -1,4 +1,4 @@
-"""Where a response sends the client: relative, to the publication, or nowhere."""
+"""References in a response: relative ones, those to the publication, and refused ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def for_client(value: bytes, origin: bytes = ORIGIN) -> bytes | Deny:
         b"//bridge.internet.example/x",
     ],
 )
-def test_what_is_relative_or_names_the_publication_is_passed_back(value: bytes) -> None:
+def test_a_reference_that_is_relative_or_to_the_publication_is_unchanged(value: bytes) -> None:
     assert for_client(value) == value
 
 
@@ -46,11 +46,11 @@ def test_what_is_relative_or_names_the_publication_is_passed_back(value: bytes) 
         (b"//mp01.corp.example/x", b"https://bridge.internet.example/x"),
     ],
 )
-def test_the_site_systems_own_name_becomes_the_publications(value: bytes, expected: bytes) -> None:
+def test_the_publications_name_replaces_the_site_systems_own(value: bytes, expected: bytes) -> None:
     assert for_client(value) == expected
 
 
-def test_the_authority_is_the_one_that_the_client_asked_for() -> None:
+def test_the_authority_is_that_of_the_clients_request() -> None:
     there = b"https://bridge.internet.example:8443/x"
     origin = b"https://bridge.internet.example:8443"
     assert for_client(b"https://mp01.corp.example/x", origin) == there
@@ -67,7 +67,7 @@ def test_the_authority_is_the_one_that_the_client_asked_for() -> None:
         b"http:x",
     ],
 )
-def test_http_is_refused_whomever_it_names(value: bytes) -> None:
+def test_http_is_refused_for_every_host(value: bytes) -> None:
     denial = for_client(value)
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.SITE_SYSTEM_RESPONSE, "site_system.location")
@@ -106,14 +106,14 @@ def test_anything_else_is_refused(value: bytes) -> None:
 
 
 @given(st.binary(max_size=60))
-def test_the_site_systems_name_never_stands_for_a_host(value: bytes) -> None:
+def test_no_result_leads_to_the_site_system(value: bytes) -> None:
     for whole in (value, b"https://" + value, b"//" + value, b"https://mp01.corp.example" + value):
         result = for_client(whole)
         if isinstance(result, bytes):
             assert not result.lower().startswith((b"https://mp01.corp.example/", b"http:"))
 
 
-def test_a_publication_over_http_leads_to_http_and_nowhere_else() -> None:
+def test_a_publication_over_http_leads_to_http_only() -> None:
     origin = b"http://fsp.internet.example"
     there = b"http://fsp.internet.example/SMS_FSP/"
     assert for_client(there, origin) == there

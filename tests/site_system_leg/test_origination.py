@@ -1,4 +1,4 @@
-"""What becomes of a request whose kept leg the site system closes as it comes."""
+"""Requests whose kept leg the site system closes without a response."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from ibcm_bridge.site_system_leg.origination import WhenClosed, closed_without_r
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PROPFIND"])
-def test_what_changes_nothing_is_sent_again_on_a_leg_that_is_nobodys(method: bytes) -> None:
+def test_a_safe_request_is_sent_again_on_an_unauthenticated_leg(method: bytes) -> None:
     assert when_closed(method, acts=False, authenticates=False) is WhenClosed.RESEND
     assert when_closed(method, acts=False, authenticates=True) is WhenClosed.REFUSE
 
 
 @pytest.mark.parametrize("authenticates", [False, True])
-def test_of_all_verbs_that_are_published_no_other_is_ever_sent_again(
-    table: RoleTable, authenticates: bool
-) -> None:
+def test_no_other_published_verb_is_ever_sent_again(table: RoleTable, authenticates: bool) -> None:
     verbs = {verb for role in table.roles.values() for verb in role.bodies}
     assert {b"CCM_POST", b"BITS_POST", b"POST"} <= verbs
     for verb in verbs - {b"GET", b"HEAD", b"PROPFIND"}:
@@ -29,18 +27,16 @@ def test_of_all_verbs_that_are_published_no_other_is_ever_sent_again(
 
 @pytest.mark.parametrize("authenticates", [False, True])
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PROPFIND"])
-def test_what_acts_whatever_its_method_says_is_never_sent_again(
-    method: bytes, authenticates: bool
-) -> None:
+def test_a_request_that_acts_is_never_sent_again(method: bytes, authenticates: bool) -> None:
     assert when_closed(method, acts=True, authenticates=authenticates) is WhenClosed.CLOSE
 
 
 @pytest.mark.parametrize("method", [b"get", b"GETX", b"", b"OPTIONS", b"DELETE", b"PUT"])
-def test_nor_is_what_nobody_has_heard_of(method: bytes) -> None:
+def test_a_request_with_an_unknown_method_is_never_sent_again(method: bytes) -> None:
     assert when_closed(method, acts=False, authenticates=False) is WhenClosed.CLOSE
 
 
-def test_an_upload_is_not_withdrawn_for_it() -> None:
+def test_a_closed_leg_does_not_withdraw_an_upload() -> None:
     denial = closed_without_response("mp01.corp.example")
     assert (denial.reason, denial.rule) == (
         Reason.SITE_SYSTEM_RESPONSE,

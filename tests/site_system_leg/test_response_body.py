@@ -1,4 +1,4 @@
-"""Bodies of responses, piece by piece: whole, or not at all."""
+"""Bodies of responses in pieces: complete or refused."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ ENDS = {
 }
 
 
-def body(head: bytes, came: bytes = b"", partial: PartialBody | None = None) -> ResponseBody:
-    """A body of which so much came with its head."""
+def body_of(head: bytes, received: bytes = b"", partial: PartialBody | None = None) -> ResponseBody:
+    """A body whose first bytes are `received` with the head."""
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
     reader.send(h11.EndOfMessage())
-    reader.receive_data(head + came)
+    reader.receive_data(head + received)
     response = reader.next_event()
     assert isinstance(response, h11.Response)
     return ResponseBody(reader, response, ENDS[head], partial)
 
 
-def taken(one: ResponseBody) -> bytes | None:
-    """All there is; None where that is not the whole body."""
+def taken(body: ResponseBody) -> bytes | None:
+    """All available bytes; None if the body is incomplete."""
     found = b""
-    while piece := one.take():
+    while piece := body.take():
         found += piece
     return found if piece is not None else None
 
@@ -53,30 +53,30 @@ def taken(one: ResponseBody) -> bytes | None:
         (CHUNKED, b"0\r\n\r\n", b""),
     ],
 )
-def test_a_body_is_taken_whole_however_it_comes(head: bytes, sent: bytes, whole: bytes) -> None:
+def test_a_body_is_complete_in_pieces_of_any_size(head: bytes, sent: bytes, whole: bytes) -> None:
     for size in range(1, len(sent) + 1):
-        one, found = body(head), b""
+        body, found = body_of(head), b""
         for index in range(0, len(sent), size):
-            one.receive(sent[index : index + size])
-            while piece := one.take():
+            body.receive(sent[index : index + size])
+            while piece := body.take():
                 found += piece
-        assert one.take() == b""
-        assert one.take() == b"", "and that does not change"
+        assert body.take() == b""
+        assert body.take() == b"", "and that does not change"
         assert found == whole
-        assert not one.surplus
-    assert taken(body(head, sent)) == whole
+        assert not body.surplus
+    assert taken(body_of(head, sent)) == whole
 
 
-def test_a_body_until_the_end_of_the_connection_is_whole_at_a_clean_end_only() -> None:
-    one = body(CLOSE, b"hel")
-    assert (one.take(), one.take()) == (b"hel", None)
-    one.receive(b"lo")
-    one.receive(b"")
-    assert taken(one) == b"lo"
-    one = body(CLOSE, b"hel")
-    one.receive(None)
+def test_a_body_until_the_end_of_the_connection_is_complete_after_a_clean_end_only() -> None:
+    body = body_of(CLOSE, b"hel")
+    assert (body.take(), body.take()) == (b"hel", None)
+    body.receive(b"lo")
+    body.receive(b"")
+    assert taken(body) == b"lo"
+    body = body_of(CLOSE, b"hel")
+    body.receive(None)
     with pytest.raises(IncompleteBodyError):
-        taken(one)
+        taken(body)
 
 
 @pytest.mark.parametrize(
@@ -89,69 +89,69 @@ def test_a_body_until_the_end_of_the_connection_is_whole_at_a_clean_end_only() -
     ],
 )
 @pytest.mark.parametrize("end", [b"", None])
-def test_a_body_that_ends_early_is_not_whole(head: bytes, sent: bytes, end: bytes | None) -> None:
-    one = body(head, sent)
-    assert taken(one) is None
-    one.receive(end)
+def test_a_body_that_ends_early_is_incomplete(head: bytes, sent: bytes, end: bytes | None) -> None:
+    body = body_of(head, sent)
+    assert taken(body) is None
+    body.receive(end)
     for _ in range(2):
         with pytest.raises(IncompleteBodyError):
-            one.take()
+            body.take()
 
 
-def test_a_body_that_is_not_as_its_coding_must_be_is_not_whole() -> None:
-    one = body(CHUNKED, b"2\r\nhe\r\nZZ\r\n")
-    assert one.take() == b"he"
+def test_a_body_with_a_malformed_coding_is_incomplete() -> None:
+    body = body_of(CHUNKED, b"2\r\nhe\r\nZZ\r\n")
+    assert body.take() == b"he"
     for _ in range(2):
         with pytest.raises(IncompleteBodyError):
-            one.take()
+            body.take()
 
 
 @pytest.mark.parametrize(
     ("head", "sent"),
     [(COUNTED, b"hello"), (CHUNKED, b"5\r\nhello\r\n0\r\n\r\n"), (NO_BODY, b"")],
 )
-def test_what_is_more_than_the_body_is_not_taken_and_told(head: bytes, sent: bytes) -> None:
-    one = body(head, sent + b"HTTP/1.1 200 OK")
-    whole = taken(one)
+def test_bytes_after_the_body_are_not_taken_but_reported(head: bytes, sent: bytes) -> None:
+    body = body_of(head, sent + b"HTTP/1.1 200 OK")
+    whole = taken(body)
     assert whole in (b"hello", b"")
-    assert one.surplus
-    one = body(head, sent)
-    assert taken(one) == whole
-    assert not one.surplus
+    assert body.surplus
+    body = body_of(head, sent)
+    assert taken(body) == whole
+    assert not body.surplus
 
 
-def test_more_of_a_counted_body_is_told_also_where_it_comes_later() -> None:
-    one = body(COUNTED, b"hel")
-    assert one.take() == b"hel"
-    one.receive(b"lo, world")
-    assert (one.take(), one.take()) == (b"lo", b"")
-    assert one.surplus
+def test_later_bytes_after_a_counted_body_are_reported() -> None:
+    body = body_of(COUNTED, b"hel")
+    assert body.take() == b"hel"
+    body.receive(b"lo, world")
+    assert (body.take(), body.take()) == (b"lo", b"")
+    assert body.surplus
 
 
 @given(st.binary(min_size=1, max_size=20), st.sampled_from([COUNTED, CLOSE]))
-def test_what_is_put_back_is_taken_again_and_then_the_rest(data: bytes, head: bytes) -> None:
-    one = body(head, b"he")
-    one.put_back(data + (one.take() or b""))
-    assert (one.take(), one.take()) == (data + b"he", None)
-    one.receive(b"llo")
-    assert one.take() == b"llo"
+def test_a_piece_that_is_put_back_is_taken_again_before_the_rest(data: bytes, head: bytes) -> None:
+    body = body_of(head, b"he")
+    body.put_back(data + (body.take() or b""))
+    assert (body.take(), body.take()) == (data + b"he", None)
+    body.receive(b"llo")
+    assert body.take() == b"llo"
 
 
-def test_what_is_put_back_of_a_broken_body_is_taken_before_it_is_said_that_it_is() -> None:
-    one = body(COUNTED, b"hel")
-    one.put_back(one.take() or b"")
-    one.receive(None)
-    assert one.take() == b"hel"
+def test_a_piece_that_is_put_back_is_taken_before_the_error_of_an_incomplete_body() -> None:
+    body = body_of(COUNTED, b"hel")
+    body.put_back(body.take() or b"")
+    body.receive(None)
+    assert body.take() == b"hel"
     with pytest.raises(IncompleteBodyError):
-        one.take()
+        body.take()
 
 
-def test_a_length_is_known_where_it_was_said() -> None:
-    assert [body(head).length for head in ENDS] == [5, None, None, None, 900]
+def test_the_length_is_that_of_the_head() -> None:
+    assert [body_of(head).length for head in ENDS] == [5, None, None, None, 900]
 
 
 def at_most(count: int) -> PartialBody:
-    """The bound of an answer to a request for so many bytes, and what a part may have beside."""
+    """The limit of a response to a request for `count` bytes, with the overhead of a part."""
     ranges = read_byte_ranges([b"bytes=0-%d" % (count - 1)])
     assert isinstance(ranges, ByteRanges)
     return PartialBody(ranges, None)
@@ -159,22 +159,22 @@ def at_most(count: int) -> PartialBody:
 
 @pytest.mark.parametrize("head", [LARGE, CHUNKED, CLOSE])
 @pytest.mark.parametrize("size", [1, 100, 900])
-def test_what_is_more_than_was_asked_for_is_cut_off(head: bytes, size: int) -> None:
-    one, found = body(head, partial=at_most(20)), b""
+def test_bytes_over_the_limit_are_cut(head: bytes, size: int) -> None:
+    body, found = body_of(head, partial=at_most(20)), b""
     for _ in range(0, 200, size):
         piece = bytes(size)
-        one.receive(b"%x\r\n%b\r\n" % (size, piece) if head is CHUNKED else piece)
-        found += one.take() or b""
-    one.receive(b"1\r\nx\r\n" if head is CHUNKED else b"x")
+        body.receive(b"%x\r\n%b\r\n" % (size, piece) if head is CHUNKED else piece)
+        found += body.take() or b""
+    body.receive(b"1\r\nx\r\n" if head is CHUNKED else b"x")
     with pytest.raises(IncompleteBodyError):
-        one.take()
+        body.take()
     assert len(found) == 20 + PART_BYTES
-    assert one.problem.startswith("the site system sent more than 200 bytes")
+    assert body.problem.startswith("the site system sent more than 200 bytes")
     with pytest.raises(IncompleteBodyError):
-        one.take()
+        body.take()
 
 
-def test_what_is_not_more_is_whole() -> None:
-    one = body(COUNTED, b"hello", at_most(5))
-    assert taken(one) == b"hello"
-    assert one.problem == "the site system's response is incomplete"
+def test_a_body_within_the_limit_is_complete() -> None:
+    body = body_of(COUNTED, b"hello", at_most(5))
+    assert taken(body) == b"hello"
+    assert body.problem == "the site system's response is incomplete"

@@ -1,4 +1,4 @@
-"""The site system's response head: read by h11, passed back with the client leg's framing."""
+"""The head of a response: parsed by h11, and returned with the framing of the client leg."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def refused(raw: bytes) -> None:
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: "x"\r\n\r\n'
 
 
-# Reading
+# Parsing
 
 
-def test_a_head_is_read_whole_and_byte_by_byte() -> None:
+def test_a_head_is_parsed_at_once_and_byte_by_byte() -> None:
     whole = accepted(OK + b"hello")
     reader = response_reader(GET, b"")
     for position in range(len(OK)):
@@ -81,7 +81,7 @@ def test_bytes_after_the_head_are_left_for_the_body() -> None:
 
 
 @pytest.mark.parametrize("method", ["CCM_POST", "PROPFIND", "HEAD", "BITS_POST"])
-def test_the_verbs_of_configmgr_have_responses_too(method: str) -> None:
+def test_the_verbs_of_configmgr_have_responses(method: str) -> None:
     assert accepted(OK, request(method)).status_code == 200
 
 
@@ -90,7 +90,7 @@ def test_a_request_with_a_body_has_a_response() -> None:
     assert isinstance(response, h11.Response)
 
 
-def test_interim_responses_are_passed_over() -> None:
+def test_interim_responses_are_skipped() -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
     assert accepted(interim + OK).status_code == 200
     assert read(interim) is None
@@ -119,7 +119,7 @@ def test_interim_responses_are_passed_over() -> None:
     ],
     ids=lambda raw: repr(raw[:60]),
 )
-def test_a_response_that_cannot_be_trusted_is_refused(raw: bytes) -> None:
+def test_an_invalid_response_is_refused(raw: bytes) -> None:
     refused(raw)
 
 
@@ -136,13 +136,13 @@ def test_a_connection_closed_without_a_response_is_refused(raw: bytes) -> None:
 
 
 @given(st.binary(max_size=120))
-def test_any_bytes_are_read_awaited_or_refused(raw: bytes) -> None:
+def test_any_bytes_are_accepted_incomplete_or_refused(raw: bytes) -> None:
     for whole in (raw, b"HTTP/1.1 " + raw, b"HTTP/1.1 200 OK\r\n" + raw + b"\r\n\r\n"):
         result = read(whole)
         assert result is None or isinstance(result, h11.Response | Deny)
 
 
-# How the body ends
+# The end of the body
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_any_bytes_are_read_awaited_or_refused(raw: bytes) -> None:
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "GET", BodyEnd.NO_BODY),
     ],
 )
-def test_the_end_of_a_body_is_known_from_request_and_response(
+def test_the_request_and_the_response_determine_the_end_of_a_body(
     raw: bytes, method: str, end: BodyEnd
 ) -> None:
     head = request(method)
@@ -184,7 +184,7 @@ def test_the_end_of_a_body_is_known_from_request_and_response(
         (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", True),
     ],
 )
-def test_whether_the_site_system_will_close(raw: bytes, ends: bool) -> None:
+def test_the_response_determines_if_the_site_system_closes(raw: bytes, ends: bool) -> None:
     assert ends_connection(accepted(raw)) is ends
 
 
@@ -192,11 +192,11 @@ def test_whether_the_site_system_will_close(raw: bytes, ends: bool) -> None:
     ("values", "asks"),
     [([], False), ([b"keep-alive"], False), ([b"CLOSE"], True), ([b"keep-alive", b"close"], True)],
 )
-def test_whether_a_connection_field_asks_to_close(values: list[bytes], asks: bool) -> None:
+def test_a_connection_field_with_close_asks_to_close(values: list[bytes], asks: bool) -> None:
     assert asks_to_close(values) is asks
 
 
-# What the client gets
+# The head for the client
 
 
 def for_client(raw: bytes, *, keep_alive: bool = True) -> bytes:
@@ -212,11 +212,11 @@ def passed(response: h11.Response) -> ClientFields:
     return fields
 
 
-def test_the_head_is_passed_back_as_it_was_spelt() -> None:
+def test_the_head_keeps_its_spelling() -> None:
     assert for_client(OK) == OK
 
 
-def test_a_connection_that_will_close_says_so() -> None:
+def test_a_connection_that_will_close_has_connection_close() -> None:
     assert for_client(OK, keep_alive=False) == OK[:-2] + b"Connection: close\r\n\r\n"
 
 
@@ -231,29 +231,29 @@ def test_a_connection_that_will_close_says_so() -> None:
         b"Upgrade: h2",
     ],
 )
-def test_fields_of_the_site_systems_leg_are_left_out(line: bytes) -> None:
+def test_fields_of_the_site_system_leg_are_removed(line: bytes) -> None:
     assert for_client(OK[:-2] + line + b"\r\n\r\n") == OK
 
 
-def test_a_chunked_body_is_announced_once_and_without_a_length() -> None:
-    # RFC 9112 §6.3: both would let client and bridge end the response in different places.
+def test_a_chunked_body_has_one_transfer_encoding_and_no_length() -> None:
+    # RFC 9112 §6.3: with both, the client and the bridge could disagree about the end.
     chunked = b"HTTP/1.1 200 OK\r\nX: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     both = b"HTTP/1.1 200 OK\r\nX: a\r\nContent-Length: 5\r\ntransfer-encoding: chunked\r\n\r\n"
     assert for_client(chunked) == for_client(both) == chunked
 
 
-def test_the_length_of_what_a_get_would_have_is_kept_for_a_head() -> None:
+def test_the_response_to_a_head_keeps_its_length() -> None:
     head = request("HEAD")
     response = accepted(OK, head)
     assert head_for_client(response, passed(response), BodyEnd.NO_BODY, keep_alive=True) == OK
 
 
-def test_a_folded_field_is_passed_back_on_one_line() -> None:
+def test_a_folded_field_is_returned_on_one_line() -> None:
     assert for_client(b"HTTP/1.1 200 OK\r\nX: a\r\n  b\r\n\r\n").count(b"\r\n") == 3
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=5))
-def test_chunks_written_are_chunks_read(pieces: list[bytes]) -> None:
+def test_serialized_chunks_parse_to_the_same_body(pieces: list[bytes]) -> None:
     reader = response_reader(GET, b"")
     reader.receive_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     assert isinstance(next_response(reader), h11.Response)
@@ -265,12 +265,12 @@ def test_chunks_written_are_chunks_read(pieces: list[bytes]) -> None:
     assert body == b"".join(pieces)
 
 
-def test_what_the_site_systems_connection_names_is_left_out() -> None:
+def test_fields_that_the_site_systems_connection_names_are_removed() -> None:
     raw = b"HTTP/1.1 200 OK\r\nConnection: X-Hop, close\r\nX-Hop: 1\r\nX-End: 2\r\n\r\n"
     assert for_client(raw) == b"HTTP/1.1 200 OK\r\nX-End: 2\r\n\r\n"
 
 
-def test_a_length_that_counts_is_not_left_out_whatever_connection_names() -> None:
+def test_a_length_that_ends_the_body_is_not_removed_even_if_connection_names_it() -> None:
     raw = b"HTTP/1.1 200 OK\r\nConnection: keep-alive, content-length\r\nContent-Length: 3\r\n\r\n"
     assert for_client(raw) == b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
 
@@ -285,7 +285,7 @@ def test_a_length_that_counts_is_not_left_out_whatever_connection_names() -> Non
         b'Alt-Svc: h3=":443"',
     ],
 )
-def test_what_the_site_system_says_of_itself_is_left_out(line: bytes) -> None:
+def test_fields_about_the_site_system_are_removed(line: bytes) -> None:
     assert for_client(OK[:-2] + line + b"\r\n\r\n") == OK
 
 
@@ -293,12 +293,12 @@ def test_what_the_site_system_says_of_itself_is_left_out(line: bytes) -> None:
     "line",
     [b"WWW-Authenticate: NTLM", b"Authentication-Info: x", b"DAV: 1,2", b"MS-Author-Via: DAV"],
 )
-def test_what_the_client_needs_is_passed_back(line: bytes) -> None:
+def test_fields_for_the_client_are_returned(line: bytes) -> None:
     assert for_client(OK[:-2] + line + b"\r\n\r\n") == OK[:-2] + line + b"\r\n\r\n"
 
 
 @pytest.mark.parametrize("name", ["Location", "content-location"])
-def test_where_a_response_leads_is_looked_at(name: str) -> None:
+def test_the_references_of_a_response_are_checked(name: str) -> None:
     def fields(value: str) -> ClientFields | Deny:
         raw = f"HTTP/1.1 301 Moved\r\n{name}: {value}\r\nContent-Length: 0\r\n\r\n".encode()
         origin = b"https://bridge.internet.example"
@@ -316,11 +316,11 @@ def test_where_a_response_leads_is_looked_at(name: str) -> None:
     assert (denial.reason, denial.rule) == (Reason.SITE_SYSTEM_RESPONSE, "site_system.location")
 
 
-def test_informational_responses_are_bounded_in_number() -> None:
+def test_the_number_of_informational_responses_is_limited() -> None:
     hint = b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\n"
     assert isinstance(read(hint * MAX_INFORMATIONAL + OK), h11.Response)
     refused(hint * (MAX_INFORMATIONAL + 1) + OK)
-    # However they come.
+    # At once and one by one.
     reader = response_reader(GET, b"")
     for _ in range(MAX_INFORMATIONAL):
         reader.receive_data(hint)
@@ -339,7 +339,7 @@ def test_informational_responses_are_bounded_in_number() -> None:
         (b"Strict-Transport-Security", b"max-age=0"),
     ],
 )
-def test_what_leads_elsewhere_or_speaks_of_the_inside_is_left_out(
+def test_fields_that_lead_elsewhere_or_name_internal_hosts_are_removed(
     field: tuple[bytes, bytes],
 ) -> None:
     response = h11.Response(status_code=200, headers=[field, (b"ETag", b"x")])
@@ -348,7 +348,7 @@ def test_what_leads_elsewhere_or_speaks_of_the_inside_is_left_out(
     assert passed.fields == ((b"ETag", b"x"),)
 
 
-def test_connection_takes_nothing_from_what_describes_the_body() -> None:
+def test_connection_does_not_remove_fields_that_describe_the_body() -> None:
     response = h11.Response(
         status_code=200,
         headers=[
@@ -364,7 +364,7 @@ def test_connection_takes_nothing_from_what_describes_the_body() -> None:
 
 
 @pytest.mark.parametrize(("code", "line"), [(200, b"200 OK"), (299, b"299 ")])
-def test_the_reason_phrase_is_our_own(code: int, line: bytes) -> None:
+def test_the_reason_phrase_is_the_standard_one(code: int, line: bytes) -> None:
     response = h11.Response(status_code=code, headers=[], reason=b"mp01.corp.example")
     head = head_for_client(response, ClientFields((), ()), BodyEnd.NO_BODY, keep_alive=True)
     assert head == b"HTTP/1.1 " + line + b"\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Where an answer to an upload may send a client."""
+"""Host names in the response to an upload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DROP, REWRITE = UploadHosts.DROP, UploadHosts.REWRITE
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "rule", "told"),
+    ("name", "value", "rule", "expected"),
     [
         (HOST_ID, b"bridge.internet.example", DROP, b"bridge.internet.example"),
         (HOST_ID, b"BRIDGE.internet.example", DROP, b"BRIDGE.internet.example"),
@@ -45,13 +45,13 @@ DROP, REWRITE = UploadHosts.DROP, UploadHosts.REWRITE
         (REPLY_URL, b"file:///c:/", REWRITE, None),
     ],
 )
-def test_a_client_is_sent_nowhere_but_here(
-    name: bytes, value: bytes, rule: UploadHosts, told: bytes | None
+def test_a_client_is_sent_to_the_publication_only(
+    name: bytes, value: bytes, rule: UploadHosts, expected: bytes | None
 ) -> None:
-    assert upload_hosts_for_client([(name, value)], ORIGIN, OWN, rule).get(name) == told
+    assert upload_hosts_for_client([(name, value)], ORIGIN, OWN, rule).get(name) == expected
 
 
-def test_the_time_to_fall_back_goes_with_the_host() -> None:
+def test_the_fallback_timeout_requires_the_host() -> None:
     here, away = (HOST_ID, b"bridge.internet.example"), (HOST_ID, b"mp01.corp.example")
     timeout = (FALLBACK, b"60")
     assert upload_hosts_for_client([here, timeout], ORIGIN, OWN, DROP)[FALLBACK] == b"60"
@@ -60,6 +60,6 @@ def test_the_time_to_fall_back_goes_with_the_host() -> None:
     assert FALLBACK not in upload_hosts_for_client([here, (FALLBACK, b"x")], ORIGIN, OWN, DROP)
 
 
-def test_a_field_that_comes_twice_is_taken_out() -> None:
+def test_a_repeated_field_is_removed() -> None:
     twice = [(HOST_ID, b"bridge.internet.example"), (HOST_ID, b"evil.example")]
     assert upload_hosts_for_client(twice, ORIGIN, OWN, REWRITE) == {}
