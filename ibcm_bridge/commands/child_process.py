@@ -1,6 +1,7 @@
-"""`ibcm-bridge` as a child that ends with its parent, however that ends: `python -m` this module.
+"""`python -m` this module runs `ibcm-bridge` as a child process that stops when its parent ends.
 
-Standard input is a pipe that nobody writes to. It ends when the parent does, killed or not.
+Standard input is a pipe that the parent never writes to. It is closed when the parent ends, even
+if the parent is killed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def _end_with(parent: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    # What is buffered in sys.stdin must not be held by a thread when the interpreter ends.
+    # Unbuffered: at exit, the interpreter cannot lock the buffer of sys.stdin while a thread reads.
     parent = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     sys.exit(main())

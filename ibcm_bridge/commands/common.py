@@ -1,4 +1,4 @@
-"""What commands share: exit statuses, options, and reading the policy."""
+"""Shared by the commands: exit statuses, options, and reading the policy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ibcm_bridge.policy.policy import Policy
 
 type Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
-"""What `add_subparsers` returns; argparse has no public name for it."""
+"""The type that `add_subparsers` returns; argparse has no public name for it."""
 
 EXIT_PROBLEM = 1
 
@@ -19,30 +19,28 @@ EXIT_USAGE = 2
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """The option of commands that read a policy (`read_policy`)."""
-    parser.add_argument(
-        "--config", type=Path, required=True, metavar="FILE", help="the policy file"
-    )
+    """Add the option of commands that read a policy (`read_policy`)."""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="policy file")
 
 
 def add_untested_mitmproxy(parser: argparse.ArgumentParser) -> None:
-    """The option of commands that start a bridge (`mitmproxy_refusal`)."""
+    """Add the option of commands that start a bridge (`mitmproxy_refusal`)."""
     parser.add_argument(
         "--untested-mitmproxy",
         action="store_true",
-        help="go on with a mitmproxy that the tests have not run on; run them on it first",
+        help="accept a mitmproxy version that this release is not tested with",
     )
 
 
 def mitmproxy_refusal(options: argparse.Namespace) -> str | None:
-    """Why no bridge starts on this mitmproxy, for the operator; None where one does."""
+    """Why the bridge does not start with this mitmproxy version, for the operator; else None."""
     from ibcm_bridge.addons.tested_mitmproxy import why_untested
 
     return None if options.untested_mitmproxy else why_untested()
 
 
 def read_policy(path: Path) -> Policy | None:
-    """The policy; None where it has problems, which are printed."""
+    """Return the policy, or print its problems and return None."""
     from ibcm_bridge.policy_file import PolicyError, load_policy
 
     try:

@@ -17,17 +17,19 @@ from ibcm_bridge.commands.common import (
 def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "demo",
-        help="send ConfigMgr-shaped requests through a bridge and a tunnel, side by side",
-        description="Makes a lab on loopback (certificates, a stand-in for each site system "
-        "role), runs the bridge in front of it, sends each request through the bridge and "
-        "through a tunnel, and shows what each let through and what each could see. "
-        "Exit status: 0 when every case went as its requirement says, 1 otherwise.",
+        help="send ConfigMgr requests through a bridge and a tunnel, side by side",
+        description="Starts a lab on loopback: certificates, a stand-in for each site system "
+        "role, and the bridge in front of them. Sends each request through the bridge and "
+        "through a tunnel, and shows which requests each forwarded and what each could inspect. "
+        "Exit status: 0 if every case met its requirement, 1 otherwise.",
     )
     add_untested_mitmproxy(parser)
     parser.add_argument(
-        "--report", type=Path, metavar="DIR", help="write index.html and results.json"
+        "--report", type=Path, metavar="DIR", help="write index.html and results.json to DIR"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object per case, as it ends")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object per case when it ends"
+    )
     parser.set_defaults(run=_run)
 
 

@@ -1,4 +1,4 @@
-"""`ibcm-bridge identity`: what client GUIDs are bound to, for an administrator."""
+"""`ibcm-bridge identity`: manages the client GUID bindings."""
 
 from __future__ import annotations
 
@@ -29,38 +29,44 @@ if TYPE_CHECKING:
     from ibcm_bridge.policy.message_rules import MessageRules
 
 _MOST = 20
-"""Lines about bindings that an import keeps."""
+"""Kept bindings that an import lists."""
 
 
 def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "identity",
-        help="look at and change what client GUIDs are bound to",
-        description="Which client certificate each client GUID belongs to, in the file that the "
-        "policy names (messages.bindings). A running bridge sees a change at once. "
-        "Exit status: 1 when it is not found or refused, 2 when it is not understood.",
+        help="show and change client GUID bindings",
+        description="Manages the client GUID bindings: which client certificate each client GUID "
+        "belongs to. The policy names their file (messages.bindings). A change applies to a "
+        "running bridge immediately. Exit status: 0 done, 1 not found or failed, 2 usage error.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     def action(name: str, act: _Act, text: str) -> argparse.ArgumentParser:
-        made = actions.add_parser(name, help=text, description=f"{text}.")
+        made = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         add_config(made)
         made.set_defaults(run=_run, act=act)
         return made
 
-    listing = action("list", _list, "list all client GUIDs and what each is bound to")
-    listing.add_argument("--json", action="store_true", help="one JSON object per client GUID")
-    show = action("show", _show, "say everything that is known of a client GUID")
-    forget = action("forget", _forget, "forget what a client GUID is bound to")
-    for parser_ in (show, forget):
-        parser_.add_argument("guid", type=_guid, metavar="GUID", help="with or without GUID:")
-    import_ = action("import", _import, "bind client GUIDs to what a CSV file says, all or none")
-    import_.add_argument("file", type=Path, metavar="FILE", help="with SMSID and Name, for example")
-    import_.add_argument(
-        "--replace", action="store_true", help="also those that are bound to something else"
+    listing = action("list", _list, "list the bindings of all client GUIDs")
+    listing.add_argument(
+        "--json", action="store_true", help="print one JSON object per client GUID"
     )
-    export = action("export", _export, "write all as CSV, which import takes")
-    export.add_argument("--output", type=Path, metavar="FILE", help="not to standard output")
+    show = action("show", _show, "show the binding of a client GUID")
+    forget = action("forget", _forget, "remove the binding of a client GUID")
+    for parser_ in (show, forget):
+        parser_.add_argument(
+            "guid", type=_guid, metavar="GUID", help="with or without the prefix GUID:"
+        )
+    import_ = action("import", _import, "import bindings from a CSV file, all lines or none")
+    import_.add_argument(
+        "file", type=Path, metavar="FILE", help="CSV with a header line, such as SMSID,Name"
+    )
+    import_.add_argument("--replace", action="store_true", help="replace existing bindings")
+    export = action("export", _export, "export all bindings as CSV, the format that import reads")
+    export.add_argument(
+        "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -69,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_PROBLEM
     rules = policy.messages
     if rules.bindings_file is None:
-        _complain("the policy names no file that keeps bindings; add to it, for example:")
+        _complain("the policy names no file for bindings; add one, for example:")
         print("messages:\n  bindings: bindings.sqlite", file=sys.stderr)
         return EXIT_PROBLEM
     act: _Act = options.act
@@ -107,7 +113,7 @@ def _records(registry: Registry) -> Iterator[str]:
 
 
 def _table(bindings: Sequence[Binding]) -> Iterator[str]:
-    """Columns of equal width; the first of a key is enough to tell it from another."""
+    """Columns of equal width. 16 digits of a key distinguish it from others."""
     rows = [("CLIENT GUID", "NAME", "SOURCE", "SINCE", "KEY")]
     for binding in bindings:
         rows.append(
@@ -133,22 +139,25 @@ def _show(options: argparse.Namespace, _: MessageRules, path: Path, __: object) 
     signing_key = base64.b64encode(binding.signing_key).decode("ascii")
     for title, text in (
         ("client GUID", binding.guid),
-        ("name", binding.name or "not known"),
-        ("certificate", binding.certificate or "not known"),
-        ("its key", binding.key or "not known; the first client that has the above is the one"),
-        ("signing key", signing_key or "not known"),
+        ("name", binding.name or "unknown"),
+        ("certificate SHA-256", binding.certificate or "unknown"),
+        ("key SHA-256", binding.key or _NOT_BOUND_YET),
+        ("signing key", signing_key or "unknown"),
         ("source", f"{binding.source}: {_SOURCES[binding.source]}"),
         ("since", _time(binding)),
     ):
-        print(f"{title:<12} {text}")
+        print(f"{title:<20} {text}")
     return 0
 
 
+_NOT_BOUND_YET = (
+    "not bound yet; will bind to the first client that matches the name or certificate above"
+)
 _SOURCES = {
-    Source.REGISTRATION: "a management point answered its registration",
-    Source.POLICY: "a management point gave policy for a message that it signed",
-    Source.IMPORT: "an administrator said so",
-    Source.RENEWAL: "another certificate of the same name came, which the policy allows",
+    Source.REGISTRATION: "a management point accepted its registration",
+    Source.POLICY: "a management point returned policy for a message that it signed",
+    Source.IMPORT: "an administrator imported it",
+    Source.RENEWAL: "it presented another certificate with the same name, which the policy allows",
 }
 
 
@@ -156,20 +165,21 @@ def _forget(options: argparse.Namespace, rules: MessageRules, path: Path, _: obj
     with _existing(path) as registry:
         if not registry.forget(options.guid):
             return _unknown(options.guid)
-    print(f"{options.guid} is bound to nothing any more.")
+    print("Binding removed.")
     print(_AFTER_FORGET[str(rules.identity), str(rules.unknown_guids)])
     return 0
 
 
-_NEXT_BINDING = "It will be bound to the next client for which a management point accepts it"
+_NEXT_BINDING = "It will be bound to the first client for which a management point accepts it"
+_REPORT_ONLY = "Bindings are report-only (identity: observe)."
 _AFTER_FORGET = {
-    ("enforce", "learn"): f"{_NEXT_BINDING}, whichever comes first.",
-    ("enforce", "refuse"): "Whoever speaks for it is refused (unknown_guids: refuse) "
-    "until it is imported.",
-    ("observe", "learn"): f"{_NEXT_BINDING}; nobody is refused (identity: observe).",
-    ("observe", "refuse"): f"{_NEXT_BINDING}; nobody is refused (identity: observe).",
+    ("enforce", "learn"): f"{_NEXT_BINDING}.",
+    ("enforce", "refuse"): "Requests with this GUID are refused (unknown_guids: refuse) until it "
+    "is imported.",
+    ("observe", "learn"): f"{_NEXT_BINDING}. {_REPORT_ONLY}",
+    ("observe", "refuse"): f"{_NEXT_BINDING}. {_REPORT_ONLY}",
 }
-"""What a forgotten client GUID means next, by `identity` and `unknown_guids`."""
+"""What happens next with the client GUID, by `identity` and `unknown_guids`."""
 
 
 def _import(
@@ -188,14 +198,14 @@ def _import(
     with Registry(path) as registry:
         done = registry.import_all(listed.bindings, replace=options.replace)
     for kept, listed_as in done.kept[:_MOST]:
-        print(f"kept: {kept.guid} is bound to {_label(kept)}, the file says {_label(listed_as)}")
+        print(f"kept: {kept.guid} is bound to {_label(kept)}, the file has {_label(listed_as)}")
     if len(done.kept) > _MOST:
         print(f"kept: {len(done.kept) - _MOST} more")
     if listed.unread:
-        print(f"columns not read: {', '.join(map(ascii, listed.unread))}")
+        print(f"ignored columns: {', '.join(map(ascii, listed.unread))}")
     print(_summary(done, listed.skipped))
     if done.kept:
-        print("What was kept is replaced with --replace.")
+        print("Use --replace to replace the kept bindings.")
     return 0
 
 
@@ -223,7 +233,7 @@ def _export(options: argparse.Namespace, _: MessageRules, path: Path, __: object
     with _existing(path) as registry:
         lines = (line.encode() for line in write_list(registry.all()))
         if options.output is None:
-            # As bytes, whatever the terminal or pipe takes text for: what was exported is imported.
+            # As bytes: an import needs UTF-8, whatever the encoding of standard output is.
             sys.stdout.flush()
             sys.stdout.buffer.writelines(lines)
             sys.stdout.buffer.flush()
@@ -237,10 +247,9 @@ def _export(options: argparse.Namespace, _: MessageRules, path: Path, __: object
 
 
 def _write(path: Path, lines: Iterator[bytes]) -> None:
-    """Write a file whole, or leave what is there. For its owner alone.
+    """Write a file atomically, with permissions for its owner only.
 
-    Nothing may take the place of a device, a pipe or a link such as /dev/stdout: they are written
-    to as they are.
+    A device, a pipe or a link such as /dev/stdout is not replaced but written to.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         with path.open("wb") as file:
@@ -258,16 +267,16 @@ def _write(path: Path, lines: Iterator[bytes]) -> None:
 
 
 def _existing(path: Path) -> Registry:
-    """Open what is there. One who only looks makes no file, which would be the wrong user's."""
+    """Open the existing file. A file created here could belong to the wrong user."""
     try:
         is_there = path.exists()
     except OSError as error:
         raise RegistryError(
-            f"{path} cannot be opened: {error.strerror}; run it as a user who may"
+            f"{path} cannot be opened: {error.strerror}; run this as a user with access"
         ) from error
     if not is_there:
         raise RegistryError(
-            f"{path} is not there yet: the bridge makes it when it starts, and so does an import"
+            f"{path} does not exist yet; the start of the bridge or an import creates it"
         )
     return Registry(path)
 
@@ -275,12 +284,12 @@ def _existing(path: Path) -> Registry:
 def _guid(text: str) -> str:
     guid = read_guid(text)
     if guid is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no client GUID")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a client GUID")
     return guid
 
 
 def _unknown(guid: str) -> int:
-    _complain(f"nothing is known of {guid}")
+    _complain(f"{guid} has no binding")
     return EXIT_PROBLEM
 
 

@@ -18,9 +18,10 @@ from ibcm_bridge.commands.common import (
 def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "lab",
-        help="a whole perimeter on this machine, with a page to try it from",
-        description="Certificates, a stand-in for each site system role, the bridge, and a page "
-        "with every good and bad case at a button, through the bridge and through a tunnel.",
+        help="run a complete perimeter on this machine, with a web page",
+        description="Runs a complete perimeter on this machine: certificates, a stand-in for each "
+        "site system role, the bridge, and a web page that sends each allowed and refused case "
+        "through the bridge and through a tunnel.",
     )
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add_action in (_add_up, _add_client, _add_part, _add_down):
@@ -30,74 +31,81 @@ def add(commands: Subcommands) -> None:
 def _add_up(actions: Subcommands) -> None:
     parser = actions.add_parser(
         "up",
-        help="start it; Ctrl-C ends it",
-        description="Starts a lab on loopback and prints the address of its page, names, "
-        "certificates and curl lines. Runs until Ctrl-C, SIGTERM or `ibcm-bridge lab down`, and "
-        "leaves nothing behind. Exit status: 0 ended, 1 could not start.",
+        help="start the lab; Ctrl-C stops it",
+        description="Starts a lab on loopback and prints the address of its page, its host names, "
+        "certificates and curl commands. Runs until Ctrl-C, SIGTERM or `ibcm-bridge lab down`, "
+        "then removes its files. Exit status: 0 stopped, 1 could not start.",
     )
     add_untested_mitmproxy(parser)
-    parser.add_argument("--no-browser", action="store_true", help="open no browser")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     parser.add_argument(
         "--listen",
         metavar="ADDRESS",
-        help="have the bridge, and nothing else, listen there on the ports of the shipped policy "
-        "(8443, 8531, 8080), for who brings a real client; ADDRESS:PORT for another TLS port",
+        help="address where the bridge, and nothing else, listens for a real client, on the ports "
+        "of the shipped policy (8443, 8531, 8080); ADDRESS:PORT for another TLS port",
     )
     parser.add_argument(
         "--netns",
         action="store_true",
-        help="have the Internet, the perimeter and the intranet in network namespaces of those "
+        help="put the Internet, the perimeter and the intranet into network namespaces with these "
         "names, with a firewall between them (Linux, as root)",
     )
-    parser.add_argument("--json", action="store_true", help="print what it says as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print the output as one JSON object")
     parser.set_defaults(run=_up)
 
 
 def _add_client(actions: Subcommands) -> None:
     parser = actions.add_parser(
         "client",
-        help="a simulated client of the lab that is up, or a thousand",
-        description="Speaks to the lab that is up as clients of ConfigMgr do. One client shows, "
-        "scene by scene, its life, an update scan, and a download that goes on in another network. "
-        "With --count, so many register and ask for policy, and how long they waited is said. "
-        "Exit status: 0 all went well, 1 something did not.",
+        help="run one or many simulated clients against the running lab",
+        description="Simulates ConfigMgr clients of the running lab. A single client shows, step "
+        "by step, its life cycle, an update scan, and a download that continues on another "
+        "network. With --count, N clients register and request policy, and their response times "
+        "are printed. Exit status: 0 no failure, 1 at least one failure.",
         epilog="Example: ibcm-bridge lab client --count 1000",
     )
     parser.add_argument(
         "--mode",
         choices=("internet-only", "both"),
         default="both",
-        help="how it was installed: for the Internet only, or for the intranet too (the default)",
+        help="installed for the Internet only, or for the Internet and the intranet (default)",
     )
     parser.add_argument(
         "--profile",
         choices=("pki", "own-key"),
         default="pki",
-        help="what it signs messages with: the key of its TLS certificate (the default), or one of "
-        "its own",
+        help="sign messages with the key of the TLS certificate (pki, default) or with a separate "
+        "key (own-key)",
     )
-    parser.add_argument("--count", type=_positive, metavar="N", help="so many clients")
+    parser.add_argument("--count", type=_positive, metavar="N", help="number of clients")
     parser.add_argument(
-        "--polls", type=_positive, metavar="N", help="of --count: how often they ask for policy (3)"
+        "--polls",
+        type=_positive,
+        metavar="N",
+        help="with --count: policy requests per client (default 3)",
     )
     parser.add_argument(
-        "--at-once", type=_positive, metavar="N", help="of --count: how many speak at a time (32)"
+        "--at-once",
+        type=_positive,
+        metavar="N",
+        help="with --count: concurrent clients (default 32)",
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="have the same names and the same choices again"
+        "--seed", type=int, metavar="N", help="seed that reproduces names and random choices"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object for each line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.set_defaults(run=_client)
 
 
 def _add_part(actions: Subcommands) -> None:
     parser = actions.add_parser(
         "part",
-        help="one part of a lab, in a container of its own",
-        description="For deploy/compose.yaml: the stand-ins for site systems, for a malware engine "
-        "or for Microsoft Update, on an address of their container. The first writes what the "
-        "others need into the runtime folder (XDG_RUNTIME_DIR), which they share. Runs until "
-        "SIGTERM. Exit status: 0 ended, 1 could not start.",
+        help="run one part of a lab in a container",
+        description="Used by deploy/compose.yaml. Runs the stand-ins for site systems, for a "
+        "malware engine or for Microsoft Update on an address of the container. The part "
+        "site-systems writes the files of the other parts into the runtime folder "
+        "(XDG_RUNTIME_DIR), which all parts share. Runs until SIGTERM. "
+        "Exit status: 0 stopped, 1 could not start.",
     )
     parser.add_argument(
         "name",
@@ -105,13 +113,13 @@ def _add_part(actions: Subcommands) -> None:
         choices=("site-systems", "engine", "microsoft-update"),
         help="site-systems, engine or microsoft-update",
     )
-    parser.add_argument("--address", type=IPv4Address, required=True, help="where it listens")
+    parser.add_argument("--address", type=IPv4Address, required=True, help="listen address")
     for name in ("bridge", "engine", "microsoft-update"):
         parser.add_argument(
             f"--{name}",
             type=IPv4Address,
             metavar="ADDRESS",
-            help=f"of site-systems: where {name} is",
+            help=f"for site-systems: where {name} listens",
         )
     parser.set_defaults(run=_part)
 
@@ -119,11 +127,11 @@ def _add_part(actions: Subcommands) -> None:
 def _add_down(actions: Subcommands) -> None:
     parser = actions.add_parser(
         "down",
-        help="end it, and remove what one that crashed has left",
-        description="Ends this user's lab, and removes what one that crashed has left. "
-        "Exit status: 0 no lab runs any more, 1 it could not be ended.",
+        help="stop the lab, and remove the remains of a crashed one",
+        description="Stops this user's lab, and removes the remains of a crashed one. "
+        "Exit status: 0 no lab is running, 1 the lab could not be stopped.",
     )
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    parser.add_argument("--json", action="store_true", help="print the result as a JSON object")
     parser.set_defaults(run=_down)
 
 
@@ -153,9 +161,7 @@ def _client(options: argparse.Namespace) -> int:
     from ibcm_bridge.lab.simulated.installation import Mode
 
     if options.count is None and (options.polls or options.at_once):
-        print(
-            "ibcm-bridge lab: --polls and --at-once are of many clients: --count", file=sys.stderr
-        )
+        print("ibcm-bridge lab: --polls and --at-once require --count", file=sys.stderr)
         return EXIT_USAGE
     return lab_client(
         ClientOptions(

@@ -1,4 +1,4 @@
-"""The command line: parses, and hands over."""
+"""The command line: parses the arguments and runs the subcommand."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ibcm_bridge.commands.common import EXIT_PROBLEM, EXIT_USAGE
 from ibcm_bridge.commands.explain import command as explain
 
 COMMANDS = (demo, lab, run, check, explain, identity, pki)
-"""Modules, in the order of the help text; `add` of each adds its parser, with `run` as default."""
+"""Modules in the order of the help text. Each has `add`, which adds its parser and sets `run`."""
 
 EXIT_INTERRUPTED = 130
-"""What a shell reports for a command that Ctrl-C ended."""
+"""The status that a shell reports for a command interrupted with Ctrl-C."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status."""
+    """Run a subcommand and return its exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "run"):
@@ -34,39 +34,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    # It misses an addon that we replace on purpose, and says what StartError says better.
+    # It complains about an addon that the bridge replaces, and repeats what StartError reports.
     logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.CRITICAL)
     try:
         status: int = options.run(options)
         if sys.stdout is not None:
-            # Now, when it can still be told that it fails.
+            # Here a failure can still be reported.
             sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has read enough (`| head`).
-        _print_no_more()
+        # The reader of the output has closed the pipe (`| head`).
+        _discard_output()
         return EXIT_PROBLEM
     except OSError as error:
-        _print_no_more()
-        print(f"ibcm-bridge: {_refused_by_the_system(error)}", file=sys.stderr)
+        _discard_output()
+        print(f"ibcm-bridge: {_system_error_text(error)}", file=sys.stderr)
         return EXIT_PROBLEM
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return status
 
 
-def _print_no_more() -> None:
-    """Let standard output lead nowhere: at its end Python would flush it, and fail again."""
+def _discard_output() -> None:
+    """Redirect standard output to /dev/null: at exit, Python flushes it and would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _refused_by_the_system(error: OSError) -> str:
-    """What the commands did not expect. Without a file's name it is of what they print."""
+def _system_error_text(error: OSError) -> str:
+    """An error that no command handles. Without a file name, it is about standard output."""
     from ibcm_bridge.os_errors import cannot_write, is_about_writing
 
     if error.filename:
         return f"{error.filename}: {error.strerror}"
     if is_about_writing(error):
-        return cannot_write(error, "standard output", "write somewhere else")
+        return cannot_write(error, "standard output", "redirect it elsewhere")
     return error.strerror or str(error)
 
 

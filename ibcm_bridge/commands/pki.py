@@ -11,12 +11,13 @@ from ibcm_bridge.commands.common import Subcommands
 def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "pki",
-        help="make the lab's certificates on disk",
-        description="Makes DIR/pki with a root, an issuing authority, revocation lists and the "
-        "certificates that the shipped bridge.yaml names, and DIR/bridge.yaml where there is "
-        "none. For a lab: the keys are worthless.",
+        help="create lab certificates on disk",
+        description="Creates DIR/pki with a root CA, an issuing CA, revocation lists and the "
+        "certificates that the shipped bridge.yaml names, and DIR/bridge.yaml if there is none. "
+        "For labs only; do not use the keys in production. "
+        "Exit status: 0 created, 1 not created.",
     )
-    parser.add_argument("directory", type=Path, metavar="DIR")
+    parser.add_argument("directory", type=Path, metavar="DIR", help="folder to create them in")
     parser.set_defaults(run=_run)
 
 

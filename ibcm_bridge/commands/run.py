@@ -20,38 +20,38 @@ if TYPE_CHECKING:
     from ibcm_bridge.policy.policy import Policy
 
 _WEB_PORT = 8081
-"""As mitmweb's."""
+"""The default port of mitmweb."""
 
 
 def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "run",
         help="run the bridge",
-        description="Runs the bridge until Ctrl-C or SIGTERM. Nothing is listened on until the "
-        "whole policy has been read; what `check` finds is printed, and does not stop it. "
+        description="Runs the bridge until Ctrl-C or SIGTERM. Loads the whole policy before it "
+        "listens. Prints the findings of `check`; these do not prevent the start. "
         "Exit status: 0 stopped, 1 could not start.",
     )
     add_config(parser)
     add_untested_mitmproxy(parser)
-    parser.add_argument("--verbose", action="store_true", help="log what mitmproxy does")
+    parser.add_argument("--verbose", action="store_true", help="log mitmproxy's debug messages")
     parser.add_argument(
         "--web",
         type=_port_number,
         nargs="?",
         const=_WEB_PORT,
         metavar="PORT",
-        help="show traffic on a page of this machine, without secrets and read-only; in a lab, or "
-        f"where the policy says why (web). PORT: {_WEB_PORT} when left out, 0 for any",
+        help="show traffic on a local, read-only web page, without secrets; only in a lab, or if "
+        f"the policy gives a reason (web.because). PORT: {_WEB_PORT} by default, 0 for a free port",
     )
     parser.set_defaults(run=_run)
 
 
 def web_page_refusal(policy: Policy) -> str | None:
-    """Why traffic must not be shown on a page, for the operator; None where it may be.
+    """Why the web page must not be served, for the operator; None if it may be.
 
-    It may be in a lab, a policy that only this machine can reach, or where the policy says why.
-    Everyone who has the page's address sees who asks for what and what is in messages, secrets
-    apart; where real clients connect, that needs a reason.
+    It may be served in a lab (only this machine can connect to the listeners), or if the policy
+    gives a reason. Anyone with the page's URL sees requests and messages, without secrets. For real
+    clients, that needs a reason.
     """
     from ibcm_bridge.policy.addresses import address_text, is_loopback
 
@@ -62,14 +62,14 @@ def web_page_refusal(policy: Policy) -> str | None:
     if not others:
         return None
     return (
-        f"the policy listens on {', '.join(others)}, so this is no lab; to show traffic all the "
-        "same, have the policy say why (web: {because: ...})"
+        f"the policy listens on {', '.join(others)}, so this is not a lab; to show traffic anyway, "
+        "give a reason in the policy (web: {because: ...})"
     )
 
 
 def _port_number(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text} is no port")
+        raise argparse.ArgumentTypeError(f"{text} is not a port number")
     return int(text)
 
 
@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
     policy = read_policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
-    # Only now, because they take a while: what is wrong with a policy is said at once.
+    # These imports take a while; problems of the policy are reported before them.
     import asyncio
 
     from ibcm_bridge.addons.errors import StartError

@@ -105,20 +105,23 @@ def test_show_says_everything(identity: Identity, filled: Path, spelling: str) -
     done = identity("show", spelling)
     assert done.status == 0
     assert done.out.splitlines() == [
-        f"client GUID  {GUID}",
-        "name         pc1.corp.example",
-        f"certificate  {'b' * 64}",
-        f"its key      {'a' * 64}",
-        "signing key  MAA=",
-        "source       registration: a management point answered its registration",
-        "since        2026-01-31 12:30:15 UTC",
+        f"client GUID          {GUID}",
+        "name                 pc1.corp.example",
+        f"certificate SHA-256  {'b' * 64}",
+        f"key SHA-256          {'a' * 64}",
+        "signing key          MAA=",
+        "source               registration: a management point accepted its registration",
+        "since                2026-01-31 12:30:15 UTC",
     ]
 
 
 def test_show_says_what_is_not_known(identity: Identity, filled: Path) -> None:
     out = identity("show", OTHER).out
-    assert "its key      not known; the first client that has the above is the one\n" in out
-    assert "certificate  not known\n" in out
+    assert (
+        "key SHA-256          not bound yet; will bind to the first client that matches the name "
+        "or certificate above\n" in out
+    )
+    assert "certificate SHA-256  unknown\n" in out
 
 
 @pytest.mark.parametrize("action", ["show", "forget"])
@@ -127,7 +130,7 @@ def test_a_guid_that_nothing_is_known_of_is_not_found(
 ) -> None:
     unknown = GUID.replace("1111", "9999")
     done = identity(action, unknown)
-    assert done == Done(1, "", f"ibcm-bridge identity: nothing is known of {unknown}\n")
+    assert done == Done(1, "", f"ibcm-bridge identity: {unknown} has no binding\n")
     assert stands(filled) == [LEARNT, IMPORTED]
 
 
@@ -149,13 +152,13 @@ def test_what_is_not_understood_exits_with_2(
 @pytest.mark.parametrize(
     ("messages", "next_"),
     [
-        ("identity: enforce", "for which a management point accepts it, whichever comes first.\n"),
+        ("identity: enforce", "the first client for which a management point accepts it.\n"),
         (
             "identity: enforce, unknown_guids: refuse",
-            "Whoever speaks for it is refused (unknown_guids: refuse) until it is imported.\n",
+            "Requests with this GUID are refused (unknown_guids: refuse) until it is imported.\n",
         ),
-        ("identity: observe", "accepts it; nobody is refused (identity: observe).\n"),
-        ("unknown_guids: refuse", "accepts it; nobody is refused (identity: observe).\n"),
+        ("identity: observe", "accepts it. Bindings are report-only (identity: observe).\n"),
+        ("unknown_guids: refuse", "accepts it. Bindings are report-only (identity: observe).\n"),
     ],
 )
 def test_forget_says_what_becomes_of_it(
@@ -163,7 +166,7 @@ def test_forget_says_what_becomes_of_it(
 ) -> None:
     done = identity("forget", GUID, messages=f"bindings: {filled}, {messages}")
     assert done.status == 0
-    assert done.out.startswith(f"{GUID} is bound to nothing any more.\n")
+    assert done.out.startswith("Binding removed.\n")
     assert done.out.endswith(next_)
     assert stands(filled) == [IMPORTED]
 
@@ -186,7 +189,7 @@ File = Callable[[str], str]
 
 def test_an_import_counts_what_it_did(identity: Identity, path: Path, file: File) -> None:
     done = identity("import", file(f"SMSID,Name,Domain\n{OTHER},PC2,CORP\n,printer,CORP\n"))
-    assert done == Done(0, "columns not read: 'Domain'\n1 imported, 0 kept, 1 skipped\n", "")
+    assert done == Done(0, "ignored columns: 'Domain'\n1 imported, 0 kept, 1 skipped\n", "")
     (binding,) = stands(path)
     assert replace(binding, since=NOW) == IMPORTED
     assert datetime.datetime.now(datetime.UTC) - binding.since < datetime.timedelta(minutes=1)
@@ -199,9 +202,9 @@ def test_an_import_keeps_what_is_bound_otherwise_and_says_so(
     done = identity("import", devices)
     assert done == Done(
         0,
-        f"kept: {GUID} is bound to pc1.corp.example, the file says pc9\n"
+        f"kept: {GUID} is bound to pc1.corp.example, the file has pc9\n"
         "0 imported, 1 unchanged, 1 kept, 0 skipped\n"
-        "What was kept is replaced with --replace.\n",
+        "Use --replace to replace the kept bindings.\n",
         "",
     )
     assert stands(filled) == [LEARNT, IMPORTED]
@@ -218,7 +221,7 @@ def test_of_much_that_is_kept_some_is_named(identity: Identity, path: Path, file
     done = identity("import", file("\n".join(["guid,name,sha256,key", *lines])))
     told = done.out.splitlines()
     assert told[0] == (
-        f"kept: {guids[0]} is bound to certificate {'1' * 16}, the file says certificate {'2' * 16}"
+        f"kept: {guids[0]} is bound to certificate {'1' * 16}, the file has certificate {'2' * 16}"
     )
     assert told[20:22] == ["kept: 5 more", "0 imported, 25 kept, 0 skipped"]
 
@@ -333,7 +336,7 @@ def test_an_export_takes_the_place_of_no_device_and_of_no_link(
 def test_who_only_looks_makes_no_file(identity: Identity, path: Path, arguments: list[str]) -> None:
     done = identity(*arguments)
     assert (done.status, done.out) == (1, "")
-    assert f"{path} is not there yet: the bridge makes it when it starts" in done.err
+    assert f"{path} does not exist yet; the start of the bridge or an import creates" in done.err
     assert not path.exists()
 
 
@@ -345,8 +348,7 @@ def test_without_a_file_in_the_policy_it_says_what_to_add(
     assert done == Done(
         1,
         "",
-        "ibcm-bridge identity: the policy names no file that keeps bindings; "
-        "add to it, for example:\n"
+        "ibcm-bridge identity: the policy names no file for bindings; add one, for example:\n"
         "messages:\n"
         "  bindings: bindings.sqlite\n",
     )

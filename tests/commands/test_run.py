@@ -45,8 +45,8 @@ def test_a_policy_that_only_this_machine_can_reach_is_a_labs(
 def test_a_policy_that_others_can_reach_has_to_say_why(tmp_path: Path, listen: str) -> None:
     policy = load_policy(write(tmp_path, "127.0.0.1:8443", listen))
     assert web_page_refusal(policy) == (
-        f"the policy listens on {listen.strip('"')}, so this is no lab; to show traffic all the "
-        "same, have the policy say why (web: {because: ...})"
+        f"the policy listens on {listen.strip('"')}, so this is not a lab; to show traffic anyway, "
+        "give a reason in the policy (web: {because: ...})"
     )
     said = load_policy(write(tmp_path, "127.0.0.1:8443", listen, because=BECAUSE))
     assert said.web_because == BECAUSE
@@ -81,7 +81,7 @@ def test_run_takes_no_port_that_is_none(
     path = write(tmp_path, "127.0.0.1:0")
     with pytest.raises(SystemExit):
         main(["run", "--config", str(path), f"--web={port}"])
-    assert f"argument --web: {port} is no port" in capsys.readouterr().err
+    assert f"argument --web: {port} is not a port number" in capsys.readouterr().err
 
 
 def test_run_says_where_a_page_cannot_be_served(
@@ -104,5 +104,5 @@ def test_check_says_that_traffic_may_be_shown_and_why(tmp_path: Path, because: s
     found = [
         finding for finding in check_policy(policy, now, lambda *_: ()) if finding.where == "web"
     ]
-    text = f"run --web may show traffic on a page of this machine, because: {BECAUSE}"
+    text = f"`run --web` may show traffic on a local web page, because: {BECAUSE}"
     assert found == ([Finding(Level.WARNING, "web", text)] if because else [])

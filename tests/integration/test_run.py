@@ -191,7 +191,10 @@ def test_pki_and_run_with_the_shipped_policy_twice(
     for turn in (1, 2):
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as bridge:
             assert bridge.stderr is not None
-            assert ": fsp.internet.example: nothing is encrypted" in bridge.stderr.readline()
+            assert (
+                ": fsp.internet.example: no encryption, no client authentication"
+                in bridge.stderr.readline()
+            )
             assert bridge.stderr.readline() == f"ibcm-bridge: listening on 127.0.0.1:{port}\n"
             url = f"https://bridge.internet.example:{port}{MP_LIST}"
             curl = ["curl", "--silent", "--noproxy", "*", "--cacert", "pki/root.pem"]

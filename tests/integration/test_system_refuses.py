@@ -140,7 +140,7 @@ def test_what_is_printed_to_a_full_disk(tmp_path: Path, arguments: list[str]) ->
     # At once, or at the end: that of `lab down` is one line.
     with Path("/dev/full").open("w") as full:
         line = said(*arguments, stdout=full, XDG_RUNTIME_DIR=tmp_path)
-    assert line == NOT_PRINTED + "or write somewhere else"
+    assert line == NOT_PRINTED + "or redirect it elsewhere"
 
 
 @ON_UNIX
@@ -190,7 +190,11 @@ def test_an_audit_that_may_not_be_written(tmp_path: Path) -> None:
     ("arguments", "who", "why"),
     [
         (["run"], "ibcm-bridge: cannot start", "be made: Permission denied; its folder must "),
-        (["identity", "list"], "ibcm-bridge identity", "be opened: Permission denied; run it as "),
+        (
+            ["identity", "list"],
+            "ibcm-bridge identity",
+            "be opened: Permission denied; run this as ",
+        ),
     ],
 )
 def test_bindings_in_a_folder_that_may_not_be_entered(
@@ -208,7 +212,7 @@ def test_bindings_in_a_folder_that_may_not_be_entered(
         check=False,
     )
     assert checked.returncode == 1
-    assert "bindings.sqlite cannot be made: its folder cannot be written" in checked.stdout
+    assert "bindings.sqlite: its folder is not writable" in checked.stdout
     assert checked.stderr == ""
 
 

@@ -197,8 +197,8 @@ def test_a_key_that_every_user_can_read_is_a_warning(load: Load, directory: Path
     (directory / "pki/bridge-server.key").chmod(0o644)
     policy = load()
     assert bridge(policy).credential.exposed_file == directory / "pki/bridge-server.key"
-    text = f"{directory / 'pki/bridge-server.key'} holds a private key and is open to every user"
-    assert f"{text} of this machine" in warnings(policy)
+    text = f"{directory / 'pki/bridge-server.key'} has a private key; every user of this machine"
+    assert f"{text} can read it; restrict access" in warnings(policy)
 
 
 def warnings(policy: Policy, days: float = 0) -> list[str]:
@@ -241,7 +241,9 @@ def test_other_files_in_a_folder_are_not_errors(load: Load, directory: Path) -> 
     )
     found = warnings(load((CRLS, "crls: [lists]")))
     assert any("broken.crl is not a revocation list" in text for text in found)
-    assert any("Lab Branch CA" in text and "not under anchors or issuing" in text for text in found)
+    assert any(
+        "Lab Branch CA" in text and "not listed under anchors or issuing" in text for text in found
+    )
     new = "crls: [pki/root.crl, pki/issuing.crl, lists/broken.crl]"
     assert "broken.crl is not a revocation list" in problems(load, (CRLS, new))
 
@@ -252,7 +254,7 @@ def test_a_delta_list_is_not_enough(load: Load, directory: Path, pki: LabPki) ->
     found = problems(load, (CRLS, "crls: [pki/root.crl, delta.crl]"))
     assert "no revocation list of CN=Lab Issuing CA" in found
     policy = load((CRLS, "crls: [pki/root.crl, pki/issuing.crl, delta.crl]"))
-    assert any("is for base number 1000" in text for text in warnings(policy))
+    assert any("is for base list number 1000" in text for text in warnings(policy))
 
 
 def test_an_authority_without_a_list_requires_a_reason(load: Load, directory: Path) -> None:
@@ -278,7 +280,7 @@ def test_grace_and_warn_before_are_applied(load: Load) -> None:
     revocation = client_trust(policy).revocation
     assert revocation.grace == timedelta(hours=12)
     assert revocation.warn_before == timedelta(days=3)
-    assert "accepted for 12 h after their end (grace)" in facts(policy)
+    assert "accepted for 12 h after they expire (grace)" in facts(policy)
     assert any("renew it" in text for text in warnings(policy, days=5))
     assert any("in its grace" in text for text in warnings(policy, days=7.2))
     plain = load()
@@ -295,11 +297,11 @@ def test_lists_to_fetch_may_be_missing_at_the_start(load: Load, directory: Path)
     assert revocation.fetch is not None
     assert (revocation.fetch.urls, revocation.fetch.every) == ((url,), timedelta(minutes=30))
     assert directory / "empty" in revocation.sources
-    assert any("until it is fetched its certificates are refused" in w for w in warnings(policy))
+    assert any("are refused until the list is fetched" in w for w in warnings(policy))
     kept = (directory / "pki/issuing.crl").read_bytes()
     (directory / "empty/fetched-0.crl").write_bytes(kept)
     policy = load((CRLS, fetch % (url, "30m", "empty")))
-    assert "is fetched every 30 min by run (not now)" in facts(policy)
+    assert f"`run` fetches {url} every 30 min; `check` does not" in facts(policy)
     assert not warnings(policy)
     for bad, message in (
         (("https://pki.internet.example/a.crl", "30m", "empty"), "lists are signed"),
@@ -323,7 +325,7 @@ def test_the_highest_tls_version_with_clients_can_be_set(load: Load) -> None:
         key = f'      highest_tls: "{version}"\n      trust:\n'
         publication = bridge(load(("      trust:\n", key)))
         assert publication.highest_client_tls == version
-        text = "; TLS 1.2 at most with clients"
+        text = "; client leg limited to TLS 1.2"
         assert (text in publication_text(publication)) == (version == "1.2")
         # Only for the client leg.
         assert {role.site_system.highest_tls for role in publication.directories.values()} == {

@@ -82,13 +82,13 @@ def test_a_software_update_point_requests_no_certificates_by_default(load: Load)
     publication = published(load(sample(bridge(SUP, clients=NOBODY))))
     assert publication.certificate_policy is CertificatePolicy.NONE
     assert publication.client_trust is None
-    assert publication_text(publication).endswith("nobody is asked for a certificate")
+    assert publication_text(publication).endswith("client certificates are not requested")
     publication = published(load(sample(bridge(SUP, clients="{}"))))
     assert publication.certificate_policy is CertificatePolicy.NONE
     clients = f"{{certificate: optional, trust: {TRUST}}}"
     publication = published(load(sample(bridge(SUP, clients=clients))))
     assert publication.certificate_policy is CertificatePolicy.OPTIONAL
-    assert publication_text(publication).endswith("clients without a certificate are let in")
+    assert publication_text(publication).endswith("client certificates are optional")
 
 
 @pytest.mark.parametrize("role", ["application-catalog-website-point", "policy-module"])

@@ -173,8 +173,8 @@ def test_additions_are_in_the_role_with_their_reasons(load: Load) -> None:
     assert all(addition.because == "the tests want it" for addition in role.additions)
     texts = [addition_text(addition) for addition in role.additions]
     assert texts == [
-        "the verb PUT is added, because: the tests want it",
-        "the header X-Custom is added, because: the tests want it",
-        "/Reports/[A-Z]+/{GUID} is added for GET, PUT, because: the tests want it",
-        "Windows authentication passes, because: the tests want it",
+        "added verb PUT, because: the tests want it",
+        "added header field X-Custom, because: the tests want it",
+        "added path /Reports/[A-Z]+/{GUID} for GET, PUT, because: the tests want it",
+        "Windows authentication is allowed, because: the tests want it",
     ]

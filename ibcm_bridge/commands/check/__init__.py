@@ -1,1 +1,1 @@
-"""`ibcm-bridge check`: a policy against clients, site systems and this machine."""
+"""`ibcm-bridge check`: checks a policy against clients, site systems and this machine."""

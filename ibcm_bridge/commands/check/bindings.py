@@ -1,4 +1,4 @@
-"""Whether the file that keeps what client GUIDs are bound to can be used: for `check`."""
+"""Checks that the bridge can use the file of client GUID bindings."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _WHERE = "messages.bindings"
 
 
 def check_bindings(file: Path | None) -> Iterator[Finding]:
-    """What would keep a bridge from starting. Makes no file."""
+    """Problems that would prevent a start. Creates no file."""
     if file is None:
         return
-    # Whether a file is there cannot be asked in a folder that may not be searched.
+    # `exists` raises in a folder without search permission.
     if not os.access(file.parent, os.X_OK) or not file.exists():
         if not os.access(file.parent, os.W_OK | os.X_OK):
-            text = f"{file} cannot be made: its folder cannot be written"
+            text = f"cannot create {file}: its folder is not writable"
             yield Finding(Level.PROBLEM, _WHERE, text, "BRIDGE-IDENTITY")
         return
     try:

@@ -1,8 +1,7 @@
-"""The certificates and trusts of a publication, held against protocol.md §9.
+"""Checks the certificates and trusts of a publication against protocol.md §9.
 
-Purposes, names, dates, keys, and where a client on the Internet would look for revocation. The path
-of every issuing authority is verified by the function that the command line gives, which needs
-OpenSSL.
+Checked are purposes, names, dates, keys, and where a client on the Internet would fetch CRLs. The
+caller provides the function that verifies the path of each issuing authority; it needs OpenSSL.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from ibcm_bridge.policy.trust import Credential, Trust
 WARN_CERTIFICATE = datetime.timedelta(days=14)
 
 VerifyAuthority = Callable[[Trust, x509.Certificate], Notes | Deny]
-"""Verifies that an issuing authority leads to an anchor: what to note, or why it does not."""
+"""Verifies the path from an issuing authority to an anchor. Returns audit notes, or a denial."""
 
 
 def check_certificates(
@@ -50,7 +49,7 @@ def check_certificates(
     yield from _check_purpose(where, facts, ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth")
     if not _names(facts, publication.name):
         named = ", ".join(facts.dns_names) or "no DNS name"
-        text = f"it is for {named}, not for {publication.name}: clients will refuse it"
+        text = f"issued for {named}, not for {publication.name}; clients will refuse it"
         yield Finding(Level.PROBLEM, where, text, "DNS-INTERNET-FQDN")
     yield from _check_distribution_points(where, publication.credential)
     yield from _check_end_of_chain(where, publication)
@@ -71,12 +70,12 @@ def check_certificates(
         found = list(_check_trust(f"{here}: {key}", trust, presented, now))
         yield from found
         if not any(finding.level is Level.PROBLEM for finding in found):
-            # Where the parts are wrong the path is too, and saying so twice would not help.
+            # A wrong part also breaks the path; reporting both would not help.
             yield from _check_paths(f"{here}: {key}", trust, verify_authority)
 
 
 def _trusts(publication: BridgePublication) -> Iterator[tuple[str, Trust]]:
-    """By the key that each has in the policy file."""
+    """Each trust, with its key in the policy file."""
     if publication.client_trust is not None:
         yield "clients.trust", publication.client_trust
     yield "site_systems.trust", publication.site_system_trust
@@ -87,7 +86,7 @@ def _facts(credential: Credential) -> CertificateFacts:
 
 
 def _names(facts: CertificateFacts, name: str) -> bool:
-    """Whether a client that asks for `name` accepts these names (RFC 9525 §6.3)."""
+    """Return whether a client that connects to `name` accepts these names (RFC 9525 §6.3)."""
     wildcard = "*." + name.partition(".")[2]
     return any(given.lower() in (name, wildcard) for given in facts.dns_names)
 
@@ -96,7 +95,7 @@ def _check_purpose(
     where: str, facts: CertificateFacts, oid: x509.ObjectIdentifier, name: str
 ) -> Iterator[Finding]:
     if facts.purposes is None or oid.dotted_string not in facts.purposes:
-        text = f"its extKeyUsage does not have {name}"
+        text = f"extKeyUsage lacks {name}"
         yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
 
 
@@ -105,22 +104,23 @@ def _check_credential(
 ) -> Iterator[Finding]:
     chain = x509.load_pem_x509_certificates(credential.chain_pem)
     if (file := credential.exposed_file) is not None:
-        text = f"{file} holds a private key and is open to every user of this machine"
+        text = f"{file} has a private key; every user of this machine can read it; restrict access"
         yield Finding(Level.WARNING, where, text)
     for certificate in chain:
         yield from _check_certificate(where, certificate, now)
     for certificate, issuer in itertools.pairwise(chain):
         if not issued(issuer, certificate):
-            text = f"{_name(issuer)} did not issue {_name(certificate)}: the chain is out of order"
+            text = f"the chain is out of order: {_name(certificate)} is followed by "
+            text += f"{_name(issuer)}, which did not issue it"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
 
 
 def _check_end_of_chain(where: str, publication: BridgePublication) -> Iterator[Finding]:
-    """A client that lacks an authority in between cannot build the path."""
+    """A client without an intermediate authority cannot build the path."""
     chain = x509.load_pem_x509_certificates(publication.credential.chain_pem)
     client_trust = publication.client_trust
-    # SSL_CTX_add_extra_chain_cert(3): OpenSSL completes a certificate that stands alone from the
-    # authorities that client certificates are verified by.
+    # SSL_CTX_add_extra_chain_cert(3): OpenSSL completes a chain of one certificate with the
+    # authorities that verify client certificates.
     known = list(client_trust.intermediates) if client_trust is not None and len(chain) == 1 else []
     last = chain[-1]
     while issuer := next((authority for authority in known if issued(authority, last)), None):
@@ -128,19 +128,20 @@ def _check_end_of_chain(where: str, publication: BridgePublication) -> Iterator[
         last = issuer
     anchors = [anchor for _, trust in _trusts(publication) for anchor in trust.anchors]
     if not any(issued(authority, last) for authority in (last, *anchors)):
-        text = f"{_name(last)} was issued by {last.issuer.rfc4514_string()[:200]}, which is not "
-        text += "in its file: clients that do not have that authority will refuse it"
+        text = f"{_name(last)} was issued by {last.issuer.rfc4514_string()[:200]}, which is not in "
+        text += "the chain file; clients without that authority will refuse the certificate"
         yield Finding(Level.WARNING, where, text, "PKI-BOTH-ENDS")
 
 
 def _check_name(where: str, site_system: SiteSystem) -> Iterator[Finding]:
     if is_ip_address(site_system.verify_name):
-        text = f"{site_system.verify_name} is an address, and of a certificate only DNS names are "
-        text += "looked at, so it is never verified: give its name, or a verify_name"
+        text = f"{site_system.verify_name} is an IP address, and only the DNS names of a "
+        text += "certificate are verified, so verification always fails; set site_system or "
+        text += "verify_name to a DNS name"
         yield Finding(Level.PROBLEM, where, text, "BRIDGE-TERMINATE")
     elif is_ip_address(site_system.name):
-        text = f"{site_system.name} is sent as server name, which an address must not be "
-        text += "(RFC 6066 section 3): give site_system its name, and connect the address"
+        text = f"{site_system.name} is sent as server name, which must not be an IP address "
+        text += "(RFC 6066 section 3); set site_system to the DNS name and connect to the address"
         yield Finding(Level.WARNING, where, text)
 
 
@@ -164,10 +165,12 @@ def _check_distribution_points(where: str, credential: Credential) -> Iterator[F
     """A client on the Internet checks revocation by default (protocol.md §9.2)."""
     urls = distribution_urls(x509.load_pem_x509_certificates(credential.chain_pem)[0])
     if not urls:
-        text = "it names no CRL distribution point; clients that check revocation will refuse it"
+        text = (
+            "no CRL distribution point; clients that check revocation will refuse the certificate"
+        )
         yield Finding(Level.WARNING, where, text)
     elif not any(_reachable_from_the_internet(url) for url in urls):
-        text = f"no CRL distribution point that an Internet client can reach: {', '.join(urls)}"
+        text = f"Internet clients can reach no CRL distribution point: {', '.join(urls)}"
         yield Finding(Level.WARNING, where, text)
 
 
@@ -175,11 +178,11 @@ _INTERNAL_SUFFIXES = (".local", ".lan", ".internal", ".corp", ".home.arpa")
 
 
 def _reachable_from_the_internet(url: str) -> bool:
-    """Judged by the URL alone: HTTP, to a name or an address that can be public."""
+    """Decided by the URL alone: HTTP, to a name or an address that can be public."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     if parts.scheme != "http" or not host:
-        return False  # ldap and file need the domain; https would need the CRL it is fetching
+        return False  # ldap and file need the domain; https would need the CRL that it fetches
     try:
         return ipaddress.ip_address(host).is_global
     except ValueError:
@@ -198,7 +201,7 @@ def _check_trust(
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
     for certificate in trust.anchors:
         if certificate.subject != certificate.issuer:
-            text = f"{_name(certificate)} is not self-signed; it belongs under issuing"
+            text = f"{_name(certificate)} is not self-signed; list it under issuing"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
     yield from check_lists(where, trust, presented, now)
 
@@ -216,7 +219,7 @@ def _name(certificate: x509.Certificate) -> str:
 
 
 def describe_trust_files(policy: Policy) -> Iterator[Finding]:
-    """What is wrong with files, once: publications share them, and a folder has one story."""
+    """Problems of CRL files, once each: publications share files."""
     places: dict[str, list[str]] = {}
     for at, publication in policy.bridged():
         for key, trust in _trusts(publication):
@@ -228,8 +231,8 @@ def describe_trust_files(policy: Policy) -> Iterator[Finding]:
 
 def _files_text(trust: Trust) -> str:
     awaited = (
-        f"no revocation list of {name.rfc4514_string()} yet: until it is fetched its certificates "
-        "are refused"
+        f"no revocation list of {name.rfc4514_string()} yet; its certificates are refused until "
+        "the list is fetched"
         for name in trust.awaited
     )
     return "; ".join((*trust.unread_files, *awaited))

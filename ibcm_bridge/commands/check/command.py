@@ -1,4 +1,4 @@
-"""`ibcm-bridge check`: what is published, and every problem with it."""
+"""`ibcm-bridge check`: reports what a policy publishes, and its problems."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "check",
-        help="say what a policy publishes, and what is wrong with its certificates",
-        description="Reads a policy as `run` would and says what it publishes; then looks at its "
-        "certificates and revocation lists: purposes, names, dates, keys. Connects to nothing, "
-        "unless told to. The exit status is 1 when there is a problem.",
+        help="report what a policy publishes, and its problems",
+        description="Loads a policy as `run` does and reports what it publishes. Checks its "
+        "certificates and revocation lists: purposes, names, dates, keys. Connects to nothing "
+        "without --connect. Exit status: 0 no problem, 1 at least one problem.",
     )
     add_config(parser)
     add_untested_mitmproxy(parser)
     parser.add_argument(
         "--connect",
         action="store_true",
-        help="speak to each site system too, with the bridge's own certificate: a HEAD request "
-        "for nothing in each directory",
+        help="also connect to each site system with the bridge's client certificate and HEAD a "
+        "nonexistent file in each directory",
     )
     parser.set_defaults(run=_run)
 
@@ -52,9 +52,8 @@ def _run(options: argparse.Namespace) -> int:
     findings = []
     for finding in itertools.chain(
         policy_findings(policy),
-        # A start refuses it, and says the same.
+        # `run` reports both itself when it starts.
         _untested(options),
-        # A start opens the file itself, and says the same.
         check_bindings(policy.messages.bindings_file),
         _connect(policy) if options.connect else (),
     ):

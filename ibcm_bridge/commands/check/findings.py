@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""Findings of a check."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is: what does not work, what soon will not, what is so."""
+    """Severity of a finding."""
 
     PROBLEM = "problem"
+    """Does not work."""
     WARNING = "warning"
+    """Works, but is a risk or will stop working."""
     FACT = "fact"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the check."""
+    """One line of output."""
 
     level: Level
     where: str

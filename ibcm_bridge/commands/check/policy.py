@@ -1,7 +1,7 @@
-"""What an engineer would want to know of a policy before it is run: `ibcm-bridge check`.
+"""The findings of `ibcm-bridge check` without `--connect`.
 
-The policy has been loaded by the same code that start-up uses, so what stands in it is well-formed.
-Nothing is connected to, and the time is an argument.
+The policy was loaded by the same code that `run` uses, so it is well-formed. The check opens no
+connection, and takes the time as an argument.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ibcm_bridge.policy.publications import BridgePublication, Listener
 def check_policy(
     policy: Policy, now: datetime.datetime, verify_authority: VerifyAuthority
 ) -> Iterator[Finding]:
-    """All findings, in the order of the policy. `verify_authority` goes by the machine's clock."""
+    """All findings, in the order of the policy. `verify_authority` uses the machine's clock."""
     for listener in policy.listeners:
         at = address_text(listener.address)
         if isinstance(listener, Listener) and listener.without_sni is not None:
-            text = f"clients that send no server name get {listener.without_sni}"
+            text = f"clients that send no server name (SNI) reach {listener.without_sni}"
             yield Finding(Level.FACT, at, text)
         for publication in listener.published:
             yield from describe_publication(listener.address, publication)

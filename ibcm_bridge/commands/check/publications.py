@@ -1,4 +1,4 @@
-"""What is published, in words: for `check`, for `explain` and for the log at the start."""
+"""Describes publications for `check`, `explain` and the start of `run`."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from ibcm_bridge.policy.roles import CertificatePolicy
 def describe_publication(
     address: Address, publication: Publication | PlaintextPublication
 ) -> Iterator[Finding]:
-    """What it is, whatever is not as it is by default, and what its roles have beside their own."""
+    """The publication, its non-default settings, and additions to its roles."""
     at = address_text(address)
     here = f"{at}: {publication.name}"
     yield Finding(Level.FACT, at, _with_settings(address, publication))
     if isinstance(publication, PlaintextPublication):
-        text = f"nothing is encrypted and nobody authenticated, because: {publication.because}"
+        text = f"no encryption, no client authentication, because: {publication.because}"
         yield Finding(Level.WARNING, here, text, "BRIDGE-HTTPS-ONLY")
     if isinstance(publication, HttpPublication):
         yield from _describe_roles(here, publication)
 
 
 def publication_text(publication: Publication | PlaintextPublication) -> str:
-    """One line. A tunnel says what it is wherever it is named (TUNNEL-BLIND)."""
+    """One line. It states of each tunnel that nothing is inspected (TUNNEL-BLIND)."""
     name = publication.name
     match publication:
         case BridgePublication():
             capped = publication.highest_client_tls is not TlsVersion.TLS_1_3
-            cap = f"; TLS {publication.highest_client_tls} at most with clients" if capped else ""
-            asked = _ASKED[publication.certificate_policy]
-            return f"{name} is bridged: {_roles(publication.directories)}{cap}{asked}"
+            cap = f"; client leg limited to TLS {publication.highest_client_tls}" if capped else ""
+            accepted = _CERTIFICATES[publication.certificate_policy]
+            return f"{name} is bridged: {_roles(publication.directories)}{cap}{accepted}"
         case PlaintextPublication():
             to = _roles(publication.directories)
-            return f"{name} is plain HTTP on both legs, readable by anybody: {to}"
+            return f"{name} is plain HTTP on both legs, readable by anyone on the path: {to}"
         case TunnelPublication():
             roles = f" ({', '.join(publication.roles)})" if publication.roles else ""
             to = address_text(publication.site_system)
@@ -58,17 +58,17 @@ def _roles(directories: Mapping[str, PublishedRole]) -> str:
     return ", ".join(f"{name} at {site_system}" for name, site_system in roles.items())
 
 
-_ASKED = {
+_CERTIFICATES = {
     CertificatePolicy.COMPUTER: "",
-    CertificatePolicy.USER: "; for users' certificates",
-    CertificatePolicy.EITHER: "; for computers' and users' certificates",
-    CertificatePolicy.OPTIONAL: "; clients without a certificate are let in",
-    CertificatePolicy.NONE: "; nobody is asked for a certificate",
+    CertificatePolicy.USER: "; user certificates",
+    CertificatePolicy.EITHER: "; computer and user certificates",
+    CertificatePolicy.OPTIONAL: "; client certificates are optional",
+    CertificatePolicy.NONE: "; client certificates are not requested",
 }
 
 
 def _with_settings(address: Address, publication: Publication | PlaintextPublication) -> str:
-    """A publication, with what is not as it is by default."""
+    """A publication with its non-default settings."""
     parts = [publication_text(publication)]
     if publication.public_port != address[1]:
         parts.append(f"clients connect to port {publication.public_port}")
@@ -86,20 +86,20 @@ def _describe_roles(here: str, publication: HttpPublication) -> Iterator[Finding
         for addition in role.additions:
             yield Finding(Level.FACT, f"{here}: roles.{name}", addition_text(addition))
         if role.profile.unusable_by:
-            text = "without windows_authentication nobody can use it: it knows its users by that"
+            text = "clients cannot use this role without windows_authentication"
             yield Finding(Level.WARNING, f"{here}: roles.{name}", text, role.profile.unusable_by)
 
 
 def addition_text(addition: Addition) -> str:
-    """One line, with why."""
+    """One line, with the operator's reason."""
     return f"{_ADDITIONS[addition.kind].format(*addition.names)}, because: {addition.because}"
 
 
 _ADDITIONS = {
-    AdditionKind.VERB: "the verb {} is added",
-    AdditionKind.HEADER: "the header {} is added",
-    AdditionKind.PATH: "/{}/{} is added for {}",
-    AdditionKind.MESSAGE: "{} for {} is added",
-    AdditionKind.WINDOWS_AUTHENTICATION: "Windows authentication passes",
-    AdditionKind.WITHOUT_CLAMAV: "what ClamAV gives no answer about passes without it",
+    AdditionKind.VERB: "added verb {}",
+    AdditionKind.HEADER: "added header field {}",
+    AdditionKind.PATH: "added path /{}/{} for {}",
+    AdditionKind.MESSAGE: "added message {} for endpoint {}",
+    AdditionKind.WINDOWS_AUTHENTICATION: "Windows authentication is allowed",
+    AdditionKind.WITHOUT_CLAMAV: "requests that ClamAV cannot scan are forwarded",
 }

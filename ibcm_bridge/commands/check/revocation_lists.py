@@ -1,4 +1,4 @@
-"""Which revocation lists a policy has, how long they hold, and what happens when they end."""
+"""Checks the revocation lists of a policy: issuer, scope, dates, and what happens on expiry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ibcm_bridge.policy.trust import Authority, Trust
 
 _CITED = "PKI-BOTH-ENDS"
 _LONG_GRACE = datetime.timedelta(days=7)
-"""As long as a list of a ConfigMgr site's authority usually holds."""
+"""A CA's usual CRL lifetime in a ConfigMgr hierarchy."""
 
 
 def check_lists(
@@ -30,18 +30,18 @@ def check_lists(
     certificates: Sequence[x509.Certificate],
     now: datetime.datetime,
 ) -> Iterator[Finding]:
-    """All that is to be said of the lists of one trust.
+    """The findings for the lists of one trust.
 
-    `certificates` are others that are known, which tell whose lists are where.
+    `certificates` are further certificates whose distribution points show which authority's list
+    a URL has.
     """
     authorities = (*trust.anchors, *trust.intermediates)
     for crl in trust.crls:
         if is_of_unknown_issuer(crl, trust):
             name = crl.issuer.rfc4514_string()[:200]
-            text = f"{name} is not under anchors or issuing: its revocation list counts only where "
-            yield Finding(
-                Level.WARNING, where, text + "a client sends that authority's certificate"
-            )
+            text = f"{name} is not listed under anchors or issuing; its revocation list is used "
+            text += "only if a client sends that authority's certificate"
+            yield Finding(Level.WARNING, where, text)
             continue
         unusable = read_list(crl, authorities)
         if isinstance(unusable, str):
@@ -70,20 +70,22 @@ def _check_list(
 ) -> Iterator[Finding]:
     name, ends, grace = one.describe(), one.ends, trust.revocation.grace
     if now > ends + grace:
-        text = f"{name} ended on {ends:%Y-%m-%d %H:%M} UTC: every certificate is refused"
+        text = (
+            f"{name} expired on {ends:%Y-%m-%d %H:%M} UTC; every certificate is refused; renew it"
+        )
         yield Finding(Level.PROBLEM, where, text, _CITED)
     elif now > ends:
-        text = f"{name} ended on {ends:%Y-%m-%d %H:%M} UTC; in its grace, every certificate is "
-        text += f"refused from {ends + grace:%Y-%m-%d %H:%M} UTC on: renew it"
+        text = f"{name} expired on {ends:%Y-%m-%d %H:%M} UTC; accepted in its grace period until "
+        text += f"{ends + grace:%Y-%m-%d %H:%M} UTC; renew it"
         yield Finding(Level.WARNING, where, text, _CITED)
     elif ends - now < trust.revocation.warn_before:
-        text = f"{name} ends on {ends:%Y-%m-%d %H:%M} UTC; renew it"
+        text = f"{name} expires on {ends:%Y-%m-%d %H:%M} UTC; renew it"
         yield Finding(Level.WARNING, where, text)
     else:
-        text = f"{name} ({len(one.revoked)} revoked) ends on {ends:%Y-%m-%d %H:%M} UTC"
+        text = f"{name} ({len(one.revoked)} revoked) expires on {ends:%Y-%m-%d %H:%M} UTC"
         yield Finding(Level.FACT, where, text)
     if now < one.begins:
-        text = f"{name} begins on {one.begins:%Y-%m-%d %H:%M} UTC: is the clock right?"
+        text = f"{name} is not valid before {one.begins:%Y-%m-%d %H:%M} UTC; check the clock"
         yield Finding(Level.PROBLEM, where, text, _CITED)
 
 
@@ -93,18 +95,19 @@ def _check_scopes(
     authorities: Sequence[x509.Certificate],
     bases: Sequence[RevocationList],
 ) -> Iterator[Finding]:
-    """Which end-entity certificates an authority's lists do not cover (RFC 5280 section 5.2.5).
+    """End-entity certificates that an authority's lists do not cover (RFC 5280 section 5.2.5).
 
-    Those of the authorities themselves are looked at with their paths.
+    `_check_paths` covers certificates of authorities.
     """
     if not bases or any(base.scope.end_entities and base.scope.points is None for base in bases):
         return
     scopes = ", or ".join(dict.fromkeys(base.scope.describe() for base in bases))
-    text = f"{bases[0].describe()} covers only {scopes}: "
+    text = f"{bases[0].describe()} covers only {scopes}; "
     if any(base.scope.end_entities for base in bases):
-        yield Finding(Level.WARNING, where, text + "others are refused (revocation-unknown)")
+        text += "other certificates are refused (revocation-unknown)"
+        yield Finding(Level.WARNING, where, text)
     elif not any(issued(authority, other) for other in authorities if other != authority):
-        text += "no client or site system with a certificate of it is accepted"
+        text += "all its client and site-system certificates are refused"
         yield Finding(Level.PROBLEM, where, text, _CITED)
 
 
@@ -113,13 +116,14 @@ def _check_delta(
 ) -> Iterator[Finding]:
     name = delta.describe()
     if base is None:
-        yield Finding(Level.PROBLEM, where, f"{name} has no base list here", _CITED)
+        yield Finding(Level.PROBLEM, where, f"{name} has no base list; add it", _CITED)
     elif is_superseded(base, delta):
-        text = f"{name} is older than the base list (number {base.number}), which replaces it"
+        text = f"{name} is not used: the base list (number {base.number}) is newer"
         yield Finding(Level.FACT, where, text)
     elif not applies(base, delta):
-        text = f"{name} is for base number {delta.base_number}, here is {base.number}: "
-        yield Finding(Level.WARNING, where, text + "it adds to it, and takes nothing back")
+        text = f"{name} is for base list number {delta.base_number}, but number {base.number} is "
+        text += "loaded; only its revocations apply, not its removals"
+        yield Finding(Level.WARNING, where, text)
 
 
 def _check_fetched(
@@ -128,7 +132,7 @@ def _check_fetched(
     with_base: Collection[Authority],
     certificates: Sequence[x509.Certificate],
 ) -> Iterator[Finding]:
-    """Where every URL is known to be another's, what has no list will not get one."""
+    """Authorities whose list no URL provides; reported only if the issuer of every URL is known."""
     fetch = trust.revocation.fetch
     if fetch is None:
         return
@@ -146,12 +150,13 @@ def _check_fetched(
     for authority in authorities:
         if key_of(authority) not in have:
             name = authority.subject.rfc4514_string()[:200]
-            text = f"no revocation list of {name}, and all that are fetched are of others: "
-            yield Finding(Level.PROBLEM, where, text + "its certificates are refused", _CITED)
+            text = f"no revocation list of {name}, and the lists that are fetched are those of "
+            text += "other authorities; its certificates are refused"
+            yield Finding(Level.PROBLEM, where, text, _CITED)
 
 
 def distribution_urls(certificate: x509.Certificate) -> list[str]:
-    """Where a certificate says that its authority's lists are (RFC 5280 section 4.2.1.13)."""
+    """The CRL distribution points of a certificate (RFC 5280 section 4.2.1.13)."""
     try:
         points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
     except x509.ExtensionNotFound:
@@ -164,12 +169,12 @@ def _describe_policy(where: str, trust: Trust) -> Iterator[Finding]:
     revocation = trust.revocation
     if revocation.grace:
         level = Level.WARNING if revocation.grace > _LONG_GRACE else Level.FACT
-        text = f"lists are accepted for {_shown(revocation.grace)} after their end (grace)"
+        text = f"lists are accepted for {_shown(revocation.grace)} after they expire (grace)"
         yield Finding(level, where, text)
     if revocation.fetch is not None:
         every = _shown(revocation.fetch.every)
         for url in revocation.fetch.urls:
-            text = f"{url} is fetched every {every} by run (not now)"
+            text = f"`run` fetches {url} every {every}; `check` does not"
             yield Finding(Level.FACT, where, text)
 
 
@@ -177,7 +182,7 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def _shown(duration: datetime.timedelta) -> str:
-    """In the largest unit that it is a multiple of, as it is written in a policy file."""
+    """The duration as in a policy file, in the largest unit that divides it."""
     seconds = int(duration.total_seconds())
     size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
     return f"{seconds // size} {unit}"

@@ -1,14 +1,14 @@
-"""`ibcm-bridge check --connect`: what the site systems of a policy say to the bridge.
+"""`ibcm-bridge check --connect`: connects to the site systems of a policy.
 
 For each site system of a publication:
 
-1. connect, shake hands and verify, by the very contexts and names that bridging uses
-2. for each directory of its role, on a connection of its own, ask with HEAD for a file that nobody
-   has. IIS asks for a certificate per directory, and may do so only now (protocol.md §9); whatever
-   it answers about the file, it has accepted the certificate by then, or not
+1. Connect, do the TLS handshake and verify, with the contexts and names that bridging uses.
+2. For each directory of its role, send HEAD for a nonexistent file on a separate connection. IIS
+   requests a certificate per directory, and may do so only at this point (protocol.md §9). Whatever
+   the response is, it shows whether IIS accepted the certificate.
 
-Nothing is retried, each connection has `SECONDS`, and a site system that has failed once is asked
-nothing more.
+Nothing is retried. Each connection has `SECONDS`. After its first failure, a site system gets no
+further request.
 """
 
 from __future__ import annotations
@@ -40,33 +40,36 @@ from ibcm_bridge.site_system_leg.origination import certificate_rejected
 from ibcm_bridge.site_system_leg.response_head import next_response, response_reader
 
 SECONDS = 10.0
-"""For one connection: to connect, shake hands and be answered."""
+"""For one connection: connect, handshake and response."""
 
 NONEXISTENT_FILE = "ibcm-bridge-check"
 
 _REQUIREMENT = "BRIDGE-TERMINATE"
 
 _STATUS_FINDINGS = {
-    401: (Level.FACT, "accepts the bridge's certificate and wants Windows authentication"),
-    403: (Level.PROBLEM, "does not let the bridge's certificate in"),
+    401: (Level.FACT, "accepted the bridge's client certificate, requires Windows authentication"),
+    403: (Level.PROBLEM, "refused the bridge's client certificate"),
 }
-"""IIS says 403.7, 403.13, 403.16 or 403.17 of a certificate; the figures after the dot stay with
-it. Of a file that is not there it would have said 404."""
+"""IIS responds 403.7, 403.13, 403.16 or 403.17 to a certificate, and logs the substatus only
+itself. For a nonexistent file the status is 404."""
+
+
+_CLOSED = "closed the connection without a response"
 
 
 class _Failed(Exception):
-    """Something did not work, in words for the operator."""
+    """A failed step, in words for the operator."""
 
 
 @dataclass
 class _Connection:
-    """A connection to a site system that has been verified."""
+    """A connection to a verified site system."""
 
     socket: socket.socket
     tls: SSL.Connection
     deadline: float
     certificate_requests: list[bool]
-    """Not empty once the site system has asked for a certificate."""
+    """Not empty once the site system has requested a certificate."""
 
 
 def check_connections(policy: Policy, seconds: float = SECONDS) -> Iterator[Finding]:
@@ -90,25 +93,25 @@ def _clamav(settings: ClamAv) -> Finding:
     try:
         return Finding(Level.FACT, where, ClamAvEngine(settings).version())
     except EngineError as error:
-        text = f"it gives no answer ({error}): what it is asked about is refused"
+        text = f"no response ({error}); requests with content to scan are refused"
         return Finding(Level.PROBLEM, where, text, "BRIDGE-INSPECT")
 
 
 def _reachable(here: str, address: Address, seconds: float) -> Finding:
-    """Of what is tunneled or plain no more can be known."""
+    """Tunnels and plain HTTP allow no further check."""
     where = f"{here}: {address_text(address)}"
     try:
         _connect(address, time.monotonic() + seconds).close()
     except _Failed as failed:
         return Finding(Level.PROBLEM, where, str(failed), _REQUIREMENT)
-    return Finding(Level.FACT, where, "can be connected to")
+    return Finding(Level.FACT, where, "accepts connections")
 
 
 def _check_bridge(here: str, publication: BridgePublication, seconds: float) -> Iterator[Finding]:
     directories: dict[SiteSystem, list[str]] = {}
     for directory, role in publication.directories.items():
         resources = role.profile.directories[directory].resources
-        # Some are listed to say why they are not published.
+        # Some directories are listed only with the reason why they are refused.
         if not all(resource.refused for resource in resources):
             directories.setdefault(role.site_system, []).append(directory)
     for site_system, names in directories.items():
@@ -128,9 +131,7 @@ def _verified(
 ) -> Finding:
     with _connected(publication, site_system, seconds) as connection:
         version = connection.tls.get_protocol_version_name()
-        text = (
-            f"is verified as {site_system.verify_name}, by {version}: path, dates, revocation lists"
-        )
+        text = f"verified as {site_system.verify_name} over {version}: path, dates, revocation"
         return Finding(Level.FACT, where, text)
 
 
@@ -151,14 +152,15 @@ def _head_finding(
         at_once = bool(connection.certificate_requests)
         status = _head_status(connection, head, site_system)
         when = _request_time(at_once, bool(connection.certificate_requests))
-    level, text = _STATUS_FINDINGS.get(status, (Level.FACT, "accepts the bridge's certificate"))
+    level, text = _STATUS_FINDINGS.get(
+        status, (Level.FACT, "accepted the bridge's client certificate")
+    )
     if status >= 500:
-        level, text = Level.WARNING, "is in trouble"
+        level, text = Level.WARNING, "returned a server error"
     elif not when:
-        level, text = Level.WARNING, "lets the bridge in without a certificate"
-    # How it was asked for does not matter where it was not accepted.
-    late = f", asked for {when}" if when else ""
-    return Finding(level, where, f"/{directory} {text}{late} (HEAD: {status})")
+        level, text = Level.WARNING, "requested no client certificate"
+    late = f", certificate requested {when}" if when else ""
+    return Finding(level, where, f"/{directory}: {text}{late} (HEAD: {status})")
 
 
 def _request_time(at_once: bool, requested: bool) -> str:
@@ -178,7 +180,7 @@ def _head_status(connection: _Connection, head: RequestHead, site_system: SiteSy
             refused = certificate_rejected(site_system.name, alert)
             raise (_Failed(refused.detail) if refused is not None else failed) from None
     if isinstance(response, Deny):
-        raise _Failed(f"does not answer properly: {response.detail}")
+        raise _Failed(f"sent an invalid response: {response.detail}")
     assert isinstance(response, h11.Response)
     return response.status_code
 
@@ -187,7 +189,7 @@ def _head_status(connection: _Connection, head: RequestHead, site_system: SiteSy
 def _connected(
     publication: BridgePublication, site_system: SiteSystem, seconds: float
 ) -> Iterator[_Connection]:
-    """Connect, shake hands, verify."""
+    """Connect, do the handshake, and verify."""
     deadline = time.monotonic() + seconds
     certificate_requests: list[bool] = []
 
@@ -222,20 +224,20 @@ def _why_no_handshake(tls: SSL.Connection, site_system: SiteSystem, failed: _Fai
     if failure is not None:
         return f"cannot be verified as {site_system.verify_name}: {failure}"
     alert = site_system_leg.alert_received(tls)
-    return f"ends the handshake with the alert {alert}" if alert else f"{failed} (in the handshake)"
+    return f"sent the TLS alert {alert}" if alert else f"{failed} (in the handshake)"
 
 
 def _connect(address: Address, deadline: float) -> socket.socket:
     try:
         return socket.create_connection(address, max(0.001, deadline - time.monotonic()))
     except TimeoutError:
-        raise _Failed("cannot be connected to in time") from None
+        raise _Failed("cannot connect: timed out") from None
     except OSError as error:
-        raise _Failed(f"cannot be connected to: {error.strerror or error}") from None
+        raise _Failed(f"cannot connect: {error.strerror or error}") from None
 
 
 def _drive[Result](connection: _Connection, step: Callable[[], Result]) -> Result:
-    """Take a step of OpenSSL's, and carry what it says and hears, until it is done."""
+    """Run a step of OpenSSL to its end, and move its bytes to and from the socket."""
     try:
         while True:
             try:
@@ -244,7 +246,7 @@ def _drive[Result](connection: _Connection, step: Callable[[], Result]) -> Resul
                 _send(connection)
                 _receive(connection)
             except SSL.Error as error:
-                # What it has to say of that is said, if anybody still listens.
+                # OpenSSL may have written an alert.
                 with contextlib.suppress(OSError):
                     _send(connection)
                 raise _Failed(_openssl(error)) from None
@@ -252,16 +254,16 @@ def _drive[Result](connection: _Connection, step: Callable[[], Result]) -> Resul
                 _send(connection)
                 return result
     except TimeoutError:
-        raise _Failed("does not answer in time") from None
+        raise _Failed("did not respond in time") from None
     except OSError as error:
-        raise _Failed(f"breaks the connection: {error.strerror or error}") from None
+        raise _Failed(f"connection failed: {error.strerror or error}") from None
 
 
 def _openssl(error: SSL.Error) -> str:
     if isinstance(error, SSL.ZeroReturnError):
-        return "closes the connection without an answer"
+        return _CLOSED
     reasons = "; ".join(str(entry[-1]) for entry in error.args[0]) if error.args else ""
-    return f"does not speak TLS as it should: {reasons}" if reasons else "does not speak TLS"
+    return f"TLS error: {reasons}" if reasons else "TLS error"
 
 
 def _send(connection: _Connection) -> None:
@@ -275,7 +277,7 @@ def _receive(connection: _Connection) -> None:
     connection.socket.settimeout(_remaining(connection))
     data = connection.socket.recv(65_535)
     if not data:
-        raise _Failed("closes the connection without an answer")
+        raise _Failed(_CLOSED)
     connection.tls.bio_write(data)
 
 

@@ -1,1 +1,1 @@
-"""`ibcm-bridge explain`: one described request through every stage."""
+"""`ibcm-bridge explain`: follows a described request through every stage."""

@@ -1,4 +1,4 @@
-"""`ibcm-bridge explain`: each request and what becomes of it, as text or JSON."""
+"""`ibcm-bridge explain`: the decision on each request, as text or JSON."""
 
 from __future__ import annotations
 
@@ -29,35 +29,34 @@ COLUMNS = 80
 def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "explain",
-        help="say what the bridge would do with a request, and why",
-        description="Follows a request through a policy without sending anything. The last line "
-        "is ALLOW, or DENY with the reason, the rule and the requirement, as the audit would have "
-        "them. The exit status is 1 when it would be refused, 2 when it is not understood or "
-        "nothing listens on the port of its URL.",
+        help="show what the bridge would do with a request, and why",
+        description="Evaluates a request against a policy without sending anything. The last line "
+        "is ALLOW, or DENY with the reason, rule and requirement that the audit would record. "
+        "Exit status: 0 allowed, 1 refused, 2 usage error or no listener on the port of the URL.",
         epilog="Example: ibcm-bridge explain --config config/bridge.yaml --certificate "
         "config/pki/clients/computer.pem DELETE https://bridge.internet.example/SMS_MP/",
     )
     add_config(parser)
     parser.add_argument(
-        "--certificate", type=Path, metavar="FILE", help="what the client presents (PEM)"
+        "--certificate", type=Path, metavar="FILE", help="client certificate, with its chain (PEM)"
     )
-    parser.add_argument("--body", type=Path, metavar="FILE", help="the request's body")
+    parser.add_argument("--body", type=Path, metavar="FILE", help="request body")
     parser.add_argument(
         "--header",
         action="append",
         default=[],
         metavar="'NAME: VALUE'",
-        help="a header field; may be given several times",
+        help="header field; can be repeated",
     )
     parser.add_argument(
         "--flow",
         type=Path,
         metavar="FILE",
-        help="explain each request that mitmproxy saved there (mitmdump -w), in place of VERB URL",
+        help="explain each request in a flow file of mitmproxy (mitmdump -w), instead of VERB URL",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object per request")
-    parser.add_argument("method", metavar="VERB", nargs="?")
-    parser.add_argument("url", metavar="URL", nargs="?")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per request")
+    parser.add_argument("method", metavar="VERB", nargs="?", help="HTTP method")
+    parser.add_argument("url", metavar="URL", nargs="?", help="http(s)://NAME[:PORT]/PATH")
     parser.set_defaults(run=_run)
 
 
@@ -68,13 +67,13 @@ def _run(options: argparse.Namespace) -> int:
 
     target = (options.method, options.url)
     if None in target if options.flow is None else any((*target, options.body, options.header)):
-        wanted = "VERB and URL, with --header and --body, or --flow FILE"
-        print(f"ibcm-bridge explain: {wanted}", file=sys.stderr)
+        usage = "give VERB and URL (and --header, --body), or --flow FILE"
+        print(f"ibcm-bridge explain: {usage}", file=sys.stderr)
         return EXIT_USAGE
     policy = read_policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
-    denied, answered = False, False
+    denied, printed = False, False
     noted: set[str] = set()
     try:
         now = environment(policy)
@@ -83,25 +82,25 @@ def _run(options: argparse.Namespace) -> int:
             denied = denied or explanation.denial is not None
             port = explanation.port.describe(request.url) if explanation.port else None
             if port is not None and port not in noted:
-                # Once: of saved requests each would say the same.
+                # Once, not for each saved request.
                 noted.add(port)
                 print(f"ibcm-bridge explain: {port}", file=sys.stderr, flush=True)
             if options.json:
                 described = {"method": request.method, "url": str(request.url)}
                 print(json.dumps(described | explanation.record()))
             else:
-                # Of saved requests there may be many; one that was asked for is known.
+                # Only saved requests need a heading.
                 heading = [request.describe()] if options.flow else []
-                blank = [""] if answered else []
+                blank = [""] if printed else []
                 steps = [_folded(_printable(step)) for step in explanation.steps]
                 verdict = _printable(explanation.verdict)
                 print(*blank, *map(_printable, heading), *steps, verdict, sep="\n")
-            answered = True
+            printed = True
     except (OSError, ValueError, RegistryError) as error:
         why = str(error)
         if isinstance(error, OSError):
             if error.filename is None:
-                raise  # of no file that was named, but of where this is printed
+                raise  # about standard output, not about a file of the arguments
             why = f"{error.filename} cannot be read: {error.strerror}"
         print(f"ibcm-bridge explain: {why}", file=sys.stderr)
         return EXIT_USAGE
@@ -109,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _printable(text: str) -> str:
-    """Names and paths are anybody's text, and this may be for a terminal."""
+    """Escape what is not printable: the output may be a terminal, and anyone can choose a path."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
@@ -117,14 +116,14 @@ def _printable(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """A sentence in lines of a terminal; no word is taken apart."""
+    """Wrap a sentence to the width of a terminal, without splitting words."""
     return textwrap.fill(
         text, COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
 
 
 def _requests(options: argparse.Namespace, policy: Policy) -> Iterator[DescribedRequest]:
-    """One request as described, or each that was saved."""
+    """The described request, or each saved request."""
     from cryptography import x509
 
     from ibcm_bridge.commands.explain.described_request import describe_request, read_url
@@ -137,7 +136,7 @@ def _requests(options: argparse.Namespace, policy: Policy) -> Iterator[Described
         try:
             presented = x509.load_pem_x509_certificates(pem)
         except (ValueError, x509.InvalidVersion):
-            text = f"{options.certificate} has no PEM certificate that can be read"
+            text = f"{options.certificate} has no readable PEM certificate"
             raise ValueError(text) from None
     if options.flow is not None:
         yield from saved_requests(options.flow, presented, ports(policy))
@@ -146,9 +145,9 @@ def _requests(options: argparse.Namespace, policy: Policy) -> Iterator[Described
     for header in options.header:
         name, colon, value = header.partition(":")
         if not colon:
-            raise ValueError("a header is 'NAME: VALUE'")
-        # Of a value, space around it does not count (RFC 9110 section 5.5). Of a name it does: the
-        # bridge refuses it, and so it must not be mended here.
+            raise ValueError(f"--header {header!r} has no colon; use 'NAME: VALUE'")
+        # Whitespace around a value is not part of it (RFC 9110 section 5.5). Around a name it
+        # stays, because the bridge refuses it.
         headers.append((name, value.strip(" \t")))
     body = options.body.read_bytes() if options.body else None
     yield describe_request(options.method, read_url(options.url), tuple(headers), presented, body)

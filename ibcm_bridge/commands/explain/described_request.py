@@ -1,8 +1,8 @@
-"""A request as described to `explain`: where it is asked for, and what is sent there.
+"""A request as described to `explain`: its URL, fields, certificates and body.
 
-A URL is taken apart once, into what a client would make of it: the name for the ClientHello, and
-the bytes of the request target. What no client can send is reported as a mistake in the question
-(RFC 9110 §4.2.4 and RFC 3986 §3.5: user information and fragments are never sent).
+A URL is parsed once into the parts that a client sends: the name for the ClientHello and the bytes
+of the request target. A URL that no client can send is a usage error (RFC 9110 §4.2.4 and RFC 3986
+§3.5: user information and fragments are never sent).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ type Fields = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """Where a request is asked for. `port` None: that of the listener, whatever it is."""
+    """The parts of a URL. `port` None: the port of the listener."""
 
     scheme: str
     name: str
     port: int | None
     target: str
-    """As it stands in the request line."""
+    """As in the request line."""
 
     @property
     def server_name(self) -> str | None:
-        """What a ClientHello says; a literal address is not sent (RFC 6066 §3)."""
+        """The server name of the ClientHello; None for an IP address (RFC 6066 §3)."""
         try:
             ipaddress.ip_address(self.name)
         except ValueError:
@@ -45,13 +45,13 @@ class Url:
 
     @property
     def host(self) -> str:
-        """The Host field; the port of the scheme is left out (RFC 9110 §7.2)."""
+        """The Host field, without the default port of the scheme (RFC 9110 §7.2)."""
         if self.port in (None, SCHEME_PORTS.get(self.scheme)):
             return host_text(self.name)
         return address_text((self.name, self.port))
 
     def on(self, port: int) -> Url:
-        """The same on a port."""
+        """The same URL with another port."""
         return Url(self.scheme, self.name, port, self.target)
 
     def __str__(self) -> str:
@@ -59,19 +59,19 @@ class Url:
 
 
 def read_url(text: str) -> Url:
-    """Take an absolute URL apart. ValueError where no client could ask for it."""
+    """Parse an absolute URL. Raises ValueError if no client can send it."""
     scheme, separator, rest = text.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
-        raise ValueError(f"{text!r} is not an absolute URL, https://NAME/PATH")
+        raise ValueError(f"{text!r} is not an absolute URL; use https://NAME/PATH")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if not authority:
-        raise ValueError(f"{text!r}: there is no name of a host in it")
+        raise ValueError(f"{text!r} has no valid host name")
     if "@" in authority:
-        raise ValueError(f"{text!r}: a user name is never sent; leave it out")
+        raise ValueError(f"{text!r}: a user name is never sent; remove it")
     if "#" in rest:
-        raise ValueError(f"{text!r}: a fragment is never sent; leave it out")
+        raise ValueError(f"{text!r}: a fragment is never sent; remove it")
     if not authority.isascii():
-        raise ValueError(f"{text!r}: write the name as it is sent, in ASCII (xn--...)")
+        raise ValueError(f"{text!r}: write the host name as it is sent, in ASCII (xn--...)")
     if not _SENT.fullmatch(rest):
         raise ValueError(f"{text!r}: write the path as it is sent, percent-encoded")
     try:
@@ -80,40 +80,40 @@ def read_url(text: str) -> Url:
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}") from error
     if port == 0:
-        raise ValueError(f"{text!r}: nobody can connect to port 0")
+        raise ValueError(f"{text!r}: clients cannot connect to port 0")
     if not name or not _NAME.fullmatch(authority.removesuffix(f":{port}").removesuffix(":")):
-        raise ValueError(f"{text!r}: there is no name of a host in it")
+        raise ValueError(f"{text!r} has no valid host name")
     target = rest.removeprefix(authority)
     return Url(scheme.lower(), name, port, target if target.startswith("/") else f"/{target}")
 
 
 @dataclass(frozen=True, slots=True)
 class DescribedRequest:
-    """A request. Bytes that are no UTF-8 stand in its text as surrogates (PEP 383)."""
+    """A request. Bytes that are not UTF-8 are surrogates in its text (PEP 383)."""
 
     method: str
     url: Url
     headers: Fields
-    """All that are sent, as they are sent."""
+    """Every field, as sent."""
     certificates: tuple[x509.Certificate, ...]
-    """What the client presents, end-entity certificate first; empty for no certificate."""
+    """The client's certificates, end-entity certificate first; empty for none."""
     body: bytes | None
-    """None: not known, so not looked into."""
+    """None: unknown, so not inspected."""
     version: str = "HTTP/1.1"
 
     def describe(self) -> str:
-        """What a request line would begin with, had it a URL."""
+        """The method and the URL."""
         return f"{self.method} {self.url}"
 
     def with_field(self, name: str, value: str) -> DescribedRequest:
-        """The same with one more field."""
+        """The same request with one more field."""
         headers = (*self.headers, (name, value))
         return DescribedRequest(
             self.method, self.url, headers, self.certificates, self.body, self.version
         )
 
     def head_bytes(self) -> bytes:
-        """The head as it goes on the wire."""
+        """The head as on the wire."""
         lines = [f"{self.method} {self.url.target} {self.version}"]
         lines += (f"{name}: {value}" for name, value in self.headers)
         return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
@@ -128,7 +128,7 @@ def describe_request(
     *,
     version: str = "HTTP/1.1",
 ) -> DescribedRequest:
-    """A request of which some fields are named, with those that a client adds by itself."""
+    """A request with these fields, and with Host and Content-Length if they are missing."""
     given = {name.lower() for name, _ in headers}
     host = () if "host" in given else (("Host", url.host),)
     length: Fields = ()

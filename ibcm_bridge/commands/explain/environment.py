@@ -1,4 +1,4 @@
-"""What explain takes from the policy and the machine before it answers."""
+"""The environment of `explain`: engines, bindings and the clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ibcm_bridge.storage.binding_registry import Registry
 
 
 def environment(policy: Policy) -> Environment:
-    """What a request would meet now. RuleError where rules do not compile."""
+    """The environment of a request now. Raises RuleError if rules do not compile."""
     file = policy.messages.bindings_file
 
     def find(guid: str) -> Binding | None:
@@ -27,5 +27,5 @@ def environment(policy: Policy) -> Environment:
 
 
 def engines(policy: Policy) -> list[ContentEngine]:
-    """The content engines of a policy that answer at once. RuleError: rules do not compile."""
+    """The in-process content engines of a policy. Raises RuleError if rules do not compile."""
     return [engine for engine in engine_setup(policy).make() if engine.in_place]

@@ -1,8 +1,8 @@
 """What the bridge would do with a request, and why: `ibcm-bridge explain`.
 
-The same functions as in the bridge, in the same order, on a request that is only described; nothing
-is connected to. What needs OpenSSL (the client certificate's path) is asked of a function that the
-command line gives.
+A described request passes the same functions as in the bridge, in the same order, without a
+connection. The caller provides the function that verifies the client's certificate path; it needs
+OpenSSL.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.site_system_leg.origination import originate
 
 VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Notes | Deny]
-"""Verifies what a client presents as the client leg would: what to note, or why not."""
+"""Verifies a client's certificates as the client leg does. Returns audit notes, or a denial."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What a request meets besides the policy."""
+    """The inputs of a decision besides the policy and the request."""
 
     engines: Sequence[ContentEngine]
     verify_path: VerifyPath
     find: FindBinding
-    """What client GUIDs are bound to."""
+    """Finds the binding of a client GUID."""
     now: datetime.datetime
     clients: ClientTable
-    """What clients show of a refusal."""
+    """How clients show a refusal."""
 
 
 def explain(
@@ -68,7 +68,7 @@ def explain(
     request: DescribedRequest,
     environment: Environment,
 ) -> Explanation:
-    """Follow a request through the bridge. NoListenerError where there is none on its port."""
+    """Follow a request through the bridge. Raises NoListenerError if its port has no listener."""
     explanation = Explanation()
     try:
         _follow(explanation, policy, request, environment)
@@ -89,13 +89,13 @@ def _follow(
     plain = request.url.scheme == "http"
     url, explanation.port = choose_port(policy, request.url)
     if not plain and url.server_name is None:
-        add_step("With a literal address a client sends no server name.")
+        add_step("For an IP address, a client sends no server name (SNI).")
     publication = published_at(policy, url)
     if isinstance(publication, Deny):
         raise Refused(publication)
     add_step(publication_text(publication))
     if isinstance(publication, TunnelPublication):
-        add_step("Everything passes unseen; only the site system can refuse it.")
+        add_step("The request is forwarded without inspection; only the site system can refuse it.")
         return
 
     explanation.roles = frozenset(role.profile.name for role in publication.directories.values())
@@ -106,40 +106,43 @@ def _follow(
         add_step("The client needs no certificate.")
     decision = _decide(policy, publication, client, request)
     authorized = explanation.authorized = _allowed(decision)
-    add_step(f"The head is allowed by {authorized.rule} ({authorized.role.verbs_requirement}).")
+    requirement = authorized.role.verbs_requirement
+    add_step(f"The request head is allowed by {authorized.rule} ({requirement}).")
     if authorized.dropped:
-        add_step(f"Not listed, and taken out: {', '.join(authorized.dropped)}.")
+        add_step(f"Dropped header fields (not listed): {', '.join(authorized.dropped)}.")
     terms = originate(publication, authorized)
     to = f"{terms.server_name} at {address_text(terms.address)}"
     if authorized.packet is not None:
         explanation.body_not_inspected = True
-        add_step(
-            f"It is a {authorized.packet.type} packet; only the bridge knows its upload's session."
-        )
-        add_step(f"If that goes on with it, it goes to {to}.")
+        add_step(f"It is a BITS {authorized.packet.type} packet of an upload session.")
+        add_step(f"If the session accepts it, the bridge forwards it to {to}.")
         return
     if request.body is None and authorized.body_rule.limit and authorized.head.length != 0:
         explanation.body_not_inspected = True
-        add_step("The body would still be inspected; give one with --body.")
-        add_step(f"Then it would go to {to}.")
+        add_step("The body would still be inspected; add it with --body.")
+        add_step(f"If it is accepted, the bridge forwards the request to {to}.")
         return
     body, announced = request.body or b"", authorized.head.length or 0
     if len(body) > announced:
-        add_step(f"Of the body {announced} bytes count; the others would be the next request.")
+        add_step(
+            f"Only the first {announced} bytes (Content-Length) are the body; the rest would start "
+            "the next request."
+        )
         body = body[:announced]
     inspected = _allowed(inspect(authorized, body, environment.engines))
     if inspected.views:
-        add_step(f"The body was inspected: {', '.join(inspected.views)} bytes; nothing found.")
+        add_step(f"The body was scanned, nothing found. Bytes: {', '.join(inspected.views)}.")
         if policy.clamav is not None:
-            add_step("ClamAV would look at it, too; explain asks nobody.")
+            add_step("ClamAV would also scan it; `explain` does not connect to it.")
     if (message := inspected.message) is not None:
-        add_step(f"It is {', '.join(message.roots) or 'encrypted'}, for {message.endpoint}.")
+        roots = ", ".join(message.roots) or "encrypted"
+        add_step(f"The message is {roots}, for the endpoint {message.endpoint}.")
     approved = explanation.approved = _allowed(
         approve(inspected, client, environment.find, policy.messages, environment.now)
     )
     explanation.steps += _identity_steps(approved)
-    how = "with the bridge's own certificate" if terms.tls is not None else "as plain HTTP"
-    add_step(f"It would go to {to}, {how}.")
+    how = "with its client certificate" if terms.tls is not None else "over plain HTTP"
+    add_step(f"The bridge forwards the request to {to}, {how}.")
 
 
 def _decide(
@@ -152,8 +155,8 @@ def _decide(
         and isinstance(decision, Deny)
         and decision.reason is Reason.LENGTH_REQUIRED
     ):
-        # Of a body that was not given the length is not known either, and clients send it. Only a
-        # fragment's is: its range says it, and the two must agree.
+        # Clients send a length, but without the body it is unknown. A fragment's length follows
+        # from its range.
         place = read_content_range(head)
         length = 1 if place is None else max(1, place.length)
         sized = request.with_field("Content-Length", str(length))
@@ -167,7 +170,7 @@ def _client(
     certificates: tuple[x509.Certificate, ...],
     verify_path: VerifyPath,
 ) -> Client:
-    # Where nobody is asked for a certificate, none is presented.
+    # Without a certificate request, a client presents no certificate.
     if (
         not isinstance(publication, BridgePublication)
         or publication.client_trust is None
@@ -177,7 +180,7 @@ def _client(
     try:
         facts = certificate_facts(certificates[0])
     except ValueError:
-        # As in the handshake (`addons.tls`).
+        # The same denial as in the handshake (`addons.tls`).
         raise Refused(
             Deny(Reason.CERTIFICATE_INVALID, rules.CLIENTS, "the certificate cannot be read")
         ) from None
@@ -188,7 +191,7 @@ def _client(
 def _head(request: DescribedRequest, limit: int) -> RequestHead | Deny:
     raw = request.head_bytes()
     if raw.find(b"\r\n\r\n") > limit:
-        # As where it is read (`addons.layers.exchange`).
+        # The same denial as in `addons.layers.exchange`.
         return Deny(Reason.HEAD_TOO_LARGE, rules.LIMITS_REQUEST_HEAD, f"more than {limit} bytes")
     return read_request_head(raw)
 
@@ -200,7 +203,7 @@ def _identity_steps(approved: Approved) -> Iterator[str]:
     if identity.signed_with is not None:
         yield f"The request is signed ({identity.signed_with})."
     for deny in approved.observed:
-        yield f"Observed, not refused: {deny.reason.value}, {deny.detail}."
+        yield f"Report-only, not refused: {deny.reason.value}, {deny.detail}."
 
 
 _BINDINGS = {
@@ -217,13 +220,13 @@ def _refusal_steps(denial: Deny, role_clients: Sequence[RoleClient]) -> Iterator
     response = f"status {row.status.value}" if row.status else f"the TLS alert {row.alert}"
     if denial.detail:
         yield f"Refused: {denial.detail}."
-    yield f"The client is answered with {response}: {row.text}"
+    yield f"The client receives {response}: {row.text}"
     if len(role_clients) == 1:
         yield f"It would log (inferred): {role_clients[0].shows(row)}."
         yield f"Then it {role_clients[0].does(row.next_step)}."
         return
-    # Neither the path nor the publication says of which role it is a client.
-    yield f"Then it {row.next_step.short}; what it logs depends on the role (docs/refusals.md)."
+    # Neither the path nor the publication shows the role.
+    yield f"Then it {row.next_step.short}; its log depends on the role (docs/refusals.md)."
 
 
 def _allowed[Value](value: Value | Deny) -> Value:

@@ -1,4 +1,4 @@
-"""What `explain` has found: steps for people, and a record for machines."""
+"""The result of `explain`: steps for people, and a record for machines."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ STEPS = "steps"
 
 @dataclass(slots=True)
 class Explanation:
-    """The steps in order, what they came to, and the refusal that ended them, if one did."""
+    """The steps in order, their result, and the denial if a step refused."""
 
     steps: list[str] = field(default_factory=list)
     roles: frozenset[str] = frozenset()
-    """Those of the publication, once that is known."""
+    """The roles of the publication; empty until it is known."""
     authorized: Authorized | None = None
     approved: Approved | None = None
     denial: Deny | None = None
     port: Port | None = None
-    """None where the URL had one, and where the name is not published."""
+    """None if the URL has a port, or if the name is not published."""
     body_not_inspected: bool = False
-    """Whether the body is missing and would still have to be inspected."""
+    """True if the body is missing and would still be inspected."""
 
     @property
     def verdict(self) -> str:
@@ -41,7 +41,7 @@ class Explanation:
         return f"DENY {denial.reason.value}, by {denial.rule} ({requirement(denial)})"
 
     def record(self) -> dict[str, object]:
-        """For machines: the audit's keys, and as in the audit no empty values."""
+        """The record for machines, with the audit's keys and without empty values."""
         fields: dict[str, object] = {audit.VERDICT: audit.Verdict.ALLOW.value}
         if self.denial is not None:
             row = refusal(self.denial)
@@ -51,7 +51,7 @@ class Explanation:
             fields[NEXT_STEP] = row.next_step.short
         if self.authorized is not None:
             fields.setdefault(audit.RULE, self.authorized.rule)
-            # The audit leaves it out; here it is what the decision goes back to.
+            # The audit omits the requirement of an allowed request.
             fields.setdefault(audit.REQUIREMENT, self.authorized.role.verbs_requirement)
             fields[audit.ROLE] = self.authorized.role.name
             fields[audit.SITE_SYSTEM] = self.authorized.site_system.name

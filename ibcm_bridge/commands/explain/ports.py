@@ -1,4 +1,4 @@
-"""On which port a URL is asked for, and what is published there: for `explain`."""
+"""The port and the publication of a URL, for `explain`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ibcm_bridge.routing.publication import ClientHelloFacts, route
 
 
 class NoListenerError(ValueError):
-    """A port on which nothing listens, so nobody would answer: a mistake of the question."""
+    """The port of the URL has no listener: a usage error, not a refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Port:
 
 
 def ports(policy: Policy) -> frozenset[int]:
-    """Those that clients connect to, and those that are listened on behind them."""
+    """The ports that clients connect to, and the listen ports behind them."""
     return frozenset[int]().union(*map(_ports, policy.listeners))
 
 
@@ -50,23 +50,23 @@ def _ports(listener: Listener | PlaintextListener) -> frozenset[int]:
 
 
 def choose_port(policy: Policy, url: Url) -> tuple[Url, Port | None]:
-    """The URL with the port that is meant where it has none, and which that is.
+    """The URL with a port, and the port that is assumed if the URL has none.
 
-    That of its scheme where the name is published there, else that of the first publication of the
-    name. Where nobody publishes the name, any will do: it is refused on each.
+    Assumed is the default port of the scheme if the name is published there, else the port of the
+    first publication of the name. A name that is not published is refused on every port.
     """
     known = ports(policy)
     if url.port is not None:
         if url.port not in known:
             raise NoListenerError(
-                f"nothing listens on port {url.port}, only on {_listed_ports(policy)}"
+                f"no listener on port {url.port}; the policy has {_listed_ports(policy)}"
             )
         return url, None
     usual = SCHEME_PORTS[url.scheme]
     offered = tuple(dict.fromkeys(_published_ports(policy, url, url.scheme)))
     if not offered and usual in known:
         return url.on(usual), None
-    # Of a name that has no HTTP, it is said how HTTP ends where it has TLS.
+    # HTTP to a name that is published over TLS only: show how its TLS port refuses it.
     offered = offered or tuple(dict.fromkeys(_published_ports(policy, url, "https")))
     if not offered:
         return url, None
@@ -81,9 +81,9 @@ def _published_ports(policy: Policy, url: Url, scheme: str) -> Iterator[int]:
             if scheme == "http" and url.name == listener.publication.name:
                 yield listener.publication.public_port
         elif scheme == "https":
-            answer = route(listener, ClientHelloFacts(url.server_name))
-            if not isinstance(answer, Deny):
-                yield answer.public_port
+            routed = route(listener, ClientHelloFacts(url.server_name))
+            if not isinstance(routed, Deny):
+                yield routed.public_port
 
 
 def _listed_ports(policy: Policy) -> str:
@@ -103,7 +103,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def published_at(policy: Policy, url: Url) -> Publication | PlaintextPublication | Deny:
-    """What answers a URL with a port, or what it is refused for."""
+    """The publication for a URL with a port, or the denial."""
     return _over_http(policy, url) if url.scheme == "http" else _over_tls(policy, url)
 
 
@@ -117,15 +117,15 @@ def _over_tls(policy: Policy, url: Url) -> Publication | Deny:
                     Reason.TLS_ON_PLAINTEXT, rules.LISTENER_PLAINTEXT, "TLS on an HTTP port"
                 )
             continue
-        answer = route(listener, ClientHelloFacts(url.server_name))
-        if isinstance(answer, Deny):
+        routed = route(listener, ClientHelloFacts(url.server_name))
+        if isinstance(routed, Deny):
             if url.port is None or url.port in _ports(listener):
-                denial = answer
-        elif url.port in (listener.address[1], answer.public_port):
-            found.append(answer)
+                denial = routed
+        elif url.port in (listener.address[1], routed.public_port):
+            found.append(routed)
     if not found:
         return denial
-    # A port that clients connect to comes before one that is only listened on.
+    # A public port takes precedence over a listen port.
     return next(
         (publication for publication in found if publication.public_port == url.port), found[0]
     )
@@ -133,7 +133,7 @@ def _over_tls(policy: Policy, url: Url) -> Publication | Deny:
 
 def _over_http(policy: Policy, url: Url) -> PlaintextPublication | Deny:
     for listener in policy.listeners:
-        # Of a request to that port the Host field says the rest.
+        # The Host field is checked later.
         if isinstance(listener, PlaintextListener) and url.port in _ports(listener):
             return listener.publication
     return Deny(Reason.PLAINTEXT, rules.LISTENER_TLS, "plaintext on a TLS port")

@@ -1,4 +1,4 @@
-"""Requests that mitmproxy has saved (`mitmdump -w`), as requests for `explain`."""
+"""Requests from a flow file of mitmproxy (`mitmdump -w`), for `explain`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ibcm_bridge.commands.explain.described_request import DescribedRequest, Url
 def saved_requests(
     path: Path, presented: Sequence[x509.Certificate], ports: Container[int]
 ) -> Iterator[DescribedRequest]:
-    """Each HTTP request of a file. OSError, or ValueError for a file that has none.
+    """Each HTTP request of a file. Raises OSError, or ValueError for a file without requests.
 
-    `presented` stands for the certificate of a client of which none was saved. `ports` are those
-    that clients connect to: another one is that of a server behind the proxy.
+    `presented` is used for clients without a saved certificate. `ports` are the ports that clients
+    connect to; any other saved port is that of a server behind the proxy.
     """
     found = False
     with path.open("rb") as file:
@@ -29,10 +29,10 @@ def saved_requests(
                     found = True
                     yield _request(flow, presented, ports)
         except (FlowReadException, LookupError, TypeError, AttributeError) as error:
-            # The latter are what the reader makes of a file that was tampered with.
-            raise ValueError(f"{path} is not, or not to its end, a file of mitmproxy's") from error
+            # FlowReader raises the latter three for a manipulated file.
+            raise ValueError(f"{path} is not a flow file of mitmproxy, or is damaged") from error
     if not found:
-        raise ValueError(f"{path} holds no HTTP request")
+        raise ValueError(f"{path} has no HTTP request")
 
 
 def _request(
@@ -46,7 +46,7 @@ def _request(
     fields = tuple((_text(field), _text(value)) for field, value in sent.headers.fields)
     version = _text(sent.http_version)
     if version in ("HTTP/2.0", "HTTP/3"):
-        # The bridge's ALPN has only HTTP/1.1, in which the client would add what was not needed.
+        # The bridge offers only HTTP/1.1 in ALPN; there the client would add the missing fields.
         return describe_request(_text(sent.method), url, fields, saved or presented, sent.content)
     return DescribedRequest(
         method=_text(sent.method),

@@ -262,7 +262,7 @@ def test_the_connection_check_contacts_clamav(lab: Lab) -> None:
     assert (asked.level, asked.text) == (Level.FACT, "ClamAV stand-in of the lab")
     gone = found(daemon.address)
     assert (gone.level, gone.requirement) == (Level.PROBLEM, "BRIDGE-INSPECT")
-    assert "gives no answer" in gone.text
+    assert "no response" in gone.text
 
 
 def test_the_daemon_address_is_shown_as_in_the_policy() -> None:

@@ -21,7 +21,7 @@ def test_the_command_exits_with_0_or_1(tmp_path: Path, capsys: pytest.CaptureFix
     # The same name on two ports, so the name alone would not say which.
     for port in (8443, 8531):
         where = f"127.0.0.1:{port}: bridge.internet.example: certificate"
-        assert f"PROBLEM: {where}: it is for mp01.corp.example" in printed
+        assert f"PROBLEM: {where}: issued for mp01.corp.example" in printed
 
 
 def test_a_policy_that_does_not_load_is_a_problem(

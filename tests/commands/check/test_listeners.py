@@ -41,7 +41,7 @@ def found(*addresses: Address) -> list[Finding]:
 def test_two_listeners_of_one_address_are_a_problem(first: str, second: str) -> None:
     (problem,) = found((first, 443), (second, 443))
     assert problem.level is Level.PROBLEM
-    assert "run would not start" in problem.text
+    assert "`run` would fail to start" in problem.text
     assert found((first, 443), (second, 444)) == []
     assert found((first, 0), (second, 0)) == []
 
@@ -58,7 +58,7 @@ def test_a_host_that_is_none_here_is_a_problem() -> None:
     bad = listener(("bridge.invalid", 443))
     (problem,) = check_listeners([bad], lambda _: "Name or service not known")
     assert (problem.level, problem.where) == (Level.PROBLEM, "bridge.invalid:443")
-    assert "cannot be found here (Name or service not known)" in problem.text
+    assert "cannot resolve the listen address (Name or service not known)" in problem.text
 
 
 def test_hosts_are_asked_about_on_this_machine() -> None:
@@ -69,7 +69,7 @@ def test_hosts_are_asked_about_on_this_machine() -> None:
     assert localhost <= {"127.0.0.1", "::1"}
     # RFC 6761 section 6.4: it is never resolved.
     assert isinstance(listen_addresses(("bridge.invalid", 443)), str)
-    assert listen_addresses(("x" * 64, 443)) == "not a name"
+    assert listen_addresses(("x" * 64, 443)) == "not a host name"
 
 
 def test_an_address_is_no_name_that_a_client_asks_for() -> None:

@@ -31,7 +31,7 @@ def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.dateti
         "127.0.0.1:8443: bridge.internet.example: site_systems.trust",
         "127.0.0.1:8531: bridge.internet.example: site_systems.trust",
     }
-    assert all("ends on" in finding.text for finding in lists)
+    assert all("expires on" in finding.text for finding in lists)
     findings = [finding for finding in findings if finding not in lists]
     assert [finding.level for finding in findings] == [Level.FACT] * 7 + [
         Level.WARNING,
@@ -40,7 +40,10 @@ def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.dateti
     ]
     assert "is bridged: management-point at mp01.corp.example" in findings[0].text
     assert all("nothing inside can be inspected" in finding.text for finding in findings[1:5])
-    assert "software-update-point at sup01.corp.example; nobody is asked" in findings[5].text
+    assert (
+        "software-update-point at sup01.corp.example; client certificates are not requested"
+        in findings[5].text
+    )
     assert "is plain HTTP on both legs" in findings[6].text
     assert findings[7].requirement == "BRIDGE-HTTPS-ONLY"
 
@@ -49,7 +52,7 @@ def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.dateti
     ("kind", "text", "requirement"),
     [
         ("server-elsewhere", "not for bridge.internet.example", "DNS-INTERNET-FQDN"),
-        ("client", "extKeyUsage does not have serverAuth", "PKI-BOTH-ENDS"),
+        ("client", "extKeyUsage lacks serverAuth", "PKI-BOTH-ENDS"),
         ("expired", "expired on", "PKI-BOTH-ENDS"),
     ],
 )
@@ -148,7 +151,7 @@ def test_a_cap_of_tls_with_clients_is_said(policy: Policy, now: datetime.datetim
     def facts(policy: Policy) -> str:
         return " ".join(finding.text for finding in check_policy(policy, now, verify_authority))
 
-    told = "; TLS 1.2 at most with clients"
+    told = "; client leg limited to TLS 1.2"
     assert told not in facts(policy)
     assert told in facts(with_(policy, highest_client_tls=TlsVersion.TLS_1_2))
 
@@ -216,7 +219,7 @@ def test_findings_have_brackets_around_ipv6(
     found = [*check_policy(clamav, now, verify_authority)]
     assert [finding.where for finding in found[:2]] == [text, text]
     assert f"tunneled to {text}" in found[1].text
-    assert f"asked at {text}" in [
+    assert f"clamd at {text}" in [
         finding.text for finding in found if finding.where == "engines.clamav"
     ]
 
@@ -313,18 +316,22 @@ def test_what_is_not_as_by_default_is_said(
         ),
         (
             "publications:\n",
-            "limits: {connections: 10, idle_seconds: 12.5, site_system_idle_seconds: 30}\n"
+            "limits: {connections: 10, idle_seconds: 12.5, site_system_idle_seconds: 30, "
+            "request_head: 131072}\n"
             "publications:\n",
         ),
         ("        crls: [", "        grace: 12h\n        crls: ["),
     )
     said = facts(load_policy(tmp_path / "bridge.yaml"))
-    assert "audit: requests go on while it cannot be written (when_unwritable: continue)" in said
     assert (
-        "limits: idle_seconds 12.5 (default 120), connections 10 (default 1000), "
-        "site_system_idle_seconds 30 (default 100)" in said
+        "audit: requests continue while the audit cannot be written (when_unwritable: continue)"
+        in said
     )
-    assert any("accepted for 12 h after their end" in text for text in said)
+    assert (
+        "limits: request_head 128 KiB (default 64 KiB), idle_seconds 12.5 (default 120), "
+        "connections 10 (default 1000), site_system_idle_seconds 30 (default 100)" in said
+    )
+    assert any("accepted for 12 h after they expire" in text for text in said)
     told = [text for text in said if "clients connect to port" in text]
     assert told[0].endswith("clients connect to port 443; unlisted header fields are refused")
     assert [text.rpartition("; ")[2] for text in told[1:]] == [

@@ -18,7 +18,7 @@ from tests.commands.check.policies import DAY, bad_findings, credential_of, with
 
 
 def test_a_clock_that_is_behind_is_noticed(policy: Policy, now: datetime.datetime) -> None:
-    assert any("is the clock right?" in finding.text for finding in bad_findings(policy, now - DAY))
+    assert any("check the clock" in finding.text for finding in bad_findings(policy, now - DAY))
 
 
 def test_a_revocation_list_of_somebody_else_is_a_problem(
@@ -88,14 +88,15 @@ POINT = [x509.UniformResourceIdentifier("http://pki.internet.example/x.crl")]
             [_scope(full_name=POINT)],
             Level.WARNING,
             "covers only certificates that name the distribution point "
-            "http://pki.internet.example/x.crl: others are refused (revocation-unknown)",
+            "http://pki.internet.example/x.crl; other certificates are refused "
+            "(revocation-unknown)",
         ),
         ([_scope(full_name=POINT), None], None, ""),
         (
             [_scope(only_contains_ca_certs=True)],
             Level.PROBLEM,
-            "covers only certificates of authorities: no client or site system with a "
-            "certificate of it is accepted",
+            "covers only certificates of authorities; all its client and site-system "
+            "certificates are refused",
         ),
         (
             [_scope(only_contains_ca_certs=True), _scope(only_contains_user_certs=True)],

@@ -109,8 +109,8 @@ def test_a_question_that_cannot_be_understood_exits_with_2(
         (("--flow", "{nothing}"), "{nothing} cannot be read: No such file or directory"),
         (("--certificate", "{nothing}", "GET", MP), "{nothing} cannot be read: No such file or"),
         (("--certificate", "{folder}", "GET", MP), "{folder} cannot be read: Is a directory"),
-        (("--certificate", "{key}", "GET", MP), "{key} has no PEM certificate that can be read"),
-        (("--certificate", "{broken}", "GET", MP), "{broken} has no PEM certificate that can"),
+        (("--certificate", "{key}", "GET", MP), "{key} has no readable PEM certificate"),
+        (("--certificate", "{broken}", "GET", MP), "{broken} has no readable PEM certificate"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_said_in_a_sentence(

@@ -27,8 +27,8 @@ def test_what_would_be_sent_on_is_said_to_be(policy: Policy, computer: LabCreden
     assert told.denial is None
     text = "\n".join(told.steps)
     assert "authenticated as the computer pc1.corp.example" in text
-    assert "taken out: X-Forwarded-For" in text
-    assert "It would go to mp01.corp.example" in text
+    assert "Dropped header fields (not listed): X-Forwarded-For" in text
+    assert "The bridge forwards the request to mp01.corp.example" in text
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_body_that_was_not_given_is_still_to_be_inspected(
     )
     assert explanation.denial is None
     assert explanation.body_not_inspected
-    assert "The body would still be inspected; give one with --body." in explanation.steps
+    assert "The body would still be inspected; add it with --body." in explanation.steps
     assert explanation.verdict == "ALLOW"
 
 
@@ -144,9 +144,12 @@ def test_of_a_body_only_what_was_announced_counts(policy: Policy, computer: LabC
     fields = (("Content-Type", ccm.CONTENT_TYPE), ("Content-Length", str(len(body))))
     smuggled = ask(policy, "CCM_POST", url, computer, body + b"GET / HTTP/1.1", fields)
     assert reason(smuggled) is None
-    said = f"Of the body {len(body)} bytes count; the others would be the next request."
-    assert said in smuggled.steps
-    assert said not in ask(policy, "CCM_POST", url, computer, body, fields).steps
+    step = (
+        f"Only the first {len(body)} bytes (Content-Length) are the body; the rest would start the "
+        "next request."
+    )
+    assert step in smuggled.steps
+    assert step not in ask(policy, "CCM_POST", url, computer, body, fields).steps
     fields = (fields[0], ("Content-Length", str(len(body) - 40)))
     assert reason(ask(policy, "CCM_POST", url, computer, body, fields)) is Reason.MULTIPART
 
@@ -170,7 +173,7 @@ def test_a_literal_address_is_not_sent_as_a_server_name(
         Reason.UNKNOWN_NAME,
         "the client sent no server name",
     )
-    assert told.steps[0] == "With a literal address a client sends no server name."
+    assert told.steps[0] == "For an IP address, a client sends no server name (SNI)."
 
 
 @pytest.mark.parametrize(
@@ -313,7 +316,7 @@ def test_so_it_is_where_the_handshake_is_refused(everything: Policy, url: str, l
 def test_of_a_path_that_says_no_role_no_log_is_promised(everything: Policy) -> None:
     told = ask(everything, "GET", "https://nobody.example/", None)
     assert told.steps[-1] == (
-        "Then it cannot connect; what it logs depends on the role (docs/refusals.md)."
+        "Then it cannot connect; its log depends on the role (docs/refusals.md)."
     )
     assert not any("CcmMessaging" in step or "BITS" in step for step in told.steps)
 

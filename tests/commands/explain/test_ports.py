@@ -48,7 +48,9 @@ def test_tls_on_a_plaintext_port_is_told_from_an_unknown_name(policy: Policy, pk
         ("http://fsp.example/", Reason.DIRECTORY),
     ):
         assert reason(ask(both, "GET", url, computer)) is expected, url
-    with pytest.raises(NoListenerError, match=r"81, only on 80 \(http\), 8080 \(http\) and 8443$"):
+    with pytest.raises(
+        NoListenerError, match=r"81; the policy has 80 \(http\), 8080 \(http\) and 8443$"
+    ):
         ask(both, "GET", "http://other.example:81/", computer)
 
 
@@ -171,7 +173,7 @@ def test_a_port_on_which_nothing_listens_is_a_mistake_of_the_question(
         told = capsys.readouterr()
         assert told.out == ""
         assert told.err == (
-            "ibcm-bridge explain: nothing listens on port 9999, only on 8080 (http), 8443 and "
+            "ibcm-bridge explain: no listener on port 9999; the policy has 8080 (http), 8443 and "
             "8531\n"
         )
 

@@ -122,7 +122,7 @@ def test_many_are_counted() -> None:
     assert table.endswith("All went well.\n")
 
 
-def test_what_is_of_many_is_not_of_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_many_clients_require_count(capsys: pytest.CaptureFixture[str]) -> None:
     for option in ("--polls", "--at-once"):
         assert main(["lab", "client", option, "2"]) == 2
-        assert "are of many clients: --count" in capsys.readouterr().err
+        assert "--polls and --at-once require --count" in capsys.readouterr().err
