@@ -1,17 +1,19 @@
-"""What the bridge costs, measured.
+"""Benchmarks of the bridge.
 
-    python -m benchmarks            the bridge and mitmdump in front of the same site system
-    python -m benchmarks --quick    the same, shorter and less certain
-    python -m benchmarks.steps      each step of inspecting one message, in this process
+    python -m benchmarks                  the bridge and mitmdump with the same site system
+    python -m benchmarks --quick          the same, shorter and less precise
+    python -m benchmarks.steps            each step of inspecting one message, in process
+    python -m benchmarks.slow_payloads    latency while large payloads are inspected
+    python -m benchmarks.large_upload     latency during a large upload
+    python -m benchmarks.crowd            a thousand clients of the lab
 
-    __main__      the command, and the order in which things are measured
-    comparison    what is measured, in turns
-    proxies       the processes, started, loaded and stopped
-    processes     what /proc says of a process
-    site_system   the stand-in behind both, a process of its own
-    load          the client in front of both, a process of its own
+    __main__      the command line
+    comparison    the measurements, in alternating order
+    proxies       starts, loads and stops the processes
+    processes     processor time and memory of a process, from /proc
+    site_system   the stand-in for the site system, a separate process
+    load          the client, a separate process
     report        the table and the JSON file
-    steps         the steps benchmark
 
-To be run in a checkout with the project installed. Linux only: figures are read from /proc.
+Run them in a checkout with the project installed. Linux only: they read /proc.
 """

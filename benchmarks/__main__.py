@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: the bridge and mitmdump, side by side."""
+"""`python -m benchmarks`: compares the bridge with mitmdump."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from benchmarks.report import as_json, conditions, table
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under 20 seconds, less certain")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every value of every round")
+    parser.add_argument("--quick", action="store_true", help="under 20 seconds, less precise")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write every value of every round to FILE"
+    )
     options = parser.parse_args()
     if not sys.platform.startswith("linux"):
-        parser.error("processor time and memory are read from /proc: Linux only")
+        parser.error("Linux only: processor time and memory are read from /proc")
     plan = QUICK if options.quick else FULL
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ibcm-bridge-benchmarks-") as directory:

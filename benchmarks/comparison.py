@@ -1,19 +1,19 @@
-"""What is measured of both proxies, and how the turns go.
+"""The measurements of both proxies.
 
-Both run throughout. In a round each bears the same load for the same time, one after the other;
-the next round begins with the other, so that what else happens on the machine falls on both.
-Ratios are taken within a round.
+Both run throughout. In each round, each gets the same load for the same time, one after the other.
+The order is reversed every round, so that other activity on the machine affects both. Ratios are
+taken within a round.
 
-Processor time is the proxy's own, user and system, children included, from just before the load
-to when the proxy has come to rest after it. It depends far less than requests per second on what
-else the machine does, but not on nothing: caches and hyper-threads are shared.
+Processor time is the proxy's user and system time, children included, from just before the load
+until the proxy is idle after it. Other activity on the machine affects it less than requests per
+second, but still does: caches and hyper-threads are shared.
 
-1. `CCM_POST`: a message of 4 KB, 3 KB of them the payload, which inflates to 28 KB, on eight kept
-   connections, one request at a time on each. The handshakes come before the measurement.
+1. `CCM_POST`: a message of 4 KB with a payload of 3 KB, which inflates to 28 KB, on eight
+   keep-alive connections, one request at a time on each. The handshakes are not measured.
 2. Connections: a full TLS handshake with client authentication on both legs (RSA 2048 for the
-   client, P-256 for all others), one GET with a small answer, close; one after another.
-3. Downloads of one large content, through the bridge, the bridge's tunnel, and mitmdump. The peak
-   of memory is reset before each, so its growth is what this download needed.
+   client, P-256 for all others), one GET with a small response, close; one after another.
+3. Downloads of one large file, through the bridge, the bridge's tunnel, and mitmdump. The memory
+   peak is reset before each, so its growth is that of this download.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from benchmarks.load import Job
-from benchmarks.proxies import Borne, Proxies, Target, running_proxies
+from benchmarks.proxies import LoadResult, Proxies, Target, running_proxies
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import request_bytes
 from ibcm_bridge.lab.site_systems.published import BRIDGED
@@ -39,18 +39,18 @@ MEBIBYTE = 1_048_576
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 
 CONNECTIONS = 8
-"""Kept connections of the first load: enough for a proxy always to have something to do."""
+"""Keep-alive connections of the first load, enough to keep a proxy busy."""
 
 WARM_UP_SECONDS = 0.4
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How often and how long."""
+    """Rounds and durations."""
 
     rounds: int
     seconds: float
-    """Of the first two loads, per proxy and round."""
+    """Duration of each of the first two loads, per proxy and round."""
     downloads: int
     """Rounds of downloads."""
     download_bytes: int
@@ -68,14 +68,14 @@ class Measure:
     name: str
     unit: str
     compared: bool
-    """Whether the ratio means anything."""
-    value: Callable[[Borne], float]
+    """True if a ratio of the proxies is meaningful."""
+    value: Callable[[LoadResult], float]
     values: dict[str, list[float]] = field(default_factory=dict)
-    """Of `bridge`, `mitmdump` and perhaps `tunnel`: one value per round."""
+    """`bridge`, `mitmdump`, `tunnel` -> one value per round."""
 
 
 def compare(plan: Plan, directory: Path) -> list[Measure]:
-    """Measure everything; `directory` is for certificates and logs. Raises RuntimeError."""
+    """Run all measurements. `directory` is for certificates and logs. Raises RuntimeError."""
     with running_proxies(directory, plan.download_bytes) as proxies:
         both = {BRIDGE: proxies.bridge, MITMDUMP: proxies.mitmdump}
         return [
@@ -86,7 +86,7 @@ def compare(plan: Plan, directory: Path) -> list[Measure]:
 
 
 def message_request(key: RSAPrivateKey | None = None) -> bytes:
-    """The message of the first load, on the wire; signed when a key is given."""
+    """The message of the first load, as on the wire; signed if a key is given."""
     report = documents.inventory_report(GUID)
     body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=report, client_guid=GUID, key=key)
     fields = {
@@ -112,9 +112,9 @@ def _messages(plan: Plan, proxies: Proxies, targets: Mapping[str, Target]) -> li
         return Job("messages", target.port, target.server_name, request, seconds, CONNECTIONS)
 
     for target in targets.values():
-        proxies.bear(target, job(target, WARM_UP_SECONDS))
+        proxies.load(target, job(target, WARM_UP_SECONDS))
     for name, target in _turns(plan.rounds, targets):
-        _add(measures, name, proxies.bear(target, job(target, plan.seconds)))
+        _add(measures, name, proxies.load(target, job(target, plan.seconds)))
     return measures
 
 
@@ -131,9 +131,9 @@ def _connections(plan: Plan, proxies: Proxies, targets: Mapping[str, Target]) ->
         return Job("connections", target.port, target.server_name, request, seconds)
 
     for target in targets.values():
-        proxies.bear(target, job(target, WARM_UP_SECONDS))
+        proxies.load(target, job(target, WARM_UP_SECONDS))
     for name, target in _turns(plan.rounds, targets):
-        _add(measures, name, proxies.bear(target, job(target, plan.seconds)))
+        _add(measures, name, proxies.load(target, job(target, plan.seconds)))
     return measures
 
 
@@ -149,45 +149,45 @@ def _downloads(plan: Plan, proxies: Proxies, targets: Mapping[str, Target]) -> l
             "GET", "/SMS_DP_SMSPKG$/LAB00001.1/sccm?/content.wim", {}, None, target.server_name
         )
         job = Job("download", target.port, target.server_name, request.decode("latin-1"))
-        borne = proxies.bear(target, job)
-        if borne.done.body_bytes != plan.download_bytes:
-            raise RuntimeError(f"{borne.done.body_bytes} bytes came of {plan.download_bytes}")
-        _add(measures, name, borne)
+        result = proxies.load(target, job)
+        if (received := result.done.body_bytes) != plan.download_bytes:
+            raise RuntimeError(f"received {received} of {plan.download_bytes} bytes")
+        _add(measures, name, result)
     return measures
 
 
 def _turns(rounds: int, targets: Mapping[str, Target]) -> Iterator[tuple[str, Target]]:
-    """Each once a round, in an order that is reversed every round."""
+    """Each target once per round; the order is reversed every round."""
     order = list(targets.items())
     for _ in range(rounds):
         yield from order
         order.reverse()
 
 
-def _add(measures: list[Measure], name: str, borne: Borne) -> None:
+def _add(measures: list[Measure], name: str, result: LoadResult) -> None:
     for measure in measures:
-        measure.values.setdefault(name, []).append(measure.value(borne))
+        measure.values.setdefault(name, []).append(measure.value(result))
 
 
-def _rate(borne: Borne) -> float:
-    return borne.done.requests / borne.done.seconds
+def _rate(result: LoadResult) -> float:
+    return result.done.requests / result.done.seconds
 
 
-def _per_request(borne: Borne) -> float:
-    return borne.processor_seconds / borne.done.requests
+def _per_request(result: LoadResult) -> float:
+    return result.processor_seconds / result.done.requests
 
 
-def _megabytes_per_second(borne: Borne) -> float:
-    return borne.done.body_bytes / borne.done.seconds / 1e6
+def _megabytes_per_second(result: LoadResult) -> float:
+    return result.done.body_bytes / result.done.seconds / 1e6
 
 
-def _per_gibibyte(borne: Borne) -> float:
-    return borne.processor_seconds * GIBIBYTE / borne.done.body_bytes
+def _per_gibibyte(result: LoadResult) -> float:
+    return result.processor_seconds * GIBIBYTE / result.done.body_bytes
 
 
-def _peak_growth(borne: Borne) -> float:
-    return borne.peak_growth / MEBIBYTE
+def _peak_growth(result: LoadResult) -> float:
+    return result.peak_growth / MEBIBYTE
 
 
-def _in_use(borne: Borne) -> float:
-    return borne.in_use / MEBIBYTE
+def _in_use(result: LoadResult) -> float:
+    return result.in_use / MEBIBYTE

@@ -1,10 +1,9 @@
-"""`python -m benchmarks.crowd`: a thousand clients of a lab, through its bridge and without it.
+"""`python -m benchmarks.crowd`: a thousand clients of a lab, with and without its bridge.
 
-`lab up` runs as its own process, as a user starts it, and so does its bridge; the clients are in
-this one. They register, stay connected, and ask for policy: first through the bridge, then clients
-of the intranet the same of the stand-ins themselves. Shown are how long they waited, how many were
-answered a second, what the bridge took of processor and memory, and how long `lab up` takes until
-its page answers.
+`lab up` and its bridge run as separate processes; the clients run in this one. They register, stay
+connected, and request policy: first through the bridge, then from the intranet, directly from the
+stand-ins. The output shows response times, responses per second, the processor time and memory of
+the bridge, and the time that `lab up` takes until its page is available.
 """
 
 from __future__ import annotations
@@ -36,31 +35,31 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--polls", type=int, default=3)
     parser.add_argument("--at-once", type=int, default=32)
-    parser.add_argument("--starts", type=int, default=5, help="of `lab up`, to time it")
+    parser.add_argument("--starts", type=int, default=5, help="timed starts of `lab up`")
     options = parser.parse_args()
     if not sys.platform.startswith("linux"):
-        parser.error("memory is read from /proc: Linux only")
+        parser.error("Linux only: memory is read from /proc")
     raise_open_file_limit()
     with tempfile.TemporaryDirectory(prefix="ibcm-bridge-benchmarks-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         seconds = sorted(_start() for _ in range(options.starts))
-        print(f"lab up, until its page answers: {seconds[len(seconds) // 2]:.1f} s", end=" ")
+        print(f"lab up, until its page is available: {seconds[len(seconds) // 2]:.1f} s", end=" ")
         print(f"({seconds[0]:.1f} to {seconds[-1]:.1f})\n")
         with _lab() as process:
             lab = RunningLab.read(running_state(runtime_folder()), runtime_folder() / "lab")
             (bridge,) = children(process.pid)
             print(f"{options.count:,} clients, {options.at_once} at a time")
-            print(f"{'':32}{'median':>10}{'90 %':>10}{'99 %':>10}{'most':>10}{'a second':>10}")
+            print(f"{'':32}{'median':>10}{'90 %':>10}{'99 %':>10}{'max':>10}{'per s':>10}")
             _live("first", lab, min(options.count, options.at_once), 1, options.at_once)
-            before, _ = memory(bridge)  # with its workers, who are there by now
+            before, _ = memory(bridge)  # with its workers, which have started by now
             worked = settled_processor_seconds(bridge)
             _measure("through the bridge", lab, options, inside=False)
             worked = settled_processor_seconds(bridge) - worked
             after, peak = memory(bridge)
             _measure("without it", lab, options, inside=True)
     requests = options.count * (1 + options.polls)
-    print(f"\nthe bridge: {1000 * worked / requests:.1f} ms of processor a request, ", end="")
-    print(f"{before >> 20} MB before, {after >> 20} after, at most {peak >> 20} MB")
+    print(f"\nbridge: {1000 * worked / requests:.1f} ms of processor time per request; ", end="")
+    print(f"{before >> 20} MiB before, {after >> 20} MiB after, peak {peak >> 20} MiB")
 
 
 def _start() -> float:
@@ -71,7 +70,7 @@ def _start() -> float:
 
 @contextmanager
 def _lab() -> Iterator[subprocess.Popen[str]]:
-    """One that is up: its page has answered."""
+    """A running lab; its page has responded."""
     command = [sys.executable, "-m", "ibcm_bridge", "lab", "up", "--no-browser", "--json"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -89,13 +88,13 @@ def _lab() -> Iterator[subprocess.Popen[str]]:
 def _measure(way: str, lab: RunningLab, options: argparse.Namespace, *, inside: bool) -> None:
     name = "in" if inside else "out"
     for phase in _live(name, lab, options.count, options.polls, options.at_once, inside=inside):
-        _tell(way, phase)
+        _print(way, phase)
 
 
 def _live(
     names: str, lab: RunningLab, count: int, polls: int, at_once: int, *, inside: bool = False
 ) -> list[Phase]:
-    """So many clients, of these names, that register and ask for policy so often."""
+    """Let `count` clients register and request policy `polls` times."""
 
     def make(number: int) -> SimulatedClient:
         client = lab.client(
@@ -113,10 +112,10 @@ def _live(
     return phases
 
 
-def _tell(way: str, phase: Phase) -> None:
+def _print(way: str, phase: Phase) -> None:
     if phase.failures:
         raise SystemExit(f"{phase.name} {way}: {dict(phase.failures)}")
-    waits = "".join(f"{1000 * phase.percentile(one):7.0f} ms" for one in (50, 90, 99, 100))
+    waits = "".join(f"{1000 * phase.percentile(rank):7.0f} ms" for rank in (50, 90, 99, 100))
     print(f"{phase.name}, {way}"[:32].ljust(32) + waits + f"{phase.clients / phase.seconds:10.0f}")
 
 

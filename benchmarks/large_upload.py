@@ -1,9 +1,9 @@
-"""`python -m benchmarks.large_upload`: what others notice while 64 MB are uploaded and inspected.
+"""`python -m benchmarks.large_upload`: latency of other clients during an upload of 64 MB.
 
-Through a bridge of its own process, to the lab's stand-ins in another: a client asks for a list
-every few milliseconds, first alone, then while an upload of 64 MB comes in fragments of 4 MB and is
-inspected, and once more alone. Shown are the client's latencies, how long the upload and the last
-fragment took, and the most memory that the bridge and its workers had.
+The bridge and the lab's stand-ins run in separate processes. A client requests a list every few
+milliseconds: first alone, then while 64 MB are uploaded in fragments of 4 MB and inspected. The
+output shows the client's latency, the duration of the upload and of its last fragment, and the
+peak memory of the bridge and its workers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DEADLINE = 120.0
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the stand-ins listen, in their process."""
+    """The listen addresses of the stand-ins, which run in another process."""
 
     addresses: Mapping[str, Address]
 
@@ -52,14 +52,14 @@ def main() -> None:
     parser.add_argument("--packed", action="store_true", help="64 MB that inflate to 128 MB")
     options = parser.parse_args()
     if not sys.platform.startswith("linux"):
-        parser.error("memory is read from /proc: Linux only")
-    # Before there is any thread; the certificates could not be sent.
+        parser.error("Linux only: memory is read from /proc")
+    # fork, because the certificates cannot be pickled; before any thread starts.
     context = multiprocessing.get_context("fork")
     pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
     stop, stopped = context.Pipe()
     site = context.Process(target=_serve, args=(pki, stopped))
-    asks, asked = context.Pipe()
-    other = context.Process(target=_ask, args=(pki, asked))
+    commands, client_end = context.Pipe()
+    other = context.Process(target=_request_lists, args=(pki, client_end))
     site.start()
     other.start()
     try:
@@ -67,25 +67,25 @@ def main() -> None:
             tempfile.TemporaryDirectory(prefix="ibcm-bridge-benchmarks-") as name,
             RunningBridge(Path(name), pki, Addresses(stop.recv())) as bridge,
         ):
-            asks.send(bridge.address)
-            _measure(bridge, pki, _data(packed=options.packed), options.rounds, asks)
+            commands.send(bridge.address)
+            _measure(bridge, pki, _data(packed=options.packed), options.rounds, commands)
     finally:
-        for process, end in ((other, asks), (site, stop)):
+        for process, end in ((other, commands), (site, stop)):
             end.send(None)
             process.join()
 
 
-def _serve(pki: LabPki, told: Connection) -> None:
+def _serve(pki: LabPki, parent: Connection) -> None:
     with SiteSystems(pki) as site:
-        told.send(dict(site.addresses))
-        told.recv()
+        parent.send(dict(site.addresses))
+        parent.recv()
 
 
 def _data(*, packed: bool) -> bytes:
     noise = os.urandom(1_048_576)
     if not packed:
         return noise * (SIZE // len(noise))
-    # Every second block of zeros: deflate makes next to nothing of those.
+    # Every second block is zeros, which deflate compresses to almost nothing.
     packer = zlib.compressobj(1)
     blocks = [packer.compress(noise[: 1 << 19] + bytes(1 << 19)) for _ in range(126)]
     return b"".join([*blocks, packer.flush()])
@@ -96,10 +96,10 @@ def _measure(
     pki: LabPki,
     data: bytes,
     rounds: int,
-    asks: Connection,
+    commands: Connection,
 ) -> None:
-    print(f"an upload of {len(data):,} bytes in fragments of {FRAGMENT:,}")
-    print(f"{'others wait, ms':22}{'median':>9}{'99 %':>9}{'most':>9}{'requests':>10}")
+    print(f"an upload of {len(data) >> 20} MiB in fragments of {FRAGMENT >> 20} MiB")
+    print(f"{'latency of others, ms':22}{'median':>9}{'99 %':>9}{'max':>9}{'requests':>10}")
     quiet: list[float] = []
     busy: list[float] = []
     took: list[tuple[float, float]] = []
@@ -107,26 +107,26 @@ def _measure(
     before, _ = memory(bridge.pid)
     forget_peak_memory(bridge.pid)
     for number in range(rounds):
-        asks.send(True)
+        commands.send(True)
         time.sleep(QUIET_SECONDS)
-        asks.send(False)
-        quiet += asks.recv()
-        asks.send(True)
+        commands.send(False)
+        quiet += commands.recv()
+        commands.send(True)
         took.append(_upload(bridge, pki, data, str(number)))
-        asks.send(False)
-        busy += asks.recv()
+        commands.send(False)
+        busy += commands.recv()
     _, peak = memory(bridge.pid)
-    for name, values in (("alone", quiet), ("while it is uploaded", busy)):
+    for name, values in (("without an upload", quiet), ("during the upload", busy)):
         ordered = sorted(value * 1e3 for value in values)
         row = (statistics.median(ordered), ordered[int(len(ordered) * 0.99)], ordered[-1])
-        print(f"{name:22}{''.join(f'{one:9.1f}' for one in row)}{len(ordered):10}")
+        print(f"{name:22}{''.join(f'{value:9.1f}' for value in row)}{len(ordered):10}")
     whole, last = (statistics.median(times) for times in zip(*took, strict=True))
-    print(f"the upload took {whole:.2f} s, its last fragment {last:.2f} s")
-    print(f"the bridge and its workers: {before >> 20} MB before, at most {peak >> 20} MB")
+    print(f"duration of the upload: {whole:.2f} s, of its last fragment: {last:.2f} s")
+    print(f"memory of bridge and workers: {before >> 20} MiB before, peak {peak >> 20} MiB")
 
 
 def _upload(bridge: RunningBridge, pki: LabPki, data: bytes, name: str) -> tuple[float, float]:
-    """Seconds for all of it, and for the last fragment."""
+    """Upload the data. Returns the seconds for the whole upload and for its last fragment."""
     upload = Upload(f"/CCM_Incoming/{name}.msg", data)
     began = time.perf_counter()
     with LabClient(
@@ -140,18 +140,18 @@ def _upload(bridge: RunningBridge, pki: LabPki, data: bytes, name: str) -> tuple
         upload = Upload(upload.path, data, session)
         for first in range(0, len(data), FRAGMENT):
             sent = time.perf_counter()
-            reply = client.send(upload.fragment(first, min(first + FRAGMENT, len(data))))
-            if reply.status != 200:
-                raise RuntimeError(f"refused: {reply}")
+            response = client.send(upload.fragment(first, min(first + FRAGMENT, len(data))))
+            if response.status != 200:
+                raise RuntimeError(f"refused: {response}")
         last = time.perf_counter() - sent
         if client.send(upload.close()).status != 200:
-            raise RuntimeError("not closed")
+            raise RuntimeError("the upload session could not be closed")
     return time.perf_counter() - began, last
 
 
-def _ask(pki: LabPki, told: Connection) -> None:
-    """Ask for lists from True until False, and tell how long each took; end with None."""
-    if (address := told.recv()) is None:
+def _request_lists(pki: LabPki, parent: Connection) -> None:
+    """Request lists from True until False, then send the latencies; None ends the process."""
+    if (address := parent.recv()) is None:
         return
     with LabClient(
         address,
@@ -160,16 +160,16 @@ def _ask(pki: LabPki, told: Connection) -> None:
         credential=pki.computer("pc2.corp.example"),
         timeout=DEADLINE,
     ) as client:
-        while told.recv() is not None:
+        while parent.recv() is not None:
             took = []
-            while not told.poll():
+            while not parent.poll():
                 began = time.perf_counter()
                 if client.request("GET", LIST).status != 200:
-                    raise RuntimeError("not answered")
+                    raise RuntimeError("the list was refused")
                 took.append(time.perf_counter() - began)
                 time.sleep(PERIOD_SECONDS)
-            told.recv()
-            told.send(took)
+            parent.recv()
+            parent.send(took)
 
 
 if __name__ == "__main__":

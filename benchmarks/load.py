@@ -1,13 +1,13 @@
-"""The load client: plain TLS sockets and prepared bytes, in a process of its own.
+"""The load client: TLS sockets and prepared bytes, in a separate process.
 
-One job per line on standard input (`Job`, as JSON). For each:
+It reads one job per line from standard input (`Job`, as JSON). For each job:
 
-1. open what the job needs and, where connections are kept, send one request on each: its whole
-   answer is what every later one is compared with;
-2. say `ready`, and wait for a line: whoever measures reads the proxy's processor time now;
-3. do the job, then say what was done (`Done`, as JSON).
+1. Open the connections. If they are kept alive, send one request on each; every later response is
+   compared with the complete response to it.
+2. Print `ready` and wait for a line. Meanwhile the parent reads the proxy's processor time.
+3. Do the job, and print the result (`Done`, as JSON).
 
-An answer that is not the expected one ends the process: there would be nothing to compare.
+An unexpected response ends the process, because the measurement would be meaningless.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class Job:
-    """What to do, and at which proxy."""
+    """A load, and the proxy that gets it."""
 
     kind: str
-    """`messages`: send `request` on kept connections, for `seconds`. `connections`: open one after
-    another, each for one `request`, for `seconds`. `download`: send `request` once."""
+    """`messages`: send `request` on keep-alive connections, for `seconds`. `connections`: open
+    connections one after another, each for one `request`, for `seconds`. `download`: send `request`
+    once."""
     port: int
     server_name: str
     request: str
-    """A request as on the wire, in Latin-1."""
+    """A request as on the wire, decoded as Latin-1."""
     seconds: float = 0.0
     connections: int = 1
 
 
 @dataclass(frozen=True)
 class Done:
-    """What was done: requests answered, bytes of bodies received, and how long it took."""
+    """The result of a job: responses, bytes of response bodies, and the duration."""
 
     requests: int
     body_bytes: int
@@ -51,7 +52,7 @@ class Done:
 
 
 def main() -> None:
-    """Do jobs until standard input ends."""
+    """Run jobs until standard input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--chain", type=Path, required=True)
     parser.add_argument("--key", type=Path, required=True)
@@ -70,12 +71,12 @@ def main() -> None:
 def _messages(job: Job, context: ssl.SSLContext) -> Done:
     request = job.request.encode("latin-1")
     kept = [_open(job, context) for _ in range(job.connections)]
-    expected = {_ask(connection, request) for connection in kept}
+    expected = {_exchange(connection, request) for connection in kept}
     if len(expected) != 1:
-        raise ValueError("answers differ, so they cannot be compared")
-    answer = expected.pop()
-    space = memoryview(bytearray(len(answer)))
-    body = len(answer) - answer.index(b"\r\n\r\n") - 4
+        raise ValueError("the responses differ, so they cannot be compared")
+    response = expected.pop()
+    space = memoryview(bytearray(len(response)))
+    body = len(response) - response.index(b"\r\n\r\n") - 4
     _wait_for_start()
     count, began = 0, time.perf_counter()
     until = began + job.seconds
@@ -85,8 +86,8 @@ def _messages(job: Job, context: ssl.SSLContext) -> Done:
         for connection in kept:
             _receive(connection, space)
             connection.sendall(request)
-            if space != answer:
-                raise ValueError("not the answer expected")
+            if space != response:
+                raise ValueError(_UNEXPECTED)
             count += 1
     for connection in kept:
         _receive(connection, space)
@@ -100,15 +101,15 @@ def _messages(job: Job, context: ssl.SSLContext) -> Done:
 def _connections(job: Job, context: ssl.SSLContext) -> Done:
     request = job.request.encode("latin-1")
     with _open(job, context) as first:
-        answer = _ask(first, request)
+        response = _exchange(first, request)
     _wait_for_start()
     count, began = 0, time.perf_counter()
     until = began + job.seconds
     while time.perf_counter() < until:
-        # No session is kept, so every handshake is a full one.
+        # TLS sessions are not resumed, so every handshake is a full one.
         with _open(job, context) as connection:
-            if _ask(connection, request) != answer:
-                raise ValueError("not the answer expected")
+            if _exchange(connection, request) != response:
+                raise ValueError(_UNEXPECTED)
         count += 1
     return Done(count, 0, time.perf_counter() - began)
 
@@ -129,6 +130,7 @@ def _download(job: Job, context: ssl.SSLContext) -> Done:
         return Done(1, length, time.perf_counter() - began)
 
 
+_UNEXPECTED = "unexpected response"
 _JOBS = {"messages": _messages, "connections": _connections, "download": _download}
 
 
@@ -138,24 +140,24 @@ def _open(job: Job, context: ssl.SSLContext) -> ssl.SSLSocket:
     return context.wrap_socket(plain, server_hostname=job.server_name)
 
 
-def _ask(connection: ssl.SSLSocket, request: bytes) -> bytes:
-    """Send a request and read its whole answer."""
+def _exchange(connection: ssl.SSLSocket, request: bytes) -> bytes:
+    """Send a request and read its complete response."""
     connection.sendall(request)
     head, body = _read_head(connection)
     length = _body_length(head)
     while len(body) < length:
         if not (more := connection.recv(PIECE)):
-            raise ValueError("the answer is not whole")
+            raise ValueError("the response is incomplete")
         body += more
     return head + body
 
 
 def _read_head(connection: ssl.SSLSocket) -> tuple[bytes, bytes]:
-    """A head with the empty line that ends it, and what of the body came with it."""
+    """A response head with its empty line, and the bytes of the body received with it."""
     received = b""
     while (end := received.find(b"\r\n\r\n")) < 0:
         if not (more := connection.recv(PIECE)):
-            raise ValueError(f"no answer: {received[:200]!r}")
+            raise ValueError(f"no response: {received[:200]!r}")
         received += more
     head = received[: end + 4]
     if not head.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 206 ")):
@@ -173,7 +175,7 @@ def _receive(connection: ssl.SSLSocket, space: memoryview) -> None:
     filled = 0
     while filled < len(space):
         if not (count := connection.recv_into(space[filled:])):
-            raise ValueError("the connection was closed within an answer")
+            raise ValueError("the connection was closed within a response")
         filled += count
 
 

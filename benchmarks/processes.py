@@ -1,4 +1,4 @@
-"""What Linux says of a process: processor time and memory, its children included."""
+"""Processor time and memory of a Linux process, its children included."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ SETTLE_SECONDS = 0.05
 
 
 def processor_seconds(pid: int) -> float:
-    """User and system time of a process, of its living descendants and of its dead children.
+    """User and system time of a process, its living descendants and its dead children.
 
-    In steps of a clock tick, 10 ms: what is measured has to take a second or so.
+    The resolution is a clock tick, 10 ms, so a measurement should take a second or longer.
     """
-    return sum(_own_seconds(one) for one in _family(pid))
+    return sum(_own_seconds(member) for member in _family(pid))
 
 
 def settled_processor_seconds(pid: int) -> float:
-    """The same, once a process has finished what it does after an answer: it stands still."""
+    """The same once the process is idle, which includes its work after a response."""
     before = -1.0
     deadline = time.monotonic() + 40 * SETTLE_SECONDS
     while (now := processor_seconds(pid)) != before and time.monotonic() < deadline:
@@ -31,17 +31,17 @@ def settled_processor_seconds(pid: int) -> float:
 
 
 def forget_peak_memory(pid: int) -> None:
-    """Let the peak start from what is in use now, where the kernel lets us."""
-    for one in _family(pid):
+    """Reset the peak to the current use, if the kernel allows it."""
+    for member in _family(pid):
         with contextlib.suppress(OSError):
-            Path(f"/proc/{one}/clear_refs").write_text("5", "ascii")
+            Path(f"/proc/{member}/clear_refs").write_text("5", "ascii")
 
 
 def memory(pid: int) -> tuple[int, int]:
     """Bytes in use (VmRSS) and their peak (VmHWM), of a process and its living descendants."""
     family = _family(pid)
     in_use, peak = (
-        sum(_status_kilobytes(one, key) for one in family) for key in ("VmRSS:", "VmHWM:")
+        sum(_status_kilobytes(member, key) for member in family) for key in ("VmRSS:", "VmHWM:")
     )
     return in_use * 1024, peak * 1024
 
@@ -69,7 +69,7 @@ def _children() -> dict[int, list[int]]:
 
 
 def _fields(stat: Path) -> list[str]:
-    # proc_pid_stat(5), from the third field on: the second is a name that may hold spaces.
+    # proc_pid_stat(5), from the third field on. The second is a name that may contain spaces.
     return stat.read_text("utf-8", "replace").rpartition(")")[2].split()
 
 

@@ -1,10 +1,10 @@
-"""The processes of a comparison: both proxies, the site system behind and the client in front.
+"""The processes of a comparison: both proxies, the site system and the client.
 
-- The bridge as an operator runs it: the shipped policy, every check and content engine on, the
-  audit written to a file.
+- The bridge as an operator runs it: with the shipped policy, every check and content engine, and
+  an audit file.
 - `mitmdump --mode reverse:...` with its default addons and no script: it terminates TLS on both
-  legs, asks for a client certificate without verifying it, verifies the site system, decides
-  nothing and logs nothing. Bodies over 1 MB are streamed, so that downloads are comparable.
+  legs, requests a client certificate without verifying it, verifies the site system, decides
+  nothing and logs nothing. It streams bodies over 1 MB, so that downloads are comparable.
 
 Both have the same certificates on both legs.
 """
@@ -39,7 +39,7 @@ START_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Target:
-    """Where a load goes, and the process that bears it."""
+    """The destination of a load, and its process."""
 
     pid: int
     port: int
@@ -47,19 +47,19 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Borne:
-    """What was done, and what it took the proxy."""
+class LoadResult:
+    """The result of a load, and its cost for the proxy."""
 
     done: Done
     processor_seconds: float
     peak_growth: int
-    """Bytes by which the peak of memory exceeded what was in use before."""
+    """Bytes by which the memory peak exceeded the use before."""
     in_use: int
-    """Bytes in use afterwards."""
+    """Bytes in use after the load."""
 
 
 class Proxies:
-    """Both proxies, running, with a client to load them."""
+    """Both running proxies, and the client that loads them."""
 
     def __init__(self, bridge: RunningBridge, mitmdump: _Mitmdump, client: _LoadClient) -> None:
         self._client = client
@@ -67,8 +67,8 @@ class Proxies:
         self.tunnel = Target(bridge.pid, bridge.address[1], TUNNELED["distribution-point"])
         self.mitmdump = Target(mitmdump.pid, mitmdump.port, BRIDGED)
 
-    def bear(self, target: Target, job: Job) -> Borne:
-        """Have a job done at a target, and see what it takes its process."""
+    def load(self, target: Target, job: Job) -> LoadResult:
+        """Run a job against a target, and measure the target's process."""
         self._client.begin(job)
         forget_peak_memory(target.pid)
         in_use, _ = memory(target.pid)
@@ -76,15 +76,15 @@ class Proxies:
         done = self._client.finish()
         spent = settled_processor_seconds(target.pid) - before
         in_use_now, peak = memory(target.pid)
-        return Borne(done, spent, peak - in_use, in_use_now)
+        return LoadResult(done, spent, peak - in_use, in_use_now)
 
 
 @contextlib.contextmanager
 def running_proxies(directory: Path, content_bytes: int) -> Iterator[Proxies]:
-    """Start everything, with certificates of its own, and stop it again.
+    """Start all processes with new certificates, and stop them at the end.
 
-    Raises RuntimeError when something does not start, and at the end when the bridge refused a
-    request or let a message pass uninspected: that was not what was meant to be measured.
+    Raises RuntimeError if a process does not start, and at the end if the bridge refused a request
+    or did not inspect a message, because the measurement would be meaningless.
     """
     pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
     with contextlib.ExitStack() as stack:
@@ -109,11 +109,11 @@ def _check_audit(bridge: RunningBridge) -> None:
         if not any(view.startswith("inflated:") for view in record["inspected"]):
             raise RuntimeError(f"the bridge did not inspect a message: {record}")
     if not messages:
-        raise RuntimeError("no message is in the bridge's audit")
+        raise RuntimeError("the bridge's audit has no message")
 
 
 class _OneForBoth:
-    """What `RunningBridge` wants to know of site systems: here one stands in for both."""
+    """The addresses that `RunningBridge` needs: one stand-in for both site systems."""
 
     def __init__(self, port: int) -> None:
         address = Address("127.0.0.1", port)
@@ -121,7 +121,7 @@ class _OneForBoth:
 
 
 class _Child:
-    """A Python process that is spoken to in lines, and ended with the block."""
+    """A Python process that exchanges lines, and is terminated at the end of the block."""
 
     def __init__(self, *arguments: str | Path) -> None:
         self._process = subprocess.Popen(
@@ -149,13 +149,13 @@ class _Child:
         """The process id."""
         return self._process.pid
 
-    def say(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         """Write a line to its standard input."""
         assert self._process.stdin is not None
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
-    def hear(self) -> str:
+    def read_line(self) -> str:
         """Read a line from its standard output."""
         assert self._process.stdout is not None
         if not (line := self._process.stdout.readline()):
@@ -165,7 +165,7 @@ class _Child:
 
 class _SiteSystem(_Child):
     def __init__(self, pki: LabPki, directory: Path, content_bytes: int) -> None:
-        # mitmdump asks for the name it was asked for itself; the bridge for the site system's own.
+        # mitmdump sends the client's server name, the bridge that of the site system.
         names = ("dp01.corp.example", BRIDGED, *TUNNELED.values())
         pki.server("mp01.corp.example", *names).write(directory, "site-system")
         trust = directory / "root.pem"
@@ -177,7 +177,7 @@ class _SiteSystem(_Child):
             *("--trust", trust),
             *("--content", str(content_bytes)),
         )
-        self.port = int(self.hear().removeprefix("port "))
+        self.port = int(self.read_line().removeprefix("port "))
 
 
 class _Mitmdump(_Child):
@@ -191,7 +191,7 @@ class _Mitmdump(_Child):
             "ssl_verify_upstream_trusted_ca": made / "root.pem",
             "connection_strategy": "lazy",
             "stream_large_bodies": "1m",
-            # As the bridge does; and else 127.0.0.1 would be the name to be verified.
+            # As the bridge does. Otherwise mitmdump would verify the name 127.0.0.1.
             "keep_host_header": "true",
         }
         super().__init__(
@@ -223,19 +223,19 @@ class _LoadClient(_Child):
         )
 
     def begin(self, job: Job) -> None:
-        """Have everything opened that the job needs."""
-        self.say(json.dumps(dataclasses.asdict(job)))
-        if (line := self.hear()) != "ready":
-            raise RuntimeError(f"the load client said {line!r}")
+        """Let the client open the connections of a job."""
+        self.write_line(json.dumps(dataclasses.asdict(job)))
+        if (line := self.read_line()) != "ready":
+            raise RuntimeError(f"unexpected line from the load client: {line!r}")
 
     def finish(self) -> Done:
-        """Have it done."""
-        self.say("go")
-        return Done(**json.loads(self.hear()))
+        """Let the client run the job, and return its result."""
+        self.write_line("go")
+        return Done(**json.loads(self.read_line()))
 
 
 def _in_one_file(made: Path, name: str, directory: Path) -> Path:
-    """Key and certificates together, as mitmproxy wants them."""
+    """Write key and certificates into one file, the format that mitmproxy reads."""
     path = directory / f"{name}.both.pem"
     path.touch(mode=0o600)
     path.write_bytes((made / f"{name}.key").read_bytes() + (made / f"{name}.pem").read_bytes())

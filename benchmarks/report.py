@@ -1,4 +1,4 @@
-"""The result, for people and for programs."""
+"""The results, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def table(measures: Sequence[Measure]) -> str:
 
 
 def as_json(measures: Sequence[Measure], plan: Plan) -> str:
-    """Every value of every round, and under which conditions."""
+    """The conditions, and every value of every round."""
     result: dict[str, Any] = {
         "conditions": conditions(),
         "plan": dataclasses.asdict(plan),
@@ -59,7 +59,7 @@ def as_json(measures: Sequence[Measure], plan: Plan) -> str:
 
 
 def conditions() -> dict[str, str]:
-    """What the figures depend on."""
+    """The conditions that the results depend on."""
     return {
         "processors": str(os.cpu_count()),
         "load average": f"{os.getloadavg()[0]:.1f}",
@@ -102,6 +102,6 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits, or as many as there are before the point."""
+    """Three digits, or all digits of the integer part."""
     digits = 0 if value >= 100 else 1 if value >= 10 else 2
     return f"{value:,.{digits}f}"

@@ -1,14 +1,14 @@
-"""The site system behind both proxies: TLS, prepared answers, and nothing else.
+"""The site system of both proxies: TLS and prepared responses.
 
-The lab's stand-in reads and verifies what it is sent and would be what is measured. This one, a
-process of its own with a thread per connection, demands a client certificate, finds the end of
-each request and answers with prepared bytes:
+The lab's stand-in parses and verifies each request, which would dominate the measurement. This one
+is a separate process with a thread per connection. It requires a client certificate, finds the end
+of each request and sends prepared bytes:
 
-- CCM_POST: a reply of two parts, about 1 KB;
-- GET below /SMS_DP_SMSPKG$: `content` bytes of noise, or the range asked for;
-- anything else: an XML document of about 500 bytes.
+- CCM_POST: a reply of two parts, about 1 KB
+- GET below /SMS_DP_SMSPKG$: `content` random bytes, or the requested range
+- anything else: an XML document of about 500 bytes
 
-It says `port N` on standard output when it listens, and ends when its standard input does.
+It prints `port N` when it listens, and ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _RANGE = re.compile(rb"\r\nrange: *bytes=([0-9]+)-([0-9]+)", re.IGNORECASE)
 
 
 def main() -> None:
-    """Listen on a free port of loopback until standard input ends."""
+    """Listen on a free loopback port until standard input is closed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--chain", type=Path, required=True)
     parser.add_argument("--key", type=Path, required=True)
     parser.add_argument("--trust", type=Path, required=True)
-    parser.add_argument("--content", type=int, required=True, help="bytes of the content")
+    parser.add_argument("--content", type=int, required=True, help="size of a download in bytes")
     options = parser.parse_args()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(options.chain, options.key)
@@ -47,14 +47,14 @@ def main() -> None:
     context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols(["http/1.1"])
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-    answers = _Answers(options.content)
-    threading.Thread(target=_accept, args=(listener, context, answers), daemon=True).start()
+    responses = _Responses(options.content)
+    threading.Thread(target=_accept, args=(listener, context, responses), daemon=True).start()
     print(f"port {listener.getsockname()[1]}", flush=True)
     sys.stdin.read()
 
 
-class _Answers:
-    """The prepared bytes."""
+class _Responses:
+    """The prepared responses."""
 
     def __init__(self, content: int) -> None:
         self.content = content
@@ -62,7 +62,7 @@ class _Answers:
         self.document = _response(b"text/xml", b"<MPList>" + b"<MP/>" * 100 + b"</MPList>")
 
     def send(self, connection: ssl.SSLSocket, head: bytes) -> None:
-        """Answer a request."""
+        """Send the response to a request."""
         if head.startswith(b"CCM_POST "):
             connection.sendall(self.message)
         elif head.startswith(b"GET " + CONTENT_PREFIX):
@@ -72,8 +72,8 @@ class _Answers:
 
     def _send_content(self, connection: ssl.SSLSocket, head: bytes) -> None:
         first, last, status, extra = 0, self.content - 1, b"200 OK", b""
-        if (asked := _RANGE.search(head)) is not None:
-            first, last = int(asked[1]), min(int(asked[2]), last)
+        if (requested := _RANGE.search(head)) is not None:
+            first, last = int(requested[1]), min(int(requested[2]), last)
             status = b"206 Partial Content"
             extra = b"Content-Range: bytes %d-%d/%d\r\n" % (first, last, self.content)
         remaining = last - first + 1
@@ -88,13 +88,13 @@ class _Answers:
             remaining -= len(piece)
 
 
-def _accept(listener: socket.socket, context: ssl.SSLContext, answers: _Answers) -> None:
+def _accept(listener: socket.socket, context: ssl.SSLContext, responses: _Responses) -> None:
     while True:
         plain, _ = listener.accept()
-        threading.Thread(target=_serve, args=(plain, context, answers), daemon=True).start()
+        threading.Thread(target=_serve, args=(plain, context, responses), daemon=True).start()
 
 
-def _serve(plain: socket.socket, context: ssl.SSLContext, answers: _Answers) -> None:
+def _serve(plain: socket.socket, context: ssl.SSLContext, responses: _Responses) -> None:
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         with context.wrap_socket(plain, server_side=True) as connection:
@@ -111,9 +111,9 @@ def _serve(plain: socket.socket, context: ssl.SSLContext, answers: _Answers) -> 
                         return
                     received += more
                 received = received[length:]
-                answers.send(connection, head)
+                responses.send(connection, head)
     except OSError:
-        # A proxy that has ended its connection: the load client will know whether it should have.
+        # The proxy has closed its connection; the load client detects it if that was an error.
         plain.close()
 
 

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.slow_payloads`: how long others wait while large payloads are looked at.
+"""`python -m benchmarks.slow_payloads`: latency of others while large payloads are inspected.
 
-In one event loop, as the bridge's: somebody who wants to be served every two milliseconds, and
-meanwhile payloads of nearly 16 MB of small elements, one after another. In turns they are looked at
-in the loop itself and in the bridge's worker processes; shown is by how much the others were late.
+One event loop, as in the bridge, has a task that wakes every two milliseconds. Meanwhile, payloads
+of nearly 16 MB with small elements are inspected one after another, alternately in the loop itself
+and in the bridge's worker processes. The output shows how late the task wakes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from importlib.resources import files
 
 from ibcm_bridge.addons.engines.content_engines import EngineSetup
@@ -21,7 +22,7 @@ from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.readers import read_and_scan
 from ibcm_bridge.inspection.subject import Subject
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.policy.bodies import BodyRule, Inspection
+from ibcm_bridge.policy_file import shipped_roles
 
 PERIOD_SECONDS = 0.002
 PAYLOADS = 3
@@ -40,13 +41,13 @@ def main() -> None:
 
 async def _measure(rounds: int) -> None:
     rules = [
-        (one.name, one.read_text("utf-8"))
-        for one in files("ibcm_bridge.config.rules").iterdir()
-        if one.name.endswith(".yar")
+        (file.name, file.read_text("utf-8"))
+        for file in files("ibcm_bridge.config.rules").iterdir()
+        if file.name.endswith(".yar")
     ]
     engines = [YaraEngine(rules)]
     workers = InspectionWorkers(EngineSetup(tuple(rules)), 2)
-    subject = _slow()
+    subject = slow_subject()
 
     async def in_the_loop(subject: Subject) -> None:
         seen = read_and_scan(subject, engines)
@@ -68,7 +69,7 @@ async def _measure(rounds: int) -> None:
             late[name] += await _lateness(inspect, subject)
             took[name].append((time.perf_counter() - began) / PAYLOADS)
     await workers.stop()
-    print(f"{'others are late by, ms':26}{'median':>9}{'99 %':>9}{'most':>9}{'one payload, s':>18}")
+    print(f"{'delay of others, ms':26}{'median':>9}{'99 %':>9}{'max':>9}{'one payload, s':>18}")
     for name, values in late.items():
         ordered = sorted(value * 1e3 for value in values)
         row = (statistics.median(ordered), ordered[int(len(ordered) * 0.99)], ordered[-1])
@@ -96,10 +97,11 @@ async def _lateness(inspect: Inspect, subject: Subject) -> list[float]:
     return late
 
 
-def _slow() -> Subject:
-    xml = f"<a>{'<b/>x' * (INFLATED // 2 // 5 - 10)}</a>"
+def slow_subject() -> Subject:
+    xml = f"<Report>{'<b/>x' * (INFLATED // 2 // 5 - 10)}</Report>"
     body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid="")
-    rule = BodyRule("ccm-message", Inspection.CCM_MESSAGE, True, frozenset(), len(body), INFLATED)
+    shipped = shipped_roles().bodies["ccm-message"]
+    rule = replace(shipped, limit=len(body), inflated_limit=INFLATED)
     return Subject(rule, ccm.CONTENT_TYPE.encode(), body)
 
 

@@ -1,13 +1,13 @@
-"""`python -m benchmarks.steps`: each step of one message through the deciding code, in process.
+"""`python -m benchmarks.steps`: each step of the decision on one message, in process.
 
-The message is the one of the first load of `benchmarks`: 3 KB of payload that inflate to 28 KB;
-`--signed` puts the client's signatures into its header, as a registered client does. No socket, no
-TLS and no mitmproxy are involved: what `benchmarks` measures beyond the sum is theirs.
+The message is that of the first load of `benchmarks`: a payload of 3 KB that inflates to 28 KB.
+`--signed` adds the client's signatures to its header, as a registered client does. Sockets, TLS and
+mitmproxy are not involved; they account for the rest of the time that `benchmarks` measures.
 
-Each step is called in batches of about 5 ms, one batch of every step in a round, so that drift
-falls on all; shown are the median and the lowest batch, in microseconds per call. Where a step is
-private to a module, the same call of the standard library is made. Lines set in by one level are
-parts of the line above them.
+Each step is called in batches of about 5 ms. A round has one batch of every step, so that drift
+affects all. The output shows the median and the fastest batch, in microseconds per call. For a step
+that is private to a module, the benchmark makes the same call of the standard library. Indented
+lines are parts of the line above.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from ibcm_bridge.messages.xml import check_xml
 from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 from ibcm_bridge.policy.publications import BridgePublication
+from ibcm_bridge.policy.roles import NeverPublished
 from ibcm_bridge.policy_file import load_policy
 from ibcm_bridge.request.authorization import Authorized, authorize
 from ibcm_bridge.request.head import RequestHead, read_request_head
@@ -70,7 +71,7 @@ ROUNDS = 60
 
 @dataclass(frozen=True)
 class Step:
-    """Something to be called over and over."""
+    """A function to measure."""
 
     level: int
     name: str
@@ -82,9 +83,9 @@ class Step:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steps", description=__doc__)
-    parser.add_argument("--signed", action="store_true", help="a message with signatures")
+    parser.add_argument("--signed", action="store_true", help="use a signed message")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every value to FILE")
     options = parser.parse_args()
     key = generate_private_key(65537, 2048) if options.signed else None
     steps = make_steps(key)
@@ -100,7 +101,7 @@ def main() -> None:
 
 
 def measure(steps: list[Step], rounds: int) -> None:
-    """Call every step, in turns."""
+    """Call all steps, in alternating batches."""
     calls = {id(step): _calls_per_batch(step) for step in steps}
     for _ in range(rounds):
         for step in steps:
@@ -112,27 +113,27 @@ def measure(steps: list[Step], rounds: int) -> None:
 
 
 def make_steps(key: RSAPrivateKey | None) -> list[Step]:
-    """The steps, in the order in which the bridge takes them."""
+    """The steps, in the order of the bridge."""
     raw_head, body = _split(message_request(key))
-    client, publication, bypassed = _setting()
+    client, publication, never = _setting()
     head = _the(RequestHead, read_request_head(raw_head))
-    authorized = _the(Authorized, authorize(client, publication, bypassed, head))
+    authorized = _the(Authorized, authorize(client, publication, never, head))
     engine = YaraEngine(_default_rules())
     inspected = _the(Inspected, inspect(authorized, body, [engine]))
     claim = _the(Claim, read_claim(inspected))
     registry, rules, now = _registered(client, key, claim.guid)
 
-    def speak() -> Approved | Deny:
+    def approve_message() -> Approved | Deny:
         return approve(inspected, client, registry.find, rules, now)
 
-    approved = _the(Approved, speak())
+    approved = _the(Approved, approve_message())
     assignments = _assignments()
     content_type = head.value(b"content-type") or b""
     limit = authorized.body_rule.inflated_limit
     header_part, payload_part = _parts(content_type, body)
     message = _the(CcmRequest, read_ccm_request(content_type, body, limit))
     header_xml = message.header.text.rstrip("\0").encode()
-    payload_xml = "\n".join(one.text for one in message.documents).encode()
+    payload_xml = "\n".join(document.text for document in message.documents).encode()
     payload_text = payload_xml.decode()
     views = {
         "sent": body,
@@ -144,7 +145,7 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
     response = _response()
     return [
         Step(0, "read_request_head", lambda: read_request_head(raw_head)),
-        Step(0, "authorize", lambda: authorize(client, publication, bypassed, head)),
+        Step(0, "authorize", lambda: authorize(client, publication, never, head)),
         Step(0, "inspect", lambda: inspect(authorized, body, [engine])),
         Step(1, "read_ccm_request", lambda: read_ccm_request(content_type, body, limit)),
         Step(2, "read_multipart", lambda: read_multipart(content_type, body)),
@@ -174,10 +175,14 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
             Step(1, f"YARA-X, {name}, {len(data):,} B", partial(engine.scan, data))
             for name, data in views.items()
         ),
-        Step(0, "approve", speak),
+        Step(0, "approve", approve_message),
         Step(1, "read_claim", lambda: read_claim(inspected)),
-        Step(1, "find what a client GUID is bound to", lambda: registry.find(claim.guid)),
-        *(Step(1, f"verify {one.name}", partial(_verify, key, one)) for one in claim.signed if key),
+        Step(1, "find the binding of a client GUID", lambda: registry.find(claim.guid)),
+        *(
+            Step(1, f"verify {signed.name}", partial(_verify, key, signed))
+            for signed in claim.signed
+            if key
+        ),
         Step(0, "gate", lambda: gate(approved, head, body)),
         Step(0, "originate", lambda: originate(publication, authorized)),
         Step(0, "head to bytes", authorized.head.to_bytes),
@@ -187,15 +192,15 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
             lambda: _read_response(authorized.head, body, response),
         ),
         Step(1, "response_reader", lambda: response_reader(authorized.head, body)),
-        Step(0, "answer: NoReply, read and judged", partial(_judge, ccm.NO_REPLY, rules)),
-        Step(0, "answer: 100 policies, read and judged", partial(_judge, assignments, rules)),
+        Step(0, "reply: NoReply, read and judged", partial(_judge, ccm.NO_REPLY, rules)),
+        Step(0, "reply: 100 policies, read and judged", partial(_judge, assignments, rules)),
     ]
 
 
 def _registered(
     client: AuthenticatedClient, key: RSAPrivateKey | None, guid: str
 ) -> tuple[Registry, MessageRules, datetime.datetime]:
-    """Everything enforced for a message that is signed; observed for one that is not."""
+    """A registry and rules: enforced for a signed message, report-only otherwise."""
     registry, now = Registry(None), datetime.datetime.now(datetime.UTC)
     rules = MessageRules(internal_domains=frozenset(("corp.example",)))
     if key is None:
@@ -212,34 +217,34 @@ def _verify(key: RSAPrivateKey, signed: Signed) -> None:
         raise RuntimeError(f"{signed.name} does not verify")
 
 
-def _judge(answer: bytes, rules: MessageRules) -> None:
-    reply = read_reply(ReplyReading.CCM_MESSAGE, ccm.CONTENT_TYPE.encode(), answer)
+def _judge(body: bytes, rules: MessageRules) -> None:
+    reply = read_reply(ReplyReading.CCM_MESSAGE, ccm.CONTENT_TYPE.encode(), body)
     _the(InspectedReply, judge_reply(_the(ReadReply, reply), rules))
 
 
 def _assignments() -> bytes:
-    """What answers a request for policy."""
-    one = (
+    """The reply to a policy request, with 100 policies."""
+    assignment = (
         '<PolicyAssignment PolicyAssignmentID="{LAB00001}"><Policy PolicyID="{LAB00001}" '
         'PolicyVersion="1.00" PolicyFlags="16"><PolicyLocation><![CDATA[http://<mp>/SMS_MP/'
         ".sms_pol?{LAB00001}.1_00]]></PolicyLocation></Policy></PolicyAssignment>"
     )
-    text = f"<ReplyAssignments>{one * 100}</ReplyAssignments>\0".encode("utf-16-le")
+    text = f"<ReplyAssignments>{assignment * 100}</ReplyAssignments>\0".encode("utf-16-le")
     header = ccm.message_header("SccmMessaging", len(text))
     return ccm.raw_message(header, zlib.compress(text))
 
 
 def _read_response(head: RequestHead, body: bytes, response: bytes) -> bytes:
-    """From the response as received to the head as passed on, as the exchange layer does it."""
+    """Read a response and return the head for the client, as the exchange layer does."""
     reader = response_reader(head, body)
     reader.receive_data(response)
     found = next_response(reader)
     if found is None or isinstance(found, Deny):
         raise RuntimeError(f"not a response: {found!r}")
-    passed = fields_for_client(found, b"https://bridge.internet.example", ())
-    if isinstance(passed, Deny):
-        raise RuntimeError(f"not passed back: {passed!r}")
-    return head_for_client(found, passed, body_end(found, head), keep_alive=True)
+    fields = fields_for_client(found, b"https://bridge.internet.example", ())
+    if isinstance(fields, Deny):
+        raise RuntimeError(f"refused: {fields!r}")
+    return head_for_client(found, fields, body_end(found, head), keep_alive=True)
 
 
 def _response() -> bytes:
@@ -249,8 +254,8 @@ def _response() -> bytes:
     )
 
 
-def _setting() -> tuple[AuthenticatedClient, BridgePublication, frozenset[str]]:
-    """The shipped policy with certificates of its own, and a client accepted by it."""
+def _setting() -> tuple[AuthenticatedClient, BridgePublication, NeverPublished]:
+    """The shipped policy with new certificates, and a client that it accepts."""
     pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -265,8 +270,9 @@ def _setting() -> tuple[AuthenticatedClient, BridgePublication, frozenset[str]]:
 
 
 def _default_rules() -> list[tuple[str, str]]:
-    rules = [one for one in files("ibcm_bridge.config.rules").iterdir() if one.name[-4:] == ".yar"]
-    return [(one.name, one.read_text("utf-8")) for one in rules]
+    folder = files("ibcm_bridge.config.rules")
+    rules = [file for file in folder.iterdir() if file.name.endswith(".yar")]
+    return [(file.name, file.read_text("utf-8")) for file in rules]
 
 
 def _parts(content_type: bytes, body: bytes) -> tuple[Part, ...]:
