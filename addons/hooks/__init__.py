@@ -1,1 +1,1 @@
-"""The addons: each turns mitmproxy's objects into values and calls one decision."""
+"""The addons. Each converts mitmproxy's objects into values and calls one decision."""

@@ -1,6 +1,6 @@
 """Decides on each request body: `inspection` (BRIDGE-INSPECT).
 
-Small bodies are decided on at once; a large one is waited for, while a worker process looks at it.
+Small bodies are inspected at once, large ones in a worker process.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.reports import Report
 from ibcm_bridge.inspection.subject import Subject
 
-Elsewhere = Callable[[Subject], Awaitable[Report | Deny]]
+InspectLarge = Callable[[Subject], Awaitable[Report | Deny]]
 
 
 class BodyInspection:
-    """Looks into what an authorized request carries; `elsewhere` does it for large bodies."""
+    """Inspects the bodies of authorized requests; large ones by `inspect_large`."""
 
-    def __init__(self, engines: Sequence[ContentEngine], elsewhere: Elsewhere) -> None:
+    def __init__(self, engines: Sequence[ContentEngine], inspect_large: InspectLarge) -> None:
         self.engines = engines
-        """What is looked with; may be replaced between two requests."""
-        self._elsewhere = elsewhere
+        """The engines in use. They may be replaced between two requests."""
+        self._inspect_large = inspect_large
 
     def body_read(self, read: BodyRead) -> Inspected | Deny | Awaitable[Inspected | Deny]:
         """Decide on the body."""
@@ -33,8 +33,8 @@ class BodyInspection:
     async def _decide_later(self, read: BodyRead, subject: Subject) -> Inspected | Deny:
         while True:
             engines = self.engines
-            report = await self._elsewhere(subject)
-            # With other rules meanwhile it is looked at again, by those.
+            report = await self._inspect_large(subject)
+            # If the rules changed meanwhile, inspect the body again with the new ones.
             if engines is self.engines:
                 break
         if isinstance(report, Deny):

@@ -1,14 +1,14 @@
 """Client authentication in the handshake (BRIDGE-AUTH-COMPUTER, BRIDGE-AUTH-USER).
 
-A client whose certificate is not accepted never finishes its handshake, and so never gets to send
-a request; `authentication` says who is accepted, `addons.tls` how the refusal is told. Who is
-accepted in the verify callback counts only once the handshake is finished: until then the client
-has not proved that it has the key.
+A client whose certificate is refused cannot finish its handshake, and so cannot send a request.
+`authentication` decides which clients are accepted, and `addons.tls` sends the refusal. A client
+that the verify callback accepts is authenticated only after the handshake: before, it has not
+proved that it has the key.
 
-A client that resumes a session shows no certificate and is not verified by OpenSSL, which has kept
-its end-entity certificate and nothing else. So it is verified again here, by today's date and the
-current lists, and refused before anything it sends is read. The issuing authorities it sent when
-it shook hands in full are remembered for that, longer than OpenSSL remembers its session.
+A client that resumes a session presents no certificate, and OpenSSL does not verify it; OpenSSL
+stores only its end-entity certificate. So this addon verifies it again, with the current time and
+lists, and refuses it before any of its data is read. For this, the authorities that the client sent
+in its full handshake are stored at least as long as OpenSSL stores the session.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from ibcm_bridge.decisions.denial import Deny
 
 
 class ClientAuthentication:
-    """Gives each bridged connection the legs of its publication, and takes the result."""
+    """Sets the TLS context of each bridged connection, and stores the authenticated client."""
 
     def __init__(self, connections: Connections, legs: Sequence[PublishedLegs]) -> None:
         self._connections = connections
         self._legs = legs
 
     def tls_start_client(self, data: TlsData) -> None:
-        """Begin the handshake with the context of the publication that was asked for."""
+        """Begin the handshake with the context of the requested publication."""
         record = self._connections.of(data.context.client)
         publication = record.publication
-        record.legs = legs = next(one for one in self._legs if one.publication is publication)
+        record.legs = legs = next(legs for legs in self._legs if legs.publication is publication)
         connection = SSL.Connection(legs.client_context, None)
         connection.set_app_data(record)
         connection.set_accept_state()
         data.ssl_conn = connection
 
     def tls_established_client(self, data: TlsData) -> None:
-        """The handshake is finished, so the client was accepted: keep who it is.
+        """Store the client after its handshake; the verify callback accepted it.
 
-        Where it resumed a session it is verified now; a refusal is left in the record, and
-        `front_door` ends the connection.
+        If it resumed a session, verify it now. A refusal is stored in the record, and `front_door`
+        closes the connection.
         """
         record = self._connections.of(data.context.client)
         assert record.legs is not None
@@ -65,7 +65,7 @@ class ClientAuthentication:
         anonymous = record.certificate is None
         client = admit_anonymous(record.legs.publication) if anonymous else record.accepted
         if client is None or isinstance(client, Deny) or record.handshake_refusal is not None:
-            # The callback has refused it; a handshake that finished all the same is a defect.
+            # The callback refused it, so a finished handshake is a defect.
             raise AssertionError("a handshake finished without an accepted certificate")
         record.authenticated = client
 
@@ -75,7 +75,7 @@ def _verify_again(
 ) -> Deny | None:
     certificate = connection.get_peer_certificate(as_cryptography=True)
     if certificate is None:
-        return None  # whoever shook hands without one is as anonymous as before
+        return None  # the full handshake was anonymous too
     record.certificate = certificate_facts(certificate)
     return _accept(record, _trust(legs).verify_again(certificate), record.certificate)
 
@@ -94,7 +94,7 @@ def _judge(
 def _accept(
     record: ConnectionRecord, judged: Notes | Deny, certificate: CertificateFacts
 ) -> Deny | None:
-    """Whom the certificate of a verified path names, for the record; or why it is refused."""
+    """Store the client that the certificate of a verified path names, or return the refusal."""
     assert record.legs is not None
     if isinstance(judged, Deny):
         return judged
@@ -115,16 +115,16 @@ def _note(
     connection: SSL.Connection, certificate: CertificateFacts | None, refusal: Deny | None
 ) -> None:
     record: ConnectionRecord = connection.get_app_data()
-    # The first refusal is the one that ended the handshake.
+    # The first refusal ended the handshake.
     record.handshake_refusal = record.handshake_refusal or refusal
     if certificate is not None:
         record.certificate = certificate
 
 
-def _alerted(connection: SSL.Connection, name: str) -> None:
+def _alert_sent(connection: SSL.Connection, name: str) -> None:
     record: ConnectionRecord = connection.get_app_data()
     record.alert = name
 
 
-CALLBACKS = client_leg.Callbacks(_judge, _note, _alerted)
-"""What the contexts of client legs call; the app data of a connection is its record."""
+CALLBACKS = client_leg.Callbacks(_judge, _note, _alert_sent)
+"""The callbacks of client-leg contexts. The app data of a connection is its record."""

@@ -1,6 +1,6 @@
-"""Decides for whom each request speaks: `identity.approval` (BRIDGE-IDENTITY).
+"""Decides which client GUID a request may use: `identity.approval` (BRIDGE-IDENTITY).
 
-And learns from what a management point replies: `identity.learning`.
+It also learns bindings from the replies of management points: `identity.learning`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _is_bound(decided: Approved | Deny) -> bool:
 
 
 class ClientIdentity:
-    """The last to decide on a request: without it nothing is approved."""
+    """Makes the last decision on a request; only this approves it."""
 
     def __init__(
         self,
@@ -48,14 +48,14 @@ class ClientIdentity:
         self._clock = clock
 
     def body_inspected(self, known: BodyInspected) -> Approved | Deny:
-        """Approve what has been inspected, or refuse it."""
+        """Approve or refuse an inspected request."""
         inspected, client = known.inspected, known.client
         try:
             decided = self._approve(inspected, client)
             if isinstance(decided, Approved) and decided.identity.binding_status in _RECOGNIZED:
-                self._hold_to_its_key(decided.identity.guid, client)
+                self._update_binding(decided.identity.guid, client)
                 again = self._approve(inspected, client)
-                # Another may have been quicker: then it is that one's.
+                # Another client may have been bound in between.
                 if not _is_bound(again):
                     decided = again
         except RegistryError as error:
@@ -63,12 +63,12 @@ class ClientIdentity:
         return decided
 
     def reply_judged(self, known: ReplyJudged) -> Learned | Deny:
-        """Learn whose client GUID it is, now that a management point has accepted it."""
+        """Learn a binding from the reply of a management point that accepted the client."""
         try:
             doubt = self._learn(known)
         except RegistryError as error:
-            # The site has accepted it; the next reply is learned from just as well.
-            logger.warning("nothing learnt of a client GUID: %s", error)
+            # The site accepted the client. A later reply can be used as well.
+            logger.warning("cannot record a client GUID binding: %s", error)
             return Learned()
         if doubt is None:
             return Learned()
@@ -77,10 +77,10 @@ class ClientIdentity:
         return Learned((f"{doubt.reason.value}: {doubt.detail}",))
 
     def _learn(self, known: ReplyJudged) -> Deny | None:
-        answered = read_registration_reply(known.message)
+        reply = read_registration_reply(known.message)
         registered = (
-            answered.guid
-            if answered is not None and answered.status is RegistrationStatus.REGISTERED
+            reply.guid
+            if reply is not None and reply.status is RegistrationStatus.REGISTERED
             else ""
         )
         guid = registered or known.approved.identity.guid
@@ -105,7 +105,7 @@ class ClientIdentity:
     def _approve(self, inspected: Inspected, client: Client) -> Approved | Deny:
         return approve(inspected, client, self._registry.find, self._rules, self._clock())
 
-    def _hold_to_its_key(self, guid: str, client: Client) -> None:
+    def _update_binding(self, guid: str, client: Client) -> None:
         binding = self._registry.find(guid)
         new = binding and updated_binding(binding, client, self._rules.renewal, self._clock())
         if binding is not None and new is not None:

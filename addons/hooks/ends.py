@@ -1,9 +1,9 @@
-"""How each connection, tunnel and request ended: told once, to all who look on.
+"""Reports the end of each connection, tunnel and request once, to every watcher.
 
-Whatever ends is an event (`addons.events`), and some ends have several: a hook that failed after
-the audit was written is a defect too, and a handshake fails by mitmproxy's own hook. Here they
-become one of three values. The audit is the first that is given it: what it cannot write down is
-shown and counted nowhere else.
+Ends are events (`addons.events`), and one end can cause several: a hook that fails after the audit
+record is also a defect, and a failed handshake calls mitmproxy's own hook. This addon turns them
+into one of three values. The audit gets it first: an end that it cannot record is reported nowhere
+else.
 """
 
 from __future__ import annotations
@@ -20,75 +20,75 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 
 TURNED_AWAY_SECONDS = 1.0
-"""Between two ends that tell of connections turned away."""
+"""The least interval between two records of connections over the limit, in seconds."""
 
 
 class Ends:
-    """Makes one value of each end."""
+    """Turns each end into one value."""
 
     def __init__(self, connections: Connections, watchers: Sequence[Watcher]) -> None:
-        """`watchers` are given each end in their order; what one raises, the next does not get."""
+        """`watchers` get each end in their order. If one raises, later ones do not get it."""
         self._connections = connections
         self._watchers = watchers
         self._turned_away = 0
-        """Since the last end that told of one."""
+        """The number of connections since the last record of one."""
         self._turned_away_at = -math.inf
 
     def tls_failed_client(self, data: TlsData) -> None:
-        """A handshake that the client did not finish."""
+        """Report a handshake that the client did not finish."""
         record = self._connections.of(data.context.client)
         self.connection_refused(RefusedConnection(record, _why_failed(record, data.conn.error)))
 
     def connection_refused(self, refused: RefusedConnection) -> None:
-        """A connection that carried nothing."""
+        """Report a connection that carried no request."""
         if not refused.connection.written:
             refused.connection.written = True
-            self._tell(refused)
+            self._notify(refused)
 
     def turned_away(self, connection: ConnectionRecord) -> None:
-        """A connection that was one too many; one end a second, or the disk would be next."""
+        """Report a connection over the limit, at most once per second to save disk space."""
         self._turned_away += 1
         now = time.monotonic()
         if now - self._turned_away_at < TURNED_AWAY_SECONDS:
             return
-        detail = f"{self._turned_away} turned away since the last record of this kind"
+        detail = f"{self._turned_away} connections closed since the last record of this kind"
         denial = Deny(Reason.TOO_MANY_CONNECTIONS, rules.LIMITS_CONNECTIONS, detail)
         self.connection_refused(RefusedConnection(connection, denial))
         self._turned_away, self._turned_away_at = 0, now
 
     def tunnel_ended(self, ended: EndedTunnel) -> None:
-        """A tunnel: how much passed, and that nothing else is known."""
+        """Report a tunnel and its byte counts."""
         ended.connection.written = True
-        self._tell(ended)
+        self._notify(ended)
 
     def exchange_ended(self, ended: ExchangeEnded) -> None:
-        """A request, however it ended."""
-        self._tell(ended)
+        """Report a request."""
+        self._notify(ended)
 
     def defect(self, defect: Defect) -> None:
-        """The bridge failed: what was under way ends by that, unless it has ended."""
+        """Report a defect of the bridge. It ends the requests under way."""
         connection = self._connections.of(defect.client)
         denial = Deny(Reason.BRIDGE_DEFECT, rules.DEFECT_IN.of(defect.where), defect.kind)
         if not connection.under_way:
             self.connection_refused(RefusedConnection(connection, denial))
             return
-        # A request that waits for another is told too: nobody may come back to it.
+        # A request that waits for another one ends too, because it may never continue.
         *waiting, failed = connection.under_way
-        for ended in (failed.end(denial), *(one.end() for one in waiting)):
+        for ended in (failed.end(denial), *(request.end() for request in waiting)):
             if ended is not None:
-                self._tell(ended)
+                self._notify(ended)
 
-    def _tell(self, ended: Ended) -> None:
+    def _notify(self, ended: Ended) -> None:
         for watcher in self._watchers:
             watcher.ended(ended)
 
 
 def _why_failed(record: ConnectionRecord, error: str | None) -> Deny:
-    """Why a handshake failed: what the verify callback said, or what OpenSSL said."""
+    """Return why a handshake failed, from the verify callback or from OpenSSL."""
     if record.handshake_refusal is not None:
         return record.handshake_refusal
     if error is not None and "peer did not return a certificate" in error:
-        # As `authentication.admit_anonymous` names it, where there is a publication to name.
+        # The same rule as in `authentication.admit_anonymous`, if a publication is known.
         publication = record.publication
         rule = rules.CLIENTS_OF.of(publication.name) if publication else rules.CLIENTS
         return Deny(Reason.CERTIFICATE_MISSING, rule, "no certificate was presented")

@@ -9,7 +9,7 @@ from ibcm_bridge.request.authorization import Authorized, authorize
 
 
 class RequestAuthorization:
-    """Needs a client that `authentication` has let in, whatever TLS did."""
+    """Authorizes requests of clients that `authentication` accepted."""
 
     def __init__(self, never: NeverPublished) -> None:
         self._never = never

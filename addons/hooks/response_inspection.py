@@ -1,4 +1,4 @@
-"""Decides on replies that are read before they pass: `inspection.response`."""
+"""Decides on responses that are inspected before they are forwarded: `inspection.response`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ibcm_bridge.policy.message_rules import MessageRules
 
 
 class ReplyInspection:
-    """Nothing of a reply has been passed on yet; the layer refuses what is not decided on."""
+    """Inspects responses. The layer forwards nothing before, and refuses without a decision."""
 
     def __init__(self, rules: MessageRules) -> None:
         self._rules = rules
 
     def reply_collected(self, collected: ReplyCollected) -> JudgedReply | Deny:
-        """Decide on the reply."""
+        """Decide on the response."""
         reply: ReadReply | Deny
         if isinstance(collected.body, Deny):
             reply = collected.body

@@ -1,7 +1,7 @@
-"""The site-system leg's TLS (BRIDGE-TERMINATE), and the gate for dialling.
+"""TLS on the site-system leg (BRIDGE-TERMINATE), and the gate for new connections.
 
-`server_connect` runs once per connection, so it is only the second gate: no connection is opened
-but to the one address that a decision has allowed at that moment.
+`server_connect` runs once per connection, so it is only a second gate: connections are opened only
+to the address that a decision allows at that moment.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ibcm_bridge.addons.tls import site_system_leg
 
 
 class SiteSystemAuthentication:
-    """Presents the bridge's certificate and has the site system verified, by anchor and name."""
+    """Presents the bridge's certificate, and verifies the site system's trust anchor and name."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
-        """Let a connection be opened only where a decision has allowed it."""
+        """Refuse a connection that no decision has allowed."""
         allowed = self._connections.of(data.client).may_dial
         if allowed is None or data.server.address != allowed:
             raise PermissionError("a connection to a site system that no decision allows")
 
     def tls_start_server(self, data: TlsData) -> None:
-        """Begin the handshake with the site system, its name demanded."""
+        """Begin the handshake with the site system, and require its name."""
         legs = self._connections.of(data.context.client).legs
         assert legs is not None
         assert isinstance(data.conn, LegServer)

@@ -1,11 +1,11 @@
-"""Puts BITS uploads together: `uploads`.
+"""Assembles BITS uploads: `uploads`.
 
-1. Once a packet's head is authorized: what is refused by its session or its size need not be read.
-2. Before its body is inspected: what it brings is kept, and only then may be sent on.
-3. Once its response head is there: what the site system has acknowledged.
+1. After a packet's head is authorized: refuse it by its session or size without reading its body.
+2. Before its body is inspected: store its data; it is forwarded only after that.
+3. After its response head is read: record what the site system acknowledged.
 
-The spool is a file, so all of it is done on a thread, one thing at a time. What cannot be kept or
-looked up is refused.
+The spool is a file, so one thread does all of this in sequence. A packet is refused if the spool
+cannot be read or written.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ logger = logging.getLogger(__name__)
 
 
 class UploadSpool:
-    """The spool of one bridge."""
+    """The upload spool of one bridge."""
 
     def __init__(self, rules: UploadRules, clock: Callable[[], float] = time.time) -> None:
-        """Open the file, or make a temporary one. Raises SpoolError or OSError."""
+        """Open the spool file, or create a temporary one. Raise SpoolError or OSError."""
         self._temporary = None if rules.spool else TemporaryFolder()
         path = rules.spool if self._temporary is None else self._temporary.path / "uploads.sqlite"
         assert path is not None
@@ -55,46 +55,46 @@ class UploadSpool:
         self._thread = ThreadPoolExecutor(1, "uploads")
 
     def close(self) -> None:
-        """Close the file; a temporary one is gone afterwards."""
+        """Close the file, and delete it if it is temporary."""
         self._thread.shutdown()
         self._spool.close()
         self._remove()
 
     async def packet_announced(self, known: PacketAnnounced) -> Considered:
-        """Refuse by the head alone what cannot go on."""
+        """Refuse a packet by its head, if possible."""
         packet, sender = _packet(known.authorized), _sender(known.client, known.authorized)
-        found = await self._asked(lambda: self._spool.judge_head(packet, sender))
+        found = await self._run(lambda: self._spool.judge_head(packet, sender))
         return Considered(None, found) if isinstance(found, Deny) else Considered(*found)
 
     async def packet_read(self, known: PacketRead) -> UploadPart | Deny:
-        """Keep what has come."""
+        """Store the data of a packet."""
         packet, sender = _packet(known.authorized), _sender(known.client, known.authorized)
-        return await self._asked(lambda: self._spool.take(packet, sender, known.body))
+        return await self._run(lambda: self._spool.take(packet, sender, known.body))
 
     async def packet_response_read(self, known: PacketResponseRead) -> Acknowledgement | Deny:
-        """Follow what the site system has taken."""
-        said, part = read_acknowledgement(known.status, known.fields), known.part
-        if isinstance(said, Deny):
-            return said
+        """Record what the site system acknowledged."""
+        acknowledged, part = read_acknowledgement(known.status, known.fields), known.part
+        if isinstance(acknowledged, Deny):
+            return acknowledged
         if part.packet.type is not PacketType.CREATE_SESSION:
-            refusal = await self._asked(lambda: self._spool.acknowledge(part, said))
-        elif not said.succeeded:
-            return said
-        elif not said.session:
+            refusal = await self._run(lambda: self._spool.acknowledge(part, acknowledged))
+        elif not acknowledged.succeeded:
+            return acknowledged
+        elif not acknowledged.session:
             detail = "a session without an id"
             return Deny(
                 Reason.SITE_SYSTEM_RESPONSE, rules.UPLOADS_FIELD.of("bits-session-id"), detail
             )
         else:
             sender = _sender(known.client, known.authorized)
-            refusal = await self._asked(lambda: self._spool.begin(sender, said.session))
-        return said if refusal is None else refusal
+            refusal = await self._run(lambda: self._spool.begin(sender, acknowledged.session))
+        return acknowledged if refusal is None else refusal
 
-    async def _asked[Found](self, question: Callable[[], Found]) -> Found | Deny:
+    async def _run[Found](self, work: Callable[[], Found]) -> Found | Deny:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, question)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except SpoolError as error:
-            logger.error("uploads cannot be kept: %s", error)
+            logger.error("cannot use the upload spool: %s", error)
             return Deny(Reason.UPLOAD_UNAVAILABLE, rules.UPLOADS_SPOOL, str(error)[:200])
 
     def _remove(self) -> None:
@@ -108,7 +108,7 @@ def _packet(authorized: Authorized) -> Packet:
 
 
 def _sender(client: Client, authorized: Authorized) -> Sender:
-    # Only a role that asks everybody for a certificate takes uploads.
+    # Only roles that require a client certificate accept uploads.
     assert isinstance(client, AuthenticatedClient)
     return Sender(
         client.certificate.key_sha256, authorized.site_system.name, authorized.target.path

@@ -1,1 +1,1 @@
-"""The layers of a connection, from its first byte to its end."""
+"""The mitmproxy layers of a connection, from its first byte to its end."""

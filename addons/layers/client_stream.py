@@ -1,8 +1,7 @@
-"""The client's stream: what it has sent and is not read yet, what it is sent, and until when.
+"""The client's stream: it reads requests and writes responses, with deadlines.
 
-What is kept of its requests is counted here and bounded. A response's head waits for the first of
-its body, so that both go out together; one that was begun and not ended is cut off, for half a
-response must not look whole.
+It counts and limits the memory that requests use. A response head is sent together with the first
+part of the body. A response that is not complete is cut off, so that it does not look complete.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.policy.policy import Limits
 
 MAX_AHEAD = 65_536
-"""Bytes a client may send before the response to its request has been sent."""
+"""The number of bytes that a client may send before the end of the current response."""
 
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1_048_576
-"""How long and how much is read and thrown away after a refusal, so that a client still sending
-its body gets to read the response (as nginx's lingering_close)."""
+"""Limits in seconds and bytes for data that is read and discarded after a refusal, so that a client
+that is still sending its body can read the response (like nginx's lingering_close)."""
 
 
-class ClientLeft(Exception):
-    """The client has gone; there is nobody to respond to."""
+class ClientDisconnected(Exception):
+    """The client has closed the connection; no response can be sent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How a site system is waited for."""
+class LegWait:
+    """How to wait for a site system, with limits in seconds."""
 
     next_item: Callable[[], Steps[Item]]
-    """Waits, and does with what the client sends meanwhile what has to be done."""
+    """Waits for the next item, and handles what the client sends meanwhile."""
     deadline: Deadline
     handshake_seconds: float
     response_seconds: float
@@ -50,55 +49,55 @@ class Patience:
 
 
 class ClientStream:
-    """What a connection's requests are read from, and its responses written to."""
+    """Reads the requests of a connection, and writes the responses."""
 
     def __init__(self, client: Client, connection: ConnectionRecord, limits: Limits) -> None:
         self.deadline = Deadline()
         self.responding = False
-        """Whether a response's head has been sent, and not yet all of its body."""
+        """True while a response has begun and is not complete."""
         self._client = client
         self._connection = connection
         self._limits = limits
         self._received = bytearray()
-        """What the client has sent and nobody has looked at."""
+        """Received data that was not read yet."""
         self._taken = 0
-        """Bytes of the request under way that are no longer in `_received`."""
+        """The number of bytes of the current request that are no longer in `_received`."""
         self._collected = 0
-        """Bytes that are kept of the response to it."""
+        """The number of bytes of its response that are stored."""
         self._unsent = b""
-        """The response head, until there is something to send it with."""
+        """The response head, until it is sent with the first part of the body."""
         self._refused = False
-        """Whether a refusal was sent in place of the response under way."""
+        """True if a refusal was sent instead of the current response."""
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more can be sent."""
+        """True if no more data can be sent."""
         return self._client.state is ConnectionState.CLOSED
 
     # Requests
 
     def await_request(self) -> Steps[bool]:
-        """Wait for the first byte of a request; False when the client goes or falls silent."""
+        """Wait for the first byte of a request; False if the client closes or is idle too long."""
         yield from self.deadline.move(self._limits.idle_seconds)
         while not self._received:
             item = yield None
             if isinstance(item, events.DataReceived):
                 self._received += item.data
             elif isinstance(item, events.ConnectionClosed | events.Wakeup | Closed):
-                return False  # as the site system would close an authenticated connection
+                return False  # Closed: an authenticated leg, so the client connection closes too
         return True
 
     def read_head(self, limit: int) -> Steps[bytes]:
-        """Read a request head of at most `limit` bytes, to the end of its empty line."""
+        """Read a request head of at most `limit` bytes, including its empty line."""
         yield from self.deadline.move(self._limits.head_seconds)
         self._hold()
         while (end := self._received.find(b"\r\n\r\n", 0, limit + 4)) < 0:
             if len(self._received) > limit:
                 large = f"more than {limit} bytes"
                 raise Refused(Deny(Reason.HEAD_TOO_LARGE, rules.LIMITS_REQUEST_HEAD, large))
-            # RFC 9112 §2.2 would have us ignore an empty line before the request line; no client
-            # of ConfigMgr sends one. And a head with bare LFs would never end in CRLF CRLF: there
-            # is no need to wait for the deadline to say so.
+            # RFC 9112 §2.2 recommends to ignore an empty line before the request line, but no
+            # ConfigMgr client sends one. A head with bare LFs would never end in CRLF CRLF, so it
+            # is refused before the deadline.
             if b"\n\n" in self._received or self._received.startswith((b"\n", b"\r\n")):
                 empty = "a bare LF or an empty line"
                 raise Refused(Deny(Reason.MALFORMED_HEAD, rules.HEAD_LINE_END, empty))
@@ -106,8 +105,8 @@ class ClientStream:
         return self._take(end + 4)
 
     def read_body(self, length: int, *, expects: bool) -> Steps[bytes]:
-        """Read a body; a client that `expects` it is asked for it."""
-        # Before it is asked for or read: there may be no room for it.
+        """Read a body. If the client `expects` it, send 100 Continue first."""
+        # Before 100 Continue and any read: the memory limit may be reached.
         self._hold(length)
         if expects and len(self._received) < length:
             yield commands.SendData(self._client, b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -123,9 +122,9 @@ class ClientStream:
             self._received += item.data
             self._hold(announced)
         elif isinstance(item, events.ConnectionClosed):
-            raise ClientLeft
+            raise ClientDisconnected
         elif isinstance(item, events.Wakeup):
-            raise Refused(Deny(Reason.TOO_SLOW, rule, "not all of it came in time"))
+            raise Refused(Deny(Reason.TOO_SLOW, rule, "the request was not complete in time"))
 
     def _take(self, length: int) -> bytes:
         taken = bytes(self._received[:length])
@@ -135,10 +134,10 @@ class ClientStream:
 
     # While a site system is busy
 
-    def patience(self) -> Patience:
-        """How a site system is waited for in response to a client's request."""
+    def wait(self) -> LegWait:
+        """Return how to wait for a site system during a client's request."""
         limits = self._limits
-        return Patience(
+        return LegWait(
             functools.partial(self._next_item, self._keep),
             self.deadline,
             limits.handshake_seconds,
@@ -146,44 +145,47 @@ class ClientStream:
             limits.idle_seconds,
         )
 
-    def short_patience(self, seconds: float) -> Patience:
-        """How one is waited for once the client's request is refused: nothing comes after it."""
+    def short_wait(self, seconds: float) -> LegWait:
+        """Return how to wait for a site system after a refusal, at most `seconds` per step.
+
+        The client's further data is discarded: no request follows a refused one.
+        """
         self._received.clear()
         handshake = min(seconds, self._limits.handshake_seconds)
         response = min(seconds, self._limits.response_seconds)
-        unheard = functools.partial(self._next_item, lambda _: None)
-        return Patience(unheard, self.deadline, handshake, response, response)
+        discarding = functools.partial(self._next_item, lambda _: None)
+        return LegWait(discarding, self.deadline, handshake, response, response)
 
     def _next_item(self, take: Callable[[bytes], None]) -> Steps[Item]:
-        """The next item that is not the client's; `take` has what the client sends meanwhile."""
+        """Wait for the next item that is not from the client; `take` gets the client's data."""
         while True:
             item: Item = yield None
             if isinstance(item, events.ConnectionClosed):
-                raise ClientLeft
+                raise ClientDisconnected
             if not isinstance(item, events.DataReceived):
                 return item
             take(item.data)
 
     def _keep(self, data: bytes) -> None:
-        # The next request is decided like any other, in its turn.
+        # Data of the next request, which is decided on after the current one.
         self._received += data
         if len(self._received) > MAX_AHEAD:
             ahead = f"more than {MAX_AHEAD} bytes"
             raise Refused(Deny(Reason.PIPELINED, rules.EXCHANGE_AHEAD, ahead))
         self._hold()
 
-    # What is held in memory
+    # Memory
 
     def hold_response(self, size: int) -> bool:
-        """Count what is kept of a response to read it; False where that is too much."""
+        """Count the stored bytes of a response; False if the memory limit is exceeded."""
         self._collected = size
         return self._has_room()
 
     def _hold(self, announced: int = 0) -> None:
-        """Count what is kept of requests, and what is still to come of this one, or refuse it."""
+        """Count the stored and announced bytes of requests. Refuse if the limit is exceeded."""
         if not self._has_room(announced):
             held = self._taken + max(announced, len(self._received))
-            detail = f"{held} bytes are more than there is room for"
+            detail = f"{held} bytes exceed the available memory"
             raise Refused(Deny(Reason.OVERLOADED, rules.LIMITS_BUFFERED_BYTES, detail))
 
     def _has_room(self, announced: int = 0) -> bool:
@@ -195,23 +197,23 @@ class ClientStream:
     # Responses
 
     def begin_response(self, head: bytes) -> None:
-        """Send a response's head, with what comes next."""
+        """Send a response head, together with the next data."""
         self.responding = True
         self._unsent = head
 
     def send(self, data: bytes = b"") -> Steps[None]:
-        """Send more of a response, and what is still unsent of it."""
+        """Send the response head, if it is still unsent, and more of the body."""
         if self._unsent:
             data, self._unsent = self._unsent + data, b""
         if data:
             yield commands.SendData(self._client, data)
 
     def end_response(self) -> None:
-        """All of it has been sent."""
+        """Mark the response as complete."""
         self.responding = False
 
     def refuse(self, response: bytes) -> Steps[None]:
-        """Send a refusal in place of a response."""
+        """Send a refusal instead of a response."""
         self.deadline.lift()
         self._refused = True
         yield commands.SendData(self._client, response)
@@ -219,7 +221,7 @@ class ClientStream:
     # Ending
 
     def end_request(self, *, keep_alive: bool) -> Steps[None]:
-        """Let go of the request under way; and of what came after it, where nothing may."""
+        """End the current request. Without `keep_alive`, discard later data."""
         if self._refused:
             yield from self._linger()
         if not keep_alive:
@@ -228,7 +230,7 @@ class ClientStream:
         self._connection.hold.change(len(self._received))
 
     def _linger(self) -> Steps[None]:
-        """Let a client that is still sending read its refusal, for a bounded while."""
+        """Give a client that is still sending limited time to read its refusal."""
         yield commands.CloseTcpConnection(self._client, half_close=True)
         yield from self.deadline.move(LINGER_SECONDS)
         discarded = len(self._received)
@@ -243,5 +245,5 @@ class ClientStream:
     def close(self) -> Steps[None]:
         """Close the connection."""
         self.deadline.lift()
-        # Half a response must not look whole; close_notify would say that it is (RFC 8446 §6.1).
+        # close_notify would make a partial response look complete (RFC 8446 §6.1).
         yield (CutOff if self.responding else commands.CloseConnection)(self._client)

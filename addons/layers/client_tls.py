@@ -15,7 +15,7 @@ from ibcm_bridge.addons.layers.tls_ending import CutOff, TlsEnding
 
 
 class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
-    """mitmproxy's client TLS layer, ending as TLS should: with alerts sent and close_notify."""
+    """mitmproxy's client TLS layer, which also sends alerts and close_notify."""
 
     def __init__(
         self,
@@ -28,26 +28,26 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
         self._refused = refused
 
     def receive_handshake_data(self, data: bytes) -> CommandGenerator[tuple[bool, str | None]]:
-        """As mitmproxy's, and the handshake's deadline ends with it."""
+        """Handle handshake data as mitmproxy does, and end the deadline with the handshake."""
         done, error = yield from super().receive_handshake_data(data)
         if done or error:
             self._finished()
         if done and self._refused():
-            # A session was resumed whose client is not accepted any more. OpenSSL has no way to
-            # send an alert now. Without close_notify it also forgets the session.
-            return False, "the session is not accepted any more"
+            # The client of a resumed session is no longer accepted. OpenSSL cannot send an alert
+            # at this point. Without close_notify it also removes the session.
+            return False, "the client of the resumed session is no longer accepted"
         if error and self.tls:
-            # mitmproxy drops the alert that OpenSSL has prepared.
+            # mitmproxy would discard the alert that OpenSSL has written.
             yield from self.tls_interact()
         return done, error
 
     def on_handshake_error(self, err: str) -> CommandGenerator[None]:
-        """Keep OpenSSL's words for the audit: mitmproxy's give advice on its own options."""
+        """Keep OpenSSL's text for the audit. mitmproxy's text refers to mitmproxy options."""
         yield from tls.TLSLayer.on_handshake_error(self, err)
         self.event_to_child = self.errored  # type: ignore[method-assign]
 
     def send_close(self, command: commands.CloseConnection) -> CommandGenerator[None]:
-        """Say close_notify first (RFC 8446 §6.1), so that a truncated answer can be told."""
+        """Send close_notify first (RFC 8446 §6.1), so that a client can detect truncation."""
         if self.tls and not isinstance(command, CutOff):
             with contextlib.suppress(SSL.Error):
                 self.tls.shutdown()

@@ -1,4 +1,4 @@
-"""Deadlines for layers. One timer per layer, re-armed when it fires early."""
+"""Deadlines for layers, with one timer per layer, which is set again if it fires early."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mitmproxy.proxy.layer import CommandGenerator
 
 
 class Deadline:
-    """A time by which something must have happened; moving it on costs nothing.
+    """A deadline that is cheap to move to a later time.
 
-    mitmproxy's `RequestWakeup` cannot be taken back, so at most one counts: when it fires before
-    the deadline that has moved meanwhile, another is asked for. One that would fire too late,
-    because the deadline was moved to an earlier time, is replaced, and its wake-up means nothing.
+    mitmproxy's `RequestWakeup` cannot be cancelled, so only one timer is valid. If it fires before
+    a deadline that was moved, another is requested. If the deadline moves to an earlier time, the
+    timer is replaced and its wake-up is ignored.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class Deadline:
             yield from self._arm(seconds)
 
     def lift(self) -> None:
-        """No deadline for now."""
+        """Remove the deadline."""
         self._due = None
 
     def passed(self, event: events.Wakeup) -> CommandGenerator[bool]:
-        """Whether this wake-up means that the deadline has passed."""
+        """Return whether this wake-up means that the deadline has passed."""
         if event.command is not self._timer:
             return False
         self._timer = None

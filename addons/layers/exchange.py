@@ -1,24 +1,24 @@
-"""One request and its response: each decided before it is sent, in nine steps.
+"""One request and its response, each sent only after a decision, in nine steps.
 
-mitmproxy's own HTTP layer is built to show and change traffic: it forwards by default, responds
-to malformed heads by itself, waits where it should refuse (docs/design.md has the list).
-This is the procedure below and nothing else, so that it can be read (`serve`):
+mitmproxy's HTTP layer is made to show and change traffic: it forwards by default, responds to
+malformed heads itself, and waits where it should refuse (docs/design.md has the list). So the
+bridge uses this procedure (`serve`):
 
- 1. read a head, strictly, bounded in size and time
+ 1. read a head, strictly, with limits in size and time
  2. decide on the head: `HeadRead` -> `Authorized`
- 3. read the body, bounded by the role's table, and in time
+ 3. read the body, with the limits of the role's table
  4. decide on the body: `BodyRead` -> `Inspected` -> `Approved`
  5. the gate: this head and this body must be approved
- 6. open the site-system leg if there is none yet
- 7. send exactly what was approved; where a leg that was kept is closed as it comes, and nothing
-    of a response came back, once more from 5 on with the same decision, if its method is safe
- 8. read the response head; pass the response on as it comes, or collect it first, where the role's
-    table says that it is read, and decide on it: `ReplyCollected` -> `JudgedReply`
- 9. on to the next request, or close
+ 6. open a site-system leg if there is none
+ 7. send exactly what was approved; if a kept leg is closed before any response data, resend once
+    from step 5 on with the same decision, if the method is safe
+ 8. read the response head; forward the response as it arrives, or, if the role's table requires
+    inspection, collect it and decide on it first: `ReplyCollected` -> `JudgedReply`
+ 9. continue with the next request, or close
 
-Any refusal is sent from `refusals`, written down, and closes the connection. mitmproxy's hooks
-carry a normal flow, for addons that show traffic; they are called once it is decided, and nothing
-is ever sent from the flow.
+A refusal is sent from `refusals`, recorded, and closes the connection. mitmproxy's hooks get a
+normal flow, for addons that show traffic. They are called after the decision, and the flow is never
+sent.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from mitmproxy.proxy.layers.http._hooks import (
 
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded, new_reference
 from ibcm_bridge.addons.events import ReplyShownHook
-from ibcm_bridge.addons.layers.client_stream import ClientLeft, ClientStream, Patience
+from ibcm_bridge.addons.layers.client_stream import ClientDisconnected, ClientStream, LegWait
 from ibcm_bridge.addons.layers.display import shown_request, shown_response
 from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.addons.layers.response_stream import ResponseStream
@@ -87,11 +87,11 @@ from ibcm_bridge.site_system_leg.response_head import (
 from ibcm_bridge.uploads.session import Session, UploadPart
 
 type Watched = Callable[[str], bool]
-"""Whether any addon has a function for the hook of this name."""
+"""Return whether any addon has a function for the hook of this name."""
 
 
 def all_watched(_name: str) -> bool:
-    """Every hook is called."""
+    """Call every hook."""
     return True
 
 
@@ -104,53 +104,53 @@ class Sides:
     stream: ClientStream
     legs: SiteSystemLegs
     watched: Watched
-    """A hook that only shows is called where somebody looks: the way to it costs more than most."""
+    """Hooks that only show are called if an addon watches, because the call is expensive."""
 
 
 class Exchange:
-    """A request on its way, and what is known of it so far: only its own steps write that."""
+    """A request under way and its state, which only its own steps change."""
 
-    def __init__(self, sides: Sides, patience: Patience, note: str = "") -> None:
+    def __init__(self, sides: Sides, wait: LegWait, note: str = "") -> None:
         self.reference = new_reference()
         self.head: RequestHead | None = None
         self.authorized: Authorized | None = None
         self.decision: Decision = None
         self.session: Session | None = None
-        """Of an upload, the client's own session that the request is of."""
+        """The client's own upload session that the request belongs to, if any."""
         self._note = note
         self._began = time.monotonic()
         self._connection = sides.connection
         self._stream = sides.stream
         self._legs = sides.legs
-        self._patience = patience
+        self._wait = wait
         self._watched = sides.watched
         self._flow = http.HTTPFlow(sides.context.client, sides.context.server, True)
         self._body = b""
         self._part: UploadPart | None = None
-        """What it carries of an upload, once that is kept."""
+        """The part of an upload that it carries, after it is stored."""
         self._sent = 0
-        """How often it was sent to the site system."""
+        """How often the request was sent to the site system."""
         self._status: int | None = None
         self._response: ResponseStream | None = None
         self._observed: tuple[str, ...] = ()
         self._ended = False
 
     def serve(self) -> Steps[bool]:
-        """The nine steps; whether another request may come after it.
+        """Run the nine steps. Return whether another request may follow.
 
-        Refused where it is refused, ClientLeft when the client goes.
+        Raise Refused if a step refuses, and ClientDisconnected if the client closes.
         """
         head = yield from self._read_head()
         authorized = yield from self.decide_on_head(head)
         body = yield from self._read_body(head)
         yield from self.decide_on_body(authorized, body)
         try:
-            begun = yield from self.ask(head)
+            begun = yield from self.send(head)
         except KeptLegClosed as closed:
             if closed.then is not WhenClosed.RESEND:
                 raise
-            # Once: a new leg has not been kept, so it cannot be closed in this way.
-            begun = yield from self.ask(head)
+            # Only once: the second leg is new, not kept.
+            begun = yield from self.send(head)
         return (yield from self._respond(head, begun))
 
     # 1 and 2: the head
@@ -209,14 +209,14 @@ class Exchange:
 
     # 5 to 7: the gate, the leg, sending; and the head of the response
 
-    def ask(self, head: RequestHead) -> Steps[ResponseBegun]:
-        """Send what the gate lets pass, and read the head of the response, which may pass."""
+    def send(self, head: RequestHead) -> Steps[ResponseBegun]:
+        """Send the approved request, and read the head of a response that may be forwarded."""
         approved = self._pass_gate(head)
         terms = originate(self._published, approved.authorized)
-        leg = yield from self._legs.use(terms, self._patience)
+        leg = yield from self._legs.use(terms, self._wait)
         self._flow.server_conn = leg.server
         self._sent += 1
-        begun = yield from self._legs.ask(leg, approved, self._patience)
+        begun = yield from self._legs.send(leg, approved, self._wait)
         self._flow.response = shown_response(begun.response)
         self._status = begun.response.status_code
         followed = yield from self._follow(begun)
@@ -226,15 +226,15 @@ class Exchange:
         return begun
 
     def _pass_gate(self, head: RequestHead) -> Approved:
-        """The approval of what is about to be sent. Raises Refused where there is none."""
+        """Return the approval of the request to send. Raise Refused if there is none."""
         approved = _allowed(gate(self.decision, head, self._body))
         if self._stream.closed:
-            # While it was inspected, say: there is nobody left to send it for.
-            raise ClientLeft
+            # For example during the inspection. The request is not sent for a closed connection.
+            raise ClientDisconnected
         return approved
 
     def _follow(self, begun: ResponseBegun) -> Steps[Deny | None]:
-        """Of an upload, what the site system says that it has of it."""
+        """Decide on what the site system acknowledged, if this is an upload packet."""
         if self._part is None:
             return None
         authorized, response = begun.approved.authorized, begun.response
@@ -247,13 +247,13 @@ class Exchange:
     # 8: the response
 
     def _respond(self, head: RequestHead, begun: ResponseBegun) -> Steps[bool]:
-        """Pass the response on; whether the connection can go on."""
+        """Forward the response. Return whether the connection can continue."""
         leg, response = begun.leg, begun.response
         fields = self._fields_for_client(begun)
         body = _body_for_client(begun)
         self._note = fields.note
-        stream = self._response = ResponseStream(body, self._stream, self._patience)
-        if _is_read(begun, body):
+        stream = self._response = ResponseStream(body, self._stream, self._wait)
+        if _must_be_inspected(begun, body):
             yield from self._judge_reply(begun, stream)
         keep_alive = (
             body.end is not BodyEnd.CLOSE
@@ -263,12 +263,12 @@ class Exchange:
         self._stream.begin_response(
             head_for_client(response, fields, body.end, keep_alive=keep_alive)
         )
-        if not (yield from stream.pass_on()):
+        if not (yield from stream.forward()):
             yield from self.incomplete(body.problem)
             return False
         self._stream.end_response()
-        leg.rest()
-        # More than the response: whatever it is, it must not become the next one.
+        leg.keep()
+        # Data after the response must not become the next response.
         if body.surplus or ends_connection(response) or not keep_alive:
             yield from self._legs.close_leg(leg)
         assert self._flow.response is not None
@@ -277,7 +277,7 @@ class Exchange:
         return keep_alive and (not leg.authenticates or self._legs.usable(leg))
 
     def _fields_for_client(self, begun: ResponseBegun) -> ClientFields:
-        """What the client gets to see of the head of the response."""
+        """Return the header fields of the response that the client gets."""
         authorized, hosts = begun.approved.authorized, _upload_hosts(self._published)
         scheme = b"https" if begun.leg.terms.tls is not None else b"http"
         origin = scheme + b"://" + (authorized.head.value(b"host") or b"")
@@ -285,7 +285,7 @@ class Exchange:
         return _allowed(fields_for_client(begun.response, origin, names, hosts))
 
     def _judge_reply(self, begun: ResponseBegun, stream: ResponseStream) -> Steps[None]:
-        """Collect a reply and decide on it, before any of it is passed on."""
+        """Collect a response and decide on it, before any of it is forwarded."""
         response = begun.response
         codings = field_values(response, b"content-encoding")
         body: bytes | Deny | None = unreadable_head(response.status_code, codings)
@@ -299,7 +299,7 @@ class Exchange:
             raise Refused(judged)
 
     def _learn(self, begun: ResponseBegun, body: bytes | Deny) -> Steps[Deny | None]:
-        """Decide on a reply, and learn from one that may pass."""
+        """Decide on a response, and learn from a reply that may be forwarded."""
         approved, reading = begun.approved, begun.approved.authorized.reply
         assert reading is not None
         content_type = b"".join(field_values(begun.response, b"content-type")[:1])
@@ -323,13 +323,13 @@ class Exchange:
     # 9: the end
 
     def deny(self, denial: Deny) -> None:
-        """From now on it is refused, whatever was decided before."""
+        """Replace the decision by a refusal."""
         self.decision = denial
 
     def refuse(self, denial: Deny) -> Steps[None]:
-        """Send a refusal; or cut off a response that has been begun."""
+        """Send a refusal, or cut off a response that has begun."""
         if self._stream.responding:
-            # Half a response cannot be taken back; closing is what tells the client.
+            # The begun response cannot be withdrawn; only the close shows the failure.
             yield from self.incomplete(denial.reason.value)
             return
         is_head = self.head is not None and self.head.method == b"HEAD"
@@ -341,24 +341,24 @@ class Exchange:
         yield from self.show_error(denial.reason.value)
 
     def incomplete(self, note: str) -> Steps[None]:
-        """End without a response, or without all of it."""
+        """End without a complete response."""
         self._note = f"{self._note}; {note}" if self._note else note
         yield from self.show_error(note)
 
     def show_error(self, message: str) -> Steps[None]:
-        """Show that it failed."""
+        """Show the failure in the flow."""
         self._flow.live = False
         if self.head is not None:
             self._flow.error = mitmproxy_flow.Error(message)
             yield from self._show(HttpErrorHook(self._flow))
 
     def _show(self, hook: commands.StartHook) -> Steps[None]:
-        """Call addons that watch. They decide nothing; but if one fails, nothing goes on."""
+        """Call addons that watch. They decide nothing, but a failure refuses the request."""
         if self._watched(hook.name) and isinstance(failed := (yield hook), Deny):
             raise Refused(failed)
 
     def end(self, defect: Deny | None = None) -> ExchangeEnded | None:
-        """What there is to record of it, once."""
+        """End the request and return its record data; None after the first call."""
         if self._ended:
             return None
         self._ended = True
@@ -373,7 +373,7 @@ class Exchange:
             forwarded=self._sent > 0,
             resent=self._sent > 1,
             status=self._status,
-            bytes_out=self._response.passed if self._response is not None else 0,
+            bytes_out=self._response.forwarded if self._response is not None else 0,
             observed=self._observed,
             note=self._note,
         )
@@ -382,7 +382,7 @@ class Exchange:
     def _decided(self) -> Approved | Deny:
         if isinstance(self.decision, Approved | Deny):
             return self.decision
-        # A client that left before a decision was made was not allowed anything.
+        # The client left before a decision, so nothing was allowed.
         return Deny(Reason.BODY_INCOMPLETE, rules.EXCHANGE, "the client left before a decision")
 
     @property
@@ -399,11 +399,11 @@ class Exchange:
 
 
 def _decide[Next](known: Stage[Next]) -> Steps[Next | Deny]:
-    """Ask for the decision on a stage."""
+    """Get the decision on a stage."""
     decided: Next | Deny = yield Decide(known)
     if isinstance(decided, (next_of(type(known)), Deny)):  # type: ignore[arg-type]
         return decided
-    return Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE, f"{known.hook} was not decided on")
+    return Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE, f"no decision on {known.hook}")
 
 
 def _allowed[Allowed](decided: Allowed | Deny) -> Allowed:
@@ -413,7 +413,7 @@ def _allowed[Allowed](decided: Allowed | Deny) -> Allowed:
 
 
 def _body_for_client(begun: ResponseBegun) -> ResponseBody:
-    """What may pass of the body of the response."""
+    """Return the body of the response that may be forwarded."""
     authorized, response = begun.approved.authorized, begun.response
     end = body_end(response, authorized.head)
     ranges = authorized.ranges if end is not BodyEnd.NO_BODY else None
@@ -423,11 +423,11 @@ def _body_for_client(begun: ResponseBegun) -> ResponseBody:
     return ResponseBody(begun.reader, response, end, partial)
 
 
-def _is_read(begun: ResponseBegun, body: ResponseBody) -> bool:
-    """Whether the response has to be read before it passes."""
+def _must_be_inspected(begun: ResponseBegun, body: ResponseBody) -> bool:
+    """Return whether the response must be inspected before it is forwarded."""
     if begun.approved.authorized.reply is None or body.end is BodyEnd.NO_BODY:
         return False
-    # Of an error a client reads nothing but that it is one.
+    # Clients use only the status of an error.
     return 200 <= begun.response.status_code < 300
 
 

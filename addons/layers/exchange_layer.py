@@ -1,7 +1,6 @@
-"""A bridged connection: HTTP/1.1, one request after another (`exchange`).
+"""The layer of a bridged connection: HTTP/1.1, one request after another (`exchange`).
 
-mitmproxy's layer for it. Events are given to the site-system legs they are of, or else to the
-procedure, which is `_serve`.
+Events of a site-system leg go to that leg, all others to the procedure `_serve`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import ExchangeEndedHook
-from ibcm_bridge.addons.layers.client_stream import ClientLeft, ClientStream
+from ibcm_bridge.addons.layers.client_stream import ClientDisconnected, ClientStream
 from ibcm_bridge.addons.layers.exchange import Exchange, Sides, Watched, all_watched
 from ibcm_bridge.addons.layers.procedure import Procedure, Steps
 from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, SiteSystemLegs
@@ -23,7 +22,7 @@ from ibcm_bridge.site_system_leg.origination import WhenClosed
 
 
 class ExchangeLayer(Layer):
-    """Speaks HTTP/1.1 with the client, and with site systems on legs of its own."""
+    """Serves HTTP/1.1 to the client, with separate legs to the site systems."""
 
     def __init__(
         self,
@@ -44,14 +43,14 @@ class ExchangeLayer(Layer):
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         leg = self.legs.leg_of(event)
         if leg is not None:
-            yield from self.legs.carry_out(leg, leg.stack.handle_event(event))
+            yield from self.legs.execute(leg, leg.stack.handle_event(event))
         elif isinstance(event, events.Wakeup):
             if (yield from self._stream.deadline.passed(event)):
                 yield from self._procedure.feed(event)
         elif not (
             isinstance(event, events.ConnectionEvent) and event.connection != self.context.client
         ):
-            # What is still reported of a leg that has been replaced is nobody's.
+            # Events of a replaced leg are ignored.
             yield from self._procedure.feed(event)
 
     def _serve(self) -> Steps[None]:
@@ -62,12 +61,12 @@ class ExchangeLayer(Layer):
         yield from self._stream.close()
 
     def _one_request(self) -> Steps[bool]:
-        exchange = Exchange(self._sides, self._stream.patience())
+        exchange = Exchange(self._sides, self._stream.wait())
         self._connection.under_way = (exchange,)
         keep_alive = False
         try:
             keep_alive = yield from self._respond(exchange)
-        except ClientLeft:
+        except ClientDisconnected:
             yield from exchange.incomplete("the client closed the connection")
         self.legs.release()
         self._connection.under_way = ()
@@ -83,7 +82,7 @@ class ExchangeLayer(Layer):
             denial = refused.denial
             exchange.deny(denial)
             if isinstance(refused, KeptLegClosed) and refused.then is WhenClosed.CLOSE:
-                # A response would keep the client from sending it again (protocol.md §1.2).
+                # With a response the client would not resend the request (protocol.md §1.2).
                 yield from exchange.show_error(denial.reason.value)
                 return False
             yield from withdraw(self._sides, exchange, denial)

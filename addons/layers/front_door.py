@@ -1,12 +1,12 @@
-"""The first layer of a connection: what is it, and where does it belong?
+"""The first layer of a connection: it detects the protocol and selects the publication.
 
-1. Bytes are kept until they hold a whole ClientHello, bounded in size and time.
-2. Bytes that do not begin like TLS get a short HTTP answer that says why, and the connection ends
-   (BRIDGE-HTTPS-ONLY). On a plaintext listener it is the other way round: TLS gets an alert, HTTP
-   the exchange layer, and the steps below do not apply.
-3. `routing.route` turns the server name into a publication or a refusal; a refusal is a TLS alert.
-4. A tunneled publication gets the relay, a bridged one TLS with client authentication and the
-   exchange layer; either is given the kept bytes, and this layer only passes events on.
+1. Bytes are stored until they contain a whole ClientHello, with limits in size and time.
+2. If they do not begin like TLS, the client gets a short HTTP response with the reason, and the
+   connection is closed (BRIDGE-HTTPS-ONLY). A plaintext listener does the reverse: TLS gets an
+   alert, HTTP gets the exchange layer, and the steps below do not apply.
+3. `routing.route` maps the server name to a publication or a refusal, which is a TLS alert.
+4. A tunneled publication gets the relay. A bridged one gets TLS with client authentication and the
+   exchange layer. The new layer gets the stored bytes, and this layer only forwards events.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ibcm_bridge.routing.client_hello import is_whole
 from ibcm_bridge.routing.publication import ClientHelloFacts, route
 
 _TLS_HANDSHAKE = 0x16
-_ENOUGH_TO_TELL = 3
+_TLS_PREFIX = 3
 
 
 class FrontDoorLayer(Layer):
@@ -60,7 +60,7 @@ class FrontDoorLayer(Layer):
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, events.Wakeup) and (yield from self._deadline.passed(event)):
-            yield from self._time_is_up()
+            yield from self._time_out()
         elif self._child is not None:
             yield from self._child.handle_event(event)
         elif isinstance(event, events.Start):
@@ -71,7 +71,7 @@ class FrontDoorLayer(Layer):
             self._received += event.data
             yield from self._decide()
         elif isinstance(event, events.ConnectionClosed):
-            # Nothing was asked, so nothing is refused: a health check, or a change of mind.
+            # No request, so no refusal: for example a health check.
             yield from self._close()
 
     def _decide(self) -> CommandGenerator[None]:
@@ -80,11 +80,11 @@ class FrontDoorLayer(Layer):
             return (yield from self._decide_plaintext(self._connection.listener, data))
         if data[0] != _TLS_HANDSHAKE:
             return (yield from self._refuse_plaintext())
-        if len(data) >= _ENOUGH_TO_TELL and not starts_like_tls_record(data):
+        if len(data) >= _TLS_PREFIX and not starts_like_tls_record(data):
             return (
                 yield from self._refuse(Deny(Reason.NOT_TLS, rules.LISTENER, "not a TLS record"))
             )
-        # The limit holds for a ClientHello that comes all at once, too.
+        # The limit also applies to a ClientHello that arrives at once.
         within = data[: self._limits.client_hello]
         whole = is_whole(within)
         if isinstance(whole, Deny):
@@ -121,10 +121,10 @@ class FrontDoorLayer(Layer):
             child.child_layer = ExchangeLayer(
                 self.context, self._connection, self._limits, self._watched
             )
-        return (yield from self._become(child, data))
+        return (yield from self._continue_with(child, data))
 
     def _decide_plaintext(self, listener: PlaintextListener, data: bytes) -> CommandGenerator[None]:
-        """HTTP to HTTP, for the one publication of the listener (VERB-FSP)."""
+        """Serve HTTP for the only publication of a plaintext listener (VERB-FSP)."""
         if data[0] == _TLS_HANDSHAKE:
             tls_here = Deny(
                 Reason.TLS_ON_PLAINTEXT, rules.LISTENER_PLAINTEXT, "TLS on an HTTP port"
@@ -137,15 +137,15 @@ class FrontDoorLayer(Layer):
         self._connection.authenticated = client
         self._deadline.lift()
         layer = ExchangeLayer(self.context, self._connection, self._limits, self._watched)
-        return (yield from self._become(layer, data))
+        return (yield from self._continue_with(layer, data))
 
-    def _become(self, child: Layer, data: bytes) -> CommandGenerator[None]:
+    def _continue_with(self, child: Layer, data: bytes) -> CommandGenerator[None]:
         self._child = child
         yield from child.handle_event(events.Start())
         yield from child.handle_event(events.DataReceived(self.context.client, data))
         self._received.clear()
 
-    def _time_is_up(self) -> CommandGenerator[None]:
+    def _time_out(self) -> CommandGenerator[None]:
         if self._closed:
             return
         late = Deny(Reason.TOO_SLOW, rules.LIMITS_HANDSHAKE_SECONDS, "no handshake in time")
@@ -155,8 +155,8 @@ class FrontDoorLayer(Layer):
     def _refuse_plaintext(self) -> CommandGenerator[None]:
         plaintext = Deny(Reason.PLAINTEXT, rules.LISTENER_TLS, "plaintext on a TLS port")
         yield ConnectionRefusedHook(RefusedConnection(self._connection, plaintext))
-        answer = response_bytes(plaintext, self._connection.reference)
-        yield commands.SendData(self.context.client, answer)
+        response = response_bytes(plaintext, self._connection.reference)
+        yield commands.SendData(self.context.client, response)
         yield from self._close()
 
     def _refuse(self, denial: Deny) -> CommandGenerator[None]:

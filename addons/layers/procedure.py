@@ -1,9 +1,9 @@
-"""A layer written as one procedure, rather than as a state for every place in it.
+"""Runs a layer that is written as one procedure instead of a state machine.
 
-mitmproxy calls a layer with one event after another. A procedure is a generator that runs through
-the whole life of a connection: it yields commands, which are passed up, and None where it waits
-for the next item. An item is an event of the client connection, a `Wakeup` that means the
-deadline has passed, or the news of the leg in use.
+mitmproxy calls a layer once per event. A procedure is a generator that runs for the whole
+connection: it yields commands, which are forwarded to mitmproxy, and None to wait for the next
+item. An item is an event of the client connection, a `Wakeup` for a passed deadline, or a report of
+the leg in use.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 from mitmproxy.proxy import events
 from mitmproxy.proxy.layer import CommandGenerator
 
-from ibcm_bridge.addons.layers.site_system_leg import News
+from ibcm_bridge.addons.layers.site_system_leg import LegReport
 
-Item = events.Event | News
+Item = events.Event | LegReport
 
 type Steps[Result] = Generator[Any, Any, Result]
-"""A part of a procedure, and what it comes to."""
+"""A part of a procedure, with its result."""
 
 
 class Procedure:
@@ -35,10 +35,10 @@ class Procedure:
         next(steps)
 
     def feed(self, item: Item) -> CommandGenerator[None]:
-        """Give the procedure an item, and carry on until it waits for another."""
+        """Pass an item to the procedure, and run it until it waits for another."""
         self._inbox.append(item)
         if self._busy:
-            return  # News of a leg while the procedure is speaking to it: taken in below.
+            return  # A leg reported while the procedure was using it; the loop below handles it.
         self._busy = True
         while self._inbox and not self._finished:
             command = self._advance(self._inbox.popleft())

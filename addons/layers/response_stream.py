@@ -1,13 +1,13 @@
-"""The body of a site system's response, as it comes: passed on, or collected first to be read.
+"""The body of a site system's response: forwarded as it arrives, or collected for inspection.
 
-One that is to be read first is collected, and then passed on as if it had only just come.
+A collected body is forwarded afterwards as if it had just arrived.
 """
 
 from __future__ import annotations
 
 from mitmproxy.proxy import events
 
-from ibcm_bridge.addons.layers.client_stream import ClientStream, Patience
+from ibcm_bridge.addons.layers.client_stream import ClientStream, LegWait
 from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.addons.layers.site_system_leg import Closed, Received
 from ibcm_bridge.decisions import rules
@@ -18,22 +18,22 @@ from ibcm_bridge.site_system_leg.response_head import BodyEnd, chunk
 
 
 class ResponseStream:
-    """From the leg in use to the client."""
+    """Forwards a body from the leg in use to the client."""
 
-    def __init__(self, body: ResponseBody, client: ClientStream, patience: Patience) -> None:
+    def __init__(self, body: ResponseBody, client: ClientStream, wait: LegWait) -> None:
         self.body = body
-        self.passed = 0
-        """Bytes of the body that have been passed on."""
+        self.forwarded = 0
+        """The number of forwarded bytes of the body."""
         self._client = client
-        self._patience = patience
+        self._wait = wait
 
-    def pass_on(self) -> Steps[bool]:
-        """Pass the body on as it comes; False when it ended before it was whole."""
+    def forward(self) -> Steps[bool]:
+        """Forward the body as it arrives. Return False if it ended before it was complete."""
         chunked = self.body.end is BodyEnd.CHUNKED
         whole = True
         try:
             while piece := (yield from self._piece()):
-                self.passed += len(piece)
+                self.forwarded += len(piece)
                 yield from self._client.send(chunk(piece) if chunked else piece)
             if chunked:
                 yield from self._client.send(chunk(b""))
@@ -43,7 +43,7 @@ class ResponseStream:
         return whole
 
     def collect(self) -> Steps[bytes | Deny]:
-        """All of the body, which can then be passed on like any other; or why it cannot be had."""
+        """Return the whole body, which can then be forwarded, or why it is not available."""
         length = self.body.length
         if length is not None and length > MAX_REPLY:
             return unreadable(rules.REPLIES_LIMIT, f"{length} bytes")
@@ -56,34 +56,34 @@ class ResponseStream:
                 if len(collected) > MAX_REPLY:
                     problem = unreadable(rules.REPLIES_LIMIT, f"more than {MAX_REPLY} bytes")
                 elif not room:
-                    problem = unreadable(rules.LIMITS_BUFFERED_BYTES, "there is no room for it")
+                    problem = unreadable(rules.LIMITS_BUFFERED_BYTES, "the memory limit is reached")
         except IncompleteBodyError:
-            problem = unreadable(rules.REPLIES_WHOLE, "it ended before it was whole")
+            problem = unreadable(rules.REPLIES_WHOLE, "it ended before it was complete")
         whole = bytes(collected)
         self.body.put_back(whole)
         return whole if problem is None else problem
 
     def _piece(self) -> Steps[bytes]:
-        """The next piece of the body; empty at its end."""
+        """Return the next piece of the body; empty at its end."""
         while (piece := self.body.take()) is None:
             self.body.receive((yield from self._more()))
         return piece
 
     def _more(self) -> Steps[bytes | None]:
-        """The next bytes from the site system; empty at its clean end, None when there is no more.
+        """Return the next bytes from the site system; empty at a clean end.
 
-        None is for a leg that fell silent or was cut off.
+        Return None if the leg was idle too long or was cut off.
         """
-        deadline = self._patience.deadline
+        deadline = self._wait.deadline
         yield from self._client.send()
-        yield from deadline.move(self._patience.idle_seconds)
+        yield from deadline.move(self._wait.idle_seconds)
         while True:
-            item = yield from self._patience.next_item()
+            item = yield from self._wait.next_item()
             if isinstance(item, Received):
                 deadline.lift()
                 return item.data
             if isinstance(item, Closed):
-                # A bare FIN may be anybody's: only close_notify ends a response (RFC 9112 §9.8).
+                # A FIN is not authenticated: only close_notify ends a response (RFC 9112 §9.8).
                 return b"" if item.clean else None
             if isinstance(item, events.Wakeup):
                 return None

@@ -1,10 +1,10 @@
-"""The site-system leg: a new TLS connection, opened when a decision has allowed it.
+"""The site-system leg: a separate TLS connection, opened after a decision allows it.
 
-A leg belongs to one client connection and is never shared or pooled: Windows authentication
-authenticates the connection (protocol.md §10).
+A leg belongs to one client connection and is never shared or pooled, because Windows authentication
+applies to the connection (protocol.md §10).
 
-A leg is a small stack of its own: mitmproxy's `ServerTLSLayer`, and on top `_End`, which turns
-what happens into news for the exchange layer, and what that layer asks for into commands.
+A leg is a small layer stack: mitmproxy's `ServerTLSLayer`, and on top `_Endpoint`, which turns
+events into reports for the exchange layer, and that layer's requests into commands.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from ibcm_bridge.site_system_leg.origination import Origination
 
 @dataclass
 class Opened(commands.Command):
-    """News: the leg is open and verified, or why not."""
+    """Report: the leg is open and verified, or why not."""
 
     error: str | None
 
 
 @dataclass
 class Received(commands.Command):
-    """News: plaintext from the site system."""
+    """Report: plaintext from the site system."""
 
     data: bytes
 
 
 @dataclass
 class Closed(commands.Command):
-    """News: the site system has closed the leg; `clean` with close_notify (RFC 8446 §6.1)."""
+    """Report: the site system closed the leg; `clean` with close_notify (RFC 8446 §6.1)."""
 
     clean: bool
 
@@ -54,11 +54,11 @@ class _Close(events.Event):
     pass
 
 
-News = Opened | Received | Closed
+LegReport = Opened | Received | Closed
 
 
 class LegServer(Server):
-    """mitmproxy's server connection, with the terms by which its hooks find what to demand."""
+    """mitmproxy's server connection, with the terms that its hooks need for the handshake."""
 
     def __init__(self, terms: Origination) -> None:
         super().__init__(address=terms.address)
@@ -75,29 +75,29 @@ class SiteSystemLeg:
         self.terms = terms
         self.server = LegServer(terms)
         self.authenticates = False
-        """Whether the client has begun to authenticate itself on it (protocol.md §10): from then on
-        the leg is a part of who the client is, and no other can take its place."""
+        """True after the client has begun Windows authentication on it (protocol.md §10). From then
+        on no other leg can replace it."""
         self.context = context.fork()
         self.context.server = self.server
         self._tls = _LegTls(self.context, self.server) if terms.tls is not None else None
-        self.stack: Layer = _End(self.context, self._tls)
+        self.stack: Layer = _Endpoint(self.context, self._tls)
         if self._tls is not None:
             self._tls.child_layer = self.stack
             self.stack = self._tls
 
     @property
     def kept(self) -> bool:
-        """Whether it has answered a request before the one that is sent on it."""
+        """True if the leg has already carried an earlier request and its response."""
         return self._idle_since is not None
 
-    def rest(self) -> None:
-        """Keep it for the next request: its answer is whole, and it is idle from now on."""
+    def keep(self) -> None:
+        """Keep the leg for the next request. The response is complete, and the leg is now idle."""
         self._idle_since = time.monotonic()
 
     def usable(self, idle_seconds: float) -> bool:
-        """Whether another request can be sent on it, after it was kept.
+        """Return whether another request can be sent on a kept leg.
 
-        One on which the client has authenticated itself is not too old: no other can replace it.
+        An authenticated leg does not become too old, because no other can replace it.
         """
         if self._idle_since is None or self.server.state is not ConnectionState.OPEN:
             return False
@@ -105,16 +105,16 @@ class SiteSystemLeg:
 
     @property
     def alert(self) -> str | None:
-        """The fatal alert by which the site system ended the leg, if it did."""
+        """The fatal alert with which the site system ended the leg, if any."""
         return self._tls.alert if self._tls is not None else None
 
     @property
     def verification_failure(self) -> str | None:
-        """Why the site system's certificate was not accepted, if it was not."""
+        """Why the site system's certificate was refused, if it was."""
         return self._tls.verification_failure if self._tls is not None else None
 
     def open(self) -> CommandGenerator[None]:
-        """Connect, shake hands, verify. Answered by `Opened`."""
+        """Connect, make the handshake and verify. Reports `Opened`."""
         yield from self.stack.handle_event(events.Start())
 
     def send(self, data: bytes) -> CommandGenerator[None]:
@@ -131,17 +131,17 @@ class _LegTls(TlsEnding, ServerTLSLayer):
 
     @property
     def alert(self) -> str | None:
-        """The fatal alert that was received, if one was."""
+        """The received fatal alert, if any."""
         return alert_received(self.tls) if self.tls else None
 
     @property
     def verification_failure(self) -> str | None:
-        """Why the peer's certificate was not accepted, if it was not."""
+        """Why the peer's certificate was refused, if it was."""
         return verification_failure(self.tls) if self.tls else None
 
 
-class _End(Layer):
-    """The top of a leg."""
+class _Endpoint(Layer):
+    """The top layer of a leg."""
 
     def __init__(self, context: Context, tls: TlsEnding | None) -> None:
         super().__init__(context)
@@ -156,7 +156,7 @@ class _End(Layer):
             yield Received(event.data)
         elif isinstance(event, events.ConnectionClosed):
             yield commands.CloseConnection(server)
-            # Without TLS a FIN is all there is to end a response by (RFC 9112 §6.3).
+            # Without TLS only a FIN can end a response (RFC 9112 §6.3).
             yield Closed(self._tls is None or self._tls.ended_cleanly)
         elif isinstance(event, _Send):
             yield commands.SendData(server, event.data)

@@ -1,9 +1,9 @@
-"""How a TLS connection ends, which mitmproxy tells the layer above only for close_notify.
+"""Reports every end of a TLS connection to the layer above; mitmproxy reports only close_notify.
 
-After a fatal alert it says nothing, so the layer above would wait until its deadline; in TLS 1.3
-that is how a site system refuses the bridge's certificate, the handshake being done. After a
-record that cannot be read it says nothing either, and lets the next answer run into an exception.
-Here the layer above hears of every end, once, after the last plaintext before it.
+mitmproxy does not report a fatal alert, so the layer above would wait until its deadline. In TLS
+1.3 a site system refuses the bridge's certificate in this way, after the handshake. It does not
+report an unreadable record either, and later data then raises an exception. This layer reports each
+end once, after the last plaintext.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from OpenSSL import SSL
 
 
 class CutOff(commands.CloseConnection):
-    """Close without close_notify: what was sent is not whole, and the peer must be able to tell."""
+    """Close without close_notify, so that the peer detects that the data is incomplete."""
 
 
 class TlsEnding(TLSLayer):
-    """Replaces what mitmproxy's TLS layers do once a handshake is done."""
+    """Replaces the behavior of mitmproxy's TLS layers after the handshake."""
 
     _ended = False
     ended_cleanly = False
-    """Whether the peer said close_notify (RFC 8446 §6.1)."""
-    _untaken = b""
-    """What was sent and OpenSSL has not taken yet."""
+    """True if the peer sent close_notify (RFC 8446 §6.1)."""
+    _unsent = b""
+    """Data that OpenSSL has not accepted yet."""
 
     def receive_data(self, data: bytes) -> CommandGenerator[None]:
-        """Pass plaintext on, and then the end if there is one."""
+        """Forward plaintext, and then the end, if any."""
         if data:
             self.tls.bio_write(data)
         plaintext = bytearray()
@@ -41,12 +41,12 @@ class TlsEnding(TLSLayer):
                 break
             except SSL.ZeroReturnError:
                 ended = self.ended_cleanly = True
-            except SSL.Error:  # an alert, or no TLS record
+            except SSL.Error:  # an alert, or data that is not a TLS record
                 ended = True
-        # After recv(), which may have ended a renegotiation, or made OpenSSL say something: an
-        # alert, a certificate.
-        if self._untaken:
-            self._hand_over(self._untaken)
+        # After recv(): it may have finished a renegotiation, or made OpenSSL write an alert or a
+        # certificate.
+        if self._unsent:
+            self._write(self._unsent)
         yield from self.tls_interact()
         if plaintext:
             yield from self.event_to_child(events.DataReceived(self.conn, bytes(plaintext)))
@@ -56,26 +56,25 @@ class TlsEnding(TLSLayer):
             yield from self.event_to_child(events.ConnectionClosed(self.conn))
 
     def receive_close(self) -> CommandGenerator[None]:
-        """The end of the TCP connection, unless that of TLS was told before."""
+        """Report the end of the TCP connection, unless the end of TLS was reported before."""
         if not self._ended:
             self._ended = True
             yield from self.event_to_child(events.ConnectionClosed(self.conn))
 
     def send_data(self, data: bytes) -> CommandGenerator[None]:
-        """Send, or keep for later what cannot be sent now.
+        """Send data, or store data that cannot be sent now.
 
-        While a site system asks for the bridge's certificate by renegotiation (TLS 1.2), OpenSSL
-        takes nothing until more has come in. What it has not taken waits, in its order.
+        While a site system requests the bridge's certificate by renegotiation (TLS 1.2), OpenSSL
+        accepts no data until it has received more. The data waits, in its order.
         """
-        self._hand_over(self._untaken + data if self._untaken else data)
+        self._write(self._unsent + data if self._unsent else data)
         yield from self.tls_interact()
 
-    def _hand_over(self, data: bytes) -> None:
-        """Give OpenSSL what it takes; the rest waits.
+    def _write(self, data: bytes) -> None:
+        """Write to OpenSSL what it accepts, and store the rest.
 
-        pyOpenSSL's contexts allow partial writes, so one call takes one record or nothing, and
-        says how much it was. Where TLS has ended there is nobody to send to, and the layer above
-        will hear of it.
+        pyOpenSSL's contexts allow partial writes: a call accepts one record or nothing, and returns
+        the number of bytes. After the end of TLS the data is discarded; the end is reported.
         """
         waiting, taken = memoryview(data), 0
         try:
@@ -85,4 +84,4 @@ class TlsEnding(TLSLayer):
             pass
         except SSL.Error:
             taken = len(data)
-        self._untaken = data[taken:]
+        self._unsent = data[taken:]

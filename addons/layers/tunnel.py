@@ -1,8 +1,8 @@
-"""A tunneled connection (TUNNEL-PASS): bytes in, bytes out, counted and not kept.
+"""A tunneled connection (TUNNEL-PASS): bytes are forwarded and counted, but not stored.
 
-What is inside cannot be seen (TUNNEL-BLIND). Each direction closes by itself; a tunnel in which
-nothing moves is closed after a while. Only what the client sends while the site system is being
-dialled is kept until then, and bounded.
+The content cannot be inspected (TUNNEL-BLIND). Each direction closes separately, and an idle tunnel
+is closed. Only data that the client sends before the site system is connected is stored, up to a
+limit.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.policy.publications import TunnelPublication
 
 MAX_AHEAD = 131_072
-"""Bytes a client may send before its site system has been reached: a ClientHello and one read."""
+"""The number of bytes that a client may send before the site system is connected: a ClientHello and
+one read."""
 
 
 class RelayLayer(Layer):
-    """Passes TLS from the Internet to the site system without termination."""
+    """Forwards TLS from the Internet to the site system without termination."""
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class RelayLayer(Layer):
         self._from_client = 0
         self._to_client = 0
         self._ahead: bytearray | None = bytearray()
-        """What the client has sent so far, while the site system is being dialled."""
+        """Data of the client, until the site system is connected; then None."""
         self._ended = False
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
@@ -51,7 +52,7 @@ class RelayLayer(Layer):
             yield from self._opened(event.reply)
         elif isinstance(event, events.DataReceived):
             yield from self._deadline.move(self._idle_seconds)
-            yield from self._pass_on(event)
+            yield from self._forward(event)
         elif isinstance(event, events.ConnectionClosed):
             yield from self._close_direction(event)
         elif isinstance(event, events.Wakeup) and (yield from self._deadline.passed(event)):
@@ -62,7 +63,7 @@ class RelayLayer(Layer):
         server.address = self._publication.site_system
         self._connection.may_dial = self._publication.site_system
         dial = commands.OpenConnection(server)
-        # Not waited for: mitmproxy would keep whatever the client sends meanwhile, without limit.
+        # Not blocking: mitmproxy would store the client's data meanwhile, without limit.
         dial.blocking = False
         yield dial
         yield from self._deadline.move(self._idle_seconds)
@@ -77,11 +78,12 @@ class RelayLayer(Layer):
             self._from_client += len(ahead)
             yield commands.SendData(self.context.server, bytes(ahead))
 
-    def _pass_on(self, event: events.DataReceived) -> CommandGenerator[None]:
+    def _forward(self, event: events.DataReceived) -> CommandGenerator[None]:
         if self._ahead is not None:
             self._ahead += event.data
             if len(self._ahead) > MAX_AHEAD:
-                yield from self._end(f"more than {MAX_AHEAD} bytes ahead of the site system")
+                text = f"more than {MAX_AHEAD} bytes before the site system was connected"
+                yield from self._end(text)
         elif event.connection == self.context.client:
             self._from_client += len(event.data)
             yield commands.SendData(self.context.server, event.data)
@@ -91,7 +93,7 @@ class RelayLayer(Layer):
 
     def _close_direction(self, event: events.ConnectionClosed) -> CommandGenerator[None]:
         client, server = self.context.client, self.context.server
-        # Closed both ways it is either the second to close or broken; passing on is over.
+        # Fully closed: the second direction to close, or a broken connection. The tunnel ends.
         if self._ahead is not None:
             yield from self._end("the client left before the site system was reached")
         elif event.connection.state is ConnectionState.CLOSED:

@@ -1,13 +1,13 @@
-"""How an upload that was refused for good ends: the site system throws away what it has of it.
+"""Withdraws a finally refused upload, so that the site system discards what it has received.
 
-The bridge sends a packet of its own, Cancel-Session. It is decided on, sent and recorded like one
-of the client's, before the client gets its refusal.
+The bridge sends its own packet, Cancel-Session, before the client gets its refusal. The packet is
+decided on, sent and recorded like a packet of the client.
 """
 
 from __future__ import annotations
 
 from ibcm_bridge.addons.events import ExchangeEndedHook
-from ibcm_bridge.addons.layers.client_stream import ClientLeft
+from ibcm_bridge.addons.layers.client_stream import ClientDisconnected
 from ibcm_bridge.addons.layers.exchange import Exchange, Sides
 from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.decisions.denial import Deny, Refused
@@ -15,23 +15,23 @@ from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.uploads.withdrawal import withdrawal
 
 WITHDRAW_SECONDS = 5.0
-"""How long a client waits for its refusal at most while the site system throws an upload away:
-once for the handshake, where there is no leg yet, and once for the response."""
+"""How long a client waits for its refusal at most, in seconds: once for the handshake, if there is
+no leg yet, and once for the response."""
 
 
 def withdraw(sides: Sides, refused: Exchange, denial: Deny) -> Steps[None]:
-    """Withdraw the upload that a refused request is of, if it is of one.
+    """Withdraw the upload that a refused request belongs to, if any.
 
-    ClientLeft when the client goes meanwhile.
+    Raise ClientDisconnected if the client closes meanwhile.
     """
     stream, connection = sides.stream, sides.connection
     head = refused.head and withdrawal(refused.head, refused.session, denial)
     if head is None or stream.closed or stream.responding:
         return
-    # What is left of the refused response must not be taken for the response to this.
+    # The rest of the refused response must not be taken for the response to this packet.
     yield from sides.legs.close_in_use()
     note = f"sent by the bridge, which refused the upload ({refused.reference})"
-    own = Exchange(sides, stream.short_patience(WITHDRAW_SECONDS), note)
+    own = Exchange(sides, stream.short_wait(WITHDRAW_SECONDS), note)
     connection.under_way = (refused, own)
     client_left = None
     try:
@@ -39,7 +39,7 @@ def withdraw(sides: Sides, refused: Exchange, denial: Deny) -> Steps[None]:
         yield from sides.legs.close_in_use()
     except Refused as failed:
         own.deny(failed.denial)
-    except ClientLeft as left:
+    except ClientDisconnected as left:
         client_left = left
     connection.under_way = (refused,)
     if (ended := own.end()) is not None:
@@ -51,4 +51,4 @@ def withdraw(sides: Sides, refused: Exchange, denial: Deny) -> Steps[None]:
 def _send(own: Exchange, head: RequestHead) -> Steps[None]:
     authorized = yield from own.decide_on_head(head)
     yield from own.decide_on_body(authorized, b"")
-    yield from own.ask(head)
+    yield from own.send(head)

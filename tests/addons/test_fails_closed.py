@@ -441,7 +441,7 @@ BEFORE_A_DECISION = [
     Place(Exchange, "_authorize"),
     Place(Exchange, "_read_body"),
     Place(Exchange, "_approve"),
-    Place(Exchange, "ask"),
+    Place(Exchange, "send"),
     Place(Exchange, "refuse", denied),
     Place(ClientStream, "read_head"),
     Place(ClientStream, "read_body"),
@@ -464,10 +464,10 @@ BEFORE_A_DECISION = [
 ]
 
 AFTER_A_DECISION = [
-    Place(tunnel.RelayLayer, "_pass_on", tunneled),
-    Place(site_system_leg._End, "_handle_event"),
+    Place(tunnel.RelayLayer, "_forward", tunneled),
+    Place(site_system_leg._Endpoint, "_handle_event"),
     Place(SiteSystemLeg, "send", handshakes=1),
-    Place(SiteSystemLegs, "ask", handshakes=1),
+    Place(SiteSystemLegs, "send", handshakes=1),
     Place(site_system_legs, "response_reader", handshakes=1, requests=1),
     Place(site_system_legs, "next_response", handshakes=1, requests=1),
     Place(Exchange, "_respond", handshakes=1, requests=1),
@@ -479,7 +479,7 @@ AFTER_A_DECISION = [
     Place(exchange, "unreadable_head", handshakes=1, requests=1),
     Place(exchange, "ResponseBody", handshakes=1, requests=1),
     Place(ClientStream, "begin_response", handshakes=1, requests=1),
-    Place(ResponseStream, "pass_on", handshakes=1, requests=1),
+    Place(ResponseStream, "forward", handshakes=1, requests=1),
 ]
 
 ERRORS = [RuntimeError, Panic, asyncio.CancelledError]

@@ -255,4 +255,4 @@ def test_an_answer_passes_though_nothing_can_be_learnt_from_it(
     registry.close()
     exchange.receive(answered(REGISTERED), exchange.server)
     assert exchange.to_client() == answered(REGISTERED)
-    assert "nothing learnt of a client GUID" in caplog.text
+    assert "cannot record a client GUID binding" in caplog.text

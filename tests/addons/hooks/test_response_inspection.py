@@ -335,7 +335,7 @@ def test_an_answer_for_which_there_is_no_room_passes_with_a_note_or_is_refused(
     exchange.receive(GET)
     exchange.receive(counted(LEAK), exchange.server)
     assert exchange.to_client() == counted(LEAK)
-    assert exchange.ended[0].observed == ("reply-unreadable: there is no room for it",)
+    assert exchange.ended[0].observed == ("reply-unreadable: the memory limit is reached",)
     assert budget.held == budget.limit - len(GET) - 10
     judge(host_names=ENFORCE)
     exchange.receive(GET)
@@ -354,7 +354,7 @@ def test_an_answer_that_does_not_come_to_its_end_is_cut_off(
     assert exchange.to_client() == counted(LEAK)[:-1]
     assert exchange.cut_off == [exchange.client]
     (ended,) = exchange.ended
-    assert ended.observed == ("reply-unreadable: it ended before it was whole",)
+    assert ended.observed == ("reply-unreadable: it ended before it was complete",)
     assert ended.note
 
 

@@ -124,7 +124,7 @@ def test_what_is_left_of_a_refused_answer_is_not_taken_for_that_to_the_cancellat
 PLACES = [
     (withdrawal, "withdrawal"),
     (Exchange, "decide_on_head"),
-    (SiteSystemLegs, "ask"),
+    (SiteSystemLegs, "send"),
     (exchange, "gate"),
 ]
 
