@@ -110,6 +110,8 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("tests/request/*.py", _strings),
     ("config/rules/*.yar", str),
     ("ibcm_bridge/policy_file/**/*.py", _strings),
+    ("tests/policy_file/*.py", _strings),
+    ("tests/policy_samples.py", _strings),
     ("ibcm_bridge/os_errors.py", _strings),
     ("ibcm_bridge/site_system_leg/*.py", _strings),
     ("ibcm_bridge/policy/*.py", _strings),
