@@ -10,12 +10,10 @@ from __future__ import annotations
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.inspection.body import Inspected
-from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 
-Decision = Authorized | Inspected | Approved | Deny | None
-"""The state of a request: undecided, authorized, inspected, approved or refused."""
+Decision = Approved | Deny | None
+"""The decision on a request; None until one is made."""
 
 
 def gate(decision: Decision, head: RequestHead, body: bytes) -> Approved | Deny:

@@ -14,19 +14,16 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import BridgePublication, HttpPublication, TlsVersion
-from ibcm_bridge.policy.trust import Credential, Trust
 from ibcm_bridge.request.authorization import Authorized
 
 
 @dataclass(frozen=True, slots=True)
 class LegTls:
-    """The bridge's credential, and the verification of the site system."""
+    """The verification of the site system."""
 
     verify_name: str
     """The name that its certificate must have: the reference identifier of RFC 9525."""
     highest: TlsVersion
-    credential: Credential
-    trust: Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +42,7 @@ def originate(publication: HttpPublication, authorized: Authorized) -> Originati
     site_system = authorized.site_system
     tls = None
     if isinstance(publication, BridgePublication):
-        tls = LegTls(
-            verify_name=site_system.verify_name,
-            highest=site_system.highest_tls,
-            credential=publication.site_system_credential,
-            trust=publication.site_system_trust,
-        )
+        tls = LegTls(verify_name=site_system.verify_name, highest=site_system.highest_tls)
     return Origination(site_system.address, site_system.name, tls)
 
 

@@ -36,7 +36,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "uploads": "decisions request",
         "inspection": "decisions messages policy request uploads",
         "identity": "decisions messages policy authentication request inspection",
-        "site_system_leg": "decisions policy request inspection identity",
+        "site_system_leg": "decisions policy request identity",
         "audit": "decisions messages authentication request identity",
         "storage": "decisions messages request uploads identity",
         "addons.errors": "",

@@ -57,12 +57,7 @@ class Wire:
             Origination(
                 ("192.0.2.1", 443),
                 NAME,
-                LegTls(
-                    NAME,
-                    TlsVersion.TLS_1_2,
-                    publication.site_system_credential,
-                    publication.site_system_trust,
-                ),
+                LegTls(NAME, TlsVersion.TLS_1_2),
             ),
         )
         self.carry_out(self.leg.open())
