@@ -1,1 +1,1 @@
-"""Whether a body holds malicious content (BRIDGE-INSPECT)."""
+"""Inspection of bodies and replies for malicious content (BRIDGE-INSPECT)."""

@@ -1,9 +1,9 @@
-"""Archives in what is uploaded: opened, so that what is in them is looked at.
+"""Archives in uploads: their members are extracted, so that engines scan them.
 
-ConfigMgr's clients can be told to send files, packed. Zip and gzip are opened, under limits; of two
-ways to read an archive there must be none, so what other readers would read otherwise is refused.
-Cabinets and others are left to the rules, which refuse them: no library reads cabinets within
-bounds (cabarchive unpacks as many folders of the same blocks as a file names).
+A site can have its clients collect files, which they upload in archives. Zip and gzip are
+extracted, within limits. An archive that parsers could read in different ways is refused. Cabinets
+and other formats are refused by the malware rules: no library extracts cabinets within limits
+(cabarchive extracts the same blocks as often as a file refers to them).
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 
 MAX_ARCHIVE_DEPTH = 4
-"""Archives within each other. ClamAV goes 17 deep by default (MaxRecursion); logs that are packed,
-and packed again to be sent, are two."""
+"""Depth of nested archives. ClamAV's default is 17 (MaxRecursion); logs that are compressed before
+they are uploaded in an archive have 2."""
 
 MAX_MEMBERS = 1_000
-"""In all archives of one object. ClamAV stops at 10,000 (MaxFiles); a client has some 200 logs."""
+"""Members in all archives of an object. ClamAV's default is 10,000 (MaxFiles); a client has about
+200 logs."""
 
 MAX_RATIO = 100
-"""Times as large as it is packed: Apache POI's limit (ZipSecureFile, MIN_INFLATE_RATIO)."""
+"""Extracted size divided by compressed size: Apache POI's limit (ZipSecureFile,
+MIN_INFLATE_RATIO)."""
 
 RATIO_FROM = 102_400
-"""Bytes unpacked below which the ratio does not matter (the same, GRACE_ENTRY_SIZE)."""
+"""Extracted bytes from which the ratio is checked (Apache POI's GRACE_ENTRY_SIZE)."""
 
 _ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
 _ENTRY = b"PK\x01\x02"
-"""What each entry of a directory begins with (APPNOTE 4.3.12)."""
+"""The signature of an entry in the central directory (APPNOTE 4.3.12)."""
 _GZIP = b"\x1f\x8b\x08"
 _WITH_NAME = b"\x08"
-"""RFC 1952 2.3.1, FLG: a file name, up to a NUL. Other fields may hold what they like."""
+"""RFC 1952 2.3.1, FLG: a NUL-terminated file name. Other fields could contain arbitrary bytes."""
 _END_BYTES = 22
 _LOCAL = struct.Struct("<4s5H3L2H")
 """APPNOTE 4.3.7: signature, version, flags, method, time, date, CRC, sizes, lengths."""
@@ -49,47 +51,46 @@ _DESCRIPTORS = (0, 12, 16, 20, 24)
 
 @dataclass(slots=True)
 class Allowance:
-    """What may still come out of the archives of one object."""
+    """The remaining allowance for the archives of an object."""
 
     where: str
-    """What a refusal's rule begins with."""
+    """The prefix of a refusal's rule."""
     left: int
-    """Bytes."""
+    """Bytes that may still be extracted."""
     members: int = 0
+    """Members extracted so far."""
 
     def refused(self, rule: rules.RuleOf, detail: str) -> Refused:
-        """The refusal, to be raised."""
+        """The refusal, for the caller to raise."""
         return Refused(Deny(Reason.ARCHIVE, rule.of(self.where), detail))
 
     def count(self) -> None:
-        """One member more."""
+        """Count one more member. Raises Refused at the limit."""
         self.expect(1)
         self.members += 1
 
     def expect(self, members: int) -> None:
-        """See to it that there may be so many more."""
+        """Raise Refused if the limit does not allow this number of additional members."""
         if self.members + members > MAX_MEMBERS:
             raise self.refused(rules.ARCHIVE_MEMBERS, f"more than {MAX_MEMBERS} members")
 
     def take(self, unpacked: int, packed: int) -> None:
-        """So many bytes more, of so many."""
+        """Count `unpacked` bytes, extracted from `packed` bytes. Raises Refused at a limit."""
         self.left -= unpacked
         if self.left < 0:
-            raise self.refused(rules.ARCHIVE_UNPACKED, "more than the limit when it is unpacked")
+            raise self.refused(rules.ARCHIVE_UNPACKED, "the extracted size exceeds the limit")
         if unpacked > RATIO_FROM and unpacked > MAX_RATIO * packed:
-            raise self.refused(
-                rules.ARCHIVE_RATIO, f"more than {MAX_RATIO} times as large as it is packed"
-            )
+            raise self.refused(rules.ARCHIVE_RATIO, f"a compression ratio of more than {MAX_RATIO}")
 
 
 def is_archive(data: bytes) -> bool:
-    """Whether `members` opens it."""
-    # A reader of zip goes by its end, so whatever may stand before is no way round this.
+    """Return whether the data is a zip or gzip archive."""
+    # Zip parsers search for the end record, so bytes before the archive do not hide it.
     return data.startswith((_ZIP, _EMPTY_ZIP, _GZIP)) or _has_end(data)
 
 
 def is_zlib(data: bytes) -> bool:
-    """Whether a reader of RFC 1950 would take it for a stream: its header, and how it begins."""
+    """Return whether the data begins like a zlib stream (RFC 1950): header and first block."""
     if len(data) < 2 or data[0] & 0x8F != 0x08 or int.from_bytes(data[:2]) % 31:
         return False
     try:
@@ -100,11 +101,13 @@ def is_zlib(data: bytes) -> bool:
 
 
 def members(data: bytes, allowance: Allowance) -> Iterator[bytes]:
-    """What is in an archive or a zlib stream, one member after another. Raises Refused."""
+    """Extract the members of an archive or a zlib stream. Raises Refused."""
     if data.startswith(_GZIP):
         if data[3:4] not in (b"\0", _WITH_NAME):
-            # What is no content could be a zip, for a reader that goes by the end.
-            raise allowance.refused(rules.ARCHIVE_GZIP, "a head with room for anything")
+            # An optional field could contain a zip, which a zip parser would find by its end.
+            raise allowance.refused(
+                rules.ARCHIVE_GZIP, "a gzip header with other fields than a file name"
+            )
         allowance.count()
         yield _inflated(data, 31, allowance)
     elif is_zlib(data):
@@ -115,16 +118,16 @@ def members(data: bytes, allowance: Allowance) -> Iterator[bytes]:
 
 
 def _has_end(data: bytes) -> bool:
-    # With a comment of up to 64 KB behind it (APPNOTE 4.3.16).
+    # A comment of up to 64 KB may follow the end record (APPNOTE 4.3.16).
     return data.rfind(_EMPTY_ZIP, max(0, len(data) - 65_535 - _END_BYTES)) >= 0
 
 
 def _zip_members(data: bytes, allowance: Allowance) -> Iterator[bytes]:
     if data[-_END_BYTES:-18] != _EMPTY_ZIP:
         raise allowance.refused(
-            rules.ARCHIVE_ZIP, "something before its beginning or behind its end"
+            rules.ARCHIVE_ZIP, "data before the archive or after its end record"
         )
-    # Else the library would make an object of each of a million, before they are counted.
+    # Count before zipfile makes an object of each entry; there could be a million.
     allowance.expect(data.count(_ENTRY))
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
@@ -132,46 +135,50 @@ def _zip_members(data: bytes, allowance: Allowance) -> Iterator[bytes]:
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, IndexError) as error:
         raise allowance.refused(rules.ARCHIVE_ZIP, "not a zip archive") from error
     if len({entry.filename for entry in entries}) != len(entries):
-        raise allowance.refused(rules.ARCHIVE_ZIP, "a name twice")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "a name occurs twice")
     end = 0
     limits = [*(entry.header_offset for entry in entries[1:]), archive.start_dir]
     for entry, limit in zip(entries, limits, strict=False):
         if entry.header_offset != end:
-            raise allowance.refused(rules.ARCHIVE_ZIP, "something that no entry covers")
+            raise allowance.refused(rules.ARCHIVE_ZIP, "data outside the entries")
         allowance.count()
         yield _member(data, entry, limit, allowance)
         end = limit
     if end != archive.start_dir:
-        raise allowance.refused(rules.ARCHIVE_ZIP, "something that no entry covers")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "data outside the entries")
 
 
 def _member(data: bytes, entry: zipfile.ZipInfo, limit: int, allowance: Allowance) -> bytes:
     begin = entry.header_offset
     if begin + _LOCAL.size > limit:
-        raise allowance.refused(rules.ARCHIVE_ZIP, "entries that overlap")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "overlapping entries")
     signature, _, flags, method, _, _, crc, packed, unpacked, name, extra = _LOCAL.unpack_from(
         data, begin
     )
     if signature != _ZIP:
-        raise allowance.refused(rules.ARCHIVE_ZIP, "an entry that is not where it should be")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "no local header at the offset of an entry")
     if (flags | entry.flag_bits) & _ENCRYPTED:
         raise allowance.refused(rules.ARCHIVE_ENCRYPTED, "an encrypted member")
     first = begin + _LOCAL.size + name
     stored = data[begin + _LOCAL.size : first]
     if (method, flags) != (entry.compress_type, entry.flag_bits) or stored != _name(entry):
-        raise allowance.refused(rules.ARCHIVE_ZIP, "an entry whose two heads disagree")
+        raise allowance.refused(
+            rules.ARCHIVE_ZIP, "the local and central headers of an entry differ"
+        )
     first += extra
     behind = limit - first - entry.compress_size
     described = bool(flags & _DESCRIPTOR)
     if behind not in (_DESCRIPTORS[1:] if described else _DESCRIPTORS[:1]):
-        raise allowance.refused(rules.ARCHIVE_ZIP, "an entry of another size than its head says")
+        raise allowance.refused(rules.ARCHIVE_ZIP, "the size of an entry differs from its header")
     local = (crc, packed, unpacked)
-    # Of what is described behind it the head says nothing (APPNOTE 4.4.4), or the same.
+    # With a data descriptor, the local values are zero (APPNOTE 4.4.4) or the same.
     if not all(
         stated == same or (described and not stated)
         for stated, same in zip(local, _sizes(entry, packed, unpacked), strict=True)
     ):
-        raise allowance.refused(rules.ARCHIVE_ZIP, "an entry whose two heads disagree")
+        raise allowance.refused(
+            rules.ARCHIVE_ZIP, "the local and central headers of an entry differ"
+        )
     content = data[first : first + entry.compress_size]
     if method == zipfile.ZIP_DEFLATED:
         content = _inflated(content, -15, allowance)
@@ -180,17 +187,19 @@ def _member(data: bytes, entry: zipfile.ZipInfo, limit: int, allowance: Allowanc
     else:
         raise allowance.refused(rules.ARCHIVE_METHOD, f"compression method {method}")
     if len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
-        raise allowance.refused(rules.ARCHIVE_ZIP, "a member that is not what its head says")
+        raise allowance.refused(
+            rules.ARCHIVE_ZIP, "the size or checksum of a member differs from its header"
+        )
     return content
 
 
 def _name(entry: zipfile.ZipInfo) -> bytes:
-    """As it stands in the file: in UTF-8 where a flag says so, else in code page 437."""
+    """The name as in the file: in UTF-8 if the flag is set, else in code page 437."""
     return entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437")
 
 
 def _sizes(entry: zipfile.ZipInfo, packed: int, unpacked: int) -> tuple[int, int, int]:
-    """What a local head must say; ZIP64 has all ones there, and the sizes elsewhere."""
+    """The required values of a local header. In ZIP64, sizes of all ones are stored elsewhere."""
     ones = 0xFFFFFFFF
     return (
         entry.CRC,
@@ -200,15 +209,15 @@ def _sizes(entry: zipfile.ZipInfo, packed: int, unpacked: int) -> tuple[int, int
 
 
 def _inflated(packed: bytes, window: int, allowance: Allowance) -> bytes:
-    """One whole deflated stream and nothing behind it."""
+    """Inflate exactly one deflate stream. Raises Refused."""
     inflater = zlib.decompressobj(window)
     try:
         unpacked = inflater.decompress(packed, allowance.left + 1)
     except zlib.error as error:
-        raise allowance.refused(rules.ARCHIVE_DEFLATE, "not deflated") from error
+        raise allowance.refused(rules.ARCHIVE_DEFLATE, "not a deflate stream") from error
     allowance.take(len(unpacked), len(packed))
     if not inflater.eof:
-        raise allowance.refused(rules.ARCHIVE_DEFLATE, "a stream that does not end")
+        raise allowance.refused(rules.ARCHIVE_DEFLATE, "a truncated stream")
     if inflater.unused_data:
-        raise allowance.refused(rules.ARCHIVE_DEFLATE, "something behind a stream")
+        raise allowance.refused(rules.ARCHIVE_DEFLATE, "data after a stream")
     return unpacked

@@ -1,15 +1,13 @@
-"""Is there malicious content in this body? (BRIDGE-INSPECT)
+"""Inspect a body for malicious content (BRIDGE-INSPECT). The only maker of `Inspected`.
 
-The only maker of `Inspected`. What `authorization` allowed and the whole body go in; `readers`
-reads the body and shows it to the engines. A body that cannot be read is refused, never waved
-through.
+The input is an authorized head and its complete body. `readers` parses the body and passes its
+views to the engines. A body that cannot be parsed is refused.
 
-`inspect` does it all. A bridge that serves others meanwhile takes two steps:
+`inspect` does everything at once. To serve other clients meanwhile, the bridge uses two steps:
 
-1. `inspect_small` decides on what is small, sent and inflated, and hands back the `Subject` of
-   anything larger;
-2. another process looks at that, and `conclude` decides by its `Report`, which must be about this
-   very body.
+1. `inspect_small` decides on small bodies. For a larger one it returns the `Subject`.
+2. Another process inspects the subject, and `conclude` decides by its `Report`, which must be about
+   exactly this body.
 """
 
 from __future__ import annotations
@@ -31,24 +29,24 @@ from ibcm_bridge.uploads.session import UploadPart
 
 @dataclass(frozen=True, slots=True)
 class Inspected(NotATruthValue):
-    """Nothing malicious is in this head and this body. Made by `inspection` only."""
+    """The inspection of this head and this body found nothing. Made in this module only."""
 
     authorized: Authorized
     body: bytes
     views: tuple[str, ...]
-    """What was looked at, for the audit: names and sizes such as ``inflated:28672``."""
+    """The scanned views, for the audit: names and sizes such as ``inflated:28672``."""
     message: MessageFacts | None
-    """Of a CCM_POST, what it says of itself."""
+    """The facts of a CCM_POST; None for other requests."""
     missed: tuple[str, ...] = ()
-    """Engines that failed, where the policy lets that pass: name and why."""
+    """Optional engines that failed: names and problems."""
 
 
 SMALL = 131_072
-"""Bytes, sent and inflated. Reading and scanning an inventory of that size takes 0.6 ms, the
-slowest XML that was found 4 ms (twice the size: 14 ms); nobody else is served meanwhile."""
+"""Bytes, both as sent and inflated. Parsing and scanning takes 0.6 ms for an inventory of that
+size, and 4 ms for the slowest known XML (14 ms at twice the size). Other clients wait meanwhile."""
 
 SMALL_SOAP = 32_768
-"""The same of SOAP, whose fields are looked at one by one, which takes four times as long."""
+"""The same for SOAP, which takes four times as long, because its fields are checked one by one."""
 
 
 def inspect(
@@ -57,9 +55,9 @@ def inspect(
     engines: Sequence[ContentEngine],
     part: UploadPart | None = None,
 ) -> Inspected | Deny:
-    """Look into a body of any size, every view with every engine.
+    """Inspect a body of any size: every view with every engine.
 
-    `part` is what a packet carries of an upload; without, an upload is refused.
+    `part` is the decision on an upload's packet; an upload without it is refused.
     """
     subject = _subject(authorized, body, part)
     if isinstance(subject, Deny):
@@ -73,7 +71,7 @@ def inspect_small(
     engines: Sequence[ContentEngine],
     part: UploadPart | None = None,
 ) -> Inspected | Deny | Subject:
-    """As `inspect`; of what is larger than small, the subject to be looked at elsewhere."""
+    """Inspect a small body. Return the subject of a larger one, for another process."""
     subject = _subject(authorized, body, part)
     if isinstance(subject, Deny) or subject.stored is not None:
         return subject
@@ -98,25 +96,25 @@ def conclude(
     report: Report,
     part: UploadPart | None = None,
 ) -> Inspected | Deny:
-    """Decide by the report of another process."""
+    """Decide on a body by the report of another process."""
     subject = _subject(authorized, body, part)
     if isinstance(subject, Deny):
         return subject
     if report.digest != subject.digest():
-        return no_report("a report about another body")
+        return no_report("the report is about another body")
     result = report.result
     if isinstance(result, CleanBody):
         missed = {text.partition(":")[0] for text in result.missed}
         wanted = tuple(engine.identity for engine in engines if engine.name not in missed)
         if not missed <= subject.optional_engines or result.engines != wanted:
-            return no_report("other engines have looked")
+            return no_report("the report is from other engines")
         if not result.views:
-            return no_report("nothing was looked at")
+            return no_report("the report has no views")
     return _decide(authorized, body, result)
 
 
 def _has_views(subject: Subject) -> bool:
-    """Whether there could be anything to show to an engine."""
+    """Return whether there could be any view to scan."""
     if subject.rule.inspection is Inspection.SCEP_QUERY:
         return bool(subject.body or scep_message(subject.query))
     return bool(subject.body)
@@ -125,12 +123,12 @@ def _has_views(subject: Subject) -> bool:
 def _subject(authorized: Authorized, body: bytes, part: UploadPart | None) -> Subject | Deny:
     announced = authorized.head.length or 0
     if len(body) != announced:
-        # The framing said otherwise: forwarding would let the next parser split it elsewhere.
+        # Otherwise the next parser would split the bytes at another place.
         return Deny(
             Reason.BODY_INCOMPLETE, rules.BODIES_LENGTH, f"{len(body)} of {announced} bytes"
         )
     if authorized.packet is not None and (part is None or part.packet != authorized.packet):
-        detail = "what it carries of an upload has not been decided on"
+        detail = "the upload's packet was not checked against its session"
         return Deny(Reason.BRIDGE_DEFECT, rules.INSPECTION_UPLOAD, detail)
     head = authorized.head
     is_soap = authorized.body_rule.actions is not None

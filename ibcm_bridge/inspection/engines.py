@@ -1,4 +1,4 @@
-"""Content engines: what looks for malware in a view of a body."""
+"""Content engines: scanners that search a view of a body for malware."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Protocol
 import yara_x
 
 OPENED = "opened"
-"""A variable that rules may ask: whether this is an archive whose members are scanned, too."""
+"""A variable for YARA rules: true for an archive whose members are scanned separately."""
 
 SCAN_SECONDS = 10
-"""For one view. Rules that take longer on a message of a few MB are a defect of the rules."""
+"""The timeout for a view. Rules that need longer for a message of a few MB are defective."""
 
 
 class EngineError(Exception):
-    """An engine failed. What it was to scan is refused."""
+    """An engine failed, so the body is refused unless the engine is optional."""
 
 
 class ContentEngine(Protocol):
-    """Anything that can say whether bytes are malicious."""
+    """An engine that scans bytes for malicious content."""
 
     @property
     def name(self) -> str:
@@ -28,32 +28,32 @@ class ContentEngine(Protocol):
 
     @property
     def identity(self) -> str:
-        """The name, and what tells this engine from one that would look for something else."""
+        """The name and a version of the signatures, which distinguish it from other engines."""
 
     @property
     def in_place(self) -> bool:
-        """Whether it returns at once, so that it may scan in the bridge's own process."""
+        """True if a scan does not wait for another process, so that the bridge itself may do it."""
 
     def scan(self, data: bytes, *, opened: bool = False) -> str | None:
-        """What was found, or None. Raises EngineError where it fails.
+        """Return the name of a match, or None. Raises EngineError.
 
-        `opened`: it is an archive, and what is in it is shown by itself.
+        `opened`: the data is an archive whose members are scanned separately.
         """
 
 
 class RuleError(ValueError):
-    """YARA rules that do not compile."""
+    """YARA rules do not compile."""
 
 
 RuleSource = tuple[str, str]
-"""Where rules are from, and their text."""
+"""The origin of rules, and their text."""
 
 
 class CompiledRules:
-    """Rules that any thread may compile, and any make a scanner of."""
+    """Compiled YARA rules, which all threads may share."""
 
     def __init__(self, sources: Iterable[RuleSource]) -> None:
-        """RuleError names the origin."""
+        """Compile the sources. Raises RuleError, with the origin."""
         known = list(sources)
         compiled = _compile(known)
         if isinstance(compiled, str):
@@ -64,12 +64,12 @@ class CompiledRules:
 
 
 def _compile(sources: Iterable[RuleSource]) -> yara_x.Rules | str:
-    """The rules, or what is wrong with them.
+    """Compile rules. Return them, or the problem as a text.
 
-    In words and not as an exception: that would hold on to the compiler, which must end on the
-    thread that made it.
+    An exception would keep a reference to the compiler, which must be destroyed on the thread that
+    created it.
     """
-    # What another file brings in, the digest would not cover.
+    # The digest would not cover included files.
     compiler = yara_x.Compiler(includes_enabled=False)
     compiler.define_global(OPENED, False)
     for origin, source in sources:
@@ -81,17 +81,17 @@ def _compile(sources: Iterable[RuleSource]) -> yara_x.Rules | str:
 
 
 class YaraEngine:
-    """YARA-X, embedded.
+    """YARA-X, in this process.
 
-    A scanner panics when used off the thread that made it (measured), and a panic is a
-    BaseException: it is left to the guard around every hook, which refuses and closes.
+    A scanner panics on another thread than the one that created it (measured). A panic is a
+    BaseException, which the guard around every hook handles: it refuses and closes.
     """
 
     name = "yara-x"
     in_place = True
 
     def __init__(self, rules: CompiledRules | Sequence[RuleSource]) -> None:
-        """Of rules, compiled or to be compiled. RuleError names the origin."""
+        """Create a scanner, and compile the rules if necessary. Raises RuleError."""
         compiled = rules if isinstance(rules, CompiledRules) else CompiledRules(rules)
         self.identity = f"{self.name}:{compiled.digest[:16]}"
         self._scanner = yara_x.Scanner(compiled.rules)
@@ -99,7 +99,7 @@ class YaraEngine:
         self._opened = False
 
     def scan(self, data: bytes, *, opened: bool = False) -> str | None:
-        """The identifier of the first rule that matches, or None."""
+        """Return the identifier of the first matching rule, or None. Raises EngineError."""
         try:
             if opened != self._opened:
                 self._scanner.set_global(OPENED, opened)

@@ -1,7 +1,7 @@
-"""What a message says of itself, in values that fit through a pipe.
+"""The facts of a message that later stages need, as serializable values.
 
-A large message is read by another process. This is what comes back of it: all that `identity` needs
-to tell whose message it is, and nothing of what is in it.
+Another process parses a large message and returns these facts. They are what `identity` needs to
+check the client GUID and the signatures; they do not include the content.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from ibcm_bridge.policy.endpoints import Endpoint
 
 @dataclass(frozen=True, slots=True)
 class MessageFacts:
-    """Of a CCM_POST. All texts are the client's own."""
+    """Facts of a CCM_POST. All texts are from the client."""
 
     endpoint: str
     roots: tuple[str, ...]
     anonymous: bool
-    """Whether such a message needs no client GUID and no signature."""
+    """Whether a message to this endpoint may have no client GUID and no signature."""
     encrypted: bool
     source_id: str
     client_guids: tuple[str, ...]
-    """Client GUIDs in the payload, as they are written there."""
+    """Client GUIDs in the payload, as written."""
     signature: tuple[tuple[str, str], ...]
     """Properties of the `clientauth` hook."""
     payload: tuple[int, int]
-    """Where the payload begins and ends in the body, in bytes."""
+    """Begin and end of the payload in the body, in bytes."""
     registration: Registration | None = None
 
 
 def message_facts(message: CcmRequest, endpoint: Endpoint) -> MessageFacts | Deny:
-    """What `message`, for `endpoint`, says of itself; refused where it names too many clients."""
+    """Collect the facts of `message`, for `endpoint`; refuse too many client GUIDs."""
     documents = message.documents
     found = [
         document.at(place) for document in documents for place in (Place.CLIENT_ID, Place.SMSID)
@@ -61,9 +61,9 @@ def message_facts(message: CcmRequest, endpoint: Endpoint) -> MessageFacts | Den
 
 
 def _registration(documents: Iterable[Document]) -> Registration | None:
-    """The registration among documents; of several none is believed.
+    """The registration in the documents; unproven if there are several.
 
-    A management point answers to one of them, and which only it knows.
+    A management point replies to one of them, and it is not known to which.
     """
     read = map(read_registration, documents)
     found = [registration for registration in read if registration is not None]

@@ -1,4 +1,4 @@
-"""Whether a message may go to its endpoint, by the tables in `config/endpoints.yaml`."""
+"""Check a message and its endpoint against the tables of `config/endpoints.yaml`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ibcm_bridge.policy.endpoints import Endpoint, EndpointTable, RefusedMessage
 
 
 def judge_message(table: EndpointTable, message: CcmRequest, *, user: bool) -> Endpoint | Deny:
-    """The endpoint a message may go to, or the refusal. `user`: authenticated by Windows."""
+    """Return the endpoint of an allowed message, or the refusal.
+
+    `user`: Windows authenticates a user.
+    """
     refusal = _refused_by_name(table, message, user=user)
     if refusal is not None:
         return refusal
@@ -63,7 +66,7 @@ def _judge_encrypted(table: EndpointTable, endpoint: Endpoint) -> Endpoint | Den
 
 
 def _is_about(row: RefusedMessage, document: Document) -> bool:
-    """Whether a document is what the row names."""
+    """Return whether a row applies to a document."""
     if row.root not in ("", document.root.lower()):
         return False
     if row.element and row.element not in document.elements:

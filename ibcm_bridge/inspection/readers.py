@@ -1,7 +1,7 @@
-"""Looking into a body: how each kind is read, and the views that the engines are shown.
+"""Parse each kind of body, and scan its views.
 
-Nothing here allows anything: `read_and_scan` returns values that fit through a pipe, because a
-large body is inspected in another process. `inspection` makes an approval of them, or does not.
+`read_and_scan` returns serializable values, because a large body is inspected in another process.
+Only `inspection.body` makes an `Inspected` of them.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from ibcm_bridge.policy.bodies import Inspection
 from ibcm_bridge.request.head import content_type_parts
 
 MAX_NAMED_VIEWS = 32
-"""In the audit; an archive may have a thousand."""
+"""View names in the audit; an archive may have a thousand views."""
 
 
 def read_and_scan(
     subject: Subject, engines: Sequence[ContentEngine], inflated_limit: int | None = None
 ) -> CleanBody | Deny:
-    """Read a body and show every view of it to every engine.
+    """Parse a body and scan every view with every engine.
 
-    `inflated_limit` in bytes takes the place of the rule's where it is the lower one.
+    `inflated_limit` in bytes applies if it is lower than the rule's limit.
     """
     limit = subject.rule.inflated_limit
     limit = limit if inflated_limit is None else min(limit, inflated_limit)
@@ -56,7 +56,7 @@ def read_and_scan(
 
 
 def _view_names(views: Views) -> tuple[str, ...]:
-    """Names and sizes; of very many, how many more."""
+    """Names and sizes of the views, up to a limit, and the number of the remaining ones."""
     named = [f"{name}:{len(data)}" for name, data in views.items()]
     if len(named) > MAX_NAMED_VIEWS:
         more = list(views.values())[MAX_NAMED_VIEWS:]
@@ -65,7 +65,7 @@ def _view_names(views: Views) -> tuple[str, ...]:
 
 
 def _scan(content: Content, engine: ContentEngine) -> Deny | None:
-    """What an engine says against any of the views."""
+    """Scan all views. Return a refusal for a match or a failure, else None."""
     rule = rules.ENGINE.of(engine.name)
     for name, data in content.views.items():
         try:
@@ -79,7 +79,7 @@ def _scan(content: Content, engine: ContentEngine) -> Deny | None:
 
 def _no_body(subject: Subject, _limit: int) -> Content | Deny:
     if subject.body:
-        return Deny(Reason.BODY_TOO_LARGE, subject.where, "a body where none belongs")
+        return Deny(Reason.BODY_TOO_LARGE, subject.where, "this request must not have a body")
     return Content({})
 
 
@@ -100,7 +100,7 @@ def _utf_8(subject: Subject) -> str | Deny:
 
 def _propfind(subject: Subject, _limit: int) -> Content | Deny:
     if not subject.body:
-        # RFC 4918 §9.1: a PROPFIND without a body asks for all properties.
+        # RFC 4918 §9.1: a PROPFIND without a body requests all properties.
         return Content({})
     text = _utf_8(subject)
     if isinstance(text, Deny):
@@ -112,12 +112,16 @@ def _propfind(subject: Subject, _limit: int) -> Content | Deny:
 
 
 def _soap(subject: Subject, _limit: int) -> Content | Deny:
-    """What it asks for is held against the table; the head and the body must say the same."""
+    """Check the action against the table; the head and the body must have the same action."""
     rule = subject.rule
     assert rule.actions is not None
     soap_type = read_soap_type(subject.content_type)
     if soap_type is None:
-        return Deny(Reason.MEDIA_TYPE, rules.BODY_PARAMETERS.of(rule.name), "not that of SOAP")
+        return Deny(
+            Reason.MEDIA_TYPE,
+            rules.BODY_PARAMETERS.of(rule.name),
+            "not the Content-Type of a SOAP request",
+        )
     action = read_action(soap_type, subject.soap_action, subject.where)
     if isinstance(action, Deny):
         return action
@@ -137,7 +141,7 @@ def _soap(subject: Subject, _limit: int) -> Content | Deny:
 
 
 def _xml_text(subject: Subject, _limit: int) -> Content | Deny:
-    """XML as Windows writes it."""
+    """XML in UTF-8 or UTF-16."""
     body = subject.body
     text = decode_xml(body)
     if text is None:
@@ -149,12 +153,12 @@ def _xml_text(subject: Subject, _limit: int) -> Content | Deny:
 
 
 def _scanned(subject: Subject, _limit: int) -> Content | Deny:
-    """What has no form that is known here: looked at as it is."""
+    """A body of unknown format: scanned as sent."""
     return Content({"sent": subject.body} if subject.body else {})
 
 
 def _scep_query(subject: Subject, limit: int) -> Content | Deny:
-    """RFC 8894 §4.1: the message of a GET stands in the query, in base64."""
+    """RFC 8894 §4.1: the message of a GET is in the query, in base64."""
     if subject.body:
         return _no_body(subject, limit)
     message = scep_message(subject.query)
@@ -166,16 +170,16 @@ def _scep_query(subject: Subject, limit: int) -> Content | Deny:
         content = base64.b64decode(whole, validate=True)
     except ValueError:
         return Deny(Reason.ENCODING, subject.where, "the message is not base64")
-    # RFC 4648 §3.3, §3.5: readers differ about bits behind the end, and about lines that begin
-    # within a group of four.
+    # RFC 4648 §3.3, §3.5: decoders differ on trailing bits, and on lines that begin within a group
+    # of four.
     if base64.b64encode(content) != whole or any(not line or len(line) % 4 for line in lines):
-        return Deny(Reason.ENCODING, subject.where, "base64 that can be read in two ways")
+        return Deny(Reason.ENCODING, subject.where, "ambiguous base64")
     return Content({"message": content})
 
 
 def scep_message(query: bytes) -> bytes:
-    """What a query, as sent, has of a message: in base64; nothing where it asks something else."""
-    # Decoded first and without regard to case, as the row that published it was compared.
+    """The base64 message of a query, as sent; empty for another operation."""
+    # Decoded first and ignoring case, like the comparison with the role's row.
     parts = (field.partition(b"=") for field in unquote_to_bytes(query).split(b"&"))
     fields = {name.lower(): value for name, _, value in parts}
     is_message = fields.get(b"operation", b"").lower() == b"pkioperation"
@@ -183,7 +187,7 @@ def scep_message(query: bytes) -> bytes:
 
 
 def _form(subject: Subject, limit: int) -> Content | Deny:
-    """What a web page sends: each media type read as what it says it is."""
+    """A body from a web page, parsed by its media type."""
     if not subject.body:
         return Content({})
     media_type, parameters = content_type_parts(subject.content_type)
@@ -191,7 +195,7 @@ def _form(subject: Subject, limit: int) -> Content | Deny:
         return Deny(
             Reason.MEDIA_TYPE,
             rules.BODY_CHARSET.of(subject.rule.name),
-            "a parameter but charset=utf-8",
+            "a media type parameter other than charset=utf-8",
         )
     return _FORMS[media_type](subject, limit)
 
@@ -203,7 +207,7 @@ def _urlencoded(subject: Subject, _limit: int) -> Content | Deny:
 
 def _json(subject: Subject, _limit: int) -> Content | Deny:
     try:
-        # An object is read as a list: else of a name that stands twice one value would be lost.
+        # Objects become lists, so that no value of a duplicate name is lost.
         value = json.loads(subject.body.decode("utf-8"), object_pairs_hook=_flat)
     except UnicodeDecodeError:
         return Deny(Reason.ENCODING, rules.BODY_JSON.of(subject.rule.name), "not UTF-8")
@@ -232,13 +236,13 @@ _FORMS: dict[bytes, Callable[[Subject, int], Content | Deny]] = {
     b"application/soap+xml": _xml,
     b"text/xml": _xml,
 }
-"""The media types of the role's row; authorization has seen to it that it is one of them."""
+"""Media type -> reader. Authorization has refused other media types."""
 
 
 def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
     if subject.user and not subject.body:
-        # With the first message of NTLM, which will be answered 401, WinINet and libcurl send no
-        # body (IEInternals, "Challenge-Response Authentication and Zero-Length Posts").
+        # WinINet and libcurl send no body with the first message of NTLM, whose response is a 401
+        # (IEInternals, "Challenge-Response Authentication and Zero-Length Posts").
         return Content({})
     message = read_ccm_request(subject.content_type, subject.body, limit)
     if isinstance(message, Deny):
@@ -250,7 +254,8 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
     facts = message_facts(message, endpoint)
     if isinstance(facts, Deny):
         return facts
-    # Signatures are mostly ASCII and the inflated bytes are UTF-16, so the text is looked at too.
+    # Malware signatures are mostly ASCII and the inflated bytes are UTF-16, so the text in UTF-8 is
+    # scanned, too.
     views = {
         "sent": subject.body,
         "header": message.header.text.encode(),
@@ -265,10 +270,10 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
 
 def _upload(subject: Subject, limit: int) -> Content | Deny:
     if subject.stored is not None:
-        # Who can reach the spool puts the whole in its place first.
-        return Deny(Reason.ENGINE_UNAVAILABLE, subject.where, "the whole lies elsewhere")
+        # The caller must load the object from the spool first (`Subject.put_together`).
+        return Deny(Reason.ENGINE_UNAVAILABLE, subject.where, "the object was not loaded")
     if not subject.whole:
-        # That it begins like an archive is for when all of it is there.
+        # An archive can only be extracted when the object is complete.
         return Content({"sent": subject.body} if subject.body else {}, opened={"sent"})
     seen = object_views(subject.body, limit, subject.where)
     return seen if isinstance(seen, Deny) else Content(seen.views, opened=seen.opened)

@@ -1,7 +1,7 @@
-"""What a worker says of a body it was given: one line of JSON.
+"""A worker's report on a body: one line of JSON.
 
-JSON, because a worker takes apart what a stranger sent: should that ever subvert it, the bridge
-reads values from it and nothing that runs. `conclude` holds the report against the body.
+A worker parses bytes from the Internet. If it is ever compromised, JSON gives the bridge only
+values and no code. `body.conclude` compares the report with the body.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from ibcm_bridge.inspection.subject import CleanBody
 from ibcm_bridge.messages.registration import Registration
 
 MAX_TEXT = 4_096
-"""Characters of one text. A signature of 8,192 bits has 2,048 in hexadecimal, its key some more.
-What is longer was no client GUID and no signature, and what is left of it is none."""
+"""Characters of a text. A signature of 8,192 bits has 2,048 in hexadecimal, its key some more. A
+longer text is not a valid client GUID or signature, and neither is its beginning."""
 
 MAX_TEXTS = 64
 MAX_LINE = 8_388_608
-"""Bytes of a report: all its texts at their longest, escaped."""
+"""Bytes of a report: the maximum of all its texts, escaped."""
 
 
 class ReportError(ValueError):
-    """A line that is no report."""
+    """A line is not a report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What inspecting the subject with this digest came to."""
+    """The result of inspecting the subject with this digest."""
 
     digest: str
     result: CleanBody | Deny
 
 
 def no_report(detail: str) -> Deny:
-    """What a body is refused with that nobody has reported on as they should."""
+    """The refusal of a body without a valid report."""
     return Deny(Reason.ENGINE_UNAVAILABLE, rules.INSPECTION_WORKERS, detail)
 
 
 def write_report(report: Report) -> bytes:
-    """As one line."""
+    """Serialize a report as one line."""
     result = report.result
     values: dict[str, Any] = {"digest": report.digest}
     if isinstance(result, Deny):
@@ -60,7 +60,7 @@ def write_report(report: Report) -> bytes:
 
 
 def read_report(line: bytes) -> Report:
-    """ReportError for a line that `write_report` has not written."""
+    """Parse a line of `write_report`. Raises ReportError."""
     try:
         values = json.loads(line)
         digest = _text(values.pop("digest"))
@@ -95,7 +95,7 @@ def _message_fields(message: MessageFacts) -> dict[str, Any]:
 
 def _message(values: Any) -> MessageFacts:
     if values.keys() != _MESSAGE_KEYS:
-        raise ReportError("not what a message says of itself")
+        raise ReportError("not the facts of a message")
     begin, end = map(_number, values["payload"])
     registration = None
     if values["registration"] is not None:

@@ -1,8 +1,8 @@
-"""What a site system's reply gives a client: internal names, policy for the intranet.
+"""Inspect replies of site systems for internal host names and intranet-only policies.
 
-The policy says whether a reply is refused for the first two (`MessageRules`), or what was found
-is only logged. A reply that cannot be read is refused where one of them would be. Nothing
-is ever rewritten, because replies may be signed (protocol.md §1.7).
+For each, the policy (`MessageRules`) decides whether a reply is refused or only observed. If either
+is enforced, a reply that cannot be parsed is refused. Replies are never changed, because they may
+be signed (protocol.md §1.7).
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
 
 MAX_REPLY = 4_194_304
-"""Bytes of a response that are kept to be read; as a CCM_POST may have."""
+"""Bytes of a response that are kept for the inspection: the same limit as for a CCM_POST."""
 
 MAX_INFLATED = 8_388_608
-"""Bytes; some thousand policy assignments. A reply is read at once, so nobody else is served
-meanwhile."""
+"""Bytes, enough for thousands of policy assignments. Other clients wait while a reply is parsed."""
 
 MAX_OBSERVED = 8
-"""Names of one kind that are written down for one response."""
+"""Names of each kind that are recorded per response."""
 
 MAX_NAME = 253
-"""Characters of a host's name (RFC 1035 §2.3.4), and of a policy's id."""
+"""Characters of a host name (RFC 1035 §2.3.4), and of a policy's id."""
 
 MAX_DETAIL = 400
 MAX_FLAGS = 9
@@ -39,54 +38,54 @@ MAX_FLAGS = 9
 
 @dataclass(frozen=True, slots=True)
 class ReadReply:
-    """A reply as read; a copy, for judging only."""
+    """A parsed reply; a copy, for checks only."""
 
     documents: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
-    """The documents, and what a reader gets to see of them where that is another text."""
+    """The documents, and the text that an XML parser returns for them."""
     unread_parts: int = 0
     message: CcmReply | None = None
-    """Of the reply to a CCM_POST."""
+    """The reply to a CCM_POST; None for other requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class InspectedReply:
-    """A reply that may be passed on. Made by `judge_reply` only."""
+    """A reply that may be forwarded. Made by `judge_reply` only."""
 
     observed: tuple[str, ...] = ()
-    """What the policy says to write down, bounded."""
+    """The findings that the policy does not enforce, limited."""
 
 
 def unreadable(rule: rules.Rule, detail: str) -> Deny:
-    """In place of a reply that is not there to be read."""
+    """The stand-in for a reply that cannot be inspected."""
     return Deny(Reason.REPLY_UNREADABLE, rule, detail)
 
 
 def unreadable_head(status: int, codings: Iterable[bytes]) -> Deny | None:
-    """Why nothing can be read after a head with this status and Content-Encoding."""
+    """The reason why a body after this status and Content-Encoding cannot be inspected, or None."""
     if status not in (200, 207):
-        # RFC 4918 §13: a PROPFIND is answered with 207.
-        # RFC 9110 §15.3.7: 206 has a part, and the rest of a name may be in another one.
+        # RFC 4918 §13: the response to a PROPFIND is a 207.
+        # RFC 9110 §15.3.7: a 206 is partial, so it may contain only a part of a name.
         return unreadable(rules.REPLIES_STATUS, f"status {status}")
     if any(coding.strip().lower() not in (b"", b"identity") for coding in codings):
-        return unreadable(rules.REPLIES_CONTENT_ENCODING, "a coded body")
+        return unreadable(rules.REPLIES_CONTENT_ENCODING, "the body has a Content-Encoding")
     return None
 
 
 def read_reply(reading: ReplyReading, content_type: bytes, body: bytes) -> ReadReply | Deny:
-    """Read a reply of at most MAX_REPLY bytes."""
+    """Parse a reply of at most MAX_REPLY bytes."""
     if reading is ReplyReading.XML:
         return _read_xml(body)
     message = read_ccm_reply(content_type, body, MAX_INFLATED)
     if isinstance(message, Deny):
         return message
-    # Who speaks and to whom stands in the header, and a client looks for nothing else there.
+    # The header is not inspected: it has only the addresses of the message.
     texts = (*message.documents, *message.parsed_text)
     return ReadReply(message.documents, texts, message.unread_parts, message)
 
 
 _REPLIES = "replies"
-"""What the rules of a document begin with that is no ConfigMgr message."""
+"""The prefix of rules for documents that are not ConfigMgr messages."""
 
 
 def _read_xml(body: bytes) -> ReadReply | Deny:
@@ -102,7 +101,7 @@ def _read_xml(body: bytes) -> ReadReply | Deny:
 
 
 def judge_reply(reply: ReadReply | Deny, terms: MessageRules) -> InspectedReply | Deny:
-    """Whether a reply may be passed on. A Deny in its place says why it could not be read."""
+    """Decide whether a reply may be forwarded. A Deny stands for a reply that cannot be parsed."""
     observed: list[str] = []
     for finding in _found(reply, terms):
         if finding.refused:
@@ -113,7 +112,7 @@ def judge_reply(reply: ReadReply | Deny, terms: MessageRules) -> InspectedReply 
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """What speaks against a reply, and whether the policy wants it refused for it."""
+    """A problem of a reply, and whether the policy refuses it."""
 
     reason: Reason
     rule: rules.Rule
@@ -134,20 +133,21 @@ def _found(reply: ReadReply | Deny, terms: MessageRules) -> Iterator[_Finding]:
             )
         if not reply.unread_parts:
             return
-        reply = Deny(Reason.MULTIPART, rules.REPLIES_PARTS, f"parts not read: {reply.unread_parts}")
-    # Whatever it may hold.
+        reply = Deny(
+            Reason.MULTIPART, rules.REPLIES_PARTS, f"unreadable parts: {reply.unread_parts}"
+        )
+    # It could contain either.
     refused = enforce in (terms.host_names, terms.intranet_only)
     yield _Finding(Reason.REPLY_UNREADABLE, reply.rule, (reply.detail[:MAX_DETAIL],), refused)
 
 
-# Names of hosts
+# Host names
 
 
 def host_names(texts: Iterable[str], domains: frozenset[str]) -> tuple[str, ...]:
-    """Names of hosts of these domains and below in texts: distinct, in lower case.
+    """The distinct host names in these domains, in lower case; at most MAX_OBSERVED.
 
-    At most MAX_OBSERVED. `<mp>`, which clients put their own name for (protocol.md §3.2), is none,
-    and neither is the name of a domain by itself.
+    The placeholder `<mp>` (protocol.md §3.2) and the domain names themselves are not included.
     """
     if not domains:
         return ()
@@ -155,7 +155,7 @@ def host_names(texts: Iterable[str], domains: frozenset[str]) -> tuple[str, ...]
     found: dict[str, None] = {}
     for text in texts:
         for word in pattern.finditer(text.lower()):
-            # What is longer than a name can be has something before it that looks like one.
+            # In a longer match, other text directly precedes the name.
             name = word[0].rstrip(".")[-MAX_NAME:].lstrip(".-")
             if pattern.fullmatch(name):
                 found[name] = None
@@ -166,23 +166,23 @@ def host_names(texts: Iterable[str], domains: frozenset[str]) -> tuple[str, ...]
 
 @functools.cache
 def _names_below(domains: frozenset[str]) -> re.Pattern[str]:
-    """Whole words that end with one of the domains; each character is looked at once.
+    """A pattern for words that end with one of the domains, in linear time.
 
-    With the dot by which a name may end (RFC 1034 §3.1).
+    A name may have a trailing dot (RFC 1034 §3.1).
     """
     ends = [f".{domain}{dot}" for domain in sorted(domains) for dot in ("", ".")]
     ending = "|".join(f"(?<={re.escape(end)})" for end in ends)
     return re.compile(rf"(?<![a-z0-9_.-])[a-z0-9_.-]++(?:{ending})")
 
 
-# Policy for the intranet
+# Intranet-only policies
 
 _INTRANET_ONLY = 8
-"""protocol.md §3.2; as a name where flags are written so, which is not known."""
+"""protocol.md §3.2. The name is also accepted, because the notation of flags is not known."""
 
 
 def intranet_only(documents: Iterable[str]) -> tuple[str, ...]:
-    """At most MAX_OBSERVED ids of the policies that documents assign, flagged IntranetOnly."""
+    """The ids of assigned policies with the flag IntranetOnly, at most MAX_OBSERVED."""
     found: dict[str, None] = {}
 
     def start(name: str, attributes: Mapping[str, str]) -> None:

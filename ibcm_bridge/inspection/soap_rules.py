@@ -1,4 +1,4 @@
-"""Whether a SOAP request is one that an update scan makes, by `config/soap_actions.yaml`."""
+"""Check SOAP requests against the actions of an update scan in `config/soap_actions.yaml`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ibcm_bridge.policy.soap_actions import SoapTable
 
 
 def judge_soap(table: SoapTable, path: str, action: str, request: SoapRequest) -> Deny | None:
-    """The refusal of a request below a path (in lower case); None where there is none.
+    """Return the refusal of a request, or None. `path` in lower case.
 
-    `action` is what the head says: .asmx chooses the operation by it and reads the Body for
-    that operation, others go by the Body (SOAP 1.1 section 6.1.1), so both must be the same.
+    `action` is the action of the head. ASP.NET selects the operation by it, other servers by the
+    Body (SOAP 1.1 section 6.1.1), so both must be the same.
     """
     service = table.services.get(path)
     if service is None:
@@ -25,7 +25,7 @@ def judge_soap(table: SoapTable, path: str, action: str, request: SoapRequest) -
     if request.namespace != service.namespace or request.operation not in service.operations:
         return _deny(
             rules.SOAP_ACTIONS_OF.of(service.path),
-            f"{request.action[:192]} is not what a scan asks of it",
+            f"{request.action[:192]} is not an action of an update scan",
         )
     return None
 

@@ -1,4 +1,4 @@
-"""What is inspected, and what an inspection finds, as values."""
+"""The input and the results of an inspection, as values."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ Views = dict[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A body, and all that it depends on how it is read."""
+    """A body, and everything that affects its inspection."""
 
     rule: BodyRule
     content_type: bytes
     body: bytes
     query: bytes = b""
-    """As sent; some verbs carry what would be a body in it."""
+    """As sent; SCEP sends messages in it."""
     user: bool = False
-    """Whether Windows authenticates the user who sends it."""
+    """Whether Windows authenticates the user."""
     path: str = ""
-    """Of SOAP, as `Authorized` has it: which web service it is for."""
+    """For SOAP, the path of the web service, as in `Authorized`."""
     soap_action: tuple[bytes, ...] = ()
-    """Of SOAP, the values of the field SOAPAction, which says what is asked for."""
+    """For SOAP, the values of the field SOAPAction."""
     optional_engines: frozenset[str] = frozenset()
-    """Names of engines without which the policy of its role lets it pass."""
+    """Names of engines whose failure does not cause a refusal, by the role's policy."""
     whole: bool = False
-    """Of an upload, whether `body` is the whole object and not a fragment."""
+    """For an upload, whether `body` is the complete object and not a fragment."""
     stored: StoredObject | None = None
-    """Of an upload, where the whole lies; `body` is then its last fragment."""
+    """For an upload, the location of the complete object; `body` is then its last fragment."""
 
     @property
     def where(self) -> rules.Rule:
-        """What a refusal's rule begins with: the row of `roles.yaml`."""
+        """The prefix of a refusal's rule: the row of `roles.yaml`."""
         return rules.BODY.of(self.rule.name)
 
     def put_together(self, whole: bytes) -> Subject:
-        """The whole of an upload in the place of its last fragment."""
+        """Replace the last fragment of an upload with the complete object."""
         return Subject(
             self.rule, self.content_type, whole, optional_engines=self.optional_engines, whole=True
         )
 
     def digest(self) -> str:
-        """What tells this subject from every other."""
+        """SHA-256, in hexadecimal, of all values that affect the inspection."""
         rule = self.rule
         messages = rule.messages.fingerprint() if rule.messages is not None else ""
         actions = rule.actions.fingerprint() if rule.actions is not None else ""
         terms = (rule.name, rule.inspection.value, rule.inflated_limit, messages, actions)
-        asked = (self.content_type, self.query, self.path, self.soap_action)
-        # What is stored under a name only grows, so the name and a length say what it is.
+        head = (self.content_type, self.query, self.path, self.soap_action)
+        # A stored object is only appended to, so its name and length identify its bytes.
         optional_engines = sorted(self.optional_engines)
-        sent = (*asked, self.user, optional_engines, self.whole, self.stored, len(self.body))
-        digest = hashlib.sha256(repr((terms, sent)).encode())
+        request = (*head, self.user, optional_engines, self.whole, self.stored, len(self.body))
+        digest = hashlib.sha256(repr((terms, request)).encode())
         digest.update(self.body)
         return digest.hexdigest()
 
@@ -70,18 +70,18 @@ class CleanBody:
     views: tuple[str, ...]
     """Names and sizes, such as ``inflated:28672``."""
     message: MessageFacts | None
-    """Of a CCM_POST, what it says of itself."""
+    """The facts of a CCM_POST; None for other requests."""
     engines: tuple[str, ...]
-    """Those that have looked at every view, by their identity."""
+    """The identities of the engines that scanned every view."""
     missed: tuple[str, ...] = ()
-    """Those that failed, where that may be: name and why."""
+    """Optional engines that failed: names and problems."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a body holds: the views to look at, and what a message says of itself."""
+    """A parsed body: its views, and the facts of a message."""
 
     views: Views
     message: MessageFacts | None = None
     opened: Set[str] = frozenset()
-    """Names of the views that are archives, whose members are views, too."""
+    """Names of the views that are archives whose members are views, too."""

@@ -1,8 +1,8 @@
-"""What is in an object that was uploaded, as the views that content engines are shown.
+"""The views of an uploaded object.
 
-A management point takes the payload of a message here (protocol.md §3.5, §6: inferred): text in
-UTF-16, mostly in a zlib stream. What hooks it has was said when the upload was announced, so it is
-read as what it looks like. Archives are opened (`archives`). Anything else is looked at as it is.
+It is inferred that a management point expects the payload of a message here (protocol.md §3.5, §6):
+UTF-16 text, usually in a zlib stream. The hooks are in an earlier message, so the format is
+detected from the bytes. Archives are extracted (`archives`). Other objects are scanned as sent.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ from ibcm_bridge.messages.ccm import inflate
 from ibcm_bridge.messages.xml import decode_xml, read_xml
 
 MAX_DOCUMENTS = 100
-"""A payload is a few. A parser for each takes 8 us: 128 MB of the smallest would take minutes."""
+"""Documents of a payload, which has a few. Parsing takes at least 8 us for each, so 128 MB of the
+smallest documents would take minutes."""
 
 _BEFORE_XML = b"\0\xff\xfe\xef\xbb\xbf \t\r\n"
-"""What may stand before the first character, in any encoding: marks, spaces, halves of them."""
+"""Bytes that may precede XML in any encoding: bytes of byte order marks and of white space."""
 
 _PIECE = re.compile("[^\0]+")
 
 
 @dataclass(slots=True)
 class Uploaded:
-    """Views by name, and the names of those that are archives, whose members follow."""
+    """Views by name, and the names of those that are extracted archives."""
 
     views: dict[str, bytes]
     opened: set[str] = field(default_factory=set)
 
     def unpack(self, name: str, number: tuple[int, ...], data: bytes, allowance: Allowance) -> None:
-        """Add what is in an archive. Its members' own names are the sender's, and left out."""
+        """Add the members of an archive, without the names that the sender gave them."""
         if len(number) >= MAX_ARCHIVE_DEPTH:
             raise allowance.refused(
-                rules.ARCHIVE_DEPTH, f"archives deeper than {MAX_ARCHIVE_DEPTH}"
+                rules.ARCHIVE_DEPTH, f"archives nested deeper than {MAX_ARCHIVE_DEPTH}"
             )
         self.opened.add(name)
         for index, content in enumerate(members(data, allowance), 1):
@@ -57,7 +58,7 @@ class Uploaded:
 
 
 def object_views(whole: bytes, limit: int, where: rules.Rule) -> Uploaded | Deny:
-    """The views of a whole object. `limit` in bytes, of all that it inflates to."""
+    """The views of a complete object. `limit` in bytes, for everything that is inflated."""
     seen = Uploaded({"sent": whole})
     content, name, left = whole, "sent", limit
     if is_zlib(whole):
@@ -77,7 +78,7 @@ def object_views(whole: bytes, limit: int, where: rules.Rule) -> Uploaded | Deny
 
 
 def _utf_16_as_utf_8(content: bytes) -> bytes | None:
-    """In UTF-8 what is text in UTF-16, of either order: signatures are mostly ASCII (`readers`)."""
+    """Convert UTF-16 text to UTF-8, because malware signatures are mostly ASCII; else None."""
     little = content[1:2] == b"\0" or content.startswith(b"\xff\xfe")
     big = content[:1] == b"\0" or content.startswith(b"\xfe\xff")
     if little == big:
@@ -105,11 +106,11 @@ def _text(seen: Uploaded, content: bytes, where: rules.Rule) -> Uploaded | Deny:
         elif not parsed_text and begins_as_xml:
             break
     if begins_as_xml and not parsed_text:
-        # Windows reads more than ConfigMgr writes: UTF-16BE, or what ends in half a character.
+        # Windows also parses what ConfigMgr does not write: UTF-16BE, or a truncated character.
         return Deny(Reason.ENCODING, where, "XML that is neither UTF-8 nor UTF-16LE")
     if text:
         seen.views["text"] = text.encode()
-    # However wide a reader takes characters to be, and wherever it begins.
+    # A view that is independent of the width and alignment of characters.
     narrow = content.replace(b"\0", b"")
     if narrow and narrow not in (content, seen.views.get("text")):
         seen.views["narrow"] = narrow
@@ -119,7 +120,7 @@ def _text(seen: Uploaded, content: bytes, where: rules.Rule) -> Uploaded | Deny:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """A payload may be several documents, with NULs between them (protocol.md §1.3)."""
+    """The documents of a payload, which NULs separate (protocol.md §1.3)."""
     for found in _PIECE.finditer(text):
         if piece := found[0].strip("\ufeff \t\r\n"):
             yield piece

@@ -146,13 +146,13 @@ def test_a_scep_message_is_looked_at_however_its_query_is_spelled(
         (b"MI-_", "the message is not base64"),
         (b"MI-/", "the message is not base64"),
         # Bits behind the end: some readers take them for an error, others drop them.
-        (b"MIJ=", "base64 that can be read in two ways"),
-        (b"MH==", "base64 that can be read in two ways"),
+        (b"MIJ=", "ambiguous base64"),
+        (b"MH==", "ambiguous base64"),
         # Who reads a line by itself would read other bytes.
-        (b"MI%0AIB", "base64 that can be read in two ways"),
-        (b"MIIBab%0D%0Acd", "base64 that can be read in two ways"),
-        (b"MIIB%0A%0Aabcd", "base64 that can be read in two ways"),
-        (b"%0AMIIB", "base64 that can be read in two ways"),
+        (b"MI%0AIB", "ambiguous base64"),
+        (b"MIIBab%0D%0Acd", "ambiguous base64"),
+        (b"MIIB%0A%0Aabcd", "ambiguous base64"),
+        (b"%0AMIIB", "ambiguous base64"),
         (b"MIIB%0D", "the message is not base64"),
     ],
 )

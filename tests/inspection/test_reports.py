@@ -170,7 +170,7 @@ def test_a_report_about_another_body_approves_nothing(allow: Allow) -> None:
     other = message(documents.inventory_report(GUID, rows=601))
     about_other = report_on(subject_of(allow, other))
     assert isinstance(conclude(allow(other), other, ENGINES, about_other), Inspected)
-    assert refused(allow, about_other).detail == "a report about another body"
+    assert refused(allow, about_other).detail == "the report is about another body"
 
 
 OTHER_MESSAGES = EndpointTable({}, ())

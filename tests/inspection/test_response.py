@@ -262,7 +262,7 @@ def test_what_cannot_be_read_is_refused_where_anything_would_be(rule: str) -> No
 
 def test_a_part_that_cannot_be_read_is_looked_for_after_those_that_can() -> None:
     reply = ReadReply((LEAK,), (LEAK,), unread_parts=1)
-    assert judged(reply)[-1:] == ("reply-unreadable: parts not read: 1",)
+    assert judged(reply)[-1:] == ("reply-unreadable: unreadable parts: 1",)
     denial = judged(reply, host_names=ENFORCE)
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.REPLY_HOST_NAMES

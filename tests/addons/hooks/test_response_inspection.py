@@ -257,7 +257,7 @@ LARGE = b"<A>" + b"x" * 5_000 + b"</A>"
 
 UNREADABLE = {
     "no XML": (counted(b"text"), "syntax error at line 1, column 1"),
-    "coded": (counted(LEAK, b"Content-Encoding: gzip"), "a coded body"),
+    "coded": (counted(LEAK, b"Content-Encoding: gzip"), "the body has a Content-Encoding"),
     "a part": (counted(LEAK, status=b"206 Partial Content"), "status 206"),
     "large": (counted(LARGE), f"{len(LARGE)} bytes"),
     "large, in chunks": (chunked(LARGE), "more than 4000 bytes"),
