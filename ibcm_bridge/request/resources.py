@@ -88,7 +88,11 @@ def method_names(methods: Iterable[bytes]) -> tuple[str, ...]:
 def published_role(
     publication: HttpPublication, target: RequestTarget, never: NeverPublished
 ) -> PublishedRole | Deny:
-    """Return the role that publishes the virtual directory of a request, or a refusal."""
+    """Return the role that publishes the virtual directory of a request, or a refusal.
+
+    The directory is the whole first path segment: `/ccm_system` is a prefix of directories that
+    require no certificate (protocol.md §1.1).
+    """
     directory = target.directory
     if directory in never.directories:
         return Deny(

@@ -1,11 +1,8 @@
 """Selects the publication of a connection.
 
-1. Only the server name in the ClientHello selects the publication: bridged, tunneled, or none (the
-   client then receives an alert). For a client without a server name, the policy can name a
-   publication.
-2. On a bridged publication, the first path segment selects the role and its site system. The whole
-   segment is compared, because `/ccm_system` is a prefix of directories that require no certificate
-   (protocol.md §1.1).
+Only the server name in the ClientHello selects it: bridged, tunneled, or none (the client then
+receives an alert). For a client without a server name, the policy can name a publication. The role
+is selected later, by the path of each request: `request.resources.published_role`.
 """
 
 from __future__ import annotations
