@@ -6,7 +6,6 @@ a refusal is the most plausible one. Each check cites the requirement that it en
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ from ibcm_bridge.request.bits_packet import Packet, read_packet
 from ibcm_bridge.request.body_announcement import check_body
 from ibcm_bridge.request.byte_ranges import ByteRanges, read_byte_ranges
 from ibcm_bridge.request.head import TOKEN, RequestHead
+from ibcm_bridge.request.host import check_host
 from ibcm_bridge.request.resources import method_names, published_role, requested_resources
 from ibcm_bridge.request.target import RequestTarget
 
@@ -60,8 +60,6 @@ _HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"ex
 """Fields for the bridge itself (RFC 9110 §7.6.1, §10.1.1). They are never forwarded, and are not
 reported as dropped unlisted fields."""
 
-_PORT = re.compile(r"[0-9]{0,5}")
-
 _FRAMING = frozenset((b"content-length", b"host", b"trailer", b"transfer-encoding"))
 """Fields for the length and the recipient of a message. RFC 9110 §7.6.1 forbids Connection options
 for fields that are meant for all recipients; without these fields the message would be another."""
@@ -80,9 +78,7 @@ def authorize(
     """
     if (refusal := _check_client(client, publication)) is not None:
         return refusal
-
-    # RFC 9112 §3.2: one name for the certificate and for the request.
-    if (refusal := _check_host(publication, head)) is not None:
+    if (refusal := check_host(publication, head)) is not None:
         return refusal
     if (refusal := _check_connection_fields(head)) is not None:
         return refusal
@@ -126,27 +122,6 @@ def _check_client(client: Client, publication: HttpPublication) -> Deny | None:
     if isinstance(client, AnonymousClient) and not may_be_anonymous(publication):
         return Deny(Reason.BRIDGE_DEFECT, rules.CLIENT_CERTIFICATE, "not authenticated")
     return None
-
-
-def _check_host(publication: HttpPublication, head: RequestHead) -> Deny | None:
-    hosts = head.values(b"host")
-    if len(hosts) != 1:
-        return Deny(Reason.HOST_MISMATCH, rules.HEAD_HOST, f"{len(hosts)} Host fields")
-    name, port = _split_host(hosts[0].decode("latin-1").lower())
-    if name != publication.name or not _PORT.fullmatch(port):
-        return Deny(
-            Reason.HOST_MISMATCH,
-            rules.HEAD_HOST,
-            f"Host {name[:255]!r} does not match the server name",
-        )
-    return None
-
-
-def _split_host(host: str) -> tuple[str, str]:
-    """Name and port. An IPv6 address is in brackets (RFC 9110 §7.2)."""
-    bracketed, bracket, rest = host.rpartition("]")
-    name, _, port = rest.partition(":")
-    return bracketed + bracket + name, port
 
 
 def _body_rule(profile: RoleProfile, head: RequestHead) -> BodyRule | Deny:
