@@ -220,7 +220,7 @@ def test_a_refused_handshake_says_why(shown: Shown) -> None:
     )
     assert said in shown.tab("Error")
     comment = set(shown.tab("Comment").splitlines())
-    assert {"event: connection-refused", "alert: certificate_required"} <= comment
+    assert {"event: connection-refused", "tls_alert: certificate_required"} <= comment
     assert said in shown.tab("Stream Data")
 
 
