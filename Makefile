@@ -1,17 +1,17 @@
-# make demo    the lab, the bridge and the tunnel, side by side
-# make test    the tests
-# make help    the rest
+# make demo    send ConfigMgr requests through a bridge and a tunnel
+# make test    run all tests
+# make help    list all targets
 PYTHON ?= python3
 VENV ?= .venv
-# The tests run on an older mitmproxy too: make MITMPROXY=12.2.3 test
+# To test with an older mitmproxy: make MITMPROXY=12.2.3 test
 MITMPROXY ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
-# One stamp for each set of packages; another mitmproxy is another environment.
+# One stamp file for each set of packages, and for each MITMPROXY.
 INSTALLED := $(VENV)/.installed$(MITMPROXY)
 READY := $(VENV)/.ready$(MITMPROXY)
 KERBEROS := $(VENV)/.kerberos$(MITMPROXY)
-# All but the folders whose tests start servers or build the wheel, and what is marked slow.
+# Without tests marked slow, and without the folders whose tests start servers or build the wheel.
 QUICK := --hypothesis-profile quick -m 'not slow' \
 	$(addprefix --ignore=tests/,addons fuzzing integration lab repository)
 
@@ -21,32 +21,32 @@ QUICK := --hypothesis-profile quick -m 'not slow' \
 demo: $(INSTALLED)  ## send ConfigMgr requests through a bridge and a tunnel, side by side
 	$(BIN)/ibcm-bridge demo --report demo-report
 
-test: needs $(READY) $(KERBEROS)  ## all tests; brings what they drive (by apt, on Debian and Ubuntu)
-	@echo "The tests take about fifteen minutes on two cores; make quick takes one."
+test: needs $(READY) $(KERBEROS)  ## run all tests; installs the programs they need (Debian, Ubuntu)
+	@echo "All tests take about fifteen minutes on two cores; make quick takes one minute."
 	$(BIN)/pytest
 
-quick: $(READY)  ## the tests that need no server, in under a minute
+quick: $(READY)  ## run the tests that start no server, in under a minute
 	$(BIN)/pytest $(QUICK)
 
-needs: python  ## bring the programs that the tests drive
+needs: python  ## install the programs that the tests need (Debian, Ubuntu)
 	@$(PYTHON) tests/needs.py
 
-fuzz: $(READY)  ## each reader, given inputs nobody would think of (Linux on x86-64)
+fuzz: $(READY)  ## fuzz every parser (Linux on x86-64)
 	$(call install,[fuzz])
 	$(BIN)/pytest tests/fuzzing
 
-lint: $(READY)  ## ruff: rules and format
+lint: $(READY)  ## run ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: wheel  ## mypy --strict, on the installed wheel
+types: wheel  ## run mypy --strict on the built wheel
 	cd $(VENV)/wheel && PYTHONPATH= MYPYPATH=. ../bin/mypy --strict \
 		--config-file $(CURDIR)/pyproject.toml --python-executable ../bin/python -p ibcm_bridge
 
-bench: $(READY)  ## measure beside mitmdump
+bench: $(READY)  ## compare the bridge with mitmdump
 	$(BIN)/python -m benchmarks
 
-wheel: $(READY)  ## build the wheel and unpack it into the environment
+wheel: $(READY)  ## build the wheel, and unpack it into the environment
 	rm -rf build dist $(VENV)/wheel
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 	$(BIN)/pip install --quiet --no-deps --target $(VENV)/wheel dist/*.whl
@@ -54,10 +54,10 @@ wheel: $(READY)  ## build the wheel and unpack it into the environment
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || \
-		{ echo "Python 3.12 or newer is needed: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
+		{ echo "Python 3.12 or newer is required: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
 
 COMMA := ,
-# With progress: on a machine that has none of it this downloads for a minute.
+# Not quiet: without a cache, pip downloads for a minute.
 install = $(PIP) install -c constraints.txt -e '.$(1)' \
 	$(if $(MITMPROXY),&& $(PIP) install -e '.$(1)' 'mitmproxy==$(MITMPROXY)')
 
@@ -71,15 +71,15 @@ $(READY): $(INSTALLED)
 	$(call install,[test])
 	@touch $@
 
-# Of the tests of Kerberos; three times as fast if nobody optimizes what is compiled.
+# For the Kerberos tests. Without optimization, compiling is three times as fast.
 $(KERBEROS): $(READY) | needs
 	@if $(PYTHON) tests/needs.py --compiler; then \
 		echo "Compiling gssapi and krb5 takes about a minute."; \
 		CFLAGS=-O0 $(call install,[test$(COMMA)kerberos]) && touch $@; \
 	fi
 
-clean:  ## remove what the above made
+clean:  ## remove the environment and all build results
 	rm -rf $(VENV) build dist demo-report *.egg-info
 
-help:  ## this
+help:  ## list all targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

@@ -1,4 +1,4 @@
-"""`ibcm-bridge identity`: what it says and does, its exit statuses, and what it leaves alone."""
+"""`ibcm-bridge identity`: output, changes and exit statuses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.little_room import ON_UNIX, largest_file
 NOW = datetime.datetime(2026, 1, 31, 12, 30, 15, 5, tzinfo=datetime.UTC)
 GUID = "GUID:11111111-2222-3333-4444-5555555555AA"
 OTHER = "GUID:22222222-2222-3333-4444-555555555555"
-LEARNT = Binding(
+LEARNED = Binding(
     GUID, Source.REGISTRATION, NOW, "a" * 64, "b" * 64, "pc1.corp.example", b"\x30\x00"
 )
 IMPORTED = Binding(OTHER, Source.IMPORT, NOW, name="pc2")
@@ -45,7 +45,7 @@ def path(directory: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def filled(path: Path) -> Path:
     with Registry(path) as registry:
-        registry.import_all([LEARNT, IMPORTED])
+        registry.import_all([LEARNED, IMPORTED])
     return path
 
 
@@ -54,19 +54,19 @@ Identity = Callable[..., Done]
 
 @pytest.fixture
 def identity(directory: Path, path: Path, capsys: pytest.CaptureFixture[str]) -> Identity:
-    """Runs a command, with more lines under `messages` of the policy."""
+    """Runs an action with a policy that has these keys under `messages`."""
 
     def run(action: str, *arguments: str, messages: str | None = None) -> Done:
-        said = f"bindings: {path}" if messages is None else messages
+        lines = f"bindings: {path}" if messages is None else messages
         policy = directory / "bridge.yaml"
-        policy.write_text(f"{shipped_policy()}\nmessages: {{{said}}}\n", "utf-8")
+        policy.write_text(f"{shipped_policy()}\nmessages: {{{lines}}}\n", "utf-8")
         status = main(["identity", action, "--config", str(policy), *arguments])
         return Done(status, *capsys.readouterr())
 
     return run
 
 
-def stands(path: Path) -> list[Binding]:
+def stored(path: Path) -> list[Binding]:
     with Registry(path) as registry:
         return [*registry.all()]
 
@@ -85,7 +85,7 @@ def test_a_list_is_a_table(identity: Identity, filled: Path) -> None:
     )
 
 
-def test_a_list_for_programs_has_everything(identity: Identity, filled: Path) -> None:
+def test_a_json_list_has_every_field(identity: Identity, filled: Path) -> None:
     done = identity("list", "--json")
     first, second = map(json.loads, done.out.splitlines())
     assert first == {
@@ -101,7 +101,7 @@ def test_a_list_for_programs_has_everything(identity: Identity, filled: Path) ->
 
 
 @pytest.mark.parametrize("spelling", [GUID, GUID.removeprefix("GUID:").lower()])
-def test_show_says_everything(identity: Identity, filled: Path, spelling: str) -> None:
+def test_show_has_every_field(identity: Identity, filled: Path, spelling: str) -> None:
     done = identity("show", spelling)
     assert done.status == 0
     assert done.out.splitlines() == [
@@ -115,7 +115,7 @@ def test_show_says_everything(identity: Identity, filled: Path, spelling: str) -
     ]
 
 
-def test_show_says_what_is_not_known(identity: Identity, filled: Path) -> None:
+def test_show_marks_unknown_fields(identity: Identity, filled: Path) -> None:
     out = identity("show", OTHER).out
     assert (
         "key SHA-256          not bound yet; will bind to the first client that matches the name "
@@ -125,25 +125,23 @@ def test_show_says_what_is_not_known(identity: Identity, filled: Path) -> None:
 
 
 @pytest.mark.parametrize("action", ["show", "forget"])
-def test_a_guid_that_nothing_is_known_of_is_not_found(
+def test_a_guid_without_a_binding_is_not_found(
     identity: Identity, filled: Path, action: str
 ) -> None:
     unknown = GUID.replace("1111", "9999")
     done = identity(action, unknown)
     assert done == Done(1, "", f"ibcm-bridge identity: {unknown} has no binding\n")
-    assert stands(filled) == [LEARNT, IMPORTED]
+    assert stored(filled) == [LEARNED, IMPORTED]
 
 
 @pytest.mark.parametrize(
     "arguments", [["show", "pc1"], ["forget", f"{GUID}0"], ["forget"], ["import"], ["bind", GUID]]
 )
-def test_what_is_not_understood_exits_with_2(
-    identity: Identity, filled: Path, arguments: list[str]
-) -> None:
+def test_a_usage_error_exits_with_2(identity: Identity, filled: Path, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         identity(*arguments)
     assert exit_.value.code == 2
-    assert stands(filled) == [LEARNT, IMPORTED]
+    assert stored(filled) == [LEARNED, IMPORTED]
 
 
 # forget
@@ -161,14 +159,14 @@ def test_what_is_not_understood_exits_with_2(
         ("unknown_guids: refuse", "accepts it. Bindings are report-only (identity: observe).\n"),
     ],
 )
-def test_forget_says_what_becomes_of_it(
+def test_forget_explains_what_happens_next(
     identity: Identity, filled: Path, messages: str, next_: str
 ) -> None:
     done = identity("forget", GUID, messages=f"bindings: {filled}, {messages}")
     assert done.status == 0
     assert done.out.startswith("Binding removed.\n")
     assert done.out.endswith(next_)
-    assert stands(filled) == [IMPORTED]
+    assert stored(filled) == [IMPORTED]
 
 
 # import
@@ -187,15 +185,15 @@ def file(tmp_path: Path) -> Callable[[str], str]:
 File = Callable[[str], str]
 
 
-def test_an_import_counts_what_it_did(identity: Identity, path: Path, file: File) -> None:
+def test_an_import_prints_counts(identity: Identity, path: Path, file: File) -> None:
     done = identity("import", file(f"SMSID,Name,Domain\n{OTHER},PC2,CORP\n,printer,CORP\n"))
     assert done == Done(0, "ignored columns: 'Domain'\n1 imported, 0 kept, 1 skipped\n", "")
-    (binding,) = stands(path)
+    (binding,) = stored(path)
     assert replace(binding, since=NOW) == IMPORTED
     assert datetime.datetime.now(datetime.UTC) - binding.since < datetime.timedelta(minutes=1)
 
 
-def test_an_import_keeps_what_is_bound_otherwise_and_says_so(
+def test_an_import_keeps_and_reports_other_bindings(
     identity: Identity, filled: Path, file: File
 ) -> None:
     devices = file(f"SMSID,Name\n{GUID},pc9\n{OTHER},pc2\n")
@@ -207,23 +205,25 @@ def test_an_import_keeps_what_is_bound_otherwise_and_says_so(
         "Use --replace to replace the kept bindings.\n",
         "",
     )
-    assert stands(filled) == [LEARNT, IMPORTED]
+    assert stored(filled) == [LEARNED, IMPORTED]
     done = identity("import", devices, "--replace")
     assert done.out == "0 imported, 1 replaced, 1 unchanged, 0 kept, 0 skipped\n"
-    assert [(binding.name, binding.key) for binding in stands(filled)] == [("pc9", ""), ("pc2", "")]
+    assert [(binding.name, binding.key) for binding in stored(filled)] == [("pc9", ""), ("pc2", "")]
 
 
-def test_of_much_that_is_kept_some_is_named(identity: Identity, path: Path, file: File) -> None:
+def test_an_import_lists_at_most_20_kept_bindings(
+    identity: Identity, path: Path, file: File
+) -> None:
     guids = [f"GUID:{number:08X}-0000-0000-0000-000000000000" for number in range(25)]
     lines = [f"{guid},,{'1' * 64},{'c' * 64}" for guid in guids]
     identity("import", file("\n".join(["guid,name,sha256,key", *lines])))
     lines = [f"{guid},,{'2' * 64}," for guid in guids]
     done = identity("import", file("\n".join(["guid,name,sha256,key", *lines])))
-    told = done.out.splitlines()
-    assert told[0] == (
+    lines_printed = done.out.splitlines()
+    assert lines_printed[0] == (
         f"kept: {guids[0]} is bound to certificate {'1' * 16}, the file has certificate {'2' * 16}"
     )
-    assert told[20:22] == ["kept: 5 more", "0 imported, 25 kept, 0 skipped"]
+    assert lines_printed[20:22] == ["kept: 5 more", "0 imported, 25 kept, 0 skipped"]
 
 
 def test_with_a_problem_nothing_is_imported(identity: Identity, path: Path, file: File) -> None:
@@ -238,7 +238,7 @@ def test_with_a_problem_nothing_is_imported(identity: Identity, path: Path, file
     assert not path.exists()
 
 
-def test_a_file_that_is_not_there_is_said(identity: Identity, path: Path, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(identity: Identity, path: Path, tmp_path: Path) -> None:
     done = identity("import", str(tmp_path / "none.csv"))
     assert (done.status, done.out) == (2, "")
     assert done.err.endswith("none.csv cannot be read: No such file or directory\n")
@@ -248,7 +248,7 @@ def test_a_file_that_is_not_there_is_said(identity: Identity, path: Path, tmp_pa
 # export
 
 
-def test_what_is_exported_is_imported(
+def test_an_export_can_be_imported(
     identity: Identity, filled: Path, directory: Path, file: File
 ) -> None:
     done = identity("export")
@@ -256,10 +256,10 @@ def test_what_is_exported_is_imported(
     other = filled.parent / "other.sqlite"
     again = identity("import", file(done.out), messages=f"bindings: {other}")
     assert again.out == "2 imported, 0 kept, 0 skipped\n"
-    assert stands(other) == [LEARNT, IMPORTED]
+    assert stored(other) == [LEARNED, IMPORTED]
 
 
-def test_an_export_takes_the_place_of_an_earlier_one(identity: Identity, filled: Path) -> None:
+def test_an_export_replaces_an_earlier_one(identity: Identity, filled: Path) -> None:
     output = filled.parent / "out.csv"
     output.write_text("earlier")
     assert identity("export", "--output", str(output)) == Done(0, "", "")
@@ -269,7 +269,7 @@ def test_an_export_takes_the_place_of_an_earlier_one(identity: Identity, filled:
     assert not (filled.parent / "out.csv.part").exists()
 
 
-def test_an_export_that_fails_leaves_the_earlier_one(identity: Identity, filled: Path) -> None:
+def test_an_export_that_fails_keeps_the_earlier_one(identity: Identity, filled: Path) -> None:
     output = filled.parent / "out.csv"
     output.write_text("earlier")
     with Registry(filled) as registry:
@@ -284,20 +284,20 @@ def test_an_export_that_fails_leaves_the_earlier_one(identity: Identity, filled:
 
 
 @ON_UNIX
-def test_an_export_that_does_not_fit_leaves_the_earlier_one(
+def test_an_export_that_does_not_fit_keeps_the_earlier_one(
     identity: Identity, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = filled.parent / "out.csv"
     output.write_text("earlier")
     whole = command._write
 
-    def in_little_room(path: Path, lines: Iterator[bytes]) -> None:
-        # The bindings' own files have been opened by then.
+    def with_a_file_size_limit(path: Path, lines: Iterator[bytes]) -> None:
+        # The files of the bindings are already open here.
         written = [*lines]
         with largest_file(60):
             whole(path, iter(written))
 
-    monkeypatch.setattr(command, "_write", in_little_room)
+    monkeypatch.setattr(command, "_write", with_a_file_size_limit)
     done = identity("export", "--output", str(output))
     assert (done.status, done.out) == (1, "")
     assert f"{output} cannot be written: the file would exceed the size limit; " in done.err
@@ -307,9 +307,7 @@ def test_an_export_that_does_not_fit_leaves_the_earlier_one(
 
 
 @ON_UNIX
-def test_an_export_takes_the_place_of_no_device_and_of_no_link(
-    identity: Identity, filled: Path
-) -> None:
+def test_an_export_does_not_replace_a_device_or_a_link(identity: Identity, filled: Path) -> None:
     link, target = filled.parent / "link", filled.parent / "target"
     link.symlink_to(target)
     target.write_text("earlier")
@@ -324,16 +322,16 @@ def test_an_export_takes_the_place_of_no_device_and_of_no_link(
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
         assert identity("export", "--output", str(pipe)) == Done(0, "", "")
-        said, _ = reader.communicate(timeout=10)
-    assert len(said.splitlines()) == 3
+        read, _ = reader.communicate(timeout=10)
+    assert len(read.splitlines()) == 3
     assert pipe.is_fifo()
 
 
-# The policy, and the file it names
+# The policy and its bindings file
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["show", GUID], ["forget", GUID], ["export"]])
-def test_who_only_looks_makes_no_file(identity: Identity, path: Path, arguments: list[str]) -> None:
+def test_reading_creates_no_file(identity: Identity, path: Path, arguments: list[str]) -> None:
     done = identity(*arguments)
     assert (done.status, done.out) == (1, "")
     assert f"{path} does not exist yet; the start of the bridge or an import creates" in done.err
@@ -341,7 +339,7 @@ def test_who_only_looks_makes_no_file(identity: Identity, path: Path, arguments:
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["forget", GUID], ["import", "devices.csv"]])
-def test_without_a_file_in_the_policy_it_says_what_to_add(
+def test_without_a_bindings_file_it_shows_what_to_add(
     identity: Identity, arguments: list[str]
 ) -> None:
     done = identity(*arguments, messages="")
@@ -354,14 +352,14 @@ def test_without_a_file_in_the_policy_it_says_what_to_add(
     )
 
 
-def test_a_policy_that_cannot_be_used_is_a_problem(identity: Identity, filled: Path) -> None:
+def test_a_wrong_policy_is_a_problem(identity: Identity, filled: Path) -> None:
     done = identity("forget", GUID, messages=f"bindngs: {filled}")
     assert (done.status, done.out) == (1, "")
     assert "messages.bindngs: unknown key" in done.err
-    assert stands(filled) == [LEARNT, IMPORTED]
+    assert stored(filled) == [LEARNED, IMPORTED]
 
 
-def test_a_file_that_is_none_of_ours_is_a_problem(identity: Identity, path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_a_problem(identity: Identity, path: Path) -> None:
     path.write_text("no database\n" * 100)
     done = identity("list")
     assert done == Done(1, "", f"ibcm-bridge identity: {path} is not a database\n")

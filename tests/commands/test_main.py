@@ -1,4 +1,4 @@
-"""The command line, as far as it does not serve."""
+"""The command line, without a running bridge."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def test_without_a_command_it_shows_help_and_fails(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("command", ["demo", "run", "check", "explain", "identity", "lab", "pki"])
-def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])
     assert exit_.value.code == 0
@@ -53,7 +53,7 @@ def test_help_does_not_load_mitmproxy() -> None:
     assert done.returncode == 0
 
 
-def test_pki_makes_certificates_and_a_policy(
+def test_pki_creates_certificates_and_a_policy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["pki", str(tmp_path)]) == 0
@@ -75,7 +75,7 @@ def test_pki_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.slow
 @ON_UNIX
 @pytest.mark.parametrize("was_there", [False, True])
-def test_certificates_that_do_not_fit_are_not_in_the_way_of_the_next(
+def test_certificates_that_do_not_fit_do_not_prevent_a_second_run(
     tmp_path: Path, was_there: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "pki"
@@ -92,7 +92,7 @@ def test_certificates_that_do_not_fit_are_not_in_the_way_of_the_next(
 
 
 @pytest.mark.parametrize(("arguments", "begins"), [([], False), (["--untested-mitmproxy"], True)])
-def test_a_mitmproxy_the_tests_have_not_run_on_has_to_be_asked_for(
+def test_an_untested_mitmproxy_requires_an_option(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -109,12 +109,12 @@ def test_a_mitmproxy_the_tests_have_not_run_on_has_to_be_asked_for(
     assert main(["pki", str(tmp_path)]) == 0
     status = main(["run", "--config", str(tmp_path / "bridge.yaml"), *arguments])
     assert (status == 0) is bool(begun) is begins
-    said = capsys.readouterr().err
-    assert (f"ibcm-bridge: cannot start: {REFUSED}" in said.splitlines()) is not begins
+    printed = capsys.readouterr().err
+    assert (f"ibcm-bridge: cannot start: {REFUSED}" in printed.splitlines()) is not begins
 
 
 @pytest.mark.parametrize("other", ["11.1.3", "12.1.2", "12.20.0", "12.30.1", "13.0.0", "12"])
-def test_a_version_counts_as_tested_by_its_whole_minor(
+def test_a_version_is_tested_by_its_minor_version(
     monkeypatch: pytest.MonkeyPatch, other: str
 ) -> None:
     for minor in tested_mitmproxy.TESTED:
@@ -124,7 +124,7 @@ def test_a_version_counts_as_tested_by_its_whole_minor(
     assert f"mitmproxy {other} is not a tested version" in (tested_mitmproxy.why_untested() or "")
 
 
-def test_check_finds_what_run_refuses(
+def test_check_reports_what_run_refuses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["pki", str(tmp_path)]) == 0
@@ -142,7 +142,7 @@ def test_check_finds_what_run_refuses(
     [(["demo"], demo, "run_demo"), (["lab", "up"], up, "lab_up")],
     ids=["demo", "lab up"],
 )
-def test_what_starts_a_bridge_of_its_own_says_what_run_says(
+def test_commands_that_start_a_bridge_refuse_an_untested_mitmproxy(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     command: list[str],

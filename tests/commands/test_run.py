@@ -1,4 +1,4 @@
-"""Where traffic may be shown: in a lab, or where the policy says why."""
+"""The web page of `run`: served in a lab, or if the policy gives a reason."""
 
 import datetime
 import socket
@@ -13,11 +13,11 @@ from ibcm_bridge.commands.run import web_page_refusal
 from ibcm_bridge.policy_file import load_policy
 from tests.policy_samples import sample, tunnel
 
-BECAUSE = "we look into why clients fail this week"
+BECAUSE = "we debug failing clients this week"
 
 
 def write(directory: Path, *listens: str, because: str | None = None) -> Path:
-    """A policy that listens there."""
+    """Write a policy with these listeners."""
     tunnels = [tunnel(f"t{number}.example", listen) for number, listen in enumerate(listens)]
     text = sample(*tunnels) + (f"web: {{because: {because}}}\n" if because else "")
     path = directory / "bridge.yaml"
@@ -32,9 +32,7 @@ def write(directory: Path, *listens: str, because: str | None = None) -> Path:
         ("127.9.9.9:8443", '"[::1]:8443"', "localhost:8444", "LocalHost:8445"),
     ],
 )
-def test_a_policy_that_only_this_machine_can_reach_is_a_labs(
-    tmp_path: Path, listens: tuple[str, ...]
-) -> None:
+def test_a_policy_on_loopback_only_is_a_lab(tmp_path: Path, listens: tuple[str, ...]) -> None:
     assert web_page_refusal(load_policy(write(tmp_path, *listens))) is None
 
 
@@ -42,19 +40,19 @@ def test_a_policy_that_only_this_machine_can_reach_is_a_labs(
     "listen",
     ["0.0.0.0:443", '"[::]:443"', "192.0.2.1:443", "bridge.example:443", "localhost.example:443"],
 )
-def test_a_policy_that_others_can_reach_has_to_say_why(tmp_path: Path, listen: str) -> None:
+def test_a_policy_that_others_can_reach_requires_a_reason(tmp_path: Path, listen: str) -> None:
     policy = load_policy(write(tmp_path, "127.0.0.1:8443", listen))
     assert web_page_refusal(policy) == (
         f"the policy listens on {listen.strip('"')}, so this is not a lab; to show traffic anyway, "
         "give a reason in the policy (web: {because: ...})"
     )
-    said = load_policy(write(tmp_path, "127.0.0.1:8443", listen, because=BECAUSE))
-    assert said.web_because == BECAUSE
-    assert web_page_refusal(said) is None
+    with_reason = load_policy(write(tmp_path, "127.0.0.1:8443", listen, because=BECAUSE))
+    assert with_reason.web_because == BECAUSE
+    assert web_page_refusal(with_reason) is None
 
 
 @pytest.mark.parametrize("because", ["short", "yes", "''"])
-def test_why_has_to_be_said_in_words(
+def test_a_reason_must_be_in_words(
     tmp_path: Path, because: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(tmp_path, "127.0.0.1:8443", because=because)
@@ -62,7 +60,7 @@ def test_why_has_to_be_said_in_words(
     assert "web.because" in capsys.readouterr().err
 
 
-def test_run_starts_nothing_where_traffic_must_not_be_shown(
+def test_run_does_not_start_if_traffic_must_not_be_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def run(*_: object) -> None:
@@ -75,7 +73,7 @@ def test_run_starts_nothing_where_traffic_must_not_be_shown(
 
 
 @pytest.mark.parametrize("port", ["65536", "-1", "x"])
-def test_run_takes_no_port_that_is_none(
+def test_run_refuses_an_invalid_port(
     tmp_path: Path, port: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(tmp_path, "127.0.0.1:0")
@@ -84,21 +82,23 @@ def test_run_takes_no_port_that_is_none(
     assert f"argument --web: {port} is not a port number" in capsys.readouterr().err
 
 
-def test_run_says_where_a_page_cannot_be_served(
+def test_run_reports_a_page_that_cannot_be_served(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(tmp_path, "127.0.0.1:0")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["run", "--config", str(path), "--web", str(port)]) == 1
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     why = f"127.0.0.1:{port} is already in use; select another port with --web PORT"
-    assert said == f"ibcm-bridge: cannot start: cannot serve the web page: {why}\n"
-    assert "listening on" not in said
+    assert printed == f"ibcm-bridge: cannot start: cannot serve the web page: {why}\n"
+    assert "listening on" not in printed
 
 
 @pytest.mark.parametrize("because", [None, BECAUSE])
-def test_check_says_that_traffic_may_be_shown_and_why(tmp_path: Path, because: str | None) -> None:
+def test_check_reports_that_traffic_may_be_shown_and_why(
+    tmp_path: Path, because: str | None
+) -> None:
     policy = load_policy(write(tmp_path, "127.0.0.1:8443", because=because))
     now = datetime.datetime.now(datetime.UTC)
     found = [

@@ -130,6 +130,13 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("tests/messages/views/*.py", _strings),
     ("tests/identity/*.py", _strings),
     ("tests/audit/*.py", _strings),
+    ("ibcm_bridge/commands/**/*.py", _strings),
+    ("tests/commands/*/*.py", _strings),
+    ("tests/commands/test_[mr]*.py", _strings),
+    ("benchmarks/*.py", _strings),
+    ("Makefile", _comments),
+    (".ci/run", _comments),
+    ("pyproject.toml", _comments),
 )
 
 

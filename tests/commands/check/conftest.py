@@ -1,4 +1,4 @@
-"""What is checked: the shipped policy, with certificates that are valid now."""
+"""The shipped policy with certificates that are valid now."""
 
 import datetime
 
@@ -19,7 +19,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
 
 @pytest.fixture(scope="module")
 def pki() -> LabPki:
-    """The lab's, valid today: `check` is told the time by the command line."""
+    """The lab's certificates, valid now: the command line passes the current time to `check`."""
     return LabPki.make(now=datetime.datetime.now(datetime.UTC))
 
 

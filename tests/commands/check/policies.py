@@ -1,4 +1,4 @@
-"""Policies with a change, and what `check` finds wrong with them."""
+"""Changed policies, and the problems that `check` reports."""
 
 import dataclasses
 import datetime
@@ -16,7 +16,7 @@ DAY = datetime.timedelta(days=1)
 
 
 def with_(policy: Policy, **changes: object) -> Policy:
-    """The policy, its bridged publication changed."""
+    """The policy with changes in its bridged publication."""
     listener = policy.listeners[0]
     publications = {
         name: dataclasses.replace(publication, **changes)
@@ -28,7 +28,7 @@ def with_(policy: Policy, **changes: object) -> Policy:
 
 
 def change(directory: Path, *changes: tuple[str, str]) -> None:
-    """Write the shipped policy with other text in it, wherever the old stands."""
+    """Write the shipped policy with every occurrence of a text replaced."""
     path = directory / "bridge.yaml"
     text = path.read_text("utf-8")
     for old, new in changes:

@@ -18,7 +18,7 @@ def test_the_command_exits_with_0_or_1(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "pki/bridge-server.key").write_bytes((tmp_path / "pki/mp01.key").read_bytes())
     assert main(["check", "--config", str(tmp_path / "bridge.yaml")]) == 1
     printed = capsys.readouterr().out
-    # The same name on two ports, so the name alone would not say which.
+    # The name is published on two ports, so each finding has the port.
     for port in (8443, 8531):
         where = f"127.0.0.1:{port}: bridge.internet.example: certificate"
         assert f"PROBLEM: {where}: issued for mp01.corp.example" in printed

@@ -1,4 +1,4 @@
-"""`check` says what cannot be listened on here, and what nobody can ask for."""
+"""`check` reports listen addresses that cannot be bound, and names that no client can send."""
 
 import dataclasses
 
@@ -38,7 +38,7 @@ def found(*addresses: Address) -> list[Finding]:
         ("bridge", "192.0.2.7"),
     ],
 )
-def test_two_listeners_of_one_address_are_a_problem(first: str, second: str) -> None:
+def test_two_listeners_on_one_address_are_a_problem(first: str, second: str) -> None:
     (problem,) = found((first, 443), (second, 443))
     assert problem.level is Level.PROBLEM
     assert "`run` would fail to start" in problem.text
@@ -50,34 +50,34 @@ def test_two_listeners_of_one_address_are_a_problem(first: str, second: str) -> 
     ("first", "second"),
     [("0.0.0.0", "::"), ("::", "127.0.0.1"), ("127.0.0.1", "127.0.0.2"), ("bridge", "localhost")],
 )
-def test_addresses_apart_may_share_a_port(first: str, second: str) -> None:
+def test_different_addresses_can_share_a_port(first: str, second: str) -> None:
     assert found((first, 443), (second, 443)) == []
 
 
-def test_a_host_that_is_none_here_is_a_problem() -> None:
+def test_a_host_that_does_not_resolve_is_a_problem() -> None:
     bad = listener(("bridge.invalid", 443))
     (problem,) = check_listeners([bad], lambda _: "Name or service not known")
     assert (problem.level, problem.where) == (Level.PROBLEM, "bridge.invalid:443")
     assert "cannot resolve the listen address (Name or service not known)" in problem.text
 
 
-def test_hosts_are_asked_about_on_this_machine() -> None:
+def test_hosts_are_resolved_on_this_machine() -> None:
     assert listen_addresses(("127.0.0.1", 443)) == {"127.0.0.1"}
     assert listen_addresses(("::1", 443)) == {"::1"}
     localhost = listen_addresses(("localhost", 443))
     assert not isinstance(localhost, str)
     assert localhost <= {"127.0.0.1", "::1"}
-    # RFC 6761 section 6.4: it is never resolved.
+    # RFC 6761 section 6.4: .invalid never resolves.
     assert isinstance(listen_addresses(("bridge.invalid", 443)), str)
     assert listen_addresses(("x" * 64, 443)) == "not a host name"
 
 
-def test_an_address_is_no_name_that_a_client_asks_for() -> None:
+def test_an_ip_address_is_not_a_server_name() -> None:
     named = listener(("127.0.0.1", 443), "192.0.2.1")
     (problem,) = check_listeners([named], resolve)
     assert (problem.level, problem.requirement) == (Level.PROBLEM, "DNS-INTERNET-FQDN")
     assert problem.where == "127.0.0.1:443: 192.0.2.1"
-    # Who asks for an address sends no server name, and gets it where the policy says so.
+    # For an IP address, clients send no server name; without_sni serves them.
     assert (
         list(check_listeners([dataclasses.replace(named, without_sni="192.0.2.1")], resolve)) == []
     )

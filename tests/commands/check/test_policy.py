@@ -1,4 +1,4 @@
-"""What `check` says of a policy."""
+"""The findings of `check` on a policy."""
 
 import dataclasses
 import datetime
@@ -82,7 +82,7 @@ def test_a_bridge_without_client_authentication_is_a_problem(
     assert "clientAuth" in found.text
 
 
-def test_what_ends_soon_is_a_warning_and_what_has_ended_a_problem(
+def test_a_list_that_expires_soon_is_a_warning_and_an_expired_one_a_problem(
     policy: Policy, now: datetime.datetime
 ) -> None:
     soon = bad_findings(policy, now + 6.5 * DAY)
@@ -95,7 +95,7 @@ def test_what_ends_soon_is_a_warning_and_what_has_ended_a_problem(
     )
 
 
-def test_an_end_entity_certificate_is_no_authority(
+def test_an_end_entity_certificate_is_not_an_authority(
     policy: Policy, pki: LabPki, now: datetime.datetime
 ) -> None:
     certificate = pki.computer("pc1.corp.example").certificate
@@ -108,7 +108,7 @@ def test_an_end_entity_certificate_is_no_authority(
 def _root_with(
     pki: LabPki, now: datetime.datetime, *extensions: certificates.Extension
 ) -> x509.Certificate:
-    """The lab's root with other extensions, and its key."""
+    """The lab's root with other extensions, and the same key."""
     authority = pki._root
     builder = x509.CertificateBuilder(
         authority.certificate.subject,
@@ -126,11 +126,11 @@ def _root_with(
 AN_AUTHORITY = (x509.BasicConstraints(ca=True, path_length=None), False)
 
 
-def test_an_authority_that_will_be_refused_is_named(
+def test_an_authority_that_will_be_refused_is_reported(
     policy: Policy, pki: LabPki, now: datetime.datetime
 ) -> None:
-    of_version_1_kind = _root_with(pki, now)
-    trust = Trust((of_version_1_kind,), (pki.issuing,), pki.crls())
+    root_like_version_1 = _root_with(pki, now)
+    trust = Trust((root_like_version_1,), (pki.issuing,), pki.crls())
     (found,) = bad_findings(with_(policy, client_trust=trust), now)
     assert (found.level, found.requirement) == (Level.PROBLEM, "PKI-BOTH-ENDS")
     assert found.text == (
@@ -139,7 +139,7 @@ def test_an_authority_that_will_be_refused_is_named(
     )
 
 
-def test_an_older_root_without_key_identifier_and_usage_is_no_problem(
+def test_an_older_root_without_key_identifier_and_usage_is_accepted(
     policy: Policy, pki: LabPki, now: datetime.datetime
 ) -> None:
     older = _root_with(pki, now, AN_AUTHORITY)
@@ -147,13 +147,15 @@ def test_an_older_root_without_key_identifier_and_usage_is_no_problem(
     assert bad_findings(with_(policy, client_trust=trust), now) == []
 
 
-def test_a_cap_of_tls_with_clients_is_said(policy: Policy, now: datetime.datetime) -> None:
+def test_a_maximum_tls_version_of_clients_is_reported(
+    policy: Policy, now: datetime.datetime
+) -> None:
     def facts(policy: Policy) -> str:
         return " ".join(finding.text for finding in check_policy(policy, now, verify_authority))
 
-    told = "; client leg limited to TLS 1.2"
-    assert told not in facts(policy)
-    assert told in facts(with_(policy, highest_client_tls=TlsVersion.TLS_1_2))
+    cap = "; client leg limited to TLS 1.2"
+    assert cap not in facts(policy)
+    assert cap in facts(with_(policy, highest_client_tls=TlsVersion.TLS_1_2))
 
 
 def test_a_chain_out_of_order_is_a_problem(
@@ -172,7 +174,7 @@ def test_a_chain_out_of_order_is_a_problem(
     ("url", "reachable"),
     [
         ("http://pki.internet.example/issuing.crl", True),
-        ("http://192.0.2.1/issuing.crl", False),  # documentation range, never public
+        ("http://192.0.2.1/issuing.crl", False),  # documentation range, not public
         ("http://8.8.8.8/issuing.crl", True),
         ("http://10.0.0.5/issuing.crl", False),
         ("http://pki01/issuing.crl", False),
@@ -181,7 +183,7 @@ def test_a_chain_out_of_order_is_a_problem(
         ("file://pki01/issuing.crl", False),
     ],
 )
-def test_a_distribution_point_has_to_be_reachable_from_the_internet(
+def test_a_distribution_point_must_be_reachable_from_the_internet(
     url: str, reachable: bool
 ) -> None:
     from ibcm_bridge.commands.check.certificates import _reachable_from_the_internet  # noqa: PLC0415
@@ -196,8 +198,8 @@ def test_an_issuing_authority_without_its_root_is_a_problem(
     trust = Trust((other.root,), (pki.issuing,), (*pki.crls(), *other.crls()))
     found = bad_findings(with_(policy, client_trust=trust), now)
     assert any("not signed by a configured authority" in finding.text for finding in found)
-    mended = Trust((other.root,), (pki.issuing,), (other.crls()[0], pki.crls()[1]))
-    (unverified,) = bad_findings(with_(policy, client_trust=mended), now)
+    corrected = Trust((other.root,), (pki.issuing,), (other.crls()[0], pki.crls()[1]))
+    (unverified,) = bad_findings(with_(policy, client_trust=corrected), now)
     assert "Lab Issuing CA" in unverified.text
     assert "cannot be verified" in unverified.text
 
@@ -224,12 +226,12 @@ def test_findings_have_brackets_around_ipv6(
     ]
 
 
-def test_an_address_is_shown_as_the_policy_file_has_it() -> None:
+def test_addresses_are_shown_as_in_the_policy_file() -> None:
     assert address_text(("192.0.2.1", 443)) == "192.0.2.1:443"
     assert address_text(("::", 443)) == "[::]:443"
 
 
-def test_what_was_noticed_of_files_is_said_once(tmp_path: Path, now: datetime.datetime) -> None:
+def test_problems_of_shared_files_are_reported_once(tmp_path: Path, now: datetime.datetime) -> None:
     make_pki(tmp_path)
     (tmp_path / "crls").mkdir()
     fetch = "fetch: {urls: [http://pki.internet.example/root.crl], folder: crls}"
@@ -244,7 +246,7 @@ def test_what_was_noticed_of_files_is_said_once(tmp_path: Path, now: datetime.da
     assert all(name in folder.text for name in ("Lab Root CA", "Lab Issuing CA"))
 
 
-def test_a_chain_that_breaks_off_is_a_warning_that_names_what_is_missing(
+def test_an_incomplete_chain_is_a_warning_that_names_the_missing_issuer(
     policy: Policy, pki: LabPki, now: datetime.datetime
 ) -> None:
     made = pki.server("bridge.internet.example")
@@ -262,9 +264,9 @@ def test_a_chain_that_breaks_off_is_a_warning_that_names_what_is_missing(
         (text,) = missing(alone, client_trust)
         assert "was issued by CN=Lab Issuing CA" in text
         assert missing(credential_of(made), client_trust) == []
-    # OpenSSL sends what it knows from verifying clients with a certificate that stands alone.
+    # OpenSSL completes a chain of one certificate with the authorities of the client trust.
     assert missing(alone, whole) == []
-    # A root that is not configured cannot be told from an authority in between.
+    # An unknown root cannot be distinguished from an intermediate authority.
     foreign = credential_of(pki.foreign_server("bridge.internet.example"))
     (text,) = missing(foreign, whole)
     assert "was issued by CN=" in text
@@ -278,7 +280,7 @@ def test_a_chain_that_breaks_off_is_a_warning_that_names_what_is_missing(
         ("192.0.2.9", "mp01.corp.example", Level.WARNING),
     ],
 )
-def test_a_site_system_by_its_address_is_not_verified(
+def test_a_site_system_with_an_ip_address_is_not_verified(
     policy: Policy, now: datetime.datetime, site_system: str, verify_name: str, level: Level
 ) -> None:
     publication = policy.listeners[0].publications["bridge.internet.example"]
@@ -294,7 +296,7 @@ def test_a_site_system_by_its_address_is_not_verified(
     assert "192.0.2.9" in found.text
 
 
-def test_what_is_not_as_by_default_is_said(
+def test_settings_that_are_not_the_default_are_reported(
     tmp_path: Path, policy: Policy, now: datetime.datetime
 ) -> None:
     def facts(policy: Policy) -> list[str]:
@@ -322,30 +324,30 @@ def test_what_is_not_as_by_default_is_said(
         ),
         ("        crls: [", "        grace: 12h\n        crls: ["),
     )
-    said = facts(load_policy(tmp_path / "bridge.yaml"))
+    reported = facts(load_policy(tmp_path / "bridge.yaml"))
     assert (
         "audit: requests continue while the audit cannot be written (when_unwritable: continue)"
-        in said
+        in reported
     )
     assert (
         "limits: request_head 128 KiB (default 64 KiB), idle_seconds 12.5 (default 120), "
-        "connections 10 (default 1000), site_system_idle_seconds 30 (default 100)" in said
+        "connections 10 (default 1000), site_system_idle_seconds 30 (default 100)" in reported
     )
-    assert any("accepted for 12 h after they expire" in text for text in said)
-    told = [text for text in said if "clients connect to port" in text]
-    assert told[0].endswith("clients connect to port 443; unlisted header fields are refused")
-    assert [text.rpartition("; ")[2] for text in told[1:]] == [
+    assert any("accepted for 12 h after they expire" in text for text in reported)
+    ports = [text for text in reported if "clients connect to port" in text]
+    assert ports[0].endswith("clients connect to port 443; unlisted header fields are refused")
+    assert [text.rpartition("; ")[2] for text in ports[1:]] == [
         "clients connect to port 443",
         "clients connect to port 80",
     ]
 
 
 @pytest.mark.parametrize("opted_in", [False, True])
-def test_a_role_that_knows_users_by_windows_only_is_of_no_use_without_it(
+def test_a_role_that_needs_windows_authentication_is_unusable_without_it(
     tmp_path: Path, now: datetime.datetime, opted_in: bool
 ) -> None:
     make_pki(tmp_path)
-    because = "\n        windows_authentication: {because: users are asked by IIS}"
+    because = "\n        windows_authentication: {because: IIS authenticates users}"
     site_system = "site_system: https://sup01.corp.example"
     change(
         tmp_path,

@@ -1,4 +1,4 @@
-"""What `check` says of revocation lists."""
+"""The findings of `check` on revocation lists."""
 
 import dataclasses
 import datetime
@@ -17,11 +17,11 @@ from ibcm_bridge.policy.trust import CrlFetch, Revocation, Trust
 from tests.commands.check.policies import DAY, bad_findings, credential_of, with_
 
 
-def test_a_clock_that_is_behind_is_noticed(policy: Policy, now: datetime.datetime) -> None:
+def test_a_clock_that_is_behind_is_reported(policy: Policy, now: datetime.datetime) -> None:
     assert any("check the clock" in finding.text for finding in bad_findings(policy, now - DAY))
 
 
-def test_a_revocation_list_of_somebody_else_is_a_problem(
+def test_a_revocation_list_of_another_authority_is_a_problem(
     policy: Policy, pki: LabPki, now: datetime.datetime
 ) -> None:
     trust = Trust((pki.root,), (pki.issuing,), pki.crls())
@@ -40,11 +40,11 @@ def test_a_revocation_list_of_somebody_else_is_a_problem(
         ((ROOT_CRL_URL,), "Lab Issuing CA"),
         ((ISSUING_CRL_URL,), "Lab Root CA"),
         ((ROOT_CRL_URL, ISSUING_CRL_URL), None),
-        # Whose list that is nobody has said yet.
+        # The issuer of the second list is unknown.
         ((ROOT_CRL_URL, "http://other.internet.example/x.crl"), None),
     ],
 )
-def test_an_authority_whose_list_is_fetched_from_nowhere_is_a_problem(
+def test_an_authority_without_a_fetched_list_is_a_problem(
     policy: Policy,
     pki: LabPki,
     now: datetime.datetime,
@@ -63,7 +63,7 @@ def test_an_authority_whose_list_is_fetched_from_nowhere_is_a_problem(
     assert all(f"no revocation list of CN={lacking}" in text for text in problems)
 
 
-def _scope(**said: object) -> x509.IssuingDistributionPoint:
+def _scope(**fields: object) -> x509.IssuingDistributionPoint:
     values: dict[str, object] = {
         "full_name": None,
         "relative_name": None,
@@ -73,7 +73,7 @@ def _scope(**said: object) -> x509.IssuingDistributionPoint:
         "indirect_crl": False,
         "only_contains_attribute_certs": False,
     }
-    return x509.IssuingDistributionPoint(**(values | said))  # type: ignore[arg-type]
+    return x509.IssuingDistributionPoint(**(values | fields))  # type: ignore[arg-type]
 
 
 POINT = [x509.UniformResourceIdentifier("http://pki.internet.example/x.crl")]
@@ -106,7 +106,7 @@ POINT = [x509.UniformResourceIdentifier("http://pki.internet.example/x.crl")]
     ],
     ids=["all", "users", "point", "point-and-all", "authorities", "both"],
 )
-def test_a_list_that_does_not_cover_every_end_entity_is_noticed(
+def test_a_list_that_does_not_cover_every_end_entity_is_reported(
     policy: Policy,
     pki: LabPki,
     now: datetime.datetime,
@@ -114,14 +114,14 @@ def test_a_list_that_does_not_cover_every_end_entity_is_noticed(
     level: Level | None,
     text: str,
 ) -> None:
-    of_issuing = [
+    issuing_lists = [
         pki.issuing_crl([], number, scope=scope) for number, scope in enumerate(scopes, 1)
     ]
-    # The root's own needs to cover authorities only.
-    of_root = pki._root.crl(
+    # The root's list only needs to cover authorities.
+    root_list = pki._root.crl(
         (), 1, now - DAY, now + 7 * DAY, extensions=[(_scope(only_contains_ca_certs=True), True)]
     )
-    trust = Trust((pki.root,), (pki.issuing,), (of_root, *of_issuing))
+    trust = Trust((pki.root,), (pki.issuing,), (root_list, *issuing_lists))
     found = [
         (finding.level, finding.text)
         for finding in bad_findings(with_(policy, client_trust=trust), now)
@@ -136,7 +136,7 @@ def test_a_list_that_does_not_cover_every_end_entity_is_noticed(
 @pytest.mark.parametrize(
     ("seconds", "text"), [(90, "90 s"), (120, "2 min"), (43_200, "12 h"), (86_400, "1 d")]
 )
-def test_a_time_is_shown_in_the_largest_unit_that_fits(
+def test_a_duration_is_shown_in_the_largest_unit_that_fits(
     policy: Policy, now: datetime.datetime, seconds: int, text: str
 ) -> None:
     publication = policy.listeners[0].publications["bridge.internet.example"]

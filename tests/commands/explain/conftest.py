@@ -1,4 +1,4 @@
-"""A policy that explain is asked about, and files of a lab for the command."""
+"""A policy for `explain`, and the files of a lab for the command."""
 
 import datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.pki.files import make_pki
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy_file import load_policy
-from tests.commands.explain.asking import trusting
+from tests.commands.explain.questions import trusting
 
 
 @pytest.fixture(scope="module")

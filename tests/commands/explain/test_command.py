@@ -10,10 +10,10 @@ import pytest
 
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab.pki.files import make_pki
-from tests.commands.explain.asking import LIST, MP, NAMED, command, saved, sent
+from tests.commands.explain.questions import LIST, MP, NAMED, command, saved, sent
 
 
-def test_the_command_tells_by_its_exit_status(
+def test_the_exit_status_shows_the_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_pki(tmp_path)
@@ -36,7 +36,7 @@ def test_the_command_tells_by_its_exit_status(
 
 
 @pytest.mark.parametrize(
-    "question",
+    "arguments",
     [
         ("DELETE", f"{MP}:8443/SMS_MP/"),
         ("GET", f"{MP}:8443{LIST}"),
@@ -47,10 +47,10 @@ def test_the_command_tells_by_its_exit_status(
         ("GET", "https://mp-tunnel.internet.example:8443/"),
     ],
 )
-def test_an_answer_is_sentences_that_fit_a_terminal(
-    lab_files: Path, question: tuple[str, str], capsys: pytest.CaptureFixture[str]
+def test_the_output_is_sentences_that_fit_a_terminal(
+    lab_files: Path, arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command(lab_files, *question)
+    command(lab_files, *arguments)
     *lines, verdict = capsys.readouterr().out.splitlines()
     assert verdict == "ALLOW" or verdict.startswith("DENY ")
     assert max(map(len, lines)) <= 80
@@ -63,16 +63,16 @@ def test_an_answer_is_sentences_that_fit_a_terminal(
         ]
 
 
-def test_for_machines_there_is_json(lab_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_json_output_is_a_record(lab_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(lab_files, "--json", "DELETE", f"{MP}/SMS_MP/") == 1
-    said = json.loads(capsys.readouterr().out)
-    assert (said["verdict"], said["reason"], said["status"]) == ("deny", "verb", 405)
-    assert (said["rule"], said["requirement"]) == ("management-point.verbs", "VERB-MP")
-    assert said["next_step"] == "gives up"
+    record = json.loads(capsys.readouterr().out)
+    assert (record["verdict"], record["reason"], record["status"]) == ("deny", "verb", 405)
+    assert (record["rule"], record["requirement"]) == ("management-point.verbs", "VERB-MP")
+    assert record["next_step"] == "gives up"
     assert command(lab_files, "--json", "GET", f"{MP}/SMS_MP/.sms_aut?MPLIST") == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["verdict"] == "allow"
-    assert "reason" not in said
+    record = json.loads(capsys.readouterr().out)
+    assert record["verdict"] == "allow"
+    assert "reason" not in record
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_for_machines_there_is_json(lab_files: Path, capsys: pytest.CaptureFixtu
         ("--header", "no colon", "GET", f"{MP}/"),
     ],
 )
-def test_a_question_that_cannot_be_understood_exits_with_2(
+def test_a_usage_error_exits_with_2(
     lab_files: Path, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = {"nothing": lab_files / "nothing", "policy": lab_files / "bridge.yaml"}
@@ -113,7 +113,7 @@ def test_a_question_that_cannot_be_understood_exits_with_2(
         (("--certificate", "{broken}", "GET", MP), "{broken} has no readable PEM certificate"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_said_in_a_sentence(
+def test_a_file_that_cannot_be_used_is_reported_in_a_sentence(
     lab_files: Path, arguments: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = {
@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_used_is_said_in_a_sentence(
 
 
 @pytest.mark.parametrize("field", ["Accept : a", " Accept: a", "Accept\t: a", ": a"])
-def test_a_header_field_is_judged_as_it_is_given(
+def test_a_header_field_is_decided_as_it_is_given(
     lab_files: Path, field: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(lab_files, "--header", field, "GET", f"{MP}{LIST}") == 1
@@ -139,7 +139,7 @@ def test_a_header_field_is_judged_as_it_is_given(
 
 
 @pytest.mark.slow
-def test_who_reads_no_further_is_told_nothing(lab_files: Path) -> None:
+def test_a_closed_pipe_is_not_reported(lab_files: Path) -> None:
     certificate = str(lab_files / "pki/clients/computer.pem")
     common = ["explain", "--config", str(lab_files / "bridge.yaml"), "--certificate", certificate]
     read, write = os.pipe()

@@ -31,9 +31,7 @@ from ibcm_bridge.commands.explain.described_request import Url, read_url
         ("https://[::1/", "Invalid IPv6 URL"),
     ],
 )
-def test_a_url_that_no_client_could_ask_for_is_a_mistake_of_the_question(
-    url: str, why: str
-) -> None:
+def test_a_url_that_no_client_can_send_is_a_usage_error(url: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         read_url(url)
 
@@ -50,5 +48,5 @@ def test_a_url_that_no_client_could_ask_for_is_a_mistake_of_the_question(
         ("https://[::1]:443/x", Url("https", "::1", 443, "/x")),
     ],
 )
-def test_a_url_is_taken_apart_byte_for_byte(url: str, expected: Url) -> None:
+def test_a_url_is_parsed_byte_for_byte(url: str, expected: Url) -> None:
     assert read_url(url) == expected

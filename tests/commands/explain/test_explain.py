@@ -1,4 +1,4 @@
-"""What the bridge would do with a request, and why."""
+"""The steps and the verdict of `explain`."""
 
 import dataclasses
 from pathlib import Path
@@ -15,17 +15,19 @@ from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import Listener
 from ibcm_bridge.policy_file import load_policy
-from tests.commands.explain.asking import LIST, MP, NAMED, ask, bridged, reason, trusting
+from tests.commands.explain.questions import LIST, MP, NAMED, ask, bridged, reason, trusting
 
 GUID = "5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
 
 
-def test_what_would_be_sent_on_is_said_to_be(policy: Policy, computer: LabCredential) -> None:
-    told = ask(
+def test_an_allowed_request_is_reported_as_forwarded(
+    policy: Policy, computer: LabCredential
+) -> None:
+    explanation = ask(
         policy, "GET", f"{MP}/SMS_MP/.sms_aut?MPLIST", computer, headers=(("X-Forwarded-For", "x"),)
     )
-    assert told.denial is None
-    text = "\n".join(told.steps)
+    assert explanation.denial is None
+    text = "\n".join(explanation.steps)
     assert "authenticated as the computer pc1.corp.example" in text
     assert "Dropped header fields (not listed): X-Forwarded-For" in text
     assert "The bridge forwards the request to mp01.corp.example" in text
@@ -43,16 +45,18 @@ def test_what_would_be_sent_on_is_said_to_be(policy: Policy, computer: LabCreden
         ("BITS_POST", f"{MP}/CCM_Incoming/x", Reason.UPLOAD_PACKET),
     ],
 )
-def test_what_would_be_refused_is_said_to_be_with_its_reason(
+def test_a_refused_request_is_reported_with_its_reason(
     policy: Policy, computer: LabCredential, method: str, url: str, expected: Reason
 ) -> None:
-    told = ask(policy, method, url, computer)
-    assert reason(told) is expected
-    assert told.verdict.startswith(f"DENY {expected.value}, by ")
-    assert any(step.startswith(("It would log (inferred): ", "Then it ")) for step in told.steps)
+    explanation = ask(policy, method, url, computer)
+    assert reason(explanation) is expected
+    assert explanation.verdict.startswith(f"DENY {expected.value}, by ")
+    assert any(
+        step.startswith(("It would log (inferred): ", "Then it ")) for step in explanation.steps
+    )
 
 
-def test_a_body_is_looked_into(policy: Policy, computer: LabCredential) -> None:
+def test_a_body_is_inspected(policy: Policy, computer: LabCredential) -> None:
     assert isinstance(computer.key, RSAPrivateKey)
     fields = (("Content-Type", ccm.CONTENT_TYPE),)
     url = f"{MP}/ccm_system/request"
@@ -63,10 +67,10 @@ def test_a_body_is_looked_into(policy: Policy, computer: LabCredential) -> None:
         assert reason(ask(policy, "CCM_POST", url, computer, body, fields)) is expected
 
 
-def test_a_tunnel_is_said_to_be_blind(policy: Policy) -> None:
-    told = ask(policy, "DELETE", "https://mp-tunnel.internet.example/", None)
-    assert told.denial is None
-    assert "nothing inside can be inspected" in told.steps[0]
+def test_a_tunnel_is_reported_as_not_inspected(policy: Policy) -> None:
+    explanation = ask(policy, "DELETE", "https://mp-tunnel.internet.example/", None)
+    assert explanation.denial is None
+    assert "nothing inside can be inspected" in explanation.steps[0]
 
 
 KINDS = {
@@ -82,12 +86,12 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_certificate_is_judged_as_in_the_handshake(
+def test_a_certificate_is_decided_as_in_the_handshake(
     policy: Policy, pki: LabPki, kind: str
 ) -> None:
     name = "bob@corp.example" if kind == "user" else "pc9.corp.example"
     presented = getattr(pki, kind)(name)
-    # The certificate is made first: a revoked one is on the lists only from then on.
+    # The certificate is made first, because a revoked one is on the lists only from then on.
     current = trusting(policy, pki)
     assert reason(ask(current, "GET", f"{MP}/SMS_MP/.sms_aut?MPLIST", presented)) is KINDS[kind]
 
@@ -96,10 +100,8 @@ def test_no_certificate_is_refused(policy: Policy) -> None:
     assert reason(ask(policy, "GET", f"{MP}/", None)) is Reason.CERTIFICATE_MISSING
 
 
-# Bodies that were not given
-def test_a_body_that_was_not_given_is_still_to_be_inspected(
-    policy: Policy, computer: LabCredential
-) -> None:
+# Missing bodies
+def test_a_missing_body_would_still_be_inspected(policy: Policy, computer: LabCredential) -> None:
     explanation = ask(
         policy,
         "CCM_POST",
@@ -116,7 +118,7 @@ def test_a_body_that_was_not_given_is_still_to_be_inspected(
 @pytest.mark.parametrize(
     ("announced", "refused"), [("0-3/10", None), ("3-0/10", "the range is outside the upload")]
 )
-def test_a_fragment_that_was_not_given_is_as_long_as_its_range(
+def test_a_missing_fragment_has_the_length_of_its_range(
     policy: Policy, computer: LabCredential, announced: str, refused: str | None
 ) -> None:
     fields = (
@@ -124,21 +126,19 @@ def test_a_fragment_that_was_not_given_is_as_long_as_its_range(
         ("BITS-Session-Id", "{01234567-89AB-CDEF-0123-456789ABCDEF}"),
         ("Content-Range", f"bytes {announced}"),
     )
-    told = ask(policy, "BITS_POST", f"{MP}/CCM_Incoming/x.msg", computer, headers=fields)
-    assert (told.denial.detail if told.denial is not None else None) == refused
-    assert told.body_not_inspected == (refused is None)
+    explanation = ask(policy, "BITS_POST", f"{MP}/CCM_Incoming/x.msg", computer, headers=fields)
+    assert (explanation.denial.detail if explanation.denial is not None else None) == refused
+    assert explanation.body_not_inspected == (refused is None)
 
 
-def test_what_is_wrong_with_its_head_is_said_all_the_same(
-    policy: Policy, computer: LabCredential
-) -> None:
+def test_a_wrong_head_is_refused_without_its_body(policy: Policy, computer: LabCredential) -> None:
     explanation = ask(policy, "CCM_POST", f"{MP}/ccm_system/request", computer)
     assert explanation.denial is not None
     assert explanation.denial.reason is Reason.MEDIA_TYPE
 
 
-def test_of_a_body_only_what_was_announced_counts(policy: Policy, computer: LabCredential) -> None:
-    """As on the wire: `exchange` takes what follows for the next request."""
+def test_only_the_announced_length_is_the_body(policy: Policy, computer: LabCredential) -> None:
+    """As on the wire: `exchange` reads the rest as the next request."""
     body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml="<Report/>", client_guid=GUID)
     url = f"{MP}/ccm_system/request"
     fields = (("Content-Type", ccm.CONTENT_TYPE), ("Content-Length", str(len(body))))
@@ -154,26 +154,26 @@ def test_of_a_body_only_what_was_announced_counts(policy: Policy, computer: LabC
     assert reason(ask(policy, "CCM_POST", url, computer, body, fields)) is Reason.MULTIPART
 
 
-def test_a_head_that_is_too_large_is_refused_as_where_it_is_read(
-    policy: Policy, computer: LabCredential
-) -> None:
+def test_a_head_that_is_too_large_is_refused(policy: Policy, computer: LabCredential) -> None:
     limit = bridged(policy).request_head
     for size, expected in ((limit // 2, None), (limit, Reason.HEAD_TOO_LARGE)):
-        told = ask(policy, "GET", f"{MP}{LIST}", computer, headers=(("User-Agent", "x" * size),))
-        assert reason(told) is expected
+        explanation = ask(
+            policy, "GET", f"{MP}{LIST}", computer, headers=(("User-Agent", "x" * size),)
+        )
+        assert reason(explanation) is expected
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "[2001:db8::1]"])
 def test_a_literal_address_is_not_sent_as_a_server_name(
     policy: Policy, computer: LabCredential, address: str
 ) -> None:
-    told = ask(policy, "GET", f"https://{address}/", computer)
-    assert told.denial is not None
-    assert (told.denial.reason, told.denial.detail) == (
+    explanation = ask(policy, "GET", f"https://{address}/", computer)
+    assert explanation.denial is not None
+    assert (explanation.denial.reason, explanation.denial.detail) == (
         Reason.UNKNOWN_NAME,
         "the client sent no server name",
     )
-    assert told.steps[0] == "For an IP address, a client sends no server name (SNI)."
+    assert explanation.steps[0] == "For an IP address, a client sends no server name (SNI)."
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_literal_address_is_not_sent_as_a_server_name(
         (("fe80::1%eth0", 443), "[fe80::1%eth0]:443"),
     ],
 )
-def test_where_it_would_go_is_said_with_brackets_around_ipv6(
+def test_the_site_system_is_shown_with_brackets_around_ipv6(
     policy: Policy, computer: LabCredential, address: Address, text: str
 ) -> None:
     publication = bridged(policy)
@@ -196,24 +196,24 @@ def test_where_it_would_go_is_said_with_brackets_around_ipv6(
     }
     elsewhere = dataclasses.replace(publication, directories=directories)
     listener = Listener(("::1", 8443), {elsewhere.name: elsewhere})
-    told = ask(
+    explanation = ask(
         dataclasses.replace(policy, listeners=(listener,)), "GET", f"{MP}:8443{LIST}", computer
     )
-    assert f"mp01.corp.example at {text}, with" in told.steps[-1]
+    assert f"mp01.corp.example at {text}, with" in explanation.steps[-1]
 
 
-def test_a_host_in_brackets_is_named_whole(policy: Policy, computer: LabCredential) -> None:
-    told = ask(policy, "GET", f"{MP}{LIST}", computer, headers=(("Host", "[::1]:443"),))
-    assert told.denial is not None
-    assert told.denial.detail == "Host '[::1]' does not match the server name"
+def test_a_host_in_brackets_is_shown_whole(policy: Policy, computer: LabCredential) -> None:
+    explanation = ask(policy, "GET", f"{MP}{LIST}", computer, headers=(("Host", "[::1]:443"),))
+    assert explanation.denial is not None
+    assert explanation.denial.detail == "Host '[::1]' does not match the server name"
 
 
-# What the client does next
-def test_what_the_client_does_next_is_said(policy: Policy, computer: LabCredential) -> None:
+# The next step of the client
+def test_the_next_step_of_the_client_is_shown(policy: Policy, computer: LabCredential) -> None:
     refused = ask(policy, "DELETE", f"{MP}/SMS_MP/", computer)
     assert refused.steps[-1].startswith("Then it gives up: BITS")
-    nobody = ask(policy, "GET", f"{MP}/SMS_MP/", None)
-    assert nobody.steps[-1].startswith("Then it cannot connect: ")
+    unauthenticated = ask(policy, "GET", f"{MP}/SMS_MP/", None)
+    assert unauthenticated.steps[-1].startswith("Then it cannot connect: ")
 
 
 WSUS = f"{MP}:8531"
@@ -222,20 +222,20 @@ NDES = f"{MP}:8444/certsrv/mscep/mscep.dll"
 
 
 @pytest.fixture
-def everything(lab_files: Path) -> Policy:
-    """A policy with all that can refuse something: the shipped one, and NDES bridged."""
+def every_role(lab_files: Path) -> Policy:
+    """A policy with every role: the shipped one, and NDES bridged."""
     text = (lab_files / "bridge.yaml").read_text("utf-8")
     begin = text.index(f"  - name: {NAMED}\n    mode: bridge\n    listen: 127.0.0.1:8531\n")
     ndes = text[begin : text.index("    roles:\n      software-update-point:", begin)]
     ndes = ndes.replace(":8531", ":8444")
     ndes += "    roles: {policy-module: {site_system: 'https://ndes01.corp.example'}}\n"
-    path = lab_files / "everything.yaml"
+    path = lab_files / "every_role.yaml"
     path.write_text(text.replace("publications:\n", f"publications:\n{ndes}", 1), "utf-8")
     return load_policy(path)
 
 
 @pytest.fixture(scope="module")
-def of_files(lab_files: Path) -> LabCredential:
+def computer_of_files(lab_files: Path) -> LabCredential:
     return LabCredential.read(lab_files / "pki" / "clients", "computer")
 
 
@@ -289,13 +289,15 @@ def of_files(lab_files: Path) -> LabCredential:
         ),
     ],
 )
-def test_what_the_client_logs_is_that_of_its_role(
-    everything: Policy, of_files: LabCredential, method: str, url: str, shows: str
+def test_the_log_of_the_client_is_that_of_its_role(
+    every_role: Policy, computer_of_files: LabCredential, method: str, url: str, shows: str
 ) -> None:
-    told = ask(everything, method, url, of_files)
-    assert f"It would log (inferred): {shows}" in told.steps
+    explanation = ask(every_role, method, url, computer_of_files)
+    assert f"It would log (inferred): {shows}" in explanation.steps
     ccm = "CcmMessaging" in shows
-    assert any("BITS" in step for step in told.steps[-1:]) <= (ccm or "DataTransfer" in shows)
+    assert any("BITS" in step for step in explanation.steps[-1:]) <= (
+        ccm or "DataTransfer" in shows
+    )
 
 
 @pytest.mark.parametrize(
@@ -307,25 +309,25 @@ def test_what_the_client_logs_is_that_of_its_role(
         ("https://nobody.example/certsrv/mscep/mscep.dll", "Windows' event log Dev"),
     ],
 )
-def test_so_it_is_where_the_handshake_is_refused(everything: Policy, url: str, log: str) -> None:
-    told = ask(everything, "GET", url, None)
-    assert told.denial is not None
-    assert any(step.startswith(f"It would log (inferred): {log}") for step in told.steps)
+def test_the_log_of_a_refused_handshake_is_that_of_the_role(
+    every_role: Policy, url: str, log: str
+) -> None:
+    explanation = ask(every_role, "GET", url, None)
+    assert explanation.denial is not None
+    assert any(step.startswith(f"It would log (inferred): {log}") for step in explanation.steps)
 
 
-def test_of_a_path_that_says_no_role_no_log_is_promised(everything: Policy) -> None:
-    told = ask(everything, "GET", "https://nobody.example/", None)
-    assert told.steps[-1] == (
+def test_a_path_without_a_role_has_no_log(every_role: Policy) -> None:
+    explanation = ask(every_role, "GET", "https://nobody.example/", None)
+    assert explanation.steps[-1] == (
         "Then it cannot connect; its log depends on the role (docs/refusals.md)."
     )
-    assert not any("CcmMessaging" in step or "BITS" in step for step in told.steps)
+    assert not any("CcmMessaging" in step or "BITS" in step for step in explanation.steps)
 
 
-def test_a_length_of_nothing_is_a_body_that_is_known(
-    policy: Policy, computer: LabCredential
-) -> None:
+def test_a_content_length_of_0_is_a_known_body(policy: Policy, computer: LabCredential) -> None:
     url = "https://bridge.internet.example/ccm_system/request"
     fields = (("Content-Type", ccm.CONTENT_TYPE), ("Content-Length", "0"))
-    told = ask(policy, "CCM_POST", url, computer, headers=fields)
-    assert told.denial is not None
-    assert told.denial.reason is Reason.MULTIPART
+    explanation = ask(policy, "CCM_POST", url, computer, headers=fields)
+    assert explanation.denial is not None
+    assert explanation.denial.reason is Reason.MULTIPART

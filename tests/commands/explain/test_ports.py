@@ -1,4 +1,4 @@
-"""Which port a URL without one means, and which publication a port leads to."""
+"""The port that `explain` assumes for a URL without one, and the publication of a port."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ from ibcm_bridge.policy.publications import (
     UnlistedHeaders,
 )
 from ibcm_bridge.policy.roles import CertificatePolicy
-from tests.commands.explain.asking import (
+from tests.commands.explain.questions import (
     LIST,
     MP,
     NAMED,
@@ -31,7 +31,7 @@ from tests.commands.explain.asking import (
 )
 
 
-def test_tls_on_a_plaintext_port_is_told_from_an_unknown_name(policy: Policy, pki: LabPki) -> None:
+def test_tls_on_a_plaintext_port_is_not_an_unknown_name(policy: Policy, pki: LabPki) -> None:
     directories = {"sms_fsp": bridged(policy).directories["sms_mp"]}
     plain = PlaintextPublication("fsp.example", 80, directories, UnlistedHeaders.DROP, 8192, "x")
     both = dataclasses.replace(
@@ -42,7 +42,7 @@ def test_tls_on_a_plaintext_port_is_told_from_an_unknown_name(policy: Policy, pk
         ("https://fsp.example:8080/", Reason.TLS_ON_PLAINTEXT),
         ("https://fsp.example/", Reason.UNKNOWN_NAME),
         ("http://other.example:8080/", Reason.HOST_MISMATCH),
-        # Clients connect to port 80 of it.
+        # Clients connect to its port 80.
         ("http://other.example/", Reason.HOST_MISMATCH),
         (f"http://other.example:{policy.listeners[0].address[1]}/", Reason.PLAINTEXT),
         ("http://fsp.example/", Reason.DIRECTORY),
@@ -54,7 +54,7 @@ def test_tls_on_a_plaintext_port_is_told_from_an_unknown_name(policy: Policy, pk
         ask(both, "GET", "http://other.example:81/", computer)
 
 
-def test_a_url_without_a_port_means_443_where_that_is_published(
+def test_a_url_without_a_port_uses_443_if_the_name_is_published_there(
     lab_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     policy = (lab_files / "bridge.yaml").read_text("utf-8").replace("pki/", f"{lab_files}/pki/")
@@ -69,8 +69,8 @@ def test_a_url_without_a_port_means_443_where_that_is_published(
         assert f"is bridged: {published}" in capsys.readouterr().out
 
 
-def test_a_url_without_a_port_means_that_of_its_scheme(policy: Policy) -> None:
-    """Where something has it; the shipped policy has neither 443 nor 80."""
+def test_a_url_without_a_port_uses_the_port_of_its_scheme(policy: Policy) -> None:
+    """If a publication has that port; the shipped policy has neither 443 nor 80."""
     listeners = [
         dataclasses.replace(
             listener,
@@ -84,14 +84,16 @@ def test_a_url_without_a_port_means_that_of_its_scheme(policy: Policy) -> None:
         for listener in policy.listeners
     ]
     on_443 = dataclasses.replace(policy, listeners=tuple(listeners))
-    told = ask(on_443, "GET", "https://sup.internet.example:443/SelfUpdate/wuident.cab", None)
-    assert told.denial is not None
-    assert told.denial.reason is Reason.UNKNOWN_NAME
-    assert "the listener has no publication" in told.denial.detail
+    explanation = ask(
+        on_443, "GET", "https://sup.internet.example:443/SelfUpdate/wuident.cab", None
+    )
+    assert explanation.denial is not None
+    assert explanation.denial.reason is Reason.UNKNOWN_NAME
+    assert "the listener has no publication" in explanation.denial.detail
 
 
 @pytest.mark.parametrize(
-    ("url", "port", "said"),
+    ("url", "port", "message"),
     [
         (
             f"https://{NAMED}/x",
@@ -121,14 +123,14 @@ def test_a_url_without_a_port_means_that_of_its_scheme(policy: Policy) -> None:
         ("https://[2001:db8::1]/x", None, ""),
     ],
 )
-def test_which_port_is_taken_for_a_url_without_one_is_said(
-    lab_files: Path, url: str, port: Port | None, said: str, capsys: pytest.CaptureFixture[str]
+def test_the_assumed_port_is_reported(
+    lab_files: Path, url: str, port: Port | None, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = f"ibcm-bridge explain: {said}\n" if said else ""
+    shown = f"ibcm-bridge explain: {message}\n" if message else ""
     status = command(lab_files, "--json", "GET", url)
-    told = capsys.readouterr()
-    record = json.loads(told.out)
-    assert told.err == shown
+    captured = capsys.readouterr()
+    record = json.loads(captured.out)
+    assert captured.err == shown
     assert record["url"] == url
     found = record.get("port")
     assert found == (
@@ -137,7 +139,7 @@ def test_which_port_is_taken_for_a_url_without_one_is_said(
     assert status == (1 if record["verdict"] == "deny" else 0)
 
 
-def test_443_is_taken_in_silence_where_nothing_else_could_be_meant(policy: Policy) -> None:
+def test_443_is_assumed_silently_if_it_is_the_only_port(policy: Policy) -> None:
     url = read_url("https://mp.example/")
     assert Port(443, ()).describe(url) is None
     assert Port(443, (8531, 8444)).describe(url) == (
@@ -146,16 +148,16 @@ def test_443_is_taken_in_silence_where_nothing_else_could_be_meant(policy: Polic
     assert Port(80, ()).describe(url) == "assumed port 80, the only one of mp.example"
 
 
-def test_a_literal_address_is_asked_for_where_no_server_name_is_needed(
+def test_an_ip_address_reaches_the_publication_without_sni(
     policy: Policy, computer: LabCredential
 ) -> None:
     listener = policy.listeners[0]
     assert isinstance(listener, Listener)
     named = dataclasses.replace(listener, without_sni=NAMED)
-    told = ask(
+    explanation = ask(
         dataclasses.replace(policy, listeners=(named,)), "GET", f"https://[::1]{LIST}", computer
     )
-    assert told.port == Port(8443, ())
+    assert explanation.port == Port(8443, ())
 
 
 def test_names_are_listed_as_in_a_sentence() -> None:
@@ -165,32 +167,38 @@ def test_names_are_listed_as_in_a_sentence() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"])
-def test_a_port_on_which_nothing_listens_is_a_mistake_of_the_question(
+def test_a_port_without_a_listener_is_a_usage_error(
     lab_files: Path, scheme: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments in ((), ("--json",)):
         assert command(lab_files, *arguments, "GET", f"{scheme}://{NAMED}:9999{LIST}") == 2
-        told = capsys.readouterr()
-        assert told.out == ""
-        assert told.err == (
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err == (
             "ibcm-bridge explain: no listener on port 9999; the policy has 8080 (http), 8443 and "
             "8531\n"
         )
 
 
-def test_a_port_of_clients_comes_before_one_that_is_only_listened_on(policy: Policy) -> None:
-    """443 is forwarded to 8443 here, and elsewhere 8443 to another listener of the same name."""
-    asking = bridged(policy)
-    asking_nobody = dataclasses.replace(
-        asking, client_trust=None, certificate_policy=CertificatePolicy.NONE, public_port=8443
+def test_a_public_port_takes_precedence_over_a_listen_port(policy: Policy) -> None:
+    """A firewall forwards 443 to 8443, and 8443 to another listener with the same name."""
+    with_certificates = bridged(policy)
+    without_certificates = dataclasses.replace(
+        with_certificates,
+        client_trust=None,
+        certificate_policy=CertificatePolicy.NONE,
+        public_port=8443,
     )
     two = dataclasses.replace(
         policy,
         listeners=(
-            Listener(("127.0.0.1", 8443), {NAMED: dataclasses.replace(asking, public_port=443)}),
-            Listener(("127.0.0.1", 9443), {NAMED: asking_nobody}),
+            Listener(
+                ("127.0.0.1", 8443),
+                {NAMED: dataclasses.replace(with_certificates, public_port=443)},
+            ),
+            Listener(("127.0.0.1", 9443), {NAMED: without_certificates}),
         ),
     )
     for port, expected in ((443, Reason.CERTIFICATE_MISSING), (8443, None), (9443, None)):
-        told = ask(two, "GET", f"https://{NAMED}:{port}{LIST}", None)
-        assert reason(told) is expected, port
+        explanation = ask(two, "GET", f"https://{NAMED}:{port}{LIST}", None)
+        assert reason(explanation) is expected, port

@@ -1,4 +1,4 @@
-"""Requests that mitmproxy has saved, explained."""
+"""`explain` with requests from a flow file of mitmproxy."""
 
 import json
 from pathlib import Path
@@ -11,22 +11,22 @@ from mitmproxy.test import tflow
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm
-from tests.commands.explain.asking import LIST, MP, command, saved, sent
+from tests.commands.explain.questions import LIST, MP, command, saved, sent
 
 WSUS = "/ClientWebService/client.asmx"
 
 
-def test_requests_that_mitmproxy_saved_are_explained_one_by_one(
+def test_saved_requests_are_explained_one_by_one(
     lab_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = sent("GET", "/SMS_MP/.sms_aut?MPLIST")
     bad = sent("CCM_POST", "/ccm_system_altauth/request", b"x")
     path = saved(tmp_path / "flows", good, bad)
     assert command(lab_files, "--json", "--flow", str(path)) == 1
-    told = capsys.readouterr()
-    first, second = map(json.loads, told.out.splitlines())
+    captured = capsys.readouterr()
+    first, second = map(json.loads, captured.out.splitlines())
     assert first["port"] == second["port"] == {"assumed": 8443, "alternatives": [8531]}
-    assert told.err.count("assumed port 8443") == 1, "once, not for each"
+    assert captured.err.count("assumed port 8443") == 1, "once, not for each"
     assert (first["verdict"], first["method"]) == ("allow", "GET")
     assert first["url"] == f"{MP}/SMS_MP/.sms_aut?MPLIST"
     assert (second["verdict"], second["reason"]) == ("deny", "bypass-directory")
@@ -39,7 +39,7 @@ def test_requests_that_mitmproxy_saved_are_explained_one_by_one(
     )
 
 
-def test_the_certificate_that_was_saved_counts(
+def test_a_saved_certificate_is_used(
     lab_files: Path, tmp_path: Path, pki: LabPki, capsys: pytest.CaptureFixture[str]
 ) -> None:
     foreign = pki.foreign_computer("pc3.corp.example")
@@ -77,7 +77,7 @@ HOST = ((b"Host", b"bridge.internet.example"),)
         ),
     ],
 )
-def test_a_saved_request_is_taken_as_it_was_sent(
+def test_a_saved_request_is_explained_as_it_was_sent(
     lab_files: Path,
     tmp_path: Path,
     request_: http.Request,
@@ -97,7 +97,7 @@ def test_a_saved_request_is_taken_as_it_was_sent(
 
 
 @pytest.mark.parametrize(("port", "expected"), [(8531, None), (443, "directory"), (9, "directory")])
-def test_the_port_of_a_saved_request_counts_where_clients_connect_to_it(
+def test_a_saved_port_is_used_if_clients_connect_to_it(
     lab_files: Path,
     tmp_path: Path,
     port: int,
@@ -113,7 +113,7 @@ def test_the_port_of_a_saved_request_counts_where_clients_connect_to_it(
     assert json.loads(capsys.readouterr().out).get("reason") == expected
 
 
-def test_a_body_that_was_not_saved_is_still_to_be_inspected(
+def test_a_body_that_was_not_saved_would_still_be_inspected(
     lab_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fields = (*HOST, (b"Content-Type", ccm.CONTENT_TYPE.encode()), (b"Content-Length", b"5"))
@@ -122,15 +122,15 @@ def test_a_body_that_was_not_saved_is_still_to_be_inspected(
     assert json.loads(capsys.readouterr().out)["body_not_inspected"] is True
 
 
-def test_a_file_that_breaks_off_is_said_to(
+def test_a_truncated_file_is_reported(
     lab_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = saved(tmp_path / "flows", sent("GET", LIST), sent("GET", LIST))
     path.write_bytes(path.read_bytes()[:-9])
     assert command(lab_files, "--json", "--flow", str(path)) == 2
-    said = capsys.readouterr()
-    assert json.loads(said.out)["verdict"] == "allow"
-    assert "or is damaged" in said.err
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["verdict"] == "allow"
+    assert "or is damaged" in captured.err
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_file_that_breaks_off_is_said_to(
         (b"4:path", b"4:puth"),
     ],
 )
-def test_a_file_that_was_tampered_with_is_no_accident(
+def test_a_manipulated_file_is_a_usage_error(
     lab_files: Path,
     tmp_path: Path,
     damage: tuple[bytes, bytes],

@@ -1,4 +1,4 @@
-"""How the tests ask explain: with a policy, by the command, and about saved flows."""
+"""Ways to call `explain`: with a policy, as a command, and with saved flows."""
 
 import dataclasses
 from pathlib import Path
@@ -30,7 +30,7 @@ NAMED = "bridge.internet.example"
 
 
 def trusting(policy: Policy, pki: LabPki) -> Policy:
-    """The policy, with an authority's clients let in by its revocation lists as they are now."""
+    """The policy with the lab's authorities and their current revocation lists as client trust."""
     listener = policy.listeners[0]
     trust = Trust((pki.root,), (pki.issuing,), pki.crls())
     publications = {
@@ -80,7 +80,7 @@ def sent(
     fields: tuple[tuple[bytes, bytes], ...] = ((b"Host", b"bridge.internet.example"),),
     version: bytes = b"HTTP/1.1",
 ) -> http.Request:
-    """A request as mitmproxy keeps it; `make` would make some of it better than it was."""
+    """A request as mitmproxy saves it. `http.Request.make` would correct some of its parts."""
     length = ((b"Content-Length", b"%d" % len(body)),) if body else ()
     return http.Request(
         host="bridge.internet.example",
