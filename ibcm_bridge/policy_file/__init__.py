@@ -1,7 +1,8 @@
 """The policy file: YAML text -> `Policy`. It reads the files that the policy names.
 
 1. `yaml_tree` reads the text, with the line of every value.
-2. `rows` defines the shape. `shape` leaves out values that do not fit; `wording` has the messages.
+2. `rows` defines the shape. `shape` leaves out values that do not fit. `wording` has the messages,
+   and `known_keys` finds the key that a misspelt one means.
 3. `listeners`, `publications` and `messages` convert rows to values, with the role tables;
    `certificates` and `trust` read the files.
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ibcm_bridge.policy.roles import RoleTable
-from ibcm_bridge.policy_file.keys import mode_of, similar_keys, value_at
+from ibcm_bridge.policy_file.known_keys import mode_of, similar_keys, value_at
 from ibcm_bridge.policy_file.reading import PolicyError, Reading
 from ibcm_bridge.policy_file.rows.policy import PolicyRow
 from ibcm_bridge.policy_file.wording import in_words, string_format, wrong_mode

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from ibcm_bridge.policy.roles import Mode, RoleTable
 from ibcm_bridge.policy_file import yaml_tree
-from ibcm_bridge.policy_file.keys import known_keys, mode_of, similar_keys, value_at
+from ibcm_bridge.policy_file.known_keys import known_keys, mode_of, similar_keys, value_at
 from ibcm_bridge.policy_file.rows.settings import ClamAvRow, LimitsRow, UploadsRow
 
 _ADDRESS = 'an address and a port number, such as "0.0.0.0:443"'

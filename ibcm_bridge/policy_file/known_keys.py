@@ -1,4 +1,7 @@
-"""The value at a place of a policy file, and the keys that `rows` allows there."""
+"""The keys that `rows` allows at a place of a policy file, and the one that was probably meant.
+
+`wording` has the message for an unknown key.
+"""
 
 from __future__ import annotations
 
