@@ -292,11 +292,11 @@ class Exchange:
         if body is None:
             body = yield from stream.collect()
         judged = yield from self._learn(begun, body)
-        if isinstance(body, bytes):
-            yield from self._show_reply(body)
         self._stream.hold_response(0)
         if isinstance(judged, Deny):
             raise Refused(judged)
+        if isinstance(body, bytes):
+            yield from self._show_reply(body)
 
     def _learn(self, begun: ResponseBegun, body: bytes | Deny) -> Steps[Deny | None]:
         """Decide on a response, and learn from a reply that may be forwarded."""

@@ -73,6 +73,8 @@ def held(exchange: ExchangeDriver) -> int:
 def assert_refused(exchange: ExchangeDriver, reason: str, inside: bytes = b"corp") -> None:
     """A 502 in place of the answer, and nothing of the answer in it."""
     assert exchange.reason() == reason
+    last = exchange.names()[::-1]
+    assert "reply_shown" not in last[: last.index("requestheaders")], "only what was sent is shown"
     told = exchange.to_client()
     assert told.startswith(b"HTTP/1.1 502 ")
     assert inside not in told

@@ -25,6 +25,8 @@ from ibcm_bridge.addons.layers.display import shown_request
 from ibcm_bridge.addons.web import redacted_flows, web_page
 from ibcm_bridge.addons.web.web_page import FlowStore, WebPage
 from ibcm_bridge.audit.redacted_heads import redacted
+from ibcm_bridge.decisions import rules
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, Response
 from ibcm_bridge.lab.protocol.signing import identification_headers
@@ -147,6 +149,20 @@ def test_a_refusal_is_shown_with_reason_rule_requirement_and_response(
     assert "reason: verb\nrule: management-point.verbs\nrequirement: VERB-MP\n" in flow.comment
     assert flow.response.status_code == reply.status == 405
     assert flow.response.content == reply.body
+    assert [*flow.response.headers.items()] == [*reply.headers]
+
+
+def test_a_refused_reply_is_not_shown_but_the_refusal_that_the_client_got(
+    shown: Running, page: WebPage
+) -> None:
+    refused = Deny(Reason.REPLY_HOST_NAMES, rules.REPLIES_LIMIT, "mp01.corp.example")
+    shown.add_hook("reply_collected", lambda _: refused, first=True)
+    reply = shown.ask(*GOOD)
+    assert isinstance(reply, Response)
+    (flow,) = flows(page, 1)
+    assert flow.response.status_code == reply.status == 502
+    # The body contains the reference.
+    assert texts(flow)[1].encode() == reply.body
     assert [*flow.response.headers.items()] == [*reply.headers]
 
 
