@@ -37,7 +37,7 @@ class ByteRanges:
     """First byte of the open-ended range; None if there is none."""
 
     def max_response(self, end: int | None) -> int:
-        """The largest body of a response, in bytes. `end`: the size of the file, if known."""
+        """The largest body of a response, in bytes. `end`: the offset where its content ends."""
         rest = 0 if end is None or self.open_from is None else max(0, end - self.open_from)
         return self.length + rest + PART_BYTES * self.count
 
