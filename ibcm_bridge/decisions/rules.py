@@ -3,8 +3,9 @@
 A rule is a check of the bridge (`head.host`), or a line of the policy file or of a role's table
 (`management-point.verbs`). The audit and `explain` show it, and operators search for it.
 
-Only this file makes a `Rule`. docs/refusals.md has the meaning and the reasons of each rule;
-tests/repository/test_rules.py compares that list with this one.
+Only this file makes a `Rule`; `inspection.reports` restores one from a worker's report.
+docs/refusals.md has the meaning and the reasons of each rule; tests/repository/test_rules.py
+compares that list with this one.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ INSPECTION_WORKERS = Rule("inspection.workers")
 # Documents; {document} is a body, or a part of a message
 DOCUMENT_ACTION = RuleOf("{document}.action")
 DOCUMENT_DEPTH = RuleOf("{document}.depth")
+DOCUMENT_DOCUMENTS = RuleOf("{document}.documents")
 DOCUMENT_DTD = RuleOf("{document}.dtd")
 DOCUMENT_ELEMENT = RuleOf("{document}.{element}")
 DOCUMENT_ENCODING = RuleOf("{document}.encoding")
@@ -111,7 +113,6 @@ DOCUMENT_LIMITS = RuleOf("{document}.limits")
 DOCUMENT_PROPFIND = RuleOf("{document}.propfind")
 DOCUMENT_SERIALIZED = RuleOf("{document}.serialized")
 DOCUMENT_XML = RuleOf("{document}.xml")
-DOCUMENTS = RuleOf("{document}.documents")
 ARCHIVE_DEFLATE = RuleOf("{document}.archive.deflate")
 ARCHIVE_DEPTH = RuleOf("{document}.archive.depth")
 ARCHIVE_ENCRYPTED = RuleOf("{document}.archive.encrypted")
@@ -144,6 +145,7 @@ CCM_ZLIB = Rule("ccm.zlib")
 ENDPOINT_ENCRYPTED = RuleOf("endpoints.{endpoint}.encrypted")
 ENDPOINT_ROOTS = RuleOf("endpoints.{endpoint}.roots")
 ENDPOINTS = Rule("endpoints.endpoints")
+"""The key `endpoints` of config/endpoints.yaml."""
 ENDPOINTS_REFUSED = Rule("endpoints.refused")
 SOAP_ACTIONS_AGREEMENT = Rule("soap_actions.agreement")
 SOAP_ACTIONS_OF = RuleOf("soap_actions.{service}")
@@ -201,11 +203,11 @@ REPLIES_WHOLE = Rule("replies.whole")
 
 # Limits
 LIMITS_BODY_SECONDS = Rule("limits.body_seconds")
+LIMITS_BUFFERED_BYTES = Rule("limits.buffered_bytes")
 LIMITS_CLIENT_HELLO = Rule("limits.client_hello")
 LIMITS_CONNECTIONS = Rule("limits.connections")
 LIMITS_HANDSHAKE_SECONDS = Rule("limits.handshake_seconds")
 LIMITS_HEAD_SECONDS = Rule("limits.head_seconds")
-LIMITS_BUFFERED_BYTES = Rule("limits.buffered_bytes")
 LIMITS_INSPECTION_WORKERS = Rule("limits.inspection_workers")
 LIMITS_REQUEST_HEAD = Rule("limits.request_head")
 LIMITS_RESPONSE_SECONDS = Rule("limits.response_seconds")

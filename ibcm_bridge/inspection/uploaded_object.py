@@ -98,7 +98,7 @@ def _text(seen: Uploaded, content: bytes, where: rules.Rule) -> Uploaded | Deny:
         if piece.startswith("<"):
             if len(parsed_text) == MAX_DOCUMENTS:
                 detail = f"more than {MAX_DOCUMENTS} documents"
-                return Deny(Reason.XML, rules.DOCUMENTS.of(where), detail)
+                return Deny(Reason.XML, rules.DOCUMENT_DOCUMENTS.of(where), detail)
             read = read_xml(piece, where)
             if isinstance(read, Deny):
                 return read
