@@ -11,5 +11,6 @@ the session is closed. So
 
 `request.bits_packet` reads what a client sends, `session` decides by what is kept,
 `acknowledgement` reads what the site system answers, `withdrawal` is what the bridge sends to end a
-session that it has refused.
+session that it has refused. A whole object of several fragments is inspected in a worker process,
+which reads it from the spool: `session.StoredObject`, `addons/engines/inspection_worker.py`.
 """

@@ -1,4 +1,4 @@
-"""May this packet go on in this session? `upload_spool` keeps the sessions."""
+"""May this packet go on in this session? `storage.upload_spool` keeps the sessions."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class UploadPart:
-    """What a packet carries, once it fits into its session. Made by `spool.Spool.take` only."""
+    """What a packet carries, once it fits into its session. Made by `Spool.take` only."""
 
     packet: Packet
     session: Session | None
