@@ -105,13 +105,17 @@ def shipped() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("at", "value", "error"),
     [
-        (("policy-module",), None, "not one row for each"),
-        (("enrollment-proxy-point",), {}, "not one row for each"),
-        (("policy-module", "logs"), "x", r"policy-module has no \['logs'\]"),
+        (("policy-module",), None, "one row for each"),
+        (("enrollment-proxy-point",), {}, "one row for each"),
+        (("policy-module", "logs"), "x", r"policy-module: unknown keys \['logs'\]"),
         (("policy-module", "next"), {"gives up": {"inferred": "x"}}, "tries again"),
         (("policy-module", "next"), {"any": {}}, "or `inferred`"),
         (("policy-module", "next"), {"any": {"confirmed": "x"}}, "with its `source`"),
-        (("policy-module", "next", "goes on"), {"inferred": "x"}, "policy-module/next has no"),
+        (
+            ("policy-module", "next", "goes on"),
+            {"inferred": "x"},
+            "policy-module/next: unknown keys",
+        ),
         (("software-update-point", "errors", "other"), None, "other"),
     ],
 )
