@@ -20,7 +20,8 @@ def _end_with(parent: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    # Unbuffered: at exit, the interpreter cannot lock the buffer of sys.stdin while a thread reads.
+    # A thread that reads sys.stdin holds the lock of its buffer, which the interpreter needs at
+    # exit. This file object has no buffer.
     parent = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     sys.exit(main())

@@ -28,8 +28,8 @@ from ibcm_bridge.storage.device_list import ListError, read_list, write_list
 if TYPE_CHECKING:
     from ibcm_bridge.policy.message_rules import MessageRules
 
-_MOST = 20
-"""Kept bindings that an import lists."""
+_MAX_LISTED = 20
+"""The maximum number of kept bindings that an import lists."""
 
 
 def add(commands: Subcommands) -> None:
@@ -197,10 +197,10 @@ def _import(
         return EXIT_PROBLEM
     with Registry(path) as registry:
         done = registry.import_all(listed.bindings, replace=options.replace)
-    for kept, listed_as in done.kept[:_MOST]:
+    for kept, listed_as in done.kept[:_MAX_LISTED]:
         print(f"kept: {kept.guid} is bound to {_label(kept)}, the file has {_label(listed_as)}")
-    if len(done.kept) > _MOST:
-        print(f"kept: {len(done.kept) - _MOST} more")
+    if len(done.kept) > _MAX_LISTED:
+        print(f"kept: {len(done.kept) - _MAX_LISTED} more")
     if listed.unread:
         print(f"ignored columns: {', '.join(map(ascii, listed.unread))}")
     print(_summary(done, listed.skipped))

@@ -133,6 +133,7 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("ibcm_bridge/commands/**/*.py", _strings),
     ("tests/commands/*/*.py", _strings),
     ("tests/commands/test_[mr]*.py", _strings),
+    ("tests/integration/late/test_connect_check.py", _strings),
     ("benchmarks/*.py", _strings),
     ("Makefile", _comments),
     (".ci/run", _comments),

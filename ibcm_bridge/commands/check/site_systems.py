@@ -47,11 +47,11 @@ NONEXISTENT_FILE = "ibcm-bridge-check"
 _REQUIREMENT = "BRIDGE-TERMINATE"
 
 _STATUS_FINDINGS = {
-    401: (Level.FACT, "accepted the bridge's client certificate, requires Windows authentication"),
+    401: (Level.FACT, "accepted the bridge's client certificate; requires Windows authentication"),
     403: (Level.PROBLEM, "refused the bridge's client certificate"),
 }
-"""IIS responds 403.7, 403.13, 403.16 or 403.17 to a certificate, and logs the substatus only
-itself. For a nonexistent file the status is 404."""
+"""IIS refuses a certificate with 403; its substatus (403.7, 403.13, 403.16 or 403.17) is only in
+the log of IIS. For a nonexistent file the status is 404."""
 
 
 _CLOSED = "closed the connection without a response"
@@ -159,7 +159,7 @@ def _head_finding(
         level, text = Level.WARNING, "returned a server error"
     elif not when:
         level, text = Level.WARNING, "requested no client certificate"
-    late = f", certificate requested {when}" if when else ""
+    late = f"; certificate requested {when}" if when else ""
     return Finding(level, where, f"/{directory}: {text}{late} (HEAD: {status})")
 
 

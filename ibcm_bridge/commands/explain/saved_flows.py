@@ -29,7 +29,7 @@ def saved_requests(
                     found = True
                     yield _request(flow, presented, ports)
         except (FlowReadException, LookupError, TypeError, AttributeError) as error:
-            # FlowReader raises the latter three for a manipulated file.
+            # FlowReader raises the other errors for a manipulated file.
             raise ValueError(f"{path} is not a flow file of mitmproxy, or is damaged") from error
     if not found:
         raise ValueError(f"{path} has no HTTP request")

@@ -1,4 +1,4 @@
-"""`check --connect`: what is said of site systems, good ones and each kind of bad one."""
+"""`check --connect`: its findings for good and bad site systems."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ MP_NAME = "mp01.corp.example"
 
 
 def policy_file(lab: Lab, address: tuple[str, int], **role: Any) -> Path:
-    """The lab's policy with one publication, and one role at this address."""
+    """Write the lab's policy with one publication, and one role at this address."""
     policy = yaml.safe_load(lab.bridge.policy_file.read_text("utf-8"))
-    bridge = next(one for one in policy["publications"] if one["mode"] == "bridge")
+    bridge = next(entry for entry in policy["publications"] if entry["mode"] == "bridge")
     point = bridge["roles"]["management-point"]
     point = {**point, "connect": f"{address[0]}:{address[1]}", **role}
     policy["publications"] = [{**bridge, "roles": {"management-point": point}}]
@@ -45,15 +45,15 @@ def findings(
 ) -> list[Finding]:
     found = list(check_connections(load_policy(policy_file(lab, address, **role)), seconds))
     host, port = address
-    for one in found:
-        assert one.where.endswith(f"management-point: {MP_NAME} ({host}:{port})")
+    for finding in found:
+        assert finding.where.endswith(f"management-point: {MP_NAME} ({host}:{port})")
     return found
 
 
 def problem(lab: Lab, address: tuple[str, int], seconds: float = 10.0, **role: Any) -> str:
-    """The one problem, after which nothing more was asked."""
+    """The only problem; it ends the check of the site system."""
     (*_, last) = found = findings(lab, address, seconds, **role)
-    assert [one for one in found if one.level is not Level.FACT] == [last]
+    assert [finding for finding in found if finding.level is not Level.FACT] == [last]
     assert (last.level, last.requirement) == (Level.PROBLEM, "BRIDGE-TERMINATE")
     return last.text
 
@@ -65,33 +65,31 @@ def raw(raw_site_system: RawSiteSystem) -> Iterator[RawSiteSystem]:
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_a_site_system_that_asks_late_accepts_the_certificate(
-    lab: Lab, apache: Apache, version: str
-) -> None:
+def test_a_late_certificate_request_is_reported(lab: Lab, apache: Apache, version: str) -> None:
     first, *others = findings(lab, ("127.0.0.1", apache.ports[version, "lab"]))
     assert first.text.startswith(f"verified as {MP_NAME} over TLSv{version}: ")
     assert len(others) >= 3
-    for one in others:
-        assert one.level is Level.FACT
+    for finding in others:
+        assert finding.level is Level.FACT
         assert (
-            "accepted the bridge's client certificate, certificate requested after the request"
-            in one.text
+            "accepted the bridge's client certificate; certificate requested after the request"
+            in finding.text
         )
-    assert {one.method for one in apache.seen} == {"HEAD"}
+    assert {request.method for request in apache.seen} == {"HEAD"}
 
 
-def test_a_directory_that_asks_for_no_certificate_is_a_warning(lab: Lab, apache: Apache) -> None:
-    # This Apache asks in the directories for computers only.
+def test_a_directory_without_a_certificate_request_is_a_warning(lab: Lab, apache: Apache) -> None:
+    # This Apache requests a certificate only in directories for computers.
     because = {"windows_authentication": {"because": "users get their own policy"}}
     found = findings(lab, ("127.0.0.1", apache.ports["1.3", "lab"]), **because)
-    warned = [one.text for one in found if one.level is Level.WARNING]
+    warned = [finding.text for finding in found if finding.level is Level.WARNING]
     assert len(warned) == 2
     for text in warned:
         assert "_windowsauth: requested no client certificate" in text
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_one_that_asks_late_and_refuses_it_is_found_out(
+def test_a_late_refusal_of_the_certificate_is_a_problem(
     lab: Lab, apache: Apache, version: str
 ) -> None:
     apache.seen.clear()
@@ -100,24 +98,24 @@ def test_one_that_asks_late_and_refuses_it_is_found_out(
     assert apache.seen == []
 
 
-def test_the_highest_version_is_the_policys(lab: Lab) -> None:
+def test_the_maximum_tls_version_is_that_of_the_policy(lab: Lab) -> None:
     first, *_ = findings(lab, lab.site.management_point, highest_tls="1.2")
     assert "over TLSv1.2" in first.text
     first, *_ = findings(lab, lab.site.management_point)
     assert "over TLSv1.3" in first.text
 
 
-def test_one_that_asks_in_the_handshake_is_told_apart(lab: Lab) -> None:
+def test_a_certificate_request_in_the_handshake_is_reported(lab: Lab) -> None:
     _, *others = findings(lab, lab.site.management_point)
-    for one in others:
+    for finding in others:
         assert (
-            "accepted the bridge's client certificate, certificate requested in the handshake"
-            in one.text
+            "accepted the bridge's client certificate; certificate requested in the handshake"
+            in finding.text
         )
-    assert {one.method for one in lab.site.received()} == {"HEAD"}
+    assert {request.method for request in lab.site.received()} == {"HEAD"}
 
 
-def test_one_that_is_verified_by_another_name(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_site_system_is_verified_by_verify_name(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.wait_for_end(), lab.pki.server("cluster.corp.example"))
     assert problem(lab, raw.address) == f"cannot be verified as {MP_NAME}: hostname mismatch"
     first, *_ = findings(lab, raw.address, 0.5, verify_name="cluster.corp.example")
@@ -144,7 +142,7 @@ def impostors(lab: Lab) -> dict[str, Any]:
         "certificate has expired",
     ],
 )
-def test_an_impostor_is_named(lab: Lab, raw: RawSiteSystem, why: str) -> None:
+def test_an_impostor_is_a_problem(lab: Lab, raw: RawSiteSystem, why: str) -> None:
     raw.behave(lambda peer: peer.wait_for_end(), impostors(lab)[why])
     assert problem(lab, raw.address) == f"cannot be verified as {MP_NAME}: {why}"
     assert all(peer.received == b"" for peer in raw.peers)
@@ -192,22 +190,22 @@ NO_DNS_NAME = (
     ],
     ids=["common-name-only", "address-only", "malformed"],
 )
-def test_what_is_wrong_with_its_certificate_is_told(
+def test_a_defect_of_the_certificate_is_reported(
     lab: Lab, raw: RawSiteSystem, extensions: list[certificates.Extension], why: str
 ) -> None:
     raw.behave(lambda peer: peer.wait_for_end(), server_with(lab, *extensions))
-    told = f"cannot be verified as {MP_NAME}: {why}"
-    assert problem(lab, raw.address) == told
+    text = f"cannot be verified as {MP_NAME}: {why}"
+    assert problem(lab, raw.address) == text
     assert all(peer.received == b"" for peer in raw.peers)
 
 
-def test_its_twin_with_a_dns_name_is_verified(lab: Lab, raw: RawSiteSystem) -> None:
+def test_the_same_certificate_with_a_dns_name_is_verified(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.wait_for_end(), server_with(lab, (DNS_NAME, False)))
     first, *_ = findings(lab, raw.address, 0.5)
     assert first.text.startswith(f"verified as {MP_NAME}")
 
 
-def test_one_that_refuses_the_certificate_in_the_handshake(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_refusal_in_the_handshake_is_a_problem(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.wait_for_end(), lab.pki.server(MP_NAME))
     raw.trust = LabPki.make(now=datetime.now(UTC)).root
     try:
@@ -219,33 +217,33 @@ def test_one_that_refuses_the_certificate_in_the_handshake(lab: Lab, raw: RawSit
         raw.trust = lab.pki.root
 
 
-def test_one_that_is_down(lab: Lab) -> None:
+def test_a_refused_connection_is_a_problem(lab: Lab) -> None:
     text = problem(lab, ("127.0.0.1", free_port()))
     assert text == "cannot connect: Connection refused"
 
 
-def test_one_that_says_nothing(lab: Lab, raw: RawSiteSystem) -> None:
+def test_no_response_in_the_handshake_is_a_problem(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.wait_for_end())
     assert problem(lab, raw.address, 0.5) == "did not respond in time (in the handshake)"
 
 
-def test_one_that_shakes_hands_and_says_nothing(lab: Lab, raw: RawSiteSystem) -> None:
+def test_no_response_after_the_handshake_is_a_problem(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.wait_for_end(), lab.pki.server(MP_NAME))
     assert problem(lab, raw.address, 0.5) == "did not respond in time"
 
 
-def test_one_that_speaks_no_tls(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_server_without_tls_is_a_problem(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     assert problem(lab, raw.address).startswith("TLS error: ")
 
 
-def test_one_that_closes_in_the_handshake(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_connection_closed_in_the_handshake_is_a_problem(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.close_and_wait())
     text = problem(lab, raw.address)
     assert text == "closed the connection without a response (in the handshake)"
 
 
-def answering(head: bytes) -> Callable[[Any], None]:
+def responding(head: bytes) -> Callable[[Any], None]:
     def script(peer: Any) -> None:
         peer.read_head()
         peer.send(head)
@@ -262,18 +260,18 @@ def answering(head: bytes) -> Callable[[Any], None]:
         (
             404,
             Level.FACT,
-            "accepted the bridge's client certificate, certificate requested in the handshake",
+            "accepted the bridge's client certificate; certificate requested in the handshake",
         ),
     ],
 )
-def test_what_its_answer_means(
+def test_the_status_of_the_response_decides(
     lab: Lab, raw: RawSiteSystem, status: int, level: Level, text: str
 ) -> None:
-    script = answering(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
+    script = responding(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
     raw.behave(script, lab.pki.server(MP_NAME))
     _, *others = findings(lab, raw.address)
-    assert {one.level for one in others} == {level}
-    assert all(text in one.text for one in others)
+    assert {finding.level for finding in others} == {level}
+    assert all(text in finding.text for finding in others)
 
 
 def test_the_command_exits_with_1_for_a_problem_and_0_without(
