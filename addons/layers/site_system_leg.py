@@ -95,7 +95,7 @@ class SiteSystemLeg:
         self._idle_since = time.monotonic()
 
     def usable(self, idle_seconds: float) -> bool:
-        """Return whether another request can be sent on a kept leg.
+        """Return whether a kept leg can carry another request.
 
         An authenticated leg does not become too old, because no other can replace it.
         """

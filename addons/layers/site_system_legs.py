@@ -172,7 +172,7 @@ class SiteSystemLegs:
         return ResponseBegun(approved, leg, reader, response)
 
     def usable(self, leg: SiteSystemLeg) -> bool:
-        """Return whether another request can be sent on a kept leg."""
+        """Return whether a kept leg can carry another request."""
         return leg.usable(self._idle_seconds)
 
     def release(self) -> None:

@@ -76,7 +76,7 @@ def test_a_message_its_reply_and_a_policy_are_shown_by_the_view(loaded: taddons.
 
 def test_an_empty_reply_is_explained_and_a_refusal_left_unchanged(loaded: taddons.context) -> None:
     flow = exchange("CCM_POST", "/", b"", b"", TYPE)
-    assert shown(flow.response, flow).text.startswith("Empty answer")
+    assert shown(flow.response, flow).text.startswith("Empty reply")
     flow = exchange("CCM_POST", "/", b"", b"refused", "text/plain", 403)
     assert shown(flow.response, flow).view_name == "Raw"
 
@@ -157,7 +157,7 @@ def test_mitmdump_shows_saved_messages_and_no_secret(tmp_path: Path, detail: str
     output = done.stdout.decode() + done.stderr.decode()
     assert "CCM_POST for MP_HinvEndpoint" in output
     assert "<ProductName>Lab Product " in output
-    assert "NoReply: the message was taken in" in output
+    assert "NoReply: the message was accepted" in output
     assert 'name="NetworkAccessPassword"' in output
     assert "[not shown]" in output
     assert "hunter2" not in output

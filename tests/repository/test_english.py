@@ -138,6 +138,9 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("Makefile", _comments),
     (".ci/run", _comments),
     ("pyproject.toml", _comments),
+    ("addons/**/*.py", _strings),
+    ("tests/addons/**/*.py", _strings),
+    ("deploy/*", _comments),
 )
 
 

@@ -1,4 +1,4 @@
-"""The decisions on a head and a body as what they are: a value in, the next one out."""
+"""The decisions on a head and a body as functions from one stage to the next value."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def body_of(lab: Lab, body: bytes) -> BodyRead:
     return BodyRead(authorized, body, None)
 
 
-async def not_asked(_: Subject) -> Report | Deny:
+async def never_large(_: Subject) -> Report | Deny:
     raise AssertionError("a small body")
 
 
@@ -57,7 +57,7 @@ def test_a_head_is_authorized_or_refused(lab: Lab) -> None:
 
 
 def test_a_small_body_is_decided_on_at_once(lab: Lab) -> None:
-    inspection = BodyInspection([], not_asked)
+    inspection = BodyInspection([], never_large)
     body: bytes = message()["body"]
     decided = inspection.body_read(body_of(lab, body))
     assert isinstance(decided, Inspected)
@@ -65,7 +65,7 @@ def test_a_small_body_is_decided_on_at_once(lab: Lab) -> None:
     assert isinstance(inspection.body_read(body_of(lab, b"x" * len(body))), Deny)
 
 
-def test_a_large_body_is_waited_for(lab: Lab) -> None:
+def test_a_large_body_is_awaited(lab: Lab) -> None:
     async def full(_: Subject) -> Report | Deny:
         return FULL
 
@@ -75,14 +75,12 @@ def test_a_large_body_is_waited_for(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("renewals", [1, 2])
-def test_a_body_is_looked_at_again_where_the_rules_are_replaced_meanwhile(
-    lab: Lab, renewals: int
-) -> None:
-    asked: list[Sequence[object]] = []
+def test_a_body_is_inspected_again_if_the_rules_changed_meanwhile(lab: Lab, renewals: int) -> None:
+    used: list[Sequence[object]] = []
 
     async def renewing(_: Subject) -> Report | Deny:
-        asked.append(inspection.engines)
-        if len(asked) <= renewals:
+        used.append(inspection.engines)
+        if len(used) <= renewals:
             inspection.engines = []
         return FULL
 
@@ -90,5 +88,5 @@ def test_a_body_is_looked_at_again_where_the_rules_are_replaced_meanwhile(
     waiting = inspection.body_read(body_of(lab, b"x" * (SMALL + 1)))
     assert asyncio.iscoroutine(waiting)
     assert asyncio.run(waiting) is FULL
-    assert len(asked) == renewals + 1
-    assert asked[-1] is inspection.engines
+    assert len(used) == renewals + 1
+    assert used[-1] is inspection.engines

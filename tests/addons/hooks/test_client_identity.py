@@ -1,4 +1,4 @@
-"""Client GUIDs, as a connection's requests and answers go: who is let speak, and what is learnt."""
+"""Client GUIDs in requests and replies of a connection: what is allowed, and what is learned."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture
 def rule(exchange: ExchangeDriver, registry: Registry) -> Rule:
-    """Have the exchange go by these rules."""
+    """A function that sets the rules of the exchange."""
 
     def by(rules: MessageRules) -> None:
         identity = ClientIdentity(registry, rules, lambda: NOW)
@@ -80,18 +80,18 @@ def policy_request(lab: Lab) -> bytes:
     return post(lab, documents.policy_request(GUID), "MP_PolicyManager")
 
 
-def answered(xml: str) -> bytes:
+def reply_bytes(xml: str) -> bytes:
     header = f"<Msg><Hooks>{ccm.ZLIB_HOOK}</Hooks></Msg>"
     body = ccm.raw_message(header, zlib.compress(xml.encode("utf-16-le")))
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {ccm.CONTENT_TYPE}\r\nContent-Length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 
-def passes(exchange: ExchangeDriver, request: bytes, answer: str = "") -> None:
-    """Byte for byte, both ways."""
+def passes(exchange: ExchangeDriver, request: bytes, reply: str = "") -> None:
+    """Assert that request and reply are forwarded unchanged."""
     exchange.receive(request)
     assert exchange.to(exchange.server).endswith(request)
-    given = answered(answer) if answer else b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    given = reply_bytes(reply) if reply else b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     exchange.receive(given, exchange.server)
     assert exchange.to_client().endswith(given)
 
@@ -107,7 +107,7 @@ def anothers(exchange: ExchangeDriver, **more: str) -> Binding:
     return Binding(GUID, Source.REGISTRATION, NOW, **fields)  # type: ignore[arg-type]
 
 
-def test_who_registers_is_bound_and_speaks_for_itself(
+def test_a_client_that_registers_is_bound_and_may_use_its_guid(
     exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab
 ) -> None:
     passes(exchange, registration(running_lab), REGISTERED)
@@ -124,7 +124,7 @@ def test_who_registers_is_bound_and_speaks_for_itself(
     assert "observed" not in record or record["observed"] == ()
 
 
-def test_one_client_does_not_speak_for_another(
+def test_a_client_may_not_use_the_guid_of_another(
     exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab
 ) -> None:
     registry.add(anothers(exchange))
@@ -134,7 +134,7 @@ def test_one_client_does_not_speak_for_another(
     assert not exchange.dialled
 
 
-def test_under_observation_it_passes_and_is_written_down(
+def test_with_observe_it_is_forwarded_and_recorded(
     exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab
 ) -> None:
     rule(MessageRules())
@@ -147,7 +147,7 @@ def test_under_observation_it_passes_and_is_written_down(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "reply",
     [
         "",
         REGISTERED.replace('Status="0"', 'Status="1"'),
@@ -156,26 +156,26 @@ def test_under_observation_it_passes_and_is_written_down(
         REGISTERED.replace("ClientRegistrationResponse", "Other"),
     ],
 )
-def test_nothing_is_learnt_from_an_answer_that_registers_nobody(
-    exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab, answer: str
+def test_nothing_is_learned_from_a_reply_without_a_registration(
+    exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab, reply: str
 ) -> None:
-    passes(exchange, registration(running_lab), answer)
+    passes(exchange, registration(running_lab), reply)
     assert not list(registry.all())
 
 
-def test_nobody_is_bound_anew_by_a_registration(
+def test_a_registration_does_not_replace_a_binding(
     exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab
 ) -> None:
     before = registry.add(anothers(exchange))
     exchange.receive(registration(running_lab))
     exchange.to(exchange.server)
-    exchange.receive(answered(REGISTERED), exchange.server)
+    exchange.receive(reply_bytes(REGISTERED), exchange.server)
     assert exchange.reason() == "identity-of-another"
     assert GUID.encode("utf-16-le") not in exchange.to_client()
     assert registry.find(GUID) == before
 
 
-def test_under_observation_a_second_registration_passes_and_changes_nothing(
+def test_with_observe_a_second_registration_is_forwarded_and_changes_nothing(
     exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab
 ) -> None:
     rule(MessageRules())
@@ -185,10 +185,12 @@ def test_under_observation_a_second_registration_passes_and_changes_nothing(
     assert exchange.ended[-1].observed[0].startswith("identity-of-another: ")
 
 
-def test_who_gets_policy_is_bound_though_it_registered_before(
+def test_a_client_that_gets_policy_is_bound_even_if_it_registered_before(
     exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab
 ) -> None:
-    passes(exchange, policy_request(running_lab))  # an empty answer: not known (protocol.md §1.7)
+    passes(
+        exchange, policy_request(running_lab)
+    )  # an empty reply: the client is unknown (protocol.md §1.7)
     assert registry.find(GUID) is None
     passes(exchange, policy_request(running_lab), ASSIGNED)
     binding = registry.find(GUID)
@@ -205,7 +207,7 @@ def test_an_unknown_client_guid_may_be_refused(
     assert not exchange.dialled
 
 
-def test_an_import_is_bound_to_the_key_that_comes_with_its_name(
+def test_an_import_is_bound_to_the_first_key_with_its_name(
     exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab
 ) -> None:
     client = client_of(exchange)
@@ -214,13 +216,13 @@ def test_an_import_is_bound_to_the_key_that_comes_with_its_name(
     binding = registry.find(GUID)
     assert binding is not None
     assert (binding.key, binding.name) == (client.certificate.key_sha256, client.name)
-    # Written down is what it was when it came.
+    # The record shows the binding as of the arrival of the request.
     assert exchange_record(exchange.ended[-1])["client_guid_binding"] == "newly-bound"
     passes(exchange, report(running_lab))
     assert exchange_record(exchange.ended[-1])["client_guid_binding"] == "bound"
 
 
-def test_a_renewed_certificate_is_taken_where_the_policy_says_so(
+def test_a_renewed_certificate_is_accepted_if_the_policy_allows_it(
     exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab
 ) -> None:
     client = client_of(exchange)
@@ -232,7 +234,7 @@ def test_a_renewed_certificate_is_taken_where_the_policy_says_so(
     assert (binding.key, binding.source) == (client.certificate.key_sha256, Source.RENEWAL)
 
 
-def test_without_the_registry_nobody_is_let_speak(
+def test_without_the_registry_all_messages_are_refused(
     exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab
 ) -> None:
     registry.close()
@@ -242,7 +244,7 @@ def test_without_the_registry_nobody_is_let_speak(
     assert not exchange.dialled
 
 
-def test_an_answer_passes_though_nothing_can_be_learnt_from_it(
+def test_a_reply_is_forwarded_even_if_its_binding_cannot_be_recorded(
     exchange: ExchangeDriver,
     rule: Rule,
     registry: Registry,
@@ -253,6 +255,6 @@ def test_an_answer_passes_though_nothing_can_be_learnt_from_it(
     exchange.receive(request)
     assert exchange.to(exchange.server) == request
     registry.close()
-    exchange.receive(answered(REGISTERED), exchange.server)
-    assert exchange.to_client() == answered(REGISTERED)
+    exchange.receive(reply_bytes(REGISTERED), exchange.server)
+    assert exchange.to_client() == reply_bytes(REGISTERED)
     assert "cannot record a client GUID binding" in caplog.text

@@ -1,4 +1,4 @@
-"""Each end is told once, to all who look on, and the audit is the first of them."""
+"""Each end is reported once to every watcher, first to the audit."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.addons.conftest import TUNNELED, Clock, Lab
 REFUSED = Deny(Reason.NOT_TLS, rules.LISTENER, "not a TLS record")
 
 
-class Watching:
-    """Looks on, or fails at it."""
+class FakeWatcher:
+    """A watcher that stores the ends, or raises."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.seen: list[Any] = []
@@ -32,14 +32,14 @@ class Watching:
         self.seen.append(ended)
 
     def denials(self) -> list[Deny]:
-        return [one.denial for one in self.seen]
+        return [ended.denial for ended in self.seen]
 
 
-class Told:
-    """The ends of a bridge, with an audit and a page in name only."""
+class Reporting:
+    """The ends of a bridge, with a fake audit and a fake page."""
 
     def __init__(self, lab: Lab) -> None:
-        self.audit, self.page = Watching(), Watching()
+        self.audit, self.page = FakeWatcher(), FakeWatcher()
         self.connections = Connections(100, Budget(1_000))
         self.ends = Ends(self.connections, [self.audit, self.page])
         self._listener = lab.policy.listeners[0]
@@ -50,55 +50,59 @@ class Told:
 
 
 @pytest.fixture
-def told(lab: Lab) -> Told:
-    return Told(lab)
+def reporting(lab: Lab) -> Reporting:
+    return Reporting(lab)
 
 
-def test_a_refused_connection_is_told_once_to_everybody(told: Told) -> None:
-    refused = RefusedConnection(told.connection(), REFUSED)
-    told.ends.connection_refused(refused)
-    told.ends.connection_refused(RefusedConnection(refused.connection, REFUSED))
-    assert told.audit.seen == told.page.seen == [refused]
+def test_a_refused_connection_is_reported_once_to_every_watcher(reporting: Reporting) -> None:
+    refused = RefusedConnection(reporting.connection(), REFUSED)
+    reporting.ends.connection_refused(refused)
+    reporting.ends.connection_refused(RefusedConnection(refused.connection, REFUSED))
+    assert reporting.audit.seen == reporting.page.seen == [refused]
 
 
-def test_what_the_audit_does_not_take_is_told_to_nobody_else(told: Told) -> None:
-    told.audit.error = OSError("full")
-    refused = RefusedConnection(told.connection(), REFUSED)
+def test_an_end_that_the_audit_cannot_record_is_reported_nowhere_else(reporting: Reporting) -> None:
+    reporting.audit.error = OSError("full")
+    refused = RefusedConnection(reporting.connection(), REFUSED)
     with pytest.raises(OSError, match="full"):
-        told.ends.connection_refused(refused)
-    told.audit.error = None
-    told.ends.defect(Defect(refused.connection.client, "connection_refused", "OSError"))
-    assert told.audit.seen == told.page.seen == [], "it had ended: nothing is told twice"
+        reporting.ends.connection_refused(refused)
+    reporting.audit.error = None
+    reporting.ends.defect(Defect(refused.connection.client, "connection_refused", "OSError"))
+    assert reporting.audit.seen == reporting.page.seen == [], (
+        "it had ended: nothing is reported twice"
+    )
 
 
-def test_a_defect_ends_a_connection_that_had_not_ended(told: Told) -> None:
-    told.ends.defect(Defect(told.connection().client, "layer", "RuntimeError"))
-    (denial,) = told.page.denials()
+def test_a_defect_ends_a_connection_that_had_not_ended(reporting: Reporting) -> None:
+    reporting.ends.defect(Defect(reporting.connection().client, "layer", "RuntimeError"))
+    (denial,) = reporting.page.denials()
     assert (denial.reason, denial.rule) == (Reason.BRIDGE_DEFECT, "layer")
     assert denial.detail == "RuntimeError"
-    assert told.audit.seen == told.page.seen
+    assert reporting.audit.seen == reporting.page.seen
 
 
-def test_a_defect_after_a_tunnel_has_ended_is_no_other_end(told: Told, lab: Lab) -> None:
-    connection = told.connection()
+def test_a_defect_after_the_end_of_a_tunnel_is_not_another_end(
+    reporting: Reporting, lab: Lab
+) -> None:
+    connection = reporting.connection()
     connection.publication = lab.policy.listeners[0].publications[TUNNELED]
     ended = EndedTunnel(connection, True, 1, 2, None)
-    told.ends.tunnel_ended(ended)
-    told.ends.defect(Defect(connection.client, "tunnel_ended", "RuntimeError"))
-    assert told.audit.seen == told.page.seen == [ended]
+    reporting.ends.tunnel_ended(ended)
+    reporting.ends.defect(Defect(connection.client, "tunnel_ended", "RuntimeError"))
+    assert reporting.audit.seen == reporting.page.seen == [ended]
 
 
-def test_connections_turned_away_are_counted_and_told_once_a_second(
-    told: Told, monkeypatch: pytest.MonkeyPatch
+def test_connections_over_the_limit_are_counted_and_reported_once_per_second(
+    reporting: Reporting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
     for seconds in (0, 0.1, 0.1, 0.9, 0.1):
         clock.now += seconds
-        told.ends.turned_away(told.connection())
-    details = [one.detail for one in told.audit.denials()]
-    assert [int(one.split()[0]) for one in details] == [1, 3]
-    assert {one.reason for one in told.page.denials()} == {Reason.TOO_MANY_CONNECTIONS}
+        reporting.ends.turned_away(reporting.connection())
+    details = [denial.detail for denial in reporting.audit.denials()]
+    assert [int(detail.split()[0]) for detail in details] == [1, 3]
+    assert {denial.reason for denial in reporting.page.denials()} == {Reason.TOO_MANY_CONNECTIONS}
     clock.now += 5
-    told.ends.turned_away(told.connection())
-    assert told.audit.denials()[-1].detail.startswith("2 "), "the one before counts with it"
+    reporting.ends.turned_away(reporting.connection())
+    assert reporting.audit.denials()[-1].detail.startswith("2 "), "the previous one is counted too"

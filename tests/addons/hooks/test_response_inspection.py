@@ -1,4 +1,4 @@
-"""Answers that are read before they pass: what is sent of them, to whom, and only then."""
+"""Responses that are inspected before they are forwarded: what is sent, and when."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def counted(body: bytes, *fields: bytes, status: bytes = b"200 OK") -> bytes:
 
 
 def chunked(*pieces: bytes) -> bytes:
-    chunks = b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in (*pieces, b""))
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
     return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
 
 
 def framed(xml: str) -> bytes:
-    """An answer to a CCM_POST."""
+    """Return the response with a reply to a CCM_POST."""
     body = ccm.raw_message(
         f"<Msg><Hooks>{ccm.ZLIB_HOOK}</Hooks></Msg>", zlib.compress(xml.encode("utf-16-le"))
     )
@@ -56,7 +56,7 @@ def framed(xml: str) -> bytes:
 
 @pytest.fixture
 def judge(exchange: ExchangeDriver) -> Judge:
-    """Have the exchange decide by these rules; internal domains are set."""
+    """A function that sets the rules of the exchange; internal domains are set."""
 
     def by(**changes: Enforcement) -> None:
         rules = dataclasses.replace(INTERNAL, **changes)
@@ -71,31 +71,31 @@ def held(exchange: ExchangeDriver) -> int:
 
 
 def assert_refused(exchange: ExchangeDriver, reason: str, inside: bytes = b"corp") -> None:
-    """A 502 in place of the answer, and nothing of the answer in it."""
+    """Assert a 502 instead of the response, without any part of the response."""
     assert exchange.reason() == reason
     last = exchange.names()[::-1]
     assert "reply_shown" not in last[: last.index("requestheaders")], "only what was sent is shown"
-    told = exchange.to_client()
-    assert told.startswith(b"HTTP/1.1 502 ")
-    assert inside not in told
-    assert told.count(b"HTTP/1.1") == 1
+    received = exchange.to_client()
+    assert received.startswith(b"HTTP/1.1 502 ")
+    assert inside not in received
+    assert received.count(b"HTTP/1.1") == 1
     exchange.close()
     assert exchange.server in exchange.closed
     assert held(exchange) == 0
 
 
-# What passes
+# Forwarded responses
 
 
-@pytest.mark.parametrize("answer", [counted(LEAK), chunked(LEAK)])
-def test_an_answer_passes_as_it_was_and_what_was_found_is_written_down(
-    exchange: ExchangeDriver, judge: Judge, answer: bytes
+@pytest.mark.parametrize("response", [counted(LEAK), chunked(LEAK)])
+def test_a_response_is_forwarded_unchanged_and_findings_are_recorded(
+    exchange: ExchangeDriver, judge: Judge, response: bytes
 ) -> None:
     exchange.receive(GET)
-    for index in range(len(answer)):
-        assert not exchange.to_client(), "nothing passes before it is whole"
-        exchange.receive(answer[index : index + 1], exchange.server)
-    assert exchange.to_client() == answer
+    for index in range(len(response)):
+        assert not exchange.to_client(), "nothing is forwarded before it is complete"
+        exchange.receive(response[index : index + 1], exchange.server)
+    assert exchange.to_client() == response
     (ended,) = exchange.ended
     assert ended.observed == ("reply-host-names: mp01.corp.example",)
     assert ended.bytes_out == len(LEAK)
@@ -103,10 +103,10 @@ def test_an_answer_passes_as_it_was_and_what_was_found_is_written_down(
     assert record["observed"] == ended.observed
     assert record["verdict"] == "allow"
     (shown,) = [flow for name, flow in exchange.hook_calls if name == "reply_shown"]
-    assert shown.response.raw_content is None, "it is not kept"
+    assert shown.response.raw_content is None, "it is not stored"
     assert held(exchange) == 0
     exchange.receive(GET)
-    assert exchange.to(exchange.server) == GET + GET, "and the legs are kept"
+    assert exchange.to(exchange.server) == GET + GET, "the leg is kept"
 
 
 PROPFIND = GET.replace(b"GET /SMS_MP/.sms_aut?MPLIST", b"PROPFIND /SMS_DP_SMSPKG$/LAB00001")
@@ -114,17 +114,17 @@ LISTED = b"""<multistatus xmlns="DAV:"><response><href>https://%b/SMS_DP_SMSPKG$
 </response></multistatus>"""
 
 
-def test_the_addresses_of_a_listing_are_read_for_names_of_the_intranet(
+def test_the_addresses_of_a_listing_are_searched_for_internal_names(
     exchange: ExchangeDriver, judge: Judge
 ) -> None:
-    answer = counted(LISTED % b"dp01.corp.example", status=b"207 Multi-Status")
+    response = counted(LISTED % b"dp01.corp.example", status=b"207 Multi-Status")
     exchange.receive(PROPFIND)
-    exchange.receive(answer, exchange.server)
-    assert exchange.to_client() == answer
+    exchange.receive(response, exchange.server)
+    assert exchange.to_client() == response
     assert exchange.ended[0].observed == ("reply-host-names: dp01.corp.example",)
 
 
-def test_a_listing_with_names_of_the_intranet_is_refused_where_the_policy_says_so(
+def test_a_listing_with_internal_names_is_refused_if_enforced(
     exchange: ExchangeDriver, judge: Judge
 ) -> None:
     judge(host_names=ENFORCE)
@@ -135,18 +135,16 @@ def test_a_listing_with_names_of_the_intranet_is_refused_where_the_policy_says_s
     assert_refused(exchange, "reply-host-names")
 
 
-def test_a_listing_with_names_of_the_internet_passes(
-    exchange: ExchangeDriver, judge: Judge
-) -> None:
+def test_a_listing_with_internet_names_is_forwarded(exchange: ExchangeDriver, judge: Judge) -> None:
     judge(host_names=ENFORCE)
-    answer = counted(LISTED % b"dp.internet.example", status=b"207 Multi-Status")
+    response = counted(LISTED % b"dp.internet.example", status=b"207 Multi-Status")
     exchange.receive(PROPFIND)
-    exchange.receive(answer, exchange.server)
-    assert exchange.to_client() == answer
+    exchange.receive(response, exchange.server)
+    assert exchange.to_client() == response
     assert not exchange.ended[0].observed
 
 
-def test_an_answer_until_the_end_of_the_connection_passes_as_it_was(
+def test_a_response_until_the_end_of_the_connection_is_forwarded_unchanged(
     exchange: ExchangeDriver, judge: Judge
 ) -> None:
     exchange.receive(GET)
@@ -158,11 +156,11 @@ def test_an_answer_until_the_end_of_the_connection_passes_as_it_was(
     assert not exchange.ended[0].note
 
 
-def test_an_answer_to_a_message_is_there_for_whoever_learns_from_it(
+def test_the_reply_to_a_message_is_available_for_learning(
     exchange: ExchangeDriver, judge: Judge
 ) -> None:
     guid = "GUID:0A1B2C3D-0000-4000-8000-00000000000F"
-    answer = framed(f'<ClientRegistrationResponse Status="0" SMSID="{guid}"/>')
+    response = framed(f'<ClientRegistrationResponse Status="0" SMSID="{guid}"/>')
     seen = []
 
     def learn(judged: ReplyJudged) -> Learned:
@@ -172,15 +170,17 @@ def test_an_answer_to_a_message_is_there_for_whoever_learns_from_it(
 
     exchange.hooks["reply_judged"] = learn
     exchange.receive(post())
-    exchange.receive(answer, exchange.server)
-    assert exchange.to_client() == answer
+    exchange.receive(response, exchange.server)
+    assert exchange.to_client() == response
     (registered,) = seen
     assert registered is not None
     assert registered.guid == guid
     assert exchange.ended[0].observed == ()
 
 
-def test_an_answer_without_body_is_read_as_such(exchange: ExchangeDriver, judge: Judge) -> None:
+def test_a_response_without_a_body_is_an_empty_reply(
+    exchange: ExchangeDriver, judge: Judge
+) -> None:
     seen: list[ReplyJudged] = []
 
     def learn(judged: ReplyJudged) -> Learned:
@@ -195,7 +195,7 @@ def test_an_answer_without_body_is_read_as_such(exchange: ExchangeDriver, judge:
 
 
 @pytest.mark.parametrize(
-    ("request_head", "answer"),
+    ("request_head", "response"),
     [
         (POLICY, counted(LEAK)),
         (GET, counted(LEAK, status=b"404 Not Found")),
@@ -205,32 +205,32 @@ def test_an_answer_without_body_is_read_as_such(exchange: ExchangeDriver, judge:
         (b"HEAD" + GET[3:], counted(LEAK)[: -len(LEAK)]),
     ],
 )
-def test_what_the_table_does_not_name_and_errors_are_passed_on_unread(
-    exchange: ExchangeDriver, judge: Judge, request_head: bytes, answer: bytes
+def test_unlisted_responses_and_errors_are_forwarded_without_inspection(
+    exchange: ExchangeDriver, judge: Judge, request_head: bytes, response: bytes
 ) -> None:
     judge(host_names=ENFORCE)
     exchange.receive(request_head)
-    exchange.receive(answer[:-1], exchange.server)
+    exchange.receive(response[:-1], exchange.server)
     passed = exchange.to_client()
-    exchange.receive(answer[-1:], exchange.server)
-    assert passed + exchange.to_client() == answer
+    exchange.receive(response[-1:], exchange.server)
+    assert passed + exchange.to_client() == response
     assert "reply_collected" not in exchange.names()
     assert exchange.ended[0].observed == ()
 
 
-# What is refused
+# Refused responses
 
 
-@pytest.mark.parametrize("answer", [counted(LEAK), chunked(LEAK[:9], LEAK[9:])])
-def test_an_answer_that_names_the_inside_is_refused_where_the_policy_says_so(
-    exchange: ExchangeDriver, judge: Judge, answer: bytes
+@pytest.mark.parametrize("response", [counted(LEAK), chunked(LEAK[:9], LEAK[9:])])
+def test_a_response_with_internal_names_is_refused_if_enforced(
+    exchange: ExchangeDriver, judge: Judge, response: bytes
 ) -> None:
     judge(host_names=ENFORCE)
     exchange.receive(GET)
     exchange.receive(counted(CLEAN), exchange.server)
     assert exchange.to_client() == counted(CLEAN)
     exchange.receive(GET)
-    exchange.receive(answer, exchange.server)
+    exchange.receive(response, exchange.server)
     assert_refused(exchange, "reply-host-names")
     record = exchange_record(exchange.ended[-1])
     assert record["detail"] == "mp01.corp.example"
@@ -239,7 +239,7 @@ def test_an_answer_that_names_the_inside_is_refused_where_the_policy_says_so(
     assert record["bytes_to_client"] == 0
 
 
-def test_policy_for_the_intranet_is_refused_where_the_policy_says_so(
+def test_policy_for_the_intranet_is_refused_if_enforced(
     exchange: ExchangeDriver, judge: Judge
 ) -> None:
     policy = '<ReplyAssignments><Policy PolicyID="{A}" PolicyFlags="8"/></ReplyAssignments>'
@@ -253,7 +253,7 @@ def test_policy_for_the_intranet_is_refused_where_the_policy_says_so(
     assert_refused(exchange, "reply-intranet-only", b"{A}")
 
 
-# What cannot be read: it passes as it comes, or is refused
+# Unreadable responses: forwarded unchanged, or refused
 
 LARGE = b"<A>" + b"x" * 5_000 + b"</A>"
 
@@ -271,57 +271,59 @@ def unreadable(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[bytes, str]:
     monkeypatch.setattr(response_stream, "MAX_REPLY", 4000)
-    answer: tuple[bytes, str] = request.param
-    return answer
+    response: tuple[bytes, str] = request.param
+    return response
 
 
-def test_an_answer_that_cannot_be_read_passes_with_a_note(
+def test_an_unreadable_response_is_forwarded_with_a_note(
     exchange: ExchangeDriver, judge: Judge, unreadable: tuple[bytes, str]
 ) -> None:
-    answer, why = unreadable
+    response, why = unreadable
     exchange.receive(GET)
-    exchange.receive(answer, exchange.server)
-    assert exchange.to_client() == answer
+    exchange.receive(response, exchange.server)
+    assert exchange.to_client() == response
     assert exchange.ended[0].observed == (f"reply-unreadable: {why}",)
     assert held(exchange) == 0
 
 
 @pytest.mark.parametrize("rule", ["host_names", "intranet_only"])
-def test_an_answer_that_cannot_be_read_is_refused_where_anything_would_be(
+def test_an_unreadable_response_is_refused_if_any_rule_is_enforced(
     exchange: ExchangeDriver, judge: Judge, unreadable: tuple[bytes, str], rule: str
 ) -> None:
     judge(**{rule: ENFORCE})
-    answer, why = unreadable
+    response, why = unreadable
     exchange.receive(GET)
-    exchange.receive(answer, exchange.server)
+    exchange.receive(response, exchange.server)
     assert_refused(exchange, "reply-unreadable")
     assert exchange_record(exchange.ended[-1])["detail"] == why
 
 
-def test_what_is_too_large_passes_as_it_comes_once_that_is_known(
+def test_a_too_large_response_is_streamed_after_it_is_detected(
     exchange: ExchangeDriver, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(response_stream, "MAX_REPLY", 10)
-    answer = chunked(b"x" * 10, b"y", b"z")
-    end = answer.index(b"1\r\ny")
+    response = chunked(b"x" * 10, b"y", b"z")
+    end = response.index(b"1\r\ny")
     exchange.receive(GET)
-    exchange.receive(answer[:end], exchange.server)
+    exchange.receive(response[:end], exchange.server)
     assert not exchange.to_client()
-    exchange.receive(answer[end : end + 6], exchange.server)
+    exchange.receive(response[end : end + 6], exchange.server)
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert exchange.to_client() == head + b"b\r\n" + b"x" * 10 + b"y\r\n"
-    assert held(exchange) == len(GET), "what has been sent is not counted"
-    exchange.receive(answer[end + 6 :], exchange.server)
+    assert held(exchange) == len(GET), "sent data is not counted"
+    exchange.receive(response[end + 6 :], exchange.server)
     assert exchange.to_client() == b"1\r\nz\r\n0\r\n\r\n"
     exchange.receive(GET)
     exchange.receive(counted(b"x" * 11)[:-1], exchange.server)
-    assert exchange.to_client() == counted(b"x" * 11)[:-1], "announced, it is not collected at all"
+    assert exchange.to_client() == counted(b"x" * 11)[:-1], (
+        "not collected if the length is announced"
+    )
 
 
-# Room and time
+# Memory and time
 
 
-def test_what_is_collected_is_counted_and_returned(exchange: ExchangeDriver, judge: Judge) -> None:
+def test_collected_bytes_are_counted_and_released(exchange: ExchangeDriver, judge: Judge) -> None:
     exchange.receive(GET)
     exchange.receive(counted(LEAK)[:-1], exchange.server)
     assert held(exchange) == len(GET) + len(LEAK) - 1
@@ -329,7 +331,7 @@ def test_what_is_collected_is_counted_and_returned(exchange: ExchangeDriver, jud
     assert held(exchange) == 0
 
 
-def test_an_answer_for_which_there_is_no_room_passes_with_a_note_or_is_refused(
+def test_a_response_over_the_memory_limit_is_forwarded_with_a_note_or_refused(
     exchange: ExchangeDriver, judge: Judge
 ) -> None:
     budget = exchange.record.hold._budget
@@ -347,9 +349,7 @@ def test_an_answer_for_which_there_is_no_room_passes_with_a_note_or_is_refused(
     assert budget.held == budget.limit - len(GET) - 10
 
 
-def test_an_answer_that_does_not_come_to_its_end_is_cut_off(
-    exchange: ExchangeDriver, judge: Judge
-) -> None:
+def test_an_incomplete_response_is_cut_off(exchange: ExchangeDriver, judge: Judge) -> None:
     exchange.receive(GET)
     exchange.receive(counted(LEAK)[:-1], exchange.server)
     exchange.advance(LIMITS.idle_seconds)
@@ -360,7 +360,9 @@ def test_an_answer_that_does_not_come_to_its_end_is_cut_off(
     assert ended.note
 
 
-def test_and_is_refused_where_anything_would_be(exchange: ExchangeDriver, judge: Judge) -> None:
+def test_an_incomplete_response_is_refused_if_any_rule_is_enforced(
+    exchange: ExchangeDriver, judge: Judge
+) -> None:
     judge(host_names=ENFORCE)
     exchange.receive(GET)
     exchange.receive(counted(LEAK)[:-1], exchange.server)
@@ -368,7 +370,7 @@ def test_and_is_refused_where_anything_would_be(exchange: ExchangeDriver, judge:
     assert_refused(exchange, "reply-unreadable")
 
 
-def test_a_client_that_leaves_while_its_answer_is_collected_gets_nothing(
+def test_a_client_that_disconnects_during_collection_gets_nothing(
     exchange: ExchangeDriver, judge: Judge
 ) -> None:
     exchange.receive(GET)

@@ -23,12 +23,12 @@ def fail(*_: object) -> None:
 
 @pytest.mark.parametrize("method", ["judge_head", "take"])
 @pytest.mark.parametrize("packet", ["create", "fragment", "last", "close", "cancel"])
-def test_what_cannot_be_kept_or_looked_up_is_not_sent(
+def test_a_packet_is_not_sent_if_the_spool_fails(
     running: Running, sender: Senders, monkeypatch: pytest.MonkeyPatch, method: str, packet: str
 ) -> None:
-    one = sender(GOOD_DATA)
-    one.begin()
-    upload = one.upload
+    client = sender(GOOD_DATA)
+    client.begin()
+    upload = client.upload
     packets = {
         "create": upload.create(),
         "fragment": upload.fragments(2)[0],
@@ -38,33 +38,33 @@ def test_what_cannot_be_kept_or_looked_up_is_not_sent(
     }
     sent = 2
     if packet == "close":
-        assert one.end() is not None
+        assert client.end() is not None
         sent = 3
     records(running, sent)
     running.lab.site.clear()
     with monkeypatch.context() as patch:
         patch.setattr(Spool, method, fail)
-        reply = one.send(packets[packet])
+        reply = client.send(packets[packet])
     assert reply is not None
     assert reply.status == 503
     assert not running.lab.site.received()
     assert records(running, sent + 1)[-1]["reason"] == "upload-unavailable"
-    # It may go on when the spool can be used again.
+    # The upload can continue when the spool is usable again.
     assert running.lab.site.uploads.under_way == 1
 
 
 @pytest.mark.parametrize(("method", "packet"), [("begin", "create"), ("acknowledge", "fragment")])
-def test_an_answer_that_cannot_be_followed_is_not_passed_on(
+def test_a_response_is_not_forwarded_if_the_spool_fails(
     running: Running, sender: Senders, monkeypatch: pytest.MonkeyPatch, method: str, packet: str
 ) -> None:
-    one = sender(GOOD_DATA)
+    client = sender(GOOD_DATA)
     if packet != "create":
-        assert one.send(one.upload.create()) is not None
+        assert client.send(client.upload.create()) is not None
         records(running, 1)
     with monkeypatch.context() as patch:
         patch.setattr(Spool, method, fail)
-        made = one.upload.create() if packet == "create" else one.upload.fragments(2)[0]
-        reply = one.send(made)
+        made = client.upload.create() if packet == "create" else client.upload.fragments(2)[0]
+        reply = client.send(made)
     assert reply is not None
     assert reply.status == 503
     assert reply.header("BITS-Session-Id") is None

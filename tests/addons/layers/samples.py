@@ -1,4 +1,4 @@
-"""Requests, a response, and what is said of their refusals, for tests of the exchange."""
+"""Sample requests and responses for tests of the exchange."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ GET = b"GET /SMS_MP/.sms_aut?MPLIST HTTP/1.1\r\n" + HOST + b"\r\n"
 SECOND = GET.replace(b"MPLIST", b"MPCERT")
 HEAD = b"HEAD" + GET[3:]
 POLICY = GET.replace(b".sms_aut?MPLIST", b".sms_pol?{LAB00001}.1_00")
-"""GET and SECOND have answers that are collected and read; this has one that is passed on."""
+"""The responses to GET and SECOND are collected and inspected; this one's is streamed."""
 FROM_DP = b"GET /SMS_DP_SMSPKG$/LAB00001/sccm?/setup.exe HTTP/1.1\r\n" + HOST + b"\r\n"
 DENIED = GET.replace(b"GET", b"DELETE")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def post(*, expect: bool = False, method: bytes = b"CCM_POST") -> tuple[bytes, bytes]:
-    """A message: its head and its body."""
+    """Return the head and the body of a message."""
     sent = message()
     body: bytes = sent["body"]
     fields = HOST + b"Content-Type: %b\r\n" % sent["headers"]["Content-Type"].encode()
@@ -31,16 +31,16 @@ def to_bytes(approved: Approved) -> bytes:
     return approved.authorized.head.to_bytes() + approved.body
 
 
-def status(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
+def status(received: bytes) -> int:
+    return int(received.split(b" ", 2)[1])
 
 
 def assert_refused(exchange: ExchangeDriver, reason: str, code: int) -> None:
-    """One refusal, nothing sent to a site system, and the connection on its way to be closed."""
+    """Assert one refusal, nothing sent to a site system, and a closing connection."""
     assert exchange.reason() == reason
-    answer = exchange.to_client()
-    assert status(answer) == code
-    assert answer.count(b"Connection: close\r\n") == 1
+    received = exchange.to_client()
+    assert status(received) == code
+    assert received.count(b"Connection: close\r\n") == 1
     assert exchange.client in exchange.half_closed
     assert not any(exchange.to(server) for server in exchange.dialled)
     exchange.close()

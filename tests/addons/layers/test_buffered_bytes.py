@@ -1,4 +1,4 @@
-"""`limits.buffered_bytes`: what requests hold is counted, refused when too much, and returned."""
+"""`limits.buffered_bytes`: the memory of requests is counted, limited and released."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def send(*pieces: bytes) -> Callable[[ExchangeDriver], None]:
     return run
 
 
-def answered(exchange: ExchangeDriver) -> None:
+def with_response(exchange: ExchangeDriver) -> None:
     exchange.receive(HEAD + BODY)
     exchange.receive(OK, exchange.server)
     assert not exchange.gone
@@ -87,7 +87,7 @@ def too_much_ahead(exchange: ExchangeDriver) -> None:
 
 
 ENDS: dict[str, Callable[[ExchangeDriver], None]] = {
-    "answered": answered,
+    "complete": with_response,
     "head refused": send(DENIED),
     "head malformed": send(b"GET /\r\n\r\n"),
     "head too large": send(b"G" * 70_000),
@@ -105,17 +105,15 @@ ENDS: dict[str, Callable[[ExchangeDriver], None]] = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_however_a_request_ends_nothing_is_held_any_more(
-    exchange: ExchangeDriver, end: str
-) -> None:
+def test_no_memory_is_held_after_any_end_of_a_request(exchange: ExchangeDriver, end: str) -> None:
     ENDS[end](exchange)
     if exchange.half_closed and not exchange.gone:
-        exchange.close()  # the refused client has read its answer
+        exchange.close()  # the refused client has read its response
     assert exchange.ended
     assert budget_of(exchange).held == 0
 
 
-def test_a_body_is_counted_from_when_it_is_announced_until_it_is_answered(
+def test_a_body_is_counted_from_its_announcement_until_the_response(
     exchange: ExchangeDriver,
 ) -> None:
     budget = budget_of(exchange)
@@ -139,16 +137,16 @@ def test_a_body_is_counted_from_when_it_is_announced_until_it_is_answered(
 def overloaded(exchange: ExchangeDriver) -> None:
     assert exchange.reason() == "overloaded"
     assert exchange.ended[-1].decision.rule == "limits.buffered_bytes"  # type: ignore[union-attr]
-    answer = exchange.to_client()
-    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-    assert b"Connection: close\r\n" in answer
+    received = exchange.to_client()
+    assert received.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"Connection: close\r\n" in received
     assert not exchange.dialled
     exchange.close()
     assert budget_of(exchange).held == 0
 
 
 @pytest.mark.parametrize("fields", [(), (b"Expect: 100-continue",)])
-def test_a_body_for_which_there_is_no_room_is_refused_before_it_is_read(
+def test_a_body_over_the_memory_limit_is_refused_before_it_is_read(
     exchange: ExchangeDriver, fields: tuple[bytes, ...]
 ) -> None:
     head, body = post(*fields)
@@ -158,7 +156,7 @@ def test_a_body_for_which_there_is_no_room_is_refused_before_it_is_read(
     overloaded(exchange)
 
 
-def test_a_body_that_just_fits_is_read(exchange: ExchangeDriver) -> None:
+def test_a_body_of_exactly_the_memory_limit_is_read(exchange: ExchangeDriver) -> None:
     budget_of(exchange).limit = len(HEAD + BODY)
     exchange.receive(HEAD)
     exchange.receive(BODY)
@@ -166,7 +164,7 @@ def test_a_body_that_just_fits_is_read(exchange: ExchangeDriver) -> None:
     assert exchange.to_client() == OK
 
 
-def test_a_head_for_which_there_is_no_room_is_refused(exchange: ExchangeDriver) -> None:
+def test_a_head_over_the_memory_limit_is_refused(exchange: ExchangeDriver) -> None:
     budget_of(exchange).limit = 20
     exchange.receive(GET[:20])
     assert not exchange.ended
@@ -174,7 +172,7 @@ def test_a_head_for_which_there_is_no_room_is_refused(exchange: ExchangeDriver) 
     overloaded(exchange)
 
 
-def test_what_others_hold_counts(exchange: ExchangeDriver) -> None:
+def test_the_memory_of_other_connections_counts(exchange: ExchangeDriver) -> None:
     budget = budget_of(exchange)
     budget.held = budget.limit - len(HEAD)
     exchange.receive(HEAD)
@@ -183,9 +181,9 @@ def test_what_others_hold_counts(exchange: ExchangeDriver) -> None:
     assert budget.held == budget.limit - len(HEAD)
 
 
-def test_a_connection_that_is_given_up_returns_what_it_held(exchange: ExchangeDriver) -> None:
+def test_an_aborted_connection_releases_its_memory(exchange: ExchangeDriver) -> None:
     exchange.receive(HEAD)
     assert budget_of(exchange).held
-    exchange.record.hold.end()  # as `Connections.close` does, whatever became of the layer
+    exchange.record.hold.end()  # as `Connections.close` does, for any layer
     exchange.receive(BODY)
     assert budget_of(exchange).held == 0

@@ -1,7 +1,7 @@
-"""What a client sends, slowly, in pieces, too much or not at all: and that only then it goes on.
+"""Clients that send slowly, in pieces, too much or nothing: only complete requests are forwarded.
 
-Legs are plain here (`PlainLeg`), so what would reach a site system can be read. Every allowed case
-is followed by what must be refused beside it.
+Legs have no TLS here (`PlainLeg`), so a test can read the data for a site system. Each allowed case
+is followed by the refused one next to it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.addons.layers.samples import (
 
 def test_a_head_is_read_byte_by_byte(exchange: ExchangeDriver) -> None:
     for index, byte in enumerate(GET):
-        assert not exchange.dialled, f"dialled after {index} bytes"
+        assert not exchange.dialled, f"connected after {index} bytes"
         assert not exchange.hook_calls
         exchange.receive(bytes([byte]))
     assert exchange.to(exchange.server) == GET
@@ -44,7 +44,7 @@ def test_a_response_is_read_byte_by_byte(exchange: ExchangeDriver) -> None:
     assert exchange.names()[-2:] == ["response", "exchange_ended"]
 
 
-def test_two_requests_in_one_segment_are_decided_and_answered_in_turn(
+def test_two_requests_in_one_segment_are_processed_in_order(
     exchange: ExchangeDriver,
 ) -> None:
     exchange.receive(GET + SECOND)
@@ -56,14 +56,14 @@ def test_two_requests_in_one_segment_are_decided_and_answered_in_turn(
     assert exchange.names().count("requestheaders") == 2
 
 
-def test_a_denied_request_behind_an_allowed_one_is_not_sent(exchange: ExchangeDriver) -> None:
+def test_a_denied_request_after_an_allowed_one_is_not_sent(exchange: ExchangeDriver) -> None:
     exchange.receive(GET + DENIED + SECOND)
     exchange.receive(OK, exchange.server)
     assert exchange.to(exchange.server) == GET
     assert exchange.reason() == "verb"
-    answer = exchange.to_client().removeprefix(OK)
-    assert status(answer) == 405
-    assert answer.count(b"HTTP/1.1") == 1, "what follows a refusal is not answered"
+    received = exchange.to_client().removeprefix(OK)
+    assert status(received) == 405
+    assert received.count(b"HTTP/1.1") == 1, "no response to requests after a refusal"
     exchange.receive(GET)
     assert exchange.to(exchange.server) == GET
     assert len(exchange.ended) == 2
@@ -98,7 +98,7 @@ def test_the_body_of_a_refused_request_is_not_read_as_a_request(exchange: Exchan
         (GET.replace(HOST, HOST + b"A: " + b"a" * LIMITS.request_head), "head-too-large", 431),
     ],
 )
-def test_a_head_that_is_not_as_it_must_be_is_refused(
+def test_an_invalid_head_is_refused(
     exchange: ExchangeDriver, head: bytes, reason: str, code: int
 ) -> None:
     exchange.receive(head)
@@ -115,13 +115,13 @@ def test_a_head_without_end_is_refused_at_the_limit(exchange: ExchangeDriver) ->
     assert_refused(exchange, "head-too-large", 431)
 
 
-def test_a_head_of_just_the_limit_is_read(exchange: ExchangeDriver) -> None:
+def test_a_head_of_exactly_the_limit_is_read(exchange: ExchangeDriver) -> None:
     padding = b"A: " + b"a" * (LIMITS.request_head - len(GET) + 4 - 5) + b"\r\n"
     exchange.receive(GET.replace(HOST, HOST + padding))
-    assert exchange.to(exchange.server) == GET, "and an unlisted field is dropped"
+    assert exchange.to(exchange.server) == GET, "without the unlisted field"
 
 
-def test_a_refused_head_request_is_answered_without_a_body(exchange: ExchangeDriver) -> None:
+def test_the_refusal_of_a_head_request_has_no_body(exchange: ExchangeDriver) -> None:
     exchange.receive(HEAD.replace(b"SMS_MP", b"elsewhere"))
     assert exchange.to_client().endswith(b"\r\n\r\n")
     assert exchange.reason() == "directory"
@@ -130,7 +130,7 @@ def test_a_refused_head_request_is_answered_without_a_body(exchange: ExchangeDri
 # Request bodies
 
 
-def test_a_body_may_come_in_several_events_and_is_sent_when_it_is_whole(
+def test_a_body_in_several_segments_is_sent_when_it_is_complete(
     exchange: ExchangeDriver,
 ) -> None:
     head, body = post()
@@ -142,7 +142,7 @@ def test_a_body_may_come_in_several_events_and_is_sent_when_it_is_whole(
     assert exchange.names()[:2] == ["requestheaders", "request"]
 
 
-def test_what_follows_a_body_is_the_next_request(exchange: ExchangeDriver) -> None:
+def test_data_after_a_body_is_the_next_request(exchange: ExchangeDriver) -> None:
     head, body = post()
     exchange.receive(head + body + GET)
     first = exchange.to(exchange.server)
@@ -158,7 +158,7 @@ def test_a_body_that_is_refused_is_not_sent(exchange: ExchangeDriver) -> None:
     assert_refused(exchange, "multipart", 403)
 
 
-def test_a_client_that_waits_is_told_to_continue_once_its_head_is_allowed(
+def test_a_client_that_expects_100_continue_gets_it_after_its_head_is_allowed(
     exchange: ExchangeDriver,
 ) -> None:
     head, body = post(expect=True)
@@ -166,24 +166,24 @@ def test_a_client_that_waits_is_told_to_continue_once_its_head_is_allowed(
     assert exchange.to_client() == b"HTTP/1.1 100 Continue\r\n\r\n"
     exchange.receive(body)
     sent = exchange.to(exchange.server)
-    assert b"xpect" not in sent, "the expectation was the bridge's to meet"
+    assert b"xpect" not in sent, "the bridge itself meets the expectation"
     assert sent.endswith(body)
 
 
-def test_a_client_that_waits_with_a_refused_head_is_answered_and_its_body_not_read(
+def test_a_client_that_expects_100_continue_gets_the_refusal_of_its_head(
     exchange: ExchangeDriver,
 ) -> None:
     head, body = post(expect=True, method=b"POST")
     exchange.receive(head)
-    answer = exchange.to_client()
-    assert status(answer) == 405
-    assert b"100 Continue" not in answer
+    received = exchange.to_client()
+    assert status(received) == 405
+    assert b"100 Continue" not in received
     exchange.receive(body)
     assert exchange.names().count("request") == 0
     assert not exchange.to_client()
 
 
-def test_a_client_that_sends_its_body_anyway_is_not_told_to_continue(
+def test_a_client_that_sends_its_body_at_once_gets_no_100_continue(
     exchange: ExchangeDriver,
 ) -> None:
     head, body = post(expect=True)
@@ -201,7 +201,7 @@ def test_an_announced_body_over_the_limit_is_refused_before_it_is_read(
 
 
 @pytest.mark.parametrize("decided", [None, "an old approval"])
-def test_a_body_is_neither_asked_for_nor_inspected_when_its_head_was_not_allowed(
+def test_no_body_is_requested_or_inspected_if_its_head_is_not_allowed(
     exchange: ExchangeDriver, decided: str | None
 ) -> None:
     head, body = post(expect=True)
@@ -215,13 +215,16 @@ def test_a_body_is_neither_asked_for_nor_inspected_when_its_head_was_not_allowed
     assert status(exchange.to_client()) == 500
     assert exchange.names().count("request") == int(bool(decided))
     exchange.receive(body)
-    assert len([one for one in exchange.dialled if exchange.to(one).count(b"CCM_POST ") > 1]) == 0
+    assert (
+        len([server for server in exchange.dialled if exchange.to(server).count(b"CCM_POST ") > 1])
+        == 0
+    )
 
 
-# Time
+# Deadlines
 
 
-def test_a_silent_client_is_closed_without_an_answer(exchange: ExchangeDriver) -> None:
+def test_a_silent_client_is_closed_without_a_response(exchange: ExchangeDriver) -> None:
     exchange.advance(LIMITS.idle_seconds - 1)
     assert not exchange.gone
     exchange.advance(1)
@@ -230,7 +233,7 @@ def test_a_silent_client_is_closed_without_an_answer(exchange: ExchangeDriver) -
     assert not exchange.ended
 
 
-def test_a_slow_head_is_refused_in_time_although_idling_may_take_longer(
+def test_a_slow_head_is_refused_before_the_idle_timeout(
     exchange: ExchangeDriver,
 ) -> None:
     exchange.receive(b"G")
@@ -253,7 +256,7 @@ def test_a_slow_body_is_refused_in_time(exchange: ExchangeDriver) -> None:
     assert_refused(exchange, "too-slow", 408)
 
 
-def test_a_dial_that_takes_too_long_is_given_up_in_time(exchange: ExchangeDriver) -> None:
+def test_a_dial_that_takes_too_long_times_out(exchange: ExchangeDriver) -> None:
     exchange.hold_dial = True
     exchange.receive(GET)
     exchange.advance(LIMITS.handshake_seconds)
@@ -261,10 +264,10 @@ def test_a_dial_that_takes_too_long_is_given_up_in_time(exchange: ExchangeDriver
     assert status(exchange.to_client()) == 502
     assert exchange.record.may_dial is None
     exchange.complete_dial()
-    assert not exchange.to(exchange.server), "what was refused is not sent after all"
+    assert not exchange.to(exchange.server), "a refused request is not sent later"
 
 
-def test_a_site_system_that_does_not_answer_is_given_up(exchange: ExchangeDriver) -> None:
+def test_a_site_system_that_does_not_respond_times_out(exchange: ExchangeDriver) -> None:
     exchange.receive(GET)
     exchange.receive(b"HTTP/1.1 200 OK\r\n", exchange.server)
     exchange.advance(LIMITS.response_seconds - 1)
@@ -274,20 +277,20 @@ def test_a_site_system_that_does_not_answer_is_given_up(exchange: ExchangeDriver
     assert status(exchange.to_client()) == 504
 
 
-def test_a_response_that_stops_is_given_up_and_the_connection_closed(
+def test_a_stalled_response_times_out_and_the_connection_is_closed(
     exchange: ExchangeDriver,
 ) -> None:
     exchange.receive(GET)
     exchange.receive(OK[:-1], exchange.server)
     exchange.advance(LIMITS.idle_seconds)
-    assert exchange.to_client() == OK[:-1], "nothing is added to half an answer"
+    assert exchange.to_client() == OK[:-1], "nothing is added to a partial response"
     assert exchange.gone
     assert exchange.server in exchange.closed
     assert exchange.ended[0].note
 
 
 @pytest.mark.parametrize("rounds", [1, 5])
-def test_deadlines_are_met_on_a_connection_that_has_been_used(
+def test_deadlines_apply_on_a_connection_with_earlier_requests(
     exchange: ExchangeDriver, clock: Clock, rounds: int
 ) -> None:
     for _ in range(rounds):
@@ -300,14 +303,14 @@ def test_deadlines_are_met_on_a_connection_that_has_been_used(
     assert not exchange.to_client()
     exchange.advance(0.5)
     assert status(exchange.to_client()) == 408
-    assert len(exchange._timers) < 6, "timers that cannot be taken back do not pile up"
+    assert len(exchange._timers) < 6, "timers, which cannot be cancelled, do not accumulate"
 
 
-# Clients that leave
+# Clients that disconnect
 
 
 @pytest.mark.parametrize("at", [0, 1, 20, len(GET) - 1])
-def test_a_client_that_leaves_before_its_head_is_whole_causes_nothing(
+def test_a_client_that_disconnects_during_its_head_has_no_effect(
     exchange: ExchangeDriver, at: int
 ) -> None:
     exchange.receive(GET[:at]) if at else None
@@ -318,7 +321,7 @@ def test_a_client_that_leaves_before_its_head_is_whole_causes_nothing(
     assert len(exchange.ended) == int(at > 0)
 
 
-def test_a_client_that_leaves_before_its_body_is_whole_causes_nothing(
+def test_a_client_that_disconnects_during_its_body_has_no_effect(
     exchange: ExchangeDriver,
 ) -> None:
     head, body = post()
@@ -330,7 +333,7 @@ def test_a_client_that_leaves_before_its_body_is_whole_causes_nothing(
     assert len(exchange.ended) == 1
 
 
-def test_a_client_that_leaves_while_its_site_system_is_dialled_has_nothing_sent(
+def test_nothing_is_sent_for_a_client_that_disconnects_during_the_dial(
     exchange: ExchangeDriver,
 ) -> None:
     exchange.hold_dial = True
@@ -342,12 +345,12 @@ def test_a_client_that_leaves_while_its_site_system_is_dialled_has_nothing_sent(
     assert not exchange.to(exchange.server)
 
 
-@pytest.mark.parametrize("answered", [b"", OK[:10], OK[:-1]])
-def test_a_client_that_leaves_before_its_answer_is_whole_ends_the_leg(
-    exchange: ExchangeDriver, answered: bytes
+@pytest.mark.parametrize("received", [b"", OK[:10], OK[:-1]])
+def test_a_client_that_disconnects_during_the_response_closes_the_leg(
+    exchange: ExchangeDriver, received: bytes
 ) -> None:
     exchange.receive(GET)
-    exchange.receive(answered, exchange.server) if answered else None
+    exchange.receive(received, exchange.server) if received else None
     exchange.close()
     assert exchange.gone
     assert exchange.server in exchange.closed
@@ -365,7 +368,7 @@ def test_a_client_that_sends_too_much_ahead_is_refused(exchange: ExchangeDriver)
     assert exchange.server in exchange.closed
 
 
-def test_a_client_that_sends_too_much_ahead_of_half_an_answer_is_closed(
+def test_a_client_that_sends_too_much_during_a_response_is_closed(
     exchange: ExchangeDriver,
 ) -> None:
     exchange.receive(POLICY)
@@ -375,7 +378,7 @@ def test_a_client_that_sends_too_much_ahead_of_half_an_answer_is_closed(
     assert exchange.gone
 
 
-def test_a_refused_client_that_keeps_sending_is_read_for_a_while_and_then_closed(
+def test_a_refused_client_that_keeps_sending_is_closed_after_the_limit(
     exchange: ExchangeDriver,
 ) -> None:
     exchange.receive(DENIED)
@@ -385,7 +388,9 @@ def test_a_refused_client_that_keeps_sending_is_read_for_a_while_and_then_closed
     assert exchange.gone
 
 
-def test_a_refused_client_that_does_nothing_is_closed_soon(exchange: ExchangeDriver) -> None:
+def test_a_refused_client_that_does_nothing_is_closed_after_the_limit(
+    exchange: ExchangeDriver,
+) -> None:
     exchange.receive(DENIED)
     exchange.advance(LINGER_SECONDS)
     assert exchange.gone

@@ -1,4 +1,4 @@
-"""What addons that show traffic get is what mitmproxy would have made."""
+"""The objects for addons that show traffic equal those that mitmproxy makes."""
 
 import time
 
@@ -17,7 +17,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1.5)
 
 
-def test_a_request_is_as_mitmproxy_makes_it() -> None:
+def test_a_request_equals_that_of_mitmproxy() -> None:
     head = read_request_head(b"CCM_POST /a?b HTTP/1.1\r\nHost: x\r\nUser-Agent: ccmhttp\r\n\r\n")
     assert isinstance(head, RequestHead)
     shown = display.shown_request(head, "bridge.internet.example")
@@ -39,7 +39,7 @@ def test_a_request_is_as_mitmproxy_makes_it() -> None:
     assert shown.pretty_url == made.pretty_url
 
 
-def test_a_response_is_as_mitmproxy_makes_it() -> None:
+def test_a_response_equals_that_of_mitmproxy() -> None:
     response = h11.Response(status_code=206, headers=[("ETag", "x")], reason="Partial Content")
     shown = display.shown_response(response)
     made = http.Response(
@@ -48,7 +48,7 @@ def test_a_response_is_as_mitmproxy_makes_it() -> None:
     assert shown.get_state() == made.get_state()
 
 
-def test_a_flow_of_them_can_be_saved() -> None:
+def test_a_flow_with_these_objects_can_be_saved() -> None:
     flow = tflow.tflow()
     flow.request = display.shown_request(RequestHead(b"GET", sent_target(b"/"), (), None), None)
     flow.response = display.shown_response(h11.Response(status_code=200, headers=[]))

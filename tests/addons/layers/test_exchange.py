@@ -1,6 +1,6 @@
-"""The exchange without sockets: whatever happens, only what was approved is sent.
+"""The exchange without sockets: only approved requests are ever sent.
 
-Legs are plain here (`PlainLeg`), so what would reach a site system can be read.
+Legs have no TLS here (`PlainLeg`), so a test can read the data for a site system.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.addons.layers.samples import (
 
 
 @pytest.mark.parametrize("watched", ["", "request", "reply_shown", "response"])
-def test_hooks_that_only_show_are_called_where_somebody_looks(
+def test_hooks_that_only_show_are_called_if_an_addon_watches(
     lab: Lab, clock: Clock, monkeypatch: pytest.MonkeyPatch, watched: str
 ) -> None:
     monkeypatch.setattr(site_system_leg, "_LegTls", PlainLeg)
@@ -41,17 +41,17 @@ def test_hooks_that_only_show_are_called_where_somebody_looks(
     assert shown == ([watched] if watched else [])
 
 
-# Whatever happens
+# Random sequences of events
 
 
-CLIENT_SAYS = [GET, SECOND, HEAD, FROM_DP, DENIED, *post(), *post(expect=True), GET[:30], b"\r\n"]
-SITE_SYSTEM_SAYS = [OK, OK[:-1], OK[-1:], OK[:20], OK + OK, b"HTTP/1.1 100 Continue\r\n\r\n", b"x"]
+CLIENT_DATA = [GET, SECOND, HEAD, FROM_DP, DENIED, *post(), *post(expect=True), GET[:30], b"\r\n"]
+SITE_SYSTEM_DATA = [OK, OK[:-1], OK[-1:], OK[:20], OK + OK, b"HTTP/1.1 100 Continue\r\n\r\n", b"x"]
 
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("client"), st.sampled_from(CLIENT_SAYS)),
+        st.tuples(st.just("client"), st.sampled_from(CLIENT_DATA)),
         st.tuples(st.just("client"), st.binary(min_size=1, max_size=8)),
-        st.tuples(st.just("site system"), st.sampled_from(SITE_SYSTEM_SAYS)),
+        st.tuples(st.just("site system"), st.sampled_from(SITE_SYSTEM_DATA)),
         st.tuples(st.just("site system leaves"), st.just(b"")),
         st.tuples(st.just("client leaves"), st.just(b"")),
         st.tuples(st.just("time passes"), st.just(b"")),
@@ -63,8 +63,8 @@ STEPS = st.lists(
 )
 
 
-def carry_out(exchange: ExchangeDriver, what: str, data: bytes) -> None:
-    alive = [one for one in exchange.dialled if one.state & ConnectionState.CAN_READ]
+def execute(exchange: ExchangeDriver, what: str, data: bytes) -> None:
+    alive = [server for server in exchange.dialled if server.state & ConnectionState.CAN_READ]
     if what == "client" and exchange.client.state & ConnectionState.CAN_READ:
         exchange.receive(data)
     elif what == "client leaves" and exchange.client.state & ConnectionState.CAN_READ:
@@ -91,7 +91,7 @@ def carry_out(exchange: ExchangeDriver, what: str, data: bytes) -> None:
 )
 @example([("dial is held", b""), ("client", GET), ("client leaves", b""), ("dial ends", b"")])
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-def test_whatever_happens_only_what_was_approved_is_sent_and_nothing_raises(
+def test_only_approved_requests_are_sent_and_nothing_raises(
     running_lab: Lab, steps: list[tuple[str, bytes]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -112,18 +112,20 @@ def test_whatever_happens_only_what_was_approved_is_sent_and_nothing_raises(
         exchange.hooks["body_inspected"] = note
         exchange.start()
         for what, data in steps:
-            carry_out(exchange, what, data)
-    # An approval is good for one request, or for two where the leg was closed as it came.
-    resent = [one for one in approved if one[0]._sent > 1]
+            execute(exchange, what, data)
+    # An approval is valid for one request, or for two if the kept leg was closed.
+    resent = [request for request in approved if request[0]._sent > 1]
     assert all(data.startswith((b"GET ", b"HEAD ")) for _, _, data in resent)
     allowed = [(address, data) for _, address, data in approved + resent]
     for server in exchange.dialled:
         sent = exchange.to(server)
         while sent:
-            fitting = [one for at, one in allowed if at == server.address and sent.startswith(one)]
+            fitting = [
+                data for at, data in allowed if at == server.address and sent.startswith(data)
+            ]
             assert fitting, sent
             allowed.remove((server.address, fitting[0]))
             sent = sent[len(fitting[0]) :]
-    assert DENIED[:20] not in b"".join(exchange.to(one) for one in exchange.dialled)
+    assert DENIED[:20] not in b"".join(exchange.to(server) for server in exchange.dialled)
     if exchange.gone:
         assert exchange.record.may_dial is None

@@ -1,4 +1,4 @@
-"""The front door: what a connection is, from its first bytes, however they come."""
+"""The front door detects what a connection is from its first bytes, in any segmentation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DECODE_ERROR = bytes.fromhex("15030300020232")
 
 
 class FrontDoor(Driver):
-    """A front door, with what it needs to begin TLS with a client."""
+    """Drives a front door, with the hooks for TLS with a client."""
 
     def __init__(self, lab: Lab, clock: Clock) -> None:
         context, self.record = open_connection(lab)
@@ -56,15 +56,15 @@ class FrontDoor(Driver):
         self.hooks["tls_established_client"] = authentication.tls_established_client
 
     def refusal(self) -> Deny:
-        """The one refusal of this connection."""
+        """Return the only refusal of this connection."""
         refusals = [data.denial for name, data in self.hook_calls if name == "connection_refused"]
         assert len(refusals) == 1, self.hook_calls
         return refusals[0]  # type: ignore[no-any-return]
 
-    def assert_refused(self, reason: str, answer: bytes) -> None:
-        """Refused, closed, and deaf from then on."""
+    def assert_refused(self, reason: str, received: bytes) -> None:
+        """Assert that the connection is refused and closed, and ignores later events."""
         assert self.refusal().reason.value == reason
-        assert self.to_client() == answer
+        assert self.to_client() == received
         assert self.gone
         assert not self.dialled
         before = list(self.hook_calls)
@@ -90,28 +90,28 @@ class TlsClient:
         load_credential(context, lab.computer)
         if alpn:
             context.set_alpn_protocols(alpn)
-        # OpenSSL 3.5 sends a key share of ML-KEM by itself, and 1,200 bytes more.
+        # By default OpenSSL 3.5 also sends an ML-KEM key share, 1,200 bytes more.
         context.set_ecdh_curve("prime256v1")
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=name)
 
-    def shake(self) -> bytes:
-        """What it has to say."""
+    def handshake_data(self) -> bytes:
+        """Return the data that the client sends next."""
         with contextlib.suppress(ssl.SSLWantReadError):
             self.tls.do_handshake()
         return self.outgoing.read()
 
 
 def hello(lab: Lab, name: str | None = TUNNELED, **options: Any) -> bytes:
-    """The ClientHello of a client that asks for this name."""
-    return TlsClient(lab, name, **options).shake()
+    """Return the ClientHello of a client that requests this name."""
+    return TlsClient(lab, name, **options).handshake_data()
 
 
 def in_records(hello: bytes, size: int) -> bytes:
-    """The same ClientHello, split over records of this size."""
+    """Return the ClientHello, split over records of this size."""
     message = hello[5:]
     pieces = [message[at : at + size] for at in range(0, len(message), size)]
-    return b"".join(b"\x16\x03\x01" + len(one).to_bytes(2, "big") + one for one in pieces)
+    return b"".join(b"\x16\x03\x01" + len(piece).to_bytes(2, "big") + piece for piece in pieces)
 
 
 def large_hello(lab: Lab, size: int, name: str = TUNNELED) -> bytes:
@@ -121,7 +121,7 @@ def large_hello(lab: Lab, size: int, name: str = TUNNELED) -> bytes:
 # ClientHellos
 
 
-def test_a_hello_is_read_byte_by_byte_and_passed_on_whole(door: FrontDoor, lab: Lab) -> None:
+def test_a_hello_is_read_byte_by_byte_and_forwarded_unchanged(door: FrontDoor, lab: Lab) -> None:
     sent = hello(lab)
     for byte in sent[:-1]:
         door.receive(bytes([byte]))
@@ -138,7 +138,7 @@ def test_a_hello_in_very_many_records_is_refused(door: FrontDoor, lab: Lab, size
     door.assert_refused("not-tls", UNEXPECTED_MESSAGE)
 
 
-def test_a_hello_is_parsed_once_however_it_comes(
+def test_a_hello_is_parsed_once_in_any_segmentation(
     door: FrontDoor, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed = []
@@ -158,7 +158,7 @@ def test_a_hello_may_be_split_over_records(door: FrontDoor, lab: Lab, size: int)
     assert door.to(door.server) == sent
 
 
-def test_what_follows_a_hello_is_passed_on_too(door: FrontDoor, lab: Lab) -> None:
+def test_data_after_a_hello_is_forwarded_too(door: FrontDoor, lab: Lab) -> None:
     sent = hello(lab) + b"\x14\x03\x03\x00\x01\x01"
     door.receive(sent)
     assert door.to(door.server) == sent
@@ -172,7 +172,7 @@ def test_a_hello_of_nearly_the_limit_is_read(door: FrontDoor, lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 1000, 100_000])
-def test_a_hello_over_the_limit_is_refused_however_it_comes(
+def test_a_hello_over_the_limit_is_refused_in_any_segmentation(
     door: FrontDoor, lab: Lab, step: int
 ) -> None:
     sent = large_hello(lab, LIMITS.client_hello + 400)
@@ -183,7 +183,7 @@ def test_a_hello_over_the_limit_is_refused_however_it_comes(
     door.assert_refused("client-hello-too-large", DECODE_ERROR)
 
 
-def test_a_hello_that_announces_16_megabytes_is_not_waited_for(door: FrontDoor) -> None:
+def test_a_hello_that_announces_16_megabytes_is_refused_at_the_limit(door: FrontDoor) -> None:
     door.receive(b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + b"\x03" * LIMITS.client_hello)
     door.assert_refused("client-hello-too-large", DECODE_ERROR)
 
@@ -200,14 +200,14 @@ def test_a_hello_that_announces_16_megabytes_is_not_waited_for(door: FrontDoor) 
         b"\x16GET / HTTP/1.1\r\n\r\n",
     ],
 )
-def test_what_begins_like_tls_and_is_not_gets_an_alert(door: FrontDoor, data: bytes) -> None:
+def test_data_that_only_begins_like_tls_gets_an_alert(door: FrontDoor, data: bytes) -> None:
     for byte in data:
         if not door.gone:
             door.receive(bytes([byte]))
     door.assert_refused("not-tls", UNEXPECTED_MESSAGE)
 
 
-def test_a_server_name_that_is_not_ascii_gets_an_alert_and_is_no_defect(
+def test_a_server_name_that_is_not_ascii_gets_an_alert_and_is_not_a_defect(
     door: FrontDoor, lab: Lab
 ) -> None:
     door.receive(hello(lab).replace(TUNNELED.encode(), b"\xff" * len(TUNNELED)))
@@ -232,15 +232,15 @@ PLAINTEXT = [
 
 @pytest.mark.parametrize("data", PLAINTEXT)
 @pytest.mark.parametrize("step", [1, 1000])
-def test_plaintext_is_told_so_in_plaintext(door: FrontDoor, data: bytes, step: int) -> None:
+def test_plaintext_gets_a_plaintext_refusal(door: FrontDoor, data: bytes, step: int) -> None:
     for at in range(0, len(data), step):
         if not door.gone:
             door.receive(data[at : at + step])
     assert door.refusal().reason.value == "plaintext"
-    answer = door.to_client()
-    assert answer.startswith(b"HTTP/1.1 403 ")
-    assert b"Connection: close\r\n" in answer
-    assert b"HTTPS only" in answer
+    received = door.to_client()
+    assert received.startswith(b"HTTP/1.1 403 ")
+    assert b"Connection: close\r\n" in received
+    assert b"HTTPS only" in received
     assert door.gone
     assert not door.dialled
 
@@ -257,7 +257,7 @@ def test_a_name_that_is_not_published_gets_unrecognized_name(
 
 
 @pytest.mark.parametrize("spelling", [TUNNELED.upper().encode(), TUNNELED.title().encode()])
-def test_a_name_is_published_whatever_its_case(door: FrontDoor, lab: Lab, spelling: bytes) -> None:
+def test_published_names_are_not_case_sensitive(door: FrontDoor, lab: Lab, spelling: bytes) -> None:
     door.receive(hello(lab).replace(TUNNELED.encode(), spelling))
     assert door.dialled
 
@@ -265,7 +265,7 @@ def test_a_name_is_published_whatever_its_case(door: FrontDoor, lab: Lab, spelli
 @pytest.mark.parametrize(
     "spelling", [b"mp-tunnel.internet.examplE\x00"[:26], b"mp-tunnel.internet.exampl."]
 )
-def test_a_name_spelt_almost_like_one_that_is_published_is_not_published(
+def test_a_name_similar_to_a_published_one_is_refused(
     door: FrontDoor, lab: Lab, spelling: bytes
 ) -> None:
     near = spelling if spelling[-1:] == b"." else b"mp-tunnel.internet.exampl\x00"
@@ -276,7 +276,7 @@ def test_a_name_spelt_almost_like_one_that_is_published_is_not_published(
 
 @given(st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-def test_no_hello_however_broken_is_a_defect_or_gets_past_without_a_name(
+def test_no_broken_hello_causes_a_defect_or_is_forwarded_without_a_name(
     running_lab: Lab, data: st.DataObject
 ) -> None:
     sent = bytearray(hello(running_lab))
@@ -301,13 +301,13 @@ def test_no_hello_however_broken_is_a_defect_or_gets_past_without_a_name(
 
 def complete(door: FrontDoor, client: TlsClient) -> None:
     """Finish the handshake."""
-    door.receive(client.shake())
+    door.receive(client.handshake_data())
     client.incoming.write(door.to_client())
-    door.receive(client.shake())
+    door.receive(client.handshake_data())
     client.incoming.write(door.to_client())
 
 
-def test_a_bridged_name_is_answered_by_the_bridge_and_nobody_is_dialled(
+def test_a_bridged_name_is_terminated_and_no_site_system_contacted(
     door: FrontDoor, lab: Lab
 ) -> None:
     client = TlsClient(lab, BRIDGED)
@@ -317,7 +317,7 @@ def test_a_bridged_name_is_answered_by_the_bridge_and_nobody_is_dialled(
     assert not door.dialled
 
 
-def test_a_bridged_hello_may_come_byte_by_byte_and_over_several_records(
+def test_a_bridged_hello_may_arrive_byte_by_byte_in_several_records(
     door: FrontDoor, lab: Lab
 ) -> None:
     for byte in in_records(hello(lab, BRIDGED), 50):
@@ -326,7 +326,7 @@ def test_a_bridged_hello_may_come_byte_by_byte_and_over_several_records(
     assert not door.gone
 
 
-# Time
+# Deadlines
 
 
 @pytest.mark.parametrize("sent", [0, 1, 100])
@@ -355,9 +355,7 @@ def test_a_client_that_does_not_finish_its_handshake_in_time_is_closed(
     assert door.gone
 
 
-def test_a_client_that_has_finished_its_handshake_has_the_time_of_a_request(
-    door: FrontDoor, lab: Lab
-) -> None:
+def test_the_idle_timeout_applies_after_the_handshake(door: FrontDoor, lab: Lab) -> None:
     client = TlsClient(lab, BRIDGED)
     complete(door, client)
     door.advance(LIMITS.idle_seconds - 1)
@@ -367,7 +365,7 @@ def test_a_client_that_has_finished_its_handshake_has_the_time_of_a_request(
     assert not any(name == "connection_refused" for name, _ in door.hook_calls)
 
 
-def test_a_tunnel_has_the_time_of_a_tunnel(door: FrontDoor, lab: Lab) -> None:
+def test_the_tunnel_idle_timeout_applies_to_a_tunnel(door: FrontDoor, lab: Lab) -> None:
     door.receive(hello(lab))
     door.advance(LIMITS.tunnel_idle_seconds - 1)
     assert not door.gone
@@ -375,11 +373,13 @@ def test_a_tunnel_has_the_time_of_a_tunnel(door: FrontDoor, lab: Lab) -> None:
     assert door.gone
 
 
-# Clients that leave
+# Clients that disconnect
 
 
 @pytest.mark.parametrize("sent", [0, 1, 100])
-def test_a_client_that_leaves_is_not_refused(door: FrontDoor, lab: Lab, sent: int) -> None:
+def test_a_client_that_disconnects_early_is_not_recorded_as_refused(
+    door: FrontDoor, lab: Lab, sent: int
+) -> None:
     if sent:
         door.receive(hello(lab)[:sent])
     door.close()
@@ -387,7 +387,9 @@ def test_a_client_that_leaves_is_not_refused(door: FrontDoor, lab: Lab, sent: in
     assert not door.hook_calls
 
 
-def test_a_client_that_leaves_in_its_handshake_is_told_of_once(door: FrontDoor, lab: Lab) -> None:
+def test_a_client_that_disconnects_during_its_handshake_is_reported_once(
+    door: FrontDoor, lab: Lab
+) -> None:
     door.receive(hello(lab, BRIDGED))
     door.close()
     assert door.gone
@@ -398,13 +400,13 @@ def test_a_client_that_leaves_in_its_handshake_is_told_of_once(door: FrontDoor, 
 
 
 @pytest.mark.parametrize("data", PLAINTEXT)
-def test_plaintext_on_a_socket_is_answered_closed_and_written_down(
+def test_plaintext_on_a_socket_is_refused_closed_and_recorded(
     running: Running, data: bytes
 ) -> None:
-    answer = plaintext_request(running.address, data, SOON)
-    assert answer.startswith(b"HTTP/1.1 403 ")
+    received = plaintext_request(running.address, data, SOON)
+    assert received.startswith(b"HTTP/1.1 403 ")
     record = running.wait_for_reason("plaintext")
-    assert record["reference"].encode() in answer
+    assert record["reference"].encode() in received
     assert not running.lab.site.handshakes()
 
 
@@ -414,7 +416,7 @@ def test_an_unknown_name_on_a_socket_is_refused_with_its_alert(running: Running)
     assert running.wait_for_reason("unknown-name")["tls_alert"] == "unrecognized_name"
 
 
-def test_a_client_that_breaks_off_leaves_nothing_behind(running: Running) -> None:
+def test_a_client_that_disconnects_leaves_nothing_behind(running: Running) -> None:
     for sent in (b"", b"\x16", b"\x16\x03\x01\x02\x00"):
         with socket.create_connection(running.address, SOON) as plain:
             plain.sendall(sent) if sent else None

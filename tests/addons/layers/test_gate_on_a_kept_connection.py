@@ -1,8 +1,8 @@
-"""The second request on a warm connection: what was decided for the first is worth nothing to it.
+"""The second request on an open connection: decisions for the first request do not apply to it.
 
-mitmproxy's `server_connect` runs once per connection, so whatever lets a first request pass might
-let the next one pass too. Here addons go wrong between two requests of one connection, and what
-reaches the site system is what was approved, or nothing.
+mitmproxy's `server_connect` runs only once per connection, so a check there would not cover later
+requests. Here addons fail between two requests of one connection, and the site system must receive
+only approved requests.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def send_first(client: LabClient) -> None:
 
 
 def assert_second_is_refused(running: Running, method: str, target: str, **more: Any) -> None:
-    """Warm the connection up, send, and see that only the first request arrived."""
+    """Send an allowed request and then this one; only the first may arrive."""
     with running.client() as client:
         send_first(client)
         outcome = outcome_of(client, method, target, **more)
@@ -42,14 +42,14 @@ def assert_second_is_refused(running: Running, method: str, target: str, **more:
         assert outcome.status in (405, 500)
         assert outcome.header("Connection") == "close"
     assert wait_for(lambda: not running.bridge.connections._records)
-    assert [(one.method, one.target) for one in running.lab.site.received()] == [GOOD]
+    assert [(request.method, request.target) for request in running.lab.site.received()] == [GOOD]
     assert len(running.lab.site.handshakes()) == 1
     assert wait_for(lambda: len(running.audit()) == 2)
 
 
 @pytest.fixture
 def previous(running: Running) -> list[ExchangeEnded]:
-    """The exchanges that have ended, with their decisions."""
+    """The ended exchanges, with their decisions."""
     found: list[ExchangeEnded] = []
     running.add_hook("exchange_ended", found.append)
     return found
@@ -68,7 +68,7 @@ def unchanged(known: Any) -> Any:
 
 
 def only_second(then: Decider, first: Decider = unchanged) -> Decider:
-    """Let a decision go wrong from the second request of the connection on."""
+    """Return a decider that misbehaves from the second request on."""
     seen = []
 
     def decide(known: Any) -> Any:
@@ -79,7 +79,7 @@ def only_second(then: Decider, first: Decider = unchanged) -> Decider:
 
 
 @pytest.mark.parametrize("request_line", [GOOD, OTHER, DENIED])
-def test_a_second_request_whose_head_nobody_decides_on_is_not_sent(
+def test_a_second_request_without_a_decision_on_its_head_is_not_sent(
     running: Running, request_line: tuple[str, str]
 ) -> None:
     decide = running.bridge.generation.hooks.of("head_read")[1]
@@ -90,7 +90,7 @@ def test_a_second_request_whose_head_nobody_decides_on_is_not_sent(
 
 @pytest.mark.parametrize("stage", ["body_read", "body_inspected"])
 @pytest.mark.parametrize("request_line", [GOOD, OTHER])
-def test_a_second_request_whose_body_nobody_decides_on_is_not_sent(
+def test_a_second_request_without_a_decision_on_its_body_is_not_sent(
     running: Running, request_line: tuple[str, str], stage: str
 ) -> None:
     (decide,) = running.bridge.generation.hooks.of(stage)
@@ -100,7 +100,7 @@ def test_a_second_request_whose_body_nobody_decides_on_is_not_sent(
 
 
 @pytest.mark.parametrize("request_line", [GOOD, OTHER, DENIED])
-def test_the_approval_of_the_previous_request_is_not_one_for_a_head(
+def test_the_approval_of_the_previous_request_is_not_a_decision_on_a_head(
     running: Running, previous: list[ExchangeEnded], request_line: tuple[str, str]
 ) -> None:
     decide = running.bridge.generation.hooks.of("head_read")[1]
@@ -109,7 +109,7 @@ def test_the_approval_of_the_previous_request_is_not_one_for_a_head(
 
 
 @pytest.mark.parametrize("request_line", [OTHER, DENIED])
-def test_the_authorization_of_the_previous_request_does_not_get_another_past_the_gate(
+def test_the_gate_refuses_the_authorization_of_the_previous_request(
     running: Running, previous: list[ExchangeEnded], request_line: tuple[str, str]
 ) -> None:
     decide = running.bridge.generation.hooks.of("head_read")[1]
@@ -118,7 +118,7 @@ def test_the_authorization_of_the_previous_request_does_not_get_another_past_the
     assert running.audit()[1]["rule"] == "gate"
 
 
-def test_the_approval_of_the_previous_request_does_not_get_another_past_the_gate(
+def test_the_gate_refuses_the_approval_of_the_previous_request(
     running: Running, previous: list[ExchangeEnded]
 ) -> None:
     running.add_hook("body_inspected", only_second(lambda _: previous[0].decision))
@@ -126,10 +126,10 @@ def test_the_approval_of_the_previous_request_does_not_get_another_past_the_gate
     assert running.audit()[1]["rule"] == "gate"
 
 
-def test_a_decision_on_the_head_of_the_previous_request_is_not_one_on_this(
+def test_the_gate_refuses_a_decision_on_the_previous_head(
     running: Running, previous: list[ExchangeEnded]
 ) -> None:
-    """The layer holds its own head."""
+    """The layer uses its own copy of the head."""
 
     def confuse(read: HeadRead) -> HeadRead:
         head = previous[0].head
@@ -147,26 +147,28 @@ def change_fields(head: RequestHead, *, add: bytes = b"", drop_host: bool = Fals
 
 
 CHANGED_APPROVALS: dict[str, Callable[[Authorized], RequestHead]] = {
-    "another method": lambda one: dataclasses.replace(one.head, method=b"DELETE"),
-    "a method in lower case": lambda one: dataclasses.replace(one.head, method=b"get"),
-    "another target": lambda one: dataclasses.replace(
-        one.head, target=sent_target(b"/SMS_MP_AltAuth/")
+    "another method": lambda approved: dataclasses.replace(approved.head, method=b"DELETE"),
+    "a method in lower case": lambda approved: dataclasses.replace(approved.head, method=b"get"),
+    "another target": lambda approved: dataclasses.replace(
+        approved.head, target=sent_target(b"/SMS_MP_AltAuth/")
     ),
-    "another length": lambda one: dataclasses.replace(one.head, length=10),
-    "a field more": lambda one: change_fields(one.head, add=b"GUID:1"),
-    "a field changed": lambda one: change_fields(one.head, add=b"GUID:1", drop_host=True),
-    "a field of another case": lambda one: dataclasses.replace(
-        one.head, fields=tuple((name.lower(), value) for name, value in one.head.fields)
+    "another length": lambda approved: dataclasses.replace(approved.head, length=10),
+    "a field more": lambda approved: change_fields(approved.head, add=b"GUID:1"),
+    "a field changed": lambda approved: change_fields(approved.head, add=b"GUID:1", drop_host=True),
+    "a field of another case": lambda approved: dataclasses.replace(
+        approved.head, fields=tuple((name.lower(), value) for name, value in approved.head.fields)
     ),
-    "a field twice": lambda one: dataclasses.replace(one.head, fields=one.head.fields * 2),
-    "fields in another order": lambda one: dataclasses.replace(
-        one.head, fields=one.head.fields[::-1]
+    "a field twice": lambda approved: dataclasses.replace(
+        approved.head, fields=approved.head.fields * 2
+    ),
+    "fields in another order": lambda approved: dataclasses.replace(
+        approved.head, fields=approved.head.fields[::-1]
     ),
 }
 
 
 @pytest.mark.parametrize("change", CHANGED_APPROVALS)
-def test_an_approval_of_something_else_is_none(running: Running, change: str) -> None:
+def test_the_gate_refuses_the_approval_of_another_head(running: Running, change: str) -> None:
     def swap(approved: Approved) -> Approved:
         head = CHANGED_APPROVALS[change](approved.authorized)
         authorized = dataclasses.replace(approved.authorized, head=head)
@@ -178,7 +180,7 @@ def test_an_approval_of_something_else_is_none(running: Running, change: str) ->
     assert running.audit()[1]["rule"] == "gate"
 
 
-def test_an_approval_of_another_body_is_none(running: Running) -> None:
+def test_the_gate_refuses_the_approval_of_another_body(running: Running) -> None:
     def swap(approved: Approved) -> Approved:
         inspected = dataclasses.replace(approved.inspected, body=b"another")
         return dataclasses.replace(approved, inspected=inspected)
@@ -188,7 +190,7 @@ def test_an_approval_of_another_body_is_none(running: Running) -> None:
     assert running.audit()[1]["rule"] == "gate"
 
 
-def test_a_body_changed_before_it_is_inspected_is_not_sent_in_either_form(
+def test_a_body_changed_before_inspection_is_not_sent_in_either_form(
     running: Running,
 ) -> None:
     sent = message()
@@ -204,7 +206,7 @@ def test_a_body_changed_before_it_is_inspected_is_not_sent_in_either_form(
     assert running.audit()[1]["rule"] == "gate"
 
 
-def test_a_head_swapped_before_it_is_decided_on_is_not_sent_in_either_form(
+def test_a_head_swapped_before_its_decision_is_not_sent_in_either_form(
     running: Running,
 ) -> None:
     def swap(read: HeadRead) -> HeadRead:
@@ -230,9 +232,9 @@ def change_everything(flow: HTTPFlow) -> None:
 
 
 @pytest.mark.parametrize("hook", ["requestheaders", "request", "responseheaders", "response"])
-def test_what_an_addon_makes_of_a_flow_is_not_what_is_sent(running: Running, hook: str) -> None:
+def test_changes_of_an_addon_to_a_flow_are_not_sent(running: Running, hook: str) -> None:
     if hook == "requestheaders":
-        # Its body is what is inspected, so it may not be changed before that.
+        # The content is not changed: it would be inspected.
         def change(flow: HTTPFlow) -> None:
             change_everything(flow)
             flow.request.content = b""
@@ -247,8 +249,10 @@ def test_what_an_addon_makes_of_a_flow_is_not_what_is_sent(running: Running, hoo
             assert outcome.status == 200
             assert b"made by an addon" not in outcome.body
     received = running.lab.site.received()
-    assert [(one.method, one.target, one.body) for one in received] == [(*GOOD, b"")] * 2
-    assert all(one.headers == (("Host", "bridge.internet.example"),) for one in received)
+    assert [(request.method, request.target, request.body) for request in received] == [
+        (*GOOD, b"")
+    ] * 2
+    assert all(request.headers == (("Host", "bridge.internet.example"),) for request in received)
 
 
 def test_a_client_that_is_no_longer_authenticated_is_not_served(running: Running) -> None:
@@ -269,7 +273,7 @@ def test_a_client_authenticated_for_another_publication_is_not_served(running: R
     assert_second_is_refused(running, *GOOD)
 
 
-def test_what_follows_a_refusal_on_its_connection_is_not_served(running: Running) -> None:
+def test_requests_after_a_refusal_are_not_served(running: Running) -> None:
     with running.client() as client:
         send_first(client)
         connection = client.connect()

@@ -1,7 +1,7 @@
-"""Legs that are kept for the next request, and that a site system closes: without sockets.
+"""Legs that are kept for the next request and that a site system closes, without sockets.
 
-What was sent and not answered is sent once more only where that can do no harm, and by the last
-gate; a message never is.
+A request without a response is resent once, only if that is safe, and only through the gate. A
+message is never resent.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def fin(exchange: ExchangeDriver) -> None:
 
 
 def reset(exchange: ExchangeDriver) -> None:
-    # So mitmproxy reports an RST: there is nothing left to be closed.
+    # As mitmproxy reports an RST: both directions are closed.
     exchange.server.state = ConnectionState.CLOSED
     exchange.feed(events.ConnectionClosed(exchange.server))
 
@@ -65,7 +65,7 @@ CLOSED = [fin, reset]
 
 
 def keep_leg(exchange: ExchangeDriver, request: bytes = GET) -> None:
-    """A first request, answered by the site system that `request` is for."""
+    """Send a first request to the site system of `request`, so that its leg is kept."""
     first = FROM_DP if b"/SMS_DP_" in request else GET
     exchange.receive(first)
     exchange.receive(OK, exchange.server)
@@ -85,23 +85,23 @@ def denial(exchange: ExchangeDriver) -> Deny:
 
 
 def assert_not_resent(exchange: ExchangeDriver, reason: Reason, code: int) -> None:
-    """A refusal with an answer, one answer only, and no other leg."""
+    """Assert exactly one response, a refusal, and no new leg."""
     assert exchange.reason() == reason.value
-    answer = exchange.to_client()
-    assert (status(answer), answer.count(b"HTTP/1.1 ")) == (code, 1)
+    received = exchange.to_client()
+    assert (status(received), received.count(b"HTTP/1.1 ")) == (code, 1)
     assert len(exchange.dialled) == 1
     assert not exchange.ended[-1].resent
     exchange.close()
     assert exchange.gone
 
 
-# Closed as the next request comes
+# Closed when the next request is sent
 
 
 @pytest.mark.parametrize("clean", [True, False], ids=["close_notify", "cut off"])
 @pytest.mark.parametrize("closed", CLOSED)
 @pytest.mark.parametrize("case", SAFE)
-def test_a_safe_request_that_was_not_answered_is_sent_once_more_on_a_new_leg(
+def test_a_safe_request_without_a_response_is_resent_on_a_new_leg(
     exchange: ExchangeDriver,
     monkeypatch: pytest.MonkeyPatch,
     case: str,
@@ -109,7 +109,7 @@ def test_a_safe_request_that_was_not_answered_is_sent_once_more_on_a_new_leg(
     clean: bool,
 ) -> None:
     monkeypatch.setattr(PlainLeg, "ended_cleanly", clean)
-    request, answer = SAFE[case]
+    request, received = SAFE[case]
     keep_leg(exchange, request)
     first = exchange.server
     hooks = exchange.names().count("request")
@@ -120,19 +120,19 @@ def test_a_safe_request_that_was_not_answered_is_sent_once_more_on_a_new_leg(
     assert (exchange.server.address, exchange.server.sni) == (first.address, first.sni)
     assert exchange.to(exchange.server) == request
     assert not exchange.to_client()
-    exchange.receive(answer, exchange.server)
-    assert exchange.to_client() == answer
+    exchange.receive(received, exchange.server)
+    assert exchange.to_client() == received
     assert not exchange.gone
     last = exchange.ended[-1]
     assert isinstance(last.decision, Approved)
     assert (last.forwarded, last.resent, last.status) == (True, True, 200)
-    # One request, decided on once.
+    # Still one request with one decision.
     assert exchange.names().count("request") == hooks + 1
     assert len(exchange.ended) == 2
     assert exchange.record.may_dial is None
 
 
-def test_each_request_of_a_connection_can_be_sent_once_more(exchange: ExchangeDriver) -> None:
+def test_each_request_of_a_connection_can_be_resent(exchange: ExchangeDriver) -> None:
     keep_leg(exchange)
     for number in range(2, 5):
         exchange.receive(SECOND)
@@ -140,10 +140,10 @@ def test_each_request_of_a_connection_can_be_sent_once_more(exchange: ExchangeDr
         assert len(exchange.dialled) == number
         exchange.receive(OK, exchange.server)
         assert exchange.to_client() == OK
-    assert [one.resent for one in exchange.ended] == [False, True, True, True]
+    assert [ended.resent for ended in exchange.ended] == [False, True, True, True]
 
 
-def test_what_came_behind_it_is_answered_in_its_turn(exchange: ExchangeDriver) -> None:
+def test_a_later_request_is_processed_in_order(exchange: ExchangeDriver) -> None:
     keep_leg(exchange)
     exchange.receive(GET + SECOND)
     fin(exchange)
@@ -152,11 +152,11 @@ def test_what_came_behind_it_is_answered_in_its_turn(exchange: ExchangeDriver) -
     assert exchange.to(exchange.server) == GET + SECOND
     exchange.receive(OK, exchange.server)
     assert exchange.to_client() == OK + OK
-    assert [one.resent for one in exchange.ended] == [False, True, False]
+    assert [ended.resent for ended in exchange.ended] == [False, True, False]
 
 
 @pytest.mark.parametrize("closed", CLOSED)
-def test_it_is_sent_once_more_and_not_twice(
+def test_a_request_is_resent_only_once(
     exchange: ExchangeDriver, closed: Callable[[ExchangeDriver], None]
 ) -> None:
     keep_leg(exchange)
@@ -165,8 +165,8 @@ def test_it_is_sent_once_more_and_not_twice(
     closed(exchange)
     assert len(exchange.dialled) == 2
     assert exchange.reason() == "site-system-response"
-    answer = exchange.to_client()
-    assert (status(answer), answer.count(b"HTTP/1.1 ")) == (502, 1)
+    received = exchange.to_client()
+    assert (status(received), received.count(b"HTTP/1.1 ")) == (502, 1)
     assert exchange.ended[-1].resent
     exchange.close()
     assert exchange.gone
@@ -180,7 +180,7 @@ def test_a_new_leg_that_cannot_be_opened_is_a_502(exchange: ExchangeDriver) -> N
     assert_not_resent(exchange, Reason.SITE_SYSTEM_UNREACHABLE, 502)
 
 
-def test_a_client_that_leaves_meanwhile_has_nothing_sent_again(exchange: ExchangeDriver) -> None:
+def test_nothing_is_resent_for_a_client_that_disconnected(exchange: ExchangeDriver) -> None:
     keep_leg(exchange)
     exchange.hold_dial = True
     exchange.receive(SECOND)
@@ -192,13 +192,13 @@ def test_a_client_that_leaves_meanwhile_has_nothing_sent_again(exchange: Exchang
     assert not exchange.ended[-1].resent
 
 
-# What may have been carried out
+# Requests that may have been executed
 
 
 @pytest.mark.parametrize("authenticates", [False, True])
 @pytest.mark.parametrize("closed", CLOSED)
 @pytest.mark.parametrize("verb", UNSAFE)
-def test_a_message_is_never_sent_again_and_its_client_is_closed_without_an_answer(
+def test_a_message_is_never_resent_and_its_client_closed_without_a_response(
     exchange: ExchangeDriver,
     verb: str,
     closed: Callable[[ExchangeDriver], None],
@@ -213,21 +213,21 @@ def test_a_message_is_never_sent_again_and_its_client_is_closed_without_an_answe
     hooks = exchange.names()
     closed(exchange)
     assert exchange.to_client() == b""
-    assert exchange.gone, "at once: there is nothing to be read"
+    assert exchange.gone, "at once: there is no response to read"
     assert exchange.client not in exchange.half_closed
     assert exchange.client not in exchange.cut_off
     assert len(exchange.dialled) == 1
-    assert len(exchange.ended) == 2, "what came behind it is for the client to send again"
+    assert len(exchange.ended) == 2, "the client itself resends later requests"
     last, rule = exchange.ended[-1], denial(exchange).rule
     assert exchange.reason() == "site-system-response"
     assert rule == f"site_system.{'windows_authentication' if authenticates else 'kept_connection'}"
     assert (last.forwarded, last.resent, last.status) == (True, False, None)
-    # By these an upload would be taken for acknowledged, and a client for accepted.
+    # These hooks would acknowledge an upload or accept a client.
     assert not {"responseheaders", "response"} & set(exchange.names()[len(hooks) :])
 
 
 @pytest.mark.parametrize("closed", CLOSED)
-def test_a_get_that_acts_is_not_sent_again_either(
+def test_a_get_with_side_effects_is_not_resent(
     exchange: ExchangeDriver, closed: Callable[[ExchangeDriver], None]
 ) -> None:
     decide = exchange.hooks["head_read"]
@@ -249,7 +249,7 @@ def test_a_get_that_acts_is_not_sent_again_either(
 
 
 @pytest.mark.parametrize("closed", CLOSED)
-def test_a_message_after_its_leg_was_closed_goes_on_a_new_one(
+def test_a_message_after_a_closed_leg_uses_a_new_leg(
     exchange: ExchangeDriver, closed: Callable[[ExchangeDriver], None]
 ) -> None:
     keep_leg(exchange)
@@ -261,23 +261,23 @@ def test_a_message_after_its_leg_was_closed_goes_on_a_new_one(
     assert exchange.under_way._sent == 1
 
 
-# What is no such end
+# Other failures
 
 
 @pytest.mark.parametrize("request_bytes", [SECOND, UNSAFE["CCM_POST"]], ids=["GET", "CCM_POST"])
-@pytest.mark.parametrize("said", [b"H", OK[:-3], b"HTTP/1.1 100 Continue\r\n\r\n"])
-def test_half_an_answer_is_a_502(
-    exchange: ExchangeDriver, said: bytes, request_bytes: bytes
+@pytest.mark.parametrize("partial", [b"H", OK[:-3], b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_a_partial_response_causes_a_502(
+    exchange: ExchangeDriver, partial: bytes, request_bytes: bytes
 ) -> None:
     keep_leg(exchange)
     exchange.receive(request_bytes)
-    exchange.receive(said, exchange.server)
+    exchange.receive(partial, exchange.server)
     fin(exchange)
     assert_not_resent(exchange, Reason.SITE_SYSTEM_RESPONSE, 502)
 
 
 @pytest.mark.parametrize("request_bytes", [SECOND, UNSAFE["CCM_POST"]], ids=["GET", "CCM_POST"])
-def test_silence_is_a_504(exchange: ExchangeDriver, request_bytes: bytes) -> None:
+def test_silence_causes_a_504(exchange: ExchangeDriver, request_bytes: bytes) -> None:
     keep_leg(exchange)
     exchange.receive(request_bytes)
     exchange.advance(LIMITS.response_seconds)
@@ -286,7 +286,7 @@ def test_silence_is_a_504(exchange: ExchangeDriver, request_bytes: bytes) -> Non
 
 @pytest.mark.parametrize("request_bytes", [SECOND, UNSAFE["CCM_POST"]], ids=["GET", "CCM_POST"])
 @pytest.mark.parametrize("alert", ["internal_error", "certificate_revoked"])
-def test_an_alert_is_a_502(
+def test_an_alert_causes_a_502(
     exchange: ExchangeDriver, monkeypatch: pytest.MonkeyPatch, request_bytes: bytes, alert: str
 ) -> None:
     keep_leg(exchange)
@@ -297,18 +297,18 @@ def test_an_alert_is_a_502(
 
 
 @pytest.mark.parametrize("case", SAFE)
-def test_the_first_request_of_a_leg_is_not_sent_again(exchange: ExchangeDriver, case: str) -> None:
+def test_the_first_request_of_a_leg_is_not_resent(exchange: ExchangeDriver, case: str) -> None:
     exchange.receive(SAFE[case][0])
     fin(exchange)
-    answer = exchange.to_client()
-    assert status(answer) == 502
+    received = exchange.to_client()
+    assert status(received) == 502
     assert len(exchange.dialled) == 1
     assert exchange.reason() == "site-system-response"
 
 
 @pytest.mark.parametrize("closed", CLOSED)
 @pytest.mark.parametrize("case", SAFE)
-def test_a_leg_on_which_the_client_authenticated_is_not_replaced(
+def test_an_authenticated_leg_is_not_replaced(
     exchange: ExchangeDriver, case: str, closed: Callable[[ExchangeDriver], None]
 ) -> None:
     keep_leg(exchange, SAFE[case][0])
@@ -321,26 +321,26 @@ def test_a_leg_on_which_the_client_authenticated_is_not_replaced(
     assert not exchange.ended[-1].resent
 
 
-# The last gate
+# The gate
 
 
-def test_it_passes_the_gate_again_with_the_same_decision(
+def test_a_resent_request_passes_the_gate_again_with_the_same_decision(
     exchange: ExchangeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[object, bytes, bytes]] = []
+    checked: list[tuple[object, bytes, bytes]] = []
     real = exchange_module.gate
 
     def gate(decision: Any, head: Any, body: bytes) -> Approved | Deny:
-        asked.append((decision, head.to_bytes(), body))
+        checked.append((decision, head.to_bytes(), body))
         return real(decision, head, body)
 
     monkeypatch.setattr(exchange_module, "gate", gate)
     keep_leg(exchange)
-    asked.clear()
+    checked.clear()
     exchange.receive(SECOND)
     fin(exchange)
-    assert asked == [(exchange.under_way.decision, SECOND, b"")] * 2
-    assert asked[0][0] is asked[1][0]
+    assert checked == [(exchange.under_way.decision, SECOND, b"")] * 2
+    assert checked[0][0] is checked[1][0]
 
 
 def withdrawn(exchange: ExchangeDriver) -> None:
@@ -356,7 +356,7 @@ def anothers(exchange: ExchangeDriver) -> None:
 
 
 @pytest.mark.parametrize("change", [withdrawn, only_authorized, anothers])
-def test_without_its_decision_it_is_not_sent_again(
+def test_a_request_without_its_decision_is_not_resent(
     exchange: ExchangeDriver, change: Callable[[ExchangeDriver], None]
 ) -> None:
     keep_leg(exchange)
@@ -367,7 +367,7 @@ def test_without_its_decision_it_is_not_sent_again(
     assert denial(exchange).rule == "gate"
 
 
-def test_refused_in_between_it_is_not_sent_again(exchange: ExchangeDriver) -> None:
+def test_a_request_refused_in_between_is_not_resent(exchange: ExchangeDriver) -> None:
     keep_leg(exchange)
     exchange.receive(SECOND)
     exchange.under_way.decision = Deny(Reason.VERB, Rule("made up"))
@@ -384,7 +384,7 @@ def test_refused_in_between_it_is_not_sent_again(exchange: ExchangeDriver) -> No
         (exchange_module, "originate"),
     ],
 )
-def test_where_something_raises_it_is_not_sent_again(
+def test_a_request_is_not_resent_after_an_exception(
     exchange: ExchangeDriver, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
 ) -> None:
     keep_leg(exchange)
@@ -394,7 +394,7 @@ def test_where_something_raises_it_is_not_sent_again(
         raise Panic
 
     monkeypatch.setattr(owner, name, panic)
-    with pytest.raises(Panic):  # by which the connection handler aborts both legs
+    with pytest.raises(Panic):  # the connection handler then aborts both legs
         fin(exchange)
     assert len(exchange.dialled) == 1
     assert exchange.to_client() == b""
@@ -412,10 +412,10 @@ def test_a_leg_closed_while_idle_is_replaced(exchange: ExchangeDriver) -> None:
     assert len(exchange.dialled) == 2
     assert exchange.to(exchange.server) == SECOND
     exchange.receive(OK, exchange.server)
-    assert [one.resent for one in exchange.ended] == [False, False]
+    assert [ended.resent for ended in exchange.ended] == [False, False]
 
 
-def test_a_leg_that_has_long_been_idle_is_not_used_again(exchange: ExchangeDriver) -> None:
+def test_a_leg_that_was_idle_too_long_is_not_used_again(exchange: ExchangeDriver) -> None:
     keep_leg(exchange)
     first = exchange.server
     for _ in range(2):
@@ -433,7 +433,7 @@ def test_a_leg_that_has_long_been_idle_is_not_used_again(exchange: ExchangeDrive
     assert not exchange.ended[-1].resent
 
 
-def test_a_leg_is_idle_from_the_end_of_its_answer_on(exchange: ExchangeDriver) -> None:
+def test_the_idle_time_of_a_leg_begins_at_the_end_of_the_response(exchange: ExchangeDriver) -> None:
     exchange.receive(POLICY)
     exchange.receive(OK[:-1], exchange.server)
     exchange.advance(LIMITS.site_system_idle_seconds)
@@ -443,7 +443,7 @@ def test_a_leg_is_idle_from_the_end_of_its_answer_on(exchange: ExchangeDriver) -
     assert len(exchange.dialled) == 1
 
 
-def test_a_leg_on_which_the_client_authenticated_does_not_grow_old(
+def test_an_authenticated_leg_has_no_idle_timeout(
     exchange: ExchangeDriver,
 ) -> None:
     keep_leg(exchange)

@@ -24,17 +24,17 @@ REPORT = b'<?xml version="1.0"?><Report><ReportHeader/></Report>'
 XML = {"Content-Type": "text/xml"}
 
 
-class StandIn(http.server.ThreadingHTTPServer):
-    """A site system that takes HTTP and keeps what it is sent."""
+class FakeSiteSystem(http.server.ThreadingHTTPServer):
+    """A site system that accepts HTTP and stores the received requests."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
+        super().__init__(("127.0.0.1", 0), _Responder)
         self.received: list[tuple[str, str, dict[str, str], bytes]] = []
 
 
-class _Answer(http.server.BaseHTTPRequestHandler):
+class _Responder(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: StandIn
+    server: FakeSiteSystem
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -47,12 +47,12 @@ class _Answer(http.server.BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST  # noqa: N815
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
-def stand_in() -> Iterator[StandIn]:
-    with StandIn() as server:
+def site_system() -> Iterator[FakeSiteSystem]:
+    with FakeSiteSystem() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -75,11 +75,11 @@ publications:
 
 
 @pytest.fixture
-def running(lab: Lab, stand_in: StandIn, tmp_path: Path) -> Iterator[Running]:
+def running(lab: Lab, site_system: FakeSiteSystem, tmp_path: Path) -> Iterator[Running]:
     path = tmp_path / "bridge.yaml"
-    path.write_text(policy_text(stand_in.server_address[1]))
-    with Running(lab, load_policy(path)) as one:
-        yield one
+    path.write_text(policy_text(site_system.server_address[1]))
+    with Running(lab, load_policy(path)) as running:
+        yield running
 
 
 def ask(
@@ -101,10 +101,10 @@ def ask(
         connection.close()
 
 
-def test_a_status_report_passes_from_end_to_end(running: Running, stand_in: StandIn) -> None:
+def test_a_status_report_is_forwarded(running: Running, site_system: FakeSiteSystem) -> None:
     fields = {**XML, "X-Forwarded-For": "192.0.2.1", "Authorization": "Basic x"}
     assert ask(running, fields=fields) == (200, b"ok")
-    [(method, target, sent, body)] = stand_in.received
+    [(method, target, sent, body)] = site_system.received
     assert (method, target, body) == ("POST", "/SMS_FSP/.sms_fsp", REPORT)
     assert sent["Host"] == NAME
     assert not {"X-Forwarded-For", "Authorization"} & sent.keys()
@@ -131,25 +131,25 @@ REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "status", "reason", "requirement"), REFUSED)
-def test_anything_else_is_refused_and_goes_nowhere(
+@pytest.mark.parametrize(("changes", "status", "reason", "requirement"), REFUSED)
+def test_any_other_request_is_refused_and_not_forwarded(
     running: Running,
-    stand_in: StandIn,
-    asked: dict[str, Any],
+    site_system: FakeSiteSystem,
+    changes: dict[str, Any],
     status: int,
     reason: str,
     requirement: str,
 ) -> None:
-    assert ask(running, **asked)[0] == status
+    assert ask(running, **changes)[0] == status
     record = running.wait_for_reason(reason)
     if requirement:
         assert record["requirement"] == requirement
     assert not record.get("forwarded")
-    assert not stand_in.received
+    assert not site_system.received
     assert ask(running)[0] == 200
 
 
-def test_tls_is_refused_with_an_alert(running: Running, stand_in: StandIn) -> None:
+def test_tls_is_refused_with_an_alert(running: Running, site_system: FakeSiteSystem) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
@@ -162,10 +162,10 @@ def test_tls_is_refused_with_an_alert(running: Running, stand_in: StandIn) -> No
         "BRIDGE-HTTPS-ONLY",
         "handshake_failure",
     )
-    assert not stand_in.received
+    assert not site_system.received
 
 
-def test_a_site_system_that_takes_https_cannot_stand_behind_it(tmp_path: Path) -> None:
+def test_an_https_site_system_cannot_be_published_in_plaintext(tmp_path: Path) -> None:
     path = tmp_path / "bridge.yaml"
     for text in (
         policy_text(443, url="https://fsp01.corp.example"),

@@ -1,6 +1,6 @@
-"""Responses of site systems: what of them passes, and what ends their leg.
+"""Responses of site systems: what is forwarded, and what closes the leg.
 
-Legs are plain here (`PlainLeg`), so what reaches a site system can be read.
+Legs have no TLS here (`PlainLeg`), so a test can read the data for a site system.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.addons.layers.samples import (
 
 @pytest.mark.parametrize("request_head", [GET, POLICY], ids=["collected", "streamed"])
 @pytest.mark.parametrize(
-    ("response", "passed_on"),
+    ("response", "forwarded"),
     [
         (OK, OK),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",) * 2,
@@ -47,18 +47,18 @@ from tests.addons.layers.samples import (
         ),
     ],
 )
-def test_a_response_is_passed_on_and_the_leg_kept(
-    exchange: ExchangeDriver, response: bytes, passed_on: bytes, request_head: bytes
+def test_a_response_is_forwarded_and_the_leg_kept(
+    exchange: ExchangeDriver, response: bytes, forwarded: bytes, request_head: bytes
 ) -> None:
     exchange.receive(request_head)
     exchange.receive(response, exchange.server)
-    assert exchange.to_client() == passed_on
+    assert exchange.to_client() == forwarded
     exchange.receive(SECOND)
     assert exchange.to(exchange.server) == request_head + SECOND
     assert len(exchange.dialled) == 1
 
 
-def test_a_response_to_head_has_no_body_whatever_it_announces(exchange: ExchangeDriver) -> None:
+def test_a_response_to_head_has_no_body(exchange: ExchangeDriver) -> None:
     exchange.receive(HEAD)
     exchange.receive(OK[:-2], exchange.server)
     assert exchange.to_client() == OK[:-2]
@@ -66,7 +66,7 @@ def test_a_response_to_head_has_no_body_whatever_it_announces(exchange: Exchange
     assert exchange.to(exchange.server) == HEAD + GET
 
 
-def test_a_response_that_ends_with_its_connection_ends_the_clients_too(
+def test_a_response_that_ends_with_the_leg_closes_the_client_too(
     exchange: ExchangeDriver,
 ) -> None:
     exchange.receive(GET)
@@ -93,39 +93,39 @@ def test_a_response_that_ends_with_its_connection_ends_the_clients_too(
         b"HTTP/1.1 200 OK\r\nA: " + b"a" * 70_000,
     ],
 )
-def test_a_response_head_that_cannot_be_trusted_is_not_passed_on(
+def test_an_invalid_response_head_is_not_forwarded(
     exchange: ExchangeDriver, response: bytes
 ) -> None:
     exchange.receive(GET + SECOND)
     exchange.receive(response, exchange.server)
     assert exchange.reason() == "site-system-response"
-    answer = exchange.to_client()
-    assert status(answer) == 502
+    received = exchange.to_client()
+    assert status(received) == 502
     assert exchange.to(exchange.server) == GET, "nothing more is sent"
     exchange.close()
     assert exchange.server in exchange.closed
 
 
-@pytest.mark.parametrize("said", [b"", b"HTTP/1.1", b"HTTP/1.1 100 Continue\r\n\r\n"])
-def test_a_site_system_that_closes_without_an_answer_is_a_502(
-    exchange: ExchangeDriver, said: bytes
+@pytest.mark.parametrize("partial", [b"", b"HTTP/1.1", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_a_site_system_that_closes_without_a_response_causes_a_502(
+    exchange: ExchangeDriver, partial: bytes
 ) -> None:
     exchange.receive(GET)
-    exchange.receive(said, exchange.server) if said else None
+    exchange.receive(partial, exchange.server) if partial else None
     exchange.close(exchange.server)
     assert exchange.reason() == "site-system-response"
     assert status(exchange.to_client()) == 502
 
 
-def test_an_unreachable_site_system_is_a_502_that_names_no_address(
+def test_an_unreachable_site_system_causes_a_502_without_its_address(
     exchange: ExchangeDriver,
 ) -> None:
     exchange.refuse_dial = "Connection refused by 10.0.0.1"
     exchange.receive(GET)
-    answer = exchange.to_client()
-    assert status(answer) == 502
-    assert b"10.0.0.1" not in answer
-    assert b"corp.example" not in answer
+    received = exchange.to_client()
+    assert status(received) == 502
+    assert b"10.0.0.1" not in received
+    assert b"corp.example" not in received
     assert exchange.reason() == "site-system-unreachable"
 
 
@@ -150,19 +150,19 @@ def test_a_response_that_ends_without_close_notify_is_cut_off(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nZZ\r\n",
     ],
 )
-def test_a_response_cut_short_is_not_made_whole(
+def test_a_truncated_response_stays_truncated(
     exchange: ExchangeDriver, response: bytes, request_head: bytes
 ) -> None:
     exchange.receive(request_head + SECOND)
     exchange.receive(response, exchange.server)
     exchange.close(exchange.server)
-    answer = exchange.to_client()
-    assert answer.count(b"HTTP/1.1") == 1
-    assert not answer.endswith(b"0\r\n\r\n")
+    received = exchange.to_client()
+    assert received.count(b"HTTP/1.1") == 1
+    assert not received.endswith(b"0\r\n\r\n")
     assert exchange.gone
     assert exchange.ended[0].note
     assert len(exchange.dialled) == 1
-    assert exchange.cut_off == [exchange.client], "close_notify would say that it is whole"
+    assert exchange.cut_off == [exchange.client], "close_notify would mark it as complete"
 
 
 @pytest.mark.parametrize("request_head", [GET, POLICY], ids=["collected", "streamed"])
@@ -175,7 +175,7 @@ def test_a_response_cut_short_is_not_made_whole(
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-def test_bytes_after_a_response_are_thrown_away_with_their_leg(
+def test_bytes_after_a_response_are_discarded_with_their_leg(
     exchange: ExchangeDriver, response: bytes, request_head: bytes
 ) -> None:
     exchange.receive(request_head)
@@ -189,7 +189,7 @@ def test_bytes_after_a_response_are_thrown_away_with_their_leg(
     assert exchange.to_client() == OK
 
 
-def test_bytes_on_an_idle_leg_are_thrown_away_with_it(exchange: ExchangeDriver) -> None:
+def test_bytes_on_an_idle_leg_are_discarded_with_it(exchange: ExchangeDriver) -> None:
     exchange.receive(GET)
     exchange.receive(OK, exchange.server)
     first = exchange.server
@@ -200,7 +200,7 @@ def test_bytes_on_an_idle_leg_are_thrown_away_with_it(exchange: ExchangeDriver) 
     assert exchange.to_client() == OK + OK
 
 
-def test_bytes_on_a_leg_that_was_not_asked_are_thrown_away_with_it(
+def test_bytes_on_a_leg_without_a_request_are_discarded_with_it(
     exchange: ExchangeDriver,
 ) -> None:
     exchange.receive(GET)

@@ -1,6 +1,6 @@
-"""Legs without sockets: which is chosen for a request, and what becomes of those that are kept.
+"""Legs without sockets: the selection of a leg for a request, and the fate of kept legs.
 
-Legs are plain here (`PlainLeg`), so what reaches a site system can be read.
+Legs have no TLS here (`PlainLeg`), so a test can read the data for a site system.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from tests.addons.layers.samples import (
 # Legs
 
 
-def test_two_site_systems_at_one_address_have_a_leg_each(exchange: ExchangeDriver) -> None:
-    # Behind a load balancer, say: each is verified by its own name.
+def test_two_site_systems_at_one_address_have_separate_legs(exchange: ExchangeDriver) -> None:
+    # For example behind a load balancer. Each is verified by its own name.
     publication = exchange.record.publication
     assert isinstance(publication, BridgePublication)
     together = {
@@ -38,7 +38,7 @@ def test_two_site_systems_at_one_address_have_a_leg_each(exchange: ExchangeDrive
     exchange.receive(OK, exchange.server)
     exchange.receive(FROM_DP)
     exchange.receive(OK, exchange.server)
-    assert [(one.address, one.sni) for one in exchange.dialled] == [
+    assert [(server.address, server.sni) for server in exchange.dialled] == [
         (("10.0.0.1", 443), "mp01.corp.example"),
         (("10.0.0.1", 443), "dp01.corp.example"),
     ]
@@ -47,33 +47,39 @@ def test_two_site_systems_at_one_address_have_a_leg_each(exchange: ExchangeDrive
 def test_each_role_has_its_own_leg(exchange: ExchangeDriver) -> None:
     for request in (GET, FROM_DP, SECOND, FROM_DP):
         exchange.receive(request)
-        asked = next(one for one in exchange.dialled if exchange.to(one).endswith(request))
-        exchange.receive(OK, asked)
+        server = next(
+            server for server in exchange.dialled if exchange.to(server).endswith(request)
+        )
+        exchange.receive(OK, server)
     management_point, distribution_point = exchange.dialled
     assert exchange.to(management_point) == GET + SECOND
     assert exchange.to(distribution_point) == FROM_DP * 2
     assert management_point.sni == "mp01.corp.example"
     assert distribution_point.sni == "dp01.corp.example"
     exchange.close()
-    assert {management_point.id, distribution_point.id} <= {one.id for one in exchange.closed}
+    assert {management_point.id, distribution_point.id} <= {
+        connection.id for connection in exchange.closed
+    }
 
 
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
-def test_a_site_system_that_says_close_gets_the_next_request_on_a_new_leg(
+def test_after_connection_close_the_next_request_uses_a_new_leg(
     exchange: ExchangeDriver, version: bytes
 ) -> None:
     closing = b"HTTP/%b 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok" % version
     exchange.receive(GET)
     first = exchange.server
     exchange.receive(closing, first)
-    assert exchange.to_client() == OK, "its connection is its own"
+    assert exchange.to_client() == OK, "the client's connection stays open"
     assert first in exchange.closed
     exchange.receive(SECOND)
     assert exchange.server is not first
     assert exchange.to(exchange.server) == SECOND
 
 
-def test_a_client_that_says_close_is_closed_after_its_answer(exchange: ExchangeDriver) -> None:
+def test_a_client_that_sends_connection_close_is_closed_after_the_response(
+    exchange: ExchangeDriver,
+) -> None:
     exchange.receive(GET.replace(HOST, HOST + b"Connection: close\r\n") + SECOND)
     assert exchange.to(exchange.server) == GET
     exchange.receive(OK, exchange.server)
@@ -83,8 +89,8 @@ def test_a_client_that_says_close_is_closed_after_its_answer(exchange: ExchangeD
     assert len(exchange.ended) == 1
 
 
-def test_what_a_replaced_leg_still_reports_is_nobodys(exchange: ExchangeDriver) -> None:
-    """Its end comes when the next request is already on the new leg; it is not the client's."""
+def test_reports_of_a_replaced_leg_are_ignored(exchange: ExchangeDriver) -> None:
+    """Its end is reported when the next request is already on the new leg."""
     exchange.receive(GET + SECOND)
     first = exchange.server
     exchange.receive(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), first)
@@ -97,7 +103,7 @@ def test_what_a_replaced_leg_still_reports_is_nobodys(exchange: ExchangeDriver) 
     assert exchange.to(exchange.server) == SECOND
 
 
-def test_permission_to_dial_lasts_for_the_dial_alone(exchange: ExchangeDriver) -> None:
+def test_permission_to_dial_lasts_only_for_the_dial(exchange: ExchangeDriver) -> None:
     exchange.hold_dial = True
     exchange.receive(GET)
     assert exchange.record.may_dial == exchange.dialling[0].connection.address

@@ -1,4 +1,4 @@
-"""A tunnel (TUNNEL-PASS): bytes in, bytes out, counted and not kept."""
+"""A tunnel (TUNNEL-PASS): bytes are forwarded and counted, but not stored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.addons.conftest import (
 
 @pytest.fixture
 def relay(lab: Lab, clock: Clock) -> Driver:
-    """A relay layer that has not been started."""
+    """A relay layer that is not started."""
     context, record = open_connection(lab, TUNNELED)
     layer = RelayLayer(context, record, tunnel_publication(lab), LIMITS.tunnel_idle_seconds)
     return Driver(layer, context.client, clock)
@@ -42,7 +42,7 @@ def ended(relay: Driver) -> EndedTunnel:
     return data
 
 
-def test_bytes_are_passed_and_counted_both_ways(relay: Driver, lab: Lab) -> None:
+def test_bytes_are_forwarded_and_counted_in_both_directions(relay: Driver, lab: Lab) -> None:
     relay.start()
     assert relay.server.address == tuple(lab.site.management_point)
     relay.receive(b"hello")
@@ -57,7 +57,7 @@ def test_bytes_are_passed_and_counted_both_ways(relay: Driver, lab: Lab) -> None
     assert ended(relay).error is None
 
 
-def test_nothing_that_passed_is_kept(relay: Driver) -> None:
+def test_forwarded_data_is_not_stored(relay: Driver) -> None:
     relay.start()
     needle = b"needle" * 1000
     relay.receive(needle)
@@ -66,17 +66,19 @@ def test_nothing_that_passed_is_kept(relay: Driver) -> None:
     reachable: list[Any] = [relay.layer]
     seen = {id(relay)}
     while reachable:
-        one = reachable.pop()
-        if id(one) in seen or isinstance(one, type):
+        found = reachable.pop()
+        if id(found) in seen or isinstance(found, type):
             continue
-        seen.add(id(one))
-        assert not (isinstance(one, bytes | bytearray) and b"needle" in (one + one[::-1]))
-        if type(one).__module__.startswith(("ibcm_bridge", "mitmproxy", "builtins", "collections")):
-            reachable += gc.get_referents(one) if not hasattr(one, "__globals__") else []
+        seen.add(id(found))
+        assert not (isinstance(found, bytes | bytearray) and b"needle" in (found + found[::-1]))
+        if type(found).__module__.startswith(
+            ("ibcm_bridge", "mitmproxy", "builtins", "collections")
+        ):
+            reachable += gc.get_referents(found) if not hasattr(found, "__globals__") else []
 
 
 @pytest.mark.parametrize("first", ["client", "server"])
-def test_each_direction_closes_by_itself(relay: Driver, first: str) -> None:
+def test_each_direction_closes_separately(relay: Driver, first: str) -> None:
     relay.start()
     client, server = relay.client, relay.server
     closing, other = (client, server) if first == "client" else (server, client)
@@ -90,7 +92,7 @@ def test_each_direction_closes_by_itself(relay: Driver, first: str) -> None:
     assert ended(relay).error is None
 
 
-def test_nothing_is_passed_after_the_end(relay: Driver) -> None:
+def test_nothing_is_forwarded_after_the_end(relay: Driver) -> None:
     relay.start()
     relay.close()
     relay.close(relay.server)
@@ -110,7 +112,7 @@ def test_a_site_system_that_cannot_be_reached_ends_the_tunnel(relay: Driver) -> 
     assert not relay.to_client()
 
 
-def test_what_is_sent_while_dialling_is_passed_on_then(relay: Driver) -> None:
+def test_data_sent_during_the_dial_is_forwarded_afterwards(relay: Driver) -> None:
     relay.hold_dial = True
     relay.start()
     relay.receive(b"hello ")
@@ -124,7 +126,7 @@ def test_what_is_sent_while_dialling_is_passed_on_then(relay: Driver) -> None:
     assert ended(relay).bytes_from_client == 12
 
 
-def test_a_client_cannot_fill_the_memory_while_its_site_system_is_dialled(relay: Driver) -> None:
+def test_a_client_cannot_fill_the_memory_during_the_dial(relay: Driver) -> None:
     relay.hold_dial = True
     relay.start()
     for _ in range(MAX_AHEAD // 65_536):
@@ -135,7 +137,7 @@ def test_a_client_cannot_fill_the_memory_while_its_site_system_is_dialled(relay:
     assert ended(relay).error
     assert not relay.layer._paused_event_queue
     relay.complete_dial()
-    assert not relay.to(relay.server), "what is over is not opened again"
+    assert not relay.to(relay.server), "an ended tunnel is not opened again"
 
 
 def test_permission_to_dial_ends_with_the_dial(relay: Driver) -> None:
@@ -148,7 +150,7 @@ def test_permission_to_dial_ends_with_the_dial(relay: Driver) -> None:
     assert record.may_dial is None
 
 
-def test_a_client_that_leaves_while_its_site_system_is_dialled_ends_the_tunnel(
+def test_a_client_that_disconnects_during_the_dial_ends_the_tunnel(
     relay: Driver,
 ) -> None:
     relay.hold_dial = True
@@ -162,7 +164,7 @@ def test_a_client_that_leaves_while_its_site_system_is_dialled_ends_the_tunnel(
     assert len(relay.hook_calls) == 1
 
 
-def test_a_dial_without_answer_is_given_up(relay: Driver) -> None:
+def test_a_dial_without_a_reply_times_out(relay: Driver) -> None:
     relay.hold_dial = True
     relay.start()
     relay.advance(LIMITS.tunnel_idle_seconds)
@@ -184,8 +186,8 @@ def test_an_idle_tunnel_is_closed_and_a_busy_one_is_not(relay: Driver) -> None:
     assert relay.server in relay.closed
 
 
-def test_a_connection_that_breaks_ends_the_other_side_too(relay: Driver) -> None:
-    """As mitmproxy tells it: closed in both directions at once."""
+def test_a_broken_connection_also_closes_the_other_side(relay: Driver) -> None:
+    """mitmproxy reports it as closed in both directions at once."""
     relay.start()
     relay.server.state = ConnectionState.CLOSED
     relay.feed(events.ConnectionClosed(relay.server))
@@ -193,7 +195,7 @@ def test_a_connection_that_breaks_ends_the_other_side_too(relay: Driver) -> None
     assert relay.gone
 
 
-def test_a_tunnel_is_written_down_with_its_counts_and_as_blind(running: Running) -> None:
+def test_a_tunnel_is_recorded_with_byte_counts_and_as_uninspected(running: Running) -> None:
     outcome = running.ask(*GOOD, name=TUNNELED)
     assert isinstance(outcome, Response)
     assert outcome.status == 200
@@ -215,7 +217,7 @@ def test_a_large_download_through_a_tunnel_is_counted_to_the_byte(running: Runni
     assert running.audit()[0]["bytes_to_client"] > length
 
 
-def test_an_unreachable_site_system_closes_the_client_and_is_written_down(
+def test_an_unreachable_site_system_closes_the_client_and_is_recorded(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = RelayLayer.__init__

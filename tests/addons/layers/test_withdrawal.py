@@ -1,4 +1,4 @@
-"""The bridge's own Cancel-Session, when a site system or the bridge itself fails."""
+"""The bridge's own Cancel-Session, if a site system or the bridge itself fails."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ def sender(running: Running) -> Iterator[Senders]:
         yield made
 
 
-def answering(
-    monkeypatch: pytest.MonkeyPatch, kind: str, answer: Callable[[ServerResponse], ServerResponse]
+def respond_with(
+    monkeypatch: pytest.MonkeyPatch, kind: str, change: Callable[[ServerResponse], ServerResponse]
 ) -> None:
-    """Have the site system answer this kind of packet so."""
+    """Change the site system's response to this kind of packet."""
     real = UploadServer.respond
 
     def changed(self: UploadServer, path: str, headers: Any, body: bytes) -> ServerResponse:
         found = real(self, path, headers, body)
-        return answer(found) if headers["bits-packet-type"].lower() == kind else found
+        return change(found) if headers["bits-packet-type"].lower() == kind else found
 
     monkeypatch.setattr(UploadServer, "respond", changed)
 
 
 @pytest.mark.parametrize("status", [200, 403, 500])
-def test_a_refused_upload_is_withdrawn_once_whatever_is_answered(
+def test_a_refused_upload_is_withdrawn_once_for_any_response(
     running: Running, sender: Senders, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    answering(
+    respond_with(
         monkeypatch, "cancel-session", lambda _: ServerResponse(status, b"an explanation", {})
     )
-    one = sender(BAD_DATA)
-    one.begin()
-    reply = one.end()
+    client = sender(BAD_DATA)
+    client.begin()
+    reply = client.end()
     assert reply is not None
     assert reply.status == 403
     *_, cancelled, refused = records(running, 4)
@@ -57,21 +57,21 @@ def test_a_refused_upload_is_withdrawn_once_whatever_is_answered(
     assert (cancelled["status"], cancelled["forwarded"]) == (status, True)
 
 
-def test_a_site_system_that_stays_silent_does_not_keep_a_client_from_its_refusal(
+def test_a_silent_site_system_does_not_prevent_the_refusal(
     running: Running, sender: Senders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(withdrawal, "WITHDRAW_SECONDS", 0.2)
-    one = sender(BAD_DATA)
-    one.begin()
+    client = sender(BAD_DATA)
+    client.begin()
     released = threading.Event()
 
     def late(found: ServerResponse) -> ServerResponse:
         released.wait(SOON * 2)
         return found
 
-    answering(monkeypatch, "cancel-session", late)
+    respond_with(monkeypatch, "cancel-session", late)
     began = time.monotonic()
-    reply = one.end()
+    reply = client.end()
     took = time.monotonic() - began
     released.set()
     assert reply is not None
@@ -82,19 +82,19 @@ def test_a_site_system_that_stays_silent_does_not_keep_a_client_from_its_refusal
     assert cancelled["reason"] == "site-system-slow"
 
 
-def test_a_site_system_that_is_gone_does_not_keep_a_client_from_its_refusal(
+def test_an_unreachable_site_system_does_not_prevent_the_refusal(
     running: Running, sender: Senders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = sender(BAD_DATA)
-    one.begin()
+    client = sender(BAD_DATA)
+    client.begin()
 
     async def nobody(*_: object, **__: object) -> None:
-        raise OSError("nobody is there")
+        raise OSError("not reachable")
 
     monkeypatch.setattr(asyncio, "open_connection", nobody)
-    # On another connection, so that a leg has to be opened first.
+    # On another connection, so that a leg must be opened first.
     again = sender(BAD_DATA)
-    again.session = one.session
+    again.session = client.session
     reply = again.end()
     assert reply is not None
     assert reply.status == 403
@@ -103,16 +103,16 @@ def test_a_site_system_that_is_gone_does_not_keep_a_client_from_its_refusal(
     assert cancelled["reason"] == "site-system-unreachable"
 
 
-def test_what_is_left_of_a_refused_answer_is_not_taken_for_that_to_the_cancellation(
+def test_the_rest_of_a_refused_response_is_not_the_response_to_the_cancellation(
     running: Running, sender: Senders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A site system that has more than was ever sent, and says so at length."""
+    """A site system that acknowledges more than was sent, in a very long response."""
     rest = b"HTTP/1.1 222 Smuggled\r\nContent-Length: 0\r\n\r\n" * 20_000
     fields = {"BITS-Packet-Type": "Ack", "BITS-Received-Content-Range": "9999"}
-    answering(monkeypatch, "fragment", lambda _: ServerResponse(200, rest, fields))
-    one = sender(GOOD_DATA)
-    assert one.send(one.upload.create()) is not None
-    reply = one.send(one.upload.fragments(2)[0])
+    respond_with(monkeypatch, "fragment", lambda _: ServerResponse(200, rest, fields))
+    client = sender(GOOD_DATA)
+    assert client.send(client.upload.create()) is not None
+    reply = client.send(client.upload.fragments(2)[0])
     assert reply is not None
     assert reply.status == 500
     _, cancelled, refused = records(running, 3)
@@ -131,7 +131,7 @@ PLACES = [
 
 @pytest.mark.parametrize("error", [RuntimeError, Panic, asyncio.CancelledError])
 @pytest.mark.parametrize(("owner", "name"), PLACES)
-def test_a_withdrawal_that_raises_closes_the_connection_and_leaves_no_request_unwritten(
+def test_a_failed_withdrawal_closes_the_connection_and_every_request_is_recorded(
     running: Running,
     sender: Senders,
     monkeypatch: pytest.MonkeyPatch,
@@ -139,10 +139,10 @@ def test_a_withdrawal_that_raises_closes_the_connection_and_leaves_no_request_un
     name: str,
     error: type[BaseException],
 ) -> None:
-    one = sender(BAD_DATA)
-    one.begin()
+    client = sender(BAD_DATA)
+    client.begin()
     real, calls = getattr(owner, name), iter(range(10))
-    # The refused request itself comes by these first.
+    # The refused request itself also calls these, before the withdrawal.
     allowed = 1 if name == "decide_on_head" else 0
     running.lab.site.clear()
 
@@ -160,13 +160,13 @@ def test_a_withdrawal_that_raises_closes_the_connection_and_leaves_no_request_un
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, fail_in_withdrawal)
-        assert one.end() is None
+        assert client.end() is None
         written = running.wait_for_reason("bridge-defect")
     assert not running.lab.site.received()
     assert written["verdict"] == "deny"
     own = ["malicious-content"] * (name != "withdrawal")
     found = records(running, 3 + len(own))
-    assert [one["reason"] for one in found[2:]] == ["bridge-defect", *own]
+    assert [record["reason"] for record in found[2:]] == ["bridge-defect", *own]
     assert running.lab.site.uploads.files == {}
 
 
@@ -176,7 +176,7 @@ HOOKS += ["packet_response_read"]
 
 
 def is_cancel(known: Any) -> bool:
-    """Whether a hook or a decision is about a Cancel-Session."""
+    """Return whether a hook or a decision is about a Cancel-Session."""
     if isinstance(known, HTTPFlow):
         return known.request.headers.get("BITS-Packet-Type") == "Cancel-Session"
     if isinstance(known, HeadRead):
@@ -190,11 +190,11 @@ def is_cancel(known: Any) -> bool:
 
 @pytest.mark.parametrize("error", [RuntimeError, Panic, asyncio.CancelledError])
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_hook_that_fails_on_a_withdrawal_leaves_no_request_unwritten(
+def test_a_hook_that_fails_on_a_withdrawal_leaves_every_request_recorded(
     running: Running, sender: Senders, hook: str, error: type[BaseException]
 ) -> None:
-    one = sender(BAD_DATA)
-    one.begin()
+    client = sender(BAD_DATA)
+    client.begin()
 
     def fail_on_cancel(known: Any) -> Any:
         if is_cancel(known):
@@ -202,12 +202,12 @@ def test_a_hook_that_fails_on_a_withdrawal_leaves_no_request_unwritten(
         return known if hook in DECISIONS else None
 
     running.add_hook(hook, fail_on_cancel, first=True)
-    reply = one.end()
+    reply = client.end()
     if error is not asyncio.CancelledError:
         assert reply is not None
         assert reply.status == 403
     found = records(running, 4)
-    assert sorted(one.get("reason") or "" for one in found) == [
+    assert sorted(record.get("reason") or "" for record in found) == [
         "",
         "",
         "bridge-defect",

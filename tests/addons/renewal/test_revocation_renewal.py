@@ -114,17 +114,17 @@ BAD: dict[str, Callable[[Held, datetime], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("said", BAD)
+@pytest.mark.parametrize("text", BAD)
 def test_a_worse_file_keeps_the_current_list_and_is_logged_once(
-    held: Held, now: datetime, caplog: pytest.LogCaptureFixture, said: str
+    held: Held, now: datetime, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    (held.folder / "issuing.crl").write_bytes(BAD[said](held, now))
+    (held.folder / "issuing.crl").write_bytes(BAD[text](held, now))
     before = held.trust.lists.held
     for _ in range(3):
         held.check()
     assert held.trust.lists.held == before
     (line,) = [record.getMessage() for record in caplog.records]
-    assert said in line
+    assert text in line
     assert line.startswith("a: clients.trust: ")
     # Its twin: the corrected file is used.
     write(held.folder / "issuing.crl", held.pki.issuing_crl([], 6, this_update=now))
@@ -163,14 +163,14 @@ def test_an_expiring_list_is_logged_once_for_each_stage(
         held.trust.trust,
         revocation=dataclasses.replace(held.trust.trust.revocation, grace=12 * HOUR),
     )
-    for days, said in ((0, ""), (6.5, "; renew it"), (7.2, "in its grace"), (8, "is refused")):
+    for days, text in ((0, ""), (6.5, "; renew it"), (7.2, "in its grace"), (8, "is refused")):
         caplog.clear()
         held.trust.clock = lambda days=days: now + timedelta(days=days)  # type: ignore[misc]
         held.check()
         held.check()
         lines = [record.getMessage() for record in caplog.records]
-        assert len(lines) == (2 if said else 0), lines
-        assert all(said in line for line in lines)
+        assert len(lines) == (2 if text else 0), lines
+        assert all(text in line for line in lines)
 
 
 def test_a_defect_does_not_stop_the_renewal(
@@ -292,7 +292,7 @@ def test_a_list_is_fetched_stored_and_used(
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "text"),
     [
         ("/missing.crl", "the response has status 404"),
         ("/elsewhere.crl", "the response has status 302"),
@@ -310,7 +310,7 @@ def test_an_unusable_response_is_not_stored(
     now: datetime,
     monkeypatch: pytest.MonkeyPatch,
     path: str,
-    said: str,
+    text: str,
 ) -> None:
     monkeypatch.setattr(crl_fetch, "MAX_BYTES", 2_000)
     der = Encoding.DER
@@ -330,7 +330,7 @@ def test_an_unusable_response_is_not_stored(
         "/other.crl": (200, held.pki.branch("pc.branch.example")[1].public_bytes(der)),
         "/large.crl": (200, b"x" * 2_001),
     }
-    assert said in str(fetch(held, publisher, path))
+    assert text in str(fetch(held, publisher, path))
     assert not list(held.folder.glob("*fetched-*"))
     assert fetch(held, publisher, "/good.crl") is None, "its twin"
 

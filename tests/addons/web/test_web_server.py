@@ -125,7 +125,7 @@ def served() -> Iterator[Served]:
         yield served
 
 
-# What is served
+# Served handlers
 
 
 def test_every_handler_of_mitmproxy_is_known_and_only_listed_ones_served() -> None:
