@@ -145,8 +145,8 @@ def _check_query(query: bytes) -> Deny | None:
     if decoded.startswith(b"/"):
         # With a leading slash, escaped or not, it is a file name.
         return _check_file_name(query, decoded)
-    in_lines = b"\n" in decoded and _MESSAGE_IN_LINES.fullmatch(decoded) is not None
-    if not in_lines and (found := _UNSAFE.search(decoded)) is not None:
+    has_line_ends = b"\n" in decoded and _MESSAGE_IN_LINES.fullmatch(decoded) is not None
+    if not has_line_ends and (found := _UNSAFE.search(decoded)) is not None:
         return _unsafe(rules.TARGET_QUERY, f"{_byte(found[0])} in the query is ambiguous")
     if (alias := _file_alias(decoded)) is not None:
         return _unsafe(rules.TARGET_QUERY_NAME, f"{alias} in the query")
