@@ -41,14 +41,21 @@ class Bridge:
         limits = policy.limits
         self.connections = Connections(limits.connections, Budget(limits.buffered_bytes))
         with contextlib.ExitStack() as opened:
-            registry = opened.enter_context(contextlib.closing(_registry(policy)))
+            registry = opened.enter_context(_registry(policy))
             uploads = opened.enter_context(contextlib.closing(_upload_spool(policy)))
             audit = opened.enter_context(contextlib.closing(_audit_trail(policy)))
-            ends = Ends(self.connections, [audit, *watchers])
             self.shared = SharedState(
-                self.connections, audit, ends, uploads, registry, watchers, clock, check_seconds
+                connections=self.connections,
+                audit=audit,
+                ends=Ends(self.connections, [audit, *watchers]),
+                uploads=uploads,
+                registry=registry,
+                watchers=watchers,
+                clock=clock,
+                check_seconds=check_seconds,
             )
             self.generation = Generation(policy, self.shared)
+            """The generation of new connections."""
             self._opened = opened.pop_all()
 
     def close(self) -> None:

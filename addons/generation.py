@@ -1,12 +1,18 @@
-"""Everything that is built from one policy, and replaced as a whole with the policy.
+"""Everything that is built from one policy: TLS contexts, trusts, rules, and deciding hooks.
 
-A connection keeps the generation that it began with: TLS contexts, trusts, rules, and the hooks
-that decide by them. `SharedState` is open longer than one policy.
+A connection keeps the generation that it began with. A generation also owns what runs for it, the
+renewals and the inspection workers, while `running` is entered. `SharedState` is open longer.
+
+There is no reload yet, so a bridge has one generation, from its start to its stop. A reload would
+build a `Generation`, enter its `running`, replace `Bridge.generation`, and leave the `running` of
+the previous one after its last connection. Listeners are opened only at the start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from mitmproxy.proxy.context import Context
@@ -28,7 +34,8 @@ from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
-from ibcm_bridge.addons.renewal.revocation_renewal import list_renewals
+from ibcm_bridge.addons.renewal.renewal import keep_current, stop_renewal
+from ibcm_bridge.addons.renewal.revocation_renewal import crl_renewals
 from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
 from ibcm_bridge.addons.tls.current_trust import Clock
@@ -67,7 +74,7 @@ class Generation:
         self._inspection = BodyInspection(setup.make(), self.workers.inspect)
         trusts = [trust for legs in self.legs for trust in legs.trusts()]
         self.renewals = (
-            *list_renewals(trusts, shared.check_seconds),
+            *crl_renewals(trusts, shared.check_seconds),
             RulesRenewal(policy, setup, self._renew_rules, shared.check_seconds),
         )
         self._connections = shared.connections
@@ -86,6 +93,17 @@ class Generation:
             ],
             shared.watchers,
         )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Renew lists and rules until the exit. Requests that then still wait are refused."""
+        renewing = [asyncio.create_task(keep_current(renewal)) for renewal in self.renewals]
+        try:
+            yield
+        finally:
+            for task in renewing:
+                await stop_renewal(task)
+            await self.workers.stop()
 
     def front_door(self, context: Context) -> Layer:
         """Return the first layer of a connection."""

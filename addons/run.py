@@ -18,7 +18,6 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.errors import StartError
-from ibcm_bridge.addons.renewal.renewal import keep_current, stop_renewal
 from ibcm_bridge.addons.server import listener
 from ibcm_bridge.policy.addresses import Address, socket_address
 from ibcm_bridge.policy.policy import Policy
@@ -30,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
 """How long requests under way may take to finish when the bridge stops."""
+
+CLOSE_SECONDS = 1.0
+"""How long connections may then take to close."""
 
 
 class NoOtherDials:
@@ -92,30 +94,28 @@ async def serve(
     bridge: Bridge, ready: Callable[[list[Address]], None], stop: asyncio.Event
 ) -> None:
     """Serve until `stop` is set, then wait for requests under way. Raises StartError."""
+    loop = asyncio.get_running_loop()
     with contextlib.closing(bridge):
         master = BridgeMaster(bridge)
         serving = asyncio.create_task(master.run())
-        renewing = [
-            asyncio.create_task(keep_current(renewal)) for renewal in bridge.generation.renewals
-        ]
         try:
-            await _until_listening(master, serving, len(bridge.generation.listeners))
-            # These objects live as long as the process: exclude them from garbage collection.
-            gc.freeze()
-            ready(master.addresses())
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            await _drain(master)
+            async with bridge.generation.running():
+                await _until_listening(master, serving)
+                # These objects live as long as the process: exclude them from garbage collection.
+                gc.freeze()
+                ready(master.addresses())
+                stopping = asyncio.create_task(stop.wait())
+                await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                deadline = loop.time() + DRAIN_SECONDS
+                await _drain(master, deadline)
+            await _close_connections(master, deadline + CLOSE_SECONDS)
         finally:
-            for task in renewing:
-                await stop_renewal(task)
-            await bridge.generation.workers.stop()
             master.shutdown()  # type: ignore[no-untyped-call]
             await serving
 
 
-async def _until_listening(master: BridgeMaster, serving: asyncio.Task[None], count: int) -> None:
+async def _until_listening(master: BridgeMaster, serving: asyncio.Task[None]) -> None:
     while not master.servers.is_running:
         if serving.done():
             serving.result()
@@ -123,7 +123,7 @@ async def _until_listening(master: BridgeMaster, serving: asyncio.Task[None], co
         await asyncio.sleep(0.01)
     servers = master.servers.servers
     failed = [_why(server.last_exception) for server in servers if not server.is_running]
-    if failed or len(servers) != count:
+    if failed or len(servers) != len(master.options.mode):
         raise StartError("; ".join(failed) or "not every listener could be opened")
 
 
@@ -133,22 +133,24 @@ def _why(error: BaseException | None) -> str:
     return (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
 
 
-async def _drain(master: BridgeMaster) -> None:
-    """Stop accepting connections, then wait up to `DRAIN_SECONDS` for requests under way."""
+async def _drain(master: BridgeMaster, deadline: float) -> None:
+    """Stop accepting connections, then wait for requests under way."""
     for server in master.servers.servers:
         if server.is_running:
             await server.stop()
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + DRAIN_SECONDS
     while _under_way(master) and loop.time() < deadline:
         await asyncio.sleep(0.05)
-    # Requests that still wait for an inspection get a refusal instead of no response.
-    await master.runtime.generation.workers.stop()
+
+
+async def _close_connections(master: BridgeMaster, deadline: float) -> None:
+    """Close all connections. Requests that waited for an inspection were refused before."""
+    loop = asyncio.get_running_loop()
     for handler in list(master.servers.connections.values()):
         for io in list(handler.transports.values()):
             if io.handler is not None:
                 io.handler.cancel("the bridge is stopping")
-    while master.servers.connections and loop.time() < deadline + 1.0:
+    while master.servers.connections and loop.time() < deadline:
         await asyncio.sleep(0.01)
 
 

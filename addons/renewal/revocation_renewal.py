@@ -30,7 +30,7 @@ RETRY_SECONDS = 300.0
 """The time to the next attempt after a failed fetch, in seconds."""
 
 
-def list_renewals(
+def crl_renewals(
     trusts: Iterable[tuple[str, CurrentTrust]], check_seconds: float
 ) -> Iterator[Renewal]:
     """Yield the renewals for these trusts. Log lines start with the name of the trust."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import ssl
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from OpenSSL import SSL
 
+from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.generation import Generation
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, Response
@@ -102,6 +104,39 @@ def test_a_tunnel_of_the_first_generation_continues_in_the_second(running: Runni
         for functions in second.hooks._by_name.values():
             functions.clear()
         assert isinstance(outcome_of(client, *GOOD), Response)
+
+
+def test_a_generation_stops_its_own_workers_and_renewals(lab: Lab, tmp_path: Path) -> None:
+    policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
+    checks = []
+
+    class Counted:
+        async def check(self) -> float:
+            checks.append(1)
+            return 0.001
+
+    async def run(bridge: Bridge) -> int:
+        generation = Generation(policy, bridge.shared)
+        generation.renewals = (Counted(),)
+        async with generation.running():
+            while len(checks) < 2:
+                await asyncio.sleep(0.001)
+        assert generation.workers._stopped
+        return len(asyncio.all_tasks())
+
+    with contextlib.closing(Bridge(policy)) as bridge:
+        assert asyncio.run(run(bridge)) == 1
+        assert not bridge.generation.workers._stopped
+
+
+def test_the_first_generation_is_stopped_if_another_has_replaced_it(
+    lab: Lab, tmp_path: Path
+) -> None:
+    policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
+    with Running(lab, policy, check_seconds=3_600) as running:
+        first = running.bridge.generation
+        renew(running, policy)
+    assert first.workers._stopped
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -77,7 +77,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "decisions messages policy os_errors request audit addons.errors "
             "addons.connections addons.events addons.layers addons.audit"
         ),
-        "addons.run": "policy addons.errors addons.renewal addons.server addons.bridge addons.web",
+        "addons.run": "policy addons.errors addons.server addons.bridge addons.web",
         "addons.ccm_views": "messages",
         "lab.errors": "os_errors",
         "lab.namespaces": "",

@@ -23,7 +23,7 @@ from ibcm_bridge.addons.renewal.revocation_renewal import (
     RETRY_SECONDS,
     FetchedLists,
     ListsRenewal,
-    list_renewals,
+    crl_renewals,
 )
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.lab.pki.authorities import LabPki
@@ -375,7 +375,7 @@ def test_a_bridge_fetches_lists_from_the_start(
     trust = CurrentTrust(Trust((pki.root,), (pki.issuing,), (), revocation))
 
     async def run_until_held() -> None:
-        renewals = list_renewals([("a", trust)], 0.01)
+        renewals = crl_renewals([("a", trust)], 0.01)
         tasks = [asyncio.create_task(keep_current(renewal)) for renewal in renewals]
         async with asyncio.timeout(5):
             while len(trust.lists.held) < 2:
