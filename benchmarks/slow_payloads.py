@@ -19,7 +19,7 @@ from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.inspection.readers import read_and_scan
+from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import Subject
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.policy_file import shipped_roles

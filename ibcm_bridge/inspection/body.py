@@ -1,6 +1,6 @@
 """Inspect a body for malicious content (BRIDGE-INSPECT). The only maker of `Inspected`.
 
-The input is an authorized head and its complete body. `readers` parses the body and passes its
+The input is an authorized head and its complete body. `scan` parses the body and passes its
 views to the engines. A body that cannot be parsed is refused.
 
 `inspect` does everything at once. To serve other clients meanwhile, the bridge uses two steps:
@@ -19,8 +19,8 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.message_facts import MessageFacts
-from ibcm_bridge.inspection.readers import read_and_scan, scep_message
 from ibcm_bridge.inspection.reports import Report, no_report
+from ibcm_bridge.inspection.scan import read_and_scan, scep_message
 from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.policy.bodies import Inspection
 from ibcm_bridge.request.authorization import Authorized

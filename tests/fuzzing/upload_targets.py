@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.decisions.rules import Rule
-from ibcm_bridge.inspection.readers import read_and_scan
+from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.inspection.uploaded_object import object_views
 from ibcm_bridge.lab.protocol import documents, wsus

@@ -25,7 +25,7 @@ from ibcm_bridge.inspection.archives import (
     RATIO_FROM,
 )
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.inspection.readers import MAX_NAMED_VIEWS, read_and_scan
+from ibcm_bridge.inspection.scan import MAX_NAMED_VIEWS, read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.inspection.uploaded_object import Uploaded, object_views
 from ibcm_bridge.policy_file import shipped_roles

@@ -10,7 +10,7 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import YaraEngine
-from ibcm_bridge.inspection.readers import read_and_scan
+from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.protocol.ccm import CONTENT_TYPE as CCM_CONTENT_TYPE

@@ -16,7 +16,6 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.inspection.body import SMALL, Inspected, conclude, inspect, inspect_small
 from ibcm_bridge.inspection.message_facts import MessageFacts
-from ibcm_bridge.inspection.readers import read_and_scan
 from ibcm_bridge.inspection.reports import (
     MAX_LINE,
     Report,
@@ -24,6 +23,7 @@ from ibcm_bridge.inspection.reports import (
     read_report,
     write_report,
 )
+from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.registration import Registration

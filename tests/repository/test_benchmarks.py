@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.slow_payloads import slow_subject
-from ibcm_bridge.inspection.readers import read_and_scan
+from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody
 
 ROOT = Path(__file__).parents[2]

@@ -1,7 +1,8 @@
-"""Parse each kind of body, and scan its views.
+"""Scan a body: parse it by its kind, and pass every view of it to every engine.
 
-`read_and_scan` returns serializable values, because a large body is inspected in another process.
-Only `inspection.body` makes an `Inspected` of them.
+Views are the body as sent, and what is decompressed and decoded from it. `read_and_scan` returns
+serializable values, because a large body is inspected in another process. Only `inspection.body`
+makes an `Inspected` of them.
 """
 
 from __future__ import annotations
