@@ -1,8 +1,9 @@
-"""Inspect replies of site systems for internal host names and intranet-only policies.
+"""Inspect bodies of responses for internal host names and intranet-only policies.
 
-For each, the policy (`MessageRules`) decides whether a reply is refused or only observed. If either
-is enforced, a reply that cannot be parsed is refused. Replies are never changed, because they may
-be signed (protocol.md §1.7).
+Here, as in the rules `replies.*`, a reply is any inspected body: a ConfigMgr reply, an MP list or a
+PROPFIND result. For each check, the policy (`MessageRules`) decides whether a reply is refused or
+only observed. If either is enforced, a reply that cannot be parsed is refused. Replies are never
+changed, because they may be signed (protocol.md §1.7).
 """
 
 from __future__ import annotations
