@@ -1,4 +1,4 @@
-"""What the tests of the command share: a policy on free ports, and what must not be printed."""
+"""Shared by the tests of commands: a policy on free ports, and a check of their output."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def check_no_traceback(run: subprocess.CompletedProcess[str]) -> None:
 
 
 def on_free_ports() -> str:
-    """The shipped policy, on ports that are free, in front of ports where nobody listens."""
-    ports = (8443, 8531, 8080, *(one.port for one in STAND_INS.values()))
+    """The shipped policy with free listen ports, and with site-system ports that refuse."""
+    ports = (8443, 8531, 8080, *(stand_in.port for stand_in in STAND_INS.values()))
     policy = with_ports(shipped_policy(), dict(zip(ports, free_ports(len(ports)), strict=True)))
     return policy.replace("../audit.jsonl", "audit.jsonl")
 

@@ -1,4 +1,4 @@
-"""The command as an operator uses it: started and stopped."""
+"""`run` as an operator uses it: start and stop."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.integration.lab import Lab
 from tests.integration.raw_site_system import Peer, RawSiteSystem
 
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
-POLICY = "/SMS_MP/.sms_pol?{LAB00001}.1_00"  # passed on as it comes
+POLICY = "/SMS_MP/.sms_pol?{LAB00001}.1_00"  # streamed to the client
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
@@ -68,7 +68,7 @@ def test_a_signal_stops_an_idle_bridge_at_once(
     ):
         assert client.request("GET", MP_LIST).status == 200
         os.kill(bridge.pid, number)
-        # Neither a connection that is kept alive nor one that says nothing holds it up.
+        # Neither a keep-alive connection nor a silent one delays it.
         lab.until(lambda: exit_status(bridge) is not None, "the end", seconds=3)
         assert exit_status(bridge) == 0
         assert lab.read_to_end(silent) == b""
@@ -81,7 +81,7 @@ def test_a_signal_stops_an_idle_bridge_at_once(
 
 @needs_signals
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_download_under_way_is_finished_first(
+def test_a_download_in_progress_is_finished_first(
     lab: Lab, raw_site_system: RawSiteSystem, tmp_path: Path, number: signal.Signals
 ) -> None:
     go_on = threading.Event()
@@ -115,7 +115,7 @@ def test_a_download_under_way_is_finished_first(
 
 
 @needs_signals
-def test_a_download_that_does_not_finish_is_cut_and_written_down(
+def test_a_download_that_does_not_finish_is_cut_and_recorded(
     lab: Lab, raw_site_system: RawSiteSystem, tmp_path: Path
 ) -> None:
     def script(peer: Peer) -> None:
@@ -147,7 +147,7 @@ def _accepts(address: tuple[str, int]) -> bool:
 
 
 @needs_signals
-def test_a_tunnel_does_not_hold_up_the_end(
+def test_a_tunnel_does_not_delay_the_stop(
     lab: Lab, raw_site_system: RawSiteSystem, tmp_path: Path
 ) -> None:
     name = "mp-tunnel.internet.example"
@@ -184,7 +184,7 @@ def test_pki_and_run_with_the_shipped_policy_twice(
     assert "the lab overwrites nothing" in line
     assert files == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
-    # As shipped, but for the ports, which may be in use here.
+    # As shipped, except for the ports, which may be in use.
     (tmp_path / "bridge.yaml").write_text(on_free_ports(), "utf-8")
     _, port = address_of(tmp_path)
     command = [sys.executable, "-m", "ibcm_bridge", "run", "--config", "bridge.yaml"]
@@ -200,25 +200,25 @@ def test_pki_and_run_with_the_shipped_policy_twice(
             curl = ["curl", "--silent", "--noproxy", "*", "--cacert", "pki/root.pem"]
             curl += ["--resolve", f"bridge.internet.example:{port}:127.0.0.1"]
             curl += ["--cert", "pki/clients/computer.pem", "--key", "pki/clients/computer.key"]
-            answer = subprocess.run(
+            response = subprocess.run(
                 [*curl, url], cwd=tmp_path, capture_output=True, text=True, timeout=10, check=True
             )
-            assert "The site system cannot be reached." in answer.stdout
+            assert "The site system cannot be reached." in response.stdout
             bridge.send_signal(signal.SIGTERM)
             assert bridge.wait(10) == 0
-            said = bridge.stderr.read()
-            assert "Traceback" not in said
-        # The second run goes on where the first has ended.
+            printed = bridge.stderr.read()
+            assert "Traceback" not in printed
+        # The second run appends to the audit of the first.
         assert len((tmp_path / "audit.jsonl").read_text("utf-8").splitlines()) == turn
 
 
-def test_pki_leaves_a_policy_alone(run_command: Command, tmp_path: Path) -> None:
+def test_pki_does_not_change_a_policy(run_command: Command, tmp_path: Path) -> None:
     (tmp_path / "bridge.yaml").write_text("mine", "utf-8")
     assert run_command("pki", str(tmp_path)).returncode == 0
     assert (tmp_path / "bridge.yaml").read_text("utf-8") == "mine"
 
 
-def test_pki_in_a_file_is_said_so(run_command: Command, tmp_path: Path) -> None:
+def test_a_pki_directory_that_is_a_file_is_reported(run_command: Command, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     run = run_command("pki", str(tmp_path / "file"))
     assert run.returncode == 1
@@ -226,9 +226,7 @@ def test_pki_in_a_file_is_said_so(run_command: Command, tmp_path: Path) -> None:
     check_no_traceback(run)
 
 
-def test_the_lab_of_these_tests_is_a_bridge_like_any_other(
-    lab: Lab, site_systems: SiteSystems
-) -> None:
+def test_the_lab_of_these_tests_works(lab: Lab, site_systems: SiteSystems) -> None:
     with lab.client() as client:
         assert client.request("GET", MP_LIST).status == 200
     assert len(site_systems.received()) == 1

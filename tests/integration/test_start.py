@@ -1,6 +1,4 @@
-"""The start of the command: what is wrong is explained in a sentence; its help; its audit on
-standard output.
-"""
+"""The start of `run`: each problem is one sentence. Help, usage, audit on standard output."""
 
 from __future__ import annotations
 
@@ -37,14 +35,14 @@ def written_pki(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Path:
 
 @pytest.fixture
 def directory(tmp_path: Path, written_pki: Path) -> Path:
-    """A directory as `ibcm-bridge pki` leaves it: one port that is free, and what is on it."""
+    """A directory as `ibcm-bridge pki` creates it, with the publications of one free port."""
     shutil.copytree(written_pki, tmp_path / "pki")
     (tmp_path / "bridge.yaml").write_text(on_free_ports(), "utf-8")
     host, port = address_of(tmp_path)
 
     def first_only(policy: dict[str, Any]) -> None:
         every = policy["publications"]
-        policy["publications"] = [one for one in every if one["listen"] == f"{host}:{port}"]
+        policy["publications"] = [entry for entry in every if entry["listen"] == f"{host}:{port}"]
 
     change(tmp_path, first_only)
     return tmp_path
@@ -64,7 +62,7 @@ def run_policy(run_command: Command, directory: Path) -> subprocess.CompletedPro
 # Starting
 
 
-def test_a_busy_port_is_said_in_a_sentence(run_command: Command, directory: Path) -> None:
+def test_a_busy_port_is_reported_in_a_sentence(run_command: Command, directory: Path) -> None:
     host, port = address_of(directory)
     with socket.create_server((host, port)):
         run = run_policy(run_command, directory)
@@ -74,7 +72,7 @@ def test_a_busy_port_is_said_in_a_sentence(run_command: Command, directory: Path
     assert run.stdout == ""
 
 
-def test_an_address_that_is_not_ours_is_said_in_a_sentence(
+def test_an_address_of_another_machine_is_reported_in_a_sentence(
     run_command: Command, directory: Path
 ) -> None:
     def elsewhere(policy: dict[str, Any]) -> None:
@@ -88,7 +86,9 @@ def test_an_address_that_is_not_ours_is_said_in_a_sentence(
     assert run.stderr == f"ibcm-bridge: cannot start: {why}\n"
 
 
-def test_all_problems_of_a_policy_are_said_at_once(run_command: Command, directory: Path) -> None:
+def test_all_problems_of_a_policy_are_reported_at_once(
+    run_command: Command, directory: Path
+) -> None:
     def spoil(policy: dict[str, Any]) -> None:
         bridged, tunneled, *_ = policy["publications"]
         bridged["unlisted_headers"] = "pass"
@@ -109,15 +109,15 @@ def test_all_problems_of_a_policy_are_said_at_once(run_command: Command, directo
         "publications.1.site_system: this key is missing",
         "version",
     ):
-        (line,) = (one for one in lines if f": {where}" in one)
-        # Each with its file and line.
+        (line,) = (line for line in lines if f": {where}" in line)
+        # Each problem has its file and line.
         assert line.startswith(f"{directory / 'bridge.yaml'}:")
     check_no_traceback(run)
     assert not (directory / "audit.jsonl").exists()
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "bridge.yaml:1: "),
         ("a: [", "not YAML"),
@@ -126,13 +126,13 @@ def test_all_problems_of_a_policy_are_said_at_once(run_command: Command, directo
         ("\x00", "bridge.yaml:1: "),
     ],
 )
-def test_what_is_no_policy_is_said_so(
-    run_command: Command, directory: Path, text: str, said: str
+def test_a_file_that_is_not_a_policy_is_reported(
+    run_command: Command, directory: Path, text: str, message: str
 ) -> None:
     (directory / "bridge.yaml").write_text(text, "utf-8")
     run = run_policy(run_command, directory)
     assert run.returncode == 1
-    assert said in run.stderr
+    assert message in run.stderr
     assert run.stderr.endswith("; nothing was started\n")
     check_no_traceback(run)
 
@@ -148,7 +148,7 @@ def test_http_site_systems_are_refused_in_the_policy(run_command: Command, direc
     assert run.stderr.endswith("1 problem; nothing was started\n")
 
 
-def test_a_policy_that_is_not_there_is_said_so(run_command: Command, tmp_path: Path) -> None:
+def test_a_missing_policy_is_reported(run_command: Command, tmp_path: Path) -> None:
     run = run_policy(run_command, tmp_path)
     assert run.returncode == 1
     assert "bridge.yaml: cannot be read: No such file or directory" in run.stderr
@@ -159,7 +159,7 @@ KEY = "publications.0.certificate.key"
 
 
 @pytest.mark.parametrize(
-    ("case", "said"),
+    ("case", "message"),
     [
         ("missing", "cannot be read: No such file or directory"),
         ("a-directory", "cannot be read: Is a directory"),
@@ -169,8 +169,8 @@ KEY = "publications.0.certificate.key"
         pytest.param("forbidden", "cannot be read: Permission denied", marks=needs_permissions),
     ],
 )
-def test_a_key_that_cannot_be_used_is_said_so(
-    run_command: Command, directory: Path, case: str, said: str
+def test_a_key_that_cannot_be_used_is_reported(
+    run_command: Command, directory: Path, case: str, message: str
 ) -> None:
     key = directory / "pki" / "bridge-server.key"
     secret = key.read_text("ascii")
@@ -190,12 +190,12 @@ def test_a_key_that_cannot_be_used_is_said_so(
     assert run.returncode == 1
     line, end = run.stderr.splitlines()
     assert f": {KEY}: " in line
-    assert line.endswith(said)
+    assert line.endswith(message)
     assert end == "1 problem; nothing was started"
     assert secret[40:80] not in run.stderr
 
 
-def test_a_missing_revocation_list_is_said_so(run_command: Command, directory: Path) -> None:
+def test_a_missing_revocation_list_is_reported(run_command: Command, directory: Path) -> None:
     def without(policy: dict[str, Any]) -> None:
         policy["publications"][0]["clients"]["trust"]["crls"] = ["pki/root.crl"]
 
@@ -205,7 +205,7 @@ def test_a_missing_revocation_list_is_said_so(run_command: Command, directory: P
     assert "no revocation list of CN=Lab Issuing CA" in run.stderr
 
 
-def test_an_audit_file_that_cannot_be_written_is_said_so(
+def test_an_audit_file_that_cannot_be_written_is_reported(
     run_command: Command, directory: Path
 ) -> None:
     change(directory, lambda policy: policy.update(audit={"file": "nowhere/audit.jsonl"}))
@@ -216,7 +216,7 @@ def test_an_audit_file_that_cannot_be_written_is_said_so(
     check_no_traceback(run)
 
 
-def test_rules_that_do_not_compile_are_said_so(run_command: Command, directory: Path) -> None:
+def test_rules_that_do_not_compile_are_reported(run_command: Command, directory: Path) -> None:
     (directory / "bad.yar").write_text("rule bad { condition: nonsense }", "utf-8")
     change(directory, lambda policy: policy.update(rules=["bad.yar"]))
     run = run_policy(run_command, directory)
@@ -225,7 +225,7 @@ def test_rules_that_do_not_compile_are_said_so(run_command: Command, directory: 
     check_no_traceback(run)
 
 
-def test_rules_that_are_no_text_are_said_so(run_command: Command, directory: Path) -> None:
+def test_rules_that_are_not_text_are_reported(run_command: Command, directory: Path) -> None:
     (directory / "bad.yar").write_bytes(b"\xff\xfe\xfd")
     change(directory, lambda policy: policy.update(rules=["bad.yar"]))
     run = run_policy(run_command, directory)
@@ -244,14 +244,14 @@ def test_each_command_has_help(run_command: Command, command: tuple[str, ...]) -
     assert run.stdout.startswith(" ".join(("usage: ibcm-bridge", *command)))
 
 
-def test_the_version_is_told(run_command: Command) -> None:
+def test_the_version_is_printed(run_command: Command) -> None:
     run = run_command("--version")
     assert run.returncode == 0
     assert run.stdout.startswith("ibcm-bridge ")
 
 
 @pytest.mark.parametrize("arguments", [(), ("run",), ("pki",), ("fly",), ("run", "--fast")])
-def test_wrong_usage_is_explained(run_command: Command, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_prints_the_usage(run_command: Command, arguments: tuple[str, ...]) -> None:
     run = run_command(*arguments)
     assert run.returncode == 2
     assert "usage: ibcm-bridge" in run.stdout + run.stderr
