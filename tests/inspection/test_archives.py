@@ -1,4 +1,4 @@
-"""Archives in uploads: opened, under limits, and read in one way only."""
+"""Archives in uploads: extracted within limits, and refused if they are ambiguous."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def opened(data: bytes, limit: int = LIMIT) -> Uploaded:
 
 
 def refused(data: bytes, limit: int = LIMIT) -> str:
-    """What of it was refused."""
+    """The last part of the refusal's rule."""
     seen = object_views(data, limit, Rule("x"))
     assert isinstance(seen, Deny), seen
     assert seen.reason is Reason.ARCHIVE
@@ -72,7 +72,7 @@ def found(data: bytes, yara: YaraEngine) -> CleanBody | Deny:
     return read_and_scan(Subject(RULE, b"", data, whole=True), [yara])
 
 
-# What is opened
+# Extracted archives
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -83,11 +83,11 @@ def test_each_member_of_a_zip_is_a_view(method: int) -> None:
     assert seen.opened == {"sent"}
 
 
-def test_what_is_packed_with_gzip_is_a_view() -> None:
+def test_the_content_of_a_gzip_is_a_view() -> None:
     assert opened(gzip.compress(b"one")).views["member 1"] == b"one"
 
 
-def test_what_gzip_has_named_is_a_view() -> None:
+def test_the_content_of_a_gzip_with_a_name_is_a_view() -> None:
     buffer = io.BytesIO()
     with gzip.GzipFile("ccmexec.log", "wb", fileobj=buffer) as file:
         file.write(b"one")
@@ -95,16 +95,16 @@ def test_what_gzip_has_named_is_a_view() -> None:
 
 
 @pytest.mark.parametrize("level", [0, 9])
-def test_a_zip_in_a_gzip_is_no_zip_by_itself(level: int) -> None:
+def test_a_gzip_that_contains_a_zip_is_read_as_gzip(level: int) -> None:
     assert opened(gzip.compress(packed([b"one"]), level)).views["member 1.1"] == b"one"
 
 
-def test_an_archive_in_a_stream_is_opened() -> None:
+def test_an_archive_in_a_zlib_stream_is_extracted() -> None:
     seen = opened(zlib.compress(gzip.compress(b"one")))
     assert (seen.opened, seen.views["member 1"]) == ({"inflated"}, b"one")
 
 
-def test_archives_within_archives_are_opened() -> None:
+def test_nested_archives_are_extracted() -> None:
     seen = opened(gzip.compress(packed([b"one", gzip.compress(b"two")])))
     assert seen.views["member 1.1"] == b"one"
     assert seen.views["member 1.2.1"] == b"two"
@@ -112,12 +112,12 @@ def test_archives_within_archives_are_opened() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
-def test_a_member_in_utf_16_is_shown_as_utf_8_too(encoding: str) -> None:
+def test_a_utf_16_member_is_scanned_as_utf_8_too(encoding: str) -> None:
     seen = opened(packed(["a log".encode(encoding)]))
     assert seen.views["member 1 text"] == b"a log"
 
 
-def test_an_archive_written_without_knowing_its_sizes_is_opened() -> None:
+def test_a_zip_with_data_descriptors_is_extracted() -> None:
     class Pipe(io.RawIOBase):
         def __init__(self) -> None:
             self.data = b""
@@ -134,11 +134,11 @@ def test_an_archive_written_without_knowing_its_sizes_is_opened() -> None:
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a", b"one" * 100)
     assert opened(pipe.data).views["member 1"] == b"one" * 100
-    # A size in the first head that the second does not have: another reader may go by it.
+    # A size in the local header that the central one does not have: another parser may use it.
     assert refused(changed(pipe.data, 18, struct.pack("<LL", 3, 3))) == "zip"
 
 
-# What is found in them
+# Malware in archives
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_malware_in_an_archive_is_found(pack: Callable[[bytes], bytes], yara: Ya
     "data",
     [b"MSCF" + bytes(60), b"Rar!\x1a\x07" + bytes(60), b"7z\xbc\xaf\x27\x1c", b"\xfd7zXZ\x00"],
 )
-def test_archives_that_are_not_opened_are_refused_by_the_rules(
+def test_archives_that_are_not_extracted_are_refused_by_the_rules(
     data: bytes, yara: YaraEngine
 ) -> None:
     for whole in (data, packed([data])):
@@ -177,7 +177,7 @@ def test_archives_that_are_not_opened_are_refused_by_the_rules(
         assert denial.detail.startswith("archive in ")
 
 
-def test_of_very_many_members_the_audit_says_how_many(yara: YaraEngine) -> None:
+def test_the_audit_counts_the_members_of_a_large_archive(yara: YaraEngine) -> None:
     seen = found(packed([b"x"] * 100), yara)
     assert isinstance(seen, CleanBody)
     assert len(seen.views) == MAX_NAMED_VIEWS + 1
@@ -185,11 +185,11 @@ def test_of_very_many_members_the_audit_says_how_many(yara: YaraEngine) -> None:
     assert seen.views[-1] == f"{more} more:{more}"
 
 
-# How much
+# Limits
 
 
 @pytest.mark.parametrize("count", [MAX_MEMBERS, MAX_MEMBERS + 1])
-def test_there_are_so_many_members_and_no_more(count: int) -> None:
+def test_the_number_of_members_is_limited(count: int) -> None:
     data = packed([b""] * count, zipfile.ZIP_STORED)
     if count > MAX_MEMBERS:
         assert refused(data) == "members"
@@ -197,8 +197,8 @@ def test_there_are_so_many_members_and_no_more(count: int) -> None:
         assert len(opened(data).views) == count + 1
 
 
-def test_entries_are_counted_before_anything_is_made_of_them() -> None:
-    # A few hundred KB that inflate to a directory of millions.
+def test_entries_are_counted_before_they_are_parsed() -> None:
+    # A few hundred KB that inflate to a directory of millions of entries.
     count = 50_000
     entry = b"PK\x01\x02" + bytes(24) + struct.pack("<H", 1) + bytes(16) + b"a"
     size = count * len(entry)
@@ -218,7 +218,7 @@ def test_members_are_counted_through_all_archives() -> None:
 
 
 @pytest.mark.parametrize("depth", [MAX_ARCHIVE_DEPTH, MAX_ARCHIVE_DEPTH + 1])
-def test_archives_are_opened_so_deep_and_no_deeper(depth: int) -> None:
+def test_the_depth_of_archives_is_limited(depth: int) -> None:
     data = b"x"
     for _ in range(depth):
         data = gzip.compress(data)
@@ -237,7 +237,7 @@ def test_archives_are_opened_so_deep_and_no_deeper(depth: int) -> None:
         lambda parts: gzip.compress(b"".join(parts)),
     ],
 )
-def test_so_much_is_unpacked_and_no_more(pack: Callable[[list[bytes]], bytes], limit: int) -> None:
+def test_the_extracted_size_is_limited(pack: Callable[[list[bytes]], bytes], limit: int) -> None:
     data = pack([os.urandom(1_000) for _ in range(3)])
     if limit < 3_000:
         assert refused(data, limit) == "unpacked"
@@ -245,7 +245,7 @@ def test_so_much_is_unpacked_and_no_more(pack: Callable[[list[bytes]], bytes], l
         opened(data, limit)
 
 
-def test_what_inflating_took_is_not_there_for_unpacking() -> None:
+def test_inflated_bytes_count_towards_the_extracted_size() -> None:
     inner = packed([os.urandom(1_000)], zipfile.ZIP_STORED)
     data = zlib.compress(inner)
     opened(data, len(inner) + 1_000)
@@ -253,14 +253,14 @@ def test_what_inflating_took_is_not_there_for_unpacking() -> None:
 
 
 @pytest.mark.parametrize("pack", [lambda data: packed([data]), gzip.compress])
-def test_what_is_packed_too_well_is_a_bomb(pack: Callable[[bytes], bytes]) -> None:
+def test_a_high_compression_ratio_is_refused(pack: Callable[[bytes], bytes]) -> None:
     assert refused(pack(bytes(RATIO_FROM * 2))) == "ratio"
     opened(pack(bytes(RATIO_FROM)))
     noise = os.urandom(RATIO_FROM * 2 // MAX_RATIO)
     opened(pack(noise + bytes(RATIO_FROM * 2 - len(noise))))
 
 
-# What could be read in two ways
+# Ambiguous archives
 
 
 def changed(data: bytes, offset: int, new: bytes) -> bytes:
@@ -300,7 +300,7 @@ END = ZIP.rindex(b"PK\x05\x06")
         (changed(ZIP, SECOND - 1, b"\xff"), "deflate"),
         (gzip.compress(b"one") + b"x", "deflate"),
         (gzip.compress(b"one") + packed([b"two"]), "deflate"),
-        # One reader goes by its beginning, another by its end: a zip where a comment may be.
+        # A zip in the place of a comment: one parser starts at the beginning, another at the end.
         (changed(gzip.compress(b"one"), 3, b"\x04"), "gzip"),
         (changed(gzip.compress(b"one"), 3, b"\x10"), "gzip"),
         (changed(gzip.compress(b"one"), 3, b"\x02"), "gzip"),
@@ -312,17 +312,17 @@ END = ZIP.rindex(b"PK\x05\x06")
         (b"PK\x03\x04", "zip"),
     ],
 )
-def test_what_another_reader_may_read_otherwise_is_refused(data: bytes, what: str) -> None:
+def test_an_ambiguous_archive_is_refused(data: bytes, what: str) -> None:
     assert refused(data) == what
 
 
-def test_a_name_that_comes_twice_is_refused() -> None:
+def test_a_duplicate_name_is_refused() -> None:
     twice = ZIP.replace(b"1.log", b"0.log")
     assert refused(twice) == "zip"
 
 
-def test_entries_that_overlap_are_refused() -> None:
-    # As in the bombs that name one entry often: each head points at the same bytes.
+def test_overlapping_entries_are_refused() -> None:
+    # As in zip bombs whose headers all point to the same bytes.
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("a", b"x" * 100)
@@ -332,11 +332,11 @@ def test_entries_that_overlap_are_refused() -> None:
     assert refused(changed(data, second + 42, bytes(4))) == "zip"
 
 
-# Whatever it is
+# Properties
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5), st.sampled_from((0, 8)))
-def test_an_archive_in_order_is_read_as_the_standard_library_reads_it(
+def test_a_valid_archive_is_read_like_by_the_standard_library(
     contents: list[bytes], method: int
 ) -> None:
     seen = object_views(packed(contents, method), LIMIT, Rule("x"))
@@ -347,9 +347,7 @@ def test_an_archive_in_order_is_read_as_the_standard_library_reads_it(
 
 
 @given(st.integers(0, len(ZIP) - 1), st.binary(min_size=1, max_size=4))
-def test_a_zip_with_other_bytes_is_refused_or_read_as_another_reads_it(
-    offset: int, new: bytes
-) -> None:
+def test_a_changed_zip_is_refused_or_read_like_by_another_parser(offset: int, new: bytes) -> None:
     data = changed(ZIP, offset, new)[: len(ZIP)]
     seen = object_views(data, LIMIT, Rule("x"))
     if isinstance(seen, Deny) or not seen.opened:

@@ -1,4 +1,4 @@
-"""Bodies and what is looked for in them: each view, every engine, and no body waved through."""
+"""Inspection of bodies: each view, every engine, and no body without inspection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Allow = Callable[..., Authorized]
 def allow(
     decide: Callable[[RequestHead], Authorized | Deny], request_head: Callable[..., RequestHead]
 ) -> Allow:
-    """A head that authorization allowed, announcing `length` bytes."""
+    """An authorized head with a Content-Length of `length`."""
 
     def make(method: str, target: str, content_type: str | None, length: int) -> Authorized:
         lines = [f"Content-Length: {length}"]
@@ -42,7 +42,7 @@ def allow(
 
 @pytest.fixture(scope="module")
 def inspect_body(allow: Allow) -> Callable[..., Inspected | Deny]:
-    """inspect, for a CCM_POST of a body."""
+    """Inspect the body of a CCM_POST."""
 
     def run(body: bytes, *engines: ContentEngine) -> Inspected | Deny:
         authorized = allow("CCM_POST", "/ccm_system/request", ccm.CONTENT_TYPE, len(body))
@@ -61,7 +61,7 @@ InspectBody = Callable[..., Inspected | Deny]
 
 
 class Recorder:
-    """An engine that finds nothing and keeps what it was shown."""
+    """An engine that finds nothing and records the views."""
 
     name = identity = "recorder"
     in_place = True
@@ -75,7 +75,7 @@ class Recorder:
 
 
 class Finds:
-    """An engine that finds one thing in everything."""
+    """An engine that has a match in everything."""
 
     name = identity = "finds"
     in_place = True
@@ -85,7 +85,7 @@ class Finds:
 
 
 class Fails:
-    """An engine that has no answer."""
+    """An engine that fails."""
 
     name = identity = "fails"
     in_place = True
@@ -106,7 +106,7 @@ def denied(result: Inspected | Deny) -> Deny:
 # Approval
 
 
-def test_a_clean_message_is_approved_as_it_is(inspect_body: InspectBody, yara: YaraEngine) -> None:
+def test_a_clean_message_is_approved(inspect_body: InspectBody, yara: YaraEngine) -> None:
     body = report(documents.inventory_report(GUID))
     approved = inspect_body(body, yara)
     assert isinstance(approved, Inspected)
@@ -116,7 +116,7 @@ def test_a_clean_message_is_approved_as_it_is(inspect_body: InspectBody, yara: Y
     assert approved.views[0] == f"sent:{len(body)}"
 
 
-def test_every_engine_is_shown_every_view(inspect_body: InspectBody) -> None:
+def test_every_engine_scans_every_view(inspect_body: InspectBody) -> None:
     one, two = Recorder(), Recorder()
     body = report("<Report>ä</Report>")
     assert isinstance(inspect_body(body, one, two), Inspected)
@@ -154,12 +154,12 @@ HEADER = ccm.message_header("MP_HinvEndpoint", LENGTH, client_guid=GUID)
 @pytest.mark.parametrize(
     ("view", "body"),
     [
-        # Stored, not compressed: the bytes are there for whoever reads the body as it is.
+        # Stored, not compressed: the bytes are visible in the body as sent.
         ("sent", ccm.raw_message(HEADER, STORED)),
         ("header", report().replace("PC1".encode("utf-16-le"), EICAR.encode("utf-16-le"))),
-        # ASCII in the inflated bytes: letters of another script once decoded.
+        # ASCII in the inflated bytes, which becomes another script when decoded.
         ("inflated", ccm.raw_message(HEADER, PACKED)),
-        # UTF-16 in the inflated bytes: ASCII once decoded.
+        # UTF-16 in the inflated bytes, which becomes ASCII when decoded.
         ("text", report(f"<Report>{EICAR}</Report>")),
         ("text", report(f"<Report><!-- {EICAR} --></Report>")),
         ("text", report(f"<Report><![CDATA[{EICAR}]]></Report>")),
@@ -190,7 +190,7 @@ def test_malware_is_found_in_an_attachment(inspect_body: InspectBody, yara: Yara
     )
 
 
-def test_malware_is_found_in_a_message_that_is_not_compressed(
+def test_malware_is_found_in_an_uncompressed_message(
     inspect_body: InspectBody, yara: YaraEngine
 ) -> None:
     plain = f"<Report>{EICAR}</Report>\0".encode("utf-16-le")
@@ -223,7 +223,7 @@ def test_malware_is_found_in_a_listing(allow: Allow, yara: YaraEngine) -> None:
         "<Report><a>X</a><b>{rest}</b></Report>",
     ],
 )
-def test_malware_that_only_a_reader_of_the_xml_would_see_is_found(
+def test_malware_that_is_only_in_the_parsed_text_is_found(
     inspect_body: InspectBody, yara: YaraEngine, hidden: str
 ) -> None:
     def denial(text: str) -> Inspected | Deny:
@@ -240,7 +240,7 @@ def test_malware_that_only_a_reader_of_the_xml_would_see_is_found(
     assert isinstance(denial("harmless"), Inspected)
 
 
-def test_an_approval_names_the_endpoint(inspect_body: InspectBody) -> None:
+def test_an_approval_has_the_endpoint(inspect_body: InspectBody) -> None:
     body = ccm.ccm_post_body(endpoint="MP_DdrEndpoint", body_xml="<Report/>", client_guid=GUID)
     approved = inspect_body(body)
     assert isinstance(approved, Inspected)
@@ -248,14 +248,14 @@ def test_an_approval_names_the_endpoint(inspect_body: InspectBody) -> None:
     assert approved.message.endpoint == "MP_DdrEndpoint"
 
 
-def test_half_a_signature_is_not_one(inspect_body: InspectBody, yara: YaraEngine) -> None:
+def test_a_part_of_a_malware_signature_does_not_match(
+    inspect_body: InspectBody, yara: YaraEngine
+) -> None:
     assert isinstance(inspect_body(report(f"<Report>{EICAR[:-1]}</Report>"), yara), Inspected)
 
 
 @pytest.mark.parametrize("position", range(3))
-def test_one_engine_that_finds_something_is_enough(
-    inspect_body: InspectBody, position: int
-) -> None:
+def test_a_match_of_one_engine_is_enough(inspect_body: InspectBody, position: int) -> None:
     engines: list[ContentEngine] = [Recorder(), Recorder()]
     engines.insert(position, Finds())
     denial = denied(inspect_body(report(), *engines))
@@ -263,26 +263,26 @@ def test_one_engine_that_finds_something_is_enough(
 
 
 @pytest.mark.parametrize("position", range(3))
-def test_an_engine_without_an_answer_is_no_answer(inspect_body: InspectBody, position: int) -> None:
+def test_the_failure_of_an_engine_is_a_refusal(inspect_body: InspectBody, position: int) -> None:
     engines: list[ContentEngine] = [Recorder(), Recorder()]
     engines.insert(position, Fails())
     denial = denied(inspect_body(report(), *engines))
     assert denial == Deny(Reason.ENGINE_UNAVAILABLE, Rule("engines.fails"), "timed out")
 
 
-def test_an_engine_that_breaks_otherwise_is_not_taken_for_an_answer(
+def test_another_exception_of_an_engine_is_raised(
     inspect_body: InspectBody,
 ) -> None:
     class Breaks(Recorder):
         def scan(self, data: bytes, *, opened: bool = False) -> str | None:
             raise ZeroDivisionError
 
-    # The guard around every hook refuses; nothing here turns the accident into an approval.
+    # The guard around every hook refuses the request.
     with pytest.raises(ZeroDivisionError):
         inspect_body(report(), Breaks())
 
 
-# Bodies that cannot be looked into
+# Bodies that cannot be inspected
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_an_engine_that_breaks_otherwise_is_not_taken_for_an_answer(
         (b"\0" * 100, Reason.MULTIPART),
     ],
 )
-def test_a_message_that_cannot_be_read_is_refused_before_any_engine(
+def test_an_unreadable_message_is_refused_before_the_scan(
     inspect_body: InspectBody, body: bytes, reason: Reason
 ) -> None:
     recorder = Recorder()
@@ -313,14 +313,14 @@ def test_a_message_that_cannot_be_read_is_refused_before_any_engine(
         ("PROPFIND", "/SMS_MP/", "text/xml", b"<a/>"),
     ],
 )
-def test_a_body_of_another_length_than_announced_is_refused(
+def test_a_body_with_another_length_than_announced_is_refused(
     allow: Allow, method: str, target: str, content_type: str, body: bytes, difference: int
 ) -> None:
     authorized = allow(method, target, content_type, len(body) + difference)
     assert denied(inspect(authorized, body, [])).reason is Reason.BODY_INCOMPLETE
 
 
-def test_a_body_where_none_was_announced_is_refused(allow: Allow) -> None:
+def test_an_unannounced_body_is_refused(allow: Allow) -> None:
     authorized = allow("GET", "/SMS_MP/.sms_aut?MPLIST", None, 0)
     assert denied(inspect(authorized, b"x", [])).reason is Reason.BODY_INCOMPLETE
 
@@ -338,9 +338,7 @@ def test_a_body_where_none_was_announced_is_refused(allow: Allow) -> None:
         (b"<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///c:/x'>]><a>&x;</a>", Reason.XML_DTD),
     ],
 )
-def test_a_listing_that_cannot_be_read_is_refused(
-    allow: Allow, body: bytes, reason: Reason
-) -> None:
+def test_an_unreadable_listing_is_refused(allow: Allow, body: bytes, reason: Reason) -> None:
     authorized = allow("PROPFIND", "/SMS_MP/", "text/xml", len(body))
     assert denied(inspect(authorized, body, [])).reason is reason
 
@@ -353,15 +351,15 @@ def test_a_listing_that_cannot_be_read_is_refused(
         b"\xef\xbb\xbf<propfind xmlns='DAV:'><propname/></propfind>",
     ],
 )
-def test_a_listing_that_can_be_read_is_approved(allow: Allow, body: bytes) -> None:
+def test_a_readable_listing_is_approved(allow: Allow, body: bytes) -> None:
     authorized = allow("PROPFIND", PACKAGE, "text/xml", len(body))
     approved = inspect(authorized, body, [])
     assert isinstance(approved, Inspected)
     assert approved.body == body
 
 
-def test_malware_behind_very_many_beginnings_of_it_is_found(yara: YaraEngine) -> None:
-    # An engine keeps a bounded number of matches of a pattern; a rule must not need all of them.
+def test_malware_after_very_many_partial_matches_is_found(yara: YaraEngine) -> None:
+    # An engine limits the matches per pattern; a rule must not need all of them.
     half = EICAR[:28].encode()
     assert yara.scan(half * 1_100_000 + EICAR.encode()) == "eicar_test_file"
     assert yara.scan(half * 1_100_000) is None

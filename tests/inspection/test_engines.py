@@ -1,4 +1,4 @@
-"""YARA-X behind the engines' interface, and the rules that are on by default."""
+"""The YARA-X engine and the default rules."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def default() -> ContentEngine:
 
 
 @pytest.mark.parametrize("around", [("", ""), ("text before ", " and after"), ("\0" * 999, "\xff")])
-def test_the_test_file_is_found_wherever_it_stands(
+def test_the_test_file_is_found_at_any_position(
     default: ContentEngine, around: tuple[str, str]
 ) -> None:
     text = around[0] + HEAD + TAIL + around[1]
     assert default.scan(text.encode("latin-1")) == "eicar_test_file"
 
 
-def test_the_test_file_is_found_after_a_beginning_that_led_nowhere(
+def test_the_test_file_is_found_after_a_partial_match(
     default: ContentEngine,
 ) -> None:
     assert default.scan((HEAD + "x" + HEAD + TAIL).encode()) == "eicar_test_file"
@@ -46,14 +46,14 @@ def test_an_engine_has_a_name_for_rules_and_audit(default: ContentEngine) -> Non
     assert default.name == "yara-x"
 
 
-def test_rules_of_several_files_count_together() -> None:
+def test_the_rules_of_several_files_are_combined() -> None:
     engine = YaraEngine([("a.yar", WORD), ("b.yar", SIZE)])
     assert engine.scan(b"a needle") == "word"
     assert engine.scan(b"x" * 11) == "size"
     assert engine.scan(b"x") is None
 
 
-def test_a_scan_does_not_remember_the_one_before() -> None:
+def test_scans_are_independent() -> None:
     engine = YaraEngine([("a.yar", WORD)])
     assert [engine.scan(data) for data in (b"needle", b"hay", b"needle")] == ["word", None, "word"]
 
@@ -62,17 +62,17 @@ def test_a_scan_does_not_remember_the_one_before() -> None:
     "source",
     ["rule", "rule x { condition: nothing }", "not yara", 'rule x { strings: $a = "unused"'],
 )
-def test_rules_that_do_not_compile_name_their_file(source: str) -> None:
+def test_the_error_of_invalid_rules_has_their_file(source: str) -> None:
     with pytest.raises(RuleError, match=r"^broken\.yar: "):
         YaraEngine([("a.yar", WORD), ("broken.yar", source)])
 
 
-def test_a_rule_that_stands_twice_is_an_error() -> None:
+def test_a_duplicate_rule_is_an_error() -> None:
     with pytest.raises(RuleError, match=r"^b\.yar: "):
         YaraEngine([("a.yar", WORD), ("b.yar", WORD)])
 
 
-def test_a_scan_that_times_out_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timeout_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Scanner:
         def scan(self, _data: bytes) -> None:
             raise yara_x.TimeoutError

@@ -1,4 +1,4 @@
-"""What a message says of itself: all that its documents say, and small enough to be passed on."""
+"""The facts of a message: complete, and small enough for a report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENDPOINT = Endpoint("MP_X", frozenset(), anonymous=True, encrypted=False)
 
 
 def body_of(documents: Sequence[str], compressed: bool = True, hooks: str = "") -> bytes:
-    """A body, and attachments."""
+    """A message with a body and attachments."""
     texts = [text.encode("utf-16-le") + b"\0\0" for text in documents]
     places = [(sum(map(len, texts[:at])), len(text)) for at, text in enumerate(texts)]
     slices = [f'Offset="{offset}" Length="{length}"/>' for offset, length in places]
@@ -58,7 +58,9 @@ def facts_of(body: bytes) -> MessageFacts:
 
 
 @given(st.lists(DOCUMENTS, min_size=1, max_size=4), st.booleans())
-def test_all_that_documents_and_header_say_is_told(documents: list[str], compressed: bool) -> None:
+def test_the_facts_have_the_values_of_all_documents_and_of_the_header(
+    documents: list[str], compressed: bool
+) -> None:
     body = body_of(documents, compressed, '<Hook2 Name="clientauth"><a Name="Token">x</a></Hook2>')
     message, facts = request(body), facts_of(body)
     assert [document.text for document in message.documents] == list(
@@ -75,7 +77,7 @@ def test_all_that_documents_and_header_say_is_told(documents: list[str], compres
     assert read_report(write_report(report)) == report
 
 
-# What comes back of a worker must fit through the pipe
+# The limits of a report
 
 
 def naming(count: int, first: int = 0) -> str:
@@ -83,7 +85,7 @@ def naming(count: int, first: int = 0) -> str:
     return f"<Report>{''.join(machines)}</Report>"
 
 
-def test_a_message_that_names_more_clients_than_can_be_told_is_refused() -> None:
+def test_a_message_with_too_many_client_guids_is_refused() -> None:
     documents = [naming(MAX_VALUES, MAX_VALUES * at) for at in range(MAX_SLICES)]
     facts = message_facts(request(body_of(documents)), ENDPOINT)
     assert isinstance(facts, Deny)
@@ -98,7 +100,7 @@ def test_a_message_that_names_more_clients_than_can_be_told_is_refused() -> None
 
 @pytest.fixture(scope="module")
 def registrations(pki: LabPki) -> tuple[str, str]:
-    """Of two computers."""
+    """Registrations of two computers."""
     found = []
     for name in ("pc1.corp.example", "pc9.corp.example"):
         credential = pki.computer(name)
@@ -109,14 +111,14 @@ def registrations(pki: LabPki) -> tuple[str, str]:
     return found[0], found[1]
 
 
-def test_a_registration_is_told_with_its_key(registrations: tuple[str, str]) -> None:
+def test_the_facts_have_the_registered_key(registrations: tuple[str, str]) -> None:
     registration = facts_of(body_of(registrations[:1])).registration
     assert registration is not None
     assert (registration.proven, bool(registration.key)) == (True, True)
 
 
-def test_of_two_registrations_none_is_believed(registrations: tuple[str, str]) -> None:
-    # A management point answers to one of them; which, only it knows.
+def test_two_registrations_are_unproven(registrations: tuple[str, str]) -> None:
+    # A management point replies to one of them, and it is not known to which.
     one, other = registrations
     for both in ((one, other), (other, one), (one, one.replace("CcmExec", "CcmSetup"))):
         registration = facts_of(body_of(both)).registration
@@ -124,10 +126,10 @@ def test_of_two_registrations_none_is_believed(registrations: tuple[str, str]) -
         assert (registration.key, registration.proven) == (b"", False)
 
 
-def test_a_registered_key_that_nobody_would_take_is_not_told(pki: LabPki) -> None:
+def test_the_facts_do_not_have_an_unacceptable_key(pki: LabPki) -> None:
     credential = pki.computer("pc1.corp.example")
     assert isinstance(credential.key, RSAPrivateKey)
-    # 16,384 bits: more in hexadecimal than a report has room for.
+    # 16,384 bits: in hexadecimal, more than a report allows.
     huge = rsa.RSAPublicNumbers(65_537, (1 << 16_384) - 1).public_key()
     now = credential.certificate.not_valid_before_utc
     certificate = (

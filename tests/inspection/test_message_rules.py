@@ -1,4 +1,4 @@
-"""Which messages pass: each endpoint with its roots, and the refused twins of each."""
+"""Allowed messages: each endpoint with its roots, next to refused variants."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 
 
 def asking(*users: str) -> str:
-    """A request for policy with these elements where a user is named."""
+    """A policy request with these elements at the place of the user."""
     return (
         f'<RequestAssignments xmlns:x="urn:x"><Identification><Machine/>{"".join(users)}'
         '</Identification><Resource ResourceType="Machine"/></RequestAssignments>'
@@ -46,7 +46,7 @@ NOBODY = [
     "<User><!-- S-1-5-21-1-2-3-4 --><?x S-1-5-21-1-2-3-4?></User>",
     "<User><![CDATA[]]><![CDATA[ ]]>&#32;&#x9;</User>",
 ]
-"""What names nobody: nothing stands in it, and in nothing of it."""
+"""Empty user elements, which name nobody."""
 SOMEBODY = [
     f"<User>{SID}</User>",
     f"<user>{SID}</user>",
@@ -56,7 +56,7 @@ SOMEBODY = [
     "<User><Groups><Group><SID/>a</Group></Groups></User>",
     "<User><![CDATA[0]]></User>",
     "<User>&#48;</User>",
-    # Only the white space of XML is none: who knows what another reader takes for a name.
+    # Only XML's white space is ignored: another parser may read other characters as a name.
     "<User>&#160;</User>",
     "<User>\u200b</User>",
     '<User SID="S-1-5-21-1-2-3-4"/>',
@@ -68,12 +68,12 @@ SOMEBODY = [
     f"<User><User>{SID}</User></User>",
     f"<User><User/>{SID}</User>",
     f"<Machine><User>{SID}</User></Machine>",
-    # What only looks like an element may be one for another reader, with whatever follows it.
+    # Markup in character data may be an element to another parser, with the text after it.
     "<Note>&lt;User/&gt;</Note>",
     "<Note><![CDATA[<User></User>]]></Note>",
     '<Note Text="&lt;x:User />"/>',
 ]
-"""What names somebody, or may for another reader."""
+"""User elements that name a user, or could to another parser."""
 USERS_RESOURCE = documents.policy_request(GUID).replace(
     'ResourceType="Machine"', 'ResourceType="user"'
 )
@@ -133,14 +133,14 @@ def test_the_table_has_these_endpoints_and_no_others(messages: EndpointTable) ->
     shipped = {endpoint.name: set(endpoint.roots) for endpoint in messages.endpoints.values()}
     assert shipped == {name: {root.lower() for root in roots} for name, roots in ROOTS.items()}
     anonymous = {endpoint.name for endpoint in messages.endpoints.values() if endpoint.anonymous}
-    # protocol.md §1.6: location requests are anonymous, and who registers has no client GUID yet.
+    # protocol.md §1.6: location requests are anonymous, and a new client has no client GUID yet.
     assert anonymous == {"MP_ClientRegistration", "MP_LocationManager"}
 
 
 @pytest.mark.parametrize(
     ("endpoint", "root"), [(name, root) for name, roots in ROOTS.items() for root in roots]
 )
-def test_each_endpoint_takes_its_roots_however_they_are_written(
+def test_each_endpoint_accepts_its_roots_in_any_case(
     messages: EndpointTable, endpoint: str, root: str
 ) -> None:
     for name in (endpoint, endpoint.upper()):
@@ -151,7 +151,7 @@ def test_each_endpoint_takes_its_roots_however_they_are_written(
 
 
 @pytest.mark.parametrize("endpoint", ROOTS)
-def test_no_endpoint_takes_another_root(messages: EndpointTable, endpoint: str) -> None:
+def test_no_endpoint_accepts_another_root(messages: EndpointTable, endpoint: str) -> None:
     others = {root for roots in ROOTS.values() for root in roots} - set(ROOTS[endpoint])
     for root in (*others, "Anything", f"x{ROOTS[endpoint][0]}"):
         denial = denied(messages, message(endpoint, f"<{root}/>"))
@@ -163,7 +163,7 @@ def test_no_endpoint_takes_another_root(messages: EndpointTable, endpoint: str) 
     "endpoint",
     ["MP_StatusManager", "MP_Anything", "", "MP_HinvEndpoint2", "EndpointProtectionAgent"],
 )
-def test_an_endpoint_that_is_in_no_list_is_refused(messages: EndpointTable, endpoint: str) -> None:
+def test_an_unlisted_endpoint_is_refused(messages: EndpointTable, endpoint: str) -> None:
     denial = denied(messages, message(endpoint, "<Report/>"))
     assert (denial.reason, denial.rule) == (Reason.ENDPOINT, "endpoints.endpoints")
 
@@ -182,33 +182,31 @@ def test_each_document_of_a_message_must_have_a_root_of_the_endpoint(
 
 
 @pytest.mark.parametrize("xml", [*map(asking, SOMEBODY), USERS_RESOURCE])
-def test_a_users_policy_is_for_users_that_windows_has_authenticated(
-    messages: EndpointTable, xml: str
-) -> None:
+def test_user_policy_requires_windows_authentication(messages: EndpointTable, xml: str) -> None:
     asked = message("MP_PolicyManager", xml)
     denial = denied(messages, asked)
     assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-USER-DEPLOYMENT")
     assert isinstance(judge_message(messages, asked, user=True), Endpoint)
-    # The computer's own, with or without a user.
+    # The computer's policy, with or without a user.
     for user in (False, True):
         mine = message("MP_PolicyManager", documents.policy_request(GUID))
         assert isinstance(judge_message(messages, mine, user=user), Endpoint)
 
 
 @pytest.mark.parametrize("element", NOBODY)
-def test_a_user_that_names_nobody_asks_for_no_users_policy(
+def test_an_empty_user_element_does_not_request_user_policy(
     messages: EndpointTable, element: str
 ) -> None:
-    """As Microsoft's SDK writes for a computer (protocol.md §3.2)."""
+    """Microsoft's SDK writes it for a computer (protocol.md §3.2)."""
     for user in (False, True):
         asked = message("MP_PolicyManager", asking(element))
         assert isinstance(judge_message(messages, asked, user=user), Endpoint)
-    # What the request is about is said elsewhere, too.
+    # Other elements also have the subject of the request.
     asked = message("MP_PolicyManager", asking(element).replace('"Machine"', '"USER"'))
     assert denied(messages, asked).requirement == "NO-USER-DEPLOYMENT"
 
 
-def test_a_second_document_may_name_a_user_too(messages: EndpointTable) -> None:
+def test_a_user_in_a_second_document_is_found(messages: EndpointTable) -> None:
     for element in (NOBODY[0], SOMEBODY[0]):
         asked = message("MP_PolicyManager", asking(), attached=asking(element))
         refused = isinstance(judge_message(messages, asked, user=False), Deny)
@@ -222,7 +220,7 @@ def test_a_second_document_may_name_a_user_too(messages: EndpointTable) -> None:
         ("SiteInformationRequest", "UpdateSFRequest", "BRIDGE-INSPECT"),
     ],
 )
-def test_an_element_that_is_itself_the_request_is_refused_though_it_is_empty(
+def test_an_empty_element_that_is_itself_the_request_is_refused(
     messages: EndpointTable, root: str, element: str, cites: str
 ) -> None:
     for inner in (f"<{element}/>", f"<{element}></{element}>", f"<{element}> <a/> </{element}>"):
@@ -233,7 +231,7 @@ def test_an_element_that_is_itself_the_request_is_refused_though_it_is_empty(
     )
 
 
-def test_a_client_on_boot_media_does_not_register(messages: EndpointTable) -> None:
+def test_the_registration_of_a_boot_media_client_is_refused(messages: EndpointTable) -> None:
     for kind in ("1", "OsdCD", "osdcd"):
         xml = ON_BOOT_MEDIA.replace('"1"', f'"{kind}"')
         denial = denied(messages, message("MP_ClientRegistration", xml))
@@ -247,7 +245,7 @@ def test_a_client_on_boot_media_does_not_register(messages: EndpointTable) -> No
 # Encrypted messages
 
 
-def test_an_encrypted_message_is_refused_unless_the_policy_lets_it_pass(
+def test_an_encrypted_message_is_refused_unless_the_policy_allows_it(
     messages: EndpointTable,
 ) -> None:
     opted_in = messages.with_encrypted()
@@ -258,7 +256,7 @@ def test_an_encrypted_message_is_refused_unless_the_policy_lets_it_pass(
             assert denial.rule == "messages.encrypted"
             assert isinstance(judge_message(opted_in, encrypted(name), user=False), Endpoint)
         else:
-            # Nobody encrypts these: it would only hide what is asked.
+            # Clients do not encrypt these; encryption would only hide the request.
             assert denial.rule == f"endpoints.{endpoint.name}.encrypted"
             assert denied(opted_in, encrypted(name)) == denial
     assert denied(opted_in, encrypted("MP_OOBMgr")).requirement == "NO-WAKE-ON-LAN"
@@ -363,13 +361,13 @@ GOOD: dict[str, Any] = {
             ValueError,
         ),
         (
-            # Of which elements it is looked whether they name somebody, the reader has to know.
+            # The parser checks only known subject elements for being empty.
             lambda data: data["refused"].append({"subject": "x", "requirement": "NO-OSD"}),
             ValueError,
         ),
     ],
 )
-def test_a_broken_table_is_a_defect(
+def test_an_invalid_table_is_a_defect(
     change: Callable[[dict[str, Any]], object], error: type[Exception]
 ) -> None:
     data = {
@@ -382,7 +380,7 @@ def test_a_broken_table_is_a_defect(
         read_endpoint_table(data)
 
 
-def test_a_table_is_known_by_all_that_is_in_it(messages: EndpointTable) -> None:
+def test_the_fingerprint_of_a_table_covers_all_of_it(messages: EndpointTable) -> None:
     seen = {
         messages.fingerprint(),
         messages.with_encrypted().fingerprint(),

@@ -1,4 +1,4 @@
-"""Bodies that are no ConfigMgr messages: forms, SCEP, status reports, and none at all."""
+"""Bodies that are not ConfigMgr messages: forms, SCEP, status reports, and empty ones."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def escaped(text: str) -> bytes:
         (b"", b""),
     ],
 )
-def test_a_form_that_is_what_it_says_passes(
+def test_a_valid_form_is_allowed(
     table: RoleTable, yara: YaraEngine, content_type: bytes, body: bytes
 ) -> None:
     assert isinstance(
@@ -65,7 +65,7 @@ def test_a_form_that_is_what_it_says_passes(
         (JSON, b"\xff", Reason.ENCODING),
     ],
 )
-def test_a_form_that_hides_something_is_refused(
+def test_a_form_with_hidden_malware_is_refused(
     table: RoleTable, yara: YaraEngine, content_type: bytes, body: bytes, reason: Reason
 ) -> None:
     denial = read_and_scan(Subject(table.bodies["form"], content_type, body), [yara])
@@ -78,7 +78,7 @@ def scep(message: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("escape", [True, False])
-def test_the_message_of_a_scep_get_is_looked_at(
+def test_the_message_of_a_scep_get_is_scanned(
     table: RoleTable, yara: YaraEngine, escape: bool
 ) -> None:
     rule = table.bodies["scep-query"]
@@ -93,14 +93,14 @@ def test_the_message_of_a_scep_get_is_looked_at(
             assert result.reason is Reason.MALICIOUS_CONTENT
 
 
-def test_other_operations_have_no_message_to_look_at(table: RoleTable, yara: YaraEngine) -> None:
+def test_other_operations_have_no_message_to_scan(table: RoleTable, yara: YaraEngine) -> None:
     subject = Subject(table.bodies["scep-query"], b"", b"", b"operation=GetCACaps&message=lab")
     assert read_and_scan(subject, [yara]) == CleanBody((), None, (yara.identity,))
 
 
 @pytest.mark.parametrize("line_end", [b"%0D%0A", b"%0A", b"%0d%0a"])
 @pytest.mark.parametrize("width", [64, 76])
-def test_a_scep_message_in_lines_is_looked_at_whole(
+def test_a_scep_message_in_several_lines_is_scanned_completely(
     table: RoleTable, yara: YaraEngine, line_end: bytes, width: int
 ) -> None:
     rule = table.bodies["scep-query"]
@@ -117,14 +117,14 @@ def test_a_scep_message_in_lines_is_looked_at_whole(
 @pytest.mark.parametrize(
     "query",
     [
-        # As `roles.yaml` has the row: decoded, and without regard to case.
+        # Compared like the row of `roles.yaml`: decoded, and ignoring case.
         b"OPERATION=pkioperation&Message=",
         b"operat%69on=PKI%4fperation&message=",
         b"operation=PKIOperation%26message=",
         b"operation%3dPKIOperation&message%3d",
     ],
 )
-def test_a_scep_message_is_looked_at_however_its_query_is_spelled(
+def test_a_scep_message_is_scanned_whatever_the_spelling_of_its_query(
     table: RoleTable, yara: YaraEngine, query: bytes
 ) -> None:
     message = base64.b64encode(eicar().encode())
@@ -145,10 +145,10 @@ def test_a_scep_message_is_looked_at_however_its_query_is_spelled(
         (b"MIIB====", "the message is not base64"),
         (b"MI-_", "the message is not base64"),
         (b"MI-/", "the message is not base64"),
-        # Bits behind the end: some readers take them for an error, others drop them.
+        # Trailing bits: some decoders refuse them, others ignore them.
         (b"MIJ=", "ambiguous base64"),
         (b"MH==", "ambiguous base64"),
-        # Who reads a line by itself would read other bytes.
+        # A decoder that decodes each line separately would return other bytes.
         (b"MI%0AIB", "ambiguous base64"),
         (b"MIIBab%0D%0Acd", "ambiguous base64"),
         (b"MIIB%0A%0Aabcd", "ambiguous base64"),
@@ -156,7 +156,7 @@ def test_a_scep_message_is_looked_at_however_its_query_is_spelled(
         (b"MIIB%0D", "the message is not base64"),
     ],
 )
-def test_a_scep_message_that_cannot_be_read_in_one_way_only_is_refused(
+def test_an_ambiguous_scep_message_is_refused(
     table: RoleTable, yara: YaraEngine, message: bytes, detail: str
 ) -> None:
     denial = read_and_scan(Subject(table.bodies["scep-query"], b"", b"", scep(message)), [yara])
@@ -165,15 +165,15 @@ def test_a_scep_message_that_cannot_be_read_in_one_way_only_is_refused(
     assert denial.detail == detail
 
 
-def test_two_queries_are_two_subjects(table: RoleTable) -> None:
+def test_different_queries_have_different_subjects(table: RoleTable) -> None:
     rule = table.bodies["scep-query"]
     assert Subject(rule, b"", b"", b"a").digest() != Subject(rule, b"", b"", b"b").digest()
 
 
-def test_a_message_without_a_body_begins_a_sign_in_and_is_nothing_elsewhere(
+def test_an_empty_message_is_allowed_only_with_windows_authentication(
     table: RoleTable, yara: YaraEngine
 ) -> None:
-    # USER-WINDOWS-AUTH: what will be answered 401 anyway is sent without its body.
+    # USER-WINDOWS-AUTH: a request whose response is a 401 has no body.
     rule, kind = table.bodies["ccm-message"], CCM_CONTENT_TYPE.encode()
     assert read_and_scan(Subject(rule, kind, b"", user=True), [yara]) == CleanBody(
         (), None, (yara.identity,)

@@ -1,4 +1,4 @@
-"""Messages that have no business on the Internet, each beside one that has (protocol.md §2.4)."""
+"""Messages that are refused over the Internet, each next to an allowed one (protocol.md §2.4)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def message(endpoint: str, xml: str) -> bytes:
 
 
 def reply_to(where: str) -> bytes:
-    """A plain message, but for who is to get the answer."""
+    """A plain message with a ReplyTo."""
     xml = "<Report/>"
     payload = xml.encode("utf-16-le") + b"\0\0"
     header = ccm.message_header("MP_HinvEndpoint", len(payload), "", GUID)
@@ -57,20 +57,20 @@ REFUSED = [
     ("MP_LocationManager", location_request("UpdateSFRequest"), "BRIDGE-INSPECT"),
     ("MP_LocationManager", location_request("TokenServicesRequest"), "BRIDGE-AUTH-COMPUTER"),
     ("MP_LocationManager", CLIENT_PACKAGE, "NO-CLIENT-DEPLOYMENT"),
-    # The root is the root, whatever stands before it and however it is written.
+    # The root element counts, whatever precedes it and in any case.
     ("MP_LocationManager", "<!-- <Report> --><UpdateSFRequest/>", "BRIDGE-INSPECT"),
     ("MP_LocationManager", '<?xml version="1.0"?>\r\n<updatesfrequest />', "BRIDGE-INSPECT"),
     ("MP_LocationManager", '<x:UpdateSFRequest xmlns:x="urn:x"/>', "BRIDGE-INSPECT"),
-    # The one with the hole may stand anywhere, and look like it: who knows how it is found there.
+    # The vulnerable element may be at any place, or only look like an element.
     ("MP_LocationManager", "<R><UpdateSFRequest/></R>", "BRIDGE-INSPECT"),
     ("MP_HinvEndpoint", "<Report><![CDATA[<UpdateSFRequest >]]></Report>", "BRIDGE-INSPECT"),
-    # Another endpoint does not make it another message.
+    # The endpoint does not matter.
     ("MP_HinvEndpoint", "<AssignedSiteRequest/>", "NO-SITE-ASSIGNMENT"),
 ]
 
 
 @pytest.mark.parametrize(("endpoint", "xml", "requirement"), REFUSED)
-def test_a_message_with_no_business_on_the_internet_is_refused(
+def test_a_message_for_an_intranet_feature_is_refused(
     inspect_body: InspectBody, endpoint: str, xml: str, requirement: str
 ) -> None:
     denial = inspect_body(message(endpoint, xml))
@@ -86,38 +86,38 @@ ALLOWED = [
     ("MP_LocationManager", location_request("WSUSLocationRequest")),
     ("MP_PolicyManager", policy_request(GUID)),
     ("MP_HinvEndpoint", inventory_report(GUID)),
-    # A report that speaks of such a message is not one.
+    # A report that mentions such a message is not one.
     ("MP_HinvEndpoint", "<Report><AssignedSiteRequest/><ClientPackage/></Report>"),
     ("MP_HinvEndpoint", "<Report><!-- <AssignedSiteRequest/> --></Report>"),
 ]
 
 
 @pytest.mark.parametrize(("endpoint", "xml"), ALLOWED)
-def test_what_an_internet_client_needs_passes(
+def test_a_message_of_an_internet_client_is_allowed(
     inspect_body: InspectBody, endpoint: str, xml: str
 ) -> None:
     assert isinstance(inspect_body(message(endpoint, xml)), Inspected)
 
 
 @pytest.mark.parametrize("where", ["direct:OSD", "direct:osd", "direct:OSD:SccmMessaging"])
-def test_an_answer_for_boot_media_is_refused(inspect_body: InspectBody, where: str) -> None:
+def test_a_reply_to_of_boot_media_is_refused(inspect_body: InspectBody, where: str) -> None:
     denial = inspect_body(reply_to(where))
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-OSD")
 
 
-def test_an_answer_for_the_client_itself_passes(inspect_body: InspectBody) -> None:
+def test_a_reply_to_of_the_client_itself_is_allowed(inspect_body: InspectBody) -> None:
     assert isinstance(inspect_body(reply_to("direct:PC1:SccmMessaging")), Inspected)
 
 
 def test_a_second_reply_to_is_refused(inspect_body: InspectBody) -> None:
-    """One reader would take the first, another the last."""
+    """One parser would use the first, another the last."""
     denial = inspect_body(reply_to("direct:PC1:x</ReplyTo><ReplyTo>direct:OSD"))
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.XML
 
 
-def test_the_second_document_of_a_message_counts_too(inspect_body: InspectBody) -> None:
+def test_the_second_document_of_a_message_is_checked_too(inspect_body: InspectBody) -> None:
     first, second = "<Report/>".encode("utf-16-le"), "<UpdateSFRequest/>".encode("utf-16-le")
     header = ccm.message_header("MP_LocationManager", len(first), "", GUID)
     attachment = f'<Attachment Type="ByteRange" Offset="{len(first)}" Length="{len(second)}"/>'
@@ -132,8 +132,10 @@ def test_the_second_document_of_a_message_counts_too(inspect_body: InspectBody) 
     "endpoint",
     ["mp:MP_ClientIdManager", "[http]MP_ClientIdManager", "MP_ClientIdManager/", "MP_Cl\u200bient"],
 )
-def test_an_endpoint_that_is_no_name_is_refused(inspect_body: InspectBody, endpoint: str) -> None:
-    """Else it would be read as one of those above, and is not."""
+def test_an_endpoint_that_is_not_a_name_is_refused(
+    inspect_body: InspectBody, endpoint: str
+) -> None:
+    """Another parser could read it as one of those above."""
     denial = inspect_body(message(endpoint, "<Report/>"))
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.XML, "ccm.header.endpoint")

@@ -1,4 +1,4 @@
-"""What a worker says, and what the bridge makes of it: nothing passes but for this very body."""
+"""Reports of workers: a report can only approve the body that it is about."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Allow = Callable[[bytes], Authorized]
 
 
 class Engine:
-    """Finds a needle."""
+    """An engine that finds a needle."""
 
     name = identity = "engine"
     in_place = True
@@ -76,31 +76,31 @@ def subject_of(allow: Allow, body: bytes) -> Subject:
 
 
 def report_on(subject: Subject) -> Report:
-    """As a worker makes it, and as the bridge reads it."""
+    """The report of a worker, serialized and parsed."""
     return read_report(write_report(Report(subject.digest(), read_and_scan(subject, ENGINES))))
 
 
-# What is looked at where
+# Small and large bodies
 
 
-def test_a_small_body_is_decided_on_at_once(allow: Allow) -> None:
+def test_a_small_body_is_inspected_at_once(allow: Allow) -> None:
     for xml, kind in (("<Report/>", Inspected), ("<Report>needle</Report>", Deny)):
         body = message(xml)
         assert type(inspect_small(allow(body), body, ENGINES)) is kind
         assert inspect_small(allow(body), body, ENGINES) == inspect(allow(body), body, ENGINES)
 
 
-def test_a_body_that_is_large_once_inflated_is_not(allow: Allow) -> None:
+def test_a_body_that_is_large_when_inflated_is_returned_as_a_subject(allow: Allow) -> None:
     assert len(LARGE) < SMALL
     assert subject_of(allow, LARGE).body == LARGE
 
 
-def test_a_body_that_is_large_as_it_is_sent_is_not_even_read(allow: Allow) -> None:
+def test_a_body_that_is_large_as_sent_is_not_parsed(allow: Allow) -> None:
     assert subject_of(allow, bytes(SMALL + 1)).body == bytes(SMALL + 1)
     assert isinstance(inspect_small(allow(bytes(SMALL)), bytes(SMALL), ENGINES), Deny)
 
 
-def test_a_bomb_is_found_to_be_one_elsewhere(allow: Allow) -> None:
+def test_a_bomb_is_returned_as_a_subject(allow: Allow) -> None:
     header = ccm.message_header("E", 10)
     body = ccm.raw_message(header, zlib.compress(bytes(20_000_000)))
     subject = subject_of(allow, body)
@@ -109,7 +109,7 @@ def test_a_bomb_is_found_to_be_one_elsewhere(allow: Allow) -> None:
     )
 
 
-def test_what_would_be_too_large_anyway_is_refused_at_once(allow: Allow) -> None:
+def test_a_body_over_the_inflated_limit_is_refused_at_once(allow: Allow) -> None:
     authorized = allow(LARGE)
     tight = dataclasses.replace(authorized.body_rule, inflated_limit=SMALL)
     refused = inspect_small(dataclasses.replace(authorized, body_rule=tight), LARGE, ENGINES)
@@ -118,7 +118,7 @@ def test_what_would_be_too_large_anyway_is_refused_at_once(allow: Allow) -> None
 
 
 class Elsewhere(Engine):
-    """One that a request must not wait for."""
+    """An engine that may take long."""
 
     in_place = False
 
@@ -132,7 +132,7 @@ class Elsewhere(Engine):
         ("OPERATION=pkioperation&MESSAGE=MIIB%0D%0A", True),
     ],
 )
-def test_a_query_of_scep_is_looked_at_elsewhere_where_there_is_something_to_look_at(
+def test_a_scep_query_is_a_subject_only_if_it_has_a_message(
     decide_role: Callable[[str], Callable[[RequestHead], Authorized | Deny]],
     request_head: Callable[..., RequestHead],
     query: str,
@@ -149,11 +149,11 @@ def test_a_query_of_scep_is_looked_at_elsewhere_where_there_is_something_to_look
         assert isinstance(conclude(authorized, b"", engines, report), Inspected)
 
 
-# What becomes of a report
+# Decisions by a report
 
 
 @pytest.mark.parametrize("body", [LARGE, MALICIOUS, LARGE[:-3], bytes(SMALL + 1)])
-def test_a_report_comes_to_what_inspect_would_have_said(allow: Allow, body: bytes) -> None:
+def test_a_report_leads_to_the_same_decision_as_inspect(allow: Allow, body: bytes) -> None:
     subject = Subject(allow(body).body_rule, ccm.CONTENT_TYPE.encode(), body)
     concluded = conclude(allow(body), body, ENGINES, report_on(subject))
     assert concluded == inspect(allow(body), body, ENGINES)
@@ -176,7 +176,7 @@ def test_a_report_about_another_body_approves_nothing(allow: Allow) -> None:
 OTHER_MESSAGES = EndpointTable({}, ())
 
 
-def test_a_report_about_the_same_body_read_otherwise_approves_nothing(allow: Allow) -> None:
+def test_a_report_about_the_same_body_under_other_terms_approves_nothing(allow: Allow) -> None:
     subject = subject_of(allow, LARGE)
     for change in (
         {"content_type": subject.content_type + b" "},
@@ -190,7 +190,7 @@ def test_a_report_about_the_same_body_read_otherwise_approves_nothing(allow: All
         refused(allow, Report(other.digest(), read_and_scan(subject, ENGINES)))
 
 
-def test_a_report_in_which_an_engine_or_every_view_is_missing_approves_nothing(
+def test_a_report_without_an_engine_or_without_views_approves_nothing(
     allow: Allow,
 ) -> None:
     whole = report_on(subject_of(allow, LARGE))
@@ -200,14 +200,14 @@ def test_a_report_in_which_an_engine_or_every_view_is_missing_approves_nothing(
         refused(allow, Report(whole.digest, seen))
 
 
-def test_a_report_does_not_make_up_for_a_body_of_another_length(allow: Allow) -> None:
+def test_a_report_does_not_approve_a_body_of_another_length(allow: Allow) -> None:
     whole = report_on(subject_of(allow, LARGE))
     result = conclude(allow(LARGE), LARGE[:-1], ENGINES, whole)
     assert isinstance(result, Deny)
     assert result.reason is Reason.BODY_INCOMPLETE
 
 
-# As a line
+# Serialization
 
 MESSAGE: dict[str, Any] = {
     "endpoint": "MP_x",
@@ -237,7 +237,7 @@ FACTS = MessageFacts(
 DENIED: dict[str, Any] = {"digest": "d", "deny": ["xml", "rule", "detail", ""]}
 
 
-def test_both_kinds_of_report_can_be_written_and_read() -> None:
+def test_both_kinds_of_report_round_trip() -> None:
     for report in (
         Report("d", CleanBody(("sent:1", "text:2"), FACTS, ("engine",))),
         Report("d", CleanBody(("sent:1",), None, ())),
@@ -249,7 +249,7 @@ def test_both_kinds_of_report_can_be_written_and_read() -> None:
     assert read_report(json.dumps(DENIED).encode()).digest == "d"
 
 
-def test_a_report_is_bounded() -> None:
+def test_the_size_of_a_report_is_limited() -> None:
     long = "\U0001f4a3" * 5_000
     line = write_report(Report("d" * 64, Deny(Reason.XML, Rule(long), long, long)))
     assert len(line) <= MAX_LINE
@@ -267,7 +267,7 @@ def test_a_report_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "values",
     [
         {},
         [],
@@ -300,13 +300,13 @@ def test_a_report_is_bounded() -> None:
         {**DENIED, "deny": ["xml", 1, "", ""]},
     ],
 )
-def test_anything_else_is_no_report(said: object) -> None:
+def test_anything_else_is_not_a_report(values: object) -> None:
     with pytest.raises(ReportError):
-        read_report(json.dumps(said).encode())
+        read_report(json.dumps(values).encode())
 
 
 @given(st.binary(max_size=60))
-def test_no_bytes_are_an_accident(line: bytes) -> None:
+def test_any_bytes_are_a_report_or_a_report_error(line: bytes) -> None:
     for bad in (line, b'{"digest":' + line, b"[" * 100_000):
         with pytest.raises(ReportError):
             read_report(bad)

@@ -1,4 +1,4 @@
-"""Answers of site systems: what they give away is found, and refused where the policy says so."""
+"""Replies of site systems: internal names and policies are found, and refused if enforced."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def read(*documents: str) -> ReadReply:
 
 
 @pytest.mark.parametrize("query", ROOTS)
-def test_lists_and_keys_are_read_whatever_their_root(query: str) -> None:
+def test_lists_and_keys_are_parsed_whatever_their_root(query: str) -> None:
     def judged(body: bytes) -> InspectedReply | Deny:
         reply = read_reply(ReplyReading.XML, b"text/xml", body)
         return judge_reply(reply, rules(host_names=ENFORCE))
@@ -69,7 +69,7 @@ def test_lists_and_keys_are_read_whatever_their_root(query: str) -> None:
 
 
 @pytest.mark.parametrize("root", BARE.values())
-def test_and_so_are_messages(root: str) -> None:
+def test_messages_are_parsed_whatever_their_root(root: str) -> None:
     for document in (f"<{root}/>", f'<?xml version="1.0" encoding="utf-16"?>\r\n<{root} />'):
         judged = judge_reply(read(document), rules(host_names=ENFORCE, intranet_only=ENFORCE))
         assert isinstance(judged, InspectedReply)
@@ -86,7 +86,7 @@ def judged(reply: ReadReply | Deny, **changes: Enforcement) -> Deny | tuple[str,
     return result.observed if isinstance(result, InspectedReply) else result
 
 
-# Names of hosts
+# Host names
 
 LEAKS = [  # protocol.md §3.4, §3.6, §4
     '<UploadReply><Host>mp01.corp.example</Host><URL>x</URL></UploadReply>',
@@ -109,7 +109,7 @@ LEAKS = [  # protocol.md §3.4, §3.6, §4
 
 
 @pytest.mark.parametrize("document", LEAKS)
-def test_a_name_of_the_inside_is_found_wherever_it_stands(document: str) -> None:
+def test_an_internal_name_is_found_at_any_place(document: str) -> None:
     assert host_names(read(document).texts, CORP) == ("mp01.corp.example",)
 
 
@@ -130,23 +130,23 @@ def test_a_name_of_the_inside_is_found_wherever_it_stands(document: str) -> None
         "<URL>MP01</URL>",
     ],
 )
-def test_what_is_no_name_of_the_inside_is_not_found(document: str) -> None:
+def test_other_names_are_not_found(document: str) -> None:
     assert host_names(read(document).texts, CORP) == ()
 
 
-def test_names_below_are_found_and_each_once() -> None:
+def test_names_in_subdomains_are_found_and_each_once() -> None:
     texts = ["a.b.corp.example A.B.CORP.EXAMPLE c.corp.example", "c.corp.example"]
     assert host_names(texts, CORP) == ("a.b.corp.example", "c.corp.example")
 
 
-def test_each_domain_is_looked_for_and_without_any_nothing_is_found() -> None:
+def test_all_domains_are_searched_for_and_without_any_nothing_is_found() -> None:
     text = "a.corp.example b.other.example c.internet.example"
     both = CORP | {"other.example"}
     assert host_names([text], both) == ("a.corp.example", "b.other.example")
     assert host_names([text], frozenset()) == ()
 
 
-def test_names_are_bounded_in_number_and_length() -> None:
+def test_the_number_and_length_of_names_are_limited() -> None:
     many = " ".join(f"h{number}.corp.example" for number in range(100))
     assert len(host_names([many], CORP)) == MAX_OBSERVED
     (long,) = host_names(["x" * 100_000 + ".corp.example"], CORP)
@@ -171,7 +171,7 @@ def test_names_are_bounded_in_number_and_length() -> None:
         "<a b='",
     ],
 )
-def test_the_search_takes_its_time_once_for_each_character(piece: str) -> None:
+def test_the_search_takes_linear_time(piece: str) -> None:
     text = piece * (MAX_REPLY // len(piece))
     domains = CORP | {f"d{number}.example" for number in range(16)}
     host_names([piece], domains)  # the pattern is made once
@@ -181,13 +181,13 @@ def test_the_search_takes_its_time_once_for_each_character(piece: str) -> None:
 
 
 @given(st.text("ab.-<c/ corpexmpl", max_size=60))
-def test_what_is_found_is_below_a_domain_and_bounded(text: str) -> None:
+def test_found_names_are_in_a_domain_and_limited(text: str) -> None:
     for name in host_names([text, text + ".corp.example"], CORP):
         assert name.endswith(".corp.example")
         assert len(name) <= MAX_NAME
 
 
-# Policy for the intranet
+# Intranet-only policies
 
 
 def assigned(flags: str, policy_id: str = "{A}") -> str:
@@ -198,14 +198,14 @@ def assigned(flags: str, policy_id: str = "{A}") -> str:
 @pytest.mark.parametrize(
     "flags", ["8", "9", "74", "&#56;", " 8 ", "IntranetOnly", "A intranetonly"]
 )
-def test_a_policy_for_the_intranet_is_found(flags: str) -> None:
+def test_an_intranet_only_policy_is_found(flags: str) -> None:
     assert intranet_only([assigned(flags)]) == ("{A}",)
 
 
 @pytest.mark.parametrize(
     "flags", ["0", "", "7", "16", "64", "-8", "x", "\u0668", "8" * 99, "Secret"]
 )
-def test_another_policy_is_not(flags: str) -> None:
+def test_another_policy_is_not_found(flags: str) -> None:
     assert intranet_only([assigned(flags)]) == ()
 
 
@@ -215,7 +215,7 @@ def test_only_policies_have_such_flags() -> None:
     assert intranet_only([ASSIGNMENTS]) == ()
 
 
-def test_ids_of_policies_are_bounded_in_number_and_length() -> None:
+def test_the_number_and_length_of_policy_ids_are_limited() -> None:
     documents = [assigned("8", f"{{{number}}}") for number in range(20)]
     assert len(intranet_only(documents)) == MAX_OBSERVED
     assert intranet_only([assigned("8", "x" * 999)]) == ("x" * MAX_NAME,)
@@ -228,7 +228,7 @@ LEAK = "<A>mp01.corp.example pc2.corp.example</A>"
 UNREADABLE = Deny(Reason.XML, Rule("ccm_reply.payload.xml"), "syntax error at line 1")
 
 
-def test_what_is_observed_is_told_and_passes() -> None:
+def test_observed_findings_are_returned_and_the_reply_is_allowed() -> None:
     assert judged(read("<A/>")) == ()
     assert judged(read(LEAK)) == (
         "reply-host-names: mp01.corp.example",
@@ -238,7 +238,7 @@ def test_what_is_observed_is_told_and_passes() -> None:
     assert judged(UNREADABLE) == ("reply-unreadable: syntax error at line 1",)
 
 
-def test_a_name_of_the_inside_is_refused_where_the_policy_says_so() -> None:
+def test_an_internal_name_is_refused_if_enforced() -> None:
     assert judged(read(LEAK), host_names=ENFORCE) == Deny(
         Reason.REPLY_HOST_NAMES, Rule("messages.host_names"), "mp01.corp.example, pc2.corp.example"
     )
@@ -246,7 +246,7 @@ def test_a_name_of_the_inside_is_refused_where_the_policy_says_so() -> None:
     assert isinstance(judged(read(LEAK), intranet_only=ENFORCE), tuple)
 
 
-def test_policy_for_the_intranet_is_refused_where_the_policy_says_so() -> None:
+def test_an_intranet_only_policy_is_refused_if_enforced() -> None:
     assert judged(read(assigned("8")), intranet_only=ENFORCE) == Deny(
         Reason.REPLY_INTRANET_ONLY, Rule("messages.intranet_only"), "{A}"
     )
@@ -255,12 +255,12 @@ def test_policy_for_the_intranet_is_refused_where_the_policy_says_so() -> None:
 
 
 @pytest.mark.parametrize("rule", ["host_names", "intranet_only"])
-def test_what_cannot_be_read_is_refused_where_anything_would_be(rule: str) -> None:
+def test_an_unreadable_reply_is_refused_if_anything_is_enforced(rule: str) -> None:
     denial = judged(UNREADABLE, **{rule: ENFORCE})
     assert denial == Deny(Reason.REPLY_UNREADABLE, UNREADABLE.rule, UNREADABLE.detail)
 
 
-def test_a_part_that_cannot_be_read_is_looked_for_after_those_that_can() -> None:
+def test_readable_parts_are_checked_before_unreadable_ones() -> None:
     reply = ReadReply((LEAK,), (LEAK,), unread_parts=1)
     assert judged(reply)[-1:] == ("reply-unreadable: unreadable parts: 1",)
     denial = judged(reply, host_names=ENFORCE)
@@ -271,13 +271,13 @@ def test_a_part_that_cannot_be_read_is_looked_for_after_those_that_can() -> None
     assert denial.reason is Reason.REPLY_UNREADABLE
 
 
-def test_answers_without_text_pass_whatever_the_policy_says() -> None:
+def test_replies_without_text_are_allowed_by_any_policy() -> None:
     for body in (b"", ccm.NO_REPLY):
         reply = read_reply(ReplyReading.CCM_MESSAGE, TYPE, body)
         assert judged(reply, host_names=ENFORCE, intranet_only=ENFORCE) == ()
 
 
-def test_details_are_bounded() -> None:
+def test_details_are_limited() -> None:
     names = "".join(f"<A>{'x' * 200}{number}.corp.example</A>" for number in range(MAX_OBSERVED))
     denial = judged(read(f"<B>{names}</B>"), host_names=ENFORCE)
     assert isinstance(denial, Deny)
@@ -285,7 +285,7 @@ def test_details_are_bounded() -> None:
     assert judged(Deny(Reason.XML, Rule("x"), "d" * 999)) == ("reply-unreadable: " + "d" * 400,)
 
 
-# XML that is not a message
+# Other XML documents
 
 MP_LIST = '<MPList><MP Name="MP01" FQDN="mp01.corp.example"/></MPList>'
 
@@ -300,7 +300,7 @@ MP_LIST = '<MPList><MP Name="MP01" FQDN="mp01.corp.example"/></MPList>'
         ('\ufeff<?xml version="1.0" encoding="utf-16"?>' + MP_LIST).encode("utf-16-le"),
     ],
 )
-def test_a_list_of_management_points_is_read(body: bytes) -> None:
+def test_a_list_of_management_points_is_parsed(body: bytes) -> None:
     reply = read_reply(ReplyReading.XML, b"text/xml", body)
     assert isinstance(reply, ReadReply)
     assert reply.message is None
@@ -315,17 +315,17 @@ def test_a_list_of_management_points_is_read(body: bytes) -> None:
         (b"<!DOCTYPE A><A/>", Reason.XML_DTD),
     ],
 )
-def test_what_is_not_xml_cannot_be_read(body: bytes, reason: Reason) -> None:
+def test_malformed_xml_is_unreadable(body: bytes, reason: Reason) -> None:
     reply = read_reply(ReplyReading.XML, b"text/xml", body)
     assert isinstance(reply, Deny)
     assert reply.reason is reason
 
 
-def test_no_xml_at_all_says_nothing() -> None:
+def test_an_empty_document_has_no_findings() -> None:
     assert judged(read_reply(ReplyReading.XML, b"", b""), host_names=ENFORCE) == ()
 
 
-def test_what_is_no_message_cannot_be_read_as_one() -> None:
+def test_other_bytes_are_unreadable_as_a_message() -> None:
     reply = read_reply(ReplyReading.CCM_MESSAGE, b"text/html", b"<html/>")
     assert isinstance(reply, Deny)
     assert reply.reason is Reason.MULTIPART
@@ -349,7 +349,7 @@ def registered(status: str = 'Status="0"', guid: str = f'SMSID="{GUID}"', more: 
         ("CertificateReset", RegistrationStatus.CERTIFICATE_RESET),
     ],
 )
-def test_a_registration_is_read_with_its_status_as_number_or_name(
+def test_the_status_of_a_registration_may_be_a_number_or_a_name(
     status: str, meaning: RegistrationStatus
 ) -> None:
     reply = answer(registered(f'Status="{status}"', more='ApprovalStatus="1"'))
@@ -361,13 +361,13 @@ def test_a_registration_is_read_with_its_status_as_number_or_name(
     ("approval", "meaning"),
     [("-1", -1), ("0", 0), ("3", 3), ("Approved", 1), ("NotApplicable", 2), ("x", None)],
 )
-def test_the_approval_may_be_anything(approval: str, meaning: int | None) -> None:
+def test_the_approval_may_have_any_value(approval: str, meaning: int | None) -> None:
     reply = read_registration_reply(answer(registered(more=f'ApprovalStatus="{approval}"')))
     assert reply is not None
     assert reply.approval == meaning
 
 
-def test_a_client_guid_comes_in_its_one_form() -> None:
+def test_a_client_guid_is_returned_in_canonical_form() -> None:
     reply = read_registration_reply(answer(registered(guid=f'SMSID="{GUID[5:].lower()}"')))
     assert reply is not None
     assert reply.guid == GUID
@@ -398,7 +398,7 @@ def test_a_client_guid_comes_in_its_one_form() -> None:
         ([registered().replace("<C", "<x:C")], "more than one element with a client GUID"),
     ],
 )
-def test_a_registration_in_doubt_is_none_and_the_doubt_is_told(
+def test_an_ambiguous_registration_is_ignored_and_its_problem_returned(
     documents: list[str], doubt: str
 ) -> None:
     reply = answer(*documents)
@@ -416,19 +416,19 @@ def test_a_registration_in_doubt_is_none_and_the_doubt_is_told(
         answer(registered().replace("Client", "client")),
     ],
 )
-def test_another_answer_is_no_registration_and_nothing_is_in_doubt(reply: CcmReply) -> None:
+def test_another_reply_is_not_a_registration_and_has_no_problem(reply: CcmReply) -> None:
     assert read_registration_reply(reply) is None
     assert registration_problem(reply) == ""
 
 
-def test_a_registration_beside_a_part_that_cannot_be_read_is_in_doubt() -> None:
+def test_a_registration_next_to_an_unreadable_part_is_ambiguous() -> None:
     text = registered()
     reply = CcmReply("", (text,), ("ClientRegistrationResponse",), ("",), unread_parts=1)
     assert read_registration_reply(reply) is None
     assert registration_problem(reply)
 
 
-def test_policy_is_given_by_assignments_and_by_nothing_else() -> None:
+def test_only_assignments_are_policy() -> None:
     assert gives_policy(answer(ASSIGNMENTS))
     assert not gives_policy(answer(ASSIGNMENTS, ASSIGNMENTS))
     assert not gives_policy(answer("<A><ReplyAssignments/></A>"))

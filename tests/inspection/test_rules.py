@@ -1,7 +1,7 @@
-"""The rules that are on by default: what real clients send passes, what hides in it does not.
+"""The default rules: messages of real clients are allowed, malicious content in them is refused.
 
-The clean messages are ours, put together from what inventories, status and state messages hold:
-names of programs, command lines, registry values, file versions, texts of event logs.
+The clean messages are synthetic, with values from inventories, status and state messages: program
+names, command lines, registry values, file versions, texts of event logs.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def post(xml: str, endpoint: str = "MP_HinvEndpoint") -> bytes:
     return ccm.ccm_post_body(endpoint=endpoint, body_xml=xml, client_guid=GUID)
 
 
-# What clients send
+# Messages of clients
 
 COMMAND_LINES = [
     "powershell.exe",
@@ -114,7 +114,7 @@ EVENTS = [
     "This program cannot be started because a DLL is missing.",
     "The application 'MZ' (PE 1.0) was started; see #!log for more.",
     "Ist das Skript <Script Name='x'> signiert? Größe 5 KB: ja ✓ 日本語",
-    'Tom & Jerry <tom@corp.example> said: "1 < 2 && 3 > 2"',
+    'Tom & Jerry <tom@corp.example> writes: "1 < 2 && 3 > 2"',
 ]
 
 
@@ -173,7 +173,7 @@ def status() -> str:
 
 
 def scripts() -> str:
-    """Of an element that is named Script: a name in an inventory, too."""
+    """A report with an element named Script, which is also a name in inventories."""
     return report("Inventory Data", "<Script>x</Script><Script Name='a'/><SCRIPTS/><Scripts/>")
 
 
@@ -202,22 +202,22 @@ CLEAN: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", CLEAN)
-def test_what_clients_send_passes(inspect_body: InspectBody, name: str) -> None:
+def test_the_messages_of_clients_are_allowed(inspect_body: InspectBody, name: str) -> None:
     result = inspect_body(CLEAN[name]())
     assert isinstance(result, Inspected), result
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_random_bytes_are_not_taken_for_anything(yara: YaraEngine, seed: int) -> None:
-    # Compressed and signed data are as good as random.
+def test_random_bytes_match_no_rule(yara: YaraEngine, seed: int) -> None:
+    # Compressed and signed data look random.
     assert yara.scan(b"--boundary\r\n" + random.Random(seed).randbytes(1_000_000)) is None
 
 
-# What does not belong there
+# Malicious content
 
 
 def pe(machine: bytes = b"\x64\x86", header_at: int = 0x80) -> bytes:
-    """The first bytes of a program that does nothing."""
+    """The first bytes of a program."""
     stub = b"MZ\x90\0\x03\0\0\0\x04\0\0\0\xff\xff\0\0\xb8" + bytes(0x3C - 17)
     stub += (
         header_at.to_bytes(4, "little") + b"\x0e\x1f\xba\x0e\0\xb4\x09\xcd\x21\xb8\x01\x4c\xcd\x21"
@@ -280,7 +280,7 @@ WAYS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", BAD)
-def test_what_hides_in_a_message_is_found_by_its_rule(
+def test_malicious_content_in_a_message_matches_its_rule(
     inspect_body: InspectBody, name: str, way: str
 ) -> None:
     rule, text = BAD[name]
@@ -290,7 +290,7 @@ def test_what_hides_in_a_message_is_found_by_its_rule(
     assert result.detail.startswith(f"{rule} in ")
 
 
-def test_php_as_an_instruction_of_the_xml_is_found(inspect_body: InspectBody) -> None:
+def test_php_as_a_processing_instruction_is_found(inspect_body: InspectBody) -> None:
     result = inspect_body(post("<Report><?php system('id') ?></Report>"))
     assert isinstance(result, Deny)
     assert result.detail == "server_page in text"
@@ -326,20 +326,20 @@ FILES: dict[str, tuple[str, bytes]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_in_place_of_a_text_has_its_rule(yara: YaraEngine, name: str) -> None:
+def test_each_file_type_matches_its_rule(yara: YaraEngine, name: str) -> None:
     rule, data = FILES[name]
     assert yara.scan(data) == rule
     assert yara.scan(b" " + data) in (None, "pe_image_inside")
 
 
 @pytest.mark.parametrize("machine", ["4C01", "C001", "C401", "64AA", "6486"])
-def test_a_program_inside_of_something_is_found(yara: YaraEngine, machine: str) -> None:
+def test_a_program_inside_other_data_is_found(yara: YaraEngine, machine: str) -> None:
     assert yara.scan(b"text" + pe(bytes.fromhex(machine))) == "pe_image_inside"
     assert yara.scan(b"text" + pe(b"\xff\xff")) is None
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_in_place_of_a_message_is_refused_however_it_is_packed(
+def test_a_file_instead_of_a_message_is_refused_in_any_compression(
     inspect_body: InspectBody, name: str
 ) -> None:
     _, data = FILES[name]
@@ -371,7 +371,7 @@ def test_a_file_in_place_of_a_message_is_refused_however_it_is_packed(
         "A",
     ],
 )
-def test_very_many_beginnings_of_something_do_not_hide_it(yara: YaraEngine, piece: str) -> None:
+def test_very_many_partial_matches_do_not_hide_a_match(yara: YaraEngine, piece: str) -> None:
     text = piece * (1_100_000 // len(piece))
     assert yara.scan(text.encode()) is None or piece == "#!/bin/"
     assert yara.scan(f"{text} <script>x".encode()) is not None

@@ -1,4 +1,4 @@
-"""What may be asked in SOAP of a software update point: by service, in the head and in the body."""
+"""The SOAP actions of a software update point: by service, in the head and in the body."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def ask(
     decide_role: Callable[[str], Callable[[RequestHead], Authorized | Deny]],
     request_head: Callable[..., RequestHead],
 ) -> Ask:
-    """Send a head and a body to a software update point; no engine looks."""
+    """Inspect a request to a software update point, without engines."""
     decide = decide_role("software-update-point")
 
-    def answer(path: str, body: bytes, *lines: str) -> Inspected | Deny:
+    def result(path: str, body: bytes, *lines: str) -> Inspected | Deny:
         head = request_head("POST", f"/{path}", f"Content-Length: {len(body)}", *lines)
         authorized = decide(head)
         return authorized if isinstance(authorized, Deny) else inspect(authorized, body, [])
 
-    return answer
+    return result
 
 
 def body_of(action: str, inner: str = "", envelope: str = SOAP_1_1) -> bytes:
@@ -78,12 +78,12 @@ def in_1_1(action: str) -> tuple[str, str]:
     return 'Content-Type: text/xml; charset="utf-8"', f'SOAPAction: "{action}"'
 
 
-def refusal(answer: Inspected | Deny) -> tuple[Reason, str]:
-    assert isinstance(answer, Deny), answer
-    return answer.reason, answer.rule
+def refusal(result: Inspected | Deny) -> tuple[Reason, str]:
+    assert isinstance(result, Deny), result
+    return result.reason, result.rule
 
 
-def test_the_table_has_what_a_scan_asks_and_no_more(actions: SoapTable) -> None:
+def test_the_table_has_exactly_the_actions_of_a_scan(actions: SoapTable) -> None:
     found = {
         service.path: (service.namespace, service.operations)
         for service in actions.services.values()
@@ -99,7 +99,9 @@ def test_each_service_is_a_resource_of_the_role(table: RoleTable, actions: SoapT
 
 
 @pytest.mark.parametrize(("path", "operation"), EACH)
-def test_what_a_scan_asks_passes_in_both_versions(ask: Ask, path: str, operation: str) -> None:
+def test_the_actions_of_a_scan_are_allowed_in_both_soap_versions(
+    ask: Ask, path: str, operation: str
+) -> None:
     action = f"{NAMESPACES[path]}/{operation}"
     assert isinstance(ask(path, body_of(action), *in_1_1(action)), Inspected)
     content_type = f'Content-Type: application/soap+xml; charset=utf-8; action="{action}"'
@@ -115,30 +117,32 @@ def test_what_a_scan_asks_passes_in_both_versions(ask: Ask, path: str, operation
         *("GetUpdateData", "getconfig", "GetConfig3", "GETCOOKIE", "GetConfigResponse", "x"),
     ],
 )
-def test_what_no_scan_asks_is_refused(ask: Ask, path: str, operation: str) -> None:
+def test_other_actions_are_refused(ask: Ask, path: str, operation: str) -> None:
     action = f"{NAMESPACES[path]}/{operation}"
-    answer = ask(path, body_of(action), *in_1_1(action))
-    reason, rule = refusal(answer)
+    result = ask(path, body_of(action), *in_1_1(action))
+    reason, rule = refusal(result)
     assert reason is Reason.SOAP_ACTION
     assert rule in ("soap_actions.refused", f"soap_actions.{path}")
     assert REFUSALS[reason].requirement == "SUP-WSUS"
 
 
-def test_what_is_for_others_is_refused_by_name(ask: Ask, actions: SoapTable) -> None:
+def test_actions_of_administrators_and_servers_are_refused_by_name(
+    ask: Ask, actions: SoapTable
+) -> None:
     for operation, why in actions.refused.items():
         action = f"{NAMESPACES[REPORTING]}/{operation}"
-        answer = ask(REPORTING, body_of(action), *in_1_1(action))
-        assert refusal(answer) == (Reason.SOAP_ACTION, "soap_actions.refused")
-        assert isinstance(answer, Deny)
-        assert why in answer.detail
+        result = ask(REPORTING, body_of(action), *in_1_1(action))
+        assert refusal(result) == (Reason.SOAP_ACTION, "soap_actions.refused")
+        assert isinstance(result, Deny)
+        assert why in result.detail
 
 
 @pytest.mark.parametrize(("path", "operation"), EACH)
 def test_an_operation_of_another_service_is_refused(ask: Ask, path: str, operation: str) -> None:
     action = f"{NAMESPACES[path]}/{operation}"
     for other in ASKED.keys() - {path}:
-        answer = ask(other, body_of(action), *in_1_1(action))
-        assert refusal(answer) == (Reason.SOAP_ACTION, f"soap_actions.{other}")
+        result = ask(other, body_of(action), *in_1_1(action))
+        assert refusal(result) == (Reason.SOAP_ACTION, f"soap_actions.{other}")
 
 
 CONFIG = f"{NAMESPACES[CLIENT]}/GetConfig"
@@ -146,12 +150,14 @@ COOKIE = f"{NAMESPACES[CLIENT]}/GetCookie"
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("in_head", "in_body"),
     [(CONFIG, COOKIE), (COOKIE, CONFIG), (CONFIG, "urn:a/GetConfig"), ("", CONFIG)],
 )
-def test_a_head_that_says_other_than_the_body_is_refused(ask: Ask, said: str, meant: str) -> None:
-    answer = ask(CLIENT, body_of(meant), *in_1_1(said))
-    assert refusal(answer) == (Reason.SOAP_ACTION, "soap_actions.agreement")
+def test_different_actions_in_head_and_body_are_refused(
+    ask: Ask, in_head: str, in_body: str
+) -> None:
+    result = ask(CLIENT, body_of(in_body), *in_1_1(in_head))
+    assert refusal(result) == (Reason.SOAP_ACTION, "soap_actions.agreement")
 
 
 @pytest.mark.parametrize(
@@ -166,9 +172,7 @@ def test_a_head_that_says_other_than_the_body_is_refused(ask: Ask, said: str, me
         (("Content-Type: text/xml; charset=utf-16", in_1_1(CONFIG)[1]), Reason.MEDIA_TYPE),
     ],
 )
-def test_a_head_that_is_not_that_of_a_soap_request_is_refused(
-    ask: Ask, lines: tuple[str, ...], reason: Reason
-) -> None:
+def test_an_invalid_soap_head_is_refused(ask: Ask, lines: tuple[str, ...], reason: Reason) -> None:
     assert refusal(ask(CLIENT, body_of(CONFIG), *lines))[0] is reason
 
 
@@ -182,14 +186,12 @@ def test_a_head_that_is_not_that_of_a_soap_request_is_refused(
         (body_of(CONFIG).decode().encode("utf-16"), Reason.ENCODING),
     ],
 )
-def test_a_body_that_is_not_that_of_a_soap_request_is_refused(
-    ask: Ask, body: bytes, reason: Reason
-) -> None:
+def test_an_invalid_soap_body_is_refused(ask: Ask, body: bytes, reason: Reason) -> None:
     assert refusal(ask(CLIENT, body, *in_1_1(CONFIG)))[0] is reason
 
 
-def test_soap_at_a_path_that_is_no_service_is_refused(actions: SoapTable, table: RoleTable) -> None:
-    # As where a policy publishes a path more.
+def test_soap_at_another_path_is_refused(actions: SoapTable, table: RoleTable) -> None:
+    # For example if a policy publishes an additional path.
     subject = Subject(
         table.bodies["soap"],
         b"text/xml",
@@ -202,7 +204,7 @@ def test_soap_at_a_path_that_is_no_service_is_refused(actions: SoapTable, table:
     assert (denial.reason, denial.rule) == (Reason.SOAP_ACTION, "soap_actions.services")
 
 
-def test_soap_that_takes_its_time_is_looked_at_elsewhere(
+def test_large_soap_is_returned_as_a_subject(
     decide_role: Callable[[str], Callable[[RequestHead], Authorized | Deny]],
     request_head: Callable[..., RequestHead],
 ) -> None:
@@ -216,7 +218,7 @@ def test_soap_that_takes_its_time_is_looked_at_elsewhere(
         assert isinstance(inspect_small(authorized, body, []), expected)
 
 
-def test_what_is_asked_and_where_tell_subjects_apart(table: RoleTable) -> None:
+def test_subjects_differ_by_action_and_path(table: RoleTable) -> None:
     rule = table.bodies["soap"]
     subjects = [
         Subject(rule, b"text/xml", b""),
@@ -248,7 +250,7 @@ SOURCE = yaml.safe_load(
         lambda data: data["refused"].append({"operations": ["x"]}),
     ],
 )
-def test_a_broken_table_is_a_defect(change: Callable[[dict[str, Any]], object]) -> None:
+def test_an_invalid_table_is_a_defect(change: Callable[[dict[str, Any]], object]) -> None:
     data = copy.deepcopy(SOURCE)
     assert read_soap_table(data).services
     change(data)
@@ -256,7 +258,7 @@ def test_a_broken_table_is_a_defect(change: Callable[[dict[str, Any]], object]) 
         read_soap_table(data)
 
 
-def test_a_table_is_known_by_all_that_is_in_it(actions: SoapTable) -> None:
+def test_the_fingerprint_of_a_table_covers_all_of_it(actions: SoapTable) -> None:
     other = copy.deepcopy(SOURCE)
     other["services"][CLIENT]["operations"].append("x")
     third = copy.deepcopy(SOURCE)

@@ -1,4 +1,4 @@
-"""What is looked at of an object that was uploaded."""
+"""The views of uploaded objects."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refused(whole: bytes, limit: int = LIMIT) -> Deny:
     [REPORT, f"\ufeff{REPORT}", f"{REPORT}\0", f"{REPORT}\r\n\0\r\n{REPORT}\0\0", f"\r\n{REPORT}"],
 )
 @pytest.mark.parametrize("level", [None, 0, 6, 9])
-def test_a_payload_is_read_as_a_management_point_reads_it(text: str, level: int | None) -> None:
+def test_a_payload_is_decoded(text: str, level: int | None) -> None:
     plain = text.encode("utf-16-le")
     whole = plain if level is None else zlib.compress(plain, level)
     found = views(whole)
@@ -44,20 +44,20 @@ def test_a_payload_is_read_as_a_management_point_reads_it(text: str, level: int 
     assert found["parsed-text"].count(b"EVIL") == 2 * text.count("<Report>")
 
 
-def test_text_in_utf_8_is_read_too() -> None:
+def test_utf_8_text_is_decoded_too() -> None:
     found = views(b"\xef\xbb\xbf<Report>EV<b/>IL</Report>")
     assert found["parsed-text"] == b"EVIL"
 
 
 @pytest.mark.parametrize("whole", [b"MZ\x90\x00\xff", b"\x00", bytes(range(256)), b"\xff\xff\xff"])
-def test_what_is_no_text_is_looked_at_as_it_is(whole: bytes) -> None:
+def test_other_bytes_are_scanned_as_sent(whole: bytes) -> None:
     found = views(whole)
-    # And without NULs, however wide its reader takes characters to be.
+    # And without NULs, whatever the width of characters in the parser.
     narrow = whole.replace(b"\0", b"")
     assert found == {"sent": whole} | ({"narrow": narrow} if narrow not in (b"", whole) else {})
 
 
-def test_text_that_is_no_xml_need_not_be_read_as_one() -> None:
+def test_text_that_is_not_xml_is_accepted() -> None:
     assert views(b"x = <1>") == {"sent": b"x = <1>", "text": b"x = <1>"}
 
 
@@ -74,7 +74,7 @@ def test_text_that_is_no_xml_need_not_be_read_as_one() -> None:
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
-def test_xml_that_a_message_may_not_be_an_upload_may_not_be(
+def test_xml_that_is_refused_in_a_message_is_refused_in_an_upload(
     text: str, reason: Reason, packed: bool
 ) -> None:
     plain = text.encode("utf-16-le")
@@ -82,7 +82,7 @@ def test_xml_that_a_message_may_not_be_an_upload_may_not_be(
 
 
 @pytest.mark.parametrize("limit", [100, 101])
-def test_it_is_inflated_up_to_the_limit_and_no_further(limit: int) -> None:
+def test_a_stream_is_inflated_only_to_the_limit(limit: int) -> None:
     whole = zlib.compress(bytes(101))
     if limit == 100:
         assert refused(whole, limit).reason is Reason.INFLATED_TOO_LARGE
@@ -93,20 +93,20 @@ def test_it_is_inflated_up_to_the_limit_and_no_further(limit: int) -> None:
 @pytest.mark.parametrize(
     "spoil", [lambda z: z[:-1], lambda z: z + b"x", lambda z: z[:-4] + b"\0\0\0\0"]
 )
-def test_a_stream_that_is_not_whole_is_refused(spoil: object) -> None:
+def test_an_incomplete_stream_is_refused(spoil: object) -> None:
     assert callable(spoil)
     assert refused(spoil(zlib.compress(REPORT.encode() * 50))).reason is Reason.COMPRESSION
 
 
 def test_text_that_only_begins_like_a_stream_is_text() -> None:
-    # 0x78 is "x", and "x\x9c" in Latin-1 is a word's beginning in some languages.
+    # 0x78 is "x", and text in Latin-1 may begin with "x\x9c".
     assert not is_zlib(b"x\x9cother words")
     assert not is_zlib(b"x")
     assert is_zlib(zlib.compress(b"x"))
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_whatever_it_is_it_is_looked_at_or_refused(data: bytes, packed: bool) -> None:
+def test_any_object_is_scanned_or_refused(data: bytes, packed: bool) -> None:
     whole = zlib.compress(data) if packed else data
     found = object_views(whole, LIMIT, Rule("x"))
     if not isinstance(found, Deny):
