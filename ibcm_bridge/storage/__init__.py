@@ -1,1 +1,1 @@
-"""What is kept on disk: bindings, uploads, locks."""
+"""Storage on disk: bindings, uploads, locks."""

@@ -1,9 +1,9 @@
-"""The bindings, kept in one SQLite file by several bridges and the command line at once.
+"""The bindings, in a SQLite file that several bridges and the command line share.
 
-1. Each change is one transaction that says what stands afterwards, so of two that learn the same
-   client GUID at once one wins, and the other is told who it is.
-2. Every row is held to its form when it is written and when it is read: what is damaged is an
-   error, never a client GUID that nothing is known of.
+1. Each change is a transaction that returns the stored binding. If two processes learn the same
+   client GUID, one wins and the other gets its binding.
+2. Every row is validated when it is written and when it is read. Damaged data is an error, never an
+   unbound client GUID.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ibcm_bridge.storage.binding_rows import TABLE, binding_of, row_of
 from ibcm_bridge.storage.database import DatabaseError, DatabaseKind, SharedDatabase
 
 APPLICATION = 0x6962636D
-"""Says in the file's head whose database it is: "ibcm"."""
+"""SQLite's application_id in the file header: "ibcm"."""
 
 _PAGE = 500
-"""Rows that are read at once of many."""
+"""Rows per query when all are read."""
 
 _FIND = "SELECT * FROM bindings WHERE guid = ?"
 _PAGE_AFTER = "SELECT * FROM bindings WHERE guid > ? ORDER BY guid LIMIT ?"
@@ -31,7 +31,7 @@ _FORGET = "DELETE FROM bindings WHERE guid = ?"
 
 
 class RegistryError(DatabaseError):
-    """The registry cannot be used, and why, in words with its path. Nothing has been changed."""
+    """The registry cannot be used. The message has its path and the cause; nothing was changed."""
 
 
 _KIND = DatabaseKind("the registry in memory", APPLICATION, 1, (TABLE,), error=RegistryError)
@@ -39,21 +39,21 @@ _KIND = DatabaseKind("the registry in memory", APPLICATION, 1, (TABLE,), error=R
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of bindings that were imported."""
+    """The result of an import."""
 
     added: int
     replaced: int
     unchanged: int
-    """They had nothing that was not stored already."""
+    """Bindings whose values were all stored already."""
     kept: tuple[tuple[Binding, Binding], ...]
-    """The stored binding, and the imported one."""
+    """Conflicts: the stored binding, which was kept, and the imported one."""
 
 
 class Registry:
-    """Client GUID -> `Binding`. For the thread that made it. Every method raises RegistryError."""
+    """Client GUID -> `Binding`. For one thread at a time. Every method raises RegistryError."""
 
     def __init__(self, path: Path | None) -> None:
-        """Open the file, or make one that only its owner reads. None: kept in memory."""
+        """Open the file, or create it, readable only by its owner. None: in memory."""
         self._database = SharedDatabase(path, _KIND)
 
     def __enter__(self) -> Self:
@@ -63,11 +63,11 @@ class Registry:
         self.close()
 
     def close(self) -> None:
-        """Close the file. What was committed is in it already."""
+        """Close the file. Committed changes are already in it."""
         self._database.close()
 
     def find(self, guid: str) -> Binding | None:
-        """What a client GUID, as of `client_guid.read_guid`, is bound to; None: it is not known."""
+        """The binding of a client GUID in the form of `client_guid.read_guid`; None without one."""
         try:
             row = self._database.one(_FIND, (guid,))
             return None if row is None else binding_of(row)
@@ -75,7 +75,7 @@ class Registry:
             raise self._database.explained(error) from error
 
     def add(self, binding: Binding) -> Binding:
-        """Bind a client GUID that is not bound; what stands afterwards, this one or an earlier."""
+        """Bind a client GUID unless it is bound. Return the stored binding, new or earlier."""
         row = self._row(binding)
         with self._database.transaction() as database:
             database.execute(_ADD, row)
@@ -84,12 +84,12 @@ class Registry:
         return stored
 
     def replace(self, old: Binding, new: Binding) -> Binding | None:
-        """Put `new` where exactly `old` stands; what stands afterwards, None if nothing does.
+        """Replace exactly `old` with `new`. Return the stored binding, or None without one.
 
-        ValueError where they are of two client GUIDs.
+        ValueError if their client GUIDs differ.
         """
         if old.guid != new.guid:
-            raise ValueError("one client GUID cannot take the place of another")
+            raise ValueError("the two bindings have different client GUIDs")
         row = self._row(new)
         with self._database.transaction() as database:
             stored = self.find(old.guid)
@@ -99,13 +99,13 @@ class Registry:
             return stored
 
     def forget(self, guid: str) -> bool:
-        """Take a client GUID out; whether there was one."""
+        """Remove the binding of a client GUID. Return False if it had none."""
         with self._database.transaction() as database:
             return database.execute(_FORGET, (guid,)).rowcount > 0
 
     def all(self) -> Iterator[Binding]:
-        """All bindings, by client GUID. What changes meanwhile may be among them or not."""
-        # Page by page: a statement left open would hold its view, and the log could not be emptied.
+        """All bindings, ordered by client GUID. Concurrent changes may be included or not."""
+        # Page by page: an open statement keeps its snapshot, and the log could not be truncated.
         last = ""
         while True:
             try:
@@ -119,10 +119,10 @@ class Registry:
             last = page[-1].guid
 
     def import_all(self, bindings: Iterable[Binding], *, replace: bool = False) -> Imported:
-        """Import bindings, all or none. One that is bound otherwise is kept, unless `replace`."""
+        """Import bindings, all or none. A conflicting stored binding is kept unless `replace`."""
         added = replaced = unchanged = 0
         kept = []
-        # Before the transaction, in which a bridge waits that wants to write.
+        # Before the transaction, because bridges cannot write during it.
         rows = [(imported, self._row(imported)) for imported in bindings]
         with self._database.transaction() as database:
             for imported, row in rows:
@@ -143,4 +143,4 @@ class Registry:
         try:
             return row_of(binding)
         except ValueError as error:
-            raise self._database.error(f"cannot keep a binding: {error}") from error
+            raise self._database.error(f"cannot store a binding: {error}") from error

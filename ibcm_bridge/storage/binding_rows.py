@@ -1,4 +1,4 @@
-"""Bindings as rows of a table, each value in its one form, on the way in and on the way out."""
+"""Bindings as rows of a table. Each value is validated when it is written and when it is read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.messages.client_guid import read_guid
 
-# Neither STRICT (SQLite 3.37) nor RETURNING (3.35): Python 3.12 is built with older ones, too.
+# Without STRICT (SQLite 3.37) and RETURNING (3.35): Python 3.12 may have an older SQLite.
 TABLE = """
 CREATE TABLE bindings (
     guid TEXT NOT NULL PRIMARY KEY,
@@ -27,11 +27,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SINCE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:\.[0-9]{6})?\+00:00", re.ASCII)
 _SOURCES = frozenset(Source)
 _MAX_NAME = 512
-"""Characters. A principal name has 256 at most, and some letters are two in lower case."""
+"""Characters. A principal name has at most 256, and some letters become two in lower case."""
 
 
 def row_of(binding: Binding) -> tuple[object, ...]:
-    """A binding as a row. ValueError, which says what of it cannot be kept."""
+    """Convert a binding to a row. Raises ValueError for an invalid value."""
     since = binding.since
     row = (
         binding.guid,
@@ -47,7 +47,7 @@ def row_of(binding: Binding) -> tuple[object, ...]:
 
 
 def binding_of(row: tuple[Any, ...]) -> Binding:
-    """A row as it was read. ValueError, which says what is wrong with it."""
+    """Convert a row to a binding. Raises ValueError for an invalid value."""
     _check_form(row)
     guid, source, since, key, certificate, name, signing_key = row
     then = datetime.datetime.fromisoformat(since)
@@ -67,12 +67,12 @@ def _is_since(value: object) -> bool:
 
 
 def is_sha256(value: object) -> bool:
-    """Whether this is a SHA-256 in hexadecimal, small letters; empty counts."""
+    """Return whether this is a SHA-256 in lower-case hexadecimal, or empty."""
     return isinstance(value, str) and (not value or _SHA256.fullmatch(value) is not None)
 
 
 def is_name(value: object) -> bool:
-    """Whether this can be the name of a certificate, in lower case; empty counts."""
+    """Return whether this can be the name of a certificate, in lower case, or empty."""
     return (
         isinstance(value, str)
         and len(value) <= _MAX_NAME
@@ -95,10 +95,10 @@ _FORMS: tuple[tuple[str, Callable[[object], bool]], ...] = (
     ("name", is_name),
     ("signing_key", _is_bytes),
 )
-"""The columns, in their order, and what each must be."""
+"""The columns in their order, and the check of each."""
 
 
 def _check_form(row: tuple[object, ...]) -> None:
     for (column, has_form), value in zip(_FORMS, row, strict=True):
         if not has_form(value):
-            raise ValueError(f"{value!r} is no {column}")
+            raise ValueError(f"{value!r} is not a valid {column}")

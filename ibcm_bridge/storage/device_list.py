@@ -1,7 +1,7 @@
-"""Bindings as CSV: lists of devices as PowerShell exports them, and what this bridge writes itself.
+"""Bindings as CSV: device lists that PowerShell exports, and lists that this bridge writes.
 
-A line names a client GUID and what it is bound to. All problems of a list are told at once, each
-with its line; a list with a problem gives no bindings at all.
+A line has a client GUID and the name, certificate or key that it is bound to. All problems of a
+list are reported at once, each with its line. A list with a problem yields no bindings.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.storage.binding_rows import is_name, is_sha256
 
 _WRITTEN = ("guid", "dns_name", "sha256", "key", "signing_key", "source", "since")
-"""The columns of a list that is written; reading one gives the same bindings again."""
+"""The columns of a written list. Reading it returns the same bindings."""
 
 _COLUMNS = {
-    # SMS_CollectionMember has SMSID (of clients only) and Name, and so has Get-CMDevice.
+    # SMS_CollectionMember and Get-CMDevice have SMSID (only for clients) and Name.
     "smsid": "guid",
     "guid": "guid",
     "name": "name",
@@ -36,18 +36,18 @@ _COLUMNS = {
     "source": "source",
     "since": "since",
 }
-"""A column's name in lower case -> what of a binding it says."""
+"""A column's name in lower case -> the binding's value."""
 
 _BOUND_TO = frozenset(("name", "certificate", "key"))
 _UNKNOWN_COMPUTER = re.compile(r"(?:x86|x64|arm64) unknown computer\b", re.IGNORECASE)
-"""The site's stand-ins for computers without a client; they have an SMSID all the same."""
+"""The site's placeholders for computers without a client. They have an SMSID, too."""
 
 _MAX_SHOWN = 60
 """Characters of a cell in a message."""
 
 
 class ListError(Exception):
-    """A list that cannot be taken. `problems` are lines for people, in the order of the list."""
+    """A list is invalid. `problems` are messages, in the order of the list's lines."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -56,20 +56,20 @@ class ListError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DeviceList:
-    """What a list says."""
+    """A parsed list."""
 
     bindings: tuple[Binding, ...]
     skipped: int
-    """Lines of devices that are no clients."""
+    """The number of devices that are not clients."""
     unread: tuple[str, ...]
-    """Columns that say nothing of a binding."""
+    """Names of unused columns."""
 
 
 def read_list(data: bytes, now: datetime.datetime) -> DeviceList:
-    """Read a list; where it says no time, a binding is of `now`. Raises ListError."""
+    """Parse a list. `now` is the time of bindings without one. Raises ListError."""
     lines = io.StringIO(_decoded(data), newline="")
     first, header = 1, lines.readline()
-    if header.startswith("#TYPE"):  # what Windows PowerShell writes without -NoTypeInformation
+    if header.startswith("#TYPE"):  # Windows PowerShell without -NoTypeInformation
         first, header = 2, lines.readline()
     delimiter = ";" if header.count(";") > header.count(",") else ","
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -92,7 +92,7 @@ def read_list(data: bytes, now: datetime.datetime) -> DeviceList:
 
 
 def write_list(bindings: Iterable[Binding]) -> Iterator[str]:
-    """A list's lines, each with its end."""
+    """The lines of a list, with line ends."""
     yield _line(_WRITTEN)
     for binding in bindings:
         signing_key = base64.b64encode(binding.signing_key).decode("ascii")
@@ -123,20 +123,22 @@ def _decoded(data: bytes) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise ListError([f"line {line}: not UTF-8 text; save it as UTF-8"]) from error
     if "\0" in text:
-        raise ListError(["line 1: UTF-16 without a byte order mark, or no text; save it as UTF-8"])
+        raise ListError(["line 1: UTF-16 without a byte order mark, or binary; save it as UTF-8"])
     return text
 
 
 def _columns(line: int, names: Sequence[str]) -> list[tuple[str, str | None]]:
-    """Each column's name, and what of a binding it says."""
+    """Each column's name, and the binding's value in it."""
     columns = [(name, _COLUMNS.get(name.strip().lower())) for name in names]
     meanings = [meaning for _, meaning in columns if meaning is not None]
     twice = [name for name, meaning in columns if meaning and meanings.count(meaning) > 1]
     problems = []
     if twice:
-        problems.append(f"line {line}: columns that say the same: {', '.join(twice)}")
+        problems.append(f"line {line}: columns with the same meaning: {', '.join(twice)}")
     if "guid" not in meanings:
-        problems.append(f"line {line}: no column SMSID (or guid); this line must name the columns")
+        problems.append(
+            f"line {line}: no column SMSID (or guid); this line must have the column names"
+        )
     elif not _BOUND_TO & set(meanings):
         problems.append(
             f"line {line}: no column Name (or dns_name), sha256 (or fingerprint) or key"
@@ -148,7 +150,7 @@ def _columns(line: int, names: Sequence[str]) -> list[tuple[str, str | None]]:
 
 @dataclass(slots=True)
 class _Listed:
-    """A list, line by line."""
+    """The state of parsing a list."""
 
     columns: list[tuple[str, str | None]]
     now: datetime.datetime
@@ -156,13 +158,13 @@ class _Listed:
     problems: list[str] = field(default_factory=list)
     skipped: int = 0
     seen: dict[str, int] = field(default_factory=dict)
-    """Client GUIDs, and the line of each."""
+    """Client GUID -> its line."""
 
     def read(self, line: int, cells: Sequence[str]) -> None:
         if not cells:
             return
         if len(cells) != len(self.columns):
-            text = f"{len(cells)} cells, where the columns are {len(self.columns)}"
+            text = f"{len(cells)} cells for {len(self.columns)} columns"
             self.problems.append(f"line {line}: {text}")
             return
         filled = {
@@ -182,7 +184,9 @@ class _Listed:
                 shown = repr(cell[:_MAX_SHOWN])
                 self.problems.append(f"line {line}: {name.strip()}: {shown} is {error}")
         if not _BOUND_TO & filled.keys():
-            self.problems.append(f"line {line}: nothing that the client GUID is bound to")
+            self.problems.append(
+                f"line {line}: no name, certificate or key to bind the client GUID to"
+            )
         self._note(line, values.get("guid"))
         if len(self.problems) == problems:
             self.bindings.append(Binding(**values))
@@ -192,29 +196,29 @@ class _Listed:
             return
         first = self.seen.setdefault(guid, line)
         if first != line:
-            self.problems.append(f"line {line}: {guid} is on line {first} already")
+            self.problems.append(f"line {line}: {guid} is already on line {first}")
 
 
 def _guid(cell: str) -> str:
     guid = read_guid(cell)
     if guid is None:
-        raise ValueError("no client GUID")
+        raise ValueError("not a client GUID")
     return guid
 
 
 def _name(cell: str) -> str:
     name = cell.lower()
     if not is_name(name):
-        raise ValueError("no name that a certificate has")
+        raise ValueError("not a possible name of a certificate")
     return name
 
 
 def _sha256(cell: str) -> str:
     digits = re.sub(r"[:\s]", "", cell).lower()
     if len(digits) == 40:
-        raise ValueError("no SHA-256; is it a SHA-1 thumbprint?")
+        raise ValueError("not a SHA-256; is it a SHA-1 thumbprint?")
     if not digits or not is_sha256(digits):
-        raise ValueError("no SHA-256 in hexadecimal")
+        raise ValueError("not a SHA-256 in hexadecimal")
     return digits
 
 
@@ -229,7 +233,7 @@ def _source(cell: str) -> Source:
     try:
         return Source(cell.lower())
     except ValueError as error:
-        raise ValueError(f"none of {', '.join(Source)}") from error
+        raise ValueError(f"not one of {', '.join(Source)}") from error
 
 
 def _since(cell: str) -> datetime.datetime:
@@ -239,7 +243,7 @@ def _since(cell: str) -> datetime.datetime:
             return since.astimezone(datetime.UTC)
     except (ValueError, OverflowError):
         pass
-    raise ValueError("no time such as 2026-01-31T12:00:00+00:00")
+    raise ValueError("not a time such as 2026-01-31T12:00:00+00:00")
 
 
 _READ: dict[str, Callable[[str], object]] = {
@@ -251,4 +255,4 @@ _READ: dict[str, Callable[[str], object]] = {
     "source": _source,
     "since": _since,
 }
-"""What of a binding a cell says -> its reading, which raises ValueError with what it is not."""
+"""The binding's value -> the parser of its cell, which raises ValueError ("not a ...")."""

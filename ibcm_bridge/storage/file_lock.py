@@ -1,4 +1,4 @@
-"""A lock on a file, which the system lets go of however its holder ends."""
+"""A lock on a file, which the operating system releases when the process ends."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ else:
 
 
 class FileLock:
-    """One that is held. The file is made if it is not there, for its owner alone, and stays."""
+    """A held lock. The file is created if necessary, only for its owner, and is not deleted."""
 
     def __init__(self, path: Path) -> None:
-        """Take it at once. BlockingIOError where another process has it; or another OSError."""
+        """Lock without waiting. BlockingIOError if another process has the lock; or OSError."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _take(self._file)
         except OSError as error:
             os.close(self._file)
-            raise BlockingIOError(error.errno, "somebody has it", str(path)) from error
+            raise BlockingIOError(error.errno, "locked by another process", str(path)) from error
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the lock."""
         os.close(self._file)
 
     def __enter__(self) -> Self:

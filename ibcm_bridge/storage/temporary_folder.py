@@ -1,6 +1,7 @@
-"""A folder for as long as a process lives; what one that was killed has left, the next removes.
+"""A folder for the lifetime of a process. The next process removes that of a killed one.
 
-In the place for temporary files, for its owner alone. A lock in it says that its process lives.
+The folder is in the system's folder for temporary files, only for its owner. A lock in it shows
+that its process is running.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ PREFIX = "ibcm-bridge-uploads-"
 LOCK = "lock"
 
 YOUNG_SECONDS = 60.0
-"""A folder may be this old before its lock is held: nobody takes it for one that was left."""
+"""A younger folder is never removed, because its process may not have locked it yet."""
 
 
 class TemporaryFolder:
-    """One. `path` is there until `close`."""
+    """A temporary folder. `path` exists until `close`."""
 
     def __init__(self) -> None:
         _remove_abandoned()
@@ -35,8 +36,8 @@ class TemporaryFolder:
         self._lock = FileLock(self.path / LOCK)
 
     def close(self) -> None:
-        """Remove it, with what is in it."""
-        # Windows removes no file that is open.
+        """Remove the folder and its content."""
+        # Windows does not remove open files.
         self._lock.release()
         with contextlib.suppress(OSError):
             shutil.rmtree(self.path)
@@ -44,12 +45,12 @@ class TemporaryFolder:
 
 def _remove_abandoned() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        # Somebody else's, in use, or gone meanwhile: none of our business.
+        # Skip a folder that is another user's, in use, or already removed.
         with contextlib.suppress(OSError):
             if _is_old_and_own(folder):
-                # Nobody else's name is ever the same, so nobody takes it again.
+                # Names are unique, so no process locks it again after this check.
                 FileLock(folder / LOCK).release()
-                logger.info("removing %s, which a bridge that was killed has left", folder)
+                logger.info("removing %s, the temporary folder of a killed bridge", folder)
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,11 +1,11 @@
-"""The spool: sessions and their bytes, in one SQLite file that several bridges use at once.
+"""The spool: upload sessions and their bytes, in a SQLite file that several bridges share.
 
-1. Bytes are kept before they are sent, in the transaction that judges them, and nothing ever
-   changes them. So what a site system can have of a session is what lies here, whatever was lost on
-   the way, and whichever side restarted.
-2. How much lies here is bounded: bytes and sessions in all, and of one client, of whose sessions
-   the one unused for longest makes room for another, or for more bytes of another.
-3. What nobody has used for a while is thrown away, and its room given back to the disk.
+1. Bytes are stored before they are forwarded, in the transaction that checks them, and never
+   change. The site system can only have bytes that are in the spool, whatever was lost in transit
+   and whichever side restarted.
+2. Bytes and sessions are limited in total and per client. A client at its limit loses its least
+   recently used session.
+3. Abandoned sessions are deleted, and their disk space is released.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from ibcm_bridge.uploads.acknowledgement import Acknowledgement
 from ibcm_bridge.uploads.session import Sender, Session, StoredObject, UploadPart, judge_packet
 
 APPLICATION = 0x6962636F
-"""Says in the file's head what it is: "ibco"."""
+"""SQLite's application_id in the file header: "ibco"."""
 
 
 class SpoolError(DatabaseError):
-    """The spool cannot be used, and why, in words. Nothing has been changed."""
+    """The spool cannot be used. The message has its path and the cause; nothing was changed."""
 
 
-# Neither STRICT nor RETURNING, as in `binding_rows`.
+# Without STRICT and RETURNING, as in `binding_rows`.
 _KIND = DatabaseKind(
     "the spool in memory",
     APPLICATION,
@@ -62,9 +62,9 @@ _KIND = DatabaseKind(
         )
         """,
     ),
-    # So that what is thrown away is given back. Only a file that is still empty takes it.
+    # Releases the space of deleted sessions. SQLite accepts it only for an empty file.
     settings=("PRAGMA auto_vacuum = INCREMENTAL",),
-    # Of what a site system has been sent, nothing may be lost here.
+    # Bytes that were forwarded must not be lost in a power failure.
     synchronous="FULL",
     error=SpoolError,
 )
@@ -91,35 +91,35 @@ _OVERLAPPING = """
 _LAST = "SELECT first, bytes FROM fragments WHERE name = ? AND first > ?"
 
 MIN_FRAGMENT_BYTES = 4_096
-"""Bytes. What comes in smaller fragments is put together: a row takes some 150 bytes, and each is
-looked up, so a client that sends byte by byte would fill the disk and keep everybody waiting."""
+"""Bytes. Smaller fragments are combined into one row. A row has an overhead of about 150 bytes and
+costs a lookup, so a client that sends single bytes would fill the disk and block others."""
 
 _GIVE_BACK = "PRAGMA incremental_vacuum(4096)"
-"""Pages, 16 MB: meanwhile nobody else can write. What is left is given back the next time."""
+"""4,096 pages are 16 MB. Other processes cannot write meanwhile. The rest is released later."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolLimits:
-    """How much there may be. Sizes in bytes."""
+    """The limits of a spool. Sizes in bytes."""
 
     max_bytes: int
-    """One object."""
+    """Size of an object."""
     max_total_bytes: int
-    """All objects together."""
+    """Total size of all objects."""
     sessions: int
     per_client_sessions: int
-    """Sessions of one client; one more, and its oldest is forgotten."""
+    """Sessions of a client; a further one deletes its oldest."""
     per_client_bytes: int
-    """All objects of one client; for more, its oldest are forgotten."""
+    """Total size of a client's objects; more bytes delete its oldest sessions."""
     abandoned_after: float
     """Seconds without a packet."""
 
 
 class Spool:
-    """Every method raises SpoolError. For one thread at a time."""
+    """An open spool. Every method raises SpoolError. For one thread at a time."""
 
     def __init__(self, path: Path, limits: SpoolLimits, clock: Callable[[], float]) -> None:
-        """Open the file, or make it. `clock` in seconds, the same for all processes."""
+        """Open the file, or create it. `clock` in seconds, the same for all processes."""
         self._path = path.absolute()
         self._limits = limits
         self._clock = clock
@@ -127,12 +127,14 @@ class Spool:
         self.sweep()
 
     def close(self) -> None:
-        """Close the file. What it holds stays."""
+        """Close the file and keep its content."""
         self._database.close()
 
     def judge_head(self, packet: Packet, sender: Sender) -> tuple[Session | None, Deny | None]:
-        """What its head alone says of a packet: the sender's own session that it is of, and why it
-        may not go on. `take` has the last word."""
+        """Check the head of a packet. Return the sender's own session, and the refusal.
+
+        `take` makes the final decision.
+        """
         if packet.type is PacketType.CREATE_SESSION:
             return None, self._room_for_another()
         session = self.find(packet, sender)
@@ -141,14 +143,14 @@ class Spool:
         return session if own else None, refusal
 
     def find(self, packet: Packet, sender: Sender) -> Session | None:
-        """The session that a packet names, whosever it is."""
+        """The session of a packet, whichever client created it; None without one."""
         if not packet.session:
             return None
         row = self._database.one(_FIND, (sender.site_system, packet.session))
         return None if row is None else _session(row)
 
     def take(self, packet: Packet, sender: Sender, body: bytes) -> UploadPart | Deny:
-        """Keep what a packet brings, and say how it is to be inspected; or why it is refused."""
+        """Store the bytes of a packet. Return the part to be inspected, or the refusal."""
         if not packet.needs_session:
             return UploadPart(packet, None)
         with self._database.transaction() as database:
@@ -158,7 +160,7 @@ class Spool:
                 return refusal
             assert session is not None
             if packet.type is PacketType.CANCEL_SESSION:
-                # Whatever becomes of the packet, nothing more of this session will be sent on.
+                # Even if this packet is refused later, nothing more of the session is forwarded.
                 _forget(database, session.name)
             if packet.range is None:
                 return UploadPart(packet, session)
@@ -168,7 +170,7 @@ class Spool:
         return self._part(packet, session, packet.range)
 
     def begin(self, sender: Sender, session: str) -> Deny | None:
-        """Keep a session that a site system has created for a client."""
+        """Store a session that a site system created for a client."""
         self.sweep()
         with self._database.transaction() as database:
             refusal = self._room_for_another()
@@ -176,9 +178,8 @@ class Spool:
                 return refusal
             known = database.execute(_KNOWN, (sender.site_system, session)).fetchone()
             if known is not None:
-                # [MC-BUP] §2.2.1.2: unique among all sessions of a server, and a GUID is the same
-                # in other letters.
-                detail = "a session that there is already"
+                # [MC-BUP] §2.2.1.2: unique among all sessions of a server. GUIDs ignore case.
+                detail = "the session id is already in use"
                 return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.UPLOADS_SESSION, detail)
             names = [name for (name,) in database.execute(_OF_CLIENT, (sender.key,))]
             for name in names[self._limits.per_client_sessions - 1 :]:
@@ -189,7 +190,7 @@ class Spool:
         return None
 
     def acknowledge(self, part: UploadPart, acknowledgement: Acknowledgement) -> Deny | None:
-        """Follow what the site system says of a session; why the session cannot go on."""
+        """Update a session by the site system's response. Return a refusal, or None."""
         session = part.session
         if session is None:
             return None
@@ -198,18 +199,21 @@ class Spool:
             self._end(session.name)
         elif acknowledgement.received is not None and part.packet.range is not None:
             with self._database.transaction() as database:
-                # By now: other packets of the session may have come first.
+                # The current length, because other packets of the session may be stored since.
                 (known,) = database.execute(_LENGTH, (session.name,)).fetchone() or (0,)
                 if acknowledgement.received > known:
-                    # It has bytes that were never seen here: a spool that was lost, or put back.
-                    detail = f"it has {acknowledgement.received} bytes, and {known} are known"
+                    # The site system has unknown bytes, so the spool was lost or restored.
+                    detail = (
+                        f"the site system acknowledged {acknowledgement.received} bytes; "
+                        f"{known} are stored"
+                    )
                     return Deny(Reason.UPLOAD_SESSION, rules.UPLOADS_ACKNOWLEDGED, detail)
                 row = (acknowledgement.received, self._clock(), session.name)
                 database.execute(_ACKNOWLEDGED, row)
         return None
 
     def sweep(self) -> int:
-        """Throw away what has been abandoned; how many sessions that were."""
+        """Delete abandoned sessions. Return their number."""
         before = self._clock() - self._limits.abandoned_after
         with self._database.transaction() as database:
             names = [name for (name,) in database.execute(_ABANDONED, (before,))]
@@ -224,7 +228,7 @@ class Spool:
         self._give_back()
 
     def _give_back(self) -> None:
-        # What a session came to is committed; room that is not given back is used again.
+        # The changes are committed already, and space that is not released is reused.
         with contextlib.suppress(SpoolError):
             self._database.all(_GIVE_BACK)
 
@@ -232,7 +236,7 @@ class Spool:
         row = self._database.one(_IN_ALL)
         assert row is not None
         if row[0] >= self._limits.sessions:
-            detail = f"{row[0]} sessions are under way"
+            detail = f"{row[0]} sessions are open"
             return Deny(Reason.OVERLOADED, rules.UPLOADS_SESSIONS, detail)
         return None
 
@@ -242,14 +246,16 @@ class Spool:
         known = session.length - place.first
         kept = _bytes(database, session.name, place.first, min(place.last + 1, session.length))
         if kept != body[: len(kept)]:
-            # Which of the two a site system has is not known here: it must not matter.
-            return Deny(Reason.UPLOAD_CHANGED, rules.UPLOADS_OVERLAP, "other bytes than before")
+            # It is not known which of the two the site system has.
+            return Deny(
+                Reason.UPLOAD_CHANGED, rules.UPLOADS_OVERLAP, "other bytes than those stored"
+            )
         new = body[known:]
         if new:
             self._make_room(database, session, len(new))
             (_, size) = database.execute(_IN_ALL).fetchone()
             if size + len(new) > self._limits.max_total_bytes:
-                detail = f"{len(new)} bytes are more than there is room for"
+                detail = f"{len(new)} more bytes exceed the total limit"
                 return Deny(Reason.OVERLOADED, rules.UPLOADS_MAX_TOTAL_BYTES, detail)
             last = database.execute(
                 _LAST, (session.name, session.length - MIN_FRAGMENT_BYTES)
@@ -261,7 +267,7 @@ class Spool:
         return None
 
     def _make_room(self, database: sqlite3.Connection, session: Session, more: int) -> None:
-        """A client over its share loses its own oldest sessions, not those of others."""
+        """Delete the client's own oldest sessions if it exceeds its limit."""
         others = database.execute(_OTHERS, (session.sender.key, session.name)).fetchall()
         too_much = session.length + more + sum(length for _, length in others)
         too_much -= self._limits.per_client_bytes
@@ -279,7 +285,7 @@ class Spool:
 
 
 def read_object(stored: StoredObject) -> bytes:
-    """All bytes of an object, to be inspected in another process. Raises SpoolError."""
+    """All bytes of an object, for the inspection in another process. Raises SpoolError."""
     try:
         database = sqlite3.connect(f"{Path(stored.spool).as_uri()}?mode=ro", uri=True)
         try:
@@ -289,12 +295,12 @@ def read_object(stored: StoredObject) -> bytes:
     except sqlite3.Error as error:
         raise SpoolError(f"{stored.spool} cannot be read: {error}") from error
     if len(whole) != stored.length:
-        raise SpoolError(f"{stored.spool}: an upload is not whole")
+        raise SpoolError(f"{stored.spool}: an upload is incomplete")
     return whole
 
 
 def _bytes(database: sqlite3.Connection, name: str, first: int, end: int) -> bytes:
-    """The bytes of a session from offset `first` on, before `end`."""
+    """The bytes of a session from offset `first` up to, but not including, `end`."""
     pieces = []
     wanted = {"name": name, "first": first, "end": end}
     for begin, piece in database.execute(_OVERLAPPING, wanted):

@@ -1,16 +1,16 @@
-"""BITS uploads ([MC-BUP], protocol.md §6): fragments put together, so that the whole is inspected.
+"""BITS uploads ([MC-BUP], protocol.md §6): the bridge inspects the complete object.
 
-A fragment means nothing by itself, and a management point makes a file of what it has received when
-the session is closed. So
+A single fragment cannot be inspected, and a management point creates the file from the received
+bytes when the session is closed. Therefore:
 
-1. every byte that is sent on is kept, in a spool on disk (`storage.upload_spool`), and cannot
-   change afterwards: a fragment that says otherwise is refused;
-2. the fragment that has the last byte is held back until the whole object has been inspected;
-3. a session is closed only when the site system has acknowledged all of an object so inspected;
-4. a session is its client's alone, at one path of one site system.
+1. Every forwarded byte is stored in a spool on disk (`storage.upload_spool`) and cannot change
+   afterwards. A fragment with other bytes is refused.
+2. The fragment with the last byte is held until the complete object has been inspected.
+3. A session is closed only after the site system acknowledged all bytes of an inspected object.
+4. A session belongs to one client, one path and one site system.
 
-`request.bits_packet` reads what a client sends, `session` decides by what is kept,
-`acknowledgement` reads what the site system answers, `withdrawal` is what the bridge sends to end a
-session that it has refused. A whole object of several fragments is inspected in a worker process,
-which reads it from the spool: `session.StoredObject`, `addons/engines/inspection_worker.py`.
+`request.bits_packet` parses the client's packets, `session` checks them against the stored session,
+`acknowledgement` parses the site system's responses, and `withdrawal` makes the packet that cancels
+a refused session. A worker process inspects an object of several fragments, which it reads from
+the spool: `session.StoredObject`, `addons/engines/inspection_worker.py`.
 """

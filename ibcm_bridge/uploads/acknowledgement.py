@@ -1,4 +1,4 @@
-"""What a site system responds to a packet ([MC-BUP] §2.2.3, §2.2.7), and what that changes."""
+"""Parse a site system's responses to packets ([MC-BUP] §2.2.3, §2.2.7)."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _ERROR = re.compile(rb"(?:0x)?([0-9A-Fa-f]{1,8})")
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What a response says of its session."""
+    """The session state in a response."""
 
     succeeded: bool
     session: str
-    """Empty where it names none."""
+    """The session id; empty without one."""
     received: int | None
-    """The offset that is wanted next."""
+    """The offset that the site system expects next."""
     forgotten: bool
-    """Whether the site system knows no such session."""
+    """True if the site system does not have the session."""
 
 
 def read_acknowledgement(
     status: int, fields: Iterable[tuple[bytes, bytes]]
 ) -> Acknowledgement | Deny:
-    """Read the head of a response; `fields` with names in lower case."""
+    """Parse the head of a response; `fields` with names in lower case."""
     values_by_name: dict[bytes, list[bytes]] = {}
     for name, value in fields:
         values_by_name.setdefault(name, []).append(value)
@@ -40,7 +40,7 @@ def read_acknowledgement(
         found = values_by_name.get(name, [])
         if len(found) > 1 or (found and not pattern.fullmatch(found[0])):
             rule = rules.UPLOADS_FIELD.of(name.decode("ascii"))
-            return Deny(Reason.SITE_SYSTEM_RESPONSE, rule, "several, or not one")
+            return Deny(Reason.SITE_SYSTEM_RESPONSE, rule, "malformed, or more than one")
         values[name] = found[0] if found else b""
     received, error = values[b"bits-received-content-range"], values[b"bits-error-code"]
     code = _ERROR.fullmatch(error or values[b"bits-error"])
@@ -58,4 +58,4 @@ _FORMS = {
     b"bits-error-code": _ERROR,
     b"bits-error": _ERROR,
 }
-"""[MC-BUP] calls the error BITS-Error, Windows and Microsoft's pages of BITS BITS-Error-Code."""
+"""[MC-BUP] has BITS-Error; Windows and Microsoft's BITS documentation have BITS-Error-Code."""

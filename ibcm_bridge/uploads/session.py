@@ -1,4 +1,4 @@
-"""May this packet go on in this session? `storage.upload_spool` keeps the sessions."""
+"""Decide whether a packet may be forwarded in its session. `storage.upload_spool` stores them."""
 
 from __future__ import annotations
 
@@ -11,89 +11,92 @@ from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Whose packet it is, and where it is going."""
+    """The client and the destination of a packet."""
 
     key: str
-    """SHA-256 of the client's public key: a renewed certificate of the same key is the same."""
+    """SHA-256 of the client's public key, which a renewed certificate may keep."""
     site_system: str
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What is known of one upload."""
+    """The state of an upload."""
 
     id: str
-    """The site system's."""
+    """The site system's session id."""
     sender: Sender
     name: str
-    """Ours, by which its bytes are found: random, and never used again."""
+    """The name of the bytes in the spool: random, and never reused."""
     total: int | None = None
-    """Bytes of the whole; None before the first fragment."""
+    """Bytes of the object; None before the first fragment."""
     length: int = 0
-    """Bytes kept: all that have ever been sent on, and those that may be next."""
+    """Bytes stored: all forwarded bytes, and those to be forwarded next."""
     acknowledged: int = 0
-    """The offset that the site system wants next."""
+    """The offset that the site system expects next."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether the site system has acknowledged all of it."""
+        """True if the site system has acknowledged all bytes."""
         return self.acknowledged == self.total
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """Where a whole object lies, to be inspected in another process."""
+    """The location of a complete object, for the inspection in another process."""
 
     spool: str
-    """Path of the spool."""
+    """The path of the spool."""
     name: str
-    """Of the session; what is kept under it only grows."""
+    """The name of the session in the spool; its bytes are only appended to."""
     length: int
 
 
 @dataclass(frozen=True, slots=True)
 class UploadPart:
-    """What a packet carries, once it fits into its session. Made by `Spool.take` only."""
+    """A packet that was checked against its session. Made by `Spool.take` only."""
 
     packet: Packet
     session: Session | None
-    """None for what needs none."""
+    """None if the packet needs none."""
     whole: bool = False
-    """Whether it brings the last byte, so that everything must be inspected now."""
+    """Whether the packet has the last byte, so that the complete object must be inspected now."""
     stored: StoredObject | None = None
-    """Where the whole lies; None where the packet alone is the whole, or is not to be all."""
+    """The location of the complete object; None if the packet has all of it, or not the end."""
 
 
 def judge_packet(
     packet: Packet, sender: Sender, session: Session | None, max_bytes: int
 ) -> Deny | None:
-    """Why a packet may not go on; None where it may."""
+    """Return the refusal of a packet, or None."""
     if not packet.needs_session:
         return None
     if session is None:
-        return Deny(Reason.UPLOAD_SESSION, rules.UPLOADS_SESSION, "no such session is known")
+        return Deny(Reason.UPLOAD_SESSION, rules.UPLOADS_SESSION, "the session is unknown")
     if session.sender.key != sender.key:
         return Deny(Reason.UPLOAD_OF_ANOTHER, rules.UPLOADS_SESSION, "another client's session")
     if session.sender != sender:
-        return Deny(Reason.UPLOAD_CHANGED, rules.UPLOADS_PATH, "begun at another path")
+        return Deny(
+            Reason.UPLOAD_CHANGED, rules.UPLOADS_PATH, "the session was created at another path"
+        )
     if packet.range is not None:
         return _judge_range(packet.range, session, max_bytes)
     if packet.type is PacketType.CLOSE_SESSION and not session.is_whole:
-        # A management point makes a file of what there is ([MC-BUP] §3.2.5.1.2).
-        had = f"{session.acknowledged} of {session.total or 'no known number of'} bytes"
-        return Deny(Reason.UPLOAD_INCOMPLETE, rules.UPLOADS_CLOSE, had)
+        # A management point would create a file from the received bytes ([MC-BUP] §3.2.5.1.2).
+        total = session.total or "an unknown number of"
+        detail = f"{session.acknowledged} of {total} bytes are acknowledged"
+        return Deny(Reason.UPLOAD_INCOMPLETE, rules.UPLOADS_CLOSE, detail)
     return None
 
 
 def _judge_range(place: ContentRange, session: Session, max_bytes: int) -> Deny | None:
     if place.total > max_bytes:
-        detail = f"{place.total} of at most {max_bytes} bytes"
+        detail = f"{place.total} bytes; at most {max_bytes} allowed"
         return Deny(Reason.UPLOAD_TOO_LARGE, rules.UPLOADS_MAX_BYTES, detail)
     if session.total not in (None, place.total):
-        detail = f"{place.total} bytes in all, and {session.total} before"
+        detail = f"a total of {place.total} bytes, previously {session.total}"
         return Deny(Reason.UPLOAD_CHANGED, rules.UPLOADS_TOTAL, detail)
     if place.first > session.length:
-        detail = f"from {place.first}, and {session.length} bytes are known"
+        detail = f"a fragment at offset {place.first}; {session.length} bytes are stored"
         return Deny(Reason.UPLOAD_GAP, rules.UPLOADS_GAP, detail, received=session.acknowledged)
     return None

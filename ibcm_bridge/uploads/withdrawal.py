@@ -1,7 +1,7 @@
-"""How an upload that was refused for good ends at the site system: Cancel-Session.
+"""Cancel a finally refused upload at the site system, with a Cancel-Session packet.
 
-The site system has the fragments before the refused one. It is told to throw them away by a packet
-of the bridge's own, which is decided on like one of the client's.
+The site system has the fragments before the refused one. The bridge's packet makes it delete them.
+It is checked like a client's packet.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _KEPT_FIELDS = frozenset((b"host", b"user-agent", b"accept"))
 
 
 def withdrawal(head: RequestHead, session: Session | None, denial: Deny) -> RequestHead | None:
-    """The packet to send before `denial` is told; None where the session goes on, or is none.
+    """The packet to send before the refusal; None without a session, or if the session continues.
 
-    `session` is the one that the packet with this head belongs to, its client's own. What another
-    try may mend leaves it as it is.
+    `session` is the client's own session of the packet with this head. It continues if the client
+    can try again.
     """
     if session is None or denial.reason is Reason.UPLOAD_GAP:
         return None

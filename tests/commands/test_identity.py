@@ -231,8 +231,8 @@ def test_with_a_problem_nothing_is_imported(identity: Identity, path: Path, file
     assert identity("import", devices) == Done(
         1,
         "",
-        f"{devices}: line 3: SMSID: '1' is no client GUID\n"
-        f"{devices}: line 4: nothing that the client GUID is bound to\n"
+        f"{devices}: line 3: SMSID: '1' is not a client GUID\n"
+        f"{devices}: line 4: no name, certificate or key to bind the client GUID to\n"
         "ibcm-bridge identity: 2 problems; nothing was imported\n",
     )
     assert not path.exists()
@@ -276,7 +276,7 @@ def test_an_export_that_fails_keeps_the_earlier_one(identity: Identity, filled: 
         registry._database.one("UPDATE bindings SET source = 'rumour' WHERE name = 'pc2'")
     done = identity("export", "--output", str(output))
     assert (done.status, done.out) == (1, "")
-    assert f"{filled} is damaged: 'rumour' is no source" in done.err
+    assert f"{filled} is damaged: 'rumour' is not a valid source" in done.err
     assert output.read_text() == "earlier"
     assert not (filled.parent / "out.csv.part").exists()
     done = identity("export", "--output", str(filled.parent / "no" / "out.csv"))

@@ -90,7 +90,7 @@ def test_what_was_forgotten_is_not_replaced(registry: Registry) -> None:
 
 def test_one_guid_does_not_take_the_place_of_another(registry: Registry) -> None:
     registry.add(PC1)
-    with pytest.raises(ValueError, match="another"):
+    with pytest.raises(ValueError, match="different client GUIDs"):
         registry.replace(PC1, numbered(1))
 
 
@@ -150,7 +150,7 @@ def test_a_longer_name_than_stands_says_more() -> None:
 
 
 def test_of_an_import_with_something_wrong_nothing_is_taken(registry: Registry) -> None:
-    with pytest.raises(RegistryError, match="'PC9' is no name"):
+    with pytest.raises(RegistryError, match="'PC9' is not a valid name"):
         registry.import_all([numbered(1), replace(PC1, name="PC9")])
     assert list(registry.all()) == []
 
@@ -255,7 +255,7 @@ def test_a_database_of_something_else_is_refused_and_left_alone(path: Path) -> N
         database.execute("CREATE TABLE theirs (one)")
     database.close()
     before = path.read_bytes()
-    assert refused(path) == "is a database of something else"
+    assert refused(path) == "is a database of another application"
     assert path.read_bytes() == before
 
 
@@ -269,7 +269,7 @@ def change(path: Path, *statements: str) -> None:
 def test_the_file_of_a_newer_version_is_refused(path: Path) -> None:
     Registry(path).close()
     change(path, "PRAGMA user_version = 2")
-    assert "a newer ibcm-bridge: its tables are version 2, this one knows 1" in refused(path)
+    assert "a newer ibcm-bridge: its tables have version 2, this one supports 1" in refused(path)
     change(path, "PRAGMA user_version = 1")
     Registry(path).close()
 
@@ -336,7 +336,7 @@ def test_a_row_without_its_form_is_an_error_and_not_unknown(
     ],
 )
 def test_what_could_not_be_read_again_is_not_written(registry: Registry, binding: Binding) -> None:
-    with pytest.raises(RegistryError, match="cannot keep a binding: "):
+    with pytest.raises(RegistryError, match="cannot store a binding: "):
         registry.add(binding)
     assert list(registry.all()) == []
 
@@ -350,7 +350,7 @@ def test_time_is_kept_in_utc(registry: Registry) -> None:
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert refused(tmp_path / "no" / "where") == (
-        "cannot be made: No such file or directory; its folder must be there and writable"
+        "cannot be created: No such file or directory; its folder must exist and be writable"
     )
 
 

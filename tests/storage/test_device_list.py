@@ -99,14 +99,14 @@ def test_an_unknown_computer_is_told_from_one_that_is_called_so() -> None:
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
-        ("", "line 1: no column SMSID (or guid); this line must name the columns"),
-        (f"{GUID},PC1", "line 1: no column SMSID (or guid); this line must name the columns"),
+        ("", "line 1: no column SMSID (or guid); this line must have the column names"),
+        (f"{GUID},PC1", "line 1: no column SMSID (or guid); this line must have the column names"),
         ("ResourceGuid,Name", "line 1: no column SMSID"),
         ("SMSID\tName", "line 1: no column SMSID"),
         ("SMSID", "line 1: no column Name (or dns_name), sha256 (or fingerprint) or key"),
         ("SMSID,Domain", "line 1: no column Name"),
-        ("SMSID,Name,guid", "line 1: columns that say the same: SMSID, guid"),
-        ("SMSID,Name,Name", "line 1: columns that say the same: Name, Name"),
+        ("SMSID,Name,guid", "line 1: columns with the same meaning: SMSID, guid"),
+        ("SMSID,Name,Name", "line 1: columns with the same meaning: Name, Name"),
     ],
 )
 def test_a_header_that_does_not_name_the_columns_is_refused(header: str, problem: str) -> None:
@@ -122,27 +122,27 @@ ALL = "guid,name,sha256,key,signing_key,source,since"
 @pytest.mark.parametrize(
     ("cells", "problem"),
     [
-        ("{GUID},pc1", "2 cells, where the columns are 7"),
-        ("{GUID},pc1,,,,,,", "8 cells, where the columns are 7"),
-        ("{BARE}0,pc1,,,,,", f"guid: '{BARE}0' is no client GUID"),
-        ("{{{BARE}}},pc1,,,,,", f"guid: '{{{BARE}}}' is no client GUID"),
-        ("GUID:' OR 1=1--,pc1,,,,,", 'guid: "GUID:\' OR 1=1--" is no client GUID'),
-        ("{GUID},,,,,,", "nothing that the client GUID is bound to"),
-        ("{GUID},,,,,import,", "nothing that the client GUID is bound to"),
-        ("{GUID},Anna's PC,,,,,", 'name: "Anna\'s PC" is no name that a certificate has'),
-        ('{GUID},"pc1\n",x,,,,', "sha256: 'x' is no SHA-256 in hexadecimal"),
-        ('{GUID},"pc\n1",,,,,', "name: 'pc\\n1' is no name that a certificate has"),
-        ("{GUID},,{SHA1},,,,", f"sha256: '{'a' * 40}' is no SHA-256; is it a SHA-1 thumbprint?"),
-        ("{GUID},pc1,::,,,,", "sha256: '::' is no SHA-256 in hexadecimal"),
-        ("{GUID},pc1,,abc,,,", "key: 'abc' is no SHA-256 in hexadecimal"),
+        ("{GUID},pc1", "2 cells for 7 columns"),
+        ("{GUID},pc1,,,,,,", "8 cells for 7 columns"),
+        ("{BARE}0,pc1,,,,,", f"guid: '{BARE}0' is not a client GUID"),
+        ("{{{BARE}}},pc1,,,,,", f"guid: '{{{BARE}}}' is not a client GUID"),
+        ("GUID:' OR 1=1--,pc1,,,,,", 'guid: "GUID:\' OR 1=1--" is not a client GUID'),
+        ("{GUID},,,,,,", "no name, certificate or key to bind the client GUID to"),
+        ("{GUID},,,,,import,", "no name, certificate or key to bind the client GUID to"),
+        ("{GUID},Anna's PC,,,,,", 'name: "Anna\'s PC" is not a possible name of a certificate'),
+        ('{GUID},"pc1\n",x,,,,', "sha256: 'x' is not a SHA-256 in hexadecimal"),
+        ('{GUID},"pc\n1",,,,,', "name: 'pc\\n1' is not a possible name of a certificate"),
+        ("{GUID},,{SHA1},,,,", f"sha256: '{'a' * 40}' is not a SHA-256; is it a SHA-1 thumbprint?"),
+        ("{GUID},pc1,::,,,,", "sha256: '::' is not a SHA-256 in hexadecimal"),
+        ("{GUID},pc1,,abc,,,", "key: 'abc' is not a SHA-256 in hexadecimal"),
         ("{GUID},pc1,,,ä,,", "signing_key: 'ä' is not base64"),
         ("{GUID},pc1,,,MII,,", "signing_key: 'MII' is not base64"),
         (
             "{GUID},pc1,,,,rumour,",
-            "source: 'rumour' is none of registration, policy, import, renewal",
+            "source: 'rumour' is not one of registration, policy, import, renewal",
         ),
-        ("{GUID},pc1,,,,,yesterday", "since: 'yesterday' is no time such as 2026-01-31T12:00:00"),
-        ("{GUID},pc1,,,,,2026-01-31T12:00:00", "since: '2026-01-31T12:00:00' is no time such as"),
+        ("{GUID},pc1,,,,,yesterday", "since: 'yesterday' is not a time such as 2026-01-31T12:00:00"),
+        ("{GUID},pc1,,,,,2026-01-31T12:00:00", "since: '2026-01-31T12:00:00' is not a time such as"),
         ("{GUID},pc1,,,,,0001-01-01T00:00:00+05:00", "since: '0001-01-01T00:00:00+05:00' is no"),
         ('{GUID},"pc1"x,,,,,', "',' expected after '\"'"),
         ('{GUID},"pc1', "unexpected end of data"),
@@ -161,17 +161,17 @@ def test_all_problems_are_told_at_once() -> None:
     assert problems(
         "#TYPE x", "SMSID,Name,sha256", "1,pc1,", f'{GUID},"p\nc","x"', f"{GUID},pc1,", "2,pc1,"
     ) == [
-        "line 3: SMSID: '1' is no client GUID",
-        "line 4: Name: 'p\\nc' is no name that a certificate has",
-        "line 4: sha256: 'x' is no SHA-256 in hexadecimal",
-        f"line 6: {GUID} is on line 4 already",
-        "line 7: SMSID: '2' is no client GUID",
+        "line 3: SMSID: '1' is not a client GUID",
+        "line 4: Name: 'p\\nc' is not a possible name of a certificate",
+        "line 4: sha256: 'x' is not a SHA-256 in hexadecimal",
+        f"line 6: {GUID} is already on line 4",
+        "line 7: SMSID: '2' is not a client GUID",
     ]
 
 
 def test_a_guid_stands_once_however_it_is_written() -> None:
     assert problems("SMSID,Name", f"{GUID},pc1", f"{OTHER},pc2", f"{BARE.lower()},pc1") == [
-        f"line 4: {GUID} is on line 2 already"
+        f"line 4: {GUID} is already on line 2"
     ]
 
 

@@ -76,6 +76,9 @@ def test_what_only_looks_like_it_stays(place: Path) -> None:
 
 
 def test_a_lock_is_held_once(place: Path) -> None:
-    with FileLock(place / "lock"), pytest.raises(BlockingIOError, match="somebody has it"):
+    with (
+        FileLock(place / "lock"),
+        pytest.raises(BlockingIOError, match="locked by another process"),
+    ):
         FileLock(place / "lock")
     FileLock(place / "lock").release()

@@ -350,7 +350,7 @@ def test_an_object_that_is_not_whole_is_not_inspected(begun: Spool, tmp_path: Pa
     part = took(begun, 0, 100)
     assert part.session is not None
     path = str(tmp_path / "uploads.sqlite")
-    with pytest.raises(SpoolError, match="not whole"):
+    with pytest.raises(SpoolError, match="is incomplete"):
         read_object(StoredObject(path, part.session.name, 101))
     with pytest.raises(SpoolError, match="cannot be read"):
         read_object(StoredObject(str(tmp_path / "none.sqlite"), "x", 1))
@@ -396,5 +396,5 @@ def test_another_database_is_not_taken_for_a_spool(tmp_path: Path, clock: Clock)
     database = sqlite3.connect(path)
     database.execute("CREATE TABLE x (y)")
     database.close()
-    with pytest.raises(SpoolError, match="is a database of something else"):
+    with pytest.raises(SpoolError, match="is a database of another application"):
         Spool(path, LIMITS, clock)
