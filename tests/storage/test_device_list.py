@@ -141,8 +141,14 @@ ALL = "guid,name,sha256,key,signing_key,source,since"
             "{GUID},pc1,,,,rumour,",
             "source: 'rumour' is not one of registration, policy, import, renewal",
         ),
-        ("{GUID},pc1,,,,,yesterday", "since: 'yesterday' is not a time such as 2026-01-31T12:00:00"),
-        ("{GUID},pc1,,,,,2026-01-31T12:00:00", "since: '2026-01-31T12:00:00' is not a time such as"),
+        (
+            "{GUID},pc1,,,,,yesterday",
+            "since: 'yesterday' is not a time such as 2026-01-31T12:00:00",
+        ),
+        (
+            "{GUID},pc1,,,,,2026-01-31T12:00:00",
+            "since: '2026-01-31T12:00:00' is not a time such as",
+        ),
         ("{GUID},pc1,,,,,0001-01-01T00:00:00+05:00", "since: '0001-01-01T00:00:00+05:00' is no"),
         ('{GUID},"pc1"x,,,,,', "',' expected after '\"'"),
         ('{GUID},"pc1', "unexpected end of data"),
