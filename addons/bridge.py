@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 
 from ibcm_bridge.addons.audit.trail import AuditTrail
+from ibcm_bridge.addons.clock import Clock, utc_now
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import Watcher
@@ -13,7 +14,6 @@ from ibcm_bridge.addons.generation import Generation, SharedState
 from ibcm_bridge.addons.hooks.ends import Ends
 from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
 from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS
-from ibcm_bridge.addons.tls.current_trust import Clock, utc_now
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.request.memory_budget import Budget
@@ -43,7 +43,7 @@ class Bridge:
         with contextlib.ExitStack() as opened:
             registry = opened.enter_context(_registry(policy))
             uploads = opened.enter_context(contextlib.closing(_upload_spool(policy)))
-            audit = opened.enter_context(contextlib.closing(_audit_trail(policy)))
+            audit = opened.enter_context(contextlib.closing(_audit_trail(policy, clock)))
             self.shared = SharedState(
                 connections=self.connections,
                 audit=audit,
@@ -82,9 +82,9 @@ def _upload_spool(policy: Policy) -> UploadSpool:
         ) from error
 
 
-def _audit_trail(policy: Policy) -> AuditTrail:
+def _audit_trail(policy: Policy, clock: Clock) -> AuditTrail:
     try:
-        return AuditTrail(policy.audit_file, policy.when_unwritable)
+        return AuditTrail(policy.audit_file, policy.when_unwritable, clock)
     except OSError as error:
         place = policy.audit_file or "the audit on standard output"
         text = cannot_write(error, place, "name another file in audit.file")

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mitmproxy import connection
 
-from ibcm_bridge.addons.tls.published_legs import PublishedLegs
+from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions.denial import Deny
@@ -51,7 +51,7 @@ class ConnectionRecord:
     """True if a TLS session was resumed."""
     notes: tuple[str, ...] = ()
     """Notes for the audit on how the certificate was accepted."""
-    legs: PublishedLegs | None = None
+    tls: PublicationTls | None = None
     """TLS contexts and trusts of its publication, from the generation that it began with."""
     accepted: AuthenticatedClient | None = None
     """The client that the certificate names. It becomes `authenticated` after the handshake."""

@@ -20,6 +20,7 @@ from mitmproxy.proxy.layer import Layer
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.audit.trail import AuditTrail
+from ibcm_bridge.addons.clock import Clock
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
@@ -27,10 +28,10 @@ from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import Watcher
 from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_authentication import CALLBACKS, ClientAuthentication
-from ibcm_bridge.addons.hooks.client_identity import ClientIdentity
+from ibcm_bridge.addons.hooks.client_identification import ClientIdentification
 from ibcm_bridge.addons.hooks.ends import Ends
+from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
-from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
@@ -38,8 +39,7 @@ from ibcm_bridge.addons.renewal.renewal import keep_current, stop_renewal
 from ibcm_bridge.addons.renewal.revocation_renewal import crl_renewals
 from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
-from ibcm_bridge.addons.tls.current_trust import Clock
-from ibcm_bridge.addons.tls.published_legs import PublishedLegs
+from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.inspection.engines import CompiledRules
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.storage.binding_registry import Registry
@@ -67,12 +67,12 @@ class Generation:
         """Build contexts and rules. Raise StartError or RuleError if that fails."""
         self.policy = policy
         self.listeners = dict(enumerate(policy.listeners))
-        self.legs = _published_legs(policy, shared.clock)
+        self.publication_tls = _publication_tls(policy, shared.clock)
         # Read once, so that the bridge and the workers use the same rules.
         setup = engine_setup(policy)
         self.workers = InspectionWorkers(setup, policy.limits.inspection_workers)
         self._inspection = BodyInspection(setup.make(), self.workers.inspect)
-        trusts = [trust for legs in self.legs for trust in legs.trusts()]
+        trusts = [trust for tls in self.publication_tls for trust in tls.trusts()]
         self.renewals = (
             *crl_renewals(trusts, shared.check_seconds),
             RulesRenewal(policy, setup, self._renew_rules, shared.check_seconds),
@@ -83,12 +83,12 @@ class Generation:
             [
                 shared.audit,
                 shared.ends,
-                ClientAuthentication(shared.connections, self.legs),
+                ClientAuthentication(shared.connections, self.publication_tls),
                 RequestAuthorization(policy.never),
                 shared.uploads,
                 self._inspection,
                 ReplyInspection(policy.messages),
-                ClientIdentity(shared.registry, policy.messages, shared.clock),
+                ClientIdentification(shared.registry, policy.messages, shared.clock),
                 SiteSystemAuthentication(shared.connections),
             ],
             shared.watchers,
@@ -116,9 +116,11 @@ class Generation:
         self._inspection.engines = engines
 
 
-def _published_legs(policy: Policy, clock: Clock) -> list[PublishedLegs]:
+def _publication_tls(policy: Policy, clock: Clock) -> list[PublicationTls]:
     try:
-        return [PublishedLegs(publication, CALLBACKS, clock) for _, publication in policy.bridged()]
+        return [
+            PublicationTls(publication, CALLBACKS, clock) for _, publication in policy.bridged()
+        ]
     except SSL.Error as error:
         reasons = "; ".join(reason for *_, reason in error.args[0]) if error.args else ""
         raise StartError(f"OpenSSL does not accept a certificate or key: {reasons}") from error

@@ -16,6 +16,7 @@ from pathlib import Path
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ibcm_bridge.addons.audit.file import AuditFile
+from ibcm_bridge.addons.clock import Clock, utc_now
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.stages import HeadRead
@@ -38,10 +39,12 @@ class AuditTrail:
         self,
         path: Path | None,
         when_unwritable: WhenUnwritable = WhenUnwritable.REFUSE,
+        clock: Clock = utc_now,
     ) -> None:
         """Open the file for appending. Raise OSError if that fails."""
         self._file = AuditFile(path)
         self._when_unwritable = when_unwritable
+        self._clock = clock
         self._failed = False
         self._lost = 0
 
@@ -65,7 +68,7 @@ class AuditTrail:
 
     def ended(self, ended: Ended) -> None:
         """Write the record of a request, a tunnel or a refused connection."""
-        self._write(record_of(ended))
+        self._write(record_of(ended, self._clock()))
 
     def _require_writable(self) -> None:
         if self._failed and self._when_unwritable is WhenUnwritable.REFUSE:
@@ -77,7 +80,7 @@ class AuditTrail:
         failed_before, self._failed = self._failed, True
         try:
             if self._lost:
-                self._file.write(audit.line(_lost_records(self._lost)))
+                self._file.write(audit.line(_lost_records(self._lost, self._clock())))
                 logger.warning("the audit is writable again; %d records were lost", self._lost)
                 self._lost = 0
             self._file.write(audit.line(record))
@@ -94,25 +97,25 @@ class AuditTrail:
             self._failed = False
 
 
-def _lost_records(lost: int) -> audit.Record:
+def _lost_records(lost: int, now: datetime.datetime) -> audit.Record:
     return {
-        audit.TIME: _now(),
+        audit.TIME: _time(now),
         audit.EVENT: audit.Event.RECORDS_LOST.value,
         audit.LOST_RECORDS: lost,
         audit.NOTE: "the audit was not writable",
     }
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+def _time(now: datetime.datetime) -> str:
+    return now.isoformat(timespec="milliseconds")
 
 
 def _connection_fields(
-    event: audit.Event, connection: ConnectionRecord, reference: str
+    event: audit.Event, connection: ConnectionRecord, reference: str, now: datetime.datetime
 ) -> audit.Record:
     client = connection.client
     return {
-        audit.TIME: _now(),
+        audit.TIME: _time(now),
         audit.EVENT: event.value,
         audit.REFERENCE: reference,
         audit.VERDICT: None,
@@ -128,33 +131,33 @@ def _connection_fields(
     }
 
 
-def record_of(ended: Ended) -> audit.Record:
+def record_of(ended: Ended, now: datetime.datetime) -> audit.Record:
     """Return the record of a request, a tunnel or a refused connection."""
     match ended:
         case EndedTunnel():
-            return tunnel_record(ended)
+            return tunnel_record(ended, now)
         case RefusedConnection():
-            return refusal_record(ended)
+            return refusal_record(ended, now)
         case _:
-            return exchange_record(ended)
+            return exchange_record(ended, now)
 
 
-def refusal_record(refused: RefusedConnection) -> audit.Record:
+def refusal_record(refused: RefusedConnection, now: datetime.datetime) -> audit.Record:
     """Return the record of a connection that carried no request."""
     connection = refused.connection
     return {
-        **_connection_fields(audit.Event.CONNECTION_REFUSED, connection, connection.reference),
+        **_connection_fields(audit.Event.CONNECTION_REFUSED, connection, connection.reference, now),
         **audit.denial_fields(refused.denial),
         audit.TLS_ALERT: connection.alert,
         audit.DURATION_SECONDS: _seconds(connection.began),
     }
 
 
-def tunnel_record(ended: EndedTunnel) -> audit.Record:
+def tunnel_record(ended: EndedTunnel, now: datetime.datetime) -> audit.Record:
     """Return the record of a tunnel."""
     connection = ended.connection
     assert isinstance(connection.publication, TunnelPublication)
-    record = _connection_fields(audit.Event.TUNNEL, connection, connection.reference)
+    record = _connection_fields(audit.Event.TUNNEL, connection, connection.reference, now)
     record[audit.SITE_SYSTEM] = address_text(connection.publication.site_system)
     if ended.opened:
         record[audit.VERDICT] = audit.Verdict.ALLOW.value
@@ -169,9 +172,9 @@ def tunnel_record(ended: EndedTunnel) -> audit.Record:
     return record
 
 
-def exchange_record(ended: ExchangeEnded) -> audit.Record:
+def exchange_record(ended: ExchangeEnded, now: datetime.datetime) -> audit.Record:
     """Return the record of a request."""
-    record = _connection_fields(audit.Event.REQUEST, ended.connection, ended.reference)
+    record = _connection_fields(audit.Event.REQUEST, ended.connection, ended.reference, now)
     head, decision, authorized = ended.head, ended.decision, ended.authorized
     if head is not None:
         record[audit.METHOD] = head.method[: audit.MAX_TEXT].decode("ascii")

@@ -21,7 +21,7 @@ from OpenSSL import SSL
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections
 from ibcm_bridge.addons.tls import client_leg
 from ibcm_bridge.addons.tls.current_trust import ClientTrust
-from ibcm_bridge.addons.tls.published_legs import PublishedLegs
+from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.addons.tls.verification import CertificationPath
 from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
 from ibcm_bridge.authentication.client import admit_anonymous, authenticate
@@ -32,16 +32,16 @@ from ibcm_bridge.decisions.denial import Deny
 class ClientAuthentication:
     """Sets the TLS context of each bridged connection, and stores the authenticated client."""
 
-    def __init__(self, connections: Connections, legs: Sequence[PublishedLegs]) -> None:
+    def __init__(self, connections: Connections, tls: Sequence[PublicationTls]) -> None:
         self._connections = connections
-        self._legs = legs
+        self._tls = tls
 
     def tls_start_client(self, data: TlsData) -> None:
         """Begin the handshake with the context of the requested publication."""
         record = self._connections.of(data.context.client)
         publication = record.publication
-        record.legs = legs = next(legs for legs in self._legs if legs.publication is publication)
-        connection = SSL.Connection(legs.client_context, None)
+        record.tls = tls = next(tls for tls in self._tls if tls.publication is publication)
+        connection = SSL.Connection(tls.client_context, None)
         connection.set_app_data(record)
         connection.set_accept_state()
         data.ssl_conn = connection
@@ -53,17 +53,17 @@ class ClientAuthentication:
         closes the connection.
         """
         record = self._connections.of(data.context.client)
-        assert record.legs is not None
+        assert record.tls is not None
         assert data.ssl_conn is not None
         if client_leg.is_resumed(data.ssl_conn):
             record.resumed = True
-            refusal = _verify_again(record, record.legs, data.ssl_conn)
+            refusal = _verify_again(record, record.tls, data.ssl_conn)
             record.handshake_refusal = record.handshake_refusal or refusal
             if record.handshake_refusal is not None:
                 client_leg.remove_session(data.ssl_conn)
                 return
         anonymous = record.certificate is None
-        client = admit_anonymous(record.legs.publication) if anonymous else record.accepted
+        client = admit_anonymous(record.tls.publication) if anonymous else record.accepted
         if client is None or isinstance(client, Deny) or record.handshake_refusal is not None:
             # The callback refused it, so a finished handshake is a defect.
             raise AssertionError("a handshake finished without an accepted certificate")
@@ -71,20 +71,20 @@ class ClientAuthentication:
 
 
 def _verify_again(
-    record: ConnectionRecord, legs: PublishedLegs, connection: SSL.Connection
+    record: ConnectionRecord, tls: PublicationTls, connection: SSL.Connection
 ) -> Deny | None:
     certificate = connection.get_peer_certificate(as_cryptography=True)
     if certificate is None:
         return None  # the full handshake was anonymous too
     record.certificate = certificate_facts(certificate)
-    return _accept(record, _trust(legs).verify_again(certificate), record.certificate)
+    return _accept(record, _trust(tls).verify_again(certificate), record.certificate)
 
 
 def _judge(
     connection: SSL.Connection, path: CertificationPath, certificate: CertificateFacts
 ) -> Deny | None:
     record: ConnectionRecord = connection.get_app_data()
-    trust = _trust(record.legs)
+    trust = _trust(record.tls)
     refusal = _accept(record, trust.judge(path), certificate)
     if refusal is None:
         trust.remember(path)
@@ -95,20 +95,20 @@ def _accept(
     record: ConnectionRecord, judged: Notes | Deny, certificate: CertificateFacts
 ) -> Deny | None:
     """Store the client that the certificate of a verified path names, or return the refusal."""
-    assert record.legs is not None
+    assert record.tls is not None
     if isinstance(judged, Deny):
         return judged
-    client = authenticate(record.legs.publication, certificate)
+    client = authenticate(record.tls.publication, certificate)
     if isinstance(client, Deny):
         return client
     record.notes, record.accepted = judged, client
     return None
 
 
-def _trust(legs: PublishedLegs | None) -> ClientTrust:
-    assert legs is not None
-    assert legs.client_trust is not None
-    return legs.client_trust
+def _trust(tls: PublicationTls | None) -> ClientTrust:
+    assert tls is not None
+    assert tls.client_trust is not None
+    return tls.client_trust
 
 
 def _note(

@@ -29,12 +29,12 @@ class SiteSystemAuthentication:
 
     def tls_start_server(self, data: TlsData) -> None:
         """Begin the handshake with the site system, and require its name."""
-        legs = self._connections.of(data.context.client).legs
-        assert legs is not None
+        publication_tls = self._connections.of(data.context.client).tls
+        assert publication_tls is not None
         assert isinstance(data.conn, LegServer)
         terms = data.conn.terms.tls
         assert terms is not None
-        connection = SSL.Connection(legs.site_system_contexts[terms.highest], None)
+        connection = SSL.Connection(publication_tls.site_system_contexts[terms.highest], None)
         site_system_leg.expect_name(connection, data.conn.terms.server_name, terms.verify_name)
         connection.set_connect_state()
         data.ssl_conn = connection

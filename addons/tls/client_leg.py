@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls.alerts import ALERTS
-from ibcm_bridge.addons.tls.context import ffi, leg_context, lib
-from ibcm_bridge.addons.tls.site_system_leg import VERSIONS
+from ibcm_bridge.addons.tls.context import VERSIONS, ffi, leg_context, lib
 from ibcm_bridge.addons.tls.verify_callback import ALERT_ERRORS, Judge, Note, Terms, verify_with
 from ibcm_bridge.authentication.client import may_be_anonymous
 from ibcm_bridge.decisions import rules

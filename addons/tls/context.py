@@ -9,11 +9,15 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls.verification import fill_store
+from ibcm_bridge.policy.publications import TlsVersion
 from ibcm_bridge.policy.trust import Credential, Trust
 
 lib: Any = SSL._lib  # type: ignore[attr-defined]
 
 ffi: Any = SSL._ffi  # type: ignore[attr-defined]
+
+VERSIONS = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION}
+"""OpenSSL's numbers of the TLS versions."""
 
 
 def leg_context(method: int, credential: Credential, trust: Trust | None) -> SSL.Context:

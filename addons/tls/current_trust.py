@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import collections
-import datetime
-from collections.abc import Callable
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from ibcm_bridge.addons.clock import Clock, utc_now
 from ibcm_bridge.addons.tls.verification import CertificationPath, verify_client_path
 from ibcm_bridge.authentication.certification_path import judge_path
 from ibcm_bridge.authentication.revocation import Notes, loaded_lists
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.trust import Trust
-
-Clock = Callable[[], datetime.datetime]
-
-
-def utc_now() -> datetime.datetime:
-    """Return the current time of the system clock."""
-    return datetime.datetime.now(datetime.UTC)
 
 
 class CurrentTrust:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls.alerts import ALERTS
-from ibcm_bridge.addons.tls.context import leg_context, lib
+from ibcm_bridge.addons.tls.context import VERSIONS, leg_context, lib
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.addons.tls.verification import CertificationPath
 from ibcm_bridge.addons.tls.verify_callback import REVOKED, Terms, openssl_text, verify_with
@@ -52,9 +52,6 @@ def site_system_leg_context(
     lib.SSL_CTX_set_post_handshake_auth(context._context, 1)
     context.set_info_callback(record_alert_received)
     return context
-
-
-VERSIONS = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION}
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from mitmproxy.flow import Error, Flow
 from mitmproxy.tcp import TCPFlow, TCPMessage
 
 from ibcm_bridge.addons.audit.trail import exchange_record, refusal_record, tunnel_record
+from ibcm_bridge.addons.clock import utc_now
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.layers.display import shown_request
@@ -91,7 +92,7 @@ def exchange_flow(
 
     `response` is the head from the site system.
     """
-    record = exchange_record(exchange)
+    record = exchange_record(exchange, utc_now())
     if exchange.head is None:
         return _connection_flow(exchange.connection, record, exchange.began)
     client = _client(exchange.connection)
@@ -114,12 +115,16 @@ def exchange_flow(
 
 def tunnel_flow(ended: EndedTunnel) -> TCPFlow:
     """Return the flow of an ended tunnel."""
-    return _connection_flow(ended.connection, tunnel_record(ended), ended.connection.began)
+    return _connection_flow(
+        ended.connection, tunnel_record(ended, utc_now()), ended.connection.began
+    )
 
 
 def refused_flow(refused: RefusedConnection) -> TCPFlow:
     """Return the flow of a connection that carried no request."""
-    return _connection_flow(refused.connection, refusal_record(refused), refused.connection.began)
+    return _connection_flow(
+        refused.connection, refusal_record(refused, utc_now()), refused.connection.began
+    )
 
 
 def size_of(flow: Flow) -> int:

@@ -35,11 +35,12 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 
 from ibcm_bridge.addons.bridge import Bridge
+from ibcm_bridge.addons.clock import utc_now
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
-from ibcm_bridge.addons.hooks.client_identity import ClientIdentity
+from ibcm_bridge.addons.hooks.client_identification import ClientIdentification
+from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
-from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
 from ibcm_bridge.addons.layers import deadline as timers
 from ibcm_bridge.addons.layers import site_system_leg
 from ibcm_bridge.addons.layers.exchange import Exchange, Watched, all_watched
@@ -47,7 +48,6 @@ from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.addons.layers.tls_ending import CutOff
 from ibcm_bridge.addons.run import serve
 from ibcm_bridge.addons.stages import Decide, Decided, Learned
-from ibcm_bridge.addons.tls.current_trust import utc_now
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.decisions.denial import Deny
@@ -462,7 +462,7 @@ class ExchangeDriver(Driver):
         super().__init__(layer, context.client, clock)
         self.hooks["head_read"] = RequestAuthorization(lab.policy.never).head_read
         self.hooks["body_read"] = BodyInspection([], inspected_at_once).body_read
-        identity = ClientIdentity(Nobody(), lab.policy.messages, utc_now)  # type: ignore[arg-type]
+        identity = ClientIdentification(Nobody(), lab.policy.messages, utc_now)  # type: ignore[arg-type]
         self.hooks["body_inspected"] = identity.body_inspected
         self.hooks["reply_collected"] = ReplyInspection(lab.policy.messages).reply_collected
         self.hooks["reply_judged"] = lambda _: Learned()

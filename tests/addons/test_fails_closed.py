@@ -28,7 +28,7 @@ from mitmproxy.proxy import commands
 from ibcm_bridge.addons import connections
 from ibcm_bridge.addons.events import Defect
 from ibcm_bridge.addons.generation import Generation
-from ibcm_bridge.addons.hooks import client_authentication, response_inspection
+from ibcm_bridge.addons.hooks import client_authentication, reply_inspection
 from ibcm_bridge.addons.layers import (
     exchange,
     exchange_layer,
@@ -123,10 +123,10 @@ CALLED: dict[str, list[str]] = {
     "packet_announced": ["UploadSpool"],
     "packet_read": ["UploadSpool"],
     "body_read": ["BodyInspection"],
-    "body_inspected": ["ClientIdentity"],
+    "body_inspected": ["ClientIdentification"],
     "packet_response_read": ["UploadSpool"],
     "reply_collected": ["ReplyInspection"],
-    "reply_judged": ["ClientIdentity"],
+    "reply_judged": ["ClientIdentification"],
     "tls_start_client": ["ClientAuthentication"],
     "tls_established_client": ["ClientAuthentication"],
     "tls_failed_client": ["Ends"],
@@ -350,7 +350,7 @@ def test_a_response_is_refused_if_its_inspection_raises(
         raise error("made to fail")
 
     with nothing_passes(running, handshakes=1, requests=1), monkeypatch.context() as patch:
-        patch.setattr(response_inspection, name, fail)
+        patch.setattr(reply_inspection, name, fail)
         outcome = posted(running)
     assert isinstance(outcome, Response)
     assert outcome.status == 500

@@ -53,13 +53,13 @@ def renew(running: Running, policy: Policy) -> Generation:
 def contexts(generation: Generation) -> list[SSL.Context]:
     return [
         context
-        for legs in generation.legs
-        for context in (legs.client_context, *legs.site_system_contexts.values())
+        for tls in generation.publication_tls
+        for context in (tls.client_context, *tls.site_system_contexts.values())
     ]
 
 
 def trusts(generation: Generation) -> list[CurrentTrust]:
-    return [trust for legs in generation.legs for _, trust in legs.trusts()]
+    return [trust for tls in generation.publication_tls for _, trust in tls.trusts()]
 
 
 def test_generations_of_one_policy_share_neither_contexts_nor_trusts(running: Running) -> None:
@@ -84,7 +84,7 @@ def test_a_connection_keeps_its_generation_and_the_next_one_gets_the_new(running
         second = renew(running, for_users)
         assert isinstance(running.ask(*GOOD), HandshakeRefused)
         running.wait_for_reason("certificate-name")
-        assert record.legs is first.legs[0]
+        assert record.tls is first.publication_tls[0]
         # The first generation also decides on the head, the body, a new leg and the reply.
         for functions in second.hooks._by_name.values():
             functions.clear()

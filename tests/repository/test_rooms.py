@@ -41,7 +41,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "storage": "decisions messages request uploads identity",
         "addons.errors": "",
         "addons.tested_mitmproxy": "",
-        "addons.tls": "decisions policy authentication",
+        "addons.clock": "",
+        "addons.tls": "decisions policy authentication addons.clock",
         "addons.connections": "decisions policy authentication request identity addons.tls",
         "addons.events": "decisions addons.connections",
         "addons.stages": (
@@ -53,28 +54,28 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "addons.engines": "decisions policy policy_file inspection storage",
         "addons.hooks": (
-            "decisions messages policy authentication request uploads inspection identity "
-            "storage addons.tls addons.connections addons.events addons.stages addons.layers"
+            "decisions messages policy authentication request uploads inspection identity storage "
+            "addons.clock addons.tls addons.connections addons.events addons.stages addons.layers"
         ),
         "addons.renewal": "policy authentication policy_file inspection addons.tls addons.engines",
         "addons.server": (
             "decisions policy os_errors addons.tls addons.connections addons.events addons.stages"
         ),
         "addons.audit": (
-            "decisions policy authentication identity audit addons.connections addons.events "
-            "addons.stages"
+            "decisions policy authentication identity audit addons.clock addons.connections "
+            "addons.events addons.stages"
         ),
         "addons.generation": (
-            "policy inspection storage addons.errors addons.tls addons.connections "
-            "addons.events addons.layers addons.engines addons.hooks addons.renewal "
-            "addons.server addons.audit"
+            "policy inspection storage addons.errors addons.clock addons.tls addons.connections "
+            "addons.events addons.layers addons.engines addons.hooks addons.renewal addons.server "
+            "addons.audit"
         ),
         "addons.bridge": (
-            "policy os_errors request storage addons.errors addons.tls addons.connections "
+            "policy os_errors request storage addons.errors addons.clock addons.connections "
             "addons.events addons.hooks addons.renewal addons.audit addons.generation"
         ),
         "addons.web": (
-            "decisions messages policy os_errors request audit addons.errors "
+            "decisions messages policy os_errors request audit addons.errors addons.clock "
             "addons.connections addons.events addons.layers addons.audit"
         ),
         "addons.run": "policy addons.errors addons.server addons.bridge addons.web",

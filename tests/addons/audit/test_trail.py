@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
 from mitmproxy.connection import Client
 
-from ibcm_bridge.addons.audit.trail import refusal_record, tunnel_record
+from ibcm_bridge.addons.audit.trail import AuditTrail, refusal_record, tunnel_record
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
 from ibcm_bridge.audit import record as audit
@@ -13,6 +17,19 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.policy.publications import Listener, TunnelPublication
 from ibcm_bridge.request.memory_budget import Budget, Hold
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
+REFUSED = Deny(Reason.UNKNOWN_NAME, Rule("x"))
+
+
+def test_a_record_has_the_time_of_the_clock_of_the_bridge(tmp_path: Path) -> None:
+    client = Client(peername=("192.0.2.7", 50_000), sockname=("192.0.2.1", 443))
+    connection = ConnectionRecord(client, Listener(("192.0.2.1", 443), {}), hold=Hold(Budget(1)))
+    trail = AuditTrail(tmp_path / "audit.jsonl", clock=lambda: NOW)
+    trail.ended(RefusedConnection(connection, REFUSED))
+    trail.close()
+    (line,) = (tmp_path / "audit.jsonl").read_text("ascii").splitlines()
+    assert json.loads(line)["time"] == "2026-01-02T03:04:05.678+00:00"
 
 
 @pytest.mark.parametrize(
@@ -31,8 +48,8 @@ def test_ipv6_addresses_are_in_brackets(
     connection = ConnectionRecord(
         client, Listener((host, 443), {}), publication=tunnel, hold=Hold(Budget(1))
     )
-    ended = tunnel_record(EndedTunnel(connection, True, 0, 0, None))
-    refused = refusal_record(RefusedConnection(connection, Deny(Reason.UNKNOWN_NAME, Rule("x"))))
+    ended = tunnel_record(EndedTunnel(connection, True, 0, 0, None), NOW)
+    refused = refusal_record(RefusedConnection(connection, REFUSED), NOW)
     for record in (ended, refused):
         assert (record[audit.LISTENER], record[audit.CLIENT_ADDRESS]) == (text, peer_text)
     assert ended[audit.SITE_SYSTEM] == text

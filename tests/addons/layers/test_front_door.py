@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ibcm_bridge.addons.clock import utc_now
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.hooks.client_authentication import CALLBACKS, ClientAuthentication
 from ibcm_bridge.addons.layers import front_door
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
-from ibcm_bridge.addons.tls.current_trust import utc_now
-from ibcm_bridge.addons.tls.published_legs import PublishedLegs
+from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.protocol.client import load_credential, plaintext_request
 from ibcm_bridge.policy.publications import BridgePublication
@@ -50,8 +50,8 @@ class FrontDoor(Driver):
         connections._records[context.client.id] = self.record
         publication = lab.policy.listeners[0].publications[BRIDGED]
         assert isinstance(publication, BridgePublication)
-        legs = PublishedLegs(publication, CALLBACKS, utc_now)
-        authentication = ClientAuthentication(connections, [legs])
+        tls = PublicationTls(publication, CALLBACKS, utc_now)
+        authentication = ClientAuthentication(connections, [tls])
         self.hooks["tls_start_client"] = authentication.tls_start_client
         self.hooks["tls_established_client"] = authentication.tls_established_client
 

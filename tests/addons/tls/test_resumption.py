@@ -86,7 +86,7 @@ def running(lab: Lab, tmp_path: Path, clock: Clock) -> Iterator[Running]:
 
 def client_trust(running: Running) -> Any:
     """Return the current trust of the client leg."""
-    return running.bridge.generation.legs[0].client_trust
+    return running.bridge.generation.publication_tls[0].client_trust
 
 
 def handshake(client: Client, running: Running) -> ssl.SSLSession:
@@ -288,7 +288,7 @@ def test_a_list_in_its_grace_period_is_noted_with_every_request(
     with bridge(lab, tmp_path, clock, client_trust=kind) as running:
         client = Client(lab, ssl.TLSVersion.TLSv1_3, lab.computer)
         clock.ahead = timedelta(days=8)
-        held_leg = running.bridge.generation.legs[0].site_system_trust
+        held_leg = running.bridge.generation.publication_tls[0].site_system_trust
         held_leg.trust = dataclasses.replace(held_leg.trust, revocation=kind.revocation)
         session = handshake(client, running)
         assert client.ask(running, session).resumed

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from ibcm_bridge.addons.audit.trail import exchange_record
-from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
+from ibcm_bridge.addons.clock import utc_now
+from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.layers import response_stream
 from ibcm_bridge.addons.stages import Learned, ReplyJudged
 from ibcm_bridge.lab.protocol import ccm
@@ -99,7 +100,7 @@ def test_a_response_is_forwarded_unchanged_and_findings_are_recorded(
     (ended,) = exchange.ended
     assert ended.observed == ("reply-host-names: mp01.corp.example",)
     assert ended.bytes_out == len(LEAK)
-    record = exchange_record(ended)
+    record = exchange_record(ended, utc_now())
     assert record["observed"] == ended.observed
     assert record["verdict"] == "allow"
     (shown,) = [flow for name, flow in exchange.hook_calls if name == "reply_shown"]
@@ -232,7 +233,7 @@ def test_a_response_with_internal_names_is_refused_if_enforced(
     exchange.receive(GET)
     exchange.receive(response, exchange.server)
     assert_refused(exchange, "reply-host-names")
-    record = exchange_record(exchange.ended[-1])
+    record = exchange_record(exchange.ended[-1], utc_now())
     assert record["detail"] == "mp01.corp.example"
     assert record["rule"] == "messages.host_names"
     assert record["forwarded"] is True
@@ -295,7 +296,7 @@ def test_an_unreadable_response_is_refused_if_any_rule_is_enforced(
     exchange.receive(GET)
     exchange.receive(response, exchange.server)
     assert_refused(exchange, "reply-unreadable")
-    assert exchange_record(exchange.ended[-1])["detail"] == why
+    assert exchange_record(exchange.ended[-1], utc_now())["detail"] == why
 
 
 def test_a_too_large_response_is_streamed_after_it_is_detected(

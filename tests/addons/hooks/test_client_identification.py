@@ -10,8 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.addons.audit.trail import exchange_record
-from ibcm_bridge.addons.hooks.client_identity import ClientIdentity
-from ibcm_bridge.addons.hooks.response_inspection import ReplyInspection
+from ibcm_bridge.addons.clock import utc_now
+from ibcm_bridge.addons.hooks.client_identification import ClientIdentification
+from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.lab.protocol import ccm, documents
@@ -45,7 +46,7 @@ def rule(exchange: ExchangeDriver, registry: Registry) -> Rule:
     """A function that sets the rules of the exchange."""
 
     def by(rules: MessageRules) -> None:
-        identity = ClientIdentity(registry, rules, lambda: NOW)
+        identity = ClientIdentification(registry, rules, lambda: NOW)
         exchange.hooks["body_inspected"] = identity.body_inspected
         exchange.hooks["reply_collected"] = ReplyInspection(rules).reply_collected
         exchange.hooks["reply_judged"] = identity.reply_judged
@@ -117,7 +118,7 @@ def test_a_client_that_registers_is_bound_and_may_use_its_guid(
     assert (binding.key, binding.signing_key) == (facts.key_sha256, facts.public_key)
     assert binding.since == NOW
     passes(exchange, report(running_lab))
-    record = exchange_record(exchange.ended[-1])
+    record = exchange_record(exchange.ended[-1], utc_now())
     assert (record["client_guid"], record["client_guid_binding"]) == (GUID, "bound")
     assert record["signed_with"] == "registered-key"
     assert record["message_types"] == ("Report",)
@@ -140,7 +141,7 @@ def test_with_observe_it_is_forwarded_and_recorded(
     rule(MessageRules())
     registry.add(anothers(exchange))
     passes(exchange, report(running_lab))
-    record = exchange_record(exchange.ended[-1])
+    record = exchange_record(exchange.ended[-1], utc_now())
     assert record["client_guid_binding"] == "another-client"
     (observed,) = record["observed"]  # type: ignore[misc]
     assert observed.startswith("identity-of-another: ")
@@ -217,9 +218,9 @@ def test_an_import_is_bound_to_the_first_key_with_its_name(
     assert binding is not None
     assert (binding.key, binding.name) == (client.certificate.key_sha256, client.name)
     # The record shows the binding as of the arrival of the request.
-    assert exchange_record(exchange.ended[-1])["client_guid_binding"] == "newly-bound"
+    assert exchange_record(exchange.ended[-1], utc_now())["client_guid_binding"] == "newly-bound"
     passes(exchange, report(running_lab))
-    assert exchange_record(exchange.ended[-1])["client_guid_binding"] == "bound"
+    assert exchange_record(exchange.ended[-1], utc_now())["client_guid_binding"] == "bound"
 
 
 def test_a_renewed_certificate_is_accepted_if_the_policy_allows_it(

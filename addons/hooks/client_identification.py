@@ -5,10 +5,9 @@ It also learns bindings from the replies of management points: `identity.learnin
 
 from __future__ import annotations
 
-import datetime
 import logging
-from collections.abc import Callable
 
+from ibcm_bridge.addons.clock import Clock
 from ibcm_bridge.addons.stages import BodyInspected, Learned, ReplyJudged
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
@@ -34,14 +33,14 @@ def _is_bound(decided: Approved | Deny) -> bool:
     return isinstance(decided, Approved) and decided.identity.binding_status is BindingStatus.BOUND
 
 
-class ClientIdentity:
+class ClientIdentification:
     """Makes the last decision on a request; only this approves it."""
 
     def __init__(
         self,
         registry: Registry,
         rules: MessageRules,
-        clock: Callable[[], datetime.datetime],
+        clock: Clock,
     ) -> None:
         self._registry = registry
         self._rules = rules

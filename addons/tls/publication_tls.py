@@ -1,4 +1,4 @@
-"""The TLS contexts and trusts of one bridged publication, for both legs."""
+"""The TLS of one bridged publication: contexts and trusts, for both legs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from OpenSSL import SSL
 
+from ibcm_bridge.addons.clock import Clock
 from ibcm_bridge.addons.tls.client_leg import Callbacks, client_leg_context
-from ibcm_bridge.addons.tls.current_trust import ClientTrust, Clock, CurrentTrust
+from ibcm_bridge.addons.tls.current_trust import ClientTrust, CurrentTrust
 from ibcm_bridge.addons.tls.site_system_leg import site_system_leg_context
 from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
 
 
-class PublishedLegs:
+class PublicationTls:
     """Contexts and trusts under one policy. A connection keeps those it began with."""
 
     def __init__(self, publication: BridgePublication, callbacks: Callbacks, clock: Clock) -> None:
