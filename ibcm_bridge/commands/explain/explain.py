@@ -31,7 +31,7 @@ from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
 from ibcm_bridge.identity.approval import Approved, FindBinding, approve
 from ibcm_bridge.identity.bindings import BindingStatus
-from ibcm_bridge.inspection.body import inspect
+from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.policy.addresses import address_text
 from ibcm_bridge.policy.policy import Policy
@@ -114,7 +114,8 @@ def _follow(
     to = f"{terms.server_name} at {address_text(terms.address)}"
     if authorized.packet is not None:
         explanation.body_not_inspected = True
-        add_step(f"It is a BITS {authorized.packet.type} packet of an upload session.")
+        packet = authorized.packet.type
+        add_step(f"It is a BITS {packet} packet; `explain` cannot check its upload session.")
         add_step(f"If the session accepts it, the bridge forwards it to {to}.")
         return
     if request.body is None and authorized.body_rule.limit and authorized.head.length != 0:
@@ -130,13 +131,7 @@ def _follow(
         )
         body = body[:announced]
     inspected = _allowed(inspect(authorized, body, environment.engines))
-    if inspected.views:
-        add_step(f"The body was scanned, nothing found. Bytes: {', '.join(inspected.views)}.")
-        if policy.clamav is not None:
-            add_step("ClamAV would also scan it; `explain` does not connect to it.")
-    if (message := inspected.message) is not None:
-        roots = ", ".join(message.roots) or "encrypted"
-        add_step(f"The message is {roots}, for the endpoint {message.endpoint}.")
+    explanation.steps += _inspection_steps(inspected, with_clamav=policy.clamav is not None)
     approved = explanation.approved = _allowed(
         approve(inspected, client, environment.find, policy.messages, environment.now)
     )
@@ -194,6 +189,17 @@ def _head(request: DescribedRequest, limit: int) -> RequestHead | Deny:
         # The same denial as in `addons.layers.exchange`.
         return Deny(Reason.HEAD_TOO_LARGE, rules.LIMITS_REQUEST_HEAD, f"more than {limit} bytes")
     return read_request_head(raw)
+
+
+def _inspection_steps(inspected: Inspected, *, with_clamav: bool) -> Iterator[str]:
+    if inspected.views:
+        views = ", ".join(inspected.views)
+        yield f"The engines scanned these views (name:bytes) and found nothing: {views}."
+        if with_clamav:
+            yield "ClamAV would also scan them; `explain` does not connect to it."
+    if (message := inspected.message) is not None:
+        kind = f"of type {', '.join(message.roots)}" if message.roots else "encrypted"
+        yield f"The message is {kind}, for the endpoint {message.endpoint}."
 
 
 def _identity_steps(approved: Approved) -> Iterator[str]:
