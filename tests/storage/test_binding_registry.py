@@ -1,4 +1,4 @@
-"""Bindings are kept whole, by several processes at once, and what is damaged is never unknown."""
+"""Several processes share the bindings, and damage is never read as an unbound client GUID."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ def registry(path: Path) -> Iterator[Registry]:
         yield registry
 
 
-# What is kept
+# Stored bindings
 
 
-def test_a_binding_is_found_as_it_was_added(registry: Registry) -> None:
+def test_an_added_binding_is_found(registry: Registry) -> None:
     assert registry.find(GUID) is None
     assert registry.add(PC1) == PC1
     assert registry.find(GUID) == PC1
 
 
-def test_what_was_added_is_there_after_a_restart(path: Path) -> None:
+def test_bindings_persist_across_a_restart(path: Path) -> None:
     with Registry(path) as registry:
         registry.add(PC1)
     with Registry(path) as registry:
         assert registry.find(GUID) == PC1
 
 
-def test_in_memory_nothing_outlives_it() -> None:
+def test_a_registry_in_memory_does_not_persist() -> None:
     with Registry(None) as registry:
         assert registry.add(PC1) == PC1
         assert registry.find(GUID) == PC1
@@ -62,25 +62,25 @@ def test_in_memory_nothing_outlives_it() -> None:
         assert registry.find(GUID) is None
 
 
-def test_what_stands_is_not_replaced_by_adding(registry: Registry) -> None:
+def test_add_does_not_replace_a_binding(registry: Registry) -> None:
     registry.add(PC1)
     assert registry.add(PC2) == PC1
     assert registry.find(GUID) == PC1
 
 
-def test_what_stands_is_replaced_by_whoever_knows_it(registry: Registry) -> None:
+def test_replace_replaces_the_expected_binding(registry: Registry) -> None:
     registry.add(PC1)
     assert registry.replace(PC1, PC2) == PC2
     assert registry.find(GUID) == PC2
 
 
-def test_what_stands_is_not_replaced_by_who_has_seen_another(registry: Registry) -> None:
+def test_replace_does_not_replace_an_unexpected_binding(registry: Registry) -> None:
     registry.add(PC1)
     assert registry.replace(PC2, replace(PC2, name="pc3")) == PC1
     assert registry.find(GUID) == PC1
 
 
-def test_what_was_forgotten_is_not_replaced(registry: Registry) -> None:
+def test_replace_does_not_restore_a_removed_binding(registry: Registry) -> None:
     registry.add(PC1)
     assert registry.forget(GUID) is True
     assert registry.replace(PC1, PC2) is None
@@ -88,19 +88,19 @@ def test_what_was_forgotten_is_not_replaced(registry: Registry) -> None:
     assert registry.forget(GUID) is False
 
 
-def test_one_guid_does_not_take_the_place_of_another(registry: Registry) -> None:
+def test_replace_refuses_another_client_guid(registry: Registry) -> None:
     registry.add(PC1)
     with pytest.raises(ValueError, match="different client GUIDs"):
         registry.replace(PC1, numbered(1))
 
 
-def test_all_are_in_the_order_of_their_guids(registry: Registry) -> None:
+def test_all_bindings_are_ordered_by_client_guid(registry: Registry) -> None:
     bindings = [numbered(number) for number in range(1_200)]
     registry.import_all(reversed(bindings))
     assert list(registry.all()) == bindings
 
 
-def test_going_through_all_holds_nothing_up(registry: Registry, path: Path) -> None:
+def test_iterating_over_all_bindings_blocks_nothing(registry: Registry, path: Path) -> None:
     registry.import_all(numbered(number) for number in range(1_200))
     going = registry.all()
     next(going)
@@ -115,50 +115,50 @@ def test_going_through_all_holds_nothing_up(registry: Registry, path: Path) -> N
 # Imports
 
 
-def test_an_import_adds_what_is_not_there(registry: Registry) -> None:
+def test_an_import_adds_new_bindings(registry: Registry) -> None:
     assert registry.import_all([numbered(1), numbered(2)]) == Imported(2, 0, 0, ())
     assert list(registry.all()) == [numbered(1), numbered(2)]
 
 
 @pytest.mark.parametrize("name", ["pc1.corp.example", "pc1"])
-def test_an_import_that_says_what_stands_changes_nothing(registry: Registry, name: str) -> None:
+def test_an_import_of_stored_values_changes_nothing(registry: Registry, name: str) -> None:
     registry.add(PC1)
-    said = Binding(GUID, Source.IMPORT, NOW, name=name)
-    assert registry.import_all([said], replace=True) == Imported(0, 0, 1, ())
+    imported = Binding(GUID, Source.IMPORT, NOW, name=name)
+    assert registry.import_all([imported], replace=True) == Imported(0, 0, 1, ())
     assert registry.find(GUID) == PC1
 
 
 @pytest.mark.parametrize(
     "other", [{"name": "pc2"}, {"name": "", "certificate": "d" * 64}, {"signing_key": b"other"}]
 )
-def test_an_import_that_says_otherwise_replaces_only_when_told(
+def test_a_conflicting_import_replaces_only_if_requested(
     registry: Registry, other: dict[str, object]
 ) -> None:
     registry.add(PC1)
-    said = replace(Binding(GUID, Source.IMPORT, NOW, name="pc1"), **other)  # type: ignore[arg-type]
-    assert registry.import_all([said]) == Imported(0, 0, 0, ((PC1, said),))
+    imported = replace(Binding(GUID, Source.IMPORT, NOW, name="pc1"), **other)  # type: ignore[arg-type]
+    assert registry.import_all([imported]) == Imported(0, 0, 0, ((PC1, imported),))
     assert registry.find(GUID) == PC1
-    assert registry.import_all([said], replace=True) == Imported(0, 1, 0, ())
-    assert registry.find(GUID) == said
+    assert registry.import_all([imported], replace=True) == Imported(0, 1, 0, ())
+    assert registry.find(GUID) == imported
 
 
-def test_a_longer_name_than_stands_says_more() -> None:
+def test_a_longer_name_than_the_stored_one_is_a_conflict() -> None:
     short = Binding(GUID, Source.IMPORT, NOW, name="pc1")
     assert confirms(PC1, short)
     assert not confirms(short, PC1)
     assert not confirms(replace(PC1, name=""), short)
 
 
-def test_of_an_import_with_something_wrong_nothing_is_taken(registry: Registry) -> None:
+def test_an_import_with_an_invalid_binding_changes_nothing(registry: Registry) -> None:
     with pytest.raises(RegistryError, match="'PC9' is not a valid name"):
         registry.import_all([numbered(1), replace(PC1, name="PC9")])
     assert list(registry.all()) == []
 
 
-# Several at once
+# Concurrency
 
 
-def test_another_process_sees_at_once_what_was_committed(registry: Registry, path: Path) -> None:
+def test_another_process_sees_committed_changes_at_once(registry: Registry, path: Path) -> None:
     with Registry(path) as other:
         assert other.find(GUID) is None
         registry.add(PC1)
@@ -181,7 +181,7 @@ with Registry(Path(sys.argv[1])) as registry:
 """
 
 
-def test_of_processes_that_learn_at_once_one_wins_and_all_see_it(path: Path) -> None:
+def test_if_processes_learn_at_once_one_wins_and_all_see_its_binding(path: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", _RACE, str(path), f"pc{number}"],
@@ -203,7 +203,7 @@ def test_of_processes_that_learn_at_once_one_wins_and_all_see_it(path: Path) -> 
         assert [binding.name for binding in registry.all()] == heard[0]
 
 
-def test_who_reads_does_not_wait_for_who_writes_and_a_writer_not_for_ever(
+def test_readers_do_not_wait_for_a_writer_and_writers_only_for_a_second(
     registry: Registry, path: Path
 ) -> None:
     registry.add(PC1)
@@ -223,7 +223,7 @@ def test_who_reads_does_not_wait_for_who_writes_and_a_writer_not_for_ever(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
-def test_nobody_but_the_owner_reads_the_file(path: Path, registry: Registry) -> None:
+def test_only_the_owner_can_read_the_file(path: Path, registry: Registry) -> None:
     registry.add(PC1)
     files = list(path.parent.iterdir())
     assert {file.name for file in files} >= {path.name, f"{path.name}-wal"}
@@ -243,14 +243,14 @@ def test_an_empty_file_becomes_a_registry(path: Path) -> None:
         assert registry.add(PC1) == PC1
 
 
-def test_a_file_of_something_else_is_refused_and_left_alone(path: Path) -> None:
-    text = "audit lines are no database, however many there are of them\n" * 20
+def test_another_file_is_refused_and_unchanged(path: Path) -> None:
+    text = "audit lines are not a database, however many there may be\n" * 20
     path.write_text(text)
     assert refused(path) == "is not a database"
     assert path.read_text() == text
 
 
-def test_a_database_of_something_else_is_refused_and_left_alone(path: Path) -> None:
+def test_the_database_of_another_application_is_refused_and_unchanged(path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE theirs (one)")
     database.close()
@@ -280,7 +280,7 @@ def test_a_file_without_its_table_is_damaged(path: Path) -> None:
         registry.find(GUID)
 
 
-def test_a_damaged_file_is_refused_whole(path: Path) -> None:
+def test_a_damaged_file_is_refused(path: Path) -> None:
     with Registry(path) as registry:
         registry.import_all(numbered(number) for number in range(500))
     data = bytearray(path.read_bytes())
@@ -307,7 +307,7 @@ def test_a_damaged_file_is_refused_whole(path: Path) -> None:
         "ALTER TABLE bindings ADD COLUMN more",
     ],
 )
-def test_a_row_without_its_form_is_an_error_and_not_unknown(
+def test_an_invalid_row_is_an_error_and_not_an_unbound_client_guid(
     path: Path, registry: Registry, statement: str
 ) -> None:
     registry.add(PC1)
@@ -335,30 +335,32 @@ def test_a_row_without_its_form_is_an_error_and_not_unknown(
         replace(PC1, name="\udcff"),
     ],
 )
-def test_what_could_not_be_read_again_is_not_written(registry: Registry, binding: Binding) -> None:
+def test_a_binding_that_could_not_be_read_again_is_not_stored(
+    registry: Registry, binding: Binding
+) -> None:
     with pytest.raises(RegistryError, match="cannot store a binding: "):
         registry.add(binding)
     assert list(registry.all()) == []
 
 
-def test_time_is_kept_in_utc(registry: Registry) -> None:
+def test_times_are_stored_in_utc(registry: Registry) -> None:
     summer = datetime.timezone(datetime.timedelta(hours=2))
     kept = registry.add(replace(PC1, since=NOW.astimezone(summer)))
     assert kept == PC1
     assert kept.since.tzinfo is datetime.UTC
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     assert refused(tmp_path / "no" / "where") == (
         "cannot be created: No such file or directory; its folder must exist and be writable"
     )
 
 
-def test_a_folder_is_no_registry(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path).startswith("cannot be opened")
 
 
-def test_one_that_cannot_be_written_is_said(registry: Registry) -> None:
+def test_a_read_only_file_is_reported(registry: Registry) -> None:
     registry.add(PC1)
     registry._database.one("PRAGMA query_only = ON")
     assert registry.find(GUID) == PC1
@@ -366,7 +368,7 @@ def test_one_that_cannot_be_written_is_said(registry: Registry) -> None:
         registry.forget(GUID)
 
 
-def test_a_full_disk_is_said_and_nothing_is_half_written(registry: Registry) -> None:
+def test_a_full_disk_is_reported_and_no_change_is_partial(registry: Registry) -> None:
     registry.add(PC1)
     registry._database.one("PRAGMA max_page_count = 4")
     bindings = [numbered(number) for number in range(500)]
@@ -385,7 +387,9 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(registry: Registry) -> 
         lambda registry: list(registry.all()),
     ],
 )
-def test_one_that_was_closed_is_an_error(path: Path, use: Callable[[Registry], object]) -> None:
+def test_the_use_of_a_closed_registry_is_an_error(
+    path: Path, use: Callable[[Registry], object]
+) -> None:
     registry = Registry(path)
     registry.close()
     with pytest.raises(RegistryError, match="closed"):

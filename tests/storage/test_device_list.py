@@ -1,4 +1,4 @@
-"""Lists of devices are read as PowerShell writes them, whole or not at all, and as written here."""
+"""Device lists from PowerShell and from the bridge are read completely or not at all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def problems(*lines: str) -> list[str]:
     return caught.value.problems
 
 
-# What is taken
+# Valid lists
 
 WINDOWS_POWERSHELL = f"""\
 #TYPE Selected.Microsoft.ConfigurationManagement.ManagementProvider.WqlQueryEngine.WqlResultObject
@@ -48,7 +48,7 @@ WINDOWS_POWERSHELL = f"""\
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_what_powershell_exports_is_read(encoding: str, end: str) -> None:
+def test_lists_from_powershell_are_read(encoding: str, end: str) -> None:
     list_ = read_list(WINDOWS_POWERSHELL.replace("\n", end).encode(encoding), NOW)
     assert list_.bindings == (PC1, Binding(OTHER, Source.IMPORT, NOW, name="pc2"))
     assert (list_.skipped, list_.unread) == (2, ())
@@ -64,11 +64,11 @@ def test_what_powershell_exports_is_read(encoding: str, end: str) -> None:
         ("Name,SMSID", f" pc1 , guid:{BARE.lower()} "),
     ],
 )
-def test_columns_come_in_any_order_and_case(header: str, line: str) -> None:
+def test_columns_may_be_in_any_order_and_case(header: str, line: str) -> None:
     assert read(header, line) == (PC1,)
 
 
-def test_other_columns_are_not_read_and_named() -> None:
+def test_unused_columns_are_listed() -> None:
     list_ = read_list(f"Domain,SMSID,IsActive,Name\nCORP,{GUID},True,pc1".encode(), NOW)
     assert (list_.bindings, list_.unread) == ((PC1,), ("Domain", "IsActive"))
 
@@ -77,23 +77,23 @@ def test_other_columns_are_not_read_and_named() -> None:
     "cell",
     [DIGEST, DIGEST.upper(), "AB:" * 31 + "AB", "ab " * 32, f"{DIGEST[:32]} {DIGEST[32:]}"],
 )
-def test_a_fingerprint_is_taken_as_tools_show_it(cell: str) -> None:
+def test_a_fingerprint_is_accepted_in_the_notations_of_tools(cell: str) -> None:
     expected = (Binding(GUID, Source.IMPORT, NOW, certificate=DIGEST),)
     assert read("SMSID,SHA256", f"{GUID},{cell}") == expected
     assert read("SMSID,fingerprint", f"{GUID},{cell}") == expected
 
 
-def test_empty_lines_and_a_list_of_nobody_are_no_problem() -> None:
+def test_empty_lines_and_an_empty_list_are_valid() -> None:
     assert read("SMSID,Name", "", f"{GUID},pc1", "", "") == (PC1,)
     assert read("SMSID,Name") == ()
 
 
-def test_an_unknown_computer_is_told_from_one_that_is_called_so() -> None:
+def test_an_unknown_computer_is_distinguished_from_one_with_such_a_name() -> None:
     list_ = read_list(f"SMSID,Name\n{GUID},x86 unknown computer\n{OTHER},x64\n".encode(), NOW)
     assert [binding.name for binding in list_.bindings] == ["x64"]
 
 
-# What is not
+# Invalid lists
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_an_unknown_computer_is_told_from_one_that_is_called_so() -> None:
         ("SMSID,Name,Name", "line 1: columns with the same meaning: Name, Name"),
     ],
 )
-def test_a_header_that_does_not_name_the_columns_is_refused(header: str, problem: str) -> None:
+def test_a_header_without_the_column_names_is_refused(header: str, problem: str) -> None:
     (found,) = problems(header, f"{GUID},PC1,{GUID}")
     assert found.startswith(problem)
     (found,) = problems("#TYPE Selected", header)
@@ -154,16 +154,14 @@ ALL = "guid,name,sha256,key,signing_key,source,since"
         ('{GUID},"pc1', "unexpected end of data"),
     ],
 )
-def test_a_cell_that_is_not_what_its_column_says_is_told_with_its_line(
-    cells: str, problem: str
-) -> None:
+def test_an_invalid_cell_is_reported_with_its_line(cells: str, problem: str) -> None:
     line = cells.format(GUID=GUID, BARE=BARE, SHA1="a" * 40)
     (found,) = problems(ALL, f"{OTHER},pc2,,,,,", line)
     assert found.startswith(f"line 3: {problem}")
     assert read(ALL, f"{OTHER},pc2,,,,,")
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     assert problems(
         "#TYPE x", "SMSID,Name,sha256", "1,pc1,", f'{GUID},"p\nc","x"', f"{GUID},pc1,", "2,pc1,"
     ) == [
@@ -175,7 +173,7 @@ def test_all_problems_are_told_at_once() -> None:
     ]
 
 
-def test_a_guid_stands_once_however_it_is_written() -> None:
+def test_a_client_guid_may_occur_only_once_in_any_spelling() -> None:
     assert problems("SMSID,Name", f"{GUID},pc1", f"{OTHER},pc2", f"{BARE.lower()},pc1") == [
         f"line 4: {GUID} is already on line 2"
     ]
@@ -191,14 +189,14 @@ def test_a_guid_stands_once_however_it_is_written() -> None:
         (b"a" * 140_000, "line 1: field larger than field limit"),
     ],
 )
-def test_what_is_no_such_text_is_refused(data: bytes, problem: str) -> None:
+def test_other_bytes_are_refused(data: bytes, problem: str) -> None:
     with pytest.raises(ListError) as caught:
         read_list(data, NOW)
     (found,) = caught.value.problems
     assert found.startswith(problem)
 
 
-# There and back
+# Round trips
 
 SHA256 = st.binary(min_size=32, max_size=32).map(bytes.hex)
 NAMES = st.one_of(
@@ -226,7 +224,7 @@ LISTS = st.lists(bindings(), max_size=5, unique_by=lambda binding: binding.guid)
 
 
 @given(LISTS, st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
-def test_what_is_written_is_read_back_the_same(listed: list[Binding], encoding: str) -> None:
+def test_a_written_list_is_read_unchanged(listed: list[Binding], encoding: str) -> None:
     text = "".join(write_list(listed))
     list_ = read_list(text.encode(encoding), datetime.datetime.now(datetime.UTC))
     assert list_.bindings == tuple(listed)
@@ -234,20 +232,20 @@ def test_what_is_written_is_read_back_the_same(listed: list[Binding], encoding: 
 
 
 @given(LISTS)
-def test_a_registry_keeps_whatever_a_list_can_say(listed: list[Binding]) -> None:
+def test_a_registry_can_store_every_binding_of_a_list(listed: list[Binding]) -> None:
     with Registry(None) as registry:
         assert registry.import_all(listed).added == len(listed)
         assert [*registry.all()] == sorted(listed, key=lambda binding: binding.guid)
 
 
 @given(st.text(max_size=200), st.sampled_from(["utf-8", "utf-16"]))
-def test_nothing_in_a_list_is_an_accident(text: str, encoding: str) -> None:
+def test_any_text_is_a_list_or_a_list_error(text: str, encoding: str) -> None:
     for whole in (text, f"SMSID,Name\n{text}", f"SMSID,since,sha256\n{GUID},{text}"):
         with contextlib.suppress(ListError):
             read_list(whole.encode(encoding, "replace"), NOW)
 
 
-def test_a_list_is_written_as_lines(tmp_path: Path) -> None:
+def test_a_list_is_written_in_lines(tmp_path: Path) -> None:
     binding = Binding(GUID, Source.POLICY, NOW, "a" * 64, DIGEST, "pc1.corp.example", b"\x30\x00")
     assert [*write_list([binding])] == [
         "guid,dns_name,sha256,key,signing_key,source,since\n",

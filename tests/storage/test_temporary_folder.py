@@ -1,4 +1,4 @@
-"""The folder of a spool that has none of its own, and what a bridge that was killed leaves."""
+"""The temporary folder of a spool, and the removal of a killed bridge's folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ibcm_bridge.storage.temporary_folder import LOCK, PREFIX, YOUNG_SECONDS, Te
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The place for temporary files, of this test."""
+    """The folder for temporary files in this test."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
 def left(place: Path, name: str = f"{PREFIX}x", *, age: float = YOUNG_SECONDS + 1) -> Path:
-    """What was left by a process that was killed so many seconds after it began."""
+    """The folder of a process that was killed a number of seconds after its start."""
     folder = place / name
     folder.mkdir()
     (folder / "uploads.sqlite").write_bytes(b"what a client sent")
@@ -32,7 +32,7 @@ def left(place: Path, name: str = f"{PREFIX}x", *, age: float = YOUNG_SECONDS + 
     return folder
 
 
-def test_it_is_its_owners_alone_and_goes_with_its_process(place: Path) -> None:
+def test_the_folder_is_private_and_removed_at_the_end(place: Path) -> None:
     folder = TemporaryFolder()
     (folder.path / "uploads.sqlite").touch()
     assert folder.path.parent == place
@@ -42,7 +42,7 @@ def test_it_is_its_owners_alone_and_goes_with_its_process(place: Path) -> None:
     assert list(place.iterdir()) == []
 
 
-def test_what_a_killed_one_left_goes_with_the_next(place: Path) -> None:
+def test_the_folder_of_a_killed_process_is_removed_by_the_next(place: Path) -> None:
     abandoned = left(place)
     folder = TemporaryFolder()
     assert not abandoned.exists()
@@ -50,14 +50,14 @@ def test_what_a_killed_one_left_goes_with_the_next(place: Path) -> None:
     folder.close()
 
 
-def test_that_of_a_process_that_lives_stays(place: Path) -> None:
+def test_the_folder_of_a_running_process_is_not_removed(place: Path) -> None:
     living = left(place)
     with FileLock(living / LOCK):
         TemporaryFolder().close()
         assert (living / "uploads.sqlite").exists()
 
 
-def test_one_that_is_only_being_made_stays(place: Path) -> None:
+def test_a_new_folder_without_a_lock_is_not_removed(place: Path) -> None:
     young = left(place, age=0)
     without_lock = place / f"{PREFIX}y"
     without_lock.mkdir()
@@ -66,7 +66,7 @@ def test_one_that_is_only_being_made_stays(place: Path) -> None:
     assert without_lock.exists()
 
 
-def test_what_only_looks_like_it_stays(place: Path) -> None:
+def test_other_files_and_folders_are_not_removed(place: Path) -> None:
     elsewhere = left(place, "somebody-elses")
     (place / f"{PREFIX}link").symlink_to(elsewhere)
     other = left(place, "ibcm-bridge-demo-x")
@@ -75,7 +75,7 @@ def test_what_only_looks_like_it_stays(place: Path) -> None:
     assert (other / "uploads.sqlite").exists()
 
 
-def test_a_lock_is_held_once(place: Path) -> None:
+def test_only_one_process_can_hold_a_lock(place: Path) -> None:
     with (
         FileLock(place / "lock"),
         pytest.raises(BlockingIOError, match="locked by another process"),

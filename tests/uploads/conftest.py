@@ -1,4 +1,4 @@
-"""Sessions of uploads in a spool of their own."""
+"""Upload sessions in a separate spool for each test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMITS = SpoolLimits(
 
 
 class Clock:
-    """Seconds, moved by hand."""
+    """A clock in seconds that the tests set."""
 
     def __init__(self) -> None:
         self.now = 1_000.0

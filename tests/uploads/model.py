@@ -1,7 +1,7 @@
-"""Uploads without HTTP: the spool on one side, the lab's server on the other, and mishaps between.
+"""A model of uploads without HTTP: the spool, the lab's server, and failures between them.
 
-The bridge is reduced to its rule: what `take` refuses is not sent, and what brings the last byte is
-sent only after the whole was inspected.
+The bridge is reduced to its rule: a packet that `take` refuses is not forwarded. The packet with
+the last byte is forwarded only after the complete object was inspected.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SIZE = 8
 ME = Sender("a", "mp", "ccm_incoming/x.msg")
 SENDERS = (*(ME,) * 12, replace(ME, key="b"), replace(ME, path="ccm_incoming/y.msg"))
 PLACES = ((0, 8), (0, 8), (0, 5), (0, 5), (5, 8), (5, 8), (0, 3), (3, 8), (3, 5))
-FATES = (*("arrives",) * 8, "never sent", "never answered")
+FATES = (*("arrives",) * 8, "never sent", "no response")
 MISHAPS = ("restart", "restart", "loss", "pause", "long pause")
 
 
 @dataclass(frozen=True)
 class Step:
-    """A packet of one of two sessions, or something that happens."""
+    """A packet of one of two sessions, or an event."""
 
     what: str
     session: int = 0
@@ -43,7 +43,7 @@ class Step:
 
 @dataclass
 class Run:
-    """One run through it."""
+    """One run of the model."""
 
     folder: Path
     now: float = 0.0
@@ -74,8 +74,8 @@ class Run:
     def create(self, number: int, sender: Sender) -> None:
         if self.spool.judge_head(Packet(PacketType.CREATE_SESSION), sender)[1] is not None:
             return
-        said = {"bits-packet-type": "create-session", "bits-supported-protocols": PROTOCOL}
-        session = self.server.respond(sender.path, said, b"").fields["BITS-Session-Id"]
+        values = {"bits-packet-type": "create-session", "bits-supported-protocols": PROTOCOL}
+        session = self.server.respond(sender.path, values, b"").fields["BITS-Session-Id"]
         if self.spool.begin(sender, session) is None:
             self.names[number] = session
 
@@ -90,18 +90,18 @@ class Run:
             self.inspected.add(whole)
         if fate == "never sent":
             return
-        answer = self.server.respond(sender.path, fields(packet), body)
-        if fate == "never answered":
+        response = self.server.respond(sender.path, fields(packet), body)
+        if fate == "no response":
             return
-        self.follow(part, answer)
+        self.follow(part, response)
 
-    def follow(self, part: UploadPart, answer: ServerResponse) -> None:
-        said = read_acknowledgement(
-            answer.status,
-            [(name.lower().encode(), value.encode()) for name, value in answer.fields.items()],
+    def follow(self, part: UploadPart, response: ServerResponse) -> None:
+        acknowledgement = read_acknowledgement(
+            response.status,
+            [(name.lower().encode(), value.encode()) for name, value in response.fields.items()],
         )
-        assert isinstance(said, Acknowledgement)
-        self.spool.acknowledge(part, said)
+        assert isinstance(acknowledgement, Acknowledgement)
+        self.spool.acknowledge(part, acknowledgement)
 
     def happen(self, mishap: str) -> None:
         if mishap.endswith("pause"):
@@ -116,7 +116,7 @@ class Run:
 
 
 def play(steps: list[Step]) -> int:
-    """How many files were made on the way, all of them as they must be."""
+    """The number of created files, after checking each of them."""
     made = 0
     with TemporaryDirectory() as name:
         run = Run(Path(name))
@@ -137,8 +137,8 @@ def play(steps: list[Step]) -> int:
 
 
 def fields(packet: Packet) -> dict[str, str]:
-    said = {"bits-packet-type": packet.type.value, "bits-session-id": packet.session}
+    values = {"bits-packet-type": packet.type.value, "bits-session-id": packet.session}
     if packet.range is not None:
         place = packet.range
-        said["content-range"] = f"bytes {place.first}-{place.last}/{place.total}"
-    return said
+        values["content-range"] = f"bytes {place.first}-{place.last}/{place.total}"
+    return values

@@ -9,7 +9,7 @@ Fields = list[tuple[bytes, bytes]]
 
 
 @pytest.mark.parametrize(
-    ("status", "fields", "said"),
+    ("status", "fields", "expected"),
     [
         (200, [], Acknowledgement(True, "", None, False)),
         (
@@ -22,14 +22,14 @@ Fields = list[tuple[bytes, bytes]]
             [(b"bits-received-content-range", b"213")],
             Acknowledgement(False, "", 213, False),
         ),
-        # As Windows calls it, as [MC-BUP] does, and in either case of letters.
+        # The names of Windows and of [MC-BUP], in either case.
         (500, [(b"bits-error-code", b"0x8020001F")], Acknowledgement(False, "", None, True)),
         (500, [(b"bits-error", b"8020001f")], Acknowledgement(False, "", None, True)),
         (500, [(b"bits-error-code", b"0x80070005")], Acknowledgement(False, "", None, False)),
     ],
 )
-def test_an_answer_is_read(status: int, fields: Fields, said: Acknowledgement) -> None:
-    assert read_acknowledgement(status, fields) == said
+def test_a_response_is_parsed(status: int, fields: Fields, expected: Acknowledgement) -> None:
+    assert read_acknowledgement(status, fields) == expected
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_an_answer_is_read(status: int, fields: Fields, said: Acknowledgement) -
         [(b"bits-error-code", b"none")],
     ],
 )
-def test_an_answer_that_could_be_read_in_two_ways_is_refused(fields: Fields) -> None:
+def test_an_ambiguous_response_is_refused(fields: Fields) -> None:
     refused = read_acknowledgement(200, fields)
     assert isinstance(refused, Deny)
     assert refused.reason is Reason.SITE_SYSTEM_RESPONSE

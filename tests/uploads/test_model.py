@@ -1,5 +1,5 @@
-"""Any order of packets, of two clients, with losses and restarts: no file but one inspected whole
-(BRIDGE-INSPECT)."""
+"""Packets of two clients in any order, with losses and restarts: a site system only creates files
+that were completely inspected (BRIDGE-INSPECT)."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ steps = st.lists(
 
 
 @given(steps)
-def test_no_file_but_one_that_was_inspected_whole(steps: list[Step]) -> None:
+def test_only_completely_inspected_files_are_created(steps: list[Step]) -> None:
     play(steps)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-def test_nor_in_long_runs(seed: int) -> None:
-    # hypothesis likes its lists short and various; what is dangerous takes several packets that
-    # belong together, which blind chance comes upon more often.
+def test_only_completely_inspected_files_are_created_in_long_runs(seed: int) -> None:
+    # hypothesis prefers short and varied lists. A dangerous case needs several packets that
+    # belong together, which random runs find more often.
     chance = random.Random(seed)
     assert play([a_step(chance) for _ in range(1_000)]) > 0, "no file was ever made"
 

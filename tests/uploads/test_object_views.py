@@ -1,4 +1,4 @@
-"""What an object is shown as: no form that a reader would take for text hides one from engines."""
+"""The views of objects: no encoding that a parser accepts hides text from the engines."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def sees(whole: bytes) -> bool:
         XML.encode(),
         HIDDEN.encode("utf-16-le") + b"\0\0\r\n",
         f"<b/>\0{HIDDEN}".encode("utf-16-le"),
-        # A mark before a document that is not the first.
+        # A byte order mark before a later document.
         f"<b/>\0\ufeff{HIDDEN}".encode("utf-16-le"),
         f"\ufeff\ufeff{HIDDEN}".encode("utf-16-le"),
-        # Text, but not what UTF-16 may be.
+        # Text, but not valid UTF-16.
         f"text {SIGN}".encode("utf-16-le") + b"\n",
         f"text \ud800 {SIGN}".encode("utf-16-le", "surrogatepass"),
         f"text {SIGN}".encode("utf-16-be"),
@@ -48,7 +48,7 @@ def sees(whole: bytes) -> bool:
         f"text {SIGN}".encode("utf-32-le"),
     ],
 )
-def test_what_a_reader_would_see_is_shown(content: bytes, pack: type[bytes]) -> None:
+def test_the_text_that_a_parser_reads_is_a_view(content: bytes, pack: type[bytes]) -> None:
     assert sees(pack(content))
 
 
@@ -66,7 +66,7 @@ def test_what_a_reader_would_see_is_shown(content: bytes, pack: type[bytes]) -> 
         b" \r\n" * 1_000 + HIDDEN.encode() + b"\xff",
     ],
 )
-def test_xml_that_cannot_be_read_is_refused(content: bytes, pack: type[bytes]) -> None:
+def test_unreadable_xml_is_refused(content: bytes, pack: type[bytes]) -> None:
     refused = object_views(pack(content), LIMIT, Rule("x"))
     assert isinstance(refused, Deny)
     assert refused.reason in (Reason.ENCODING, Reason.XML)
@@ -75,12 +75,12 @@ def test_xml_that_cannot_be_read_is_refused(content: bytes, pack: type[bytes]) -
 @pytest.mark.parametrize(
     "whole", [b"MZ\x90\0\xff", b"\0\0\1\0 icon", b"\xff\xfe\xff", b"a\0\xff", b"", b"\0", b"x"]
 )
-def test_what_is_no_text_is_looked_at_as_it_is(whole: bytes) -> None:
+def test_other_bytes_are_scanned_as_sent(whole: bytes) -> None:
     assert views(whole)["sent"] == whole
 
 
-def test_so_many_documents_and_no_more() -> None:
-    # A parser for each takes its time: 130,000 bytes of them were 0.2 s, 128 MB minutes.
+def test_the_number_of_documents_is_limited() -> None:
+    # Each needs a parser: 130,000 bytes of documents took 0.2 s, 128 MB would take minutes.
     assert "text" in views(b"<a/>\0" * MAX_DOCUMENTS)
     refused = object_views(b"<a/>\0" * (MAX_DOCUMENTS + 1), LIMIT, Rule("x"))
     assert isinstance(refused, Deny)

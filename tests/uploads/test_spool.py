@@ -42,9 +42,9 @@ def acknowledged(spool: Spool, part: UploadPart, received: int) -> Deny | None:
     return spool.acknowledge(part, Acknowledgement(True, "", received, False))
 
 
-def refused(answer: object) -> Deny:
-    assert isinstance(answer, Deny), answer
-    return answer
+def refused(result: object) -> Deny:
+    assert isinstance(result, Deny), result
+    return result
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def begun(spool: Spool) -> Spool:
     return spool
 
 
-def test_an_upload_is_put_together(begun: Spool) -> None:
+def test_the_fragments_of_an_upload_are_combined(begun: Spool) -> None:
     for first in range(0, 400, 100):
         part = took(begun, first, first + 100)
         assert (part.whole, part.stored) == (False, None)
@@ -69,7 +69,7 @@ def test_an_upload_is_put_together(begun: Spool) -> None:
     assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_SESSION
 
 
-def test_an_upload_of_one_fragment_is_inspected_where_it_is(begun: Spool) -> None:
+def test_an_upload_of_one_fragment_is_inspected_without_the_spool(begun: Spool) -> None:
     part = took(begun, 0, 512)
     assert (part.whole, part.stored) == (True, None)
 
@@ -78,33 +78,33 @@ def test_an_upload_of_one_fragment_is_inspected_where_it_is(begun: Spool) -> Non
     "packet", [Packet(PacketType.PING), Packet(PacketType.PING, "{9}"), CANCEL, CLOSE]
 )
 def test_only_a_ping_needs_no_session(spool: Spool, packet: Packet) -> None:
-    answer = spool.take(packet, ME, b"")
-    assert spool.judge_head(packet, ME)[1] == (answer if isinstance(answer, Deny) else None)
+    result = spool.take(packet, ME, b"")
+    assert spool.judge_head(packet, ME)[1] == (result if isinstance(result, Deny) else None)
     if not packet.session:
-        assert isinstance(answer, UploadPart)
+        assert isinstance(result, UploadPart)
     else:
-        assert refused(answer).reason is Reason.UPLOAD_SESSION
+        assert refused(result).reason is Reason.UPLOAD_SESSION
 
 
 @pytest.mark.parametrize("packet", [fragment(0, 10), CLOSE, CANCEL, PING])
-def test_a_session_is_its_clients_alone(begun: Spool, packet: Packet) -> None:
+def test_a_session_belongs_to_its_client(begun: Spool, packet: Packet) -> None:
     assert refused(begun.take(packet, OTHER, DATA[:10])).reason is Reason.UPLOAD_OF_ANOTHER
     session, refusal = begun.judge_head(packet, OTHER)
     assert session is None, "what another may not touch, it may not have cancelled either"
     assert refused(refusal).reason is Reason.UPLOAD_OF_ANOTHER
-    # Nor at another site system: there it is not known.
+    # At another site system the session is unknown.
     elsewhere = replace(ME, site_system="mp02.corp.example")
     assert refused(begun.take(packet, elsewhere, DATA[:10])).reason is Reason.UPLOAD_SESSION
     took(begun, 0, 10)
 
 
-def test_a_session_is_of_one_path(begun: Spool) -> None:
+def test_a_session_belongs_to_one_path(begun: Spool) -> None:
     elsewhere = replace(ME, path="ccm_incoming/y.msg")
-    answer = refused(begun.take(fragment(0, 10), elsewhere, DATA[:10]))
-    assert (answer.reason, answer.rule) == (Reason.UPLOAD_CHANGED, "uploads.path")
+    result = refused(begun.take(fragment(0, 10), elsewhere, DATA[:10]))
+    assert (result.reason, result.rule) == (Reason.UPLOAD_CHANGED, "uploads.path")
 
 
-def test_a_gap_is_told_where_to_go_on(begun: Spool) -> None:
+def test_the_refusal_after_a_gap_has_the_offset_to_resume(begun: Spool) -> None:
     first = refused(begun.take(fragment(1, 10), ME, DATA[1:10]))
     assert (first.reason, first.received) == (Reason.UPLOAD_GAP, 0)
     part = took(begun, 0, 100)
@@ -116,7 +116,7 @@ def test_a_gap_is_told_where_to_go_on(begun: Spool) -> None:
 
 
 @pytest.mark.parametrize(("first", "end"), [(0, 100), (0, 150), (50, 100), (50, 60), (99, 512)])
-def test_the_same_bytes_again_change_nothing(begun: Spool, first: int, end: int) -> None:
+def test_repeated_bytes_change_nothing(begun: Spool, first: int, end: int) -> None:
     took(begun, 0, 100)
     took(begun, first, end)
     part = took(begun, max(100, end), 512) if end < 512 else took(begun, 100, 512)
@@ -125,28 +125,28 @@ def test_the_same_bytes_again_change_nothing(begun: Spool, first: int, end: int)
 
 
 @pytest.mark.parametrize(("first", "end"), [(0, 100), (0, 150), (50, 100), (50, 60), (99, 512)])
-def test_other_bytes_than_before_are_refused(begun: Spool, first: int, end: int) -> None:
+def test_changed_bytes_are_refused(begun: Spool, first: int, end: int) -> None:
     took(begun, 0, 100)
     changed = bytearray(DATA[first:end])
     changed[0] ^= 1
-    answer = refused(begun.take(fragment(first, end), ME, bytes(changed)))
-    assert (answer.reason, answer.rule) == (Reason.UPLOAD_CHANGED, "uploads.overlap")
+    result = refused(begun.take(fragment(first, end), ME, bytes(changed)))
+    assert (result.reason, result.rule) == (Reason.UPLOAD_CHANGED, "uploads.overlap")
     assert took(begun, 100, 200).session is not None
 
 
-def test_other_bytes_are_refused_also_where_nothing_was_acknowledged(begun: Spool) -> None:
-    # The site system may have them: the acknowledgement can have been lost on the way.
+def test_changed_bytes_are_refused_even_without_an_acknowledgement(begun: Spool) -> None:
+    # The site system may have the bytes: the acknowledgement may be lost.
     took(begun, 0, 100)
     assert refused(begun.take(fragment(0, 100), ME, bytes(100))).reason is Reason.UPLOAD_CHANGED
 
 
 def test_the_size_cannot_change(begun: Spool) -> None:
     took(begun, 0, 100)
-    answer = refused(begun.take(fragment(100, 200, 200), ME, DATA[100:200]))
-    assert (answer.reason, answer.rule) == (Reason.UPLOAD_CHANGED, "uploads.total")
+    result = refused(begun.take(fragment(100, 200, 200), ME, DATA[100:200]))
+    assert (result.reason, result.rule) == (Reason.UPLOAD_CHANGED, "uploads.total")
 
 
-def test_what_is_announced_to_be_too_large_is_refused_at_once(begun: Spool) -> None:
+def test_a_fragment_of_a_too_large_object_is_refused_at_once(begun: Spool) -> None:
     assert begun.judge_head(fragment(0, 10, 1_000), ME)[1] is None
     session, refusal = begun.judge_head(fragment(0, 10, 1_001), ME)
     assert refused(refusal).reason is Reason.UPLOAD_TOO_LARGE
@@ -154,7 +154,7 @@ def test_what_is_announced_to_be_too_large_is_refused_at_once(begun: Spool) -> N
 
 
 @pytest.mark.parametrize("received", [None, 0, 511])
-def test_nothing_is_closed_before_all_of_it_is_acknowledged(
+def test_a_session_is_not_closed_before_all_bytes_are_acknowledged(
     begun: Spool, received: int | None
 ) -> None:
     part = took(begun, 0, 512)
@@ -165,17 +165,17 @@ def test_nothing_is_closed_before_all_of_it_is_acknowledged(
     assert isinstance(begun.take(CLOSE, ME, b""), UploadPart)
 
 
-def test_a_session_of_which_nothing_is_known_is_not_closed(begun: Spool) -> None:
+def test_an_empty_session_is_not_closed(begun: Spool) -> None:
     assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_INCOMPLETE
 
 
-def test_a_site_system_that_has_more_than_is_known_ends_the_session(begun: Spool) -> None:
+def test_a_site_system_with_more_bytes_than_stored_ends_the_session(begun: Spool) -> None:
     part = took(begun, 0, 100)
     assert refused(acknowledged(begun, part, 101)).reason is Reason.UPLOAD_SESSION
     assert acknowledged(begun, part, 100) is None
 
 
-def test_what_is_cancelled_is_gone_whatever_the_site_system_says(begun: Spool) -> None:
+def test_a_cancelled_session_is_deleted_whatever_the_response(begun: Spool) -> None:
     took(begun, 0, 100)
     assert isinstance(begun.take(CANCEL, ME, b""), UploadPart)
     assert refused(begun.take(fragment(100, 200), ME, DATA[100:200])).reason is (
@@ -183,13 +183,13 @@ def test_what_is_cancelled_is_gone_whatever_the_site_system_says(begun: Spool) -
     )
 
 
-def test_a_session_that_the_site_system_has_forgotten_is_forgotten_here(begun: Spool) -> None:
+def test_a_session_that_the_site_system_lost_is_deleted(begun: Spool) -> None:
     part = took(begun, 0, 100)
     assert begun.acknowledge(part, Acknowledgement(False, "", None, True)) is None
     assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_SESSION
 
 
-def test_a_session_that_could_not_be_closed_can_be_closed_again(begun: Spool) -> None:
+def test_a_session_that_could_not_be_closed_can_be_closed_later(begun: Spool) -> None:
     acknowledged(begun, took(begun, 0, 512), 512)
     close = begun.take(CLOSE, ME, b"")
     assert isinstance(close, UploadPart)
@@ -197,10 +197,10 @@ def test_a_session_that_could_not_be_closed_can_be_closed_again(begun: Spool) ->
     assert isinstance(begun.take(CLOSE, ME, b""), UploadPart)
 
 
-# How much there may be
+# Limits
 
 
-def test_there_are_so_many_sessions_and_no_more(spool: Spool) -> None:
+def test_the_number_of_sessions_is_limited(spool: Spool) -> None:
     for number in range(LIMITS.sessions):
         assert spool.begin(replace(ME, key=str(number)), f"{{{number}}}") is None
     create = Packet(PacketType.CREATE_SESSION)
@@ -208,7 +208,7 @@ def test_there_are_so_many_sessions_and_no_more(spool: Spool) -> None:
     assert refused(spool.begin(OTHER, "{x}")).reason is Reason.OVERLOADED
 
 
-def test_the_oldest_session_of_a_client_makes_room_for_another(spool: Spool, clock: Clock) -> None:
+def test_a_further_session_deletes_the_clients_oldest(spool: Spool, clock: Clock) -> None:
     for number in range(LIMITS.per_client_sessions + 1):
         clock.now += 1
         assert spool.begin(ME, f"{{{number}}}") is None
@@ -219,8 +219,8 @@ def test_the_oldest_session_of_a_client_makes_room_for_another(spool: Spool, clo
     assert found == [False, True, True]
 
 
-def test_a_client_with_much_under_way_makes_room_for_itself(open_spool: Open, clock: Clock) -> None:
-    """And for nobody else's sake: what others have stays."""
+def test_more_bytes_delete_the_clients_own_oldest_sessions(open_spool: Open, clock: Clock) -> None:
+    """The sessions of other clients are not affected."""
     spool = open_spool(replace(LIMITS, per_client_sessions=4, per_client_bytes=1_000))
     for sender, session in ((OTHER, "{0}"), (ME, "{1}"), (ME, "{2}"), (ME, "{3}")):
         clock.now += 1
@@ -233,14 +233,14 @@ def test_a_client_with_much_under_way_makes_room_for_itself(open_spool: Open, cl
         for number in range(4)
     ]
     assert there == [True, False, True, True]
-    # Up to its share nothing is forgotten, and its own session never is.
+    # Up to the limit nothing is deleted, and never the current session.
     more = fragment(400, 500, 500, "{3}")
     assert isinstance(spool.take(more, ME, DATA[400:500]), UploadPart)
     assert spool.find(Packet(PacketType.CLOSE_SESSION, "{2}"), ME) is not None
     assert spool.find(Packet(PacketType.CLOSE_SESSION, "{0}"), OTHER) is not None
 
 
-def test_there_is_room_for_so_many_bytes_and_no_more(open_spool: Open) -> None:
+def test_the_total_size_is_limited(open_spool: Open) -> None:
     spool = open_spool(replace(LIMITS, max_total_bytes=612))
     spool.begin(ME, "{1}")
     spool.begin(OTHER, "{2}")
@@ -248,32 +248,32 @@ def test_there_is_room_for_so_many_bytes_and_no_more(open_spool: Open) -> None:
     packet = fragment(0, 100, 200, "{2}")
     assert isinstance(spool.take(packet, OTHER, DATA[:100]), UploadPart)
     more = fragment(100, 101, 200, "{2}")
-    answer = refused(spool.take(more, OTHER, DATA[100:101]))
-    assert (answer.reason, answer.rule) == (Reason.OVERLOADED, "uploads.max_total_bytes")
+    result = refused(spool.take(more, OTHER, DATA[100:101]))
+    assert (result.reason, result.rule) == (Reason.OVERLOADED, "uploads.max_total_bytes")
     assert isinstance(spool.take(CANCEL, ME, b""), UploadPart)
     assert isinstance(spool.take(more, OTHER, DATA[100:101]), UploadPart)
 
 
-def test_an_id_that_there_is_already_is_no_new_session(begun: Spool) -> None:
+def test_an_id_that_is_in_use_is_refused(begun: Spool) -> None:
     assert refused(begun.begin(OTHER, "{1}")).reason is Reason.SITE_SYSTEM_RESPONSE
 
 
-def test_nor_is_one_in_other_letters(spool: Spool) -> None:
-    # To Windows they are one GUID, so one session; but of a packet they are only the one sent.
+def test_an_id_that_is_in_use_is_refused_in_another_case(spool: Spool) -> None:
+    # To Windows both are the same GUID, so the same session. A packet's id is compared exactly.
     spool.begin(ME, "{A}")
     assert refused(spool.begin(OTHER, "{a}")).reason is Reason.SITE_SYSTEM_RESPONSE
-    answer = refused(spool.take(fragment(0, 10, session="{a}"), ME, DATA[:10]))
-    assert answer.reason is Reason.UPLOAD_SESSION
+    result = refused(spool.take(fragment(0, 10, session="{a}"), ME, DATA[:10]))
+    assert result.reason is Reason.UPLOAD_SESSION
 
 
 @pytest.mark.slow
-def test_small_fragments_take_no_more_room_or_time_than_large_ones(open_spool: Open) -> None:
+def test_small_fragments_need_no_more_space_or_time_than_large_ones(open_spool: Open) -> None:
     spool = open_spool(replace(LIMITS, max_bytes=100_000, max_total_bytes=100_000))
     data = bytes(range(250)) * 40
     spool.begin(ME, "{1}")
     for first in range(5_000):
         spool.take(fragment(first, first + 1, 10_000), ME, data[first : first + 1])
-    # As many pieces as their bytes need, and a fragment that comes again does not look at all.
+    # The number of rows depends on the bytes, and a repeated fragment does not read all of them.
     (pieces,) = spool._database.one("SELECT count(*) FROM fragments") or ()
     assert pieces <= 2
     part = took(spool, 3_000, 10_000, data)
@@ -284,7 +284,7 @@ def test_small_fragments_take_no_more_room_or_time_than_large_ones(open_spool: O
     )
 
 
-def test_what_is_abandoned_is_thrown_away(begun: Spool, clock: Clock) -> None:
+def test_an_abandoned_session_is_deleted(begun: Spool, clock: Clock) -> None:
     took(begun, 0, 100)
     clock.now += LIMITS.abandoned_after
     assert begun.sweep() == 0
@@ -293,7 +293,7 @@ def test_what_is_abandoned_is_thrown_away(begun: Spool, clock: Clock) -> None:
     assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_SESSION
 
 
-def test_whoever_goes_on_has_not_abandoned_it(begun: Spool, clock: Clock) -> None:
+def test_a_session_in_use_is_not_abandoned(begun: Spool, clock: Clock) -> None:
     took(begun, 0, 100)
     clock.now += 80
     took(begun, 100, 200)
@@ -301,7 +301,7 @@ def test_whoever_goes_on_has_not_abandoned_it(begun: Spool, clock: Clock) -> Non
     assert begun.sweep() == 0
 
 
-def test_what_is_thrown_away_is_given_back_to_the_disk(
+def test_the_disk_space_of_deleted_sessions_is_released(
     open_spool: Open, tmp_path: Path, clock: Clock
 ) -> None:
     spool = open_spool(SpoolLimits(10_000_000, 20_000_000, 4, 2, 20_000_000, 100.0))
@@ -313,10 +313,10 @@ def test_what_is_thrown_away_is_given_back_to_the_disk(
     assert (tmp_path / "uploads.sqlite").stat().st_size < 200_000
 
 
-# What goes wrong
+# Failures
 
 
-def test_a_restart_goes_on_where_it_was(open_spool: Open) -> None:
+def test_a_session_continues_after_a_restart(open_spool: Open) -> None:
     before = open_spool()
     before.begin(ME, "{1}")
     acknowledged(before, took(before, 0, 100), 100)
@@ -326,7 +326,7 @@ def test_a_restart_goes_on_where_it_was(open_spool: Open) -> None:
     assert refused(after.take(fragment(100, 200), ME, bytes(100))).reason is Reason.UPLOAD_CHANGED
 
 
-def test_several_processes_share_it(open_spool: Open) -> None:
+def test_several_processes_share_a_spool(open_spool: Open) -> None:
     one, other = open_spool(), open_spool()
     one.begin(ME, "{1}")
     took(one, 0, 100)
@@ -335,7 +335,7 @@ def test_several_processes_share_it(open_spool: Open) -> None:
     assert refused(other.take(fragment(0, 100), ME, bytes(100))).reason is Reason.UPLOAD_CHANGED
 
 
-def test_a_disk_that_fills_loses_nothing(begun: Spool) -> None:
+def test_a_full_disk_loses_nothing(begun: Spool) -> None:
     took(begun, 0, 100)
     begun._database.one("PRAGMA max_page_count = 1")
     big = replace(LIMITS, max_bytes=10_000_000, max_total_bytes=10_000_000)
@@ -346,7 +346,7 @@ def test_a_disk_that_fills_loses_nothing(begun: Spool) -> None:
     assert took(begun, 100, 512).stored is not None
 
 
-def test_an_object_that_is_not_whole_is_not_inspected(begun: Spool, tmp_path: Path) -> None:
+def test_an_incomplete_object_is_not_inspected(begun: Spool, tmp_path: Path) -> None:
     part = took(begun, 0, 100)
     assert part.session is not None
     path = str(tmp_path / "uploads.sqlite")
@@ -356,13 +356,13 @@ def test_an_object_that_is_not_whole_is_not_inspected(begun: Spool, tmp_path: Pa
         read_object(StoredObject(str(tmp_path / "none.sqlite"), "x", 1))
 
 
-def test_what_was_sent_is_still_known_when_the_machine_has_failed(begun: Spool) -> None:
-    # SQLite's FULL: a site system that has bytes which a power cut took from here would make a
-    # file of them, and others would have been inspected.
+def test_forwarded_bytes_survive_a_power_failure(begun: Spool) -> None:
+    # SQLite's FULL: if a power failure lost bytes that the site system has, it would create a
+    # file from other bytes than the inspected ones.
     assert begun._database.one("PRAGMA synchronous") == (2,)
 
 
-def test_what_cannot_be_given_back_yet_is_no_error(
+def test_space_that_cannot_be_released_yet_is_not_an_error(
     begun: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acknowledged(begun, took(begun, 0, 512), 512)
@@ -373,25 +373,25 @@ def test_what_cannot_be_given_back_yet_is_no_error(
         raise SpoolError("locked")
 
     monkeypatch.setattr(begun._database, "all", locked)
-    # The site system has made its file: a client that hears otherwise sends it all again.
+    # The site system has created its file; after an error the client would send it again.
     assert begun.acknowledge(close, Acknowledgement(True, "", None, False)) is None
     assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_SESSION
 
 
-def test_an_answer_that_comes_late_does_not_end_a_session(begun: Spool) -> None:
+def test_a_late_response_does_not_end_a_session(begun: Spool) -> None:
     part = took(begun, 0, 100)
     took(begun, 100, 200)  # on another connection, and it was there first
     assert acknowledged(begun, part, 200) is None
     assert refused(acknowledged(begun, part, 201)).reason is Reason.UPLOAD_SESSION
 
 
-def test_only_its_owner_reads_it(begun: Spool, tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_file(begun: Spool, tmp_path: Path) -> None:
     took(begun, 0, 100)
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-def test_another_database_is_not_taken_for_a_spool(tmp_path: Path, clock: Clock) -> None:
+def test_another_database_is_refused(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "other.sqlite"
     database = sqlite3.connect(path)
     database.execute("CREATE TABLE x (y)")

@@ -1,4 +1,4 @@
-"""What the bridge sends to end an upload that it has refused for good."""
+"""The packet that cancels a finally refused upload."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENDS = {
     Reason.UPLOAD_CHANGED,
     Reason.UPLOAD_INCOMPLETE,
     Reason.UPLOAD_TOO_LARGE,
-    Reason.UPLOAD_SESSION,  # of which the site system has more than is known
+    Reason.UPLOAD_SESSION,  # the site system has more bytes than are stored
 }
 STAYS = {
     Reason.UPLOAD_GAP,
@@ -52,7 +52,7 @@ def session() -> Session:
 
 
 @pytest.mark.parametrize("reason", sorted(ENDS))
-def test_what_is_refused_for_good_is_cancelled(
+def test_a_finally_refused_upload_is_cancelled(
     head: RequestHead, session: Session, reason: Reason
 ) -> None:
     sent = withdrawal(head, session, Deny(reason, Rule("x")))
@@ -65,14 +65,12 @@ def test_what_is_refused_for_good_is_cancelled(
 
 
 @pytest.mark.parametrize("reason", sorted(STAYS))
-def test_what_may_yet_go_on_is_left_alone(
+def test_an_upload_that_can_continue_is_not_cancelled(
     head: RequestHead, session: Session, reason: Reason
 ) -> None:
     assert withdrawal(head, session, Deny(reason, Rule("x"))) is None
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_without_a_session_of_the_clients_own_nothing_is_sent(
-    head: RequestHead, reason: Reason
-) -> None:
+def test_without_an_own_session_nothing_is_cancelled(head: RequestHead, reason: Reason) -> None:
     assert withdrawal(head, None, Deny(reason, Rule("x"))) is None
