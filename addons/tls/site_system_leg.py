@@ -96,8 +96,8 @@ def verification_failure(connection: SSL.Connection) -> str | None:
     text, refusal = openssl_text(number), _failure_of(connection).refusal
     if refusal is None or refusal.reason is Reason.BRIDGE_DEFECT:
         return text
-    # OpenSSL's text stays as it is, so that it can be searched for. A judge adds the depth to its
-    # own text; 0 goes without saying.
+    # OpenSSL's text stays unchanged, so that it can be searched for. Other texts lose the depth of
+    # the end-entity certificate.
     return text if refusal.detail.startswith(text) else refusal.detail.removesuffix(" (depth 0)")
 
 

@@ -124,7 +124,7 @@ def test_only_server_event_calls_a_layer() -> None:
 
 def test_open_connection_calls_the_hook_first_and_obeys_its_error() -> None:
     source = inspect.getsource(server.ConnectionHandler.open_connection)
-    asked, heeded, dialled = (
+    hook, error, dialled = (
         source.index(part)
         for part in (
             "ServerConnectHook(",
@@ -132,7 +132,7 @@ def test_open_connection_calls_the_hook_first_and_obeys_its_error() -> None:
             "open_connection(\n",
         )
     )
-    assert asked < heeded < dialled
+    assert hook < error < dialled
 
 
 def test_a_server_connection_hook_carries_the_client_and_the_server() -> None:
@@ -348,10 +348,10 @@ def test_the_web_application_takes_the_settings_that_the_bridge_passes() -> None
 
 def test_the_web_application_uses_only_what_the_master_of_the_bridge_has() -> None:
     source = inspect.getsource(app)
-    asked = set(re.findall(r"\bmaster\.(\w+)(?=[.()\s])", source))
+    used = set(re.findall(r"\bmaster\.(\w+)(?=[.()\s])", source))
     # Refused handlers use the rest, and modules of that name.
     refused = {"addons", "load_flow", "master", "WebMaster"}
-    assert asked - refused <= set(vars(web_server._read_only_master(View())))
+    assert used - refused <= set(vars(web_server._read_only_master(View())))
 
 
 # pyOpenSSL (tls, client_authentication)

@@ -258,8 +258,8 @@ def test_the_connection_check_contacts_clamav(lab: Lab) -> None:
         return finding
 
     with ScanDaemon() as daemon:
-        asked = found(daemon.address)
-    assert (asked.level, asked.text) == (Level.FACT, "ClamAV stand-in of the lab")
+        working = found(daemon.address)
+    assert (working.level, working.text) == (Level.FACT, "ClamAV stand-in of the lab")
     gone = found(daemon.address)
     assert (gone.level, gone.requirement) == (Level.PROBLEM, "BRIDGE-INSPECT")
     assert "no response" in gone.text

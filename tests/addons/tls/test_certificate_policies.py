@@ -169,7 +169,7 @@ def test_no_certificate_is_used_if_none_is_requested(
 @pytest.mark.needs("openssl")
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 @pytest.mark.parametrize(
-    ("policy", "asks"),
+    ("policy", "requests"),
     [
         (CertificatePolicy.COMPUTER, True),
         (CertificatePolicy.OPTIONAL, True),
@@ -181,7 +181,7 @@ def test_the_server_sends_a_certificate_request_only_if_needed(
     lab: Lab,
     tmp_path: Path,
     policy: CertificatePolicy,
-    asks: bool,
+    requests: bool,
     version: str,
 ) -> None:
     root = tmp_path / "root.pem"
@@ -193,8 +193,8 @@ def test_the_server_sends_a_certificate_request_only_if_needed(
         done = subprocess.run(command, input=b"", capture_output=True, timeout=20, check=False)
     output = done.stdout.decode()
     assert ", ServerHello" in output
-    assert (", CertificateRequest" in output) == asks
-    if not asks:
+    assert (", CertificateRequest" in output) == requests
+    if not requests:
         assert "No client certificate CA names sent" in output
 
 

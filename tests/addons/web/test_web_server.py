@@ -144,7 +144,7 @@ def test_a_method_that_changes_anything_is_refused(served: Served, name: str, ve
     before = served.flow.get_state()
     status, _, body = served.ask(verb, path, headers, b'{"comment": "x", "arguments": []}')
     if verb in verbs:
-        assert status in (200, 400), "400: no WebSocket was asked for"
+        assert status in (200, 400), "400: no WebSocket was requested"
         assert name != "ClearAll" or served.cleared == 1
         return
     assert status == 403
