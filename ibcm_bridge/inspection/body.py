@@ -77,13 +77,13 @@ def inspect_small(
         return subject
     if _has_views(subject) and not all(engine.in_place for engine in engines):
         return subject
-    if len(body) > (SMALL if subject.rule.actions is None else SMALL_SOAP):
+    if len(body) > (SMALL if subject.body_rule.actions is None else SMALL_SOAP):
         return subject
     result = read_and_scan(subject, engines, SMALL)
     if (
         isinstance(result, Deny)
         and result.reason is Reason.INFLATED_TOO_LARGE
-        and subject.rule.inflated_limit > SMALL
+        and subject.body_rule.inflated_limit > SMALL
     ):
         return subject
     return _decide(authorized, body, result)
@@ -115,7 +115,7 @@ def conclude(
 
 def _has_views(subject: Subject) -> bool:
     """Return whether there could be any view to scan."""
-    if subject.rule.inspection is Inspection.SCEP_QUERY:
+    if subject.body_rule.inspection is Inspection.SCEP_QUERY:
         return bool(subject.body or scep_message(subject.query))
     return bool(subject.body)
 
@@ -133,7 +133,7 @@ def _subject(authorized: Authorized, body: bytes, part: UploadPart | None) -> Su
     head = authorized.head
     is_soap = authorized.body_rule.actions is not None
     return Subject(
-        rule=authorized.body_rule,
+        body_rule=authorized.body_rule,
         content_type=head.value(b"content-type") or b"",
         body=body,
         query=authorized.target.query or b"",

@@ -37,11 +37,11 @@ def read_and_scan(
 ) -> CleanBody | Deny:
     """Parse a body and scan every view with every engine.
 
-    `inflated_limit` in bytes applies if it is lower than the rule's limit.
+    `inflated_limit` in bytes applies if it is lower than the body rule's limit.
     """
-    limit = subject.rule.inflated_limit
+    limit = subject.body_rule.inflated_limit
     limit = limit if inflated_limit is None else min(limit, inflated_limit)
-    content = _READERS[subject.rule.inspection](subject, limit)
+    content = _READERS[subject.body_rule.inspection](subject, limit)
     if isinstance(content, Deny):
         return content
     scanned, missed = [], []
@@ -106,7 +106,7 @@ def _propfind(subject: Subject, _limit: int) -> Content | Deny:
     text = _utf_8(subject)
     if isinstance(text, Deny):
         return text
-    parsed_text = read_propfind(text, subject.where, subject.rule.properties)
+    parsed_text = read_propfind(text, subject.where, subject.body_rule.properties)
     if isinstance(parsed_text, Deny):
         return parsed_text
     return Content({"sent": subject.body, **_parsed_text(parsed_text)})
@@ -114,13 +114,13 @@ def _propfind(subject: Subject, _limit: int) -> Content | Deny:
 
 def _soap(subject: Subject, _limit: int) -> Content | Deny:
     """Check the action against the table; the head and the body must have the same action."""
-    rule = subject.rule
-    assert rule.actions is not None
+    body_rule = subject.body_rule
+    assert body_rule.actions is not None
     soap_type = read_soap_type(subject.content_type)
     if soap_type is None:
         return Deny(
             Reason.MEDIA_TYPE,
-            rules.BODY_PARAMETERS.of(rule.name),
+            rules.BODY_PARAMETERS.of(body_rule.name),
             "not the Content-Type of a SOAP request",
         )
     action = read_action(soap_type, subject.soap_action, subject.where)
@@ -132,7 +132,7 @@ def _soap(subject: Subject, _limit: int) -> Content | Deny:
     request = read_soap(text, subject.where, soap_type.envelope)
     if isinstance(request, Deny):
         return request
-    refusal = judge_soap(rule.actions, subject.path, action, request)
+    refusal = judge_soap(body_rule.actions, subject.path, action, request)
     if refusal is None:
         views = (text, request.parsed_text)
         refusal = check_fields(request.fields, request.events, views, subject.where)
@@ -195,7 +195,7 @@ def _form(subject: Subject, limit: int) -> Content | Deny:
     if parameters not in (b"", b"charset=utf-8"):
         return Deny(
             Reason.MEDIA_TYPE,
-            rules.BODY_CHARSET.of(subject.rule.name),
+            rules.BODY_CHARSET.of(subject.body_rule.name),
             "a media type parameter other than charset=utf-8",
         )
     return _FORMS[media_type](subject, limit)
@@ -211,10 +211,12 @@ def _json(subject: Subject, _limit: int) -> Content | Deny:
         # Objects become lists, so that no value of a duplicate name is lost.
         value = json.loads(subject.body.decode("utf-8"), object_pairs_hook=_flat)
     except UnicodeDecodeError:
-        return Deny(Reason.ENCODING, rules.BODY_JSON.of(subject.rule.name), "not UTF-8")
+        return Deny(Reason.ENCODING, rules.BODY_JSON.of(subject.body_rule.name), "not UTF-8")
     except (ValueError, RecursionError):
         return Deny(
-            Reason.ENCODING, rules.BODY_JSON.of(subject.rule.name), "not JSON, or nested too deeply"
+            Reason.ENCODING,
+            rules.BODY_JSON.of(subject.body_rule.name),
+            "not JSON, or nested too deeply",
         )
     strings, waiting = [], [value]
     while waiting:
@@ -248,8 +250,8 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
     message = read_ccm_request(subject.content_type, subject.body, limit)
     if isinstance(message, Deny):
         return message
-    assert subject.rule.messages is not None
-    endpoint = judge_message(subject.rule.messages, message, user=subject.user)
+    assert subject.body_rule.messages is not None
+    endpoint = judge_message(subject.body_rule.messages, message, user=subject.user)
     if isinstance(endpoint, Deny):
         return endpoint
     facts = message_facts(message, endpoint)

@@ -19,7 +19,7 @@ Views = dict[str, bytes]
 class Subject:
     """A body, and everything that affects its inspection."""
 
-    rule: BodyRule
+    body_rule: BodyRule
     content_type: bytes
     body: bytes
     query: bytes = b""
@@ -40,20 +40,24 @@ class Subject:
     @property
     def where(self) -> rules.Rule:
         """The prefix of a refusal's rule: the row of `roles.yaml`."""
-        return rules.BODY.of(self.rule.name)
+        return rules.BODY.of(self.body_rule.name)
 
     def put_together(self, whole: bytes) -> Subject:
         """Replace the last fragment of an upload with the complete object."""
         return Subject(
-            self.rule, self.content_type, whole, optional_engines=self.optional_engines, whole=True
+            self.body_rule,
+            self.content_type,
+            whole,
+            optional_engines=self.optional_engines,
+            whole=True,
         )
 
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of all values that affect the inspection."""
-        rule = self.rule
-        messages = rule.messages.fingerprint() if rule.messages is not None else ""
-        actions = rule.actions.fingerprint() if rule.actions is not None else ""
-        terms = (rule.name, rule.inspection.value, rule.inflated_limit, messages, actions)
+        row = self.body_rule
+        messages = row.messages.fingerprint() if row.messages is not None else ""
+        actions = row.actions.fingerprint() if row.actions is not None else ""
+        terms = (row.name, row.inspection.value, row.inflated_limit, messages, actions)
         head = (self.content_type, self.query, self.path, self.soap_action)
         # A stored object is only appended to, so its name and length identify its bytes.
         optional_engines = sorted(self.optional_engines)

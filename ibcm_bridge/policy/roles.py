@@ -162,8 +162,8 @@ class RoleProfile:
         return replace(
             self,
             bodies={
-                method: rule if rule.messages is None else replace(rule, messages=more.messages)
-                for method, rule in bodies.items()
+                method: row if row.messages is None else replace(row, messages=more.messages)
+                for method, row in bodies.items()
             },
             headers=self.headers | more.headers,
             directories=directories,

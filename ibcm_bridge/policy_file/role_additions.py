@@ -114,8 +114,8 @@ def _verbs(
         elif body is None or body.inspection is Inspection.BITS_UPLOAD:
             kinds = [
                 name
-                for name, rule in table.bodies.items()
-                if rule.inspection is not Inspection.BITS_UPLOAD
+                for name, row in table.bodies.items()
+                if row.inspection is not Inspection.BITS_UPLOAD
             ]
             reading.report(
                 (*here, "body"), f"invalid kind of body; write one of {', '.join(kinds)}"

@@ -180,9 +180,9 @@ def test_a_report_about_the_same_body_under_other_terms_approves_nothing(allow: 
     subject = subject_of(allow, LARGE)
     for change in (
         {"content_type": subject.content_type + b" "},
-        {"rule": dataclasses.replace(subject.rule, inflated_limit=33_554_432)},
-        {"rule": dataclasses.replace(subject.rule, messages=OTHER_MESSAGES)},
-        {"rule": dataclasses.replace(subject.rule, name="soap")},
+        {"body_rule": dataclasses.replace(subject.body_rule, inflated_limit=33_554_432)},
+        {"body_rule": dataclasses.replace(subject.body_rule, messages=OTHER_MESSAGES)},
+        {"body_rule": dataclasses.replace(subject.body_rule, name="soap")},
         {"body": subject.body + b"\0"},
     ):
         other = dataclasses.replace(subject, **change)  # type: ignore[arg-type]
