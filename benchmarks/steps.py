@@ -48,7 +48,7 @@ from ibcm_bridge.messages.multipart import Part, read_multipart
 from ibcm_bridge.messages.signatures import verifies
 from ibcm_bridge.messages.xml import check_xml
 from ibcm_bridge.policy.bodies import ReplyReading
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
+from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.roles import NeverPublished
 from ibcm_bridge.policy_file import load_policy
@@ -121,10 +121,10 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
     engine = YaraEngine(_default_rules())
     inspected = _the(Inspected, inspect(authorized, body, [engine]))
     claim = _the(Claim, read_claim(inspected))
-    registry, rules, now = _registered(client, key, claim.guid)
+    registry, message_policy, now = _registered(client, key, claim.guid)
 
     def approve_message() -> Approved | Deny:
-        return approve(inspected, client, registry.find, rules, now)
+        return approve(inspected, client, registry.find, message_policy, now)
 
     approved = _the(Approved, approve_message())
     assignments = _assignments()
@@ -192,24 +192,26 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
             lambda: _read_response(authorized.head, body, response),
         ),
         Step(1, "response_reader", lambda: response_reader(authorized.head, body)),
-        Step(0, "reply: NoReply, read and judged", partial(_judge, ccm.NO_REPLY, rules)),
-        Step(0, "reply: 100 policies, read and judged", partial(_judge, assignments, rules)),
+        Step(0, "reply: NoReply, read and judged", partial(_judge, ccm.NO_REPLY, message_policy)),
+        Step(
+            0, "reply: 100 policies, read and judged", partial(_judge, assignments, message_policy)
+        ),
     ]
 
 
 def _registered(
     client: AuthenticatedClient, key: RSAPrivateKey | None, guid: str
-) -> tuple[Registry, MessageRules, datetime.datetime]:
-    """A registry and rules: enforced for a signed message, report-only otherwise."""
+) -> tuple[Registry, MessagePolicy, datetime.datetime]:
+    """A registry and a message policy: enforced for a signed message, report-only otherwise."""
     registry, now = Registry(None), datetime.datetime.now(datetime.UTC)
-    rules = MessageRules(internal_domains=frozenset(("corp.example",)))
+    message_policy = MessagePolicy(internal_domains=frozenset(("corp.example",)))
     if key is None:
-        return registry, rules, now
+        return registry, message_policy, now
     signing_key = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     bound_to = client.certificate.key_sha256
     registry.add(Binding(guid, Source.REGISTRATION, now, bound_to, signing_key=signing_key))
     enforce = Enforcement.ENFORCE
-    return registry, replace(rules, identity=enforce, signatures=enforce), now
+    return registry, replace(message_policy, identity=enforce, signatures=enforce), now
 
 
 def _verify(key: RSAPrivateKey, signed: Signed) -> None:
@@ -217,9 +219,9 @@ def _verify(key: RSAPrivateKey, signed: Signed) -> None:
         raise RuntimeError(f"{signed.name} does not verify")
 
 
-def _judge(body: bytes, rules: MessageRules) -> None:
+def _judge(body: bytes, message_policy: MessagePolicy) -> None:
     reply = read_reply(ReplyReading.CCM_MESSAGE, ccm.CONTENT_TYPE.encode(), body)
-    _the(InspectedReply, judge_reply(_the(ReadReply, reply), rules))
+    _the(InspectedReply, judge_reply(_the(ReadReply, reply), message_policy))
 
 
 def _assignments() -> bytes:

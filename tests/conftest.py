@@ -27,7 +27,7 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.policy.message_rules import MessageRules
+from ibcm_bridge.policy.message_policy import MessagePolicy
 from ibcm_bridge.policy.publications import (
     BridgePublication,
     HttpPublication,
@@ -203,7 +203,7 @@ def decide(
 def speak(client: AuthenticatedClient) -> Callable[[Inspected], Approved | Deny]:
     """approve, for `client`, as a policy has it that says nothing of messages."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    return lambda inspected: approve(inspected, client, lambda _guid: None, MessageRules(), now)
+    return lambda inspected: approve(inspected, client, lambda _guid: None, MessagePolicy(), now)
 
 
 @pytest.fixture(scope="session")

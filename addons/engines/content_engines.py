@@ -17,12 +17,12 @@ from ibcm_bridge.policy_file.rule_files import rule_files
 class EngineSetup:
     """The settings that engines are made from. Workers receive them pickled through a pipe."""
 
-    rules: tuple[RuleSource, ...]
+    malware_rules: tuple[RuleSource, ...]
     clamav: ClamAv | None = None
 
     def make(self, compiled: CompiledRules | None = None) -> list[ContentEngine]:
         """Return engines for the calling thread. RuleError names the rule file."""
-        made: list[ContentEngine] = [YaraEngine(compiled or self.rules)]
+        made: list[ContentEngine] = [YaraEngine(compiled or self.malware_rules)]
         if self.clamav is not None:
             made.append(ClamAvEngine(self.clamav))
         return made
@@ -30,10 +30,10 @@ class EngineSetup:
 
 def engine_setup(policy: Policy) -> EngineSetup:
     """Read the rules of a policy. Raise OSError or ValueError if that fails."""
-    return EngineSetup(tuple(_rules(policy.rule_files)), policy.clamav)
+    return EngineSetup(tuple(_malware_rules(policy.rule_files)), policy.clamav)
 
 
-def _rules(named: tuple[Path, ...]) -> Iterator[RuleSource]:
+def _malware_rules(named: tuple[Path, ...]) -> Iterator[RuleSource]:
     for resource in files("ibcm_bridge.config.rules").iterdir():
         if resource.name.endswith(".yar"):
             yield resource.name, resource.read_text("utf-8")

@@ -21,7 +21,7 @@ from ibcm_bridge.messages.registration_reply import (
     gives_policy,
     read_registration_reply,
 )
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
+from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
 from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 
 logger = logging.getLogger(__name__)
@@ -39,11 +39,11 @@ class ClientIdentification:
     def __init__(
         self,
         registry: Registry,
-        rules: MessageRules,
+        message_policy: MessagePolicy,
         clock: Clock,
     ) -> None:
         self._registry = registry
-        self._rules = rules
+        self._message_policy = message_policy
         self._clock = clock
 
     def body_inspected(self, known: BodyInspected) -> Approved | Deny:
@@ -71,7 +71,7 @@ class ClientIdentification:
             return Learned()
         if doubt is None:
             return Learned()
-        if self._rules.identity is Enforcement.ENFORCE:
+        if self._message_policy.identity is Enforcement.ENFORCE:
             return doubt
         return Learned((f"{doubt.reason.value}: {doubt.detail}",))
 
@@ -90,7 +90,7 @@ class ClientIdentification:
             binding,
             registered=registered,
             gives_policy=gives_policy(known.message),
-            renewal=self._rules.renewal,
+            renewal=self._message_policy.renewal,
             now=self._clock(),
         )
         if not isinstance(new, Binding):
@@ -102,10 +102,11 @@ class ClientIdentification:
         return None
 
     def _approve(self, inspected: Inspected, client: Client) -> Approved | Deny:
-        return approve(inspected, client, self._registry.find, self._rules, self._clock())
+        return approve(inspected, client, self._registry.find, self._message_policy, self._clock())
 
     def _update_binding(self, guid: str, client: Client) -> None:
         binding = self._registry.find(guid)
-        new = binding and updated_binding(binding, client, self._rules.renewal, self._clock())
+        renewal = self._message_policy.renewal
+        new = binding and updated_binding(binding, client, renewal, self._clock())
         if binding is not None and new is not None:
             self._registry.replace(binding, new)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from ibcm_bridge.addons.stages import JudgedReply, ReplyCollected
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.response import ReadReply, judge_reply, read_reply
-from ibcm_bridge.policy.message_rules import MessageRules
+from ibcm_bridge.policy.message_policy import MessagePolicy
 
 
 class ReplyInspection:
     """Inspects responses. The layer forwards nothing before, and refuses without a decision."""
 
-    def __init__(self, rules: MessageRules) -> None:
-        self._rules = rules
+    def __init__(self, message_policy: MessagePolicy) -> None:
+        self._message_policy = message_policy
 
     def reply_collected(self, collected: ReplyCollected) -> JudgedReply | Deny:
         """Decide on the response."""
@@ -21,7 +21,7 @@ class ReplyInspection:
             reply = collected.body
         else:
             reply = read_reply(collected.reading, collected.content_type, collected.body)
-        judged = judge_reply(reply, self._rules)
+        judged = judge_reply(reply, self._message_policy)
         if isinstance(judged, Deny):
             return judged
         return JudgedReply(judged, reply.message if isinstance(reply, ReadReply) else None)

@@ -20,7 +20,7 @@ from ibcm_bridge.addons.stages import Considered, PacketAnnounced, PacketRead, P
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.policy.policy import UploadRules
+from ibcm_bridge.policy.policy import UploadPolicy
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.bits_packet import Packet, PacketType
 from ibcm_bridge.storage.temporary_folder import TemporaryFolder
@@ -34,18 +34,18 @@ logger = logging.getLogger(__name__)
 class UploadSpool:
     """The upload spool of one bridge."""
 
-    def __init__(self, rules: UploadRules, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, uploads: UploadPolicy, clock: Callable[[], float] = time.time) -> None:
         """Open the spool file, or create a temporary one. Raise SpoolError or OSError."""
-        self._temporary = None if rules.spool else TemporaryFolder()
-        path = rules.spool if self._temporary is None else self._temporary.path / "uploads.sqlite"
+        self._temporary = None if uploads.spool else TemporaryFolder()
+        path = uploads.spool if self._temporary is None else self._temporary.path / "uploads.sqlite"
         assert path is not None
         limits = SpoolLimits(
-            rules.max_bytes,
-            rules.max_total_bytes,
-            rules.sessions,
-            rules.per_client_sessions,
-            rules.per_client_bytes,
-            rules.abandoned_after.total_seconds(),
+            uploads.max_bytes,
+            uploads.max_total_bytes,
+            uploads.sessions,
+            uploads.per_client_sessions,
+            uploads.per_client_bytes,
+            uploads.abandoned_after.total_seconds(),
         )
         try:
             self._spool = Spool(path, limits, clock)

@@ -47,7 +47,7 @@ class RulesRenewal:
         if found is not None:
             self._current, compiled = found
             self._renewed(self._current, compiled)
-            logger.info("rules: reloaded %d files", len(self._current.rules))
+            logger.info("rules: reloaded %d files", len(self._current.malware_rules))
         return self._check_seconds
 
     def _read_again(self) -> tuple[EngineSetup, CompiledRules] | None:
@@ -56,4 +56,4 @@ class RulesRenewal:
             return None
         # Compiling blocks the event loop for part of its time, so rules that do not compile are
         # not tried again until they change.
-        return setup, CompiledRules(setup.rules)
+        return setup, CompiledRules(setup.malware_rules)

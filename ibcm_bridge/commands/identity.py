@@ -26,7 +26,7 @@ from ibcm_bridge.storage.binding_registry import Imported, Registry, RegistryErr
 from ibcm_bridge.storage.device_list import ListError, read_list, write_list
 
 if TYPE_CHECKING:
-    from ibcm_bridge.policy.message_rules import MessageRules
+    from ibcm_bridge.policy.message_policy import MessagePolicy
 
 _MAX_LISTED = 20
 """The maximum number of kept bindings that an import lists."""
@@ -73,23 +73,23 @@ def _run(options: argparse.Namespace) -> int:
     policy = read_policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
-    rules = policy.messages
-    if rules.bindings_file is None:
+    messages = policy.messages
+    if messages.bindings_file is None:
         _complain("the policy names no file for bindings; add one, for example:")
         print("messages:\n  bindings: bindings.sqlite", file=sys.stderr)
         return EXIT_PROBLEM
     act: _Act = options.act
     try:
-        return act(options, rules, rules.bindings_file, datetime.datetime.now(datetime.UTC))
+        return act(options, messages, messages.bindings_file, datetime.datetime.now(datetime.UTC))
     except RegistryError as error:
         _complain(str(error))
         return EXIT_PROBLEM
 
 
-type _Act = Callable[[argparse.Namespace, MessageRules, Path, datetime.datetime], int]
+type _Act = Callable[[argparse.Namespace, MessagePolicy, Path, datetime.datetime], int]
 
 
-def _list(options: argparse.Namespace, _: MessageRules, path: Path, __: object) -> int:
+def _list(options: argparse.Namespace, _: MessagePolicy, path: Path, __: object) -> int:
     with _existing(path) as registry:
         lines = _records(registry) if options.json else _table([*registry.all()])
         for line in lines:
@@ -131,7 +131,7 @@ def _table(bindings: Sequence[Binding]) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _show(options: argparse.Namespace, _: MessageRules, path: Path, __: object) -> int:
+def _show(options: argparse.Namespace, _: MessagePolicy, path: Path, __: object) -> int:
     with _existing(path) as registry:
         binding = registry.find(options.guid)
     if binding is None:
@@ -161,12 +161,12 @@ _SOURCES = {
 }
 
 
-def _forget(options: argparse.Namespace, rules: MessageRules, path: Path, _: object) -> int:
+def _forget(options: argparse.Namespace, messages: MessagePolicy, path: Path, _: object) -> int:
     with _existing(path) as registry:
         if not registry.forget(options.guid):
             return _unknown(options.guid)
     print("Binding removed.")
-    print(_AFTER_FORGET[str(rules.identity), str(rules.unknown_guids)])
+    print(_AFTER_FORGET[str(messages.identity), str(messages.unknown_guids)])
     return 0
 
 
@@ -183,7 +183,7 @@ _AFTER_FORGET = {
 
 
 def _import(
-    options: argparse.Namespace, _: MessageRules, path: Path, now: datetime.datetime
+    options: argparse.Namespace, _: MessagePolicy, path: Path, now: datetime.datetime
 ) -> int:
     try:
         listed = read_list(options.file.read_bytes(), now)
@@ -229,7 +229,7 @@ def _label(binding: Binding) -> str:
     return f"key {binding.key[:16]}"
 
 
-def _export(options: argparse.Namespace, _: MessageRules, path: Path, __: object) -> int:
+def _export(options: argparse.Namespace, _: MessagePolicy, path: Path, __: object) -> int:
     with _existing(path) as registry:
         lines = (line.encode() for line in write_list(registry.all()))
         if options.output is None:

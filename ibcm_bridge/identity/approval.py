@@ -27,7 +27,7 @@ from ibcm_bridge.identity.bindings import (
 from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.messages.signatures import rsa_key, verifies
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules, UnknownGuids
+from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy, UnknownGuids
 from ibcm_bridge.request.authorization import Authorized
 
 
@@ -95,7 +95,7 @@ def approve(
     inspected: Inspected,
     client: Client,
     find: FindBinding,
-    terms: MessageRules,
+    terms: MessagePolicy,
     now: datetime.datetime,
 ) -> Approved | Deny:
     """Decide on a request. `now` in UTC."""
@@ -127,7 +127,7 @@ def _uninspected(inspected: Inspected) -> Iterator[Deny]:
 
 
 def _binding_status(
-    claim: Claim, binding: Binding | None, client: Client, terms: MessageRules
+    claim: Claim, binding: Binding | None, client: Client, terms: MessagePolicy
 ) -> BindingStatus | None:
     if not claim.guid:
         return None
@@ -137,7 +137,7 @@ def _binding_status(
     return BindingStatus.UNBOUND if binding is None else BindingStatus.ANOTHER_CLIENT
 
 
-def _check_binding(claim: Claim, status: BindingStatus | None, terms: MessageRules) -> Deny | None:
+def _check_binding(claim: Claim, status: BindingStatus | None, terms: MessagePolicy) -> Deny | None:
     if status is None and claim.required:
         detail = "neither SourceID nor the payload has a client GUID"
         return Deny(Reason.IDENTITY_MISSING, rules.IDENTITY.of("SourceID"), detail)

@@ -11,7 +11,7 @@ import datetime
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ibcm_bridge.policy.message_rules import CertificateRenewal
+from ibcm_bridge.policy.message_policy import CertificateRenewal
 
 
 class Source(StrEnum):

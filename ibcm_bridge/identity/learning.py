@@ -26,7 +26,7 @@ from ibcm_bridge.identity.bindings import (
     Source,
     binding_status,
 )
-from ibcm_bridge.policy.message_rules import CertificateRenewal
+from ibcm_bridge.policy.message_policy import CertificateRenewal
 
 _SOURCES = {BindingStatus.NEWLY_BOUND: Source.IMPORT, BindingStatus.RENEWED: Source.RENEWAL}
 

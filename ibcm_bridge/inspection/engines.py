@@ -90,9 +90,11 @@ class YaraEngine:
     name = "yara-x"
     in_place = True
 
-    def __init__(self, rules: CompiledRules | Sequence[RuleSource]) -> None:
+    def __init__(self, malware_rules: CompiledRules | Sequence[RuleSource]) -> None:
         """Create a scanner, and compile the rules if necessary. Raises RuleError."""
-        compiled = rules if isinstance(rules, CompiledRules) else CompiledRules(rules)
+        compiled = malware_rules
+        if not isinstance(compiled, CompiledRules):
+            compiled = CompiledRules(compiled)
         self.identity = f"{self.name}:{compiled.digest[:16]}"
         self._scanner = yara_x.Scanner(compiled.rules)
         self._scanner.set_timeout(SCAN_SECONDS)

@@ -1,7 +1,7 @@
 """Inspect bodies of responses for internal host names and intranet-only policies.
 
 Here, as in the rules `replies.*`, a reply is any inspected body: a ConfigMgr reply, an MP list or a
-PROPFIND result. For each check, the policy (`MessageRules`) decides whether a reply is refused or
+PROPFIND result. For each check, the policy (`MessagePolicy`) decides whether a reply is refused or
 only observed. If either is enforced, a reply that cannot be parsed is refused. Replies are never
 changed, because they may be signed (protocol.md §1.7).
 """
@@ -18,7 +18,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.ccm_reply import CcmReply, read_ccm_reply
 from ibcm_bridge.messages.xml import check_xml, decode_xml, read_xml
 from ibcm_bridge.policy.bodies import ReplyReading
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
+from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
 
 MAX_REPLY = 4_194_304
 """Bytes of a response that are kept for the inspection: the same limit as for a CCM_POST."""
@@ -101,7 +101,7 @@ def _read_xml(body: bytes) -> ReadReply | Deny:
     return ReadReply((text,), (text, parsed_text))
 
 
-def judge_reply(reply: ReadReply | Deny, terms: MessageRules) -> InspectedReply | Deny:
+def judge_reply(reply: ReadReply | Deny, terms: MessagePolicy) -> InspectedReply | Deny:
     """Decide whether a reply may be forwarded. A Deny stands for a reply that cannot be parsed."""
     observed: list[str] = []
     for finding in _found(reply, terms):
@@ -121,7 +121,7 @@ class _Finding:
     refused: bool
 
 
-def _found(reply: ReadReply | Deny, terms: MessageRules) -> Iterator[_Finding]:
+def _found(reply: ReadReply | Deny, terms: MessagePolicy) -> Iterator[_Finding]:
     enforce = Enforcement.ENFORCE
     if isinstance(reply, ReadReply):
         if names := host_names(reply.texts, terms.internal_domains):

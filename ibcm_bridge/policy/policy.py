@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ibcm_bridge.policy.addresses import Address
-from ibcm_bridge.policy.message_rules import MessageRules
+from ibcm_bridge.policy.message_policy import MessagePolicy
 from ibcm_bridge.policy.publications import (
     BridgePublication,
     Listener,
@@ -66,7 +66,7 @@ class ClamAv:
 
 
 @dataclass(frozen=True, slots=True)
-class UploadRules:
+class UploadPolicy:
     """Limits for BITS uploads. Sizes in bytes; docs/policy-file.md has the keys."""
 
     spool: Path | None = None
@@ -93,8 +93,8 @@ class Policy:
     when_unwritable: WhenUnwritable
     rule_files: tuple[Path, ...]
     limits: Limits
-    messages: MessageRules = field(default_factory=MessageRules)
-    uploads: UploadRules = UploadRules()
+    messages: MessagePolicy = field(default_factory=MessagePolicy)
+    uploads: UploadPolicy = UploadPolicy()
     clamav: ClamAv | None = None
     web_because: str | None = None
     """The reason for allowing the traffic page outside a lab; None: it is not allowed."""

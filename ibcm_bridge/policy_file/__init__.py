@@ -20,7 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ibcm_bridge.decisions.role_clients import ClientTable
-from ibcm_bridge.policy.policy import ClamAv, Limits, Policy, UploadRules, WhenUnwritable
+from ibcm_bridge.policy.policy import ClamAv, Limits, Policy, UploadPolicy, WhenUnwritable
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.addresses import read_address
@@ -118,14 +118,14 @@ def _audit_file(reading: Reading, name: str | None) -> Path | None:
     return path
 
 
-def _uploads(reading: Reading, row: UploadsRow) -> UploadRules:
+def _uploads(reading: Reading, row: UploadsRow) -> UploadPolicy:
     per_client_bytes = 2 * row.max_bytes if row.per_client_bytes is None else row.per_client_bytes
     totals = {"max_total_bytes": row.max_total_bytes, "per_client_bytes": per_client_bytes}
     for key, value in totals.items():
         if value < row.max_bytes:
             text = f"less than max_bytes; write at least {row.max_bytes}"
             reading.report(("uploads", key), text)
-    return UploadRules(
+    return UploadPolicy(
         spool=database_file(reading, ("uploads", "spool"), row.spool),
         max_bytes=row.max_bytes,
         max_total_bytes=row.max_total_bytes,

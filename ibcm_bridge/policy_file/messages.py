@@ -1,13 +1,13 @@
-"""The rules for ConfigMgr messages: the row `messages` -> `MessageRules`."""
+"""The policy for ConfigMgr messages: the row `messages` -> `MessagePolicy`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ibcm_bridge.policy.message_rules import (
+from ibcm_bridge.policy.message_policy import (
     CertificateRenewal,
     Enforcement,
-    MessageRules,
+    MessagePolicy,
     UnknownGuids,
 )
 from ibcm_bridge.policy.publications import (
@@ -22,7 +22,7 @@ from ibcm_bridge.policy_file.rows.settings import MessagesRow
 
 def read_messages(
     reading: Reading, row: MessagesRow, listeners: Sequence[Listener | PlaintextListener]
-) -> MessageRules:
+) -> MessagePolicy:
     """Return the rules. `listeners` determine the default of the internal domains."""
     identity = Enforcement(row.identity)
     left_out = reading.is_left_out(("messages", "bindings"))
@@ -33,7 +33,7 @@ def read_messages(
         )
         reading.report(("messages", "identity"), text)
     domains = frozenset(map(str.lower, row.internal_domains))
-    return MessageRules(
+    return MessagePolicy(
         identity=identity,
         unknown_guids=UnknownGuids(row.unknown_guids),
         renewal=CertificateRenewal(row.renewal),

@@ -24,7 +24,7 @@ def upload_hosts_for_client(
     fields: Collection[tuple[bytes, bytes]],
     origin: bytes,
     own_names: Collection[str],
-    rule: UploadHosts,
+    upload_hosts: UploadHosts,
 ) -> dict[bytes, bytes]:
     """Return the fields that are allowed, in lower case, with their values for the client.
 
@@ -44,7 +44,7 @@ def upload_hosts_for_client(
         urls[REPLY_URL] = received[REPLY_URL]
     for name, url in urls.items():
         location = location_for_client(url, origin, own_names)
-        if isinstance(location, Deny) or (location != url and rule is UploadHosts.DROP):
+        if isinstance(location, Deny) or (location != url and upload_hosts is UploadHosts.DROP):
             continue
         allowed[name] = location if name == REPLY_URL else location.split(b"/")[2]
     if FALLBACK in received and HOST_ID in allowed and received[FALLBACK].isdigit():

@@ -24,7 +24,7 @@ from ibcm_bridge.messages.registration_reply import read_registration_reply, reg
 from ibcm_bridge.messages.signatures import read_public_key_blob, rsa_key, verifies
 from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.endpoints import Endpoint
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
+from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
 from tests.messages.second_readers import READERS, values
 
 from .message_targets import (
@@ -100,7 +100,7 @@ def _requests() -> Iterator[bytes]:
         yield b"\0" + ccm.ccm_post_body(endpoint="MP_X", body_xml=text, client_guid=GUID)
 
 
-RULES = MessageRules(
+RULES = MessagePolicy(
     host_names=Enforcement.ENFORCE, internal_domains=frozenset(("corp.example", "lab"))
 )
 

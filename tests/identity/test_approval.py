@@ -17,16 +17,16 @@ from ibcm_bridge.identity.approval import Approved, SigningKey, approve
 from ibcm_bridge.identity.bindings import Binding, BindingStatus, Source
 from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.lab.protocol import ccm, documents, signing
-from ibcm_bridge.policy.message_rules import (
+from ibcm_bridge.policy.message_policy import (
     CertificateRenewal,
     Enforcement,
-    MessageRules,
+    MessagePolicy,
     UnknownGuids,
 )
 from tests.identity.conftest import GUID, NOW, OTHER, Computer, Get, Message
 
-ENFORCE = MessageRules(identity=Enforcement.ENFORCE, signatures=Enforcement.ENFORCE)
-OBSERVE = MessageRules()
+ENFORCE = MessagePolicy(identity=Enforcement.ENFORCE, signatures=Enforcement.ENFORCE)
+OBSERVE = MessagePolicy()
 REPORT = documents.inventory_report(GUID, rows=1)
 ASKED = documents.policy_request(GUID)
 
@@ -59,7 +59,7 @@ def ask(
     inspected: Inspected,
     computer: Computer,
     binding: Binding | None,
-    rules: MessageRules = ENFORCE,
+    rules: MessagePolicy = ENFORCE,
     now: datetime.datetime = NOW,
 ) -> Approved | Deny:
     asked: list[str] = []
@@ -121,7 +121,7 @@ def test_identity_and_signatures_are_enforced_independently(
         (Enforcement.ENFORCE, Enforcement.OBSERVE, Reason.IDENTITY_OF_ANOTHER),
         (Enforcement.OBSERVE, Enforcement.ENFORCE, Reason.SIGNATURE_FORGED),
     ):
-        rules = MessageRules(identity=identity, signatures=signatures)
+        rules = MessagePolicy(identity=identity, signatures=signatures)
         assert reason(ask(inspected, computer, bound(stranger), rules)) is expected
 
 

@@ -12,7 +12,7 @@ from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.identity.learning import learned_binding, updated_binding
 from ibcm_bridge.lab.protocol import documents
-from ibcm_bridge.policy.message_rules import CertificateRenewal, MessageRules
+from ibcm_bridge.policy.message_policy import CertificateRenewal, MessagePolicy
 from tests.identity.conftest import GUID, NOW, OTHER, Computer, Message
 from tests.identity.test_approval import bound, own_key, public, registration  # noqa: F401 - a fixture
 
@@ -41,7 +41,7 @@ def learn(
 
 
 def approve_for(inspected: object, computer: Computer, binding: Binding | None = None) -> Approved:
-    result = approve(inspected, computer.client, lambda _: binding, MessageRules(), NOW)  # type: ignore[arg-type]
+    result = approve(inspected, computer.client, lambda _: binding, MessagePolicy(), NOW)  # type: ignore[arg-type]
     assert isinstance(result, Approved), result
     return result
 

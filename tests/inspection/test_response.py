@@ -32,7 +32,7 @@ from ibcm_bridge.messages.registration_reply import (
     registration_problem,
 )
 from ibcm_bridge.policy.bodies import ReplyReading
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
+from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
 
 CORP = frozenset(("corp.example",))
 TYPE = ccm.CONTENT_TYPE.encode()
@@ -40,8 +40,8 @@ GUID = "GUID:0A1B2C3D-0000-4000-8000-00000000000F"
 ENFORCE = Enforcement.ENFORCE
 
 
-def rules(**changes: Enforcement) -> MessageRules:
-    return MessageRules(internal_domains=CORP, **changes)
+def rules(**changes: Enforcement) -> MessagePolicy:
+    return MessagePolicy(internal_domains=CORP, **changes)
 
 
 def message(*documents: str) -> bytes:

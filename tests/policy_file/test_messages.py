@@ -9,27 +9,27 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.lab.pki.files import shipped_policy
-from ibcm_bridge.policy.message_rules import (
+from ibcm_bridge.policy.message_policy import (
     CertificateRenewal,
     Enforcement,
-    MessageRules,
+    MessagePolicy,
     UnknownGuids,
 )
 from ibcm_bridge.policy.publications import BridgePublication, Listener
 from ibcm_bridge.policy_file import PolicyError, load_policy
 
 SHIPPED = shipped_policy()
-DERIVED = MessageRules(internal_domains=frozenset({"corp.example"}))
+DERIVED = MessagePolicy(internal_domains=frozenset({"corp.example"}))
 
 
-Load = Callable[..., MessageRules]
+Load = Callable[..., MessagePolicy]
 
 
 @pytest.fixture
 def load(directory: Path) -> Load:
     """The rules of the shipped policy with these lines under `messages`, and with these changes."""
 
-    def load_changed(*lines: str, changes: dict[str, str] | None = None) -> MessageRules:
+    def load_changed(*lines: str, changes: dict[str, str] | None = None) -> MessagePolicy:
         text = SHIPPED
         for old, new in (changes or {}).items():
             assert old in text, old
@@ -69,7 +69,7 @@ def test_every_key_can_be_set(load: Load, directory: Path) -> None:
         "intranet_only: enforce",
         "internal_domains: [Corp.Example, lab.example]",
         "encrypted: {because: our clients encrypt their inventory}",
-    ) == MessageRules(
+    ) == MessagePolicy(
         identity=Enforcement.ENFORCE,
         unknown_guids=UnknownGuids.REFUSE,
         renewal=CertificateRenewal.SAME_NAME,
@@ -103,7 +103,7 @@ def test_encrypted_messages_pass_only_with_a_reason(
 
 def test_omitted_keys_have_their_defaults(load: Load, directory: Path) -> None:
     rules = load("identity: enforce", "bindings: bindings.sqlite")
-    assert rules == MessageRules(
+    assert rules == MessagePolicy(
         identity=Enforcement.ENFORCE,
         bindings_file=directory / "bindings.sqlite",
         internal_domains=DERIVED.internal_domains,

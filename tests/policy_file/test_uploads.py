@@ -12,7 +12,7 @@ from ibcm_bridge.addons.tls.verification import verify_authority
 from ibcm_bridge.commands.check.findings import Level
 from ibcm_bridge.commands.check.policy import check_policy
 from ibcm_bridge.lab.pki.files import shipped_policy
-from ibcm_bridge.policy.policy import ClamAv, Policy, UploadRules
+from ibcm_bridge.policy.policy import ClamAv, Policy, UploadPolicy
 from ibcm_bridge.policy.publications import UploadHosts
 from ibcm_bridge.policy_file import PolicyError, load_policy
 
@@ -46,7 +46,7 @@ def findings(policy: Policy) -> list[tuple[Level, str, str]]:
 
 def test_omitted_uploads_and_engines_have_their_defaults(directory: Path) -> None:
     policy = load(directory, "")
-    assert policy.uploads == UploadRules()
+    assert policy.uploads == UploadPolicy()
     assert policy.clamav is None
 
 
@@ -58,7 +58,8 @@ def test_uploads_are_read(directory: Path) -> None:
         ("    roles:\n", "    upload_hosts: rewrite\n    roles:\n"),
     )
     spool = directory / "u.sqlite"
-    assert policy.uploads == UploadRules(spool, 65_536, 1_048_576, 2, 1, 65_536, timedelta(hours=1))
+    hour = timedelta(hours=1)
+    assert policy.uploads == UploadPolicy(spool, 65_536, 1_048_576, 2, 1, 65_536, hour)
     publication = next(iter(policy.listeners[0].publications.values()))  # type: ignore[union-attr]
     assert publication.upload_hosts is UploadHosts.REWRITE  # type: ignore[union-attr]
     assert any(str(spool) in text for _, where, text in findings(policy) if where == "uploads")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.policy.addresses import address_text, is_loopback
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
-from ibcm_bridge.policy.policy import ClamAv, Policy, UploadRules, WhenUnwritable
+from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
+from ibcm_bridge.policy.policy import ClamAv, Policy, UploadPolicy, WhenUnwritable
 from ibcm_bridge.policy_file import LimitsRow
 
 
@@ -59,18 +59,18 @@ def _describe_clamav(clamav: ClamAv) -> Iterator[Finding]:
         yield Finding(Level.WARNING, where, text, "BRIDGE-INSPECT")
 
 
-def _messages_text(rules: MessageRules) -> str:
+def _messages_text(messages: MessagePolicy) -> str:
     """One line."""
-    bindings = rules.bindings_file or "memory (lost on restart)"
-    names = ", ".join(sorted(rules.internal_domains)) or "no domain"
+    bindings = messages.bindings_file or "memory (lost on restart)"
+    names = ", ".join(sorted(messages.internal_domains)) or "no domain"
     return "; ".join(
         (
-            f"client GUID binding: {_ENFORCED[rules.identity]}",
-            f"unknown GUIDs: {rules.unknown_guids}",
+            f"client GUID binding: {_ENFORCED[messages.identity]}",
+            f"unknown GUIDs: {messages.unknown_guids}",
             f"bindings in {bindings}",
-            f"signatures: {_ENFORCED[rules.signatures]}",
-            f"replies that name hosts of {names}: {_ENFORCED[rules.host_names]}",
-            f"replies with intranet-only policy: {_ENFORCED[rules.intranet_only]}",
+            f"signatures: {_ENFORCED[messages.signatures]}",
+            f"replies that name hosts of {names}: {_ENFORCED[messages.host_names]}",
+            f"replies with intranet-only policy: {_ENFORCED[messages.intranet_only]}",
         )
     )
 
@@ -78,10 +78,10 @@ def _messages_text(rules: MessageRules) -> str:
 _ENFORCED = {Enforcement.OBSERVE: "report-only", Enforcement.ENFORCE: "enforced"}
 
 
-def _uploads_text(rules: UploadRules) -> str:
+def _uploads_text(uploads: UploadPolicy) -> str:
     """One line."""
-    spool = f"spool in {rules.spool}" if rules.spool else "temporary spool (lost on restart)"
-    each, total = _size(rules.max_bytes), _size(rules.max_total_bytes)
+    spool = f"spool in {uploads.spool}" if uploads.spool else "temporary spool (lost on restart)"
+    each, total = _size(uploads.max_bytes), _size(uploads.max_total_bytes)
     return f"up to {each} per upload, {total} in total; {spool}"
 
 

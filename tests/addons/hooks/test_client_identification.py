@@ -16,10 +16,10 @@ from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.policy.message_rules import (
+from ibcm_bridge.policy.message_policy import (
     CertificateRenewal,
     Enforcement,
-    MessageRules,
+    MessagePolicy,
     UnknownGuids,
 )
 from ibcm_bridge.storage.binding_registry import Registry
@@ -27,12 +27,12 @@ from tests.addons.conftest import ExchangeDriver, Lab
 
 GUID = "GUID:5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-ENFORCE = MessageRules(identity=Enforcement.ENFORCE, signatures=Enforcement.ENFORCE)
+ENFORCE = MessagePolicy(identity=Enforcement.ENFORCE, signatures=Enforcement.ENFORCE)
 REGISTERED = f'<ClientRegistrationResponse Status="0" SMSID="{GUID}" ApprovalStatus="1"/>'
 ASSIGNED = "<ReplyAssignments/>"
 STRANGER = "0" * 64
 
-Rule = Callable[[MessageRules], None]
+Rule = Callable[[MessagePolicy], None]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def registry() -> Iterator[Registry]:
 def rule(exchange: ExchangeDriver, registry: Registry) -> Rule:
     """A function that sets the rules of the exchange."""
 
-    def by(rules: MessageRules) -> None:
+    def by(rules: MessagePolicy) -> None:
         identity = ClientIdentification(registry, rules, lambda: NOW)
         exchange.hooks["body_inspected"] = identity.body_inspected
         exchange.hooks["reply_collected"] = ReplyInspection(rules).reply_collected
@@ -138,7 +138,7 @@ def test_a_client_may_not_use_the_guid_of_another(
 def test_with_observe_it_is_forwarded_and_recorded(
     exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab
 ) -> None:
-    rule(MessageRules())
+    rule(MessagePolicy())
     registry.add(anothers(exchange))
     passes(exchange, report(running_lab))
     record = exchange_record(exchange.ended[-1], utc_now())
@@ -179,7 +179,7 @@ def test_a_registration_does_not_replace_a_binding(
 def test_with_observe_a_second_registration_is_forwarded_and_changes_nothing(
     exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab
 ) -> None:
-    rule(MessageRules())
+    rule(MessagePolicy())
     before = registry.add(anothers(exchange))
     passes(exchange, registration(running_lab), REGISTERED)
     assert registry.find(GUID) == before
@@ -202,7 +202,7 @@ def test_a_client_that_gets_policy_is_bound_even_if_it_registered_before(
 def test_an_unknown_client_guid_may_be_refused(
     exchange: ExchangeDriver, rule: Rule, registry: Registry, running_lab: Lab
 ) -> None:
-    rule(MessageRules(identity=Enforcement.ENFORCE, unknown_guids=UnknownGuids.REFUSE))
+    rule(MessagePolicy(identity=Enforcement.ENFORCE, unknown_guids=UnknownGuids.REFUSE))
     exchange.receive(report(running_lab))
     assert exchange.reason() == "identity-unknown"
     assert not exchange.dialled
@@ -228,7 +228,7 @@ def test_a_renewed_certificate_is_accepted_if_the_policy_allows_it(
 ) -> None:
     client = client_of(exchange)
     registry.add(anothers(exchange, name=client.name))
-    rule(MessageRules(identity=Enforcement.ENFORCE, renewal=CertificateRenewal.SAME_NAME))
+    rule(MessagePolicy(identity=Enforcement.ENFORCE, renewal=CertificateRenewal.SAME_NAME))
     passes(exchange, report(running_lab))
     binding = registry.find(GUID)
     assert binding is not None

@@ -15,7 +15,7 @@ from ibcm_bridge.addons.layers import response_stream
 from ibcm_bridge.addons.stages import Learned, ReplyJudged
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.messages.registration_reply import read_registration_reply
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
+from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
 from tests.addons.conftest import LIMITS, ExchangeDriver, message
 
 HOST = b"Host: bridge.internet.example\r\n"
@@ -24,7 +24,7 @@ POLICY = GET.replace(b".sms_aut?MPLIST", b".sms_pol?{LAB00001}.1_00")
 LEAK = b'<MPList><MP FQDN="mp01.corp.example"/></MPList>'
 CLEAN = b'<MPList><MP FQDN="mp.internet.example"/></MPList>'
 ENFORCE = Enforcement.ENFORCE
-INTERNAL = MessageRules(internal_domains=frozenset(("corp.example",)))
+INTERNAL = MessagePolicy(internal_domains=frozenset(("corp.example",)))
 
 Judge = Callable[..., None]
 

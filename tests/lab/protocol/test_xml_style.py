@@ -32,7 +32,7 @@ from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.protocol.xml_style import DECLARATION, STYLES, Empty, XmlStyle
 from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
 from ibcm_bridge.lab.site_systems.registrations import client_guid
-from ibcm_bridge.policy.message_rules import Enforcement, MessageRules
+from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.request.authorization import Authorized
@@ -69,7 +69,7 @@ def send(
     bound_to = client.certificate.key_sha256
     binding = Binding(device.guid, Source.REGISTRATION, NOW, bound_to, signing_key=signing_key)
     enforce = Enforcement.ENFORCE
-    rules = MessageRules(identity=enforce, signatures=enforce)
+    rules = MessagePolicy(identity=enforce, signatures=enforce)
     shipped = (
         file for file in files("ibcm_bridge.config.rules").iterdir() if file.name[-4:] == ".yar"
     )

@@ -18,7 +18,7 @@ class CertificateRenewal(StrEnum):
 
 
 class Enforcement(StrEnum):
-    """The treatment of a message that violates a rule which some real clients may also violate."""
+    """The treatment of a message that violates a check that some real clients may also violate."""
 
     OBSERVE = "observe"
     """It is allowed, and the audit has the refusal that `enforce` would cause."""
@@ -33,7 +33,7 @@ class UnknownGuids(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class MessageRules:
+class MessagePolicy:
     """The checks of ConfigMgr messages that depend on the policy."""
 
     identity: Enforcement = Enforcement.OBSERVE
