@@ -1,13 +1,12 @@
 """The bridge's own hooks, in addition to mitmproxy's.
 
 They report the end of a connection, a tunnel or a request, and a response before it is forwarded.
-`hooks.ends` turns each end into one `Ended` value and passes it to every `Watcher`.
+`hooks.ends` turns each end into one `watcher.Ended` value and passes it to every `Watcher`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from mitmproxy.connection import Client
 from mitmproxy.http import HTTPFlow
@@ -44,11 +43,12 @@ class EndedTunnel:
     """A tunnel and its byte counts. Nothing else is known of its content."""
 
     connection: ConnectionRecord
-    opened: bool
-    """True if the site system was reached; otherwise no bytes were forwarded."""
+    denial: Deny | None
+    """Why the site system was not reached, so that no bytes were forwarded; None if it was."""
     bytes_from_client: int
     bytes_to_client: int
     error: str | None
+    """Why an opened tunnel was closed; None if one side closed it."""
 
 
 @dataclass
@@ -80,17 +80,6 @@ class DefectHook(commands.StartHook):
     """The bridge itself failed. Its functions are called at once and not awaited."""
 
     data: Defect
-
-
-type Ended = ExchangeEnded | EndedTunnel | RefusedConnection
-"""Each of these has an audit record."""
-
-
-class Watcher(Protocol):
-    """The audit, or an addon that only watches."""
-
-    def ended(self, ended: Ended) -> None:
-        """Called once for each end; for addons after the audit record is written."""
 
 
 @dataclass

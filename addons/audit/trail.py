@@ -18,12 +18,11 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from ibcm_bridge.addons.audit.file import AuditFile
 from ibcm_bridge.addons.clock import Clock, utc_now
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
-from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection
+from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.stages import HeadRead
+from ibcm_bridge.addons.watcher import Ended
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.authentication.client import AuthenticatedClient
-from ibcm_bridge.decisions import rules
-from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.addresses import address_text, socket_address
 from ibcm_bridge.policy.policy import WhenUnwritable
@@ -159,13 +158,12 @@ def tunnel_record(ended: EndedTunnel, now: datetime.datetime) -> audit.Record:
     assert isinstance(connection.publication, TunnelPublication)
     record = _connection_fields(audit.Event.TUNNEL, connection, connection.reference, now)
     record[audit.SITE_SYSTEM] = address_text(connection.publication.site_system)
-    if ended.opened:
+    if ended.denial is None:
         record[audit.VERDICT] = audit.Verdict.ALLOW.value
         record[audit.DETAIL] = ended.error
         record[audit.NOTE] = audit.TUNNEL_NOTE
     else:
-        unreachable = Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, ended.error or "")
-        record.update(audit.denial_fields(unreachable))
+        record |= audit.denial_fields(ended.denial)
     record[audit.BYTES_FROM_CLIENT] = ended.bytes_from_client
     record[audit.BYTES_TO_CLIENT] = ended.bytes_to_client
     record[audit.DURATION_SECONDS] = _seconds(connection.began)

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from mitmproxy.tls import TlsData
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, ExchangeEnded
-from ibcm_bridge.addons.events import Defect, Ended, EndedTunnel, RefusedConnection, Watcher
+from ibcm_bridge.addons.events import Defect, EndedTunnel, RefusedConnection
+from ibcm_bridge.addons.watcher import Ended, Watcher
+from ibcm_bridge.authentication.client import certificate_missing
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 
@@ -88,8 +90,7 @@ def _why_failed(record: ConnectionRecord, error: str | None) -> Deny:
     if record.handshake_refusal is not None:
         return record.handshake_refusal
     if error is not None and "peer did not return a certificate" in error:
-        # The same rule as in `authentication.admit_anonymous`, if a publication is known.
-        publication = record.publication
-        rule = rules.CLIENTS_OF.of(publication.name) if publication else rules.CLIENTS
-        return Deny(Reason.CERTIFICATE_MISSING, rule, "no certificate was presented")
+        # Only a publication requests a certificate.
+        assert record.publication is not None
+        return certificate_missing(record.publication.name)
     return Deny(Reason.HANDSHAKE_FAILED, rules.LISTENER_TLS, (error or "")[:200])

@@ -15,6 +15,8 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import EndedTunnel, TunnelEndedHook
 from ibcm_bridge.addons.layers.deadline import Deadline
+from ibcm_bridge.decisions import rules
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import TunnelPublication
 
 MAX_AHEAD = 131_072
@@ -104,12 +106,17 @@ class RelayLayer(Layer):
 
     def _end(self, error: str | None) -> CommandGenerator[None]:
         self._ended = True
-        opened, self._ahead = self._ahead is None, None
+        denial = None if self._ahead is None else _not_reached(error)
+        self._ahead = None
         self._connection.may_dial = None
         self._deadline.lift()
         yield TunnelEndedHook(
-            EndedTunnel(self._connection, opened, self._from_client, self._to_client, error)
+            EndedTunnel(self._connection, denial, self._from_client, self._to_client, error)
         )
         for connection in (self.context.server, self.context.client):
             if connection.state is not ConnectionState.CLOSED:
                 yield commands.CloseConnection(connection)
+
+
+def _not_reached(error: str | None) -> Deny:
+    return Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, error or "")

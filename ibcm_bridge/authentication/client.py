@@ -97,7 +97,12 @@ def admit_anonymous(publication: HttpPublication) -> AnonymousClient | Deny:
     """Accept or refuse a client that presented no certificate."""
     if may_be_anonymous(publication):
         return AnonymousClient(publication.name)
-    rule = rules.CLIENTS_OF.of(publication.name)
+    return certificate_missing(publication.name)
+
+
+def certificate_missing(publication: str) -> Deny:
+    """Return the denial for a client without a certificate, of a publication that requires one."""
+    rule = rules.CLIENTS_OF.of(publication)
     return Deny(Reason.CERTIFICATE_MISSING, rule, "no certificate was presented")
 
 

@@ -45,6 +45,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.tls": "decisions policy authentication addons.clock",
         "addons.connections": "decisions policy authentication request identity addons.tls",
         "addons.events": "decisions addons.connections",
+        "addons.watcher": "addons.connections addons.events",
         "addons.stages": (
             "decisions messages policy authentication request uploads inspection identity"
         ),
@@ -55,28 +56,29 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.engines": "decisions policy policy_file inspection storage",
         "addons.hooks": (
             "decisions messages policy authentication request uploads inspection identity storage "
-            "addons.clock addons.tls addons.connections addons.events addons.stages addons.layers"
+            "addons.clock addons.tls addons.connections addons.events addons.watcher "
+            "addons.stages addons.layers"
         ),
         "addons.renewal": "policy authentication policy_file inspection addons.tls addons.engines",
         "addons.server": (
             "decisions policy os_errors addons.tls addons.connections addons.events addons.stages"
         ),
         "addons.audit": (
-            "decisions policy authentication identity audit addons.clock addons.connections "
-            "addons.events addons.stages"
+            "policy authentication identity audit addons.clock addons.connections addons.events "
+            "addons.watcher addons.stages"
         ),
         "addons.generation": (
             "policy inspection storage addons.errors addons.clock addons.tls addons.connections "
-            "addons.events addons.layers addons.engines addons.hooks addons.renewal addons.server "
-            "addons.audit"
+            "addons.watcher addons.layers addons.engines addons.hooks addons.renewal "
+            "addons.server addons.audit"
         ),
         "addons.bridge": (
             "policy os_errors request storage addons.errors addons.clock addons.connections "
-            "addons.events addons.hooks addons.renewal addons.audit addons.generation"
+            "addons.watcher addons.hooks addons.renewal addons.audit addons.generation"
         ),
         "addons.web": (
             "decisions messages policy os_errors request audit addons.errors addons.clock "
-            "addons.connections addons.events addons.layers addons.audit"
+            "addons.connections addons.events addons.watcher addons.layers addons.audit"
         ),
         "addons.run": "policy addons.errors addons.server addons.bridge addons.web",
         "addons.ccm_views": "messages",
@@ -111,8 +113,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "commands": (
             "decisions messages policy os_errors routing authentication policy_file request "
             "inspection identity site_system_leg audit storage addons.errors "
-            "addons.tested_mitmproxy addons.tls addons.engines addons.web addons.run lab.pki "
-            "lab.demo lab.simulated lab.commands"
+            "addons.tested_mitmproxy addons.clock addons.tls addons.engines addons.web addons.run "
+            "lab.pki lab.demo lab.simulated lab.commands"
         ),
     }.items()
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ibcm_bridge.addons.clock import utc_now
 from ibcm_bridge.addons.engines.content_engines import engine_setup
-from ibcm_bridge.addons.tls.current_trust import utc_now
 from ibcm_bridge.addons.tls.verification import verify_client_path
 from ibcm_bridge.commands.explain.explain import Environment
 from ibcm_bridge.identity.bindings import Binding

@@ -48,7 +48,7 @@ def test_ipv6_addresses_are_in_brackets(
     connection = ConnectionRecord(
         client, Listener((host, 443), {}), publication=tunnel, hold=Hold(Budget(1))
     )
-    ended = tunnel_record(EndedTunnel(connection, True, 0, 0, None), NOW)
+    ended = tunnel_record(EndedTunnel(connection, None, 0, 0, None), NOW)
     refused = refusal_record(RefusedConnection(connection, REFUSED), NOW)
     for record in (ended, refused):
         assert (record[audit.LISTENER], record[audit.CLIENT_ADDRESS]) == (text, peer_text)

@@ -8,9 +8,10 @@ import pytest
 from mitmproxy.connection import Client
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections
-from ibcm_bridge.addons.events import Defect, Ended, EndedTunnel, RefusedConnection
+from ibcm_bridge.addons.events import Defect, EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.hooks import ends as module
 from ibcm_bridge.addons.hooks.ends import Ends
+from ibcm_bridge.addons.watcher import Ended
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.memory_budget import Budget
@@ -86,7 +87,7 @@ def test_a_defect_after_the_end_of_a_tunnel_is_not_another_end(
 ) -> None:
     connection = reporting.connection()
     connection.publication = lab.policy.listeners[0].publications[TUNNELED]
-    ended = EndedTunnel(connection, True, 1, 2, None)
+    ended = EndedTunnel(connection, None, 1, 2, None)
     reporting.ends.tunnel_ended(ended)
     reporting.ends.defect(Defect(connection.client, "tunnel_ended", "RuntimeError"))
     assert reporting.audit.seen == reporting.page.seen == [ended]

@@ -482,4 +482,4 @@ def test_an_interrupt_is_propagated(
 
     monkeypatch.setattr(web_page, "tunnel_flow", fail)
     with pytest.raises(interrupt):
-        page.ended(EndedTunnel(None, True, 0, 0, None))  # type: ignore[arg-type]
+        page.ended(EndedTunnel(None, None, 0, 0, None))  # type: ignore[arg-type]
