@@ -45,7 +45,7 @@ MUST_RERAISE = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, Generator
 
 
 class Generation(Protocol):
-    """What a connection uses of the policy that it began with."""
+    """The parts of a policy that a connection uses, from its start to its end."""
 
     hooks: Hooks
     listeners: Mapping[int, Listener | PlaintextListener]
@@ -55,7 +55,7 @@ class Generation(Protocol):
 
 
 class Runtime(Protocol):
-    """What a new connection uses of the running bridge."""
+    """The parts of the running bridge that a new connection uses."""
 
     connections: Connections
 

@@ -32,7 +32,7 @@ class PublicationTls:
                 role.site_system.highest_tls for role in publication.directories.values()
             }
         }
-        """By the highest TLS version offered to a site system."""
+        """Contexts by the highest TLS version offered to a site system."""
 
     def trusts(self) -> Iterator[tuple[str, CurrentTrust]]:
         """Yield each trust to renew, with the policy key that configures it."""
