@@ -11,7 +11,7 @@ from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.generation import Generation, SharedState
 from ibcm_bridge.addons.hooks.ends import Ends
-from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
+from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
 from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS
 from ibcm_bridge.addons.watcher import Watcher
 from ibcm_bridge.os_errors import cannot_write
@@ -42,7 +42,7 @@ class Bridge:
         self.connections = Connections(limits.connections, Budget(limits.buffered_bytes))
         with contextlib.ExitStack() as opened:
             registry = opened.enter_context(_registry(policy))
-            uploads = opened.enter_context(contextlib.closing(_upload_spool(policy)))
+            uploads = opened.enter_context(contextlib.closing(_upload_assembly(policy)))
             audit = opened.enter_context(contextlib.closing(_audit_trail(policy, clock)))
             self.shared = SharedState(
                 connections=self.connections,
@@ -70,9 +70,9 @@ def _registry(policy: Policy) -> Registry:
         raise StartError(str(error)) from error
 
 
-def _upload_spool(policy: Policy) -> UploadSpool:
+def _upload_assembly(policy: Policy) -> UploadAssembly:
     try:
-        return UploadSpool(policy.uploads)
+        return UploadAssembly(policy.uploads)
     except SpoolError as error:
         raise StartError(str(error)) from error
     except OSError as error:

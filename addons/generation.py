@@ -32,7 +32,7 @@ from ibcm_bridge.addons.hooks.ends import Ends
 from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.hooks.site_system_authentication import SiteSystemAuthentication
-from ibcm_bridge.addons.hooks.upload_spool import UploadSpool
+from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.addons.renewal.renewal import keep_current, stop_renewal
 from ibcm_bridge.addons.renewal.revocation_renewal import crl_renewals
@@ -52,7 +52,7 @@ class SharedState:
     connections: Connections
     audit: AuditTrail
     ends: Ends
-    uploads: UploadSpool
+    uploads: UploadAssembly
     registry: Registry
     watchers: Sequence[Watcher]
     clock: Clock

@@ -120,11 +120,11 @@ def uploaded(running: Running) -> Outcome:
 
 CALLED: dict[str, list[str]] = {
     "head_read": ["AuditTrail", "RequestAuthorization"],
-    "packet_announced": ["UploadSpool"],
-    "packet_read": ["UploadSpool"],
+    "packet_announced": ["UploadAssembly"],
+    "packet_read": ["UploadAssembly"],
     "body_read": ["BodyInspection"],
     "body_inspected": ["ClientIdentification"],
-    "packet_response_read": ["UploadSpool"],
+    "packet_response_read": ["UploadAssembly"],
     "reply_collected": ["ReplyInspection"],
     "reply_judged": ["ClientIdentification"],
     "tls_start_client": ["ClientAuthentication"],

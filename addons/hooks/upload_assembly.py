@@ -31,8 +31,8 @@ from ibcm_bridge.uploads.session import Sender, UploadPart
 logger = logging.getLogger(__name__)
 
 
-class UploadSpool:
-    """The upload spool of one bridge."""
+class UploadAssembly:
+    """The uploads of one bridge, in its spool (`storage.upload_spool`)."""
 
     def __init__(self, uploads: UploadPolicy, clock: Callable[[], float] = time.time) -> None:
         """Open the spool file, or create a temporary one. Raise SpoolError or OSError."""
