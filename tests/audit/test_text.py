@@ -13,8 +13,8 @@ def record(**more: audit.Value) -> audit.Record:
 def test_a_refusal_begins_with_reason_rule_and_requirement() -> None:
     denial = Deny(Reason.VERB, Rule("management-point.verbs"), "DELETE is not a verb", "VERB-MP")
     refused = {**record(), **audit.denial_fields(denial), audit.METHOD: "DELETE"}
-    said = "refused: verb, by management-point.verbs (VERB-MP): DELETE is not a verb"
-    assert summary(refused) == said
+    expected = "refused: verb, by management-point.verbs (VERB-MP): DELETE is not a verb"
+    assert summary(refused) == expected
     assert lines(refused).splitlines() == [
         "verdict: deny",
         "reason: verb",

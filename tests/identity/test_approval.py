@@ -62,14 +62,14 @@ def ask(
     rules: MessagePolicy = ENFORCE,
     now: datetime.datetime = NOW,
 ) -> Approved | Deny:
-    asked: list[str] = []
+    looked_up: list[str] = []
 
     def find(guid: str) -> Binding | None:
-        asked.append(guid)
+        looked_up.append(guid)
         return binding
 
     result = approve(inspected, computer.client, find, rules, now)
-    assert set(asked) <= {GUID, OTHER}
+    assert set(looked_up) <= {GUID, OTHER}
     return result
 
 

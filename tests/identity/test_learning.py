@@ -79,8 +79,8 @@ def test_a_registration_signed_with_another_key_binds_nothing(
 
 
 def test_a_client_guid_in_another_reply_binds_nothing(message: Message, computer: Computer) -> None:
-    asked = approve_for(message(ASKED, "MP_PolicyManager", key=computer.key), computer)
-    assert learn(asked, computer, None, registered=OTHER) is None
+    approved = approve_for(message(ASKED, "MP_PolicyManager", key=computer.key), computer)
+    assert learn(approved, computer, None, registered=OTHER) is None
 
 
 def test_a_client_guid_of_another_client_remains_bound(
@@ -108,31 +108,31 @@ def test_policy_for_a_signed_request_binds_a_client_that_registered_before(
     own_key: object,  # noqa: F811
 ) -> None:
     for key in (computer.key, own_key):
-        asked = approve_for(message(ASKED, "MP_PolicyManager", key=key), computer)
-        result = learn(asked, computer, None, gives_policy=True)
+        approved = approve_for(message(ASKED, "MP_PolicyManager", key=key), computer)
+        result = learn(approved, computer, None, gives_policy=True)
         assert isinstance(result, Binding)
         assert (result.guid, result.source) == (GUID, Source.POLICY)
         assert result.signing_key == public(key)  # type: ignore[arg-type]
-        assert learn(asked, computer, None) is None
+        assert learn(approved, computer, None) is None
         # The signing key of an imported client is learned, too.
         known = bound(computer, signing_key=b"")
-        result = learn(asked, computer, known, gives_policy=True)
+        result = learn(approved, computer, known, gives_policy=True)
         assert isinstance(result, Binding)
         assert result.signing_key == public(key)  # type: ignore[arg-type]
 
 
 def test_policy_for_an_unsigned_request_binds_nothing(message: Message, computer: Computer) -> None:
-    asked = approve_for(message(ASKED, "MP_PolicyManager"), computer)
-    assert learn(asked, computer, None, gives_policy=True) is None
+    approved = approve_for(message(ASKED, "MP_PolicyManager"), computer)
+    assert learn(approved, computer, None, gives_policy=True) is None
 
 
 def test_policy_does_not_change_a_known_key(
     message: Message, computer: Computer, stranger: Computer
 ) -> None:
-    asked = approve_for(message(ASKED, "MP_PolicyManager", key=computer.key), computer)
+    approved = approve_for(message(ASKED, "MP_PolicyManager", key=computer.key), computer)
     known = bound(computer, signing_key=stranger.client.certificate.public_key)
-    assert learn(asked, computer, known, gives_policy=True) is None
-    result = learn(asked, computer, bound(stranger), gives_policy=True)
+    assert learn(approved, computer, known, gives_policy=True) is None
+    result = learn(approved, computer, bound(stranger), gives_policy=True)
     assert isinstance(result, Deny)
 
 

@@ -90,9 +90,9 @@ def test_a_message_with_too_many_client_guids_is_refused() -> None:
     facts = message_facts(request(body_of(documents)), ENDPOINT)
     assert isinstance(facts, Deny)
     assert facts.rule == "ccm.limits"
-    told = facts_of(body_of(documents[:3]))
-    assert len(told.client_guids) == 3 * MAX_VALUES
-    assert read_report(write_report(Report("d", CleanBody((), told, ())))).digest == "d"
+    facts = facts_of(body_of(documents[:3]))
+    assert len(facts.client_guids) == 3 * MAX_VALUES
+    assert read_report(write_report(Report("d", CleanBody((), facts, ())))).digest == "d"
 
 
 # Registrations

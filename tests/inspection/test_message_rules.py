@@ -24,7 +24,7 @@ from ibcm_bridge.policy_file.yaml_tree import Tree
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 
 
-def asking(*users: str) -> str:
+def policy_request(*users: str) -> str:
     """A policy request with these elements at the place of the user."""
     return (
         f'<RequestAssignments xmlns:x="urn:x"><Identification><Machine/>{"".join(users)}'
@@ -181,12 +181,12 @@ def test_each_document_of_a_message_must_have_a_root_of_the_endpoint(
     assert denied(messages, read).reason is Reason.MESSAGE
 
 
-@pytest.mark.parametrize("xml", [*map(asking, SOMEBODY), USERS_RESOURCE])
+@pytest.mark.parametrize("xml", [*map(policy_request, SOMEBODY), USERS_RESOURCE])
 def test_user_policy_requires_windows_authentication(messages: EndpointTable, xml: str) -> None:
-    asked = message("MP_PolicyManager", xml)
-    denial = denied(messages, asked)
+    request = message("MP_PolicyManager", xml)
+    denial = denied(messages, request)
     assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-USER-DEPLOYMENT")
-    assert isinstance(judge_message(messages, asked, user=True), Endpoint)
+    assert isinstance(judge_message(messages, request, user=True), Endpoint)
     # The computer's policy, with or without a user.
     for user in (False, True):
         mine = message("MP_PolicyManager", documents.policy_request(GUID))
@@ -199,17 +199,17 @@ def test_an_empty_user_element_does_not_request_user_policy(
 ) -> None:
     """Microsoft's SDK writes it for a computer (protocol.md §3.2)."""
     for user in (False, True):
-        asked = message("MP_PolicyManager", asking(element))
-        assert isinstance(judge_message(messages, asked, user=user), Endpoint)
+        request = message("MP_PolicyManager", policy_request(element))
+        assert isinstance(judge_message(messages, request, user=user), Endpoint)
     # Other elements also have the subject of the request.
-    asked = message("MP_PolicyManager", asking(element).replace('"Machine"', '"USER"'))
-    assert denied(messages, asked).requirement == "NO-USER-DEPLOYMENT"
+    request = message("MP_PolicyManager", policy_request(element).replace('"Machine"', '"USER"'))
+    assert denied(messages, request).requirement == "NO-USER-DEPLOYMENT"
 
 
 def test_a_user_in_a_second_document_is_found(messages: EndpointTable) -> None:
     for element in (NOBODY[0], SOMEBODY[0]):
-        asked = message("MP_PolicyManager", asking(), attached=asking(element))
-        refused = isinstance(judge_message(messages, asked, user=False), Deny)
+        request = message("MP_PolicyManager", policy_request(), attached=policy_request(element))
+        refused = isinstance(judge_message(messages, request, user=False), Deny)
         assert refused == (element in SOMEBODY)
 
 

@@ -75,7 +75,7 @@ def test_messages_are_parsed_whatever_their_root(root: str) -> None:
         assert isinstance(judged, InspectedReply)
 
 
-def answer(*documents: str) -> CcmReply:
+def reply_of(*documents: str) -> CcmReply:
     reply = read(*documents).message
     assert reply is not None
     return reply
@@ -352,7 +352,7 @@ def registered(status: str = 'Status="0"', guid: str = f'SMSID="{GUID}"', more: 
 def test_the_status_of_a_registration_may_be_a_number_or_a_name(
     status: str, meaning: RegistrationStatus
 ) -> None:
-    reply = answer(registered(f'Status="{status}"', more='ApprovalStatus="1"'))
+    reply = reply_of(registered(f'Status="{status}"', more='ApprovalStatus="1"'))
     assert read_registration_reply(reply) == RegistrationReply(meaning, GUID, 1)
     assert registration_problem(reply) == ""
 
@@ -362,13 +362,13 @@ def test_the_status_of_a_registration_may_be_a_number_or_a_name(
     [("-1", -1), ("0", 0), ("3", 3), ("Approved", 1), ("NotApplicable", 2), ("x", None)],
 )
 def test_the_approval_may_have_any_value(approval: str, meaning: int | None) -> None:
-    reply = read_registration_reply(answer(registered(more=f'ApprovalStatus="{approval}"')))
+    reply = read_registration_reply(reply_of(registered(more=f'ApprovalStatus="{approval}"')))
     assert reply is not None
     assert reply.approval == meaning
 
 
 def test_a_client_guid_is_returned_in_canonical_form() -> None:
-    reply = read_registration_reply(answer(registered(guid=f'SMSID="{GUID[5:].lower()}"')))
+    reply = read_registration_reply(reply_of(registered(guid=f'SMSID="{GUID[5:].lower()}"')))
     assert reply is not None
     assert reply.guid == GUID
     assert reply.approval is None
@@ -401,7 +401,7 @@ def test_a_client_guid_is_returned_in_canonical_form() -> None:
 def test_an_ambiguous_registration_is_ignored_and_its_problem_returned(
     documents: list[str], doubt: str
 ) -> None:
-    reply = answer(*documents)
+    reply = reply_of(*documents)
     assert read_registration_reply(reply) is None
     assert registration_problem(reply) == doubt
 
@@ -411,9 +411,9 @@ def test_an_ambiguous_registration_is_ignored_and_its_problem_returned(
     [
         CcmReply(empty=True),
         CcmReply(no_reply=True),
-        answer(ASSIGNMENTS),
-        answer(f'<Other SMSID="{GUID}" Status="0"/>'),
-        answer(registered().replace("Client", "client")),
+        reply_of(ASSIGNMENTS),
+        reply_of(f'<Other SMSID="{GUID}" Status="0"/>'),
+        reply_of(registered().replace("Client", "client")),
     ],
 )
 def test_another_reply_is_not_a_registration_and_has_no_problem(reply: CcmReply) -> None:
@@ -429,9 +429,9 @@ def test_a_registration_next_to_an_unreadable_part_is_ambiguous() -> None:
 
 
 def test_only_assignments_are_policy() -> None:
-    assert gives_policy(answer(ASSIGNMENTS))
-    assert not gives_policy(answer(ASSIGNMENTS, ASSIGNMENTS))
-    assert not gives_policy(answer("<A><ReplyAssignments/></A>"))
-    assert not gives_policy(answer("<A/>"))
+    assert gives_policy(reply_of(ASSIGNMENTS))
+    assert not gives_policy(reply_of(ASSIGNMENTS, ASSIGNMENTS))
+    assert not gives_policy(reply_of("<A><ReplyAssignments/></A>"))
+    assert not gives_policy(reply_of("<A/>"))
     assert not gives_policy(CcmReply(empty=True))
     assert not gives_policy(CcmReply(no_reply=True))

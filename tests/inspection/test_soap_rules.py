@@ -69,8 +69,8 @@ def ask(
 
 def body_of(action: str, inner: str = "", envelope: str = SOAP_1_1) -> bytes:
     namespace, _, name = action.rpartition("/")
-    asked = f'<{name} xmlns="{namespace}">{inner}</{name}>' if name else ""
-    text = f'<s:Envelope xmlns:s="{envelope}"><s:Body>{asked}</s:Body></s:Envelope>'
+    element = f'<{name} xmlns="{namespace}">{inner}</{name}>' if name else ""
+    text = f'<s:Envelope xmlns:s="{envelope}"><s:Body>{element}</s:Body></s:Envelope>'
     return text.encode()
 
 

@@ -50,7 +50,7 @@ def utf16(text: str) -> bytes:
     return text.encode("utf-16-le")
 
 
-def answer(payload: bytes, hooks: str = "", *, header: str = "") -> bytes:
+def reply_body(payload: bytes, hooks: str = "", *, header: str = "") -> bytes:
     """A reply of two parts, with an uncompressed payload."""
     return ccm.raw_message(header or f"<Msg><Hooks>{hooks}</Hooks></Msg>", payload)
 
@@ -99,18 +99,18 @@ def test_the_replies_of_the_lab_are_parsed() -> None:
     replies = MessageReplies()
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
-    def asked(endpoint: str, xml: str) -> CcmReply:
+    def lab_reply(endpoint: str, xml: str) -> CcmReply:
         sent = ccm.ccm_post_body(endpoint=endpoint, body_xml=xml, client_guid="", key=key)
         return accepted(replies.reply(sent))
 
-    assert asked("MP_HinvEndpoint", "<Report/>").no_reply
-    policy = asked("MP_PolicyManager", "<RequestAssignments/>")
+    assert lab_reply("MP_HinvEndpoint", "<Report/>").no_reply
+    policy = lab_reply("MP_PolicyManager", "<RequestAssignments/>")
     assert policy.documents == (ASSIGNMENTS,)
     assert policy.roots == ("ReplyAssignments",)
     assert policy.hooks == ("zlib-compress",)
     assert "<mp>" in policy.parsed_text[0]
     assert policy.header_text.startswith("<Msg ")
-    assert asked("MP_LocationManager", "<Unknown/>").empty
+    assert lab_reply("MP_LocationManager", "<Unknown/>").empty
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_a_reply_is_parsed_with_and_without_marks_and_ends(
 ) -> None:
     plain = utf16(payload) + trailing
     sent = zlib.compress(plain) if compressed else plain
-    reply = accepted(answer(sent, ccm.ZLIB_HOOK if compressed else ""))
+    reply = accepted(reply_body(sent, ccm.ZLIB_HOOK if compressed else ""))
     assert (reply.documents, reply.roots) == (("<A/>",), ("A",))
 
 
 def test_a_crlf_after_the_closing_delimiter_is_accepted() -> None:
-    assert accepted(answer(utf16("<A/>")) + b"\r\n").roots == ("A",)
-    assert refused(answer(utf16("<A/>")) + b"\r\n\r\n").reason is Reason.MULTIPART
+    assert accepted(reply_body(utf16("<A/>")) + b"\r\n").roots == ("A",)
+    assert refused(reply_body(utf16("<A/>")) + b"\r\n\r\n").reason is Reason.MULTIPART
 
 
 def test_the_header_may_have_no_byte_order_mark() -> None:
@@ -139,7 +139,7 @@ def test_the_header_may_have_no_byte_order_mark() -> None:
 
 
 def test_a_signed_reply_is_parsed_and_unknown_hooks_are_listed() -> None:
-    body = answer(zlib.compress(utf16("<A/>")), SIGNED + ccm.ZLIB_HOOK + '<New Name="new"/>')
+    body = reply_body(zlib.compress(utf16("<A/>")), SIGNED + ccm.ZLIB_HOOK + '<New Name="new"/>')
     reply = accepted(body)
     assert reply.hooks == ("clientauth", "zlib-compress", "new")
     assert reply.roots == ("A",)
@@ -147,20 +147,20 @@ def test_a_signed_reply_is_parsed_and_unknown_hooks_are_listed() -> None:
 
 @pytest.mark.parametrize("hook", ["encrypt", "Encrypt", "compress"])
 def test_an_unreadable_hook_is_refused(hook: str) -> None:
-    denial = refused(answer(utf16("<A/>"), f'<Hook2 Name="{hook}"/>'))
+    denial = refused(reply_body(utf16("<A/>"), f'<Hook2 Name="{hook}"/>'))
     assert (denial.reason, denial.rule) == (Reason.BODY_NOT_INSPECTABLE, "ccm_reply.hooks")
 
 
 def test_each_nul_terminated_text_is_a_document() -> None:
     # protocol.md §1.3: NULs separate the slices of a heartbeat. For replies it is not known.
-    reply = accepted(answer(utf16("<A/>\0\0<?xml version='1.0'?><x:B>b&amp;c</x:B>\0")))
+    reply = accepted(reply_body(utf16("<A/>\0\0<?xml version='1.0'?><x:B>b&amp;c</x:B>\0")))
     assert reply.roots == ("A", "B")
     assert reply.parsed_text[1].startswith("b&c")
 
 
 @pytest.mark.parametrize("payload", ["<A/>\0text", "<A/><B/>", "text", "<A>", "<A/>\0<B>\0</B>"])
 def test_a_payload_that_is_not_all_documents_is_refused(payload: str) -> None:
-    assert refused(answer(utf16(payload))).reason is Reason.XML
+    assert refused(reply_body(utf16(payload))).reason is Reason.XML
 
 
 # Three parts
@@ -189,13 +189,13 @@ def test_a_fourth_part_is_refused() -> None:
 
 def test_a_bomb_is_inflated_only_to_the_limit() -> None:
     bomb = zlib.compress(b"\0" * 50_000_000)
-    denial = refused(answer(bomb, ccm.ZLIB_HOOK), limit=1000)
+    denial = refused(reply_body(bomb, ccm.ZLIB_HOOK), limit=1000)
     assert denial.reason is Reason.INFLATED_TOO_LARGE
 
 
 def test_the_limit_holds_for_all_parts_together_and_without_compression() -> None:
     one = utf16("<A/>")
-    assert refused(answer(one), limit=len(one) - 1).reason is Reason.INFLATED_TOO_LARGE
+    assert refused(reply_body(one), limit=len(one) - 1).reason is Reason.INFLATED_TOO_LARGE
     both = parts(HEADER, part(one), part(one))
     reply = read(both, 2 * len(one))
     assert isinstance(reply, CcmReply)
@@ -206,21 +206,21 @@ def test_the_limit_holds_for_all_parts_together_and_without_compression() -> Non
 
 
 def test_a_header_that_is_too_large_is_refused() -> None:
-    body = answer(utf16("<A/>"), header="<Msg>" + " " * ccm_reply.MAX_HEADER + "</Msg>")
+    body = reply_body(utf16("<A/>"), header="<Msg>" + " " * ccm_reply.MAX_HEADER + "</Msg>")
     assert refused(body).reason is Reason.BODY_TOO_LARGE
 
 
 def test_hooks_are_bounded_in_number_and_length() -> None:
     hooks = '<Hook Name="%s"/>' % ("h" * 999) * MAX_HOOKS
-    reply = accepted(answer(utf16("<A/>"), hooks))
+    reply = accepted(reply_body(utf16("<A/>"), hooks))
     assert reply.hooks == ("h" * 64,) * MAX_HOOKS
-    assert refused(answer(utf16("<A/>"), hooks + "<Hook/>")).rule == "ccm_reply.hooks"
+    assert refused(reply_body(utf16("<A/>"), hooks + "<Hook/>")).rule == "ccm_reply.hooks"
 
 
 def test_documents_are_bounded_in_number() -> None:
-    assert len(accepted(answer(utf16("<A/>\0" * MAX_DOCUMENTS))).documents) == MAX_DOCUMENTS
-    assert refused(answer(utf16("<A/>\0" * (MAX_DOCUMENTS + 1)))).rule == "ccm_reply.documents"
-    assert refused(answer(utf16("<A/>\0" * 50_000))).reason is Reason.XML
+    assert len(accepted(reply_body(utf16("<A/>\0" * MAX_DOCUMENTS))).documents) == MAX_DOCUMENTS
+    assert refused(reply_body(utf16("<A/>\0" * (MAX_DOCUMENTS + 1)))).rule == "ccm_reply.documents"
+    assert refused(reply_body(utf16("<A/>\0" * 50_000))).reason is Reason.XML
 
 
 # Refused replies
@@ -243,13 +243,13 @@ def test_a_header_that_is_no_msg_is_refused(header: str, reason: Reason) -> None
 
 def test_a_document_type_is_refused_in_a_payload_too() -> None:
     bomb = '<!DOCTYPE A [<!ENTITY a "b">]><A>&a;</A>'
-    assert refused(answer(utf16(bomb))).reason is Reason.XML_DTD
+    assert refused(reply_body(utf16(bomb))).reason is Reason.XML_DTD
 
 
 def test_a_payload_that_does_not_match_its_hooks_is_refused() -> None:
-    assert refused(answer(utf16("<A/>"), ccm.ZLIB_HOOK)).reason is Reason.COMPRESSION
-    assert isinstance(read(answer(zlib.compress(utf16("<A/>")))), Deny)
-    assert isinstance(read(answer(b"<A/>")), Deny), "UTF-8"
+    assert refused(reply_body(utf16("<A/>"), ccm.ZLIB_HOOK)).reason is Reason.COMPRESSION
+    assert isinstance(read(reply_body(zlib.compress(utf16("<A/>")))), Deny)
+    assert isinstance(read(reply_body(b"<A/>")), Deny), "UTF-8"
 
 
 @pytest.mark.parametrize("content_type", [b"", b"text/plain", b"multipart/mixed", b"text/html"])
@@ -282,7 +282,7 @@ def test_a_reply_round_trips(
     names += ["zlib-compress"] * compressed
     plain = utf16("\0".join(documents) + "\0" * ended)
     sent = zlib.compress(plain) if compressed else plain
-    reply = accepted(answer(sent, "".join(f'<Hook Name="{name}"/>' for name in names)))
+    reply = accepted(reply_body(sent, "".join(f'<Hook Name="{name}"/>' for name in names)))
     assert reply.documents == tuple(documents)
     assert reply.hooks == tuple(names)
     assert [root.lower() for root in reply.roots] == [
@@ -290,7 +290,7 @@ def test_a_reply_round_trips(
     ]
 
 
-WHOLE = answer(zlib.compress(utf16(ASSIGNMENTS + "\0")), SIGNED + ccm.ZLIB_HOOK)
+WHOLE = reply_body(zlib.compress(utf16(ASSIGNMENTS + "\0")), SIGNED + ccm.ZLIB_HOOK)
 
 
 def test_a_truncated_reply_is_refused() -> None:
