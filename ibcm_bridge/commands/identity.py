@@ -101,12 +101,12 @@ def _records(registry: Registry) -> Iterator[str]:
     for binding in registry.all():
         yield json.dumps(
             {
-                "guid": binding.guid,
+                "client_guid": binding.guid,
                 "name": binding.name,
                 "source": binding.source,
                 "since": binding.since.isoformat(),
-                "key": binding.key,
-                "certificate": binding.certificate,
+                "key_sha256": binding.key,
+                "certificate_sha256": binding.certificate,
                 "signing_key": base64.b64encode(binding.signing_key).decode("ascii"),
             }
         )

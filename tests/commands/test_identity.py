@@ -89,15 +89,15 @@ def test_a_json_list_has_every_field(identity: Identity, filled: Path) -> None:
     done = identity("list", "--json")
     first, second = map(json.loads, done.out.splitlines())
     assert first == {
-        "guid": GUID,
+        "client_guid": GUID,
         "name": "pc1.corp.example",
         "source": "registration",
         "since": "2026-01-31T12:30:15.000005+00:00",
-        "key": "a" * 64,
-        "certificate": "b" * 64,
+        "key_sha256": "a" * 64,
+        "certificate_sha256": "b" * 64,
         "signing_key": "MAA=",
     }
-    assert (second["guid"], second["key"]) == (OTHER, "")
+    assert (second["client_guid"], second["key_sha256"]) == (OTHER, "")
 
 
 @pytest.mark.parametrize("spelling", [GUID, GUID.removeprefix("GUID:").lower()])
