@@ -12,6 +12,8 @@ from mitmproxy.proxy import events
 
 from ibcm_bridge.addons.events import EndedTunnel
 from ibcm_bridge.addons.layers.tunnel import MAX_AHEAD, RelayLayer
+from ibcm_bridge.decisions import rules
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.protocol.client import Response
 from tests.addons.conftest import (
     GOOD,
@@ -107,6 +109,9 @@ def test_a_site_system_that_cannot_be_reached_ends_the_tunnel(relay: Driver) -> 
     relay.refuse_dial = "refused"
     relay.start()
     assert ended(relay).error == "the site system cannot be reached"
+    assert ended(relay).denial == Deny(
+        Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, "the site system cannot be reached"
+    )
     assert relay.gone
     relay.receive(b"late")
     assert not relay.to_client()
@@ -124,6 +129,7 @@ def test_data_sent_during_the_dial_is_forwarded_afterwards(relay: Driver) -> Non
     relay.close()
     relay.close(relay.server)
     assert ended(relay).bytes_from_client == 12
+    assert ended(relay).denial is None
 
 
 def test_a_client_cannot_fill_the_memory_during_the_dial(relay: Driver) -> None:
