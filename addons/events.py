@@ -13,7 +13,8 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands
 
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
-from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.decisions import rules
+from ibcm_bridge.decisions.denial import Deny, Reason
 
 
 @dataclass
@@ -73,6 +74,11 @@ class Defect:
     where: str
     kind: str
     """The type of the exception. Its text is left out, because it may quote client data."""
+
+    @property
+    def denial(self) -> Deny:
+        """The denial of the request or connection in which the bridge failed."""
+        return Deny(Reason.BRIDGE_DEFECT, rules.DEFECT_IN.of(self.where), self.kind)
 
 
 @dataclass

@@ -70,7 +70,7 @@ class Ends:
     def defect(self, defect: Defect) -> None:
         """Report a defect of the bridge. It ends the requests under way."""
         connection = self._connections.of(defect.client)
-        denial = Deny(Reason.BRIDGE_DEFECT, rules.DEFECT_IN.of(defect.where), defect.kind)
+        denial = defect.denial
         if not connection.under_way:
             self.connection_refused(RefusedConnection(connection, denial))
             return

@@ -35,8 +35,7 @@ from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.events import Defect, DefectHook
 from ibcm_bridge.addons.server.hook_dispatch import Hooks, data_of
 from ibcm_bridge.addons.stages import DECISIONS, Decide, Decided
-from ibcm_bridge.decisions import rules
-from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
 
 logger = logging.getLogger(__name__)
@@ -208,10 +207,14 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             await self.server_event(_completed(command, reply))
 
     def _fail_hook(self, command: commands.StartHook | Decide, error: BaseException) -> Deny:
-        """Report the defect, then abort, unless the layer itself refuses by the returned Deny."""
+        """Report the defect, then abort, unless the layer itself refuses by the returned Deny.
+
+        The defect has already ended the request, so its record has no status.
+        """
         name, layer_refuses = _name(command), False
+        defect = Defect(self.client, name, type(error).__name__)
         try:
-            self._report_defect(name, error)
+            self._report_defect(defect)
             log_defect(f"hook {name}", error)
             if isinstance(command, commands.StartHook):
                 data = data_of(command)
@@ -221,27 +224,26 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         finally:
             if not layer_refuses:
                 self._abort()
-        return Deny(Reason.BRIDGE_DEFECT, rules.HOOK, "a hook raised")
+        return defect.denial
 
     def _fail(self, where: str, error: BaseException) -> None:
         if self._ended:
             return
         try:
-            self._report_defect(where, error)
+            self._report_defect(Defect(self.client, where, type(error).__name__))
             log_defect(where, error)
         finally:
             self._abort()
 
-    def _report_defect(self, where: str, error: BaseException) -> None:
+    def _report_defect(self, defect: Defect) -> None:
         """Call the defect hooks. Raises only cancellation and interrupts."""
-        defect = Defect(self.client, where, type(error).__name__)
         for function in self.generation.hooks.of(DefectHook.name):
             try:
                 function(defect)
             except MUST_RERAISE:
                 raise
             except BaseException:
-                logger.critical("a defect in %s could not be written to the audit", where)
+                logger.critical("a defect in %s could not be written to the audit", defect.where)
 
     def _abort(self) -> None:
         """Abort both legs without flushing: queued data must not be sent after a defect."""

@@ -14,7 +14,7 @@ from ibcm_bridge.addons.stages import Decide
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 
-DENY = Deny(Reason.BRIDGE_DEFECT, rules.HOOK)
+DENY = Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE)
 
 
 class Known:
