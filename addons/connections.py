@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mitmproxy import connection
 
@@ -29,6 +29,14 @@ from ibcm_bridge.request.memory_budget import Budget, Hold
 def new_reference() -> str:
     """Return an id for a record. It is sent to clients, so it is random and carries no data."""
     return uuid.uuid4().hex[:12]
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port in the URLs of a client's requests (RFC 9110 §4.3.1)."""
+
+    scheme: bytes
+    host: str
+    port: int
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +73,15 @@ class ConnectionRecord:
     """Counts the memory that its requests use."""
     under_way: tuple[UnderWay, ...] = ()
     """The request under way, and after a refused one the withdrawal that it causes."""
+
+    @property
+    def origin(self) -> Origin:
+        """The origin that the client has connected to, from its point of view."""
+        scheme = b"http" if isinstance(self.listener, PlaintextListener) else b"https"
+        if self.publication is None:
+            return Origin(scheme, self.server_name or "", self.listener.address[1])
+        host = self.server_name or self.publication.name
+        return Origin(scheme, host, self.publication.public_port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import time
 import h11
 from mitmproxy import http
 
+from ibcm_bridge.addons.connections import Origin
 from ibcm_bridge.request.head import RequestHead
 
 
@@ -24,7 +25,7 @@ class _ResponseData(http.ResponseData):
         """Skip the type check."""
 
 
-def shown_request(head: RequestHead, server_name: str | None) -> http.Request:
+def shown_request(head: RequestHead, origin: Origin) -> http.Request:
     """Return a request with its head. Its content is set after the body is read."""
     request = http.Request.__new__(http.Request)
     request.data = _RequestData(
@@ -34,10 +35,10 @@ def shown_request(head: RequestHead, server_name: str | None) -> http.Request:
         trailers=None,
         timestamp_start=time.time(),
         timestamp_end=None,
-        host=server_name or "",
-        port=443,
+        host=origin.host,
+        port=origin.port,
         method=head.method,
-        scheme=b"https",
+        scheme=origin.scheme,
         authority=b"",
         path=head.target.raw,
     )

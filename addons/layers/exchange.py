@@ -165,7 +165,7 @@ class Exchange:
     def decide_on_head(self, head: RequestHead) -> Steps[Authorized]:
         """Decide on the head, and show it."""
         self.head = head
-        self._flow.request = shown_request(head, self._connection.server_name)
+        self._flow.request = shown_request(head, self._connection.origin)
         decided = yield from self._authorize(head)
         yield from self._show(HttpRequestHeadersHook(self._flow))
         return _allowed(decided)
@@ -279,8 +279,8 @@ class Exchange:
     def _fields_for_client(self, begun: ResponseBegun) -> ClientFields:
         """Return the header fields of the response that the client gets."""
         authorized, hosts = begun.approved.authorized, _upload_hosts(self._published)
-        scheme = b"https" if begun.leg.terms.tls is not None else b"http"
-        origin = scheme + b"://" + (authorized.head.value(b"host") or b"")
+        host = authorized.head.value(b"host") or b""
+        origin = self._connection.origin.scheme + b"://" + host
         names = authorized.site_system.names
         return _allowed(fields_for_client(begun.response, origin, names, hosts))
 

@@ -101,10 +101,7 @@ def exchange_flow(
         server = Server(address=exchange.authorized.site_system.address)
         server.sni = exchange.authorized.site_system.name
     flow = http.HTTPFlow(client, server)
-    flow.request = shown_request(redacted(exchange.head), exchange.connection.server_name)
-    if not client.tls:
-        flow.request.data.scheme = b"http"
-    flow.request.data.port = _port(exchange.connection)
+    flow.request = shown_request(redacted(exchange.head), exchange.connection.origin)
     flow.request.raw_content = _request_text(exchange, exchange.head).encode()
     flow.request.timestamp_start, ended = _times(exchange.began)
     flow.request.timestamp_end = flow.request.timestamp_start
@@ -190,7 +187,7 @@ def _length_text(length: int) -> str:
 
 def _connection_flow(connection: ConnectionRecord, record: audit.Record, began: float) -> TCPFlow:
     """Return the flow of a connection without a readable request: its audit record."""
-    address = (connection.server_name or "no name", _port(connection))
+    address = (connection.server_name or "no name", connection.origin.port)
     flow = TCPFlow(_client(connection), Server(address=address))
     flow.server_conn.timestamp_start, ended = _times(began)
     flow.timestamp_created = flow.server_conn.timestamp_start
@@ -198,12 +195,6 @@ def _connection_flow(connection: ConnectionRecord, record: audit.Record, began: 
     _annotate(flow, record)
     flow.messages.append(TCPMessage(False, flow.comment.encode(), ended))
     return flow
-
-
-def _port(connection: ConnectionRecord) -> int:
-    """Return the port that the client connected to, from its point of view."""
-    publication = connection.publication
-    return publication.public_port if publication else connection.listener.address[1]
 
 
 def _annotate(flow: Flow, record: audit.Record) -> None:

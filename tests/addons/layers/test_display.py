@@ -5,11 +5,17 @@ import time
 import h11
 import pytest
 from mitmproxy import http
+from mitmproxy.connection import Client
 from mitmproxy.test import tflow
 
+from ibcm_bridge.addons.connections import ConnectionRecord, Origin
 from ibcm_bridge.addons.layers import display
+from ibcm_bridge.policy.publications import PlaintextListener, PlaintextPublication, UnlistedHeaders
 from ibcm_bridge.request.head import RequestHead, read_request_head
+from ibcm_bridge.request.memory_budget import Budget, Hold
 from ibcm_bridge.request.target import sent_target
+
+ORIGIN = Origin(b"https", "bridge.internet.example", 443)
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +26,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_request_equals_that_of_mitmproxy() -> None:
     head = read_request_head(b"CCM_POST /a?b HTTP/1.1\r\nHost: x\r\nUser-Agent: ccmhttp\r\n\r\n")
     assert isinstance(head, RequestHead)
-    shown = display.shown_request(head, "bridge.internet.example")
+    shown = display.shown_request(head, ORIGIN)
     made = http.Request(
         "bridge.internet.example",
         443,
@@ -50,6 +56,21 @@ def test_a_response_equals_that_of_mitmproxy() -> None:
 
 def test_a_flow_with_these_objects_can_be_saved() -> None:
     flow = tflow.tflow()
-    flow.request = display.shown_request(RequestHead(b"GET", sent_target(b"/"), (), None), None)
+    flow.request = display.shown_request(RequestHead(b"GET", sent_target(b"/"), (), None), ORIGIN)
     flow.response = display.shown_response(h11.Response(status_code=200, headers=[]))
     assert http.HTTPFlow.from_state(flow.get_state()).request.path == "/"
+
+
+def test_a_request_of_a_plaintext_publication_has_its_scheme_name_and_port() -> None:
+    published = PlaintextPublication(
+        "fsp.internet.example", 8080, {}, UnlistedHeaders.DROP, 8192, "a fallback status point"
+    )
+    connection = ConnectionRecord(
+        Client(peername=("192.0.2.7", 50_000), sockname=("192.0.2.1", 80)),
+        PlaintextListener(("192.0.2.1", 80), published),
+        publication=published,
+        hold=Hold(Budget(1)),
+    )
+    head = RequestHead(b"GET", sent_target(b"/x"), (), None)
+    shown = display.shown_request(head, connection.origin)
+    assert shown.pretty_url == "http://fsp.internet.example:8080/x"

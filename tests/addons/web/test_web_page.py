@@ -20,6 +20,7 @@ from mitmproxy.tcp import TCPFlow
 from mitmproxy.test import tflow
 from mitmproxy.tools.web import app
 
+from ibcm_bridge.addons.connections import Origin
 from ibcm_bridge.addons.events import EndedTunnel
 from ibcm_bridge.addons.layers.display import shown_request
 from ibcm_bridge.addons.web import redacted_flows, web_page
@@ -374,7 +375,7 @@ def test_every_request_can_be_shown(
     method, target = (bytes(0x21 + byte % 0x5E for byte in text) for text in (method, target))
     flow = tflow.tflow()
     head = RequestHead(method, sent_target(target), tuple(fields), None)
-    flow.request = shown_request(redacted(head), "bridge.internet.example")
+    flow.request = shown_request(redacted(head), Origin(b"https", "bridge.internet.example", 443))
     json.dumps(app.flow_to_json(flow), ensure_ascii=False).encode("utf8", "surrogateescape")
     assert saved(flow)
     assert flow.request.pretty_url
