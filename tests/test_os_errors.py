@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from ibcm_bridge.lab.errors import in_one_sentence
+from ibcm_bridge.lab.errors import error_message
 from ibcm_bridge.os_errors import ListenError, cannot_listen, cannot_write, listening_at
 
 
@@ -59,7 +59,7 @@ def test_an_error_at_an_address_names_the_address() -> None:
     taken = r"127\.0\.0\.1:9 is already in use"
     with pytest.raises(ListenError, match=taken) as found, listening_at(("127.0.0.1", 9)):
         raise failed(errno.EADDRINUSE)
-    assert in_one_sentence(found.value, "/x", "do that") == found.value.strerror
+    assert error_message(found.value, "/x", "do that") == found.value.strerror
 
 
 @pytest.mark.parametrize(
@@ -76,5 +76,5 @@ def test_an_error_at_an_address_names_the_address() -> None:
     ],
 )
 def test_an_error_of_a_lab_has_a_cause_and_a_remedy(error: Exception, text: str) -> None:
-    assert text in in_one_sentence(error, "/x", "do that")
-    assert "\n" not in in_one_sentence(error, "/x", "do that")
+    assert text in error_message(error, "/x", "do that")
+    assert "\n" not in error_message(error, "/x", "do that")

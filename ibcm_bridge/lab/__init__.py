@@ -1,1 +1,1 @@
-"""The lab: stand-ins on loopback to show the bridge at work. Never production."""
+"""The lab: simulated site systems and clients for demos and tests. Not for production."""

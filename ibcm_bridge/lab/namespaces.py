@@ -1,7 +1,6 @@
-"""Network namespaces: where the lab's sockets are made and its processes run.
+"""Network namespaces for the sockets and processes of the lab.
 
-By default all is in the one namespace that there is anyway, on loopback. `perimeter.firewall` makes
-others.
+By default all parts use loopback in the current namespace. `perimeter.firewall` creates others.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class Namespace:
-    """One; `address` is where its host listens. Without a name it is where this process is.
+    """A network namespace, and the address of its host. Without a name: the current namespace.
 
-    A container is one, too, for what runs in it.
+    A container is also a namespace for the processes in it.
     """
 
     name: str = ""
@@ -26,20 +25,20 @@ class Namespace:
 
     @property
     def own(self) -> bool:
-        """Whether it is the lab's alone, so that ports can be those of the tables."""
+        """True if only the lab uses the namespace, so that the ports of the tables are free."""
         return self != HERE
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
-        """A socket that this thread makes meanwhile belongs to the namespace, wherever it is used.
+        """Create sockets in the namespace; they stay in it.
 
-        setns(2), which is for the calling thread alone.
+        Uses setns(2), which affects only the calling thread.
         """
         if not self.name:
             yield
             return
         if sys.platform != "linux":
-            raise OSError("only Linux has network namespaces")
+            raise OSError("network namespaces need Linux")
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         try:
             there = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
@@ -56,7 +55,7 @@ class Namespace:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What stands before a command that is to run there."""
+        """The prefix that runs a command in the namespace."""
         return ("ip", "netns", "exec", self.name) if self.name else ()
 
 

@@ -69,5 +69,5 @@ class Credentials:
             ClientCertificate.REVOKED: self.revoked,
             ClientCertificate.FOREIGN: self.foreign,
             ClientCertificate.NO_PURPOSE: self.without_purpose,
-            ClientCertificate.NOBODY: None,
+            ClientCertificate.NONE: None,
         }

@@ -1,7 +1,7 @@
-"""`lab up --netns`: three networks, and what may pass between them.
+"""`lab up --netns`: three networks and a firewall.
 
-The names of the namespaces are the machine's, so only one run of this can be at a time; .ci/run
-leaves it out where it runs all tests a second time.
+The names of the namespaces are global, so only one run is possible at a time; .ci/run omits these
+tests in its second run.
 """
 
 from __future__ import annotations
@@ -45,20 +45,18 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def no_namespaces() -> Iterator[None]:
-    """None before, and none afterwards, whatever a test leaves."""
-    assert firewall.existing() == [], (
-        "somebody else's, or of a run that was killed: ip netns del NAME"
-    )
+    """Check that there are no namespaces before a test, and remove them afterwards."""
+    assert firewall.existing() == [], "of another program, or of a killed run: ip netns del NAME"
     yield
     firewall.remove()
 
 
 def there() -> set[str]:
-    """Namespaces of this machine, and links of the one that this is in."""
+    """Return the lab's namespaces of this machine, and its links in this namespace."""
     listed = subprocess.run(["ip", "-j", "netns"], capture_output=True, text=True, check=True)
-    names = {one["name"] for one in json.loads(listed.stdout or "[]")}
+    names = {namespace["name"] for namespace in json.loads(listed.stdout or "[]")}
     links = subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True)
-    return (names | {one["ifname"] for one in json.loads(links.stdout)}) & set(firewall.NAMES)
+    return (names | {link["ifname"] for link in json.loads(links.stdout)}) & set(firewall.NAMES)
 
 
 # As a process
@@ -66,14 +64,15 @@ def there() -> set[str]:
 
 @dataclass
 class Up:
-    """A lab that is up."""
+    """A running lab, and the summary that it printed."""
 
     process: subprocess.Popen[str]
-    said: dict[str, Any]
+    summary: dict[str, Any]
 
-    def line(self, what: str) -> str:
-        """The line to paste whose explanation has this in it."""
-        (found,) = [one["line"] for one in self.said["curl"] if what in one["what"]]
+    def line(self, purpose: str) -> str:
+        """Return the command line with this purpose."""
+        commands = self.summary["curl"]
+        (found,) = [command["line"] for command in commands if purpose in command["purpose"]]
         return str(found)
 
     def end(self) -> tuple[int, str]:
@@ -102,7 +101,7 @@ def lab(no_namespaces: None) -> Iterator[Up]:
 
 
 def shell(line: str) -> subprocess.CompletedProcess[str]:
-    """A line, pasted."""
+    """Run a line in a shell."""
     return subprocess.run(line, shell=True, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -111,27 +110,27 @@ def curl(namespace: str, where: str) -> subprocess.CompletedProcess[str]:
 
 
 @AS_ROOT
-def test_what_is_published_is_reached_and_nothing_else(lab: Up) -> None:
+def test_only_the_published_ports_are_reachable(lab: Up) -> None:
     assert set(firewall.NAMES) == there()
-    assert "HTTP/1.1 200 OK" in shell(lab.line("What a client may ask")).stdout
-    assert "HTTP/1.1 405 " in shell(lab.line("not on Microsoft's list")).stdout
+    assert "HTTP/1.1 200 OK" in shell(lab.line("A client request")).stdout
+    assert "HTTP/1.1 405 " in shell(lab.line("Microsoft does not list")).stdout
     assert "HTTP/1.1 200 OK" in shell(lab.line("through the tunnel")).stdout
-    # Past the perimeter, there is nothing; from within it, only the site systems.
-    assert shell(lab.line("Past the perimeter")).returncode == CANNOT_CONNECT
-    assert "HTTP/1.1 403 " in shell(lab.line("From the perimeter")).stdout
-    assert "chain forward" in shell(lab.line("What holds them apart")).stdout
-    # And the other way: who is inside reaches neither the Internet nor the bridge.
+    # The Internet cannot pass the perimeter; the perimeter reaches only the site systems.
+    assert shell(lab.line("The Internet cannot")).returncode == CANNOT_CONNECT
+    assert "HTTP/1.1 403 " in shell(lab.line("The perimeter can")).stdout
+    assert "chain forward" in shell(lab.line("The firewall rules")).stdout
+    # The intranet reaches neither the Internet nor the bridge.
     for where in ("192.0.2.2:80", "192.0.2.1:443", "198.51.100.1:443"):
         assert curl("intranet", where).returncode == CANNOT_CONNECT
     assert curl("perimeter", "192.0.2.2:80").returncode == CANNOT_CONNECT
     status, err = lab.end()
-    assert (status, err) == (0, "ibcm-bridge lab: the lab has ended.\n")
+    assert (status, err) == (0, "ibcm-bridge lab: the lab has stopped.\n")
     assert there() == set()
 
 
 @AS_ROOT
-def test_it_is_the_firewall_that_keeps_the_internet_out(lab: Up) -> None:
-    """Without their rules the same packets arrive: so the test above can fail."""
+def test_without_the_firewall_the_internet_reaches_the_site_systems(lab: Up) -> None:
+    """Without the rules the same packets arrive, so the test above can fail."""
     other = "198.51.100.2:9999"
     server = subprocess.Popen(
         ["ip", "netns", "exec", "intranet", sys.executable, "-m", "http.server", "9999"],
@@ -145,7 +144,7 @@ def test_it_is_the_firewall_that_keeps_the_internet_out(lab: Up) -> None:
             time.sleep(0.05)
         assert shell(within).returncode == 0
         assert curl("internet", MANAGEMENT_POINT).returncode == CANNOT_CONNECT
-        # What is no site system is not for the perimeter either.
+        # The perimeter reaches only the ports of site systems.
         assert shell(f"ip netns exec perimeter curl -sS http://{other}/").returncode
         assert shell("ip netns exec perimeter nft delete table inet perimeter").returncode == 0
         assert "HTTP/1.1 403 " in curl("internet", MANAGEMENT_POINT).stdout
@@ -159,45 +158,45 @@ def test_it_is_the_firewall_that_keeps_the_internet_out(lab: Up) -> None:
 def test_a_simulated_client_moves_between_the_networks(lab: Up) -> None:
     shown = shell(f"{sys.executable} -m ibcm_bridge lab client --json")
     assert shown.returncode == 0, shown.stdout + shown.stderr
-    every = [json.loads(line) for line in shown.stdout.splitlines()]
-    assert {one["network"] for one in every} == {"internet", "intranet"}
-    assert every[-1]["answer"].startswith("SHA-256 of both is ")
+    actions = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert {action["network"] for action in actions} == {"internet", "intranet"}
+    assert actions[-1]["response"].startswith("same SHA-256: ")
 
 
 @AS_ROOT
-def test_after_a_crash_down_removes_them(
+def test_down_removes_the_namespaces_after_a_crash(
     lab: Up, runtime: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.process.kill()
     lab.process.communicate()
     assert there() == set(firewall.NAMES)
     assert main(["lab", "down"]) == 0
-    assert "removed what one that had crashed left behind" in capsys.readouterr().out
+    assert "removed the files of a crashed lab" in capsys.readouterr().out
     assert there() == set()
-    assert [one.name for one in runtime.iterdir()] == ["lock"]
+    assert [file.name for file in runtime.iterdir()] == ["lock"]
 
 
 @AS_ROOT
 @pytest.mark.usefixtures("no_namespaces")
-def test_somebody_elses_namespace_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_foreign_namespace_is_not_changed(capsys: pytest.CaptureFixture[str]) -> None:
     subprocess.run(["ip", "netns", "add", "intranet"], check=True)
     assert main(["lab", "up", "--netns", "--no-browser"]) == 1
-    said = capsys.readouterr().err
-    assert "a network namespace named intranet is there already" in said
-    assert "ip netns del intranet" in said
-    assert len(said.splitlines()) == 1
+    message = capsys.readouterr().err
+    assert "a network namespace named intranet already exists" in message
+    assert "ip netns del intranet" in message
+    assert len(message.splitlines()) == 1
     assert firewall.existing() == ["intranet"]
 
 
 @AS_ROOT
 @pytest.mark.usefixtures("no_namespaces")
-def test_nor_is_one_removed_that_came_in_between(
+def test_a_foreign_namespace_created_in_between_is_not_removed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Somebody makes one after the lab has looked."""
-    looked: list[list[str]] = [[]]
+    """Another program creates a namespace after the check of the lab."""
+    checks: list[list[str]] = [[]]
     existing = firewall.existing
-    monkeypatch.setattr(firewall, "existing", lambda: looked.pop() if looked else existing())
+    monkeypatch.setattr(firewall, "existing", lambda: checks.pop() if checks else existing())
     subprocess.run(["ip", "netns", "add", "perimeter"], check=True)
     assert main(["lab", "up", "--netns", "--no-browser"]) == 1
     assert "cannot be made here (ip netns add perimeter" in capsys.readouterr().err
@@ -206,15 +205,15 @@ def test_nor_is_one_removed_that_came_in_between(
 
 @AS_ROOT
 @pytest.mark.usefixtures("no_namespaces")
-def test_what_fails_half_way_leaves_nothing(
+def test_an_incomplete_start_is_cleaned_up(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(firewall, "RULES", "no rules at all")
     assert main(["lab", "up", "--netns", "--no-browser"]) == 1
-    said = capsys.readouterr().err
-    assert "network namespaces cannot be made here" in said
-    assert "leave out --netns" in said
-    assert len(said.splitlines()) == 1
+    message = capsys.readouterr().err
+    assert "cannot create network namespaces" in message
+    assert "omit --netns" in message
+    assert len(message.splitlines()) == 1
     assert there() == set()
 
 
@@ -236,12 +235,12 @@ def perimeter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Perimeter]:
 
 @AS_ROOT
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_every_case_goes_as_it_does_on_loopback(perimeter: Perimeter, case: Case) -> None:
+def test_each_case_is_as_required(perimeter: Perimeter, case: Case) -> None:
     assert perimeter.comparison.result(case).problems == ()
 
 
 @AS_ROOT
-def test_who_was_inside_is_back_whatever_happened(perimeter: Perimeter) -> None:
+def test_the_thread_leaves_the_namespace_after_an_error(perimeter: Perimeter) -> None:
     def here() -> int:
         return Path("/proc/thread-self/ns/net").stat().st_ino
 
@@ -256,26 +255,24 @@ def test_who_was_inside_is_back_whatever_happened(perimeter: Perimeter) -> None:
     assert here() == before
 
 
-# Where there can be none
+# Without namespaces
 
 
-def test_what_is_missing_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_prerequisite_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
-    assert firewall.refusal() == (
-        "--netns needs root: sudo ibcm-bridge lab up --netns, or leave it out"
-    )
+    assert firewall.refusal() == ("--netns needs root: sudo ibcm-bridge lab up --netns, or omit it")
     monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
     for tool, package in (("ip", "iproute2"), ("nft", "nftables")):
         monkeypatch.setattr(shutil, "which", lambda name, no=tool: None if name == no else name)
-        assert firewall.refusal() == f"--netns needs {tool}: install {package}, or leave it out"
+        assert firewall.refusal() == f"--netns needs {tool}: install {package}, or omit --netns"
     monkeypatch.setattr(shutil, "which", lambda name: name)
     assert firewall.refusal() == ""
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert firewall.refusal() == "--netns needs Linux; leave it out"
+    assert firewall.refusal() == "--netns needs Linux; omit it"
 
 
-def test_without_rights_the_command_says_so(
+def test_the_command_reports_a_missing_prerequisite(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refusal() -> str:
@@ -286,11 +283,11 @@ def test_without_rights_the_command_says_so(
     assert capsys.readouterr().err == "ibcm-bridge lab: --netns needs root\n"
 
 
-def test_it_is_not_for_those_who_listen_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+def test_listen_and_netns_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "up", "--netns", "--listen", "192.0.2.1"]) == 1
-    assert "leave one of them out" in capsys.readouterr().err
+    assert "omit one of them" in capsys.readouterr().err
 
 
-def test_a_command_that_fails_is_named() -> None:
-    with pytest.raises(LabError, match=r"cannot be made here \(.*--no-such-thing: .*leave out"):
+def test_a_failed_command_is_named() -> None:
+    with pytest.raises(LabError, match=r"cannot create .* \(.*--no-such-thing: .*omit"):
         firewall._run((sys.executable, "--no-such-thing"))

@@ -77,7 +77,7 @@ def test_and_goes_on_when_the_bridge_has_been_started_anew(
 ) -> None:
     lived(lab, devices[profile])
     assert lab.bridge.restart() == 0
-    with_its_guid = devices[profile].known_as(client_guid(devices[profile].certificate))
+    with_its_guid = devices[profile].with_guid(client_guid(devices[profile].certificate))
     lab.clear()
     every = lived(lab, with_its_guid)
     check(lab, every)

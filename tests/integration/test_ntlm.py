@@ -110,7 +110,7 @@ def policy_request(lab: Lab, user: str, *, of: str) -> Request:
     """What a client asks for a user, signed by its computer (protocol.md 3.2)."""
     credential = {ALICE: lab.credentials.computer, BOB: lab.credentials.other}[of]
     device = Device.of(credential, "pc1.corp.example")
-    device = device.known_as(client_guid(device.certificate))
+    device = device.with_guid(client_guid(device.certificate))
     asks = device.post("MP_PolicyManager", documents.policy_request(device.guid, user=user))
     return dataclasses.replace(asks, target=REQUEST)
 

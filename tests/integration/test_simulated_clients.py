@@ -1,4 +1,4 @@
-"""Simulated clients through a bridge of its own process, and in the intranet.
+"""Simulated clients through a bridge process, and on the intranet.
 
 CLIENT-MODE, CLIENT-PICK, CLIENT-RESUME, CLIENT-UPDATES.
 """
@@ -24,13 +24,13 @@ from ibcm_bridge.lab.simulated.download import PART, Download
 from ibcm_bridge.lab.simulated.fleet import MAKING, Fleet
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
-from ibcm_bridge.lab.simulated.running_lab import KNOWS, RunningLab
+from ibcm_bridge.lab.simulated.running_lab import INSTALLATION_OPTIONS, RunningLab
 from ibcm_bridge.lab.simulated.scenarios import SCENARIOS
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 
 SIZE = 8 * 1024 * 1024
 BRIDGE = "bridge.perimeter.example"
-"""What the bridge shows to site systems."""
+"""The name in the bridge's client certificate."""
 
 type New = Callable[..., SimulatedClient]
 
@@ -57,66 +57,67 @@ def new(lab: RunningLab, request: pytest.FixtureRequest) -> Iterator[New]:
         return clients[-1]
 
     yield make
-    for one in clients:
-        one.close()
+    for client in clients:
+        client.close()
 
 
-def whoever(received: tuple[ReceivedRequest, ...]) -> set[str]:
-    """Common names of who came to the site systems."""
-    subjects = (one.certificate_subject or "" for one in received)
-    return {one.partition(",")[0].removeprefix("CN=") for one in subjects}
+def senders(received: tuple[ReceivedRequest, ...]) -> set[str]:
+    """Return the common names of the clients that reached the site systems."""
+    subjects = (request.certificate_subject or "" for request in received)
+    return {subject.partition(",")[0].removeprefix("CN=") for subject in subjects}
 
 
-def good(*every: ActionResult) -> list[ActionResult]:
-    assert [one for one in every if one.result is Result.FAILED] == []
-    return list(every)
+def good(*actions: ActionResult) -> list[ActionResult]:
+    assert [action for action in actions if action.result is Result.FAILED] == []
+    return list(actions)
 
 
 @pytest.mark.parametrize("own_key", [False, True], ids=["pki", "own key"])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_every_scene_goes_well(lab: RunningLab, new: New, mode: Mode, own_key: bool) -> None:
+def test_each_scenario_succeeds(lab: RunningLab, new: New, mode: Mode, own_key: bool) -> None:
     client = new(mode, own_key=own_key)
-    every = [action for scenario in SCENARIOS[mode] for action in good(*scenario.play(client, lab))]
-    assert {one.network for one in every} == (
+    scenarios = SCENARIOS[mode]
+    actions = [action for scenario in scenarios for action in good(*scenario.play(client, lab))]
+    assert {action.network for action in actions} == (
         {"internet", "intranet"} if mode is Mode.BOTH else {"internet"}
     )
-    assert {one.name for one in LIFE} <= {one.what for one in every}
+    assert {step.name for step in LIFE} <= {action.action for action in actions}
 
 
 # CLIENT-MODE
 
 
-def test_a_client_switches_with_the_network_and_is_known_in_both(
+def test_a_client_switches_with_the_network_and_keeps_its_guid(
     lab: RunningLab, perimeter: Perimeter, new: New
 ) -> None:
     client = new(Mode.BOTH)
-    (registered, outside) = good(*client.take(REGISTRATION, POLICY_REQUEST))
+    (registered, outside) = good(*client.run(REGISTRATION, POLICY_REQUEST))
     assert registered.site_system == outside.site_system
     assert outside.site_system in PUBLISHED
-    assert whoever(perimeter.site.received()) == {BRIDGE}
+    assert senders(perimeter.site.received()) == {BRIDGE}
     guid = client.device.guid
     perimeter.site.clear()
     client.move(lab.intranet)
-    (inside,) = good(*client.take(POLICY_REQUEST))
+    (inside,) = good(*client.run(POLICY_REQUEST))
     assert inside.site_system == INTRANET.management_points[0]
-    assert whoever(perimeter.site.received()) == {client.device.name}
+    assert senders(perimeter.site.received()) == {client.device.name}
     client.move(lab.internet)
-    good(*client.take(POLICY_REQUEST))
+    good(*client.run(POLICY_REQUEST))
     assert client.device.guid == guid
 
 
-def test_one_that_is_internet_only_finds_nobody_in_the_intranet(
+def test_an_internet_only_client_reaches_nothing_on_the_intranet(
     lab: RunningLab, perimeter: Perimeter, new: New
 ) -> None:
     client = new(Mode.INTERNET_ONLY)
     client.move(lab.intranet)
-    (action,) = client.take(REGISTRATION)
+    (action,) = client.run(REGISTRATION)
     assert (action.result, action.site_system) == (Result.FAILED, "")
-    assert action.answer == "no management point can be reached"
+    assert action.response == "no management point can be reached"
     assert perimeter.site.received() == ()
 
 
-def test_one_that_was_given_no_name_of_the_internet_learns_it_inside(lab: RunningLab) -> None:
+def test_a_client_without_internet_name_learns_it_on_the_intranet(lab: RunningLab) -> None:
     credential = computer_of(lab.authority, "inside.corp.example", datetime.now(UTC))
     installed = Installation(
         Mode.BOTH, KnownSiteSystems(intranet_management_points=INTRANET.management_points)
@@ -124,12 +125,12 @@ def test_one_that_was_given_no_name_of_the_internet_learns_it_inside(lab: Runnin
     device = Device.of(credential, "inside.corp.example")
     client = SimulatedClient(device, credential, installed, lab.internet, Random(1))
     try:
-        (nobody,) = client.take(REGISTRATION)
-        assert nobody.answer == "no management point can be reached"
+        (action,) = client.run(REGISTRATION)
+        assert action.response == "no management point can be reached"
         client.move(lab.intranet)
-        good(*client.take(REGISTRATION, MANAGEMENT_POINTS))
+        good(*client.run(REGISTRATION, MANAGEMENT_POINTS))
         client.move(lab.internet)
-        (action,) = good(*client.take(POLICY_REQUEST))
+        (action,) = good(*client.run(POLICY_REQUEST))
         assert action.site_system in PUBLISHED
     finally:
         client.close()
@@ -138,21 +139,21 @@ def test_one_that_was_given_no_name_of_the_internet_learns_it_inside(lab: Runnin
 # CLIENT-PICK
 
 
-def test_clients_pick_any_of_the_names_and_stay_with_it(new: New) -> None:
-    picked = set()
+def test_clients_select_any_name_and_keep_it(new: New) -> None:
+    selected = set()
     for seed in range(8):
         client = new(Mode.INTERNET_ONLY, seed=seed)
-        action = good(*client.take(REGISTRATION, POLICY_REQUEST, POLICY_REQUEST))
-        assert len({one.site_system for one in action}) == 1
-        picked.add(action[0].site_system)
-    assert picked == set(PUBLISHED)
+        actions = good(*client.run(REGISTRATION, POLICY_REQUEST, POLICY_REQUEST))
+        assert len({action.site_system for action in actions}) == 1
+        selected.add(actions[0].site_system)
+    assert selected == set(PUBLISHED)
 
 
-def test_and_take_the_other_where_one_leads_nowhere(lab: RunningLab, new: New) -> None:
+def test_clients_select_the_other_name_if_one_cannot_be_resolved(lab: RunningLab, new: New) -> None:
     for seed in range(4):
         client = new(Mode.INTERNET_ONLY, seed=seed)
         client.move(lab.internet.without(PUBLISHED[0]))
-        (action,) = good(*client.take(REGISTRATION))
+        (action,) = good(*client.run(REGISTRATION))
         assert action.site_system == PUBLISHED[1]
 
 
@@ -160,98 +161,103 @@ def test_and_take_the_other_where_one_leads_nowhere(lab: RunningLab, new: New) -
 
 
 @pytest.mark.parametrize("begun", ["internet", "intranet"])
-def test_a_download_goes_on_in_the_other_network(
+def test_a_download_resumes_in_the_other_network(
     lab: RunningLab, perimeter: Perimeter, new: New, begun: str
 ) -> None:
-    """Byte for byte the same, and no byte twice, though it was cut off within a range."""
+    """The file is the same, and no byte is sent twice, after an interruption within a range."""
     networks = {"internet": lab.internet, "intranet": lab.intranet}
     other = networks.pop("intranet" if begun == "internet" else "internet")
     (first,) = networks.values()
     client, download = new(Mode.BOTH), Download()
     client.move(first)
-    good(*client.take(REGISTRATION))
+    good(*client.run(REGISTRATION))
     good(*client.download(download, lambda position: position < 2.3 * PART))
     cut = download.position
     assert cut % PART
     client.move(other)
     perimeter.site.clear()
     *_, action = good(*client.download(download))
-    assert action.what == f"download, from byte {cut:,}"
+    assert action.action == f"download, from byte {cut:,}"
     assert download.whole
-    assert not download.begun_again
+    assert not download.restarted
     assert download.sha256 == hashlib.sha256(content(0, SIZE)).hexdigest()
-    ranges = [
-        dict(one.headers)["Range"] for one in perimeter.site.received() if one.method == "GET"
-    ]
+    received = perimeter.site.received()
+    ranges = [dict(request.headers)["Range"] for request in received if request.method == "GET"]
     assert ranges[0] == f"bytes={cut}-{cut + PART - 1}"
     through = {BRIDGE} if other is lab.internet else {client.device.name}
-    assert whoever(perimeter.site.received()) == through
+    assert senders(perimeter.site.received()) == through
 
 
 # CLIENT-UPDATES
 
 
-def test_the_file_of_an_update_comes_from_microsoft_update(perimeter: Perimeter, new: New) -> None:
+def test_an_update_comes_from_microsoft_update(perimeter: Perimeter, new: New) -> None:
     client, before = new(Mode.INTERNET_ONLY), len(perimeter.microsoft_update.requested)
-    good(*client.take(REGISTRATION))
+    good(*client.run(REGISTRATION))
     *_, last = good(*client.update())
-    assert (last.what, last.site_system, last.result) == (
-        "update, from Microsoft Update",
+    assert (last.action, last.site_system, last.result) == (
+        "update from Microsoft Update",
         wsus.MICROSOFT_UPDATE,
         Result.GOOD,
     )
     assert perimeter.microsoft_update.requested[before:] == (f"/{wsus.FILE}",)
-    assert "distribution-point" not in {one.site_system for one in perimeter.site.received()}
+    assert "distribution-point" not in {
+        request.site_system for request in perimeter.site.received()
+    }
 
 
-def test_and_from_a_distribution_point_where_that_fails(
+def test_an_update_falls_back_to_a_distribution_point(
     lab: RunningLab, perimeter: Perimeter, new: New
 ) -> None:
     client = new(Mode.INTERNET_ONLY)
-    good(*client.take(REGISTRATION))
+    good(*client.run(REGISTRATION))
     client.move(lab.internet.without(wsus.MICROSOFT_UPDATE))
     *_, tried, _location, last = good(*client.update())
     assert (tried.site_system, tried.result) == (wsus.MICROSOFT_UPDATE, Result.FELL_BACK)
     assert last.site_system in PUBLISHED
-    got = [one for one in perimeter.site.received() if one.site_system == "distribution-point"]
-    assert wsus.CONTENT in got[-1].target
-    assert whoever((got[-1],)) == {BRIDGE}
+    downloads = [
+        request
+        for request in perimeter.site.received()
+        if request.site_system == "distribution-point"
+    ]
+    assert wsus.CONTENT in downloads[-1].target
+    assert senders((downloads[-1],)) == {BRIDGE}
 
 
-def test_inside_nobody_tries_microsoft_update(
+def test_an_intranet_client_does_not_try_microsoft_update(
     lab: RunningLab, perimeter: Perimeter, new: New
 ) -> None:
     client, before = new(Mode.BOTH), perimeter.microsoft_update.requested
     client.move(lab.intranet)
-    good(*client.take(REGISTRATION))
+    good(*client.run(REGISTRATION))
     *_, last = good(*client.update())
     assert last.site_system == INTRANET.distribution_points[0]
     assert perimeter.microsoft_update.requested == before
 
 
-# When something is down
+# Faults
 
 
-def test_a_client_that_reaches_no_management_point_says_so_elsewhere(
+def test_a_client_without_management_point_reports_to_the_fallback_status_point(
     perimeter: Perimeter, new: New
 ) -> None:
     client = new(Mode.INTERNET_ONLY)
     perimeter.site.take_down("management-point")
     try:
-        (action,) = client.take(REGISTRATION)
-        assert (action.result, action.answer) == (Result.FAILED, "502 Bad Gateway")
+        (action,) = client.run(REGISTRATION)
+        assert (action.result, action.response) == (Result.FAILED, "502 Bad Gateway")
         good(client.fallback(101))
     finally:
         perimeter.site.bring_up("management-point")
     (state,) = perimeter.site.received()
     assert (state.site_system, state.target) == ("fallback-status-point", "/SMS_FSP/.sms_fsp")
-    good(*client.take(REGISTRATION))
+    good(*client.run(REGISTRATION))
 
 
-# Many
+# Many clients
 
 
-def test_a_crowd_registers_polls_and_is_counted(lab: RunningLab, perimeter: Perimeter) -> None:
+def test_a_fleet_registers_and_polls(lab: RunningLab, perimeter: Perimeter) -> None:
     progress: list[tuple[str, int]] = []
     fleet = Fleet(
         lambda number: lab.client(
@@ -265,7 +271,7 @@ def test_a_crowd_registers_polls_and_is_counted(lab: RunningLab, perimeter: Peri
         phases = list(fleet.run(2))
     finally:
         fleet.close()
-    assert [one.name for one in phases] == [MAKING, "registration", "poll 1", "poll 2"]
+    assert [phase.name for phase in phases] == [MAKING, "registration", "poll 1", "poll 2"]
     for phase in phases:
         assert (phase.clients, phase.failures.total()) == (12, 0)
         assert [done for name, done in progress if name == phase.name] == list(range(1, 13))
@@ -273,7 +279,7 @@ def test_a_crowd_registers_polls_and_is_counted(lab: RunningLab, perimeter: Peri
     assert len(perimeter.site.received()) == 36
 
 
-def test_and_what_fails_is_counted_too(lab: RunningLab, perimeter: Perimeter) -> None:
+def test_a_fleet_counts_failures(lab: RunningLab, perimeter: Perimeter) -> None:
     fleet = Fleet(
         lambda number: lab.client(
             f"unlucky{number}.corp.example", Mode.INTERNET_ONLY, Random(number), own_key=True
@@ -284,7 +290,7 @@ def test_and_what_fails_is_counted_too(lab: RunningLab, perimeter: Perimeter) ->
     )
     perimeter.site.take_down("management-point")
     try:
-        _, registration = fleet.run(1)  # and no poll, where nobody is registered
+        _, registration = fleet.run(1)  # no poll, because all registrations fail
     finally:
         perimeter.site.bring_up("management-point")
         fleet.close()
@@ -292,8 +298,8 @@ def test_and_what_fails_is_counted_too(lab: RunningLab, perimeter: Perimeter) ->
     assert registration.waited == []
 
 
-def test_what_clients_are_given_is_what_the_lab_publishes(lab: RunningLab) -> None:
-    for known in KNOWS.values():
+def test_the_installation_options_match_the_published_names(lab: RunningLab) -> None:
+    for known in INSTALLATION_OPTIONS.values():
         for name in known.internet_management_points:
             assert (name, 443) in lab.internet.hosts
     assert not {name for name, _ in lab.internet.hosts if name.endswith(".corp.example")}

@@ -64,7 +64,7 @@ def test_the_demo_on_a_full_disk(tmp_path: Path) -> None:
     line = said("demo", before=on_a_disk(tmp_path, "size=64k"), TMPDIR=tmp_path)
     assert line == (
         f"ibcm-bridge demo: {tmp_path} cannot be written: the disk is full; free some space, or "
-        "name another folder in TMPDIR"
+        "set TMPDIR to another folder"
     )
 
 
@@ -73,7 +73,7 @@ def test_the_report_of_the_demo_on_a_read_only_disk(tmp_path: Path) -> None:
     report = tmp_path / "report"
     assert said("demo", "--report", report, before=on_a_disk(tmp_path, "ro")) == (
         f"ibcm-bridge demo: the report in {report} cannot be written: the file system is "
-        "read-only; name another folder: --report DIR"
+        "read-only; choose another folder: --report DIR"
     )
 
 
@@ -104,7 +104,7 @@ def test_a_lab_on_such_a_disk(tmp_path: Path, options: str, place: str, why: str
     line = said("lab", "up", "--no-browser", before=before, XDG_RUNTIME_DIR=tmp_path)
     place = str(tmp_path / place)
     assert line == (
-        f"ibcm-bridge lab: {place} cannot be written: {why}name another folder in XDG_RUNTIME_DIR"
+        f"ibcm-bridge lab: {place} cannot be written: {why}set XDG_RUNTIME_DIR to another folder"
     )
 
 
@@ -113,7 +113,7 @@ def test_a_lab_on_such_a_disk(tmp_path: Path, options: str, place: str, why: str
 def test_nor_is_there_a_lab_on_a_read_only_disk(tmp_path: Path, command: str) -> None:
     line = said("lab", command, before=on_a_disk(tmp_path, "ro"), XDG_RUNTIME_DIR=tmp_path)
     assert line.startswith(f"ibcm-bridge lab: {tmp_path / 'ibcm-bridge'} cannot be written: ")
-    assert line.endswith("; name another folder in XDG_RUNTIME_DIR")
+    assert line.endswith("; set XDG_RUNTIME_DIR to another folder")
 
 
 @AS_ROOT

@@ -117,7 +117,7 @@ def test_an_upload_arrives_byte_for_byte(
     assert [*lab.site.uploads.files.values()] == [data]
     for record in lab.records(fragments + 2):
         assert (record["verdict"], record["role"]) == ("allow", "management-point")
-    assert lab.site.uploads.under_way == 0
+    assert lab.site.uploads.open_sessions == 0
 
 
 def without_length(packet: Request) -> Request:
@@ -169,14 +169,14 @@ def test_what_was_inspected_is_in_the_audit(lab: Lab, sender: Senders) -> None:
 def test_malware_over_fragments_never_becomes_a_file(lab: Lab, sender: Senders, size: int) -> None:
     one = sender(zlib.compress((REPORT % (eicar() + os.urandom(size).hex())).encode("utf-16-le")))
     one.begin(fragments=2)
-    assert lab.site.uploads.under_way == 1
+    assert lab.site.uploads.open_sessions == 1
     reply = one.send(one.upload.fragments(3)[2])
     *_, cancelled, refused = lab.records(5)
     assert_refused(reply, Reason.MALICIOUS_CONTENT, refused)
     assert reply.header("BITS-Error-Code") == "0x80070005"
     assert reply.header("BITS-Error-Context") == "0x5"
     # The site system has thrown away what it had.
-    assert lab.site.uploads.under_way == 0
+    assert lab.site.uploads.open_sessions == 0
     assert lab.site.uploads.files == {}
     assert (cancelled["verdict"], cancelled["forwarded"]) == ("allow", True)
     assert refused["reference"] in cancelled["note"]
@@ -191,7 +191,7 @@ def test_malware_in_one_fragment_is_found_there(lab: Lab, sender: Senders) -> No
     one.begin()
     reply = one.send(one.upload.fragment(0, 80))
     assert_refused(reply, Reason.MALICIOUS_CONTENT, lab.records(3)[-1])
-    assert lab.site.uploads.under_way == 0
+    assert lab.site.uploads.open_sessions == 0
 
 
 def test_a_session_is_of_no_use_to_another(lab: Lab, sender: Senders) -> None:
@@ -249,7 +249,7 @@ def test_what_cannot_become_right_ends_the_session_on_both_sides(
     reply = one.send(make(one.upload))
     assert_refused(reply, reason, lab.records(4)[-1])
     assert reply.header("BITS-Error-Code") == code
-    assert (lab.site.uploads.under_way, lab.site.uploads.files) == (0, {})
+    assert (lab.site.uploads.open_sessions, lab.site.uploads.files) == (0, {})
 
 
 def test_who_is_still_sending_what_is_refused_has_it_cancelled_too(
@@ -259,7 +259,7 @@ def test_who_is_still_sending_what_is_refused_has_it_cancelled_too(
     one.begin()
     reply = one.send(one.upload.fragment(0, 4_000_000, total=LARGEST + 1))
     assert_refused(reply, Reason.UPLOAD_TOO_LARGE, lab.records(3)[-1])
-    assert lab.site.uploads.under_way == 0
+    assert lab.site.uploads.open_sessions == 0
 
 
 def test_an_upload_at_the_limit_passes_and_above_it_not(lab: Lab, sender: Senders) -> None:
@@ -276,7 +276,7 @@ def test_a_bomb_in_a_fragment_is_not_inflated_for_long(lab: Lab, sender: Senders
     one.begin()
     reply = one.send(one.upload.fragments(1)[0])
     assert_refused(reply, Reason.INFLATED_TOO_LARGE, lab.records(3)[-1])
-    assert lab.site.uploads.under_way == 0
+    assert lab.site.uploads.open_sessions == 0
 
 
 def test_an_upload_goes_on_when_the_bridge_has_been_started_anew(lab: Lab, sender: Senders) -> None:
@@ -359,4 +359,4 @@ def test_what_is_packed_badly_is_refused_as_a_whole(
     one.begin()
     reply = one.send(one.upload.fragments(1)[0])
     assert_refused(reply, reason, lab.records(3)[-1])
-    assert lab.site.uploads.under_way == 0
+    assert lab.site.uploads.open_sessions == 0

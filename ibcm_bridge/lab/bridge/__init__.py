@@ -1,1 +1,1 @@
-"""The bridge as a process of the lab."""
+"""Runs the bridge as a process."""

@@ -1,4 +1,4 @@
-"""A bridge as its own process, as an operator would run it, for the demo, tests and benchmarks."""
+"""Runs the bridge as a process, as an operator does, for the demo, tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -31,73 +31,73 @@ from ibcm_bridge.policy.addresses import host_text
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 ATTEMPTS = 5
-"""Starts, where a port that was free a moment ago is not when the bridge wants it."""
+"""Start attempts, because another program can take a port that was free a moment ago."""
 
 
 @dataclass(frozen=True)
 class Listen:
-    """Where a bridge listens, if not on free ports of loopback: for those who bring a client."""
+    """The listen address and ports of a bridge, instead of free loopback ports."""
 
     address: IPv4Address | IPv6Address
     ports: tuple[int, int, int] = (TLS_PORT, UPDATE_PORT, PLAINTEXT_PORT)
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """`ADDRESS`, or `ADDRESS:PORT` for the TLS port (IPv6 then in brackets); or ValueError."""
+        """Parse `ADDRESS`, or `ADDRESS:PORT` with the TLS port (IPv6 in brackets). ValueError."""
         found = re.fullmatch(r"\[(.+)\](?::(\d+))?|([^:]+):(\d+)|(.+)", text)
         if found is None:
             raise ValueError("no address")
         address = ip_address(found[1] or found[3] or found[5])
         port = int(found[2] or found[4] or TLS_PORT)
         if not 0 < port < 65_536:
-            raise ValueError(f"{port} is no port")
+            raise ValueError(f"{port} is not a port")
         return cls(address, (port, UPDATE_PORT, PLAINTEXT_PORT))
 
     @property
     def written(self) -> str:
-        """As a policy has it."""
+        """The address as a policy spells it."""
         return host_text(str(self.address))
 
     @property
     def reached_at(self) -> str:
-        """Where a client on this machine finds it."""
+        """The address for clients on this machine."""
         if self.address.is_unspecified:
             return "::1" if self.address.version == 6 else "127.0.0.1"
         return str(self.address)
 
     @property
     def addresses(self) -> dict[int, tuple[str, int]]:
-        """Where a client finds what the shipped policy has on a port."""
+        """Port in the shipped policy -> address for clients."""
         return {port: (self.reached_at, own) for port, own in zip(SHIPPED, self.ports, strict=True)}
 
 
-def listening(policy: str, where: Listen) -> str:
-    """A policy like the shipped one, for a bridge that listens there; its audit lies beside it."""
-    text = with_ports(policy, dict(zip(SHIPPED, where.ports, strict=True)))
+def with_listen_address(policy: str, listen: Listen) -> str:
+    """Return a policy with this listen address, and with its audit file in the same folder."""
+    text = with_ports(policy, dict(zip(SHIPPED, listen.ports, strict=True)))
     text = text.replace("../audit.jsonl", "audit.jsonl")
-    return re.sub(r"(?<=listen: )127\.0\.0\.1(:\d+)", rf'"{where.written}\1"', text)
+    return re.sub(r"(?<=listen: )127\.0\.0\.1(:\d+)", rf'"{listen.written}\1"', text)
 
 
 class HasAddresses(Protocol):
-    """Site systems, as far as a bridge is concerned."""
+    """Site systems, simulated or not."""
 
     @property
     def addresses(self) -> Mapping[str, Address]:
-        """Role -> where its site system listens."""
+        """Role -> address of its site system."""
 
 
-def leading_to(policy: str, site_systems: HasAddresses) -> str:
-    """A policy like the shipped one, with the site systems where these are."""
+def with_site_systems(policy: str, site_systems: HasAddresses) -> str:
+    """Return a policy with the addresses of these site systems."""
     places = {STAND_INS[role].port: to for role, to in site_systems.addresses.items()}
     return with_addresses(policy, places)
 
 
 class RunningBridge:
-    """`ibcm-bridge run` on the shipped policy, with the lab's addresses filled in.
+    """`ibcm-bridge run` with the shipped policy and the lab's addresses. A context manager.
 
-    A context manager. `directory` gets the certificates, the policy and the audit file.
-    `addresses` are what it listens on, by the port of the shipped policy: free ones of loopback,
-    unless `listen` says where and on which. The process ends with this one, however that ends.
+    It writes the certificates, the policy and the audit file to `directory`. `addresses` maps the
+    ports of the shipped policy to listen addresses: free loopback ports, or those of `listen`. The
+    bridge stops when this process ends, also after a crash.
     """
 
     def __init__(
@@ -111,12 +111,12 @@ class RunningBridge:
         namespace: Namespace = HERE,
         options: Sequence[str] = (),
     ) -> None:
-        """`namespace` is where the process runs; `options` are more of `run`'s own."""
+        """`namespace` is the namespace of the process; `options` are more options of `run`."""
         self.directory = directory
         self.audit_file = directory / "audit.jsonl"
         self.policy_file = directory / "bridge.yaml"
         pki.write(directory / "pki")
-        self._policy = leading_to(policy or shipped_policy(), site_systems)
+        self._policy = with_site_systems(policy or shipped_policy(), site_systems)
         self._namespace = namespace
         self._options = options
         self.addresses: dict[int, tuple[str, int]] = {}
@@ -130,7 +130,7 @@ class RunningBridge:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Of the port that most is published on."""
+        """The listen address of the TLS port."""
         return self.addresses[TLS_PORT]
 
     def __enter__(self) -> Self:
@@ -140,7 +140,7 @@ class RunningBridge:
                 self.lines.clear()
             if self._start():
                 return self
-            # Only the ports chosen here can be others: a policy's own are its own affair.
+            # Try other ports only if they were chosen here.
             if self._listen_on or not any("is already in use" in line for line in self.lines):
                 break
         raise RuntimeError("the bridge did not start:\n" + "".join(self.lines))
@@ -155,7 +155,7 @@ class RunningBridge:
         return self._process.pid
 
     def stop(self) -> int:
-        """SIGTERM, and the exit status; killed if it does not stop."""
+        """Send SIGTERM, and SIGKILL if the process does not stop; return the exit status."""
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
@@ -169,16 +169,16 @@ class RunningBridge:
             self._process.stdin.close()
 
     def restart(self) -> int:
-        """Stop it and start it again on the same ports; the exit status of what was stopped."""
+        """Stop the process and start it on the same ports; return the exit status of the stop."""
         status = self.stop()
         if not self._start():
             raise RuntimeError("the bridge did not start again:\n" + "".join(self.lines))
         return status
 
     def audit(self) -> list[dict[str, Any]]:
-        """The records written so far."""
+        """Return the audit records up to now."""
         with self._reading:
-            # What was read once is kept: a lab that runs for long asks very often.
+            # Read only new records: the page calls this several times per second.
             if self.audit_file.exists():
                 with self.audit_file.open("rb") as file:
                     file.seek(self._read)
@@ -188,7 +188,7 @@ class RunningBridge:
             return self._records.copy()
 
     def wait_for_records(self, count: int, seconds: float = 5.0) -> list[dict[str, Any]]:
-        """The records, once there are `count` of them; what there is when time is up."""
+        """Wait until there are `count` records, or for the timeout; return the records."""
         deadline = time.monotonic() + seconds
         while len(records := self.audit()) < count and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -197,14 +197,14 @@ class RunningBridge:
     def _choose_ports(self) -> None:
         tls, updates, plaintext = free_ports(3)
         free = Listen(IPv4Address("127.0.0.1"), (tls, updates, plaintext))
-        where = self._listen_on or free
-        self.addresses = where.addresses
-        self.policy_file.write_text(listening(self._policy, where), "utf-8")
+        listen = self._listen_on or free
+        self.addresses = listen.addresses
+        self.policy_file.write_text(with_listen_address(self._policy, listen), "utf-8")
 
     def _start(self) -> bool:
-        """Whether it listens; False when it ended before it did."""
-        # -P: nothing is imported from wherever somebody happens to be, as root in a namespace.
-        # PYTHONPATH stays: it is how this process may have found the package.
+        """Start the process; return True when it listens, False if it ends before."""
+        # -P: do not import from the current folder, which root does not control.
+        # PYTHONPATH stays: this process may have found the package by it.
         child = [sys.executable, "-P", "-m", "ibcm_bridge.commands.child_process"]
         config = ["--config", str(self.policy_file)]
         self._process = subprocess.Popen(
@@ -215,15 +215,17 @@ class RunningBridge:
             encoding="utf-8",
         )
         output: queue.Queue[str | None] = queue.Queue()
-        listening = threading.Thread(target=self._listen, args=(self._process, output), daemon=True)
-        listening.start()
+        reader = threading.Thread(
+            target=self._read_output, args=(self._process, output), daemon=True
+        )
+        reader.start()
         deadline = time.monotonic() + START_SECONDS
         try:
             while True:
                 line = output.get(timeout=max(0.0, deadline - time.monotonic()))
                 if line is None:
                     self.stop()
-                    listening.join()
+                    reader.join()
                     return False
                 if line.startswith("ibcm-bridge: listening on "):
                     return True
@@ -231,7 +233,7 @@ class RunningBridge:
             self.stop()
             raise RuntimeError("the bridge did not start in time") from None
 
-    def _listen(self, process: subprocess.Popen[str], output: queue.Queue[str | None]) -> None:
+    def _read_output(self, process: subprocess.Popen[str], output: queue.Queue[str | None]) -> None:
         assert process.stderr is not None
         with process.stderr as lines:
             for line in lines:
@@ -241,17 +243,17 @@ class RunningBridge:
 
 
 FREE = range(20_000, 32_768)
-"""Below what Linux, macOS and Windows give to connections that go out: a port that is listened on
-later must not become the near end of one meanwhile (RFC 6335 §6; ip_local_port_range)."""
+"""Below the ephemeral ports of Linux, macOS and Windows, so that an outgoing connection does not
+take the port in the meantime (RFC 6335 §6; ip_local_port_range)."""
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
+    """Return a loopback port that was free a moment ago."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """As many loopback ports, no two the same."""
+    """Return different loopback ports that were free a moment ago."""
     ports: list[int] = []
     for port in random.sample(FREE, len(FREE)):
         if len(ports) == count:

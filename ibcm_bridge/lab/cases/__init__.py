@@ -1,1 +1,1 @@
-"""The cases of the demonstration."""
+"""The cases of the demo."""

@@ -1,8 +1,7 @@
-"""A case of the demonstration: something good or bad, and what must become of it.
+"""A case of the demo: a request, valid or malicious, and its expected outcome.
 
-A case is data; `table` has them all. `bridge` is what the requirement demands of the bridge;
-`tunnel` says how far the same thing gets through a tunnel, which cannot look inside and so has no
-opinion.
+A case is data; `table` lists all cases. `bridge` is the outcome that the requirement demands.
+`tunnel` is the outcome through a tunnel, which cannot inspect the request.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from ibcm_bridge.lab.site_systems.registrations import client_guid
 
 
 class Disposition(StrEnum):
-    """How far something got."""
+    """The outcome of a request on one path."""
 
-    ANSWERED = "answered by the site system"
-    REFUSED_THERE = "refused by the site system"
+    ACCEPTED = "accepted by the site system"
+    REFUSED_BY_SITE_SYSTEM = "refused by the site system"
     REFUSED_BY_CLIENT = "refused by the client"
     REFUSED_BY_PROXY = "refused by the proxy"
-    ANSWER_REFUSED = "answered, and the answer refused by the proxy"
+    RESPONSE_REFUSED = "accepted by the site system, response refused by the proxy"
 
 
 class ClientCertificate(StrEnum):
-    """With which certificate a client comes."""
+    """The certificate that the client presents."""
 
     COMPUTER = "a computer certificate"
     OTHER = "another computer's certificate"
@@ -38,34 +37,34 @@ class ClientCertificate(StrEnum):
     REVOKED = "a revoked certificate"
     FOREIGN = "another organization's certificate"
     NO_PURPOSE = "a certificate without extKeyUsage"
-    NOBODY = "no certificate"
+    NONE = "no certificate"
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the bridge must do: how far, and the status or else the alert the client gets."""
+    """The required outcome, and the HTTP status or the TLS alert that the client receives."""
 
     disposition: Disposition
     status: int | None = None
     alert: str | None = None
 
 
-OK = Expected(Disposition.ANSWERED, 200)
+OK = Expected(Disposition.ACCEPTED, 200)
 
 
 def refused(status: int) -> Expected:
-    """By the bridge, with this status."""
+    """Expect the bridge to refuse the request with this HTTP status."""
     return Expected(Disposition.REFUSED_BY_PROXY, status)
 
 
 def alert(name: str) -> Expected:
-    """By the bridge, in the handshake."""
+    """Expect the bridge to refuse the handshake with this TLS alert."""
     return Expected(Disposition.REFUSED_BY_PROXY, alert=name)
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where something is sent: a server name, and a port of the shipped policy."""
+    """The destination of a request: a server name, and a port of the shipped policy."""
 
     name: str
     port: int = TLS_PORT
@@ -78,46 +77,46 @@ DP_TUNNEL = Destination(TUNNELED["distribution-point"])
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the demonstration."""
+    """One row of the demo."""
 
     id: str
     title: str
     requirement: str
-    lesson: str
+    explanation: str
     request: MakeRequest
     bridge: Expected
-    tunnel: Disposition | None = Disposition.ANSWERED
-    """None where there is no way to tunnel it."""
+    tunnel: Disposition | None = Disposition.ACCEPTED
+    """None if the request cannot be tunneled."""
     client: ClientCertificate = ClientCertificate.COMPUTER
     to: Destination = BRIDGE
     tunnel_to: Destination = MP_TUNNEL
     before: tuple[tuple[ClientCertificate, MakeRequest], ...] = ()
-    """What clients have sent to the bridge before, and got an answer to."""
-    leading: tuple[tuple[ClientCertificate, MakeRequest], ...] = ()
-    """What is sent first, each way for itself; the request is of the upload session it began."""
-    withdraws: bool = False
-    """Whether the bridge has the site system throw away what it has."""
+    """Requests that clients send to the bridge first; each must get a 200."""
+    session_requests: tuple[tuple[ClientCertificate, MakeRequest], ...] = ()
+    """Requests that begin the upload session of this request, on each path separately."""
+    cancels_upload: bool = False
+    """True if the bridge cancels the upload session at the site system."""
     dropped: tuple[str, ...] = ()
-    """Fields that the bridge must take out on the way."""
-    also: tuple[str, ...] = ()
-    """Other requirements that it shows."""
+    """Header fields that the bridge must remove."""
+    other_requirements: tuple[str, ...] = ()
+    """Other requirements that the case demonstrates."""
     meant_for_tunnel: bool = False
-    """Whether the tunnel is the right way for it."""
+    """True if tunneling is the supported configuration for this request."""
 
 
 def senders(
     credentials: Mapping[ClientCertificate, LabCredential | None],
 ) -> dict[ClientCertificate, Senders]:
-    """The clients of ConfigMgr behind those certificates, as a site knows them."""
+    """Return the ConfigMgr clients that use these certificates, registered with the site."""
     devices = {
-        client: Device.of(credential, _COMPUTERS.get(client, "")).known_as(
+        client: Device.of(credential, _COMPUTERS.get(client, "")).with_guid(
             client_guid(credential.certificate)
         )
         for client, credential in credentials.items()
         if credential is not None
     }
-    # Who shows no certificate may still have the computer's key.
-    devices[ClientCertificate.NOBODY] = devices[ClientCertificate.COMPUTER]
+    # A client without a TLS certificate still signs its messages with the computer's key.
+    devices[ClientCertificate.NONE] = devices[ClientCertificate.COMPUTER]
     return {
         certificate: Senders(devices[certificate], devices[ClientCertificate.OTHER])
         for certificate in devices
@@ -131,7 +130,7 @@ _COMPUTERS = {
 
 
 def credentials(pki: LabPki) -> dict[ClientCertificate, LabCredential | None]:
-    """The certificates that the cases use."""
+    """Return the certificates that the cases use."""
     return {
         ClientCertificate.COMPUTER: pki.computer(_COMPUTERS[ClientCertificate.COMPUTER]),
         ClientCertificate.OTHER: pki.computer(_COMPUTERS[ClientCertificate.OTHER]),
@@ -139,5 +138,5 @@ def credentials(pki: LabPki) -> dict[ClientCertificate, LabCredential | None]:
         ClientCertificate.REVOKED: pki.revoked_computer("pc2.corp.example"),
         ClientCertificate.FOREIGN: pki.foreign_computer("pc5.corp.example"),
         ClientCertificate.NO_PURPOSE: pki.without_purpose("pc6.corp.example"),
-        ClientCertificate.NOBODY: None,
+        ClientCertificate.NONE: None,
     }

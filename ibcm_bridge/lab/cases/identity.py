@@ -1,30 +1,30 @@
-"""Cases about whose a message is, and how that is shown (BRIDGE-IDENTITY)."""
+"""Cases about the client GUID of a message, and how it is verified (BRIDGE-IDENTITY)."""
 
 from __future__ import annotations
 
-from ibcm_bridge.lab.cases import messages as say
+from ibcm_bridge.lab.cases import messages
 from ibcm_bridge.lab.cases.case import OK, Case, ClientCertificate, Disposition, refused
 
-_REGISTERED = ((ClientCertificate.COMPUTER, say.registration),)
-_OTHER_REGISTERED = ((ClientCertificate.OTHER, say.registration),)
+_REGISTERED = ((ClientCertificate.COMPUTER, messages.registration),)
+_OTHER_REGISTERED = ((ClientCertificate.OTHER, messages.registration),)
 
 IDENTITY = (
     Case(
         "registration",
         "registration",
         "BRIDGE-IDENTITY",
-        "Signed with the key that it registers. From the answer the bridge learns whose the client "
-        "GUID is; from then on it is this certificate's.",
-        say.registration,
+        "Signed with the key that it registers. From the reply the bridge learns the client GUID, "
+        "and binds it to the certificate of this connection.",
+        messages.registration,
         OK,
     ),
     Case(
         "policy-request",
-        "request for policy",
+        "policy request",
         "BRIDGE-IDENTITY",
-        "The GUID stands in its header and in its payload, the certificate it is bound to is the "
-        "connection's, and the registered key has signed it.",
-        say.policy_request,
+        "Header and payload have the same GUID. It is bound to the certificate of the connection, "
+        "and the message is signed with the registered key.",
+        messages.policy_request,
         OK,
         before=_REGISTERED,
     ),
@@ -32,28 +32,28 @@ IDENTITY = (
         "heartbeat",
         "heartbeat with attachments",
         "BRIDGE-IDENTITY",
-        "Header and body are slices of one payload, each a document; both are read.",
-        say.heartbeat,
+        "Header and body are two documents in one payload. The bridge inspects both.",
+        messages.heartbeat,
         OK,
     ),
     Case(
         "spoofed-guid",
         "GUID of another client",
         "BRIDGE-IDENTITY",
-        "Another client has registered it. Through the tunnel it reaches the management point, "
-        "which knows that client's key, and answers nothing.",
-        say.in_the_name_of_another,
+        "Another client registered this GUID. Through the tunnel, the management point detects the "
+        "wrong signature and returns an empty reply.",
+        messages.with_guid_of_another,
         refused(403),
-        Disposition.REFUSED_THERE,
+        Disposition.REFUSED_BY_SITE_SYSTEM,
         before=_OTHER_REGISTERED,
     ),
     Case(
         "spoofed-payload",
         "GUID of another client, in the payload only",
         "BRIDGE-IDENTITY",
-        "A header without GUID, as before a registration. This stand-in goes by the header, and "
-        "hands out the policy.",
-        say.only_the_payload_names_another,
+        "The header has no GUID, as before registration. This simulated management point checks "
+        "only the header, and returns the policy.",
+        messages.with_guid_of_another_in_payload,
         refused(403),
         before=_OTHER_REGISTERED,
     ),
@@ -61,35 +61,37 @@ IDENTITY = (
         "two-guids",
         "one GUID in the header, another in the payload",
         "BRIDGE-IDENTITY",
-        "Signed well by whom the header names, to get the policy of whom the payload names.",
-        say.header_and_payload_disagree,
+        "The client in the header signed the message, to get the policy of the client in the "
+        "payload.",
+        messages.with_two_guids,
         refused(403),
     ),
     Case(
         "injected-guid",
         "SQL in place of a GUID",
         "BRIDGE-IDENTITY",
-        "A management point has run what followed `GUID:` in a header (CVE-2024-43468). What is "
-        "not exactly a GUID is none.",
-        say.injected_guid,
+        "Management points executed SQL after `GUID:` in a header (CVE-2024-43468). The bridge "
+        "requires the exact format of a GUID.",
+        messages.injected_guid,
         refused(403),
     ),
     Case(
         "forged-signature",
-        "payload other than the signed one",
+        "payload that differs from the signed payload",
         "BRIDGE-IDENTITY",
-        "The same text, compressed again: signatures are of the bytes as sent. This management "
-        "point finds out too, once it has it.",
-        say.another_payload_than_was_signed,
+        "The same text, compressed differently. A signature covers the compressed bytes. This "
+        "management point also detects it.",
+        messages.with_payload_changed_after_signing,
         refused(403),
-        Disposition.REFUSED_THERE,
+        Disposition.REFUSED_BY_SITE_SYSTEM,
     ),
     Case(
         "replayed-download",
-        "policy download, replayed",
+        "replayed policy download",
         "BRIDGE-IDENTITY",
-        "Good signatures of another day. Whoever has once read them could send them for ever.",
-        say.replayed_policy_download,
+        "The signatures are valid, but the timestamp is old. Without this check, an attacker could "
+        "replay captured header fields indefinitely.",
+        messages.replayed_policy_download,
         refused(403),
         before=_REGISTERED,
     ),

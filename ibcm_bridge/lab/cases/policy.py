@@ -1,8 +1,8 @@
-"""What the demonstration publishes beside the shipped policy.
+"""The publications of the demo, in addition to the shipped policy.
 
-Users' publications, an application catalog, NDES, a second name for the site systems, tunnels to
-compare them with, and two publications whose site system is not who it should be: one has another's
-name, one another authority.
+A user publication, an application catalog, NDES, a second name for the site systems, tunnels to
+compare them with, and two publications with a wrong site-system certificate: one with another
+name, one from an untrusted CA.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from ibcm_bridge.policy.addresses import address_text
 USERS = Destination("users.internet.example")
 CATALOG = Destination("catalog.internet.example")
 SCEP = Destination("scep.internet.example")
-"""NDES bridged; the shipped policy tunnels it."""
+"""NDES, bridged. The shipped policy tunnels it."""
 
 SECOND = Destination(PUBLISHED[1])
-"""The same site systems once more: of names of the Internet, a client picks one (CLIENT-PICK)."""
+"""A second Internet name for the same site systems: a client selects one (CLIENT-PICK)."""
 
 WRONG_NAME = Destination("wrong-name.internet.example")
 FORGED = Destination("forged.internet.example")
-BRIDGED_NAMES = tuple(way.name for way in (USERS, CATALOG, SCEP, SECOND, WRONG_NAME, FORGED))
-"""Each needs a certificate, in the files pki/NAME.pem and pki/NAME.key."""
+BRIDGED_NAMES = tuple(place.name for place in (USERS, CATALOG, SCEP, SECOND, WRONG_NAME, FORGED))
+"""Each needs a certificate in pki/NAME.pem and pki/NAME.key."""
 
 UPDATE_TUNNEL = Destination("sup-tunnel.internet.example")
 CATALOG_TUNNEL = Destination("catalog-tunnel.internet.example")
@@ -45,7 +45,10 @@ TUNNEL_NAMES = frozenset(
     (
         *TUNNELED.values(),
         *_SHIPPED_TUNNELS,
-        *(way.name for way in (UPDATE_TUNNEL, CATALOG_TUNNEL, WRONG_NAME_TUNNEL, FORGED_TUNNEL)),
+        *UPDATE_TUNNEL.name,
+        CATALOG_TUNNEL.name,
+        WRONG_NAME_TUNNEL.name,
+        FORGED_TUNNEL.name,
     )
 )
 
@@ -54,7 +57,7 @@ _TRUST = {
     "issuing": ["pki/issuing.pem"],
     "crls": ["pki/root.crl", "pki/issuing.crl"],
 }
-_SIGNED_IN = {"because": "the catalog shows each user what was published for them"}
+_SIGNED_IN = {"because": "the catalog shows each user their own applications"}
 
 
 _MESSAGES = {
@@ -64,13 +67,13 @@ _MESSAGES = {
     "host_names": "enforce",
     "intranet_only": "enforce",
 }
-"""All that a policy may hold clients and site systems to (BRIDGE-IDENTITY, BRIDGE-INSPECT)."""
+"""Enforces all message checks (BRIDGE-IDENTITY, BRIDGE-INSPECT)."""
 
 
 def demo_policy(clamav: tuple[str, int] | None = None) -> str:
-    """The shipped policy, more publications at its end, and what becomes of messages.
+    """Return the shipped policy with the demo's publications and all message checks enforced.
 
-    `clamav` is where a daemon of ClamAV's kind listens (`lab.clamd`), if there is one.
+    `clamav` is the address of a clamd, real or simulated (`site_systems.clamd`).
     """
     computer = {"trust": _TRUST}
     rows = [
@@ -97,17 +100,19 @@ def demo_policy(clamav: tuple[str, int] | None = None) -> str:
 
 
 def write_more(pki: LabPki, directory: Path) -> None:
-    """The certificates that it names beyond those of the shipped policy."""
+    """Write the certificates of `BRIDGED_NAMES`."""
     for name in BRIDGED_NAMES:
         pki.server(name).write(directory, name)
 
 
-def _bridged(way: Destination, clients: dict[str, Any], roles: dict[str, Any]) -> dict[str, Any]:
+def _bridged(
+    destination: Destination, clients: dict[str, Any], roles: dict[str, Any]
+) -> dict[str, Any]:
     return {
-        "name": way.name,
+        "name": destination.name,
         "mode": "bridge",
         "listen": f"127.0.0.1:{TLS_PORT}",
-        "certificate": _credential(way.name),
+        "certificate": _credential(destination.name),
         "clients": clients,
         "site_systems": {"certificate": _credential("bridge-client"), "trust": _TRUST},
         "roles": roles,
@@ -119,9 +124,9 @@ def _role(role: str, *, at: str | None = None, **more: Any) -> dict[str, Any]:
     return {role: {"site_system": name, "connect": _address(at or role), **more}}
 
 
-def _tunneled(way: Destination, role: str) -> dict[str, Any]:
+def _tunneled(destination: Destination, role: str) -> dict[str, Any]:
     return {
-        "name": way.name,
+        "name": destination.name,
         "mode": "tunnel",
         "listen": f"127.0.0.1:{TLS_PORT}",
         "site_system": _address(role),
@@ -137,7 +142,7 @@ def _address(role: str) -> str:
 
 
 class _Plain(yaml.SafeDumper):
-    """A policy file has no anchors and aliases."""
+    """Writes no anchors and aliases, which a policy file does not allow."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

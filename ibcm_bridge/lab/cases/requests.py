@@ -1,4 +1,4 @@
-"""What the cases of the demonstration send; `messages` has what is about messages."""
+"""The requests that the cases of the demo send. `messages` has the ConfigMgr messages."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ CONTENT = "Content_5e2b7c1a-94d0-4b6e-8f3a-0c1d2e3f4a5b.1"
 PACKAGE = f"/SMS_DP_SMSPKG$/{CONTENT}/sccm?/setup/application.msi"
 POLICY = f"/SMS_MP/.sms_pol?{SECRET_POLICY}.1_00"
 RANGE = (1_048_576, 3_145_727)
-"""First and last byte asked for (RFC 9110 §14.1.2: both included)."""
+"""First and last byte of the range (RFC 9110 §14.1.2: both included)."""
 
 TICKET = ("Authorization", "Negotiate bGFi")
-"""As if from Kerberos; the demonstration's stand-ins believe it (`user_authentication`)."""
+"""A fake Kerberos token; the demo's site systems accept any (`user_authentication`)."""
 
 
 @dataclass(frozen=True)
 class Senders:
-    """Who sends a request, and another client that it may be about."""
+    """The client that sends a request, and another client that the request can name."""
 
     me: Device
     other: Device
@@ -38,7 +38,7 @@ type MakeRequest = Callable[[Senders], Request]
 def plain(
     method: str, target: str, *headers: tuple[str, str], version: str = "HTTP/1.1"
 ) -> MakeRequest:
-    """A request without body, as ConfigMgr's clients send it, and these header fields."""
+    """A request without body, with the User-Agent of ConfigMgr clients and these header fields."""
     fields = (("User-Agent", "SMS CCM 5.0"), *headers)
     return lambda _who: Request(method, target, fields, version=version)
 
@@ -53,17 +53,17 @@ def inventory_with_header(who: Senders) -> Request:
 
 
 def inventory_to(target: str) -> MakeRequest:
-    """The inventory report, sent elsewhere."""
+    """The inventory report with another request target."""
     return lambda who: dataclasses.replace(inventory(who), target=target)
 
 
 def policy_download(who: Senders) -> Request:
-    """5: who asks is said, and signed, in the header fields of Microsoft's list."""
+    """5: client GUID and timestamp, with signatures, in the header fields of Microsoft's list."""
     return who.me.get(POLICY, signed=True)
 
 
 def download(*more: tuple[str, str]) -> MakeRequest:
-    """A part of a package, as BITS asks for it."""
+    """A range of a package file, as BITS requests it."""
     first, last = RANGE
     fields = (("User-Agent", "Microsoft BITS/7.8"), ("Range", f"bytes={first}-{last}"), *more)
     return lambda _who: Request("GET", PACKAGE, fields)
@@ -106,12 +106,12 @@ def wrong_part(who: Senders) -> Request:
 
 
 def leaky_listing(_who: Senders) -> Request:
-    """protocol.md 7: a package whose listing has absolute names."""
+    """protocol.md 7: a package whose listing contains intranet names."""
     return listing(f"/SMS_DP_SMSPKG$/{LEAKY_SITE}00001")
 
 
 def smuggled(who: Senders) -> Request:
-    """Two lengths, for two readers: behind the chunks' end stands a request of its own."""
+    """Two lengths for two parsers: another request follows the last chunk."""
     hidden = b"GET /SMS_MP_AltAuth/.sms_aut?MPLIST HTTP/1.1\r\nHost: x\r\n\r\n"
     body = b"0\r\n\r\n" + hidden
     lengths = (("Content-Length", str(len(body))), ("Transfer-Encoding", "chunked"))
@@ -136,12 +136,12 @@ def enrollment(_who: Senders) -> Request:
 
 
 def scep(_who: Senders) -> Request:
-    """RFC 8894, 4.2: what a device asks first is for whom to encrypt its request."""
+    """RFC 8894, 4.2: a device first requests the certificates to encrypt its request for."""
     return Request("GET", "/certsrv/mscep/mscep.dll/pkiclient.exe?operation=GetCACert&message=0")
 
 
 def eicar() -> str:
-    """The EICAR test file, put together so that it stands whole in no file of the project."""
+    """Return the EICAR test file, assembled so that no file of the project contains it."""
     return "".join(
         ("X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-", "ANTIVIRUS-TEST-FILE!$H+H*")
     )

@@ -1,4 +1,4 @@
-"""Each requirement in a sentence or two, for who meets its id; docs/requirements.md has more."""
+"""A short text for each requirement id. docs/requirements.md has the details."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ REQUIREMENTS = {
     "BRIDGE-NOT-ENROLLED": (
         "Mobile devices enrolled by Configuration Manager do not support SSL bridging."
     ),
-    "TUNNEL-PASS": ("TLS from the Internet is passed to the site system without termination."),
+    "TUNNEL-PASS": ("TLS from the Internet is forwarded to the site system without termination."),
     "TUNNEL-BLIND": (
-        "It is the less secure option: what is inside cannot be inspected. The product says "
-        "so wherever it tunnels."
+        "Tunneling is less secure: the content cannot be inspected. The product states this "
+        "wherever it tunnels."
     ),
-    "TUNNEL-NO-CERT": ("The proxy needs no certificate for it."),
+    "TUNNEL-NO-CERT": ("The proxy needs no certificate for a tunnel."),
     "TUNNEL-ENROLLED": (
-        "It is the only way to publish the site system that enrolled mobile devices use."
+        "A tunnel is the only way to publish the site system that enrolled mobile devices use."
     ),
     "HTTP-1.1": ("HTTP/1.1."),
     "HTTP-MULTIPART": (
@@ -49,51 +49,58 @@ REQUIREMENTS = {
     "VERB-APPCATALOG": ("Application catalog website point: POST, GET."),
     "HEADER-MP": (
         "Management point: Range, CCMClientID, CCMClientIDSignature, CCMClientTimestamp, "
-        "CCMClientTimestampsSignature. (The page's last spelling is a slip; protocol.md "
+        "CCMClientTimestampsSignature. (Microsoft's last spelling is a typo; protocol.md "
         "§5.)"
     ),
     "HEADER-DP": ("Distribution point: Range."),
     "SUP-WSUS": (
-        "Software update point: as the WSUS documentation says (Appendix D, security settings)."
+        "Software update point: as in the WSUS documentation (Appendix D, security settings)."
     ),
-    "ROLE-PRIMARY": ("Only primary sites take clients from the Internet; secondary sites do not."),
+    "ROLE-PRIMARY": ("Only primary sites support clients on the Internet; secondary sites do not."),
     "USER-WINDOWS-AUTH": (
-        "User policy is given only where the Internet management point can authenticate the "
+        "User policy is available only if the Internet management point can authenticate the "
         "user by Windows authentication: Kerberos, and NTLM automatically when Kerberos "
         "fails. Otherwise only computer policy. Two client settings must be on: user policy "
         "polling, and user policy requests from Internet clients. The application catalog "
         "website point needs Windows authentication too."
     ),
     "CLIENT-MODE": (
-        "A client is Internet-only, or intranet-and-Internet: it looks for an intranet "
-        "management point first and falls back to an Internet one, switching by itself when "
-        "the network changes. Chosen at installation. Workgroup computers must be "
+        "A client is Internet-only, or intranet-and-Internet: it tries an intranet "
+        "management point first and falls back to an Internet one, and switches automatically "
+        "when the network changes. The mode is set at installation. Workgroup computers must be "
         "Internet-only, mobile devices always are; a client of an Internet-enabled "
         "management point becomes Internet-capable."
     ),
     "CLIENT-CONNECTION": (
-        "Client computers may reach the Internet through a web proxy; mobile devices need a "
+        "Client computers can reach the Internet through a web proxy; mobile devices need a "
         "direct connection."
     ),
-    "CLIENT-RESUME": ("A download begun on the Internet resumes on the intranet, and the reverse."),
+    "CLIENT-RESUME": (
+        "A download that starts on the Internet resumes on the intranet, and the reverse."
+    ),
     "CLIENT-PICK": (
-        "The client picks one of the Internet site systems at random, whatever the "
+        "The client selects one of the Internet site systems at random, regardless of "
         "bandwidth or location (no roaming)."
     ),
     "CLIENT-UPDATES": (
         "With an Internet software update point the client always scans against it; it then "
         "downloads from Microsoft Update first and from an Internet distribution point only "
-        "when that fails. A client not set up for the Internet never tries Microsoft "
+        "when that fails. A client that is not configured for the Internet never tries Microsoft "
         "Update."
     ),
-    "NO-CLIENT-DEPLOYMENT": ("client push and software-update-based client deployment"),
-    "NO-SITE-ASSIGNMENT": ("automatic site assignment"),
-    "NO-WAKE-ON-LAN": ("Wake-on-LAN"),
-    "NO-OSD": (
-        "operating system deployment (task sequences that deploy no operating system are allowed)"
+    "NO-CLIENT-DEPLOYMENT": (
+        "Client push and software-update-based client deployment are not supported."
     ),
-    "NO-REMOTE-CONTROL": ("remote control"),
-    "NO-USER-DEPLOYMENT": ("software deployment to users, unless USER-WINDOWS-AUTH is met"),
+    "NO-SITE-ASSIGNMENT": ("Automatic site assignment is not supported."),
+    "NO-WAKE-ON-LAN": ("Wake-on-LAN is not supported."),
+    "NO-OSD": (
+        "Operating system deployment is not supported. Task sequences that deploy no operating "
+        "system are allowed."
+    ),
+    "NO-REMOTE-CONTROL": ("Remote control is not supported."),
+    "NO-USER-DEPLOYMENT": (
+        "Software deployment to users is not supported, unless USER-WINDOWS-AUTH is met."
+    ),
     "PKI-BOTH-ENDS": (
         "Clients managed on the Internet and the Internet site systems all have PKI "
         "certificates, checked by an authority independent of both. (protocol.md §9 has "
@@ -105,6 +112,6 @@ REQUIREMENTS = {
     ),
     "DNS-INTERNET-FQDN": (
         "Each Internet site system's Internet FQDN is in public DNS; the firewalls and "
-        "proxies between let its traffic pass."
+        "proxies in between allow its traffic."
     ),
 }

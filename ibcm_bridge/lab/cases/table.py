@@ -1,4 +1,4 @@
-"""All cases of the demonstration, by family; and the requirements that it cannot show, and why."""
+"""All cases of the demo, by family; and the requirements without a case, with the reason."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from ibcm_bridge.lab.cases.uploads import UPLOADS
 
 FAMILIES: dict[str, tuple[Case, ...]] = {
     "Two TLS legs": TWO_LEGS,
-    "Who the client is": CERTIFICATES,
-    "Whose message it is": IDENTITY,
-    "What it sends": CONTENT,
-    "What it uploads": UPLOADS,
+    "Client authentication": CERTIFICATES,
+    "Client identity": IDENTITY,
+    "Message content": CONTENT,
+    "Uploads": UPLOADS,
     "Management point and distribution point": MANAGEMENT_AND_DISTRIBUTION,
     "Software update point": UPDATES,
     "Other site system roles": OTHER_ROLES,
     "Not supported over the Internet": NOT_SUPPORTED,
     "Names": NAMES,
-    "What only a tunnel carries": ONLY_TUNNELED,
+    "Tunnel only": ONLY_TUNNELED,
 }
 
 CASES = tuple(case for family in FAMILIES.values() for case in family)
 
 NOT_SHOWN = {
-    "ROLE-PRIMARY": "a matter of the site's hierarchy",
-    "CLIENT-MODE": "the client's own choice of network; ibcm-bridge lab client shows it",
-    "CLIENT-CONNECTION": "lies between the client and the Internet",
-    "CLIENT-RESUME": "Range passes (HEADER-DP); ibcm-bridge lab client goes on in another network",
-    "CLIENT-PICK": "the client's own choice of site system; ibcm-bridge lab client shows it",
-    "CLIENT-UPDATES": "the scan passes (SUP-WSUS); ibcm-bridge lab client shows the rest",
-    "NO-REMOTE-CONTROL": "connections to the client, not from it",
-    "SITE-DOMAIN": "a matter of Active Directory",
+    "ROLE-PRIMARY": "depends on the hierarchy of sites",
+    "CLIENT-MODE": "the client selects the network; `ibcm-bridge lab client` shows this",
+    "CLIENT-CONNECTION": "applies between the client and the Internet",
+    "CLIENT-RESUME": "HEADER-DP covers Range; `ibcm-bridge lab client` resumes a download",
+    "CLIENT-PICK": "the client selects the site system; `ibcm-bridge lab client` shows this",
+    "CLIENT-UPDATES": "SUP-WSUS covers the scan; `ibcm-bridge lab client` shows the rest",
+    "NO-REMOTE-CONTROL": "uses connections to the client, not from it",
+    "SITE-DOMAIN": "depends on Active Directory",
 }
-"""Requirements without a case."""
+"""Requirement id -> why it has no case."""

@@ -1,101 +1,102 @@
-"""Cases about what is not supported over the Internet, and what is beside it."""
+"""Cases about features that are not supported over the Internet, and similar requests."""
 
 from __future__ import annotations
 
-from ibcm_bridge.lab.cases import messages as say
-from ibcm_bridge.lab.cases import requests as send
+from ibcm_bridge.lab.cases import messages, requests
 from ibcm_bridge.lab.cases.case import OK, Case, Disposition, refused
 
 NOT_SUPPORTED = (
     Case(
         "boot-media",
-        "question of boot media",
+        "boot media request",
         "NO-OSD",
-        "Operating systems are not deployed over the Internet.",
-        send.plain("GET", "/SMS_MP/.sms_aut?MPKEYINFORMATIONMEDIA"),
+        "Operating system deployment is not supported over the Internet.",
+        requests.plain("GET", "/SMS_MP/.sms_aut?MPKEYINFORMATIONMEDIA"),
         refused(404),
     ),
     Case(
         "client-setup",
         "client setup files",
         "NO-CLIENT-DEPLOYMENT",
-        "Nor are clients: and that directory asks for no certificate.",
-        send.plain("GET", "/CCM_Client/ccmsetup.exe"),
+        "Client deployment is not supported over the Internet. This directory requires no client "
+        "certificate.",
+        requests.plain("GET", "/CCM_Client/ccmsetup.exe"),
         refused(404),
     ),
     Case(
         "site-assignment",
-        "question for the site to belong to",
+        "automatic site assignment",
         "NO-SITE-ASSIGNMENT",
-        "The message has the right form; what it asks is not answered over the Internet.",
-        say.site_assignment,
+        "The message is well-formed, but site assignment is not supported over the Internet.",
+        messages.site_assignment,
         refused(403),
     ),
     Case(
         "out-of-band",
-        "message of out-of-band management",
+        "out-of-band management message",
         "NO-WAKE-ON-LAN",
-        "As above: only whoever reads the message knows.",
-        say.out_of_band,
+        "Only a proxy that inspects the message can refuse it.",
+        messages.out_of_band,
         refused(403),
     ),
     Case(
         "user-policy",
-        "user policy by Windows authentication",
+        "user policy with Windows authentication",
         "NO-USER-DEPLOYMENT",
-        "Refused here because this publication has not opted into Windows authentication.",
-        send.plain("GET", "/SMS_MP_WindowsAuth/.sms_pol?{LAB00001}.1_00", send.TICKET),
+        "This publication does not opt in to Windows authentication.",
+        requests.plain("GET", "/SMS_MP_WindowsAuth/.sms_pol?{LAB00001}.1_00", requests.TICKET),
         refused(404),
-        also=("USER-WINDOWS-AUTH",),
+        other_requirements=("USER-WINDOWS-AUTH",),
     ),
     Case(
         "user-policy-message",
-        "user policy past Windows authentication",
+        "user policy without Windows authentication",
         "NO-USER-DEPLOYMENT",
-        "The same question, as a message to the directory of computers: it names a user whom "
-        "nobody has authenticated.",
-        say.user_policy,
+        "The same request as a message to the computer directory. It names a user who is not "
+        "authenticated.",
+        messages.user_policy,
         refused(403),
-        Disposition.REFUSED_THERE,
+        Disposition.REFUSED_BY_SITE_SYSTEM,
     ),
     Case(
         "boot-media-registration",
-        "registration of boot media",
+        "boot media registration",
         "NO-OSD",
-        "It says of itself that it is no client of a running system (AgentType 1).",
-        say.boot_media_registration,
+        "AgentType 1 marks the sender as boot media.",
+        messages.boot_media_registration,
         refused(403),
     ),
     Case(
         "boot-media-identity",
-        "who am I, asks boot media",
+        "boot media client ID request",
         "NO-OSD",
-        "A message, where the first question of boot media was a URL.",
-        say.boot_media_identity,
+        "The same feature as a message, not as a URL.",
+        messages.boot_media_identity,
         refused(403),
     ),
     Case(
         "task-sequence",
         "task sequence without operating system",
         "NO-OSD",
-        "Task sequences as such are supported: their policy passes like any other.",
-        say.task_sequence,
+        "Task sequences that deploy no operating system are supported. The bridge treats their "
+        "policy like any other.",
+        messages.task_sequence,
         OK,
     ),
     Case(
         "client-package",
-        "where is the client's own package",
+        "location of the client package",
         "NO-CLIENT-DEPLOYMENT",
-        "The content of client upgrades is asked for like any other, but for one element.",
-        say.client_package,
+        "A content location request for the client upgrade. It differs from others in one element.",
+        messages.client_package,
         refused(403),
     ),
     Case(
         "token-request",
-        "request for a token",
+        "token request",
         "BRIDGE-AUTH-COMPUTER",
-        "A token would take the certificate's place, in directories that ask for none.",
-        say.token_request,
+        "A token would replace the certificate, in directories that require none.",
+        messages.token_request,
         refused(403),
     ),
 )

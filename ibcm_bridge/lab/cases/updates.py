@@ -1,4 +1,4 @@
-"""Cases about a software update point: what a scan asks it, and what nobody else is to ask."""
+"""Cases about a software update point: the requests of a scan, and requests to refuse."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def _scan(_who: Senders) -> Request:
     return wsus.configuration()
 
 
-def _asked(service: str, operation: str, target: str = "", action: str = "") -> MakeRequest:
-    return lambda _who: wsus.ask(service, operation, action=action, target=target)
+def _operation(service: str, operation: str, target: str = "", action: str = "") -> MakeRequest:
+    return lambda _who: wsus.operation_request(service, operation, action=action, target=target)
 
 
 def _cookie(data: bytes) -> MakeRequest:
@@ -34,7 +34,7 @@ def _cookie(data: bytes) -> MakeRequest:
 
 
 _SERIALIZED = b"\x00\x01\x00\x00\x00" + b"\xff" * 4 + b"\x01" + bytes(7) + b"\x0c\x02" + bytes(64)
-"""[MS-NRBF] 2.6.1: the header of a .NET BinaryFormatter stream. Nothing is in it."""
+"""[MS-NRBF] 2.6.1: the header of a .NET BinaryFormatter stream, without content."""
 
 
 def _case(
@@ -44,7 +44,7 @@ def _case(
     request: MakeRequest,
     bridge: Expected,
     *,
-    tunnel: Disposition = Disposition.ANSWERED,
+    tunnel: Disposition = Disposition.ACCEPTED,
 ) -> Case:
     return Case(
         name,
@@ -54,7 +54,7 @@ def _case(
         request,
         bridge,
         tunnel,
-        client=ClientCertificate.NOBODY,
+        client=ClientCertificate.NONE,
         to=Destination(BRIDGED, UPDATE_PORT),
         tunnel_to=UPDATE_TUNNEL,
     )
@@ -63,24 +63,24 @@ def _case(
 UPDATES = (
     _case(
         "update-scan",
-        "scan for updates",
-        "Windows Update shows no certificate, so this port asks for none; what passes is a page of "
-        "web services, and of their operations those of a scan.",
+        "update scan",
+        "Windows Update Agent presents no certificate, so this port requires none. The bridge "
+        "allows a list of web services, and only the operations of a scan.",
         _scan,
         OK,
     ),
     _case(
         "update-administration",
-        "administration of WSUS (ApiRemoting30)",
-        "Beside the services of clients, and just as ready to answer.",
-        _asked("apiremoting30/webservice.asmx", "GetServers", "/ApiRemoting30/WebService.asmx"),
+        "WSUS administration (ApiRemoting30)",
+        "An administration service on the same port as the client services.",
+        _operation("apiremoting30/webservice.asmx", "GetServers", "/ApiRemoting30/WebService.asmx"),
         refused(404),
     ),
     _case(
         "update-synchronization",
-        "synchronization of servers",
-        "For downstream servers, which are not on the Internet.",
-        _asked(
+        "server synchronization",
+        "This service is for downstream servers, which are not on the Internet.",
+        _operation(
             "serversyncwebservice/serversyncwebservice.asmx",
             "GetConfigData",
             "/ServerSyncWebService/ServerSyncWebService.asmx",
@@ -89,39 +89,40 @@ UPDATES = (
     ),
     _case(
         "update-rollup",
-        "operation of servers, at a client's service",
-        "The web service to which clients report has operations of downstream servers too.",
-        _asked(REPORTING, "GetRollupConfiguration"),
+        "server operation of a client service",
+        "The web service for client reports also has operations for downstream servers.",
+        _operation(REPORTING, "GetRollupConfiguration"),
         refused(403),
     ),
     _case(
         "update-two-actions",
-        "one action in the head, another in the body",
-        "Web services choose by the one or by the other; what was looked at must be what is done.",
-        _asked(CLIENT, "GetServers", action=f"{NAMESPACES[CLIENT]}/GetConfig"),
+        "SOAPAction that differs from the body",
+        "Web services dispatch on one or the other. The bridge requires that both name the same "
+        "operation.",
+        _operation(CLIENT, "GetServers", action=f"{NAMESPACES[CLIENT]}/GetConfig"),
         refused(403),
     ),
     _case(
         "update-large-cookie",
-        "cookie of 64 KB",
-        "Only the server can read a cookie. How long one is, anybody can say.",
+        "cookie of 64 KiB",
+        "Only the server can decrypt a cookie, but the bridge can limit its size.",
         _cookie(bytes(range(256)) * 256),
         refused(403),
-        tunnel=Disposition.REFUSED_THERE,
+        tunnel=Disposition.REFUSED_BY_SITE_SYSTEM,
     ),
     _case(
         "update-serialized-cookie",
-        "objects of .NET in a cookie (CVE-2025-59287)",
-        "WSUS deserialized what it found there. This stand-in takes no cookie but its own; a WSUS "
-        "that was not patched would have run it.",
+        ".NET objects in a cookie (CVE-2025-59287)",
+        "An unpatched WSUS deserializes and runs the content of this cookie. The simulated "
+        "software update point accepts only its own cookies.",
         _cookie(_SERIALIZED),
         refused(403),
-        tunnel=Disposition.REFUSED_THERE,
+        tunnel=Disposition.REFUSED_BY_SITE_SYSTEM,
     ),
     _case(
         "update-inventory",
-        "directory of inventory",
-        "Inventory is the management point's. WSUS has a directory for it all the same.",
+        "WSUS inventory directory",
+        "ConfigMgr clients send inventory to the management point, not to WSUS.",
         plain("GET", "/Inventory/"),
         refused(404),
     ),

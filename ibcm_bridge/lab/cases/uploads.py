@@ -1,4 +1,4 @@
-"""Cases about BITS uploads: what is in all fragments together, and whose they are."""
+"""Cases about BITS uploads: the content of all fragments together, and session ownership."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OWN = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 9562, appendix A
 
 
 def _path(case: str) -> str:
-    """As a management point names what it wants to be sent (protocol.md 6: inferred)."""
+    """The path that a management point assigns to an upload (protocol.md 6: inferred)."""
     return f"/CCM_Incoming/{uuid.uuid5(_OWN, case)}.msg"
 
 
 def _report(who: Senders) -> bytes:
-    """Not packed, so of one size whosever it is."""
+    """Return an uncompressed report, so that its size is the same for each client."""
     return documents.inventory_report(who.me.guid).encode("utf-16-le")
 
 
@@ -40,16 +40,16 @@ def _bomb(_who: Senders) -> bytes:
     return b"".join([*pieces, packer.flush()])
 
 
-def _packed_twice(who: Senders) -> Request:
+def _nested_archive(who: Senders) -> Request:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("ccmexec.log", "nothing to see here")
+        archive.writestr("ccmexec.log", "nothing of interest")
         archive.writestr("logs.gz", gzip.compress(eicar().encode()))
     return Upload(_path("upload-archive"), buffer.getvalue()).fragments(1)[0]
 
 
 def _first(case: str) -> list[tuple[ClientCertificate, MakeRequest]]:
-    """A session, and all of a report but its last third."""
+    """Begin a session, and send the first two of three fragments."""
     return [
         (ClientCertificate.COMPUTER, lambda who: Upload(_path(case), _report(who)).create()),
         (
@@ -67,7 +67,7 @@ def _last_of(case: str) -> MakeRequest:
     return lambda who: Upload(_path(case), _report(who)).fragments(FRAGMENTS)[-1]
 
 
-def _hidden_first(case: str) -> list[tuple[ClientCertificate, MakeRequest]]:
+def _malware_first(case: str) -> list[tuple[ClientCertificate, MakeRequest]]:
     return [
         (ClientCertificate.COMPUTER, lambda who: Upload(_path(case), _malware(who)).create()),
         (
@@ -81,7 +81,7 @@ def _hidden_first(case: str) -> list[tuple[ClientCertificate, MakeRequest]]:
     ]
 
 
-def _hidden_last(who: Senders) -> Request:
+def _malware_last(who: Senders) -> Request:
     return Upload(_path("upload-malware"), _malware(who)).fragments(FRAGMENTS)[-1]
 
 
@@ -93,7 +93,7 @@ def _gap(who: Senders) -> Request:
     return Upload(_path("upload-gap"), _report(who)).fragments(FRAGMENTS)[-1]
 
 
-def _second_thoughts(who: Senders) -> Request:
+def _changed_bytes(who: Senders) -> Request:
     upload = Upload(_path("upload-changed"), _report(who))
     other = Upload(upload.path, bytes(len(upload.data)))
     return other.fragments(FRAGMENTS)[1]
@@ -106,110 +106,110 @@ def _too_large(who: Senders) -> Request:
 UPLOADS = (
     Case(
         "upload",
-        "inventory by BITS, in three fragments",
+        "inventory by BITS in three fragments",
         "VERB-MP",
-        "Put together on the way. The last fragment waits until the whole has been inspected; then "
-        "the session is closed, and the management point has a file.",
+        "The bridge assembles the fragments, and holds the last one until it has inspected the "
+        "whole file. Then the session is closed, and the management point has the file.",
         lambda who: Upload(_path("upload"), _report(who)).close(),
         OK,
-        leading=(*_first("upload"), (ClientCertificate.COMPUTER, _last_of("upload"))),
+        session_requests=(*_first("upload"), (ClientCertificate.COMPUTER, _last_of("upload"))),
     ),
     Case(
         "upload-malware",
-        "malware (EICAR) over three fragments",
+        "malware (EICAR) across three fragments",
         "BRIDGE-INSPECT",
-        "In no fragment by itself, packed and in UTF-16. With the last one it would be a file: "
-        "that one is held back, and the site system is told to throw the others away.",
-        _hidden_last,
+        "No single fragment contains it; the file is compressed and in UTF-16. The bridge holds "
+        "the last fragment, and cancels the session at the site system.",
+        _malware_last,
         refused(403),
-        leading=tuple(_hidden_first("upload-malware")),
-        withdraws=True,
+        session_requests=tuple(_malware_first("upload-malware")),
+        cancels_upload=True,
     ),
     Case(
         "upload-archive",
-        "malware in an archive in an archive",
+        "malware in a nested archive",
         "BRIDGE-INSPECT",
-        "Zip and gzip are opened, so deep and so far; what is in them is looked at like the rest.",
-        _packed_twice,
+        "The bridge opens zip and gzip up to a depth and a size, and inspects their content.",
+        _nested_archive,
         refused(403),
-        leading=(
+        session_requests=(
             (
                 ClientCertificate.COMPUTER,
                 lambda who: Upload(_path("upload-archive"), _bomb(who)).create(),
             ),
         ),
-        withdraws=True,
+        cancels_upload=True,
     ),
     Case(
         "upload-bomb",
-        "200 MB packed into one fragment",
+        "zip bomb: 200 MB in one fragment",
         "BRIDGE-INSPECT",
-        "Inflated only up to a limit, and only in a process of its own.",
+        "The bridge inflates up to a limit, in a separate process.",
         _bomb_in_a_fragment,
         refused(403),
-        leading=(
+        session_requests=(
             (
                 ClientCertificate.COMPUTER,
                 lambda who: Upload(_path("upload-bomb"), _bomb(who)).create(),
             ),
         ),
-        withdraws=True,
+        cancels_upload=True,
     ),
     Case(
         "upload-closed-early",
-        "upload closed before its end",
+        "upload closed before its last fragment",
         "BRIDGE-INSPECT",
-        "A server makes a file of what it has. The bridge has inspected no whole yet, so nothing "
-        "is closed.",
+        "A server would store the incomplete file. The bridge has not inspected a whole file yet, "
+        "so it refuses to close the session.",
         lambda who: Upload(_path("upload-closed-early"), _report(who)).close(),
         refused(400),
-        leading=tuple(_first("upload-closed-early")),
-        withdraws=True,
+        session_requests=tuple(_first("upload-closed-early")),
+        cancels_upload=True,
     ),
     Case(
         "upload-gap",
         "upload with a gap",
         "BRIDGE-INSPECT",
-        "What is missing cannot be inspected. The client is told from where to go on.",
+        "The bridge cannot inspect missing bytes. The response names the offset to continue from.",
         _gap,
         refused(416),
-        Disposition.REFUSED_THERE,
-        leading=tuple(_first("upload-gap")[:2]),
+        Disposition.REFUSED_BY_SITE_SYSTEM,
+        session_requests=tuple(_first("upload-gap")[:2]),
     ),
     Case(
         "upload-changed",
-        "upload whose bytes are others the second time",
+        "upload that repeats a range with other bytes",
         "BRIDGE-INSPECT",
-        "Which of the two the server keeps would be its own choice. It is not given one.",
-        _second_thoughts,
+        "The server would choose which bytes to store, so the bridge refuses the second version.",
+        _changed_bytes,
         refused(400),
-        leading=tuple(_first("upload-changed")),
-        withdraws=True,
+        session_requests=tuple(_first("upload-changed")),
+        cancels_upload=True,
     ),
     Case(
         "upload-stolen",
         "upload session of another client",
         "BRIDGE-IDENTITY",
-        "The id alone opens nothing: a session belongs to the key of the certificate that began "
-        "it, and nobody else is told that there is one.",
+        "A session belongs to the key of the certificate that began it. For other clients the "
+        "response is the same as for an unknown session.",
         _last_of("upload-stolen"),
         refused(500),
         client=ClientCertificate.OTHER,
-        leading=tuple(_first("upload-stolen")),
+        session_requests=tuple(_first("upload-stolen")),
     ),
     Case(
         "upload-too-large",
         "upload of 1 TB",
         "BRIDGE-INSPECT",
-        "Refused by what the first fragment announces, before its bytes are read.",
+        "The first fragment announces the size. The bridge refuses it before it reads the bytes.",
         _too_large,
         refused(403),
-        leading=(
+        session_requests=(
             (
                 ClientCertificate.COMPUTER,
                 lambda who: Upload(_path("upload-too-large"), _report(who)).create(),
             ),
         ),
-        withdraws=True,
+        cancels_upload=True,
     ),
 )

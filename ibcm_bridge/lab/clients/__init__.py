@@ -1,1 +1,1 @@
-"""Scripted clients of the lab."""
+"""The requests of ConfigMgr clients, as data."""

@@ -1,4 +1,7 @@
-"""A client of ConfigMgr: its name, its client GUID, its key, and what it sends with them."""
+"""A ConfigMgr client: its name, client GUID and key, and the requests that it sends.
+
+Section numbers are those of protocol.md.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ from ibcm_bridge.lab.protocol.xml_style import SDK, XmlStyle
 Clock = Callable[[], datetime]
 
 AGENT = "SMS CCM 5.0"
-"""User-Agent of what a client gets (protocol.md 1.2)."""
+"""User-Agent of a GET (1.2)."""
 
 
 class MessageOptions(TypedDict, total=False):
-    """What a message may say otherwise than it would."""
+    """Deviations from the defaults of a message."""
 
     client_guid: str
     attached: str
@@ -37,61 +40,61 @@ class MessageOptions(TypedDict, total=False):
 
 
 def utc_now() -> datetime:
-    """The clock of a client."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class Device:
-    """A client, as far as it speaks ConfigMgr (protocol.md 11)."""
+    """A ConfigMgr client (11)."""
 
     name: str
     key: rsa.RSAPrivateKey
-    """Signs its messages."""
+    """Signs the messages."""
     certificate: x509.Certificate
-    """Of that key."""
+    """The certificate of `key`."""
     clock: Clock = utc_now
     guid: str = ""
-    """Empty before it is registered."""
+    """The client GUID; empty before registration."""
     key_type: int = 2
-    """1: the certificate is its own; 2: it is of a PKI (3.1)."""
+    """1: self-signed certificate; 2: PKI certificate (3.1)."""
     session: str = ""
-    """Of an upload; empty where there is none."""
+    """The id of the upload session; empty if there is none."""
     cookie: str = ""
-    """What a software update point gave it last ([MS-WUSP] 2.2.3.4 and 2.2.3.5)."""
+    """The last cookie of a software update point ([MS-WUSP] 2.2.3.4 and 2.2.3.5)."""
     on_internet: bool = True
-    """Where it is at the moment, which it says when it asks where something is (3.4, 3.6)."""
+    """The current network, which location requests contain (3.4, 3.6)."""
     internet_flag: int = 2
-    """0: it is never on the Internet; 1: it may be; 2: it always is (3.1)."""
+    """0: intranet only; 1: intranet and Internet; 2: Internet only (3.1)."""
     token: bool = False
-    """Whether it signs what it gets with ClientToken, and not with the CCMClient fields (5)."""
+    """True if a signed GET has ClientToken instead of the CCMClient fields (5)."""
     xml_style: XmlStyle = SDK
-    """How it writes its messages."""
+    """The XML style of its messages."""
 
     @classmethod
     def of(cls, credential: LabCredential, name: str, clock: Clock = utc_now) -> Self:
-        """A client that signs with the key it uses for TLS."""
+        """Create a client that signs with its TLS key."""
         assert isinstance(credential.key, rsa.RSAPrivateKey)
         return cls(name, credential.key, credential.certificate, clock)
 
     @classmethod
     def with_own_key(cls, name: str, clock: Clock = utc_now) -> Self:
-        """A client that signs with a key of its own making."""
+        """Create a client that signs with a separate, self-signed key."""
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         certificate = _own_certificate(key, clock())
         return cls(name, key, certificate, clock, key_type=1, token=True)
 
     @property
     def now(self) -> str:
-        """As it writes it."""
+        """The current time in the format of messages."""
         return signing.written(self.clock())
 
-    def known_as(self, guid: str) -> Device:
-        """The same client, registered."""
+    def with_guid(self, guid: str) -> Device:
+        """Return the same client with this client GUID."""
         return replace(self, guid=guid)
 
     def registration(self, *, agent_type: int = 0) -> Request:
-        """3.1; once more where it has a client GUID."""
+        """3.1; a renewal if the client has a GUID."""
         xml = documents.registration_request(
             self.certificate,
             self.key,
@@ -108,16 +111,16 @@ class Device:
     def post(
         self, endpoint: str, xml: str, *, agent: str = "ccmhttp", **message: Unpack[MessageOptions]
     ) -> Request:
-        """A signed message."""
+        """Return a request with a signed message."""
         return posted(self.message(endpoint, xml, **message), agent)
 
     def report(self, endpoint: str, xml: str, **message: Unpack[MessageOptions]) -> Request:
-        """A signed message without a reply (1.7)."""
+        """Return a request with a signed message that gets no reply (1.7)."""
         options: MessageOptions = {"reply_mode": "ASync", **message}
         return self.post(endpoint, xml, **options)
 
     def message(self, endpoint: str, xml: str, **message: Unpack[MessageOptions]) -> bytes:
-        """The body of `post`."""
+        """Return the body of `post`."""
         if attached := message.get("attached"):
             message["attached"] = self.xml_style.document(attached)
         return self._message(endpoint, self.xml_style.document(xml), **message)
@@ -134,24 +137,24 @@ class Device:
         )
 
     def get(self, target: str, *, signed: bool = False, agent: str = AGENT) -> Request:
-        """What is there for everybody, or for this client alone."""
+        """Return a GET, with signed header fields if `signed`."""
         fields = self.signed_fields() if signed else ()
         return Request("GET", target, (("User-Agent", agent), *fields))
 
     def signed_fields(self, timestamp: str = "") -> tuple[tuple[str, str], ...]:
-        """5: header fields that say who asks, and when."""
+        """5: header fields with client GUID and timestamp, signed."""
         make = signing.client_token if self.token else signing.identification_headers
         return tuple(make(self.guid, self.key, timestamp or self.now).items())
 
 
 def posted(body: bytes, agent: str = "ccmhttp", *more: tuple[str, str]) -> Request:
-    """A message on its way to a management point."""
+    """Return the request that posts a message to a management point."""
     headers = (("User-Agent", agent), ("Content-Type", ccm.CONTENT_TYPE), *more)
     return Request("CCM_POST", "/ccm_system/request", headers, body)
 
 
 def fallback_status(client_guid: str, *, state: int = 101) -> Request:
-    """8.1: to whom a client turns that cannot speak to a management point."""
+    """8.1: a state message, for clients that cannot reach a management point."""
     fields = (("User-Agent", "ccmsetup"), ("Content-Type", "text/xml"))
     body = documents.fallback_report(client_guid, state).encode()
     return Request("POST", "/SMS_FSP/.sms_fsp", fields, body, plaintext=True)
@@ -162,7 +165,7 @@ _ENCRYPTION = x509.ObjectIdentifier("1.3.6.1.4.1.311.101.2")
 
 
 def _own_certificate(key: rsa.RSAPrivateKey, now: datetime) -> x509.Certificate:
-    """3.1: by which such a certificate is known is its purposes, and that nobody vouches for it."""
+    """3.1: a self-signed certificate with these extended key usages."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ConfigMgr Client")])
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
     return (

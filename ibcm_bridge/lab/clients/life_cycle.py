@@ -1,9 +1,8 @@
-"""What a client does from its registration on, step by step; and what boot media would do.
+"""The steps of a client from its registration on; and those of boot media.
 
-Each step is data: its name, the request it sends, and what a good response to it is. What a client
-learns (its client GUID, from the reply to its registration; an upload's session; cookies of a
-software update point) goes into the steps that follow. `update_scan` has Windows Update Agent's
-part.
+A step is data: its name, its request, and the check of its response. Values from a response (the
+client GUID from the registration reply, the id of an upload session, the cookies of a software
+update point) are used in the following steps. `update_scan` has the steps of Windows Update Agent.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ from ibcm_bridge.lab.protocol.uploads import Upload
 type Check = Callable[[Response], bool]
 type Update = Callable[[Device, Response], Device]
 type Send = Callable[[Request], Response]
-"""Sends a request, and waits for its whole answer: one connection, or one for each site system."""
+"""Sends a request, and returns its complete response."""
 
 PLAIN_POLICY, SECRET_POLICY, TASK_SEQUENCE_POLICY = POLICIES
 
 PACKAGE = "/SMS_DP_SMSPKG$/LAB00001"
 FILE = f"{PACKAGE}/sccm?/setup/application.msi"
 FIRST, LAST = 1_000, 400_000
-"""Of the bytes of a file that are asked for (RFC 9110 §14.1.2: both included)."""
+"""First and last byte of a range (RFC 9110 §14.1.2: both included)."""
 
 
 def document(response: Response) -> str:
-    """The document in an answer; empty where there is none."""
+    """Return the document in a reply; empty if there is none."""
     try:
         return ccm.parse_reply(response.body)[1] or ""
     except ValueError:
@@ -43,17 +42,17 @@ def document(response: Response) -> str:
 
 
 def replies_with(root: str) -> Check:
-    """A message with a document that has this root."""
+    """Check for a reply whose document has this root element."""
     return lambda response: response.status == 200 and ccm.root(document(response)) == root
 
 
 def has_root(root: str) -> Check:
-    """A document that has this root, and no message around it."""
+    """Check for a document with this root element, without a message around it."""
     return lambda response: response.status == 200 and ccm.root(response.body) == root
 
 
 def starts_with(text: bytes, status: int = 200) -> Check:
-    """A body that begins with this."""
+    """Check for a body that starts with this."""
     return lambda response: response.status == status and response.body.startswith(text)
 
 
@@ -68,46 +67,46 @@ def acknowledged(response: Response) -> bool:
 
 
 def with_session(device: Device, response: Response) -> Device:
-    """The one that an answer to Create-Session gives."""
+    """Use the session id in the response to Create-Session."""
     return replace(device, session=response.header("BITS-Session-Id") or "")
 
 
 def names_its_size(response: Response) -> bool:
-    """What BITS wants to know before it downloads (protocol.md 7)."""
+    """Check the header fields that BITS needs before a download (protocol.md 7)."""
     length = int(response.header("Content-Length") or "0")
     return response.status == 200 and length > LAST and bool(response.header("ETag"))
 
 
 def is_the_range(response: Response) -> bool:
-    """The bytes that were asked for."""
+    """Check the bytes of the range."""
     return response.status == 206 and response.body == content(FIRST, LAST + 1)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One request of a client's life."""
+    """One step of a client's life cycle."""
 
     name: str
     request: Callable[[Device], Request]
     good: Check
     update: Update = lambda device, _response: device
-    """What the client knows from then on."""
+    """Updates the client with values from the response."""
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """A step that was taken."""
+    """A completed step."""
 
     step: Step
     request: Request
     response: Response
     good: bool
     device: Device
-    """What the client knows now."""
+    """The client after the step."""
 
 
 def run_steps(send: Send, device: Device, steps: tuple[Step, ...]) -> Iterator[StepResult]:
-    """Take the steps, as long as the answers are good."""
+    """Run the steps until a response is not good."""
     for step in steps:
         request = step.request(device)
         response = send(request)
@@ -120,12 +119,12 @@ def run_steps(send: Send, device: Device, steps: tuple[Step, ...]) -> Iterator[S
 
 
 def with_client_guid(device: Device, response: Response) -> Device:
-    """From the answer to a registration."""
-    return device.known_as(ET.fromstring(document(response)).get("SMSID", ""))
+    """Use the client GUID in the reply to a registration."""
+    return device.with_guid(ET.fromstring(document(response)).get("SMSID", ""))
 
 
 def _list(name: str, query: str, root: str) -> Step:
-    """What a management point tells everybody about itself (protocol.md 4)."""
+    """Public information of a management point (protocol.md 4)."""
     target = f"/SMS_MP/.sms_aut?{query}"
     return Step(name, lambda device: device.get(target), has_root(root))
 
@@ -171,7 +170,7 @@ _PROPFIND = (  # protocol.md 7
 
 
 def listing(package: str) -> Request:
-    """protocol.md 7: what there is of a package."""
+    """protocol.md 7: the file list of a package."""
     fields = {"Depth": "infinity", "Translate": "f", "Content-Type": "text/xml"}
     return Request("PROPFIND", package, (("User-Agent", AGENT), *fields.items()), _PROPFIND)
 
@@ -185,7 +184,7 @@ def _upload_request(device: Device) -> Request:
 
 
 def _upload(device: Device) -> Upload:
-    """A report that is too large for a message (protocol.md 3.6), as its payload would be."""
+    """A report that is too large for a message (protocol.md 3.6)."""
     payload = documents.inventory_report(device.guid, rows=50).encode("utf-16-le")
     name = device.guid.removeprefix("GUID:") or "unknown"
     return Upload(f"/CCM_Incoming/{name}.msg", zlib.compress(payload), device.session)
@@ -224,8 +223,8 @@ LIFE = (
     _list("trusted root key", "MPTRK", "KEYDATA"),
     MANAGEMENT_POINTS,
     POLICY_REQUEST,
-    _policy("policy for everybody", PLAIN_POLICY, signed=False),
-    _policy("policy for this client", SECRET_POLICY, signed=True),
+    _policy("public policy", PLAIN_POLICY, signed=False),
+    _policy("policy with secrets", SECRET_POLICY, signed=True),
     _policy("policy of a task sequence", TASK_SEQUENCE_POLICY, signed=True),
     CONTENT_LOCATION,
     Step("listing of the content", lambda _: listing(PACKAGE), starts_with(b"<?xml", 207)),
@@ -255,9 +254,9 @@ LIFE = (
     Step("upload: begin", lambda device: _upload(device).fragments(2)[0], acknowledged),
     Step("upload: end", lambda device: _upload(device).fragments(2)[1], acknowledged),
     Step("upload: close", lambda device: _upload(device).close(), acknowledged),
-    Step("registration once more", Device.registration, replies_with("ClientRegistrationResponse")),
+    Step("registration renewal", Device.registration, replies_with("ClientRegistrationResponse")),
 )
-"""Of a client that is only ever on the Internet (protocol.md 11)."""
+"""The steps of an Internet-only client (protocol.md 11)."""
 
 
 # Boot media
@@ -280,13 +279,13 @@ def _media_registration(device: Device) -> Request:
 
 
 def _media_policy(device: Device) -> Request:
-    """5: the GUID of the media stands in braces."""
-    media = device.known_as(f"{{{UUID(int=5)}}}")
+    """5: the GUID of the media is in braces."""
+    media = device.with_guid(f"{{{UUID(int=5)}}}")
     return media.get(f"/SMS_MP/.sms_pol?{SECRET_POLICY}.1_00", signed=True, agent=f"{AGENT} TS")
 
 
 def media_message(device: Device) -> bytes:
-    """1.3: a request for policy in the form that only boot media uses, uncompressed."""
+    """1.3: an uncompressed policy request in the form that only boot media uses."""
     header = f"<Msg><ID/><SourceID>{UUID(int=5)}</SourceID><ReplyTo>direct:OSD</ReplyTo>"
     header += '<Body Type="ByteRange" Length="728" Offset="0"/></Msg>'
     body = documents.policy_request(str(UUID(int=5)), fqdn=device.name)
@@ -301,7 +300,7 @@ def media_message(device: Device) -> bytes:
     )
 
 
-def _elsewhere(directory: str) -> Callable[[Device], Request]:
+def _media_message_to(directory: str) -> Callable[[Device], Request]:
     def request(device: Device) -> Request:
         message = posted(media_message(device), f"{AGENT} TS")
         return Request(message.method, f"/{directory}/request", message.headers, message.body)
@@ -313,17 +312,17 @@ BOOT_MEDIA = tuple(
     Step(name, request, _refused)
     for name, request in {
         "keys and unknown computers": _media_get("/SMS_MP/.sms_aut?MPKEYINFORMATIONMEDIA"),
-        "where am I": _media_get("/SMS_MP/.sms_aut?MPLOCATION&ir=192.0.2.1&ip=192.0.2.0"),
-        "who am I": _media_post("MP_ClientIdManager", "<ClientIDRequest/>"),
+        "management points": _media_get("/SMS_MP/.sms_aut?MPLOCATION&ir=192.0.2.1&ip=192.0.2.0"),
+        "client identity": _media_post("MP_ClientIdManager", "<ClientIDRequest/>"),
         "registration": _media_registration,
-        "policy request": _elsewhere("ccm_system"),
-        "policy request past the certificate": _elsewhere("ccm_system_AltAuth"),
+        "policy request": _media_message_to("ccm_system"),
+        "policy request without certificate": _media_message_to("ccm_system_AltAuth"),
         "location of the image": _media_post(
             "MP_LocationManager", documents.location_request("ContentLocationRequest")
         ),
         "policy for the media": _media_policy,
-        "policy past the certificate": _media_get(f"/SMS_MP_AltAuth/.sms_pol?{SECRET_POLICY}.1_00"),
+        "policy without certificate": _media_get(f"/SMS_MP_AltAuth/.sms_pol?{SECRET_POLICY}.1_00"),
         "drivers": _media_post("MP_DriverManager", "<DriverRequest/>"),
     }.items()
 )
-"""Nothing of this has its place on the Internet (NO-OSD, protocol.md 2.4)."""
+"""Not supported over the Internet (NO-OSD, protocol.md 2.4)."""

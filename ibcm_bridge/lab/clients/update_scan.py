@@ -1,6 +1,6 @@
-"""Windows Update Agent's part of a client's life: a scan for updates (CLIENT-UPDATES, SUP-WSUS).
+"""The steps of Windows Update Agent: an update scan (CLIENT-UPDATES, SUP-WSUS).
 
-It has a connection of its own and shows no certificate (protocol.md 8.2).
+It uses a separate connection and presents no certificate (protocol.md 8.2).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ibcm_bridge.lab.protocol.client import Request, Response
 
 
 def has_result(result: str) -> Check:
-    """A SOAP answer with this in it."""
+    """Check for a SOAP response that contains this element."""
     return lambda response: response.status == 200 and f"<{result}".encode() in response.body
 
 
 def with_cookie(device: Device, response: Response) -> Device:
-    """The one in an answer, whatever it is called there."""
+    """Use the cookie in a response (CookieData or EncryptedData)."""
     found = re.search(rb"<(CookieData|EncryptedData)>([^<]+)<", response.body)
     return replace(device, cookie=found[2].decode()) if found else device
 
@@ -42,18 +42,18 @@ SCAN = (
     ),
     _cookie_step("cookie", wsus.first_cookie, "GetCookieResult>"),
     Step(
-        "registration for updates",
+        "update registration",
         lambda device: wsus.registration(device.cookie, device.name),
         has_result("RegisterComputerResponse "),
     ),
-    _cookie_step("categories of updates", wsus.synchronization, f"ID>{wsus.CATEGORY}<"),
+    _cookie_step("update categories", wsus.synchronization, f"ID>{wsus.CATEGORY}<"),
     _cookie_step(
         "updates",
         lambda cookie: wsus.synchronization(cookie, wsus.CATEGORY),
         f"ID>{wsus.UPDATE}<",
     ),
-    _cookie_step("more of an update", wsus.extended, "GetExtendedUpdateInfoResult>"),
-    _cookie_step("where its files are", wsus.file_locations, "FileDigest>"),
-    _cookie_step("report of the scan", wsus.report, "ReportEventBatchResult>true"),
+    _cookie_step("update details", wsus.extended, "GetExtendedUpdateInfoResult>"),
+    _cookie_step("file locations", wsus.file_locations, "FileDigest>"),
+    _cookie_step("scan report", wsus.report, "ReportEventBatchResult>true"),
 )
-"""Of a client whose software update point is on the Internet (CLIENT-UPDATES, [MS-WUSP] 1.3)."""
+"""The scan with a software update point on the Internet (CLIENT-UPDATES, [MS-WUSP] 1.3)."""

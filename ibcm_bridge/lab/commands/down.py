@@ -1,4 +1,4 @@
-"""`ibcm-bridge lab down`: ends the user's lab, and removes what one that crashed has left."""
+"""`ibcm-bridge lab down`: stops the user's lab, and removes the files of a crashed one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-from ibcm_bridge.lab.errors import LabError, in_one_sentence
+from ibcm_bridge.lab.errors import LabError, error_message
 from ibcm_bridge.lab.perimeter.runtime import (
     OTHER_FOLDER,
     AlreadyRunning,
@@ -18,20 +18,20 @@ from ibcm_bridge.lab.perimeter.runtime import (
 )
 
 END_SECONDS = 25.0
-"""Longer than the bridge may take to stop."""
+"""Longer than the bridge takes to stop."""
 
 
 def lab_down(*, as_json: bool) -> int:
-    """End it. Exit status 0 when no lab runs any more, whether or not one did."""
+    """Stop the lab. The exit status is 0 if no lab is running afterwards."""
     try:
         result = _down()
     except (LabError, OSError) as error:
-        why = in_one_sentence(error, runtime_parent(), OTHER_FOLDER)
+        why = error_message(error, runtime_parent(), OTHER_FOLDER)
         print(f"ibcm-bridge lab: {why}", file=sys.stderr)
         return 1
     texts = {
-        "ended": "The lab has ended.",
-        "cleaned": "No lab was running; removed what one that had crashed left behind.",
+        "ended": "The lab has stopped.",
+        "cleaned": "No lab was running; removed the files of a crashed lab.",
         "none": "No lab was running.",
     }
     print(json.dumps({"lab": result}) if as_json else texts[result])
@@ -51,8 +51,8 @@ def _down() -> str:
             pid = running.state.get("pid")
             late = time.monotonic() > deadline
             if late:
-                raise LabError(f"process {pid} does not end; end it, and try again") from None
-            # A process whose id is noted and that holds the lock is alive: the id is nobody else's.
+                raise LabError(f"process {pid} does not stop; kill it, then try again") from None
+            # The process in the state file holds the lock, so it is alive and its id is not reused.
             if isinstance(pid, int) and pid not in signalled:
                 signalled.add(pid)
                 os.kill(pid, signal.SIGTERM)

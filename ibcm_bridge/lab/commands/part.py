@@ -1,9 +1,9 @@
-"""`ibcm-bridge lab part`: one part of a lab whose parts are apart, as in deploy/compose.yaml.
+"""`ibcm-bridge lab part`: one part of a lab in several containers, as in deploy/compose.yaml.
 
-1. `site-systems` has the stand-ins, and the lab's runtime folder, which all parts share: it writes
-   the certificates, the policy that `ibcm-bridge run` reads, and the state for `lab client`.
-2. `engine` is the stand-in for ClamAV's daemon, `microsoft-update` that for Microsoft Update.
-3. A part listens on the address it is given, in a container or namespace of its own.
+1. `site-systems` runs the simulated site systems. It writes the certificates, the policy for
+   `ibcm-bridge run`, and the state for `lab client` to the runtime folder, which all parts share.
+2. `engine` is the simulated clamd, `microsoft-update` the simulated Microsoft Update.
+3. A part listens on the given address, in a separate container or network namespace.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from ibcm_bridge.lab.bridge.process import Listen, leading_to, listening
+from ibcm_bridge.lab.bridge.process import Listen, with_listen_address, with_site_systems
 from ibcm_bridge.lab.cases.case import credentials
 from ibcm_bridge.lab.cases.policy import demo_policy, write_more
 from ibcm_bridge.lab.commands.signals import end_on_signals
-from ibcm_bridge.lab.errors import LabError, in_one_sentence
+from ibcm_bridge.lab.errors import LabError, error_message
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.page.request_preview import LabFiles
 from ibcm_bridge.lab.perimeter.firewall import PUBLISHED_PORTS
@@ -33,12 +33,12 @@ from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from ibcm_bridge.policy.addresses import address_text
 
 ENGINE_PORT = 3310
-"""As ClamAV's daemon has it (clamd.conf(5))."""
+"""The default of clamd (clamd.conf(5))."""
 
 
 @dataclass(frozen=True)
 class OtherParts:
-    """Where the other parts are."""
+    """The addresses of the other parts."""
 
     bridge: IPv4Address
     engine: IPv4Address
@@ -46,15 +46,15 @@ class OtherParts:
 
 
 def lab_part(name: str, address: IPv4Address, others: OtherParts | None) -> int:
-    """Run it until it is told to end; the exit status."""
+    """Run a part until a signal stops it; return the exit status."""
     try:
-        with end_on_signals(), _part(name, address, others) as what:
-            print(f"ibcm-bridge lab: {what}", file=sys.stderr, flush=True)
+        with end_on_signals(), _part(name, address, others) as message:
+            print(f"ibcm-bridge lab: {message}", file=sys.stderr, flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
         return 0
     except (LabError, OSError) as error:
-        why = in_one_sentence(error, runtime_parent(), OTHER_FOLDER)
+        why = error_message(error, runtime_parent(), OTHER_FOLDER)
         print(f"ibcm-bridge lab: {why}", file=sys.stderr)
         return 1
     return 0
@@ -64,7 +64,7 @@ def lab_part(name: str, address: IPv4Address, others: OtherParts | None) -> int:
 def _part(name: str, address: IPv4Address, others: OtherParts | None) -> Iterator[str]:
     here = Namespace(address=str(address))
     if not here.own:
-        raise LabError("a part listens in a container of its own; on one machine: lab up")
+        raise LabError("a part needs its own container or namespace; on one machine, use: lab up")
     match name:
         case "engine":
             with ScanDaemon((here.address, ENGINE_PORT)) as engine:
@@ -72,10 +72,10 @@ def _part(name: str, address: IPv4Address, others: OtherParts | None) -> Iterato
                 yield f"the malware engine listens on {at}"
         case "microsoft-update":
             with MicrosoftUpdate(here):
-                yield f"Microsoft Update's stand-in listens on {address_text((here.address, PORT))}"
+                yield f"simulated Microsoft Update listens on {address_text((here.address, PORT))}"
         case _:
             if others is None:
-                raise LabError("site-systems wants --bridge, --engine and --microsoft-update")
+                raise LabError("site-systems needs --bridge, --engine and --microsoft-update")
             with _site_systems(here, others) as folder:
                 yield f"the site systems listen on {here.address}; the lab's files are in {folder}"
 
@@ -93,10 +93,10 @@ def _site_systems(here: Namespace, others: OtherParts) -> Iterator[str]:
             listen = Listen(others.bridge, PUBLISHED_PORTS)
             update = (str(others.microsoft_update), PORT)
             lab = RunningLab.at(LabAddresses(listen.addresses, site.addresses, update), pki)
-            runtime.write(lab.written(runtime.files))
-            policy = leading_to(demo_policy((str(others.engine), ENGINE_PORT)), site)
-            # The last to be there: whoever waits for it finds the rest.
+            runtime.write(lab.state(runtime.files))
+            policy = with_site_systems(demo_policy((str(others.engine), ENGINE_PORT)), site)
+            # Written last: the other parts wait for it.
             new = runtime.files / "bridge.yaml.new"
-            new.write_text(listening(policy, listen), "utf-8")
+            new.write_text(with_listen_address(policy, listen), "utf-8")
             new.rename(runtime.files / "bridge.yaml")
             yield str(runtime.files)

@@ -1,4 +1,4 @@
-"""Signals that end a lab."""
+"""The signals that stop a lab."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGNALS = [
 
 @contextlib.contextmanager
 def end_on_signals() -> Iterator[None]:
-    """Have any of the signals end the lab, once; what ends is not interrupted by another."""
+    """Raise KeyboardInterrupt on the first signal; ignore later ones while the lab stops."""
 
     def end(*_: Any) -> None:
         for number in SIGNALS:

@@ -1,4 +1,4 @@
-"""A lab in short: names and addresses, where certificates lie, command lines to paste."""
+"""A summary of a lab: names and addresses, files, and command lines to paste."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ibcm_bridge.policy_file import load_policy
 
 
 class PublishedName(TypedDict):
-    """Something published."""
+    """A published name."""
 
     name: str
     mode: str
@@ -30,14 +30,14 @@ class PublishedName(TypedDict):
 
 
 class CommandLine(TypedDict):
-    """A command, and what it shows."""
+    """A command line, and its purpose."""
 
-    what: str
+    purpose: str
     line: str
 
 
 class LabSummary(TypedDict):
-    """All of it; JSON as it is."""
+    """The summary, as `lab up --json` prints it."""
 
     names: list[PublishedName]
     files: dict[str, str]
@@ -50,14 +50,14 @@ _MP_LIST = Request("GET", "/SMS_MP/.sms_aut?MPLIST", _AGENT)
 _DELETE = Request("DELETE", "/SMS_MP/", _AGENT)
 
 _REQUESTS = (
-    ("What a client may ask, through the bridge: 200.", _MP_LIST, BRIDGE),
-    ("A verb that is not on Microsoft's list, through the bridge: 405.", _DELETE, BRIDGE),
-    ("The same through the tunnel: the site system answers.", _DELETE, MP_TUNNEL),
+    ("A client request through the bridge: 200.", _MP_LIST, BRIDGE),
+    ("A verb that Microsoft does not list, through the bridge: 405.", _DELETE, BRIDGE),
+    ("The same through the tunnel: the site system returns 200.", _DELETE, MP_TUNNEL),
 )
 
 
 def lab_summary(perimeter: Perimeter, files: LabFiles, preview: RequestPreview) -> LabSummary:
-    """Of a lab that is up."""
+    """Return the summary of a running lab."""
     publications = load_policy(perimeter.bridge.policy_file).publications()
     return LabSummary(
         names=[_name(publication, address_text(at)) for at, publication in publications],
@@ -69,13 +69,14 @@ def lab_summary(perimeter: Perimeter, files: LabFiles, preview: RequestPreview) 
         },
         curl=[
             CommandLine(
-                what=what, line=preview.line("about", ClientCertificate.COMPUTER, request, way)
+                purpose=purpose,
+                line=preview.line("summary", ClientCertificate.COMPUTER, request, destination),
             )
-            for what, request, way in _REQUESTS
+            for purpose, request, destination in _REQUESTS
         ]
         + [
-            CommandLine(what=what, line=line)
-            for what, line in _firewall_commands(perimeter.namespaces)
+            CommandLine(purpose=purpose, line=line)
+            for purpose, line in _firewall_commands(perimeter.namespaces)
         ],
         site_systems={role: address_text(to) for role, to in perimeter.site.addresses.items()},
     )
@@ -87,7 +88,7 @@ def _firewall_commands(namespaces: Namespaces) -> tuple[tuple[str, str], ...]:
 
 def _name(publication: Publication | PlaintextPublication, at: str) -> PublishedName:
     if isinstance(publication, TunnelPublication):
-        roles = list(publication.roles)  # as its operator says
+        roles = list(publication.roles)  # as stated in the policy
     else:
         directories = publication.directories.values()
         roles = list(dict.fromkeys(role.profile.name for role in directories))

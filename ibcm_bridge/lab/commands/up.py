@@ -1,9 +1,9 @@
-"""`ibcm-bridge lab up`: a whole perimeter on this machine, and its page, until Ctrl-C.
+"""`ibcm-bridge lab up`: a complete perimeter on this machine, with a web page, until Ctrl-C.
 
-1. The user's runtime folder is claimed: one lab at a time, and what a crashed one left is removed.
-2. Certificates, stand-ins and the bridge are started, then the page; its address is what is printed
-   first.
-3. Ctrl-C, SIGTERM and SIGHUP end it in the reverse order. Once it is ending, no signal interrupts.
+1. It locks the user's runtime folder (one lab at a time), and removes the files of a crashed lab.
+2. It creates certificates, starts the simulated site systems and the bridge, then the page. The
+   first line of output is the address of the page.
+3. Ctrl-C, SIGTERM and SIGHUP stop it in reverse order. Later signals are ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ipaddress import ip_address
 from ibcm_bridge.lab.bridge.process import Listen
 from ibcm_bridge.lab.commands.signals import SIGNALS, end_on_signals
 from ibcm_bridge.lab.commands.summary import LabSummary, lab_summary
-from ibcm_bridge.lab.errors import LabError, in_one_sentence, why_not_started
+from ibcm_bridge.lab.errors import LabError, error_message, start_error
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
 from ibcm_bridge.lab.page.controller import Controller
 from ibcm_bridge.lab.page.request_preview import LabFiles, RequestPreview
@@ -43,18 +43,19 @@ from ibcm_bridge.storage.open_files import raise_open_file_limit
 def lab_up(
     *, listen: str | None, netns: bool, browser: bool, as_json: bool, untested: bool = False
 ) -> int:
-    """Run a lab until it is told to end; the exit status."""
+    """Run a lab until a signal stops it; return the exit status."""
     began = time.monotonic()
     raise_open_file_limit()
     try:
         listen_on = _listen(listen, netns=netns)
         with end_on_signals(), Runtime(runtime_folder()) as runtime:
             if runtime.crashed:
-                _print_message("removed what a lab that had crashed left behind.")
+                _print_message("removed the files of a crashed lab.")
             if listen_on is not None and not listen_on.address.is_loopback:
                 _print_message(
-                    f"WARNING: the bridge listens on {listen_on.address} and is open to whoever "
-                    "reaches it; its certificates are a lab's. Page and stand-ins stay on loopback."
+                    f"WARNING: the bridge listens on {listen_on.address}, for everybody on that "
+                    "network, with lab certificates. The page and the site systems stay on "
+                    "loopback."
                 )
             with _namespaces(runtime, wanted=netns) as namespaces:
                 if netns:
@@ -64,9 +65,9 @@ def lab_up(
     except KeyboardInterrupt:
         pass
     except (LabError, OSError, RuntimeError) as error:
-        print(f"ibcm-bridge lab: {_in_one_sentence(error)}", file=sys.stderr)
+        print(f"ibcm-bridge lab: {_error_message(error)}", file=sys.stderr)
         return 1
-    _print_message("the lab has ended.")
+    _print_message("the lab has stopped.")
     return 0
 
 
@@ -78,31 +79,31 @@ def _listen(text: str | None, *, netns: bool) -> Listen | None:
     if text is None:
         return None
     if netns:
-        raise LabError("--listen is for a lab without --netns; leave one of them out")
+        raise LabError("--listen and --netns exclude each other; omit one of them")
     try:
         return Listen.read(text)
     except ValueError:
         raise LabError(
-            f"{text!r} is not an address; say --listen 192.0.2.1, or with the TLS port "
-            "--listen 192.0.2.1:443"
+            f"{text!r} is not an IP address; use --listen 192.0.2.1, or "
+            "--listen 192.0.2.1:443 to set the TLS port"
         ) from None
 
 
 @dataclass(frozen=True)
 class _Settings:
-    """Where a lab is, and how it shows itself."""
+    """The options of `lab up`."""
 
     listen: Listen | None
     namespaces: Namespaces
     browser: bool
     as_json: bool
     untested: bool
-    """Whether the bridge starts on whatever mitmproxy there is."""
+    """True if the bridge also starts with a mitmproxy version that is not tested."""
 
 
 @contextlib.contextmanager
 def _namespaces(runtime: Runtime, *, wanted: bool) -> Iterator[Namespaces]:
-    """Those of the lab, for as long as it is up. LabError where they cannot be had."""
+    """Create the lab's namespaces, and remove them at the end. LabError if that fails."""
     if not wanted:
         yield NO_NAMESPACES
         return
@@ -110,17 +111,17 @@ def _namespaces(runtime: Runtime, *, wanted: bool) -> Iterator[Namespaces]:
         raise LabError(refusal)
     if existing := firewall.existing():
         raise LabError(
-            f"a network namespace named {existing[0]} is there already, and it is none of "
-            f"this lab's; remove it (ip netns del {existing[0]}) if nobody needs it"
+            f"a network namespace named {existing[0]} already exists and does not belong to "
+            f"this lab; remove it (ip netns del {existing[0]}), or omit --netns"
         )
     own: list[str] = []
 
-    def note(names: list[str]) -> None:
+    def record(names: list[str]) -> None:
         own[:] = names
         runtime.write({NAMESPACES: names})
 
     try:
-        firewall.build(note)
+        firewall.build(record)
         yield firewall.NAMESPACES
     finally:
         firewall.remove(own)
@@ -147,7 +148,7 @@ def _run(runtime: Runtime, settings: _Settings, began: float) -> None:
         clients = RunningLab.of(perimeter)
 
         def ready(page: str) -> None:
-            runtime.write({"page": page, **clients.written(runtime.files)})
+            runtime.write({"page": page, **clients.state(runtime.files)})
             seconds = time.monotonic() - began
             _print(page, summary, seconds, as_json=settings.as_json)
             if settings.browser and sys.stdout.isatty():
@@ -163,11 +164,11 @@ async def _serve(
     stopped = asyncio.Event()
     server = PageServer(summary, loop)
     for signal_number in SIGNALS:
-        with contextlib.suppress(NotImplementedError):  # Windows has no such loop
+        with contextlib.suppress(NotImplementedError):  # not supported on Windows
             loop.add_signal_handler(signal_number, stopped.set)
     with Controller(perimeter, preview, server.streams.publish) as controller:
         serving = asyncio.create_task(server.serve(controller, stopped))
-        # It answers from its first turn on.
+        # The server accepts connections from the next turn of the loop on.
         await asyncio.sleep(0)
         ready(server.address)
         await serving
@@ -182,8 +183,8 @@ def _print(page: str, summary: LabSummary, seconds: float, *, as_json: bool) -> 
 
 
 def _lines(summary: LabSummary, seconds: float) -> Iterator[str]:
-    yield f"The lab is up, after {seconds:.1f} s: for teaching and trying, not for production."
-    yield "That address is its page. Ctrl-C ends it, and so does: ibcm-bridge lab down"
+    yield f"The lab is up after {seconds:.1f} s. It is for learning and tests, not for production."
+    yield "Open the address above in a browser. To stop: Ctrl-C, or ibcm-bridge lab down"
     yield ""
     for name in summary["names"]:
         roles = ", ".join(name["roles"])
@@ -193,31 +194,31 @@ def _lines(summary: LabSummary, seconds: float) -> Iterator[str]:
         yield f"  {what:<22} {path}"
     for line in summary["curl"]:
         yield ""
-        yield f"# {line['what']}"
+        yield f"# {line['purpose']}"
         yield line["line"]
     yield ""
 
 
 def _open(page: str) -> None:
-    """In a thread: a browser may take its time, and a lab without one is a lab all the same."""
+    """Open a browser. This runs in a thread because it can take long; failure is not an error."""
     with contextlib.suppress(webbrowser.Error, OSError):
         browser = webbrowser.get()
         kind = type(browser)
-        # One for text would take the terminal.
+        # A text browser would take over the terminal.
         if kind is not webbrowser.GenericBrowser and browser.open(page):
             return
-    _print_message("no browser could be opened: open the address above in one yourself.")
+    _print_message("could not open a browser; open the address above yourself.")
 
 
-def _in_one_sentence(error: Exception) -> str:
-    why = why_not_started(str(error))
+def _error_message(error: Exception) -> str:
+    why = start_error(str(error))
     reason = why.partition("; ")[0]
     if "not an address of this machine" in reason:
-        return "the bridge cannot listen there; --listen wants an address of this machine"
+        return "the bridge cannot listen there; use an address of this machine in --listen"
     if "already in use" in reason:
         if reason.partition(" ")[0].endswith((":8531", ":8080")):
-            return f"{reason}; end what uses it: only the TLS port can be another"
-        return f"{reason}; end what uses it, or take another: --listen ADDRESS:PORT"
+            return f"{reason}; stop the program that uses it: only the TLS port can be changed"
+        return f"{reason}; stop the program that uses it, or use --listen ADDRESS:PORT"
     if why and ";" not in why:
-        return f"{why}; mend that, or leave out --listen"
-    return in_one_sentence(error, runtime_parent(), OTHER_FOLDER)
+        return f"{why}; correct this, or omit --listen"
+    return error_message(error, runtime_parent(), OTHER_FOLDER)

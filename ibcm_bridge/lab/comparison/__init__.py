@@ -1,1 +1,1 @@
-"""One case through the bridge and through the tunnel."""
+"""Compares a case through the bridge with the same case through a tunnel."""

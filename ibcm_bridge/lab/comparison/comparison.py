@@ -1,7 +1,7 @@
-"""Sends a case both ways, through the bridge and through a tunnel, and looks at all sides of it.
+"""Sends a case through the bridge and through a tunnel, and collects the results.
 
-What came back is what the client saw, what the stand-ins recorded is what arrived, and what the
-proxy could see is read from its audit.
+The client's result comes from the response, the site system's from the records of the simulated
+site systems, and the proxy's from its audit.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 
 
 class ConnectionsByName:
-    """A client's connections, one for each name it needs; a context manager."""
+    """The connections of a client, one for each destination. A context manager."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class ConnectionsByName:
         self._stack.close()
 
     def send(self, request: Request) -> Response:
-        """To where it belongs."""
+        """Send the request on the connection to its destination."""
         destination = self._destination(request)
         if destination not in self._open:
             self._open[destination] = self._stack.enter_context(self._connect(destination))
@@ -73,7 +73,7 @@ class ConnectionsByName:
 
 
 class Comparison:
-    """Sends a case both ways and looks at all sides of it."""
+    """Sends a case on both paths and collects the results."""
 
     def __init__(
         self,
@@ -83,10 +83,10 @@ class Comparison:
         bridge: RunningBridge,
         namespace: Namespace = HERE,
     ) -> None:
-        """`namespace` is where the clients are."""
+        """`namespace` is the network namespace of the clients."""
         self._namespace = namespace
         self.senders_by_client = senders(clients)
-        """Who sends, by certificate."""
+        """Certificate -> the client that sends, and another client."""
         self._pki = pki
         self._clients = clients
         self._site_systems = site_systems
@@ -94,7 +94,7 @@ class Comparison:
         self._problems: list[str] = []
 
     def result(self, case: Case) -> CaseResult:
-        """Both ways of a case."""
+        """Send a case on both paths."""
         self._problems.clear()
         for client, request_before in case.before:
             self._send_before(client, request_before(self.senders(client)), case.to)
@@ -107,7 +107,7 @@ class Comparison:
         return CaseResult(case, request, bridge, tunnel, found)
 
     def senders(self, client: ClientCertificate) -> Senders:
-        """Who sends a case, and whom it may be about."""
+        """Return the client that sends, and another client that a message can name."""
         return self.senders_by_client[client]
 
     def _send_before(
@@ -119,40 +119,47 @@ class Comparison:
             with self.client(destination, credential) as sender:
                 response = sender.send(request)
         except (HandshakeRefused, ConnectionEnded) as ended:
-            self._problems.append(f"{request.method} before it was not answered: {ended}")
+            self._problems.append(f"the preceding {request.method} failed: {ended}")
             response = Response(0, "", (), b"")
         if response.status not in (0, 200):
-            self._problems.append(f"{request.method} before it was answered {response.status}")
+            self._problems.append(f"the preceding {request.method} got status {response.status}")
         self._bridge.wait_for_records(before + 1)
         return response
 
     def _send(
         self, case: Case, request: Request, destination: Destination, *, bridged: bool
     ) -> Outcome:
-        session = self._lead(case, destination)
+        session = self._begin_session(case, destination)
         request = _of_session(request, session)
         self._site_systems.clear()
         before = len(self._bridge.audit())
         client_result, presented = self._send_to(case, request, destination)
-        own = 1 if bridged and case.withdraws else 0
-        written = self._bridge.wait_for_records(before + 1 + own)[before:]
-        if len(written) != 1 + own:
+        cancellations = 1 if bridged and case.cancels_upload else 0
+        written = self._bridge.wait_for_records(before + 1 + cancellations)[before:]
+        if len(written) != 1 + cancellations:
             self._problems.append(f"{len(written)} audit records for {destination.name}")
-        # What the bridge sends by itself is written down before what made it do so.
-        received, written = self._site_systems.received()[own:], written[own:]
+        # The bridge records its own Cancel-Session before the request that caused it.
+        received = self._site_systems.received()[cancellations:]
+        written = written[cancellations:]
         if bridged and received:
             self._compare(case, request, received[-1], client_result)
         record = written[0] if written else {}
-        handshakes = 0 if own else len(self._site_systems.handshakes())
+        handshakes = 0 if cancellations else len(self._site_systems.handshakes())
         seen = Observation(
-            client_result, presented, received, handshakes, record, bridged, withdrawn=own > 0
+            client_result,
+            presented,
+            received,
+            handshakes,
+            record,
+            bridged,
+            cancelled=cancellations > 0,
         )
         return outcome(case, seen)
 
-    def _lead(self, case: Case, destination: Destination) -> str:
-        """Send what comes first; the upload session that it began, if it did."""
+    def _begin_session(self, case: Case, destination: Destination) -> str:
+        """Send the preceding requests; return the id of the upload session, or an empty string."""
         session = ""
-        for client, make in case.leading:
+        for client, make in case.session_requests:
             request = _of_session(make(self.senders(client)), session)
             response = self._send_before(client, request, destination)
             session = response.header("BITS-Session-Id") or session
@@ -163,7 +170,7 @@ class Comparison:
     ) -> tuple[ClientResult, x509.Certificate | None]:
         if request.plaintext:
             address = self._bridge.addresses[destination.port]
-            return _plaintext_answer(address, request, destination.name, self._namespace), None
+            return _plaintext_result(address, request, destination.name, self._namespace), None
         client = self.client(destination, self._clients[case.client])
         try:
             with client:
@@ -174,7 +181,7 @@ class Comparison:
             return ClientRefused(refused.verify_message.rstrip(".")), None
 
     def client(self, destination: Destination, credential: LabCredential | None) -> LabClient:
-        """A connection there, made by its first request."""
+        """Return a client for this destination; it connects on the first request."""
         return LabClient(
             self._bridge.addresses[destination.port],
             destination.name,
@@ -186,31 +193,32 @@ class Comparison:
     def _compare(
         self, case: Case, request: Request, received: ReceivedRequest, client_result: object
     ) -> None:
-        """What passed the bridge is what was sent, less what had to go."""
+        """Check that the site system received the request unchanged, without the dropped fields."""
         if received.body != (request.body or b""):
             self._problems.append("the body did not arrive byte for byte (BRIDGE-IDENTITY)")
         arrived = field_names(received)
         for name, _ in request.headers:
             if (name in arrived) == (name in case.dropped):
-                self._problems.append(f"{name} should {'not ' * (name in arrived)}have arrived")
+                received_it = "received" if name in arrived else "did not receive"
+                self._problems.append(f"the site system {received_it} {name}")
         if isinstance(client_result, Response) and client_result.status == 206:
             first, last = RANGE
             if client_result.body != content(first, last + 1):
-                self._problems.append("the bytes of the range are not those that were asked for")
+                self._problems.append("the bytes of the range are wrong")
 
 
 def _of_session(request: Request, session: str) -> Request:
-    """A packet of an upload, in the session that the server has given."""
+    """Return the packet with the session id of the server in place of `SESSION`."""
     fields = tuple(
         (name, session if value == SESSION else value) for name, value in request.headers
     )
     return replace(request, headers=fields)
 
 
-def _plaintext_answer(
+def _plaintext_result(
     address: tuple[str, int], request: Request, name: str, namespace: Namespace
 ) -> ClientResult:
-    # Only the end of the connection says that the answer is whole.
+    # The response ends with the connection.
     headers = (*request.headers, ("Connection", "close"))
     sent = request_bytes(request.method, request.target, headers, request.body, name)
     status_line = (
@@ -220,4 +228,4 @@ def _plaintext_answer(
         _, status, reason = status_line.split(" ", 2)
         return Response(int(status), reason, (), b"")
     except ValueError:
-        return ConnectionEnded("no answer")
+        return ConnectionEnded("no response")

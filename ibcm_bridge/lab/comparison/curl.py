@@ -1,4 +1,4 @@
-"""A request of the lab as a `curl` line, to be pasted into a POSIX shell; or why there is none."""
+"""Renders a request as a `curl` command line for a POSIX shell, or the reason why it cannot."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ibcm_bridge.policy.addresses import host_text
 
 @dataclass(frozen=True)
 class CurlContext:
-    """Where a name is reached, and with which files."""
+    """The address to connect to, and the files that curl needs."""
 
     address: tuple[str, int]
     root: Path
     credential: Path | None
-    """Of the client: NAME, for NAME.pem and NAME.key."""
+    """The client certificate: NAME, for NAME.pem and NAME.key."""
     command: tuple[str, ...] = ()
-    """What has to stand before it, for it to run where the client is."""
+    """The prefix that runs curl in the network namespace of the client."""
 
 
 def why_not(request: Request) -> str:
-    """Why curl cannot send it as it is; empty where it can."""
+    """Return why curl cannot send this request unchanged; empty if it can."""
     given = {name.lower() for name, _ in request.headers}
     if "transfer-encoding" in given:
-        return "curl would cut the body into chunks itself, and so send another request."
+        return "curl would encode the chunks itself, and so change the request."
     return ""
 
 
 def line(
     request: Request, destination: Destination, context: CurlContext, body: Path | None
 ) -> str:
-    """The command; `body` is the file that holds the request's body."""
+    """Return the command line; `body` is the file with the request body."""
     host, port = context.address
     scheme = "http" if request.plaintext else "https"
     words = [*context.command, "curl", "-sSi", "--path-as-is", "--globoff"]
@@ -43,11 +43,11 @@ def line(
         words += ["--cacert", str(context.root)]
         if context.credential is not None:
             words += ["--cert", f"{context.credential}.pem", "--key", f"{context.credential}.key"]
-    # With --http1.0 it would ask for that in the handshake too (ALPN), which is another case.
+    # With --http1.0 alone, curl would also offer it by ALPN, which is another case.
     words += ["--http1.0", "--no-alpn"] if request.version == "HTTP/1.0" else ["--http1.1"]
     words += ["--head"] if request.method == "HEAD" else ["--request", request.method]
     for name, value in (*request.headers, *_without_defaults(request)):
-        if name.lower() != "content-length":  # curl counts, too
+        if name.lower() != "content-length":  # curl sets it
             words += ["--header", f"{name}: {value}" if value else f"{name}:"]
     if body is not None:
         words += ["--data-binary", f"@{body}"]
@@ -60,7 +60,7 @@ def line(
 
 
 def _without_defaults(request: Request) -> list[tuple[str, str]]:
-    """What curl would add, taken out: the site system is to get what is shown."""
+    """Return empty fields for the defaults of curl, so that it sends exactly this request."""
     adds = ["User-Agent", "Accept"]
     if request.body is not None:
         adds += ["Content-Type", "Expect"]

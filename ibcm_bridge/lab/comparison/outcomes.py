@@ -1,4 +1,4 @@
-"""How a case went, in values and in words."""
+"""The results of a case, as values and as text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS, ClientAuthenticati
 
 @dataclass(frozen=True)
 class ClientRefused:
-    """The client did not believe the certificate it was shown, and why."""
+    """The client refused the server's certificate, for this reason."""
 
     why: str
 
@@ -28,42 +28,42 @@ ClientResult = Response | HandshakeRefused | ConnectionEnded | ClientRefused
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one way went, in words and in values."""
+    """The result on one path, as values and as text."""
 
     disposition: Disposition
     status: int | None
     alert: str | None
-    client_got: str
-    """One line: what the client got, and from whom."""
-    shown: str
-    """Whose certificate the client was shown and took; empty where there was none."""
-    arrived: str
-    """One line: what the site system received."""
-    saw: str
-    """One line: what the proxy could see."""
+    client_received: str
+    """One line: the status line or the TLS alert."""
+    certificate_presented: str
+    """Common name of the server certificate that the client accepted; empty if none."""
+    site_system_received: str
+    """One line: the request that reached the site system."""
+    proxy_saw: str
+    """One line: the facts in the audit record."""
     audit: dict[str, Any]
-    seen: Observation
-    """The same, before it was put into words."""
+    observation: Observation
+    """The data behind these texts."""
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """A case and how it went both ways."""
+    """A case and its results on both paths."""
 
     case: Case
     request: Request
     bridge: Outcome
     tunnel: Outcome | None
     problems: tuple[str, ...]
-    """What did not go as the requirement says."""
+    """Deviations from the requirement."""
 
 
-NO_TUNNEL = "There is none: without TLS there is no server name to choose a tunnel by."
+NO_TUNNEL = "Plain HTTP cannot be tunneled: a tunnel is selected by the TLS server name."
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One way of a case, from all sides, before it is put into words."""
+    """The data that one path of a case produced: at the client, the site system and the proxy."""
 
     client_result: ClientResult
     presented: x509.Certificate | None
@@ -72,57 +72,61 @@ class Observation:
     """ClientHellos that reached a site system."""
     record: dict[str, Any]
     bridged: bool
-    withdrawn: bool = False
-    """Whether the bridge has told the site system to throw away what came before."""
+    cancelled: bool = False
+    """True if the bridge cancelled the upload session at the site system."""
 
 
 def outcome(case: Case, seen: Observation) -> Outcome:
-    """Put it into words."""
+    """Return the outcome of one path."""
     client_result = seen.client_result
     return Outcome(
-        disposition=_far(seen),
+        disposition=_disposition(seen),
         status=client_result.status if isinstance(client_result, Response) else None,
         alert=client_result.alert if isinstance(client_result, HandshakeRefused) else None,
-        client_got=_client_got(client_result) + _notes(case, seen),
-        shown=_common_name(seen.presented) if seen.presented else "",
-        arrived=_arrived(case, seen),
-        saw=saw(seen.record),
+        client_received=_client_got(client_result) + _notes(case, seen),
+        certificate_presented=_common_name(seen.presented) if seen.presented else "",
+        site_system_received=_received(case, seen),
+        proxy_saw=proxy_saw(seen.record),
         audit=seen.record,
-        seen=seen,
+        observation=seen,
     )
 
 
 def problems(case: Case, bridge: Outcome, tunnel: Outcome | None) -> Iterator[str]:
-    """What did not go as the requirement says."""
+    """Yield each deviation from the requirement."""
     expected = case.bridge
     if bridge.disposition is not expected.disposition:
         wanted, found = expected.disposition, bridge.disposition
-        yield f"{case.requirement} wants it {wanted}; through the bridge it was {found}"
+        yield f"{case.requirement} requires: {wanted}; through the bridge: {found}"
     if (bridge.status, bridge.alert) != (expected.status, expected.alert):
-        yield f"the bridge answered {bridge.client_got}"
+        yield f"through the bridge, the client received: {bridge.client_received}"
     cited = bridge.audit.get("requirement")
-    if cited is not None and cited not in (case.requirement, *case.also):
-        yield f"the bridge cites {cited} in place of {case.requirement}"
+    if cited is not None and cited not in (case.requirement, *case.other_requirements):
+        yield f"the bridge cites {cited} instead of {case.requirement}"
     if tunnel is None:
         return
     if tunnel.disposition is not case.tunnel:
-        yield f"through the tunnel it was {tunnel.disposition} in place of {case.tunnel}"
+        yield f"through the tunnel: {tunnel.disposition}, instead of: {case.tunnel}"
     if tunnel.audit.get("event") == "tunnel":
         seen = {"method", "target", "client_name", "client_certificate"} & tunnel.audit.keys()
         if seen or "TUNNEL-BLIND" not in tunnel.audit.get("note", ""):
-            yield "the audit of a tunnel is not that of one who sees nothing (TUNNEL-BLIND)"
+            yield "the audit record of the tunnel has facts that a tunnel cannot see (TUNNEL-BLIND)"
 
 
-def _far(seen: Observation) -> Disposition:
+def _disposition(seen: Observation) -> Disposition:
     if isinstance(seen.client_result, ClientRefused):
         return Disposition.REFUSED_BY_CLIENT
-    # A bridge looks at the site system before it sends anything: that is no arrival yet.
+    # The bridge may open a TLS connection to the site system before it sends anything.
     if not seen.received and (seen.bridged or not seen.handshakes):
         return Disposition.REFUSED_BY_PROXY
     if seen.bridged and seen.record.get("verdict") == "deny":
-        return Disposition.ANSWER_REFUSED
+        return Disposition.RESPONSE_REFUSED
     good = isinstance(seen.client_result, Response) and seen.client_result.status < 400
-    return Disposition.ANSWERED if good and not _says_nothing(seen) else Disposition.REFUSED_THERE
+    return (
+        Disposition.ACCEPTED
+        if good and not _refusal_with_200(seen)
+        else Disposition.REFUSED_BY_SITE_SYSTEM
+    )
 
 
 def _client_got(client_result: ClientResult) -> str:
@@ -131,29 +135,29 @@ def _client_got(client_result: ClientResult) -> str:
     if isinstance(client_result, HandshakeRefused):
         return f"TLS alert: {client_result.alert}"
     if isinstance(client_result, ClientRefused):
-        return "a certificate that it refused"
-    return "the connection was closed"
+        return "a certificate, which it refused"
+    return "a closed connection"
 
 
 def _notes(case: Case, seen: Observation) -> str:
-    """What the status line does not say of an answer."""
-    return _says_nothing(seen) + _fields(seen.received, case.dropped, "the header")
+    """Return what the status line does not show."""
+    return _refusal_with_200(seen) + _fields(seen.received, case.dropped, "the header")
 
 
-def _says_nothing(seen: Observation) -> str:
-    """How a management point refuses (protocol.md 1.7): 200, and nothing or an error page."""
+def _refusal_with_200(seen: Observation) -> str:
+    """Describe a refusal with status 200 (protocol.md 1.7): an empty body or an error page."""
     if not isinstance(seen.client_result, Response) or not seen.received:
         return ""
     empty = seen.received[-1].method == "CCM_POST" and not seen.client_result.body
     return ", empty" * empty + ", an error page" * (seen.client_result.body == ERROR_PAGE)
 
 
-def _arrived(case: Case, seen: Observation) -> str:
-    if seen.withdrawn:
+def _received(case: Case, seen: Observation) -> str:
+    if seen.cancelled:
         return CANCELLED
     if not seen.received:
         why = seen.client_result.why if isinstance(seen.client_result, ClientRefused) else ""
-        return _BROKEN_OFF[_who_ended(seen)] + why if seen.handshakes else "nothing"
+        return _INCOMPLETE[_ended_by(seen)] + why if seen.handshakes else "nothing"
     last = seen.received[-1]
     size = f", {len(last.body):,} bytes" if last.body else ""
     fields = _fields(seen.received, case.dropped)
@@ -161,27 +165,27 @@ def _arrived(case: Case, seen: Observation) -> str:
         ClientAuthentication.ALWAYS,
         ClientAuthentication.PER_DIRECTORY,
     )
-    nobody = (
+    anonymous = (
         "a client without certificate"
         if wants_certificate
-        else "a client it asks for no certificate"
+        else "a client (no certificate required)"
     )
-    sender = _subject(last.certificate_subject) or nobody
+    sender = _subject(last.certificate_subject) or anonymous
     return f"{last.method} {last.target}{size}{fields}, from {sender}"
 
 
 CANCELLED = "Cancel-Session, from the bridge"
-"""In the place of a packet that was refused for good."""
+"""The site system receives this instead of a packet that the bridge refused."""
 
-_BROKEN_OFF = {
-    "bridge": "a TLS handshake, which the bridge broke off",
-    "client": "a TLS handshake, which the client broke off: ",
-    "request": "a request that its web server could not read",
+_INCOMPLETE = {
+    "bridge": "a TLS handshake, aborted by the bridge",
+    "client": "a TLS handshake, aborted by the client: ",
+    "request": "a request that its web server could not parse",
     "handshake": "a TLS handshake, which it refused",
 }
 
 
-def _who_ended(seen: Observation) -> str:
+def _ended_by(seen: Observation) -> str:
     if seen.bridged:
         return "bridge"
     if isinstance(seen.client_result, ClientRefused):
@@ -190,12 +194,12 @@ def _who_ended(seen: Observation) -> str:
 
 
 def field_names(received: ReceivedRequest) -> set[str]:
-    """Of a request, as they were spelt."""
+    """Return the names of the header fields, as spelled on the wire."""
     return {name for name, _ in received.headers}
 
 
 def _fields(received: Sequence[ReceivedRequest], dropped: tuple[str, ...], called: str = "") -> str:
-    """Whether those that had to go have gone."""
+    """Describe which fields to drop arrived, and which did not."""
     arrived = field_names(received[-1]) if received else set()
     words = (f", {'with' if name in arrived else 'without'} {called or name}" for name in dropped)
     return "".join(words) if received else ""
@@ -209,8 +213,8 @@ def _common_name(certificate: x509.Certificate) -> str:
     return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
 
-def saw(record: dict[str, Any]) -> str:
-    """What an audit record says, in one line."""
+def proxy_saw(record: dict[str, Any]) -> str:
+    """Summarize an audit record in one line."""
     if record.get("event") == "tunnel":
         return f"the name {record['server_name']} and {tunneled_bytes(record):,} bytes"
     seen = []
@@ -228,17 +232,17 @@ def saw(record: dict[str, Any]) -> str:
         seen.append(f"signed ({record['signed_with']})")
     views = dict(str(view).split(":") for view in record.get("inspected", ()))
     if "inflated" in views:
-        seen.append(f"{int(views['inflated']):,} bytes inflated and read")
+        seen.append(f"{int(views['inflated']):,} bytes inflated and inspected")
     elif "sent" in views:
-        seen.append(f"{int(views['sent']):,} bytes read")
+        seen.append(f"{int(views['sent']):,} bytes inspected")
     if record.get("dropped_headers"):
-        seen.append(f"took out {', '.join(record['dropped_headers'])}")
+        seen.append(f"removed {', '.join(record['dropped_headers'])}")
     if record.get("verdict") == "deny":
         seen.append(f"{record['reason']}: {record['detail']}")
     return "; ".join(seen) or "nothing"
 
 
 def tunneled_bytes(record: dict[str, Any]) -> int:
-    """How much went through a tunnel, both ways."""
+    """Return the bytes that a tunnel forwarded, in both directions."""
     total: int = record["bytes_from_client"] + record["bytes_to_client"]
     return total

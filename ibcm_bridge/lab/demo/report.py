@@ -1,4 +1,4 @@
-"""The demonstration as a page and as data: `index.html`, self-contained, and `results.json`."""
+"""The report of the demo: a self-contained `index.html`, and `results.json`."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ h2 { font-size: 1.3rem; margin: 2rem 0 .7rem; }
 h3 { font-size: 1.1rem; margin: 0; }
 h3 a { color: inherit; text-decoration: none; }
 .requirement { font: .85rem ui-monospace, monospace; color: var(--soft); }
-.lesson { margin: .2rem 0 .8rem; color: var(--soft); }
-.ways { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
-@media (max-width: 46rem) { .ways { grid-template-columns: 1fr; } }
-.way { border-left: .25rem solid var(--line); padding-left: .8rem; min-width: 0; }
+.explanation { margin: .2rem 0 .8rem; color: var(--soft); }
+.paths { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
+@media (max-width: 46rem) { .paths { grid-template-columns: 1fr; } }
+.path { border-left: .25rem solid var(--line); padding-left: .8rem; min-width: 0; }
 h4 { font-size: .8rem; margin: 0; text-transform: uppercase; letter-spacing: .05em;
   color: var(--soft); }
 .verdict { font-weight: 600; margin: .1rem 0 .4rem; }
-.way.right { border-color: var(--good); } .right .verdict { color: var(--good); }
-.way.late { border-color: var(--warn); } .late .verdict { color: var(--warn); }
-.way.wrong { border-color: var(--bad); } .wrong .verdict { color: var(--bad); }
+.path.right { border-color: var(--good); } .right .verdict { color: var(--good); }
+.path.late { border-color: var(--warn); } .late .verdict { color: var(--warn); }
+.path.wrong { border-color: var(--bad); } .wrong .verdict { color: var(--bad); }
 code { overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; margin: 0 0 1.5rem; }
 th.family { padding-top: 1rem; } td.none { color: var(--soft); }
@@ -59,25 +59,25 @@ pre { overflow-x: auto; font-size: .8rem; margin: .4rem 0 0; white-space: pre-wr
 """.strip()
 
 SHORT = {
-    Disposition.ANSWERED: "passed",
-    Disposition.REFUSED_THERE: "reached the site system",
-    Disposition.REFUSED_BY_CLIENT: "left to the client",
+    Disposition.ACCEPTED: "passed",
+    Disposition.REFUSED_BY_SITE_SYSTEM: "refused by the site system",
+    Disposition.REFUSED_BY_CLIENT: "refused by the client",
     Disposition.REFUSED_BY_PROXY: "refused",
-    Disposition.ANSWER_REFUSED: "answer refused",
+    Disposition.RESPONSE_REFUSED: "response refused",
 }
 WORDS = {
-    Disposition.ANSWERED: "Passed, and answered by the site system",
-    Disposition.REFUSED_THERE: "Reached the site system, which refused it",
-    Disposition.REFUSED_BY_CLIENT: "Left to the client, which refused the site system",
+    Disposition.ACCEPTED: "Passed: accepted by the site system",
+    Disposition.REFUSED_BY_SITE_SYSTEM: "Passed: refused by the site system",
+    Disposition.REFUSED_BY_CLIENT: "Passed: the client refused the site system",
     Disposition.REFUSED_BY_PROXY: "Refused at the perimeter",
-    Disposition.ANSWER_REFUSED: "Passed, and its answer refused at the perimeter",
+    Disposition.RESPONSE_REFUSED: "Request passed, response refused at the perimeter",
 }
 
 
 def write_report(directory: Path, families: Families) -> Path:
-    """Write both files whole, or leave those that are there; the path of the page.
+    """Write both files, or leave the existing ones; return the path of the page.
 
-    OSError where that fails.
+    OSError if a file cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     data = {
@@ -91,7 +91,7 @@ def write_report(directory: Path, families: Families) -> Path:
         directory / "results.json": json.dumps(data, indent=2) + "\n",
         page: "\n".join(_page(families)),
     }
-    # Both before either takes its place, so that they are always of one run.
+    # Write both before replacing either, so that both are always from the same run.
     parts = {path.with_name(f".{path.name}.part"): path for path in texts}
     try:
         for part, path in parts.items():
@@ -107,15 +107,15 @@ def write_report(directory: Path, families: Families) -> Path:
 
 
 def case_data(family: str, result: CaseResult) -> dict[str, Any]:
-    """A case and how it went, as JSON has it."""
+    """Return a case and its results as JSON data."""
     case = result.case
     return {
         "id": case.id,
         "family": family,
         "title": case.title,
         "requirement": case.requirement,
-        "also": list(case.also),
-        "lesson": case.lesson,
+        "other_requirements": list(case.other_requirements),
+        "explanation": case.explanation,
         "client": case.client.value,
         "request": f"{result.request.method} {result.request.target}",
         "as_required": not result.problems,
@@ -130,10 +130,10 @@ def _outcome_data(outcome: Outcome) -> dict[str, Any]:
         "outcome": outcome.disposition.value,
         "status": outcome.status,
         "alert": outcome.alert,
-        "client_got": outcome.client_got,
-        "client_was_shown": outcome.shown,
-        "site_system_received": outcome.arrived,
-        "proxy_could_see": outcome.saw,
+        "client_received": outcome.client_received,
+        "certificate_presented": outcome.certificate_presented,
+        "site_system_received": outcome.site_system_received,
+        "proxy_saw": outcome.proxy_saw,
         "audit": outcome.audit,
     }
 
@@ -148,17 +148,16 @@ def _page(families: Families) -> Iterator[str]:
     yield f"<style>{_STYLE}</style></head><body><main>"
     yield "<h1>SSL bridging and SSL tunneling, side by side</h1>"
     yield (
-        '<p class="lead">The same requests of ConfigMgr clients on the Internet, sent to a name '
-        "that is bridged and to one that is tunneled. Everything here comes from one run of "
-        f"<code>ibcm-bridge demo</code> in a lab on loopback. {good} of {len(every)} cases went "
-        "as required.</p>"
+        '<p class="lead">Each request of a ConfigMgr client is sent to a bridged and to a tunneled '
+        "name. These are the results of one run of <code>ibcm-bridge demo</code> in a lab on "
+        f"loopback. {good} of {len(every)} cases as required.</p>"
     )
     yield (
-        '<p class="lead"><strong class="right">Green</strong>: as a perimeter should have it. '
-        '<strong class="late">Brown</strong>: stopped, but not at the perimeter. '
-        '<strong class="wrong">Red</strong>: not stopped at all.</p>'
+        '<p class="lead"><strong class="right">Green</strong>: correct for a perimeter. '
+        '<strong class="late">Brown</strong>: stopped inside, not at the perimeter. '
+        '<strong class="wrong">Red</strong>: not stopped.</p>'
     )
-    yield "<table><thead><tr><th>What the client sends</th><th>Requirement</th>"
+    yield "<table><thead><tr><th>Case</th><th>Requirement</th>"
     yield "<th>Through the bridge</th><th>Through the tunnel</th></tr></thead><tbody>"
     for family, results in families.items():
         yield f'<tr><th colspan="4" class="family" scope="rowgroup">{escape(family)}</th></tr>'
@@ -184,22 +183,22 @@ def _summary_row(result: CaseResult) -> str:
 
 def _summary_cell(result: CaseResult, outcome: Outcome | None) -> str:
     if outcome is None:
-        return '<td class="none">no tunnel: not TLS</td>'
+        return '<td class="none">no tunnel without TLS</td>'
     return (
-        f'<td class="{standing(result, outcome)}">{SHORT[outcome.disposition]}: '
-        f"{escape(outcome.client_got)}</td>"
+        f'<td class="{grade(result, outcome)}">{SHORT[outcome.disposition]}: '
+        f"{escape(outcome.client_received)}</td>"
     )
 
 
-def standing(result: CaseResult, outcome: Outcome) -> str:
-    """`right` where it went as a perimeter should have it, `late` or `wrong` otherwise."""
+def grade(result: CaseResult, outcome: Outcome) -> str:
+    """Return `right` if the outcome is correct for a perimeter, else `late` or `wrong`."""
     if outcome is result.bridge:
         return "wrong" if result.problems else "right"
-    # What went no further through the bridge, and no less far, is no fault of the tunnel's.
+    # The tunnel is not to blame for the outcome that the bridge also has.
     alike = outcome.disposition is result.bridge.disposition and not result.case.dropped
     if outcome.disposition is Disposition.REFUSED_BY_PROXY or alike or result.case.meant_for_tunnel:
         return "right"
-    return "wrong" if outcome.disposition is Disposition.ANSWERED else "late"
+    return "wrong" if outcome.disposition is Disposition.ACCEPTED else "late"
 
 
 def _section(result: CaseResult) -> str:
@@ -208,33 +207,34 @@ def _section(result: CaseResult) -> str:
         f'<p class="problem">Not as required: {escape(problem)}</p>' for problem in result.problems
     )
     request = f"{result.request.method} {result.request.target}"
-    cited = " ".join((case.requirement, *case.also))
+    cited = " ".join((case.requirement, *case.other_requirements))
     return (
         f'<section id="{escape(case.id)}">'
         f'<h3><a href="#{escape(case.id)}">{escape(case.title[:1].upper() + case.title[1:])}</a> '
         f'<span class="requirement">{escape(cited)}</span></h3>'
-        f'<p class="lesson">{escape(case.lesson)}<br>'
+        f'<p class="explanation">{escape(case.explanation)}<br>'
         f"<code>{escape(request)}</code> from a client with {escape(case.client.value)}.</p>"
-        f'{problems}<div class="ways">'
-        f"{_way('Through the bridge', result, result.bridge)}"
-        f"{_way('Through the tunnel', result, result.tunnel)}"
+        f'{problems}<div class="paths">'
+        f"{_path('Through the bridge', result, result.bridge)}"
+        f"{_path('Through the tunnel', result, result.tunnel)}"
         "</div></section>"
     )
 
 
-def _way(title: str, result: CaseResult, outcome: Outcome | None) -> str:
+def _path(title: str, result: CaseResult, outcome: Outcome | None) -> str:
     if outcome is None:
-        return f'<div class="way"><h4>{title}</h4><p class="lesson">{escape(NO_TUNNEL)}</p></div>'
+        text = f'<p class="explanation">{escape(NO_TUNNEL)}</p>'
+        return f'<div class="path"><h4>{title}</h4>{text}</div>'
     facts = (
-        ("The client got", outcome.client_got),
-        ("The client was shown the certificate of", outcome.shown),
-        ("The site system received", outcome.arrived),
-        ("The proxy could see", outcome.saw),
+        ("The client received", outcome.client_received),
+        ("Server certificate", outcome.certificate_presented),
+        ("The site system received", outcome.site_system_received),
+        ("The proxy saw", outcome.proxy_saw),
     )
     listed = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts if value)
     record = escape(json.dumps(outcome.audit, indent=1))
     return (
-        f'<div class="way {standing(result, outcome)}"><h4>{title}</h4>'
+        f'<div class="path {grade(result, outcome)}"><h4>{title}</h4>'
         f'<p class="verdict">{WORDS[outcome.disposition]}</p><dl>{listed}</dl>'
         f"<details><summary>Audit record</summary><pre>{record}</pre></details></div>"
     )

@@ -1,8 +1,8 @@
-"""The lab's page: what `ibcm-bridge lab up` serves on loopback.
+"""The web page of `ibcm-bridge lab up`, on loopback.
 
-case_view        a case and how it went -> what the page shows, as JSON
+case_view        a case and its result -> JSON for the page
 request_preview  a case before it is sent, and its curl lines
-guard            whom the page answers
-controller       what is being sent, one thing after another, and who is told of it
-server           the addresses; index.html, page.css and the scripts lie here
+guard            access control
+controller       runs the actions of the page one at a time, and publishes events
+server           the HTTP server; index.html, page.css and the scripts are beside it
 """

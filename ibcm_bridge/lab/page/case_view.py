@@ -1,4 +1,4 @@
-"""A case and how it went -> what the page shows, as JSON. Nothing here sends or reads anything."""
+"""Renders a case and its result as JSON for the page. It does no I/O."""
 
 from __future__ import annotations
 
@@ -11,64 +11,64 @@ from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.cases.case import Case, Disposition
 from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome
-from ibcm_bridge.lab.demo.report import SHORT, WORDS, case_data, standing
+from ibcm_bridge.lab.demo.report import SHORT, WORDS, case_data, grade
 from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 from ibcm_bridge.messages.views import recognize, render
 from ibcm_bridge.policy_file import shipped_clients
 
 MAX_VIEW = 24_000
-"""Characters of one view: more is not read on a page."""
+"""Characters of a decoded body; the rest is cut off."""
 
 _HOW_TO_SEE = "this page does not show them"
 
 
 def card(family: str, case: Case) -> dict[str, Any]:
-    """What is known of a case before it is sent."""
+    """Return the data of a case that does not depend on a result."""
     return {
         "id": case.id,
         "family": family,
         "title": case.title[:1].upper() + case.title[1:],
         "requirement": cited(case.requirement),
-        "also": [cited(requirement) for requirement in case.also],
-        "lesson": case.lesson,
+        "other_requirements": [cited(requirement) for requirement in case.other_requirements],
+        "explanation": case.explanation,
         "client": case.client.value,
         "no_tunnel": NO_TUNNEL if case.tunnel is None else "",
     }
 
 
 def cited(requirement: str) -> dict[str, str]:
-    """A requirement with its sentence."""
-    return {"id": requirement, "sentence": REQUIREMENTS.get(requirement, "")}
+    """Return a requirement with its text."""
+    return {"id": requirement, "text": REQUIREMENTS.get(requirement, "")}
 
 
 def summary(result: CaseResult, faults: Sequence[str] = ()) -> dict[str, Any]:
-    """How a case went, as far as a list of cases shows it."""
+    """Return the result of a case for the list of cases."""
     return {
         "id": result.case.id,
         "bridge": _short(result, result.bridge, faults),
         "tunnel": _short(result, result.tunnel, faults),
         "problems": list(result.problems),
         "faults": list(faults),
-        "announce": _announced(result),
+        "announcement": _announcement(result),
     }
 
 
 def details(family: str, result: CaseResult, faults: Sequence[str] = ()) -> dict[str, Any]:
-    """All sides of a case that was sent."""
+    """Return all data of a case that was sent."""
     return {
         **summary(result, faults),
         "sent": sent(result.request),
-        "ways": {
-            "bridge": _way(result, result.bridge, faults),
-            "tunnel": _way(result, result.tunnel, faults),
+        "paths": {
+            "bridge": _path(result, result.bridge, faults),
+            "tunnel": _path(result, result.tunnel, faults),
         },
         "data": case_data(family, result),
     }
 
 
 def sent(request: Request) -> dict[str, Any]:
-    """What a client sends."""
+    """Return the request that a client sends."""
     line = f"{request.method} {request.target} {request.version}"
     fields = [list(field) for field in request.headers]
     body = request.body or b""
@@ -81,77 +81,77 @@ def _short(
     if outcome is None:
         return None
     return {
-        "standing": _standing(result, outcome, faults),
-        "text": f"{SHORT[outcome.disposition]}: {outcome.client_got}",
+        "grade": _grade(result, outcome, faults),
+        "text": f"{SHORT[outcome.disposition]}: {outcome.client_received}",
     }
 
 
-def _standing(result: CaseResult, outcome: Outcome, faults: Sequence[str]) -> str:
-    """As on any day, but that with a fault to refuse is right, whatever the case wants."""
+def _grade(result: CaseResult, outcome: Outcome, faults: Sequence[str]) -> str:
+    """Return the grade; with a fault, a refusal by the bridge is always right."""
     refused = outcome is result.bridge and outcome.disposition is Disposition.REFUSED_BY_PROXY
-    return "right" if faults and refused else standing(result, outcome)
+    return "right" if faults and refused else grade(result, outcome)
 
 
-def _announced(result: CaseResult) -> str:
-    ways = [("bridge", result.bridge), ("tunnel", result.tunnel)]
+def _announcement(result: CaseResult) -> str:
+    paths = [("bridge", result.bridge), ("tunnel", result.tunnel)]
     parts = [
-        f"{name} {SHORT[outcome.disposition]}, {outcome.client_got}"
-        for name, outcome in ways
+        f"{name} {SHORT[outcome.disposition]}, {outcome.client_received}"
+        for name, outcome in paths
         if outcome
     ]
     return f"{result.case.title}: {'; '.join(parts)}."
 
 
-def _way(
+def _path(
     result: CaseResult, outcome: Outcome | None, faults: Sequence[str]
 ) -> dict[str, Any] | None:
     if outcome is None:
         return None
     record = outcome.audit
     return {
-        "standing": _standing(result, outcome, faults),
+        "grade": _grade(result, outcome, faults),
         "verdict": WORDS[outcome.disposition],
-        "got": outcome.client_got,
-        "said": _response_text(outcome.seen.client_result),
-        "shown": outcome.shown,
-        "saw": _saw(record, outcome.saw),
-        "decoded": _was_read(record, result.request),
+        "client_received": outcome.client_received,
+        "response_text": _response_text(outcome.observation.client_result),
+        "certificate_presented": outcome.certificate_presented,
+        "proxy_saw": _proxy_saw(record, outcome.proxy_saw),
+        "body_inspected": _body_inspected(record, result.request),
         "rule": record.get("rule", ""),
         "reason": record.get("reason", ""),
         "detail": record.get("detail", ""),
-        "cites": cited(record["requirement"]) if "requirement" in record else None,
+        "requirement": cited(record["requirement"]) if "requirement" in record else None,
         **_client_log(result, outcome),
-        "arrived": outcome.arrived,
-        "received": _received(result.request, outcome.seen.received),
+        "site_system_received": outcome.site_system_received,
+        "received": _received(result.request, outcome.observation.received),
         "audit": record,
     }
 
 
-def _saw(record: Mapping[str, Any], words: str) -> list[list[str]]:
-    """What the proxy could see, by what it is of."""
+def _proxy_saw(record: Mapping[str, Any], summary: str) -> list[list[str]]:
+    """Return the facts in an audit record as pairs of name and value."""
     if record.get("event") == "tunnel":
         bytes_in, bytes_out = record["bytes_from_client"], record["bytes_to_client"]
-        amount = f"{bytes_in:,} from the client, {bytes_out:,} to it: TLS, and nothing of what is"
-        return [["Server name", record["server_name"]], ["Bytes", f"{amount} inside"]]
+        amount = f"{bytes_in:,} from the client, {bytes_out:,} to the client (encrypted)"
+        return [["Server name", record["server_name"]], ["Bytes", amount]]
     certificate = record.get("client_certificate") or {}
     facts = {
         "Server name": record.get("server_name", ""),
         "Certificate": _name(certificate.get("subject", "")),
-        "issued by": _name(certificate.get("issuer", "")),
+        "Issuer": _name(certificate.get("issuer", "")),
         "Request": f"{record['method']} {record['target']}" if "method" in record else "",
         "Message for": record.get("message_endpoint", ""),
         "Documents": ", ".join(record.get("message_types", ())),
         "Client GUID": " ".join(filter(None, (record.get("client_guid"), _bracketed(record)))),
         "Signed with": record.get("signed_with", ""),
-        "Looked at": ", ".join(map(_view_in_words, record.get("inspected", ()))),
-        "Took out": ", ".join(record.get("dropped_headers", ())),
+        "Inspected": ", ".join(map(_view_text, record.get("inspected", ()))),
+        "Removed": ", ".join(record.get("dropped_headers", ())),
     }
     found = [[name, str(value)] for name, value in facts.items() if value]
-    return found or [["", words]]
+    return found or [["", summary]]
 
 
 def _name(subject: str) -> str:
-    """What tells certificates of one lab apart; the audit record has the whole subject."""
+    """Return the common name of a subject; the audit record has the complete subject."""
     return subject.partition(",")[0].removeprefix("CN=")
 
 
@@ -159,33 +159,33 @@ def _bracketed(record: Mapping[str, Any]) -> str:
     return f"({record['client_guid_binding']})" if record.get("client_guid_binding") else ""
 
 
-def _view_in_words(view: str) -> str:
+def _view_text(view: str) -> str:
     name, _, length = view.partition(":")
     return f"{name} ({int(length):,} bytes)" if length.isdigit() else view
 
 
-def _was_read(record: Mapping[str, Any], request: Request) -> bool:
-    """Whether the proxy had the body, and not only the head."""
+def _body_inspected(record: Mapping[str, Any], request: Request) -> bool:
+    """Return whether the proxy had the whole body, not only the head."""
     whole = record.get("bytes_from_client") == len(request.body or b"") > 0
     return record.get("event") == "request" and whole
 
 
 def _client_log(result: CaseResult, outcome: Outcome) -> dict[str, str]:
-    """What an administrator will find on the client."""
+    """Return the expected lines in the client's log, and the client's next step."""
     record = outcome.audit
     if record.get("event") != "tunnel" and "reason" in record:
         row = REFUSALS[Reason(record["reason"])]
         client = shipped_clients().requesting(result.request.target)[0]
-        return {"log": client.shows(row), "next": client.does(row.next_step)}
-    client_result = outcome.seen.client_result
+        return {"client_log": client.shows(row), "client_next": client.does(row.next_step)}
+    client_result = outcome.observation.client_result
     if isinstance(client_result, Response) and client_result.status < 400:
-        return {"log": "Nothing unusual: it was answered.", "next": ""}
-    text = f"As without a proxy: {outcome.client_got}, from the site system or its own TLS."
-    return {"log": text, "next": ""}
+        return {"client_log": "Nothing unusual: the request succeeded.", "client_next": ""}
+    text = f"The same as without a proxy: {outcome.client_received}."
+    return {"client_log": text, "client_next": ""}
 
 
 def _response_text(client_result: object) -> str:
-    """The text of an answer, where it is one: a refusal says why in its body."""
+    """Return the body of a short text/plain response, such as a refusal; else an empty string."""
     if not isinstance(client_result, Response):
         return ""
     media = (client_result.header("Content-Type") or "").partition(";")[0].strip().lower()
@@ -204,9 +204,9 @@ def _received(request: Request, received: Sequence[ReceivedRequest]) -> dict[str
     return {
         "line": f"{last.method} {last.target}",
         "fields": fields,
-        "missing": [name for name, _ in request.headers if name not in arrived],
+        "removed": [name for name, _ in request.headers if name not in arrived],
         "certificate": _name(last.certificate_subject or "none"),
-        "same": same,
+        "unchanged": same,
         **(
             {"bytes": last.size, "view": ""}
             if same
@@ -224,12 +224,12 @@ def _body(method: str, target: str, fields: Sequence[Sequence[str]], body: bytes
     else:
         view = _plain(body)
     if len(view) > MAX_VIEW:
-        view = f"{view[:MAX_VIEW]}\n[cut: {len(view):,} characters in all]"
+        view = f"{view[:MAX_VIEW]}\n[cut off: {len(view):,} characters in total]"
     return {"bytes": len(body), "view": view}
 
 
 def _plain(body: bytes) -> str:
-    """A body that is text, and nothing of one that is not."""
+    """Return a body if it is printable UTF-8; else an empty string."""
     try:
         text = body[: 4 * MAX_VIEW].decode("utf-8")
     except UnicodeDecodeError:

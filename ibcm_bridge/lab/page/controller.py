@@ -1,10 +1,9 @@
-"""What the page has the lab do: one thing after another, in a thread, and told as it goes.
+"""Runs the actions of the page in a thread, one at a time, and publishes events.
 
-1. Whatever is to be done waits in a queue; `stop` empties it.
-2. A thread takes one after another. What happened is published as (event, data), and kept, so that
-   a page that is opened later knows it too.
-3. The audit is followed by whoever asks `traffic` for what is new in it: a client that is not the
-   page's (curl, a real one) is seen as well.
+1. Actions wait in a queue; `stop` empties it.
+2. The thread publishes each result as (event, data) and stores it, so that a page that opens later
+   also shows it.
+3. `publish_traffic` publishes new audit records, also those of other clients (curl, a real one).
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, L
 
 logger = logging.getLogger(__name__)
 
-KEPT_LINES = 60
+MAX_LINES = 60
 
 type Publish = Callable[[str, dict[str, Any]], None]
 
@@ -49,39 +48,39 @@ CASES: dict[str, tuple[str, Case]] = {
 
 
 def _tunnel(request: Request) -> Destination:
-    """A tunnel leads to one site system; a bridge's name, to all that are published under it."""
+    """A tunnel leads to one site system, a bridged name to several."""
     return DP_TUNNEL if request.target.startswith("/SMS_DP_") else MP_TUNNEL
 
 
-_LIFE_WAYS: dict[str, Callable[[Request], Destination]] = {
+_LIFE_CYCLE_PATHS: dict[str, Callable[[Request], Destination]] = {
     "bridge": lambda _: BRIDGE,
     "tunnel": _tunnel,
 }
 
 
-class _Work(NamedTuple):
-    what: str
+class _Action(NamedTuple):
+    name: str
     run: Callable[[], None]
 
 
 class Controller:
-    """Does what the buttons say. A context manager: its thread ends with it."""
+    """Runs the actions of the buttons. A context manager: its thread ends with it."""
 
     def __init__(self, perimeter: Perimeter, preview: RequestPreview, publish: Publish) -> None:
         self._perimeter = perimeter
         self._preview = preview
         self._publish = publish
-        self._queue: queue.Queue[_Work | None] = queue.Queue()
+        self._queue: queue.Queue[_Action | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._summaries: dict[str, dict[str, Any]] = {}
         self._details: dict[str, dict[str, Any]] = {}
-        self._on: list[str] = []
-        self._wanted: dict[str, bool] = {}
-        """Of faults, what the switches say; they are not all done yet."""
-        self._life: list[dict[str, Any]] = []
-        self._doing = ""
-        self._lines: deque[dict[str, Any]] = deque(maxlen=KEPT_LINES)
-        self._seen = 0
+        self._active_faults: list[str] = []
+        self._selected_faults: dict[str, bool] = {}
+        """Fault -> the state of its switch; changes can still be in the queue."""
+        self._life_cycle: list[dict[str, Any]] = []
+        self._running = ""
+        self._lines: deque[dict[str, Any]] = deque(maxlen=MAX_LINES)
+        self._records_read = 0
 
     def __enter__(self) -> Controller:
         self._thread.start()
@@ -92,106 +91,107 @@ class Controller:
         self._queue.put(None)
         self._thread.join()
 
-    # What the buttons say
+    # Actions of the buttons
 
     def send(self, ids: list[str]) -> None:
-        """Send these cases. KeyError where one is not known, and then none."""
+        """Send these cases. KeyError if a case is unknown; then none is sent."""
         for family, case in [CASES[case_id] for case_id in ids]:
-            self._queue.put(_Work(case.id, partial(self._send, family, case)))
-        self._tell_state()
+            self._queue.put(_Action(case.id, partial(self._send, family, case)))
+        self._publish_state()
 
-    def run_steps(self) -> None:
-        """A client's life, both ways."""
-        self._queue.put(_Work("life", self._live))
-        self._tell_state()
+    def run_life_cycle(self) -> None:
+        """Run the life cycle of a client on both paths."""
+        self._queue.put(_Action("life_cycle", self._run_life_cycle))
+        self._publish_state()
 
     def fault(self, name: str, on: bool) -> None:
-        """Put a fault on or off. KeyError where there is none such."""
+        """Switch a fault on or off. KeyError if it is unknown."""
         if name not in FAULTS:
             raise KeyError(name)
-        self._wanted[name] = on
-        self._queue.put(_Work(name, partial(self._switch, name, on)))
-        self._tell_state()
+        self._selected_faults[name] = on
+        self._queue.put(_Action(name, partial(self._switch, name, on)))
+        self._publish_state()
 
     def stop(self) -> None:
-        """Forget what waits; what is being done is finished."""
+        """Empty the queue; the running action is completed."""
         while True:
             try:
                 self._queue.get_nowait()
             except queue.Empty:
                 break
-        self._wanted = dict.fromkeys(self._on, True)
-        self._tell_state()
+        self._selected_faults = dict.fromkeys(self._active_faults, True)
+        self._publish_state()
 
-    # What there is to show
+    # Data for the page
 
     def state(self) -> dict[str, Any]:
-        """For a page that comes anew."""
+        """Return all data for a page that connects."""
         return {
             **self._now(),
             "results": dict(self._summaries),
             "traffic": list(self._lines),
-            "life": list(self._life),
+            "life_cycle": list(self._life_cycle),
         }
 
     def case(self, name: str) -> dict[str, Any]:
-        """A case, before it was sent and, if it was, after. KeyError where there is none such."""
+        """Return a case with its preview and its last result. KeyError if it is unknown."""
         family, case = CASES[name]
         return {
             **case_view.card(family, case),
-            "prepared": self._preview.case(case),
+            "preview": self._preview.case(case),
             "result": self._details.get(name),
         }
 
-    def traffic(self) -> None:
-        """Publish what is new in the audit."""
+    def publish_traffic(self) -> None:
+        """Publish the new audit records."""
         records = self._perimeter.bridge.audit()
-        for record in records[self._seen :]:
+        for record in records[self._records_read :]:
             line = traffic_line(record)
             self._lines.append(line)
             self._publish("traffic", line)
-        self._seen = len(records)
+        self._records_read = len(records)
 
     # In the thread
 
     def _work(self) -> None:
-        while (work := self._queue.get()) is not None:
-            self._doing = work.what
-            self._tell_state()
+        while (action := self._queue.get()) is not None:
+            self._running = action.name
+            self._publish_state()
             try:
-                work.run()
-            except Exception as error:  # the lab goes on; who looks at the page is told
-                logger.debug("%s", work.what, exc_info=True)
-                self._publish("trouble", {"what": work.what, "why": str(error) or repr(error)})
-            self._doing = ""
-            self._tell_state()
+                action.run()
+            except Exception as error:  # shown on the page; the lab continues
+                logger.debug("%s", action.name, exc_info=True)
+                failure = {"action": action.name, "error": str(error) or repr(error)}
+                self._publish("failure", failure)
+            self._running = ""
+            self._publish_state()
 
     def _send(self, family: str, case: Case) -> None:
         result = self._perimeter.comparison.result(case)
-        faults = [FAULTS[fault_id].title for fault_id in self._on]
+        faults = [FAULTS[fault_id].title for fault_id in self._active_faults]
         self._details[case.id] = case_view.details(family, result, faults)
         self._summaries[case.id] = case_view.summary(result, faults)
         self._publish("result", self._summaries[case.id])
 
     def _switch(self, name: str, on: bool) -> None:
         try:
-            if on != (name in self._on):
+            if on != (name in self._active_faults):
                 FAULTS[name].change(self._perimeter, on)
-                (self._on.append if on else self._on.remove)(name)
+                (self._active_faults.append if on else self._active_faults.remove)(name)
         finally:
-            self._wanted[name] = name in self._on
+            self._selected_faults[name] = name in self._active_faults
 
-    def _live(self) -> None:
-        self._life.clear()
-        self._publish("life", {"begins": True})
-        for name, way in _LIFE_WAYS.items():
-            for step in self._steps(way):
-                event = {"way": name, **step}
-                self._life.append(event)
-                self._publish("life", event)
+    def _run_life_cycle(self) -> None:
+        self._life_cycle.clear()
+        self._publish("life_cycle", {"begins": True})
+        for name, destination in _LIFE_CYCLE_PATHS.items():
+            for step in self._steps(destination):
+                event = {"path": name, **step}
+                self._life_cycle.append(event)
+                self._publish("life_cycle", event)
 
-    def _steps(self, way: Callable[[Request], Destination]) -> Iterator[dict[str, Any]]:
-        """The steps of a client's life that were taken; the last may say why it was the last."""
+    def _steps(self, destination: Callable[[Request], Destination]) -> Iterator[dict[str, Any]]:
+        """Yield the completed steps of a client's life cycle; the last one can be a failure."""
         credential = self._perimeter.clients[ClientCertificate.COMPUTER]
         assert credential is not None
         device = Device.of(credential, "pc1.corp.example")
@@ -202,23 +202,23 @@ class Controller:
 
         taken = 0
         try:
-            with ConnectionsByName(way, connect) as client:
+            with ConnectionsByName(destination, connect) as client:
                 for result in run_steps(client.send, device, LIFE):
                     request = f"{result.request.method} {result.request.target}"
-                    answer = f"{result.response.status} {result.response.reason}"
+                    response = f"{result.response.status} {result.response.reason}"
                     taken += 1
-                    yield _step(result.step.name, request, answer, result.good)
+                    yield _step(result.step.name, request, response, result.good)
         except (HandshakeRefused, ConnectionEnded, ssl.SSLError, OSError) as ended:
             yield _step(LIFE[taken].name, "", str(ended), False)
 
     def _now(self) -> dict[str, Any]:
-        waiting = self._queue.qsize()
-        faults = [name for name, on in self._wanted.items() if on]
-        return {"doing": self._doing, "waiting": waiting, "faults": faults}
+        queued = self._queue.qsize()
+        faults = [name for name, on in self._selected_faults.items() if on]
+        return {"running": self._running, "queued": queued, "faults": faults}
 
-    def _tell_state(self) -> None:
+    def _publish_state(self) -> None:
         self._publish("state", self._now())
 
 
-def _step(name: str, request: str, answer: str, good: bool) -> dict[str, Any]:
-    return {"step": name, "request": request, "answer": answer, "good": good}
+def _step(name: str, request: str, response: str, good: bool) -> dict[str, Any]:
+    return {"step": name, "request": request, "response": response, "good": good}

@@ -1,8 +1,8 @@
-"""Whom the lab's page answers: who knows the token, by the page's own address, from no other page.
+"""Access control of the lab's page: a token, the page's own Host, and no other origin.
 
-The page acts for whoever asks it, so any other page in the same browser must get nothing: it does
-not know the token, a name of its own that leads to loopback (DNS rebinding) is not in `hosts`, and
-what it makes the browser send says its origin.
+Other web pages in the same browser must not control the lab. They do not know the token. A foreign
+name that resolves to loopback (DNS rebinding) is not in `hosts`. A cross-origin request has an
+Origin field.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ TOKEN_HEADER = "X-Lab-Token"
 
 @dataclass(frozen=True)
 class Guard:
-    """`hosts` are the values of Host that are the page's own."""
+    """`hosts` are the accepted values of the Host field."""
 
     token: str
     hosts: frozenset[str]
 
     @classmethod
     def of(cls, port: int) -> Guard:
-        """With a new token, for a page on this port of loopback."""
+        """Return a guard with a new token, for a page on this loopback port."""
         return cls(secrets.token_urlsafe(24), frozenset((f"127.0.0.1:{port}", f"localhost:{port}")))
 
     def refusal(self, host: str, origin: str | None, token: str) -> str:
-        """Why a request gets no answer; empty where it does."""
+        """Return why a request is refused; empty if it is allowed."""
         if host not in self.hosts:
-            return "This page has no such name."
+            return "The Host field is not the address of this page."
         if origin is not None and origin != f"http://{host}":
-            return "This page answers no other."
+            return "Requests from other origins are refused."
         if not secrets.compare_digest(token.encode(), self.token.encode()):
-            return "The token is missing or is not this lab's: use the address that it printed."
+            return "The token is missing or wrong; open the address that `lab up` printed."
         return ""

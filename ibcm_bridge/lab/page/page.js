@@ -1,66 +1,69 @@
-// The lab's page: asks the lab to do things, and shows what the lab says has happened.
-import { make, showAbout, showCase, showLife } from "./view.js";
+// The lab's page: sends actions to the lab, and shows its events.
+import { make, showCase, showLifeCycle, showSummary } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token") ?? "";
-const state = { cases: new Map(), results: {}, life: [], faults: [], shown: "" };
+const state = { cases: new Map(), results: {}, lifeCycle: [], faults: [], shown: "" };
 const LINES = 60;
+const LIFE_CYCLE = "life_cycle";
 const wide = matchMedia("(min-width: 52.01rem)");
 
-async function ask(path, given) {
+async function call(path, parameters) {
   const request = { headers: { "X-Lab-Token": token } };
-  if (given !== undefined) {
+  if (parameters !== undefined) {
     request.method = "POST";
     request.headers["Content-Type"] = "application/json";
-    request.body = JSON.stringify(given);
+    request.body = JSON.stringify(parameters);
   }
-  const answer = await fetch(path, request).catch(() => null);
-  if (!answer?.ok) {
-    trouble(answer ? await answer.text() : "The lab does not answer: has it ended?");
+  const response = await fetch(path, request).catch(() => null);
+  if (!response?.ok) {
+    showError(response ? await response.text() : NOT_RUNNING);
     throw new Error(path);
   }
-  return answer.json();
+  return response.json();
 }
 
-const trouble = (text) => { at("trouble").textContent = text; };
+const NOT_RUNNING = "The lab does not respond. Is it still running?";
 
-function say(text) { at("said").textContent = text; }
+const showError = (text) => { at("error").textContent = text; };
 
-async function copied(text) {
+const announce = (text) => { at("announcement").textContent = text; };
+
+async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
-    say("Copied.");
+    announce("Copied.");
   } catch {
-    trouble("The browser did not let this page copy; select the text instead.");
+    showError("The browser blocked the clipboard. Select the text and copy it yourself.");
   }
 }
 
-const send = (ids) => { trouble(""); return ask("/do/send", { cases: ids }); };
+const send = (ids) => { showError(""); return call("/do/send", { cases: ids }); };
 
 // The list of cases
 
 function marks(result) {
   if (!result) return [];
   const signs = { right: "✓", late: "~", wrong: "✗" };
-  const words = { right: "as it should be", late: "stopped late", wrong: "not stopped" };
-  return ["bridge", "tunnel"].map((way) => {
-    const one = result[way];
-    if (!one) return make("span", {}, "–");
-    return make("span", { class: one.standing, title: `${way}: ${one.text}`, role: "img",
-      "aria-label": `${way} ${words[one.standing]}` }, signs[one.standing]);
+  const words = { right: "correct", late: "stopped inside", wrong: "not stopped" };
+  return ["bridge", "tunnel"].map((path) => {
+    const outcome = result[path];
+    if (!outcome) return make("span", {}, "–");
+    return make("span", { class: outcome.grade, title: `${path}: ${outcome.text}`, role: "img",
+      "aria-label": `${path} ${words[outcome.grade]}` }, signs[outcome.grade]);
   });
 }
 
 function listCases(cases) {
-  const families = Map.groupBy ? Map.groupBy(cases, (one) => one.family)
-    : cases.reduce((map, one) => map.set(one.family, [...(map.get(one.family) ?? []), one]), new Map());
+  const families = Map.groupBy ? Map.groupBy(cases, (item) => item.family)
+    : cases.reduce((map, item) => map.set(item.family, [...(map.get(item.family) ?? []), item]), new Map());
   for (const [family, members] of families) {
-    const items = members.map((one) => make("li", {}, make("button",
-      { id: `case-${one.id}`, "data-case": one.id, onclick: () => { choose(one.id); send([one.id]); } },
-      make("span", {}, one.title), make("span", { class: "marks" }))));
+    const items = members.map((item) => make("li", {}, make("button",
+      { id: `case-${item.id}`, "data-case": item.id, onclick: () => { choose(item.id); send([item.id]); } },
+      make("span", {}, item.title), make("span", { class: "marks" }))));
     at("cases").append(make("details", { open: wide.matches && "" },
       make("summary", {}, family),
-      make("button", { class: "family", "data-family": family, onclick: () => send(members.map((one) => one.id)) }, `Send these ${members.length}`),
+      make("button", { class: "family", "data-family": family, onclick: () => send(members.map((item) => item.id)) }, `Send these ${members.length}`),
       make("ol", {}, ...items)));
   }
 }
@@ -69,7 +72,7 @@ function mark(id) {
   at(`case-${id}`)?.querySelector(".marks").replaceChildren(...marks(state.results[id]));
 }
 
-// What is shown
+// The shown case
 
 function choose(id) {
   if (location.hash.slice(1) === id) show(id);
@@ -78,94 +81,94 @@ function choose(id) {
 }
 
 async function show(id) {
-  const known = state.cases.has(id) || id === "life";
+  const known = state.cases.has(id) || id === LIFE_CYCLE;
   state.shown = known ? id : "";
-  for (const one of document.querySelectorAll("nav [aria-current]")) one.removeAttribute("aria-current");
-  if (id === "life") return at("shown").replaceChildren(...showLife(state.life));
+  for (const button of document.querySelectorAll("nav [aria-current]")) button.removeAttribute("aria-current");
+  if (id === LIFE_CYCLE) return at("shown").replaceChildren(...showLifeCycle(state.lifeCycle));
   if (!known) return at("shown").replaceChildren(...welcome());
   at(`case-${id}`).setAttribute("aria-current", "true");
   at(`case-${id}`).closest("details").open = true;
-  const item = await ask(`/case/${id}`);
+  const item = await call(`/case/${id}`);
   if (state.shown !== id) return undefined;
-  const reference = item.result?.ways.bridge.audit.reference;
+  const reference = item.result?.paths.bridge.audit.reference;
   Object.assign(at("shown").dataset, { case: id, ...(reference && { reference }) });
   if (!reference) delete at("shown").dataset.reference;
-  const held = at("shown").contains(document.activeElement) ? document.activeElement.id : "";
-  at("shown").replaceChildren(...showCase(item, { send: () => send([id]), copied, address: location.href }));
-  if (held) at(held)?.focus();
+  const focused = at("shown").contains(document.activeElement) ? document.activeElement.id : "";
+  at("shown").replaceChildren(...showCase(item, { send: () => send([id]), copy, address: location.href }));
+  if (focused) at(focused)?.focus();
   return undefined;
 }
 
 const welcome = () => [
   make("h2", {}, "Choose a case"),
-  make("p", { class: "lesson" }, "Each is sent twice, by the same client: through the bridge, which terminates TLS, reads and decides; and through the tunnel, which passes bytes. Here is what each could see, and what became of it."),
-  make("p", {}, make("strong", { class: "allow" }, "✓ as it should be"), " · ~ stopped, but not at the perimeter · ", make("strong", { class: "deny" }, "✗ not stopped at all")),
+  make("p", { class: "explanation" }, "Each case is sent twice by the same client: through the bridge, which terminates TLS and inspects the request, and through the tunnel, which forwards bytes. The page shows what each proxy saw, and the result."),
+  make("p", {}, make("strong", { class: "allow" }, "✓ correct for a perimeter"), " · ~ stopped inside, not at the perimeter · ", make("strong", { class: "deny" }, "✗ not stopped")),
 ];
 
-function line(it) {
-  const lines = at(`live-${it.way}`);
-  const verdict = it.verdict === "allow" ? "passed" : "refused";
-  lines.append(make("li", {}, make("time", {}, it.time), " ",
-    make("strong", { class: it.verdict }, `${verdict} ${it.status}`.trim()), ` ${it.text}`));
+function addLine(line) {
+  const lines = at(`live-${line.path}`);
+  const verdict = line.verdict === "allow" ? "passed" : "refused";
+  lines.append(make("li", {}, make("time", {}, line.time), " ",
+    make("strong", { class: line.verdict }, `${verdict} ${line.status}`.trim()), ` ${line.text}`));
   while (lines.children.length > LINES) lines.firstChild.remove();
   lines.scrollTop = lines.scrollHeight;
 }
 
-function doing(now) {
-  const title = state.cases.get(now.doing)?.title ?? (now.doing === "life" ? "A client's life" : now.doing);
-  at("doing").textContent = now.doing ? `Sending: ${title}${now.waiting ? `, ${now.waiting} to go` : ""}` : "Ready";
+function showState(now) {
+  const title = state.cases.get(now.running)?.title ?? (now.running === LIFE_CYCLE ? "client life cycle" : now.running);
+  at("running").textContent = now.running ? `Sending: ${title}${now.queued ? `, ${now.queued} queued` : ""}` : "Ready";
   document.body.dataset.faults = now.faults.join(" ");
-  document.body.dataset.busy = now.doing || now.waiting ? "yes" : "no";
-  at("stop").disabled = !now.waiting;
+  document.body.dataset.busy = now.running || now.queued ? "yes" : "no";
+  at("stop").disabled = !now.queued;
   for (const box of document.querySelectorAll("#faults input")) box.checked = now.faults.includes(box.value);
 }
 
 function listFaults(faults) {
-  at("faults").replaceChildren(...faults.map((one) => make("p", { class: "fault" },
-    make("label", {}, make("input", { type: "checkbox", value: one.id,
-      onchange: (event) => ask("/do/fault", { id: one.id, on: event.target.checked }) }), ` ${one.title}`),
-    make("span", {}, one.lesson))));
+  at("faults").replaceChildren(...faults.map((fault) => make("p", { class: "fault" },
+    make("label", {}, make("input", { type: "checkbox", value: fault.id,
+      onchange: (event) => call("/do/fault", { id: fault.id, on: event.target.checked }) }), ` ${fault.title}`),
+    make("span", {}, fault.explanation))));
 }
 
 function follow() {
   const events = new EventSource(`/events?token=${encodeURIComponent(token)}`);
   const on = (name, act) => events.addEventListener(name, (event) => act(JSON.parse(event.data)));
   on("hello", (all) => {
-    trouble("");
-    Object.assign(state, { results: all.results, life: all.life });
-    for (const one of ["bridge", "tunnel"]) at(`live-${one}`).replaceChildren();
-    all.traffic.forEach(line);
+    showError("");
+    Object.assign(state, { results: all.results, lifeCycle: all.life_cycle });
+    for (const path of ["bridge", "tunnel"]) at(`live-${path}`).replaceChildren();
+    all.traffic.forEach(addLine);
     Object.keys(all.results).forEach(mark);
-    doing(all);
+    showState(all);
     show(location.hash.slice(1));
   });
-  on("state", doing);
-  on("traffic", line);
-  on("trouble", (it) => trouble(`${it.what}: ${it.why}`));
-  on("result", (it) => {
-    state.results[it.id] = it;
-    mark(it.id);
-    say(it.announce);
-    if (state.shown === it.id) show(it.id);
+  on("state", showState);
+  on("traffic", addLine);
+  on("failure", (failure) => showError(`${failure.action}: ${failure.error}`));
+  on("result", (result) => {
+    state.results[result.id] = result;
+    mark(result.id);
+    announce(result.announcement);
+    if (state.shown === result.id) show(result.id);
   });
-  on("life", (it) => {
-    if (it.begins) state.life = [];
-    else state.life.push(it);
-    if (state.shown === "life") at("shown").replaceChildren(...showLife(state.life));
+  on("life_cycle", (step) => {
+    if (step.begins) state.lifeCycle = [];
+    else state.lifeCycle.push(step);
+    if (state.shown === LIFE_CYCLE) at("shown").replaceChildren(...showLifeCycle(state.lifeCycle));
   });
   events.onerror = () => {
-    at("doing").textContent = "Not connected";
-    trouble("The lab does not answer: has it ended?");
+    at("running").textContent = "Not connected";
+    showError(NOT_RUNNING);
   };
 }
 
-const lab = await ask("/lab");
-lab.cases.forEach((one) => state.cases.set(one.id, one));
+const lab = await call("/lab");
+lab.cases.forEach((item) => state.cases.set(item.id, item));
 listCases(lab.cases);
 listFaults(lab.faults);
-at("about").replaceChildren(...showAbout(lab.about, copied));
-at("all").onclick = () => send(lab.cases.map((one) => one.id));
-at("life").onclick = () => { choose("life"); ask("/do/life", {}); };
-at("stop").onclick = () => ask("/do/stop", {});
+at("summary").replaceChildren(...showSummary(lab.summary, copy));
+at("all").onclick = () => send(lab.cases.map((item) => item.id));
+at("life").onclick = () => { choose(LIFE_CYCLE); call("/do/life", {}); };
+at("stop").onclick = () => call("/do/stop", {});
 addEventListener("hashchange", () => show(location.hash.slice(1)));
 follow();

@@ -1,6 +1,6 @@
-"""A case before it is sent: what would be, and the curl lines that send the same.
+"""A preview of a case: its request, and the curl lines that send it.
 
-A message is signed at the time it is made, so what is prepared is good for some minutes.
+A message is signed when it is created, so a preview is valid for some minutes.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from ibcm_bridge.lab.page.case_view import sent
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import Request
 
-_SESSION = "Each packet of an upload names the session that the answer before it began."
+_SESSION = "Each packet of an upload needs the session id from an earlier response."
 
 
 @dataclass(frozen=True)
 class LabFiles:
-    """Where the lab keeps what a curl line needs."""
+    """The files of the lab that a curl line needs."""
 
     directory: Path
 
     @property
     def root(self) -> Path:
-        """The certificate of the lab's root."""
+        """The certificate of the lab's root CA."""
         return self.directory / "pki" / "root.pem"
 
     @property
     def clients(self) -> Path:
-        """The certificates of the clients that send the cases."""
+        """The folder with the client certificates of the cases."""
         return self.directory / "clients"
 
     def write(self, clients: Mapping[ClientCertificate, LabCredential | None]) -> None:
-        """Write them, once."""
+        """Create the folders, and write the client certificates."""
         self.clients.mkdir()
         (self.directory / "requests").mkdir()
         for client, credential in clients.items():
@@ -45,11 +45,11 @@ class LabFiles:
                 credential.write(self.clients, _name(client))
 
     def credential(self, client: ClientCertificate) -> Path | None:
-        """Of a client, without the ending; None of nobody."""
-        return None if client is ClientCertificate.NOBODY else self.clients / _name(client)
+        """Return the path of a client's files, without extension; None for no certificate."""
+        return None if client is ClientCertificate.NONE else self.clients / _name(client)
 
     def body(self, name: str, body: bytes | None) -> Path | None:
-        """The file that holds a body."""
+        """Write a body to a file; return its path."""
         if body is None:
             return None
         path = self.directory / "requests" / f"{name}.body"
@@ -62,7 +62,7 @@ def _name(client: ClientCertificate) -> str:
 
 
 class RequestPreview:
-    """What can be said of a case without sending it."""
+    """Renders a case without sending it."""
 
     def __init__(
         self,
@@ -71,21 +71,21 @@ class RequestPreview:
         addresses: Mapping[int, tuple[str, int]],
         command: tuple[str, ...] = (),
     ) -> None:
-        """`command` is what stands before curl, for it to run where the clients are."""
+        """`command` is the prefix that runs curl in the network namespace of the clients."""
         self._command = command
         self._files = files
         self._senders = senders
         self._addresses = addresses
 
     def case(self, case: Case) -> dict[str, Any]:
-        """What would be sent, and how curl sends it. Writes the bodies."""
+        """Return the request of a case and its curl lines. Writes the bodies to files."""
         request = case.request(self._senders[case.client])
         return {"sent": sent(request), "curl": self._curl(case, request)}
 
     def _curl(self, case: Case, request: Request) -> dict[str, Any]:
-        why_not = _SESSION if case.leading else curl.why_not(request)
+        why_not = _SESSION if case.session_requests else curl.why_not(request)
         if why_not:
-            return {"cannot": why_not, "bridge": [], "tunnel": []}
+            return {"unsupported": why_not, "bridge": [], "tunnel": []}
         first = [
             self.line(f"{case.id}-{number}", client, make(self._senders[client]), case.to)
             for number, (client, make) in enumerate(case.before, 1)
@@ -94,12 +94,12 @@ class RequestPreview:
         tunnel = []
         if case.tunnel is not None:
             tunnel = [self.line(case.id, case.client, request, case.tunnel_to)]
-        return {"cannot": "", "bridge": [*first, bridge], "tunnel": tunnel}
+        return {"unsupported": "", "bridge": [*first, bridge], "tunnel": tunnel}
 
     def line(
         self, name: str, client: ClientCertificate, request: Request, destination: Destination
     ) -> str:
-        """One curl line; `name` is for the file of its body."""
+        """Return one curl line; `name` is the name of the body file."""
         context = curl.CurlContext(
             self._addresses[destination.port],
             self._files.root,

@@ -1,13 +1,13 @@
-"""The page's addresses, on loopback; each is answered to whoever `guard` lets in.
+"""The HTTP server of the page, on loopback. `guard` controls the access.
 
     GET  /?token=...           the page
-    GET  /files/TOKEN/NAME     what lies beside it
-    GET  /events?token=...     what happens, as server-sent events
-    GET  /lab                  all cases, faults and names
-    GET  /case/ID              one case, and how it went
+    GET  /files/TOKEN/NAME     its files
+    GET  /events?token=...     events, as server-sent events
+    GET  /lab                  all cases and faults, and the summary of the lab
+    GET  /case/ID              one case, with its preview and its result
     POST /do/send  {"cases": [...]}    /do/life    /do/stop    /do/fault {"id", "on"}
 
-What is not a page, a file or the events wants the token in a header, which no form can send.
+Except for the page, files and events, the token is in a header field, which a form cannot send.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from ibcm_bridge.lab.perimeter.faults import FAULTS
 
 MAX_BODY = 64 * 1024
 TRAFFIC_MILLISECONDS = 200
-BEAT_SECONDS = 15.0
-"""An event stream that says nothing for longer than this may be gone."""
+HEARTBEAT_SECONDS = 15.0
+"""After this time without an event, a comment is sent, which detects a closed connection."""
 
 MAX_STREAMS = 32
 
@@ -61,16 +61,16 @@ _ALWAYS = {
 
 
 class Streams:
-    """The pages that are open. Published to from any thread."""
+    """The event streams of the open pages. `publish` is thread-safe."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.open: set[asyncio.Queue[str | None]] = set()
 
     def publish(self, event: str, data: Mapping[str, Any]) -> None:
-        """Tell every page."""
+        """Send an event to every page."""
         text = _event(event, data)
-        with contextlib.suppress(RuntimeError):  # the lab is ending
+        with contextlib.suppress(RuntimeError):  # the lab is stopping
             self._loop.call_soon_threadsafe(self._put, text)
 
     def _put(self, text: str | None) -> None:
@@ -78,7 +78,7 @@ class Streams:
             stream.put_nowait(text)
 
     def end(self) -> None:
-        """No more events."""
+        """Close all streams."""
         self._put(None)
 
 
@@ -87,23 +87,23 @@ def _event(name: str, data: Mapping[str, Any]) -> str:
 
 
 class PageServer:
-    """The page of a lab; it knows its address before it listens to anybody."""
+    """The server of the page. `address` is known before `serve` is called."""
 
-    def __init__(self, about: Mapping[str, Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, summary: Mapping[str, Any], loop: asyncio.AbstractEventLoop) -> None:
         self._sockets = bind_sockets(0, "127.0.0.1")
         port = self._sockets[0].getsockname()[1]
         self.guard = Guard.of(port)
         self.address = f"http://127.0.0.1:{port}/?token={self.guard.token}"
         self.streams = Streams(loop)
-        self._about = about
+        self._summary = summary
 
     async def serve(self, controller: Controller, stopped: asyncio.Event) -> None:
-        """Until it is stopped."""
+        """Serve the page until `stopped` is set."""
         known = {
             "guard": self.guard,
             "controller": controller,
             "streams": self.streams,
-            "about": self._about,
+            "summary": self._summary,
         }
         application = Application(
             [
@@ -114,13 +114,13 @@ class PageServer:
                 (r"/case/([a-z0-9.-]+)", _Case, known),
                 (r"/do/([a-z]+)", _Do, known),
             ],
-            default_handler_class=_Nothing,
+            default_handler_class=_NotFound,
             default_handler_args=known,
             log_function=lambda _: None,
         )
         server = HTTPServer(application, max_body_size=MAX_BODY)
         server.add_sockets(self._sockets)
-        following = PeriodicCallback(controller.traffic, TRAFFIC_MILLISECONDS)
+        following = PeriodicCallback(controller.publish_traffic, TRAFFIC_MILLISECONDS)
         following.start()
         try:
             await stopped.wait()
@@ -132,15 +132,15 @@ class PageServer:
 
 
 class _Guarded(RequestHandler):
-    """Asks the guard before anything else."""
+    """Checks the access before each request."""
 
     def initialize(
-        self, guard: Guard, controller: Controller, streams: Streams, about: Mapping[str, Any]
+        self, guard: Guard, controller: Controller, streams: Streams, summary: Mapping[str, Any]
     ) -> None:
         self.guard = guard
         self.controller = controller
         self.streams = streams
-        self.about = about
+        self.summary = summary
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -148,7 +148,7 @@ class _Guarded(RequestHandler):
             self.set_header(name, value)
 
     def token(self) -> str:
-        """Where this address wants it."""
+        """Return the token of the request."""
         return self.request.headers.get(TOKEN_HEADER, "")
 
     def prepare(self) -> None:
@@ -164,22 +164,22 @@ class _Guarded(RequestHandler):
         self.finish(f"{why or self._reason}\n")
 
     def log_exception(self, *_: Any) -> None:
-        """What was refused is not something to report."""
+        """Refusals are not logged."""
 
     def json(self, data: Mapping[str, Any]) -> None:
-        """Answer with this."""
+        """Send a JSON response."""
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(data))
 
 
 class _ByAddress(_Guarded):
-    """What a browser asks for by itself, so that the token is in the address."""
+    """Requests that the browser sends without fetch(): the token is in the query."""
 
     def token(self) -> str:
         return self.get_query_argument("token", "")
 
 
-class _Nothing(_Guarded):
+class _NotFound(_Guarded):
     def get(self) -> None:
         raise HTTPError(404)
 
@@ -206,7 +206,7 @@ class _File(_Guarded):
 class _Events(_ByAddress):
     async def get(self) -> None:
         if len(self.streams.open) >= MAX_STREAMS:
-            raise HTTPError(503, log_message="This page is open too often.")
+            raise HTTPError(503, log_message="Too many pages are open.")
         events: asyncio.Queue[str | None] = asyncio.Queue()
         self.set_header("Content-Type", "text/event-stream")
         self.streams.open.add(events)
@@ -216,9 +216,9 @@ class _Events(_ByAddress):
                 self.write(text)
                 await self.flush()
                 try:
-                    text = await asyncio.wait_for(events.get(), BEAT_SECONDS)
+                    text = await asyncio.wait_for(events.get(), HEARTBEAT_SECONDS)
                 except TimeoutError:
-                    text = ": still here\n\n"
+                    text = ": heartbeat\n\n"
         except StreamClosedError:
             pass
         finally:
@@ -228,28 +228,28 @@ class _Events(_ByAddress):
 class _Lab(_Guarded):
     def get(self) -> None:
         faults = [
-            {"id": fault.id, "title": fault.title, "lesson": fault.lesson}
+            {"id": fault.id, "title": fault.title, "explanation": fault.explanation}
             for fault in FAULTS.values()
         ]
         cases = [card(family, case) for family, case in CASES.values()]
-        self.json({"cases": cases, "faults": faults, "about": self.about})
+        self.json({"cases": cases, "faults": faults, "summary": self.summary})
 
 
 class _Case(_Guarded):
     async def get(self, name: str) -> None:
         if name not in CASES:
-            raise HTTPError(404, log_message="There is no such case.")
-        # Some bodies take a while to make.
+            raise HTTPError(404, log_message="Unknown case.")
+        # Some bodies take long to create.
         self.json(await asyncio.to_thread(self.controller.case, name))
 
 
 class _Do(_Guarded):
-    def post(self, what: str) -> None:
+    def post(self, action: str) -> None:
         try:
             given = json.loads(self.request.body or b"{}")
-            _ACTIONS[what](self.controller, given)
+            _ACTIONS[action](self.controller, given)
         except (KeyError, TypeError, ValueError):
-            raise HTTPError(400, log_message="There is nothing like that to do.") from None
+            raise HTTPError(400, log_message="Unknown action or wrong parameters.") from None
         self.set_status(202)
         self.json({})
 
@@ -265,7 +265,7 @@ def _fault(controller: Controller, given: dict[str, Any]) -> None:
 _ACTIONS: dict[str, Callable[[Controller, dict[str, Any]], None]] = {
     "send": _send,
     "fault": _fault,
-    "life": lambda controller, _: controller.run_steps(),
+    "life": lambda controller, _: controller.run_life_cycle(),
     "stop": lambda controller, _: controller.stop(),
 }
 

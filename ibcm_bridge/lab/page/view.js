@@ -1,4 +1,4 @@
-// What is shown of a case. Text goes in as text: a message is anybody's.
+// Renders a case. All texts are set as text nodes: messages are untrusted.
 
 export function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
@@ -6,7 +6,7 @@ export function make(name, attributes = {}, ...children) {
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else if (value !== false && value !== undefined) element.setAttribute(key, value);
   }
-  element.append(...children.filter((one) => one !== "" && one !== null && one !== undefined));
+  element.append(...children.filter((child) => child !== "" && child !== null && child !== undefined));
   return element;
 }
 
@@ -19,119 +19,120 @@ function list(facts) {
 
 const bytes = (count) => `${count.toLocaleString("en")} bytes`;
 
-const cites = (one) => make("p", { class: "cites" }, make("code", {}, one.id), ` ${one.sentence}`);
+const cite = (requirement) => make("p", { class: "requirement" }, make("code", {}, requirement.id), ` ${requirement.text}`);
 
 function fieldText(fields) {
   return fields.map(([name, value]) => `${name}: ${value}`).join("\n");
 }
 
-function sent(it) {
-  const fields = it.fields.length ? `\n${fieldText(it.fields)}` : "";
+function sent(request) {
+  const fields = request.fields.length ? `\n${fieldText(request.fields)}` : "";
   return [
     make("h3", {}, "What the client sends"),
-    make("pre", { tabindex: "0", class: "sent" }, it.line + fields + (it.bytes ? `\n\n[${bytes(it.bytes)}]` : "")),
-    folded("Its message, decoded", it.view),
+    make("pre", { tabindex: "0", class: "sent" }, request.line + fields + (request.bytes ? `\n\n[${bytes(request.bytes)}]` : "")),
+    folded("Decoded message", request.view),
   ];
 }
 
-function arrived(way) {
-  const it = way.received;
-  if (!it) return [make("p", {}, way.arrived)];
-  const body = it.bytes ? `${bytes(it.bytes)}${it.same ? ", byte for byte what was sent" : ", not what was sent"}` : "none";
-  const facts = [["Request", make("code", {}, it.line)], ["Certificate", it.certificate], ["Body", body]];
-  if (it.missing.length) facts.push(["Taken out", make("strong", { class: "struck" }, it.missing.join(", "))]);
-  return [list(facts), folded("Header fields as they arrived", fieldText(it.fields)), folded("Body, decoded", it.view)];
+function received(path) {
+  const request = path.received;
+  if (!request) return [make("p", {}, path.site_system_received)];
+  const body = request.bytes ? `${bytes(request.bytes)}, ${request.unchanged ? "unchanged" : "changed"}` : "none";
+  const facts = [["Request", make("code", {}, request.line)], ["Certificate", request.certificate], ["Body", body]];
+  if (request.removed.length) facts.push(["Removed", make("strong", { class: "struck" }, request.removed.join(", "))]);
+  return [list(facts), folded("Received header fields", fieldText(request.fields)), folded("Decoded body", request.view)];
 }
 
-function column(title, name, way, item) {
-  if (!way) {
+function column(title, name, path, item) {
+  if (!path) {
     const why = item.no_tunnel || "Not sent yet.";
-    return make("section", { class: `way ${name}` }, make("h2", {}, title), make("p", { class: "verdict" }, "—"), make("p", {}, name === "tunnel" ? why : "Not sent yet."));
+    return make("section", { class: `path ${name}` }, make("h2", {}, title), make("p", { class: "verdict" }, "—"), make("p", {}, name === "tunnel" ? why : "Not sent yet."));
   }
   const decided = [];
-  if (way.rule) decided.push(["Rule", make("code", {}, way.rule)]);
-  if (way.reason) decided.push(["Reason", make("code", {}, way.reason)], ["Found", way.detail]);
-  if (way.cites) decided.push(["Requirement", make("code", {}, way.cites.id)]);
-  const known = [item.requirement, ...item.also].some((one) => one.id === way.cites?.id);
-  const decoded = way.decoded && item.result ? folded("The message it could read", item.result.sent.view) : "";
+  if (path.rule) decided.push(["Rule", make("code", {}, path.rule)]);
+  if (path.reason) decided.push(["Reason", make("code", {}, path.reason)], ["Detail", path.detail]);
+  if (path.requirement) decided.push(["Requirement", make("code", {}, path.requirement.id)]);
+  const known = [item.requirement, ...item.other_requirements].some((requirement) => requirement.id === path.requirement?.id);
+  const inspected = path.body_inspected && item.result ? folded("Inspected message", item.result.sent.view) : "";
   return make(
-    "section", { class: `way ${name} ${way.standing}` },
+    "section", { class: `path ${name} ${path.grade}` },
     make("h2", {}, title),
-    make("p", { class: "verdict" }, way.verdict),
-    make("p", { class: "got" }, "The client got: ", make("strong", {}, way.got), way.shown ? ` (from ${way.shown})` : ""),
-    folded("What it was told", way.said),
-    ...(decided.length ? [make("h3", {}, "Decided by"), list(decided)] : []),
-    way.cites && !known ? cites(way.cites) : "",
-    make("h3", {}, "The proxy could see"), list(way.saw), decoded,
-    make("h3", {}, "The site system received"), ...arrived(way),
-    make("h3", {}, "The client's log would show"), make("p", {}, way.log),
-    way.next ? make("p", { class: "cites" }, `Then ${way.next}.`) : "",
-    folded("Audit record", JSON.stringify(way.audit, null, 1)),
+    make("p", { class: "verdict" }, path.verdict),
+    make("p", { class: "received" }, "The client received: ", make("strong", {}, path.client_received), path.certificate_presented ? ` (from ${path.certificate_presented})` : ""),
+    folded("Response body", path.response_text),
+    ...(decided.length ? [make("h3", {}, "Decision"), list(decided)] : []),
+    path.requirement && !known ? cite(path.requirement) : "",
+    make("h3", {}, "The proxy saw"), list(path.proxy_saw), inspected,
+    make("h3", {}, "The site system received"), ...received(path),
+    make("h3", {}, "Expected in the client's log"), make("p", {}, path.client_log),
+    path.client_next ? make("p", { class: "requirement" }, `Next: ${path.client_next}.`) : "",
+    folded("Audit record", JSON.stringify(path.audit, null, 1)),
   );
 }
 
-function curl(lines, copied) {
-  if (lines.cannot) return [make("p", {}, `curl cannot send it. ${lines.cannot}`)];
+function curl(lines, copy) {
+  if (lines.unsupported) return [make("p", {}, `curl cannot send this case. ${lines.unsupported}`)];
   const block = (title, texts) => texts.length
-    ? [make("div", { class: "row" }, make("span", {}, title), make("button", { onclick: () => copied(texts.join("\n")) }, "Copy")),
+    ? [make("div", { class: "row" }, make("span", {}, title), make("button", { onclick: () => copy(texts.join("\n")) }, "Copy")),
       make("pre", { tabindex: "0", class: "curl" }, texts.join("\n"))] : [];
-  const first = lines.bridge.length > 1 ? " (what must come before it stands first)" : "";
+  const first = lines.bridge.length > 1 ? " (with the requests that must precede it)" : "";
   return [...block(`Through the bridge${first}`, lines.bridge), ...block("Through the tunnel", lines.tunnel)];
 }
 
-export function showCase(item, { send, copied, address }) {
+export function showCase(item, { send, copy, address }) {
   const result = item.result;
-  const ways = result ? result.ways : { bridge: null, tunnel: null };
+  const paths = result ? result.paths : { bridge: null, tunnel: null };
+  const request = result ? result.sent : item.preview.sent;
   const notes = result ? [
-    result.faults.length ? make("p", { class: "note" }, `Sent with a fault: ${result.faults.join(", ")}.`) : "",
-    ...(result.faults.length ? [] : result.problems.map((one) => make("p", { class: "note" }, `Not as required: ${one}`))),
+    result.faults.length ? make("p", { class: "note" }, `Sent with fault: ${result.faults.join(", ")}.`) : "",
+    ...(result.faults.length ? [] : result.problems.map((problem) => make("p", { class: "note" }, `Not as required: ${problem}`))),
   ] : [];
   return [
     make("h2", {}, item.title),
-    make("p", { class: "lesson" }, item.lesson),
-    make("p", {}, make("code", { id: "line" }, (result ? result.sent : item.prepared.sent).line), ` from a client with ${item.client}`),
-    cites(item.requirement), ...item.also.map(cites),
+    make("p", { class: "explanation" }, item.explanation),
+    make("p", {}, make("code", { id: "line" }, request.line), ` from a client with ${item.client}`),
+    cite(item.requirement), ...item.other_requirements.map(cite),
     make("div", { class: "row" },
-      make("button", { class: "first", id: "send", onclick: send }, result ? "Send again" : "Send it both ways"),
-      make("a", { href: `#${item.id}`, id: "address" }, "Address of this case"),
-      make("button", { onclick: () => copied(address) }, "Copy it")),
+      make("button", { class: "first", id: "send", onclick: send }, result ? "Send again" : "Send on both paths"),
+      make("a", { href: `#${item.id}`, id: "address" }, "Link to this case"),
+      make("button", { onclick: () => copy(address) }, "Copy link")),
     ...notes,
-    make("div", { class: "ways" },
-      column("Through the bridge", "bridge", ways.bridge, item),
-      column("Through the tunnel", "tunnel", ways.tunnel, item)),
-    ...sent(result ? result.sent : item.prepared.sent),
-    make("h3", {}, "The same with curl"), ...curl(item.prepared.curl, copied),
+    make("div", { class: "paths" },
+      column("Through the bridge", "bridge", paths.bridge, item),
+      column("Through the tunnel", "tunnel", paths.tunnel, item)),
+    ...sent(request),
+    make("h3", {}, "With curl"), ...curl(item.preview.curl, copy),
   ];
 }
 
-export function showLife(steps) {
-  const names = [...new Set(steps.map((one) => one.step))];
-  const cell = (step, way) => {
-    const one = steps.find((it) => it.step === step && it.way === way);
-    return make("td", { class: one ? (one.good ? "allow" : "deny") : "" }, one ? one.answer : "—");
+export function showLifeCycle(steps) {
+  const names = [...new Set(steps.map((step) => step.step))];
+  const cell = (name, path) => {
+    const step = steps.find((step) => step.step === name && step.path === path);
+    return make("td", { class: step ? (step.good ? "allow" : "deny") : "" }, step ? step.response : "—");
   };
-  const rows = names.map((step) => {
-    const one = steps.find((it) => it.step === step && it.request);
-    return make("tr", {}, make("th", { scope: "row" }, step, make("br"), make("code", {}, one ? one.request : "")),
-      cell(step, "bridge"), cell(step, "tunnel"));
+  const rows = names.map((name) => {
+    const sent = steps.find((step) => step.step === name && step.request);
+    return make("tr", {}, make("th", { scope: "row" }, name, make("br"), make("code", {}, sent ? sent.request : "")),
+      cell(name, "bridge"), cell(name, "tunnel"));
   });
-  const head = ["Step", "Through the bridge", "Through the tunnel"].map((one) => make("th", { scope: "col" }, one));
+  const head = ["Step", "Through the bridge", "Through the tunnel"].map((title) => make("th", { scope: "col" }, title));
   return [
-    make("h2", {}, "A client's life"),
-    make("p", { class: "lesson" }, "From its registration on, as a client that is only ever on the Internet: all of it passes through the bridge, which reads it, and through the tunnel, which does not."),
+    make("h2", {}, "Client life cycle"),
+    make("p", { class: "explanation" }, "The requests of an Internet-only client, from its registration on: through the bridge, which inspects them, and through the tunnel, which does not."),
     make("table", { id: "steps" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)),
   ];
 }
 
-export function showAbout(about, copied) {
-  const names = about.names.map((one) => [one.address, `${one.name} (${[one.mode, ...one.roles].join(", ")})`]);
+export function showSummary(summary, copy) {
+  const names = summary.names.map((name) => [name.address, `${name.name} (${[name.mode, ...name.roles].join(", ")})`]);
   return [
     make("h3", {}, "Names"), list(names),
-    make("h3", {}, "Site systems"), list(Object.entries(about.site_systems)),
-    make("h3", {}, "Files"), list(Object.entries(about.files).map(([name, path]) => [name, make("code", {}, path)])),
-    make("h3", {}, "To paste"),
-    ...about.curl.flatMap((one) => [
-      make("div", { class: "row" }, make("span", {}, one.what), make("button", { onclick: () => copied(one.line) }, "Copy")),
-      make("pre", { tabindex: "0" }, one.line)]),
+    make("h3", {}, "Site systems"), list(Object.entries(summary.site_systems)),
+    make("h3", {}, "Files"), list(Object.entries(summary.files).map(([name, path]) => [name, make("code", {}, path)])),
+    make("h3", {}, "Command lines"),
+    ...summary.curl.flatMap((command) => [
+      make("div", { class: "row" }, make("span", {}, command.purpose), make("button", { onclick: () => copy(command.line) }, "Copy")),
+      make("pre", { tabindex: "0" }, command.line)]),
   ];
 }

@@ -1,1 +1,1 @@
-"""The whole lab on one machine."""
+"""The complete lab on one machine."""

@@ -1,6 +1,6 @@
-"""Faults that a lab can have on demand: a table, each row a switch of the page.
+"""The faults that the page can switch on and off.
 
-A fault is real: a stand-in that does not listen, a list whose date is over.
+A fault is real: a site system that does not listen, an expired CRL.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ type Switch = Callable[[Perimeter, bool], None]
 
 @dataclass(frozen=True)
 class Fault:
-    """One switch. `change` puts it on (True) and off."""
+    """A fault. `change` switches it on (True) and off."""
 
     id: str
     title: str
-    lesson: str
+    explanation: str
     change: Switch
 
 
@@ -35,17 +35,17 @@ def _site_system_down(perimeter: Perimeter, on: bool) -> None:
         perimeter.site.bring_up(role)
 
 
-def _lists_over(perimeter: Perimeter, on: bool) -> None:
-    """Newer lists, which ended an hour ago, in place of the bridge's; and good ones afterwards."""
+def _crls_expired(perimeter: Perimeter, on: bool) -> None:
+    """Replace the CRLs with CRLs that expired an hour ago, or with valid ones."""
     now = datetime.datetime.now(datetime.UTC)
     hour = datetime.timedelta(hours=1)
     crls = perimeter.pki.crls(this_update=now - 2 * hour, next_update=now - hour if on else None)
     _write(perimeter, crls)
-    # It would notice by itself, within seconds; a page is to show it at once.
+    # The bridge reloads CRLs within seconds; the restart makes the change immediate.
     perimeter.bridge.restart()
 
 
-def _engine_gone(perimeter: Perimeter, on: bool) -> None:
+def _engine_down(perimeter: Perimeter, on: bool) -> None:
     if on:
         perimeter.stop_engine()
     else:
@@ -64,22 +64,22 @@ FAULTS = {
         Fault(
             "site-system-down",
             "Management point down",
-            "The bridge answers 502 and names no address; a tunnel just ends.",
+            "The bridge returns 502 without an internal address; a tunnel closes the connection.",
             _site_system_down,
         ),
         Fault(
             "crl-over",
-            "Revocation lists past their date",
-            "Nobody can tell who has been revoked, so the bridge lets nobody in. A tunnel does not "
-            "know of it.",
-            _lists_over,
+            "Expired CRLs",
+            "The bridge cannot check revocation, so it refuses all clients. A tunnel does not "
+            "check revocation.",
+            _crls_expired,
         ),
         Fault(
             "engine-gone",
-            "Malware engine gone",
-            "What cannot be inspected is not forwarded: 503 to everything with a body, until "
-            "ClamAV's daemon (here a stand-in) is back. A tunnel never asked it.",
-            _engine_gone,
+            "Malware engine down",
+            "The bridge refuses each request with a body (503) until the simulated clamd is back. "
+            "A tunnel scans nothing.",
+            _engine_down,
         ),
     )
 }

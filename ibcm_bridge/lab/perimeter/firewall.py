@@ -1,10 +1,9 @@
-"""`lab up --netns`: three network namespaces, and what may pass between them (Linux, as root).
+"""`lab up --netns`: three network namespaces with a firewall (Linux, as root).
 
     internet 192.0.2.2 --- 192.0.2.1 perimeter 198.51.100.1 --- 198.51.100.2 intranet
 
-The perimeter is a firewall: it forwards packets, and its rules say which. Both sides send it all
-that is not their own, so what the rules do not let through has arrived there, and ends there. The
-addresses are those of documentation (RFC 5737), and nothing leads out of the three.
+The perimeter is the default gateway of both sides, and its rules refuse all other traffic. The
+addresses are those for documentation (RFC 5737). None of the namespaces has a route elsewhere.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from ibcm_bridge.lab.namespaces import Namespace, Namespaces
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
 PUBLISHED_PORTS = (443, 8531, 80)
-"""The ports of the bridge, in the order of `running.Listen.ports`."""
+"""The ports of the bridge, in the order of `process.Listen.ports`."""
 
 INTERNET_SIDE = "192.0.2.1"
-"""The perimeter's address on the Internet's side."""
+"""The perimeter's address on the Internet side."""
 
 NAMESPACES = Namespaces(
     Namespace("internet", "192.0.2.2"),
@@ -57,55 +56,55 @@ tcp dport {{ {", ".join(str(stand_in.port) for stand_in in STAND_INS.values())} 
         }}
     }}
     """)
-"""Refused with a word (RFC 1812 5.2.7.1): who tries it need not wait for a timeout."""
+"""Sends ICMP admin-prohibited (RFC 1812 5.2.7.1), so that a client does not wait for a timeout."""
 
 
 _MANAGEMENT_POINT = f"{NAMESPACES.intranet.address}:{STAND_INS['management-point'].port}"
 
 COMMANDS = (
     (
-        "Past the perimeter: nobody on the Internet reaches the management point.",
+        "The Internet cannot reach the management point directly.",
         f"ip netns exec internet curl -sS --max-time 5 -k https://{_MANAGEMENT_POINT}/",
     ),
     (
-        "From the perimeter somebody answers: it wants a client certificate (403).",
+        "The perimeter can: the management point requires a client certificate (403).",
         f"ip netns exec perimeter curl -sSi --max-time 5 -k https://{_MANAGEMENT_POINT}/SMS_MP/",
     ),
-    ("What holds them apart.", "ip netns exec perimeter nft list ruleset"),
+    ("The firewall rules.", "ip netns exec perimeter nft list ruleset"),
 )
-"""What to try, and what it shows; commands to paste."""
+"""Purpose and command line, for the summary of the lab."""
 
 
 def refusal() -> str:
-    """Why there can be no namespaces here, and what to do; empty where there can."""
+    """Return why namespaces are not available, with a solution; empty if they are."""
     if sys.platform != "linux":
-        return "--netns needs Linux; leave it out"
+        return "--netns needs Linux; omit it"
     if os.geteuid() != 0:
-        return "--netns needs root: sudo ibcm-bridge lab up --netns, or leave it out"
+        return "--netns needs root: sudo ibcm-bridge lab up --netns, or omit it"
     for tool, package in (("ip", "iproute2"), ("nft", "nftables")):
         if shutil.which(tool) is None:
-            return f"--netns needs {tool}: install {package}, or leave it out"
+            return f"--netns needs {tool}: install {package}, or omit --netns"
     return ""
 
 
 def existing() -> list[str]:
-    """Names that namespaces have which are there already."""
+    """Return the names of the lab that existing namespaces have."""
     return [name for name in NAMES if Path("/run/netns", name).exists()]
 
 
-def build(note: Callable[[list[str]], None] = lambda _: None) -> None:
-    """Make them. LabError where that is not possible.
+def build(record: Callable[[list[str]], None] = lambda _: None) -> None:
+    """Create the namespaces. LabError if that fails.
 
-    `note` is told the names of what is this lab's, each before it is made, for `remove`.
+    `record` is called with the names before each one is created, for `remove`.
     """
     made: list[str] = []
     for name in NAMES:
-        note([*made, name])
+        record([*made, name])
         try:
             _ip("netns", "add", name)
         except LabError:
-            # It may have become somebody else's a moment ago.
-            note(made)
+            # Another program may have created it a moment ago.
+            record(made)
             raise
         made.append(name)
     for namespace in NAMESPACES:
@@ -119,16 +118,16 @@ def build(note: Callable[[list[str]], None] = lambda _: None) -> None:
 
 
 def remove(names: Iterable[str] = NAMES) -> None:
-    """Remove those that are there; what was inside goes with them, once no process is left."""
+    """Remove the existing namespaces. The kernel frees them when their last process ends."""
     for name in names:
         if name in existing():
             _ip("netns", "del", name)
 
 
 def _link(side: Namespace, perimeter: str) -> None:
-    """Between one side and the perimeter, which has this address on it.
+    """Connect one side to the perimeter, which gets this address.
 
-    Each end is called by where it leads.
+    Each interface has the name of the namespace at its other end.
     """
     middle = NAMESPACES.perimeter.name
     other_end = ("peer", "name", side.name, "netns", middle)
@@ -140,7 +139,7 @@ def _link(side: Namespace, perimeter: str) -> None:
 
 
 def _set_sysctl(namespace: Namespace, key: str, value: str) -> None:
-    """sysctl(8), which not every system has."""
+    """Set a kernel parameter without sysctl(8), which is not always installed."""
     with namespace.inside():
         Path("/proc/sys", key).write_text(value, "ascii")
 
@@ -158,6 +157,5 @@ def _run(command: Sequence[str], text: str = "") -> None:
     if done.returncode:
         reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[0]
         raise LabError(
-            f"network namespaces cannot be made here ({' '.join(command)}: {reason}); "
-            "leave out --netns"
+            f"cannot create network namespaces ({' '.join(command)}: {reason}); omit --netns"
         )

@@ -1,4 +1,4 @@
-"""A whole perimeter on one machine: certificates, stand-ins, the bridge and its clients."""
+"""A complete perimeter on one machine: certificates, site systems, the bridge and clients."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 
 
 class Perimeter:
-    """A context manager. Files go into `directory`, which is somebody else's to remove.
+    """A context manager. It writes files to `directory`.
 
-    So are `namespaces`, where they are not the one that all is in.
+    The caller removes `directory` and creates and removes `namespaces`.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class Perimeter:
         untested: bool = False,
         options: Sequence[str] = (),
     ) -> None:
-        """What is left out, the perimeter makes.
+        """The perimeter creates what is omitted.
 
-        `site`: stand-ins of `pki` that run already, and go on afterwards. `policy`: its text, in
-        place of the demonstration's. `untested`: the bridge starts on whatever mitmproxy there is.
-        `options`: more of `run`'s own.
+        `site`: running site systems with certificates of `pki`; they keep running afterwards.
+        `policy`: the text of a policy, instead of the demo's. `untested`: also run with a mitmproxy
+        version that is not tested. `options`: more options of `run`.
         """
         self.directory = directory
         self.namespaces = namespaces
         self.pki = pki or LabPki.make(now=datetime.datetime.now(datetime.UTC))
-        # Before anything has been published of revocation: one of them is revoked.
+        # Create the clients before the CRLs: one of them is revoked.
         self.clients = dict(clients or credentials(self.pki))
         self._site = site
         self._policy = policy
@@ -86,14 +86,14 @@ class Perimeter:
         self._running.close()
 
     def start_engine(self) -> None:
-        """Have the stand-in of ClamAV's daemon listen; again where it did, once it has."""
+        """Start the simulated clamd; after a stop, on the same address."""
         if self._engine is None:
             self._engine = ScanDaemon(self._engine_address, self.namespaces.perimeter)
             self._engine_address = self._engine.address
             self._engine.__enter__()
 
     def stop_engine(self) -> None:
-        """Have it go away."""
+        """Stop the simulated clamd."""
         if self._engine is not None:
             self._engine.__exit__()
             self._engine = None

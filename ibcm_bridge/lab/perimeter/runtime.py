@@ -1,10 +1,10 @@
-"""Where a user's lab keeps its files, and that there is only one: a lock, a state file, a folder.
+"""The runtime folder of a user's lab: a lock, a state file, and the lab's files.
 
-1. The folder is the user's own: in XDG_RUNTIME_DIR, or in the folder for temporary files.
-2. `lock` is held as long as the lab lives; the system lets go of it however the lab ends. So a
-   state file (`lab.json`) without a held lock is that of a lab that crashed.
-3. The lab's files lie in `lab` inside the folder, so what is removed is never named by a file.
-   Of its network namespaces the state says whether there are any.
+1. The folder is private to the user: in XDG_RUNTIME_DIR, or in the temporary folder.
+2. The lab holds `lock` while it runs; the system releases it when the process ends. A state file
+   (`lab.json`) without a held lock belongs to a crashed lab.
+3. The lab's files are in the subfolder `lab`, so cleanup does not depend on names in a file. The
+   state file has the names of the network namespaces.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.storage.file_lock import FileLock
 
 NAMESPACES = "namespaces"
-"""Noted before they are made: their names."""
+"""Key of the state: the names of the namespaces, recorded before they are created."""
 
-OTHER_FOLDER = "name another folder in XDG_RUNTIME_DIR"
-"""What to do where nothing can be written there."""
+OTHER_FOLDER = "set XDG_RUNTIME_DIR to another folder"
+"""The solution if the folder is not writable."""
 
 REMOVE_SECONDS = 10.0
-"""How long the bridge of a lab that was killed may take to end, and to let go of its files."""
+"""After a lab was killed, its bridge needs some time to stop and close its files."""
 
 
 class AlreadyRunning(LabError):
-    """`state` is what the lab that runs has written."""
+    """Another lab is running; `state` is its state."""
 
     def __init__(self, state: Mapping[str, Any]) -> None:
         self.state = state
         where = f" at {state['page']}" if "page" in state else ""
-        super().__init__(f"a lab is already running{where}; end it with: ibcm-bridge lab down")
+        super().__init__(f"a lab is already running{where}; to stop it: ibcm-bridge lab down")
 
 
 def runtime_folder() -> Path:
-    """The user's folder, made if it is not there. LabError where it is somebody else's."""
+    """Return the user's folder; create it if it does not exist. LabError if it is not private."""
     parent = _xdg_runtime_dir()
     if parent is not None:
         folder = parent / "ibcm-bridge"
@@ -54,19 +54,19 @@ def runtime_folder() -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sys.platform != "win32":
         found = folder.lstat()
-        # Anybody may make a folder, or a link, of that name in a place for temporary files.
+        # Any user can create a folder or a link with this name in the temporary folder.
         own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
         if not own or found.st_mode & 0o077:
             raise LabError(
-                f"{folder} is not a folder of this user's alone; remove it, or name another place "
-                "in XDG_RUNTIME_DIR"
+                f"{folder} is not a private folder of this user; remove it, or set XDG_RUNTIME_DIR "
+                "to another folder"
             )
     return folder
 
 
 def runtime_parent() -> str:
-    """The folder around `runtime_folder`, for a message, as far as it is known."""
-    return str(_xdg_runtime_dir() or tempfile.tempdir or "the folder for temporary files")
+    """Return the parent of `runtime_folder`, for messages."""
+    return str(_xdg_runtime_dir() or tempfile.tempdir or "the temporary folder")
 
 
 def _xdg_runtime_dir() -> Path | None:
@@ -75,15 +75,15 @@ def _xdg_runtime_dir() -> Path | None:
 
 
 def running_state(folder: Path) -> dict[str, Any]:
-    """The state of the lab that is up. LabError where none is."""
+    """Return the state of the running lab. LabError if none is running."""
     runtime = Runtime(folder)
     if runtime.is_free():
-        raise LabError("no lab is up; start one in another terminal with: ibcm-bridge lab up")
+        raise LabError("no lab is running; start one in another terminal with: ibcm-bridge lab up")
     return runtime.read()
 
 
 class Runtime:
-    """A lab's claim to the folder. A context manager; AlreadyRunning while another has it."""
+    """Exclusive use of the folder. A context manager; AlreadyRunning if another lab has it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -92,7 +92,7 @@ class Runtime:
         self._state: dict[str, Any] = {}
         self._lock: FileLock | None = None
         self.crashed = False
-        """Whether something was found of a lab that had not ended properly."""
+        """True if files of a crashed lab were found."""
 
     def __enter__(self) -> Self:
         try:
@@ -112,7 +112,7 @@ class Runtime:
             self._lock.release()
 
     def is_free(self) -> bool:
-        """Whether nobody has it."""
+        """Return whether no lab has the lock."""
         try:
             FileLock(self.folder / "lock").release()
         except BlockingIOError:
@@ -120,7 +120,7 @@ class Runtime:
         return True
 
     def write(self, state: Mapping[str, Any]) -> None:
-        """Add to the state, which a second lab and `lab down` read. It is for the user alone."""
+        """Add to the state, which a second lab, `lab down` and `lab client` read. Mode 0600."""
         self._state |= {"pid": os.getpid(), **state}
         text = json.dumps(self._state)
         new = self._state_file.with_suffix(".new")
@@ -129,7 +129,7 @@ class Runtime:
         new.replace(self._state_file)
 
     def read(self) -> dict[str, Any]:
-        """What was written; empty where there is nothing (yet)."""
+        """Return the state; empty if there is none yet."""
         try:
             state = json.loads(self._state_file.read_text("utf-8"))
         except (OSError, ValueError):
@@ -137,14 +137,14 @@ class Runtime:
         return state if isinstance(state, dict) else {}
 
     def clean(self) -> None:
-        """Remove the lab's files, and namespaces that are left."""
+        """Remove the lab's files and remaining namespaces."""
         firewall.remove(self.read().get(NAMESPACES, ()))
         deadline = time.monotonic() + REMOVE_SECONDS
         while self.files.exists():
             try:
                 shutil.rmtree(self.files)
             except OSError:
-                # A bridge that is about to end may still write its last line.
+                # A bridge that is stopping can still write to its audit.
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)

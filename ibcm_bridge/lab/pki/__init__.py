@@ -1,1 +1,1 @@
-"""The lab's certificates."""
+"""The public key infrastructure of the lab."""

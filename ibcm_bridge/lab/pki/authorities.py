@@ -1,13 +1,13 @@
-"""The lab's public key infrastructure: random keys each time, worthless anywhere else.
+"""The public key infrastructure of the lab, with new random keys for each lab.
 
     root -> issuing -> servers, the bridge, client computers, users
-    foreign root -> foreign issuing -> client computers that look just as good, and an impostor
+    foreign root -> foreign issuing -> client computers, and a server
 
-Each client that must be let in has twins that must not be: revoked, expired, made for another
-purpose, self-signed, foreign. Every twin differs from the good one in that single respect.
+For each valid client certificate there are invalid ones: revoked, expired, for another purpose,
+self-signed, foreign. Each differs from the valid one in one property.
 
-Authorities, servers and the bridge have EC keys, which cost nothing to make. Clients have RSA
-keys, made only when asked for: ConfigMgr clients sign their messages with them.
+Authorities, servers and the bridge have EC keys, which are fast to generate. Clients have RSA keys,
+generated on demand: ConfigMgr clients sign their messages with them.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ The keys are worthless and nothing must trust these roots: delete this directory
 
 
 class LabPki:
-    """Two authorities, what they issue, and what they have revoked."""
+    """Two authorities, their certificates and their CRLs."""
 
     root: x509.Certificate
     issuing: x509.Certificate
@@ -77,7 +77,7 @@ class LabPki:
     @classmethod
     def make(cls, *, now: datetime) -> "LabPki":
         if now.tzinfo is None:
-            raise ValueError("now must be aware of its time zone, as datetime.now(UTC) is")
+            raise ValueError("now needs a time zone, such as datetime.now(UTC)")
         root = root_authority("Lab Root CA", now)
         foreign_root = root_authority("Lab Foreign Root CA", now)
         return cls(
@@ -89,15 +89,15 @@ class LabPki:
         )
 
     def server(self, common_name: str, *names: str) -> LabCredential:
-        """A web server certificate, of a site system or the bridge, for all these names."""
+        """Issue a server certificate with these names, for a site system or the bridge."""
         return server(self._issuing, (common_name, *names), current(self._now))
 
     def foreign_server(self, common_name: str, *names: str) -> LabCredential:
-        """Good in every respect but one: its path ends at `foreign_root`."""
+        """Issue a valid server certificate whose path ends at `foreign_root`."""
         return server(self._foreign, (common_name, *names), current(self._now))
 
     def bridge_client(self, common_name: str) -> LabCredential:
-        """What the bridge itself shows to site systems."""
+        """Issue the client certificate that the bridge presents to site systems."""
         names = [x509.DNSName(common_name)]
         return issue(
             self._issuing,
@@ -112,7 +112,7 @@ class LabPki:
         return computer(self._issuing, dns_name, current(self._now))
 
     def user(self, principal: str) -> LabCredential:
-        """A good client certificate, but a person's: most publications want a computer's."""
+        """Issue a client certificate of a user; most publications require one of a computer."""
         names = [principal_name(principal)]
         return issue(
             self._issuing,
@@ -124,7 +124,7 @@ class LabPki:
         )
 
     def registration_authority(self, dns_name: str) -> LabCredential:
-        """Who asks the issuing authority for others, and for whom they encrypt (`scep`)."""
+        """Issue the certificate of a registration authority, which SCEP clients encrypt for."""
         return issue(
             self._issuing,
             rsa_key(),
@@ -135,7 +135,7 @@ class LabPki:
         )
 
     def enrolled(self, request: x509.CertificateSigningRequest) -> x509.Certificate:
-        """A client's certificate, for who asked for it. ValueError where it cannot be had."""
+        """Issue a client certificate for a request. ValueError if the request is refused."""
         return enrolled(self._issuing, request, current(self._now))
 
     def revoked_computer(self, dns_name: str) -> LabCredential:
@@ -150,22 +150,22 @@ class LabPki:
         return computer(self._issuing, dns_name, current(self._now), SERVER)
 
     def without_purpose(self, dns_name: str) -> LabCredential:
-        """No extKeyUsage at all, which OpenSSL takes for any purpose; the bridge must not."""
+        """Issue a certificate without extKeyUsage. OpenSSL accepts it for any purpose."""
         return computer(self._issuing, dns_name, current(self._now), ())
 
     def self_signed(self, dns_name: str) -> LabCredential:
         return computer(None, dns_name, current(self._now))
 
     def foreign_computer(self, dns_name: str) -> LabCredential:
-        """Good in every respect but one: its path ends at `foreign_root`."""
+        """Issue a valid computer certificate whose path ends at `foreign_root`."""
         return computer(self._foreign, dns_name, current(self._now))
 
     def revoke(self, credential: LabCredential) -> None:
-        """Put the certificate on the issuing authority's CRL, from the next `crls()` on."""
+        """Add the certificate to the CRL of the issuing authority, from the next `crls()` on."""
         try:
             credential.certificate.verify_directly_issued_by(self.issuing)
         except (ValueError, TypeError, InvalidSignature) as error:
-            # Its serial number on our CRL would say nothing about it, and could hit another's.
+            # On this CRL, its serial number could revoke another certificate.
             raise ValueError(
                 f"{credential.certificate.subject.rfc4514_string()} was not issued by this PKI"
             ) from error
@@ -174,10 +174,10 @@ class LabPki:
     def crls(
         self, *, this_update: datetime | None = None, next_update: datetime | None = None
     ) -> tuple[x509.CertificateRevocationList, x509.CertificateRevocationList]:
-        """The root's CRL and the issuing authority's; a lab that runs for long renews them."""
+        """Return the CRLs of the root and of the issuing authority, with a new number."""
         this_update = this_update or self._now - timedelta(hours=1)
         next_update = next_update or self._now + timedelta(days=7)
-        # RFC 5280, 5.2.3: a later CRL has the greater number.
+        # RFC 5280, 5.2.3: CRL numbers increase.
         self._crl_number += 1
         return (
             self._root.crl((), self._crl_number, this_update, next_update),
@@ -195,7 +195,7 @@ class LabPki:
         next_update: datetime | None = None,
         scope: x509.IssuingDistributionPoint | None = None,
     ) -> x509.CertificateRevocationList:
-        """A list of the issuing authority as a test wants it; `base`: a delta list for that one."""
+        """Create a CRL of the issuing authority for a test; with `base`, a delta CRL."""
         extensions: list[Extension] = []
         if base is not None:
             extensions.append((x509.DeltaCRLIndicator(base), True))
@@ -211,7 +211,7 @@ class LabPki:
         )
 
     def computer_with_key(self, dns_name: str, key: PrivateKey) -> LabCredential:
-        """A computer with a key of the test's."""
+        """Issue a computer certificate for the given key."""
         return issue(
             self._issuing,
             key,
@@ -222,7 +222,7 @@ class LabPki:
         )
 
     def branch(self, dns_name: str) -> tuple[LabCredential, x509.CertificateRevocationList]:
-        """A computer of another issuing authority below the same root, and that one's list."""
+        """Issue a computer certificate from another issuing authority; also return its CRL."""
         authority = issuing_authority("Lab Branch CA", self._root, self._now)
         period = (self._now - timedelta(hours=1), self._now + timedelta(days=7))
         crl = authority.crl((), 1, *period)
@@ -230,17 +230,17 @@ class LabPki:
 
     @property
     def authority(self) -> LabCredential:
-        """The issuing authority itself: for `computer_of`, in another process."""
+        """The issuing authority with its key, for `computer_of` in another process."""
         return LabCredential(self._issuing.certificate, self._issuing.key, ())
 
     def write(self, directory: Path) -> None:
-        """Write what the shipped configuration uses, into a new or empty directory only."""
+        """Write the files of the shipped policy, only to a new or empty directory."""
         if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
             raise FileExistsError(
-                f"{directory} exists and is not an empty directory; the lab overwrites nothing: "
-                "name a new directory, or remove this one if an earlier lab made it"
+                f"{directory} exists and is not an empty directory; name a new directory, or "
+                "remove this one if an earlier lab created it"
             )
-        # All keys are made before the first file is, so a failure there leaves nothing behind.
+        # Generate all keys first, so that a failure there leaves no files.
         servers = {name: make(self) for name, make in _SERVERS.items()}
         clients = {name: make(self) for name, make in _CLIENTS.items()}
         root_crl, issuing_crl = self.crls()
@@ -259,7 +259,7 @@ class LabPki:
             for name, credential in clients.items():
                 credential.write(client_directory, name)
         except OSError:
-            # What is half written would be in the way of the next try.
+            # An incomplete directory would block the next attempt.
             with contextlib.suppress(OSError):
                 shutil.rmtree(client_directory, ignore_errors=True)
                 for file in directory.iterdir():
@@ -269,7 +269,7 @@ class LabPki:
             raise
 
 
-# What `write` makes besides the authorities: file name, and who it is.
+# The certificates that `write` creates: file name -> function.
 _SERVERS: dict[str, Callable[[LabPki], LabCredential]] = {
     "bridge-server": lambda pki: pki.server("bridge.internet.example"),
     "bridge-client": lambda pki: pki.bridge_client("bridge.perimeter.example"),

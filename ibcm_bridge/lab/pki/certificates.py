@@ -1,4 +1,4 @@
-"""How a certificate of the lab is made, and what has to be at hand to use it."""
+"""Issues the certificates and CRLs of the lab."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,25 +17,25 @@ ROOT_CRL_URL = "http://pki.internet.example/root.crl"
 ISSUING_CRL_URL = "http://pki.internet.example/issuing.crl"
 
 type Period = tuple[datetime, datetime]
-type Extension = tuple[x509.ExtensionType, bool]  # and whether it is critical
+type Extension = tuple[x509.ExtensionType, bool]  # extension, critical
 
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
 AGENT = (x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.1"),)
-"""Microsoft's Certificate Request Agent, of those who ask for somebody else."""
+"""Microsoft's Certificate Request Agent, which requests certificates for others."""
 _PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 
 
 @dataclass(frozen=True)
 class LabCredential:
-    """A certificate, its private key and the intermediates a peer needs to build the path."""
+    """A certificate, its private key, and the intermediate certificates for the path."""
 
     certificate: x509.Certificate
     key: PrivateKey
     issuers: tuple[x509.Certificate, ...]
 
     def chain_pem(self) -> bytes:
-        """The certificate first, then its issuers; the root is for the peer to have."""
+        """Return the certificate, then its issuers, without the root."""
         return b"".join(pem(certificate) for certificate in (self.certificate, *self.issuers))
 
     def key_pem(self) -> bytes:
@@ -46,16 +46,16 @@ class LabCredential:
         )
 
     def write(self, directory: Path, name: str) -> None:
-        """Write `name`.key, which only its owner may read, and `name`.pem; replace neither."""
+        """Write `name`.key (mode 0600) and `name`.pem. FileExistsError."""
         key = directory / f"{name}.key"
-        # Created with its mode, so the key is at no moment readable by others.
+        # Create it with its mode, so that others can never read the key.
         key.touch(mode=0o600, exist_ok=False)
         key.write_bytes(self.key_pem())
         write_new(directory / f"{name}.pem", self.chain_pem())
 
     @classmethod
     def read(cls, directory: Path, name: str) -> "LabCredential":
-        """What `write` wrote."""
+        """Read the files of `write`."""
         key = serialization.load_pem_private_key((directory / f"{name}.key").read_bytes(), None)
         assert isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
         own, *issuers = x509.load_pem_x509_certificates((directory / f"{name}.pem").read_bytes())
@@ -64,7 +64,7 @@ class LabCredential:
 
 @dataclass(frozen=True)
 class Authority:
-    """An authority that issues, and revokes."""
+    """A certificate authority."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
@@ -79,7 +79,7 @@ class Authority:
         removed: Iterable[int] = (),
         extensions: Iterable[Extension] = (),
     ) -> x509.CertificateRevocationList:
-        """A list of its own (RFC 5280 section 5); `removed` are those of a delta list."""
+        """Create a CRL (RFC 5280 section 5). `removed` are entries removeFromCRL of a delta CRL."""
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.certificate.subject)
@@ -102,7 +102,7 @@ class Authority:
 
 
 def root_authority(common_name: str, now: datetime) -> Authority:
-    """One that nobody vouches for."""
+    """Create a self-signed authority."""
     key = ec_key()
     extensions = authority_extensions(path_length=1)
     return Authority(
@@ -111,7 +111,7 @@ def root_authority(common_name: str, now: datetime) -> Authority:
 
 
 def issuing_authority(common_name: str, root: Authority, now: datetime) -> Authority:
-    """One that issues to clients and servers."""
+    """Create an authority below the root that issues to clients and servers."""
     key = ec_key()
     extensions = [*authority_extensions(path_length=0), _crl_location(ROOT_CRL_URL)]
     return Authority(
@@ -120,7 +120,7 @@ def issuing_authority(common_name: str, root: Authority, now: datetime) -> Autho
 
 
 def computer_of(authority: LabCredential, dns_name: str, now: datetime) -> LabCredential:
-    """A computer's certificate from an authority that was written down."""
+    """Issue a computer certificate from an authority that was read from its files."""
     assert isinstance(authority.key, ec.EllipticCurvePrivateKey)
     return computer(Authority(authority.certificate, authority.key), dns_name, current(now))
 
@@ -131,14 +131,14 @@ def computer(
     valid: Period,
     purposes: Sequence[x509.ObjectIdentifier] = CLIENT,
 ) -> LabCredential:
-    """A computer's, for client authentication unless `purposes` says otherwise."""
+    """Issue a computer certificate, by default for client authentication."""
     return issue(
         authority, rsa_key(), dns_name, [x509.DNSName(dns_name)], valid=valid, purposes=purposes
     )
 
 
 def server(authority: Authority, names: Sequence[str], valid: Period) -> LabCredential:
-    """A server's, for all these names."""
+    """Issue a server certificate with these names."""
     dns_names = [x509.DNSName(name) for name in dict.fromkeys(names)]
     return issue(authority, ec_key(), names[0], dns_names, valid=valid, purposes=SERVER)
 
@@ -152,10 +152,10 @@ def issue(
     valid: Period,
     purposes: Sequence[x509.ObjectIdentifier],
 ) -> LabCredential:
-    """An end-entity certificate; self-signed if there is no authority."""
+    """Issue an end-entity certificate; self-signed without authority."""
     extensions: list[Extension] = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
-        # keyEncipherment is for RSA keys: RFC 5480, 3 forbids it with EC ones.
+        # RFC 5480, 3 forbids keyEncipherment with EC keys.
         (_key_usage(digital_signature=True, encipher=isinstance(key, rsa.RSAPrivateKey)), True),
         (x509.SubjectAlternativeName(names), False),
         _crl_location(ISSUING_CRL_URL),
@@ -176,7 +176,7 @@ def sign(
     valid: Period,
     extensions: Iterable[Extension],
 ) -> x509.Certificate:
-    """What `issue` and the authorities have in common; self-signed if there is no authority."""
+    """Sign a certificate; self-signed without authority."""
     issuer = authority.certificate.subject if authority else subject
     signing_key = authority.key if authority else key
     return _signed(key.public_key(), subject, (issuer, signing_key), valid, extensions)
@@ -185,13 +185,13 @@ def sign(
 def enrolled(
     authority: Authority, request: x509.CertificateSigningRequest, valid: Period
 ) -> x509.Certificate:
-    """For client authentication, for who asks for it: with the names of the request.
+    """Issue a client certificate with the key and the names of the request.
 
-    ValueError for a key that no computer of the lab has.
+    ValueError for a key that is neither RSA nor EC.
     """
     key = request.public_key()
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
-        raise ValueError("a key of neither RSA nor EC")
+        raise ValueError("the key is neither RSA nor EC")
     extensions = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (_key_usage(digital_signature=True, encipher=isinstance(key, rsa.RSAPublicKey)), True),
@@ -233,7 +233,7 @@ def _signed(
 
 
 def authority_extensions(*, path_length: int) -> list[Extension]:
-    """Of an authority (RFC 5280 sections 4.2.1.3 and 4.2.1.9)."""
+    """Return the extensions of an authority (RFC 5280 sections 4.2.1.3 and 4.2.1.9)."""
     return [
         (x509.BasicConstraints(ca=True, path_length=path_length), True),
         (_key_usage(sign_certificates=True), True),
@@ -266,7 +266,7 @@ def _crl_location(url: str) -> Extension:
 
 
 def distinguished_name(common_name: str) -> x509.Name:
-    """As all of the lab have it."""
+    """Return the name with the organization of the lab."""
     return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANIZATION),
@@ -276,46 +276,46 @@ def distinguished_name(common_name: str) -> x509.Name:
 
 
 def principal_name(principal: str) -> x509.OtherName:
-    """A user's, as Windows has it in the subjectAltName."""
+    """Return the user principal name for the subjectAltName, in the form of Windows."""
     text = principal.encode()
     if len(text) > 0x7F:
-        raise ValueError(f"a user principal name here has at most 127 octets, not {len(text)}")
+        raise ValueError(f"a user principal name must have at most 127 octets, not {len(text)}")
     # DER: a UTF8String with a length of one octet.
     return x509.OtherName(_PRINCIPAL_NAME, bytes([0x0C, len(text)]) + text)
 
 
-# The certificates of a lab do not outlive it by much; expired ones lie within their issuers' time.
+# The validity of the lab's certificates is short. That of authorities includes all others.
 def authority_period(now: datetime) -> Period:
-    """Around those of what it issues."""
+    """Return the validity of an authority."""
     return (now - timedelta(days=90), now + timedelta(days=90))
 
 
 def current(now: datetime) -> Period:
-    """For a lab's time."""
+    """Return the validity of a current certificate."""
     return (now - timedelta(hours=1), now + timedelta(days=30))
 
 
 def past(now: datetime) -> Period:
-    """Over, but within the time of its issuers."""
+    """Return the validity of an expired certificate."""
     return (now - timedelta(days=60), now - timedelta(days=1))
 
 
 def ec_key() -> ec.EllipticCurvePrivateKey:
-    """A new one."""
+    """Generate a P-256 key."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def rsa_key() -> rsa.RSAPrivateKey:
-    """A new one."""
+    """Generate an RSA key of 2048 bits."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-def pem(one: x509.Certificate | x509.CertificateRevocationList) -> bytes:
-    """As files have it."""
-    return one.public_bytes(serialization.Encoding.PEM)
+def pem(item: x509.Certificate | x509.CertificateRevocationList) -> bytes:
+    """Encode as PEM."""
+    return item.public_bytes(serialization.Encoding.PEM)
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Replaces nothing."""
+    """Write a new file. FileExistsError."""
     with path.open("xb") as file:
         file.write(content)

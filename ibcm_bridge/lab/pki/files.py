@@ -1,4 +1,4 @@
-"""The lab's files on disk: certificates, and a policy that names them."""
+"""The shipped policy with other addresses, and `ibcm-bridge pki`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ibcm_bridge.policy.addresses import address_text
 
 
 def shipped_policy() -> str:
-    """The text of the shipped `bridge.yaml`."""
+    """Return the text of the shipped `bridge.yaml`."""
     return files("ibcm_bridge.config").joinpath("bridge.yaml").read_text("utf-8")
 
 
@@ -23,12 +23,12 @@ _LOOPBACK = re.compile(r"127\.0\.0\.1:([0-9]+)")
 
 
 def with_ports(policy: str, ports: Mapping[int, int]) -> str:
-    """A policy with these loopback ports in place of those, all at once."""
+    """Replace loopback ports in a policy, all at once."""
     return with_addresses(policy, {port: ("127.0.0.1", to) for port, to in ports.items()})
 
 
 def with_addresses(policy: str, addresses: Mapping[int, tuple[str, int]]) -> str:
-    """A policy with these addresses in place of those ports of loopback, all at once."""
+    """Replace loopback ports in a policy with addresses, all at once."""
 
     def other(found: re.Match[str]) -> str:
         port = int(found[1])
@@ -38,7 +38,7 @@ def with_addresses(policy: str, addresses: Mapping[int, tuple[str, int]]) -> str
 
 
 def make_pki(directory: Path) -> int:
-    """`ibcm-bridge pki DIR`: DIR/pki, and DIR/bridge.yaml where there is none."""
+    """`ibcm-bridge pki DIR`: create DIR/pki, and DIR/bridge.yaml if there is none."""
     try:
         LabPki.make(now=datetime.datetime.now(datetime.UTC)).write(directory / "pki")
         policy = directory / "bridge.yaml"
@@ -51,6 +51,6 @@ def make_pki(directory: Path) -> int:
         why = cannot_write(error, error.filename or directory, "name another DIR")
         print(f"ibcm-bridge pki: {why}", file=sys.stderr)
         return 1
-    print(f"Made {directory / 'pki'}: certificates for a lab, not for production.")
+    print(f"Created {directory / 'pki'}: certificates for a lab, not for production.")
     print(f"Next: ibcm-bridge check --config {policy}")
     return 0

@@ -1,1 +1,1 @@
-"""ConfigMgr's protocol as the lab's clients and site systems use it."""
+"""The ConfigMgr protocol of the lab's clients and site systems."""

@@ -1,15 +1,15 @@
-"""ConfigMgr messages as bytes, the way clients and management points put them together.
+"""Writes and reads ConfigMgr messages, as clients and management points do.
 
 How it works (section numbers are those of protocol.md):
 
-1. The body XML becomes UTF-16LE without BOM, ended by one NUL character (1.3).
-2. Clients append CR LF to that and compress it; `Body@Length` counts the NUL, not the CR LF.
-3. A client that signs puts a `clientauth` hook into the header. The payload signature covers the
-   compressed bytes exactly as sent, so they are made before the header (1.5, 1.6).
+1. The body XML is encoded in UTF-16LE without BOM, with one NUL character at the end (1.3).
+2. Clients append CR LF and compress it; `Body@Length` includes the NUL, not the CR LF.
+3. A client that signs adds a `clientauth` hook to the header. The payload signature covers the
+   compressed bytes, so they are created before the header (1.5, 1.6).
 4. Header and payload become the two parts of a multipart message with a constant boundary (1.3).
 
-The same call makes the same bytes, as a benchmark and a byte-for-byte test need. Nothing here is
-careful with hostile input: `raw_message` is there to build what the bridge must refuse.
+The output is deterministic, for benchmarks and byte-for-byte tests. This module does not handle
+hostile input safely. `raw_message` builds messages that the bridge must refuse.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ NO_REPLY = (
     + "\ufeffNoReply".encode("utf-16-le")
     + b"\r\n--%b--" % BOUNDARY
 )
-"""What answers a message that is only taken in: one MIME part (1.7)."""
+"""The reply to an asynchronous message: one MIME part (1.7)."""
 
 MAX_INFLATED = 64 * 1024 * 1024
-"""More than any message of the lab; a stand-in that is sent a zlib bomb should survive it."""
+"""More than any message of the lab; protects the simulated site systems from zip bombs."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """A message taken apart. `payload` is part 2 as sent; None in a reply of one part (1.7)."""
+    """A parsed message. `payload` is part 2 as sent; None in a reply with one part (1.7)."""
 
     header_xml: str
     payload: bytes | None
 
     def body_text(self) -> str | None:
-        """The body the header points at, without the NUL that ends it; None where encrypted."""
+        """Return the body without its final NUL; None if it is encrypted or missing."""
         if self.payload is None:
             return None
         header = ET.fromstring(self.header_xml)
@@ -72,7 +72,7 @@ class Message:
         return data[offset : offset + length].decode("utf-16-le").removesuffix("\0")
 
     def hook_properties(self) -> dict[str, str]:
-        """The properties of the `clientauth` hook; none when the message is not signed (1.5)."""
+        """Return the properties of the `clientauth` hook (1.5); empty if it is not signed."""
         found = ET.fromstring(self.header_xml).iterfind("Hooks/*[@Name='clientauth']/Property")
         return {element.get("Name", ""): element.text or "" for element in found}
 
@@ -92,11 +92,11 @@ def ccm_post_body(
     attached: str = "",
     **header: str,
 ) -> bytes:
-    """What a client sends with CCM_POST: compressed, and signed when a key is given.
+    """Return the body of a CCM_POST: compressed, and signed if there is a key.
 
-    A document that is `attached` stands before the body, and then both are attachments, as in a
-    heartbeat (1.3). `xml_style` is how the header is written; documents are sent as they are given.
-    `header` goes to `message_header`.
+    An `attached` document precedes the body, and then both are attachments, as in a heartbeat
+    (1.3). `xml_style` applies to the header; documents are sent unchanged. `header` is passed to
+    `message_header`.
     """
     before = attached.encode("utf-16-le") + b"\0\0\r\n" if attached else b""
     text = body_xml.encode("utf-16-le") + b"\0\0"
@@ -135,9 +135,10 @@ def message_header(
     offset: int = 0,
     attachments: Sequence[tuple[int, int]] = (),
 ) -> str:
-    """The Msg element, its children in the order in which 1.4 has them; senders differ in it.
+    """Return the Msg element, with its children in the order of 1.4; senders differ in it.
 
-    `file_type` says which inbox a relayed report is for (2.1), `attachments` where each stands.
+    `file_type` is the inbox of a relayed report (2.1). `attachments` are pairs of offset and length
+    in bytes.
     """
     slices = "".join(
         f'<Attachment Name="{{{UUID(int=number)}}}" Offset="{first}" Length="{size}" />'
@@ -169,7 +170,7 @@ def raw_message(
     boundary: bytes = BOUNDARY,
     inner_type: bytes = b"application/octet-stream",
 ) -> bytes:
-    """The frame alone (1.3), around whatever a hostile case wants in it."""
+    """Frame a header and a payload (1.3), which can be malicious."""
     return (
         b"--%b\r\ncontent-type: text/plain; charset=UTF-16\r\n\r\n" % boundary
         + b"\xff\xfe"
@@ -181,11 +182,11 @@ def raw_message(
 
 
 def read_message(data: bytes) -> Message:
-    """Take a request or a reply apart; ValueError when it is not framed as in 1.3."""
+    """Parse a request or a reply. ValueError if it is not framed as in 1.3."""
     opening, closing = b"--%b\r\n" % BOUNDARY, b"\r\n--%b--" % BOUNDARY
     if not (data.startswith(opening) and data.endswith(closing)):
         raise ValueError("not the two-part frame of a ConfigMgr message")
-    # Compressed bytes may hold anything, the separator too: only its first occurrence counts.
+    # Compressed bytes can contain the separator: split at its first occurrence.
     parts = data[len(opening) : -len(closing)].split(b"\r\n" + opening, 1)
     contents = [part.partition(b"\r\n\r\n")[2] for part in parts]
     header_xml = contents[0].decode("utf-16")
@@ -193,7 +194,7 @@ def read_message(data: bytes) -> Message:
 
 
 def root(document: str | bytes) -> str:
-    """The name of a document's root, whatever stands before it; empty where there is none."""
+    """Return the name of the root element; empty if there is none."""
     source = io.StringIO(document) if isinstance(document, str) else io.BytesIO(document)
     with contextlib.suppress(ET.ParseError):
         for _event, element in ET.iterparse(source, ["start"]):
@@ -202,6 +203,6 @@ def root(document: str | bytes) -> str:
 
 
 def parse_reply(data: bytes) -> tuple[str, str | None]:
-    """A reply's header and body; of `NoReply` that text and None. Empty replies are ValueError."""
+    """Return header and body of a reply; None as the body of `NoReply`. ValueError if empty."""
     message = read_message(data)
     return message.header_xml, message.body_text()

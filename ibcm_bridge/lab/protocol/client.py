@@ -1,17 +1,18 @@
-"""The lab's client: one TLS connection that sends exactly what it is told to.
+"""The lab's HTTP client: one TLS connection that sends requests without changes.
 
 How it works:
 
-1. The TCP connection goes to an address; SNI, host name verification and `Host` use another name,
-   as if the name resolved to loopback.
-2. A request is written by hand, so any method, target, version and field reaches the wire byte for
-   byte. Only Host and, with a body, Content-Length are added, and only when not given.
-3. The answer is read by http.client, one at a time, on a connection that is kept alive.
-4. What went wrong is named: `HandshakeRefused` (the other side's TLS said no) or `ConnectionEnded`
-   (it closed without a whole answer). In TLS 1.3 a client certificate is judged after the client
-   has finished its handshake, so the refusal arrives with the first read (RFC 8446, 4.4.2.4).
+1. The TCP connection goes to an address; SNI, host name verification and `Host` use a name, as if
+   the name resolved to this address.
+2. The client writes the request itself, so any method, target, version and field is sent byte for
+   byte. It adds only missing Host and, with a body, Content-Length fields.
+3. http.client reads the responses, on a persistent connection.
+4. Errors are `HandshakeRefused` (the server ended the TLS handshake) and `ConnectionEnded` (it
+   closed the connection before the end of the response). In TLS 1.3 the server checks a client
+   certificate after the client has completed its handshake, so the refusal arrives with the first
+   read (RFC 8446, 4.4.2.4).
 
-A site system's certificate that this client does not trust is ssl.SSLCertVerificationError.
+ssl.SSLCertVerificationError: this client does not trust the server's certificate.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ CHUNK = 256 * 1024
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent; `plaintext` sends it without TLS."""
+    """An HTTP request; with `plaintext`, without TLS."""
 
     method: str
     target: str
@@ -55,7 +56,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer; `headers` in the order and the spelling of the wire."""
+    """An HTTP response; `headers` in the order and spelling of the wire."""
 
     status: int
     reason: str
@@ -63,13 +64,13 @@ class Response:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The first value of a field, whatever its case."""
+        """Return the first value of a field; its name is case-insensitive."""
         found = (value for field, value in self.headers if field.lower() == name.lower())
         return next(found, None)
 
 
 class HandshakeRefused(Exception):
-    """The other side ended the TLS handshake; `alert` is its reason, None when it gave none."""
+    """The server ended the TLS handshake; `alert` is None if it sent none."""
 
     def __init__(self, alert: str | None) -> None:
         super().__init__(alert or "the connection was closed during the handshake")
@@ -77,11 +78,11 @@ class HandshakeRefused(Exception):
 
 
 class ConnectionEnded(Exception):
-    """The other side closed the connection without a whole answer."""
+    """The server closed the connection before the end of the response."""
 
 
 class LabClient:
-    """One connection, made by the first request (or `connect`) and kept alive until the end."""
+    """One persistent connection; the first request (or `connect`) opens it."""
 
     def __init__(
         self,
@@ -106,8 +107,8 @@ class LabClient:
             load_credential(self._context, credential)
         self._socket: ssl.SSLSocket | None = None
         self.presented: x509.Certificate | None = None
-        """What the other side showed, once there is a connection."""
-        self._answered = False
+        """The certificate of the server, once connected."""
+        self._has_response = False
         self._ended = False
 
     def __enter__(self) -> Self:
@@ -123,17 +124,17 @@ class LabClient:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing can be sent any more."""
+        """True if the connection is closed."""
         return self._ended
 
     def close(self) -> None:
-        """End the connection; closing twice is no accident."""
+        """Close the connection; idempotent."""
         self._ended = True
         if self._socket:
             self._socket.close()
 
     def connect(self) -> ssl.SSLSocket:
-        """The connection, made if it is not there yet; for a test that looks at TLS itself."""
+        """Connect if not connected; return the socket."""
         if self._ended:
             raise ConnectionEnded("the connection had ended before this request")
         if self._socket is None:
@@ -160,17 +161,17 @@ class LabClient:
         body: bytes | None = None,
         version: str = "HTTP/1.1",
     ) -> Response:
-        """Send one request, wait for its whole answer."""
+        """Send a request; return the complete response."""
         with self._exchange(method, target, headers, body, version) as http_response:
             return _response(http_response, http_response.read())
 
     def send(self, request: Request) -> Response:
-        """The same, of a request that is data."""
+        """Send a `Request`; return the complete response."""
         parts = (request.method, request.target, request.headers, request.body, request.version)
         return self.request(*parts)
 
     def download(self, target: str, headers: Fields = ()) -> tuple[Response, str, int]:
-        """GET without keeping the body: the answer, the SHA-256 of its body, and its length."""
+        """GET without storing the body; return the response, the body's SHA-256, and its length."""
         digest, length = hashlib.sha256(), 0
         with self.receiving(target, headers) as (response, pieces):
             for piece in pieces:
@@ -182,9 +183,9 @@ class LabClient:
     def receiving(
         self, target: str, headers: Fields = ()
     ) -> Iterator[tuple[Response, Iterator[memoryview]]]:
-        """GET: the answer, and its body piece by piece; the connection ends where not all is read.
+        """GET: return the response, and an iterator over its body.
 
-        A piece is good until the next one.
+        A piece is valid until the next one. An incomplete read closes the connection.
         """
         with self._exchange("GET", target, headers, None) as http_response:
             yield _response(http_response, b""), _pieces(http_response)
@@ -199,26 +200,26 @@ class LabClient:
         version: str = "HTTP/1.1",
     ) -> Iterator[http.client.HTTPResponse]:
         connection = self.connect()
-        whole = False
+        complete = False
         data = request_bytes(method, target, headers, body, self._server_name, version=version)
         try:
-            # A refusal may come before all is sent; its answer or alert is still there to read.
+            # The server can refuse early; its response or alert can still be read.
             with contextlib.suppress(ssl.SSLError, ConnectionError):
                 connection.sendall(data)
             with http.client.HTTPResponse(connection, method=method) as http_response:
                 http_response.begin()
                 yield http_response
-                whole = http_response.isclosed() and not http_response.will_close
-            self._answered = True
+                complete = http_response.isclosed() and not http_response.will_close
+            self._has_response = True
         except http.client.HTTPException as error:
-            raise ConnectionEnded(f"no whole answer: {error!r}") from error
+            raise ConnectionEnded(f"incomplete response: {error!r}") from error
         except (ssl.SSLError, ConnectionError) as error:
             alert = _alert(error)
-            if alert and not self._answered:
+            if alert and not self._has_response:
                 raise HandshakeRefused(alert) from error
-            raise ConnectionEnded(f"no answer: {error}") from error
+            raise ConnectionEnded(f"no response: {error}") from error
         finally:
-            if not whole:
+            if not complete:
                 self.close()
 
 
@@ -231,7 +232,7 @@ def request_bytes(
     *,
     version: str = "HTTP/1.1",
 ) -> bytes:
-    """A request as it goes on the wire."""
+    """Encode a request."""
     fields = list(headers.items() if isinstance(headers, Mapping) else headers)
     given = {name.lower() for name, _ in fields}
     if "host" not in given:
@@ -245,7 +246,7 @@ def request_bytes(
 def plaintext_request(
     address: tuple[str, int], data: bytes, timeout: float = 10, namespace: Namespace = HERE
 ) -> bytes:
-    """Send bytes over bare TCP and read until the other side closes, or resets."""
+    """Send bytes over TCP, and read until the server closes or resets the connection."""
     received = bytearray()
     with namespace.inside():
         connection = socket.create_connection(address, timeout)
@@ -257,8 +258,8 @@ def plaintext_request(
 
 
 def load_credential(context: ssl.SSLContext, credential: LabCredential) -> None:
-    """Give a TLS context the certificate and its key, which the ssl module only takes by file."""
-    # mkstemp makes the file with mode 0600; Windows cannot read it while it is open.
+    """Load certificate and key into a TLS context; the ssl module needs a file for this."""
+    # mkstemp creates the file with mode 0600; Windows cannot read it while it is open.
     handle, name = tempfile.mkstemp(suffix=".pem")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -272,7 +273,7 @@ def _pieces(http_response: http.client.HTTPResponse) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(CHUNK))
     while count := http_response.readinto(buffer):
         yield buffer[:count]
-    # readinto ends quietly where read() would raise IncompleteRead.
+    # readinto() returns 0 where read() would raise IncompleteRead.
     if http_response.length:
         raise ConnectionEnded(f"{http_response.length} bytes of the body are missing")
 
@@ -286,6 +287,6 @@ def _response(http_response: http.client.HTTPResponse, body: bytes) -> Response:
 def _alert(error: OSError) -> str | None:
     """`TLSV13_ALERT_CERTIFICATE_REQUIRED` -> `certificate required`."""
     reason = error.reason if isinstance(error, ssl.SSLError) else None
-    # OpenSSL's names of some alerts lack the word: TLSV1_UNRECOGNIZED_NAME.
+    # Some OpenSSL names lack the word ALERT: TLSV1_UNRECOGNIZED_NAME.
     named = re.fullmatch(r"(?:TLSV1\d?|SSLV3)_(?:ALERT_)?(.*)", reason or "")
     return named[1].replace("_", " ").lower() if named else None

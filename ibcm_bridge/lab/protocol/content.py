@@ -1,4 +1,4 @@
-"""What the stand-in distribution point hands out: any amount of noise, the same each time."""
+"""The content of the simulated distribution point: deterministic pseudorandom bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tornado.httputil import HTTPHeaders
 
 CHUNK = 256 * 1024
 ETAG = '"lab-1"'
-VALIDATORS = {  # what BITS compares between the parts of a download (protocol.md 7)
+VALIDATORS = {  # BITS compares these between the ranges of a download (protocol.md 7)
     "Content-Type": "application/octet-stream",
     "Accept-Ranges": "bytes",
     "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT",
@@ -30,12 +30,12 @@ NAMED = (
     "backup/report~2024.xlsx",
     "sources/sxs/microsoft-windows-netfx3-ondemand-package~31bf3856ad364e35~amd64~~.cab",
 )
-"""Beside `SETUP`, what each package has: names of the kind that real ones have, as the file system
-has them. A file holds its own name, so that a client sees which one it got."""
+"""The other files of each package, with difficult names as on a real file system. The content of
+each file is its name, so that a client can verify which file it received."""
 
 
 class ServerResponse(NamedTuple):
-    """A stand-in's response; `body` as a range stands for that part of `content`."""
+    """A response of a simulated site system; a range as `body` means these bytes of `content`."""
 
     status: int
     body: bytes | range
@@ -43,40 +43,40 @@ class ServerResponse(NamedTuple):
 
 
 def content(start: int, stop: int) -> bytes:
-    """These bytes of any download. Each block has its number and another turn of the noise."""
+    """Return these bytes of a download. Each block has its number and rotated random bytes."""
     pieces: list[bytes] = []
     while start < stop:
         block, offset = divmod(start, CHUNK)
-        turn = block * 7919 % CHUNK
-        whole = block.to_bytes(8, "big") + NOISE[turn : turn + CHUNK - 8]
-        pieces.append(whole[offset : offset + stop - start])
+        rotation = block * 7919 % CHUNK
+        data = block.to_bytes(8, "big") + NOISE[rotation : rotation + CHUNK - 8]
+        pieces.append(data[offset : offset + stop - start])
         start += len(pieces[-1])
     return b"".join(pieces)
 
 
 def named(query: str) -> ServerResponse | None:
-    """The file that a query asks for (protocol.md 7): decoded once, in UTF-8, without case."""
+    """Return the file that a query names (protocol.md 7): decoded once, UTF-8, case-insensitive."""
     wanted = unquote(query, errors="strict").removeprefix("/").lower()
     found = next((name for name in NAMED if name.lower() == wanted), None)
     return None if found is None else ServerResponse(200, found.encode(), VALIDATORS)
 
 
 def listed(download_bytes: int) -> Iterator[tuple[str, int]]:
-    """Of each file of a package the query that asks for it, and its length in bytes."""
+    """Yield the query and the length in bytes of each file of a package."""
     yield f"/{SETUP}", download_bytes
     for name in NAMED:
         yield f"/{quote(name)}", len(name.encode())
 
 
 MAX_RANGES, MAX_PARTS = 500, 16 * 1024 * 1024
-"""How many ranges of one request are answered, and how many bytes of several. BITS asks for more
-than one where it lacks several parts of a file (protocol.md 7)."""
+"""Limits of ranges in a request, and of bytes in a multipart response. BITS requests several ranges
+if it lacks several parts of a file (protocol.md 7)."""
 
 BOUNDARY = "lab-part"
 
 
 def part(response: ServerResponse, headers: HTTPHeaders) -> ServerResponse:
-    """RFC 9110, 14: one range or several; what else Range may say is ignored, as it may be."""
+    """Apply Range (RFC 9110, 14): one or more byte ranges; other values are ignored."""
     size = len(response.body)
     unit, _, wanted = headers.get("Range", "").partition("=")
     given = [_range(text.strip(), size) for text in wanted.split(",")]
@@ -89,13 +89,14 @@ def part(response: ServerResponse, headers: HTTPHeaders) -> ServerResponse:
         return ServerResponse(416, b"", {"Content-Range": f"bytes */{size}"})
     if len(ranges) > 1:
         return _parts(response, ranges)
-    (one,) = ranges
-    fields = response.fields | {"Content-Range": f"bytes {one.start}-{one.stop - 1}/{size}"}
-    return ServerResponse(206, response.body[one.start : one.stop], fields)
+    (byte_range,) = ranges
+    content_range = f"bytes {byte_range.start}-{byte_range.stop - 1}/{size}"
+    fields = response.fields | {"Content-Range": content_range}
+    return ServerResponse(206, response.body[byte_range.start : byte_range.stop], fields)
 
 
 def _range(text: str, size: int) -> range | None:
-    """What is there of it, which may be nothing; None for what is no range."""
+    """Return the satisfiable part of a range, possibly empty; None if it is invalid."""
     wanted = re.fullmatch(r"(\d*)-(\d*)", text)
     if not wanted or text == "-":
         return None
@@ -105,7 +106,7 @@ def _range(text: str, size: int) -> range | None:
 
 
 def _parts(response: ServerResponse, ranges: list[range]) -> ServerResponse:
-    """RFC 9110, 14.6. BITS takes no more than 180 bytes before each part (protocol.md 7)."""
+    """RFC 9110, 14.6. BITS accepts at most 180 bytes before each part (protocol.md 7)."""
     if sum(map(len, ranges)) > MAX_PARTS:
         return response
     kind = response.fields.get("Content-Type", "application/octet-stream")
@@ -121,7 +122,7 @@ def _parts(response: ServerResponse, ranges: list[range]) -> ServerResponse:
 
 
 def chunks(body: bytes | range) -> Iterator[bytes]:
-    """A body in pieces; what a range stands for is made as it is sent."""
+    """Yield a body in pieces; generated content is created on demand."""
     if isinstance(body, bytes):
         yield body
     else:

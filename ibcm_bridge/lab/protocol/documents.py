@@ -1,4 +1,4 @@
-"""What the lab's clients write about: the documents in their messages (protocol.md 3)."""
+"""The documents in the messages of the lab's clients. Section numbers: protocol.md."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def registration_request(
     timestamp: str = SENT_TIME,
     xml_style: XmlStyle = PLAIN,
 ) -> str:
-    """3.1. As it is, of a client with a PKI certificate that is only ever on the Internet.
+    """3.1. By default for an Internet-only client with a PKI certificate.
 
-    A client that has registered before says so with its GUID. What is signed is signed as it
-    stands: this document is not to be written in another way again.
+    A registered client renews its registration with its GUID. The signature covers the text as
+    written, so the caller must not reformat the document.
     """
     der = certificate.public_bytes(serialization.Encoding.DER).hex().upper()
     held = "".join(
@@ -69,7 +69,7 @@ _SIGNATURE = "the signature"
 
 
 def _registration_hint(client_guid: str, key: RSAPrivateKey, timestamp: str) -> str:
-    """Of a client that has registered before; how its lines are written is inferred."""
+    """The hint of a registered client; the format of its lines is inferred."""
     if not client_guid:
         return "<RegistrationHint />"
     kind = "1;2"
@@ -78,7 +78,7 @@ def _registration_hint(client_guid: str, key: RSAPrivateKey, timestamp: str) -> 
         "CCMAuthHeaderType": kind,
         "CCMAuthHeaderTypeSignature": sign(key, terminated(kind)),
     }
-    # Spelt otherwise here than in the header field.
+    # The spelling differs from that of the header field.
     lines["CCMClientTimeStampSignature"] = lines.pop("CCMClientTimestampSignature")
     text = "\n".join(f"{name}: {value}" for name, value in lines.items())
     return f"<RegistrationHint>{escape(text)}</RegistrationHint>"
@@ -92,9 +92,9 @@ def _netbios(fqdn: str) -> str:
 def policy_request(
     client_guid: str, *, fqdn: str = "pc1.corp.example", site: str = "LAB", user: str = ""
 ) -> str:
-    """3.2. The GUID is named here again: it must be the one of the message header.
+    """3.2. The client GUID must equal the one in the message header.
 
-    With a `user`, such as CORP\\alice, it asks for that user's policy; without one User is empty.
+    With a `user`, such as CORP\\alice, it requests the policy of this user.
     """
     whose = f"<User><SID /><NT4UserName>{escape(user)}</NT4UserName></User>" if user else "<User />"
     return (
@@ -116,17 +116,17 @@ def location_request(
     kind: str = "SMSPackage",
     on_internet: bool = True,
 ) -> str:
-    """3.4. `root` is any of the eight of 2.2, also those that have no place on the Internet.
+    """3.4. `root` is one of the eight roots of 2.2, including those not for the Internet.
 
     `kind` is SMSPackage, SMSUpdate or SMSWSUS.
     """
     inner = {"ContentLocationRequest": package, "WSUSLocationRequest": _UPDATE_POINT}.get(root, "")
-    there = int(on_internet)
+    internet = int(on_internet)
     return (
         f'<{root} SchemaVersion="1.00">{inner}<AssignedSite SiteCode="{site}" />'
-        f'<ClientLocationInfo OnInternet="{there}" LocationType="{kind}" DistributeOnDemand="0" '
+        f'<ClientLocationInfo OnInternet="{internet}" LocationType="{kind}" DistributeOnDemand="0" '
         'UseProtected="0" AllowCaching="0" BranchDPFlags="0" AllowHTTP="1" AllowSMB="0" '
-        f'AllowMulticast="0" UseInternetDP="{there}"><ADSite Name="" /><Forest Name="" />'
+        f'AllowMulticast="0" UseInternetDP="{internet}"><ADSite Name="" /><Forest Name="" />'
         f'<Domain Name="" /><IPAddresses /></ClientLocationInfo></{root}>'
     )
 
@@ -135,7 +135,7 @@ _UPDATE_POINT = f'<Content ID="{{{UUID(int=6)}}}" Version="1" />'
 
 
 def inventory_report(client_guid: str, rows: int = 31) -> str:
-    """3.5, hardware inventory; 31 rows are about 28 KB of UTF-16 and compress to about 3 KB."""
+    """3.5, hardware inventory; 31 rows are 28 KB of UTF-16, compressed to 3 KB."""
     return _report(client_guid, "".join(_installed_product(number) for number in range(rows)))
 
 
@@ -150,7 +150,7 @@ def software_inventory(client_guid: str) -> str:
 
 
 def heartbeat(client_guid: str, *, name: str) -> tuple[str, str]:
-    """3.5, discovery data: two documents, of which the first is attached to the second (1.3)."""
+    """3.5, discovery data: two documents; the first one is attached to the second one (1.3)."""
     body = (
         '<ReportBody><Instance ParentClass="CCM_Client" Class="CCM_Client" '
         'Namespace="root\\ccm" Content="New"><CCM_Client><ClientVersion>5.00.9128.1000'
@@ -192,12 +192,12 @@ def status_message(client_guid: str) -> str:
 
 
 def application_state() -> str:
-    """2.1; what stands in it is not known."""
+    """2.1; its content is not known."""
     return "<AppStateServicesRequest />"
 
 
 def upload_request(*, network: int = 1) -> str:
-    """3.6: where may I upload a report? 1 is the Internet, 0 the intranet."""
+    """3.6: a request for an upload location. `network`: 1 is the Internet, 0 the intranet."""
     return (
         f"<UploadRequest><MessageID>{{{UUID(int=3)}}}</MessageID>"
         f"<NetworkType>{network}</NetworkType></UploadRequest>"
@@ -225,7 +225,7 @@ def _report_header(client_guid: str, content: str, action: int) -> str:
 
 
 def _installed_product(number: int) -> str:
-    # Noise from a counter: without it a report compresses far better than a real one.
+    # Pseudorandom values: without them, a report compresses better than a real one.
     code = UUID(int=pow(3, 1000 + number, 2**128))
     return (
         '<Instance ParentClass="SMS_InstalledSoftware" Class="SMS_InstalledSoftware" '

@@ -1,7 +1,7 @@
-"""What the stand-in management point has to say, as documents (protocol.md 3 and 4).
+"""The documents in the replies of the simulated management point (protocol.md 3 and 4).
 
-Names in them are those of the network that a client says it is in. A site that leaks (`Site.leaks`)
-has those of the intranet for whoever asks about `LEAKY_SITE`, so that one request can show it.
+Their names belong to the network in the request. A leaking site (`Site.leaks`) returns intranet
+names in replies about `LEAKY_SITE`, so that a single request can demonstrate a leak.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ibcm_bridge.lab.protocol.ccm import SENT_TIME
 
 
 class Names(NamedTuple):
-    """What site systems are called in answers."""
+    """The names of site systems in replies."""
 
     management_points: tuple[str, ...]
     distribution_points: tuple[str, ...]
@@ -25,13 +25,13 @@ class Names(NamedTuple):
 
 
 PUBLISHED = ("bridge.internet.example", "bridge2.internet.example")
-"""Names of the Internet: of two there, a client picks one (CLIENT-PICK)."""
+"""The Internet names; a client selects one (CLIENT-PICK)."""
 
 INTERNET = Names(PUBLISHED, PUBLISHED, PUBLISHED[0])
 INTRANET = Names(("mp01.corp.example",), ("dp01.corp.example",), "sup01.corp.example")
 
 LEAKY_SITE = "INT"
-"""The site code to ask for; of a package, how its id begins."""
+"""The site code of the leaking site, and the prefix of its package ids."""
 
 TASK_SEQUENCE, REQUIRES_AUTH, SECRET, INTRANET_ONLY = 1, 2, 4, 8
 """PolicyFlags (3.2)."""
@@ -41,15 +41,15 @@ POLICIES = {
     "LAB20000-LAB00002-6F6BCC28": REQUIRES_AUTH | SECRET,
     "LAB20003-LAB00003-6F6BCC28": TASK_SEQUENCE,
 }
-"""Policy id -> its flags. Ids are GUIDs or plain (3.2)."""
+"""Policy id -> flags. An id is a GUID or plain text (3.2)."""
 
 INTRANET_POLICY = "LAB20004-LAB00004-6F6BCC28"
 USER_POLICY = "LAB20005-LAB00005-6F6BCC28"
-"""The one that users get, whoever they are."""
+"""The policy of all users."""
 
 
 def assignments(more: dict[str, int] | None = None) -> str:
-    """3.2. `<mp>` is literal: the client puts in the name it knows."""
+    """3.2. `<mp>` is literal: the client replaces it with the name of the management point."""
     policies = POLICIES | (more or {})
     return (
         '<ReplyAssignments SchemaVersion="1.00" ReplyType="Full">'
@@ -59,7 +59,7 @@ def assignments(more: dict[str, int] | None = None) -> str:
 
 
 def user_assignments() -> str:
-    """3.2, of a user: to be got where Windows authentication says who asks (section 4)."""
+    """3.2, for a user: the policy is in a directory with Windows authentication (section 4)."""
     assignment = _assignment(USER_POLICY, 0, "User", "SMS_MP_WindowsAuth")
     return (
         f'<ReplyAssignments SchemaVersion="1.00" ReplyType="Full">{assignment}</ReplyAssignments>'
@@ -78,11 +78,11 @@ def _assignment(policy: str, flags: int, kind: str = "Machine", directory: str =
 ASSIGNMENTS = assignments()
 
 ERROR_PAGE = b"<html><head><title>ERROR</title></head><body></body></html>"
-"""What a management point answers instead of a policy (1.7)."""
+"""A management point returns this instead of a policy (1.7)."""
 
 
 def content_location(request: ET.Element, names: Names) -> str:
-    """3.4. The content's name is that of the package that was asked for."""
+    """3.4. The content id is the package id of the request."""
     package = request.find("Package")
     content = package.get("ID", "") if package is not None else f"Content_{UUID(int=7)}.1"
     version = package.get("Version", "1") if package is not None else "1"
@@ -141,7 +141,7 @@ def site_information(_request: ET.Element, names: Names) -> str:
     )
 
 
-_CAPABILITIES = (  # Native, and revocation is checked (3.4)
+_CAPABILITIES = (  # native mode, with revocation check (3.4)
     '<Capabilities SchemaVersion="1.0"><Property Name="SSLState" Value="63"/></Capabilities>'
 )
 
@@ -151,7 +151,7 @@ LOCATIONS: dict[str, Callable[[ET.Element, Names], str]] = {
     "EnumerateMPLocationRequest": management_points,
     "SiteInformationRequest": site_information,
 }
-"""By the root of the request (2.2)."""
+"""Root element of the request -> document (2.2)."""
 
 BARE = {
     ("mp_locationmanager", "AssignedSiteRequest"): "AssignedSiteReply",
@@ -163,13 +163,13 @@ BARE = {
     ("mp_oobmgr", "OOBRequest"): "OOBReply",
     ("mp_appstatemanager", "AppStateServicesRequest"): "AppstateManagerReply",
 }
-"""Endpoint and root -> the root of an answer with nothing in it: what gets through is seen to get
-through. AppstateManagerReply is what Microsoft's SDK wants (4); DriverRequest, OOBRequest and most
-names of the other answers are inferred."""
+"""Endpoint and root element -> root element of an empty reply, which shows that the request was
+accepted. AppstateManagerReply is the name in Microsoft's SDK (4); DriverRequest, OOBRequest and
+most other names are inferred."""
 
 
 def upload_reply(message_id: str, names: Names) -> str:
-    """3.6: where a report may be uploaded that is too large for a message."""
+    """3.6: the upload location for a report that is too large for a message."""
     host = names.management_points[0]
     return (
         f"<UploadReply><Host>{host}</Host><URL>https://{host}/CCM_Incoming/{message_id}.msg</URL>"
@@ -178,7 +178,7 @@ def upload_reply(message_id: str, names: Names) -> str:
 
 
 def registration_response(guid: str, status: int) -> str:
-    """3.1. A client that is Pending is not approved, one that is Registered is."""
+    """3.1. A client with status Registered is approved, one with Pending is not."""
     approval = 1 if status == 0 else 0
     return (
         f'<ClientRegistrationResponse ResponseType="Registration" TimeStamp="{SENT_TIME}" '
@@ -186,7 +186,7 @@ def registration_response(guid: str, status: int) -> str:
     )
 
 
-ROOTS = {  # of what .sms_aut answers (4); all else is a policy
+ROOTS = {  # of .sms_aut responses (4); all other queries are policies
     **dict.fromkeys(("MPLIST", "MPLIST1", "MPLIST2"), "MPList"),
     "MPCERT": "MPCertificate",
     "MPCERT2": "MPCertificates",
@@ -196,10 +196,10 @@ ROOTS = {  # of what .sms_aut answers (4); all else is a policy
     "MPTRK": "KEYDATA",
     "SITESIGNCERT": "X509Data",
 }
-"""Query -> root. Those of MPCERT, MPKEYINFORMATIONEX and MPTRK are what Microsoft's SDK wants; that
-MPCertificates is for MPCERT2 is inferred. Only what stands in lists is known."""
+"""Query -> root element. Those of MPCERT, MPKEYINFORMATIONEX and MPTRK are from Microsoft's SDK;
+MPCertificates for MPCERT2 is inferred. Only the content of lists is known."""
 
-_INSIDE = {
+_CONTENT = {
     "MPList": "".join(
         f'<MP Name="MP0{number}" FQDN="{name}" SiteCode="LAB"><Version>9128</Version>'
         f"{_CAPABILITIES}</MP>"
@@ -209,6 +209,6 @@ _INSIDE = {
 
 
 def authority(query: str) -> bytes:
-    """4: lists, certificates and keys; the root says which, the query stands in it."""
+    """4: lists, certificates and keys. The root element is that of the query."""
     root = ROOTS.get(query.partition("&")[0].upper(), "Policy")
-    return f"<{root} Query={quoteattr(query)}>{_INSIDE.get(root, '')}</{root}>".encode()
+    return f"<{root} Query={quoteattr(query)}>{_CONTENT.get(root, '')}</{root}>".encode()

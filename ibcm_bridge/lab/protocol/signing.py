@@ -1,4 +1,4 @@
-"""What ConfigMgr's clients sign, and how (protocol.md 1.6 and 5)."""
+"""The signatures of ConfigMgr clients (protocol.md 1.6 and 5)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SHA256_WITH_RSA = "1.2.840.113549.1.1.11"
 
 
 def sign(key: RSAPrivateKey, data: bytes) -> str:
-    """RSA PKCS#1 v1.5 with SHA-256, in the byte order of CryptoAPI, as upper-case hex."""
+    """Sign with RSA PKCS#1 v1.5 and SHA-256; return CryptoAPI byte order as upper-case hex."""
     return key.sign(data, padding.PKCS1v15(), hashes.SHA256())[::-1].hex().upper()
 
 
 def verifies(public_key: RSAPublicKey, signature: str, data: bytes) -> bool:
-    """Whether `sign` with the matching private key made this signature."""
+    """Return whether a signature of `sign` is valid."""
     try:
         reverse = bytes.fromhex(signature)[::-1]
         public_key.verify(reverse, data, padding.PKCS1v15(), hashes.SHA256())
@@ -33,12 +33,12 @@ def verifies(public_key: RSAPublicKey, signature: str, data: bytes) -> bool:
 
 
 def terminated(text: str) -> bytes:
-    """How a GUID, a timestamp or a token is signed: UTF-16LE with its NUL (1.6)."""
+    """Encode a GUID, a timestamp or a token for a signature: UTF-16LE with a NUL (1.6)."""
     return text.encode("utf-16-le") + b"\0\0"
 
 
 def client_authentication_hook(client_guid: str, payload: bytes, key: RSAPrivateKey) -> str:
-    """Hook2 `clientauth` (1.5), over the payload exactly as it will be sent."""
+    """Return the hook `clientauth` (1.5), which signs the payload as sent."""
     properties = {
         "AuthSenderMachine": "PC1",
         "PublicKey": public_key_blob(key.public_key()).hex().upper(),
@@ -52,7 +52,7 @@ def client_authentication_hook(client_guid: str, payload: bytes, key: RSAPrivate
 
 
 def public_key_blob(key: RSAPublicKey) -> bytes:
-    """CryptoAPI's PUBLICKEYBLOB: a header of 20 bytes and the modulus, all little-endian (1.6)."""
+    """Return a PUBLICKEYBLOB of CryptoAPI: 20 bytes and the modulus, little-endian (1.6)."""
     numbers, size = key.public_numbers(), key.key_size
     rsa_header = b"RSA1" + size.to_bytes(4, "little") + numbers.e.to_bytes(4, "little")
     return b"\x06\x02\0\0\0\xa4\0\0" + rsa_header + numbers.n.to_bytes(size // 8, "little")
@@ -61,7 +61,7 @@ def public_key_blob(key: RSAPublicKey) -> bytes:
 def identification_headers(
     client_guid: str, key: RSAPrivateKey, timestamp: str
 ) -> Mapping[str, str]:
-    """The CCMClient* header fields of a GET for a policy, spelt as on the wire (5)."""
+    """Return the CCMClient* header fields of a GET for a policy, as spelled on the wire (5)."""
     return {
         "CCMClientID": smsid(client_guid),
         "CCMClientIDSignature": sign(key, terminated(smsid(client_guid))),
@@ -71,18 +71,18 @@ def identification_headers(
 
 
 def client_token(client_guid: str, key: RSAPrivateKey, timestamp: str) -> Mapping[str, str]:
-    """The other pair of header fields that does the same (5)."""
+    """Return the alternative pair of header fields, ClientToken (5)."""
     token = f"{smsid(client_guid)};{timestamp};2"
     return {"ClientToken": token, "ClientTokenSignature": sign(key, terminated(token))}
 
 
 def written(now: datetime) -> str:
-    """A time as clients write it: UTC, without fractions of a second (5)."""
+    """Format a time as clients do: UTC, without fractions of a second (5)."""
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def smsid(client_guid: str) -> str:
-    """`GUID:` and the GUID in upper case. Empty stays so, and a prefixed value is the caller's."""
+    """Return `GUID:` and the GUID in upper case; an empty or prefixed value is unchanged."""
     if not client_guid or client_guid.upper().startswith("GUID:"):
         return client_guid
     return f"GUID:{client_guid.upper()}"

@@ -1,8 +1,8 @@
-"""BITS uploads in the lab: a stand-in for the server, and the packets of a client ([MC-BUP]).
+"""BITS uploads in the lab: a simulated server, and the packets of a client ([MC-BUP]).
 
-The server does what its specification and Microsoft's pages say, also where that is dangerous:
-it makes a file of whatever there is when a session is closed (§3.2.5.1.2), and of bytes that come
-twice it keeps the first (Microsoft, "Fragment").
+The server follows the specification and Microsoft's documentation, also where that is dangerous:
+on Close-Session it stores an incomplete file (§3.2.5.1.2), and of repeated bytes it keeps the
+first version (Microsoft, "Fragment").
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PROTOCOL = "{7df0354d-249b-430f-820d-3d2a9bef4931}"
 AGENT = "Microsoft BITS/7.8"
 
 SESSION = "{OF-THE-SESSION}"
-"""In a packet, for the id that the server has given."""
+"""Placeholder for the session id of the server."""
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.IGNORECASE)
 
@@ -36,23 +36,23 @@ class UploadServer:
     """Sessions and finished files of one management point."""
 
     host_id: str = ""
-    """What it tells clients to go on with, if it does."""
+    """The host that clients must continue with (BITS-Host-Id); empty if none."""
     files: dict[str, bytes] = field(default_factory=dict)
-    """Path in lower case -> what was uploaded there."""
+    """Path in lower case -> uploaded bytes."""
     _sessions: dict[str, _Session] = field(default_factory=dict)
 
     @property
-    def under_way(self) -> int:
-        """Sessions that are neither closed nor cancelled."""
+    def open_sessions(self) -> int:
+        """The number of sessions that are neither closed nor cancelled."""
         return len(self._sessions)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all sessions and files."""
         self.files.clear()
         self._sessions.clear()
 
     def respond(self, path: str, headers: Mapping[str, str], body: bytes) -> ServerResponse:
-        """Answer a packet; `headers` by name in lower case."""
+        """Respond to a packet; the names in `headers` are in lower case."""
         kind = headers.get("bits-packet-type", "").lower()
         if kind == "ping":
             return _ack()
@@ -109,28 +109,28 @@ def _error(status: int, code: str) -> ServerResponse:
 
 @dataclass(frozen=True)
 class Upload:
-    """What a client sends to upload something, packet by packet."""
+    """The packets of a client that uploads a file."""
 
     path: str
     data: bytes
     session: str = SESSION
 
     def create(self) -> Request:
-        """Ask for a session."""
+        """Return Create-Session."""
         return self._packet("Create-Session", ("BITS-Supported-Protocols", PROTOCOL))
 
     def ping(self) -> Request:
-        """As when an upload that was interrupted goes on."""
+        """Return Ping, which a client sends before it resumes an upload."""
         return self._packet("Ping")
 
     def fragment(self, first: int, end: int, total: int | None = None) -> Request:
-        """The bytes from `first` on, before `end`."""
+        """Return Fragment with the bytes from `first` to `end` (exclusive)."""
         size = len(self.data) if total is None else total
         content_range = ("Content-Range", f"bytes {first}-{end - 1}/{size}")
         return self._packet("Fragment", *self._named(content_range), body=self.data[first:end])
 
     def fragments(self, count: int) -> list[Request]:
-        """All of it, in pieces of one size."""
+        """Return all fragments, of equal size."""
         size = -(-len(self.data) // count)
         return [
             self.fragment(first, min(first + size, len(self.data)))
@@ -138,11 +138,11 @@ class Upload:
         ]
 
     def close(self) -> Request:
-        """That was all."""
+        """Return Close-Session."""
         return self._packet("Close-Session", *self._named())
 
     def cancel(self) -> Request:
-        """Throw it away."""
+        """Return Cancel-Session."""
         return self._packet("Cancel-Session", *self._named())
 
     def _named(self, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:

@@ -1,8 +1,7 @@
-"""What Windows Update Agent asks a software update point in a scan ([MS-WUSP]), and about what.
+"""The requests of Windows Update Agent in a scan ([MS-WUSP]), and the update that it finds.
 
-The requests are SOAP 1.1 in the form of the WSDL of section 6, with what an agent of Windows 11
-puts in them (protocol.md 8.2). There is one update, below one category; they are known by number
-(2.2.2.2.4) and by GUID (2.2.3.6).
+The requests are SOAP 1.1 by the WSDL in section 6, with the values of Windows 11 (protocol.md 8.2).
+There is one update in one category; both have a revision id (2.2.2.2.4) and a GUID (2.2.3.6).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.lab.protocol.content import content
 
 VERSION = "1500.2600.10000.0"
-"""Of the agent."""
+"""The version of the agent."""
 
 PROTOCOL = "2.90"
 
@@ -39,20 +38,20 @@ DEVICE = {
     "UpdateServiceUrl": "https://bridge.internet.example:8531",
     "WuClientVer": VERSION,
 }
-"""What an agent says of its computer, as `name=value;`. Real ones have some 80."""
+"""The device attributes, as `name=value;`. A real agent sends about 80."""
 
 SCANNER = {"Interactive": "0", "SheddingAware": "1", "Id": "CcmExec"}
-"""For whom an agent asks: the client of ConfigMgr."""
+"""The caller attributes of a scan for the ConfigMgr client."""
 
 NAMELESS = "<<PROCESS>>: inventory.exe"
-"""A caller that gave no name."""
+"""The id of a caller without a name."""
 
 SIMPLE_AUTH = "simpleauthwebservice/simpleauth.asmx"
 CLIENT = "clientwebservice/client.asmx"
 REPORTING = "reportingwebservice/reportingwebservice.asmx"
 
-TRIED = "clientwebservice/wusserverversion.xml"
-"""What an administrator asks for in a browser (protocol.md 8.2); what stands in it is not known."""
+TEST_PAGE = "clientwebservice/wusserverversion.xml"
+"""A test page for administrators (protocol.md 8.2); its content is not known."""
 
 _WSUS = "http://www.microsoft.com/SoftwareDistribution"
 NAMESPACES = {
@@ -79,10 +78,10 @@ NAME = "lab.exe"
 FILE = "AB/0123456789012345678901234567890123456789.exe"
 SIZE = 4096
 DIGEST = base64.b64encode(hashlib.sha1(content(0, SIZE), usedforsecurity=False).digest()).decode()
-"""2.2.2.2.6: SHA-1, by which a file is known."""
+"""2.2.2.2.6: SHA-1, the id of a file."""
 
 MICROSOFT_UPDATE = "download.update.example"
-"""Where a software update point says files are: the stand-in for Microsoft Update, by HTTP."""
+"""The host in file locations: the simulated Microsoft Update, over HTTP."""
 
 CONTENT = f"Content_{UUID(int=0x200)}.1"
 """The same file on a distribution point (protocol.md 7)."""
@@ -96,7 +95,7 @@ def update_id(revision: int) -> str:
 
 
 def identity(revision: int) -> str:
-    """2.2.3.6, as RefreshCache has it."""
+    """2.2.3.6, in the form of RefreshCache."""
     return (
         f"<GlobalID><UpdateID>{update_id(revision)}</UpdateID><RevisionNumber>1</RevisionNumber>"
         "</GlobalID>"
@@ -104,7 +103,7 @@ def identity(revision: int) -> str:
 
 
 def core(revision: int, kind: str) -> str:
-    """The fragment of an update by which a client finds out whether it wants it."""
+    """The fragment that a client evaluates to decide if an update applies."""
     return (
         f'<UpdateIdentity UpdateID="{update_id(revision)}" RevisionNumber="1"/>'
         f'<Properties UpdateType="{kind}"/>'
@@ -115,13 +114,13 @@ EXTENDED = (
     f'<ExtendedProperties DefaultPropertiesLanguage="en"/><Files><File Digest="{DIGEST}" '
     f'DigestAlgorithm="SHA1" FileName="{NAME}" Size="{SIZE}"/></Files>'
 )
-"""The fragment that a client asks for once it wants an update."""
+"""The fragment that a client requests for an update that applies."""
 
 
-def ask(
+def operation_request(
     service: str, operation: str, inner: str = "", *, action: str = "", target: str = ""
 ) -> Request:
-    """An operation, with `inner` in it. `action` is what the head says, if not the same."""
+    """Return the request for an operation. `action` is the SOAPAction, if it differs."""
     namespace = NAMESPACES[service]
     body = (
         '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
@@ -138,24 +137,24 @@ def ask(
 
 def configuration() -> Request:
     """2.2.2.2.1."""
-    return ask(CLIENT, "GetConfig", f"<protocolVersion>{PROTOCOL}</protocolVersion>")
+    return operation_request(CLIENT, "GetConfig", f"<protocolVersion>{PROTOCOL}</protocolVersion>")
 
 
 def authorization(computer: str) -> Request:
     """2.2.2.1.1."""
-    # Without targetGroupName, where no policy of the computer says which group it is of.
+    # Without targetGroupName, because no computer policy sets a target group.
     inner = f"<clientId>{UUID(int=9)}</clientId><dnsName>{escape(computer)}</dnsName>"
-    return ask(SIMPLE_AUTH, "GetAuthorizationCookie", inner)
+    return operation_request(SIMPLE_AUTH, "GetAuthorizationCookie", inner)
 
 
 def first_cookie(data: str) -> Request:
-    """2.2.2.2.2; `data` is what GetAuthorizationCookie answered."""
-    return ask(
+    """2.2.2.2.2; `data` is the cookie from GetAuthorizationCookie."""
+    return operation_request(
         CLIENT,
         "GetCookie",
         "<authCookies><AuthorizationCookie><PlugInId>SimpleTargeting</PlugInId>"
         f"<CookieData>{data}</CookieData></AuthorizationCookie></authCookies>"
-        # Of the cookie that it had, an agent tells the time alone.
+        # An agent sends only the expiration of its old cookie.
         f"<oldCookie><Expiration>{_WHEN}</Expiration></oldCookie>"
         f"<lastChange>{_WHEN}</lastChange><currentTime>{_WHEN}</currentTime>"
         f"<protocolVersion>{PROTOCOL}</protocolVersion>",
@@ -169,10 +168,10 @@ def registration(cookie: str, computer: str) -> Request:
     more = {"SuiteMask": "256", "OldProductType": "1", "NewProductType": "48", "SystemMetrics": "0"}
     parts = zip(("Major", "Minor", "Build", "Qfe"), VERSION.split("."), strict=True)
     more |= {f"ClientVersion{part}Number": number for part, number in parts}
-    # What agents of Windows 10 and 11 add.
+    # Windows 10 and 11 add these.
     more |= {"OSDescription": "Windows 11 Pro", "OEM": "Lab", "DeviceType": "PC"}
     more |= {"FirmwareVersion": "1.0", "MobileOperator": "Not Present"}
-    return ask(
+    return operation_request(
         CLIENT,
         "RegisterComputer",
         f"{_cookie(cookie)}<computerInfo><DnsName>{escape(computer)}</DnsName>{_elements(system)}"
@@ -184,9 +183,9 @@ def registration(cookie: str, computer: str) -> Request:
 
 
 def synchronization(cookie: str, *installed: int) -> Request:
-    """2.2.2.2.4: what is new to who has these."""
+    """2.2.2.2.4: request the updates for a client with these installed."""
     known = "".join(f"<int>{revision}</int>" for revision in installed)
-    return ask(
+    return operation_request(
         CLIENT,
         "SyncUpdates",
         f"{_cookie(cookie)}<parameters><ExpressQuery>false</ExpressQuery>"
@@ -197,7 +196,7 @@ def synchronization(cookie: str, *installed: int) -> Request:
         "<AlsoPerformRegularSync>false</AlsoPerformRegularSync><ComputerSpec/><ProductsParameters>"
         "<SyncCurrentVersionOnly>false</SyncCurrentVersionOnly>"
         f"<DeviceAttributes>{_attributes(DEVICE)}</DeviceAttributes><CallerAttributes>"
-        # Both forms in one scan: first for a caller without a name, then for ConfigMgr's client.
+        # Both forms in one scan: a caller without a name, then the ConfigMgr client.
         f"{_attributes(SCANNER if installed else SCANNER | {'Id': NAMELESS})}"
         "</CallerAttributes><Products/></ProductsParameters></parameters>",
     )
@@ -206,7 +205,7 @@ def synchronization(cookie: str, *installed: int) -> Request:
 def extended(cookie: str) -> Request:
     """2.2.2.2.6."""
     types = ("Extended", "LocalizedProperties", "Eula")
-    return ask(
+    return operation_request(
         CLIENT,
         "GetExtendedUpdateInfo",
         f"{_cookie(cookie)}<revisionIDs><int>{UPDATE}</int></revisionIDs><infoTypes>"
@@ -223,18 +222,18 @@ def extended(cookie: str) -> Request:
 def file_locations(cookie: str) -> Request:
     """2.2.2.2.7."""
     digests = f"<fileDigests><base64Binary>{DIGEST}</base64Binary></fileDigests>"
-    return ask(CLIENT, "GetFileLocations", _cookie(cookie) + digests)
+    return operation_request(CLIENT, "GetFileLocations", _cookie(cookie) + digests)
 
 
 TAGS = {"B": "3", "G": VERSION, "J": "775", "K": "Lab", "L": _WHEN.removesuffix("Z"), "c": "48"}
 TAGS |= {"T": "UEFI", "CsiErrorType": "0", "k": "true", "dd": "0", "ff": "0", "WUfBOn": "0"}
 TAGS |= {"WUfBDS": "0", "DisableDS": "1", "PauseQU": "0", "PauseFU": "0"}
-"""What an agent says in each event beside the event (2.2.2.3.1)."""
+"""The tags that an agent adds to each event (2.2.2.3.1)."""
 
 
 def report(cookie: str) -> Request:
-    """2.2.2.3.1: that two scans have ended (event 147), one for a program without a name."""
-    return ask(
+    """2.2.2.3.1: report the end of two scans (event 147), one of a caller without a name."""
+    return operation_request(
         REPORTING,
         "ReportEventBatch",
         f"{_cookie(cookie)}<clientTime>{_WHEN}</clientTime><eventBatch>"
@@ -276,7 +275,7 @@ def _cookie(data: str) -> str:
 
 
 def _attributes(named: dict[str, str]) -> str:
-    """As agents write them, one behind the other in one text."""
+    """Return the attributes as one text, as agents write them."""
     return escape("".join(f"{name}={value};" for name, value in named.items()))
 
 

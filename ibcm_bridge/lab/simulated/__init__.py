@@ -1,15 +1,15 @@
-"""Simulated clients of ConfigMgr, as protocol.md 11 and the CLIENT requirements have them.
+"""Simulated ConfigMgr clients, by protocol.md 11 and the CLIENT requirements.
 
-network                what a client can reach where it is: names, and where they lead
-known_site_systems     what it knows of site systems, from its installation and from replies
+network                the names that a client can reach in a network, and their addresses
+known_site_systems     the site systems that it knows, from its installation and from replies
 installation           how it was installed (CLIENT-MODE)
-site_system_selection  which site system it takes (CLIENT-MODE, CLIENT-PICK)
-connections            one for each name
-download               a file, part by part, from wherever the client is (CLIENT-RESUME)
-update_file            where an update's file is, and its digest (CLIENT-UPDATES)
-client                 a client: all of that, with a device that signs
-scenarios              what `ibcm-bridge lab client` shows of one client
-fleet                  many clients at once, and how long they waited
-running_lab            the lab that is up: its networks, and certificates from its authority
+site_system_selection  the site system that it selects (CLIENT-MODE, CLIENT-PICK)
+connections            one connection for each name
+download               a download in ranges, across networks (CLIENT-RESUME)
+update_file            location and digest of an update file (CLIENT-UPDATES)
+client                 a client with all of these, and a device that signs
+scenarios              the scenarios of `ibcm-bridge lab client`
+fleet                  many concurrent clients, with latencies
+running_lab            the running lab: its networks, and certificates from its authority
 command                `ibcm-bridge lab client`
 """

@@ -1,10 +1,10 @@
-"""One client of ConfigMgr: where it is, what it knows, and what it does next.
+"""One simulated ConfigMgr client.
 
-1. It takes the steps of `life_cycle`. Who gets a request goes by its directory, and by what the
-   client knows by then.
-2. What it has picked it keeps, until it moves to another network: then it looks again, in the
-   intranet first if it was installed so (CLIENT-MODE).
-3. What it does is told as it goes, one `ActionResult` for each thing.
+1. It runs the steps of `life_cycle`. The directory of a request and the known site systems
+   determine its destination.
+2. It keeps a selected site system until it moves to another network. Then it selects again, with
+   the intranet first if it was installed that way (CLIENT-MODE).
+3. It yields one `ActionResult` for each action.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ibcm_bridge.lab.clients.update_scan import SCAN
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.client import Request, Response
-from ibcm_bridge.lab.simulated.connections import NO_ANSWER, Connections
+from ibcm_bridge.lab.simulated.connections import CONNECTION_ERRORS, Connections
 from ibcm_bridge.lab.simulated.download import AGENT, Download, DownloadError
 from ibcm_bridge.lab.simulated.installation import Installation
 from ibcm_bridge.lab.simulated.network import HTTP, Host, Network
@@ -38,7 +38,7 @@ from ibcm_bridge.lab.simulated.update_file import UpdateFile, UrlLocation
 
 
 class Result(StrEnum):
-    """What became of something."""
+    """The result of an action."""
 
     GOOD = "good"
     FELL_BACK = "fell back"
@@ -47,20 +47,20 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class ActionResult:
-    """A thing that a client did."""
+    """An action of a client, with its result."""
 
     network: str
     site_system: str
-    """The name it went to; empty where there was none to go to."""
-    what: str
-    answer: str
+    """The name of the site system; empty if none was reached."""
+    action: str
+    response: str
     result: Result
     seconds: float
-    """From the request to the end of its answer."""
+    """From the request to the end of its response."""
 
 
 class SimulatedClient:
-    """To be closed in the end. `random` is what it picks site systems with."""
+    """The caller must close it. `random` selects the site systems."""
 
     def __init__(
         self,
@@ -78,19 +78,19 @@ class SimulatedClient:
         self._attach(network)
 
     def move(self, network: Network) -> None:
-        """Be somewhere else: all connections end, and what was picked is forgotten."""
+        """Move to another network: close all connections, and forget the selected site systems."""
         self.close()
         self.known = self.known.for_another_network()
         self._attach(network)
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         self._connections.close()
         self._updates.connections.close()
 
     @property
     def network(self) -> Network:
-        """Where it is."""
+        """The current network."""
         return self._connections.network
 
     def _attach(self, network: Network) -> None:
@@ -102,71 +102,71 @@ class SimulatedClient:
         )
         self._last, self._seconds = "", 0.0
 
-    # What it does
+    # Actions
 
-    def take(self, *steps: Step) -> Iterator[ActionResult]:
-        """These steps, as long as the answers are good."""
-        return self._take(steps, self.send)
+    def run(self, *steps: Step) -> Iterator[ActionResult]:
+        """Run these steps until a response is not good."""
+        return self._run(steps, self.send)
 
     def fallback(self, state: int) -> ActionResult:
-        """Say how it is to a fallback status point."""
+        """Send a state message to the fallback status point."""
         return self._perform(
-            "state, to the fallback status point", lambda: self._report_fallback_status(state)
+            "state to the fallback status point", lambda: self._report_fallback_status(state)
         )
 
     def download(
-        self, download: Download, goes_on: Callable[[int], bool] = lambda _: True
+        self, download: Download, proceed: Callable[[int], bool] = lambda _: True
     ) -> Iterator[ActionResult]:
-        """A file, from a distribution point of where it is, until `goes_on` says no."""
-        yield from self.take(CONTENT_LOCATION)
+        """Download a file from a distribution point while `proceed(position)` returns True."""
+        yield from self.run(CONTENT_LOCATION)
 
         def get() -> str:
             host = self._distribution_point()
-            download.go_on(self._connections.to(host), FILE, goes_on)
+            download.resume(self._connections.to(host), FILE, proceed)
             return f"{download.position:,} of {download.size or 0:,} bytes"
 
-        began = f"from byte {download.position:,}" if download.position else "from its beginning"
+        began = f"from byte {download.position:,}" if download.position else "from the beginning"
         yield self._perform(f"download, {began}", get)
 
     def compare(self, download: Download) -> ActionResult:
-        """Get the same file in one piece, and see whether it is the same."""
+        """Download the same file without ranges, and compare the digests."""
 
         def get() -> str:
             connection = self._connections.to(self._distribution_point())
             response, digest, _length = connection.download(FILE, (AGENT,))
             _accepted(response)
             if digest != download.sha256:
-                raise DownloadError(f"SHA-256 is {digest}, and of the parts {download.sha256}")
-            return f"SHA-256 of both is {digest}"
+                raise DownloadError(f"SHA-256 is {digest}, but {download.sha256} for the ranges")
+            return f"same SHA-256: {digest}"
 
-        return self._perform("the whole file once more, to compare", get)
+        return self._perform("whole file, to compare", get)
 
     def update(self) -> Iterator[ActionResult]:
-        """A scan, and the file of an update (CLIENT-UPDATES)."""
-        yield from self.take(UPDATE_POINT)
+        """Scan for updates, and download the file of an update (CLIENT-UPDATES)."""
+        yield from self.run(UPDATE_POINT)
         if self.known.update_point:
             self._updates.location = UrlLocation.of(self.known.update_point)
-            yield from self._take(SCAN, self._send_scan)
+            yield from self._run(SCAN, self._send_scan)
         if (file := self._updates.file) is None:
             return
-        # Only over the Internet: inside, content is the site's affair.
+        # Microsoft Update only on the Internet; on the intranet, the site distributes content.
         if self.network.on_internet:
             download = self._from_microsoft_update(file)
             yield download
             if download.result is Result.GOOD:
                 return
-        yield from self.take(UPDATE_LOCATION)
-        yield self._perform("update, from a distribution point", lambda: self._from_content(file))
+        yield from self.run(UPDATE_LOCATION)
+        yield self._perform("update from a distribution point", lambda: self._from_content(file))
 
-    # How it does it
+    # Internals
 
     def send(self, request: Request) -> Response:
-        """Send a request to whom it is for. One of NO_ANSWER where it has no answer."""
+        """Send a request to its site system. Raises one of CONNECTION_ERRORS."""
         self._last, self._seconds = "", 0.0
         host = self._selection.host(request.target, self.known)
         try:
             response = self._timed(host, lambda: self._connections.send(host, request))
-        except NO_ANSWER:
+        except CONNECTION_ERRORS:
             self._selection.forget(host)
             raise
         if request.method == "CCM_POST":
@@ -183,32 +183,32 @@ class SimulatedClient:
         finally:
             self._seconds = time.perf_counter() - began
 
-    def _take(self, steps: tuple[Step, ...], send: Send) -> Iterator[ActionResult]:
-        taken = 0
+    def _run(self, steps: tuple[Step, ...], send: Send) -> Iterator[ActionResult]:
+        completed = 0
         try:
             for step_result in run_steps(send, self.device, steps):
-                taken += 1
+                completed += 1
                 self.device = step_result.device
                 result = Result.GOOD if step_result.good else Result.FAILED
                 yield self._action_result(
                     step_result.step.name, _status_line(step_result.response), result
                 )
-        except NO_ANSWER as why:
-            yield self._action_result(steps[taken].name, _error_text(why), Result.FAILED)
+        except CONNECTION_ERRORS as why:
+            yield self._action_result(steps[completed].name, _error_text(why), Result.FAILED)
 
     def _perform(
-        self, what: str, act: Callable[[], str], otherwise: Result = Result.FAILED
+        self, action: str, act: Callable[[], str], otherwise: Result = Result.FAILED
     ) -> ActionResult:
         self._last, began = "", time.perf_counter()
         try:
-            answer, result = act(), Result.GOOD
-        except (*NO_ANSWER, DownloadError) as why:
-            answer, result = _error_text(why), otherwise
+            response, result = act(), Result.GOOD
+        except (*CONNECTION_ERRORS, DownloadError) as why:
+            response, result = _error_text(why), otherwise
         self._seconds = time.perf_counter() - began
-        return self._action_result(what, answer, result)
+        return self._action_result(action, response, result)
 
-    def _action_result(self, what: str, answer: str, result: Result) -> ActionResult:
-        return ActionResult(self.network.name, self._last, what, answer, result, self._seconds)
+    def _action_result(self, action: str, response: str, result: Result) -> ActionResult:
+        return ActionResult(self.network.name, self._last, action, response, result, self._seconds)
 
     def _distribution_point(self) -> Host:
         host = self._selection.distribution_point(self.known)
@@ -227,7 +227,7 @@ class SimulatedClient:
             request = Request("GET", file.location.target, (AGENT,), plaintext=True)
             return _check_file(file, self._connections.send(file.location.host, request))
 
-        return self._perform("update, from Microsoft Update", get, Result.FELL_BACK)
+        return self._perform("update from Microsoft Update", get, Result.FELL_BACK)
 
     def _from_content(self, file: UpdateFile) -> str:
         host = self._distribution_point()
@@ -245,25 +245,25 @@ def _error_text(why: Exception) -> str:
 
 def _accepted(response: Response) -> str:
     if response.status != 200:
-        raise DownloadError(f"it was answered {_status_line(response)}")
+        raise DownloadError(f"the status is {_status_line(response)}")
     return _status_line(response)
 
 
 def _check_file(file: UpdateFile, response: Response) -> str:
-    answer = _accepted(response)
-    if not file.is_it(response.body):
-        raise DownloadError(f"{len(response.body):,} bytes of another file")
-    return f"{answer}, {len(response.body):,} bytes with the digest of the scan"
+    status = _accepted(response)
+    if not file.matches(response.body):
+        raise DownloadError(f"{len(response.body):,} bytes with another digest")
+    return f"{status}, {len(response.body):,} bytes with the digest from the scan"
 
 
 class _UpdateAgent:
-    """Windows Update's agent: shows no certificate (protocol.md 8.2)."""
+    """Windows Update Agent; it presents no certificate (protocol.md 8.2)."""
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
         self.location = UrlLocation(("", 0), "")
         self.file: UpdateFile | None = None
-        """What a scan has found."""
+        """The update file that a scan found."""
 
     def send(self, request: Request) -> Response:
         response = self.connections.send(self.location.host, request)

@@ -1,4 +1,4 @@
-"""`ibcm-bridge lab client`: one client of the lab that is up, scene by scene; or many at once."""
+"""`ibcm-bridge lab client`: the scenarios of one client, or many concurrent clients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from random import Random
 
-from ibcm_bridge.lab.errors import LabError, in_one_sentence
+from ibcm_bridge.lab.errors import LabError, error_message
 from ibcm_bridge.lab.perimeter.runtime import (
     OTHER_FOLDER,
     running_state,
@@ -25,7 +25,7 @@ from ibcm_bridge.storage.open_files import raise_open_file_limit
 
 @dataclass(frozen=True)
 class ClientOptions:
-    """What the command line says. `count` is None for one client, scene by scene."""
+    """The options of the command line. `count` is None for the scenarios of one client."""
 
     mode: Mode
     profile: str
@@ -37,27 +37,27 @@ class ClientOptions:
 
 
 def lab_client(options: ClientOptions) -> int:
-    """The exit status: 0 when all went well."""
+    """Run the client or clients; return 0 if everything succeeded, else 1."""
     raise_open_file_limit()
     try:
         folder = runtime_folder()
         lab = RunningLab.read(running_state(folder), folder / "lab")
         good = _one(lab, options) if options.count is None else _many(lab, options, options.count)
     except BrokenPipeError:
-        raise  # whoever reads it has had enough
+        raise  # the reader closed the pipe
     except (LabError, OSError) as error:
-        why = in_one_sentence(error, runtime_parent(), OTHER_FOLDER)
+        why = error_message(error, runtime_parent(), OTHER_FOLDER)
         print(f"ibcm-bridge lab: {why}", file=sys.stderr)
         return 1
     return 0 if good else 1
 
 
 def _name(random: Random, number: int = 0) -> str:
-    """No two runs have the same: the lab remembers who has registered."""
+    """Return a new name for each run, because the lab stores registrations."""
     return f"pc{number:04}-{random.randrange(16**6):06x}.corp.example"
 
 
-# One
+# One client
 
 
 def _one(lab: RunningLab, options: ClientOptions) -> bool:
@@ -83,28 +83,28 @@ def _one(lab: RunningLab, options: ClientOptions) -> bool:
 
 
 _MODES = {
-    Mode.INTERNET_ONLY: "only ever on the Internet",
-    Mode.BOTH: "on the Internet and in the intranet (CLIENT-MODE)",
+    Mode.INTERNET_ONLY: "Internet-only",
+    Mode.BOTH: "intranet and Internet (CLIENT-MODE)",
 }
 _KEYS = {
     "pki": "signs with the key of its TLS certificate",
-    "own-key": "signs with a key of its own",
+    "own-key": "signs with a separate key",
 }
-_VERDICT = {True: "All went well", False: "Not all went well"}
-_MARKS = {Result.GOOD: "", Result.FELL_BACK: "  (next best)", Result.FAILED: "  FAILED"}
+_VERDICT = {True: "Everything succeeded", False: "There were failures"}
+_MARKS = {Result.GOOD: "", Result.FELL_BACK: "  (fell back)", Result.FAILED: "  FAILED"}
 
 
 def _line(action: ActionResult) -> str:
-    where = f"  {action.network:<9} {action.site_system:<25} {action.what:<38}"
+    where = f"  {action.network:<9} {action.site_system:<25} {action.action:<38}"
     milliseconds = action.seconds * 1000
-    return f"{where} {milliseconds:6.1f} ms  {action.answer}{_MARKS[action.result]}"
+    return f"{where} {milliseconds:6.1f} ms  {action.response}{_MARKS[action.result]}"
 
 
 def _json(scenario: str, action: ActionResult) -> str:
-    return json.dumps({"scene": scenario, **asdict(action), "seconds": round(action.seconds, 6)})
+    return json.dumps({"scenario": scenario, **asdict(action), "seconds": round(action.seconds, 6)})
 
 
-# Many
+# Many clients
 
 
 def _many(lab: RunningLab, options: ClientOptions, count: int) -> bool:
@@ -130,10 +130,10 @@ def _many(lab: RunningLab, options: ClientOptions, count: int) -> bool:
             print(_phase_json(phase) if options.as_json else _phase_line(phase), flush=True)
     finally:
         fleet.close()
-    _tell_failures(phases)
+    _print_failures(phases)
     good = not any(phase.failures for phase in phases)
     if phases[-1].clients == phases[-1].failures.total():
-        print("Nobody was answered any more: has the lab ended?", file=sys.stderr)
+        print("All requests failed; check that the lab is still running.", file=sys.stderr)
     if not options.as_json:
         print(f"\n{_VERDICT[good]}.")
     return good
@@ -142,11 +142,11 @@ def _many(lab: RunningLab, options: ClientOptions, count: int) -> bool:
 def _count(count: int, at_once: int) -> str:
     if count <= at_once:
         return f"{count:,} client{'' if count == 1 else 's'}"
-    return f"{count:,} clients, of which {at_once} speak at a time"
+    return f"{count:,} clients, {at_once} at a time"
 
 
 class _Progress:
-    """A line that counts, on a terminal; nothing anywhere else."""
+    """A progress line on stderr, if it is a terminal."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -183,12 +183,12 @@ def _phase_json(phase: Phase) -> str:
 
 
 def _percentiles(phase: Phase) -> list[float]:
-    """Of who waited for an answer; making keys is nobody's answer."""
+    """Return the latency percentiles; none for the creation of keys."""
     waited = phase.waited and phase.name != MAKING
     return [phase.percentile(percent) for percent in (50, 90, 99, 100)] if waited else []
 
 
-def _tell_failures(phases: Sequence[Phase]) -> None:
+def _print_failures(phases: Sequence[Phase]) -> None:
     for phase in phases:
-        for what, count in phase.failures.most_common():
-            print(f"  {phase.name}: {count:,} times {what}", file=sys.stderr)
+        for failure, count in phase.failures.most_common():
+            print(f"  {phase.name}: {count:,} times {failure}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A client's connections in one network, one for each name; what it does by HTTP has none."""
+"""The TLS connections of a client in one network, one for each name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ibcm_bridge.lab.protocol.client import (
 )
 from ibcm_bridge.lab.simulated.network import Host, Network, Unreachable
 
-NO_ANSWER = (
+CONNECTION_ERRORS = (
     ConnectionEnded,
     HandshakeRefused,
     Unreachable,
@@ -24,11 +24,11 @@ NO_ANSWER = (
     http.client.HTTPException,
     OSError,
 )
-"""What can become of a request that is not answered."""
+"""The errors of a request without a response."""
 
 
 class Connections:
-    """To be closed in the end."""
+    """The caller must close it."""
 
     def __init__(self, network: Network, credential: LabCredential | None) -> None:
         self.network = network
@@ -36,35 +36,35 @@ class Connections:
         self._open: dict[Host, LabClient] = {}
 
     def reached(self, host: Host) -> bool:
-        """Whether somebody answers there, who is who that name says."""
-        with suppress(*NO_ANSWER):
+        """Return whether a server with a valid certificate responds there."""
+        with suppress(*CONNECTION_ERRORS):
             self.to(host).connect()
             return True
         self._open.pop(host, None)
         return False
 
     def to(self, host: Host) -> LabClient:
-        """The connection to a name, a new one where there is none (any more)."""
+        """Return the connection to a name; a new one if there is none or if it has ended."""
         known = self._open.get(host)
         if known is None or known.ended:
             known = self._open[host] = self.network.client(host, self._credential)
         return known
 
     def send(self, host: Host, request: Request) -> Response:
-        """One request. One of NO_ANSWER where it has no answer."""
+        """Send a request. Raises one of CONNECTION_ERRORS."""
         if request.plaintext:
             return self._plain(host, request)
         used = host in self._open
         try:
             return self.to(host).send(request)
         except ConnectionEnded:
-            # A server may end a connection that has been idle (RFC 9112 section 9.3.1).
+            # A server can close an idle connection (RFC 9112 section 9.3.1).
             if not used:
                 raise
             return self.to(host).send(request)
 
     def close(self) -> None:
-        """End them all."""
+        """Close all connections."""
         for connection in self._open.values():
             connection.close()
         self._open.clear()
@@ -72,7 +72,7 @@ class Connections:
     def _plain(self, host: Host, request: Request) -> Response:
         connection = self.network.plain(host)
         try:
-            # As the client knows it: the lab's own port is nobody's business.
+            # The name without the port of the lab, as a real client sends it.
             fields = {"Host": host[0], **dict(request.headers)}
             connection.request(request.method, request.target, request.body, fields)
             with connection.getresponse() as response:

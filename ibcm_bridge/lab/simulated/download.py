@@ -1,7 +1,7 @@
-"""A file that is downloaded part by part, from wherever the client is (CLIENT-RESUME).
+"""A download in ranges that can resume in another network (CLIENT-RESUME).
 
-As BITS does (protocol.md 7): HEAD says how large the file is and which one it is, then come ranges.
-What has arrived is good elsewhere as long as it is the same file there; if not, it is thrown away.
+As BITS does (protocol.md 7): HEAD returns the size and the version of the file, then come ranges.
+If the version is the same at another server, the download resumes; otherwise it starts again.
 """
 
 from __future__ import annotations
@@ -18,59 +18,61 @@ PART = 1024 * 1024
 
 
 class DownloadError(Exception):
-    """An answer that is none to what was asked."""
+    """A response that does not match the request."""
 
 
 class Download:
-    """One file. Only its digest is kept, of the bytes as they came."""
+    """One file. Only its digest is stored."""
 
     def __init__(self) -> None:
         self.size: int | None = None
-        """Bytes; None as long as nobody has said."""
+        """Bytes; None before the first response."""
         self.position = 0
-        """Bytes that have arrived."""
-        self.begun_again = False
-        """Whether what had arrived was of another file."""
-        self._is: tuple[str | None, ...] = ()
+        """Received bytes."""
+        self.restarted = False
+        """True if the download started again because the file was different."""
+        self._version: tuple[str | None, ...] = ()
         self._digest = hashlib.sha256()
 
     @property
     def whole(self) -> bool:
-        """Whether all has arrived."""
+        """True if all bytes were received."""
         return self.position == self.size
 
     @property
     def sha256(self) -> str:
-        """Of what has arrived."""
+        """The digest of the received bytes."""
         return self._digest.hexdigest()
 
-    def go_on(
-        self, client: LabClient, target: str, goes_on: Callable[[int], bool] = lambda _: True
+    def resume(
+        self, client: LabClient, target: str, proceed: Callable[[int], bool] = lambda _: True
     ) -> None:
-        """Get what is missing, until `goes_on`, asked with the position, says no.
+        """Download the missing bytes while `proceed(position)` returns True.
 
-        DownloadError where an answer is not what was asked for.
+        DownloadError if a response does not match the request.
         """
-        self._ask(client.send(Request("HEAD", target, (AGENT,))))
-        while not self.whole and goes_on(self.position):
-            self._part(client, target, goes_on)
+        self._read_head(client.send(Request("HEAD", target, (AGENT,))))
+        while not self.whole and proceed(self.position):
+            self._receive_range(client, target, proceed)
 
-    def _ask(self, head: Response) -> None:
+    def _read_head(self, head: Response) -> None:
         if head.status != 200 or not (head.header("Content-Length") or "").isdecimal():
-            raise DownloadError(f"HEAD was answered {head.status} {head.reason}")
+            raise DownloadError(f"HEAD got status {head.status} {head.reason}")
         size = int(head.header("Content-Length") or "")
         now = (head.header("ETag"), head.header("Last-Modified"))
-        if (size, now) == (self.size, self._is):
+        if (size, now) == (self.size, self._version):
             return
-        self.begun_again = self.position > 0
-        self.size, self._is, self.position = size, now, 0
+        self.restarted = self.position > 0
+        self.size, self._version, self.position = size, now, 0
         self._digest = hashlib.sha256()
 
-    def _part(self, client: LabClient, target: str, goes_on: Callable[[int], bool]) -> None:
+    def _receive_range(
+        self, client: LabClient, target: str, proceed: Callable[[int], bool]
+    ) -> None:
         assert self.size is not None
         last = min(self.position + PART, self.size) - 1
         fields = [AGENT, ("Range", f"bytes={self.position}-{last}")]
-        if (etag := self._is[0]) is not None:
+        if (etag := self._version[0]) is not None:
             fields.append(("If-Range", etag))
         with client.receiving(target, fields) as (response, pieces):
             content_range = response.header("Content-Range") or ""
@@ -78,10 +80,10 @@ class Download:
                 rf"bytes {self.position}-{last}/{self.size}", content_range
             ):
                 raise DownloadError(
-                    f"a range was answered {response.status} {response.reason} {content_range}"
+                    f"a range got status {response.status} {response.reason} {content_range}"
                 )
             for piece in pieces:
                 self._digest.update(piece)
                 self.position += len(piece)
-                if not goes_on(self.position):
+                if not proceed(self.position):
                     return

@@ -1,4 +1,4 @@
-"""Many clients at once: all of them stay connected, some of them speak at a time."""
+"""Many clients: all stay connected, and some of them send at a time."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from ibcm_bridge.lab.clients.life_cycle import POLICY_REQUEST, REGISTRATION, Ste
 from ibcm_bridge.lab.simulated.client import Result, SimulatedClient
 
 type Progress = Callable[[str, int], None]
-"""Told the name of a phase, and how many clients are through with it."""
+"""Called with the name of a phase and the number of clients that completed it."""
 
 MAKING = "keys and certificates"
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What all clients did once. Times in seconds, shortest first; of who did not fail."""
+    """One action of all clients. `waited`: sorted latencies in seconds, without failures."""
 
     name: str
     failures: Counter[str]
-    """What they were told, and how many were."""
+    """Error -> number of clients."""
     waited: Sequence[float]
     seconds: float
 
     @property
     def clients(self) -> int:
-        """How many there were."""
+        """The number of clients."""
         return len(self.waited) + self.failures.total()
 
     def percentile(self, percent: float) -> float:
-        """The time within which so many of a hundred were answered (nearest rank)."""
+        """Return a percentile of the latency in seconds (nearest rank)."""
         return self.waited[max(0, ceil(len(self.waited) * percent / 100) - 1)]
 
 
 class Fleet:
-    """Clients, made by `make` from their numbers. To be closed in the end."""
+    """Clients, created by `make` from their numbers. The caller must close it."""
 
     def __init__(
         self, make: Callable[[int], SimulatedClient], count: int, at_once: int, progress: Progress
@@ -51,39 +51,39 @@ class Fleet:
         self._clients: list[SimulatedClient] = []
 
     def run(self, polls: int) -> Iterator[Phase]:
-        """All make their keys, all register, all ask for policy so many times.
+        """Create the keys, register, and request policy `polls` times.
 
-        It ends early where none of them was answered.
+        It ends early if all clients fail.
         """
-        yield self._all(MAKING, range(self._count), self._made)
+        yield self._phase(MAKING, range(self._count), self._create)
         steps = {"registration": REGISTRATION}
         steps |= {f"poll {number}": POLICY_REQUEST for number in range(1, polls + 1)}
         for name, step in steps.items():
-            phase = self._all(name, self._clients, _taking(step))
+            phase = self._phase(name, self._clients, _running(step))
             yield phase
             if not phase.waited:
                 return
 
     def close(self) -> None:
-        """Who waits is sent away; what is being done is finished."""
+        """Cancel waiting actions, complete running ones, and close the clients."""
         self._pool.shutdown(cancel_futures=True)
         for client in self._clients:
             client.close()
 
-    def _made(self, number: int) -> str:
+    def _create(self, number: int) -> str:
         self._clients.append(self._make(number))
         return ""
 
-    def _all[One](self, name: str, ones: Sequence[One], act: Callable[[One], str]) -> Phase:
+    def _phase[T](self, name: str, items: Sequence[T], act: Callable[[T], str]) -> Phase:
         failures: Counter[str] = Counter()
         waited: list[float] = []
 
-        def timed(one: One) -> tuple[str, float]:
+        def timed(item: T) -> tuple[str, float]:
             began = time.perf_counter()
-            return act(one), time.perf_counter() - began
+            return act(item), time.perf_counter() - began
 
         began = time.perf_counter()
-        for done, (failure, seconds) in enumerate(self._pool.map(timed, ones), 1):
+        for done, (failure, seconds) in enumerate(self._pool.map(timed, items), 1):
             if failure:
                 failures[failure] += 1
             else:
@@ -92,11 +92,11 @@ class Fleet:
         return Phase(name, failures, sorted(waited), time.perf_counter() - began)
 
 
-def _taking(step: Step) -> Callable[[SimulatedClient], str]:
-    """What went wrong; empty where nothing did."""
+def _running(step: Step) -> Callable[[SimulatedClient], str]:
+    """Return a function that runs the step, and returns the error or an empty string."""
 
-    def take(client: SimulatedClient) -> str:
-        (action,) = client.take(step)
-        return "" if action.result is Result.GOOD else action.answer
+    def run(client: SimulatedClient) -> str:
+        (action,) = client.run(step)
+        return "" if action.result is Result.GOOD else action.response
 
-    return take
+    return run

@@ -9,7 +9,7 @@ from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 
 
 class Mode(StrEnum):
-    """Where a client may be managed."""
+    """The networks in which a client is managed."""
 
     INTERNET_ONLY = "internet-only"
     BOTH = "both"
@@ -17,22 +17,22 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True)
 class Installation:
-    """What was chosen; ValueError for what CLIENT-MODE rules out."""
+    """The options of an installation. ValueError for a combination that CLIENT-MODE excludes."""
 
     mode: Mode
     knows: KnownSiteSystems
-    """The site systems it was given."""
+    """The site systems in the installation options."""
     in_domain: bool = True
 
     def __post_init__(self) -> None:
         if not self.in_domain and self.mode is not Mode.INTERNET_ONLY:
-            raise ValueError("a computer of a workgroup is Internet-only")
+            raise ValueError("a workgroup computer must be Internet-only")
         if self.mode is Mode.INTERNET_ONLY and not self.knows.internet_management_points:
-            raise ValueError("an Internet-only client needs a management point of the Internet")
+            raise ValueError("an Internet-only client needs an Internet management point")
 
     @property
     def flag(self) -> int:
-        """InternetFlag, which its registration tells the site (protocol.md 3.1)."""
+        """InternetFlag of the registration (protocol.md 3.1)."""
         if self.mode is Mode.INTERNET_ONLY:
             return 2
         return int(bool(self.knows.internet_management_points))

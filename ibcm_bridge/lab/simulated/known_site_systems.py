@@ -1,4 +1,4 @@
-"""What a client knows of site systems: what its installation told it, and what answers add.
+"""The site systems that a client knows, from its installation and from replies.
 
 Section numbers are those of protocol.md.
 """
@@ -15,32 +15,32 @@ from ibcm_bridge.lab.protocol.client import Response
 
 @dataclass(frozen=True)
 class KnownSiteSystems:
-    """Names, and URLs."""
+    """Names and URLs of site systems."""
 
     intranet_management_points: tuple[str, ...] = ()
     internet_management_points: tuple[str, ...] = ()
     fallback_status_point: str = ""
     content: tuple[str, ...] = ()
-    """URLs of what was asked for last, one for each distribution point."""
+    """URLs of the last requested content, one for each distribution point."""
     update_point: str = ""
-    """URL."""
+    """URL of the software update point."""
     uploads: str = ""
-    """Name of where reports are uploaded to."""
+    """Name of the management point for uploads."""
 
     def updated_by(self, reply: Response) -> KnownSiteSystems:
-        """The same and what an answer of a management point adds."""
+        """Return these site systems, updated by a reply of a management point."""
         text = document(reply)
         root = ET.fromstring(text) if text.startswith("<") else ET.Element("nothing")
-        learns = _LEARNS.get(root.tag)
-        return learns(self, root) if learns else self
+        update = _UPDATES.get(root.tag)
+        return update(self, root) if update else self
 
     def for_another_network(self) -> KnownSiteSystems:
-        """What is still good in another network."""
+        """Return the site systems that stay valid in another network."""
         return replace(self, content=(), update_point="", uploads="")
 
 
 def _management_points(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteSystems:
-    """3.4. Who is told a name of the Internet can go there from now on (CLIENT-MODE)."""
+    """3.4. A client that receives an Internet name becomes Internet-capable (CLIENT-MODE)."""
     internet = tuple(element.get("Value", "") for element in reply.iter("InternetName"))
     intranet = tuple(element.get("Value", "") for element in reply.iter("IntranetName"))
     return replace(
@@ -66,10 +66,10 @@ def _uploads(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteSystems:
     return replace(known, uploads=reply.findtext("Host", ""))
 
 
-_LEARNS: dict[str, Callable[[KnownSiteSystems, ET.Element], KnownSiteSystems]] = {
+_UPDATES: dict[str, Callable[[KnownSiteSystems, ET.Element], KnownSiteSystems]] = {
     "EnumerateMPLocationReply": _management_points,
     "ContentLocationReply": _content,
     "WSUSLocationReply": _update_point,
     "UploadReply": _uploads,
 }
-"""By the root of the answer."""
+"""Root element of the reply -> update."""

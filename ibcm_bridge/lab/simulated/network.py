@@ -1,4 +1,4 @@
-"""What a client can reach where it is: which names lead where, as by its resolver and routes."""
+"""A network of a client: the names that it can resolve and reach."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ type Host = tuple[str, int]
 """A name or an address, and a port."""
 
 HTTPS, UPDATES, HTTP = 443, 8531, 80
-"""The ports that clients of ConfigMgr use."""
+"""The ports that ConfigMgr clients use."""
 
 
 class Unreachable(Exception):
-    """A name that leads nowhere from here, or to where nobody listens."""
+    """A name that cannot be resolved in this network, or no reachable site system."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """`hosts` has names and ports as a client knows them, and the addresses they stand for."""
+    """`hosts` maps the names and ports that a client knows to addresses in the lab."""
 
     name: str
     on_internet: bool
     hosts: Mapping[Host, Host]
     trust: x509.Certificate
-    """The authority that the client believes."""
+    """The root CA that the client trusts."""
     namespace: Namespace = HERE
 
     def client(self, host: Host, credential: LabCredential | None) -> LabClient:
-        """A connection to a name, made by its first request. Unreachable where there is none."""
+        """Return a client for a name; it connects on the first request. Unreachable."""
         return LabClient(
             self._address(host),
             host[0],
@@ -45,18 +45,18 @@ class Network:
         )
 
     def plain(self, host: Host) -> http.client.HTTPConnection:
-        """The same by HTTP, and made at once. OSError where nobody answers."""
+        """Connect to a name with plain HTTP. Unreachable, or OSError."""
         connection = http.client.HTTPConnection(*self._address(host), timeout=10)
         with self.namespace.inside():
             connection.connect()
         return connection
 
     def without(self, name: str) -> Network:
-        """The same, where a name leads nowhere."""
+        """Return this network without a name."""
         return replace(self, hosts={host: to for host, to in self.hosts.items() if host[0] != name})
 
     def _address(self, host: Host) -> Host:
         try:
             return self.hosts[host]
         except KeyError:
-            raise Unreachable(f"{host[0]} leads nowhere from here") from None
+            raise Unreachable(f"{host[0]} cannot be resolved in this network") from None

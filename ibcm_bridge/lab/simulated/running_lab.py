@@ -1,6 +1,6 @@
-"""The lab that is up, as its clients see it: two networks, and an authority for certificates.
+"""The running lab for clients: two networks, and an authority for certificates.
 
-`lab up` writes it into its state file (`runtime`), `lab client` reads it there.
+`lab up` writes it to its state file (`runtime`), and `lab client` reads it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT, TLS_PORT, UPD
 
 FALLBACK = "fsp.internet.example"
 AUTHORITY = "authority"
-"""Name of its files, without the ending."""
+"""Name of its files, without extension."""
 
-KNOWS = {
+INSTALLATION_OPTIONS = {
     Mode.INTERNET_ONLY: KnownSiteSystems(
         internet_management_points=INTERNET.management_points, fallback_status_point=FALLBACK
     ),
@@ -42,22 +42,22 @@ KNOWS = {
         fallback_status_point=FALLBACK,
     ),
 }
-"""What an administrator gives to a client that is installed."""
+"""Mode -> the site systems in the installation options."""
 
 
 class LabAddresses(NamedTuple):
-    """Where everything of a lab listens."""
+    """The listen addresses of a lab."""
 
     bridge: Mapping[int, Host]
-    """By the port of the shipped policy."""
+    """Port of the shipped policy -> address."""
     site_systems: Mapping[str, Host]
-    """By role."""
+    """Role -> address."""
     microsoft_update: Host
 
 
 @dataclass(frozen=True)
 class RunningLab:
-    """`internet` leads to what is published, `intranet` to the site systems themselves."""
+    """`internet` resolves names to the bridge, `intranet` to the site systems."""
 
     internet: Network
     intranet: Network
@@ -65,7 +65,7 @@ class RunningLab:
 
     @classmethod
     def of(cls, perimeter: Perimeter) -> Self:
-        """Of one in this process."""
+        """Describe a perimeter in this process."""
         addresses = LabAddresses(
             perimeter.bridge.addresses, perimeter.site.addresses, perimeter.microsoft_update.address
         )
@@ -75,7 +75,7 @@ class RunningLab:
     def at(
         cls, addresses: LabAddresses, pki: LabPki, namespaces: Namespaces = NO_NAMESPACES
     ) -> Self:
-        """Of one that is there."""
+        """Describe a lab at these addresses."""
         return cls(
             Network(
                 "internet",
@@ -94,8 +94,8 @@ class RunningLab:
             pki.authority,
         )
 
-    def written(self, directory: Path) -> dict[str, Any]:
-        """For the state file; writes the authority's files, whose key is worthless elsewhere."""
+    def state(self, directory: Path) -> dict[str, Any]:
+        """Return the data for the state file; write the authority's certificate and key."""
         self.authority.write(directory, AUTHORITY)
         return {
             network.name: {"hosts": _rows(network), "namespace": network.namespace.name}
@@ -104,9 +104,9 @@ class RunningLab:
 
     @classmethod
     def read(cls, state: dict[str, Any], directory: Path) -> Self:
-        """What `written` wrote. LabError where the lab is not that far yet."""
+        """Read the data of `state`. LabError if the lab has not written it yet."""
         if "internet" not in state:
-            raise LabError("the lab is only starting; try again in a moment")
+            raise LabError("the lab is still starting; try again in a moment")
         trust = x509.load_pem_x509_certificate((directory / "pki" / "root.pem").read_bytes())
         internet, intranet = (
             Network(
@@ -121,10 +121,10 @@ class RunningLab:
         return cls(internet, intranet, LabCredential.read(directory, AUTHORITY))
 
     def client(self, name: str, mode: Mode, random: Random, *, own_key: bool) -> SimulatedClient:
-        """A new one, on the Internet; with a key of its own for messages, or with that of TLS."""
+        """Create a client on the Internet; it signs with a separate key or with its TLS key."""
         credential = computer_of(self.authority, name, datetime.now(UTC))
         device = Device.with_own_key(name) if own_key else Device.of(credential, name)
-        installed = Installation(mode, KNOWS[mode])
+        installed = Installation(mode, INSTALLATION_OPTIONS[mode])
         return SimulatedClient(device, credential, installed, self.internet, random)
 
 

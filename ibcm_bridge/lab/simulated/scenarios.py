@@ -1,6 +1,6 @@
-"""What `ibcm-bridge lab client` shows of one client, scene by scene.
+"""The scenarios of `ibcm-bridge lab client`.
 
-A scene has a title, the requirement that it is about, and things that the client does.
+A scenario has a title, a requirement, and the actions of a client.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
 
 INSTALLED = 400
-"""State of a client's deployment that a fallback status point is told (protocol.md 8.1)."""
+"""Deployment state in the message to a fallback status point (protocol.md 8.1)."""
 
 CUTS = (0.4, 0.7)
-"""Where a download is cut off, as parts of the whole: within a range, not between two."""
+"""The fractions of the file at which a download is interrupted, within a range."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a client does, in a lab."""
+    """A series of client actions."""
 
     title: str
     requirement: str
     play: Callable[[SimulatedClient, RunningLab], Iterator[ActionResult]]
 
 
-def _life(client: SimulatedClient, _lab: RunningLab) -> Iterator[ActionResult]:
+def _life_cycle(client: SimulatedClient, _lab: RunningLab) -> Iterator[ActionResult]:
     yield client.fallback(INSTALLED)
-    yield from client.take(*LIFE)
+    yield from client.run(*LIFE)
 
 
 def _updates(client: SimulatedClient, _lab: RunningLab) -> Iterator[ActionResult]:
@@ -47,7 +47,7 @@ def _without_microsoft_update(client: SimulatedClient, lab: RunningLab) -> Itera
 
 
 def _cut_off(client: SimulatedClient, lab: RunningLab) -> Iterator[ActionResult]:
-    """A connection that is lost twice; the client stays where it is."""
+    """Lose the connection twice, in the same network."""
     download = Download()
     for cut in CUTS:
         yield from client.download(download, _until(download, cut))
@@ -57,25 +57,25 @@ def _cut_off(client: SimulatedClient, lab: RunningLab) -> Iterator[ActionResult]
 
 
 def _there_and_back(client: SimulatedClient, lab: RunningLab) -> Iterator[ActionResult]:
-    """Begun on the Internet, gone on with in the intranet, ended on the Internet."""
+    """Start on the Internet, continue on the intranet, complete on the Internet."""
     download = Download()
     for cut, network in zip(CUTS, (lab.intranet, lab.internet), strict=True):
         yield from client.download(download, _until(download, cut))
         client.move(network)
-        yield from client.take(POLICY_REQUEST)
+        yield from client.run(POLICY_REQUEST)
     yield from client.download(download)
     yield client.compare(download)
 
 
-def _until(download: Download, part: float) -> Callable[[int], bool]:
-    return lambda position: download.size is None or position < part * download.size
+def _until(download: Download, fraction: float) -> Callable[[int], bool]:
+    return lambda position: download.size is None or position < fraction * download.size
 
 
-_EVERY = (
-    Scenario("A client's life on the Internet", "CLIENT-PICK", _life),
-    Scenario("A scan, and the update from Microsoft Update", "CLIENT-UPDATES", _updates),
+_EACH_MODE = (
+    Scenario("Client life cycle on the Internet", "CLIENT-PICK", _life_cycle),
+    Scenario("Update scan, and update from Microsoft Update", "CLIENT-UPDATES", _updates),
     Scenario(
-        "The same, where Microsoft Update is out of reach",
+        "Update scan without Microsoft Update",
         "CLIENT-UPDATES",
         _without_microsoft_update,
     ),
@@ -83,16 +83,16 @@ _EVERY = (
 
 SCENARIOS = {
     Mode.INTERNET_ONLY: (
-        *_EVERY,
-        Scenario("A download whose connection is lost, twice", "CLIENT-RESUME", _cut_off),
+        *_EACH_MODE,
+        Scenario("Download with two lost connections", "CLIENT-RESUME", _cut_off),
     ),
     Mode.BOTH: (
-        *_EVERY,
+        *_EACH_MODE,
         Scenario(
-            "A download, on the Internet, inside, and outside again",
+            "Roaming download: Internet, intranet, Internet",
             "CLIENT-RESUME",
             _there_and_back,
         ),
     ),
 }
-"""By how a client was installed (CLIENT-MODE)."""
+"""Mode of the installation -> scenarios (CLIENT-MODE)."""

@@ -1,4 +1,4 @@
-"""Which site system a client takes (CLIENT-MODE, CLIENT-PICK)."""
+"""Selects the site system of a client (CLIENT-MODE, CLIENT-PICK)."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from ibcm_bridge.lab.simulated.network import HTTPS, Host, Unreachable
 
 
 def management_points(known: KnownSiteSystems, mode: Mode, random: Random) -> list[str]:
-    """Those to try, in turn: of the intranet first, if at all; of the Internet in any order."""
+    """Return the management points to try: intranet first, then Internet in random order."""
     inside = () if mode is Mode.INTERNET_ONLY else known.intranet_management_points
-    return [*inside, *in_any_order(known.internet_management_points, random)]
+    return [*inside, *in_random_order(known.internet_management_points, random)]
 
 
 def distribution_points(known: KnownSiteSystems, random: Random) -> list[str]:
-    """Those that have the content that was asked for last, in any order."""
-    return in_any_order([urlsplit(url).hostname or "" for url in known.content], random)
+    """Return the distribution points with the last requested content, in random order."""
+    return in_random_order([urlsplit(url).hostname or "" for url in known.content], random)
 
 
-def in_any_order(names: Sequence[str], random: Random) -> list[str]:
-    """CLIENT-PICK: neither bandwidth nor place matters."""
+def in_random_order(names: Sequence[str], random: Random) -> list[str]:
+    """Shuffle the names; bandwidth and location do not matter (CLIENT-PICK)."""
     return random.sample(names, len(names))
 
 
 class SiteSystemSelection:
-    """What a client has picked in one network: it stays with that.
+    """The site systems that a client has selected in one network; it keeps them.
 
-    `reached` says whether somebody answers under a name.
+    `reached` returns whether a host responds.
     """
 
     def __init__(self, mode: Mode, random: Random, reached: Callable[[Host], bool]) -> None:
@@ -40,7 +40,7 @@ class SiteSystemSelection:
         self._selected: dict[str, Host] = {}
 
     def host(self, target: str, known: KnownSiteSystems) -> Host:
-        """Who gets a request for this target. Unreachable where there is nobody."""
+        """Return the site system for a request target. Unreachable if there is none."""
         directory = target.split("/")[1].lower()
         if directory.startswith("sms_dp_"):
             return self.distribution_point(known)
@@ -49,11 +49,11 @@ class SiteSystemSelection:
         return self._select("management point", management_points(known, self._mode, self._random))
 
     def distribution_point(self, known: KnownSiteSystems) -> Host:
-        """Unreachable where there is none."""
+        """Return the distribution point. Unreachable if there is none."""
         return self._select("distribution point", distribution_points(known, self._random))
 
     def forget(self, host: Host) -> None:
-        """It does not answer: look for another next time."""
+        """Select another host next time, because this one did not respond."""
         self._selected = {
             role: selected for role, selected in self._selected.items() if selected != host
         }

@@ -1,4 +1,4 @@
-"""What a scan says of an update's file, and whether a file is that one (CLIENT-UPDATES)."""
+"""The file of an update, from a scan: its location and its digest (CLIENT-UPDATES)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, Host
 
 @dataclass(frozen=True)
 class UrlLocation:
-    """Where something is."""
+    """The host and the request target of a URL."""
 
     host: Host
     target: str
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """From an URL. ValueError where it is none of HTTP or HTTPS."""
+        """Parse an HTTP or HTTPS URL. ValueError."""
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError(f"{url} leads nowhere")
+            raise ValueError(f"{url} is not an HTTP or HTTPS URL")
         query = f"?{parts.query}" if parts.query else ""
         return cls((parts.hostname, parts.port or _PORTS[parts.scheme]), f"{parts.path}{query}")
 
@@ -43,12 +43,12 @@ class UpdateFile:
 
     @classmethod
     def of(cls, response: Response) -> Self | None:
-        """The first that an answer to GetFileLocations names."""
+        """Return the first file in a response to GetFileLocations, if any."""
         found = re.search(rb"<FileDigest>([^<]+)</FileDigest><Url>([^<]+)</Url>", response.body)
         if found is None:
             return None
         return cls(UrlLocation.of(unescape(found[2].decode())), base64.b64decode(found[1]))
 
-    def is_it(self, data: bytes) -> bool:
-        """Whether this is the file."""
+    def matches(self, data: bytes) -> bool:
+        """Return whether the data has the digest of the file."""
         return hashlib.sha1(data, usedforsecurity=False).digest() == self.digest

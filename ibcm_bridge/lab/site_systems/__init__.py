@@ -1,1 +1,1 @@
-"""Stand-ins for the site systems, and what each records."""
+"""Simulated site systems, and records of the requests that reach them."""

@@ -1,6 +1,6 @@
-"""A stand-in for ClamAV's daemon: speaks INSTREAM, and knows one signature.
+"""A simulated clamd: it supports INSTREAM, and detects one signature.
 
-For the demonstration, which must need nothing installed. The tests ask the real one as well.
+The demo uses it so that it needs no installation. The tests also use a real clamd.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from ibcm_bridge.os_errors import listening_at
 
 SIGNATURE = "Lab.Only.ClamAV-Knows-It"
 MARKER = "known to ClamAV alone"
-"""What the signature is of."""
+"""The text that the signature detects."""
 
-DEADLY = "the daemon dies of this"
-"""Over which it goes away without an answer."""
+DEADLY = "this crashes the daemon"
+"""The text on which it closes the connection without a result."""
 
 
 class ScanDaemon(ServerThread):
-    """A context manager; `address` is where it listens: as said, or on a free port."""
+    """A context manager. `address` is its listen address; port 0 selects a free port."""
 
     def __init__(
         self, address: tuple[str, int] = ("127.0.0.1", 0), namespace: Namespace = HERE
@@ -46,7 +46,7 @@ class _Connection(socketserver.StreamRequestHandler):
         if command == b"zPING":
             self.wfile.write(b"PONG\0")
         elif command == b"zVERSION":
-            self.wfile.write(b"ClamAV stand-in of the lab\0")
+            self.wfile.write(b"ClamAV simulated by the lab\0")
         elif command == b"zINSTREAM":
             response = _response(self._stream())
             if response is not None:
@@ -54,8 +54,8 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def _until_nul(self) -> bytes:
         command = b""
-        while (one := self.rfile.read(1)) not in (b"", b"\0") and len(command) < 64:
-            command += one
+        while (octet := self.rfile.read(1)) not in (b"", b"\0") and len(command) < 64:
+            command += octet
         return command
 
     def _stream(self) -> bytes:

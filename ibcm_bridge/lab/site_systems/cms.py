@@ -1,8 +1,7 @@
-"""Signed messages with attributes of their own: CMS (RFC 5652), as far as SCEP needs it.
+"""CMS SignedData with custom attributes (RFC 5652), as far as SCEP needs it.
 
-`cryptography` encrypts and decrypts, but signs no attributes that a caller chooses, and verifies
-none; what is here puts a message together in DER, and takes it apart. Not every client sorts its
-sets, so nobody here insists on that.
+`cryptography` encrypts and decrypts CMS, but does not sign or verify custom attributes. This module
+writes and reads the DER. It accepts unsorted sets, because some clients do not sort them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 INTEGER, BITS, OCTETS, NULL, OID, PRINTABLE = 0x02, 0x03, 0x04, 0x05, 0x06, 0x13
 SEQUENCE, SET = 0x30, 0x31
 _CONTEXT_0 = 0xA0
-"""[0], whatever is in it (X.690 section 8.1.2)."""
+"""[0], constructed (X.690 section 8.1.2)."""
 
 _DATA = "1.2.840.113549.1.7.1"
 _SIGNED_DATA = "1.2.840.113549.1.7.2"
@@ -31,14 +30,14 @@ _SHA_256 = "2.16.840.1.101.3.4.2.1"
 
 
 class Element(NamedTuple):
-    """Of DER: a tag of one octet, and what it holds."""
+    """A DER element: a tag of one octet, and the content."""
 
     tag: int
     content: bytes
 
     @property
     def der(self) -> bytes:
-        """As it was, and as it is to be."""
+        """The encoding of the element."""
         size = len(self.content)
         if size < 0x80:
             return bytes([self.tag, size]) + self.content
@@ -47,12 +46,12 @@ class Element(NamedTuple):
 
 
 def element(tag: int, *parts: bytes) -> bytes:
-    """The DER of one that holds these."""
+    """Encode an element with these parts."""
     return Element(tag, b"".join(parts)).der
 
 
 def elements(data: bytes) -> Iterator[Element]:
-    """What stands one after another. ValueError where it is not DER (X.690 section 10.1)."""
+    """Yield the elements in `data`. ValueError if it is not DER (X.690 section 10.1)."""
     at = 0
     while at < len(data):
         if len(data) < at + 2:
@@ -72,7 +71,7 @@ def elements(data: bytes) -> Iterator[Element]:
 
 
 def object_identifier(dotted: str) -> bytes:
-    """The DER of an object identifier (X.690 section 8.19)."""
+    """Encode an object identifier (X.690 section 8.19)."""
     first, second, *others = map(int, dotted.split("."))
     return element(OID, b"".join(map(_base_128, (40 * first + second, *others))))
 
@@ -93,15 +92,15 @@ _DIGESTS: dict[bytes, type[hashes.HashAlgorithm]] = {
 
 @dataclass(frozen=True)
 class Signed:
-    """A message whose signature is good; whether to believe the signer is another question."""
+    """A message with a valid signature. The caller must decide whether to trust the signer."""
 
     content: bytes
     attributes: Mapping[bytes, Element]
-    """Type, as DER, to its only value."""
+    """DER of the type -> its only value."""
     signer: x509.Certificate
 
     def attribute(self, dotted: str, tag: int) -> bytes:
-        """What an attribute holds. ValueError where it is not there, or of another type."""
+        """Return the content of an attribute. ValueError if it is missing or has another type."""
         value = self.attributes.get(object_identifier(dotted))
         if value is None or value.tag != tag:
             raise ValueError(f"no attribute {dotted}")
@@ -109,14 +108,14 @@ class Signed:
 
 
 def read_signed(data: bytes) -> Signed:
-    """A ContentInfo with a SignedData of one signer. ValueError where it is none, or not good."""
+    """Read a ContentInfo with a SignedData of one signer. ValueError if it is not valid."""
     content_type, signed_data = _parts(_only(data, SEQUENCE), OID, _CONTEXT_0)
     if content_type.der != object_identifier(_SIGNED_DATA):
         raise ValueError("not a SignedData")
     # RFC 5652 section 5.1: version, digest algorithms, content, certificates, lists, signers.
     parts = elements(_only(signed_data.content, SEQUENCE).content)
     _, _, encapsulated, *others, signers = parts
-    # Nothing is signed where there is no content (RFC 8894 section 3.2.1).
+    # The content can be missing (RFC 8894 section 3.2.1).
     _, *contents = elements(encapsulated.content)
     content = b"".join(_only(part.content, OCTETS).content for part in contents)
     certificates = [
@@ -131,13 +130,13 @@ def read_signed(data: bytes) -> Signed:
 def _verified(
     content: bytes, certificates: Sequence[x509.Certificate], signer_info: Element
 ) -> Signed:
-    # Section 5.3: version, whose, digest algorithm, signed attributes, algorithm, signature.
-    _, whose, algorithm, signed, _, signature, *_ = elements(signer_info.content)
+    # Section 5.3: version, signer id, digest algorithm, signed attributes, algorithm, signature.
+    _, signer_id, algorithm, signed, _, signature, *_ = elements(signer_info.content)
     signer = next(
-        (certificate for certificate in certificates if _named(certificate).der == whose.der), None
+        (certificate for certificate in certificates if _id(certificate).der == signer_id.der), None
     )
     if signer is None:
-        raise ValueError("without its signer's certificate")
+        raise ValueError("the certificate of the signer is missing")
     attributes = {}
     for attribute in elements(signed.content):
         kind, values = _parts(attribute, OID, SET)
@@ -145,22 +144,22 @@ def _verified(
     message = Signed(content, attributes, signer)
     digest = _DIGESTS.get(next(elements(algorithm.content)).der)
     if digest is None or signed.tag != _CONTEXT_0:
-        raise ValueError("another digest than of SHA-2, or nothing that is signed")
-    # Section 5.4: the attributes are signed, and among them the digest of the content.
+        raise ValueError("the digest is not SHA-2, or there are no signed attributes")
+    # Section 5.4: the signature covers the attributes, and one of them is the content's digest.
     if message.attribute(_MESSAGE_DIGEST, OCTETS) != _digest(content, digest()):
-        raise ValueError("another content than what was signed")
+        raise ValueError("the digest does not match the content")
     _verify(signer.public_key(), signature.content, element(SET, signed.content), digest())
     return message
 
 
 def read_request(data: bytes) -> x509.CertificateSigningRequest:
-    """A PKCS #10 request with a good signature (RFC 2986); `is_signature_valid` says nothing of it.
+    """Read a PKCS #10 request (RFC 2986), and verify its signature.
 
-    ValueError where it is none, or its signature is not good.
+    ValueError if it is not valid. The result's `is_signature_valid` is not reliable.
     """
     info, algorithm, signature = _parts(_only(data, SEQUENCE), SEQUENCE, SEQUENCE, BITS)
     version, subject, key, attributes = _parts(info, INTEGER, SEQUENCE, SEQUENCE, _CONTEXT_0)
-    # strongSwan does not sort them, and cryptography reads none that are not.
+    # strongSwan does not sort the attributes, but cryptography requires it.
     in_order = sorted(element.der for element in elements(attributes.content))
     read = (version.der, subject.der, key.der, element(_CONTEXT_0, *in_order))
     request = x509.load_der_x509_csr(
@@ -168,19 +167,19 @@ def read_request(data: bytes) -> x509.CertificateSigningRequest:
     )
     digest = request.signature_hash_algorithm
     if digest is None:
-        raise ValueError("a signature of no digest")
-    # Of a BIT STRING, the first octet says how many bits of the last are not used: none.
+        raise ValueError("the signature has no digest")
+    # The first octet of a BIT STRING is the number of unused bits: 0.
     _verify(request.public_key(), signature.content[1:], info.der, digest)
     return request
 
 
 def _verify(key: object, signature: bytes, data: bytes, digest: hashes.HashAlgorithm) -> None:
     if not isinstance(key, rsa.RSAPublicKey):
-        raise ValueError("signed with another key than of RSA")
+        raise ValueError("the key is not RSA")
     try:
         key.verify(signature, data, padding.PKCS1v15(), digest)
     except InvalidSignature as error:
-        raise ValueError("the signature is not good") from error
+        raise ValueError("the signature is not valid") from error
 
 
 def sign(
@@ -189,8 +188,8 @@ def sign(
     signer: x509.Certificate,
     key: rsa.RSAPrivateKey,
 ) -> bytes:
-    """A ContentInfo with a SignedData; `attributes`: dotted type to the DER of its value."""
-    all_of_them = {
+    """Return a ContentInfo with a SignedData; `attributes`: dotted type -> DER of the value."""
+    all_attributes = {
         _CONTENT_TYPE: object_identifier(_DATA),
         _MESSAGE_DIGEST: element(OCTETS, _digest(content, hashes.SHA256())),
         **attributes,
@@ -199,7 +198,7 @@ def sign(
     signed = b"".join(
         sorted(
             element(SEQUENCE, object_identifier(kind), element(SET, value))
-            for kind, value in all_of_them.items()
+            for kind, value in all_attributes.items()
         )
     )
     signature = key.sign(element(SET, signed), padding.PKCS1v15(), hashes.SHA256())
@@ -207,7 +206,7 @@ def sign(
     signer_info = element(
         SEQUENCE,
         element(INTEGER, b"\x01"),
-        _named(signer).der,
+        _id(signer).der,
         sha_256,
         element(_CONTEXT_0, signed),
         element(SEQUENCE, object_identifier(_RSA), element(NULL)),
@@ -225,8 +224,8 @@ def sign(
     return element(SEQUENCE, object_identifier(_SIGNED_DATA), element(_CONTEXT_0, signed_data))
 
 
-def _named(certificate: x509.Certificate) -> Element:
-    """Section 10.2.4: a certificate by its issuer and number."""
+def _id(certificate: x509.Certificate) -> Element:
+    """Section 10.2.4: issuer and serial number of a certificate."""
     number = certificate.serial_number
     octets = number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)
     return Element(SEQUENCE, certificate.issuer.public_bytes() + element(INTEGER, octets))
@@ -239,16 +238,16 @@ def _digest(data: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
 
 
 def _only(data: bytes, tag: int) -> Element:
-    """The only element there is."""
+    """Return the only element. ValueError if the tag differs."""
     (found,) = elements(data)
     if found.tag != tag:
-        raise ValueError("another element than what belongs there")
+        raise ValueError("unexpected element")
     return found
 
 
-def _parts(one: Element, *tags: int) -> list[Element]:
-    """The elements in one, by their tags."""
-    parts = list(elements(one.content))
+def _parts(parent: Element, *tags: int) -> list[Element]:
+    """Return the elements in `parent`. ValueError if the tags differ."""
+    parts = list(elements(parent.content))
     if tuple(part.tag for part in parts) != tags:
-        raise ValueError("other elements than what belongs there")
+        raise ValueError("unexpected elements")
     return parts

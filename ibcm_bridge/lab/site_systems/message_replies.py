@@ -1,7 +1,7 @@
-"""The stand-in management point's replies to messages (protocol.md 1.7, 2 and 3).
+"""The replies of the simulated management point to messages (protocol.md 1.7, 2 and 3).
 
-It remembers who registered with which key and checks signatures with it, as a real one would; a
-reply it would not give is empty.
+It stores the key of each registration, and verifies signatures with it. A refusal is an empty
+reply.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from ibcm_bridge.lab.site_systems.registrations import Registrations
 
 
 class MessageReplies:
-    """A management point's replies to messages; `reply_documents` explains `leaks`."""
+    """Replies to messages; `reply_documents` explains `leaks`."""
 
     def __init__(self, *, leaks: bool = False) -> None:
         self.clients = Registrations()
         self.leaks = leaks
 
     def reply(self, data: bytes, user: str = "") -> bytes:
-        """The reply; empty where a management point says 200 and nothing else (1.7).
+        """Return the reply; empty if the message is refused (1.7).
 
-        `user` is whom Windows has authenticated.
+        `user` is the user that Windows authenticated.
         """
         try:
             message = ccm.read_message(data)
@@ -46,21 +46,22 @@ class MessageReplies:
 
     def _is_authorized(self, message: ccm.Message, guid: str, endpoint: str) -> bool:
         if endpoint == REGISTRATION:
-            return True  # it is signed in itself, with the key that it is about (3.1)
-        # Generous: a real one wants to know who sends a report, too (1.6).
+            return True  # its document is signed with the registered key (3.1)
+        # A real management point also requires signed reports (1.6).
         unsigned = not message.hook_properties() and endpoint not in SIGNATURE_REQUIRED
         return unsigned or self.clients.signed(message, guid)
 
     def _reply_document(self, endpoint: str, text: str, user: str) -> str:
-        """The document, or nothing."""
+        """Return the document of the reply; empty if there is none."""
         if endpoint == REGISTRATION:
             return self.clients.register(text)
         if endpoint == "mp_policymanager":
             request = ET.fromstring(text)
             source = request.findtext("PolicySource")
-            whose = request.findtext("Identification/User/NT4UserName", "")
-            if whose:  # USER-WINDOWS-AUTH
-                return reply_documents.user_assignments() if same_account(whose, user) else ""
+            account = request.findtext("Identification/User/NT4UserName", "")
+            if account:  # USER-WINDOWS-AUTH
+                is_user = same_account(account, user)
+                return reply_documents.user_assignments() if is_user else ""
             leaks = self.leaks and source == f"SMS:{reply_documents.LEAKY_SITE}"
             more = (
                 {reply_documents.INTRANET_POLICY: reply_documents.INTRANET_ONLY} if leaks else None
@@ -81,11 +82,12 @@ class MessageReplies:
         site = request.find("AssignedSite")
         site_code = site.get("SiteCode") if site is not None else None
         leaks = self.leaks and site_code == reply_documents.LEAKY_SITE
-        return reply_documents.INTRANET if leaks or _inside(request) else reply_documents.INTERNET
+        inside = leaks or _on_intranet(request)
+        return reply_documents.INTRANET if inside else reply_documents.INTERNET
 
 
-def _inside(request: ET.Element) -> bool:
-    """Whether a client says that it is in the intranet (3.4, 3.6)."""
+def _on_intranet(request: ET.Element) -> bool:
+    """Return whether the request names the intranet as the client's network (3.4, 3.6)."""
     client = request.find("ClientLocationInfo")
     on_internet = (
         client.get("OnInternet") if client is not None else request.findtext("NetworkType")
@@ -93,9 +95,9 @@ def _inside(request: ET.Element) -> bool:
     return on_internet == "0"
 
 
-def same_account(one: str, other: str) -> bool:
-    r"""Whether two names are one account: CORP\alice (3.2, NTLM), alice@CORP.EXAMPLE (Kerberos)."""
-    return bool(other) and _account(one) == _account(other)
+def same_account(name: str, other: str) -> bool:
+    r"""Return whether CORP\alice (3.2, NTLM) and alice@CORP.EXAMPLE (Kerberos) are one account."""
+    return bool(other) and _account(name) == _account(other)
 
 
 def _account(name: str) -> tuple[str, str]:
@@ -110,7 +112,7 @@ REGISTRATION = "mp_clientregistration"
 ASYNCHRONOUS = frozenset(
     ["mp_ddrendpoint", "mp_hinvendpoint", "mp_sinvendpoint", "mp_relayendpoint", "statusreceiver"]
 )
-"""Endpoints whose messages are asynchronous (2.1): `NoReply`."""
+"""Endpoints with asynchronous messages (2.1); the reply is `NoReply`."""
 
 SIGNATURE_REQUIRED = frozenset(["mp_policymanager"])
-"""Endpoints for clients that sign (2.1, ClientSigned)."""
+"""Endpoints that require signed messages (2.1, ClientSigned)."""

@@ -1,6 +1,6 @@
-"""A stand-in for Microsoft Update: on the Internet, by HTTP, and not through the bridge.
+"""A simulated Microsoft Update: on the Internet, over HTTP, not through the bridge.
 
-It has the one file that the stand-in software update point knows (`wsus`).
+It serves the update file of the simulated software update point (`wsus`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ibcm_bridge.lab.site_systems.server_thread import ServerThread
 from ibcm_bridge.os_errors import listening_at
 
 PORT = 80
-"""Where it has a namespace of its own."""
+"""The port in a separate namespace."""
 
 
 class MicrosoftUpdate(ServerThread):
-    """A context manager; `address` is where it listens."""
+    """A context manager. `address` is its listen address."""
 
     def __init__(self, namespace: Namespace = HERE) -> None:
         port = PORT if namespace.own else 0
@@ -29,7 +29,7 @@ class MicrosoftUpdate(ServerThread):
 
     @property
     def requested(self) -> tuple[str, ...]:
-        """The targets that were requested for."""
+        """The targets of the received requests."""
         return tuple(self._server.requested)
 
 
@@ -53,4 +53,4 @@ class _Connection(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: `requested` says it."""
+        """Log nothing."""

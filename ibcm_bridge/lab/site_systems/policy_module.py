@@ -1,6 +1,7 @@
-"""The stand-in for NDES with ConfigMgr's policy module (protocol.md 8.4, RFC 8894).
+"""A simulated NDES with the ConfigMgr policy module (protocol.md 8.4, RFC 8894).
 
-It tells what it can and whose certificates it has, and issues one to who has the password (`scep`).
+It returns its capabilities and CA certificates, and issues certificates to clients that have the
+password (`scep`).
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from ibcm_bridge.lab.site_systems.server_request import (
     ServerRequest,
 )
 
-NO_MESSAGE = ServerResponse(500, b"not a message of SCEP", TEXT)
+NO_MESSAGE = ServerResponse(500, b"not a SCEP message", TEXT)
 
 _HANDLER = ("certsrv/mscep/mscep.dll", "certsrv/mscep/mscep.dll/pkiclient.exe")
-"""One and the same; Windows' own client asks for the second."""
+"""Equivalent paths; the client of Windows uses the second one."""
 
 _OPEN = {
     "certsrv/mscep_admin": f"<html>A password for enrollment: {PASSWORD}</html>".encode(),
-    "cmcertificateregistration": b"<html>stand-in for the certificate registration point</html>",
+    "cmcertificateregistration": b"<html>simulated certificate registration point</html>",
 }
-"""What is beside it and never for devices; a real one asks for a user (8.4)."""
+"""Directories that are not for devices; a real server requires an authenticated user (8.4)."""
 
 
 def policy_module(request: ServerRequest, enrollment: Enrollment) -> ServerResponse:
-    """What it answers; devices have no certificate yet, and come for one."""
+    """Respond to a request; devices have no certificate yet."""
     path = f"{request.directory}/{request.rest}".rstrip("/")
     if path in _HANDLER:
         return _scep(request, enrollment)
@@ -63,17 +64,17 @@ _GET_OPERATIONS: dict[str, Callable[[Enrollment], ServerResponse]] = {
         200, enrollment.certificates(), {"Content-Type": "application/x-x509-ca-ra-cert"}
     ),
 }
-"""Operation, in lower case, to what it is told whoever asks (sections 3.5.1 and 4.2)."""
+"""Operation in lower case -> response to any client (sections 3.5.1 and 4.2)."""
 
 
 def _values(query: str) -> dict[str, str]:
-    """By name. A plus sign stays one: base64 has some."""
+    """Parse the query. A plus sign is not decoded, because base64 contains it."""
     parts = (parameter.partition("=") for parameter in query.split("&"))
     return {name.lower(): unquote(value, "latin-1") for name, _, value in parts}
 
 
 def _decoded(message: str) -> bytes:
-    """Section 4.1: the message of a GET, which may be in lines."""
+    """Section 4.1: the message of a GET, possibly with line breaks."""
     try:
         return base64.b64decode("".join(message.split()), validate=True)
     except (ValueError, binascii.Error):

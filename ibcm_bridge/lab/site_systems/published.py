@@ -1,9 +1,9 @@
-"""Where the lab publishes what: names and ports."""
+"""The names and ports that the lab publishes."""
 
 from __future__ import annotations
 
 SHIPPED = TLS_PORT, UPDATE_PORT, PLAINTEXT_PORT = 8443, 8531, 8080
-"""What the shipped policy listens on."""
+"""The ports of the shipped policy."""
 
 BRIDGED = "bridge.internet.example"
 

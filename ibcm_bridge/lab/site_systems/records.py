@@ -1,4 +1,4 @@
-"""What has reached the stand-ins, kept in memory: the latest, and no more than a bound."""
+"""The latest requests and handshakes of the simulated site systems, in memory, with limits."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from datetime import datetime
 from threading import Lock
 
 MAX_RECORDS = 16_384
-"""Records of either kind."""
+"""Maximum number of requests, and of handshakes."""
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Of bodies, all records together."""
+"""Maximum bytes of bodies in all records."""
 
 MAX_BODY_RECORDED = 1024 * 1024
-"""Bytes of a body that a record has; `size` and `sha256` are of all of it."""
+"""Maximum bytes of a body in a record; `size` and `sha256` refer to the whole body."""
 
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request that reached a site system; header fields in the order and spelling of the wire."""
+    """A request that reached a site system; `headers` in the order and spelling of the wire."""
 
     time: datetime
-    """When its answer was about to be sent."""
+    """The time just before the response was sent."""
     site_system: str
     method: str
     target: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
-    """Its first `MAX_BODY_RECORDED` bytes."""
+    """The first `MAX_BODY_RECORDED` bytes."""
     size: int
     sha256: str
     certificate_subject: str | None
     certificate_sha256: str | None
     user: str
-    """Whom Windows had authenticated, where the directory asks for that."""
+    """The user that Windows authenticated; empty if the directory does not require it."""
     peer_port: int
     status: int
 
 
 @dataclass(frozen=True)
 class Handshake:
-    """A ClientHello that reached a site system, whatever became of the handshake."""
+    """A ClientHello that reached a site system, with any result of the handshake."""
 
     site_system: str
     sni: str | None
 
 
 class Records:
-    """Written by the stand-ins' thread, read by any."""
+    """The records; one thread writes, any thread reads."""
 
     def __init__(self, *, kept: int = MAX_RECORDS, kept_bytes: int = MAX_BYTES) -> None:
         self._received: deque[ReceivedRequest] = deque()
@@ -59,7 +59,7 @@ class Records:
         self._lock = Lock()
 
     def add(self, record: ReceivedRequest | Handshake) -> None:
-        """Keep it; the oldest make room."""
+        """Add a record, and remove the oldest ones over the limits."""
         if isinstance(record, Handshake):
             self._handshakes.append(record)
             return
@@ -72,16 +72,16 @@ class Records:
     def received(
         self, wanted: Callable[[ReceivedRequest], bool] = lambda _: True
     ) -> tuple[ReceivedRequest, ...]:
-        """Whole requests, in the order of their answers; a head or body cut short is none."""
+        """Return the complete requests, in the order of their responses."""
         with self._lock:
             return tuple(request for request in self._received if wanted(request))
 
     def handshakes(self) -> tuple[Handshake, ...]:
-        """In the order of their arrival."""
+        """Return the handshakes, in the order of arrival."""
         return tuple(self._handshakes.copy())
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Remove all records."""
         with self._lock:
             self._received.clear()
             self._bytes = 0

@@ -1,6 +1,6 @@
-"""Who has registered with the stand-in management point, and whether they signed what comes.
+"""The registrations of the simulated management point.
 
-Signatures are checked with the key of the registration (protocol.md 1.6, 3.1, 5).
+It verifies signatures with the registered key (protocol.md 1.6, 3.1, 5).
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ _SIGNED_FIELDS = (
     },
     {"clienttoken": "clienttokensignature"},
 )
-"""Header fields that prove a client, and their signatures (5): either will do."""
+"""Header fields with signatures (5); one of the two forms is sufficient."""
 
 
 def client_guid(certificate: x509.Certificate) -> str:
-    """What a client that registers with this certificate is called; the same each time."""
+    """Return the client GUID for this certificate; always the same."""
     return smsid(str(uuid5(UUID(int=0), certificate.public_bytes(Encoding.DER).hex())))
 
 
 class Registrations:
-    """Client GUID -> key. `pending`: names of clients that nobody has approved yet."""
+    """Client GUID -> key. `pending`: names of clients that are not approved yet."""
 
     def __init__(self) -> None:
         self.pending: set[str] = set()
         self._keys: dict[str, RSAPublicKey | None] = {}
-        """None: registered, and not approved."""
+        """None: registered, but not approved."""
 
     def register(self, text: str) -> str:
-        """The reply to a registration (3.1). ValueError where there is none."""
+        """Register a client; return the reply (3.1). ValueError if it is refused."""
         request = ET.fromstring(text)
         certificate, key = _signing_certificate(request)
         signed = text[text.index("<Data ") : text.index("</Data>") + len("</Data>")]
         signature = request.findtext("Signature/SignatureValue", "")
         if not verifies(key, signature, signed.encode("utf-16-le")):
             raise ValueError("the registration is not signed with the key it names")
-        # Whoever registers once more says who it is.
+        # A renewal contains the client GUID.
         guid = _attribute(request, "Data", "SMSID") or client_guid(certificate)
         if self._keys.get(guid) not in (None, key):
             return registration_response(guid, ERROR)
@@ -63,11 +63,11 @@ class Registrations:
         return registration_response(guid, PENDING if pending else REGISTERED)
 
     def signed(self, message: Message, guid: str) -> bool:
-        """Whether a message is signed, and by whom it says (1.6)."""
+        """Return whether a message has a valid signature of this client (1.6)."""
         properties = message.hook_properties()
         if not properties or message.payload is None:
             return False
-        # Whoever has not registered is believed the key it sends, so that a test may skip that.
+        # For an unregistered client, accept the key in its message: tests need no registration.
         key = self._keys.get(guid, read_public_key_blob(properties["PublicKey"]))
         signed = {"ClientIDSignature": terminated(guid), "PayloadSignature": message.payload}
         return key is not None and all(
@@ -75,10 +75,10 @@ class Registrations:
         )
 
     def signed_fields(self, headers: Mapping[str, str]) -> bool:
-        """Whether header fields, by name in lower case, prove a registered client (5)."""
-        return any(self._prove(fields, headers) for fields in _SIGNED_FIELDS)
+        """Return whether a registered client signed the fields (names in lower case) (5)."""
+        return any(self._verified(fields, headers) for fields in _SIGNED_FIELDS)
 
-    def _prove(self, fields: Mapping[str, str], headers: Mapping[str, str]) -> bool:
+    def _verified(self, fields: Mapping[str, str], headers: Mapping[str, str]) -> bool:
         texts = [headers.get(name, "") for name in fields]
         key = self._keys.get(texts[0].partition(";")[0])
         return key is not None and all(
@@ -88,7 +88,7 @@ class Registrations:
 
 
 def read_public_key_blob(text: str) -> RSAPublicKey:
-    """1.6, the other way round."""
+    """Parse a PUBLICKEYBLOB (1.6)."""
     blob = bytes.fromhex(text)
     exponent, modulus = (int.from_bytes(field, "little") for field in (blob[16:20], blob[20:]))
     return RSAPublicNumbers(exponent, modulus).public_key()
@@ -100,15 +100,15 @@ def _signing_certificate(request: ET.Element) -> tuple[x509.Certificate, RSAPubl
         raise ValueError("no signing certificate")
     certificate = x509.load_der_x509_certificate(bytes.fromhex(signing.text or ""))
     if _SELF_SIGNED[signing.get("KeyType", "")] != (certificate.subject == certificate.issuer):
-        raise ValueError("the certificate is not of its KeyType")
+        raise ValueError("the certificate does not match its KeyType")
     key = certificate.public_key()
     if not isinstance(key, RSAPublicKey):
-        raise ValueError("ConfigMgr signs with RSA keys")
+        raise ValueError("the key is not RSA")
     return certificate, key
 
 
 def _property(request: ET.Element, name: str) -> str:
-    """As an attribute, or as text."""
+    """Return the value of a property, from its attribute or its text."""
     found = request.find(f"Data/DiscoveryProperties/Property[@Name='{name}']")
     return (found.get("Value") or found.text or "") if found is not None else ""
 

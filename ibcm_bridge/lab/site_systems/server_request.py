@@ -1,4 +1,4 @@
-"""A request as a stand-in sees it, and the responses that several roles give."""
+"""A request to a simulated site system, and common responses."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ READ_METHODS = {"GET", "HEAD"}
 XML = {"Content-Type": "text/xml"}
 TEXT = {"Content-Type": "text/plain"}
 HTML = {"Content-Type": "text/html"}
-ACCEPTED = ServerResponse(200, b"stand-in accepts anything", TEXT)
+ACCEPTED = ServerResponse(200, b"accepted by the simulated site system", TEXT)
 NOT_FOUND = ServerResponse(404, b"Not found", TEXT)
 
 
 @dataclass(frozen=True)
 class ServerRequest:
-    """A request, as IIS would understand its target."""
+    """A request; the target is parsed as IIS does."""
 
     method: str
     directory: str
     rest: str
-    """What follows the directory."""
+    """The path below the directory."""
     query: str
     body: bytes
     headers: dict[str, str]
-    """By name in lower case."""
+    """Name in lower case -> value."""
     user: str = ""
-    """Whom Windows has authenticated on this connection; empty where a directory does not ask."""
+    """The user that Windows authenticated on this connection; empty if not required."""
 
 
 def split_target(target: str) -> tuple[str, str, str]:
-    """Directory, what is below it, and query, as IIS would understand the target."""
+    """Return directory, path below it, and query of a target, parsed as IIS does."""
     path, _, query = re.sub(r"^https?://[^/]*", "", target).partition("?")
     plain = normpath(unquote(path, "latin-1").replace("\\", "/")).lower().strip("/")
     directory, _, rest = plain.partition("/")

@@ -1,4 +1,4 @@
-"""A server of the standard library in a thread of its own, for as long as a context lasts."""
+"""Runs a server of the standard library in a thread."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from socketserver import BaseServer
 from typing import Self
 
 POLL_SECONDS = 0.05
-"""How long the thread may take to notice that its server ends; by default half a second."""
+"""Poll interval for the shutdown; the default is half a second."""
 
 
 class ServerThread:
-    """A context manager. The server listens from the beginning, and responds within."""
+    """A context manager. The server listens when it is created, and responds in the context."""
 
     def __init__(self, server: BaseServer) -> None:
         self._serving = server

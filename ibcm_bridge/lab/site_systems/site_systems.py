@@ -1,13 +1,12 @@
-"""Stand-ins for site systems, on loopback or in a namespace, and a record of what reached them.
+"""Runs the simulated site systems, on loopback or in a namespace, and records their requests.
 
 How it works:
 
-1. A thread with its own event loop serves all of `stand_ins`. TLS asks for a client certificate
-   where the stand-in wants one; one that is shown must lead to the lab's root. Where directories
-   insist on one, what else is wrong with it is 403, as in IIS (403.7, 403.13, 403.16, 403.17).
-2. Where a directory wants to know the user, the connection's `UserAuthentication` asks.
-3. Each ClientHello is recorded, whatever becomes of it, and each request just before its answer is
-   sent (`records`).
+1. A thread with an event loop serves all of `stand_ins`. TLS requests a client certificate if the
+   site system uses one; its path must end at the lab's root. Directories that require a certificate
+   return 403 for other defects, as IIS does (403.7, 403.13, 403.16, 403.17).
+2. If a directory requires a user, the connection's `UserAuthentication` authenticates the user.
+3. It records each ClientHello, and each request just before its response is sent (`records`).
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ class Address(NamedTuple):
 
 
 class SiteSystems:
-    """All stand-ins. Records may be read at any time, also after the end."""
+    """All simulated site systems. The records can be read at any time, also after the end."""
 
     def __init__(
         self,
@@ -96,7 +95,7 @@ class SiteSystems:
         user_authentication: Callable[[], UserAuthentication] = AnyUserAccepted,
         namespace: Namespace = HERE,
     ) -> None:
-        """In a namespace of their own they listen on the ports that their table says."""
+        """In a separate namespace, they listen on the ports in `STAND_INS`."""
         self._namespace = namespace
         self._site = Site(download_bytes, leaks, Enrollment(pki))
         self._user_authentication = user_authentication
@@ -120,7 +119,7 @@ class SiteSystems:
         self._running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     def __enter__(self) -> Self:
-        # A refused handshake is what many tests are about, not something to report.
+        # Many tests cause refused handshakes; do not log them.
         logging.getLogger("tornado").setLevel(logging.CRITICAL)
         self._thread.start()
         self._running.result(timeout=10)
@@ -140,40 +139,40 @@ class SiteSystems:
         return self.addresses["distribution-point"]
 
     def received(self) -> tuple[ReceivedRequest, ...]:
-        """The requests of `records`."""
+        """Return the recorded requests."""
         return self.records.received()
 
     def handshakes(self) -> tuple[Handshake, ...]:
-        """The ClientHellos of `records`."""
+        """Return the recorded ClientHellos."""
         return self.records.handshakes()
 
     @property
     def pending(self) -> set[str]:
-        """Names of clients that the site has not approved; to be changed by a test."""
+        """Names of clients that are not approved; tests can change the set."""
         return self._site.messages.clients.pending
 
     @property
     def uploads(self) -> UploadServer:
-        """What was uploaded to the management point."""
+        """The uploads to the management point."""
         return self._site.uploads
 
     def take_down(self, role: str) -> None:
-        """Have a site system listen no more, and end its connections."""
+        """Stop the listener of a site system, and close its connections."""
         self._run_in_loop(self._stop(role))
 
     def bring_up(self, role: str) -> None:
-        """Have it listen again, where it did. OSError where its port was taken meanwhile."""
+        """Start the listener again on the same port. OSError if the port is in use."""
         self._run_in_loop(self._start(role))
 
     def clear(self) -> None:
-        """Forget what has been recorded."""
+        """Remove all records."""
         self.records.clear()
 
     def _context(self, stand_in: StandIn, pki: LabPki) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         make = pki.foreign_server if stand_in.foreign else pki.server
         load_credential(context, make(*stand_in.names))
-        # A file, for ssl takes revocation lists from nowhere else.
+        # The ssl module loads CRLs only from a file.
         try:
             with tempfile.TemporaryDirectory() as directory:
                 file = Path(directory) / "trust.pem"
@@ -187,7 +186,7 @@ class SiteSystems:
                 context.load_verify_locations(file)
         except OSError as error:
             folder = error.filename or tempfile.gettempdir()
-            raise LabError(cannot_write(error, folder, "name another folder in TMPDIR")) from error
+            raise LabError(cannot_write(error, folder, "set TMPDIR to another folder")) from error
         context.verify_mode = _VERIFY_MODES[stand_in.client_authentication]
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         if stand_in.client_authentication is ClientAuthentication.PER_DIRECTORY:
@@ -235,7 +234,7 @@ class SiteSystems:
 
     def _listen(self, stand_in: StandIn, listener: socket) -> tuple[HTTPServer, Callable[[], None]]:
         def respond(http_request: HTTPServerRequest) -> None:
-            # The loop itself keeps only a weak reference to a task.
+            # The event loop has only weak references to tasks.
             task = asyncio.ensure_future(self._respond(stand_in, http_request))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -243,7 +242,7 @@ class SiteSystems:
         def accept(connection: socket, address: tuple[str, int]) -> None:
             try:
                 stream = self._stream(stand_in, connection)
-            except OSError:  # already gone
+            except OSError:  # already closed
                 connection.close()
                 return
             stream.peer_port = address[1]
@@ -272,7 +271,7 @@ class SiteSystems:
         headers = {name.lower(): value for name, value in http_request.headers.get_all()}
         request = ServerRequest(method, *split_target(target), http_request.body, headers)
         response, authentication = self._authorize(stand_in, request, stream)
-        if method == "GET" and response.status == 200:  # RFC 9110, 14.2: for GET alone
+        if method == "GET" and response.status == 200:  # RFC 9110, 14.2: only for GET
             response = part(response, http_request.headers)
         received = ReceivedRequest(
             time=datetime.now(UTC),
@@ -295,7 +294,7 @@ class SiteSystems:
         fields_sent = HTTPHeaders(fields | response.fields)
         for name, value in authentication.fields:
             fields_sent.add(name, value)
-        with contextlib.suppress(StreamClosedError):  # the client has had enough
+        with contextlib.suppress(StreamClosedError):  # the client closed the connection
             await connection.write_headers(start, fields_sent)
             if method != "HEAD":
                 for chunk in chunks(response.body):
@@ -305,12 +304,12 @@ class SiteSystems:
     def _authorize(
         self, stand_in: StandIn, request: ServerRequest, stream: _Stream
     ) -> tuple[ServerResponse, AuthenticationStep]:
-        """Let the client in or not: the computer first, as IIS does, then the user."""
-        insists = (
+        """Authorize the computer, then the user, as IIS does; return the response."""
+        requires_certificate = (
             stand_in.client_authentication is ClientAuthentication.PER_DIRECTORY
             and not ANONYMOUS_DIRECTORIES.fullmatch(request.directory)
         )
-        if insists and (why := self._forbidden(stream.certificate)):
+        if requires_certificate and (why := self._forbidden(stream.certificate)):
             return ServerResponse(403, why, TEXT), AuthenticationStep("")
         if stand_in.users is None or not stand_in.users.fullmatch(request.directory):
             return stand_in.respond(request, self._site), AuthenticationStep("")
@@ -324,7 +323,7 @@ class SiteSystems:
         ), authentication
 
     def _forbidden(self, certificate: x509.Certificate | None) -> bytes:
-        """Why a directory that insists on a certificate refuses this one; empty if it does not."""
+        """Return why a directory refuses this client certificate; empty if it accepts it."""
         if certificate is None:
             return b"Client certificate required"
         if certificate.serial_number in self._revoked:
@@ -332,18 +331,18 @@ class SiteSystems:
         now = datetime.now(UTC)
         if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
             return b"Client certificate expired or not yet valid"
-        # OpenSSL refuses another purpose by itself, but takes a certificate that names none.
+        # OpenSSL refuses another purpose, but accepts a certificate without extKeyUsage.
         try:
             uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         except x509.ExtensionNotFound:
             uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
         if ExtendedKeyUsageOID.CLIENT_AUTH in uses:
             return b""
-        return b"Client certificate for no stated purpose"
+        return b"Client certificate without extended key usage"
 
 
 class _Stream(IOStream):
-    """Keeps what Tornado does not: the head as it was sent, by whom and with what certificate."""
+    """Stores the unparsed head, the certificate and the user, which Tornado does not."""
 
     peer_port = 0
     user_authentication: UserAuthentication
@@ -364,4 +363,4 @@ class _Stream(IOStream):
 
 
 class _TlsStream(_Stream, SSLIOStream):
-    """Over TLS."""
+    """The same over TLS."""

@@ -1,15 +1,15 @@
-"""The site systems of the lab: their names, whom they let in, and how they respond.
+"""The simulated site systems: names, client authentication, and responses.
 
 How it works (section numbers are those of protocol.md):
 
-1. A row of `STAND_INS` is a site system. Where it authenticates clients per directory, as IIS
-   does, a directory wants a certificate for client authentication or answers 403; its dangerous
-   siblings (1.1, 7, 8.2) answer everybody: that is what the bridge is there for.
-2. As in IIS, paths are decoded and case does not matter.
-3. A method nobody knows is answered 200, so that what gets through is seen to get through.
+1. A row of `STAND_INS` is a site system. If it authenticates clients per directory, as IIS does, a
+   directory returns 403 without a client certificate. Its dangerous sibling directories (1.1, 7,
+   8.2) respond to everybody; the bridge must refuse requests to them.
+2. Paths are decoded and case-insensitive, as in IIS.
+3. An unknown method gets a 200, so that a test detects a request that the bridge did not refuse.
 
-Roles with more to say have a file of their own: `update_point`, `policy_module`; for the management
-point `message_replies`, `reply_documents` and `registrations`.
+Complex roles are in separate files: `update_point`, `policy_module`; for the management point
+`message_replies`, `reply_documents` and `registrations`.
 """
 
 from __future__ import annotations
@@ -41,30 +41,30 @@ from ibcm_bridge.lab.site_systems.update_point import software_update_point
 ANONYMOUS_DIRECTORIES = re.compile(
     r"(nocert|ccmtokenauth)_.*|.*_(altauth|tokenauth)|ccm_(client|sts)"
 )
-"""Directories that ask for no certificate (1.1, 4, 7)."""
+"""Directories that require no certificate (1.1, 4, 7)."""
 
 WINDOWS_DIRECTORIES = re.compile(r".*_windowsauth")
-"""Directories of a management point that ask for a user (1.1, 4)."""
+"""Directories of a management point that require an authenticated user (1.1, 4)."""
 
 
 class ClientAuthentication(StrEnum):
-    """What a site system makes of client certificates."""
+    """The client authentication of a site system."""
 
-    PER_DIRECTORY = "asked for; directories insist on it"
-    ALWAYS = "no connection without one"
-    IGNORED = "not asked for"
+    PER_DIRECTORY = "requested in the handshake, required by directories"
+    ALWAYS = "required in the handshake"
+    IGNORED = "not requested"
     PLAINTEXT = "no TLS"
 
 
 @dataclass
 class Site:
-    """What the site systems of one lab have in common."""
+    """The shared state of the site systems of a lab."""
 
     download_bytes: int
     leaks: bool = False
-    """Whether it tells names of the intranet, and policy for it, to who asks (`answers`)."""
+    """True if replies about `LEAKY_SITE` contain intranet names and policies."""
     enrollment: Enrollment | None = None
-    """Issues certificates to who asks NDES for one; None where nobody does."""
+    """Issues certificates for NDES; None without NDES."""
     messages: MessageReplies = field(init=False)
     uploads: UploadServer = field(init=False)
 
@@ -75,7 +75,7 @@ class Site:
 
 @dataclass(frozen=True)
 class StandIn:
-    """A site system. `port` is where the shipped policy looks for it, on loopback."""
+    """A simulated site system. `port` is its loopback port in the shipped policy."""
 
     role: str
     port: int
@@ -83,9 +83,9 @@ class StandIn:
     client_authentication: ClientAuthentication
     respond: Callable[[ServerRequest, Site], ServerResponse]
     foreign: bool = False
-    """Whether its certificate is from an authority that nobody here trusts."""
+    """True if its certificate is from an untrusted CA."""
     users: re.Pattern[str] | None = None
-    """Directories in which Windows authentication says who the user is (10)."""
+    """Directories with Windows authentication (10)."""
 
 
 def management_point(request: ServerRequest, site: Site) -> ServerResponse:
@@ -102,18 +102,18 @@ def management_point(request: ServerRequest, site: Site) -> ServerResponse:
     if request.directory.startswith("sms_mp") and request.query:
         return _policy_or_authority(request, site.messages)
     if request.directory == "ccm_client" and request.rest:
-        return ServerResponse(200, b"MZ: the client's setup files", VALIDATORS)
+        return ServerResponse(200, b"MZ: client setup files", VALIDATORS)
     unpublished = _UNPUBLISHED.get(request.directory)
     return NOT_FOUND if unpublished is None else ServerResponse(200, unpublished, TEXT)
 
 
 _UNPUBLISHED = {  # 4
-    "ccm_sts": b"stand-in for a token",
-    "cmuserservice": b"stand-in for the applications of users",
-    "cmuserservice_windowsauth": b"stand-in for the applications of a user",
-    "bgb": b"stand-in for client notification",
+    "ccm_sts": b"simulated token",
+    "cmuserservice": b"simulated applications of users",
+    "cmuserservice_windowsauth": b"simulated applications of a user",
+    "bgb": b"simulated client notification",
 }
-"""What a management point has beside what is published."""
+"""Directories of a management point that are not published."""
 
 
 def _policy_or_authority(request: ServerRequest, messages: MessageReplies) -> ServerResponse:
@@ -140,7 +140,7 @@ def distribution_point(request: ServerRequest, site: Site) -> ServerResponse:
         update = request.rest.startswith(wsus.CONTENT.lower())
         return ServerResponse(200, range(wsus.SIZE if update else site.download_bytes), VALIDATORS)
     if request.rest.startswith(("datalib", "filelib")):
-        return ServerResponse(200, b"what a distribution point should not list", TEXT)
+        return ServerResponse(200, b"content library, which must not be published", TEXT)
     if request.directory.endswith("sms_dp_smssig$") and request.rest.endswith(".tar"):
         return ServerResponse(200, range(4096), VALIDATORS)
     return NOT_FOUND
@@ -179,12 +179,12 @@ _DISCOVERED = (
 
 
 def _multistatus(request: ServerRequest, site: Site) -> bytes:
-    """7: the names in it are absolute, with the name that was asked for or the intranet's."""
+    """7: URLs are absolute, with the name in Host or, if it leaks, the intranet name."""
     leaks = site.leaks and request.rest.startswith(reply_documents.LEAKY_SITE.lower())
     name = "dp01.corp.example" if leaks else request.headers.get("host", "")
-    where = f"https://{name}/{request.directory}/{request.rest}"
+    url = f"https://{name}/{request.directory}/{request.rest}"
     responses = (
-        f"<D:response><D:href>{escape(where)}/sccm?{escape(query)}</D:href><D:propstat>"
+        f"<D:response><D:href>{escape(url)}/sccm?{escape(query)}</D:href><D:propstat>"
         f"<D:status>HTTP/1.1 200 OK</D:status><D:prop><D:getcontentlength>{size}"
         "</D:getcontentlength><D:iscollection>0</D:iscollection></D:prop></D:propstat>"
         "</D:response>"
@@ -248,14 +248,14 @@ STAND_INS = {
             ("catalog01.corp.example", "catalog-tunnel.internet.example"),
             ClientAuthentication.IGNORED,
             application_catalog,
-            users=re.compile(".*"),  # it wants to know the user, whatever the request
+            users=re.compile(".*"),  # for each request
         ),
         StandIn(
-            "impostor",  # someone who says to be the management point
+            "impostor",  # a server that claims to be the management point
             9440,
             ("mp01.corp.example", "mp-forged-tunnel.internet.example"),
             ClientAuthentication.IGNORED,
-            lambda _asked, _site: ACCEPTED,
+            lambda _request, _site: ACCEPTED,
             foreign=True,
         ),
     )

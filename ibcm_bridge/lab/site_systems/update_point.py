@@ -1,14 +1,14 @@
-"""The stand-in for a software update point: the web services of WSUS (protocol.md 8.2, [MS-WUSP]).
+"""A simulated software update point: the web services of WSUS (protocol.md 8.2, [MS-WUSP]).
 
 How it works (section numbers are those of [MS-WUSP]):
 
-1. As .asmx does, it goes by the action in the head, and takes from the body what it finds there.
-2. `OPERATIONS` has what Windows Update Agent asks in a scan. It has one update, with a category
-   above it, so that a client has to ask twice (2.2.2.2.4).
-3. Cookies are its own or get a fault (2.2.2.4). They hold what they say, sealed by a digest: it has
-   nothing to keep, and nothing worth to be stolen.
-4. Every other operation of every service is answered, with nothing in it: those of administrators
-   and downstream servers just as readily (8.2). That is what the bridge is there for.
+1. As .asmx does, it dispatches on the action in the head, and reads the parameters in the body.
+2. `OPERATIONS` are the operations of a scan. There is one update in one category, so that a client
+   must synchronize twice (2.2.2.2.4).
+3. It accepts only its own cookies, and returns a fault for others (2.2.2.4). A cookie contains its
+   data and a digest, so the server stores no state.
+4. All other operations of all services return an empty response, also those for administrators and
+   downstream servers (8.2). The bridge must refuse them.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from ibcm_bridge.lab.site_systems.server_request import (
 EXPIRES = "2036-01-01T00:00:00Z"
 CHANGED = "2026-01-01T00:00:00Z"
 SEAL = 16
-"""Bytes before what a cookie holds."""
+"""Bytes of the digest before the data of a cookie."""
 
 
 class _Fault(Exception):
-    """2.2.2.4: what the client is told is the error code."""
+    """2.2.2.4: a SOAP fault with this error code."""
 
 
 def software_update_point(request: ServerRequest) -> ServerResponse:
-    """Web services, and beside them what is never published: files, licence texts, inventory."""
+    """Respond as a web service, or as the unpublished directories next to them."""
     path = f"{request.directory}/{request.rest}"
     if request.method == "POST" and path.endswith(".asmx"):
         return _dispatch(path, request)
@@ -53,10 +53,10 @@ def software_update_point(request: ServerRequest) -> ServerResponse:
         request.directory == "selfupdate" and path.endswith(".cab")
     ) or request.directory == "content":
         return ServerResponse(200, range(wsus.SIZE), VALIDATORS)
-    if path == wsus.TRIED:
+    if path == wsus.TEST_PAGE:
         return ServerResponse(200, b'<?xml version="1.0" encoding="utf-8"?><StandIn/>', XML)
     if request.directory == "inventory" or path.endswith(".asmx"):
-        return ServerResponse(200, f"<html>stand-in for {escape(path)}</html>".encode(), HTML)
+        return ServerResponse(200, f"<html>simulated {escape(path)}</html>".encode(), HTML)
     return NOT_FOUND
 
 
@@ -75,13 +75,13 @@ def _dispatch(path: str, request: ServerRequest) -> ServerResponse:
 
 
 def _action(request: ServerRequest) -> str:
-    """SOAP 1.1 section 6.1.1; of SOAP 1.2 it is in the Content-Type (RFC 3902)."""
+    """SOAP 1.1 section 6.1.1; SOAP 1.2 has it in Content-Type (RFC 3902)."""
     _, _, given = request.headers.get("content-type", "").partition("action=")
     return request.headers.get("soapaction", given.partition(";")[0]).strip('"')
 
 
 def _parameters(body: bytes) -> ET.Element:
-    """What stands in the Body, with names as they are without namespace."""
+    """Return the element in the Body, without namespaces."""
     envelope = ET.fromstring(body)
     for element in envelope.iter():
         element.tag = element.tag.rpartition("}")[2]
@@ -114,9 +114,9 @@ def _seal_text(kind: str, text: str) -> str:
     return base64.b64encode(_seal(kind, data) + data).decode()
 
 
-def _open(kind: str, element: ET.Element, split_target: str, fault: str) -> str:
+def _open(kind: str, element: ET.Element, path: str, fault: str) -> str:
     try:
-        data = base64.b64decode(element.findtext(split_target, ""), validate=True)
+        data = base64.b64decode(element.findtext(path, ""), validate=True)
     except (binascii.Error, ValueError):
         data = b""
     if len(data) <= SEAL or data[:SEAL] != _seal(kind, data[SEAL:]):
@@ -137,14 +137,14 @@ def _cookie(text: str, name: str) -> str:
 
 
 def _cookie_owner(parameters: ET.Element) -> str:
-    """Of whom a cookie is, which every operation after GetCookie wants (2.2.2.4)."""
+    """Verify the cookie; return its client. Each operation after GetCookie needs it (2.2.2.4)."""
     return _open("cookie", parameters, "cookie/EncryptedData", "InvalidCookie")
 
 
 # Operations
 
 
-def _configuration(_asks: ET.Element) -> str:
+def _configuration(_parameters: ET.Element) -> str:
     """2.2.2.2.1."""
     properties = {"MaxExtendedUpdatesPerRequest": "50", "ProtocolVersion": "3.2"}
     properties |= {"IsInventoryRequired": "0", "ClientReportingLevel": "2"}
@@ -174,8 +174,8 @@ def _authorization(parameters: ET.Element) -> str:
 
 def _first_cookie(parameters: ET.Element) -> str:
     """2.2.2.2.2."""
-    split_target = "authCookies/AuthorizationCookie/CookieData"
-    client = _open("authorization", parameters, split_target, "InvalidAuthorizationCookie")
+    path = "authCookies/AuthorizationCookie/CookieData"
+    client = _open("authorization", parameters, path, "InvalidAuthorizationCookie")
     return _cookie(client, "GetCookieResult")
 
 
@@ -186,7 +186,7 @@ def _registration(parameters: ET.Element) -> str:
 
 
 def _synchronized(result: str) -> Callable[[ET.Element], str]:
-    """2.2.2.2.4, 2.2.2.2.9: a category first, and what is below it to whom it is installed at."""
+    """2.2.2.2.4, 2.2.2.2.9: the category first; the update once the category is installed."""
 
     def handler(parameters: ET.Element) -> str:
         client = _cookie_owner(parameters)
@@ -230,12 +230,12 @@ def _refreshed(parameters: ET.Element) -> str:
     return f"<RefreshCacheResult>{listed}</RefreshCacheResult>"
 
 
-def _extended(split_target: str, result: str) -> Callable[[ET.Element], str]:
+def _extended(path: str, result: str) -> Callable[[ET.Element], str]:
     """2.2.2.2.6, 2.2.2.2.10."""
 
     def handler(parameters: ET.Element) -> str:
         _cookie_owner(parameters)
-        wanted = {found.text for found in parameters.iterfind(split_target)}
+        wanted = {found.text for found in parameters.iterfind(path)}
         is_wanted = wanted & {str(UPDATE), wsus.update_id(UPDATE)}
         listed = f"<Update><ID>{UPDATE}</ID><Xml>{escape(wsus.EXTENDED)}</Xml></Update>"
         files = _file_locations()
@@ -259,7 +259,7 @@ def _located(parameters: ET.Element) -> str:
 
 
 def _file_locations() -> str:
-    """2.2.2.2.7. It keeps no files itself: a client is to get them from Microsoft Update."""
+    """2.2.2.2.7. The files are on Microsoft Update."""
     url = f"http://{wsus.MICROSOFT_UPDATE}/{wsus.FILE}"
     return (
         f"<FileLocation><FileDigest>{wsus.DIGEST}</FileDigest><Url>{escape(url)}</Url>"
@@ -286,8 +286,8 @@ def _reported(parameters: ET.Element) -> str:
     return "<ReportEventBatchResult>true</ReportEventBatchResult>"
 
 
-def _revisions(parameters: ET.Element, split_target: str) -> set[int]:
-    return {int(found.text or "0") for found in parameters.iterfind(split_target)}
+def _revisions(parameters: ET.Element, path: str) -> set[int]:
+    return {int(found.text or "0") for found in parameters.iterfind(path)}
 
 
 OPERATIONS: dict[tuple[str, str], Callable[[ET.Element], str]] = {
@@ -306,4 +306,4 @@ OPERATIONS: dict[tuple[str, str], Callable[[ET.Element], str]] = {
     (CLIENT, "StartCategoryScan"): _categories,
     (REPORTING, "ReportEventBatch"): _reported,
 }
-"""By path of the service, in lower case, and operation -> what stands in its answer."""
+"""Path of the service in lower case, and operation -> content of the response."""

@@ -1,8 +1,8 @@
-"""How a stand-in learns who the user is: by Windows authentication (protocol.md 10).
+"""Windows authentication of users (protocol.md 10).
 
-NTLM and Negotiate authenticate a connection. So a stand-in has one `UserAuthentication` for each
-connection, and its user stays until another authentication begins. `AnyUserAccepted` is what the
-base install has; `windows_authentication` is the real one, and needs pyspnego.
+NTLM and Negotiate authenticate a connection, so there is one `UserAuthentication` for each
+connection, and its user stays until another authentication begins. The base installation has
+`AnyUserAccepted`; `windows_authentication` verifies users, and needs pyspnego.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 CHALLENGES = (("WWW-Authenticate", "Negotiate"), ("WWW-Authenticate", "NTLM"))
-"""As IIS asks: a field for each way."""
+"""The challenges of IIS: a field for each scheme."""
 
 
 class AuthenticationStep(NamedTuple):
-    """What becomes of a request: `user` is empty where nobody is signed in (yet)."""
+    """The result for a request; `user` is empty if no user is authenticated (yet)."""
 
     user: str
     fields: tuple[tuple[str, str], ...] = ()
-    """Of the response."""
+    """Header fields of the response."""
 
 
 class UserAuthentication(Protocol):
-    """Of one connection."""
+    """The authentication of one connection."""
 
     def authenticate(self, authorization: str | None) -> AuthenticationStep:
-        """Go on with what a request says of its user."""
+        """Process the Authorization field of a request."""
 
 
 class AnyUserAccepted:
     """Accepts any Authorization field without verification."""
 
     def authenticate(self, authorization: str | None) -> AuthenticationStep:
-        """With each request, since this is no authentication of a connection either."""
+        """Process each request separately; no state is stored."""
         return (
             AuthenticationStep("somebody")
             if authorization is not None

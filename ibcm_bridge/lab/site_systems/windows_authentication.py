@@ -2,18 +2,16 @@
 
 How it works:
 
-1. A request without Authorization is asked for it, with 401 and both ways (RFC 4559 section 4).
-2. `NTLM` takes three messages on one connection ([MS-NLMP] section 1.3.1.1), `Negotiate` one for a
-   Kerberos ticket, three where it falls back to NTLM. What is said on one connection means nothing
-   on another, because each has a `WindowsAuthentication` of its own.
-3. Then the connection is the user's, also for requests without Authorization, until another
-   Authorization begins anew.
+1. A request without Authorization gets a 401 with both challenges (RFC 4559 section 4).
+2. `NTLM` needs three messages on one connection ([MS-NLMP] section 1.3.1.1), `Negotiate` one with a
+   Kerberos ticket, or three with NTLM. Each connection has a separate `WindowsAuthentication`.
+3. Then the user is authenticated for the connection, also for requests without Authorization, until
+   another authentication begins.
 
-Who may sign in by NTLM stands in a file that pyspnego finds by the variable NTLM_USER_FILE
-(`ntlm_users`); the keys for Kerberos are in a keytab that MIT's library finds by KRB5_KTNAME, and
-Kerberos needs pyspnego's own extra. Without them there is NTLM alone, as when no domain controller
-is in reach. There is no channel binding: Extended Protection is off, as it has to be behind any
-bridge (docs/policy-file.md).
+The NTLM users are in a file that pyspnego finds by the variable NTLM_USER_FILE (`ntlm_users`). The
+Kerberos keys are in a keytab that MIT's library finds by KRB5_KTNAME; Kerberos needs an extra of
+pyspnego. Without them there is only NTLM, as without a reachable domain controller. There is no
+channel binding: Extended Protection must be off behind any bridge (docs/policy-file.md).
 """
 
 from __future__ import annotations
@@ -33,12 +31,12 @@ _SCHEMES = {
     "ntlm": ("ntlm", spnego.NegotiateOptions.use_ntlm),
     "negotiate": ("negotiate", spnego.NegotiateOptions.use_negotiate),
 }
-"""Scheme of Authorization -> protocol, and that pyspnego itself negotiates it: what else there is
-in GSSAPI on a machine makes no difference."""
+"""Scheme of Authorization -> protocol, and the option to use pyspnego's own implementation, not the
+GSSAPI of the machine."""
 
 
 class WindowsAuthentication:
-    """One connection's."""
+    """The authentication of one connection."""
 
     def __init__(self) -> None:
         self._user = ""
@@ -46,7 +44,7 @@ class WindowsAuthentication:
         self._context: spnego.ContextProxy | None = None
 
     def authenticate(self, authorization: str | None) -> AuthenticationStep:
-        """Go on with a token, or say who is signed in."""
+        """Process a token, or return the authenticated user."""
         if authorization is None:
             return AuthenticationStep(self._user, () if self._user else CHALLENGES)
         scheme, _, token = authorization.partition(" ")
@@ -54,8 +52,8 @@ class WindowsAuthentication:
         try:
             return self._step(scheme.lower(), base64.b64decode(token, validate=True))
         except Exception:
-            # Wrong password, unknown user, a ticket seen before, no token at all: nobody is told
-            # which. pyspnego and python-gssapi have errors of many kinds for them.
+            # Wrong password, unknown user, replayed ticket, no token: the client does not learn
+            # which. pyspnego and python-gssapi raise many types of errors.
             self._context = None
             return AuthenticationStep("", CHALLENGES)
 
@@ -79,7 +77,7 @@ _SCHEME_NAMES = {"ntlm": "NTLM", "negotiate": "Negotiate"}
 
 @contextmanager
 def ntlm_users(passwords: Mapping[str, str]) -> Iterator[None]:
-    r"""Let these users (`CORP\alice`) sign in by NTLM, in all of this process, for a while."""
+    r"""Accept these users (`CORP\alice`) by NTLM in this process, within the context."""
     before = os.environ.get("NTLM_USER_FILE")
     with tempfile.TemporaryDirectory(prefix="ibcm-bridge-users-") as directory:
         file = Path(directory) / "users"

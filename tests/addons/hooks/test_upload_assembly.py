@@ -50,7 +50,7 @@ def test_a_packet_is_not_sent_if_the_spool_fails(
     assert not running.lab.site.received()
     assert records(running, sent + 1)[-1]["reason"] == "upload-unavailable"
     # The upload can continue when the spool is usable again.
-    assert running.lab.site.uploads.under_way == 1
+    assert running.lab.site.uploads.open_sessions == 1
 
 
 @pytest.mark.parametrize(("method", "packet"), [("begin", "create"), ("acknowledge", "fragment")])

@@ -118,7 +118,7 @@ def test_the_rest_of_a_refused_response_is_not_the_response_to_the_cancellation(
     _, cancelled, refused = records(running, 3)
     assert (refused["reason"], refused["rule"]) == ("upload-session", "uploads.acknowledged")
     assert (cancelled["verdict"], cancelled["status"]) == ("allow", 200)
-    assert running.lab.site.uploads.under_way == 0
+    assert running.lab.site.uploads.open_sessions == 0
 
 
 PLACES = [

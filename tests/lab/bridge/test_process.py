@@ -1,4 +1,4 @@
-"""A bridge as a process: it starts although a port that was free is not any more."""
+"""The bridge as a process: it starts although another program has taken a free port."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def test_ports_are_replaced_all_at_once() -> None:
     assert policy == "a 127.0.0.1:2\nb 127.0.0.1:1\nc 127.0.0.1:12"
 
 
-def test_free_ports_are_as_many_as_asked_for() -> None:
+def test_free_ports_are_different() -> None:
     assert len(set(free_ports(20))) == 20
 
 
-def test_where_a_port_is_taken_meanwhile_others_are_tried(
+def test_other_ports_are_tried_if_one_is_in_use(
     pki: LabPki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -53,7 +53,7 @@ def test_where_a_port_is_taken_meanwhile_others_are_tried(
             socket.create_connection(bridge.address, 10).close()
 
 
-def test_a_policy_that_does_not_load_is_tried_once(
+def test_a_wrong_policy_is_tried_once(
     pki: LabPki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen: list[int] = []
@@ -70,10 +70,10 @@ def test_a_policy_that_does_not_load_is_tried_once(
     assert len(chosen) == 1
 
 
-def test_it_imports_nothing_of_the_current_folder(
+def test_the_process_imports_nothing_from_the_current_folder(
     pki: LabPki, tmp_path: Path, poisoned: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # `lab up --netns` runs as root, from wherever somebody happens to be.
+    # `lab up --netns` runs as root, possibly in a folder of another user.
     monkeypatch.chdir(poisoned)
     with RunningBridge(tmp_path, pki, NoSiteSystems()) as bridge:
         socket.create_connection(bridge.address, 10).close()

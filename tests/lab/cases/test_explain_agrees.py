@@ -1,4 +1,4 @@
-"""`explain` and a running bridge say the same of every case of the demonstration."""
+"""`explain` and a running bridge agree on each case of the demo."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from ibcm_bridge.policy_file import load_policy
 
-ONLY_SEEN_WHEN_IT_HAPPENS = {
-    # explain connects to nothing
+ONLY_AT_RUN_TIME = {
+    # explain does not connect
     Reason.SITE_SYSTEM_UNVERIFIED,
     Reason.REPLY_HOST_NAMES,
     Reason.REPLY_INTRANET_ONLY,
@@ -36,7 +36,7 @@ ONLY_SEEN_WHEN_IT_HAPPENS = {
 
 
 class Both:
-    """A running bridge, and what `explain` says of its policy."""
+    """A running bridge, and `explain` with its policy."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
@@ -46,7 +46,7 @@ class Both:
         for name in BRIDGED_NAMES:
             pki.server(name).write(directory / "pki", name)
         self._clients: dict[ClientCertificate, LabCredential | None] = credentials(pki)
-        # The lists that `pki` writes name what has been revoked by then, and no more.
+        # The CRLs of `pki` do not have the certificates that were revoked later.
         for name, crl in zip(("root", "issuing"), pki.crls(), strict=True):
             encoded = crl.public_bytes(serialization.Encoding.PEM)
             (directory / "pki" / f"{name}.crl").write_bytes(encoded)
@@ -56,12 +56,12 @@ class Both:
         self._policy = load_policy(bridge.policy_file)
 
     def happened(self, case: Case) -> dict[str, object]:
-        """The audit's record of it."""
+        """Send a case to the bridge; return its audit record."""
         audit: dict[str, object] = self._lab.result(case).bridge.audit
         return audit
 
     def explained(self, case: Case) -> Explanation:
-        """What `explain` says of the same."""
+        """Explain the same case."""
         request = case.request(self._lab.senders(case.client))
         credential = self._clients[case.client]
         scheme = "http" if case.to.port == PLAINTEXT_PORT or request.plaintext else "https"
@@ -85,22 +85,22 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_what_is_explained_is_what_happens(both: Both, case: Case) -> None:
-    record, told = both.happened(case), both.explained(case)
-    if record.get("reason") in ONLY_SEEN_WHEN_IT_HAPPENS:
+def test_the_explanation_agrees_with_the_bridge(both: Both, case: Case) -> None:
+    record, explanation = both.happened(case), both.explained(case)
+    if record.get("reason") in ONLY_AT_RUN_TIME:
         return
     if record.get("rule") == "engines.clamav":
-        # No daemon is asked either, and what is said names it.
-        assert any("ClamAV" in step for step in told.steps)
+        # explain does not connect to clamd, but mentions it.
+        assert any("ClamAV" in step for step in explanation.steps)
         return
-    if case.leading:
-        # Whether the session goes on with it only the bridge knows that has the session.
-        assert told.body_not_inspected
+    if case.session_requests:
+        # Only the bridge knows the upload session.
+        assert explanation.body_not_inspected
         return
-    if told.denial is None:
+    if explanation.denial is None:
         assert record["verdict"] == "allow"
         return
-    said = told.record()
-    assert [said[key] for key in ("verdict", "reason", "rule", "requirement")] == [
+    explained = explanation.record()
+    assert [explained[key] for key in ("verdict", "reason", "rule", "requirement")] == [
         record[key] for key in ("verdict", "reason", "rule", "requirement")
     ]

@@ -1,4 +1,4 @@
-"""`lab client` as a process: what it says, and to whom it speaks."""
+"""`lab client` as a process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def lab(folder: Path) -> Iterator[None]:
-    """One that is up; its folder is the environment's."""
+    """A running lab, in the runtime folder of the environment."""
     lab = subprocess.Popen(
         [sys.executable, "-m", "ibcm_bridge", "lab", "up", "--no-browser"],
         stdout=subprocess.PIPE,
@@ -45,50 +45,49 @@ def client(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_without_a_lab_it_says_how_to_have_one(
+def test_without_a_lab_the_message_names_lab_up(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["lab", "client"]) == 1
     assert capsys.readouterr().err == (
-        "ibcm-bridge lab: no lab is up; start one in another terminal with: ibcm-bridge lab up\n"
+        "ibcm-bridge lab: no lab is running; start one in another terminal with: "
+        "ibcm-bridge lab up\n"
     )
 
 
-def test_a_lab_that_only_starts_is_waited_for(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_starting_lab_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Runtime(runtime_folder()):
         assert main(["lab", "client"]) == 1
-    assert "is only starting; try again in a moment" in capsys.readouterr().err
+    assert "is still starting; try again in a moment" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "options", [("--count", "0"), ("--count", "x"), ("--mode", "roaming"), ("--at-once", "-1")]
 )
-def test_what_makes_no_sense_is_refused(options: tuple[str, str]) -> None:
+def test_a_wrong_option_is_refused(options: tuple[str, str]) -> None:
     with pytest.raises(SystemExit):
         main(["lab", "client", *options])
 
 
 @pytest.mark.usefixtures("lab")
-def test_one_client_shows_its_scenes() -> None:
+def test_one_client_prints_its_scenarios() -> None:
     shown = client("--mode", "both", "--profile", "own-key")
     assert (shown.returncode, shown.stderr) == (0, "")
     for text in (
-        "signs with a key of its own",
+        "signs with a separate key",
         "(CLIENT-PICK)",
         "(CLIENT-UPDATES)",
-        "(next best)",
+        "(fell back)",
         "(CLIENT-RESUME)",
-        "SHA-256 of both is ",
-        "All went well.",
+        "same SHA-256: ",
+        "Everything succeeded.",
     ):
         assert text in shown.stdout
     assert "FAILED" not in shown.stdout
 
 
 @pytest.mark.usefixtures("lab")
-def test_and_for_machines() -> None:
+def test_one_client_prints_json() -> None:
     shown = client("--json", "--mode", "internet-only")
     assert shown.returncode == 0
     every = [json.loads(line) for line in shown.stdout.splitlines()]
@@ -100,13 +99,13 @@ def test_and_for_machines() -> None:
 def test_the_same_seed_makes_the_same_choices() -> None:
     def choices() -> list[tuple[str, str]]:
         lines = client("--json", "--seed", "7", "--mode", "internet-only").stdout.splitlines()
-        return [(action["what"], action["site_system"]) for action in map(json.loads, lines)]
+        return [(action["action"], action["site_system"]) for action in map(json.loads, lines)]
 
     assert choices() == choices()
 
 
 @pytest.mark.usefixtures("lab")
-def test_many_are_counted() -> None:
+def test_many_clients_print_counts() -> None:
     shown = client("--count", "20", "--polls", "1", "--json")
     assert (shown.returncode, shown.stderr) == (0, "")
     every = [json.loads(line) for line in shown.stdout.splitlines()]
@@ -117,9 +116,9 @@ def test_many_are_counted() -> None:
     ]
     assert all((phase["clients"], phase["failures"]) == (20, {}) for phase in every)
     table = client("--count", "3", "--polls", "1").stdout
-    assert table.startswith("3 clients; on the Internet and in the intranet")
+    assert table.startswith("3 clients; intranet and Internet")
     assert "poll 1" in table
-    assert table.endswith("All went well.\n")
+    assert table.endswith("Everything succeeded.\n")
 
 
 def test_options_of_many_clients_require_count(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`lab up` and `lab down` as processes: how they end, what they leave, what they say."""
+"""`lab up` and `lab down` as processes: how they stop, their files, and their messages."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals, and /proc")
 
 @pytest.fixture(autouse=True)
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's runtime folder, of this test."""
+    """A separate runtime folder for each test."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     return tmp_path / "ibcm-bridge"
 
 
 class Started:
-    """A lab that is up."""
+    """A running lab."""
 
     def __init__(self, *options: str) -> None:
         self.process = subprocess.Popen(
@@ -47,9 +47,9 @@ class Started:
         self.first = self.process.stdout.readline().rstrip("\n")
 
     def ended(self) -> tuple[int, str, str]:
-        """Exit status, and what it said since."""
+        """Wait for the end; return the exit status and the rest of the output."""
         assert self.process.stdout is not None
-        # Not by communicate(), which does not see what readline() has read ahead.
+        # communicate() does not return the data in the buffer of readline().
         out = self.process.stdout.read()
         _, err = self.process.communicate(timeout=40)
         return self.process.returncode, out, err
@@ -71,7 +71,7 @@ def children(pid: int) -> list[int]:
 
 
 def gone(pids: list[int]) -> bool:
-    """Whether they end; waits for it."""
+    """Wait until the processes have ended; return whether they have."""
     deadline = time.monotonic() + 20
     while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -86,23 +86,23 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_it_ends_when_told_to_and_leaves_nothing(
+def test_a_signal_stops_it_and_removes_its_files(
     lab: Started, runtime: Path, number: signal.Signals
 ) -> None:
     started = children(lab.process.pid)
     assert started
     lab.process.send_signal(number)
     status, out, err = lab.ended()
-    assert (status, err) == (0, "ibcm-bridge lab: the lab has ended.\n")
+    assert (status, err) == (0, "ibcm-bridge lab: the lab has stopped.\n")
     assert gone(started)
     assert [file.name for file in runtime.iterdir()] == ["lock"]
-    # Printed for people: first the page's address, then names, files, and lines to paste.
+    # First the address of the page, then names, files and command lines.
     assert lab.first.startswith("http://127.0.0.1:")
     for text in ("bridge.internet.example", "pki/root.pem", "curl ", "--resolve", "Ctrl-C"):
         assert text in out
 
 
-def test_a_signal_before_it_is_up_leaves_nothing_either(runtime: Path) -> None:
+def test_a_signal_during_the_start_removes_its_files(runtime: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "ibcm_bridge", "lab", "up"],
         stdout=subprocess.DEVNULL,
@@ -116,14 +116,14 @@ def test_a_signal_before_it_is_up_leaves_nothing_either(runtime: Path) -> None:
     assert [file.name for file in runtime.iterdir()] == ["lock"]
 
 
-def test_down_ends_it(lab: Started, runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_down_stops_it(lab: Started, runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "down"]) == 0
-    assert capsys.readouterr().out == "The lab has ended.\n"
+    assert capsys.readouterr().out == "The lab has stopped.\n"
     assert lab.ended()[0] == 0
     assert [file.name for file in runtime.iterdir()] == ["lock"]
 
 
-def test_after_a_crash_the_bridge_ends_by_itself_and_down_removes_the_rest(
+def test_after_a_crash_the_bridge_stops_and_down_removes_the_files(
     lab: Started, runtime: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started = children(lab.process.pid)
@@ -138,57 +138,61 @@ def test_after_a_crash_the_bridge_ends_by_itself_and_down_removes_the_rest(
     assert capsys.readouterr().out == "No lab was running.\n"
 
 
-def test_a_second_lab_is_told_of_the_first(
-    lab: Started, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_second_lab_is_refused(lab: Started, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "up", "--no-browser"]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err == (
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
         f"ibcm-bridge lab: a lab is already running at {lab.first}; "
-        "end it with: ibcm-bridge lab down\n"
+        "to stop it: ibcm-bridge lab down\n"
     )
 
 
-# Faults, in one sentence
+# Error messages
 
 
-def test_a_port_that_is_taken_is_named(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_named(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["lab", "up", "--no-browser", "--listen", f"127.0.0.1:{port}"]) == 1
-    said = capsys.readouterr().err
-    assert str(port) in said
-    assert "end what uses it, or take another: --listen ADDRESS:PORT" in said
-    assert len(said.splitlines()) == 1
+    message = capsys.readouterr().err
+    assert str(port) in message
+    assert "stop the program that uses it, or use --listen ADDRESS:PORT" in message
+    assert len(message.splitlines()) == 1
     assert [file.name for file in runtime.iterdir()] == ["lock"]
 
 
 RIGHT = "grant CAP_NET_BIND_SERVICE, or listen on 8443 and forward 443 to it"
-FULL = ": the disk is full; free some space, or name another folder in XDG_RUNTIME_DIR"
+FULL = ": the disk is full; free some space, or set XDG_RUNTIME_DIR to another folder"
 
 
 @pytest.mark.parametrize(
-    ("why", "said"),
+    ("why", "message"),
     [
-        ("127.0.0.1:443 is already in use", "end what uses it, or take another: --listen"),
-        ("127.0.0.1:8531 is already in use", "end what uses it: only the TLS port can be another"),
-        ("192.0.2.1:1: 192.0.2.1 is not an address of this machine; x", "wants an address of this"),
+        ("127.0.0.1:443 is already in use", "stop the program that uses it, or use --listen"),
+        (
+            "127.0.0.1:8531 is already in use",
+            "stop the program that uses it: only the TLS port can be changed",
+        ),
+        (
+            "192.0.2.1:1: 192.0.2.1 is not an address of this machine; x",
+            "use an address of this machine",
+        ),
         (f"cannot listen on x:443: permission denied; {RIGHT}", RIGHT),
         ("/x/a.jsonl cannot be written: the disk is full; name another file in audit.file", FULL),
         ("/x/u.sqlite cannot grow: the disk is full; free some space", FULL),
-        ("a certificate is missing", "a certificate is missing; mend that, or leave out --listen"),
+        ("a certificate is missing", "a certificate is missing; correct this, or omit --listen"),
     ],
 )
-def test_why_the_bridge_did_not_start_is_said_with_what_to_do(why: str, said: str) -> None:
+def test_a_failed_start_is_reported_with_a_solution(why: str, message: str) -> None:
     text = f"the bridge did not start:\nibcm-bridge: cannot start: {why}\n"
-    assert said in up._in_one_sentence(RuntimeError(text))
+    assert message in up._error_message(RuntimeError(text))
 
 
 @pytest.mark.parametrize("text", ["nowhere.example", "127.0.0.1:0", "127.0.0.1:70000", "", "[::1"])
-def test_where_to_listen_must_be_an_address(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_listen_must_be_an_address(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "up", "--listen", text]) == 1
-    assert "is not an address; say --listen" in capsys.readouterr().err
+    assert "is not an IP address; use --listen" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -200,12 +204,12 @@ def test_where_to_listen_must_be_an_address(text: str, capsys: pytest.CaptureFix
         ("[2001:db8::1]:443", "[2001:db8::1]", 443, "2001:db8::1"),
     ],
 )
-def test_where_to_listen_is_read(text: str, written: str, port: int, reached: str) -> None:
-    one = Listen.read(text)
-    assert (one.written, one.ports[0], one.reached_at) == (written, port, reached)
+def test_listen_is_parsed(text: str, written: str, port: int, reached: str) -> None:
+    listen = Listen.read(text)
+    assert (listen.written, listen.ports[0], listen.reached_at) == (written, port, reached)
 
 
-def test_only_the_bridge_listens_elsewhere(tmp_path: Path) -> None:
+def test_only_the_bridge_listens_on_the_given_address(tmp_path: Path) -> None:
     ports = free_ports(3)
     listen = Listen(Listen.read("127.0.0.2").address, (ports[0], ports[1], ports[2]))
     with Perimeter(tmp_path / "lab", listen=listen) as perimeter:
@@ -215,19 +219,19 @@ def test_only_the_bridge_listens_elsewhere(tmp_path: Path) -> None:
         assert perimeter.comparison.result(CASES[0]).problems == ()
 
 
-def test_to_listen_for_others_is_warned_of() -> None:
+def test_listening_on_the_network_prints_a_warning() -> None:
     started = Started("--listen", "0.0.0.0", "--json")
-    said = json.loads(started.first) if started.first else {}
+    summary = json.loads(started.first) if started.first else {}
     started.process.send_signal(signal.SIGTERM)
     status, _, err = started.ended()
-    if status:  # something else of this machine has the port
-        assert "end what uses it" in err
+    if status:  # another program uses the port
+        assert "stop the program that uses it" in err
         return
     assert "WARNING: the bridge listens on 0.0.0.0" in err
-    assert said["page"].startswith("http://127.0.0.1:")
+    assert summary["page"].startswith("http://127.0.0.1:")
 
 
-def test_a_full_disk_is_said_so(
+def test_a_full_disk_is_reported(
     runtime: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
@@ -235,12 +239,12 @@ def test_a_full_disk_is_said_so(
 
     monkeypatch.setattr(up.LabFiles, "write", full)
     assert main(["lab", "up", "--no-browser"]) == 1
-    said = capsys.readouterr().err
-    assert said == f"ibcm-bridge lab: /somewhere/pki/root.pem cannot be written{FULL}\n"
+    message = capsys.readouterr().err
+    assert message == f"ibcm-bridge lab: /somewhere/pki/root.pem cannot be written{FULL}\n"
     assert [file.name for file in runtime.iterdir()] == ["lock"]
 
 
-def test_a_browser_that_does_not_open_is_said_so(
+def test_a_browser_that_does_not_open_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def none() -> None:
@@ -248,29 +252,29 @@ def test_a_browser_that_does_not_open_is_said_so(
 
     monkeypatch.setattr(up.webbrowser, "get", none)
     up._open("http://127.0.0.1:1/")
-    assert "open the address above in one yourself" in capsys.readouterr().err
+    assert "open the address above yourself" in capsys.readouterr().err
 
 
-def test_a_folder_that_others_can_enter_is_not_used(tmp_path: Path) -> None:
+def test_a_folder_with_access_for_others_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ibcm-bridge").mkdir(mode=0o755)
-    with pytest.raises(LabError, match="is not a folder of this user's alone"):
+    with pytest.raises(LabError, match="is not a private folder of this user"):
         runtime_folder()
 
 
-def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / "ibcm-bridge").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(LabError, match="is not a folder of this user's alone"):
+    with pytest.raises(LabError, match="is not a private folder of this user"):
         runtime_folder()
 
 
-def test_there_is_one_lab_at_a_time() -> None:
+def test_only_one_lab_runs_at_a_time() -> None:
     folder = runtime_folder()
     with Runtime(folder) as first:
         first.write({"page": "http://127.0.0.1:1/"})
         with pytest.raises(AlreadyRunning, match="lab down"), Runtime(folder):
             pass
-        # The one that was refused has taken nothing away.
+        # The refused lab has changed nothing.
         assert first.read()["page"] == "http://127.0.0.1:1/"
     with Runtime(folder) as second:
         assert not second.crashed

@@ -1,4 +1,4 @@
-"""What the lab's page shows, as data; whom it answers; and how curl sends the same."""
+"""The data of the lab's page, its access control, and its curl lines."""
 
 from __future__ import annotations
 
@@ -63,92 +63,97 @@ def case(name: str) -> Case:
     return next(known for known in CASES if known.id == name)
 
 
-def went(one: Case, client_result: Response, record: dict[str, Any], *, bridged: bool) -> Outcome:
-    return outcome(one, Observation(client_result, None, (), 0, record, bridged))
+def result_of(
+    sent: Case, client_result: Response, record: dict[str, Any], *, bridged: bool
+) -> Outcome:
+    return outcome(sent, Observation(client_result, None, (), 0, record, bridged))
 
 
 @pytest.fixture
 def denied(senders_by_client: dict[ClientCertificate, Senders]) -> CaseResult:
-    """Malware, refused by the bridge, and through the tunnel."""
-    one = case("malware-in-zlib")
-    request = one.request(senders_by_client[one.client])
+    """Malware, refused by the bridge, and accepted through the tunnel."""
+    malware = case("malware-in-zlib")
+    request = malware.request(senders_by_client[malware.client])
     body = b"Malicious content was found.\r\n"
     refusal = Response(403, "Forbidden", (("Content-Type", "text/plain; charset=utf-8"),), body)
     record = DENIED | {"bytes_from_client": len(request.body or b"")}
-    bridge = went(one, refusal, record, bridged=True)
-    passed = went(one, Response(200, "OK", (), b"x"), TUNNEL_RECORD, bridged=False)
-    tunnel = dataclasses.replace(passed, disposition=Disposition.ANSWERED)
-    return CaseResult(one, request, bridge, tunnel, ())
+    bridge = result_of(malware, refusal, record, bridged=True)
+    passed = result_of(malware, Response(200, "OK", (), b"x"), TUNNEL_RECORD, bridged=False)
+    tunnel = dataclasses.replace(passed, disposition=Disposition.ACCEPTED)
+    return CaseResult(malware, request, bridge, tunnel, ())
 
 
-def test_a_refusal_is_shown_with_all_that_explains_it(denied: CaseResult) -> None:
-    shown = details("What it sends", denied)
-    bridge = shown["ways"]["bridge"]
-    assert (bridge["standing"], bridge["rule"]) == ("right", "engines.yara-x")
-    assert bridge["cites"] == {
+def test_a_refusal_is_shown_with_its_explanation(denied: CaseResult) -> None:
+    shown = details("Message content", denied)
+    bridge = shown["paths"]["bridge"]
+    assert (bridge["grade"], bridge["rule"]) == ("right", "engines.yara-x")
+    assert bridge["requirement"] == {
         "id": "BRIDGE-INSPECT",
-        "sentence": REQUIREMENTS["BRIDGE-INSPECT"],
+        "text": REQUIREMENTS["BRIDGE-INSPECT"],
     }
-    assert bridge["said"] == "Malicious content was found."
-    assert bridge["log"] == "CcmMessaging.log: HTTP status 403 for the request"
-    assert "BITS ends an upload with an error (confirmed)" in bridge["next"]
-    assert ["Certificate", "pc1.corp.example"] in bridge["saw"]
-    assert bridge["decoded"]
+    assert bridge["response_text"] == "Malicious content was found."
+    assert bridge["client_log"] == "CcmMessaging.log: HTTP status 403 for the request"
+    assert "BITS ends an upload with an error (confirmed)" in bridge["client_next"]
+    assert ["Certificate", "pc1.corp.example"] in bridge["proxy_saw"]
+    assert bridge["body_inspected"]
     assert bridge["received"] is None
     assert shown["sent"]["line"] == "CCM_POST /ccm_system/request HTTP/1.1"
     assert shown["sent"]["view"].startswith("CCM_POST for MP_HinvEndpoint")
     json.dumps(shown)
 
 
-def test_of_a_tunnel_a_name_and_bytes_are_shown(denied: CaseResult) -> None:
-    tunnel = details("What it sends", denied)["ways"]["tunnel"]
-    assert [name for name, _ in tunnel["saw"]] == ["Server name", "Bytes"]
-    assert not tunnel["decoded"]
-    assert tunnel["standing"] == "wrong"
-    assert tunnel["log"] == "Nothing unusual: it was answered."
+def test_a_tunnel_shows_only_a_name_and_byte_counts(denied: CaseResult) -> None:
+    tunnel = details("Message content", denied)["paths"]["tunnel"]
+    assert [name for name, _ in tunnel["proxy_saw"]] == ["Server name", "Bytes"]
+    assert not tunnel["body_inspected"]
+    assert tunnel["grade"] == "wrong"
+    assert tunnel["client_log"] == "Nothing unusual: the request succeeded."
 
 
-def test_a_body_that_was_not_read_is_not_shown_as_read(denied: CaseResult) -> None:
+def test_a_body_that_was_not_inspected_is_not_shown_as_inspected(denied: CaseResult) -> None:
     head_only = dataclasses.replace(
         denied, bridge=dataclasses.replace(denied.bridge, audit=DENIED | {"bytes_from_client": 0})
     )
-    assert not details("", head_only)["ways"]["bridge"]["decoded"]
+    assert not details("", head_only)["paths"]["bridge"]["body_inspected"]
 
 
-def test_a_summary_says_both_ways_in_one_sentence(denied: CaseResult) -> None:
-    said = summary(denied, ["Management point down"])
-    assert said["announce"] == (
+def test_an_announcement_has_both_results(denied: CaseResult) -> None:
+    shown = summary(denied, ["Management point down"])
+    assert shown["announcement"] == (
         "malware (EICAR) in the zlib part: bridge refused, 403 Forbidden; tunnel passed, 200 OK."
     )
-    assert said["faults"] == ["Management point down"]
-    assert said["bridge"] == {"standing": "right", "text": "refused: 403 Forbidden"}
+    assert shown["faults"] == ["Management point down"]
+    assert shown["bridge"] == {"grade": "right", "text": "refused: 403 Forbidden"}
 
 
-def test_with_a_fault_it_is_right_to_refuse_and_not_to_pass(denied: CaseResult) -> None:
-    """The same outcome of a case that wants to be answered."""
-    wanted = dataclasses.replace(denied, case=case("registration"), problems=("not answered",))
-    assert summary(wanted)["bridge"]["standing"] == "wrong"
-    faulty = summary(wanted, ["Malware engine gone"])
-    assert (faulty["bridge"]["standing"], faulty["tunnel"]["standing"]) == ("right", "wrong")
+def test_with_a_fault_only_a_refusal_is_right(denied: CaseResult) -> None:
+    """The same outcome for a case whose request must be accepted."""
+    wanted = dataclasses.replace(denied, case=case("registration"), problems=("refused",))
+    assert summary(wanted)["bridge"]["grade"] == "wrong"
+    faulty = summary(wanted, ["Malware engine down"])
+    assert (faulty["bridge"]["grade"], faulty["tunnel"]["grade"]) == ("right", "wrong")
     passed = dataclasses.replace(
-        wanted, bridge=dataclasses.replace(denied.bridge, disposition=Disposition.ANSWERED)
+        wanted, bridge=dataclasses.replace(denied.bridge, disposition=Disposition.ACCEPTED)
     )
-    assert summary(passed, ["Malware engine gone"])["bridge"]["standing"] == "wrong"
+    assert summary(passed, ["Malware engine down"])["bridge"]["grade"] == "wrong"
 
 
-def test_what_cannot_be_tunneled_says_why() -> None:
+def test_a_case_without_tunnel_has_a_reason() -> None:
     assert card("", case("state-message"))["no_tunnel"]
     assert not card("", case("registration"))["no_tunnel"]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_case_cites_a_requirement_with_its_sentence(family: str) -> None:
+def test_each_requirement_of_a_case_has_a_text(family: str) -> None:
     for member in FAMILIES[family]:
         shown = card(family, member)
-        assert all(it["sentence"] for it in (shown["requirement"], *shown["also"]))
+        assert all(
+            requirement["text"]
+            for requirement in (shown["requirement"], *shown["other_requirements"])
+        )
 
 
-def test_a_body_is_shown_up_to_a_bound_and_binary_not_at_all() -> None:
+def test_a_body_is_cut_off_at_a_limit_and_a_binary_one_is_not_shown() -> None:
     long = sent(Request("POST", "/", (), b"a" * 10 * MAX_VIEW))
     assert len(long["view"]) < MAX_VIEW + 100
     assert long["bytes"] == 10 * MAX_VIEW
@@ -157,7 +162,7 @@ def test_a_body_is_shown_up_to_a_bound_and_binary_not_at_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "way"),
+    ("record", "path"),
     [
         (TUNNEL_RECORD, "tunnel"),
         (DENIED, "bridge"),
@@ -165,16 +170,16 @@ def test_a_body_is_shown_up_to_a_bound_and_binary_not_at_all() -> None:
         ({"event": "connection-refused", "reason": "plaintext", "detail": "x"}, "bridge"),
     ],
 )
-def test_a_record_goes_into_its_column(record: dict[str, Any], way: str) -> None:
-    assert traffic_line(record)["way"] == way
+def test_a_record_belongs_to_one_column(record: dict[str, Any], path: str) -> None:
+    assert traffic_line(record)["path"] == path
 
 
-# Whom the page answers
+# Access control
 
 GUARD = Guard("token", frozenset(("127.0.0.1:1",)))
 
 
-def test_whoever_knows_the_token_is_answered() -> None:
+def test_a_request_with_the_token_is_allowed() -> None:
     assert GUARD.refusal("127.0.0.1:1", None, "token") == ""
     assert GUARD.refusal("127.0.0.1:1", "http://127.0.0.1:1", "token") == ""
 
@@ -182,22 +187,22 @@ def test_whoever_knows_the_token_is_answered() -> None:
 @pytest.mark.parametrize(
     ("host", "origin", "token", "why"),
     [
-        ("rebound.example:1", None, "token", "no such name"),
-        ("127.0.0.1", None, "token", "no such name"),
-        ("", None, "token", "no such name"),
-        ("127.0.0.1:1", "http://rebound.example:1", "token", "answers no other"),
-        ("127.0.0.1:1", "null", "token", "answers no other"),
-        ("127.0.0.1:1", "https://127.0.0.1:1", "token", "answers no other"),
+        ("rebound.example:1", None, "token", "not the address of this page"),
+        ("127.0.0.1", None, "token", "not the address of this page"),
+        ("", None, "token", "not the address of this page"),
+        ("127.0.0.1:1", "http://rebound.example:1", "token", "other origins"),
+        ("127.0.0.1:1", "null", "token", "other origins"),
+        ("127.0.0.1:1", "https://127.0.0.1:1", "token", "other origins"),
         ("127.0.0.1:1", None, "toke", "token is missing"),
         ("127.0.0.1:1", None, "", "token is missing"),
         ("127.0.0.1:1", None, "t\u00f6ken", "token is missing"),
     ],
 )
-def test_nobody_else_is(host: str, origin: str | None, token: str, why: str) -> None:
+def test_other_requests_are_refused(host: str, origin: str | None, token: str, why: str) -> None:
     assert why in GUARD.refusal(host, origin, token)
 
 
-def test_each_lab_has_a_token_of_its_own() -> None:
+def test_each_lab_has_a_new_token() -> None:
     assert Guard.of(1).token != Guard.of(1).token
     assert len(Guard.of(1).token) >= 32
 
@@ -219,18 +224,18 @@ def test_curl_sends_the_method_the_fields_and_the_body() -> None:
     assert "Content-Type: a; b='c'" in line
     assert line[-1] == "https://bridge.internet.example:8443/x?y"
     assert "bridge.internet.example:8443:127.0.0.1" in line
-    # What curl would add by itself is taken out.
+    # Removes the defaults of curl.
     assert {"User-Agent:", "Accept:", "Expect:"} <= set(line)
 
 
-def test_curl_shows_no_certificate_where_the_client_has_none() -> None:
-    nobody = dataclasses.replace(PLACE, credential=None)
-    assert "--cert" not in curl.line(Request("GET", "/"), BRIDGE, nobody, None)
+def test_curl_presents_a_certificate_only_if_the_client_has_one() -> None:
+    anonymous = dataclasses.replace(PLACE, credential=None)
+    assert "--cert" not in curl.line(Request("GET", "/"), BRIDGE, anonymous, None)
     assert "--cert" in words(Request("GET", "/"))
     assert "--cacert" not in words(Request("GET", "/", plaintext=True))
 
 
-def test_what_curl_would_change_it_cannot_send() -> None:
+def test_curl_cannot_send_a_request_that_it_would_change() -> None:
     chunked = Request("POST", "/", (("Transfer-Encoding", "chunked"),), b"0\r\n\r\n")
     assert "chunks" in curl.why_not(chunked)
     assert curl.why_not(Request("POST", "/", (), b"x")) == ""

@@ -1,6 +1,6 @@
-"""The lab's page in a browser: every button, by mouse and by keyboard, on the lab as a user has it.
+"""The lab's page in a browser: every button, by mouse and by keyboard, with `lab up` as a process.
 
-Needs the browser of Debian's package chromium, or one that the variable CHROMIUM names.
+Needs Debian's package chromium, or the browser in the variable CHROMIUM.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ PATIENCE = 60_000  # milliseconds
 
 @dataclass
 class Up:
-    """A lab that is up: what it printed as JSON."""
+    """A running lab, and the summary that it printed as JSON."""
 
-    said: dict[str, Any]
+    summary: dict[str, Any]
 
     @property
     def page(self) -> str:
-        address: str = self.said["page"]
+        address: str = self.summary["page"]
         return address
 
     @property
@@ -52,20 +52,20 @@ class Up:
     def token(self) -> str:
         return self.page.partition("token=")[2]
 
-    def ask(
+    def request(
         self, path: str, headers: dict[str, str], data: bytes | None = None
     ) -> tuple[int, bytes]:
-        """What the page answers."""
+        """Send a request to the page; return status and body."""
         request = urllib.request.Request(self.origin + path, data, headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status, answer.read()
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return response.status, response.read()
         except urllib.error.HTTPError as refused:
             with refused:
                 return refused.code, refused.read()
 
     def case(self, name: str) -> dict[str, Any]:
-        status, body = self.ask(f"/case/{name}", {"X-Lab-Token": self.token})
+        status, body = self.request(f"/case/{name}", {"X-Lab-Token": self.token})
         assert status == 200, body
         found: dict[str, Any] = json.loads(body)
         return found
@@ -73,7 +73,7 @@ class Up:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """`ibcm-bridge lab up --json`, ended by SIGTERM; it must leave nothing behind."""
+    """Run `ibcm-bridge lab up --json`; SIGTERM stops it, and it must leave no files."""
     runtime = tmp_path_factory.mktemp("runtime")
     process = subprocess.Popen(
         [sys.executable, "-m", "ibcm_bridge", "lab", "up", "--json", "--no-browser"],
@@ -87,8 +87,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield Up(json.loads(process.stdout.readline()))
     finally:
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=40)
-    assert process.returncode == 0, said
+        _, output = process.communicate(timeout=40)
+    assert process.returncode == 0, output
     assert [file.name for file in (runtime / "ibcm-bridge").iterdir()] == ["lock"]
 
 
@@ -101,25 +101,25 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(up: Up, browser: Browser) -> Iterator[Page]:
-    """The page on a projector; whatever the browser complains of fails the test."""
+    """Open the page in a large window; each console message fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    one = context.new_page()
+    page = context.new_page()
     complaints: list[str] = []
-    asked: list[str] = []
-    one.on("console", lambda message: complaints.append(message.text))
-    one.on("pageerror", lambda error: complaints.append(str(error)))
-    one.on("request", lambda request: asked.append(request.url))
-    one.set_default_timeout(PATIENCE)
-    one.goto(up.page)
-    one.wait_for_selector("body[data-busy=no]")
-    yield one
+    requested: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requested.append(request.url))
+    page.set_default_timeout(PATIENCE)
+    page.goto(up.page)
+    page.wait_for_selector("body[data-busy=no]")
+    yield page
     context.close()
     assert complaints == []
-    assert all(url.startswith(up.origin + "/") for url in asked)
+    assert all(url.startswith(up.origin + "/") for url in requested)
 
 
 def choose(page: Page, case: str) -> str:
-    """Press its button, and wait until it is shown as sent anew; the audit's reference."""
+    """Press the button of a case, wait for the new result, and return its audit reference."""
     page.evaluate(f"location.hash = '{case}'")
     shown = page.locator(f"#shown[data-case='{case}']")
     before = shown.get_attribute("data-reference") or ""
@@ -130,19 +130,19 @@ def choose(page: Page, case: str) -> str:
     return shown.get_attribute("data-reference") or ""
 
 
-def test_every_case_has_its_button_and_each_shows_how_it_went(page: Page, up: Up) -> None:
+def test_each_button_sends_its_case_and_shows_the_result(page: Page, up: Up) -> None:
     for case in CASES:
         choose(page, case.id)
-        bridge = page.locator(".way.bridge")
-        expect(bridge).to_have_class("way bridge right")
+        bridge = page.locator(".path.bridge")
+        expect(bridge).to_have_class("path bridge right")
         got = case.bridge.alert or str(case.bridge.status)
-        expect(bridge.locator(".got strong")).to_contain_text(got)
+        expect(bridge.locator(".received strong")).to_contain_text(got)
         expect(page.locator("#shown .note")).to_have_count(0)
         result = up.case(case.id)["result"]
-        if "reason" in (record := result["ways"]["bridge"]["audit"]):
+        if "reason" in (record := result["paths"]["bridge"]["audit"]):
             expect(bridge).to_contain_text(record["rule"])
             expect(bridge).to_contain_text(record["requirement"])
-        expect(page.locator("#said")).to_contain_text(case.title)
+        expect(page.locator("#announcement")).to_contain_text(case.title)
         assert page.url.endswith(f"#{case.id}")
 
 
@@ -150,39 +150,39 @@ def test_every_case_has_its_button_and_each_shows_how_it_went(page: Page, up: Up
 def test_a_family_is_sent_with_one_button(page: Page, family: str) -> None:
     page.click(f"[data-family='{family}']")
     last = FAMILIES[family][-1]
-    expect(page.locator("#said")).to_contain_text(last.title, timeout=PATIENCE)
+    expect(page.locator("#announcement")).to_contain_text(last.title, timeout=PATIENCE)
     page.wait_for_selector("body[data-busy=no]")
 
 
-def test_all_can_be_sent_and_stopped(page: Page) -> None:
+def test_all_cases_can_be_sent_and_stopped(page: Page) -> None:
     page.click("#all")
     page.wait_for_selector("#stop:enabled")
     page.click("#stop")
     page.wait_for_selector("body[data-busy=no]")
-    expect(page.locator("#doing")).to_have_text("Ready")
+    expect(page.locator("#running")).to_have_text("Ready")
     page.click("#all")
-    expect(page.locator("#said")).to_contain_text(CASES[-1].title, timeout=PATIENCE)
+    expect(page.locator("#announcement")).to_contain_text(CASES[-1].title, timeout=PATIENCE)
     for case in CASES:
         expect(page.locator(f"nav [data-case='{case.id}'] .marks span").first).to_have_text("✓")
 
 
-def test_the_two_columns_say_what_each_proxy_could_see(page: Page) -> None:
+def test_each_column_shows_what_its_proxy_saw(page: Page) -> None:
     choose(page, "malware-in-zlib")
-    bridge, tunnel = page.locator(".way.bridge"), page.locator(".way.tunnel")
+    bridge, tunnel = page.locator(".path.bridge"), page.locator(".path.tunnel")
     expect(bridge.locator(".verdict")).to_have_text("Refused at the perimeter")
-    expect(tunnel.locator(".verdict")).to_have_text("Passed, and answered by the site system")
+    expect(tunnel.locator(".verdict")).to_have_text("Passed: accepted by the site system")
     for text in ("pc1.corp.example", "engines.yara-x", "CcmMessaging.log", "nothing"):
         expect(bridge).to_contain_text(text)
-    bridge.get_by_text("The message it could read").click()
+    bridge.get_by_text("Inspected message").click()
     expect(bridge).to_contain_text("CCM_POST for MP_HinvEndpoint")
-    expect(tunnel).to_contain_text("nothing of what is inside")
-    expect(tunnel).to_contain_text("byte for byte what was sent")
+    expect(tunnel).to_contain_text("to the client (encrypted)")
+    expect(tunnel).to_contain_text("bytes, unchanged")
     assert "MP_HinvEndpoint" not in tunnel.inner_text()
-    run_steps = page.locator("#live-bridge li").last
-    expect(run_steps).to_contain_text("refused 403")
+    line = page.locator("#live-bridge li").last
+    expect(line).to_contain_text("refused 403")
 
 
-def test_a_shared_address_shows_a_case_and_sends_nothing(page: Page, up: Up) -> None:
+def test_a_link_shows_a_case_and_sends_nothing(page: Page, up: Up) -> None:
     reference = choose(page, "forbidden-verb")
     address = page.evaluate("document.querySelector('#address').href")
     assert address == f"{up.page}#forbidden-verb"
@@ -191,7 +191,7 @@ def test_a_shared_address_shows_a_case_and_sends_nothing(page: Page, up: Up) -> 
     other.wait_for_selector(f"#shown[data-case=forbidden-verb][data-reference='{reference}']")
 
 
-def test_one_case_by_keyboard_alone(page: Page) -> None:
+def test_a_case_can_be_sent_by_keyboard(page: Page) -> None:
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()
     page.locator("#case-spoofed-guid").focus()
@@ -205,11 +205,11 @@ def test_one_case_by_keyboard_alone(page: Page) -> None:
     page.locator("#send").focus()
     page.keyboard.press("Space")
     page.wait_for_selector(f"#shown[data-reference]:not([data-reference='{before}'])")
-    # What was sent again is shown anew, and the focus is where it was.
+    # The page shows the new result, and keeps the focus.
     assert page.evaluate("document.activeElement.id") == "send"
 
 
-def test_a_clients_life_passes_both_ways(page: Page) -> None:
+def test_a_life_cycle_passes_on_both_paths(page: Page) -> None:
     page.click("#life")
     expect(page.locator("#steps td.allow")).to_have_count(2 * len(LIFE), timeout=PATIENCE)
     expect(page.locator("#steps td.deny")).to_have_count(0)
@@ -223,21 +223,21 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_seen_and_goes_again(page: Page, fault: str) -> None:
-    case, answer = FAULTS[fault]
+def test_a_fault_can_be_switched_on_and_off(page: Page, fault: str) -> None:
+    case, result = FAULTS[fault]
     switch = page.locator(f"#faults input[value={fault}]")
     switch.check()
     page.wait_for_selector(f"body[data-busy=no][data-faults={fault}]")
     try:
         choose(page, case)
-        expect(page.locator(".way.bridge .got strong")).to_have_text(answer)
-        expect(page.locator("#shown .note")).to_contain_text("Sent with a fault")
-        expect(page.locator(".way.bridge.right")).to_have_count(1)
+        expect(page.locator(".path.bridge .received strong")).to_have_text(result)
+        expect(page.locator("#shown .note")).to_contain_text("Sent with fault")
+        expect(page.locator(".path.bridge.right")).to_have_count(1)
     finally:
         switch.uncheck()
         page.wait_for_selector("body[data-busy=no][data-faults='']")
     choose(page, case)
-    expect(page.locator(".way.bridge .got strong")).to_have_text("200 OK")
+    expect(page.locator(".path.bridge .received strong")).to_have_text("200 OK")
     expect(page.locator("#shown .note")).to_have_count(0)
 
 
@@ -248,7 +248,7 @@ def test_on_a_phone_there_is_one_column(up: Up, browser: Browser, scheme: Any) -
     page.goto(f"{up.page}#no-certificate")
     page.wait_for_selector("#shown[data-case=no-certificate]")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    left = [page.locator(f".way.{side}").bounding_box() for side in ("bridge", "tunnel")]
+    left = [page.locator(f".path.{side}").bounding_box() for side in ("bridge", "tunnel")]
     assert left[0]
     assert left[1]
     assert left[0]["x"] == left[1]["x"]
@@ -258,28 +258,30 @@ def test_on_a_phone_there_is_one_column(up: Up, browser: Browser, scheme: Any) -
 
 CONTRAST = """() => {
   const light = (text) => {
-    const [r, g, b] = text.match(/[0-9.]+/g).slice(0, 3).map((one) => {
-      const part = one / 255;
+    const [r, g, b] = text.match(/[0-9.]+/g).slice(0, 3).map((number) => {
+      const part = number / 255;
       return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
     });
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const behind = (one) => {
-    const color = getComputedStyle(one).backgroundColor;
-    return color !== "rgba(0, 0, 0, 0)" || !one.parentElement ? color : behind(one.parentElement);
+  const behind = (element) => {
+  const color = getComputedStyle(element).backgroundColor;
+  const own = color !== "rgba(0, 0, 0, 0)" || !element.parentElement;
+  return own ? color : behind(element.parentElement);
   };
   const found = [];
-  for (const one of document.querySelectorAll("body *:not(:disabled)")) {
-    if (![...one.childNodes].some((it) => it.nodeType === 3 && it.data.trim())) continue;
-    const two = [light(getComputedStyle(one).color), light(behind(one))].sort((a, b) => b - a);
-    found.push([(two[0] + 0.05) / (two[1] + 0.05), one.outerHTML.slice(0, 80)]);
+  for (const element of document.querySelectorAll("body *:not(:disabled)")) {
+  if (![...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
+  const colors = [getComputedStyle(element).color, behind(element)];
+  const [high, low] = colors.map(light).sort((a, b) => b - a);
+  found.push([(high + 0.05) / (low + 0.05), element.outerHTML.slice(0, 80)]);
   }
   return found;
 }"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_written_stands_out(up: Up, browser: Browser, scheme: Any) -> None:
+def test_all_text_has_sufficient_contrast(up: Up, browser: Browser, scheme: Any) -> None:
     """WCAG 2.2, 1.4.3: 4.5 to 1."""
     context = browser.new_context(color_scheme=scheme)
     page = context.new_page()
@@ -297,76 +299,76 @@ def test_everything_written_stands_out(up: Up, browser: Browser, scheme: Any) ->
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_a_curl_line_does_what_the_button_does(up: Up, case: Case) -> None:
-    lines = up.case(case.id)["prepared"]["curl"]
-    if lines["cannot"]:
-        assert case.leading or case.id == "two-lengths"
+def test_a_curl_line_has_the_same_result_as_the_button(up: Up, case: Case) -> None:
+    lines = up.case(case.id)["preview"]["curl"]
+    if lines["unsupported"]:
+        assert case.session_requests or case.id == "two-lengths"
         return
     *before, bridge = lines["bridge"]
     for line in before:
         assert pasted(line)[1].startswith(b"HTTP/1.1 200 ")
-    status, answer = pasted(bridge)
+    status, response = pasted(bridge)
     if case.bridge.status is None:
-        assert (status, answer) == (status or None, b"")  # curl says why on stderr
+        assert (status, response) == (status or None, b"")  # curl reports the error on stderr
         return
-    assert answer.split(b" ")[1] == str(case.bridge.status).encode(), answer[:300]
+    assert response.split(b" ")[1] == str(case.bridge.status).encode(), response[:300]
     for line in lines["tunnel"]:
-        status, answer = pasted(line)
-        if case.tunnel is Disposition.ANSWERED:
-            assert answer.split(b" ")[1][:1] == b"2", answer[:300]
+        status, response = pasted(line)
+        if case.tunnel is Disposition.ACCEPTED:
+            assert response.split(b" ")[1][:1] == b"2", response[:300]
 
 
-def test_the_lines_that_are_printed_work_as_they_are(up: Up) -> None:
-    got = [pasted(command["line"])[1].split(b" ")[1] for command in up.said["curl"]]
+def test_the_printed_curl_lines_work(up: Up) -> None:
+    got = [pasted(command["line"])[1].split(b" ")[1] for command in up.summary["curl"]]
     assert got == [b"200", b"405", b"200"]
 
 
 def pasted(line: str) -> tuple[int, bytes]:
-    """Into a shell."""
+    """Run a line in a shell; return the exit status and the output."""
     needs.demand("curl")
     assert shlex.split(line)[0] == "curl"
     done = subprocess.run(["sh", "-c", line], capture_output=True, timeout=30, check=False)
     return done.returncode, done.stdout
 
 
-# Whom the page answers
+# Access control
 
 PATHS = ["/", "/events", "/lab", "/case/registration", "/files/x/page.js", "/nothing"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_without_the_token_nothing_is_answered(up: Up, path: str) -> None:
+def test_each_request_without_the_token_is_refused(up: Up, path: str) -> None:
     for wrong in ("", "?token=", f"?token={up.token[:-1]}"):
-        status, body = up.ask(path + wrong, {"X-Lab-Token": up.token[:-1]})
+        status, body = up.request(path + wrong, {"X-Lab-Token": up.token[:-1]})
         assert status == 403
         assert b"token" in body
         assert up.token.encode() not in body
 
 
-def test_with_the_token_in_its_place_each_is(up: Up) -> None:
+def test_each_request_with_the_token_is_allowed(up: Up) -> None:
     header = {"X-Lab-Token": up.token}
-    assert up.ask(f"/?token={up.token}", {})[0] == 200
-    assert up.ask(f"/files/{up.token}/page.js", {})[0] == 200
-    assert up.ask("/lab", header)[0] == 200
-    assert up.ask("/nothing", header)[0] == 404
-    assert up.ask("/do/stop", header, b"{}")[0] == 202
+    assert up.request(f"/?token={up.token}", {})[0] == 200
+    assert up.request(f"/files/{up.token}/page.js", {})[0] == 200
+    assert up.request("/lab", header)[0] == 200
+    assert up.request("/nothing", header)[0] == 404
+    assert up.request("/do/stop", header, b"{}")[0] == 202
 
 
 def test_another_name_for_loopback_is_refused(up: Up) -> None:
     for host in ("evil.example", "127.0.0.1", "localhost:1", ""):
-        assert up.ask(f"/?token={up.token}", {"Host": host})[0] in (400, 403)
+        assert up.request(f"/?token={up.token}", {"Host": host})[0] in (400, 403)
 
 
 def test_another_origin_is_refused(up: Up) -> None:
     given = {"X-Lab-Token": up.token}
     for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
-        assert up.ask("/do/stop", given | {"Origin": origin}, b"{}")[0] == 403
-    assert up.ask("/do/stop", given | {"Origin": up.origin}, b"{}")[0] == 202
+        assert up.request("/do/stop", given | {"Origin": origin}, b"{}")[0] == 403
+    assert up.request("/do/stop", given | {"Origin": up.origin}, b"{}")[0] == 202
 
 
 def test_a_form_cannot_act(up: Up) -> None:
-    """Its token could only stand in the address."""
-    assert up.ask(f"/do/stop?token={up.token}", {}, b"{}")[0] == 403
+    """A form can send the token only in the URL."""
+    assert up.request(f"/do/stop?token={up.token}", {}, b"{}")[0] == 403
 
 
 @pytest.mark.parametrize(
@@ -380,27 +382,27 @@ def test_a_form_cannot_act(up: Up) -> None:
         ("/do/nothing", b"{}"),
     ],
 )
-def test_what_nobody_offers_is_refused(up: Up, path: str, given: bytes) -> None:
-    assert up.ask(path, {"X-Lab-Token": up.token}, given)[0] == 400
+def test_an_unknown_action_is_refused(up: Up, path: str, given: bytes) -> None:
+    assert up.request(path, {"X-Lab-Token": up.token}, given)[0] == 400
 
 
-def test_every_answer_forbids_what_the_page_does_not_need(up: Up) -> None:
-    with urllib.request.urlopen(up.page, timeout=10) as answer:
-        policy = answer.headers["Content-Security-Policy"]
+def test_each_response_has_the_security_header_fields(up: Up) -> None:
+    with urllib.request.urlopen(up.page, timeout=10) as response:
+        policy = response.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
-        assert answer.headers["X-Frame-Options"] == "DENY"
-        assert answer.headers["Server"] is None
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+        assert response.headers["X-Frame-Options"] == "DENY"
+        assert response.headers["Server"] is None
 
 
-def test_the_files_are_the_users_alone(up: Up) -> None:
-    folder = Path(up.said["files"]["policy"]).parent
+def test_only_the_user_can_read_the_files(up: Up) -> None:
+    folder = Path(up.summary["files"]["policy"]).parent
     assert folder.stat().st_mode & 0o077 == 0
     assert folder.parent.stat().st_mode & 0o077 == 0
 
 
-def test_events_reach_two_pages_at_once(page: Page, up: Up) -> None:
+def test_events_reach_two_pages(page: Page, up: Up) -> None:
     other = page.context.new_page()
     other.goto(f"{up.page}#registration")
     other.wait_for_selector("#shown[data-case=registration]")

@@ -1,3 +1,5 @@
+"""The certificates and CRLs of the lab, verified with OpenSSL and cryptography."""
+
 import re
 import stat
 import subprocess
@@ -51,7 +53,7 @@ def openssl_verify(
     at: datetime = NOW,
     crls: tuple[x509.CertificateRevocationList, ...] | None = None,
 ) -> str:
-    """What `openssl verify` says of a path to the PKI's root, as strictly as it can."""
+    """Return the output of a strict `openssl verify` with the lab's root."""
     files: dict[str, bytes] = {
         "root.pem": pki.root.public_bytes(serialization.Encoding.PEM),
         "chain.pem": credential.chain_pem(),
@@ -94,13 +96,15 @@ def is_ok(output: str) -> bool:
     ("name", "purpose"),
     [("computer", CLIENT), ("user", CLIENT), ("bridge_client", CLIENT), ("server", SERVER)],
 )
-def test_openssl_accepts_what_is_good(pki: LabPki, tmp_path: Path, name: str, purpose: str) -> None:
+def test_openssl_accepts_a_valid_certificate(
+    pki: LabPki, tmp_path: Path, name: str, purpose: str
+) -> None:
     output = openssl_verify(pki, MAKERS[name](pki), tmp_path, purpose=purpose)
     assert is_ok(output), output
 
 
-# The numbers are X509_V_ERR_*; their texts change with the version of OpenSSL. The command goes
-# on after most errors, so a list of one says that the twin has no second fault.
+# The numbers are X509_V_ERR_*; their texts depend on the version of OpenSSL. The command continues
+# after most errors, so a single error shows that the certificate has no other defect.
 @needs_openssl
 @pytest.mark.parametrize(
     ("name", "purpose", "errors"),
@@ -111,13 +115,13 @@ def test_openssl_accepts_what_is_good(pki: LabPki, tmp_path: Path, name: str, pu
         ("server", CLIENT, ["error 26 at 0 depth"]),
         ("computer", SERVER, ["error 26 at 0 depth"]),
         ("bridge_client", SERVER, ["error 26 at 0 depth"]),
-        # Nobody can have a CRL for it.
+        # There is no CRL for it.
         ("self_signed", CLIENT, ["error 18 at 0 depth", "error 3 at 0 depth"]),
-        # At the foreign issuing authority, whose root is unknown.
+        # Of the foreign issuing authority, whose root is unknown.
         ("foreign_computer", CLIENT, ["error 20 at 1 depth"]),
     ],
 )
-def test_openssl_refuses_each_bad_twin_for_its_one_fault(
+def test_openssl_refuses_each_invalid_certificate_for_its_defect(
     pki: LabPki, tmp_path: Path, name: str, purpose: str, errors: list[str]
 ) -> None:
     output = openssl_verify(pki, MAKERS[name](pki), tmp_path, purpose=purpose)
@@ -125,15 +129,13 @@ def test_openssl_refuses_each_bad_twin_for_its_one_fault(
 
 
 @needs_openssl
-def test_openssl_lets_pass_a_certificate_without_purpose_so_the_bridge_has_to_look(
-    pki: LabPki, tmp_path: Path
-) -> None:
+def test_openssl_accepts_a_certificate_without_purpose(pki: LabPki, tmp_path: Path) -> None:
     output = openssl_verify(pki, pki.without_purpose("pc1.corp.example"), tmp_path)
     assert is_ok(output), output
 
 
 @needs_openssl
-def test_the_expired_certificate_was_good_while_it_lasted(pki: LabPki, tmp_path: Path) -> None:
+def test_the_expired_certificate_was_valid_before(pki: LabPki, tmp_path: Path) -> None:
     then = NOW - timedelta(days=30)
     crls = pki.crls(this_update=then - timedelta(hours=1), next_update=then + timedelta(hours=1))
     credential = pki.expired_computer("pc1.corp.example")
@@ -142,7 +144,7 @@ def test_the_expired_certificate_was_good_while_it_lasted(pki: LabPki, tmp_path:
 
 
 @needs_openssl
-def test_the_foreign_certificate_is_good_under_its_own_root(pki: LabPki, tmp_path: Path) -> None:
+def test_the_foreign_certificate_is_valid_with_its_own_root(pki: LabPki, tmp_path: Path) -> None:
     chain = tmp_path / "chain.pem"
     chain.write_bytes(pki.foreign_computer("pc1.corp.example").chain_pem())
     root = tmp_path / "root.pem"
@@ -152,7 +154,7 @@ def test_the_foreign_certificate_is_good_under_its_own_root(pki: LabPki, tmp_pat
 
 
 @needs_openssl
-def test_without_both_crls_nothing_is_accepted(pki: LabPki, tmp_path: Path) -> None:
+def test_both_crls_are_required(pki: LabPki, tmp_path: Path) -> None:
     (root_crl, issuing_crl) = pki.crls()
     credential = pki.computer("pc1.corp.example")
     output = openssl_verify(pki, credential, tmp_path, crls=(root_crl,))
@@ -162,7 +164,7 @@ def test_without_both_crls_nothing_is_accepted(pki: LabPki, tmp_path: Path) -> N
 
 
 @needs_openssl
-def test_crls_can_be_made_out_of_date_and_renewed(pki: LabPki, tmp_path: Path) -> None:
+def test_crls_can_be_expired_and_renewed(pki: LabPki, tmp_path: Path) -> None:
     credential = pki.computer("pc1.corp.example")
     stale = pki.crls(this_update=NOW - timedelta(days=9), next_update=NOW - timedelta(days=2))
     assert "error 12 at 0 depth" in openssl_verify(pki, credential, tmp_path, crls=stale)
@@ -176,7 +178,7 @@ def test_crls_can_be_made_out_of_date_and_renewed(pki: LabPki, tmp_path: Path) -
     assert is_ok(output), output
 
 
-def test_the_verifier_of_cryptography_agrees(pki: LabPki) -> None:
+def test_cryptography_agrees(pki: LabPki) -> None:
     policy = PolicyBuilder().store(Store([pki.root])).time(NOW)
     good = pki.computer("pc1.corp.example")
     verified = policy.build_client_verifier().verify(good.certificate, list(good.issuers))
@@ -196,7 +198,7 @@ def test_the_verifier_of_cryptography_agrees(pki: LabPki) -> None:
 
 
 @every_maker
-def test_every_certificate_says_it_is_not_for_production(
+def test_each_certificate_is_marked_as_not_for_production(
     pki: LabPki, maker: Callable[[LabPki], LabCredential]
 ) -> None:
     credential = maker(pki)
@@ -206,7 +208,7 @@ def test_every_certificate_says_it_is_not_for_production(
 
 
 @every_maker
-def test_every_certificate_has_what_strict_verification_asks_for(
+def test_each_certificate_has_the_extensions_for_strict_verification(
     pki: LabPki, maker: Callable[[LabPki], LabCredential]
 ) -> None:
     credential = maker(pki)
@@ -223,7 +225,7 @@ def test_every_certificate_has_what_strict_verification_asks_for(
     assert point.full_name == [x509.UniformResourceIdentifier(ISSUING_CRL_URL)]
 
 
-def test_a_computer_has_an_rsa_key_its_name_twice_and_one_purpose(pki: LabPki) -> None:
+def test_a_computer_certificate_has_an_rsa_key_its_name_and_one_purpose(pki: LabPki) -> None:
     credential = pki.computer("pc1.corp.example")
     extensions = credential.certificate.extensions
     assert isinstance(credential.key, rsa.RSAPrivateKey)
@@ -241,7 +243,7 @@ def test_a_computer_has_an_rsa_key_its_name_twice_and_one_purpose(pki: LabPki) -
     assert not usage.key_cert_sign
 
 
-def test_a_server_is_named_by_all_its_names_once_and_the_common_name_first(pki: LabPki) -> None:
+def test_a_server_certificate_has_each_name_once_and_the_common_name_first(pki: LabPki) -> None:
     credential = pki.server("a.example", "b.example", "a.example")
     extensions = credential.certificate.extensions
     assert isinstance(credential.key, ec.EllipticCurvePrivateKey)
@@ -255,7 +257,7 @@ def test_a_server_is_named_by_all_its_names_once_and_the_common_name_first(pki: 
     ]
 
 
-def test_a_user_is_named_by_a_principal_name_and_by_no_dns_name(pki: LabPki) -> None:
+def test_a_user_certificate_has_only_a_principal_name(pki: LabPki) -> None:
     credential = pki.user("alice@corp.example")
     (name,) = credential.certificate.extensions.get_extension_for_class(
         x509.SubjectAlternativeName
@@ -265,30 +267,30 @@ def test_a_user_is_named_by_a_principal_name_and_by_no_dns_name(pki: LabPki) -> 
     assert name.value == b"\x0c\x12alice@corp.example"
 
 
-def test_a_principal_name_too_long_for_a_short_der_length_is_refused(pki: LabPki) -> None:
+def test_a_long_principal_name_is_refused(pki: LabPki) -> None:
     with pytest.raises(ValueError, match="at most 127 octets, not 128"):
         pki.user("a" * 128)
 
 
-def test_without_purpose_means_no_extended_key_usage_at_all(pki: LabPki) -> None:
+def test_without_purpose_means_without_extended_key_usage(pki: LabPki) -> None:
     extensions = pki.without_purpose("pc1.corp.example").certificate.extensions
     with pytest.raises(x509.ExtensionNotFound):
         extensions.get_extension_for_class(x509.ExtendedKeyUsage)
 
 
-def test_keys_and_serial_numbers_are_new_each_time(pki: LabPki) -> None:
-    (one, other) = (pki.server("a.example"), pki.server("a.example"))
-    assert one.certificate.serial_number != other.certificate.serial_number
-    assert one.certificate.public_key() != other.certificate.public_key()
+def test_keys_and_serial_numbers_are_unique(pki: LabPki) -> None:
+    (first, other) = (pki.server("a.example"), pki.server("a.example"))
+    assert first.certificate.serial_number != other.certificate.serial_number
+    assert first.certificate.public_key() != other.certificate.public_key()
     assert LabPki.make(now=NOW).root.public_key() != pki.root.public_key()
 
 
 def test_a_time_without_zone_is_refused() -> None:
-    with pytest.raises(ValueError, match="aware of its time zone"):
+    with pytest.raises(ValueError, match="needs a time zone"):
         LabPki.make(now=NOW.replace(tzinfo=None))
 
 
-def test_crls_are_current_and_numbered_upwards(pki: LabPki) -> None:
+def test_crls_are_current_and_their_numbers_increase(pki: LabPki) -> None:
     credential = pki.server("a.example")
     serial = credential.certificate.serial_number
     (root_before, issuing_before) = pki.crls()
@@ -307,18 +309,18 @@ def test_crls_are_current_and_numbered_upwards(pki: LabPki) -> None:
 
 
 @pytest.mark.parametrize("name", ["foreign_computer", "self_signed"])
-def test_what_another_issued_cannot_be_revoked_here(pki: LabPki, name: str) -> None:
+def test_a_certificate_of_another_issuer_cannot_be_revoked(pki: LabPki, name: str) -> None:
     with pytest.raises(ValueError, match="was not issued by this PKI"):
         pki.revoke(MAKERS[name](pki))
     assert len(pki.crls()[1]) == 0
 
 
-def test_a_namesake_pki_is_another_too(pki: LabPki) -> None:
+def test_a_certificate_of_another_pki_cannot_be_revoked(pki: LabPki) -> None:
     with pytest.raises(ValueError, match="was not issued by this PKI"):
         pki.revoke(LabPki.make(now=NOW).server("a.example"))
 
 
-def test_a_credential_is_written_as_chain_without_root_and_private_key(
+def test_a_credential_is_written_as_a_chain_without_root_and_a_key(
     pki: LabPki, tmp_path: Path
 ) -> None:
     credential = pki.server("a.example")
@@ -330,7 +332,7 @@ def test_a_credential_is_written_as_chain_without_root_and_private_key(
     assert stat.S_IMODE((tmp_path / "a.key").stat().st_mode) == 0o600
 
 
-def test_a_credential_replaces_no_file(pki: LabPki, tmp_path: Path) -> None:
+def test_a_credential_does_not_replace_a_file(pki: LabPki, tmp_path: Path) -> None:
     (tmp_path / "a.key").write_text("mine")
     with pytest.raises(FileExistsError):
         pki.server("a.example").write(tmp_path, "a")
@@ -339,9 +341,7 @@ def test_a_credential_replaces_no_file(pki: LabPki, tmp_path: Path) -> None:
 
 
 @needs_openssl
-def test_the_written_directory_is_complete_and_works_from_its_files(
-    pki: LabPki, tmp_path: Path
-) -> None:
+def test_the_written_directory_is_complete_and_valid(pki: LabPki, tmp_path: Path) -> None:
     lab = tmp_path / "new" / "lab"
     pki.write(lab)
 
@@ -358,7 +358,7 @@ def test_the_written_directory_is_complete_and_works_from_its_files(
     assert len(readme.splitlines()) == 2
     assert "worthless" in readme
 
-    for name, purpose, answer in [
+    for name, purpose, result in [
         ("bridge-server", SERVER, ": OK"),
         ("mp01", SERVER, ": OK"),
         ("dp01", SERVER, ": OK"),
@@ -377,7 +377,7 @@ def test_the_written_directory_is_complete_and_works_from_its_files(
             purpose=purpose,
             at=NOW,
         )
-        assert answer in output
+        assert result in output
 
     mp01 = x509.load_pem_x509_certificate((lab / "mp01.pem").read_bytes())
     names = mp01.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -387,19 +387,19 @@ def test_the_written_directory_is_complete_and_works_from_its_files(
     ]
 
 
-def test_an_empty_directory_may_be_written_to(pki: LabPki, tmp_path: Path) -> None:
+def test_an_empty_directory_is_accepted(pki: LabPki, tmp_path: Path) -> None:
     pki.write(tmp_path)
     assert (tmp_path / "root.pem").exists()
 
 
-def test_a_directory_in_use_is_left_alone(pki: LabPki, tmp_path: Path) -> None:
+def test_a_directory_in_use_is_refused(pki: LabPki, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match=r"is not an empty directory.*name a new directory"):
         pki.write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_file_is_not_taken_for_a_directory(pki: LabPki, tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_directory_is_refused(pki: LabPki, tmp_path: Path) -> None:
     (tmp_path / "lab").write_text("mine")
     with pytest.raises(FileExistsError, match="is not an empty directory"):
         pki.write(tmp_path / "lab")

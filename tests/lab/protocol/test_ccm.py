@@ -1,4 +1,4 @@
-"""Messages against protocol.md 1.3 to 1.7, byte for byte where it gives the bytes."""
+"""Messages by protocol.md 1.3 to 1.7, byte for byte where it specifies the bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def message(**changes: object) -> bytes:
     return ccm.ccm_post_body(**(arguments | changes))  # type: ignore[arg-type]
 
 
-def test_the_frame_is_the_one_of_the_messaging_sdk() -> None:
+def test_the_frame_is_that_of_the_messaging_sdk() -> None:
     assert ccm.raw_message("<Msg/>", b"PAYLOAD") == (
         b"--" + B + b"\r\ncontent-type: text/plain; charset=UTF-16\r\n\r\n"
         b"\xff\xfe<\0M\0s\0g\0/\0>\0"
@@ -38,7 +38,7 @@ def test_the_frame_is_the_one_of_the_messaging_sdk() -> None:
 
 
 @pytest.mark.parametrize(("trailing_crlf", "end"), [(True, b"\0\0\r\n"), (False, b"\0\0")])
-def test_the_body_is_compressed_utf16_with_its_nul_and_perhaps_crlf(
+def test_the_body_is_compressed_utf16_with_nul_and_optional_crlf(
     trailing_crlf: bool, end: bytes
 ) -> None:
     sent = ccm.read_message(message(trailing_crlf=trailing_crlf))
@@ -46,7 +46,7 @@ def test_the_body_is_compressed_utf16_with_its_nul_and_perhaps_crlf(
     assert zlib.decompress(sent.payload) == "<Report/>".encode("utf-16-le") + end
 
 
-def test_the_length_in_the_header_counts_the_nul_and_not_the_crlf() -> None:
+def test_the_length_includes_the_nul_but_not_the_crlf() -> None:
     sent = ccm.read_message(message())
     body = ET.fromstring(sent.header_xml).find("Body")
     assert body is not None
@@ -54,7 +54,7 @@ def test_the_length_in_the_header_counts_the_nul_and_not_the_crlf() -> None:
     assert sent.body_text() == "<Report/>"
 
 
-def test_the_header_names_endpoint_and_client_and_the_zlib_hook() -> None:
+def test_the_header_has_endpoint_client_and_zlib_hook() -> None:
     header = ET.fromstring(ccm.read_message(message()).header_xml)
     assert header.findtext("TargetEndpoint") == "MP_HinvEndpoint"
     assert header.findtext("SourceID") == f"GUID:{GUID.upper()}"
@@ -62,11 +62,11 @@ def test_the_header_names_endpoint_and_client_and_the_zlib_hook() -> None:
     assert [hook.tag for hook in header.iterfind("Hooks/*")] == ["Hook3"]
 
 
-def test_without_a_key_there_is_no_client_authentication() -> None:
+def test_without_a_key_there_is_no_clientauth_hook() -> None:
     assert ccm.read_message(message()).hook_properties() == {}
 
 
-def test_signatures_are_reversed_pkcs1_over_the_id_and_the_bytes_as_sent() -> None:
+def test_signatures_are_reversed_pkcs1_of_the_guid_and_the_sent_bytes() -> None:
     sent = ccm.read_message(message(key=KEY))
     properties = sent.hook_properties()
     signed = {
@@ -87,7 +87,7 @@ def test_the_public_key_is_a_cryptoapi_blob() -> None:
     assert int.from_bytes(blob[20:], "little") == KEY.public_key().public_numbers().n
 
 
-def test_the_identification_headers_are_spelt_as_on_the_wire_and_verify() -> None:
+def test_the_identification_headers_are_spelled_as_on_the_wire_and_valid() -> None:
     headers = signing.identification_headers(GUID, KEY, ccm.SENT_TIME)
     assert list(headers) == [
         "CCMClientID",
@@ -99,28 +99,28 @@ def test_the_identification_headers_are_spelt_as_on_the_wire_and_verify() -> Non
     assert signing.verifies(KEY.public_key(), headers["CCMClientTimestampSignature"], stamp)
 
 
-def test_an_inventory_of_the_usual_size_compresses_as_usual() -> None:
+def test_an_inventory_has_a_realistic_size() -> None:
     text = documents.inventory_report(GUID).encode("utf-16-le")
     assert 26_000 < len(text) < 31_000
     assert 2_400 < len(zlib.compress(text)) < 3_500
     ET.fromstring(documents.inventory_report(GUID, rows=3))
 
 
-def test_the_same_call_makes_the_same_bytes() -> None:
+def test_the_output_is_deterministic() -> None:
     assert message(key=KEY) == message(key=KEY)
 
 
-def test_text_from_a_caller_cannot_break_the_xml() -> None:
+def test_text_is_escaped() -> None:
     header = ccm.read_message(message(client_guid="GUID:<&'--")).header_xml
     assert ET.fromstring(header).findtext("SourceID") == "GUID:<&'--"
 
 
-def test_no_reply_is_one_part() -> None:
+def test_no_reply_has_one_part() -> None:
     assert ccm.parse_reply(ccm.NO_REPLY) == ("NoReply", None)
 
 
 @pytest.mark.parametrize("data", [b"", b"--x--", message()[:-1], message() + b"\r\n"])
-def test_what_is_not_framed_as_a_message_is_refused(data: bytes) -> None:
+def test_a_wrong_frame_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="frame"):
         ccm.read_message(data)
 
@@ -144,7 +144,7 @@ def test_a_management_point_replies_in_two_parts(endpoint: str, body: str, root:
     assert ET.fromstring(text).tag == root
 
 
-def test_a_reply_is_compressed_only_when_that_was_asked() -> None:
+def test_a_reply_is_compressed_only_on_request() -> None:
     header = ccm.message_header("MP_LocationManager", 0, hooks="")
     body = documents.location_request().encode("utf-16-le") + b"\0\0"
     header = header.replace('Length="0"', f'Length="{len(body)}"').replace('"zlib"', '"none"')
@@ -155,11 +155,11 @@ def test_a_reply_is_compressed_only_when_that_was_asked() -> None:
     assert (ccm.parse_reply(reply)[1] or "").startswith("<SiteInformationReply")
 
 
-def test_a_report_is_taken_in_without_a_reply() -> None:
+def test_a_report_gets_no_reply() -> None:
     assert MessageReplies().reply(message(key=KEY)) == ccm.NO_REPLY
 
 
-def test_a_payload_changed_under_its_signature_gets_an_empty_answer() -> None:
+def test_a_payload_changed_after_signing_gets_an_empty_reply() -> None:
     sent = ccm.read_message(message(key=KEY))
     other = zlib.compress(zlib.decompress(sent.payload or b""), level=0)
     assert MessageReplies().reply(ccm.raw_message(sent.header_xml, other)) == b""
@@ -175,5 +175,5 @@ def test_a_payload_changed_under_its_signature_gets_an_empty_answer() -> None:
         message(endpoint="MP_Unknown"),
     ],
 )
-def test_a_message_nobody_understands_gets_an_empty_answer(data: bytes) -> None:
+def test_an_invalid_message_gets_an_empty_reply(data: bytes) -> None:
     assert MessageReplies().reply(data) == b""

@@ -1,6 +1,6 @@
-"""Every message that a client sends, in every way to write it: it passes, and is replies_with.
+"""Each message of a client in each XML style is forwarded, and gets a reply.
 
-How a client writes what it says must make no difference to the bridge, nor to a stand-in.
+The XML style must make no difference to the bridge or to the simulated site systems.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ PC = "pc1.corp.example"
 Send = Callable[[Request], Approved | Deny]
 
 
-@pytest.fixture(scope="module", params=["the key of TLS", "a key of its own"])
+@pytest.fixture(scope="module", params=["TLS key", "separate key"])
 def device(request: pytest.FixtureRequest, pki: LabPki) -> Device:
     found = Device.with_own_key(PC, lambda: NOW)
-    if request.param == "the key of TLS":
+    if request.param == "TLS key":
         found = Device.of(pki.computer(PC), PC, lambda: NOW)
-    return found.known_as(client_guid(found.certificate))
+    return found.with_guid(client_guid(found.certificate))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def send(
     decide: Callable[[RequestHead], Authorized | Deny],
     request_head: Callable[..., RequestHead],
 ) -> Send:
-    """To the bridge, which holds the client to its GUID and its signatures, with all its rules."""
+    """Send to the bridge, which enforces GUID and signatures, with all YARA rules."""
     client = authenticate(publication, certificate_facts(pki.computer(PC).certificate))
     assert isinstance(client, AuthenticatedClient)
     signing_key = device.key.public_key().public_bytes(
@@ -93,29 +93,29 @@ def send(
 
 def upload(endpoint: str) -> Step:
     return Step(
-        f"request to upload, for {endpoint}",
+        f"upload request for {endpoint}",
         lambda device: device.post(endpoint, documents.upload_request()),
         replies_with("UploadReply"),
     )
 
 
-SOMEBODY = Device.with_own_key(PC, lambda: NOW).known_as("0a1b2c3d-0000-4000-8000-00000000000f")
+REGISTERED = Device.with_own_key(PC, lambda: NOW).with_guid("0a1b2c3d-0000-4000-8000-00000000000f")
 MESSAGES = {
     step.name: step
     for step in (
-        *(step for step in LIFE if step.request(SOMEBODY).method == "CCM_POST"),
+        *(step for step in LIFE if step.request(REGISTERED).method == "CCM_POST"),
         UPDATE_LOCATION,
         Step(
             "first registration",
-            lambda device: device.known_as("").registration(),
+            lambda device: device.with_guid("").registration(),
             replies_with("ClientRegistrationResponse"),
         ),
         *map(upload, ("MP_DdrEndpoint", "MP_SinvEndpoint", "MP_RelayEndpoint", "StatusReceiver")),
     )
 }
-"""All that a client says in messages."""
+"""The messages of a client."""
 
-WRITINGS = st.builds(
+XML_STYLES = st.builds(
     XmlStyle,
     declaration=st.sampled_from([style.declaration for style in STYLES.values()]),
     empty=st.sampled_from(Empty),
@@ -130,7 +130,7 @@ WRITINGS = st.builds(
 )
 
 
-def passes_and_is_answered(step: Step, device: Device, send: Send) -> None:
+def assert_forwarded_and_replied(step: Step, device: Device, send: Send) -> None:
     request = step.request(device)
     assert request.body is not None
     sent = send(request)
@@ -144,32 +144,34 @@ def passes_and_is_answered(step: Step, device: Device, send: Send) -> None:
 def test_there_is_a_message_for_each_endpoint(table: RoleTable) -> None:
     messages = table.bodies["ccm-message"].messages
     assert messages is not None
-    written = [ccm.read_message(step.request(SOMEBODY).body or b"") for step in MESSAGES.values()]
+    written = [ccm.read_message(step.request(REGISTERED).body or b"") for step in MESSAGES.values()]
     headers = [ET.fromstring(message.header_xml) for message in written]
     found = {header.findtext("TargetEndpoint", "").lower() for header in headers}
     assert found == messages.endpoints.keys()
     roots = {ccm.root(message.body_text() or "").lower() for message in written}
-    # The header of a report is attached to its body, which is the last.
+    # The header of a report is attached to its body, which is last.
     every = {root for endpoint in messages.endpoints.values() for root in endpoint.roots}
     assert roots == every - {"reportheader"}
 
 
 @pytest.mark.parametrize("xml_style", STYLES)
 @pytest.mark.parametrize("name", MESSAGES)
-def test_a_message_passes_however_it_is_written(
+def test_each_message_is_forwarded_in_each_style(
     device: Device, send: Send, name: str, xml_style: str
 ) -> None:
-    passes_and_is_answered(MESSAGES[name], replace(device, xml_style=STYLES[xml_style]), send)
+    assert_forwarded_and_replied(MESSAGES[name], replace(device, xml_style=STYLES[xml_style]), send)
 
 
 @settings(max_examples=60)
-@given(st.sampled_from(sorted(MESSAGES)), WRITINGS)
-def test_and_in_all_mixtures(device: Device, send: Send, name: str, xml_style: XmlStyle) -> None:
-    passes_and_is_answered(MESSAGES[name], replace(device, xml_style=xml_style), send)
+@given(st.sampled_from(sorted(MESSAGES)), XML_STYLES)
+def test_each_message_is_forwarded_in_mixed_styles(
+    device: Device, send: Send, name: str, xml_style: XmlStyle
+) -> None:
+    assert_forwarded_and_replied(MESSAGES[name], replace(device, xml_style=xml_style), send)
 
 
 REFUSED = {
-    "MP_PolicyManager": documents.policy_request(SOMEBODY.guid, user="CORP\\alice"),
+    "MP_PolicyManager": documents.policy_request(REGISTERED.guid, user="CORP\\alice"),
     "MP_LocationManager": documents.location_request(
         "ContentLocationRequest", package="<ClientPackage />"
     ),
@@ -177,11 +179,11 @@ REFUSED = {
 
 
 @settings(max_examples=60)
-@given(st.sampled_from(sorted(REFUSED)), WRITINGS)
-def test_what_is_refused_is_refused_however_it_is_written(
+@given(st.sampled_from(sorted(REFUSED)), XML_STYLES)
+def test_a_refused_message_is_refused_in_each_style(
     device: Device, send: Send, endpoint: str, xml_style: XmlStyle
 ) -> None:
-    # To leave out an element that is empty is to ask for something else.
+    # Without its empty elements, this would be another request.
     mine = replace(device, xml_style=replace(xml_style, without_empty=False))
     denial = send(mine.post(endpoint, REFUSED[endpoint]))
     assert isinstance(denial, Deny)
@@ -189,63 +191,65 @@ def test_what_is_refused_is_refused_however_it_is_written(
     assert denial.requirement in ("NO-USER-DEPLOYMENT", "NO-CLIENT-DEPLOYMENT")
 
 
-# The ways to write
+# Styles
 
 
 def test_the_sdk_writes_an_empty_user_for_a_computer() -> None:
-    request = life_cycle.POLICY_REQUEST.request(SOMEBODY)
+    request = life_cycle.POLICY_REQUEST.request(REGISTERED)
     text = ccm.read_message(request.body or b"").body_text() or ""
     assert text.startswith(f"{DECLARATION}<RequestAssignments ")
     assert "<SID /></Machine><User /></Identification>" in text
 
 
-def test_a_header_has_its_children_in_the_order_of_protocol_1_4() -> None:
-    request = life_cycle.POLICY_REQUEST.request(SOMEBODY)
+def test_the_children_of_a_header_are_in_the_order_of_protocol_1_4() -> None:
+    request = life_cycle.POLICY_REQUEST.request(REGISTERED)
     header = ET.fromstring(ccm.read_message(request.body or b"").header_xml)
     names = [child.tag for child in header]
     assert names == sorted(names)
 
 
-@given(WRITINGS)
-def test_a_document_says_the_same_however_it_is_written(xml_style: XmlStyle) -> None:
+@given(XML_STYLES)
+def test_a_document_has_the_same_content_in_each_style(xml_style: XmlStyle) -> None:
     xml = documents.policy_request("a&b'\"c", fqdn="<pc>.corp.example")
     text = xml_style.document(xml)
     assert text == xml_style.document(xml)
-    one, other = ET.fromstring(xml), ET.fromstring(text)
+    plain, other = ET.fromstring(xml), ET.fromstring(text)
     assert other.findtext("Identification/Machine/ClientID") == "GUID:A&B'\"C"
     assert (other.find("Identification/User") is None) == xml_style.without_empty
-    kept = [each for each in one.iter() if not xml_style.without_empty or not _is_nothing(each)]
-    assert sorted(map(_said, other.iter())) == sorted(map(_said, kept))
+    kept = [
+        element for element in plain.iter() if not xml_style.without_empty or not _is_empty(element)
+    ]
+    assert sorted(map(_content, other.iter())) == sorted(map(_content, kept))
 
 
-def _is_nothing(element: ET.Element) -> bool:
+def _is_empty(element: ET.Element) -> bool:
     return not (element.attrib or element.text or len(element))
 
 
-def _said(element: ET.Element) -> tuple[str, list[tuple[str, str]], str]:
+def _content(element: ET.Element) -> tuple[str, list[tuple[str, str]], str]:
     return element.tag, sorted(element.items()), (element.text or "").strip()
 
 
 WRITTEN = {
     "no declaration": "<User />",
-    "no blank in empty elements": "<User/>",
-    "empty elements with an end": "<User></User>",
+    "no space in empty elements": "<User/>",
+    "empty elements with end tag": "<User></User>",
     "lines": "</Machine>\r\n    <User />\r\n  </Identification>",
     "single quotes": "ResourceType='Machine'",
     "declared namespaces": 'xmlns:xsd="http://www.w3.org/2001/XMLSchema"',
     "CDATA": "<PolicySource><![CDATA[SMS:LAB]]></PolicySource>",
-    "a declaration that names no encoding": "<?xml version='1.0'?>\r\n<RequestAssignments",
+    "declaration without encoding": "<?xml version='1.0'?>\r\n<RequestAssignments",
 }
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_each_way_to_write_is_one(name: str) -> None:
-    text = documents.policy_request(SOMEBODY.guid)
+def test_each_style_differs(name: str) -> None:
+    text = documents.policy_request(REGISTERED.guid)
     assert WRITTEN[name] in STYLES[name].document(text)
 
 
-def test_the_value_of_a_property_may_be_its_text() -> None:
-    xml_style = STYLES["values of properties as text"]
+def test_a_property_value_can_be_text() -> None:
+    xml_style = STYLES["property values as text"]
     assert xml_style.element('<a><Property Name="b" Value="c" /></a>') == (
         '<a><Property Name="b">c</Property></a>'
     )

@@ -1,4 +1,4 @@
-"""A download that goes on elsewhere (CLIENT-RESUME), from servers that are not always the same."""
+"""A download that resumes in another network (CLIENT-RESUME), from equal or different servers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PIECE = 100_000
 
 @dataclass
 class Server:
-    """A file, and what was asked of it."""
+    """A server with one file, and the requested ranges."""
 
     data: bytes = DATA
     etag: str = '"1"'
     head: int = 200
     ignores_ranges: bool = False
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
 
     def send(self, request: Request) -> Response:
         assert request.method == "HEAD"
@@ -38,35 +38,35 @@ class Server:
     ) -> Iterator[tuple[Response, Iterator[bytes]]]:
         given = dict(headers)
         assert given["If-Range"] == self.etag
-        self.asked.append(given["Range"])
+        self.requested.append(given["Range"])
         first, last = map(int, re.findall(r"\d+", given["Range"]))
         if self.ignores_ranges:
             yield Response(200, "OK", (), b""), iter((self.data,))
             return
         part = self.data[first : last + 1]
-        said = f"bytes {first}-{last}/{len(self.data)}"
+        content_range = f"bytes {first}-{last}/{len(self.data)}"
         pieces = (part[at : at + PIECE] for at in range(0, len(part), PIECE))
-        yield Response(206, "", (("Content-Range", said),), b""), pieces
+        yield Response(206, "", (("Content-Range", content_range),), b""), pieces
 
 
-def go_on(download: Download, server: Server, until: int = len(DATA)) -> None:
-    download.go_on(server, "/x", lambda position: position < until)  # type: ignore[arg-type]
+def resume(download: Download, server: Server, until: int = len(DATA)) -> None:
+    download.resume(server, "/x", lambda position: position < until)  # type: ignore[arg-type]
 
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_it_is_the_same_file_however_it_was_cut() -> None:
+def test_the_file_is_the_same_after_interruptions() -> None:
     download = Download()
     addresses = [Server() for _ in range(4)]
     for until, server in zip((1, 1_234_567, 1_300_001, len(DATA)), addresses, strict=True):
-        go_on(download, server, until)
+        resume(download, server, until)
     assert download.whole
     assert download.sha256 == sha256(DATA)
-    assert not download.begun_again
-    # Nothing is asked for twice, and each place goes on where the last one was left.
-    assert [server.asked[0] for server in addresses] == [
+    assert not download.restarted
+    # No byte is requested twice: each server continues where the last one stopped.
+    assert [server.requested[0] for server in addresses] == [
         f"bytes=0-{PART - 1}",
         f"bytes={PIECE}-{PIECE + PART - 1}",
         f"bytes={PART + 2 * PIECE}-{2 * PART + 2 * PIECE - 1}",
@@ -75,23 +75,23 @@ def test_it_is_the_same_file_however_it_was_cut() -> None:
 
 
 @pytest.mark.parametrize("other", [Server(etag='"2"'), Server(data=DATA[:-1])])
-def test_of_another_file_nothing_is_kept(other: Server) -> None:
+def test_a_different_file_starts_again(other: Server) -> None:
     download = Download()
-    go_on(download, Server(), PART)
-    go_on(download, other)
-    assert download.begun_again
-    assert other.asked[0] == f"bytes=0-{PART - 1}"
+    resume(download, Server(), PART)
+    resume(download, other)
+    assert download.restarted
+    assert other.requested[0] == f"bytes=0-{PART - 1}"
     assert download.sha256 == sha256(other.data)
 
 
 def test_a_server_that_ignores_ranges_is_refused() -> None:
     download = Download()
-    go_on(download, Server(), PART)
-    with pytest.raises(DownloadError, match="a range was answered 200"):
-        go_on(download, Server(ignores_ranges=True))
+    resume(download, Server(), PART)
+    with pytest.raises(DownloadError, match="a range got status 200"):
+        resume(download, Server(ignores_ranges=True))
     assert download.position >= PART
 
 
-def test_and_one_that_has_no_such_file() -> None:
-    with pytest.raises(DownloadError, match="HEAD was answered 404"):
-        go_on(Download(), Server(head=404))
+def test_a_missing_file_is_refused() -> None:
+    with pytest.raises(DownloadError, match="HEAD got status 404"):
+        resume(Download(), Server(head=404))

@@ -1,4 +1,4 @@
-"""Stand-ins that run, for all tests of a file."""
+"""Running site systems for the tests of a file."""
 
 from __future__ import annotations
 

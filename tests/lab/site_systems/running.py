@@ -1,4 +1,4 @@
-"""The stand-ins as a client reaches them."""
+"""The running site systems, and clients that connect to them."""
 
 from __future__ import annotations
 

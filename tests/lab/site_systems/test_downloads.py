@@ -1,4 +1,4 @@
-"""What the stand-in distribution point hands out."""
+"""The downloads of the simulated distribution point."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from tests.lab.site_systems.running import (
 )
 
 
-# downloads
-def test_a_download_is_what_content_says(lab: Lab) -> None:
+def test_a_download_has_the_expected_content(lab: Lab) -> None:
     with lab.client(DP, lab.computer) as client:
         head = client.request("HEAD", FILE)
-        reply, digest, length = client.download(FILE)
+        response, digest, length = client.download(FILE)
     whole = content(0, SIZE)
     assert (head.header("Content-Length"), head.body) == (str(SIZE), b"")
-    assert (reply.status, length) == (200, SIZE)
+    assert (response.status, length) == (200, SIZE)
     assert digest == hashlib.sha256(whole).hexdigest()
-    assert reply.header("ETag") == head.header("ETag")
+    assert response.header("ETag") == head.header("ETag")
 
 
-def test_content_is_the_same_however_it_is_cut() -> None:
+def test_content_does_not_depend_on_the_range() -> None:
     whole = content(0, 2 * CHUNK + 100)
     assert content(CHUNK - 5, CHUNK + 5) == whole[CHUNK - 5 : CHUNK + 5]
     assert b"".join(content(at, at + 1) for at in range(100)) == whole[:100]
@@ -36,7 +35,7 @@ def test_content_is_the_same_however_it_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "start", "stop"),
+    ("byte_range", "start", "stop"),
     [
         ("bytes=0-0", 0, 1),
         ("bytes=262140-262150", 262140, 262151),
@@ -45,13 +44,13 @@ def test_content_is_the_same_however_it_is_cut() -> None:
         (f"bytes=5-{SIZE * 2}", 5, SIZE),
     ],
 )
-def test_a_range_is_answered_with_that_part(lab: Lab, asked: str, start: int, stop: int) -> None:
+def test_a_range_gets_its_bytes(lab: Lab, byte_range: str, start: int, stop: int) -> None:
     with lab.client(DP, lab.computer) as client:
-        reply = client.request("GET", FILE, {"Range": asked})
-    assert reply.status == 206
-    assert reply.header("Content-Range") == f"bytes {start}-{stop - 1}/{SIZE}"
-    assert reply.header("Content-Length") == str(stop - start)
-    assert reply.body == content(start, stop)
+        response = client.request("GET", FILE, {"Range": byte_range})
+    assert response.status == 206
+    assert response.header("Content-Range") == f"bytes {start}-{stop - 1}/{SIZE}"
+    assert response.header("Content-Length") == str(stop - start)
+    assert response.body == content(start, stop)
 
 
 @pytest.mark.parametrize(
@@ -66,22 +65,22 @@ def test_a_range_is_answered_with_that_part(lab: Lab, asked: str, start: int, st
         ({"Range": "bytes=" + ",".join(["0-1"] * 501)}, 200),
     ],
 )
-def test_a_range_that_cannot_be_had_is_not_206(
+def test_an_unsatisfiable_or_invalid_range_gets_no_206(
     lab: Lab, headers: dict[str, str], status: int
 ) -> None:
     with lab.client(DP, lab.computer) as client:
         assert client.request("GET", FILE, headers).status == status
 
 
-def test_several_ranges_are_several_parts(lab: Lab) -> None:
+def test_several_ranges_get_several_parts(lab: Lab) -> None:
     with lab.client(DP, lab.computer) as client:
-        reply = client.request("GET", FILE, {"Range": f"bytes=0-1, 262140-262150,{SIZE}-,-3"})
-    assert reply.status == 206
-    assert reply.header("Content-Type") == "multipart/byteranges; boundary=lab-part"
-    assert reply.header("Content-Range") is None
+        response = client.request("GET", FILE, {"Range": f"bytes=0-1, 262140-262150,{SIZE}-,-3"})
+    assert response.status == 206
+    assert response.header("Content-Type") == "multipart/byteranges; boundary=lab-part"
+    assert response.header("Content-Range") is None
     head = b"--lab-part\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes "
     assert (
-        reply.body
+        response.body
         == b"".join(
             head + f"{start}-{stop - 1}/{SIZE}\r\n\r\n".encode() + content(start, stop) + b"\r\n"
             for start, stop in ((0, 2), (262140, 262151), (SIZE - 3, SIZE))
@@ -90,31 +89,31 @@ def test_several_ranges_are_several_parts(lab: Lab) -> None:
     )
 
 
-def test_a_range_means_nothing_to_head(lab: Lab) -> None:
+def test_a_range_does_not_apply_to_head(lab: Lab) -> None:
     with lab.client(DP, lab.computer) as client:
-        reply = client.request("HEAD", FILE, {"Range": "bytes=0-1"})
-    assert (reply.status, reply.header("Content-Length")) == (200, str(SIZE))
+        response = client.request("HEAD", FILE, {"Range": "bytes=0-1"})
+    assert (response.status, response.header("Content-Length")) == (200, str(SIZE))
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_a_file_of_any_name_is_found_by_that_name(lab: Lab, name: str) -> None:
+def test_a_file_is_found_by_its_name(lab: Lab, name: str) -> None:
     base = FILE.partition("?")[0]
     with lab.client(DP, lab.computer) as client:
-        reply = client.request("GET", f"{base}?/{quote(name)}")
+        response = client.request("GET", f"{base}?/{quote(name)}")
         other = client.request("GET", f"{base}?/{quote(name.upper())}")
         part = client.request("GET", f"{base}?/{quote(name)}", {"Range": "bytes=0-2"})
         twice = client.request("HEAD", f"{base}?/{quote(quote(name))}")
-    assert (reply.status, reply.body.decode()) == (200, name)
-    assert other.body == reply.body, "without case"
-    assert (part.status, part.body) == (206, reply.body[:3])
-    # As in IIS: decoded once.
+    assert (response.status, response.body.decode()) == (200, name)
+    assert other.body == response.body, "case-insensitive"
+    assert (part.status, part.body) == (206, response.body[:3])
+    # Decoded once, as in IIS.
     assert (twice.header("Content-Length") == str(SIZE)) == (quote(name) != name)
 
 
 def test_propfind_lists_the_file_with_its_size(lab: Lab) -> None:
     target = FILE.partition("/sccm")[0]
     with lab.client(DP, lab.computer) as client:
-        reply = client.request("PROPFIND", target, {"Depth": "infinity"}, b"<propfind/>")
-    assert reply.status == 207
-    assert f"<D:getcontentlength>{SIZE}</D:getcontentlength>".encode() in reply.body
-    assert f"<D:href>https://{DP}".encode() in reply.body, "the name that was asked for"
+        response = client.request("PROPFIND", target, {"Depth": "infinity"}, b"<propfind/>")
+    assert response.status == 207
+    assert f"<D:getcontentlength>{SIZE}</D:getcontentlength>".encode() in response.body
+    assert f"<D:href>https://{DP}".encode() in response.body, "the requested name"

@@ -1,4 +1,4 @@
-"""The stand-in management point: who may ask, and what it answers (protocol.md 1.7, 3 and 5)."""
+"""The simulated management point: authorization and replies (protocol.md 1.7, 3 and 5)."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ PC = "pc1.corp.example"
 SECRET = "/SMS_MP/.sms_pol?LAB20000-LAB00002-6F6BCC28.1_00"
 
 
-@pytest.fixture(scope="module", params=["a PKI's certificate", "a certificate of its own"])
+@pytest.fixture(scope="module", params=["PKI certificate", "self-signed certificate"])
 def device(request: pytest.FixtureRequest) -> Device:
-    if request.param == "a PKI's certificate":
+    if request.param == "PKI certificate":
         credential = LabPki.make(now=NOW).computer(PC)
         return Device.of(credential, PC, lambda: NOW)
     return Device.with_own_key(PC, lambda: NOW)
 
 
-def asked(replies: MessageReplies, request: Request) -> str:
-    """The document in its answer."""
+def reply_document(replies: MessageReplies, request: Request) -> str:
+    """Return the document of the reply."""
     assert request.body is not None
     reply = replies.reply(request.body)
     return (ccm.parse_reply(reply)[1] or "") if reply else ""
 
 
 def registered(replies: MessageReplies, device: Device) -> dict[str, str]:
-    return ET.fromstring(asked(replies, device.registration())).attrib
+    return ET.fromstring(reply_document(replies, device.registration())).attrib
 
 
-def got(site: Site, request: Request) -> bytes:
+def body_of(site: Site, request: Request) -> bytes:
     headers = {name.lower(): value for name, value in request.headers}
-    answer = management_point(
+    response = management_point(
         ServerRequest("GET", *split_target(request.target), b"", headers), site
     )
-    assert isinstance(answer.body, bytes)
-    return answer.body
+    assert isinstance(response.body, bytes)
+    return response.body
 
 
 def impostor(device: Device) -> Device:
-    """Who knows all of a client but its key."""
+    """Return the same client with another key."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return dataclasses.replace(device, key=key)
 
@@ -61,68 +61,72 @@ def impostor(device: Device) -> Device:
 # Registration
 
 
-def test_a_client_that_registers_gets_a_guid_and_once_more_the_same(device: Device) -> None:
+def test_a_renewed_registration_gets_the_same_guid(device: Device) -> None:
     replies = MessageReplies()
     first = registered(replies, device)
     assert (first["Status"], first["ApprovalStatus"]) == ("0", "1")
     assert first["SMSID"] == client_guid(device.certificate)
-    assert registered(replies, device.known_as(first["SMSID"])) == first
+    assert registered(replies, device.with_guid(first["SMSID"])) == first
 
 
-def test_a_guid_is_not_given_to_another_key(device: Device) -> None:
+def test_a_guid_is_refused_for_another_key(device: Device) -> None:
     replies = MessageReplies()
     guid = registered(replies, device)["SMSID"]
-    thief = Device.with_own_key("pc2.corp.example").known_as(guid)
+    thief = Device.with_own_key("pc2.corp.example").with_guid(guid)
     assert registered(replies, thief)["Status"] == "3"
-    mine = device.known_as(guid)
-    assert asked(replies, mine.post("MP_PolicyManager", documents.policy_request(guid)))
+    mine = device.with_guid(guid)
+    assert reply_document(replies, mine.post("MP_PolicyManager", documents.policy_request(guid)))
 
 
-def test_a_client_that_nobody_has_approved_is_pending_and_gets_nothing(device: Device) -> None:
+def test_an_unapproved_client_is_pending_and_gets_an_empty_reply(device: Device) -> None:
     replies = MessageReplies()
     replies.clients.pending.add(PC)
-    said = registered(replies, device)
-    assert (said["Status"], said["ApprovalStatus"]) == ("1", "0")
-    waiting = device.known_as(said["SMSID"])
+    response = registered(replies, device)
+    assert (response["Status"], response["ApprovalStatus"]) == ("1", "0")
+    waiting = device.with_guid(response["SMSID"])
     request = waiting.post("MP_PolicyManager", documents.policy_request(waiting.guid))
-    assert asked(replies, request) == ""
+    assert reply_document(replies, request) == ""
     replies.clients.pending.clear()
     assert registered(replies, waiting)["Status"] == "0"
-    assert asked(replies, request)
+    assert reply_document(replies, request)
 
 
-def test_a_certificate_of_another_kind_than_is_said_is_not_taken(device: Device) -> None:
-    lying = dataclasses.replace(device, key_type=3 - device.key_type)
-    assert asked(MessageReplies(), lying.registration()) == ""
+def test_a_wrong_key_type_is_refused(device: Device) -> None:
+    wrong = dataclasses.replace(device, key_type=3 - device.key_type)
+    assert reply_document(MessageReplies(), wrong.registration()) == ""
 
 
 # Signatures
 
 
-def test_policy_is_for_clients_that_sign(device: Device) -> None:
+def test_policy_requires_a_signature(device: Device) -> None:
     replies = MessageReplies()
-    mine = device.known_as(registered(replies, device)["SMSID"])
+    mine = device.with_guid(registered(replies, device)["SMSID"])
     xml = documents.policy_request(mine.guid)
-    assert asked(replies, mine.post("MP_PolicyManager", xml)) == reply_documents.ASSIGNMENTS
+    assert (
+        reply_document(replies, mine.post("MP_PolicyManager", xml)) == reply_documents.ASSIGNMENTS
+    )
     unsigned = ccm.ccm_post_body(endpoint="MP_PolicyManager", body_xml=xml, client_guid=mine.guid)
     assert replies.reply(unsigned) == b""
-    assert asked(replies, impostor(mine).post("MP_PolicyManager", xml)) == ""
+    assert reply_document(replies, impostor(mine).post("MP_PolicyManager", xml)) == ""
 
 
-def test_a_secret_policy_is_for_whom_it_knows(device: Device) -> None:
+def test_a_secret_policy_requires_a_registered_client(device: Device) -> None:
     site = Site(0)
-    mine = device.known_as(client_guid(device.certificate))
-    assert got(site, mine.get(SECRET, signed=True)) == reply_documents.ERROR_PAGE, "not registered"
+    mine = device.with_guid(client_guid(device.certificate))
+    assert body_of(site, mine.get(SECRET, signed=True)) == reply_documents.ERROR_PAGE, (
+        "not registered"
+    )
     registered(site.messages, device)
-    assert got(site, mine.get(SECRET, signed=True)).startswith(b"<Policy ")
-    assert got(site, mine.get(SECRET)) == reply_documents.ERROR_PAGE
-    assert got(site, impostor(mine).get(SECRET, signed=True)) == reply_documents.ERROR_PAGE
-    assert got(site, mine.get("/SMS_MP/.sms_pol?{LAB00001}.1_00")).startswith(b"<Policy ")
+    assert body_of(site, mine.get(SECRET, signed=True)).startswith(b"<Policy ")
+    assert body_of(site, mine.get(SECRET)) == reply_documents.ERROR_PAGE
+    assert body_of(site, impostor(mine).get(SECRET, signed=True)) == reply_documents.ERROR_PAGE
+    assert body_of(site, mine.get("/SMS_MP/.sms_pol?{LAB00001}.1_00")).startswith(b"<Policy ")
 
 
-def test_times_are_the_clients_own(device: Device) -> None:
+def test_times_are_those_of_the_client(device: Device) -> None:
     written = "2026-07-01T12:00:00Z"
-    fields = dict(device.known_as(client_guid(device.certificate)).signed_fields())
+    fields = dict(device.with_guid(client_guid(device.certificate)).signed_fields())
     assert written in (fields.get("CCMClientTimestamp") or fields["ClientToken"])
     registration = device.registration().body
     assert registration is not None
@@ -135,9 +139,9 @@ def test_times_are_the_clients_own(device: Device) -> None:
 
 
 @pytest.mark.parametrize("user", ["CORP\\alice", "alice@CORP.EXAMPLE", "corp\\ALICE"])
-def test_a_users_policy_is_for_that_user(device: Device, user: str) -> None:
+def test_a_user_policy_is_assigned_only_to_that_user(device: Device, user: str) -> None:
     replies = MessageReplies()
-    mine = device.known_as(registered(replies, device)["SMSID"])
+    mine = device.with_guid(registered(replies, device)["SMSID"])
     xml = documents.policy_request(mine.guid, user="CORP\\alice")
     request = mine.post("MP_PolicyManager", xml)
     assert request.body is not None
@@ -147,19 +151,19 @@ def test_a_users_policy_is_for_that_user(device: Device, user: str) -> None:
         assert replies.reply(request.body, other) == b""
 
 
-def test_and_got_where_windows_has_said_who_asks() -> None:
+def test_a_user_policy_requires_an_authenticated_user() -> None:
     target = f"/SMS_MP_WindowsAuth/.sms_pol?{reply_documents.USER_POLICY}.1_00"
     for user, begins in (("CORP\\alice", b"<Policy "), ("", b"<html>")):
-        asks = ServerRequest("GET", *split_target(target), b"", {}, user)
-        answer = management_point(asks, Site(0))
-        assert isinstance(answer.body, bytes)
-        assert answer.body.startswith(begins)
+        request = ServerRequest("GET", *split_target(target), b"", {}, user)
+        response = management_point(request, Site(0))
+        assert isinstance(response.body, bytes)
+        assert response.body.startswith(begins)
 
 
-# Answers
+# Replies
 
 
-def test_a_heartbeat_has_a_header_and_a_body_attached(device: Device) -> None:
+def test_a_heartbeat_has_an_attached_header_and_body(device: Device) -> None:
     header, body = documents.heartbeat(client_guid(device.certificate), name=PC)
     request = device.report("MP_DdrEndpoint", body, attached=header)
     assert request.body is not None
@@ -183,17 +187,17 @@ ROOTS = {
 
 
 @pytest.mark.parametrize("query", ROOTS)
-def test_lists_and_keys_have_the_roots_that_microsofts_sdk_wants(
+def test_lists_and_keys_have_the_root_elements_of_microsofts_sdk(
     device: Device, query: str
 ) -> None:
     """protocol.md 4."""
     for written in (query, query.lower(), f"{query}&LAB"):
-        reply = got(Site(0), device.get(f"/SMS_MP/.sms_aut?{written}"))
+        reply = body_of(Site(0), device.get(f"/SMS_MP/.sms_aut?{written}"))
         assert ET.fromstring(reply).tag == ROOTS[query]
         assert has_root(ROOTS[query])(Response(200, "OK", (), reply))
 
 
-def test_and_so_has_the_answer_about_applications(device: Device) -> None:
+def test_the_application_reply_has_the_root_element_of_microsofts_sdk(device: Device) -> None:
     request = device.post("MP_AppStateManager", documents.application_state())
     assert request.body is not None
     reply = MessageReplies().reply(request.body)
@@ -202,12 +206,12 @@ def test_and_so_has_the_answer_about_applications(device: Device) -> None:
 
 
 @pytest.mark.parametrize(("endpoint", "root"), reply_documents.BARE)
-def test_what_nothing_more_is_known_of_is_answered_all_the_same(
+def test_a_request_of_unknown_content_gets_an_empty_document(
     device: Device, endpoint: str, root: str
 ) -> None:
     replies = MessageReplies()
-    assert asked(replies, device.post(endpoint, f"<{root}/>")).startswith("<")
-    assert asked(replies, device.post(endpoint, "<Anything/>")) == ""
+    assert reply_document(replies, device.post(endpoint, f"<{root}/>")).startswith("<")
+    assert reply_document(replies, device.post(endpoint, "<Anything/>")) == ""
 
 
 LEAKY = [
@@ -217,40 +221,40 @@ LEAKY = [
 
 
 @pytest.mark.parametrize(("endpoint", "xml"), LEAKY)
-def test_a_site_leaks_names_of_the_intranet_only_when_told_to_and_asked(
+def test_only_a_leaking_site_leaks_names_and_only_about_its_site_code(
     device: Device, endpoint: str, xml: str
 ) -> None:
     leaky, tight = MessageReplies(leaks=True), MessageReplies()
     request = device.post(endpoint, xml)
-    assert ".corp.example" in asked(leaky, request)
-    assert ".corp.example" not in asked(tight, request)
+    assert ".corp.example" in reply_document(leaky, request)
+    assert ".corp.example" not in reply_document(tight, request)
     harmless = xml.replace(reply_documents.LEAKY_SITE, "LAB")
-    assert ".corp.example" not in asked(leaky, device.post(endpoint, harmless))
-    assert "bridge.internet.example" in asked(tight, request)
+    assert ".corp.example" not in reply_document(leaky, device.post(endpoint, harmless))
+    assert "bridge.internet.example" in reply_document(tight, request)
 
 
-WHERE = [
+NETWORKS = [
     ("MP_LocationManager", documents.location_request(root), 'OnInternet="1"', 'OnInternet="0"')
     for root in reply_documents.LOCATIONS
 ] + [("MP_HinvEndpoint", documents.upload_request(), "Type>1<", "Type>0<")]
 
 
-@pytest.mark.parametrize(("endpoint", "xml", "outside", "inside"), WHERE)
-def test_a_client_is_told_the_names_of_where_it_says_it_is(
+@pytest.mark.parametrize(("endpoint", "xml", "outside", "inside"), NETWORKS)
+def test_a_reply_has_the_names_of_the_network_in_the_request(
     device: Device, endpoint: str, xml: str, outside: str, inside: str
 ) -> None:
     """CLIENT-MODE."""
-    assert ".corp.example" not in asked(MessageReplies(), device.post(endpoint, xml))
+    assert ".corp.example" not in reply_document(MessageReplies(), device.post(endpoint, xml))
     moved = device.post(endpoint, xml.replace(outside, inside))
-    assert ".corp.example" in asked(MessageReplies(), moved)
+    assert ".corp.example" in reply_document(MessageReplies(), moved)
 
 
-def test_and_policy_for_the_intranet(device: Device) -> None:
+def test_only_a_leaking_site_assigns_an_intranet_only_policy(device: Device) -> None:
     leaky, tight = MessageReplies(leaks=True), MessageReplies()
     guid = client_guid(device.certificate)
-    mine = device.known_as(guid)
-    asks = mine.post(
+    mine = device.with_guid(guid)
+    request = mine.post(
         "MP_PolicyManager", documents.policy_request(guid, site=reply_documents.LEAKY_SITE)
     )
-    assert 'PolicyFlags="8"' in asked(leaky, asks)
-    assert asked(tight, asks) == reply_documents.ASSIGNMENTS
+    assert 'PolicyFlags="8"' in reply_document(leaky, request)
+    assert reply_document(tight, request) == reply_documents.ASSIGNMENTS

@@ -1,4 +1,4 @@
-"""What has reached the stand-ins is kept, up to a bound."""
+"""The records of the simulated site systems, and their limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def targets(records: Records) -> list[str]:
     return [request.target for request in records.received()]
 
 
-def test_the_latest_are_kept() -> None:
+def test_the_latest_records_are_kept() -> None:
     records = Records(kept=3)
     for number in range(5):
         records.add(record(number))
@@ -28,7 +28,7 @@ def test_the_latest_are_kept() -> None:
     assert [handshake.sni for handshake in records.handshakes()] == ["2", "3", "4"]
 
 
-def test_and_no_more_than_so_many_bytes_of_bodies() -> None:
+def test_the_bytes_of_bodies_are_limited() -> None:
     records = Records(kept_bytes=100)
     for number, size in enumerate((60, 10, 30, 20, 0)):
         records.add(record(number, size))
@@ -40,8 +40,8 @@ def test_and_no_more_than_so_many_bytes_of_bodies() -> None:
     assert targets(records) == ["/6"]
 
 
-def test_some_can_be_asked_for() -> None:
+def test_records_can_be_filtered() -> None:
     records = Records()
     for number in range(4):
         records.add(record(number))
-    assert [request.target for request in records.received(lambda one: one.peer_port > 2)] == ["/3"]
+    assert [request.target for request in records.received(lambda r: r.peer_port > 2)] == ["/3"]

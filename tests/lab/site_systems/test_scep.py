@@ -1,6 +1,6 @@
-"""What issues certificates in the lab by SCEP, asked by a client that can say anything.
+"""SCEP in the lab, with valid and malformed requests.
 
-Clients that others wrote ask it in tests/integration/test_enrollment.py.
+tests/integration/test_enrollment.py tests it with strongSwan and certmonger.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def enrollment(pki: LabPki) -> Enrollment:
 
 @pytest.fixture(scope="module")
 def device(pki: LabPki) -> LabCredential:
-    """Of a device that comes for its first certificate: signed by itself."""
+    """The self-signed certificate of a device that requests its first certificate."""
     return pki.self_signed(NAME)
 
 
@@ -68,10 +68,10 @@ def message(content: bytes, by: LabCredential, kind: str = scep.PKCS_REQ) -> byt
     return scep.signed(content, attributes, by)
 
 
-def said(answer: bytes | None, enrollment: Enrollment) -> tuple[cms.Signed, str, str]:
-    """What was answered: the message, its status and why it was refused."""
-    assert answer is not None
-    read = cms.read_signed(answer)
+def read_response(response: bytes | None, enrollment: Enrollment) -> tuple[cms.Signed, str, str]:
+    """Return the message of a response, its status and its failInfo."""
+    assert response is not None
+    read = cms.read_signed(response)
     assert read.signer == enrollment.registration.certificate
     assert read.attribute(scep.MESSAGE_TYPE, cms.PRINTABLE) == scep.CERT_REP.encode()
     assert read.attribute(scep.TRANSACTION_ID, cms.PRINTABLE) == b"A1"
@@ -89,9 +89,9 @@ def rsa_of(credential: LabCredential) -> rsa.RSAPrivateKey:
     return credential.key
 
 
-def issued(answer: cms.Signed, to: LabCredential) -> x509.Certificate:
-    """The certificate for its key."""
-    plain = pkcs7.pkcs7_decrypt_der(answer.content, to.certificate, rsa_of(to), [])
+def issued(response: cms.Signed, to: LabCredential) -> x509.Certificate:
+    """Return the certificate for the key of `to`."""
+    plain = pkcs7.pkcs7_decrypt_der(response.content, to.certificate, rsa_of(to), [])
     return next(
         certificate
         for certificate in pkcs7.load_der_pkcs7_certificates(plain)
@@ -99,13 +99,13 @@ def issued(answer: cms.Signed, to: LabCredential) -> x509.Certificate:
     )
 
 
-def test_who_has_the_password_gets_a_certificate_of_the_lab(
+def test_a_client_with_the_password_gets_a_certificate(
     pki: LabPki, enrollment: Enrollment, device: LabCredential
 ) -> None:
     content = scep.enveloped(request(rsa_of(device)), enrollment.registration.certificate)
-    answer, status, _ = said(enrollment.respond(message(content, device)), enrollment)
+    response, status, _ = read_response(enrollment.respond(message(content, device)), enrollment)
     assert status == scep.SUCCESS
-    certificate = issued(answer, device)
+    certificate = issued(response, device)
     certificate.verify_directly_issued_by(pki.issuing)
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == [NAME]
@@ -114,60 +114,60 @@ def test_who_has_the_password_gets_a_certificate_of_the_lab(
     assert certificate.subject.rfc4514_string() == f"CN={NAME}"
 
 
-def test_who_has_a_certificate_of_the_lab_renews_it_without_the_password(
+def test_a_client_with_a_certificate_renews_it_without_the_password(
     pki: LabPki, enrollment: Enrollment, device: LabCredential
 ) -> None:
     own, key = pki.computer(NAME), rsa_key()
     content = scep.enveloped(request(key, None), enrollment.registration.certificate)
-    answer, status, _ = said(
+    response, status, _ = read_response(
         enrollment.respond(message(content, own, scep.RENEWAL_REQ)), enrollment
     )
     assert status == scep.SUCCESS
-    plain = pkcs7.pkcs7_decrypt_der(answer.content, own.certificate, rsa_of(own), [])
+    plain = pkcs7.pkcs7_decrypt_der(response.content, own.certificate, rsa_of(own), [])
     keys = [certificate.public_key() for certificate in pkcs7.load_der_pkcs7_certificates(plain)]
     assert key.public_key() in keys
-    # One of its own, or of somebody else's authority, proves nothing.
+    # A self-signed certificate, or one of another authority, is not sufficient.
     for other in (device, pki.foreign_computer(NAME)):
         refused = enrollment.respond(message(content, other, scep.RENEWAL_REQ))
-        assert said(refused, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
+        assert read_response(refused, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
 
 
 @pytest.mark.parametrize("password", ["", "lab-passwor", "LAB-PASSWORD", None])
-def test_who_has_not_the_password_gets_none(
+def test_a_client_without_the_password_is_refused(
     enrollment: Enrollment, device: LabCredential, password: str | None
 ) -> None:
     content = scep.enveloped(request(rsa_of(device), password), enrollment.registration.certificate)
-    answer = enrollment.respond(message(content, device))
-    assert said(answer, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
+    response = enrollment.respond(message(content, device))
+    assert read_response(response, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
 
 
-def test_a_request_for_a_key_that_its_sender_has_not_shown_is_refused(
+def test_a_request_for_another_key_is_refused(
     enrollment: Enrollment, device: LabCredential
 ) -> None:
     content = scep.enveloped(request(rsa_key()), enrollment.registration.certificate)
-    answer = enrollment.respond(message(content, device))
-    assert said(answer, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
+    response = enrollment.respond(message(content, device))
+    assert read_response(response, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
 
 
-def test_what_it_cannot_open_is_refused(
+def test_an_unreadable_request_is_refused(
     pki: LabPki, enrollment: Enrollment, device: LabCredential
 ) -> None:
-    asked = request(rsa_of(device))
+    csr = request(rsa_of(device))
     for content in (
-        asked,
+        csr,
         b"",
         b"\x30\x80",
-        scep.enveloped(asked, pki.computer(NAME).certificate),
+        scep.enveloped(csr, pki.computer(NAME).certificate),
         scep.enveloped(b"no request", enrollment.registration.certificate),
         # signed with another key than the one in it
-        scep.enveloped(_forged(asked), enrollment.registration.certificate),
+        scep.enveloped(_forged(csr), enrollment.registration.certificate),
     ):
-        answer = enrollment.respond(message(content, device))
-        assert said(answer, enrollment)[1:] == (scep.FAILURE, scep.BAD_MESSAGE_CHECK)
+        response = enrollment.respond(message(content, device))
+        assert read_response(response, enrollment)[1:] == (scep.FAILURE, scep.BAD_MESSAGE_CHECK)
 
 
-def _forged(asked: bytes) -> bytes:
-    return asked.replace(NAME.encode(), b"mp1.corp.example")
+def _forged(csr: bytes) -> bytes:
+    return csr.replace(NAME.encode(), b"mp1.corp.example")
 
 
 @pytest.mark.parametrize("kind", ["3", "18", "20", "21", "22", "x"])
@@ -175,20 +175,20 @@ def test_other_messages_are_refused(
     enrollment: Enrollment, device: LabCredential, kind: str
 ) -> None:
     content = scep.enveloped(request(rsa_of(device)), enrollment.registration.certificate)
-    answer = enrollment.respond(message(content, device, kind))
-    assert said(answer, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
+    response = enrollment.respond(message(content, device, kind))
+    assert read_response(response, enrollment)[1:] == (scep.FAILURE, scep.BAD_REQUEST)
 
 
-def test_what_is_no_message_has_no_answer(enrollment: Enrollment, device: LabCredential) -> None:
+def test_an_invalid_message_gets_no_response(enrollment: Enrollment, device: LabCredential) -> None:
     good = message(b"x", device)
     other_key = replace(device, key=rsa_key())
     for data in (
         b"",
         b"\x30",
-        b"\x30\x80 stand-in for a signed message",
+        b"\x30\x80 in place of a signed message",
         good[:-1],
         good + b"\0",
-        good.replace(NONCE, NONCE[::-1]),  # something that is signed
+        good.replace(NONCE, NONCE[::-1]),  # a signed attribute
         good.replace(b"\x04\x01x", b"\x04\x01y"),  # the content
         message(b"x", other_key),
         scep.signed(b"x", {scep.MESSAGE_TYPE: text("19")}, device),
@@ -197,7 +197,7 @@ def test_what_is_no_message_has_no_answer(enrollment: Enrollment, device: LabCre
         assert enrollment.respond(data) is None, data[:40]
 
 
-def test_its_certificates_are_the_path_and_one_to_encrypt_for(
+def test_the_certificates_are_the_path_and_the_registration_authority(
     pki: LabPki, enrollment: Enrollment
 ) -> None:
     certificates = pkcs7.load_der_pkcs7_certificates(enrollment.certificates())
@@ -216,7 +216,7 @@ def test_its_certificates_are_the_path_and_one_to_encrypt_for(
     [b"x", b"x" * 0x7F, b"x" * 0x80, b"x" * 0xFF, b"x" * 0x100, b"x" * 0x1_0000],
     ids=lambda content: hex(len(content)),
 )
-def test_openssl_reads_what_is_signed(
+def test_openssl_verifies_a_signed_message(
     device: LabCredential, tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / "signed").write_bytes(message(content, device))
@@ -228,7 +228,9 @@ def test_openssl_reads_what_is_signed(
 
 
 @pytest.mark.parametrize("digest", ["sha256", "sha384", "sha512"])
-def test_what_openssl_signs_is_read(device: LabCredential, tmp_path: Path, digest: str) -> None:
+def test_a_message_signed_by_openssl_is_verified(
+    device: LabCredential, tmp_path: Path, digest: str
+) -> None:
     content = os.urandom(300)
     (tmp_path / "content").write_bytes(content)
     (tmp_path / "pem").write_bytes(device.key_pem() + device.chain_pem())
@@ -245,14 +247,14 @@ def test_what_openssl_signs_is_read(device: LabCredential, tmp_path: Path, diges
     [
         b"\x30",
         b"\x30\x01",
-        b"\x30\x80\0\0",  # a length that is not known yet: BER
+        b"\x30\x80\0\0",  # indefinite length (BER)
         b"\x30\x81\x01x",  # not the shortest
         b"\x30\x82\x00\x80" + b"x" * 128,
         b"\x30\x82\x01",
         b"\x30\x02x",
     ],
 )
-def test_what_is_not_der_is_refused(data: bytes) -> None:
+def test_invalid_der_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
         list(cms.elements(data))
 
@@ -265,5 +267,5 @@ OIDS: Mapping[str, str] = {
 
 
 @pytest.mark.parametrize(("dotted", "der"), OIDS.items())
-def test_object_identifiers_are_written_in_base_128(dotted: str, der: str) -> None:
+def test_object_identifiers_are_encoded_in_base_128(dotted: str, der: str) -> None:
     assert cms.object_identifier(dotted).hex() == der

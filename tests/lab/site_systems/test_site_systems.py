@@ -1,4 +1,4 @@
-"""The stand-ins' servers: TLS and certificates, what they record, and the lab's client."""
+"""The servers of the simulated site systems (TLS, certificates, records), and the lab's client."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.lab.site_systems.running import (
 )
 
 
-def test_what_was_sent_is_recorded_as_it_was_sent(lab: Lab) -> None:
+def test_a_request_is_recorded_as_sent(lab: Lab) -> None:
     fields = [("Host", MP), ("user-AGENT", "ccmhttp"), ("X-Twice", "1"), ("X-Twice", "2")]
     with lab.client(credential=lab.computer) as client:
         client.request("CCM_POST", "/CCM_System/request", fields, b"abc")
@@ -50,7 +50,7 @@ def test_what_was_sent_is_recorded_as_it_was_sent(lab: Lab) -> None:
     assert abs(datetime.now(UTC) - received.time) < timedelta(minutes=1)
 
 
-def test_of_a_large_body_the_first_mebibyte_is_recorded(lab: Lab) -> None:
+def test_the_first_mebibyte_of_a_large_body_is_recorded(lab: Lab) -> None:
     with lab.client(credential=lab.computer) as client:
         assert client.request("PUT", "/ccm_system/x", (), b"y" * 3_000_000).status == 200
     (received,) = lab.site.received()
@@ -68,17 +68,19 @@ def test_requests_on_one_connection_share_a_peer_port_and_a_handshake(lab: Lab) 
     assert lab.site.handshakes() == (Handshake("management-point", MP),) * 2
 
 
-# certificates
+# Certificates
+
+
 @pytest.mark.parametrize(
     ("name", "target"),
     [(MP, MP_LIST), (MP, "/ccm_system/request"), (DP, FILE), (DP, "/SMS_DP_SMSPKG$/Datalib")],
 )
-def test_without_a_certificate_a_protected_directory_answers_403(
+def test_a_protected_directory_returns_403_without_a_certificate(
     lab: Lab, name: str, target: str
 ) -> None:
     with lab.client(name) as client:
-        reply = client.request("GET", target)
-    assert (reply.status, reply.body) == (403, b"Client certificate required")
+        response = client.request("GET", target)
+    assert (response.status, response.body) == (403, b"Client certificate required")
     assert lab.site.received()[0].certificate_subject is None
 
 
@@ -96,7 +98,7 @@ def test_without_a_certificate_a_protected_directory_answers_403(
         (DP, "GET", "/CCMTOKENAUTH_SMS_DP_SMSPKG$/FileLib/ABCD/ABCDEF"),
     ],
 )
-def test_the_dangerous_siblings_answer_without_a_certificate(
+def test_sibling_directories_respond_without_a_certificate(
     lab: Lab, name: str, method: str, target: str
 ) -> None:
     with lab.client(name) as client:
@@ -106,17 +108,17 @@ def test_the_dangerous_siblings_answer_without_a_certificate(
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("wrong", ["revoked", "expired"])
-def test_a_certificate_that_is_not_good_any_more_is_403_as_in_iis(
+def test_a_revoked_or_expired_certificate_gets_403_as_in_iis(
     lab: Lab, version: ssl.TLSVersion, wrong: str
 ) -> None:
     credential = lab.revoked if wrong == "revoked" else lab.pki.expired_computer("pc3.corp.example")
     with lab.client(credential=credential, maximum_version=version) as client:
-        reply = client.request("GET", MP_LIST)
-        assert (reply.status, wrong.encode() in reply.body) == (403, True)
+        response = client.request("GET", MP_LIST)
+        assert (response.status, wrong.encode() in response.body) == (403, True)
         assert client.request("GET", "/SMS_MP_AltAuth/.sms_aut?MPLIST").status == 200
 
 
-def test_where_there_are_no_directories_a_revoked_certificate_fails_the_handshake(
+def test_a_revoked_certificate_fails_a_handshake_that_requires_one(
     lab: Lab,
 ) -> None:
     with lab.client(ENROLLMENT, lab.revoked) as client, pytest.raises(HandshakeRefused) as refusal:
@@ -126,7 +128,7 @@ def test_where_there_are_no_directories_a_revoked_certificate_fails_the_handshak
     assert lab.site.handshakes() == (Handshake("enrollment-proxy-point", ENROLLMENT),)
 
 
-def test_certificates_of_others_or_for_other_purposes_fail_the_handshake(lab: Lab) -> None:
+def test_a_foreign_or_wrong_purpose_certificate_fails_the_handshake(lab: Lab) -> None:
     strangers = {
         "unknown ca": lab.pki.foreign_computer("pc1.corp.example"),
         "unsupported certificate": lab.pki.wrong_purpose("pc1.corp.example"),
@@ -153,21 +155,23 @@ def test_both_names_of_a_site_system_are_in_its_certificate(lab: Lab) -> None:
         client.connect()
 
 
-# the client
-def test_plaintext_to_a_tls_port_gets_no_answer(lab: Lab) -> None:
+# The client
+
+
+def test_plaintext_on_a_tls_port_gets_no_response(lab: Lab) -> None:
     data = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     assert not plaintext_request(lab.site.management_point, data).startswith(b"HTTP/")
     assert lab.site.received() == ()
 
 
-def test_a_connection_that_the_other_side_ended_is_not_used_again(lab: Lab) -> None:
+def test_a_closed_connection_is_not_reused(lab: Lab) -> None:
     with lab.client(credential=lab.computer) as client:
         assert client.request("GET", MP_LIST, {"Connection": "close"}).status == 200
         with pytest.raises(ConnectionEnded):
             client.request("GET", MP_LIST)
 
 
-def test_a_server_that_hangs_up_during_the_handshake_refuses_it(lab: Lab) -> None:
+def test_a_connection_closed_in_the_handshake_is_a_refusal(lab: Lab) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
@@ -184,7 +188,7 @@ def test_a_server_that_hangs_up_during_the_handshake_refuses_it(lab: Lab) -> Non
     assert refusal.value.alert is None
 
 
-def test_stopping_ends_open_connections_and_the_thread(lab: Lab) -> None:
+def test_a_stop_closes_connections_and_ends_the_thread(lab: Lab) -> None:
     before = set(threading.enumerate())
     with SiteSystems(lab.pki) as site:
         client = LabClient(site.management_point, MP, trust=lab.pki.root, credential=lab.computer)

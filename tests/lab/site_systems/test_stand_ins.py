@@ -1,4 +1,4 @@
-"""What the stand-ins of each role respond with."""
+"""The responses of the simulated site systems by role."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ from tests.lab.site_systems.running import (
     ccm_post,
 )
 
+# Messages
 
-# messages
-def test_a_client_registers_and_then_signs_with_the_registered_key(lab: Lab) -> None:
+
+def test_a_report_must_be_signed_with_the_registered_key(lab: Lab) -> None:
     key, other = lab.computer.key, lab.revoked.key
     assert isinstance(key, RSAPrivateKey)
     assert isinstance(other, RSAPrivateKey)
@@ -49,15 +50,15 @@ def test_a_client_registers_and_then_signs_with_the_registered_key(lab: Lab) -> 
         assert guid.startswith("GUID:")
 
         report = inventory_report(guid)
-        for signing_key, answer in ((key, ccm.NO_REPLY), (other, b"")):
+        for signing_key, expected in ((key, ccm.NO_REPLY), (other, b"")):
             message = ccm.ccm_post_body(
                 endpoint="MP_HinvEndpoint", body_xml=report, client_guid=guid, key=signing_key
             )
-            reply = ccm_post(client, message)
-            assert (reply.status, reply.body) == (200, answer)
+            response = ccm_post(client, message)
+            assert (response.status, response.body) == (200, expected)
 
 
-def test_a_registration_signed_with_another_key_gets_an_empty_answer(lab: Lab) -> None:
+def test_a_registration_signed_with_another_key_gets_an_empty_reply(lab: Lab) -> None:
     other = lab.revoked.key
     assert isinstance(other, RSAPrivateKey)
     request = registration_request(lab.computer.certificate, other, fqdn="pc1.corp.example")
@@ -66,13 +67,13 @@ def test_a_registration_signed_with_another_key_gets_an_empty_answer(lab: Lab) -
         assert ccm_post(client, message).body == b""
 
 
-def test_a_malformed_message_is_answered_with_200_and_nothing(lab: Lab) -> None:
+def test_a_malformed_message_gets_an_empty_reply(lab: Lab) -> None:
     with lab.client(credential=lab.computer) as client:
-        reply = ccm_post(client, b"nonsense")
-    assert (reply.status, reply.body) == (200, b"")
+        response = ccm_post(client, b"nonsense")
+    assert (response.status, response.body) == (200, b"")
 
 
-def test_the_management_point_tells_who_it_is_and_what_the_policy_is(lab: Lab) -> None:
+def test_the_management_point_serves_lists_and_policies(lab: Lab) -> None:
     with lab.client(credential=lab.computer) as client:
         mp_list = client.request("GET", MP_LIST)
         policy = client.request("GET", "/SMS_MP/.sms_pol?{LAB00001}.1_00")
@@ -81,12 +82,13 @@ def test_the_management_point_tells_who_it_is_and_what_the_policy_is(lab: Lab) -
     assert policy.body.startswith(b"<Policy ")
 
 
-# the other roles
+# Other roles
+
 TICKET = {"Authorization": "Negotiate bGFi"}
 
 
 @pytest.mark.parametrize(
-    ("name", "method", "target", "headers", "status", "said"),
+    ("name", "method", "target", "headers", "status", "content"),
     [
         (SUP, "POST", "/ReportingWebService/ReportingWebService.asmx",
          {"SOAPAction": '"x/GetRollupConfiguration"'}, 200, b"<GetRollupConfigurationResponse"),
@@ -113,31 +115,37 @@ TICKET = {"Authorization": "Negotiate bGFi"}
         (MP, "GET", "/CCM_STS/", {}, 200, b"token"),
     ],
 )  # fmt: skip
-def test_other_roles_answer_clients_without_a_certificate(
-    lab: Lab, name: str, method: str, target: str, headers: dict[str, str], status: int, said: bytes
+def test_other_roles_respond_without_a_certificate(
+    lab: Lab,
+    name: str,
+    method: str,
+    target: str,
+    headers: dict[str, str],
+    status: int,
+    content: bytes,
 ) -> None:
     with lab.client(name) as client:
-        reply = client.request(method, target, headers, b"" if method == "POST" else None)
-    assert reply.status == status
-    assert said in reply.body
-    asked = [value for name, value in reply.headers if name.lower() == "www-authenticate"]
-    assert asked == (["Negotiate", "NTLM"] if status == 401 else [])
+        response = client.request(method, target, headers, b"" if method == "POST" else None)
+    assert response.status == status
+    assert content in response.body
+    challenges = [value for name, value in response.headers if name.lower() == "www-authenticate"]
+    assert challenges == (["Negotiate", "NTLM"] if status == 401 else [])
     (received,) = lab.site.received()
     assert STAND_INS[received.site_system].names[0] == name
 
 
-def test_windows_authentication_is_a_matter_of_its_own_directory(lab: Lab) -> None:
+def test_only_one_directory_requires_windows_authentication(lab: Lab) -> None:
     with lab.client(credential=lab.computer) as client:
         target = "/SMS_MP_WindowsAuth/.sms_pol?{LAB}.1_00"
         assert client.request("GET", target).status == 401
         assert client.request("GET", target, TICKET).status == 200
 
 
-def test_ndes_has_the_path_of_the_authority_and_one_to_encrypt_for(lab: Lab) -> None:
+def test_ndes_returns_the_certification_path_and_its_own_certificate(lab: Lab) -> None:
     with lab.client(NDES) as client:
-        reply = client.request("GET", "/certsrv/mscep/mscep.dll?operation=GetCACert")
-    assert reply.header("Content-Type") == "application/x-x509-ca-ra-cert"
-    certificates = set(pkcs7.load_der_pkcs7_certificates(reply.body))
+        response = client.request("GET", "/certsrv/mscep/mscep.dll?operation=GetCACert")
+    assert response.header("Content-Type") == "application/x-x509-ca-ra-cert"
+    certificates = set(pkcs7.load_der_pkcs7_certificates(response.body))
     assert certificates > {lab.pki.issuing, lab.pki.root}
     (own,) = certificates - {lab.pki.issuing, lab.pki.root}
     own.verify_directly_issued_by(lab.pki.issuing)
@@ -145,10 +153,8 @@ def test_ndes_has_the_path_of_the_authority_and_one_to_encrypt_for(lab: Lab) -> 
 
 @pytest.mark.parametrize("path", ["mscep.dll", "mscep.dll/pkiclient.exe"])
 @pytest.mark.parametrize("width", [0, 64])
-def test_ndes_takes_a_message_by_post_and_in_a_query_in_lines_or_not(
-    lab: Lab, path: str, width: int
-) -> None:
-    """The message is one that it answers by a refusal: it is of no known type."""
+def test_ndes_accepts_a_message_by_post_and_in_a_query(lab: Lab, path: str, width: int) -> None:
+    """The message has an unknown type, which gets a signed refusal."""
     fields = {scep.MESSAGE_TYPE: "x", scep.TRANSACTION_ID: "1"}
     attributes = {
         kind: cms.element(cms.PRINTABLE, value.encode()) for kind, value in fields.items()
@@ -160,16 +166,16 @@ def test_ndes_takes_a_message_by_post_and_in_a_query_in_lines_or_not(
         encoded = "\r\n".join(encoded[at : at + width] for at in range(0, len(encoded), width))
     target = f"/certsrv/mscep/{path}?operation=PKIOperation"
     with lab.client(NDES) as client:
-        asked = client.request("GET", f"{target}&message={quote(encoded)}")
+        queried = client.request("GET", f"{target}&message={quote(encoded)}")
         posted = client.request("POST", target, (), message)
-    for reply in (asked, posted):
-        assert reply.status == 200
-        assert reply.header("Content-Type") == "application/x-pki-message"
-        refused = cms.read_signed(reply.body)
+    for response in (queried, posted):
+        assert response.status == 200
+        assert response.header("Content-Type") == "application/x-pki-message"
+        refused = cms.read_signed(response.body)
         assert refused.attribute(scep.FAIL_INFO, cms.PRINTABLE) == scep.BAD_REQUEST.encode()
 
 
-def test_an_enrollment_proxy_point_demands_a_certificate_in_the_handshake(lab: Lab) -> None:
+def test_the_enrollment_proxy_point_requires_a_certificate_in_the_handshake(lab: Lab) -> None:
     target = "/EnrollmentServer/Discovery.svc"
     with lab.client(ENROLLMENT) as client, pytest.raises(HandshakeRefused) as refusal:
         client.request("POST", target, (), b"")
@@ -179,18 +185,18 @@ def test_an_enrollment_proxy_point_demands_a_certificate_in_the_handshake(lab: L
         assert client.request("POST", target, (), b"").status == 200
 
 
-def test_a_fallback_status_point_takes_plain_http(lab: Lab) -> None:
+def test_the_fallback_status_point_accepts_plain_http(lab: Lab) -> None:
     data = b"POST /SMS_FSP/.sms_fsp HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
     data += b"Connection: close\r\n\r\nok"
-    answer = plaintext_request(lab.site.addresses["fallback-status-point"], data)
-    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    response = plaintext_request(lab.site.addresses["fallback-status-point"], data)
+    assert response.startswith(b"HTTP/1.1 200 OK\r\n")
     (received,) = lab.site.received()
     assert (received.site_system, received.body) == ("fallback-status-point", b"ok")
     assert received.certificate_subject is None
     assert lab.site.handshakes() == ()
 
 
-def test_an_impostor_is_believed_by_no_client(lab: Lab) -> None:
+def test_no_client_trusts_the_impostor(lab: Lab) -> None:
     address = lab.site.addresses["impostor"]
     with (
         LabClient(address, MP, trust=lab.pki.root, credential=lab.computer) as client,
@@ -201,7 +207,7 @@ def test_an_impostor_is_believed_by_no_client(lab: Lab) -> None:
         assert client.request("GET", MP_LIST).status == 200
 
 
-def test_every_role_has_a_stand_in_and_a_port_of_its_own(lab: Lab) -> None:
+def test_each_role_has_a_simulated_site_system_with_a_separate_port(lab: Lab) -> None:
     roles = shipped_roles()
     assert STAND_INS.keys() - {"impostor"} == roles.modes.keys()
     assert len({stand_in.port for stand_in in STAND_INS.values()}) == len(STAND_INS)

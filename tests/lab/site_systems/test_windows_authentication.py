@@ -1,4 +1,4 @@
-"""Who is signed in on a connection of a stand-in (USER-WINDOWS-AUTH)."""
+"""The authenticated user of a connection (USER-WINDOWS-AUTH)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ibcm_bridge.lab.site_systems.user_authentication import (
 from ibcm_bridge.lab.site_systems.windows_authentication import WindowsAuthentication, ntlm_users
 
 ALICE, PASSWORD = "CORP\\alice", "Lab-Password-of-Alice-1"
-NOBODY = AuthenticationStep("", CHALLENGES)
+UNAUTHENTICATED = AuthenticationStep("", CHALLENGES)
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +30,7 @@ def client(password: str = PASSWORD) -> spnego.ContextProxy:
     return spnego.client(ALICE, password, protocol="ntlm", options=options)
 
 
-def user_authentication(
-    here: WindowsAuthentication, who: spnego.ContextProxy
-) -> AuthenticationStep:
+def authenticate_with(here: WindowsAuthentication, who: spnego.ContextProxy) -> AuthenticationStep:
     first = here.authenticate(ntlm(who.step()))
     ((name, value),) = first.fields
     assert (first.user, name) == ("", "WWW-Authenticate")
@@ -43,32 +41,32 @@ def ntlm(token: bytes | None) -> str:
     return f"NTLM {base64.b64encode(token or b'').decode()}"
 
 
-def test_without_pyspnego_whoever_says_something_is_believed() -> None:
-    assert AnyUserAccepted().authenticate(None) == NOBODY
+def test_without_pyspnego_any_authorization_is_accepted() -> None:
+    assert AnyUserAccepted().authenticate(None) == UNAUTHENTICATED
     assert AnyUserAccepted().authenticate("Negotiate bGFi").user
 
 
-def test_a_connection_is_its_users_until_somebody_begins_anew() -> None:
+def test_a_user_stays_until_another_authentication_begins() -> None:
     here = WindowsAuthentication()
-    assert here.authenticate(None) == NOBODY
-    assert user_authentication(here, client()) == AuthenticationStep(ALICE)
+    assert here.authenticate(None) == UNAUTHENTICATED
+    assert authenticate_with(here, client()) == AuthenticationStep(ALICE)
     assert here.authenticate(None) == AuthenticationStep(ALICE)
-    # Another one who begins and does not end has thrown her out.
+    # An incomplete authentication ends the previous one.
     assert here.authenticate(ntlm(client().step())).user == ""
-    assert here.authenticate(None) == NOBODY
+    assert here.authenticate(None) == UNAUTHENTICATED
 
 
-def test_another_password_is_nobodys() -> None:
+def test_a_wrong_password_is_refused() -> None:
     here = WindowsAuthentication()
-    assert user_authentication(here, client("another")) == NOBODY
-    assert here.authenticate(None) == NOBODY
-    assert user_authentication(here, client()) == AuthenticationStep(ALICE), (
-        "and may be tried again"
+    assert authenticate_with(here, client("another")) == UNAUTHENTICATED
+    assert here.authenticate(None) == UNAUTHENTICATED
+    assert authenticate_with(here, client()) == AuthenticationStep(ALICE), (
+        "and another attempt is allowed"
     )
 
 
 @pytest.mark.parametrize(
-    "said",
+    "authorization",
     [
         "",
         "NTLM",
@@ -81,24 +79,24 @@ def test_another_password_is_nobodys() -> None:
         "NTLM " + base64.b64encode(b"NTLMSSP\0\3\0\0\0").decode(),
     ],
 )
-def test_what_is_no_token_is_nobodys(said: str) -> None:
+def test_an_invalid_token_is_refused(authorization: str) -> None:
     here = WindowsAuthentication()
-    assert here.authenticate(said) == NOBODY
-    assert user_authentication(here, client()) == AuthenticationStep(ALICE)
-    assert here.authenticate(said) == NOBODY
-    assert here.authenticate(None) == NOBODY
+    assert here.authenticate(authorization) == UNAUTHENTICATED
+    assert authenticate_with(here, client()) == AuthenticationStep(ALICE)
+    assert here.authenticate(authorization) == UNAUTHENTICATED
+    assert here.authenticate(None) == UNAUTHENTICATED
 
 
-def test_the_last_message_alone_is_no_use_on_another_connection() -> None:
+def test_the_last_message_is_refused_on_another_connection() -> None:
     here, there, who = WindowsAuthentication(), WindowsAuthentication(), client()
     ((_, value),) = here.authenticate(ntlm(who.step())).fields
     there.authenticate(ntlm(client().step()))
     last = ntlm(who.step(base64.b64decode(value.removeprefix("NTLM "))))
-    assert there.authenticate(last) == NOBODY
+    assert there.authenticate(last) == UNAUTHENTICATED
     assert here.authenticate(last) == AuthenticationStep(ALICE)
 
 
-def test_users_are_known_for_a_while_and_no_longer() -> None:
+def test_users_are_accepted_only_within_the_context() -> None:
     with ntlm_users({"CORP\\bob": "x"}):
-        assert user_authentication(WindowsAuthentication(), client()) == NOBODY
-    assert user_authentication(WindowsAuthentication(), client()) == AuthenticationStep(ALICE)
+        assert authenticate_with(WindowsAuthentication(), client()) == UNAUTHENTICATED
+    assert authenticate_with(WindowsAuthentication(), client()) == AuthenticationStep(ALICE)
