@@ -115,9 +115,9 @@ def check(lab: Lab, every: list[StepResult], life: tuple[Step, ...] = LIFE) -> N
 
 REFUSED_FOR = {
     "policy request": "HTTP-MULTIPART",
-    "policy request past the certificate": "BRIDGE-AUTH-COMPUTER",
+    "policy request without certificate": "BRIDGE-AUTH-COMPUTER",
     "policy for the media": "BRIDGE-IDENTITY",
-    "policy past the certificate": "BRIDGE-AUTH-COMPUTER",
+    "policy without certificate": "BRIDGE-AUTH-COMPUTER",
 }
 """What is refused for how it is said, before anybody reads that it is of boot media."""
 

@@ -149,6 +149,8 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("addons/**/*.py", _strings),
     ("tests/addons/**/*.py", _strings),
     ("deploy/*", _comments),
+    ("ibcm_bridge/lab/**/*.py", _strings),
+    ("tests/lab/**/*.py", _strings),
 )
 
 

@@ -183,7 +183,7 @@ def _summary_row(result: CaseResult) -> str:
 
 def _summary_cell(result: CaseResult, outcome: Outcome | None) -> str:
     if outcome is None:
-        return '<td class="none">no tunnel without TLS</td>'
+        return '<td class="none">no tunnel: not TLS</td>'
     return (
         f'<td class="{grade(result, outcome)}">{SHORT[outcome.disposition]}: '
         f"{escape(outcome.client_received)}</td>"

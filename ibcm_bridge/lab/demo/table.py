@@ -40,7 +40,7 @@ def row_lines(result: CaseResult) -> list[str]:
     columns = (
         [*_wrapped(case.title, 0), case.requirement, *([mark] if mark else [])],
         _outcome(result.bridge, 1),
-        _outcome(result.tunnel, 2) if result.tunnel else ["no tunnel without TLS"],
+        _outcome(result.tunnel, 2) if result.tunnel else ["no tunnel: not TLS"],
     )
     height = max(len(column) for column in columns) + 1
     padded = [column + [""] * (height - len(column)) for column in columns]
