@@ -199,7 +199,7 @@ def test_a_foreign_namespace_created_in_between_is_not_removed(
     monkeypatch.setattr(firewall, "existing", lambda: checks.pop() if checks else existing())
     subprocess.run(["ip", "netns", "add", "perimeter"], check=True)
     assert main(["lab", "up", "--netns", "--no-browser"]) == 1
-    assert "cannot be made here (ip netns add perimeter" in capsys.readouterr().err
+    assert "cannot create network namespaces (ip netns add perimeter" in capsys.readouterr().err
     assert existing() == ["perimeter"]
 
 

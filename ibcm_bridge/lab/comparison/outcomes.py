@@ -135,7 +135,7 @@ def _client_got(client_result: ClientResult) -> str:
     if isinstance(client_result, HandshakeRefused):
         return f"TLS alert: {client_result.alert}"
     if isinstance(client_result, ClientRefused):
-        return "a certificate, which it refused"
+        return "an invalid server certificate"
     return "a closed connection"
 
 

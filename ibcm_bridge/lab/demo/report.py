@@ -148,7 +148,7 @@ def _page(families: Families) -> Iterator[str]:
     yield f"<style>{_STYLE}</style></head><body><main>"
     yield "<h1>SSL bridging and SSL tunneling, side by side</h1>"
     yield (
-        '<p class="lead">Each request of a ConfigMgr client is sent to a bridged and to a tunneled '
+        '<p class="lead">The requests of ConfigMgr clients, sent to a bridged and to a tunneled '
         "name. These are the results of one run of <code>ibcm-bridge demo</code> in a lab on "
         f"loopback. {good} of {len(every)} cases as required.</p>"
     )

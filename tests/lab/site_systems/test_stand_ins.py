@@ -45,8 +45,8 @@ def test_a_report_must_be_signed_with_the_registered_key(lab: Lab) -> None:
         message = ccm.ccm_post_body(
             endpoint="MP_ClientRegistration", body_xml=request, client_guid="", key=key
         )
-        _, response = ccm.parse_reply(ccm_post(client, message).body)
-        guid = (response or "").partition('SMSID="')[2].partition('"')[0]
+        _, document = ccm.parse_reply(ccm_post(client, message).body)
+        guid = (document or "").partition('SMSID="')[2].partition('"')[0]
         assert guid.startswith("GUID:")
 
         report = inventory_report(guid)
