@@ -189,7 +189,7 @@ def test_an_audit_that_may_not_be_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "who", "why"),
     [
-        (["run"], "ibcm-bridge: cannot start", "be made: Permission denied; its folder must "),
+        (["run"], "ibcm-bridge: cannot start", "be created: Permission denied; its folder must "),
         (
             ["identity", "list"],
             "ibcm-bridge identity",
