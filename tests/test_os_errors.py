@@ -67,7 +67,10 @@ def test_an_error_at_an_address_names_the_address() -> None:
     [
         (failed(errno.ENOSPC), "/x cannot be written: the disk is full; free some space, or do"),
         (failed(errno.ENOSPC, "/y"), "/y cannot be written: the disk is full; free some space"),
-        (failed(errno.ECONNREFUSED), "Connection refused: has the lab ended? Start one with: "),
+        (
+            failed(errno.ECONNREFUSED),
+            "Connection refused; if the lab is not running, start it with: ",
+        ),
         (FileNotFoundError(errno.ENOENT, "No usable temporary directory"), "directory; do that"),
         (failed(errno.ENOENT, "/y"), "/y: No such file or directory"),
         (RuntimeError("x\nibcm-bridge: cannot start: a b is full; c\n"), "a b is full; free some "),

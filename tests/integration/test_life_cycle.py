@@ -65,7 +65,7 @@ def test_a_client_lives_its_life_through_the_bridge(
     assert {one["client_guid"] for one in lab.audit() if "client_guid" in one} == {guid}
 
 
-@pytest.mark.parametrize("xml_style", ["no empty elements", "all at once"])
+@pytest.mark.parametrize("xml_style", ["no empty elements", "all variants"])
 def test_however_it_writes(lab: Lab, devices: dict[str, Device], xml_style: str) -> None:
     device = replace(devices["the key of TLS"], xml_style=STYLES[xml_style])
     check(lab, lived(lab, device))
