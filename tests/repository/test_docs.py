@@ -97,6 +97,31 @@ def test_every_anchor_of_a_link_is_a_heading(page: Path) -> None:
         assert anchor in _anchors(linked), f"{page.name} links to {target}#{anchor}"
 
 
+def _modules() -> dict[str, Path]:
+    """Dotted name of each module or package, in full and without leading parts -> its file."""
+    names: dict[str, Path] = {}
+    for top in ("ibcm_bridge", "addons"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            parts = parts[:-1] if path.stem == "__init__" else parts
+            names |= {".".join(parts[first:]): path for first in range(len(parts))}
+    return names
+
+
+def test_the_code_that_holds_a_requirement_exists() -> None:
+    page = (ROOT / "docs" / "requirements.md").read_text("utf-8")
+    rows = re.findall(r"^\| [A-Z][A-Z0-9.-]+ \| .*? \| (.*?) \|", page, re.MULTILINE)
+    modules = _modules()
+    named = {name for row in rows for name in re.findall(r"`([a-z]\w*(?:[./]\w+)*)`", row)}
+    assert "request.host" in named
+    for name in named:
+        module, _, attribute = name.rpartition(".")
+        in_module = module in modules and re.search(
+            rf"^(?:def )?{attribute}\b", modules[module].read_text("utf-8"), re.MULTILINE
+        )
+        assert name in modules or (ROOT / name).is_file() or in_module, name
+
+
 def test_every_refusal_of_the_shipped_limits_is_documented() -> None:
     from ibcm_bridge.policy_file import LimitsRow  # noqa: PLC0415
 

@@ -206,3 +206,11 @@ def test_the_page_of_the_architecture_has_every_room(room: str) -> None:
     folder = {"": "ibcm_bridge", "addons": "addons", "lab": "ibcm_bridge/lab"}[package]
     listed = rooms.partition(f"\n### `{folder}/`\n")[2].partition("\n### ")[0]
     assert re.search(rf"^- (?:`\w+`, )*`{name}`[,:]", listed, re.MULTILINE), room
+
+
+def test_the_page_of_the_architecture_has_no_other_rooms() -> None:
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    rooms = page.partition("\n## The rooms\n")[2].partition("\n## ")[0]
+    lists = re.findall(r"^- ((?:`\w+`, )*`\w+`)[,:]", rooms, re.MULTILINE)
+    names = [name for listed in lists for name in re.findall(r"\w+", listed)]
+    assert sorted(names) == sorted(room.rpartition(".")[2] for room in ROOMS)
