@@ -8,15 +8,14 @@ stage's hook decide. Values are immutable, and a decision is stored nowhere else
     BodyRead -> Inspected
     BodyInspected -> Approved
         the packet's response: PacketResponseRead -> Acknowledgement
-    ReplyCollected -> JudgedReply
-    ReplyJudged -> Learned
+    ReplyCollected -> InspectedReply
+    ReplyAllowed -> Learned
 
 Each decision can be a `Deny` instead.
 """
 
 from __future__ import annotations
 
-import functools
 import types
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,18 +41,15 @@ class Stage[Next]:
     """The data of a stage. `Next` is the result of a decision on it, unless that is a Deny."""
 
     __slots__ = ()
+    result: ClassVar[type]
+    """`Next` at run time. A result of another type is not a decision."""
     hook: ClassVar[str]
     """The name of the methods that decide. If several addons have one, they are called in order,
     each with the result of the one before."""
 
-
-@functools.cache
-def next_of(stage: type[Stage[Any]]) -> type:
-    """Return `Next` at run time. A result of another type is not a decision."""
-    (base,) = types.get_original_bases(stage)
-    (kind,) = get_args(base)
-    assert isinstance(kind, type)
-    return kind
+    def __init_subclass__(cls) -> None:
+        (base,) = types.get_original_bases(cls)
+        (cls.result,) = get_args(base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +131,7 @@ class PacketResponseRead(Stage[Acknowledgement]):
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedReply:
-    """A response may be forwarded."""
-
-    inspected: InspectedReply
-    message: CcmReply | None
-    """The parsed reply, if it is the reply to a CCM_POST and could be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyCollected(Stage[JudgedReply]):
+class ReplyCollected(Stage[InspectedReply]):
     """A response that must be inspected was read; none of it has been forwarded."""
 
     hook = "reply_collected"
@@ -164,10 +151,10 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyJudged(Stage[Learned]):
+class ReplyAllowed(Stage[Learned]):
     """A reply to a CCM_POST may be forwarded, and was not yet. Learns the client's bindings."""
 
-    hook = "reply_judged"
+    hook = "reply_allowed"
 
     client: Client
     approved: Approved
@@ -184,7 +171,7 @@ DECISIONS = frozenset(
         BodyInspected,
         PacketResponseRead,
         ReplyCollected,
-        ReplyJudged,
+        ReplyAllowed,
     )
 )
 

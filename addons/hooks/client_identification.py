@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from ibcm_bridge.addons.clock import Clock
-from ibcm_bridge.addons.stages import BodyInspected, Learned, ReplyJudged
+from ibcm_bridge.addons.stages import BodyInspected, Learned, ReplyAllowed
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -61,7 +61,7 @@ class ClientIdentification:
             return Deny(Reason.IDENTITY_UNAVAILABLE, rules.MESSAGES_BINDINGS, str(error)[:200])
         return decided
 
-    def reply_judged(self, known: ReplyJudged) -> Learned | Deny:
+    def reply_allowed(self, known: ReplyAllowed) -> Learned | Deny:
         """Learn a binding from the reply of a management point that accepted the client."""
         try:
             doubt = self._learn(known)
@@ -75,7 +75,7 @@ class ClientIdentification:
             return doubt
         return Learned((f"{doubt.reason.value}: {doubt.detail}",))
 
-    def _learn(self, known: ReplyJudged) -> Deny | None:
+    def _learn(self, known: ReplyAllowed) -> Deny | None:
         reply = read_registration_reply(known.message)
         registered = (
             reply.guid

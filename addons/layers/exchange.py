@@ -13,7 +13,7 @@ bridge uses this procedure (`serve`):
  7. send exactly what was approved; if a kept leg is closed before any response data, resend once
     from step 5 on with the same decision, if the method is safe
  8. read the response head; forward the response as it arrives, or, if the role's table requires
-    inspection, collect it and decide on it first: `ReplyCollected` -> `JudgedReply`
+    inspection, collect it and decide on it first: `ReplyCollected` -> `InspectedReply`
  9. continue with the next request, or close
 
 A refusal is sent from `refusals`, recorded, and closes the connection. mitmproxy's hooks get a
@@ -55,10 +55,9 @@ from ibcm_bridge.addons.stages import (
     PacketAnnounced,
     PacketRead,
     PacketResponseRead,
+    ReplyAllowed,
     ReplyCollected,
-    ReplyJudged,
     Stage,
-    next_of,
 )
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
@@ -90,14 +89,9 @@ type Watched = Callable[[str], bool]
 """Return whether any addon has a function for the hook of this name."""
 
 
-def all_watched(_name: str) -> bool:
-    """Call every hook."""
-    return True
-
-
 @dataclass(frozen=True, slots=True)
-class Sides:
-    """Both sides of a bridged connection."""
+class BridgedConnection:
+    """What all requests of a bridged connection share."""
 
     context: Context
     connection: ConnectionRecord
@@ -110,7 +104,7 @@ class Sides:
 class Exchange:
     """A request under way and its state, which only its own steps change."""
 
-    def __init__(self, sides: Sides, wait: LegWait, note: str = "") -> None:
+    def __init__(self, bridged: BridgedConnection, wait: LegWait, note: str = "") -> None:
         self.reference = new_reference()
         self.head: RequestHead | None = None
         self.authorized: Authorized | None = None
@@ -119,12 +113,12 @@ class Exchange:
         """The client's own upload session that the request belongs to, if any."""
         self._note = note
         self._began = time.monotonic()
-        self._connection = sides.connection
-        self._stream = sides.stream
-        self._legs = sides.legs
+        self._connection = bridged.connection
+        self._stream = bridged.stream
+        self._legs = bridged.legs
         self._wait = wait
-        self._watched = sides.watched
-        self._flow = http.HTTPFlow(sides.context.client, sides.context.server, True)
+        self._watched = bridged.watched
+        self._flow = http.HTTPFlow(bridged.context.client, bridged.context.server, True)
         self._body = b""
         self._part: UploadPart | None = None
         """The part of an upload that it carries, after it is stored."""
@@ -140,18 +134,18 @@ class Exchange:
 
         Raise Refused if a step refuses, and ClientDisconnected if the client closes.
         """
-        head = yield from self._read_head()
-        authorized = yield from self.decide_on_head(head)
-        body = yield from self._read_body(head)
-        yield from self.decide_on_body(authorized, body)
+        head = yield from self._read_head()  # 1
+        authorized = yield from self.decide_on_head(head)  # 2
+        body = yield from self._read_body(head)  # 3
+        yield from self.decide_on_body(authorized, body)  # 4
         try:
-            begun = yield from self.send(head)
+            begun = yield from self.send(head)  # 5 to 7
         except KeptLegClosed as closed:
             if closed.then is not WhenClosed.RESEND:
                 raise
             # Only once: the second leg is new, not kept.
             begun = yield from self.send(head)
-        return (yield from self._respond(head, begun))
+        return (yield from self._respond(head, begun))  # 8; 9 is `ExchangeLayer`
 
     # 1 and 2: the head
 
@@ -211,12 +205,12 @@ class Exchange:
 
     def send(self, head: RequestHead) -> Steps[ResponseBegun]:
         """Send the approved request, and read the head of a response that may be forwarded."""
-        approved = self._pass_gate(head)
+        approved = self._pass_gate(head)  # 5
         terms = originate(self._published, approved.authorized)
-        leg = yield from self._legs.use(terms, self._wait)
+        leg = yield from self._legs.use(terms, self._wait)  # 6
         self._flow.server_conn = leg.server
         self._sent += 1
-        begun = yield from self._legs.send(leg, approved, self._wait)
+        begun = yield from self._legs.send(leg, approved, self._wait)  # 7
         self._flow.response = shown_response(begun.response)
         self._status = begun.response.status_code
         followed = yield from self._follow(begun)
@@ -251,10 +245,10 @@ class Exchange:
         leg, response = begun.leg, begun.response
         fields = self._fields_for_client(begun)
         body = _body_for_client(begun)
-        self._note = fields.note
+        self._add_note(fields.note)
         stream = self._response = ResponseStream(body, self._stream, self._wait)
         if _must_be_inspected(begun, body):
-            yield from self._judge_reply(begun, stream)
+            yield from self._inspect_reply(begun, stream)
         keep_alive = (
             body.end is not BodyEnd.CLOSE
             and not asks_to_close(head.values(b"connection"))
@@ -284,31 +278,31 @@ class Exchange:
         names = authorized.site_system.names
         return _allowed(fields_for_client(begun.response, origin, names, hosts))
 
-    def _judge_reply(self, begun: ResponseBegun, stream: ResponseStream) -> Steps[None]:
+    def _inspect_reply(self, begun: ResponseBegun, stream: ResponseStream) -> Steps[None]:
         """Collect a response and decide on it, before any of it is forwarded."""
         response = begun.response
         codings = field_values(response, b"content-encoding")
         body: bytes | Deny | None = unreadable_head(response.status_code, codings)
         if body is None:
             body = yield from stream.collect()
-        judged = yield from self._learn(begun, body)
+        decided = yield from self._decide_on_reply(begun, body)
         self._stream.hold_response(0)
-        if isinstance(judged, Deny):
-            raise Refused(judged)
+        if isinstance(decided, Deny):
+            raise Refused(decided)
         if isinstance(body, bytes):
             yield from self._show_reply(body)
 
-    def _learn(self, begun: ResponseBegun, body: bytes | Deny) -> Steps[Deny | None]:
+    def _decide_on_reply(self, begun: ResponseBegun, body: bytes | Deny) -> Steps[Deny | None]:
         """Decide on a response, and learn from a reply that may be forwarded."""
         approved, reading = begun.approved, begun.approved.authorized.reply
         assert reading is not None
         content_type = b"".join(field_values(begun.response, b"content-type")[:1])
-        judged = yield from _decide(ReplyCollected(reading, content_type, body))
-        if isinstance(judged, Deny):
-            return judged
-        self._observed = judged.inspected.observed
-        if judged.message is not None:
-            learned = yield from _decide(ReplyJudged(self._client, approved, judged.message))
+        inspected = yield from _decide(ReplyCollected(reading, content_type, body))
+        if isinstance(inspected, Deny):
+            return inspected
+        self._observed = inspected.observed
+        if inspected.message is not None:
+            learned = yield from _decide(ReplyAllowed(self._client, approved, inspected.message))
             if isinstance(learned, Deny):
                 return learned
             self._observed += learned.observed
@@ -342,8 +336,11 @@ class Exchange:
 
     def incomplete(self, note: str) -> Steps[None]:
         """End without a complete response."""
-        self._note = f"{self._note}; {note}" if self._note else note
+        self._add_note(note)
         yield from self.show_error(note)
+
+    def _add_note(self, note: str) -> None:
+        self._note = "; ".join(filter(None, (self._note, note)))
 
     def show_error(self, message: str) -> Steps[None]:
         """Show the failure in the flow."""
@@ -401,7 +398,7 @@ class Exchange:
 def _decide[Next](known: Stage[Next]) -> Steps[Next | Deny]:
     """Get the decision on a stage."""
     decided: Next | Deny = yield Decide(known)
-    if isinstance(decided, (next_of(type(known)), Deny)):  # type: ignore[arg-type]
+    if isinstance(decided, (known.result, Deny)):
         return decided
     return Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE, f"no decision on {known.hook}")
 

@@ -12,7 +12,7 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import ExchangeEndedHook
 from ibcm_bridge.addons.layers.client_stream import ClientDisconnected, ClientStream
-from ibcm_bridge.addons.layers.exchange import Exchange, Sides, Watched, all_watched
+from ibcm_bridge.addons.layers.exchange import BridgedConnection, Exchange, Watched
 from ibcm_bridge.addons.layers.procedure import Procedure, Steps
 from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, SiteSystemLegs
 from ibcm_bridge.addons.layers.withdrawal import withdraw
@@ -29,7 +29,7 @@ class ExchangeLayer(Layer):
         context: Context,
         connection: ConnectionRecord,
         limits: Limits,
-        watched: Watched = all_watched,
+        watched: Watched,
     ) -> None:
         super().__init__(context)
         self._connection = connection
@@ -38,7 +38,7 @@ class ExchangeLayer(Layer):
         self.legs = SiteSystemLegs(
             context, connection, self._procedure.feed, limits.site_system_idle_seconds
         )
-        self._sides = Sides(context, connection, self._stream, self.legs, watched)
+        self._bridged = BridgedConnection(context, connection, self._stream, self.legs, watched)
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         leg = self.legs.leg_of(event)
@@ -61,7 +61,7 @@ class ExchangeLayer(Layer):
         yield from self._stream.close()
 
     def _one_request(self) -> Steps[bool]:
-        exchange = Exchange(self._sides, self._stream.wait())
+        exchange = Exchange(self._bridged, self._stream.wait())
         self._connection.under_way = (exchange,)
         keep_alive = False
         try:
@@ -85,6 +85,6 @@ class ExchangeLayer(Layer):
                 # With a response the client would not resend the request (protocol.md §1.2).
                 yield from exchange.show_error(denial.reason.value)
                 return False
-            yield from withdraw(self._sides, exchange, denial)
+            yield from withdraw(self._bridged, exchange, denial)
             yield from exchange.refuse(denial)
             return False

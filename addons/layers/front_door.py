@@ -21,7 +21,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import ConnectionRefusedHook, RefusedConnection
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.layers.deadline import Deadline
-from ibcm_bridge.addons.layers.exchange import Watched, all_watched
+from ibcm_bridge.addons.layers.exchange import Watched
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.tls.alerts import alert_record
@@ -47,7 +47,7 @@ class FrontDoorLayer(Layer):
         context: Context,
         connection: ConnectionRecord,
         limits: Limits,
-        watched: Watched = all_watched,
+        watched: Watched,
     ) -> None:
         super().__init__(context)
         self._connection = connection

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ibcm_bridge.addons.events import ExchangeEndedHook
 from ibcm_bridge.addons.layers.client_stream import ClientDisconnected
-from ibcm_bridge.addons.layers.exchange import Exchange, Sides
+from ibcm_bridge.addons.layers.exchange import BridgedConnection, Exchange
 from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.decisions.denial import Deny, Refused
 from ibcm_bridge.request.head import RequestHead
@@ -19,24 +19,24 @@ WITHDRAW_SECONDS = 5.0
 no leg yet, and once for the response."""
 
 
-def withdraw(sides: Sides, refused: Exchange, denial: Deny) -> Steps[None]:
+def withdraw(bridged: BridgedConnection, refused: Exchange, denial: Deny) -> Steps[None]:
     """Withdraw the upload that a refused request belongs to, if any.
 
     Raise ClientDisconnected if the client closes meanwhile.
     """
-    stream, connection = sides.stream, sides.connection
+    stream, connection = bridged.stream, bridged.connection
     head = refused.head and withdrawal(refused.head, refused.session, denial)
     if head is None or stream.closed or stream.responding:
         return
     # The rest of the refused response must not be taken for the response to this packet.
-    yield from sides.legs.close_in_use()
+    yield from bridged.legs.close_in_use()
     note = f"sent by the bridge, which refused the upload ({refused.reference})"
-    own = Exchange(sides, stream.short_wait(WITHDRAW_SECONDS), note)
+    own = Exchange(bridged, stream.short_wait(WITHDRAW_SECONDS), note)
     connection.under_way = (refused, own)
     client_left = None
     try:
         yield from _send(own, head)
-        yield from sides.legs.close_in_use()
+        yield from bridged.legs.close_in_use()
     except Refused as failed:
         own.deny(failed.denial)
     except ClientDisconnected as left:

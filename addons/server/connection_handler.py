@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 MUST_RERAISE = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
-class Generation(Protocol):
+class ServedPolicy(Protocol):
     """The parts of a policy that a connection uses, from its start to its end."""
 
     hooks: Hooks
@@ -59,7 +59,7 @@ class Runtime(Protocol):
     connections: Connections
 
     @property
-    def generation(self) -> Generation:
+    def generation(self) -> ServedPolicy:
         """The generation of new connections."""
 
 

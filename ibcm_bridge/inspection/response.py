@@ -55,6 +55,8 @@ class InspectedReply:
 
     observed: tuple[str, ...] = ()
     """The findings that the policy does not enforce, limited."""
+    message: CcmReply | None = None
+    """The parsed reply, if it is the reply to a CCM_POST and could be read."""
 
 
 def unreadable(rule: rules.Rule, detail: str) -> Deny:
@@ -108,7 +110,8 @@ def judge_reply(reply: ReadReply | Deny, terms: MessagePolicy) -> InspectedReply
         if finding.refused:
             return Deny(finding.reason, finding.rule, ", ".join(finding.texts)[:MAX_DETAIL])
         observed += (f"{finding.reason.value}: {text}" for text in finding.texts)
-    return InspectedReply(tuple(observed))
+    message = reply.message if isinstance(reply, ReadReply) else None
+    return InspectedReply(tuple(observed), message)
 
 
 @dataclass(frozen=True, slots=True)

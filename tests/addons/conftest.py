@@ -43,7 +43,7 @@ from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.layers import deadline as timers
 from ibcm_bridge.addons.layers import site_system_leg
-from ibcm_bridge.addons.layers.exchange import Exchange, Watched, all_watched
+from ibcm_bridge.addons.layers.exchange import Exchange, Watched
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.addons.layers.tls_ending import CutOff
 from ibcm_bridge.addons.run import serve
@@ -445,6 +445,11 @@ class Nobody:
         return None
 
 
+def all_watched(_name: str) -> bool:
+    """Every hook is called."""
+    return True
+
+
 class ExchangeDriver(Driver):
     """Drives an `ExchangeLayer` with deciding addons and an authenticated client."""
 
@@ -465,7 +470,7 @@ class ExchangeDriver(Driver):
         identity = ClientIdentification(Nobody(), lab.policy.messages, utc_now)  # type: ignore[arg-type]
         self.hooks["body_inspected"] = identity.body_inspected
         self.hooks["reply_collected"] = ReplyInspection(lab.policy.messages).reply_collected
-        self.hooks["reply_judged"] = lambda _: Learned()
+        self.hooks["reply_allowed"] = lambda _: Learned()
 
     @property
     def under_way(self) -> Exchange:

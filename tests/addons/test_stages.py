@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibcm_bridge.addons import stages
-from ibcm_bridge.addons.stages import DECISIONS, Stage, next_of
+from ibcm_bridge.addons.stages import DECISIONS, Stage
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection.body import Inspected
@@ -28,12 +28,12 @@ def test_the_result_of_a_decision_is_neither_its_stage_nor_a_refusal(
     stage: type[Stage[object]],
 ) -> None:
     """Otherwise a stage without a deciding addon would be allowed."""
-    result = next_of(stage)  # type: ignore[arg-type]
+    result = stage.result
     assert not issubclass(stage, result)
     assert not issubclass(Deny, result)
 
 
 def test_the_stages_make_the_proofs_in_order() -> None:
     in_turn = [stages.HeadRead, stages.PacketRead, stages.BodyRead, stages.BodyInspected]
-    found = [next_of(stage) for stage in in_turn]  # type: ignore[arg-type]
+    found = [stage.result for stage in in_turn]
     assert found == [Authorized, UploadPart, Inspected, Approved]

@@ -49,7 +49,7 @@ def rule(exchange: ExchangeDriver, registry: Registry) -> Rule:
         identity = ClientIdentification(registry, rules, lambda: NOW)
         exchange.hooks["body_inspected"] = identity.body_inspected
         exchange.hooks["reply_collected"] = ReplyInspection(rules).reply_collected
-        exchange.hooks["reply_judged"] = identity.reply_judged
+        exchange.hooks["reply_allowed"] = identity.reply_allowed
 
     by(ENFORCE)
     return by

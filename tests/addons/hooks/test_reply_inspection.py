@@ -12,7 +12,7 @@ from ibcm_bridge.addons.audit.trail import exchange_record
 from ibcm_bridge.addons.clock import utc_now
 from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.layers import response_stream
-from ibcm_bridge.addons.stages import Learned, ReplyJudged
+from ibcm_bridge.addons.stages import Learned, ReplyAllowed
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.messages.registration_reply import read_registration_reply
 from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
@@ -164,12 +164,12 @@ def test_the_reply_to_a_message_is_available_for_learning(
     response = framed(f'<ClientRegistrationResponse Status="0" SMSID="{guid}"/>')
     seen = []
 
-    def learn(judged: ReplyJudged) -> Learned:
+    def learn(judged: ReplyAllowed) -> Learned:
         seen.append(read_registration_reply(judged.message))
         assert not exchange.to(exchange.client)
         return Learned()
 
-    exchange.hooks["reply_judged"] = learn
+    exchange.hooks["reply_allowed"] = learn
     exchange.receive(post())
     exchange.receive(response, exchange.server)
     assert exchange.to_client() == response
@@ -182,13 +182,13 @@ def test_the_reply_to_a_message_is_available_for_learning(
 def test_a_response_without_a_body_is_an_empty_reply(
     exchange: ExchangeDriver, judge: Judge
 ) -> None:
-    seen: list[ReplyJudged] = []
+    seen: list[ReplyAllowed] = []
 
-    def learn(judged: ReplyJudged) -> Learned:
+    def learn(judged: ReplyAllowed) -> Learned:
         seen.append(judged)
         return Learned()
 
-    exchange.hooks["reply_judged"] = learn
+    exchange.hooks["reply_allowed"] = learn
     exchange.receive(post())
     exchange.receive(counted(b""), exchange.server)
     assert exchange.to_client() == counted(b"")

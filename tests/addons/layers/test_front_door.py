@@ -31,6 +31,7 @@ from tests.addons.conftest import (
     Driver,
     Lab,
     Running,
+    all_watched,
     open_connection,
     wait_for,
 )
@@ -45,7 +46,9 @@ class FrontDoor(Driver):
 
     def __init__(self, lab: Lab, clock: Clock) -> None:
         context, self.record = open_connection(lab)
-        super().__init__(FrontDoorLayer(context, self.record, LIMITS), context.client, clock)
+        super().__init__(
+            FrontDoorLayer(context, self.record, LIMITS, all_watched), context.client, clock
+        )
         connections = Connections(100, Budget(LIMITS.buffered_bytes))
         connections._records[context.client.id] = self.record
         publication = lab.policy.listeners[0].publications[BRIDGED]
