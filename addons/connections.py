@@ -112,8 +112,11 @@ class ExchangeEnded:
 class UnderWay(Protocol):
     """A request whose end is still to be recorded."""
 
-    def end(self, defect: Deny | None = None) -> ExchangeEnded | None:
-        """End the request, possibly by a defect; return its end, or None after the first call."""
+    def end(self, defect: Deny | None = None, *, refused: bool = False) -> ExchangeEnded | None:
+        """End the request, possibly by a defect that the client gets a response to if `refused`.
+
+        Return its end, or None after the first call.
+        """
 
 
 class Connections:

@@ -74,6 +74,8 @@ class Defect:
     where: str
     kind: str
     """The type of the exception. Its text is left out, because it may quote client data."""
+    refused: bool = False
+    """True if the layer now responds with a refusal; otherwise the connection is aborted."""
 
     @property
     def denial(self) -> Deny:

@@ -70,13 +70,15 @@ class Ends:
     def defect(self, defect: Defect) -> None:
         """Report a defect of the bridge. It ends the requests under way."""
         connection = self._connections.of(defect.client)
-        denial = defect.denial
         if not connection.under_way:
-            self.connection_refused(RefusedConnection(connection, denial))
+            self.connection_refused(RefusedConnection(connection, defect.denial))
             return
         # A request that waits for another one ends too, because it may never continue.
         *waiting, failed = connection.under_way
-        for ended in (failed.end(denial), *(request.end() for request in waiting)):
+        # Another one waits for the bridge's own withdrawal, which no client gets a response to.
+        refused = defect.refused and not waiting
+        ends = failed.end(defect.denial, refused=refused), *(request.end() for request in waiting)
+        for ended in ends:
             if ended is not None:
                 self._notify(ended)
 

@@ -354,11 +354,13 @@ class Exchange:
         if self._watched(hook.name) and isinstance(failed := (yield hook), Deny):
             raise Refused(failed)
 
-    def end(self, defect: Deny | None = None) -> ExchangeEnded | None:
+    def end(self, defect: Deny | None = None, *, refused: bool = False) -> ExchangeEnded | None:
         """End the request and return its record data; None after the first call."""
         if self._ended:
             return None
         self._ended = True
+        if defect is not None and refused:
+            self._status = refusal(defect).status
         return ExchangeEnded(
             connection=self._connection,
             reference=self.reference,

@@ -207,20 +207,19 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             await self.server_event(_completed(command, reply))
 
     def _fail_hook(self, command: commands.StartHook | Decide, error: BaseException) -> Deny:
-        """Report the defect, then abort, unless the layer itself refuses by the returned Deny.
-
-        The defect has already ended the request, so its record has no status.
-        """
-        name, layer_refuses = _name(command), False
-        defect = Defect(self.client, name, type(error).__name__)
+        """Report the defect, then abort, unless the layer itself refuses by the returned Deny."""
+        name = _name(command)
+        # After a cancellation or interrupt the layer does not run again, not even to refuse.
+        refused = name in _LAYER_REFUSES and not isinstance(error, MUST_RERAISE)
+        defect = Defect(self.client, name, type(error).__name__, refused)
+        layer_refuses = False
         try:
             self._report_defect(defect)
             log_defect(f"hook {name}", error)
             if isinstance(command, commands.StartHook):
                 data = data_of(command)
                 _WITHDRAW.get(type(data), lambda _: None)(data)
-            # After a cancellation or interrupt the layer does not run again, not even to refuse.
-            layer_refuses = name in _LAYER_REFUSES and not isinstance(error, MUST_RERAISE)
+            layer_refuses = refused
         finally:
             if not layer_refuses:
                 self._abort()

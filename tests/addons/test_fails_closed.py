@@ -357,6 +357,19 @@ def test_a_response_is_refused_if_its_inspection_raises(
     assert running.wait_for_reason("bridge-defect")["rule"] == "reply_collected"
 
 
+@pytest.mark.parametrize("name", [*sorted(DECISIONS), *SHOWN])
+def test_the_one_record_of_a_failed_hook_has_its_name_and_the_status_that_the_client_got(
+    running: Running, name: str
+) -> None:
+    running.add_hook(name, failing(WAYS["an exception"], []))
+    outcome = CAUSES.get(name, good)(running)
+    assert isinstance(outcome, Response)
+    assert outcome.status == 500
+    record = running.wait_for_reason("bridge-defect")
+    assert (record["rule"], record["status"]) == (name, 500)
+    assert len(running.audit()) == 1
+
+
 def test_a_hook_that_returns_neither_none_nor_an_awaitable_is_a_defect(
     running: Running,
 ) -> None:
