@@ -184,7 +184,7 @@ def test_the_services_make_a_lab_and_a_client_lives_in_it(tmp_path: Path) -> Non
             time.sleep(0.05)
         assert subprocess.run(healthy, check=False).returncode == 0
         lab.up("engine", "the malware engine listens on")
-        lab.up("microsoft-update", "Microsoft Update's stand-in listens on")
+        lab.up("microsoft-update", "simulated Microsoft Update listens on")
         lab.up("bridge", "listening on 192.0.2.1:443")
         client = subprocess.run(
             [*lab.command("client"), "--json"], capture_output=True, text=True, check=False
