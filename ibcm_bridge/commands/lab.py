@@ -41,13 +41,13 @@ def _add_up(actions: Subcommands) -> None:
     parser.add_argument(
         "--listen",
         metavar="ADDRESS",
-        help="address where the bridge, and nothing else, listens for a real client, on the ports "
-        "of the shipped policy (8443, 8531, 8080); ADDRESS:PORT for another TLS port",
+        help="listen address of the bridge for real clients, on the ports of the shipped policy "
+        "(8443, 8531, 8080); ADDRESS:PORT for another TLS port; the rest stays on loopback",
     )
     parser.add_argument(
         "--netns",
         action="store_true",
-        help="put the Internet, the perimeter and the intranet into network namespaces with these "
+        help="run the Internet, the perimeter and the intranet in network namespaces with these "
         "names, with a firewall between them (Linux, as root)",
     )
     parser.add_argument("--json", action="store_true", help="print the output as one JSON object")
@@ -119,7 +119,7 @@ def _add_part(actions: Subcommands) -> None:
             f"--{name}",
             type=IPv4Address,
             metavar="ADDRESS",
-            help=f"for site-systems: where {name} listens",
+            help=f"for site-systems: container address of {name}",
         )
     parser.set_defaults(run=_part)
 
@@ -129,7 +129,7 @@ def _add_down(actions: Subcommands) -> None:
         "down",
         help="stop the lab, and remove the remains of a crashed one",
         description="Stops this user's lab, and removes the remains of a crashed one. "
-        "Exit status: 0 no lab is running, 1 the lab could not be stopped.",
+        "Exit status: 0 no lab is running any longer, 1 the lab could not be stopped.",
     )
     parser.add_argument("--json", action="store_true", help="print the result as a JSON object")
     parser.set_defaults(run=_down)

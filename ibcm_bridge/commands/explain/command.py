@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace) -> int:
 
     target = (options.method, options.url)
     if None in target if options.flow is None else any((*target, options.body, options.header)):
-        usage = "give VERB and URL (and --header, --body), or --flow FILE"
+        usage = "use either VERB URL (with --header, --body) or --flow FILE"
         print(f"ibcm-bridge explain: {usage}", file=sys.stderr)
         return EXIT_USAGE
     policy = read_policy(options.config)

@@ -62,7 +62,7 @@ def read_url(text: str) -> Url:
     """Parse an absolute URL. Raises ValueError if no client can send it."""
     scheme, separator, rest = text.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
-        raise ValueError(f"{text!r} is not an absolute URL; use https://NAME/PATH")
+        raise ValueError(f"{text!r} is not an https:// or http:// URL; use https://NAME/PATH")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if not authority:
         raise ValueError(f"{text!r} has no valid host name")

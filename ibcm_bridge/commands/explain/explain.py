@@ -136,7 +136,7 @@ def _follow(
         approve(inspected, client, environment.find, policy.messages, environment.now)
     )
     explanation.steps += _identity_steps(approved)
-    how = "with its client certificate" if terms.tls is not None else "over plain HTTP"
+    how = "with the bridge's client certificate" if terms.tls is not None else "over plain HTTP"
     add_step(f"The bridge forwards the request to {to}, {how}.")
 
 
@@ -229,10 +229,10 @@ def _refusal_steps(denial: Deny, role_clients: Sequence[RoleClient]) -> Iterator
     yield f"The client receives {response}: {row.text}"
     if len(role_clients) == 1:
         yield f"It would log (inferred): {role_clients[0].shows(row)}."
-        yield f"Then it {role_clients[0].does(row.next_step)}."
+        yield f"As a result, it {role_clients[0].does(row.next_step)}."
         return
     # Neither the path nor the publication shows the role.
-    yield f"Then it {row.next_step.short}; its log depends on the role (docs/refusals.md)."
+    yield f"As a result, it {row.next_step.short}; its log depends on the role (docs/refusals.md)."
 
 
 def _allowed[Value](value: Value | Deny) -> Value:

@@ -36,7 +36,7 @@ class Port:
             alternatives = listed([str(port) for port in self.alternatives])
             return f"assumed port {self.assumed}; {url.host} is also published on {alternatives}"
         default = self.assumed == SCHEME_PORTS[url.scheme]
-        return None if default else f"assumed port {self.assumed}, the only one of {url.host}"
+        return None if default else f"assumed port {self.assumed}, the only port of {url.host}"
 
 
 def ports(policy: Policy) -> frozenset[int]:

@@ -52,7 +52,8 @@ def test_a_refused_request_is_reported_with_its_reason(
     assert reason(explanation) is expected
     assert explanation.verdict.startswith(f"DENY {expected.value}, by ")
     assert any(
-        step.startswith(("It would log (inferred): ", "Then it ")) for step in explanation.steps
+        step.startswith(("It would log (inferred): ", "As a result, it "))
+        for step in explanation.steps
     )
 
 
@@ -211,9 +212,9 @@ def test_a_host_in_brackets_is_shown_whole(policy: Policy, computer: LabCredenti
 # The next step of the client
 def test_the_next_step_of_the_client_is_shown(policy: Policy, computer: LabCredential) -> None:
     refused = ask(policy, "DELETE", f"{MP}/SMS_MP/", computer)
-    assert refused.steps[-1].startswith("Then it gives up: BITS")
+    assert refused.steps[-1].startswith("As a result, it gives up: BITS")
     unauthenticated = ask(policy, "GET", f"{MP}/SMS_MP/", None)
-    assert unauthenticated.steps[-1].startswith("Then it cannot connect: ")
+    assert unauthenticated.steps[-1].startswith("As a result, it cannot connect: ")
 
 
 WSUS = f"{MP}:8531"
@@ -320,7 +321,7 @@ def test_the_log_of_a_refused_handshake_is_that_of_the_role(
 def test_a_path_without_a_role_has_no_log(every_role: Policy) -> None:
     explanation = ask(every_role, "GET", "https://nobody.example/", None)
     assert explanation.steps[-1] == (
-        "Then it cannot connect; its log depends on the role (docs/refusals.md)."
+        "As a result, it cannot connect; its log depends on the role (docs/refusals.md)."
     )
     assert not any("CcmMessaging" in step or "BITS" in step for step in explanation.steps)
 

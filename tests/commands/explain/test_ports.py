@@ -110,12 +110,12 @@ def test_a_url_without_a_port_uses_the_port_of_its_scheme(policy: Policy) -> Non
         (
             "https://mp-tunnel.internet.example/x",
             Port(8443, ()),
-            "assumed port 8443, the only one of mp-tunnel.internet.example",
+            "assumed port 8443, the only port of mp-tunnel.internet.example",
         ),
         (
             "http://fsp.internet.example/x",
             Port(8080, ()),
-            "assumed port 8080, the only one of fsp.internet.example",
+            "assumed port 8080, the only port of fsp.internet.example",
         ),
         ("https://fsp.internet.example/x", None, ""),
         ("https://nobody.example/x", None, ""),
@@ -145,7 +145,7 @@ def test_443_is_assumed_silently_if_it_is_the_only_port(policy: Policy) -> None:
     assert Port(443, (8531, 8444)).describe(url) == (
         "assumed port 443; mp.example is also published on 8531 and 8444"
     )
-    assert Port(80, ()).describe(url) == "assumed port 80, the only one of mp.example"
+    assert Port(80, ()).describe(url) == "assumed port 80, the only port of mp.example"
 
 
 def test_an_ip_address_reaches_the_publication_without_sni(
