@@ -70,7 +70,8 @@ class Considered:
     session: Session | None
     """The client's own session that the packet belongs to."""
     refusal: Deny | None
-    """Why the packet is refused; None if it is allowed."""
+    """Why the packet is refused; None if it is allowed. It comes with the session, which a refused
+    packet withdraws; a Deny instead of this value is a defect."""
 
 
 @dataclass(frozen=True, slots=True)
