@@ -381,8 +381,9 @@ class Exchange:
     def _decided(self) -> Approved | Deny:
         if isinstance(self.decision, Approved | Deny):
             return self.decision
-        # The client left before a decision, so nothing was allowed.
-        return Deny(Reason.BODY_INCOMPLETE, rules.EXCHANGE, "the client left before a decision")
+        # The client disconnected before a decision, so nothing was allowed.
+        detail = "the client disconnected before a decision"
+        return Deny(Reason.BODY_INCOMPLETE, rules.EXCHANGE, detail)
 
     @property
     def _client(self) -> Client:

@@ -97,7 +97,7 @@ class RelayLayer(Layer):
         client, server = self.context.client, self.context.server
         # Fully closed: the second direction to close, or a broken connection. The tunnel ends.
         if self._ahead is not None:
-            yield from self._end("the client left before the site system was reached")
+            yield from self._end("the client disconnected before the site system was reached")
         elif event.connection.state is ConnectionState.CLOSED:
             yield from self._end(None)
         else:

@@ -29,7 +29,7 @@ def requested_resources(
         return Deny(Reason.RESOURCE, rule, detail)
     refused = next((one.refused for one in found if one.refused), "")
     if refused:
-        return Deny(Reason.RESOURCE, rule, "not supported over the Internet", refused)
+        return Deny(Reason.RESOURCE, rule, "not published for Internet clients", refused)
     if (refusal := _check_dots(profile, target, found)) is not None:
         return refusal
     methods = frozenset[bytes]().union(*(one.methods for one in found))
