@@ -32,7 +32,8 @@ def add(commands: Subcommands) -> None:
         help="show what the bridge would do with a request, and why",
         description="Evaluates a request against a policy without sending anything. The last line "
         "is ALLOW, or DENY with the reason, rule and requirement that the audit would record. "
-        "Exit status: 0 allowed, 1 refused, 2 usage error or no listener on the port of the URL.",
+        "Exit status: 0 allowed, 1 refused or an invalid policy, 2 usage error or no listener on "
+        "the port of the URL.",
         epilog="Example: ibcm-bridge explain --config config/bridge.yaml --certificate "
         "config/pki/clients/computer.pem DELETE https://bridge.internet.example/SMS_MP/",
     )
@@ -56,7 +57,9 @@ def add(commands: Subcommands) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per request")
     parser.add_argument("method", metavar="VERB", nargs="?", help="HTTP method")
-    parser.add_argument("url", metavar="URL", nargs="?", help="http(s)://NAME[:PORT]/PATH")
+    parser.add_argument(
+        "url", metavar="URL", nargs="?", help="http(s)://NAME[:PORT]/PATH, directly after VERB"
+    )
     parser.set_defaults(run=_run)
 
 
