@@ -79,6 +79,6 @@ class ClientTable:
         If no client requests that directory: the clients of the `published` roles, or of all roles.
         """
         directory = unquote(target.partition("?")[0]).lstrip("/").partition("/")[0].lower()
-        found = [one for one in self.roles.values() if directory in one.directories]
-        found = found or [one for one in self.roles.values() if one.role in published]
+        found = [client for client in self.roles.values() if directory in client.directories]
+        found = found or [client for client in self.roles.values() if client.role in published]
         return tuple(found or self.roles.values())

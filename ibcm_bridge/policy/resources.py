@@ -23,7 +23,7 @@ _LETTERS = {
 """The letters in the names of the content library, and the characters that become them by best fit
 (Unicode's mappings for Windows), but not by NFKD."""
 
-_BEST_FIT = {ord(one): letter for letter, others in _LETTERS.items() for one in others}
+_BEST_FIT = {ord(other): letter for letter, others in _LETTERS.items() for other in others}
 
 _READINGS = (
     {ord("\u0131"): "i"},

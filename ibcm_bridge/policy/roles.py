@@ -172,7 +172,7 @@ class RoleProfile:
     @property
     def messages(self) -> EndpointTable | None:
         """The allowed messages in its bodies; None if no body is a message."""
-        return next((one.messages for one in self.bodies.values() if one.messages), None)
+        return next((body.messages for body in self.bodies.values() if body.messages), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ def _find_character_ambiguity(character: str) -> Ambiguity | None:
     read_as = _READ_AS.get(character)
     if read_as is None:
         form = unicodedata.normalize("NFKC", character)
-        read_as = next((one for one in form if one in "/\\.:"), None)
+        read_as = next((character for character in form if character in "/\\.:"), None)
     if read_as is None:
         return None
     cause = f'{character_text(character)}, which some parsers read as "{read_as}",'
@@ -174,5 +174,5 @@ def _find_character_ambiguity(character: str) -> Ambiguity | None:
 def _plain(segment: str) -> str:
     """A segment after normalization, without invisible characters."""
     folded = unicodedata.normalize("NFKC", segment.translate(_FOLDED))
-    seen = (one for one in _INVISIBLE.sub("", folded) if unicodedata.category(one) != "Cf")
-    return "".join(" " if one.isspace() else one for one in seen)
+    visible = (char for char in _INVISIBLE.sub("", folded) if unicodedata.category(char) != "Cf")
+    return "".join(" " if char.isspace() else char for char in visible)

@@ -23,16 +23,16 @@ def requested_resources(
     path = target.below
     query = target.query_text
     rule = rules.ROLE_DIRECTORY.of(profile.name, directory.name)
-    found = [one for one in directory.resources if one.matches(path, query)]
+    found = [resource for resource in directory.resources if resource.matches(path, query)]
     if not found:
         detail = f"/{directory.name}/{path[:128]} {_unpublished(directory, path, query)}"
         return Deny(Reason.RESOURCE, rule, detail)
-    refused = next((one.refused for one in found if one.refused), "")
+    refused = next((resource.refused for resource in found if resource.refused), "")
     if refused:
         return Deny(Reason.RESOURCE, rule, "not published for Internet clients", refused)
     if (refusal := _check_dots(profile, target, found)) is not None:
         return refusal
-    methods = frozenset[bytes]().union(*(one.methods for one in found))
+    methods = frozenset[bytes]().union(*(resource.methods for resource in found))
     if head.method not in methods:
         verb = head.method[:32].decode("ascii")
         return Deny(
@@ -47,12 +47,12 @@ def requested_resources(
 
 def _unpublished(directory: Directory, path: str, query: str | None) -> str:
     """The unpublished part, the path or the query. The query is not quoted: it may be secret."""
-    rows = [one for one in directory.resources if one.publishes(path)]
-    if not rows:
+    resources = [resource for resource in directory.resources if resource.publishes(path)]
+    if not resources:
         return "is not published"
     if query is None:
         return "is published, but not without a query"
-    if all(one.query is None for one in rows):
+    if all(resource.query is None for resource in resources):
         return "is published, but not with a query"
     return "is published, but not with this query"
 
@@ -109,7 +109,7 @@ def published_role(
             never.explained.get(directory, ""),
         )
     # No policy can add these: the content library lists and serves all content.
-    library = next((one for one in target.segments if one.lower() in never.below), None)
+    library = next((segment for segment in target.segments if segment.lower() in never.below), None)
     if library is not None:
         return Deny(Reason.RESOURCE, rules.ROLES_NEVER_BELOW, f"/{library} is never published")
     return role

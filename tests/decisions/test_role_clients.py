@@ -85,13 +85,13 @@ def test_the_directory_determines_the_client_else_the_publication_does(
     target: str, roles: list[str]
 ) -> None:
     published = ("management-point", "distribution-point")
-    assert sorted(one.role for one in CLIENTS.requesting(target, published)) == roles
-    unknown = [one.role for one in CLIENTS.requesting(target)]
+    assert sorted(client.role for client in CLIENTS.requesting(target, published)) == roles
+    unknown = [client.role for client in CLIENTS.requesting(target)]
     assert sorted(unknown) == (roles if len(roles) == 1 else sorted(CLIENTS.roles))
 
 
 def test_the_clients_of_one_role_only_request_a_directory() -> None:
-    known = [name for one in CLIENTS.roles.values() for name in one.directories]
+    known = [name for client in CLIENTS.roles.values() for name in client.directories]
     assert len(known) == len({*known})
     assert shipped_roles().never.directories <= {*known}, "clients try them by themselves"
 

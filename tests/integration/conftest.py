@@ -104,7 +104,7 @@ def lab(module_lab: Lab) -> Iterator[Lab]:
     module_lab.clear()
     yield module_lab
     module_lab.check_nothing_leaked()
-    defects = [one for one in module_lab.audit() if one.get("reason") == "bridge-defect"]
+    defects = [record for record in module_lab.audit() if record.get("reason") == "bridge-defect"]
     assert not defects, (defects, "".join(module_lab.bridge.lines))
 
 

@@ -116,7 +116,7 @@ def test_refused_clients_do_not_spoil_it_for_others(lab: Lab) -> None:
         assert good.request("GET", "/SMS_MP/.sms_aut?MPLIST").status == 200
         lab.s_client(credential=lab.credentials.foreign)
         assert good.request("GET", "/SMS_MP/.sms_aut?MPLIST").status == 200
-    assert [one["verdict"] for one in lab.records(3)] == ["allow", "deny", "allow"]
+    assert [record["verdict"] for record in lab.records(3)] == ["allow", "deny", "allow"]
 
 
 def test_a_computer_behind_a_user_name_is_no_computer(lab: Lab) -> None:

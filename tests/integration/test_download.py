@@ -88,15 +88,15 @@ def test_curl_downloads_a_range_and_resumes(lab: Lab) -> None:
     first = lab.curl("--range", f"0-{half - 1}", target=FILE, credential=credential)
     second = lab.curl("--range", f"{half}-{end - 1}", target=FILE, credential=credential)
     bodies = [lab.read_responses(run.stdout, ["GET"])[0] for run in (first, second)]
-    assert [one.status for one in bodies] == [206, 206]
-    assert b"".join(one.body for one in bodies) == content(0, end)
+    assert [response.status for response in bodies] == [206, 206]
+    assert b"".join(response.body for response in bodies) == content(0, end)
     assert bodies[1].header("Content-Range") == f"bytes {half}-{end - 1}/{SIZE}"
-    assert len({one.header("ETag") for one in bodies}) == 1
-    assert [dict(one.headers)["Range"] for one in lab.site.received()] == [
+    assert len({response.header("ETag") for response in bodies}) == 1
+    assert [dict(received.headers)["Range"] for received in lab.site.received()] == [
         f"bytes=0-{half - 1}",
         f"bytes={half}-{end - 1}",
     ]
-    assert [one["bytes_to_client"] for one in lab.records(2)] == [half, end - half]
+    assert [record["bytes_to_client"] for record in lab.records(2)] == [half, end - half]
 
 
 @pytest.mark.parametrize(

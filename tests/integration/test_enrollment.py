@@ -262,7 +262,7 @@ def test_a_message_in_lines_passes_and_one_with_blanks_in_it_does_not(
     with lab.client(address=("127.0.0.1", NDES_PORT)) as client:
         reply = client.request("GET", target)
     # A tunnel of the test before may end only now, and have its record here.
-    lab.until(lambda: any(one["event"] == "request" for one in lab.audit()))
+    lab.until(lambda: any(record["event"] == "request" for record in lab.audit()))
     (record,) = (one for one in lab.audit() if one["event"] == "request")
     assert (reply.status, record.get("reason")) == (status, reason)
     if reason is None:

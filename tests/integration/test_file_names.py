@@ -42,9 +42,9 @@ def test_a_client_gets_each_file_that_is_listed(lab: Lab) -> None:
             reply = client.request("GET", target, {"Range": "bytes=0-"})
             assert (head.status, reply.status, reply.body.decode()) == (200, 206, name)
             assert head.header("Content-Length") == str(len(name.encode()))
-    sent = [one.target for one in lab.site.received()]
+    sent = [received.target for received in lab.site.received()]
     assert sent == [target for target in targets[1:] for _ in ("HEAD", "GET")]
-    assert {one["verdict"] for one in lab.records(2 * len(NAMED))} == {"allow"}
+    assert {record["verdict"] for record in lab.records(2 * len(NAMED))} == {"allow"}
 
 
 def test_curl_gets_a_file_by_its_name_in_spanish(lab: Lab) -> None:

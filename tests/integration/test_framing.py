@@ -135,9 +135,9 @@ def test_the_same_requests_written_properly_pass(lab: Lab) -> None:
     head = POST + TYPE + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
     data = GET + HOST + b"X-A: b c\r\n\r\n" + head + body
     replies = lab.send(data, "GET", "CCM_POST")
-    assert [one.status for one in replies] == [200, 200]
-    assert [one.method for one in lab.site.received()] == ["GET", "CCM_POST"]
-    assert [one["verdict"] for one in lab.records(2)] == ["allow", "allow"]
+    assert [response.status for response in replies] == [200, 200]
+    assert [received.method for received in lab.site.received()] == ["GET", "CCM_POST"]
+    assert [record["verdict"] for record in lab.records(2)] == ["allow", "allow"]
 
 
 # Sizes
@@ -290,13 +290,13 @@ def test_a_forbidden_request_on_a_warm_connection_goes_nowhere(lab: Lab) -> None
 def test_of_pipelined_requests_each_is_decided_on(lab: Lab) -> None:
     good, bad = lab.request(target=MP_LIST), lab.request("DELETE", MP_LIST)
     replies = lab.send(good + good + bad + good, "GET", "GET", "DELETE", "GET")
-    assert [one.status for one in replies] == [200, 200, 405]
+    assert [response.status for response in replies] == [200, 200, 405]
     first, second, denied = lab.records(3)
     assert (first["verdict"], second["verdict"]) == ("allow", "allow")
     lab.check_denied(denied, Reason.VERB, "management-point.verbs")
     assert lab.check_refusal(replies[2], Reason.VERB) == denied["reference"]
     # The connection ended there: what came after a refusal is not looked at.
-    assert [one.method for one in lab.site.received()] == ["GET", "GET"]
+    assert [received.method for received in lab.site.received()] == ["GET", "GET"]
 
 
 def test_pipelined_requests_that_are_allowed_are_answered_in_order(lab: Lab) -> None:
@@ -306,7 +306,7 @@ def test_pipelined_requests_that_are_allowed_are_answered_in_order(lab: Lab) -> 
     replies = lab.send(data, *["GET"] * 21)
     for number, reply in enumerate(replies[:20]):
         assert f"LAB{number:05}".encode() in reply.body
-    assert [one.target for one in lab.site.received()] == [*targets, MP_LIST]
+    assert [received.target for received in lab.site.received()] == [*targets, MP_LIST]
     assert len(lab.records(21)) == 21
 
 
@@ -323,6 +323,6 @@ def test_a_request_in_the_body_of_a_get_is_no_request(lab: Lab) -> None:
 
 def test_a_request_in_a_get_without_a_length_is_the_next_request(lab: Lab) -> None:
     replies = lab.send(lab.request(target=MP_LIST) + SMUGGLED, "GET", "GET")
-    assert [one.status for one in replies] == [200, 404]
+    assert [response.status for response in replies] == [200, 404]
     lab.check_denied(lab.records(2)[1], Reason.BYPASS_DIRECTORY, "roles.bypass_directories")
     assert lab.received().target == MP_LIST

@@ -119,7 +119,7 @@ def test_other_ways_of_writing_a_good_message_pass(lab: Lab) -> None:
     for name, body in messages.items():
         with lab.client() as client:
             assert lab.ccm_post(client, body).status == 200, name
-    assert [one.body for one in lab.site.received()] == list(messages.values())
+    assert [received.body for received in lab.site.received()] == list(messages.values())
     assert len(lab.records(len(messages))) == len(messages)
 
 

@@ -209,7 +209,9 @@ def test_a_fragment_that_was_lost_counts_as_not_acknowledged(lab: Lab, site: Sit
     lose_the_last_fragment(lab, upload)
     with lab.client() as client:
         assert send(client, upload.close()).status == 400
-    refused = next(one for one in lab.records(5) if one.get("reason") == "upload-incomplete")
+    refused = next(
+        record for record in lab.records(5) if record.get("reason") == "upload-incomplete"
+    )
     half = len(upload.data) // 2
     assert refused["detail"] == f"{half} of {len(upload.data)} bytes are acknowledged"
     arrived = [request for requests in iis.requests for request in requests]

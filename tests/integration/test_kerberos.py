@@ -190,7 +190,7 @@ def test_a_user_with_a_ticket_gets_policy(lab: Lab, kdc: Kdc) -> None:
     # A ticket needs one message and no challenge.
     assert len([way for _, way in said(lab) if way]) == 1
     assert b"\r\nWww-Authenticate: Negotiate " in done.stdout.partition(b"200 OK")[2]
-    assert {one["verdict"] for one in lab.records(len(said(lab)))} == {"allow"}
+    assert {record["verdict"] for record in lab.records(len(said(lab)))} == {"allow"}
 
 
 def test_each_is_who_the_ticket_says(lab: Lab, kdc: Kdc) -> None:
@@ -204,7 +204,9 @@ def test_each_is_who_the_ticket_says(lab: Lab, kdc: Kdc) -> None:
 def test_without_a_ticket_it_falls_back_to_ntlm(lab: Lab, kdc: Kdc) -> None:
     check_policy(ask(lab, kdc.without_ticket("bob")))
     assert said(lab)[-1] == ("CORP\\bob", "Negotiate")
-    signing_in = [one for one in lab.site.received() if "Authorization" in dict(one.headers)]
+    signing_in = [
+        received for received in lab.site.received() if "Authorization" in dict(received.headers)
+    ]
     assert len(signing_in) == 2, "a challenge is between them"
     assert len({one.peer_port for one in signing_in}) == 1
     lab.records(len(said(lab)))
@@ -216,7 +218,7 @@ def test_with_neither_there_is_no_policy(lab: Lab, kdc: Kdc) -> None:
     done = ask(lab, environment)
     assert b"<Policy " not in done.stdout
     assert {user for user, _ in said(lab)} == {""}
-    assert {one.status for one in lab.site.received()} == {401}
+    assert {received.status for received in lab.site.received()} == {401}
     lab.records(len(said(lab)))
 
 

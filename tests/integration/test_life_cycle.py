@@ -62,7 +62,7 @@ def test_a_client_lives_its_life_through_the_bridge(
     every = lived(lab, devices[profile])
     check(lab, every)
     guid = client_guid(devices[profile].certificate)
-    assert {one["client_guid"] for one in lab.audit() if "client_guid" in one} == {guid}
+    assert {record["client_guid"] for record in lab.audit() if "client_guid" in record} == {guid}
 
 
 @pytest.mark.parametrize("xml_style", ["no empty elements", "all variants"])
@@ -81,7 +81,7 @@ def test_and_goes_on_when_the_bridge_has_been_started_anew(
     lab.clear()
     every = lived(lab, with_its_guid)
     check(lab, every)
-    signed = {one["signed_with"] for one in lab.audit() if "signed_with" in one}
+    signed = {record["signed_with"] for record in lab.audit() if "signed_with" in record}
     assert signed == {"key-in-registration", "registered-key"}
 
 
@@ -94,7 +94,7 @@ def test_a_client_scans_for_updates_and_shows_no_certificate(
     with LabClient(address, BRIDGED, trust=lab.pki.root, credential=None) as client:
         every = list(run_steps(client.send, devices[profile], SCAN))
     check(lab, every, SCAN)
-    assert {one.site_system for one in lab.site.received()} == {"software-update-point"}
+    assert {received.site_system for received in lab.site.received()} == {"software-update-point"}
 
 
 def check(lab: Lab, every: list[StepResult], life: tuple[Step, ...] = LIFE) -> None:
@@ -103,7 +103,7 @@ def check(lab: Lab, every: list[StepResult], life: tuple[Step, ...] = LIFE) -> N
     assert [one.step.name for one in every] == [step.name for step in life], ended.response
     assert ended.good, ended.response
     arrived = lab.site.received()
-    assert [(one.method, one.target, one.body) for one in arrived] == [
+    assert [(received.method, received.target, received.body) for received in arrived] == [
         (one.request.method, one.request.target, one.request.body or b"") for one in every
     ]
     for sent, received in zip(every, arrived, strict=True):

@@ -130,8 +130,8 @@ def test_a_user_signs_in_and_gets_policy_and_nobody_gets_none(lab: Lab, scheme: 
         assert is_policy(user.ask(get()))
         reply = user.ask(policy_request(lab, ALICE, of=ALICE))
         assert f'PolicyID="{USER_POLICY}"' in document(reply)
-    assert [one.user for one in lab.site.received()] == ["", "", ALICE, ALICE, ALICE]
-    assert len({one.peer_port for one in lab.site.received()}) == 1
+    assert [received.user for received in lab.site.received()] == ["", "", ALICE, ALICE, ALICE]
+    assert len({received.peer_port for received in lab.site.received()}) == 1
     lab.records(5)
 
 
@@ -149,12 +149,20 @@ def test_two_users_interleaved_are_never_taken_for_one_another(lab: Lab, scheme:
                 assert is_policy(user.ask(get()))
                 assert document(user.ask(policy_request(lab, name, of=name)))
     arrived = lab.site.received()
-    legs = {name: {one.peer_port for one in arrived if one.user == name} for name in USERS}
+    legs = {
+        name: {received.peer_port for received in arrived if received.user == name}
+        for name in USERS
+    }
     assert [len(ports) for ports in legs.values()] == [1, 1]
     assert legs[ALICE] != legs[BOB]
     # Each comes with the bridge's certificate, so nothing but the connection tells them apart.
-    assert len({one.certificate_subject for one in arrived}) == 1
-    assert [one.user for one in arrived[2:]] == [BOB, ALICE] + [ALICE, ALICE, BOB, BOB] * 3
+    assert len({received.certificate_subject for received in arrived}) == 1
+    assert [received.user for received in arrived[2:]] == [BOB, ALICE] + [
+        ALICE,
+        ALICE,
+        BOB,
+        BOB,
+    ] * 3
     lab.records(16)
 
 
@@ -174,7 +182,7 @@ def test_a_wrong_password_is_nobody(lab: Lab) -> None:
         assert user.say(get()).status == 401
         assert user.say(get()).status == 401
         assert user.ask(get()).status == 401
-    assert {one.user for one in lab.site.received()} == {""}
+    assert {received.user for received in lab.site.received()} == {""}
     lab.records(3)
 
 
@@ -187,7 +195,7 @@ def test_the_answer_to_anothers_challenge_is_no_use(lab: Lab) -> None:
         alice.connection, bob.connection = bob.connection, alice.connection
         assert alice.say(get()).status == 401
         assert bob.say(get()).status == 401
-    assert {one.user for one in lab.site.received()} == {""}
+    assert {received.user for received in lab.site.received()} == {""}
     lab.records(4)
 
 
@@ -218,8 +226,10 @@ def test_the_application_catalog_asks_for_the_user_and_no_certificate(lab: Lab) 
     assert b"Application Catalog</html>" in signed_in.stdout, signed_in
     nobody = lab.curl(target=target, address=address)
     assert nobody.stdout.startswith(b"HTTP/1.1 401 ")
-    assert [one.user for one in lab.site.received()] == ["", ALICE, ""]
-    assert {one.site_system for one in lab.site.received()} == {"application-catalog-website-point"}
+    assert [received.user for received in lab.site.received()] == ["", ALICE, ""]
+    assert {received.site_system for received in lab.site.received()} == {
+        "application-catalog-website-point"
+    }
     lab.records(3)
 
 
@@ -239,8 +249,11 @@ def test_a_message_that_curl_sends_arrives_once_it_has_signed_in(lab: Lab, tmp_p
     last = done.stdout[done.stdout.rindex(b"HTTP/1.1 ") :]
     (reply,) = lab.read_responses(last, ["CCM_POST"])
     assert f'PolicyID="{USER_POLICY}"' in document(reply), done
-    assert [(one.user, one.body) for one in lab.site.received()] == [("", b""), (BOB, asks.body)]
-    assert [one["verdict"] for one in lab.records(2)] == ["allow", "allow"]
+    assert [(received.user, received.body) for received in lab.site.received()] == [
+        ("", b""),
+        (BOB, asks.body),
+    ]
+    assert [record["verdict"] for record in lab.records(2)] == ["allow", "allow"]
 
 
 def test_curl_signs_in_by_ntlm(lab: Lab) -> None:
@@ -250,5 +263,5 @@ def test_curl_signs_in_by_ntlm(lab: Lab) -> None:
         credential=lab.credentials.computer,
     )
     assert b"<Policy " in done.stdout, done
-    assert [one.user for one in lab.site.received()] == ["", BOB]
+    assert [received.user for received in lab.site.received()] == ["", BOB]
     lab.records(2)

@@ -119,7 +119,7 @@ def test_a_resource_that_is_not_published_ends_the_connection(lab: Lab) -> None:
     good = lab.request("GET", "/SMS_MP/.sms_aut?MPLIST")
     bad = lab.request("GET", "/SMS_MP/.sms_aut?SMSTRC")
     replies = lab.send(good + bad + good, "GET", "GET", "GET")
-    assert [one.status for one in replies] == [200, 404]
+    assert [response.status for response in replies] == [200, 404]
     allowed, refused = lab.records(2)
     assert allowed["verdict"] == "allow"
     lab.check_denied(refused, Reason.RESOURCE, f"{MP}sms_mp", "BRIDGE-INSPECT")

@@ -179,12 +179,12 @@ def test_it_sees_the_certificate_of_the_bridge_and_not_the_clients(lab: Lab) -> 
     presented = x509.load_pem_x509_certificate(pem).fingerprint(SHA256()).hex()
     for received in lab.site.received():
         assert received.certificate_sha256 == presented
-    names = [(one.site_system, one.sni) for one in lab.site.handshakes()]
+    names = [(handshake.site_system, handshake.sni) for handshake in lab.site.handshakes()]
     assert names == [
         ("management-point", "mp01.corp.example"),
         ("distribution-point", "dp01.corp.example"),
     ]
-    assert [one["client_name"] for one in lab.records(2)] == ["pc1.corp.example"] * 2
+    assert [record["client_name"] for record in lab.records(2)] == ["pc1.corp.example"] * 2
 
 
 def test_a_site_system_that_wants_another_certificate_is_not_reached(
@@ -219,7 +219,7 @@ def test_one_that_is_down_does_not_take_the_other_with_it(lab: Lab) -> None:
         assert client.request("GET", MP_LIST).status == 502
     with lab.client(address=address("down")) as client:
         assert client.request("GET", FILE, {"Range": "bytes=0-0"}).status == 206
-    assert [one["verdict"] for one in lab.records(3)] == ["allow", "deny", "allow"]
+    assert [record["verdict"] for record in lab.records(3)] == ["allow", "deny", "allow"]
 
 
 def test_head_to_one_that_is_down_gets_no_body(lab: Lab) -> None:
@@ -321,10 +321,10 @@ def test_each_client_connection_has_a_leg_of_its_own(lab: Lab) -> None:
         for _ in range(3):
             for client in (first, second, third):
                 assert client.request("GET", MP_LIST).status == 200
-    ports = [one.peer_port for one in lab.site.received()]
+    ports = [received.peer_port for received in lab.site.received()]
     assert ports == ports[:3] * 3
     assert len(set(ports)) == len(lab.site.handshakes()) == 3
-    clients = [one["client_name"] for one in lab.records(9)]
+    clients = [record["client_name"] for record in lab.records(9)]
     assert clients == ["pc1.corp.example", "pc1.corp.example", "pc9.corp.example"] * 3
 
 
@@ -332,7 +332,7 @@ def test_a_leg_is_not_passed_on_to_the_next_client(lab: Lab) -> None:
     for _ in range(3):
         with lab.client(address=address("good")) as client:
             assert client.request("GET", MP_LIST).status == 200
-    assert len({one.peer_port for one in lab.site.received()}) == 3
+    assert len({received.peer_port for received in lab.site.received()}) == 3
     lab.records(3)
 
 
@@ -341,7 +341,7 @@ def test_requests_to_both_roles_keep_both_legs(lab: Lab) -> None:
         for _ in range(3):
             assert client.request("GET", MP_LIST).status == 200
             assert client.request("HEAD", FILE).status == 200
-    ports = [one.peer_port for one in lab.site.received()]
+    ports = [received.peer_port for received in lab.site.received()]
     assert ports == ports[:2] * 3
     assert len(lab.site.handshakes()) == 2
     lab.records(6)
@@ -372,7 +372,7 @@ def test_a_leg_that_the_site_system_closed_while_idle_is_opened_again(
             assert client.request("GET", MP_LIST).body == b"ok"
             lab.until(raw.peers[-1].ended.is_set)
     assert len(raw.peers) == 3
-    assert [one["verdict"] for one in lab.records(3)] == ["allow"] * 3
+    assert [record["verdict"] for record in lab.records(3)] == ["allow"] * 3
 
 
 def test_a_leg_that_says_close_is_closed(lab: Lab, raw: RawSiteSystem) -> None:

@@ -143,4 +143,4 @@ def test_the_same_connection_serves_what_carries_nothing(lab: Lab) -> None:
     body = lab.message()
     data = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
     replies = lab.send(data + GET + b"Connection: close\r\n\r\n", "CCM_POST", "GET")
-    assert [one.status for one in replies] == [200, 200]
+    assert [response.status for response in replies] == [200, 200]

@@ -43,7 +43,7 @@ def test_the_site_system_sees_the_clients_own_certificate(lab: Lab) -> None:
         assert client.request("GET", MP_LIST, lab.identification).status == 200
         assert lab.ccm_post(client).body == ccm.NO_REPLY
     own = lab.credentials.computer.certificate.fingerprint(SHA256()).hex()
-    assert [one.certificate_sha256 for one in lab.site.received()] == [own, own]
+    assert [received.certificate_sha256 for received in lab.site.received()] == [own, own]
     assert lab.site.handshakes() == (Handshake("management-point", MP_TUNNEL),)
     record = lab.record()
     host, port = lab.site.management_point

@@ -87,7 +87,7 @@ def sender(lab: Lab) -> Iterator[Senders]:
         # What is written down late would be taken for the next test's.
         with lab.client() as last:
             last.request("GET", LAST)
-        lab.until(lambda: any(one["target"] == LAST for one in lab.audit()))
+        lab.until(lambda: any(record["target"] == LAST for record in lab.audit()))
 
 
 def report(text: str = "x") -> bytes:

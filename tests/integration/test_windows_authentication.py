@@ -234,7 +234,7 @@ def test_a_leg_that_is_closed_between_two_requests_takes_its_client_with_it(
         with pytest.raises(ConnectionEnded):
             ask(lab, connection, "TYPE3-alice-challenge1")
     assert len(ntlm.conversations) == 1
-    assert [one["status"] for one in lab.records(1)] == [401]
+    assert [record["status"] for record in lab.records(1)] == [401]
 
 
 def test_a_request_on_its_way_to_a_leg_that_has_closed_is_a_502_and_the_end(

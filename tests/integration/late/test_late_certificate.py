@@ -64,8 +64,8 @@ def test_it_is_shown_for_a_get(lab: Lab, apache: Apache, version: str) -> None:
     with lab.client(address=("127.0.0.1", PORTS[version, "lab"])) as client:
         for _ in range(3):
             assert client.request("GET", MP_LIST).status == 200
-    assert [one.method for one in apache.seen] == ["GET"] * 3
-    assert {one.certificate for one in apache.seen} == {bridge_fingerprint(lab)}
+    assert [received.method for received in apache.seen] == ["GET"] * 3
+    assert {received.certificate for received in apache.seen} == {bridge_fingerprint(lab)}
     lab.records(3)
 
 
@@ -79,7 +79,9 @@ def test_it_is_shown_for_a_message_which_arrives_whole(
         replies = [lab.ccm_post(client, body) for _ in range(3)]
     assert size != LARGE or len(body) > 3_500_000
     digest = hashlib.sha256(body).hexdigest()
-    assert [(one.status, one.body) for one in replies] == [(200, digest.encode())] * 3
+    assert [(response.status, response.body) for response in replies] == [
+        (200, digest.encode())
+    ] * 3
     for seen in apache.seen:
         assert (seen.method, seen.length, seen.sha256) == ("CCM_POST", len(body), digest)
         assert seen.certificate == bridge_fingerprint(lab)
@@ -115,4 +117,4 @@ def test_the_stand_in_sees_no_certificate_where_apache_asks_for_none(
         connection.sendall(lab.request("GET", "/elsewhere", {"Connection": "close"}))
         (reply,) = lab.read_responses(lab.read_to_end(connection), ["GET"])
     assert reply.status == 200
-    assert [one.certificate for one in apache.seen] == [None]
+    assert [received.certificate for received in apache.seen] == [None]
