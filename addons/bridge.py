@@ -9,9 +9,9 @@ from ibcm_bridge.addons.audit.trail import AuditTrail
 from ibcm_bridge.addons.clock import Clock, utc_now
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.errors import StartError
-from ibcm_bridge.addons.generation import Generation, SharedState
 from ibcm_bridge.addons.hooks.ends import Ends
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
+from ibcm_bridge.addons.policy_generation import Generation, SharedState
 from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS
 from ibcm_bridge.addons.watcher import Watcher
 from ibcm_bridge.os_errors import cannot_write

@@ -3,7 +3,7 @@
 Ends are events (`addons.events`), and one end can cause several: a hook that fails after the audit
 record is also a defect, and a failed handshake calls mitmproxy's own hook. This addon turns them
 into one of three values. The audit gets it first: an end that it cannot record is reported nowhere
-else.
+else. To count or export ends, add a `Watcher` (`addons.watcher`); this file does not change.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The common part of all renewals: each checks periodically while the bridge runs."""
+"""The common part of all renewals: each checks periodically while the bridge runs.
+
+Renewals replace lists and rules within one policy. A reload of the policy itself would belong to
+`addons.policy_generation`.
+"""
 
 from __future__ import annotations
 

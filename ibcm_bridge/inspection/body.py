@@ -1,7 +1,8 @@
-"""Inspect a body for malicious content (BRIDGE-INSPECT). The only maker of `Inspected`.
+"""Decide on a body: allow it, or refuse malicious content (BRIDGE-INSPECT).
 
-The input is an authorized head and its complete body. `scan` parses the body and passes its
-views to the engines. A body that cannot be parsed is refused.
+The only maker of `Inspected`. The input is an authorized head and its complete body. `scan` parses
+the body (`messages.ccm` inflates a zlib part) and passes its views to the engines. A body that
+cannot be parsed is refused.
 
 `inspect` does everything at once. To serve other clients meanwhile, the bridge uses two steps:
 

@@ -27,7 +27,6 @@ from mitmproxy.proxy import commands
 
 from ibcm_bridge.addons import connections
 from ibcm_bridge.addons.events import Defect
-from ibcm_bridge.addons.generation import Generation
 from ibcm_bridge.addons.hooks import client_authentication, reply_inspection
 from ibcm_bridge.addons.layers import (
     exchange,
@@ -47,6 +46,7 @@ from ibcm_bridge.addons.layers.response_stream import ResponseStream
 from ibcm_bridge.addons.layers.site_system_leg import SiteSystemLeg
 from ibcm_bridge.addons.layers.site_system_legs import SiteSystemLegs
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
+from ibcm_bridge.addons.policy_generation import Generation
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.addons.stages import DECISIONS
 from ibcm_bridge.addons.tls import verify_callback

@@ -67,14 +67,14 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "policy authentication identity audit addons.clock addons.connections addons.events "
             "addons.watcher addons.stages"
         ),
-        "addons.generation": (
+        "addons.policy_generation": (
             "policy inspection storage addons.errors addons.clock addons.tls addons.connections "
             "addons.watcher addons.layers addons.engines addons.hooks addons.renewal "
             "addons.server addons.audit"
         ),
         "addons.bridge": (
             "policy os_errors request storage addons.errors addons.clock addons.connections "
-            "addons.watcher addons.hooks addons.renewal addons.audit addons.generation"
+            "addons.watcher addons.hooks addons.renewal addons.audit addons.policy_generation"
         ),
         "addons.web": (
             "decisions messages policy os_errors request audit addons.errors addons.clock "

@@ -13,7 +13,7 @@ import pytest
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.bridge import Bridge
-from ibcm_bridge.addons.generation import Generation
+from ibcm_bridge.addons.policy_generation import Generation
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, Response
 from ibcm_bridge.policy.policy import Policy
