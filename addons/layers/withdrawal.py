@@ -41,9 +41,10 @@ def withdraw(bridged: BridgedConnection, refused: Exchange, denial: Deny) -> Ste
         own.deny(failed.denial)
     except ClientDisconnected as left:
         client_left = left
-    connection.under_way = (refused,)
     if (ended := own.end()) is not None:
         yield ExchangeEndedHook(ended)
+    # Only now: a defect in the hook must not become the reason of the refused request.
+    connection.under_way = (refused,)
     if client_left is not None:
         raise client_left
 

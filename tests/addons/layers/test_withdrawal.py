@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mitmproxy.http import HTTPFlow
 
+from ibcm_bridge.addons.connections import ExchangeEnded
 from ibcm_bridge.addons.layers import exchange, withdrawal
 from ibcm_bridge.addons.layers.exchange import Exchange
 from ibcm_bridge.addons.layers.site_system_legs import SiteSystemLegs
@@ -213,3 +214,20 @@ def test_a_hook_that_fails_on_a_withdrawal_leaves_every_request_recorded(
         "bridge-defect",
         "malicious-content",
     ]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, Panic, asyncio.CancelledError])
+def test_a_watcher_that_fails_after_a_withdrawal_does_not_hide_the_refusal(
+    running: Running, sender: Senders, error: type[BaseException]
+) -> None:
+    client = sender(BAD_DATA)
+    client.begin()
+
+    def fail_on_cancel(ended: ExchangeEnded) -> None:
+        if ended.note:
+            raise error("made to fail")
+
+    running.add_hook("exchange_ended", fail_on_cancel)
+    assert client.end() is None
+    *_, cancelled, refused = records(running, 4)
+    assert (cancelled["verdict"], refused["reason"]) == ("allow", "malicious-content")
