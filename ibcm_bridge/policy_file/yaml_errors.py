@@ -1,6 +1,6 @@
 """Messages for invalid YAML. PyYAML's own messages describe the state of its parser.
 
-Each message has the likely cause, with its line. `_CAUSES` has a row for each.
+Each message has the likely cause, with its line. The tables have a row for each.
 """
 
 from __future__ import annotations
@@ -16,38 +16,35 @@ BACKSLASH = (
 _STAR = "a value that starts with *, & or ! needs quotes"
 _UNKNOWN = "check the indentation, colons and quotes of this line and the line above"
 
-_CAUSES = (
-    # PyYAML's message; our message; true if the cause is at the start of the construct.
-    (r"found character '\\t'", "tab in the indentation; indent with spaces", False),
-    (r"found character '(.)'", "a value that starts with {0} needs quotes", False),
-    (
-        "mapping values are not allowed",
+# PyYAML's message: our message.
+_CAUSES_AT_THE_START = {
+    "could not find expected ':'": "this key has no colon; write KEY: VALUE",
+    "unexpected (end of stream|document sep)": "the quote that starts here is not closed",
+    r"expected ',' or '(.)'": "a bracket is not closed with {0}, or a comma is missing",
+}
+"""The line is that of the start of the construct."""
+_CAUSES = {
+    r"found character '\\t'": "tab in the indentation; indent with spaces",
+    r"found character '(.)'": "a value that starts with {0} needs quotes",
+    "mapping values are not allowed": (
         "a colon is not allowed here; check the indentation, write a space after the colon on the "
-        "line above, and put a value with a colon in quotes",
-        False,
+        "line above, and put a value with a colon in quotes"
     ),
-    ("could not find expected ':'", "this key has no colon; write KEY: VALUE", True),
-    ("unexpected (end of stream|document sep)", "the quote that starts here is not closed", True),
-    (
-        "expected <block end>, but found '<scalar>'",
-        "text after a quoted value; put the whole value in one pair of quotes",
-        False,
+    "expected <block end>, but found '<scalar>'": (
+        "text after a quoted value; put the whole value in one pair of quotes"
     ),
-    (
-        "expected <block end>",
+    "expected <block end>": (
         "wrong indentation; start in the same column as the other keys, "
-        "and start a list item with - and a space",
-        False,
+        "and start a list item with - and a space"
     ),
-    (r"expected ',' or '(.)'", "a bracket is not closed with {0}, or a comma is missing", True),
-    ("expected the node content", "a bracket or comma instead of a value", False),
-    (r"undefined alias '(.*)'", "there is no &{0} above; " + _STAR, False),
-    (r"duplicate anchor '(.*)';", "two values have the anchor &{0}", False),
-    ("another document", "a second document starts here; a policy file has one", False),
-    ("escape", BACKSLASH, False),
-    ("scanning an a|scanning a tag|parsing a tag|tag handle", _STAR, False),
-    ("block scalar", "a value that starts with | or > needs quotes", False),
-)
+    "expected the node content": "a bracket or comma instead of a value",
+    r"undefined alias '(.*)'": "there is no &{0} above; " + _STAR,
+    r"duplicate anchor '(.*)';": "two values have the anchor &{0}",
+    "another document": "a second document starts here; a policy file has one",
+    "escape": BACKSLASH,
+    "scanning an a|scanning a tag|parsing a tag|tag handle": _STAR,
+    "block scalar": "a value that starts with | or > needs quotes",
+}
 
 
 def in_words(error: yaml.YAMLError, text: str) -> tuple[int, str]:
@@ -59,10 +56,10 @@ def in_words(error: yaml.YAMLError, text: str) -> tuple[int, str]:
         return 1, _UNKNOWN
     here = error.problem_mark or error.context_mark
     context = f"{error.context} {error.problem}"
-    for pattern, words, at_start in _CAUSES:
+    for pattern, words in (_CAUSES_AT_THE_START | _CAUSES).items():
         if found := re.search(pattern, context):
-            mark = (error.context_mark if at_start else None) or here
-            return _line(mark), words.format(*found.groups())
+            start = error.context_mark if pattern in _CAUSES_AT_THE_START else None
+            return _line(start or here), words.format(*found.groups())
     return _line(here), _UNKNOWN
 
 
