@@ -1,6 +1,6 @@
-"""The keys that `rows` allows at a place of a policy file, and the one that was probably meant.
+"""The parts of `rows` for a place of a policy file: its keys, and the description of its value.
 
-`wording` has the message for an unknown key.
+`wording` has the messages.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from difflib import get_close_matches
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from ibcm_bridge.policy.roles import Mode
 from ibcm_bridge.policy_file.rows.policy import PolicyRow
 from ibcm_bridge.policy_file.yaml_tree import Place
 
-_RENAMED = {
-    "largest": "max_bytes",
-    "size": "max_total_bytes",
-    "of_client": "per_client_sessions",
-    "client_size": "per_client_bytes",
-    "held_bytes": "buffered_bytes",
-}
-"""Keys of earlier versions -> their current names."""
+
+def parts_at(where: Place, mode: Mode | None) -> list[Any]:
+    """Return the fields, rows, lists and mappings for a place.
+
+    `mode` is the mode of the publication there, if any.
+    """
+    parts: list[Any] = [PolicyRow]
+    for key in where:
+        parts = [inner for part in parts for inner in _inner(part, key) if _fits_mode(inner, mode)]
+    return parts
 
 
 def known_keys(where: Place, mode: Mode | None) -> list[str]:
-    """Return the valid keys at a place. `mode` is the mode of the publication there, if any."""
-    kinds: list[Any] = [PolicyRow]
-    for key in where:
-        kinds = [inner for kind in kinds for inner in _inner(kind, key) if _fits_mode(inner, mode)]
-    return [key for kind in kinds if _is_row(kind) for key in kind.model_fields]
+    """Return the valid keys at a place."""
+    return [key for part in parts_at(where, mode) if _is_row(part) for key in part.model_fields]
 
 
 def similar_keys(where: Place, value: object) -> list[Place]:
@@ -38,7 +38,7 @@ def similar_keys(where: Place, value: object) -> list[Place]:
     known = known_keys(where[:-1], mode_of(where, value))
     missing = [key for key in known if not isinstance(holder, dict) or key not in holder]
     key = str(where[-1]).lower().replace("-", "_")
-    similar = get_close_matches(_RENAMED.get(key, key), missing, n=1, cutoff=0.7)
+    similar = get_close_matches(key, missing, n=1, cutoff=0.7)
     return [(*where[:-1], key) for key in similar]
 
 
@@ -60,25 +60,26 @@ def value_at(value: object, where: Place) -> object:
     return value
 
 
-def _inner(kind: Any, key: str | int) -> list[Any]:
-    """Return the types that a key of a row, a list or a mapping can contain."""
-    if not _is_row(kind):
-        return _parts(get_args(kind)[-1])
-    return _parts(kind.model_fields[key].annotation) if key in kind.model_fields else []
+def _inner(part: Any, key: str | int) -> list[Any]:
+    """Return the parts for a key of a row, a list or a mapping."""
+    if _is_row(part):
+        field = part.model_fields.get(key)
+        return [field, *_parts(field.annotation)] if field else []
+    return [inner for kind in get_args(part)[-1:] for inner in _parts(kind)]
 
 
 def _parts(kind: Any) -> list[Any]:
-    """Return the rows, lists and mappings in a type."""
-    if _is_row(kind) or get_origin(kind) in (list, dict):
+    """Return the fields, rows, lists and mappings in a type."""
+    if _is_row(kind) or isinstance(kind, FieldInfo) or get_origin(kind) in (list, dict):
         return [kind]
     return [part for inner in get_args(kind) for part in _parts(inner)]
 
 
-def _fits_mode(kind: Any, mode: Mode | None) -> bool:
-    """Return whether a type is not the row of another mode."""
-    own = kind.model_fields.get("mode") if _is_row(kind) else None
+def _fits_mode(part: Any, mode: Mode | None) -> bool:
+    """Return whether a part is not the row of another mode."""
+    own = part.model_fields.get("mode") if _is_row(part) else None
     return own is None or get_args(own.annotation) == (mode,)
 
 
-def _is_row(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def _is_row(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, BaseModel)

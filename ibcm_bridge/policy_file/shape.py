@@ -15,7 +15,7 @@ from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file.known_keys import mode_of, similar_keys, value_at
 from ibcm_bridge.policy_file.reading import PolicyError, Reading
 from ibcm_bridge.policy_file.rows.policy import PolicyRow
-from ibcm_bridge.policy_file.wording import in_words, string_format, wrong_mode
+from ibcm_bridge.policy_file.wording import described, in_words, wrong_mode
 from ibcm_bridge.policy_file.yaml_tree import Place
 
 _ABSENT = ("missing", "union_tag_not_found")
@@ -31,7 +31,7 @@ def read_shape(reading: Reading, table: RoleTable) -> PolicyRow:
     wrong = {problem.place for problem in reading.tree.problems}
     reading.left_out |= {at for at in wrong if not isinstance(value_at(value, at), dict | list)}
     for where, conversion in list(reading.tree.conversions.items()):
-        if wanted := string_format(where, value, value_at(value, where)):
+        if wanted := described(where, mode_of(where, value)):
             reading.reword(where, f"{conversion}; write {wanted}")
     while True:
         try:
@@ -47,9 +47,9 @@ def read_shape(reading: Reading, table: RoleTable) -> PolicyRow:
 def _report(reading: Reading, item: ErrorDetails, table: RoleTable) -> Place:
     """Report an error, unless it follows from another one. Return the part to leave out."""
     kind, where, value = item["type"], _place(item), reading.tree.value
-    if (role := _role_of_another_mode(where, value, table)) is not None:
-        reading.report(*role)
-        return _part(role[0])
+    if (wrong := _wrong_mode_of_role(where, value, table)) is not None:
+        reading.report(where[:4], wrong)
+        return _part(where[:4])
     words = in_words(item, where, reading.tree, table)
     if where in reading.tree.conversions:
         reading.reword(where, words)
@@ -61,21 +61,16 @@ def _report(reading: Reading, item: ErrorDetails, table: RoleTable) -> Place:
     return _part(where[:-1] if kind in _WITH_PARENT and len(where) > 1 else where)
 
 
-def _role_of_another_mode(
-    where: Place, value: object, table: RoleTable
-) -> tuple[Place, str] | None:
-    """Return the place of a role that the mode does not support, and the message.
+def _wrong_mode_of_role(where: Place, value: object, table: RoleTable) -> str | None:
+    """Return the message for a place in a role that the mode does not support; None if it does.
 
-    None if the mode supports the role. Roles have other keys in other modes, so errors in the keys
-    are not reported.
+    Roles have other keys in other modes, so errors in the keys are not reported.
     """
     mode = mode_of(where, value)
-    if len(where) <= 4 or where[2] != "roles" or mode is None:
+    role = str(where[3]) if len(where) > 4 and where[2] == "roles" else ""
+    if mode is None or mode in table.modes.get(role, {mode}):
         return None
-    role = str(where[3])
-    if mode in table.modes.get(role, {mode}):
-        return None
-    return where[:4], wrong_mode(role, mode, table)
+    return wrong_mode(role, mode, table)
 
 
 def _place(item: ErrorDetails) -> Place:

@@ -133,7 +133,7 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         (
             "https://mp01.corp.example",
             "https://mp01.corp.example/x",
-            "write https://NAME or https://NAME:PORT, without the path /x",
+            "write https://NAME or https://NAME:PORT, without a path",
         ),
         ("connect: 127.0.0.1:9443", "conect: 127.0.0.1:9443", "unknown key"),
         ("unlisted_headers: drop", "unlisted_headers: keep", "write drop or refuse"),

@@ -5,6 +5,7 @@ After a change of `policy_file.rows`: WRITE_DOCS=1 pytest tests/repository write
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -55,6 +56,20 @@ def test_an_editor_can_say_what_each_key_is() -> None:
     said = {name for name, row in found.items() if "description" in row}
     constants = {name for name, row in found.items() if "const" in row}  # mode, version
     assert set(found) == said | constants
+
+
+def test_an_example_has_the_format_of_its_key_or_keys_of_its_row() -> None:
+    schema = policy_schema()
+    fields = [row for _, row in keys(schema)]
+    fields += [inner for row in fields for inner in [*row.get("anyOf", []), row.get("items", {})]]
+    texts = [row for row in fields if "pattern" in row and "examples" in row]
+    rows = [row for row in schema["$defs"].values() if "examples" in row]
+    assert len(texts) > 10
+    assert len(rows) > 10
+    for row in texts:
+        assert all(re.fullmatch(row["pattern"], example) for example in row["examples"]), row
+    for row in rows:
+        assert all(example.keys() <= row["properties"].keys() for example in row["examples"]), row
 
 
 def test_the_shipped_policy_names_its_schema_and_conforms_with_it(

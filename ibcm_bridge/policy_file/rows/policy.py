@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
-
 from ibcm_bridge.policy_file.rows.publications import PublicationRow
 from ibcm_bridge.policy_file.rows.settings import (
     AuditRow,
@@ -21,12 +19,10 @@ class PolicyRow(Row):
     """A policy of ibcm-bridge; docs/policy-file.md explains each key."""
 
     version: Literal[1]
-    audit: AuditRow = Field(default=AuditRow(), description="the audit file")
-    rules: list[str] = Field(
-        default=[], description="additional YARA rules: files, or folders with .yar files"
-    )
+    audit: AuditRow = optional(AuditRow(), "the audit file")
+    rules: list[str] = optional([], "additional YARA rules: files, or folders with .yar files")
     engines: EnginesRow = optional(EnginesRow(), "content engines in addition to YARA-X")
-    limits: LimitsRow = Field(default=LimitsRow(), description="limits in bytes and seconds")
+    limits: LimitsRow = optional(LimitsRow(), "limits in bytes and seconds")
     messages: MessagesRow = optional(MessagesRow(), "checks of ConfigMgr messages")
     uploads: UploadsRow = optional(UploadsRow(), "size limits and storage of BITS uploads")
     web: ReasonRow | None = optional(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from ibcm_bridge.policy_file.rows.values import (
     Because,
     ElementName,
     EndpointName,
+    FieldName,
     HostName,
     HostPort,
     HttpsUrl,
@@ -17,44 +16,46 @@ from ibcm_bridge.policy_file.rows.values import (
     ReasonRow,
     Row,
     Segment,
-    Token,
+    Verb,
     optional,
     required,
 )
 
 
-class ExtraVerbRow(Row):
+class ExtraVerbRow(Row, examples=[{"verb": "PUT", "because": "our reports use PUT"}]):
     """An additional verb for every resource that the role publishes."""
 
-    verb: Token = required("the verb in the exact spelling of clients, such as PUT")
-    body: str = Field(
-        default="none", description="a kind of body of roles.yaml: none, ccm-message, soap ..."
-    )
+    verb: Verb = required("the verb in the exact spelling of clients, such as PUT")
+    body: str = optional("none", "a kind of body of roles.yaml: none, ccm-message, soap ...")
     because: Because
 
 
-class ExtraHeaderRow(Row):
+class ExtraHeaderRow(Row, examples=[{"name": "X-Branch", "because": "our load balancer"}]):
     """An additional header field to forward."""
 
-    name: Token = required("a field name; case is ignored")
+    name: FieldName = required("a field name; case is ignored")
     because: Because
 
 
-class ExtraPathRow(Row):
+class ExtraPathRow(
+    Row, examples=[{"directory": "Reports", "path": "x", "verbs": ["GET"], "because": "for people"}]
+):
     """An additional resource."""
 
     directory: Segment = required("the whole first segment of the path, such as SMS_MP")
     path: str = required("case-insensitive regular expression for the whole path after /directory/")
-    query: str | None = Field(
-        default=None,
-        description="case-insensitive regular expression for the whole decoded query; "
+    query: str | None = optional(
+        None,
+        "case-insensitive regular expression for the whole decoded query; "
         "if omitted, a query is refused",
     )
-    verbs: list[Token] = required("verbs of the role or of extra_verbs", min_length=1)
+    verbs: list[Verb] = required("verbs of the role or of extra_verbs", min_length=1)
     because: Because
 
 
-class ExtraMessageRow(Row):
+class ExtraMessageRow(
+    Row, examples=[{"endpoint": "MP_x", "root": "x", "because": "our inventory agent"}]
+):
     """An additional message to a management point (CCM_POST)."""
 
     endpoint: EndpointName = required("its TargetEndpoint, such as MP_LocationManager")
@@ -63,50 +64,41 @@ class ExtraMessageRow(Row):
 
 
 class RoleAdditionsRow(Row):
-    observed_headers: bool = Field(
-        default=True,
-        description="forward fields that clients send but Microsoft's list does not have",
+    observed_headers: bool = optional(
+        True, "forward fields that clients send but Microsoft's list does not have"
     )
-    windows_authentication: ReasonRow | None = Field(
-        default=None, description="allow Windows authentication of users (USER-WINDOWS-AUTH)"
+    windows_authentication: ReasonRow | None = optional(
+        None, "allow Windows authentication of users (USER-WINDOWS-AUTH)"
     )
     without_clamav: ReasonRow | None = optional(
         None, "forward requests that ClamAV cannot scan; requires a reason, disabled if omitted"
     )
-    extra_verbs: list[ExtraVerbRow] = Field(
-        default=[], description="additional verbs, each with a reason"
+    extra_verbs: list[ExtraVerbRow] = optional([], "additional verbs, each with a reason")
+    extra_headers: list[ExtraHeaderRow] = optional(
+        [], "additional header fields, each with a reason"
     )
-    extra_headers: list[ExtraHeaderRow] = Field(
-        default=[], description="additional header fields, each with a reason"
-    )
-    extra_paths: list[ExtraPathRow] = Field(
-        default=[], description="additional resources, each with a reason"
-    )
-    extra_messages: list[ExtraMessageRow] = Field(
-        default=[], description="additional messages, each with a reason"
-    )
+    extra_paths: list[ExtraPathRow] = optional([], "additional resources, each with a reason")
+    extra_messages: list[ExtraMessageRow] = optional([], "additional messages, each with a reason")
 
 
 _CONNECT = "address:port to connect to, if the name does not resolve to the site system"
 
 
-class RoleRow(RoleAdditionsRow):
+class RoleRow(RoleAdditionsRow, examples=[{"site_system": "https://mp01.corp.example"}]):
     """A role, with the address of its site system."""
 
     site_system: HttpsUrl = required("https://name or https://name:port; the name is sent as SNI")
-    connect: HostPort | None = Field(default=None, description=_CONNECT)
-    verify_name: HostName | None = Field(
-        default=None,
-        description="the name in its certificate, if it differs from site_system",
+    connect: HostPort | None = optional(None, _CONNECT)
+    verify_name: HostName | None = optional(
+        None, "the name in its certificate, if it differs from site_system"
     )
-    highest_tls: Literal["1.2", "1.3"] = Field(
-        default="1.3",
-        description="highest TLS version to it; 1.2 for an IIS that requests certificates late",
+    highest_tls: Literal["1.2", "1.3"] = optional(
+        "1.3", "highest TLS version to it; 1.2 for an IIS that requests certificates late"
     )
 
 
-class PlaintextRoleRow(RoleAdditionsRow):
+class PlaintextRoleRow(RoleAdditionsRow, examples=[{"site_system": "http://fsp01.corp.example"}]):
     """A role whose site system uses HTTP."""
 
     site_system: HttpUrl = required("http://name or http://name:port")
-    connect: HostPort | None = Field(default=None, description=_CONNECT)
+    connect: HostPort | None = optional(None, _CONNECT)

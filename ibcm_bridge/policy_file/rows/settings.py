@@ -4,33 +4,32 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from ibcm_bridge.policy.policy import SITE_SYSTEM_IDLE_SECONDS
 from ibcm_bridge.policy_file.rows.values import (
+    Bytes,
+    Count,
+    Domain,
     Duration,
-    HostName,
     HostPort,
     ReasonRow,
     Row,
+    Seconds,
     optional,
 )
 
 
-class AuditRow(Row):
+class AuditRow(Row, examples=[{"file": "audit.jsonl"}]):
     """The audit file, and the handling of requests while it cannot be written."""
 
-    file: str | None = Field(
-        default=None,
-        description="the audit file, opened for appending; standard output if omitted",
+    file: str | None = optional(
+        None, "the audit file, opened for appending; standard output if omitted"
     )
-    when_unwritable: Literal["refuse", "continue"] = Field(
-        default="refuse",
-        description="while the audit cannot be written: refuse all requests, or forward them",
+    when_unwritable: Literal["refuse", "continue"] = optional(
+        "refuse", "while the audit cannot be written: refuse all requests, or forward them"
     )
 
 
-class LimitsRow(Row):
+class LimitsRow(Row, examples=[{"idle_seconds": 60}]):
     """Limits in bytes and seconds."""
 
     # Precedents: nginx's defaults (client_header_timeout and client_body_timeout 60 s,
@@ -38,67 +37,42 @@ class LimitsRow(Row):
     # for a Kerberos ticket (protocol.md §10). A ClientHello with post-quantum key shares has less
     # than 4 KiB.
 
-    client_hello: int = Field(
-        default=16_384, ge=1_024, le=65_536, description="bytes of a ClientHello"
+    client_hello: Bytes = optional(16_384, "bytes of a ClientHello", ge=1_024, le=65_536)
+    request_head: Bytes = optional(65_536, "bytes of a request head", ge=4_096, le=1_048_576)
+    handshake_seconds: Seconds = optional(
+        30.0, "seconds for a client's handshake, and for connecting to a site system", le=600
     )
-    request_head: int = Field(
-        default=65_536, ge=4_096, le=1_048_576, description="bytes of a request head"
+    head_seconds: Seconds = optional(
+        60.0, "seconds for a request head, from its first byte", le=600
     )
-    handshake_seconds: float = Field(
-        default=30.0,
-        gt=0,
-        le=600,
-        description="seconds for a client's handshake, and for connecting to a site system",
+    body_seconds: Seconds = optional(300.0, "seconds for a request body", le=3_600)
+    response_seconds: Seconds = optional(
+        300.0, "seconds from the end of a request to the head of the response", le=3_600
     )
-    head_seconds: float = Field(
-        default=60.0, gt=0, le=600, description="seconds for a request head, from its first byte"
+    idle_seconds: Seconds = optional(
+        120.0, "seconds between requests, and between bytes of a response", le=3_600
     )
-    body_seconds: float = Field(
-        default=300.0,
-        gt=0,
+    site_system_idle_seconds: Seconds = optional(
+        SITE_SYSTEM_IDLE_SECONDS,
+        "seconds after which an idle site-system connection is not reused",
         le=3_600,
-        description="seconds for a request body",
     )
-    response_seconds: float = Field(
-        default=300.0,
-        gt=0,
-        le=3_600,
-        description="seconds from the end of a request to the head of the response",
-    )
-    idle_seconds: float = Field(
-        default=120.0,
-        gt=0,
-        le=3_600,
-        description="seconds between requests, and between bytes of a response",
-    )
-    site_system_idle_seconds: float = Field(
-        default=SITE_SYSTEM_IDLE_SECONDS,
-        gt=0,
-        le=3_600,
-        description="seconds after which an idle site-system connection is not reused",
-    )
-    tunnel_idle_seconds: float = Field(
-        default=600.0, gt=0, le=86_400, description="seconds without traffic in a tunnel"
-    )
+    tunnel_idle_seconds: Seconds = optional(600.0, "seconds without traffic in a tunnel", le=86_400)
     # Defaults: nginx has 512 connections per process, Apache 400 requests. A connection of the
     # bridge uses up to 100 KB, and a file descriptor on each leg.
-    connections: int = Field(
-        default=1_000, ge=1, le=100_000, description="concurrent client connections"
-    )
+    connections: Count = optional(1_000, "concurrent client connections", ge=1, le=100_000)
     # As Squid's default cache_mem, 256 MiB: 64 messages of the maximum size.
-    buffered_bytes: int = Field(
-        default=268_435_456,
+    buffered_bytes: Bytes = optional(
+        268_435_456,
+        "bytes of request heads and bodies in memory, of all connections",
         ge=16_777_216,
         le=68_719_476_736,
-        description="bytes of request heads and bodies in memory, of all connections",
     )
     # Each uses 40 MB, and up to 300 MB for a payload at the limit.
-    inspection_workers: int = Field(
-        default=2, ge=1, le=64, description="processes that inspect large bodies"
-    )
+    inspection_workers: Count = optional(2, "processes that inspect large bodies", ge=1, le=64)
 
 
-class MessagesRow(Row):
+class MessagesRow(Row, examples=[{"identity": "enforce"}]):
     """Checks of ConfigMgr messages, in addition to those that are always enforced."""
 
     identity: Literal["observe", "enforce"] = optional(
@@ -125,7 +99,7 @@ class MessagesRow(Row):
     intranet_only: Literal["observe", "enforce"] = optional(
         "observe", "whether to refuse replies that assign policies with the IntranetOnly flag"
     )
-    internal_domains: list[HostName] = optional(
+    internal_domains: list[Domain] = optional(
         [], "internal domains; if empty, the domains of the site systems"
     )
     encrypted: ReasonRow | None = optional(
@@ -133,46 +107,38 @@ class MessagesRow(Row):
     )
 
 
-class UploadsRow(Row):
+class UploadsRow(Row, examples=[{"spool": "uploads.sqlite"}]):
     """BITS uploads: reassembled and inspected before the site system gets the last byte."""
 
     spool: str | None = optional(
         None, "SQLite database of uploads in progress; a temporary file if omitted"
     )
     # Windows sends fragments of up to 13 MB; an upload can have several.
-    max_bytes: int = Field(
-        default=67_108_864, ge=65_536, le=1_073_741_824, description="bytes of one upload"
+    max_bytes: Bytes = optional(67_108_864, "bytes of one upload", ge=65_536, le=1_073_741_824)
+    max_total_bytes: Bytes = optional(
+        1_073_741_824, "bytes of all uploads in progress", ge=1_048_576, le=1_099_511_627_776
     )
-    max_total_bytes: int = Field(
-        default=1_073_741_824,
-        ge=1_048_576,
-        le=1_099_511_627_776,
-        description="bytes of all uploads in progress",
+    sessions: Count = optional(1_000, "uploads in progress", ge=1, le=100_000)
+    per_client_sessions: Count = optional(
+        8, "uploads in progress per client; another one displaces the oldest", ge=1, le=1_000
     )
-    sessions: int = Field(default=1_000, ge=1, le=100_000, description="uploads in progress")
-    per_client_sessions: int = Field(
-        default=8,
-        ge=1,
-        le=1_000,
-        description="uploads in progress per client; another one displaces the oldest",
-    )
-    per_client_bytes: int | None = Field(
-        default=None,
+    per_client_bytes: Bytes | None = optional(
+        None,
+        "bytes of uploads in progress per client; if omitted, twice max_bytes",
         ge=65_536,
         le=1_099_511_627_776,
-        description="bytes of uploads in progress per client; if omitted, twice max_bytes",
     )
     # The default of a BITS server is 14 days ([MC-BUP] section 3.2.2.1).
     abandoned_after: Duration = optional("3d", "when an idle upload is deleted")
 
 
-class ClamAvRow(Row):
+class ClamAvRow(Row, examples=[{"socket": "/run/clamav/clamd.ctl"}]):
     """The ClamAV daemon (clamd), which scans everything that YARA-X scans."""
 
     socket: str | None = optional(None, "its Unix socket, such as /run/clamav/clamd.ctl")
     address: HostPort | None = optional(None, "or its address, such as 127.0.0.1:3310")
     # clamd's ReadTimeout is 120 s; it scans a view at the limit in a few seconds.
-    seconds: float = Field(default=30.0, gt=0, le=600, description="timeout for one view")
+    seconds: Seconds = optional(30.0, "timeout for one view", le=600)
 
 
 class EnginesRow(Row):

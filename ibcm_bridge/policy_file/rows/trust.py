@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from ibcm_bridge.policy_file.rows.values import (
+    Because,
+    Duration,
+    FetchUrl,
+    Row,
+    optional,
+    required,
+)
 
-from ibcm_bridge.policy_file.rows.values import Because, Duration, FetchUrl, Row, optional, required
+_PAIR = {"chain": "bridge.pem", "key": "bridge.key"}
+_TRUST = {"anchors": ["root.pem"], "crls": ["root.crl"]}
+_FETCH = {"urls": ["http://pki.corp.example/issuing.crl"], "folder": "lists"}
 
 
-class PassphraseRow(Row):
+class PassphraseRow(Row, examples=[{"file": "bridge.pass"}, {"environment": "BRIDGE_PASS"}]):
     """A passphrase, in a file or an environment variable, never in the policy itself."""
 
     file: str | None = optional(None, "file with the passphrase in its first line")
     environment: str | None = optional(None, "environment variable with the passphrase")
 
 
-class CertificateRow(Row):
+class CertificateRow(Row, examples=[_PAIR, {"pfx": "bridge.pfx"}]):
     """A certificate with its intermediates, and its private key: two PEM files, or a PFX file."""
 
     chain: str | None = optional(None, "PEM file: the certificate, followed by its intermediates")
@@ -24,10 +33,14 @@ class CertificateRow(Row):
     pfx: str | None = optional(
         None, "PFX file with certificate, key and intermediates, instead of chain and key"
     )
-    passphrase: PassphraseRow | None = optional(None, "the passphrase of the key or PFX file")
+    passphrase: PassphraseRow | None = optional(
+        None,
+        "the passphrase of the key or PFX file",
+        title="keys and values, never the passphrase itself",
+    )
 
 
-class FetchRow(Row):
+class FetchRow(Row, examples=[_FETCH]):
     """Revocation lists to download. They are signed and need no TLS (RFC 5280 §8)."""
 
     urls: list[FetchUrl] = required("http:// URLs of revocation lists", min_length=1)
@@ -35,14 +48,14 @@ class FetchRow(Row):
     folder: str = required("existing folder for the downloaded lists")
 
 
-class WithoutCrlRow(Row):
+class WithoutCrlRow(Row, examples=[{"authority": "issuing.pem", "because": "no list exists"}]):
     """An authority that publishes no revocation list."""
 
     authority: str = required("file with its certificate, or its subject as shown by check")
     because: Because
 
 
-class TrustRow(Row):
+class TrustRow(Row, examples=[_TRUST]):
     """Trust anchors, issuing authorities, and their revocation lists: PEM or DER files."""
 
     anchors: list[str] = required("files with self-signed root certificates", min_length=1)
@@ -58,15 +71,14 @@ class TrustRow(Row):
     )
 
 
-class ClientsRow(Row):
+class ClientsRow(Row, examples=[{"trust": _TRUST}]):
     """Accepted client certificates: their kind, and their authorities."""
 
-    certificate: Literal["computer", "user", "either", "optional", "none"] | None = Field(
-        default=None,
-        description="the kind of client certificate; if omitted, the default of the roles",
+    certificate: Literal["computer", "user", "either", "optional", "none"] | None = optional(
+        None, "the kind of client certificate; if omitted, the default of the roles"
     )
-    trust: TrustRow | None = Field(
-        default=None, description="authorities of client certificates; not with certificate: none"
+    trust: TrustRow | None = optional(
+        None, "authorities of client certificates; not with certificate: none"
     )
     ca_names: Literal["send", "omit"] = optional(
         "omit", "whether the handshake sends the names of the authorities to clients"
@@ -76,7 +88,7 @@ class ClientsRow(Row):
     )
 
 
-class SiteSystemsRow(Row):
+class SiteSystemsRow(Row, examples=[{"certificate": _PAIR, "trust": _TRUST}]):
     """The bridge's certificate for site systems, and the authorities of site systems."""
 
     certificate: CertificateRow = required("the bridge's client certificate (clientAuth)")
