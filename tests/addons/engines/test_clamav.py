@@ -259,7 +259,7 @@ def test_the_connection_check_contacts_clamav(lab: Lab) -> None:
 
     with ScanDaemon() as daemon:
         working = found(daemon.address)
-    assert (working.level, working.text) == (Level.FACT, "ClamAV stand-in of the lab")
+    assert (working.level, working.text) == (Level.FACT, "ClamAV simulated by the lab")
     gone = found(daemon.address)
     assert (gone.level, gone.requirement) == (Level.PROBLEM, "BRIDGE-INSPECT")
     assert "no response" in gone.text
