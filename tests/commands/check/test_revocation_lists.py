@@ -14,6 +14,7 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import ISSUING_CRL_URL, ROOT_CRL_URL
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.trust import CrlFetch, Revocation, Trust
+from tests.authentication.revocation_lists import scope
 from tests.commands.check.policies import DAY, bad_findings, credential_of, with_
 
 
@@ -63,19 +64,6 @@ def test_an_authority_without_a_fetched_list_is_a_problem(
     assert all(f"no revocation list of CN={lacking}" in text for text in problems)
 
 
-def _scope(**fields: object) -> x509.IssuingDistributionPoint:
-    values: dict[str, object] = {
-        "full_name": None,
-        "relative_name": None,
-        "only_contains_user_certs": False,
-        "only_contains_ca_certs": False,
-        "only_some_reasons": None,
-        "indirect_crl": False,
-        "only_contains_attribute_certs": False,
-    }
-    return x509.IssuingDistributionPoint(**(values | fields))  # type: ignore[arg-type]
-
-
 POINT = [x509.UniformResourceIdentifier("http://pki.internet.example/x.crl")]
 
 
@@ -83,23 +71,23 @@ POINT = [x509.UniformResourceIdentifier("http://pki.internet.example/x.crl")]
     ("scopes", "level", "text"),
     [
         ([None], None, ""),
-        ([_scope(only_contains_user_certs=True)], None, ""),
+        ([scope(only_contains_user_certs=True)], None, ""),
         (
-            [_scope(full_name=POINT)],
+            [scope(full_name=POINT)],
             Level.WARNING,
             "covers only certificates that name the distribution point "
             "http://pki.internet.example/x.crl; other certificates are refused "
             "(revocation-unknown)",
         ),
-        ([_scope(full_name=POINT), None], None, ""),
+        ([scope(full_name=POINT), None], None, ""),
         (
-            [_scope(only_contains_ca_certs=True)],
+            [scope(only_contains_ca_certs=True)],
             Level.PROBLEM,
             "covers only certificates of authorities; all its client and site-system "
             "certificates are refused",
         ),
         (
-            [_scope(only_contains_ca_certs=True), _scope(only_contains_user_certs=True)],
+            [scope(only_contains_ca_certs=True), scope(only_contains_user_certs=True)],
             None,
             "",
         ),
@@ -119,7 +107,7 @@ def test_a_list_that_does_not_cover_every_end_entity_is_reported(
     ]
     # The root's list only needs to cover authorities.
     root_list = pki._root.crl(
-        (), 1, now - DAY, now + 7 * DAY, extensions=[(_scope(only_contains_ca_certs=True), True)]
+        (), 1, now - DAY, now + 7 * DAY, extensions=[(scope(only_contains_ca_certs=True), True)]
     )
     trust = Trust((pki.root,), (pki.issuing,), (root_list, *issuing_lists))
     found = [
