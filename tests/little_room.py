@@ -44,4 +44,4 @@ WITHOUT_LOW_PORTS = ["unshare", "--net", "setpriv", "--bounding-set=-net_bind_se
 """Before a command that may not listen on ports below 1024, in a network of its own. For root."""
 
 AS_ANYBODY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if ROOT else []
-"""Before a command to which permissions of files apply, whoever runs the tests."""
+"""A prefix that applies file permissions to a command, even if root runs the tests."""

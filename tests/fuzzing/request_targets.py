@@ -132,9 +132,9 @@ class _Authorized:
 
 
 def claims(data: bytes) -> None:
-    """Whoever is named has the form of a client; and a worker's report comes to the same.
+    """A claim names a valid client GUID, and a worker's report leads to the same claim.
 
-    A head; then lines: the header's SourceID, and what the payload names.
+    The input is a head, then lines: the header's SourceID, and the GUIDs of the payload.
     """
     start, _, rest = data.partition(b"\r\n\r\n")
     read = read_request_head(start + b"\r\n\r\n")

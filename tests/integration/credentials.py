@@ -33,7 +33,7 @@ class Credentials:
 
     @classmethod
     def make(cls, pki: LabPki) -> Self:
-        """All of them, one of which `pki` revokes: before any revocation list is made."""
+        """Make all credentials. `pki` revokes one of them, before it makes a revocation list."""
         now = datetime.now(UTC)
         mp_revoked = pki.server("mp01.corp.example")
         pki.revoke(mp_revoked)

@@ -41,7 +41,7 @@ class Expectations:
     _said_before: int = 0
 
     def clear(self) -> None:
-        """Begin anew: what has been written down and received so far is of no interest."""
+        """Ignore the audit records, output and requests so far."""
         self.perimeter.site.clear()
         path = self.perimeter.bridge.audit_file
         self._audit_offset = path.stat().st_size if path.exists() else 0

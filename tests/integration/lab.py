@@ -100,7 +100,7 @@ class Lab(Expectations):
         body = self.message() if body is None else body
         return client.request("CCM_POST", "/ccm_system/request", fields, body)
 
-    # As whoever
+    # With any credential
 
     def context(self, credential: LabCredential | None = None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -175,7 +175,7 @@ class Lab(Expectations):
             tls.do_handshake()
         return sent.read()
 
-    # As whoever has the usual tools
+    # With curl, openssl and the like
 
     def pem(self, credential: LabCredential) -> str:
         """A file with the key and the certification path."""

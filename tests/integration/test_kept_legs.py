@@ -87,7 +87,7 @@ class Iis:
             self._end(peer)
 
     def answer(self, request: bytes) -> bytes:
-        """An acknowledgement, of which BITS takes what it needs."""
+        """An acknowledgement with all fields that BITS can need."""
         place = re.search(rb"(?im)^content-range: bytes \d+-(\d+)/", request)
         end = int(place[1]) + 1 if place else 0
         fields = b"BITS-Packet-Type: Ack\r\nBITS-Session-Id: {1}\r\n"

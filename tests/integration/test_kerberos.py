@@ -223,7 +223,7 @@ def test_with_neither_there_is_no_policy(lab: Lab, kdc: Kdc) -> None:
 
 
 def test_a_ticket_is_good_once(lab: Lab, kdc: Kdc) -> None:
-    # Whoever saw it, on either leg, cannot use it again.
+    # Nobody who saw it, on either leg, can use it again.
     check_policy(ask(lab, kdc.signed_in("alice")))
     given = dict(lab.site.received()[-1].headers)["Authorization"]
     with lab.client() as client:

@@ -225,7 +225,7 @@ def test_without_the_opt_in_authorization_is_dropped_and_the_directories_are_clo
 def test_a_leg_that_is_closed_between_two_requests_takes_its_client_with_it(
     lab: Lab, ntlm: NtlmSiteSystem, raw_site_system: RawSiteSystem
 ) -> None:
-    # As IIS closing its own connection: the client sees an end, and begins anew.
+    # As IIS closing its own connection: the client sees the end, and authenticates again.
     ntlm.close_after_challenge = True
     with client(lab) as connection:
         challenge(ask(lab, connection, "TYPE1-alice"))

@@ -320,7 +320,7 @@ def repository_files() -> list[str]:
 
 
 def test_the_eicar_test_file_stands_whole_in_no_file() -> None:
-    # A virus scanner would take the checkout away from whoever has it.
+    # A virus scanner would remove the file from every checkout.
     whole = "".join(
         ("X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-", "ANTIVIRUS-TEST-FILE!$H+H*")
     )

@@ -1,6 +1,6 @@
 """The JSON schema that editors read is the shape that the bridge reads.
 
-After a change of `policy_file.rows`: WRITE_DOCS=1 pytest tests/repository writes it anew.
+After a change of `policy_file.rows`: WRITE_DOCS=1 pytest tests/repository writes it again.
 """
 
 import json

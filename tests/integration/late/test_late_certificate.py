@@ -23,7 +23,7 @@ CASES = [(version, trust) for version in ("1.2", "1.3") for trust in ("lab", "fo
 PORTS: dict[tuple[str, str], int] = {}
 """Of each case; chosen as the bridge starts, before somebody else has them."""
 LARGE = 6_400_000
-"""Characters, of which some 3.7 MB are sent; the role takes messages of up to 4 MB."""
+"""Characters. About 3.7 MB are sent; the role allows messages of up to 4 MB."""
 
 
 @pytest.fixture(scope="module")
