@@ -49,7 +49,11 @@ def terminated(text: str) -> bytes:
 def verifies(key: RSAPublicKey, signature: str, data: bytes) -> bool:
     """Return whether the hexadecimal signature of the data verifies with the key."""
     try:
-        whole = key.recover_data_from_signature(bytes.fromhex(signature)[::-1], PKCS1v15(), None)
+        sent = bytes.fromhex(signature)[::-1]
+        # RFC 8017 §8.2.2, step 1. OpenSSL recovers a signature without its leading zeros, too.
+        if len(sent) != (key.key_size + 7) // 8:
+            return False
+        whole = key.recover_data_from_signature(sent, PKCS1v15(), None)
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):
         return False
     for name, before in _DIGEST_INFO.items():

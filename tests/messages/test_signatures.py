@@ -142,10 +142,21 @@ def test_a_signature_of_another_length_does_not_verify(key: RSAPrivateKey) -> No
     for more in ("00", "00" * 256, whole):
         assert not verifies(public, whole + more, DATA)
         assert not verifies(public, more + whole, DATA)
-    # The same number in the same size, but not the signed bytes.
+    # The same number modulo the key's modulus, but not the signed bytes.
     modulus = public.public_numbers().n
     number = int.from_bytes(bytes.fromhex(whole), "little") + modulus
     assert not verifies(public, number.to_bytes(257, "little").hex(), DATA)
+
+
+def test_a_signature_without_its_leading_zero_does_not_verify(key: RSAPrivateKey) -> None:
+    # One signature of 256 starts with a zero (RFC 8017 §8.2.2, step 1: its length is the key's).
+    data, whole = next(
+        (data, whole)
+        for data in (number.to_bytes(4) for number in range(1 << 32))
+        if (whole := signing.sign(key, data)).endswith("00")
+    )
+    assert verifies(key.public_key(), whole, data)
+    assert not verifies(key.public_key(), whole.removesuffix("00"), data)
 
 
 @given(st.text(max_size=40) | st.text("0123456789abcdefABCDEF \n", max_size=600))
