@@ -26,8 +26,8 @@ from mitmproxy.proxy import commands, events
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.inspection.response import InspectedReply
+from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.messages.ccm_reply import CcmReply
 from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.publications import HttpPublication

@@ -36,9 +36,9 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.identity.claims import Claim, Signed, read_claim
-from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.response import InspectedReply, ReadReply, judge_reply, read_reply
+from ibcm_bridge.inspection.verdict import Inspected, inspect
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm

@@ -25,7 +25,7 @@ from ibcm_bridge.authentication.client import (
 )
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity.approval import Approved, approve
-from ibcm_bridge.inspection.body import Inspected
+from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.policy.message_policy import MessagePolicy
 from ibcm_bridge.policy.publications import (

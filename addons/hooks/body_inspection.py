@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ibcm_bridge.addons.stages import BodyRead
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.inspection.body import Inspected, conclude, inspect_small
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.reports import Report
 from ibcm_bridge.inspection.subject import Subject
+from ibcm_bridge.inspection.verdict import Inspected, conclude, inspect_small
 
 InspectLarge = Callable[[Subject], Awaitable[Report | Deny]]
 

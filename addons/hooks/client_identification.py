@@ -15,7 +15,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, BindingStatus
 from ibcm_bridge.identity.learning import learned_binding, updated_binding
-from ibcm_bridge.inspection.body import Inspected
+from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.messages.registration_reply import (
     RegistrationStatus,
     gives_policy,

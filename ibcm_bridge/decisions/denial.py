@@ -4,7 +4,7 @@ A decision is made once, as a value; no later stage derives it again. Three valu
 is defined beside the only function that makes it, from the value before it:
 
     request.authorization.authorize  -> Authorized   the head may be sent once its body is inspected
-    inspection.body.inspect          -> Inspected    the inspection of this body found nothing
+    inspection.verdict.inspect       -> Inspected    the inspection of this body found nothing
     identity.approval.approve        -> Approved     the client GUID is the client's: it may be sent
 
 `site_system_leg.gate` requires an `Approved` and compares it with the bytes about to be sent. Every

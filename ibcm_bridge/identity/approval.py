@@ -25,7 +25,7 @@ from ibcm_bridge.identity.bindings import (
     binding_status,
 )
 from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
-from ibcm_bridge.inspection.body import Inspected
+from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.messages.signatures import rsa_key, verifies
 from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy, UnknownGuids
 from ibcm_bridge.request.authorization import Authorized

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.inspection.message_facts import MessageFacts
+from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.messages.signatures import read_public_key_blob, terminated

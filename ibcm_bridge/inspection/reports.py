@@ -1,7 +1,7 @@
 """A worker's report on a body: one line of JSON.
 
 A worker parses bytes from the Internet. If it is ever compromised, JSON gives the bridge only
-values and no code. `body.conclude` compares the report with the body.
+values and no code. `verdict.conclude` compares the report with the body.
 """
 
 from __future__ import annotations

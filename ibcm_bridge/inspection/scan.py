@@ -1,7 +1,7 @@
 """Scan a body: parse it by its kind, and pass every view of it to every engine.
 
 Views are the body as sent, and what is decompressed and decoded from it. `read_and_scan` returns
-serializable values, because a large body is inspected in another process. Only `inspection.body`
+serializable values, because a large body is inspected in another process. Only `inspection.verdict`
 makes an `Inspected` of them.
 """
 

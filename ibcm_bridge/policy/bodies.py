@@ -10,7 +10,7 @@ from ibcm_bridge.policy.soap_actions import SoapTable
 
 
 class Inspection(StrEnum):
-    """The inspection of a body. `inspection.body` has one function for each."""
+    """The inspection of a body. `inspection.verdict` has one function for each."""
 
     NO_BODY = "no-body"
     CCM_MESSAGE = "ccm-message"

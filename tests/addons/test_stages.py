@@ -8,7 +8,7 @@ from ibcm_bridge.addons import stages
 from ibcm_bridge.addons.stages import DECISIONS, Stage
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.inspection.body import Inspected
+from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.uploads.session import UploadPart
 

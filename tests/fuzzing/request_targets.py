@@ -19,10 +19,10 @@ import h11
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
-from ibcm_bridge.inspection.body import Inspected
 from ibcm_bridge.inspection.message_facts import MessageFacts
 from ibcm_bridge.inspection.reports import Report, ReportError, read_report, write_report
 from ibcm_bridge.inspection.subject import CleanBody
+from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.policy_file import shipped_roles

@@ -15,7 +15,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.identity.approval import Approved, SigningKey, approve
 from ibcm_bridge.identity.bindings import Binding, BindingStatus, Source
-from ibcm_bridge.inspection.body import Inspected
+from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.policy.message_policy import (
     CertificateRenewal,

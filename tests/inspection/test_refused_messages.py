@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection.body import Inspected, inspect
+from ibcm_bridge.inspection.verdict import Inspected, inspect
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.documents import inventory_report, location_request, policy_request
 from ibcm_bridge.request.authorization import Authorized

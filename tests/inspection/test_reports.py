@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.rules import Rule
-from ibcm_bridge.inspection.body import SMALL, Inspected, conclude, inspect, inspect_small
 from ibcm_bridge.inspection.message_facts import MessageFacts
 from ibcm_bridge.inspection.reports import (
     MAX_LINE,
@@ -25,6 +24,7 @@ from ibcm_bridge.inspection.reports import (
 )
 from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody, Subject
+from ibcm_bridge.inspection.verdict import SMALL, Inspected, conclude, inspect, inspect_small
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.policy.endpoints import EndpointTable

@@ -21,8 +21,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.inspection.verdict import Inspected, inspect
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead

@@ -12,9 +12,9 @@ import yaml
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
-from ibcm_bridge.inspection.body import SMALL_SOAP, Inspected, inspect, inspect_small
 from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import Subject
+from ibcm_bridge.inspection.verdict import SMALL_SOAP, Inspected, inspect, inspect_small
 from ibcm_bridge.messages.soap import SHARED, SOAP_1_1, SOAP_1_2
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy.soap_actions import SoapTable

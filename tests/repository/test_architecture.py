@@ -82,7 +82,7 @@ def renames(module: ast.Module, kind: str) -> bool:
     ("kind", "maker"),
     [
         ("Authorized", "ibcm_bridge/request/authorization.py"),
-        ("Inspected", "ibcm_bridge/inspection/body.py"),
+        ("Inspected", "ibcm_bridge/inspection/verdict.py"),
         ("Approved", "ibcm_bridge/identity/approval.py"),
         ("AuthenticatedClient", "ibcm_bridge/authentication/client.py"),
         ("UploadPart", "ibcm_bridge/storage/upload_spool.py"),

@@ -31,8 +31,8 @@ from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.decisions.role_clients import ClientTable, RoleClient
 from ibcm_bridge.identity.approval import Approved, FindBinding, approve
 from ibcm_bridge.identity.bindings import BindingStatus
-from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import ContentEngine
+from ibcm_bridge.inspection.verdict import Inspected, inspect
 from ibcm_bridge.policy.addresses import address_text
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import (

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.addons.engines import inspection_workers
-from ibcm_bridge.inspection.body import SMALL
+from ibcm_bridge.inspection.verdict import SMALL
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import LabClient, Response, request_bytes
 from tests.addons.conftest import BRIDGED, GOOD, GUID, Lab, Running, outcome_of, wait_for

@@ -14,9 +14,9 @@ from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.inspection.body import SMALL, Inspected
 from ibcm_bridge.inspection.reports import Report
 from ibcm_bridge.inspection.subject import Subject
+from ibcm_bridge.inspection.verdict import SMALL, Inspected
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from tests.addons.conftest import Lab, bridged_publication, message

@@ -21,8 +21,8 @@ from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, Source
-from ibcm_bridge.inspection.body import Inspected, inspect
 from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.inspection.verdict import Inspected, inspect
 from ibcm_bridge.lab.clients import life_cycle
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, UPDATE_LOCATION, Step, replies_with
