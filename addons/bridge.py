@@ -9,11 +9,11 @@ from ibcm_bridge.addons.audit.trail import AuditTrail
 from ibcm_bridge.addons.clock import Clock, utc_now
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.errors import StartError
-from ibcm_bridge.addons.hooks.ends import Ends
+from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
 from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS
-from ibcm_bridge.addons.watcher import Watcher
+from ibcm_bridge.addons.traffic_observer import TrafficObserver
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.request.memory_budget import Budget
@@ -27,14 +27,14 @@ class Bridge:
     def __init__(
         self,
         policy: Policy,
-        watchers: Sequence[Watcher] = (),
+        observers: Sequence[TrafficObserver] = (),
         *,
         clock: Clock = utc_now,
         check_seconds: float = CHECK_SECONDS,
     ) -> None:
         """Open the shared state and build the first generation. Raise StartError or RuleError.
 
-        `watchers` are addons that only watch. They get each end after its audit record is written.
+        `observers` are addons that only watch. They get each end after its audit record is written.
         Their hooks run after the bridge's hooks, guarded as well, with mitmproxy's flows; changes
         that they make to a flow are not sent.
         """
@@ -47,10 +47,10 @@ class Bridge:
             self.shared = SharedState(
                 connections=self.connections,
                 audit=audit,
-                ends=Ends(self.connections, [audit, *watchers]),
+                ends=EndReporting(self.connections, [audit, *observers]),
                 uploads=uploads,
                 registry=registry,
-                watchers=watchers,
+                observers=observers,
                 clock=clock,
                 check_seconds=check_seconds,
             )

@@ -1,7 +1,8 @@
 """The bridge's own hooks, in addition to mitmproxy's.
 
 They report the end of a connection, a tunnel or a request, and a response before it is forwarded.
-`hooks.ends` turns each end into one `watcher.Ended` value and passes it to every `Watcher`.
+`hooks.end_reporting` turns each end into one `traffic_observer.Ended` value and passes it to every
+`TrafficObserver`.
 """
 
 from __future__ import annotations

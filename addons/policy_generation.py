@@ -28,7 +28,7 @@ from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_authentication import CALLBACKS, ClientAuthentication
 from ibcm_bridge.addons.hooks.client_identification import ClientIdentification
-from ibcm_bridge.addons.hooks.ends import Ends
+from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.hooks.site_system_authentication import SiteSystemAuthentication
@@ -39,7 +39,7 @@ from ibcm_bridge.addons.renewal.revocation_renewal import crl_renewals
 from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
-from ibcm_bridge.addons.watcher import Watcher
+from ibcm_bridge.addons.traffic_observer import TrafficObserver
 from ibcm_bridge.inspection.engines import CompiledRules
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.storage.binding_registry import Registry
@@ -51,10 +51,10 @@ class SharedState:
 
     connections: Connections
     audit: AuditTrail
-    ends: Ends
+    ends: EndReporting
     uploads: UploadAssembly
     registry: Registry
-    watchers: Sequence[Watcher]
+    observers: Sequence[TrafficObserver]
     clock: Clock
     check_seconds: float
     """The interval at which files are checked for changes."""
@@ -91,7 +91,7 @@ class Generation:
                 ClientIdentification(shared.registry, policy.messages, shared.clock),
                 SiteSystemAuthentication(shared.connections),
             ],
-            shared.watchers,
+            shared.observers,
         )
 
     @contextlib.asynccontextmanager

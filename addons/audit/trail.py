@@ -1,9 +1,9 @@
 """Writes the audit: one JSON line per request, tunnel and refused connection.
 
-No other addon writes records, and no record is written twice (`hooks.ends`). If a record cannot be
-written, the hook raises, which ends the connection like any other defect; from then on requests are
-refused until a record can be written. With `when_unwritable: continue` requests are not refused:
-the log reports the failure once, and later a record counts the lost records.
+No other addon writes records, and no record is written twice (`hooks.end_reporting`). If a record
+cannot be written, the hook raises, which ends the connection like any other defect; from then on
+requests are refused until a record can be written. With `when_unwritable: continue` requests are
+not refused: the log reports the failure once, and later a record counts the lost records.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ibcm_bridge.addons.clock import Clock, utc_now
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.stages import HeadRead
-from ibcm_bridge.addons.watcher import Ended
+from ibcm_bridge.addons.traffic_observer import Ended
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.identity.approval import Approved

@@ -22,11 +22,11 @@ Hook = Callable[[Any], Any]
 class Hooks:
     """The functions to call for each hook: the addons' methods, looked up once."""
 
-    def __init__(self, addons: Sequence[object], watchers: Sequence[object] = ()) -> None:
-        """The addons in `watchers` are called last and never decide."""
+    def __init__(self, addons: Sequence[object], observers: Sequence[object] = ()) -> None:
+        """The addons in `observers` are called last and never decide."""
         self._by_name: dict[str, list[Hook]] = collections.defaultdict(list)
         every_hook = all_hooks.keys() | DECISIONS
-        for names, called in ((every_hook, addons), (all_hooks.keys(), watchers)):
+        for names, called in ((every_hook, addons), (all_hooks.keys(), observers)):
             for addon in called:
                 for name in names & set(dir(addon)):
                     self._by_name[name].append(getattr(addon, name))

@@ -129,17 +129,17 @@ CALLED: dict[str, list[str]] = {
     "reply_allowed": ["ClientIdentification"],
     "tls_start_client": ["ClientAuthentication"],
     "tls_established_client": ["ClientAuthentication"],
-    "tls_failed_client": ["Ends"],
-    "connection_refused": ["Ends"],
-    "turned_away": ["Ends"],
-    "tunnel_ended": ["Ends"],
-    "exchange_ended": ["Ends"],
+    "tls_failed_client": ["EndReporting"],
+    "connection_refused": ["EndReporting"],
+    "turned_away": ["EndReporting"],
+    "tunnel_ended": ["EndReporting"],
+    "exchange_ended": ["EndReporting"],
     "server_connect": ["AuditTrail", "SiteSystemAuthentication"],
     "tls_start_server": ["SiteSystemAuthentication"],
 }
 """Every decision and hook, and the addons that have a function for it, in calling order."""
 
-DEFECT_HOOKS = ["Ends"]
+DEFECT_HOOKS = ["EndReporting"]
 """The addons called when one of these fails. If they fail too, only the log has the defect."""
 
 NOT_HOOKS = {"close", "ended"}

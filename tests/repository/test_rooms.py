@@ -45,7 +45,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.tls": "decisions policy authentication addons.clock",
         "addons.connections": "decisions policy authentication request identity addons.tls",
         "addons.events": "decisions addons.connections",
-        "addons.watcher": "addons.connections addons.events",
+        "addons.traffic_observer": "addons.connections addons.events",
         "addons.stages": (
             "decisions messages policy authentication request uploads inspection identity"
         ),
@@ -56,7 +56,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.engines": "decisions policy policy_file inspection storage",
         "addons.hooks": (
             "decisions messages policy authentication request uploads inspection identity storage "
-            "addons.clock addons.tls addons.connections addons.events addons.watcher "
+            "addons.clock addons.tls addons.connections addons.events addons.traffic_observer "
             "addons.stages addons.layers"
         ),
         "addons.renewal": "policy authentication policy_file inspection addons.tls addons.engines",
@@ -65,20 +65,21 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "addons.audit": (
             "policy authentication identity audit addons.clock addons.connections addons.events "
-            "addons.watcher addons.stages"
+            "addons.traffic_observer addons.stages"
         ),
         "addons.policy_generation": (
             "policy inspection storage addons.errors addons.clock addons.tls addons.connections "
-            "addons.watcher addons.layers addons.engines addons.hooks addons.renewal "
+            "addons.traffic_observer addons.layers addons.engines addons.hooks addons.renewal "
             "addons.server addons.audit"
         ),
         "addons.bridge": (
             "policy os_errors request storage addons.errors addons.clock addons.connections "
-            "addons.watcher addons.hooks addons.renewal addons.audit addons.policy_generation"
+            "addons.traffic_observer addons.hooks addons.renewal addons.audit "
+            "addons.policy_generation"
         ),
         "addons.web": (
             "decisions messages policy os_errors request audit addons.errors addons.clock "
-            "addons.connections addons.events addons.watcher addons.layers addons.audit"
+            "addons.connections addons.events addons.traffic_observer addons.layers addons.audit"
         ),
         "addons.run": "policy addons.errors addons.server addons.bridge addons.web",
         "addons.ccm_views": "messages",

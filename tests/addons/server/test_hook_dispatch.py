@@ -41,8 +41,8 @@ def later(decide: Callable[[Any], Any]) -> Callable[[Any], Awaitable[Any]]:
     return wait_and_decide
 
 
-def decided(*addons: object, watchers: tuple[object, ...] = ()) -> Any:
-    reply = Hooks(addons, watchers).call(Decide(Known()))  # type: ignore[arg-type]
+def decided(*addons: object, observers: tuple[object, ...] = ()) -> Any:
+    reply = Hooks(addons, observers).call(Decide(Known()))  # type: ignore[arg-type]
     return asyncio.run(reply) if asyncio.iscoroutine(reply) else reply
 
 
@@ -74,10 +74,10 @@ def test_a_refusal_ends_the_decision(
 
 
 def test_a_watcher_never_decides() -> None:
-    watchers = Decider(lambda _: "allowed")
-    assert decided(Decider(lambda _: DENY), watchers=(watchers,)) is DENY
-    assert decided(Decider(lambda _: "first"), watchers=(watchers,)) == "first"
-    assert not watchers.stages
+    observers = Decider(lambda _: "allowed")
+    assert decided(Decider(lambda _: DENY), observers=(observers,)) is DENY
+    assert decided(Decider(lambda _: "first"), observers=(observers,)) == "first"
+    assert not observers.stages
 
 
 def test_without_a_decider_there_is_no_decision() -> None:
@@ -94,8 +94,8 @@ def test_watchers_are_called_after_the_other_addons() -> None:
         def reply_shown(self, _: object) -> None:
             called.append(self._name)
 
-    hooks = Hooks([Addon("ours")], [Addon("watchers")])
+    hooks = Hooks([Addon("ours")], [Addon("observers")])
     assert hooks.has("reply_shown")
     assert not hooks.has("request")
     assert hooks.call(ReplyShownHook(None)) is None  # type: ignore[arg-type]
-    assert called == ["ours", "watchers"]
+    assert called == ["ours", "observers"]

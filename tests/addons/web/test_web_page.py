@@ -64,7 +64,7 @@ def page() -> WebPage:
 def shown(lab: Lab, tmp_path: Path, page: WebPage) -> Iterator[Running]:
     """A bridge with a page that watches. `test_web_server` tests what the page serves."""
     policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
-    with Running(lab, policy, watchers=[page]) as running:
+    with Running(lab, policy, observers=[page]) as running:
         yield running
     assert page._responses == {}, "no response is left"
 
@@ -226,7 +226,7 @@ def test_a_client_that_is_refused_in_the_handshake_is_shown(
 def test_a_connection_over_the_limit_is_shown(lab: Lab, page: WebPage, tmp_path: Path) -> None:
     limits = dataclasses.replace(lab.policy.limits, connections=1)
     policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl", limits=limits)
-    with Running(lab, policy, watchers=[page]) as narrow, narrow.client() as first:
+    with Running(lab, policy, observers=[page]) as narrow, narrow.client() as first:
         assert first.request(*GOOD).status == 200
         flows(page, 1)
         for _ in range(3):

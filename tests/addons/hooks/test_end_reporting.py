@@ -1,4 +1,4 @@
-"""Each end is reported once to every watcher, first to the audit."""
+"""Each end is reported once to every observer, first to the audit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mitmproxy.connection import Client
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections
 from ibcm_bridge.addons.events import Defect, EndedTunnel, RefusedConnection
-from ibcm_bridge.addons.hooks import ends as module
-from ibcm_bridge.addons.hooks.ends import Ends
-from ibcm_bridge.addons.watcher import Ended
+from ibcm_bridge.addons.hooks import end_reporting as module
+from ibcm_bridge.addons.hooks.end_reporting import EndReporting
+from ibcm_bridge.addons.traffic_observer import Ended
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.memory_budget import Budget
@@ -21,7 +21,7 @@ REFUSED = Deny(Reason.NOT_TLS, rules.LISTENER, "not a TLS record")
 
 
 class FakeWatcher:
-    """A watcher that stores the ends, or raises."""
+    """An observer that stores the ends, or raises."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.seen: list[Any] = []
@@ -42,7 +42,7 @@ class Reporting:
     def __init__(self, lab: Lab) -> None:
         self.audit, self.page = FakeWatcher(), FakeWatcher()
         self.connections = Connections(100, Budget(1_000))
-        self.ends = Ends(self.connections, [self.audit, self.page])
+        self.ends = EndReporting(self.connections, [self.audit, self.page])
         self._listener = lab.policy.listeners[0]
 
     def connection(self) -> ConnectionRecord:

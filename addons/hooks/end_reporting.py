@@ -1,9 +1,10 @@
-"""Reports the end of each connection, tunnel and request once, to every watcher.
+"""Reports the end of each connection, tunnel and request once, to every observer.
 
 Ends are events (`addons.events`), and one end can cause several: a hook that fails after the audit
 record is also a defect, and a failed handshake calls mitmproxy's own hook. This addon turns them
 into one of three values. The audit gets it first: an end that it cannot record is reported nowhere
-else. To count or export ends, add a `Watcher` (`addons.watcher`); this file does not change.
+else. To count or export ends, add a `TrafficObserver` (`addons.traffic_observer`); this file does
+not change.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from mitmproxy.tls import TlsData
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, ExchangeEnded
 from ibcm_bridge.addons.events import Defect, EndedTunnel, RefusedConnection
-from ibcm_bridge.addons.watcher import Ended, Watcher
+from ibcm_bridge.addons.traffic_observer import Ended, TrafficObserver
 from ibcm_bridge.authentication.client import certificate_missing
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -25,13 +26,13 @@ TURNED_AWAY_SECONDS = 1.0
 """The least interval between two records of connections over the limit, in seconds."""
 
 
-class Ends:
+class EndReporting:
     """Turns each end into one value."""
 
-    def __init__(self, connections: Connections, watchers: Sequence[Watcher]) -> None:
-        """`watchers` get each end in their order. If one raises, later ones do not get it."""
+    def __init__(self, connections: Connections, observers: Sequence[TrafficObserver]) -> None:
+        """`observers` get each end in their order. If one raises, later ones do not get it."""
         self._connections = connections
-        self._watchers = watchers
+        self._observers = observers
         self._turned_away = 0
         """The number of connections since the last record of one."""
         self._turned_away_at = -math.inf
@@ -83,8 +84,8 @@ class Ends:
                 self._notify(ended)
 
     def _notify(self, ended: Ended) -> None:
-        for watcher in self._watchers:
-            watcher.ended(ended)
+        for observer in self._observers:
+            observer.ended(ended)
 
 
 def _why_failed(record: ConnectionRecord, error: str | None) -> Deny:

@@ -1,8 +1,8 @@
 """An addon that only watches, such as the page of `run --web`, or metrics.
 
-It is added in `run`: `Bridge(policy, watchers)`. Besides `ended` it may have methods with the names
-of mitmproxy's hooks and of `reply_shown`; they are called last, and cannot decide or change what is
-sent. An exception in one of them refuses the request or closes the connection.
+It is added in `run`: `Bridge(policy, observers)`. Besides `ended` it may have methods with the
+names of mitmproxy's hooks and of `reply_shown`; they are called last, and cannot decide or change
+what is sent. An exception in one of them refuses the request or closes the connection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ type Ended = ExchangeEnded | EndedTunnel | RefusedConnection
 record."""
 
 
-class Watcher(Protocol):
+class TrafficObserver(Protocol):
     """The audit, or an addon that only watches."""
 
     def ended(self, ended: Ended) -> None:
