@@ -104,12 +104,12 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 def told_left_out(left_out: Sequence[LeftOut], every: Mapping[str, Collection[str]]) -> str:
     """Which tests were left out, by name: whole modules by theirs."""
     names: dict[str, list[str]] = {}
-    for module in dict.fromkeys(one.module for one in left_out):
-        here = [one for one in left_out if one.module == module]
-        whole = {one.test for one in here} == set(every[module])
-        for one in here:
-            name = module if whole else f"{module}::{one.test.partition('[')[0]}"
-            names.setdefault(one.wanted, []).append(name)
+    for module in dict.fromkeys(entry.module for entry in left_out):
+        here = [entry for entry in left_out if entry.module == module]
+        whole = {entry.test for entry in here} == set(every[module])
+        for entry in here:
+            name = module if whole else f"{module}::{entry.test.partition('[')[0]}"
+            names.setdefault(entry.wanted, []).append(name)
     each = [f"{', '.join(dict.fromkeys(of))} (for want of {why})" for why, of in names.items()]
     return f"{len(left_out)} left out: {'; '.join(each)}"
 

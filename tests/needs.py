@@ -177,7 +177,7 @@ def _install(packages: list[str]) -> str:
     if subprocess.run(update, check=False).returncode:
         return "apt-get update failed"
     # One that this release does not have would keep all others away (Ubuntu has no Chromium).
-    there = [one for one in packages if _is_offered(one)]
+    there = [package for package in packages if _is_offered(package)]
     if not there:
         return "no such packages here"
     failed = subprocess.run([*install, *there], check=False).returncode

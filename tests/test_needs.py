@@ -171,7 +171,7 @@ def run(path: str, *tests: str, ci: str = "") -> tuple[int, str]:
     """Some tests with that PATH: the exit status, and the last line."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, *(f"{MODULE}::{one}" for one in tests)],
+        [*command, *(f"{MODULE}::{test}" for test in tests)],
         cwd=TESTS.parent,
         env={**os.environ, "PATH": path, "CI": ci},
         capture_output=True,

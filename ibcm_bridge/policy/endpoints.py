@@ -84,6 +84,8 @@ class EndpointTable:
     def fingerprint(self) -> str:
         """A text that differs for different tables, and is the same in all processes."""
         # The order of a set differs between processes.
-        endpoints = [(name, sorted(one.roots), one) for name, one in self.endpoints.items()]
-        rows = [(name, roots, one.anonymous, one.encrypted) for name, roots, one in endpoints]
+        rows = [
+            (name, sorted(endpoint.roots), endpoint.anonymous, endpoint.encrypted)
+            for name, endpoint in self.endpoints.items()
+        ]
         return repr((sorted(rows), self.refused, sorted(self.added), self.encrypted))

@@ -112,8 +112,8 @@ class RoleProfile:
             directories={
                 **self.directories,
                 **{
-                    name: replace(one, authenticates_users=True)
-                    for name, one in offered.directories.items()
+                    name: replace(directory, authenticates_users=True)
+                    for name, directory in offered.directories.items()
                 },
             },
             windows_authentication=None,

@@ -30,6 +30,7 @@ class SoapTable:
         """A text that differs for different tables, and is the same in all processes."""
         # The order of a set differs between processes.
         rows = [
-            (path, one.namespace, sorted(one.operations)) for path, one in self.services.items()
+            (path, service.namespace, sorted(service.operations))
+            for path, service in self.services.items()
         ]
         return repr((sorted(rows), sorted(self.refused.items())))

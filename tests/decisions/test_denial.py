@@ -50,7 +50,9 @@ def test_a_decision_cannot_be_changed(decisions: Decisions, index: int) -> None:
 
 def test_no_kind_of_decision_is_a_subclass_of_another() -> None:
     kinds = (Authorized, Inspected, Approved, Deny)
-    assert not any(issubclass(one, other) for one in kinds for other in kinds if one is not other)
+    assert not any(
+        issubclass(kind, other) for kind in kinds for other in kinds if kind is not other
+    )
 
 
 def test_reasons_are_unique_and_in_lower_case_with_hyphens() -> None:

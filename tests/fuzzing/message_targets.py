@@ -61,9 +61,9 @@ def multipart(data: bytes) -> None:
         bounded(parts)
         return
     assert 0 < len(parts) <= MAX_PARTS
-    for one in parts:
-        assert body[one.offset : one.offset + len(one.body)] == one.body
-    if any(one.media_type.startswith((b"multipart", b"message")) for one in parts):
+    for part in parts:
+        assert body[part.offset : part.offset + len(part.body)] == part.body
+    if any(part.media_type.startswith((b"multipart", b"message")) for part in parts):
         return
     head = b"MIME-Version: 1.0\r\nContent-Type: " + content_type + b"\r\n\r\n"
     mail = email.message_from_bytes(head + body, policy=email.policy.compat32)

@@ -57,7 +57,7 @@ def head(data: bytes) -> None:
     assert (event.method, event.target) == (read.method, read.target.raw)
     ours = [(name.lower(), value.strip(b" \t")) for name, value in read.fields]
     assert [(name, value) for name, value in event.headers if name != b"content-length"] == [
-        one for one in ours if one[0] != b"content-length"
+        field for field in ours if field[0] != b"content-length"
     ]
     length = dict(event.headers).get(b"content-length")
     assert (None if length is None else int(length)) == read.length
@@ -145,13 +145,13 @@ def claims(data: bytes) -> None:
     line = write_report(Report("d", CleanBody((), message, ())))
     seen = read_report(line).result
     assert isinstance(seen, CleanBody)
-    claim, reported = (read_claim(_inspected(read, one)) for one in (message, seen.message))
+    claim, reported = (read_claim(_inspected(read, facts)) for facts in (message, seen.message))
     alone = read_claim(_inspected(read, None))
-    for one in (claim, alone):
-        if isinstance(one, Deny):
-            bounded(one)
+    for result in (claim, alone):
+        if isinstance(result, Deny):
+            bounded(result)
         else:
-            _is_one_client(one, read)
+            _is_one_client(result, read)
     assert type(claim) is type(reported)
     if isinstance(claim, Claim):
         assert claim.guid in ("", *(read_guid(text) for text in (source_id, *named))) or alone
@@ -204,7 +204,7 @@ def policy(data: bytes) -> None:
     if tree.value is not None or not tree.problems:
         with suppress(PolicyError):
             read_shape(reading, ROLES)
-    assert all(one.isprintable() for one in reading.sorted_problems())
+    assert all(problem.isprintable() for problem in reading.sorted_problems())
 
 
 def _policies() -> Iterator[bytes]:

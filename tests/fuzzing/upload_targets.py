@@ -104,7 +104,7 @@ def uploaded(data: bytes) -> None:
     assert sum(map(len, unpacked)) <= 2 * LIMIT  # in UTF-16 and in UTF-8
     if seen.opened == {"sent"} and data.startswith(b"PK"):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            assert sorted(unpacked) == sorted(archive.read(one) for one in archive.infolist())
+            assert sorted(unpacked) == sorted(archive.read(member) for member in archive.infolist())
 
 
 def _objects() -> Iterator[bytes]:
@@ -131,7 +131,9 @@ def soap(data: bytes) -> None:
         bounded(seen)
         return
     assert isinstance(seen, CleanBody)
-    (asked,) = next(one for one in ElementTree.fromstring(body) if one.tag.endswith("}Body"))
+    (asked,) = next(
+        element for element in ElementTree.fromstring(body) if element.tag.endswith("}Body")
+    )
     name = action.strip(b'"').decode("ascii").rpartition("/")[2]
     assert asked.tag.rpartition("}")[2] == name
 
@@ -163,7 +165,7 @@ def propfind(data: bytes) -> None:
     assert root.tag == "{DAV:}propfind"
     for kind in root:
         assert kind.tag in ("{DAV:}prop", "{DAV:}allprop", "{DAV:}propname")
-        assert {one.tag for one in kind} <= {f"{{DAV:}}{name}" for name in PROPERTIES}
+        assert {element.tag for element in kind} <= {f"{{DAV:}}{name}" for name in PROPERTIES}
 
 
 def _questions() -> Iterator[bytes]:

@@ -111,11 +111,11 @@ def reply(data: bytes) -> None:
     for reading, body in ((ReplyReading.CCM_MESSAGE, message), (ReplyReading.XML, data)):
         read = read_reply(reading, TYPE, body)
         judged = judge_reply(read, RULES)
-        for one in (read, judged):
-            if isinstance(one, Deny):
-                bounded(one)
+        for result in (read, judged):
+            if isinstance(result, Deny):
+                bounded(result)
         if isinstance(judged, InspectedReply):
-            assert all(len(one) <= 500 for one in judged.observed)
+            assert all(len(text) <= 500 for text in judged.observed)
         if isinstance(read, ReadReply) and read.message is not None:
             found = read_registration_reply(read.message)
             assert found is None or not registration_problem(read.message)
@@ -163,8 +163,8 @@ def _registrations() -> Iterator[bytes]:
 def keys(data: bytes) -> None:
     """A key that is taken is of a usable size, and verifies nothing that it did not sign."""
     blob = read_public_key_blob(data.hex())
-    for one in (data, blob or b""):
-        key = rsa_key(one)
+    for candidate in (data, blob or b""):
+        key = rsa_key(candidate)
         if key is not None:
             assert 2_048 <= key.key_size <= 8_192
             assert not verifies(key, data.hex(), b"")

@@ -23,7 +23,8 @@ TOKEN = f"GUID:{GUID.upper()};2026-01-01T00:00:00Z;2"
 PAYLOAD = "SECRET-PAYLOAD-1b77d4"
 
 ALERTS: dict[str, int] = {
-    one.name.removeprefix("ALERT_DESCRIPTION_").lower(): one.value for one in ssl.AlertDescription
+    alert.name.removeprefix("ALERT_DESCRIPTION_").lower(): alert.value
+    for alert in ssl.AlertDescription
 }
 # Not in the ssl module.
 ALERTS |= {"certificate_required": 116, "no_application_protocol": 120}
@@ -140,7 +141,7 @@ class Expectations:
     def check_nothing_leaked(self) -> None:
         key = b"".join(self.credentials.computer.key_pem().splitlines()[1:-1])
         secrets = {TOKEN, PAYLOAD, "PRIVATE KEY", key[100:140].decode(), *self.secrets}
-        secrets |= {base64.b64encode(one.encode()).decode() for one in (TOKEN, PAYLOAD)}
+        secrets |= {base64.b64encode(text.encode()).decode() for text in (TOKEN, PAYLOAD)}
         secrets |= {"\\u0000".join(PAYLOAD)}
         said = "".join(self.perimeter.bridge.lines[self._said_before :])
         for where in (self.audit_text(), said):

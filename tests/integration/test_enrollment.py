@@ -173,9 +173,9 @@ def device(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> Device:
 def requests(lab: Lab) -> list[tuple[str, str]]:
     """What reached NDES: the verb, and the target less the message in it."""
     return [
-        (one.method, one.target.partition("&message=MI")[0])
-        for one in lab.site.received()
-        if one.site_system == "policy-module"
+        (request.method, request.target.partition("&message=MI")[0])
+        for request in lab.site.received()
+        if request.site_system == "policy-module"
     ]
 
 
@@ -263,7 +263,7 @@ def test_a_message_in_lines_passes_and_one_with_blanks_in_it_does_not(
         reply = client.request("GET", target)
     # A tunnel of the test before may end only now, and have its record here.
     lab.until(lambda: any(record["event"] == "request" for record in lab.audit()))
-    (record,) = (one for one in lab.audit() if one["event"] == "request")
+    (record,) = (record for record in lab.audit() if record["event"] == "request")
     assert (reply.status, record.get("reason")) == (status, reason)
     if reason is None:
         # What it is answered is a refusal, but signed: the message was read whole.

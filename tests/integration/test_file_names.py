@@ -30,12 +30,12 @@ def listed(lab: Lab) -> list[str]:
     lab.clear()
     hrefs = ElementTree.fromstring(reply.body).iterfind(".//{DAV:}href")
     parts = [urlsplit(href.text or "") for href in hrefs]
-    return [f"{one.path}?{one.query}" for one in parts]
+    return [f"{part.path}?{part.query}" for part in parts]
 
 
 def test_a_client_gets_each_file_that_is_listed(lab: Lab) -> None:
     targets = listed(lab)
-    assert [unquote(one.partition("?/")[2]) for one in targets] == [SETUP, *NAMED]
+    assert [unquote(target.partition("?/")[2]) for target in targets] == [SETUP, *NAMED]
     with lab.client() as client:
         for target, name in zip(targets[1:], NAMED, strict=True):
             head = client.request("HEAD", target)

@@ -129,10 +129,10 @@ def test_what_changes_nothing_is_sent_once_more(
         assert client.request("GET", MP_LIST).status == 200
     first, second = iis.requests
     assert len(first) == 1
-    assert [one.split(b" ")[0] for one in second] == [case.encode(), b"GET"]
+    assert [request.split(b" ")[0] for request in second] == [case.encode(), b"GET"]
     records = lab.records(3)
-    assert [one["verdict"] for one in records] == ["allow"] * 3
-    assert [one.get("resent") for one in records] == [None, True, None]
+    assert [record["verdict"] for record in records] == ["allow"] * 3
+    assert [record.get("resent") for record in records] == [None, True, None]
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -162,7 +162,7 @@ def test_a_message_is_for_the_client_to_send_again(
     assert len(iis.requests) == 1
     with lab.client() as client:
         assert lab.ccm_post(client, body).status == 200
-    assert [one.count(body) for one in iis.requests[1]] == [1]
+    assert [request.count(body) for request in iis.requests[1]] == [1]
     _, lost, sent = lab.records(3)
     lab.check_denied(lost, Reason.SITE_SYSTEM_RESPONSE, RULE)
     assert lost["forwarded"] is True

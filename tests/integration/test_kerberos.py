@@ -178,8 +178,8 @@ def check_policy(done: subprocess.CompletedProcess[bytes]) -> None:
 def said(lab: Lab) -> list[tuple[str, str]]:
     """Who was signed in at each request, and by which way."""
     return [
-        (one.user, dict(one.headers).get("Authorization", "").partition(" ")[0])
-        for one in lab.site.received()
+        (request.user, dict(request.headers).get("Authorization", "").partition(" ")[0])
+        for request in lab.site.received()
     ]
 
 
@@ -208,7 +208,7 @@ def test_without_a_ticket_it_falls_back_to_ntlm(lab: Lab, kdc: Kdc) -> None:
         received for received in lab.site.received() if "Authorization" in dict(received.headers)
     ]
     assert len(signing_in) == 2, "a challenge is between them"
-    assert len({one.peer_port for one in signing_in}) == 1
+    assert len({request.peer_port for request in signing_in}) == 1
     lab.records(len(said(lab)))
 
 

@@ -31,9 +31,12 @@ def change_policy(policy: dict[str, Any]) -> None:
         "host_names": "enforce",
         "intranet_only": "enforce",
     }
-    for one in policy["publications"]:
-        if "software-update-point" in one.get("roles", ()) and one["mode"] == "bridge":
-            one["unlisted_headers"] = "refuse"
+    for publication in policy["publications"]:
+        if (
+            "software-update-point" in publication.get("roles", ())
+            and publication["mode"] == "bridge"
+        ):
+            publication["unlisted_headers"] = "refuse"
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +103,14 @@ def test_a_client_scans_for_updates_and_shows_no_certificate(
 def check(lab: Lab, every: list[StepResult], life: tuple[Step, ...] = LIFE) -> None:
     """All went well, and nothing was changed or observed on its way."""
     ended = every[-1]
-    assert [one.step.name for one in every] == [step.name for step in life], ended.response
+    assert [exchange.step.name for exchange in every] == [step.name for step in life], (
+        ended.response
+    )
     assert ended.good, ended.response
     arrived = lab.site.received()
     assert [(received.method, received.target, received.body) for received in arrived] == [
-        (one.request.method, one.request.target, one.request.body or b"") for one in every
+        (exchange.request.method, exchange.request.target, exchange.request.body or b"")
+        for exchange in every
     ]
     for sent, received in zip(every, arrived, strict=True):
         assert set(sent.request.headers) <= set(received.headers), sent.step.name

@@ -62,7 +62,7 @@ def answered(body: bytes, content_type: str, *, chunks: int = 0) -> bytes:
     if not chunks:
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     pieces = [body[index : index + chunks] for index in range(0, len(body), chunks)]
-    coded = b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in (*pieces, b""))
+    coded = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
     return f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + coded
 
 
@@ -96,7 +96,7 @@ def test_a_registration_reply_passes_byte_for_byte(
         assert reply.header("Transfer-Encoding") == ("chunked" if chunks else None)
         seen = record(bridge)
     assert (seen["verdict"], seen["bytes_to_client"]) == ("allow", len(body))
-    assert not [one for one in seen.get("observed", []) if one.startswith("reply-")]
+    assert not [rule for rule in seen.get("observed", []) if rule.startswith("reply-")]
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_names_keep_their_case_and_fields_their_order(lab: Lab) -> None:
     ]
     assert lab.send_one(lab.request(fields=fields)).status == 200
     dropped = ("X-Dropped", "Connection")
-    assert lab.received().headers == tuple(one for one in fields if one[0] not in dropped)
+    assert lab.received().headers == tuple(field for field in fields if field[0] not in dropped)
     assert lab.record()["dropped_headers"] == ["X-Dropped"]
 
 

@@ -111,7 +111,7 @@ def test_a_smuggling_shape_is_refused_closed_and_goes_nowhere(
 ) -> None:
     data, reason = SHAPES[shape]
     whole = data if sent == "alone" else data + SMUGGLED
-    pieces = [bytes([one]) for one in whole] if sent == "byte by byte" else [whole]
+    pieces = [bytes([byte]) for byte in whole] if sent == "byte by byte" else [whole]
     answer = exchange(lab, pieces)
     status = REFUSALS[reason].status
     assert status is not None

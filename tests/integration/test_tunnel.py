@@ -199,5 +199,5 @@ def test_a_tunnel_to_nowhere_is_closed_and_says_so_in_the_audit(lab: Lab) -> Non
 def test_the_operator_is_told_that_a_tunnel_is_blind(lab: Lab) -> None:
     said = "".join(lab.bridge.lines)
     for name in (MP_TUNNEL, DP_TUNNEL, RAW_TUNNEL):
-        (line,) = (one for one in said.splitlines() if f" {name} is tunneled" in one)
+        (line,) = (line for line in said.splitlines() if f" {name} is tunneled" in line)
         assert line.endswith("nothing inside can be inspected")

@@ -292,13 +292,13 @@ def test_an_upload_goes_on_when_the_bridge_has_been_started_anew(lab: Lab, sende
 
 def test_more_uploads_of_one_client_push_out_its_oldest(lab: Lab, sender: Senders) -> None:
     uploads = [sender(report()) for _ in range(3)]
-    for one in uploads:
-        one.begin(fragments=1)
-    for one, status in zip(uploads, (500, 200, 200), strict=True):
-        assert one.send(one.upload.fragments(3)[1]).status == status
+    for sending in uploads:
+        sending.begin(fragments=1)
+    for sending, status in zip(uploads, (500, 200, 200), strict=True):
+        assert sending.send(sending.upload.fragments(3)[1]).status == status
     assert lab.records(9)[6]["reason"] == "upload-session"
-    for one in uploads[1:]:
-        assert one.send(one.upload.cancel()).status == 200
+    for sending in uploads[1:]:
+        assert sending.send(sending.upload.cancel()).status == 200
 
 
 def test_where_a_site_system_sends_a_client_is_taken_out(lab: Lab, sender: Senders) -> None:

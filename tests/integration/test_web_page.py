@@ -113,8 +113,8 @@ def traffic(module_lab: Lab) -> tuple[int, set[str]]:
     with lab.client() as client:
         lived = list(run_steps(client.send, device, LIFE))
     assert lived[-1].good
-    for one in lived:
-        signed = [value for name, value in one.request.headers if name.endswith("Signature")]
+    for exchange in lived:
+        signed = [value for name, value in exchange.request.headers if name.endswith("Signature")]
         secrets |= set(signed)
     assert len(secrets) > 2
     with lab.client() as client:
@@ -285,9 +285,9 @@ def test_what_would_be_refused_is_not_offered(shown: Shown) -> None:
     shown.tab("Request")
     clickable = "header a, header button, .flow-detail a, .flow-detail button"
     offered = [
-        one.inner_text().strip().rstrip("▾").strip()
-        for one in shown.page.locator(clickable).all()
-        if one.is_visible()
+        element.inner_text().strip().rstrip("▾").strip()
+        for element in shown.page.locator(clickable).all()
+        if element.is_visible()
     ]
     assert not set(NOT_OFFERED) & set(offered)
     assert set(OFFERED) <= set(offered)

@@ -161,8 +161,8 @@ def test_two_users_interleaved_are_never_taken_for_one_another(
                 assert ask(lab, said).body.startswith(user.encode())
                 assert ask(lab, said, body=lab.message()).body.startswith(user.encode())
     assert len(ntlm.conversations) == 2
-    assert {one.user for one in ntlm.conversations} == set(users)
-    assert [len(one.requests) for one in ntlm.conversations] == [9, 9]
+    assert {conversation.user for conversation in ntlm.conversations} == set(users)
+    assert [len(conversation.requests) for conversation in ntlm.conversations] == [9, 9]
     lab.records(18)
 
 

@@ -44,7 +44,7 @@ LARGER = message(3_000)
 
 def children(pid: int) -> list[int]:
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
-    return [int(one) for one in found.split()]
+    return [int(number) for number in found.split()]
 
 
 def runs(pid: int) -> bool:

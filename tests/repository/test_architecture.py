@@ -252,8 +252,8 @@ def unsafe_starts(module: ast.Module) -> int:
     safe = 0
     for node in ast.walk(module):
         if isinstance(node, ast.List | ast.Tuple):
-            for one, after in itertools.pairwise(node.elts):
-                safe += one in used and isinstance(after, ast.Constant) and after.value == "-P"
+            for word, after in itertools.pairwise(node.elts):
+                safe += word in used and isinstance(after, ast.Constant) and after.value == "-P"
     return len(used) - safe
 
 

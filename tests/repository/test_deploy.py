@@ -46,25 +46,27 @@ def test_it_is_what_the_compose_specification_says(tmp_path: Path) -> None:
 def test_only_the_bridge_is_on_more_than_one_network() -> None:
     """The same three networks; nothing leads out of them."""
     assert set(COMPOSE["networks"]) == set(NETWORKS)
-    assert all(one["internal"] is True for one in COMPOSE["networks"].values())
+    assert all(network["internal"] is True for network in COMPOSE["networks"].values())
     assert set(SERVICES["bridge"]["networks"]) == set(NETWORKS)
-    others = {name: set(one["networks"]) for name, one in SERVICES.items() if name != "bridge"}
+    others = {
+        name: set(service["networks"]) for name, service in SERVICES.items() if name != "bridge"
+    }
     assert others == {
         "site-systems": {"intranet"},
         "engine": {"perimeter"},
         "microsoft-update": {"internet"},
         "client": {"internet"},
     }
-    assert not any("ports" in one or "network_mode" in one for one in SERVICES.values())
+    assert not any("ports" in service or "network_mode" in service for service in SERVICES.values())
 
 
 def test_nothing_has_rights_it_does_not_need() -> None:
-    for name, one in SERVICES.items():
-        assert one["cap_drop"] == ["ALL"], name
-        assert one["read_only"] is True, name
-        assert one["security_opt"] == ["no-new-privileges:true"], name
-        assert "privileged" not in one, name
-        assert "cap_add" not in one, name
+    for name, service in SERVICES.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["read_only"] is True, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in service, name
+        assert "cap_add" not in service, name
 
 
 # The Containerfile
@@ -86,8 +88,8 @@ def test_what_is_copied_is_all_that_is_installed_from(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for copied in instructions("COPY"):
         *what, _ = copied.split()
-        for one in what:
-            origin, target = ROOT / one, source / one
+        for path in what:
+            origin, target = ROOT / path, source / path
             target.parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if origin.is_dir() else shutil.copy)(origin, target)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
@@ -141,7 +143,7 @@ class Containers:
 
     def there(self, words: list[str]) -> list[str]:
         """With the volume where it is here."""
-        return [re.sub("^/lab/", f"{self.volume}/", one) for one in words]
+        return [re.sub("^/lab/", f"{self.volume}/", word) for word in words]
 
     def command(self, service: str) -> list[str]:
         networks = SERVICES[service]["networks"]
@@ -162,11 +164,11 @@ class Containers:
         raise AssertionError(f"{service}: {''.join(said)}")
 
     def down(self) -> list[int]:
-        for one in reversed(self.running):
-            one.send_signal(signal.SIGTERM)
-        for one in self.running:
-            one.communicate(timeout=40)
-        return [one.returncode for one in self.running]
+        for process in reversed(self.running):
+            process.send_signal(signal.SIGTERM)
+        for process in self.running:
+            process.communicate(timeout=40)
+        return [process.returncode for process in self.running]
 
 
 @AS_ROOT
@@ -193,7 +195,7 @@ def test_the_services_make_a_lab_and_a_client_lives_in_it(tmp_path: Path) -> Non
         statuses = lab.down()
     assert client.returncode == 0, client.stdout + client.stderr
     every = [json.loads(line) for line in client.stdout.splitlines()]
-    assert {one["network"] for one in every} == {"internet"}
-    assert "download.update.example" in {one["site_system"] for one in every}
+    assert {record["network"] for record in every} == {"internet"}
+    assert "download.update.example" in {record["site_system"] for record in every}
     assert statuses == [0, 0, 0, 0]
     assert not (volume / "ibcm-bridge" / "lab").exists()

@@ -41,20 +41,20 @@ def _logs() -> str:
         "| client of | log | entry for an HTTP status | entry for a refused handshake |",
         "|---|---|---|---|",
     ]
-    for role, one in CLIENTS.roles.items():
-        status = one.status.format(status="N", error="E")
-        if one.errors:
-            errors = ", ".join(f"{status} {error}" for status, error in one.errors.items())
-            status += f": {errors}, any other {one.other_error}"
-        lines.append(f"| {role} | {one.log} | {status} | {one.alert} |")
+    for role, client in CLIENTS.roles.items():
+        status = client.status.format(status="N", error="E")
+        if client.errors:
+            errors = ", ".join(f"{status} {error}" for status, error in client.errors.items())
+            status += f": {errors}, any other {client.other_error}"
+        lines.append(f"| {role} | {client.log} | {status} | {client.alert} |")
     return "\n".join(lines) + "\n"
 
 
 def _steps() -> str:
     lines = ["| client of | next step | confirmed | inferred |", "|---|---|---|---|"]
-    for role, one in CLIENTS.roles.items():
+    for role, client in CLIENTS.roles.items():
         steps: dict[Reaction, list[str]] = {}
-        for step, reaction in one.steps.items():
+        for step, reaction in client.steps.items():
             steps.setdefault(reaction, []).append(step.short)
         for reaction, shorts in steps.items():
             confirmed = f"{reaction.confirmed} ({reaction.source})" if reaction.confirmed else ""
@@ -141,7 +141,7 @@ def _requirements() -> dict[str, list[Path]]:
     """Requirement -> the tests that show it, as the page has it."""
     page = (ROOT / "docs" / "requirements.md").read_text("utf-8")
     rows = re.findall(r"^\| ([A-Z][A-Z0-9.-]+) \|.*\| ([^|]*) \|$", page, re.MULTILINE)
-    return {name: [ROOT / one for one in filter(None, shown.split(", "))] for name, shown in rows}
+    return {name: [ROOT / path for path in filter(None, shown.split(", "))] for name, shown in rows}
 
 
 def _cited() -> dict[str, str]:
@@ -160,7 +160,7 @@ def test_every_requirement_that_is_cited_is_described_and_shown() -> None:
     for name, where in _cited().items():
         assert name in described, f"{where} cites {name}, which docs/requirements.md does not have"
     refused = {row.requirement for row in REFUSALS.values()}
-    shown_in_demo = {one.requirement for one in CASES}
+    shown_in_demo = {case.requirement for case in CASES}
     for name in refused | shown_in_demo:
         assert described[name], f"{name} is cited, and nothing shows it"
 
@@ -170,7 +170,9 @@ def test_what_is_said_to_show_a_requirement_cites_it(name: str) -> None:
     for path in _requirements()[name]:
         assert path.exists(), path
         files = [path] if path.is_file() else sorted(path.rglob("*.py"))
-        assert any(name in one.read_text("utf-8") for one in files), f"{path} does not cite {name}"
+        assert any(name in file.read_text("utf-8") for file in files), (
+            f"{path} does not cite {name}"
+        )
 
 
 def test_every_requirement_is_shown_by_a_case_or_it_is_said_why_not() -> None:

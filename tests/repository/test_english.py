@@ -6,6 +6,7 @@ Quotations, code, links and generated tables are left out. A table between `<!--
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -213,6 +214,29 @@ def test_an_avoided_phrase_is_found(text: str) -> None:
 )
 def test_plain_english_passes(text: str) -> None:
     assert list(_stumbles(_document(text))) == []
+
+
+def _loop_variables(text: str) -> set[str]:
+    """The names of the variables of loops and comprehensions."""
+    targets = [
+        node.target
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension)
+    ]
+    return {
+        name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)
+    }
+
+
+def test_a_loop_variable_has_the_name_of_a_thing() -> None:
+    folders = ("ibcm_bridge", "addons", "tests", "benchmarks")
+    files = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert [path for path in files if "one" in _loop_variables(path.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize("text", ["[one.name for one in rows]", "for key, one in rows: pass"])
+def test_a_loop_variable_without_the_name_of_a_thing_is_found(text: str) -> None:
+    assert "one" in _loop_variables(text)
 
 
 def test_comments_and_strings_are_read_without_code() -> None:

@@ -34,8 +34,8 @@ def test_the_page_has_each_endpoint_and_no_other(messages: EndpointTable) -> Non
         if len(cells) == 4 and cells[0].startswith("`")
     }
     assert said == {
-        one.name: (set(one.roots), one.anonymous, one.encrypted)
-        for one in messages.endpoints.values()
+        endpoint.name: (set(endpoint.roots), endpoint.anonymous, endpoint.encrypted)
+        for endpoint in messages.endpoints.values()
     }
 
 
@@ -55,7 +55,7 @@ def test_the_page_has_what_each_web_service_may_be_asked(table: RoleTable) -> No
         for cells in ([cell.strip() for cell in row.strip("|").split("|")] for row in ROWS)
         if cells[0].endswith(".asmx`")
     }
-    assert said == {one.path: set(one.operations) for one in actions.services.values()}
+    assert said == {service.path: set(service.operations) for service in actions.services.values()}
 
 
 def test_the_page_has_each_limit() -> None:

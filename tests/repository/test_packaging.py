@@ -68,8 +68,8 @@ def pins() -> dict[str, str]:
 
 
 def test_what_may_be_installed_is_what_start_up_allows() -> None:
-    wanted = [Requirement(one) for one in PROJECT["project"]["dependencies"]]
-    (mitmproxy,) = [one for one in wanted if one.name == "mitmproxy"]
+    wanted = [Requirement(requirement) for requirement in PROJECT["project"]["dependencies"]]
+    (mitmproxy,) = [requirement for requirement in wanted if requirement.name == "mitmproxy"]
     allowed = [
         f"{major}.{minor}"
         for major in range(20)

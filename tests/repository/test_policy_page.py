@@ -47,7 +47,7 @@ def test_an_example_loads_and_its_certificates_fit(directory: Path, block: str) 
     policy = load_policy(path)
     assert policy.listeners
     found = check_policy(policy, datetime.now(UTC), verify_authority)
-    assert [one for one in found if one.level is Level.PROBLEM] == []
+    assert [finding for finding in found if finding.level is Level.PROBLEM] == []
 
 
 def test_there_are_examples_of_each_mode() -> None:
@@ -71,7 +71,7 @@ def test_the_table_of_roles_is_that_of_the_role_table() -> None:
                 for directory in profile.directories.values()
                 if not all(resource.refused for resource in directory.resources)
             }
-            assert {one.lower() for one in directories} == published
+            assert {directory.lower() for directory in directories} == published
 
 
 def test_every_kind_of_body_that_can_be_added_is_named() -> None:
@@ -102,7 +102,7 @@ def test_the_limits_of_a_reason_are_named() -> None:
 def test_a_pfx_file_is_read_as_it_is_and_as_openssl_converts_it(
     directory: Path, tmp_path: Path, legacy: list[str]
 ) -> None:
-    (block,) = (one for one in SHELL if "pkcs12" in one)
+    (block,) = (block for block in SHELL if "pkcs12" in block)
 
     def openssl(*words: str) -> bytes:
         command = ["openssl", "pkcs12", *words, *legacy]
@@ -134,4 +134,4 @@ def test_a_pfx_file_is_read_as_it_is_and_as_openssl_converts_it(
         found = check_policy(
             load_policy(tmp_path / "bridge.yaml"), datetime.now(UTC), verify_authority
         )
-        assert [one for one in found if one.level is not Level.FACT] == []
+        assert [finding for finding in found if finding.level is not Level.FACT] == []

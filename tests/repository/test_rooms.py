@@ -195,7 +195,7 @@ def test_no_arrow_points_to_a_room_further_down() -> None:
 
 @pytest.mark.parametrize("folder", ["ibcm_bridge", "addons", "ibcm_bridge/lab"])
 def test_a_folder_has_as_many_rooms_as_can_be_taken_in(folder: str) -> None:
-    entries = [one.name for one in (ROOT / folder).iterdir() if one.name not in NO_ROOMS]
+    entries = [entry.name for entry in (ROOT / folder).iterdir() if entry.name not in NO_ROOMS]
     assert len(entries) <= MOST
 
 

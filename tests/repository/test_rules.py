@@ -105,14 +105,14 @@ def rule_of(call: ast.Call) -> ast.expr:
     """The second argument of a Deny, or the one with that name."""
     if len(call.args) > 1:
         return call.args[1]
-    return next(one.value for one in call.keywords if one.arg == "rule")
+    return next(keyword.value for keyword in call.keywords if keyword.arg == "rule")
 
 
 def is_written_out(node: ast.expr) -> bool:
     """Whether an expression makes a text where it stands."""
-    return any(isinstance(one, ast.JoinedStr | ast.BinOp) for one in ast.walk(node)) or isinstance(
-        node, ast.Constant
-    )
+    return any(
+        isinstance(part, ast.JoinedStr | ast.BinOp) for part in ast.walk(node)
+    ) or isinstance(node, ast.Constant)
 
 
 def test_no_refusal_is_made_with_a_rule_that_is_written_out() -> None:
@@ -124,9 +124,9 @@ def test_no_refusal_is_made_with_a_rule_that_is_written_out() -> None:
 @pytest.mark.parametrize("text", ['"x"', 'f"x.{y}"', '"x." + y', 'f"{x}" if y else z'])
 def test_one_that_is_written_out_is_seen(text: str) -> None:
     (call,) = [
-        one
-        for one in ast.walk(ast.parse(f"Deny(Reason.XML, {text}, '')"))
-        if isinstance(one, ast.Call)
+        node
+        for node in ast.walk(ast.parse(f"Deny(Reason.XML, {text}, '')"))
+        if isinstance(node, ast.Call)
     ]
     assert is_written_out(rule_of(call))
 
@@ -157,7 +157,7 @@ def test_the_rules_of_requirements_exist(table: RoleTable) -> None:
         for role in (*table.roles, "*")
     }
     for rule in named_there:
-        assert any(fnmatch(rule, one) or fnmatch(one, rule) for one in known), rule
+        assert any(fnmatch(rule, pattern) or fnmatch(pattern, rule) for pattern in known), rule
 
 
 # The reasons of each rule
@@ -169,7 +169,7 @@ VALUES: Mapping[str, frozenset[str]] = {
     "terms.trust": frozenset({"CLIENTS_TRUST", "SITE_SYSTEM_TRUST"}),
     "terms.certificate": frozenset({"CLIENTS", "SITE_SYSTEM"}),
 }
-CALLED_REASONS = {"REASONS.get": frozenset(one.name for one in REASONS.values())}
+CALLED_REASONS = {"REASONS.get": frozenset(reason.name for reason in REASONS.values())}
 
 
 @dataclass
@@ -190,11 +190,11 @@ class Function:
         if isinstance(target, ast.Name):
             self.values.setdefault(target.id, []).append(value)
         elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-            for one, its in zip(target.elts, value.elts, strict=True):
-                self._assigned(one, its)
+            for name, its in zip(target.elts, value.elts, strict=True):
+                self._assigned(name, its)
 
     def parameter(self, name: str) -> int | None:
-        names = [one.arg for one in self.node.args.args if one.arg != "self"]
+        names = [argument.arg for argument in self.node.args.args if argument.arg != "self"]
         return names.index(name) if name in names else None
 
     def found(self, node: ast.expr, module: str, within: frozenset[str] = frozenset()) -> set[str]:
@@ -245,7 +245,7 @@ def refuses() -> Mapping[str, frozenset[str]]:
     pairs: dict[str, set[str]] = {}
     # A function that is given a rule, by its file and name, and the place of that parameter.
     given: dict[tuple[Path, str, int], set[str]] = {}
-    (file_names,) = [one for one in SOURCES if one.name == "file_names.py"]
+    (file_names,) = [source for source in SOURCES if source.name == "file_names.py"]
     given[file_names, "Ambiguity", 0] = {"TARGET_UNSAFE"}
     before = -1
     while before != (before := sum(map(len, (*pairs.values(), *given.values())))) or before == 0:
@@ -280,13 +280,15 @@ REPLIES = frozenset(name for name in RULES if name.startswith(("CCM_REPLY", "REP
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_page_has_the_reasons_of_a_rule(name: str) -> None:
-    reasons = {Reason[one].value for one in refuses().get(name, ())}
+    reasons = {Reason[reason].value for reason in refuses().get(name, ())}
     if name in REPLIES:
         reasons = {Reason.REPLY_UNREADABLE.value}
-    (row,) = [one for one in listed() if one.rule == RULES[name]]
+    (row,) = [row for row in listed() if row.rule == RULES[name]]
     assert row.reasons == reasons
     assert bool(reasons) != (name == ALLOWS)
 
 
 def test_every_reason_has_a_rule() -> None:
-    assert {reason for row in listed() for reason in row.reasons} == {one.value for one in Reason}
+    assert {reason for row in listed() for reason in row.reasons} == {
+        reason.value for reason in Reason
+    }
