@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import MD5, SHA1
 
 from ibcm_bridge.authentication.revocation import Lists, Notes, judge_revocation
@@ -39,8 +39,12 @@ def judge_path(
 ) -> Notes | Deny:
     """Check a path that OpenSSL has built. Return a refusal, or notes for the audit.
 
-    `path` begins with the end-entity certificate and ends with the anchor.
+    `path` begins with the end-entity certificate and ends with the anchor. OpenSSL ends a path at
+    any certificate of its store that looks self-signed, so this also checks that it is an anchor.
     """
+    if path[-1] not in trust.anchors:
+        text = "the path does not end at a trust anchor"
+        return Deny(Reason.CERTIFICATE_UNTRUSTED, trust.rule, f"{text} (depth {len(path) - 1})")
     for depth, certificate in enumerate(path):
         is_anchor = depth and depth == len(path) - 1
         # No one verifies the signature of an anchor: it is trusted as configured.
@@ -58,6 +62,29 @@ def issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    """Return whether the key of a certificate verifies its signature, whatever its names are.
+
+    Names do not decide: an authority that renews its key issues itself a certificate that its old
+    key signs (RFC 5280 §3.2), and OpenSSL takes names in different letters or encodings as equal.
+    """
+    signed = certificate.signature, certificate.tbs_certificate_bytes
+    try:
+        digest = certificate.signature_hash_algorithm
+        match certificate.public_key(), certificate.signature_algorithm_parameters:
+            case rsa.RSAPublicKey() as key, (padding.PKCS1v15() | padding.PSS()) as how if digest:
+                key.verify(*signed, how, digest)
+            case ec.EllipticCurvePublicKey() as key, ec.ECDSA() as how:
+                key.verify(*signed, how)
+            case (ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey()) as key, None:
+                key.verify(*signed)
+            case _:
+                return False
+    except (ValueError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 

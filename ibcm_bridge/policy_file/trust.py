@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from ibcm_bridge.authentication.certification_path import is_self_signed
 from ibcm_bridge.authentication.revocation_list import MALFORMED, key_of, read_list
 from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.policy.trust import Authority, CrlFetch, Revocation, Trust
@@ -22,8 +23,8 @@ from ibcm_bridge.policy_file.rows.trust import FetchRow, TrustRow
 
 def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Rule) -> Trust | None:
     """Return the trust of one side. `rule` is the rule of its refusals."""
-    anchors = _read_certificates(reading, (*where, "anchors"), row.anchors)
-    issuing = _read_certificates(reading, (*where, "issuing"), row.issuing)
+    anchors = _anchors(reading, where, row)
+    issuing = _issuing(reading, where, row, anchors)
     authorities = (*anchors, *issuing)
     without = _without_crl(reading, where, row, authorities)
     fetch = _fetch(reading, (*where, "fetch"), row.fetch)
@@ -154,10 +155,34 @@ def _fetch(reading: Reading, where: yaml_tree.Place, row: FetchRow | None) -> Cr
 _LEAST_EVERY = datetime.timedelta(minutes=1)
 
 
+def _anchors(reading: Reading, where: yaml_tree.Place, row: TrustRow) -> list[x509.Certificate]:
+    return [found for _, found in _read_certificates(reading, (*where, "anchors"), row.anchors)]
+
+
+def _issuing(
+    reading: Reading,
+    where: yaml_tree.Place,
+    row: TrustRow,
+    anchors: Sequence[x509.Certificate],
+) -> list[x509.Certificate]:
+    """Return the issuing authorities. Report those that OpenSSL would use as trust anchors.
+
+    OpenSSL has one store for both keys, and ends a path at any self-signed certificate in it.
+    """
+    found = _read_certificates(reading, (*where, "issuing"), row.issuing)
+    for here, certificate in found if reading.is_whole((*where, "anchors")) else ():
+        if certificate not in anchors and is_self_signed(certificate):
+            name = certificate.subject.rfc4514_string()[:200]
+            text = f"{name} is self-signed and not in anchors; add it there, or remove it here"
+            reading.report(here, text)
+    return [certificate for _, certificate in found]
+
+
 def _read_certificates(
     reading: Reading, where: yaml_tree.Place, names: list[str]
-) -> list[x509.Certificate]:
-    found: list[x509.Certificate] = []
+) -> list[tuple[yaml_tree.Place, x509.Certificate]]:
+    """Return the certificates of files, each with the place of its file."""
+    found: list[tuple[yaml_tree.Place, x509.Certificate]] = []
     for index, name in enumerate(names):
         data = reading.read((*where, index), name)
         if data is None:
@@ -171,7 +196,11 @@ def _read_certificates(
         for certificate in unreadable:
             subject = certificate.subject.rfc4514_string()[:200]
             reading.report((*where, index), f"{subject} has an unreadable extension")
-        found += [certificate for certificate in certificates if certificate not in unreadable]
+        found += [
+            ((*where, index), certificate)
+            for certificate in certificates
+            if certificate not in unreadable
+        ]
     return found
 
 

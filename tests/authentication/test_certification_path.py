@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
 )
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.addons.tls.verification import verify_client_path
 from ibcm_bridge.authentication.certification_path import (
     MALFORMATIONS,
     _Form,
+    is_self_signed,
     judge_path,
     malformation,
     weak_key,
@@ -28,6 +32,7 @@ from ibcm_bridge.authentication.certification_path import (
 from ibcm_bridge.authentication.revocation import loaded_lists
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import PrivateKey
 from ibcm_bridge.policy.trust import Trust
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -115,6 +120,62 @@ def test_the_signature_of_an_anchor_is_not_checked(
     )
     path = [pki.computer("pc1.corp.example").certificate, pki.issuing, pki.root]
     assert judge_path(trust, loaded_lists(trust, NOW), path, NOW) == ()
+
+
+# Self-signed certificates and anchors
+
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+OLD_KEY = rsa.generate_private_key(65537, 2048)
+
+
+def named(common_name: str, kind: _ASN1Type = _ASN1Type.UTF8String) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name, kind)])
+
+
+def signed(
+    subject: x509.Name, issuer: x509.Name, key: PrivateKey, by: PrivateKey, **more: object
+) -> x509.Certificate:
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
+    builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(NOW).not_valid_after(NOW + timedelta(days=30))
+    return builder.sign(by, None if isinstance(by, ed25519.Ed25519PrivateKey) else SHA256(), **more)  # type: ignore[arg-type]
+
+
+ED25519 = ed25519.Ed25519PrivateKey.generate()
+PSS = padding.PSS(padding.MGF1(SHA256()), 32)
+ROOT = named("Root")
+SELF_SIGNED = {
+    "EC": (signed(ROOT, ROOT, KEY, KEY), True),
+    "RSA": (signed(ROOT, ROOT, OLD_KEY, OLD_KEY), True),
+    "RSASSA-PSS": (signed(ROOT, ROOT, OLD_KEY, OLD_KEY, rsa_padding=PSS), True),
+    "Ed25519": (signed(ROOT, ROOT, ED25519, ED25519), True),
+    "names in other letters": (signed(ROOT, named("ROOT"), KEY, KEY), True),
+    "names in other encodings": (
+        signed(ROOT, named("Root", _ASN1Type.PrintableString), KEY, KEY),
+        True,
+    ),
+    "a new key, signed with the old one": (signed(ROOT, ROOT, KEY, OLD_KEY), False),
+    "the old key, signed with a new one": (signed(ROOT, ROOT, OLD_KEY, KEY), False),
+    "another issuer": (signed(named("Issuing"), ROOT, KEY, OLD_KEY), False),
+}
+
+
+@pytest.mark.parametrize(("certificate", "expected"), SELF_SIGNED.values(), ids=SELF_SIGNED)
+def test_self_signed_is_decided_by_the_signature(
+    certificate: x509.Certificate, expected: bool
+) -> None:
+    assert is_self_signed(certificate) is expected
+
+
+def test_a_path_ends_at_an_anchor(pki: LabPki, trust: Trust) -> None:
+    path = [pki.computer("pc1.corp.example").certificate, pki.issuing, pki.root]
+    assert judge_path(trust, loaded_lists(trust, NOW), path, NOW) == ()
+    other = LabPki.make(now=NOW)
+    hidden = Trust((other.root,), (pki.root, pki.issuing), (*pki.crls(), *other.crls()))
+    verdict = judge_path(hidden, loaded_lists(hidden, NOW), path, NOW)
+    assert isinstance(verdict, Deny)
+    assert verdict.reason is Reason.CERTIFICATE_UNTRUSTED
 
 
 # Form (RFC 5280). Real handshakes with each are in tests/addons/tls/test_real_certificates.py.

@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
 from ibcm_bridge.authentication.certification_path import (
+    is_self_signed,
     issued,
     malformation,
     weak_key,
@@ -200,7 +201,7 @@ def _check_trust(
             text = f"{_name(certificate)} {malformed}: every path through it is refused"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
     for certificate in trust.anchors:
-        if certificate.subject != certificate.issuer:
+        if not is_self_signed(certificate):
             text = f"{_name(certificate)} is not self-signed; list it under issuing"
             yield Finding(Level.PROBLEM, where, text, "PKI-BOTH-ENDS")
     yield from check_lists(where, trust, presented, now)
