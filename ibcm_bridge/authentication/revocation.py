@@ -99,11 +99,12 @@ def renew(
             if other and candidate.key in claimed
             else held.get(candidate.key)
         )
-        if _takes_the_place(candidate, before, now):
+        successor = _successor(candidate, before, now, verified=not other)
+        if successor is not None:
             if other:
-                claimed[candidate.key] = candidate, crl
+                claimed[candidate.key] = successor, crl
             else:
-                held[candidate.key] = renewed[candidate.key] = candidate
+                held[candidate.key] = renewed[candidate.key] = successor
             early = early or (before is not None and now < before.begins)
         elif before is not None and candidate.age > before.age:
             early = True
@@ -111,16 +112,34 @@ def renew(
             problems.append(f"{source}: {candidate.describe()} {text}")
         elif before is not None and candidate.age < before.age:
             problems.append(f"{source}: {candidate.describe()} is older than the current one")
+        elif before is not None and before.revokes_more_than(candidate):
+            text = "has the date and number of the current one, and lacks revocations of it"
+            problems.append(f"{source}: {candidate.describe()} {text}")
     return RenewedLists(Lists(held, claimed), tuple(renewed.values()), tuple(problems), early)
 
 
-def _takes_the_place(
-    candidate: RevocationList, before: RevocationList | None, now: datetime.datetime
-) -> bool:
-    """Return whether the candidate is valid, and is newer or replaces one that is not valid yet."""
+def _successor(
+    candidate: RevocationList,
+    before: RevocationList | None,
+    now: datetime.datetime,
+    *,
+    verified: bool,
+) -> RevocationList | None:
+    """Return the list to use instead of `before`, or None if that one stays.
+
+    A newer valid list replaces an older one, or one that is not valid yet. Of two lists with the
+    same date and number, the revocations of both count. A list whose signature is not `verified`
+    gets no revocations of another: it must have them.
+    """
     if before is None:
-        return True
-    return candidate.begins <= now and (candidate.age > before.age or now < before.begins)
+        return candidate
+    if candidate.age != before.age:
+        newer = candidate.age > before.age or now < before.begins
+        return candidate if newer and candidate.begins <= now else None
+    if not candidate.revokes_more_than(before):
+        return None
+    both = candidate.with_revocations_of(before)
+    return both if verified or both == candidate else None
 
 
 def is_of_unknown_issuer(crl: x509.CertificateRevocationList, trust: Trust) -> bool:

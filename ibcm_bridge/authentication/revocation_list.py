@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -76,6 +76,16 @@ class RevocationList:
     def age(self) -> tuple[datetime.datetime, int]:
         """Greater is newer. The date is compared first, as a restored backup reuses numbers."""
         return self.begins, self.number or 0
+
+    def revokes_more_than(self, other: RevocationList) -> bool:
+        """Return whether this list revokes a certificate that the other does not revoke."""
+        return not (self.revoked <= other.revoked and self.removed >= other.removed)
+
+    def with_revocations_of(self, other: RevocationList) -> RevocationList:
+        """Return this list with all that either list revokes; a removal needs both."""
+        return replace(
+            self, revoked=self.revoked | other.revoked, removed=self.removed & other.removed
+        )
 
     def describe(self) -> str:
         """The list as a phrase, with its issuer."""

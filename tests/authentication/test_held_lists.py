@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import AuthorityKeyIdentifier
 
 from ibcm_bridge.authentication.revocation import Lists, judge_revocation, loaded_lists, renew
 from ibcm_bridge.authentication.revocation_list import RevocationList, read_list
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import LabCredential
+from ibcm_bridge.lab.pki.certificates import LabCredential, PrivateKey
 from ibcm_bridge.policy.trust import Trust
 from tests.authentication.revocation_lists import (
     DAY,
@@ -73,6 +76,108 @@ def test_the_same_list_again_changes_nothing(pki: LabPki, trust: Trust) -> None:
     again = [("a.crl", crl) for crl in trust.crls]
     renewal = renew(loaded_lists(trust, NOW), trust, again, NOW)
     assert (renewal.renewed, renewal.problems) == ((), ())
+
+
+# Lists with the same number and date
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(3))])
+def test_of_lists_with_the_same_number_and_date_all_revocations_count(
+    pki: LabPki, order: tuple[int, ...]
+) -> None:
+    made = [pki.issuing_crl(serials, 5, this_update=NOW) for serials in ([], [1], [1, 2])]
+    trust = Trust((pki.root,), (pki.issuing,), tuple(made[index] for index in order))
+    assert revoked(loaded_lists(trust, NOW)) == {1, 2}
+    assert revoked(one_by_one(trust)) == {1, 2}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_lists_of_the_same_number_and_date_may_revoke_different_certificates(
+    pki: LabPki, order: int
+) -> None:
+    made = [pki.issuing_crl([serial], 5, this_update=NOW) for serial in (1, 2)]
+    trust = Trust((pki.root,), (pki.issuing,), tuple(made[::order]))
+    assert revoked(one_by_one(trust)) == {1, 2}
+    newer = pki.issuing_crl([2], 6, this_update=NOW + HOUR)
+    renewal = renew(one_by_one(trust), trust, [("a.crl", newer)], NOW + HOUR)
+    assert revoked(renewal.lists) == {2}, "a newer list can still release a certificate"
+
+
+def test_of_delta_lists_with_the_same_number_and_date_a_removal_needs_both(
+    pki: LabPki, judge: Judge, serial: int
+) -> None:
+    base = pki.issuing_crl([serial], 5, this_update=NOW - HOUR)
+    releases = pki.issuing_crl([], 6, base=5, removed=[serial])
+    keeps = pki.issuing_crl([], 6, base=5)
+    assert judge(base, releases) == ()
+    for order in ((releases, keeps), (keeps, releases)):
+        assert judge(base, *order) is Reason.CERTIFICATE_REVOKED
+
+
+def test_a_list_that_is_not_valid_yet_gets_the_revocations_of_its_twin(
+    pki: LabPki, judge: Judge, serial: int
+) -> None:
+    users = scope(only_contains_user_certs=True)
+    early = {"this_update": NOW + HOUR, "scope": users}
+    made = [pki.issuing_crl(serials, 9, **early) for serials in ([], [serial])]
+    assert judge(pki.issuing_crl([], 5), *made) is Reason.CERTIFICATE_REVOKED
+    assert judge(pki.issuing_crl([], 5), made[0]) == ()
+
+
+def test_a_list_that_lacks_revocations_of_the_current_one_is_reported(pki: LabPki) -> None:
+    more, less = (pki.issuing_crl(serials, 5, this_update=NOW) for serials in ([1], []))
+    trust = Trust((pki.root,), (pki.issuing,), (more,))
+    renewal = renew(loaded_lists(trust, NOW), trust, [("a.crl", less)], NOW)
+    assert (revoked(renewal.lists), renewal.renewed) == ({1}, ())
+    (problem,) = renewal.problems
+    assert "has the date and number of the current one, and lacks revocations of it" in problem
+    added = renew(one_by_one(Trust((pki.root,), (pki.issuing,), (less,))), trust, [("", more)], NOW)
+    assert (revoked(added.lists), added.problems) == ({1}, ())
+    assert len(added.renewed) == 1
+
+
+def test_an_unverified_list_adds_no_revocation_to_another_one(pki: LabPki, trust: Trust) -> None:
+    """The authority is known only when a client sends it, and so is the signature."""
+    branch, of_branch = authority("Lab Branch CA", pki)
+    path = [of_branch, branch.certificate, pki.root]
+    serial = of_branch.serial_number
+    key = AuthorityKeyIdentifier.from_issuer_public_key(branch.certificate.public_key())
+    forger = LabPki.make(now=NOW)._issuing
+    forged = signed_list(forger.key, branch.certificate.subject, key, [serial])
+    good = signed_list(branch.key, branch.certificate.subject, key, [serial + 1])
+    lists = renew(loaded_lists(trust, NOW), trust, [("f.crl", good), ("g.crl", forged)], NOW).lists
+    assert judged(trust, path, lists) == ()
+    revoking = signed_list(branch.key, branch.certificate.subject, key, [serial, serial + 1])
+    lists = renew(lists, trust, [("g.crl", revoking)], NOW).lists
+    assert judged(trust, path, lists) is Reason.CERTIFICATE_REVOKED
+
+
+def one_by_one(trust: Trust) -> Lists:
+    """The lists of a trust, each added by a renewal of its own."""
+    lists = Lists()
+    for crl in trust.crls:
+        lists = renew(lists, trust, [("a.crl", crl)], NOW).lists
+    return lists
+
+
+def revoked(lists: Lists) -> frozenset[int]:
+    (held,) = lists.held.values()
+    return held.revoked
+
+
+def signed_list(
+    key: PrivateKey, issuer: x509.Name, identifier: AuthorityKeyIdentifier, serials: list[int]
+) -> x509.CertificateRevocationList:
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer)
+    builder = builder.last_update(NOW).next_update(NOW + DAY)
+    builder = builder.add_extension(x509.CRLNumber(5), False).add_extension(identifier, False)
+    for serial in serials:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(NOW)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(key, SHA256())  # type: ignore[arg-type]
+
+
+# Lists of authorities that a client sends
 
 
 def test_a_list_of_an_authority_that_a_client_sends_applies_to_that_authority_only(

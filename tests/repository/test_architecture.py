@@ -105,7 +105,8 @@ def test_a_second_maker_would_be_seen() -> None:
 
 def test_no_decision_is_copied_with_changes() -> None:
     # dataclasses.replace would make a second Approved without calling it. A head with fewer fields
-    # is copied so, and a role and a table of messages as a policy publishes them.
+    # is copied so, a role and a table of messages as a policy publishes them, and a revocation list
+    # with the revocations of another one.
     users = [
         name_of(path)
         for path in SOURCES
@@ -116,6 +117,7 @@ def test_no_decision_is_copied_with_changes() -> None:
         and "/lab/" not in name_of(path)
     ]
     assert users == [
+        "ibcm_bridge/authentication/revocation_list.py",
         "ibcm_bridge/policy/endpoints.py",
         "ibcm_bridge/policy/roles.py",
         "ibcm_bridge/request/head.py",

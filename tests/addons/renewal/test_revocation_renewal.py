@@ -73,7 +73,7 @@ class Held:
 @pytest.fixture
 def held(pki: LabPki, now: datetime, tmp_path: Path) -> Held:
     root = pki.crls()[0]
-    issuing = pki.issuing_crl([], 5, this_update=now - 5 * HOUR)
+    issuing = pki.issuing_crl([8], 5, this_update=now - 5 * HOUR)
     write(tmp_path / "root.crl", root)
     write(tmp_path / "issuing.crl", issuing)
     revocation = Revocation(sources=(tmp_path,), warn_before=timedelta(days=1))
@@ -103,10 +103,26 @@ def test_a_delta_list_added_to_the_folder_takes_effect(held: Held, now: datetime
     assert [crl.revoked for crl in held.trust.lists.held.values() if crl.base_number == 5] == [{7}]
 
 
+def test_a_file_with_the_same_number_and_date_that_revokes_more_takes_effect(
+    held: Held, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    more = held.pki.issuing_crl([7], 5, this_update=now - 5 * HOUR)
+    write(held.folder / "issuing.crl", more)
+    held.check()
+    assert any(7 in crl.revoked for crl in held.trust.lists.held.values())
+    assert "was renewed" in caplog.text
+
+
 BAD: dict[str, Callable[[Held, datetime], bytes]] = {
     "is not a revocation list": lambda _held, _now: b"half a fi",
     "is not signed by a configured authority": lambda _held, now: (
         LabPki.make(now=now).issuing_crl([], 9, this_update=now).public_bytes(Encoding.PEM)
+    ),
+    "has the date and number of the current one, and lacks revocations of it": (
+        lambda held, now: held.pki.issuing_crl([], 5, this_update=now - 5 * HOUR).public_bytes(
+            Encoding.PEM
+        )
     ),
     "is older than the current one": lambda held, now: held.pki.issuing_crl(
         [], 4, this_update=now - 9 * HOUR
@@ -299,6 +315,7 @@ def test_a_list_is_fetched_stored_and_used(
         ("/page.crl", "is not a revocation list"),
         ("/cut.crl", "the response is not HTTP"),
         ("/old.crl", "is older than the current one"),
+        ("/less.crl", "lacks revocations of it"),
         ("/forged.crl", "is not signed by a configured authority"),
         ("/other.crl", "is the list of an authority that is not configured"),
         ("/large.crl", "the response is larger than 2,000 bytes"),
@@ -325,6 +342,10 @@ def test_an_unusable_response_is_not_stored(
         "/old.crl": (
             200,
             held.pki.issuing_crl([], 3, this_update=now - 9 * HOUR).public_bytes(der),
+        ),
+        "/less.crl": (
+            200,
+            held.pki.issuing_crl([], 5, this_update=now - 5 * HOUR).public_bytes(der),
         ),
         "/forged.crl": (200, forged.issuing_crl([], 9, this_update=now).public_bytes(der)),
         "/other.crl": (200, held.pki.branch("pc.branch.example")[1].public_bytes(der)),
