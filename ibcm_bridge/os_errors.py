@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -73,3 +74,65 @@ def listening_at(address: Address) -> Iterator[None]:
         yield
     except OSError as error:
         raise cannot_listen(error, address) from error
+
+
+_REFUSED = "connection refused by {address}"
+_ABORTED = "connection to {address} aborted"
+_TIMED_OUT = "connection to {address} timed out"
+_NO_ROUTE = "no route to host {address}"
+_NO_NETWORK = "network unreachable for {address}"
+_BLOCKED = "connection to {address} blocked by a local firewall rule"
+_NO_FILES = "too many open files for a connection to {address}"
+_NO_NAME = "name not found: {host}"
+_NO_RESOLVER = "name resolution failed: {host}"
+
+_NOT_CONNECTED = {
+    errno.ECONNREFUSED: _REFUSED,
+    errno.ECONNRESET: "connection reset by {address}",
+    errno.ECONNABORTED: _ABORTED,
+    errno.ETIMEDOUT: _TIMED_OUT,
+    errno.EHOSTUNREACH: _NO_ROUTE,
+    errno.EHOSTDOWN: _NO_ROUTE,
+    errno.ENETUNREACH: _NO_NETWORK,
+    errno.ENETDOWN: _NO_NETWORK,
+    # connect(2): a rule such as REJECT in the chain OUTPUT.
+    errno.EACCES: _BLOCKED,
+    errno.EPERM: _BLOCKED,
+    errno.EADDRNOTAVAIL: "no free local address or port for a connection to {address}",
+    errno.EMFILE: _NO_FILES,
+    errno.ENFILE: _NO_FILES,
+    # getaddrinfo(3), netdb.h of Linux, then of macOS. A connection attempt has no other error with
+    # these numbers.
+    **dict.fromkeys((-2, -5), _NO_NAME),
+    **dict.fromkeys((-3, -4), _NO_RESOLVER),
+    **dict.fromkeys((8, 7), _NO_NAME),
+    **dict.fromkeys((2, 4), _NO_RESOLVER),
+    # Windows, System Error Codes: the errors of ConnectEx, with which asyncio connects.
+    121: _TIMED_OUT,
+    1225: _REFUSED,
+    1231: _NO_NETWORK,
+    1232: _NO_ROUTE,
+    1236: _ABORTED,
+    # Windows Sockets Error Codes that `errno` does not have under a common name.
+    10013: _BLOCKED,
+    **dict.fromkeys((11001, 11004), _NO_NAME),
+    **dict.fromkeys((11002, 11003), _NO_RESOLVER),
+}
+"""The number of a failed connection attempt -> the cause."""
+
+_NUMBER = re.compile(r"\[(?:Errno|WinError) (-?\d+)\] ?")
+"""The number in `str` of an OSError. asyncio joins the errors of several addresses."""
+
+
+def not_connected(error: str, address: Address) -> str:
+    """The cause of a failed connection attempt. `error` is `str` of the OSError.
+
+    An error without a known number keeps its text. mitmproxy gives a layer only this text.
+    """
+    from ibcm_bridge.policy.addresses import address_text  # noqa: PLC0415
+
+    known = (_NOT_CONNECTED.get(int(number)) for number in _NUMBER.findall(error))
+    causes = list(dict.fromkeys(filter(None, known)))
+    if not causes:
+        return f"no connection to {address_text(address)}: {_NUMBER.sub('', error)}"
+    return "; ".join(causes).format(address=address_text(address), host=address[0])

@@ -8,7 +8,13 @@ import os
 import pytest
 
 from ibcm_bridge.lab.errors import error_message
-from ibcm_bridge.os_errors import ListenError, cannot_listen, cannot_write, listening_at
+from ibcm_bridge.os_errors import (
+    ListenError,
+    cannot_listen,
+    cannot_write,
+    listening_at,
+    not_connected,
+)
 
 
 def failed(number: int, name: str | None = None) -> OSError:
@@ -81,3 +87,65 @@ def test_an_error_at_an_address_names_the_address() -> None:
 def test_an_error_of_a_lab_has_a_cause_and_a_remedy(error: Exception, text: str) -> None:
     assert text in error_message(error, "/x", "do that")
     assert "\n" not in error_message(error, "/x", "do that")
+
+
+WHERE = ("192.0.2.1", 443)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (errno.ECONNREFUSED, "connection refused by 192.0.2.1:443"),
+        (errno.ECONNRESET, "connection reset by 192.0.2.1:443"),
+        (errno.ETIMEDOUT, "connection to 192.0.2.1:443 timed out"),
+        (errno.EHOSTUNREACH, "no route to host 192.0.2.1:443"),
+        (errno.ENETUNREACH, "network unreachable for 192.0.2.1:443"),
+        (errno.EPERM, "connection to 192.0.2.1:443 blocked by a local firewall rule"),
+        (errno.EADDRNOTAVAIL, "no free local address or port for a connection to 192.0.2.1:443"),
+        (errno.EMFILE, "too many open files for a connection to 192.0.2.1:443"),
+    ],
+)
+def test_a_failed_connection_has_a_cause_without_a_number(number: int, text: str) -> None:
+    assert not_connected(str(failed(number)), WHERE) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        # asyncio
+        ("[Errno 111] Connect call failed ('::1', 443, 0, 0)", "connection refused by [::1]:443"),
+        (
+            "Multiple exceptions: [Errno 111] Connect call failed ('::1', 443, 0, 0), "
+            "[Errno 111] Connect call failed ('127.0.0.1', 443)",
+            "connection refused by [::1]:443",
+        ),
+        (
+            "Multiple exceptions: [Errno 101] Network is unreachable, "
+            "[Errno 111] Connect call failed ('127.0.0.1', 443)",
+            "network unreachable for [::1]:443; connection refused by [::1]:443",
+        ),
+    ],
+)
+@pytest.mark.skipif(errno.ECONNREFUSED != 111, reason="numbers of Linux")
+def test_the_addresses_of_one_name_have_their_causes(error: str, text: str) -> None:
+    assert not_connected(error, ("::1", 443)) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ("[Errno -2] Name or service not known", "name not found: mp"),
+        ("[Errno -3] Temporary failure in name resolution", "name resolution failed: mp"),
+        ("[Errno 8] nodename nor servname provided, or not known", "name not found: mp"),
+        ("[Errno 11001] getaddrinfo failed", "name not found: mp"),
+        ("[WinError 1225] The remote computer refused", "connection refused by mp:443"),
+        ("[WinError 121] The semaphore timeout period", "connection to mp:443 timed out"),
+        ("[WinError 1232] The network location", "no route to host mp:443"),
+        # without a known number
+        ("[Errno 9999] so", "no connection to mp:443: so"),
+        ("connection cancelled", "no connection to mp:443: connection cancelled"),
+        ("", "no connection to mp:443: "),
+    ],
+)
+def test_a_failed_connection_has_a_cause_on_each_system(error: str, text: str) -> None:
+    assert not_connected(error, ("mp", 443)) == text

@@ -29,6 +29,7 @@ from ibcm_bridge.addons.layers.site_system_leg import (
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.identity.approval import Approved
+from ibcm_bridge.os_errors import not_connected
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import TlsVersion
 from ibcm_bridge.site_system_leg.origination import (
@@ -38,6 +39,7 @@ from ibcm_bridge.site_system_leg.origination import (
     certificate_rejected,
     closed_without_response,
     timed_out,
+    unreachable,
     when_closed,
 )
 from ibcm_bridge.site_system_leg.response_head import (
@@ -201,12 +203,13 @@ def _not_opened(leg: SiteSystemLeg, error: str) -> Deny:
     refused = certificate_rejected(terms.server_name, leg.alert)
     if refused is not None:
         return refused
-    connected = leg.server.timestamp_tcp_setup is not None
-    reason = Reason.SITE_SYSTEM_UNVERIFIED if connected else Reason.SITE_SYSTEM_UNREACHABLE
+    if leg.server.timestamp_tcp_setup is None:
+        return unreachable(terms.server_name, not_connected(error, terms.address))
     failure = leg.verification_failure
     if failure is not None and terms.tls is not None:
         error = f"cannot be verified as {terms.tls.verify_name}: {failure}"
-    return Deny(reason, rules.SITE_SYSTEM, f"{terms.server_name}: {error}")
+    detail = f"{terms.server_name}: {error}"
+    return Deny(Reason.SITE_SYSTEM_UNVERIFIED, rules.SITE_SYSTEM, detail)
 
 
 def _closed(leg: SiteSystemLeg, approved: Approved, *, nothing_came: bool) -> Refused | None:

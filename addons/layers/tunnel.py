@@ -17,6 +17,7 @@ from ibcm_bridge.addons.events import EndedTunnel, TunnelEndedHook
 from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.os_errors import not_connected
 from ibcm_bridge.policy.publications import TunnelPublication
 
 MAX_AHEAD = 131_072
@@ -73,7 +74,7 @@ class RelayLayer(Layer):
     def _opened(self, error: str | None) -> CommandGenerator[None]:
         self._connection.may_dial = None
         if error:
-            yield from self._end("the site system cannot be reached")
+            yield from self._end(not_connected(error, self._publication.site_system))
             return
         ahead, self._ahead = self._ahead, None
         if ahead:

@@ -73,6 +73,11 @@ def certificate_rejected(server_name: str, alert: str | None) -> Deny | None:
     return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.SITE_SYSTEM_CERTIFICATE, detail)
 
 
+def unreachable(server_name: str, cause: str) -> Deny:
+    """Return the denial for a leg whose connection attempt failed."""
+    return Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, f"{server_name}: {cause}")
+
+
 def timed_out(server_name: str, *, connected: bool) -> Deny:
     """Return the denial for a leg that was not ready in time."""
     if connected:

@@ -50,7 +50,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "decisions messages policy authentication request uploads inspection identity"
         ),
         "addons.layers": (
-            "decisions policy routing authentication request uploads inspection identity "
+            "decisions policy os_errors routing authentication request uploads inspection identity "
             "site_system_leg addons.tls addons.connections addons.events addons.stages"
         ),
         "addons.engines": "decisions policy policy_file inspection storage",

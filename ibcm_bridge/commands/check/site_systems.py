@@ -28,6 +28,7 @@ from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.engines import EngineError
+from ibcm_bridge.os_errors import not_connected
 from ibcm_bridge.policy.addresses import Address, address_text
 from ibcm_bridge.policy.policy import ClamAv, Policy
 from ibcm_bridge.policy.publications import (
@@ -231,9 +232,9 @@ def _connect(address: Address, deadline: float) -> socket.socket:
     try:
         return socket.create_connection(address, max(0.001, deadline - time.monotonic()))
     except TimeoutError:
-        raise _Failed("cannot connect: timed out") from None
+        raise _Failed("the connection attempt timed out") from None
     except OSError as error:
-        raise _Failed(f"cannot connect: {error.strerror or error}") from None
+        raise _Failed(not_connected(str(error), address)) from None
 
 
 def _drive[Result](connection: _Connection, step: Callable[[], Result]) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import gc
 from typing import Any
 
@@ -15,6 +16,7 @@ from ibcm_bridge.addons.layers.tunnel import MAX_AHEAD, RelayLayer
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.protocol.client import Response
+from ibcm_bridge.policy.addresses import address_text
 from tests.addons.conftest import (
     GOOD,
     LIMITS,
@@ -105,13 +107,12 @@ def test_nothing_is_forwarded_after_the_end(relay: Driver) -> None:
     assert len(relay.hook_calls) == 1
 
 
-def test_a_site_system_that_cannot_be_reached_ends_the_tunnel(relay: Driver) -> None:
-    relay.refuse_dial = "refused"
+def test_a_site_system_that_cannot_be_reached_ends_the_tunnel(relay: Driver, lab: Lab) -> None:
+    relay.refuse_dial = str(ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed"))
     relay.start()
-    assert ended(relay).error == "the site system cannot be reached"
-    assert ended(relay).denial == Deny(
-        Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, "the site system cannot be reached"
-    )
+    cause = f"connection refused by {address_text(lab.site.management_point)}"
+    assert ended(relay).error == cause
+    assert ended(relay).denial == Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, cause)
     assert relay.gone
     relay.receive(b"late")
     assert not relay.to_client()
@@ -236,4 +237,4 @@ def test_an_unreachable_site_system_closes_the_client_and_is_recorded(
     monkeypatch.setattr(RelayLayer, "__init__", elsewhere)
     assert not isinstance(running.ask(*GOOD, name=TUNNELED), Response)
     assert wait_for(running.audit)
-    assert running.audit()[0]["detail"] == "the site system cannot be reached"
+    assert running.audit()[0]["detail"] == "connection refused by 127.0.0.1:9"

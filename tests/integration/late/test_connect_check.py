@@ -20,6 +20,7 @@ from ibcm_bridge.commands.check.site_systems import check_connections
 from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.policy.addresses import address_text
 from ibcm_bridge.policy_file import load_policy
 from tests.integration.lab import Lab
 from tests.integration.late.conftest import Apache
@@ -218,8 +219,8 @@ def test_a_refusal_in_the_handshake_is_a_problem(lab: Lab, raw: RawSiteSystem) -
 
 
 def test_a_refused_connection_is_a_problem(lab: Lab) -> None:
-    text = problem(lab, ("127.0.0.1", free_port()))
-    assert text == "cannot connect: Connection refused"
+    port = free_port()
+    assert problem(lab, ("127.0.0.1", port)) == f"connection refused by 127.0.0.1:{port}"
 
 
 def test_no_response_in_the_handshake_is_a_problem(lab: Lab, raw: RawSiteSystem) -> None:
@@ -288,7 +289,7 @@ def test_the_command_exits_with_1_for_a_problem_and_0_without(
     bad = policy_file(lab, address)
     done = run_command("check", "--connect", "--config", str(bad))
     assert done.returncode == 1
-    assert "cannot connect: Connection refused" in done.stdout
+    assert f"connection refused by {address_text(address)}" in done.stdout
     # Nothing is connected to unless asked for.
     done = run_command("check", "--config", str(bad))
     assert done.returncode == 0
