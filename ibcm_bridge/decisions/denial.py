@@ -60,6 +60,7 @@ class Reason(StrEnum):
     MEDIA_TYPE = "media-type"
     EXPECTATION = "expectation"
     # the body
+    BODY_NOT_ALLOWED = "body-not-allowed"
     BODY_TOO_LARGE = "body-too-large"
     BODY_INCOMPLETE = "body-incomplete"
     BODY_NOT_INSPECTABLE = "body-not-inspectable"

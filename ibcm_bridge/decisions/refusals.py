@@ -183,6 +183,7 @@ REFUSALS: dict[Reason, Refusal] = {
         "HTTP-1.1", _S.EXPECTATION_FAILED, "This expectation is not supported."
     ),
     # the body
+    Reason.BODY_NOT_ALLOWED: _http(_INSPECT, _S.BAD_REQUEST, "This request must not have a body."),
     Reason.BODY_TOO_LARGE: _http(_INSPECT, _S.REQUEST_ENTITY_TOO_LARGE, "The body is too large."),
     Reason.BODY_INCOMPLETE: _http("HTTP-1.1", _S.BAD_REQUEST, "The body is incomplete."),
     Reason.BODY_NOT_INSPECTABLE: _http(_INSPECT, _S.FORBIDDEN, "The body cannot be inspected."),

@@ -143,7 +143,8 @@ def _fragment(head: RequestHead, session: bytes) -> Packet | Deny:
         return _malformed("content-range", "the range is outside the upload")
     if place.length != head.length:
         return _malformed(
-            "content-range", f"the range has {place.length} bytes, but Content-Length {head.length}"
+            "content-range",
+            f"the range has {place.length} bytes, but Content-Length is {head.length} bytes",
         )
     return Packet(PacketType.FRAGMENT, session.decode("ascii"), place)
 

@@ -28,10 +28,11 @@ def check_body(
 def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | None:
     name = body_rule.name
     length = head.length or 0
+    if length and not body_rule.limit:
+        # RFC 9110 §9.3.1: a body of a GET has no defined meaning, and can be request smuggling.
+        return Deny(Reason.BODY_NOT_ALLOWED, rules.BODY_LIMIT.of(name), f"a body of {length} bytes")
     if length > body_rule.limit:
-        detail = f"{length} bytes; the limit is {body_rule.limit}"
-        if not body_rule.limit:
-            detail = "this request must not have a body"
+        detail = f"{length} bytes; the limit is {body_rule.limit} bytes"
         return Deny(Reason.BODY_TOO_LARGE, rules.BODY_LIMIT.of(name), detail)
     if body_rule.media_types and (length or body_rule.required):
         if head.length is None:

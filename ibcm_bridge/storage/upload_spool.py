@@ -204,8 +204,8 @@ class Spool:
                 if acknowledgement.received > known:
                     # The site system has unknown bytes, so the spool was lost or restored.
                     detail = (
-                        f"the site system acknowledged {acknowledgement.received} bytes; "
-                        f"{known} are stored"
+                        f"the site system acknowledged {acknowledgement.received} bytes, but only "
+                        f"{known} bytes are stored"
                     )
                     return Deny(Reason.UPLOAD_SESSION, rules.UPLOADS_ACKNOWLEDGED, detail)
                 row = (acknowledgement.received, self._clock(), session.name)

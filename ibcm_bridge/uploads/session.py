@@ -91,12 +91,12 @@ def judge_packet(
 
 def _judge_range(place: ContentRange, session: Session, max_bytes: int) -> Deny | None:
     if place.total > max_bytes:
-        detail = f"{place.total} bytes; at most {max_bytes} allowed"
+        detail = f"{place.total} bytes; the limit is {max_bytes} bytes"
         return Deny(Reason.UPLOAD_TOO_LARGE, rules.UPLOADS_MAX_BYTES, detail)
     if session.total not in (None, place.total):
-        detail = f"a total of {place.total} bytes, previously {session.total}"
+        detail = f"a total of {place.total} bytes, previously {session.total} bytes"
         return Deny(Reason.UPLOAD_CHANGED, rules.UPLOADS_TOTAL, detail)
     if place.first > session.length:
-        detail = f"a fragment at offset {place.first}; {session.length} bytes are stored"
+        detail = f"a fragment at byte {place.first}, but only {session.length} bytes are stored"
         return Deny(Reason.UPLOAD_GAP, rules.UPLOADS_GAP, detail, received=session.acknowledged)
     return None

@@ -59,6 +59,7 @@ def test_every_reason_has_a_status_or_an_alert(reason: Reason) -> None:
         (Reason.HEADER, 403),
         (Reason.MEDIA_TYPE, 415),
         (Reason.EXPECTATION, 417),
+        (Reason.BODY_NOT_ALLOWED, 400),
         (Reason.BODY_TOO_LARGE, 413),
         (Reason.MALICIOUS_CONTENT, 403),
         (Reason.ENGINE_UNAVAILABLE, 503),

@@ -38,7 +38,7 @@ SHAPES: dict[str, tuple[bytes, Reason]] = {
         POST + b"Content-Length: 0\r\n" + LENGTH + b"\r\n" + CHUNKED,
         Reason.FRAMING,
     ),
-    "CL.0 on GET": (GET + b"Content-Length: %d\r\n\r\n" % len(SMUGGLED), Reason.BODY_TOO_LARGE),
+    "CL.0 on GET": (GET + b"Content-Length: %d\r\n\r\n" % len(SMUGGLED), Reason.BODY_NOT_ALLOWED),
     "TE on GET": (GET + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKED, Reason.LENGTH_REQUIRED),
     **{
         f"TE {line!r}": (POST + LENGTH + line + b"\r\n\r\n" + CHUNKED, Reason.MALFORMED_HEAD)

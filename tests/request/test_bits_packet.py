@@ -134,6 +134,12 @@ def test_a_malformed_packet_is_refused(sent: RequestHead, rule: str) -> None:
     assert (refused.reason, refused.rule) == (Reason.UPLOAD_PACKET, f"uploads.{rule}")
 
 
+def test_the_detail_of_another_length_has_both() -> None:
+    refused = read_packet(fragment("bytes 0-9/100", 9))
+    assert isinstance(refused, Deny)
+    assert refused.detail == "the range has 10 bytes, but Content-Length is 9 bytes"
+
+
 @pytest.mark.parametrize(
     "fields",
     [

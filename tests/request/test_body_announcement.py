@@ -36,7 +36,8 @@ def test_a_body_where_none_is_allowed_is_refused_before_it_is_read(
     allowed(decide(request_head(*line, "Content-Length: 0")))
     for length in (1, 10_000_000_000):
         denial = denied(decide(request_head(*line, f"Content-Length: {length}")))
-        assert denial.reason is Reason.BODY_TOO_LARGE
+        assert (denial.reason, denial.rule) == (Reason.BODY_NOT_ALLOWED, "bodies.none.limit")
+        assert denial.detail == f"a body of {length} bytes"
 
 
 @pytest.mark.parametrize(("line", "limit"), [(MESSAGE, 4_194_304), (LISTING, 65_536)])
@@ -46,6 +47,7 @@ def test_the_role_table_limits_a_body(
     allowed(decide(request_head(*line[:3], f"Content-Length: {limit}")))
     denial = denied(decide(request_head(*line[:3], f"Content-Length: {limit + 1}")))
     assert denial.reason is Reason.BODY_TOO_LARGE
+    assert denial.detail == f"{limit + 1} bytes; the limit is {limit} bytes"
 
 
 def test_a_message_needs_a_length(decide: Decide, request_head: Head) -> None:

@@ -141,8 +141,8 @@ FRAMING: dict[str, tuple[bytes, Reason]] = {
     "one length twice": (post(b"Content-Length: 5", b"Content-Length: 5"), R.FRAMING),
     "no length": (post(), R.LENGTH_REQUIRED),
     "a disguised length": (post(b"Content-Length : 5"), R.MALFORMED_HEAD),
-    "a body on GET": (get(LIST, b"Content-Length: 1"), R.BODY_TOO_LARGE),
-    "a body on HEAD": (get(LIST, b"Content-Length: 1", method=b"HEAD"), R.BODY_TOO_LARGE),
+    "a body on GET": (get(LIST, b"Content-Length: 1"), R.BODY_NOT_ALLOWED),
+    "a body on HEAD": (get(LIST, b"Content-Length: 1", method=b"HEAD"), R.BODY_NOT_ALLOWED),
     "a chunked body on GET": (get(LIST, b"Transfer-Encoding: chunked"), R.LENGTH_REQUIRED),
 }
 

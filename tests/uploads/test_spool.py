@@ -111,6 +111,7 @@ def test_the_refusal_after_a_gap_has_the_offset_to_resume(begun: Spool) -> None:
     acknowledged(begun, part, 60)  # not all of it was taken
     later = refused(begun.take(fragment(101, 110), ME, DATA[101:110]))
     assert (later.reason, later.received) == (Reason.UPLOAD_GAP, 60)
+    assert later.detail == "a fragment at byte 101, but only 100 bytes are stored"
     took(begun, 60, 110)
     took(begun, 110, 120)
 
@@ -144,12 +145,14 @@ def test_the_size_cannot_change(begun: Spool) -> None:
     took(begun, 0, 100)
     result = refused(begun.take(fragment(100, 200, 200), ME, DATA[100:200]))
     assert (result.reason, result.rule) == (Reason.UPLOAD_CHANGED, "uploads.total")
+    assert result.detail == "a total of 200 bytes, previously 512 bytes"
 
 
 def test_a_fragment_of_a_too_large_object_is_refused_at_once(begun: Spool) -> None:
     assert begun.judge_head(fragment(0, 10, 1_000), ME)[1] is None
     session, refusal = begun.judge_head(fragment(0, 10, 1_001), ME)
     assert refused(refusal).reason is Reason.UPLOAD_TOO_LARGE
+    assert refused(refusal).detail == "1001 bytes; the limit is 1000 bytes"
     assert session is not None, "so that it can be cancelled"
 
 
@@ -171,7 +174,11 @@ def test_an_empty_session_is_not_closed(begun: Spool) -> None:
 
 def test_a_site_system_with_more_bytes_than_stored_ends_the_session(begun: Spool) -> None:
     part = took(begun, 0, 100)
-    assert refused(acknowledged(begun, part, 101)).reason is Reason.UPLOAD_SESSION
+    denial = refused(acknowledged(begun, part, 101))
+    assert denial.reason is Reason.UPLOAD_SESSION
+    assert denial.detail == (
+        "the site system acknowledged 101 bytes, but only 100 bytes are stored"
+    )
     assert acknowledged(begun, part, 100) is None
 
 
