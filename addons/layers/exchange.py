@@ -24,28 +24,16 @@ sent.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from mitmproxy import flow as mitmproxy_flow
-from mitmproxy import http
-from mitmproxy.proxy import commands
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http._hooks import (
-    HttpErrorHook,
-    HttpRequestHeadersHook,
-    HttpRequestHook,
-    HttpResponseHeadersHook,
-    HttpResponseHook,
-)
 
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded, new_reference
-from ibcm_bridge.addons.events import ReplyShownHook
 from ibcm_bridge.addons.layers.client_stream import ClientDisconnected, ClientStream, LegWait
-from ibcm_bridge.addons.layers.display import shown_request, shown_response
 from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.addons.layers.response_stream import ResponseStream
+from ibcm_bridge.addons.layers.shown_flow import ShownFlow, Watched
 from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, ResponseBegun, SiteSystemLegs
 from ibcm_bridge.addons.stages import (
     BodyInspected,
@@ -85,9 +73,6 @@ from ibcm_bridge.site_system_leg.response_head import (
 )
 from ibcm_bridge.uploads.session import Session, UploadPart
 
-type Watched = Callable[[str], bool]
-"""Return whether any addon has a function for the hook of this name."""
-
 
 @dataclass(frozen=True, slots=True)
 class BridgedConnection:
@@ -117,8 +102,7 @@ class Exchange:
         self._stream = bridged.stream
         self._legs = bridged.legs
         self._wait = wait
-        self._watched = bridged.watched
-        self._flow = http.HTTPFlow(bridged.context.client, bridged.context.server, True)
+        self._shown = ShownFlow(bridged.context, bridged.watched)
         self._body = b""
         self._part: UploadPart | None = None
         """The part of an upload that it carries, after it is stored."""
@@ -159,9 +143,9 @@ class Exchange:
     def decide_on_head(self, head: RequestHead) -> Steps[Authorized]:
         """Decide on the head, and show it."""
         self.head = head
-        self._flow.request = shown_request(head, self._connection.origin)
+        self._shown.begin(head, self._connection.origin)
         decided = yield from self._authorize(head)
-        yield from self._show(HttpRequestHeadersHook(self._flow))
+        yield from self._shown.request_head()
         return _allowed(decided)
 
     def _authorize(self, head: RequestHead) -> Steps[Authorized | Deny]:
@@ -185,10 +169,10 @@ class Exchange:
 
     def decide_on_body(self, authorized: Authorized, body: bytes) -> Steps[None]:
         """Decide on the body, and show it."""
-        self._body = self._flow.request.data.content = body
-        self._flow.request.timestamp_end = time.time()
+        self._body = body
+        self._shown.read(body)
         self.decision = yield from self._approve(authorized, body)
-        yield from self._show(HttpRequestHook(self._flow))
+        yield from self._shown.request()
 
     def _approve(self, authorized: Authorized, body: bytes) -> Steps[Approved | Deny]:
         if authorized.packet is not None:
@@ -208,13 +192,13 @@ class Exchange:
         approved = self._pass_gate(head)  # 5
         terms = originate(self._published, approved.authorized)
         leg = yield from self._legs.use(terms, self._wait)  # 6
-        self._flow.server_conn = leg.server
+        self._shown.leg(leg.server)
         self._sent += 1
         begun = yield from self._legs.send(leg, approved, self._wait)  # 7
-        self._flow.response = shown_response(begun.response)
+        self._shown.began_response(begun.response)
         self._status = begun.response.status_code
         followed = yield from self._follow(begun)
-        yield from self._show(HttpResponseHeadersHook(self._flow))
+        yield from self._shown.response_head()
         if isinstance(followed, Deny):
             raise Refused(followed)
         return begun
@@ -265,9 +249,7 @@ class Exchange:
         # Data after the response must not become the next response.
         if body.surplus or ends_connection(response) or not keep_alive:
             yield from self._legs.close_leg(leg)
-        assert self._flow.response is not None
-        self._flow.response.timestamp_end = time.time()
-        yield from self._show(HttpResponseHook(self._flow))
+        yield from self._shown.response()
         return keep_alive and (not leg.authenticates or self._legs.usable(leg))
 
     def _fields_for_client(self, begun: ResponseBegun) -> ClientFields:
@@ -290,7 +272,7 @@ class Exchange:
         if isinstance(decided, Deny):
             raise Refused(decided)
         if isinstance(body, bytes):
-            yield from self._show_reply(body)
+            yield from self._shown.reply(body)
 
     def _decide_on_reply(self, begun: ResponseBegun, body: bytes | Deny) -> Steps[Deny | None]:
         """Decide on a response, and learn from a reply that may be forwarded."""
@@ -307,12 +289,6 @@ class Exchange:
                 return learned
             self._observed += learned.observed
         return None
-
-    def _show_reply(self, body: bytes) -> Steps[None]:
-        assert self._flow.response is not None
-        self._flow.response.data.content = body
-        yield from self._show(ReplyShownHook(self._flow))
-        self._flow.response.data.content = None
 
     # 9: the end
 
@@ -344,15 +320,7 @@ class Exchange:
 
     def show_error(self, message: str) -> Steps[None]:
         """Show the failure in the flow."""
-        self._flow.live = False
-        if self.head is not None:
-            self._flow.error = mitmproxy_flow.Error(message)
-            yield from self._show(HttpErrorHook(self._flow))
-
-    def _show(self, hook: commands.StartHook) -> Steps[None]:
-        """Call addons that watch. They decide nothing, but a failure refuses the request."""
-        if self._watched(hook.name) and isinstance(failed := (yield hook), Deny):
-            raise Refused(failed)
+        yield from self._shown.error(message)
 
     def end(self, defect: Deny | None = None, *, refused: bool = False) -> ExchangeEnded | None:
         """End the request and return its record data; None after the first call."""

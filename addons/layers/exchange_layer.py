@@ -12,8 +12,9 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import ExchangeEndedHook
 from ibcm_bridge.addons.layers.client_stream import ClientDisconnected, ClientStream
-from ibcm_bridge.addons.layers.exchange import BridgedConnection, Exchange, Watched
+from ibcm_bridge.addons.layers.exchange import BridgedConnection, Exchange
 from ibcm_bridge.addons.layers.procedure import Procedure, Steps
+from ibcm_bridge.addons.layers.shown_flow import Watched
 from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, SiteSystemLegs
 from ibcm_bridge.addons.layers.withdrawal import withdraw
 from ibcm_bridge.decisions.denial import Refused

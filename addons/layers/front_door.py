@@ -21,8 +21,8 @@ from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import ConnectionRefusedHook, RefusedConnection
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.layers.deadline import Deadline
-from ibcm_bridge.addons.layers.exchange import Watched
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
+from ibcm_bridge.addons.layers.shown_flow import Watched
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.tls.alerts import alert_record
 from ibcm_bridge.authentication.client import admit_anonymous

@@ -25,7 +25,7 @@ from ibcm_bridge.addons.audit.trail import exchange_record, refusal_record, tunn
 from ibcm_bridge.addons.clock import utc_now
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
-from ibcm_bridge.addons.layers.display import shown_request
+from ibcm_bridge.addons.layers.shown_flow import shown_request
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.audit.redacted_heads import Fields, redacted, redacted_fields
 from ibcm_bridge.audit.text import lines, summary

@@ -22,7 +22,7 @@ from mitmproxy.tools.web import app
 
 from ibcm_bridge.addons.connections import Origin
 from ibcm_bridge.addons.events import EndedTunnel
-from ibcm_bridge.addons.layers.display import shown_request
+from ibcm_bridge.addons.layers.shown_flow import shown_request
 from ibcm_bridge.addons.web import redacted_flows, web_page
 from ibcm_bridge.addons.web.web_page import FlowStore, WebPage
 from ibcm_bridge.audit.redacted_heads import redacted

@@ -9,7 +9,7 @@ from mitmproxy.connection import Client
 from mitmproxy.test import tflow
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Origin
-from ibcm_bridge.addons.layers import display
+from ibcm_bridge.addons.layers import shown_flow
 from ibcm_bridge.policy.publications import PlaintextListener, PlaintextPublication, UnlistedHeaders
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.request.memory_budget import Budget, Hold
@@ -26,7 +26,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_request_equals_that_of_mitmproxy() -> None:
     head = read_request_head(b"CCM_POST /a?b HTTP/1.1\r\nHost: x\r\nUser-Agent: ccmhttp\r\n\r\n")
     assert isinstance(head, RequestHead)
-    shown = display.shown_request(head, ORIGIN)
+    shown = shown_flow.shown_request(head, ORIGIN)
     made = http.Request(
         "bridge.internet.example",
         443,
@@ -47,7 +47,7 @@ def test_a_request_equals_that_of_mitmproxy() -> None:
 
 def test_a_response_equals_that_of_mitmproxy() -> None:
     response = h11.Response(status_code=206, headers=[("ETag", "x")], reason="Partial Content")
-    shown = display.shown_response(response)
+    shown = shown_flow.shown_response(response)
     made = http.Response(
         b"HTTP/1.1", 206, b"Partial Content", http.Headers([(b"ETag", b"x")]), None, None, 1.5, None
     )
@@ -56,8 +56,10 @@ def test_a_response_equals_that_of_mitmproxy() -> None:
 
 def test_a_flow_with_these_objects_can_be_saved() -> None:
     flow = tflow.tflow()
-    flow.request = display.shown_request(RequestHead(b"GET", sent_target(b"/"), (), None), ORIGIN)
-    flow.response = display.shown_response(h11.Response(status_code=200, headers=[]))
+    flow.request = shown_flow.shown_request(
+        RequestHead(b"GET", sent_target(b"/"), (), None), ORIGIN
+    )
+    flow.response = shown_flow.shown_response(h11.Response(status_code=200, headers=[]))
     assert http.HTTPFlow.from_state(flow.get_state()).request.path == "/"
 
 
@@ -72,5 +74,5 @@ def test_a_request_of_a_plaintext_publication_has_its_scheme_name_and_port() -> 
         hold=Hold(Budget(1)),
     )
     head = RequestHead(b"GET", sent_target(b"/x"), (), None)
-    shown = display.shown_request(head, connection.origin)
+    shown = shown_flow.shown_request(head, connection.origin)
     assert shown.pretty_url == "http://fsp.internet.example:8080/x"

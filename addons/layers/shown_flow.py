@@ -1,0 +1,148 @@
+"""Requests and responses as mitmproxy objects, for addons that show traffic.
+
+`ShownFlow` calls mitmproxy's hooks for a request, after each decision. The objects are never sent,
+so changes to them have no effect.
+
+mitmproxy checks the type of every attribute of a new message. The values here are already typed,
+and the check would take a tenth of a request's time, so it is skipped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import h11
+from mitmproxy import flow, http
+from mitmproxy.connection import Server
+from mitmproxy.proxy import commands
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http._hooks import (
+    HttpErrorHook,
+    HttpRequestHeadersHook,
+    HttpRequestHook,
+    HttpResponseHeadersHook,
+    HttpResponseHook,
+)
+
+from ibcm_bridge.addons.connections import Origin
+from ibcm_bridge.addons.events import ReplyShownHook
+from ibcm_bridge.addons.layers.procedure import Steps
+from ibcm_bridge.decisions.denial import Deny, Refused
+from ibcm_bridge.request.head import RequestHead
+
+type Watched = Callable[[str], bool]
+"""Return whether any addon has a function for the hook of this name."""
+
+
+class ShownFlow:
+    """mitmproxy's flow of one request.
+
+    Its hooks are called only if an addon watches, because a call is expensive. The addons decide
+    nothing, but each method raises Refused if one of them fails.
+    """
+
+    def __init__(self, context: Context, watched: Watched) -> None:
+        self._watched = watched
+        self._flow = http.HTTPFlow(context.client, context.server, True)
+        self._has_request = False
+
+    def begin(self, head: RequestHead, origin: Origin) -> None:
+        """Store a request head. `request_head` shows it after the decision."""
+        self._has_request = True
+        self._flow.request = shown_request(head, origin)
+
+    def request_head(self) -> Steps[None]:
+        """Show the request head."""
+        yield from self._show(HttpRequestHeadersHook(self._flow))
+
+    def read(self, body: bytes) -> None:
+        """Store the body of the request. `request` shows it after the decision."""
+        self._flow.request.data.content = body
+        self._flow.request.timestamp_end = time.time()
+
+    def request(self) -> Steps[None]:
+        """Show the request with its body."""
+        yield from self._show(HttpRequestHook(self._flow))
+
+    def leg(self, server: Server) -> None:
+        """Store the site-system leg of the request."""
+        self._flow.server_conn = server
+
+    def began_response(self, response: h11.Response) -> None:
+        """Store a response head. `response_head` shows it after the decision."""
+        self._flow.response = shown_response(response)
+
+    def response_head(self) -> Steps[None]:
+        """Show the response head."""
+        yield from self._show(HttpResponseHeadersHook(self._flow))
+
+    def reply(self, body: bytes) -> Steps[None]:
+        """Show a response with its body, before it is forwarded."""
+        assert self._flow.response is not None
+        self._flow.response.data.content = body
+        yield from self._show(ReplyShownHook(self._flow))
+        self._flow.response.data.content = None
+
+    def response(self) -> Steps[None]:
+        """Show the end of a forwarded response."""
+        assert self._flow.response is not None
+        self._flow.response.timestamp_end = time.time()
+        yield from self._show(HttpResponseHook(self._flow))
+
+    def error(self, message: str) -> Steps[None]:
+        """Show a failure, if there is a request to show."""
+        self._flow.live = False
+        if self._has_request:
+            self._flow.error = flow.Error(message)
+            yield from self._show(HttpErrorHook(self._flow))
+
+    def _show(self, hook: commands.StartHook) -> Steps[None]:
+        if self._watched(hook.name) and isinstance(failed := (yield hook), Deny):
+            raise Refused(failed)
+
+
+class _RequestData(http.RequestData):
+    def __post_init__(self) -> None:
+        """Skip the type check."""
+
+
+class _ResponseData(http.ResponseData):
+    def __post_init__(self) -> None:
+        """Skip the type check."""
+
+
+def shown_request(head: RequestHead, origin: Origin) -> http.Request:
+    """Return a request with its head. Its content is set after the body is read."""
+    request = http.Request.__new__(http.Request)
+    request.data = _RequestData(
+        http_version=b"HTTP/1.1",
+        headers=http.Headers(head.fields),
+        content=None,
+        trailers=None,
+        timestamp_start=time.time(),
+        timestamp_end=None,
+        host=origin.host,
+        port=origin.port,
+        method=head.method,
+        scheme=origin.scheme,
+        authority=b"",
+        path=head.target.raw,
+    )
+    return request
+
+
+def shown_response(response: h11.Response) -> http.Response:
+    """Return a response with its head. Its body is forwarded as a stream and not stored."""
+    shown = http.Response.__new__(http.Response)
+    shown.data = _ResponseData(
+        http_version=b"HTTP/1.1",
+        headers=http.Headers(response.headers.raw_items()),
+        content=None,
+        trailers=None,
+        timestamp_start=time.time(),
+        timestamp_end=None,
+        status_code=response.status_code,
+        reason=response.reason,
+    )
+    return shown
