@@ -57,8 +57,9 @@ from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.site_system_leg.response_body import ResponseBody
 from ibcm_bridge.site_system_leg.response_head import BodyEnd
-
-from .conftest import GOOD, Lab, Running, bridged_publication, changed, open_connection, wait_for
+from tests.addons.stand_ins.driver import open_connection
+from tests.addons.stand_ins.lab import GOOD, Lab, bridged_publication, changed
+from tests.addons.stand_ins.running import Running, wait_for
 
 # mitmproxy's connection handler (connection_handler, listener)
 

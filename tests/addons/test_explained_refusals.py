@@ -24,8 +24,8 @@ from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, p
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Trust
-
-from .conftest import BRIDGED, GOOD, Lab, Running, bridged_publication, changed, wait_for
+from tests.addons.stand_ins.lab import BRIDGED, GOOD, Lab, bridged_publication, changed
+from tests.addons.stand_ins.running import Running, wait_for
 
 GUID = "5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
 COMPARED = (

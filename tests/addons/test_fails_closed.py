@@ -54,20 +54,8 @@ from ibcm_bridge.addons.tls import verify_callback
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.lab.protocol.uploads import Upload
-
-from .conftest import (
-    BRIDGED,
-    DENIED,
-    GOOD,
-    SOON,
-    TUNNELED,
-    Lab,
-    Panic,
-    Running,
-    message,
-    outcome_of,
-    wait_for,
-)
+from tests.addons.stand_ins.lab import BRIDGED, DENIED, GOOD, TUNNELED, Lab, message
+from tests.addons.stand_ins.running import SOON, Panic, Running, outcome_of, wait_for
 
 Outcome = Response | Exception | None
 

@@ -18,17 +18,8 @@ from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, Response
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.roles import CertificatePolicy
-from tests.addons.conftest import (
-    BRIDGED,
-    GOOD,
-    SOON,
-    TUNNELED,
-    Lab,
-    Running,
-    changed,
-    message,
-    outcome_of,
-)
+from tests.addons.stand_ins.lab import BRIDGED, GOOD, TUNNELED, Lab, changed, message
+from tests.addons.stand_ins.running import SOON, Running, outcome_of
 from tests.addons.tls.test_resumption import Client, handshake
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Request, Response
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
-from tests.addons.conftest import Running, wait_for
+from tests.addons.stand_ins.running import Running, wait_for
 
 GOOD_DATA = b"\xff\x00 nothing in particular " * 20
 BAD_DATA = bytes(200) + eicar().encode() + bytes(200)

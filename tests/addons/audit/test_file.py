@@ -14,7 +14,8 @@ from ibcm_bridge.addons.audit import file as audit_file
 from ibcm_bridge.addons.audit.file import AuditFile
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.policy import WhenUnwritable
-from tests.addons.conftest import GOOD, Lab, Running, outcome_of, wait_for
+from tests.addons.stand_ins.lab import GOOD, Lab
+from tests.addons.stand_ins.running import Running, outcome_of, wait_for
 
 
 @pytest.fixture(autouse=True)

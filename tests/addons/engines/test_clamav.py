@@ -27,7 +27,7 @@ from ibcm_bridge.inspection.engines import EngineError
 from ibcm_bridge.lab.site_systems.clamd import DEADLY, SIGNATURE, ScanDaemon
 from ibcm_bridge.lab.site_systems.clamd import MARKER as LAB_MARKER
 from ibcm_bridge.policy.policy import ClamAv
-from tests.addons.conftest import Lab
+from tests.addons.stand_ins.lab import Lab
 from tests.clamd import MARKER, NAME, running_clamd
 
 LIMIT = 3 * CHUNK

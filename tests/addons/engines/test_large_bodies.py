@@ -18,7 +18,8 @@ from ibcm_bridge.addons.engines import inspection_workers
 from ibcm_bridge.inspection.verdict import SMALL
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import LabClient, Response, request_bytes
-from tests.addons.conftest import BRIDGED, GOOD, GUID, Lab, Running, outcome_of, wait_for
+from tests.addons.stand_ins.lab import BRIDGED, GOOD, GUID, Lab
+from tests.addons.stand_ins.running import Running, outcome_of, wait_for
 
 FIELDS = {"Content-Type": ccm.CONTENT_TYPE}
 POST = ("CCM_POST", "/ccm_system/request")

@@ -14,7 +14,8 @@ from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import LabClient, Response
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import ClamAv
-from tests.addons.conftest import BRIDGED, Lab, Running, bridged_publication, outcome_of, wait_for
+from tests.addons.stand_ins.lab import BRIDGED, Lab, bridged_publication
+from tests.addons.stand_ins.running import Running, outcome_of, wait_for
 from tests.clamd import MARKER, NAME, running_clamd
 
 RULE = 'rule {0} {{ strings: $a = "{0}" condition: $a }}'

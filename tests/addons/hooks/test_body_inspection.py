@@ -19,7 +19,7 @@ from ibcm_bridge.inspection.subject import Subject
 from ibcm_bridge.inspection.verdict import SMALL, Inspected
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
-from tests.addons.conftest import Lab, bridged_publication, message
+from tests.addons.stand_ins.lab import Lab, bridged_publication, message
 
 FULL = Deny(Reason.OVERLOADED, rules.LIMITS_INSPECTION_WORKERS)
 

@@ -23,7 +23,8 @@ from ibcm_bridge.policy.message_policy import (
     UnknownGuids,
 )
 from ibcm_bridge.storage.binding_registry import Registry
-from tests.addons.conftest import ExchangeDriver, Lab
+from tests.addons.stand_ins.exchange_driver import ExchangeDriver
+from tests.addons.stand_ins.lab import Lab
 
 GUID = "GUID:5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

@@ -15,7 +15,8 @@ from ibcm_bridge.addons.traffic_observer import Ended
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.memory_budget import Budget
-from tests.addons.conftest import TUNNELED, Clock, Lab
+from tests.addons.stand_ins.driver import Clock
+from tests.addons.stand_ins.lab import TUNNELED, Lab
 
 REFUSED = Deny(Reason.NOT_TLS, rules.LISTENER, "not a TLS record")
 

@@ -16,7 +16,9 @@ from ibcm_bridge.addons.stages import Learned, ReplyAllowed
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.messages.registration_reply import read_registration_reply
 from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
-from tests.addons.conftest import LIMITS, ExchangeDriver, message
+from tests.addons.stand_ins.driver import LIMITS
+from tests.addons.stand_ins.exchange_driver import ExchangeDriver
+from tests.addons.stand_ins.lab import message
 
 HOST = b"Host: bridge.internet.example\r\n"
 GET = b"GET /SMS_MP/.sms_aut?MPLIST HTTP/1.1\r\n" + HOST + b"\r\n"

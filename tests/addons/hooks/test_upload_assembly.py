@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ibcm_bridge.storage.upload_spool import Spool, SpoolError
-from tests.addons.conftest import Running
+from tests.addons.stand_ins.running import Running
 from tests.addons.upload_samples import GOOD_DATA, Senders, records, senders
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ibcm_bridge.identity.approval import Approved
-from tests.addons.conftest import ExchangeDriver, message
+from tests.addons.stand_ins.exchange_driver import ExchangeDriver
+from tests.addons.stand_ins.lab import message
 
 HOST = b"Host: bridge.internet.example\r\n"
 GET = b"GET /SMS_MP/.sms_aut?MPLIST HTTP/1.1\r\n" + HOST + b"\r\n"

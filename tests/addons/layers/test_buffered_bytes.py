@@ -8,7 +8,9 @@ import pytest
 
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.request.memory_budget import Budget
-from tests.addons.conftest import BRIDGED, GUID, LIMITS, ExchangeDriver
+from tests.addons.stand_ins.driver import LIMITS
+from tests.addons.stand_ins.exchange_driver import ExchangeDriver
+from tests.addons.stand_ins.lab import BRIDGED, GUID
 
 HOST = f"Host: {BRIDGED}\r\n".encode()
 GET = b"GET /SMS_MP/.sms_aut?MPLIST HTTP/1.1\r\n" + HOST + b"\r\n"

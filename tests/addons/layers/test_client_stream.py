@@ -9,7 +9,6 @@ from __future__ import annotations
 import pytest
 
 from ibcm_bridge.addons.layers.client_stream import LINGER_BYTES, LINGER_SECONDS, MAX_AHEAD
-from tests.addons.conftest import LIMITS, Clock, ExchangeDriver
 from tests.addons.layers.samples import (
     DENIED,
     GET,
@@ -22,6 +21,8 @@ from tests.addons.layers.samples import (
     post,
     status,
 )
+from tests.addons.stand_ins.driver import LIMITS, Clock
+from tests.addons.stand_ins.exchange_driver import ExchangeDriver
 
 # Request heads
 

@@ -14,7 +14,6 @@ from ibcm_bridge.addons.layers import deadline, site_system_leg
 from ibcm_bridge.addons.stages import BodyInspected
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity.approval import Approved
-from tests.addons.conftest import Clock, ExchangeDriver, Lab, PlainLeg
 from tests.addons.layers.samples import (
     DENIED,
     FROM_DP,
@@ -25,6 +24,9 @@ from tests.addons.layers.samples import (
     post,
     to_bytes,
 )
+from tests.addons.stand_ins.driver import Clock
+from tests.addons.stand_ins.exchange_driver import ExchangeDriver, PlainLeg
+from tests.addons.stand_ins.lab import Lab
 
 
 @pytest.mark.parametrize("watched", ["", "request", "reply_shown", "response"])

@@ -21,20 +21,10 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.protocol.client import load_credential, plaintext_request
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.request.memory_budget import Budget
-from tests.addons.conftest import (
-    BRIDGED,
-    GOOD,
-    LIMITS,
-    SOON,
-    TUNNELED,
-    Clock,
-    Driver,
-    Lab,
-    Running,
-    all_watched,
-    open_connection,
-    wait_for,
-)
+from tests.addons.stand_ins.driver import LIMITS, Clock, Driver, open_connection
+from tests.addons.stand_ins.exchange_driver import all_watched
+from tests.addons.stand_ins.lab import BRIDGED, GOOD, TUNNELED, Lab
+from tests.addons.stand_ins.running import SOON, Running, wait_for
 
 UNRECOGNIZED_NAME = bytes.fromhex("15030300020270")
 UNEXPECTED_MESSAGE = bytes.fromhex("1503030002020a")

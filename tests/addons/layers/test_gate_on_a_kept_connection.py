@@ -22,7 +22,8 @@ from ibcm_bridge.lab.protocol.client import Response as ClientResponse
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.request.target import sent_target
-from tests.addons.conftest import DENIED, GOOD, Running, message, outcome_of, wait_for
+from tests.addons.stand_ins.lab import DENIED, GOOD, message
+from tests.addons.stand_ins.running import Running, outcome_of, wait_for
 
 OTHER = ("GET", "/SMS_MP/.sms_aut?MPCERT")
 

@@ -24,7 +24,6 @@ from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.uploads.session import UploadPart
-from tests.addons.conftest import LIMITS, ExchangeDriver, Panic, PlainLeg
 from tests.addons.layers.samples import (
     FROM_DP,
     GET,
@@ -36,6 +35,9 @@ from tests.addons.layers.samples import (
     post,
     status,
 )
+from tests.addons.stand_ins.driver import LIMITS
+from tests.addons.stand_ins.exchange_driver import ExchangeDriver, PlainLeg
+from tests.addons.stand_ins.running import Panic
 
 PROPFIND = b"PROPFIND /SMS_DP_SMSPKG$/LAB00001 HTTP/1.1\r\n" + HOST
 PROPFIND += b"Content-Type: text/xml\r\nContent-Length: 44\r\nDepth: 1\r\n\r\n"

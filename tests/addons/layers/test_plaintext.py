@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.policy_file import PolicyError, load_policy
-from tests.addons.conftest import SOON, Lab, Running, wait_for
+from tests.addons.stand_ins.lab import Lab
+from tests.addons.stand_ins.running import SOON, Running, wait_for
 
 NAME = "fsp.internet.example"
 REPORT = b'<?xml version="1.0"?><Report><ReportHeader/></Report>'

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.addons.conftest import ExchangeDriver, PlainLeg
 from tests.addons.layers.samples import (
     FROM_DP,
     GET,
@@ -17,6 +16,7 @@ from tests.addons.layers.samples import (
     SECOND,
     status,
 )
+from tests.addons.stand_ins.exchange_driver import ExchangeDriver, PlainLeg
 
 # Responses
 

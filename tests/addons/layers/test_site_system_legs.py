@@ -11,7 +11,6 @@ import pytest
 from mitmproxy.proxy import events
 
 from ibcm_bridge.policy.publications import BridgePublication
-from tests.addons.conftest import ExchangeDriver
 from tests.addons.layers.samples import (
     FROM_DP,
     GET,
@@ -19,6 +18,7 @@ from tests.addons.layers.samples import (
     OK,
     SECOND,
 )
+from tests.addons.stand_ins.exchange_driver import ExchangeDriver
 
 # Legs
 

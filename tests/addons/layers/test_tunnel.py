@@ -17,18 +17,9 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.addresses import address_text
-from tests.addons.conftest import (
-    GOOD,
-    LIMITS,
-    TUNNELED,
-    Clock,
-    Driver,
-    Lab,
-    Running,
-    open_connection,
-    tunnel_publication,
-    wait_for,
-)
+from tests.addons.stand_ins.driver import LIMITS, Clock, Driver, open_connection
+from tests.addons.stand_ins.lab import GOOD, TUNNELED, Lab, tunnel_publication
+from tests.addons.stand_ins.running import Running, wait_for
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from ibcm_bridge.addons.layers.site_system_legs import SiteSystemLegs
 from ibcm_bridge.addons.stages import DECISIONS, BodyInspected, HeadRead
 from ibcm_bridge.lab.protocol.content import ServerResponse
 from ibcm_bridge.lab.protocol.uploads import UploadServer
-from tests.addons.conftest import SOON, Panic, Running
+from tests.addons.stand_ins.running import SOON, Panic, Running
 from tests.addons.upload_samples import BAD_DATA, GOOD_DATA, Senders, records, senders
 
 

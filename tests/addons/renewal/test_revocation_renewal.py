@@ -29,7 +29,8 @@ from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.trust import CrlFetch, Revocation, Trust
-from tests.addons.conftest import GOOD, SOON, Lab, Running, bridged_publication, changed, wait_for
+from tests.addons.stand_ins.lab import GOOD, Lab, bridged_publication, changed
+from tests.addons.stand_ins.running import SOON, Running, wait_for
 
 HOUR = timedelta(hours=1)
 

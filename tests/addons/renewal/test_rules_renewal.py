@@ -16,7 +16,7 @@ from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.renewal import rules_renewal
 from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.inspection.engines import CompiledRules, RuleError, YaraEngine
-from tests.addons.conftest import Lab
+from tests.addons.stand_ins.lab import Lab
 
 RULE = 'rule needle { strings: $a = "needle" condition: $a }'
 

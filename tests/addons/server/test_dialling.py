@@ -22,20 +22,17 @@ from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.lab.protocol.client import LabClient, Response, plaintext_request
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.trust import Credential
-from tests.addons.conftest import (
+from tests.addons.stand_ins.lab import (
     DENIED,
     FROM_DP,
     GOOD,
-    SOON,
     TUNNELED,
     Lab,
-    Running,
     bridged_publication,
     changed,
     message,
-    outcome_of,
-    wait_for,
 )
+from tests.addons.stand_ins.running import SOON, Running, outcome_of, wait_for
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from mitmproxy.test import tflow
 
 from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.run import BridgeMaster
-from tests.addons.conftest import Lab
+from tests.addons.stand_ins.lab import Lab
 
 
 @contextlib.asynccontextmanager

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from OpenSSL import SSL
 
-from tests.addons.conftest import BRIDGED, SOON, Lab, Running, changed
+from tests.addons.stand_ins.lab import BRIDGED, Lab, changed
+from tests.addons.stand_ins.running import SOON, Running
 
 VERSIONS = {SSL.TLS1_2_VERSION: "1.2", SSL.TLS1_3_VERSION: "1.3"}
 

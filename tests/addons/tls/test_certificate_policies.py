@@ -17,16 +17,8 @@ from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.policy_file import shipped_roles
-from tests.addons.conftest import (
-    BRIDGED,
-    GOOD,
-    Lab,
-    Running,
-    bridged_publication,
-    changed,
-    outcome_of,
-    wait_for,
-)
+from tests.addons.stand_ins.lab import BRIDGED, GOOD, Lab, bridged_publication, changed
+from tests.addons.stand_ins.running import Running, outcome_of, wait_for
 
 BridgeWith = Callable[[CertificatePolicy], AbstractContextManager[Running]]
 

@@ -22,15 +22,8 @@ from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Credential
-from tests.addons.conftest import (
-    BRIDGED,
-    GOOD,
-    Lab,
-    Running,
-    bridged_publication,
-    changed,
-    outcome_of,
-)
+from tests.addons.stand_ins.lab import BRIDGED, GOOD, Lab, bridged_publication, changed
+from tests.addons.stand_ins.running import Running, outcome_of
 
 WITHOUT_PSS = "RSA+SHA256:RSA+SHA384:RSA+SHA512:ECDSA+SHA256:ECDSA+SHA384"
 OTHER = "other.internet.example"

@@ -20,7 +20,8 @@ from ibcm_bridge.commands.explain.explain import explain
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import load_credential
 from ibcm_bridge.policy.trust import Trust
-from tests.addons.conftest import BRIDGED, GOOD, SOON, Lab, Running, changed, wait_for
+from tests.addons.stand_ins.lab import BRIDGED, GOOD, Lab, changed
+from tests.addons.stand_ins.running import SOON, Running, wait_for
 from tests.addons.tls.made_certificates import (
     EC,
     GOOD_ONE,

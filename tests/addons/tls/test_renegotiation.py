@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.tls import TlsStartServerHook
 from OpenSSL import SSL
 
@@ -22,11 +23,17 @@ from ibcm_bridge.addons.tls import site_system_leg
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.policy.publications import TlsVersion
 from ibcm_bridge.site_system_leg.origination import LegTls, Origination
-
-if TYPE_CHECKING:
-    from tests.addons.conftest import Lab
+from tests.addons.stand_ins.driver import open_connection
+from tests.addons.stand_ins.lab import BRIDGED, Lab
 
 NAME = "mp01.corp.example"
+
+
+@pytest.fixture
+def leg_context(lab: Lab) -> Context:
+    """The context of a client connection, for a leg without an exchange."""
+    context, _ = open_connection(lab, BRIDGED)
+    return context
 
 
 class Wire:

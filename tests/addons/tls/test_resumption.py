@@ -21,7 +21,8 @@ from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import load_credential, request_bytes
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.trust import Revocation, Trust
-from tests.addons.conftest import BRIDGED, GOOD, SOON, Lab, Running, bridged_publication, changed
+from tests.addons.stand_ins.lab import BRIDGED, GOOD, Lab, bridged_publication, changed
+from tests.addons.stand_ins.running import SOON, Running
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 

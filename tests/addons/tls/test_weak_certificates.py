@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.lab.protocol.client import load_credential
-from tests.addons.conftest import BRIDGED, SOON, Lab, Running
+from tests.addons.stand_ins.lab import BRIDGED, Lab
+from tests.addons.stand_ins.running import SOON, Running
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 

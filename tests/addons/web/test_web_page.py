@@ -33,18 +33,8 @@ from ibcm_bridge.lab.protocol.client import HandshakeRefused, Response
 from ibcm_bridge.lab.protocol.signing import identification_headers
 from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.request.target import sent_target
-from tests.addons.conftest import (
-    DENIED,
-    FROM_DP,
-    GOOD,
-    GUID,
-    TUNNELED,
-    Lab,
-    Panic,
-    Running,
-    message,
-    wait_for,
-)
+from tests.addons.stand_ins.lab import DENIED, FROM_DP, GOOD, GUID, TUNNELED, Lab, message
+from tests.addons.stand_ins.running import Panic, Running, wait_for
 
 TOKEN = "c2VjcmV0LXRva2VuLW9mLWEtdXNlcg"
 SECRETS = {

@@ -21,7 +21,7 @@ from mitmproxy.tools.web import app
 
 from ibcm_bridge.addons.web import web_server
 from ibcm_bridge.addons.web.web_server import WebServer
-from tests.addons.conftest import wait_for
+from tests.addons.stand_ins.running import wait_for
 
 FLOW = "/flows/{id}"
 HANDLERS = {
