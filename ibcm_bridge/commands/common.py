@@ -47,7 +47,8 @@ def read_policy(path: Path) -> Policy | None:
         return load_policy(path)
     except PolicyError as error:
         print(error, file=sys.stderr)
-        print(f"{counted(len(error.problems), 'problem')}; nothing was started", file=sys.stderr)
+        number = counted(len(error.problems), "problem")
+        print(f"{number}; the policy was not loaded", file=sys.stderr)
         return None
 
 

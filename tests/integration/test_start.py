@@ -101,7 +101,7 @@ def test_all_problems_of_a_policy_are_reported_at_once(
     run = run_policy(run_command, directory)
     assert run.returncode == 1
     lines = run.stderr.splitlines()
-    assert lines[-1] == "5 problems; nothing was started"
+    assert lines[-1] == "5 problems; the policy was not loaded"
     for where in (
         "publications.0.unlisted_headers",
         "publications.0.roles.management-point.site_system",
@@ -133,7 +133,7 @@ def test_a_file_that_is_not_a_policy_is_reported(
     run = run_policy(run_command, directory)
     assert run.returncode == 1
     assert message in run.stderr
-    assert run.stderr.endswith("; nothing was started\n")
+    assert run.stderr.endswith("; the policy was not loaded\n")
     check_no_traceback(run)
 
 
@@ -145,7 +145,7 @@ def test_http_site_systems_are_refused_in_the_policy(run_command: Command, direc
     change(directory, plain)
     run = run_policy(run_command, directory)
     assert run.returncode == 1
-    assert run.stderr.endswith("1 problem; nothing was started\n")
+    assert run.stderr.endswith("1 problem; the policy was not loaded\n")
 
 
 def test_a_missing_policy_is_reported(run_command: Command, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_key_that_cannot_be_used_is_reported(
     line, end = run.stderr.splitlines()
     assert f": {KEY}: " in line
     assert line.endswith(message)
-    assert end == "1 problem; nothing was started"
+    assert end == "1 problem; the policy was not loaded"
     assert secret[40:80] not in run.stderr
 
 
@@ -212,7 +212,7 @@ def test_an_audit_file_that_cannot_be_written_is_reported(
     run = run_policy(run_command, directory)
     assert run.returncode == 1
     assert "audit.file: there is no folder " in run.stderr
-    assert run.stderr.endswith("1 problem; nothing was started\n")
+    assert run.stderr.endswith("1 problem; the policy was not loaded\n")
     check_no_traceback(run)
 
 

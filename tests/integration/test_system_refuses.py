@@ -230,7 +230,7 @@ def test_files_of_a_policy_in_a_folder_that_may_not_be_entered(tmp_path: Path) -
     *problems, last = done.stderr.splitlines()
     assert any("pki/root.crl cannot be read: Permission denied" in problem for problem in problems)
     assert all("cannot be read: Permission denied" in problem for problem in problems)
-    assert last == f"{len(problems)} problems; nothing was started"
+    assert last == f"{len(problems)} problems; the policy was not loaded"
 
 
 # Ports

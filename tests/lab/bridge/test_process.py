@@ -65,7 +65,7 @@ def test_a_wrong_policy_is_tried_once(
     monkeypatch.setattr(process, "free_ports", ports)
     policy = shipped_policy().replace("version: 1", "version: 2")
     bridge = RunningBridge(tmp_path, pki, NoSiteSystems(), policy=policy)
-    with pytest.raises(RuntimeError, match="nothing was started"), bridge:
+    with pytest.raises(RuntimeError, match="the policy was not loaded"), bridge:
         pass
     assert len(chosen) == 1
 
