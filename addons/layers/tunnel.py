@@ -120,4 +120,5 @@ class RelayLayer(Layer):
 
 
 def _not_reached(error: str | None) -> Deny:
-    return Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, error or "")
+    detail = error or ""
+    return Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, detail, "TUNNEL-PASS")

@@ -78,7 +78,7 @@ def check_connections(policy: Policy, seconds: float = SECONDS) -> Iterator[Find
     for at, publication in policy.publications():
         here = f"{address_text(at)}: {publication.name}"
         if isinstance(publication, TunnelPublication):
-            yield _reachable(here, publication.site_system, seconds)
+            yield _reachable(here, publication.site_system, seconds, "TUNNEL-PASS")
         elif isinstance(publication, BridgePublication):
             yield from _check_bridge(here, publication, seconds)
         else:
@@ -98,13 +98,13 @@ def _clamav(settings: ClamAv) -> Finding:
         return Finding(Level.PROBLEM, where, text, "BRIDGE-INSPECT")
 
 
-def _reachable(here: str, address: Address, seconds: float) -> Finding:
-    """Tunnels and plain HTTP allow no further check."""
+def _reachable(here: str, address: Address, seconds: float, requirement: str = "") -> Finding:
+    """Tunnels and plain HTTP allow no further check. No requirement is about plain HTTP."""
     where = f"{here}: {address_text(address)}"
     try:
         _connect(address, time.monotonic() + seconds).close()
     except _Failed as failed:
-        return Finding(Level.PROBLEM, where, str(failed), _REQUIREMENT)
+        return Finding(Level.PROBLEM, where, str(failed), requirement)
     return Finding(Level.FACT, where, "accepts connections")
 
 

@@ -103,7 +103,9 @@ def test_a_site_system_that_cannot_be_reached_ends_the_tunnel(relay: Driver, lab
     relay.start()
     cause = f"connection refused by {address_text(lab.site.management_point)}"
     assert ended(relay).error == cause
-    assert ended(relay).denial == Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, cause)
+    assert ended(relay).denial == Deny(
+        Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, cause, "TUNNEL-PASS"
+    )
     assert relay.gone
     relay.receive(b"late")
     assert not relay.to_client()

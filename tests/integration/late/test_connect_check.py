@@ -223,6 +223,24 @@ def test_a_refused_connection_is_a_problem(lab: Lab) -> None:
     assert problem(lab, ("127.0.0.1", port)) == f"connection refused by 127.0.0.1:{port}"
 
 
+@pytest.mark.parametrize(("mode", "requirement"), [("tunnel", "TUNNEL-PASS"), ("plaintext", "")])
+def test_an_unreachable_site_system_without_bridging_cites_the_requirement_of_its_mode(
+    lab: Lab, mode: str, requirement: str
+) -> None:
+    closed = f"127.0.0.1:{free_port()}"
+    policy = yaml.safe_load(lab.bridge.policy_file.read_text("utf-8"))
+    publication = next(entry for entry in policy["publications"] if entry["mode"] == mode)
+    if mode == "tunnel":
+        publication["site_system"] = closed
+    else:
+        publication["roles"]["fallback-status-point"]["connect"] = closed
+    path = lab.bridge.directory / f"connect-{mode}.yaml"
+    path.write_text(yaml.safe_dump({**policy, "publications": [publication]}), "utf-8")
+    (found,) = check_connections(load_policy(path))
+    assert (found.level, found.requirement) == (Level.PROBLEM, requirement)
+    assert found.text == f"connection refused by {closed}"
+
+
 def test_no_response_in_the_handshake_is_a_problem(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.wait_for_end())
     assert problem(lab, raw.address, 0.5) == "did not respond in time (in the handshake)"
