@@ -13,6 +13,8 @@ from urllib.parse import unquote
 from ibcm_bridge.decisions.client_reaction import NextStep
 from ibcm_bridge.decisions.refusals import Refusal
 
+ANY = "any"
+
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
@@ -49,7 +51,8 @@ class RoleClient:
     errors: Mapping[int, str]
     """HTTP status -> the client's error code; empty if it logs the status itself."""
     other_error: str
-    steps: Mapping[NextStep, Reaction]
+    steps: Mapping[str, Mapping[NextStep, Reaction]]
+    """By the verb of the request; `ANY` has all other verbs."""
 
     def shows(self, row: Refusal) -> str:
         """The log and the entry in it for a refusal."""
@@ -61,10 +64,10 @@ class RoleClient:
         bits = f", BITS error 0x{row.bits_error:08X}" if row.bits_error is not None else ""
         return f"{self.log}: {text}{bits}"
 
-    def does(self, step: NextStep) -> str:
-        """The next step, without its subject and without a full stop."""
-        reaction = self.steps.get(step)
-        return step.short if reaction is None else f"{step.short}: {reaction.text}"
+    def does(self, verb: str, step: NextStep) -> str:
+        """What happens after a refused request with this verb, without a full stop."""
+        reaction = self.steps.get(verb, self.steps[ANY]).get(step)
+        return f"the client {step.short}" if reaction is None else reaction.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from ibcm_bridge.decisions.client_reaction import NextStep
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
-from ibcm_bridge.decisions.role_clients import Reaction, RoleClient
+from ibcm_bridge.decisions.role_clients import ANY, Reaction, RoleClient
 from ibcm_bridge.policy_file import shipped_clients, shipped_roles
 from ibcm_bridge.policy_file.tables.clients import read_client_table
 
@@ -32,8 +33,8 @@ def test_the_client_of_every_role_shows_every_refusal(client: RoleClient, reason
         assert ("0x80244" in text) is (client.role == "software-update-point")
     if not row.is_upload:
         # No other client sends uploads.
-        assert client.does(row.next_step).startswith(f"{row.next_step.short}: ")
-    for words in (text, client.does(row.next_step)):
+        assert client.does("GET", row.next_step) == client.steps[ANY][row.next_step].text
+    for words in (text, client.does("GET", row.next_step)):
         assert ("CcmMessaging" in words) <= (client.role == "management-point")
         if not row.is_upload:
             assert ("BITS" in words) <= (client.role in OF_BITS)
@@ -42,9 +43,10 @@ def test_the_client_of_every_role_shows_every_refusal(client: RoleClient, reason
 @pytest.mark.parametrize(
     "reaction",
     [
-        pytest.param(reaction, id=f"{role}, {step.short}")
+        pytest.param(reaction, id=f"{role}, {verb}, {step.short}")
         for role, client in CLIENTS.roles.items()
-        for step, reaction in client.steps.items()
+        for verb, steps in client.steps.items()
+        for step, reaction in steps.items()
     ],
 )
 def test_a_confirmed_reaction_has_a_source_and_any_other_is_marked_inferred(
@@ -57,6 +59,19 @@ def test_a_confirmed_reaction_has_a_source_and_any_other_is_marked_inferred(
     assert reaction.confirmed.startswith("BITS ") or not reaction.confirmed, (
         "nothing else is documented"
     )
+
+
+@pytest.mark.parametrize("step", [NextStep.GIVES_UP, NextStep.TRIES_AGAIN])
+def test_the_next_step_is_that_of_the_verb(step: NextStep) -> None:
+    client = CLIENTS.roles["management-point"]
+    message, upload = client.does("CCM_POST", step), client.does("BITS_POST", step)
+    assert "is sent again until it expires" in message
+    assert "BITS" not in message
+    for words in (upload, client.does("GET", step), client.does("DELETE", step)):
+        assert words.startswith("BITS ")
+        assert "sent again" not in words
+        assert "queue" not in words
+    assert "download" not in upload
 
 
 def test_the_log_entry_of_an_upload_has_the_bits_error() -> None:
@@ -108,11 +123,14 @@ def shipped() -> dict[str, Any]:
         (("policy-module",), None, "one row for each"),
         (("enrollment-proxy-point",), {}, "one row for each"),
         (("policy-module", "logs"), "x", r"policy-module: unknown keys \['logs'\]"),
-        (("policy-module", "next"), {"gives up": {"inferred": "x"}}, "tries again"),
-        (("policy-module", "next"), {"any": {}}, "or `inferred`"),
-        (("policy-module", "next"), {"any": {"confirmed": "x"}}, "with its `source`"),
+        (("policy-module", "next", "any"), {"gives up": {"inferred": "x"}}, "tries again"),
+        (("policy-module", "next", "any"), {"any": {}}, "or `inferred`"),
+        (("policy-module", "next", "any"), {"any": {"confirmed": "x"}}, "with its `source`"),
+        (("policy-module", "next", "any"), None, r"must have \['any'\]"),
+        (("policy-module", "next", "PUT"), {}, r"unknown keys \['PUT'\]"),
+        (("management-point", "next", "BITS_POST"), None, r"must have \['BITS_POST', 'any'\]"),
         (
-            ("policy-module", "next", "goes on"),
+            ("policy-module", "next", "any", "goes on"),
             {"inferred": "x"},
             "policy-module/next: unknown keys",
         ),

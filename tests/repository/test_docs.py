@@ -51,14 +51,16 @@ def _logs() -> str:
 
 
 def _steps() -> str:
-    lines = ["| client of | next step | confirmed | inferred |", "|---|---|---|---|"]
+    lines = ["| client of | verb | next step | confirmed | inferred |", "|---|---|---|---|---|"]
     for role, client in CLIENTS.roles.items():
-        steps: dict[Reaction, list[str]] = {}
-        for step, reaction in client.steps.items():
-            steps.setdefault(reaction, []).append(step.short)
-        for reaction, shorts in steps.items():
-            confirmed = f"{reaction.confirmed} ({reaction.source})" if reaction.confirmed else ""
-            lines.append(f"| {role} | {', '.join(shorts)} | {confirmed} | {reaction.inferred} |")
+        for verb, reactions in client.steps.items():
+            steps: dict[Reaction, list[str]] = {}
+            for step, reaction in reactions.items():
+                steps.setdefault(reaction, []).append(step.short)
+            for reaction, shorts in steps.items():
+                source = f" ({reaction.source})" if reaction.confirmed else ""
+                cells = (role, verb, ", ".join(shorts), reaction.confirmed + source)
+                lines.append(f"| {' | '.join(cells)} | {reaction.inferred} |")
     return "\n".join(lines) + "\n"
 
 

@@ -75,7 +75,7 @@ def explain(
     except Refused as refused:
         explanation.denial = refused.denial
         role_clients = environment.clients.requesting(request.url.target, explanation.roles)
-        explanation.steps += _refusal_steps(refused.denial, role_clients)
+        explanation.steps += _refusal_steps(refused.denial, request.method, role_clients)
     return explanation
 
 
@@ -221,7 +221,7 @@ _BINDINGS = {
 }
 
 
-def _refusal_steps(denial: Deny, role_clients: Sequence[RoleClient]) -> Iterator[str]:
+def _refusal_steps(denial: Deny, verb: str, role_clients: Sequence[RoleClient]) -> Iterator[str]:
     row = refusal(denial)
     response = f"status {row.status.value}" if row.status else f"the TLS alert {row.alert}"
     if denial.detail:
@@ -229,7 +229,7 @@ def _refusal_steps(denial: Deny, role_clients: Sequence[RoleClient]) -> Iterator
     yield f"The client receives {response}: {row.text}"
     if len(role_clients) == 1:
         yield f"It would log (inferred): {role_clients[0].shows(row)}."
-        yield f"As a result, it {role_clients[0].does(row.next_step)}."
+        yield f"As a result, {role_clients[0].does(verb, row.next_step)}."
         return
     # Neither the path nor the publication shows the role.
     yield f"As a result, it {row.next_step.short}; its log depends on the role (docs/refusals.md)."

@@ -176,7 +176,8 @@ def _client_log(result: CaseResult, outcome: Outcome) -> dict[str, str]:
     if record.get("event") != "tunnel" and "reason" in record:
         row = REFUSALS[Reason(record["reason"])]
         client = shipped_clients().requesting(result.request.target)[0]
-        return {"client_log": client.shows(row), "client_next": client.does(row.next_step)}
+        next_step = client.does(result.request.method, row.next_step)
+        return {"client_log": client.shows(row), "client_next": next_step}
     client_result = outcome.observation.client_result
     if isinstance(client_result, Response) and client_result.status < 400:
         return {"client_log": "Nothing unusual: the request succeeded.", "client_next": ""}

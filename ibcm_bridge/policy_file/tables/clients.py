@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ibcm_bridge.decisions.client_reaction import NextStep
-from ibcm_bridge.decisions.role_clients import ClientTable, Reaction, RoleClient
+from ibcm_bridge.decisions.role_clients import ANY, ClientTable, Reaction, RoleClient
 from ibcm_bridge.policy.roles import RoleProfile, RoleTable
 from ibcm_bridge.policy_file.tables.values import as_mapping, as_string, as_strings, only
 
 _KEYS = {"also_asks", "log", "status", "alert", "upload", "errors", "next"}
-_EVERY = "any"
 _OTHER = "other"
+_UPLOAD = "BITS_POST"
 _OF_UPLOADS = frozenset((NextStep.STARTS_OVER, NextStep.GOES_ON))
 
 
@@ -33,7 +33,6 @@ def _client(profile: RoleProfile, row: Mapping[str, object]) -> RoleClient:
     errors = as_mapping(row.get("errors", {}))
     offered = profile.windows_authentication
     directories = {*profile.directories, *(offered.directories if offered else ())}
-    upload = as_string(row.get("upload", ""))
     return RoleClient(
         role=name,
         directories=frozenset(
@@ -42,18 +41,30 @@ def _client(profile: RoleProfile, row: Mapping[str, object]) -> RoleClient:
         log=as_string(row["log"]),
         status=as_string(row["status"]),
         alert=as_string(row["alert"]),
-        upload=upload,
+        upload=as_string(row.get("upload", "")),
         errors={int(key): as_string(text) for key, text in errors.items() if key != _OTHER},
         other_error=as_string(errors[_OTHER]) if errors else "",
-        steps=_steps(name, as_mapping(row["next"]), uploads=bool(upload)),
+        steps={
+            verb: _steps(name, as_mapping(steps), uploads=verb == _UPLOAD)
+            for verb, steps in _verbs(profile, as_mapping(row["next"])).items()
+        },
     )
+
+
+def _verbs(profile: RoleProfile, rows: Mapping[str, object]) -> Mapping[str, object]:
+    verbs = {verb.decode("ascii") for verb in profile.bodies}
+    needed = {ANY, _UPLOAD} & {ANY, *verbs}
+    only(f"{profile.name}/next", rows, {ANY, *verbs})
+    if not rows.keys() >= needed:
+        raise ValueError(f"{profile.name}/next: must have {sorted(needed)}")
+    return rows
 
 
 def _steps(role: str, rows: Mapping[str, object], *, uploads: bool) -> Mapping[NextStep, Reaction]:
     needed = [step for step in NextStep if uploads or step not in _OF_UPLOADS]
-    if _EVERY in rows:
-        only(f"{role}/next", rows, {_EVERY})
-        return dict.fromkeys(needed, _reaction(role, rows[_EVERY]))
+    if ANY in rows:
+        only(f"{role}/next", rows, {ANY})
+        return dict.fromkeys(needed, _reaction(role, rows[ANY]))
     only(f"{role}/next", rows, {step.short for step in needed})
     return {step: _reaction(role, rows[step.short]) for step in needed}
 

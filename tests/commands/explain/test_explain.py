@@ -212,9 +212,12 @@ def test_a_host_in_brackets_is_shown_whole(policy: Policy, computer: LabCredenti
 # The next step of the client
 def test_the_next_step_of_the_client_is_shown(policy: Policy, computer: LabCredential) -> None:
     refused = ask(policy, "DELETE", f"{MP}/SMS_MP/", computer)
-    assert refused.steps[-1].startswith("As a result, it gives up: BITS")
+    assert refused.steps[-1] == (
+        "As a result, BITS ends a download with an error; another request fails until the client's "
+        "next attempt (inferred)."
+    )
     unauthenticated = ask(policy, "GET", f"{MP}/SMS_MP/", None)
-    assert unauthenticated.steps[-1].startswith("As a result, it cannot connect: ")
+    assert unauthenticated.steps[-1].startswith("As a result, BITS treats a failed connection as ")
 
 
 WSUS = f"{MP}:8531"

@@ -93,7 +93,9 @@ def test_a_refusal_is_shown_with_its_explanation(denied: CaseResult) -> None:
     }
     assert bridge["response_text"] == "Malicious content was found."
     assert bridge["client_log"] == "CcmMessaging.log: HTTP status 403 for the request"
-    assert "BITS ends an upload with an error (confirmed)" in bridge["client_next"]
+    assert bridge["client_next"] == (
+        "the message stays in the client's queue, and is sent again until it expires (inferred)"
+    )
     assert ["Certificate", "pc1.corp.example"] in bridge["proxy_saw"]
     assert bridge["body_inspected"]
     assert bridge["received"] is None
