@@ -1,0 +1,57 @@
+"""The behavior of a client that leads to a hook, a layer, a callback or an engine."""
+
+from __future__ import annotations
+
+from ibcm_bridge.lab.protocol.client import Response
+from ibcm_bridge.lab.protocol.uploads import Upload
+from tests.addons.stand_ins.lab import DENIED, GOOD, TUNNELED, message
+from tests.addons.stand_ins.running import Running, outcome_of
+
+Outcome = Response | Exception | None
+
+
+def good(running: Running) -> Outcome:
+    return running.ask(*GOOD)
+
+
+def denied(running: Running) -> Outcome:
+    return running.ask(*DENIED)
+
+
+def posted(running: Running) -> Outcome:
+    with running.client() as client:
+        return outcome_of(client, "CCM_POST", "/ccm_system/request", **message())
+
+
+def unknown_name(running: Running) -> Outcome:
+    return running.ask(*GOOD, name="unknown.internet.example")
+
+
+def over_the_limit(running: Running) -> Outcome:
+    limit, running.bridge.connections.limit = running.bridge.connections.limit, 0
+    try:
+        return good(running)
+    finally:
+        running.bridge.connections.limit = limit
+
+
+def without_certificate(running: Running) -> Outcome:
+    with running.anonymous() as client:
+        return outcome_of(client, *GOOD)
+
+
+def tunneled(running: Running) -> Outcome:
+    return running.ask(*GOOD, name=TUNNELED)
+
+
+def tunneled_and_left(running: Running) -> Outcome:
+    with running.client(TUNNELED) as client:
+        client.connect()
+    return None
+
+
+def uploaded(running: Running) -> Outcome:
+    running.lab.site.uploads.clear()
+    request = Upload("/CCM_Incoming/x.msg", b"nothing in particular").create()
+    with running.client() as client:
+        return outcome_of(client, request.method, request.target, headers=dict(request.headers))
