@@ -293,6 +293,6 @@ def _completed(command: commands.StartHook | Decide, reply: Any) -> events.Comma
 
 
 def _connection_io(task: asyncio.Task[None]) -> Any:
-    from mitmproxy.proxy.server import ConnectionIO  # noqa: PLC0415 - private, see test_contract
+    from mitmproxy.proxy.server import ConnectionIO  # noqa: PLC0415 - private, see tests/addons/contract
 
     return ConnectionIO(handler=task)

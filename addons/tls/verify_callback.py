@@ -13,7 +13,7 @@ A resumed session runs no callback: `client_authentication` repeats these checks
 
 pyOpenSSL's wrapper sends the alert `internal_error` for every refusal (measured), so this module
 passes the callback to OpenSSL directly. The callback never raises: an exception becomes a refusal.
-It uses private parts of pyOpenSSL, which tests/addons/test_contract.py lists.
+It uses private parts of pyOpenSSL, which tests/addons/contract/test_openssl.py lists.
 """
 
 from __future__ import annotations
