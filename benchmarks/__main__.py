@@ -14,7 +14,9 @@ from benchmarks.report import as_json, conditions, table
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Compare the bridge with mitmdump."
+    )
     parser.add_argument("--quick", action="store_true", help="under 20 seconds, less precise")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write every value of every round to FILE"

@@ -18,9 +18,9 @@ def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "demo",
         help="send ConfigMgr requests through a bridge and a tunnel, side by side",
-        description="Starts a lab on loopback: certificates, a stand-in for each site system "
-        "role, and the bridge in front of them. Sends each request through the bridge and "
-        "through a tunnel, and shows which requests each forwarded and what each could inspect. "
+        description="Start a lab on loopback: certificates, a simulated site system for each role, "
+        "and the bridge in front of them. Send each request through the bridge and through a "
+        "tunnel, and show which requests each forwarded and what each could inspect. "
         "Exit status: 0 if every case met its requirement, 1 otherwise.",
     )
     add_untested_mitmproxy(parser)
@@ -28,7 +28,7 @@ def add(commands: Subcommands) -> None:
         "--report", type=Path, metavar="DIR", help="write index.html and results.json to DIR"
     )
     parser.add_argument(
-        "--json", action="store_true", help="print one JSON object per case when it ends"
+        "--json", action="store_true", help="print one JSON object per case, as it completes"
     )
     parser.set_defaults(run=_run)
 

@@ -36,9 +36,10 @@ def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "identity",
         help="show and change client GUID bindings",
-        description="Manages the client GUID bindings: which client certificate each client GUID "
-        "belongs to. The policy names their file (messages.bindings). A change applies to a "
-        "running bridge immediately. Exit status: 0 done, 1 not found or failed, 2 usage error.",
+        description="Show and change the client GUID bindings. A binding assigns a client GUID to "
+        "a client certificate. The policy names their file (messages.bindings). A change applies "
+        "to a running bridge immediately. "
+        "Exit status: 0 done, 1 not found or failed, 2 usage error.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
@@ -48,7 +49,7 @@ def add(commands: Subcommands) -> None:
         made.set_defaults(run=_run, act=act)
         return made
 
-    listing = action("list", _list, "list the bindings of all client GUIDs")
+    listing = action("list", _list, "list all bindings")
     listing.add_argument(
         "--json", action="store_true", help="print one JSON object per client GUID"
     )
@@ -56,14 +57,18 @@ def add(commands: Subcommands) -> None:
     forget = action("forget", _forget, "remove the binding of a client GUID")
     for parser_ in (show, forget):
         parser_.add_argument(
-            "guid", type=_guid, metavar="GUID", help="with or without the prefix GUID:"
+            "guid", type=_guid, metavar="GUID", help="client GUID, with or without the prefix GUID:"
         )
-    import_ = action("import", _import, "import bindings from a CSV file, all lines or none")
+    import_ = action(
+        "import", _import, "import bindings from a CSV file: all lines, or none if one is invalid"
+    )
     import_.add_argument(
-        "file", type=Path, metavar="FILE", help="CSV with a header line, such as SMSID,Name"
+        "file", type=Path, metavar="FILE", help="CSV file with a header line, such as SMSID,Name"
     )
     import_.add_argument("--replace", action="store_true", help="replace existing bindings")
-    export = action("export", _export, "export all bindings as CSV, the format that import reads")
+    export = action(
+        "export", _export, "export all bindings as CSV, in the format that import reads"
+    )
     export.add_argument(
         "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output"
     )

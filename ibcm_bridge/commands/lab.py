@@ -19,8 +19,8 @@ def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "lab",
         help="run a complete perimeter on this machine, with a web page",
-        description="Runs a complete perimeter on this machine: certificates, a stand-in for each "
-        "site system role, the bridge, and a web page that sends each allowed and refused case "
+        description="Run a complete perimeter on this machine: certificates, a simulated site "
+        "system for each role, the bridge, and a web page that sends allowed and refused requests "
         "through the bridge and through a tunnel.",
     )
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -32,67 +32,66 @@ def _add_up(actions: Subcommands) -> None:
     parser = actions.add_parser(
         "up",
         help="start the lab; Ctrl-C stops it",
-        description="Starts a lab on loopback and prints the address of its page, its host names, "
-        "certificates and curl commands. Runs until Ctrl-C, SIGTERM or `ibcm-bridge lab down`, "
-        "then removes its files. Exit status: 0 stopped, 1 could not start.",
+        description="Start a lab on loopback, and print the address of its page, its host names, "
+        "certificates and curl commands. Run until Ctrl-C, SIGTERM or `ibcm-bridge lab down`, then "
+        "remove the files. Exit status: 0 stopped, 1 could not start.",
     )
     add_untested_mitmproxy(parser)
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     parser.add_argument(
         "--listen",
         metavar="ADDRESS",
-        help="listen address of the bridge for real clients, on the ports of the shipped policy "
-        "(8443, 8531, 8080); ADDRESS:PORT for another TLS port; the rest stays on loopback",
+        help="accept real clients on this address, at the ports of the shipped policy (8443, 8531, "
+        "8080); ADDRESS:PORT sets another TLS port; everything except the bridge stays on loopback",
     )
     parser.add_argument(
         "--netns",
         action="store_true",
-        help="run the Internet, the perimeter and the intranet in network namespaces with these "
-        "names, with a firewall between them (Linux, as root)",
+        help="use the network namespaces internet, perimeter and intranet, with a firewall between "
+        "them (Linux, as root)",
     )
-    parser.add_argument("--json", action="store_true", help="print the output as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=_up)
 
 
 def _add_client(actions: Subcommands) -> None:
     parser = actions.add_parser(
         "client",
-        help="run one or many simulated clients against the running lab",
-        description="Simulates ConfigMgr clients of the running lab. A single client shows, step "
-        "by step, its life cycle, an update scan, and a download that continues on another "
-        "network. With --count, N clients register and request policy, and their response times "
-        "are printed. Exit status: 0 no failure, 1 at least one failure.",
+        help="simulate one or more clients of the running lab",
+        description="Simulate ConfigMgr clients of the running lab. Without --count, show the life "
+        "cycle of one client, an update scan, and a download that continues on another network. "
+        "With --count, let N clients register and request policy, and print their response times. "
+        "Exit status: 0 no failure, 1 at least one failure.",
         epilog="Example: ibcm-bridge lab client --count 1000",
     )
     parser.add_argument(
         "--mode",
         choices=("internet-only", "both"),
         default="both",
-        help="installed for the Internet only, or for the Internet and the intranet (default)",
+        help="simulate a client for the Internet only, or for the Internet and the intranet "
+        "(default: both)",
     )
     parser.add_argument(
         "--profile",
         choices=("pki", "own-key"),
         default="pki",
-        help="sign messages with the key of the TLS certificate (pki, default) or with a separate "
-        "key (own-key)",
+        help="sign messages with the key of the TLS certificate (pki), or with a separate key "
+        "(default: pki)",
     )
-    parser.add_argument("--count", type=_positive, metavar="N", help="number of clients")
+    parser.add_argument("--count", type=_positive, metavar="N", help="simulate N clients")
     parser.add_argument(
         "--polls",
         type=_positive,
         metavar="N",
-        help="with --count: policy requests per client (default 3)",
+        help="with --count: policy requests per client (default: 3)",
     )
     parser.add_argument(
         "--at-once",
         type=_positive,
         metavar="N",
-        help="with --count: concurrent clients (default 32)",
+        help="with --count: concurrent clients (default: 32)",
     )
-    parser.add_argument(
-        "--seed", type=int, metavar="N", help="seed that reproduces names and random choices"
-    )
+    parser.add_argument("--seed", type=int, metavar="N", help="seed for names and random choices")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.set_defaults(run=_client)
 
@@ -100,11 +99,11 @@ def _add_client(actions: Subcommands) -> None:
 def _add_part(actions: Subcommands) -> None:
     parser = actions.add_parser(
         "part",
-        help="run one part of a lab in a container",
-        description="Used by deploy/compose.yaml. Runs the stand-ins for site systems, for a "
-        "malware engine or for Microsoft Update on an address of the container. The part "
-        "site-systems writes the files of the other parts into the runtime folder "
-        "(XDG_RUNTIME_DIR), which all parts share. Runs until SIGTERM. "
+        help="run one part of the lab, in a container",
+        description="Run one part of the lab in a container, as deploy/compose.yaml does: the "
+        "simulated site systems, the simulated malware engine (clamd) or the simulated Microsoft "
+        "Update. All parts share the runtime folder (XDG_RUNTIME_DIR); site-systems writes the "
+        "files that the other parts need. Run until SIGTERM. "
         "Exit status: 0 stopped, 1 could not start.",
     )
     parser.add_argument(
@@ -113,13 +112,15 @@ def _add_part(actions: Subcommands) -> None:
         choices=("site-systems", "engine", "microsoft-update"),
         help="site-systems, engine or microsoft-update",
     )
-    parser.add_argument("--address", type=IPv4Address, required=True, help="listen address")
+    parser.add_argument(
+        "--address", type=IPv4Address, required=True, help="listen address of this part"
+    )
     for name in ("bridge", "engine", "microsoft-update"):
         parser.add_argument(
             f"--{name}",
             type=IPv4Address,
             metavar="ADDRESS",
-            help=f"for site-systems: container address of {name}",
+            help=f"for site-systems: address of the container {name}",
         )
     parser.set_defaults(run=_part)
 
@@ -127,11 +128,11 @@ def _add_part(actions: Subcommands) -> None:
 def _add_down(actions: Subcommands) -> None:
     parser = actions.add_parser(
         "down",
-        help="stop the lab, and remove the remains of a crashed one",
-        description="Stops this user's lab, and removes the remains of a crashed one. "
-        "Exit status: 0 no lab is running any longer, 1 the lab could not be stopped.",
+        help="stop the lab, or clean up after a crashed one",
+        description="Stop this user's lab, or clean up after a crashed one. "
+        "Exit status: 0 no lab is running, 1 the lab could not be stopped.",
     )
-    parser.add_argument("--json", action="store_true", help="print the result as a JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=_down)
 
 

@@ -12,12 +12,12 @@ def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "pki",
         help="create lab certificates on disk",
-        description="Creates DIR/pki with a root CA, an issuing CA, revocation lists and the "
-        "certificates that the shipped bridge.yaml names, and DIR/bridge.yaml if there is none. "
-        "For labs only; do not use the keys in production. "
+        description="Create DIR/pki with a root CA, an issuing CA, revocation lists and the "
+        "certificates that the shipped bridge.yaml names. Create DIR/bridge.yaml if it does not "
+        "exist. For labs only; do not use the keys in production. "
         "Exit status: 0 created, 1 not created.",
     )
-    parser.add_argument("directory", type=Path, metavar="DIR", help="folder to create them in")
+    parser.add_argument("directory", type=Path, metavar="DIR", help="folder for the files")
     parser.set_defaults(run=_run)
 
 

@@ -27,8 +27,8 @@ def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "run",
         help="run the bridge",
-        description="Runs the bridge until Ctrl-C or SIGTERM. Loads the whole policy before it "
-        "listens. Prints the findings of `check`; these do not prevent the start. "
+        description="Run the bridge until Ctrl-C or SIGTERM. Load the whole policy before "
+        "listening. Print the findings of `check`, which do not prevent the start. "
         "Exit status: 0 stopped, 1 could not start.",
     )
     add_config(parser)
@@ -40,8 +40,8 @@ def add(commands: Subcommands) -> None:
         nargs="?",
         const=_WEB_PORT,
         metavar="PORT",
-        help="show traffic on a local, read-only web page, without secrets; only in a lab, or if "
-        f"the policy gives a reason (web.because). PORT: {_WEB_PORT} by default, 0 for a free port",
+        help="show traffic on a local, read-only web page, without secrets; outside a lab, the "
+        f"policy must give a reason (web.because); port 0 is any free port (default: {_WEB_PORT})",
     )
     parser.set_defaults(run=_run)
 

@@ -1,7 +1,11 @@
 """The command line, without a running bridge."""
 
+import argparse
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +15,7 @@ from mitmproxy import version
 from ibcm_bridge import __version__
 from ibcm_bridge.addons import run as runner
 from ibcm_bridge.addons import tested_mitmproxy
-from ibcm_bridge.commands.main import main
+from ibcm_bridge.commands.main import _parser, main
 from ibcm_bridge.lab.commands import up
 from ibcm_bridge.lab.demo import demo
 from tests.little_room import ON_UNIX, largest_file
@@ -165,3 +169,51 @@ def test_commands_that_start_a_bridge_refuse_an_untested_mitmproxy(
     monkeypatch.setattr(module, begins, begin)
     assert main(command) == 0
     assert begun == [True, False]
+
+
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from _parsers(child)
+
+
+PARSERS = {parser.prog: parser for parser in _parsers(_parser())}
+
+
+@pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
+def test_help_texts_are_imperative_and_fit_a_terminal(
+    parser: argparse.ArgumentParser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert all(len(line) < 80 for line in parser.format_help().splitlines())
+    text = parser.description or ""
+    assert text.endswith(".")
+    # "Start", not "Starts".
+    sentences = re.findall(r"(?:^|\. )([A-Z]\w+)", text)
+    assert not [word for word in sentences if word in THIRD_PERSON]
+    for action in parser._actions:
+        texts = [choice.help for choice in getattr(action, "_choices_actions", ())] or [action.help]
+        assert all(text and not text.endswith(".") and text[0] != " " for text in texts)
+
+
+THIRD_PERSON = {"Checks", "Connects", "Creates", "Evaluates", "Loads", "Manages", "Prints", "Runs"}
+THIRD_PERSON |= {"Sends", "Shows", "Simulates", "Starts", "Stops", "Used"}
+
+
+@pytest.mark.parametrize(
+    "parser", [parser for parser in PARSERS.values() if parser.epilog], ids=lambda one: one.prog
+)
+def test_an_example_of_a_help_text_is_valid(parser: argparse.ArgumentParser) -> None:
+    example = re.fullmatch(r".*?: ibcm-bridge (.*)", parser.epilog or "")
+    assert example
+    assert hasattr(_parser().parse_args(shlex.split(example[1])), "run")
+
+
+def test_the_example_of_explain_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pki", str(tmp_path)]) == 0
+    epilog = PARSERS["ibcm-bridge explain"].epilog or ""
+    example = epilog.rpartition(": ibcm-bridge ")[2].replace("DIR/", f"{tmp_path}/")
+    assert main(shlex.split(example)) == 1
+    assert "DENY verb, by management-point.verbs (VERB-MP)" in capsys.readouterr().out

@@ -27,16 +27,16 @@ def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "check",
         help="report what a policy publishes, and its problems",
-        description="Loads a policy as `run` does and reports what it publishes. Checks its "
-        "certificates and revocation lists: purposes, names, dates, keys. Connects to nothing "
-        "without --connect. Exit status: 0 no problem, 1 at least one problem.",
+        description="Load a policy as `run` does, and report what it publishes. Check its "
+        "certificates and revocation lists: purposes, names, dates, keys. Without --connect, make "
+        "no connections. Exit status: 0 no problem, 1 at least one problem.",
     )
     add_config(parser)
     add_untested_mitmproxy(parser)
     parser.add_argument(
         "--connect",
         action="store_true",
-        help="also connect to each site system with the bridge's client certificate and HEAD a "
+        help="also connect to each site system with the bridge's client certificate, and send HEAD for a "
         "nonexistent file in each directory",
     )
     parser.set_defaults(run=_run)

@@ -30,12 +30,13 @@ def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "explain",
         help="show what the bridge would do with a request, and why",
-        description="Evaluates a request against a policy without sending anything. The last line "
+        description="Evaluate a request against a policy, without sending anything. The last line "
         "is ALLOW, or DENY with the reason, rule and requirement that the audit would record. "
         "Exit status: 0 allowed, 1 refused or an invalid policy, 2 usage error or no listener on "
         "the port of the URL.",
-        epilog="Example: ibcm-bridge explain --config config/bridge.yaml --certificate "
-        "config/pki/clients/computer.pem DELETE https://bridge.internet.example/SMS_MP/",
+        epilog="Example, after `ibcm-bridge pki DIR`: ibcm-bridge explain --config DIR/bridge.yaml "
+        "--certificate DIR/pki/clients/computer.pem DELETE "
+        "https://bridge.internet.example/SMS_MP/",
     )
     add_config(parser)
     parser.add_argument(
@@ -53,10 +54,10 @@ def add(commands: Subcommands) -> None:
         "--flow",
         type=Path,
         metavar="FILE",
-        help="explain each request in a flow file of mitmproxy (mitmdump -w), instead of VERB URL",
+        help="evaluate each request in a flow file of mitmproxy (mitmdump -w), not VERB URL",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per request")
-    parser.add_argument("method", metavar="VERB", nargs="?", help="HTTP method")
+    parser.add_argument("method", metavar="VERB", nargs="?", help="HTTP method, such as GET")
     parser.add_argument(
         "url", metavar="URL", nargs="?", help="http(s)://NAME[:PORT]/PATH, directly after VERB"
     )
