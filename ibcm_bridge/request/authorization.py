@@ -132,7 +132,7 @@ def _body_rule(profile: RoleProfile, head: RequestHead) -> BodyRule | Deny:
         return Deny(
             Reason.VERB,
             rules.ROLE_VERBS.of(profile.name),
-            f"{verb} is not a verb of this role",
+            f"{verb} is not allowed for this role",
             cites,
             method_names(profile.bodies),
         )

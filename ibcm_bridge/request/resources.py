@@ -38,7 +38,7 @@ def requested_resources(
         return Deny(
             Reason.VERB,
             rule,
-            f"{verb} is not a verb of this resource",
+            f"{verb} is not allowed for this resource",
             profile.verbs_requirement,
             method_names(methods),
         )

@@ -200,4 +200,4 @@ def test_the_operator_is_told_that_a_tunnel_is_blind(lab: Lab) -> None:
     said = "".join(lab.bridge.lines)
     for name in (MP_TUNNEL, DP_TUNNEL, RAW_TUNNEL):
         (line,) = (line for line in said.splitlines() if f" {name} is tunneled" in line)
-        assert line.endswith("nothing inside can be inspected")
+        assert line.endswith("the content cannot be inspected")

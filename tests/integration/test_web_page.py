@@ -205,7 +205,7 @@ def test_a_message_and_its_answer_can_be_read(shown: Shown) -> None:
 
 def test_a_refusal_says_why(shown: Shown) -> None:
     shown.choose("DELETE")
-    said = "refused: verb, by management-point.verbs (VERB-MP): DELETE is not a verb of this role"
+    said = "refused: verb, by management-point.verbs (VERB-MP): DELETE is not allowed for this role"
     assert said in shown.tab("Error")
     comment = shown.tab("Comment").splitlines()
     assert {"reason: verb", "requirement: VERB-MP", "method: DELETE"} <= set(comment)

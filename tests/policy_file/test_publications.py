@@ -42,7 +42,7 @@ def test_the_text_of_a_tunnel_has_that_nothing_is_inspected(load: Load) -> None:
     tunnel = publication_text(publications["mp-tunnel.internet.example"])
     assert tunnel == (
         "mp-tunnel.internet.example is tunneled to 127.0.0.1:9443 (management-point): "
-        "nothing inside can be inspected"
+        "the content cannot be inspected"
     )
     assert publication_text(publications["bridge.internet.example"]) == (
         "bridge.internet.example is bridged: management-point at mp01.corp.example, "

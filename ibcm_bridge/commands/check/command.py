@@ -36,8 +36,8 @@ def add(commands: Subcommands) -> None:
     parser.add_argument(
         "--connect",
         action="store_true",
-        help="also connect to each site system with the bridge's client certificate, and send HEAD for a "
-        "nonexistent file in each directory",
+        help="also connect to each site system with the client certificate of the bridge, and "
+        "send HEAD for a nonexistent file in each directory",
     )
     parser.set_defaults(run=_run)
 

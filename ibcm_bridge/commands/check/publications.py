@@ -50,7 +50,7 @@ def publication_text(publication: Publication | PlaintextPublication) -> str:
         case TunnelPublication():
             roles = f" ({', '.join(publication.roles)})" if publication.roles else ""
             to = address_text(publication.site_system)
-            return f"{name} is tunneled to {to}{roles}: nothing inside can be inspected"
+            return f"{name} is tunneled to {to}{roles}: the content cannot be inspected"
 
 
 def _roles(directories: Mapping[str, PublishedRole]) -> str:

@@ -100,12 +100,11 @@ def _clamav(settings: ClamAv) -> Finding:
 
 def _reachable(here: str, address: Address, seconds: float, requirement: str = "") -> Finding:
     """Tunnels and plain HTTP allow no further check. No requirement is about plain HTTP."""
-    where = f"{here}: {address_text(address)}"
     try:
         _connect(address, time.monotonic() + seconds).close()
     except _Failed as failed:
-        return Finding(Level.PROBLEM, where, str(failed), requirement)
-    return Finding(Level.FACT, where, "accepts connections")
+        return Finding(Level.PROBLEM, here, str(failed), requirement)
+    return Finding(Level.FACT, here, f"{address_text(address)} accepts connections")
 
 
 def _check_bridge(here: str, publication: BridgePublication, seconds: float) -> Iterator[Finding]:
@@ -232,7 +231,7 @@ def _connect(address: Address, deadline: float) -> socket.socket:
     try:
         return socket.create_connection(address, max(0.001, deadline - time.monotonic()))
     except TimeoutError:
-        raise _Failed("the connection attempt timed out") from None
+        raise _Failed(f"connection to {address_text(address)} timed out") from None
     except OSError as error:
         raise _Failed(not_connected(str(error), address)) from None
 

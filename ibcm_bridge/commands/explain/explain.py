@@ -93,7 +93,7 @@ def _follow(
     publication = published_at(policy, url)
     if isinstance(publication, Deny):
         raise Refused(publication)
-    add_step(publication_text(publication))
+    add_step(f"{publication_text(publication)}.")
     if isinstance(publication, TunnelPublication):
         add_step("The request is forwarded without inspection; only the site system can refuse it.")
         return

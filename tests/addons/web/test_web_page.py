@@ -135,7 +135,7 @@ def test_a_refusal_is_shown_with_reason_rule_requirement_and_response(
     reply = shown.ask(*DENIED)
     assert isinstance(reply, Response)
     (flow,) = flows(page, 1)
-    text = "refused: verb, by management-point.verbs (VERB-MP): DELETE is not a verb of this role"
+    text = "refused: verb, by management-point.verbs (VERB-MP): DELETE is not allowed for this role"
     assert flow.comment.splitlines()[0] == flow.error.msg == text
     assert "reason: verb\nrule: management-point.verbs\nrequirement: VERB-MP\n" in flow.comment
     assert flow.response.status_code == reply.status == 405

@@ -39,7 +39,7 @@ def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.dateti
         Level.FACT,
     ]
     assert "is bridged: management-point at mp01.corp.example" in findings[0].text
-    assert all("nothing inside can be inspected" in finding.text for finding in findings[1:5])
+    assert all("the content cannot be inspected" in finding.text for finding in findings[1:5])
     assert (
         "software-update-point at sup01.corp.example; client certificates are not requested"
         in findings[5].text

@@ -71,7 +71,7 @@ def test_a_body_is_inspected(policy: Policy, computer: LabCredential) -> None:
 def test_a_tunnel_is_reported_as_not_inspected(policy: Policy) -> None:
     explanation = ask(policy, "DELETE", "https://mp-tunnel.internet.example/", None)
     assert explanation.denial is None
-    assert "nothing inside can be inspected" in explanation.steps[0]
+    assert "the content cannot be inspected" in explanation.steps[0]
 
 
 KINDS = {
