@@ -70,6 +70,11 @@ class ClientStream:
         """True if a refusal was sent instead of the current response."""
 
     @property
+    def max_fields(self) -> int:
+        """The number of header fields that a request may have."""
+        return self._limits.header_fields
+
+    @property
     def closed(self) -> bool:
         """True if no more data can be sent."""
         return self._client.state is ConnectionState.CLOSED

@@ -135,7 +135,7 @@ class Exchange:
 
     def _read_head(self) -> Steps[RequestHead]:
         raw = yield from self._stream.read_head(self._published.request_head)
-        head = read_request_head(raw)
+        head = read_request_head(raw, self._stream.max_fields)
         if isinstance(head, Deny):
             raise Refused(head)
         return head

@@ -34,6 +34,8 @@ class Limits:
 
     client_hello: int
     request_head: int
+    header_fields: int
+    """Fields of a request head."""
     handshake_seconds: float
     head_seconds: float
     body_seconds: float

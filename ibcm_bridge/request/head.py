@@ -37,6 +37,9 @@ LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
 
 MAX_LENGTH = 2**63 - 1
 
+MAX_FIELDS = 100
+"""The default of `limits.header_fields`."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
@@ -91,13 +94,17 @@ def content_type_parts(value: bytes) -> tuple[bytes, bytes]:
     return media_type.strip(), parameters.strip().replace(b'"', b"")
 
 
-def read_request_head(raw: bytes) -> RequestHead | Deny:
-    """Parse a complete head, including its CRLF CRLF."""
+def read_request_head(raw: bytes, max_fields: int = MAX_FIELDS) -> RequestHead | Deny:
+    """Parse a complete head, including its CRLF CRLF, with at most `max_fields` fields."""
     if not raw.endswith(b"\r\n\r\n"):
         return _malformed(rules.HEAD_END, "the head does not end with CRLF CRLF")
     lines = raw[:-4].split(b"\r\n")
     if any(b"\n" in line or b"\r" in line for line in lines):
         return _malformed(rules.HEAD_LINE_END, "a bare CR or LF")
+
+    if len(lines) - 1 > max_fields:
+        detail = f"{len(lines) - 1} header fields; the limit is {max_fields}"
+        return Deny(Reason.HEAD_TOO_LARGE, rules.LIMITS_HEADER_FIELDS, detail)
 
     parts = lines[0].split(b" ")
     if len(parts) != 3:

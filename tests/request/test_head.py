@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.request.head import MAX_LENGTH, RequestHead, read_request_head
+from ibcm_bridge.request.head import MAX_FIELDS, MAX_LENGTH, RequestHead, read_request_head
 from ibcm_bridge.request.target import sent_target
 
 POST = b"CCM_POST /ccm_system/request HTTP/1.1\r\nHost: bridge.internet.example\r\n"
@@ -202,6 +202,21 @@ def test_bare_line_feeds_do_not_end_a_head() -> None:
     assert reason(read_request_head(WHOLE.replace(b"\r\n", b"\n"))) is Reason.MALFORMED_HEAD
     assert reason(read_request_head(WHOLE[:-4] + b"\n\r\n\r\n")) is Reason.MALFORMED_HEAD
     assert reason(read_request_head(WHOLE[:-2] + b"\n")) is Reason.MALFORMED_HEAD
+
+
+# The number of fields
+
+
+@pytest.mark.parametrize(("limit", "given"), [(MAX_FIELDS, ()), (40, (40,))])
+def test_the_number_of_fields_is_limited(limit: int, given: tuple[int, ...]) -> None:
+    line = b"GET / HTTP/1.1\r\n"
+    full = read_request_head(line + b"A: b\r\n" * limit + b"\r\n", *given)
+    assert isinstance(full, RequestHead)
+    assert len(full.fields) == limit
+    more = read_request_head(line + b"A: b\r\n" * (limit + 1) + b"\r\n", *given)
+    assert isinstance(more, Deny)
+    assert (more.reason, more.rule) == (Reason.HEAD_TOO_LARGE, "limits.header_fields")
+    assert more.detail == f"{limit + 1} header fields; the limit is {limit}"
 
 
 # Framing

@@ -143,7 +143,7 @@ def _follow(
 def _decide(
     policy: Policy, publication: HttpPublication, client: Client, request: DescribedRequest
 ) -> Authorized | Deny:
-    head = _allowed(_head(request, publication.request_head))
+    head = _allowed(_head(request, policy, publication))
     decision = authorize(client, publication, policy.never, head)
     if (
         request.body is None
@@ -155,7 +155,7 @@ def _decide(
         place = read_content_range(head)
         length = 1 if place is None else max(1, place.length)
         sized = request.with_field("Content-Length", str(length))
-        head = _allowed(_head(sized, publication.request_head))
+        head = _allowed(_head(sized, policy, publication))
         decision = authorize(client, publication, policy.never, head)
     return decision
 
@@ -183,12 +183,14 @@ def _client(
     return _allowed(authenticate(publication, facts))
 
 
-def _head(request: DescribedRequest, limit: int) -> RequestHead | Deny:
-    raw = request.head_bytes()
+def _head(
+    request: DescribedRequest, policy: Policy, publication: HttpPublication
+) -> RequestHead | Deny:
+    raw, limit = request.head_bytes(), publication.request_head
     if raw.find(b"\r\n\r\n") > limit:
         # The same denial as in `addons.layers.exchange`.
         return Deny(Reason.HEAD_TOO_LARGE, rules.LIMITS_REQUEST_HEAD, f"more than {limit} bytes")
-    return read_request_head(raw)
+    return read_request_head(raw, policy.limits.header_fields)
 
 
 def _inspection_steps(inspected: Inspected, *, with_clamav: bool) -> Iterator[str]:

@@ -39,6 +39,9 @@ class LimitsRow(Row, examples=[{"idle_seconds": 60}]):
 
     client_hello: Bytes = optional(16_384, "bytes of a ClientHello", ge=1_024, le=65_536)
     request_head: Bytes = optional(65_536, "bytes of a request head", ge=4_096, le=1_048_576)
+    # As Apache's LimitRequestFields (100) and HAProxy's tune.http.maxhdr (101). Clients send up to
+    # 20.
+    header_fields: Count = optional(100, "header fields of a request", ge=32, le=10_000)
     handshake_seconds: Seconds = optional(
         30.0, "seconds for a client's handshake, and for connecting to a site system", le=600
     )

@@ -122,6 +122,16 @@ def test_a_head_of_exactly_the_limit_is_read(exchange: ExchangeDriver) -> None:
     assert exchange.to(exchange.server) == GET, "without the unlisted field"
 
 
+def test_the_policy_limits_the_number_of_fields(exchange: ExchangeDriver) -> None:
+    full = GET.replace(HOST, HOST + b"A: b\r\n" * (LIMITS.header_fields - 1))
+    exchange.receive(full)
+    assert exchange.to(exchange.server) == GET, "without the unlisted fields"
+    exchange.receive(OK, exchange.server)
+    exchange.receive(full.replace(HOST, HOST + b"A: b\r\n"))
+    assert exchange.reason() == "head-too-large"
+    assert exchange.to(exchange.server) == GET
+
+
 def test_the_refusal_of_a_head_request_has_no_body(exchange: ExchangeDriver) -> None:
     exchange.receive(HEAD.replace(b"SMS_MP", b"elsewhere"))
     assert exchange.to_client().endswith(b"\r\n\r\n")

@@ -147,6 +147,7 @@ class Driver:
 LIMITS = Limits(
     client_hello=4096,
     request_head=8192,
+    header_fields=40,
     handshake_seconds=5,
     head_seconds=10,
     body_seconds=30,

@@ -164,6 +164,15 @@ def test_a_head_that_is_too_large_is_refused(policy: Policy, computer: LabCreden
         assert reason(explanation) is expected
 
 
+def test_a_head_with_too_many_fields_is_refused(policy: Policy, computer: LabCredential) -> None:
+    limits = dataclasses.replace(policy.limits, header_fields=50)
+    policy = dataclasses.replace(policy, limits=limits)
+    fields = (("Accept", "*/*"),) * 49
+    assert reason(ask(policy, "GET", f"{MP}{LIST}", computer, headers=fields)) is None
+    refused = ask(policy, "GET", f"{MP}{LIST}", computer, headers=(*fields, ("Accept", "*/*")))
+    assert reason(refused) is Reason.HEAD_TOO_LARGE
+
+
 @pytest.mark.parametrize("address", ["192.0.2.1", "[2001:db8::1]"])
 def test_a_literal_address_is_not_sent_as_a_server_name(
     policy: Policy, computer: LabCredential, address: str
