@@ -17,6 +17,8 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import UploadHosts
 from ibcm_bridge.request.head import RequestHead
+from ibcm_bridge.site_system_leg.challenge import FIELD as CHALLENGE_FIELD
+from ibcm_bridge.site_system_leg.challenge import challenge_for_client
 from ibcm_bridge.site_system_leg.location import FIELDS, location_for_client
 from ibcm_bridge.site_system_leg.upload_hosts import FIELDS as UPLOAD_FIELDS
 from ibcm_bridge.site_system_leg.upload_hosts import upload_hosts_for_client
@@ -28,6 +30,8 @@ _HOP_BY_HOP = frozenset(
     (
         b"connection",
         b"keep-alive",
+        b"proxy-authenticate",  # RFC 9110 §11.7.1: for the bridge, which does not authenticate
+        b"proxy-authentication-info",
         b"proxy-connection",
         b"te",
         b"trailer",
@@ -78,11 +82,15 @@ class ClientFields:
     """Names of fields in which the publication's name replaces the site system's."""
     removed: tuple[str, ...] = ()
     """Names of fields that were removed because they name another host."""
+    other_schemes: bool = False
+    """True if schemes other than Negotiate and NTLM were removed from a challenge."""
 
     @property
     def note(self) -> str:
         """The note for the audit."""
         notes = []
+        if self.other_schemes:
+            notes.append("WWW-Authenticate: schemes other than Negotiate and NTLM were removed")
         if self.replaced:
             notes.append(f"{', '.join(self.replaced)}: the site system's name was replaced")
         if self.removed:
@@ -182,8 +190,15 @@ def fields_for_client(
     fields: list[tuple[bytes, bytes]] = []
     replaced: list[str] = []
     removed: list[str] = []
+    other_schemes = False
     for name, value in response.headers.raw_items():
         if name.lower() in dropped:
+            continue
+        if name.lower() == CHALLENGE_FIELD:
+            challenge = challenge_for_client(value)
+            other_schemes |= challenge != value
+            if challenge:
+                fields.append((name, challenge))
             continue
         if name.lower() in UPLOAD_FIELDS:
             host = hosts.get(name.lower())
@@ -201,7 +216,7 @@ def fields_for_client(
                 replaced.append(name.decode("ascii"))
                 value = location  # noqa: PLW2901
         fields.append((name, value))
-    return ClientFields(tuple(fields), tuple(replaced), tuple(removed))
+    return ClientFields(tuple(fields), tuple(replaced), tuple(removed), other_schemes)
 
 
 def head_for_client(

@@ -291,10 +291,40 @@ def test_fields_about_the_site_system_are_removed(line: bytes) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"WWW-Authenticate: NTLM", b"Authentication-Info: x", b"DAV: 1,2", b"MS-Author-Via: DAV"],
+    [
+        b"WWW-Authenticate: NTLM",
+        b"WWW-Authenticate: Negotiate, NTLM",
+        b"Authentication-Info: x",
+        b"DAV: 1,2",
+        b"MS-Author-Via: DAV",
+    ],
 )
 def test_fields_for_the_client_are_returned(line: bytes) -> None:
     assert for_client(OK[:-2] + line + b"\r\n\r\n") == OK[:-2] + line + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("line", [b"Proxy-Authenticate: Basic", b"Proxy-Authentication-Info: x"])
+def test_the_challenge_of_a_proxy_is_not_for_the_client(line: bytes) -> None:
+    assert for_client(OK[:-2] + line + b"\r\n\r\n") == OK
+
+
+def test_other_schemes_are_removed_from_a_challenge() -> None:
+    offered = (b"Negotiate", b'Basic realm="mp01"', b'NTLM, Digest realm="x", nonce="y"')
+    lines = b"".join(b"WWW-Authenticate: %b\r\n" % value for value in offered)
+    raw = b"HTTP/1.1 401 Unauthorized\r\n" + lines + b"Content-Length: 0\r\n\r\n"
+    fields = fields_for_client(accepted(raw), b"https://bridge.internet.example", ())
+    assert isinstance(fields, ClientFields)
+    assert fields.fields == (
+        (b"WWW-Authenticate", b"Negotiate"),
+        (b"WWW-Authenticate", b"NTLM"),
+        (b"Content-Length", b"0"),
+    )
+    assert fields.note == "WWW-Authenticate: schemes other than Negotiate and NTLM were removed"
+
+
+def test_a_401_may_be_left_without_a_challenge() -> None:
+    raw = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"
+    assert for_client(raw) == b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.mark.parametrize("name", ["Location", "content-location"])
