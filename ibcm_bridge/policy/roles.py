@@ -42,8 +42,8 @@ class Mode(StrEnum):
 class WindowsAuthentication:
     """The part of a role that requires Windows authentication of users (USER-WINDOWS-AUTH)."""
 
-    headers: frozenset[bytes]
     directories: Mapping[str, Directory]
+    """Empty: all directories of the role require it."""
     otherwise: str
     """The requirement by which the directories are refused if the policy does not opt in."""
 
@@ -74,6 +74,10 @@ class RoleProfile:
     """The forwarded fields (HEADER-*, and those that HTTP requires)."""
     observed_headers: frozenset[bytes]
     """The part of `headers` that is not in a list of Microsoft."""
+    repeatable_headers: frozenset[bytes]
+    """The fields that may occur more than once. Every other field of `headers` may not."""
+    dropped_headers: Mapping[bytes, frozenset[bytes]]
+    """Method -> the fields that are dropped with it, even if `headers` has them."""
     directories: Mapping[str, Directory]
     windows_authentication: WindowsAuthentication | None
     request_head: int
@@ -106,14 +110,15 @@ class RoleProfile:
         offered = self.windows_authentication
         if offered is None:
             raise ValueError(f"{self.name} has no Windows authentication")
+        # Without separate directories, all directories of the role require it.
+        authenticating = offered.directories or self.directories
         return replace(
             self,
-            headers=self.headers | offered.headers,
             directories={
                 **self.directories,
                 **{
                     name: replace(directory, authenticates_users=True)
-                    for name, directory in offered.directories.items()
+                    for name, directory in authenticating.items()
                 },
             },
             windows_authentication=None,
@@ -145,6 +150,8 @@ class RoleProfile:
         An added verb applies to every published resource of the role.
         """
         added = frozenset(more.verbs)
+        # If all directories of the role authenticate users, an added one does, too.
+        users = all(directory.authenticates_users for directory in self.directories.values())
         directories = {
             name: replace(
                 directory,
@@ -156,7 +163,7 @@ class RoleProfile:
             for name, directory in self.directories.items()
         }
         for name, resource in more.resources:
-            known = directories.get(name, Directory(name, ()))
+            known = directories.get(name, Directory(name, (), users))
             directories[name] = replace(known, resources=(*known.resources, resource))
         bodies = {**more.verbs, **self.bodies}
         return replace(

@@ -6,25 +6,19 @@ a refusal is the most plausible one. Each check cites the requirement that it en
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ibcm_bridge.authentication.client import AnonymousClient, Client, may_be_anonymous
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
 from ibcm_bridge.policy.bodies import BodyRule, Inspection, ReplyReading
-from ibcm_bridge.policy.publications import (
-    HttpPublication,
-    PublishedRole,
-    SiteSystem,
-    UnlistedHeaders,
-)
-from ibcm_bridge.policy.resources import Resource
+from ibcm_bridge.policy.publications import HttpPublication, SiteSystem
 from ibcm_bridge.policy.roles import NeverPublished, RoleProfile
 from ibcm_bridge.request.bits_packet import Packet, read_packet
 from ibcm_bridge.request.body_announcement import check_body
 from ibcm_bridge.request.byte_ranges import ByteRanges, read_byte_ranges
-from ibcm_bridge.request.head import TOKEN, RequestHead
+from ibcm_bridge.request.fields import check_connection_options, listed_fields, select_fields
+from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.request.host import check_host
 from ibcm_bridge.request.resources import method_names, published_role, requested_resources
 from ibcm_bridge.request.target import RequestTarget
@@ -56,15 +50,6 @@ class Authorized(NotATruthValue):
     """True if the request changes state, even if its method is safe."""
 
 
-_HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
-"""Fields for the bridge itself (RFC 9110 §7.6.1, §10.1.1). They are never forwarded, and are not
-reported as dropped unlisted fields."""
-
-_FRAMING = frozenset((b"content-length", b"host", b"trailer", b"transfer-encoding"))
-"""Fields for the length and the recipient of a message. RFC 9110 §7.6.1 forbids Connection options
-for fields that are meant for all recipients; without these fields the message would be another."""
-
-
 def authorize(
     client: Client,
     publication: HttpPublication,
@@ -92,7 +77,9 @@ def authorize(
     role = published_role(publication, target, never)
     if isinstance(role, Deny):
         return role
-    if (refusal := _check_connection_options(role.profile, head)) is not None:
+    directory = role.profile.directories[target.directory]
+    listed = listed_fields(role.profile, directory, head.method)
+    if (refusal := check_connection_options(listed, head)) is not None:
         return refusal
 
     body_rule = _body_rule(role.profile, head)
@@ -108,8 +95,25 @@ def authorize(
     packet = read_packet(head) if is_upload else None
     if isinstance(packet, Deny):
         return packet
-    return _with_listed_fields(
-        publication, role, target, body_rule, head, rows=rows, packet=packet, ranges=ranges
+    selected = select_fields(role.profile, listed, publication.unlisted_headers, head)
+    if isinstance(selected, Deny):
+        return selected
+    kept, dropped = selected
+    return Authorized(
+        role=role.profile,
+        site_system=role.site_system,
+        head=kept if packet is None else _with_length(kept),
+        body_rule=body_rule,
+        target=target,
+        rule=rules.ROLE_VERB.of(role.profile.name, head.method.decode("ascii")),
+        dropped=dropped,
+        user=directory.authenticates_users,
+        # A row that the policy adds cannot disable the inspection that the role's row requires.
+        reply=next((row.reply for row in rows if row.reply is not None), None),
+        packet=packet,
+        # A Range that is not forwarded has no effect.
+        ranges=ranges if kept.values(b"range") else None,
+        acts=any(row.acts for row in rows),
     )
 
 
@@ -146,58 +150,6 @@ def _check_connection_fields(head: RequestHead) -> Deny | None:
     return None
 
 
-def _check_connection_options(profile: RoleProfile, head: RequestHead) -> Deny | None:
-    # RFC 9110 §7.6.1: an option names a hop-by-hop field, which a proxy removes. A field that is
-    # not in the role's table is removed anyway. A client must not remove a field that is forwarded.
-    for option in b",".join(head.values(b"connection")).lower().split(b","):
-        name = option.strip(b" \t")
-        if name in _FRAMING or name in profile.headers:
-            detail = f"{name.decode('ascii')[:64]} is not a hop-by-hop field"
-            return Deny(Reason.HEADER, rules.HEAD_CONNECTION, detail, "HTTP-1.1")
-        if name and not TOKEN.fullmatch(name):
-            return Deny(
-                Reason.HEADER, rules.HEAD_CONNECTION, "not a list of field names", "HTTP-1.1"
-            )
-    return None
-
-
-def _with_listed_fields(
-    publication: HttpPublication,
-    role: PublishedRole,
-    target: RequestTarget,
-    body_rule: BodyRule,
-    head: RequestHead,
-    *,
-    rows: Sequence[Resource],
-    packet: Packet | None,
-    ranges: ByteRanges | None,
-) -> Authorized | Deny:
-    # HEADER-MP, HEADER-DP, and the fields that HTTP requires.
-    kept, removed = head.keeping(role.profile.headers)
-    dropped = tuple(name for name in removed if name.lower().encode() not in _HOP_BY_HOP)
-    if packet is not None and kept.length is None:
-        # [MC-BUP] §2.2.1.1 requires it in every packet; some clients omit it (protocol.md §6).
-        kept = kept.with_zero_length()
-    if dropped and publication.unlisted_headers is UnlistedHeaders.REFUSE:
-        return Deny(
-            Reason.HEADER,
-            rules.ROLE_HEADERS.of(role.profile.name),
-            f"{dropped[0][:64]} is not listed",
-            role.profile.headers_requirement,
-        )
-    return Authorized(
-        role=role.profile,
-        site_system=role.site_system,
-        head=kept,
-        body_rule=body_rule,
-        target=target,
-        rule=rules.ROLE_VERB.of(role.profile.name, head.method.decode("ascii")),
-        dropped=dropped,
-        user=role.profile.directories[target.directory].authenticates_users,
-        # A row that the policy adds cannot disable the inspection that the role's row requires.
-        reply=next((row.reply for row in rows if row.reply is not None), None),
-        packet=packet,
-        # A Range that is not forwarded has no effect.
-        ranges=ranges if kept.values(b"range") else None,
-        acts=any(row.acts for row in rows),
-    )
+def _with_length(head: RequestHead) -> RequestHead:
+    # [MC-BUP] §2.2.1.1 requires it in every packet; some clients omit it (protocol.md §6).
+    return head.with_zero_length() if head.length is None else head

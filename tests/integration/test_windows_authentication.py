@@ -222,6 +222,33 @@ def test_without_the_opt_in_authorization_is_dropped_and_the_directories_are_clo
     assert (refused["verdict"], refused["requirement"]) == ("deny", "NO-USER-DEPLOYMENT")
 
 
+def test_credentials_are_sent_to_the_directories_that_authenticate_only(
+    lab: Lab, ntlm: NtlmSiteSystem
+) -> None:
+    with client(lab) as connection:
+        reply = connection.request("GET", MP_LIST, {"Authorization": "NTLM TYPE1-alice"})
+        assert (reply.status, reply.body) == (401, b"nobody")
+        challenge(ask(lab, connection, "TYPE1-alice"))
+    (here,) = ntlm.conversations
+    assert here.said == [b"", b"NTLM TYPE1-alice"]
+    assert lab.records(2)[0]["dropped_headers"] == ["Authorization"]
+
+
+def test_a_site_system_cannot_ask_for_a_password(lab: Lab, raw_site_system: RawSiteSystem) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        fields = 'WWW-Authenticate: Basic realm="mp01"\r\nWWW-Authenticate: NTLM\r\n'
+        peer.send(f"HTTP/1.1 401 No\r\n{fields}Content-Length: 0\r\n\r\n".encode())
+
+    raw_site_system.behave(script, lab.pki.server(MP_NAME))
+    with client(lab) as connection:
+        reply = ask(lab, connection)
+    given = [value for name, value in reply.headers if name == "WWW-Authenticate"]
+    assert (reply.status, given) == (401, ["NTLM"])
+    (record,) = lab.records(1)
+    assert "schemes other than Negotiate and NTLM were removed" in record["note"]
+
+
 def test_a_leg_that_is_closed_between_two_requests_takes_its_client_with_it(
     lab: Lab, ntlm: NtlmSiteSystem, raw_site_system: RawSiteSystem
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from ibcm_bridge.policy.bodies import Inspection
 from ibcm_bridge.policy.endpoints import EndpointTable
-from ibcm_bridge.policy.roles import Mode, RoleTable
+from ibcm_bridge.policy.resources import Resource
+from ibcm_bridge.policy.roles import Mode, RoleAdditions, RoleTable
 from ibcm_bridge.policy.soap_actions import SoapTable
 from ibcm_bridge.policy_file.tables.roles import read_role_table
 from ibcm_bridge.policy_file.yaml_tree import read_yaml
@@ -223,10 +225,11 @@ def test_no_two_roles_share_a_directory(table: RoleTable) -> None:
 # Windows authentication (USER-WINDOWS-AUTH)
 
 
-def test_windows_authentication_adds_its_field_and_directories(table: RoleTable) -> None:
+def test_windows_authentication_adds_its_directories(table: RoleTable) -> None:
     before = table.roles["management-point"]
     after = before.with_windows_authentication()
-    assert after.headers - before.headers == {b"authorization"}
+    authenticating = {name for name, row in after.directories.items() if row.authenticates_users}
+    assert authenticating == {"ccm_system_windowsauth", "sms_mp_windowsauth"}
     assert set(after.directories) - set(before.directories) == {
         "ccm_system_windowsauth",
         "sms_mp_windowsauth",
@@ -238,11 +241,26 @@ def test_windows_authentication_adds_its_field_and_directories(table: RoleTable)
     )
 
 
-def test_without_it_the_directories_are_refused_and_the_field_is_not_forwarded(
-    table: RoleTable,
-) -> None:
+ADDED = Resource(re.compile("x"), None, frozenset((b"GET",)), "")
+
+
+def test_all_directories_of_the_application_catalog_authenticate_users(table: RoleTable) -> None:
+    before = table.roles["application-catalog-website-point"]
+    assert not any(directory.authenticates_users for directory in before.directories.values())
+    more = RoleAdditions({}, frozenset(), (("reports", ADDED),), None)
+    for after in (
+        before.with_windows_authentication(),
+        before.with_windows_authentication().with_additions(more),
+    ):
+        assert all(directory.authenticates_users for directory in after.directories.values())
+    assert not before.with_additions(more).directories["reports"].authenticates_users
+    management_point = table.roles["management-point"].with_windows_authentication()
+    assert not management_point.with_additions(more).directories["reports"].authenticates_users
+
+
+def test_without_it_the_directories_are_refused(table: RoleTable) -> None:
     after = table.roles["management-point"].without_windows_authentication()
-    assert b"authorization" not in after.headers
+    assert not any(directory.authenticates_users for directory in after.directories.values())
     for name in ("ccm_system_windowsauth", "sms_mp_windowsauth"):
         assert [row.refused for row in after.directories[name].resources] == ["NO-USER-DEPLOYMENT"]
 
@@ -328,8 +346,7 @@ def test_no_role_publishes_what_is_never_published(table: RoleTable) -> None:
     names = [*published, *never.directories, *never.below, *never.explained]
     assert all(name == name.lower() for name in names)
     for role in table.roles.values():
-        offered = role.windows_authentication
-        assert not never.headers & (role.headers | (offered.headers if offered else frozenset()))
+        assert not never.headers & role.headers
 
 
 def test_the_role_of_enrolled_devices_can_only_be_tunneled(table: RoleTable) -> None:
@@ -406,7 +423,10 @@ def windows(data: dict[str, Any]) -> dict[str, Any]:
         (lambda d: d["roles"]["policy-module"].update(request_head="1"), TypeError),
         (lambda d: windows(d).update(header=[]), ValueError),
         (lambda d: windows(d).pop("otherwise"), KeyError),
-        (lambda d: windows(d)["headers"].append("Via"), ValueError),
+        (lambda d: d["repeatable_headers"].append(1), TypeError),
+        (lambda d: d.pop("repeatable_headers"), KeyError),
+        (lambda d: d["dropped_headers"].update(Date="GET"), TypeError),
+        (lambda d: d.pop("dropped_headers"), KeyError),
         (lambda d: windows(d)["directories"].update(CCM_STS=[ROW]), ValueError),
         (lambda d: d["roles"]["management-point"]["headers"].update(more=[]), ValueError),
         (lambda d: d["base_headers"].append("X-Forwarded-For"), ValueError),

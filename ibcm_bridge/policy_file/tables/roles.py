@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ibcm_bridge.policy.bodies import BodyRule, Inspection, ReplyReading
 from ibcm_bridge.policy.endpoints import EndpointTable
@@ -32,12 +33,25 @@ from ibcm_bridge.policy_file.tables.values import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _FieldTable:
+    """What the roles share about header fields."""
+
+    base: frozenset[bytes]
+    repeatable: frozenset[bytes]
+    dropped: Mapping[bytes, frozenset[bytes]]
+
+
 def read_role_table(
     data: Mapping[str, object], messages: EndpointTable, actions: SoapTable
 ) -> RoleTable:
     """Build the table from the parsed file. A body may contain these `messages` and `actions`."""
     only("roles.yaml", data, _TOP_KEYS)
-    base = _lower_bytes(data["base_headers"])
+    fields = _FieldTable(
+        base=_lower_bytes(data["base_headers"]),
+        repeatable=_lower_bytes(data["repeatable_headers"]),
+        dropped=_by_method(data["dropped_headers"]),
+    )
     bodies = {
         name: _body_rule(name, row, messages, actions)
         for name, row in as_mapping(data["bodies"]).items()
@@ -51,7 +65,7 @@ def read_role_table(
     table = RoleTable(
         modes=modes,
         roles={
-            name: _profile(name, row, base, bodies, patterns)
+            name: _profile(name, row, fields, bodies, patterns)
             for name, row in rows.items()
             if modes[name] != {Mode.TUNNEL}
         },
@@ -91,6 +105,8 @@ def expand_pattern(text: str, patterns: Mapping[str, str]) -> re.Pattern[str]:
 
 _TOP_KEYS = {
     "base_headers",
+    "repeatable_headers",
+    "dropped_headers",
     "never_headers",
     "never_header_patterns",
     "bodies",
@@ -125,7 +141,7 @@ _BODY_KEYS = {
     "properties",
 }
 _RESOURCE_KEYS = {"path", "query", "verbs", "refused", "reply", "dots", "acts"}
-_WINDOWS_KEYS = {"otherwise", "headers", "directories"}
+_WINDOWS_KEYS = {"otherwise", "directories"}
 
 
 def _check_never(table: RoleTable) -> None:
@@ -134,15 +150,14 @@ def _check_never(table: RoleTable) -> None:
         directories = {*role.directories, *(offered.directories if offered else ())}
         if published := (table.never.directories | table.never.explained.keys()) & directories:
             raise ValueError(f"{role.name} publishes {sorted(published)}")
-        headers = role.headers | (offered.headers if offered else frozenset())
-        if passed := {name for name in headers if table.never.has_header(name)}:
+        if passed := {name for name in role.headers if table.never.has_header(name)}:
             raise ValueError(f"{role.name} forwards {sorted(passed)}")
 
 
 def _profile(
     name: str,
     row: Mapping[str, object],
-    base: frozenset[bytes],
+    fields: _FieldTable,
     bodies: Mapping[str, BodyRule],
     patterns: Mapping[str, str],
 ) -> RoleProfile:
@@ -159,11 +174,13 @@ def _profile(
         name=name,
         certificates=tuple(CertificatePolicy(kind) for kind in as_strings(row["certificate"])),
         bodies=by_method,
-        headers=base
+        headers=fields.base
         | _lower_bytes(headers["microsoft"])
         | observed
         | _lower_bytes(headers["base"]),
         observed_headers=observed,
+        repeatable_headers=fields.repeatable,
+        dropped_headers=fields.dropped,
         directories=_directories(name, row["directories"], frozenset(by_method), patterns),
         windows_authentication=_windows_authentication(
             name, row.get("windows_authentication"), frozenset(by_method), patterns
@@ -184,7 +201,6 @@ def _windows_authentication(
     fields = as_mapping(row)
     only(f"{name}/windows_authentication", fields, _WINDOWS_KEYS)
     return WindowsAuthentication(
-        headers=_lower_bytes(fields["headers"]),
         directories=_directories(name, fields["directories"], methods, patterns),
         otherwise=as_string(fields["otherwise"]),
     )
@@ -241,6 +257,18 @@ def _size(where: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{where}: expected a whole number of bytes")
     return value
+
+
+def _by_method(fields: object) -> Mapping[bytes, frozenset[bytes]]:
+    """Method -> fields, from a table of field -> methods."""
+    rows = as_mapping(fields)
+    methods = {method for row in rows.values() for method in as_strings(row)}
+    return {
+        method.encode("ascii"): _lower_bytes(
+            [name for name, row in rows.items() if method in as_strings(row)]
+        )
+        for method in methods
+    }
 
 
 def _lower(names: object) -> frozenset[str]:
