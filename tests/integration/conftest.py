@@ -51,6 +51,13 @@ def raw_site_system(pki: LabPki) -> Iterator[RawSiteSystem]:
         yield raw
 
 
+@pytest.fixture
+def raw(raw_site_system: RawSiteSystem) -> Iterator[RawSiteSystem]:
+    """The raw site system of the module, whose scripts must not fail."""
+    yield raw_site_system
+    raw_site_system.check_scripts()
+
+
 @pytest.fixture(scope="module")
 def policy() -> dict[str, Any]:
     """The shipped policy, for a module to change."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ssl
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -43,12 +42,6 @@ def change_policy(policy: dict[str, Any], raw_site_system: RawSiteSystem) -> Non
                 "roles": {**roles, "management-point": point},
             }
         )
-
-
-@pytest.fixture
-def raw(raw_site_system: RawSiteSystem) -> Iterator[RawSiteSystem]:
-    yield raw_site_system
-    raw_site_system.check_scripts()
 
 
 def address(name: str) -> tuple[str, int]:

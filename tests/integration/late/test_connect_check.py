@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,6 @@ def problem(lab: Lab, address: tuple[str, int], seconds: float = 10.0, **role: A
     assert [finding for finding in found if finding.level is not Level.FACT] == [last]
     assert (last.level, last.requirement) == (Level.PROBLEM, "BRIDGE-TERMINATE")
     return last.text
-
-
-@pytest.fixture
-def raw(raw_site_system: RawSiteSystem) -> Iterator[RawSiteSystem]:
-    yield raw_site_system
-    raw_site_system.check_scripts()
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
