@@ -1,7 +1,4 @@
-"""Messages for invalid YAML. PyYAML's own messages describe the state of its parser.
-
-Each message has the likely cause, with its line. The tables have a row for each.
-"""
+"""Messages for invalid YAML. PyYAML's own messages describe the state of its parser."""
 
 from __future__ import annotations
 
@@ -16,21 +13,17 @@ BACKSLASH = (
 _STAR = "a value that starts with *, & or ! needs quotes"
 _UNKNOWN = "check the indentation, colons and quotes of this line and the line above"
 
-# PyYAML's message: our message.
-_CAUSES_AT_THE_START = {
+_CAUSES = {
     "could not find expected ':'": "this key has no colon; write KEY: VALUE",
     "unexpected (end of stream|document sep)": "the quote that starts here is not closed",
     r"expected ',' or '(.)'": "a bracket is not closed with {0}, or a comma is missing",
-}
-"""The line is that of the start of the construct."""
-_CAUSES = {
     r"found character '\\t'": "tab in the indentation; indent with spaces",
     r"found character '(.)'": "a value that starts with {0} needs quotes",
     "mapping values are not allowed": (
         "a colon is not allowed here; check the indentation, write a space after the colon on the "
         "line above, and put a value with a colon in quotes"
     ),
-    "expected <block end>, but found '<scalar>'": (
+    "<block end>, but found '<scalar>'": (
         "text after a quoted value; put the whole value in one pair of quotes"
     ),
     "expected <block end>": (
@@ -45,6 +38,7 @@ _CAUSES = {
     "scanning an a|scanning a tag|parsing a tag|tag handle": _STAR,
     "block scalar": "a value that starts with | or > needs quotes",
 }
+"""By a pattern for PyYAML's message: the likely cause."""
 
 
 def in_words(error: yaml.YAMLError, text: str) -> tuple[int, str]:
@@ -52,16 +46,11 @@ def in_words(error: yaml.YAMLError, text: str) -> tuple[int, str]:
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
         return line, f"invalid character (code {error.character})"
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return 1, _UNKNOWN
-    here = error.problem_mark or error.context_mark
-    context = f"{error.context} {error.problem}"
-    for pattern, words in (_CAUSES_AT_THE_START | _CAUSES).items():
-        if found := re.search(pattern, context):
-            start = error.context_mark if pattern in _CAUSES_AT_THE_START else None
-            return _line(start or here), words.format(*found.groups())
-    return _line(here), _UNKNOWN
-
-
-def _line(mark: yaml.Mark | None) -> int:
-    return mark.line + 1 if mark else 1
+    assert isinstance(error, yaml.MarkedYAMLError)
+    # A missing bracket, quote or colon has the line where its value or key starts.
+    starts_here = re.search("simple key|quoted scalar|flow", error.context or "")
+    mark = error.context_mark if starts_here else error.problem_mark
+    message = f"{error.context} {error.problem}"
+    found = ((re.search(pattern, message), words) for pattern, words in _CAUSES.items())
+    causes = (words.format(*match.groups()) for match, words in found if match)
+    return mark.line + 1 if mark else 1, next(causes, _UNKNOWN)
