@@ -1,15 +1,15 @@
 """The policy file: YAML text -> `Policy`. It reads the files that the policy names.
 
 1. `yaml_tree` reads the text, with the line of every value.
-2. `rows` defines the shape. `shape` leaves out values that do not fit. `wording` has the messages,
-   and `known_keys` finds the key that a misspelt one means.
+2. `rows` defines the shape. `shape` reports values that do not fit and leaves out their sections.
+   `wording` has the messages, and `known_keys` finds the key that a misspelt one means.
 3. `listeners`, `publications` and `messages` convert rows to values, with the role tables;
    `certificates` and `trust` read the files.
 
-The reader is strict and reports all problems at once, each with its file, line and place: unknown
-and duplicate keys, values of the wrong type, unreadable files, keys that do not match their
-certificates. The bridge opens no listener until the policy has no problem. Paths in the file are
-relative to the file.
+The reader is strict and reports each problem with its file, line and place: unknown and duplicate
+keys, values of the wrong type, unreadable files, keys that do not match their certificates. One run
+reports all problems, but not those behind a problem of shape in the same section. The bridge opens
+no listener until the policy has no problem. Paths in the file are relative to the file.
 """
 
 from __future__ import annotations
@@ -82,8 +82,6 @@ def load_policy(path: Path) -> Policy:
         raise PolicyError([f"{path}: cannot be read: {why(error)}"]) from error
     tree = yaml_tree.read_yaml(text)
     reading = Reading(path, tree)
-    if tree.value is None and tree.problems:
-        raise PolicyError(reading.sorted_problems())
     row = read_shape(reading, shipped_roles(encrypted=False))
     table = shipped_roles(encrypted=row.messages.encrypted is not None)
     publications = {

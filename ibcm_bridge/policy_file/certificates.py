@@ -36,12 +36,6 @@ def read_credential(
     reading: Reading, where: yaml_tree.Place, row: CertificateRow
 ) -> Credential | None:
     """Return a certificate with its key; None if there is a problem."""
-    if not reading.is_whole(where):
-        # It is not known which files belong together, only whether they can be read.
-        for name, file in (("chain", row.chain), ("key", row.key), ("pfx", row.pfx)):
-            if file is not None:
-                reading.read((*where, name), file)
-        return None
     if row.pfx is not None and row.chain is None and row.key is None:
         return _read_pfx(reading, where, row.pfx, row.passphrase)
     return _read_pair(reading, where, row)

@@ -47,12 +47,11 @@ def read_listeners(
         published = (
             read_bridge(reading, where, row, limits, table)
             if isinstance(row, BridgeRow)
-            else read_tunnel(reading, where, row, table)
+            else read_tunnel(reading, where, row)
         )
         if published is not None:
             unfinished.publications[published.name] = published
-    listeners = (unfinished.listener(reading) for unfinished in by_address.values())
-    return tuple(listener for listener in listeners if listener is not None)
+    return tuple(unfinished.listener(reading) for unfinished in by_address.values())
 
 
 class _UnfinishedListener:
@@ -88,7 +87,7 @@ class _UnfinishedListener:
             reading.report((*where, "without_sni"), text)
         self.without_sni = row.name.lower()
 
-    def listener(self, reading: Reading) -> Listener | PlaintextListener | None:
+    def listener(self, reading: Reading) -> Listener | PlaintextListener:
         """Return the listener. Without TLS there is no SNI, so it can have one publication only."""
         for where in self.plaintext_rows:
             if self.tls_rows:
@@ -97,6 +96,6 @@ class _UnfinishedListener:
         for where in self.plaintext_rows[1:]:
             text = "a port can have only one plaintext publication; use another port"
             reading.report((*where, "listen"), text)
-        if self.plaintext_rows:
-            return PlaintextListener(self.address, self.plaintext) if self.plaintext else None
+        if self.plaintext:
+            return PlaintextListener(self.address, self.plaintext)
         return Listener(self.address, self.publications, self.without_sni)

@@ -25,8 +25,7 @@ def read_messages(
 ) -> MessagePolicy:
     """Return the rules. `listeners` determine the default of the internal domains."""
     identity = Enforcement(row.identity)
-    left_out = reading.is_left_out(("messages", "bindings"))
-    if identity is Enforcement.ENFORCE and row.bindings is None and not left_out:
+    if identity is Enforcement.ENFORCE and row.bindings is None:
         text = (
             "enforce requires a file for bindings, because a restart would lose them; "
             "write bindings: bindings.sqlite"

@@ -15,7 +15,7 @@ from ibcm_bridge.policy.publications import (
     UnlistedHeaders,
     UploadHosts,
 )
-from ibcm_bridge.policy.roles import CertificatePolicy, Mode, RoleTable
+from ibcm_bridge.policy.roles import CertificatePolicy, RoleTable
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.addresses import host_port, read_address
 from ibcm_bridge.policy_file.certificates import read_credential
@@ -25,17 +25,11 @@ from ibcm_bridge.policy_file.rows.publications import BridgeRow, PlaintextRow, T
 from ibcm_bridge.policy_file.rows.roles import PlaintextRoleRow, RoleRow
 from ibcm_bridge.policy_file.rows.settings import LimitsRow
 from ibcm_bridge.policy_file.trust import read_trust
-from ibcm_bridge.policy_file.wording import wrong_mode
 
 Row = BridgeRow | TunnelRow | PlaintextRow
 
 
-def read_tunnel(
-    reading: Reading, where: yaml_tree.Place, row: TunnelRow, table: RoleTable
-) -> TunnelPublication:
-    for index, role in enumerate(row.roles):
-        if Mode.TUNNEL not in table.modes.get(role, ()):
-            reading.report((*where, "roles", index), wrong_mode(role, Mode.TUNNEL, table))
+def read_tunnel(reading: Reading, where: yaml_tree.Place, row: TunnelRow) -> TunnelPublication:
     return TunnelPublication(
         name=row.name.lower(),
         public_port=_public_port(row),
@@ -50,11 +44,9 @@ def read_plaintext(
     row: PlaintextRow,
     limits: LimitsRow,
     table: RoleTable,
-) -> PlaintextPublication | None:
-    roles = _roles(reading, where, row.roles, Mode.PLAINTEXT, table)
+) -> PlaintextPublication:
+    roles = _roles(reading, where, row.roles, table)
     directories = _directories(reading, roles)
-    if len(roles) < len(row.roles):
-        return None
     return PlaintextPublication(
         name=row.name.lower(),
         public_port=_public_port(row),
@@ -80,7 +72,7 @@ def read_bridge(
         if row.clients.trust
         else None
     )
-    roles = _roles(reading, where, row.roles, Mode.BRIDGE, table)
+    roles = _roles(reading, where, row.roles, table)
     directories = _directories(reading, roles)
     requested = _certificate_policy(reading, where, row, roles)
     if requested is CertificatePolicy.NONE and row.clients.trust:
@@ -89,8 +81,6 @@ def read_bridge(
     if requested not in (None, CertificatePolicy.NONE) and not row.clients.trust:
         text = "this key is missing; write the authorities that issue client certificates"
         reading.report((*clients, "trust"), text)
-    if len(roles) < len(row.roles):
-        return None
     if not (credential and leg_credential and leg_trust and requested):
         return None
     return BridgePublication(
@@ -117,16 +107,12 @@ def _roles(
     reading: Reading,
     where: yaml_tree.Place,
     rows: Mapping[str, RoleRow] | Mapping[str, PlaintextRoleRow],
-    mode: Mode,
     table: RoleTable,
 ) -> _Roles:
-    """Return the roles that this mode supports, each with its place. Report the others."""
+    """Return the roles, each with its place."""
     found = []
     for name, row in rows.items():
         role_at = (*where, "roles", name)
-        if mode not in table.modes.get(name, ()):
-            reading.report(role_at, wrong_mode(name, mode, table))
-            continue
         profile = read_profile(reading, role_at, row, table.roles[name], table)
         published = PublishedRole(profile, _site_system(reading, role_at, row), read_additions(row))
         found.append((role_at, published))
@@ -149,12 +135,9 @@ def _certificate_policy(
 ) -> CertificatePolicy | None:
     """Return the kind of client certificates, which all roles of a publication share."""
     if row.clients.certificate is None:
-        if reading.is_left_out((*where, "clients", "certificate")):
-            return None
         defaults = {role.profile.name: role.profile.certificates[0] for _, role in roles}
         if len(set(defaults.values())) < 2:
-            # The kind is not known if a role was left out.
-            return next(iter(defaults.values())) if len(roles) == len(row.roles) else None
+            return next(iter(defaults.values()))
         named = ", ".join(f"{name} {policy.value}" for name, policy in defaults.items())
         others = [name for name, kind in defaults.items() if kind is not CertificatePolicy.COMPUTER]
         text = f"these roles require different client certificates: {named}"

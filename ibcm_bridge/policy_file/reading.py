@@ -25,30 +25,17 @@ class Reading:
     path: Path
     tree: yaml_tree.Tree
     left_out: set[yaml_tree.Place] = field(default_factory=set)
-    """Places with a reported problem. The values there are missing or placeholders."""
+    """Sections with a reported problem: their values are defaults or placeholders."""
 
     def is_left_out(self, where: yaml_tree.Place) -> bool:
         """Return whether this place, or one that contains it, is left out."""
         return any(where[:length] in self.left_out for length in range(len(where) + 1))
-
-    def is_whole(self, where: yaml_tree.Place) -> bool:
-        """Return whether nothing at this place, around it or in it is left out."""
-        inside = any(place[: len(where)] == where for place in self.left_out)
-        return not inside and not self.is_left_out(where)
 
     def report(self, where: yaml_tree.Place, message: str) -> None:
         """Add a problem at this place, unless it is left out."""
         if self.is_left_out(where):
             return
         self.tree.problems.append(yaml_tree.Problem(self.tree.line(where), where, message))
-
-    def reword(self, where: yaml_tree.Place, message: str) -> None:
-        """Replace the message about a YAML conversion, whose text would not be valid in quotes."""
-        del self.tree.conversions[where]
-        self.tree.problems = [
-            yaml_tree.Problem(problem.line, where, message) if problem.place == where else problem
-            for problem in self.tree.problems
-        ]
 
     def sorted_problems(self) -> list[str]:
         """Return all problems as lines, in the order of the file.

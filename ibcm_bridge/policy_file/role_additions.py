@@ -173,7 +173,6 @@ def _resource(
 ) -> list[tuple[str, Resource]]:
     directory = row.directory.lower()
     problems = len(reading.tree.problems)
-    extra_verbs = (*where[:-2], "extra_verbs")
     if directory in table.never.directories:
         text = f"/{row.directory} has no client authentication and is never published"
         reading.report((*where, "directory"), text)
@@ -190,7 +189,7 @@ def _resource(
         text = f"{row.path} is a content library and is never published"
         reading.report((*where, "path"), text)
     for index, verb in enumerate(row.verbs):
-        if verb.encode("ascii") not in methods and reading.is_whole(extra_verbs):
+        if verb.encode("ascii") not in methods:
             text = f"{verb} is not a verb of this role; add it to extra_verbs"
             reading.report((*where, "verbs", index), text)
     patterns = {}

@@ -30,9 +30,8 @@ def read_trust(reading: Reading, where: yaml_tree.Place, row: TrustRow, rule: Ru
     fetch = _fetch(reading, (*where, "fetch"), row.fetch)
     sources = [reading.relative(name) for name in row.crls]
     found = _LoadedLists()
-    unread = not all(reading.is_whole((*where, key)) for key in ("crls", "fetch", "without_crl"))
-    if not (unread or sources or fetch or without):
-        unread = True
+    unread = not (sources or fetch or without)
+    if unread:
         text = "no revocation lists; write crls, fetch or without_crl"
         reading.report((*where, "crls"), text)
     for index, source in enumerate(sources):
@@ -170,7 +169,7 @@ def _issuing(
     OpenSSL has one store for both keys, and ends a path at any self-signed certificate in it.
     """
     found = _read_certificates(reading, (*where, "issuing"), row.issuing)
-    for here, certificate in found if reading.is_whole((*where, "anchors")) else ():
+    for here, certificate in found:
         if certificate not in anchors and is_self_signed(certificate):
             name = certificate.subject.rfc4514_string()[:200]
             text = f"{name} is self-signed and not in anchors; add it there, or remove it here"

@@ -23,17 +23,17 @@ Place = tuple[str | int, ...]
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*(_[0-9]+)*)(\.[0-9]+)?")
 _STRING_TAG = "tag:yaml.org,2002:str"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_MERGE = "merge keys are not supported; write the keys out, or use *name as the whole value"
+_MERGE = "merge keys (<<) are not supported; write the keys out, or use *name as the whole value"
 _ESCAPE = f"control character; {yaml_errors.BACKSLASH}"
 
 _CONVERSIONS = {
-    "bool": ("a boolean", "or true or false"),
-    "null": ("null", "or omit the key"),
-    "int": ("a number", "or decimal digits"),
-    "float": ("a number", "or decimal digits"),
-    "timestamp": ("a date", ""),
+    "bool": "a boolean",
+    "null": "null",
+    "int": "a number",
+    "float": "a number",
+    "timestamp": "a date",
 }
-"""By YAML tag: the type that YAML converts a plain value to, and the alternative to quotes."""
+"""By YAML tag: the type that YAML converts a plain value to."""
 
 
 MAX_DEPTH = 16
@@ -49,6 +49,17 @@ class Problem:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A plain value that YAML would convert. No row accepts it."""
+
+    text: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"YAML reads {self.text} as {self.kind}"
+
+
 @dataclass(slots=True)
 class Tree:
     """The values, the line of each, and the problems."""
@@ -56,8 +67,6 @@ class Tree:
     value: object = None
     lines: dict[Place, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    conversions: dict[Place, str] = field(default_factory=dict)
-    """By place: the conversion that YAML would make, in words. Each has a problem, too."""
     aliases: dict[Place, Place] = field(default_factory=dict)
     """The place of an alias -> the place of its anchor."""
 
@@ -114,8 +123,7 @@ def _mapping(
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if key_node.value == "<<":
-            tree.lines[(*place, "<<")] = line
-            tree.problems.append(Problem(line, (*place, "<<"), _MERGE))
+            tree.problems.append(Problem(line, place, _MERGE))
             continue
         if not isinstance(key_node, ScalarNode):
             tree.problems.append(Problem(line, place, "not a plain key; write KEY: VALUE"))
@@ -148,8 +156,5 @@ def _scalar(tree: Tree, node: ScalarNode, place: Place) -> object:
     elif _NUMBER.fullmatch(text):
         number = text.replace("_", "")
         return float(number) if "." in number else int(number)
-    kind, instead = _CONVERSIONS.get(node.tag.rpartition(":")[2], ("a special character", ""))
-    tree.conversions[place] = f"YAML reads {text} as {kind}"
-    message = f'{tree.conversions[place]}; write "{text}", in quotes, {instead}'.rstrip(", ")
-    tree.problems.append(Problem(line, place, message))
-    return text
+    kind = _CONVERSIONS.get(node.tag.rpartition(":")[2], "a special character")
+    return Converted(text, kind)

@@ -333,7 +333,7 @@ def test_the_highest_tls_version_with_clients_can_be_set(load: Load) -> None:
         }
     for wrong in ("1.2", '"1.1"', '"TLS 1.2"'):
         found = problems(load, ("      trust:\n", f"      highest_tls: {wrong}\n      trust:\n"))
-        assert 'highest_tls: invalid value; write "1.2" or "1.3", in quotes' in found
+        assert "highest_tls: invalid value; write '1.2' or '1.3', in quotes" in found
 
 
 def test_unterminated_lists_are_parsed_in_linear_time() -> None:

@@ -118,7 +118,7 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         ("version: 1", "version: 1\nextra: 2", "extra: unknown key"),
         ("mode: bridge", "mode: terminate", "write bridge, tunnel or plaintext"),
         ("mode: tunnel", "mode: bridging", "write bridge, tunnel or plaintext"),
-        ("listen: 127.0.0.1:8443", "listen: 127.0.0.1", 'such as "0.0.0.0:443"'),
+        ("listen: 127.0.0.1:8443", "listen: 127.0.0.1", "such as '0.0.0.0:443'"),
         ("listen: 127.0.0.1:8443", "listen: 127.0.0.1:99999", "99999 is not a port"),
         ("listen: 127.0.0.1:8443", "listen: 8443", "an address and a port number"),
         ("listen: 127.0.0.1:8443", "listen:", "an address and a port number"),

@@ -223,29 +223,33 @@ def test_a_tunnel_may_name_any_role_except_plaintext_ones(load: Load) -> None:
             "cannot be published with mode: tunnel, only with mode: plaintext",
         ),
         (tunnel(more="    roles: [mp]\n"), "roles:", "unknown site system role"),
-        # keys of another mode
+        # keys of another mode, such as the certificate in a tunnel (TUNNEL-NO-CERT)
         (
             tunnel(more="    certificate: {chain: pki/root.pem, key: x}\n"),
             "certificate:",
-            "a tunnel needs no certificate (TUNNEL-NO-CERT)",
+            "certificate: this key is for mode: bridge; remove it, or change the mode",
         ),
-        (tunnel(more="    clients: {}\n"), "clients:", "does not authenticate clients"),
-        (tunnel(more="    site_systems: {}\n"), "site_systems:", "either a bridge or a tunnel"),
+        (tunnel(more="    clients: {}\n"), "clients:", "this key is for mode: bridge; remove it"),
+        (tunnel(more="    site_systems: {}\n"), "site_systems:", "this key is for mode: bridge"),
         (
             tunnel(more="    roles: {management-point: {}}\n"),
             "roles:",
             "either a bridge or a tunnel",
         ),
-        (tunnel(more="    unlisted_headers: drop\n"), "unlisted", "TUNNEL-BLIND"),
+        (tunnel(more="    unlisted_headers: drop\n"), "unlisted", "for mode: bridge or plaintext"),
         (
             bridge(MP, more="    site_system: 192.0.2.1:443\n"),
             "site_system: 192",
-            "either a bridge or a tunnel",
+            "this key is for mode: tunnel; remove it, or change the mode",
         ),
-        (plaintext() + "    certificate: {}\n", "certificate:", "a plaintext listener has no TLS"),
-        (plaintext() + "    clients: {}\n", "clients:", "clients cannot be authenticated"),
-        (plaintext() + "    site_systems: {}\n", "site_systems:", "has no TLS to its site systems"),
-        (plaintext() + "    without_sni: true\n", "without_sni", "unknown key"),
+        (plaintext() + "    certificate: {}\n", "certificate:", "this key is for mode: bridge"),
+        (plaintext() + "    clients: {}\n", "clients:", "this key is for mode: bridge"),
+        (plaintext() + "    site_systems: {}\n", "site_systems:", "this key is for mode: bridge"),
+        (
+            plaintext() + "    without_sni: true\n",
+            "without_sni",
+            "this key is for mode: bridge or tunnel",
+        ),
         (plaintext(keys=", verify_name: x"), "fallback", "verify_name: unknown key"),
         (plaintext(because=""), "- name", "because: this key is missing; write a reason"),
         (
@@ -289,12 +293,12 @@ def test_a_tunnel_may_name_any_role_except_plaintext_ones(load: Load) -> None:
         (
             bridge(f"{MP}:, highest_tls: '1.1'"),
             "management",
-            'highest_tls: invalid value; write "1.2" or "1.3"',
+            "highest_tls: invalid value; write '1.2' or '1.3'",
         ),
         (
             bridge(f"{MP}:, highest_tls: 1.2"),
             "management",
-            'write "1.2" or "1.3", in quotes',
+            "write '1.2' or '1.3', in quotes",
         ),
         # a directory of another role
         (

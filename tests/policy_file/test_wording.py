@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import get_args
+
 import pytest
 
+from ibcm_bridge.policy_file.known_keys import Location, is_row, parts_at
+from ibcm_bridge.policy_file.rows.policy import PolicyRow
+from ibcm_bridge.policy_file.rows.values import Row
+from ibcm_bridge.policy_file.wording import Misfit, in_words
 from tests.policy_samples import MP, TRUST, WHY, Problems, bridge, plaintext, sample, tunnel
 
 
@@ -21,7 +28,7 @@ def role(keys: str) -> str:
         (
             role("highest_tls: 1.2"),
             "roles.management-point.highest_tls",
-            'invalid value; write "1.2" or "1.3", in quotes',
+            "invalid value; write '1.2' or '1.3', in quotes",
         ),
         (
             role("observed_headers: no"),
@@ -37,9 +44,9 @@ def role(keys: str) -> str:
             tunnel(listen="1:30"),
             "listen",
             "YAML reads 1:30 as a number; write an address and a port number, "
-            'such as "0.0.0.0:443"',
+            "such as '0.0.0.0:443'",
         ),
-        (tunnel(listen="443"), "listen", 'an address and a port number, such as "0.0.0.0:443"'),
+        (tunnel(listen="443"), "listen", "an address and a port number, such as '0.0.0.0:443'"),
         (tunnel(name="no"), "name", "YAML reads no as a boolean; write a host name, such as"),
         (tunnel(name="5"), "name", "a host name, such as bridge.internet.example"),
         (
@@ -71,33 +78,31 @@ def role(keys: str) -> str:
             "invalid value; write keys and values, such as {because: user policy for laptops}",
         ),
         (role("extra_verbs: [PUT]"), "extra_verbs.0", "such as {verb: PUT, because: "),
-        (role("extra_verbs: PUT"), "extra_verbs", "invalid value; write a list, such as [PUT]"),
+        (
+            role("extra_verbs: PUT"),
+            "extra_verbs",
+            "invalid value; write a list, such as [{verb: PUT, ",
+        ),
         (bridge(MP, clients=""), "clients", "such as {trust: {anchors: [root.pem], crls: [root"),
         (bridge(MP, clients=""), "clients", "the value is empty; write"),
         (
             bridge(MP).replace("crls: [pki/root.crl, pki/issuing.crl]", "crls: pki/root.crl", 1),
             "trust.crls",
-            "invalid value; write a list, such as [pki/root.crl]",
+            "invalid value; write a list, such as [root.crl]",
         ),
         ("  - name\n", "publications.1", "such as {name: bridge.internet.example, mode: bridge"),
         # roles
         (
             bridge(MP).partition("    roles:")[0] + "    roles: [management-point]\n",
             "roles",
-            "such as {management-point: {site_system: https://mp01.corp.example}}",
+            "such as {management-point: {site_system: 'https://mp01.corp.example'}}",
         ),
         (
-            bridge(MP).partition("    roles:")[0] + "    roles: [enrollment-proxy-point]\n",
-            "roles",
-            "enrollment-proxy-point: this role cannot be published with mode: bridge, only with",
+            bridge(MP).partition("{site")[0] + "mp01\n",
+            f"roles.{MP}",
+            "such as {site_system: 'https",
         ),
-        (
-            bridge(MP).partition("    roles:")[0] + "    roles: [x]\n",
-            "roles",
-            "x: unknown site system role",
-        ),
-        (bridge(MP).partition("{site")[0] + "mp01\n", f"roles.{MP}", "such as {site_system: https"),
-        (plaintext().partition("{site")[0] + "fsp\n", "point", "such as {site_system: http://fsp"),
+        (plaintext().partition("{site")[0] + "fsp\n", "point", "such as {site_system: 'http://fsp"),
         # addresses of site systems
         (
             bridge(MP).replace("ss.corp.example", "ss.corp.example/SMS_MP"),
@@ -175,10 +180,11 @@ def test_an_error_is_reported_at_its_place_with_the_correction(
             "invalid value; write a whole number, such as 1000, without quotes",
         ),
         (
-            "publication: []",
-            "publication",
+            "colour: x",
+            "colour",
             "use one of version, audit, rules, engines, limits, messages",
         ),
+        ("publication: []", "publication", "unknown key; did you mean publications?"),
     ],
 )
 def test_an_error_at_the_top_is_reported_with_the_correction(
@@ -188,6 +194,26 @@ def test_an_error_at_the_top_is_reported_with_the_correction(
     assert line == 2
     assert message.startswith(f"{at}: ")
     assert expected in message
+
+
+def locations(of: type[Row], start: Location = ()) -> Iterator[Location]:
+    """The location of every key, at the first item of each list."""
+    for key in of.model_fields:
+        yield (*start, key)
+        for inner in ((*start, key), (*start, key, 0)):
+            for row in filter(is_row, parts_at(inner)):
+                yield inner
+                modes = get_args(row.model_fields["mode"].annotation) if inner[1:] == (0,) else ()
+                yield from locations(row, (*inner, *modes))
+
+
+@pytest.mark.parametrize("location", sorted(set(locations(PolicyRow)), key=str), ids=str)
+def test_every_key_has_a_description_of_its_valid_values(location: Location) -> None:
+    message = in_words(Misfit("missing", location, None, ""))
+    problem, _, expected = message.partition("; write ")
+    assert problem == "this key is missing"
+    assert len(expected) > 3
+    assert expected != "a list", "a list needs an example"
 
 
 @pytest.mark.parametrize(
@@ -254,7 +280,9 @@ def test_a_merge_key_is_one_problem_without_missing_keys(problems: Problems) -> 
         "  - &a\n" + tunnel().replace("  - ", "    "), "  - <<: *a\n    name: u.example\n"
     )
     [(line, message)] = problems(text)
-    assert message.startswith("publications.1.<<: merge keys are not supported; write the keys out")
+    assert message.startswith(
+        "publications.1: merge keys (<<) are not supported; write the keys out"
+    )
     assert "<<" in text.splitlines()[line - 1]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from ibcm_bridge.policy_file.rows.publications import PublicationRow
 from ibcm_bridge.policy_file.rows.settings import (
     AuditRow,
@@ -18,9 +20,11 @@ from ibcm_bridge.policy_file.rows.values import ReasonRow, Row, optional, requir
 class PolicyRow(Row):
     """A policy of ibcm-bridge; docs/policy-file.md explains each key."""
 
-    version: Literal[1]
+    version: Literal[1] = Field(title="version: 1, without quotes")
     audit: AuditRow = optional(AuditRow(), "the audit file")
-    rules: list[str] = optional([], "additional YARA rules: files, or folders with .yar files")
+    rules: list[str] = optional(
+        [], "additional YARA rules: files, or folders with .yar files", examples=[["rules"]]
+    )
     engines: EnginesRow = optional(EnginesRow(), "content engines in addition to YARA-X")
     limits: LimitsRow = optional(LimitsRow(), "limits in bytes and seconds")
     messages: MessagesRow = optional(MessagesRow(), "checks of ConfigMgr messages")

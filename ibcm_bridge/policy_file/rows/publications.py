@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
 
+from ibcm_bridge.policy.roles import Mode, RoleTable
 from ibcm_bridge.policy_file.rows.roles import PlaintextRoleRow, RoleRow
 from ibcm_bridge.policy_file.rows.trust import CertificateRow, ClientsRow, SiteSystemsRow
 from ibcm_bridge.policy_file.rows.values import (
@@ -19,6 +21,26 @@ from ibcm_bridge.policy_file.rows.values import (
     required,
 )
 
+UNSUPPORTED_ROLE = "unsupported_role"
+"""The kind of error of a role that the mode of its publication does not support."""
+
+
+def _supported_role(role: str, info: ValidationInfo) -> str:
+    """Return a role if the mode of its publication supports it. The context is the `RoleTable`."""
+    table, mode = info.context, info.data["mode"]
+    assert isinstance(table, RoleTable)
+    if mode in table.modes.get(role, ()):
+        return role
+    text = f"unknown site system role; use one of {', '.join(table.modes)}"
+    if role in table.modes:
+        modes = " or ".join(sorted(table.modes[role]))
+        cited = "BRIDGE-HTTPS-ONLY" if mode == Mode.PLAINTEXT else table.not_bridged.get(role)
+        text = f"this role cannot be published with mode: {mode}, only with mode: {modes}"
+        text += f" ({cited})" if cited else ""
+    raise PydanticCustomError(UNSUPPORTED_ROLE, "{text}", {"text": text})
+
+
+_RoleName = Annotated[str, AfterValidator(_supported_role)]
 _WITHOUT_SNI = "serve clients that send no server name (SNI)"
 _UNLISTED = "for a header field that the role does not list: drop it, or refuse the request"
 
@@ -44,7 +66,7 @@ class BridgeRow(_PublicationRow):
     site_systems: SiteSystemsRow = required(
         "client certificate for site systems, and their authorities"
     )
-    roles: dict[str, RoleRow] = required(
+    roles: dict[_RoleName, RoleRow] = required(
         "site system roles, by name",
         min_length=1,
         examples=[{"management-point": {"site_system": "https://mp01.corp.example"}}],
@@ -61,7 +83,12 @@ class TunnelRow(_PublicationRow):
     mode: Literal["tunnel"]
     without_sni: bool = optional(False, _WITHOUT_SNI)
     site_system: HostPort = required("address:port of the site system")
-    roles: list[str] = optional([], "the tunneled roles; documentation only")
+    roles: list[_RoleName] = optional(
+        [],
+        "the tunneled roles; documentation only",
+        title="a list of names, such as [management-point]; "
+        "a publication is either a bridge or a tunnel",
+    )
 
 
 class PlaintextRow(_PublicationRow):
@@ -70,7 +97,7 @@ class PlaintextRow(_PublicationRow):
     name: HostName = required("the Internet FQDN; clients send it in Host")
     mode: Literal["plaintext"]
     because: Because
-    roles: dict[str, PlaintextRoleRow] = required(
+    roles: dict[_RoleName, PlaintextRoleRow] = required(
         "site system roles, by name",
         min_length=1,
         examples=[{"fallback-status-point": {"site_system": "http://fsp01.corp.example"}}],

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from ibcm_bridge.policy_file.rows.values import (
     Because,
     ElementName,
     EndpointName,
     FieldName,
+    HighestTls,
     HostName,
     HostPort,
     HttpsUrl,
@@ -92,7 +91,7 @@ class RoleRow(RoleAdditionsRow, examples=[{"site_system": "https://mp01.corp.exa
     verify_name: HostName | None = optional(
         None, "the name in its certificate, if it differs from site_system"
     )
-    highest_tls: Literal["1.2", "1.3"] = optional(
+    highest_tls: HighestTls = optional(
         "1.3", "highest TLS version to it; 1.2 for an IIS that requests certificates late"
     )
 

@@ -8,6 +8,7 @@ from ibcm_bridge.policy_file.rows.values import (
     Because,
     Duration,
     FetchUrl,
+    HighestTls,
     Row,
     optional,
     required,
@@ -43,7 +44,9 @@ class CertificateRow(Row, examples=[_PAIR, {"pfx": "bridge.pfx"}]):
 class FetchRow(Row, examples=[_FETCH]):
     """Revocation lists to download. They are signed and need no TLS (RFC 5280 §8)."""
 
-    urls: list[FetchUrl] = required("http:// URLs of revocation lists", min_length=1)
+    urls: list[FetchUrl] = required(
+        "http:// URLs of revocation lists", min_length=1, examples=[_FETCH["urls"]]
+    )
     every: Duration = optional("1h", "the interval, such as 1h")
     folder: str = required("existing folder for the downloaded lists")
 
@@ -58,10 +61,16 @@ class WithoutCrlRow(Row, examples=[{"authority": "issuing.pem", "because": "no l
 class TrustRow(Row, examples=[_TRUST]):
     """Trust anchors, issuing authorities, and their revocation lists: PEM or DER files."""
 
-    anchors: list[str] = required("files with self-signed root certificates", min_length=1)
-    issuing: list[str] = optional([], "files with intermediate authorities")
+    anchors: list[str] = required(
+        "files with self-signed root certificates", min_length=1, examples=[["root.pem"]]
+    )
+    issuing: list[str] = optional(
+        [], "files with intermediate authorities", examples=[["issuing.pem"]]
+    )
     crls: list[str] = optional(
-        [], "files or folders with the revocation lists of all these authorities"
+        [],
+        "files or folders with the revocation lists of all these authorities",
+        examples=[["root.crl"]],
     )
     fetch: FetchRow | None = optional(None, "revocation lists to download over HTTP")
     warn_before: Duration = optional("1d", "how long before the expiry of a list to warn")
@@ -83,7 +92,7 @@ class ClientsRow(Row, examples=[{"trust": _TRUST}]):
     ca_names: Literal["send", "omit"] = optional(
         "omit", "whether the handshake sends the names of the authorities to clients"
     )
-    highest_tls: Literal["1.2", "1.3"] = optional(
+    highest_tls: HighestTls = optional(
         "1.3", "highest TLS version with clients; 1.2 for TPMs without PSS"
     )
 

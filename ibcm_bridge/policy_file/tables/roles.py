@@ -56,7 +56,7 @@ def read_role_table(
         name: _body_rule(name, row, messages, actions)
         for name, row in as_mapping(data["bodies"]).items()
     }
-    patterns = {name: str(text) for name, text in as_mapping(data["patterns"]).items()}
+    patterns = {name: as_string(text) for name, text in as_mapping(data["patterns"]).items()}
     rows = {name: as_mapping(row) for name, row in as_mapping(data["roles"]).items()}
     modes = {
         name: frozenset(Mode(mode) for mode in as_strings(row["publish"]))
@@ -163,7 +163,7 @@ def _profile(
 ) -> RoleProfile:
     only(name, row, _ROLE_KEYS)
     by_method = {
-        method.encode("ascii"): bodies[str(body)]
+        method.encode("ascii"): bodies[as_string(body)]
         for method, body in as_mapping(row["verbs"]).items()
     }
     requirements = as_mapping(row["requirements"])
@@ -241,7 +241,7 @@ def _body_rule(name: str, row: object, messages: EndpointTable, actions: SoapTab
     only(f"bodies/{name}", fields, _BODY_KEYS)
     return BodyRule(
         name=name,
-        inspection=Inspection(str(fields["inspection"])),
+        inspection=Inspection(as_string(fields["inspection"])),
         required=as_flag(fields["required"]),
         media_types=_lower_bytes(fields["media_types"]),
         limit=_size(f"bodies/{name}/limit", fields["limit"]),
