@@ -56,13 +56,8 @@ from ibcm_bridge.request.authorization import Authorized, authorize
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.site_system_leg.gate import gate
 from ibcm_bridge.site_system_leg.origination import originate
-from ibcm_bridge.site_system_leg.response_head import (
-    body_end,
-    fields_for_client,
-    head_for_client,
-    next_response,
-    response_reader,
-)
+from ibcm_bridge.site_system_leg.response_head import body_end, fields_for_client, head_for_client
+from ibcm_bridge.site_system_leg.response_reader import next_response, response_reader
 from ibcm_bridge.storage.binding_registry import Registry
 
 BATCH_SECONDS = 0.005

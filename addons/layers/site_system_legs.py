@@ -42,7 +42,7 @@ from ibcm_bridge.site_system_leg.origination import (
     unreachable,
     when_closed,
 )
-from ibcm_bridge.site_system_leg.response_head import (
+from ibcm_bridge.site_system_leg.response_reader import (
     ResponseReader,
     next_response,
     response_reader,

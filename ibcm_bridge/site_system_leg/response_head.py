@@ -1,8 +1,4 @@
-"""The head of a response: the end of its body (RFC 9112 §6.3), and the fields for the client.
-
-h11 parses the bytes of the site system. It refuses malformed heads, and finds the end of a body
-from the request and the head.
-"""
+"""The head of a response: the end of its body (RFC 9112 §6.3), and the fields for the client."""
 
 from __future__ import annotations
 
@@ -13,8 +9,7 @@ from http import HTTPStatus
 
 import h11
 
-from ibcm_bridge.decisions import rules
-from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.publications import UploadHosts
 from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.site_system_leg.challenge import FIELD as CHALLENGE_FIELD
@@ -22,9 +17,6 @@ from ibcm_bridge.site_system_leg.challenge import challenge_for_client
 from ibcm_bridge.site_system_leg.location import FIELDS, location_for_client
 from ibcm_bridge.site_system_leg.upload_hosts import FIELDS as UPLOAD_FIELDS
 from ibcm_bridge.site_system_leg.upload_hosts import upload_hosts_for_client
-
-MAX_HEAD = 65_536
-"""Bytes, as for the head of a request."""
 
 _HOP_BY_HOP = frozenset(
     (
@@ -40,10 +32,6 @@ _HOP_BY_HOP = frozenset(
     )
 )
 """RFC 9110 §7.6.1: fields of the site-system leg."""
-
-MAX_INFORMATIONAL = 16
-"""1xx heads before a response. RFC 9110 §15.2 allows any number. A server sends some during a long
-operation; unlimited ones could block a client without a response."""
 
 _INTERNAL = frozenset(
     (
@@ -65,12 +53,6 @@ _DESCRIBE_BODY = frozenset(
     (b"content-length", b"content-encoding", b"content-type", b"content-range")
 )
 """The body is forwarded unchanged, so these fields are too, even if Connection names them."""
-
-
-class ResponseReader(h11.Connection):
-    """An h11 parser that also counts skipped 1xx heads."""
-
-    informational = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,39 +87,6 @@ class BodyEnd(enum.Enum):
     COUNTED = "counted"
     CHUNKED = "chunked"
     CLOSE = "close"
-
-
-def response_reader(head: RequestHead, body: bytes) -> ResponseReader:
-    """Return a parser for the response to this request."""
-    reader = ResponseReader(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-    fields = [(b"Host", head.value(b"host") or b""), (b"Content-Length", b"%d" % len(body))]
-    reader.send(h11.Request(method=head.method, target=head.target.raw, headers=fields))
-    if body:
-        reader.send(h11.Data(data=body))
-    reader.send(h11.EndOfMessage())
-    return reader
-
-
-def next_response(reader: ResponseReader) -> h11.Response | Deny | None:
-    """Return the response head, or a refusal; None until the head is complete."""
-    while True:
-        try:
-            event = reader.next_event()
-        except h11.RemoteProtocolError as error:
-            return _bad(str(error))
-        if isinstance(event, h11.Response):
-            # h11 accepts any version of two digits (HTTP-1.1).
-            supported = event.http_version in (b"1.0", b"1.1")
-            return event if supported else _bad("the response is not HTTP/1.1")
-        if event is h11.NEED_DATA:
-            return None
-        if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:
-            # The bridge requests no upgrade, and the data after a 101 could not be inspected.
-            return _bad("status 101, or the connection closed without a response")
-        # Other 1xx are for the bridge, which has already sent the client its 100.
-        reader.informational += 1
-        if reader.informational > MAX_INFORMATIONAL:
-            return _bad(f"more than {MAX_INFORMATIONAL} informational responses")
 
 
 def body_end(response: h11.Response, head: RequestHead) -> BodyEnd:
@@ -225,11 +174,13 @@ def head_for_client(
     """The head for the client: that of the site system, with the framing of the client leg."""
     # The standard phrase: that of the site system may be any text, without a meaning (RFC 9112 §4).
     lines = [b"HTTP/1.1 %d %b" % (response.status_code, _phrase(response.status_code))]
+    # RFC 9112 §6.3: h11 accepts a length with a transfer coding, which overrides it. A 204 has no
+    # length (RFC 9110 §8.6).
+    no_length = end is BodyEnd.CHUNKED or response.status_code == 204
     lines += [
         b"%b: %b" % (name, value)
         for name, value in client_fields.fields
-        # RFC 9112 §6.3: h11 accepts a length with a transfer coding, which overrides it.
-        if not (end is BodyEnd.CHUNKED and name.lower() == b"content-length")
+        if not (no_length and name.lower() == b"content-length")
     ]
     if end is BodyEnd.CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
@@ -248,7 +199,3 @@ def _phrase(status_code: int) -> bytes:
 def chunk(data: bytes) -> bytes:
     """A chunk (RFC 9112 §7.1). Without data it is the last chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def _bad(detail: str) -> Deny:
-    return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.SITE_SYSTEM, detail[:200])

@@ -12,7 +12,7 @@ import pytest
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol.client import ConnectionEnded
-from ibcm_bridge.site_system_leg.response_head import MAX_INFORMATIONAL
+from ibcm_bridge.site_system_leg.response_reader import MAX_INFORMATIONAL
 from tests.integration.lab import Lab
 from tests.integration.raw_site_system import Peer, RawSiteSystem
 
@@ -351,6 +351,27 @@ def test_an_answer_that_leads_elsewhere_is_refused(
 def test_informational_answers_without_end_are_refused(lab: Lab, raw: RawSiteSystem) -> None:
     hint = b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\n"
     answer_with(lab, raw, hint * (MAX_INFORMATIONAL + 1) + OK)
+    reply = lab.send_one(lab.request(), address=address("raw"))
+    lab.check_refused(reply, Reason.SITE_SYSTEM_RESPONSE, "site_system", "BRIDGE-TERMINATE")
+
+
+AMBIGUOUS = {
+    "a bare LF": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    "a control": OK.replace(b"\r\n\r\n", b"\r\nX: a\x00b\r\n\r\n"),
+    "a folded field": OK.replace(b"\r\n\r\n", b"\r\nX: a\r\n b\r\n\r\n"),
+    "a status": OK.replace(b"200", b"600"),
+    "a large head": OK.replace(b"\r\n\r\n", b"\r\nX: %b\r\n\r\n" % (b"x" * 65_536)),
+}
+
+
+@pytest.mark.parametrize("answer", AMBIGUOUS.values(), ids=AMBIGUOUS)
+@pytest.mark.parametrize("pieces", [(), (1,)])
+def test_an_answer_with_two_readings_is_refused(
+    lab: Lab, raw: RawSiteSystem, answer: bytes, pieces: tuple[int, ...]
+) -> None:
+    if pieces and len(answer) > 1_000:
+        pieces = (1_000,)
+    answer_with(lab, raw, answer, *pieces)
     reply = lab.send_one(lab.request(), address=address("raw"))
     lab.check_refused(reply, Reason.SITE_SYSTEM_RESPONSE, "site_system", "BRIDGE-TERMINATE")
 

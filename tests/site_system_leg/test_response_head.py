@@ -8,10 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.site_system_leg.response_head import (
-    MAX_HEAD,
-    MAX_INFORMATIONAL,
     BodyEnd,
     ClientFields,
     asks_to_close,
@@ -21,126 +18,12 @@ from ibcm_bridge.site_system_leg.response_head import (
     ends_connection,
     fields_for_client,
     head_for_client,
+)
+from ibcm_bridge.site_system_leg.response_reader import (
     next_response,
     response_reader,
 )
-
-
-def request(method: str = "GET", length: int | None = None) -> RequestHead:
-    lines = "" if length is None else f"Content-Length: {length}\r\n"
-    head = read_request_head(f"{method} /x HTTP/1.1\r\nHost: h\r\n{lines}\r\n".encode())
-    assert isinstance(head, RequestHead)
-    return head
-
-
-GET = request()
-
-
-def read(raw: bytes, head: RequestHead = GET, body: bytes = b"") -> h11.Response | Deny | None:
-    reader = response_reader(head, body)
-    reader.receive_data(raw)
-    return next_response(reader)
-
-
-def accepted(raw: bytes, head: RequestHead = GET) -> h11.Response:
-    response = read(raw, head)
-    assert isinstance(response, h11.Response), response
-    return response
-
-
-def refused(raw: bytes) -> None:
-    denial = read(raw)
-    assert isinstance(denial, Deny), denial
-    assert denial.reason is Reason.SITE_SYSTEM_RESPONSE
-    assert len(denial.detail) <= 200
-
-
-OK = b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: "x"\r\n\r\n'
-
-
-# Parsing
-
-
-def test_a_head_is_parsed_at_once_and_byte_by_byte() -> None:
-    whole = accepted(OK + b"hello")
-    reader = response_reader(GET, b"")
-    for position in range(len(OK)):
-        assert next_response(reader) is None
-        reader.receive_data(OK[position : position + 1])
-    response = next_response(reader)
-    assert isinstance(response, h11.Response)
-    assert response.headers == whole.headers
-    assert response.status_code == whole.status_code == 200
-
-
-def test_bytes_after_the_head_are_left_for_the_body() -> None:
-    reader = response_reader(GET, b"")
-    reader.receive_data(OK + b"hello, and more")
-    assert isinstance(next_response(reader), h11.Response)
-    assert reader.trailing_data[0] == b"hello, and more"
-
-
-@pytest.mark.parametrize("method", ["CCM_POST", "PROPFIND", "HEAD", "BITS_POST"])
-def test_the_verbs_of_configmgr_have_responses(method: str) -> None:
-    assert accepted(OK, request(method)).status_code == 200
-
-
-def test_a_request_with_a_body_has_a_response() -> None:
-    response = read(OK, request("CCM_POST", 3), b"abc")
-    assert isinstance(response, h11.Response)
-
-
-def test_interim_responses_are_skipped() -> None:
-    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
-    assert accepted(interim + OK).status_code == 200
-    assert read(interim) is None
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 0x5\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX : a\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n folded\r\n\r\n",
-        b"HTTP/2.0 200 OK\r\n\r\n",
-        b"ICY 200 OK\r\n\r\n",
-        b"HTTP/1.1 2000 OK\r\n\r\n",
-        b"HTTP/1.1 99 OK\r\n\r\n",
-        b"\x16\x03\x01\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_HEAD,
-    ],
-    ids=lambda raw: repr(raw[:60]),
-)
-def test_an_invalid_response_is_refused(raw: bytes) -> None:
-    refused(raw)
-
-
-@pytest.mark.parametrize("raw", [b"", OK[:20], b"HTTP/1.1 100 Continue\r\n\r\n"])
-def test_a_connection_closed_without_a_response_is_refused(raw: bytes) -> None:
-    reader = response_reader(GET, b"")
-    if raw:
-        reader.receive_data(raw)
-    assert next_response(reader) is None
-    reader.receive_data(b"")
-    denial = next_response(reader)
-    assert isinstance(denial, Deny)
-    assert denial.reason is Reason.SITE_SYSTEM_RESPONSE
-
-
-@given(st.binary(max_size=120))
-def test_any_bytes_are_accepted_incomplete_or_refused(raw: bytes) -> None:
-    for whole in (raw, b"HTTP/1.1 " + raw, b"HTTP/1.1 200 OK\r\n" + raw + b"\r\n\r\n"):
-        result = read(whole)
-        assert result is None or isinstance(result, h11.Response | Deny)
-
+from tests.site_system_leg.responses import GET, OK, accepted, request
 
 # The end of the body
 
@@ -248,8 +131,11 @@ def test_the_response_to_a_head_keeps_its_length() -> None:
     assert head_for_client(response, passed(response), BodyEnd.NO_BODY, keep_alive=True) == OK
 
 
-def test_a_folded_field_is_returned_on_one_line() -> None:
-    assert for_client(b"HTTP/1.1 200 OK\r\nX: a\r\n  b\r\n\r\n").count(b"\r\n") == 3
+def test_a_204_has_no_length() -> None:
+    raw = b"HTTP/1.1 204 No Content\r\nX: a\r\nContent-Length: 0\r\n\r\n"
+    assert for_client(raw) == b"HTTP/1.1 204 No Content\r\nX: a\r\n\r\n"
+    unchanged = b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"
+    assert for_client(unchanged) == unchanged
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=5))
@@ -344,19 +230,6 @@ def test_the_references_of_a_response_are_checked(name: str) -> None:
     denial = fields("http://bridge.internet.example/x")
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.SITE_SYSTEM_RESPONSE, "site_system.location")
-
-
-def test_the_number_of_informational_responses_is_limited() -> None:
-    hint = b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\n"
-    assert isinstance(read(hint * MAX_INFORMATIONAL + OK), h11.Response)
-    refused(hint * (MAX_INFORMATIONAL + 1) + OK)
-    # At once and one by one.
-    reader = response_reader(GET, b"")
-    for _ in range(MAX_INFORMATIONAL):
-        reader.receive_data(hint)
-        assert next_response(reader) is None
-    reader.receive_data(hint)
-    assert isinstance(next_response(reader), Deny)
 
 
 @pytest.mark.parametrize(

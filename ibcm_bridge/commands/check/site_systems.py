@@ -38,7 +38,7 @@ from ibcm_bridge.policy.publications import (
 )
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.site_system_leg.origination import certificate_rejected
-from ibcm_bridge.site_system_leg.response_head import next_response, response_reader
+from ibcm_bridge.site_system_leg.response_reader import next_response, response_reader
 
 SECONDS = 10.0
 """For one connection: connect, handshake and response."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import h11
+import pytest
 
 from ibcm_bridge.site_system_leg.response_body import ResponseBody
 from ibcm_bridge.site_system_leg.response_head import BodyEnd
@@ -26,3 +27,22 @@ def test_h11_returns_a_counted_body_after_its_head() -> None:
     assert isinstance(response, h11.Response)
     assert reader.trailing_data == (b"hel", False)
     assert ResponseBody(reader, response, BodyEnd.COUNTED).take() == b"hel"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\nX: a\n\n",
+        b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\x01b\r\n\r\n",
+        b"HTTP/1.1 999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: %b\r\n\r\n" % (b"x" * 100_000),
+    ],
+    ids=lambda raw: repr(raw[:30]),
+)
+def test_h11_accepts_heads_that_the_response_reader_refuses(raw: bytes) -> None:
+    reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=65_536)
+    reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    reader.send(h11.EndOfMessage())
+    reader.receive_data(raw)
+    assert isinstance(reader.next_event(), h11.Response)

@@ -103,7 +103,7 @@ def ask(
 
 
 def test_a_status_report_is_forwarded(running: Running, site_system: FakeSiteSystem) -> None:
-    fields = {**XML, "X-Forwarded-For": "192.0.2.1", "Authorization": "Basic x"}
+    fields = {**XML, "X-Forwarded-For": "192.0.2.1", "Authorization": "NTLM x"}
     assert ask(running, fields=fields) == (200, b"ok")
     [(method, target, sent, body)] = site_system.received
     assert (method, target, body) == ("POST", "/SMS_FSP/.sms_fsp", REPORT)

@@ -28,6 +28,10 @@ from tests.addons.stand_ins.exchange_driver import ExchangeDriver, PlainLeg
         (OK, OK),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",) * 2,
         (b"HTTP/1.1 204 No Content\r\n\r\n",) * 2,
+        (
+            b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 204 No Content\r\n\r\n",
+        ),
         (b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\nContent-Length: 5\r\n\r\n',) * 2,
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno",) * 2,
         (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, OK),
@@ -91,6 +95,11 @@ def test_a_response_that_ends_with_the_leg_closes_the_client_too(
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nA: " + b"a" * 70_000,
+        b"HTTP/1.1 200 OK\r\nA: " + b"a" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+        b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nA: \x1b\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 600 No\r\nContent-Length: 2\r\n\r\nok",
     ],
 )
 def test_an_invalid_response_head_is_not_forwarded(
